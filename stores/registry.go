@@ -1,0 +1,108 @@
+package stores
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dapr/kit/logger"
+)
+
+// Component is what a store is opened from: one Dapr component.
+type Component struct {
+	Name     string            // the component's metadata.name; equal names share a storage that lives in the process
+	Metadata map[string]string // the component's spec.metadata, as written; see [Decode]
+	Log      logger.Logger     // carries the component's name; never nil when a Registry opens the store
+}
+
+// Backend is one kind of store.
+type Backend struct {
+	// Config is a pointer to the zero value of the backend's configuration. Its fields tell which metadata keys the
+	// backend knows; see [Decode].
+	Config any
+
+	// Open opens a store. It returns within ctx, with a store that answers or with an error that tells why not.
+	Open func(ctx context.Context, c Component) (Store, error)
+}
+
+// Registry maps the metadata value store to a backend. It is filled before use and then only read.
+type Registry struct {
+	backends map[string]Backend
+	fallback string
+}
+
+// NewRegistry returns an empty registry. A component that names no store gets the backend called fallback.
+func NewRegistry(fallback string) *Registry {
+	return &Registry{backends: map[string]Backend{}, fallback: fallback}
+}
+
+// Register adds a backend. It panics if the name is taken.
+func (r *Registry) Register(name string, b Backend) {
+	if _, taken := r.backends[name]; taken {
+		panic("stores: backend " + name + " is registered twice")
+	}
+	r.backends[name] = b
+}
+
+// Names returns the registered names, sorted.
+func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.backends)) }
+
+// Check returns an error that tells the known names if name is not registered.
+func (r *Registry) Check(name string) error {
+	if _, ok := r.backends[name]; !ok {
+		return fmt.Errorf("no store %q, known are %s", name, strings.Join(r.Names(), ", "))
+	}
+	return nil
+}
+
+// Config returns the backend's Config, for telling which metadata keys it knows.
+func (r *Registry) Config(name string) any { return r.backends[name].Config }
+
+// Open opens the store that the component's metadata names. It refuses a store that is not registered, telling which
+// are, and metadata that the store does not know, telling the nearest known key or the store that knows it.
+func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
+	name, err := r.storeName(c.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Check(name); err != nil {
+		return nil, fmt.Errorf("metadata key store: %w", err)
+	}
+	if err := r.checkKeys(name, c.Metadata); err != nil {
+		return nil, err
+	}
+	return r.backends[name].Open(ctx, c)
+}
+
+func (r *Registry) storeName(md map[string]string) (string, error) {
+	var common struct {
+		Store string `mapstructure:"store"`
+	}
+	if err := Decode(md, &common); err != nil {
+		return "", err
+	}
+	if common.Store == "" {
+		return r.fallback, nil
+	}
+	return strings.ToLower(common.Store), nil
+}
+
+// checkKeys refuses the first key, in order of name, that the store does not know.
+func (r *Registry) checkKeys(store string, md map[string]string) error {
+	known := Keys(r.backends[store].Config)
+	for _, key := range slices.Sorted(maps.Keys(md)) {
+		if contains(known, key) {
+			continue
+		}
+		for _, other := range r.Names() {
+			if contains(Keys(r.backends[other].Config), key) {
+				return fmt.Errorf("metadata key %s: store %s does not know it, store %s does; add \"store: %s\" or remove it",
+					key, store, other, other)
+			}
+		}
+		return fmt.Errorf("metadata key %s: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
+	}
+	return nil
+}
