@@ -1,0 +1,206 @@
+package redis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// Config is the metadata of a component with store: redis. Its keys, defaults and units are those of Dapr's built-in
+// lock.redis, whose YAML therefore works unchanged (components-contrib, common/component/redis/settings.go).
+type Config struct {
+	Host     string `mapstructure:"redisHost"` // host or host:port; with failover the Sentinels, separated by commas
+	Port     string `mapstructure:"redisPort"`
+	Username string `mapstructure:"redisUsername"`
+	Password string `mapstructure:"redisPassword"`
+	DB       int    `mapstructure:"redisDB"`
+	Type     string `mapstructure:"redisType"` // node; cluster is refused
+
+	Failover         bool   `mapstructure:"failover"`
+	MasterName       string `mapstructure:"sentinelMasterName"`
+	SentinelUsername string `mapstructure:"sentinelUsername"`
+	SentinelPassword string `mapstructure:"sentinelPassword"`
+
+	EnableTLS             bool   `mapstructure:"enableTLS"`
+	InsecureSkipTLSVerify bool   `mapstructure:"insecureSkipTLSVerify"`
+	ClientCert            string `mapstructure:"clientCert"` // PEM
+	ClientKey             string `mapstructure:"clientKey"`  // PEM
+
+	MaxRetries       int      `mapstructure:"redisMaxRetries"` // -1 disables
+	MinRetryInterval duration `mapstructure:"redisMinRetryInterval"`
+	MaxRetryInterval duration `mapstructure:"redisMaxRetryInterval"`
+	DialTimeout      duration `mapstructure:"dialTimeout"`
+	ReadTimeout      duration `mapstructure:"readTimeout"`
+	WriteTimeout     duration `mapstructure:"writeTimeout"`
+	PoolSize         int      `mapstructure:"poolSize"`
+	PoolTimeout      duration `mapstructure:"poolTimeout"`
+	MinIdleConns     int      `mapstructure:"minIdleConns"`
+	MaxConnAge       duration `mapstructure:"maxConnAge"`
+	IdleTimeout      duration `mapstructure:"idleTimeout"`
+
+	// Older names of redisMaxRetries and, in nanoseconds, of redisMinRetryInterval.
+	LegacyMaxRetries   int   `mapstructure:"maxRetries"`
+	LegacyRetryBackoff int64 `mapstructure:"maxRetryBackoff"`
+
+	UseEntraID bool `mapstructure:"useEntraID"` // refused
+	UseAzureAD bool `mapstructure:"useAzureAD"` // refused
+
+	// Keys that lock.redis accepts and that mean nothing for a lock.
+	_ string `mapstructure:"idleCheckFrequency"`
+	_ string `mapstructure:"redeliverInterval"`
+	_ string `mapstructure:"processingTimeout"`
+	_ string `mapstructure:"queueDepth"`
+	_ string `mapstructure:"concurrency"`
+	_ string `mapstructure:"ttlInSeconds"`
+	_ string `mapstructure:"queryIndexes"`
+}
+
+// duration is a duration whose bare numbers are milliseconds; negative ones stay as they are, because go-redis switches
+// off what is -1.
+type duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(text []byte) error {
+	unit := time.Millisecond
+	if strings.HasPrefix(strings.TrimSpace(string(text)), "-") {
+		unit = time.Nanosecond
+	}
+	value, err := stores.ParseDuration(string(text), unit)
+	*d = duration(value)
+	return err
+}
+
+const (
+	defaultPort       = "6379"
+	defaultMaxRetries = 3
+)
+
+// parseConfig reads the metadata and refuses what cannot work, naming the key.
+func parseConfig(md map[string]string) (Config, error) {
+	var c Config
+	if err := stores.Decode(md, &c); err != nil {
+		return Config{}, err
+	}
+	if c.MaxRetries == 0 {
+		c.MaxRetries = c.LegacyMaxRetries
+	}
+	if c.MaxRetries == 0 {
+		c.MaxRetries = defaultMaxRetries
+	}
+	if c.MinRetryInterval == 0 {
+		c.MinRetryInterval = duration(c.LegacyRetryBackoff)
+	}
+	return c, c.check()
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Host == "":
+		return errors.New("metadata key redisHost: is empty")
+	case strings.EqualFold(c.Type, "cluster"):
+		return errors.New("metadata key redisType: Redis Cluster is not supported, because a lock could be lost when slots move")
+	case c.UseEntraID || c.UseAzureAD:
+		return errors.New("metadata key useEntraID: is not supported; use redisUsername and redisPassword")
+	case c.Failover && c.MasterName == "":
+		return errors.New("metadata key sentinelMasterName: is empty, failover needs it")
+	case !c.Failover && strings.Contains(c.Host, ","):
+		return errors.New("metadata key redisHost: names several hosts, which only failover can use")
+	case c.DB < 0:
+		return errors.New("metadata key redisDB: is negative")
+	}
+	return nil
+}
+
+// options returns what go-redis needs.
+func (c Config) options() (*goredis.UniversalOptions, error) {
+	addrs, err := c.addrs()
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	o := &goredis.UniversalOptions{
+		Addrs:                 addrs,
+		DB:                    c.DB,
+		Username:              c.Username,
+		Password:              c.Password,
+		SentinelUsername:      c.SentinelUsername,
+		SentinelPassword:      c.SentinelPassword,
+		MaxRetries:            c.MaxRetries,
+		MinRetryBackoff:       time.Duration(c.MinRetryInterval),
+		MaxRetryBackoff:       time.Duration(c.MaxRetryInterval),
+		DialTimeout:           time.Duration(c.DialTimeout),
+		ReadTimeout:           time.Duration(c.ReadTimeout),
+		WriteTimeout:          time.Duration(c.WriteTimeout),
+		PoolSize:              c.PoolSize,
+		PoolTimeout:           time.Duration(c.PoolTimeout),
+		MinIdleConns:          c.MinIdleConns,
+		ConnMaxLifetime:       time.Duration(c.MaxConnAge),
+		ConnMaxIdleTime:       time.Duration(c.IdleTimeout),
+		TLSConfig:             tlsConfig,
+		DialerRetries:         1,    // the command's own retries are enough
+		ContextTimeoutEnabled: true, // a caller's deadline is a command's deadline
+		DisableIdentity:       true, // a proxy or an old server need not know CLIENT SETINFO
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled, // a feature of one vendor's cloud
+		},
+	}
+	if c.Failover {
+		o.MasterName = c.MasterName
+	}
+	return o, nil
+}
+
+func (c Config) addrs() ([]string, error) {
+	var addrs []string
+	for host := range strings.SplitSeq(c.Host, ",") {
+		addr, err := c.addr(strings.TrimSpace(host))
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs, nil
+}
+
+// addr adds the port to a host that has none. Two ports that differ are an error, because either may be meant.
+func (c Config) addr(host string) (string, error) {
+	_, port, err := net.SplitHostPort(host)
+	switch {
+	case host == "":
+		return "", errors.New("metadata key redisHost: has an empty host in its list")
+	case err == nil && c.Port != "" && c.Port != port:
+		return "", fmt.Errorf("metadata key redisPort: is %s, but redisHost has port %s", c.Port, port)
+	case err == nil:
+		return host, nil
+	case c.Port != "":
+		return net.JoinHostPort(host, c.Port), nil
+	}
+	return net.JoinHostPort(host, defaultPort), nil
+}
+
+func (c Config) tls() (*tls.Config, error) {
+	if !c.EnableTLS {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.InsecureSkipTLSVerify}
+	if c.ClientCert == "" || c.ClientKey == "" {
+		return config, nil
+	}
+	pair, err := tls.X509KeyPair([]byte(c.ClientCert), []byte(c.ClientKey))
+	if err != nil {
+		return nil, fmt.Errorf("metadata keys clientCert and clientKey: %w", err)
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return config, nil
+}

@@ -1,0 +1,109 @@
+package redis
+
+import (
+	"context"
+	_ "embed" // for the script
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	// scanBatch is how many keys Redis looks at in one step of a List; other clients are served between the steps.
+	scanBatch = 1000
+	// rowLen is the number of values that list.lua returns for each lock.
+	rowLen = 5
+	// daprPrefix begins the key of every lock that daprd takes, with lock.redis too.
+	daprPrefix = "lock||"
+)
+
+var (
+	//go:embed list.lua
+	listLua    string
+	listScript = goredis.NewScript(listLua)
+)
+
+// List implements [stores.Lister]. It walks over all keys of the database. A string counts as a lock if Mortise took it or
+// if its key is one that daprd makes; other strings may be anything, and their values are nobody's business.
+func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
+	found := map[string]stores.Lock{} // SCAN may return a key twice
+	for cursor := uint64(0); ; {
+		keys, next, err := s.client.ScanType(ctx, cursor, literal(prefix)+"*", scanBatch, "string").Result()
+		if err == nil {
+			err = s.describe(ctx, keys, found)
+		}
+		if err != nil {
+			return nil, wrap(ctx, "list", prefix, err)
+		}
+		if cursor = next; cursor == 0 {
+			return sorted(found), nil
+		}
+	}
+}
+
+// describe adds those of the keys that are held locks.
+func (s *Store) describe(ctx context.Context, keys []string, found map[string]stores.Lock) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	pairs := make([]string, 0, 2*len(keys))
+	for _, key := range keys {
+		pairs = append(pairs, key, recordPrefix+key)
+	}
+	values, err := listScript.Run(ctx, s.client, pairs).StringSlice()
+	if err != nil {
+		return err
+	}
+	for row := range slices.Chunk(values, rowLen) {
+		l, err := parseRow(row)
+		if err != nil {
+			return err
+		}
+		if l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix)) {
+			found[l.Key] = l
+		}
+	}
+	return nil
+}
+
+// parseRow reads key, owner, time left, token and TTL; the last two are empty for a lock that a foreign program took.
+func parseRow(row []string) (stores.Lock, error) {
+	var numbers [rowLen - 2]int64
+	for i, text := range row[2:] {
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return stores.Lock{}, fmt.Errorf("record of %q: %w", row[0], err)
+		}
+		numbers[i] = n
+	}
+	return stores.Lock{
+		Key:       row[0],
+		Owner:     row[1],
+		Remaining: time.Duration(numbers[0]) * time.Millisecond,
+		Token:     uint64(numbers[1]),
+		TTL:       time.Duration(numbers[2]) * time.Millisecond,
+	}, nil
+}
+
+func sorted(locks map[string]stores.Lock) []stores.Lock {
+	list := make([]stores.Lock, 0, len(locks))
+	for _, l := range locks {
+		list = append(list, l)
+	}
+	slices.SortFunc(list, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) })
+	return list
+}
+
+// literal escapes what Redis's MATCH would take for a pattern.
+func literal(prefix string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix)
+}
