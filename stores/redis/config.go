@@ -180,7 +180,7 @@ func (c Config) addr(host string) (string, error) {
 	case host == "":
 		return "", errors.New("metadata key redisHost: has an empty host in its list")
 	case err == nil && c.Port != "" && c.Port != port:
-		return "", fmt.Errorf("metadata key redisPort: is %s, but redisHost has port %s", c.Port, port)
+		return "", errors.New("metadata key redisPort: is not the port that redisHost has")
 	case err == nil:
 		return host, nil
 	case c.Port != "":

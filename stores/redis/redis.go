@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dapr/kit/logger"
 	"github.com/google/uuid"
 	goredis "github.com/redis/go-redis/v9"
 
@@ -57,10 +58,18 @@ var (
 	renewScript   = goredis.NewScript(renewLua)
 )
 
-// Backend describes the redis store for a registry.
+// Backend describes the redis store for a registry. It sends go-redis's messages, which go to standard error otherwise, to
+// the log of level debug: what matters in them comes back as an error of the call.
 func Backend() stores.Backend {
+	goredis.SetLogger(clientLog{logger.NewLogger("mortise.redis")})
 	return stores.Backend{Config: &Config{}, Open: open}
 }
+
+// clientLog is the part of go-redis's logging that it lets us replace.
+type clientLog struct{ logger.Logger }
+
+// Printf implements go-redis's logging interface.
+func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Debugf(format, args...) }
 
 // Store is a client of one Redis. A call that is under way when its context is cancelled returns within the configured
 // readTimeout; a deadline ends it on time.

@@ -1,0 +1,160 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
+	c, err := parseConfig(map[string]string{
+		"redisHost": "r", "redisPort": "7000", "redisUsername": "u", "redisPassword": "p", "redisDB": "3",
+		"redisType": "node", "enableTLS": "true", "insecureSkipTLSVerify": "1",
+		"redisMaxRetries": "5", "redisMinRetryInterval": "20", "redisMaxRetryInterval": "1s",
+		"dialTimeout": "2s", "readTimeout": "-1", "writeTimeout": "1500", "poolSize": "4", "poolTimeout": "250ms",
+		"minIdleConns": "2", "maxConnAge": "30m", "idleTimeout": "5m",
+		"idleCheckFrequency": "1m", "redeliverInterval": "15s", "processingTimeout": "60s", "queueDepth": "100",
+		"concurrency": "10", "ttlInSeconds": "3", "queryIndexes": "x", "keyPrefix": "none",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := c.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []struct {
+		name      string
+		got, want any
+	}{
+		{"address", o.Addrs[0], "r:7000"},
+		{"username", o.Username, "u"},
+		{"password", o.Password, "p"},
+		{"database", o.DB, 3},
+		{"TLS without verification", o.TLSConfig.InsecureSkipVerify, true},
+		{"retries", o.MaxRetries, 5},
+		{"a bare number is milliseconds", o.MinRetryBackoff, 20 * time.Millisecond},
+		{"a duration with a unit", o.MaxRetryBackoff, time.Second},
+		{"minus one stays as it is", o.ReadTimeout, time.Duration(-1)},
+		{"write timeout", o.WriteTimeout, 1500 * time.Millisecond},
+		{"pool size", o.PoolSize, 4},
+		{"pool timeout", o.PoolTimeout, 250 * time.Millisecond},
+		{"idle connections", o.MinIdleConns, 2},
+		{"connection age", o.ConnMaxLifetime, 30 * time.Minute},
+		{"idle time", o.ConnMaxIdleTime, 5 * time.Minute},
+		{"master", o.MasterName, ""},
+	} {
+		if field.got != field.want {
+			t.Errorf("%s: got %v, want %v", field.name, field.got, field.want)
+		}
+	}
+}
+
+func TestParseConfigKnowsOlderNames(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		md      map[string]string
+		retries int
+		backoff time.Duration
+	}{
+		{"neither", map[string]string{}, 3, 0},
+		{"older ones", map[string]string{"maxRetries": "7", "maxRetryBackoff": "2000000"}, 7, 2 * time.Millisecond},
+		{"newer ones win", map[string]string{
+			"maxRetries": "7", "redisMaxRetries": "-1", "maxRetryBackoff": "5", "redisMinRetryInterval": "9",
+		}, -1, 9 * time.Millisecond},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.md["redisHost"] = "r"
+			c, err := parseConfig(row.md)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.MaxRetries != row.retries || time.Duration(c.MinRetryInterval) != row.backoff {
+				t.Errorf("got %d and %v, want %d and %v", c.MaxRetries, c.MinRetryInterval, row.retries, row.backoff)
+			}
+		})
+	}
+}
+
+func TestParseConfigUsesSentinels(t *testing.T) {
+	c, err := parseConfig(map[string]string{
+		"redisHost": "a, b:7,c", "redisType": "sentinel", "failover": "true", "sentinelMasterName": "m",
+		"sentinelUsername": "su", "sentinelPassword": "sp",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := c.options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(o.Addrs, " "); got != "a:6379 b:7 c:6379" {
+		t.Errorf("addresses %s", got)
+	}
+	if o.MasterName != "m" || o.SentinelUsername != "su" || o.SentinelPassword != "sp" {
+		t.Errorf("got %q, %q, %q", o.MasterName, o.SentinelUsername, o.SentinelPassword)
+	}
+}
+
+func TestParseConfigRefusesByName(t *testing.T) {
+	const secret = "hunter2"
+	for _, row := range []struct {
+		name string
+		md   map[string]string
+		want string
+	}{
+		{"no host", map[string]string{"redisHost": ""}, "redisHost"},
+		{"cluster", map[string]string{"redisType": "Cluster"}, "redisType"},
+		{"Entra ID", map[string]string{"useEntraID": "true"}, "useEntraID"},
+		{"Entra ID's older name", map[string]string{"useAzureAD": "on"}, "useEntraID"},
+		{"failover without a name", map[string]string{"failover": "true"}, "sentinelMasterName"},
+		{"hosts without failover", map[string]string{"redisHost": "a,b"}, "redisHost"},
+		{"an empty host", map[string]string{"redisHost": "a,,b", "failover": "true", "sentinelMasterName": "m"}, "redisHost"},
+		{"two ports", map[string]string{"redisHost": "a:1", "redisPort": "2"}, "redisPort"},
+		{"negative database", map[string]string{"redisDB": "-1"}, "redisDB"},
+		{"database that is no number", map[string]string{"redisDB": secret}, "redisDB"},
+		{"bad duration", map[string]string{"dialTimeout": secret}, "dialTimeout"},
+		{"endless duration", map[string]string{"readTimeout": "9223372036854775807"}, "readTimeout"},
+		{"bad boolean", map[string]string{"enableTLS": secret}, "enableTLS"},
+		{"bad certificate", map[string]string{"enableTLS": "true", "clientCert": secret, "clientKey": secret}, "clientCert"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if _, ok := row.md["redisHost"]; !ok {
+				row.md["redisHost"] = "r"
+			}
+			c, err := parseConfig(row.md)
+			if err == nil {
+				_, err = c.options()
+			}
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if !strings.Contains(err.Error(), "metadata key") || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("%q does not name %s", err, row.want)
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%q repeats the value", err)
+			}
+		})
+	}
+}
+
+// FuzzParseConfig looks for metadata that crashes the parser or leaks a value into an error.
+func FuzzParseConfig(f *testing.F) {
+	f.Add("redisHost", "localhost:6379", "dialTimeout", "5s")
+	f.Add("redisHost", "a,b,", "failover", "yes")
+	f.Add("redisDB", "secret-value", "ENABLETLS", "tru")
+	f.Add("maxRetryBackoff", "-9223372036854775808", "redisPort", "0")
+	f.Fuzz(func(t *testing.T, k1, v1, k2, v2 string) {
+		c, err := parseConfig(map[string]string{k1: v1, k2: v2})
+		if err != nil {
+			if len(v1) > 16 && strings.Contains(err.Error(), v1) && !strings.Contains(k2, v1) {
+				t.Errorf("the error repeats a value: %q", err)
+			}
+			return
+		}
+		if _, err := c.options(); err == nil && c.Host == "" {
+			t.Error("a configuration without a host is accepted")
+		}
+	})
+}
