@@ -1,0 +1,204 @@
+package instances
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// fakeStore tells what happens to it.
+type fakeStore struct {
+	stores.Store
+	metadata map[string]string
+	closed   atomic.Bool
+}
+
+func (s *fakeStore) Close() error {
+	s.closed.Store(true)
+	return nil
+}
+
+// fakeConfig is what the fake backend knows.
+type fakeConfig struct {
+	A string `mapstructure:"a"`
+}
+
+// newSet returns a set whose stores are fake, and counts how many were opened. A component with a: bad cannot be opened,
+// one with a: slow only when its context ends.
+func newSet() (*Set, *atomic.Int64) {
+	var opened atomic.Int64
+	r := stores.NewRegistry("fake")
+	r.Register("fake", stores.Backend{Config: &fakeConfig{}, Open: func(ctx context.Context, c stores.Component) (stores.Store, error) {
+		switch c.Metadata["a"] {
+		case "bad":
+			return nil, errors.New("fake: cannot connect")
+		case "slow":
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		opened.Add(1)
+		return &fakeStore{metadata: c.Metadata}, nil
+	}})
+	return New(r, logger.NewLogger("test")), &opened
+}
+
+func open(t *testing.T, s *Set, name string, metadata map[string]string) {
+	t.Helper()
+	if err := s.Open(t.Context(), name, metadata); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func current(t *testing.T, s *Set, name string) *fakeStore {
+	t.Helper()
+	var store *fakeStore
+	if err := s.Do(name, func(s stores.Store) error { store = s.(*fakeStore); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func TestACallBeforeOpenIsToldApart(t *testing.T) {
+	s, _ := newSet()
+	err := s.Do("c", func(stores.Store) error { t.Error("called"); return nil })
+	if !errors.Is(err, ErrNotInitialized) || !strings.Contains(err.Error(), `"c"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOpenAgain(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		metadata map[string]string
+		reopened bool
+	}{
+		{"with equal metadata keeps the store", map[string]string{"a": "1"}, false},
+		{"with another keyPrefix, which is daprd's, keeps the store", map[string]string{"a": "1", "KeyPrefix": "none"}, false},
+		{"with another value swaps the store", map[string]string{"a": "2"}, true},
+		{"with a value less swaps the store", nil, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s, opened := newSet()
+			open(t, s, "c", map[string]string{"a": "1"})
+			before := current(t, s, "c")
+			open(t, s, "c", row.metadata)
+			after := current(t, s, "c")
+			if (before != after) != row.reopened || (opened.Load() == 2) != row.reopened {
+				t.Errorf("%d stores were opened", opened.Load())
+			}
+			if err := s.Close(); err != nil || !before.closed.Load() || !after.closed.Load() {
+				t.Errorf("after Close: %v, %v, %v", err, before.closed.Load(), after.closed.Load())
+			}
+		})
+	}
+}
+
+func TestAFailedOpenLeavesTheStoreThatIsThere(t *testing.T) {
+	s, _ := newSet()
+	open(t, s, "c", nil)
+	before := current(t, s, "c")
+	for _, bad := range []map[string]string{{"a": "bad"}, {"b": "unknown key"}, {"store": "none"}} {
+		if err := s.Open(t.Context(), "c", bad); err == nil || !strings.Contains(err.Error(), `component "c"`) {
+			t.Errorf("open with %v: %v", bad, err)
+		}
+	}
+	if current(t, s, "c") != before || before.closed.Load() {
+		t.Error("the store has changed")
+	}
+}
+
+func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		open(t, s, "c", nil)
+		old := current(t, s, "c")
+		finish := make(chan struct{})
+		go func() { _ = s.Do("c", func(stores.Store) error { <-finish; return nil }) }()
+		synctest.Wait()
+		open(t, s, "c", map[string]string{"a": "2"})
+		synctest.Wait()
+		if old.closed.Load() {
+			t.Error("closed under a call")
+		}
+		close(finish)
+		synctest.Wait()
+		if !old.closed.Load() {
+			t.Error("still open after its last call")
+		}
+		_ = s.Close()
+	})
+}
+
+func TestOpenEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newSet()
+		start := time.Now()
+		first := make(chan error, 1)
+		go func() { first <- s.Open(context.Background(), "c", map[string]string{"a": "slow"}) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Open(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("behind a slow one: %v after %v", err, time.Since(start))
+		}
+		if err := s.Open(t.Context(), "other", nil); err != nil {
+			t.Errorf("another component behind a slow one: %v", err)
+		}
+		if err := <-first; !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != openTimeout {
+			t.Errorf("the slow one: %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestAfterCloseNothingIsOpen(t *testing.T) {
+	s, _ := newSet()
+	open(t, s, "c", nil)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Do("c", func(stores.Store) error { return nil }); !errors.Is(err, stores.ErrClosed) {
+		t.Errorf("call: %v", err)
+	}
+	if err := s.Open(t.Context(), "d", nil); !errors.Is(err, stores.ErrClosed) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+func TestCallsAndSwapsRunTogether(t *testing.T) {
+	s, opened := newSet()
+	open(t, s, "c", nil)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 200 {
+				err := s.Do("c", func(store stores.Store) error {
+					if store.(*fakeStore).closed.Load() {
+						t.Error("a call met a closed store")
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			for j := range 20 {
+				if err := s.Open(t.Context(), "c", map[string]string{"a": string(rune('a' + i + j))}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := s.Close(); err != nil || opened.Load() < 2 {
+		t.Errorf("%v after %d stores", err, opened.Load())
+	}
+}

@@ -1,0 +1,156 @@
+package component
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestListenSaysWhyNot(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	occupied := filepath.Join(dir, "occupied")
+	if err := os.MkdirAll(filepath.Join(occupied, "mortise.sock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ name, folder, socket, want string }{
+		{"the parent of the folder is missing", filepath.Join(dir, "a", "b"), "mortise", "no such file"},
+		{"the folder is a file", file, "mortise", "not a directory"},
+		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "the most is 107"},
+		{"something else is in the socket's place", occupied, "mortise", "no socket is in its place"},
+		{"the name is a path", dir, "../mortise", "must be a file name"},
+		{"the name is empty", dir, "", "must be a file name"},
+		{"the name is hidden", dir, ".mortise", "must be a file name"},
+		{"nobody may write there", "/proc/self", "mortise", "sockets folder"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s, err := listen(row.folder, row.socket, 0o660)
+			if err == nil {
+				t.Fatalf("listens on %s", s.path)
+			}
+			if !strings.Contains(err.Error(), row.want) {
+				t.Errorf("%q does not tell %q", err, row.want)
+			}
+		})
+	}
+}
+
+// published returns a socket that has appeared, and removes it at the end.
+func published(t *testing.T, folder string) *socket {
+	t.Helper()
+	s, err := listen(folder, "mortise", 0o606)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.publish(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTheSocketAppearsWhenPublished(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "made")
+	s, err := listen(folder, "mortise", 0o606)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path := filepath.Join(folder, "mortise.sock")
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Fatalf("before publish: %v", err)
+	}
+	if err := s.publish(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Perm() != 0o606 {
+		t.Errorf("after publish: %v, %v", info.Mode(), err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if err := s.remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("after remove: %v", err)
+	}
+}
+
+func TestALiveSocketIsNotTakenOver(t *testing.T) {
+	t.Run("of another Mortise", func(t *testing.T) {
+		folder := t.TempDir()
+		first := published(t, folder)
+		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("a second one: %v", err)
+		}
+		if err := first.remove(); err != nil {
+			t.Fatal(err)
+		}
+		published(t, folder)
+	})
+	t.Run("of a Mortise that is not ready yet", func(t *testing.T) {
+		folder := t.TempDir()
+		first, err := listen(folder, "mortise", 0o660)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("a second one: %v", err)
+		}
+	})
+	t.Run("of another program", func(t *testing.T) {
+		folder := t.TempDir()
+		l, err := net.Listen("unix", filepath.Join(folder, "mortise.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestADeadSocketIsReplaced(t *testing.T) {
+	folder := t.TempDir()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, "mortise.sock"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close() // what kill -9 leaves
+	s := published(t, folder)
+	conn, err := net.Dial("unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
+func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
+	s := published(t, t.TempDir())
+	if err := os.Remove(s.path); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := net.Listen("unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	if err := s.remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(s.path); err != nil {
+		t.Errorf("their socket: %v", err)
+	}
+}
