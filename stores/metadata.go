@@ -56,7 +56,7 @@ func foldKeys(md map[string]string) (map[string]string, error) {
 	written := make(map[string]string, len(md))
 	values := make(map[string]string, len(md))
 	for key, value := range md {
-		folded := strings.ToLower(key)
+		folded := strings.ToLower(strings.ToUpper(key)) // both, for the few letters that EqualFold takes for ASCII ones
 		if twin, ok := written[folded]; ok {
 			pair := []string{key, twin}
 			slices.Sort(pair)

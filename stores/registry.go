@@ -14,7 +14,7 @@ import (
 type Component struct {
 	Name     string            // the component's metadata.name; equal names share a storage that lives in the process
 	Metadata map[string]string // the component's spec.metadata, as written; see [Decode]
-	Log      logger.Logger     // carries the component's name; never nil when a Registry opens the store
+	Log      logger.Logger     // carries the component's name; not nil
 }
 
 // Backend is one kind of store.
@@ -57,7 +57,7 @@ func (r *Registry) Check(name string) error {
 	return nil
 }
 
-// Config returns the backend's Config, for telling which metadata keys it knows.
+// Config returns the backend's Config, for telling which metadata keys it knows; nil for a name that is not registered.
 func (r *Registry) Config(name string) any { return r.backends[name].Config }
 
 // Open opens the store that the component's metadata names. It refuses a store that is not registered, telling which
@@ -98,11 +98,11 @@ func (r *Registry) checkKeys(store string, md map[string]string) error {
 		}
 		for _, other := range r.Names() {
 			if contains(Keys(r.backends[other].Config), key) {
-				return fmt.Errorf("metadata key %s: store %s does not know it, store %s does; add \"store: %s\" or remove it",
+				return fmt.Errorf("metadata key %q: store %s does not know it, store %s does; add \"store: %s\" or remove it",
 					key, store, other, other)
 			}
 		}
-		return fmt.Errorf("metadata key %s: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
+		return fmt.Errorf("metadata key %q: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ type Store interface {
 type Request struct {
 	Key   string        // the lock's final name in the store: 1 to MaxKeyLen bytes
 	Owner string        // whose lock it will be, unique per request: 1 to MaxOwnerLen bytes
-	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL, of which a store keeps whole milliseconds, rounded up
+	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL; a store may round it up to the unit of its storage
 }
 
 // Grant is a store's answer to a request for a lock.

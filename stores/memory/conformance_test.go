@@ -1,0 +1,32 @@
+package memory_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
+	"github.com/mortise-lock/mortise/test/conformance"
+)
+
+func TestStoreKeepsTheContract(t *testing.T) {
+	conformance.Run(t, conformance.Harness{
+		Storage:  storage,
+		Features: []string{"FENCING", "LIST", "PING", "RENEW"},
+		MinTTL:   time.Millisecond,
+		Bubble:   true,
+	})
+}
+
+func storage(t testing.TB) func() stores.Store {
+	backend := memory.NewProcess().Backend()
+	return func() stores.Store {
+		s, err := backend.Open(t.Context(), stores.Component{Name: "locks", Log: logger.NewLogger("test")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+}

@@ -1,0 +1,169 @@
+package memory
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// open opens the component of p called name, with restartGrace as given.
+func open(t *testing.T, p *Process, name, grace string) *Store {
+	t.Helper()
+	c := stores.Component{Name: name, Metadata: map[string]string{"restartGrace": grace}}
+	s, err := p.Backend().Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s.(*Store)
+}
+
+// take expects TryLock to grant the lock or to refuse it, and returns the token.
+func take(t *testing.T, s *Store, key, owner string, ttl time.Duration, granted bool) uint64 {
+	t.Helper()
+	g, err := s.TryLock(t.Context(), stores.Request{Key: key, Owner: owner, TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Acquired != granted {
+		t.Fatalf("TryLock of %q by %q: acquired is %v, want %v", key, owner, g.Acquired, granted)
+	}
+	return g.Token
+}
+
+func TestRestartGraceRefusesUntilItIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewProcess()
+		time.Sleep(10 * time.Second)
+		s := open(t, p, "locks", "30s") // counts from the start of the process
+		take(t, s, "door", "ann", time.Minute, false)
+		time.Sleep(20*time.Second - time.Nanosecond)
+		take(t, s, "door", "ann", time.Minute, false)
+		time.Sleep(time.Nanosecond)
+		take(t, s, "door", "ann", time.Minute, true)
+		take(t, s, "door", "bob", time.Minute, false)
+	})
+}
+
+func TestRestartGraceOverIsNotStartedAgainByInit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewProcess()
+		time.Sleep(time.Minute)
+		take(t, open(t, p, "locks", "30s"), "door", "ann", time.Minute, true)
+	})
+}
+
+func TestMetadataIsChecked(t *testing.T) {
+	for _, row := range []struct {
+		grace string
+		want  string // what the error says, or nothing if there is none
+	}{
+		{"", ""},
+		{"0", ""},
+		{"90", ""},
+		{"1m30s", ""},
+		{"-1s", "memory: metadata key restartGrace: is negative"},
+		{"soon", "memory: metadata key restartGrace: is no duration"},
+	} {
+		c := stores.Component{Name: "locks", Metadata: map[string]string{"restartGrace": row.grace}}
+		_, err := NewProcess().Backend().Open(t.Context(), c)
+		if (err == nil) != (row.want == "") || err != nil && !strings.HasPrefix(err.Error(), row.want) {
+			t.Errorf("restartGrace %q: %v, want %q", row.grace, err, row.want)
+		}
+	}
+}
+
+func TestForgottenLocksAreReclaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		const perSecond = 100
+		for i := range 50 * perSecond {
+			take(t, s, fmt.Sprintf("door-%d", i), "ann", time.Second, true)
+			time.Sleep(time.Second / perSecond)
+			if n := s.table.byKey.Len(); n > perSecond+1 {
+				t.Fatalf("the table has %d locks, %d are held", n, perSecond)
+			}
+		}
+	})
+}
+
+func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		const backlog = 1000
+		for i := range backlog {
+			take(t, s, fmt.Sprintf("door-%d", i), "ann", time.Second, true)
+		}
+		time.Sleep(time.Second)
+		for range backlog / reclaimPerCall {
+			take(t, s, "gate", "ann", time.Minute, s.table.byKey.Len() == backlog)
+		}
+		if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != 1 || byExpiry != 1 {
+			t.Errorf("the table has %d and %d locks, 1 is held", byKey, byExpiry)
+		}
+	})
+}
+
+func TestBothOrdersOfATableHaveTheSameLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		for i := range 100 {
+			take(t, s, fmt.Sprintf("door-%d", i%40), "ann", time.Duration(1+i%7)*time.Millisecond, true)
+			req := stores.Request{Key: fmt.Sprintf("door-%d", i%40), Owner: "ann", TTL: 9 * time.Millisecond}
+			if _, err := s.Renew(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+			if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != byExpiry {
+				t.Fatalf("by key there are %d locks, by expiry %d", byKey, byExpiry)
+			}
+		}
+	})
+}
+
+func TestTokensGrowAcrossARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last uint64
+		for range 3 {
+			token := take(t, open(t, NewProcess(), "locks", ""), "door", "ann", time.Minute, true)
+			if token <= last {
+				t.Errorf("token %d of the next process follows %d", token, last)
+			}
+			last = token
+			time.Sleep(time.Millisecond) // no process starts faster
+		}
+	})
+}
+
+func TestTokensFitIntoJSONNumbers(t *testing.T) {
+	s := open(t, NewProcess(), "locks", "")
+	if token := take(t, s, "door", "ann", time.Minute, true); token >= 1<<53 {
+		t.Errorf("token %d is not below 2^53", token)
+	}
+}
+
+func TestComponentsOfOneNameShareLocks(t *testing.T) {
+	p := NewProcess()
+	take(t, open(t, p, "locks", ""), "door", "ann", time.Minute, true)
+	take(t, open(t, p, "locks", ""), "door", "bob", time.Minute, false)
+	take(t, open(t, p, "others", ""), "door", "bob", time.Minute, true)
+	take(t, open(t, NewProcess(), "locks", ""), "door", "bob", time.Minute, true)
+}
+
+func TestLocksOutliveReopening(t *testing.T) {
+	p := NewProcess()
+	s := open(t, p, "locks", "")
+	take(t, s, "door", "ann", time.Minute, true)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, p, "locks", "")
+	take(t, again, "door", "bob", time.Minute, false)
+	if err := again.Unlock(t.Context(), "door", "ann"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,179 @@
+package stores
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// newRegistry returns a registry of two backends. Their stores are named by what opened them.
+func newRegistry() *Registry {
+	r := NewRegistry("memory")
+	r.Register("redis", Backend{Config: &config{}, Open: opens("redis")})
+	r.Register("memory", Backend{Config: &struct {
+		Grace string `mapstructure:"restartGrace"`
+	}{}, Open: opens("memory")})
+	return r
+}
+
+// opened is a store that tells who opened it, and from what.
+type opened struct {
+	Store
+	by   string
+	from Component
+}
+
+func opens(name string) func(context.Context, Component) (Store, error) {
+	return func(_ context.Context, c Component) (Store, error) { return opened{by: name, from: c}, nil }
+}
+
+func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
+	for _, row := range []struct {
+		says string
+		md   map[string]string
+		want string // the backend that opens
+	}{
+		{"nothing", nil, "memory"},
+		{"an empty store", map[string]string{"store": ""}, "memory"},
+		{"a store", map[string]string{"store": "redis"}, "redis"},
+		{"a store in capitals", map[string]string{"STORE": "Redis"}, "redis"},
+		{"a key of its own", map[string]string{"store": "redis", "redisHost": "h:1"}, "redis"},
+		{"a key in another case", map[string]string{"RestartGRACE": "1s"}, "memory"},
+		{"daprd's key", map[string]string{"keyPrefix": "none"}, "memory"},
+		{"daprd's key in another case", map[string]string{"KEYPREFIX": "none", "store": "redis"}, "redis"},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			c := Component{Name: "locks", Metadata: row.md}
+			s, err := newRegistry().Open(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
+				t.Errorf("%s opened %+v, want %s", got.by, got.from, row.want)
+			}
+		})
+	}
+}
+
+func TestRegistryTellsWhatIsWrong(t *testing.T) {
+	for _, row := range []struct {
+		says string
+		md   map[string]string
+		want string
+	}{
+		{
+			"an unknown store",
+			map[string]string{"store": "etcd"},
+			`metadata key store: no store "etcd", known are memory, redis`,
+		},
+		{
+			"a misspelt key",
+			map[string]string{"store": "redis", "dialTimout": "pa55word"},
+			"metadata key \"dialTimout\": store redis does not know it; the nearest it knows is dialTimeout",
+		},
+		{
+			"a key in the wrong store",
+			map[string]string{"redisHost": "pa55word"},
+			`metadata key "redisHost": store memory does not know it, store redis does; add "store: redis" or remove it`,
+		},
+		{
+			"a key in the wrong store, in another case",
+			map[string]string{"store": "redis", "RESTARTGRACE": "pa55word"},
+			`metadata key "RESTARTGRACE": store redis does not know it, store memory does; add "store: memory" or remove it`,
+		},
+		{
+			"several unknown keys",
+			map[string]string{"zz": "", "restartGrac": "pa55word"},
+			"metadata key \"restartGrac\": store memory does not know it; the nearest it knows is restartGrace",
+		},
+		{
+			"an unknown key without a value",
+			map[string]string{"restartGrac": ""},
+			"metadata key \"restartGrac\": store memory does not know it; the nearest it knows is restartGrace",
+		},
+		{
+			"an empty key",
+			map[string]string{"": "pa55word"},
+			"metadata key \"\": store memory does not know it; the nearest it knows is store",
+		},
+		{
+			"keys that differ in case",
+			map[string]string{"Store": "redis", "store": "memory"},
+			"metadata keys Store and store differ only in case",
+		},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			s, err := newRegistry().Open(t.Context(), Component{Metadata: row.md})
+			if s != nil || err == nil || err.Error() != row.want {
+				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
+			}
+		})
+	}
+}
+
+func TestRegistryRefusesAHugeKey(t *testing.T) {
+	md := map[string]string{strings.Repeat("k", 1<<17): "pa55word"}
+	if _, err := newRegistry().Open(t.Context(), Component{Metadata: md}); err == nil {
+		t.Error("Open knows the key")
+	}
+}
+
+func TestRegistryPassesOnWhyAStoreDoesNotOpen(t *testing.T) {
+	why := errors.New("no answer")
+	r := NewRegistry("lost")
+	r.Register("lost", Backend{
+		Config: &struct{}{},
+		Open:   func(context.Context, Component) (Store, error) { return nil, why },
+	})
+	if _, err := r.Open(t.Context(), Component{}); !errors.Is(err, why) {
+		t.Errorf("Open returned %v, want %v", err, why)
+	}
+}
+
+func TestRegistryListsItsNamesInOrder(t *testing.T) {
+	r := newRegistry()
+	if got, want := r.Names(), []string{"memory", "redis"}; !slices.Equal(got, want) {
+		t.Errorf("Names are %q, want %q", got, want)
+	}
+	if _, ok := r.Config("redis").(*config); !ok {
+		t.Errorf("the configuration of redis is a %T", r.Config("redis"))
+	}
+}
+
+func TestRegistryPanicsOnADuplicate(t *testing.T) {
+	defer func() {
+		if got, want := fmt.Sprint(recover()), "stores: backend redis is registered twice"; got != want {
+			t.Errorf("Register panicked with %s, want %s", got, want)
+		}
+	}()
+	newRegistry().Register("redis", Backend{})
+}
+
+func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
+	f.Add("redisHost", "h:1")
+	f.Add("", "")
+	f.Add("store", "memory")
+	f.Add("keyPrefix", "none")
+	f.Add("\u017ftore", "redis") // a long s, which folds to s
+	f.Add(strings.Repeat("k", 100), strings.Repeat("v", 100))
+	f.Add("\xff\xfe", "\x00")
+	f.Fuzz(func(t *testing.T, key, value string) {
+		r := newRegistry()
+		s, err := r.Open(t.Context(), Component{Metadata: map[string]string{key: value}})
+		store := "memory"
+		if strings.EqualFold(key, "store") && value != "" {
+			store = strings.ToLower(value)
+		}
+		known := slices.Contains(r.Names(), store) && contains(Keys(r.Config(store)), key)
+		if (err == nil) != known || (s == nil) == known {
+			t.Errorf("Open returned %v, %v; known is %v", s, err, known)
+		}
+		if err != nil && len(value) >= 24 && !strings.EqualFold(key, "store") && !strings.Contains(key, value) &&
+			strings.Contains(err.Error(), value) {
+			t.Errorf("%q repeats the value", err)
+		}
+	})
+}

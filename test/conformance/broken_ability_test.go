@@ -1,0 +1,268 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+var brokenRenewals = []broken{{
+	what:   "does not renew",
+	caught: []string{"a renewal makes a lock last longer", "a renewal makes a lock end sooner"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			l, _ := f.lock(req.Key)
+			return stores.Grant{Acquired: true, Token: l.Token, Expires: time.Now().Add(l.Remaining)}, ctx.Err()
+		}
+	},
+}, {
+	what:   "only makes locks last longer",
+	caught: []string{"a renewal makes a lock end sooner"},
+	with:   renewsFor(func(req stores.Request, l stores.Lock) time.Duration { return max(req.TTL, l.Remaining) }),
+}, {
+	what:   "renews from the old end",
+	caught: []string{"a renewal counts from now", "a renewal makes a lock end sooner"},
+	with:   renewsFor(func(req stores.Request, l stores.Lock) time.Duration { return req.TTL + l.Remaining }),
+}, {
+	what:   "renews from the grant",
+	caught: []string{"a renewal counts from now"},
+	with: renewsFor(func(req stores.Request, l stores.Lock) time.Duration {
+		return max(req.TTL-(l.TTL-l.Remaining), stores.MinTTL)
+	}),
+}, {
+	what:   "renews once",
+	caught: []string{"a lock is renewed again and again"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, again := f.notes.LoadOrStore(req.Key, true); again {
+				return stores.Grant{}, stores.ErrNotHeld
+			}
+			return f.Store.Renew(ctx, req)
+		}
+	},
+}, {
+	what:   "renews with a new token",
+	caught: []string{"a renewal keeps the token"},
+	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Token++ }),
+}, {
+	what:   "counts Expires of a renewal from the answer",
+	caught: []string{"the holder stops before the next one starts after a renewal"},
+	with: renewals(func(req stores.Request, g *stores.Grant) {
+		pause()
+		g.Expires = time.Now().Add(req.TTL)
+	}),
+}, {
+	what:   "tells Expires of a renewal by the wall clock",
+	caught: []string{"the deadline of a renewal is on the monotonic clock"},
+	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
+}, {
+	what:   "lets anybody renew",
+	caught: []string{"only the holder renews"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if holder := f.holder(req.Key); holder != "" {
+				req.Owner = holder
+			}
+			return f.Store.Renew(ctx, req)
+		}
+	},
+}, {
+	what:   "renews before it looks at the owner",
+	caught: []string{"only the holder renews"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			_, _ = f.Store.Renew(ctx, stores.Request{Key: req.Key, Owner: f.holder(req.Key), TTL: req.TTL})
+			return f.Store.Renew(ctx, req)
+		}
+	},
+}, {
+	what:   "takes a free lock when asked to renew it",
+	caught: []string{"a free lock is not renewed", "an expired lock is not renewed"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			g, err := f.Store.Renew(ctx, req)
+			if errors.Is(err, stores.ErrNotHeld) {
+				return f.Store.TryLock(ctx, req)
+			}
+			return g, err
+		}
+	},
+}, {
+	what:   "renews whether or not ctx has ended",
+	caught: []string{"a renewal whose ctx has ended changes nothing"},
+	with: func(f *faulty) {
+		f.renew = func(_ context.Context, req stores.Request) (stores.Grant, error) {
+			return f.Store.Renew(context.Background(), req)
+		}
+	},
+}, {
+	what:   "looks whether a lock is held and renews it in two steps",
+	caught: []string{"a renewal that meets an unlock does not bring the lock back"},
+	with: func(f *faulty) {
+		f.unlock = func(ctx context.Context, key, owner string) error {
+			time.Sleep(time.Microsecond) // so that the two begin together
+			return f.Store.Unlock(ctx, key, owner)
+		}
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if g, err := f.Store.Renew(ctx, req); err != nil {
+				return g, err
+			}
+			pause()
+			return f.take(ctx, req)
+		}
+	},
+}}
+
+// renewsFor renews for another time than was asked for.
+func renewsFor(ttl func(req stores.Request, l stores.Lock) time.Duration) func(*faulty) {
+	return func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, held := f.lock(req.Key); held {
+				req.TTL = ttl(req, l)
+			}
+			return f.Store.Renew(ctx, req)
+		}
+	}
+}
+
+var brokenLists = []broken{{
+	what:   "lists no tokens",
+	caught: []string{"a list tells a lock as it was granted"},
+	with:   rewrites(func(l *stores.Lock) { l.Token = 0 }),
+}, {
+	what:   "lists the time left as the TTL",
+	caught: []string{"a list tells a lock as it was renewed"},
+	with: func(f *faulty) {
+		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
+		rewrites(func(l *stores.Lock) {
+			ttl, _ := f.notes.Load(l.Key)
+			l.TTL = ttl.(time.Duration)
+		})(f)
+	},
+}, {
+	what:   "lists the TTL as the time left",
+	caught: []string{"the time left runs down"},
+	with:   rewrites(func(l *stores.Lock) { l.Remaining = l.TTL }),
+}, {
+	what:   "lists in no order",
+	caught: []string{"a list is sorted by key"},
+	with:   relists(func(locks []stores.Lock) []stores.Lock { slices.Reverse(locks); return locks }),
+}, {
+	what:   "sorts without regard to case",
+	caught: []string{"a list is sorted by key"},
+	with: relists(func(locks []stores.Lock) []stores.Lock {
+		slices.SortFunc(locks, func(a, b stores.Lock) int {
+			return strings.Compare(strings.ToLower(a.Key), strings.ToLower(b.Key))
+		})
+		return locks
+	}),
+}, {
+	what:   "lists one page",
+	caught: []string{"a list is complete"},
+	with:   relists(func(locks []stores.Lock) []stores.Lock { return locks[:min(len(locks), 100)] }),
+}, {
+	what:   "reads the second page from where the first one ended",
+	caught: []string{"a lock held throughout is told while others come and go"},
+	with: func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			page, _ := f.Store.List(ctx, prefix)
+			page = page[:min(len(page), 2)]
+			pause()
+			rest, err := f.Store.List(ctx, prefix)
+			return append(page, rest[min(len(rest), len(page)):]...), err
+		}
+	},
+}, {
+	what:   "lists what is under the prefix only",
+	caught: []string{"a list is of the locks under a prefix"},
+	with: func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			locks, err := f.Store.List(ctx, prefix)
+			return filter(locks, func(l stores.Lock) bool { return l.Key != prefix }), err
+		}
+	},
+}, {
+	what:   "takes the prefix for a pattern",
+	caught: []string{"a prefix is no pattern"},
+	with: func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			locks, err := f.Store.List(ctx, "")
+			return filter(locks, func(l stores.Lock) bool {
+				flat := strings.NewReplacer("/", ":") // so that * spans all
+				matches, _ := path.Match(flat.Replace(prefix)+"*", flat.Replace(l.Key))
+				return matches
+			}), err
+		}
+	},
+}, {
+	what:   "lists nothing under the empty prefix",
+	caught: []string{"the empty prefix lists everything"},
+	with: func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			if prefix == "" {
+				return nil, ctx.Err()
+			}
+			return f.Store.List(ctx, prefix)
+		}
+	},
+}, {
+	what:   "lists names with their white space trimmed",
+	caught: []string{"a list has keys and owners as they were given"},
+	with:   rewrites(func(l *stores.Lock) { l.Owner = strings.TrimSpace(l.Owner) }),
+}, {
+	what:   "lists names as UTF-8",
+	caught: []string{"a list has keys and owners of any bytes"},
+	with:   rewrites(func(l *stores.Lock) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
+}, {
+	what:   "finds an empty list an error",
+	caught: []string{"an empty list is no error"},
+	with: func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			locks, err := f.Store.List(ctx, prefix)
+			if err == nil && len(locks) == 0 {
+				err = stores.ErrNotHeld
+			}
+			return locks, err
+		}
+	},
+}, {
+	what:   "lists every lock there ever was",
+	caught: []string{"a lock that was given back is not listed", "an expired lock is not listed"},
+	with: func(f *faulty) {
+		answers(func(req stores.Request, g *stores.Grant) {
+			f.notes.Store(req.Key, stores.Lock{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+		})(f)
+		f.list = func(ctx context.Context, prefix string) (locks []stores.Lock, err error) {
+			for _, l := range f.notes.Range {
+				locks = append(locks, l.(stores.Lock))
+			}
+			slices.SortFunc(locks, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) })
+			return locks, ctx.Err()
+		}
+	},
+}}
+
+// relists changes each list.
+func relists(change func([]stores.Lock) []stores.Lock) func(*faulty) {
+	return func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			locks, err := f.Store.List(ctx, prefix)
+			return change(locks), err
+		}
+	}
+}
+
+// rewrites changes each lock in a list.
+func rewrites(change func(l *stores.Lock)) func(*faulty) {
+	return relists(func(locks []stores.Lock) []stores.Lock {
+		for i := range locks {
+			change(&locks[i])
+		}
+		return locks
+	})
+}

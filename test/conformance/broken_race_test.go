@@ -1,0 +1,85 @@
+package conformance
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+var brokenCrowds = []broken{{
+	what: "looks whether a lock is held and takes it in two steps",
+	caught: []string{
+		"of a crowd one is let in", "of a crowd one is let in when a lock expires", "no two hold a lock at once",
+	},
+	with: func(f *faulty) {
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, held := f.lock(req.Key); held {
+				return stores.Grant{}, nil
+			}
+			pause()
+			return f.take(ctx, req)
+		}
+	},
+}, {
+	what:   "looks who the owner is and unlocks in two steps",
+	caught: []string{"of many unlocks one succeeds"},
+	with: func(f *faulty) {
+		f.unlock = func(ctx context.Context, key, owner string) error {
+			if f.holder(key) != owner {
+				return f.Store.Unlock(ctx, key, owner)
+			}
+			pause()
+			_ = f.Store.Unlock(ctx, key, owner)
+			return nil
+		}
+	},
+}, {
+	what:   "draws the token before it knows that the lock is free",
+	caught: []string{"tokens grow in the order of the grants"},
+	with: func(f *faulty) {
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			count, _ := f.notes.LoadOrStore("tokens", new(atomic.Uint64))
+			token := count.(*atomic.Uint64).Add(1)
+			time.Sleep(time.Duration(token%5) * time.Millisecond)
+			g, err := f.Store.TryLock(ctx, req)
+			if g.Acquired {
+				g.Token = token
+			}
+			return g, err
+		}
+	},
+}, {
+	what:   "drops an unlock while it is busy",
+	caught: []string{"no unlock is lost in a crowd"},
+	with: func(f *faulty) {
+		var busy atomic.Int64
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			busy.Add(1)
+			defer busy.Add(-1)
+			pause()
+			return f.Store.TryLock(ctx, req)
+		}
+		f.unlock = func(ctx context.Context, key, owner string) error {
+			if busy.Load() > 0 {
+				return nil
+			}
+			return f.Store.Unlock(ctx, key, owner)
+		}
+	},
+}, {
+	what:   "refuses while it is busy with another key",
+	caught: []string{"many keys at once do not disturb one another"},
+	with: func(f *faulty) {
+		var busy atomic.Bool
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if busy.Swap(true) {
+				return stores.Grant{}, nil
+			}
+			defer busy.Store(false)
+			pause()
+			return f.Store.TryLock(ctx, req)
+		}
+	},
+}}

@@ -1,0 +1,114 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// clientRows are about several clients of one storage, and about their end.
+var clientRows = []row{{
+	name: "clients of one storage share its locks",
+	rule: "A lock that one client took is held for every client of the same storage.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.refuses("door", "bob")
+		s.frees("door", "ann")
+		other.grants("door", "bob")
+		s.refuses("door", "ann")
+	},
+}, {
+	name: "an owner unlocks through another client",
+	rule: "The owner string proves whose a lock is, not the client or the connection that asks.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.keeps("door", "bob", stores.ErrNotOwner)
+		other.frees("door", "ann")
+		s.grants("door", "bob")
+	},
+}, {
+	name: "locks outlive their client",
+	rule: "Close leaves locks as they are.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		b.want(s.Close() == nil, "Close failed")
+		other.refuses("door", "bob")
+		b.open().frees("door", "ann")
+	},
+}, {
+	name: "closing one client leaves the others",
+	rule: "Close ends this client's use of the storage and nobody else's.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		b.want(s.Close() == nil, "Close failed")
+		other.grants("door", "ann")
+		other.frees("door", "ann")
+	},
+}, {
+	name: "a client is closed twice",
+	rule: "A second Close is no error.",
+	check: func(b *bench) {
+		s := b.open()
+		for range 2 {
+			err := s.Close()
+			b.want(err == nil, "Close returned %v", err)
+		}
+	},
+}, {
+	name: "a closed client answers ErrClosed",
+	rule: "Calls after Close, a second Close excepted, fail with ErrClosed.",
+	check: func(b *bench) {
+		s := b.open()
+		_ = s.Close()
+		for _, c := range s.calls("door", "ann") {
+			err := c.do(b.ctx)
+			b.want(errors.Is(err, stores.ErrClosed), "%s returned %v", c.op, err)
+		}
+	},
+}, {
+	name: "a call that meets a Close is served or refused",
+	rule: "A call under way when the client is closed succeeds or fails with ErrClosed.",
+	check: func(b *bench) {
+		for range 20 {
+			closeDuringCalls(b)
+		}
+	},
+}}
+
+func closeDuringCalls(b *bench) {
+	s := b.open()
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			_, err := s.tryLock(nth("door", i), "ann", lease)
+			b.want(err == nil || errors.Is(err, stores.ErrClosed), "TryLock beside a Close returned %v", err)
+		})
+	}
+	b.want(s.Close() == nil, "Close failed")
+	callers.Wait()
+}
+
+// call is one of a store's methods with its arguments filled in.
+type call struct {
+	op string // as it stands in the store's errors
+	do func(ctx context.Context) error
+}
+
+// calls returns everything that can be asked of the store, but for Close.
+func (s store) calls(name, owner string) []call {
+	req := stores.Request{Key: s.b.key(name), Owner: owner, TTL: lease}
+	calls := []call{
+		{"try lock", func(ctx context.Context) error { return errorOf(s.TryLock(ctx, req)) }},
+		{"unlock", func(ctx context.Context) error { return s.Unlock(ctx, req.Key, owner) }},
+		{"renew", func(ctx context.Context) error { return errorOf(stores.Renew(ctx, s.Store, req)) }},
+		{"list", func(ctx context.Context) error { return errorOf(stores.List(ctx, s.Store, req.Key)) }},
+		{"ping", func(ctx context.Context) error { return stores.Ping(ctx, s.Store) }},
+	}
+	ability := map[string]string{"renew": renewing, "list": listing, "ping": pinging}
+	return filter(calls, func(c call) bool { return ability[c.op] == "" || s.b.declares([]string{ability[c.op]}) })
+}

@@ -1,0 +1,225 @@
+package conformance
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// listRows are about stores that implement stores.Lister.
+func listRows() []row {
+	rows := slices.Concat(listedRows, prefixRows, unlistedRows)
+	for i := range rows {
+		rows[i].needs = append(rows[i].needs, listing)
+	}
+	return rows
+}
+
+// listedRows are about what a list tells of the locks that are held.
+var listedRows = []row{{
+	name: "a list tells a lock as it was granted",
+	rule: "A row has the lock's key, owner, token and TTL, and the time left: positive, and no more than the TTL.",
+	check: func(b *bench) {
+		s := b.open()
+		token := s.grants("door", "ann").Token
+		want := []stores.Lock{{Key: "door", Owner: "ann", TTL: lease, Token: token}}
+		b.tells(b.open().list("door"), want)
+	},
+}, {
+	name:  "a list tells a lock as it was renewed",
+	rule:  "After a renewal a row has the TTL of the renewal and the token of the grant.",
+	needs: []string{renewing},
+	check: func(b *bench) {
+		s := b.open()
+		token := s.grants("door", "ann").Token
+		s.renews("door", "ann", lease/2)
+		b.tells(s.list("door"), []stores.Lock{{Key: "door", Owner: "ann", TTL: lease / 2, Token: token}})
+	},
+}, {
+	name: "the time left runs down",
+	rule: "Remaining is the time until the lock expires on the store's clock.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		time.Sleep(b.short())
+		for _, l := range s.list("door") {
+			b.want(l.Remaining <= lease-b.short(), "after %v of %v %v are left", b.short(), lease, l.Remaining)
+		}
+		s.lists("door", "door")
+	},
+}, {
+	name: "a list is sorted by key",
+	rule: "List returns the locks sorted by key, byte by byte.",
+	check: func(b *bench) {
+		s := b.open()
+		for _, name := range []string{"ab", "b", "a", "B", "é", "a/b", "10", "9"} {
+			s.grants(name, "ann")
+		}
+		s.lists("", "10", "9", "B", "a", "a/b", "ab", "b", "é")
+	},
+}, {
+	name: "a list is complete",
+	rule: "List returns all locks that are held, however many there are.",
+	check: func(b *bench) {
+		var names []string
+		for i := range 500 {
+			names = append(names, nth("door", i))
+		}
+		s := b.open()
+		together(len(names), func(i int) bool { return s.grants(names[i], "ann").Acquired })
+		s.lists("door-", names...)
+	},
+}, {
+	name: "a lock held throughout is told while others come and go",
+	rule: "Locks that change hands during List may be missing; a lock held throughout is always told.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("m", "ann")
+		s.grants("z", "ann")
+		during(func() { comeAndGo(s, "a") }, func() {
+			for range 20 {
+				got := s.list("")
+				told := filter(got, func(l stores.Lock) bool { return l.Owner == "ann" })
+				b.want(len(told) == 2, "of 2 locks held throughout %d are told, %+v", len(told), got)
+			}
+		})
+	},
+}}
+
+// prefixRows are about which locks a list is of.
+var prefixRows = []row{{
+	name: "a list is of the locks under a prefix",
+	rule: "List returns the locks whose key starts with the prefix: the key that equals it too, and others not.",
+	check: func(b *bench) {
+		s := b.open()
+		for _, name := range []string{"a", "a/1", "a/2", "ab", "b", "ba/1"} {
+			s.grants(name, "ann")
+		}
+		s.lists("a", "a", "a/1", "a/2", "ab")
+		s.lists("a/", "a/1", "a/2")
+		s.lists("b", "b", "ba/1")
+	},
+}, {
+	name: "a prefix is no pattern",
+	rule: "Each character of a prefix stands for itself, the glob characters too.",
+	check: func(b *bench) {
+		s := b.open()
+		names := []string{"*", "?", "[ab]x", "[^a]x", `\*`, `\`, "a*b", "a?b", "axb", "ax", "bx", "{a,b}"}
+		for _, name := range names {
+			s.grants(name, "ann")
+		}
+		for _, prefix := range []string{"*", "?", "[", "[ab]", "[^a]", `\`, `\*`, "a*", "a?", "{a", "%", "_"} {
+			under := filter(names, func(name string) bool { return len(name) >= len(prefix) && name[:len(prefix)] == prefix })
+			slices.Sort(under)
+			s.lists(prefix, under...)
+		}
+	},
+}, {
+	name: "the empty prefix lists everything",
+	rule: "Every key starts with the empty prefix.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		locks, err := stores.List(b.ctx, s.Store, "")
+		b.want(err == nil, "List failed: %v", err)
+		b.want(len(b.named(locks)) == 1, "the lock is not among %d", len(locks))
+	},
+}, {
+	name: "a list has keys and owners as they were given",
+	rule: "Keys and owners are opaque and come back as they are.",
+	check: func(b *bench) {
+		for _, n := range names {
+			if !n.bytes {
+				listNames(b, n.these)
+			}
+		}
+	},
+}, {
+	name:  "a list has keys and owners of any bytes",
+	rule:  "Keys and owners are opaque and come back as they are.",
+	needs: []string{anyBytes},
+	check: func(b *bench) {
+		for _, n := range names {
+			if n.bytes {
+				listNames(b, n.these)
+			}
+		}
+	},
+}}
+
+// unlistedRows are about locks that are not held.
+var unlistedRows = []row{{
+	name: "an empty list is no error",
+	rule: "List of a prefix without locks returns no rows and no error.",
+	check: func(b *bench) {
+		b.open().lists("door")
+	},
+}, {
+	name: "a lock that was given back is not listed",
+	rule: "List returns the locks that are held.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		s.grants("gate", "ann")
+		s.frees("door", "ann")
+		s.lists("", "gate")
+	},
+}, {
+	name: "an expired lock is not listed",
+	rule: "An expired lock is not held by anybody, for every call, whether or not the store has cleaned it up.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grantsFor("door", "ann", b.short())
+		s.grants("gate", "ann")
+		b.expire(b.short())
+		s.lists("", "gate")
+	},
+}}
+
+// tells expects the locks wanted, with time left.
+func (b *bench) tells(got, want []stores.Lock) {
+	for i, l := range got {
+		b.want(l.Remaining > 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
+		got[i].Remaining = 0
+	}
+	b.want(slices.Equal(got, want), "the list is %+v, want %+v", got, want)
+}
+
+// listNames takes a lock for each name, as its key and its owner, and expects to find it in a list.
+func listNames(b *bench, names []string) {
+	s := b.open()
+	for _, name := range names {
+		s.grants(name, name)
+		found := slices.ContainsFunc(s.list(name), func(l stores.Lock) bool { return l.Key == name && l.Owner == name })
+		b.want(found, "%q is not listed", name)
+		s.frees(name, name)
+	}
+}
+
+// comeAndGo takes a lock and gives it back.
+func comeAndGo(s store, name string) {
+	s.grants(name, "passer-by")
+	time.Sleep(time.Millisecond)
+	s.frees(name, "passer-by")
+}
+
+// during repeats background until f returns.
+func during(background, f func()) {
+	var done sync.WaitGroup
+	stop := make(chan struct{})
+	done.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				background()
+			}
+		}
+	})
+	f()
+	close(stop)
+	done.Wait()
+}

@@ -1,0 +1,106 @@
+package conformance
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// nameRows are about keys and owners, which are opaque bytes, 1 to 1024 of them.
+func nameRows() []row {
+	const rule = "Keys and owners are opaque: two that differ in a single byte are different, and no byte has a meaning."
+	rows := []row{}
+	for _, n := range names {
+		var needs []string
+		if n.bytes {
+			needs = []string{anyBytes}
+		}
+		rows = append(rows,
+			row{name: "a key " + n.says, rule: rule, needs: needs, check: func(b *bench) { differentKeys(b, n.these) }},
+			row{name: "an owner " + n.says, rule: rule, needs: needs, check: func(b *bench) { differentOwners(b, n.these) }})
+	}
+	return rows
+}
+
+// names are sets of strings that a store may take for one another, or may fail to carry.
+var names = []struct {
+	says  string
+	these []string
+	bytes bool // some are not UTF-8
+}{{
+	says:  "keeps its case",
+	these: []string{"door", "Door", "DOOR"},
+}, {
+	says:  "keeps its white space",
+	these: []string{"door", " door", "door ", "do or", "do  or", "door\t", "door\n", "door\r\n", " "},
+}, {
+	says:  "may begin with another",
+	these: []string{"d", "do", "door", "door/", "door/1", "door/11"},
+}, {
+	says:  "may hold glob characters",
+	these: []string{"*", "?", "**", "d*", "d?", "d[ao]", "d[^o]", "do", "da", `d\*`, `d\`, `\`},
+}, {
+	says:  "may hold separators",
+	these: []string{"a||b", "a|b", "a||b||", "||", "a:b", "a/b", "a//b", "a/./b", "a/../b", "a,b", "a;b", "a.b"},
+}, {
+	says:  "may hold syntax",
+	these: []string{"%s", "%00", "$1", "{a}b", "{a}c", `"`, "'", "`", "<a>", "a=b", "a&b", "-a", "0", "00", "nil"},
+}, {
+	says:  "may hold control characters",
+	these: []string{"a", "a\x00", "a\x00b", "\x00", "\x00a", "\x01", "\x1b", "\x7f"},
+}, {
+	says: "may be in any script",
+	these: []string{"ключ", "鍵", "🔑", "ß", "ss", "ſ", "s", "a", "\ufeffa", "\ufffd",
+		"\u00e9", "e\u0301", // é, in one piece and in two
+		"k", "\u212a", // the letter and the kelvin sign, which fold to the same
+	},
+}, {
+	says:  "may be 1024 bytes long",
+	these: []string{long("a"), long("b"), long("a")[1:], "b" + long("a")[1:]},
+}, {
+	says:  "may hold any bytes",
+	these: []string{"\xff", "\xfe", "\xff\xff", "a\xffb", "a\x80b", "\xc3\x28", "\xc0\xaf", "\ufffd", "ab"},
+	bytes: true,
+}}
+
+// long returns a name that fills a key to its limit and ends in last.
+func long(last string) string {
+	return strings.Repeat("x", stores.MaxKeyLen-prefixLen-len(last)) + last
+}
+
+// differentKeys takes all of the keys at once, and then gives them back one by one.
+func differentKeys(b *bench, keys []string) {
+	s, other := b.open(), b.open()
+	for i, key := range keys {
+		s.grants(key, nth("owner", i))
+	}
+	for i, key := range keys {
+		other.refuses(key, "intruder")
+		other.keeps(key, nth("owner", i+1), stores.ErrNotOwner)
+	}
+	for i, key := range keys {
+		other.frees(key, nth("owner", i))
+		s.keeps(key, nth("owner", i), stores.ErrNotHeld)
+	}
+}
+
+// differentOwners lets each of the owners take a lock that none of the others can give back. They get the prefix of
+// keys, so that they are as long.
+func differentOwners(b *bench, owners []string) {
+	s, other := b.open(), b.open()
+	for i, owner := range owners {
+		door := nth("door", i)
+		s.grants(door, b.key(owner))
+		other.refuses(door, b.key(owner))
+		for j, stranger := range owners {
+			if i != j {
+				other.keeps(door, b.key(stranger), stores.ErrNotOwner)
+			}
+		}
+		other.frees(door, b.key(owner))
+	}
+}
+
+// nth numbers a name.
+func nth(name string, i int) string { return fmt.Sprintf("%s-%03d", name, i) }

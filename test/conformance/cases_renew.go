@@ -1,0 +1,169 @@
+package conformance
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// renewRows are about stores that implement stores.Renewer.
+func renewRows() []row {
+	rows := slices.Concat(renewalRows, noRenewalRows)
+	for i := range rows {
+		rows[i].needs = append(rows[i].needs, renewing)
+	}
+	return rows
+}
+
+// renewalRows are about renewals that the store grants.
+var renewalRows = []row{{
+	name: "a renewal makes a lock last longer",
+	rule: "Renew lets the lock last for the TTL from now, if that is longer than what is left.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grantsFor("door", "ann", b.brief())
+		s.renews("door", "ann", lease)
+		b.expire(b.brief())
+		s.refuses("door", "bob")
+		s.frees("door", "ann")
+	},
+}, {
+	name: "a renewal makes a lock end sooner",
+	rule: "Renew lets the lock last for the TTL from now, if that is shorter than what is left.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		s.renews("door", "ann", b.short())
+		b.expire(b.short())
+		s.grants("door", "bob")
+	},
+}, {
+	name: "a renewal counts from now",
+	rule: "Renew lets the lock last for the TTL from now, not from the grant and not from the old end.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		time.Sleep(b.brief())
+		sent := time.Now()
+		s.renews("door", "ann", b.brief())
+		s.ends("door", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
+	},
+}, {
+	name: "a lock is renewed again and again",
+	rule: "Renew may be repeated; each time the whole TTL lies ahead.",
+	check: func(b *bench) {
+		s := b.open()
+		ttl := 2 * b.brief()
+		s.grantsFor("door", "ann", ttl)
+		for range 4 {
+			time.Sleep(ttl / 4)
+			s.renews("door", "ann", ttl)
+		}
+		s.refuses("door", "bob")
+		s.frees("door", "ann")
+	},
+}, {
+	name: "a renewal keeps the token",
+	rule: "The grant of a renewal carries the token that the lock has, and the next grant a greater one.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		token := s.grants("door", "ann").Token
+		for range 2 {
+			renewed := other.renews("door", "ann", lease).Token
+			b.want(renewed == token, "token %d became %d", token, renewed)
+		}
+		s.frees("door", "ann")
+		b.greater(s.grants("door", "ann").Token, token)
+	},
+}, {
+	name: "the holder stops before the next one starts after a renewal",
+	rule: "Expires of a renewal is counted like that of a grant: never later than the moment the store lets another in.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		sent := time.Now()
+		g := s.renews("door", "ann", b.brief())
+		b.counted(g, sent, b.brief())
+		s.ends("door", g.Expires, time.Now().Add(b.brief()+b.Slack))
+	},
+}, {
+	name:  "the deadline of a renewal is on the monotonic clock",
+	rule:  "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
+	awake: true,
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		b.monotonic(s.renews("door", "ann", lease))
+	},
+}}
+
+// noRenewalRows are about renewals that it must not grant.
+var noRenewalRows = []row{{
+	name: "only the holder renews",
+	rule: "Renew fails with ErrNotOwner if somebody else holds the lock, and changes neither its owner nor its end.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grantsFor("door", "ann", b.brief())
+		s.lapses("door", "bob", stores.ErrNotOwner)
+		s.keeps("door", "bob", stores.ErrNotOwner)
+		b.expire(b.brief())
+		s.grants("door", "carl")
+	},
+}, {
+	name: "a free lock is not renewed",
+	rule: "Renew fails with ErrNotHeld if nobody holds the lock, and does not take it.",
+	check: func(b *bench) {
+		s := b.open()
+		s.lapses("door", "ann", stores.ErrNotHeld)
+		s.grants("door", "ann")
+		s.frees("door", "ann")
+		s.lapses("door", "ann", stores.ErrNotHeld)
+		s.grants("door", "bob")
+	},
+}, {
+	name: "an expired lock is not renewed",
+	rule: "A lock that is gone is not taken again: Renew of an expired lock fails with ErrNotHeld.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grantsFor("door", "ann", b.short())
+		b.expire(b.short())
+		s.lapses("door", "ann", stores.ErrNotHeld)
+		s.grants("door", "bob")
+		s.lapses("door", "ann", stores.ErrNotOwner)
+	},
+}, {
+	name: "a renewal whose ctx has ended changes nothing",
+	rule: "A request that was given up before it was made has no effect.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grantsFor("door", "ann", b.brief())
+		_, _ = stores.Renew(ended(), s.Store, stores.Request{Key: b.key("door"), Owner: "ann", TTL: lease})
+		b.expire(b.brief())
+		s.grants("door", "bob")
+	},
+}, {
+	name: "a renewal that meets an unlock does not bring the lock back",
+	rule: "Renew and Unlock of one lock at once have an order: after both, the lock is free.",
+	check: func(b *bench) {
+		for i := range 10 {
+			renewDuringUnlock(b, nth("door", i))
+		}
+	},
+}}
+
+func renewDuringUnlock(b *bench, name string) {
+	s, other := b.open(), b.open()
+	s.grants(name, "ann")
+	together(2, func(i int) bool {
+		if i == 0 {
+			s.frees(name, "ann")
+			return true
+		}
+		_, err := other.renew(name, "ann", lease)
+		b.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Renew beside an Unlock returned %v", err)
+		return err == nil
+	})
+	s.grants(name, "bob")
+}

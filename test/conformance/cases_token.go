@@ -1,0 +1,60 @@
+package conformance
+
+const tokenRule = "A token is greater than every token that the store gave for this key before."
+
+// tokenRows are about fencing tokens.
+var tokenRows = []row{{
+	name: "tokens grow across unlock",
+	rule: tokenRule,
+	check: func(b *bench) {
+		s := b.open()
+		var last uint64
+		for range 5 {
+			last = b.greater(s.grants("door", "ann").Token, last)
+			s.frees("door", "ann")
+		}
+	},
+}, {
+	name: "tokens grow across expiry",
+	rule: tokenRule,
+	check: func(b *bench) {
+		s := b.open()
+		var last uint64
+		for range 3 {
+			last = b.greater(s.grantsFor("door", "ann", b.short()).Token, last)
+			b.expire(b.short())
+		}
+	},
+}, {
+	name: "tokens grow across clients",
+	rule: tokenRule,
+	check: func(b *bench) {
+		var last uint64
+		for range 3 {
+			s, other := b.open(), b.open()
+			last = b.greater(s.grants("door", "ann").Token, last)
+			s.frees("door", "ann")
+			last = b.greater(other.grants("door", "bob").Token, last)
+			other.frees("door", "bob")
+			_ = s.Close()
+		}
+	},
+}, {
+	name: "tokens grow across a time when nobody wants the lock",
+	rule: tokenRule,
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		s.frees("door", "ann")
+		last := s.grantsFor("door", "ann", b.short()).Token
+		s.frees("door", "ann")
+		b.expire(4 * b.short())
+		b.greater(s.grants("door", "bob").Token, last)
+	},
+}}
+
+// greater expects a token to be greater than the last one, and returns it.
+func (b *bench) greater(token, last uint64) uint64 {
+	b.want(token > last, "token %d follows %d", token, last)
+	return token
+}

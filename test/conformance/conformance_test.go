@@ -1,0 +1,136 @@
+package conformance
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
+)
+
+// harness describes the memory store, and stores made of it.
+func harness(storage func(t testing.TB) func() stores.Store) Harness {
+	return Harness{
+		Storage:  storage,
+		Features: []string{"FENCING", "LIST", "PING", "RENEW"},
+		MinTTL:   time.Millisecond,
+		Bubble:   true,
+	}
+}
+
+// soundStorage opens memory stores as they are.
+func soundStorage(t testing.TB) func() stores.Store {
+	open := newMemory(t)
+	return func() stores.Store { return open() }
+}
+
+// newMemory returns a function that opens clients of one new memory.
+func newMemory(t testing.TB) func() *memory.Store {
+	backend := memory.NewProcess().Backend()
+	return func() *memory.Store {
+		s, err := backend.Open(t.Context(), stores.Component{Name: "locks", Log: logger.NewLogger("test")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.(*memory.Store)
+	}
+}
+
+func TestASoundStorePasses(t *testing.T) {
+	Run(t, harness(soundStorage))
+}
+
+func TestASoundStorePassesInRealTime(t *testing.T) {
+	h := harness(soundStorage)
+	h.Bubble = false
+	h.MinTTL = 20 * time.Millisecond
+	h.Slack = 100 * time.Millisecond
+	Run(t, h)
+}
+
+func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
+	h := harness(func(t testing.TB) func() stores.Store {
+		open := newMemory(t)
+		return func() stores.Store { return struct{ stores.Store }{open()} }
+	})
+	h.Features = []string{"FENCING"}
+	Run(t, h)
+}
+
+// A row is finished when there is a broken store that it catches, and it lets the sound one pass.
+func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
+	sound := harness(soundStorage)
+	for _, broken := range brokenStores() {
+		t.Run(broken.what, func(t *testing.T) {
+			for _, name := range broken.caught {
+				r := rowNamed(t, name)
+				if err := r.run(t, sound); err != nil {
+					t.Errorf("%q fails a sound store: %v", name, err)
+				}
+				if err := r.run(t, broken.harness()); err == nil {
+					t.Errorf("%q passes the store that %s", name, broken.what)
+				} else {
+					t.Logf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+func TestEachRowIsBrokenByAStore(t *testing.T) {
+	var broken []string
+	for _, b := range brokenStores() {
+		broken = append(broken, b.caught...)
+	}
+	for _, r := range rows() {
+		if !slices.Contains(broken, r.name) {
+			t.Errorf("no broken store is caught by %q", r.name)
+		}
+	}
+}
+
+func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range rows() {
+		if seen[r.name] {
+			t.Errorf("two rows are called %q", r.name)
+		}
+		seen[r.name] = true
+		if !strings.HasSuffix(r.rule, ".") || r.check == nil {
+			t.Errorf("%q has the rule %q", r.name, r.rule)
+		}
+	}
+}
+
+func TestRowsRunIfTheHarnessDeclaresWhatTheyNeed(t *testing.T) {
+	for _, c := range []struct {
+		says string
+		h    Harness
+		need []string
+		want bool
+	}{
+		{"no need", Harness{}, nil, true},
+		{"an ability it has", Harness{Features: []string{"LIST"}}, []string{listing}, true},
+		{"an ability it has not", Harness{Features: []string{"LIST"}}, []string{renewing}, false},
+		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{listing, renewing}, false},
+		{"any bytes", Harness{}, []string{anyBytes}, true},
+		{"any bytes of a store for UTF-8", Harness{UTF8: true}, []string{anyBytes}, false},
+	} {
+		if got := c.h.declares(c.need); got != c.want {
+			t.Errorf("%s: declares is %v, want %v", c.says, got, c.want)
+		}
+	}
+}
+
+func rowNamed(t *testing.T, name string) row {
+	t.Helper()
+	i := slices.IndexFunc(rows(), func(r row) bool { return r.name == name })
+	if i < 0 {
+		t.Fatalf("there is no row %q", name)
+	}
+	return rows()[i]
+}

@@ -1,0 +1,146 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	dapr "github.com/dapr/dapr/pkg/proto/components/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+var (
+	_ stores.Store  = (*Wire)(nil)
+	_ stores.Pinger = (*Wire)(nil)
+)
+
+// instanceHeader names the component that a call is for.
+const instanceHeader = "x-component-instance"
+
+// Wire is a store at the other end of a connection: it speaks Dapr's LockStore protocol as daprd does, so that the rows
+// run through a server as they run against a store. The protocol knows no other abilities than Ping, keys and owners
+// are valid UTF-8, and a TTL is a whole number of seconds, rounded up.
+type Wire struct {
+	conn     *grpc.ClientConn
+	locks    components.LockStoreClient
+	instance string
+	closed   atomic.Bool
+}
+
+// NewWire returns a client of the component called instance, which must be initialized. The connection is the client's
+// own: Close closes it.
+func NewWire(conn *grpc.ClientConn, instance string) *Wire {
+	return &Wire{conn: conn, locks: components.NewLockStoreClient(conn), instance: instance}
+}
+
+// TryLock implements [stores.Store].
+func (w *Wire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	sent := time.Now()
+	resp, err := w.locks.TryLock(w.outgoing(ctx), &components.TryLockRequest{
+		ResourceId:      req.Key,
+		LockOwner:       req.Owner,
+		ExpiryInSeconds: wholeSeconds(req.TTL),
+	})
+	if err != nil {
+		return stores.Grant{}, w.wrap(ctx, "try lock", req.Key, err)
+	}
+	if !resp.GetSuccess() {
+		return stores.Grant{}, nil
+	}
+	g, err := grant(resp.GetMetadata(), sent)
+	if err != nil {
+		return stores.Grant{}, w.wrap(ctx, "try lock", req.Key, err)
+	}
+	return g, nil
+}
+
+// Unlock implements [stores.Store].
+func (w *Wire) Unlock(ctx context.Context, key, owner string) error {
+	resp, err := w.locks.Unlock(w.outgoing(ctx), &components.UnlockRequest{ResourceId: key, LockOwner: owner})
+	if err == nil {
+		err = outcome(resp.GetStatus())
+	}
+	if err != nil {
+		return w.wrap(ctx, "unlock", key, err)
+	}
+	return nil
+}
+
+// Ping implements [stores.Pinger].
+func (w *Wire) Ping(ctx context.Context) error {
+	if _, err := w.locks.Ping(w.outgoing(ctx), &dapr.PingRequest{}); err != nil {
+		return w.wrap(ctx, "ping", "", err)
+	}
+	return nil
+}
+
+// Close implements [stores.Store]. A call under way fails with ErrClosed.
+func (w *Wire) Close() error {
+	if w.closed.Swap(true) {
+		return nil
+	}
+	return w.conn.Close()
+}
+
+func (w *Wire) outgoing(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, instanceHeader, w.instance)
+}
+
+// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx or a closed connection back into
+// what they were.
+func (w *Wire) wrap(ctx context.Context, op, key string, err error) error {
+	switch code := status.Code(err); {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case w.closed.Load():
+		err = stores.ErrClosed
+	case code == codes.DeadlineExceeded: // gRPC's timer may run ahead of the ctx's
+		err = context.DeadlineExceeded
+	}
+	return fmt.Errorf("wire: %s %q: %w", op, key, err)
+}
+
+// wholeSeconds rounds up, so that a holder gets no less than it asked for.
+func wholeSeconds(ttl time.Duration) int32 {
+	seconds := ttl / time.Second
+	if ttl%time.Second > 0 {
+		seconds++
+	}
+	return int32(seconds)
+}
+
+// grant reads what the answer to a request says about the lock.
+func grant(md map[string]string, sent time.Time) (stores.Grant, error) {
+	token, err := strconv.ParseUint(md["fencingToken"], 10, 64)
+	if err != nil {
+		return stores.Grant{}, errors.New("fencingToken in the answer is no number")
+	}
+	ms, err := strconv.ParseInt(md["expiresInMs"], 10, 64)
+	if err != nil {
+		return stores.Grant{}, errors.New("expiresInMs in the answer is no number")
+	}
+	return stores.Grant{Acquired: true, Token: token, Expires: sent.Add(time.Duration(ms) * time.Millisecond)}, nil
+}
+
+// outcome maps the status of an Unlock to the contract's errors.
+func outcome(s components.UnlockResponse_Status) error {
+	switch s {
+	case components.UnlockResponse_SUCCESS:
+		return nil
+	case components.UnlockResponse_LOCK_DOES_NOT_EXIST:
+		return stores.ErrNotHeld
+	case components.UnlockResponse_LOCK_BELONGS_TO_OTHERS:
+		return stores.ErrNotOwner
+	default:
+		return fmt.Errorf("the answer has status %v", s)
+	}
+}

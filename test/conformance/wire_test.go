@@ -1,0 +1,191 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	dapr "github.com/dapr/dapr/pkg/proto/components/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+func TestTheSuiteRunsOverTheWire(t *testing.T) {
+	Run(t, Harness{
+		Storage: func(t testing.TB) func() stores.Store {
+			locks := soundStorage(t)()
+			return func() stores.Store { return dial(t, &server{store: locks}) }
+		},
+		Features: []string{"FENCING", "PING"},
+		MinTTL:   time.Second,
+		UTF8:     true,
+		Bubble:   true,
+	})
+}
+
+func TestWireRoundsTheTTLUpToSeconds(t *testing.T) {
+	for _, row := range []struct {
+		ttl  time.Duration
+		want int32
+	}{
+		{time.Millisecond, 1},
+		{time.Second, 1},
+		{time.Second + 1, 2},
+		{1500 * time.Millisecond, 2},
+		{stores.MaxTTL, 1<<31 - 1},
+		{stores.MaxTTL - 1, 1<<31 - 1},
+	} {
+		if got := wholeSeconds(row.ttl); got != row.want {
+			t.Errorf("%v is sent as %d seconds, want %d", row.ttl, got, row.want)
+		}
+	}
+}
+
+func TestWireTurnsAnswersIntoErrors(t *testing.T) {
+	for _, row := range []struct {
+		says   string
+		server server
+		is     error
+		reads  string
+	}{
+		{says: "LOCK_DOES_NOT_EXIST", server: server{status: 1}, is: stores.ErrNotHeld},
+		{says: "LOCK_BELONGS_TO_OTHERS", server: server{status: 2}, is: stores.ErrNotOwner},
+		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `wire: unlock "door": the answer has status INTERNAL_ERROR`},
+		{says: "an unknown status", server: server{status: 9}, reads: `wire: unlock "door": the answer has status 9`},
+		{says: "a deadline", server: server{err: status.Error(codes.DeadlineExceeded, "")}, is: context.DeadlineExceeded},
+		{says: "a failure", server: server{err: status.Error(codes.Internal, "no luck")}, reads: "no luck"},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			err := dial(t, &row.server).Unlock(t.Context(), "door", "ann")
+			if row.is != nil && !errors.Is(err, row.is) {
+				t.Errorf("Unlock returned %v, want %v", err, row.is)
+			}
+			if err == nil || !strings.Contains(err.Error(), row.reads) {
+				t.Errorf("Unlock returned %v, want %q", err, row.reads)
+			}
+		})
+	}
+}
+
+func TestWireReadsTheGrant(t *testing.T) {
+	for _, row := range []struct {
+		says    string
+		md      map[string]string
+		expires time.Duration
+		reads   string
+	}{
+		{says: "complete", md: map[string]string{"fencingToken": "7", "expiresInMs": "1500"}, expires: 1500 * time.Millisecond},
+		{says: "without a token", md: map[string]string{"expiresInMs": "1500"}, reads: `wire: try lock "door": fencingToken`},
+		{says: "without a deadline", md: map[string]string{"fencingToken": "7"}, reads: `wire: try lock "door": expiresInMs`},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent := time.Now()
+				g, err := dial(t, &server{md: row.md}).TryLock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
+				switch {
+				case row.reads != "" && (err == nil || !strings.HasPrefix(err.Error(), row.reads)):
+					t.Errorf("TryLock returned %v, want %q", err, row.reads)
+				case row.reads == "" && g != stores.Grant{Acquired: true, Token: 7, Expires: sent.Add(row.expires)}:
+					t.Errorf("TryLock returned %+v, %v", g, err)
+				}
+			})
+		})
+	}
+}
+
+func TestWireNamesTheInstance(t *testing.T) {
+	s := &server{}
+	if err := dial(t, s).Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.instance != "locks" {
+		t.Errorf("%s was %q, want locks", instanceHeader, s.instance)
+	}
+}
+
+// server is a LockStore over a store. Without a store it gives the answers that it was made with.
+type server struct {
+	components.UnimplementedLockStoreServer
+	store stores.Store
+
+	err      error
+	status   components.UnlockResponse_Status
+	md       map[string]string
+	instance string // of the last Ping
+}
+
+func (s *server) TryLock(ctx context.Context, req *components.TryLockRequest) (*components.TryLockResponse, error) {
+	if s.store == nil {
+		return &components.TryLockResponse{Success: true, Metadata: s.md}, s.err
+	}
+	g, err := s.store.TryLock(ctx, stores.Request{
+		Key:   req.GetResourceId(),
+		Owner: req.GetLockOwner(),
+		TTL:   time.Duration(req.GetExpiryInSeconds()) * time.Second,
+	})
+	if err != nil || !g.Acquired {
+		return &components.TryLockResponse{}, err
+	}
+	return &components.TryLockResponse{Success: true, Metadata: map[string]string{
+		"fencingToken": strconv.FormatUint(g.Token, 10),
+		"expiresInMs":  strconv.FormatInt(time.Until(g.Expires).Milliseconds(), 10),
+	}}, nil
+}
+
+func (s *server) Unlock(ctx context.Context, req *components.UnlockRequest) (*components.UnlockResponse, error) {
+	if s.store == nil {
+		return &components.UnlockResponse{Status: s.status}, s.err
+	}
+	switch err := s.store.Unlock(ctx, req.GetResourceId(), req.GetLockOwner()); {
+	case errors.Is(err, stores.ErrNotHeld):
+		return &components.UnlockResponse{Status: components.UnlockResponse_LOCK_DOES_NOT_EXIST}, nil
+	case errors.Is(err, stores.ErrNotOwner):
+		return &components.UnlockResponse{Status: components.UnlockResponse_LOCK_BELONGS_TO_OTHERS}, nil
+	default:
+		return &components.UnlockResponse{}, err
+	}
+}
+
+func (s *server) Ping(ctx context.Context, _ *dapr.PingRequest) (*dapr.PingResponse, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	for _, v := range md.Get(instanceHeader) {
+		s.instance = v
+	}
+	return &dapr.PingResponse{}, s.err
+}
+
+// dial serves s and returns a client of it.
+func dial(t testing.TB, s *server) *Wire {
+	listener := bufconn.Listen(1 << 20)
+	g := grpc.NewServer()
+	components.RegisterLockStoreServer(g, s)
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///bufconn",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := NewWire(conn, "locks")
+	t.Cleanup(func() {
+		_ = w.Close()
+		g.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
