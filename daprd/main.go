@@ -1,0 +1,17 @@
+// Command daprd is Dapr's sidecar with one thing added: it finds pluggable lock stores in its sockets folder, as it finds
+// pluggable state stores. Everything else, flags and components, is upstream's.
+//
+// Build it with -tags allcomponents for every component of the full sidecar, or with -tags stablecomponents for the
+// small one.
+package main
+
+import (
+	"github.com/dapr/dapr/cmd/daprd/app"
+
+	// Registers the lock stores that are found.
+	_ "github.com/mortise-lock/mortise/daprd/pluggablelock"
+)
+
+func main() {
+	app.Run()
+}

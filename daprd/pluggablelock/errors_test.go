@@ -1,0 +1,73 @@
+package pluggablelock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func TestNotInitialized(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"a failed precondition with the reason", errNotInitialized(), true},
+		{"a failed precondition without details", status.Error(codes.FailedPrecondition, "NOT_INITIALIZED"), false},
+		{"a failed precondition with another reason", withReason(codes.FailedPrecondition, "LICENCE"), false},
+		{"another code with the reason", withReason(codes.Unavailable, "NOT_INITIALIZED"), false},
+		{"an error of another kind", errors.New("NOT_INITIALIZED"), false},
+		{"success", nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := notInitialized(tt.err); got != tt.want {
+				t.Errorf("notInitialized = %t", got)
+			}
+		})
+	}
+}
+
+func TestReadable(t *testing.T) {
+	refused := status.Error(codes.ResourceExhausted, "redis: pool timeout")
+	tests := []struct {
+		name string
+		err  error
+		text string
+		code codes.Code
+	}{
+		{"a status is its message", refused, "redis: pool timeout", codes.ResourceExhausted},
+		{"a status without a message is its code", status.Error(codes.Unavailable, ""), "Unavailable", codes.Unavailable},
+		{"a wrapped readable error is not wrapped in gRPC's words",
+			fmt.Errorf("again: %w", readable(refused)), "again: redis: pool timeout", codes.ResourceExhausted},
+		{"an error of another kind stays as it is", context.Canceled, "context canceled", codes.Unknown},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := readable(tt.err)
+			if err.Error() != tt.text || status.Code(err) != tt.code || !errors.Is(err, tt.err) {
+				t.Errorf("error is %v: %q, want %v: %q", status.Code(err), err, tt.code, tt.text)
+			}
+		})
+	}
+	if err := readable(nil); err != nil {
+		t.Errorf("success became %v", err)
+	}
+}
+
+func TestReadableKeepsTheDetails(t *testing.T) {
+	err := fmt.Errorf("try: %w", readable(withReason(codes.Unavailable, "DRAINING")))
+	details := status.Convert(err).Details()
+	if len(details) != 1 || details[0].(*errdetails.ErrorInfo).GetReason() != "DRAINING" {
+		t.Errorf("details are %v", details)
+	}
+	var target *componentError
+	if !errors.As(err, &target) || target.Error() != "no such instance" {
+		t.Errorf("errors.As finds %v", target)
+	}
+}
