@@ -1,0 +1,38 @@
+# What one does here. Each module is built, tested and linted by itself.
+MODULES := . daprd test/e2e test/bench
+BIN     := $(CURDIR)/.bin
+
+.PHONY: run sidecar test e2e bench fuzz lint proto
+
+run: ## start Mortise with the memory store
+	go run . --resources-path deploy/components/memory.yaml
+
+sidecar: ## start a Dapr sidecar of the app "demo" beside it, on ports 3500 and 50001
+	cd daprd && go build -tags stablecomponents -o $(BIN)/daprd .
+	mkdir -p $(BIN)/resources && cp deploy/components/memory.yaml $(BIN)/resources
+	$(BIN)/daprd --app-id demo --resources-path $(BIN)/resources --dapr-listen-addresses 127.0.0.1 --enable-metrics=false
+
+test: ## run all tests but those of e2e, with real servers
+	test/install.sh redis-server
+	go test -race ./...
+	cd daprd && go test -race ./...
+	cd test/bench && go test ./...
+
+e2e: ## run the tests through a real Dapr sidecar
+	test/install.sh redis-server
+	cd test/e2e && go test -race -timeout 20m ./...
+
+bench: ## print the table of ratios
+	test/install.sh redis-server
+	cd test/bench && go run .
+
+fuzz: ## run each fuzz test for a while
+	test/fuzz.sh 20s
+
+lint: ## gofmt, go vet and staticcheck, all silent if all is well
+	go build -o $(BIN)/ honnef.co/go/tools/cmd/staticcheck
+	@for m in $(MODULES); do (cd $$m && echo "lint $$m" && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && $(BIN)/staticcheck ./...) || exit 1; done
+
+proto: ## generate the Go code beside the .proto files
+	test/install.sh protoc:protobuf-compiler
+	proto/generate.sh
