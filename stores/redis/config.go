@@ -14,8 +14,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Config is the metadata of a component with store: redis. Its keys, defaults and units are those of Dapr's built-in
-// lock.redis, whose YAML therefore works unchanged (components-contrib, common/component/redis/settings.go).
+// Config is the metadata of a component with store: redis. Its keys and their units are those of Dapr's built-in lock.redis,
+// whose YAML therefore works unchanged (components-contrib, common/component/redis/settings.go). Zero means go-redis's own
+// default.
 type Config struct {
 	Host     string `mapstructure:"redisHost"` // host or host:port; with failover the Sentinels, separated by commas
 	Port     string `mapstructure:"redisPort"`

@@ -1,0 +1,183 @@
+package deploy
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/all"
+)
+
+// contrib is the module that defines the format of metadata.yaml.
+const contrib = "github.com/dapr/components-contrib"
+
+// property is one metadata key in metadata.yaml.
+type property struct {
+	Name          string
+	Sensitive     bool
+	Default       string
+	Example       string
+	AllowedValues []string `yaml:"allowedValues"`
+}
+
+func TestTheMetadataFollowsContribsSchema(t *testing.T) {
+	schema := contribSchema(t)
+	if err := schema.Validate(metadataValue(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheSchemaIsInForce(t *testing.T) {
+	schema := contribSchema(t)
+	for _, tt := range []struct {
+		name   string
+		damage func(metadata map[string]any)
+	}{
+		{"a required field is missing", func(m map[string]any) { delete(m, "title") }},
+		{"a field is unknown", func(m map[string]any) { m["colour"] = "red" }},
+		{"a type is not one of the allowed", func(m map[string]any) { first(m)["type"] = "date" }},
+		{"a key has no description", func(m map[string]any) { delete(first(m), "description") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			metadata := metadataValue(t)
+			tt.damage(metadata)
+			if schema.Validate(metadata) == nil {
+				t.Error("the schema accepts it")
+			}
+		})
+	}
+}
+
+func TestTheMetadataNamesEveryKeyOfEveryStore(t *testing.T) {
+	registry := all.Backends("memory")
+	want := map[string]bool{}
+	for _, name := range registry.Names() {
+		for _, key := range stores.Keys(registry.Config(name)) {
+			want[key] = key != "keyPrefix" // daprd's own, known to it without our telling
+		}
+	}
+	got := map[string]bool{}
+	for _, p := range properties(t) {
+		if got[p.Name] {
+			t.Errorf("key %s appears twice", p.Name)
+		}
+		if got[p.Name] = true; !want[p.Name] {
+			t.Errorf("key %s is known to no store, or not in this spelling, or it is daprd's", p.Name)
+		}
+	}
+	for key, ours := range want {
+		if ours && !got[key] {
+			t.Errorf("key %s is missing", key)
+		}
+	}
+}
+
+func TestTheMetadataAllowsEveryStore(t *testing.T) {
+	for _, p := range properties(t) {
+		if names := all.Backends("memory").Names(); p.Name == "store" && !slices.Equal(p.AllowedValues, names) {
+			t.Errorf("allowedValues of store are %q, registered are %q", p.AllowedValues, names)
+		}
+	}
+}
+
+func TestTheMetadatasExamplesAndDefaultsCanBeRead(t *testing.T) {
+	registry := all.Backends("memory")
+	for _, p := range properties(t) {
+		for _, name := range registry.Names() {
+			if !slices.Contains(stores.Keys(registry.Config(name)), p.Name) {
+				continue
+			}
+			for _, value := range []string{p.Example, p.Default} {
+				if err := stores.Decode(map[string]string{p.Name: value}, zero(registry.Config(name))); err != nil {
+					t.Errorf("store %s: value %q: %v", name, value, err)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatIsSecretIsMarkedSensitive(t *testing.T) {
+	for _, p := range properties(t) {
+		lower := strings.ToLower(p.Name)
+		secret := strings.Contains(lower, "password") || strings.HasSuffix(lower, "key") || strings.HasSuffix(lower, "secret")
+		if secret && !p.Sensitive {
+			t.Errorf("key %s is not marked sensitive", p.Name)
+		}
+	}
+}
+
+// contribSchema is the schema as the version of contrib that our sidecar is built with has it.
+func contribSchema(t *testing.T) *jsonschema.Resolved {
+	t.Helper()
+	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", contrib)
+	download.Dir = filepath.Join("..", "daprd")
+	download.Stderr = t.Output()
+	found, err := download.Output()
+	if err != nil {
+		t.Fatalf("go mod download %s: %v\n%s", contrib, err, found)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(found, &module); err != nil {
+		t.Fatal(err)
+	}
+	text := read(t, filepath.Join(module.Dir, "component-metadata-schema.json"))
+	var schema jsonschema.Schema
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := schema.Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resolved
+}
+
+func metadataValue(t *testing.T) map[string]any {
+	t.Helper()
+	var value map[string]any
+	if err := yaml.Unmarshal(read(t, "metadata.yaml"), &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// first is the first of the metadata keys.
+func first(metadata map[string]any) map[string]any {
+	return metadata["metadata"].([]any)[0].(map[string]any)
+}
+
+// properties are all keys of metadata.yaml, those of the authentication profiles included.
+func properties(t *testing.T) []property {
+	t.Helper()
+	var file struct {
+		Metadata []property
+		Profiles []struct {
+			Metadata []property
+		} `yaml:"authenticationProfiles"`
+	}
+	if err := yaml.Unmarshal(read(t, "metadata.yaml"), &file); err != nil {
+		t.Fatal(err)
+	}
+	list := file.Metadata
+	for _, profile := range file.Profiles {
+		list = append(list, profile.Metadata...)
+	}
+	return list
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
