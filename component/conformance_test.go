@@ -60,7 +60,7 @@ func serveOn(t testing.TB, l net.Listener, metadata map[string]string) {
 	}
 	server, _ := newServer(set)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() { served <- server.Serve(set.Listener(l)) }()
 	t.Cleanup(func() {
 		server.Stop()
 		if err := <-served; err != nil {

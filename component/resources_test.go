@@ -1,6 +1,7 @@
 package component
 
 import (
+	"context"
 	"maps"
 	"os"
 	"path/filepath"
@@ -59,7 +60,7 @@ func openDir(t *testing.T, files map[string]string) (*instances.Set, error) {
 }
 
 func isOpen(set *instances.Set, name string) bool {
-	return set.Do(name, func(stores.Store) error { return nil }) == nil
+	return set.Do(context.Background(), name, func(stores.Store) error { return nil }) == nil
 }
 
 func TestResourcesOfOurTypeAreOpened(t *testing.T) {

@@ -49,7 +49,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 
 	server, ready := newServer(set)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(socket) }()
+	go func() { served <- server.Serve(set.Listener(socket)) }()
 	if err := socket.publish(); err != nil {
 		server.Stop()
 		return errors.Join(err, <-served)

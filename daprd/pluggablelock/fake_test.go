@@ -53,7 +53,9 @@ func (c *component) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) 
 
 func (c *component) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
 	if c.onFeatures != nil {
-		return nil, c.onFeatures(ctx)
+		if err := c.onFeatures(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return &daprpb.FeaturesResponse{Features: []string{"FENCING"}}, nil
 }

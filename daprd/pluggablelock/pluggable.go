@@ -26,6 +26,9 @@ import (
 // defaultInitTimeout bounds an Init whose caller did not. It is what daprd grants when a component's YAML is silent.
 const defaultInitTimeout = 5 * time.Second
 
+// maxRestarts is how many restarts of the component a call lives through. More are a component that does not remember Init.
+const maxRestarts = 10
+
 func init() {
 	pluggable.AddServiceDiscoveryCallback(lockpb.LockStore_ServiceDesc.ServiceName, register)
 }
@@ -141,18 +144,20 @@ func (s *grpcLockStore) Close() error {
 }
 
 // call sends a request to the component. A component that answers that it was not initialized has restarted and has done
-// nothing about the request: it gets Init again, and then the request once more.
+// nothing about the request: it gets Init again, and then the request once more. It may restart again meanwhile.
 func call[Req, Resp any](
 	ctx context.Context, s *grpcLockStore, send func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req,
 ) (Resp, error) {
-	attempts := s.attempts.Load()
-	resp, err := send(ctx, req)
-	if notInitialized(err) {
-		if err = s.initAgain(ctx, attempts); err == nil {
-			resp, err = send(ctx, req)
+	for restarts := 0; ; restarts++ {
+		attempts := s.attempts.Load()
+		resp, err := send(ctx, req)
+		if !notInitialized(err) || restarts == maxRestarts {
+			return resp, readable(err)
+		}
+		if err := s.initAgain(ctx, attempts); err != nil && !notInitialized(err) {
+			return resp, readable(err)
 		}
 	}
-	return resp, readable(err)
 }
 
 // initAgain repeats Init, once for all calls that met the same restart, and tells every one of them how it went. Which

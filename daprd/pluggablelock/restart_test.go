@@ -44,6 +44,42 @@ func TestAComponentThatRestarted(t *testing.T) {
 	}
 }
 
+func TestAComponentThatRestartsDuringItsInitGetsAnother(t *testing.T) {
+	tests := []struct {
+		name  string
+		where string
+	}{
+		{"when it is gone before it tells its features", "features"},
+		{"when it is gone before the request comes again", "request"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &component{}
+				s := open(t, run(t, c))
+				c.initialized.Store(false)
+				forgotten := func() bool { return c.inits.Load() < 4 }
+				c.onFeatures = func(context.Context) error {
+					if tt.where == "features" && forgotten() {
+						c.initialized.Store(false)
+						return errNotInitialized()
+					}
+					return nil
+				}
+				c.onTryLock = func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
+					if tt.where == "request" && forgotten() {
+						return nil, errNotInitialized()
+					}
+					return &lockpb.TryLockResponse{Success: true}, nil
+				}
+				if err := tryLock(t.Context(), s); err != nil || c.inits.Load() != 4 {
+					t.Errorf("after %d inits: %v", c.inits.Load(), err)
+				}
+			})
+		})
+	}
+}
+
 func TestARestartRepeatsTheMetadataAndTheTimeOfTheFirstInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left []time.Duration
@@ -180,8 +216,8 @@ func TestAComponentThatForgetsAtOnceIsNotAskedForever(t *testing.T) {
 			return nil, errNotInitialized()
 		}
 		wantError(t, tryLock(t.Context(), s), codes.FailedPrecondition, "no such instance")
-		if inits, locks := c.inits.Load(), c.locks.Load(); inits != 2 || locks != 2 {
-			t.Errorf("%d inits and %d calls, want 2 and 2", inits, locks)
+		if inits, locks := c.inits.Load(), c.locks.Load(); inits != 1+maxRestarts || locks != 1+maxRestarts {
+			t.Errorf("%d inits and %d calls, want %d of each", inits, locks, 1+maxRestarts)
 		}
 	})
 }
