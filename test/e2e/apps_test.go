@@ -1,0 +1,117 @@
+// Several apps, each with a daprd of its own.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestTwoSidecarsOnOneSocketHaveTheirOwnLocksByDefault(t *testing.T) {
+	t.Parallel()
+	m := startMortise(t)
+	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
+	shop, office := startSidecar(t, m, "shop", r), startSidecar(t, m, "office", r)
+	for _, store := range []string{"memory", "redis"} {
+		alice, bob := shop.user(t, store), office.user(t, store)
+		alice.takes("report", "alice")
+		bob.gets(doesNotExist, "report", "alice")
+		bob.takes("report", "bob")
+		alice.frees("report", "alice")
+		bob.isRefused("report", "carol")
+		bob.frees("report", "bob")
+	}
+}
+
+func TestTwoSidecarsOnOneSocketShareLocksIfTheKeyPrefixSaysSo(t *testing.T) {
+	t.Parallel()
+	m, server := startMortise(t), startRedis(t)
+	for _, prefix := range []string{"none", "name", "depot"} {
+		r := newResources(t,
+			memory("memory-"+prefix).with("keyPrefix", prefix),
+			redis("redis-"+prefix, server).with("keyPrefix", prefix))
+		shop, office := startSidecar(t, m, "shop", r), startSidecar(t, m, "office", r)
+		for _, kept := range []string{"memory-", "redis-"} {
+			alice, bob := shop.user(t, kept+prefix), office.user(t, kept+prefix)
+			alice.takes("report", "alice")
+			bob.isRefused("report", "bob")
+			bob.gets(belongsToOthers, "report", "bob")
+			bob.frees("report", "alice") // who knows the owner is the owner
+			bob.takes("report", "bob")
+			alice.isRefused("report", "alice")
+		}
+	}
+}
+
+func TestTwoSidecarsThatDifferInKeyPrefixOnlyUseOneStore(t *testing.T) {
+	t.Parallel()
+	m := startMortise(t)
+	own := startSidecar(t, m, "shop", newResources(t, memory("locks"))).user(t, "locks")
+	own.takes("report", "alice")
+	shared := startSidecar(t, m, "office", newResources(t, memory("locks").with("keyPrefix", "none"))).user(t, "locks")
+	shared.takes("report", "bob")
+	own.isRefused("report", "carol")
+	shared.isRefused("report", "carol")
+}
+
+func TestASecondSidecarDoesNotTakeTheFirstOnesStoreFromUnderIt(t *testing.T) {
+	t.Parallel()
+	m := startMortise(t)
+	shop := startSidecar(t, m, "shop", newResources(t, redis("locks", startRedis(t)).with("keyPrefix", "none"))).user(t, "locks")
+	shop.takes("report", "alice")
+	office := startSidecar(t, m, "office", newResources(t, memory("locks").with("keyPrefix", "none"))).user(t, "locks")
+	office.takes("report", "bob")
+	shop.isRefused("report", "carol")
+	shop.frees("report", "alice")
+	office.isRefused("report", "carol")
+}
+
+// Each host has a Mortise, and all have one Redis. Every worker raises a number that nothing but the lock protects.
+func TestHostsThatShareARedisExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	const hosts, workers, turns = 2, 4, 5
+	r := newResources(t, redis("locks", startRedis(t)).with("keyPrefix", "none"))
+	var (
+		inside, number atomic.Int32
+		group          sync.WaitGroup
+	)
+	for host := range hosts {
+		app := startSidecar(t, startMortise(t), fmt.Sprintf("app%d", host), r)
+		for worker := range workers {
+			name := fmt.Sprintf("%d.%d", host, worker)
+			group.Go(func() {
+				for range turns {
+					if err := takeTurn(t.Context(), app.sdk, name, &inside, &number); err != nil {
+						t.Errorf("%s: %v", name, err)
+						return
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	if got := number.Load(); !t.Failed() && got != hosts*workers*turns {
+		t.Errorf("the number is %d, want %d", got, hosts*workers*turns)
+	}
+}
+
+// takeTurn tries until it has the lock, then raises the number in two steps.
+func takeTurn(ctx context.Context, d door, owner string, inside, number *atomic.Int32) error {
+	for granted := false; !granted; {
+		var err error
+		if granted, err = d.tryLock(ctx, "locks", request{"counter", owner, minute}); err != nil {
+			return err
+		}
+	}
+	if others := inside.Add(1) - 1; others != 0 {
+		return fmt.Errorf("%d others hold the lock", others)
+	}
+	number.Store(number.Load() + 1)
+	inside.Add(-1)
+	if got, err := d.unlock(ctx, "locks", request{resource: "counter", owner: owner}); err != nil || got != unlocked {
+		return fmt.Errorf("unlock: %d, %w", got, err)
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+// One app and its locks.
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// everyWay runs the test for memory and for Redis, through the SDK and through HTTP, all on one sidecar.
+func everyWay(t *testing.T, test func(t *testing.T, u user)) {
+	t.Helper()
+	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
+	app := startSidecar(t, startMortise(t), "app", r)
+	for _, store := range []string{"memory", "redis"} {
+		for way, door := range app.doors() {
+			t.Run(fmt.Sprintf("kept in %s, through %s", store, way), func(t *testing.T) {
+				test(t, user{t: t, door: door, store: store})
+			})
+		}
+	}
+}
+
+func TestALockIsGrantedOnceAndFreedByItsOwnerOnly(t *testing.T) {
+	t.Parallel()
+	everyWay(t, func(t *testing.T, u user) {
+		u.takes("report", "alice")
+		u.isRefused("report", "bob")
+		u.isRefused("report", "alice")
+		u.takes("invoice", "bob")
+
+		u.gets(belongsToOthers, "report", "bob")
+		u.gets(doesNotExist, "letter", "bob")
+		u.isRefused("report", "bob")
+
+		u.frees("report", "alice")
+		u.gets(doesNotExist, "report", "alice")
+		u.takes("report", "bob")
+
+		u.frees("report", "bob")
+		u.frees("invoice", "bob")
+	})
+}
+
+func TestALockIsFreeWhenItExpiresAndNotBefore(t *testing.T) {
+	t.Parallel()
+	everyWay(t, func(t *testing.T, u user) {
+		begin := time.Now()
+		u.takesFor(1, "report", "alice")
+		u.soon(true, "report", "bob")
+		// Redis's clock counts whole milliseconds.
+		if held := time.Since(begin); held < 990*time.Millisecond || held > 2*time.Second {
+			t.Errorf("a lock taken for 1s was held for %v", held)
+		}
+		u.gets(belongsToOthers, "report", "alice")
+		u.frees("report", "bob")
+	})
+}
+
+func TestHTTPAnswersHaveDaprsShape(t *testing.T) {
+	t.Parallel()
+	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
+	app := startSidecar(t, startMortise(t), "app", r)
+	steps := []struct{ verb, body, want string }{
+		{"lock", `{"resourceId":"report","lockOwner":"alice","expiryInSeconds":60}`, `{"success":true}`},
+		{"lock", `{"resourceId":"report","lockOwner":"bob","expiryInSeconds":60}`, `{"success":false}`},
+		{"lock", `{"resource_id":"report","lock_owner":"bob","expiry_in_seconds":60}`, `{"success":false}`},
+		{"unlock", `{"resourceId":"report","lockOwner":"bob"}`, `{"status":2}`},
+		{"unlock", `{"resourceId":"letter","lockOwner":"bob"}`, `{"status":1}`},
+		{"unlock", `{"resourceId":"report","lockOwner":"alice"}`, `{"status":0}`},
+	}
+	for _, store := range []string{"memory", "redis"} {
+		for _, step := range steps {
+			code, answer, err := app.http.post(t.Context(), step.verb, store, []byte(step.body))
+			if err != nil || code != 200 || answer != step.want {
+				t.Errorf("%s: %s %s: got %d %s, %v; want 200 %s", store, step.verb, step.body, code, answer, err, step.want)
+			}
+		}
+	}
+}

@@ -1,0 +1,65 @@
+// The programs under test: built once, or named by the environment.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	dapr "github.com/dapr/go-sdk/client"
+)
+
+// program is one of the programs under test.
+type program struct {
+	variable string   // names a ready binary, in the environment
+	folder   string   // of its module
+	flags    []string // of go build
+	path     string   // where the binary is, once TestMain has seen to it
+}
+
+var (
+	mortiseProgram = program{variable: "MORTISE_BIN", folder: "../.."}
+	daprdProgram   = program{
+		variable: "DAPRD_BIN",
+		folder:   "../../daprd",
+		flags:    []string{"-tags", "stablecomponents", "-ldflags", "-s -w"},
+	}
+)
+
+func TestMain(m *testing.M) {
+	dapr.SetLogger(nil) // it would tell of every client
+	dir, err := os.MkdirTemp("", "e2e")
+	if err == nil {
+		err = provide(dir, &mortiseProgram, &daprdProgram)
+	}
+	code := 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// provide finds or builds the programs.
+func provide(dir string, programs ...*program) error {
+	for _, p := range programs {
+		if p.path = os.Getenv(p.variable); p.path != "" {
+			if _, err := os.Stat(p.path); err != nil {
+				return fmt.Errorf("%s: %w", p.variable, err)
+			}
+			continue
+		}
+		p.path = filepath.Join(dir, p.variable)
+		build := exec.Command("go", append([]string{"build", "-o", p.path}, p.flags...)...)
+		build.Dir = p.folder
+		build.Args = append(build.Args, ".")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", p.folder, err, out)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// The way from Dapr's built-in lock.redis to Mortise, without stopping the apps.
+package e2e
+
+import (
+	"testing"
+
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+func TestMortiseAndTheBuiltInLockRespectEachOthersLocks(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	r := newResources(t,
+		builtin("builtin", server).with("keyPrefix", "none"),
+		redis("mortise", server).with("keyPrefix", "none"))
+	app := startSidecar(t, startMortise(t), "app", r)
+	for _, direction := range [][2]string{{"builtin", "mortise"}, {"mortise", "builtin"}} {
+		t.Run("taken through "+direction[0], func(t *testing.T) {
+			taker, other := app.user(t, direction[0]), app.user(t, direction[1])
+
+			taker.takes("report", "alice")
+			other.isRefused("report", "bob")
+			other.gets(belongsToOthers, "report", "bob")
+			taker.isRefused("report", "bob")
+
+			other.frees("report", "alice")
+			taker.gets(doesNotExist, "report", "alice")
+			other.takes("report", "bob")
+			taker.isRefused("report", "carol")
+			taker.frees("report", "bob")
+
+			taker.takesFor(1, "report", "alice")
+			other.isRefused("report", "bob")
+			other.soon(true, "report", "bob")
+			taker.isRefused("report", "alice")
+			taker.frees("report", "bob")
+		})
+	}
+}
+
+// wholeBuiltin is a component of the built-in lock.redis with the keys that one meets in the wild.
+func wholeBuiltin(server *servers.Redis) component {
+	return builtin("locks", server).
+		with("redisUsername", "").
+		with("redisDB", "1").
+		with("redisType", "node").
+		with("failover", "false").
+		with("enableTLS", "false").
+		with("maxRetries", "3").
+		with("maxRetryBackoff", "2000000000").
+		with("redisMaxRetryInterval", "5s").
+		with("dialTimeout", "5s").
+		with("readTimeout", "3000").
+		with("redeliverInterval", "60s").
+		with("queryIndexes", "").
+		with("poolSize", "20").
+		with("idleCheckFrequency", "-1")
+}
+
+func TestTheBuiltInLocksYAMLWorksWithOnlyItsTypeChanged(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	before := wholeBuiltin(server)
+	after := before
+	after.kind = "lock.mortise"
+
+	old := startSidecarIn(t, socketsFolder(t), "app", newResources(t, before)).user(t, "locks")
+	old.takes("report", "alice")
+	m := startMortise(t, "--default-store", "redis")
+	u := startSidecar(t, m, "app", newResources(t, after)).user(t, "locks")
+	u.isRefused("report", "bob")
+	u.frees("report", "alice")
+	u.takes("report", "bob")
+	old.isRefused("report", "alice")
+	m.says("Component is open", "instance=locks")
+}
+
+func TestASocketNamedRedisServesTheBuiltInLocksYAMLUnchanged(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	r := newResources(t, wholeBuiltin(server))
+
+	old := startSidecarIn(t, socketsFolder(t), "app", r).user(t, "locks")
+	old.takes("report", "alice")
+	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", r.path)
+	m.says("Component is open", "component=lock.redis", "instance=locks")
+	app := startSidecar(t, m, "app", r)
+	app.says("pluggable lock store locks initialized")
+	u := app.user(t, "locks")
+	u.isRefused("report", "bob")
+	u.frees("report", "alice")
+	u.takes("report", "bob")
+	old.isRefused("report", "alice")
+}
+
+func TestChangingTheTypeMovesARunningSidecarToMortise(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	before := wholeBuiltin(server)
+	r := newResources(t, before)
+	m := startMortise(t, "--default-store", "redis")
+	app := startSidecar(t, m, "app", r)
+	u := app.user(t, "locks")
+	u.takes("report", "alice")
+
+	after := before
+	after.kind = "lock.mortise"
+	r.write(after)
+	m.says("Component is open", "instance=locks")
+	u.soon(false, "report", "bob")
+	u.frees("report", "alice")
+}

@@ -1,0 +1,164 @@
+// A running program, and waiting for what it does.
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// secret is the password of every Redis that has one. No program may ever print it, and no error may contain it.
+const secret = "swordfish-9f2c"
+
+// patience is how long anything may take that should take a moment.
+const patience = 15 * time.Second
+
+// process is a program that the test has started. It is killed when the test ends, and what it said is printed if the
+// test failed.
+type process struct {
+	t      testing.TB
+	name   string
+	cmd    *exec.Cmd
+	output output
+	ended  chan struct{}
+	err    error // of the end; valid when ended is closed
+}
+
+// start starts a program with variables added to the environment.
+func start(t testing.TB, name, path string, variables []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), variables...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		said := p.output.String()
+		if strings.Contains(said, secret) {
+			t.Errorf("%s printed the password", name)
+		}
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, said)
+		}
+	})
+	return p
+}
+
+// kill ends the process as a crash would, with signal 9.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may be gone already
+	<-p.ended
+}
+
+// terminate asks the process to end and returns its exit code.
+func (p *process) terminate() int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatalf("%s: %v", p.name, err)
+	}
+	return p.exitCode()
+}
+
+// exitCode waits until the process ends by itself.
+func (p *process) exitCode() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Fatalf("%s did not end within %v", p.name, patience)
+	}
+	var exit *exec.ExitError
+	if p.err != nil && !errors.As(p.err, &exit) {
+		p.t.Fatalf("%s: %v", p.name, p.err)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// line returns the first line of the output that contains every one of the texts, or "".
+func (p *process) line(texts ...string) string {
+	for line := range strings.Lines(p.output.String()) {
+		if containsAll(line, texts) {
+			return line
+		}
+	}
+	return ""
+}
+
+// hasSaid returns an error unless some line of the output contains every one of the texts.
+func (p *process) hasSaid(texts ...string) error {
+	if p.line(texts...) == "" {
+		return fmt.Errorf("%s did not say, in one line, %q", p.name, texts)
+	}
+	return nil
+}
+
+// says waits until some line of the output contains every one of the texts.
+func (p *process) says(texts ...string) {
+	p.t.Helper()
+	eventually(p.t, p.name+" says it", func() error { return p.hasSaid(texts...) })
+}
+
+func containsAll(s string, texts []string) bool {
+	for _, text := range texts {
+		if !strings.Contains(s, text) {
+			return false
+		}
+	}
+	return true
+}
+
+// output keeps what a process writes. It is safe for concurrent use.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+// String returns everything written so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// eventually calls check until it returns nil, and fails the test if that takes too long.
+func eventually(t testing.TB, what string, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v: %v", what, patience, err)
+		}
+	}
+}

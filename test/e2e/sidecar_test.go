@@ -1,0 +1,117 @@
+// Our daprd as a process, and the two doors by which an app comes in.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+
+	dapr "github.com/dapr/go-sdk/client"
+)
+
+// sidecar is a daprd.
+type sidecar struct {
+	*process
+	app                string
+	folder             string // where it looks for sockets
+	resources          resources
+	httpAddr, grpcAddr string
+	sdk                door // the Go SDK
+	http               httpDoor
+}
+
+// startSidecar starts daprd for an app and waits until it serves.
+func startSidecar(t testing.TB, m *mortise, app string, r resources) *sidecar {
+	t.Helper()
+	return startSidecarIn(t, m.folder, app, r)
+}
+
+// startSidecarIn is startSidecar for a sockets folder in which Mortise need not be.
+func startSidecarIn(t testing.TB, folder, app string, r resources) *sidecar {
+	t.Helper()
+	s := launchSidecar(t, folder, app, r)
+	s.await(t)
+	return s
+}
+
+// launchSidecar starts daprd and does not wait.
+func launchSidecar(t testing.TB, folder, app string, r resources) *sidecar {
+	t.Helper()
+	s := &sidecar{app: app, folder: folder, resources: r}
+	s.launch(t)
+	return s
+}
+
+func (s *sidecar) launch(t testing.TB) {
+	t.Helper()
+	httpPort, grpcPort, internalPort := freePort(t), freePort(t), freePort(t)
+	s.httpAddr, s.grpcAddr = "127.0.0.1:"+httpPort, "127.0.0.1:"+grpcPort
+	s.process = start(t, "daprd of "+s.app, daprdProgram.path, inFolder(s.folder),
+		"--app-id", s.app,
+		"--resources-path", s.resources.path,
+		"--dapr-listen-addresses", "127.0.0.1",
+		"--dapr-http-port", httpPort,
+		"--dapr-grpc-port", grpcPort,
+		"--dapr-internal-grpc-listen-address", "127.0.0.1",
+		"--dapr-internal-grpc-port", internalPort,
+		"--enable-metrics=false",
+	)
+}
+
+// await waits until daprd serves, and opens its doors.
+func (s *sidecar) await(t testing.TB) {
+	t.Helper()
+	eventually(t, "daprd of "+s.app+" serves", func() error {
+		if s.hasEnded() && s.line("address already in use") != "" {
+			s.launch(t) // somebody took a port between our look and daprd's
+		}
+		if s.hasEnded() {
+			t.Fatalf("daprd of %s ended: %v", s.app, s.err)
+		}
+		return s.ready()
+	})
+	client, err := dapr.NewClientWithAddressContext(t.Context(), s.grpcAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	s.sdk, s.http = sdkDoor{client}, httpDoor{"http://" + s.httpAddr}
+}
+
+// ready tells whether daprd says that it is.
+func (s *sidecar) ready() error {
+	resp, err := httpClient.Get("http://" + s.httpAddr + "/v1.0/healthz")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("health is %s", resp.Status)
+	}
+	return nil
+}
+
+// doors are the ways into the sidecar, by name.
+func (s *sidecar) doors() map[string]door {
+	return map[string]door{"the Go SDK": s.sdk, "HTTP": s.http}
+}
+
+// user returns a user of a store, by way of the SDK.
+func (s *sidecar) user(t testing.TB, store string) user {
+	return user{t: t, door: s.sdk, store: store}
+}
+
+// freePort returns a port of the loopback interface that was free a moment ago.
+func freePort(t testing.TB) string {
+	t.Helper()
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
