@@ -1,0 +1,56 @@
+package main
+
+// The rows: what is compared with what, and what shall come out. Add yours here.
+
+import "fmt"
+
+// inflight are the numbers of callers that a throughput is measured with.
+var inflight = []int{1, 16, 64}
+
+// rows are the rows of the table.
+func rows(o options) []row {
+	var all []row
+	add := func(more ...row) { all = append(all, more...) }
+
+	add(throughputs("memory", throughMortise("memory"), bareEcho, aims{64: ratioAtLeast(0.9)})...)
+	add(throughputs("memory-wire", throughMortise("memory"), cannedLocks, nil)...)
+	add(throughputs("redis", throughMortise("redis"), goRedis, nil)...)
+	everywhere := aims{1: ratioAtLeast(0.9), 16: ratioAtLeast(0.9), 64: ratioAtLeast(0.9)}
+	add(throughputs("daprd-memory", throughDaprd("memory"), throughDaprd("builtin"), everywhere)...)
+	add(throughputs("daprd-redis", throughDaprd("redis"), throughDaprd("builtin"), everywhere)...)
+	if o.against != "" {
+		add(throughputs("against", throughMortise("memory"), otherMortise, nil)...)
+	}
+	return append(all,
+		row{name: "start", a: startOf(mortiseProgram), b: startOf(echoProgram),
+			metrics: []metric{{"exec to ready", "ms", atMost(50)}}},
+		row{name: "idle", a: idleOf(mortiseProgram), b: idleOf(echoProgram),
+			metrics: []metric{{"RSS", "MB", atMost(30)}}},
+		row{name: "held-memory", a: mortiseHolds, b: redisHolds, rounds: 2, metrics: []metric{
+			{"RSS idle", "MB", atMost(30)},
+			{"RSS at once", "MB", aim{}},
+			{fmt.Sprintf("RSS after %v", o.settle), "MB", aim{}},
+			{"at once", "bytes/lock", atMost(400)},
+			{fmt.Sprintf("after %v", o.settle), "bytes/lock", atMost(400)},
+		}},
+		row{name: "held-speed", a: holding(o.held), b: holding(min(1000, o.held)),
+			metrics: []metric{{"", "calls/s", ratioAtLeast(0.8)}}},
+		row{name: "table-few", a: memoryStore(min(1000, o.held)), b: memDB(min(1000, o.held)), metrics: tableMetrics},
+		row{name: "table-many", a: memoryStore(o.held), b: memDB(o.held), metrics: tableMetrics},
+	)
+}
+
+// aims are aims by number of callers.
+type aims map[int]aim
+
+// throughputs are rows that compare two paths, one for each number of callers.
+func throughputs(name string, a, b path, goals aims) []row {
+	var all []row
+	for _, callers := range inflight {
+		all = append(all, row{
+			name: fmt.Sprintf("%s/%d", name, callers), a: throughput(a, callers), b: throughput(b, callers),
+			metrics: []metric{{"", "calls/s", goals[callers]}},
+		})
+	}
+	return all
+}
