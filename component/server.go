@@ -20,6 +20,16 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
+const (
+	// streamWorkers is how many goroutines stay to serve calls. Else each call starts one, and grows its stack anew. More
+	// calls than that get a goroutine of their own, as usual.
+	streamWorkers = 64
+
+	// window is how many bytes a client may send ahead. A fixed size spares the pings by which gRPC measures a distance that
+	// a Unix socket does not have.
+	window = 1 << 20
+)
+
 // Options says where and how to serve.
 type Options struct {
 	Name          string        // of the socket without ".sock"; the component type is "lock." and this name
@@ -69,7 +79,11 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 
 // newServer returns a server with every service of the socket on it, and the health that tells of them.
 func newServer(set *instances.Set) (*grpc.Server, *health.Server) {
-	server := grpc.NewServer(grpc.WaitForHandlers(true))
+	server := grpc.NewServer(
+		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
+	)
 	lockpb.RegisterLockStoreServer(server, lockstore.New(set))
 	ready := health.NewServer()
 	for name := range server.GetServiceInfo() {

@@ -25,6 +25,7 @@ type table struct {
 	mu       sync.Mutex
 	byKey    *btree.BTreeG[*lock]
 	byExpiry *btree.BTreeG[*lock] // the same locks, the next to expire first
+	hint     btree.PathHint       // where the last look-up in byKey ended; the change that follows begins there
 	token    uint64               // the last one given
 }
 
@@ -53,15 +54,16 @@ func (t *table) take(req stores.Request) stores.Grant {
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.reclaim(now)
-	if l, ok := t.byKey.Get(&lock{key: req.Key}); ok {
-		if t.held(l, now) {
+	next := &lock{key: req.Key, owner: req.Owner}
+	if last, ok := t.byKey.GetHint(next, &t.hint); ok {
+		if t.held(last, now) {
 			return stores.Grant{}
 		}
-		t.remove(l)
+		t.remove(last)
 	}
 	t.token = max(t.token+1, uint64(now.UnixMicro()))
-	l := &lock{key: req.Key, owner: req.Owner, token: t.token}
-	return t.put(l, req.TTL, now)
+	next.token = t.token
+	return t.put(next, req.TTL, now)
 }
 
 // free ends the owner's lock.
@@ -111,19 +113,19 @@ func (t *table) list(prefix string) []stores.Lock {
 func (t *table) put(l *lock, ttl time.Duration, now time.Time) stores.Grant {
 	l.ttl = ttl
 	l.expires = now.Add(ttl).Sub(t.epoch)
-	t.byKey.Set(l)
+	t.byKey.SetHint(l, &t.hint)
 	t.byExpiry.Set(l)
 	return stores.Grant{Acquired: true, Token: l.token, Expires: now.Add(ttl)}
 }
 
 func (t *table) remove(l *lock) {
-	t.byKey.Delete(l)
+	t.byKey.DeleteHint(l, &t.hint)
 	t.byExpiry.Delete(l)
 }
 
 // heldBy returns the lock if owner holds it.
 func (t *table) heldBy(key, owner string, now time.Time) (*lock, error) {
-	l, ok := t.byKey.Get(&lock{key: key})
+	l, ok := t.byKey.GetHint(&lock{key: key}, &t.hint)
 	if !ok || !t.held(l, now) {
 		return nil, stores.ErrNotHeld
 	}

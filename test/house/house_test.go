@@ -55,7 +55,9 @@ func forbidden(rule, folder, imported string) bool {
 	return within(rule, imported)
 }
 
-func within(parent, folder string) bool { return folder == parent || strings.HasPrefix(folder, parent+"/") }
+func within(parent, folder string) bool {
+	return folder == parent || strings.HasPrefix(folder, parent+"/")
+}
 
 // imports returns what each Go file of the main module, tests excepted, imports from the module.
 func imports(t *testing.T) map[string][]string {
