@@ -74,7 +74,10 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	log.Info("Shutting down")
 	ready.Shutdown()
 	drain(server, o.DrainTimeout)
-	return <-served
+	if err := <-served; !errors.Is(err, grpc.ErrServerStopped) { // it was stopped before it began
+		return err
+	}
+	return nil
 }
 
 // newServer returns a server with every service of the socket on it, and the health that tells of them.
