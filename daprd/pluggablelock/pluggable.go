@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,14 @@ const defaultInitTimeout = 5 * time.Second
 // maxRestarts is how many restarts of the component a call lives through. More are a component that does not remember Init.
 const maxRestarts = 10
 
+const (
+	// closeTimeout is how long Close waits for calls under way.
+	closeTimeout = time.Second
+
+	// allCalls is more than there can be.
+	allCalls = math.MaxInt64
+)
+
 func init() {
 	pluggable.AddServiceDiscoveryCallback(lockpb.LockStore_ServiceDesc.ServiceName, register)
 }
@@ -46,6 +55,8 @@ type grpcLockStore struct {
 	dial      pluggable.GRPCConnectionDialer
 	connector *pluggable.GRPCConnector[lockpb.LockStoreClient] // nil unless InitLockStore succeeded
 
+	calls *semaphore.Weighted // one for each call under way, all of them for Close
+
 	// What a component that has restarted is told again.
 	name        string
 	initRequest *lockpb.LockStoreInitRequest
@@ -61,6 +72,7 @@ func newGRPCLockStore(l logger.Logger, dial pluggable.GRPCConnectionDialer) *grp
 		logger:      l,
 		dial:        dial.WithOptions(dialOptions()...),
 		initTimeout: defaultInitTimeout,
+		calls:       semaphore.NewWeighted(allCalls),
 		turn:        semaphore.NewWeighted(1),
 	}
 }
@@ -134,11 +146,16 @@ func (s *grpcLockStore) Unlock(ctx context.Context, req *contriblock.UnlockReque
 	return &contriblock.UnlockResponse{Status: contriblock.Status(resp.GetStatus()), Metadata: resp.GetMetadata()}, nil
 }
 
-// Close closes the connection, which ends the calls under way with an error. It does nothing unless InitLockStore
-// succeeded.
+// Close lets the calls under way finish, for closeTimeout at most, and closes the connection; calls that come later fail. So
+// a hot reload leaves no lock behind whose grant nobody heard of. It does nothing unless InitLockStore succeeded.
 func (s *grpcLockStore) Close() error {
 	if s.connector == nil {
 		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if s.calls.Acquire(ctx, allCalls) == nil {
+		defer s.calls.Release(allCalls)
 	}
 	return s.connector.Close()
 }
@@ -147,7 +164,11 @@ func (s *grpcLockStore) Close() error {
 // nothing about the request: it gets Init again, and then the request once more. It may restart again meanwhile.
 func call[Req, Resp any](
 	ctx context.Context, s *grpcLockStore, send func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req,
-) (Resp, error) {
+) (resp Resp, err error) {
+	if err := s.calls.Acquire(ctx, 1); err != nil {
+		return resp, status.FromContextError(err).Err()
+	}
+	defer s.calls.Release(1)
 	for restarts := 0; ; restarts++ {
 		attempts := s.attempts.Load()
 		resp, err := send(ctx, req)

@@ -201,7 +201,21 @@ func TestClose(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("ends a call under way", func(t *testing.T) {
+	t.Run("lets a call under way finish", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			arrived := make(chan struct{})
+			s := open(t, run(t, &component{onTryLock: func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
+				close(arrived)
+				<-time.After(closeTimeout / 2)
+				return &lockpb.TryLockResponse{Success: true}, nil
+			}}))
+			go func() { <-arrived; s.Close() }()
+			if err := tryLock(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("ends a call that takes too long", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			arrived := make(chan struct{})
 			s := open(t, run(t, &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
