@@ -11,8 +11,41 @@ import (
 type Renewer interface {
 	// Renew lets the lock last for req.TTL from now, whether that is longer or shorter than what is left. Only its
 	// holder can: ErrNotHeld and ErrNotOwner are as in Unlock, and a lock that is gone is not taken again. The grant
-	// carries the token that the lock has.
+	// carries the token that the lock has; its metadata stays.
 	Renew(ctx context.Context, req Request) (Grant, error)
+}
+
+// A Waiter can wait for a lock.
+//
+// Those who wait for a key are served first come, first served, over all clients that share the storage, and nobody
+// overtakes them: while somebody waits, TryLock is refused even in the moment when the lock is free. They are woken by a
+// push when the lock is given back or revoked, or when it expires; should the push be lost, a re-check in at most a second
+// finds out. Somebody who waits and dies costs the others no more than a second either.
+type Waiter interface {
+	// Lock takes the lock, and waits for it as long as ctx lasts. A Grant without an error is always an acquired one. If
+	// ctx ends first the error wraps ctx.Err, and the owner does not hold the lock and is in no queue: a grant and the end
+	// of ctx are decided in one step, or a grant that came too late has been given back when Lock returns. If the storage
+	// cannot be asked to, the lease that it may have given ends within a second.
+	//
+	// It fails with ErrDeadlock if the lock is held by an owner in req.Holding, or by one that waits for such a lock,
+	// directly or through others, as far as the storage can see; with ErrClosed if the store is closed meanwhile. The
+	// present owner waits like anybody else, unless it is in its own Holding.
+	Lock(ctx context.Context, req Request) (Grant, error)
+}
+
+// A Multi can take several locks in one step.
+type Multi interface {
+	// LockAll takes the locks of all keys for one owner, or none of them, and at no moment a part. With req.Wait it waits
+	// as Lock does, in the queue of every key, and without it answers like TryLock. The grant is for each of the locks,
+	// with one token for all; afterwards each is a lock like any other, to be renewed and given back by itself.
+	LockAll(ctx context.Context, req MultiRequest) (Grant, error)
+}
+
+// A Revoker can take a lock from its holder.
+type Revoker interface {
+	// Revoke ends the lock of the owner, or if owner is empty of whoever holds it; the next who waits gets it, with a
+	// larger token. ErrNotHeld and ErrNotOwner are as in Unlock.
+	Revoke(ctx context.Context, key, owner string) error
 }
 
 // A Lister can tell which locks there are.
@@ -29,6 +62,52 @@ type Lock struct {
 	TTL       time.Duration // as asked for at the grant or the last renewal; zero if a foreign program took the lock
 	Remaining time.Duration // until it expires on the store's clock; positive
 	Token     uint64        // as in Grant
+	Waiters   int           // how many wait for it
+	Metadata  map[string]string
+}
+
+// A Watcher can tell which locks change hands.
+type Watcher interface {
+	// Watch calls tell first with a Snapshot of the held locks whose key starts with prefix, and then with every change in
+	// the order in which they happened, until ctx ends or tell returns an error; that error is returned as it is. Applied
+	// to the snapshot, the events give the state: who holds what, with which token. Renewals and waiters are no events.
+	//
+	// tell is called by one goroutine at a time. If it is slow, some thousand events are kept for it. If it falls further
+	// behind, or messages of the storage were lost, it is told by a Snapshot that has Missed set, and never by a gap.
+	Watch(ctx context.Context, prefix string, tell func(Event) error) error
+}
+
+// Event is a change that a watcher is told of.
+type Event struct {
+	Kind EventKind
+
+	// Revision numbers the states of the storage. It never falls from one event to the next.
+	Revision uint64
+
+	Lock   Lock   // which lock: as granted, or as it was before; Remaining and Waiters are of no meaning. Not in a Snapshot
+	Locks  []Lock // of a Snapshot, sorted by key
+	Missed bool   // of a Snapshot: there were changes before it that were not told
+}
+
+// EventKind says what happened.
+type EventKind int
+
+// What can happen to a lock.
+const (
+	Snapshot EventKind = iota + 1 // nothing: what follows is a new beginning
+	Acquired                      // an owner got the lock
+	Released                      // its owner gave it back
+	Expired                       // its TTL passed
+	Revoked                       // it was taken from its owner
+)
+
+// String returns the kind in capital letters.
+func (k EventKind) String() string {
+	names := []string{"SNAPSHOT", "ACQUIRED", "RELEASED", "EXPIRED", "REVOKED"}
+	if k < 1 || int(k) > len(names) {
+		return fmt.Sprintf("EventKind(%d)", int(k))
+	}
+	return names[k-1]
 }
 
 // A Pinger can tell whether its storage answers.
@@ -45,12 +124,48 @@ func Renew(ctx context.Context, s Store, req Request) (Grant, error) {
 	return Grant{}, unsupported(s, "renew")
 }
 
+// LockWait calls s's Lock. It fails with ErrUnsupported if s is no [Waiter].
+func LockWait(ctx context.Context, s Store, req Request) (Grant, error) {
+	if w, ok := s.(Waiter); ok {
+		return w.Lock(ctx, req)
+	}
+	return Grant{}, unsupported(s, "wait")
+}
+
+// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [Multi], or is to wait and is no [Waiter].
+func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
+	m, ok := s.(Multi)
+	if !ok {
+		return Grant{}, unsupported(s, "lock all")
+	}
+	if _, ok := s.(Waiter); !ok && req.Wait {
+		return Grant{}, unsupported(s, "wait")
+	}
+	return m.LockAll(ctx, req)
+}
+
+// Revoke calls s's Revoke. It fails with ErrUnsupported if s is no [Revoker].
+func Revoke(ctx context.Context, s Store, key, owner string) error {
+	if r, ok := s.(Revoker); ok {
+		return r.Revoke(ctx, key, owner)
+	}
+	return unsupported(s, "revoke")
+}
+
 // List calls s's List. It fails with ErrUnsupported if s is no [Lister].
 func List(ctx context.Context, s Store, prefix string) ([]Lock, error) {
 	if l, ok := s.(Lister); ok {
 		return l.List(ctx, prefix)
 	}
 	return nil, unsupported(s, "list")
+}
+
+// Watch calls s's Watch. It fails with ErrUnsupported if s is no [Watcher].
+func Watch(ctx context.Context, s Store, prefix string, tell func(Event) error) error {
+	if w, ok := s.(Watcher); ok {
+		return w.Watch(ctx, prefix, tell)
+	}
+	return unsupported(s, "watch")
 }
 
 // Ping calls s's Ping. It fails with ErrUnsupported if s is no [Pinger].
@@ -65,16 +180,24 @@ func Ping(ctx context.Context, s Store) error {
 // always among them.
 func Features(s Store) []string {
 	features := []string{"FENCING"}
-	if _, ok := s.(Lister); ok {
-		features = append(features, "LIST")
+	add := func(name string, able bool) {
+		if able {
+			features = append(features, name)
+		}
 	}
-	if _, ok := s.(Pinger); ok {
-		features = append(features, "PING")
-	}
-	if _, ok := s.(Renewer); ok {
-		features = append(features, "RENEW")
-	}
+	add("LIST", is[Lister](s))
+	add("MULTI", is[Multi](s))
+	add("PING", is[Pinger](s))
+	add("RENEW", is[Renewer](s))
+	add("REVOKE", is[Revoker](s))
+	add("WAIT", is[Waiter](s))
+	add("WATCH", is[Watcher](s))
 	return features
+}
+
+func is[Ability any](s Store) bool {
+	_, ok := s.(Ability)
+	return ok
 }
 
 // unsupported names the store by its package, which by the rule of the house is its folder and its metadata value.

@@ -1,9 +1,9 @@
 // Package stores is the contract between the doors, which speak a protocol, and the backends, which keep locks.
 //
-// A backend implements [Store], three methods, and whichever of the one-method ability interfaces ([Renewer], [Lister],
-// [Pinger]) its storage really has; callers go through the helper of the same name ([Renew], [List], [Ping]) and never
-// assert a type. What a backend must do is written on the interfaces; a backend's own comments say only how it differs
-// and how its locks can be lost.
+// A backend implements [Store], three methods, and whichever of the one-method ability interfaces ([Renewer], [Waiter],
+// [Multi], [Lister], [Revoker], [Watcher], [Pinger]) its storage really has; callers go through the helper beside each
+// ([Renew], [List] and so on) and never assert a type. What a backend must do is written on the interfaces; a backend's own
+// comments say only how it differs and how its locks can be lost.
 //
 // # Testing
 //
@@ -13,7 +13,6 @@ package stores
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 )
@@ -24,6 +23,10 @@ const (
 	MaxOwnerLen = 1024 // bytes
 	MinTTL      = time.Millisecond
 	MaxTTL      = math.MaxInt32 * time.Second // the most that Dapr's wire can say
+
+	MaxKeys     = 64   // of a MultiRequest
+	MaxHolding  = 64   // owners in a Request
+	MaxMetadata = 4096 // bytes of all keys and values in a Request's metadata
 )
 
 // Outcomes that callers tell apart with errors.Is. Every other error means that the storage could not be asked or did
@@ -33,6 +36,9 @@ var (
 	ErrNotHeld = errors.New("lock is not held")
 	// ErrNotOwner reports that somebody else holds the lock.
 	ErrNotOwner = errors.New("lock belongs to another owner")
+	// ErrDeadlock reports that waiting would never end: the lock is held by an owner that itself waits, directly or through
+	// others, for one of the locks that the request says are being held.
+	ErrDeadlock = errors.New("waiting would be a deadlock")
 	// ErrUnsupported reports that the store's storage has no such ability.
 	ErrUnsupported = errors.ErrUnsupported
 	// ErrClosed reports a call on a store after its Close.
@@ -69,65 +75,11 @@ type Store interface {
 	Close() error
 }
 
-// Request asks for a lock.
-type Request struct {
-	Key   string        // the lock's final name in the store: 1 to MaxKeyLen bytes
-	Owner string        // whose lock it will be, unique per request: 1 to MaxOwnerLen bytes
-	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL; a store may round it up to the unit of its storage
-}
-
-// Grant is a store's answer to a request for a lock.
-type Grant struct {
-	// Acquired tells whether the owner holds the lock. If not, the other fields are zero.
-	Acquired bool
-
-	// Token is the fencing token: greater than every token the store gave for this key before, across unlock, expiry
-	// and restarts of every process involved. A resource that refuses a token smaller than one it has seen is safe from
-	// a holder that outlived its lease. Zero means that the lock has none, because a foreign program took it.
-	Token uint64
-
-	// Expires is when the holder must stop relying on the lock, on the caller's monotonic clock. It is counted from
-	// before the request left, so it is never later than the moment the store lets somebody else in.
-	Expires time.Time
-}
-
 // FieldError reports an argument that is out of bounds.
 type FieldError struct {
-	Field   string // key, owner or ttl
+	Field   string // key, keys, owner, ttl, metadata or holding
 	Problem string // what is wrong with it, without its value
 }
 
 // Error names the field and the problem.
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
-
-// Validate returns a *FieldError for the first field that is out of bounds, or nil.
-func (r Request) Validate() error {
-	if err := ValidateKey(r.Key, r.Owner); err != nil {
-		return err
-	}
-	switch {
-	case r.TTL < MinTTL:
-		return &FieldError{"ttl", fmt.Sprintf("is %v, the least is %v", r.TTL, MinTTL)}
-	case r.TTL > MaxTTL:
-		return &FieldError{"ttl", fmt.Sprintf("is %v, the most is %v", r.TTL, MaxTTL)}
-	}
-	return nil
-}
-
-// ValidateKey returns a *FieldError if key or owner is out of bounds, or nil.
-func ValidateKey(key, owner string) error {
-	if err := validateLen("key", key, MaxKeyLen); err != nil {
-		return err
-	}
-	return validateLen("owner", owner, MaxOwnerLen)
-}
-
-func validateLen(field, value string, limit int) error {
-	switch {
-	case value == "":
-		return &FieldError{field, "is empty"}
-	case len(value) > limit:
-		return &FieldError{field, fmt.Sprintf("is %d bytes long, the most is %d", len(value), limit)}
-	}
-	return nil
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,7 +67,7 @@ func TestTryLockAsksForWhatTheMessageSays(t *testing.T) {
 	if err != nil || !resp.GetSuccess() {
 		t.Fatalf("%v, %v", resp, err)
 	}
-	if want := (stores.Request{Key: "k", Owner: "o", TTL: math.MaxInt32 * time.Second}); store.asked != want {
+	if want := (stores.Request{Key: "k", Owner: "o", TTL: math.MaxInt32 * time.Second}); !reflect.DeepEqual(store.asked, want) {
 		t.Errorf("asked for %+v", store.asked)
 	}
 	if got := resp.GetMetadata()[TokenKey]; got != "18446744073709551615" {
@@ -109,7 +110,7 @@ func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
 				_, err = s.Unlock(ctx, &lockpb.UnlockRequest{ResourceId: row.key, LockOwner: row.owner})
 				checkField(t, err, row.field)
 			}
-			if store.asked != (stores.Request{}) {
+			if !reflect.DeepEqual(store.asked, stores.Request{}) {
 				t.Errorf("the store was asked for %+v", store.asked)
 			}
 		})

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -184,7 +185,7 @@ func (b *bench) tells(got, want []stores.Lock) {
 		b.want(l.Remaining > 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
 		got[i].Remaining = 0
 	}
-	b.want(slices.Equal(got, want), "the list is %+v, want %+v", got, want)
+	b.want(reflect.DeepEqual(got, want), "the list is %+v, want %+v", got, want)
 }
 
 // listNames takes a lock for each name, as its key and its owner, and expects to find it in a list.

@@ -1,0 +1,96 @@
+package stores
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// plain is a store without abilities.
+type plain struct{ Store }
+
+// able is a store with all abilities, each of which fails with errAsked.
+type able struct{ plain }
+
+var errAsked = errors.New("asked")
+
+func (able) Renew(context.Context, Request) (Grant, error)          { return Grant{}, errAsked }
+func (able) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errAsked }
+func (able) LockAll(context.Context, MultiRequest) (Grant, error)   { return Grant{}, errAsked }
+func (able) Revoke(context.Context, string, string) error           { return errAsked }
+func (able) List(context.Context, string) ([]Lock, error)           { return nil, errAsked }
+func (able) Watch(context.Context, string, func(Event) error) error { return errAsked }
+func (able) Ping(context.Context) error                             { return errAsked }
+func (able) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
+func (able) Unlock(_ context.Context, _ string, _ string) error     { return nil }
+
+func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
+	for _, row := range []struct {
+		ability string
+		ask     func(s Store) error
+	}{
+		{"renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
+		{"wait", func(s Store) error { _, err := LockWait(t.Context(), s, Request{}); return err }},
+		{"lock all", func(s Store) error { _, err := LockAll(t.Context(), s, MultiRequest{}); return err }},
+		{"revoke", func(s Store) error { return Revoke(t.Context(), s, "", "") }},
+		{"watch", func(s Store) error { return Watch(t.Context(), s, "", nil) }},
+		{"list", func(s Store) error { _, err := List(t.Context(), s, ""); return err }},
+		{"ping", func(s Store) error { return Ping(t.Context(), s) }},
+	} {
+		t.Run(row.ability, func(t *testing.T) {
+			if err := row.ask(able{}); err != errAsked { //nolint:errorlint // the helper adds nothing
+				t.Errorf("a store that has the ability returned %v", err)
+			}
+			for _, s := range []Store{plain{}, &plain{}} {
+				err := row.ask(s)
+				want := "stores: " + row.ability + ": unsupported operation"
+				if !errors.Is(err, ErrUnsupported) || err.Error() != want {
+					t.Errorf("a store that has it not returned %v, want %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestFeaturesAreTheAbilities(t *testing.T) {
+	for _, row := range []struct {
+		store Store
+		want  string
+	}{
+		{plain{}, "FENCING"},
+		{able{}, "FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
+		{struct {
+			Store
+			Pinger
+		}{}, "FENCING PING"},
+	} {
+		if got := strings.Join(Features(row.store), " "); got != row.want {
+			t.Errorf("Features of %T are %s, want %s", row.store, got, row.want)
+		}
+	}
+}
+
+func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
+	s := struct {
+		Store
+		Multi
+	}{plain{}, able{}}
+	if _, err := LockAll(t.Context(), s, MultiRequest{}); err != errAsked { //nolint:errorlint // the helper adds nothing
+		t.Errorf("without waiting: %v", err)
+	}
+	if _, err := LockAll(t.Context(), s, MultiRequest{Wait: true}); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("waiting: %v", err)
+	}
+}
+
+func TestEventKindsHaveNames(t *testing.T) {
+	for kind, want := range map[EventKind]string{
+		Snapshot: "SNAPSHOT", Acquired: "ACQUIRED", Released: "RELEASED", Expired: "EXPIRED", Revoked: "REVOKED",
+		0: "EventKind(0)", Revoked + 1: "EventKind(6)",
+	} {
+		if kind.String() != want {
+			t.Errorf("%d is called %s, want %s", int(kind), kind, want)
+		}
+	}
+}

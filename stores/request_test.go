@@ -1,0 +1,101 @@
+package stores
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestValidateNamesTheFirstFieldThatIsOutOfBounds(t *testing.T) {
+	long := strings.Repeat("x", 1025)
+	for _, row := range []struct {
+		says string
+		req  Request
+		want string // the error, or nothing
+	}{
+		{"the shortest names and the least TTL", Request{Key: "k", Owner: "o", TTL: time.Millisecond}, ""},
+		{"the longest names and the largest TTL", Request{Key: long[:1024], Owner: long[:1024], TTL: math.MaxInt32 * time.Second}, ""},
+		{"any bytes", Request{Key: "\x00", Owner: "\xff", TTL: time.Second}, ""},
+		{"no key", Request{Key: "", Owner: "", TTL: 0}, "key is empty"},
+		{"a long key", Request{Key: long, Owner: "", TTL: 0}, "key is 1025 bytes long, the most is 1024"},
+		{"a key that is long in bytes", Request{Key: strings.Repeat("鍵", 342), Owner: "o", TTL: time.Second}, "key is 1026 bytes long, the most is 1024"},
+		{"no owner", Request{Key: "k", Owner: "", TTL: 0}, "owner is empty"},
+		{"a long owner", Request{Key: "k", Owner: long, TTL: 0}, "owner is 1025 bytes long, the most is 1024"},
+		{"no TTL", Request{Key: "k", Owner: "o", TTL: 0}, "ttl is 0s, the least is 1ms"},
+		{"a negative TTL", Request{Key: "k", Owner: "o", TTL: -time.Second}, "ttl is -1s, the least is 1ms"},
+		{"a TTL below a millisecond", Request{Key: "k", Owner: "o", TTL: time.Millisecond - 1}, "ttl is 999.999µs, the least is 1ms"},
+		{"as much metadata as may be", with(func(r *Request) { r.Metadata = map[string]string{"a": long[:1000], "b": strings.Repeat("x", 3094)} }), ""},
+		{"too much metadata", with(func(r *Request) { r.Metadata = map[string]string{"a": strings.Repeat("x", 4096)} }), "metadata is 4097 bytes long, the most is 4096"},
+		{"metadata that is no text", with(func(r *Request) { r.Metadata = map[string]string{"a": "\xff"} }), "metadata is not valid UTF-8"},
+		{"as many owners as may be", with(func(r *Request) { r.Holding = strings.Split(long[:64], "")[:64] }), ""},
+		{"too many owners", with(func(r *Request) { r.Holding = strings.Split(long[:65], "") }), "holding has 65 owners, the most is 64"},
+		{"an owner that is nobody", with(func(r *Request) { r.Holding = []string{""} }), "holding is empty"},
+		{"a TTL above the largest", Request{Key: "k", Owner: "o", TTL: MaxTTL + 1}, "ttl is 596523h14m7.000000001s, the most is 596523h14m7s"},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			err := row.req.Validate()
+			if err == nil && row.want == "" {
+				return
+			}
+			var field *FieldError
+			if !errors.As(err, &field) || field.Error() != row.want {
+				t.Errorf("Validate returned %v, want %q", err, row.want)
+			}
+		})
+	}
+}
+
+// with changes a request that is within the bounds.
+func with(change func(*Request)) Request {
+	r := Request{Key: "k", Owner: "o", TTL: time.Second}
+	change(&r)
+	return r
+}
+
+func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
+	many := make([]string, MaxKeys+1)
+	for i := range many {
+		many[i] = strings.Repeat("k", i+1)
+	}
+	for _, row := range []struct {
+		says string
+		keys []string
+		want string // the error, or nothing
+	}{
+		{"one key", []string{"k"}, ""},
+		{"as many as may be", many[:MaxKeys], ""},
+		{"none", nil, "keys are 0, must be 1 to 64"},
+		{"too many", many, "keys are 65, must be 1 to 64"},
+		{"an empty one", []string{"k", ""}, "keys is empty"},
+		{"a long one", []string{strings.Repeat("k", 1025)}, "keys is 1025 bytes long, the most is 1024"},
+		{"one twice", []string{"k", "l", "k"}, "keys has one twice"},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			err := MultiRequest{Keys: row.keys, Owner: "o", TTL: time.Second}.Validate()
+			var field *FieldError
+			if (err == nil) != (row.want == "") || err != nil && (!errors.As(err, &field) || field.Error() != row.want) {
+				t.Errorf("Validate returned %v, want %q", err, row.want)
+			}
+		})
+	}
+	err := MultiRequest{Keys: []string{"k"}, Owner: "o"}.Validate()
+	if err == nil || err.Error() != "ttl is 0s, the least is 1ms" {
+		t.Errorf("without a TTL Validate returned %v", err)
+	}
+}
+
+func FuzzValidateAcceptsWhatIsWithinBounds(f *testing.F) {
+	f.Add("door", "ann", int64(time.Second))
+	f.Add("", "", int64(0))
+	f.Add(strings.Repeat("k", 1024), strings.Repeat("o", 1025), int64(math.MaxInt64))
+	f.Add("\x00", "\xff", int64(math.MinInt64))
+	f.Fuzz(func(t *testing.T, key, owner string, ns int64) {
+		within := len(key) >= 1 && len(key) <= 1024 && len(owner) >= 1 && len(owner) <= 1024 &&
+			ns >= 1e6 && ns <= math.MaxInt32*1e9
+		if err := (Request{Key: key, Owner: owner, TTL: time.Duration(ns)}).Validate(); (err == nil) != within {
+			t.Errorf("Validate returned %v", err)
+		}
+	})
+}
