@@ -251,9 +251,9 @@ func FuzzTryLock(f *testing.F) {
 		_, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: key, LockOwner: owner, ExpiryInSeconds: seconds})
 		good := len(key) > 0 && len(key) <= 1024 && len(owner) > 0 && len(owner) <= 1024 && seconds > 0
 		switch {
-		case good && (err != nil || store.asked != stores.Request{Key: key, Owner: owner, TTL: time.Duration(seconds) * time.Second}):
+		case good && (err != nil || !reflect.DeepEqual(store.asked, stores.Request{Key: key, Owner: owner, TTL: time.Duration(seconds) * time.Second})):
 			t.Errorf("%v, asked for %+v", err, store.asked)
-		case !good && (status.Code(err) != codes.InvalidArgument || store.asked != stores.Request{}):
+		case !good && (status.Code(err) != codes.InvalidArgument || !reflect.DeepEqual(store.asked, stores.Request{})):
 			t.Errorf("accepted, or refused as %v", err)
 		}
 	})
