@@ -1,5 +1,5 @@
 # What one does here. Each module is built, tested and linted by itself.
-MODULES := . daprd test/e2e test/bench
+MODULES := . daprd examples test/e2e test/bench
 BIN     := $(CURDIR)/.bin
 
 .PHONY: run sidecar test e2e bench fuzz lint proto
@@ -16,6 +16,7 @@ test: ## run all tests but those of e2e, with real servers
 	test/install.sh redis-server
 	go test -race ./...
 	cd daprd && go test -race ./...
+	cd examples && go test -race ./...
 	cd test/bench && go test ./...
 
 e2e: ## run the tests through a real Dapr sidecar
