@@ -23,7 +23,8 @@ CREATE TABLE orders (
 	id    VARCHAR(64) PRIMARY KEY,
 	state VARCHAR(64) NOT NULL,
 	token BIGINT      NOT NULL DEFAULT 1
-)`
+)
+`
 
 // SetState writes the state of an order, for the holder of its lock, as often as it likes. It fails with [ErrStale] if a
 // later holder has written, and with [sql.ErrNoRows] if there is no such order.

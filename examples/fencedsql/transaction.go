@@ -11,7 +11,8 @@ const Fences = `
 CREATE TABLE fences (
 	name  VARCHAR(255) PRIMARY KEY,
 	token BIGINT       NOT NULL DEFAULT 1
-)`
+)
+`
 
 // Fence is the first statement of a transaction that the lock called name guards, whatever it writes. The database keeps
 // the fence's row for this transaction until it ends, so a later holder's comes after it, and none after a later holder's.
