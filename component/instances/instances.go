@@ -32,6 +32,7 @@ var ErrNotInitialized = errors.New("component is not initialized")
 //
 // Two sidecars may call different components by one name. So what a caller (see [Listener]) has opened is what it gets, as
 // long as it is connected. A caller that has opened nothing gets what was opened by no caller, from resource files.
+// Clients that never open anything see the set as [Guests].
 type Set struct {
 	registry *stores.Registry
 	log      logger.Logger
@@ -42,25 +43,38 @@ type Set struct {
 	nobody  *caller                  // has bound what was opened by no caller
 	closed  bool
 	retired sync.WaitGroup // instances that wait for their last call
+
+	ending context.Context // ends when calls shall wait no longer
+	end    context.CancelFunc
 }
 
 // instance is a component's store and what it was opened from.
 type instance struct {
 	store    stores.Store
 	metadata map[string]string
-	callers  int            // how many have it bound; guarded by Set.mu
-	calls    sync.WaitGroup // grows only under Set.mu while the instance is in Set.open
+	callers  int             // how many have it bound; guarded by Set.mu
+	calls    sync.WaitGroup  // grows only under Set.mu while the instance is in Set.open
+	leaving  context.Context // ends when the store is to be closed: calls that wait then leave
+	leave    context.CancelFunc
 }
 
 // New returns a set without components, which opens stores from registry.
 func New(registry *stores.Registry, log logger.Logger) *Set {
-	return &Set{
+	s := &Set{
 		registry: registry,
 		log:      log,
 		open:     map[string][]*instance{},
 		opening:  map[string]chan struct{}{},
 		nobody:   newCaller(nil),
 	}
+	s.ending, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *Set) newInstance(store stores.Store, metadata map[string]string) *instance {
+	i := &instance{store: store, metadata: metadata}
+	i.leaving, i.leave = context.WithCancel(s.ending)
+	return i
 }
 
 // Open opens the component for the caller of ctx. If it is open with equal metadata, that store is used. A store that it was
@@ -85,8 +99,9 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 		log.Errorf("Component cannot be opened: %v", err)
 		return fmt.Errorf("component %q: %w", name, err)
 	}
-	if err := s.add(s.callerOf(ctx), name, &instance{store: store, metadata: metadata}); err != nil {
-		return errors.Join(err, store.Close())
+	i := s.newInstance(store, metadata)
+	if err := s.add(s.callerOf(ctx), name, i); err != nil {
+		return errors.Join(err, i.close())
 	}
 	log.Infof("Component is open, with %s", strings.Join(stores.Features(store), ", "))
 	return nil
@@ -95,7 +110,7 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 // Do calls fn with the component's store, which stays open until fn returns. It fails with ErrNotInitialized if the
 // component is not open and with stores.ErrClosed after Close; fn's error is returned as it is.
 func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
-	i, err := s.enter(s.callerOf(ctx), name)
+	i, err := s.enter(ctx, name, s.find)
 	if err != nil {
 		return err
 	}
@@ -103,8 +118,12 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 	return fn(i.store)
 }
 
-// Close closes every store after its last call. Calls that come later fail.
+// EndWaiting ends what [Guests.Wait] has called, and what it will call, with stores.ErrClosed. Other calls go on.
+func (s *Set) EndWaiting() { s.end() }
+
+// Close ends the calls that wait and closes every store after its last call. Calls that come later fail.
 func (s *Set) Close() error {
+	s.EndWaiting()
 	s.mu.Lock()
 	open := s.open
 	s.open, s.closed = nil, true
@@ -120,26 +139,38 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-func (s *Set) enter(c *caller, name string) (*instance, error) {
+// enter returns the instance that find finds for the caller of ctx, with a call counted on it.
+func (s *Set) enter(ctx context.Context, name string, find func(*caller, string) (*instance, error)) (*instance, error) {
+	c := s.callerOf(ctx)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, stores.ErrClosed
 	}
-	i := s.find(c, name)
-	if i == nil {
-		return nil, fmt.Errorf("component %q: %w", name, ErrNotInitialized)
+	i, err := find(c, name)
+	if err == nil {
+		i.calls.Add(1)
 	}
-	i.calls.Add(1)
-	return i, nil
+	return i, err
 }
 
-// find returns what the caller has opened, or what was opened by nobody, or nil.
-func (s *Set) find(c *caller, name string) *instance {
+// find returns what the caller has opened, or what was opened by nobody.
+func (s *Set) find(c *caller, name string) (*instance, error) {
+	if i := s.bound(c, name); i != nil {
+		return i, nil
+	}
+	return nil, notInitialized(name)
+}
+
+func (s *Set) bound(c *caller, name string) *instance {
 	if i := c.bound[name]; i != nil {
 		return i
 	}
 	return s.nobody.bound[name]
+}
+
+func notInitialized(name string) error {
+	return fmt.Errorf("component %q: %w", name, ErrNotInitialized)
 }
 
 // turn waits until no other Open of the component is under way. The caller receives from the channel when it is done.
@@ -193,7 +224,7 @@ func (s *Set) bind(c *caller, name string, i *instance) {
 	s.retire(name)
 }
 
-// retire closes, in the background and after their last call, the instances that no caller has bound.
+// retire closes, in the background, the instances that no caller has bound.
 func (s *Set) retire(name string) {
 	if s.closed {
 		return // Close sees to all of them
@@ -209,9 +240,14 @@ func (s *Set) retire(name string) {
 		})
 		return true
 	})
+	if len(s.open[name]) == 0 {
+		delete(s.open, name)
+	}
 }
 
+// close ends the calls that wait and closes the store after the last call.
 func (i *instance) close() error {
+	i.leave()
 	i.calls.Wait()
 	return i.store.Close()
 }

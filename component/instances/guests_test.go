@@ -1,0 +1,147 @@
+package instances
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
+	type opening struct{ by, name, a string }
+	shop, files := "shop", ""
+	for _, row := range []struct {
+		name string
+		open []opening
+		asks string
+		as   string // the caller that asks; by default one that has opened nothing
+		want string // value of a, or part of an error
+		is   error
+	}{
+		{name: "nothing is open", asks: "c", want: `component "c"`, is: ErrNotInitialized},
+		{name: "nothing is open, nothing named", is: ErrNotInitialized},
+		{name: "by its name", open: []opening{{shop, "c", "1"}, {shop, "d", "2"}}, asks: "d", want: "2"},
+		{name: "by another name", open: []opening{{shop, "c", "1"}}, asks: "d", want: `component "d"`, is: ErrNotInitialized},
+		{name: "the only one, unnamed", open: []opening{{shop, "c", "1"}}, want: "1"},
+		{name: "the only one, whose name is empty", open: []opening{{shop, "", "1"}}, want: "1"},
+		{name: "one of two, unnamed", open: []opening{{shop, "d", "1"}, {shop, "c", "1"}}, want: `name one of ["c" "d"]`, is: ErrAmbiguous},
+		{name: "what two have opened alike", open: []opening{{shop, "c", "1"}, {"office", "c", "1"}}, asks: "c", want: "1"},
+		{name: "what two have opened differently", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, asks: "c", want: "different metadata", is: ErrAmbiguous},
+		{name: "the same, unnamed", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, is: ErrAmbiguous},
+		{name: "what a file has opened before others'", open: []opening{{shop, "c", "1"}, {files, "c", "2"}, {"office", "c", "3"}}, asks: "c", want: "2"},
+		{name: "what it has opened itself before all", open: []opening{{shop, "c", "1"}, {files, "c", "2"}}, as: shop, asks: "c", want: "1"},
+		{name: "what took the place of another", open: []opening{{shop, "c", "1"}, {shop, "c", "2"}}, asks: "c", want: "2"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s, _ := newSet()
+			callers := map[string]*caller{files: s.nobody, shop: newCaller(nil), "office": newCaller(nil), "guest": newCaller(nil)}
+			for _, o := range row.open {
+				if err := s.Open(from(t, callers[o.by]), o.name, map[string]string{"a": o.a}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if row.as == "" {
+				row.as = "guest"
+			}
+			for call, do := range bothCalls(s.Guests()) {
+				var got string
+				err := do(from(t, callers[row.as]), row.asks, func(store stores.Store) error {
+					got = store.(*fakeStore).metadata["a"]
+					return nil
+				})
+				if !errors.Is(err, row.is) {
+					t.Errorf("%s: %v", call, err)
+				}
+				if err != nil {
+					got = err.Error()
+				}
+				if !strings.Contains(got, row.want) {
+					t.Errorf("%s: got %q, want %q", call, got, row.want)
+				}
+			}
+			_ = s.Close()
+		})
+	}
+}
+
+// bothCalls are a guest's ways to a store.
+func bothCalls(g Guests) map[string]func(context.Context, string, func(stores.Store) error) error {
+	return map[string]func(context.Context, string, func(stores.Store) error) error{
+		"Do": g.Do,
+		"Wait": func(ctx context.Context, name string, fn func(stores.Store) error) error {
+			return g.Wait(ctx, name, func(_ context.Context, s stores.Store) error { return fn(s) })
+		},
+	}
+}
+
+func TestACloseOfTheStoreEndsCallsThatWait(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		close func(t *testing.T, s *Set)
+	}{
+		{"when it is swapped", func(t *testing.T, s *Set) { open(t, s, "c", map[string]string{"a": "2"}) }},
+		{"when waiting is ended", func(_ *testing.T, s *Set) { s.EndWaiting() }},
+		{"when the set is closed", func(_ *testing.T, s *Set) { _ = s.Close() }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newSet()
+				open(t, s, "c", nil)
+				old := current(t, s, "c")
+				ended := make(chan error, 1)
+				go func() {
+					ended <- s.Guests().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
+						<-ctx.Done()
+						if old.closed.Load() {
+							t.Error("closed before the call has ended")
+						}
+						return fmt.Errorf("fake: %w", ctx.Err())
+					})
+				}()
+				synctest.Wait()
+				row.close(t, s)
+				err := <-ended
+				if !errors.Is(err, stores.ErrClosed) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), `"c"`) {
+					t.Errorf("the call ended with %v", err)
+				}
+				_ = s.Close()
+			})
+		})
+	}
+}
+
+func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
+	s, _ := newSet()
+	open(t, s, "c", nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wait := func(ctx context.Context, result error) error {
+		return s.Guests().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error {
+			if result != nil {
+				return result
+			}
+			return ctx.Err()
+		})
+	}
+	if err := wait(ctx, nil); err != context.Canceled {
+		t.Errorf("a caller that gave up gets %v", err)
+	}
+	if err := wait(t.Context(), nil); err != nil {
+		t.Errorf("a call that ends well returns %v", err)
+	}
+	s.EndWaiting()
+	if err := wait(t.Context(), stores.ErrNotHeld); err != stores.ErrNotHeld {
+		t.Errorf("an outcome that came at the end becomes %v", err)
+	}
+	if err := wait(t.Context(), nil); !errors.Is(err, stores.ErrClosed) {
+		t.Errorf("a call that comes after the end returns %v", err)
+	}
+	if err := s.Guests().Do(t.Context(), "c", func(stores.Store) error { return nil }); err != nil {
+		t.Errorf("a call that does not wait returns %v", err)
+	}
+	_ = s.Close()
+}
