@@ -35,8 +35,8 @@ func (g Guests) Do(ctx context.Context, name string, fn func(stores.Store) error
 	return fn(i.store)
 }
 
-// Wait is Do for calls that last: it calls fn with a ctx that ends as soon as the store is to be closed, with a cause that wraps
-// stores.ErrClosed. If fn fails because of that, the cause is what Wait returns.
+// Wait is Do for calls that last: the ctx that fn gets ends, too, as soon as the store is to be closed. If fn fails because
+// of that, Wait fails with stores.ErrClosed.
 func (g Guests) Wait(ctx context.Context, name string, fn func(context.Context, stores.Store) error) error {
 	i, err := g.set.enter(ctx, name, g.set.findForGuest)
 	if err != nil {

@@ -119,25 +119,24 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	open(t, s, "c", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wait := func(ctx context.Context, result error) error {
-		return s.Guests().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error {
-			if result != nil {
-				return result
-			}
-			return ctx.Err()
-		})
+	wait := func(ctx context.Context) error {
+		return s.Guests().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error { return ctx.Err() })
 	}
-	if err := wait(ctx, nil); err != context.Canceled {
+	if err := wait(ctx); err != context.Canceled {
 		t.Errorf("a caller that gave up gets %v", err)
 	}
-	if err := wait(t.Context(), nil); err != nil {
+	if err := wait(t.Context()); err != nil {
 		t.Errorf("a call that ends well returns %v", err)
 	}
-	s.EndWaiting()
-	if err := wait(t.Context(), stores.ErrNotHeld); err != stores.ErrNotHeld {
+	err := s.Guests().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
+		s.EndWaiting()
+		<-ctx.Done()
+		return stores.ErrNotHeld
+	})
+	if err != stores.ErrNotHeld {
 		t.Errorf("an outcome that came at the end becomes %v", err)
 	}
-	if err := wait(t.Context(), nil); !errors.Is(err, stores.ErrClosed) {
+	if err := wait(t.Context()); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("a call that comes after the end returns %v", err)
 	}
 	if err := s.Guests().Do(t.Context(), "c", func(stores.Store) error { return nil }); err != nil {
