@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/problem"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -64,7 +65,7 @@ func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.Ping
 // TryLock takes the lock if nobody holds it.
 func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 	if seconds := req.GetExpiryInSeconds(); seconds < 1 {
-		return nil, fieldStatus("expiry_in_seconds", fmt.Sprintf("is %d, the least is 1", seconds))
+		return nil, problem.Field("expiry_in_seconds", fmt.Sprintf("is %d, the least is 1", seconds))
 	}
 	ask := stores.Request{
 		Key:   req.GetResourceId(),

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/problem"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -173,7 +174,7 @@ func TestErrorsBecomeCodesWithAReason(t *testing.T) {
 
 func reason(s *status.Status) string {
 	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == problem.Domain {
 			return info.GetReason()
 		}
 	}
