@@ -8,6 +8,8 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +19,11 @@ import (
 var (
 	_ stores.Store   = (*Store)(nil)
 	_ stores.Renewer = (*Store)(nil)
+	_ stores.Waiter  = (*Store)(nil)
+	_ stores.Multi   = (*Store)(nil)
+	_ stores.Revoker = (*Store)(nil)
 	_ stores.Lister  = (*Store)(nil)
+	_ stores.Watcher = (*Store)(nil)
 	_ stores.Pinger  = (*Store)(nil)
 )
 
@@ -44,7 +50,11 @@ func (p *Process) open(_ context.Context, c stores.Component) (stores.Store, err
 	if err != nil {
 		return nil, fmt.Errorf("memory: %w", err)
 	}
-	return &Store{table: p.table(c.Name), openFrom: p.start.Add(config.RestartGrace)}, nil
+	return &Store{
+		table:  p.table(c.Name),
+		from:   p.start.Add(config.RestartGrace),
+		closed: make(chan struct{}),
+	}, nil
 }
 
 func (p *Process) table(component string) *table {
@@ -60,74 +70,142 @@ func (p *Process) table(component string) *table {
 
 // Store is one opened component. Stores of one [Process] with the same component name share their locks.
 type Store struct {
-	table    *table
-	openFrom time.Time // grants are refused before it
+	table *table
+	from  time.Time // nothing is granted before it
 
-	mu     sync.RWMutex // held for reading by every call, so that Close waits for them
-	closed bool
+	mu     sync.RWMutex // lets no call begin while Close closes closed
+	closed chan struct{}
+	calls  sync.WaitGroup // those under way
 }
 
 // TryLock implements [stores.Store]. During the restart grace every lock counts as held.
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
-	err = s.do(ctx, "try lock", req.Key, func() error {
-		if time.Now().Before(s.openFrom) {
-			return nil
-		}
-		grant = s.table.take(req)
+	err = s.do(ctx, "try lock", func() error {
+		all := multi(&req, []string{req.Key})
+		grant = s.table.take(&all, s.from)
 		return nil
-	})
+	}, req.Key)
+	return grant, err
+}
+
+// Lock implements [stores.Waiter]. During the restart grace it waits.
+func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
+	err = s.do(ctx, "lock", func() error {
+		all := multi(&req, []string{req.Key})
+		grant, err = s.lock(ctx, &all)
+		return err
+	}, req.Key)
+	return grant, err
+}
+
+// LockAll implements [stores.Multi]. During the restart grace every lock counts as held.
+func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant stores.Grant, err error) {
+	err = s.do(ctx, "lock all", func() error {
+		if req.Wait {
+			grant, err = s.lock(ctx, &req)
+			return err
+		}
+		grant = s.table.take(&req, s.from)
+		return nil
+	}, req.Keys...)
+	return grant, err
+}
+
+func (s *Store) lock(ctx context.Context, req *stores.MultiRequest) (stores.Grant, error) {
+	grant, w, err := s.table.takeOrQueue(req, s.from)
+	if w != nil {
+		return s.table.wait(ctx, w, s.closed)
+	}
 	return grant, err
 }
 
 // Unlock implements [stores.Store].
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
-	return s.do(ctx, "unlock", key, func() error { return s.table.free(key, owner) })
+	return s.do(ctx, "unlock", func() error { return s.table.unlock(key, owner) }, key)
 }
 
 // Renew implements [stores.Renewer].
 func (s *Store) Renew(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
-	err = s.do(ctx, "renew", req.Key, func() error {
+	err = s.do(ctx, "renew", func() error {
 		grant, err = s.table.renew(req)
 		return err
-	})
+	}, req.Key)
 	return grant, err
+}
+
+// Revoke implements [stores.Revoker].
+func (s *Store) Revoke(ctx context.Context, key, owner string) error {
+	return s.do(ctx, "revoke", func() error { return s.table.revoke(key, owner) }, key)
 }
 
 // List implements [stores.Lister]. It tells the locks of one moment.
 func (s *Store) List(ctx context.Context, prefix string) (locks []stores.Lock, err error) {
-	err = s.do(ctx, "list", prefix, func() error {
+	err = s.do(ctx, "list", func() error {
 		locks = s.table.list(prefix)
 		return nil
-	})
+	}, prefix)
 	return locks, err
+}
+
+// Watch implements [stores.Watcher]. A tell that calls Close waits for itself.
+func (s *Store) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	var told error
+	err := s.do(ctx, "watch", func() error {
+		return s.table.watch(ctx, prefix, s.closed, func(e stores.Event) error {
+			told = tell(e)
+			return told
+		})
+	}, prefix)
+	if told != nil {
+		return told
+	}
+	return err
 }
 
 // Ping implements [stores.Pinger].
 func (s *Store) Ping(ctx context.Context) error {
-	return s.do(ctx, "ping", "", func() error { return nil })
+	return s.do(ctx, "ping", func() error { return nil }, "")
 }
 
-// Close implements [stores.Store]. The table stays with the process.
+// Close implements [stores.Store]. The table stays with the process; those who wait and watch through s leave it.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
+	if ended(context.Background(), s.closed) == nil {
+		close(s.closed)
+	}
+	s.mu.Unlock()
+	s.calls.Wait()
 	return nil
 }
 
 // do runs one call, unless ctx has ended or the store is closed, and wraps its error.
-func (s *Store) do(ctx context.Context, op, key string, call func() error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	err := ctx.Err()
-	if err == nil && s.closed {
-		err = stores.ErrClosed
-	}
+func (s *Store) do(ctx context.Context, op string, call func() error, keys ...string) error {
+	err := s.begin(ctx)
 	if err == nil {
+		defer s.calls.Done()
 		err = call()
 	}
 	if err != nil {
-		return fmt.Errorf("memory: %s %q: %w", op, key, err)
+		quoted := strings.Trim(fmt.Sprintf("%q", slices.Clone(keys)), "[]") // a clone, so that keys stays off the heap
+		return fmt.Errorf("memory: %s %s: %w", op, quoted, err)
 	}
 	return nil
+}
+
+// begin counts a call, which ends with calls.Done.
+func (s *Store) begin(ctx context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	err := ended(ctx, s.closed)
+	if err == nil {
+		s.calls.Add(1)
+	}
+	return err
+}
+
+// multi is req as a request for keys, which are its own alone.
+func multi(req *stores.Request, keys []string) stores.MultiRequest {
+	return stores.MultiRequest{
+		Keys: keys, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
+	}
 }

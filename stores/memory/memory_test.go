@@ -99,7 +99,7 @@ func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
 			take(t, s, fmt.Sprintf("door-%d", i), "ann", time.Second, true)
 		}
 		time.Sleep(time.Second)
-		for range backlog / reclaimPerCall {
+		for range backlog / perGrant {
 			take(t, s, "gate", "ann", time.Minute, s.table.byKey.Len() == backlog)
 		}
 		if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != 1 || byExpiry != 1 {

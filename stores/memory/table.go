@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -10,23 +11,35 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// reclaimPerCall is how many expired locks a grant clears away. Two for each one that it adds: the table shrinks to what
-// is held while locks are being taken and forgotten, and no call pays for a backlog.
-const reclaimPerCall = 2
+// How many expired locks are cleared away at once.
+const (
+	// perGrant is two for the one that a grant adds: the table shrinks to what is held while locks are being taken and
+	// forgotten, and no call pays for a backlog.
+	perGrant = 2
+	perSweep = 1000 // a millisecond or two, in which nobody else gets at the table
+)
 
 // table is the locks of one component: the rules of the contract on an ordered map.
 //
 // Tokens are the larger of the last token plus one and the wall clock in microseconds since 1970. So they grow within
 // the process whatever the clock does, and across a restart because the clock has moved on, without anything written
 // down. They stay below 2^53, which JSON numbers hold exactly, until the year 2255.
+//
+// Locks that nobody asks for expire unnoticed, until a grant clears them away. Only while somebody waits or watches is
+// there an alarm that does it in the moment when they expire.
 type table struct {
 	epoch time.Time // expiries count from here on the monotonic clock
 
-	mu       sync.Mutex
+	mu       sync.Mutex // of all that follows; whoever waits for a lock does not hold it
 	byKey    *btree.BTreeG[*lock]
 	byExpiry *btree.BTreeG[*lock] // the same locks, the next to expire first
 	hint     btree.PathHint       // where the last look-up in byKey ended; the change that follows begins there
+	sought   lock                 // what get looks for; its own, so that a look-up allocates nothing
 	token    uint64               // the last one given
+	line     line                 // who waits
+	audience audience             // who watches
+	alarm    *time.Timer          // calls sweep; nil until it is first set
+	alarmFor time.Duration        // when, since the epoch; 0 is never. It may be earlier than need be, but not later
 }
 
 // lock is a lock that was granted and not given back; it may have expired. It is small because there may be millions.
@@ -35,46 +48,56 @@ type lock struct {
 	token      uint64
 	ttl        time.Duration
 	expires    time.Duration // since the table's epoch
+	metadata   map[string]string
 }
 
 func newTable() *table {
 	unlocked := btree.Options{NoLocks: true} // mu does that
+	now := time.Now()
 	return &table{
-		epoch: time.Now(),
+		epoch: now,
 		byKey: btree.NewBTreeGOptions(func(a, b *lock) bool { return a.key < b.key }, unlocked),
 		byExpiry: btree.NewBTreeGOptions(func(a, b *lock) bool {
-			return a.expires < b.expires || a.expires == b.expires && a.token < b.token
+			switch {
+			case a.expires != b.expires:
+				return a.expires < b.expires
+			case a.token != b.token:
+				return a.token < b.token
+			}
+			return a.key < b.key // taken in one step
 		}, unlocked),
+		line:     newLine(),
+		audience: newAudience(now),
 	}
 }
 
-// take grants the lock if nobody holds it.
-func (t *table) take(req stores.Request) stores.Grant {
+// take grants the locks if from has passed and nobody holds one of them or waits for it.
+func (t *table) take(req *stores.MultiRequest, from time.Time) stores.Grant {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	t.reclaim(now)
-	next := &lock{key: req.Key, owner: req.Owner}
-	if last, ok := t.byKey.GetHint(next, &t.hint); ok {
-		if t.held(last, now) {
-			return stores.Grant{}
-		}
-		t.remove(last)
+	t.reclaim(perGrant, now)
+	if now.Before(from) || t.awaited(req.Keys) || !t.vacant(req.Keys, now) {
+		return stores.Grant{}
 	}
-	t.token = max(t.token+1, uint64(now.UnixMicro()))
-	next.token = t.token
-	return t.put(next, req.TTL, now)
+	return t.grant(req, now)
 }
 
-// free ends the owner's lock.
-func (t *table) free(key, owner string) error {
+// unlock ends the owner's lock.
+func (t *table) unlock(key, owner string) error { return t.endHeld(key, owner, stores.Released) }
+
+// revoke ends the owner's lock, or if owner is empty the lock of whoever holds it.
+func (t *table) revoke(key, owner string) error { return t.endHeld(key, owner, stores.Revoked) }
+
+func (t *table) endHeld(key, owner string, how stores.EventKind) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l, err := t.heldBy(key, owner, time.Now())
+	now := time.Now()
+	l, err := t.heldBy(key, owner, now)
 	if err != nil {
 		return err
 	}
-	t.remove(l)
+	t.end(l, how, now)
 	return nil
 }
 
@@ -88,48 +111,95 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 		return stores.Grant{}, err
 	}
 	t.byExpiry.Delete(l)
-	return t.put(l, req.TTL, now), nil
+	t.start(l, req.TTL, now)
+	return stores.Grant{Acquired: true, Token: l.token, Expires: now.Add(req.TTL)}, nil
 }
 
 // list returns the held locks under a prefix, by key.
 func (t *table) list(prefix string) []stores.Lock {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
-	var locks []stores.Lock
+	return t.rows(prefix, time.Now())
+}
+
+func (t *table) rows(prefix string, now time.Time) []stores.Lock {
+	var rows []stores.Lock
 	t.byKey.Ascend(&lock{key: prefix}, func(l *lock) bool {
 		if !strings.HasPrefix(l.key, prefix) {
 			return false
 		}
-		if left := l.expires - now.Sub(t.epoch); left > 0 {
-			locks = append(locks, stores.Lock{Key: l.key, Owner: l.owner, TTL: l.ttl, Remaining: left, Token: l.token})
+		if t.held(l, now) {
+			row := l.row()
+			row.Remaining = l.expires - now.Sub(t.epoch)
+			row.Waiters = t.line.count(l.key)
+			rows = append(rows, row)
 		}
 		return true
 	})
-	return locks
+	return rows
 }
 
-// put stores l with a TTL that starts now.
-func (t *table) put(l *lock, ttl time.Duration, now time.Time) stores.Grant {
+// row tells people about l.
+func (l *lock) row() stores.Lock {
+	return stores.Lock{Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata)}
+}
+
+// vacant tells whether nobody holds any of the locks.
+func (t *table) vacant(keys []string, now time.Time) bool {
+	for _, key := range keys {
+		if l, ok := t.get(key); ok && t.held(l, now) {
+			return false
+		}
+	}
+	return true
+}
+
+// grant gives vacant locks to the owner, with one token.
+func (t *table) grant(req *stores.MultiRequest, now time.Time) stores.Grant {
+	t.token = max(t.token+1, uint64(now.UnixMicro()))
+	for _, key := range req.Keys {
+		l := &lock{key: key, owner: req.Owner, token: t.token}
+		if len(req.Metadata) > 0 {
+			l.metadata = maps.Clone(req.Metadata)
+		}
+		if last, ok := t.byKey.SetHint(l, &t.hint); ok { // it has expired
+			t.byExpiry.Delete(last)
+			t.tell(stores.Expired, last)
+		}
+		t.start(l, req.TTL, now)
+		t.tell(stores.Acquired, l)
+	}
+	return stores.Grant{Acquired: true, Token: t.token, Expires: now.Add(req.TTL)}
+}
+
+// start lets the TTL of l start now.
+func (t *table) start(l *lock, ttl time.Duration, now time.Time) {
 	l.ttl = ttl
 	l.expires = now.Add(ttl).Sub(t.epoch)
-	t.byKey.SetHint(l, &t.hint)
 	t.byExpiry.Set(l)
-	return stores.Grant{Acquired: true, Token: l.token, Expires: now.Add(ttl)}
+	t.setAlarm(now)
 }
 
-func (t *table) remove(l *lock) {
+// end removes l; who waits for it is next.
+func (t *table) end(l *lock, how stores.EventKind, now time.Time) {
 	t.byKey.DeleteHint(l, &t.hint)
 	t.byExpiry.Delete(l)
+	t.tell(how, l)
+	t.serve(l.key, now)
 }
 
-// heldBy returns the lock if owner holds it.
+func (t *table) get(key string) (*lock, bool) {
+	t.sought.key = key
+	return t.byKey.GetHint(&t.sought, &t.hint)
+}
+
+// heldBy returns the lock if owner holds it, or if owner is empty anybody.
 func (t *table) heldBy(key, owner string, now time.Time) (*lock, error) {
-	l, ok := t.byKey.GetHint(&lock{key: key}, &t.hint)
+	l, ok := t.get(key)
 	if !ok || !t.held(l, now) {
 		return nil, stores.ErrNotHeld
 	}
-	if l.owner != owner {
+	if owner != "" && l.owner != owner {
 		return nil, stores.ErrNotOwner
 	}
 	return l, nil
@@ -137,13 +207,42 @@ func (t *table) heldBy(key, owner string, now time.Time) (*lock, error) {
 
 func (t *table) held(l *lock, now time.Time) bool { return now.Sub(t.epoch) < l.expires }
 
-// reclaim clears away some of the locks that have expired.
-func (t *table) reclaim(now time.Time) {
-	for range reclaimPerCall {
+// reclaim clears away at most n locks that have expired.
+func (t *table) reclaim(n int, now time.Time) {
+	for range n {
 		l, ok := t.byExpiry.Min()
 		if !ok || t.held(l, now) {
 			return
 		}
-		t.remove(l)
+		t.end(l, stores.Expired, now)
 	}
+}
+
+// setAlarm sees to it that, if somebody waits or watches, the alarm is not later than the next expiry. Where locks are
+// given back in time the alarm is rarely moved: it goes off early, once in a TTL, and is set again.
+func (t *table) setAlarm(now time.Time) {
+	if t.line.empty() && t.audience.empty() {
+		return
+	}
+	l, ok := t.byExpiry.Min()
+	if !ok || t.alarmFor != 0 && t.alarmFor <= l.expires {
+		return
+	}
+	t.alarmFor = l.expires
+	left := l.expires - now.Sub(t.epoch)
+	if t.alarm == nil {
+		t.alarm = time.AfterFunc(left, t.sweep)
+	} else {
+		t.alarm.Reset(left)
+	}
+}
+
+// sweep clears away what has expired when the alarm goes off.
+func (t *table) sweep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.alarmFor = 0
+	t.reclaim(perSweep, now)
+	t.setAlarm(now)
 }
