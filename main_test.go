@@ -19,6 +19,8 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 		{"argument that is no flag", []string{"serve"}, `"serve"`},
 		{"mode that is not octal", []string{"--socket-mode", "rw"}, "--socket-mode"},
 		{"mode that is too large", []string{"--socket-mode", "1777"}, "--socket-mode"},
+		{"a TLS certificate without a key", []string{"--listen-address", "127.0.0.1:0", "--tls-cert-file", "c"}, "--tls-key-file"},
+		{"plain TCP for other machines", []string{"--listen-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"unknown level", []string{"--log-level", "loud"}, "--log-level"},
 		{"unknown store", []string{"--default-store", "paper"}, "--default-store: no store \"paper\", known are memory, redis"},
 		{"resources that are not there", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
@@ -44,20 +46,5 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 	if err := run(ctx, nil, getenv); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
-	set := map[string]string{}
-	getenv := func(name string) string { return set[name] }
-	if got := folder(getenv); got != component.DefaultFolder {
-		t.Errorf("with none set: %s", got)
-	}
-	for i := len(component.FolderVariables) - 1; i >= 0; i-- {
-		name := component.FolderVariables[i]
-		set[name] = "/" + name
-		if got := folder(getenv); got != "/"+name {
-			t.Errorf("with %s set: %s", name, got)
-		}
 	}
 }

@@ -5,29 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/reflection"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/lockstore"
-	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	"github.com/mortise-lock/mortise/stores"
-)
-
-const (
-	// streamWorkers is how many goroutines stay to serve calls. Else each call starts one, and grows its stack anew. More
-	// calls than that get a goroutine of their own, as usual.
-	streamWorkers = 64
-
-	// window is how many bytes a client may send ahead. A fixed size spares the pings by which gRPC measures a distance that
-	// a Unix socket does not have.
-	window = 1 << 20
 )
 
 // Options says where and how to serve.
@@ -37,6 +24,7 @@ type Options struct {
 	SocketMode    os.FileMode   // who may connect
 	ResourcePaths []string      // YAML files, or folders of them, whose components are opened before the socket appears
 	DrainTimeout  time.Duration // how long calls under way may take to finish at the end
+	TCP           TCPOptions
 }
 
 // Run serves until ctx ends, then finishes the calls under way and removes the socket. It returns an error if it cannot
@@ -48,6 +36,10 @@ func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.L
 }
 
 func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger) (err error) {
+	network, err := newNetwork(o.TCP, log)
+	if err != nil {
+		return err
+	}
 	socket, err := listen(o.Folder, o.Name, o.SocketMode)
 	if err != nil {
 		return err
@@ -56,50 +48,66 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	if err := openResources(ctx, o, set, log); err != nil {
 		return errors.Join(err, socket.Close())
 	}
+	if err := network.listen(ctx); err != nil {
+		return errors.Join(err, socket.Close())
+	}
 
-	server, ready := newServer(set)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(set.Listener(socket)) }()
+	s := &servers{failed: make(chan error, 2)} // one for each
+	s.start(socketServer(set), set.Listener(socket))
+	if network != nil {
+		s.start(network.server(set), network)
+		log.Infof("Listening on %s", network.Addr())
+	}
 	if err := socket.publish(); err != nil {
-		server.Stop()
-		return errors.Join(err, <-served)
+		s.drain(0)
+		return err
 	}
 	log.Infof("Ready on %s", socket.path)
 
 	select {
-	case err := <-served:
-		return fmt.Errorf("serve: %w", err)
+	case err = <-s.failed:
 	case <-ctx.Done():
 	}
 	log.Info("Shutting down")
-	ready.Shutdown()
-	drain(server, o.DrainTimeout)
-	if err := <-served; !errors.Is(err, grpc.ErrServerStopped) { // it was stopped before it began
-		return err
-	}
-	return nil
+	s.notReady()
+	set.EndWaiting()
+	s.drain(o.DrainTimeout)
+	return err
 }
 
-// newServer returns a server with every service of the socket on it, and the health that tells of them.
-func newServer(set *instances.Set) (*grpc.Server, *health.Server) {
-	server := grpc.NewServer(
-		grpc.WaitForHandlers(true),
-		grpc.NumStreamWorkers(streamWorkers),
-		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
-	)
-	lockpb.RegisterLockStoreServer(server, lockstore.New(set))
-	ready := health.NewServer()
-	for name := range server.GetServiceInfo() {
-		ready.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
-	}
-	healthpb.RegisterHealthServer(server, ready)
-	reflection.Register(server) // v1, and v1alpha for daprd
-	return server, ready
+// servers are the process's gRPC servers, each on a listener of its own.
+type servers struct {
+	all     []*server
+	serving sync.WaitGroup
+	failed  chan error // why servers have ended that nobody stopped; has room for all
 }
 
-// drain stops taking calls and lets those under way finish; what takes longer than the timeout is cancelled.
-func drain(server *grpc.Server, timeout time.Duration) {
-	impatient := time.AfterFunc(timeout, server.Stop)
-	defer impatient.Stop()
-	server.GracefulStop()
+// start lets the server serve until it is stopped, or fails.
+func (s *servers) start(server *server, l net.Listener) {
+	s.all = append(s.all, server)
+	s.serving.Go(func() {
+		if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
+			s.failed <- fmt.Errorf("serve: %w", err)
+		}
+	})
+}
+
+// notReady lets the health tell that no more calls are wanted.
+func (s *servers) notReady() {
+	for _, server := range s.all {
+		server.health.Shutdown()
+	}
+}
+
+// drain stops taking calls and lets those under way finish; what takes longer than the timeout is cancelled. It returns when
+// nothing of the servers is left.
+func (s *servers) drain(timeout time.Duration) {
+	for _, server := range s.all {
+		s.serving.Go(func() {
+			impatient := time.AfterFunc(timeout, server.Stop)
+			defer impatient.Stop()
+			server.GracefulStop()
+		})
+	}
+	s.serving.Wait()
 }

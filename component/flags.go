@@ -1,0 +1,68 @@
+package component
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// TokenVariable is the environment variable with the token that TCP clients must send. A flag would show it to everybody who
+// can list processes.
+const TokenVariable = "MORTISE_API_TOKEN"
+
+// AddFlags adds a flag for each option to the set, and gives the options their defaults, some of which are in the environment.
+func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
+	o.SocketMode, o.TCP.Token = 0o660, getenv(TokenVariable)
+	flags.StringVar(&o.Folder, "sockets-folder", folder(getenv),
+		"where the socket appears; else $"+strings.Join(FolderVariables, ", $"))
+	flags.StringVar(&o.Name, "name", "mortise", "name of the socket; the component type is lock.<name>")
+	flags.Var((*octal)(&o.SocketMode), "socket-mode", "permissions of the socket, octal; daprd needs to read and write")
+	flags.StringArrayVar(&o.ResourcePaths, "resources-path", nil,
+		"file or folder of Dapr component YAML to open before the socket appears; repeatable")
+	flags.DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Second, "how long calls under way may take to finish at the end")
+	o.TCP.addFlags(flags)
+}
+
+func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Address, "listen-address", "", "host:port to serve the Locks service at over TCP; without it there is no TCP")
+	flags.StringVar(&o.CertFile, "tls-cert-file", "", "certificate for TLS, PEM; read again when it changes")
+	flags.StringVar(&o.KeyFile, "tls-key-file", "", "its key")
+	flags.StringVar(&o.ClientCAFile, "tls-client-ca-file", "", "certificates, one of which must have signed a client's")
+	flags.StringVar(&o.TokenFile, "token-file", "", "file with the bearer token that TCP clients must send; else $"+TokenVariable)
+	flags.BoolVar(&o.AllowInsecure, "allow-insecure-tcp", false,
+		"let other machines connect without TLS, or without token and client certificate")
+}
+
+// folder is the sockets folder that the environment names, or the default.
+func folder(getenv func(string) string) string {
+	for _, name := range FolderVariables {
+		if value := getenv(name); value != "" {
+			return value
+		}
+	}
+	return DefaultFolder
+}
+
+// octal is a file mode as people write it.
+type octal os.FileMode
+
+// String implements [pflag.Value].
+func (o *octal) String() string { return fmt.Sprintf("%04o", uint32(*o)) }
+
+// Type implements [pflag.Value].
+func (o *octal) Type() string { return "mode" }
+
+// Set implements [pflag.Value].
+func (o *octal) Set(text string) error {
+	bits, err := strconv.ParseUint(text, 8, 9)
+	if err != nil {
+		return errors.New("is no octal number up to 0777")
+	}
+	*o = octal(bits)
+	return nil
+}

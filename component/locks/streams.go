@@ -1,0 +1,123 @@
+package locks
+
+import (
+	"context"
+	"iter"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mortise-lock/mortise/component/problem"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// pieceBytes is how much of a list goes into one message. Clients take 4 MB unless told otherwise; one row more, the largest
+// being some kilobytes, is far from it.
+const pieceBytes = 1 << 20
+
+// List sends the held locks under the prefix. The store is not kept busy by a client that is slow to read.
+func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
+	if err := validatePrefix(m.GetPrefix()); err != nil {
+		return problem.Status(err)
+	}
+	ctx := stream.Context()
+	var locks []stores.Lock
+	err := s.do(ctx, m.GetStore(), func(store stores.Store) (err error) {
+		locks, err = stores.List(ctx, store, m.GetPrefix())
+		return err
+	})
+	if err != nil {
+		return problem.Status(err)
+	}
+	for piece := range pieces(locks) {
+		if err := stream.Send(&lockspb.ListResponse{Locks: piece}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Watch sends the held locks under the prefix and then each change. A client that is slow to read slows down what the store
+// tells, and does not keep the store from being closed.
+func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
+	if err := validatePrefix(m.GetPrefix()); err != nil {
+		return problem.Status(err)
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	events, ended := make(chan stores.Event), make(chan error, 1)
+	go func() {
+		defer close(ended)
+		ended <- s.watch(ctx, m, events)
+	}()
+	defer func() {
+		cancel()
+		for range ended { // until the goroutine has ended
+		}
+	}()
+	for {
+		select {
+		case e := <-events:
+			if err := send(stream, e); err != nil {
+				return err
+			}
+		case err := <-ended:
+			return problem.Status(err)
+		}
+	}
+}
+
+// watch passes on what the store tells, until ctx ends or the store is to be closed.
+func (s *Service) watch(ctx context.Context, m *lockspb.WatchRequest, events chan<- stores.Event) error {
+	return s.components.Wait(ctx, component(ctx, m.GetStore()), func(ctx context.Context, store stores.Store) error {
+		return stores.Watch(ctx, store, m.GetPrefix(), func(e stores.Event) error {
+			select {
+			case events <- e:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+}
+
+// send sends an event, in as many messages as it needs.
+func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Event) error {
+	locks := e.Locks
+	if e.Kind != stores.Snapshot {
+		locks = []stores.Lock{e.Lock}
+	}
+	for piece, more := range pieces(locks) {
+		err := stream.Send(&lockspb.WatchResponse{
+			Kind:     lockspb.WatchResponse_Kind(e.Kind), // the numbers are the same
+			Revision: e.Revision,
+			Locks:    piece,
+			Missed:   e.Missed,
+			More:     more,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pieces are the locks cut into what fits a message, each with whether there are more. There is at least one piece.
+func pieces(locks []stores.Lock) iter.Seq2[[]*lockspb.Lock, bool] {
+	return func(yield func(piece []*lockspb.Lock, more bool) bool) {
+		var piece []*lockspb.Lock
+		size := 0
+		for _, l := range locks {
+			row := lockMessage(l)
+			if size > pieceBytes {
+				if !yield(piece, true) {
+					return
+				}
+				piece, size = nil, 0
+			}
+			piece = append(piece, row)
+			size += proto.Size(row)
+		}
+		yield(piece, false)
+	}
+}

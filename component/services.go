@@ -1,0 +1,66 @@
+package component
+
+import (
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/locks"
+	"github.com/mortise-lock/mortise/component/lockstore"
+	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+)
+
+const (
+	// streamWorkers is how many goroutines stay to serve calls. Else each call starts one, and grows its stack anew. More
+	// calls than that get a goroutine of their own, as usual.
+	streamWorkers = 64
+
+	// window is how many bytes a client may send ahead. A fixed size spares the pings by which gRPC measures a distance that
+	// a Unix socket does not have.
+	window = 1 << 20
+
+	// handshakeTimeout is how long a client may take to begin. One that connects and says nothing holds up the end.
+	handshakeTimeout = 5 * time.Second
+
+	// leastPing is how often clients may ping. gRPC's own least, five minutes, would take those for hostile that want to
+	// notice soon that a connection is dead.
+	leastPing = 5 * time.Second
+)
+
+// server is a gRPC server, and the health that tells of its services.
+type server struct {
+	*grpc.Server
+	health *health.Server
+}
+
+// newServer returns a server with the services that register adds, and health and reflection beside them.
+func newServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *server {
+	options = append(options,
+		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+	)
+	s := &server{grpc.NewServer(options...), health.NewServer()}
+	register(s)
+	for name := range s.GetServiceInfo() {
+		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	}
+	healthpb.RegisterHealthServer(s, s.health)
+	reflection.Register(s) // v1, and v1alpha for daprd
+	return s
+}
+
+// socketServer returns the server for the socket, with every service on it: who can open the socket is trusted.
+func socketServer(set *instances.Set) *server {
+	return newServer(func(r grpc.ServiceRegistrar) {
+		lockpb.RegisterLockStoreServer(r, lockstore.New(set))
+		lockspb.RegisterLocksServer(r, locks.New(set.Guests()))
+	}, grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window))
+}

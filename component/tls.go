@@ -1,0 +1,81 @@
+package component
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/dapr/kit/logger"
+)
+
+// certificates are the files of a TLS server, read again when they have changed: certificates are renewed while we run.
+type certificates struct {
+	options TCPOptions
+	log     logger.Logger
+
+	mu     sync.Mutex
+	config *tls.Config
+	stamp  string // of the files when they were read
+}
+
+// serverTLS returns a configuration that follows the files, which must be good to begin with.
+func serverTLS(o TCPOptions, log logger.Logger) (*tls.Config, error) {
+	c := &certificates{options: o, log: log}
+	c.stamp = c.look()
+	var err error
+	if c.config, err = c.read(); err != nil {
+		return nil, err
+	}
+	return &tls.Config{GetConfigForClient: c.forClient}, nil
+}
+
+// forClient returns the configuration for a new connection. Files that are not good change nothing.
+func (c *certificates) forClient(*tls.ClientHelloInfo) (*tls.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stamp := c.look()
+	if stamp == c.stamp {
+		return c.config, nil
+	}
+	c.stamp = stamp
+	if config, err := c.read(); err == nil {
+		c.config = config
+	} else {
+		c.log.Warnf("The certificate stays, since its files are no good until they change again: %v", err)
+	}
+	return c.config, nil
+}
+
+// look returns what is different when a file has changed.
+func (c *certificates) look() (stamp string) {
+	for _, file := range []string{c.options.CertFile, c.options.KeyFile, c.options.ClientCAFile} {
+		if info, err := os.Stat(file); err == nil {
+			stamp += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
+		} else {
+			stamp += fmt.Sprintln(err)
+		}
+	}
+	return stamp
+}
+
+func (c *certificates) read() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(c.options.CertFile, c.options.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert-file: %w", err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	if c.options.ClientCAFile == "" {
+		return config, nil
+	}
+	text, err := os.ReadFile(c.options.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-client-ca-file: %w", err)
+	}
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--tls-client-ca-file: %s has no certificate", c.options.ClientCAFile)
+	}
+	return config, nil
+}
