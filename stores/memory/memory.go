@@ -112,7 +112,7 @@ func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant sto
 }
 
 func (s *Store) lock(ctx context.Context, req *stores.MultiRequest) (stores.Grant, error) {
-	grant, w, err := s.table.takeOrQueue(req, s.from)
+	grant, w, err := s.table.takeOrJoin(req, s.from)
 	if w != nil {
 		return s.table.wait(ctx, w, s.closed)
 	}

@@ -71,13 +71,16 @@ func newTable() *table {
 	}
 }
 
-// take grants the locks if from has passed and nobody holds one of them or waits for it.
+// take grants the locks, unless it is before from or somebody holds one of them or waits for it.
 func (t *table) take(req *stores.MultiRequest, from time.Time) stores.Grant {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	return t.try(req, from, time.Now())
+}
+
+func (t *table) try(req *stores.MultiRequest, from, now time.Time) stores.Grant {
 	t.reclaim(perGrant, now)
-	if now.Before(from) || t.awaited(req.Keys) || !t.vacant(req.Keys, now) {
+	if now.Before(from) || t.line.awaited(req.Keys) || !t.vacant(req.Keys, now) {
 		return stores.Grant{}
 	}
 	return t.grant(req, now)
