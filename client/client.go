@@ -1,0 +1,192 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+)
+
+// Client takes locks of a Mortise. It is safe for concurrent use; one is enough for a program.
+type Client struct {
+	*connection
+	settings settings // what calls get that say nothing else
+}
+
+// connection is what all clients derived from one Dial share.
+type connection struct {
+	grpc  *grpc.ClientConn
+	locks lockspb.LocksClient
+
+	mu     sync.Mutex
+	leases map[*Lease]struct{} // that are kept; nil after Close
+}
+
+// redial says how fast a Mortise that was away is found again: a tenth of a second, or two, after it is back.
+var redial = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond},
+	MinConnectTimeout: 3 * time.Second,
+}
+
+// Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or "host:port". It does not connect yet: that
+// Mortise is away is told by the first call, or waited out by it.
+//
+// Options for locks, such as [TTL] or [Namespace], become defaults for all calls. Without [TLS] the connection is not
+// encrypted.
+func Dial(target string, opts ...DialOption) (*Client, error) {
+	d := dialing{settings: settings{ttl: DefaultTTL, wait: forever}}
+	for _, o := range opts {
+		o.dial(&d)
+	}
+	if _, err := d.settings.key(""); err != nil {
+		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
+	}
+	if d.token != "" && d.tls == nil && !local(target) {
+		return nil, fmt.Errorf("mortise: dial %q: a bearer token would cross the network in the clear; use TLS", target)
+	}
+	conn, err := grpc.NewClient(target, d.grpcOptions(target)...)
+	if err != nil {
+		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
+	}
+	shared := &connection{grpc: conn, locks: lockspb.NewLocksClient(conn), leases: map[*Lease]struct{}{}}
+	return &Client{shared, d.settings}, nil
+}
+
+// With returns a client that shares the connection and has other defaults.
+func (c *Client) With(opts ...Option) *Client { return &Client{c.connection, c.settings.with(opts)} }
+
+// Close ends the connection, for all clients that share it. Leases that are still held are lost: their Contexts end with
+// [ErrLost], and as their work may not have noticed yet, the locks are not given back but stay until their TTL has passed.
+// Calls under way and later ones fail with [ErrClosed].
+func (c *Client) Close() error {
+	c.mu.Lock()
+	leases := c.leases
+	c.leases = nil
+	c.mu.Unlock()
+	for l := range leases {
+		l.lose(ErrClosed)
+	}
+	err := c.grpc.Close()
+	for l := range leases {
+		l.working.Wait()
+	}
+	if leases == nil {
+		return nil // it was closed before
+	}
+	return err
+}
+
+func (c *connection) closed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leases == nil
+}
+
+// keep adds the lease to those that Close ends. It returns false if that has happened already.
+func (c *connection) keep(l *Lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leases == nil {
+		return false
+	}
+	c.leases[l] = struct{}{}
+	return true
+}
+
+func (c *connection) forget(l *Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.leases, l)
+}
+
+// DialOption changes how a client connects. Each [Option] is one too.
+type DialOption interface{ dial(*dialing) }
+
+// dialing is what Dial goes by.
+type dialing struct {
+	settings settings
+	tls      *tls.Config
+	token    string
+	grpc     []grpc.DialOption
+}
+
+type dialOption func(*dialing)
+
+func (o dialOption) dial(d *dialing) { o(d) }
+
+// TLS encrypts the connection. A nil config trusts the system's certificates and takes the server's name from the target.
+func TLS(config *tls.Config) DialOption {
+	if config == nil {
+		config = &tls.Config{}
+	}
+	return dialOption(func(d *dialing) { d.tls = config })
+}
+
+// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix socket or on this machine.
+func BearerToken(token string) DialOption {
+	return dialOption(func(d *dialing) { d.token = token })
+}
+
+// GRPC passes options on to gRPC, after those that the client sets by itself: interceptors, for example.
+func GRPC(opts ...grpc.DialOption) DialOption {
+	return dialOption(func(d *dialing) { d.grpc = append(d.grpc, opts...) })
+}
+
+func (d *dialing) grpcOptions(target string) []grpc.DialOption {
+	transport := insecure.NewCredentials()
+	if d.tls != nil {
+		transport = credentials.NewTLS(d.tls)
+	}
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(redial)}
+	if _, _, err := net.SplitHostPort(target); err == nil {
+		opts = append(opts, grpc.WithContextDialer(dialTCP))
+	}
+	if d.token != "" {
+		opts = append(opts, grpc.WithPerRPCCredentials(bearer{d.token, d.tls != nil}))
+	}
+	return append(opts, d.grpc...)
+}
+
+// dialTCP has the kernel find out that the other machine is gone, for a call that waits for a lock sends nothing that could
+// fail. gRPC's own pings would need a server that permits them.
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	probes := net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
+	return (&net.Dialer{KeepAliveConfig: probes}).DialContext(ctx, "tcp", addr)
+}
+
+// bearer sends a token with each call.
+type bearer struct {
+	token  string
+	secure bool
+}
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + b.token}, nil
+}
+
+func (b bearer) RequireTransportSecurity() bool { return b.secure }
+
+// local tells whether what is sent to target stays on this machine. What has a scheme that is not known to leave it, such
+// as passthrough with a dialer of the caller's own, is taken to.
+func local(target string) bool {
+	target = strings.TrimPrefix(target, "dns:///")
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		return strings.Contains(target, ":") && !strings.HasPrefix(target, "dns:")
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// ErrClosed reports a call on a client after its Close.
+var ErrClosed = errors.New("client is closed")

@@ -1,0 +1,163 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+)
+
+// Outcomes to be told apart with errors.Is. An error that comes from an ended ctx wraps ctx.Err too; one that comes from the
+// server wraps its gRPC status, for status.FromError.
+var (
+	// ErrLocked reports that somebody else holds the lock, and still does when the time to wait is over.
+	ErrLocked = errors.New("lock is held")
+	// ErrLost reports that a lease ended before its Unlock: the lock expired, was revoked or vanished with its store, and
+	// somebody else may hold it. It is also told if a broken connection makes it impossible to know.
+	ErrLost = errors.New("lock is lost")
+	// ErrNotHeld reports that there is nothing to give back: a second Unlock, or a Revoke of a lock that the owner does not hold.
+	ErrNotHeld = errors.New("lock is not held")
+	// ErrUnavailable reports that Mortise, or the storage behind it, does not answer.
+	ErrUnavailable = errors.New("Mortise is unavailable") //nolint:staticcheck // a name
+	// ErrDeadlock reports that waiting would never end: the lock is held by a lease that ctx carries, or by somebody who waits for one.
+	ErrDeadlock = errors.New("waiting would be a deadlock")
+	// ErrUnsupported reports that the store has no such ability.
+	ErrUnsupported = errors.ErrUnsupported
+)
+
+// domain is the ErrorInfo domain of Mortise's reasons.
+const domain = "mortise"
+
+// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same ctx.
+const timerSlack = 50 * time.Millisecond
+
+// Reasons on which the client decides by itself.
+const (
+	notHeld        = "NOT_HELD"
+	notOwner       = "NOT_OWNER"
+	notInitialized = "NOT_INITIALIZED"
+)
+
+// reasons map what the server says to what the caller sees. What is in no row is the gRPC status alone.
+var reasons = map[string]error{
+	notHeld:         ErrNotHeld,
+	notOwner:        fmt.Errorf("%w by this owner", ErrNotHeld),
+	"DEADLOCK":      ErrDeadlock,
+	notInitialized:  ErrUnavailable,
+	"UNSUPPORTED":   ErrUnsupported,
+	"SHUTTING_DOWN": ErrUnavailable,
+	"STORE_ERROR":   ErrUnavailable,
+}
+
+// answer is an error that came over the wire.
+type answer struct {
+	err    error  // with the gRPC status
+	is     error  // the outcome, or nil
+	reason string // the server's, or empty
+	code   codes.Code
+}
+
+// Error tells the outcome, and the server's words where the outcome alone does not say what is wrong.
+func (a *answer) Error() string {
+	message := status.Convert(a.err).Message()
+	switch {
+	case a.is == nil:
+		return message
+	case a.is == ErrUnavailable:
+		return a.is.Error() + ": " + message
+	}
+	return a.is.Error()
+}
+
+// Unwrap makes errors.Is find the outcome, and status.FromError the status.
+func (a *answer) Unwrap() []error {
+	if a.is == nil {
+		return []error{a.err}
+	}
+	return []error{a.is, a.err}
+}
+
+// explain makes an outcome of the error of an RPC that was made with ctx. If ctx has ended, that is the reason, whatever
+// gRPC tells, and if Mortise is away, the reason behind it.
+func (c *connection) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ended := ended(ctx); ended != nil {
+		if state := c.grpc.GetState(); state == connectivity.TransientFailure || state == connectivity.Connecting {
+			return because(ended, &answer{err: err, is: ErrUnavailable})
+		}
+		return ended
+	}
+	if c.closed() {
+		return ErrClosed
+	}
+	a := &answer{err: err, code: status.Code(err)}
+	a.reason = reasonOf(err)
+	a.is = reasons[a.reason]
+	if deadline, ok := ctx.Deadline(); ok && a.code == codes.DeadlineExceeded && time.Until(deadline) < timerSlack {
+		return context.DeadlineExceeded
+	}
+	if a.is == nil && (a.code == codes.Unavailable || a.code == codes.DeadlineExceeded || a.code == codes.Canceled) {
+		a.is = ErrUnavailable
+	}
+	return a
+}
+
+// ended returns why ctx has ended, or nil: its Err, and its cause if that says more.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return err
+	}
+	return because(err, cause)
+}
+
+// because joins an error and what is behind it; err may be nil.
+func because(err, cause error) error {
+	if err == nil {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+func reasonOf(err error) string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// gone tells whether the server says that the owner does not hold the lock.
+func gone(err error) bool {
+	var a *answer
+	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner)
+}
+
+// definite tells whether after the error of a request for a lock it is sure that the request was not granted.
+func definite(err error) bool {
+	var a *answer
+	if !errors.As(err, &a) {
+		return false
+	}
+	switch a.code {
+	case codes.InvalidArgument, codes.FailedPrecondition, codes.Unimplemented, codes.Unauthenticated, codes.PermissionDenied:
+		return true
+	}
+	return false
+}
+
+// failed gives an error its place. what is the quoted resource.
+func failed(op, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("mortise: %s %s: %w", op, what, err)
+}

@@ -1,0 +1,189 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+)
+
+// LockInfo is a lock that is held, as the store sees it.
+type LockInfo struct {
+	Key       string        // with namespace and tenant
+	Owner     string        // of the holder: a name for Revoke
+	TTL       time.Duration // as asked for; 0 if a foreign program took the lock
+	Remaining time.Duration // until it expires, unless it is renewed
+	Token     uint64        // 0 if a foreign program took the lock
+	Waiters   int           // how many wait for it
+	Metadata  map[string]string
+}
+
+// Event is a change that Watch tells of.
+type Event struct {
+	Kind     EventKind
+	Revision uint64     // of the store's state; it never falls, unless the store lost its memory
+	Lock     LockInfo   // which lock: as granted, or as it was before; not in a Snapshot
+	Locks    []LockInfo // of a Snapshot, sorted by key
+	Missed   bool       // of a Snapshot: there may have been changes before it that were not told
+}
+
+// EventKind says what happened.
+type EventKind int
+
+// What can happen to a lock.
+const (
+	Snapshot EventKind = iota + 1 // nothing: what follows is a new beginning
+	Acquired                      // an owner got the lock
+	Released                      // its owner gave it back
+	Expired                       // its TTL passed
+	Revoked                       // it was taken from its owner
+)
+
+// String returns the kind in capital letters.
+func (k EventKind) String() string {
+	if name, ok := lockspb.WatchResponse_Kind_name[int32(k)]; ok && k > 0 {
+		return name
+	}
+	return fmt.Sprintf("EventKind(%d)", int(k))
+}
+
+// List returns the held locks whose key starts with prefix, sorted by key.
+func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
+	stream, err := c.locks.List(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: prefix})
+	if err != nil {
+		return nil, failed("list", strconv.Quote(prefix), c.explain(ctx, err))
+	}
+	var locks []LockInfo
+	for {
+		resp, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return locks, nil
+		}
+		if err != nil {
+			return nil, failed("list", strconv.Quote(prefix), c.explain(ctx, err))
+		}
+		locks = append(locks, infos(resp.GetLocks())...)
+	}
+}
+
+// Revoke takes the lock from the owner, or if owner is empty from whoever holds it, and the next who waits gets it. The holder
+// learns of it with its next renewal; until then only a fencing token keeps it out. It fails with [ErrNotHeld] if that owner
+// does not hold the lock. The key is as in a list, with namespace and tenant.
+func (c *Client) Revoke(ctx context.Context, key, owner string) error {
+	_, err := c.locks.Revoke(ctx, &lockspb.RevokeRequest{Store: c.settings.store, Key: key, Owner: owner})
+	return failed("revoke", strconv.Quote(key), c.explain(ctx, err))
+}
+
+// RevokeAll revokes the locks whose key starts with prefix and returns how many: a clean slate for tests, or after a disaster.
+func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
+	locks, err := c.List(ctx, prefix)
+	revoked := 0
+	for _, l := range locks {
+		switch err := c.Revoke(ctx, l.Key, l.Owner); {
+		case err == nil:
+			revoked++
+		case !errors.Is(err, ErrNotHeld):
+			return revoked, err
+		}
+	}
+	return revoked, err
+}
+
+// Watch calls tell with a [Snapshot] of the held locks whose key starts with prefix, and then with each change in order, until
+// ctx ends or tell returns an error; that error is returned as it is. Renewals are no changes. When the connection breaks, Watch
+// makes a new one, and what it missed begins with another Snapshot that has Missed set.
+func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) error) error {
+	w := &watch{connection: c.connection, tell: tell}
+	req := &lockspb.WatchRequest{Store: c.settings.store, Prefix: prefix}
+	pause := pacer{next: 20 * time.Millisecond, most: 500 * time.Millisecond}
+	var still patience
+	for {
+		told := w.told
+		err := w.follow(ctx, req)
+		if w.refused {
+			return err
+		}
+		if told != w.told {
+			pause.next = 20 * time.Millisecond
+		}
+		if ctx.Err() == nil && still.worth(err) && pause.sleep(ctx, time.Time{}) {
+			continue
+		}
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = because(ended(ctx), err)
+		}
+		return failed("watch", strconv.Quote(prefix), err)
+	}
+}
+
+// watch is what Watch remembers from one connection to the next.
+type watch struct {
+	*connection
+	tell    func(Event) error
+	told    int  // how many events
+	refused bool // tell returned an error
+}
+
+// follow tells the events of one stream. It always returns an error.
+func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream
+	stream, err := w.locks.Watch(ctx, req, grpc.WaitForReady(true))
+	if err != nil {
+		return w.explain(ctx, err)
+	}
+	missed := w.told > 0
+	var snapshot []LockInfo
+	for {
+		resp, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%w: the stream ended", ErrUnavailable)
+		}
+		if err != nil {
+			return w.explain(ctx, err)
+		}
+		event := eventOf(resp)
+		if event.Kind == Snapshot {
+			snapshot = append(snapshot, event.Locks...)
+			missed = missed || event.Missed
+			event.Locks, event.Missed = snapshot, missed
+			if resp.GetMore() {
+				continue
+			}
+			snapshot, missed = nil, false
+		}
+		w.told++
+		if err := w.tell(event); err != nil {
+			w.refused = true
+			return err
+		}
+	}
+}
+
+func eventOf(resp *lockspb.WatchResponse) Event {
+	event := Event{Kind: EventKind(resp.GetKind()), Revision: resp.GetRevision(), Missed: resp.GetMissed()}
+	locks := infos(resp.GetLocks())
+	if event.Kind == Snapshot {
+		event.Locks = locks
+	} else if len(locks) > 0 {
+		event.Lock = locks[0]
+	}
+	return event
+}
+
+func infos(locks []*lockspb.Lock) []LockInfo {
+	infos := make([]LockInfo, len(locks))
+	for i, l := range locks {
+		infos[i] = LockInfo{
+			Key: l.GetKey(), Owner: l.GetOwner(), TTL: l.GetTtl().AsDuration(), Remaining: l.GetRemaining().AsDuration(),
+			Token: l.GetToken(), Waiters: int(l.GetWaiters()), Metadata: l.GetMetadata(),
+		}
+	}
+	return infos
+}

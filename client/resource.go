@@ -1,0 +1,168 @@
+package client
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Template names the resources of one kind, each by a value of type T. It is made once, by [Resource], and is safe for
+// concurrent use.
+type Template[T any] struct {
+	text   string
+	before []string // the text before each value
+	after  string   // the text after the last one
+	fields []int    // of T for each value; nil if T itself is the value
+	escape []string // what each value must not contain: the sign that follows it, or nothing
+}
+
+// placeholder is ${name}.
+var placeholder = regexp.MustCompile(`\$\{(\w+)\}`)
+
+// Resource returns a template such as "user-${id}". Of replaces the placeholder by a T: a string, an integer, a bool, or whatever
+// has a MarshalText, such as a UUID. For several placeholders T is a struct that has an exported field for each, called the same
+// but for upper and lower case; every field must have its place.
+//
+// Two different values never make the same name. For that, each placeholder but the last must be followed by a punctuation sign,
+// and should a value contain that sign or a percent sign, they are escaped in it as in a URL.
+//
+// Resource panics if the template or T is not so, because both are written in the program, like a regular expression.
+func Resource[T any](template string) *Template[T] {
+	t := &Template[T]{text: template}
+	places := placeholder.FindAllStringSubmatchIndex(template, -1)
+	names, end := make([]string, len(places)), 0
+	for i, at := range places {
+		t.before = append(t.before, template[end:at[0]])
+		names[i], end = template[at[2]:at[3]], at[1]
+	}
+	t.after = template[end:]
+	if problem := t.check(names); problem != "" {
+		panic(fmt.Sprintf("mortise: resource %q: %s", template, problem))
+	}
+	return t
+}
+
+// String returns the template.
+func (t *Template[T]) String() string { return t.text }
+
+// Of returns the resource of the value. It panics if the value's MarshalText fails.
+func (t *Template[T]) Of(value T) string {
+	v := reflect.ValueOf(value)
+	var name strings.Builder
+	for i, before := range t.before {
+		name.WriteString(before)
+		field := v
+		if t.fields != nil {
+			field = v.Field(t.fields[i])
+		}
+		name.WriteString(escape(format(field), t.escape[i]))
+	}
+	return name.String() + t.after
+}
+
+// check finds the values' places and returns what is wrong, or nothing.
+func (t *Template[T]) check(names []string) string {
+	if len(names) == 0 {
+		return "it has no placeholder such as ${id}"
+	}
+	for _, literal := range append(t.before, t.after) {
+		if strings.Contains(literal, "${") {
+			return "it has a placeholder that is not ${name}"
+		}
+	}
+	if problem := t.separate(); problem != "" {
+		return problem
+	}
+	typ := reflect.TypeFor[T]()
+	if formats(typ) {
+		if len(names) > 1 {
+			return fmt.Sprintf("it has %d placeholders, so a struct is needed and not %v", len(names), typ)
+		}
+		return ""
+	}
+	if typ.Kind() != reflect.Struct {
+		return fmt.Sprintf("a %v has no text of its own", typ)
+	}
+	return t.match(typ, names)
+}
+
+// separate finds the sign after each value but the last.
+func (t *Template[T]) separate() string {
+	t.escape = make([]string, len(t.before))
+	for i, literal := range t.before[1:] {
+		sign := strings.IndexFunc(literal, func(r rune) bool { return r < unicode.MaxASCII && (unicode.IsPunct(r) || unicode.IsSymbol(r)) })
+		if sign != 0 || literal[0] == '%' {
+			return "a placeholder must be followed by a punctuation sign before the next one"
+		}
+		t.escape[i] = literal[:1]
+	}
+	return ""
+}
+
+// match gives each placeholder its field.
+func (t *Template[T]) match(typ reflect.Type, names []string) string {
+	used := map[int]bool{}
+	for _, name := range names {
+		field, ok := typ.FieldByNameFunc(func(field string) bool { return strings.EqualFold(field, name) })
+		switch {
+		case !ok || !field.IsExported() || len(field.Index) > 1:
+			return fmt.Sprintf("%v has no field for ${%s}", typ, name)
+		case used[field.Index[0]]:
+			return fmt.Sprintf("${%s} is there twice", name)
+		case !formats(field.Type):
+			return fmt.Sprintf("a %v has no text of its own", field.Type)
+		}
+		used[field.Index[0]] = true
+		t.fields = append(t.fields, field.Index[0])
+	}
+	for i := range typ.NumField() {
+		if !used[i] {
+			return fmt.Sprintf("it has no place for the field %s", typ.Field(i).Name)
+		}
+	}
+	return ""
+}
+
+// formats tells whether values of the type have one text for each.
+func formats(typ reflect.Type) bool {
+	switch kind := typ.Kind(); {
+	case kind == reflect.Interface || kind == reflect.Pointer:
+		return false
+	case typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
+		return true
+	default:
+		return kind == reflect.String || kind == reflect.Bool || kind >= reflect.Int && kind <= reflect.Uint64
+	}
+}
+
+// format returns the text of a value whose type formats.
+func format(v reflect.Value) string {
+	if text, ok := v.Interface().(encoding.TextMarshaler); ok {
+		b, err := text.MarshalText()
+		if err != nil {
+			panic(fmt.Sprintf("mortise: resource: %v", err))
+		}
+		return string(b)
+	}
+	switch {
+	case v.CanInt():
+		return strconv.FormatInt(v.Int(), 10)
+	case v.CanUint():
+		return strconv.FormatUint(v.Uint(), 10)
+	case v.Kind() == reflect.Bool:
+		return strconv.FormatBool(v.Bool())
+	}
+	return v.String()
+}
+
+// escape writes sign, and the percent sign, as %XX. Without a sign it changes nothing.
+func escape(value, sign string) string {
+	if sign == "" {
+		return value
+	}
+	return strings.NewReplacer("%", "%25", sign, fmt.Sprintf("%%%02X", sign[0])).Replace(value)
+}

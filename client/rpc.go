@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+)
+
+// unlock gives the keys back, all at the same time, and returns an error or nil for each.
+func (c *connection) unlock(ctx context.Context, store string, keys []string, owner string, opts ...grpc.CallOption) []error {
+	return each(keys, func(key string) error {
+		_, err := c.locks.Unlock(ctx, &lockspb.UnlockRequest{Store: store, Key: key, Owner: owner}, opts...)
+		return err
+	})
+}
+
+// renew lets the keys last for ttl, all at the same time, and returns an error or nil for each.
+func (c *connection) renew(ctx context.Context, store string, keys []string, owner string, ttl time.Duration) []error {
+	return each(keys, func(key string) error {
+		_, err := c.locks.Renew(ctx, &lockspb.RenewRequest{
+			Store: store, Key: key, Owner: owner, Ttl: durationpb.New(ttl),
+		}, grpc.WaitForReady(true))
+		return err
+	})
+}
+
+// each calls do for every key, at the same time if they are several, and returns the errors in the order of the keys.
+func each(keys []string, do func(key string) error) []error {
+	if len(keys) == 1 {
+		return []error{do(keys[0])}
+	}
+	errs := make([]error, len(keys))
+	var all sync.WaitGroup
+	for i, key := range keys {
+		all.Go(func() { errs[i] = do(key) })
+	}
+	all.Wait()
+	return errs
+}
+
+// pacer is a pause that doubles up to a limit.
+type pacer struct{ next, most time.Duration }
+
+// sleep pauses for the next time, half of which is left to chance, or until the moment given, if one is. It returns false if
+// that moment has come or ctx has ended.
+func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
+	pause := p.next/2 + rand.N(p.next/2+1)
+	p.next = min(2*p.next, p.most)
+	if !until.IsZero() {
+		pause = min(pause, time.Until(until))
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return until.IsZero() || time.Now().Before(until)
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// initPatience is how long a component may be unknown to a Mortise that starts, before it is taken for one that never was.
+const initPatience = 10 * time.Second
+
+// patience tells how long asking again is worth it.
+type patience struct{ unknown time.Time } // since when the component has been unknown
+
+// worth tells whether the same request may have another answer soon: Mortise or its storage is away, or it has just started.
+func (p *patience) worth(err error) bool {
+	var a *answer
+	if !errors.As(err, &a) || a.reason != notInitialized {
+		p.unknown = time.Time{}
+		return errors.Is(err, ErrUnavailable)
+	}
+	if p.unknown.IsZero() {
+		p.unknown = time.Now()
+	}
+	return time.Since(p.unknown) < initPatience
+}
