@@ -29,12 +29,14 @@ const (
 // After a problem the row goes on, because nothing that it does later can replace the note.
 type bench struct {
 	Harness
-	prefix string
-	ctx    context.Context
-	client func() stores.Store
+	prefix  string
+	ctx     context.Context
+	cleanup func(func())
+	client  func() stores.Store
 
 	mu    sync.Mutex
 	first error
+	lapse time.Time // when the first of the locks that the row has taken may expire
 }
 
 func newBench(t testing.TB, h Harness) *bench {
@@ -43,6 +45,7 @@ func newBench(t testing.TB, h Harness) *bench {
 		Harness: h,
 		prefix:  fmt.Sprintf("%0*x/", prefixLen-1, rand.Uint64()),
 		ctx:     t.Context(),
+		cleanup: t.Cleanup,
 		client: func() stores.Store {
 			s := open()
 			t.Cleanup(func() { _ = s.Close() }) // what Close must do has rows of its own
@@ -56,6 +59,18 @@ func (b *bench) open() store { return store{b.client(), b} }
 
 // key makes the name of a lock unique.
 func (b *bench) key(name string) string { return b.prefix + name }
+
+// keys makes the names of locks unique.
+func (b *bench) keys(names []string) []string {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = b.key(name)
+	}
+	return keys
+}
+
+// name returns what a row calls the lock with the key.
+func (b *bench) name(key string) string { return strings.TrimPrefix(key, b.prefix) }
 
 // failf notes a problem, if it is the first. It may be called from any goroutine.
 func (b *bench) failf(format string, args ...any) {
@@ -92,6 +107,25 @@ func (b *bench) brief() time.Duration {
 // expire waits until a lock granted for ttl just before must have expired.
 func (b *bench) expire(ttl time.Duration) { time.Sleep(ttl + b.Slack) }
 
+// ample is a lease that a row can wait for, and long enough to make several calls within it on a slow machine.
+func (b *bench) ample() time.Duration { return 4 * b.brief() }
+
+// holds notes a lock that the row has taken.
+func (b *bench) holds(g stores.Grant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lapse.IsZero() || g.Expires.Before(b.lapse) {
+		b.lapse = g.Expires
+	}
+}
+
+// lapsed tells whether a lock that the row has taken may have expired, so that it is no sure thing any more what is held.
+func (b *bench) lapsed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.lapse.IsZero() && time.Now().After(b.lapse)
+}
+
 // limited returns the ctx of one call.
 func (b *bench) limited() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(b.ctx, callLimit)
@@ -105,9 +139,13 @@ type store struct {
 
 // tryLock is TryLock within the bounds of the bench.
 func (s store) tryLock(name, owner string, ttl time.Duration) (stores.Grant, error) {
+	return s.tryLockFor(s.b.request(name, owner, ttl))
+}
+
+func (s store) tryLockFor(req stores.Request) (stores.Grant, error) {
 	ctx, cancel := s.b.limited()
 	defer cancel()
-	return s.TryLock(ctx, stores.Request{Key: s.b.key(name), Owner: owner, TTL: ttl})
+	return s.TryLock(ctx, req)
 }
 
 // grants expects the lock to be given to owner, for longer than the row lasts.
@@ -115,12 +153,19 @@ func (s store) grants(name, owner string) stores.Grant { return s.grantsFor(name
 
 // grantsFor expects the lock to be given to owner for ttl.
 func (s store) grantsFor(name, owner string, ttl time.Duration) stores.Grant {
-	g, err := s.tryLock(name, owner, ttl)
+	return s.grantsAs(s.b.request(name, owner, ttl))
+}
+
+// grantsAs expects the lock to be given as the request says.
+func (s store) grantsAs(req stores.Request) stores.Grant {
+	g, err := s.tryLockFor(req)
 	switch {
 	case err != nil:
-		s.b.failf("TryLock of %q by %q failed: %v", name, owner, err)
+		s.b.failf("TryLock of %q by %q failed: %v", s.b.name(req.Key), req.Owner, err)
 	case !g.Acquired:
-		s.b.failf("TryLock of %q by %q was refused", name, owner)
+		s.b.failf("TryLock of %q by %q was refused", s.b.name(req.Key), req.Owner)
+	default:
+		s.b.holds(g)
 	}
 	return g
 }

@@ -101,14 +101,22 @@ type call struct {
 
 // calls returns everything that can be asked of the store, but for Close.
 func (s store) calls(name, owner string) []call {
-	req := stores.Request{Key: s.b.key(name), Owner: owner, TTL: lease}
+	req := s.b.request(name, owner, lease)
+	all := stores.MultiRequest{Keys: []string{req.Key}, Owner: owner, TTL: lease}
+	deaf := func(stores.Event) error { return nil }
 	calls := []call{
 		{"try lock", func(ctx context.Context) error { return errorOf(s.TryLock(ctx, req)) }},
 		{"unlock", func(ctx context.Context) error { return s.Unlock(ctx, req.Key, owner) }},
 		{"renew", func(ctx context.Context) error { return errorOf(stores.Renew(ctx, s.Store, req)) }},
+		{"lock", func(ctx context.Context) error { return errorOf(stores.LockWait(ctx, s.Store, req)) }},
+		{"lock all", func(ctx context.Context) error { return errorOf(stores.LockAll(ctx, s.Store, all)) }},
+		{"revoke", func(ctx context.Context) error { return stores.Revoke(ctx, s.Store, req.Key, owner) }},
+		{"watch", func(ctx context.Context) error { return stores.Watch(ctx, s.Store, req.Key, deaf) }},
 		{"list", func(ctx context.Context) error { return errorOf(stores.List(ctx, s.Store, req.Key)) }},
 		{"ping", func(ctx context.Context) error { return stores.Ping(ctx, s.Store) }},
 	}
-	ability := map[string]string{"renew": renewing, "list": listing, "ping": pinging}
+	ability := map[string]string{
+		"renew": renewing, "lock": waiting, "lock all": multi, "revoke": revoking, "watch": watching, "list": listing, "ping": pinging,
+	}
 	return filter(calls, func(c call) bool { return ability[c.op] == "" || s.b.declares([]string{ability[c.op]}) })
 }

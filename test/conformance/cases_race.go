@@ -120,7 +120,7 @@ func together(n int, f func(i int) bool) int {
 }
 
 // pick deals the callers out to the clients.
-func pick(i int, clients ...store) store { return clients[i%len(clients)] }
+func pick[T any](i int, clients ...T) T { return clients[i%len(clients)] }
 
 // history is what happened to one lock while a crowd took turns.
 type history struct {

@@ -9,13 +9,7 @@ import (
 )
 
 // renewRows are about stores that implement stores.Renewer.
-func renewRows() []row {
-	rows := slices.Concat(renewalRows, noRenewalRows)
-	for i := range rows {
-		rows[i].needs = append(rows[i].needs, renewing)
-	}
-	return rows
-}
+func renewRows() []row { return needing(slices.Concat(renewalRows, noRenewalRows), renewing) }
 
 // renewalRows are about renewals that the store grants.
 var renewalRows = []row{{

@@ -36,6 +36,10 @@ type Harness struct {
 	// Slack is how much later than at the end of its TTL a lock may be seen to be free.
 	Slack time.Duration
 
+	// Settle is how long a call that was given up may be at work after it has returned: behind a connection a store hears
+	// of the end of a ctx later than the caller does.
+	Settle time.Duration
+
 	// UTF8 declares that keys and owners must be valid UTF-8. Without it they are any bytes.
 	UTF8 bool
 
@@ -73,15 +77,29 @@ type row struct {
 // What a row can need: the features that stores.Features tells, and freedom in names.
 const (
 	listing  = "LIST"
+	multi    = "MULTI"
 	pinging  = "PING"
 	renewing = "RENEW"
+	revoking = "REVOKE"
+	waiting  = "WAIT"
+	watching = "WATCH"
 	anyBytes = "any bytes" // declared by Harness.UTF8 being false
 )
+
+// needing returns the rows with more that they need.
+func needing(rows []row, needs ...string) []row {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].needs = slices.Concat(rows[i].needs, needs)
+	}
+	return rows
+}
 
 // rows returns the suite. It is a slice and not a map, so that it runs and reads in the order of the contract.
 func rows() []row {
 	return slices.Concat(grantRows, unlockRows, clientRows, endedRows, callRows, nameRows(), leaseRows, expiredRows,
-		deadlineRows, tokenRows, raceRows, renewRows(), listRows())
+		deadlineRows, tokenRows, raceRows, renewRows(), listRows(), metadataRows(), waitRows(), deadlockRows(), multiRows(),
+		revokeRows(), watchRows())
 }
 
 func (h Harness) declares(needs []string) bool {
@@ -96,6 +114,7 @@ func (h Harness) declares(needs []string) bool {
 // run checks one row against a fresh bench and returns what is wrong with the store.
 func (r row) run(t *testing.T, h Harness) (err error) {
 	if !h.Bubble || r.awake {
+		h.Bubble = false
 		return r.runAt(newBench(t, h))
 	}
 	synctest.Test(t, func(t *testing.T) { err = r.runAt(newBench(t, h)) })

@@ -16,10 +16,15 @@ import (
 func harness(storage func(t testing.TB) func() stores.Store) Harness {
 	return Harness{
 		Storage:  storage,
-		Features: []string{"FENCING", "LIST", "PING", "RENEW"},
+		Features: allFeatures(),
 		MinTTL:   time.Millisecond,
 		Bubble:   true,
 	}
+}
+
+// allFeatures is what the memory store can do: everything.
+func allFeatures() []string {
+	return []string{"FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"}
 }
 
 // soundStorage opens memory stores as they are.

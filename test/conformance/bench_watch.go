@@ -1,0 +1,245 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// watcher is a Watch under way. What it is told is kept until the row asks for it, without the locks of other rows.
+type watcher struct {
+	s      store
+	prefix string
+	stop   context.CancelFunc
+
+	done chan struct{} // closed when Watch has returned; err does not change after that
+	err  error
+
+	mu      sync.Mutex
+	told    []stores.Event
+	more    chan struct{} // has one element if told has grown
+	telling bool
+}
+
+// watches begins to watch the locks under the prefix, and expects to be told a snapshot of just these.
+func (s store) watches(prefix string, held ...stores.Lock) *watcher {
+	w := s.looks(s.b.key(prefix), nil)
+	w.begins(false, held...)
+	return w
+}
+
+// looks begins to watch the locks whose keys start with prefix. If there is a hook, tell calls it with each event.
+func (s store) looks(prefix string, hook func(stores.Event) error) *watcher {
+	ctx, stop := context.WithCancel(s.b.ctx)
+	w := &watcher{s: s, prefix: s.b.name(prefix), stop: stop, done: make(chan struct{}), more: make(chan struct{}, 1)}
+	go func() {
+		defer close(w.done)
+		w.err = stores.Watch(ctx, s.Store, prefix, func(e stores.Event) error { return w.tell(e, hook) })
+	}()
+	s.b.cleanup(func() {
+		stop()
+		w.returns(callLimit)
+	})
+	return w
+}
+
+// tell keeps an event.
+func (w *watcher) tell(e stores.Event, hook func(stores.Event) error) error {
+	w.enter()
+	defer w.leave()
+	if e.Kind == stores.Snapshot || strings.HasPrefix(e.Lock.Key, w.s.b.prefix) {
+		w.keep(e)
+	}
+	if hook != nil {
+		return hook(e)
+	}
+	return nil
+}
+
+func (w *watcher) keep(e stores.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, e)
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) enter() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.s.b.want(!w.telling, "tell was called twice at once")
+	w.telling = true
+}
+
+func (w *watcher) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.telling = false
+}
+
+// returns waits for Watch to return, and tells whether it has.
+func (w *watcher) returns(limit time.Duration) bool {
+	select {
+	case <-w.done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// next returns the next event, as the row knows the locks. If none comes, it notes a problem and returns an empty one.
+func (w *watcher) next() stores.Event {
+	limit := time.After(w.s.b.promptly())
+	for {
+		if e, ok := w.take(); ok {
+			return w.s.b.event(e)
+		}
+		select {
+		case <-w.more:
+		case <-w.done:
+			if e, ok := w.take(); ok {
+				return w.s.b.event(e)
+			}
+			w.s.b.failf("Watch of %q ended: %v", w.prefix, w.err)
+			return stores.Event{}
+		case <-limit:
+			w.s.b.failf("Watch of %q told nothing", w.prefix)
+			return stores.Event{}
+		}
+	}
+}
+
+func (w *watcher) take() (stores.Event, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.told) == 0 {
+		return stores.Event{}, false
+	}
+	e := w.told[0]
+	w.told = w.told[1:]
+	return e, true
+}
+
+// event returns the event as the row knows the locks, without what has no meaning in it.
+func (b *bench) event(e stores.Event) stores.Event {
+	e.Lock = b.changed(e.Lock)
+	e.Locks = b.named(e.Locks)
+	for i, l := range e.Locks {
+		e.Locks[i] = b.changed(l)
+	}
+	return e
+}
+
+// changed returns a lock in the form in which a row expects it in an event.
+func (b *bench) changed(l stores.Lock) stores.Lock {
+	l.Key, l.Remaining, l.Waiters = b.name(l.Key), 0, 0
+	if len(l.Metadata) == 0 {
+		l.Metadata = nil
+	}
+	return l
+}
+
+// begins expects to be told a snapshot of just these locks.
+func (w *watcher) begins(missed bool, held ...stores.Lock) {
+	e := w.next()
+	w.s.b.want(e.Kind == stores.Snapshot && e.Missed == missed && reflect.DeepEqual(e.Lock, stores.Lock{}),
+		"Watch of %q told %+v, want a snapshot with Missed %v", w.prefix, e, missed)
+	w.s.b.want(len(e.Locks) == len(held) && (len(held) == 0 || reflect.DeepEqual(e.Locks, held)),
+		"the snapshot of %q tells %+v, want %+v", w.prefix, e.Locks, held)
+}
+
+// sees expects to be told of just this change next.
+func (w *watcher) sees(kind stores.EventKind, want stores.Lock) {
+	e := w.next()
+	w.s.b.want(e.Kind == kind && reflect.DeepEqual(e.Lock, want) && e.Locks == nil && !e.Missed,
+		"Watch of %q told %v of %+v, want %v of %+v", w.prefix, e.Kind, e.Lock, kind, want)
+}
+
+// idles expects to have been told of nothing until now. It takes a lock and gives it back for that.
+func (w *watcher) idles() {
+	name := w.prefix + "\x7fend"
+	l := held(name, "end", w.s.grants(name, "end"))
+	w.sees(stores.Acquired, l)
+	w.s.frees(name, "end")
+	w.sees(stores.Released, l)
+}
+
+// fails expects Watch to return the outcome want now.
+func (w *watcher) fails(want error) {
+	if !w.returns(w.s.b.promptly()) {
+		w.s.b.failf("Watch of %q did not end, want %v", w.prefix, want)
+		return
+	}
+	w.s.b.want(errors.Is(w.err, want), "Watch of %q returned %v, want %v", w.prefix, w.err, want)
+}
+
+// held is the lock that a grant gave, as events tell it.
+func held(name, owner string, g stores.Grant) stores.Lock {
+	return stores.Lock{Key: name, Owner: owner, TTL: lease, Token: g.Token}
+}
+
+// replay is what a watcher knows.
+type replay struct {
+	b        *bench
+	locks    map[string]stores.Lock
+	revision uint64
+	begun    bool
+	missed   bool // there were changes that it was not told
+}
+
+// apply takes an event, as the row knows the locks, into account, and expects it to fit what is known.
+func (r *replay) apply(e stores.Event) {
+	r.b.want(r.begun == (e.Kind != stores.Snapshot || e.Missed), "a watcher that has begun: %v was told %v", r.begun, e.Kind)
+	r.begun = true
+	r.b.want(e.Revision >= r.revision, "revision %d follows %d", e.Revision, r.revision)
+	r.revision = e.Revision
+	l, known := r.locks[e.Lock.Key]
+	switch e.Kind {
+	case stores.Snapshot:
+		r.missed = r.missed || e.Missed
+		r.locks = map[string]stores.Lock{}
+		for _, l := range e.Locks {
+			r.locks[l.Key] = l
+		}
+	case stores.Acquired:
+		r.b.want(!known, "a watcher was told ACQUIRED of %+v after %+v", e.Lock, l)
+		r.locks[e.Lock.Key] = e.Lock
+	case stores.Released, stores.Expired, stores.Revoked:
+		r.b.want(known && l.Owner == e.Lock.Owner && l.Token == e.Lock.Token,
+			"a watcher was told %v of %+v after %+v", e.Kind, e.Lock, l)
+		delete(r.locks, e.Lock.Key)
+	default:
+		r.b.failf("a watcher was told %+v", e)
+	}
+}
+
+// replayUntil applies what w is told until it knows of a lock called end.
+func (w *watcher) replayUntil(end string) *replay {
+	r := &replay{b: w.s.b}
+	for {
+		e := w.next()
+		if e.Kind == 0 {
+			return r
+		}
+		r.apply(e)
+		if _, done := r.locks[end]; done {
+			return r
+		}
+	}
+}
+
+// equals expects the replay to know just the locks of a list.
+func (r *replay) equals(listed []stores.Lock) {
+	r.b.want(len(r.locks) == len(listed), "%d locks are held, a watcher knows %d", len(listed), len(r.locks))
+	for _, l := range listed {
+		known := r.locks[l.Key]
+		r.b.want(known.Owner == l.Owner && known.Token == l.Token, "of %+v a watcher knows %+v", l, known)
+	}
+}

@@ -1,0 +1,198 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// deadlockRows are about waiting that would never end.
+func deadlockRows() []row {
+	return slices.Concat(needing(cycleRows, waiting, listing), needing(noCycleRows, waiting, listing))
+}
+
+const deadlockRule = "Lock fails with ErrDeadlock if the lock is held by an owner in Holding, or by one that waits for such a " +
+	"lock, directly or through others, and takes nothing."
+
+// cycleRows are about waits in a circle.
+var cycleRows = []row{{
+	name: "waiting for oneself is a deadlock",
+	rule: deadlockRule,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.stuck("door", "anew", "else", "ann")
+		other.stuck("door", "ann", "ann")
+		s.frees("door", "ann")
+		other.asksHolding("door", "anew", "ann").gets()
+	},
+}, {
+	name: "two that wait for each other are a deadlock",
+	rule: deadlockRule,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.grants("gate", "bob")
+		ann := s.waitsHolding("gate", "ann-2", "ann")
+		other.stuck("door", "bob-2", "bob")
+		ann.stays()
+		other.frees("gate", "bob")
+		ann.gets()
+	},
+}, {
+	name: "three that wait in a circle are a deadlock",
+	rule: deadlockRule,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		for i := range 3 {
+			s.grants(nth("door", i), nth("owner", i))
+		}
+		first := s.waitsHolding(nth("door", 1), "first", nth("owner", 0))
+		second := other.waitsHolding(nth("door", 2), "second", nth("owner", 1))
+		s.stuck(nth("door", 0), "third", nth("owner", 2))
+		s.frees(nth("door", 2), nth("owner", 2))
+		second.gets()
+		first.stays()
+	},
+}, {
+	name: "who is told of a deadlock waits for nothing",
+	rule: "A request that fails with ErrDeadlock takes nothing and is in no queue.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		s.stuck("door", "anew", "ann")
+		n := s.queue("door")
+		b.want(n == 0, "%d wait after a deadlock was told", n)
+		bob := s.waits("door", "bob")
+		s.frees("door", "ann")
+		bob.gets()
+	},
+}, {
+	name:  "a deadlock over several locks at once is told",
+	rule:  "LockAll waits as Lock does: it fails with ErrDeadlock if one of the locks can never come free.",
+	needs: []string{multi},
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.grants("gate", "bob")
+		s.asksAllFor(stores.MultiRequest{
+			Keys: b.keys([]string{"hatch", "door"}), Owner: "ann-2", TTL: lease, Holding: []string{"ann"},
+		}).fails(stores.ErrDeadlock)
+		s.grants("hatch", "carl") // nothing of it was taken
+		s.frees("hatch", "carl")
+		ann := s.queues(func() *waiter {
+			return s.asksAllFor(stores.MultiRequest{
+				Keys: b.keys([]string{"hatch", "gate"}), Owner: "ann-2", TTL: lease, Holding: []string{"ann"},
+			})
+		})
+		other.stuck("door", "bob-2", "bob")
+		other.frees("gate", "bob")
+		ann.gets()
+	},
+}, {
+	name:  "who holds several locks and waits is in a circle by each of them",
+	rule:  deadlockRule,
+	needs: []string{multi},
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grantsAll("ann", "door", "hatch")
+		other.grants("gate", "bob")
+		s.waitsHolding("gate", "ann-2", "ann")
+		other.stuck("hatch", "bob-2", "bob")
+		other.stuck("door", "bob-2", "bob")
+	},
+}}
+
+// noCycleRows are about waits that may look like a circle and are none.
+var noCycleRows = []row{{
+	name: "siblings may wait for each other",
+	rule: "That two requests hold the same ancestor's lock is no deadlock: it has waited for neither.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("house", "parent")
+		s.grants("gate", "stranger")
+		s.asksHolding("door", "child", "parent").gets()
+		sibling := other.waitsHolding("door", "sibling", "parent")
+		child := s.waitsHolding("gate", "child-2", "parent", "child")
+		third := other.waitsHolding("door", "third", "parent")
+		s.frees("gate", "stranger")
+		child.gets()
+		s.frees("door", "child")
+		sibling.gets()
+		other.frees("door", "sibling")
+		third.gets()
+	},
+}, {
+	name: "a wait that was given up is in no circle",
+	rule: "Only those who wait can be waited for in a circle: who has given up waits no more.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.grants("gate", "bob")
+		s.waitsHolding("gate", "ann-2", "ann").leaves()
+		bob := other.waitsHolding("door", "bob-2", "bob")
+		s.frees("door", "ann")
+		bob.gets()
+	},
+}, {
+	name: "a wait that was served is in no circle",
+	rule: "Only those who wait can be waited for in a circle: who was served waits no more.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.grants("gate", "bob")
+		ann := s.waitsHolding("gate", "ann-2", "ann")
+		other.frees("gate", "bob")
+		ann.gets()
+		bob := other.waitsHolding("door", "bob-2", "bob")
+		s.frees("door", "ann")
+		bob.gets()
+	},
+}, {
+	name: "who holds nothing waits for whom it likes",
+	rule: "An owner in Holding that holds nothing is in no circle, and nor is a request without Holding.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("door", "ann")
+		other.grants("gate", "bob")
+		ann := s.waits("gate", "ann")
+		bob := other.waitsHolding("door", "bob-2", "nobody", "bob-2")
+		s.frees("door", "ann")
+		bob.gets()
+		other.frees("gate", "bob")
+		ann.gets()
+	},
+}, {
+	name: "who does not wait is in no deadlock",
+	rule: "TryLock, which does not wait, has no use for Holding: it is refused.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		req := b.request("door", "bob", lease)
+		req.Holding = []string{"ann", "bob"}
+		g, err := s.tryLockFor(req)
+		b.want(err == nil && g == stores.Grant{}, "TryLock returned %+v and %v", g, err)
+		s.frees("door", "ann")
+		s.grantsAs(req)
+	},
+}}
+
+// asksHolding begins to ask for the lock on behalf of who keeps the locks of other owners meanwhile.
+func (s store) asksHolding(name, owner string, holding ...string) *waiter {
+	req := s.b.request(name, owner, lease)
+	req.Holding = holding
+	return s.asksFor(req)
+}
+
+// waitsHolding is waits on behalf of who keeps the locks of other owners meanwhile.
+func (s store) waitsHolding(name, owner string, holding ...string) *waiter {
+	return s.queues(func() *waiter { return s.asksHolding(name, owner, holding...) })
+}
+
+// stuck expects that waiting is told to be a deadlock.
+func (s store) stuck(name, owner string, holding ...string) {
+	w := s.asksHolding(name, owner, holding...)
+	w.what += fmt.Sprintf(" that holds what is %q's", holding)
+	w.fails(stores.ErrDeadlock)
+}

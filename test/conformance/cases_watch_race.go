@@ -1,0 +1,158 @@
+package conformance
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// flood is how many changes are more than any store keeps for a slow watcher, and any connection under way to it.
+const flood = 12_000
+
+// watchRaceRows are about watching while much happens at once.
+var watchRaceRows = []row{{
+	name:  "a watcher knows the state, whenever it began",
+	rule:  "Applied to the snapshot, the events give the state: there is no gap between them, and nothing is told twice.",
+	needs: []string{listing},
+	awake: true,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		var watchers []*watcher
+		var mu sync.Mutex
+		during(func() { b.stir(s, other) }, func() {
+			for i := range 8 {
+				w := pick(i, s, other).looks(b.key("door"), nil)
+				mu.Lock()
+				watchers = append(watchers, w)
+				mu.Unlock()
+				time.Sleep(time.Duration(i) * time.Millisecond)
+			}
+		})
+		b.expire(b.short())
+		s.grants("door/end", "end")
+		for _, w := range watchers {
+			w.replayUntil("door/end").equals(s.list("door"))
+		}
+	},
+}, {
+	name: "revisions never fall",
+	rule: "Revision numbers the states of the storage. It never falls from one event to the next.",
+	check: func(b *bench) {
+		s := b.open()
+		w := s.looks(b.key(""), nil)
+		r := &replay{b: b}
+		r.apply(w.next())
+		for i := range 5 {
+			s.grants(nth("door", i), "ann")
+			r.apply(w.next())
+			s.frees(nth("door", i), "ann")
+			r.apply(w.next())
+		}
+		s.grantsFor("gate", "ann", b.short())
+		r.apply(w.next())
+		b.expire(b.short())
+		r.apply(w.next())
+	},
+}, {
+	name: "a watcher that falls behind is told that it missed something",
+	rule: "If tell is slow, some thousand events are kept. If it falls further behind, it is told by a Snapshot that has Missed " +
+		"set, and never by a gap.",
+	needs: []string{listing},
+	awake: true,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		asleep := make(chan struct{})
+		wake := sync.OnceFunc(func() { close(asleep) })
+		b.cleanup(wake) // a row that fails leaves nobody behind
+		w := other.looks(b.key("door"), func(stores.Event) error {
+			<-asleep
+			return nil
+		})
+		s.grants("door", "ann")
+		together(16, func(i int) bool {
+			name := nth("door"+long("")[:800], i)
+			for range flood / 2 / 16 {
+				s.grants(name, "ann")
+				s.frees(name, "ann")
+			}
+			return true
+		})
+		wake()
+		s.grants("door/end", "end")
+		r := w.replayUntil("door/end")
+		b.want(r.missed, "a watcher that missed most of %d changes was not told so", flood)
+		r.equals(s.list("door"))
+		s.frees("door/end", "end")
+		w.sees(stores.Released, r.locks["door/end"])
+	},
+}, {
+	name:  "a watcher that is a little slow misses nothing",
+	rule:  "If tell is slow, some thousand events are kept for it, and told in their order.",
+	awake: true,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		asleep := make(chan struct{})
+		wake := sync.OnceFunc(func() { close(asleep) })
+		b.cleanup(wake)
+		w := other.looks(b.key("door"), func(stores.Event) error {
+			<-asleep
+			return nil
+		})
+		w.begins(false)
+		var tokens []uint64
+		for range 400 {
+			tokens = append(tokens, s.grants("door", "ann").Token)
+			s.frees("door", "ann")
+		}
+		wake()
+		for _, token := range tokens {
+			l := held("door", "ann", stores.Grant{Token: token})
+			w.sees(stores.Acquired, l)
+			w.sees(stores.Released, l)
+		}
+	},
+}, {
+	name: "a watcher is told by one at a time",
+	rule: "tell is called by one goroutine at a time.",
+	check: func(b *bench) {
+		s := b.open()
+		w := b.open().looks(b.key(""), func(stores.Event) error {
+			time.Sleep(time.Millisecond)
+			return nil
+		})
+		w.begins(false)
+		for i := range 5 {
+			s.grants(nth("door", i), "ann")
+		}
+		time.Sleep(10 * time.Millisecond)
+		for range 5 {
+			w.next()
+		}
+	},
+}}
+
+// stir changes some of a few locks at random, through both clients at once.
+func (b *bench) stir(s, other store) {
+	together(4, func(i int) bool {
+		client, owner := pick(i, s, other), nth("owner", i)
+		for range 10 {
+			name := nth("door", rand.IntN(4))
+			ttl := pick(rand.IntN(2), b.short(), lease)
+			_, err := client.tryLock(name, owner, ttl)
+			b.want(err == nil, "TryLock failed: %v", err)
+			switch rand.IntN(4) {
+			case 0:
+				_ = client.unlock(name, owner)
+			case 1:
+				_ = client.unlock(name, nth("owner", rand.IntN(4)))
+			case 2:
+				if b.declares([]string{revoking}) {
+					_ = client.revoke(name, "")
+				}
+			}
+		}
+		return true
+	})
+}
