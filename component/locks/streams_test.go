@@ -1,0 +1,207 @@
+package locks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// sent is the stream of a client that keeps what it gets, or gives up.
+type sent[Message any] struct {
+	grpc.ServerStream
+	ctx      context.Context
+	messages []*Message
+	slow     time.Duration // for each message
+	err      error         // of Send
+}
+
+func (s *sent[Message]) Context() context.Context { return s.ctx }
+
+func (s *sent[Message]) Send(m *Message) error {
+	time.Sleep(s.slow)
+	if s.err != nil {
+		return s.err
+	}
+	s.messages = append(s.messages, m)
+	return nil
+}
+
+// rows are n locks with about size bytes each.
+func rows(n, size int) []stores.Lock {
+	locks := make([]stores.Lock, n)
+	for i := range locks {
+		locks[i] = stores.Lock{
+			Key: fmt.Sprintf("%0*d", min(size/3, stores.MaxKeyLen), i), Owner: strings.Repeat("o", min(size/3, stores.MaxOwnerLen)),
+			TTL: time.Minute, Remaining: time.Second, Token: uint64(i), Waiters: i, Metadata: map[string]string{"m": strings.Repeat("v", size/3)},
+		}
+	}
+	return locks
+}
+
+// fits is what a client takes in one message, with as much to spare.
+const fits = 2 << 20
+
+func TestAListIsSentInPiecesThatFit(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		n, size int
+	}{
+		{"nothing", 0, 0},
+		{"one row", 1, 100},
+		{"many small rows", 100_000, 60},
+		{"large rows", 3000, 6144},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			store := &scripted{locks: rows(row.n, row.size)}
+			s, _ := serve(t, store)
+			stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
+			if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
+				t.Fatal(err)
+			}
+			i := 0
+			for _, m := range stream.messages {
+				if proto.Size(m) > fits {
+					t.Errorf("a message of %d bytes", proto.Size(m))
+				}
+				for _, l := range m.GetLocks() {
+					checkRow(t, l, store.locks[i])
+					i++
+				}
+			}
+			if i != row.n || len(stream.messages) > 1+row.n*row.size/(pieceBytes/2) {
+				t.Errorf("%d rows in %d messages", i, len(stream.messages))
+			}
+		})
+	}
+}
+
+func checkRow(t *testing.T, got *lockspb.Lock, want stores.Lock) {
+	t.Helper()
+	if got.GetKey() != want.Key || got.GetOwner() != want.Owner || got.GetTtl().AsDuration() != want.TTL ||
+		got.GetRemaining().AsDuration() != want.Remaining || got.GetToken() != want.Token ||
+		got.GetWaiters() != uint32(want.Waiters) || got.GetMetadata()["m"] != want.Metadata["m"] {
+		t.Errorf("got %v, want %+v", got, want)
+	}
+}
+
+func TestNamesOfForeignProgramsAreMadeReadable(t *testing.T) {
+	s, _ := serve(t, &scripted{locks: []stores.Lock{{Key: "a\xffb", Owner: strings.Repeat("é", 4<<20)}}})
+	stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
+	if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
+		t.Fatal(err)
+	}
+	m := stream.messages[0]
+	if bytes, err := proto.Marshal(m); err != nil || len(bytes) > 10_000 || m.GetLocks()[0].GetKey() != "a\uFFFDb" {
+		t.Errorf("%d bytes, %v, key %q", len(bytes), err, m.GetLocks()[0].GetKey())
+	}
+}
+
+func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
+	for number, name := range lockspb.WatchResponse_Kind_name {
+		if got := stores.EventKind(number).String(); number > 0 && got != name {
+			t.Errorf("%d is %s and %s", number, got, name)
+		}
+	}
+	if n := len(lockspb.WatchResponse_Kind_name) - 1; !strings.HasPrefix(stores.EventKind(n+1).String(), "EventKind") {
+		t.Errorf("the wire has no %v", stores.EventKind(n+1))
+	}
+}
+
+func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
+	big, change := rows(3000, 6144), stores.Lock{Key: "k", Owner: "o", Token: 9}
+	lost := errors.New("connection lost")
+	s, _ := serve(t, &scripted{err: lost, tells: []stores.Event{
+		{Kind: stores.Snapshot, Revision: 1},
+		{Kind: stores.Acquired, Revision: 2, Lock: change},
+		{Kind: stores.Snapshot, Revision: 3, Locks: big, Missed: true},
+		{Kind: stores.Revoked, Revision: 4, Lock: change},
+	}})
+	stream := &sent[lockspb.WatchResponse]{ctx: t.Context()}
+	if err := s.Watch(&lockspb.WatchRequest{}, stream); status.Code(err) != codes.Unavailable {
+		t.Errorf("ended with %v", err)
+	}
+	var told []string
+	var keys int
+	for _, m := range stream.messages {
+		if proto.Size(m) > fits {
+			t.Errorf("a message of %d bytes", proto.Size(m))
+		}
+		if m.GetKind() == lockspb.WatchResponse_SNAPSHOT && m.GetRevision() == 3 {
+			if !m.GetMissed() {
+				t.Error("what was missed is not told")
+			}
+			for _, l := range m.GetLocks() {
+				checkRow(t, l, big[keys])
+				keys++
+			}
+			if m.GetMore() {
+				continue
+			}
+		} else if m.GetMissed() || m.GetMore() {
+			t.Errorf("too much is told by %v", m)
+		}
+		told = append(told, fmt.Sprint(m.GetKind(), m.GetRevision(), len(m.GetLocks())))
+	}
+	want := "SNAPSHOT 1 0, ACQUIRED 2 1, SNAPSHOT 3 "
+	if got := strings.Join(told, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, ", REVOKED 4 1") || keys != len(big) {
+		t.Errorf("told %s, with %d rows", got, keys)
+	}
+}
+
+func TestAWatchEndsWithItsClient(t *testing.T) {
+	gone := errors.New("client is gone")
+	for _, row := range []struct {
+		name   string
+		stream *sent[lockspb.WatchResponse]
+		want   string
+	}{
+		{"that cancels", &sent[lockspb.WatchResponse]{}, "context canceled"},
+		{"that cannot be sent to", &sent[lockspb.WatchResponse]{err: gone}, gone.Error()},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
+				s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.Snapshot}, {Kind: stores.Acquired}}})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				row.stream.ctx = ctx
+				ended := make(chan error, 1)
+				go func() { ended <- s.Watch(&lockspb.WatchRequest{}, row.stream) }()
+				synctest.Wait()
+				cancel()
+				if err := <-ended; err == nil || !strings.Contains(err.Error(), row.want) {
+					t.Errorf("ended with %v", err)
+				}
+				_ = set.Close()
+			})
+		})
+	}
+}
+
+func TestAClientThatDoesNotReadKeepsNoStoreOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.Snapshot}, {Kind: stores.Acquired}, {Kind: stores.Released}}})
+		stream := &sent[lockspb.WatchResponse]{ctx: t.Context(), slow: time.Hour}
+		ended := make(chan error, 1)
+		go func() { ended <- s.Watch(&lockspb.WatchRequest{}, stream) }()
+		synctest.Wait()
+		start := time.Now()
+		if err := set.Close(); err != nil || time.Since(start) != 0 {
+			t.Errorf("closed after %v: %v", time.Since(start), err)
+		}
+		if err := <-ended; status.Code(err) != codes.Unavailable {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
