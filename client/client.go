@@ -149,7 +149,7 @@ func (d *dialing) grpcOptions(target string) []grpc.DialOption {
 		transport = credentials.NewTLS(d.tls)
 	}
 	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(redial)}
-	if _, _, err := net.SplitHostPort(target); err == nil {
+	if _, _, err := net.SplitHostPort(target); err == nil && !isUnix(target) {
 		opts = append(opts, grpc.WithContextDialer(dialTCP))
 	}
 	if d.token != "" {
@@ -177,12 +177,17 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (b bearer) RequireTransportSecurity() bool { return b.secure }
 
+// isUnix tells whether target is a Unix socket. "unix:///path" looks like a host and a port.
+func isUnix(target string) bool {
+	return strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:")
+}
+
 // local tells whether what is sent to target stays on this machine. What has a scheme that is not known to leave it, such
 // as passthrough with a dialer of the caller's own, is taken to.
 func local(target string) bool {
 	target = strings.TrimPrefix(target, "dns:///")
 	host, _, err := net.SplitHostPort(target)
-	if err != nil {
+	if err != nil || isUnix(target) {
 		return strings.Contains(target, ":") && !strings.HasPrefix(target, "dns:")
 	}
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
