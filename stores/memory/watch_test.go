@@ -1,0 +1,326 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// told is what a watcher was told so far.
+type told struct {
+	mu   sync.Mutex
+	list []stores.Event
+}
+
+func (w *told) add(e stores.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list = append(w.list, e)
+}
+
+// events returns them, from the snapshot at the beginning on.
+func (w *told) events() []stores.Event {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.list)
+}
+
+// watch starts to watch, and returns when the snapshot was told. It works in a bubble only.
+func watch(ctx context.Context, s *Store, prefix string) *told {
+	pace := make(chan struct{})
+	close(pace)
+	return watchAt(ctx, s, prefix, pace)
+}
+
+// watchAt is watch for somebody who is stuck in the first event until pace is closed.
+func watchAt(ctx context.Context, s *Store, prefix string, pace <-chan struct{}) *told {
+	w := &told{}
+	go func() {
+		_ = s.Watch(ctx, prefix, func(e stores.Event) error {
+			w.add(e)
+			<-pace
+			return nil
+		})
+	}()
+	synctest.Wait()
+	return w
+}
+
+func (w *told) kinds() []stores.EventKind {
+	var kinds []stores.EventKind
+	for _, e := range w.events() {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// is expects these events since the snapshot.
+func (w *told) is(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for _, e := range w.events()[1:] {
+		got = append(got, fmt.Sprint(e.Kind, " ", e.Lock.Key, " ", e.Lock.Owner))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the watcher was told %q, want %q", got, want)
+	}
+}
+
+// state applies the events to one another: the token of each key that is held.
+func (w *told) state(t *testing.T) map[string]uint64 {
+	t.Helper()
+	var held map[string]uint64
+	for _, e := range w.events() {
+		last, had := held[e.Lock.Key]
+		switch {
+		case e.Kind == stores.Snapshot:
+			held = map[string]uint64{}
+			for _, l := range e.Locks {
+				held[l.Key] = l.Token
+			}
+		case e.Kind == stores.Acquired:
+			if had || e.Lock.Token <= last {
+				t.Errorf("%s was acquired with %d, and held with %d", e.Lock.Key, e.Lock.Token, last)
+			}
+			held[e.Lock.Key] = e.Lock.Token
+		default:
+			if last != e.Lock.Token {
+				t.Errorf("%v of %s with %d, which was held with %d", e.Kind, e.Lock.Key, e.Lock.Token, last)
+			}
+			delete(held, e.Lock.Key)
+		}
+	}
+	return held
+}
+
+func TestExpiryIsToldWithoutACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		take(t, s, "door", "ann", time.Hour, true)
+		w := watch(t.Context(), s, "")
+		take(t, s, "gate", "ann", time.Second, true)
+		time.Sleep(time.Second - 1)
+		w.is(t, "ACQUIRED gate ann")
+		time.Sleep(time.Nanosecond)
+		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann")
+		time.Sleep(time.Hour - time.Second)
+		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann", "EXPIRED door ann")
+	})
+}
+
+func TestExpiryIsToldBeforeTheNextGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		w := watch(t.Context(), s, "")
+		take(t, s, "door", "ann", time.Second, true)
+		ask(t.Context(), s, "bob", nil, "door")
+		time.Sleep(time.Second)
+		w.is(t, "ACQUIRED door ann", "EXPIRED door ann", "ACQUIRED door bob")
+	})
+}
+
+func TestExpiryThatAGrantFindsIsToldFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		w := watch(t.Context(), s, "door")
+		for i := range 10 * perGrant { // they expire first, so a grant clears some of them away and not the door
+			take(t, s, fmt.Sprint(i), "ann", time.Second-1, true)
+		}
+		take(t, s, "door", "ann", time.Second, true)
+
+		s.table.mu.Lock() // before the alarm comes to it
+		req := stores.MultiRequest{Keys: []string{"door"}, Owner: "bob", TTL: time.Hour}
+		s.table.try(&req, time.Time{}, time.Now().Add(time.Second))
+		s.table.mu.Unlock()
+		w.is(t, "ACQUIRED door ann", "EXPIRED door ann", "ACQUIRED door bob")
+	})
+}
+
+func TestWhatExpiredBeforeTheSnapshotIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		for i := range 100 {
+			take(t, s, fmt.Sprint(i), "ann", time.Second, true)
+		}
+		time.Sleep(time.Second)
+		w := watch(t.Context(), s, "")
+		time.Sleep(time.Nanosecond) // for the alarm
+		if n := len(w.events()[0].Locks); n > 0 {
+			t.Errorf("the snapshot has %d locks that have expired", n)
+		}
+		w.is(t)
+	})
+}
+
+func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		pace := make(chan struct{})
+		w := watchAt(t.Context(), s, "", pace)
+		for range maxNews / 2 {
+			take(t, s, "door", "ann", time.Hour, true)
+			release(t, s, "door", "ann")
+		}
+		take(t, s, "gate", "ann", time.Second, true) // one too many
+		take(t, s, "door", "ann", time.Hour, true)
+		time.Sleep(time.Second)
+		close(pace)
+		synctest.Wait()
+		take(t, s, "wall", "ann", time.Hour, true)
+
+		if kinds := w.kinds(); !slices.Equal(kinds, []stores.EventKind{stores.Snapshot, stores.Snapshot, stores.Acquired}) {
+			t.Fatalf("the watcher was told %v", kinds)
+		}
+		if w.events()[0].Missed || !w.events()[1].Missed {
+			t.Errorf("missed is %v and then %v", w.events()[0].Missed, w.events()[1].Missed)
+		}
+		if got := slices.Sorted(maps.Keys(w.state(t))); !slices.Equal(got, []string{"door", "wall"}) {
+			t.Errorf("the watcher believes that %q are held", got)
+		}
+	})
+}
+
+func TestWatcherJustInTimeMissesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		pace := make(chan struct{})
+		w := watchAt(t.Context(), s, "", pace)
+		for range maxNews / 2 {
+			take(t, s, "door", "ann", time.Hour, true)
+			release(t, s, "door", "ann")
+		}
+		close(pace)
+		if n := len(w.events()); n != 1+maxNews || len(w.state(t)) > 0 {
+			t.Errorf("the watcher was told %d events and believes %v", n, w.state(t))
+		}
+	})
+}
+
+func TestEventsGiveTheState(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, NewProcess(), "locks", "")
+			r := rand.New(rand.NewPCG(seed, 0))
+			watchers := map[*told]string{}
+			for i := range 2000 {
+				if i%500 == 0 {
+					prefix := []string{"", "0", "1"}[r.IntN(3)]
+					watchers[watch(t.Context(), s, prefix)] = prefix
+				}
+				change(t, s, r)
+			}
+			for w, prefix := range watchers {
+				if got, want := w.state(t), held(t, s, prefix); !maps.Equal(got, want) {
+					t.Errorf("seed %d: the watcher believes %v, held is %v", seed, got, want)
+				}
+			}
+		})
+	}
+}
+
+// change does something to some lock, or lets time pass.
+func change(t *testing.T, s *Store, r *rand.Rand) {
+	owners := []string{"ann", "bob"}
+	req := stores.Request{
+		Key:   fmt.Sprintf("%02x", r.IntN(32)),
+		Owner: owners[r.IntN(2)],
+		TTL:   time.Duration(1+r.IntN(40)) * time.Millisecond,
+	}
+	var err error
+	switch r.IntN(8) {
+	case 0, 1:
+		_, err = s.TryLock(t.Context(), req)
+	case 2:
+		go func() { _, _ = s.Lock(t.Context(), req) }()
+	case 3:
+		_, err = s.LockAll(t.Context(), stores.MultiRequest{Keys: []string{"00", "10", "1f"}, Owner: req.Owner, TTL: req.TTL})
+	case 4:
+		_, err = s.Renew(t.Context(), req)
+	case 5:
+		err = s.Unlock(t.Context(), req.Key, req.Owner)
+	case 6:
+		err = s.Revoke(t.Context(), req.Key, "")
+	case 7:
+		time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
+	}
+	if err != nil && !errors.Is(err, stores.ErrNotHeld) && !errors.Is(err, stores.ErrNotOwner) {
+		t.Error(err)
+	}
+}
+
+// held returns the tokens of the locks under prefix.
+func held(t *testing.T, s *Store, prefix string) map[string]uint64 {
+	t.Helper()
+	locks, err := s.List(t.Context(), prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := map[string]uint64{}
+	for _, l := range locks {
+		tokens[l.Key] = l.Token
+	}
+	return tokens
+}
+
+func TestNothingIsLeftOfAWatcher(t *testing.T) {
+	errEnough := errors.New("enough")
+	for _, row := range []struct {
+		name string
+		end  func(s *Store, cancel func())
+		tell error
+		want error
+	}{
+		{"whose ctx ends", func(_ *Store, cancel func()) { cancel() }, nil, context.Canceled},
+		{"whose store is closed", func(s *Store, _ func()) { _ = s.Close() }, nil, stores.ErrClosed},
+		{"who has enough", func(*Store, func()) {}, errEnough, errEnough},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, NewProcess(), "locks", "")
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended := make(chan error, 1)
+				go func() { ended <- s.Watch(ctx, "", func(stores.Event) error { return row.tell }) }()
+				synctest.Wait()
+				row.end(s, cancel)
+				synctest.Wait()
+				if err := <-ended; !errors.Is(err, row.want) {
+					t.Errorf("Watch returned %v, want %v", err, row.want)
+				}
+				isForgotten(t, s)
+			})
+		})
+	}
+}
+
+func TestTellMayCallTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		closing := make(chan struct{})
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.Watch(t.Context(), "", func(stores.Event) error {
+				<-closing
+				_, err := s.List(t.Context(), "")
+				return err
+			})
+		}()
+		synctest.Wait()
+		go func() { _ = s.Close() }()
+		synctest.Wait() // Close waits for tell, and tell calls
+		close(closing)
+		if err := <-ended; !errors.Is(err, stores.ErrClosed) {
+			t.Errorf("Watch returned %v", err)
+		}
+	})
+}
