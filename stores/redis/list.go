@@ -2,14 +2,11 @@ package redis
 
 import (
 	"context"
-	_ "embed" // for the script
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -18,15 +15,9 @@ const (
 	// scanBatch is how many keys Redis looks at in one step of a List; other clients are served between the steps.
 	scanBatch = 1000
 	// rowLen is the number of values that list.lua returns for each lock.
-	rowLen = 5
+	rowLen = 7
 	// daprPrefix begins the key of every lock that daprd takes, with lock.redis too.
 	daprPrefix = "lock||"
-)
-
-var (
-	//go:embed list.lua
-	listLua    string
-	listScript = goredis.NewScript(listLua)
 )
 
 // List implements [stores.Lister]. It walks over all keys of the database. A string counts as a lock if Mortise took it or
@@ -52,11 +43,7 @@ func (s *Store) describe(ctx context.Context, keys []string, found map[string]st
 	if len(keys) == 0 {
 		return nil
 	}
-	pairs := make([]string, 0, 2*len(keys))
-	for _, key := range keys {
-		pairs = append(pairs, key, recordPrefix+key)
-	}
-	values, err := listScript.Run(ctx, s.client, pairs).StringSlice()
+	values, err := listScript.Run(ctx, s.client, keys).StringSlice()
 	if err != nil {
 		return err
 	}
@@ -72,10 +59,11 @@ func (s *Store) describe(ctx context.Context, keys []string, found map[string]st
 	return nil
 }
 
-// parseRow reads key, owner, time left, token and TTL; the last two are empty for a lock that a foreign program took.
+// parseRow reads key, owner, time left, number of waiters, token, TTL and metadata; the last three are empty for a lock that a
+// foreign program took.
 func parseRow(row []string) (stores.Lock, error) {
-	var numbers [rowLen - 2]int64
-	for i, text := range row[2:] {
+	var numbers [4]int64
+	for i, text := range row[2:6] {
 		if text == "" {
 			continue
 		}
@@ -85,12 +73,18 @@ func parseRow(row []string) (stores.Lock, error) {
 		}
 		numbers[i] = n
 	}
+	metadata, err := decode(row[6])
+	if err != nil {
+		return stores.Lock{}, fmt.Errorf("record of %q: %w", row[0], err)
+	}
 	return stores.Lock{
 		Key:       row[0],
 		Owner:     row[1],
 		Remaining: time.Duration(numbers[0]) * time.Millisecond,
-		Token:     uint64(numbers[1]),
-		TTL:       time.Duration(numbers[2]) * time.Millisecond,
+		Waiters:   int(numbers[1]),
+		Token:     uint64(numbers[2]),
+		TTL:       time.Duration(numbers[3]) * time.Millisecond,
+		Metadata:  metadata,
 	}, nil
 }
 

@@ -1,17 +1,20 @@
--- Describes string keys that may be locks. Returns five values for each: key, owner, time left in milliseconds, and of its
--- record, if that is the present owner's, the token and the TTL in milliseconds; else empty strings.
--- KEYS: for each lock, the lock and its record
+-- Describes string keys that may be locks. Returns seven values for each: key, owner, time left in milliseconds, number of
+-- waiters, and of its record, if that is the present owner's, the token, the TTL in milliseconds and the metadata; else empty
+-- strings.
+-- KEYS: the locks
 local rows = {}
-for i = 1, #KEYS, 2 do
-    local owner = redis.pcall('GET', KEYS[i])
+for _, key in ipairs(KEYS) do
+    local owner = redis.pcall('GET', key)
     if type(owner) == 'string' then
-        local record = redis.call('HMGET', KEYS[i + 1], 'owner', 'token', 'ttl')
-        local known = record[1] == owner
-        rows[#rows + 1] = KEYS[i]
+        local record = redis.call('HMGET', 'mortise:lock:' .. key, 'owner', 'token', 'ttl', 'metadata')
+        if record[1] ~= owner then record = {} end
+        rows[#rows + 1] = key
         rows[#rows + 1] = owner
-        rows[#rows + 1] = tostring(redis.call('PTTL', KEYS[i]))
-        rows[#rows + 1] = known and record[2] or ''
-        rows[#rows + 1] = known and record[3] or ''
+        rows[#rows + 1] = tostring(redis.call('PTTL', key))
+        rows[#rows + 1] = tostring(redis.call('ZCARD', 'mortise:queue:' .. key))
+        rows[#rows + 1] = record[2] or ''
+        rows[#rows + 1] = record[3] or ''
+        rows[#rows + 1] = record[4] or ''
     end
 end
 return rows

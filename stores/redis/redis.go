@@ -11,8 +11,8 @@
 package redis
 
 import (
+	"cmp"
 	"context"
-	_ "embed" // for the scripts
 	"errors"
 	"fmt"
 	"strconv"
@@ -29,6 +29,9 @@ import (
 var (
 	_ stores.Store   = (*Store)(nil)
 	_ stores.Renewer = (*Store)(nil)
+	_ stores.Waiter  = (*Store)(nil)
+	_ stores.Multi   = (*Store)(nil)
+	_ stores.Revoker = (*Store)(nil)
 	_ stores.Lister  = (*Store)(nil)
 	_ stores.Pinger  = (*Store)(nil)
 )
@@ -37,25 +40,7 @@ var (
 const (
 	tokenKey     = "mortise:token"
 	recordPrefix = "mortise:lock:"
-)
-
-// Answers of the scripts other than a token.
-const (
-	notHeld  = -1
-	notOwner = -2
-)
-
-var (
-	//go:embed trylock.lua
-	tryLockLua string
-	//go:embed unlock.lua
-	unlockLua string
-	//go:embed renew.lua
-	renewLua string
-
-	tryLockScript = goredis.NewScript(tryLockLua)
-	unlockScript  = goredis.NewScript(unlockLua)
-	renewScript   = goredis.NewScript(renewLua)
+	eventsPrefix = "mortise:events:" // and the number of the database: a channel
 )
 
 // Backend describes the redis store for a registry. It sends go-redis's messages, which go to standard error otherwise, to
@@ -76,6 +61,8 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Deb
 type Store struct {
 	client   goredis.UniversalClient
 	id       string        // unique to this Store
+	events   string        // the channel of the events of its database
+	queue    *queue        // of who wait for locks
 	requests atomic.Uint64 // counted, for unique request ids
 	seen     atomic.Uint64 // the largest token this Store has been given
 }
@@ -90,7 +77,8 @@ func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	s := &Store{client: goredis.NewUniversalClient(options), id: uuid.NewString()}
+	s := &Store{client: goredis.NewUniversalClient(options), id: uuid.NewString(), events: eventsPrefix + strconv.Itoa(config.DB)}
+	s.queue = newQueue(s)
 	if err := s.checkServer(ctx, c.Log, config.Failover); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis: %w", err), s.client.Close())
 	}
@@ -100,9 +88,8 @@ func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 // TryLock implements [stores.Store].
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	start := time.Now()
-	request := s.id + "-" + strconv.FormatUint(s.requests.Add(1), 36)
-	keys := []string{req.Key, recordPrefix + req.Key, tokenKey}
-	token, err := tryLockScript.Run(ctx, s.client, keys, req.Owner, millis(req.TTL), request, s.seen.Load()).Int64()
+	token, err := s.run(ctx, tryLockScript, []string{req.Key},
+		req.Owner, millis(req.TTL), s.newRequest(), encode(req.Metadata)).Int64()
 	if err != nil {
 		return stores.Grant{}, wrap(ctx, "try lock", req.Key, err)
 	}
@@ -116,8 +103,32 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 // Unlock implements [stores.Store]. If the answer to a release is lost and go-redis repeats it, ErrNotHeld tells of the
 // first try's success.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
-	answer, err := unlockScript.Run(ctx, s.client, []string{key, recordPrefix + key}, owner).Int64()
-	return wrap(ctx, "unlock", key, outcome(answer, err))
+	return wrap(ctx, "unlock", key, s.free(ctx, key, owner, stores.Released))
+}
+
+// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too. A repetition is told as in Unlock.
+func (s *Store) Revoke(ctx context.Context, key, owner string) error {
+	return wrap(ctx, "revoke", key, s.free(ctx, key, owner, stores.Revoked))
+}
+
+// free ends a lock. If that served waiters of this Store, the answer tells, and spares them a claim: the locks were handed over
+// after start, and for the whole TTL.
+func (s *Store) free(ctx context.Context, key, owner string, how stores.EventKind) error {
+	start := time.Now()
+	answer, err := s.run(ctx, freeScript, []string{key}, owner, how.String()).Slice()
+	if err != nil {
+		return err
+	}
+	for i := 2; i < len(answer); i += 2 {
+		id, _ := answer[i-1].(string)
+		token, _ := answer[i].(int64)
+		s.queue.grant(id, uint64(token), start)
+	}
+	code, ok := answer[0].(int64)
+	if !ok {
+		return fmt.Errorf("the script answered %v", answer)
+	}
+	return outcome(code)
 }
 
 // Renew implements [stores.Renewer]. A lock that lock.redis took is renewed too; it has no token.
@@ -125,7 +136,7 @@ func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, er
 	start := time.Now()
 	keys := []string{req.Key, recordPrefix + req.Key}
 	answer, err := renewScript.Run(ctx, s.client, keys, req.Owner, millis(req.TTL)).Int64()
-	if err := outcome(answer, err); err != nil {
+	if err = cmp.Or(err, outcome(answer)); err != nil {
 		return stores.Grant{}, wrap(ctx, "renew", req.Key, err)
 	}
 	return stores.Grant{Acquired: true, Token: uint64(answer), Expires: start.Add(req.TTL)}, nil
@@ -136,9 +147,17 @@ func (s *Store) Ping(ctx context.Context) error {
 	return wrap(ctx, "ping", "", s.client.Ping(ctx).Err())
 }
 
-// Close implements [stores.Store].
+// Close implements [stores.Store]. Those who wait leave their queues, if Redis answers in time.
 func (s *Store) Close() error {
-	if err := s.client.Close(); err != nil && !errors.Is(err, goredis.ErrClosed) {
+	s.queue.close()
+	gone := s.queue.gone()
+	select {
+	case <-gone:
+	case <-time.After(2 * callTimeout):
+	}
+	err := s.client.Close() // ends calls that still hope for an answer
+	<-gone
+	if err != nil && !errors.Is(err, goredis.ErrClosed) {
 		return fmt.Errorf("redis: close: %w", err)
 	}
 	return nil
@@ -156,19 +175,6 @@ func (s *Store) saw(token uint64) {
 // millis is the TTL as Redis takes it: whole milliseconds, rounded up.
 func millis(ttl time.Duration) int64 {
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
-}
-
-// outcome turns a script's answer into the contract's error.
-func outcome(answer int64, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case answer == notHeld:
-		return stores.ErrNotHeld
-	case answer == notOwner:
-		return stores.ErrNotOwner
-	}
-	return nil
 }
 
 // wrap adds what was tried. go-redis reports a context's end as a network timeout at times; callers get to see both.

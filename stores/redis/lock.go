@@ -1,0 +1,158 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	// callTimeout bounds what is asked on behalf of one who waits. It is longer than a lock waits to be claimed.
+	callTimeout = time.Second
+	// remembered is how long Redis remembers that a waiter has left whose last request may be on its way still.
+	remembered = 10 * time.Second
+)
+
+// waiter is a request for locks that waits, or may have to.
+type waiter struct {
+	stores.MultiRequest
+	id      string            // of the request, unique
+	arrival int64             // by which the waiter stands in its queues; 0 until it does
+	wake    chan struct{}     // tells to ask again
+	granted chan stores.Grant // what was granted without asking
+	unsure  bool              // the last request has had no answer
+	leftAt  time.Time         // when Lock returned although Redis could not be told
+}
+
+// Lock implements [stores.Waiter].
+func (s *Store) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	g, err := s.await(ctx, s.newWaiter(stores.MultiRequest{
+		Keys: []string{req.Key}, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
+	}))
+	return g, wrap(ctx, "lock", req.Key, err)
+}
+
+// LockAll implements [stores.Multi]. Errors name the first of the keys.
+func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (g stores.Grant, err error) {
+	if w := s.newWaiter(req); req.Wait {
+		g, err = s.await(ctx, w)
+	} else {
+		g, err = s.ask(ctx, w, false)
+	}
+	return g, wrap(ctx, "lock all", req.Keys[0], err)
+}
+
+func (s *Store) newWaiter(req stores.MultiRequest) *waiter {
+	return &waiter{MultiRequest: req, id: s.newRequest(), wake: make(chan struct{}, 1), granted: make(chan stores.Grant, 1)}
+}
+
+// await takes the locks, and waits for them as long as ctx lasts. While the first of a Store's waiters does not hear Redis
+// yet it only tries, because who is not heard is passed over.
+func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
+	if err := s.queue.enter(); err != nil {
+		return stores.Grant{}, err
+	}
+	defer s.queue.leave()
+	if ended(ctx) != nil {
+		return stores.Grant{}, ended(ctx)
+	}
+	g, err := s.begin(ctx, w)
+	for err == nil && !g.Acquired {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-s.queue.closing:
+			err = stores.ErrClosed
+		case g = <-w.granted:
+		case <-w.wake:
+			g = s.claim(ctx, w)
+		}
+	}
+	s.queue.remove(w)
+	if err != nil {
+		s.withdraw(ctx, w)
+	}
+	return g, err
+}
+
+// begin asks for the first time. Its failure is the call's: until a waiter stands in the queue it has nothing to lose.
+func (s *Store) begin(ctx context.Context, w *waiter) (stores.Grant, error) {
+	if !s.queue.listening() {
+		if g, err := s.ask(ctx, w, false); err != nil || g.Acquired {
+			return g, err
+		}
+	}
+	if err := s.queue.add(ctx, w); err != nil {
+		return stores.Grant{}, err
+	}
+	return s.ask(ctx, w, true)
+}
+
+// claim takes what was handed to the waiter. An error is no end of the wait: if there was something to claim, or if the place
+// in the queue was lost, the next check finds out and wakes the waiter again.
+func (s *Store) claim(ctx context.Context, w *waiter) stores.Grant {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	g, _ := s.ask(ctx, w, true)
+	return g
+}
+
+// ask takes the locks if they can be had, or were handed to the waiter. Otherwise the waiter stands in the queues afterwards,
+// if it shall wait.
+func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, error) {
+	start := time.Now()
+	w.unsure = true
+	args := []any{w.id, w.Owner, millis(w.TTL), encode(w.Metadata), wait, w.arrival}
+	answer, err := s.run(ctx, lockScript, w.Keys, appendAll(args, w.Holding)...).Int64Slice()
+	if err != nil {
+		return stores.Grant{}, err
+	}
+	if len(answer) != 3 {
+		return stores.Grant{}, fmt.Errorf("the script answered %v", answer)
+	}
+	w.unsure = false
+	token, arrival, expiry := answer[0], answer[1], answer[2]
+	if arrival > 0 {
+		w.arrival = arrival
+		s.saw(uint64(arrival))
+		s.queue.expect(expiry)
+	}
+	if token <= 0 {
+		return stores.Grant{}, outcome(token)
+	}
+	s.saw(uint64(token))
+	return stores.Grant{Acquired: true, Token: uint64(token), Expires: start.Add(w.TTL)}, nil
+}
+
+// withdraw takes the waiter out of the queues, or gives back what it was granted meanwhile. If Redis cannot be told now, the
+// queue tells it later.
+func (s *Store) withdraw(ctx context.Context, w *waiter) {
+	if err := s.tellLeft(context.WithoutCancel(ctx), w); err != nil {
+		s.queue.tellLater(w)
+	}
+}
+
+func (s *Store) tellLeft(ctx context.Context, w *waiter) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	remember := int64(0)
+	if w.unsure {
+		remember = millis(remembered)
+	}
+	return s.run(ctx, leaveScript, w.Keys, appendAll([]any{w.id, w.Owner, remember}, w.Holding)...).Err()
+}
+
+// newRequest returns an id that no other request has. It begins with the Store's.
+func (s *Store) newRequest() string {
+	return s.id + "-" + strconv.FormatUint(s.requests.Add(1), 36)
+}
+
+func appendAll(args []any, values []string) []any {
+	for _, value := range values {
+		args = append(args, value)
+	}
+	return args
+}

@@ -1,0 +1,62 @@
+
+local holding = {}
+for i = 10, #ARGV do holding[#holding + 1] = ARGV[i] end
+
+-- Puts the waiter into the queues, at the place that he had or as the last.
+local function enqueue()
+    arrival = redis.call('HGET', name, 'arrival') or (arrival ~= '0' and arrival) or draw()
+    redis.call('SET', 'mortise:process:' .. self, '', 'PX', alive)
+    redis.call('HSET', name, 'owner', owner, 'ttl', ttl, 'metadata', metadata, 'arrival', arrival,
+        'keys', pack(KEYS), 'holding', pack(holding))
+    redis.call('PEXPIRE', name, kept)
+    for _, key in ipairs(KEYS) do
+        local queue = 'mortise:queue:' .. key
+        redis.call('ZADD', queue, arrival, id)
+        redis.call('PEXPIRE', queue, kept)
+    end
+    for _, held in ipairs(holding) do
+        local blocks = 'mortise:blocks:' .. held
+        redis.call('SADD', blocks, id)
+        redis.call('PEXPIRE', blocks, kept)
+    end
+end
+
+-- Returns in how many milliseconds the first of the locks expires, or -1.
+local function expiry()
+    local first = -1
+    for _, key in ipairs(KEYS) do
+        local left = redis.call('PTTL', key)
+        if left >= 0 and (first < 0 or left < first) then first = left end
+    end
+    return first
+end
+
+-- Counts the locks that are held and the queues in which somebody waits.
+local function busy()
+    local n = 0
+    for _, key in ipairs(KEYS) do n = n + redis.call('EXISTS', key, 'mortise:queue:' .. key) end
+    return n
+end
+
+-- Gives back what is left of locks of which one was revoked before the claim.
+local function relinquish()
+    for _, key in ipairs(KEYS) do
+        if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.call('GET', key) == owner then
+            free(key, owner, 'RELEASED')
+        end
+    end
+end
+
+if #KEYS > 1 then relinquish() end
+if busy() == 0 then return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), 0, -1 } end
+local work = {}
+for i, key in ipairs(KEYS) do work[i] = key end
+if wait then
+    if arrival == '0' and #holding > 0 and deadlocked(holding) then return { -3, 0, -1 } end
+    enqueue()
+    serve(work)
+    return { claimed() or 0, tonumber(arrival), expiry() }
+end
+serve(work) -- a dead waiter may have been all that was in the way
+if busy() > 0 then return { 0, 0, -1 } end
+return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), 0, -1 }

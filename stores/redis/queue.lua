@@ -1,0 +1,97 @@
+-- Milliseconds: what a waiter has to claim its lock, how long a process counts as alive without a sign, and how long what
+-- it has written is kept.
+local claim, alive, kept = 900, 800, 5000
+
+-- Unpacks what pack has packed.
+local function unpacked(text)
+    local values, at = {}, 1
+    while at <= #text do
+        local colon = string.find(text, ':', at, true)
+        local last = colon + tonumber(string.sub(text, at, colon - 1))
+        values[#values + 1] = string.sub(text, colon + 1, last)
+        at = last + 1
+    end
+    return values
+end
+
+-- A waiter's id begins with its process's, a UUID.
+local function process(id) return string.sub(id, 1, 36) end
+
+-- Takes a waiter out of the queues of its keys.
+local function forget(id, keys, holding)
+    for _, key in ipairs(keys) do redis.call('ZREM', 'mortise:queue:' .. key, id) end
+    for _, owner in ipairs(holding) do redis.call('SREM', 'mortise:blocks:' .. owner, id) end
+    redis.call('DEL', 'mortise:waiter:' .. id)
+end
+
+-- Drops a waiter whose process is dead. What it stood before is then to be looked at: its keys are added to work.
+local function drop(id, key, work)
+    local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding')
+    local keys = waiter[1] and unpacked(waiter[1]) or { key }
+    forget(id, keys, unpacked(waiter[2] or ''))
+    for _, other in ipairs(keys) do work[#work + 1] = other end
+end
+
+-- Returns the first waiter of a key, with his data, or nil. Dead ones on the way are dropped.
+local function head(key, work)
+    while true do
+        local id = redis.call('ZRANGE', 'mortise:queue:' .. key, 0, 0)[1]
+        if not id then return nil end
+        local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'ttl', 'metadata')
+        if waiter[1] and (process(id) == self or redis.call('EXISTS', 'mortise:process:' .. process(id)) == 1) then
+            return id, waiter
+        end
+        drop(id, key, work)
+    end
+end
+
+-- Tells whether a waiter comes first for each of several keys, and all of them are free.
+local function due(id, keys, work)
+    for _, key in ipairs(keys) do
+        if redis.call('EXISTS', key) == 1 or head(key, work) ~= id then return false end
+    end
+    return true
+end
+
+-- Wakes a waiter. Returns false if nobody hears, because the process is dead. One that runs this script is not; and where we
+-- may not publish, waiters find out by themselves.
+local function wake(id)
+    local heard = redis.pcall('PUBLISH', 'mortise:wake:' .. process(id), id)
+    return heard ~= 0 or process(id) == self
+end
+
+-- Hands the locks to a waiter. They are his for a short while, in which he has to claim them. Only if the process that runs this
+-- script learns by its answer who was served, they are his for the whole TTL at once. Returns false if he is dead.
+local function hand(id, keys, waiter, answer)
+    local owner, ttl, last = waiter[3], waiter[4], waiter[4]
+    local told = answer and process(id) == self
+    if not told then
+        if not wake(id) then return false end
+        last = math.min(ttl, claim)
+    end
+    forget(id, keys, unpacked(waiter[2]))
+    local token = grant(keys, owner, ttl, last, id, waiter[5])
+    if told then
+        answer[#answer + 1] = id
+        answer[#answer + 1] = tonumber(token)
+    end
+    return true
+end
+
+-- Hands each of the keys that is free to the waiter who is due.
+local function serve(work, answer)
+    local i = 1
+    while work[i] do
+        local key = work[i]
+        i = i + 1
+        local id, waiter
+        if redis.call('EXISTS', key) == 0 then id, waiter = head(key, work) end
+        if id then
+            local keys = unpacked(waiter[1])
+            if (#keys == 1 or due(id, keys, work)) and not hand(id, keys, waiter, answer) then
+                redis.call('DEL', 'mortise:process:' .. process(id))
+                drop(id, key, work)
+            end
+        end
+    end
+end

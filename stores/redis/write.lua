@@ -1,0 +1,24 @@
+-- Who runs the script: 1 its process, 2 the largest number it has seen, 3 the channel of the events.
+local self, seen, events = ARGV[1], ARGV[2], ARGV[3]
+
+-- Draws the next number of the one sequence of tokens, revisions and arrivals. It follows the clock, so that it grows although
+-- a Redis that comes back empty has forgotten the last one.
+local function draw()
+    local time = redis.call('TIME')
+    local last = tonumber(redis.call('GET', 'mortise:token') or 0)
+    local number = string.format('%.0f', math.max(time[1] * 1000000 + time[2], last + 1, seen + 1))
+    redis.call('SET', 'mortise:token', number)
+    return number
+end
+
+-- Gives free locks to an owner, with one token, for so many milliseconds as last says. No watcher is told.
+local function write(keys, owner, ttl, last, request, metadata)
+    local token = draw()
+    for _, key in ipairs(keys) do
+        local record = 'mortise:lock:' .. key
+        redis.call('SET', key, owner, 'PX', last)
+        redis.call('HSET', record, 'owner', owner, 'token', token, 'ttl', ttl, 'request', request, 'metadata', metadata)
+        redis.call('PEXPIRE', record, last)
+    end
+    return token
+end
