@@ -12,6 +12,8 @@ const (
 	look = time.Second
 	// renewTimeout is the most that one renewal may take.
 	renewTimeout = 5 * time.Second
+	// leastPause keeps attempts apart when the lease is about to end.
+	leastPause = 10 * time.Millisecond
 )
 
 // keep renews the lease until it ends, and looks at the clocks.
@@ -50,7 +52,7 @@ func (l *Lease) waitForRenewal() bool {
 }
 
 // keepTrying renews the lease, again and again until it worked or the lease has ended. One attempt gets half of the time that
-// is left, so that there is always time for another.
+// is left, so that there is always time for another, and a pause a quarter.
 func (l *Lease) keepTrying() {
 	pause := pacer{next: min(50*time.Millisecond, l.ttl/30), most: min(time.Second, l.ttl/10)}
 	for {
@@ -62,7 +64,11 @@ func (l *Lease) keepTrying() {
 		err = l.renew(l.renewing, bound)
 		cancel()
 		leave()
-		if err == nil || l.Err() != nil || !pause.sleep(l.renewing, l.Expires()) {
+		if err == nil || l.Err() != nil {
+			return
+		}
+		pause.next = min(pause.next, max(time.Until(l.Expires())/4, leastPause))
+		if !pause.sleep(l.renewing, l.Expires()) {
 			return
 		}
 	}

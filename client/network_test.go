@@ -8,9 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mortise-lock/mortise/client"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
@@ -25,8 +27,11 @@ type network struct {
 	server   *grpc.Server
 	served   chan error
 	calls    []string // the methods, in order of arrival
-	meddle   func(ctx context.Context, method string, call func() (any, error)) (any, error)
+	meddle   meddling
 }
+
+// meddling stands between a call that has arrived and its answer.
+type meddling = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
 // serve starts a network; the keeper is there.
 func serve() *network {
@@ -46,11 +51,15 @@ func (n *network) start() {
 	go func(s *grpc.Server, l net.Listener, served chan<- error) { served <- s.Serve(l) }(n.server, n.listener, n.served)
 }
 
-// stop breaks every connection, and nobody is there until start.
+// stop breaks every connection, and nobody is there until start. It may be so already.
 func (n *network) stop() {
 	n.mu.Lock()
+	away := n.listener == nil
 	n.listener = nil
 	n.mu.Unlock()
+	if away {
+		return
+	}
 	n.server.Stop()
 	<-n.served
 }
@@ -89,7 +98,7 @@ func (n *network) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 }
 
 // with has calls go through meddle from now on.
-func (n *network) with(meddle func(ctx context.Context, method string, call func() (any, error)) (any, error)) {
+func (n *network) with(meddle meddling) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.meddle = meddle
@@ -117,4 +126,21 @@ func open(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
 		n.stop()
 	})
 	return n, c
+}
+
+// revoke takes the lock from whoever holds it.
+func (n *network) revoke(t *testing.T, key string) {
+	t.Helper()
+	if _, err := n.Revoke(t.Context(), &lockspb.RevokeRequest{Key: key}); err != nil {
+		t.Error(err)
+	}
+}
+
+// steal takes the lock for somebody else, who keeps it for an hour.
+func (n *network) steal(key string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keeper.mu.Lock()
+	defer n.keeper.mu.Unlock()
+	n.grant(&lockspb.LockAllRequest{Keys: []string{key}, Owner: "bob", Ttl: durationpb.New(time.Hour)})
 }

@@ -64,7 +64,10 @@ func (k *keeper) take(ctx context.Context, r *lockspb.LockAllRequest) (*lockspb.
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.queue = append(k.queue, w)
-	defer func() { k.queue = slices.DeleteFunc(k.queue, func(other *waiter) bool { return other == w }); k.change() }()
+	defer func() {
+		k.queue = slices.DeleteFunc(k.queue, func(other *waiter) bool { return other == w })
+		k.change()
+	}()
 	for {
 		switch {
 		case ctx.Err() != nil:

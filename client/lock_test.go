@@ -1,0 +1,376 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+func TestTryLockDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door")
+		_, err := c.TryLock(t.Context(), "door")
+		if !errors.Is(err, client.ErrLocked) || err.Error() != `mortise: try lock "door": lock is held` {
+			t.Errorf("TryLock returned %v, want ErrLocked", err)
+		}
+		if _, err := c.TryLock(l.Context(), "door"); !errors.Is(err, client.ErrLocked) {
+			t.Errorf("within the lock TryLock returned %v, want ErrLocked", err)
+		}
+		if _, err := c.Lock(t.Context(), "door", client.Wait(0)); !errors.Is(err, client.ErrLocked) {
+			t.Errorf("Lock that must not wait returned %v, want ErrLocked", err)
+		}
+		if _, err := c.LockAll(t.Context(), []string{"door", "gate"}, client.Wait(0)); !errors.Is(err, client.ErrLocked) {
+			t.Errorf("LockAll that must not wait returned %v, want ErrLocked", err)
+		}
+		unlock(t, l)
+		if l, err = c.TryLock(t.Context(), "door"); err != nil {
+			t.Fatal(err)
+		}
+		unlock(t, l)
+		n.stop()
+		start := time.Now()
+		if _, err := c.TryLock(t.Context(), "door"); !errors.Is(err, client.ErrUnavailable) || status.Code(err) != codes.Unavailable {
+			t.Errorf("TryLock while Mortise is away returned %v, want ErrUnavailable with its status", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestLockWaitsForTheHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		first := lock(t, c, "door")
+		time.AfterFunc(ttl/3-1, func() { unlock(t, first) })
+		start := time.Now()
+		second := lock(t, c, "door")
+		if got := second.Expires().Sub(start); got != ttl {
+			t.Errorf("after a short wait it expires %v after the request, want %v", got, ttl)
+		}
+		if n.count("Renew") != 0 {
+			t.Error("it was renewed after a short wait")
+		}
+		time.AfterFunc(time.Hour, func() { unlock(t, second) })
+		third := lock(t, c, "door")
+		if got := time.Until(third.Expires()); got != ttl {
+			t.Errorf("after a long wait %v are left, want %v", got, ttl)
+		}
+		if third.Token() <= second.Token() {
+			t.Errorf("token %d follows %d", third.Token(), second.Token())
+		}
+		unlock(t, third)
+	})
+}
+
+func TestLockEndsWithWhatEndsFirst(t *testing.T) {
+	for _, row := range []struct {
+		says     string
+		deadline time.Duration // of ctx; 0 is none
+		wait     time.Duration // 0 is not set
+		away     bool          // Mortise is
+		meddle   meddling
+		want     error
+		also     error
+		after    time.Duration
+	}{
+		{says: "the time to wait", wait: time.Minute, deadline: time.Hour, want: client.ErrLocked, after: time.Minute},
+		{says: "the ctx", wait: time.Hour, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{says: "the ctx, without a time to wait", deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{says: "the ctx while Mortise is away", deadline: time.Minute, away: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
+		{says: "the time to wait while Mortise is away", wait: time.Minute, away: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
+		{says: "the ctx while the storage is away", deadline: time.Minute, meddle: fail("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
+		{says: "the time to wait while the storage is away", wait: time.Minute, meddle: fail("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
+		{says: "patience with a component that is unknown", meddle: fail("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
+		{says: "a refusal for good", meddle: fail("UNSUPPORTED"), want: client.ErrUnsupported},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := open(t)
+				holder := lock(t, c, "door")
+				n.with(row.meddle)
+				if row.away {
+					n.stop()
+				}
+				ctx, cancel := context.Background(), func() {}
+				if row.deadline > 0 {
+					ctx, cancel = context.WithTimeout(ctx, row.deadline)
+				}
+				defer cancel()
+				var opts []client.Option
+				if row.wait > 0 {
+					opts = append(opts, client.Wait(row.wait))
+				}
+				start := time.Now()
+				_, err := c.Lock(ctx, "door", opts...)
+				if !errors.Is(err, row.want) || row.also != nil && !errors.Is(err, row.also) {
+					t.Errorf("Lock returned %v, want %v", err, row.want)
+				}
+				if took := time.Since(start); took > row.after+500*time.Millisecond || took < row.after-time.Second {
+					t.Errorf("it took %v, want %v", took, row.after)
+				}
+				if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"door"`) != 1 {
+					t.Errorf("the error is not told once: %v", err)
+				}
+				n.with(nil)
+				if row.away {
+					n.start()
+				}
+				_ = holder.Unlock(t.Context())
+				time.Sleep(2 * ttl)
+				if n.holds("door") != "" {
+					t.Error("the one who gave up holds the lock")
+				}
+			})
+		})
+	}
+}
+
+func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
+	for _, row := range []struct {
+		says string
+		take func(ctx context.Context, c *client.Client) (*client.Lease, error)
+	}{
+		{"of one", wait("door")},
+		{"of several", waitAll("door", "gate")},
+		{"of a try", try("door")},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := open(t)
+				n.with(slow)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				start := time.Now()
+				if _, err := row.take(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("it returned %v, want the end of ctx", err)
+				}
+				if took := time.Since(start); took != time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if got := n.holds("door") + n.holds("gate"); got != "" {
+					t.Errorf("%s still holds a lock", got)
+				}
+			})
+		})
+	}
+}
+
+func TestLockDoesNotHangWhenCtxHasEndedAndNobodyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.with(silence)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := c.Lock(ctx, "door"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Lock returned %v", err)
+		}
+		if took := time.Since(start); took > 1500*time.Millisecond {
+			t.Errorf("Lock took %v, half a second more than its ctx at most", took)
+		}
+	})
+}
+
+func TestLockAsksAgainAfterARestart(t *testing.T) {
+	for _, row := range []struct {
+		says    string
+		restart func(n *network)
+	}{
+		{"that remembers", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
+		{"that forgets", func(n *network) { n.stop(); n.forget(); time.Sleep(time.Second); n.start() }},
+		{"that takes long", func(n *network) { n.stop(); time.Sleep(time.Hour); n.start() }},
+		{"whose component comes later", func(n *network) {
+			n.stop()
+			n.with(fail("NOT_INITIALIZED"))
+			n.start()
+			time.Sleep(5 * time.Second)
+			n.with(nil)
+		}},
+		{"that ends in order", func(n *network) { n.with(fail("SHUTTING_DOWN")); n.stop(); n.with(nil); n.start() }},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := open(t)
+				holder := lock(t, c, "door")
+				got := make(chan *client.Lease)
+				go func() { got <- lock(t, c, "door") }()
+				synctest.Wait()
+				row.restart(n)
+				time.Sleep(time.Second)
+				_ = holder.Unlock(t.Context())
+				unlock(t, <-got)
+				if n.holds("door") != "" {
+					t.Error("the lock is still held")
+				}
+			})
+		})
+	}
+}
+
+func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.with(lose("Lock"))
+		start := time.Now()
+		l := lock(t, c, "door")
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it waited %v for its own lock", took)
+		}
+		time.Sleep(time.Hour)
+		unlock(t, l)
+	})
+}
+
+func TestWaitingInACircleIsADeadlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		other := n.client()
+		defer other.Close()
+		a, b := lock(t, c, "a"), lock(t, other, "b")
+		if _, err := c.Lock(a.Context(), "a"); !errors.Is(err, client.ErrDeadlock) {
+			t.Errorf("within the lock of a, locking a returned %v, want ErrDeadlock", err)
+		}
+		if _, err := c.LockAll(a.Context(), []string{"a", "c"}); !errors.Is(err, client.ErrDeadlock) {
+			t.Errorf("within the lock of a, locking a and c returned %v, want ErrDeadlock", err)
+		}
+		inner, err := c.Lock(a.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Lock(inner.Context(), "a"); !errors.Is(err, client.ErrDeadlock) {
+			t.Errorf("two levels below the lock of a, locking a returned %v, want ErrDeadlock", err)
+		}
+		got := make(chan *client.Lease)
+		go func() {
+			l, err := other.Lock(b.Context(), "a")
+			if err != nil {
+				t.Error(err)
+			}
+			got <- l
+		}()
+		synctest.Wait()
+		if _, err := c.Lock(inner.Context(), "b"); !errors.Is(err, client.ErrDeadlock) {
+			t.Errorf("a is held and wants b, b is held and wants a: %v, want ErrDeadlock", err)
+		}
+		unlock(t, inner)
+		unlock(t, a)
+		unlock(t, <-got)
+		unlock(t, b)
+	})
+}
+
+func TestALeaseThatHasEndedIsNoDeadlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door")
+		unlock(t, l)
+		n.steal("door")
+		time.AfterFunc(time.Minute, func() { n.revoke(t, "door") })
+		ctx := context.WithoutCancel(l.Context())
+		next, err := c.Lock(ctx, "door")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock(t, next)
+	})
+}
+
+func TestALockWithinALostOneTellsWhyItsCtxEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "a")
+		n.steal("b")
+		n.revoke(t, "a")
+		_, err := c.Lock(l.Context(), "b")
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, client.ErrLost) {
+			t.Errorf("Lock returned %v, want the end of ctx and its cause", err)
+		}
+	})
+}
+
+func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		for _, row := range []struct {
+			want string
+			ctx  context.Context
+			opts []client.Option
+		}{
+			{`TTL is 0s, the least is 1ms`, t.Context(), []client.Option{client.TTL(0)}},
+			{`namespace "a:b" contains a colon`, t.Context(), []client.Option{client.Namespace("a:b")}},
+			{`tenant "a:b" contains a colon`, t.Context(), []client.Option{client.Tenant("a:b")}},
+			{`tenant is empty; Global is for locks of all tenants`, client.WithTenant(t.Context(), ""), nil},
+			{`tenant "-" has a meaning of its own`, t.Context(), []client.Option{client.Tenant("-")}},
+			{`tenant is not valid UTF-8`, t.Context(), []client.Option{client.Tenant("\xff")}},
+		} {
+			if _, err := c.Lock(row.ctx, "door", row.opts...); err == nil || err.Error() != `mortise: lock "door": `+row.want {
+				t.Errorf("Lock returned %v, want %s", err, row.want)
+			}
+		}
+		if _, err := c.Lock(t.Context(), "\xff"); err == nil || err.Error() != `mortise: lock "\xff": resource is not valid UTF-8` {
+			t.Errorf("Lock returned %v", err)
+		}
+		if _, err := c.LockAll(t.Context(), nil); err == nil || err.Error() != `mortise: lock all []: no resource is named` {
+			t.Errorf("LockAll of nothing returned %v", err)
+		}
+		if got := n.count(""); got != 0 {
+			t.Errorf("%d requests were sent", got)
+		}
+	})
+}
+
+func TestWhatTheServerRefusesIsToldWithItsStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.with(refuse(codes.Unauthenticated))
+		_, err := c.Lock(t.Context(), "door")
+		if status.Code(err) != codes.Unauthenticated || errors.Is(err, client.ErrUnavailable) || err.Error() != `mortise: lock "door": refused` {
+			t.Errorf("Lock returned %v", err)
+		}
+		if got := n.count(""); got != 1 {
+			t.Errorf("%d calls, want no other after the refusal", got)
+		}
+	})
+}
+
+// slow does what it is told, and answers who takes a lock when nobody listens any more.
+func slow(ctx context.Context, method string, call func() (any, error)) (any, error) {
+	resp, err := call()
+	if strings.Contains(method, "Lock") && method != "Unlock" {
+		<-ctx.Done()
+	}
+	return resp, err
+}
+
+// fail refuses every call for the reason.
+func fail(why string) meddling {
+	code := map[string]codes.Code{"NOT_INITIALIZED": codes.FailedPrecondition, "UNSUPPORTED": codes.Unimplemented}[why]
+	if code == codes.OK {
+		code = codes.Unavailable
+	}
+	return func(context.Context, string, func() (any, error)) (any, error) { return nil, reason(code, why) }
+}
+
+type taking func(ctx context.Context, c *client.Client) (*client.Lease, error)
+
+func wait(resource string) taking {
+	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.Lock(ctx, resource) }
+}
+
+func waitAll(resources ...string) taking {
+	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.LockAll(ctx, resources) }
+}
+
+func try(resource string) taking {
+	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.TryLock(ctx, resource) }
+}
