@@ -1,5 +1,5 @@
 # What one does here. Each module is built, tested and linted by itself.
-MODULES := . daprd examples test/e2e test/bench
+MODULES := . daprd examples test/e2e test/bench test/bench/peers
 BIN     := $(CURDIR)/.bin
 
 .PHONY: run sidecar test e2e bench fuzz lint proto
@@ -17,14 +17,14 @@ test: ## run all tests but those of e2e, with real servers
 	go test -race ./...
 	cd daprd && go test -race ./...
 	cd examples && go test -race ./...
-	cd test/bench && go test ./...
+	cd test/bench && go test ./... && cd peers && go test -race ./...
 
 e2e: ## run the tests through a real Dapr sidecar
 	test/install.sh redis-server
 	cd test/e2e && go test -race -timeout 20m ./...
 
-bench: ## print the table of ratios
-	test/install.sh redis-server
+bench: ## print the tables of ratios, costs and waits
+	test/install.sh redis-server etcd:etcd-server
 	cd test/bench && go run .
 
 fuzz: ## run each fuzz test for a while

@@ -22,8 +22,8 @@ type lab struct {
 	run, row closers
 	roles    map[string]*process // the shared servers that run, by what they are called in the table of costs
 
-	echo, mortise, other, redis, daprd func() (*process, error) // shared servers
-	mortiseBinary, daprdBinary         func() (string, error)
+	echo, mortise, second, other, redis, etcd, daprd func() (*process, error) // shared servers
+	mortiseBinary, daprdBinary, peersBinary          func() (string, error)
 }
 
 // closers are what is to be done at the end, the last first.
@@ -47,12 +47,15 @@ func newLab(ctx context.Context, o options, progress io.Writer) (*lab, error) {
 	l.run.add(func() { _ = os.RemoveAll(folder) })
 	l.mortiseBinary = sync.OnceValues(func() (string, error) { return l.buildMortise(ctx) })
 	l.daprdBinary = sync.OnceValues(func() (string, error) { return l.buildDaprd(ctx) })
+	l.peersBinary = sync.OnceValues(func() (string, error) { return l.buildPeers(ctx) })
 	l.share(&l.echo, "echo", func() (*process, error) { return l.start(ctx, echoProgram) })
 	l.share(&l.redis, "redis", func() (*process, error) { return l.startRedis(ctx) })
 	l.share(&l.mortise, "mortise", func() (*process, error) { return l.startMortise(ctx, l.mortiseBinary) })
+	l.share(&l.second, "second", func() (*process, error) { return l.startMortise(ctx, l.mortiseBinary) })
 	l.share(&l.other, "other", func() (*process, error) {
 		return l.startMortise(ctx, func() (string, error) { return filepath.Abs(o.against) })
 	})
+	l.share(&l.etcd, "etcd", func() (*process, error) { return l.startEtcd(ctx) })
 	l.share(&l.daprd, "daprd", func() (*process, error) { return l.startDaprd(ctx) })
 	return l, nil
 }
@@ -99,6 +102,12 @@ func (l *lab) buildDaprd(ctx context.Context) (string, error) {
 	binary := filepath.Join(cache, "mortise-bench", "daprd")
 	fmt.Fprintln(l.progress, "building", binary)
 	return binary, goBuild(ctx, "daprd", "-trimpath", "-tags", "stablecomponents", "-ldflags", "-s -w", "-o", binary, ".")
+}
+
+// buildPeers builds the program of the workers.
+func (l *lab) buildPeers(ctx context.Context) (string, error) {
+	binary := filepath.Join(l.folder, "peers")
+	return binary, goBuild(ctx, "test/bench/peers", "-o", binary, ".")
 }
 
 // goBuild runs go build in a folder of the checkout.

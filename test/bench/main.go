@@ -26,6 +26,7 @@ type options struct {
 	list    bool
 	held    int
 	settle  time.Duration
+	order   time.Duration
 	mortise string
 	daprd   string
 	against string
@@ -55,11 +56,12 @@ func parse(args []string) (o options, err error) {
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.IntVar(&o.rounds, "rounds", 7, "how many times each side is measured; slow rows have a smaller limit of their own")
 	flags.Float64Var(&o.seconds, "seconds", 1, "how long each side is measured in a round")
-	flags.StringVar(&o.only, "only", "", "regular expression that the names of the rows match; cost/ is the second table")
+	flags.StringVar(&o.only, "only", "", "regular expression that the names of the rows match; cost/ is the second table, order/ the third")
 	flags.BoolVar(&o.list, "list", false, "print the names of the rows and end")
 	flags.IntVar(&o.held, "held", 1_000_000, "how many locks are held where the rows say many")
 	flags.DurationVar(&o.settle, "settle", 150*time.Second,
 		"how long a process with many locks is left alone; Go collects garbage at least every 2 minutes")
+	flags.DurationVar(&o.order, "order", 20*time.Second, "how long callers queue up for one lock where the rows say order")
 	flags.StringVar(&o.mortise, "mortise", "", "Mortise program to measure, instead of building this checkout's")
 	flags.StringVar(&o.daprd, "daprd", "", "daprd that can load Mortise and has lock.redis, instead of building this checkout's")
 	flags.StringVar(&o.against, "against", "", "another Mortise program, to compare with this one in rows of its own")
@@ -78,8 +80,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	ratios := slices.DeleteFunc(rows(o), func(r row) bool { return !only.MatchString(r.name) })
 	costs := slices.DeleteFunc(costs(o), func(c cost) bool { return !only.MatchString(c.name()) })
+	orders := slices.DeleteFunc(orders(), func(o order) bool { return !only.MatchString(o.name()) })
 	if o.list {
-		list(out, ratios, costs)
+		list(out, ratios, costs, orders)
 		return nil
 	}
 	lab, err := newLab(ctx, o, progress)
@@ -96,14 +99,19 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	printCosts(out, costs)
-	return nil
+	err = lab.measureOrders(ctx, orders)
+	printOrders(out, o.order, orders)
+	return err
 }
 
-func list(out io.Writer, ratios []row, costs []cost) {
+func list(out io.Writer, ratios []row, costs []cost, orders []order) {
 	for _, r := range ratios {
 		fmt.Fprintln(out, r.name)
 	}
 	for _, c := range costs {
 		fmt.Fprintln(out, c.name())
+	}
+	for _, o := range orders {
+		fmt.Fprintln(out, o.name())
 	}
 }

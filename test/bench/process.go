@@ -37,14 +37,17 @@ type process struct {
 	ready  time.Duration    // after which it answered
 }
 
-// spawn starts a process whose output goes to a file in the folder.
+// spawn starts a process whose output goes to a file in the folder, unless its standard output goes elsewhere.
 func spawn(folder string, cmd *exec.Cmd) (*process, error) {
 	log, err := os.Create(filepath.Join(folder, "log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stderr = log
+	if cmd.Stdout == nil {
+		cmd.Stdout = log
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it does not outlive us, whatever happens
 	p := &process{cmd: cmd, log: log.Name(), folder: folder, ended: make(chan struct{})}
 	p.begin = time.Now()

@@ -21,7 +21,17 @@ func rows(o options) []row {
 	if o.against != "" {
 		add(throughputs("against", throughMortise("memory"), otherMortise, nil)...)
 	}
+	for _, ours := range []locker{mortiseMemory, mortiseRedis} {
+		for _, peer := range []locker{redislock, redsync, etcdMutex} {
+			for _, callers := range []int{1, waiters} {
+				add(row{name: fmt.Sprintf("client-%s/%s/%d", ours.key, peer.key, callers),
+					a: alone(ours, callers), b: alone(peer, callers), metrics: []metric{{"", "locks/s", aim{}}}})
+			}
+		}
+	}
 	return append(all,
+		row{name: "in-redis", a: inRedis(throughMortise("redis"), "eval", "evalsha"), b: inRedis(goRedis, "set", "eval", "evalsha"),
+			metrics: []metric{{"take and give back", "µs in Redis", ratioAtMost(6)}}},
 		row{name: "start", a: startOf(mortiseProgram), b: startOf(echoProgram),
 			metrics: []metric{{"exec to ready", "ms", atMost(50)}}},
 		row{name: "idle", a: idleOf(mortiseProgram), b: idleOf(echoProgram),
@@ -51,6 +61,20 @@ func throughputs(name string, a, b path, goals aims) []row {
 			name: fmt.Sprintf("%s/%d", name, callers), a: throughput(a, callers), b: throughput(b, callers),
 			metrics: []metric{{"", "calls/s", goals[callers]}},
 		})
+	}
+	return all
+}
+
+// orders are the rows of the table of waits.
+func orders() []order {
+	var all []order
+	for _, processes := range []int{1, 2} {
+		for _, ours := range []locker{mortiseMemory, mortiseRedis} {
+			all = append(all, order{locks: ours, workers: processes, ours: true})
+		}
+		for _, peer := range []locker{redsync, redislock, rueidislock, etcdMutex} {
+			all = append(all, order{locks: peer, workers: processes})
+		}
 	}
 	return all
 }

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,6 +143,45 @@ func (l *lab) startRedis(ctx context.Context) (*process, error) {
 	client := goredis.NewClient(&goredis.Options{Addr: p.addr})
 	defer client.Close()
 	return p, p.await(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() })
+}
+
+// startEtcd starts etcd by itself. It does not wait for its disk, because those that it is compared with do not either.
+func (l *lab) startEtcd(ctx context.Context) (*process, error) {
+	folder, err := l.subfolder()
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	addr := net.JoinHostPort("127.0.0.1", port)
+	client, peer := "http://"+addr, "http://127.0.0.1:0"
+	p, err := spawn(folder, exec.Command("etcd", "--name", "bench", "--data-dir", filepath.Join(folder, "data"), "--unsafe-no-fsync",
+		"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
+		"--initial-advertise-peer-urls", peer, "--initial-cluster", "bench="+peer))
+	if err != nil {
+		return nil, fmt.Errorf("is it installed (Debian: apt-get install etcd-server)? %w", err)
+	}
+	p.addr = addr
+	return p, p.await(ctx, p.electsItself)
+}
+
+// electsItself tells whether etcd has a leader.
+func (p *process) electsItself(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr+"/health", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(answer.Status)
+	}
+	return nil
 }
 
 // startDaprd starts a sidecar beside the shared Mortise, with the same components and lock.redis, on the same Redis.
