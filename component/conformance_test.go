@@ -9,6 +9,7 @@ import (
 
 	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -19,70 +20,135 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// wireHarness is what any store looks like from the other side of the LockStore service.
-func wireHarness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
+// door is a service, and what its protocol lets through of a store.
+type door struct {
+	name     string
+	features []string
+	minTTL   time.Duration
+	open     func(conn *grpc.ClientConn, instance string) stores.Store
+}
+
+var (
+	lockStoreDoor = door{"LockStore", []string{"FENCING", "PING"}, time.Second,
+		func(conn *grpc.ClientConn, instance string) stores.Store { return conformance.NewWire(conn, instance) }}
+	locksDoor = door{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, time.Millisecond,
+		func(conn *grpc.ClientConn, instance string) stores.Store {
+			return conformance.NewLocksWire(conn, instance)
+		}}
+)
+
+// harness is what any store looks like from the other side of the door.
+func (d door) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
 	return conformance.Harness{
 		Storage:  storage,
-		Features: []string{"FENCING", "PING"},
-		MinTTL:   time.Second,
+		Features: d.features,
+		MinTTL:   d.minTTL,
 		Slack:    300 * time.Millisecond,
+		Settle:   2 * time.Second,
 		UTF8:     true,
 	}
 }
 
 func TestMemoryKeepsTheContractThroughTheWire(t *testing.T) {
-	h := wireHarness(func(t testing.TB) func() stores.Store {
-		l := bufconn.Listen(1 << 16)
-		serveOn(t, l, map[string]string{"store": "memory"})
-		return clients(t, "passthrough:///memory", func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) })
-	})
-	h.Bubble, h.Slack = true, 0 // time stands still on a real socket, but not on a bufconn
-	conformance.Run(t, h)
+	for _, d := range []door{lockStoreDoor, locksDoor} {
+		t.Run(d.name, func(t *testing.T) {
+			h := d.harness(func(t testing.TB) func() stores.Store {
+				l, set := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
+				serveOn(t, socketServer(set), set.Listener(l))
+				return d.clients(t, "passthrough:///memory", insecure.NewCredentials(),
+					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+			})
+			h.Bubble, h.Slack = true, 0 // time stands still on a real socket, but not on a bufconn
+			conformance.Run(t, h)
+		})
+	}
 }
 
 func TestRedisKeepsTheContractThroughTheSocket(t *testing.T) {
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-	if err != nil {
-		t.Fatal(err)
+	for _, d := range []door{lockStoreDoor, locksDoor} {
+		t.Run(d.name, func(t *testing.T) {
+			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			set := opened(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
+			serveOn(t, socketServer(set), set.Listener(l))
+			conformance.Run(t, d.harness(func(t testing.TB) func() stores.Store {
+				return d.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
+			}))
+		})
 	}
-	serveOn(t, l, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
-	conformance.Run(t, wireHarness(func(t testing.TB) func() stores.Store {
-		return clients(t, "unix:"+l.Addr().String(), nil)
+}
+
+func TestMemoryKeepsTheContractOverTCP(t *testing.T) {
+	certificate := servers.NewCertificate(t)
+	set := opened(t, map[string]string{"store": "memory"})
+	n := listening(t, TCPOptions{
+		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",
+	})
+	serveOn(t, n.server(set), n)
+	conformance.Run(t, locksDoor.harness(func(t testing.TB) func() stores.Store {
+		return locksDoor.clients(t, n.Addr().String(), credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearing("secret")))
 	}))
 }
 
-// serveOn serves the component "locks" on the listener until the test ends.
-func serveOn(t testing.TB, l net.Listener, metadata map[string]string) {
+// opened returns a set with the component "locks", which is closed at the end of the test.
+func opened(t testing.TB, metadata map[string]string) *instances.Set {
 	t.Helper()
 	set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
 	if err := set.Open(t.Context(), "locks", metadata); err != nil {
 		t.Fatal(err)
 	}
-	server, _ := newServer(set)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(set.Listener(l)) }()
 	t.Cleanup(func() {
-		server.Stop()
-		if err := <-served; err != nil {
+		if err := set.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := set.Close(); err != nil {
+	})
+	return set
+}
+
+// listening returns a TCP listener.
+func listening(t testing.TB, o TCPOptions) *network {
+	t.Helper()
+	n, err := newNetwork(o, logger.NewLogger("test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// serveOn lets the server serve until the test ends.
+func serveOn(t testing.TB, s *server, l net.Listener) {
+	t.Helper()
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
 }
 
 // clients returns a function that opens stores at the other end of a connection of their own.
-func clients(t testing.TB, target string, dial func(context.Context, string) (net.Conn, error)) func() stores.Store {
-	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
-	if dial != nil {
-		options = append(options, grpc.WithContextDialer(dial))
-	}
+func (d door) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
 	return func() stores.Store {
-		conn, err := grpc.NewClient(target, options...)
+		conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(creds))...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return conformance.NewWire(conn, "locks")
+		return d.open(conn, "locks")
 	}
 }
+
+// bearing is a bearer token that is sent with each call, over whatever connection.
+type bearing string
+
+func (b bearing) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (b bearing) RequireTransportSecurity() bool { return false }

@@ -18,7 +18,7 @@ const TokenVariable = "MORTISE_API_TOKEN"
 // AddFlags adds a flag for each option to the set, and gives the options their defaults, some of which are in the environment.
 func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 	o.SocketMode, o.TCP.Token = 0o660, getenv(TokenVariable)
-	flags.StringVar(&o.Folder, "sockets-folder", folder(getenv),
+	flags.StringVar(&o.Folder, "sockets-folder", Folder(getenv),
 		"where the socket appears; else $"+strings.Join(FolderVariables, ", $"))
 	flags.StringVar(&o.Name, "name", "mortise", "name of the socket; the component type is lock.<name>")
 	flags.Var((*octal)(&o.SocketMode), "socket-mode", "permissions of the socket, octal; daprd needs to read and write")
@@ -38,8 +38,8 @@ func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
 		"let other machines connect without TLS, or without token and client certificate")
 }
 
-// folder is the sockets folder that the environment names, or the default.
-func folder(getenv func(string) string) string {
+// Folder is the sockets folder that the environment names, or the default.
+func Folder(getenv func(string) string) string {
 	for _, name := range FolderVariables {
 		if value := getenv(name); value != "" {
 			return value

@@ -52,7 +52,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 		return errors.Join(err, socket.Close())
 	}
 
-	s := &servers{failed: make(chan error, 2)} // one for each
+	s := &serverGroup{failed: make(chan error, 2)} // one for each
 	s.start(socketServer(set), set.Listener(socket))
 	if network != nil {
 		s.start(network.server(set), network)
@@ -75,15 +75,15 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	return err
 }
 
-// servers are the process's gRPC servers, each on a listener of its own.
-type servers struct {
+// serverGroup is the process's gRPC servers, each on a listener of its own.
+type serverGroup struct {
 	all     []*server
 	serving sync.WaitGroup
 	failed  chan error // why servers have ended that nobody stopped; has room for all
 }
 
 // start lets the server serve until it is stopped, or fails.
-func (s *servers) start(server *server, l net.Listener) {
+func (s *serverGroup) start(server *server, l net.Listener) {
 	s.all = append(s.all, server)
 	s.serving.Go(func() {
 		if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
@@ -93,7 +93,7 @@ func (s *servers) start(server *server, l net.Listener) {
 }
 
 // notReady lets the health tell that no more calls are wanted.
-func (s *servers) notReady() {
+func (s *serverGroup) notReady() {
 	for _, server := range s.all {
 		server.health.Shutdown()
 	}
@@ -101,7 +101,7 @@ func (s *servers) notReady() {
 
 // drain stops taking calls and lets those under way finish; what takes longer than the timeout is cancelled. It returns when
 // nothing of the servers is left.
-func (s *servers) drain(timeout time.Duration) {
+func (s *serverGroup) drain(timeout time.Duration) {
 	for _, server := range s.all {
 		s.serving.Go(func() {
 			impatient := time.AfterFunc(timeout, server.Stop)

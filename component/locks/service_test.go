@@ -1,18 +1,15 @@
 package locks
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -22,135 +19,6 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
-
-// scripted is a store with every ability that answers what it is told to, and notes what it was asked for.
-type scripted struct {
-	stores.Store
-	grant stores.Grant
-	err   error
-	locks []stores.Lock
-	tells []stores.Event
-
-	before func(ctx context.Context) // runs in each call that may give a lock; may be nil
-	asked  any
-	ctx    context.Context // of the last call that may give a lock
-	freed  []string        // keys that were unlocked
-}
-
-func (s *scripted) take(ctx context.Context, asked any) (stores.Grant, error) {
-	s.asked, s.ctx = asked, ctx
-	if s.before != nil {
-		s.before(ctx)
-	}
-	return s.grant, s.err
-}
-
-func (s *scripted) TryLock(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return s.take(ctx, r)
-}
-func (s *scripted) Lock(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return s.take(ctx, r)
-}
-func (s *scripted) LockAll(ctx context.Context, r stores.MultiRequest) (stores.Grant, error) {
-	return s.take(ctx, r)
-}
-func (s *scripted) Renew(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return s.take(ctx, r)
-}
-func (s *scripted) Unlock(ctx context.Context, key, owner string) error {
-	s.asked, s.freed = [2]string{key, owner}, append(s.freed, key)
-	return cmp.Or(ctx.Err(), s.err)
-}
-func (s *scripted) Revoke(_ context.Context, key, owner string) error {
-	s.asked = [2]string{key, owner}
-	return s.err
-}
-func (s *scripted) List(_ context.Context, prefix string) ([]stores.Lock, error) {
-	s.asked = prefix
-	return s.locks, s.err
-}
-func (s *scripted) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-	s.asked = prefix
-	for _, e := range s.tells {
-		if err := tell(e); err != nil {
-			return err
-		}
-	}
-	if s.err == nil {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return s.err
-}
-func (s *scripted) Close() error { return nil }
-
-// plain is a store without abilities.
-type plain struct{ s *scripted }
-
-func (p plain) TryLock(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return p.s.TryLock(ctx, r)
-}
-func (p plain) Unlock(ctx context.Context, key, owner string) error {
-	return p.s.Unlock(ctx, key, owner)
-}
-func (p plain) Close() error { return nil }
-
-// serve returns a service whose component "c" has the store.
-func serve(t testing.TB, store stores.Store) (*Service, *instances.Set) {
-	t.Helper()
-	r := stores.NewRegistry("scripted")
-	r.Register("scripted", stores.Backend{Config: struct{}{}, Open: func(context.Context, stores.Component) (stores.Store, error) {
-		return store, nil
-	}})
-	set := instances.New(r, logger.NewLogger("test"))
-	if err := set.Open(t.Context(), "c", nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = set.Close() })
-	return New(set.Guests()), set
-}
-
-var second = durationpb.New(time.Second)
-
-// calls are all calls of the service, each with a request without a fault for the component.
-func calls(t *testing.T, s *Service, store string) map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{
-		"TryLock": func(ctx context.Context) error {
-			_, err := s.TryLock(ctx, &lockspb.TryLockRequest{Store: store, Key: "k", Owner: "o", Ttl: second})
-			return err
-		},
-		"Lock": func(ctx context.Context) error {
-			_, err := s.Lock(ctx, &lockspb.LockRequest{Store: store, Key: "k", Owner: "o", Ttl: second})
-			return err
-		},
-		"LockAll": func(ctx context.Context) error {
-			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Store: store, Keys: []string{"k"}, Owner: "o", Ttl: second})
-			return err
-		},
-		"LockAll, only to try": func(ctx context.Context) error {
-			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Store: store, Keys: []string{"k"}, Owner: "o", Ttl: second, Try: true})
-			return err
-		},
-		"Renew": func(ctx context.Context) error {
-			_, err := s.Renew(ctx, &lockspb.RenewRequest{Store: store, Key: "k", Owner: "o", Ttl: second})
-			return err
-		},
-		"Unlock": func(ctx context.Context) error {
-			_, err := s.Unlock(ctx, &lockspb.UnlockRequest{Store: store, Key: "k", Owner: "o"})
-			return err
-		},
-		"Revoke": func(ctx context.Context) error {
-			_, err := s.Revoke(ctx, &lockspb.RevokeRequest{Store: store, Key: "k", Owner: "o"})
-			return err
-		},
-		"List": func(ctx context.Context) error {
-			return s.List(&lockspb.ListRequest{Store: store}, &sent[lockspb.ListResponse]{ctx: ctx})
-		},
-		"Watch": func(ctx context.Context) error {
-			return s.Watch(&lockspb.WatchRequest{Store: store}, &sent[lockspb.WatchResponse]{ctx: ctx})
-		},
-	}
-}
 
 func TestEveryCallTellsTheStoresErrors(t *testing.T) {
 	for _, row := range []struct {
@@ -451,6 +319,3 @@ func TestCallsThatDoNotWaitFinishAtTheEnd(t *testing.T) {
 		}
 	}
 }
-
-// long is longer than a key or an owner may be.
-var long = strings.Repeat("x", stores.MaxKeyLen+1)

@@ -1,0 +1,296 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+var (
+	_ stores.Store   = (*LocksWire)(nil)
+	_ stores.Renewer = (*LocksWire)(nil)
+	_ stores.Waiter  = (*LocksWire)(nil)
+	_ stores.Multi   = (*LocksWire)(nil)
+	_ stores.Revoker = (*LocksWire)(nil)
+	_ stores.Lister  = (*LocksWire)(nil)
+	_ stores.Watcher = (*LocksWire)(nil)
+)
+
+// giveUpLimit bounds what is done for a caller that has given up.
+const giveUpLimit = 5 * time.Second
+
+// outcomes are the errors that the Locks protocol has reasons for.
+var outcomes = map[string]error{
+	"NOT_HELD":      stores.ErrNotHeld,
+	"NOT_OWNER":     stores.ErrNotOwner,
+	"DEADLOCK":      stores.ErrDeadlock,
+	"UNSUPPORTED":   stores.ErrUnsupported,
+	"SHUTTING_DOWN": stores.ErrClosed,
+}
+
+// LocksWire is a store at the other end of a connection: it speaks the Locks protocol as Mortise's clients do, so that the
+// rows run through a server as they run against a store. The protocol has all abilities but Ping; keys and owners are
+// valid UTF-8.
+type LocksWire struct {
+	conn   *grpc.ClientConn
+	locks  lockspb.LocksClient
+	name   string
+	closed atomic.Bool
+}
+
+// NewLocksWire returns a client of the component called store. The connection is the client's own: Close closes it.
+func NewLocksWire(conn *grpc.ClientConn, store string) *LocksWire {
+	return &LocksWire{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
+}
+
+// TryLock implements [stores.Store].
+func (w *LocksWire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	g, err := granted(func() (*lockspb.LockResponse, error) {
+		return w.locks.TryLock(ctx, &lockspb.TryLockRequest{
+			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
+		})
+	})
+	return g, w.wrap(ctx, "try lock", req.Key, err)
+}
+
+// Unlock implements [stores.Store].
+func (w *LocksWire) Unlock(ctx context.Context, key, owner string) error {
+	_, err := w.locks.Unlock(ctx, &lockspb.UnlockRequest{Store: w.name, Key: key, Owner: owner})
+	return w.wrap(ctx, "unlock", key, err)
+}
+
+// Renew implements [stores.Renewer].
+func (w *LocksWire) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	g, err := granted(func() (*lockspb.LockResponse, error) {
+		return w.locks.Renew(ctx, &lockspb.RenewRequest{
+			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL),
+		})
+	})
+	return g, w.wrap(ctx, "renew", req.Key, err)
+}
+
+// Lock implements [stores.Waiter].
+func (w *LocksWire) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	g, err := w.waited(ctx, []string{req.Key}, req.Owner, req.TTL, func() (*lockspb.LockResponse, error) {
+		return w.locks.Lock(ctx, &lockspb.LockRequest{
+			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata, Holding: req.Holding,
+		})
+	})
+	return g, w.wrap(ctx, "lock", req.Key, err)
+}
+
+// LockAll implements [stores.Multi].
+func (w *LocksWire) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func() (*lockspb.LockResponse, error) {
+		return w.locks.LockAll(ctx, &lockspb.LockAllRequest{
+			Store: w.name, Keys: req.Keys, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
+			Holding: req.Holding, Try: !req.Wait,
+		})
+	})
+	return g, w.wrap(ctx, "lock all", req.Keys[0], err)
+}
+
+// Revoke implements [stores.Revoker].
+func (w *LocksWire) Revoke(ctx context.Context, key, owner string) error {
+	_, err := w.locks.Revoke(ctx, &lockspb.RevokeRequest{Store: w.name, Key: key, Owner: owner})
+	return w.wrap(ctx, "revoke", key, err)
+}
+
+// List implements [stores.Lister].
+func (w *LocksWire) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
+	var locks []stores.Lock
+	stream, err := w.locks.List(ctx, &lockspb.ListRequest{Store: w.name, Prefix: prefix})
+	if err == nil {
+		err = receive(stream, func(m *lockspb.ListResponse) error {
+			locks = append(locks, read(m.GetLocks())...)
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, w.wrap(ctx, "list", prefix, err)
+	}
+	return locks, nil
+}
+
+// Watch implements [stores.Watcher].
+func (w *LocksWire) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := w.locks.Watch(watching, &lockspb.WatchRequest{Store: w.name, Prefix: prefix})
+	if err != nil {
+		return w.wrap(ctx, "watch", prefix, err)
+	}
+	var locks []stores.Lock // of a snapshot that goes on
+	var told error
+	err = receive(stream, func(m *lockspb.WatchResponse) error {
+		locks = append(locks, read(m.GetLocks())...)
+		if m.GetMore() {
+			return nil
+		}
+		told = tell(event(m, locks))
+		locks = nil
+		return told
+	})
+	if told != nil {
+		return told
+	}
+	return w.wrap(ctx, "watch", prefix, err)
+}
+
+// Close implements [stores.Store]. A call under way fails with ErrClosed.
+func (w *LocksWire) Close() error {
+	if w.closed.Swap(true) {
+		return nil
+	}
+	return w.conn.Close()
+}
+
+// granted makes a call and reads its answer. What is left at the answer is counted from before the call, so that the end is
+// never too late; it is too early by as long as the call took.
+func granted(call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
+	sent := time.Now()
+	m, err := call()
+	if err != nil || !m.GetAcquired() {
+		return stores.Grant{}, err
+	}
+	return stores.Grant{Acquired: true, Token: m.GetToken(), Expires: sent.Add(m.GetExpiresIn().AsDuration())}, nil
+}
+
+// waited makes a call that may wait. If the caller gives up, the answer may have been under way: what it granted is given
+// back. If the wait was long, a renewal tells when the lock ends.
+func (w *LocksWire) waited(
+	ctx context.Context, keys []string, owner string, ttl time.Duration, call func() (*lockspb.LockResponse, error),
+) (stores.Grant, error) {
+	if ctx.Err() != nil {
+		return stores.Grant{}, ctx.Err()
+	}
+	sent, before := time.Now(), w.tokens(ctx, keys, owner)
+	g, err := granted(call)
+	if g.Acquired && time.Since(sent) > ttl/10 {
+		g.Expires = w.prolong(ctx, keys, owner, ttl, g.Expires)
+	}
+	if ctx.Err() != nil && !w.closed.Load() {
+		w.giveBack(ctx, keys, owner, before)
+		return stores.Grant{}, ctx.Err()
+	}
+	return g, err
+}
+
+// prolong renews the locks and returns when the first of them ends, or what is known already if one cannot be renewed.
+func (w *LocksWire) prolong(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
+	var first time.Time
+	for i, key := range keys {
+		g, err := w.Renew(ctx, stores.Request{Key: key, Owner: owner, TTL: ttl})
+		if err != nil {
+			return known
+		}
+		if i == 0 {
+			first = g.Expires
+		}
+	}
+	return first
+}
+
+// giveBack unlocks what the owner holds and did not hold before.
+func (w *LocksWire) giveBack(ctx context.Context, keys []string, owner string, before map[string]uint64) {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimit)
+	defer cancel()
+	for key, token := range w.tokens(late, keys, owner) {
+		if token != before[key] {
+			_ = w.Unlock(late, key, owner) // what cannot be given back ends with its TTL
+		}
+	}
+}
+
+// tokens are those of the keys that the owner holds. The rows use an owner more than once; clients that make a new one for
+// each request need no such thing, and simply unlock.
+func (w *LocksWire) tokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
+	tokens := map[string]uint64{}
+	for _, key := range keys {
+		locks, _ := w.List(ctx, key) // what cannot be told is not held
+		if len(locks) > 0 && locks[0].Key == key && locks[0].Owner == owner {
+			tokens[key] = locks[0].Token
+		}
+	}
+	return tokens
+}
+
+// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx or a closed connection back into
+// what they were.
+func (w *LocksWire) wrap(ctx context.Context, op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch outcome := outcomes[reason(err)]; {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case w.closed.Load():
+		err = stores.ErrClosed
+	case outcome != nil:
+		err = outcome
+	case status.Code(err) == codes.DeadlineExceeded: // gRPC's timer may run ahead of the ctx's
+		err = context.DeadlineExceeded
+	}
+	return fmt.Errorf("wire: %s %q: %w", op, key, err)
+}
+
+// reason is what the status of an error has for programs, or empty.
+func reason(err error) string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// receive passes on the messages of a stream until it ends or take fails. That the server ends it is no error.
+func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) error {
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = take(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// read are the rows of a message.
+func read(rows []*lockspb.Lock) []stores.Lock {
+	locks := make([]stores.Lock, len(rows))
+	for i, row := range rows {
+		locks[i] = stores.Lock{
+			Key: row.GetKey(), Owner: row.GetOwner(), TTL: row.GetTtl().AsDuration(), Remaining: row.GetRemaining().AsDuration(),
+			Token: row.GetToken(), Waiters: int(row.GetWaiters()), Metadata: row.GetMetadata(),
+		}
+	}
+	return locks
+}
+
+// event is what a message tells, with the locks of those before it that it goes on with.
+func event(m *lockspb.WatchResponse, locks []stores.Lock) stores.Event {
+	e := stores.Event{Kind: stores.EventKind(m.GetKind()), Revision: m.GetRevision(), Missed: m.GetMissed()}
+	if e.Kind == stores.Snapshot {
+		e.Locks = locks
+	} else if len(locks) == 1 {
+		e.Lock = locks[0]
+	}
+	return e
+}
