@@ -1,5 +1,5 @@
 
 local answer = { 0 }
-free(key, owner, ARGV[5])
+free(key, ARGV[5])
 serve({ key }, answer)
 return answer

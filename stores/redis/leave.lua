@@ -8,7 +8,7 @@ for i = 7, #ARGV do holding[#holding + 1] = ARGV[i] end
 for i, key in ipairs(KEYS) do
     work[i] = key
     if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.call('GET', key) == owner then
-        free(key, owner, 'RELEASED')
+        free(key, 'RELEASED')
     end
 end
 forget(id, KEYS, holding)

@@ -14,7 +14,7 @@ import (
 const (
 	// scanBatch is how many keys Redis looks at in one step of a List; other clients are served between the steps.
 	scanBatch = 1000
-	// rowLen is the number of values that list.lua returns for each lock.
+	// rowLen is the number of values by which describe.lua describes a lock.
 	rowLen = 7
 	// daprPrefix begins the key of every lock that daprd takes, with lock.redis too.
 	daprPrefix = "lock||"
@@ -24,44 +24,71 @@ const (
 // if its key is one that daprd makes; other strings may be anything, and their values are nobody's business.
 func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
 	found := map[string]stores.Lock{} // SCAN may return a key twice
+	err := s.scan(ctx, prefix, func(locks []stores.Lock) error {
+		for _, l := range locks {
+			found[l.Key] = l
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap(ctx, "list", prefix, err)
+	}
+	return sorted(found), nil
+}
+
+// scan calls found with the locks of one step after the other, each as it was at that step.
+func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.Lock) error) error {
 	for cursor := uint64(0); ; {
 		keys, next, err := s.client.ScanType(ctx, cursor, literal(prefix)+"*", scanBatch, "string").Result()
-		if err == nil {
-			err = s.describe(ctx, keys, found)
-		}
 		if err != nil {
-			return nil, wrap(ctx, "list", prefix, err)
+			return err
+		}
+		locks, err := s.describe(ctx, keys)
+		if err != nil {
+			return err
+		}
+		if err := found(locks); err != nil {
+			return err
 		}
 		if cursor = next; cursor == 0 {
-			return sorted(found), nil
+			return nil
 		}
 	}
 }
 
-// describe adds those of the keys that are held locks.
-func (s *Store) describe(ctx context.Context, keys []string, found map[string]stores.Lock) error {
+// describe returns those of the keys that are held locks.
+func (s *Store) describe(ctx context.Context, keys []string) ([]stores.Lock, error) {
 	if len(keys) == 0 {
-		return nil
+		return nil, nil
 	}
 	values, err := listScript.Run(ctx, s.client, keys).StringSlice()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return parseRows(values)
+}
+
+// parseRows reads the descriptions of strings, and returns those that are held locks.
+func parseRows(values []string) ([]stores.Lock, error) {
+	var locks []stores.Lock
 	for row := range slices.Chunk(values, rowLen) {
 		l, err := parseRow(row)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix)) {
-			found[l.Key] = l
+			locks = append(locks, l)
 		}
 	}
-	return nil
+	return locks, nil
 }
 
 // parseRow reads key, owner, time left, number of waiters, token, TTL and metadata; the last three are empty for a lock that a
 // foreign program took.
 func parseRow(row []string) (stores.Lock, error) {
+	if len(row) != rowLen {
+		return stores.Lock{}, fmt.Errorf("a record of %d values", len(row))
+	}
 	var numbers [4]int64
 	for i, text := range row[2:6] {
 		if text == "" {

@@ -1,20 +1,7 @@
--- Describes string keys that may be locks. Returns seven values for each: key, owner, time left in milliseconds, number of
--- waiters, and of its record, if that is the present owner's, the token, the TTL in milliseconds and the metadata; else empty
--- strings.
+-- Describes strings that may be locks.
 -- KEYS: the locks
-local rows = {}
+local values = {}
 for _, key in ipairs(KEYS) do
-    local owner = redis.pcall('GET', key)
-    if type(owner) == 'string' then
-        local record = redis.call('HMGET', 'mortise:lock:' .. key, 'owner', 'token', 'ttl', 'metadata')
-        if record[1] ~= owner then record = {} end
-        rows[#rows + 1] = key
-        rows[#rows + 1] = owner
-        rows[#rows + 1] = tostring(redis.call('PTTL', key))
-        rows[#rows + 1] = tostring(redis.call('ZCARD', 'mortise:queue:' .. key))
-        rows[#rows + 1] = record[2] or ''
-        rows[#rows + 1] = record[3] or ''
-        rows[#rows + 1] = record[4] or ''
-    end
+    for _, value in ipairs(describe(key) or {}) do values[#values + 1] = value end
 end
-return rows
+return values

@@ -52,10 +52,10 @@ func (s *Store) newWaiter(req stores.MultiRequest) *waiter {
 // await takes the locks, and waits for them as long as ctx lasts. While the first of a Store's waiters does not hear Redis
 // yet it only tries, because who is not heard is passed over.
 func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
-	if err := s.queue.enter(); err != nil {
+	if err := s.enter(); err != nil {
 		return stores.Grant{}, err
 	}
-	defer s.queue.leave()
+	defer s.calls.Done()
 	if ended(ctx) != nil {
 		return stores.Grant{}, ended(ctx)
 	}
@@ -64,7 +64,7 @@ func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()
-		case <-s.queue.closing:
+		case <-s.closing:
 			err = stores.ErrClosed
 		case g = <-w.granted:
 		case <-w.wake:

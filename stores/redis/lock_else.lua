@@ -42,7 +42,7 @@ end
 local function relinquish()
     for _, key in ipairs(KEYS) do
         if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.call('GET', key) == owner then
-            free(key, owner, 'RELEASED')
+            free(key, 'RELEASED')
         end
     end
 end

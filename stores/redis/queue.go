@@ -26,13 +26,9 @@ const (
 // queue looks after those who wait in one Store. While there are any, it runs two goroutines: one listens for pushes, the
 // other checks what pushes may have missed.
 type queue struct {
-	store   *Store
-	closing chan struct{}  // closed by close
-	calls   sync.WaitGroup // of Lock
-	running sync.WaitGroup // keep
+	store *Store
 
 	mu      sync.Mutex
-	closed  bool
 	waiters map[string]*waiter // who wait, by id
 	left    map[string]*waiter // who have left, and Redis does not know
 	ready   chan struct{}      // closed when pushes are heard, or cannot be; nil while nothing runs
@@ -43,25 +39,11 @@ type queue struct {
 func newQueue(s *Store) *queue {
 	return &queue{
 		store:   s,
-		closing: make(chan struct{}),
 		waiters: map[string]*waiter{},
 		left:    map[string]*waiter{},
 		sooner:  make(chan struct{}, 1),
 	}
 }
-
-// enter registers a call, so that close waits for it. It fails with ErrClosed after close.
-func (q *queue) enter() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return stores.ErrClosed
-	}
-	q.calls.Add(1)
-	return nil
-}
-
-func (q *queue) leave() { q.calls.Done() }
 
 // listening tells whether pushes are heard.
 func (q *queue) listening() bool {
@@ -87,19 +69,19 @@ func (q *queue) add(ctx context.Context, w *waiter) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-q.closing:
+	case <-q.store.closing:
 		return stores.ErrClosed
 	}
 }
 
-// start has the goroutines run. The caller has locked mu.
+// start has the goroutines run. The caller has locked mu, and entered the Store.
 func (q *queue) start() (ready <-chan struct{}) {
-	if q.ready == nil && !q.closed {
+	if q.ready == nil {
 		q.ready = make(chan struct{})
 		q.next = time.Now().Add(checkPeriod)
 		ready := q.ready
 		hears := sync.OnceFunc(func() { close(ready) })
-		q.running.Go(func() { q.keep(hears) })
+		q.store.calls.Go(func() { q.keep(hears) })
 	}
 	return q.ready
 }
@@ -136,27 +118,6 @@ func (q *queue) checkAt(at time.Time) {
 	}
 }
 
-// close wakes those who wait, and refuses others.
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.closed {
-		q.closed = true
-		close(q.closing)
-	}
-}
-
-// gone is closed when nobody waits and nothing runs any more, after close.
-func (q *queue) gone() <-chan struct{} {
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		q.calls.Wait()
-		q.running.Wait()
-	}()
-	return gone
-}
-
 // keep listens and checks until the queue is closed or has been empty for a while. It calls hears when pushes are heard or
 // seen to be impossible.
 func (q *queue) keep(hears func()) {
@@ -169,7 +130,7 @@ func (q *queue) keep(hears func()) {
 	defer timer.Stop()
 	for busy := time.Now(); ; {
 		select {
-		case <-q.closing:
+		case <-q.store.closing:
 			return
 		case <-q.sooner:
 		case <-timer.C:

@@ -33,6 +33,7 @@ var (
 	_ stores.Multi   = (*Store)(nil)
 	_ stores.Revoker = (*Store)(nil)
 	_ stores.Lister  = (*Store)(nil)
+	_ stores.Watcher = (*Store)(nil)
 	_ stores.Pinger  = (*Store)(nil)
 )
 
@@ -40,7 +41,6 @@ var (
 const (
 	tokenKey     = "mortise:token"
 	recordPrefix = "mortise:lock:"
-	eventsPrefix = "mortise:events:" // and the number of the database: a channel
 )
 
 // Backend describes the redis store for a registry. It sends go-redis's messages, which go to standard error otherwise, to
@@ -59,6 +59,7 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Deb
 // Store is a client of one Redis. A call that is under way when its context is cancelled returns within the configured
 // readTimeout; a deadline ends it on time.
 type Store struct {
+	*gate
 	client   goredis.UniversalClient
 	id       string        // unique to this Store
 	events   string        // the channel of the events of its database
@@ -77,7 +78,7 @@ func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	s := &Store{client: goredis.NewUniversalClient(options), id: uuid.NewString(), events: eventsPrefix + strconv.Itoa(config.DB)}
+	s := &Store{gate: newGate(), client: goredis.NewUniversalClient(options), id: uuid.NewString(), events: eventsPrefix + strconv.Itoa(config.DB)}
 	s.queue = newQueue(s)
 	if err := s.checkServer(ctx, c.Log, config.Failover); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis: %w", err), s.client.Close())
@@ -149,14 +150,13 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close implements [stores.Store]. Those who wait leave their queues, if Redis answers in time.
 func (s *Store) Close() error {
-	s.queue.close()
-	gone := s.queue.gone()
+	empty := s.shut()
 	select {
-	case <-gone:
+	case <-empty:
 	case <-time.After(2 * callTimeout):
 	}
 	err := s.client.Close() // ends calls that still hope for an answer
-	<-gone
+	<-empty
 	if err != nil && !errors.Is(err, goredis.ErrClosed) {
 		return fmt.Errorf("redis: close: %w", err)
 	}

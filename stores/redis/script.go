@@ -25,6 +25,8 @@ const (
 var (
 	//go:embed write.lua
 	writePart string
+	//go:embed describe.lua
+	describePart string
 	//go:embed tell.lua
 	tellPart string
 	//go:embed queue.lua
@@ -52,16 +54,19 @@ var (
 	renewPart string
 	//go:embed list.lua
 	listPart string
+	//go:embed watch.lua
+	watchPart string
 )
 
 var (
-	tryLockScript = script(writePart, tryLockPart, tellPart, queuePart, tryLockElse)
-	freeScript    = script(freePart, writePart, tellPart, queuePart, freeElse)
-	lockScript    = script(lockPart, writePart, tellPart, queuePart, deadlockPart, lockElse)
-	leaveScript   = script(writePart, tellPart, queuePart, leavePart)
-	checkScript   = script(writePart, tellPart, queuePart, checkPart)
+	tryLockScript = script(writePart, tryLockPart, describePart, tellPart, queuePart, tryLockElse)
+	freeScript    = script(freePart, writePart, describePart, tellPart, queuePart, freeElse)
+	lockScript    = script(lockPart, writePart, describePart, tellPart, queuePart, deadlockPart, lockElse)
+	leaveScript   = script(writePart, describePart, tellPart, queuePart, leavePart)
+	checkScript   = script(writePart, describePart, tellPart, queuePart, checkPart)
 	renewScript   = script(renewPart)
-	listScript    = script(listPart)
+	listScript    = script(describePart, listPart)
+	watchScript   = script(writePart, describePart, tellPart, watchPart)
 )
 
 func script(parts ...string) *goredis.Script { return goredis.NewScript(strings.Join(parts, "")) }

@@ -1,0 +1,207 @@
+package redis
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	// recheck is after how long a lock is asked about again whose time is over, if there was no answer.
+	recheck = time.Second
+	// checkedAtOnce is about how many locks one report tells.
+	checkedAtOnce = 256
+	// idleWatch is how long a view waits that expects no expiry.
+	idleWatch = time.Minute
+)
+
+// view is the state as its watcher knows it: snapshot and events applied. It is for one goroutine.
+type view struct {
+	tell    func(stores.Event) error
+	refusal error // what tell has returned
+
+	held     map[string]*held
+	expiries expiries
+	checks   map[uint64][]string // the keys that a report was asked for, by its number
+	reported uint64              // the number of the last report
+	since    string              // as in report
+	revision uint64              // of the last event
+	told     bool                // a snapshot was
+	silent   bool                // the next snapshot has not been told yet
+}
+
+// held is a lock, and when to look whether it has expired.
+type held struct {
+	stores.Lock
+	at    time.Time
+	index int // in expiries
+}
+
+// begin forgets everything. Nothing is told until publish.
+func (v *view) begin(since string) {
+	v.held, v.expiries, v.checks = map[string]*held{}, nil, map[uint64][]string{}
+	v.since, v.silent = since, true
+}
+
+// publish tells the snapshot.
+func (v *view) publish() error {
+	locks := make(map[string]stores.Lock, len(v.held))
+	for key, h := range v.held {
+		l := h.Lock
+		l.Remaining = max(time.Until(h.at), time.Millisecond)
+		locks[key] = l
+	}
+	missed := v.told
+	v.silent, v.told = false, true
+	return v.emit(stores.Event{Kind: stores.Snapshot, Revision: v.revision, Locks: sorted(locks), Missed: missed})
+}
+
+// put adds a lock in the place of what was known about its key.
+func (v *view) put(l stores.Lock) {
+	v.remove(l.Key)
+	h := &held{Lock: l, at: time.Now().Add(l.Remaining)}
+	v.held[l.Key] = h
+	heap.Push(&v.expiries, h)
+}
+
+func (v *view) remove(key string) {
+	if h := v.held[key]; h != nil {
+		delete(v.held, key)
+		heap.Remove(&v.expiries, h.index)
+	}
+}
+
+// apply takes in a message, and tells what is new in it.
+func (v *view) apply(message any) error {
+	switch m := message.(type) {
+	case report:
+		return v.applyReport(m)
+	case stores.Event:
+		if m.Kind == stores.Acquired {
+			return v.acquired(m)
+		}
+		return v.ended(m)
+	}
+	return nil
+}
+
+// acquired takes in a grant, unless it is in the list already. If the lock was held until now, nobody noticed its end.
+func (v *view) acquired(e stores.Event) error {
+	if h := v.held[e.Lock.Key]; h != nil {
+		if h.Token >= e.Lock.Token {
+			return nil
+		}
+		if err := v.emit(stores.Event{Kind: stores.Expired, Revision: e.Revision, Lock: h.Lock}); err != nil {
+			return err
+		}
+	}
+	v.put(e.Lock)
+	return v.emit(e)
+}
+
+// ended takes in the end of a lock, unless the list did not have it any more.
+func (v *view) ended(e stores.Event) error {
+	h := v.held[e.Lock.Key]
+	if h == nil || h.Token != e.Lock.Token || h.Owner != e.Lock.Owner {
+		return nil
+	}
+	v.remove(e.Lock.Key)
+	return v.emit(e)
+}
+
+// applyReport takes in what Redis says about the locks whose time was over: they may have been renewed, or they have expired.
+func (v *view) applyReport(r report) error {
+	if r.since != v.since {
+		return errBehind // for a while nothing was published
+	}
+	v.reported, v.revision = max(v.reported, r.number), max(v.revision, r.revision)
+	found := map[string]stores.Lock{}
+	for _, l := range r.locks {
+		found[l.Key] = l
+	}
+	keys := v.checks[r.number]
+	delete(v.checks, r.number)
+	for _, key := range keys {
+		if err := v.compare(key, found[key], r.revision); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare takes in what Redis knows about a key: a lock, or the zero Lock.
+func (v *view) compare(key string, now stores.Lock, revision uint64) error {
+	h := v.held[key]
+	if h == nil {
+		return nil
+	}
+	if now.Token == h.Token && now.Owner == h.Owner {
+		v.put(now)
+		return nil
+	}
+	v.remove(key)
+	if err := v.emit(stores.Event{Kind: stores.Expired, Revision: revision, Lock: h.Lock}); err != nil || now.Key == "" {
+		return err
+	}
+	v.put(now) // a foreign program took it
+	return v.emit(stores.Event{Kind: stores.Acquired, Revision: revision, Lock: now})
+}
+
+// emit tells an event.
+func (v *view) emit(e stores.Event) error {
+	v.revision = max(v.revision, e.Revision)
+	if v.silent {
+		return nil
+	}
+	e.Revision = v.revision
+	if v.refusal = v.tell(e); v.refusal != nil {
+		return errRefused
+	}
+	return nil
+}
+
+// due returns keys of locks whose time is over, and plans to look again.
+func (v *view) due(now time.Time) []string {
+	var keys []string
+	for len(v.expiries) > 0 && len(keys) < checkedAtOnce && !v.expiries[0].at.After(now) {
+		h := v.expiries[0]
+		keys = append(keys, h.Key)
+		h.at = now.Add(recheck)
+		heap.Fix(&v.expiries, 0)
+	}
+	return keys
+}
+
+// untilExpiry returns how long it is until a lock may have expired.
+func (v *view) untilExpiry() time.Duration {
+	if len(v.expiries) == 0 {
+		return idleWatch
+	}
+	return time.Until(v.expiries[0].at) + time.Millisecond
+}
+
+// expiries is a heap of locks, the first to expire on top.
+type expiries []*held
+
+func (e expiries) Len() int           { return len(e) }
+func (e expiries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
+func (e expiries) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].index, e[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (e *expiries) Push(x any) {
+	h := x.(*held)
+	h.index = len(*e)
+	*e = append(*e, h)
+}
+
+// Pop implements [heap.Interface].
+func (e *expiries) Pop() any {
+	last := len(*e) - 1
+	h := (*e)[last]
+	*e = (*e)[:last]
+	return h
+}

@@ -1,0 +1,214 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	watchPrefix = "mortise:watch:" // and an id: the channel of one watcher
+
+	// beatPeriod is how often a watcher tells Redis that it is there. Redis forgets it after five seconds.
+	beatPeriod = time.Second
+	// syncTimeout is how long a watcher waits for the report that ends a snapshot.
+	syncTimeout = 5 * time.Second
+)
+
+var (
+	// errBehind means that messages were lost, and that a new snapshot is needed.
+	errBehind = errors.New("messages were lost")
+	// errRefused means that tell has returned an error.
+	errRefused = errors.New("the watcher does not want to be told more")
+)
+
+// watch is a Watch under way. Two goroutines help the caller's: one receives, the other tells Redis that somebody watches. Without
+// a watcher nothing is published.
+type watch struct {
+	store   *Store
+	prefix  string
+	channel string
+	number  uint64 // of the last report asked for; the helpers do not ask for any
+
+	*mailbox
+	view
+}
+
+// Watch implements [stores.Watcher]. While Redis does not answer there are no events; after that there is a Snapshot. That a lock
+// has expired is found out by asking when its time is over.
+func (s *Store) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	if err := s.enter(); err != nil {
+		return wrap(ctx, "watch", prefix, err)
+	}
+	defer s.calls.Done()
+	if err := ended(ctx); err != nil {
+		return wrap(ctx, "watch", prefix, err)
+	}
+	w := &watch{store: s, prefix: prefix, channel: watchPrefix + uuid.NewString(), mailbox: newMailbox(), view: view{tell: tell}}
+	helpers, cancel := context.WithCancel(ctx)
+	var helping sync.WaitGroup
+	defer helping.Wait()
+	defer cancel()
+	helping.Go(func() { w.listener().run(helpers) })
+	helping.Go(func() { w.beat(helpers) })
+	err := w.run(ctx)
+	if errors.Is(err, errRefused) {
+		return w.refusal
+	}
+	return wrap(ctx, "watch", prefix, err)
+}
+
+func (w *watch) listener() *listener {
+	return &listener{
+		client:     w.store.client,
+		channels:   []string{w.store.events, w.channel},
+		subscribed: w.open,
+		heard:      w.heard,
+		failed:     w.shut,
+	}
+}
+
+// beat tells Redis that somebody watches, until ctx ends. The answer comes among the events, and shows that they come.
+func (w *watch) beat(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, _ = w.ask(ctx, 0, nil) // without an answer, the connection will be replaced
+		sleep(ctx, beatPeriod)
+	}
+}
+
+// ask has Redis publish a report about some keys to the watcher, under a number. It returns since when somebody has been
+// watching.
+func (w *watch) ask(ctx context.Context, number uint64, keys []string) (since string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return w.store.run(ctx, watchScript, keys, w.channel, number).Text()
+}
+
+// heard keeps a message, if it is about our locks.
+func (w *watch) heard(channel, message string) {
+	if channel == w.channel {
+		if r, err := parseReport(message); err == nil {
+			w.keep(r)
+		}
+		return
+	}
+	if e, err := parseEvent(message); err == nil && strings.HasPrefix(e.Lock.Key, w.prefix) {
+		w.keep(e)
+	}
+}
+
+// run tells until ctx ends.
+func (w *watch) run(ctx context.Context) error {
+	for {
+		message, err := w.next()
+		switch {
+		case err != nil:
+			err = w.catchUp(ctx)
+		case message != nil:
+			err = w.apply(message)
+		default:
+			err = w.idle(ctx, w.untilExpiry())
+		}
+		if errors.Is(err, errBehind) {
+			w.lose()
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// idle waits for a message. If time passes before, there are locks to check.
+func (w *watch) idle(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.store.closing:
+		return stores.ErrClosed
+	case <-w.more:
+	case <-timer.C:
+		w.checkDue(ctx)
+	}
+	return nil
+}
+
+// checkDue asks about the locks whose time is over. Should that fail, or the report be lost, it asks again after a while.
+func (w *watch) checkDue(ctx context.Context) {
+	if due := w.due(time.Now()); len(due) > 0 {
+		w.number++
+		w.checks[w.number] = due
+		_, _ = w.ask(ctx, w.number, due)
+	}
+}
+
+// catchUp tells a snapshot, as soon as Redis is heard. Trouble with the first is an error; later it is a reason to try again.
+func (w *watch) catchUp(ctx context.Context) error {
+	hearing, broken := w.restart()
+	switch {
+	case !hearing && broken != nil && !w.told:
+		return broken
+	case !hearing:
+		return w.idle(ctx, syncTimeout)
+	}
+	err := w.snapshot(ctx)
+	if err == nil || errors.Is(err, errBehind) || errors.Is(err, errRefused) || !w.told || ctx.Err() != nil {
+		return err
+	}
+	w.lose()
+	return w.idle(ctx, beatPeriod)
+}
+
+// snapshot tells what is held. It takes what Redis lists, with the changes that come meanwhile, up to a report that Redis
+// publishes after all that was listed: so it is the state of one moment.
+func (w *watch) snapshot(ctx context.Context) error {
+	since, err := w.ask(ctx, 0, nil) // from now on events are published
+	if err != nil {
+		return err
+	}
+	w.begin(since)
+	err = w.store.scan(ctx, w.prefix, func(locks []stores.Lock) error {
+		for _, l := range locks {
+			w.put(l)
+		}
+		return w.drain()
+	})
+	if err != nil {
+		return err
+	}
+	w.number++
+	if _, err := w.ask(ctx, w.number, nil); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(syncTimeout); w.reported < w.number; {
+		if time.Now().After(deadline) {
+			return errBehind
+		}
+		if err := w.idle(ctx, time.Until(deadline)); err != nil {
+			return err
+		}
+		if err := w.drain(); err != nil {
+			return err
+		}
+	}
+	return w.publish()
+}
+
+// drain applies the messages that there are.
+func (w *watch) drain() error {
+	for {
+		message, err := w.next()
+		if message == nil || err != nil {
+			return err
+		}
+		if err := w.apply(message); err != nil {
+			return err
+		}
+	}
+}
