@@ -23,7 +23,7 @@ var (
 	// ErrNotHeld reports that there is nothing to give back: a second Unlock, or a Revoke of a lock that the owner does not hold.
 	ErrNotHeld = errors.New("lock is not held")
 	// ErrUnavailable reports that Mortise, or the storage behind it, does not answer.
-	ErrUnavailable = errors.New("Mortise is unavailable") //nolint:staticcheck // a name
+	ErrUnavailable = errors.New("locks are unavailable")
 	// ErrDeadlock reports that waiting would never end: the lock is held by a lease that ctx carries, or by somebody who waits for one.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
 	// ErrUnsupported reports that the store has no such ability.

@@ -1,0 +1,271 @@
+package client_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/client/datasource"
+	"github.com/mortise-lock/mortise/client/internal/journal"
+)
+
+// The examples use a Mortise in this process. Yours is at "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
+var (
+	ctx     = context.Background()
+	mortise = serve()
+	c       = mortise.client()
+)
+
+func ExampleDial() {
+	c, err := client.Dial("unix:///tmp/dapr-components-sockets/mortise.sock",
+		client.Store("lockstore"),    // the component; needed if Mortise has several
+		client.Namespace("shop"),     // whose locks they are, if programs share the store
+		client.TTL(10*time.Second),   // after which others get the lock if this program dies
+		client.BearerToken("secret"), // if Mortise asks for one
+	)
+	if err != nil {
+		log.Fatal(err) // the options are wrong; whether Mortise is there is told by the first call
+	}
+	defer c.Close()
+	// Output:
+}
+
+func ExampleDo() {
+	total, err := client.Do(ctx, c, "order-42", func(ctx context.Context) (int, error) {
+		// Nobody else is here. ctx ends if the lock is lost.
+		return 3 * 14, ctx.Err()
+	})
+	fmt.Println(total, err)
+	// Output: 42 <nil>
+}
+
+func ExampleDo_lost() {
+	done, err := client.Do(ctx, c, "order-42", func(ctx context.Context) (bool, error) {
+		if err := c.Revoke(ctx, "order-42", ""); err != nil { // an operator takes the lock away
+			return false, err
+		}
+		return true, nil
+	})
+	fmt.Println(done, errors.Is(err, client.ErrLost))
+	// Output: true true
+}
+
+func ExampleClient_Lock() {
+	lease, err := c.Lock(ctx, "order-42", client.Wait(5*time.Second))
+	if errors.Is(err, client.ErrLocked) {
+		fmt.Println("somebody has held it for five seconds")
+		return
+	} else if err != nil {
+		log.Fatal(err)
+	}
+	work := lease.Context() // ends when the lock is lost
+	fmt.Println("locked", work.Err())
+	if err := lease.Unlock(ctx); err != nil {
+		fmt.Println("what was done may have to be checked:", err)
+	}
+	// Output: locked <nil>
+}
+
+func ExampleClient_TryLock() {
+	first, err := c.TryLock(ctx, "order-42")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer first.Unlock(ctx)
+
+	_, err = c.TryLock(ctx, "order-42")
+	fmt.Println(err)
+	// Output: mortise: try lock "order-42": lock is held
+}
+
+func ExampleClient_LockAll() {
+	lease, err := c.LockAll(ctx, []string{"account-bob", "account-ann"}) // both or none, so nobody waits in a circle
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer lease.Unlock(ctx)
+	fmt.Println(lease.Keys())
+	// Output: [account-ann account-bob]
+}
+
+func ExampleLease_Token() {
+	var seen uint64 // kept by the resource that the lock guards
+	write := func(token uint64) string {
+		if token < seen {
+			return "refused"
+		}
+		seen = token
+		return "written"
+	}
+
+	first, err := c.Lock(ctx, "report")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := first.Unlock(ctx); err != nil { // or it was lost, and its holder does not know yet
+		log.Fatal(err)
+	}
+	second, err := c.Lock(ctx, "report")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer second.Unlock(ctx)
+
+	fmt.Println(write(second.Token()), write(first.Token()))
+	// Output: written refused
+}
+
+func ExampleLeaseFrom() {
+	_, err := client.Do(ctx, c, "report", func(ctx context.Context) (any, error) {
+		lease, _ := client.LeaseFrom(ctx)
+		fmt.Println(lease.Key(), lease.Token() > 0)
+		return nil, nil
+	})
+	fmt.Println(err)
+	// Output:
+	// report true
+	// <nil>
+}
+
+func ExampleClient_Lock_nested() {
+	_, err := client.Do(ctx, c, "order-42", func(ctx context.Context) (any, error) {
+		return client.Do(ctx, c, "order-42", func(context.Context) (any, error) { return nil, nil })
+	})
+	fmt.Println(err)
+	// Output: mortise: lock "order-42": waiting would be a deadlock
+}
+
+func ExampleNoRenew() {
+	lease, err := c.Lock(ctx, "report", client.TTL(time.Minute), client.NoRenew())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer lease.Unlock(ctx)
+	if err := lease.Renew(ctx); err != nil { // when there is more to do than a minute's work
+		log.Fatal(err)
+	}
+	fmt.Println(time.Until(lease.Expires()) > 50*time.Second)
+	// Output: true
+}
+
+func ExampleResource() {
+	user := client.Resource[int64]("user-${id}")
+	type Seat struct {
+		Hall string
+		Row  int
+	}
+	seat := client.Resource[Seat]("hall-${hall}/row-${row}")
+
+	fmt.Println(user.Of(42))
+	fmt.Println(seat.Of(Seat{Hall: "main", Row: 3}))
+	// Output:
+	// user-42
+	// hall-main/row-3
+}
+
+func ExampleWithTenant() {
+	shop := c.With(client.Namespace("shop"))
+	acme := client.WithTenant(ctx, "acme") // once for each request, in the middleware
+
+	own, err := shop.Lock(acme, "stock")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer own.Unlock(ctx)
+	all, err := shop.Lock(acme, "stock", client.Global())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer all.Unlock(ctx)
+	fmt.Println(own.Key(), all.Key())
+	// Output: shop:acme:stock shop:-:stock
+}
+
+func ExampleDoIsolated() {
+	db := &journal.Journal{} // a database that writes down what it is told; Open returns a *sql.DB of one connection
+	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return db.Open(), nil })
+	defer pools.Close()
+	write := func(ctx context.Context, query string) error {
+		conn, err := datasource.Conn(ctx, pools)
+		if err != nil {
+			return err
+		}
+		_, err = conn.ExecContext(ctx, query)
+		return err
+	}
+
+	err := datasource.InTx(ctx, pools, nil, func(ctx context.Context) error { // takes the only connection
+		if err := write(ctx, "UPDATE orders"); err != nil {
+			return err
+		}
+		_, err := client.DoIsolated(ctx, c, "invoice-number", func(ctx context.Context) (any, error) {
+			return nil, write(ctx, "UPDATE numbers") // has another, and commits on its own
+		})
+		return err
+	})
+	fmt.Println(err)
+	for _, line := range db.Take() {
+		fmt.Println(line)
+	}
+	// Output:
+	// <nil>
+	// begin
+	// tx UPDATE orders
+	// UPDATE numbers
+	// commit
+}
+
+func ExampleClient_List() {
+	lease, err := c.Lock(ctx, "door-1", client.Metadata(map[string]string{"for": "cleaning"}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer lease.Unlock(ctx)
+
+	locks, err := c.List(ctx, "door-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, l := range locks {
+		fmt.Println(l.Key, l.TTL, l.Metadata["for"], l.Waiters)
+	}
+	// Output: door-1 30s cleaning 0
+}
+
+func ExampleClient_Revoke() {
+	lease, err := c.Lock(ctx, "door-1", client.TTL(100*time.Millisecond))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := c.Revoke(ctx, "door-1", ""); err != nil {
+		log.Fatal(err)
+	}
+	<-lease.Context().Done()
+	fmt.Println(context.Cause(lease.Context()))
+	// Output: mortise: lock "door-1": lock is lost: nobody holds it
+}
+
+func ExampleClient_Watch() {
+	enough := errors.New("seen enough")
+	err := c.Watch(ctx, "gate-", func(e client.Event) error {
+		switch e.Kind {
+		case client.Snapshot: // what is held now, and after a reconnection again
+			go client.Do(ctx, c, "gate-1", func(context.Context) (any, error) { return nil, nil })
+		case client.Released:
+			fmt.Println(e.Kind, e.Lock.Key)
+			return enough
+		default:
+			fmt.Println(e.Kind, e.Lock.Key)
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// ACQUIRED gate-1
+	// RELEASED gate-1
+	// seen enough
+}

@@ -1,0 +1,68 @@
+// Package journal is a database for tests, which only notes what it is told.
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"sync"
+)
+
+// Journal is a database. Its zero value is empty.
+type Journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *Journal) note(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, line)
+}
+
+// Take returns what was noted since the last call: statements, those in a transaction with "tx " before them, and "begin",
+// "commit" and "rollback".
+func (j *Journal) Take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	lines := j.lines
+	j.lines = nil
+	return lines
+}
+
+// Open returns a pool of one connection.
+func (j *Journal) Open() *sql.DB {
+	db := sql.OpenDB(j)
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+// Connect implements [driver.Connector].
+func (j *Journal) Connect(context.Context) (driver.Conn, error) { return &conn{journal: j}, nil }
+
+// Driver implements [driver.Connector].
+func (j *Journal) Driver() driver.Driver { return nil }
+
+// conn is a connection, and its transaction if it has one.
+type conn struct {
+	journal *Journal
+	in      string // "tx " in a transaction
+}
+
+func (c *conn) ExecContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
+	c.journal.note(c.in + query)
+	return driver.RowsAffected(1), nil
+}
+
+func (c *conn) Begin() (driver.Tx, error) {
+	c.in = "tx "
+	c.journal.note("begin")
+	return c, nil
+}
+
+func (c *conn) Commit() error   { c.in = ""; c.journal.note("commit"); return nil }
+func (c *conn) Rollback() error { c.in = ""; c.journal.note("rollback"); return nil }
+func (c *conn) Close() error    { return nil }
+
+func (c *conn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared for that") }

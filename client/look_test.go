@@ -1,0 +1,127 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+func TestListTellsWhatIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		a := lock(t, c, "doors/a", client.Metadata(map[string]string{"for": "x"}))
+		b := lock(t, c, "doors/b")
+		other := lock(t, c, "gate")
+		go func() { _, _ = c.Lock(t.Context(), "doors/b", client.Wait(time.Minute)) }()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		locks, err := c.List(t.Context(), "doors/")
+		if err != nil || len(locks) != 2 {
+			t.Fatalf("List returned %v, %v", locks, err)
+		}
+		got := locks[0]
+		if got.Key != "doors/a" || got.Owner != n.holds("doors/a") || got.TTL != ttl || got.Remaining != ttl-time.Second ||
+			got.Token != a.Token() || got.Waiters != 0 || got.Metadata["for"] != "x" {
+			t.Errorf("the first lock is %+v", got)
+		}
+		if locks[1].Key != "doors/b" || locks[1].Waiters != 1 {
+			t.Errorf("the second lock is %+v", locks[1])
+		}
+		for _, l := range []*client.Lease{a, b, other} {
+			unlock(t, l)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestRevokeTakesALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door")
+		err := c.Revoke(t.Context(), "door", "bob")
+		if !errors.Is(err, client.ErrNotHeld) || err.Error() != `mortise: revoke "door": lock is not held by this owner` {
+			t.Errorf("Revoke from another owner returned %v, want ErrNotHeld", err)
+		}
+		if err := c.Revoke(t.Context(), "door", n.holds("door")); err != nil {
+			t.Error(err)
+		}
+		if err := c.Revoke(t.Context(), "door", ""); !errors.Is(err, client.ErrNotHeld) {
+			t.Errorf("Revoke of a free lock returned %v, want ErrNotHeld", err)
+		}
+		<-l.Done()
+		n.steal("a1")
+		n.steal("a2")
+		n.steal("b")
+		if got, err := c.RevokeAll(t.Context(), "a"); got != 2 || err != nil || n.holds("b") == "" || n.holds("a1") != "" {
+			t.Errorf("RevokeAll returned %d, %v", got, err)
+		}
+	})
+}
+
+func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.steal("doors/a")
+		n.steal("doors/b")
+		ctx, cancel := context.WithCancel(t.Context())
+		events := make(chan client.Event)
+		ended := make(chan error)
+		go func() {
+			ended <- c.Watch(ctx, "doors/", func(e client.Event) error { events <- e; return nil })
+		}()
+		expect := func(kind client.EventKind, missed bool, keys string) {
+			t.Helper()
+			e := <-events
+			got := e.Lock.Key
+			for _, l := range e.Locks {
+				got += " " + l.Key
+			}
+			if e.Kind != kind || e.Missed != missed || got != keys {
+				t.Errorf("told is %v of %q, missed %v; want %v of %q, missed %v", e.Kind, got, e.Missed, kind, keys, missed)
+			}
+		}
+		expect(client.Snapshot, false, " doors/a doors/b")
+		n.revoke(t, "doors/a")
+		expect(client.Revoked, false, "doors/a")
+		l := lock(t, c, "doors/c")
+		expect(client.Acquired, false, "doors/c")
+		unlock(t, l)
+		expect(client.Released, false, "doors/c")
+		n.stop()
+		n.revoke(t, "doors/b")
+		n.steal("doors/d")
+		time.Sleep(time.Minute)
+		n.start()
+		expect(client.Snapshot, true, " doors/d")
+		n.revoke(t, "doors/d")
+		expect(client.Revoked, false, "doors/d")
+		lock(t, c, "doors/e", client.NoRenew())
+		expect(client.Acquired, false, "doors/e")
+		expect(client.Expired, false, "doors/e")
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) || strings.Count(err.Error(), "canceled") != 1 {
+			t.Errorf("Watch returned %v, want the end of ctx", err)
+		}
+	})
+}
+
+func TestWatchReturnsWhatTellReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := open(t)
+		if err := c.Watch(t.Context(), "", func(client.Event) error { return io.EOF }); err != io.EOF {
+			t.Errorf("Watch returned %v, want tell's error as it is", err)
+		}
+	})
+}
+
+func TestEventKindsHaveNames(t *testing.T) {
+	if got := client.Snapshot.String() + client.Revoked.String() + client.EventKind(9).String(); got != "SNAPSHOTREVOKEDEventKind(9)" {
+		t.Errorf("the names are %s", got)
+	}
+}
