@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/client"
-	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -68,7 +67,7 @@ func TestAClientWorksOnRealSockets(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := grpc.NewServer(append(row.server, grpc.UnaryInterceptor(demandToken))...)
-			lockspb.RegisterLocksServer(s, newKeeper())
+			newMortise().serve(s)
 			served := make(chan error)
 			go func() { served <- s.Serve(l) }()
 			defer func() { s.Stop(); <-served }()

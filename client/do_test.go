@@ -65,7 +65,7 @@ func TestDoTellsThatTheLockWasLost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
 				got, err := client.Do(t.Context(), c, "door", func(ctx context.Context) (string, error) {
-					n.revoke(t, "door")
+					n.revoke("door")
 					return "result", row.fn(ctx)
 				})
 				if got != "result" || !errors.Is(err, client.ErrLost) || row.also != nil && !errors.Is(err, row.also) {

@@ -15,9 +15,9 @@ import (
 
 // The examples use a Mortise in this process. Yours is at "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
 var (
-	ctx     = context.Background()
-	mortise = serve()
-	c       = mortise.client()
+	ctx    = context.Background()
+	around = begin()
+	c      = around.client()
 )
 
 func ExampleDial() {

@@ -76,8 +76,8 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 		in   time.Duration // at most, until it is told
 		want error         // besides ErrLost
 	}{
-		{"revoked", func(n *network, l *client.Lease) { n.revoke(t, l.Key()) }, ttl / 3, nil},
-		{"given to another", func(n *network, l *client.Lease) { n.revoke(t, l.Key()); n.steal(l.Key()) }, ttl / 3, nil},
+		{"revoked", func(n *network, l *client.Lease) { n.revoke(l.Key()) }, ttl / 3, nil},
+		{"given to another", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.steal(l.Key()) }, ttl / 3, nil},
 		{"unreachable until it expires", func(n *network, _ *client.Lease) { n.stop() }, ttl, client.ErrUnavailable},
 		{"no answers until it expires", func(n *network, _ *client.Lease) { n.with(silence) }, ttl, client.ErrUnavailable},
 		{"late answers", func(n *network, _ *client.Lease) { n.with(tooLate) }, ttl, client.ErrUnavailable},
@@ -86,7 +86,7 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := serve()
+				n := begin()
 				c := n.client()
 				l := lock(t, c, "door")
 				row.lose(n, l)
@@ -250,8 +250,8 @@ func TestUnlockTellsWhatBecameOfTheLock(t *testing.T) {
 		want   error
 	}{
 		{"held until now", func(*network, *client.Lease) {}, nil},
-		{"revoked meanwhile", func(n *network, l *client.Lease) { n.revoke(t, l.Key()) }, client.ErrLost},
-		{"another has it", func(n *network, l *client.Lease) { n.revoke(t, l.Key()); n.steal(l.Key()) }, client.ErrLost},
+		{"revoked meanwhile", func(n *network, l *client.Lease) { n.revoke(l.Key()) }, client.ErrLost},
+		{"another has it", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.steal(l.Key()) }, client.ErrLost},
 		{"Mortise restarts and remembers", func(n *network, _ *client.Lease) { n.stop(); time.AfterFunc(time.Second, n.start) }, nil},
 		{"Mortise restarts and forgets", func(n *network, _ *client.Lease) { n.stop(); n.forget(); n.start() }, client.ErrLost},
 		{"the answer is lost", func(n *network, _ *client.Lease) { n.with(lose("Unlock")) }, client.ErrLost},
@@ -332,7 +332,7 @@ func TestSeveralLocksAreOneLease(t *testing.T) {
 		if got, want := n.count("Renew"), 3*360; got != want {
 			t.Errorf("%d renewals in an hour, want %d", got, want)
 		}
-		n.revoke(t, "b")
+		n.revoke("b")
 		<-l.Done()
 		synctest.Wait()
 		if a, b, c := n.holds("a"), n.holds("b"), n.holds("c"); a+b+c != "" {
@@ -354,7 +354,7 @@ func TestUnlockGivesEveryKeyBackThoughOneIsLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.revoke(t, "a")
+		n.revoke("a")
 		if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrLost) {
 			t.Errorf("Unlock returned %v, want ErrLost", err)
 		}
@@ -366,7 +366,7 @@ func TestUnlockGivesEveryKeyBackThoughOneIsLost(t *testing.T) {
 
 func TestCloseLosesLeasesAndFreesNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := serve()
+		n := begin()
 		defer n.stop()
 		c := n.client()
 		l := lock(t, c, "door")

@@ -275,7 +275,7 @@ func TestALeaseThatHasEndedIsNoDeadlock(t *testing.T) {
 		l := lock(t, c, "door")
 		unlock(t, l)
 		n.steal("door")
-		time.AfterFunc(time.Minute, func() { n.revoke(t, "door") })
+		time.AfterFunc(time.Minute, func() { n.revoke("door") })
 		ctx := context.WithoutCancel(l.Context())
 		next, err := c.Lock(ctx, "door")
 		if err != nil {
@@ -290,7 +290,7 @@ func TestALockWithinALostOneTellsWhyItsCtxEnded(t *testing.T) {
 		n, c := open(t)
 		l := lock(t, c, "a")
 		n.steal("b")
-		n.revoke(t, "a")
+		n.revoke("a")
 		_, err := c.Lock(l.Context(), "b")
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, client.ErrLost) {
 			t.Errorf("Lock returned %v, want the end of ctx and its cause", err)

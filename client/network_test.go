@@ -8,22 +8,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mortise-lock/mortise/client"
-	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// network is where clients find a keeper, or nobody while it is away. It notes the calls that arrive, and can meddle with them.
+// network is where clients find a Mortise, or nobody while it is away. It notes the calls that arrive, and can meddle with them.
 type network struct {
-	*keeper
+	*mortise
 
 	mu       sync.Mutex
-	listener *bufconn.Listener // nil while the keeper is away
+	listener *bufconn.Listener // nil while Mortise is away
 	server   *grpc.Server
 	served   chan error
 	calls    []string // the methods, in order of arrival
@@ -33,20 +30,20 @@ type network struct {
 // meddling stands between a call that has arrived and its answer.
 type meddling = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
-// serve starts a network; the keeper is there.
-func serve() *network {
-	n := &network{keeper: newKeeper()}
+// begin starts a network; Mortise is there.
+func begin() *network {
+	n := &network{mortise: newMortise()}
 	n.start()
 	return n
 }
 
-// start lets the keeper come back.
+// start lets Mortise come back.
 func (n *network) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listener = bufconn.Listen(1 << 16)
 	n.server = grpc.NewServer(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(n.intercept))
-	lockspb.RegisterLocksServer(n.server, n.keeper)
+	n.mortise.serve(n.server)
 	n.served = make(chan error, 1)
 	go func(s *grpc.Server, l net.Listener, served chan<- error) { served <- s.Serve(l) }(n.server, n.listener, n.served)
 }
@@ -61,7 +58,9 @@ func (n *network) stop() {
 		return
 	}
 	n.server.Stop()
-	<-n.served
+	if err := errors.Join(<-n.served, n.mortise.open.Close()); err != nil {
+		panic(err)
+	}
 }
 
 func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
@@ -77,7 +76,7 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 // client returns a client on the network.
 func (n *network) client(opts ...client.DialOption) *client.Client {
 	opts = append(opts, client.GRPC(grpc.WithContextDialer(n.dial)))
-	c, err := client.Dial("passthrough:///keeper", opts...)
+	c, err := client.Dial("passthrough:///mortise", opts...)
 	if err != nil {
 		panic(err)
 	}
@@ -117,7 +116,7 @@ func (n *network) count(method string) int {
 // open starts a network with one client for a test; both end with it.
 func open(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
 	t.Helper()
-	n := serve()
+	n := begin()
 	c := n.client(opts...)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -126,21 +125,4 @@ func open(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
 		n.stop()
 	})
 	return n, c
-}
-
-// revoke takes the lock from whoever holds it.
-func (n *network) revoke(t *testing.T, key string) {
-	t.Helper()
-	if _, err := n.Revoke(t.Context(), &lockspb.RevokeRequest{Key: key}); err != nil {
-		t.Error(err)
-	}
-}
-
-// steal takes the lock for somebody else, who keeps it for an hour.
-func (n *network) steal(key string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.keeper.mu.Lock()
-	defer n.keeper.mu.Unlock()
-	n.grant(&lockspb.LockAllRequest{Keys: []string{key}, Owner: "bob", Ttl: durationpb.New(time.Hour)})
 }
