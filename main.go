@@ -14,6 +14,7 @@ import (
 	"github.com/dapr/kit/logger"
 	"github.com/spf13/pflag"
 
+	"github.com/mortise-lock/mortise/cli"
 	"github.com/mortise-lock/mortise/component"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -26,6 +27,9 @@ var version = "dev"
 const heapFloor = 16 << 20
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "locks" {
+		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Getenv, cli.OS()))
+	}
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -49,6 +53,9 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 	o.AddFlags(flags, getenv)
 	flags.StringVar(&logging.OutputLevel, "log-level", logging.OutputLevel, "debug, info, warn or error")
 	flags.BoolVar(&logging.JSONFormatEnabled, "log-as-json", false, "write logs as JSON")
+	flags.Usage = func() {
+		fmt.Fprint(os.Stderr, "mortise [flags]  serves\nmortise locks    looks at locks, takes and revokes them\n\n", flags.FlagUsages())
+	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

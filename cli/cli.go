@@ -1,0 +1,83 @@
+// Package cli is "mortise locks": commands for people and shell scripts that look at locks, take them and revoke them.
+//
+// Data goes to standard output and nothing else does; what went wrong goes to standard error, and as an exit code to the
+// shell.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// Streams are the standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+const rootHelp = `Look at the locks of a running Mortise, take them and revoke them.
+
+Exit codes: 0 done, 1 the lock is not held (get, revoke), 2 the command line is wrong, 69 Mortise or its store does not
+answer, 77 it wants another token, 70 anything else that failed. Those of lock: see "mortise locks lock --help".`
+
+// Run runs the command line args, whose first word is "locks", and returns the exit code. When ctx ends, so does the command.
+func Run(ctx context.Context, args []string, getenv func(string) string, streams Streams) int {
+	root := newRoot(getenv)
+	root.SetArgs(args)
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	err := root.ExecuteContext(ctx)
+	if err != nil && err.Error() != "" { // a command that ran has spoken for itself
+		fmt.Fprintln(streams.Err, "mortise:", strings.TrimPrefix(err.Error(), "mortise: "))
+	}
+	return code(err)
+}
+
+// newRoot returns the command "mortise" with nothing below it but "locks".
+func newRoot(getenv func(string) string) *cobra.Command {
+	root := &cobra.Command{Use: "mortise", SilenceErrors: true, SilenceUsage: true}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Hidden: true}) // --help does
+	locks := &cobra.Command{
+		Use:   "locks",
+		Short: "look at locks, take and revoke them",
+		Long:  rootHelp,
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return failed(exitUsage, errors.New("which command? see mortise locks --help"))
+		},
+	}
+	target := newTarget(locks.PersistentFlags(), getenv)
+	locks.AddCommand(newList(target), newGet(target), newWatch(target), newLock(target), newRevoke(target))
+	locks.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failed(exitUsage, err) })
+	root.AddCommand(locks)
+	return root
+}
+
+// usage checks arguments: besides what check does, that they are text, as the wire wants it.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if !utf8.ValidString(arg) {
+				return failed(exitUsage, fmt.Errorf("%q is not valid UTF-8", arg))
+			}
+		}
+		return failed(exitUsage, check(cmd, args))
+	}
+}
+
+// streams returns the streams of a command.
+func streams(cmd *cobra.Command) Streams {
+	return Streams{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
+}
+
+// OS are the streams of the process.
+func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }

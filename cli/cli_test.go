@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/component"
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
+)
+
+// asProgram, when set, makes the test binary the program: signals and exit codes need a process.
+const asProgram = "MORTISE_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(Run(context.Background(), os.Args[1:], os.Getenv, OS()))
+	}
+	os.Exit(m.Run())
+}
+
+// patience bounds what should take an instant.
+const patience = 20 * time.Second
+
+const lockstore = `
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: lockstore
+spec:
+  type: lock.mortise
+  version: v1
+  metadata:
+    - name: store
+      value: memory
+`
+
+// server is a Mortise with a memory store, in this process, until the end of the test or Stop.
+type server struct {
+	folder string
+	token  string // in the environment of those who ask
+	*client.Client
+	Stop func()
+}
+
+func startServer(t *testing.T, options ...func(*component.Options)) *server {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "cli") // shorter than t.TempDir, as a socket's path has to be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return startServerIn(t, folder, options...)
+}
+
+func startServerIn(t *testing.T, folder string, options ...func(*component.Options)) *server {
+	t.Helper()
+	resources := filepath.Join(t.TempDir(), "lockstore.yaml")
+	if err := os.WriteFile(resources, []byte(lockstore), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := component.Options{
+		Name: "mortise", Folder: folder, SocketMode: 0o600, ResourcePaths: []string{resources}, DrainTimeout: time.Second,
+	}
+	for _, option := range options {
+		option(&o)
+	}
+	s := &server{folder: folder}
+	s.Stop = serve(t, o)
+	var err error
+	if s.Client, err = client.Dial("unix://" + filepath.Join(folder, "mortise.sock")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// serve runs a Mortise until the function that it returns is called.
+func serve(t *testing.T, o component.Options) (stop func()) {
+	t.Helper()
+	log := logger.NewLogger("cli-test")
+	log.SetOutput(io.Discard)
+	registry := stores.NewRegistry("memory")
+	registry.Register("memory", memory.NewProcess().Backend())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- component.Run(ctx, o, registry, log) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	await(t, "the socket", func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("the server has ended: %v", err)
+		default:
+		}
+		_, err := os.Stat(filepath.Join(o.Folder, o.Name+".sock"))
+		return err == nil
+	})
+	return stop
+}
+
+// getenv is the environment of those who ask.
+func (s *server) getenv(name string) string {
+	return map[string]string{component.FolderVariables[0]: s.folder, component.TokenVariable: s.token}[name]
+}
+
+// lock takes a lock for the test, with metadata that is the same everywhere.
+func (s *server) lock(t *testing.T, key string, options ...client.Option) *client.Lease {
+	t.Helper()
+	options = append([]client.Option{client.Metadata(map[string]string{"host": "alpha"})}, options...)
+	lease, err := s.TryLock(t.Context(), key, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lease.Unlock(context.Background()) })
+	return lease
+}
+
+// owner returns who holds a lock, or nobody.
+func (s *server) owner(t *testing.T, key string) string {
+	t.Helper()
+	locks, err := s.List(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range locks {
+		if l.Key == key {
+			return l.Owner
+		}
+	}
+	return ""
+}
+
+// result is what a shell sees of a command.
+type result struct {
+	out, err string
+	code     int
+}
+
+// run runs "mortise locks" and the arguments in this process.
+func (s *server) run(t *testing.T, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out, errs bytes.Buffer
+	code := Run(ctx, append([]string{"locks"}, args...), s.getenv, Streams{nil, &out, &errs})
+	return result{out.String(), errs.String(), code}
+}
+
+// program is "mortise locks" in a process of its own.
+type program struct {
+	*exec.Cmd
+	out, err *os.File
+	ended    chan struct{}
+}
+
+// start starts "mortise locks" and the arguments.
+func (s *server) start(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := s.program(t, binary(t), append([]string{"locks"}, args...)...)
+	p.begin(t)
+	return p
+}
+
+// program returns a program that finds the server, to begin with.
+func (s *server) program(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	p := &program{Cmd: exec.Command(name, args...), out: file(t), err: file(t), ended: make(chan struct{})}
+	p.Env = append(os.Environ(), asProgram+"=1", component.FolderVariables[0]+"="+s.folder)
+	p.Stdout, p.Stderr = p.out, p.err
+	return p
+}
+
+// binary is what is "mortise" when asProgram is set.
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// begin starts the program. It is killed, if it has to be, at the end of the test.
+func (p *program) begin(t *testing.T) {
+	t.Helper()
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.Cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		<-p.ended
+	})
+}
+
+// result waits for the program's end.
+func (p *program) result(t *testing.T) result {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatalf("%v goes on; it wrote %q, %q", p.Args, read(t, p.out), read(t, p.err))
+	}
+	return result{read(t, p.out), read(t, p.err), p.ProcessState.ExitCode()}
+}
+
+// says waits until the program has written the text to standard output.
+func (p *program) says(t *testing.T, text string) {
+	t.Helper()
+	await(t, text, func() bool { return strings.Contains(read(t, p.out), text) })
+}
+
+func file(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func read(t *testing.T, f *os.File) string {
+	t.Helper()
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// await waits until it is so.
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// check compares all that a shell sees; of standard error the beginning is given.
+func (r result) check(t *testing.T, out, err string, code int) {
+	t.Helper()
+	if r.out != out || !strings.HasPrefix(r.err, err) || (err == "") != (r.err == "") || r.code != code {
+		t.Errorf("got  %d, out %q, err %q\nwant %d, out %q, err %q", r.code, r.out, r.err, code, out, err)
+	}
+}

@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+const lockHelp = `Run COMMAND while holding the lock of KEY, or those of several keys, which are taken in one step.
+
+Who comes first is served first. While COMMAND runs the lock is renewed. COMMAND finds in its environment
+  MORTISE_KEY    the key, or the keys, one in a line
+  MORTISE_TOKEN  the fencing token, for a resource that refuses a smaller one than it has seen
+and gets the signals that come to this process. It runs in a process group of its own. When the lock is lost, all of the group
+is stopped: by SIGTERM, and after the grace by SIGKILL. In that time somebody else may hold the lock already; only a resource
+that looks at the token is safe from that.
+
+The exit code is COMMAND's, 128 and the number of the signal that ended it, or
+   69  Mortise did not answer, and COMMAND was not run
+   75  the lock is held, and still was when the time to wait was over (see --conflict-exit-code); COMMAND was not run
+   76  the lock was lost, and COMMAND has been stopped
+  126  COMMAND could not be started
+  127  there is no such COMMAND
+and 2, 70 and 77 as with the other commands.`
+
+// locking is a run of "locks lock".
+type locking struct {
+	target   *target
+	ttl      time.Duration
+	wait     time.Duration
+	waits    bool // no longer than wait; else until the lock is granted
+	try      bool
+	conflict int
+	grace    time.Duration
+
+	keys    []string
+	args    []string // the command
+	streams Streams
+	signals chan os.Signal
+}
+
+func newLock(t *target) *cobra.Command {
+	l := &locking{target: t}
+	cmd := &cobra.Command{
+		Use:     "lock KEY... -- COMMAND [ARGUMENT...]",
+		Short:   "run a command while holding a lock",
+		Long:    lockHelp,
+		Example: "  mortise locks lock --wait 1m backup -- pg_dump --file shop.sql shop",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l.waits = cmd.Flags().Changed("wait")
+			l.streams = streams(cmd)
+			if err := l.parse(args, cmd.ArgsLenAtDash()); err != nil {
+				return failed(exitUsage, err)
+			}
+			return l.run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the others wait if this process dies; it renews at a third of it")
+	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; without it as long as it takes")
+	flags.BoolVarP(&l.try, "try", "n", false, "do not wait")
+	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitNotGot, "exit code if the lock is not got")
+	flags.DurationVar(&l.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL when the lock is lost")
+	return cmd
+}
+
+// parse takes the arguments apart, of which dash are before "--", or is -1, and checks the flags.
+func (l *locking) parse(args []string, dash int) error {
+	switch {
+	case dash < 0:
+		return errors.New(`there is no "--" between the keys and the command`)
+	case dash == 0:
+		return errors.New("no key is named")
+	case dash == len(args):
+		return errors.New("no command is named")
+	case l.try && l.waits:
+		return errors.New("--try and --wait: choose one")
+	case l.wait < 0:
+		return errors.New("--wait: is negative")
+	case l.ttl < time.Millisecond:
+		return errors.New("--ttl: the least is 1ms")
+	case l.grace < 0:
+		return errors.New("--grace: is negative")
+	case l.conflict < 0 || l.conflict > 255:
+		return errors.New("--conflict-exit-code: is not from 0 to 255")
+	}
+	l.keys, l.args = args[:dash], args[dash:]
+	return usage(cobra.ArbitraryArgs)(nil, l.keys)
+}
+
+// run takes the locks, runs the command and gives the locks back. From beginning to end it, and not the system, deals with
+// signals, so that none leaves a lock or a command behind.
+func (l *locking) run(ctx context.Context) error {
+	l.signals = make(chan os.Signal, 8)
+	signal.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(l.signals)
+	c, err := l.target.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	lease, err := l.get(ctx, c)
+	if err != nil {
+		return err
+	}
+	code, err := l.process(lease).run(lease.Context())
+	unlocked := lease.Unlock(ctx)
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(unlocked, client.ErrLost):
+		return failed(exitLost, unlocked)
+	case unlocked != nil:
+		fmt.Fprintf(l.streams.Err, "mortise: the lock ends by its TTL of %v: %v\n", l.ttl, unlocked)
+	}
+	if code != 0 {
+		return failed(code, errors.New(""))
+	}
+	return nil
+}
+
+// get takes the locks. A signal ends the waiting.
+func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var (
+		lease       *client.Lease
+		err         error
+		interrupted os.Signal
+		got         = make(chan struct{})
+	)
+	go func() {
+		lease, err = l.take(ctx, cancel, c)
+		close(got)
+	}()
+	for {
+		select {
+		case interrupted = <-l.signals:
+			cancel(fmt.Errorf("signal: %v", interrupted))
+			continue
+		case <-got:
+		}
+		break
+	}
+	switch {
+	case interrupted != nil:
+		if err == nil {
+			err = errors.Join(errors.New("interrupted"), lease.Unlock(ctx))
+		}
+		return nil, failed(exitSignal+int(interrupted.(syscall.Signal)), err)
+	case errors.Is(err, client.ErrLocked):
+		return nil, failed(l.conflict, err)
+	case errors.Is(err, client.ErrUnavailable):
+		return nil, failed(exitUnavailable, err)
+	}
+	return lease, err
+}
+
+// take asks once without waiting, which tells soon if Mortise is away, and then waits. The lease lives in ctx, so there is no
+// other way to bound the first question than cancel.
+func (l *locking) take(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
+	options := []client.Option{client.TTL(l.ttl), client.Metadata(l.metadata())}
+	late := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })
+	lease, err := ask(ctx, c, l.keys, append(options, client.Wait(0)))
+	if !late.Stop() && err == nil {
+		return nil, errors.Join(context.DeadlineExceeded, lease.Unlock(ctx)) // it came with the end of its ctx
+	}
+	if l.try || !errors.Is(err, client.ErrLocked) {
+		return lease, err
+	}
+	if l.waits {
+		options = append(options, client.Wait(l.wait))
+	}
+	return ask(ctx, c, l.keys, options)
+}
+
+// ask takes one lock as one, which every store can, and several in one step.
+func ask(ctx context.Context, c *client.Client, keys []string, options []client.Option) (*client.Lease, error) {
+	if len(keys) == 1 {
+		return c.Lock(ctx, keys[0], options...)
+	}
+	return c.LockAll(ctx, keys, options...)
+}
+
+// metadata tells those who look at a list whose lock it is. The command's arguments are nobody's business.
+func (l *locking) metadata() map[string]string {
+	host, _ := os.Hostname() // or nothing
+	return map[string]string{
+		"host":    host,
+		"pid":     strconv.Itoa(os.Getpid()),
+		"command": strings.ToValidUTF8(filepath.Base(l.args[0]), "?"),
+	}
+}
+
+func (l *locking) process(lease *client.Lease) process {
+	return process{
+		args: l.args,
+		env: append(os.Environ(),
+			"MORTISE_KEY="+strings.Join(lease.Keys(), "\n"),
+			"MORTISE_TOKEN="+strconv.FormatUint(lease.Token(), 10)),
+		streams: l.streams,
+		signals: l.signals,
+		grace:   l.grace,
+	}
+}

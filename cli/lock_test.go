@@ -1,0 +1,342 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+// sh returns the arguments that run a script while holding the lock called door.
+func sh(script string, flags ...string) []string {
+	return append(append([]string{"lock", "door"}, flags...), "--", "sh", "-c", script)
+}
+
+func TestTheCommandsExitCodeIsPassedOn(t *testing.T) {
+	s := startServer(t)
+	for _, row := range []struct {
+		name string
+		args []string
+		out  string
+		err  string
+		code int
+	}{
+		{"success", sh("echo out; echo err >&2"), "out\n", "err\n", 0},
+		{"failure", sh("exit 3"), "", "", 3},
+		{"a code like one of ours", sh("exit 75"), "", "", 75},
+		{"killed by a signal", sh("kill -KILL $$"), "", "", 128 + 9},
+		{"no such command", []string{"lock", "door", "--", "no-such-command"}, "", `mortise: exec: "no-such-command": executable file not found`, exitNotFound},
+		{"no such path", []string{"lock", "door", "--", "/no/such"}, "", "mortise: fork/exec /no/such: no such file", exitNotFound},
+		{"not executable", []string{"lock", "door", "--", "/"}, "", "mortise: ", exitNotExecutable},
+		{"its flags are its own", []string{"lock", "door", "--", "echo", "--try", "-n", "--"}, "--try -n --\n", "", 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s.run(t, row.args...).check(t, row.out, row.err, row.code)
+			if owner := s.owner(t, "door"); owner != "" {
+				t.Errorf("the lock is still held by %q", owner)
+			}
+		})
+	}
+}
+
+func TestTheCommandKnowsKeyAndToken(t *testing.T) {
+	s := startServer(t)
+	before := s.lock(t, "other").Token()
+	r := s.run(t, sh(`echo "$MORTISE_KEY"; echo "$MORTISE_TOKEN"`)...)
+	key, text, _ := strings.Cut(strings.TrimSpace(r.out), "\n")
+	token, err := strconv.ParseUint(text, 10, 64)
+	if after := s.lock(t, "door").Token(); key != "door" || err != nil || token <= before || token >= after {
+		t.Errorf("key %q, token %q; it is between %d and %d", key, text, before, after)
+	}
+}
+
+func TestTheLockIsRenewedWhileTheCommandRuns(t *testing.T) {
+	s := startServer(t)
+	end := filepath.Join(t.TempDir(), "end")
+	t.Setenv("END", end)
+	p := s.start(t, sh(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "300ms")...)
+	p.says(t, "begun")
+	look := func() client.LockInfo {
+		locks, err := s.List(t.Context(), "door")
+		if err != nil || len(locks) != 1 {
+			t.Fatalf("%v, %v", locks, err)
+		}
+		return locks[0]
+	}
+	first := look()
+	host, _ := os.Hostname()
+	if got, want := fmt.Sprint(first.Metadata), fmt.Sprintf("map[command:sh host:%s pid:%d]", host, p.Process.Pid); got != want {
+		t.Errorf("the metadata is %s, want %s", got, want)
+	}
+	for left := first.Remaining; ; {
+		now := look()
+		if now.Token != first.Token {
+			t.Fatal("it is another lock")
+		}
+		if now.Remaining > left {
+			break
+		}
+		left = now.Remaining
+	}
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "begun\n", "", 0)
+}
+
+func TestALockThatIsHeld(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		flags []string
+		code  int
+	}{
+		{"is not waited for", []string{"--try"}, exitNotGot},
+		{"is not waited for, in short", []string{"-n", "-E", "9"}, 9},
+		{"is waited for in vain", []string{"--wait", "30ms"}, exitNotGot},
+		{"is waited for in vain, in short", []string{"-w", "30ms", "--conflict-exit-code", "0"}, 0},
+		{"is not waited for, as no time is given", []string{"--wait", "0"}, exitNotGot},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := startServer(t)
+			s.lock(t, "door")
+			s.run(t, sh("echo run", row.flags...)...).check(t, "", `mortise: lock "door": lock is held`, row.code)
+		})
+	}
+}
+
+func TestALockIsWaitedFor(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--wait", "1h"}} {
+		s := startServer(t)
+		lease := s.lock(t, "door")
+		p := s.start(t, sh("echo run", flags...)...)
+		await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+		if err := lease.Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.result(t).check(t, "run\n", "", 0)
+	}
+}
+
+func TestSeveralKeysAreTakenInOneStep(t *testing.T) {
+	s := startServer(t)
+	args := []string{"lock", "--try", "b", "a", "b", "--", "sh", "-c", `echo "$MORTISE_KEY"`}
+	s.run(t, args...).check(t, "a\nb\n", "", 0)
+	held := s.lock(t, "b")
+	s.run(t, args...).check(t, "", `mortise: lock all ["b" "a" "b"]: lock is held`, exitNotGot)
+	if owner := s.owner(t, "a"); owner != "" {
+		t.Errorf("the other lock is held by %q", owner)
+	}
+	if err := held.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, args...).check(t, "a\nb\n", "", 0)
+}
+
+func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		script string // says "begun", has the pids of all in the file $PIDS
+	}{
+		{"which end by SIGTERM", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; wait`},
+		{"the child of which does not", `sh -c 'trap "" TERM; echo trapped; while :; do sleep 1; done' & echo $$ $! >"$PIDS"; echo begun; wait`},
+		{"none of which do", `trap "" TERM; sleep 1000 & echo $$ $! >"$PIDS"; echo begun; trapped; wait; wait; sleep 1000`},
+		{"which are stopped", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; kill -STOP $$; wait`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := startServer(t)
+			pids := filepath.Join(t.TempDir(), "pids")
+			t.Setenv("PIDS", pids)
+			p := s.start(t, sh(row.script, "--ttl", "300ms", "--grace", "200ms")...)
+			p.says(t, "begun")
+			if strings.Contains(row.script, "trapped; while") {
+				p.says(t, "trapped")
+			}
+			s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
+			r := p.result(t)
+			if r.code != exitLost || !strings.Contains(r.err, "lock is lost") {
+				t.Errorf("got %+v", r)
+			}
+			text, err := os.ReadFile(pids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, word := range strings.Fields(string(text)) {
+				pid, _ := strconv.Atoi(word)
+				await(t, "the end of "+word, func() bool { return !runs(t, pid) })
+			}
+		})
+	}
+}
+
+func TestACommandMayEndInOrderWhenTheLockIsLost(t *testing.T) {
+	s := startServer(t)
+	p := s.start(t, sh(`trap 'echo ending; exit 0' TERM; echo begun; while :; do sleep 0.02; done`, "--ttl", "300ms", "--grace", "1h")...)
+	p.says(t, "begun")
+	s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
+	if r := p.result(t); r.out != "begun\nending\n" || r.code != exitLost {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestSignalsArePassedOn(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
+		t.Run(signal.String(), func(t *testing.T) {
+			s := startServer(t)
+			script := fmt.Sprintf(`trap 'echo got it; exit 5' %d; echo begun; while :; do sleep 0.02; done`, int(signal))
+			p := s.start(t, sh(script)...)
+			p.says(t, "begun")
+			if err := p.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if r := p.result(t); r.out != "begun\ngot it\n" || r.code != 5 { // the shell may write how its sleep ended
+				t.Errorf("got %+v", r)
+			}
+			if owner := s.owner(t, "door"); owner != "" {
+				t.Errorf("the lock is still held by %q", owner)
+			}
+		})
+	}
+}
+
+func TestASignalThatTheCommandDoesNotCatchEndsIt(t *testing.T) {
+	s := startServer(t)
+	p := s.start(t, sh("echo begun; sleep 1000")...)
+	p.says(t, "begun")
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "begun\n", "", 128+15)
+	if owner := s.owner(t, "door"); owner != "" {
+		t.Errorf("the lock is still held by %q", owner)
+	}
+}
+
+func TestASignalEndsTheWaiting(t *testing.T) {
+	s := startServer(t)
+	lease := s.lock(t, "door")
+	p := s.start(t, sh("echo run")...)
+	await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "", `mortise: lock "door": context canceled`, 128+2)
+	await(t, "no waiter", func() bool { return s.waiters(t, "door") == 0 })
+	if err := lease.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheCommandDiesWithUs(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux can do that")
+	}
+	s := startServer(t)
+	pids := filepath.Join(t.TempDir(), "pids")
+	t.Setenv("PIDS", pids)
+	p := s.start(t, sh(`echo $$ >"$PIDS"; echo begun; while :; do sleep 0.02; done`)...)
+	p.says(t, "begun")
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	await(t, "the end of the command", func() bool { return !runs(t, pid) })
+}
+
+func TestTheEndOfTheContextStopsTheCommand(t *testing.T) {
+	s := startServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	out := file(t)
+	done := make(chan int)
+	go func() {
+		done <- Run(ctx, append([]string{"locks"}, sh("echo begun; sleep 1000")...), s.getenv, Streams{nil, out, out})
+	}()
+	await(t, "the command", func() bool { return read(t, out) == "begun\n" })
+	cancel()
+	if code := <-done; code != 128+15 {
+		t.Errorf("the exit code is %d", code)
+	}
+	if owner := s.owner(t, "door"); owner != "" {
+		t.Errorf("the lock is still held by %q", owner)
+	}
+}
+
+func TestTheCommandsExitCodeCountsThoughTheLockCannotBeGivenBack(t *testing.T) {
+	s := startServer(t)
+	end := filepath.Join(t.TempDir(), "end")
+	t.Setenv("END", end)
+	p := s.start(t, sh(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 4`, "--ttl", "1h")...)
+	p.says(t, "begun")
+	s.Stop()
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "begun\n", "mortise: the lock ends by its TTL of 1h0m0s: ", 4)
+}
+
+func TestArgumentsOfLockAreChecked(t *testing.T) {
+	s := startServer(t)
+	for _, row := range []struct {
+		name string
+		args []string
+		err  string
+	}{
+		{"no separator", []string{"door", "true"}, `mortise: there is no "--"`},
+		{"no key", []string{"--", "true"}, "mortise: no key is named"},
+		{"no command", []string{"door", "--"}, "mortise: no command is named"},
+		{"nothing", nil, `mortise: there is no "--"`},
+		{"an empty key", []string{"", "--", "true"}, "mortise: "},
+		{"a key that is too long", []string{strings.Repeat("k", 1025), "--", "true"}, "mortise: "},
+		{"a key that is no text", []string{"k\xff", "--", "true"}, "mortise: "},
+		{"try and wait", []string{"-n", "-w", "1s", "door", "--", "true"}, "mortise: --try and --wait"},
+		{"a negative wait", []string{"-w", "-1s", "door", "--", "true"}, "mortise: --wait"},
+		{"a wait without a unit", []string{"-w", "5", "door", "--", "true"}, "mortise: invalid argument"},
+		{"no ttl", []string{"--ttl", "0", "door", "--", "true"}, "mortise: --ttl"},
+		{"an endless ttl", []string{"--ttl", "999999h", "door", "--", "true"}, "mortise: "},
+		{"a negative grace", []string{"--grace", "-1s", "door", "--", "true"}, "mortise: --grace"},
+		{"a code that is none", []string{"-E", "256", "door", "--", "true"}, "mortise: --conflict-exit-code"},
+		{"an unknown flag", []string{"--nope", "door", "--", "true"}, "mortise: unknown flag: --nope"},
+		{"a flag of other commands", []string{"-o", "json", "door", "--", "true"}, "mortise: unknown shorthand flag"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s.run(t, append([]string{"lock"}, row.args...)...).check(t, "", row.err, exitUsage)
+		})
+	}
+}
+
+// waiters returns how many wait for the lock.
+func (s *server) waiters(t *testing.T, key string) int {
+	t.Helper()
+	locks, err := s.List(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(locks) == 0 {
+		return 0
+	}
+	return locks[0].Waiters
+}
+
+// runs tells whether the process runs. One that has ended and that nobody has asked about runs no more.
+func runs(t *testing.T, pid int) bool {
+	t.Helper()
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return os.IsPermission(err)
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
+}

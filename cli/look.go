@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+func newList(t *target) *cobra.Command {
+	var output format
+	cmd := &cobra.Command{
+		Use:   "list [PREFIX]",
+		Short: "list the held locks whose key starts with PREFIX, sorted by key",
+		Args:  usage(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			locks, err := list(cmd.Context(), t, first(args))
+			if err != nil {
+				return err
+			}
+			if output == asJSON {
+				return printJSON(cmd.OutOrStdout(), allToJSON(locks), true)
+			}
+			return printTable(cmd.OutOrStdout(), locks)
+		},
+	}
+	output.addTo(cmd.Flags())
+	return cmd
+}
+
+func newGet(t *target) *cobra.Command {
+	var output format
+	cmd := &cobra.Command{
+		Use:   "get KEY",
+		Short: "show one lock; the exit code is 1 if nobody holds it",
+		Args:  usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			locks, err := list(cmd.Context(), t, args[0])
+			if err != nil {
+				return err
+			}
+			if len(locks) == 0 || locks[0].Key != args[0] { // sorted, the shortest comes first
+				return fmt.Errorf("get %q: %w", args[0], client.ErrNotHeld)
+			}
+			if output == asJSON {
+				return printJSON(cmd.OutOrStdout(), toJSON(locks[0]), true)
+			}
+			return printCard(cmd.OutOrStdout(), locks[0])
+		},
+	}
+	output.addTo(cmd.Flags())
+	return cmd
+}
+
+func newWatch(t *target) *cobra.Command {
+	var output format
+	cmd := &cobra.Command{
+		Use:   "watch [PREFIX]",
+		Short: "show the held locks whose key starts with PREFIX, and then each change, until interrupted",
+		Long: `Show the held locks whose key starts with PREFIX, and then each change, until interrupted.
+
+With -o json each line is an event: kind, revision, and the lock, as granted or as it was before; the first, of kind
+SNAPSHOT, has all locks. Another SNAPSHOT is a new beginning: changes before it were not told, or Mortise was away.`,
+		Args: usage(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return watch(cmd, t, first(args), output) },
+	}
+	output.addTo(cmd.Flags())
+	return cmd
+}
+
+func newRevoke(t *target) *cobra.Command {
+	var (
+		owner string
+		force bool
+	)
+	cmd := &cobra.Command{
+		Use:   "revoke KEY {--owner OWNER | --force}",
+		Short: "take a lock from its holder; the next who waits gets it",
+		Long: `Take a lock from its holder; the next who waits gets it, with a larger fencing token.
+
+The former holder learns of it by its next renewal. Until then it goes on working, and only a resource that looks at fencing
+tokens keeps it out. The exit code is 1 if the lock is not held, or not by OWNER.`,
+		Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if force == (owner != "") {
+				return failed(exitUsage, errors.New("from whom? --owner OWNER, or --force for whoever holds it"))
+			}
+			return t.ask(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+				return c.Revoke(ctx, args[0], owner)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&owner, "owner", "", "take it from this owner only, as list shows it")
+	cmd.Flags().BoolVar(&force, "force", false, "take it from whoever holds it")
+	return cmd
+}
+
+func list(ctx context.Context, t *target, prefix string) (locks []client.LockInfo, err error) {
+	err = t.ask(ctx, func(ctx context.Context, c *client.Client) error {
+		locks, err = c.List(ctx, prefix)
+		return err
+	})
+	return locks, err
+}
+
+// watch prints until ctx ends, which is how it is to end. Only the first event has to come in time.
+func watch(cmd *cobra.Command, t *target, prefix string, output format) error {
+	c, err := t.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	defer cancel(nil)
+	late := time.AfterFunc(t.timeout, func() { cancel(context.DeadlineExceeded) })
+	defer late.Stop()
+	err = c.Watch(ctx, prefix, func(e client.Event) error {
+		late.Stop()
+		if e.Missed {
+			fmt.Fprintln(cmd.ErrOrStderr(), "mortise: changes were missed; what follows is a new beginning")
+		}
+		if output == asJSON {
+			return printJSON(cmd.OutOrStdout(), eventToJSON(e), false)
+		}
+		return printEvent(cmd.OutOrStdout(), time.Now(), e)
+	})
+	if cmd.Context().Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// first returns the first of the arguments, or nothing.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+// hideTimes replaces what is left of a lease, which nobody can know.
+func hideTimes(text string) string {
+	return regexp.MustCompile(`("remainingMs": |  )\d+(\.\d)?(m?s|)(,|  |\n)`).ReplaceAllStringFunc(text, func(s string) string {
+		if strings.Contains(s, "remaining") {
+			return `"remainingMs": 0,`
+		}
+		return s
+	})
+}
+
+func TestListAsTable(t *testing.T) {
+	s := startServer(t)
+	s.run(t, "list").check(t, "KEY  OWNER  TOKEN  TTL  LEFT  WAITERS  METADATA\n", "", exitDone)
+	b, a := s.lock(t, "b", client.TTL(time.Hour)), s.lock(t, "a", client.TTL(time.Hour))
+	ownerA, ownerB := s.owner(t, "a"), s.owner(t, "b")
+	head := "KEY  OWNER                                 TOKEN             TTL  LEFT  WAITERS  METADATA\n"
+	lineA := fmt.Sprintf("a    %s  %d  1h   1h    0        host=alpha\n", ownerA, a.Token())
+	lineB := fmt.Sprintf("b    %s  %d  1h   1h    0        host=alpha\n", ownerB, b.Token())
+	s.run(t, "list").check(t, head+lineA+lineB, "", exitDone)
+	s.run(t, "list", "b").check(t, head+lineB, "", exitDone)
+	s.run(t, "list", "b", "-o", "table").check(t, head+lineB, "", exitDone)
+}
+
+func TestListAsJSON(t *testing.T) {
+	s := startServer(t)
+	s.run(t, "list", "-o", "json").check(t, "[]\n", "", exitDone)
+	lease := s.lock(t, "a<b>", client.TTL(time.Hour))
+	got := s.run(t, "list", "--output", "json")
+	got.out = hideTimes(got.out)
+	got.check(t, fmt.Sprintf(`[
+  {
+    "key": "a<b>",
+    "owner": "%s",
+    "token": %d,
+    "ttlMs": 3600000,
+    "remainingMs": 0,
+    "waiters": 0,
+    "metadata": {
+      "host": "alpha"
+    }
+  }
+]
+`, s.owner(t, "a<b>"), lease.Token()), "", exitDone)
+}
+
+func TestGet(t *testing.T) {
+	s := startServer(t)
+	lease := s.lock(t, "door", client.TTL(time.Hour))
+	s.lock(t, "door-2", client.TTL(time.Hour))
+	s.run(t, "get", "door").check(t, fmt.Sprintf(`key      door
+owner    %s
+token    %d
+ttl      1h
+left     1h
+waiters  0
+host     alpha
+`, s.owner(t, "door"), lease.Token()), "", exitDone)
+
+	var got lockJSON
+	r := s.run(t, "get", "door", "-o", "json")
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.RemainingMs <= 0 || got.RemainingMs > got.TTLMs {
+		t.Errorf("%d ms are left", got.RemainingMs)
+	}
+	got.RemainingMs = 0
+	want := lockJSON{"door", s.owner(t, "door"), lease.Token(), time.Hour.Milliseconds(), 0, 0, map[string]string{"host": "alpha"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestGetOfALockThatNobodyHolds(t *testing.T) {
+	s := startServer(t)
+	s.lock(t, "door-2")
+	s.run(t, "get", "door").check(t, "", `mortise: get "door": lock is not held`+"\n", exitNotHeld)
+	s.run(t, "get", "door", "-o", "json").check(t, "", `mortise: get "door": lock is not held`, exitNotHeld)
+}
+
+func TestWaitersAreCounted(t *testing.T) {
+	s := startServer(t)
+	s.lock(t, "door")
+	s.start(t, "lock", "door", "--", "true")
+	await(t, "a waiter", func() bool { return strings.Contains(s.run(t, "get", "door").out, "waiters  1\n") })
+}
+
+func TestRevoke(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		args func(owner string) []string
+		err  string
+		code int
+	}{
+		{"by its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitDone},
+		{"from whoever holds it", func(string) []string { return []string{"--force"} }, "", exitDone},
+		{"by another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "door": lock is not held by this owner`, exitNotHeld},
+		{"by nobody", func(string) []string { return nil }, "mortise: from whom? ", exitUsage},
+		{"by both", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: from whom? ", exitUsage},
+		{"by an empty owner", func(string) []string { return []string{"--owner", ""} }, "mortise: from whom? ", exitUsage},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := startServer(t)
+			s.lock(t, "door")
+			owner := s.owner(t, "door")
+			s.run(t, append([]string{"revoke", "door"}, row.args(owner)...)...).check(t, "", row.err, row.code)
+			want := owner
+			if row.code == exitDone {
+				want = ""
+			}
+			if got := s.owner(t, "door"); got != want {
+				t.Errorf("afterwards the owner is %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestRevokeOfALockThatNobodyHolds(t *testing.T) {
+	s := startServer(t)
+	s.run(t, "revoke", "door", "--force").check(t, "", `mortise: revoke "door": lock is not held`, exitNotHeld)
+}
+
+func TestWatchAsTable(t *testing.T) {
+	s := startServer(t)
+	held := s.lock(t, "door-0")
+	owner := s.owner(t, "door-0")
+	p := s.start(t, "watch", "door")
+	p.says(t, fmt.Sprintf("  HELD      %d  door-0                %s\n", held.Token(), owner))
+	s.lock(t, "gate")
+	lease := s.lock(t, "door-1")
+	p.says(t, fmt.Sprintf("  ACQUIRED  %d  door-1                %s\n", lease.Token(), s.owner(t, "door-1")))
+	if err := lease.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "revoke", "door-0", "--force").check(t, "", "", exitDone)
+	p.says(t, fmt.Sprintf("  REVOKED   %d  door-0                %s\n", held.Token(), owner))
+	var kinds []string
+	for line := range strings.Lines(read(t, p.out)) {
+		kinds = append(kinds, strings.Fields(line)[1])
+	}
+	if got, want := fmt.Sprint(kinds), "[HELD ACQUIRED RELEASED REVOKED]"; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if text := read(t, p.err); text != "" {
+		t.Errorf("it complains: %s", text)
+	}
+}
+
+func TestWatchAsJSONLines(t *testing.T) {
+	s := startServer(t)
+	p := s.start(t, "watch", "-o", "json")
+	p.says(t, "\n")
+	lease := s.lock(t, "door", client.TTL(time.Minute))
+	owner := s.owner(t, "door")
+	if err := lease.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.says(t, "RELEASED")
+	var lines []eventJSON
+	for line := range strings.Lines(read(t, p.out)) {
+		var e eventJSON
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		e.Revision = 0
+		lines = append(lines, e)
+	}
+	lock := &changeJSON{"door", owner, lease.Token(), 60000, map[string]string{"host": "alpha"}}
+	want := []eventJSON{{Kind: "SNAPSHOT", Locks: &[]lockJSON{}}, {Kind: "ACQUIRED", Lock: lock}, {Kind: "RELEASED", Lock: lock}}
+	if !reflect.DeepEqual(lines, want) {
+		t.Errorf("got %s", read(t, p.out))
+	}
+}
+
+func TestWatchTellsThatItMissedSomething(t *testing.T) {
+	s := startServer(t)
+	p := s.start(t, "watch", "-o", "json")
+	p.says(t, "\n")
+	s.Stop()
+	again := startServerIn(t, s.folder)
+	p.says(t, `"missed":true`)
+	lease := again.lock(t, "door")
+	p.says(t, fmt.Sprint(lease.Token()))
+	await(t, "a word about it", func() bool { return strings.HasPrefix(read(t, p.err), "mortise: changes were missed") })
+}

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+// format is the form of the output, a flag.
+type format string
+
+const (
+	asTable format = "table"
+	asJSON  format = "json"
+)
+
+// addTo adds the flag, with what it is by default.
+func (f *format) addTo(flags *pflag.FlagSet) {
+	*f = asTable
+	flags.VarP(f, "output", "o", "table or json")
+}
+
+// Set implements [pflag.Value].
+func (f *format) Set(text string) error {
+	if *f = format(text); *f != asTable && *f != asJSON {
+		return fmt.Errorf("must be %s or %s", asTable, asJSON)
+	}
+	return nil
+}
+
+func (f *format) String() string { return string(*f) }
+
+// Type implements [pflag.Value].
+func (f *format) Type() string { return "format" }
+
+// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, which every JSON reader has exactly.
+type lockJSON struct {
+	Key         string            `json:"key"`
+	Owner       string            `json:"owner"`
+	Token       uint64            `json:"token"`
+	TTLMs       int64             `json:"ttlMs"`
+	RemainingMs int64             `json:"remainingMs"`
+	Waiters     int               `json:"waiters"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+}
+
+// changeJSON is a lock in an event, where time left and waiters have no meaning.
+type changeJSON struct {
+	Key      string            `json:"key"`
+	Owner    string            `json:"owner"`
+	Token    uint64            `json:"token"`
+	TTLMs    int64             `json:"ttlMs"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// eventJSON is an event in JSON.
+type eventJSON struct {
+	Kind     string      `json:"kind"`
+	Revision uint64      `json:"revision"`
+	Missed   bool        `json:"missed,omitempty"`
+	Lock     *changeJSON `json:"lock,omitempty"`
+	Locks    *[]lockJSON `json:"locks,omitempty"` // of a SNAPSHOT, and then there even if there are none
+}
+
+func toJSON(l client.LockInfo) lockJSON {
+	return lockJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Remaining.Milliseconds(), l.Waiters, l.Metadata}
+}
+
+func allToJSON(locks []client.LockInfo) []lockJSON {
+	rows := make([]lockJSON, len(locks))
+	for i, l := range locks {
+		rows[i] = toJSON(l)
+	}
+	return rows
+}
+
+func eventToJSON(e client.Event) eventJSON {
+	told := eventJSON{Kind: e.Kind.String(), Revision: e.Revision, Missed: e.Missed}
+	if e.Kind == client.Snapshot {
+		locks := allToJSON(e.Locks)
+		told.Locks = &locks
+	} else {
+		l := e.Lock
+		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Metadata}
+	}
+	return told
+}
+
+// printJSON writes v in one line, or indented.
+func printJSON(w io.Writer, v any, indented bool) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	if indented {
+		encoder.SetIndent("", "  ")
+	}
+	return encoder.Encode(v)
+}
+
+// printTable writes a line for each lock, below a headline.
+func printTable(w io.Writer, locks []client.LockInfo) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "KEY\tOWNER\tTOKEN\tTTL\tLEFT\tWAITERS\tMETADATA")
+	for _, l := range locks {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
+			plain(l.Key), plain(l.Owner), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters, pairs(l.Metadata))
+	}
+	return table.Flush()
+}
+
+// printCard writes a line for each thing that is known of a lock.
+func printCard(w io.Writer, l client.LockInfo) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "key\t%s\nowner\t%s\ntoken\t%s\nttl\t%s\nleft\t%s\nwaiters\t%d\n",
+		plain(l.Key), plain(l.Owner), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters)
+	for _, name := range slices.Sorted(maps.Keys(l.Metadata)) {
+		fmt.Fprintf(table, "%s\t%s\n", plain(name), plain(l.Metadata[name]))
+	}
+	return table.Flush()
+}
+
+// printEvent writes a line for an event, a snapshot's being a line for each lock. The columns have fixed widths, for nobody
+// knows what comes.
+func printEvent(w io.Writer, at time.Time, e client.Event) error {
+	if e.Kind != client.Snapshot {
+		return printChange(w, at, e.Kind.String(), e.Lock)
+	}
+	for _, l := range e.Locks {
+		if err := printChange(w, at, "HELD", l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printChange(w io.Writer, at time.Time, kind string, l client.LockInfo) error {
+	_, err := fmt.Fprintf(w, "%s  %-8s  %-16s  %-20s  %s\n",
+		at.Format(time.TimeOnly), kind, token(l.Token), plain(l.Key), plain(l.Owner))
+	return err
+}
+
+// plain returns text as it is if it is one printable word, and else quoted: it must not look like two columns, or be read by
+// the terminal as a command.
+func plain(text string) string {
+	if quoted := strconv.Quote(text); text == "" || strings.ContainsAny(text, " =") || quoted != `"`+text+`"` {
+		return quoted
+	}
+	return text
+}
+
+// pairs returns metadata in one column, sorted.
+func pairs(metadata map[string]string) string {
+	if len(metadata) == 0 {
+		return "-"
+	}
+	words := make([]string, 0, len(metadata))
+	for _, name := range slices.Sorted(maps.Keys(metadata)) {
+		words = append(words, plain(name)+"="+plain(metadata[name]))
+	}
+	return strings.Join(words, " ")
+}
+
+// token returns a fencing token, or a dash if there is none.
+func token(t uint64) string {
+	if t == 0 {
+		return "-"
+	}
+	return strconv.FormatUint(t, 10)
+}
+
+// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h. Zero, which is unknown, is a dash.
+func humane(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d <= 0:
+		return "-"
+	case d < time.Second:
+		return max(d.Round(time.Millisecond), time.Millisecond).String()
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return withoutZeros(d.Round(time.Second))
+	case d < day:
+		return withoutZeros(d.Round(time.Minute))
+	}
+	d = d.Round(time.Hour)
+	text := fmt.Sprintf("%dd", d/day)
+	if rest := d % day; rest > 0 {
+		text += withoutZeros(rest)
+	}
+	return text
+}
+
+// withoutZeros returns 1h and not 1h0m0s.
+func withoutZeros(d time.Duration) string {
+	text := d.String()
+	if s, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = s + "m"
+	}
+	if s, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = s + "h"
+	}
+	return text
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+var rows = []client.LockInfo{
+	{Key: "a", Owner: "ann", Token: 1795180459319807, TTL: 30 * time.Second, Remaining: 29876 * time.Millisecond, Waiters: 12,
+		Metadata: map[string]string{"pid": "7", "host": "alpha one"}},
+	{Key: "orders/17", Owner: "\x1b[2Jbob", Remaining: 1500 * time.Millisecond},
+}
+
+func TestTablesAreAligned(t *testing.T) {
+	var out bytes.Buffer
+	if err := printTable(&out, rows); err != nil {
+		t.Fatal(err)
+	}
+	const want = `KEY        OWNER         TOKEN             TTL  LEFT  WAITERS  METADATA
+a          ann           1795180459319807  30s  30s   12       host="alpha one" pid=7
+orders/17  "\x1b[2Jbob"  -                 -    1.5s  0        -
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestEventsAreLinesOfOneWidth(t *testing.T) {
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	var out bytes.Buffer
+	for _, e := range []client.Event{
+		{Kind: client.Snapshot, Locks: rows},
+		{Kind: client.Acquired, Lock: client.LockInfo{Key: "b c", Owner: "bob", Token: 9}},
+		{Kind: client.Snapshot, Missed: true},
+		{Kind: client.EventKind(99), Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9}},
+	} {
+		if err := printEvent(&out, at, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `15:04:05  HELD      1795180459319807  a                     ann
+15:04:05  HELD      -                 orders/17             "\x1b[2Jbob"
+15:04:05  ACQUIRED  9                 "b c"                 bob
+15:04:05  EventKind(99)  9                 b                     bob
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestDurationsAreForPeople(t *testing.T) {
+	for _, row := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{-time.Second, "-"},
+		{0, "-"},
+		{time.Nanosecond, "1ms"},
+		{1499 * time.Microsecond, "1ms"},
+		{999 * time.Millisecond, "999ms"},
+		{2345 * time.Millisecond, "2.3s"},
+		{9960 * time.Millisecond, "10s"},
+		{29876 * time.Millisecond, "30s"},
+		{time.Minute, "1m"},
+		{10 * time.Minute, "10m"},
+		{12*time.Minute + 30*time.Second, "12m30s"},
+		{59*time.Minute + 59900*time.Millisecond, "1h"},
+		{20 * time.Hour, "20h"},
+		{20*time.Hour + 5*time.Minute, "20h5m"},
+		{24 * time.Hour, "1d"},
+		{76*time.Hour + 10*time.Minute, "3d4h"},
+		{(1<<31 - 1) * time.Second, "24855d3h"},
+	} {
+		if got := humane(row.d); got != row.want {
+			t.Errorf("%v is %q, want %q", row.d, got, row.want)
+		}
+	}
+}
+
+func TestTextThatIsNoPlainWordIsQuoted(t *testing.T) {
+	for _, row := range []struct{ text, want string }{
+		{"orders/17", "orders/17"},
+		{"app||order-1", "app||order-1"},
+		{"schloß", "schloß"},
+		{"", `""`},
+		{"two words", `"two words"`},
+		{"tab\there", `"tab\there"`},
+		{"\x1b[31mred", `"\x1b[31mred"`},
+		{"\u202eleft", `"\u202eleft"`},
+		{"bad\xff", `"bad\xff"`},
+		{`say "hi"`, `"say \"hi\""`},
+		{"a=b", `"a=b"`},
+	} {
+		if got := plain(row.text); got != row.want {
+			t.Errorf("%q is %s, want %s", row.text, got, row.want)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/component"
+)
+
+// target is which Mortise to ask, as flags say it.
+type target struct {
+	address   string
+	store     string
+	timeout   time.Duration
+	tls       bool
+	caFile    string
+	certFile  string
+	keyFile   string
+	tokenFile string
+	getenv    func(string) string
+}
+
+func newTarget(flags *pflag.FlagSet, getenv func(string) string) *target {
+	t := &target{getenv: getenv}
+	flags.StringVar(&t.address, "target", "unix://"+filepath.Join(component.Folder(getenv), "mortise.sock"), "where Mortise is: unix:///path or host:port")
+	flags.StringVar(&t.store, "store", "", "the component whose locks are meant; needed if several are open")
+	flags.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long one question to Mortise may take")
+	flags.BoolVar(&t.tls, "tls", false, "encrypt the connection; the other TLS flags imply it")
+	flags.StringVar(&t.caFile, "tls-ca-file", "", "PEM certificates to trust, instead of the system's")
+	flags.StringVar(&t.certFile, "tls-cert-file", "", "PEM certificate to show")
+	flags.StringVar(&t.keyFile, "tls-key-file", "", "PEM key of that certificate")
+	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; else $"+component.TokenVariable)
+	return t
+}
+
+// dial returns a client, which has not connected yet.
+func (t *target) dial() (*client.Client, error) {
+	options := []client.DialOption{client.Store(t.store)}
+	config, err := t.tlsConfig()
+	if err != nil {
+		return nil, failed(exitUsage, err)
+	}
+	if config != nil {
+		options = append(options, client.TLS(config))
+	}
+	token, err := t.token()
+	if err != nil {
+		return nil, failed(exitUsage, err)
+	}
+	if token != "" {
+		options = append(options, client.BearerToken(token))
+	}
+	c, err := client.Dial(t.address, options...)
+	return c, failed(exitUsage, err)
+}
+
+// ask calls do with a client, and with the time that a question may take.
+func (t *target) ask(ctx context.Context, do func(context.Context, *client.Client) error) error {
+	c, err := t.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	return do(ctx, c)
+}
+
+// tlsConfig returns nil if the connection is not to be encrypted.
+func (t *target) tlsConfig() (*tls.Config, error) {
+	if !t.tls && t.caFile == "" && t.certFile == "" && t.keyFile == "" {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.caFile != "" {
+		pem, err := os.ReadFile(t.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca-file: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--tls-ca-file: there is no certificate in %s", t.caFile)
+		}
+	}
+	if t.certFile == "" && t.keyFile == "" {
+		return config, nil
+	}
+	if t.certFile == "" || t.keyFile == "" {
+		return nil, errors.New("--tls-cert-file and --tls-key-file: one needs the other")
+	}
+	pair, err := tls.LoadX509KeyPair(t.certFile, t.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert-file, --tls-key-file: %w", err)
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return config, nil
+}
+
+// token returns the bearer token, or nothing.
+func (t *target) token() (string, error) {
+	if t.tokenFile == "" {
+		return t.getenv(component.TokenVariable), nil
+	}
+	text, err := os.ReadFile(t.tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return "", fmt.Errorf("--token-file: %s is empty", t.tokenFile)
+	}
+	return token, nil
+}
