@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -137,4 +138,170 @@ func onlyTheTokenIsLeft(t *testing.T, s *Store) {
 		keys := s.client.Keys(t.Context(), "*").Val()
 		return slices.Equal(keys, []string{tokenKey})
 	})
+}
+
+func TestAStoreWaitsForLocksOfLockRedis(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	const key = "lock||app||r"
+	if !client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
+		t.Fatal("SET NX refused")
+	}
+	w := startLock(t, s, request(key, "ours", time.Minute), 1)
+	if got := client.Eval(t.Context(), lockRedisUnlock, []string{key}, "theirs").Val(); got != int64(1) {
+		t.Fatalf("lock.redis unlocks as the owner: %v", got)
+	}
+	freed := time.Now()
+	w.granted()
+	if took := time.Since(freed); took > 2*time.Second {
+		t.Errorf("nobody told, and it took %v to find out", took)
+	}
+}
+
+func TestAWaiterGetsALockThatExpires(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	lock(t, s, "k", "dead", 700*time.Millisecond)
+	w := startLock(t, s, request("k", "o", time.Minute), 1)
+	w.granted()
+	if ttl := s.client.PTTL(t.Context(), "k").Val(); ttl < 50*time.Second {
+		t.Errorf("the lock was claimed for %v only", ttl)
+	}
+}
+
+// TestExpiresIsNotLaterThanTheLocksEnd compares the two clocks by the moment at which Redis was asked.
+func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	for _, row := range []struct {
+		name string
+		from *Store
+	}{{"handed over by the same store", a}, {"handed over by another store", b}} {
+		t.Run(row.name, func(t *testing.T) {
+			lock(t, row.from, "k", "first", time.Minute)
+			w := startLock(t, a, request("k", "o", time.Minute), 1)
+			unlock(t, row.from, "k", "first")
+			g, err := w.end()
+			asked := time.Now()
+			left := a.client.PTTL(t.Context(), "k").Val()
+			if err != nil || g.Expires.After(asked.Add(left+2*time.Millisecond).Add(time.Since(asked))) {
+				t.Errorf("expires in %v, in Redis in %v; %v", g.Expires.Sub(asked), left, err)
+			}
+			if g.Expires.Before(asked.Add(50 * time.Second)) {
+				t.Errorf("expires in %v", g.Expires.Sub(asked))
+			}
+			unlock(t, a, "k", "o")
+		})
+	}
+}
+
+func TestALockAllThatIsHalfRevokedBeforeItsClaimWaitsOn(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	w := s.newWaiter(stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "o", TTL: time.Minute})
+	if g, err := s.ask(t.Context(), w, true); err != nil || !g.Acquired {
+		t.Fatal(g, err)
+	}
+	if err := s.Revoke(t.Context(), "a", ""); err != nil {
+		t.Fatal(err)
+	}
+	lock(t, s, "a", "other", time.Minute)
+	if g, err := s.ask(t.Context(), w, true); err != nil || g.Acquired {
+		t.Fatal("claims what was revoked", g, err)
+	}
+	if n := s.client.Exists(t.Context(), "b").Val(); n != 0 {
+		t.Error("holds a part")
+	}
+	if waiters(t, s, "a") != 1 || waiters(t, s, "b") != 1 {
+		t.Error("is not in both queues")
+	}
+}
+
+func TestNothingIsLeftOfThoseWhoWaited(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	lock(t, a, "k", "holder", time.Minute)
+	lock(t, a, "l", "holder", time.Minute)
+	all := []*waiting{
+		startLock(t, a, request("k", "granted", time.Minute, "x", "y"), 1),
+		startLock(t, b, request("k", "cancelled", time.Minute, "x"), 2),
+		startLockAll(t, b, stores.MultiRequest{Keys: []string{"k", "l"}, Owner: "both", TTL: time.Minute, Holding: []string{"z"}}, 3),
+	}
+	if _, err := b.Lock(t.Context(), request("k", "stuck", time.Minute, "holder")); !errors.Is(err, stores.ErrDeadlock) {
+		t.Errorf("lock of what one holds: %v", err)
+	}
+	all[1].cancel()
+	if _, err := all[1].end(); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	unlock(t, a, "k", "holder")
+	all[0].granted()
+	unlock(t, b, "k", "granted")
+	unlock(t, b, "l", "holder")
+	all[2].granted()
+	unlock(t, a, "k", "both")
+	unlock(t, a, "l", "both")
+	onlyTheTokenIsLeft(t, a)
+}
+
+func TestMetadataIsKeptFromAnyGrantToTheNext(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	lock(t, s, "k", "first", time.Minute)
+	odd := map[string]string{"purpose": "a \"b\" \x00 <é>", "": "empty"}
+	req := request("k", "o", time.Minute)
+	req.Metadata = odd
+	w := startLock(t, s, req, 1)
+	unlock(t, s, "k", "first")
+	w.granted()
+	if list, err := s.List(t.Context(), ""); err != nil || len(list) != 1 || !maps.Equal(list[0].Metadata, odd) {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	unlock(t, s, "k", "o")
+	lock(t, s, "k", "plain", time.Minute)
+	if list, err := s.List(t.Context(), ""); err != nil || len(list) != 1 || list[0].Metadata != nil {
+		t.Errorf("list after a grant without metadata: %+v, %v", list, err)
+	}
+}
+
+func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	keys, owner := []string{"1:2:" + string(all), "\xff\x00:", "9:"}, "0:"+string(all)
+	for _, key := range keys {
+		lock(t, s, key, "first", time.Minute)
+	}
+	w := startLockAll(t, s, stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: []string{"\x00"}}, 1)
+	for _, key := range keys {
+		if !w.waits() {
+			t.Fatal("granted too early")
+		}
+		unlock(t, s, key, "first")
+	}
+	w.granted()
+	for _, key := range keys {
+		unlock(t, s, key, owner)
+	}
+	onlyTheTokenIsLeft(t, s)
+}
+
+// TestADeadlockIsSeenThroughQueues covers what a row of held locks does not show: a request for several locks stands before us,
+// and waits for a lock of ours.
+func TestADeadlockIsSeenThroughQueues(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	lock(t, a, "ours", "us", time.Minute)
+	startLockAll(t, b, stores.MultiRequest{Keys: []string{"free", "ours"}, Owner: "both", TTL: time.Minute}, 1)
+	if _, err := a.Lock(t.Context(), request("free", "us too", time.Minute, "us")); !errors.Is(err, stores.ErrDeadlock) {
+		t.Errorf("behind one who waits for us: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := a.Lock(ctx, request("free", "others", time.Minute, "somebody")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("behind one who waits for somebody else: %v", err)
+	}
 }
