@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
@@ -38,6 +39,10 @@ var redial = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond},
 	MinConnectTimeout: 3 * time.Second,
 }
+
+// pings find out that the other machine is gone, for a call that waits for a lock sends nothing that could fail. The end of a
+// Unix socket is always told.
+var pings = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 
 // Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or "host:port". It does not connect yet: that
 // Mortise is away is told by the first call, or waited out by it.
@@ -149,20 +154,13 @@ func (d *dialing) grpcOptions(target string) []grpc.DialOption {
 		transport = credentials.NewTLS(d.tls)
 	}
 	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(redial)}
-	if _, _, err := net.SplitHostPort(target); err == nil && !isUnix(target) {
-		opts = append(opts, grpc.WithContextDialer(dialTCP))
+	if !isUnix(target) {
+		opts = append(opts, grpc.WithKeepaliveParams(pings))
 	}
 	if d.token != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer{d.token, d.tls != nil}))
 	}
 	return append(opts, d.grpc...)
-}
-
-// dialTCP has the kernel find out that the other machine is gone, for a call that waits for a lock sends nothing that could
-// fail. gRPC's own pings would need a server that permits them.
-func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
-	probes := net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
-	return (&net.Dialer{KeepAliveConfig: probes}).DialContext(ctx, "tcp", addr)
 }
 
 // bearer sends a token with each call.

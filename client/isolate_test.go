@@ -18,7 +18,7 @@ import (
 type doing func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
 
 // circle lets one who has the only connection of a pool wait for a lock whose holder needs a connection.
-func circle(t *testing.T, do doing) (holder, caller error, noted []string) {
+func circle(t *testing.T, do doing) (noted []string, holder, caller error) {
 	_, c := open(t)
 	j := &journal.Journal{}
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return j.Open(), nil })
@@ -51,12 +51,13 @@ func circle(t *testing.T, do doing) (holder, caller error, noted []string) {
 		_, err := do(ctx, c, "user-1", write("of the caller"))
 		return err
 	})
-	return <-done, caller, j.Take()
+	holder = <-done
+	return j.Take(), holder, caller
 }
 
 func TestDoIsolatedBreaksTheCircleOfLockAndConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		holder, caller, noted := circle(t, client.DoIsolated[int])
+		noted, holder, caller := circle(t, client.DoIsolated[int])
 		if holder != nil || caller != nil {
 			t.Errorf("the holder ended with %v, the caller with %v", holder, caller)
 		}
@@ -65,7 +66,7 @@ func TestDoIsolatedBreaksTheCircleOfLockAndConnection(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		holder, caller, _ := circle(t, client.Do[int])
+		_, holder, caller := circle(t, client.Do[int])
 		if !errors.Is(holder, context.DeadlineExceeded) && !errors.Is(caller, context.DeadlineExceeded) {
 			t.Errorf("with Do there is no circle, so this test shows nothing: %v, %v", holder, caller)
 		}

@@ -217,6 +217,24 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatIsCutIsFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.steal("door")
+		got := make(chan *client.Lease)
+		go func() { got <- lock(t, c, "door") }()
+		synctest.Wait()
+		n.cut()
+		n.revoke("door")
+		start := time.Now()
+		l := <-got
+		if took := time.Since(start); took > ttl+20*time.Second {
+			t.Errorf("the lock was free, and taken after %v", took)
+		}
+		unlock(t, l)
+	})
+}
+
 func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/mortise-lock/mortise/client"
@@ -25,6 +28,7 @@ type network struct {
 	served   chan error
 	calls    []string // the methods, in order of arrival
 	meddle   meddling
+	wires    []*wire
 }
 
 // meddling stands between a call that has arrived and its answer.
@@ -42,7 +46,8 @@ func (n *network) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listener = bufconn.Listen(1 << 16)
-	n.server = grpc.NewServer(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(n.intercept))
+	n.server = grpc.NewServer(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(n.intercept),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))
 	n.mortise.serve(n.server)
 	n.served = make(chan error, 1)
 	go func(s *grpc.Server, l net.Listener, served chan<- error) { served <- s.Serve(l) }(n.server, n.listener, n.served)
@@ -70,7 +75,46 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	if l == nil {
 		return nil, errors.New("nobody listens")
 	}
-	return l.DialContext(ctx)
+	c, err := l.DialContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{Conn: c}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.wires = append(n.wires, w)
+	return w, nil
+}
+
+// cut lets what is sent on the connections that there are go astray, without a word to either side.
+func (n *network) cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, w := range n.wires {
+		w.broken.Store(true)
+	}
+}
+
+// wire is a connection that can be cut.
+type wire struct {
+	net.Conn
+	broken atomic.Bool
+}
+
+func (w *wire) Read(b []byte) (int, error) {
+	for {
+		n, err := w.Conn.Read(b)
+		if err != nil || !w.broken.Load() {
+			return n, err
+		}
+	}
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	if w.broken.Load() {
+		return len(b), nil
+	}
+	return w.Conn.Write(b)
 }
 
 // client returns a client on the network.
