@@ -2,12 +2,38 @@ package main
 
 import (
 	"context"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/mortise-lock/mortise/component"
 )
+
+// asProgram, when set, makes the test binary the program.
+const asProgram = "MORTISE_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestLocksIsACommandOfItsOwn(t *testing.T) {
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "locks", "lock", "door")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "between the keys and the command") {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+}
 
 func TestBadFlagsAreRefusedByName(t *testing.T) {
 	for _, row := range []struct {

@@ -18,7 +18,7 @@ const (
 	exitUnavailable   = 69  // Mortise could not be asked, or its store
 	exitFailed        = 70  // anything else
 	exitNotGot        = 75  // lock: it is held, and still was when the time to wait was over
-	exitLost          = 76  // lock: it was lost while the command ran, which has been stopped
+	exitLost          = 76  // lock: it was lost while the command ran
 	exitDenied        = 77  // Mortise wants another token
 	exitNotExecutable = 126 // lock: the command could not be started
 	exitNotFound      = 127 // lock: there is no such command

@@ -24,12 +24,12 @@ Who comes first is served first. While COMMAND runs the lock is renewed. COMMAND
   MORTISE_TOKEN  the fencing token, for a resource that refuses a smaller one than it has seen
 and gets the signals that come to this process. It runs in a process group of its own. When the lock is lost, all of the group
 is stopped: by SIGTERM, and after the grace by SIGKILL. In that time somebody else may hold the lock already; only a resource
-that looks at the token is safe from that.
+that looks at the token is safe from that. On Linux COMMAND is killed when this process is.
 
 The exit code is COMMAND's, 128 and the number of the signal that ended it, or
    69  Mortise did not answer, and COMMAND was not run
    75  the lock is held, and still was when the time to wait was over (see --conflict-exit-code); COMMAND was not run
-   76  the lock was lost, and COMMAND has been stopped
+   76  the lock was lost while COMMAND ran
   126  COMMAND could not be started
   127  there is no such COMMAND
 and 2, 70 and 77 as with the other commands.`
@@ -53,7 +53,7 @@ type locking struct {
 func newLock(t *target) *cobra.Command {
 	l := &locking{target: t}
 	cmd := &cobra.Command{
-		Use:     "lock KEY... -- COMMAND [ARGUMENT...]",
+		Use:     "lock [flags] KEY... -- COMMAND [ARGUMENT...]",
 		Short:   "run a command while holding a lock",
 		Long:    lockHelp,
 		Example: "  mortise locks lock --wait 1m backup -- pg_dump --file shop.sql shop",

@@ -158,7 +158,7 @@ func TestHelp(t *testing.T) {
 		{"get", "mortise locks get KEY [flags]"},
 		{"watch", "mortise locks watch [PREFIX] [flags]"},
 		{"revoke", "mortise locks revoke KEY {--owner OWNER | --force} [flags]"},
-		{"lock", "mortise locks lock KEY... -- COMMAND [ARGUMENT...]"},
+		{"lock", "mortise locks lock [flags] KEY... -- COMMAND [ARGUMENT...]\n"},
 	} {
 		t.Run(row.command, func(t *testing.T) {
 			args := append(strings.Fields(row.command), "--help")
