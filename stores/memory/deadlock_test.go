@@ -137,6 +137,41 @@ func TestExpiredHolderIsNoDeadlock(t *testing.T) {
 	})
 }
 
+func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		take(t, s, "a", "ann", time.Second, true)
+		s.table.mu.Lock()
+		defer s.table.mu.Unlock()
+		w := &waiter{MultiRequest: stores.MultiRequest{Keys: []string{"a"}, Owner: "bob", Holding: []string{"ann"}}}
+		s.table.line.join(w)
+		now := time.Now()
+		if !s.table.deadlocked(w, now) || s.table.deadlocked(w, now.Add(time.Second)) {
+			t.Error("it is a deadlock for as long as ann holds the lock, and no longer")
+		}
+	})
+}
+
+// A request that names an owner which comes to hold a lock only later can close a cycle without a word.
+func TestSearchEndsInTheDeadlockOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		take(t, s, "a", "ann", time.Hour, true)
+		take(t, s, "b", "bob", time.Hour, true)
+		ctx, cancel := context.WithCancel(t.Context())
+		ask(ctx, s, "eve", []string{"later"}, "a")
+		later := ask(ctx, s, "later", nil, "b")
+		waits(t, ask(ctx, s, "ann2", []string{"ann"}, "b"))
+		release(t, s, "b", "bob")
+		isGranted(t, later) // ann2 waits for later, eve keeps that and waits for ann, whom ann2 keeps
+
+		waits(t, ask(ctx, s, "cleo2", []string{"cleo"}, "a"))
+		cancel()
+		synctest.Wait()
+		isForgotten(t, s)
+	})
+}
+
 func TestDeadlockHasGoneWithItsWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")

@@ -117,6 +117,10 @@ func TestBothOrdersOfATableHaveTheSameLocks(t *testing.T) {
 			if _, err := s.Renew(t.Context(), req); err != nil {
 				t.Fatal(err)
 			}
+			all := stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "ann", TTL: time.Millisecond} // of one token
+			if g, err := s.LockAll(t.Context(), all); err != nil || !g.Acquired {
+				t.Fatal(g, err)
+			}
 			time.Sleep(time.Millisecond)
 			if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != byExpiry {
 				t.Fatalf("by key there are %d locks, by expiry %d", byKey, byExpiry)
@@ -165,5 +169,22 @@ func TestLocksOutliveReopening(t *testing.T) {
 	take(t, again, "door", "bob", time.Minute, false)
 	if err := again.Unlock(t.Context(), "door", "ann"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMetadataIsTheTablesOwn(t *testing.T) {
+	s := open(t, NewProcess(), "locks", "")
+	md := map[string]string{"host": "a"}
+	g, err := s.TryLock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: time.Minute, Metadata: md})
+	if err != nil || !g.Acquired {
+		t.Fatal(g, err)
+	}
+	md["host"] = "b"
+	for range 2 {
+		locks, err := s.List(t.Context(), "")
+		if err != nil || len(locks) != 1 || locks[0].Metadata["host"] != "a" {
+			t.Fatal(locks, err)
+		}
+		locks[0].Metadata["host"] = "c"
 	}
 }

@@ -104,6 +104,21 @@ func TestGraceKeepsTheOrderOfArrival(t *testing.T) {
 	})
 }
 
+func TestGraceIsNotEndedByAnUnlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewProcess()
+		hasty, s := open(t, p, "locks", ""), open(t, p, "locks", "30s")
+		take(t, hasty, "door", "ann", time.Hour, true)
+		got := ask(t.Context(), s, "bob", nil, "door")
+		release(t, hasty, "door", "ann")
+		if locks := held(t, s, ""); len(locks) > 0 {
+			t.Errorf("held are %v", locks)
+		}
+		time.Sleep(30 * time.Second)
+		isGranted(t, got)
+	})
+}
+
 func TestExpiredLockGoesToTheNextInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
@@ -178,6 +193,23 @@ func TestWhoWaitsForSeveralKeysIsNotOvertaken(t *testing.T) {
 		isGranted(t, both)
 		waits(t, late)
 		release(t, s, "b", "both")
+		isGranted(t, late)
+		isForgotten(t, s)
+	})
+}
+
+func TestWhoIsFirstForOneKeyWaitsForItsTurnAtAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		take(t, s, "a", "ann", time.Hour, true)
+		take(t, s, "c", "ann", time.Hour, true)
+		early := ask(t.Context(), s, "early", nil, "b", "c")
+		late := ask(t.Context(), s, "late", nil, "a", "b")
+		release(t, s, "a", "ann")
+		waits(t, late) // a and b are vacant
+		release(t, s, "c", "ann")
+		isGranted(t, early)
+		release(t, s, "b", "early")
 		isGranted(t, late)
 		isForgotten(t, s)
 	})

@@ -162,6 +162,24 @@ func TestWhatExpiredBeforeTheSnapshotIsNotTold(t *testing.T) {
 	})
 }
 
+func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		w := s.table.subscribe("")
+		defer s.table.unsubscribe(w)
+		take(t, s, "door", "ann", time.Second, true)
+		s.table.mu.Lock() // before the alarm comes to it
+		e := s.table.snapshot(w, time.Now().Add(time.Second))
+		w.news = nil
+		s.table.mu.Unlock()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if news := s.table.collect(w); len(e.Locks)+len(news) > 0 {
+			t.Errorf("the watcher is told %v, and then %v", e.Locks, news)
+		}
+	})
+}
+
 func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
@@ -303,24 +321,29 @@ func TestNothingIsLeftOfAWatcher(t *testing.T) {
 	}
 }
 
-func TestTellMayCallTheStore(t *testing.T) {
+func TestCloseWaitsForATellThatCallsTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		closing := make(chan struct{})
-		ended := make(chan error, 1)
+		goOn, watched, closed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 		go func() {
-			ended <- s.Watch(t.Context(), "", func(stores.Event) error {
-				<-closing
+			watched <- s.Watch(t.Context(), "", func(stores.Event) error {
+				<-goOn
 				_, err := s.List(t.Context(), "")
 				return err
 			})
 		}()
 		synctest.Wait()
-		go func() { _ = s.Close() }()
-		synctest.Wait() // Close waits for tell, and tell calls
-		close(closing)
-		if err := <-ended; !errors.Is(err, stores.ErrClosed) {
+		go func() { closed <- s.Close() }()
+		synctest.Wait()
+		if len(closed) > 0 {
+			t.Error("Close has returned, and tell has not")
+		}
+		close(goOn)
+		if err := <-watched; !errors.Is(err, stores.ErrClosed) {
 			t.Errorf("Watch returned %v", err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
 		}
 	})
 }
