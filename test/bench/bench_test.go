@@ -95,13 +95,14 @@ func TestBusy(t *testing.T) {
 }
 
 func TestResults(t *testing.T) {
-	r := result{Took: 2e6, Waits: [][]int64{{1000, 2000, 3000}, {4000}}}
+	r := result{Took: 2e6, Held: 1e6, Waits: [][]int64{{1000, 2000, 3000}, {4000}}}
 	r.add(result{Took: 4e6, Waits: [][]int64{{5000, 6000}}, Stuck: []int64{9000}, Overlaps: 2})
 	for _, row := range []struct {
 		name      string
 		got, want any
 	}{
 		{"locks a second, in the longest time", r.perSecond(), 1.5},
+		{"time without a holder, for each lock", r.handOver(), 5e5},
 		{"shortest wait", r.wait(0), 1.0},
 		{"median wait", r.wait(0.5), 4.0},
 		{"longest wait, though it was in vain", r.wait(1), 9.0},

@@ -54,8 +54,8 @@ func exit(err error) {
 
 func parse(args []string) (o options, err error) {
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	flags.IntVar(&o.rounds, "rounds", 7, "how many times each side is measured; slow rows have a smaller limit of their own")
-	flags.Float64Var(&o.seconds, "seconds", 1, "how long each side is measured in a round")
+	flags.IntVar(&o.rounds, "rounds", 5, "how many times each side is measured; slow rows have a smaller limit of their own")
+	flags.Float64Var(&o.seconds, "seconds", 0.8, "how long each side is measured in a round")
 	flags.StringVar(&o.only, "only", "", "regular expression that the names of the rows match; cost/ is the second table, order/ the third")
 	flags.BoolVar(&o.list, "list", false, "print the names of the rows and end")
 	flags.IntVar(&o.held, "held", 1_000_000, "how many locks are held where the rows say many")

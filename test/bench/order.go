@@ -59,14 +59,14 @@ func printOrders(out io.Writer, interval time.Duration, orders []order) {
 	if len(orders) == 0 {
 		return
 	}
-	table := [][]string{{"locks", "processes", "locks/s", "wait p50 ms", "p99", "max", "most/least", "trouble", "aim", "met"}}
+	table := [][]string{{"locks", "processes", "locks/s", "hand-over µs", "wait p50 ms", "p99", "max", "most/least", "trouble", "aim", "met"}}
 	for _, o := range orders {
 		if o.result == nil {
 			continue // the run was not finished
 		}
 		table = append(table, o.cells())
 	}
-	fmt.Fprintf(out, "Who waits how long: %d callers in so many processes take one lock, over and over, for %v. Each sleeps %v while it "+
+	fmt.Fprintf(out, "Who waits how long: %d callers in so many processes take one lock, over and over, for %v. Each pauses for %v while it "+
 		"has the lock, and counts overlaps when somebody else has it too. most/least are the callers' grants.\n\n", waiters, interval, holdTime)
 	printMarkdown(out, table)
 }
@@ -81,6 +81,6 @@ func (o order) cells() []string {
 		}
 	}
 	spread := fmt.Sprintf("%.3f", r.spread())
-	return []string{o.locks.name, strconv.Itoa(o.workers), short(r.perSecond()), short(r.wait(0.5)), short(r.wait(0.99)),
+	return []string{o.locks.name, strconv.Itoa(o.workers), short(r.perSecond()), short(r.handOver()), short(r.wait(0.5)), short(r.wait(0.99)),
 		short(r.wait(1)), spread, r.trouble(), goal, met}
 }

@@ -36,7 +36,7 @@ func rows(o options) []row {
 			metrics: []metric{{"exec to ready", "ms", atMost(50)}}},
 		row{name: "idle", a: idleOf(mortiseProgram), b: idleOf(echoProgram),
 			metrics: []metric{{"RSS", "MB", atMost(30)}}},
-		row{name: "held-memory", a: mortiseHolds, b: redisHolds, rounds: 2, metrics: []metric{
+		row{name: "held-memory", a: mortiseHolds, b: redisHolds, rounds: 1, metrics: []metric{
 			{"RSS idle", "MB", atMost(30)},
 			{"RSS at once", "MB", aim{}},
 			{fmt.Sprintf("RSS after %v", o.settle), "MB", aim{}},

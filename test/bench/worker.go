@@ -58,10 +58,7 @@ func target(server func() (*process, error)) (string, error) {
 }
 
 // workers load one locker, all at the same time.
-type workers struct {
-	all  []*worker
-	hold time.Duration
-}
+type workers []*worker
 
 // worker is a process that loads.
 type worker struct {
@@ -73,6 +70,7 @@ type worker struct {
 // result is what came out of a worker, or of several, in microseconds. It is explained in peers/load.go.
 type result struct {
 	Took     int64
+	Held     int64
 	Waits    [][]int64
 	Stuck    []int64
 	Failed   int64
@@ -84,12 +82,12 @@ const grace = 10 * time.Second
 
 // startWorkers starts so many of them for the lab's row. Together they have so many callers; these take one key if they
 // hold it for a while, and otherwise each its own.
-func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (*workers, error) {
+func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (workers, error) {
 	room, err := l.room()
 	if err != nil {
 		return nil, err
 	}
-	all := &workers{}
+	var all workers
 	for i := range n {
 		addr, err := which.server(l, i)
 		if err != nil {
@@ -103,7 +101,7 @@ func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (*w
 		if err != nil {
 			return nil, err
 		}
-		all.all = append(all.all, w)
+		all = append(all, w)
 	}
 	return all, nil
 }
@@ -145,14 +143,14 @@ func (l *lab) startWorker(args []string) (*worker, error) {
 }
 
 // run lets the workers load for the interval and puts together what came out.
-func (w *workers) run(ctx context.Context, interval time.Duration) (result, error) {
-	for _, each := range w.all {
+func (w workers) run(ctx context.Context, interval time.Duration) (result, error) {
+	for _, each := range w {
 		if _, err := fmt.Fprintln(each.in, interval); err != nil {
 			return result{}, each.giveUp("hears nothing", err)
 		}
 	}
 	var sum result
-	for _, each := range w.all {
+	for _, each := range w {
 		r, err := each.answer(ctx, interval+grace+startTimeout)
 		if err != nil {
 			return result{}, err
@@ -178,6 +176,7 @@ func (w *worker) answer(ctx context.Context, limit time.Duration) (r result, err
 
 func (r *result) add(more result) {
 	r.Took = max(r.Took, more.Took)
+	r.Held += more.Held
 	r.Waits = append(r.Waits, more.Waits...)
 	r.Stuck = append(r.Stuck, more.Stuck...)
 	r.Failed += more.Failed
@@ -195,6 +194,9 @@ func (r *result) grants() int {
 
 // perSecond is how many locks were taken and given back in a second.
 func (r *result) perSecond() float64 { return 1e6 * float64(r.grants()) / float64(r.Took) }
+
+// handOver is how many microseconds nobody had the lock between two who had it, on average.
+func (r *result) handOver() float64 { return float64(r.Took-r.Held) / float64(r.grants()) }
 
 // wait is how many milliseconds the part p of all waits took at most, those included that led to nothing.
 func (r *result) wait(p float64) float64 {

@@ -8,16 +8,16 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // load is what the callers do.
 type load struct {
-	callers   int
-	callersOf []do // one for each caller
-	hold      time.Duration
-	grace     time.Duration
-	room      *room // what all callers lock together; nil: each has a key of its own
+	locks []do   // one for each caller
+	hold  func() // what they do with the lock
+	grace time.Duration
+	room  *room // what all callers lock together; nil: each has a key of its own
 }
 
 // do takes the lock of the key, calls held, and gives the lock back.
@@ -26,66 +26,73 @@ type do func(ctx context.Context, key string, held func()) error
 // result is what came out, in microseconds.
 type result struct {
 	Took     int64     `json:"took"`
+	Held     int64     `json:"held"`     // how long somebody had the lock, taken together
 	Waits    [][]int64 `json:"waits"`    // of each caller: from the call until it had the lock
 	Stuck    []int64   `json:"stuck"`    // how long those have waited who had not got the lock at the end of the grace
 	Failed   int64     `json:"failed"`   // how many callers left because a call of theirs failed
 	Overlaps int64     `json:"overlaps"` // how often somebody who had the lock found somebody else inside
 }
 
+// turns are what one caller went through.
+type turns struct {
+	waits []int64 // for each grant, in microseconds
+	held  time.Duration
+	last  time.Duration // how long the call took that failed
+	err   error         // why
+	stuck bool          // it waited until the time for all was over
+}
+
 // run lets the callers go on for the interval, and then each until it has had the lock once more, or the grace is over.
 func (l *load) run(ctx context.Context, interval time.Duration) result {
 	ctx, cancel := context.WithTimeout(ctx, interval+l.grace)
 	defer cancel()
-	var (
-		all    sync.WaitGroup
-		mu     sync.Mutex
-		over   atomic.Bool
-		before int64
-	)
-	if l.room != nil {
-		before = l.room.overlaps.Load()
-	}
+	var all sync.WaitGroup
+	var over atomic.Bool
 	defer time.AfterFunc(interval, func() { over.Store(true) }).Stop()
-	start, r := time.Now(), result{Waits: make([][]int64, l.callers), Stuck: []int64{}}
-	for i := range l.callers {
-		all.Go(func() {
-			waits, stuck, err := l.call(ctx, i, &over)
-			mu.Lock()
-			defer mu.Unlock()
-			r.Waits[i] = waits
-			switch {
-			case err != nil && ctx.Err() != nil:
-				r.Stuck = append(r.Stuck, stuck.Microseconds())
-			case err != nil:
-				r.Failed++
-				fmt.Fprintln(os.Stderr, "peers:", err)
-			}
-		})
+	each := make([]turns, len(l.locks))
+	start, overlaps := time.Now(), l.overlaps()
+	for i := range each {
+		all.Go(func() { each[i] = l.call(ctx, i, &over) })
 	}
 	all.Wait()
-	r.Took = time.Since(start).Microseconds()
-	if l.room != nil {
-		r.Overlaps = l.room.overlaps.Load() - before
+	r := result{Took: time.Since(start).Microseconds(), Overlaps: l.overlaps() - overlaps}
+	for _, t := range each {
+		r.add(t)
 	}
 	return r
 }
 
-// call is what one caller does until it is over, or a call fails; then stuck is how long that took.
-func (l *load) call(ctx context.Context, i int, over *atomic.Bool) (waits []int64, stuck time.Duration, err error) {
+// add puts in what a caller went through.
+func (r *result) add(t turns) {
+	r.Waits = append(r.Waits, t.waits)
+	r.Held += t.held.Microseconds()
+	switch {
+	case t.err == nil:
+	case t.stuck:
+		r.Stuck = append(r.Stuck, t.last.Microseconds())
+	default:
+		r.Failed++
+		fmt.Fprintln(os.Stderr, "peers:", t.err)
+	}
+}
+
+// call is what one caller does until it is over, or a call fails.
+func (l *load) call(ctx context.Context, i int, over *atomic.Bool) (t turns) {
 	ctx, cancel := context.WithCancel(ctx) // or all calls would queue up at one context's mutex
 	defer cancel()
-	key, waits := l.key(i), make([]int64, 0, 1024)
-	for !over.Load() {
+	key := l.key(i)
+	for !over.Load() && t.err == nil {
 		start := time.Now()
-		err := l.callersOf[i](ctx, key, func() {
-			waits = append(waits, time.Since(start).Microseconds())
+		t.err = l.locks[i](ctx, key, func() {
+			granted := time.Now()
+			t.waits = append(t.waits, granted.Sub(start).Microseconds())
 			l.inside()
+			t.held += time.Since(granted)
 		})
-		if err != nil {
-			return waits, time.Since(start), err
-		}
+		t.last = time.Since(start)
 	}
-	return waits, 0, nil
+	t.stuck = t.err != nil && ctx.Err() != nil
+	return t
 }
 
 func (l *load) key(i int) string {
@@ -95,13 +102,27 @@ func (l *load) key(i int) string {
 	return fmt.Sprintf("bench-%d", i)
 }
 
+// overlaps is how often somebody here has found somebody else inside until now.
+func (l *load) overlaps() int64 {
+	if l.room == nil {
+		return 0
+	}
+	return l.room.overlaps.Load()
+}
+
 // inside is what a caller does with the lock.
 func (l *load) inside() {
 	if l.room != nil {
 		l.room.enter()
 		defer l.room.leave()
 	}
-	if l.hold > 0 {
-		time.Sleep(l.hold)
+	l.hold()
+}
+
+// pause pauses for as long as it says. time.Sleep is up to a millisecond late if answers come in meanwhile, because the
+// network poller, which waits for both, counts in milliseconds.
+func pause(d time.Duration) {
+	left := syscall.NsecToTimespec(d.Nanoseconds())
+	for left.Nano() > 0 && syscall.Nanosleep(&left, &left) == syscall.EINTR {
 	}
 }

@@ -27,17 +27,20 @@ func main() {
 // run serves the lines of in until it ends.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	var name, addr, inside string
+	var hold time.Duration
 	var l load
+	var callers int
 	flags := pflag.NewFlagSet("peers", pflag.ContinueOnError)
 	flags.StringVar(&name, "locks", "", "which locks to load")
 	flags.StringVar(&addr, "addr", "", "where their server is")
-	flags.IntVar(&l.callers, "callers", 1, "how many call at the same time")
-	flags.DurationVar(&l.hold, "hold", 0, "how long each holds the lock")
+	flags.IntVar(&callers, "callers", 1, "how many call at the same time")
+	flags.DurationVar(&hold, "hold", 0, "how long each holds the lock")
 	flags.DurationVar(&l.grace, "grace", 10*time.Second, "how long a caller may go on waiting when the time is over")
 	flags.StringVar(&inside, "inside", "", "file that counts who is inside, shared with other processes; all callers then take one key")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	l.hold = func() { pause(hold) }
 	open, ok := lockers[name]
 	if !ok {
 		return fmt.Errorf("there are no locks %q", name)
@@ -54,15 +57,14 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer locks.close()
-	return serve(ctx, l, locks, in, out)
+	if l.locks, err = locks.forEach(ctx, callers); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return serve(ctx, l, in, out)
 }
 
 // serve runs the load once for each line.
-func serve(ctx context.Context, l load, locks *locks, in io.Reader, out io.Writer) error {
-	var err error
-	if l.callersOf, err = locks.forEach(ctx, l.callers); err != nil {
-		return err
-	}
+func serve(ctx context.Context, l load, in io.Reader, out io.Writer) error {
 	answers := json.NewEncoder(out)
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {

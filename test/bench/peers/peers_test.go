@@ -57,6 +57,8 @@ func failing() do {
 	return fake(func(context.Context) (func(), error) { return nil, errors.New("no") })
 }
 
+func sleep() { time.Sleep(time.Millisecond) }
+
 func TestWhatCallersGoThroughIsTold(t *testing.T) {
 	for _, row := range []struct {
 		name                      string
@@ -72,7 +74,7 @@ func TestWhatCallersGoThroughIsTold(t *testing.T) {
 			room := testRoom(t)
 			synctest.Test(t, func(t *testing.T) {
 				lock := row.locks() // made here, so that waiting for it is waiting in the bubble
-				l := load{callers: 4, callersOf: []do{lock, lock, lock, lock}, hold: time.Millisecond, grace: time.Second, room: room}
+				l := load{locks: []do{lock, lock, lock, lock}, hold: sleep, grace: time.Second, room: room}
 				r := l.run(t.Context(), 100*time.Millisecond)
 				if (r.Overlaps > 0) != row.overlaps || (len(r.Stuck) > 0) != row.stuck || (r.Failed > 0) != row.failures {
 					t.Errorf("%d overlaps, %d stuck, %d failed", r.Overlaps, len(r.Stuck), r.Failed)
@@ -86,7 +88,7 @@ func TestWaitsEndWhenTheLockIsThere(t *testing.T) {
 	room := testRoom(t)
 	synctest.Test(t, func(t *testing.T) {
 		lock := slots(1)
-		l := load{callers: 2, callersOf: []do{lock, lock}, hold: time.Millisecond, grace: time.Second, room: room}
+		l := load{locks: []do{lock, lock}, hold: sleep, grace: time.Second, room: room}
 		r := l.run(t.Context(), 10*time.Millisecond)
 		for _, waits := range r.Waits {
 			if len(waits) < 5 {
@@ -121,6 +123,15 @@ func TestTwoProcessesShareARoom(t *testing.T) {
 	rooms[0].enter()
 	if n := rooms[0].overlaps.Load(); n != 0 {
 		t.Errorf("the first saw %d overlaps, though nobody was inside when it entered", n)
+	}
+}
+
+func TestAPauseIsNoShorterThanItSays(t *testing.T) {
+	for _, d := range []time.Duration{0, time.Millisecond} {
+		start := time.Now()
+		if pause(d); time.Since(start) < d {
+			t.Errorf("%v instead of %v", time.Since(start), d)
+		}
 	}
 }
 
