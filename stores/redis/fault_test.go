@@ -1,0 +1,394 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// waitOn, in the environment, makes the test binary a process that waits for three locks of a Redis until it is killed.
+const waitOn = "MORTISE_TEST_WAIT_ON"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(waitOn); addr != "" {
+		if err := waitAndHold(addr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// waitAndHold waits three times for "k" and keeps what it gets, until standard input ends.
+func waitAndHold(addr string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s, err := tryOpen(ctx, "redisHost", addr)
+	if err != nil {
+		return err
+	}
+	for i := range 3 {
+		go func() { _, _ = s.(*Store).Lock(ctx, request("k", fmt.Sprint("child ", i), time.Minute)) }()
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// startProcess starts a process with three waiters.
+func startProcess(t *testing.T, s *Store, addr string) *os.Process {
+	t.Helper()
+	before := waiters(t, s, "k")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), waitOn+"="+addr)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = stdin.Close()
+		_ = cmd.Wait() // it was killed, and says so
+	})
+	eventually(t, "the process waits", func() bool { return waiters(t, s, "k") == before+3 })
+	return cmd.Process
+}
+
+// stop stops a process, and returns when it has.
+func stop(t *testing.T, process *os.Process) {
+	t.Helper()
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process has stopped", func() bool {
+		state, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(process.Pid)).Output()
+		return err == nil && strings.HasPrefix(string(state), "T")
+	})
+}
+
+func TestAKilledProcessIsPassedOver(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	lock(t, s, "k", "holder", time.Minute)
+	process := startProcess(t, s, server.Addr)
+	w := startLock(t, s, request("k", "o", time.Minute), 4)
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "only our own connection listens", func() bool {
+		return strings.Count(client.Do(t.Context(), "CLIENT", "LIST", "TYPE", "pubsub").String(), "id=") == 1
+	})
+	unlock(t, s, "k", "holder")
+	if owner := client.Get(t.Context(), "k").Val(); owner != "o" {
+		t.Errorf("the lock was handed to %q", owner)
+	}
+	w.granted()
+}
+
+func TestAStoppedProcessIsPassedOver(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	lock(t, s, "k", "holder", time.Minute)
+	process := startProcess(t, s, server.Addr)
+	w := startLock(t, s, request("k", "o", time.Minute), 4)
+	stop(t, process)
+	freed := time.Now()
+	unlock(t, s, "k", "holder")
+	w.granted()
+	if took := time.Since(freed); took > 2*time.Second { // of 900 ms; one by one, its three waiters would have cost 2.7 s
+		t.Errorf("took %v", took)
+	}
+}
+
+// TestAStoppedProcessTakesItsPlaceAgain covers a claim that comes too late.
+func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	lock(t, s, "k", "holder", time.Minute)
+	process := startProcess(t, s, server.Addr)
+	w := startLock(t, s, request("k", "o", time.Minute), 4)
+	stop(t, process)
+	unlock(t, s, "k", "holder")
+	w.granted()
+	_ = process.Signal(syscall.SIGCONT)
+	eventually(t, "the three wait again", func() bool { return waiters(t, s, "k") == 3 })
+	if owner := s.client.Get(t.Context(), "k").Val(); owner != "o" {
+		t.Errorf("the holder is %q", owner)
+	}
+	last := startLock(t, s, request("k", "last", time.Minute), 4)
+	unlock(t, s, "k", "o")
+	eventually(t, "one of the three comes before who came later", func() bool {
+		return strings.HasPrefix(s.client.Get(t.Context(), "k").Val(), "child")
+	})
+	if !last.waits() {
+		t.Error("who came later was served first")
+	}
+}
+
+func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
+	server := servers.StartRedis(t)
+	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
+	client := server.Client()
+	lock(t, both[0], "k", "holder", time.Minute)
+	all := make([]*waiting, 8)
+	for i := range all {
+		all[i] = startLock(t, both[i%2], request("k", fmt.Sprint("o", i), time.Minute), i+1)
+	}
+	served := map[int]bool{}
+	for holder := "holder"; len(served) < len(all); {
+		for _, kind := range []string{"pubsub", "normal"} {
+			if err := client.Do(t.Context(), "CLIENT", "KILL", "TYPE", kind).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := both[0].Unlock(t.Context(), "k", holder); err != nil && !errors.Is(err, stores.ErrNotHeld) {
+			t.Fatal(err)
+		}
+		holder = ""
+		eventually(t, "the next is served", func() bool {
+			for i, w := range all {
+				if !served[i] && !w.waits() {
+					w.granted()
+					served[i], holder = true, fmt.Sprint("o", i)
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+func TestWaitersSurviveARestartOfRedis(t *testing.T) {
+	server := servers.StartRedis(t)
+	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
+	last := lock(t, both[0], "k", "holder", time.Minute)
+	all := make([]*waiting, 4)
+	for i := range all {
+		all[i] = startLock(t, both[i%2], request("k", fmt.Sprint("o", i), time.Minute), i+1)
+	}
+	server.Stop()
+	time.Sleep(300 * time.Millisecond) // so that a check meets nobody
+	server.Start()
+	served := map[int]bool{}
+	for len(served) < len(all) {
+		eventually(t, "one of them is served", func() bool {
+			for i, w := range all {
+				if served[i] || w.waits() {
+					continue
+				}
+				if token := w.granted(); token <= last {
+					t.Errorf("token %d after %d", token, last)
+				} else {
+					last = token
+				}
+				served[i] = true
+				unlock(t, both[0], "k", fmt.Sprint("o", i))
+				return true
+			}
+			return false
+		})
+	}
+	onlyTheTokenIsLeft(t, both[0])
+}
+
+// TestARedisThatHangsLosesNobody lets Redis stop for longer than claims and calls last, with one who waits, one who comes and one
+// who leaves meanwhile.
+func TestARedisThatHangsLosesNobody(t *testing.T) {
+	server := servers.StartRedis(t, "--enable-debug-command", "yes")
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	lock(t, a, "k", "holder", time.Minute)
+	stays := startLock(t, a, request("k", "stays", time.Minute), 1)
+	leaves := startLock(t, b, request("k", "leaves", time.Minute), 2)
+	go func() { _ = server.Client().Do(context.Background(), "DEBUG", "SLEEP", "2.5").Err() }()
+	time.Sleep(100 * time.Millisecond) // until it sleeps
+	leaves.cancel()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := b.Lock(ctx, request("other", "late", time.Minute)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a lock of a Redis that hangs: %v", err)
+	}
+	if _, err := leaves.end(); !errors.Is(err, context.Canceled) {
+		t.Errorf("who left got %v", err)
+	}
+	unlock(t, a, "k", "holder")
+	stays.granted()
+	unlock(t, a, "k", "stays")
+	eventually(t, "nobody holds what was asked for in vain", func() bool {
+		return a.client.Exists(t.Context(), "k", "other").Val() == 0
+	})
+	time.Sleep(2 * checkPeriod) // a late request would come now
+	if n := a.client.Exists(t.Context(), "k", "other", "mortise:queue:k", "mortise:queue:other").Val(); n != 0 {
+		t.Error("a request that was given up came late")
+	}
+}
+
+// TestLostAnswersChangeNothing loses one answer after the other during a wait: to the request, to the claim, to the leave.
+func TestLostAnswersChangeNothing(t *testing.T) {
+	server := servers.StartRedis(t)
+	proxy := servers.StartProxy(t, server.Addr)
+	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
+	lock(t, s, "warm up", "o", time.Minute)
+	unlock(t, s, "warm up", "o")
+	for n := 1; n <= 4; n++ {
+		t.Run(fmt.Sprint(n, " answers"), func(t *testing.T) {
+			proxy.LoseAnswers(n)
+			if g, err := s.Lock(t.Context(), request("k", "free", time.Minute)); err != nil || !g.Acquired {
+				t.Fatalf("a free lock: %+v, %v", g, err)
+			}
+			proxy.LoseAnswers(n)
+			granted := startLock(t, s, request("k", "granted", time.Minute), 1)
+			proxy.LoseAnswers(n)
+			left := startLock(t, s, request("k", "left", time.Minute), 2)
+			unlock(t, direct, "k", "free")
+			proxy.LoseAnswers(n)
+			granted.granted()
+			proxy.LoseAnswers(n)
+			left.cancel()
+			if _, err := left.end(); !errors.Is(err, context.Canceled) {
+				t.Errorf("who left got %v", err)
+			}
+			proxy.LoseAnswers(0)
+			eventually(t, "nobody waits", func() bool { return waiters(t, direct, "k") == 0 })
+			unlock(t, direct, "k", "granted")
+		})
+	}
+	eventually(t, "nobody holds anything", func() bool {
+		list, err := direct.List(t.Context(), "")
+		return err == nil && len(list) == 0
+	})
+}
+
+// TestAGrantAndACancelExcludeEachOther gives locks to waiters in the moment when they leave.
+func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
+	server := servers.StartRedis(t)
+	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
+	const rounds = 500 // of each worker
+	var granted, cancelled atomic.Int64
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() { // its helpers end the test in trouble, and other workers with it
+			key, s, other := fmt.Sprint("k", worker), both[worker%2], both[worker/2]
+			for round := range rounds {
+				lock(t, other, key, "holder", time.Minute)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() {
+					_, err := s.Lock(ctx, request(key, "o", time.Minute))
+					done <- err
+				}()
+				time.Sleep(rand.N(600 * time.Microsecond))
+				unlocked := make(chan error, 1)
+				go func() { unlocked <- other.Unlock(t.Context(), key, "holder") }()
+				time.Sleep(rand.N(600 * time.Microsecond))
+				cancel()
+				err := errors.Join(<-unlocked, <-done)
+				if err == nil {
+					granted.Add(1)
+					unlock(t, s, key, "o")
+				} else if cancelled.Add(1); !errors.Is(err, context.Canceled) {
+					t.Errorf("round %d: %v", round, err)
+				}
+				if owner := s.client.Get(t.Context(), key).Val(); owner != "" {
+					t.Errorf("round %d: %q holds the lock", round, owner)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d granted, %d cancelled", granted.Load(), cancelled.Load())
+	if granted.Load() == 0 || cancelled.Load() == 0 {
+		t.Error("there was no race")
+	}
+}
+
+func TestCloseEndsWhatWaits(t *testing.T) {
+	server := servers.StartRedis(t)
+	other := openStore(t, "redisHost", server.Addr)
+	lock(t, other, "k", "holder", time.Minute)
+	before := runtime.NumGoroutine()
+	s, err := tryOpen(t.Context(), "redisHost", server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, 2)
+	wg.Go(func() {
+		_, err := s.(*Store).Lock(t.Context(), request("k", "o", time.Minute))
+		errs <- err
+	})
+	watching := make(chan struct{})
+	wg.Go(func() {
+		errs <- s.(*Store).Watch(t.Context(), "", func(stores.Event) error { close(watching); return nil })
+	})
+	<-watching
+	eventually(t, "one waits", func() bool { return waiters(t, other, "k") == 1 })
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	for range 2 {
+		if err := <-errs; !errors.Is(err, stores.ErrClosed) {
+			t.Errorf("ended with %v", err)
+		}
+	}
+	if n := waiters(t, other, "k"); n != 0 {
+		t.Error("the queue was not left")
+	}
+	if _, err := s.(*Store).Lock(t.Context(), request("k2", "o", time.Minute)); !errors.Is(err, stores.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// TestCloseDoesNotHopeForARedisThatHangs closes a store whose waiter cannot leave.
+func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
+	server := servers.StartRedis(t, "--enable-debug-command", "yes")
+	s, other := openStore(t, "redisHost", server.Addr), server.Client()
+	lock(t, s, "k", "holder", time.Minute)
+	w := startLock(t, s, request("k", "o", time.Minute), 1)
+	go func() { _ = other.Do(context.Background(), "DEBUG", "SLEEP", "6").Err() }()
+	time.Sleep(100 * time.Millisecond) // until it sleeps
+	start := time.Now()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if _, err := w.end(); !errors.Is(err, stores.ErrClosed) {
+		t.Errorf("the waiter got %v", err)
+	}
+}
+
+func TestAUserWithoutChannelsWaitsToo(t *testing.T) {
+	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "resetchannels", "+@all")
+	a := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
+	b := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
+	lock(t, a, "k", "holder", time.Minute)
+	w := startLock(t, b, request("k", "o", time.Minute), 1)
+	unlock(t, a, "k", "holder")
+	w.granted()
+	unlock(t, b, "k", "o")
+	err := a.Watch(t.Context(), "", func(stores.Event) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("watch: %v", err)
+	}
+}
