@@ -107,7 +107,7 @@ func TestResults(t *testing.T) {
 		{"median wait", r.wait(0.5), 4.0},
 		{"longest wait, though it was in vain", r.wait(1), 9.0},
 		{"most to least", r.spread(), 3.0},
-		{"trouble", r.trouble(), "2 overlaps 1 stuck"},
+		{"trouble", r.trouble(), "2 overlaps, 1 stuck"},
 	} {
 		if row.got != row.want {
 			t.Errorf("%s: %v, want %v", row.name, row.got, row.want)

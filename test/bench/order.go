@@ -48,10 +48,14 @@ func (l *lab) measureOrder(ctx context.Context, o *order) error {
 		return err
 	}
 	r, err := w.run(ctx, l.options.order)
-	if err == nil {
-		o.result = &r
+	if err != nil {
+		return err
 	}
-	return err
+	if trouble := r.trouble(); trouble != "" {
+		fmt.Fprintf(l.progress, "%s\n%s", trouble, w.logs())
+	}
+	o.result = &r
+	return nil
 }
 
 // printOrders prints the rows in Markdown.
