@@ -39,6 +39,23 @@ func TestAHolderThatOutlivedItsLeaseIsRefused(t *testing.T) {
 	}
 }
 
+func TestTheExample(t *testing.T) {
+	locks, end := holders.Serve()
+	defer end()
+	client := servers.StartRedis(t).Client()
+	for range 2 { // the second time with a larger token
+		if err := ship(t.Context(), locks, client, "order-1"); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := value(t, client, "order-1"); got != "sent" {
+		t.Errorf("the order is %q", got)
+	}
+	if err := fencedredis.Set(t.Context(), client, "order-1", "stale", 1); !errors.Is(err, fencedredis.ErrStale) {
+		t.Errorf("a stale holder: %v", err)
+	}
+}
+
 func TestWritesOneAfterTheOther(t *testing.T) {
 	client := servers.StartRedis(t).Client()
 	type write struct {
