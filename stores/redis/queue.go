@@ -14,7 +14,8 @@ const (
 	wakePrefix = "mortise:wake:" // and a Store's id: the channel by which its waiters are woken
 
 	// checkPeriod is how often a Store with waiters tells Redis that it lives, and looks whether a push was lost.
-	checkPeriod = 250 * time.Millisecond
+	// Redis believes it dead after 850 ms.
+	checkPeriod = 200 * time.Millisecond
 	// checkBatch is how many waiters one script looks after; other clients are served between the scripts.
 	checkBatch = 256
 	// lingering is how long a Store without waiters goes on to listen.

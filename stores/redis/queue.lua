@@ -1,6 +1,6 @@
 -- Milliseconds: what a waiter has to claim his lock, how long a process counts as alive without a sign, and how long what it has
--- written is kept.
-local claim, alive, kept = 900, 3000, 5000
+-- written is kept. The second is not longer than the first, so that of processes that all have stopped only one is waited for.
+local claim, alive, kept = 850, 850, 5000
 
 -- Unpacks what pack has packed.
 local function unpacked(text)
@@ -54,16 +54,10 @@ local function due(id, keys, work)
 end
 
 -- Wakes a waiter. Returns false if nobody hears, because the process is dead. One that runs this script is not; and where we
--- may not publish, waiters find out by themselves. If the process gives no sign in the time that a claim has, it is dead too.
+-- may not publish, waiters find out by themselves.
 local function wake(id)
-    if process(id) == self then
-        redis.pcall('PUBLISH', 'mortise:wake:' .. self, id)
-        return true
-    end
-    if redis.pcall('PUBLISH', 'mortise:wake:' .. process(id), id) == 0 then return false end
-    local sign = 'mortise:process:' .. process(id)
-    if redis.call('PTTL', sign) > claim then redis.call('PEXPIRE', sign, claim) end
-    return true
+    local heard = redis.pcall('PUBLISH', 'mortise:wake:' .. process(id), id)
+    return heard ~= 0 or process(id) == self
 end
 
 -- Hands the locks to a waiter. They are his for a short while, in which he has to claim them. Only if the process that runs this

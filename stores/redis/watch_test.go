@@ -1,0 +1,315 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// watcher is a Watch under way, and the state that it tells.
+type watcher struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+	pause  chan struct{} // while it is locked by hold, tell does not return
+
+	mu     sync.Mutex
+	events []stores.Event
+	state  map[string]string // owner and token of each lock
+	missed int               // snapshots that said so
+}
+
+// startWatch begins to watch, and returns after the first snapshot.
+func startWatch(t *testing.T, s *Store, prefix string) *watcher {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watcher{t: t, cancel: cancel, done: make(chan struct{}), pause: make(chan struct{}, 1)}
+	go func() {
+		defer close(w.done)
+		w.err = s.Watch(ctx, prefix, w.tell)
+	}()
+	t.Cleanup(func() { cancel(); <-w.done })
+	eventually(t, "the first snapshot", func() bool { return len(w.kinds()) > 0 })
+	return w
+}
+
+func (w *watcher) tell(e stores.Event) error {
+	w.pause <- struct{}{}
+	<-w.pause
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.events); n > 0 && e.Revision < w.events[n-1].Revision {
+		w.t.Errorf("revision %d after %d", e.Revision, w.events[n-1].Revision)
+	}
+	w.events = append(w.events, e)
+	switch e.Kind {
+	case stores.Snapshot:
+		w.state = stateOf(e.Locks)
+		if e.Missed {
+			w.missed++
+		}
+	case stores.Acquired:
+		if held := w.state[e.Lock.Key]; held != "" {
+			w.t.Errorf("acquired while held: %q, %+v", held, e.Lock)
+		}
+		w.state[e.Lock.Key] = holder(e.Lock)
+	default:
+		if held := w.state[e.Lock.Key]; held != holder(e.Lock) {
+			w.t.Errorf("%v of %q, which is held by %q", e.Kind, holder(e.Lock), held)
+		}
+		delete(w.state, e.Lock.Key)
+	}
+	return nil
+}
+
+func holder(l stores.Lock) string { return fmt.Sprintf("%q %d %v", l.Owner, l.Token, l.Metadata) }
+
+func stateOf(locks []stores.Lock) map[string]string {
+	state := map[string]string{}
+	for _, l := range locks {
+		state[l.Key] = holder(l)
+	}
+	return state
+}
+
+func (w *watcher) kinds() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var kinds []string
+	for _, e := range w.events {
+		kinds = append(kinds, e.Kind.String()+" "+e.Lock.Owner)
+	}
+	return kinds
+}
+
+func (w *watcher) missing() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.missed
+}
+
+// agrees waits until the watcher's state is Redis's.
+func (w *watcher) agrees(s *Store, prefix string) {
+	w.t.Helper()
+	var list []stores.Lock
+	var state map[string]string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var err error
+		if list, err = s.List(w.t.Context(), prefix); err != nil {
+			w.t.Fatal(err)
+		}
+		w.mu.Lock()
+		state = maps.Clone(w.state)
+		w.mu.Unlock()
+		if maps.Equal(state, stateOf(list)) {
+			return
+		}
+	}
+	w.t.Fatalf("the watcher has %v, the list %v", state, stateOf(list))
+}
+
+func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	req := request("a:\x00:k", "there before", time.Minute)
+	req.Metadata = map[string]string{"host": "h"}
+	if g, err := other.TryLock(t.Context(), req); err != nil || !g.Acquired {
+		t.Fatal(g, err)
+	}
+	w := startWatch(t, s, "a:")
+	waiter := startLock(t, other, request(req.Key, "waiter", time.Minute), 1)
+	unlock(t, other, req.Key, "there before")
+	waiter.granted()
+	lock(t, other, "b:k", "of another prefix", time.Minute)
+	if err := other.Revoke(t.Context(), req.Key, ""); err != nil {
+		t.Fatal(err)
+	}
+	lock(t, other, req.Key, "short", 100*time.Millisecond)
+	eventually(t, "the lock expires", func() bool { return len(w.kinds()) == 6 })
+	want := "SNAPSHOT , RELEASED there before, ACQUIRED waiter, REVOKED waiter, ACQUIRED short, EXPIRED short"
+	if got := strings.Join(w.kinds(), ", "); got != want {
+		t.Errorf("told: %s", got)
+	}
+	w.agrees(other, "a:")
+	w.cancel()
+	<-w.done
+	if !errors.Is(w.err, context.Canceled) {
+		t.Errorf("the watch ended with %v", w.err)
+	}
+}
+
+func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	w := startWatch(t, s, "")
+	lock(t, s, "k", "o", 100*time.Millisecond)
+	if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	lock(t, s, "l", "p", 300*time.Millisecond) // expires later than the first would have
+	eventually(t, "the other lock expires", func() bool { return slices.Contains(w.kinds(), "EXPIRED p") })
+	if slices.Contains(w.kinds(), "EXPIRED o") {
+		t.Errorf("told: %v", w.kinds())
+	}
+	w.agrees(s, "")
+}
+
+func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	client.SetNX(t.Context(), "lock||k", "theirs", 300*time.Millisecond)
+	client.SetNX(t.Context(), "lock||l", "first", 300*time.Millisecond)
+	w := startWatch(t, s, "lock||")
+	client.Set(t.Context(), "lock||l", "second", time.Minute)
+	eventually(t, "both are seen", func() bool { return len(w.kinds()) == 4 })
+	w.agrees(s, "lock||")
+}
+
+// TestAWatcherThatMissedSomethingIsTold loses events in all ways there are.
+func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
+	for _, row := range []struct {
+		name string
+		lose func(w *watcher)
+	}{
+		{"the connection is cut", func(*watcher) {
+			client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub")
+			lock(t, other, "k", "unseen", time.Minute)
+		}},
+		{"Redis forgets that somebody watches", func(*watcher) {
+			client.Del(t.Context(), "mortise:watched")
+			lock(t, other, "k", "unseen", time.Minute)
+		}},
+		{"all locks are deleted", func(*watcher) {
+			lock(t, other, "k", "o", time.Minute)
+			client.FlushDB(t.Context())
+			lock(t, other, "k2", "unseen", time.Minute)
+		}},
+		{"Redis is restarted", func(*watcher) {
+			lock(t, other, "k", "o", time.Minute)
+			server.Stop()
+			server.Start()
+			lock(t, other, "k2", "unseen", time.Minute)
+		}},
+		{"the watcher is slow", func(w *watcher) {
+			w.pause <- struct{}{}
+			for range mailboxSize/2 + 10 {
+				lock(t, other, "k", "o", time.Minute)
+				unlock(t, other, "k", "o")
+			}
+			lock(t, other, "k", "unseen", time.Minute)
+			<-w.pause
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			client.FlushDB(t.Context())
+			w := startWatch(t, s, "k")
+			row.lose(w)
+			eventually(t, "it is told", func() bool { return w.missing() > 0 })
+			w.agrees(other, "k")
+			lock(t, other, "k3", "seen again", time.Minute)
+			w.agrees(other, "k")
+			w.cancel()
+			<-w.done
+		})
+	}
+}
+
+// TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks change hands in all ways.
+func TestSnapshotAndEventsAreTheState(t *testing.T) {
+	server := servers.StartRedis(t)
+	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
+	ctx, stop := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	for worker := range 6 {
+		busy.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				s, key, owner := both[i%2], fmt.Sprint("k", rand.N(8)), fmt.Sprint(worker, " ", i)
+				bound, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+				_, _ = s.LockAll(bound, stores.MultiRequest{
+					Keys: []string{key, key + "'"}, Owner: owner, TTL: rand.N(30*time.Millisecond) + time.Millisecond, Wait: i%3 > 0,
+				})
+				cancel()
+				switch rand.N(4) {
+				case 0:
+					_ = s.Unlock(ctx, key, owner)
+				case 1:
+					_ = s.Revoke(ctx, key+"'", "")
+				case 2:
+					_, _ = s.Renew(ctx, request(key, owner, 20*time.Millisecond))
+				}
+			}
+		})
+	}
+	client := server.Client()
+	for range 5 {
+		for _, s := range both {
+			startWatch(t, s, "k")
+		}
+		client.Do(ctx, "CLIENT", "KILL", "TYPE", "pubsub")
+	}
+	last := startWatch(t, both[0], "k")
+	time.Sleep(500 * time.Millisecond) // of work
+	stop()
+	busy.Wait()
+	last.agrees(both[1], "k")
+	if n := len(last.kinds()); n < 20 {
+		t.Errorf("only %d events", n)
+	}
+}
+
+func TestDatabasesAreWatchedApart(t *testing.T) {
+	server := servers.StartRedis(t)
+	zero, one := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr, "redisDB", "1")
+	w, other := startWatch(t, zero, ""), startWatch(t, one, "")
+	lock(t, one, "k", "o1", time.Minute)
+	lock(t, zero, "k", "o0", time.Minute)
+	eventually(t, "each has seen a lock", func() bool { return len(w.kinds()) == 2 && len(other.kinds()) == 2 })
+	if got := w.kinds()[1]; got != "ACQUIRED o0" {
+		t.Errorf("in database 0: %s", got)
+	}
+}
+
+func TestNothingIsPublishedForNobody(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	w := startWatch(t, s, "")
+	lock(t, s, "k", "o", time.Minute)
+	w.cancel()
+	<-w.done
+	eventually(t, "Redis forgets the watcher", func() bool { return client.Exists(t.Context(), "mortise:watched").Val() == 0 })
+	client.ConfigResetStat(t.Context())
+	unlock(t, s, "k", "o")
+	if stats := client.Info(t.Context(), "commandstats").Val(); strings.Contains(stats, "cmdstat_publish") {
+		t.Error("an unlock was published")
+	}
+	onlyTheTokenIsLeft(t, s)
+}
+
+func TestUnpack(t *testing.T) {
+	for _, row := range []struct {
+		text string
+		want []string // nil if refused
+	}{
+		{"1:a0:2:::", []string{"a", "", "::"}},
+		{"3:\x00\xff1", []string{"\x00\xff1"}},
+		{"2:a", nil}, {"-1:a", nil}, {"a", nil}, {"1a:b", nil}, {":", nil},
+	} {
+		got, err := unpack(row.text)
+		if !slices.Equal(got, row.want) || (err == nil) != (row.want != nil) {
+			t.Errorf("unpack(%q) = %q, %v", row.text, got, err)
+		}
+	}
+}
