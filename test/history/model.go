@@ -22,9 +22,6 @@ type lock struct {
 	from  time.Duration
 	to    time.Duration // the lease ends at some moment not before from and not after to
 	span  time.Duration // how long after its grant the lease surely is over
-
-	// passing says that the lock was granted to a Lock that was cancelled and ends with it, renewed by others or not.
-	passing bool
 }
 
 // model returns the contract as porcupine takes it: a step from one state leads to the states that explain its outcome.
@@ -46,33 +43,35 @@ func (r Rules) model() porcupine.Model {
 	return m.ToModel()
 }
 
-// next returns the states that st may lead to with its outcome; none if the outcome cannot be in this state.
+// next returns the states that st may lead to with its outcome; none if it cannot have this outcome in the state.
 func (r Rules) next(s state, st step) []state {
 	s = s.bounded(st)
-	if st.Outcome == Unknown || st.repeat {
+	l := s[st.locks[0]]
+	other := func(owner string) bool { return owner != st.Owner }
+	switch {
+	case st.repeat > 0:
+		return append(r.effect(s, st, 0), s)
+	case st.Outcome == Unknown && !st.waits(): // who waits may hold in passing
 		return append(r.effect(s, st, 0), s)
 	}
 	switch st.Outcome {
 	case Granted:
-		return r.effect(s, st, st.Token)
+		return append(r.effect(s, st, st.Token), s.passed(st, st.Kind == Renew, st.owns)...)
 	case Freed:
-		return r.effect(s, st, 0)
-	case Refused:
-		return s.only(st.queued || s.anyHeld(st))
+		return append(r.effect(s, st, 0), s.passed(st, true, st.owns)...)
+	case NotOwner:
+		return append(s.only(st.Owner != "" && other(l.owner) && l.mayBeHeld(st)), s.passed(st, st.Owner != "", other)...)
 	case NotHeld:
 		return s.seenFree(st)
-	case NotOwner:
-		l := s[st.locks[0]]
-		return s.only(st.Owner != "" && l.owner != st.Owner && l.mayBeHeld(st))
 	case Seen:
 		if st.Holder == "" {
 			return s.seenFree(st)
 		}
-		return s.seenHeld(st, st.Holder)
-	case Cancelled:
-		return append(r.passing(s, st), s)
+		return append(s.seenHeld(st, st.Holder), s.passed(st, true, func(owner string) bool { return owner == st.Holder })...)
+	case Refused:
+		return s.only(st.queued || s.anyHeld(st))
 	}
-	return nil
+	return []state{s} // a wait that failed has no lock
 }
 
 // effect returns the state after an operation that changes it, or none if it cannot. token is zero if it was not told.
@@ -84,12 +83,17 @@ func (r Rules) effect(s state, st step, token uint64) []state {
 	case Renew:
 		return r.renewed(s, st, token)
 	case Unlock, Revoke:
-		if l := s[i]; l.mayBeHeld(st) && (l.owner == st.Owner || st.Kind == Revoke && st.Owner == "") {
+		if l := s[i]; l.mayBeHeld(st) && st.owns(l.owner) {
 			s[i] = l.freed()
 			return []state{s}
 		}
 	}
 	return nil
+}
+
+// owns tells whether an operation of the holder's may be meant for a lock of owner.
+func (s step) owns(owner string) bool {
+	return owner == s.Owner || s.Kind == Revoke && s.Owner == ""
 }
 
 // lease is what st grants.
@@ -115,42 +119,24 @@ func (s state) granted(st step, lease lock) []state {
 	return []state{s}
 }
 
-// passing gives the locks to a Lock that was cancelled: for a moment that nobody tells, and at most until it has returned.
-func (r Rules) passing(s state, st step) []state {
-	lease := lock{owner: st.Owner, from: st.Call, to: st.Return + 1, span: forever, passing: true}
-	if r.troubled(st.Operation) {
-		lease.to = plus(lease.to, r.Linger)
-	}
-	return s.granted(st, lease)
-}
-
 // renewed lets the owner's lock last anew.
 func (r Rules) renewed(s state, st step, token uint64) []state {
-	seen := []state{s}
-	if token != 0 {
-		seen = s.seenHeld(st, st.Owner)
-	} else if l := s[st.locks[0]]; l.owner != st.Owner || !l.mayBeHeld(st) {
+	l := &s[st.locks[0]]
+	if l.owner != st.Owner || !l.mayBeHeld(st) || token != 0 && !l.has(token) {
 		return nil
 	}
-	for n := range seen {
-		if l := &seen[n][st.locks[0]]; !l.passing {
-			lease := r.lease(st, token)
-			l.from, l.to, l.span = lease.from, lease.to, lease.span
-		}
-	}
-	return seen
+	lease := r.lease(st, token)
+	l.from, l.to, l.span = lease.from, lease.to, lease.span
+	return []state{s}
 }
 
 // seenHeld expects owner to hold the lock with the token that st was told.
 func (s state) seenHeld(st step, owner string) []state {
 	l := &s[st.locks[0]]
-	if l.owner != owner || !l.mayBeHeld(st) {
+	if l.owner != owner || !l.mayBeHeld(st) || !l.has(st.Token) {
 		return nil
 	}
-	if l.token == 0 && st.Token > l.last {
-		l.token, l.last = st.Token, st.Token
-	}
-	return s.only(l.token == st.Token)
+	return []state{s}
 }
 
 // seenFree expects that nobody holds the lock, and so nobody does from here on.
@@ -161,6 +147,14 @@ func (s state) seenFree(st step) []state {
 	}
 	*l = l.freed()
 	return []state{s}
+}
+
+// passed expects that somebody right holds the lock, but only in passing: before and afterwards it is free.
+func (s state) passed(st step, can bool, right func(owner string) bool) []state {
+	if !can || !st.passes(right) || st.Token != 0 && st.Token <= s[st.locks[0]].last {
+		return nil
+	}
+	return s.seenFree(st)
 }
 
 // bounded notes that whatever was granted was granted before st returned.
@@ -194,11 +188,21 @@ func (s state) anyHeld(st step) bool {
 func (l lock) mayBeHeld(st step) bool { return l.owner != "" && st.Call < l.to }
 
 // mayBeFree tells whether the lock may be free in some moment of st.
-func (l lock) mayBeFree(st step) bool { return l.owner == "" || st.until >= l.from }
+func (l lock) mayBeFree(st step) bool {
+	return l.owner == "" || st.until >= l.from || st.frees(l.owner)
+}
+
+// has tells whether the lock has the token, and notes it if that was not known.
+func (l *lock) has(token uint64) bool {
+	if l.token == 0 && token > l.last {
+		l.token, l.last = token, token
+	}
+	return l.token == token
+}
 
 func (l lock) freed() lock { return lock{last: l.last} }
 
-// String tells who holds the locks that were ever held.
+// String tells of the locks that were ever held.
 func (s state) String() string {
 	text := ""
 	for i, l := range s {

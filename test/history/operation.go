@@ -64,6 +64,17 @@ type Operation struct {
 // waits tells whether the operation may be in a queue while it lasts.
 func (op *Operation) waits() bool { return op.Kind == Lock || op.Kind == LockAll && op.Wait }
 
+// takes tells whether the operation can take a lock.
+func (op *Operation) takes() bool { return op.Kind == TryLock || op.Kind == Lock || op.Kind == LockAll }
+
+// took is how long the operation lasted, not counting what it was to wait.
+func (op *Operation) took() time.Duration {
+	if op.waits() && op.Outcome == Cancelled {
+		return op.Return - max(op.Call, op.CtxEnd)
+	}
+	return op.Return - op.Call
+}
+
 // ask calls the store.
 func (op *Operation) ask(ctx context.Context, s stores.Store) (stores.Grant, error) {
 	key := op.Keys[0]

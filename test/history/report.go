@@ -49,8 +49,7 @@ func longest(info porcupine.LinearizationInfo) (order []porcupine.Operation) {
 func candidates(calls, order []porcupine.Operation) []step {
 	rest := slices.DeleteFunc(slices.Clone(calls), func(c porcupine.Operation) bool {
 		return slices.ContainsFunc(order, func(o porcupine.Operation) bool {
-			a, b := c.Input.(step), o.Input.(step)
-			return a.Operation == b.Operation && a.repeat == b.repeat
+			return c.Input.(step).String() == o.Input.(step).String() && c.Call == o.Call
 		})
 	})
 	var steps []step

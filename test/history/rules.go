@@ -18,32 +18,21 @@ type Rules struct {
 	// Slack is how much later than at the end of its lease a lock may still count as held.
 	Slack time.Duration
 
-	// Trouble is how long a call takes that may have met trouble with the storage: its request may have been sent twice,
-	// and what a Lock has left behind may not have been cleared away. Shorter calls met none; zero says that no call ever
-	// does.
+	// Handover declares that who waits is handed the lock before it is told. Others may meet it as the holder then, and if
+	// they revoke the lock, or it expires, it waits on and gets the lock again with a larger token.
+	Handover bool
+
+	// Trouble is how long a call takes that may have met trouble with the storage, not counting what it meant to wait.
+	// Shorter ones met none; zero says that no call ever does.
 	Trouble time.Duration
+
+	// Repeats is how often a call that met trouble may have sent its request again, each time after as long as Trouble, and
+	// so have been carried out more than once.
+	Repeats int
 
 	// Linger is for how long after its return a Lock that met trouble may still hold the lock, or have a place in its
 	// queue: the second of the contract, and a margin.
 	Linger time.Duration
-}
-
-// step is an operation as the model takes it.
-type step struct {
-	*Operation
-	locks  []int         // of the keys, in the state
-	until  time.Duration // no effect is later: the return, or forever if the outcome is unknown
-	after  int64         // the same in the order of all calls and returns
-	queued bool          // somebody may have been waiting for one of the locks meanwhile
-	repeat bool          // stands for a first request that was carried out and whose answer was lost
-}
-
-// String implements [fmt.Stringer].
-func (s step) String() string {
-	if s.repeat {
-		return s.Operation.String() + " (sent before, perhaps)"
-	}
-	return s.Operation.String()
 }
 
 // lies returns what is wrong with an answer whatever the others were told.
@@ -69,50 +58,50 @@ func (r Rules) rounded(ttl time.Duration) time.Duration {
 	return (ttl + r.Unit - 1) / r.Unit * r.Unit
 }
 
-// steps prepares operations that are related by their keys for the model.
-func (r Rules) steps(ops []*Operation, keys []string) []step {
-	var steps []step
-	for _, op := range ops {
-		s := step{Operation: op, until: op.Return, after: op.After, queued: r.mayQueue(op, ops)}
-		for _, key := range op.Keys {
-			s.locks = append(s.locks, slices.Index(keys, key))
-		}
-		if r.mayRepeat(op) {
-			first := s
-			first.repeat = true
-			steps = append(steps, first)
-		}
-		if op.Outcome == Unknown {
-			s.until, s.after = forever, math.MaxInt64
-		}
-		steps = append(steps, s)
+// troubled tells whether op may have met trouble with the storage.
+func (r Rules) troubled(op *Operation) bool { return r.Trouble > 0 && op.took() >= r.Trouble }
+
+// repeats is how often op may have been carried out before it was carried out with its outcome.
+func (r Rules) repeats(op *Operation) int {
+	if !r.troubled(op) {
+		return 0
 	}
-	return steps
+	return int(min(op.took()/r.Trouble, time.Duration(r.Repeats)))
 }
 
-// mayRepeat tells whether op's request may have been carried out once more than its outcome says.
-func (r Rules) mayRepeat(op *Operation) bool {
-	return r.troubled(op) && op.Kind != Look && op.Outcome != Unknown && op.Outcome != Cancelled
+// mayQueue tells whether w may be in the queue of a lock of op while op lasts.
+func (r Rules) mayQueue(w, op *Operation) bool {
+	return w.waits() && r.meet(w, op)
 }
 
-// troubled tells whether op may have met trouble with the storage: it took long, not counting what it meant to wait.
-func (r Rules) troubled(op *Operation) bool {
-	start := op.Call
-	if op.waits() && op.Outcome == Cancelled {
-		start = max(start, op.CtxEnd)
+// mayPass tells whether w's owner may hold a lock of op while op lasts although w is not told so, or not yet, or was told
+// so of another grant than this one.
+func (r Rules) mayPass(w, op *Operation) bool {
+	untold := w.waits() && (w.Outcome != Granted || r.Handover)
+	again := w.takes() && r.repeats(w) > 0
+	return (untold || again) && r.meet(w, op)
+}
+
+// mayFree tells whether w may end a lock of op while op lasts once more than it is told. It may be op itself: carried out
+// again it hears that nobody holds the lock.
+func (r Rules) mayFree(w, op *Operation) bool {
+	return (w.Kind == Unlock || w.Kind == Revoke) && r.repeats(w) > 0 && (w == op || r.meet(w, op))
+}
+
+// meet tells whether w, and what it may leave behind for a while, is there while op lasts and has to do with its locks.
+func (r Rules) meet(w, op *Operation) bool {
+	if w == op || w.Before > op.After || w.After < op.Before && op.Call >= r.gone(w) {
+		return false
 	}
-	return r.Trouble > 0 && op.Return-start >= r.Trouble
+	return overlap(w.Keys, op.Keys)
 }
 
-// mayQueue tells whether op may have been refused because somebody waited for one of its locks.
-func (r Rules) mayQueue(op *Operation, all []*Operation) bool {
-	return op.Outcome == Refused && slices.ContainsFunc(all, func(w *Operation) bool {
-		if w == op || !w.waits() || op.After < w.Before || !overlap(op.Keys, w.Keys) {
-			return false
-		}
-		lingers := w.Outcome != Granted && r.troubled(w) && op.Call < w.Return+r.Linger
-		return op.Before < w.After || lingers
-	})
+// gone is when what w, which has returned, may leave behind is gone.
+func (r Rules) gone(w *Operation) time.Duration {
+	if w.waits() && (w.Outcome == Unknown || w.Outcome == Cancelled && r.troubled(w)) {
+		return w.Return + r.Linger
+	}
+	return 0
 }
 
 func overlap(a, b []string) bool {
