@@ -89,7 +89,7 @@ func TestMarkdownIsAligned(t *testing.T) {
 func TestBusy(t *testing.T) {
 	const stats = "# Commandstats\r\ncmdstat_evalsha:calls=20,usec=300,usec_per_call=15.00\r\ncmdstat_eval:calls=1,usec=40,usec_per_call=40.00\r\n" +
 		"cmdstat_set:calls=20,usec=99,usec_per_call=4.95\r\n"
-	if got := busy(stats, []string{"eval", "evalsha"}); got != 340 {
+	if got := busy(stats, scripts); got != 340 {
 		t.Errorf("%g µs, want those of scripts, 340", got)
 	}
 }

@@ -10,6 +10,12 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
+// What the sides send to Redis.
+var (
+	scripts       = []string{"eval", "evalsha"}
+	setAndScripts = append([]string{"set"}, scripts...)
+)
+
 // inRedis is how many microseconds Redis is busy with the commands for taking a lock on the path and giving it back.
 // Commands that scripts call are part of the scripts and not to be named.
 func inRedis(p path, commands ...string) side {

@@ -12,9 +12,11 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
 // errLocks reports a lock that was not granted to its only caller, or not given back.
@@ -56,6 +58,17 @@ func throughMortise(component string) path {
 	}}
 }
 
+// waitingAtMortise is a component of Mortise, asked for a lock that would be waited for if somebody else had it.
+func waitingAtMortise(component string) path {
+	return path{"Mortise " + component + ", Lock", func(_ context.Context, l *lab) (pair, error) {
+		p, err := l.mortise()
+		if err != nil {
+			return nil, err
+		}
+		return waitingPair(lockspb.NewLocksClient(p.conn), component), nil
+	}}
+}
+
 // otherMortise is the memory component of the program that --against names.
 var otherMortise = path{"other Mortise memory", func(_ context.Context, l *lab) (pair, error) {
 	p, err := l.other()
@@ -92,6 +105,22 @@ func lockPair(conn *grpc.ClientConn, instance string) pair {
 		freed, err := client.Unlock(ctx, &lockpb.UnlockRequest{ResourceId: c.key, LockOwner: c.owner})
 		if err == nil && (!taken.GetSuccess() || freed.GetStatus() != lockpb.UnlockResponse_SUCCESS) {
 			err = fmt.Errorf("%w: %v, %v", errLocks, taken, freed)
+		}
+		return err
+	}
+}
+
+// waitingPair calls Locks as our client does.
+func waitingPair(client lockspb.LocksClient, store string) pair {
+	return func(ctx context.Context, c caller) error {
+		taken, err := client.Lock(ctx,
+			&lockspb.LockRequest{Store: store, Key: c.key, Owner: c.owner, Ttl: durationpb.New(ttl * time.Second)})
+		if err != nil {
+			return err
+		}
+		_, err = client.Unlock(ctx, &lockspb.UnlockRequest{Store: store, Key: c.key, Owner: c.owner})
+		if err == nil && !taken.GetAcquired() {
+			err = errLocks
 		}
 		return err
 	}

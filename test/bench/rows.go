@@ -30,8 +30,10 @@ func rows(o options) []row {
 		}
 	}
 	return append(all,
-		row{name: "in-redis", a: inRedis(throughMortise("redis"), "eval", "evalsha"), b: inRedis(goRedis, "set", "eval", "evalsha"),
+		row{name: "in-redis/try", a: inRedis(throughMortise("redis"), scripts...), b: inRedis(goRedis, setAndScripts...),
 			metrics: []metric{{"take and give back", "µs in Redis", ratioAtMost(6)}}},
+		row{name: "in-redis/wait", a: inRedis(waitingAtMortise("redis"), scripts...), b: inRedis(goRedis, setAndScripts...),
+			metrics: []metric{{"take and give back", "µs in Redis", aim{}}}},
 		row{name: "start", a: startOf(mortiseProgram), b: startOf(echoProgram),
 			metrics: []metric{{"exec to ready", "ms", atMost(50)}}},
 		row{name: "idle", a: idleOf(mortiseProgram), b: idleOf(echoProgram),
