@@ -60,15 +60,15 @@ func (l *lab) measureOrder(ctx context.Context, o *order) error {
 
 // printOrders prints the rows in Markdown.
 func printOrders(out io.Writer, interval time.Duration, orders []order) {
-	if len(orders) == 0 {
-		return
-	}
 	table := [][]string{{"locks", "processes", "locks/s", "hand-over µs", "wait p50 ms", "p99", "max", "most/least", "trouble", "aim", "met"}}
 	for _, o := range orders {
 		if o.result == nil {
 			continue // the run was not finished
 		}
 		table = append(table, o.cells())
+	}
+	if len(table) == 1 {
+		return
 	}
 	fmt.Fprintf(out, "Who waits how long: %d callers in so many processes take one lock, over and over, for %v. Each pauses for %v while it "+
 		"has the lock, and counts overlaps when somebody else has it too. most/least are the callers' grants.\n\n", waiters, interval, holdTime)
