@@ -28,12 +28,16 @@ func (b *bench) request(name, owner string, ttl time.Duration) stores.Request {
 
 // promptly is how soon the outcome of something must be told to those who wait for it. In a bubble, where no time passes
 // while anybody is at work, that is at once. Elsewhere it is the second in which a lost push is made good, and what a slow
-// machine adds.
+// machine adds. After a problem it is not worth while to wait for another.
 func (b *bench) promptly() time.Duration {
-	if b.Bubble {
+	switch {
+	case b.problem() != nil:
+		return time.Millisecond
+	case b.Bubble:
 		return b.Slack + time.Nanosecond
+	default:
+		return b.Slack + 5*time.Second
 	}
-	return b.Slack + 5*time.Second
 }
 
 // within polls until cond holds, and tells whether it did so in time. It looks at least once.
@@ -82,7 +86,7 @@ func (s store) waitsFor(req stores.Request) *waiter {
 func (s store) queues(ask func() *waiter) *waiter {
 	before := s.queue("")
 	w := ask()
-	queued := s.b.within(callLimit, func() bool { return w.returned() || s.queue("") > before })
+	queued := s.b.within(s.b.promptly()+pollPause, func() bool { return w.returned() || s.queue("") > before })
 	if !s.b.lapsed() {
 		s.b.want(!w.returned(), "%s did not wait", w.what)
 		s.b.want(queued, "%s is not among those who wait", w.what)

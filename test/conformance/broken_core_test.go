@@ -12,7 +12,8 @@ import (
 
 func brokenStores() []broken {
 	return slices.Concat(brokenGrants, brokenUnlocks, brokenClients, brokenCalls, brokenNames(), brokenLeases,
-		brokenDeadlines, brokenTokens, brokenCrowds, brokenRenewals, brokenLists)
+		brokenDeadlines, brokenTokens, brokenCrowds, brokenRenewals, brokenLists, brokenMetadata, brokenWaits, brokenLines,
+		brokenCancels, brokenDeadlocks, brokenMultis, brokenMultiWaits, brokenRevokes, brokenSnapshots, brokenEvents, brokenWatches)
 }
 
 var brokenGrants = []broken{{

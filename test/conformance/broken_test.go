@@ -37,6 +37,10 @@ type faulty struct {
 	unlock  func(ctx context.Context, key, owner string) error
 	renew   func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	list    func(ctx context.Context, prefix string) ([]stores.Lock, error)
+	wait    func(ctx context.Context, req stores.Request) (stores.Grant, error)
+	lockAll func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error)
+	revoke  func(ctx context.Context, key, owner string) error
+	watch   func(ctx context.Context, prefix string, tell func(stores.Event) error) error
 	ping    func(ctx context.Context) error
 	close   func() error
 }
@@ -67,6 +71,34 @@ func (f *faulty) List(ctx context.Context, prefix string) ([]stores.Lock, error)
 		return f.list(ctx, prefix)
 	}
 	return f.Store.List(ctx, prefix)
+}
+
+func (f *faulty) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	if f.wait != nil {
+		return f.wait(ctx, req)
+	}
+	return f.Store.Lock(ctx, req)
+}
+
+func (f *faulty) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+	if f.lockAll != nil {
+		return f.lockAll(ctx, req)
+	}
+	return f.Store.LockAll(ctx, req)
+}
+
+func (f *faulty) Revoke(ctx context.Context, key, owner string) error {
+	if f.revoke != nil {
+		return f.revoke(ctx, key, owner)
+	}
+	return f.Store.Revoke(ctx, key, owner)
+}
+
+func (f *faulty) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	if f.watch != nil {
+		return f.watch(ctx, prefix, tell)
+	}
+	return f.Store.Watch(ctx, prefix, tell)
 }
 
 func (f *faulty) Ping(ctx context.Context) error {

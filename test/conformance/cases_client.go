@@ -66,7 +66,9 @@ var clientRows = []row{{
 		s := b.open()
 		_ = s.Close()
 		for _, c := range s.calls("door", "ann") {
-			err := c.do(b.ctx)
+			ctx, cancel := b.limited()
+			err := c.do(ctx)
+			cancel()
 			b.want(errors.Is(err, stores.ErrClosed), "%s returned %v", c.op, err)
 		}
 	},

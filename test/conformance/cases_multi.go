@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mortise-lock/mortise/stores"
@@ -192,8 +193,12 @@ var multiRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		s.grants("gate", "ann")
-		during(func() { other.refusesAll("bob", "door", "gate") }, func() {
-			for range rounds {
+		var refused atomic.Int64
+		during(func() {
+			other.refusesAll("bob", "door", "gate")
+			refused.Add(1)
+		}, func() {
+			for refused.Load() < rounds/3 {
 				s.grants("door", "carl")
 				s.frees("door", "carl")
 			}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -44,15 +44,21 @@ var outcomes = map[string]error{
 // rows run through a server as they run against a store. The protocol has all abilities but Ping; keys and owners are
 // valid UTF-8.
 type LocksWire struct {
-	conn   *grpc.ClientConn
-	locks  lockspb.LocksClient
-	name   string
-	closed atomic.Bool
+	conn  *grpc.ClientConn
+	locks lockspb.LocksClient
+	name  string
+
+	mu      sync.Mutex     // held to begin to wait, and to close
+	waits   sync.WaitGroup // calls that may wait
+	closing context.Context
+	close   context.CancelFunc
 }
 
 // NewLocksWire returns a client of the component called store. The connection is the client's own: Close closes it.
 func NewLocksWire(conn *grpc.ClientConn, store string) *LocksWire {
-	return &LocksWire{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
+	w := &LocksWire{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
+	w.closing, w.close = context.WithCancel(context.Background())
+	return w
 }
 
 // TryLock implements [stores.Store].
@@ -83,7 +89,7 @@ func (w *LocksWire) Renew(ctx context.Context, req stores.Request) (stores.Grant
 
 // Lock implements [stores.Waiter].
 func (w *LocksWire) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := w.waited(ctx, []string{req.Key}, req.Owner, req.TTL, func() (*lockspb.LockResponse, error) {
+	g, err := w.waited(ctx, []string{req.Key}, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.Lock(ctx, &lockspb.LockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata, Holding: req.Holding,
 		})
@@ -93,7 +99,7 @@ func (w *LocksWire) Lock(ctx context.Context, req stores.Request) (stores.Grant,
 
 // LockAll implements [stores.Multi].
 func (w *LocksWire) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
-	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func() (*lockspb.LockResponse, error) {
+	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.LockAll(ctx, &lockspb.LockAllRequest{
 			Store: w.name, Keys: req.Keys, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
 			Holding: req.Holding, Try: !req.Wait,
@@ -149,11 +155,17 @@ func (w *LocksWire) Watch(ctx context.Context, prefix string, tell func(stores.E
 	return w.wrap(ctx, "watch", prefix, err)
 }
 
-// Close implements [stores.Store]. A call under way fails with ErrClosed.
+// Close implements [stores.Store]. Calls under way fail with ErrClosed. Those that wait give up first, while there is a
+// connection: a lock that is granted to nobody would be held until the end of its TTL.
 func (w *LocksWire) Close() error {
-	if w.closed.Swap(true) {
+	w.mu.Lock()
+	first := w.closing.Err() == nil
+	w.close()
+	w.mu.Unlock()
+	if !first {
 		return nil
 	}
+	w.waits.Wait()
 	return w.conn.Close()
 }
 
@@ -171,21 +183,42 @@ func granted(call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
 // waited makes a call that may wait. If the caller gives up, the answer may have been under way: what it granted is given
 // back. If the wait was long, a renewal tells when the lock ends.
 func (w *LocksWire) waited(
-	ctx context.Context, keys []string, owner string, ttl time.Duration, call func() (*lockspb.LockResponse, error),
+	ctx context.Context, keys []string, owner string, ttl time.Duration, call func(context.Context) (*lockspb.LockResponse, error),
 ) (stores.Grant, error) {
+	ctx, leave := w.enter(ctx)
+	defer leave()
 	if ctx.Err() != nil {
 		return stores.Grant{}, ctx.Err()
 	}
-	sent, before := time.Now(), w.tokens(ctx, keys, owner)
-	g, err := granted(call)
+	before := w.tokens(ctx, keys, owner)
+	sent := time.Now()
+	g, err := granted(func() (*lockspb.LockResponse, error) { return call(ctx) })
 	if g.Acquired && time.Since(sent) > ttl/10 {
 		g.Expires = w.prolong(ctx, keys, owner, ttl, g.Expires)
 	}
-	if ctx.Err() != nil && !w.closed.Load() {
+	if ctx.Err() != nil {
 		w.giveBack(ctx, keys, owner, before)
 		return stores.Grant{}, ctx.Err()
 	}
 	return g, err
+}
+
+// enter returns a ctx that ends with the client, too, which waits for leave to be called.
+func (w *LocksWire) enter(ctx context.Context) (entered context.Context, leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	if w.closing.Err() != nil {
+		cancel()
+		return ctx, func() {}
+	}
+	w.waits.Add(1)
+	stop := context.AfterFunc(w.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		w.waits.Done()
+	}
 }
 
 // prolong renews the locks and returns when the first of them ends, or what is known already if one cannot be renewed.
@@ -236,7 +269,7 @@ func (w *LocksWire) wrap(ctx context.Context, op, key string, err error) error {
 	switch outcome := outcomes[reason(err)]; {
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case w.closed.Load():
+	case w.closing.Err() != nil:
 		err = stores.ErrClosed
 	case outcome != nil:
 		err = outcome

@@ -1,0 +1,248 @@
+package conformance
+
+import (
+	"context"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// brokenEvents are stores that tell the wrong events.
+var brokenEvents = []broken{{
+	what:   "tells nothing of locks that are given back",
+	caught: []string{"a watcher is told who gets a lock and gives it back"},
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Released }),
+}, {
+	what: "tells nothing of locks that expire",
+	caught: []string{
+		"a watcher is told that a lock has expired", "a watcher is told that a lock expired before another gets it",
+		"a watcher is told that a lock which it was first told has expired", "a watcher is told of the end of a renewed lock",
+	},
+	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.Expired }),
+}, {
+	what:   "tells that a lock has expired when something else happens",
+	caught: []string{"a watcher is told that a lock has expired"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			var late []stores.Event
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				if late = append(late, e); e.Kind == stores.Expired {
+					return nil
+				}
+				for _, e := range late {
+					if err := tell(e); err != nil {
+						return err
+					}
+				}
+				late = nil
+				return nil
+			})
+		}
+	},
+}, {
+	what: "tells the end of a lock only if it has told the beginning",
+	caught: []string{
+		"a watcher is told of the end of a lock that it was first told",
+		"a watcher is told that a lock which it was first told has expired",
+	},
+	with: func(f *faulty) {
+		var begun sync.Map
+		tellsIf(func(e stores.Event) bool {
+			if e.Kind == stores.Acquired {
+				begun.Store(e.Lock.Token, true)
+			}
+			_, ok := begun.Load(e.Lock.Token)
+			return ok || e.Kind == stores.Snapshot
+		})(f)
+	},
+}, {
+	what:   "tells keys and owners only",
+	caught: []string{"a watcher is told who gets a lock and gives it back"},
+	with: retells(func(e *stores.Event) {
+		e.Lock = stores.Lock{Key: e.Lock.Key, Owner: e.Lock.Owner}
+	}),
+}, {
+	what:   "tells no metadata",
+	caught: []string{"a watcher is told the metadata of a lock"},
+	with:   retells(func(e *stores.Event) { e.Lock.Metadata = nil }),
+}, {
+	what:   "tells a revoked lock as given back",
+	caught: []string{"a watcher is told that a lock was revoked"},
+	with: retells(func(e *stores.Event) {
+		if e.Kind == stores.Revoked {
+			e.Kind = stores.Released
+		}
+	}),
+}, {
+	what:   "tells that a lock has expired when its first lease is over",
+	caught: []string{"a watcher is told of the end of a renewed lock"},
+	with: func(f *faulty) {
+		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
+		tellsIf(func(e stores.Event) bool {
+			_, renewed := f.notes.Load(e.Lock.Key)
+			return !renewed || e.Kind != stores.Expired
+		})(f)
+	},
+}, {
+	what:   "tells one of several locks",
+	caught: []string{"a watcher is told each of several locks"},
+	with: func(f *faulty) {
+		tellsIf(func(e stores.Event) bool {
+			_, again := f.notes.LoadOrStore(e.Lock.Token, true)
+			return !again || e.Kind != stores.Acquired
+		})(f)
+	},
+}, {
+	what: "tells half of a hand-over",
+	caught: []string{
+		"a watcher is told of both halves of a hand-over",
+		"a watcher is told of a revocation before the next one gets the lock",
+		"a watcher is told of an expiry before the next one gets the lock",
+	},
+	with: func(f *faulty) {
+		tellsIf(func(e stores.Event) bool {
+			return e.Kind == stores.Snapshot || e.Kind == stores.Acquired || f.holder(e.Lock.Key) == ""
+		})(f)
+	},
+}, {
+	what:   "tells what is under the prefix only",
+	caught: []string{"a watcher is told of the locks under its prefix"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				if e.Lock.Key == prefix {
+					return nil
+				}
+				return tell(e)
+			})
+		}
+	},
+}, {
+	what:   "tells all changes to every watcher",
+	caught: []string{"a watcher is told of the locks under its prefix"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, "", func(e stores.Event) error {
+				e.Locks = filter(e.Locks, func(l stores.Lock) bool { return strings.HasPrefix(l.Key, prefix) })
+				return tell(e)
+			})
+		}
+	},
+}, {
+	what:   "takes a watcher's prefix for a pattern",
+	caught: []string{"a watcher's prefix is no pattern"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			matches := func(l stores.Lock) bool { ok, _ := path.Match(prefix+"*", l.Key); return ok }
+			return f.Store.Watch(ctx, "", func(e stores.Event) error {
+				if e.Kind != stores.Snapshot && !matches(e.Lock) {
+					return nil
+				}
+				e.Locks = filter(e.Locks, matches)
+				return tell(e)
+			})
+		}
+	},
+}, {
+	what:   "tells nothing under the empty prefix",
+	caught: []string{"the empty prefix watches everything"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			if prefix == "" {
+				prefix = "everything"
+			}
+			return f.Store.Watch(ctx, prefix, tell)
+		}
+	},
+}, {
+	what:   "tells names with their white space trimmed",
+	caught: []string{"a watcher is told keys and owners as they were given"},
+	with:   retells(func(e *stores.Event) { e.Lock.Owner = strings.TrimSpace(e.Lock.Owner) }),
+}, {
+	what:   "tells names as UTF-8",
+	caught: []string{"a watcher is told keys and owners of any bytes"},
+	with:   retells(func(e *stores.Event) { e.Lock.Key = strings.ToValidUTF8(e.Lock.Key, "\ufffd") }),
+}, {
+	what:   "tells of those who are refused",
+	caught: []string{"a watcher is told nothing of what changes nothing"},
+	with: func(f *faulty) {
+		f.tellsAll()
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			g, err := f.Store.TryLock(ctx, req)
+			if !g.Acquired {
+				f.tellAll(stores.Event{Kind: stores.Acquired, Lock: stores.Lock{Key: req.Key, Owner: req.Owner}})
+			}
+			return g, err
+		}
+	},
+}, {
+	what:   "tells of renewals",
+	caught: []string{"a watcher is told nothing of renewals"},
+	with: func(f *faulty) {
+		f.tellsAll()
+		renewals(func(req stores.Request, g *stores.Grant) {
+			f.tellAll(stores.Event{Kind: stores.Acquired, Lock: stores.Lock{Key: req.Key, Owner: req.Owner, Token: g.Token}})
+		})(f)
+	},
+}, {
+	what:   "tells of those who wait",
+	caught: []string{"a watcher is told nothing of those who wait"},
+	with: func(f *faulty) {
+		f.tellsAll()
+		waits(func(req *stores.Request) {
+			f.tellAll(stores.Event{Kind: stores.Acquired, Lock: stores.Lock{Key: req.Key, Owner: req.Owner}})
+		})(f)
+	},
+}}
+
+// tellsIf leaves some events out.
+func tellsIf(told func(e stores.Event) bool) func(*faulty) {
+	return func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				if !told(e) {
+					return nil
+				}
+				return tell(e)
+			})
+		}
+	}
+}
+
+// retells changes each event.
+func retells(change func(e *stores.Event)) func(*faulty) {
+	return func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				change(&e)
+				return tell(e)
+			})
+		}
+	}
+}
+
+// tellsAll lets tellAll reach those who watch.
+func (f *faulty) tellsAll() {
+	f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		var mu sync.Mutex // tell is called by one at a time
+		locked := func(e stores.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return tell(e)
+		}
+		f.notes.Store(&mu, locked)
+		defer f.notes.Delete(&mu)
+		return f.Store.Watch(ctx, prefix, locked)
+	}
+}
+
+// tellAll tells all who watch of something that has not happened.
+func (f *faulty) tellAll(e stores.Event) {
+	for _, tell := range f.notes.Range {
+		if tell, ok := tell.(func(stores.Event) error); ok {
+			_ = tell(e)
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// brokenSnapshots are stores that begin a Watch in the wrong way.
+var brokenSnapshots = []broken{{
+	what:   "tells no empty snapshot",
+	caught: []string{"a watcher of nothing is first told so"},
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Snapshot || len(e.Locks) > 0 }),
+}, {
+	what:   "says of the first snapshot that something was missed",
+	caught: []string{"a watcher of nothing is first told so"},
+	with:   retells(func(e *stores.Event) { e.Missed = e.Kind == stores.Snapshot }),
+}, {
+	what:   "tells what is held in no order",
+	caught: []string{"a watcher is first told what is held"},
+	with:   retells(func(e *stores.Event) { slices.Reverse(e.Locks) }),
+}, {
+	what:   "tells what is held one by one",
+	caught: []string{"a watcher is first told what is held"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				for _, l := range e.Locks {
+					if err := tell(stores.Event{Kind: stores.Acquired, Lock: l}); err != nil {
+						return err
+					}
+				}
+				if e.Kind == stores.Snapshot {
+					return nil
+				}
+				return tell(e)
+			})
+		}
+	},
+}, {
+	what:   "first tells of what has expired too",
+	caught: []string{"a watcher is first told only what is still held"},
+	with: func(f *faulty) {
+		answers(func(req stores.Request, g *stores.Grant) {
+			f.notes.Store(req.Key, stores.Lock{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+		})(f)
+		f.unlock = func(ctx context.Context, key, owner string) error {
+			f.notes.Delete(key)
+			return f.Store.Unlock(ctx, key, owner)
+		}
+		retells(func(e *stores.Event) {
+			if e.Kind == stores.Snapshot {
+				e.Locks = nil
+				for _, l := range f.notes.Range {
+					e.Locks = append(e.Locks, l.(stores.Lock))
+				}
+			}
+		})(f)
+	},
+}, {
+	what:   "first tells one page",
+	caught: []string{"a watcher is first told of many locks"},
+	with:   retells(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
+}, {
+	what:   "takes a snapshot and then begins to listen",
+	caught: []string{"a watcher knows the state, whenever it began"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			locks, err := f.Store.List(ctx, prefix)
+			if err != nil {
+				return err
+			}
+			if err := tell(stores.Event{Kind: stores.Snapshot, Locks: locks}); err != nil {
+				return err
+			}
+			pause()
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				if e.Kind == stores.Snapshot {
+					return nil
+				}
+				return tell(e)
+			})
+		}
+	},
+}}
+
+// brokenWatches are stores that carry on or end a Watch in the wrong way.
+var brokenWatches = []broken{{
+	what:   "goes on when the watcher has had enough",
+	caught: []string{"a watcher's error ends its watch"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			var enough error
+			err := f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				if err := tell(e); err != nil {
+					enough = err
+				}
+				return nil
+			})
+			if enough != nil {
+				return enough
+			}
+			return err
+		}
+	},
+}, {
+	what:   "wraps the watcher's error",
+	caught: []string{"a watcher's error ends its watch"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			err := f.Store.Watch(ctx, prefix, tell)
+			return fmt.Errorf("memory: watch %q: %w", prefix, err)
+		}
+	},
+}, {
+	what:   "is content when the ctx of a watch ends",
+	caught: []string{"a watch ends with its ctx"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			err := f.Store.Watch(ctx, prefix, tell)
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	},
+}, {
+	what:   "watches on when it is closed",
+	caught: []string{"a closed client ends its watches and no others"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.open().Watch(ctx, prefix, tell)
+		}
+	},
+}, {
+	what:   "ends all watches when one client is closed",
+	caught: []string{"a closed client ends its watches and no others"},
+	with: func(f *faulty) {
+		f.notes.Store(f, true)
+		f.close = func() error {
+			for other := range f.notes.Range {
+				_ = other.(*faulty).Store.Close()
+			}
+			return nil
+		}
+	},
+}, {
+	what:   "deals its changes out to those who watch",
+	caught: []string{"each watcher is told everything"},
+	with: func(f *faulty) {
+		tellsIf(func(e stores.Event) bool {
+			_, told := f.notes.LoadOrStore(e.Revision, true)
+			return !told || e.Kind == stores.Snapshot
+		})(f)
+	},
+}, {
+	what:   "counts revisions backwards",
+	caught: []string{"revisions never fall"},
+	with:   retells(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
+}, {
+	what:   "numbers snapshots in its own way",
+	caught: []string{"revisions never fall"},
+	with: retells(func(e *stores.Event) {
+		if e.Kind == stores.Snapshot {
+			e.Revision = 1 << 63
+		}
+	}),
+}, {
+	what:   "drops what a slow watcher has no room for",
+	caught: []string{"a watcher that falls behind is told that it missed something", "a watcher that is a little slow misses nothing"},
+	with:   func(f *faulty) { f.buffers(100) },
+}, {
+	what:   "keeps everything for a slow watcher",
+	caught: []string{"a watcher that falls behind is told that it missed something"},
+	with: func(f *faulty) {
+		f.buffers(10 * flood)
+		var unlocks atomic.Int64
+		f.unlock = func(ctx context.Context, key, owner string) error {
+			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
+			for 2*unlocks.Add(1) > kept.(*atomic.Int64).Load()+1000 { // lest the sound store should miss something
+				unlocks.Add(-1)
+				pause()
+			}
+			return f.Store.Unlock(ctx, key, owner)
+		}
+	},
+}, {
+	what:   "hides that something was missed",
+	caught: []string{"a watcher that falls behind is told that it missed something"},
+	with:   tellsIf(func(e stores.Event) bool { return !e.Missed }),
+}, {
+	what:   "tells a watcher of several things at once",
+	caught: []string{"a watcher is told by one at a time"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			var tellers sync.WaitGroup
+			defer tellers.Wait()
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				if e.Kind == stores.Snapshot {
+					return tell(e)
+				}
+				tellers.Go(func() { _ = tell(e) })
+				return nil
+			})
+		}
+	},
+}}
+
+// buffers keeps some events for a slow watcher and drops the rest.
+func (f *faulty) buffers(size int) {
+	f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		events := make(chan stores.Event, size)
+		var teller sync.WaitGroup
+		defer teller.Wait()
+		defer close(events)
+		teller.Go(func() {
+			for e := range events {
+				_ = tell(e)
+			}
+		})
+		return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
+			kept.(*atomic.Int64).Add(1)
+			select {
+			case events <- e:
+			default:
+			}
+			return nil
+		})
+	}
+}
