@@ -24,14 +24,14 @@ import (
 type door struct {
 	name     string
 	features []string
-	minTTL   time.Duration
+	minTTL   time.Duration // or the shortest lease in which a slow machine gets an answer through a connection
 	open     func(conn *grpc.ClientConn, instance string) stores.Store
 }
 
 var (
 	lockStoreDoor = door{"LockStore", []string{"FENCING", "PING"}, time.Second,
 		func(conn *grpc.ClientConn, instance string) stores.Store { return conformance.NewWire(conn, instance) }}
-	locksDoor = door{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, time.Millisecond,
+	locksDoor = door{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, 100 * time.Millisecond,
 		func(conn *grpc.ClientConn, instance string) stores.Store {
 			return conformance.NewLocksWire(conn, instance)
 		}}

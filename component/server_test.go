@@ -106,14 +106,14 @@ func TestTheSocketServesWhatDaprdAndToolsAskFor(t *testing.T) {
 	conn := start(t).connect(t)
 	want := []string{
 		"dapr.proto.components.v1.LockStore", "grpc.health.v1.Health",
-		"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+		"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "mortise.locks.v1.Locks",
 	}
 	for _, version := range []string{"v1", "v1alpha"} {
 		if got := listServices(t, conn, version); !slices.Equal(got, want) {
 			t.Errorf("reflection %s lists %v", version, got)
 		}
 	}
-	for _, service := range []string{"", "dapr.proto.components.v1.LockStore"} {
+	for _, service := range []string{"", "dapr.proto.components.v1.LockStore", "mortise.locks.v1.Locks"} {
 		resp, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
 		if err != nil || resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 			t.Errorf("health of %q: %v, %v", service, resp, err)

@@ -22,8 +22,10 @@ var rules = []struct{ folder, mayNotImport, because string }{
 	{"stores", "component", "a store knows no door"},
 	{"stores/*", "other", "a backend knows no other backend"},
 	{"stores", "stores/all", "only main, tests and doors of other modules choose from all backends"},
-	{"component/lockstore", "stores/memory", "a door knows the contract, never a backend"},
-	{"component/lockstore", "stores/redis", "a door knows the contract, never a backend"},
+	{"component/*", "stores/memory", "a door knows the contract, never a backend"},
+	{"component/*", "stores/redis", "a door knows the contract, never a backend"},
+	{"component/lockstore", "component/locks", "no door imports another"},
+	{"component/locks", "component/lockstore", "no door imports another"},
 	{"component/*", "stores/all", "main chooses the backends"},
 	{".", "test", "what we ship does not depend on tests"},
 }

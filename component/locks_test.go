@@ -1,0 +1,334 @@
+package component
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/all"
+)
+
+var hour = durationpb.New(time.Hour)
+
+// checkReason checks the code and the reason of an error.
+func checkReason(t *testing.T, what string, err error, code codes.Code, reason string) {
+	t.Helper()
+	s := status.Convert(err)
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && s.Code() == code && info.GetReason() == reason {
+			return
+		}
+	}
+	t.Errorf("%s: %v with %v, want %v and %s", what, s, s.Details(), code, reason)
+}
+
+// hold takes the lock called door for ann.
+func hold(t *testing.T, locks lockspb.LocksClient) {
+	t.Helper()
+	resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "door", Owner: "ann", Ttl: hour})
+	if err != nil || !resp.GetAcquired() {
+		t.Fatalf("%v, %v", resp, err)
+	}
+}
+
+// waitFor waits for the lock called door for bob. The channel gets the error, also if the lock is granted.
+func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		resp, err := locks.Lock(ctx, &lockspb.LockRequest{Key: "door", Owner: "bob", Ttl: hour})
+		if err == nil {
+			err = fmt.Errorf("granted: %v", resp)
+		}
+		ended <- err
+	}()
+	return ended
+}
+
+// waiters is how many wait for the lock called door.
+func waiters(t *testing.T, locks lockspb.LocksClient) int {
+	t.Helper()
+	rows := list(t, locks)
+	if len(rows) != 1 || rows[0].GetKey() != "door" || rows[0].GetOwner() != "ann" {
+		t.Errorf("the locks are %v", rows)
+		return -1
+	}
+	return int(rows[0].GetWaiters())
+}
+
+func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
+	t.Helper()
+	stream, err := locks.List(t.Context(), &lockspb.ListRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return rows
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, m.GetLocks()...)
+	}
+}
+
+// awaitWaiter returns when somebody waits for the lock called door.
+func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
+	t.Helper()
+	for waiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestShutdownWakesThoseWhoWait(t *testing.T) {
+	// The drain timeout is much longer than end waits: nobody who waits may hold up the end.
+	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := r.connect(t)
+	if err := initialize(t, lockpb.NewLockStoreClient(conn), "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	locks := lockspb.NewLocksClient(conn)
+	hold(t, locks)
+	watch, err := locks.Watch(t.Context(), &lockspb.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := watch.Recv(); err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT {
+		t.Fatalf("%v, %v", m, err)
+	}
+	waiting := waitFor(t.Context(), locks)
+	awaitWaiter(t, locks)
+	r.stop()
+	checkReason(t, "Lock", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
+	_, err = watch.Recv()
+	checkReason(t, "Watch", err, codes.Unavailable, "SHUTTING_DOWN")
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASwapWakesThoseWhoWait(t *testing.T) {
+	r := start(t)
+	sidecar := lockpb.NewLockStoreClient(r.connect(t))
+	if err := initialize(t, sidecar, "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	locks := lockspb.NewLocksClient(r.connect(t))
+	hold(t, locks)
+	waiting := waitFor(t.Context(), locks)
+	awaitWaiter(t, locks)
+	if err := initialize(t, sidecar, "a", map[string]string{"restartGrace": "1ms"}); err != nil {
+		t.Fatal(err)
+	}
+	checkReason(t, "who waits", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
+	if n := waiters(t, locks); n != 0 {
+		t.Errorf("%d wait still", n)
+	}
+	again := waitFor(t.Context(), locks)
+	awaitWaiter(t, locks)
+	if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "door", Owner: "ann"}); err != nil {
+		t.Error(err)
+	}
+	if err := <-again; !strings.HasPrefix(err.Error(), "granted") {
+		t.Errorf("who asks again: %v", err)
+	}
+}
+
+func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
+	r := start(t)
+	locks := lockspb.NewLocksClient(r.connect(t))
+	try := func(store string) error {
+		_, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Store: store, Key: "k", Owner: "o", Ttl: hour})
+		return err
+	}
+	checkReason(t, "before all", try("a"), codes.FailedPrecondition, "NOT_INITIALIZED")
+	for i, grace := range []string{"0s", "1ms"} {
+		if err := initialize(t, lockpb.NewLockStoreClient(r.connect(t)), "a", map[string]string{"restartGrace": grace}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if err := try(""); err != nil {
+				t.Errorf("with one sidecar: %v", err)
+			}
+		}
+	}
+	checkReason(t, "with two that differ", try("a"), codes.FailedPrecondition, "AMBIGUOUS")
+}
+
+// inMemory serves memory in a bubble with the server that make makes, and returns a function that connects clients.
+// through may change a client's connection.
+func inMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+	t.Helper()
+	l, set := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
+	n, err := newNetwork(o, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOn(t, n.server(set), l)
+	return func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+		conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				c, err := l.DialContext(ctx)
+				if err != nil {
+					return nil, err
+				}
+				return through(c), nil
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return lockspb.NewLocksClient(conn)
+	}
+}
+
+func plainly(c net.Conn) net.Conn { return c }
+
+func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		ctx    func(context.Context) (context.Context, context.CancelFunc)
+		cancel bool
+		code   codes.Code
+	}{
+		{"by its client", context.WithCancel, true, codes.Canceled},
+		{"by its deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Minute)
+		}, false, codes.DeadlineExceeded},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				locks := inMemory(t, loopback)(plainly)
+				hold(t, locks)
+				ctx, cancel := row.ctx(t.Context())
+				defer cancel()
+				waiting := waitFor(ctx, locks)
+				synctest.Wait()
+				if n := waiters(t, locks); n != 1 {
+					t.Errorf("%d wait", n)
+				}
+				if row.cancel {
+					cancel()
+				}
+				if err := <-waiting; status.Code(err) != row.code {
+					t.Errorf("ended with %v", err)
+				}
+				synctest.Wait()
+				if n := waiters(t, locks); n != 0 {
+					t.Errorf("%d wait still", n)
+				}
+				if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "door", Owner: "ann"}); err != nil {
+					t.Error(err)
+				}
+				if rows := list(t, locks); len(rows) != 0 {
+					t.Errorf("there is still %v", rows)
+				}
+			})
+		})
+	}
+}
+
+// mute is a connection whose other end is lost without a word when silent is set.
+type mute struct {
+	net.Conn
+	silent *atomic.Bool
+}
+
+func (m mute) Read(b []byte) (int, error) {
+	for {
+		if n, err := m.Conn.Read(b); err != nil || !m.silent.Load() {
+			return n, err
+		}
+	}
+}
+
+func (m mute) Write(b []byte) (int, error) {
+	if m.silent.Load() {
+		return len(b), nil
+	}
+	return m.Conn.Write(b)
+}
+
+func TestATCPClientThatIsLostWithoutAWordWaitsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		connect := inMemory(t, loopback)
+		locks := connect(plainly)
+		var silent atomic.Bool
+		lost := connect(func(c net.Conn) net.Conn { return mute{c, &silent} })
+		hold(t, locks)
+		waiting := waitFor(t.Context(), lost)
+		time.Sleep(time.Minute) // one that answers pings may wait for as long as it likes
+		if n := waiters(t, locks); n != 1 {
+			t.Errorf("%d wait", n)
+		}
+		silent.Store(true)
+		time.Sleep(pingAfter + pongWithin)
+		synctest.Wait()
+		if n := waiters(t, locks); n != 0 {
+			t.Errorf("%d wait still", n)
+		}
+		if err := <-waiting; status.Code(err) != codes.Unavailable {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestListsLargerThanAMessageArriveWhole(t *testing.T) {
+	const rows = 3000
+	locks := inMemory(t, loopback)(plainly)
+	fill := strings.Repeat("x", stores.MaxKeyLen-4)
+	for i := range rows {
+		resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{
+			Key: fmt.Sprintf("%04d%s", i, fill), Owner: fill, Ttl: hour, Metadata: map[string]string{"purpose": fill},
+		})
+		if err != nil || !resp.GetAcquired() {
+			t.Fatalf("%v, %v", resp, err)
+		}
+	}
+	check := func(what string, got []*lockspb.Lock) {
+		if len(got) != rows {
+			t.Errorf("%s: %d rows", what, len(got))
+		}
+		for i, l := range got {
+			if l.GetKey()[:4] != fmt.Sprintf("%04d", i) || l.GetMetadata()["purpose"] != fill {
+				t.Fatalf("%s: row %d is %.99s", what, i, l)
+			}
+		}
+	}
+	check("List", list(t, locks))
+	watch, err := locks.Watch(t.Context(), &lockspb.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []*lockspb.Lock
+	for more := true; more; {
+		m, err := watch.Recv()
+		if err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT || m.GetMissed() {
+			t.Fatalf("%.99v, %v", m, err)
+		}
+		told, more = append(told, m.GetLocks()...), m.GetMore()
+	}
+	check("Watch", told)
+}

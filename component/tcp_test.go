@@ -1,0 +1,318 @@
+package component
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
+	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/stores/all"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+var (
+	discard  = logger.NewLogger("test")
+	loopback = TCPOptions{Address: "127.0.0.1:0"}
+)
+
+// dial connects to a TCP listener.
+func dial(t *testing.T, target string, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// serveTCP serves memory over TCP and returns the address.
+func serveTCP(t *testing.T, o TCPOptions) string {
+	t.Helper()
+	set, n := opened(t, map[string]string{"store": "memory"}), listening(t, o)
+	serveOn(t, n.server(set), n)
+	return n.Addr().String()
+}
+
+func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
+	certificate := servers.NewCertificate(t)
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secure := func(o TCPOptions) TCPOptions {
+		o.CertFile, o.KeyFile = certificate.File, certificate.KeyFile
+		return o
+	}
+	const far, near = "0.0.0.0:0", "127.0.0.1:0"
+	const ok = ""
+	for _, row := range []struct {
+		name    string
+		options TCPOptions
+		want    string // part of the error
+	}{
+		{"nothing at all", TCPOptions{}, ok},
+		{"a token in the environment and no TCP", TCPOptions{Token: "t"}, ok},
+		{"plain TCP on 127.0.0.1", TCPOptions{Address: near}, ok},
+		{"plain TCP on ::1", TCPOptions{Address: "[::1]:0"}, ok},
+		{"plain TCP on localhost", TCPOptions{Address: "localhost:0"}, ok},
+		{"plain TCP on all interfaces", TCPOptions{Address: far, Token: "t"}, "without TLS"},
+		{"plain TCP on no interface in particular", TCPOptions{Address: ":0", Token: "t"}, "without TLS"},
+		{"plain TCP on all interfaces of IPv6", TCPOptions{Address: "[::]:0", Token: "t"}, "without TLS"},
+		{"plain TCP on another address", TCPOptions{Address: "192.0.2.1:0", Token: "t"}, "without TLS"},
+		{"plain TCP on a host by its name", TCPOptions{Address: "mortise.example:0", Token: "t"}, "without TLS"},
+		{"plain TCP on a name that only begins well", TCPOptions{Address: "localhost.example:0", Token: "t"}, "without TLS"},
+		{"TLS for everybody", secure(TCPOptions{Address: far}), "neither a token nor client certificates"},
+		{"TLS with a token", secure(TCPOptions{Address: far, Token: "t"}), ok},
+		{"TLS with client certificates", secure(TCPOptions{Address: far, ClientCAFile: certificate.File}), ok},
+		{"plain TCP on all interfaces, allowed", TCPOptions{Address: far, AllowInsecure: true}, ok},
+		{"an address without a port", TCPOptions{Address: "127.0.0.1"}, "--listen-address: address 127.0.0.1: missing port"},
+		{"a token file and no TCP", TCPOptions{TokenFile: empty}, "no --listen-address"},
+		{"a certificate and no TCP", secure(TCPOptions{}), "no --listen-address"},
+		{"a permission and no TCP", TCPOptions{AllowInsecure: true}, "no --listen-address"},
+		{"a certificate without its key", TCPOptions{Address: near, CertFile: certificate.File}, "--tls-key-file"},
+		{"a key without its certificate", TCPOptions{Address: near, KeyFile: certificate.KeyFile}, "--tls-cert-file"},
+		{"client certificates without TLS", TCPOptions{Address: near, ClientCAFile: certificate.File}, "--tls-cert-file"},
+		{"a certificate that is not there", TCPOptions{Address: near, CertFile: "/no", KeyFile: "/no"}, "--tls-cert-file: open /no"},
+		{"a client CA that is not there", secure(TCPOptions{Address: near, ClientCAFile: "/no"}), "--tls-client-ca-file: open /no"},
+		{"a client CA that is none", secure(TCPOptions{Address: near, ClientCAFile: empty}), "has no certificate"},
+		{"a token file that is not there", TCPOptions{Address: near, TokenFile: "/no"}, "--token-file: open /no"},
+		{"a token file with nothing in it", TCPOptions{Address: near, TokenFile: empty}, "is empty"},
+		{"a token that cannot be sent", TCPOptions{Address: near, Token: "se\ncret"}, "cannot carry"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := newNetwork(row.options, discard)
+			if row.want == ok && err != nil || row.want != ok && (err == nil || !strings.Contains(err.Error(), row.want)) {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "cret") {
+				t.Errorf("the token is told: %v", err)
+			}
+		})
+	}
+}
+
+func TestATokenIsReadFromAFileWithoutItsLineEnd(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("secret\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := TCPOptions{Token: "other", TokenFile: file}.token()
+	if got != "secret" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestCallsOverTCPNeedTheToken(t *testing.T) {
+	conn := dial(t, serveTCP(t, TCPOptions{Address: "127.0.0.1:0", Token: "secret"}), insecure.NewCredentials())
+	locks := lockspb.NewLocksClient(conn)
+	unary := func(ctx context.Context) error {
+		_, err := locks.TryLock(ctx, &lockspb.TryLockRequest{Key: "k", Owner: "o", Ttl: hour})
+		return err
+	}
+	stream := func(ctx context.Context) error {
+		stream, err := locks.Watch(ctx, &lockspb.WatchRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		return err
+	}
+	for _, row := range []struct {
+		name   string
+		values []string
+		good   bool
+	}{
+		{"no token", nil, false},
+		{"an empty one", []string{""}, false},
+		{"an empty one by its scheme", []string{"Bearer "}, false},
+		{"a wrong one", []string{"Bearer secreT"}, false},
+		{"a shorter one", []string{"Bearer secre"}, false},
+		{"a longer one", []string{"Bearer secrets"}, false},
+		{"one without a scheme", []string{"secret"}, false},
+		{"one of another scheme", []string{"Basic secret"}, false},
+		{"two, of which one is right", []string{"Bearer secret", "Bearer other"}, false},
+		{"the right one", []string{"Bearer secret"}, true},
+		{"the right one, its scheme in other letters", []string{"bearer secret"}, true},
+	} {
+		for call, do := range map[string]func(context.Context) error{"unary": unary, "stream": stream} {
+			ctx := t.Context()
+			for _, value := range row.values {
+				ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
+			}
+			if err := do(ctx); row.good {
+				if err != nil {
+					t.Errorf("%s with %s: %v", call, row.name, err)
+				}
+			} else {
+				checkReason(t, call+" with "+row.name, err, codes.Unauthenticated, "UNAUTHENTICATED")
+			}
+		}
+	}
+	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("health without a token: %v", err)
+	}
+}
+
+func TestTCPServesNoLockStore(t *testing.T) {
+	conn := dial(t, serveTCP(t, loopback), insecure.NewCredentials())
+	_, err := lockpb.NewLockStoreClient(conn).Init(t.Context(), &lockpb.LockStoreInitRequest{Metadata: &daprpb.MetadataRequest{}})
+	if status.Code(err) != codes.Unimplemented {
+		t.Errorf("Init: %v", err)
+	}
+	want := []string{
+		"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "mortise.locks.v1.Locks",
+	}
+	if got := listServices(t, conn, "v1"); !slices.Equal(got, want) {
+		t.Errorf("reflection lists %v", got)
+	}
+}
+
+func TestClientCertificatesAreDemanded(t *testing.T) {
+	certificate, stranger := servers.NewCertificate(t), servers.NewCertificate(t)
+	addr := serveTCP(t, TCPOptions{
+		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File,
+	})
+	with := func(change func(*tls.Config)) credentials.TransportCredentials {
+		c := certificate.ClientConfig()
+		change(c)
+		return credentials.NewTLS(c)
+	}
+	for _, row := range []struct {
+		name  string
+		creds credentials.TransportCredentials
+		want  codes.Code
+	}{
+		{"a client with one", with(func(*tls.Config) {}), codes.OK},
+		{"a client with none", with(func(c *tls.Config) { c.Certificates = nil }), codes.Unavailable},
+		{"a client with a stranger's", with(func(c *tls.Config) { c.Certificates = stranger.ClientConfig().Certificates }), codes.Unavailable},
+		{"a client without TLS", insecure.NewCredentials(), codes.Unavailable},
+		{"a client with old TLS", with(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }), codes.Unavailable},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			locks := lockspb.NewLocksClient(dial(t, addr, row.creds))
+			_, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "k", Owner: "o", Ttl: hour})
+			if status.Code(err) != row.want {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
+	served, next := servers.NewCertificate(t), servers.NewCertificate(t)
+	addr := serveTCP(t, TCPOptions{Address: "127.0.0.1:0", CertFile: served.File, KeyFile: served.KeyFile})
+	shows := func(c servers.Certificate) bool {
+		t.Helper()
+		config := c.ClientConfig()
+		config.NextProtos = []string{"h2"}
+		dialer := &tls.Dialer{Config: config}
+		conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	}
+	age := time.Now()
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		age = age.Add(time.Second) // whatever the file system's clock can tell apart
+		if err := os.Chtimes(file, age, age); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !shows(served) {
+		t.Error("the certificate is not shown")
+	}
+	write(served.File, next.PEM) // its key is still the old one's
+	if !shows(served) || shows(next) {
+		t.Error("files that do not belong together have changed the certificate")
+	}
+	write(served.KeyFile, next.KeyPEM)
+	if !shows(next) || shows(served) {
+		t.Error("the new certificate is not shown")
+	}
+	if err := os.Remove(served.File); err != nil {
+		t.Fatal(err)
+	}
+	if !shows(next) {
+		t.Error("a missing file has changed the certificate")
+	}
+}
+
+func TestAPortInUseIsToldAndLeavesNoSocket(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	folder, addr := t.TempDir(), taken.Addr().String()
+	_, err = run(t, Options{Folder: folder, TCP: TCPOptions{Address: addr}}, all.Backends("memory"))
+	if err == nil || !strings.Contains(err.Error(), addr+": bind: address already in use") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(folder, "mortise.sock")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket: %v", err)
+	}
+}
+
+func TestRunServesBothAndEndsBoth(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	_ = free.Close()
+	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour, TCP: TCPOptions{Address: addr}}, all.Backends("memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := initialize(t, lockpb.NewLockStoreClient(r.connect(t)), "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	near, far := lockspb.NewLocksClient(r.connect(t)), lockspb.NewLocksClient(dial(t, addr, insecure.NewCredentials()))
+	hold(t, near)
+	waiting := waitFor(t.Context(), far)
+	awaitWaiter(t, near)
+	r.stop()
+	checkReason(t, "who waits over TCP", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", addr); err == nil {
+		_ = conn.Close()
+		t.Error("the port is still open")
+	}
+}
+
+func TestASilentConnectionDoesNotHoldUpTheEnd(t *testing.T) {
+	r := start(t)
+	conn, err := net.Dial("unix", r.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+}
