@@ -4,7 +4,10 @@ go 1.26.5
 
 require github.com/mortise-lock/mortise v0.0.0
 
-require github.com/dapr/go-sdk v1.14.2
+require (
+	github.com/dapr/go-sdk v1.14.2
+	github.com/redis/go-redis/v9 v9.23.0
+)
 
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
@@ -16,7 +19,7 @@ require (
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/redis/go-redis/v9 v9.23.0 // indirect
+	github.com/mortise-lock/mortise/examples v0.0.0
 	github.com/spiffe/go-spiffe/v2 v2.8.1 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel v1.45.0 // indirect
@@ -33,3 +36,5 @@ require (
 )
 
 replace github.com/mortise-lock/mortise => ../../
+
+replace github.com/mortise-lock/mortise/examples => ../../examples

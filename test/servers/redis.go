@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,6 +83,21 @@ func (r *Redis) Stop() {
 	_ = r.cmd.Process.Kill()
 	_ = r.cmd.Wait() // it was killed, and says so
 	r.cmd = nil
+}
+
+// Pause stops the server where it is, as a machine that stalls would: connections stay, and nobody answers. The function
+// that it returns lets the server go on.
+func (r *Redis) Pause() (resume func()) {
+	r.t.Helper()
+	r.signal(syscall.SIGSTOP)
+	return func() { r.signal(syscall.SIGCONT) }
+}
+
+func (r *Redis) signal(s os.Signal) {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(s); err != nil {
+		r.t.Fatalf("redis-server on %s: %v", r.Addr, err)
+	}
 }
 
 // Client returns a plain client of the server, for looking behind a store's back.

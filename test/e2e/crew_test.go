@@ -1,0 +1,180 @@
+// Users of the Go client who want one lock, again and again, and what may never happen to them.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+const (
+	term  = time.Second          // the TTL of the lock that a crew wants
+	hold  = 5 * time.Millisecond // how long a worker keeps it
+	limit = term + time.Second   // how long a waiter may be stuck if the holder dies
+	slack = 500 * time.Millisecond
+)
+
+// crew is workers who want the same lock.
+type crew struct {
+	t       testing.TB
+	clients []*client.Client
+	stop    context.CancelFunc
+	working sync.WaitGroup
+
+	mu     sync.Mutex
+	shifts []shift
+}
+
+// shift is one time that a worker had the lock.
+type shift struct {
+	worker            string
+	asked, begin, end time.Time // end is when it gave the lock back, or when its lease was over
+	token             uint64
+}
+
+// hire sets n workers to work at each of the Mortises.
+func hire(t testing.TB, n int, at ...*mortise) *crew {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	c := &crew{t: t, stop: stop}
+	for i, m := range at {
+		for j := range n {
+			cl, err := client.Dial("unix://"+m.socket(), client.TTL(term))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.clients = append(c.clients, cl)
+			c.working.Go(func() { c.work(ctx, fmt.Sprintf("%s%d", []string{"near", "far"}[i], j), cl) })
+		}
+	}
+	return c
+}
+
+// work takes and gives back the lock until ctx ends. Trouble on the way is the client's to get over.
+func (c *crew) work(ctx context.Context, name string, cl *client.Client) {
+	for ctx.Err() == nil {
+		asked := time.Now()
+		lease, err := cl.Lock(ctx, "report")
+		if err != nil {
+			if ctx.Err() == nil {
+				c.t.Errorf("%s gave up: %v", name, err)
+			}
+			return
+		}
+		s := shift{worker: name, asked: asked, begin: time.Now(), token: lease.Token()}
+		select {
+		case <-lease.Done():
+		case <-time.After(hold):
+		}
+		s.end = earlier(time.Now(), lease.Expires())
+		c.note(s)
+		_ = lease.Unlock(ctx) // a lost one is told so, which is no news here
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (c *crew) note(s shift) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shifts = append(c.shifts, s)
+}
+
+// dismiss ends the work, and tells what there was of it in the order of time.
+func (c *crew) dismiss() []shift {
+	c.stop()
+	c.working.Wait()
+	for _, cl := range c.clients {
+		if err := cl.Close(); err != nil {
+			c.t.Error(err)
+		}
+	}
+	slices.SortFunc(c.shifts, func(a, b shift) int { return a.begin.Compare(b.begin) })
+	return c.shifts
+}
+
+// excluded returns an error if two had the lock at once, or if a token did not grow.
+func excluded(shifts []shift) (err error) {
+	for i := 1; i < len(shifts); i++ {
+		before, after := shifts[i-1], shifts[i]
+		if after.begin.Before(before.end) {
+			err = errors.Join(err, fmt.Errorf("%s got the lock %v before the end of %s's", after.worker, before.end.Sub(after.begin), before.worker))
+		}
+		if after.token <= before.token {
+			err = errors.Join(err, fmt.Errorf("%s got token %d after %s got %d", after.worker, after.token, before.worker, before.token))
+		}
+	}
+	return err
+}
+
+// served returns an error unless each of the workers got the lock soon after the trouble was over.
+func served(shifts []shift, over time.Time, workers int) (err error) {
+	first := map[string]time.Duration{}
+	for _, s := range shifts {
+		if _, ok := first[s.worker]; !ok && s.begin.After(over) {
+			first[s.worker] = s.begin.Sub(over)
+		}
+	}
+	for worker, d := range first {
+		if d > limit+slack {
+			err = errors.Join(err, fmt.Errorf("%s was stuck for %v after the trouble, the limit is %v", worker, d, limit))
+		}
+	}
+	if len(first) < workers {
+		err = errors.Join(err, fmt.Errorf("%d of %d workers got the lock after the trouble", len(first), workers))
+	}
+	return err
+}
+
+// spared returns an error if a worker whom the trouble does not concern waited for long.
+func spared(shifts []shift, workers string) (err error) {
+	for _, s := range shifts {
+		if strings.HasPrefix(s.worker, workers) && s.begin.Sub(s.asked) > limit+slack {
+			err = errors.Join(err, fmt.Errorf("%s was stuck for %v, the limit is %v", s.worker, s.begin.Sub(s.asked), limit))
+		}
+	}
+	return err
+}
+
+func TestABrokenCrewIsTold(t *testing.T) {
+	start := time.Now()
+	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	sound := []shift{
+		{"near0", at(0), at(0), at(1), 1},
+		{"far0", at(0), at(1), at(2), 2},
+		{"near0", at(1), at(3), at(4), 3},
+	}
+	with := func(i int, change func(*shift)) []shift {
+		shifts := slices.Clone(sound)
+		change(&shifts[i])
+		return shifts
+	}
+	for _, row := range []struct {
+		name string
+		err  error
+		want string // in the error, or nothing if there is none
+	}{
+		{"a sound one", errors.Join(excluded(sound), served(sound, at(0.5), 2), spared(sound, "far")), ""},
+		{"two at once", excluded(with(1, func(s *shift) { s.begin = at(0.9) })), "far0 got the lock 100ms before"},
+		{"a token twice", excluded(with(1, func(s *shift) { s.token = 1 })), "got token 1 after near0 got 1"},
+		{"one who was late", served(sound, at(0.1), 2), "near0 was stuck for 2.9s"},
+		{"one who never came", served(sound, at(2), 2), "1 of 2 workers"},
+		{"one who waited", spared(with(1, func(s *shift) { s.asked = at(-2) }), "far"), "far0 was stuck for 3s"},
+	} {
+		if row.want == "" && row.err != nil || row.want != "" && (row.err == nil || !strings.Contains(row.err.Error(), row.want)) {
+			t.Errorf("%s: %v, want %q", row.name, row.err, row.want)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// A holder that stands still for longer than its lease, as a process of its own.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/examples/fencedredis"
+)
+
+// holderVariable makes the test's own binary a holder of the lock at this socket.
+const holderVariable = "MORTISE_E2E_HOLDER"
+
+// holder takes the lock, says so, and when it has lost it writes to the Redis at the address all the same, as a program would
+// that does not look.
+func holder(socket, redisAddr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	c, err := client.Dial("unix://"+socket, client.TTL(term))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	lease, err := c.Lock(ctx, "report")
+	if err != nil {
+		return err
+	}
+	fmt.Println("token", lease.Token())
+	select {
+	case <-lease.Context().Done():
+		fmt.Println("cause:", context.Cause(lease.Context()))
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !errors.Is(context.Cause(lease.Context()), client.ErrLost) {
+		return errors.New("the cause is not ErrLost")
+	}
+	r := goredis.NewClient(&goredis.Options{Addr: redisAddr, Password: secret})
+	defer r.Close()
+	fmt.Println("write:", fencedredis.Set(ctx, r, "report-text", "stale", lease.Token()))
+	fmt.Println("unlock:", lease.Unlock(ctx))
+	return nil
+}
+
+func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
+	server := startRedis(t)
+	for _, c := range []component{memory("locks"), redis("locks", server)} {
+		t.Run(c.metadata["store"], func(t *testing.T) {
+			m := startMortise(t, "--resources-path", newResources(t, c).path)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := start(t, "holder", self, []string{holderVariable + "=" + m.socket() + " " + server.Addr})
+			h.says("token")
+			h.signal(syscall.SIGSTOP)
+
+			cl, err := client.Dial("unix://"+m.socket(), client.TTL(term))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cl.Close()
+			var next *client.Lease
+			within(t, limit+slack, func() { next, err = cl.Lock(t.Context(), "report") })
+			if err != nil {
+				t.Fatal(err)
+			}
+			stale, err := strconv.ParseUint(strings.Fields(h.line("token"))[1], 10, 64)
+			if err != nil || next.Token() <= stale {
+				t.Errorf("token %d follows %d, %v", next.Token(), stale, err)
+			}
+			r := server.Client(func(o *goredis.Options) { o.Password = secret })
+			if err := fencedredis.Set(t.Context(), r, "report-text", "fresh", next.Token()); err != nil {
+				t.Fatal(err)
+			}
+
+			h.signal(syscall.SIGCONT)
+			h.says("cause:", client.ErrLost.Error())
+			h.says("write:", fencedredis.ErrStale.Error())
+			h.says("unlock:", client.ErrLost.Error())
+			if code := h.exitCode(); code != 0 {
+				t.Errorf("the holder ended with code %d", code)
+			}
+			if text, err := r.HGet(t.Context(), "report-text", "value").Result(); text != "fresh" || err != nil {
+				t.Errorf("the report is %q, %v", text, err)
+			}
+			if err := next.Unlock(t.Context()); err != nil {
+				t.Errorf("the next holder: %v", err)
+			}
+		})
+	}
+}
