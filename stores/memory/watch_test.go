@@ -169,8 +169,9 @@ func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
 		defer s.table.unsubscribe(w)
 		take(t, s, "door", "ann", time.Second, true)
 		s.table.mu.Lock() // before the alarm comes to it
+		w.missed = true
 		e := s.table.snapshot(w, time.Now().Add(time.Second))
-		w.news = nil
+		w.news, w.missed = nil, false
 		s.table.mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
