@@ -142,18 +142,19 @@ func TestSeveralKeysAreTakenInOneStep(t *testing.T) {
 func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
 	for _, row := range []struct {
 		name   string
+		grace  string
 		script string // says "begun", has the pids of all in the file $PIDS
 	}{
-		{"which end by SIGTERM", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; wait`},
-		{"the child of which does not", `sh -c 'trap "" TERM; echo trapped; while :; do sleep 1; done' & echo $$ $! >"$PIDS"; echo begun; wait`},
-		{"none of which do", `trap "" TERM; sleep 1000 & echo $$ $! >"$PIDS"; echo begun; trapped; wait; wait; sleep 1000`},
-		{"which are stopped", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; kill -STOP $$; wait`},
+		{"which end by SIGTERM", "1h", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; wait`},
+		{"the child of which does not", "200ms", `sh -c 'trap "" TERM; echo trapped; while :; do sleep 1; done' & echo $$ $! >"$PIDS"; echo begun; wait`},
+		{"none of which do", "200ms", `trap "" TERM; sleep 1000 & echo $$ $! >"$PIDS"; echo begun; trapped; wait; wait; sleep 1000`},
+		{"which are stopped", "1h", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; kill -STOP $$; wait`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
 			pids := filepath.Join(t.TempDir(), "pids")
 			t.Setenv("PIDS", pids)
-			p := s.start(t, sh(row.script, "--ttl", "300ms", "--grace", "200ms")...)
+			p := s.start(t, sh(row.script, "--ttl", "300ms", "--grace", row.grace)...)
 			p.says(t, "begun")
 			if strings.Contains(row.script, "trapped; while") {
 				p.says(t, "trapped")
