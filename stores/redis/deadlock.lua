@@ -8,7 +8,7 @@ local function deadlocked(holding)
         for _, id in ipairs(ids) do
             local waiter = not known[id] and redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'arrival')
             known[id] = true
-            if waiter and waiter[1] and #requests < 1000 then
+            if waiter and waiter[1] and lives(id) and #requests < 1000 then
                 requests[#requests + 1] = { keys = unpacked(waiter[1]), arrival = '(' .. waiter[2] }
             end
         end

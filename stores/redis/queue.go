@@ -18,8 +18,8 @@ const (
 	checkPeriod = 200 * time.Millisecond
 	// checkBatch is how many waiters one script looks after; other clients are served between the scripts.
 	checkBatch = 256
-	// lingering is how long a Store without waiters goes on to listen.
-	lingering = 10 * time.Second
+	// lingering is how long a Store without waiters goes on to listen. It is shorter than silence.
+	lingering = 2 * time.Second
 	// tellingTime is how long a Store tries to tell Redis that a waiter has left.
 	tellingTime = time.Minute
 )
@@ -212,9 +212,7 @@ func (q *queue) check(ctx context.Context) bool {
 			break // the next check is soon
 		}
 	}
-	for _, w := range left {
-		q.tell(ctx, w)
-	}
+	q.tellLeft(ctx, left)
 	return len(waiters)+len(left) > 0
 }
 
@@ -239,14 +237,19 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	return nil
 }
 
-// tell tells Redis that a waiter has left, and forgets it if that succeeds or is no longer worth trying.
-func (q *queue) tell(ctx context.Context, w *waiter) {
-	if err := q.store.tellLeft(ctx, w); err != nil && time.Since(w.leftAt) < tellingTime {
-		return
+// tellLeft tells Redis who have left, and forgets those who are told or no longer worth trying.
+func (q *queue) tellLeft(ctx context.Context, left []*waiter) {
+	var err error
+	for _, w := range left {
+		if err == nil { // else Redis does not answer, and the others can wait
+			err = q.store.tellLeft(ctx, w)
+		}
+		if err == nil || time.Since(w.leftAt) > tellingTime {
+			q.mu.Lock()
+			delete(q.left, w.id)
+			q.mu.Unlock()
+		}
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.left, w.id)
 }
 
 // poke sends to a channel that holds one message, unless it has one.

@@ -17,6 +17,11 @@ end
 -- A waiter's id begins with its process's, a UUID.
 local function process(id) return string.sub(id, 1, 36) end
 
+-- A process that runs this script is alive, whether or not it has given a sign lately.
+local function lives(id)
+    return process(id) == self or redis.call('EXISTS', 'mortise:process:' .. process(id)) == 1
+end
+
 -- Takes a waiter out of the queues of its keys.
 local function forget(id, keys, holding)
     for _, key in ipairs(keys) do redis.call('ZREM', 'mortise:queue:' .. key, id) end
@@ -38,9 +43,7 @@ local function head(key, work)
         local id = redis.call('ZRANGE', 'mortise:queue:' .. key, 0, 0)[1]
         if not id then return nil end
         local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'ttl', 'metadata')
-        if waiter[1] and (process(id) == self or redis.call('EXISTS', 'mortise:process:' .. process(id)) == 1) then
-            return id, waiter
-        end
+        if waiter[1] and lives(id) then return id, waiter end
         drop(id, key, work)
     end
 end

@@ -1,8 +1,37 @@
 // Package redis keeps locks in one Redis server, the way Dapr's built-in lock.redis does: a lock is a string key, its value
 // is the owner, its expiry is Redis's. So both can serve one Redis, and each sees the other's locks.
 //
-// Beside each lock stands its record, the hash mortise:lock:<key> with the fencing token and the TTL; it lives exactly as
-// long. One key, mortise:token, holds the last token given. Nothing else is written.
+// Beside each lock stands its record, the hash mortise:lock:<key> with the owner, the fencing token, the TTL, the metadata and
+// the id of the request; it lives exactly as long. One key, mortise:token, holds the last number given: tokens, revisions and
+// the order of waiters are numbers of one sequence. While somebody waits or watches, and for some seconds after, there are
+//
+//   - mortise:queue:<key>, a sorted set of those who wait for the lock, by their arrival;
+//   - mortise:waiter:<id>, a hash with what one of them wants, or a note that he has left;
+//   - mortise:blocks:<owner>, a set of those who wait while they hold a lock as this owner, for finding deadlocks;
+//   - mortise:process:<id>, a sign of life of each Store with waiters;
+//   - mortise:watched, which tells that events are wanted.
+//
+// Nothing else is written. All but mortise:token expire by themselves if a process dies.
+//
+// # Waiting
+//
+// The queue is in Redis, so its order is that of all who use this Redis. Whatever frees a lock hands it to the next in the
+// same script and wakes him by pub/sub; the lock is his for 850 ms, in which he claims it for the whole TTL. Who is killed is
+// passed over at once, and who does not claim loses his turn, but not his place if he comes back. Five times a second, and
+// when a lock expires, each Store with waiters looks whether a push was lost. A lock that lock.redis releases is found free
+// in this way, and lock.redis, which knows no queue, can take it before.
+//
+// When Redis loses its data, waiters enter their queues again at their old places, but who comes first of them may be served
+// before others have come. They wait as long as Redis is away.
+//
+// # Watching
+//
+// Events come by pub/sub and are published only while somebody watches. What lock.redis does is no event: a lock of its own is
+// in a snapshot, and otherwise seen only if it takes the place of one that a watcher knew; a lock that it releases is told as
+// expired when its time is over or somebody else gets it. A waiter who dies between the handing over and the claim is told as
+// an owner whose lock expired.
+//
+// # Losing locks
 //
 // A lock is lost when Redis loses its key: by a restart without persistence, by an eviction policy when memory runs out,
 // by FLUSHALL, and by a failover before the key was replicated. Tokens still grow then, because they follow Redis's clock
