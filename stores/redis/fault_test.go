@@ -319,6 +319,44 @@ func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 	}
 }
 
+func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	for round := range 2 {
+		lock(t, s, "k", "holder", time.Minute)
+		w := startLock(t, s, request("k", "o", time.Minute), 1)
+		if n := len(client.PubSubChannels(t.Context(), wakePrefix+"*").Val()); n != 1 {
+			t.Errorf("round %d: %d channels", round, n)
+		}
+		unlock(t, s, "k", "holder")
+		w.granted()
+		unlock(t, s, "k", "o")
+		eventually(t, "nobody listens", func() bool { return len(client.PubSubChannels(t.Context(), "*").Val()) == 0 })
+	}
+	onlyTheTokenIsLeft(t, s)
+}
+
+func TestTheDeadCauseNoDeadlock(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	lock(t, s, "ours", "us", time.Minute)
+	lock(t, s, "theirs", "them", time.Minute)
+	req := stores.MultiRequest{Keys: []string{"ours"}, Owner: "dead", TTL: time.Minute, Holding: []string{"them"}}
+	if _, err := dead.ask(t.Context(), dead.newWaiter(req), true); err != nil { // and gives no sign of life any more
+		t.Fatal(err)
+	}
+	ask := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := s.Lock(ctx, request("theirs", "us too", time.Minute, "us"))
+		return err
+	}
+	if err := ask(); !errors.Is(err, stores.ErrDeadlock) {
+		t.Errorf("while they wait for us: %v", err)
+	}
+	eventually(t, "there is no deadlock", func() bool { return !errors.Is(ask(), stores.ErrDeadlock) })
+}
+
 func TestCloseEndsWhatWaits(t *testing.T) {
 	server := servers.StartRedis(t)
 	other := openStore(t, "redisHost", server.Addr)

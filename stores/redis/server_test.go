@@ -62,6 +62,8 @@ func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
 	s := openStore(t, "redisHost", sentinel.Addr, "failover", "true", "sentinelMasterName", "locks")
 	before := lock(t, s, "k", "o", time.Minute)
 	unlock(t, s, "k", "o")
+	lock(t, s, "waited for", "holder", time.Minute)
+	w := startLock(t, s, request("waited for", "waiter", time.Minute), 1)
 	eventually(t, "Sentinel knows the replica", func() bool {
 		client := goredis.NewSentinelClient(&goredis.Options{Addr: sentinel.Addr})
 		defer client.Close()
@@ -75,6 +77,10 @@ func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
 		after = g
 		return err == nil && g.Acquired
 	})
+	_ = s.Unlock(t.Context(), "waited for", "holder") // unless the failover has lost the lock
+	if token := w.granted(); token <= before {
+		t.Errorf("the waiter's token is %d after the failover, %d before", token, before)
+	}
 	if after.Token <= before {
 		t.Errorf("token %d after the failover, %d before", after.Token, before)
 	}
