@@ -32,7 +32,7 @@ func (t *table) deadlocked(w *waiter, now time.Time) bool {
 
 // keepers returns who waits and keeps the lock of key meanwhile.
 func (t *table) keepers(key string, now time.Time) map[*waiter]struct{} {
-	if l, ok := t.get(key); ok && t.held(l, now) {
+	if l, err := t.heldByAny(key, now); err == nil {
 		return t.line.keepers[l.owner]
 	}
 	return nil

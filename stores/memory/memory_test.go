@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -186,5 +187,13 @@ func TestMetadataIsTheTablesOwn(t *testing.T) {
 			t.Fatal(locks, err)
 		}
 		locks[0].Metadata["host"] = "c"
+	}
+}
+
+func TestNobodyIsNoOwner(t *testing.T) {
+	s := open(t, NewProcess(), "locks", "")
+	take(t, s, "door", "ann", time.Minute, true)
+	if err := s.Unlock(t.Context(), "door", ""); !errors.Is(err, stores.ErrNotOwner) {
+		t.Errorf("Unlock without an owner, whom doors refuse, returned %v", err)
 	}
 }

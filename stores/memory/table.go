@@ -87,21 +87,30 @@ func (t *table) try(req *stores.MultiRequest, from, now time.Time) stores.Grant 
 }
 
 // unlock ends the owner's lock.
-func (t *table) unlock(key, owner string) error { return t.endHeld(key, owner, stores.Released) }
-
-// revoke ends the owner's lock, or if owner is empty the lock of whoever holds it.
-func (t *table) revoke(key, owner string) error { return t.endHeld(key, owner, stores.Revoked) }
-
-func (t *table) endHeld(key, owner string, how stores.EventKind) error {
+func (t *table) unlock(key, owner string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	l, err := t.heldBy(key, owner, now)
-	if err != nil {
-		return err
+	if err == nil {
+		t.end(l, stores.Released, now)
 	}
-	t.end(l, how, now)
-	return nil
+	return err
+}
+
+// revoke ends the owner's lock, or if owner is empty the lock of whoever holds it.
+func (t *table) revoke(key, owner string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	l, err := t.heldBy(key, owner, now)
+	if owner == "" {
+		l, err = t.heldByAny(key, now)
+	}
+	if err == nil {
+		t.end(l, stores.Revoked, now)
+	}
+	return err
 }
 
 // renew lets the owner's lock last for req.TTL from now.
@@ -196,14 +205,20 @@ func (t *table) get(key string) (*lock, bool) {
 	return t.byKey.GetHint(&t.sought, &t.hint)
 }
 
-// heldBy returns the lock if owner holds it, or if owner is empty anybody.
+// heldBy returns the lock if owner holds it.
 func (t *table) heldBy(key, owner string, now time.Time) (*lock, error) {
+	l, err := t.heldByAny(key, now)
+	if err == nil && l.owner != owner {
+		return nil, stores.ErrNotOwner
+	}
+	return l, err
+}
+
+// heldByAny returns the lock if anybody holds it.
+func (t *table) heldByAny(key string, now time.Time) (*lock, error) {
 	l, ok := t.get(key)
 	if !ok || !t.held(l, now) {
 		return nil, stores.ErrNotHeld
-	}
-	if owner != "" && l.owner != owner {
-		return nil, stores.ErrNotOwner
 	}
 	return l, nil
 }
