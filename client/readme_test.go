@@ -1,0 +1,34 @@
+package client_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	snippet = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+	indent  = regexp.MustCompile("(?m)^\t")
+)
+
+func TestSnippetsOfTheReadmeAreExamples(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := indent.ReplaceAllString(string(examples), "")
+	snippets := snippet.FindAllStringSubmatch(string(readme), -1)
+	if len(snippets) == 0 {
+		t.Error("there are none")
+	}
+	for _, s := range snippets {
+		if !strings.Contains(code, s[1]) {
+			t.Errorf("in no example:\n%s", s[1])
+		}
+	}
+}
