@@ -123,7 +123,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 }
 
 // Unlock gives the lock back, after it has ended Context and stopped renewing. It uses ctx's values only and not its end, so it
-// works when the work was cancelled; it takes five seconds at the most, and is not longer than the lease.
+// works when the work was cancelled; it takes five seconds at the most, and never longer than the lease lasts.
 //
 // It returns nil if the lock was held until now; [ErrLost] if it was not, or if that cannot be known because a connection broke;
 // [ErrUnavailable] if Mortise did not answer, so that the TTL ends the lock; and [ErrNotHeld] if Unlock was called before.

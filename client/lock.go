@@ -182,7 +182,7 @@ func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
 
 // settle gives back what the last attempt may have been granted.
 func (r *request) settle(ctx context.Context) error {
-	bound, cancel := context.WithTimeout(ctx, settleTimeout)
+	bound, cancel := context.WithTimeout(ctx, min(settleTimeout, time.Until(r.giveUp)+answerTimeout))
 	defer cancel()
 	for _, err := range r.unlock(bound, r.store, r.keys, r.owner, grpc.WaitForReady(true)) {
 		if err := r.explain(ctx, err); err != nil && !gone(err) {

@@ -2,15 +2,14 @@ package client
 
 import (
 	"maps"
-	"math"
 	"time"
 )
 
 // DefaultTTL is how long a lock lasts that nobody renews, unless [TTL] says otherwise.
 const DefaultTTL = 30 * time.Second
 
-// forever is the wait of a call that sets none.
-const forever time.Duration = math.MaxInt64
+// forever is the wait of a call that sets none, and the longest: a century, which leaves room for sums.
+const forever = 100 * 365 * 24 * time.Hour
 
 // Option changes how a lock is taken: for one call, for a client that [Client.With] derives, or for all calls of a client if
 // [Dial] gets it.
@@ -58,8 +57,8 @@ func Global() Option { return func(s *settings) { s.tenant = tenant{kind: global
 func TTL(d time.Duration) Option { return func(s *settings) { s.ttl = d } }
 
 // Wait sets how long to wait for the lock before it is [ErrLocked]. With 0 or less there is no waiting. Without it Lock waits
-// until ctx ends.
-func Wait(d time.Duration) Option { return func(s *settings) { s.wait = max(d, 0) } }
+// until ctx ends. If Mortise does not answer, it can take a second or two more.
+func Wait(d time.Duration) Option { return func(s *settings) { s.wait = min(max(d, 0), forever) } }
 
 // Metadata adds what people see beside the lock in a list: a host, a purpose. At most 4096 bytes in all.
 func Metadata(m map[string]string) Option {

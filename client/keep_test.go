@@ -1,0 +1,252 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/mortise-lock/mortise/client"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+)
+
+func TestALeaseRenewsItselfAtAThirdOfItsTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		start := time.Now()
+		l := lock(t, c, "door")
+		if got := l.Expires().Sub(start); got != ttl {
+			t.Errorf("it expires after %v, want %v", got, ttl)
+		}
+		time.Sleep(ttl/3 - 1)
+		synctest.Wait()
+		if got := n.count("Renew"); got != 0 {
+			t.Errorf("%d renewals before a third of the TTL", got)
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := n.count("Renew"); got != 1 {
+			t.Errorf("%d renewals at a third of the TTL, want 1", got)
+		}
+		if got := l.Expires().Sub(start); got != ttl+ttl/3 {
+			t.Errorf("after a renewal it expires after %v, want %v", got, ttl+ttl/3)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got, want := n.count("Renew"), 361; got != want {
+			t.Errorf("%d renewals in an hour and a third of a TTL, want %d", got, want)
+		}
+		unlock(t, l)
+	})
+}
+
+func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
+	for _, row := range []struct {
+		says string
+		lose func(n *network, l *client.Lease)
+		in   time.Duration // at most, until it is told
+		want error         // besides ErrLost
+	}{
+		{"revoked", func(n *network, l *client.Lease) { n.revoke(l.Key()) }, ttl / 3, nil},
+		{"given to another", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.steal(l.Key()) }, ttl / 3, nil},
+		{"unreachable until it expires", func(n *network, _ *client.Lease) { n.stop() }, ttl, client.ErrUnavailable},
+		{"no answers until it expires", func(n *network, _ *client.Lease) { n.with(silence) }, ttl, client.ErrUnavailable},
+		{"late answers", func(n *network, _ *client.Lease) { n.with(tooLate) }, ttl, client.ErrUnavailable},
+		{"only refusals until it expires", func(n *network, _ *client.Lease) { n.with(refuse(codes.Internal)) }, ttl, nil},
+		{"the machine slept", func(n *network, l *client.Lease) { l.Sleep(time.Hour) }, time.Second, nil},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := begin()
+				c := n.client()
+				l := lock(t, c, "door")
+				row.lose(n, l)
+				start := time.Now()
+				<-l.Context().Done()
+				if took := time.Since(start); took > row.in {
+					t.Errorf("it was told after %v, want at most %v", took, row.in)
+				}
+				cause := context.Cause(l.Context())
+				if !errors.Is(cause, client.ErrLost) || errors.Is(cause, client.ErrNotHeld) || row.want != nil && !errors.Is(cause, row.want) {
+					t.Errorf("the cause is %v, want ErrLost, %v", cause, row.want)
+				}
+				<-l.Done()
+				n.with(nil)
+				synctest.Wait()
+				calls := n.count("")
+				if err := l.Renew(t.Context()); !errors.Is(err, client.ErrLost) {
+					t.Errorf("Renew returned %v, want ErrLost", err)
+				}
+				for range 2 {
+					if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrLost) || errors.Is(err, client.ErrNotHeld) {
+						t.Errorf("Unlock returned %v, want ErrLost and not ErrNotHeld", err)
+					}
+				}
+				time.Sleep(24 * time.Hour)
+				if got := n.count("") - calls; got != 0 {
+					t.Errorf("%d calls were made for a lost lock", got)
+				}
+				c.Close()
+				n.stop()
+			})
+		})
+	}
+}
+
+func TestALeaseEndsNoLaterThanTheStoreLetsSomebodyIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+			time.Sleep(time.Second) // the way there
+			return call()
+		})
+		l := lock(t, c, "door")
+		n.with(silence)
+		other := n.client()
+		defer other.Close()
+		<-l.Context().Done()
+		if n.holds("door") == "" {
+			t.Error("the lock expired before Context ended")
+		}
+		n.with(nil)
+		second := lock(t, other, "door")
+		if second.Token() <= l.Token() {
+			t.Errorf("the next token is %d, after %d", second.Token(), l.Token())
+		}
+		unlock(t, second)
+	})
+}
+
+func TestRenewalIsRepeatedUntilTheOldDeadline(t *testing.T) {
+	for _, row := range []struct {
+		says       string
+		harm, mend func(n *network)
+		left       time.Duration // of the lease when it is mended
+	}{
+		{"Mortise is away", (*network).stop, (*network).start, time.Second},
+		{"every call fails", func(n *network) { n.with(refuse(codes.Unavailable)) }, func(n *network) { n.with(nil) }, 200 * time.Millisecond},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := open(t)
+				var leases [10]*client.Lease // for there is chance in the pauses
+				for i := range leases {
+					leases[i] = lock(t, c, strconv.Itoa(i))
+				}
+				row.harm(n)
+				time.Sleep(ttl - row.left)
+				row.mend(n)
+				time.Sleep(row.left)
+				synctest.Wait()
+				for _, l := range leases {
+					if err := l.Err(); err != nil || l.Context().Err() != nil {
+						t.Fatalf("the lease ended though it was mended in time: %v", err)
+					}
+					if left := time.Until(l.Expires()); left < ttl/2 {
+						t.Errorf("%v are left, want it renewed", left)
+					}
+					unlock(t, l)
+				}
+			})
+		})
+	}
+}
+
+func TestARenewalWithoutAnAnswerLeavesTimeForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door")
+		first := true
+		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+			if first {
+				first = false
+				return silence(ctx, method, call)
+			}
+			return call()
+		})
+		time.Sleep(time.Minute)
+		if err := l.Err(); err != nil {
+			t.Errorf("one lost message cost the lease: %v", err)
+		}
+		unlock(t, l)
+	})
+}
+
+func TestALeaseWithoutRenewalEndsAtExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door", client.NoRenew(), client.TTL(time.Minute))
+		time.Sleep(30 * time.Second)
+		if err := l.Renew(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if left := time.Until(l.Expires()); left != time.Minute {
+			t.Errorf("%v are left after Renew, want a minute", left)
+		}
+		start := time.Now()
+		<-l.Context().Done()
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("it ended after %v", took)
+		}
+		if cause := context.Cause(l.Context()); !errors.Is(cause, client.ErrLost) {
+			t.Errorf("the cause is %v, want ErrLost", cause)
+		}
+		if got := n.count("Renew"); got != 1 {
+			t.Errorf("%d renewals, want the one that was asked for", got)
+		}
+	})
+}
+
+func TestARenewalIsTooLateWhenTheMachineSleptMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door")
+		n.with(func(_ context.Context, _ string, call func() (any, error)) (any, error) {
+			defer l.Sleep(time.Hour)
+			return call()
+		})
+		if err := l.Renew(t.Context()); !errors.Is(err, client.ErrLost) {
+			t.Errorf("Renew returned %v, want ErrLost", err)
+		}
+	})
+}
+
+func TestUnlockWaitsForTheRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var renewing atomic.Int32
+		n, c := open(t, client.GRPC(grpc.WithUnaryInterceptor(
+			func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+				switch req.(type) {
+				case *lockspb.RenewRequest:
+					renewing.Add(1)
+					defer renewing.Add(-1)
+					defer time.Sleep(time.Second) // it is slow to notice that it shall end
+				case *lockspb.UnlockRequest:
+					if renewing.Load() != 0 {
+						t.Error("the lock is given back while it is renewed")
+					}
+				}
+				return call(ctx, method, req, reply, conn, opts...)
+			},
+		)))
+		l := lock(t, c, "door")
+		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+			if method == "Renew" {
+				return silence(ctx, method, call)
+			}
+			return call()
+		})
+		time.Sleep(ttl / 3)
+		synctest.Wait()
+		if renewing.Load() != 1 {
+			t.Error("it is not being renewed, so this test shows nothing")
+		}
+		unlock(t, l)
+	})
+}
