@@ -66,6 +66,8 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 				n := begin()
 				c := n.client()
 				l := lock(t, c, "door")
+				time.Sleep(time.Second / 2)
+				synctest.Wait()
 				row.lose(n, l)
 				start := time.Now()
 				<-l.Context().Done()

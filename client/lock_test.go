@@ -122,9 +122,7 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 				if took := time.Since(start); took > row.after+500*time.Millisecond || took < row.after-time.Second {
 					t.Errorf("it took %v, want %v", took, row.after)
 				}
-				if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"door"`) != 1 {
-					t.Errorf("the error is not told once: %v", err)
-				}
+				toldOnce(t, err)
 				n.with(nil)
 				if row.away {
 					n.start()
@@ -136,6 +134,14 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// toldOnce checks that the error names operation and resource, and neither of them twice.
+func toldOnce(t *testing.T, err error) {
+	t.Helper()
+	if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"door"`) != 1 {
+		t.Errorf("the error is not told once: %v", err)
 	}
 }
 
