@@ -182,7 +182,7 @@ func ExampleWithTenant() {
 	}
 	defer all.Unlock(ctx)
 	fmt.Println(own.Key(), all.Key())
-	// Output: shop:acme:stock shop:-:stock
+	// Output: shop:acme:stock shop:~:stock
 }
 
 func ExampleDoIsolated() {

@@ -8,37 +8,20 @@ import (
 	"unicode/utf8"
 )
 
-// Signs that stand in a key for what is no tenant's name.
-const (
-	noTenant     = "~" // nobody said which tenant
-	globalTenant = "-" // somebody said: none, for all
-)
-
-// tenant is whose lock of a resource it is. The zero value says nothing about it.
-type tenant struct {
-	kind tenantKind
-	name string // if named
-}
-
-type tenantKind int
-
-const (
-	unsaid tenantKind = iota
-	named
-	global
-)
+// noTenant stands in a key for a lock that is nobody's own but one for all, as in VonaJS.
+const noTenant = "~"
 
 type tenantKey struct{}
 
 // WithTenant returns a ctx in which locks are the tenant's own, unless a call has [Tenant] or [Global]. It is stronger than the
 // client's default.
 func WithTenant(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, tenantKey{}, tenant{kind: named, name: name})
+	return context.WithValue(ctx, tenantKey{}, &name)
 }
 
 // apply returns the settings of one call: those of the client, ctx's tenant, and the call's own options, the last the strongest.
 func (s settings) apply(ctx context.Context, opts []Option) settings {
-	if t, ok := ctx.Value(tenantKey{}).(tenant); ok {
+	if t, ok := ctx.Value(tenantKey{}).(*string); ok {
 		s.tenant = t
 	}
 	return s.with(opts)
@@ -50,32 +33,29 @@ func (s settings) key(resource string) (string, error) {
 	if !utf8.ValidString(resource) {
 		return "", errors.New("resource is not valid UTF-8")
 	}
-	if s.namespace == "" && s.tenant.kind == unsaid {
+	if s.namespace == "" && s.tenant == nil {
 		return resource, nil
 	}
 	if err := validatePart("namespace", s.namespace); err != nil {
 		return "", err
 	}
-	sign, err := s.tenant.sign()
-	if err != nil {
+	if s.tenant == nil {
+		return s.namespace + ":" + noTenant + ":" + resource, nil
+	}
+	if err := validateTenant(*s.tenant); err != nil {
 		return "", err
 	}
-	return s.namespace + ":" + sign + ":" + resource, nil
+	return s.namespace + ":" + *s.tenant + ":" + resource, nil
 }
 
-// sign is how the tenant is written in a key.
-func (t tenant) sign() (string, error) {
-	switch {
-	case t.kind == unsaid:
-		return noTenant, nil
-	case t.kind == global:
-		return globalTenant, nil
-	case t.name == "":
-		return "", errors.New("tenant is empty; Global is for locks of all tenants")
-	case t.name == noTenant || t.name == globalTenant:
-		return "", fmt.Errorf("tenant %q has a meaning of its own", t.name)
+func validateTenant(name string) error {
+	switch name {
+	case "":
+		return errors.New("tenant is empty; Global is for locks of all tenants")
+	case noTenant:
+		return fmt.Errorf("tenant %q has a meaning of its own", name)
 	}
-	return t.name, validatePart("tenant", t.name)
+	return validatePart("tenant", name)
 }
 
 func validatePart(what, name string) error {

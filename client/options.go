@@ -21,7 +21,7 @@ func (o Option) dial(d *dialing) { o(&d.settings) }
 type settings struct {
 	store     string
 	namespace string
-	tenant    tenant
+	tenant    *string // nil: of nobody in particular
 	ttl       time.Duration
 	wait      time.Duration
 	metadata  map[string]string
@@ -47,11 +47,11 @@ func Namespace(name string) Option { return func(s *settings) { s.namespace = na
 
 // Tenant makes it the tenant's own lock of the resource; see [WithTenant]. It must not be empty or contain a colon.
 func Tenant(name string) Option {
-	return func(s *settings) { s.tenant = tenant{kind: named, name: name} }
+	return func(s *settings) { s.tenant = &name }
 }
 
-// Global makes it one lock of the resource for all tenants, whatever ctx or the client's defaults say.
-func Global() Option { return func(s *settings) { s.tenant = tenant{kind: global} } }
+// Global makes it one lock of the resource for all, as if there were no tenants, whatever ctx or the client's defaults say.
+func Global() Option { return func(s *settings) { s.tenant = nil } }
 
 // TTL sets how long the lock lasts if nobody renews it: how long others wait for a program that died. At least 1 ms.
 func TTL(d time.Duration) Option { return func(s *settings) { s.ttl = d } }
