@@ -220,17 +220,16 @@ func (r *replay) apply(e stores.Event) {
 	}
 }
 
-// replayUntil applies what w is told until it knows of a lock called end.
-func (w *watcher) replayUntil(end string) *replay {
-	r := &replay{b: w.s.b}
+// follow applies what w is told until it tells of a lock called end.
+func (r *replay) follow(w *watcher, end string) {
 	for {
 		e := w.next()
 		if e.Kind == 0 {
-			return r
+			return // which was noted
 		}
 		r.apply(e)
 		if _, done := r.locks[end]; done {
-			return r
+			return
 		}
 	}
 }

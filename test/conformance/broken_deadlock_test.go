@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -31,6 +32,10 @@ var brokenDeadlocks = []broken{{
 	caught: []string{"three that wait in a circle are a deadlock"},
 	with:   func(f *faulty) { f.sees(graph{depth: 1}) },
 }, {
+	what:   "looks for a circle and begins to wait in two steps",
+	caught: []string{"of two that begin to wait for each other at once one is told"},
+	with:   func(f *faulty) { f.sees(graph{depth: 9, slow: true}) },
+}, {
 	what:   "waits on when it has told of a deadlock",
 	caught: []string{"who is told of a deadlock waits for nothing"},
 	with: func(f *faulty) {
@@ -42,7 +47,7 @@ var brokenDeadlocks = []broken{{
 				cancel()
 				_, _ = detached(now, func(ctx context.Context) (stores.Grant, error) { return f.open().Lock(ctx, req) })
 				for l.Waiters == 0 {
-					pause()
+					runtime.Gosched()
 					l, _ = f.lock(req.Key)
 				}
 			}
@@ -138,6 +143,7 @@ func (f *faulty) blind(to func(req stores.MultiRequest) bool) {
 type graph struct {
 	depth                int  // how many waits it follows
 	keepLeft, keepServed bool // it does not forget those who left, or were served
+	slow                 bool // it looks some time before it waits
 
 	waits *sync.Map // owner to seen
 }
@@ -155,6 +161,9 @@ func (f *faulty) sees(g graph) {
 		holder := f.holder(req.Key)
 		if g.circle(holder, req.Holding, g.depth) {
 			return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrDeadlock)
+		}
+		if g.slow {
+			pause()
 		}
 		g.waits.Store(req.Owner, seen{req, holder})
 		req.Holding = nil

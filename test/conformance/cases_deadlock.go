@@ -9,7 +9,7 @@ import (
 
 // deadlockRows are about waiting that would never end.
 func deadlockRows() []row {
-	return slices.Concat(needing(cycleRows, waiting, listing), needing(noCycleRows, waiting, listing))
+	return needing(slices.Concat(cycleRows, meetRows, noCycleRows), waiting, listing)
 }
 
 const deadlockRule = "Lock fails with ErrDeadlock if the lock is held by an owner in Holding, or by one that waits for such a " +
@@ -104,6 +104,38 @@ var cycleRows = []row{{
 	},
 }}
 
+// meetRows are about waits that close a circle from both sides at once.
+var meetRows = []row{{
+	name:  "of two that begin to wait for each other at once one is told",
+	rule:  "That somebody begins to wait, and that it would be a deadlock, are found out in one step: one of the two can go on.",
+	awake: true,
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		for i := range rounds / 3 {
+			b.meet(s, other, nth("door", i), nth("gate", i))
+		}
+	},
+}}
+
+// meet lets ann and bob, who hold a lock each, wait for the other's.
+func (b *bench) meet(s, other store, door, gate string) {
+	s.grants(door, "ann")
+	s.grants(gate, "bob")
+	ann := s.asksHolding(gate, "ann-2", "ann")
+	bob := other.asksHolding(door, "bob-2", "bob")
+	told := b.within(b.promptly(), func() bool { return ann.returned() || bob.returned() })
+	b.want(told, "%s and %s wait for each other, and neither is told", ann.what, bob.what)
+	if ann.returned() {
+		ann.fails(stores.ErrDeadlock)
+		s.frees(door, "ann")
+		bob.gets()
+	} else {
+		bob.fails(stores.ErrDeadlock)
+		s.frees(gate, "bob")
+		ann.gets()
+	}
+}
+
 // noCycleRows are about waits that may look like a circle and are none.
 var noCycleRows = []row{{
 	name: "siblings may wait for each other",
@@ -165,7 +197,7 @@ var noCycleRows = []row{{
 	},
 }, {
 	name: "who does not wait is in no deadlock",
-	rule: "TryLock, which does not wait, has no use for Holding: it is refused.",
+	rule: "TryLock, which does not wait, has no use for Holding, and nor has LockAll without Wait: they are refused.",
 	check: func(b *bench) {
 		s := b.open()
 		s.grants("door", "ann")
@@ -173,6 +205,11 @@ var noCycleRows = []row{{
 		req.Holding = []string{"ann", "bob"}
 		g, err := s.tryLockFor(req)
 		b.want(err == nil && g == stores.Grant{}, "TryLock returned %+v and %v", g, err)
+		if b.declares([]string{multi}) {
+			all := stores.MultiRequest{Keys: b.keys([]string{"gate", "door"}), Owner: "bob", TTL: lease, Holding: req.Holding}
+			g, err := stores.LockAll(b.ctx, s.Store, all)
+			b.want(err == nil && g == stores.Grant{}, "LockAll returned %+v and %v", g, err)
+		}
 		s.frees("door", "ann")
 		s.grantsAs(req)
 	},

@@ -56,6 +56,7 @@ var servedRows = []row{{
 		s, other := b.open(), b.open()
 		s.grants("door", "ann")
 		bob := other.waits("door", "bob")
+		s.keeps("door", "bob", stores.ErrNotOwner) // yet
 		s.frees("door", "ann")
 		bob.gets()
 		s.keeps("door", "ann", stores.ErrNotOwner)

@@ -33,7 +33,9 @@ var watchRaceRows = []row{{
 		b.expire(b.short())
 		s.grants("door/end", "end")
 		for _, w := range watchers {
-			w.replayUntil("door/end").equals(s.list("door"))
+			r := &replay{b: b}
+			r.follow(w, "door/end")
+			r.equals(s.list("door"))
 		}
 	},
 }, {
@@ -70,6 +72,8 @@ var watchRaceRows = []row{{
 			<-asleep
 			return nil
 		})
+		r := &replay{b: b}
+		r.apply(w.next())
 		s.grants("door", "ann")
 		together(16, func(i int) bool {
 			name := nth("door"+long("")[:800], i)
@@ -81,7 +85,7 @@ var watchRaceRows = []row{{
 		})
 		wake()
 		s.grants("door/end", "end")
-		r := w.replayUntil("door/end")
+		r.follow(w, "door/end")
 		b.want(r.missed, "a watcher that missed most of %d changes was not told so", flood)
 		r.equals(s.list("door"))
 		s.frees("door/end", "end")
