@@ -87,9 +87,12 @@ func (s store) queues(ask func() *waiter) *waiter {
 	before := s.queue("")
 	w := ask()
 	queued := s.b.within(s.b.promptly()+pollPause, func() bool { return w.returned() || s.queue("") > before })
-	if !s.b.lapsed() {
-		s.b.want(!w.returned(), "%s did not wait", w.what)
-		s.b.want(queued, "%s is not among those who wait", w.what)
+	switch {
+	case s.b.lapsed():
+	case w.returned():
+		s.b.failf("%s did not wait: %v", w.what, w.err)
+	case !queued:
+		s.b.failf("%s is not among those who wait", w.what)
 	}
 	return w
 }

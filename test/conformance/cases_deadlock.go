@@ -7,7 +7,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// deadlockRows are about waiting that would never end.
+// deadlockRows are about waiting that would never end. Their owners have names that no other row uses, because a circle
+// goes by owners and rows may share a storage.
 func deadlockRows() []row {
 	return needing(slices.Concat(cycleRows, meetRows, noCycleRows), waiting, listing)
 }
@@ -21,37 +22,40 @@ var cycleRows = []row{{
 	rule: deadlockRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.stuck("door", "anew", "else", "ann")
-		other.stuck("door", "ann", "ann")
-		s.frees("door", "ann")
-		other.asksHolding("door", "anew", "ann").gets()
+		ann := b.key("ann")
+		s.grants("door", ann)
+		other.stuck("door", "anew", "else", ann)
+		other.stuck("door", ann, ann)
+		s.frees("door", ann)
+		other.asksHolding("door", "anew", ann).gets()
 	},
 }, {
 	name: "two that wait for each other are a deadlock",
 	rule: deadlockRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.grants("gate", "bob")
-		ann := s.waitsHolding("gate", "ann-2", "ann")
-		other.stuck("door", "bob-2", "bob")
-		ann.stays()
-		other.frees("gate", "bob")
-		ann.gets()
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grants("door", ann)
+		other.grants("gate", bob)
+		atGate := s.waitsHolding("gate", "ann-2", ann)
+		other.stuck("door", "bob-2", bob)
+		atGate.stays()
+		other.frees("gate", bob)
+		atGate.gets()
 	},
 }, {
 	name: "three that wait in a circle are a deadlock",
 	rule: deadlockRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
+		owner := b.key("owner")
 		for i := range 3 {
-			s.grants(nth("door", i), nth("owner", i))
+			s.grants(nth("door", i), nth(owner, i))
 		}
-		first := s.waitsHolding(nth("door", 1), "first", nth("owner", 0))
-		second := other.waitsHolding(nth("door", 2), "second", nth("owner", 1))
-		s.stuck(nth("door", 0), "third", nth("owner", 2))
-		s.frees(nth("door", 2), nth("owner", 2))
+		first := s.waitsHolding(nth("door", 1), "first", nth(owner, 0))
+		second := other.waitsHolding(nth("door", 2), "second", nth(owner, 1))
+		s.stuck(nth("door", 0), "third", nth(owner, 2))
+		s.frees(nth("door", 2), nth(owner, 2))
 		second.gets()
 		first.stays()
 	},
@@ -60,13 +64,14 @@ var cycleRows = []row{{
 	rule: "A request that fails with ErrDeadlock takes nothing and is in no queue.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		s.stuck("door", "anew", "ann")
+		ann := b.key("ann")
+		s.grants("door", ann)
+		s.stuck("door", "anew", ann)
 		n := s.queue("door")
 		b.want(n == 0, "%d wait after a deadlock was told", n)
-		bob := s.waits("door", "bob")
-		s.frees("door", "ann")
-		bob.gets()
+		atDoor := s.waits("door", "bob")
+		s.frees("door", ann)
+		atDoor.gets()
 	},
 }, {
 	name:  "a deadlock over several locks at once is told",
@@ -74,21 +79,22 @@ var cycleRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.grants("gate", "bob")
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grants("door", ann)
+		other.grants("gate", bob)
 		s.asksAllFor(stores.MultiRequest{
-			Keys: b.keys([]string{"hatch", "door"}), Owner: "ann-2", TTL: lease, Holding: []string{"ann"},
+			Keys: b.keys([]string{"hatch", "door"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
 		}).fails(stores.ErrDeadlock)
 		s.grants("hatch", "carl") // nothing of it was taken
 		s.frees("hatch", "carl")
-		ann := s.queues(func() *waiter {
+		atGate := s.queues(func() *waiter {
 			return s.asksAllFor(stores.MultiRequest{
-				Keys: b.keys([]string{"hatch", "gate"}), Owner: "ann-2", TTL: lease, Holding: []string{"ann"},
+				Keys: b.keys([]string{"hatch", "gate"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
 			})
 		})
-		other.stuck("door", "bob-2", "bob")
-		other.frees("gate", "bob")
-		ann.gets()
+		other.stuck("door", "bob-2", bob)
+		other.frees("gate", bob)
+		atGate.gets()
 	},
 }, {
 	name:  "who holds several locks and waits is in a circle by each of them",
@@ -96,11 +102,12 @@ var cycleRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grantsAll("ann", "door", "hatch")
-		other.grants("gate", "bob")
-		s.waitsHolding("gate", "ann-2", "ann")
-		other.stuck("hatch", "bob-2", "bob")
-		other.stuck("door", "bob-2", "bob")
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grantsAll(ann, "door", "hatch")
+		other.grants("gate", bob)
+		s.waitsHolding("gate", "ann-2", ann)
+		other.stuck("hatch", "bob-2", bob)
+		other.stuck("door", "bob-2", bob)
 	},
 }}
 
@@ -119,20 +126,20 @@ var meetRows = []row{{
 
 // meet lets ann and bob, who hold a lock each, wait for the other's.
 func (b *bench) meet(s, other store, door, gate string) {
-	s.grants(door, "ann")
-	s.grants(gate, "bob")
-	ann := s.asksHolding(gate, "ann-2", "ann")
-	bob := other.asksHolding(door, "bob-2", "bob")
-	told := b.within(b.promptly(), func() bool { return ann.returned() || bob.returned() })
-	b.want(told, "%s and %s wait for each other, and neither is told", ann.what, bob.what)
-	if ann.returned() {
-		ann.fails(stores.ErrDeadlock)
-		s.frees(door, "ann")
-		bob.gets()
+	ann, bob := b.key("ann"), b.key("bob")
+	s.grants(door, ann)
+	s.grants(gate, bob)
+	atGate, atDoor := s.asksHolding(gate, "ann-2", ann), other.asksHolding(door, "bob-2", bob)
+	told := b.within(b.promptly(), func() bool { return atGate.returned() || atDoor.returned() })
+	b.want(told, "%s and %s wait for each other, and neither is told", atGate.what, atDoor.what)
+	if atGate.returned() {
+		atGate.fails(stores.ErrDeadlock)
+		s.frees(door, ann)
+		atDoor.gets()
 	} else {
-		bob.fails(stores.ErrDeadlock)
-		s.frees(gate, "bob")
-		ann.gets()
+		atDoor.fails(stores.ErrDeadlock)
+		s.frees(gate, bob)
+		atGate.gets()
 	}
 }
 
@@ -142,15 +149,16 @@ var noCycleRows = []row{{
 	rule: "That two requests hold the same ancestor's lock is no deadlock: it has waited for neither.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("house", "parent")
+		parent, child := b.key("parent"), b.key("child")
+		s.grants("house", parent)
 		s.grants("gate", "stranger")
-		s.asksHolding("door", "child", "parent").gets()
-		sibling := other.waitsHolding("door", "sibling", "parent")
-		child := s.waitsHolding("gate", "child-2", "parent", "child")
-		third := other.waitsHolding("door", "third", "parent")
+		s.asksHolding("door", child, parent).gets()
+		sibling := other.waitsHolding("door", "sibling", parent)
+		atGate := s.waitsHolding("gate", "child-2", parent, child)
+		third := other.waitsHolding("door", "third", parent)
 		s.frees("gate", "stranger")
-		child.gets()
-		s.frees("door", "child")
+		atGate.gets()
+		s.frees("door", child)
 		sibling.gets()
 		other.frees("door", "sibling")
 		third.gets()
@@ -160,57 +168,61 @@ var noCycleRows = []row{{
 	rule: "Only those who wait can be waited for in a circle: who has given up waits no more.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.grants("gate", "bob")
-		s.waitsHolding("gate", "ann-2", "ann").leaves()
-		bob := other.waitsHolding("door", "bob-2", "bob")
-		s.frees("door", "ann")
-		bob.gets()
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grants("door", ann)
+		other.grants("gate", bob)
+		s.waitsHolding("gate", "ann-2", ann).leaves()
+		atDoor := other.waitsHolding("door", "bob-2", bob)
+		s.frees("door", ann)
+		atDoor.gets()
 	},
 }, {
 	name: "a wait that was served is in no circle",
 	rule: "Only those who wait can be waited for in a circle: who was served waits no more.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.grants("gate", "bob")
-		ann := s.waitsHolding("gate", "ann-2", "ann")
-		other.frees("gate", "bob")
-		ann.gets()
-		bob := other.waitsHolding("door", "bob-2", "bob")
-		s.frees("door", "ann")
-		bob.gets()
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grants("door", ann)
+		other.grants("gate", bob)
+		atGate := s.waitsHolding("gate", "ann-2", ann)
+		other.frees("gate", bob)
+		atGate.gets()
+		atDoor := other.waitsHolding("door", "bob-2", bob)
+		s.frees("door", ann)
+		atDoor.gets()
 	},
 }, {
 	name: "who holds nothing waits for whom it likes",
 	rule: "An owner in Holding that holds nothing is in no circle, and nor is a request without Holding.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.grants("gate", "bob")
-		ann := s.waits("gate", "ann")
-		bob := other.waitsHolding("door", "bob-2", "nobody", "bob-2")
-		s.frees("door", "ann")
-		bob.gets()
-		other.frees("gate", "bob")
-		ann.gets()
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grants("door", ann)
+		other.grants("gate", bob)
+		atGate := s.waits("gate", ann)
+		atDoor := other.waitsHolding("door", "bob-2", "nobody", "bob-2")
+		s.frees("door", ann)
+		atDoor.gets()
+		other.frees("gate", bob)
+		atGate.gets()
 	},
 }, {
 	name: "who does not wait is in no deadlock",
 	rule: "TryLock, which does not wait, has no use for Holding, and nor has LockAll without Wait: they are refused.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		req := b.request("door", "bob", lease)
-		req.Holding = []string{"ann", "bob"}
+		ann, bob := b.key("ann"), b.key("bob")
+		s.grants("door", ann)
+		req := b.request("door", bob, lease)
+		req.Holding = []string{ann, bob}
 		g, err := s.tryLockFor(req)
 		b.want(err == nil && g == stores.Grant{}, "TryLock returned %+v and %v", g, err)
 		if b.declares([]string{multi}) {
-			all := stores.MultiRequest{Keys: b.keys([]string{"gate", "door"}), Owner: "bob", TTL: lease, Holding: req.Holding}
+			all := stores.MultiRequest{Keys: b.keys([]string{"gate", "door"}), Owner: bob, TTL: lease, Holding: req.Holding}
 			g, err := stores.LockAll(b.ctx, s.Store, all)
 			b.want(err == nil && g == stores.Grant{}, "LockAll returned %+v and %v", g, err)
 		}
-		s.frees("door", "ann")
+		s.frees("door", ann)
 		s.grantsAs(req)
 	},
 }}

@@ -125,6 +125,7 @@ var allRows = []row{{
 		latest := time.Now().Add(b.brief() + b.Slack)
 		b.counted(g, sent, b.brief())
 		s.ends("door", sent.Add(b.brief()), latest)
+		time.Sleep(time.Until(latest))
 		s.grants("gate", "next")
 	},
 }}

@@ -152,6 +152,7 @@ var multiWaitRows = []row{{
 		latest := time.Now().Add(b.brief() + b.Slack)
 		b.counted(g, freed, b.brief())
 		s.ends("gate", freed.Add(b.brief()), latest)
+		time.Sleep(time.Until(latest))
 		s.grants("door", "next")
 	},
 }, {
