@@ -91,6 +91,13 @@ func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
 	}
 }
 
+// patient is the ctx of a call that is to be ended by something else than its ctx.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // awaitWaiter returns when somebody waits for the lock called door.
 func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
@@ -111,14 +118,14 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 	}
 	locks := lockspb.NewLocksClient(conn)
 	hold(t, locks)
-	watch, err := locks.Watch(t.Context(), &lockspb.WatchRequest{})
+	watch, err := locks.Watch(patient(t), &lockspb.WatchRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m, err := watch.Recv(); err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT {
 		t.Fatalf("%v, %v", m, err)
 	}
-	waiting := waitFor(t.Context(), locks)
+	waiting := waitFor(patient(t), locks)
 	awaitWaiter(t, locks)
 	r.stop()
 	checkReason(t, "Lock", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
@@ -137,7 +144,7 @@ func TestASwapWakesThoseWhoWait(t *testing.T) {
 	}
 	locks := lockspb.NewLocksClient(r.connect(t))
 	hold(t, locks)
-	waiting := waitFor(t.Context(), locks)
+	waiting := waitFor(patient(t), locks)
 	awaitWaiter(t, locks)
 	if err := initialize(t, sidecar, "a", map[string]string{"restartGrace": "1ms"}); err != nil {
 		t.Fatal(err)
@@ -146,7 +153,7 @@ func TestASwapWakesThoseWhoWait(t *testing.T) {
 	if n := waiters(t, locks); n != 0 {
 		t.Errorf("%d wait still", n)
 	}
-	again := waitFor(t.Context(), locks)
+	again := waitFor(patient(t), locks)
 	awaitWaiter(t, locks)
 	if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "door", Owner: "ann"}); err != nil {
 		t.Error(err)

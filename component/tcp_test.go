@@ -292,7 +292,7 @@ func TestRunServesBothAndEndsBoth(t *testing.T) {
 	}
 	near, far := lockspb.NewLocksClient(r.connect(t)), lockspb.NewLocksClient(dial(t, addr, insecure.NewCredentials()))
 	hold(t, near)
-	waiting := waitFor(t.Context(), far)
+	waiting := waitFor(patient(t), far)
 	awaitWaiter(t, near)
 	r.stop()
 	checkReason(t, "who waits over TCP", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
@@ -312,6 +312,9 @@ func TestASilentConnectionDoesNotHoldUpTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // the server has begun, and waits for the client to
+		t.Fatal(err)
+	}
 	if err := r.end(t); err != nil {
 		t.Error(err)
 	}

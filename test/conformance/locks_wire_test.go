@@ -1,0 +1,266 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// locksServer is a Locks service that answers what it is told to, and notes the calls.
+type locksServer struct {
+	lockspb.UnimplementedLocksServer
+	err    error
+	answer *lockspb.LockResponse
+	wait   time.Duration            // before Lock answers, whatever becomes of its ctx
+	held   [][]*lockspb.Lock        // what one List after the other tells
+	tells  []*lockspb.WatchResponse // what Watch tells before it fails with err
+
+	mu    sync.Mutex
+	calls []string
+}
+
+func (s *locksServer) note(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, call)
+}
+
+func (s *locksServer) noted() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+func (s *locksServer) TryLock(context.Context, *lockspb.TryLockRequest) (*lockspb.LockResponse, error) {
+	return s.answer, s.err
+}
+
+func (s *locksServer) Lock(_ context.Context, m *lockspb.LockRequest) (*lockspb.LockResponse, error) {
+	s.note("Lock " + m.GetKey())
+	time.Sleep(s.wait)
+	return s.answer, s.err
+}
+
+func (s *locksServer) LockAll(context.Context, *lockspb.LockAllRequest) (*lockspb.LockResponse, error) {
+	s.note("LockAll")
+	time.Sleep(s.wait)
+	return s.answer, s.err
+}
+
+func (s *locksServer) Renew(_ context.Context, m *lockspb.RenewRequest) (*lockspb.LockResponse, error) {
+	s.note("Renew " + m.GetKey())
+	return &lockspb.LockResponse{Acquired: true, Token: s.answer.GetToken(), ExpiresIn: m.GetTtl()}, s.err
+}
+
+func (s *locksServer) Unlock(_ context.Context, m *lockspb.UnlockRequest) (*lockspb.UnlockResponse, error) {
+	s.note("Unlock " + m.GetKey())
+	return &lockspb.UnlockResponse{}, s.err
+}
+
+func (s *locksServer) List(_ *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.held) == 0 {
+		return s.err
+	}
+	rows := s.held[0]
+	s.held = s.held[1:]
+	return stream.Send(&lockspb.ListResponse{Locks: rows})
+}
+
+func (s *locksServer) Watch(_ *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
+	for _, m := range s.tells {
+		if err := stream.Send(m); err != nil {
+			return err
+		}
+	}
+	return s.err
+}
+
+// dialLocks serves s and returns a client of it.
+func dialLocks(t testing.TB, s *locksServer) *LocksWire {
+	listener := bufconn.Listen(1 << 20)
+	g := grpc.NewServer(grpc.WaitForHandlers(true))
+	lockspb.RegisterLocksServer(g, s)
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///bufconn",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := NewLocksWire(conn, "locks")
+	t.Cleanup(func() {
+		_ = w.Close()
+		g.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// withReason is the status of an error as the service sends it.
+func withReason(t *testing.T, code codes.Code, reason string) error {
+	t.Helper()
+	s, err := status.New(code, "said so").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "mortise"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Err()
+}
+
+func TestLocksWireTurnsReasonsIntoErrors(t *testing.T) {
+	for _, row := range []struct {
+		code   codes.Code
+		reason string
+		is     error
+	}{
+		{codes.FailedPrecondition, "NOT_HELD", stores.ErrNotHeld},
+		{codes.FailedPrecondition, "NOT_OWNER", stores.ErrNotOwner},
+		{codes.FailedPrecondition, "DEADLOCK", stores.ErrDeadlock},
+		{codes.Unimplemented, "UNSUPPORTED", stores.ErrUnsupported},
+		{codes.Unavailable, "SHUTTING_DOWN", stores.ErrClosed},
+		{codes.DeadlineExceeded, "TIMEOUT", context.DeadlineExceeded},
+	} {
+		w := dialLocks(t, &locksServer{err: withReason(t, row.code, row.reason)})
+		_, lockErr := w.Lock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
+		_, listErr := w.List(t.Context(), "door")
+		watchErr := w.Watch(t.Context(), "door", func(stores.Event) error { return nil })
+		for call, err := range map[string]error{
+			"unlock": w.Unlock(t.Context(), "door", "ann"), "lock": lockErr, "list": listErr, "watch": watchErr,
+		} {
+			if want := "wire: " + call + ` "door": ` + row.is.Error(); err == nil || !errors.Is(err, row.is) || err.Error() != want {
+				t.Errorf("%s: got %v, want %s", row.reason, err, want)
+			}
+		}
+	}
+}
+
+func TestLocksWireNeverTellsAnEndThatIsTooLate(t *testing.T) {
+	full := durationpb.New(lease)
+	answer := &lockspb.LockResponse{Acquired: true, Token: 7, ExpiresIn: full}
+	for _, row := range []struct {
+		name    string
+		wait    time.Duration
+		expires time.Duration // after the call was made
+		calls   []string
+	}{
+		{"counts from before the call", 0, lease, []string{"Lock door"}},
+		{"counts from before a short wait", lease / 20, lease, []string{"Lock door"}},
+		{"renews after a long wait", 2 * lease, 3 * lease, []string{"Lock door", "Renew door"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &locksServer{answer: answer, wait: row.wait}
+				w := dialLocks(t, s)
+				start := time.Now()
+				g, err := w.Lock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
+				if want := (stores.Grant{Acquired: true, Token: 7, Expires: start.Add(row.expires)}); err != nil || g != want {
+					t.Errorf("got %+v, %v, want %+v", g, err, want)
+				}
+				if got := s.noted(); !slices.Equal(got, row.calls) {
+					t.Errorf("called %q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestLocksWireGivesBackWhatItGotTooLate(t *testing.T) {
+	mine := func(token uint64) []*lockspb.Lock { return []*lockspb.Lock{{Key: "door", Owner: "ann", Token: token}} }
+	other := []*lockspb.Lock{{Key: "door", Owner: "bob", Token: 9}}
+	for _, row := range []struct {
+		name string
+		held [][]*lockspb.Lock // before the call, and after
+		want []string
+	}{
+		{"a lock that was granted meanwhile", [][]*lockspb.Lock{other, mine(10)}, []string{"Lock door", "Unlock door"}},
+		{"a lock that was granted again meanwhile", [][]*lockspb.Lock{mine(9), mine(10)}, []string{"Lock door", "Unlock door"}},
+		{"no lock that it had before", [][]*lockspb.Lock{mine(9), mine(9)}, []string{"Lock door"}},
+		{"no lock of another owner", [][]*lockspb.Lock{mine(9), other}, []string{"Lock door"}},
+	} {
+		for _, end := range []string{"cancel", "close"} {
+			t.Run(row.name+", at "+end, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := &locksServer{answer: &lockspb.LockResponse{}, wait: time.Minute, held: slices.Clone(row.held)}
+					w := dialLocks(t, s)
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					ended := make(chan error, 1)
+					go func() {
+						_, err := w.Lock(ctx, stores.Request{Key: "door", Owner: "ann", TTL: lease})
+						ended <- err
+					}()
+					synctest.Wait()
+					want := stores.ErrClosed
+					if end == "cancel" {
+						want = context.Canceled
+						cancel()
+					} else if err := w.Close(); err != nil {
+						t.Error(err)
+					}
+					if err := <-ended; !errors.Is(err, want) {
+						t.Errorf("Lock returned %v", err)
+					}
+					if got := s.noted(); !slices.Equal(got, row.want) {
+						t.Errorf("called %q", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
+	row := func(key string) *lockspb.Lock {
+		return &lockspb.Lock{Key: key, Owner: "ann", Ttl: durationpb.New(lease), Token: 7}
+	}
+	lock := func(key string) stores.Lock { return stores.Lock{Key: key, Owner: "ann", TTL: lease, Token: 7} }
+	rows := func(keys ...string) (rows []*lockspb.Lock) {
+		for _, key := range keys {
+			rows = append(rows, row(key))
+		}
+		return rows
+	}
+	w := dialLocks(t, &locksServer{tells: []*lockspb.WatchResponse{
+		{Kind: lockspb.WatchResponse_SNAPSHOT, Revision: 1, Locks: rows("a", "b"), More: true},
+		{Kind: lockspb.WatchResponse_SNAPSHOT, Revision: 1, Locks: rows("c")},
+		{Kind: lockspb.WatchResponse_ACQUIRED, Revision: 2, Locks: rows("d")},
+		{Kind: lockspb.WatchResponse_SNAPSHOT, Revision: 5, Locks: rows("e"), Missed: true},
+	}})
+	var told []stores.Event
+	stop := errors.New("enough")
+	err := w.Watch(t.Context(), "", func(e stores.Event) error {
+		if told = append(told, e); len(told) == 3 {
+			return stop
+		}
+		return nil
+	})
+	want := []stores.Event{
+		{Kind: stores.Snapshot, Revision: 1, Locks: []stores.Lock{lock("a"), lock("b"), lock("c")}},
+		{Kind: stores.Acquired, Revision: 2, Lock: lock("d")},
+		{Kind: stores.Snapshot, Revision: 5, Locks: []stores.Lock{lock("e")}, Missed: true},
+	}
+	if err != stop || !reflect.DeepEqual(told, want) {
+		t.Errorf("%v, told %+v", err, told)
+	}
+}
