@@ -1,6 +1,8 @@
 package redis_test
 
 import (
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,13 +16,15 @@ import (
 
 func TestStoreKeepsTheContract(t *testing.T) {
 	backend := redis.Backend()
-	component := stores.Component{
-		Name:     "locks",
-		Metadata: map[string]string{"redisHost": servers.StartRedis(t).Addr},
-		Log:      logger.NewLogger("test"),
-	}
+	addr := servers.StartRedis(t, "--databases", "1000").Addr
+	var databases atomic.Int64 // one for each row, because owners of one name are one owner to ErrDeadlock
 	conformance.Run(t, conformance.Harness{
 		Storage: func(t testing.TB) func() stores.Store {
+			component := stores.Component{
+				Name:     "locks",
+				Metadata: map[string]string{"redisHost": addr, "redisDB": strconv.FormatInt(databases.Add(1), 10)},
+				Log:      logger.NewLogger("test"),
+			}
 			return func() stores.Store {
 				s, err := backend.Open(t.Context(), component)
 				if err != nil {

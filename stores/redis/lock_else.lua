@@ -1,26 +1,4 @@
 
-local holding = {}
-for i = 10, #ARGV do holding[#holding + 1] = ARGV[i] end
-
--- Puts the waiter into the queues, at the place that he had or as the last.
-local function enqueue()
-    arrival = redis.call('HGET', name, 'arrival') or (arrival ~= '0' and arrival) or draw()
-    redis.call('SET', 'mortise:process:' .. self, '', 'PX', alive)
-    redis.call('HSET', name, 'owner', owner, 'ttl', ttl, 'metadata', metadata, 'arrival', arrival,
-        'keys', pack(KEYS), 'holding', pack(holding))
-    redis.call('PEXPIRE', name, kept)
-    for _, key in ipairs(KEYS) do
-        local queue = 'mortise:queue:' .. key
-        redis.call('ZADD', queue, arrival, id)
-        redis.call('PEXPIRE', queue, kept)
-    end
-    for _, held in ipairs(holding) do
-        local blocks = 'mortise:blocks:' .. held
-        redis.call('SADD', blocks, id)
-        redis.call('PEXPIRE', blocks, kept)
-    end
-end
-
 -- Returns in how many milliseconds the first of the locks expires, or -1.
 local function expiry()
     local first = -1

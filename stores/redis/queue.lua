@@ -1,7 +1,3 @@
--- Milliseconds: what a waiter has to claim his lock, how long a process counts as alive without a sign, and how long what it has
--- written is kept. The second is not longer than the first, so that of processes that all have stopped only one is waited for.
-local claim, alive, kept = 850, 850, 5000
-
 -- Unpacks what pack has packed.
 local function unpacked(text)
     local values, at = {}, 1

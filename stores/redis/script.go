@@ -44,6 +44,8 @@ var (
 	freeElse string
 	//go:embed lock.lua
 	lockPart string
+	//go:embed lock_wait.lua
+	lockWait string
 	//go:embed lock_else.lua
 	lockElse string
 	//go:embed leave.lua
@@ -61,7 +63,7 @@ var (
 var (
 	tryLockScript = script(writePart, tryLockPart, describePart, tellPart, queuePart, tryLockElse)
 	freeScript    = script(freePart, writePart, describePart, tellPart, queuePart, freeElse)
-	lockScript    = script(lockPart, writePart, describePart, tellPart, queuePart, deadlockPart, lockElse)
+	lockScript    = script(lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart, lockElse)
 	leaveScript   = script(writePart, describePart, tellPart, queuePart, leavePart)
 	checkScript   = script(writePart, describePart, tellPart, queuePart, checkPart)
 	renewScript   = script(renewPart)

@@ -1,10 +1,3 @@
--- Packs values into one text: of each the length, a colon and itself.
-local function pack(values)
-    local parts = {}
-    for i, value in ipairs(values) do parts[i] = #value .. ':' .. value end
-    return table.concat(parts)
-end
-
 -- Tells the watchers about a lock that is held. Where we may not publish, nobody can have subscribed.
 local function tell(kind, revision, key)
     redis.pcall('PUBLISH', events, pack({ kind, revision, unpack(describe(key)) }))

@@ -1,6 +1,17 @@
 -- Who runs the script: 1 its process, 2 the largest number it has seen, 3 the channel of the events.
 local self, seen, events = ARGV[1], ARGV[2], ARGV[3]
 
+-- Milliseconds: what a waiter has to claim his lock, how long a process counts as alive without a sign, and how long what it has
+-- written is kept. The second is not longer than the first, so that of processes that all have stopped only one is waited for.
+local claim, alive, kept = 850, 850, 5000
+
+-- Packs values into one text: of each the length, a colon and itself.
+local function pack(values)
+    local parts = {}
+    for i, value in ipairs(values) do parts[i] = #value .. ':' .. value end
+    return table.concat(parts)
+end
+
 -- Draws the next number of the one sequence of tokens, revisions and arrivals. It follows the clock, so that it grows although
 -- a Redis that comes back empty has forgotten the last one.
 local function draw()
