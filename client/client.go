@@ -30,6 +30,10 @@ type connection struct {
 	grpc  *grpc.ClientConn
 	locks lockspb.LocksClient
 
+	ending context.Context // ends with Close
+	end    context.CancelFunc
+	taking sync.WaitGroup // requests for locks; grows only under mu while leases is not nil
+
 	mu     sync.Mutex
 	leases map[*Lease]struct{} // that are kept; nil after Close
 }
@@ -64,8 +68,9 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
 	}
-	shared := &connection{grpc: conn, locks: lockspb.NewLocksClient(conn), leases: map[*Lease]struct{}{}}
-	return &Client{shared, d.settings}, nil
+	c := &connection{grpc: conn, locks: lockspb.NewLocksClient(conn), leases: map[*Lease]struct{}{}}
+	c.ending, c.end = context.WithCancel(context.Background())
+	return &Client{c, d.settings}, nil
 }
 
 // With returns a client that shares the connection and has other defaults.
@@ -73,7 +78,8 @@ func (c *Client) With(opts ...Option) *Client { return &Client{c.connection, c.s
 
 // Close ends the connection, for all clients that share it. Leases that are still held are lost: their Contexts end with
 // [ErrLost], and as their work may not have noticed yet, the locks are not given back but stay until their TTL has passed.
-// Calls under way and later ones fail with [ErrClosed].
+// Calls under way and later ones fail with [ErrClosed]; what those under way may have been granted is given back first, which
+// takes at most half a second.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	leases := c.leases
@@ -82,6 +88,8 @@ func (c *Client) Close() error {
 	for l := range leases {
 		l.lose(ErrClosed)
 	}
+	c.end()
+	c.taking.Wait()
 	err := c.grpc.Close()
 	for l := range leases {
 		l.working.Wait()
@@ -96,6 +104,17 @@ func (c *connection) closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.leases == nil
+}
+
+// enter lets a request for locks begin, which tells taking when it is done. It returns false after Close.
+func (c *connection) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leases == nil {
+		return false
+	}
+	c.taking.Add(1)
+	return true
 }
 
 // keep adds the lease to those that Close ends. It returns false if that has happened already.

@@ -47,7 +47,8 @@ type Lease struct {
 }
 
 // newLease returns a lease that is not kept yet.
-func newLease(ctx context.Context, r *request, token uint64, sent time.Time) *Lease {
+func newLease(r *request, token uint64, sent time.Time) *Lease {
+	ctx := r.outer
 	l := &Lease{
 		conn: r.connection, store: r.store, what: r.what, keys: r.keys, owner: r.owner,
 		token: token, ttl: r.ttl, noRenew: r.noRenew, done: make(chan struct{}),

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -221,6 +222,40 @@ func TestCloseLosesLeasesAndFreesNoLock(t *testing.T) {
 			t.Errorf("a second Close returned %v", err)
 		}
 	})
+}
+
+func TestAGrantThatMeetsCloseIsKeptOrGivenBack(t *testing.T) {
+	n := begin()
+	defer n.stop()
+	holder := n.client()
+	defer holder.Close()
+	met := 0
+	for range 300 {
+		c := n.client()
+		l := lock(t, holder, "door")
+		waiting := make(chan error)
+		go func() { _, err := c.Lock(t.Context(), "door"); waiting <- err }()
+		for n.waiters("door") == 0 {
+			runtime.Gosched()
+		}
+		freed := make(chan error)
+		go func() { freed <- l.Unlock(t.Context()) }()
+		if err := errors.Join(c.Close(), <-freed); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-waiting; err == nil {
+			n.revoke("door") // it was granted before, and Close frees no lock
+			met++
+		} else if !errors.Is(err, client.ErrClosed) {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(5 * time.Second); n.holds("door") != ""; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatal("the lock is held by a request that failed")
+			}
+		}
+	}
+	t.Logf("%d were granted", met)
 }
 
 // lock takes the lock or ends the test.

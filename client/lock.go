@@ -52,11 +52,11 @@ func (c *Client) LockAll(ctx context.Context, resources []string, opts ...Option
 type request struct {
 	*connection
 	settings
-	op     string
-	what   string   // the quoted resource, or resources
 	keys   []string // sorted
+	what   string   // the quoted resource, or resources
 	multi  bool
-	giveUp time.Time // when the time to wait is over
+	outer  context.Context // the caller's, which the lease stems from
+	giveUp time.Time       // when the time to wait is over
 
 	owner string // of the last attempt if that may have been granted unnoticed, else empty
 }
@@ -71,13 +71,29 @@ func (c *Client) take(ctx context.Context, op string, resources []string, opts [
 	if err != nil {
 		return nil, failed(op, what, err)
 	}
-	r := &request{connection: c.connection, settings: s, op: op, what: what, keys: keys, multi: op == "lock all", giveUp: time.Now().Add(s.wait)}
-	l, err := r.grant(ctx)
-	if err != nil {
-		r.abandon(ctx)
-		return nil, failed(op, what, err)
+	r := &request{connection: c.connection, settings: s, keys: keys, what: what, multi: op == "lock all", outer: ctx, giveUp: time.Now().Add(s.wait)}
+	l, err := r.run(ctx)
+	return l, failed(op, what, err)
+}
+
+// run asks until there is an answer that counts, and leaves nothing behind if there is none.
+func (r *request) run(ctx context.Context) (*Lease, error) {
+	if !r.enter() {
+		return nil, ErrClosed
 	}
-	return l, nil
+	defer r.taking.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ending, cancel)()
+	l, err := r.grant(ctx)
+	if err == nil {
+		return l, nil
+	}
+	r.abandon(ctx)
+	if r.closed() && r.outer.Err() == nil {
+		return nil, ErrClosed
+	}
+	return nil, err
 }
 
 // keys returns the keys of the resources, sorted, each once. It checks what the server could only name by other words.
@@ -212,7 +228,7 @@ func (r *request) lease(ctx context.Context, token uint64, sent time.Time) (*Lea
 			return nil, err
 		}
 	}
-	l := newLease(ctx, r, token, sent)
+	l := newLease(r, token, sent)
 	if !l.start() {
 		return nil, ErrClosed
 	}

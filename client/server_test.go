@@ -67,6 +67,15 @@ func (m *mortise) holds(key string) string {
 	return ""
 }
 
+// waiters tells how many wait for a lock that is held.
+func (m *mortise) waiters(key string) int {
+	n := 0
+	for _, l := range must(m.store.List(context.Background(), key)) {
+		n += l.Waiters
+	}
+	return n
+}
+
 // revoke takes the lock from whoever holds it, and must find somebody.
 func (m *mortise) revoke(key string) {
 	if err := m.store.Revoke(context.Background(), key, ""); err != nil {
