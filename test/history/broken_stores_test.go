@@ -15,8 +15,12 @@ var brokenLeases = []broken{{
 	what: "lets locks expire a nanosecond early",
 	with: lets(func(ttl time.Duration) time.Duration { return ttl - 1 }),
 }, {
-	what: "lets locks expire a little late",
-	with: lets(func(ttl time.Duration) time.Duration { return ttl + time.Millisecond }),
+	what:  "lets locks expire a nanosecond late",
+	finer: true,
+	with:  lets(func(ttl time.Duration) time.Duration { return ttl + 1 }),
+}, {
+	what: "lets locks expire late",
+	with: lets(func(ttl time.Duration) time.Duration { return ttl + 10*time.Millisecond }),
 }, {
 	what: "tells Expires a nanosecond too late",
 	with: answers(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Add(1) }),

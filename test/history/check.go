@@ -79,13 +79,14 @@ func (r Rules) checkGroup(g group, limit time.Duration) error {
 		return fmt.Errorf("history: %d keys are tied together, the most is %d", len(g.keys), maxKeys)
 	}
 	model, calls := r.model(), r.calls(g)
-	switch porcupine.CheckOperationsTimeout(model, calls, limit) {
-	case porcupine.Ok:
+	result := porcupine.CheckOperationsTimeout(model, calls, limit)
+	if result == porcupine.Ok {
 		return nil
-	case porcupine.Unknown:
-		return fmt.Errorf("%w: %v for %d operations", ErrUndecided, limit, len(g.ops))
 	}
-	_, info := porcupine.CheckOperationsVerbose(model, calls, limit)
+	_, info := porcupine.CheckOperationsVerbose(model, calls, limit) // which finds as much, and keeps how far it came
+	if result == porcupine.Unknown {
+		return fmt.Errorf("%w: %v. %s", ErrUndecided, limit, explain(model, g, calls, info))
+	}
 	return &Violation{text: explain(model, g, calls, info), model: model, info: info, drawn: true}
 }
 

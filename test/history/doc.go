@@ -19,7 +19,8 @@
 //     grant was not after r' either, so r'+d bounds the end as well.
 //   - An answer that says "held" can only be right if its call began before the lease surely was over; one that says
 //     "free" only if it returned when the lease did no longer surely last. An answer that says "free" frees the lock for
-//     all that come later in the order, so a lock that was seen to be over does not come back.
+//     all that come later in the order, so a lock that was seen to be over does not come back, and nothing later in the
+//     order can have been before the end of the lease.
 //
 // Bounds are taken from the outside: the moments lie around the effect however slow the machine is, whichever goroutine
 // or server is stalled, and for how long. A stall makes the intervals wider and the check weaker, never wrong. It rests on
@@ -29,14 +30,18 @@
 //
 // # What is not known
 //
-// A call that failed may have had its effect, may not, or may have it later, as long as a request can be on its way: the
-// model allows each, until the end of the history. A Lock whose context ended does not hold when it returns; but it may
-// have held, with nobody knowing, for a moment before: "a grant that came too late has been given back". So others may
-// have met it, until its return, or a little longer if the storage could not be asked to end it.
+// A call that failed may have had its effect, may not, or may have it later, as long as its request can be on its way
+// ([Rules.Late]): the model allows each.
 //
-// A store that repeats requests whose answers were lost may carry one call out twice: an Unlock that succeeded says
-// ErrNotHeld. Where a harness declares that this may be ([Rules.Trouble]), each call may have had its effect once more than
-// it was told.
+// A Lock whose context ended does not hold when it returns; but it may have held, untold, for a moment before: "a grant
+// that came too late has been given back". Others may have met it then. So an answer that names it as the holder is right
+// if it overlaps the Lock and the lock may otherwise be free; the lock then counts as free again, because it may be. The
+// same holds for a little longer if the storage could not be asked to end it ([Rules.Linger]), and with a store that hands
+// a lock over before the waiter knows ([Rules.Handover]).
+//
+// A store that repeats requests whose answers were lost ([Rules.Repeats]) may carry one call out more than once: an
+// Unlock that succeeded says ErrNotHeld, a TryLock has taken the lock, lost it and taken it again. While such a call lasts
+// its owner may hold in passing, or its lock may end, as above.
 //
 // TryLock is refused while others wait, also in the moment when the lock is free. A refusal that overlaps a Lock for one
 // of its keys therefore says nothing. So that refusals are checked too, some histories have no waiting.

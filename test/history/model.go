@@ -12,7 +12,10 @@ import (
 const maxKeys = 4
 
 // state is what the locks may be between two operations. States are compared with ==.
-type state [maxKeys]lock
+type state struct {
+	locks [maxKeys]lock
+	now   time.Duration // it is not earlier
+}
 
 // lock is one lock of a state. A lease that was not seen to end is kept, with the bounds of when it ends.
 type lock struct {
@@ -45,8 +48,11 @@ func (r Rules) model() porcupine.Model {
 
 // next returns the states that st may lead to with its outcome; none if it cannot have this outcome in the state.
 func (r Rules) next(s state, st step) []state {
+	if st.until < s.now {
+		return nil
+	}
 	s = s.bounded(st)
-	l := s[st.locks[0]]
+	l := s.locks[st.locks[0]]
 	other := func(owner string) bool { return owner != st.Owner }
 	switch {
 	case st.repeat > 0:
@@ -60,7 +66,7 @@ func (r Rules) next(s state, st step) []state {
 	case Freed:
 		return append(r.effect(s, st, 0), s.passed(st, true, st.owns)...)
 	case NotOwner:
-		return append(s.only(st.Owner != "" && other(l.owner) && l.mayBeHeld(st)), s.passed(st, st.Owner != "", other)...)
+		return append(s.only(st.Owner != "" && other(l.owner) && s.mayHold(l)), s.passed(st, st.Owner != "", other)...)
 	case NotHeld:
 		return s.seenFree(st)
 	case Seen:
@@ -79,12 +85,12 @@ func (r Rules) effect(s state, st step, token uint64) []state {
 	i := st.locks[0]
 	switch st.Kind {
 	case TryLock, Lock, LockAll:
-		return s.granted(st, r.lease(st, token))
+		return s.granted(st, r.lease(s, st, token))
 	case Renew:
 		return r.renewed(s, st, token)
 	case Unlock, Revoke:
-		if l := s[i]; l.mayBeHeld(st) && st.owns(l.owner) {
-			s[i] = l.freed()
+		if l := s.locks[i]; s.mayHold(l) && st.owns(l.owner) {
+			s.locks[i] = l.freed()
 			return []state{s}
 		}
 	}
@@ -96,10 +102,10 @@ func (s step) owns(owner string) bool {
 	return owner == s.Owner || s.Kind == Revoke && s.Owner == ""
 }
 
-// lease is what st grants.
-func (r Rules) lease(st step, token uint64) lock {
+// lease is what st grants in the state.
+func (r Rules) lease(s state, st step, token uint64) lock {
 	span := plus(r.rounded(st.TTL), r.Slack)
-	l := lock{owner: st.Owner, token: token, from: st.Call + st.TTL, to: plus(st.until, span), span: span}
+	l := lock{owner: st.Owner, token: token, from: s.now + st.TTL, to: plus(st.until, span), span: span}
 	if token != 0 {
 		l.from = max(l.from, st.Expires)
 	}
@@ -109,31 +115,32 @@ func (r Rules) lease(st step, token uint64) lock {
 // granted gives all locks of st away, if they may be free and the token is larger than theirs.
 func (s state) granted(st step, lease lock) []state {
 	for _, i := range st.locks {
-		l := s[i]
-		if !l.mayBeFree(st) || lease.token != 0 && lease.token <= l.last {
+		last := s.locks[i].last
+		if !s.free(i, st) || lease.token != 0 && lease.token <= last {
 			return nil
 		}
-		s[i] = lease
-		s[i].last = max(l.last, lease.token)
+		lease.from = max(lease.from, s.now+st.TTL)
+		lease.last = max(last, lease.token)
+		s.locks[i] = lease
 	}
 	return []state{s}
 }
 
 // renewed lets the owner's lock last anew.
 func (r Rules) renewed(s state, st step, token uint64) []state {
-	l := &s[st.locks[0]]
-	if l.owner != st.Owner || !l.mayBeHeld(st) || token != 0 && !l.has(token) {
+	l := &s.locks[st.locks[0]]
+	if l.owner != st.Owner || !s.mayHold(*l) || token != 0 && !l.has(token) {
 		return nil
 	}
-	lease := r.lease(st, token)
+	lease := r.lease(s, st, token)
 	l.from, l.to, l.span = lease.from, lease.to, lease.span
 	return []state{s}
 }
 
 // seenHeld expects owner to hold the lock with the token that st was told.
 func (s state) seenHeld(st step, owner string) []state {
-	l := &s[st.locks[0]]
-	if l.owner != owner || !l.mayBeHeld(st) || !l.has(st.Token) {
+	l := &s.locks[st.locks[0]]
+	if l.owner != owner || !s.mayHold(*l) || !l.has(st.Token) {
 		return nil
 	}
 	return []state{s}
@@ -141,27 +148,26 @@ func (s state) seenHeld(st step, owner string) []state {
 
 // seenFree expects that nobody holds the lock, and so nobody does from here on.
 func (s state) seenFree(st step) []state {
-	l := &s[st.locks[0]]
-	if !l.mayBeFree(st) {
+	if !s.free(st.locks[0], st) {
 		return nil
 	}
-	*l = l.freed()
 	return []state{s}
 }
 
 // passed expects that somebody right holds the lock, but only in passing: before and afterwards it is free.
 func (s state) passed(st step, can bool, right func(owner string) bool) []state {
-	if !can || !st.passes(right) || st.Token != 0 && st.Token <= s[st.locks[0]].last {
+	if !can || !st.passes(right) || st.Token != 0 && st.Token <= s.locks[st.locks[0]].last {
 		return nil
 	}
 	return s.seenFree(st)
 }
 
-// bounded notes that whatever was granted was granted before st returned.
+// bounded notes what the times of st say: it is not before its call, and what was granted was granted before its return.
 func (s state) bounded(st step) state {
+	s.now = max(s.now, st.Call)
 	for _, i := range st.locks {
-		if s[i].owner != "" {
-			s[i].to = min(s[i].to, plus(st.until, s[i].span))
+		if l := &s.locks[i]; l.owner != "" {
+			l.to = min(l.to, plus(st.until, l.span))
 		}
 	}
 	return s
@@ -177,19 +183,27 @@ func (s state) only(ok bool) []state {
 
 func (s state) anyHeld(st step) bool {
 	for _, i := range st.locks {
-		if s[i].mayBeHeld(st) {
+		if s.mayHold(s.locks[i]) {
 			return true
 		}
 	}
 	return false
 }
 
-// mayBeHeld tells whether the lock may be held in some moment of st.
-func (l lock) mayBeHeld(st step) bool { return l.owner != "" && st.Call < l.to }
+// mayHold tells whether the lock may be held now.
+func (s state) mayHold(l lock) bool { return l.owner != "" && s.now < l.to }
 
-// mayBeFree tells whether the lock may be free in some moment of st.
-func (l lock) mayBeFree(st step) bool {
-	return l.owner == "" || st.until >= l.from || st.frees(l.owner)
+// free frees the lock, if its lease may be over before st is.
+func (s *state) free(i int, st step) bool {
+	l := &s.locks[i]
+	if l.owner != "" && !st.frees(l.owner) {
+		if st.until < l.from {
+			return false
+		}
+		s.now = max(s.now, l.from)
+	}
+	*l = l.freed()
+	return true
 }
 
 // has tells whether the lock has the token, and notes it if that was not known.
@@ -205,7 +219,7 @@ func (l lock) freed() lock { return lock{last: l.last} }
 // String tells of the locks that were ever held.
 func (s state) String() string {
 	text := ""
-	for i, l := range s {
+	for i, l := range s.locks {
 		if l != (lock{}) {
 			text += fmt.Sprintf("; lock %d %v", i, l)
 		}

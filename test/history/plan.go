@@ -34,7 +34,7 @@ func newPlan(seed uint64, total int, lease time.Duration, features []string, pre
 		p.grain = lease / 8
 	}
 	if r.IntN(4) == 0 {
-		p.hasty = 20
+		p.hasty = 10
 	}
 	return p
 }

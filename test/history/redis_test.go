@@ -26,6 +26,7 @@ func inRedis(storage func(t testing.TB) Storage) Harness {
 			Unit:     time.Millisecond,
 			Slack:    redisSlack,
 			Handover: true,
+			Late:     time.Second,            // as long as a history
 			Trouble:  500 * time.Millisecond, // on a machine that stalls; well below go-redis's timeouts
 			Repeats:  3,
 			Linger:   3 * time.Second,
@@ -63,12 +64,14 @@ func TestRedisKeepsTheContract(t *testing.T) {
 
 func TestRedisKeepsTheContractWhenAnswersAreLost(t *testing.T) {
 	h := inRedis(losingAnswers(t, map[string]string{"redisMaxRetries": "-1"}))
+	h.Seeds = 20
 	h.Rules.Trouble, h.Rules.Repeats = time.Nanosecond, 0
 	Run(t, h)
 }
 
 func TestRedisKeepsTheContractWhenRequestsAreRepeated(t *testing.T) {
 	h := inRedis(losingAnswers(t, map[string]string{"redisMinRetryInterval": "8ms"}))
+	h.Seeds = 20
 	h.Rules.Trouble = 8 * time.Millisecond
 	Run(t, h)
 }

@@ -16,8 +16,8 @@ const tail = 12
 func explain(model porcupine.Model, g group, calls []porcupine.Operation, info porcupine.LinearizationInfo) string {
 	order := longest(info)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d operations on %s: no order of them keeps the contract. ", len(g.ops), strings.Join(baseNames(g.keys), ", "))
-	fmt.Fprintf(&b, "The longest that does has %d of %d steps and ends with\n", len(order), len(calls))
+	fmt.Fprintf(&b, "%d operations on %s: no order of them that keeps the contract was found. ", len(g.ops), strings.Join(baseNames(g.keys), ", "))
+	fmt.Fprintf(&b, "The longest order of some that does has %d of %d steps and ends with\n", len(order), len(calls))
 	s := model.Init()
 	for i, call := range order {
 		_, s = model.Step(s, call.Input, nil)
@@ -49,7 +49,8 @@ func longest(info porcupine.LinearizationInfo) (order []porcupine.Operation) {
 func candidates(calls, order []porcupine.Operation) []step {
 	rest := slices.DeleteFunc(slices.Clone(calls), func(c porcupine.Operation) bool {
 		return slices.ContainsFunc(order, func(o porcupine.Operation) bool {
-			return c.Input.(step).String() == o.Input.(step).String() && c.Call == o.Call
+			a, b := c.Input.(step), o.Input.(step)
+			return a.Operation == b.Operation && a.repeat == b.repeat
 		})
 	})
 	var steps []step

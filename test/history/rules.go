@@ -22,6 +22,9 @@ type Rules struct {
 	// they revoke the lock, or it expires, it waits on and gets the lock again with a larger token.
 	Handover bool
 
+	// Late is for how long after a call failed its request may be on its way and have its effect.
+	Late time.Duration
+
 	// Trouble is how long a call takes that may have met trouble with the storage, not counting what it meant to wait.
 	// Shorter ones met none; zero says that no call ever does.
 	Trouble time.Duration
@@ -88,9 +91,10 @@ func (r Rules) mayFree(w, op *Operation) bool {
 	return (w.Kind == Unlock || w.Kind == Revoke) && r.repeats(w) > 0 && (w == op || r.meet(w, op))
 }
 
-// meet tells whether w, and what it may leave behind for a while, is there while op lasts and has to do with its locks.
+// meet tells whether w, which was called before op returned, or what it may leave behind for a while, is there while op
+// lasts and has to do with its locks.
 func (r Rules) meet(w, op *Operation) bool {
-	if w == op || w.Before > op.After || w.After < op.Before && op.Call >= r.gone(w) {
+	if w == op || w.After < op.Before && op.Call >= r.gone(w) {
 		return false
 	}
 	return overlap(w.Keys, op.Keys)

@@ -66,9 +66,7 @@ func Run(t *testing.T, h Harness) {
 			}
 			ops := h.record(t, seed+1)
 			told.add(ops)
-			start := time.Now()
 			report(t, h.Rules.Check(ops, checkLimit))
-			t.Logf("DUR %d ms", time.Since(start).Milliseconds())
 		})
 	}
 	t.Cleanup(func() { told.expect(t, h.seeds(t)) })

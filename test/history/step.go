@@ -10,7 +10,7 @@ import (
 type step struct {
 	*Operation
 	locks  []int         // of the keys, in the state
-	until  time.Duration // no effect is later: the return, or forever if the outcome is unknown
+	until  time.Duration // the effect is not later: the return, or some time after it if the outcome is unknown
 	after  int64         // the same in the order of all calls and returns
 	repeat int           // not zero if this stands for a request that was carried out before, with its answer lost
 
@@ -20,7 +20,7 @@ type step struct {
 	freeing []string // whose lock may be ended; an empty string is anybody's
 }
 
-// steps prepares operations that are tied together by their keys for the model.
+// steps prepares operations that are tied together by their keys, in the order of their calls, for the model.
 func (r Rules) steps(ops []*Operation, keys []string) []step {
 	var steps []step
 	for _, op := range ops {
@@ -29,10 +29,13 @@ func (r Rules) steps(ops []*Operation, keys []string) []step {
 			s.locks = append(s.locks, slices.Index(keys, key))
 		}
 		for _, w := range ops {
+			if w.Before > op.After {
+				break
+			}
 			s.meets(r, w)
 		}
 		if op.Outcome == Unknown {
-			s.until, s.after = forever, math.MaxInt64
+			s.until, s.after = r.late(op, ops)
 		}
 		steps = append(steps, s)
 		for n := range r.repeats(op) {
@@ -43,6 +46,17 @@ func (r Rules) steps(ops []*Operation, keys []string) []step {
 		}
 	}
 	return steps
+}
+
+// late returns when an operation whose outcome is unknown has had its effect, if ever.
+func (r Rules) late(op *Operation, ops []*Operation) (until time.Duration, after int64) {
+	until = plus(op.Return, r.Late)
+	for _, next := range ops {
+		if next.Call > until {
+			return until, max(op.After, next.Before-1)
+		}
+	}
+	return until, math.MaxInt64
 }
 
 // meets notes what w may do meanwhile.

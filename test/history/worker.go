@@ -11,7 +11,7 @@ import (
 
 // troubles is how often at most there is trouble in one history. Calls whose outcome is unknown are what makes the search
 // for an order long.
-const troubles = 6
+const troubles = 4
 
 // worker is one caller: it makes one call after the other.
 type worker struct {
