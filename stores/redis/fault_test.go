@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -343,23 +342,6 @@ func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
-	server := servers.StartRedis(t)
-	s, client := openStore(t, "redisHost", server.Addr), server.Client()
-	for round := range 2 {
-		lock(t, s, "k", "holder", time.Minute)
-		w := startLock(t, s, request("k", "o", time.Minute), 1)
-		if n := len(client.PubSubChannels(t.Context(), wakePrefix+"*").Val()); n != 1 {
-			t.Errorf("round %d: %d channels", round, n)
-		}
-		unlock(t, s, "k", "holder")
-		w.granted()
-		unlock(t, s, "k", "o")
-		eventually(t, "nobody listens", func() bool { return len(client.PubSubChannels(t.Context(), "*").Val()) == 0 })
-	}
-	onlyTheTokenIsLeft(t, s)
-}
-
 func TestTheDeadCauseNoDeadlock(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -379,65 +361,6 @@ func TestTheDeadCauseNoDeadlock(t *testing.T) {
 		t.Errorf("while they wait for us: %v", err)
 	}
 	eventually(t, "there is no deadlock", func() bool { return !errors.Is(ask(), stores.ErrDeadlock) })
-}
-
-func TestCloseEndsWhatWaits(t *testing.T) {
-	server := servers.StartRedis(t)
-	other := openStore(t, "redisHost", server.Addr)
-	lock(t, other, "k", "holder", time.Minute)
-	before := runtime.NumGoroutine()
-	s, err := tryOpen(t.Context(), "redisHost", server.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	errs := make(chan error, 2)
-	wg.Go(func() {
-		_, err := s.(*Store).Lock(t.Context(), request("k", "o", time.Minute))
-		errs <- err
-	})
-	watching := make(chan struct{})
-	wg.Go(func() {
-		errs <- s.(*Store).Watch(t.Context(), "", func(stores.Event) error { close(watching); return nil })
-	})
-	<-watching
-	eventually(t, "one waits", func() bool { return waiters(t, other, "k") == 1 })
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	wg.Wait()
-	for range 2 {
-		if err := <-errs; !errors.Is(err, stores.ErrClosed) {
-			t.Errorf("ended with %v", err)
-		}
-	}
-	if n := waiters(t, other, "k"); n != 0 {
-		t.Error("the queue was not left")
-	}
-	if _, err := s.(*Store).Lock(t.Context(), request("k2", "o", time.Minute)); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("after Close: %v", err)
-	}
-	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
-}
-
-// TestCloseDoesNotHopeForARedisThatHangs closes a store whose waiter cannot leave.
-func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
-	server := servers.StartRedis(t, "--enable-debug-command", "yes")
-	s, other := openStore(t, "redisHost", server.Addr), server.Client()
-	lock(t, s, "k", "holder", time.Minute)
-	w := startLock(t, s, request("k", "o", time.Minute), 1)
-	go func() { _ = other.Do(context.Background(), "DEBUG", "SLEEP", "6").Err() }()
-	time.Sleep(100 * time.Millisecond) // until it sleeps
-	start := time.Now()
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("took %v", took)
-	}
-	if _, err := w.end(); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("the waiter got %v", err)
-	}
 }
 
 func TestAUserWithoutChannelsWaitsToo(t *testing.T) {
