@@ -17,7 +17,6 @@ const (
 	notHeld  = -1
 	notOwner = -2
 	deadlock = -3
-	hasLeft  = -4
 )
 
 // Parts of scripts, each of which needs those before it. Redis makes a script's functions anew for each run, so what decides
