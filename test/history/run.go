@@ -25,7 +25,7 @@ const (
 	// clients is how many stores the workers of one history share.
 	clients = 2
 
-	// seedsVariable, in the environment, is how many histories Run makes for each harness instead of its own number.
+	// seedsVariable names the environment variable that says how many histories Run makes instead of Harness.Seeds.
 	seedsVariable = "MORTISE_HISTORY_SEEDS"
 )
 
