@@ -20,7 +20,8 @@ type Renewer interface {
 // Those who wait for a key are served first come, first served, over all clients that share the storage, and nobody
 // overtakes them: while somebody waits, TryLock is refused even in the moment when the lock is free. They are woken by a
 // push when the lock is given back or revoked, or when it expires; should the push be lost, a re-check in at most a second
-// finds out. Somebody who waits and dies costs the others no more than a second either.
+// finds out. Somebody who waits and dies costs the others no more than a second either. Where the storage is another process,
+// a lock may be handed to one who waits, and end by Revoke, before he knows of it; he then goes on waiting.
 type Waiter interface {
 	// Lock takes the lock, and waits for it as long as ctx lasts. A Grant without an error is always an acquired one. If
 	// ctx ends first the error wraps ctx.Err, and the owner does not hold the lock and is in no queue: a grant and the end

@@ -23,6 +23,7 @@ type waiter struct {
 	arrival int64             // by which the waiter stands in its queues; 0 until it does
 	wake    chan struct{}     // tells to ask again
 	granted chan stores.Grant // what was granted without asking
+	waited  uint64            // the last number drawn when an answer said that the waiter waits
 	unsure  bool              // the last request has had no answer
 	leftAt  time.Time         // when Lock returned although Redis could not be told
 }
@@ -67,6 +68,9 @@ func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 		case <-s.closing:
 			err = stores.ErrClosed
 		case g = <-w.granted:
+			if g.Token <= w.waited {
+				g = stores.Grant{} // it was handed over and has ended, and a repeated request brought the waiter back
+			}
 		case <-w.wake:
 			g = s.claim(ctx, w)
 		}
@@ -110,7 +114,7 @@ func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, er
 	if err != nil {
 		return stores.Grant{}, err
 	}
-	if len(answer) != 3 {
+	if len(answer) < 3 {
 		return stores.Grant{}, fmt.Errorf("the script answered %v", answer)
 	}
 	w.unsure = false
@@ -119,6 +123,7 @@ func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, er
 		w.arrival = arrival
 		s.saw(uint64(arrival))
 		s.queue.expect(expiry)
+		w.waited = uint64(answer[3])
 	}
 	if token <= 0 {
 		return stores.Grant{}, outcome(token)

@@ -1,6 +1,7 @@
 -- Takes all locks for one owner, or waits for them, or claims what was handed to the waiter. Running it again changes nothing.
--- Returns three numbers: the fencing token, or 0 if the locks are not to be had now, or -3 if waiting would be a deadlock, or
--- -4 if the waiter has left; the arrival number; and in how many milliseconds the first of the locks expires, or -1.
+-- Returns numbers: the fencing token, or 0 if the locks are not to be had now, or -3 if waiting would be a deadlock, or -4 if the
+-- waiter has left; the arrival number; in how many milliseconds the first of the locks expires, or -1; and, if the waiter stands
+-- in the queues, the last number drawn.
 -- KEYS: the locks
 -- ARGV: after who runs it, 4 the waiter's id, 5 owner, 6 TTL in milliseconds, 7 metadata, 8 whether to wait, 1 or 0, 9 the
 -- arrival number, or 0 if the waiter is new, and then the owners that it holds locks as

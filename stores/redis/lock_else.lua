@@ -33,7 +33,7 @@ if wait then
     if arrival == '0' and #holding > 0 and deadlocked(holding) then return { -3, 0, -1 } end
     enqueue()
     serve(work)
-    return { claimed() or 0, tonumber(arrival), expiry() }
+    return { claimed() or 0, tonumber(arrival), expiry(), drawn() }
 end
 serve(work) -- a dead waiter may have been all that was in the way
 if busy() > 0 then return { 0, 0, -1 } end

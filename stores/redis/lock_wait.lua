@@ -26,6 +26,6 @@ if wait and #KEYS == 1 and #holding == 0 then
     local left = redis.call('PTTL', KEYS[1])
     if left >= 0 then
         enqueue()
-        return { 0, tonumber(arrival), left }
+        return { 0, tonumber(arrival), left, drawn() }
     end
 end

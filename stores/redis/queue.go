@@ -188,15 +188,16 @@ func (q *queue) wake(id string) {
 func (q *queue) grant(id string, token uint64, start time.Time) {
 	q.store.saw(token)
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	w := q.waiters[id]
-	q.mu.Unlock()
 	if w == nil {
 		return
 	}
 	select {
-	case w.granted <- stores.Grant{Acquired: true, Token: token, Expires: start.Add(w.TTL)}:
-	default: // it knows
+	case <-w.granted: // what it has not seen yet has ended
+	default:
 	}
+	w.granted <- stores.Grant{Acquired: true, Token: token, Expires: start.Add(w.TTL)} // which has room: mu is held
 }
 
 // check looks after all who wait, and wakes those who were served or whose data Redis has lost. It plans the next check, and

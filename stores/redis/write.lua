@@ -22,6 +22,9 @@ local function draw()
     return number
 end
 
+-- Returns the number that was drawn last.
+local function drawn() return tonumber(redis.call('GET', 'mortise:token')) end
+
 -- Gives free locks to an owner, with one token, for so many milliseconds as last says. No watcher is told.
 local function write(keys, owner, ttl, last, request, metadata)
     local token = draw()
