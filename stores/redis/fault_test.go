@@ -303,7 +303,10 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
-	const rounds = 500 // of each worker
+	rounds := 25_000 // of each worker
+	if testing.Short() {
+		rounds = 500
+	}
 	var granted, cancelled atomic.Int64
 	var wg sync.WaitGroup
 	for worker := range 4 {

@@ -27,6 +27,9 @@ var rules = []struct{ folder, mayNotImport, because string }{
 	{"component/lockstore", "component/locks", "no door imports another"},
 	{"component/locks", "component/lockstore", "no door imports another"},
 	{"component/*", "stores/all", "main chooses the backends"},
+	{"client", "stores", "a program that takes locks has no use for what keeps them"},
+	{"client", "component", "a program that takes locks has no use for what serves them"},
+	{"cli", "stores", "the command line is a client"},
 	{".", "test", "what we ship does not depend on tests"},
 }
 
