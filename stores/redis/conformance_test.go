@@ -1,8 +1,6 @@
 package redis_test
 
 import (
-	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,15 +14,13 @@ import (
 
 func TestStoreKeepsTheContract(t *testing.T) {
 	backend := redis.Backend()
-	addr := servers.StartRedis(t, "--databases", "1000").Addr
-	var databases atomic.Int64 // one for each row, because owners of one name are one owner to ErrDeadlock
+	component := stores.Component{
+		Name:     "locks",
+		Metadata: map[string]string{"redisHost": servers.StartRedis(t).Addr},
+		Log:      logger.NewLogger("test"),
+	}
 	conformance.Run(t, conformance.Harness{
 		Storage: func(t testing.TB) func() stores.Store {
-			component := stores.Component{
-				Name:     "locks",
-				Metadata: map[string]string{"redisHost": addr, "redisDB": strconv.FormatInt(databases.Add(1), 10)},
-				Log:      logger.NewLogger("test"),
-			}
 			return func() stores.Store {
 				s, err := backend.Open(t.Context(), component)
 				if err != nil {
