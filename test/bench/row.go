@@ -42,11 +42,6 @@ func ratioAtLeast(want float64) aim {
 	return aim{fmt.Sprintf("A/B ≥ %g", want), func(_, ratio float64) bool { return ratio >= want }}
 }
 
-// ratioAtMost is an aim for A divided by B, in the median.
-func ratioAtMost(want float64) aim {
-	return aim{fmt.Sprintf("A/B ≤ %g", want), func(_, ratio float64) bool { return ratio <= want }}
-}
-
 // atMost is an aim for A alone, in the median.
 func atMost(want float64) aim {
 	return aim{fmt.Sprintf("A ≤ %g", want), func(a, _ float64) bool { return a <= want }}
