@@ -17,82 +17,84 @@ type step struct {
 	deadlock             bool
 }
 
+var situations = []struct {
+	name  string
+	held  []string // owner and key
+	steps []step
+}{
+	{
+		name:  "a lock that the asker keeps",
+		held:  []string{"ann a"},
+		steps: []step{{"ann2", "a", "ann", true}},
+	},
+	{
+		name:  "a cycle of two",
+		held:  []string{"ann a", "bob b"},
+		steps: []step{{"ann2", "b", "ann", false}, {"bob2", "a", "bob", true}},
+	},
+	{
+		name: "a cycle of three",
+		held: []string{"ann a", "bob b", "cleo c"},
+		steps: []step{
+			{"ann2", "b", "ann", false}, {"bob2", "c", "bob", false}, {"cleo2", "a", "cleo", true},
+		},
+	},
+	{
+		name:  "a cycle through one of several keys",
+		held:  []string{"ann a", "bob b"},
+		steps: []step{{"ann2", "x y b", "ann", false}, {"bob2", "v a w", "bob", true}},
+	},
+	{
+		name:  "a cycle through the queue of a vacant key",
+		held:  []string{"ann a"},
+		steps: []step{{"bob", "a b", "", false}, {"ann2", "b", "ann", true}},
+	},
+	{
+		name: "a cycle through somebody further ahead in a queue",
+		held: []string{"ann a"},
+		steps: []step{
+			{"bob", "a b", "", false}, {"cleo", "b", "", false}, {"ann2", "b", "ann", true},
+		},
+	},
+	{
+		name:  "a cycle through the second of the locks that are kept",
+		held:  []string{"ann a", "eve e", "bob b"},
+		steps: []step{{"ann2", "b", "ann eve", false}, {"bob2", "e", "bob", true}},
+	},
+	{
+		name:  "a lock that the asker keeps, told twice",
+		held:  []string{"ann a", "bob b"},
+		steps: []step{{"ann2", "b", "ann ann", false}, {"bob2", "a", "bob bob", true}},
+	},
+	{
+		name:  "no deadlock for siblings that keep the same lock",
+		held:  []string{"ann a", "x x", "y y"},
+		steps: []step{{"one", "x", "ann", false}, {"two", "x", "ann", false}, {"three", "y x", "ann", false}},
+	},
+	{
+		name:  "no deadlock for a sibling that waits for another",
+		held:  []string{"ann a", "one x", "y y"},
+		steps: []step{{"one2", "y", "ann one", false}, {"two", "x", "ann", false}},
+	},
+	{
+		name:  "no deadlock for one who comes later in the same direction",
+		held:  []string{"ann a", "bob b"},
+		steps: []step{{"ann2", "b", "ann", false}, {"eve2", "a", "eve", false}},
+	},
+	{
+		name:  "no deadlock for a holder who keeps nothing",
+		held:  []string{"ann a", "bob b"},
+		steps: []step{{"ann2", "b", "", false}, {"bob2", "a", "bob", false}},
+	},
+	{
+		name:  "no deadlock for a holder who waits for its own lock without saying so",
+		held:  []string{"ann a"},
+		steps: []step{{"ann", "a", "", false}, {"bob", "a", "bob", false}},
+	},
+}
+
 func TestDeadlocks(t *testing.T) {
-	for _, row := range []struct {
-		name  string
-		held  []string // owner and key
-		steps []step
-	}{
-		{
-			name:  "a lock that the asker keeps",
-			held:  []string{"ann a"},
-			steps: []step{{"ann2", "a", "ann", true}},
-		},
-		{
-			name:  "a cycle of two",
-			held:  []string{"ann a", "bob b"},
-			steps: []step{{"ann2", "b", "ann", false}, {"bob2", "a", "bob", true}},
-		},
-		{
-			name: "a cycle of three",
-			held: []string{"ann a", "bob b", "cleo c"},
-			steps: []step{
-				{"ann2", "b", "ann", false}, {"bob2", "c", "bob", false}, {"cleo2", "a", "cleo", true},
-			},
-		},
-		{
-			name:  "a cycle through one of several keys",
-			held:  []string{"ann a", "bob b"},
-			steps: []step{{"ann2", "x y b", "ann", false}, {"bob2", "v a w", "bob", true}},
-		},
-		{
-			name:  "a cycle through the queue of a vacant key",
-			held:  []string{"ann a"},
-			steps: []step{{"bob", "a b", "", false}, {"ann2", "b", "ann", true}},
-		},
-		{
-			name: "a cycle through somebody further ahead in a queue",
-			held: []string{"ann a"},
-			steps: []step{
-				{"bob", "a b", "", false}, {"cleo", "b", "", false}, {"ann2", "b", "ann", true},
-			},
-		},
-		{
-			name:  "a cycle through the second of the locks that are kept",
-			held:  []string{"ann a", "eve e", "bob b"},
-			steps: []step{{"ann2", "b", "ann eve", false}, {"bob2", "e", "bob", true}},
-		},
-		{
-			name:  "a lock that the asker keeps, told twice",
-			held:  []string{"ann a", "bob b"},
-			steps: []step{{"ann2", "b", "ann ann", false}, {"bob2", "a", "bob bob", true}},
-		},
-		{
-			name:  "no deadlock for siblings that keep the same lock",
-			held:  []string{"ann a", "x x", "y y"},
-			steps: []step{{"one", "x", "ann", false}, {"two", "x", "ann", false}, {"three", "y x", "ann", false}},
-		},
-		{
-			name:  "no deadlock for a sibling that waits for another",
-			held:  []string{"ann a", "one x", "y y"},
-			steps: []step{{"one2", "y", "ann one", false}, {"two", "x", "ann", false}},
-		},
-		{
-			name:  "no deadlock for one who comes later in the same direction",
-			held:  []string{"ann a", "bob b"},
-			steps: []step{{"ann2", "b", "ann", false}, {"eve2", "a", "eve", false}},
-		},
-		{
-			name:  "no deadlock for a holder who keeps nothing",
-			held:  []string{"ann a", "bob b"},
-			steps: []step{{"ann2", "b", "", false}, {"bob2", "a", "bob", false}},
-		},
-		{
-			name:  "no deadlock for a holder who waits for its own lock without saying so",
-			held:  []string{"ann a"},
-			steps: []step{{"ann", "a", "", false}, {"bob", "a", "bob", false}},
-		},
-	} {
+	for _, row := range situations {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, NewProcess(), "locks", "")
