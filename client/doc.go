@@ -8,8 +8,8 @@
 //
 // [Do] is for most: it waits for the lock, first come first served, runs a function and gives the lock back. [Client.Lock],
 // [Client.TryLock] and [Client.LockAll] give a [Lease] to keep. A lease renews itself at a third of its TTL. If that fails until
-// the TTL is over, or if the lock was revoked, its Context ends with the cause [ErrLost], before anybody else gets the lock; after
-// that the client has nothing more to do with it.
+// the TTL is over, its Context ends with the cause [ErrLost] before anybody else gets the lock. If the lock was revoked, the next
+// renewal hears of it, and Context ends then. After that the client has nothing more to do with the lock.
 //
 // No lock can stop a program that does not notice in time. What must never be changed by two at once takes the lease's Token along,
 // and refuses one that is smaller than the last it saw.

@@ -75,7 +75,8 @@ func (l *Lease) start() bool {
 }
 
 // Context is for the work under the lock. It has the values of the ctx that the lock was taken with, and ends with it; when
-// the lease is lost, with cause [ErrLost], before the store may let somebody else in; and with Unlock.
+// the lease is lost, with cause [ErrLost]; and with Unlock. A lease that expires is lost before the store may let somebody else
+// in; one that was revoked, when the next renewal hears of it.
 //
 // A Lock that is called with it, or with a ctx that stems from it, can tell when waiting would be a deadlock.
 func (l *Lease) Context() context.Context { return l.ctx }

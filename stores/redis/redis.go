@@ -16,8 +16,8 @@
 // # Waiting
 //
 // The queue is in Redis, so its order is that of all who use this Redis. Whatever frees a lock hands it to the next in the
-// same script and wakes him by pub/sub; the lock is his for 850 ms, in which he claims it for the whole TTL. Who is killed is
-// passed over at once, and who does not claim loses his turn, but not his place if he comes back. Five times a second, and
+// same script. If he waits in the Store that runs it, its answer tells him; else he is woken by pub/sub, and the lock is his
+// for 850 ms, in which he claims it for the whole TTL. Who is killed is passed over at once, and who does not claim loses his turn, but not his place if he comes back. Five times a second, and
 // when a lock expires, each Store with waiters looks whether a push was lost. A lock that lock.redis releases is found free
 // in this way, and lock.redis, which knows no queue, can take it before.
 //
