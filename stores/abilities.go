@@ -51,12 +51,13 @@ type Revoker interface {
 
 // A Lister can tell which locks there are.
 type Lister interface {
-	// List returns the held locks whose key starts with prefix, sorted by key. Locks that change hands during the call
-	// may be told as before or after; a lock held throughout is always told.
+	// List returns the locks whose key starts with prefix that are held or declared, sorted by key. Locks that change hands
+	// during the call may be told as before or after; a lock held or declared throughout is always told.
 	List(ctx context.Context, prefix string) ([]Lock, error)
 }
 
-// Lock is one row of a list: a lock that was held when the store looked.
+// Lock is one row of a list: a lock that was held or declared when the store looked. One that nobody holds has only a Key,
+// the TTL that it was declared with, and perhaps Waiters.
 type Lock struct {
 	Key       string
 	Owner     string
@@ -65,13 +66,42 @@ type Lock struct {
 	Token     uint64        // as in Grant
 	Waiters   int           // how many wait for it
 	Metadata  map[string]string
+	Declared  time.Duration // the TTL that it was declared with; zero if it was not
+}
+
+// A Declarer can keep a lock while nobody holds it.
+//
+// A declared lock exists, held or not, until it is withdrawn. It is one of a group, whose locks can be counted and listed
+// without a look at others. Requests that name the group are for locks that exist (see [Request]); for others it is a lock
+// like any other. Callers see to it that a key is declared in one group only.
+type Declarer interface {
+	// Declare lets the lock exist. It fails with ErrDeclared if the group has it, and changes nothing then; else with
+	// ErrLimit if the group has as many locks as the limit says.
+	Declare(ctx context.Context, d Declaration) error
+
+	// Withdraw ends the lock's existence, and if somebody holds it that too, in one step; requests with the group that wait
+	// for it fail with ErrNotDeclared, although it may be declared again at once. It fails with ErrNotDeclared if the group
+	// has no such lock.
+	Withdraw(ctx context.Context, group, key string) error
+
+	// Group returns the locks of a group, held or not, as of one moment, sorted by key. A group without locks is no error.
+	Group(ctx context.Context, group string) ([]Lock, error)
+}
+
+// Declaration describes a lock that shall exist.
+type Declaration struct {
+	Group string        // which the key begins with; 1 to MaxKeyLen bytes
+	Key   string        // as in Request
+	TTL   time.Duration // how long it lasts for whoever takes it as one of the group; MinTTL to MaxTTL
+	Limit int           // how many locks the group may have with this one; zero or less is no limit
 }
 
 // A Watcher can tell which locks change hands.
 type Watcher interface {
-	// Watch calls tell first with a Snapshot of the held locks whose key starts with prefix, and then with every change in
+	// Watch calls tell first with a Snapshot of the locks that List would return for prefix, and then with every change in
 	// the order in which they happened, until ctx ends or tell returns an error; that error is returned as it is. Applied
-	// to the snapshot, the events give the state: who holds what, with which token. Renewals and waiters are no events.
+	// to the snapshot, the events give the state: who holds what, with which token, and what is declared. Renewals and
+	// waiters are no events.
 	//
 	// tell is called by one goroutine at a time. If it is slow, some thousand events are kept for it. If it falls further
 	// behind, or messages of the storage were lost, it is told by a Snapshot that has Missed set, and never by a gap.
@@ -85,7 +115,9 @@ type Event struct {
 	// Revision numbers the states of the storage. It never falls from one event to the next.
 	Revision uint64
 
-	Lock   Lock   // which lock: as granted, or as it was before; Remaining and Waiters are of no meaning. Not in a Snapshot
+	// Lock tells which lock, except in a Snapshot: as it has become, or for one that ended as it was before. Remaining and
+	// Waiters are of no meaning, nor is Declared in other events than Declared and Withdrawn.
+	Lock   Lock
 	Locks  []Lock // of a Snapshot, sorted by key
 	Missed bool   // of a Snapshot: there were changes before it that were not told
 }
@@ -95,16 +127,18 @@ type EventKind int
 
 // What can happen to a lock.
 const (
-	Snapshot EventKind = iota + 1 // nothing: what follows is a new beginning
-	Acquired                      // an owner got the lock
-	Released                      // its owner gave it back
-	Expired                       // its TTL passed
-	Revoked                       // it was taken from its owner
+	Snapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
+	Acquired                       // an owner got the lock
+	Released                       // its owner gave it back
+	Expired                        // its TTL passed
+	Revoked                        // it was taken from its owner
+	Declared                       // it exists from now on, whether or not somebody holds it
+	Withdrawn                      // it does not exist any more, and nobody holds it
 )
 
 // String returns the kind in capital letters.
 func (k EventKind) String() string {
-	names := []string{"SNAPSHOT", "ACQUIRED", "RELEASED", "EXPIRED", "REVOKED"}
+	names := []string{"SNAPSHOT", "ACQUIRED", "RELEASED", "EXPIRED", "REVOKED", "DECLARED", "WITHDRAWN"}
 	if k < 1 || int(k) > len(names) {
 		return fmt.Sprintf("EventKind(%d)", int(k))
 	}
@@ -169,6 +203,30 @@ func Watch(ctx context.Context, s Store, prefix string, tell func(Event) error) 
 	return unsupported(s, "watch")
 }
 
+// Declare calls s's Declare. It fails with ErrUnsupported if s is no [Declarer].
+func Declare(ctx context.Context, s Store, d Declaration) error {
+	if dc, ok := s.(Declarer); ok {
+		return dc.Declare(ctx, d)
+	}
+	return unsupported(s, "declare")
+}
+
+// Withdraw calls s's Withdraw. It fails with ErrUnsupported if s is no [Declarer].
+func Withdraw(ctx context.Context, s Store, group, key string) error {
+	if d, ok := s.(Declarer); ok {
+		return d.Withdraw(ctx, group, key)
+	}
+	return unsupported(s, "declare")
+}
+
+// Group calls s's Group. It fails with ErrUnsupported if s is no [Declarer].
+func Group(ctx context.Context, s Store, group string) ([]Lock, error) {
+	if d, ok := s.(Declarer); ok {
+		return d.Group(ctx, group)
+	}
+	return nil, unsupported(s, "declare")
+}
+
 // Ping calls s's Ping. It fails with ErrUnsupported if s is no [Pinger].
 func Ping(ctx context.Context, s Store) error {
 	if p, ok := s.(Pinger); ok {
@@ -180,12 +238,14 @@ func Ping(ctx context.Context, s Store) error {
 // Features names what s can do beyond [Store], sorted. FENCING, tokens on every grant, is part of the contract and so
 // always among them.
 func Features(s Store) []string {
-	features := []string{"FENCING"}
+	var features []string
 	add := func(name string, able bool) {
 		if able {
 			features = append(features, name)
 		}
 	}
+	add("DECLARE", is[Declarer](s))
+	add("FENCING", true)
 	add("LIST", is[Lister](s))
 	add("MULTI", is[Multi](s))
 	add("PING", is[Pinger](s))

@@ -31,6 +31,13 @@ type Backend struct {
 type Registry struct {
 	backends map[string]Backend
 	fallback string
+	common   []common
+}
+
+// common is metadata that is not a backend's.
+type common struct {
+	keys  []string
+	check func(md map[string]string) error
 }
 
 // NewRegistry returns an empty registry. A component that names no store gets the backend called fallback.
@@ -44,6 +51,12 @@ func (r *Registry) Register(name string, b Backend) {
 		panic("stores: backend " + name + " is registered twice")
 	}
 	r.backends[name] = b
+}
+
+// Common adds the metadata keys of a door, which are known whatever the store. config is as in [Backend]; check tells what is
+// wrong with their values.
+func (r *Registry) Common(config any, check func(md map[string]string) error) {
+	r.common = append(r.common, common{Keys(config), check})
 }
 
 // Names returns the registered names, sorted.
@@ -73,6 +86,11 @@ func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 	if err := r.checkKeys(name, c.Metadata); err != nil {
 		return nil, err
 	}
+	for _, common := range r.common {
+		if err := common.check(c.Metadata); err != nil {
+			return nil, err
+		}
+	}
 	return r.backends[name].Open(ctx, c)
 }
 
@@ -92,6 +110,9 @@ func (r *Registry) storeName(md map[string]string) (string, error) {
 // checkKeys refuses the first key, in order of name, that the store does not know.
 func (r *Registry) checkKeys(store string, md map[string]string) error {
 	known := Keys(r.backends[store].Config)
+	for _, common := range r.common {
+		known = append(known, common.keys...)
+	}
 	for _, key := range slices.Sorted(maps.Keys(md)) {
 		if contains(known, key) {
 			continue

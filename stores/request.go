@@ -3,6 +3,7 @@ package stores
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -12,6 +13,12 @@ type Request struct {
 	Key   string        // the lock's final name in the store: 1 to MaxKeyLen bytes
 	Owner string        // whose lock it will be, unique per request: 1 to MaxOwnerLen bytes
 	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL; a store may round it up to the unit of its storage
+
+	// Group, if it is not empty, asks for a lock that was declared in this group (see [Declarer]), and fails with
+	// ErrNotDeclared if there is none. TTL is zero then: the lock lasts as long as it was declared to. The owner is a name
+	// that comes again, and not unique per request; so if it holds the lock or waits for it the request fails, with
+	// ErrRepeated. Renew has no use for a Group.
+	Group string
 
 	// Metadata is what people shall see beside the lock in a list: a host, a purpose. Keys and values are valid UTF-8, of
 	// MaxMetadata bytes together. It changes nothing, and a renewal keeps it.
@@ -52,10 +59,26 @@ type Grant struct {
 
 // Validate returns a *FieldError for the first field that is out of bounds, or nil.
 func (r Request) Validate() error {
+	if r.Group == "" {
+		return firstError(
+			validateLen("key", r.Key, MaxKeyLen),
+			validateAsker(r.Owner, r.TTL, r.Metadata, r.Holding),
+		)
+	}
+	if r.TTL != 0 {
+		return &FieldError{"ttl", "is set although group is"}
+	}
 	return firstError(
-		validateLen("key", r.Key, MaxKeyLen),
-		validateAsker(r.Owner, r.TTL, r.Metadata, r.Holding),
+		validateMember(r.Group, r.Key),
+		validateLen("owner", r.Owner, MaxOwnerLen),
+		validateMetadata(r.Metadata),
+		validateHolding(r.Holding),
 	)
+}
+
+// Validate returns a *FieldError for the first field that is out of bounds, or nil.
+func (d Declaration) Validate() error {
+	return firstError(validateMember(d.Group, d.Key), validateTTL(d.TTL))
 }
 
 // Validate returns a *FieldError for the first field that is out of bounds, or nil.
@@ -66,6 +89,16 @@ func (r MultiRequest) Validate() error {
 // ValidateKey returns a *FieldError if key or owner is out of bounds, or nil.
 func ValidateKey(key, owner string) error {
 	return firstError(validateLen("key", key, MaxKeyLen), validateLen("owner", owner, MaxOwnerLen))
+}
+
+func validateMember(group, key string) error {
+	if err := firstError(validateLen("group", group, MaxKeyLen), validateLen("key", key, MaxKeyLen)); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(key, group) {
+		return &FieldError{"key", "does not begin with the group"}
+	}
+	return nil
 }
 
 func validateAsker(owner string, ttl time.Duration, metadata map[string]string, holding []string) error {

@@ -1,7 +1,7 @@
 // Package stores is the contract between the doors, which speak a protocol, and the backends, which keep locks.
 //
 // A backend implements [Store], three methods, and whichever of the one-method ability interfaces ([Renewer], [Waiter],
-// [Multi], [Lister], [Revoker], [Watcher], [Pinger]) its storage really has; callers go through the helper beside each
+// [Multi], [Lister], [Revoker], [Watcher], [Declarer], [Pinger]) its storage really has; callers go through the helper beside each
 // ([Renew], [List] and so on) and never assert a type. What a backend must do is written on the interfaces; a backend's own
 // comments say only how it differs and how its locks can be lost.
 //
@@ -39,6 +39,16 @@ var (
 	// ErrDeadlock reports that waiting would never end: the lock is held by an owner that itself waits, directly or through
 	// others, for one of the locks that the request says are being held.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
+	// ErrNotDeclared reports that the group has no such lock: it was never declared, or it was withdrawn.
+	ErrNotDeclared = errors.New("lock is not declared")
+	// ErrDeclared reports that the group has the lock already.
+	ErrDeclared = errors.New("lock is declared already")
+	// ErrLimit reports that the group has as many locks as it may have.
+	ErrLimit = errors.New("group is full")
+	// ErrRepeated reports that the owner holds the declared lock already, or waits for it already.
+	ErrRepeated = errors.New("owner has the lock or waits for it already")
+	// ErrGaveUp reports that the owner of a declared lock was waiting for it, and has called Unlock meanwhile.
+	ErrGaveUp = errors.New("owner has given up waiting")
 	// ErrUnsupported reports that the store's storage has no such ability.
 	ErrUnsupported = errors.ErrUnsupported
 	// ErrClosed reports a call on a store after its Close.
@@ -67,7 +77,8 @@ type Store interface {
 	TryLock(ctx context.Context, req Request) (Grant, error)
 
 	// Unlock gives the lock back. It fails with ErrNotHeld if nobody holds it and with ErrNotOwner if somebody else
-	// does, and then changes nothing.
+	// does, and then changes nothing. If the owner waits for it by a request with a Group, that is ended instead, with
+	// ErrGaveUp, and Unlock returns nil.
 	Unlock(ctx context.Context, key, owner string) error
 
 	// Close ends the store's use of its storage and waits for what it started. Locks stay as they are. Calls after
@@ -77,7 +88,7 @@ type Store interface {
 
 // FieldError reports an argument that is out of bounds.
 type FieldError struct {
-	Field   string // key, keys, owner, ttl, metadata or holding
+	Field   string // key, keys, owner, ttl, metadata, holding or group
 	Problem string // what is wrong with it, without its value
 }
 

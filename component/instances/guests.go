@@ -56,6 +56,16 @@ func (g Guests) Wait(ctx context.Context, name string, fn func(context.Context, 
 	return err
 }
 
+// Metadata returns what the component's store was opened from, which the caller does not change.
+func (g Guests) Metadata(ctx context.Context, name string) (map[string]string, error) {
+	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+	if err != nil {
+		return nil, err
+	}
+	defer i.calls.Done()
+	return i.metadata, nil
+}
+
 // findForGuest returns what the caller has opened under the name, or what was opened by nobody, or what everybody else has.
 func (s *Set) findForGuest(c *caller, name string) (*instance, error) {
 	if name == "" && len(s.open) > 1 {

@@ -28,11 +28,13 @@ type WatchResponse_Kind int32
 
 const (
 	WatchResponse_KIND_UNSPECIFIED WatchResponse_Kind = 0
-	WatchResponse_SNAPSHOT         WatchResponse_Kind = 1 // what follows is a new beginning: locks are all that are held
+	WatchResponse_SNAPSHOT         WatchResponse_Kind = 1 // what follows is a new beginning: locks are all that are held or declared
 	WatchResponse_ACQUIRED         WatchResponse_Kind = 2
 	WatchResponse_RELEASED         WatchResponse_Kind = 3
 	WatchResponse_EXPIRED          WatchResponse_Kind = 4
 	WatchResponse_REVOKED          WatchResponse_Kind = 5
+	WatchResponse_DECLARED         WatchResponse_Kind = 6 // it exists from now on, held or not
+	WatchResponse_WITHDRAWN        WatchResponse_Kind = 7 // it does not exist any more, and nobody holds it
 )
 
 // Enum value maps for WatchResponse_Kind.
@@ -44,6 +46,8 @@ var (
 		3: "RELEASED",
 		4: "EXPIRED",
 		5: "REVOKED",
+		6: "DECLARED",
+		7: "WITHDRAWN",
 	}
 	WatchResponse_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -52,6 +56,8 @@ var (
 		"RELEASED":         3,
 		"EXPIRED":          4,
 		"REVOKED":          5,
+		"DECLARED":         6,
+		"WITHDRAWN":        7,
 	}
 )
 
@@ -767,7 +773,7 @@ func (x *ListResponse) GetLocks() []*Lock {
 	return nil
 }
 
-// Lock is a lock that is held.
+// Lock is a lock that is held or declared. One that nobody holds has no owner and no token.
 type Lock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -777,6 +783,7 @@ type Lock struct {
 	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
 	Waiters       uint32                 `protobuf:"varint,6,opt,name=waiters,proto3" json:"waiters,omitempty"`
 	Metadata      map[string]string      `protobuf:"bytes,7,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Declared      *durationpb.Duration   `protobuf:"bytes,8,opt,name=declared,proto3" json:"declared,omitempty"` // the TTL that it was declared with, as RTM's locks are; not set if it was not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -856,6 +863,13 @@ func (x *Lock) GetWaiters() uint32 {
 func (x *Lock) GetMetadata() map[string]string {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Lock) GetDeclared() *durationpb.Duration {
+	if x != nil {
+		return x.Declared
 	}
 	return nil
 }
@@ -1049,7 +1063,7 @@ const file_mortise_locks_v1_locks_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"<\n" +
 	"\fListResponse\x12,\n" +
-	"\x05locks\x18\x01 \x03(\v2\x16.mortise.locks.v1.LockR\x05locks\"\xc3\x02\n" +
+	"\x05locks\x18\x01 \x03(\v2\x16.mortise.locks.v1.LockR\x05locks\"\xfa\x02\n" +
 	"\x04Lock\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12+\n" +
@@ -1057,26 +1071,29 @@ const file_mortise_locks_v1_locks_proto_rawDesc = "" +
 	"\tremaining\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\tremaining\x12\x14\n" +
 	"\x05token\x18\x05 \x01(\x04R\x05token\x12\x18\n" +
 	"\awaiters\x18\x06 \x01(\rR\awaiters\x12@\n" +
-	"\bmetadata\x18\a \x03(\v2$.mortise.locks.v1.Lock.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\a \x03(\v2$.mortise.locks.v1.Lock.MetadataEntryR\bmetadata\x125\n" +
+	"\bdeclared\x18\b \x01(\v2\x19.google.protobuf.DurationR\bdeclared\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"<\n" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x16\n" +
-	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"\xa1\x02\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"\xbe\x02\n" +
 	"\rWatchResponse\x128\n" +
 	"\x04kind\x18\x01 \x01(\x0e2$.mortise.locks.v1.WatchResponse.KindR\x04kind\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12,\n" +
 	"\x05locks\x18\x03 \x03(\v2\x16.mortise.locks.v1.LockR\x05locks\x12\x16\n" +
 	"\x06missed\x18\x04 \x01(\bR\x06missed\x12\x12\n" +
-	"\x04more\x18\x05 \x01(\bR\x04more\"`\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"}\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bSNAPSHOT\x10\x01\x12\f\n" +
 	"\bACQUIRED\x10\x02\x12\f\n" +
 	"\bRELEASED\x10\x03\x12\v\n" +
 	"\aEXPIRED\x10\x04\x12\v\n" +
-	"\aREVOKED\x10\x052\xe0\x04\n" +
+	"\aREVOKED\x10\x05\x12\f\n" +
+	"\bDECLARED\x10\x06\x12\r\n" +
+	"\tWITHDRAWN\x10\a2\xe0\x04\n" +
 	"\x05Locks\x12K\n" +
 	"\aTryLock\x12 .mortise.locks.v1.TryLockRequest\x1a\x1e.mortise.locks.v1.LockResponse\x12E\n" +
 	"\x04Lock\x12\x1d.mortise.locks.v1.LockRequest\x1a\x1e.mortise.locks.v1.LockResponse\x12K\n" +
@@ -1138,29 +1155,30 @@ var file_mortise_locks_v1_locks_proto_depIdxs = []int32{
 	19, // 11: mortise.locks.v1.Lock.ttl:type_name -> google.protobuf.Duration
 	19, // 12: mortise.locks.v1.Lock.remaining:type_name -> google.protobuf.Duration
 	18, // 13: mortise.locks.v1.Lock.metadata:type_name -> mortise.locks.v1.Lock.MetadataEntry
-	0,  // 14: mortise.locks.v1.WatchResponse.kind:type_name -> mortise.locks.v1.WatchResponse.Kind
-	12, // 15: mortise.locks.v1.WatchResponse.locks:type_name -> mortise.locks.v1.Lock
-	1,  // 16: mortise.locks.v1.Locks.TryLock:input_type -> mortise.locks.v1.TryLockRequest
-	2,  // 17: mortise.locks.v1.Locks.Lock:input_type -> mortise.locks.v1.LockRequest
-	3,  // 18: mortise.locks.v1.Locks.LockAll:input_type -> mortise.locks.v1.LockAllRequest
-	5,  // 19: mortise.locks.v1.Locks.Renew:input_type -> mortise.locks.v1.RenewRequest
-	6,  // 20: mortise.locks.v1.Locks.Unlock:input_type -> mortise.locks.v1.UnlockRequest
-	8,  // 21: mortise.locks.v1.Locks.Revoke:input_type -> mortise.locks.v1.RevokeRequest
-	10, // 22: mortise.locks.v1.Locks.List:input_type -> mortise.locks.v1.ListRequest
-	13, // 23: mortise.locks.v1.Locks.Watch:input_type -> mortise.locks.v1.WatchRequest
-	4,  // 24: mortise.locks.v1.Locks.TryLock:output_type -> mortise.locks.v1.LockResponse
-	4,  // 25: mortise.locks.v1.Locks.Lock:output_type -> mortise.locks.v1.LockResponse
-	4,  // 26: mortise.locks.v1.Locks.LockAll:output_type -> mortise.locks.v1.LockResponse
-	4,  // 27: mortise.locks.v1.Locks.Renew:output_type -> mortise.locks.v1.LockResponse
-	7,  // 28: mortise.locks.v1.Locks.Unlock:output_type -> mortise.locks.v1.UnlockResponse
-	9,  // 29: mortise.locks.v1.Locks.Revoke:output_type -> mortise.locks.v1.RevokeResponse
-	11, // 30: mortise.locks.v1.Locks.List:output_type -> mortise.locks.v1.ListResponse
-	14, // 31: mortise.locks.v1.Locks.Watch:output_type -> mortise.locks.v1.WatchResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 14: mortise.locks.v1.Lock.declared:type_name -> google.protobuf.Duration
+	0,  // 15: mortise.locks.v1.WatchResponse.kind:type_name -> mortise.locks.v1.WatchResponse.Kind
+	12, // 16: mortise.locks.v1.WatchResponse.locks:type_name -> mortise.locks.v1.Lock
+	1,  // 17: mortise.locks.v1.Locks.TryLock:input_type -> mortise.locks.v1.TryLockRequest
+	2,  // 18: mortise.locks.v1.Locks.Lock:input_type -> mortise.locks.v1.LockRequest
+	3,  // 19: mortise.locks.v1.Locks.LockAll:input_type -> mortise.locks.v1.LockAllRequest
+	5,  // 20: mortise.locks.v1.Locks.Renew:input_type -> mortise.locks.v1.RenewRequest
+	6,  // 21: mortise.locks.v1.Locks.Unlock:input_type -> mortise.locks.v1.UnlockRequest
+	8,  // 22: mortise.locks.v1.Locks.Revoke:input_type -> mortise.locks.v1.RevokeRequest
+	10, // 23: mortise.locks.v1.Locks.List:input_type -> mortise.locks.v1.ListRequest
+	13, // 24: mortise.locks.v1.Locks.Watch:input_type -> mortise.locks.v1.WatchRequest
+	4,  // 25: mortise.locks.v1.Locks.TryLock:output_type -> mortise.locks.v1.LockResponse
+	4,  // 26: mortise.locks.v1.Locks.Lock:output_type -> mortise.locks.v1.LockResponse
+	4,  // 27: mortise.locks.v1.Locks.LockAll:output_type -> mortise.locks.v1.LockResponse
+	4,  // 28: mortise.locks.v1.Locks.Renew:output_type -> mortise.locks.v1.LockResponse
+	7,  // 29: mortise.locks.v1.Locks.Unlock:output_type -> mortise.locks.v1.UnlockResponse
+	9,  // 30: mortise.locks.v1.Locks.Revoke:output_type -> mortise.locks.v1.RevokeResponse
+	11, // 31: mortise.locks.v1.Locks.List:output_type -> mortise.locks.v1.ListResponse
+	14, // 32: mortise.locks.v1.Locks.Watch:output_type -> mortise.locks.v1.WatchResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_mortise_locks_v1_locks_proto_init() }

@@ -65,9 +65,9 @@ type LocksClient interface {
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
 	// Revoke takes a lock from its holder; the next who waits gets it: NOT_HELD, NOT_OWNER.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
-	// List tells the held locks under a prefix, sorted by key, in as many messages as they need.
+	// List tells the locks under a prefix, sorted by key, in as many messages as they need.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListResponse], error)
-	// Watch tells the held locks under a prefix, and then each change in order.
+	// Watch tells the locks under a prefix, and then each change in order.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -211,9 +211,9 @@ type LocksServer interface {
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
 	// Revoke takes a lock from its holder; the next who waits gets it: NOT_HELD, NOT_OWNER.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
-	// List tells the held locks under a prefix, sorted by key, in as many messages as they need.
+	// List tells the locks under a prefix, sorted by key, in as many messages as they need.
 	List(*ListRequest, grpc.ServerStreamingServer[ListResponse]) error
-	// Watch tells the held locks under a prefix, and then each change in order.
+	// Watch tells the locks under a prefix, and then each change in order.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedLocksServer()
 }
