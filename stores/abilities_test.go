@@ -21,24 +21,31 @@ func (able) LockAll(context.Context, MultiRequest) (Grant, error)   { return Gra
 func (able) Revoke(context.Context, string, string) error           { return errAsked }
 func (able) List(context.Context, string) ([]Lock, error)           { return nil, errAsked }
 func (able) Watch(context.Context, string, func(Event) error) error { return errAsked }
+func (able) Declare(context.Context, Declaration) error             { return errAsked }
+func (able) Withdraw(context.Context, string, string) error         { return errAsked }
+func (able) Group(context.Context, string) ([]Lock, error)          { return nil, errAsked }
 func (able) Ping(context.Context) error                             { return errAsked }
 func (able) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
 func (able) Unlock(_ context.Context, _ string, _ string) error     { return nil }
 
 func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 	for _, row := range []struct {
+		helper  string
 		ability string
 		ask     func(s Store) error
 	}{
-		{"renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
-		{"wait", func(s Store) error { _, err := LockWait(t.Context(), s, Request{}); return err }},
-		{"lock all", func(s Store) error { _, err := LockAll(t.Context(), s, MultiRequest{}); return err }},
-		{"revoke", func(s Store) error { return Revoke(t.Context(), s, "", "") }},
-		{"watch", func(s Store) error { return Watch(t.Context(), s, "", nil) }},
-		{"list", func(s Store) error { _, err := List(t.Context(), s, ""); return err }},
-		{"ping", func(s Store) error { return Ping(t.Context(), s) }},
+		{"Renew", "renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
+		{"LockWait", "wait", func(s Store) error { _, err := LockWait(t.Context(), s, Request{}); return err }},
+		{"LockAll", "lock all", func(s Store) error { _, err := LockAll(t.Context(), s, MultiRequest{}); return err }},
+		{"Revoke", "revoke", func(s Store) error { return Revoke(t.Context(), s, "", "") }},
+		{"Watch", "watch", func(s Store) error { return Watch(t.Context(), s, "", nil) }},
+		{"List", "list", func(s Store) error { _, err := List(t.Context(), s, ""); return err }},
+		{"Declare", "declare", func(s Store) error { return Declare(t.Context(), s, Declaration{}) }},
+		{"Withdraw", "declare", func(s Store) error { return Withdraw(t.Context(), s, "", "") }},
+		{"Group", "declare", func(s Store) error { _, err := Group(t.Context(), s, ""); return err }},
+		{"Ping", "ping", func(s Store) error { return Ping(t.Context(), s) }},
 	} {
-		t.Run(row.ability, func(t *testing.T) {
+		t.Run(row.helper, func(t *testing.T) {
 			if err := row.ask(able{}); err != errAsked { //nolint:errorlint // the helper adds nothing
 				t.Errorf("a store that has the ability returned %v", err)
 			}
@@ -59,7 +66,7 @@ func TestFeaturesAreTheAbilities(t *testing.T) {
 		want  string
 	}{
 		{plain{}, "FENCING"},
-		{able{}, "FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
+		{able{}, "DECLARE FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
 		{struct {
 			Store
 			Pinger
@@ -87,7 +94,7 @@ func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
 func TestEventKindsHaveNames(t *testing.T) {
 	for kind, want := range map[EventKind]string{
 		Snapshot: "SNAPSHOT", Acquired: "ACQUIRED", Released: "RELEASED", Expired: "EXPIRED", Revoked: "REVOKED",
-		0: "EventKind(0)", Revoked + 1: "EventKind(6)",
+		Declared: "DECLARED", Withdrawn: "WITHDRAWN", 0: "EventKind(0)", Withdrawn + 1: "EventKind(8)",
 	} {
 		if kind.String() != want {
 			t.Errorf("%d is called %s, want %s", int(kind), kind, want)

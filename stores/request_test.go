@@ -33,17 +33,22 @@ func TestValidateNamesTheFirstFieldThatIsOutOfBounds(t *testing.T) {
 		{"too many owners", with(func(r *Request) { r.Holding = strings.Split(long[:65], "") }), "holding has 65 owners, the most is 64"},
 		{"an owner that is nobody", with(func(r *Request) { r.Holding = []string{""} }), "holding is empty"},
 		{"a TTL above the largest", Request{Key: "k", Owner: "o", TTL: MaxTTL + 1}, "ttl is 596523h14m7.000000001s, the most is 596523h14m7s"},
+		{"a group that the key begins with", of("g", "gk"), ""},
+		{"a group that is the key", of("gk", "gk"), ""},
+		{"the longest group", of(long[:1024], long[:1024]), ""},
+		{"a group of any bytes", of("\xff\x00", "\xff\x00k"), ""},
+		{"a long group", of(long, long), "group is 1025 bytes long, the most is 1024"},
+		{"a group without a key", of("g", ""), "key is empty"},
+		{"a group and a long key", of("x", long), "key is 1025 bytes long, the most is 1024"},
+		{"a group that the key does not begin with", of("h", "gk"), "key does not begin with the group"},
+		{"a group that is longer than the key", of("gk", "g"), "key does not begin with the group"},
+		{"a group and a TTL", with(func(r *Request) { r.Group = "k" }), "ttl is set although group is"},
+		{"a group and no owner", Request{Group: "k", Key: "k"}, "owner is empty"},
+		{"a group and a long owner", Request{Group: "k", Key: "k", Owner: long}, "owner is 1025 bytes long, the most is 1024"},
+		{"a group and bad metadata", ofWith(func(r *Request) { r.Metadata = map[string]string{"\xff": ""} }), "metadata is not valid UTF-8"},
+		{"a group and an owner that is nobody", ofWith(func(r *Request) { r.Holding = []string{""} }), "holding is empty"},
 	} {
-		t.Run(row.says, func(t *testing.T) {
-			err := row.req.Validate()
-			if err == nil && row.want == "" {
-				return
-			}
-			var field *FieldError
-			if !errors.As(err, &field) || field.Error() != row.want {
-				t.Errorf("Validate returned %v, want %q", err, row.want)
-			}
-		})
+		t.Run(row.says, func(t *testing.T) { checkField(t, row.req.Validate(), row.want) })
 	}
 }
 
@@ -52,6 +57,50 @@ func with(change func(*Request)) Request {
 	r := Request{Key: "k", Owner: "o", TTL: time.Second}
 	change(&r)
 	return r
+}
+
+// of is a request for a declared lock.
+func of(group, key string) Request { return Request{Group: group, Key: key, Owner: "o"} }
+
+// ofWith changes a request for a declared lock that is within the bounds.
+func ofWith(change func(*Request)) Request {
+	r := of("g", "gk")
+	change(&r)
+	return r
+}
+
+func TestValidateNamesWhatIsWrongWithADeclaration(t *testing.T) {
+	long := strings.Repeat("x", 1025)
+	for _, row := range []struct {
+		says string
+		d    Declaration
+		want string // the error, or nothing
+	}{
+		{"the shortest names and the least TTL", Declaration{Group: "g", Key: "g", TTL: MinTTL}, ""},
+		{"the longest names and the largest TTL", Declaration{Group: long[1:], Key: long[1:], TTL: MaxTTL}, ""},
+		{"any bytes", Declaration{Group: "\xff", Key: "\xff\x00", TTL: time.Second}, ""},
+		{"a limit", Declaration{Group: "g", Key: "gk", TTL: time.Second, Limit: math.MaxInt}, ""},
+		{"a limit that is none", Declaration{Group: "g", Key: "gk", TTL: time.Second, Limit: -1}, ""},
+		{"no group", Declaration{Key: "k"}, "group is empty"},
+		{"a long group", Declaration{Group: long, Key: long}, "group is 1025 bytes long, the most is 1024"},
+		{"no key", Declaration{Group: "g"}, "key is empty"},
+		{"a long key", Declaration{Group: "x", Key: long}, "key is 1025 bytes long, the most is 1024"},
+		{"a key of another group", Declaration{Group: "g", Key: "hg"}, "key does not begin with the group"},
+		{"no TTL", Declaration{Group: "g", Key: "gk"}, "ttl is 0s, the least is 1ms"},
+		{"a TTL below a millisecond", Declaration{Group: "g", Key: "gk", TTL: MinTTL - 1}, "ttl is 999.999µs, the least is 1ms"},
+		{"a TTL above the largest", Declaration{Group: "g", Key: "gk", TTL: MaxTTL + time.Second}, "ttl is 596523h14m8s, the most is 596523h14m7s"},
+	} {
+		t.Run(row.says, func(t *testing.T) { checkField(t, row.d.Validate(), row.want) })
+	}
+}
+
+// checkField expects a *FieldError that reads as wanted, or none if nothing is wanted.
+func checkField(t *testing.T, err error, want string) {
+	t.Helper()
+	var field *FieldError
+	if (err == nil) != (want == "") || err != nil && (!errors.As(err, &field) || field.Error() != want) {
+		t.Errorf("Validate returned %v, want %q", err, want)
+	}
 }
 
 func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
@@ -73,11 +122,7 @@ func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
 		{"one twice", []string{"k", "l", "k"}, "keys has one twice"},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			err := MultiRequest{Keys: row.keys, Owner: "o", TTL: time.Second}.Validate()
-			var field *FieldError
-			if (err == nil) != (row.want == "") || err != nil && (!errors.As(err, &field) || field.Error() != row.want) {
-				t.Errorf("Validate returned %v, want %q", err, row.want)
-			}
+			checkField(t, MultiRequest{Keys: row.keys, Owner: "o", TTL: time.Second}.Validate(), row.want)
 		})
 	}
 	err := MultiRequest{Keys: []string{"k"}, Owner: "o"}.Validate()
