@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,8 +16,11 @@ func newList(t *target) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX]",
-		Short: "list the held locks whose key starts with PREFIX, sorted by key",
-		Args:  usage(cobra.MaximumNArgs(1)),
+		Short: "list the locks whose key starts with PREFIX, sorted by key",
+		Long: `List the locks whose key starts with PREFIX and that are held, or declared as RTM's are, sorted by key.
+
+A declared lock that nobody holds has no owner; what is DECLARED is how long it lasts for who takes it.`,
+		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			locks, err := list(cmd.Context(), t, first(args))
 			if err != nil {
@@ -46,25 +50,36 @@ func newGet(t *target) *cobra.Command {
 			if len(locks) == 0 || locks[0].Key != args[0] { // sorted, the shortest comes first
 				return fmt.Errorf("get %q: %w", args[0], client.ErrNotHeld)
 			}
-			if output == asJSON {
-				return printJSON(cmd.OutOrStdout(), toJSON(locks[0]), true)
-			}
-			return printCard(cmd.OutOrStdout(), locks[0])
+			return show(cmd.OutOrStdout(), locks[0], output)
 		},
 	}
 	output.addTo(cmd.Flags())
 	return cmd
 }
 
+// show prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds it.
+func show(w io.Writer, l client.LockInfo, output format) (err error) {
+	if output == asJSON {
+		err = printJSON(w, toJSON(l), true)
+	} else {
+		err = printCard(w, l)
+	}
+	if err == nil && !l.Held() {
+		err = fmt.Errorf("get %q: %w", l.Key, client.ErrNotHeld)
+	}
+	return err
+}
+
 func newWatch(t *target) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use:   "watch [PREFIX]",
-		Short: "show the held locks whose key starts with PREFIX, and then each change, until interrupted",
-		Long: `Show the held locks whose key starts with PREFIX, and then each change, until interrupted.
+		Short: "show the locks whose key starts with PREFIX, and then each change, until interrupted",
+		Long: `Show the locks whose key starts with PREFIX, held or free if they are declared, and then each change, until interrupted.
 
-With -o json each line is an event: kind, revision, and the lock, as granted or as it was before; the first, of kind
-SNAPSHOT, has all locks. Another SNAPSHOT is a new beginning: changes before it were not told, or Mortise was away.`,
+With -o json each line is an event: kind, revision, and the lock, as it has become, or as it was before if it has ended; the
+first, of kind SNAPSHOT, has all locks. Another SNAPSHOT is a new beginning: changes before it were not told, or Mortise was
+away.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return watch(cmd, t, first(args), output) },
 	}

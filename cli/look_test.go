@@ -24,12 +24,12 @@ func hideTimes(text string) string {
 
 func TestListAsTable(t *testing.T) {
 	s := startServer(t)
-	s.run(t, "list").check(t, "KEY  OWNER  TOKEN  TTL  LEFT  WAITERS  METADATA\n", "", exitDone)
+	s.run(t, "list").check(t, "KEY  OWNER  TOKEN  TTL  LEFT  WAITERS  DECLARED  METADATA\n", "", exitDone)
 	b, a := s.lock(t, "b", client.TTL(time.Hour)), s.lock(t, "a", client.TTL(time.Hour))
 	ownerA, ownerB := s.owner(t, "a"), s.owner(t, "b")
-	head := "KEY  OWNER                                 TOKEN             TTL  LEFT  WAITERS  METADATA\n"
-	lineA := fmt.Sprintf("a    %s  %d  1h   1h    0        host=alpha\n", ownerA, a.Token())
-	lineB := fmt.Sprintf("b    %s  %d  1h   1h    0        host=alpha\n", ownerB, b.Token())
+	head := "KEY  OWNER                                 TOKEN             TTL  LEFT  WAITERS  DECLARED  METADATA\n"
+	lineA := fmt.Sprintf("a    %s  %d  1h   1h    0        -         host=alpha\n", ownerA, a.Token())
+	lineB := fmt.Sprintf("b    %s  %d  1h   1h    0        -         host=alpha\n", ownerB, b.Token())
 	s.run(t, "list").check(t, head+lineA+lineB, "", exitDone)
 	s.run(t, "list", "b").check(t, head+lineB, "", exitDone)
 	s.run(t, "list", "b", "-o", "table").check(t, head+lineB, "", exitDone)
@@ -79,7 +79,10 @@ host     alpha
 		t.Errorf("%d ms are left", got.RemainingMs)
 	}
 	got.RemainingMs = 0
-	want := lockJSON{"door", s.owner(t, "door"), lease.Token(), time.Hour.Milliseconds(), 0, 0, map[string]string{"host": "alpha"}}
+	want := lockJSON{
+		Key: "door", Owner: s.owner(t, "door"), Token: lease.Token(), TTLMs: time.Hour.Milliseconds(),
+		Metadata: map[string]string{"host": "alpha"},
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -139,15 +142,15 @@ func TestWatchAsTable(t *testing.T) {
 	held := s.lock(t, "door-0")
 	owner := s.owner(t, "door-0")
 	p := s.start(t, "watch", "door")
-	p.says(t, fmt.Sprintf("  HELD      %d  door-0                %s\n", held.Token(), owner))
+	p.says(t, fmt.Sprintf("  HELD       %d  door-0                %s\n", held.Token(), owner))
 	s.lock(t, "gate")
 	lease := s.lock(t, "door-1")
-	p.says(t, fmt.Sprintf("  ACQUIRED  %d  door-1                %s\n", lease.Token(), s.owner(t, "door-1")))
+	p.says(t, fmt.Sprintf("  ACQUIRED   %d  door-1                %s\n", lease.Token(), s.owner(t, "door-1")))
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.run(t, "revoke", "door-0", "--force").check(t, "", "", exitDone)
-	p.says(t, fmt.Sprintf("  REVOKED   %d  door-0                %s\n", held.Token(), owner))
+	p.says(t, fmt.Sprintf("  REVOKED    %d  door-0                %s\n", held.Token(), owner))
 	var kinds []string
 	for line := range strings.Lines(read(t, p.out)) {
 		kinds = append(kinds, strings.Fields(line)[1])
@@ -179,7 +182,9 @@ func TestWatchAsJSONLines(t *testing.T) {
 		e.Revision = 0
 		lines = append(lines, e)
 	}
-	lock := &changeJSON{"door", owner, lease.Token(), 60000, map[string]string{"host": "alpha"}}
+	lock := &changeJSON{
+		Key: "door", Owner: owner, Token: lease.Token(), TTLMs: 60000, Metadata: map[string]string{"host": "alpha"},
+	}
 	want := []eventJSON{{Kind: "SNAPSHOT", Locks: &[]lockJSON{}}, {Kind: "ACQUIRED", Lock: lock}, {Kind: "RELEASED", Lock: lock}}
 	if !reflect.DeepEqual(lines, want) {
 		t.Errorf("got %s", read(t, p.out))

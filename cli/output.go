@@ -51,16 +51,18 @@ type lockJSON struct {
 	TTLMs       int64             `json:"ttlMs"`
 	RemainingMs int64             `json:"remainingMs"`
 	Waiters     int               `json:"waiters"`
+	DeclaredMs  int64             `json:"declaredMs,omitempty"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
 }
 
 // changeJSON is a lock in an event, where time left and waiters have no meaning.
 type changeJSON struct {
-	Key      string            `json:"key"`
-	Owner    string            `json:"owner"`
-	Token    uint64            `json:"token"`
-	TTLMs    int64             `json:"ttlMs"`
-	Metadata map[string]string `json:"metadata,omitempty"`
+	Key        string            `json:"key"`
+	Owner      string            `json:"owner"`
+	Token      uint64            `json:"token"`
+	TTLMs      int64             `json:"ttlMs"`
+	DeclaredMs int64             `json:"declaredMs,omitempty"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
 }
 
 // eventJSON is an event in JSON.
@@ -73,7 +75,9 @@ type eventJSON struct {
 }
 
 func toJSON(l client.LockInfo) lockJSON {
-	return lockJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Remaining.Milliseconds(), l.Waiters, l.Metadata}
+	return lockJSON{
+		l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Remaining.Milliseconds(), l.Waiters, l.Declared.Milliseconds(), l.Metadata,
+	}
 }
 
 func allToJSON(locks []client.LockInfo) []lockJSON {
@@ -91,7 +95,7 @@ func eventToJSON(e client.Event) eventJSON {
 		told.Locks = &locks
 	} else {
 		l := e.Lock
-		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Metadata}
+		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Declared.Milliseconds(), l.Metadata}
 	}
 	return told
 }
@@ -109,10 +113,10 @@ func printJSON(w io.Writer, v any, indented bool) error {
 // printTable writes a line for each lock, below a headline.
 func printTable(w io.Writer, locks []client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "KEY\tOWNER\tTOKEN\tTTL\tLEFT\tWAITERS\tMETADATA")
+	fmt.Fprintln(table, "KEY\tOWNER\tTOKEN\tTTL\tLEFT\tWAITERS\tDECLARED\tMETADATA")
 	for _, l := range locks {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
-			plain(l.Key), plain(l.Owner), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters, pairs(l.Metadata))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", plain(l.Key), holder(l), token(l.Token),
+			humane(l.TTL), humane(l.Remaining), l.Waiters, humane(l.Declared), pairs(l.Metadata))
 	}
 	return table.Flush()
 }
@@ -121,7 +125,10 @@ func printTable(w io.Writer, locks []client.LockInfo) error {
 func printCard(w io.Writer, l client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "key\t%s\nowner\t%s\ntoken\t%s\nttl\t%s\nleft\t%s\nwaiters\t%d\n",
-		plain(l.Key), plain(l.Owner), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters)
+		plain(l.Key), holder(l), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters)
+	if l.Declared > 0 {
+		fmt.Fprintf(table, "declared\t%s\n", humane(l.Declared))
+	}
 	for _, name := range slices.Sorted(maps.Keys(l.Metadata)) {
 		fmt.Fprintf(table, "%s\t%s\n", plain(name), plain(l.Metadata[name]))
 	}
@@ -135,7 +142,11 @@ func printEvent(w io.Writer, at time.Time, e client.Event) error {
 		return printChange(w, at, e.Kind.String(), e.Lock)
 	}
 	for _, l := range e.Locks {
-		if err := printChange(w, at, "HELD", l); err != nil {
+		state := "FREE"
+		if l.Held() {
+			state = "HELD"
+		}
+		if err := printChange(w, at, state, l); err != nil {
 			return err
 		}
 	}
@@ -143,8 +154,8 @@ func printEvent(w io.Writer, at time.Time, e client.Event) error {
 }
 
 func printChange(w io.Writer, at time.Time, kind string, l client.LockInfo) error {
-	_, err := fmt.Fprintf(w, "%s  %-8s  %-16s  %-20s  %s\n",
-		at.Format(time.TimeOnly), kind, token(l.Token), plain(l.Key), plain(l.Owner))
+	_, err := fmt.Fprintf(w, "%s  %-9s  %-16s  %-20s  %s\n",
+		at.Format(time.TimeOnly), kind, token(l.Token), plain(l.Key), holder(l))
 	return err
 }
 
@@ -155,6 +166,14 @@ func plain(text string) string {
 		return quoted
 	}
 	return text
+}
+
+// holder returns the owner, or a dash if there is none.
+func holder(l client.LockInfo) string {
+	if !l.Held() {
+		return "-"
+	}
+	return plain(l.Owner)
 }
 
 // pairs returns metadata in one column, sorted.
@@ -177,7 +196,7 @@ func token(t uint64) string {
 	return strconv.FormatUint(t, 10)
 }
 
-// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h. Zero, which is unknown, is a dash.
+// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h. Zero, which is unknown or none, is a dash.
 func humane(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +14,8 @@ var rows = []client.LockInfo{
 	{Key: "a", Owner: "ann", Token: 1795180459319807, TTL: 30 * time.Second, Remaining: 29876 * time.Millisecond, Waiters: 12,
 		Metadata: map[string]string{"pid": "7", "host": "alpha one"}},
 	{Key: "orders/17", Owner: "\x1b[2Jbob", Remaining: 1500 * time.Millisecond},
+	{Key: "rtm||1||free", Declared: 10 * time.Second},
+	{Key: "rtm||1||held", Owner: "carl", Token: 9, TTL: time.Minute, Remaining: time.Minute, Declared: 10 * time.Second},
 }
 
 func TestTablesAreAligned(t *testing.T) {
@@ -19,9 +23,11 @@ func TestTablesAreAligned(t *testing.T) {
 	if err := printTable(&out, rows); err != nil {
 		t.Fatal(err)
 	}
-	const want = `KEY        OWNER         TOKEN             TTL  LEFT  WAITERS  METADATA
-a          ann           1795180459319807  30s  30s   12       host="alpha one" pid=7
-orders/17  "\x1b[2Jbob"  -                 -    1.5s  0        -
+	const want = `KEY           OWNER         TOKEN             TTL  LEFT  WAITERS  DECLARED  METADATA
+a             ann           1795180459319807  30s  30s   12       -         host="alpha one" pid=7
+orders/17     "\x1b[2Jbob"  -                 -    1.5s  0        -         -
+rtm||1||free  -             -                 -    -     0        10s       -
+rtm||1||held  carl          9                 1m   1m    0        10s       -
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
@@ -35,19 +41,72 @@ func TestEventsAreLinesOfOneWidth(t *testing.T) {
 		{Kind: client.Snapshot, Locks: rows},
 		{Kind: client.Acquired, Lock: client.LockInfo{Key: "b c", Owner: "bob", Token: 9}},
 		{Kind: client.Snapshot, Missed: true},
+		{Kind: client.Declared, Lock: client.LockInfo{Key: "b", Declared: time.Second}},
+		{Kind: client.Declared, Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9, Declared: time.Second}},
+		{Kind: client.Withdrawn, Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9, Declared: time.Second}},
+		{Kind: client.Withdrawn, Lock: client.LockInfo{Key: "b", Declared: time.Second}},
 		{Kind: client.EventKind(99), Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9}},
 	} {
 		if err := printEvent(&out, at, e); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const want = `15:04:05  HELD      1795180459319807  a                     ann
-15:04:05  HELD      -                 orders/17             "\x1b[2Jbob"
-15:04:05  ACQUIRED  9                 "b c"                 bob
+	const want = `15:04:05  HELD       1795180459319807  a                     ann
+15:04:05  HELD       -                 orders/17             "\x1b[2Jbob"
+15:04:05  FREE       -                 rtm||1||free          -
+15:04:05  HELD       9                 rtm||1||held          carl
+15:04:05  ACQUIRED   9                 "b c"                 bob
+15:04:05  DECLARED   -                 b                     -
+15:04:05  DECLARED   9                 b                     bob
+15:04:05  WITHDRAWN  9                 b                     bob
+15:04:05  WITHDRAWN  -                 b                     -
 15:04:05  EventKind(99)  9                 b                     bob
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestADeclaredLockInJSON(t *testing.T) {
+	var out bytes.Buffer
+	for _, v := range []any{
+		allToJSON(rows[2:]),
+		eventToJSON(client.Event{Kind: client.Declared, Revision: 7, Lock: rows[2]}),
+		eventToJSON(client.Event{Kind: client.Withdrawn, Revision: 8, Lock: rows[3]}),
+	} {
+		if err := printJSON(&out, v, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `[` +
+		`{"key":"rtm||1||free","owner":"","token":0,"ttlMs":0,"remainingMs":0,"waiters":0,"declaredMs":10000},` +
+		`{"key":"rtm||1||held","owner":"carl","token":9,"ttlMs":60000,"remainingMs":60000,"waiters":0,"declaredMs":10000}]
+{"kind":"DECLARED","revision":7,"lock":{"key":"rtm||1||free","owner":"","token":0,"ttlMs":0,"declaredMs":10000}}
+{"kind":"WITHDRAWN","revision":8,"lock":{"key":"rtm||1||held","owner":"carl","token":9,"ttlMs":60000,"declaredMs":10000}}
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestALockThatIsDeclaredAndFreeIsShownAndNotHeld(t *testing.T) {
+	const free = "key       rtm||1||free\nowner     -\ntoken     -\nttl       -\nleft      -\nwaiters   0\ndeclared  10s\n"
+	const held = "key       rtm||1||held\nowner     carl\ntoken     9\nttl       1m\nleft      1m\nwaiters   0\ndeclared  10s\n"
+	for _, row := range []struct {
+		lock   client.LockInfo
+		output format
+		want   string // the beginning
+		err    error
+	}{
+		{rows[2], asTable, free, client.ErrNotHeld},
+		{rows[2], asJSON, "{\n  \"key\": \"rtm||1||free\"", client.ErrNotHeld},
+		{rows[3], asTable, held, nil},
+		{rows[3], asJSON, "{\n  \"key\": \"rtm||1||held\"", nil},
+	} {
+		var out bytes.Buffer
+		if err := show(&out, row.lock, row.output); !errors.Is(err, row.err) || !strings.HasPrefix(out.String(), row.want) {
+			t.Errorf("%v; got\n%s\nwant\n%s", err, out.String(), row.want)
+		}
 	}
 }
 

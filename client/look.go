@@ -13,22 +13,27 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// LockInfo is a lock that is held, as the store sees it.
+// LockInfo is a lock that is held or declared, as the store sees it. A declared lock, as RTM's are, exists while nobody holds
+// it too; then it has no owner, no token and no time.
 type LockInfo struct {
 	Key       string        // with namespace and tenant
-	Owner     string        // of the holder: a name for Revoke
+	Owner     string        // of the holder: a name for Revoke; empty if nobody holds it
 	TTL       time.Duration // as asked for; 0 if a foreign program took the lock
 	Remaining time.Duration // until it expires, unless it is renewed
 	Token     uint64        // 0 if a foreign program took the lock
 	Waiters   int           // how many wait for it
 	Metadata  map[string]string
+	Declared  time.Duration // the TTL that it was declared with; 0 if it was not
 }
+
+// Held tells whether somebody holds the lock. One that nobody has declared would not be there otherwise.
+func (l LockInfo) Held() bool { return l.Owner != "" || l.Declared == 0 }
 
 // Event is a change that Watch tells of.
 type Event struct {
 	Kind     EventKind
 	Revision uint64     // of the store's state; it never falls, unless the store lost its memory
-	Lock     LockInfo   // which lock: as granted, or as it was before; not in a Snapshot
+	Lock     LockInfo   // which lock: as it has become, or for one that ended as it was before; not in a Snapshot
 	Locks    []LockInfo // of a Snapshot, sorted by key
 	Missed   bool       // of a Snapshot: there may have been changes before it that were not told
 }
@@ -38,11 +43,13 @@ type EventKind int
 
 // What can happen to a lock.
 const (
-	Snapshot EventKind = iota + 1 // nothing: what follows is a new beginning
-	Acquired                      // an owner got the lock
-	Released                      // its owner gave it back
-	Expired                       // its TTL passed
-	Revoked                       // it was taken from its owner
+	Snapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
+	Acquired                       // an owner got the lock
+	Released                       // its owner gave it back
+	Expired                        // its TTL passed
+	Revoked                        // it was taken from its owner
+	Declared                       // it exists from now on, whether or not somebody holds it
+	Withdrawn                      // it does not exist any more, and nobody holds it
 )
 
 // String returns the kind in capital letters.
@@ -53,7 +60,7 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", int(k))
 }
 
-// List returns the held locks whose key starts with prefix, sorted by key.
+// List returns the locks that are held or declared and whose key starts with prefix, sorted by key.
 func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
 	stream, err := c.locks.List(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: prefix})
 	if err != nil {
@@ -81,10 +88,14 @@ func (c *Client) Revoke(ctx context.Context, key, owner string) error {
 }
 
 // RevokeAll revokes the locks whose key starts with prefix and returns how many: a clean slate for tests, or after a disaster.
+// Declared locks stay declared.
 func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 	locks, err := c.List(ctx, prefix)
 	revoked := 0
 	for _, l := range locks {
+		if !l.Held() {
+			continue
+		}
 		switch err := c.Revoke(ctx, l.Key, l.Owner); {
 		case err == nil:
 			revoked++
@@ -95,7 +106,7 @@ func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 	return revoked, err
 }
 
-// Watch calls tell with a [Snapshot] of the held locks whose key starts with prefix, and then with each change in order, until
+// Watch calls tell with a [Snapshot] of the locks that List would return for prefix, and then with each change in order, until
 // ctx ends or tell returns an error; that error is returned as it is. Renewals are no changes. When the connection breaks, Watch
 // makes a new one, and what it missed begins with another Snapshot that has Missed set.
 func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) error) error {
@@ -182,7 +193,7 @@ func infos(locks []*lockspb.Lock) []LockInfo {
 	for i, l := range locks {
 		infos[i] = LockInfo{
 			Key: l.GetKey(), Owner: l.GetOwner(), TTL: l.GetTtl().AsDuration(), Remaining: l.GetRemaining().AsDuration(),
-			Token: l.GetToken(), Waiters: int(l.GetWaiters()), Metadata: l.GetMetadata(),
+			Token: l.GetToken(), Waiters: int(l.GetWaiters()), Metadata: l.GetMetadata(), Declared: l.GetDeclared().AsDuration(),
 		}
 	}
 	return infos

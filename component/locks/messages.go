@@ -92,7 +92,7 @@ func response(grant stores.Grant) *lockspb.LockResponse {
 }
 
 func lockMessage(l stores.Lock) *lockspb.Lock {
-	return &lockspb.Lock{
+	m := &lockspb.Lock{
 		Key:       readable(l.Key, stores.MaxKeyLen),
 		Owner:     readable(l.Owner, stores.MaxOwnerLen),
 		Ttl:       durationpb.New(l.TTL),
@@ -101,6 +101,10 @@ func lockMessage(l stores.Lock) *lockspb.Lock {
 		Waiters:   uint32(l.Waiters),
 		Metadata:  l.Metadata,
 	}
+	if l.Declared > 0 {
+		m.Declared = durationpb.New(l.Declared)
+	}
+	return m
 }
 
 // readable is a name as a message can carry it. One that a foreign program has made need be no text, nor within our bounds,

@@ -16,7 +16,7 @@ import (
 // being some kilobytes, is far from it.
 const pieceBytes = 1 << 20
 
-// List sends the held locks under the prefix. The store is not kept busy by a client that is slow to read.
+// List sends the locks under the prefix. The store is not kept busy by a client that is slow to read.
 func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return problem.Status(err)
@@ -38,7 +38,7 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 	return nil
 }
 
-// Watch sends the held locks under the prefix and then each change. A client that is slow to read slows down what the store
+// Watch sends the locks under the prefix and then each change. A client that is slow to read slows down what the store
 // tells, and does not keep the store from being closed.
 func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {

@@ -38,13 +38,14 @@ func (s *sent[Message]) Send(m *Message) error {
 	return nil
 }
 
-// rows are n locks with about size bytes each.
+// rows are n locks with about size bytes each, of which every other is declared.
 func rows(n, size int) []stores.Lock {
 	locks := make([]stores.Lock, n)
 	for i := range locks {
 		locks[i] = stores.Lock{
 			Key: fmt.Sprintf("%0*d", min(size/3, stores.MaxKeyLen), i), Owner: strings.Repeat("o", min(size/3, stores.MaxOwnerLen)),
 			TTL: time.Minute, Remaining: time.Second, Token: uint64(i), Waiters: i, Metadata: map[string]string{"m": strings.Repeat("v", size/3)},
+			Declared: time.Duration(i%2) * time.Hour,
 		}
 	}
 	return locks
@@ -91,7 +92,8 @@ func checkRow(t *testing.T, got *lockspb.Lock, want stores.Lock) {
 	t.Helper()
 	if got.GetKey() != want.Key || got.GetOwner() != want.Owner || got.GetTtl().AsDuration() != want.TTL ||
 		got.GetRemaining().AsDuration() != want.Remaining || got.GetToken() != want.Token ||
-		got.GetWaiters() != uint32(want.Waiters) || got.GetMetadata()["m"] != want.Metadata["m"] {
+		got.GetWaiters() != uint32(want.Waiters) || got.GetMetadata()["m"] != want.Metadata["m"] ||
+		got.GetDeclared().AsDuration() != want.Declared || (got.GetDeclared() != nil) != (want.Declared > 0) {
 		t.Errorf("got %v, want %+v", got, want)
 	}
 }
@@ -121,12 +123,15 @@ func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
 
 func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
 	big, change := rows(3000, 6144), stores.Lock{Key: "k", Owner: "o", Token: 9}
+	free := stores.Lock{Key: "k", Declared: time.Minute}
 	lost := errors.New("connection lost")
 	s, _ := serve(t, &scripted{err: lost, tells: []stores.Event{
 		{Kind: stores.Snapshot, Revision: 1},
 		{Kind: stores.Acquired, Revision: 2, Lock: change},
 		{Kind: stores.Snapshot, Revision: 3, Locks: big, Missed: true},
 		{Kind: stores.Revoked, Revision: 4, Lock: change},
+		{Kind: stores.Declared, Revision: 5, Lock: free},
+		{Kind: stores.Withdrawn, Revision: 6, Lock: free},
 	}})
 	stream := &sent[lockspb.WatchResponse]{ctx: t.Context()}
 	if err := s.Watch(&lockspb.WatchRequest{}, stream); status.Code(err) != codes.Unavailable {
@@ -153,9 +158,12 @@ func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
 			t.Errorf("too much is told by %v", m)
 		}
 		told = append(told, fmt.Sprint(m.GetKind(), m.GetRevision(), len(m.GetLocks())))
+		if m.GetRevision() > 4 {
+			checkRow(t, m.GetLocks()[0], free)
+		}
 	}
-	want := "SNAPSHOT 1 0, ACQUIRED 2 1, SNAPSHOT 3 "
-	if got := strings.Join(told, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, ", REVOKED 4 1") || keys != len(big) {
+	want, end := "SNAPSHOT 1 0, ACQUIRED 2 1, SNAPSHOT 3 ", ", REVOKED 4 1, DECLARED 5 1, WITHDRAWN 6 1"
+	if got := strings.Join(told, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, end) || keys != len(big) {
 		t.Errorf("told %s, with %d rows", got, keys)
 	}
 }

@@ -41,8 +41,8 @@ var outcomes = map[string]error{
 }
 
 // LocksWire is a store at the other end of a connection: it speaks the Locks protocol as Mortise's clients do, so that the
-// rows run through a server as they run against a store. The protocol has all abilities but Ping; keys and owners are
-// valid UTF-8.
+// rows run through a server as they run against a store. The protocol has all abilities but Ping and Declare, though it tells
+// of declared locks; keys and owners are valid UTF-8.
 type LocksWire struct {
 	conn  *grpc.ClientConn
 	locks lockspb.LocksClient
@@ -312,6 +312,7 @@ func read(rows []*lockspb.Lock) []stores.Lock {
 		locks[i] = stores.Lock{
 			Key: row.GetKey(), Owner: row.GetOwner(), TTL: row.GetTtl().AsDuration(), Remaining: row.GetRemaining().AsDuration(),
 			Token: row.GetToken(), Waiters: int(row.GetWaiters()), Metadata: row.GetMetadata(),
+			Declared: row.GetDeclared().AsDuration(),
 		}
 	}
 	return locks

@@ -264,3 +264,35 @@ func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
 		t.Errorf("%v, told %+v", err, told)
 	}
 }
+
+func TestLocksWireTellsOfDeclaredLocks(t *testing.T) {
+	rows := []*lockspb.Lock{
+		{Key: "a", Ttl: &durationpb.Duration{}, Remaining: &durationpb.Duration{}, Declared: durationpb.New(lease)},
+		{Key: "b", Owner: "ann", Ttl: durationpb.New(lease), Token: 7, Declared: durationpb.New(2 * lease)},
+		{Key: "c", Owner: "bob", Ttl: durationpb.New(lease), Token: 8},
+	}
+	want := []stores.Lock{
+		{Key: "a", Declared: lease},
+		{Key: "b", Owner: "ann", TTL: lease, Token: 7, Declared: 2 * lease},
+		{Key: "c", Owner: "bob", TTL: lease, Token: 8},
+	}
+	w := dialLocks(t, &locksServer{held: [][]*lockspb.Lock{rows}, tells: []*lockspb.WatchResponse{
+		{Kind: lockspb.WatchResponse_SNAPSHOT, Locks: rows},
+		{Kind: lockspb.WatchResponse_DECLARED, Locks: rows[:1]},
+		{Kind: lockspb.WatchResponse_WITHDRAWN, Locks: rows[1:2]},
+	}})
+	if got, err := w.List(t.Context(), ""); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("List returned %+v and %v, want %+v", got, err, want)
+	}
+	var told []stores.Event
+	_ = w.Watch(t.Context(), "", func(e stores.Event) error {
+		told = append(told, e)
+		return nil
+	})
+	events := []stores.Event{
+		{Kind: stores.Snapshot, Locks: want}, {Kind: stores.Declared, Lock: want[0]}, {Kind: stores.Withdrawn, Lock: want[1]},
+	}
+	if !reflect.DeepEqual(told, events) {
+		t.Errorf("Watch told %+v, want %+v", told, events)
+	}
+}
