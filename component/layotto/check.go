@@ -1,0 +1,58 @@
+package layotto
+
+import (
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// named is what every message has.
+type named interface {
+	GetStoreName() string
+	GetResourceId() string
+	GetLockOwner() string
+}
+
+// timed is a message that says how long a lock shall last.
+type timed interface {
+	named
+	GetExpire() int32
+}
+
+// check refuses a message as Layotto does: the first thing that is wrong counts. Only then is the store looked for.
+func (s *Service) check(m named) error {
+	lease, lasts := m.(timed)
+	switch {
+	case !s.components.Any():
+		return status.Error(codes.FailedPrecondition, "lock store is not configured")
+	case m.GetResourceId() == "":
+		return invalid(m, "ResourceId is empty")
+	case m.GetLockOwner() == "":
+		return invalid(m, "LockOwner is empty")
+	case lasts && lease.GetExpire() <= 0:
+		return invalid(m, "Expire is not positive")
+	}
+	return nil
+}
+
+// boundNames are the fields of the contract by the names that Layotto's messages have for them.
+var boundNames = map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
+
+// checkBounds refuses what no store takes. Layotto itself has no such bounds.
+func checkBounds(m named, key string) error {
+	if bad, ok := errors.AsType[*stores.FieldError](stores.ValidateKey(key, m.GetLockOwner())); ok {
+		return invalid(m, boundNames[bad.Field]+" "+bad.Problem)
+	}
+	return nil
+}
+
+func invalid(m named, problem string) error {
+	return status.Errorf(codes.InvalidArgument, "%s in lock store %s", problem, m.GetStoreName())
+}
+
+func notFound(m named) error {
+	return status.Errorf(codes.InvalidArgument, "lock store %s not found", m.GetStoreName())
+}
