@@ -14,7 +14,7 @@ import (
 func TestStoreKeepsTheContract(t *testing.T) {
 	conformance.Run(t, conformance.Harness{
 		Storage:  storage,
-		Features: []string{"FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"},
+		Features: []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"},
 		MinTTL:   time.Millisecond,
 		Bubble:   true,
 	})

@@ -145,7 +145,7 @@ func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
 		take(t, s, "a", "ann", time.Second, true)
 		s.table.mu.Lock()
 		defer s.table.mu.Unlock()
-		w := &waiter{MultiRequest: stores.MultiRequest{Keys: []string{"a"}, Owner: "bob", Holding: []string{"ann"}}}
+		w := &waiter{request: single(&stores.Request{Owner: "bob", Holding: []string{"ann"}}, []string{"a"})}
 		s.table.line.join(w)
 		now := time.Now()
 		if !s.table.deadlocked(w, now) || s.table.deadlocked(w, now.Add(time.Second)) {

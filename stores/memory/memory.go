@@ -1,8 +1,8 @@
 // Package memory keeps locks in this process: the default store, and the reference the others are read against.
 //
-// Its locks are lost with the process. Those who held them cannot know, so a restarted process would let others in while
-// they still work; restartGrace makes it wait first. Tokens go on growing across a restart as long as the machine's wall
-// clock is not set back behind the restart, see [table].
+// Its locks are lost with the process, and so is what was declared. Those who held them cannot know, so a restarted process
+// would let others in while they still work; restartGrace makes it wait first. Tokens go on growing across a restart as long
+// as the machine's wall clock is not set back behind the restart, see [table].
 package memory
 
 import (
@@ -17,14 +17,15 @@ import (
 )
 
 var (
-	_ stores.Store   = (*Store)(nil)
-	_ stores.Renewer = (*Store)(nil)
-	_ stores.Waiter  = (*Store)(nil)
-	_ stores.Multi   = (*Store)(nil)
-	_ stores.Revoker = (*Store)(nil)
-	_ stores.Lister  = (*Store)(nil)
-	_ stores.Watcher = (*Store)(nil)
-	_ stores.Pinger  = (*Store)(nil)
+	_ stores.Store    = (*Store)(nil)
+	_ stores.Renewer  = (*Store)(nil)
+	_ stores.Waiter   = (*Store)(nil)
+	_ stores.Multi    = (*Store)(nil)
+	_ stores.Revoker  = (*Store)(nil)
+	_ stores.Lister   = (*Store)(nil)
+	_ stores.Declarer = (*Store)(nil)
+	_ stores.Watcher  = (*Store)(nil)
+	_ stores.Pinger   = (*Store)(nil)
 )
 
 // Process holds the tables of one process: one for each component name. A table outlives the stores that are opened on
@@ -81,9 +82,9 @@ type Store struct {
 // TryLock implements [stores.Store]. During the restart grace every lock counts as held.
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
 	err = s.do(ctx, "try lock", func() error {
-		all := multi(&req, []string{req.Key})
-		grant = s.table.take(&all, s.from)
-		return nil
+		all := single(&req, []string{req.Key})
+		grant, err = s.table.take(&all, s.from)
+		return err
 	}, req.Key)
 	return grant, err
 }
@@ -91,7 +92,7 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.G
 // Lock implements [stores.Waiter]. During the restart grace it waits.
 func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
 	err = s.do(ctx, "lock", func() error {
-		all := multi(&req, []string{req.Key})
+		all := single(&req, []string{req.Key})
 		grant, err = s.lock(ctx, &all)
 		return err
 	}, req.Key)
@@ -101,17 +102,18 @@ func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Gran
 // LockAll implements [stores.Multi]. During the restart grace every lock counts as held.
 func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant stores.Grant, err error) {
 	err = s.do(ctx, "lock all", func() error {
+		all := request{MultiRequest: req}
 		if req.Wait {
-			grant, err = s.lock(ctx, &req)
-			return err
+			grant, err = s.lock(ctx, &all)
+		} else {
+			grant, err = s.table.take(&all, s.from)
 		}
-		grant = s.table.take(&req, s.from)
-		return nil
+		return err
 	}, req.Keys...)
 	return grant, err
 }
 
-func (s *Store) lock(ctx context.Context, req *stores.MultiRequest) (stores.Grant, error) {
+func (s *Store) lock(ctx context.Context, req *request) (stores.Grant, error) {
 	grant, w, err := s.table.takeOrJoin(req, s.from)
 	if w != nil {
 		return s.table.wait(ctx, w, s.closed)
@@ -203,9 +205,18 @@ func (s *Store) begin(ctx context.Context) error {
 	return err
 }
 
-// multi is req as a request for keys, which are its own alone.
-func multi(req *stores.Request, keys []string) stores.MultiRequest {
-	return stores.MultiRequest{
-		Keys: keys, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
+// request is what a table is asked for: several locks, or one of a group.
+type request struct {
+	stores.MultiRequest
+	group string // as in stores.Request; empty if there are several keys
+}
+
+// single is req as a request for keys, which are its own alone.
+func single(req *stores.Request, keys []string) request {
+	return request{
+		MultiRequest: stores.MultiRequest{
+			Keys: keys, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
+		},
+		group: req.Group,
 	}
 }

@@ -13,23 +13,30 @@ import (
 // Who waits for several keys joins all of their queues at once. So queues agree on who came first, the first of all is
 // first wherever it stands, and the order alone makes nobody wait for ever.
 type line struct {
-	queues  map[string]*list.List           // by key, of *waiter; none is empty
+	queues  map[string]*queue               // by key; none is empty
 	keepers map[string]map[*waiter]struct{} // by owner: whose Holding it is in; none is empty
 	walks   uint64                          // how often a deadlock was looked for
 }
 
+// queue is who waits for one key.
+type queue struct {
+	list.List                    // of *waiter
+	members   map[string]*waiter // by owner: those whose request has a group; nil if there are none
+}
+
 // waiter is a request that waits.
 type waiter struct {
-	stores.MultiRequest
-	from    time.Time       // when the restart grace of its store is over
-	places  []*list.Element // one in the queue of each key
-	grant   stores.Grant    // of no use to the one who waits before granted is closed
-	granted chan struct{}
-	met     uint64 // the last walk that came by
+	request
+	from     time.Time       // when the restart grace of its store is over
+	places   []*list.Element // one in the queue of each key
+	grant    stores.Grant    // the answer, or
+	err      error           // why there is none; both are of no use to the one who waits before answered is closed
+	answered chan struct{}
+	met      uint64 // the last walk that came by
 }
 
 func newLine() line {
-	return line{queues: map[string]*list.List{}, keepers: map[string]map[*waiter]struct{}{}}
+	return line{queues: map[string]*queue{}, keepers: map[string]map[*waiter]struct{}{}}
 }
 
 func (n *line) empty() bool { return len(n.queues) == 0 }
@@ -60,10 +67,10 @@ func (n *line) join(w *waiter) {
 	for _, key := range w.Keys {
 		q, ok := n.queues[key]
 		if !ok {
-			q = list.New()
+			q = &queue{}
 			n.queues[key] = q
 		}
-		w.places = append(w.places, q.PushBack(w))
+		w.places = append(w.places, q.add(w))
 	}
 	for _, owner := range w.Holding {
 		if n.keepers[owner] == nil {
@@ -77,13 +84,67 @@ func (n *line) join(w *waiter) {
 func (n *line) leave(w *waiter) {
 	for i, key := range w.Keys {
 		q := n.queues[key]
-		if q.Remove(w.places[i]); q.Len() == 0 {
+		if q.remove(w, w.places[i]); q.Len() == 0 {
 			delete(n.queues, key)
 		}
 	}
 	for _, owner := range w.Holding {
 		if delete(n.keepers[owner], w); len(n.keepers[owner]) == 0 {
 			delete(n.keepers, owner)
+		}
+	}
+}
+
+// dismiss ends the wait of w with an error. Somebody else may now be first.
+func (n *line) dismiss(w *waiter, err error) {
+	n.leave(w)
+	w.err = err
+	close(w.answered)
+}
+
+// members returns, by owner, who waits for key as a lock of a group.
+func (n *line) members(key string) map[string]*waiter {
+	if q, ok := n.queues[key]; ok {
+		return q.members
+	}
+	return nil
+}
+
+// has tells whether the owner waits for key.
+func (n *line) has(key, owner string) bool {
+	q, ok := n.queues[key]
+	if !ok {
+		return false
+	}
+	if q.Len() == len(q.members) { // always, unless a key is asked for with its group and without
+		_, ok := q.members[owner]
+		return ok
+	}
+	for place := q.Front(); place != nil; place = place.Next() {
+		if place.Value.(*waiter).Owner == owner {
+			return true
+		}
+	}
+	return false
+}
+
+// add puts w at the end of q.
+func (q *queue) add(w *waiter) *list.Element {
+	if w.group != "" {
+		if q.members == nil {
+			q.members = map[string]*waiter{}
+		}
+		q.members[w.Owner] = w
+	}
+	return q.PushBack(w)
+}
+
+// remove takes w out of its place in q.
+func (q *queue) remove(w *waiter, place *list.Element) {
+	q.Remove(place)
+	if w.group != "" {
+		if delete(q.members, w.Owner); len(q.members) == 0 {
+			q.members = nil
 		}
 	}
 }
@@ -98,15 +159,15 @@ func (w *waiter) first() bool {
 	return true
 }
 
-// takeOrJoin grants the locks as take does, or returns a waiter for them, or fails with ErrDeadlock.
-func (t *table) takeOrJoin(req *stores.MultiRequest, from time.Time) (stores.Grant, *waiter, error) {
+// takeOrJoin grants the locks as take does, or returns a waiter for them. It fails as take does, or with ErrDeadlock.
+func (t *table) takeOrJoin(req *request, from time.Time) (stores.Grant, *waiter, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	if grant := t.try(req, from, now); grant.Acquired {
-		return grant, nil, nil
+	if grant, err := t.try(req, from, now); grant.Acquired || err != nil {
+		return grant, nil, err
 	}
-	w := &waiter{MultiRequest: *req, from: from, granted: make(chan struct{})}
+	w := &waiter{request: *req, from: from, answered: make(chan struct{})}
 	t.line.join(w)
 	if t.deadlocked(w, now) {
 		t.line.leave(w)
@@ -116,27 +177,28 @@ func (t *table) takeOrJoin(req *stores.MultiRequest, from time.Time) (stores.Gra
 	return stores.Grant{}, w, nil
 }
 
-// wait returns what w was granted. It fails if ctx ends or closed is closed, even if w is granted the locks in the same
+// wait returns what w was answered. It fails if ctx ends or closed is closed, even if w is granted the locks in the same
 // moment: then they go on to the next.
 func (t *table) wait(ctx context.Context, w *waiter, closed <-chan struct{}) (stores.Grant, error) {
 	if grace := time.Until(w.from); grace > 0 {
 		select {
 		case <-time.After(grace):
 			t.admit(w)
+		case <-w.answered:
 		case <-ctx.Done():
 		case <-closed:
 		}
 	}
 	select {
-	case <-w.granted:
+	case <-w.answered:
 	case <-ctx.Done():
 	case <-closed:
 	}
 	if err := ended(ctx, closed); err != nil {
-		t.withdraw(w)
+		t.abandon(w)
 		return stores.Grant{}, err
 	}
-	return w.grant, nil
+	return w.grant, w.err
 }
 
 // admit grants w its locks if all that they waited for was the end of the grace.
@@ -146,12 +208,12 @@ func (t *table) admit(w *waiter) {
 	t.serve(w.Keys[0], time.Now())
 }
 
-// withdraw ends the wait of w; if it was granted the locks it gives them back. Who comes next is served.
-func (t *table) withdraw(w *waiter) {
+// abandon ends the wait of w; if it was granted the locks it gives them back. Who comes next is served.
+func (t *table) abandon(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	if !w.grant.Acquired {
+	if !w.grant.Acquired && w.err == nil {
 		t.line.leave(w)
 	}
 	for _, key := range w.Keys {
@@ -174,6 +236,6 @@ func (t *table) serve(key string, now time.Time) {
 		return
 	}
 	t.line.leave(w)
-	w.grant = t.grant(&w.MultiRequest, now)
-	close(w.granted)
+	w.grant = t.grant(&w.request, now)
+	close(w.answered)
 }

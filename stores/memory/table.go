@@ -36,6 +36,7 @@ type table struct {
 	hint     btree.PathHint       // where the last look-up in byKey ended; the change that follows begins there
 	sought   lock                 // what get looks for; its own, so that a look-up allocates nothing
 	token    uint64               // the last one given
+	declared declarations         // what exists also while nobody holds it
 	line     line                 // who waits
 	audience audience             // who watches
 	alarm    *time.Timer          // calls sweep; nil until it is first set
@@ -66,36 +67,47 @@ func newTable() *table {
 			}
 			return a.key < b.key // taken in one step
 		}, unlocked),
+		declared: newDeclarations(),
 		line:     newLine(),
 		audience: newAudience(now),
 	}
 }
 
-// take grants the locks, unless it is before from or somebody holds one of them or waits for it.
-func (t *table) take(req *stores.MultiRequest, from time.Time) stores.Grant {
+// take grants the locks, unless it is before from or somebody holds one of them or waits for it. It fails if the request has
+// a group, and is not one that the group answers.
+func (t *table) take(req *request, from time.Time) (stores.Grant, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.try(req, from, time.Now())
 }
 
-func (t *table) try(req *stores.MultiRequest, from, now time.Time) stores.Grant {
+func (t *table) try(req *request, from, now time.Time) (stores.Grant, error) {
 	t.reclaim(perGrant, now)
-	if now.Before(from) || t.line.awaited(req.Keys) || !t.vacant(req.Keys, now) {
-		return stores.Grant{}
+	if req.group != "" {
+		if err := t.enter(req, now); err != nil {
+			return stores.Grant{}, err
+		}
 	}
-	return t.grant(req, now)
+	if now.Before(from) || t.line.awaited(req.Keys) || !t.vacant(req.Keys, now) {
+		return stores.Grant{}, nil
+	}
+	return t.grant(req, now), nil
 }
 
-// unlock ends the owner's lock.
+// unlock ends the owner's lock, or its wait for a lock of a group. It never has both: enter sees to that, and that nobody
+// overtakes.
 func (t *table) unlock(key, owner string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	l, err := t.heldBy(key, owner, now)
-	if err == nil {
+	switch {
+	case err == nil:
 		t.end(l, stores.Released, now)
+	case !t.giveUp(key, owner, now):
+		return err
 	}
-	return err
+	return nil
 }
 
 // revoke ends the owner's lock, or if owner is empty the lock of whoever holds it.
@@ -127,7 +139,7 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 	return stores.Grant{Acquired: true, Token: l.token, Expires: now.Add(req.TTL)}, nil
 }
 
-// list returns the held locks under a prefix, by key.
+// list returns the held and the declared locks under a prefix, by key.
 func (t *table) list(prefix string) []stores.Lock {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,19 +153,27 @@ func (t *table) rows(prefix string, now time.Time) []stores.Lock {
 			return false
 		}
 		if t.held(l, now) {
-			row := l.row()
-			row.Remaining = l.expires - now.Sub(t.epoch)
-			row.Waiters = t.line.count(l.key)
-			rows = append(rows, row)
+			rows = append(rows, t.rowNow(l, now))
 		}
 		return true
 	})
-	return rows
+	return t.withFree(rows, prefix, now)
 }
 
-// row tells people about l.
-func (l *lock) row() stores.Lock {
-	return stores.Lock{Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata)}
+// rowNow tells people about l, which may be vacant, and about those who wait for it.
+func (t *table) rowNow(l *lock, now time.Time) stores.Lock {
+	row := t.row(l)
+	row.Remaining = max(0, l.expires-now.Sub(t.epoch))
+	row.Waiters = t.line.count(l.key)
+	return row
+}
+
+// row tells people about l, which may be vacant.
+func (t *table) row(l *lock) stores.Lock {
+	return stores.Lock{
+		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata),
+		Declared: t.declared.ttl(l.key),
+	}
 }
 
 // vacant tells whether nobody holds any of the locks.
@@ -167,7 +187,7 @@ func (t *table) vacant(keys []string, now time.Time) bool {
 }
 
 // grant gives vacant locks to the owner, with one token.
-func (t *table) grant(req *stores.MultiRequest, now time.Time) stores.Grant {
+func (t *table) grant(req *request, now time.Time) stores.Grant {
 	t.token = max(t.token+1, uint64(now.UnixMicro()))
 	for _, key := range req.Keys {
 		l := &lock{key: key, owner: req.Owner, token: t.token}
@@ -194,10 +214,15 @@ func (t *table) start(l *lock, ttl time.Duration, now time.Time) {
 
 // end removes l; who waits for it is next.
 func (t *table) end(l *lock, how stores.EventKind, now time.Time) {
+	t.remove(l, how)
+	t.serve(l.key, now)
+}
+
+// remove removes l, if it is there. The caller serves those who wait for it.
+func (t *table) remove(l *lock, how stores.EventKind) {
 	t.byKey.DeleteHint(l, &t.hint)
 	t.byExpiry.Delete(l)
 	t.tell(how, l)
-	t.serve(l.key, now)
 }
 
 func (t *table) get(key string) (*lock, bool) {

@@ -32,14 +32,14 @@ func newAudience(now time.Time) audience {
 
 func (a *audience) empty() bool { return len(a.watchers) == 0 }
 
-// tell lets those who watch l know what happened to it.
+// tell lets those who watch l, which may be vacant, know what happened to it.
 func (t *table) tell(what stores.EventKind, l *lock) {
 	t.audience.revision++
 	for w := range t.audience.watchers {
 		if !strings.HasPrefix(l.key, w.prefix) || what == stores.Expired && l.expires <= w.since {
 			continue // not its business, or it was told that nobody holds l
 		}
-		w.add(stores.Event{Kind: what, Revision: t.audience.revision, Lock: l.row()})
+		w.add(stores.Event{Kind: what, Revision: t.audience.revision, Lock: t.row(l)})
 	}
 }
 

@@ -139,8 +139,8 @@ func TestExpiryThatAGrantFindsIsToldFirst(t *testing.T) {
 		take(t, s, "door", "ann", time.Second, true)
 
 		s.table.mu.Lock() // before the alarm comes to it
-		req := stores.MultiRequest{Keys: []string{"door"}, Owner: "bob", TTL: time.Hour}
-		s.table.try(&req, time.Time{}, time.Now().Add(time.Second))
+		req := single(&stores.Request{Owner: "bob", TTL: time.Hour}, []string{"door"})
+		_, _ = s.table.try(&req, time.Time{}, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
 		w.is(t, "ACQUIRED door ann", "EXPIRED door ann", "ACQUIRED door bob")
 	})

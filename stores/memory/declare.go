@@ -1,0 +1,202 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// declarations are the locks that exist also while nobody holds them. A lock is of one group: declared in a second one, it
+// is declared already.
+type declarations struct {
+	byKey  btree.Map[string, declaration]
+	groups map[string]*btree.Set[string] // by name: their keys; none is empty
+}
+
+// declaration is what a declared lock has beside its key.
+type declaration struct {
+	group string
+	ttl   time.Duration
+}
+
+func newDeclarations() declarations {
+	return declarations{groups: map[string]*btree.Set[string]{}}
+}
+
+// Declare implements [stores.Declarer]. What is declared is lost with the process, as locks are.
+func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
+	return s.do(ctx, "declare", func() error { return s.table.declare(d) }, d.Key)
+}
+
+// Withdraw implements [stores.Declarer].
+func (s *Store) Withdraw(ctx context.Context, group, key string) error {
+	return s.do(ctx, "withdraw", func() error { return s.table.withdraw(group, key) }, key)
+}
+
+// Group implements [stores.Declarer].
+func (s *Store) Group(ctx context.Context, group string) (locks []stores.Lock, err error) {
+	err = s.do(ctx, "group", func() error {
+		locks = s.table.group(group)
+		return nil
+	}, group)
+	return locks, err
+}
+
+// add fails with ErrDeclared or ErrLimit.
+func (d *declarations) add(one stores.Declaration) error {
+	if _, ok := d.byKey.Get(one.Key); ok {
+		return stores.ErrDeclared
+	}
+	keys, ok := d.groups[one.Group]
+	if !ok {
+		keys = &btree.Set[string]{}
+	}
+	if one.Limit > 0 && keys.Len() >= one.Limit {
+		return stores.ErrLimit
+	}
+	d.byKey.Set(one.Key, declaration{one.Group, one.TTL})
+	keys.Insert(one.Key)
+	d.groups[one.Group] = keys
+	return nil
+}
+
+// remove takes out a lock that is declared.
+func (d *declarations) remove(key string) {
+	one, _ := d.byKey.Delete(key)
+	keys := d.groups[one.group]
+	if keys.Delete(key); keys.Len() == 0 {
+		delete(d.groups, one.group)
+	}
+}
+
+// get fails with ErrNotDeclared if the group has no such lock.
+func (d *declarations) get(group, key string) (declaration, error) {
+	one, ok := d.byKey.Get(key)
+	if !ok || one.group != group {
+		return declaration{}, stores.ErrNotDeclared
+	}
+	return one, nil
+}
+
+// ttl returns what key was declared with, or zero if it was not.
+func (d *declarations) ttl(key string) time.Duration {
+	one, _ := d.byKey.Get(key)
+	return one.ttl
+}
+
+// declare lets the lock exist.
+func (t *table) declare(d stores.Declaration) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := t.declared.add(d)
+	if err == nil {
+		now := time.Now()
+		t.tell(stores.Declared, t.current(d.Key, now))
+		t.serve(d.Key, now)
+	}
+	return err
+}
+
+// withdraw ends the lock and its existence. Those who wait for it as one of the group are sent away before it is free, the
+// others are served.
+func (t *table) withdraw(group, key string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, err := t.declared.get(group, key); err != nil {
+		return err
+	}
+	for _, w := range t.line.members(key) {
+		t.line.dismiss(w, stores.ErrNotDeclared)
+	}
+	now := time.Now()
+	t.remove(t.current(key, now), stores.Withdrawn)
+	t.declared.remove(key) // only now, so that it is told with the TTL
+	t.serve(key, now)
+	return nil
+}
+
+// group returns the locks of a group by key.
+func (t *table) group(name string) []stores.Lock {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys, ok := t.declared.groups[name]
+	if !ok {
+		return nil
+	}
+	now := time.Now()
+	rows := make([]stores.Lock, 0, keys.Len())
+	keys.Scan(func(key string) bool {
+		l, err := t.heldByAny(key, now)
+		if err != nil {
+			l = &lock{key: key}
+		}
+		rows = append(rows, t.rowNow(l, now))
+		return true
+	})
+	return rows
+}
+
+// withFree returns rows, which are the held locks under prefix, and between them the declared ones that nobody holds.
+func (t *table) withFree(rows []stores.Lock, prefix string, now time.Time) []stores.Lock {
+	if t.declared.byKey.Len() == 0 {
+		return rows
+	}
+	var all []stores.Lock
+	t.declared.byKey.Ascend(prefix, func(key string, _ declaration) bool {
+		if !strings.HasPrefix(key, prefix) {
+			return false
+		}
+		before, held := slices.BinarySearchFunc(rows, key, func(l stores.Lock, key string) int {
+			return strings.Compare(l.Key, key)
+		})
+		if !held {
+			all = append(append(all, rows[:before]...), t.rowNow(&lock{key: key}, now))
+			rows = rows[before:]
+		}
+		return true
+	})
+	return append(all, rows...)
+}
+
+// current returns the lock of key, a vacant one if nobody holds it. If the last one has expired it is cleared away; the
+// caller serves those who wait for it.
+func (t *table) current(key string, now time.Time) *lock {
+	l, ok := t.get(key)
+	if ok && t.held(l, now) {
+		return l
+	}
+	if ok {
+		t.remove(l, stores.Expired)
+	}
+	return &lock{key: key}
+}
+
+// enter gives req the TTL of the lock of a group that it asks for. It fails with ErrNotDeclared if the group has no such
+// lock, and with ErrRepeated if the owner holds it or waits for it.
+func (t *table) enter(req *request, now time.Time) error {
+	key := req.Keys[0]
+	d, err := t.declared.get(req.group, key)
+	if err != nil {
+		return err
+	}
+	if _, err := t.heldBy(key, req.Owner, now); err == nil || t.line.has(key, req.Owner) {
+		return stores.ErrRepeated
+	}
+	req.TTL = d.ttl
+	return nil
+}
+
+// giveUp ends the owner's wait for a lock of a group. It tells whether there was one.
+func (t *table) giveUp(key, owner string, now time.Time) bool {
+	w, ok := t.line.members(key)[owner]
+	if ok {
+		t.line.dismiss(w, stores.ErrGaveUp)
+		t.serve(key, now)
+	}
+	return ok
+}
