@@ -1,0 +1,75 @@
+// Package daprapi is the door of apps that speak Dapr's own API and have no sidecar: what Dapr's SDKs need to take and give
+// back locks, over gRPC and over HTTP.
+//
+// It answers as daprd 1.18 does with a lock component: the order of its checks, its codes, messages and JSON, and its keys, so
+// that a lock that an app has taken through a sidecar is held for an app that comes in by this door, and the other way round.
+// APIs of Dapr other than that for locks are not implemented, and say so.
+package daprapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// Options says what the door stands for.
+type Options struct {
+	AppID      string      // daprd's --app-id: whose locks these are, and part of their keys; may be empty
+	Namespace  string      // daprd's $NAMESPACE, for components whose keyPrefix has {namespace} in it
+	PodName    string      // daprd's $POD_NAME, for components whose keyPrefix has {podName} in it
+	Components []Component // what calls can name
+	Stores     Stores      // what calls use
+	Token      string      // $DAPR_API_TOKEN, which every call must carry as dapr-api-token; empty: none
+	Version    string      // told to those who ask for the version of the runtime
+
+	// NotReady names what is not ready to serve, for those who ask for the health. Nil is always ready.
+	NotReady func(context.Context) []string
+}
+
+// Component is what a resource file tells of a component.
+type Component struct {
+	Name     string
+	Type     string
+	Version  string
+	Metadata map[string]string // of which only keyPrefix is looked at
+}
+
+// Stores finds the store of a component by its name. Do calls fn with it, and returns fn's error.
+type Stores interface {
+	Do(ctx context.Context, name string, fn func(stores.Store) error) error
+}
+
+// Door serves Dapr's runtime API. It is safe for concurrent use.
+type Door struct {
+	runtimepb.UnimplementedDaprServer
+	options  Options
+	prefixes map[string]string // what the keys of each component begin with
+	guard    guard
+	routes   map[string]endpoint
+}
+
+// New returns a door. It fails if a component's keyPrefix is one that daprd would not start with, or if two components have
+// one name.
+func New(o Options) (*Door, error) {
+	d := &Door{options: o, prefixes: make(map[string]string, len(o.Components)), guard: newGuard(o.Token)}
+	for _, c := range o.Components {
+		prefix, err := o.keyPrefix(c)
+		if _, twice := d.prefixes[c.Name]; twice {
+			err = errors.New("there are two of that name")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("component %q: %w", c.Name, err)
+		}
+		d.prefixes[c.Name] = prefix
+	}
+	d.routes = d.endpoints()
+	return d, nil
+}
+
+// Register adds the service to a gRPC server, which should have the door's options.
+func (d *Door) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, d) }

@@ -1,0 +1,102 @@
+package daprapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// tokenHeader is where a call carries the token, over gRPC and over HTTP.
+const tokenHeader = "dapr-api-token"
+
+// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets. It keeps the
+// token's hash, so that comparing takes the same time whatever is sent.
+type guard struct {
+	open bool // nobody needs a token
+	hash [sha256.Size]byte
+}
+
+func newGuard(token string) guard { return guard{token == "", sha256.Sum256([]byte(token))} }
+
+func (g guard) knows(token string) bool {
+	hash := sha256.Sum256([]byte(token))
+	return g.open || subtle.ConstantTimeCompare(hash[:], g.hash[:]) == 1
+}
+
+// ServerOptions are those that a gRPC server needs to answer like daprd's.
+func (d *Door) ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			if err := d.guard.check(ctx, call.FullMethod); err != nil {
+				return nil, err
+			}
+			return handle(ctx, req)
+		}),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			if err := d.guard.check(stream.Context(), call.FullMethod); err != nil {
+				return err
+			}
+			return handle(srv, stream)
+		}),
+		grpc.UnknownServiceHandler(unknownMethod),
+	}
+}
+
+// check returns the status of a gRPC call that may not pass, or nil.
+func (g guard) check(ctx context.Context, method string) error {
+	if g.open || strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") {
+		return nil
+	}
+	switch tokens := metadata.ValueFromIncomingContext(ctx, tokenHeader); {
+	case len(tokens) == 0:
+		return unauthenticated("missing api token in request metadata")
+	case !g.knows(tokens[0]):
+		return unauthenticated("authentication error: api token mismatch")
+	}
+	return nil
+}
+
+// unauthenticated is the status of a gRPC call without the right token.
+func unauthenticated(why string) error {
+	text := http.StatusText(http.StatusUnauthorized)
+	refused := status.New(codes.Unauthenticated, text)
+	detailed, err := refused.WithDetails(&errdetails.ErrorInfo{
+		Reason:   text,
+		Domain:   "dapr.io",
+		Metadata: map[string]string{"http.code": fmt.Sprint(http.StatusUnauthorized), "http.error_message": why},
+	})
+	if err != nil {
+		return refused.Err()
+	}
+	return detailed.Err()
+}
+
+// allows tells whether an HTTP request may pass.
+func (g guard) allows(r *http.Request) bool {
+	if g.knows(r.Header.Get(tokenHeader)) {
+		return true
+	}
+	path := strings.Trim(r.URL.Path, "/")
+	return r.Method == http.MethodGet && (path == "v1.0/healthz" || path == "v1.0/healthz/outbound")
+}
+
+// unknownMethod answers gRPC calls of methods that are none of Dapr's. daprd would hand them to an app, if they named one.
+func unknownMethod(_ any, stream grpc.ServerStream) error {
+	for _, header := range []string{"dapr-callee-app-id", "dapr-app-id"} {
+		if len(metadata.ValueFromIncomingContext(stream.Context(), header)) > 0 {
+			return errNotOurs
+		}
+	}
+	return errors.New("failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found")
+}

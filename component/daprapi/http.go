@@ -1,0 +1,191 @@
+package daprapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// Bounds of what HTTP clients may send, and of how long they may take. The sizes and the time for a header are daprd's, which
+// waits for a body forever.
+const (
+	maxBody       = 4 << 20 // bytes
+	maxHeader     = 4 << 10 // bytes, and as much again that net/http grants
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second // includes the header
+	idleTimeout   = 3 * time.Minute
+)
+
+// endpoint answers a request for what one route serves: a store, if the route ends in one. The body of an answer without an
+// error is JSON, and nil is no content.
+type endpoint func(r *http.Request, store string) ([]byte, error)
+
+// endpoints are the routes, by method and path. A path that ends in a slash is followed by the name of a store.
+func (d *Door) endpoints() map[string]endpoint {
+	return map[string]endpoint{
+		"POST /v1.0-alpha1/lock/": endpointOf(d.TryLockAlpha1, writeMessage,
+			func(m *runtimepb.TryLockRequest, store string) { m.StoreName = store }),
+		"POST /v1.0-alpha1/unlock/": endpointOf(d.UnlockAlpha1, writeMessage,
+			func(m *runtimepb.UnlockRequest, store string) { m.StoreName = store }),
+		"GET /v1.0/metadata": endpointOf(d.GetMetadata, writeMetadata,
+			func(*runtimepb.GetMetadataRequest, string) {}),
+		"GET /v1.0/healthz":          d.healthz,
+		"GET /v1.0/healthz/outbound": d.outboundHealthz,
+	}
+}
+
+// HTTPServer returns a server for the HTTP API, with bounds, to be given a listener. It speaks HTTP/2 with and without TLS.
+func (d *Door) HTTPServer() *http.Server {
+	s := &http.Server{
+		Handler:           d.Handler(),
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		IdleTimeout:       idleTimeout,
+		Protocols:         new(http.Protocols),
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return s
+}
+
+// Handler returns the handler of the HTTP API.
+func (d *Door) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !d.guard.allows(r) {
+			http.Error(w, "invalid api token", http.StatusUnauthorized)
+			return
+		}
+		answer, err := d.serve(r)
+		respond(w, answer, err)
+	})
+}
+
+// serve finds the endpoint by the cleaned path, in which slashes that are part of a store's name are still escaped.
+func (d *Door) serve(r *http.Request) ([]byte, error) {
+	clean := path.Clean(r.URL.EscapedPath())
+	if serve, ok := d.routes[r.Method+" "+clean]; ok {
+		return serve(r, "")
+	}
+	route, last := path.Split(clean)
+	serve, ok := d.routes[r.Method+" "+route]
+	if store, err := url.QueryUnescape(last); ok && err == nil {
+		return serve(r, store)
+	}
+	return nil, elsewhere(r)
+}
+
+// notOurs are the paths of daprd's other APIs.
+var notOurs = regexp.MustCompile(`^/v1\.0(-alpha1|-alpha2|-beta1)?/(shutdown$|invoke/.+/method/|` +
+	`(actors|bindings|configuration|conversation|crypto|jobs|metadata|publish|secrets|state|subtlecrypto|workflows)/.)`)
+
+// elsewhere is the answer to a request that has no route. daprd would hand it to an app, if it named one.
+func elsewhere(r *http.Request) error {
+	user, _, _ := r.BasicAuth()
+	if r.Header.Get("dapr-app-id") != "" || strings.EqualFold(user, "dapr-app-id") || notOurs.MatchString(r.URL.Path) {
+		return errNotOurs
+	}
+	return errNoRoute
+}
+
+// endpointOf returns an endpoint that reads the body, which may be empty, into a request, addresses it to the store, and
+// writes what call answers.
+func endpointOf[M any, Request interface {
+	*M
+	proto.Message
+}, Answer proto.Message](
+	call func(context.Context, Request) (Answer, error), write func(Answer) ([]byte, error), address func(Request, string),
+) endpoint {
+	return func(r *http.Request, store string) ([]byte, error) {
+		request := Request(new(M))
+		if err := read(r.Body, request); err != nil {
+			return nil, err
+		}
+		address(request, store)
+		answer, err := call(r.Context(), request)
+		if err != nil {
+			return nil, err
+		}
+		return write(answer)
+	}
+}
+
+// read reads the JSON of a request.
+func read(r io.Reader, request proto.Message) error {
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = errors.New("stream too large")
+	}
+	if err != nil {
+		return errBodyRead.about(err)
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, AllowPartial: true}).Unmarshal(body, request); err != nil {
+		return errMalformed.about(err)
+	}
+	return nil
+}
+
+// writeMessage writes an answer with all its fields, and enums as numbers.
+func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
+	return protojson.MarshalOptions{EmitUnpopulated: true, UseEnumNumbers: true}.Marshal(m)
+}
+
+// healthz tells whether everything is ready and, if it is asked for by its id, whether this is the app.
+func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
+	if unready := d.notReady(r.Context()); len(unready) > 0 {
+		return nil, errNotReady.about(unready)
+	}
+	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != d.options.AppID {
+		return nil, errOtherApp
+	}
+	return nil, nil
+}
+
+// outboundHealthz tells whether what the app may call is ready.
+func (d *Door) outboundHealthz(r *http.Request, _ string) ([]byte, error) {
+	if len(d.notReady(r.Context())) > 0 {
+		return nil, errOutbound
+	}
+	return nil, nil
+}
+
+func (d *Door) notReady(ctx context.Context) []string {
+	if d.options.NotReady == nil {
+		return nil
+	}
+	return d.options.NotReady(ctx)
+}
+
+// respond sends the answer, or the error.
+func respond(w http.ResponseWriter, answer []byte, err error) {
+	code := http.StatusOK
+	if err != nil {
+		refused, ok := errors.AsType[refusal](err)
+		if !ok {
+			refused = internal("ERROR", err.Error())
+		}
+		code = refused.http
+		answer = refused.body()
+	}
+	if answer == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(answer) // to a client that is gone
+}

@@ -1,0 +1,71 @@
+package daprapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+)
+
+// GetMetadata tells of the app and of its components what a daprd tells that has neither an app nor actors.
+func (d *Door) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
+	return &runtimepb.GetMetadataResponse{
+		Id:                   d.options.AppID,
+		RegisteredComponents: d.components(),
+		ExtendedMetadata:     map[string]string{"daprRuntimeVersion": d.options.Version},
+		RuntimeVersion:       d.options.Version,
+		AppConnectionProperties: &runtimepb.AppConnectionProperties{
+			Protocol:       "http",
+			ChannelAddress: "127.0.0.1",
+		},
+		ActorRuntime: &runtimepb.ActorRuntime{
+			RuntimeStatus: runtimepb.ActorRuntime_DISABLED,
+			Placement:     "placement: disconnected",
+		},
+		Workflows: &runtimepb.MetadataWorkflows{},
+	}, nil
+}
+
+func (d *Door) components() []*runtimepb.RegisteredComponents {
+	components := make([]*runtimepb.RegisteredComponents, len(d.options.Components))
+	for i, c := range d.options.Components {
+		components[i] = &runtimepb.RegisteredComponents{Name: c.Name, Type: c.Type, Version: c.Version}
+	}
+	return components
+}
+
+// metadataJSON is the answer over HTTP, whose names are not those of the message.
+type metadataJSON struct {
+	ID             string                            `json:"id,omitempty"`
+	RuntimeVersion string                            `json:"runtimeVersion,omitempty"`
+	Components     []*runtimepb.RegisteredComponents `json:"components,omitempty"`
+	Extended       map[string]string                 `json:"extended,omitempty"`
+	AppConnection  struct {
+		Protocol       string `json:"protocol,omitempty"`
+		ChannelAddress string `json:"channelAddress,omitempty"`
+	} `json:"appConnectionProperties"`
+	ActorRuntime struct {
+		Status    string `json:"runtimeStatus"`
+		HostReady bool   `json:"hostReady"`
+		Placement string `json:"placement,omitempty"`
+	} `json:"actorRuntime"`
+}
+
+// writeMetadata writes the answer for HTTP.
+func writeMetadata(m *runtimepb.GetMetadataResponse) ([]byte, error) {
+	answer := metadataJSON{
+		ID:             m.GetId(),
+		RuntimeVersion: m.GetRuntimeVersion(),
+		Components:     m.GetRegisteredComponents(),
+		Extended:       m.GetExtendedMetadata(),
+	}
+	answer.AppConnection.Protocol = m.GetAppConnectionProperties().GetProtocol()
+	answer.AppConnection.ChannelAddress = m.GetAppConnectionProperties().GetChannelAddress()
+	answer.ActorRuntime.Status = m.GetActorRuntime().GetRuntimeStatus().String()
+	answer.ActorRuntime.HostReady = m.GetActorRuntime().GetHostReady()
+	answer.ActorRuntime.Placement = m.GetActorRuntime().GetPlacement()
+	var text bytes.Buffer
+	err := json.NewEncoder(&text).Encode(answer) // with a newline, as daprd does
+	return text.Bytes(), err
+}

@@ -1,0 +1,68 @@
+package daprapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// refusal is an error as daprd tells it, over gRPC and over HTTP.
+type refusal struct {
+	name    string // the errorCode over HTTP
+	http    int    // the status over HTTP
+	code    codes.Code
+	message string // may have one place for what it is about
+}
+
+// What calls are refused with.
+var (
+	errBodyRead      = refusal{"ERR_BODY_READ", http.StatusBadRequest, codes.InvalidArgument, "failed to read request body: %v"}
+	errMalformed     = malformed("failed deserializing HTTP body: %v")
+	errExpiry        = malformed("ExpiryInSeconds is not positive in lock store %s")
+	errResource      = malformed("ResourceId is empty in lock store %s")
+	errOwner         = malformed("LockOwner is empty in lock store %s")
+	errNotConfigured = refusal{"ERR_LOCK_STORE_NOT_CONFIGURED", http.StatusInternalServerError, codes.FailedPrecondition,
+		"lock store is not configured"}
+	errNotFound = refusal{"ERR_LOCK_STORE_NOT_FOUND", http.StatusBadRequest, codes.InvalidArgument, "lock store %s not found"}
+	errTryLock  = internal("ERR_TRY_LOCK", "failed to try acquiring lock: %s")
+	errUnlock   = internal("ERR_UNLOCK", "failed to release lock: %s")
+	errNotReady = internal("ERR_HEALTH_NOT_READY", "dapr is not ready: %v")
+	errOutbound = internal("ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready")
+	errOtherApp = internal("ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
+	errNoRoute  = refusal{"ERR_DIRECT_INVOKE", http.StatusNotFound, codes.NotFound,
+		"failed getting app id either from the URL path or the header dapr-app-id"}
+	errNotOurs = refusal{"ERR_API_UNIMPLEMENTED", http.StatusNotImplemented, codes.Unimplemented,
+		"this API is currently not implemented"}
+)
+
+func malformed(message string) refusal {
+	return refusal{"ERR_MALFORMED_REQUEST", http.StatusBadRequest, codes.InvalidArgument, message}
+}
+
+func internal(name, message string) refusal {
+	return refusal{name, http.StatusInternalServerError, codes.Internal, message}
+}
+
+// about returns the refusal with what it is about in its message.
+func (r refusal) about(what any) refusal {
+	r.message = fmt.Sprintf(r.message, what)
+	return r
+}
+
+// Error returns the message.
+func (r refusal) Error() string { return r.message }
+
+// GRPCStatus is how the refusal is told over gRPC.
+func (r refusal) GRPCStatus() *status.Status { return status.New(r.code, r.message) }
+
+// body is how the refusal is told over HTTP.
+func (r refusal) body() []byte {
+	body, _ := json.Marshal(struct { // of two strings, which never fails
+		ErrorCode string `json:"errorCode"`
+		Message   string `json:"message"`
+	}{r.name, r.message})
+	return body
+}

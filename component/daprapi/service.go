@@ -1,0 +1,123 @@
+package daprapi
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
+const giveBackTimeout = 2 * time.Second
+
+// lockRequest is what requests to take and to give back a lock have in common.
+type lockRequest interface {
+	GetStoreName() string
+	GetResourceId() string
+	GetLockOwner() string
+}
+
+// TryLockAlpha1 takes the lock if nobody holds it. A client that is gone by then gets nothing.
+func (d *Door) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
+	if m.GetExpiryInSeconds() <= 0 {
+		return nil, errExpiry.about(m.GetStoreName())
+	}
+	prefix, err := d.find(m)
+	if err != nil {
+		return nil, err
+	}
+	acquired, err := d.tryLock(ctx, prefix, m)
+	if err != nil {
+		return nil, errTryLock.about(err)
+	}
+	return &runtimepb.TryLockResponse{Success: acquired}, nil
+}
+
+// UnlockAlpha1 gives the lock back. That there is nothing to give back is a status and not an error.
+func (d *Door) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
+	prefix, err := d.find(m)
+	if err != nil {
+		return nil, err
+	}
+	switch err := d.unlock(ctx, prefix, m); {
+	case errors.Is(err, stores.ErrNotHeld):
+		return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_LOCK_DOES_NOT_EXIST}, nil
+	case errors.Is(err, stores.ErrNotOwner):
+		return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_LOCK_BELONGS_TO_OTHERS}, nil
+	case err != nil:
+		return nil, errUnlock.about(err)
+	}
+	return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_SUCCESS}, nil
+}
+
+// find checks what daprd checks, in its order, and returns what the keys of the component begin with.
+func (d *Door) find(m lockRequest) (prefix string, err error) {
+	prefix, found := d.prefixes[m.GetStoreName()]
+	switch {
+	case len(d.prefixes) == 0:
+		return "", errNotConfigured
+	case m.GetResourceId() == "":
+		return "", errResource.about(m.GetStoreName())
+	case m.GetLockOwner() == "":
+		return "", errOwner.about(m.GetStoreName())
+	case !found:
+		return "", errNotFound.about(m.GetStoreName())
+	}
+	return prefix, nil
+}
+
+func (d *Door) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRequest) (acquired bool, err error) {
+	key, err := d.key(prefix, m)
+	if err != nil {
+		return false, err
+	}
+	ask := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
+	err = d.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
+		grant, err := store.TryLock(ctx, ask)
+		if acquired = grant.Acquired; err == nil && acquired && ctx.Err() != nil {
+			return giveBack(ctx, store, ask)
+		}
+		return err
+	})
+	return acquired, err
+}
+
+func (d *Door) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequest) error {
+	key, err := d.key(prefix, m)
+	if err != nil {
+		return err
+	}
+	return d.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
+		return store.Unlock(ctx, key, m.GetLockOwner())
+	})
+}
+
+// key is the key of the request's lock, if a store can have it.
+func (d *Door) key(prefix string, m lockRequest) (string, error) {
+	key, err := keyOf(prefix, m.GetResourceId())
+	if err != nil {
+		return "", err
+	}
+	return key, inDaprsWords(stores.ValidateKey(key, m.GetLockOwner()))
+}
+
+// inDaprsWords names the fields of the contract as Dapr names them.
+func inDaprsWords(err error) error {
+	bad, ok := errors.AsType[*stores.FieldError](err)
+	if !ok {
+		return err
+	}
+	names := map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
+	return &stores.FieldError{Field: names[bad.Field], Problem: bad.Problem}
+}
+
+// giveBack takes the lock from a client that is gone, for nobody would unlock it, and returns why the call has ended.
+func giveBack(ctx context.Context, store stores.Store, ask stores.Request) error {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+	defer cancel()
+	_ = store.Unlock(late, ask.Key, ask.Owner) // what cannot be given back ends with its TTL
+	return ctx.Err()
+}
