@@ -363,7 +363,10 @@ func TestTheWireIsLayottos(t *testing.T) {
 		{&layottopb.TryLockResponse{Success: true}, "\b\x01"},
 		{&layottopb.UnlockRequest{StoreName: "s", ResourceId: "r", LockOwner: "o"}, "\n\x01s\x12\x01r\x1a\x01o"},
 		{&layottopb.UnlockResponse{Status: 2}, "\b\x02"},
-		{&layottopb.LockKeepAliveRequest{StoreName: "s", ResourceId: "r", LockOwner: "o", Expire: 7}, "\n\x01s\x12\x01r\x1a\x01o \x07"},
+		{
+			&layottopb.LockKeepAliveRequest{StoreName: "s", ResourceId: "r", LockOwner: "o", Expire: 7},
+			"\n\x01s\x12\x01r\x1a\x01o \x07",
+		},
 		{&layottopb.LockKeepAliveResponse{Status: 3}, "\b\x03"},
 	} {
 		got, err := proto.Marshal(row.message)
