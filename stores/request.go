@@ -51,6 +51,9 @@ type Grant struct {
 	// a holder that outlived its lease. Zero means that the lock has none, because a foreign program took it.
 	Token uint64
 
+	// TTL is how long the lock lasts from the grant, as asked for or, with a Group, as declared.
+	TTL time.Duration
+
 	// Expires is when the holder must stop relying on the lock, on the caller's monotonic clock. It is never later than
 	// the moment the store lets somebody else in: it is counted from before the request left, or if the request waited,
 	// from a moment that is surely not after the grant.

@@ -56,7 +56,17 @@ func (g Guests) Wait(ctx context.Context, name string, fn func(context.Context, 
 	return err
 }
 
-// Metadata returns what the component's store was opened from, which the caller does not change.
+// Name returns the name of the component that is meant by a name, which may be empty. It fails as Do does.
+func (g Guests) Name(ctx context.Context, name string) (string, error) {
+	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+	if err != nil {
+		return "", err
+	}
+	defer i.calls.Done()
+	return i.name, nil
+}
+
+// Metadata returns what the component's store was opened from, which the caller does not change. It fails as Do does.
 func (g Guests) Metadata(ctx context.Context, name string) (map[string]string, error) {
 	i, err := g.set.enter(ctx, name, g.set.findForGuest)
 	if err != nil {

@@ -50,6 +50,7 @@ type Set struct {
 
 // instance is a component's store and what it was opened from.
 type instance struct {
+	name     string
 	store    stores.Store
 	metadata map[string]string
 	callers  int             // how many have it bound; guarded by Set.mu
@@ -71,8 +72,8 @@ func New(registry *stores.Registry, log logger.Logger) *Set {
 	return s
 }
 
-func (s *Set) newInstance(store stores.Store, metadata map[string]string) *instance {
-	i := &instance{store: store, metadata: metadata}
+func (s *Set) newInstance(name string, store stores.Store, metadata map[string]string) *instance {
+	i := &instance{name: name, store: store, metadata: metadata}
 	i.leaving, i.leave = context.WithCancel(s.ending)
 	return i
 }
@@ -99,7 +100,7 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 		log.Errorf("Component cannot be opened: %v", err)
 		return fmt.Errorf("component %q: %w", name, err)
 	}
-	i := s.newInstance(store, metadata)
+	i := s.newInstance(name, store, metadata)
 	if err := s.add(s.callerOf(ctx), name, i); err != nil {
 		return errors.Join(err, i.close())
 	}

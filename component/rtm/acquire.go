@@ -1,0 +1,108 @@
+package rtm
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
+const giveBackTimeout = 2 * time.Second
+
+// AcquireLock makes the user the owner, and with retry waits for that.
+func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
+	return s.operate(ctx, "RTMAcquireOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		acquire := s.tryAcquire
+		if m.GetRetry() {
+			acquire = s.waitAcquire
+		}
+		grant, err := acquire(ctx, u, l)
+		if err == nil && !grant.Acquired {
+			err = errHeld
+		}
+		return &rtmpb.LockResponse{Ttl: seconds(grant.TTL), LockRev: grant.Token}, err
+	})
+}
+
+func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
+	err = s.do(ctx, u, func(bounded context.Context, store stores.Store) error {
+		grant, err = store.TryLock(bounded, asked(u, l))
+		return s.keep(ctx, store, u, l, grant, err)
+	})
+	return grant, err
+}
+
+func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
+	ctx, leave := s.waiting.enter(ctx, u)
+	defer leave()
+	err = s.components.Wait(ctx, u.component, func(waiting context.Context, store stores.Store) error {
+		grant, err = stores.LockWait(waiting, store, asked(u, l))
+		return s.keep(ctx, store, u, l, grant, err)
+	})
+	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errLoggedOut {
+		err = errLoggedOut
+	}
+	return grant, err
+}
+
+// asked is what the user asks of a store.
+func asked(u user, l lock) stores.Request {
+	return stores.Request{Key: l.key(), Group: l.group(), Owner: u.name}
+}
+
+// keep returns nil if the user shall have what he was granted. From one who is gone the lock is taken back.
+func (s *Service) keep(ctx context.Context, store stores.Store, u user, l lock, grant stores.Grant, err error) error {
+	if err != nil || !grant.Acquired {
+		return err
+	}
+	if ctx.Err() == nil {
+		s.hubs.granted(u, l, grant)
+		return nil
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+	defer cancel()
+	_ = store.Unlock(late, l.key(), u.name) // what cannot be given back ends with its TTL
+	return ctx.Err()
+}
+
+// waiting is the calls that wait for locks, by user, so that they end when he logs out.
+type waiting struct {
+	mu    sync.Mutex
+	calls map[user]map[*context.CancelCauseFunc]struct{} // none is empty
+}
+
+func newWaiting() *waiting {
+	return &waiting{calls: map[user]map[*context.CancelCauseFunc]struct{}{}}
+}
+
+// enter adds a call, which calls leave when it has ended. The ctx ends with errLoggedOut as its cause when the user logs out.
+func (w *waiting) enter(ctx context.Context, u user) (_ context.Context, leave func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls[u] == nil {
+		w.calls[u] = map[*context.CancelCauseFunc]struct{}{}
+	}
+	w.calls[u][&cancel] = struct{}{}
+	return ctx, func() {
+		cancel(nil)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if delete(w.calls[u], &cancel); len(w.calls[u]) == 0 {
+			delete(w.calls, u)
+		}
+	}
+}
+
+// end ends the calls of a user.
+func (w *waiting) end(u user) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for cancel := range w.calls[u] {
+		(*cancel)(errLoggedOut)
+	}
+}

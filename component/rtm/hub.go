@@ -1,0 +1,271 @@
+package rtm
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/component/instances"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// linger is how long a hub goes on that nobody uses: beginning anew may cost the storage a walk over all its keys.
+const linger = time.Minute
+
+// hub knows the locks of all channels of one component, by one Watch for all who want to know: the subscribers of channels, the
+// sessions of users, and the keeper, which renews what users hold who are online. Several processes on one storage have a hub
+// each; whoever acquires by one of them is renewed by the one that has his session.
+//
+// When the Watch ends the hub does, and with it all its streams. Who comes back gets a new one.
+type hub struct {
+	component  string
+	components instances.Guests
+	log        logger.Logger
+
+	ready chan struct{} // closed when the locks are known, or never will be
+	ended chan struct{} // closed when nothing of the hub runs any more; err is why
+
+	mu          sync.Mutex
+	agenda      agenda
+	locks       map[string]*entry             // that are declared, by key
+	channels    map[string]map[string]*entry  // the same, by group and key; none is empty
+	held        map[string]map[string]*entry  // those that are held, by owner and key; none is empty
+	subscribers map[string]map[*feed]struct{} // by group; none is empty
+	sessions    map[string]*feed              // of those who are online, by user
+	notes       map[string]map[string]holding // that were granted and the Watch has not told yet, by owner and key
+	err         error                         // why the hub has ended
+
+	// These are guarded by hubs.mu.
+	uses int         // how many calls and streams there are
+	idle *time.Timer // ends the hub if there are none
+	stop context.CancelFunc
+}
+
+// entry is a lock as the hub knows it.
+type entry struct {
+	holding
+	key  string
+	seen uint64    // the last rev
+	due  time.Time // when the keeper renews it, if the owner is online
+}
+
+func newHub(component string, components instances.Guests, log logger.Logger) *hub {
+	return &hub{
+		component:   component,
+		components:  components,
+		log:         log,
+		agenda:      newAgenda(),
+		ready:       make(chan struct{}),
+		ended:       make(chan struct{}),
+		locks:       map[string]*entry{},
+		channels:    map[string]map[string]*entry{},
+		held:        map[string]map[string]*entry{},
+		subscribers: map[string]map[*feed]struct{}{},
+		sessions:    map[string]*feed{},
+		notes:       map[string]map[string]holding{},
+	}
+}
+
+// run watches and renews until ctx ends or the Watch does.
+func (h *hub) run(ctx context.Context) {
+	defer close(h.ended)
+	ctx, cancel := context.WithCancel(ctx)
+	var keeping sync.WaitGroup
+	keeping.Go(func() { h.keep(ctx) })
+	err := h.components.Wait(ctx, h.component, func(ctx context.Context, store stores.Store) error {
+		return stores.Watch(ctx, store, keyPrefix, func(e stores.Event) error {
+			h.apply(e)
+			return nil
+		})
+	})
+	cancel()
+	keeping.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err = err; errors.Is(err, context.Canceled) {
+		h.err = stores.ErrClosed
+	}
+	h.begin()
+}
+
+// failure is why the hub has ended, or nil.
+func (h *hub) failure() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// begin tells that ready is true. The caller has locked mu.
+func (h *hub) begin() {
+	select {
+	case <-h.ready:
+	default:
+		close(h.ready)
+	}
+}
+
+// apply takes in what the store tells.
+func (h *hub) apply(e stores.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.Kind == stores.Snapshot {
+		h.restart(e.Locks)
+		h.begin()
+		return
+	}
+	switch l := h.locks[e.Lock.Key]; {
+	case e.Kind == stores.Declared:
+		h.declared(e.Lock)
+	case l == nil: // not declared, so no channel's
+	case e.Kind == stores.Withdrawn:
+		h.withdrawn(l)
+	case e.Kind == stores.Acquired:
+		h.setOwner(l, e.Lock.Owner, e.Lock.Token)
+		h.tell(l.event(rtmpb.LockEvent_ACQUIRED))
+	default:
+		h.released(l, e.Kind)
+	}
+}
+
+// restart forgets everything for what is there now, and tells all.
+func (h *hub) restart(locks []stores.Lock) {
+	before := h.held
+	h.agenda.Clear()
+	h.locks, h.channels, h.held = map[string]*entry{}, map[string]map[string]*entry{}, map[string]map[string]*entry{}
+	for _, row := range locks {
+		h.add(row)
+	}
+	for _, feeds := range h.subscribers {
+		for f := range feeds {
+			f.restart()
+		}
+	}
+	for name, f := range h.sessions {
+		f.restart()
+		for _, was := range before[name] {
+			if is := h.held[name][was.key]; is == nil || is.rev != was.rev {
+				f.add(was.event(rtmpb.LockEvent_EXPIRED))
+			}
+		}
+	}
+}
+
+func (h *hub) declared(row stores.Lock) {
+	if l := h.add(row); l != nil {
+		h.tell(l.event(rtmpb.LockEvent_SET))
+	}
+}
+
+func (h *hub) withdrawn(l *entry) {
+	e := l.event(rtmpb.LockEvent_REMOVED)
+	h.setOwner(l, "", 0)
+	drop(h.channels, l.group(), l.key)
+	delete(h.locks, l.key)
+	h.tell(e)
+}
+
+// released takes in that the lock has an owner no more. Only the owner is told that it has expired.
+func (h *hub) released(l *entry, how stores.EventKind) {
+	others, own := l.event(rtmpb.LockEvent_RELEASED), l.event(rtmpb.LockEvent_RELEASED)
+	if how == stores.Expired {
+		own = l.event(rtmpb.LockEvent_EXPIRED)
+	}
+	h.setOwner(l, "", 0)
+	h.tellChannel(others)
+	h.tellOwner(own)
+}
+
+// add adds a lock that is declared, unless its key is none of a channel's.
+func (h *hub) add(row stores.Lock) *entry {
+	name, ok := parseKey(row.Key)
+	if !ok || row.Declared == 0 {
+		return nil
+	}
+	l := &entry{holding: holding{lock: name, ttl: row.Declared}, key: row.Key}
+	h.locks[l.key] = l
+	put(h.channels, l.group(), l.key, l)
+	if row.Owner != "" {
+		h.setOwner(l, row.Owner, row.Token)
+	}
+	return l
+}
+
+func (h *hub) setOwner(l *entry, owner string, rev uint64) {
+	if l.owner != "" {
+		drop(h.held, l.owner, l.key)
+		h.agenda.Delete(l)
+	}
+	l.owner, l.rev, l.seen = owner, rev, max(l.seen, rev)
+	if owner != "" {
+		put(h.held, owner, l.key, l)
+		drop(h.notes, owner, l.key)
+	}
+	if h.sessions[owner] != nil {
+		h.agenda.add(l)
+	}
+}
+
+// note takes in a grant of which the Watch may not have told yet.
+func (h *hub) note(granted holding) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key := granted.key()
+	if l := h.locks[key]; l == nil || l.seen < granted.rev {
+		put(h.notes, granted.owner, key, granted)
+	}
+}
+
+// strike takes back a note.
+func (h *hub) strike(noted holding) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	drop(h.notes, noted.owner, noted.key())
+}
+
+// holdings returns what the user holds, and perhaps what he held a moment ago.
+func (h *hub) holdings(name string) []holding {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []holding
+	for _, l := range h.held[name] {
+		all = append(all, l.holding)
+	}
+	return slices.AppendSeq(all, maps.Values(h.notes[name]))
+}
+
+// tell tells the channel and the owner.
+func (h *hub) tell(e *rtmpb.LockEvent) {
+	h.tellChannel(e)
+	h.tellOwner(e)
+}
+
+func (h *hub) tellChannel(e *rtmpb.LockEvent) {
+	for f := range h.subscribers[channel{e.GetChannelType(), e.GetChannel()}.group()] {
+		f.add(e)
+	}
+}
+
+func (h *hub) tellOwner(e *rtmpb.LockEvent) {
+	if f := h.sessions[e.GetOwner()]; f != nil {
+		f.add(e)
+	}
+}
+
+func put[V any](index map[string]map[string]V, at, key string, value V) {
+	if index[at] == nil {
+		index[at] = map[string]V{}
+	}
+	index[at][key] = value
+}
+
+func drop[V any](index map[string]map[string]V, at, key string) {
+	if delete(index[at], key); len(index[at]) == 0 {
+		delete(index, at)
+	}
+}

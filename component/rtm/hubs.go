@@ -1,0 +1,128 @@
+package rtm
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// hubs is the hubs that run, one for each component that somebody watches or is online in.
+type hubs struct {
+	components instances.Guests
+	log        logger.Logger
+
+	running context.Context // ends with close
+	stop    context.CancelFunc
+	all     sync.WaitGroup // grows only under mu while running has not ended
+
+	mu   sync.Mutex
+	open map[string]*hub // by component
+}
+
+func newHubs(components instances.Guests, log logger.Logger) *hubs {
+	s := &hubs{components: components, log: log, open: map[string]*hub{}}
+	s.running, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// close ends all hubs and waits for them.
+func (s *hubs) close() {
+	s.mu.Lock()
+	s.stop()
+	s.mu.Unlock()
+	s.all.Wait()
+}
+
+// use calls fn with the component's hub, which knows the locks and goes on at least until fn returns, unless its Watch fails.
+func (s *hubs) use(ctx context.Context, component string, fn func(*hub) error) error {
+	h, err := s.enter(component)
+	if err != nil {
+		return err
+	}
+	defer s.leave(h)
+	select {
+	case <-h.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := h.failure(); err != nil {
+		return err
+	}
+	return fn(h)
+}
+
+// enter returns the component's hub, counted as used.
+func (s *hubs) enter(component string) (*hub, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running.Err() != nil {
+		return nil, stores.ErrClosed
+	}
+	h := s.open[component]
+	if h == nil {
+		h = newHub(component, s.components, s.log)
+		s.open[component] = h
+		s.start(h)
+	}
+	h.uses++
+	if h.idle != nil {
+		h.idle.Stop()
+	}
+	return h, nil
+}
+
+// start lets the hub run until it is stopped. The caller has locked mu.
+func (s *hubs) start(h *hub) {
+	ctx, stop := context.WithCancel(s.running)
+	h.stop = stop
+	s.all.Go(func() {
+		defer stop()
+		h.run(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.forget(h)
+	})
+}
+
+// leave counts the hub as no longer used. If nobody uses it for a while, it ends.
+func (s *hubs) leave(h *hub) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.uses--
+	if h.uses > 0 || s.open[h.component] != h {
+		return
+	}
+	h.idle = time.AfterFunc(linger, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if h.uses == 0 {
+			s.forget(h)
+		}
+	})
+}
+
+// forget stops the hub; who comes next gets another. The caller has locked mu.
+func (s *hubs) forget(h *hub) {
+	h.stop()
+	if h.idle != nil {
+		h.idle.Stop()
+	}
+	if s.open[h.component] == h {
+		delete(s.open, h.component)
+	}
+}
+
+// granted lets the component's hub, if there is one, know of a grant before its Watch tells.
+func (s *hubs) granted(u user, l lock, grant stores.Grant) {
+	s.mu.Lock()
+	h := s.open[u.component]
+	s.mu.Unlock()
+	if h != nil {
+		h.note(holding{l, u.name, grant.TTL, grant.Token})
+	}
+}

@@ -1,0 +1,108 @@
+package rtm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// SetLock lets a free lock exist.
+func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.LockResponse, error) {
+	return s.operate(ctx, "RTMSetLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		config, err := s.config(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		d := stores.Declaration{Group: l.group(), Key: l.key(), TTL: config.ttl(m.GetTtl()), Limit: config.LocksPerChannel}
+		return &rtmpb.LockResponse{Ttl: seconds(d.TTL)}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
+			return stores.Declare(ctx, store, d)
+		})
+	})
+}
+
+func (s *Service) config(ctx context.Context, u user) (Config, error) {
+	md, err := s.components.Metadata(ctx, u.component)
+	if err != nil {
+		return Config{}, err
+	}
+	return parseConfig(md)
+}
+
+// ReleaseLock frees the user's lock, or ends his waiting for it.
+func (s *Service) ReleaseLock(ctx context.Context, m *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
+	return s.operate(ctx, "RTMReleaseLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
+			return explain(ctx, store, l, store.Unlock(ctx, l.key(), u.name))
+		})
+	})
+}
+
+// RevokeLock takes the lock from the owner, or from whoever holds it.
+func (s *Service) RevokeLock(ctx context.Context, m *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
+	return s.operate(ctx, "RTMRevokeLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		if fault := nameFault(m.GetOwner()); m.GetOwner() != "" && fault != "" {
+			return nil, invalid(invalidUserID, "owner", fault)
+		}
+		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
+			return explain(ctx, store, l, stores.Revoke(ctx, store, l.key(), m.GetOwner()))
+		})
+	})
+}
+
+// explain tells a lock that does not exist from one that nobody holds. It looks after the fact; what it sees was so at some time
+// during the operation, in which nobody held the lock.
+func explain(ctx context.Context, store stores.Store, l lock, err error) error {
+	if !errors.Is(err, stores.ErrNotHeld) {
+		return err
+	}
+	locks, failed := stores.Group(ctx, store, l.group())
+	if failed != nil {
+		return failed
+	}
+	if !slices.ContainsFunc(locks, func(row stores.Lock) bool { return row.Key == l.key() }) {
+		return fmt.Errorf("%q: %w", l.name, stores.ErrNotDeclared)
+	}
+	return err
+}
+
+// RemoveLock ends the lock's existence.
+func (s *Service) RemoveLock(ctx context.Context, m *rtmpb.RemoveLockRequest) (*rtmpb.LockResponse, error) {
+	return s.operate(ctx, "RTMRemoveLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
+			return stores.Withdraw(ctx, store, l.group(), l.key())
+		})
+	})
+}
+
+// GetLock tells all locks of a channel.
+func (s *Service) GetLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.GetLockResponse, error) {
+	response, err := s.getLock(ctx, m)
+	return response, failure("RTMGetLockOperation", err)
+}
+
+func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.GetLockResponse, error) {
+	c, err := channelOf(m)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.userOf(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	response := &rtmpb.GetLockResponse{Channel: c.name, ChannelType: c.kind}
+	err = s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
+		locks, err := stores.Group(ctx, store, c.group())
+		for _, row := range locks {
+			if l, ok := parseKey(row.Key); ok {
+				response.Locks = append(response.Locks, holding{l, row.Owner, row.Declared, row.Token}.detail())
+			}
+		}
+		return err
+	})
+	response.TotalLocks = uint32(len(response.Locks))
+	return response, err
+}

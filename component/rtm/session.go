@@ -1,0 +1,153 @@
+package rtm
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// Session keeps the user online while the stream is open, and tells what happens to his locks.
+func (s *Service) Session(m *rtmpb.SessionRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
+	return failure("RTMSessionOperation", s.session(stream.Context(), m, stream.Send))
+}
+
+func (s *Service) session(ctx context.Context, m *rtmpb.SessionRequest, send func(*rtmpb.LockEvent) error) error {
+	u, claims, err := s.claimant(ctx, m)
+	if err != nil {
+		return err
+	}
+	return s.hubs.use(ctx, u.component, func(h *hub) error {
+		f := h.login(u.name)
+		defer h.leave(u.name, f)
+		_, wrong, err := s.check(ctx, u, claims) // after the login, so that nothing goes unseen in between
+		if err != nil {
+			return err
+		}
+		h.tellExpired(f, wrong)
+		return h.stream(ctx, f, send)
+	})
+}
+
+// KeepAlive lets the TTL of all locks of the user count from now. If he has a session, they do not expire anyway.
+func (s *Service) KeepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
+	response := &rtmpb.KeepAliveResponse{}
+	return response, failure("RTMKeepAliveOperation", s.keepAlive(ctx, m, response))
+}
+
+func (s *Service) keepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest, response *rtmpb.KeepAliveResponse) error {
+	u, claims, err := s.claimant(ctx, m)
+	if err != nil {
+		return err
+	}
+	return s.hubs.use(ctx, u.component, func(h *hub) error {
+		right, wrong, err := s.check(ctx, u, claims)
+		if err != nil {
+			return err
+		}
+		lease := offline
+		if h.isOnline(u.name) {
+			lease = online
+		}
+		kept, err := h.renew(ctx, union(h.holdings(u.name), right), lease)
+		response.Locks, response.Expired = ownDetails(kept), ownDetails(wrong)
+		return err
+	})
+}
+
+// Logout ends the user's session and his waiting for locks.
+func (s *Service) Logout(ctx context.Context, m *rtmpb.LogoutRequest) (*rtmpb.LogoutResponse, error) {
+	return &rtmpb.LogoutResponse{}, failure("RTMLogoutOperation", s.logout(ctx, m))
+}
+
+func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
+	u, err := s.userOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	s.waiting.end(u)
+	return s.hubs.use(ctx, u.component, func(h *hub) error {
+		wasOnline := h.logout(u.name)
+		if m.GetRelease() {
+			return h.release(ctx, h.holdings(u.name))
+		}
+		if wasOnline {
+			_, err = h.renew(ctx, h.holdings(u.name), offline)
+		}
+		return err
+	})
+}
+
+// login makes the user online. An earlier session of his ends.
+func (h *hub) login(name string) *feed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if earlier := h.sessions[name]; earlier != nil {
+		earlier.end(errReplaced)
+	}
+	f := newFeed(func() *rtmpb.LockEvent { return h.belongings(name) })
+	h.sessions[name] = f
+	for _, l := range h.held[name] {
+		h.agenda.add(l)
+	}
+	return f
+}
+
+// logout ends the user's session. It returns false if he has none.
+func (h *hub) logout(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.sessions[name]
+	if f != nil {
+		f.end(nil)
+		h.setOffline(name)
+	}
+	return f != nil
+}
+
+// leave ends a session whose stream has ended, and lets the TTL of the user's locks count from now, unless he has logged out, or in
+// again.
+func (h *hub) leave(name string, f *feed) {
+	h.mu.Lock()
+	current := h.sessions[name] == f
+	if current {
+		h.setOffline(name)
+	}
+	h.mu.Unlock()
+	if current {
+		_, _ = h.renew(context.Background(), h.holdings(name), offline) // else they last as they were renewed to last
+	}
+}
+
+// setOffline ends that the user's locks are renewed. The caller has locked mu.
+func (h *hub) setOffline(name string) {
+	delete(h.sessions, name)
+	for _, l := range h.held[name] {
+		h.agenda.Delete(l)
+	}
+}
+
+func (h *hub) isOnline(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[name] != nil
+}
+
+// belongings tells the locks that the user holds.
+func (h *hub) belongings(name string) *rtmpb.LockEvent {
+	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}
+	for _, l := range sorted(h.held[name]) {
+		e.Locks = append(e.Locks, l.ownDetail())
+	}
+	return e
+}
+
+// tellExpired tells a session what its user has lost before it.
+func (h *hub) tellExpired(f *feed, lost []holding) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range lost {
+		f.add(o.event(rtmpb.LockEvent_EXPIRED))
+	}
+}
