@@ -136,7 +136,7 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 	}
 	t.byExpiry.Delete(l)
 	t.start(l, req.TTL, now)
-	return stores.Grant{Acquired: true, Token: l.token, Expires: now.Add(req.TTL)}, nil
+	return stores.Grant{Acquired: true, Token: l.token, TTL: req.TTL, Expires: now.Add(req.TTL)}, nil
 }
 
 // list returns the held and the declared locks under a prefix, by key.
@@ -201,7 +201,7 @@ func (t *table) grant(req *request, now time.Time) stores.Grant {
 		t.start(l, req.TTL, now)
 		t.tell(stores.Acquired, l)
 	}
-	return stores.Grant{Acquired: true, Token: t.token, Expires: now.Add(req.TTL)}
+	return stores.Grant{Acquired: true, Token: t.token, TTL: req.TTL, Expires: now.Add(req.TTL)}
 }
 
 // start lets the TTL of l start now.
