@@ -1,6 +1,7 @@
 package rtm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,6 +104,8 @@ func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.
 		}
 		return err
 	})
+	byName := func(a, b *rtmpb.LockDetail) int { return cmp.Compare(a.GetLockName(), b.GetLockName()) }
+	slices.SortFunc(response.Locks, byName) // keys, where names are escaped, have another order
 	response.TotalLocks = uint32(len(response.Locks))
 	return response, err
 }
