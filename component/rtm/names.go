@@ -94,17 +94,6 @@ func lockOf(m ofLock) (lock, error) {
 	return lock{c, m.GetLockName()}, nil
 }
 
-// checkUser returns an error if there is no user, or none that can be.
-func checkUser(user string) error {
-	if user == "" {
-		return invalid(notLogin, "user", "is empty")
-	}
-	if fault := nameFault(user); fault != "" {
-		return invalid(invalidUserID, "user", fault)
-	}
-	return nil
-}
-
 // nameFault tells what is wrong with a name, or nothing.
 func nameFault(name string) string {
 	switch {

@@ -143,11 +143,14 @@ func (h *hub) belongings(name string) *rtmpb.LockEvent {
 	return e
 }
 
-// tellExpired tells a session what its user has lost before it.
+// tellExpired tells a session what its user has lost before it, but for what the Watch is about to tell.
 func (h *hub) tellExpired(f *feed, lost []holding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, o := range lost {
+		if l := h.locks[o.key()]; l != nil && l.owner == o.owner && l.rev == o.rev {
+			continue
+		}
 		f.add(o.event(rtmpb.LockEvent_EXPIRED))
 	}
 }

@@ -1,0 +1,57 @@
+package rtm
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTTLs(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		asked uint32
+		want  time.Duration
+	}{
+		{"none", 0, 10 * time.Second},
+		{"too short", 1, 10 * time.Second},
+		{"almost long enough", 9, 10 * time.Second},
+		{"the least", 10, 10 * time.Second},
+		{"the document's", 30, 30 * time.Second},
+		{"the most", 300, 300 * time.Second},
+		{"too long", 301, 300 * time.Second},
+		{"the longest that can be asked for", math.MaxUint32, 300 * time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c, err := parseConfig(nil)
+			if got := c.ttl(row.asked); got != row.want || err != nil {
+				t.Errorf("%d becomes %v, want %v; %v", row.asked, got, row.want, err)
+			}
+		})
+	}
+}
+
+func TestTheBoundsAreMetadata(t *testing.T) {
+	c, err := parseConfig(map[string]string{
+		"rtmMinTTL": "1s", "rtmMaxTTL": "1h", "rtmDefaultTTL": "20", "rtmLocksPerChannel": "1000", "store": "redis", "redisHost": "h",
+	})
+	want := Config{LocksPerChannel: 1000, DefaultTTL: 20 * time.Second, MinTTL: time.Second, MaxTTL: time.Hour}
+	if err != nil || c != want {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestBadMetadataIsNamed(t *testing.T) {
+	for key, values := range map[string][]string{
+		"rtmLocksPerChannel": {"0", "-1", "many"},
+		"rtmMinTTL":          {"0s", "-1s", "900ms", "1500ms", "soon"},
+		"rtmMaxTTL":          {"9s", "10500ms", "700000h", "late"},
+		"rtmDefaultTTL":      {"x"},
+	} {
+		for _, value := range values {
+			if err := CheckConfig(map[string]string{key: value}); err == nil || !strings.Contains(err.Error(), key) {
+				t.Errorf("%s: %s is told as %v", key, value, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,484 @@
+package rtm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/component/instances"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
+)
+
+// world is a service on a memory store called locks, in a bubble.
+type world struct {
+	*testing.T
+	*Service
+	set *instances.Set
+}
+
+// inWorld runs a test in a bubble. Nothing of the service is left after it.
+func inWorld(t *testing.T, test func(w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logger.NewLogger("test")
+		registry := stores.NewRegistry("memory")
+		registry.Register("memory", memory.NewProcess().Backend())
+		registry.Common(&Config{}, CheckConfig)
+		set := instances.New(registry, log)
+		if err := set.Open(t.Context(), "locks", nil); err != nil {
+			t.Fatal(err)
+		}
+		w := &world{t, New(set.Guests(), log), set}
+		test(w)
+		w.Close()
+		if err := set.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (w *world) set10(name string) {
+	w.Helper()
+	_, err := w.SetLock(w.Context(), &rtmpb.SetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) acquire(user, name string) uint64 {
+	w.Helper()
+	l, err := w.AcquireLock(w.Context(), &rtmpb.AcquireLockRequest{
+		User: user, Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return l.GetLockRev()
+}
+
+func (w *world) release(user, name string) {
+	w.Helper()
+	_, err := w.ReleaseLock(w.Context(), &rtmpb.ReleaseLockRequest{
+		User: user, Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// owner is who holds the lock.
+func (w *world) owner(name string) string {
+	w.Helper()
+	locks, err := w.GetLock(w.Context(), &rtmpb.GetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, l := range locks.GetLocks() {
+		if l.GetLockName() == name {
+			return l.GetOwner()
+		}
+	}
+	return "nobody, for there is no such lock"
+}
+
+func (w *world) isHeldBy(owner, name string) {
+	w.Helper()
+	if got := w.owner(name); got != owner {
+		w.Errorf("%s is held by %q, want %q", name, got, owner)
+	}
+}
+
+// heard is what a stream was told.
+type heard struct {
+	cancel context.CancelFunc
+	ended  chan error
+	pace   chan struct{} // an event is taken for each element, or when it is closed
+
+	mu     sync.Mutex
+	events []*rtmpb.LockEvent
+}
+
+// listen runs a stream until the end of the test, or until it is cancelled.
+func (w *world) listen(run func(ctx context.Context, send func(*rtmpb.LockEvent) error) error) *heard {
+	ctx, cancel := context.WithCancel(w.Context())
+	h := &heard{cancel: cancel, ended: make(chan error, 1), pace: make(chan struct{})}
+	go func() {
+		h.ended <- run(ctx, func(e *rtmpb.LockEvent) error {
+			h.mu.Lock()
+			h.events = append(h.events, e)
+			h.mu.Unlock()
+			select {
+			case <-h.pace:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	synctest.Wait()
+	return h
+}
+
+func (w *world) subscribed(slow bool) *heard {
+	h := w.listen(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
+		return w.subscribe(ctx, &rtmpb.SubscribeRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE}, send)
+	})
+	if !slow {
+		close(h.pace)
+	}
+	return h
+}
+
+func (w *world) online(user string, held ...*rtmpb.LockDetail) *heard {
+	h := w.listen(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
+		return w.session(ctx, &rtmpb.SessionRequest{User: user, Held: held}, send)
+	})
+	close(h.pace)
+	synctest.Wait()
+	return h
+}
+
+// told are the events so far: what, which lock, and whose it is or was.
+func (h *heard) told() []string {
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var told []string
+	for _, e := range h.events {
+		if e.GetEventType() == rtmpb.LockEvent_SNAPSHOT {
+			told = append(told, fmt.Sprint("SNAPSHOT of ", len(e.GetLocks())))
+		} else {
+			told = append(told, fmt.Sprint(e.GetEventType(), " ", e.GetLockName(), " ", e.GetOwner()))
+		}
+	}
+	return told
+}
+
+func (h *heard) is(t *testing.T, want ...string) {
+	t.Helper()
+	if got := h.told(); !slices.Equal(got, want) {
+		t.Errorf("told was %q, want %q", got, want)
+	}
+}
+
+func (w *world) hub() *hub {
+	w.hubs.mu.Lock()
+	defer w.hubs.mu.Unlock()
+	return w.hubs.open["locks"]
+}
+
+func TestASubscriberWhoIsSlowGetsASnapshot(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		h := w.subscribed(true)
+		for range maxNews / 2 {
+			w.acquire("ann", "l")
+			w.release("ann", "l")
+			synctest.Wait()
+		}
+		w.acquire("bob", "l") // one too many
+		synctest.Wait()
+		close(h.pace)
+		h.is(t, "SNAPSHOT of 1", "SNAPSHOT of 1")
+		if last := h.events[1].GetLocks()[0]; last.GetOwner() != "bob" {
+			t.Errorf("the snapshot tells %v", last)
+		}
+	})
+}
+
+func TestAHubEndsWhenNobodyHasUsedItForAWhile(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.subscribed(false)
+		hub := w.hub()
+		h.cancel()
+		if err := <-h.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the stream ended by %v", err)
+		}
+		time.Sleep(linger - time.Second)
+		h = w.subscribed(false)
+		time.Sleep(linger)
+		h.cancel()
+		synctest.Wait()
+		time.Sleep(linger - time.Second)
+		if w.hub() != hub {
+			t.Error("it has ended too soon")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if w.hub() != nil {
+			t.Error("it goes on although nobody needs it")
+		}
+		<-hub.ended
+	})
+}
+
+func TestNobodyIsLeftOfAComponentThatIsNone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		err := w.session(w.Context(), &rtmpb.SessionRequest{User: "ann", Store: "none"}, nil)
+		if !errors.Is(err, instances.ErrNotInitialized) || w.hub() != nil || len(w.hubs.open) > 0 {
+			t.Errorf("%v, and there are %d hubs", err, len(w.hubs.open))
+		}
+	})
+}
+
+func TestLocksAreRenewedWhileTheirOwnerIsOnline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, name := range []string{"before", "meanwhile", "released"} {
+			w.set10(name)
+		}
+		w.acquire("ann", "before")
+		ann := w.online("ann")
+		w.acquire("ann", "meanwhile")
+		w.acquire("ann", "released")
+		w.release("ann", "released")
+		time.Sleep(time.Hour)
+		w.isHeldBy("ann", "before")
+		w.isHeldBy("ann", "meanwhile")
+		w.isHeldBy("", "released")
+
+		ann.cancel()
+		synctest.Wait()
+		time.Sleep(10*time.Second - time.Nanosecond)
+		w.isHeldBy("ann", "before")
+		time.Sleep(time.Nanosecond)
+		w.isHeldBy("", "before")
+		w.isHeldBy("", "meanwhile")
+		ann.is(t, "SNAPSHOT of 1", "ACQUIRED meanwhile ann", "ACQUIRED released ann", "RELEASED released ann")
+	})
+}
+
+// Should the process die, nobody renews any more; then at least the TTL is left.
+func TestTheTTLIsLeftWheneverTheProcessDies(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		w.online("ann")
+		w.acquire("ann", "l")
+		for range 1000 {
+			synctest.Wait()
+			if left := w.left(); left < 10*time.Second || left > 15*time.Second {
+				t.Fatalf("%v are left", left)
+			}
+			time.Sleep(37 * time.Millisecond)
+		}
+	})
+}
+
+// left is how long the only lock lasts if nobody renews it.
+func (w *world) left() (left time.Duration) {
+	w.Helper()
+	err := w.set.Do(w.Context(), "locks", func(s stores.Store) error {
+		locks, err := stores.List(w.Context(), s, "")
+		if err == nil {
+			left = locks[0].Remaining
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return left
+}
+
+func TestBackInTimeOrTooLate(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		away    time.Duration
+		taken   bool
+		owner   string
+		heard   []string
+		channel []string
+	}{
+		{"in time", 9 * time.Second, false, "ann", []string{"SNAPSHOT of 1"}, []string{"SNAPSHOT of 1"}},
+		{"too late", 10*time.Second + time.Nanosecond, false, "",
+			[]string{"SNAPSHOT of 0", "EXPIRED l ann"}, []string{"SNAPSHOT of 1", "RELEASED l ann"}},
+		{"when it is another's", 11 * time.Second, true, "bob",
+			[]string{"SNAPSHOT of 0", "EXPIRED l ann"}, []string{"SNAPSHOT of 1", "RELEASED l ann", "ACQUIRED l bob"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.set10("l")
+				rev := w.acquire("ann", "l")
+				w.online("ann").cancel()
+				others := w.subscribed(false)
+				time.Sleep(row.away)
+				if row.taken {
+					w.acquire("bob", "l")
+				}
+				ann := w.online("ann", &rtmpb.LockDetail{
+					Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", LockRev: rev,
+				})
+				time.Sleep(time.Second)
+				w.isHeldBy(row.owner, "l")
+				ann.is(t, row.heard...)
+				others.is(t, row.channel...)
+			})
+		})
+	}
+}
+
+func TestAnOlderHoldIsNotTheNewOne(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		old := w.acquire("ann", "l")
+		w.release("ann", "l")
+		w.acquire("ann", "l")
+		ann := w.online("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", LockRev: old})
+		ann.is(t, "SNAPSHOT of 1", "EXPIRED l ann")
+		w.isHeldBy("ann", "l")
+	})
+}
+
+func TestALaterSessionTakesThePlaceOfTheFirst(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		w.acquire("ann", "l")
+		first := w.online("ann")
+		second := w.online("ann")
+		if err := <-first.ended; !errors.Is(err, errReplaced) {
+			t.Errorf("the first ended by %v", err)
+		}
+		time.Sleep(time.Hour)
+		w.isHeldBy("ann", "l")
+		second.is(t, "SNAPSHOT of 1")
+	})
+}
+
+func TestLogout(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		online  bool
+		release bool
+		after   string // who holds the lock at once
+	}{
+		{"that releases", true, true, ""},
+		{"that keeps", true, false, "ann"},
+		{"that releases without a session", false, true, ""},
+		{"that keeps without a session", false, false, "ann"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.set10("l")
+				w.set10("other")
+				w.acquire("bob", "other")
+				if row.online {
+					ann := w.online("ann")
+					defer func() {
+						if err := <-ann.ended; err != nil {
+							t.Errorf("the session ended by %v", err)
+						}
+					}()
+				}
+				w.acquire("ann", "l")
+				if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann", Release: row.release}); err != nil {
+					t.Fatal(err)
+				}
+				w.isHeldBy(row.after, "l")
+				w.isHeldBy("bob", "other")
+				time.Sleep(10 * time.Second)
+				w.isHeldBy("", "l")
+			})
+		})
+	}
+}
+
+func TestLogoutEndsWaiting(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		w.acquire("bob", "l")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := w.AcquireLock(w.Context(), &rtmpb.AcquireLockRequest{
+				User: "ann", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", Retry: true,
+			})
+			ended <- err
+		}()
+		synctest.Wait()
+		if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err.Error() != failure("RTMAcquireOperation", errLoggedOut).Error() {
+			t.Errorf("waiting ended by %v", err)
+		}
+		w.release("bob", "l")
+		w.isHeldBy("", "l")
+		if len(w.waiting.calls) > 0 {
+			t.Error("the call is remembered")
+		}
+	})
+}
+
+func TestKeepAlive(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, name := range []string{"held", "lost", "other"} {
+			w.set10(name)
+		}
+		w.acquire("bob", "other")
+		w.acquire("ann", "held")
+		lost := w.acquire("ann", "lost")
+		w.release("ann", "lost")
+		for range 10 {
+			time.Sleep(9 * time.Second)
+			got, err := w.KeepAlive(w.Context(), &rtmpb.KeepAliveRequest{User: "ann", Held: []*rtmpb.LockDetail{
+				{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "lost", LockRev: lost},
+			}})
+			if err != nil || len(got.GetLocks()) != 1 || got.GetLocks()[0].GetLockName() != "held" ||
+				len(got.GetExpired()) != 1 || got.GetExpired()[0].GetLockName() != "lost" {
+				t.Fatalf("%v, %v", got, err)
+			}
+		}
+		w.isHeldBy("ann", "held")
+		time.Sleep(10 * time.Second)
+		w.isHeldBy("", "held")
+	})
+}
+
+func TestStreamsEndWithTheirComponent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		w.acquire("ann", "l")
+		ann, others := w.online("ann"), w.subscribed(false)
+		w.set.EndWaiting()
+		for _, h := range []*heard{ann, others} {
+			if err := <-h.ended; !errors.Is(err, stores.ErrClosed) {
+				t.Errorf("a stream ended by %v", err)
+			}
+		}
+		if left := w.left(); left != 10*time.Second {
+			t.Errorf("of ann's lock %v are left", left)
+		}
+	})
+}
+
+func TestNothingIsLeftInAHub(t *testing.T) {
+	inWorld(t, func(w *world) {
+		keeping := w.online("eve")
+		ann, others := w.online("ann"), w.subscribed(false)
+		w.set10("l")
+		w.acquire("ann", "l")
+		w.release("ann", "l")
+		w.acquire("ann", "l")
+		_, err := w.RemoveLock(w.Context(), &rtmpb.RemoveLockRequest{
+			User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ann.is(t, "SNAPSHOT of 0", "ACQUIRED l ann", "RELEASED l ann", "ACQUIRED l ann", "REMOVED l ann")
+		ann.cancel()
+		others.cancel()
+		keeping.cancel()
+		synctest.Wait()
+		h := w.hub()
+		if n := len(h.locks) + len(h.channels) + len(h.held) + len(h.subscribers) + len(h.sessions) + len(h.notes) + h.agenda.Len(); n > 0 {
+			t.Errorf("there are %d things left: %+v", n, h)
+		}
+	})
+}
