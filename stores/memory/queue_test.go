@@ -23,10 +23,16 @@ type answer struct {
 
 // ask starts a call that waits for keys, and returns when it waits or was answered. It works in a bubble only.
 func ask(ctx context.Context, s *Store, owner string, holding []string, keys ...string) <-chan answer {
+	return start(func() (stores.Grant, error) {
+		return s.LockAll(ctx, stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: holding, Wait: true})
+	})
+}
+
+// start starts a call, and returns when it waits or was answered. It works in a bubble only.
+func start(call func() (stores.Grant, error)) <-chan answer {
 	got := make(chan answer, 1)
 	go func() {
-		req := stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: holding, Wait: true}
-		g, err := s.LockAll(ctx, req)
+		g, err := call()
 		got <- answer{g, err, time.Now()}
 	}()
 	synctest.Wait()
@@ -111,7 +117,7 @@ func TestGraceIsNotEndedByAnUnlock(t *testing.T) {
 		take(t, hasty, "door", "ann", time.Hour, true)
 		got := ask(t.Context(), s, "bob", nil, "door")
 		release(t, hasty, "door", "ann")
-		if locks := held(t, s, ""); len(locks) > 0 {
+		if locks := listOf(t, s, ""); len(locks) > 0 {
 			t.Errorf("held are %v", locks)
 		}
 		time.Sleep(30 * time.Second)

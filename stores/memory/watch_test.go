@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -76,31 +75,10 @@ func (w *told) is(t *testing.T, want ...string) {
 	}
 }
 
-// state applies the events to one another: the token of each key that is held.
-func (w *told) state(t *testing.T) map[string]uint64 {
+// state returns the condition of each lock that is held or declared, by what w was told.
+func (w *told) state(t *testing.T) map[string]condition {
 	t.Helper()
-	var held map[string]uint64
-	for _, e := range w.events() {
-		last, had := held[e.Lock.Key]
-		switch {
-		case e.Kind == stores.Snapshot:
-			held = map[string]uint64{}
-			for _, l := range e.Locks {
-				held[l.Key] = l.Token
-			}
-		case e.Kind == stores.Acquired:
-			if had || e.Lock.Token <= last {
-				t.Errorf("%s was acquired with %d, and held with %d", e.Lock.Key, e.Lock.Token, last)
-			}
-			held[e.Lock.Key] = e.Lock.Token
-		default:
-			if last != e.Lock.Token {
-				t.Errorf("%v of %s with %d, which was held with %d", e.Kind, e.Lock.Key, e.Lock.Token, last)
-			}
-			delete(held, e.Lock.Key)
-		}
-	}
-	return held
+	return replay(t, w.events())
 }
 
 func TestExpiryIsToldWithoutACall(t *testing.T) {
@@ -223,72 +201,6 @@ func TestWatcherJustInTimeMissesNothing(t *testing.T) {
 			t.Errorf("the watcher was told %d events and believes %v", n, w.state(t))
 		}
 	})
-}
-
-func TestEventsGiveTheState(t *testing.T) {
-	for seed := range uint64(10) {
-		synctest.Test(t, func(t *testing.T) {
-			s := open(t, NewProcess(), "locks", "")
-			r := rand.New(rand.NewPCG(seed, 0))
-			watchers := map[*told]string{}
-			for i := range 2000 {
-				if i%500 == 0 {
-					prefix := []string{"", "0", "1"}[r.IntN(3)]
-					watchers[watch(t.Context(), s, prefix)] = prefix
-				}
-				change(t, s, r)
-			}
-			for w, prefix := range watchers {
-				if got, want := w.state(t), held(t, s, prefix); !maps.Equal(got, want) {
-					t.Errorf("seed %d: the watcher believes %v, held is %v", seed, got, want)
-				}
-			}
-		})
-	}
-}
-
-// change does something to some lock, or lets time pass.
-func change(t *testing.T, s *Store, r *rand.Rand) {
-	owners := []string{"ann", "bob"}
-	req := stores.Request{
-		Key:   fmt.Sprintf("%02x", r.IntN(32)),
-		Owner: owners[r.IntN(2)],
-		TTL:   time.Duration(1+r.IntN(40)) * time.Millisecond,
-	}
-	var err error
-	switch r.IntN(8) {
-	case 0, 1:
-		_, err = s.TryLock(t.Context(), req)
-	case 2:
-		go func() { _, _ = s.Lock(t.Context(), req) }()
-	case 3:
-		_, err = s.LockAll(t.Context(), stores.MultiRequest{Keys: []string{"00", "10", "1f"}, Owner: req.Owner, TTL: req.TTL})
-	case 4:
-		_, err = s.Renew(t.Context(), req)
-	case 5:
-		err = s.Unlock(t.Context(), req.Key, req.Owner)
-	case 6:
-		err = s.Revoke(t.Context(), req.Key, "")
-	case 7:
-		time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
-	}
-	if err != nil && !errors.Is(err, stores.ErrNotHeld) && !errors.Is(err, stores.ErrNotOwner) {
-		t.Error(err)
-	}
-}
-
-// held returns the tokens of the locks under prefix.
-func held(t *testing.T, s *Store, prefix string) map[string]uint64 {
-	t.Helper()
-	locks, err := s.List(t.Context(), prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens := map[string]uint64{}
-	for _, l := range locks {
-		tokens[l.Key] = l.Token
-	}
-	return tokens
 }
 
 func TestNothingIsLeftOfAWatcher(t *testing.T) {

@@ -1,0 +1,285 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// team is the group of these tests, and door and gate are locks that it may have.
+const team, door, gate = "team|", "team|door", "team|gate"
+
+// declare expects Declare of a lock of the team to succeed, for an hour.
+func declare(t *testing.T, s *Store, key string) {
+	t.Helper()
+	if err := s.Declare(t.Context(), stores.Declaration{Group: team, Key: key, TTL: time.Hour}); err != nil {
+		t.Error(err)
+	}
+}
+
+// withdraw expects Withdraw of a lock of the team to succeed.
+func withdraw(t *testing.T, s *Store, key string) {
+	t.Helper()
+	if err := s.Withdraw(t.Context(), team, key); err != nil {
+		t.Error(err)
+	}
+}
+
+// member is a request for a lock of the team.
+func member(key, owner string) stores.Request {
+	return stores.Request{Key: key, Owner: owner, Group: team}
+}
+
+// join expects TryLock for a lock of the team to be answered with want, and to grant the lock if that is nil.
+func join(t *testing.T, s *Store, key, owner string, want error) stores.Grant {
+	t.Helper()
+	g, err := s.TryLock(t.Context(), member(key, owner))
+	if !errors.Is(err, want) || g.Acquired != (want == nil) {
+		t.Errorf("TryLock of %q by %q answered %+v and %v, want the error %v", key, owner, g, err, want)
+	}
+	return g
+}
+
+// askTeam starts a call that waits for a lock of the team, as ask does.
+func askTeam(ctx context.Context, s *Store, key, owner string) <-chan answer {
+	return start(func() (stores.Grant, error) { return s.Lock(ctx, member(key, owner)) })
+}
+
+func TestDeclarationsSayWhatIsWrong(t *testing.T) {
+	s := open(t, NewProcess(), "locks", "")
+	declare(t, s, door)
+	join(t, s, door, "ann", nil)
+	once := func(_ stores.Grant, err error) error { return err }
+	gone := open(t, NewProcess(), "locks", "")
+	_ = gone.Close()
+	_, closed := gone.Group(t.Context(), team)
+	for _, row := range []struct {
+		err  error
+		want error
+		text string
+	}{
+		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: door, TTL: time.Hour}), stores.ErrDeclared,
+			`memory: declare "team|door": lock is declared already`},
+		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: door, TTL: time.Hour}), stores.ErrDeclared, // in another
+			`memory: declare "team|door": lock is declared already`},
+		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: door, TTL: time.Hour, Limit: 1}), stores.ErrDeclared,
+			`memory: declare "team|door": lock is declared already`},
+		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: gate, TTL: time.Hour, Limit: 1}), stores.ErrLimit,
+			`memory: declare "team|gate": group is full`},
+		{s.Withdraw(t.Context(), team, gate), stores.ErrNotDeclared, `memory: withdraw "team|gate": lock is not declared`},
+		{s.Withdraw(t.Context(), "team", door), stores.ErrNotDeclared, `memory: withdraw "team|door": lock is not declared`},
+		{once(s.TryLock(t.Context(), member(gate, "bob"))), stores.ErrNotDeclared,
+			`memory: try lock "team|gate": lock is not declared`},
+		{once(s.Lock(t.Context(), member(gate, "bob"))), stores.ErrNotDeclared,
+			`memory: lock "team|gate": lock is not declared`},
+		{once(s.Lock(t.Context(), stores.Request{Key: door, Owner: "bob", Group: "team"})), stores.ErrNotDeclared,
+			`memory: lock "team|door": lock is not declared`},
+		{once(s.TryLock(t.Context(), member(door, "ann"))), stores.ErrRepeated,
+			`memory: try lock "team|door": owner has the lock or waits for it already`},
+		{closed, stores.ErrClosed, `memory: group "team|": store is closed`},
+	} {
+		if !errors.Is(row.err, row.want) || row.err.Error() != row.text {
+			t.Errorf("the error is %v, want %s", row.err, row.text)
+		}
+	}
+	if rows := groupOf(t, s, team); len(rows) != 1 || rows[0].Key != door || rows[0].Owner != "ann" {
+		t.Errorf("after all these errors the team has %v", rows)
+	}
+}
+
+func TestGroupsDoNotLookAtEachOther(t *testing.T) {
+	s := open(t, NewProcess(), "locks", "")
+	for _, d := range []stores.Declaration{
+		{Group: "a", Key: "ab2"}, {Group: "ab", Key: "ab3"}, {Group: "ab", Key: "ab1"}, {Group: "a", Key: "a"},
+	} {
+		d.TTL, d.Limit = time.Second, 2
+		if err := s.Declare(t.Context(), d); err != nil {
+			t.Error(err)
+		}
+	}
+	take(t, s, "ab15", "ann", time.Hour, true) // of no group
+	want := func(keys ...string) (rows []stores.Lock) {
+		for _, key := range keys {
+			rows = append(rows, stores.Lock{Key: key, Declared: time.Second})
+		}
+		return rows
+	}
+	for name, rows := range map[string][]stores.Lock{"a": want("a", "ab2"), "ab": want("ab1", "ab3"), "abc": nil} {
+		if got := groupOf(t, s, name); !reflect.DeepEqual(got, rows) {
+			t.Errorf("group %q has %v, want %v", name, got, rows)
+		}
+	}
+	var keys []string
+	for _, l := range listOf(t, s, "ab") {
+		keys = append(keys, l.Key)
+	}
+	if got := fmt.Sprint(keys); got != "[ab1 ab15 ab2 ab3]" {
+		t.Errorf("the list has %s", got)
+	}
+}
+
+func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		declare(t, s, door)
+		ann := join(t, s, door, "ann", nil)
+		bob := askTeam(t.Context(), s, door, "bob")
+		want := stores.Lock{
+			Key: door, Owner: "ann", TTL: time.Hour, Remaining: time.Hour, Token: ann.Token, Waiters: 1, Declared: time.Hour,
+		}
+		if rows := listOf(t, s, ""); !reflect.DeepEqual(rows, []stores.Lock{want}) {
+			t.Errorf("the list has %+v, want %+v", rows, want)
+		}
+		if left := time.Until(ann.Expires); left != time.Hour {
+			t.Errorf("ann's grant lasts %v", left)
+		}
+		time.Sleep(time.Hour - 1)
+		waits(t, bob)
+		time.Sleep(time.Nanosecond)
+		if b := isGranted(t, bob); b.Expires.Sub(b.at) != time.Hour || b.Token <= ann.Token {
+			t.Errorf("bob's grant lasts %v, with token %d after %d", b.Expires.Sub(b.at), b.Token, ann.Token)
+		}
+	})
+}
+
+func TestDeclaredLocksOutliveReopening(t *testing.T) {
+	p := NewProcess()
+	s := open(t, p, "locks", "")
+	declare(t, s, door)
+	declare(t, s, gate)
+	join(t, s, door, "ann", nil)
+	before := groupOf(t, s, team)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, p, "locks", "")
+	after := groupOf(t, again, team)
+	if len(after) != 2 || after[0].Token != before[0].Token || !reflect.DeepEqual(after[1], before[1]) {
+		t.Errorf("the team has %v, and had %v", after, before)
+	}
+	join(t, again, door, "ann", stores.ErrRepeated)
+	join(t, again, gate, "bob", nil)
+	withdraw(t, again, door)
+	withdraw(t, again, gate)
+	isEmpty(t, again)
+}
+
+func TestOwnerThatHasTheLockOrWaitsIsRefused(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		before func(ctx context.Context, s *Store)
+	}{
+		{"holds it as one of the group", func(ctx context.Context, s *Store) { askTeam(ctx, s, door, "ann") }},
+		{"holds it otherwise", func(ctx context.Context, s *Store) { ask(ctx, s, "ann", nil, door) }},
+		{"waits as one of the group", func(ctx context.Context, s *Store) {
+			ask(ctx, s, "bob", nil, door)
+			askTeam(ctx, s, door, "ann")
+		}},
+		{"waits as one of the group, among others", func(ctx context.Context, s *Store) {
+			ask(ctx, s, "bob", nil, door)
+			ask(ctx, s, "cleo", nil, door)
+			askTeam(ctx, s, door, "ann")
+			askTeam(ctx, s, door, "dan")
+		}},
+		{"waits otherwise", func(ctx context.Context, s *Store) {
+			ask(ctx, s, "bob", nil, door)
+			ask(ctx, s, "ann", nil, door)
+		}},
+		{"waits for several locks, among others", func(ctx context.Context, s *Store) {
+			ask(ctx, s, "bob", nil, door)
+			askTeam(ctx, s, door, "dan")
+			ask(ctx, s, "ann", nil, "free", door)
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, NewProcess(), "locks", "")
+				declare(t, s, door)
+				declare(t, s, gate)
+				ctx, leave := context.WithCancel(t.Context())
+				row.before(ctx, s)
+				join(t, s, door, "ann", stores.ErrRepeated)
+				isAnswered(t, askTeam(ctx, s, door, "ann"), stores.ErrRepeated)
+				join(t, s, gate, "ann", nil) // another lock
+				other := askTeam(ctx, s, door, "eve")
+				waits(t, other)
+				leave()
+				isAnswered(t, other, context.Canceled)
+				isForgotten(t, s)
+			})
+		})
+	}
+}
+
+func TestOwnerWhoseLockHasExpiredHasNoLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		declare(t, s, door)
+		first := join(t, s, door, "ann", nil)
+		time.Sleep(time.Hour)
+		vacant := []stores.Lock{{Key: door, Declared: time.Hour}}
+		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, vacant) || !reflect.DeepEqual(all, vacant) {
+			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, vacant)
+		}
+		if again := join(t, s, door, "ann", nil); again.Token <= first.Token {
+			t.Errorf("token %d follows %d", again.Token, first.Token)
+		}
+	})
+}
+
+func TestUnlockEndsTheWaitOfAMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		declare(t, s, door)
+		join(t, s, door, "ann", nil)
+		bob, cleo := askTeam(t.Context(), s, door, "bob"), askTeam(t.Context(), s, door, "cleo")
+		release(t, s, door, "bob")
+		isAnswered(t, bob, stores.ErrGaveUp)
+		if err := s.Unlock(t.Context(), door, "bob"); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("bob gives up a second time: %v", err)
+		}
+		waits(t, cleo)
+		bob = askTeam(t.Context(), s, door, "bob") // now at the end
+		release(t, s, door, "ann")
+		isGranted(t, cleo)
+		release(t, s, door, "cleo")
+		isGranted(t, bob)
+		isForgotten(t, s)
+	})
+}
+
+func TestUnlockDoesNotEndOtherWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		declare(t, s, door)
+		join(t, s, door, "ann", nil)
+		bob := ask(t.Context(), s, "bob", nil, door)
+		if err := s.Unlock(t.Context(), door, "bob"); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("Unlock by one who waits without a group: %v", err)
+		}
+		waits(t, bob)
+		release(t, s, door, "ann")
+		isGranted(t, bob)
+	})
+}
+
+func TestGivingUpLetsThoseBehindIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewProcess()
+		late, s := open(t, p, "locks", "30s"), open(t, p, "locks", "")
+		declare(t, late, door) // which the grace does not forbid
+		bob := askTeam(t.Context(), late, door, "bob")
+		cleo := askTeam(t.Context(), s, door, "cleo") // has no grace, but bob was first
+		waits(t, cleo)
+		release(t, s, door, "bob")
+		isAnswered(t, bob, stores.ErrGaveUp)
+		isGranted(t, cleo)
+		isForgotten(t, s)
+	})
+}

@@ -1,0 +1,213 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// condition is what a watcher knows of a lock.
+type condition struct {
+	token    uint64        // zero if nobody holds it
+	declared time.Duration // as in stores.Lock
+}
+
+// conditions returns those of locks by key.
+func conditions(locks []stores.Lock) map[string]condition {
+	all := map[string]condition{}
+	for _, l := range locks {
+		all[l.Key] = condition{l.Token, l.Declared}
+	}
+	return all
+}
+
+// replay applies the events to one another.
+func replay(t *testing.T, events []stores.Event) map[string]condition {
+	t.Helper()
+	var state map[string]condition
+	for _, e := range events {
+		if e.Kind == stores.Snapshot {
+			state = conditions(e.Locks)
+			continue
+		}
+		now, ok := state[e.Lock.Key].after(e)
+		if !ok {
+			t.Errorf("%v of %+v, which was %+v", e.Kind, e.Lock, state[e.Lock.Key])
+		}
+		if state[e.Lock.Key] = now; now == (condition{}) {
+			delete(state, e.Lock.Key)
+		}
+	}
+	return state
+}
+
+// after returns what c has become by e, and whether that could happen.
+func (c condition) after(e stores.Event) (next condition, ok bool) {
+	switch e.Kind {
+	case stores.Acquired:
+		return condition{e.Lock.Token, c.declared}, c.token == 0 && e.Lock.Token > 0
+	case stores.Declared:
+		return condition{c.token, e.Lock.Declared}, c == condition{e.Lock.Token, 0} && e.Lock.Declared > 0
+	case stores.Withdrawn:
+		return condition{}, c == condition{e.Lock.Token, e.Lock.Declared} && c.declared > 0
+	}
+	return condition{0, c.declared}, c.token == e.Lock.Token && c.token > 0 // released, expired or revoked
+}
+
+func TestEventsGiveTheState(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, NewProcess(), "locks", "")
+			r := rand.New(rand.NewPCG(seed, 0))
+			waiting, leave := context.WithCancel(t.Context())
+			watching, lookAway := context.WithCancel(t.Context())
+			watchers := map[*told]string{}
+			for i := range 3000 {
+				if i%500 == 0 {
+					prefix := []string{"", "0", "1"}[r.IntN(3)]
+					watchers[watch(watching, s, prefix)] = prefix
+				}
+				if err := change(waiting, s, r); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+				}
+			}
+			areRight(t, s, watchers)
+			leave()
+			synctest.Wait()
+			endAll(t, s)
+			areRight(t, s, watchers)
+			lookAway()
+			synctest.Wait()
+			isEmpty(t, s)
+		})
+	}
+}
+
+// change does something to some lock, or lets time pass. It returns an error that should not be.
+func change(ctx context.Context, s *Store, r *rand.Rand) error {
+	key, owner := fmt.Sprintf("%02x", r.IntN(32)), []string{"ann", "bob"}[r.IntN(2)]
+	ttl, group := time.Duration(1+r.IntN(40))*time.Millisecond, key[:1]
+	req := stores.Request{Key: key, Owner: owner, TTL: ttl}
+	ofGroup := stores.Request{Key: key, Owner: owner, Group: group}
+	var err error
+	switch r.IntN(13) {
+	case 0, 1:
+		_, err = s.TryLock(ctx, req)
+	case 2:
+		go func() { _, _ = s.Lock(ctx, req) }()
+	case 3:
+		_, err = s.LockAll(ctx, stores.MultiRequest{Keys: []string{"00", "10", "1f"}, Owner: owner, TTL: ttl})
+	case 4:
+		_, err = s.Renew(ctx, req)
+	case 5:
+		err = s.Unlock(ctx, key, owner)
+	case 6:
+		err = s.Revoke(ctx, key, "")
+	case 7:
+		time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
+	case 8, 9:
+		err = s.Declare(ctx, stores.Declaration{Group: group, Key: key, TTL: ttl, Limit: 12})
+	case 10:
+		err = s.Withdraw(ctx, group, key)
+	case 11:
+		_, err = s.TryLock(ctx, ofGroup)
+	case 12:
+		go func() { _, _ = s.Lock(ctx, ofGroup) }()
+	}
+	return unexpected(err)
+}
+
+// unexpected returns err unless it is an answer that a lock in another condition explains.
+func unexpected(err error) error {
+	for _, answer := range []error{
+		stores.ErrNotHeld, stores.ErrNotOwner, stores.ErrNotDeclared, stores.ErrDeclared, stores.ErrLimit, stores.ErrRepeated,
+	} {
+		if errors.Is(err, answer) {
+			return nil
+		}
+	}
+	return err
+}
+
+// areRight expects that the watchers, of whom each has a prefix, believe what the lists say, and that those agree.
+func areRight(t *testing.T, s *Store, watchers map[*told]string) {
+	t.Helper()
+	for w, prefix := range watchers {
+		if got, want := w.state(t), conditions(listOf(t, s, prefix)); !maps.Equal(got, want) {
+			t.Errorf("the watcher of %q believes %v, it is %v", prefix, got, want)
+		}
+	}
+	all := listOf(t, s, "")
+	if !slices.IsSortedFunc(all, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) }) {
+		t.Errorf("the list is not sorted: %v", all)
+	}
+	declared := slices.DeleteFunc(slices.Clone(all), func(l stores.Lock) bool { return l.Declared == 0 })
+	if groups := append(groupOf(t, s, "0"), groupOf(t, s, "1")...); !reflect.DeepEqual(groups, declared) {
+		t.Errorf("the groups have %v, the list %v", groups, declared)
+	}
+	for _, l := range all {
+		vacant := stores.Lock{Key: l.Key, Declared: l.Declared, Waiters: l.Waiters}
+		if held := l.Owner != "" && l.Remaining > 0 && l.Token > 0; !held && !reflect.DeepEqual(l, vacant) {
+			t.Errorf("neither held nor vacant is %+v", l)
+		}
+	}
+}
+
+// listOf returns the locks under prefix.
+func listOf(t *testing.T, s *Store, prefix string) []stores.Lock {
+	t.Helper()
+	locks, err := s.List(t.Context(), prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return locks
+}
+
+// groupOf returns the locks of the group.
+func groupOf(t *testing.T, s *Store, name string) []stores.Lock {
+	t.Helper()
+	locks, err := s.Group(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return locks
+}
+
+// endAll withdraws every lock that is declared, in the group named by the first byte of its key, and revokes the others.
+func endAll(t *testing.T, s *Store) {
+	t.Helper()
+	for _, l := range listOf(t, s, "") {
+		var err error
+		if l.Declared > 0 {
+			err = s.Withdraw(t.Context(), l.Key[:1], l.Key)
+		} else {
+			err = s.Revoke(t.Context(), l.Key, "")
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// isEmpty expects that nothing is left in the table: nobody holds, waits or watches, and nothing is declared.
+func isEmpty(t *testing.T, s *Store) {
+	t.Helper()
+	isForgotten(t, s)
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	d := &s.table.declared
+	if n := s.table.byKey.Len() + s.table.byExpiry.Len() + d.byKey.Len() + len(d.groups); n > 0 {
+		t.Errorf("the table still has %d and %d locks, %d declarations and %d groups",
+			s.table.byKey.Len(), s.table.byExpiry.Len(), d.byKey.Len(), len(d.groups))
+	}
+}
