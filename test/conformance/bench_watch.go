@@ -130,6 +130,9 @@ func (w *watcher) take() (stores.Event, bool) {
 // event returns the event as the row knows the locks, without what has no meaning in it.
 func (b *bench) event(e stores.Event) stores.Event {
 	e.Lock = b.changed(e.Lock)
+	if e.Kind != stores.Declared && e.Kind != stores.Withdrawn {
+		e.Lock.Declared = 0
+	}
 	e.Locks = b.named(e.Locks)
 	for i, l := range e.Locks {
 		e.Locks[i] = b.changed(l)
@@ -200,7 +203,7 @@ func (r *replay) apply(e stores.Event) {
 	r.begun = true
 	r.b.want(e.Revision >= r.revision, "revision %d follows %d", e.Revision, r.revision)
 	r.revision = e.Revision
-	l, known := r.locks[e.Lock.Key]
+	l := r.locks[e.Lock.Key]
 	switch e.Kind {
 	case stores.Snapshot:
 		r.missed = r.missed || e.Missed
@@ -209,16 +212,37 @@ func (r *replay) apply(e stores.Event) {
 			r.locks[l.Key] = l
 		}
 	case stores.Acquired:
-		r.b.want(!known, "a watcher was told ACQUIRED of %+v after %+v", e.Lock, l)
-		r.locks[e.Lock.Key] = e.Lock
+		r.fits(e, l.Owner == "")
+		r.holds(e.Lock, l.Declared)
 	case stores.Released, stores.Expired, stores.Revoked:
-		r.b.want(known && l.Owner == e.Lock.Owner && l.Token == e.Lock.Token,
-			"a watcher was told %v of %+v after %+v", e.Kind, e.Lock, l)
+		r.fits(e, l.Owner != "" && sameHold(l, e.Lock))
+		r.holds(stores.Lock{Key: e.Lock.Key}, l.Declared)
+	case stores.Declared:
+		r.fits(e, l.Declared == 0 && e.Lock.Declared != 0 && sameHold(l, e.Lock))
+		r.holds(e.Lock, e.Lock.Declared)
+	case stores.Withdrawn:
+		r.fits(e, l.Declared != 0 && l.Declared == e.Lock.Declared && sameHold(l, e.Lock))
 		delete(r.locks, e.Lock.Key)
 	default:
 		r.b.failf("a watcher was told %+v", e)
 	}
 }
+
+// fits expects an event to be possible after what is known.
+func (r *replay) fits(e stores.Event, possible bool) {
+	r.b.want(possible, "a watcher was told %v of %+v after %+v", e.Kind, e.Lock, r.locks[e.Lock.Key])
+}
+
+// holds notes who holds the lock, if anybody does, and whether it is declared.
+func (r *replay) holds(l stores.Lock, declared time.Duration) {
+	l.Declared = declared
+	if r.locks[l.Key] = l; l.Owner == "" && declared == 0 {
+		delete(r.locks, l.Key)
+	}
+}
+
+// sameHold tells whether two locks are held by the same grant, or both by nobody.
+func sameHold(a, b stores.Lock) bool { return a.Owner == b.Owner && a.Token == b.Token }
 
 // follow applies what w is told until it tells of a lock called end.
 func (r *replay) follow(w *watcher, end string) {
@@ -236,9 +260,9 @@ func (r *replay) follow(w *watcher, end string) {
 
 // equals expects the replay to know just the locks of a list.
 func (r *replay) equals(listed []stores.Lock) {
-	r.b.want(len(r.locks) == len(listed), "%d locks are held, a watcher knows %d", len(listed), len(r.locks))
+	r.b.want(len(r.locks) == len(listed), "%d locks are listed, a watcher knows %d", len(listed), len(r.locks))
 	for _, l := range listed {
 		known := r.locks[l.Key]
-		r.b.want(known.Owner == l.Owner && known.Token == l.Token, "of %+v a watcher knows %+v", l, known)
+		r.b.want(sameHold(known, l) && known.Declared == l.Declared, "of %+v a watcher knows %+v", l, known)
 	}
 }

@@ -105,6 +105,7 @@ type call struct {
 func (s store) calls(name, owner string) []call {
 	req := s.b.request(name, owner, lease)
 	all := stores.MultiRequest{Keys: []string{req.Key}, Owner: owner, TTL: lease}
+	declaration := stores.Declaration{Group: req.Key, Key: req.Key, TTL: lease}
 	deaf := func(stores.Event) error { return nil }
 	calls := []call{
 		{"try lock", func(ctx context.Context) error { return errorOf(s.TryLock(ctx, req)) }},
@@ -115,10 +116,14 @@ func (s store) calls(name, owner string) []call {
 		{"revoke", func(ctx context.Context) error { return stores.Revoke(ctx, s.Store, req.Key, owner) }},
 		{"watch", func(ctx context.Context) error { return stores.Watch(ctx, s.Store, req.Key, deaf) }},
 		{"list", func(ctx context.Context) error { return errorOf(stores.List(ctx, s.Store, req.Key)) }},
+		{"declare", func(ctx context.Context) error { return stores.Declare(ctx, s.Store, declaration) }},
+		{"withdraw", func(ctx context.Context) error { return stores.Withdraw(ctx, s.Store, req.Key, req.Key) }},
+		{"group", func(ctx context.Context) error { return errorOf(stores.Group(ctx, s.Store, req.Key)) }},
 		{"ping", func(ctx context.Context) error { return stores.Ping(ctx, s.Store) }},
 	}
 	ability := map[string]string{
 		"renew": renewing, "lock": waiting, "lock all": multi, "revoke": revoking, "watch": watching, "list": listing, "ping": pinging,
+		"declare": declaring, "withdraw": declaring, "group": declaring,
 	}
 	return filter(calls, func(c call) bool { return ability[c.op] == "" || s.b.declares([]string{ability[c.op]}) })
 }

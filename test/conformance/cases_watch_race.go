@@ -75,6 +75,9 @@ var watchRaceRows = []row{{
 		r := &replay{b: b}
 		r.apply(w.next())
 		s.grants("door", "ann")
+		if b.declares([]string{declaring}) {
+			s.declares("door/declared")
+		}
 		together(16, func(i int) bool {
 			name := nth("door"+long("")[:800], i)
 			for range flood / 2 / 16 {

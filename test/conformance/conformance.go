@@ -76,14 +76,15 @@ type row struct {
 
 // What a row can need: the features that stores.Features tells, and freedom in names.
 const (
-	listing  = "LIST"
-	multi    = "MULTI"
-	pinging  = "PING"
-	renewing = "RENEW"
-	revoking = "REVOKE"
-	waiting  = "WAIT"
-	watching = "WATCH"
-	anyBytes = "any bytes" // declared by Harness.UTF8 being false
+	declaring = "DECLARE"
+	listing   = "LIST"
+	multi     = "MULTI"
+	pinging   = "PING"
+	renewing  = "RENEW"
+	revoking  = "REVOKE"
+	waiting   = "WAIT"
+	watching  = "WATCH"
+	anyBytes  = "any bytes" // declared by Harness.UTF8 being false
 )
 
 // needing returns the rows with more that they need.
@@ -99,7 +100,7 @@ func needing(rows []row, needs ...string) []row {
 func rows() []row {
 	return slices.Concat(grantRows, unlockRows, clientRows, endedRows, callRows, nameRows(), leaseRows, expiredRows,
 		deadlineRows, tokenRows, raceRows, renewRows(), listRows(), metadataRows(), waitRows(), deadlockRows(), multiRows(),
-		revokeRows(), watchRows())
+		revokeRows(), declareRows(), watchRows())
 }
 
 func (h Harness) declares(needs []string) bool {

@@ -24,7 +24,7 @@ func harness(storage func(t testing.TB) func() stores.Store) Harness {
 
 // allFeatures is what the memory store can do: everything.
 func allFeatures() []string {
-	return []string{"FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"}
+	return []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"}
 }
 
 // soundStorage opens memory stores as they are.

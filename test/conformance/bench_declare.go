@@ -1,0 +1,139 @@
+package conformance
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// Rows call a declared lock by a name with a slash: its group is what comes before, and the slash.
+
+// groupOf returns the name of the group of the lock called name.
+func groupOf(name string) string {
+	group, _, _ := strings.Cut(name, "/")
+	return group + "/"
+}
+
+// declaration returns a declaration of the lock called name, without a limit.
+func (b *bench) declaration(name string, ttl time.Duration) stores.Declaration {
+	return stores.Declaration{Group: b.key(groupOf(name)), Key: b.key(name), TTL: ttl}
+}
+
+// member returns a request for the lock called name as one of its group.
+func (b *bench) member(name, owner string) stores.Request {
+	return stores.Request{Group: b.key(groupOf(name)), Key: b.key(name), Owner: owner}
+}
+
+// declare is Declare within the bounds of the bench.
+func (s store) declare(d stores.Declaration) error {
+	ctx, cancel := s.b.limited()
+	defer cancel()
+	return stores.Declare(ctx, s.Store, d)
+}
+
+// declares expects the locks to be declared, each to last for longer than the row.
+func (s store) declares(names ...string) {
+	for _, name := range names {
+		s.declaresFor(name, lease)
+	}
+}
+
+// declaresFor expects the lock to be declared to last for ttl.
+func (s store) declaresFor(name string, ttl time.Duration) { s.declaresAs(s.b.declaration(name, ttl)) }
+
+// declaresAs expects the lock to be declared as d says.
+func (s store) declaresAs(d stores.Declaration) {
+	if err := s.declare(d); err != nil {
+		s.b.failf("Declare of %q failed: %v", s.b.name(d.Key), err)
+	}
+}
+
+// declines expects Declare to fail with the outcome want.
+func (s store) declines(d stores.Declaration, want error) {
+	if err := s.declare(d); !errors.Is(err, want) {
+		s.b.failf("Declare of %q with limit %d returned %v, want %v", s.b.name(d.Key), d.Limit, err, want)
+	}
+}
+
+// withdraw is Withdraw within the bounds of the bench.
+func (s store) withdraw(name string) error {
+	ctx, cancel := s.b.limited()
+	defer cancel()
+	return stores.Withdraw(ctx, s.Store, s.b.key(groupOf(name)), s.b.key(name))
+}
+
+// withdraws expects the lock to be withdrawn.
+func (s store) withdraws(name string) {
+	if err := s.withdraw(name); err != nil {
+		s.b.failf("Withdraw of %q failed: %v", name, err)
+	}
+}
+
+// lacks expects Withdraw to find no such lock in the group.
+func (s store) lacks(name string) {
+	if err := s.withdraw(name); !errors.Is(err, stores.ErrNotDeclared) {
+		s.b.failf("Withdraw of %q returned %v, want %v", name, err, stores.ErrNotDeclared)
+	}
+}
+
+// admits expects owner to be given the declared lock.
+func (s store) admits(name, owner string) stores.Grant { return s.grantsAs(s.b.member(name, owner)) }
+
+// bars expects owner not to be given the declared lock, because somebody else has it.
+func (s store) bars(name, owner string) {
+	g, err := s.tryLockFor(s.b.member(name, owner))
+	s.b.want(err == nil, "TryLock of %q by %q failed instead of being refused: %v", name, owner, err)
+	s.b.want(g == stores.Grant{}, "TryLock of %q by %q returned %+v", name, owner, g)
+}
+
+// rejects expects TryLock of the declared lock to fail with the outcome want, and to give nothing.
+func (s store) rejects(name, owner string, want error) {
+	g, err := s.tryLockFor(s.b.member(name, owner))
+	s.b.want(errors.Is(err, want), "TryLock of %q by %q returned %+v and %v, want %v", name, owner, g, err, want)
+	s.b.want(g == stores.Grant{}, "TryLock of %q by %q failed and granted %+v", name, owner, g)
+}
+
+// joins begins to wait for the declared lock, which is held, and returns when the store tells that somebody more waits.
+func (s store) joins(name, owner string) *waiter { return s.waitsFor(s.b.member(name, owner)) }
+
+// knocks begins to ask for the declared lock, whether or not that means to wait.
+func (s store) knocks(name, owner string) *waiter { return s.asksFor(s.b.member(name, owner)) }
+
+// group is Group within the bounds of the bench, with the keys as the row knows them.
+func (s store) group(group string) []stores.Lock {
+	ctx, cancel := s.b.limited()
+	defer cancel()
+	locks, err := stores.Group(ctx, s.Store, s.b.key(group))
+	if err != nil {
+		s.b.failf("Group of %q failed: %v", group, err)
+	}
+	return s.b.named(locks)
+}
+
+// gathers expects exactly these locks in the group, in this order.
+func (s store) gathers(group string, want ...stores.Lock) { s.b.tells(s.group(group), want) }
+
+// gathered expects so many locks in the group.
+func (s store) gathered(group string, want int) {
+	got := s.group(group)
+	s.b.want(len(got) == want, "%q has %d locks, want %d: %+v", group, len(got), want, got)
+}
+
+// free is a lock that is declared and that nobody holds.
+func free(name string) stores.Lock { return stores.Lock{Key: name, Declared: lease} }
+
+// declared is the lock as it is told after it was declared.
+func declared(l stores.Lock) stores.Lock {
+	l.Declared = lease
+	return l
+}
+
+// freeAll are locks that are declared and that nobody holds.
+func freeAll(names ...string) (locks []stores.Lock) {
+	for _, name := range names {
+		locks = append(locks, free(name))
+	}
+	return locks
+}
