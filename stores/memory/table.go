@@ -73,8 +73,8 @@ func newTable() *table {
 	}
 }
 
-// take grants the locks, unless it is before from or somebody holds one of them or waits for it. It fails if the request has
-// a group, and is not one that the group answers.
+// take grants the locks, unless it is before from or somebody holds one of them or waits for it. If the request has a group
+// it fails as enter does.
 func (t *table) take(req *request, from time.Time) (stores.Grant, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
