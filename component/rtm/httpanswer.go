@@ -1,0 +1,179 @@
+package rtm
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// writeTimeout is how long a client may take to read an answer or an event.
+const writeTimeout = 10 * time.Second
+
+// The answers in JSON. Numbers are numbers there, as large as they are: a fencing token is below 2^53.
+type (
+	lockAnswer struct {
+		ErrorCode   int32  `json:"errorCode"`
+		Channel     string `json:"channel"`
+		ChannelType string `json:"channelType"`
+		LockName    string `json:"lockName"`
+		TTL         uint32 `json:"ttl,omitempty"`
+		LockRev     uint64 `json:"lockRev,omitempty"`
+	}
+	listAnswer struct {
+		ErrorCode   int32          `json:"errorCode"`
+		Channel     string         `json:"channel"`
+		ChannelType string         `json:"channelType"`
+		TotalLocks  uint32         `json:"totalLocks"`
+		Locks       []detailAnswer `json:"locks"`
+	}
+	detailAnswer struct {
+		Channel     string `json:"channel,omitempty"`
+		ChannelType string `json:"channelType,omitempty"`
+		LockName    string `json:"lockName"`
+		Owner       string `json:"owner"`
+		TTL         uint32 `json:"ttl"`
+		LockRev     uint64 `json:"lockRev"`
+	}
+	keepAliveAnswer struct {
+		ErrorCode int32          `json:"errorCode"`
+		Locks     []detailAnswer `json:"locks"`
+		Expired   []detailAnswer `json:"expired"`
+	}
+	logoutAnswer struct {
+		ErrorCode int32 `json:"errorCode"`
+	}
+	statusAnswer struct {
+		ErrorCode int32  `json:"errorCode"`
+		Operation string `json:"operation"`
+		Reason    string `json:"reason"`
+	}
+	snapshotEvent struct {
+		EventType   rtmpb.LockEvent_Type `json:"eventType"`
+		Channel     string               `json:"channel,omitempty"`
+		ChannelType string               `json:"channelType,omitempty"`
+		Locks       []detailAnswer       `json:"locks"`
+	}
+	lockEvent struct {
+		EventType   rtmpb.LockEvent_Type `json:"eventType"`
+		Channel     string               `json:"channel"`
+		ChannelType string               `json:"channelType"`
+		LockName    string               `json:"lockName"`
+		Owner       string               `json:"owner"`
+		TTL         uint32               `json:"ttl"`
+		LockRev     uint64               `json:"lockRev"`
+	}
+)
+
+func newLockAnswer(m *rtmpb.LockResponse) any {
+	return lockAnswer{m.GetErrorCode(), m.GetChannel(), typeName(m), m.GetLockName(), m.GetTtl(), m.GetLockRev()}
+}
+
+func newListAnswer(m *rtmpb.GetLockResponse) any {
+	return listAnswer{m.GetErrorCode(), m.GetChannel(), typeName(m), m.GetTotalLocks(), newDetails(m.GetLocks())}
+}
+
+func newKeepAliveAnswer(m *rtmpb.KeepAliveResponse) any {
+	return keepAliveAnswer{Locks: newDetails(m.GetLocks()), Expired: newDetails(m.GetExpired())}
+}
+
+func newLogoutAnswer(*rtmpb.LogoutResponse) any { return logoutAnswer{} }
+
+// newDetails are the locks as JSON has them. It is never nil, which would be null.
+func newDetails(locks []*rtmpb.LockDetail) []detailAnswer {
+	rows := make([]detailAnswer, len(locks))
+	for i, l := range locks {
+		rows[i] = detailAnswer{l.GetChannel(), typeName(l), l.GetLockName(), l.GetOwner(), l.GetTtl(), l.GetLockRev()}
+	}
+	return rows
+}
+
+func newEvent(m *rtmpb.LockEvent) any {
+	if m.GetEventType() == rtmpb.LockEvent_SNAPSHOT {
+		return snapshotEvent{m.GetEventType(), m.GetChannel(), typeName(m), newDetails(m.GetLocks())}
+	}
+	return lockEvent{
+		m.GetEventType(), m.GetChannel(), typeName(m), m.GetLockName(), m.GetOwner(), m.GetTtl(), m.GetLockRev(),
+	}
+}
+
+// typeName is the type of the channel, empty if there is no channel.
+func typeName(m inChannel) string {
+	if m.GetChannelType() == rtmpb.ChannelType_NONE {
+		return ""
+	}
+	return m.GetChannelType().String()
+}
+
+// httpCodes are the codes of HTTP for those of gRPC. What is missing is 500.
+var httpCodes = map[codes.Code]int{
+	codes.InvalidArgument:    http.StatusBadRequest,
+	codes.Unauthenticated:    http.StatusUnauthorized,
+	codes.NotFound:           http.StatusNotFound,
+	codes.AlreadyExists:      http.StatusConflict,
+	codes.FailedPrecondition: http.StatusConflict,
+	codes.Aborted:            http.StatusConflict,
+	codes.ResourceExhausted:  http.StatusTooManyRequests,
+	codes.DeadlineExceeded:   http.StatusGatewayTimeout,
+	codes.Unavailable:        http.StatusServiceUnavailable,
+	codes.Unimplemented:      http.StatusNotImplemented,
+}
+
+// httpError is an error for which HTTP has a code, and gRPC none.
+type httpError struct {
+	code int
+	error
+}
+
+// Unwrap lets callers find the field.
+func (e *httpError) Unwrap() error { return e.error }
+
+// refuse answers a request that does not make sense.
+func refuse(w http.ResponseWriter, operation string, err error) {
+	httpCode, answer := newStatusAnswer(operation, failure(operation, err))
+	if of, ok := errors.AsType[*httpError](err); ok {
+		httpCode = of.code
+	}
+	respond(w, httpCode, answer)
+}
+
+// fail answers with the gRPC status of an operation.
+func fail(w http.ResponseWriter, operation string, err error) {
+	httpCode, answer := newStatusAnswer(operation, err)
+	respond(w, httpCode, answer)
+}
+
+// newStatusAnswer is a gRPC status as HTTP tells it. What has no Status as a detail has failed in no particular way.
+func newStatusAnswer(operation string, err error) (httpCode int, answer statusAnswer) {
+	s := status.Convert(err)
+	httpCode, ok := httpCodes[s.Code()]
+	if !ok {
+		httpCode = http.StatusInternalServerError
+	}
+	for _, detail := range s.Details() {
+		if told, ok := detail.(*rtmpb.Status); ok {
+			return httpCode, statusAnswer{told.GetErrorCode(), told.GetOperation(), told.GetReason()}
+		}
+	}
+	return httpCode, statusAnswer{lockOperationFailed.number, operation, s.Message()}
+}
+
+// respond answers a request. A client that is gone, or does not read, loses the connection.
+func respond(w http.ResponseWriter, httpCode int, answer any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(httpCode)
+	_, _ = w.Write(append(inJSON(answer), '\n'))
+}
+
+// inJSON is one of the answers above, which all can be encoded, in one line.
+func inJSON(answer any) []byte {
+	text, _ := json.Marshal(answer)
+	return text
+}

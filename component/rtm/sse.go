@@ -1,0 +1,122 @@
+package rtm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// beat is how often something is written to a stream on which nothing happens, lest a client be gone unnoticed.
+const beat = 10 * time.Second
+
+// eventStream is the answer to one request, as server-sent events. It is what a server takes for a stream of gRPC. The first
+// event commits to it: until then, the answer can be another.
+type eventStream struct {
+	ctx    context.Context // ends with the request, and when something could not be written
+	cancel context.CancelFunc
+	w      http.ResponseWriter
+
+	beating sync.WaitGroup // has one goroutine from the first event on, until ctx ends
+	mu      sync.Mutex     // guards w and what follows
+	begun   bool
+	broken  error // why nothing more can be written
+}
+
+func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
+	s := &eventStream{w: w}
+	s.ctx, s.cancel = context.WithCancel(r.Context())
+	return s
+}
+
+// Send writes an event. It fails if the client does not read it in time, and so does what comes after that.
+func (s *eventStream) Send(m *rtmpb.LockEvent) error {
+	return s.event(m.GetEventType().String(), newEvent(m))
+}
+
+// Context ends with the request, or when its client is lost.
+func (s *eventStream) Context() context.Context { return s.ctx }
+
+// end tells how the operation has ended, and waits until nothing is written anymore. If there was no event it returns the error,
+// for an answer of the usual kind.
+func (s *eventStream) end(operation string, err error) error {
+	if err != nil && s.begun {
+		_, answer := newStatusAnswer(operation, err)
+		err = nil
+		_ = s.event("ERROR", answer)
+	}
+	s.cancel()
+	s.beating.Wait()
+	return err
+}
+
+func (s *eventStream) event(name string, data any) error {
+	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, inJSON(data)))
+}
+
+// write writes a text, and the header before it.
+func (s *eventStream) write(text []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return s.broken
+	}
+	if !s.begun {
+		s.begin()
+	}
+	control := http.NewResponseController(s.w)
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, s.broken = s.w.Write(text)
+	if s.broken == nil {
+		s.broken = control.Flush()
+	}
+	if s.broken != nil {
+		s.cancel()
+	}
+	return s.broken
+}
+
+func (s *eventStream) begin() {
+	s.begun = true
+	s.w.Header().Set("Content-Type", "text/event-stream")
+	s.w.Header().Set("Cache-Control", "no-store")
+	s.w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events until there are many
+	s.beating.Go(s.keepBeating)
+}
+
+// keepBeating writes comments until the stream ends.
+func (s *eventStream) keepBeating() {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = s.write([]byte(":\n\n")) // if that fails, ctx ends
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// What follows makes the stream one of gRPC's. HTTP has no use for its metadata, and there is nothing to receive.
+
+// SetHeader does nothing.
+func (s *eventStream) SetHeader(metadata.MD) error { return nil }
+
+// SendHeader does nothing.
+func (s *eventStream) SendHeader(metadata.MD) error { return nil }
+
+// SetTrailer does nothing.
+func (s *eventStream) SetTrailer(metadata.MD) {}
+
+// SendMsg is Send.
+func (s *eventStream) SendMsg(m any) error { return s.Send(m.(*rtmpb.LockEvent)) }
+
+// RecvMsg fails with io.EOF.
+func (s *eventStream) RecvMsg(any) error { return io.EOF }

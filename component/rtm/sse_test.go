@@ -1,0 +1,299 @@
+package rtm
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// eventSink is where a script sends its events.
+type eventSink = grpc.ServerStreamingServer[rtmpb.LockEvent]
+
+// site is an HTTP server with the Handler, on a connection in memory that holds few bytes.
+type site struct{ listener *bufconn.Listener }
+
+// newSite serves s until the test ends.
+func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
+	l := bufconn.Listen(1 << 10)
+	server := &http.Server{Handler: Handler(s), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return site{l}
+}
+
+// send opens a connection and sends the text on it.
+func (s site) send(t *testing.T, text string) net.Conn {
+	t.Helper()
+	conn, err := s.listener.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// listen asks for a stream, and returns the answer.
+func (s site) listen(t *testing.T, path string) *http.Response {
+	t.Helper()
+	conn := s.send(t, "GET /v1/rtm/s/"+path+" HTTP/1.1\r\nHost: h\r\n\r\n")
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// taken is how a stream has ended, and how long after its beginning.
+type taken struct {
+	after time.Duration
+	err   error
+}
+
+// talking is a server whose streams run talk. The channel gets how they end.
+func talking(talk func(eventSink) error) (*scriptedServer, <-chan taken) {
+	ended := make(chan taken, 1)
+	return &scriptedServer{events: func(stream eventSink) error {
+		begun := time.Now()
+		err := talk(stream)
+		ended <- taken{time.Since(begun), err}
+		return err
+	}}, ended
+}
+
+func TestEventsAreServerSentEvents(t *testing.T) {
+	s, _ := talking(func(stream eventSink) error {
+		for _, m := range []*rtmpb.LockEvent{
+			{EventType: rtmpb.LockEvent_SNAPSHOT, Channel: "c", ChannelType: ofMessages},
+			{EventType: rtmpb.LockEvent_SNAPSHOT, Locks: []*rtmpb.LockDetail{
+				{Channel: "c", ChannelType: ofStreams, LockName: "l", Owner: "u", Ttl: 30, LockRev: 1<<53 + 1},
+			}},
+			{EventType: rtmpb.LockEvent_ACQUIRED, Channel: "c", ChannelType: ofMessages, LockName: "l", Owner: "u", Ttl: 30, LockRev: 7},
+			{EventType: rtmpb.LockEvent_REMOVED, Channel: "c", ChannelType: ofMessages, LockName: "\n"},
+		} {
+			if err := stream.Send(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w := askHTTP(s, "GET", "subscribe?user=u&channel=c&channelType=1", "")
+	want := `event: SNAPSHOT
+data: {"eventType":1,"channel":"c","channelType":"MESSAGE","locks":[]}
+
+event: SNAPSHOT
+data: {"eventType":1,"locks":[` +
+		`{"channel":"c","channelType":"STREAM","lockName":"l","owner":"u","ttl":30,"lockRev":9007199254740993}]}
+
+event: ACQUIRED
+data: {"eventType":4,"channel":"c","channelType":"MESSAGE","lockName":"l","owner":"u","ttl":30,"lockRev":7}
+
+event: REMOVED
+data: {"eventType":3,"channel":"c","channelType":"MESSAGE","lockName":"\n","owner":"","ttl":0,"lockRev":0}
+
+`
+	if w.Code != http.StatusOK || w.Body.String() != want {
+		t.Errorf("answers %d %s", w.Code, w.Body)
+	}
+	if kind := w.Header().Get("Content-Type"); kind != "text/event-stream" {
+		t.Errorf("the answer is %s", kind)
+	}
+}
+
+func TestAFailureAfterEventsIsTheLastOfThem(t *testing.T) {
+	s, _ := talking(func(stream eventSink) error {
+		if err := stream.SendMsg(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}); err != nil {
+			return err
+		}
+		return failure("RTMSessionOperation", errReplaced)
+	})
+	w := askHTTP(s, "GET", "session?user=u", "")
+	_, last, _ := strings.Cut(w.Body.String(), "\n\n")
+	want := "event: ERROR\ndata: " + `{"errorCode":-10027,"operation":"RTMSessionOperation","reason":"` + duplicateUserID.text
+	if w.Code != http.StatusOK || !strings.HasPrefix(last, want) || !strings.HasSuffix(last, "\"}\n\n") {
+		t.Errorf("answers %d %s", w.Code, w.Body)
+	}
+}
+
+// silence sends nothing, until the stream ends.
+func silence(stream eventSink) error {
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
+// greet sends one event, and no more until the stream ends.
+func greet(stream eventSink) error {
+	if err := stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SET}); err != nil {
+		return err
+	}
+	return silence(stream)
+}
+
+// flood sends events without a pause.
+func flood(stream eventSink) (err error) {
+	for err == nil {
+		err = stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SET})
+	}
+	return err
+}
+
+func TestAStreamWithoutEventsBeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, ended := talking(greet)
+		answer := newSite(t, s).listen(t, "subscribe")
+		lines := bufio.NewReader(answer.Body)
+		for range 2 {
+			if _, err := lines.ReadString('\n'); err != nil { // the event
+				t.Fatal(err)
+			}
+		}
+		for i, begun := 0, time.Now(); i < 100; i++ { // for longer than the server lets reading and writing take
+			blank, err := lines.ReadString('\n')
+			comment, _ := lines.ReadString('\n')
+			if at := time.Since(begun); err != nil || blank != "\n" || comment != ":\n" || at != time.Duration(i+1)*beat {
+				t.Fatalf("after %v: %q, %q, %v", at, blank, comment, err)
+			}
+		}
+		select {
+		case got := <-ended:
+			t.Errorf("ended: %v", got)
+		default:
+		}
+	})
+}
+
+func TestStreamsEndWithTheirClients(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		talk   func(eventSink) error
+		leaves bool
+		atMost time.Duration
+	}{
+		{"of a client that leaves", greet, true, 0},
+		{"of a client that leaves before the first event", silence, true, 0},
+		{"of a client that leaves a torrent", flood, true, 0},
+		{"of a client that does not read what happens", flood, false, writeTimeout},
+		{"of a client that does not read the beats", greet, false, time.Hour},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, ended := talking(row.talk)
+				conn := newSite(t, s).send(t, session)
+				synctest.Wait()
+				if row.leaves {
+					_ = conn.Close()
+				}
+				if got := <-ended; got.err == nil || got.after > row.atMost {
+					t.Errorf("ended after %v: %v", got.after, got.err)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsSentToALostClientFailsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var again time.Duration
+		s, ended := talking(func(stream eventSink) (err error) {
+			err = flood(stream)
+			broken := time.Now()
+			if stream.Send(&rtmpb.LockEvent{}) == nil || stream.Context().Err() == nil {
+				return nil
+			}
+			again = time.Since(broken)
+			return err
+		})
+		newSite(t, s).send(t, session)
+		if got := <-ended; got.err == nil || again != 0 {
+			t.Errorf("%v, and again after %v", got, again)
+		}
+	})
+}
+
+// waitingServer lets AcquireLock wait for the end of its ctx, or of a minute.
+type waitingServer struct {
+	scriptedServer
+	ended atomic.Int32
+}
+
+func (s *waitingServer) AcquireLock(ctx context.Context, _ *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
+	defer s.ended.Add(1)
+	select {
+	case <-time.After(time.Minute):
+		return &rtmpb.LockResponse{LockName: "l"}, nil
+	case <-ctx.Done():
+		return nil, failure("RTMAcquireOperation", ctx.Err())
+	}
+}
+
+// Requests that are answered late.
+const (
+	session = "GET /v1/rtm/s/session HTTP/1.1\r\nHost: h\r\n\r\n"
+	acquire = "POST /v1/rtm/s/acquireLock HTTP/1.1\r\nHost: h\r\nContent-Length: 14\r\n\r\n" + `{"retry":true}`
+)
+
+func TestWaitingLastsAsLongAsItTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, begun := newSite(t, &waitingServer{}).send(t, acquire), time.Now()
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != http.StatusOK || time.Since(begun) != time.Minute {
+			t.Errorf("after %v: %v, %v", time.Since(begun), answer, err)
+		}
+	})
+}
+
+func TestWaitingEndsWithItsClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &waitingServer{}
+		conn := newSite(t, s).send(t, acquire)
+		synctest.Wait()
+		if n := s.ended.Load(); n != 0 {
+			t.Fatal("does not wait")
+		}
+		_ = conn.Close()
+		synctest.Wait()
+		if n := s.ended.Load(); n != 1 {
+			t.Error("waits for nobody")
+		}
+	})
+}
+
+func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := agreeableServer("acquireLock")
+		half := strings.TrimSuffix(acquire, "true}")
+		conn, begun := newSite(t, s).send(t, half), time.Now()
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told, err := io.ReadAll(answer.Body)
+		if answer.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(told), "body did not come in time") {
+			t.Errorf("answers %v %s, %v", answer, told, err)
+		}
+		if waited := time.Since(begun); waited != 5*time.Second || s.asked != nil {
+			t.Errorf("after %v it asks %v", waited, s.asked)
+		}
+	})
+}
