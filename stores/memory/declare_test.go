@@ -136,8 +136,8 @@ func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 		if rows := listOf(t, s, ""); !reflect.DeepEqual(rows, []stores.Lock{want}) {
 			t.Errorf("the list has %+v, want %+v", rows, want)
 		}
-		if left := time.Until(ann.Expires); left != time.Hour {
-			t.Errorf("ann's grant lasts %v", left)
+		if left := time.Until(ann.Expires); left != time.Hour || ann.TTL != time.Hour {
+			t.Errorf("ann's grant lasts %v, and says %v", left, ann.TTL)
 		}
 		time.Sleep(time.Hour - 1)
 		waits(t, bob)
