@@ -64,7 +64,9 @@ var members = map[string]string{
 }
 
 // body is the request in JSON.
-func (a ask) body(operation string) string {
+func (a ask) body(operation string) string { return a.fill(bodies[operation]) }
+
+func (a ask) fill(template string) string {
 	held := make([]string, len(a.held))
 	for i, l := range a.held {
 		held[i] = fmt.Sprintf(`{"channel":%s,"channelType":%s,"lockName":%s,"owner":%s,"lockRev":%d}`,
@@ -74,7 +76,7 @@ func (a ask) body(operation string) string {
 		"$user", quoted(a.user), "$channel", quoted(a.channel), "$type", typeInJSON(a.kind), "$lock", quoted(a.lock),
 		"$ttl", fmt.Sprint(a.ttl), "$retry", fmt.Sprint(a.retry), "$owner", quoted(a.owner), "$release", fmt.Sprint(a.release),
 		"$held", "["+strings.Join(held, ",")+"]",
-	).Replace(bodies[operation])
+	).Replace(template)
 }
 
 func quoted(text string) string {

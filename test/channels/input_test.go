@@ -133,14 +133,25 @@ func TestBadValuesAreRefusedByFieldAndChangeNothing(t *testing.T) {
 // refused makes each of the calls with a request that is spoiled, and checks that it fails with the code, that its reason says
 // why, and that nothing has changed by it.
 func (w *world) refused(calls []string, code int32, says string, spoil func(a *ask)) {
-	dora, before := w.furnish()
-	for _, call := range calls {
-		a := frontDoor
-		a.user = "ann"
-		a.held = []lock{{"house", messageType, "front door", "ann", 30, 1}, {"house", messageType, "back door", "ann", 30, 2}}
-		spoil(&a)
-		w.checkRefusal(call, a, code, says)
-	}
+	w.unharmed(func() {
+		for _, call := range calls {
+			a := frontDoor
+			a.user = "ann"
+			a.held = []lock{{"house", messageType, "front door", "ann", 30, 1}, {"house", messageType, "back door", "ann", 30, 2}}
+			spoil(&a)
+			w.checkStatus(call, w.attempt(call, a), code, says)
+		}
+	})
+}
+
+// unharmed checks that nothing changes by what is done, in a channel with a lock that bob holds and one that nobody does.
+func (w *world) unharmed(do func()) {
+	bob := w.user("bob")
+	bob.must(setLock, frontDoor)
+	bob.must(setLock, frontDoor.other("back door"))
+	bob.must(acquireLock, frontDoor)
+	dora, before := w.user("dora").subscribe(frontDoor)
+	do()
 	if after := dora.locks(frontDoor); !slices.Equal(before, after) {
 		w.Errorf("before there was %v, afterwards %v", before, after)
 	}
@@ -149,18 +160,9 @@ func (w *world) refused(calls []string, code int32, says string, spoil func(a *a
 	}
 }
 
-// furnish lets there be a lock that bob holds and one that nobody does, and dora, who sees what becomes of them.
-func (w *world) furnish() (dora *witness, locks []lock) {
-	bob := w.user("bob")
-	bob.must(setLock, frontDoor)
-	bob.must(setLock, frontDoor.other("back door"))
-	bob.must(acquireLock, frontDoor)
-	return w.user("dora").subscribe(frontDoor)
-}
-
-func (w *world) checkRefusal(call string, a ask, code int32, says string) {
+// checkStatus checks the code and the reason of an error.
+func (w *world) checkStatus(call string, err error, code int32, says string) {
 	w.Helper()
-	err := w.attempt(call, a)
 	if got := w.codeOf(call, err); got != code {
 		w.Errorf("%s ends with %d, want %d: %v", call, got, code, err)
 		return

@@ -93,8 +93,15 @@ func (w *witness) before(kind rtmpb.LockEvent_Type) []event {
 // leave ends the stream, as a client does that is gone.
 func (w *witness) leave() {
 	w.cancel()
-	for err := error(nil); err == nil; {
-		_, err = w.stream.next()
+	_ = w.end() // of ctx
+}
+
+// end waits for the end of the stream, and returns why it has ended.
+func (w *witness) end() error {
+	for {
+		if _, err := w.stream.next(); err != nil {
+			return err
+		}
 	}
 }
 

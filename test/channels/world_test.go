@@ -3,6 +3,8 @@ package channels
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,12 +40,25 @@ var doors = []struct {
 // place is where a test happens: a way in, and a store behind. In the memory's time is that of a bubble.
 type place struct {
 	door  func(testing.TB, rtmpb.ChannelLocksServer) door
-	redis *servers.Redis // nil: memory
+	redis *redis // nil: memory
+}
+
+// redis is a server with databases that nobody has used.
+type redis struct {
+	*servers.Redis
+	used atomic.Int64 // databases
+}
+
+// databases are enough for all that one test does.
+const databases = "1024"
+
+func startRedis(t *testing.T) *redis {
+	return &redis{Redis: servers.StartRedis(t, "--databases", databases)}
 }
 
 // everywhere runs a test at each way in, with each store.
 func everywhere(t *testing.T, test func(t *testing.T, p place)) {
-	server := servers.StartRedis(t)
+	server := startRedis(t)
 	for _, d := range doors {
 		t.Run("memory, "+d.name, func(t *testing.T) { test(t, place{d.open, nil}) })
 		t.Run("redis, "+d.name, func(t *testing.T) { test(t, place{d.open, server}) })
@@ -61,14 +76,7 @@ func (p place) alone(t *testing.T, metadata map[string]string, test func(w *worl
 		synctest.Test(t, func(t *testing.T) { test(p.create(t, time.Hour, metadata, 1)) })
 		return
 	}
-	p.flush(t)
 	test(p.create(t, patience, metadata, 1))
-}
-
-func (p place) flush(t *testing.T) {
-	if err := p.redis.Client().FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // world is a storage, the services that use it, and a way in to each.
@@ -85,23 +93,22 @@ func (p place) create(t *testing.T, bound time.Duration, metadata map[string]str
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	t.Cleanup(cancel)
 	w := &world{T: t, place: p, ctx: ctx}
+	metadata = p.metadata(metadata)
 	for range n {
-		set := openSet(t, registry(), p.metadata(metadata))
+		set := openSet(t, registry(), metadata)
 		w.sets = append(w.sets, set)
 		w.doors = append(w.doors, p.door(t, newService(t, set)))
 	}
 	return w
 }
 
-// metadata is the component's: what a test wants, and the store.
+// metadata is the component's: what a test wants, and the storage, in which there is nothing.
 func (p place) metadata(wanted map[string]string) map[string]string {
 	metadata := map[string]string{"store": "memory"}
 	if p.redis != nil {
-		metadata = map[string]string{"store": "redis", "redisHost": p.redis.Addr}
+		metadata = map[string]string{"store": "redis", "redisHost": p.redis.Addr, "redisDB": fmt.Sprint(p.redis.used.Add(1))}
 	}
-	for key, value := range wanted {
-		metadata[key] = value
-	}
+	maps.Copy(metadata, wanted)
 	return metadata
 }
 
