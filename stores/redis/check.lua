@@ -9,6 +9,7 @@ redis.pcall('PUBLISH', 'mortise:wake:' .. self, '')
 for i, key in ipairs(KEYS) do
     work[i] = key
     redis.call('PEXPIRE', 'mortise:queue:' .. key, kept)
+    redis.call('PEXPIRE', 'mortise:waiting:' .. key, kept)
 end
 serve(work)
 for _, key in ipairs(KEYS) do

@@ -29,7 +29,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 				return s
 			}
 		},
-		Features: []string{"FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"},
+		Features: []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"},
 		MinTTL:   time.Millisecond,
 		Slack:    300 * time.Millisecond,
 	})

@@ -35,7 +35,7 @@ func parseEvent(message string) (stores.Event, error) {
 }
 
 func parseKind(text string) stores.EventKind {
-	for _, kind := range []stores.EventKind{stores.Acquired, stores.Released, stores.Expired, stores.Revoked} {
+	for kind := stores.Acquired; kind <= stores.Withdrawn; kind++ {
 		if kind.String() == text {
 			return kind
 		}

@@ -20,12 +20,16 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// waitOn, in the environment, makes the test binary a process that waits for three locks of a Redis until it is killed.
-const waitOn = "MORTISE_TEST_WAIT_ON"
+// In the environment, these make the test binary a process that waits three times for a lock of a Redis until it is killed.
+const (
+	waitOn    = "MORTISE_TEST_WAIT_ON"
+	waitGroup = "MORTISE_TEST_WAIT_GROUP"
+	waitKey   = "MORTISE_TEST_WAIT_KEY"
+)
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(waitOn); addr != "" {
-		if err := waitAndHold(addr); err != nil {
+		if err := waitAndHold(addr, os.Getenv(waitGroup), os.Getenv(waitKey)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -33,8 +37,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// waitAndHold waits three times for "k" and keeps what it gets, until standard input ends.
-func waitAndHold(addr string) error {
+// waitAndHold waits three times for a lock, as one of a group if that is not empty, and keeps what it gets, until standard input
+// ends.
+func waitAndHold(addr, group, key string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s, err := tryOpen(ctx, "redisHost", addr)
@@ -42,18 +47,22 @@ func waitAndHold(addr string) error {
 		return err
 	}
 	for i := range 3 {
-		go func() { _, _ = s.(*Store).Lock(ctx, request("k", fmt.Sprint("child ", i), time.Minute)) }()
+		req := stores.Request{Group: group, Key: key, Owner: fmt.Sprint("child ", i)}
+		if group == "" {
+			req.TTL = time.Minute
+		}
+		go func() { _, _ = s.(*Store).Lock(ctx, req) }()
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
 // startProcess starts a process with three waiters.
-func startProcess(t *testing.T, s *Store, addr string) *os.Process {
+func startProcess(t *testing.T, s *Store, addr, group, key string) *os.Process {
 	t.Helper()
-	before := waiters(t, s, "k")
+	before := waiters(t, s, key)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), waitOn+"="+addr)
+	cmd.Env = append(os.Environ(), waitOn+"="+addr, waitGroup+"="+group, waitKey+"="+key)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +76,7 @@ func startProcess(t *testing.T, s *Store, addr string) *os.Process {
 		_ = stdin.Close()
 		_ = cmd.Wait() // it was killed, and says so
 	})
-	eventually(t, "the process waits", func() bool { return waiters(t, s, "k") == before+3 })
+	eventually(t, "the process waits", func() bool { return waiters(t, s, key) == before+3 })
 	return cmd.Process
 }
 
@@ -87,7 +96,7 @@ func TestAKilledProcessIsPassedOver(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "k", "holder", time.Minute)
-	process := startProcess(t, s, server.Addr)
+	process := startProcess(t, s, server.Addr, "", "k")
 	w := startLock(t, s, request("k", "o", time.Minute), 4)
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
@@ -106,7 +115,7 @@ func TestAStoppedProcessIsPassedOver(t *testing.T) {
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
-	process := startProcess(t, s, server.Addr)
+	process := startProcess(t, s, server.Addr, "", "k")
 	w := startLock(t, s, request("k", "o", time.Minute), 4)
 	stop(t, process)
 	freed := time.Now()
@@ -122,7 +131,7 @@ func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
-	process := startProcess(t, s, server.Addr)
+	process := startProcess(t, s, server.Addr, "", "k")
 	w := startLock(t, s, request("k", "o", time.Minute), 4)
 	stop(t, process)
 	unlock(t, s, "k", "holder")

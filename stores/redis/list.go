@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,21 +16,25 @@ const (
 	// scanBatch is how many keys Redis looks at in one step of a List; other clients are served between the steps.
 	scanBatch = 1000
 	// rowLen is the number of values by which describe.lua describes a lock.
-	rowLen = 7
+	rowLen = 8
 	// daprPrefix begins the key of every lock that daprd takes, with lock.redis too.
 	daprPrefix = "lock||"
 )
 
-// List implements [stores.Lister]. It walks over all keys of the database. A string counts as a lock if Mortise took it or
+// List implements [stores.Lister]. It walks over all keys of the database, and then over the groups. A string counts as a lock if Mortise took it or
 // if its key is one that daprd makes; other strings may be anything, and their values are nobody's business.
 func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
-	found := map[string]stores.Lock{} // SCAN may return a key twice
-	err := s.scan(ctx, prefix, func(locks []stores.Lock) error {
+	found := map[string]stores.Lock{} // SCAN may return a key twice, and a group knows more of it
+	add := func(locks []stores.Lock) error {
 		for _, l := range locks {
 			found[l.Key] = l
 		}
 		return nil
-	})
+	}
+	err := s.scan(ctx, prefix, add)
+	if err == nil {
+		err = s.scanGroups(ctx, prefix, func(_ uint64, locks []stores.Lock) error { return add(locks) })
+	}
 	if err != nil {
 		return nil, wrap(ctx, "list", prefix, err)
 	}
@@ -68,7 +73,7 @@ func (s *Store) describe(ctx context.Context, keys []string) ([]stores.Lock, err
 	return parseRows(values)
 }
 
-// parseRows reads the descriptions of strings, and returns those that are held locks.
+// parseRows reads descriptions, and returns those of locks that are held or declared.
 func parseRows(values []string) ([]stores.Lock, error) {
 	var locks []stores.Lock
 	for row := range slices.Chunk(values, rowLen) {
@@ -76,21 +81,29 @@ func parseRows(values []string) ([]stores.Lock, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix)) {
+		switch {
+		case isHeld(l):
 			locks = append(locks, l)
+		case l.Declared > 0:
+			locks = append(locks, stores.Lock{Key: l.Key, Waiters: l.Waiters, Declared: l.Declared})
 		}
 	}
 	return locks, nil
 }
 
-// parseRow reads key, owner, time left, number of waiters, token, TTL and metadata; the last three are empty for a lock that a
-// foreign program took.
+// isHeld tells whether a string is a lock that somebody holds.
+func isHeld(l stores.Lock) bool {
+	return l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix))
+}
+
+// parseRow reads key, owner, time left, number of waiters, token, TTL, TTL of the declaration and metadata. Token, TTL and
+// metadata are empty for a lock that a foreign program took, and all but the key for one that nobody holds.
 func parseRow(row []string) (stores.Lock, error) {
 	if len(row) != rowLen {
 		return stores.Lock{}, fmt.Errorf("a record of %d values", len(row))
 	}
-	var numbers [4]int64
-	for i, text := range row[2:6] {
+	var numbers [5]int64
+	for i, text := range row[2:7] {
 		if text == "" {
 			continue
 		}
@@ -100,7 +113,7 @@ func parseRow(row []string) (stores.Lock, error) {
 		}
 		numbers[i] = n
 	}
-	metadata, err := decode(row[6])
+	metadata, err := decode(row[7])
 	if err != nil {
 		return stores.Lock{}, fmt.Errorf("record of %q: %w", row[0], err)
 	}
@@ -111,18 +124,16 @@ func parseRow(row []string) (stores.Lock, error) {
 		Waiters:   int(numbers[1]),
 		Token:     uint64(numbers[2]),
 		TTL:       time.Duration(numbers[3]) * time.Millisecond,
+		Declared:  time.Duration(numbers[4]) * time.Millisecond,
 		Metadata:  metadata,
 	}, nil
 }
 
 func sorted(locks map[string]stores.Lock) []stores.Lock {
-	list := make([]stores.Lock, 0, len(locks))
-	for _, l := range locks {
-		list = append(list, l)
-	}
-	slices.SortFunc(list, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) })
-	return list
+	return slices.SortedFunc(maps.Values(locks), byKey)
 }
+
+func byKey(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) }
 
 // literal escapes what Redis's MATCH would take for a pattern.
 func literal(prefix string) string {

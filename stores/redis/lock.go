@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -19,20 +18,27 @@ const (
 // waiter is a request for locks that waits, or may have to.
 type waiter struct {
 	stores.MultiRequest
-	id      string            // of the request, unique
-	arrival int64             // by which the waiter stands in its queues; 0 until it does
-	wake    chan struct{}     // tells to ask again
-	granted chan stores.Grant // what was granted without asking
-	waited  uint64            // the last number drawn when an answer said that the waiter waits
-	unsure  bool              // the last request has had no answer
-	leftAt  time.Time         // when Lock returned although Redis could not be told
+	group    string        // as in stores.Request; TTL is zero until an answer tells it then
+	declared int64         // the number of the declaration that the request is for; 0 until an answer tells it
+	id       string        // of the request, unique
+	arrival  int64         // by which the waiter stands in its queues; 0 until it does
+	wake     chan struct{} // tells to ask again
+	handed   chan handed   // what was handed over without asking
+	waited   uint64        // the last number drawn when an answer said that the waiter waits
+	unsure   bool          // the last request has had no answer
+	leftAt   time.Time     // when Lock returned although Redis could not be told
+}
+
+// handed is what an answer tells of locks that went to a waiter.
+type handed struct {
+	token uint64
+	ttl   int64     // milliseconds
+	start time.Time // they were handed over after it
 }
 
 // Lock implements [stores.Waiter].
 func (s *Store) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := s.await(ctx, s.newWaiter(stores.MultiRequest{
-		Keys: []string{req.Key}, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
-	}))
+	g, err := s.await(ctx, s.newSingle(req))
 	return g, wrap(ctx, "lock", req.Key, err)
 }
 
@@ -47,7 +53,15 @@ func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (g stores.
 }
 
 func (s *Store) newWaiter(req stores.MultiRequest) *waiter {
-	return &waiter{MultiRequest: req, id: s.newRequest(), wake: make(chan struct{}, 1), granted: make(chan stores.Grant, 1)}
+	return &waiter{MultiRequest: req, id: s.newRequest(), wake: make(chan struct{}, 1), handed: make(chan handed, 1)}
+}
+
+func (s *Store) newSingle(req stores.Request) *waiter {
+	w := s.newWaiter(stores.MultiRequest{
+		Keys: []string{req.Key}, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
+	})
+	w.group = req.Group
+	return w
 }
 
 // await takes the locks, and waits for them as long as ctx lasts. While the first of a Store's waiters does not hear Redis
@@ -67,17 +81,17 @@ func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 			err = ctx.Err()
 		case <-s.closing:
 			err = stores.ErrClosed
-		case g = <-w.granted:
-			if g.Token <= w.waited {
-				g = stores.Grant{} // it was handed over and has ended, and a repeated request brought the waiter back
+		case h := <-w.handed:
+			if h.token > w.waited { // else it has ended, and a repeated request brought the waiter back
+				g = w.grant(h)
 			}
 		case <-w.wake:
-			g = s.claim(ctx, w)
+			g, err = s.claim(ctx, w)
 		}
 	}
 	s.queue.remove(w)
 	if err != nil {
-		s.withdraw(ctx, w)
+		s.leave(ctx, w)
 	}
 	return g, err
 }
@@ -95,13 +109,16 @@ func (s *Store) begin(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return s.ask(ctx, w, true)
 }
 
-// claim takes what was handed to the waiter. An error is no end of the wait: if there was something to claim, or if the place
-// in the queue was lost, the next check finds out and wakes the waiter again.
-func (s *Store) claim(ctx context.Context, w *waiter) stores.Grant {
+// claim takes what was handed to the waiter, or learns that the wait is over. That Redis does not answer is no end of it: if
+// there was something to claim, or if the place in the queue was lost, the next check finds out and wakes the waiter again.
+func (s *Store) claim(ctx context.Context, w *waiter) (stores.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	g, _ := s.ask(ctx, w, true)
-	return g
+	g, err := s.ask(ctx, w, true)
+	if w.unsure {
+		err = nil
+	}
+	return g, err
 }
 
 // ask takes the locks if they can be had, or were handed to the waiter. Otherwise the waiter stands in the queues afterwards,
@@ -109,32 +126,40 @@ func (s *Store) claim(ctx context.Context, w *waiter) stores.Grant {
 func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, error) {
 	start := time.Now()
 	w.unsure = true
-	args := []any{w.id, w.Owner, millis(w.TTL), encode(w.Metadata), wait, w.arrival}
+	args := []any{w.id, w.Owner, millis(w.TTL), encode(w.Metadata), wait, w.arrival, w.group, w.declared}
 	answer, err := s.run(ctx, lockScript, w.Keys, appendAll(args, w.Holding)...).Int64Slice()
 	if err != nil {
 		return stores.Grant{}, err
 	}
-	if len(answer) < 3 {
-		return stores.Grant{}, fmt.Errorf("the script answered %v", answer)
-	}
 	w.unsure = false
-	token, arrival, expiry := answer[0], answer[1], answer[2]
-	if arrival > 0 {
-		w.arrival = arrival
-		s.saw(uint64(arrival))
-		s.queue.expect(expiry)
-		w.waited = uint64(answer[3])
+	if len(answer) < 3 {
+		return stores.Grant{}, outcome(answer[0])
 	}
-	if token <= 0 {
-		return stores.Grant{}, outcome(token)
+	if len(answer) == 6 {
+		w.arrival, w.waited = answer[3], uint64(answer[5])
+		s.saw(uint64(w.arrival))
+		s.queue.expect(answer[4])
 	}
-	s.saw(uint64(token))
-	return stores.Grant{Acquired: true, Token: uint64(token), Expires: start.Add(w.TTL)}, nil
+	token, ttl := uint64(answer[0]), answer[2]
+	w.declared = answer[1]
+	if token == 0 {
+		return stores.Grant{}, nil
+	}
+	s.saw(token)
+	return w.grant(handed{token, ttl, start}), nil
 }
 
-// withdraw takes the waiter out of the queues, or gives back what it was granted meanwhile. If Redis cannot be told now, the
+// grant is what was handed to the waiter, as its caller is told.
+func (w *waiter) grant(h handed) stores.Grant {
+	if w.group != "" {
+		w.TTL = time.Duration(h.ttl) * time.Millisecond
+	}
+	return stores.Grant{Acquired: true, Token: h.token, TTL: w.TTL, Expires: h.start.Add(w.TTL)}
+}
+
+// leave takes the waiter out of the queues, or gives back what it was granted meanwhile. If Redis cannot be told now, the
 // queue tells it later.
-func (s *Store) withdraw(ctx context.Context, w *waiter) {
+func (s *Store) leave(ctx context.Context, w *waiter) {
 	if err := s.tellLeft(context.WithoutCancel(ctx), w); err != nil {
 		s.queue.tellLater(w)
 	}
@@ -147,7 +172,7 @@ func (s *Store) tellLeft(ctx context.Context, w *waiter) error {
 	if w.unsure {
 		remember = millis(remembered)
 	}
-	return s.run(ctx, leaveScript, w.Keys, appendAll([]any{w.id, w.Owner, remember}, w.Holding)...).Err()
+	return s.run(ctx, leaveScript, w.Keys, appendAll([]any{w.id, w.Owner, remember, w.group}, w.Holding)...).Err()
 }
 
 // newRequest returns an id that no other request has. It begins with the Store's.

@@ -1,12 +1,16 @@
 -- Takes all locks for one owner, or waits for them, or claims what was handed to the waiter. Running it again changes nothing.
--- Returns numbers: the fencing token, or 0 if the locks are not to be had now, or -3 if waiting would be a deadlock, or -4 if the
--- waiter has left; the arrival number; in how many milliseconds the first of the locks expires, or -1; and, if the waiter stands
--- in the queues, the last number drawn.
--- KEYS: the locks
+-- Returns the fencing token, or 0 if the locks are not to be had now; the number of the lock's declaration, or 0 if nobody asks;
+-- the TTL in milliseconds; and, if the waiter stands in the queues, the arrival number, in how many milliseconds the first of the
+-- locks expires, or -1, and the last number drawn. Or one number: -3 if waiting would be a deadlock, -4 if the waiter has left, -5
+-- if the lock is not declared, or not any more what the waiter knows, -6 if the owner has given up waiting, or -7 if he holds the
+-- lock or waits for it by another request.
+-- KEYS: the locks; one, if there is a group
 -- ARGV: after who runs it, 4 the waiter's id, 5 owner, 6 TTL in milliseconds, 7 metadata, 8 whether to wait, 1 or 0, 9 the
--- arrival number, or 0 if the waiter is new, and then the owners that it holds locks as
-local id, owner, ttl, metadata, wait, arrival = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
-local name = 'mortise:waiter:' .. id
+-- arrival number, or 0 if the waiter is new, 10 the group in which the lock must be declared, or nothing, 11 the number of the
+-- declaration that the waiter knows, or 0, and then the owners that it holds locks as
+local id, owner, ttl, metadata, wait, arrival, group = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10]
+local name, declared = 'mortise:waiter:' .. id, 0
+local waiting, named, rivals -- of a request with a group: who wait so by owner, who of them the owner is, and who else he may be
 
 -- Lets the locks that are the waiter's last from now, if they are all his still. Returns the token.
 local function claimed()
@@ -20,9 +24,21 @@ local function claimed()
         redis.call('PEXPIRE', key, ttl)
         redis.call('PEXPIRE', 'mortise:lock:' .. key, ttl)
     end
+    if named == id then redis.call('HDEL', waiting, owner) end
     return tonumber(token)
 end
 
-if redis.call('HEXISTS', name, 'left') == 1 then return { -4, 0, -1 } end
+local left = redis.call('HGET', name, 'left')
+if left then return { tonumber(left) } end
+if group ~= '' then
+    local number, last = string.match(redis.call('HGET', 'mortise:group:' .. group, KEYS[1]) or '', '^(%d+) (%d+)')
+    if not number or ARGV[11] ~= '0' and ARGV[11] ~= number then return { -5 } end
+    declared, ttl, waiting = tonumber(number), last, 'mortise:waiting:' .. KEYS[1]
+    named = redis.call('HGET', waiting, owner)
+end
 local token = claimed()
-if token then return { token, 0, -1 } end
+if token then return { token, declared, tonumber(ttl) } end
+if group ~= '' and named ~= id then
+    if redis.pcall('GET', KEYS[1]) == owner then return { -7 } end
+    rivals = named or redis.call('ZCARD', 'mortise:queue:' .. KEYS[1]) > redis.call('HLEN', waiting) -- waiters without a group
+end

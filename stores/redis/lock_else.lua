@@ -25,16 +25,35 @@ local function relinquish()
     end
 end
 
+-- Tells whether the owner waits for the lock by another request.
+local function repeated()
+    local function stands(other)
+        return other ~= id and lives(other) and redis.call('HGET', 'mortise:waiter:' .. other, 'owner') == owner
+    end
+    if named and stands(named) then return true end
+    if named then
+        redis.call('HDEL', waiting, owner)
+        drop(named, KEYS[1], {})
+    end
+    for _, other in ipairs(redis.call('ZRANGE', 'mortise:queue:' .. KEYS[1], 0, -1)) do
+        if stands(other) then return true end
+    end
+    return false
+end
+
+local function granted() return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), declared, tonumber(ttl) } end
+
+if rivals and repeated() then return { -7 } end
 if #KEYS > 1 then relinquish() end
-if busy() == 0 then return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), 0, -1 } end
+if busy() == 0 then return granted() end
 local work = {}
 for i, key in ipairs(KEYS) do work[i] = key end
 if wait then
-    if arrival == '0' and #holding > 0 and deadlocked(holding) then return { -3, 0, -1 } end
+    if arrival == '0' and #holding > 0 and deadlocked(holding) then return { -3 } end
     enqueue()
     serve(work)
-    return { claimed() or 0, tonumber(arrival), expiry(), drawn() }
+    return { claimed() or 0, declared, tonumber(ttl), tonumber(arrival), expiry(), drawn() }
 end
 serve(work) -- a dead waiter may have been all that was in the way
-if busy() > 0 then return { 0, 0, -1 } end
-return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), 0, -1 }
+if busy() > 0 then return { 0, declared, tonumber(ttl) } end
+return granted()

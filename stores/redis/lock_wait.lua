@@ -1,6 +1,6 @@
 
 local holding = {}
-for i = 10, #ARGV do holding[#holding + 1] = ARGV[i] end
+for i = 12, #ARGV do holding[#holding + 1] = ARGV[i] end
 
 -- Puts the waiter into the queues, at the place that he had or as the last.
 local function enqueue()
@@ -19,13 +19,19 @@ local function enqueue()
         redis.call('SADD', blocks, id)
         redis.call('PEXPIRE', blocks, kept)
     end
+    if group ~= '' then
+        named = id
+        redis.call('HSET', name, 'group', group)
+        redis.call('HSET', waiting, owner, id)
+        redis.call('PEXPIRE', waiting, kept)
+    end
 end
 
 -- The usual case: while the lock is held, nobody can be served.
-if wait and #KEYS == 1 and #holding == 0 then
+if wait and not rivals and #KEYS == 1 and #holding == 0 then
     local left = redis.call('PTTL', KEYS[1])
     if left >= 0 then
         enqueue()
-        return { 0, tonumber(arrival), left, drawn() }
+        return { 0, declared, tonumber(ttl), tonumber(arrival), left, drawn() }
     end
 end

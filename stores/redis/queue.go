@@ -183,10 +183,9 @@ func (q *queue) wake(id string) {
 	}
 }
 
-// grant tells the waiter, if it is there still, that the locks were handed to it after start. Otherwise it is leaving and gives
-// them back.
-func (q *queue) grant(id string, token uint64, start time.Time) {
-	q.store.saw(token)
+// grant tells the waiter, if it is there still, what was handed to it. Otherwise it is leaving and gives that back.
+func (q *queue) grant(id string, h handed) {
+	q.store.saw(h.token)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.waiters[id]
@@ -194,10 +193,10 @@ func (q *queue) grant(id string, token uint64, start time.Time) {
 		return
 	}
 	select {
-	case <-w.granted: // what it has not seen yet has ended
+	case <-w.handed: // what it has not seen yet has ended
 	default:
 	}
-	w.granted <- stores.Grant{Acquired: true, Token: token, Expires: start.Add(w.TTL)} // which has room: mu is held
+	w.handed <- h // which has room: mu is held
 }
 
 // check looks after all who wait, and wakes those who were served or whose data Redis has lost. It plans the next check, and

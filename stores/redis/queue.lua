@@ -18,18 +18,20 @@ local function lives(id)
     return process(id) == self or redis.call('EXISTS', 'mortise:process:' .. process(id)) == 1
 end
 
--- Takes a waiter out of the queues of its keys.
-local function forget(id, keys, holding)
+-- Takes a waiter out of the queues of its keys. One who waits by a request with a group is known by the name of the owner too.
+local function forget(id, keys, holding, named)
     for _, key in ipairs(keys) do redis.call('ZREM', 'mortise:queue:' .. key, id) end
     for _, owner in ipairs(holding) do redis.call('SREM', 'mortise:blocks:' .. owner, id) end
     redis.call('DEL', 'mortise:waiter:' .. id)
+    local waiting = named and 'mortise:waiting:' .. keys[1]
+    if waiting and redis.call('HGET', waiting, named) == id then redis.call('HDEL', waiting, named) end
 end
 
--- Drops a waiter whose process is dead. What it stood before is then to be looked at: its keys are added to work.
+-- Drops a waiter, whose process may be dead. What it stood before is then to be looked at: its keys are added to work.
 local function drop(id, key, work)
-    local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding')
+    local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'group')
     local keys = waiter[1] and unpacked(waiter[1]) or { key }
-    forget(id, keys, unpacked(waiter[2] or ''))
+    forget(id, keys, unpacked(waiter[2] or ''), waiter[4] and waiter[3])
     for _, other in ipairs(keys) do work[#work + 1] = other end
 end
 
@@ -38,7 +40,7 @@ local function head(key, work)
     while true do
         local id = redis.call('ZRANGE', 'mortise:queue:' .. key, 0, 0)[1]
         if not id then return nil end
-        local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'ttl', 'metadata')
+        local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'ttl', 'metadata', 'group')
         if waiter[1] and lives(id) then return id, waiter end
         drop(id, key, work)
     end
@@ -60,7 +62,8 @@ local function wake(id)
 end
 
 -- Hands the locks to a waiter. They are his for a short while, in which he has to claim them. Only if the process that runs this
--- script learns by its answer who was served, they are his for the whole TTL at once. Returns false if he is dead.
+-- script learns by its answer who was served, they are his for the whole TTL at once; until then, an owner who is known by name
+-- counts as one who waits. Returns false if he is dead.
 local function hand(id, keys, waiter, answer)
     local owner, ttl, last = waiter[3], waiter[4], waiter[4]
     local told = answer and process(id) == self
@@ -68,11 +71,12 @@ local function hand(id, keys, waiter, answer)
         if not wake(id) then return false end
         last = math.min(ttl, claim)
     end
-    forget(id, keys, unpacked(waiter[2]))
+    forget(id, keys, unpacked(waiter[2]), told and waiter[6] and owner)
     local token = grant(keys, owner, ttl, last, id, waiter[5])
     if told then
         answer[#answer + 1] = id
         answer[#answer + 1] = tonumber(token)
+        answer[#answer + 1] = tonumber(ttl)
     end
     return true
 end

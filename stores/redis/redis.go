@@ -8,21 +8,39 @@
 //   - mortise:queue:<key>, a sorted set of those who wait for the lock, by their arrival;
 //   - mortise:waiter:<id>, a hash with what one of them wants, or a note that he has left;
 //   - mortise:blocks:<owner>, a set of those who wait while they hold a lock as this owner, for finding deadlocks;
+//   - mortise:waiting:<key>, a hash with the waiter of each owner who waits for the lock by a request with a group;
 //   - mortise:process:<id>, a sign of life of each Store with waiters;
 //   - mortise:watched, which tells that events are wanted.
 //
-// Nothing else is written. All but mortise:token expire by themselves if a process dies.
+// While locks are declared there are
+//
+//   - mortise:group:<group>, a hash with the declaration of each of the group's locks: a number of the sequence, the TTL and the
+//     id of the request;
+//   - mortise:groups, a set of the groups that have locks.
+//
+// Nothing else is written. All but mortise:token and what is declared expires by itself if a process dies.
 //
 // # Waiting
 //
 // The queue is in Redis, so its order is that of all who use this Redis. Whatever frees a lock hands it to the next in the
 // same script. If he waits in the Store that runs it, its answer tells him; else he is woken by pub/sub, and the lock is his
-// for 850 ms, in which he claims it for the whole TTL. Who is killed is passed over at once, and who does not claim loses his turn, but not his place if he comes back. Five times a second, and
-// when a lock expires, each Store with waiters looks whether a push was lost. A lock that lock.redis releases is found free
-// in this way, and lock.redis, which knows no queue, can take it before.
+// for 850 ms, in which he claims it for the whole TTL. Who is killed is passed over at once, and who does not claim loses his
+// turn, but not his place if he comes back. Five times a second, and when a lock expires, each Store with waiters looks whether a
+// push was lost. A lock that lock.redis releases is found free in this way, and lock.redis, which knows no queue, can take it
+// before.
 //
 // When Redis loses its data, waiters enter their queues again at their old places, but who comes first of them may be served
 // before others have come. They wait as long as Redis is away.
+//
+// # Declared locks
+//
+// A request with a group is for the declaration that it finds first, and knows it by its number: when the lock is withdrawn the
+// request fails, even if the lock is declared again at once and the push is lost. Who is sent away, by a Withdraw or by the owner's
+// Unlock in any process, finds a note in the place of his data. The note lasts for a minute: one whom Redis has not seen for longer
+// goes on to wait for what his owner has given up. A waiter whose process is dead does not wait, and the owner can ask again from
+// elsewhere; should the process come back, that waiter fails with ErrRepeated.
+//
+// What is declared has no TTL and is only as durable as Redis. When it is lost, who waits for it fails with ErrNotDeclared.
 //
 // # Watching
 //
@@ -56,14 +74,15 @@ import (
 )
 
 var (
-	_ stores.Store   = (*Store)(nil)
-	_ stores.Renewer = (*Store)(nil)
-	_ stores.Waiter  = (*Store)(nil)
-	_ stores.Multi   = (*Store)(nil)
-	_ stores.Revoker = (*Store)(nil)
-	_ stores.Lister  = (*Store)(nil)
-	_ stores.Watcher = (*Store)(nil)
-	_ stores.Pinger  = (*Store)(nil)
+	_ stores.Store    = (*Store)(nil)
+	_ stores.Renewer  = (*Store)(nil)
+	_ stores.Waiter   = (*Store)(nil)
+	_ stores.Multi    = (*Store)(nil)
+	_ stores.Revoker  = (*Store)(nil)
+	_ stores.Lister   = (*Store)(nil)
+	_ stores.Watcher  = (*Store)(nil)
+	_ stores.Declarer = (*Store)(nil)
+	_ stores.Pinger   = (*Store)(nil)
 )
 
 // Keys of our own, out of the way of daprd's, which begin with "lock||".
@@ -117,6 +136,10 @@ func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 
 // TryLock implements [stores.Store].
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	if req.Group != "" {
+		g, err := s.ask(ctx, s.newSingle(req), false)
+		return g, wrap(ctx, "try lock", req.Key, err)
+	}
 	start := time.Now()
 	token, err := s.run(ctx, tryLockScript, []string{req.Key},
 		req.Owner, millis(req.TTL), s.newRequest(), encode(req.Metadata)).Int64()
@@ -127,11 +150,11 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 		return stores.Grant{}, nil
 	}
 	s.saw(uint64(token))
-	return stores.Grant{Acquired: true, Token: uint64(token), Expires: start.Add(req.TTL)}, nil
+	return stores.Grant{Acquired: true, Token: uint64(token), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil
 }
 
 // Unlock implements [stores.Store]. If the answer to a release is lost and go-redis repeats it, ErrNotHeld tells of the
-// first try's success.
+// first try's success; if it ended a wait, ErrNotHeld or ErrNotOwner does.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "unlock", key, s.free(ctx, key, owner, stores.Released))
 }
@@ -141,18 +164,24 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "revoke", key, s.free(ctx, key, owner, stores.Revoked))
 }
 
-// free ends a lock. If that served waiters of this Store, the answer tells, and spares them a claim: the locks were handed over
-// after start, and for the whole TTL.
+// free ends a lock.
 func (s *Store) free(ctx context.Context, key, owner string, how stores.EventKind) error {
+	return s.end(ctx, freeScript, key, owner, how.String())
+}
+
+// end runs a script that ends a lock. If that served waiters of this Store, the answer tells, and spares them a claim: the locks
+// were handed over after the start, and for the whole TTL.
+func (s *Store) end(ctx context.Context, script *goredis.Script, key string, args ...any) error {
 	start := time.Now()
-	answer, err := s.run(ctx, freeScript, []string{key}, owner, how.String()).Slice()
+	answer, err := s.run(ctx, script, []string{key}, args...).Slice()
 	if err != nil {
 		return err
 	}
-	for i := 2; i < len(answer); i += 2 {
-		id, _ := answer[i-1].(string)
-		token, _ := answer[i].(int64)
-		s.queue.grant(id, uint64(token), start)
+	for i := 3; i < len(answer); i += 3 {
+		id, _ := answer[i-2].(string)
+		token, _ := answer[i-1].(int64)
+		ttl, _ := answer[i].(int64)
+		s.queue.grant(id, handed{uint64(token), ttl, start})
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
@@ -169,7 +198,7 @@ func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, er
 	if err = cmp.Or(err, outcome(answer)); err != nil {
 		return stores.Grant{}, wrap(ctx, "renew", req.Key, err)
 	}
-	return stores.Grant{Acquired: true, Token: uint64(answer), Expires: start.Add(req.TTL)}, nil
+	return stores.Grant{Acquired: true, Token: uint64(answer), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil
 }
 
 // Ping implements [stores.Pinger].

@@ -14,9 +14,14 @@ import (
 
 // Answers of the scripts other than a token.
 const (
-	notHeld  = -1
-	notOwner = -2
-	deadlock = -3
+	notHeld     = -1
+	notOwner    = -2
+	deadlock    = -3
+	notDeclared = -5
+	gaveUp      = -6
+	repeated    = -7
+	declaredNow = -8
+	groupFull   = -9
 )
 
 // Parts of scripts, each of which needs those before it. Redis makes a script's functions anew for each run, so what decides
@@ -30,6 +35,8 @@ var (
 	tellPart string
 	//go:embed queue.lua
 	queuePart string
+	//go:embed dismiss.lua
+	dismissPart string
 	//go:embed deadlock.lua
 	deadlockPart string
 
@@ -57,17 +64,27 @@ var (
 	listPart string
 	//go:embed watch.lua
 	watchPart string
+	//go:embed declare.lua
+	declarePart string
+	//go:embed withdraw.lua
+	withdrawPart string
+	//go:embed group.lua
+	groupPart string
 )
 
 var (
 	tryLockScript = script(writePart, tryLockPart, describePart, tellPart, queuePart, tryLockElse)
-	freeScript    = script(freePart, writePart, describePart, tellPart, queuePart, freeElse)
+	freeScript    = script(freePart, writePart, describePart, tellPart, queuePart, dismissPart, freeElse)
 	lockScript    = script(lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart, lockElse)
 	leaveScript   = script(writePart, describePart, tellPart, queuePart, leavePart)
 	checkScript   = script(writePart, describePart, tellPart, queuePart, checkPart)
 	renewScript   = script(renewPart)
 	listScript    = script(describePart, listPart)
 	watchScript   = script(writePart, describePart, tellPart, watchPart)
+
+	declareScript  = script(writePart, describePart, tellPart, declarePart)
+	withdrawScript = script(writePart, describePart, tellPart, queuePart, dismissPart, withdrawPart)
+	groupScript    = script(describePart, groupPart)
 )
 
 func script(parts ...string) *goredis.Script { return goredis.NewScript(strings.Join(parts, "")) }
@@ -86,6 +103,16 @@ func outcome(answer int64) error {
 		return stores.ErrNotOwner
 	case deadlock:
 		return stores.ErrDeadlock
+	case notDeclared:
+		return stores.ErrNotDeclared
+	case gaveUp:
+		return stores.ErrGaveUp
+	case repeated:
+		return stores.ErrRepeated
+	case declaredNow:
+		return stores.ErrDeclared
+	case groupFull:
+		return stores.ErrLimit
 	}
 	return nil
 }

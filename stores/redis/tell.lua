@@ -1,6 +1,7 @@
--- Tells the watchers about a lock that is held. Where we may not publish, nobody can have subscribed.
-local function tell(kind, revision, key)
-    redis.pcall('PUBLISH', events, pack({ kind, revision, unpack(describe(key)) }))
+-- Tells the watchers about a lock that is held, or about one with the TTL that it was declared with. Where we may not publish,
+-- nobody can have subscribed.
+local function tell(kind, revision, key, declared)
+    redis.pcall('PUBLISH', events, pack({ kind, revision, unpack(describe(key, declared)) }))
 end
 
 local function watched() return redis.call('EXISTS', 'mortise:watched') == 1 end
@@ -14,8 +15,8 @@ local function grant(keys, owner, ttl, last, request, metadata)
     return token
 end
 
--- Ends a lock that its owner holds.
-local function free(key, kind)
-    if watched() then tell(kind, draw(), key) end
+-- Ends a lock that its owner holds, or that was declared.
+local function free(key, kind, declared)
+    if watched() then tell(kind, draw(), key, declared) end
     redis.call('DEL', key, 'mortise:lock:' .. key)
 end

@@ -22,6 +22,7 @@ type view struct {
 	refusal error // what tell has returned
 
 	held     map[string]*held
+	declared map[string]declaration
 	expiries expiries
 	checks   map[uint64][]string // the keys that a report was asked for, by its number
 	reported uint64              // the number of the last report
@@ -38,18 +39,29 @@ type held struct {
 	index int // in expiries
 }
 
+// declaration is what is known of a lock that was declared.
+type declaration struct {
+	ttl      time.Duration
+	revision uint64 // at which it was declared, if not before
+}
+
 // begin forgets everything. Nothing is told until publish.
 func (v *view) begin(since string) {
 	v.held, v.expiries, v.checks = map[string]*held{}, nil, map[uint64][]string{}
+	v.declared = map[string]declaration{}
 	v.since, v.silent = since, true
 }
 
 // publish tells the snapshot.
 func (v *view) publish() error {
-	locks := make(map[string]stores.Lock, len(v.held))
+	locks := make(map[string]stores.Lock, max(len(v.held), len(v.declared)))
+	for key, d := range v.declared {
+		locks[key] = stores.Lock{Key: key, Declared: d.ttl}
+	}
 	for key, h := range v.held {
 		l := h.Lock
 		l.Remaining = max(time.Until(h.at), time.Millisecond)
+		l.Declared = locks[key].Declared
 		locks[key] = l
 	}
 	missed := v.told
@@ -78,26 +90,43 @@ func (v *view) apply(message any) error {
 	case report:
 		return v.applyReport(m)
 	case stores.Event:
-		if m.Kind == stores.Acquired {
-			return v.acquired(m)
-		}
-		return v.ended(m)
+		return v.applyEvent(m)
 	}
 	return nil
 }
 
+func (v *view) applyEvent(e stores.Event) error {
+	switch e.Kind {
+	case stores.Acquired:
+		return v.acquired(e)
+	case stores.Declared:
+		return v.exists(e)
+	case stores.Withdrawn:
+		return v.vanished(e)
+	}
+	return v.ended(e)
+}
+
 // acquired takes in a grant, unless it is in the list already. If the lock was held until now, nobody noticed its end.
 func (v *view) acquired(e stores.Event) error {
-	if h := v.held[e.Lock.Key]; h != nil {
-		if h.Token >= e.Lock.Token {
-			return nil
-		}
-		if err := v.emit(stores.Event{Kind: stores.Expired, Revision: e.Revision, Lock: h.Lock}); err != nil {
-			return err
-		}
+	if h := v.held[e.Lock.Key]; h != nil && h.Token >= e.Lock.Token {
+		return nil
+	}
+	if err := v.overtaken(e); err != nil {
+		return err
 	}
 	v.put(e.Lock)
 	return v.emit(e)
+}
+
+// overtaken tells that a lock has expired, if an event about its key shows another holder, or none.
+func (v *view) overtaken(e stores.Event) error {
+	h := v.held[e.Lock.Key]
+	if h == nil || h.Token >= e.Revision || h.Token == e.Lock.Token && h.Owner == e.Lock.Owner {
+		return nil
+	}
+	v.remove(e.Lock.Key)
+	return v.emit(stores.Event{Kind: stores.Expired, Revision: e.Revision, Lock: h.Lock})
 }
 
 // ended takes in the end of a lock, unless the list did not have it any more.
@@ -107,6 +136,34 @@ func (v *view) ended(e stores.Event) error {
 		return nil
 	}
 	v.remove(e.Lock.Key)
+	return v.emit(e)
+}
+
+// exists takes in a declaration, unless it is in the list already. If the lock was held until now, nobody noticed its end.
+func (v *view) exists(e stores.Event) error {
+	if d, ok := v.declared[e.Lock.Key]; ok && d.revision >= e.Revision {
+		return nil
+	}
+	if err := v.overtaken(e); err != nil {
+		return err
+	}
+	v.declared[e.Lock.Key] = declaration{e.Lock.Declared, e.Revision}
+	return v.emit(e)
+}
+
+// vanished takes in that a lock was withdrawn, unless the list did not have it any more. If another owner held the lock until
+// now, nobody noticed its end.
+func (v *view) vanished(e stores.Event) error {
+	if err := v.overtaken(e); err != nil {
+		return err
+	}
+	if h := v.held[e.Lock.Key]; h != nil && h.Token < e.Revision {
+		v.remove(e.Lock.Key)
+	}
+	if d, ok := v.declared[e.Lock.Key]; !ok || d.revision > e.Revision {
+		return nil
+	}
+	delete(v.declared, e.Lock.Key)
 	return v.emit(e)
 }
 

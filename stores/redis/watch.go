@@ -165,7 +165,7 @@ func (w *watch) catchUp(ctx context.Context) error {
 	return w.idle(ctx, beatPeriod)
 }
 
-// snapshot tells what is held. It takes what Redis lists, with the changes that come meanwhile, up to a report that Redis
+// snapshot tells what is held or declared. It takes what Redis lists, with the changes that come meanwhile, up to a report that Redis
 // publishes after all that was listed: so it is the state of one moment.
 func (w *watch) snapshot(ctx context.Context) error {
 	since, err := w.ask(ctx, 0, nil) // from now on events are published
@@ -173,13 +173,7 @@ func (w *watch) snapshot(ctx context.Context) error {
 		return err
 	}
 	w.begin(since)
-	err = w.store.scan(ctx, w.prefix, func(locks []stores.Lock) error {
-		for _, l := range locks {
-			w.put(l)
-		}
-		return w.drain()
-	})
-	if err != nil {
+	if err := w.gather(ctx); err != nil {
 		return err
 	}
 	w.number++
@@ -198,6 +192,25 @@ func (w *watch) snapshot(ctx context.Context) error {
 		}
 	}
 	return w.publish()
+}
+
+// gather takes what Redis lists, and the changes that come meanwhile.
+func (w *watch) gather(ctx context.Context) error {
+	err := w.store.scan(ctx, w.prefix, func(locks []stores.Lock) error {
+		for _, l := range locks {
+			w.put(l)
+		}
+		return w.drain()
+	})
+	if err != nil {
+		return err
+	}
+	return w.store.scanGroups(ctx, w.prefix, func(revision uint64, locks []stores.Lock) error {
+		for _, l := range locks {
+			w.declared[l.Key] = declaration{l.Declared, revision}
+		}
+		return w.drain()
+	})
 }
 
 // drain applies the messages that there are.

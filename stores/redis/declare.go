@@ -1,0 +1,83 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	groupsKey = "mortise:groups" // the set of the groups that have locks
+	// groupBatch is about how many groups are described in one step; other clients are served between the steps.
+	groupBatch = 100
+)
+
+// Declare implements [stores.Declarer].
+func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
+	answer, err := s.run(ctx, declareScript, []string{d.Key}, d.Group, millis(d.TTL), d.Limit, s.newRequest()).Int64()
+	if err == nil {
+		err = outcome(answer)
+	}
+	return wrap(ctx, "declare", d.Key, err)
+}
+
+// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the request, ErrNotDeclared tells of the first
+// try's success.
+func (s *Store) Withdraw(ctx context.Context, group, key string) error {
+	return wrap(ctx, "withdraw", key, s.end(ctx, withdrawScript, key, group))
+}
+
+// Group implements [stores.Declarer].
+func (s *Store) Group(ctx context.Context, group string) ([]stores.Lock, error) {
+	_, locks, err := s.groups(ctx, []string{group})
+	slices.SortFunc(locks, byKey)
+	return locks, wrap(ctx, "group", group, err)
+}
+
+// scanGroups calls found with the declared locks whose key starts with prefix, those of some groups after the other, each as it
+// was at a revision.
+func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64, []stores.Lock) error) error {
+	for cursor := uint64(0); ; {
+		groups, next, err := s.client.SScan(ctx, groupsKey, cursor, "", groupBatch).Result()
+		if err != nil {
+			return err
+		}
+		groups = slices.DeleteFunc(groups, func(group string) bool {
+			return !strings.HasPrefix(group, prefix) && !strings.HasPrefix(prefix, group)
+		})
+		revision, locks, err := s.groups(ctx, groups)
+		if err != nil {
+			return err
+		}
+		locks = slices.DeleteFunc(locks, func(l stores.Lock) bool { return !strings.HasPrefix(l.Key, prefix) })
+		if err := found(revision, locks); err != nil {
+			return err
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// groups returns the locks of some groups, all as of one revision.
+func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, locks []stores.Lock, err error) {
+	if len(groups) == 0 {
+		return 0, nil, nil
+	}
+	values, err := groupScript.Run(ctx, s.client, groups).StringSlice()
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(values) == 0 {
+		return 0, nil, errors.New("the script did not answer")
+	}
+	if revision, err = strconv.ParseUint(values[0], 10, 64); err != nil {
+		return 0, nil, err
+	}
+	locks, err = parseRows(values[1:])
+	return revision, locks, err
+}

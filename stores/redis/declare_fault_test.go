@@ -1,0 +1,204 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// TestLostAnswersAboutDeclarations has go-redis repeat requests that were carried out.
+func TestLostAnswersAboutDeclarations(t *testing.T) {
+	server := servers.StartRedis(t)
+	proxy := servers.StartProxy(t, server.Addr)
+	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute) // Redis learns the scripts
+	admit(t, s, "g/k", "o")
+	withdraw(t, s, group, "g/k")
+	declaration := stores.Declaration{Group: group, Key: "g/k", TTL: time.Minute, Limit: 1}
+	for _, row := range []struct {
+		name string
+		do   func() error
+		want error
+		held string // by whom then
+	}{
+		{"declare", func() error { return s.Declare(t.Context(), declaration) }, nil, ""},
+		{"declare once more", func() error { return s.Declare(t.Context(), declaration) }, stores.ErrDeclared, ""},
+		{"take", func() error { return errOf(s.TryLock(t.Context(), member("g/k", "o"))) }, nil, "o"},
+		{"take once more", func() error { return errOf(s.TryLock(t.Context(), member("g/k", "o"))) }, stores.ErrRepeated, "o"},
+		{"withdraw, as if somebody else had", func() error { return s.Withdraw(t.Context(), group, "g/k") }, stores.ErrNotDeclared, ""},
+	} {
+		eventually(t, "the answers before are lost", proxy.Lost)
+		proxy.LoseAnswers(1)
+		if err := row.do(); !errors.Is(err, row.want) {
+			t.Errorf("%s: %v", row.name, err)
+		}
+		if !proxy.Lost() {
+			t.Fatalf("%s: no answer was lost", row.name)
+		}
+		if owner := direct.client.Get(t.Context(), "g/k").Val(); owner != row.held {
+			t.Errorf("%s: held by %q", row.name, owner)
+		}
+	}
+	onlyTheTokenIsLeft(t, direct)
+}
+
+func errOf(_ stores.Grant, err error) error { return err }
+
+func TestDeclarationsLastAsLongAsRedisKeepsThem(t *testing.T) {
+	server := servers.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	admit(t, a, "g/k", "holder")
+	stays := startLock(t, b, member("g/k", "stays"), 1)
+	server.Stop()
+	server.Start()
+	eventually(t, "the waiter is in the queue", func() bool {
+		n, err := a.client.ZCard(t.Context(), "mortise:queue:g/k").Result()
+		return err == nil && n == 1
+	})
+	unlock(t, a, "g/k", "holder")
+	stays.granted()
+	goes := startLock(t, b, member("g/k", "goes"), 1)
+	a.client.FlushAll(t.Context())
+	goes.ends(stores.ErrNotDeclared)
+}
+
+func TestAKilledProcessLeavesItsDeclaredLocksToOthers(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute)
+	admit(t, s, "g/k", "holder")
+	process := startProcess(t, s, server.Addr, group, "g/k")
+	if _, err := s.Lock(t.Context(), member("g/k", "child 1")); !errors.Is(err, stores.ErrRepeated) {
+		t.Errorf("while the process lives: %v", err)
+	}
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its owner is free to ask", func() bool {
+		return !errors.Is(errOf(s.TryLock(t.Context(), member("g/k", "child 1"))), stores.ErrRepeated)
+	})
+	w := startLock(t, s, member("g/k", "child 1"), 3) // the two others are dead, and nobody has looked yet
+	unlock(t, s, "g/k", "holder")
+	w.granted()
+	unlock(t, s, "g/k", "child 1")
+	withdraw(t, s, group, "g/k")
+	onlyTheTokenIsLeft(t, s)
+}
+
+func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
+	server := servers.StartRedis(t)
+	proxy := servers.StartProxy(t, server.Addr)
+	away, s := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute)
+	admit(t, s, "g/k", "holder")
+	both := []*waiting{}
+	for i, owner := range []string{"ann", "bob"} {
+		both = append(both, start(t, s, i+1, "g/k", func(ctx context.Context) (stores.Grant, error) {
+			return away.Lock(ctx, member("g/k", owner))
+		}))
+	}
+	mend := proxy.Cut()
+	unlock(t, s, "g/k", "ann")
+	withdraw(t, s, group, "g/k")
+	declare(t, s, group, "g/k", time.Minute)
+	for _, w := range both {
+		if !w.waits() {
+			t.Error("ended, although Redis was away")
+		}
+	}
+	mend()
+	both[0].ends(stores.ErrGaveUp)
+	both[1].ends(stores.ErrNotDeclared)
+	withdraw(t, s, group, "g/k")
+	onlyTheTokenIsLeft(t, s)
+}
+
+// TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when their owners give up, or when the locks are
+// withdrawn.
+func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
+	server := servers.StartRedis(t)
+	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
+	rounds := 2_000 // of each worker
+	if testing.Short() {
+		rounds = 200
+	}
+	var granted, ended atomic.Int64
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() { // its helpers end the test in trouble, and other workers with it
+			for round := range rounds {
+				r := race{t: t, name: fmt.Sprint("worker ", worker, ", round ", round), key: fmt.Sprint("g/", worker),
+					s: both[worker%2], other: both[worker/2], withdraws: round%2 == 0}
+				if r.run() == nil {
+					granted.Add(1)
+				} else {
+					ended.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d granted, %d ended", granted.Load(), ended.Load())
+	if granted.Load() == 0 || ended.Load() == 0 {
+		t.Error("there was no race")
+	}
+	onlyTheTokenIsLeft(t, both[0])
+}
+
+// race is one between the hand-over of a declared lock to a waiter and the end of his wait.
+type race struct {
+	t         *testing.T
+	name, key string
+	s, other  *Store // where he waits, and where the rest happens
+	withdraws bool   // else the owner gives up
+}
+
+// run returns what Lock has.
+func (r race) run() error {
+	declare(r.t, r.other, group, r.key, time.Minute)
+	admit(r.t, r.other, r.key, "holder")
+	locked, freed, ended := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() { locked <- errOf(r.s.Lock(r.t.Context(), member(r.key, "o"))) }()
+	time.Sleep(rand.N(600 * time.Microsecond))
+	go func() { freed <- r.other.Unlock(r.t.Context(), r.key, "holder") }()
+	time.Sleep(rand.N(600 * time.Microsecond))
+	go func() { ended <- r.end() }()
+	err := <-locked
+	r.check(err, <-freed, <-ended)
+	return err
+}
+
+func (r race) end() error {
+	if r.withdraws {
+		return r.other.Withdraw(r.t.Context(), group, r.key)
+	}
+	return r.other.Unlock(r.t.Context(), r.key, "o")
+}
+
+// check compares what Lock, the holder's Unlock and the end returned, and leaves nothing.
+func (r race) check(locked, freed, ended error) {
+	if r.withdraws {
+		if ended != nil || locked != nil && !errors.Is(locked, stores.ErrNotDeclared) {
+			r.t.Errorf("%s: withdrawn with %v, lock: %v", r.name, ended, locked)
+		}
+	} else if freed != nil || (locked != nil) && (ended != nil) || locked != nil && !errors.Is(locked, stores.ErrGaveUp) {
+		r.t.Errorf("%s: unlocked with %v, given up with %v, lock: %v", r.name, freed, ended, locked)
+	} else {
+		if ended != nil { // before he waited
+			unlock(r.t, r.s, r.key, "o")
+		}
+		withdraw(r.t, r.s, group, r.key)
+	}
+	if owner := r.s.client.Get(r.t.Context(), r.key).Val(); owner != "" {
+		r.t.Errorf("%s: %q holds the lock", r.name, owner)
+	}
+}

@@ -1,0 +1,319 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// The tests' declared locks are of the group "g/", unless they say otherwise.
+const group = "g/"
+
+func declare(t *testing.T, s *Store, group, key string, ttl time.Duration) {
+	t.Helper()
+	if err := s.Declare(t.Context(), stores.Declaration{Group: group, Key: key, TTL: ttl}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func withdraw(t *testing.T, s *Store, group, key string) {
+	t.Helper()
+	if err := s.Withdraw(t.Context(), group, key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// member is a request for a declared lock.
+func member(key, owner string) stores.Request {
+	return stores.Request{Group: group, Key: key, Owner: owner}
+}
+
+// admit takes a declared lock that must be free.
+func admit(t *testing.T, s *Store, key, owner string) stores.Grant {
+	t.Helper()
+	g, err := s.TryLock(t.Context(), member(key, owner))
+	if err != nil || !g.Acquired {
+		t.Fatalf("lock %q for %q: %+v, %v", key, owner, g, err)
+	}
+	return g
+}
+
+// ends expects a Lock to fail.
+func (w *waiting) ends(want error) {
+	w.t.Helper()
+	if g, err := w.end(); !errors.Is(err, want) || g != (stores.Grant{}) {
+		w.t.Errorf("ended with %+v and %v, want %v", g, err, want)
+	}
+}
+
+func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute+time.Microsecond)
+	const ttl = time.Minute + time.Millisecond
+	for _, row := range []struct {
+		name string
+		take func() (stores.Grant, error)
+	}{
+		{"tried", func() (stores.Grant, error) { return a.TryLock(t.Context(), member("g/k", "o")) }},
+		{"waited for and free", func() (stores.Grant, error) { return b.Lock(t.Context(), member("g/k", "o")) }},
+		{"handed over by the same store", func() (stores.Grant, error) { return handOver(t, a, a) }},
+		{"handed over by another store", func() (stores.Grant, error) { return handOver(t, b, a) }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			g, err := row.take()
+			asked := time.Now()
+			left := a.client.PTTL(t.Context(), "g/k").Val()
+			if err != nil || g.TTL != ttl || g.Expires.After(asked.Add(left+2*time.Millisecond).Add(time.Since(asked))) {
+				t.Errorf("granted %+v, expires in %v, in Redis in %v; %v", g, g.Expires.Sub(asked), left, err)
+			}
+			if left < 50*time.Second || g.Expires.Before(asked.Add(50*time.Second)) {
+				t.Errorf("expires in %v, in Redis in %v", g.Expires.Sub(asked), left)
+			}
+			unlock(t, a, "g/k", "o")
+		})
+	}
+}
+
+// handOver has one store give "g/k" back while "o" waits for it in the other.
+func handOver(t *testing.T, from, to *Store) (stores.Grant, error) {
+	t.Helper()
+	admit(t, from, "g/k", "first")
+	w := startLock(t, to, member("g/k", "o"), 1)
+	unlock(t, from, "g/k", "first")
+	return w.end()
+}
+
+func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	held := admit(t, a, "g/k", "holder")
+	members := []*waiting{startLock(t, a, member("g/k", "ann"), 1), startLock(t, b, member("g/k", "bob"), 2)}
+	other := startLock(t, b, request("g/k", "other", time.Minute), 3)
+	last := startLock(t, a, member("g/k", "cid"), 4)
+	withdraw(t, b, group, "g/k")
+	declare(t, b, group, "g/k", time.Hour) // at once, before they know
+	for _, w := range append(members, last) {
+		w.ends(stores.ErrNotDeclared)
+	}
+	if token := other.granted(); token <= held.Token {
+		t.Errorf("token %d after %d", token, held.Token)
+	}
+	if err := a.Unlock(t.Context(), "g/k", "holder"); !errors.Is(err, stores.ErrNotOwner) {
+		t.Errorf("unlock by who held it: %v", err)
+	}
+	unlock(t, a, "g/k", "other")
+	withdraw(t, a, group, "g/k")
+	onlyTheTokenIsLeft(t, a)
+}
+
+// TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that it was sent away.
+func TestAWaiterKnowsItsDeclaration(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	admit(t, a, "g/k", "holder")
+	w := a.newSingle(member("g/k", "o"))
+	if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+		t.Fatal(g, err)
+	}
+	withdraw(t, b, group, "g/k")
+	declare(t, b, group, "g/k", time.Minute)
+	b.client.Del(t.Context(), "mortise:waiter:"+w.id)
+	if g, err := a.ask(t.Context(), w, true); !errors.Is(err, stores.ErrNotDeclared) || g.Acquired {
+		t.Errorf("asked again: %+v, %v", g, err)
+	}
+	if w := a.newSingle(member("g/k", "o")); w.declared != 0 {
+		t.Error("a new request knows a declaration")
+	} else if g, err := a.ask(t.Context(), w, false); err != nil || !g.Acquired {
+		t.Errorf("a new request: %+v, %v", g, err)
+	}
+}
+
+func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	admit(t, a, "g/k", "holder")
+	for i, from := range []*Store{a, b} {
+		gives := startLock(t, a, member("g/k", "o"), 1)
+		next := startLock(t, b, member("g/k", "next"), 2)
+		unlock(t, from, "g/k", "o")
+		gives.ends(stores.ErrGaveUp)
+		if n := waiters(t, a, "g/k"); n != 1 {
+			t.Errorf("round %d: %d wait", i, n)
+		}
+		if err := from.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("round %d: unlock once more: %v", i, err)
+		}
+		unlock(t, from, "g/k", "next")
+		next.ends(stores.ErrGaveUp)
+	}
+	unlock(t, a, "g/k", "holder")
+	withdraw(t, a, group, "g/k")
+	onlyTheTokenIsLeft(t, a)
+}
+
+// TestWhatIsNotClaimedYetCanBeGivenUp gives up a lock that was handed to a waiter who does not know it yet.
+func TestWhatIsNotClaimedYetCanBeGivenUp(t *testing.T) {
+	server := servers.StartRedis(t)
+	for _, row := range []struct {
+		name string
+		wait time.Duration // until it is given up
+	}{{"while it is the waiter's", 0}, {"when the time for the claim is over", time.Second}} {
+		t.Run(row.name, func(t *testing.T) {
+			a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+			declare(t, a, group, "g/k", time.Minute)
+			lock(t, b, "other", "holder", time.Minute)
+			startLock(t, a, request("other", "o", time.Minute), 1) // so that the store listens
+			admit(t, b, "g/k", "holder")
+			w := a.newSingle(member("g/k", "o")) // whom nobody wakes
+			if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+				t.Fatal(g, err)
+			}
+			unlock(t, b, "g/k", "holder")
+			if owner := b.client.Get(t.Context(), "g/k").Val(); owner != "o" {
+				t.Fatalf("handed to %q", owner)
+			}
+			if _, err := b.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
+				t.Errorf("asked again: %v", err)
+			}
+			time.Sleep(row.wait)
+			unlock(t, b, "g/k", "o")
+			if n := b.client.Exists(t.Context(), "g/k", "mortise:waiting:g/k").Val(); n != 0 {
+				t.Error("something was not given up")
+			}
+			if _, err := a.ask(t.Context(), w, true); !errors.Is(err, stores.ErrGaveUp) {
+				t.Errorf("the claim: %v", err)
+			}
+			withdraw(t, a, group, "g/k")
+			unlock(t, b, "other", "holder")
+			_ = a.Close()
+			b.client.FlushDB(t.Context())
+		})
+	}
+}
+
+func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	repeats := func(name string) {
+		t.Helper()
+		if _, err := b.Lock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := b.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
+			t.Errorf("%s, and does not want to wait: %v", name, err)
+		}
+	}
+	admit(t, a, "g/k", "o")
+	repeats("who holds the lock")
+	unlock(t, a, "g/k", "o")
+
+	admit(t, a, "g/k", "holder")
+	w := startLock(t, a, member("g/k", "o"), 1)
+	repeats("who waits")
+	unlock(t, a, "g/k", "holder")
+	w.granted()
+	unlock(t, a, "g/k", "o")
+
+	lock(t, a, "g/k", "holder", time.Minute)
+	plain := startLock(t, a, request("g/k", "o", time.Minute), 1)
+	repeats("who waits without the group")
+	plain.cancel()
+	plain.ends(context.Canceled)
+	startLock(t, b, member("g/k", "o"), 1)
+}
+
+// TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that process come back.
+func TestTheDeadRepeatNothing(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute)
+	admit(t, s, "g/k", "holder")
+	before := dead.newSingle(member("g/k", "o"))
+	if _, err := dead.ask(t.Context(), before, true); err != nil { // and gives no sign of life any more
+		t.Fatal(err)
+	}
+	if _, err := s.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
+		t.Errorf("while it lives: %v", err)
+	}
+	eventually(t, "the owner is free to ask", func() bool {
+		g, err := s.TryLock(t.Context(), member("g/k", "o"))
+		return err == nil && !g.Acquired
+	})
+	w := startLock(t, s, member("g/k", "o"), 1)
+	if _, err := dead.ask(t.Context(), before, true); !errors.Is(err, stores.ErrRepeated) {
+		t.Errorf("the process comes back: %v", err)
+	}
+	if err := dead.tellLeft(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	unlock(t, s, "g/k", "o")
+	w.ends(stores.ErrGaveUp)
+}
+
+func TestManyGroupsAreListed(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	var all []string
+	for i := range 3 * groupBatch {
+		for j := range 2 {
+			key := fmt.Sprintf("room%03d/%d", i, j)
+			declare(t, s, key[:len("room000/")], key, time.Minute)
+			all = append(all, key)
+		}
+	}
+	for i := range 2 {
+		lock(t, s, all[i], "o", time.Minute)
+	}
+	lock(t, s, "room000/not declared", "o", time.Minute)
+	for _, prefix := range []string{"", "room", "room1", "room123/", "room123/1", "room123/12", "roomy"} {
+		want := 0
+		for _, key := range append(all, "room000/not declared") {
+			if strings.HasPrefix(key, prefix) {
+				want++
+			}
+		}
+		list, err := other.List(t.Context(), prefix)
+		if err != nil || len(list) != want || !slices.IsSortedFunc(list, byKey) {
+			t.Errorf("%q: %d locks, want %d: %+v, %v", prefix, len(list), want, list, err)
+		}
+		startWatch(t, other, prefix).agrees(s, prefix)
+	}
+	for g, want := range map[string]int{"room000/": 2, "room000": 0, "room": 0} {
+		if locks, err := other.Group(t.Context(), g); err != nil || len(locks) != want || !slices.IsSortedFunc(locks, byKey) {
+			t.Errorf("group %q: %+v, %v", g, locks, err)
+		}
+	}
+}
+
+func TestOtherDataCannotBeDeclared(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	declare(t, s, group, "g/later", time.Minute)
+	for _, key := range []string{"g/before", "g/later"} {
+		client.HSet(t.Context(), key, "f", "v")
+	}
+	if err := s.Declare(t.Context(), stores.Declaration{Group: group, Key: "g/before", TTL: time.Minute}); err == nil {
+		t.Error("a hash was declared")
+	}
+	if g, err := s.TryLock(t.Context(), member("g/later", "o")); err != nil || g.Acquired {
+		t.Errorf("a hash was taken: %+v, %v", g, err)
+	}
+	if err := s.Withdraw(t.Context(), group, "g/later"); err == nil {
+		t.Error("a hash was withdrawn")
+	}
+	if n := client.Exists(t.Context(), "g/before", "g/later").Val(); n != 2 {
+		t.Error("a hash was deleted")
+	}
+}
