@@ -76,6 +76,10 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 // With returns a client that shares the connection and has other defaults.
 func (c *Client) With(opts ...Option) *Client { return &Client{c.connection, c.settings.with(opts)} }
 
+// Conn returns the connection, which ends with Close, and the default of [Store], for packages that speak to other services of
+// Mortise.
+func (c *Client) Conn() (conn *grpc.ClientConn, store string) { return c.grpc, c.settings.store }
+
 // Close ends the connection, for all clients that share it. Leases that are still held are lost: their Contexts end with
 // [ErrLost], and as their work may not have noticed yet, the locks are not given back but stay until their TTL has passed.
 // Calls under way and later ones fail with [ErrClosed]; what those under way may have been granted is given back first, which

@@ -1,0 +1,208 @@
+package rtm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// abandonTimeout bounds the first try to give back what nobody waits for any more; later ones are made in the background.
+const abandonTimeout = 500 * time.Millisecond
+
+// AcquireLock makes the user the lock's owner. If somebody else is, that is an [ErrAcquireFailed], or with retry AcquireLock waits,
+// first come first served, until ctx ends, ReleaseLock or Logout is called, or the lock is removed. If Mortise restarts or its storage
+// is away meanwhile, it goes on asking, at the end of the queue.
+//
+// If the user holds the lock already, or waits for it, it is an [ErrPerforming]. What he held when he logged in is in [User.Locks].
+//
+// An error means that the lock was not acquired. When the server may be granting it while ctx ends or the connection breaks, it is
+// given back: before AcquireLock returns if that takes no longer than half a second, else in the background, and while that lasts the
+// lock is ErrPerforming.
+func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, retry bool) (*Lock, error) {
+	a := &attempt{User: u, id: lockID{channel, name}, retry: retry, over: map[uint64]error{}}
+	if !u.claim(a) {
+		return nil, &Error{ErrPerforming, opAcquire, fmt.Sprintf("the user waits for %v, or it is being given back", a.id), nil}
+	}
+	l, err := a.run(ctx)
+	a.finish(ctx, err)
+	return l, err
+}
+
+// attempt is a wish for a lock, or to get rid of it. There is one for each lock, so that giving back what one may have been granted
+// cannot end the grant of another.
+type attempt struct {
+	*User
+	id    lockID
+	retry bool
+	over  map[uint64]error // grants that the session said the end of, guarded by mu
+	owed  bool             // the lock is to be given back unless it is acquired, guarded by mu
+}
+
+// claim makes it the attempt for its lock, and returns false if there is another.
+func (u *User) claim(a *attempt) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.busy[a.id] != nil {
+		return false
+	}
+	u.busy[a.id] = a
+	return true
+}
+
+// run asks until there is an answer that counts.
+func (a *attempt) run(ctx context.Context) (*Lock, error) {
+	for again := false; ; again = true {
+		l, err := a.ask(ctx, again)
+		if err == nil || !a.retry || !passing(err) && !(again && a.mayBeOurs(err)) {
+			return l, err
+		}
+		waiting, cancel := a.within(ctx)
+		more := pause(waiting)
+		cancel()
+		if !more {
+			return nil, interrupted(opAcquire, context.Cause(waiting))
+		}
+	}
+}
+
+// mayBeOurs tells whether an error can mean that a former request, whose answer was lost, has the lock or still waits for it.
+func (a *attempt) mayBeOurs(err error) bool {
+	return errors.Is(err, ErrPerforming) && a.held(a.id) == nil
+}
+
+// ask asks once. If a former answer may have been lost, that the user has the lock already is a grant: that answer's.
+func (a *attempt) ask(ctx context.Context, again bool) (*Lock, error) {
+	if !a.retry {
+		bound, cancel := bounded(ctx)
+		defer cancel()
+		ctx = bound
+	}
+	sent := time.Now()
+	resp, err := call(ctx, a.User, opAcquire, a.rpc.AcquireLock, &rtmpb.AcquireLockRequest{
+		Store: a.store, User: a.name, Channel: a.id.channel.Name, ChannelType: a.id.channel.Type.wire(), LockName: a.id.name,
+		Retry: a.retry,
+	})
+	switch d := detailOf(resp, a.name); {
+	case err == nil && time.Since(sent) < d.TTL/3:
+		return a.granted(ctx, d, sent)
+	case err == nil || again && a.mayBeOurs(err):
+		return a.confirm(ctx, d, err)
+	}
+	return nil, err
+}
+
+// confirm asks whether the user has the lock, as he claims if he knows the grant. If he has not, it returns err, or if that is nil
+// says that the grant may be lost.
+func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, error) {
+	var claims []*rtmpb.LockDetail
+	if err == nil {
+		claims = append(claims, claim.wire())
+	}
+	sent := time.Now()
+	resp, trouble := a.keepAlive(ctx, claims)
+	if trouble != nil {
+		return nil, trouble
+	}
+	for _, row := range resp.GetLocks() {
+		if d := detailOf(row, a.name); d.id() == a.id {
+			return a.granted(ctx, d, sent)
+		}
+	}
+	if err == nil {
+		err = &Error{ErrOperationTimeout, opAcquire, fmt.Sprintf("%v was granted, and may be lost already", a.id), nil}
+	}
+	return nil, err
+}
+
+// granted makes a lock of a grant that the user surely had at the moment given. It may have ended by now.
+func (a *attempt) granted(ctx context.Context, d Detail, alive time.Time) (*Lock, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.online.Err() != nil {
+		return nil, interrupted(opAcquire, a.Err())
+	}
+	l := a.hold(ctx, d, alive)
+	if cause := a.over[d.Rev]; cause != nil {
+		a.drop(l, cause)
+	}
+	return l, nil
+}
+
+// finish ends the attempt. If it failed, and the server may nevertheless have granted it, the lock is given back first.
+func (a *attempt) finish(ctx context.Context, err error) {
+	a.mu.Lock()
+	back := err != nil && a.locks[a.id] == nil && (a.owed || !certain(err))
+	a.mu.Unlock()
+	if back {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+		defer cancel()
+		back = passing(a.unlock(ctx, a.id))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.busy, a.id)
+	if back {
+		a.giveBack(a.id)
+	}
+}
+
+// giveBack releases in the background a lock that the user may have and does not want, until the server has answered, or he leaves
+// and its TTL ends it. If an attempt is under way, that does so at its end, unless it acquires it. The caller holds mu.
+func (u *User) giveBack(id lockID) {
+	switch a := u.busy[id]; {
+	case u.online.Err() != nil || u.locks[id] != nil:
+		return
+	case a != nil:
+		a.owed = true
+		return
+	}
+	u.busy[id] = &attempt{}
+	u.working.Go(func() {
+		for passing(u.tryUnlock(id)) && pause(u.online) {
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.busy, id)
+	})
+}
+
+func (u *User) tryUnlock(id lockID) error {
+	ctx, cancel := bounded(u.online)
+	defer cancel()
+	return u.unlock(ctx, id)
+}
+
+// unlock asks the server to release the lock.
+func (u *User) unlock(ctx context.Context, id lockID) error {
+	_, err := call(ctx, u, opRelease, u.rpc.ReleaseLock, &rtmpb.ReleaseLockRequest{
+		Store: u.store, User: u.name, Channel: id.channel.Name, ChannelType: id.channel.Type.wire(), LockName: id.name,
+	})
+	return err
+}
+
+// ReleaseLock frees the user's lock, or ends his waiting for it. The [Lock] has ended before Mortise hears of it. If the user does
+// not hold it, it is an [ErrLockNotAcquired], and if there is no such lock an [ErrLockNotExist].
+//
+// It uses ctx's values only and not its end, and takes ten seconds at the most. If Mortise does not answer it fails, and the lock is
+// given back in the background as soon as Mortise does.
+func (u *User) ReleaseLock(ctx context.Context, channel Channel, name string) error {
+	id := lockID{channel, name}
+	u.drops(u.held(id), ErrReleased)
+	return u.release(ctx, id)
+}
+
+// release releases a lock that has ended here.
+func (u *User) release(ctx context.Context, id lockID) error {
+	ctx, cancel := bounded(context.WithoutCancel(ctx))
+	defer cancel()
+	err := u.unlock(ctx, id)
+	if passing(err) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.giveBack(id)
+	}
+	return err
+}

@@ -1,0 +1,57 @@
+package rtm
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// SetLock lets a free lock exist, and returns its TTL: in whole seconds, rounded up, and taken to the nearest that Mortise allows, by
+// default 10 to 300 s. A ttl of 0 is the default one, 10 s. It fails with [ErrLockAlreadyExist], which leaves the lock as it is, or
+// with [ErrOperationFailed] if the channel has as many locks as it may have.
+func (u *User) SetLock(ctx context.Context, channel Channel, name string, ttl time.Duration) (time.Duration, error) {
+	if ttl < 0 || ttl > math.MaxInt32*time.Second {
+		return 0, &Error{ErrInvalidParameter, opSet, fmt.Sprintf("ttl is %v, must be 0s to %v", ttl, math.MaxInt32*time.Second), nil}
+	}
+	resp, err := operate(ctx, u, opSet, u.rpc.SetLock, &rtmpb.SetLockRequest{
+		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name,
+		Ttl: uint32((ttl + time.Second - 1) / time.Second),
+	})
+	return detailOf(resp, "").TTL, err
+}
+
+// RevokeLock takes the lock from the owner, or if owner is empty from whoever holds it, and the next who waits gets it. It fails with
+// [ErrLockNotAcquired] if that owner does not hold it, and with [ErrLockNotExist].
+func (u *User) RevokeLock(ctx context.Context, channel Channel, name, owner string) error {
+	own := u.held(lockID{channel, name})
+	_, err := operate(ctx, u, opRevoke, u.rpc.RevokeLock, &rtmpb.RevokeLockRequest{
+		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name, Owner: owner,
+	})
+	if err == nil && (owner == "" || owner == u.name) {
+		u.drops(own, ErrRevoked)
+	}
+	return err
+}
+
+// RemoveLock ends the lock's existence, held or not, or fails with [ErrLockNotExist].
+func (u *User) RemoveLock(ctx context.Context, channel Channel, name string) error {
+	own := u.held(lockID{channel, name})
+	_, err := operate(ctx, u, opRemove, u.rpc.RemoveLock, &rtmpb.RemoveLockRequest{
+		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name,
+	})
+	if err == nil {
+		u.drops(own, ErrRemoved)
+	}
+	return err
+}
+
+// GetLock returns the channel's locks, held or not, sorted by name.
+func (u *User) GetLock(ctx context.Context, channel Channel) ([]Detail, error) {
+	resp, err := operate(ctx, u, opGet, u.rpc.GetLock, &rtmpb.GetLockRequest{
+		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(),
+	})
+	return detailsOf(resp.GetLocks(), channel), err
+}

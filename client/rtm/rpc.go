@@ -1,0 +1,102 @@
+package rtm
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+const (
+	// operationTimeout bounds every operation that does not wait for a lock, as in RTM's own clients.
+	operationTimeout = 10 * time.Second
+	// again is the least time between two attempts, and the most is twice that: as fast as the client dials again.
+	again = 100 * time.Millisecond
+)
+
+var errNoAnswer = fmt.Errorf("no answer in %v: %w", operationTimeout, context.DeadlineExceeded)
+
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, operationTimeout, errNoAnswer)
+}
+
+// within returns a ctx that ends with the login too.
+func (u *User) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(u.online, func() { cancel(u.Err()) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// pause waits until it is time for another attempt. It returns false if ctx has ended.
+func pause(ctx context.Context) bool {
+	timer := time.NewTimer(again + rand.N(again))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// call makes a call that ends with the login.
+func call[Request proto.Message, Response any](
+	ctx context.Context, u *User, op string, rpc func(context.Context, Request, ...grpc.CallOption) (Response, error), request Request,
+) (response Response, err error) {
+	if err := check(op, request); err != nil {
+		return response, err
+	}
+	if u.Err() != nil {
+		return response, &Error{ErrNotLogin, op, reasonOf(u.Err()), u.Err()}
+	}
+	ctx, cancel := u.within(ctx)
+	defer cancel()
+	response, err = rpc(ctx, request)
+	return response, u.explain(ctx, op, err)
+}
+
+// operate makes a call that is bounded.
+func operate[Request proto.Message, Response any](
+	ctx context.Context, u *User, op string, rpc func(context.Context, Request, ...grpc.CallOption) (Response, error), request Request,
+) (Response, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return call(ctx, u, op, rpc, request)
+}
+
+// listen calls hear with what a stream tells, until the stream ends or hear returns false; it returns nil then, and else an error.
+func listen[Request proto.Message](
+	ctx context.Context, u *User, op string,
+	open func(context.Context, Request, ...grpc.CallOption) (grpc.ServerStreamingClient[rtmpb.LockEvent], error),
+	request Request, hear func(*rtmpb.LockEvent) bool,
+) error {
+	if err := check(op, request); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream
+	stream, err := open(ctx, request)
+	for err == nil {
+		var event *rtmpb.LockEvent
+		if event, err = stream.Recv(); err == nil && !hear(event) {
+			return nil
+		}
+	}
+	return u.explain(ctx, op, err)
+}
+
+// check returns an error if the request cannot be sent, because a name is not valid UTF-8.
+func check(op string, request proto.Message) error {
+	if _, err := proto.Marshal(request); err != nil {
+		return &Error{ErrInvalidParameter, op, err.Error(), err}
+	}
+	return nil
+}
