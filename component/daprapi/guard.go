@@ -37,20 +37,24 @@ func (g guard) knows(token string) bool {
 // ServerOptions are those that a gRPC server needs to answer like daprd's.
 func (d *Door) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-			if err := d.guard.check(ctx, call.FullMethod); err != nil {
-				return nil, err
-			}
-			return handle(ctx, req)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			if err := d.guard.check(stream.Context(), call.FullMethod); err != nil {
-				return err
-			}
-			return handle(srv, stream)
-		}),
+		grpc.ChainUnaryInterceptor(d.guard.unary),
+		grpc.ChainStreamInterceptor(d.guard.stream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	}
+}
+
+func (g guard) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if err := g.check(ctx, call.FullMethod); err != nil {
+		return nil, err
+	}
+	return handle(ctx, req)
+}
+
+func (g guard) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if err := g.check(stream.Context(), call.FullMethod); err != nil {
+		return err
+	}
+	return handle(srv, stream)
 }
 
 // check returns the status of a gRPC call that may not pass, or nil.
@@ -91,12 +95,15 @@ func (g guard) allows(r *http.Request) bool {
 	return r.Method == http.MethodGet && (path == "v1.0/healthz" || path == "v1.0/healthz/outbound")
 }
 
-// unknownMethod answers gRPC calls of methods that are none of Dapr's. daprd would hand them to an app, if they named one.
+// unknownMethod answers gRPC calls of methods that nobody knows. daprd would hand them to an app, if they named one.
 func unknownMethod(_ any, stream grpc.ServerStream) error {
 	for _, header := range []string{"dapr-callee-app-id", "dapr-app-id"} {
 		if len(metadata.ValueFromIncomingContext(stream.Context(), header)) > 0 {
 			return errNotOurs
 		}
 	}
-	return errors.New("failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found")
+	if method, _ := grpc.Method(stream.Context()); strings.HasPrefix(method, "/dapr.proto.runtime.") {
+		return errors.New("failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found")
+	}
+	return errors.New("cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata")
 }

@@ -49,7 +49,9 @@ func (o Options) fill(text string) (string, error) {
 	for strings.Contains(text, "{uuid}") {
 		text = strings.Replace(text, "{uuid}", uuid.NewString(), 1)
 	}
-	return strings.NewReplacer("{podName}", o.PodName, "{namespace}", o.Namespace+"."+o.AppID, "{appID}", o.AppID).Replace(text), nil
+	text = strings.ReplaceAll(text, "{podName}", o.PodName)
+	text = strings.ReplaceAll(text, "{namespace}", o.Namespace+"."+o.AppID)
+	return strings.ReplaceAll(text, "{appID}", o.AppID), nil
 }
 
 // keyOf is the key of a resource's lock.

@@ -1,0 +1,198 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/component/daprapi"
+)
+
+const (
+	granted     = `{"success":true}`
+	refused     = `{"success":false}`
+	malformed   = "ERR_MALFORMED_REQUEST"
+	noRoute     = "failed getting app id either from the URL path or the header dapr-app-id"
+	maxBody     = 4 << 20 // bytes
+	expiryOne   = 1200 * time.Millisecond
+	aliceTakes  = `{"resourceId":"report","lockOwner":"alice","expiryInSeconds":60}`
+	aliceFrees  = `{"resourceId":"report","lockOwner":"alice"}`
+	notPositive = "ExpiryInSeconds is not positive in lock store locks"
+)
+
+// httpTake and httpFree ask for a lock, and give it back, as JSON has it.
+func httpTake(resource, owner string, seconds int32) call {
+	return lockPost("locks", string(request{resource, owner, seconds}.json()))
+}
+
+func httpFree(resource, owner string) call {
+	return unlockPost("locks", fmt.Sprintf(`{"resourceId":"%s","lockOwner":"%s"}`, resource, owner))
+}
+
+// httpOrder is what an app does with its locks.
+var httpOrder = []exchange{
+	{name: "a free lock is granted", call: httpTake("report", "alice", 60), says: granted},
+	{name: "its owner is refused", call: httpTake("report", "alice", 60), says: refused},
+	{name: "others are refused", call: httpTake("report", "bob", 60), says: refused},
+	{name: "another lock is free", call: httpTake("letter", "bob", 60), says: granted},
+	{name: "others cannot unlock", call: httpFree("report", "bob"), says: `{"status":2}`},
+	{name: "what nobody holds cannot be unlocked", call: httpFree("memo", "bob"), says: `{"status":1}`},
+	{name: "its owner unlocks", call: httpFree("report", "alice"), says: `{"status":0}`},
+	{name: "and not twice", call: httpFree("report", "alice"), says: `{"status":1}`},
+	{name: "a lock for a second is granted", call: httpTake("brief", "alice", 1), says: granted},
+	{name: "it cannot be unlocked when it has expired", call: httpFree("brief", "alice"),
+		says: `{"status":1}`, after: expiryOne},
+	{name: "and is free for others", call: httpTake("brief", "bob", 60), says: granted},
+	{name: "the longest lease", call: httpTake("long", "a", 2147483647), says: granted},
+	{name: "names of all languages", call: httpTake(`Zürich 東京 \u0000\n`, `ö\u2028`, 60),
+		says: granted},
+	{name: "half a separator", call: httpTake("a|b|", "a||b", 60), says: granted},
+}
+
+// httpJSON is what can be written as JSON, or is none.
+var httpJSON = []exchange{
+	{name: "names with underscores", call: lockPost("locks", `{"resource_id":"j1","lock_owner":"a","expiry_in_seconds":60}`),
+		says: granted},
+	{name: "a number as text", call: lockPost("locks", `{"resourceId":"j2","lockOwner":"a","expiryInSeconds":"60"}`),
+		says: granted},
+	{name: "a number with a point", call: lockPost("locks", `{"resourceId":"j3","lockOwner":"a","expiryInSeconds":60.0}`),
+		says: granted},
+	{name: "a number with an exponent", call: lockPost("locks", `{"resourceId":"j4","lockOwner":"a","expiryInSeconds":6e1}`),
+		says: granted},
+	{name: "unknown fields", call: lockPost("locks", `{"resourceId":"j5","lockOwner":"a","expiryInSeconds":60,"x":[{"y":null}]}`),
+		says: granted},
+	{name: "the store in the body",
+		call: lockPost("locks", `{"storeName":"nix","resourceId":"j6","lockOwner":"a","expiryInSeconds":60}`),
+		says: granted},
+	{name: "spaces and lines", call: lockPost("locks", " \r\n\t"+aliceTakes+"\n "), says: granted},
+	{name: "a query is ignored", call: unlockPost("locks?storeName=nix", aliceFrees), says: `{"status":0}`},
+	{name: "another type of content", call: post("/v1.0-alpha1/unlock/locks", aliceFrees).with("Content-Type", "text/plain"),
+		says: `{"status":1}`},
+	{name: "a body in chunks", call: httpCall{method: "POST", path: "/v1.0-alpha1/unlock/locks", body: aliceFrees, chunked: true},
+		says: `{"status":1}`},
+	{name: "the largest body", call: unlockPost("locks", aliceFrees+strings.Repeat(" ", maxBody-len(aliceFrees))),
+		says: `{"status":1}`},
+	{name: "a body that is too large", call: unlockPost("locks", aliceFrees+strings.Repeat(" ", maxBody+2-len(aliceFrees))),
+		says: "failed to read request body: stream too large"}, // of one byte too much daprd takes no notice
+	{name: "a body that is far too large", call: unlockPost("locks", strings.Repeat(" ", 2*maxBody)), says: "stream too large"},
+	{name: "no body", call: lockPost("locks", ""), says: notPositive},
+	{name: "no body to unlock", call: unlockPost("locks", ""), says: "ResourceId is empty in lock store locks"},
+	{name: "only a space", call: lockPost("locks", " "), says: malformed},
+	{name: "null", call: lockPost("locks", "null"), says: malformed},
+	{name: "a list", call: lockPost("locks", "[]"), says: malformed},
+	{name: "a text", call: lockPost("locks", `"x"`), says: malformed},
+	{name: "a body that breaks off", call: lockPost("locks", aliceTakes[:20]), says: malformed},
+	{name: "something behind it", call: lockPost("locks", aliceTakes+"x"), says: malformed},
+	{name: "a comma too much", call: lockPost("locks", `{"resourceId":"a",}`), says: malformed},
+	{name: "a field twice", call: lockPost("locks", `{"resourceId":"a","resourceId":"b"}`), says: malformed},
+	{name: "a field by both its names", call: lockPost("locks", `{"resourceId":"a","resource_id":"b"}`), says: malformed},
+	{name: "quotes of the other kind", call: lockPost("locks", `{'resourceId':'a'}`), says: malformed},
+	{name: "bytes that are no UTF-8", call: lockPost("locks", "{\"resourceId\":\"\xff\"}"), says: malformed},
+	{name: "half a surrogate", call: lockPost("locks", `{"resourceId":"\ud800"}`), says: malformed},
+	{name: "a byte order mark", call: lockPost("locks", "\ufeff{}"), says: malformed},
+	{name: "names in another case are unknown", call: lockPost("locks", `{"ExpiryInSeconds":60}`), says: notPositive},
+}
+
+// httpFields are bad values in good JSON, and which of several faults is told.
+var httpFields = []exchange{
+	{name: "a fraction", call: lockPost("locks", `{"expiryInSeconds":1.5}`), says: malformed},
+	{name: "a number that is too large", call: lockPost("locks", `{"expiryInSeconds":2147483648}`), says: malformed},
+	{name: "a text that is no number", call: lockPost("locks", `{"expiryInSeconds":"x"}`), says: malformed},
+	{name: "a number with a space", call: lockPost("locks", `{"expiryInSeconds":" 1"}`), says: malformed},
+	{name: "an empty number", call: lockPost("locks", `{"expiryInSeconds":""}`), says: malformed},
+	{name: "a truth value for a number", call: lockPost("locks", `{"expiryInSeconds":true}`), says: malformed},
+	{name: "a list for a number", call: lockPost("locks", `{"expiryInSeconds":[1]}`), says: malformed},
+	{name: "a number for a text", call: lockPost("locks", `{"resourceId":5}`), says: malformed},
+	{name: "an object for a text", call: unlockPost("locks", `{"lockOwner":{}}`), says: malformed},
+	{name: "a store that is no text", call: unlockPost("locks", `{"storeName":1}`), says: malformed},
+	{name: "null for a number", call: lockPost("locks", `{"expiryInSeconds":null}`), says: notPositive},
+	{name: "null for a text", call: unlockPost("locks", `{"resourceId":null}`), says: "ResourceId is empty"},
+	{name: "no seconds", call: lockPost("locks", `{"resourceId":"f","lockOwner":"a","expiryInSeconds":0}`), says: notPositive},
+	{name: "less than no seconds", call: lockPost("locks", `{"resourceId":"f","lockOwner":"a","expiryInSeconds":-1}`),
+		says: notPositive},
+	{name: "seconds come first", call: lockPost("nix", `{"expiryInSeconds":-2147483648}`),
+		says: "not positive in lock store nix"},
+	{name: "then the resource", call: lockPost("nix", `{"expiryInSeconds":1}`), says: "ResourceId is empty in lock store nix"},
+	{name: "then the owner", call: lockPost("nix", `{"expiryInSeconds":1,"resourceId":"a||b"}`),
+		says: "LockOwner is empty in lock store nix"},
+	{name: "then the store", call: lockPost("nix", `{"expiryInSeconds":1,"resourceId":"a||b","lockOwner":"a"}`),
+		says: "lock store nix not found"},
+	{name: "then a separator in the resource",
+		call: lockPost("locks", `{"expiryInSeconds":1,"resourceId":"a||b","lockOwner":"a"}`),
+		says: "ERR_TRY_LOCK"},
+	{name: "to unlock: the resource", call: unlockPost("nix", `{"lockOwner":""}`), says: "ResourceId is empty in lock store nix"},
+	{name: "to unlock: the owner", call: unlockPost("nix", `{"resourceId":"a||b"}`),
+		says: "LockOwner is empty in lock store nix"},
+	{name: "to unlock: the store", call: unlockPost("nix", `{"resourceId":"a||b","lockOwner":"a"}`),
+		says: "lock store nix not found"},
+	{name: "to unlock: a separator", call: unlockPost("locks", `{"resourceId":"||<&>\"","lockOwner":"a"}`), says: "ERR_UNLOCK"},
+}
+
+// httpRoutes are ways to an answer, and paths and methods that lead nowhere.
+var httpRoutes = []exchange{
+	{name: "another case of the store", call: unlockPost("Locks", aliceFrees), says: "lock store Locks not found"},
+	{name: "an escaped store", call: unlockPost("l%6fcks", aliceFrees), says: `{"status":1}`},
+	{name: "an escaped slash in a store", call: unlockPost("a%2Fb%20c+d%25", aliceFrees), says: "lock store a/b c d% not found"},
+	{name: "signs of HTML in a store", call: unlockPost("%3C&%3E%22", aliceFrees), says: `\u003c\u0026\u003e`},
+	{name: "a store in other letters", call: unlockPost("東京", aliceFrees), says: "lock store 東京 not found"},
+	{name: "slashes too many", call: post("//v1.0-alpha1///unlock//locks//", aliceFrees), says: `{"status":1}`},
+	{name: "dots", call: post("/v1.0-alpha1/./lock/x/../../unlock/locks/.", aliceFrees), says: `{"status":1}`},
+	{name: "an escaped route", call: post("/v1.0-alpha1/%75nlock/locks", aliceFrees), says: noRoute},
+	{name: "a route in capitals", call: post("/v1.0-alpha1/UNLOCK/locks", aliceFrees), says: noRoute},
+	{name: "no store", call: unlockPost("", aliceFrees), says: noRoute},
+	{name: "something behind the store", call: unlockPost("locks/x", aliceFrees), says: noRoute},
+	{name: "another version of the lock", call: post("/v1.0/lock/locks", aliceTakes), says: noRoute},
+	{name: "another version of the metadata", call: get("/v1.0-alpha1/metadata"), says: noRoute},
+	{name: "GET a lock", call: get("/v1.0-alpha1/lock/locks"), says: noRoute},
+	{name: "PUT a lock", call: httpCall{method: "PUT", path: "/v1.0-alpha1/lock/locks", body: aliceTakes}, says: noRoute},
+	{name: "DELETE a lock", call: httpCall{method: "DELETE", path: "/v1.0-alpha1/unlock/locks"}, says: noRoute},
+	{name: "OPTIONS of a lock", call: httpCall{method: "OPTIONS", path: "/v1.0-alpha1/lock/locks"}, says: noRoute},
+	{name: "HEAD of a lock", call: httpCall{method: "HEAD", path: "/v1.0-alpha1/lock/locks"}, says: "404"},
+	{name: "a method of one's own", call: httpCall{method: "LOCK", path: "/v1.0-alpha1/lock/locks"}, says: noRoute},
+	{name: "the root", call: get("/"), says: noRoute},
+	{name: "anything else", call: get("/favicon.ico"), says: noRoute},
+	{name: "an API without a name", call: get("/v1.0/state"), says: noRoute},
+	{name: "an API that does not exist", call: post("/v1.0-alpha1/renew/locks", aliceTakes), says: noRoute},
+	{name: "an invocation without a method", call: get("/v1.0/invoke/app"), says: noRoute},
+	{name: "a header that is too large", call: get("/v1.0/healthz").with("X", strings.Repeat("x", 16<<10)), says: "431"},
+}
+
+// httpHealth is what those ask who want to know whether a sidecar is there.
+var httpHealth = []exchange{
+	{name: "the health", call: get("/v1.0/healthz"), says: "204"},
+	{name: "the health of the app", call: get("/v1.0/healthz?appid=app"), says: "204"},
+	{name: "the health of another app", call: get("/v1.0/healthz?appid=other"), says: "ERR_HEALTH_APPID_NOT_MATCH"},
+	{name: "the health of no app", call: get("/v1.0/healthz?appid"), says: "ERR_HEALTH_APPID_NOT_MATCH"},
+	{name: "the health with slashes", call: get("//v1.0/healthz//"), says: "204"},
+	{name: "the health with a body", call: httpCall{method: "GET", path: "/v1.0/healthz", body: "["}, says: "204"},
+	{name: "the health outbound", call: get("/v1.0/healthz/outbound"), says: "204"},
+	{name: "the health outbound of another app", call: get("/v1.0/healthz/outbound?appid=other"), says: "204"},
+	{name: "HEAD of the health", call: httpCall{method: "HEAD", path: "/v1.0/healthz"}, says: "404"},
+	{name: "POST to the health", call: post("/v1.0/healthz", ""), says: noRoute},
+	{name: "something behind the health", call: get("/v1.0/healthz/inbound"), says: noRoute},
+	{name: "metadata with a bad body", call: httpCall{method: "GET", path: "/v1.0/metadata", body: "[]"}, says: malformed},
+	{name: "POST to the metadata", call: post("/v1.0/metadata", "{}"), says: noRoute},
+}
+
+func TestTheDoorAnswersAsDaprdDoes(t *testing.T) {
+	t.Parallel()
+	theirs, ours := startRedis(t), startRedis(t)
+	daprd := startDaprd(t, "app", builtin("locks", theirs))
+	door := startDoor(t, daprapi.Options{AppID: "app"}, builtin("locks", ours))
+	for _, table := range []struct {
+		name string
+		rows []exchange
+	}{
+		{"HTTP: locks", httpOrder}, {"HTTP: JSON", httpJSON}, {"HTTP: fields", httpFields},
+		{"HTTP: routes", httpRoutes}, {"HTTP: health", httpHealth},
+		{"gRPC: locks", grpcOrder}, {"gRPC: fields", grpcFields}, {"gRPC: methods", grpcMethods},
+	} {
+		t.Run(table.name, func(t *testing.T) { answerAlike(t, daprd, door, table.rows) })
+	}
+	want, got := locksIn(t, theirs), locksIn(t, ours)
+	if len(want) < 10 || !maps.Equal(want, got) {
+		t.Errorf("daprd leaves the locks\n%q\nand the door leaves\n%q", want, got)
+	}
+}

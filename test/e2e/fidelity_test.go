@@ -1,0 +1,248 @@
+// The same requests to a sidecar with Dapr's lock.redis and to the door for apps without a sidecar, answer by answer.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dapr/kit/logger"
+	goredis "github.com/redis/go-redis/v9"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection"
+	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/stores/all"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// place is where Dapr's API is served.
+type place struct {
+	base string // of its HTTP
+	conn *grpc.ClientConn
+}
+
+func placeAt(t testing.TB, httpAddr, grpcAddr string) place {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return place{"http://" + httpAddr, conn}
+}
+
+// startDaprd starts a sidecar with the components, and no Mortise.
+func startDaprd(t testing.TB, app string, components ...component) place {
+	t.Helper()
+	s := startSidecarIn(t, socketsFolder(t), app, newResources(t, components...))
+	return placeAt(t, s.httpAddr, s.grpcAddr)
+}
+
+// startDoor starts the door with the components, whose store is Redis unless they say otherwise.
+func startDoor(t testing.TB, o daprapi.Options, components ...component) place {
+	t.Helper()
+	log := logger.NewLogger("door")
+	log.SetOutputLevel(logger.FatalLevel)
+	set := instances.New(all.Backends("redis"), log)
+	t.Cleanup(func() { _ = set.Close() })
+	for _, c := range components {
+		if err := set.Open(t.Context(), c.name, c.metadata); err != nil {
+			t.Fatal(err)
+		}
+		o.Components = append(o.Components, daprapi.Component{Name: c.name, Type: c.kind, Version: "v1", Metadata: c.metadata})
+	}
+	o.Stores = set
+	door, err := daprapi.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, rpc := door.HTTPServer(), grpc.NewServer(door.ServerOptions()...)
+	door.Register(rpc)
+	reflection.Register(rpc)
+	return placeAt(t, serveOn(t, web.Serve, func() { _ = web.Close() }), serveOn(t, rpc.Serve, rpc.Stop))
+}
+
+// serveOn serves at the address that it returns until the test ends.
+func serveOn(t testing.TB, serve func(net.Listener) error, stop func()) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(l) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil && !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// call is a request, over HTTP or gRPC.
+type call interface {
+	// send returns the whole answer in words, without what no two answers have in common.
+	send(t testing.TB, p place) string
+}
+
+// exchange is a row: a request that both are sent, and what is sure to be in the answer of a daprd.
+type exchange struct {
+	name  string
+	call  call
+	says  string
+	after time.Duration // which must have passed since the row before
+}
+
+// answerAlike sends every request to both, in order, and prints every difference.
+func answerAlike(t *testing.T, daprd, door place, rows []exchange) {
+	t.Helper()
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			time.Sleep(row.after) // until a lock has expired on a real server
+			want, got := row.call.send(t, daprd), row.call.send(t, door)
+			if !strings.Contains(want, row.says) {
+				t.Errorf("daprd does not say %s, but\n%s", row.says, want)
+			}
+			if got != want {
+				t.Errorf("daprd answers\n%s\nand the door answers\n%s", want, got)
+			}
+		})
+	}
+}
+
+// httpCall is a request over HTTP.
+type httpCall struct {
+	method, path string
+	body         string
+	chunked      bool     // the length of the body is not told
+	header       []string // names and values
+}
+
+func get(path string) httpCall           { return httpCall{method: http.MethodGet, path: path} }
+func lockPost(store, body string) call   { return post("/v1.0-alpha1/lock/"+store, body) }
+func unlockPost(store, body string) call { return post("/v1.0-alpha1/unlock/"+store, body) }
+func post(path, body string) httpCall {
+	return httpCall{method: http.MethodPost, path: path, body: body}
+}
+
+// with returns the call with one more header.
+func (c httpCall) with(name, value string) httpCall {
+	c.header = append(slices.Clone(c.header), name, value)
+	return c
+}
+
+func (c httpCall) send(t testing.TB, p place) string {
+	t.Helper()
+	var body io.Reader = strings.NewReader(c.body)
+	if c.chunked {
+		body = io.MultiReader(body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), c.method, p.base+c.path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pair := range slices.Chunk(c.header, 2) {
+		req.Header.Add(pair[0], pair[1])
+	}
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := stable(string(text))
+	if resp.ContentLength == int64(len(text)) {
+		resp.Header.Set("Content-Length", fmt.Sprint(len(plain)))
+	}
+	return fmt.Sprintf("%s\n%s\n%s", resp.Status, headers(resp.Header), plain)
+}
+
+// grpcCall is a request over gRPC.
+type grpcCall struct {
+	method  string // of Dapr's service, or a whole path
+	message proto.Message
+	header  []string // names and values
+}
+
+// with returns the call with one more header.
+func (c grpcCall) with(name, value string) grpcCall {
+	c.header = append(slices.Clone(c.header), name, value)
+	return c
+}
+
+// raw is a message with these bytes, which need not be a message.
+func raw(bytes ...byte) proto.Message {
+	m := new(emptypb.Empty)
+	m.ProtoReflect().SetUnknown(bytes)
+	return m
+}
+
+func (c grpcCall) send(t testing.TB, p place) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	path, answer, header := c.method, new(emptypb.Empty), metadata.MD{}
+	if !strings.HasPrefix(path, "/") {
+		path = "/dapr.proto.runtime.v1.Dapr/" + path
+	}
+	err := p.conn.Invoke(metadata.AppendToOutgoingContext(ctx, c.header...), path, c.message, answer, grpc.Header(&header))
+	s := grpcstatus.Convert(err)
+	delete(header, "content-type") // an error comes without headers, and so without it, unless there are some of traces
+	return fmt.Sprintf("%v: %s\nanswer [%x]\ndetails %v\n%s", s.Code(), stable(s.Message()),
+		answer.ProtoReflect().GetUnknown(), s.Details(), headers(header))
+}
+
+// headers are the headers in order, but for the clock's and those of traces.
+func headers(all map[string][]string) string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		switch strings.ToLower(name) {
+		case "date", "traceparent", "tracestate", "grpc-trace-bin":
+		default:
+			lines = append(lines, fmt.Sprintf("%s: %q", name, all[name]))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// stable is the text with spaces where errors of protobuf have others: which it takes, it draws lots for when it is compiled.
+func stable(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
+
+// locksIn returns the locks in the server, keys and owners.
+func locksIn(t testing.TB, server *servers.Redis) map[string]string {
+	t.Helper()
+	client := server.Client(func(o *goredis.Options) { o.Password = secret })
+	keys, err := client.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	locks := map[string]string{}
+	for _, key := range keys {
+		if strings.HasPrefix(key, "mortise:") {
+			continue // what lock.redis has no place for
+		}
+		if locks[key], err = client.Get(t.Context(), key).Result(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return locks
+}
