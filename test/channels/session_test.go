@@ -203,6 +203,7 @@ var stays = []struct {
 	{"who comes back too late is told what does not exist any more", func(s *stay) {
 		s.take()
 		s.bob.must(removeLock, shortDoor)
+		s.sees("REMOVED ann")
 		s.heard(s.online([]lock{s.door}), "EXPIRED ann")
 	}},
 	{"who has two sessions loses the first, with its reason, and keeps her lock", func(s *stay) {
@@ -358,22 +359,23 @@ var stays = []struct {
 		s.heard(session, "ACQUIRED ann")
 	}},
 	{"who holds locks in many channels is told all, by channel and name", func(s *stay) {
-		var want []lock
-		for _, l := range []lock{
+		session := s.online(nil)
+		want := []lock{
 			{"garden", messageType, "gate", "ann", 1, 0},
 			{"house", messageType, "back door", "ann", 1, 0},
 			{"house", messageType, "front door", "ann", 1, 0},
 			{"garden", streamType, "gate", "ann", 1, 0},
 			{"house", streamType, "front door", "ann", 1, 0},
-		} {
+		}
+		for i, l := range want {
 			a := ask{store: component, channel: l.channel, kind: l.kind, lock: l.name, ttl: 1}
 			_, _ = s.ann.call(setLock, a) // begin has set one of them
-			l.rev = s.ann.must(acquireLock, a).rev
-			want = append(want, l)
+			want[i].rev = s.ann.must(acquireLock, a).rev
 		}
-		s.alive(nil, want, nil)
+		s.heard(session, "ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann")
 		s.online(want, want...)
 		time.Sleep(3 * ttl)
+		s.alive(nil, want, nil)
 		s.online(nil, want...)
 	}},
 }

@@ -83,9 +83,10 @@ func (p place) alone(t *testing.T, metadata map[string]string, test func(w *worl
 type world struct {
 	*testing.T
 	place
-	ctx   context.Context
-	doors []door
-	sets  []*instances.Set
+	ctx      context.Context
+	doors    []door
+	services []*rtm.Service
+	sets     []*instances.Set
 }
 
 // create makes a world with n services. They have processes of their own, so to say, unless the store is memory.
@@ -95,11 +96,16 @@ func (p place) create(t *testing.T, bound time.Duration, metadata map[string]str
 	w := &world{T: t, place: p, ctx: ctx}
 	metadata = p.metadata(metadata)
 	for range n {
-		set := openSet(t, registry(), metadata)
-		w.sets = append(w.sets, set)
-		w.doors = append(w.doors, p.door(t, newService(t, set)))
+		w.add(openSet(t, registry(), metadata))
 	}
 	return w
+}
+
+// add adds a service that uses the components, and a way in to it.
+func (w *world) add(set *instances.Set) {
+	service := rtm.New(set.Guests(), quiet())
+	w.Cleanup(service.Close)
+	w.sets, w.services, w.doors = append(w.sets, set), append(w.services, service), append(w.doors, w.door(w.T, service))
 }
 
 // metadata is the component's: what a test wants, and the storage, in which there is nothing.
@@ -130,12 +136,6 @@ func openSet(t *testing.T, r *stores.Registry, metadata map[string]string) *inst
 		t.Fatal(err)
 	}
 	return set
-}
-
-func newService(t *testing.T, set *instances.Set) *rtm.Service {
-	service := rtm.New(set.Guests(), quiet())
-	t.Cleanup(service.Close)
-	return service
 }
 
 // queue waits until n calls wait for the lock. Nobody is told, so it looks at the store.
