@@ -159,12 +159,25 @@ func Renew(ctx context.Context, s Store, req Request) (Grant, error) {
 	return Grant{}, unsupported(s, "renew")
 }
 
-// LockWait calls s's Lock. It fails with ErrUnsupported if s is no [Waiter].
-func LockWait(ctx context.Context, s Store, req Request) (Grant, error) {
-	if w, ok := s.(Waiter); ok {
-		return w.Lock(ctx, req)
+// TryLock calls s's TryLock. It fails with ErrUnsupported if the request has a Group and s is no [Declarer], which would not see
+// the Group and give a lock that does not exist.
+func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
+	if _, ok := s.(Declarer); !ok && req.Group != "" {
+		return Grant{}, unsupported(s, "declare")
 	}
-	return Grant{}, unsupported(s, "wait")
+	return s.TryLock(ctx, req)
+}
+
+// LockWait calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request has a Group and s is no [Declarer].
+func LockWait(ctx context.Context, s Store, req Request) (Grant, error) {
+	w, ok := s.(Waiter)
+	if !ok {
+		return Grant{}, unsupported(s, "wait")
+	}
+	if _, ok := s.(Declarer); !ok && req.Group != "" {
+		return Grant{}, unsupported(s, "declare")
+	}
+	return w.Lock(ctx, req)
 }
 
 // LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [Multi], or is to wait and is no [Waiter].

@@ -91,6 +91,26 @@ func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
 	}
 }
 
+func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
+	waiter := struct {
+		Store
+		Waiter
+	}{able{}, able{}}
+	for name, ask := range map[string]func(Store, Request) (Grant, error){
+		"TryLock":  func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
+		"LockWait": func(s Store, r Request) (Grant, error) { return LockWait(t.Context(), s, r) },
+	} {
+		if _, err := ask(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s of a store that declares no locks: %v", name, err)
+		}
+		for s, r := range map[Store]Request{waiter: {}, able{}: {Group: "g"}} {
+			if _, err := ask(s, r); errors.Is(err, ErrUnsupported) {
+				t.Errorf("%s of %+v: %v", name, r, err)
+			}
+		}
+	}
+}
+
 func TestEventKindsHaveNames(t *testing.T) {
 	for kind, want := range map[EventKind]string{
 		Snapshot: "SNAPSHOT", Acquired: "ACQUIRED", Released: "RELEASED", Expired: "EXPIRED", Revoked: "REVOKED",

@@ -30,7 +30,7 @@ func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) 
 
 func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
 	err = s.do(ctx, u, func(bounded context.Context, store stores.Store) error {
-		grant, err = store.TryLock(bounded, asked(u, l))
+		grant, err = stores.TryLock(bounded, store, asked(u, l))
 		return s.keep(ctx, store, u, l, grant, err)
 	})
 	return grant, err
