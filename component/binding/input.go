@@ -1,0 +1,207 @@
+package binding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// firstPause is before the first repetition of what has failed; each further pause is twice as long, up to lastPause.
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
+// errRefused reports an event that the app has failed on as often as it was given it.
+var errRefused = errors.New("the app has failed on it")
+
+// input is the service that reads lock events to apps.
+type input struct {
+	daprpb.UnimplementedInputBindingServer
+	service *Service
+}
+
+// Init initializes the binding; see [Service.Open].
+func (i *input) Init(ctx context.Context, m *daprpb.InputBindingInitRequest) (*daprpb.InputBindingInitResponse, error) {
+	return &daprpb.InputBindingInitResponse{}, i.service.init(ctx, m.GetMetadata())
+}
+
+// Ping answers.
+func (i *input) Ping(context.Context, *daprpb.PingRequest) (*daprpb.PingResponse, error) {
+	return &daprpb.PingResponse{}, nil
+}
+
+// Read tells the app of what the binding's metadata names, until the stream ends, or Close is called, or nothing can come any
+// more. daprd does not read again after an end, so a storage that is away is waited for.
+//
+// What is told of one entry comes in order, one after the other: each event waits for the app's answer to the one before. An event
+// that the app fails on is given again, and if that does not help, the entry begins anew with a snapshot, which is given until it
+// is taken. So the app misses nothing without being told that it has.
+func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
+	b, err := i.service.find(stream.Context())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer context.AfterFunc(i.service.ending, func() { cancel(nil) })()
+	r := &reader{stream: stream, answers: map[string]chan<- *daprpb.ReadRequest{}}
+	if !i.service.receive(r, cancel) {
+		return nil
+	}
+	if len(b.sources) == 0 {
+		i.service.log.Infof("Binding %q has neither keys nor channels, so its app is told nothing", b.name)
+	}
+	var reading sync.WaitGroup
+	for _, source := range b.sources {
+		reading.Go(func() {
+			if err := i.service.follow(ctx, b, source, r); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	reading.Wait()
+	cancel(nil)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// receive lets the reader receive the app's answers until the stream ends, which is after Read has returned. It returns false
+// after Close.
+func (s *Service) receive(r *reader, end context.CancelCauseFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending.Err() != nil {
+		return false
+	}
+	s.receiving.Go(func() { r.receive(end) })
+	return true
+}
+
+// follow tells the app of the source's events until ctx ends, and returns an error if there can be none.
+func (s *Service) follow(ctx context.Context, b *binding, source source, r *reader) error {
+	pause := firstPause
+	for missed := false; ; missed = true {
+		err := source.watch(ctx, s, b, missed, func(event []byte) error {
+			if err := r.give(ctx, event, b.retries); err != nil {
+				return err
+			}
+			pause = firstPause
+			return nil
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case hopeless(err):
+			s.log.Errorf("Binding %q ends reading because of %s: %v", b.name, source, err)
+			return err
+		}
+		s.log.Warnf("Binding %q begins anew with %s: %v", b.name, source, err)
+		if !wait(ctx, pause) {
+			return nil
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// hopeless tells whether asking again would change nothing.
+func hopeless(err error) bool {
+	switch status.Code(err) {
+	case codes.Unimplemented, codes.InvalidArgument, codes.Unauthenticated:
+		return true
+	}
+	return false
+}
+
+// reader gives events to the app at the other end of the stream.
+type reader struct {
+	stream daprpb.InputBinding_ReadServer
+
+	mu      sync.Mutex // held while sending
+	last    uint64
+	answers map[string]chan<- *daprpb.ReadRequest // by message id: where the answer is awaited; has room for it
+}
+
+// receive passes on the app's answers until the stream ends.
+func (r *reader) receive(end context.CancelCauseFunc) {
+	for {
+		m, err := r.stream.Recv()
+		if err != nil {
+			end(nil)
+			return
+		}
+		r.mu.Lock()
+		if answer := r.answers[m.GetMessageId()]; answer != nil {
+			delete(r.answers, m.GetMessageId())
+			answer <- m
+		}
+		r.mu.Unlock()
+	}
+}
+
+// give gives the app an event until it has taken it, but not more often than retries say.
+func (r *reader) give(ctx context.Context, event []byte, retries int) error {
+	pause := firstPause
+	for left := retries; ; left-- {
+		fault, err := r.giveOnce(ctx, event)
+		switch {
+		case err != nil:
+			return err
+		case fault == nil:
+			return nil
+		case left == 0:
+			return fmt.Errorf("%w: %s", errRefused, fault.GetMessage())
+		case !wait(ctx, pause):
+			return ctx.Err()
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// giveOnce gives the app an event and returns what the app says of it, nil if all is well.
+func (r *reader) giveOnce(ctx context.Context, event []byte) (*daprpb.AckResponseError, error) {
+	answer := make(chan *daprpb.ReadRequest, 1)
+	id, err := r.send(event, answer)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case m := <-answer:
+		return m.GetResponseError(), nil
+	case <-ctx.Done():
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.answers, id)
+		return nil, ctx.Err()
+	}
+}
+
+// send sends an event whose answer goes to the channel.
+func (r *reader) send(event []byte, answer chan<- *daprpb.ReadRequest) (id string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	id = strconv.FormatUint(r.last, 10)
+	r.answers[id] = answer
+	return id, r.stream.Send(&daprpb.ReadResponse{Data: event, ContentType: contentType, MessageId: id})
+}
+
+// wait waits for d and tells whether ctx has lasted.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,142 @@
+package binding
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/mortise-lock/mortise/component/problem"
+)
+
+// object is a JSON object that an app has sent. It is not nil.
+type object map[string]json.RawMessage
+
+// parseObject reads what an app has sent. Nothing is an empty object; daprd makes null of it.
+func parseObject(data []byte) (object, error) {
+	all := object{}
+	if len(data) == 0 {
+		return all, nil
+	}
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, problem.Field("data", "is no JSON object")
+	}
+	if all == nil {
+		all = object{}
+	}
+	return all, nil
+}
+
+// take removes a text and returns it, empty if there is none.
+func (o object) take(name string) (text string, err error) {
+	value, ok := o[name]
+	if !ok {
+		return "", nil
+	}
+	delete(o, name)
+	if err := json.Unmarshal(value, &text); err != nil {
+		return "", problem.Field(name, "is no text")
+	}
+	return text, nil
+}
+
+// settle adds a text that is not empty, unless the object has one by that name.
+func (o object) settle(name, text string) {
+	if _, ok := o[name]; !ok && text != "" {
+		o[name], _ = json.Marshal(text) // a text always can be
+	}
+}
+
+// text is the object as JSON, which it always can be.
+func (o object) text() []byte {
+	text, _ := json.Marshal(o)
+	return text
+}
+
+// fill sets the message's fields to those of the object. Durations are as Go has them, or numbers of seconds.
+func (o object) fill(m proto.Message) error {
+	fields := m.ProtoReflect().Descriptor().Fields()
+	for name, value := range o {
+		field := fields.ByJSONName(name)
+		if field == nil {
+			return problem.Field(name, "is unknown, known are "+fieldNames(fields))
+		}
+		if !isDuration(field) {
+			continue
+		}
+		d, err := parseDuration(value)
+		if err != nil {
+			return problem.Field(name, err.Error())
+		}
+		o[name], _ = protojson.Marshal(durationpb.New(d)) // a duration always can be
+	}
+	if err := protojson.Unmarshal(o.text(), m); err != nil {
+		return problem.Field("data", "is not what it must be: "+withoutPlace(err))
+	}
+	return nil
+}
+
+// fieldNames are the fields that the data of an operation can have.
+func fieldNames(fields protoreflect.FieldDescriptors) string {
+	names := make([]string, fields.Len())
+	for i := range names {
+		names[i] = fields.Get(i).JSONName()
+	}
+	return strings.Join(names, ", ")
+}
+
+func isDuration(field protoreflect.FieldDescriptor) bool {
+	return field.Message() != nil && field.Message().FullName() == (&durationpb.Duration{}).ProtoReflect().Descriptor().FullName()
+}
+
+// parseDuration reads a duration as Go writes it, or a number of seconds.
+func parseDuration(value json.RawMessage) (time.Duration, error) {
+	var parsed any
+	if err := json.Unmarshal(value, &parsed); err != nil {
+		return 0, err
+	}
+	switch parsed := parsed.(type) {
+	case string:
+		if d, err := time.ParseDuration(parsed); err == nil {
+			return d, nil
+		}
+	case float64:
+		if d := parsed * float64(time.Second); d > -1<<63 && d < 1<<63 {
+			return time.Duration(d), nil
+		}
+	}
+	return 0, fmt.Errorf("is no duration such as %q or a number of seconds", "1m30s")
+}
+
+// withoutPlace is an error of protojson without where in the text it is: the text is not the app's.
+func withoutPlace(err error) string {
+	text := err.Error()
+	if _, fault, found := strings.Cut(text, "): "); found {
+		return fault
+	}
+	return text
+}
+
+// seconds is a duration as both Go and Protobuf's JSON have it.
+func seconds(d *durationpb.Duration) string {
+	if d == nil {
+		return ""
+	}
+	text, _ := protojson.Marshal(d) // a duration that the services have made
+	return strings.Trim(string(text), `"`)
+}
+
+// encode encodes an answer or event. What is in a key stays as it is.
+func encode(v any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}

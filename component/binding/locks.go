@@ -1,0 +1,124 @@
+package binding
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/mortise-lock/mortise/component/problem"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+)
+
+// maxData is how many bytes of locks are one answer or event: daprd takes messages of 4 MB.
+const maxData = 4<<20 - 64<<10
+
+// errTooLong reports a list that does not fit into one answer.
+var errTooLong = fmt.Errorf("locks are more than %d bytes, ask for a longer prefix", maxData)
+
+// refusals are the reasons that are answers.
+var refusals = map[string]bool{"NOT_HELD": true, "NOT_OWNER": true, "DEADLOCK": true}
+
+// successes are what the operations have as a truth value in their answers. The others have acquired.
+var successes = map[string]string{"unlock": "unlocked", "revoke": "revoked"}
+
+// lockOperations are the operations of the Locks service that have one answer, and its list as one.
+func (s *Service) lockOperations() map[string]operation {
+	all := map[string]operation{"list": s.list}
+	for _, method := range lockspb.Locks_ServiceDesc.Methods {
+		name := strings.ToLower(method.MethodName[:1]) + method.MethodName[1:]
+		all[name] = s.lockOperation(name, method)
+	}
+	return all
+}
+
+// lockOperation runs a method of the Locks service.
+func (s *Service) lockOperation(name string, method grpc.MethodDesc) operation {
+	success := "acquired"
+	if own, ok := successes[name]; ok {
+		success = own
+	}
+	return func(ctx context.Context, c call) ([]byte, error) {
+		c.data.settle("store", c.store)
+		response, err := method.Handler(s.locks, ctx, func(m any) error { return c.data.fill(m.(proto.Message)) }, nil)
+		if refused := status.Convert(err); refusals[reasonOf(refused)] {
+			return encode(map[string]any{success: false, "reason": reasonOf(refused), "message": refused.Message()})
+		}
+		if err != nil {
+			return nil, err
+		}
+		answer := map[string]any{success: true}
+		if m, ok := response.(*lockspb.LockResponse); ok {
+			answer = grant(m)
+		}
+		return encode(answer)
+	}
+}
+
+// grant is the answer to a request for a lock.
+func grant(m *lockspb.LockResponse) map[string]any {
+	if !m.GetAcquired() {
+		return map[string]any{"acquired": false}
+	}
+	return map[string]any{"acquired": true, "token": m.GetToken(), "expiresIn": seconds(m.GetExpiresIn())}
+}
+
+// list answers with all locks under a prefix.
+func (s *Service) list(ctx context.Context, c call) ([]byte, error) {
+	c.data.settle("store", c.store)
+	var m lockspb.ListRequest
+	if err := c.data.fill(&m); err != nil {
+		return nil, err
+	}
+	rows := []row{}
+	err := s.locks.List(&m, stream[lockspb.ListResponse]{ctx: ctx, send: func(piece *lockspb.ListResponse) error {
+		rows = append(rows, newRows(piece.GetLocks())...)
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := encode(map[string]any{"locks": rows})
+	if len(answer) > maxData {
+		return nil, problem.StatusOr(errTooLong, codes.ResourceExhausted, "TOO_LONG")
+	}
+	return answer, err
+}
+
+// row is a lock in JSON.
+type row struct {
+	Key       string            `json:"key"`
+	Owner     string            `json:"owner,omitempty"` // nobody's, if it is declared and free
+	Token     uint64            `json:"token,omitempty"`
+	TTL       string            `json:"ttl,omitempty"`
+	Remaining string            `json:"remaining,omitempty"`
+	Waiters   uint32            `json:"waiters,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+	Declared  string            `json:"declared,omitempty"`
+}
+
+func newRow(m *lockspb.Lock) row {
+	return row{
+		Key:       m.GetKey(),
+		Owner:     m.GetOwner(),
+		Token:     m.GetToken(),
+		TTL:       seconds(m.GetTtl()),
+		Remaining: seconds(m.GetRemaining()),
+		Waiters:   m.GetWaiters(),
+		Metadata:  m.GetMetadata(),
+		Declared:  seconds(m.GetDeclared()),
+	}
+}
+
+// newRows are the locks in JSON, never nil, which would be null.
+func newRows(locks []*lockspb.Lock) []row {
+	rows := make([]row, len(locks))
+	for i, l := range locks {
+		rows[i] = newRow(l)
+	}
+	return rows
+}

@@ -1,0 +1,237 @@
+package binding
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+var ofLocks = map[string]string{"lockStore": "locks", "user": "ann"}
+
+func TestOperationsAreNamed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		resp, err := w.outputOf("b", ofLocks).output.ListOperations(w.Context(), &daprpb.ListOperationsRequest{})
+		want := strings.Fields(`acquireLock getLock keepAlive list lock lockAll logout releaseLock removeLock renew revoke revokeLock
+			setLock tryLock unlock`)
+		if err != nil || !slices.Equal(resp.GetOperations(), want) {
+			t.Errorf("%q, %v", resp.GetOperations(), err)
+		}
+	})
+}
+
+func TestEveryOperationOfLocks(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.outputOf("b", ofLocks)
+		first := b.expect("tryLock", `{"key": "k", "owner": "o", "ttl": "1m30s", "metadata": {"host": "h"}}`,
+			`{"acquired": true, "token": null, "expiresIn": "90s"}`)
+		b.expect("tryLock", `{"key": "k", "owner": "p", "ttl": 1.5}`, `{"acquired": false}`)
+		b.expect("renew", `{"key": "k", "owner": "o", "ttl": 20}`, fmt.Sprintf(
+			`{"acquired": true, "token": %.0f, "expiresIn": "20s"}`, first["token"]))
+		b.expect("list", `{"prefix": ""}`, fmt.Sprintf(`{"locks": [{"key": "k", "owner": "o", "token": %.0f, "ttl": "20s",
+			"remaining": "20s", "metadata": {"host": "h"}}]}`, first["token"]))
+		b.expect("lock", `{"key": "k", "owner": "p", "ttl": 5, "wait": 2}`, `{"acquired": false}`)
+		b.expect("unlock", `{"key": "k", "owner": "p"}`, `{"unlocked": false, "reason": "NOT_OWNER", "message": null}`)
+		b.expect("unlock", `{"key": "k", "owner": "o"}`, `{"unlocked": true}`)
+		b.expect("unlock", `{"key": "k", "owner": "o"}`, `{"unlocked": false, "reason": "NOT_HELD", "message": null}`)
+		b.expect("renew", `{"key": "k", "owner": "o", "ttl": 1}`, `{"acquired": false, "reason": "NOT_HELD", "message": null}`)
+		b.expect("lockAll", `{"keys": ["a", "b"], "owner": "o", "ttl": 5, "try": true}`,
+			`{"acquired": true, "token": null, "expiresIn": "5s"}`)
+		b.expect("lockAll", `{"keys": ["b", "c"], "owner": "p", "ttl": 5, "try": true}`, `{"acquired": false}`)
+		b.expect("revoke", `{"key": "a"}`, `{"revoked": true}`)
+		b.expect("revoke", `{"key": "a"}`, `{"revoked": false, "reason": "NOT_HELD", "message": null}`)
+		b.expect("revoke", `{"key": "b", "owner": "p"}`, `{"revoked": false, "reason": "NOT_OWNER", "message": null}`)
+		b.expect("revoke", `{"key": "b", "owner": "o"}`, `{"revoked": true}`)
+		b.expect("list", ``, `{"locks": []}`)
+	})
+}
+
+func TestLockWaits(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.outputOf("b", ofLocks)
+		held := b.expect("tryLock", `{"key": "k", "owner": "o", "ttl": 30}`, `{"acquired": true, "token": null, "expiresIn": "30s"}`)
+		got := make(chan map[string]any)
+		go func() {
+			answer, err := b.invoke("lock", `{"key": "k", "owner": "p", "ttl": 5}`)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- answer
+		}()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		b.expect("unlock", `{"key": "k", "owner": "o"}`, `{"unlocked": true}`)
+		if answer := <-got; answer["acquired"] != true || answer["token"].(float64) <= held["token"].(float64) {
+			t.Errorf("%v after %v", answer, held)
+		}
+	})
+}
+
+func TestADeadlockIsAnAnswer(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.outputOf("b", ofLocks)
+		b.expect("tryLock", `{"key": "k", "owner": "o", "ttl": 30}`, `{"acquired": true, "token": null, "expiresIn": "30s"}`)
+		b.expect("lock", `{"key": "k", "owner": "p", "ttl": 30, "holding": ["o"]}`,
+			`{"acquired": false, "reason": "DEADLOCK", "message": null}`)
+	})
+}
+
+func TestEveryOperationOfChannels(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.outputOf("b", ofLocks)
+		const lock, name = `"channel": "c", "channelType": 1, "lockName": "l"`, `"channel": "c", "channelType": "MESSAGE", "lockName": "l"`
+		b.expect("setLock", `{`+lock+`, "ttl": 30}`, `{"errorCode": 0, `+name+`, "ttl": 30}`)
+		b.expect("setLock", `{`+lock+`}`, `{"errorCode": -14004, "operation": "RTMSetLockOperation", "reason": null}`)
+		b.expect("acquireLock", `{`+lock+`, "retry": false}`, `{"errorCode": 0, `+name+`, "ttl": 30, "lockRev": null}`)
+		b.expect("acquireLock", `{`+lock+`, "user": "bob"}`, `{"errorCode": -14007, "operation": "RTMAcquireOperation", "reason": null}`)
+		b.expect("getLock", `{"channel": "c", "channelType": "MESSAGE"}`, `{"errorCode": 0, "channel": "c", "channelType": "MESSAGE",
+			"totalLocks": 1, "locks": [{"lockName": "l", "owner": "ann", "ttl": 30, "lockRev": null}]}`)
+		b.expect("keepAlive", `{}`, `{"errorCode": 0, "expired": [], "locks": [{`+name+`, "owner": "ann", "ttl": 30, "lockRev": null}]}`)
+		b.expect("releaseLock", `{`+lock+`, "user": "bob"}`, `{"errorCode": -14006, "operation": "RTMReleaseLockOperation", "reason": null}`)
+		b.expect("revokeLock", `{`+lock+`, "user": "bob", "owner": "ann"}`, `{"errorCode": 0, `+name+`}`)
+		b.expect("acquireLock", `{`+lock+`}`, `{"errorCode": 0, `+name+`, "ttl": 30, "lockRev": null}`)
+		b.expect("releaseLock", `{`+lock+`}`, `{"errorCode": 0, `+name+`}`)
+		b.expect("logout", `{"release": true}`, `{"errorCode": 0}`)
+		b.expect("removeLock", `{`+lock+`}`, `{"errorCode": 0, `+name+`}`)
+		b.expect("removeLock", `{`+lock+`}`, `{"errorCode": -14008, "operation": "RTMRemoveLockOperation", "reason": null}`)
+		b.expect("setLock", `{"channel": "c", "channelType": 3, "lockName": "l"}`,
+			`{"errorCode": -10019, "operation": "RTMSetLockOperation", "reason": null}`)
+		b.expect("setLock", `{"channel": "c", "channelType": 1, "lockName": "_"}`,
+			`{"errorCode": -14005, "operation": "RTMSetLockOperation", "reason": null}`)
+	})
+}
+
+func TestAUserIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const acquire = `"channel": "c", "channelType": 1, "lockName": "l"`
+		for _, row := range []struct{ binding, metadata, data, want string }{
+			{"", "", "", ""},
+			{"ann", "", "", "ann"},
+			{"ann", "bob", "", "bob"},
+			{"ann", "bob", `, "user": "eve"`, "eve"},
+		} {
+			b := w.outputOf("b", map[string]string{"lockStore": "locks", "user": row.binding})
+			b.expectAny("setLock", `{`+acquire+`, "user": "admin"}`)
+			resp, err := b.output.Invoke(w.Context(), &daprpb.InvokeRequest{
+				Operation: "acquireLock", Data: []byte(`{` + acquire + row.data + `}`), Metadata: map[string]string{"user": row.metadata}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code := w.decode(resp.GetData())["errorCode"]; row.want == "" && code != -10002.0 || row.want != "" && code != 0.0 {
+				t.Errorf("%+v: %s", row, resp.GetData())
+			}
+			if row.want != "" {
+				b.expect("releaseLock", `{`+acquire+`, "user": "`+row.want+`"}`,
+					`{"errorCode": 0, "channel": "c", "channelType": "MESSAGE", "lockName": "l"}`)
+			}
+		}
+	})
+}
+
+// expectAny runs an operation that has an answer, whatever it is.
+func (s *sidecar) expectAny(operation, data string) {
+	s.Helper()
+	if _, err := s.invoke(operation, data); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func TestAStoreIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
+	inWorld(t, func(w *world) {
+		own := w.outputOf("own", map[string]string{"store": "memory"})
+		b := w.outputOf("b", ofLocks)
+		for _, row := range []struct {
+			binding              *sidecar
+			metadata, data, want string
+		}{
+			{own, "", "", "own"},
+			{b, "", "", "locks"},
+			{b, "others", "", "others"},
+			{b, "others", `, "store": "own"`, "own"},
+		} {
+			for operation, data := range map[string]string{
+				"tryLock": `{"key": "k", "owner": "` + row.want + `", "ttl": 1` + row.data + `}`,
+				"setLock": `{"user": "u", "channel": "c", "channelType": 1, "lockName": "` + row.want + `"` + row.data + `}`,
+			} {
+				m := &daprpb.InvokeRequest{Operation: operation, Data: []byte(data), Metadata: map[string]string{"store": row.metadata}}
+				if _, err := row.binding.output.Invoke(w.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			resp, err := b.invoke("list", `{"store": "`+row.want+`"}`)
+			if err != nil || len(resp["locks"].([]any)) != 2 {
+				t.Fatalf("%+v: %v, %v", row, resp, err)
+			}
+			b.expect("unlock", `{"key": "k", "owner": "`+row.want+`", "store": "`+row.want+`"}`, `{"unlocked": true}`)
+			b.expectAny("removeLock", `{"user": "u", "channel": "c", "channelType": 1, "lockName": "`+row.want+`", "store": "`+row.want+`"}`)
+		}
+	})
+}
+
+func TestWhatMakesNoSenseIsAnErrorThatTellsItsReason(t *testing.T) {
+	for _, row := range []struct {
+		name, operation, data string
+		code                  codes.Code
+		want                  string
+	}{
+		{"no operation", "", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation "" is unknown, known are acquireLock, getLock,`},
+		{"an unknown operation", "create", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation "create" is unknown, known are`},
+		{"no JSON", "tryLock", `{`, codes.InvalidArgument, "INVALID_ARGUMENT: data is no JSON object"},
+		{"no object", "tryLock", `["k"]`, codes.InvalidArgument, "INVALID_ARGUMENT: data is no JSON object"},
+		{"nothing", "tryLock", `null`, codes.InvalidArgument, "INVALID_ARGUMENT: ttl is missing"},
+		{"an unknown field", "tryLock", `{"name": "k"}`, codes.InvalidArgument,
+			"INVALID_ARGUMENT: name is unknown, known are store, key, owner, ttl, metadata"},
+		{"a field of another operation", "unlock", `{"key": "k", "owner": "o", "ttl": 1}`, codes.InvalidArgument,
+			"INVALID_ARGUMENT: ttl is unknown, known are store, key, owner"},
+		{"a number for a text", "tryLock", `{"key": 1, "owner": "o", "ttl": 1}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: data is not what it must be: invalid value for string field key: 1`},
+		{"a store that is no text", "tryLock", `{"store": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: store is no text"},
+		{"a bad duration", "tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl is no duration such as "1m30s" or a number of seconds`},
+		{"a duration beyond all bounds", "lock", `{"key": "k", "owner": "o", "ttl": 1e300}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl is no duration`},
+		{"no duration at all", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument, `INVALID_ARGUMENT: ttl is no duration`},
+		{"a duration out of bounds", "tryLock", `{"key": "k", "owner": "o", "ttl": -1}`, codes.InvalidArgument,
+			"INVALID_ARGUMENT: ttl is -1s, the least is 1ms"},
+		{"no owner", "tryLock", `{"key": "k", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: owner is empty"},
+		{"no keys", "lockAll", `{"owner": "o", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: keys are 0, must be 1 to 64"},
+		{"a prefix for a list", "list", `{"prefix": ["k"]}`, codes.InvalidArgument, "INVALID_ARGUMENT: data is not what it must be:"},
+		{"an unknown store", "tryLock", `{"store": "nosuch", "key": "k", "owner": "o", "ttl": 1}`, codes.FailedPrecondition,
+			`NOT_INITIALIZED: component "nosuch": component is not initialized`},
+		{"an unknown store of channels", "getLock", `{"store": "nosuch", "channel": "c", "channelType": 1}`, codes.Unavailable,
+			"-14009 LOCK_NOT_AVAILABLE: "},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				answer, err := w.outputOf("b", ofLocks).invoke(row.operation, row.data)
+				got := status.Convert(err)
+				if got.Code() != row.code || !strings.HasPrefix(strings.ReplaceAll(got.Message(), "\u00a0", " "), row.want) {
+					t.Errorf("%v %q, answer %v", got.Code(), got.Message(), answer)
+				}
+			})
+		})
+	}
+}
+
+func TestAListThatIsTooLongForDaprdSaysSo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		b := w.outputOf("b", ofLocks)
+		text := strings.Repeat("x", 4000)
+		for i := range 1100 {
+			b.expectAny("tryLock", fmt.Sprintf(`{"key": "k%d", "owner": "o", "ttl": 60, "metadata": {"x": "%s"}}`, i, text))
+		}
+		_, err := b.invoke("list", `{}`)
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "TOO_LONG: locks are more than") {
+			t.Errorf("%v", err)
+		}
+		if answer, err := b.invoke("list", `{"prefix": "k10"}`); err != nil || len(answer["locks"].([]any)) != 111 {
+			t.Errorf("%d locks, %v", len(answer["locks"].([]any)), err)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package rtm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// JSON is a service in the JSON that HTTP has, for doors that carry objects and not messages.
+type JSON struct{ rtmpb.ChannelLocksServer }
+
+// Operations names the operations that have one answer.
+func (j JSON) Operations() []string {
+	var names []string
+	for _, method := range rtmpb.ChannelLocks_ServiceDesc.Methods {
+		names = append(names, operationOf(method))
+	}
+	return names
+}
+
+// operationOf is setLock for SetLock.
+func operationOf(method grpc.MethodDesc) string {
+	return strings.ToLower(method.MethodName[:1]) + method.MethodName[1:]
+}
+
+// Invoke runs an operation with the component's store. The request is an object with the fields of the operation but store. A
+// failure is told twice: by the answer, which is a Status, and by an error, which is that of gRPC.
+func (j JSON) Invoke(ctx context.Context, store, operation string, request []byte) (answer []byte, err error) {
+	methods := rtmpb.ChannelLocks_ServiceDesc.Methods
+	at := slices.IndexFunc(methods, func(method grpc.MethodDesc) bool { return operationOf(method) == operation })
+	if at < 0 {
+		return nil, fmt.Errorf("rtm: no operation %q", operation)
+	}
+	name := httpOperations[operation].name
+	response, err := methods[at].Handler(j.ChannelLocksServer, ctx, func(m any) error {
+		return failure(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
+	}, nil)
+	if err != nil {
+		_, status := newStatusAnswer(name, err)
+		return inJSON(status), err
+	}
+	return inJSON(newAnswer(response)), nil
+}
+
+// readObject sets the message to what the object says.
+func readObject(m protoreflect.Message, store string, object []byte) error {
+	members, err := objectMembers("data", object)
+	if err != nil {
+		return err
+	}
+	m.Set(m.Descriptor().Fields().ByName(storeField), protoreflect.ValueOfString(store))
+	return fill(m, "", members)
+}
+
+// newAnswer is a response as HTTP has it.
+func newAnswer(response any) any {
+	switch m := response.(type) {
+	case *rtmpb.LockResponse:
+		return newLockAnswer(m)
+	case *rtmpb.GetLockResponse:
+		return newListAnswer(m)
+	case *rtmpb.KeepAliveResponse:
+		return newKeepAliveAnswer(m)
+	case *rtmpb.LogoutResponse:
+		return newLogoutAnswer(m)
+	}
+	return response
+}
+
+// Event is an event of Subscribe or Session.
+func (j JSON) Event(m *rtmpb.LockEvent) []byte { return inJSON(newEvent(m)) }
