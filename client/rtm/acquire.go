@@ -12,17 +12,18 @@ import (
 // abandonTimeout bounds the first try to give back what nobody waits for any more; later ones are made in the background.
 const abandonTimeout = 500 * time.Millisecond
 
-// AcquireLock makes the user the lock's owner. If somebody else is, that is an [ErrAcquireFailed], or with retry AcquireLock waits,
-// first come first served, until ctx ends, ReleaseLock or Logout is called, or the lock is removed. If Mortise restarts or its storage
-// is away meanwhile, it goes on asking, at the end of the queue.
+// AcquireLock makes the user the lock's owner. If somebody else is, that is an [ErrAcquireFailed], or with retry AcquireLock
+// waits, first come first served, until ctx ends, ReleaseLock or Logout is called, or the lock is removed. If Mortise restarts
+// or its storage is away meanwhile, it goes on asking, at the end of the queue.
 //
-// If the user holds the lock already, or waits for it, it is an [ErrPerforming]. What he held when he logged in is in [User.Locks].
+// If the user holds the lock already, or waits for it, it is an [ErrPerforming]. What he held when he logged in is in
+// [User.Locks].
 //
-// An error means that the lock was not acquired. When the server may be granting it while ctx ends or the connection breaks, it is
-// given back: before AcquireLock returns if that takes no longer than half a second, else in the background, and while that lasts the
-// lock is ErrPerforming.
+// An error means that the lock was not acquired. When the server may be granting it while ctx ends or the connection breaks,
+// it is given back: before AcquireLock returns if that takes no longer than half a second, else in the background, and while
+// that lasts the lock is ErrPerforming.
 func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, retry bool) (*Lock, error) {
-	a := &attempt{User: u, id: lockID{channel, name}, retry: retry, over: map[uint64]error{}}
+	a := u.attempt(lockID{channel, name}, retry)
 	if !u.claim(a) {
 		return nil, &Error{ErrPerforming, opAcquire, fmt.Sprintf("the user waits for %v, or it is being given back", a.id), nil}
 	}
@@ -31,14 +32,18 @@ func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, re
 	return l, err
 }
 
-// attempt is a wish for a lock, or to get rid of it. There is one for each lock, so that giving back what one may have been granted
-// cannot end the grant of another.
+// attempt is a wish for a lock, or to get rid of it. There is one for each lock, so that giving back what one may have been
+// granted cannot end the grant of another.
 type attempt struct {
 	*User
 	id    lockID
 	retry bool
 	over  map[uint64]error // grants that the session said the end of, guarded by mu
 	owed  bool             // the lock is to be given back unless it is acquired, guarded by mu
+}
+
+func (u *User) attempt(id lockID, retry bool) *attempt {
+	return &attempt{User: u, id: id, retry: retry, over: map[uint64]error{}}
 }
 
 // claim makes it the attempt for its lock, and returns false if there is another.
@@ -94,8 +99,8 @@ func (a *attempt) ask(ctx context.Context, again bool) (*Lock, error) {
 	return nil, err
 }
 
-// confirm asks whether the user has the lock, as he claims if he knows the grant. If he has not, it returns err, or if that is nil
-// says that the grant may be lost.
+// confirm asks whether the user has the lock, as he claims if he knows the grant. If he has not, it returns err, or if that is
+// nil says that the grant may be lost.
 func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, error) {
 	var claims []*rtmpb.LockDetail
 	if err == nil {
@@ -149,8 +154,8 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	}
 }
 
-// giveBack releases in the background a lock that the user may have and does not want, until the server has answered, or he leaves
-// and its TTL ends it. If an attempt is under way, that does so at its end, unless it acquires it. The caller holds mu.
+// giveBack releases in the background a lock that the user may have and does not want, until the server has answered, or he
+// leaves and its TTL ends it. If an attempt is under way, that does so at its end, unless it acquires it. The caller holds mu.
 func (u *User) giveBack(id lockID) {
 	switch a := u.busy[id]; {
 	case u.online.Err() != nil || u.locks[id] != nil:
@@ -159,7 +164,7 @@ func (u *User) giveBack(id lockID) {
 		a.owed = true
 		return
 	}
-	u.busy[id] = &attempt{}
+	u.busy[id] = u.attempt(id, false)
 	u.working.Go(func() {
 		for passing(u.tryUnlock(id)) && pause(u.online) {
 		}
@@ -183,11 +188,11 @@ func (u *User) unlock(ctx context.Context, id lockID) error {
 	return err
 }
 
-// ReleaseLock frees the user's lock, or ends his waiting for it. The [Lock] has ended before Mortise hears of it. If the user does
-// not hold it, it is an [ErrLockNotAcquired], and if there is no such lock an [ErrLockNotExist].
+// ReleaseLock frees the user's lock, or ends his waiting for it. The [Lock] has ended before Mortise hears of it. If the user
+// does not hold it, it is an [ErrLockNotAcquired], and if there is no such lock an [ErrLockNotExist].
 //
-// It uses ctx's values only and not its end, and takes ten seconds at the most. If Mortise does not answer it fails, and the lock is
-// given back in the background as soon as Mortise does.
+// It uses ctx's values only and not its end, and takes ten seconds at the most. If Mortise does not answer it fails, and the
+// lock is given back in the background as soon as Mortise does.
 func (u *User) ReleaseLock(ctx context.Context, channel Channel, name string) error {
 	id := lockID{channel, name}
 	u.drops(u.held(id), ErrReleased)

@@ -11,9 +11,9 @@
 //	edit(lock.Context()) // ends if the lock is lost
 //	err = lock.Release(ctx)
 //
-// A lock's TTL is no lease: it is how long a user keeps his locks who is offline. [Login] keeps him online, over broken connections
-// and restarts of Mortise, until [User.Logout]. While he is offline nobody but Mortise knows when the TTL began; so a [Lock] is
-// taken for lost a TTL after the last moment in which Mortise surely knew the user, which is earlier.
+// A lock's TTL is no lease: it is how long a user keeps his locks who is offline. [Login] keeps him online, over broken
+// connections and restarts of Mortise, until [User.Logout]. While he is offline nobody but Mortise knows when the TTL began;
+// so a [Lock] is taken for lost a TTL after the last moment in which Mortise surely knew the user, which is earlier.
 //
 // [Lock.Rev] is the fencing token. What must never be changed by two at once takes it along, and refuses one that is smaller than
 // the last it saw.

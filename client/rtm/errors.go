@@ -201,8 +201,8 @@ func passing(err error) bool {
 	return errors.Is(err, ErrNotConnected) || errors.Is(err, ErrLockNotAvailable) || errors.Is(err, ErrOperationTimeout)
 }
 
-// certain tells whether it is sure after the error of an AcquireLock that the server has not granted the lock. It is not if the answer
-// did not come, or says that the storage did not answer.
+// certain tells whether it is sure after the error of an AcquireLock that the server has not granted the lock. It is not if
+// the answer did not come, or says that the storage did not answer.
 func certain(err error) bool {
 	e, _ := errors.AsType[*Error](err)
 	_, answered := status.FromError(e.cause)

@@ -29,8 +29,9 @@ const (
 // String returns the type in capital letters.
 func (t EventType) String() string { return rtmpb.LockEvent_Type(t).String() }
 
-// Events returns a [Snapshot] of the channel's locks, and then each change in order, until ctx ends or the user is logged out; the
-// last thing is the error that says so. When the connection breaks, or the loop is too slow, it goes on with another Snapshot.
+// Events returns a [Snapshot] of the channel's locks, and then each change in order, until ctx ends or the user is logged out;
+// the last thing is the error that says so. When the connection breaks, or the loop is too slow, it goes on with another
+// Snapshot.
 func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := u.within(ctx)

@@ -33,8 +33,8 @@ type Lock struct {
 	missed bool      // the server has said that the user has lost it
 }
 
-// Context is for the work under the lock, and ends with it; its cause is then [Lock.Err]. It has the values of the ctx that the lock
-// was acquired with, but does not end with that, which bounds the waiting only.
+// Context is for the work under the lock, and ends with it; its cause is then [Lock.Err]. It has the values of the ctx that
+// the lock was acquired with, but does not end with that, which bounds the waiting only.
 func (l *Lock) Context() context.Context { return l.ctx }
 
 // Done is closed when the lock has ended.
@@ -44,8 +44,8 @@ func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
 // [client.ErrLost] that is [ErrRevoked], [ErrRemoved], [ErrExpired], or an ErrNotLogin.
 func (l *Lock) Err() error { return context.Cause(l.ctx) }
 
-// Release is [User.ReleaseLock], but only of this grant: if it has ended, Release returns its Err, and leaves a later one of the same
-// lock alone.
+// Release is [User.ReleaseLock], but only of this grant: if it has ended, Release returns its Err, and leaves a later one of
+// the same lock alone.
 func (l *Lock) Release(ctx context.Context) error {
 	if !l.user.drops(l, ErrReleased) {
 		return l.Err()
@@ -53,7 +53,8 @@ func (l *Lock) Release(ctx context.Context) error {
 	return l.user.release(ctx, l.id())
 }
 
-// hold begins a lock that the user was surely the owner of at the moment given. ctx's values are for the lock's. The caller holds mu.
+// hold begins a lock that the user was surely the owner of at the moment given. ctx's values are for the lock's. The caller
+// holds mu.
 func (u *User) hold(ctx context.Context, d Detail, alive time.Time) *Lock {
 	if was := u.locks[d.id()]; was != nil {
 		u.drop(was, ErrExpired)
@@ -131,8 +132,8 @@ func (l *Lock) left() time.Duration {
 	return min(l.until.Sub(now), l.wall.Sub(now.Round(0)))
 }
 
-// prove asks in the background which locks the user has, unless it does already. Those last, whatever becomes of his session, for a
-// TTL from when the question was sent. The caller holds mu.
+// prove asks in the background which locks the user has, unless it does already. Those last, whatever becomes of his session,
+// for a TTL from when the question was sent. The caller holds mu.
 func (u *User) prove() {
 	if u.proving || len(u.locks) == 0 || u.online.Err() != nil {
 		return
@@ -150,8 +151,8 @@ func (u *User) prove() {
 	})
 }
 
-// proved takes in which locks the user has, and which he has lost. The session tells better why, so it gets the time until the next
-// proof to do so. The caller holds mu.
+// proved takes in which locks the user has, and which he has lost. The session tells better why, so it gets the time until the
+// next proof to do so. The caller holds mu.
 func (u *User) proved(resp *rtmpb.KeepAliveResponse, sent time.Time) {
 	for _, row := range resp.GetLocks() {
 		if l := u.locks[detailOf(row, "").id()]; l != nil && l.Rev == row.GetLockRev() {

@@ -8,9 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/mortise-lock/mortise/client"
 	"github.com/mortise-lock/mortise/client/rtm"
 )
@@ -144,10 +141,6 @@ func ended() context.Context {
 }
 
 func TestALockEndsBeforeAnotherUserCanHaveIt(t *testing.T) {
-	silent := func(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
-		<-ctx.Done()
-		return nil, status.Error(codes.Unavailable, "nobody waits")
-	}
 	for _, row := range []struct {
 		says string
 		away func(n *network)

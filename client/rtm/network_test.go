@@ -26,8 +26,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// network is where users find a Mortise, or nobody while it is away. Its one component, "chat", remembers its locks over a restart. It
-// notes the calls that arrive, and can meddle with them.
+// network is where users find a Mortise, or nobody while it is away. Its one component, "chat", remembers its locks over a
+// restart. It notes the calls that arrive, and can meddle with them.
 type network struct {
 	backend stores.Backend
 	store   *memory.Store
@@ -79,7 +79,7 @@ func (n *network) start() {
 	n.shut = func() {
 		server.Stop()
 		end()
-		if err := <-served; err != nil {
+		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // it was stopped before it began
 			panic(err)
 		}
 	}
@@ -239,7 +239,7 @@ func must[T any](value T, err error) T {
 
 const (
 	ttl  = 10 * time.Second // the least that RTM allows
-	long = time.Hour
+	long = 10 * time.Minute
 )
 
 var room = rtm.Message("room")

@@ -47,9 +47,12 @@ func pause(ctx context.Context) bool {
 	}
 }
 
+// method is what the service can be asked.
+type method[Request, Response any] = func(context.Context, Request, ...grpc.CallOption) (Response, error)
+
 // call makes a call that ends with the login.
 func call[Request proto.Message, Response any](
-	ctx context.Context, u *User, op string, rpc func(context.Context, Request, ...grpc.CallOption) (Response, error), request Request,
+	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (response Response, err error) {
 	if err := check(op, request); err != nil {
 		return response, err
@@ -65,18 +68,18 @@ func call[Request proto.Message, Response any](
 
 // operate makes a call that is bounded.
 func operate[Request proto.Message, Response any](
-	ctx context.Context, u *User, op string, rpc func(context.Context, Request, ...grpc.CallOption) (Response, error), request Request,
+	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (Response, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return call(ctx, u, op, rpc, request)
 }
 
-// listen calls hear with what a stream tells, until the stream ends or hear returns false; it returns nil then, and else an error.
+// listen calls hear with what a stream tells, until the stream ends or hear returns false; it returns nil then, and else an
+// error.
 func listen[Request proto.Message](
-	ctx context.Context, u *User, op string,
-	open func(context.Context, Request, ...grpc.CallOption) (grpc.ServerStreamingClient[rtmpb.LockEvent], error),
-	request Request, hear func(*rtmpb.LockEvent) bool,
+	ctx context.Context, u *User, op string, open method[Request, grpc.ServerStreamingClient[rtmpb.LockEvent]], request Request,
+	hear func(*rtmpb.LockEvent) bool,
 ) error {
 	if err := check(op, request); err != nil {
 		return err

@@ -55,9 +55,9 @@ func (u *User) claims() []*rtmpb.LockDetail {
 	return claims
 }
 
-// begin takes in that the user is online. Of his first session he gets the locks that he had before, which he held when it was asked
-// for. Later ones he is asked to prove: what he has lost meanwhile is told, but a snapshot may come after lost events, and the server
-// may not know yet of a grant that he knows. The caller holds mu.
+// begin takes in that the user is online. Of his first session he gets the locks that he had before, which he held when it was
+// asked for. Later ones he is asked to prove: what he has lost meanwhile is told, but a snapshot may come after lost events,
+// and the server may not know yet of a grant that he knows. The caller holds mu.
 func (u *User) begin(rows []*rtmpb.LockDetail, sent time.Time) {
 	if closed(u.arrived) {
 		u.prove()

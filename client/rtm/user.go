@@ -66,13 +66,15 @@ func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 // Name returns the user's name.
 func (u *User) Name() string { return u.name }
 
-// Locks returns the locks that the user holds as far as is known, sorted by channel and name: those that he had when he logged in,
-// and those acquired since.
+// Locks returns the locks that the user holds as far as is known, sorted by channel and name: those that he had when he logged
+// in, and those acquired since.
 func (u *User) Locks() []*Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.SortedFunc(maps.Values(u.locks), func(a, b *Lock) int {
-		return cmp.Or(cmp.Compare(a.Channel.Type, b.Channel.Type), cmp.Compare(a.Channel.Name, b.Channel.Name), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(
+			cmp.Compare(a.Channel.Type, b.Channel.Type), cmp.Compare(a.Channel.Name, b.Channel.Name), cmp.Compare(a.Name, b.Name),
+		)
 	})
 }
 
@@ -86,8 +88,8 @@ func (u *User) Err() error { return context.Cause(u.online) }
 // Logout ends the user's session, his waiting for locks and his Locks: with [ErrReleased] if they are to be released, else with
 // [ErrNotLogin], and then Mortise keeps them for their TTL. They have ended before Mortise hears of it.
 //
-// It uses ctx's values only and not its end, and takes ten seconds at the most. If it fails the user is logged out nevertheless, and
-// Mortise finds that out by itself. If he was before, it is an ErrNotLogin.
+// It uses ctx's values only and not its end, and takes ten seconds at the most. If it fails the user is logged out
+// nevertheless, and Mortise finds that out by itself. If he was before, it is an ErrNotLogin.
 func (u *User) Logout(ctx context.Context, release bool) error {
 	why := error(nil)
 	if release {
@@ -109,8 +111,8 @@ func (u *User) Close() {
 	u.working.Wait()
 }
 
-// leave logs the user out, and returns false if he is already. why is nil if he wants it so himself. The locks end with end, or if
-// it is nil for the same reason.
+// leave logs the user out, and returns false if he is already. why is nil if he wants it so himself. The locks end with end,
+// or if it is nil for the same reason.
 func (u *User) leave(why, end error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -167,12 +169,10 @@ func (n *loss) tell(l *Lock) *loss {
 func (n *loss) wait(ctx, online context.Context) bool {
 	select {
 	case <-n.told:
-		return ctx.Err() == nil
 	case <-ctx.Done():
-		return false
 	case <-online.Done():
 	}
-	return closed(n.told)
+	return ctx.Err() == nil && closed(n.told)
 }
 
 func closed(c <-chan struct{}) bool {

@@ -1,0 +1,229 @@
+package rtm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/client/rtm"
+)
+
+func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
+	type call = func(ctx context.Context, alice, bob *rtm.User) error
+	acquiring := func(channel rtm.Channel, name string, retry bool) call {
+		return func(ctx context.Context, alice, _ *rtm.User) error {
+			_, err := alice.AcquireLock(ctx, channel, name, retry)
+			return err
+		}
+	}
+	setting := func(channel rtm.Channel, name string, ttl time.Duration) call {
+		return func(ctx context.Context, alice, _ *rtm.User) error {
+			_, err := alice.SetLock(ctx, channel, name, ttl)
+			return err
+		}
+	}
+	for _, row := range []struct {
+		says string
+		call call
+		want rtm.Code // or 0
+		op   string
+	}{
+		{"SetLock of one that exists", setting(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
+		{"SetLock in another type of channel", setting(rtm.Stream("room"), "free", 0), 0, ""},
+		{"SetLock with a negative TTL", setting(room, "x", -time.Second), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"SetLock with a TTL for ever", setting(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"SetLock without a name", setting(room, "", 0), rtm.ErrInvalidLockName, "RTMSetLockOperation"},
+		{"SetLock without a channel", setting(rtm.Message(""), "x", 0), rtm.ErrInvalidChannelName, "RTMSetLockOperation"},
+		{"SetLock without a type", setting(rtm.Channel{Name: "room"}, "x", 0), rtm.ErrInvalidChannelType, "RTMSetLockOperation"},
+		{"SetLock with a name that is no text", setting(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"AcquireLock of a free one", acquiring(room, "free", false), 0, ""},
+		{"AcquireLock of another's", acquiring(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
+		{"AcquireLock of one's own", acquiring(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
+		{"AcquireLock of none", acquiring(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
+		{"AcquireLock with a name that is no text", acquiring(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
+		{"ReleaseLock of a free one", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.ReleaseLock(ctx, room, "free")
+		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
+		{"ReleaseLock of another's", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.ReleaseLock(ctx, room, "bobs")
+		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
+		{"ReleaseLock of none", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.ReleaseLock(ctx, room, "none")
+		}, rtm.ErrLockNotExist, "RTMReleaseLockOperation"},
+		{"RevokeLock from the wrong owner", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.RevokeLock(ctx, room, "bobs", "carol")
+		}, rtm.ErrLockNotAcquired, "RTMRevokeLockOperation"},
+		{"RevokeLock from nobody that can be", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.RevokeLock(ctx, room, "bobs", "/")
+		}, rtm.ErrInvalidUserID, "RTMRevokeLockOperation"},
+		{"RevokeLock from whoever has it", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.RevokeLock(ctx, room, "bobs", "")
+		}, 0, ""},
+		{"GetLock without a type", func(ctx context.Context, alice, _ *rtm.User) error {
+			_, err := alice.GetLock(ctx, rtm.Channel{Name: "room"})
+			return err
+		}, rtm.ErrInvalidChannelType, "RTMGetLockOperation"},
+		{"RemoveLock of none", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.RemoveLock(ctx, room, "none")
+		}, rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
+		{"RemoveLock of another's", func(ctx context.Context, alice, _ *rtm.User) error {
+			return alice.RemoveLock(ctx, room, "bobs")
+		}, 0, ""},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := open(t)
+				alice, bob := n.login(t, "alice"), n.login(t, "bob")
+				set(t, alice, "free", "own", "bobs")
+				acquire(t, alice, "own")
+				acquire(t, bob, "bobs")
+				err := row.call(t.Context(), alice, bob)
+				if row.want == 0 {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				checkIs(t, "it returned", err, row.want)
+				if e, ok := errors.AsType[*rtm.Error](err); !ok || e.Code != row.want || e.Operation != row.op || e.Reason == "" {
+					t.Errorf("it returned %#v, want %v of %s", err, row.want, row.op)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestTheTrouble(t *testing.T) {
+	for _, row := range []struct {
+		says   string
+		meddle meddling
+		ctx    time.Duration // until its deadline
+		want   []error
+		in     time.Duration
+	}{
+		{"the token is refused", answers(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
+		{"there is no such service", answers(codes.Unimplemented), long, []error{rtm.ErrServiceNotSupported}, 0},
+		{"the connection breaks", answers(codes.Unavailable), long, []error{rtm.ErrNotConnected}, 0},
+		{"something else is wrong", answers(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
+		{"no answer comes", silent, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"no answer comes in time", silent, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := open(t)
+				alice := n.login(t, "alice")
+				n.with(row.meddle)
+				ctx, cancel := context.WithTimeout(t.Context(), row.ctx)
+				defer cancel()
+				start := time.Now()
+				_, err := alice.SetLock(ctx, room, "pen", 0)
+				checkIs(t, "SetLock", err, row.want...)
+				if took := time.Since(start); took != row.in {
+					t.Errorf("it took %v, want %v", took, row.in)
+				}
+				_, err = alice.SetLock(ended(), room, "pen", 0)
+				checkIs(t, "SetLock with a ctx that has ended", err, rtm.ErrOperationFailed, context.Canceled)
+			})
+		})
+	}
+}
+
+// answers is a server that has one answer to everything.
+func answers(code codes.Code) meddling {
+	return func(context.Context, string, func() (any, error)) (any, error) { return nil, status.Error(code, "no") }
+}
+
+// silent is a server that answers nothing.
+func silent(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestALocksTTLIsTheNearestThatIsAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		alice := open(t).login(t, "alice")
+		for i, row := range []struct{ ask, want time.Duration }{
+			{0, 10 * time.Second}, {1, 10 * time.Second}, {10 * time.Second, 10 * time.Second}, {10*time.Second + 1, 11 * time.Second},
+			{time.Minute, time.Minute}, {time.Hour, 5 * time.Minute}, {math.MaxInt32 * time.Second, 5 * time.Minute},
+		} {
+			name := strconv.Itoa(i)
+			if got, err := alice.SetLock(t.Context(), room, name, row.ask); err != nil || got != row.want {
+				t.Errorf("SetLock(%v) returned %v, %v, want %v", row.ask, got, err, row.want)
+			}
+			if l := acquire(t, alice, name); l.TTL != row.want {
+				t.Errorf("acquired with %v, want %v", l.TTL, row.want)
+			}
+		}
+	})
+}
+
+func TestGetLockTellsAllLocksOfAChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice, bob := n.login(t, "alice"), n.login(t, "bob")
+		set(t, alice, "b", "a")
+		if _, err := alice.SetLock(t.Context(), rtm.Stream("room"), "c", 0); err != nil {
+			t.Error(err)
+		}
+		l := acquire(t, bob, "b")
+		got, err := alice.GetLock(t.Context(), room)
+		want := []rtm.Detail{{Channel: room, Name: "a", TTL: ttl}, l.Detail}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("GetLock returned %+v, %v, want %+v", got, err, want)
+		}
+		if got, err := alice.GetLock(t.Context(), rtm.Message("nowhere")); err != nil || len(got) != 0 {
+			t.Errorf("GetLock of a channel without locks returned %v, %v", got, err)
+		}
+	})
+}
+
+func TestCodesAreThoseOfTheProto(t *testing.T) {
+	proto, err := os.ReadFile("../../proto/mortise/rtm/v1/rtm.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^//   (-\d+)  ([A-Z_]+) `).FindAllStringSubmatch(string(proto), -1)
+	if len(rows) < 16 {
+		t.Fatalf("the proto has %d codes", len(rows))
+	}
+	for _, row := range append(rows, []string{"", "-10005", "INVALID_TOKEN"}, []string{"", "-10025", "NOT_CONNECTED"}) {
+		code, _ := strconv.Atoi(row[1])
+		if got, want := rtm.Code(code).Error(), strings.Join(row[1:], " "); got != want {
+			t.Errorf("%d is %q, want %q", code, got, want)
+		}
+	}
+	if got := rtm.Code(-1).Error(); got != "-1" {
+		t.Errorf("an unknown code is %q", got)
+	}
+}
+
+func TestChannelsAndEventsHaveNames(t *testing.T) {
+	for _, row := range []struct {
+		what fmt.Stringer
+		want string
+	}{
+		{rtm.Message("a"), `MESSAGE "a"`},
+		{rtm.Stream("b"), `STREAM "b"`},
+		{rtm.ChannelType(7), "7"},
+		{rtm.Snapshot, "SNAPSHOT"},
+		{rtm.Released, "RELEASED"},
+	} {
+		if got := row.what.String(); got != row.want {
+			t.Errorf("it is %q, want %q", got, row.want)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package rtm_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/client/rtm"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// scripted is a server that says what it is told to say.
+type scripted struct {
+	rtmpb.UnimplementedChannelLocksServer
+	events    chan *rtmpb.LockEvent // of the session, after an empty snapshot
+	acquire   func() (*rtmpb.LockResponse, error)
+	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil agrees to all claims
+}
+
+// perform starts a server that grants the revs one after the other, and a user of it.
+func perform(t *testing.T, revs ...uint64) (*scripted, *rtm.User) {
+	s := &scripted{events: make(chan *rtmpb.LockEvent)}
+	s.acquire = func() (*rtmpb.LockResponse, error) {
+		rev := revs[0]
+		revs = revs[1:]
+		return grant(rev), nil
+	}
+	n := &network{script: s}
+	n.start()
+	t.Cleanup(n.stop)
+	return s, n.login(t, "alice")
+}
+
+func (s *scripted) Session(_ *rtmpb.SessionRequest, stream rtmpb.ChannelLocks_SessionServer) error {
+	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}
+	for {
+		if err := stream.Send(e); err != nil {
+			return err
+		}
+		select {
+		case e = <-s.events:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+// Subscribe ends as soon as it has begun.
+func (s *scripted) Subscribe(_ *rtmpb.SubscribeRequest, stream rtmpb.ChannelLocks_SubscribeServer) error {
+	return stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT})
+}
+
+func (s *scripted) AcquireLock(context.Context, *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
+	return s.acquire()
+}
+
+func (s *scripted) KeepAlive(_ context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
+	if s.keepAlive == nil {
+		return &rtmpb.KeepAliveResponse{Locks: m.GetHeld()}, nil
+	}
+	return s.keepAlive(m.GetHeld()), nil
+}
+
+// tell tells the session.
+func (s *scripted) tell(events ...*rtmpb.LockEvent) {
+	for _, e := range events {
+		s.events <- e
+	}
+	synctest.Wait()
+}
+
+// about is an event about alice's pen.
+func about(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
+	return &rtmpb.LockEvent{
+		EventType: what, Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen",
+		Owner: "alice", Ttl: 10, LockRev: rev,
+	}
+}
+
+// grant is a grant of the pen.
+func grant(rev uint64) *rtmpb.LockResponse {
+	return &rtmpb.LockResponse{
+		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen", Ttl: 10, LockRev: rev,
+	}
+}
+
+func TestEventsAndAnswersInAnyOrder(t *testing.T) {
+	const acquired, released, expired = rtmpb.LockEvent_ACQUIRED, rtmpb.LockEvent_RELEASED, rtmpb.LockEvent_EXPIRED
+	for _, row := range []struct {
+		says          string
+		before, after []*rtmpb.LockEvent // the answer, which is a grant of rev 7
+		want          error              // by which the lock has ended, or nil
+	}{
+		{"the grant is told before the answer", []*rtmpb.LockEvent{about(acquired, 7)}, nil, nil},
+		{"and after it", nil, []*rtmpb.LockEvent{about(acquired, 7)}, nil},
+		{"the end is told before the answer", []*rtmpb.LockEvent{about(acquired, 7), about(released, 7)}, nil, rtm.ErrRevoked},
+		{"and after it", nil, []*rtmpb.LockEvent{about(acquired, 7), about(released, 7)}, rtm.ErrRevoked},
+		{"what is told is of an older grant", []*rtmpb.LockEvent{about(released, 5)}, []*rtmpb.LockEvent{about(expired, 6)}, nil},
+		{"what is told is of a newer grant", nil, []*rtmpb.LockEvent{about(acquired, 8)}, rtm.ErrExpired},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, alice := perform(t, 7)
+				granted := s.acquire
+				s.acquire = func() (*rtmpb.LockResponse, error) {
+					s.tell(row.before...)
+					return granted()
+				}
+				l := acquire(t, alice, "pen")
+				s.tell(row.after...)
+				if row.want == nil {
+					time.Sleep(long)
+					checkLives(t, l)
+				} else {
+					checkIs(t, "the lock ended with", l.Err(), row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAnotherGrantEndsTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, alice := perform(t, 7, 9)
+		before := acquire(t, alice, "pen")
+		after := acquire(t, alice, "pen")
+		checkIs(t, "the one before ended with", before.Err(), rtm.ErrExpired)
+		checkLives(t, after)
+	})
+}
+
+func TestALossThatNoEventToldOfIsFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, alice := perform(t, 7)
+		var lost atomic.Bool
+		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
+			if lost.Load() {
+				return &rtmpb.KeepAliveResponse{Expired: claims}
+			}
+			return &rtmpb.KeepAliveResponse{Locks: claims}
+		}
+		l := acquire(t, alice, "pen")
+		time.Sleep(time.Minute)
+		checkLives(t, l)
+		lost.Store(true)
+		start := time.Now()
+		<-l.Done()
+		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
+		if took := time.Since(start); took > ttl*2/3 {
+			t.Errorf("it was found out after %v", took)
+		}
+	})
+}
+
+func TestAGrantThatIsLostBeforeItIsKnownIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, alice := perform(t, 7, 9)
+		granted := s.acquire
+		s.acquire = func() (*rtmpb.LockResponse, error) {
+			time.Sleep(ttl)
+			return granted()
+		}
+		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
+			if claims[0].GetLockRev() == 7 {
+				return &rtmpb.KeepAliveResponse{Expired: claims}
+			}
+			return &rtmpb.KeepAliveResponse{Locks: claims}
+		}
+		l, err := alice.AcquireLock(t.Context(), room, "pen", true)
+		if err != nil || l.Rev != 9 {
+			t.Fatalf("AcquireLock returned %v, %v, want rev 9", l, err)
+		}
+	})
+}
+
+func TestEventsGoOnWhenTheirStreamEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, alice := perform(t)
+		n := 0
+		for e, err := range alice.Events(t.Context(), room) {
+			if e.Type != rtm.Snapshot || err != nil {
+				t.Errorf("the event is %+v, %v", e, err)
+			}
+			if n++; n == 3 {
+				break
+			}
+		}
+	})
+}

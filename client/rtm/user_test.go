@@ -1,0 +1,235 @@
+package rtm_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/client/rtm"
+)
+
+func TestLoginTellsWhyItFails(t *testing.T) {
+	for _, row := range []struct {
+		says string
+		user string
+		opts []client.DialOption
+		make func(n *network)
+		want []error
+		in   time.Duration
+	}{
+		{"nobody", "", nil, nil, []error{rtm.ErrNotLogin}, 0},
+		{"a name that cannot be", "al/ice", nil, nil, []error{rtm.ErrInvalidUserID}, 0},
+		{"a name that is no text", "\xff", nil, nil, []error{rtm.ErrInvalidParameter}, 0},
+		{"another component", "alice", []client.DialOption{client.Store("other")}, nil, []error{rtm.ErrLockNotAvailable}, 0},
+		{"away", "alice", nil, (*network).stop, []error{rtm.ErrNotConnected}, time.Second},
+		{"a wrong token", "alice", nil, func(n *network) { n.with(answers(codes.Unauthenticated)) }, []error{rtm.ErrInvalidToken}, 0},
+		{"no service", "alice", nil, func(n *network) { n.with(answers(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
+		{"no answer", "alice", nil, func(n *network) { n.with(silent) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := open(t)
+				c := n.dialed(t, row.opts...)
+				if row.make != nil {
+					row.make(n)
+				}
+				start := time.Now()
+				u, err := rtm.Login(t.Context(), c, row.user)
+				if u != nil || err == nil {
+					t.Fatalf("Login returned %v, %v", u, err)
+				}
+				checkIs(t, "Login", err, row.want...)
+				if took := time.Since(start); took > row.in {
+					t.Errorf("it took %v, want at most %v", took, row.in)
+				}
+			})
+		})
+	}
+}
+
+func TestLoginGoesByTheClientsStoreAndItsCtx(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		type key struct{}
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+		c := n.dialed(t).With(client.Store("chat"))
+		alice, err := rtm.Login(ctx, c, "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer alice.Close()
+		if alice.Name() != "alice" {
+			t.Errorf("her name is %q", alice.Name())
+		}
+		set(t, alice, "pen")
+		l, err := alice.AcquireLock(ctx, room, "pen", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		time.Sleep(long)
+		checkLives(t, l)
+		if got := l.Context().Value(key{}); got != "value" {
+			t.Errorf("the lock's Context has %v", got)
+		}
+		_, err = rtm.Login(ctx, c, "bob")
+		checkIs(t, "Login with a ctx that has ended", err, context.Canceled)
+	})
+}
+
+func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice := n.login(t, "alice")
+		set(t, alice, "pen", "ink", "nib")
+		pen, ink := acquire(t, alice, "pen"), acquire(t, alice, "ink")
+		alice.Close()
+		time.Sleep(ttl - time.Second)
+		alice = n.login(t, "alice")
+		locks := alice.Locks()
+		if len(locks) != 2 || locks[0].Detail != ink.Detail || locks[1].Detail != pen.Detail {
+			t.Fatalf("she has %+v, want %+v, %+v", locks, ink.Detail, pen.Detail)
+		}
+		time.Sleep(long)
+		checkLives(t, locks[0])
+		if err := locks[1].Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		n.checkOwner(t, "pen", "")
+		n.checkOwner(t, "ink", "alice")
+		if err := alice.Logout(t.Context(), false); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(ttl)
+		if got := n.login(t, "alice").Locks(); len(got) != 0 {
+			t.Errorf("later she has %v", got)
+		}
+	})
+}
+
+func TestASecondLoginEndsTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		first, bob := n.login(t, "alice"), n.login(t, "bob")
+		set(t, first, "pen", "ink")
+		l := acquire(t, first, "pen")
+		acquire(t, bob, "ink")
+		waiting := waits(t.Context(), first, "ink")
+		second := n.login(t, "alice")
+		<-first.Done()
+		kicked := []error{rtm.ErrNotLogin, rtm.ErrDuplicateUserID}
+		checkIs(t, "Err", first.Err(), kicked...)
+		checkIs(t, "AcquireLock that waited", (<-waiting).err, append(kicked, rtm.ErrAcquireFailed)...)
+		_, err := first.GetLock(t.Context(), room)
+		checkIs(t, "GetLock", err, kicked...)
+		checkIs(t, "Logout", first.Logout(t.Context(), true), kicked...)
+		checkIs(t, "Release", l.Release(t.Context()), kicked...)
+		time.Sleep(long)
+		locks := second.Locks()
+		if len(locks) != 1 || locks[0].Rev != l.Rev || second.Err() != nil {
+			t.Errorf("the second has %v, and has ended with %v", locks, second.Err())
+		}
+		n.checkOwner(t, "pen", "alice")
+		if got := n.count("Session"); got != 3 {
+			t.Errorf("%d sessions, want 3", got)
+		}
+	})
+}
+
+func TestTheUsersOfAClosedClientAreLoggedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		c := n.client()
+		alice, err := rtm.Login(t.Context(), c, "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		set(t, alice, "pen")
+		l := acquire(t, alice, "pen")
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		<-alice.Done()
+		checkIs(t, "Err", alice.Err(), rtm.ErrNotLogin, client.ErrClosed)
+		checkIs(t, "the lock ended with", l.Err(), client.ErrLost, client.ErrClosed)
+		_, err = rtm.Login(t.Context(), c, "bob")
+		checkIs(t, "Login", err, client.ErrClosed)
+		alice.Close()
+	})
+}
+
+func TestLogoutIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice, bob := n.login(t, "alice"), n.login(t, "bob")
+		set(t, alice, "pen")
+		acquire(t, alice, "pen")
+		if err := alice.Logout(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+		checkIs(t, "a second Logout", alice.Logout(t.Context(), true), rtm.ErrNotLogin)
+		alice.Close()
+		_, err := alice.SetLock(t.Context(), room, "ink", 0)
+		checkIs(t, "SetLock", err, rtm.ErrNotLogin)
+		if want := `mortise: RTMSetLockOperation: user "alice" has logged out (-10002 NOT_LOGIN)`; err.Error() != want {
+			t.Errorf("SetLock returned %q, want %q", err, want)
+		}
+		acquire(t, bob, "pen")
+		n.stop()
+		checkIs(t, "Logout that nobody hears", bob.Logout(t.Context(), true), rtm.ErrNotConnected)
+		checkIs(t, "Err", bob.Err(), rtm.ErrNotLogin)
+	})
+}
+
+func TestNothingRunsAfterClose(t *testing.T) {
+	n := open(t)
+	c := n.dialed(t)
+	bob := n.login(t, "bob")
+	set(t, bob, "pen", "ink")
+	acquire(t, bob, "ink")
+	alice, err := rtm.Login(t.Context(), c, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	acquire(t, alice, "pen")
+	ended := make(chan error, 3)
+	go func() {
+		_, err := alice.AcquireLock(t.Context(), room, "ink", true)
+		ended <- err
+	}()
+	begun := make(chan struct{})
+	go func() {
+		var last error
+		for e, err := range alice.Events(t.Context(), room) {
+			if e.Type == rtm.Snapshot {
+				close(begun)
+			}
+			last = err
+		}
+		ended <- last
+	}()
+	<-begun
+	go func() {
+		for l := range alice.Lost(t.Context()) {
+			ended <- errors.New(l.Name + " is lost")
+		}
+		ended <- rtm.ErrNotLogin
+	}()
+	bob.Close()
+	alice.Close()
+	for range cap(ended) {
+		checkIs(t, "what she did", <-ended, rtm.ErrNotLogin)
+	}
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	if at := strings.Index(string(stacks), "client/rtm.(*User)"); at >= 0 {
+		t.Errorf("there runs\n%s", stacks[at:min(len(stacks), at+1000)])
+	}
+}
