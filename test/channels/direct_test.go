@@ -21,6 +21,16 @@ func openDirect(t testing.TB, service rtmpb.ChannelLocksServer) door {
 	return newTyped(d)
 }
 
+// isDirect tells whether a door is the service's methods themselves.
+func isDirect(d door) bool {
+	t, ok := d.(typed)
+	if !ok {
+		return false
+	}
+	_, ok = t.conn.(*direct)
+	return ok
+}
+
 // direct is a connection without a wire: it calls the methods of a service. Messages are copied, as a wire would.
 type direct struct {
 	service rtmpb.ChannelLocksServer

@@ -95,14 +95,12 @@ func TestNamesThatAreNoTextAreRefused(t *testing.T) {
 		for _, f := range names {
 			p.run(t, f.field, func(w *world) {
 				spoil := func(a *ask) { f.put(a, "na\xffme") }
-				switch d := w.doors[0].(type) {
-				case *overHTTP: // JSON is text, and what reads it does not tell what was in place of it
+				switch _, http := w.doors[0].(*overHTTP); {
+				case isDirect(w.doors[0]):
+					w.refused(f.calls, f.bad, f.field, spoil)
+				case http: // JSON is text, and what reads it does not tell what was in place of it
 					w.refused(f.calls, -10014, f.field, spoil)
-				case typed:
-					if _, direct := d.conn.(*direct); direct {
-						w.refused(f.calls, f.bad, f.field, spoil)
-						return
-					}
+				default:
 					w.unsent(f.calls, spoil)
 				}
 			})

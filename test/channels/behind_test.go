@@ -1,0 +1,36 @@
+package channels
+
+import (
+	"strings"
+	"testing"
+)
+
+// many is how many times a lock is set and removed: more than lies anywhere between a store and a client who does not read.
+const many = 2500
+
+func TestASubscriberWhoFallsBehindIsToldAnew(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		p.alone(t, nil, func(w *world) {
+			a := ask{store: component, channel: strings.Repeat("c", 64), kind: messageType, lock: strings.Repeat("l", 64)}
+			ann := user{w, openDirect(w.T, w.services[0]), "ann"} // in no time
+			a.user = "dora"
+			slow, err := w.doors[0].open(w.ctx, subscribe, a)
+			if err != nil {
+				w.Fatal(err)
+			}
+			for range many {
+				ann.must(setLock, a)
+				ann.must(removeLock, a)
+			}
+			ann.must(setLock, a)
+			ann.must(setLock, a.other("the end"))
+			r := newReplica("")
+			if err := r.follow(slow, "the end"); err != nil {
+				w.Fatal(err)
+			}
+			if len(r.locks) != 2 || r.snapshots < 2 {
+				w.Errorf("after %d snapshots there is %+v", r.snapshots, r.locks)
+			}
+		})
+	})
+}
