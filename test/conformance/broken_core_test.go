@@ -13,7 +13,9 @@ import (
 func brokenStores() []broken {
 	return slices.Concat(brokenGrants, brokenUnlocks, brokenClients, brokenCalls, brokenNames(), brokenLeases,
 		brokenDeadlines, brokenTokens, brokenCrowds, brokenRenewals, brokenLists, brokenMetadata, brokenWaits, brokenLines,
-		brokenCancels, brokenDeadlocks, brokenMultis, brokenMultiWaits, brokenRevokes, brokenSnapshots, brokenEvents, brokenWatches)
+		brokenCancels, brokenDeadlocks, brokenMultis, brokenMultiWaits, brokenRevokes, brokenDeclarations,
+		brokenGroups, brokenWithdrawals, brokenMembers, brokenMemberTimes, brokenMemberWaits, brokenGivingUp, brokenWithdrawnWaits,
+		brokenDeclaredEvents, brokenDeclaredCrowds, brokenSnapshots, brokenEvents, brokenWatches)
 }
 
 var brokenGrants = []broken{{

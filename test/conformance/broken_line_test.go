@@ -21,6 +21,7 @@ type line struct {
 type place struct {
 	client *faulty
 	keys   []string
+	member bool // names a group
 	gone   bool // has given up, but was left in the line; does not count
 }
 
@@ -39,7 +40,8 @@ func (f *faulty) lineUp(may mayGo) *line {
 		return f.Store.TryLock(ctx, req)
 	}
 	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-		return n.wait(ctx, may, f, []string{req.Key}, func() (stores.Grant, error) { return f.Store.TryLock(ctx, req) })
+		p := &place{client: f, keys: []string{req.Key}, member: req.Group != ""}
+		return n.wait(ctx, may, p, func() (stores.Grant, error) { return f.Store.TryLock(ctx, req) })
 	}
 	f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 		try := func() (stores.Grant, error) {
@@ -54,7 +56,7 @@ func (f *faulty) lineUp(may mayGo) *line {
 		default:
 			return try()
 		}
-		return n.wait(ctx, may, f, req.Keys, try)
+		return n.wait(ctx, may, &place{client: f, keys: req.Keys}, try)
 	}
 	f.unlock = func(ctx context.Context, key, owner string) error {
 		defer n.change()
@@ -68,10 +70,8 @@ func (f *faulty) lineUp(may mayGo) *line {
 	return n
 }
 
-func (n *line) wait(
-	ctx context.Context, may mayGo, client *faulty, keys []string, try func() (stores.Grant, error),
-) (stores.Grant, error) {
-	p := n.join(client, keys)
+func (n *line) wait(ctx context.Context, may mayGo, p *place, try func() (stores.Grant, error)) (stores.Grant, error) {
+	n.join(p)
 	defer n.leave(p)
 	for {
 		changed, before, behind := n.around(p)
@@ -83,17 +83,15 @@ func (n *line) wait(
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", keys, ctx.Err())
+			return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", p.keys, ctx.Err())
 		}
 	}
 }
 
-func (n *line) join(client *faulty, keys []string) *place {
+func (n *line) join(p *place) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := &place{client: client, keys: keys}
 	n.places = append(n.places, p)
-	return p
 }
 
 func (n *line) leave(p *place) {
@@ -130,7 +128,8 @@ func (n *line) jump() {
 
 // haunt puts somebody at the head of the line who does not count and never goes.
 func (n *line) haunt(keys ...string) {
-	p := n.join(nil, keys)
+	p := &place{keys: keys}
+	n.join(p)
 	n.jump()
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -33,16 +33,19 @@ type faulty struct {
 	open  func() *memory.Store // opens another sound client
 	notes *sync.Map            // what the clients of one storage remember together
 
-	tryLock func(ctx context.Context, req stores.Request) (stores.Grant, error)
-	unlock  func(ctx context.Context, key, owner string) error
-	renew   func(ctx context.Context, req stores.Request) (stores.Grant, error)
-	list    func(ctx context.Context, prefix string) ([]stores.Lock, error)
-	wait    func(ctx context.Context, req stores.Request) (stores.Grant, error)
-	lockAll func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error)
-	revoke  func(ctx context.Context, key, owner string) error
-	watch   func(ctx context.Context, prefix string, tell func(stores.Event) error) error
-	ping    func(ctx context.Context) error
-	close   func() error
+	tryLock  func(ctx context.Context, req stores.Request) (stores.Grant, error)
+	unlock   func(ctx context.Context, key, owner string) error
+	renew    func(ctx context.Context, req stores.Request) (stores.Grant, error)
+	list     func(ctx context.Context, prefix string) ([]stores.Lock, error)
+	wait     func(ctx context.Context, req stores.Request) (stores.Grant, error)
+	lockAll  func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error)
+	revoke   func(ctx context.Context, key, owner string) error
+	declare  func(ctx context.Context, d stores.Declaration) error
+	withdraw func(ctx context.Context, group, key string) error
+	group    func(ctx context.Context, group string) ([]stores.Lock, error)
+	watch    func(ctx context.Context, prefix string, tell func(stores.Event) error) error
+	ping     func(ctx context.Context) error
+	close    func() error
 }
 
 func (f *faulty) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -92,6 +95,27 @@ func (f *faulty) Revoke(ctx context.Context, key, owner string) error {
 		return f.revoke(ctx, key, owner)
 	}
 	return f.Store.Revoke(ctx, key, owner)
+}
+
+func (f *faulty) Declare(ctx context.Context, d stores.Declaration) error {
+	if f.declare != nil {
+		return f.declare(ctx, d)
+	}
+	return f.Store.Declare(ctx, d)
+}
+
+func (f *faulty) Withdraw(ctx context.Context, group, key string) error {
+	if f.withdraw != nil {
+		return f.withdraw(ctx, group, key)
+	}
+	return f.Store.Withdraw(ctx, group, key)
+}
+
+func (f *faulty) Group(ctx context.Context, group string) ([]stores.Lock, error) {
+	if f.group != nil {
+		return f.group(ctx, group)
+	}
+	return f.Store.Group(ctx, group)
 }
 
 func (f *faulty) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
@@ -191,7 +215,7 @@ func (f *faulty) unlocks(outcome error) {
 	}
 }
 
-// lock tells about a lock, if it is held.
+// lock tells about a lock, if it is held or declared.
 func (f *faulty) lock(key string) (stores.Lock, bool) {
 	locks, _ := f.Store.List(context.Background(), key)
 	if len(locks) == 0 || locks[0].Key != key {

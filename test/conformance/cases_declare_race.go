@@ -15,7 +15,7 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range 10 {
+		b.often(10, func(round int) {
 			group := nth("room", round)
 			declared := together(16, func(i int) bool {
 				d := b.declaration(nth(group+"/door", i), lease)
@@ -24,7 +24,7 @@ var declareRaceRows = []row{{
 			})
 			b.want(declared == 8, "%d of 16 declared a lock", declared)
 			s.gathered(group+"/", 8)
-		}
+		})
 	},
 }, {
 	name:  "of a crowd that declares one lock one succeeds",
@@ -32,14 +32,14 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range 10 {
+		b.often(10, func(round int) {
 			name := nth("room/door", round)
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				d := b.declaration(name, lease)
 				d.Limit = round + 1
 				return b.oneIn(pick(i, s, other).declare(d), stores.ErrDeclared, "Declare")
 			}))
-		}
+		})
 	},
 }, {
 	name:  "of many withdrawals one succeeds",
@@ -47,14 +47,14 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range 10 {
+		b.often(10, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			s.admits(name, "ann")
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				return b.oneIn(pick(i, s, other).withdraw(name), stores.ErrNotDeclared, "Withdraw")
 			}))
-		}
+		})
 	},
 }, {
 	name:  "a group never has more locks than the limit says",
@@ -67,6 +67,7 @@ var declareRaceRows = []row{{
 				d := b.declaration(nth("room/door", i), lease)
 				d.Limit = 3
 				if b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare") {
+					time.Sleep(time.Millisecond)
 					pick(i+1, s, other).withdraws(nth("room/door", i))
 				}
 				return true
@@ -82,13 +83,12 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/a")
+		last, next := "room/a", "room/z"
+		s.declares(last)
 		during(func() {
-			for _, name := range []string{"room/z", "room/a"} { // there is always one of them
-				gone := map[string]string{"room/a": "room/z", "room/z": "room/a"}[name]
-				s.declares(name)
-				s.withdraws(gone)
-			}
+			s.declares(next) // so that there is always one of them
+			s.withdraws(last)
+			last, next = next, last
 		}, func() {
 			forAWhile(func() { b.want(len(other.group("room/")) > 0, "the group was told as empty") })
 		})
@@ -99,7 +99,7 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range 10 {
+		b.often(10, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			b.oneOf(crowd, together(crowd, func(i int) bool {
@@ -107,7 +107,7 @@ var declareRaceRows = []row{{
 				b.want(err == nil, "TryLock of %q failed: %v", name, err)
 				return g.Acquired
 			}))
-		}
+		})
 	},
 }, {
 	name:  "an owner that asks many times at once gets a declared lock once",
@@ -115,7 +115,7 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range 10 {
+		b.often(10, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			b.oneOf(crowd, together(crowd, func(i int) bool {
@@ -124,7 +124,7 @@ var declareRaceRows = []row{{
 				b.want(granted == g.Acquired, "TryLock returned %+v and %v", g, err)
 				return g.Acquired
 			}))
-		}
+		})
 	},
 }, {
 	name:  "nobody has a lock that was withdrawn",
@@ -132,11 +132,11 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range rounds {
+		b.often(rounds, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			b.withdrawsAmid(s, other, name, round, store.tryLockFor)
-		}
+		})
 	},
 }}
 
@@ -147,7 +147,7 @@ var memberWaitRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range 10 {
+		b.often(10, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			if round%2 == 0 {
@@ -166,7 +166,7 @@ var memberWaitRaceRows = []row{{
 				return w.returned() && b.oneIn(w.err, stores.ErrRepeated, "Lock")
 			})))
 			s.frees(name, "bob")
-		}
+		})
 	},
 }, {
 	name:  "nobody waits for a lock that was withdrawn",
@@ -174,11 +174,11 @@ var memberWaitRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range rounds {
+		b.often(rounds, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			b.withdrawsAmid(s, other, name, round, store.lockFor)
-		}
+		})
 	},
 }, {
 	name:  "those who wait for a lock that is withdrawn are never served",
@@ -186,7 +186,7 @@ var memberWaitRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range rounds {
+		b.often(rounds, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			s.admits(name, "ann")
@@ -204,7 +204,7 @@ var memberWaitRaceRows = []row{{
 			carl.fails(stores.ErrNotDeclared)
 			s.gathers("room/", free(name))
 			s.withdraws(name)
-		}
+		})
 	},
 }, {
 	name:  "a grant and giving up are one or the other",
@@ -212,7 +212,7 @@ var memberWaitRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		for round := range rounds {
+		b.often(rounds, func(round int) {
 			name := nth("room/door", round)
 			s.declares(name)
 			s.admits(name, "ann")
@@ -228,7 +228,7 @@ var memberWaitRaceRows = []row{{
 			})
 			bob.grantedOr(stores.ErrGaveUp)
 			s.admits(name, "carl")
-		}
+		})
 	},
 }}
 
@@ -255,21 +255,21 @@ func (b *bench) withdrawsAmid(s, other store, name string, round int, ask func(s
 	b.comesFree(s, name, "zoe")
 }
 
-// turnUntilGone takes the declared lock again and again and gives it back, until it is withdrawn. What is asked for after that
-// must not be granted.
+// turnUntilGone takes the declared lock again and again and gives it back, until it is withdrawn. After that there must be
+// nothing to give back.
 func (b *bench) turnUntilGone(
 	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), gone *atomic.Bool,
 ) {
 	name := b.name(req.Key)
-	for {
-		late := gone.Load()
+	for b.problem() == nil {
 		g, err := ask(s, req)
-		b.want(!late || !g.Acquired, "%q was granted to %q after it was withdrawn", name, req.Owner)
 		if !b.oneIn(err, stores.ErrNotDeclared, "asking for a lock that is withdrawn meanwhile") {
 			return
 		}
 		if g.Acquired {
-			b.oneIn(s.unlock(name, req.Owner), stores.ErrNotHeld, "Unlock")
+			late := gone.Load()
+			had := b.oneIn(s.unlock(name, req.Owner), stores.ErrNotHeld, "Unlock")
+			b.want(!late || !had, "%q had %q after it was withdrawn", req.Owner, name)
 		}
 	}
 }
@@ -298,6 +298,13 @@ func (b *bench) ended(calls []*waiter, want int) {
 		return n >= want
 	})
 	b.want(n == want, "%d of %d calls have ended, want %d", n, len(calls), want)
+}
+
+// often calls f with the numbers of n rounds, until there is a problem.
+func (b *bench) often(n int, f func(round int)) {
+	for round := 0; round < n && b.problem() == nil; round++ {
+		f(round)
+	}
 }
 
 // forAWhile repeats f for as long as something has to go wrong that seldom does.

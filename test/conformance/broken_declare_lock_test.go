@@ -1,0 +1,437 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// brokenWithdrawals are stores that withdraw in the wrong way.
+var brokenWithdrawals = []broken{{
+	what: "does not withdraw",
+	caught: []string{
+		"a lock that is withdrawn exists no more", "a group without locks is told as such", "tokens grow across a withdrawal",
+	},
+	with: func(f *faulty) { f.withdraw = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
+}, {
+	what:   "is content when there is nothing to withdraw",
+	caught: []string{"a lock that is not declared is not withdrawn"},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			if err := f.Store.Withdraw(ctx, group, key); !errors.Is(err, stores.ErrNotDeclared) {
+				return err
+			}
+			return nil
+		}
+	},
+}, {
+	what:   "revokes what is not declared when it shall withdraw it",
+	caught: []string{"a lock that is not declared is not withdrawn"},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			err := f.Store.Withdraw(ctx, group, key)
+			if errors.Is(err, stores.ErrNotDeclared) {
+				_ = f.Store.Revoke(ctx, key, "")
+			}
+			return err
+		}
+	},
+}, {
+	what: "leaves a withdrawn lock to its holder",
+	caught: []string{
+		"a lock that is withdrawn is taken from its holder", "several locks are taken at once, be they declared or not",
+		"whose lock was withdrawn has nothing to be revoked",
+	},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			holder := f.holder(key)
+			err := f.Store.Withdraw(ctx, group, key)
+			if holder != "" {
+				_, _ = f.Store.TryLock(ctx, stores.Request{Key: key, Owner: holder, TTL: lease})
+			}
+			return err
+		}
+	},
+}, {
+	what:   "takes a withdrawn lock only from one of the group",
+	caught: []string{"a lock that is withdrawn is taken from its holder"},
+	with: func(f *faulty) {
+		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req) })(f)
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			holder := f.holder(key)
+			err := f.Store.Withdraw(ctx, group, key)
+			if last, ok := f.notes.Load(key); ok && holder != "" && last.(stores.Request).Group == "" {
+				_, _ = f.Store.TryLock(ctx, last.(stores.Request))
+			}
+			return err
+		}
+	},
+}, {
+	what:   "withdraws all that begins with the key",
+	caught: []string{"a withdrawal is of one lock"},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			locks, _ := f.Store.List(ctx, key+"/")
+			for _, l := range locks {
+				_ = f.Store.Withdraw(ctx, group, l.Key)
+			}
+			return f.Store.Withdraw(ctx, group, key)
+		}
+	},
+}, {
+	what:   "takes all locks from the holder of a withdrawn one",
+	caught: []string{"a withdrawal is of one lock", "several locks are taken at once, be they declared or not"},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			holder := f.holder(key)
+			locks, _ := f.Store.List(ctx, "")
+			for _, l := range locks {
+				_ = f.Store.Revoke(ctx, l.Key, holder)
+			}
+			return f.Store.Withdraw(ctx, group, key)
+		}
+	},
+}, {
+	what:   "gives a lock that is declared again to its old holder",
+	caught: []string{"a lock that was withdrawn is declared anew"},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			f.notes.Store(key, f.holder(key))
+			return f.Store.Withdraw(ctx, group, key)
+		}
+		f.declare = func(ctx context.Context, d stores.Declaration) error {
+			err := f.Store.Declare(ctx, d)
+			if holder, ok := f.notes.Load(d.Key); ok && holder != "" {
+				_, _ = f.Store.TryLock(ctx, stores.Request{Key: d.Key, Owner: holder.(string), TTL: lease})
+			}
+			return err
+		}
+	},
+}, {
+	what:   "declares a lock again as it was before",
+	caught: []string{"a lock that was withdrawn is declared anew"},
+	with: func(f *faulty) {
+		declarations(func(d *stores.Declaration) {
+			first, _ := f.notes.LoadOrStore(d.Key, d.TTL)
+			d.TTL = first.(time.Duration)
+		})(f)
+	},
+}, {
+	what:   "forgets the token of a lock that is withdrawn",
+	caught: []string{"tokens grow across a withdrawal", "tokens grow across a time when the lock did not exist"},
+	with: func(f *faulty) {
+		f.counts(func(req stores.Request) string { return req.Key })
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			f.notes.Delete(key)
+			return f.Store.Withdraw(ctx, group, key)
+		}
+	},
+}, {
+	what:   "forgets the token of a lock that was withdrawn a while ago",
+	caught: []string{"tokens grow across a time when the lock did not exist"},
+	with: func(f *faulty) {
+		f.counts(func(req stores.Request) string { return req.Key })
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			time.AfterFunc(2*time.Millisecond, func() { f.notes.Delete(key) })
+			return f.Store.Withdraw(ctx, group, key)
+		}
+	},
+}, {
+	what:   "renews what was withdrawn",
+	caught: []string{"whose lock was withdrawn does not renew it"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if g, err := f.Store.Renew(ctx, req); !errors.Is(err, stores.ErrNotHeld) {
+				return g, err
+			}
+			return f.Store.TryLock(ctx, req)
+		}
+	},
+}, {
+	what:   "revokes what was withdrawn",
+	caught: []string{"whose lock was withdrawn has nothing to be revoked"},
+	with: func(f *faulty) {
+		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
+		f.revoke = func(ctx context.Context, key, owner string) error {
+			err := f.Store.Revoke(ctx, key, owner)
+			if _, ok := f.notes.LoadAndDelete(key); ok && errors.Is(err, stores.ErrNotHeld) {
+				return nil
+			}
+			return err
+		}
+	},
+}}
+
+// brokenMembers are stores that give one of a group the wrong answer.
+var brokenMembers = []broken{{
+	what:   "grants a declared lock and does not take it",
+	caught: []string{"who asks for a declared lock gets it if nobody holds it", "a declared lock that is held is refused to others"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			g, err := f.Store.TryLock(ctx, req)
+			if g.Acquired {
+				_ = f.Store.Unlock(ctx, req.Key, req.Owner)
+			}
+			return g, err
+		})
+	},
+}, {
+	what:   "gives no token with a declared lock",
+	caught: []string{"who asks for a declared lock gets it if nobody holds it"},
+	with: answers(func(req stores.Request, g *stores.Grant) {
+		if req.Group != "" {
+			g.Token = 0
+		}
+	}),
+}, {
+	what:   "gives a lock that does not exist",
+	caught: []string{"who asks for a lock that does not exist is told so", "a lock that is withdrawn exists no more"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrNotDeclared) {
+				return g, err
+			}
+			return f.Store.TryLock(ctx, ungrouped(req))
+		})
+	},
+}, {
+	what:   "refuses a lock that does not exist",
+	caught: []string{"who asks for a lock that does not exist is told so"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrNotDeclared) {
+				return g, err
+			}
+			return stores.Grant{}, nil
+		})
+	},
+}, {
+	what:   "looks who holds a lock before it looks whether it exists",
+	caught: []string{"who asks for a lock that does not exist is told so"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if holder := f.holder(req.Key); holder != "" && holder != req.Owner {
+				return stores.Grant{}, nil
+			}
+			return f.Store.TryLock(ctx, req)
+		})
+	},
+}, {
+	what:   "finds it an error that a declared lock is held",
+	caught: []string{"a declared lock that is held is refused to others"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			g, err := f.Store.TryLock(ctx, req)
+			if err == nil && !g.Acquired {
+				err = fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrNotOwner)
+			}
+			return g, err
+		})
+	},
+}, {
+	what:   "refuses a declared lock to its holder without a word",
+	caught: []string{"who has a declared lock is told so"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrRepeated) {
+				return g, err
+			}
+			return stores.Grant{}, nil
+		})
+	},
+}, {
+	what:   "gives a declared lock to its holder again",
+	caught: []string{"who has a declared lock is told so"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrRepeated) {
+				return g, err
+			}
+			l, _ := f.lock(req.Key)
+			return f.Store.Renew(ctx, stores.Request{Key: req.Key, Owner: req.Owner, TTL: l.Declared})
+		})
+	},
+}, {
+	what:   "knows only those holders who named the group",
+	caught: []string{"who has a declared lock is told so"},
+	with: func(f *faulty) {
+		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.Group) })(f)
+		try := f.tryLock
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			g, err := try(ctx, req)
+			if group, ok := f.notes.Load(req.Key); ok && group == "" && errors.Is(err, stores.ErrRepeated) {
+				return stores.Grant{}, nil
+			}
+			return g, err
+		}
+	},
+}, {
+	what:   "remembers holders whose time is over",
+	caught: []string{"who had a declared lock until it expired may ask again"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if last, ok := f.notes.Load(req.Key); ok && last == req.Owner {
+				return stores.Grant{}, fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrRepeated)
+			}
+			g, err := f.Store.TryLock(ctx, req)
+			if g.Acquired {
+				f.notes.Store(req.Key, req.Owner)
+			}
+			return g, err
+		})
+	},
+}, {
+	what:   "gives each holder of a declared lock the TTL of the declaration",
+	caught: []string{"who does not name the group gets a declared lock like any other"},
+	with: func(f *faulty) {
+		asks(func(req *stores.Request) {
+			if l, ok := f.lock(req.Key); ok && l.Declared > 0 && req.Group == "" {
+				req.TTL = l.Declared
+			}
+		})(f)
+	},
+}, {
+	what:   "tells who does not name the group that it has the lock",
+	caught: []string{"who does not name the group gets a declared lock like any other"},
+	with: func(f *faulty) {
+		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, ok := f.lock(req.Key); ok && l.Declared > 0 && l.Owner == req.Owner {
+				return stores.Grant{}, fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrRepeated)
+			}
+			return f.Store.TryLock(ctx, req)
+		}
+	},
+}, {
+	what:   "takes no declared lock together with others",
+	caught: []string{"several locks are taken at once, be they declared or not"},
+	with: func(f *faulty) {
+		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+			for _, key := range req.Keys {
+				if _, declared := f.lock(key); declared {
+					return stores.Grant{}, ctx.Err()
+				}
+			}
+			return f.Store.LockAll(ctx, req)
+		}
+	},
+}}
+
+// brokenMemberTimes are stores that let a declared lock last or end in the wrong way.
+var brokenMemberTimes = []broken{{
+	what:   "lets a declared lock last for a minute",
+	caught: []string{"a declared lock lasts as long as it was declared to", "a declared lock is renewed like any other"},
+	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
+		_, _ = f.Store.Renew(context.Background(), ungrouped(req))
+	}),
+}, {
+	what:   "lets a declared lock last for half of its TTL",
+	caught: []string{"a declared lock lasts as long as it was declared to", "the holder of a declared lock stops before the next one starts"},
+	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
+		l, _ := f.lock(req.Key)
+		req.Group, req.TTL = "", l.Declared/2
+		_, _ = f.Store.Renew(context.Background(), req)
+	}),
+}, {
+	what:   "counts Expires of a declared lock from the answer",
+	caught: []string{"the holder of a declared lock stops before the next one starts"},
+	with: answeredAs(func(f *faulty, req stores.Request, g *stores.Grant) {
+		pause()
+		l, _ := f.lock(req.Key)
+		g.Expires = time.Now().Add(l.Declared)
+	}),
+}, {
+	what:   "counts Expires of a declared lock by the TTL of the request",
+	caught: []string{"the holder of a declared lock has most of its lease"},
+	with:   answeredAs(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
+}, {
+	what:   "tells Expires of a declared lock by the wall clock",
+	caught: []string{"the deadline of a declared lock is on the monotonic clock"},
+	with:   answeredAs(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
+}, {
+	what:   "renews a declared lock for the TTL of the declaration",
+	caught: []string{"a declared lock is renewed like any other"},
+	with:   renewsFor(func(_ stores.Request, l stores.Lock) time.Duration { return l.Declared }),
+}, {
+	what:   "declares a lock anew when it is renewed",
+	caught: []string{"a declared lock is renewed like any other"},
+	with: func(f *faulty) {
+		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
+		redraws(func(l *stores.Lock) {
+			if ttl, ok := f.notes.Load(l.Key); ok {
+				l.Declared = ttl.(time.Duration)
+			}
+		})(f)
+	},
+}, {
+	what:   "withdraws what it revokes",
+	caught: []string{"a declared lock is revoked like any other"},
+	with: func(f *faulty) {
+		f.revoke = func(ctx context.Context, key, owner string) error {
+			err := f.Store.Revoke(ctx, key, owner)
+			if err == nil {
+				_ = f.Store.Withdraw(ctx, groupIn(key), key)
+			}
+			return err
+		}
+	},
+}, {
+	what:   "finds something to revoke in a free lock",
+	caught: []string{"a declared lock is revoked like any other"},
+	with: func(f *faulty) {
+		f.revoke = func(ctx context.Context, key, owner string) error {
+			err := f.Store.Revoke(ctx, key, owner)
+			if l, ok := f.lock(key); ok && l.Owner == "" {
+				return nil
+			}
+			return err
+		}
+	},
+}}
+
+// answeredAs changes each grant of a TryLock with a group.
+func answeredAs(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*faulty) {
+	return func(f *faulty) {
+		answers(func(req stores.Request, g *stores.Grant) {
+			if req.Group != "" {
+				change(f, req, g)
+			}
+		})(f)
+	}
+}
+
+// cancels keeps, for each key, those who wait for it without a group, so that they can be sent away.
+type cancels struct {
+	mu     sync.Mutex
+	byName map[string][]context.CancelFunc
+}
+
+// add returns a ctx that ends when those with the name are sent away.
+func (c *cancels) add(ctx context.Context, name string) (context.Context, context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	c.byName[name] = append(c.byName[name], cancel)
+	return ctx, cancel
+}
+
+// send sends those with the name away and tells whether there were any.
+func (c *cancels) send(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.byName[name]
+	delete(c.byName, name)
+	for _, cancel := range all {
+		cancel()
+	}
+	return len(all) > 0
+}
+
+// cancels returns what the clients of a storage share.
+func (f *faulty) cancels() *cancels {
+	shared, _ := f.notes.LoadOrStore("cancels", &cancels{byName: map[string][]context.CancelFunc{}})
+	return shared.(*cancels)
+}

@@ -1,0 +1,140 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// brokenDeclaredCrowds are stores that do in two steps what is to be done in one.
+var brokenDeclaredCrowds = []broken{{
+	what: "counts a group and adds to it in two steps",
+	caught: []string{
+		"of a crowd as many declare as the limit says", "a group never has more locks than the limit says",
+	},
+	with: func(f *faulty) {
+		f.limits(func(d stores.Declaration) int {
+			locks, _ := f.Store.Group(context.Background(), d.Group)
+			pause()
+			return len(locks)
+		})
+	},
+}, {
+	what:   "looks whether a lock is declared and declares it in two steps",
+	caught: []string{"of a crowd that declares one lock one succeeds"},
+	with: func(f *faulty) {
+		f.declare = func(ctx context.Context, d stores.Declaration) error {
+			if _, declared := f.lock(d.Key); declared {
+				return f.Store.Declare(ctx, d)
+			}
+			pause()
+			_ = f.Store.Declare(ctx, d)
+			return nil
+		}
+	},
+}, {
+	what:   "looks at the limit before it looks whether the lock is declared",
+	caught: []string{"of a crowd that declares one lock one succeeds"},
+	with: func(f *faulty) {
+		f.limits(func(d stores.Declaration) int {
+			locks, _ := f.Store.Group(context.Background(), d.Group)
+			return len(locks)
+		})
+	},
+}, {
+	what:   "looks whether a lock is declared and withdraws it in two steps",
+	caught: []string{"of many withdrawals one succeeds"},
+	with: func(f *faulty) {
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			if _, declared := f.lock(key); !declared {
+				return f.Store.Withdraw(ctx, group, key)
+			}
+			pause()
+			_ = f.Store.Withdraw(ctx, group, key)
+			return nil
+		}
+	},
+}, {
+	what:   "reads a group in two halves",
+	caught: []string{"a group is told as of one moment"},
+	with: func(f *faulty) {
+		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+			middle := group + "m"
+			first, _ := f.Store.Group(ctx, group)
+			pause()
+			second, err := f.Store.Group(ctx, group)
+			return slices.Concat(
+				filter(first, func(l stores.Lock) bool { return l.Key < middle }),
+				filter(second, func(l stores.Lock) bool { return l.Key >= middle }),
+			), err
+		}
+	},
+}, {
+	what:   "looks whether a declared lock is held and takes it in two steps",
+	caught: []string{"of a crowd that asks for a declared lock one gets it"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, declared := f.lock(req.Key); !declared || isHeld(l) {
+				return f.Store.TryLock(ctx, req)
+			}
+			pause()
+			return f.take(ctx, ungrouped(req))
+		})
+	},
+}, {
+	what:   "looks whether an owner has the lock and takes it in two steps",
+	caught: []string{"an owner that asks many times at once gets a declared lock once"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if f.holder(req.Key) == req.Owner {
+				return f.Store.TryLock(ctx, req)
+			}
+			pause()
+			g, err := f.Store.TryLock(ctx, req)
+			if errors.Is(err, stores.ErrRepeated) {
+				return stores.Grant{}, nil
+			}
+			return g, err
+		})
+	},
+}, {
+	what:   "looks whether an owner waits and lets it wait in two steps",
+	caught: []string{"an owner that asks many times at once waits once"},
+	with: func(f *faulty) {
+		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, waits := f.notes.Load(req.Key + req.Owner); waits {
+				return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrRepeated)
+			}
+			pause()
+			f.notes.Store(req.Key+req.Owner, true)
+			return f.Store.Lock(ctx, ungrouped(req))
+		})
+	},
+}, {
+	what:   "looks whether a lock is declared and takes it in two steps",
+	caught: []string{"nobody has a lock that was withdrawn"},
+	with: func(f *faulty) {
+		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, declared := f.lock(req.Key); !declared {
+				return f.Store.TryLock(ctx, req)
+			}
+			pause()
+			return f.Store.TryLock(ctx, ungrouped(req))
+		})
+	},
+}, {
+	what:   "looks whether a lock is declared and waits for it in two steps",
+	caught: []string{"nobody waits for a lock that was withdrawn"},
+	with: func(f *faulty) {
+		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, declared := f.lock(req.Key); !declared {
+				return f.Store.Lock(ctx, req)
+			}
+			pause()
+			return f.Store.Lock(ctx, ungrouped(req))
+		})
+	},
+}}

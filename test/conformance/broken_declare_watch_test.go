@@ -1,0 +1,163 @@
+package conformance
+
+import (
+	"context"
+	"strings"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// brokenDeclaredEvents are stores that tell the wrong events of declared locks.
+var brokenDeclaredEvents = []broken{{
+	what:   "first tells what is held only",
+	caught: []string{"a watcher is first told what is declared"},
+	with:   retells(func(e *stores.Event) { e.Locks = filter(e.Locks, isHeld) }),
+}, {
+	what:   "first tells what is held as if it were not declared",
+	caught: []string{"a watcher is first told what is declared"},
+	with: retells(func(e *stores.Event) {
+		for i, l := range e.Locks {
+			if isHeld(l) {
+				e.Locks[i].Declared = 0
+			}
+		}
+	}),
+}, {
+	what:   "tells nothing of what is declared",
+	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Declared }),
+}, {
+	what:   "tells nothing of what is withdrawn",
+	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Withdrawn }),
+}, {
+	what:   "tells no TTL with what is declared",
+	caught: []string{"a watcher is told what is declared and withdrawn"},
+	with:   retells(func(e *stores.Event) { e.Lock.Declared = 0 }),
+}, {
+	what:   "tells that a lock is revoked and then that it is withdrawn",
+	caught: []string{"a watcher is told the life of a declared lock"},
+	with: tellsEach(func(e stores.Event) []stores.Event {
+		if e.Kind != stores.Withdrawn || isFree(e.Lock) {
+			return []stores.Event{e}
+		}
+		revoked := e
+		revoked.Kind = stores.Revoked
+		e.Lock = stores.Lock{Key: e.Lock.Key, Declared: e.Lock.Declared}
+		return []stores.Event{revoked, e}
+	}),
+}, {
+	what:   "does not tell from whom a lock is withdrawn",
+	caught: []string{"a watcher is told the life of a declared lock", "a watcher is told of a withdrawal before the next one gets the lock"},
+	with:   retells(forgetsHolder(stores.Withdrawn)),
+}, {
+	what:   "does not tell who holds what is declared",
+	caught: []string{"a watcher is told that a lock is declared which somebody holds"},
+	with:   retells(forgetsHolder(stores.Declared)),
+}, {
+	what:   "tells nothing of declared locks that expire",
+	caught: []string{"a watcher is told that a declared lock has expired", "a watcher is told that a lock expired before it is withdrawn"},
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Expired }),
+}, {
+	what:   "tells that a lock is withdrawn when it expires",
+	caught: []string{"a watcher is told that a declared lock has expired"},
+	with: tellsEach(func(e stores.Event) []stores.Event {
+		if e.Kind != stores.Expired {
+			return []stores.Event{e}
+		}
+		withdrawn := e
+		withdrawn.Kind = stores.Withdrawn
+		return []stores.Event{e, withdrawn}
+	}),
+}, {
+	what:   "tells of declarations that are refused",
+	caught: []string{"a watcher is told nothing of declarations that are refused"},
+	with: func(f *faulty) {
+		f.tellsAll()
+		f.declare = func(ctx context.Context, d stores.Declaration) error {
+			err := f.Store.Declare(ctx, d)
+			if err != nil {
+				f.tellAll(stores.Event{Kind: stores.Declared, Lock: stores.Lock{Key: d.Key, Declared: d.TTL}})
+			}
+			return err
+		}
+	},
+}, {
+	what:   "tells of withdrawals that are refused",
+	caught: []string{"a watcher is told nothing of declarations that are refused"},
+	with: func(f *faulty) {
+		f.tellsAll()
+		f.withdraw = func(ctx context.Context, group, key string) error {
+			err := f.Store.Withdraw(ctx, group, key)
+			if err != nil {
+				f.tellAll(stores.Event{Kind: stores.Withdrawn, Lock: stores.Lock{Key: key}})
+			}
+			return err
+		}
+	},
+}, {
+	what:   "tells of those who give up",
+	caught: []string{"a watcher is told nothing of those who give up"},
+	with: func(f *faulty) {
+		f.tellsAll()
+		f.unlock = func(ctx context.Context, key, owner string) error {
+			holder := f.holder(key)
+			err := f.Store.Unlock(ctx, key, owner)
+			if err == nil && holder != owner {
+				f.tellAll(stores.Event{Kind: stores.Released, Lock: stores.Lock{Key: key, Owner: owner}})
+			}
+			return err
+		}
+	},
+}, {
+	what:   "tells of a withdrawal only if the lock is free afterwards",
+	caught: []string{"a watcher is told of a withdrawal before the next one gets the lock"},
+	with: func(f *faulty) {
+		tellsIf(func(e stores.Event) bool { return e.Kind != stores.Withdrawn || f.holder(e.Lock.Key) == "" })(f)
+	},
+}, {
+	what:   "tells every watcher what is declared",
+	caught: []string{"a watcher is told of the declared locks under its prefix"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, "", func(e stores.Event) error {
+				e.Locks = filter(e.Locks, func(l stores.Lock) bool { return strings.HasPrefix(l.Key, prefix) })
+				if e.Kind != stores.Declared && !strings.HasPrefix(e.Lock.Key, prefix) && e.Kind != stores.Snapshot {
+					return nil
+				}
+				return tell(e)
+			})
+		}
+	},
+}, {
+	what:   "tells each declaration once in a while",
+	caught: []string{"a watcher knows what is declared, whenever it began"},
+	with: func(f *faulty) {
+		tellsIf(func(e stores.Event) bool { return e.Kind != stores.Declared || e.Revision%7 != 0 })(f)
+	},
+}}
+
+// forgetsHolder leaves out who holds the lock in events of the kind.
+func forgetsHolder(kind stores.EventKind) func(e *stores.Event) {
+	return func(e *stores.Event) {
+		if e.Kind == kind {
+			e.Lock = stores.Lock{Key: e.Lock.Key, Declared: e.Lock.Declared}
+		}
+	}
+}
+
+// tellsEach tells others than an event.
+func tellsEach(instead func(e stores.Event) []stores.Event) func(*faulty) {
+	return func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				for _, e := range instead(e) {
+					if err := tell(e); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+}
