@@ -267,3 +267,88 @@ func TestALockThatIsBelievedLostWhileItIsAskedForIsGotAgain(t *testing.T) {
 		n.checkOwner(t, "pen", "alice")
 	})
 }
+
+func TestWhatBecomesOfARequestLeavesALockThatIsHeldAlone(t *testing.T) {
+	for _, row := range []struct {
+		says   string
+		meddle func(n *network)
+		retry  bool
+		want   error
+	}{
+		{"an answer that is lost", func(n *network) { n.with(answers(codes.Unavailable)) }, false, rtm.ErrNotConnected},
+		{"no answer", func(n *network) { n.with(silent) }, false, rtm.ErrOperationTimeout},
+		{"another request after one that was lost", func(n *network) {
+			n.with(func(context.Context, string, func() (any, error)) (any, error) {
+				n.with(nil)
+				return nil, status.Error(codes.Unavailable, "no")
+			})
+		}, true, rtm.ErrPerforming},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := open(t)
+				alice := n.login(t, "alice")
+				if _, err := alice.SetLock(t.Context(), room, "pen", time.Minute); err != nil {
+					t.Fatal(err)
+				}
+				l := acquire(t, alice, "pen")
+				row.meddle(n)
+				_, err := alice.AcquireLock(t.Context(), room, "pen", row.retry)
+				checkIs(t, "AcquireLock", err, row.want)
+				n.with(nil)
+				time.Sleep(long)
+				checkLives(t, l)
+				n.checkOwner(t, "pen", "alice")
+			})
+		})
+	}
+}
+
+func TestALockIsGivenBackThatIsBelievedLostWhileItIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice := n.login(t, "alice")
+		set(t, alice, "pen")
+		l := acquire(t, alice, "pen")
+		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+			if method == "AcquireLock" {
+				time.Sleep(ttl - time.Second/2)
+				return call()
+			}
+			return silent(ctx, method, call)
+		})
+		time.Sleep(time.Second)
+		_, err := alice.AcquireLock(t.Context(), room, "pen", false)
+		checkIs(t, "AcquireLock", err, rtm.ErrPerforming) // the server's answer
+		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
+		n.with(nil)
+		time.Sleep(time.Minute)
+		n.checkOwner(t, "pen", "")
+	})
+}
+
+func TestAReleaseWithoutAnAnswerLeavesALaterGrantAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice := n.login(t, "alice")
+		set(t, alice, "pen")
+		first := acquire(t, alice, "pen")
+		n.with(func(_ context.Context, method string, call func() (any, error)) (any, error) {
+			resp, err := call()
+			if method == "ReleaseLock" {
+				time.Sleep(time.Second)
+				return nil, status.Error(codes.Unavailable, "the answer is lost")
+			}
+			return resp, err
+		})
+		released := make(chan error)
+		go func() { released <- first.Release(t.Context()) }()
+		synctest.Wait()
+		second := acquire(t, alice, "pen")
+		checkIs(t, "Release", <-released, rtm.ErrNotConnected)
+		n.with(nil)
+		time.Sleep(long)
+		checkLives(t, second)
+		n.checkOwner(t, "pen", "alice")
+	})
+}

@@ -198,6 +198,21 @@ func TestALockOutlastsABrokenConnection(t *testing.T) {
 	})
 }
 
+func TestALockOutlastsAnAbsenceThatEndsJustInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice := n.login(t, "alice")
+		set(t, alice, "pen")
+		l := acquire(t, alice, "pen")
+		time.Sleep(ttl / 4)
+		n.stop()
+		time.Sleep(ttl*3/4 - 700*time.Millisecond)
+		n.start()
+		time.Sleep(long)
+		checkLives(t, l)
+	})
+}
+
 func TestWhatWasLostMeanwhileIsToldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)

@@ -30,8 +30,8 @@ func (u *User) RevokeLock(ctx context.Context, channel Channel, name, owner stri
 	_, err := operate(ctx, u, opRevoke, u.rpc.RevokeLock, &rtmpb.RevokeLockRequest{
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name, Owner: owner,
 	})
-	if err == nil && (owner == "" || owner == u.name) {
-		u.drops(own, ErrRevoked)
+	if err == nil {
+		u.drops(own, ErrRevoked) // whoever was the owner: he is not
 	}
 	return err
 }

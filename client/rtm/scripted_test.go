@@ -154,6 +154,44 @@ func TestALossThatNoEventToldOfIsFoundOut(t *testing.T) {
 	})
 }
 
+func TestALossIsGivenTimeToBeExplained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, alice := perform(t, 7)
+		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
+			go func() {
+				time.Sleep(ttl / 20)
+				s.events <- about(rtmpb.LockEvent_REMOVED, 7)
+			}()
+			return &rtmpb.KeepAliveResponse{Expired: claims}
+		}
+		l := acquire(t, alice, "pen")
+		<-l.Done()
+		checkIs(t, "the lock ended with", l.Err(), rtm.ErrRemoved)
+	})
+}
+
+func TestALockIsBelievedInForATTLAfterTheLastQuestionThatProvesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, alice := perform(t, 7)
+		var questions []time.Time
+		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
+			questions = append(questions, time.Now())
+			if len(questions) > 3 {
+				claims[0].LockRev++ // another grant proves nothing
+			}
+			time.Sleep(ttl / 5)
+			return &rtmpb.KeepAliveResponse{Locks: claims}
+		}
+		l := acquire(t, alice, "pen")
+		<-l.Done()
+		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
+		synctest.Wait()
+		if got := time.Since(questions[2]); got != ttl {
+			t.Errorf("it ended %v after the question, want %v", got, ttl)
+		}
+	})
+}
+
 func TestAGrantThatIsLostBeforeItIsKnownIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, alice := perform(t, 7, 9)

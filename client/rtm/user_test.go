@@ -129,6 +129,11 @@ func TestASecondLoginEndsTheFirst(t *testing.T) {
 		checkIs(t, "AcquireLock that waited", (<-waiting).err, append(kicked, rtm.ErrAcquireFailed)...)
 		_, err := first.GetLock(t.Context(), room)
 		checkIs(t, "GetLock", err, kicked...)
+		if _, err = first.AcquireLock(t.Context(), room, "pen", true); errors.Is(err, rtm.ErrAcquireFailed) {
+			t.Errorf("AcquireLock returned %v", err)
+		}
+		checkIs(t, "AcquireLock", err, kicked...)
+		checkIs(t, "ReleaseLock", first.ReleaseLock(t.Context(), room, "pen"), kicked...)
 		checkIs(t, "Logout", first.Logout(t.Context(), true), kicked...)
 		checkIs(t, "Release", l.Release(t.Context()), kicked...)
 		time.Sleep(long)
@@ -137,8 +142,8 @@ func TestASecondLoginEndsTheFirst(t *testing.T) {
 			t.Errorf("the second has %v, and has ended with %v", locks, second.Err())
 		}
 		n.checkOwner(t, "pen", "alice")
-		if got := n.count("Session"); got != 3 {
-			t.Errorf("%d sessions, want 3", got)
+		if sessions, releases := n.count("Session"), n.count("ReleaseLock"); sessions != 3 || releases != 0 {
+			t.Errorf("%d sessions and %d releases, want 3 and 0", sessions, releases)
 		}
 	})
 }
