@@ -3,7 +3,9 @@ package rtm
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
@@ -46,13 +48,27 @@ func ownDetails(all []holding) []*rtmpb.LockDetail {
 	return details
 }
 
-// union is all of a, and what else is in b.
-func union(a, b []holding) []holding {
+// unique is the first of the holdings of each lock.
+func unique(all []holding) []holding {
 	known := map[lock]bool{}
-	for _, o := range a {
+	return slices.DeleteFunc(all, func(o holding) bool {
+		again := known[o.lock]
 		known[o.lock] = true
+		return again
+	})
+}
+
+// without is those of all that are not among the known: the same lock with the same rev.
+func without(all, known []holding) []holding {
+	type grant struct {
+		lock
+		rev uint64
 	}
-	return append(a, slices.DeleteFunc(b, func(o holding) bool { return known[o.lock] })...)
+	skip := map[grant]bool{}
+	for _, o := range known {
+		skip[grant{o.lock, o.rev}] = true
+	}
+	return slices.DeleteFunc(all, func(o holding) bool { return skip[grant{o.lock, o.rev}] })
 }
 
 // claimant reads who the message is from, and what he believes to hold.
@@ -72,7 +88,7 @@ func (s *Service) claimant(ctx context.Context, m interface {
 	return u, claims, err
 }
 
-// check tells which of the claims are right, and which are not. It asks the store for each of their channels once.
+// check tells which of the claims are right, and which are not.
 func (s *Service) check(ctx context.Context, u user, claims []holding) (right, wrong []holding, err error) {
 	rows, err := s.rows(ctx, u, claims)
 	for _, c := range claims {
@@ -87,22 +103,27 @@ func (s *Service) check(ctx context.Context, u user, claims []holding) (right, w
 	return right, wrong, err
 }
 
-// rows returns the locks of all channels of the claims, by key.
+// rows returns the locks of all channels of the claims, by key. It asks the store for each channel once.
 func (s *Service) rows(ctx context.Context, u user, claims []holding) (map[string]stores.Lock, error) {
-	rows, groups := map[string]stores.Lock{}, map[string]bool{}
+	groups := map[string]bool{}
 	for _, c := range claims {
 		groups[c.group()] = true
 	}
-	return rows, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
-		for group := range groups {
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	var mu sync.Mutex
+	rows := map[string]stores.Lock{}
+	err := s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
+		return inParallel(slices.Collect(maps.Keys(groups)), func(group string) error {
 			locks, err := stores.Group(ctx, store, group)
-			if err != nil {
-				return err
-			}
+			mu.Lock()
+			defer mu.Unlock()
 			for _, row := range locks {
 				rows[row.Key] = row
 			}
-		}
-		return nil
+			return err
+		})
 	})
+	return rows, err
 }

@@ -3,8 +3,7 @@ package rtm
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
+	"iter"
 	"sync"
 	"time"
 
@@ -28,6 +27,8 @@ type hub struct {
 	components instances.Guests
 	log        logger.Logger
 
+	rounds sync.RWMutex // the keeper has it while it renews
+
 	ready chan struct{} // closed when the locks are known, or never will be
 	ended chan struct{} // closed when nothing of the hub runs any more; err is why
 
@@ -38,7 +39,7 @@ type hub struct {
 	held        map[string]map[string]*entry  // those that are held, by owner and key; none is empty
 	subscribers map[string]map[*feed]struct{} // by group; none is empty
 	sessions    map[string]*feed              // of those who are online, by user
-	notes       map[string]map[string]holding // that were granted and the Watch has not told yet, by owner and key
+	notes       map[string]map[string]*entry  // what was granted here and the Watch has not told yet, by owner and key
 	err         error                         // why the hub has ended
 
 	// These are guarded by hubs.mu.
@@ -51,8 +52,11 @@ type hub struct {
 type entry struct {
 	holding
 	key  string
-	seen uint64    // the last rev
-	due  time.Time // when the keeper renews it, if the owner is online
+	seen uint64 // the last rev
+
+	// These are of use while the owner is online.
+	due   time.Time // when the keeper renews it
+	until time.Time // to when it was renewed
 }
 
 func newHub(component string, components instances.Guests, log logger.Logger) *hub {
@@ -68,7 +72,7 @@ func newHub(component string, components instances.Guests, log logger.Logger) *h
 		held:        map[string]map[string]*entry{},
 		subscribers: map[string]map[*feed]struct{}{},
 		sessions:    map[string]*feed{},
-		notes:       map[string]map[string]holding{},
+		notes:       map[string]map[string]*entry{},
 	}
 }
 
@@ -141,6 +145,11 @@ func (h *hub) restart(locks []stores.Lock) {
 	for _, row := range locks {
 		h.add(row)
 	}
+	for _, notes := range h.notes {
+		for _, n := range notes {
+			h.remind(n)
+		}
+	}
 	for _, feeds := range h.subscribers {
 		for f := range feeds {
 			f.restart()
@@ -201,31 +210,69 @@ func (h *hub) setOwner(l *entry, owner string, rev uint64) {
 		drop(h.held, l.owner, l.key)
 		h.agenda.Delete(l)
 	}
-	l.owner, l.rev, l.seen = owner, rev, max(l.seen, rev)
-	if owner != "" {
-		put(h.held, owner, l.key, l)
-		drop(h.notes, owner, l.key)
+	l.owner, l.rev, l.seen, l.until = owner, rev, max(l.seen, rev), time.Time{}
+	if owner == "" {
+		return
 	}
-	if h.sessions[owner] != nil {
+	put(h.held, owner, l.key, l)
+	if n := h.notes[owner][l.key]; n != nil && n.rev <= rev {
+		l.until = n.until
+		h.strike(n)
+	}
+	h.remind(l)
+}
+
+// remind has the lock renewed if its owner is online.
+func (h *hub) remind(l *entry) {
+	if h.sessions[l.owner] != nil {
 		h.agenda.add(l)
 	}
 }
 
-// note takes in a grant of which the Watch may not have told yet.
+// note takes in a grant of which the Watch may tell a good deal later.
 func (h *hub) note(granted holding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := granted.key()
-	if l := h.locks[key]; l == nil || l.seen < granted.rev {
-		put(h.notes, granted.owner, key, granted)
+	n := &entry{holding: granted, key: granted.key()}
+	if l := h.locks[n.key]; l != nil && l.seen >= n.rev {
+		return
 	}
+	if earlier := h.notes[n.owner][n.key]; earlier != nil {
+		h.strike(earlier)
+	}
+	put(h.notes, n.owner, n.key, n)
+	h.remind(n)
 }
 
 // strike takes back a note.
-func (h *hub) strike(noted holding) {
+func (h *hub) strike(n *entry) {
+	h.agenda.Delete(n)
+	drop(h.notes, n.owner, n.key)
+}
+
+// isWrong takes back a note that says the same and was seen to be wrong.
+func (h *hub) isWrong(o holding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	drop(h.notes, noted.owner, noted.key())
+	if n := h.notes[o.owner][o.key()]; n != nil && n.rev == o.rev {
+		h.strike(n)
+	}
+}
+
+// belonging are the locks that the user holds, or has held a moment ago; some twice.
+func (h *hub) belonging(name string) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for _, l := range h.held[name] {
+			if !yield(l) {
+				return
+			}
+		}
+		for _, n := range h.notes[name] {
+			if !yield(n) {
+				return
+			}
+		}
+	}
 }
 
 // holdings returns what the user holds, and perhaps what he held a moment ago.
@@ -233,10 +280,10 @@ func (h *hub) holdings(name string) []holding {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var all []holding
-	for _, l := range h.held[name] {
+	for l := range h.belonging(name) {
 		all = append(all, l.holding)
 	}
-	return slices.AppendSeq(all, maps.Values(h.notes[name]))
+	return unique(all)
 }
 
 // tell tells the channel and the owner.

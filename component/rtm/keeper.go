@@ -1,9 +1,9 @@
 package rtm
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// renewers is how many locks are renewed at once.
-	renewers = 16
 	// longestPeriod is how often a lock is renewed at least.
 	longestPeriod = 5 * time.Second
 )
@@ -35,10 +33,10 @@ type agenda struct {
 
 func newAgenda() agenda {
 	byTime := func(a, b *entry) bool {
-		if !a.due.Equal(b.due) {
-			return a.due.Before(b.due)
+		if c := cmp.Or(a.due.Compare(b.due), cmp.Compare(a.key, b.key), cmp.Compare(a.rev, b.rev)); c != 0 {
+			return c < 0
 		}
-		return a.key < b.key
+		return a.owner < b.owner
 	}
 	return agenda{btree.NewBTreeGOptions(byTime, btree.Options{NoLocks: true}), make(chan struct{}, 1)}
 }
@@ -60,20 +58,32 @@ func (h *hub) keep(ctx context.Context) {
 	timer := time.NewTimer(longestPeriod)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		due, pause := h.due(time.Now())
-		if len(due) > 0 {
-			if _, err := h.renew(ctx, due, online); err != nil && ctx.Err() == nil { // the next period tries again
-				h.log.Warnf("Component %q: locks of users who are online could not be renewed: %v", h.component, err)
-			}
-			continue
-		}
-		timer.Reset(pause)
+		timer.Reset(h.round(ctx))
 		select {
 		case <-timer.C:
 		case <-h.agenda.sooner:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// round renews what is due, and returns for how long nothing else is.
+func (h *hub) round(ctx context.Context) time.Duration {
+	h.rounds.Lock()
+	defer h.rounds.Unlock()
+	due, pause := h.due(time.Now())
+	if _, err := h.renew(ctx, due, online); err != nil && ctx.Err() == nil { // the next period tries again
+		h.log.Warnf("Component %q: locks of users who are online could not be renewed: %v", h.component, err)
+	}
+	return pause
+}
+
+// goOffline lets the TTL of the user's locks count from now, after a round that may have been about to prolong them.
+func (h *hub) goOffline(ctx context.Context, name string) error {
+	h.rounds.RLock()
+	defer h.rounds.RUnlock()
+	_, err := h.renew(ctx, h.holdings(name), offline)
+	return err
 }
 
 // due returns the locks to be renewed now, and for how long there are no others. It plans when to renew them again.
@@ -95,19 +105,46 @@ func (h *hub) due(now time.Time) (due []holding, pause time.Duration) {
 
 // renew lets the locks last from now, for as long as lease makes of their TTLs. It returns those that their owners hold, and an
 // error if the store could not be asked about all.
-func (h *hub) renew(ctx context.Context, all []holding, lease func(ttl time.Duration) time.Duration) (held []holding, err error) {
-	var mu sync.Mutex
-	return held, h.each(ctx, all, func(ctx context.Context, store stores.Store, o holding) error {
+func (h *hub) renew(ctx context.Context, all []holding, lease func(ttl time.Duration) time.Duration) ([]holding, error) {
+	held := make(chan holding, len(all))
+	err := h.each(ctx, all, func(ctx context.Context, store stores.Store, o holding) error {
+		until := time.Now().Add(lease(o.ttl))
 		grant, err := stores.Renew(ctx, store, stores.Request{Key: o.key(), Owner: o.owner, TTL: lease(o.ttl)})
 		if err != nil {
 			return err
 		}
-		mu.Lock()
-		defer mu.Unlock()
 		o.rev = grant.Token
-		held = append(held, o)
+		h.prolonged(o, until)
+		held <- o
 		return nil
 	})
+	return drained(held), err
+}
+
+// prolonged takes in until when the owner surely has the lock, unless it is taken from him.
+func (h *hub) prolonged(o holding, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range []*entry{h.held[o.owner][o.key()], h.notes[o.owner][o.key()]} {
+		if l != nil && l.rev == o.rev {
+			l.until = until
+		}
+	}
+}
+
+// sure returns what the user has for a TTL from now at least, unless it is taken from him: while he is online, all but what he was
+// granted a moment ago.
+func (h *hub) sure(name string) []holding {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []holding
+	now := time.Now()
+	for l := range h.belonging(name) {
+		if l.until.Sub(now) >= l.ttl {
+			all = append(all, l.holding)
+		}
+	}
+	return unique(all)
 }
 
 // release frees the locks that their owners hold still.
@@ -119,24 +156,19 @@ func (h *hub) release(ctx context.Context, all []holding) error {
 
 // each calls fn for the locks, some at once. That the owner does not hold one any more is no error, but worth a note.
 func (h *hub) each(ctx context.Context, all []holding, fn func(context.Context, stores.Store, holding) error) error {
+	if len(all) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	return h.components.Do(ctx, h.component, func(store stores.Store) error {
-		errs := make([]error, len(all))
-		turns := make(chan struct{}, renewers)
-		var working sync.WaitGroup
-		for i, o := range all {
-			turns <- struct{}{}
-			working.Go(func() {
-				defer func() { <-turns }()
-				errs[i] = fn(ctx, store, o)
-				if errors.Is(errs[i], stores.ErrNotHeld) || errors.Is(errs[i], stores.ErrNotOwner) {
-					h.strike(o)
-					errs[i] = nil
-				}
-			})
-		}
-		working.Wait()
-		return errors.Join(errs...)
+		return inParallel(all, func(o holding) error {
+			err := fn(ctx, store, o)
+			if errors.Is(err, stores.ErrNotHeld) || errors.Is(err, stores.ErrNotOwner) {
+				h.isWrong(o)
+				return nil
+			}
+			return err
+		})
 	})
 }

@@ -482,3 +482,33 @@ func TestNothingIsLeftInAHub(t *testing.T) {
 		}
 	})
 }
+
+// On a storage that is far away the Watch may tell of a grant a good deal later.
+func TestAGrantThatTheWatchHasNotToldIsKept(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		ann := w.online("ann")
+		rev := w.acquire("ann", "l")
+		synctest.Wait()
+		h := w.hub()
+		h.apply(stores.Event{Kind: stores.Snapshot}) // as if it had told nothing yet
+		h.note(holding{lock{channel{rtmpb.ChannelType_MESSAGE, "c"}, "l"}, "ann", 10 * time.Second, rev})
+		time.Sleep(time.Hour)
+		w.isHeldBy("ann", "l")
+		if got := h.holdings("ann"); len(got) != 1 || got[0].rev != rev {
+			t.Errorf("ann's are %v", got)
+		}
+		ann.cancel()
+		synctest.Wait()
+		if h.agenda.Len() > 0 {
+			t.Error("the note is renewed although ann is offline")
+		}
+		time.Sleep(10 * time.Second)
+		w.isHeldBy("", "l")
+		w.online("ann").cancel() // who renews it, and finds that it is wrong
+		synctest.Wait()
+		if len(h.notes) > 0 {
+			t.Error("the note is still there")
+		}
+	})
+}

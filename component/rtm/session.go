@@ -42,7 +42,8 @@ func (s *Service) keepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest, resp
 		return err
 	}
 	return s.hubs.use(ctx, u.component, func(h *hub) error {
-		right, wrong, err := s.check(ctx, u, claims)
+		sure := h.sure(u.name)
+		right, wrong, err := s.check(ctx, u, without(claims, sure))
 		if err != nil {
 			return err
 		}
@@ -50,8 +51,9 @@ func (s *Service) keepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest, resp
 		if h.isOnline(u.name) {
 			lease = online
 		}
-		kept, err := h.renew(ctx, union(h.holdings(u.name), right), lease)
-		response.Locks, response.Expired = ownDetails(kept), ownDetails(wrong)
+		rest := without(unique(append(h.holdings(u.name), right...)), sure)
+		kept, err := h.renew(ctx, rest, lease)
+		response.Locks, response.Expired = ownDetails(append(sure, kept...)), ownDetails(wrong)
 		return err
 	})
 }
@@ -73,7 +75,7 @@ func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
 			return h.release(ctx, h.holdings(u.name))
 		}
 		if wasOnline {
-			_, err = h.renew(ctx, h.holdings(u.name), offline)
+			err = h.goOffline(ctx, u.name)
 		}
 		return err
 	})
@@ -88,7 +90,7 @@ func (h *hub) login(name string) *feed {
 	}
 	f := newFeed(func() *rtmpb.LockEvent { return h.belongings(name) })
 	h.sessions[name] = f
-	for _, l := range h.held[name] {
+	for l := range h.belonging(name) {
 		h.agenda.add(l)
 	}
 	return f
@@ -116,14 +118,14 @@ func (h *hub) leave(name string, f *feed) {
 	}
 	h.mu.Unlock()
 	if current {
-		_, _ = h.renew(context.Background(), h.holdings(name), offline) // else they last as they were renewed to last
+		_ = h.goOffline(context.Background(), name) // else they last as they were renewed to last
 	}
 }
 
 // setOffline ends that the user's locks are renewed. The caller has locked mu.
 func (h *hub) setOffline(name string) {
 	delete(h.sessions, name)
-	for _, l := range h.held[name] {
+	for l := range h.belonging(name) {
 		h.agenda.Delete(l)
 	}
 }

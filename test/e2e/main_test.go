@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if socket, name, ok := strings.Cut(os.Getenv(ownerVariable), " "); ok {
+		fmt.Fprintln(os.Stderr, "owner:", owner(socket, name))
+		os.Exit(1)
+	}
 	dapr.SetLogger(nil) // it would tell of every client
 	dir, err := os.MkdirTemp("", "e2e")
 	if err == nil {

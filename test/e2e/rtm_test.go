@@ -1,0 +1,471 @@
+// Users of RTM channels, by two Mortises on one Redis.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/client/rtm"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+const (
+	// grace is the TTL of the tests' locks.
+	grace = 2 * time.Second
+	// late is how much longer a lock may last whose owner has gone together with the Mortise that he was online by: two fifths of
+	// its TTL, and a second for a busy machine.
+	late = 2*grace/5 + time.Second
+
+	// ownerVariable makes the test's own binary a user who acquires the report's lock by the Mortise at this socket, and keeps it.
+	ownerVariable = "MORTISE_E2E_OWNER"
+)
+
+var (
+	team   = rtm.Message("team")
+	report = "report"
+)
+
+// owner says what it holds when it is online, acquires the lock if that is nothing, and never ends.
+func owner(socket, name string) error {
+	c, err := client.Dial("unix://" + socket)
+	if err != nil {
+		return err
+	}
+	u, err := rtm.Login(context.Background(), c, name)
+	if err != nil {
+		return err
+	}
+	for _, l := range u.Locks() {
+		fmt.Println("still", l.Name, l.Rev)
+	}
+	if len(u.Locks()) == 0 {
+		l, err := u.AcquireLock(context.Background(), team, report, true)
+		if err != nil {
+			return err
+		}
+		fmt.Println("acquired", l.Name, l.Rev)
+	}
+	select {}
+}
+
+// startOwner starts owner as a process, and returns it with the lockRev that it has told.
+func startOwner(t *testing.T, m *mortise, name, how string) (*process, uint64) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, name, self, []string{ownerVariable + "=" + m.socket() + " " + name})
+	p.says(how)
+	rev, err := strconv.ParseUint(strings.Fields(p.line(how))[2], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, rev
+}
+
+// startTwins starts two Mortises on one Redis.
+func startTwins(t *testing.T) (near, far *mortise, server *servers.Redis) {
+	t.Helper()
+	server = startRedis(t)
+	path := newResources(t, redis("locks", server).with("rtmMinTTL", "1s").with("rtmDefaultTTL", grace.String())).path
+	return startMortise(t, "--resources-path", path), startMortise(t, "--resources-path", path), server
+}
+
+// login makes a user online until the end of the test.
+func login(t *testing.T, m *mortise, name string) *rtm.User {
+	t.Helper()
+	c, err := client.Dial("unix://" + m.socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := rtm.Login(t.Context(), c, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		u.Close()
+		_ = c.Close()
+	})
+	return u
+}
+
+func setLock(t *testing.T, u *rtm.User) {
+	t.Helper()
+	if _, err := u.SetLock(t.Context(), team, report, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func acquire(t *testing.T, u *rtm.User) *rtm.Lock {
+	t.Helper()
+	l, err := u.AcquireLock(t.Context(), team, report, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// isOwnedBy expects that the report's lock has this owner.
+func isOwnedBy(t *testing.T, u *rtm.User, owner string) {
+	t.Helper()
+	if err := ownedBy(t.Context(), u, owner); err != nil {
+		t.Error(err)
+	}
+}
+
+func ownedBy(ctx context.Context, u *rtm.User, owner string) error {
+	locks, err := u.GetLock(ctx, team)
+	if err != nil || len(locks) != 1 || locks[0].Owner != owner {
+		return fmt.Errorf("the locks are %v, %w, want one of %q", locks, err, owner)
+	}
+	return nil
+}
+
+// wait acquires the lock in the background, and returns when the user stands in the queue as the nth.
+func wait(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan answer {
+	t.Helper()
+	answers := make(chan answer, 1)
+	go func() {
+		l, err := u.AcquireLock(t.Context(), team, report, true)
+		answers <- answer{l, err, time.Now()}
+	}()
+	c, err := client.Dial("unix://" + m.socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	eventually(t, u.Name()+" waits", func() error {
+		locks, err := c.List(t.Context(), "rtm||")
+		if err == nil && (len(locks) != 1 || locks[0].Waiters < nth) {
+			err = fmt.Errorf("the locks are %+v", locks)
+		}
+		return err
+	})
+	return answers
+}
+
+// answer is how an AcquireLock has ended, and when.
+type answer struct {
+	*rtm.Lock
+	error
+	at time.Time
+}
+
+// watch hears a channel's events from now on until the end of the test.
+func watch(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
+	t.Helper()
+	events := make(chan rtm.Event, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for e, err := range u.Events(ctx, channel) {
+			if err != nil {
+				return
+			}
+			events <- e
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		watching.Wait()
+	})
+	if e := next(t, events); e.Type != rtm.Snapshot {
+		t.Fatalf("the first event is %v", e)
+	}
+	return events
+}
+
+// next is the next event.
+func next(t *testing.T, events <-chan rtm.Event) rtm.Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-time.After(patience):
+		t.Fatal("there is no event")
+		return rtm.Event{}
+	}
+}
+
+// isNext expects an event about the lock of this user.
+func isNext(t *testing.T, events <-chan rtm.Event, what rtm.EventType, owner string) {
+	t.Helper()
+	if e := next(t, events); e.Type != what || e.Lock.Owner != owner {
+		t.Errorf("the event is %v, want %v of %q", e, what, owner)
+	}
+}
+
+func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
+	t.Parallel()
+	near, far, _ := startTwins(t)
+	ann := login(t, near, "ann")
+	setLock(t, ann)
+	events := watch(t, ann, team)
+	held := acquire(t, ann)
+
+	names := []string{"bob", "cleo", "dan", "eve"}
+	var users []*rtm.User
+	var turns []<-chan answer
+	for i, name := range names {
+		m := []*mortise{far, near}[i%2]
+		users = append(users, login(t, m, name))
+		turns = append(turns, wait(t, m, users[i], i+1))
+	}
+	if err := held.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last := held.Rev
+	for i, turn := range turns {
+		got := <-turn
+		if got.error != nil || got.Rev <= last {
+			t.Fatalf("%s got %v, %v after %d", names[i], got.Lock, got.error, last)
+		}
+		last = got.Rev
+		for j, later := range turns[i+1:] {
+			if len(later) > 0 {
+				t.Errorf("%s has overtaken %s", names[i+1+j], names[i])
+			}
+		}
+		if err := users[i].ReleaseLock(t.Context(), team, report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range slices.Insert(names, 0, "ann") {
+		isNext(t, events, rtm.Acquired, name)
+		isNext(t, events, rtm.Released, name)
+	}
+}
+
+func TestAnOwnerWhoDiesKeepsTheLockForItsTTL(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		mortise bool // dies with him
+		most    time.Duration
+	}{
+		{"alone", false, grace + time.Second},
+		{"together with his Mortise", true, grace + late},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			near, far, _ := startTwins(t)
+			bob := login(t, far, "bob")
+			setLock(t, bob)
+			ann, rev := startOwner(t, near, "ann", "acquired")
+			events := watch(t, bob, team)
+			turn := wait(t, far, bob, 1)
+
+			time.Sleep(2 * grace) // online for longer than the TTL
+			isOwnedBy(t, bob, "ann")
+			died := time.Now()
+			if row.mortise {
+				near.kill()
+			}
+			ann.kill()
+			got := <-turn
+			if after := got.at.Sub(died); got.error != nil || got.Rev <= rev || after < grace || after > row.most {
+				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, grace, row.most)
+			}
+			isNext(t, events, rtm.Released, "ann")
+			isNext(t, events, rtm.Acquired, "bob")
+		})
+	}
+}
+
+func TestAnOwnerWhoComesBackInTimeHasTheLockStill(t *testing.T) {
+	t.Parallel()
+	near, far, _ := startTwins(t)
+	bob := login(t, far, "bob")
+	setLock(t, bob)
+	ann, rev := startOwner(t, near, "ann", "acquired")
+	events := watch(t, bob, team)
+	for _, m := range []*mortise{near, far} { // he may come back by another
+		ann.kill()
+		time.Sleep(grace / 2)
+		var again uint64
+		if ann, again = startOwner(t, m, "ann", "still"); again != rev {
+			t.Errorf("the lockRev is %d, and was %d", again, rev)
+		}
+	}
+	time.Sleep(2 * grace)
+	isOwnedBy(t, bob, "ann")
+	if len(events) > 0 {
+		t.Errorf("others were told %v", <-events)
+	}
+}
+
+func TestAnOwnerWhoseMortiseIsKilledKeepsHisLock(t *testing.T) {
+	t.Parallel()
+	near, far, _ := startTwins(t)
+	bob, ann := login(t, far, "bob"), login(t, near, "ann")
+	setLock(t, bob)
+	l := acquire(t, ann)
+	events := watch(t, bob, team)
+	near.crash(grace / 4)
+	near.start(t)
+	time.Sleep(2 * grace)
+	if err := l.Err(); err != nil {
+		t.Errorf("ann was told: %v", err)
+	}
+	isOwnedBy(t, bob, "ann")
+	if len(events) > 0 {
+		t.Errorf("others were told %v", <-events)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	isNext(t, events, rtm.Released, "ann")
+}
+
+func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
+	t.Parallel()
+	near, far, _ := startTwins(t)
+	ann, bob, eve := login(t, near, "ann"), login(t, far, "bob"), login(t, far, "eve")
+	setLock(t, eve)
+	events := watch(t, eve, team)
+	held := acquire(t, ann)
+	turn := wait(t, far, bob, 1)
+	if err := eve.RemoveLock(t.Context(), team, report); err != nil {
+		t.Fatal(err)
+	}
+	setLock(t, eve)
+	if got := <-turn; !errors.Is(got.error, rtm.ErrLockNotExist) {
+		t.Errorf("bob got %v, %v", got.Lock, got.error)
+	}
+	<-held.Done()
+	if err := held.Err(); !errors.Is(err, rtm.ErrRemoved) {
+		t.Errorf("ann was told: %v", err)
+	}
+	isOwnedBy(t, eve, "")
+	if l := acquire(t, bob); l.Rev <= held.Rev {
+		t.Errorf("lockRev %d follows %d", l.Rev, held.Rev)
+	}
+	isNext(t, events, rtm.Acquired, "ann")
+	isNext(t, events, rtm.Removed, "ann")
+	isNext(t, events, rtm.Set, "")
+	isNext(t, events, rtm.Acquired, "bob")
+}
+
+func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
+	t.Parallel()
+	const channels, locks = 1000, 32
+	near, far, server := startTwins(t)
+	setter, watcher := login(t, near, "setter"), login(t, far, "watcher")
+	channel := func(i int) rtm.Channel { return rtm.Stream(fmt.Sprint("room ", i)) }
+	inEach(t, channels, func(i int) error {
+		for j := range locks {
+			if _, err := setter.SetLock(t.Context(), channel(i), fmt.Sprint("seat ", j), 0); err != nil {
+				return err
+			}
+		}
+		if _, err := setter.SetLock(t.Context(), channel(i), "one too many", 0); !errors.Is(err, rtm.ErrOperationFailed) {
+			return fmt.Errorf("one more: %w", err)
+		}
+		_, err := setter.AcquireLock(t.Context(), channel(i), "seat 0", false)
+		return err
+	})
+
+	var watching sync.WaitGroup
+	ready := make(chan struct{}, channels)
+	for i := range channels {
+		watching.Go(func() {
+			if err := sees(t.Context(), watcher, channel(i), locks, ready); err != nil {
+				t.Errorf("channel %d: %v", i, err)
+			}
+		})
+	}
+	for range channels {
+		<-ready
+	}
+	inEach(t, channels, func(i int) error {
+		rows, err := watcher.GetLock(t.Context(), channel(i))
+		if err == nil && (len(rows) != locks || rows[0].Owner != "setter" || rows[1].Owner != "") {
+			err = fmt.Errorf("the locks are %v", rows)
+		}
+		return err
+	})
+	inEach(t, channels, func(i int) error {
+		for j := range locks {
+			if err := setter.RemoveLock(t.Context(), channel(i), fmt.Sprint("seat ", j)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	watching.Wait()
+	setter.Close()
+	watcher.Close()
+	near.terminate()
+	far.terminate()
+	r := server.Client(func(o *goredis.Options) { o.Password = secret })
+	eventually(t, "Redis is empty", func() error {
+		keys, err := r.Keys(t.Context(), "*").Result()
+		if err == nil && !slices.Equal(keys, []string{"mortise:token"}) {
+			err = fmt.Errorf("there are %d keys, among them %q", len(keys), keys[:min(5, len(keys))])
+		}
+		return err
+	})
+}
+
+// inEach calls fn for each channel, some at once.
+func inEach(t *testing.T, channels int, fn func(i int) error) {
+	t.Helper()
+	var working sync.WaitGroup
+	todo := make(chan int)
+	for range 16 {
+		working.Go(func() {
+			for i := range todo {
+				if err := fn(i); err != nil {
+					t.Errorf("channel %d: %v", i, err)
+				}
+			}
+		})
+	}
+	for i := range channels {
+		todo <- i
+	}
+	close(todo)
+	working.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// sees watches a channel of so many locks until all of them have been removed.
+func sees(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*patience)
+	defer cancel()
+	left := map[string]bool{}
+	for e, err := range u.Events(ctx, channel) {
+		switch {
+		case err != nil:
+			return err
+		case e.Type == rtm.Snapshot:
+			for _, l := range e.Locks {
+				left[l.Name] = true
+			}
+			ready <- struct{}{}
+			if len(left) != locks {
+				return fmt.Errorf("the snapshot has %d locks", len(left))
+			}
+		case e.Type == rtm.Removed && left[e.Lock.Name]:
+			if delete(left, e.Lock.Name); len(left) == 0 {
+				return nil
+			}
+		default:
+			return fmt.Errorf("told was %v", e)
+		}
+	}
+	return errors.New("the events have ended")
+}
