@@ -52,7 +52,9 @@ func (d *direct) Invoke(ctx context.Context, method string, request, reply any, 
 }
 
 // NewStream prepares a call of the method, which begins with the request.
-func (d *direct) NewStream(ctx context.Context, desc *grpc.StreamDesc, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+func (d *direct) NewStream(
+	ctx context.Context, desc *grpc.StreamDesc, _ string, _ ...grpc.CallOption,
+) (grpc.ClientStream, error) {
 	return &directClient{ctx: ctx, serve: func(s *directServer) {
 		d.streams.Go(func() {
 			s.ended <- desc.Handler(d.service, s)

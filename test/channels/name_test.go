@@ -14,7 +14,9 @@ const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 // goodNames are names that everything can have.
 func goodNames() []string {
-	names := []string{"n", strings.Repeat("n", 64), strings.Repeat("|", 64), strings.Repeat("%", 64), letters, "a" + symbols, "%7C", "%25", "null"}
+	names := []string{
+		"n", strings.Repeat("n", 64), strings.Repeat("|", 64), strings.Repeat("%", 64), letters, "a" + symbols, "%7C", "%25", "null",
+	}
 	for _, c := range letters + symbols {
 		names = append(names, "a"+string(c)+"b")
 		if c != '_' {
@@ -78,7 +80,8 @@ func TestLocksOfDifferentNamesAreDifferent(t *testing.T) {
 	asks := []ask{
 		{channel: "a", lock: "b||c"}, {channel: "a||b", lock: "c"}, {channel: "a|", lock: "|b||c"}, {channel: "a", lock: "c"},
 		{channel: "a", lock: "b%7C%7Cc"}, {channel: "a%7C%7Cb", lock: "c"}, {channel: "a%", lock: "7C"}, {channel: "a%7", lock: "C"},
-		{channel: "a|b", lock: "c"}, {channel: "a", lock: "C"}, {channel: "A", lock: "c"}, {channel: "a ", lock: "c"}, {channel: "a", lock: " c"},
+		{channel: "a|b", lock: "c"}, {channel: "a", lock: "C"}, {channel: "A", lock: "c"}, {channel: "a ", lock: "c"},
+		{channel: "a", lock: " c"},
 	}
 	everywhere(t, func(t *testing.T, p place) {
 		p.alone(t, nil, func(w *world) {

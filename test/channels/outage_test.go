@@ -34,7 +34,7 @@ func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
 	}
 }
 
-// TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end when their time is over, which is RTM's.
+// TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end when their time is over.
 func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 	for _, d := range doors {
 		t.Run(d.name, func(t *testing.T) {

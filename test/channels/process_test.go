@@ -52,9 +52,7 @@ var stories = []struct {
 		s.sees("RELEASED ann")
 	}},
 	{"who waits here waits there, too", func(s *stay, here, there user) {
-		s.bob.must(acquireLock, shortDoor)
-		p := here.start(acquireLock, shortDoor.waiting())
-		s.queue(shortDoor, 1)
+		p := s.waitForBob(here)
 		for _, retry := range []bool{false, true} {
 			a := shortDoor
 			a.retry = retry
@@ -69,9 +67,7 @@ var stories = []struct {
 		s.sees("ACQUIRED bob")
 	}},
 	{"who waits there gets what is released here", func(s *stay, _, there user) {
-		s.bob.must(acquireLock, shortDoor)
-		p := there.start(acquireLock, shortDoor.waiting())
-		s.queue(shortDoor, 1)
+		p := s.waitForBob(there)
 		s.bob.must(releaseLock, shortDoor)
 		if got := p.end(); got != 0 {
 			s.Errorf("her waiting there ends with %d", got)
@@ -79,9 +75,7 @@ var stories = []struct {
 		s.sees("ACQUIRED bob, RELEASED bob, ACQUIRED ann")
 	}},
 	{"who waits there hears that the lock is removed here", func(s *stay, _, there user) {
-		s.bob.must(acquireLock, shortDoor)
-		p := there.start(acquireLock, shortDoor.waiting())
-		s.queue(shortDoor, 1)
+		p := s.waitForBob(there)
 		s.bob.must(removeLock, shortDoor)
 		s.bob.must(setLock, shortDoor)
 		if got := p.end(); got != -14008 {

@@ -142,7 +142,7 @@ func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 		{"a call in capital letters", "POST", "locks/SETLOCK", `{}`, 404, "RTMOperation", "path"},
 		{"a path that is longer", "POST", "locks/setLock/now", `{}`, 404, "RTMOperation", "path"},
 		{"a path that is shorter", "POST", "locks", `{}`, 404, "RTMOperation", "path"},
-		{"a call by GET", "GET", "locks/setLock?user=ann&channel=house&channelType=1&lockName=l", "", 405, "RTMSetLockOperation", "POST"},
+		{"a call by GET", "GET", "locks/setLock?user=ann&channel=house&channelType=1", "", 405, "RTMSetLockOperation", "POST"},
 		{"a call by PUT", "PUT", "locks/releaseLock", `{}`, 405, "RTMReleaseLockOperation", "POST"},
 		{"a call by DELETE", "DELETE", "locks/removeLock", `{}`, 405, "RTMRemoveLockOperation", "POST"},
 		{"a subscription by POST", "POST", "locks/subscribe", `{}`, 405, "RTMSubscribeOperation", "GET"},
@@ -159,7 +159,8 @@ func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 				w.Fatal(err)
 			}
 			f, ok := errors.AsType[*failure](failureIn(text))
-			if !ok || response.StatusCode != row.http || f.code != -10014 || f.operation != row.operation || !strings.Contains(f.reason, row.says) {
+			if !ok || response.StatusCode != row.http || *f != (failure{-10014, row.operation, f.reason}) ||
+				!strings.Contains(f.reason, row.says) {
 				w.Errorf("HTTP's code %d: %s", response.StatusCode, text)
 			}
 		})

@@ -7,7 +7,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// place of a lock: its channel and its name.
+// spot is where a lock is: its channel and its name.
 type spot struct {
 	kind          channelType
 	channel, name string

@@ -51,7 +51,9 @@ func (d typed) send(ctx context.Context, operation string, a ask) (answer, error
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Owner: a.owner,
 		}))
 	case getLock:
-		return aboutChannel(d.GetLock(ctx, &rtmpb.GetLockRequest{Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind}))
+		return aboutChannel(d.GetLock(ctx, &rtmpb.GetLockRequest{
+			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind,
+		}))
 	case removeLock:
 		return aboutLock(d.RemoveLock(ctx, &rtmpb.RemoveLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock,
@@ -160,7 +162,8 @@ func failureOf(err error) error {
 	what, _ := s.Details()[0].(*rtmpb.Status)
 	info, _ := s.Details()[1].(*errdetails.ErrorInfo)
 	for _, row := range codeTable {
-		if row.number == what.GetErrorCode() && row.name == info.GetReason() && info.GetDomain() == "mortise" && fits(s.Code(), row.grpc) {
+		told := row.number == what.GetErrorCode() && row.name == info.GetReason()
+		if told && info.GetDomain() == "mortise" && fits(s.Code(), row.grpc) {
 			return &failure{what.GetErrorCode(), what.GetOperation(), what.GetReason()}
 		}
 	}
