@@ -50,6 +50,10 @@ var brokenRenewals = []broken{{
 	caught: []string{"a renewal keeps the token"},
 	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Token++ }),
 }, {
+	what:   "tells the TTL of the grant with a renewal",
+	caught: []string{"a renewal tells its TTL"},
+	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.TTL = lease }),
+}, {
 	what:   "counts Expires of a renewal from the answer",
 	caught: []string{"the holder stops before the next one starts after a renewal"},
 	with: renewals(func(req stores.Request, g *stores.Grant) {

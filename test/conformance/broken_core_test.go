@@ -29,6 +29,10 @@ var brokenGrants = []broken{{
 	caught: []string{"a grant has a token and a deadline"},
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Token = 0 }),
 }, {
+	what:   "tells no TTL with a grant",
+	caught: []string{"a grant tells its TTL", "a grant of a declared lock tells its TTL"},
+	with:   answers(func(_ stores.Request, g *stores.Grant) { g.TTL = 0 }),
+}, {
 	what:   "grants twice",
 	caught: []string{"a held lock is refused to others", "no two hold a lock at once"},
 	with:   func(f *faulty) { f.tryLock = f.take },

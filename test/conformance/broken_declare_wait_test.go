@@ -50,6 +50,10 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
+	what:   "tells no TTL to who has waited for a declared lock",
+	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
+	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
+}, {
 	what:   "hands a declared lock over with the token that it had",
 	caught: []string{"who waits for a declared lock gets it when it is given back"},
 	with: func(f *faulty) {
@@ -66,7 +70,6 @@ var brokenMemberWaits = []broken{{
 	what:   "counts the lease of a declared lock from the request",
 	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
 	with: waited(func(req stores.Request, asked time.Time, g *stores.Grant) {
-		g.Expires = asked.Add(lease)
 		if req.Group != "" {
 			g.Expires = asked
 		}
@@ -338,15 +341,20 @@ var brokenWithdrawnWaits = []broken{{
 	caught: []string{"a lock that is withdrawn goes to who waits without the group"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			ctx, cancel := f.cancels().add(ctx, req.Key)
-			defer cancel()
+			if req.Group == "" {
+				var cancel context.CancelFunc
+				ctx, cancel = f.cancels().add(ctx, req.Key)
+				defer cancel()
+			}
 			return f.Store.Lock(ctx, req)
 		}
 		f.withdraw = f.sendsAway
 	},
 }, {
-	what:   "sends everybody away who waits for several locks when one is withdrawn",
-	caught: []string{"who waits for several locks gets them when one is withdrawn", "a free lock that is withdrawn fails those who wait for it"},
+	what: "sends everybody away who waits for several locks when one is withdrawn",
+	caught: []string{
+		"who waits for several locks gets them when one is withdrawn", "a free lock that is withdrawn fails those who wait for it",
+	},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {

@@ -47,17 +47,21 @@ var brokenDeclaredEvents = []broken{{
 		return []stores.Event{revoked, e}
 	}),
 }, {
-	what:   "does not tell from whom a lock is withdrawn",
-	caught: []string{"a watcher is told the life of a declared lock", "a watcher is told of a withdrawal before the next one gets the lock"},
-	with:   retells(forgetsHolder(stores.Withdrawn)),
+	what: "does not tell from whom a lock is withdrawn",
+	caught: []string{
+		"a watcher is told the life of a declared lock", "a watcher is told of a withdrawal before the next one gets the lock",
+	},
+	with: retells(forgetsHolder(stores.Withdrawn)),
 }, {
 	what:   "does not tell who holds what is declared",
 	caught: []string{"a watcher is told that a lock is declared which somebody holds"},
 	with:   retells(forgetsHolder(stores.Declared)),
 }, {
-	what:   "tells nothing of declared locks that expire",
-	caught: []string{"a watcher is told that a declared lock has expired", "a watcher is told that a lock expired before it is withdrawn"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Expired }),
+	what: "tells nothing of declared locks that expire",
+	caught: []string{
+		"a watcher is told that a declared lock has expired", "a watcher is told that a lock expired before it is withdrawn",
+	},
+	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.Expired }),
 }, {
 	what:   "tells that a lock is withdrawn when it expires",
 	caught: []string{"a watcher is told that a declared lock has expired"},
@@ -130,7 +134,7 @@ var brokenDeclaredEvents = []broken{{
 		}
 	},
 }, {
-	what:   "tells each declaration once in a while",
+	what:   "tells most declarations, and not each",
 	caught: []string{"a watcher knows what is declared, whenever it began"},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool { return e.Kind != stores.Declared || e.Revision%7 != 0 })(f)

@@ -15,6 +15,16 @@ var brokenMultis = []broken{{
 	caught: []string{"several free locks are granted in one step", "several locks taken at once have the same metadata"},
 	with:   asksAll(func(req *stores.MultiRequest) { req.Keys = req.Keys[:1] }),
 }, {
+	what:   "tells no TTL with several locks",
+	caught: []string{"a grant of several locks tells their TTL"},
+	with: func(f *faulty) {
+		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+			g, err := f.Store.LockAll(ctx, req)
+			g.TTL = 0
+			return g, err
+		}
+	},
+}, {
 	what:   "takes only locks that are really several",
 	caught: []string{"one lock is granted like several"},
 	with: func(f *faulty) {

@@ -108,6 +108,10 @@ var brokenWaits = []broken{{
 	caught: []string{"tokens grow from waiter to waiter"},
 	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
 }, {
+	what:   "tells no TTL to who would wait",
+	caught: []string{"a grant that was waited for tells its TTL"},
+	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
+}, {
 	what:   "counts the lease of who has waited from the request",
 	caught: []string{"a lock that was waited for lasts for its TTL"},
 	with: func(f *faulty) {

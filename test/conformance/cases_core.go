@@ -1,6 +1,10 @@
 package conformance
 
-import "github.com/mortise-lock/mortise/stores"
+import (
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
 
 // grantRows are about one client that takes locks.
 var grantRows = []row{{
@@ -16,6 +20,16 @@ var grantRows = []row{{
 		g := b.open().grants("door", "ann")
 		b.want(g.Token != 0, "the token is zero")
 		b.want(!g.Expires.IsZero(), "the deadline is zero")
+	},
+}, {
+	name: "a grant tells its TTL",
+	rule: "A grant carries how long the lock lasts from the grant, as asked for.",
+	check: func(b *bench) {
+		s := b.open()
+		for i, ttl := range []time.Duration{lease, b.brief(), stores.MaxTTL} {
+			g := s.grantsFor(nth("door", i), "ann", ttl)
+			b.want(g.TTL == ttl, "the TTL is %v, want %v", g.TTL, ttl)
+		}
 	},
 }, {
 	name: "a held lock is refused to others",

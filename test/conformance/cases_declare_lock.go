@@ -223,6 +223,18 @@ var memberTimeRows = []row{{
 		s.ends("room/door", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
 	},
 }, {
+	name: "a grant of a declared lock tells its TTL",
+	rule: "The grant to one of a group carries how long the lock lasts from the grant, as declared.",
+	check: func(b *bench) {
+		s := b.open()
+		s.declaresFor("room/door", 2*lease)
+		g := s.admits("room/door", "ann")
+		b.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
+		s.frees("room/door", "ann")
+		g = s.grants("room/door", "bob")
+		b.want(g.TTL == lease, "without the group the TTL is %v, want %v", g.TTL, lease)
+	},
+}, {
 	name: "the holder of a declared lock stops before the next one starts",
 	rule: "Expires is counted from before the request left, with the TTL of the declaration.",
 	check: func(b *bench) {

@@ -182,7 +182,7 @@ var memberWaitRaceRows = []row{{
 	},
 }, {
 	name:  "those who wait for a lock that is withdrawn are never served",
-	rule:  "Requests with the group that wait for a lock fail when it is withdrawn, although it is declared and taken again at once.",
+	rule:  "Requests with the group that wait for a lock fail when it is withdrawn, although it is declared again at once.",
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
@@ -208,7 +208,7 @@ var memberWaitRaceRows = []row{{
 	},
 }, {
 	name:  "a grant and giving up are one or the other",
-	rule:  "Unlock ends the wait of its owner, or the lock that it has just got; in both cases Lock returns, and nobody has the lock.",
+	rule:  "Unlock ends the wait of its owner, or the lock that it has just got: either way Lock returns, and nobody has it.",
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()

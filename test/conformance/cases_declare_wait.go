@@ -84,6 +84,7 @@ var memberWaitRows = []row{{
 		freed := time.Now()
 		s.frees("room/door", "ann")
 		g := bob.gets()
+		b.want(g.TTL == b.brief(), "the TTL is %v, want %v", g.TTL, b.brief())
 		b.counted(g, freed, b.brief())
 		b.want(g.Expires.After(freed), "Expires is before the grant")
 		s.ends("room/door", freed.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))

@@ -176,7 +176,8 @@ var unlistedRows = []row{{
 // tells expects the locks wanted, with time left if they are held.
 func (b *bench) tells(got, want []stores.Lock) {
 	for i, l := range got {
-		b.want((l.Remaining > 0) == (l.Owner != "") && l.Remaining >= 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
+		held := l.Owner != ""
+		b.want((l.Remaining > 0) == held && l.Remaining >= 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
 		got[i].Remaining = 0
 		if len(l.Metadata) == 0 {
 			got[i].Metadata = nil

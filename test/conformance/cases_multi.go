@@ -33,6 +33,13 @@ var allRows = []row{{
 		}
 	},
 }, {
+	name: "a grant of several locks tells their TTL",
+	rule: "A grant carries how long each of the locks lasts from the grant, as asked for.",
+	check: func(b *bench) {
+		g := b.open().grantsAllFor("ann", 2*lease, "door", "gate")
+		b.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
+	},
+}, {
 	name: "one lock is granted like several",
 	rule: "LockAll takes 1 to 64 locks.",
 	check: func(b *bench) {

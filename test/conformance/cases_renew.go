@@ -72,6 +72,15 @@ var renewalRows = []row{{
 		b.greater(s.grants("door", "ann").Token, token)
 	},
 }, {
+	name: "a renewal tells its TTL",
+	rule: "The grant of a renewal carries how long the lock lasts from now, as asked for.",
+	check: func(b *bench) {
+		s := b.open()
+		s.grants("door", "ann")
+		g := s.renews("door", "ann", 2*lease)
+		b.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
+	},
+}, {
 	name: "the holder stops before the next one starts after a renewal",
 	rule: "Expires of a renewal is counted like that of a grant: never later than the moment the store lets another in.",
 	check: func(b *bench) {

@@ -156,6 +156,18 @@ var waitedRows = []row{{
 		b.greater(s.grants("door", "owner").Token, last)
 	},
 }, {
+	name: "a grant that was waited for tells its TTL",
+	rule: "A grant carries how long the lock lasts from the grant, as asked for, whether or not there was a wait.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		g := s.asksFor(b.request("door", "ann", 2*lease)).gets()
+		b.want(g.TTL == 2*lease, "without a wait the TTL is %v, want %v", g.TTL, 2*lease)
+		bob := other.waits("door", "bob")
+		s.frees("door", "ann")
+		g = bob.gets()
+		b.want(g.TTL == lease, "after a wait the TTL is %v, want %v", g.TTL, lease)
+	},
+}, {
 	name: "a lock that was waited for lasts for its TTL",
 	rule: "The lease of who has waited begins with the grant: the whole TTL lies ahead, however long the wait was.",
 	check: func(b *bench) {

@@ -63,7 +63,7 @@ func NewLocksWire(conn *grpc.ClientConn, store string) *LocksWire {
 
 // TryLock implements [stores.Store].
 func (w *LocksWire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := granted(func() (*lockspb.LockResponse, error) {
+	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.TryLock(ctx, &lockspb.TryLockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
 		})
@@ -79,7 +79,7 @@ func (w *LocksWire) Unlock(ctx context.Context, key, owner string) error {
 
 // Renew implements [stores.Renewer].
 func (w *LocksWire) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := granted(func() (*lockspb.LockResponse, error) {
+	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.Renew(ctx, &lockspb.RenewRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL),
 		})
@@ -169,15 +169,16 @@ func (w *LocksWire) Close() error {
 	return w.conn.Close()
 }
 
-// granted makes a call and reads its answer. What is left at the answer is counted from before the call, so that the end is
-// never too late; it is too early by as long as the call took.
-func granted(call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
+// granted makes a call for a lock that lasts for ttl, and reads its answer. What is left at the answer is counted from before
+// the call, so that the end is never too late; it is too early by as long as the call took.
+func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
 	sent := time.Now()
 	m, err := call()
 	if err != nil || !m.GetAcquired() {
 		return stores.Grant{}, err
 	}
-	return stores.Grant{Acquired: true, Token: m.GetToken(), Expires: sent.Add(m.GetExpiresIn().AsDuration())}, nil
+	expires := sent.Add(m.GetExpiresIn().AsDuration())
+	return stores.Grant{Acquired: true, Token: m.GetToken(), TTL: ttl, Expires: expires}, nil
 }
 
 // waited makes a call that may wait. If the caller gives up, the answer may have been under way: what it granted is given
@@ -192,7 +193,7 @@ func (w *LocksWire) waited(
 	}
 	before := w.tokens(ctx, keys, owner)
 	sent := time.Now()
-	g, err := granted(func() (*lockspb.LockResponse, error) { return call(ctx) })
+	g, err := granted(ttl, func() (*lockspb.LockResponse, error) { return call(ctx) })
 	if g.Acquired && time.Since(sent) > ttl/10 {
 		g.Expires = w.prolong(ctx, keys, owner, ttl, g.Expires)
 	}

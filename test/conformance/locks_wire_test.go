@@ -174,7 +174,7 @@ func TestLocksWireNeverTellsAnEndThatIsTooLate(t *testing.T) {
 				w := dialLocks(t, s)
 				start := time.Now()
 				g, err := w.Lock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
-				if want := (stores.Grant{Acquired: true, Token: 7, Expires: start.Add(row.expires)}); err != nil || g != want {
+				if want := (stores.Grant{Acquired: true, Token: 7, TTL: lease, Expires: start.Add(row.expires)}); err != nil || g != want {
 					t.Errorf("got %+v, %v, want %+v", g, err, want)
 				}
 				if got := s.noted(); !slices.Equal(got, row.calls) {

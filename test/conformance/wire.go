@@ -56,7 +56,7 @@ func (w *Wire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, e
 	if !resp.GetSuccess() {
 		return stores.Grant{}, nil
 	}
-	g, err := grant(resp.GetMetadata(), sent)
+	g, err := grant(req.TTL, resp.GetMetadata(), sent)
 	if err != nil {
 		return stores.Grant{}, w.wrap(ctx, "try lock", req.Key, err)
 	}
@@ -118,8 +118,8 @@ func wholeSeconds(ttl time.Duration) int32 {
 	return int32(seconds)
 }
 
-// grant reads what the answer to a request says about the lock.
-func grant(md map[string]string, sent time.Time) (stores.Grant, error) {
+// grant reads what the answer to a request says about the lock, which lasts for ttl.
+func grant(ttl time.Duration, md map[string]string, sent time.Time) (stores.Grant, error) {
 	token, err := strconv.ParseUint(md["fencingToken"], 10, 64)
 	if err != nil {
 		return stores.Grant{}, errors.New("fencingToken in the answer is no number")
@@ -128,7 +128,7 @@ func grant(md map[string]string, sent time.Time) (stores.Grant, error) {
 	if err != nil {
 		return stores.Grant{}, errors.New("expiresInMs in the answer is no number")
 	}
-	return stores.Grant{Acquired: true, Token: token, Expires: sent.Add(time.Duration(ms) * time.Millisecond)}, nil
+	return stores.Grant{Acquired: true, Token: token, TTL: ttl, Expires: sent.Add(time.Duration(ms) * time.Millisecond)}, nil
 }
 
 // outcome maps the status of an Unlock to the contract's errors.

@@ -97,7 +97,7 @@ func TestWireReadsTheGrant(t *testing.T) {
 				switch {
 				case row.reads != "" && (err == nil || !strings.HasPrefix(err.Error(), row.reads)):
 					t.Errorf("TryLock returned %v, want %q", err, row.reads)
-				case row.reads == "" && g != stores.Grant{Acquired: true, Token: 7, Expires: sent.Add(row.expires)}:
+				case row.reads == "" && g != stores.Grant{Acquired: true, Token: 7, TTL: lease, Expires: sent.Add(row.expires)}:
 					t.Errorf("TryLock returned %+v, %v", g, err)
 				}
 			})

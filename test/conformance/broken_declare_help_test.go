@@ -1,0 +1,130 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+func isHeld(l stores.Lock) bool { return l.Owner != "" }
+func isFree(l stores.Lock) bool { return l.Owner == "" }
+
+// groupIn returns the group of a lock from its key, as rows name them.
+func groupIn(key string) string { return key[:prefixLen] + groupOf(key[prefixLen:]) }
+
+// declarations changes each declaration.
+func declarations(change func(d *stores.Declaration)) func(*faulty) {
+	return func(f *faulty) {
+		f.declare = func(ctx context.Context, d stores.Declaration) error {
+			change(&d)
+			return f.Store.Declare(ctx, d)
+		}
+	}
+}
+
+// limits looks first whether as many locks as count tells are fewer than the limit.
+func (f *faulty) limits(count func(d stores.Declaration) int) {
+	f.declare = func(ctx context.Context, d stores.Declaration) error {
+		if d.Limit > 0 && count(d) >= d.Limit {
+			return fmt.Errorf("memory: declare %q: %w", d.Key, stores.ErrLimit)
+		}
+		d.Limit = 0
+		return f.Store.Declare(ctx, d)
+	}
+}
+
+// regroups changes what is told of each group.
+func regroups(change func([]stores.Lock) []stores.Lock) func(*faulty) {
+	return func(f *faulty) {
+		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+			locks, err := f.Store.Group(ctx, group)
+			return change(locks), err
+		}
+	}
+}
+
+// redraws changes each lock in a group and in a list.
+func redraws(change func(l *stores.Lock)) func(*faulty) {
+	return func(f *faulty) {
+		regroups(func(locks []stores.Lock) []stores.Lock {
+			for i := range locks {
+				change(&locks[i])
+			}
+			return locks
+		})(f)
+		rewrites(change)(f)
+	}
+}
+
+// regrouped changes the name of each group.
+func regrouped(change func(group string) string) func(*faulty) {
+	return func(f *faulty) {
+		declarations(func(d *stores.Declaration) { d.Group = change(d.Group) })(f)
+		asks(func(req *stores.Request) { req.Group = change(req.Group) })(f)
+		f.withdraw = func(ctx context.Context, group, key string) error { return f.Store.Withdraw(ctx, change(group), key) }
+		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+			return f.Store.Group(ctx, change(group))
+		}
+	}
+}
+
+// tryAs replaces TryLock for requests with a group.
+func (f *faulty) tryAs(try func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
+	f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		if req.Group == "" {
+			return f.Store.TryLock(ctx, req)
+		}
+		return try(ctx, req)
+	}
+}
+
+// waitAs replaces Lock for requests with a group.
+func (f *faulty) waitAs(wait func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
+	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		if req.Group == "" {
+			return f.Store.Lock(ctx, req)
+		}
+		return wait(ctx, req)
+	}
+}
+
+// ungrouped is the request as if the lock were like any other.
+func ungrouped(req stores.Request) stores.Request {
+	req.Group, req.TTL = "", lease
+	return req
+}
+
+// cancels keeps, for each key, those who wait for it without a group, so that they can be sent away.
+type cancels struct {
+	mu     sync.Mutex
+	byName map[string][]context.CancelFunc
+}
+
+// add returns a ctx that ends when those with the name are sent away.
+func (c *cancels) add(ctx context.Context, name string) (context.Context, context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	c.byName[name] = append(c.byName[name], cancel)
+	return ctx, cancel
+}
+
+// send sends those with the name away and tells whether there were any.
+func (c *cancels) send(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.byName[name]
+	delete(c.byName, name)
+	for _, cancel := range all {
+		cancel()
+	}
+	return len(all) > 0
+}
+
+// cancels returns what the clients of a storage share.
+func (f *faulty) cancels() *cancels {
+	shared, _ := f.notes.LoadOrStore("cancels", &cancels{byName: map[string][]context.CancelFunc{}})
+	return shared.(*cancels)
+}
