@@ -42,8 +42,8 @@ type ChannelLocks interface {
 
 // Service serves bindings to sidecars. All methods are safe for concurrent use.
 //
-// A binding belongs to the sidecar that has initialized it. Sidecars that have initialized none by a name get what the process has
-// opened itself, from resource files.
+// A binding belongs to the sidecar that has initialized it. Sidecars that have initialized none by a name get what the process
+// has opened itself, from resource files.
 type Service struct {
 	stores   Opener
 	locks    lockspb.LocksServer

@@ -196,16 +196,19 @@ func TestMetadataIsUnderstood(t *testing.T) {
 		want string // part of the error
 	}{
 		{"none", nil, ""},
-		{"everything", map[string]string{"LOCKSTORE": "locks", "keys": "a,b*,*", "channels": "MESSAGE/c, STREAM/a b", "user": "u", "retries": "0"}, ""},
+		{"everything", map[string]string{
+			"LOCKSTORE": "locks", "keys": "a,b*,*", "channels": "MESSAGE/c, STREAM/a b", "user": "u", "retries": "0"}, ""},
 		{"what daprd has of its own", map[string]string{"direction": "output", "route": "/r"}, ""},
 		{"a store of its own", map[string]string{"store": "memory", "restartGrace": "0s"}, ""},
 		{"two stores", map[string]string{"lockStore": "locks", "store": "memory", "restartGrace": "1s"},
 			`binding "b": metadata keys ["restartGrace" "store"]: the store is that of lockStore, and has its own`},
-		{"a key that nobody knows", map[string]string{"lockStor": "locks"}, `component "b": metadata key "lockStor": store memory does not know it`},
+		{"a key that nobody knows", map[string]string{"lockStor": "locks"},
+			`component "b": metadata key "lockStor": store memory does not know it`},
 		{"a key twice", map[string]string{"keys": "a", "Keys": "b"}, "metadata keys Keys and keys differ only in case"},
 		{"an oversized key", map[string]string{"keys": long}, "metadata key keys: has one of 1025 bytes, the most is 1024"},
 		{"an oversized prefix", map[string]string{"keys": long + "*"}, "metadata key keys: has one of 1025 bytes, the most is 1024"},
-		{"a channel without a type", map[string]string{"channels": "c", "user": "u"}, `metadata key channels: "c" is no MESSAGE/ or STREAM/`},
+		{"a channel without a type", map[string]string{"channels": "c", "user": "u"},
+			`metadata key channels: "c" is no MESSAGE/ or STREAM/`},
 		{"a channel of another type", map[string]string{"channels": "USER/c", "user": "u"}, `"USER/c" is no MESSAGE/ or STREAM/`},
 		{"a channel without a name", map[string]string{"channels": "MESSAGE/", "user": "u"}, `"MESSAGE/" is no MESSAGE/ or STREAM/`},
 		{"a channel without a user", map[string]string{"channels": "MESSAGE/c"}, "metadata key channels: needs a user"},
@@ -220,7 +223,11 @@ func TestMetadataIsUnderstood(t *testing.T) {
 				_, inErr := s.input.Init(w.Context(), &daprpb.InputBindingInitRequest{Metadata: properties(row.md)})
 				for _, err := range []error{outErr, inErr} {
 					got := status.Convert(err)
-					if row.want == "" && err != nil || row.want != "" && got.Code() != codes.InvalidArgument || !strings.Contains(got.Message(), row.want) {
+					want := codes.OK
+					if row.want != "" {
+						want = codes.InvalidArgument
+					}
+					if got.Code() != want || !strings.Contains(got.Message(), row.want) {
 						t.Errorf("%v", err)
 					}
 				}

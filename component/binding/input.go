@@ -41,9 +41,9 @@ func (i *input) Ping(context.Context, *daprpb.PingRequest) (*daprpb.PingResponse
 // Read tells the app of what the binding's metadata names, until the stream ends, or Close is called, or nothing can come any
 // more. daprd does not read again after an end, so a storage that is away is waited for.
 //
-// What is told of one entry comes in order, one after the other: each event waits for the app's answer to the one before. An event
-// that the app fails on is given again, and if that does not help, the entry begins anew with a snapshot, which is given until it
-// is taken. So the app misses nothing without being told that it has.
+// What is told of one entry comes in order: each event waits for the app's answer to the one before. An event that the app fails
+// on is given again, and if that does not help, the entry begins anew with a snapshot, which is given until it is taken. So the
+// app misses nothing without being told that it has.
 func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	b, err := i.service.find(stream.Context())
 	if err != nil {

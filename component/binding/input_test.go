@@ -10,7 +10,6 @@ import (
 	"time"
 
 	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -120,11 +119,11 @@ func (s *sidecar) unlock(key string) {
 }
 
 func acquired(key string) string {
-	return `{"kind": "ACQUIRED", "revision": null, "key": "` + key + `", "owner": "o", "token": null, "ttl": "600s", "remaining": null}`
+	return `{"kind": "ACQUIRED", "revision": null, "key": "` + key + `", "owner": "o", "token": null, "ttl": "600s"}`
 }
 
 func released(key string) string {
-	return `{"kind": "RELEASED", "revision": null, "key": "` + key + `", "owner": "o", "token": null, "ttl": "600s", "remaining": null}`
+	return `{"kind": "RELEASED", "revision": null, "key": "` + key + `", "owner": "o", "token": null, "ttl": "600s"}`
 }
 
 func reading(keys string) map[string]string {
@@ -136,14 +135,15 @@ func TestAnAppIsToldOfItsKeysInOrder(t *testing.T) {
 		b := w.outputOf("b", ofLocks)
 		b.lock("order")
 		a := w.inputOf("b", reading("order"))
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": [{"key": "order", "owner": "o", "token": null, "ttl": "600s", "remaining": "600s"}]}`)
+		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": [
+			{"key": "order", "owner": "o", "token": null, "ttl": "600s", "remaining": "600s"}]}`)
 		b.lock("orders") // begins alike, and is another
 		b.unlock("order")
 		b.lock("order")
 		b.expect("revoke", `{"key": "order"}`, `{"revoked": true}`)
 		a.take(released("order"))
 		a.take(acquired("order"))
-		a.take(`{"kind": "REVOKED", "revision": null, "key": "order", "owner": "o", "token": null, "ttl": "600s", "remaining": null}`)
+		a.take(`{"kind": "REVOKED", "revision": null, "key": "order", "owner": "o", "token": null, "ttl": "600s"}`)
 		a.quiet()
 	})
 }
@@ -251,7 +251,8 @@ func TestReadingEndsWhenNothingCanCome(t *testing.T) {
 		is   codes.Code
 	}{
 		{"of nothing", map[string]string{"lockStore": "locks"}, codes.OK},
-		{"of what no service takes", map[string]string{"lockStore": "locks", "channels": "MESSAGE/_", "keys": "k", "user": "u"}, codes.InvalidArgument},
+		{"of what no service takes", map[string]string{"lockStore": "locks", "channels": "MESSAGE/_", "keys": "k", "user": "u"},
+			codes.InvalidArgument},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -295,7 +296,7 @@ func TestTroubleIsWaitedFor(t *testing.T) {
 			nil,
 			status.Error(codes.Unimplemented, "no watch"),
 		}
-		w.locks = &locksServer{watch: func(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
+		w.locks = &locksServer{watch: func(stream watchStream) error {
 			fault := faults[0]
 			faults = faults[1:]
 			if fault != nil && status.Code(fault) != codes.Unimplemented {
@@ -331,9 +332,10 @@ func TestASnapshotThatIsTooLongForDaprdIsToldInParts(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var rows []*lockspb.Lock
 		for i := range 1000 {
-			rows = append(rows, &lockspb.Lock{Key: fmt.Sprintf("%04d", i), Owner: strings.Repeat("\x01", 1000)}) // six bytes each in JSON
+			owner := strings.Repeat("\x01", 1000) // each is six bytes in JSON
+			rows = append(rows, &lockspb.Lock{Key: fmt.Sprintf("%04d", i), Owner: owner})
 		}
-		w.locks = &locksServer{watch: func(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
+		w.locks = &locksServer{watch: func(stream watchStream) error {
 			if err := stream.Send(&lockspb.WatchResponse{Kind: lockspb.WatchResponse_SNAPSHOT, Locks: rows, More: true}); err != nil {
 				return err
 			}

@@ -85,25 +85,30 @@ func TestADeadlockIsAnAnswer(t *testing.T) {
 func TestEveryOperationOfChannels(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.outputOf("b", ofLocks)
-		const lock, name = `"channel": "c", "channelType": 1, "lockName": "l"`, `"channel": "c", "channelType": "MESSAGE", "lockName": "l"`
+		const lock = `"channel": "c", "channelType": 1, "lockName": "l"`
+		const name = `"channel": "c", "channelType": "MESSAGE", "lockName": "l"`
+		failed := func(code int, operation string) string {
+			return fmt.Sprintf(`{"errorCode": %d, "operation": "%s", "reason": null}`, code, operation)
+		}
 		b.expect("setLock", `{`+lock+`, "ttl": 30}`, `{"errorCode": 0, `+name+`, "ttl": 30}`)
-		b.expect("setLock", `{`+lock+`}`, `{"errorCode": -14004, "operation": "RTMSetLockOperation", "reason": null}`)
+		b.expect("setLock", `{`+lock+`}`, failed(-14004, "RTMSetLockOperation"))
 		b.expect("acquireLock", `{`+lock+`, "retry": false}`, `{"errorCode": 0, `+name+`, "ttl": 30, "lockRev": null}`)
-		b.expect("acquireLock", `{`+lock+`, "user": "bob"}`, `{"errorCode": -14007, "operation": "RTMAcquireOperation", "reason": null}`)
+		b.expect("acquireLock", `{`+lock+`, "user": "bob"}`, failed(-14007, "RTMAcquireOperation"))
 		b.expect("getLock", `{"channel": "c", "channelType": "MESSAGE"}`, `{"errorCode": 0, "channel": "c", "channelType": "MESSAGE",
 			"totalLocks": 1, "locks": [{"lockName": "l", "owner": "ann", "ttl": 30, "lockRev": null}]}`)
-		b.expect("keepAlive", `{}`, `{"errorCode": 0, "expired": [], "locks": [{`+name+`, "owner": "ann", "ttl": 30, "lockRev": null}]}`)
-		b.expect("releaseLock", `{`+lock+`, "user": "bob"}`, `{"errorCode": -14006, "operation": "RTMReleaseLockOperation", "reason": null}`)
+		b.expect("keepAlive", `{}`,
+			`{"errorCode": 0, "expired": [], "locks": [{`+name+`, "owner": "ann", "ttl": 30, "lockRev": null}]}`)
+		b.expect("releaseLock", `{`+lock+`, "user": "bob"}`, failed(-14006, "RTMReleaseLockOperation"))
 		b.expect("revokeLock", `{`+lock+`, "user": "bob", "owner": "ann"}`, `{"errorCode": 0, `+name+`}`)
 		b.expect("acquireLock", `{`+lock+`}`, `{"errorCode": 0, `+name+`, "ttl": 30, "lockRev": null}`)
 		b.expect("releaseLock", `{`+lock+`}`, `{"errorCode": 0, `+name+`}`)
 		b.expect("logout", `{"release": true}`, `{"errorCode": 0}`)
 		b.expect("removeLock", `{`+lock+`}`, `{"errorCode": 0, `+name+`}`)
-		b.expect("removeLock", `{`+lock+`}`, `{"errorCode": -14008, "operation": "RTMRemoveLockOperation", "reason": null}`)
+		b.expect("removeLock", `{`+lock+`}`, failed(-14008, "RTMRemoveLockOperation"))
 		b.expect("setLock", `{"channel": "c", "channelType": 3, "lockName": "l"}`,
-			`{"errorCode": -10019, "operation": "RTMSetLockOperation", "reason": null}`)
+			failed(-10019, "RTMSetLockOperation"))
 		b.expect("setLock", `{"channel": "c", "channelType": 1, "lockName": "_"}`,
-			`{"errorCode": -14005, "operation": "RTMSetLockOperation", "reason": null}`)
+			failed(-14005, "RTMSetLockOperation"))
 	})
 }
 
@@ -169,7 +174,8 @@ func TestAStoreIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
 				t.Fatalf("%+v: %v, %v", row, resp, err)
 			}
 			b.expect("unlock", `{"key": "k", "owner": "`+row.want+`", "store": "`+row.want+`"}`, `{"unlocked": true}`)
-			b.expectAny("removeLock", `{"user": "u", "channel": "c", "channelType": 1, "lockName": "`+row.want+`", "store": "`+row.want+`"}`)
+			b.expectAny("removeLock",
+				`{"user": "u", "channel": "c", "channelType": 1, "lockName": "`+row.want+`", "store": "`+row.want+`"}`)
 		}
 	})
 }
@@ -196,7 +202,8 @@ func TestWhatMakesNoSenseIsAnErrorThatTellsItsReason(t *testing.T) {
 			`INVALID_ARGUMENT: ttl is no duration such as "1m30s" or a number of seconds`},
 		{"a duration beyond all bounds", "lock", `{"key": "k", "owner": "o", "ttl": 1e300}`, codes.InvalidArgument,
 			`INVALID_ARGUMENT: ttl is no duration`},
-		{"no duration at all", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument, `INVALID_ARGUMENT: ttl is no duration`},
+		{"no duration at all", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl is no duration`},
 		{"a duration out of bounds", "tryLock", `{"key": "k", "owner": "o", "ttl": -1}`, codes.InvalidArgument,
 			"INVALID_ARGUMENT: ttl is -1s, the least is 1ms"},
 		{"no owner", "tryLock", `{"key": "k", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: owner is empty"},

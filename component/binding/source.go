@@ -59,6 +59,7 @@ func (k *keySource) watch(ctx context.Context, s *Service, b *binding, missed bo
 // tellChanges tells that the event has happened to each of the locks.
 func (e event) tellChanges(rows []row, tell func([]byte) error) error {
 	for _, r := range rows {
+		r.Remaining = "" // is of no meaning here
 		e.row = &r
 		text, err := encode(e)
 		if err != nil {

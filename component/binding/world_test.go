@@ -183,12 +183,15 @@ func matches(got, want any) bool {
 	return got == want
 }
 
+// watchStream is where a Watch tells.
+type watchStream = grpc.ServerStreamingServer[lockspb.WatchResponse]
+
 // locksServer is a Locks service whose Watch does what it is told to.
 type locksServer struct {
 	lockspb.UnimplementedLocksServer
-	watch func(*lockspb.WatchRequest, grpc.ServerStreamingServer[lockspb.WatchResponse]) error
+	watch func(watchStream) error
 }
 
-func (l *locksServer) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
-	return l.watch(m, stream)
+func (l *locksServer) Watch(_ *lockspb.WatchRequest, stream watchStream) error {
+	return l.watch(stream)
 }

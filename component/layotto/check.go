@@ -22,11 +22,12 @@ type timed interface {
 	GetExpire() int32
 }
 
-// check refuses a message as Layotto does: the first thing that is wrong counts. Only then is the store looked for.
+// check refuses a message as Layotto does: the first thing that is wrong counts.
 func (s *Service) check(m named) error {
 	lease, lasts := m.(timed)
+	_, found := s.prefixes[m.GetStoreName()]
 	switch {
-	case !s.components.Any():
+	case len(s.prefixes) == 0:
 		return status.Error(codes.FailedPrecondition, "lock store is not configured")
 	case m.GetResourceId() == "":
 		return invalid(m, "ResourceId is empty")
@@ -34,8 +35,10 @@ func (s *Service) check(m named) error {
 		return invalid(m, "LockOwner is empty")
 	case lasts && lease.GetExpire() <= 0:
 		return invalid(m, "Expire is not positive")
+	case !found:
+		return notFound(m)
 	}
-	return nil
+	return separable(m.GetResourceId())
 }
 
 // boundNames are the fields of the contract by the names that Layotto's messages have for them.

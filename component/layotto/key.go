@@ -10,12 +10,22 @@ const (
 	separator = "||"
 )
 
-// ValidateKeyPrefix returns an error for a metadata keyPrefix that Layotto does not start with.
-func ValidateKeyPrefix(prefix string) error {
-	if strings.Contains(prefix, separator) {
-		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", prefix, separator)
+// keyPrefix is what the keys of a component's locks begin with: what its metadata keyPrefix says, the app's id unless it says
+// something else.
+func (o Options) keyPrefix(component string) string {
+	scope := strings.ToLower(o.KeyPrefixes[component])
+	switch scope {
+	case "none":
+		return apiPrefix
+	case "name":
+		scope = component
+	case "", "appid":
+		scope = o.AppID
 	}
-	return nil
+	if scope == "" {
+		return apiPrefix // of an app without an id
+	}
+	return apiPrefix + scope + separator
 }
 
 // key is the final name of the message's lock in its store, once the message has passed all checks.
@@ -23,33 +33,14 @@ func (s *Service) key(m named) (string, error) {
 	if err := s.check(m); err != nil {
 		return "", err
 	}
-	prefix, known := s.components.KeyPrefix(m.GetStoreName())
-	if !known || m.GetStoreName() == "" {
-		return "", notFound(m)
-	}
-	for _, part := range []string{prefix, m.GetResourceId()} {
-		if err := ValidateKeyPrefix(part); err != nil {
-			return "", err
-		}
-	}
-	key := apiPrefix + s.scope(prefix, m.GetStoreName()) + m.GetResourceId()
+	key := s.prefixes[m.GetStoreName()] + m.GetResourceId()
 	return key, checkBounds(m, key)
 }
 
-// scope is what the locks of different apps, or of different stores, differ by: as keyPrefix says, the app's id unless it says
-// something else.
-func (s *Service) scope(prefix, store string) string {
-	scope := strings.ToLower(prefix)
-	switch scope {
-	case "none":
-		return ""
-	case "name":
-		scope = store
-	case "", "appid":
-		scope = s.appID
+// separable returns an error if the part of a key has a separator in it, with Layotto's words.
+func separable(part string) error {
+	if strings.Contains(part, separator) {
+		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
 	}
-	if scope == "" {
-		return "" // an app without an id
-	}
-	return scope + separator
+	return nil
 }

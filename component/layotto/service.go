@@ -5,6 +5,7 @@ package layotto
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/mortise-lock/mortise/component/instances"
@@ -12,32 +13,45 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Components are the lock stores that the door serves, by the names of their components. All methods are safe for
-// concurrent use.
-type Components interface {
-	// Any tells whether there is one.
-	Any() bool
-	// KeyPrefix returns the component's metadata keyPrefix as it is written, or nothing if it has none. It tells whether there
-	// is such a component; none has an empty name.
-	KeyPrefix(component string) (prefix string, known bool)
-	// Do calls fn with the component's store, and returns fn's error as it is. It fails with instances.ErrNotInitialized if
-	// there is no such component.
+// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
+const giveBackTimeout = 2 * time.Second
+
+// Options says what the door stands for.
+type Options struct {
+	// AppID is whose locks these are, and part of their keys; may be empty. Layotto's requests do not tell: a process is for one.
+	AppID string
+	// KeyPrefixes are the components that calls can name, each with its metadata keyPrefix as it is written, empty if it has none.
+	KeyPrefixes map[string]string
+	// Stores has their stores.
+	Stores Stores
+}
+
+// Stores finds the store of a component by its name. Do calls fn with it, and returns fn's error as it is. It fails with
+// instances.ErrNotInitialized if the component is not open.
+type Stores interface {
 	Do(ctx context.Context, component string, fn func(stores.Store) error) error
 }
 
 // Service serves Layotto's lock calls. It is safe for concurrent use.
 type Service struct {
 	layottopb.UnimplementedRuntimeServer
-	appID      string
-	components Components
+	stores   Stores
+	prefixes map[string]string // what the keys of each component begin with
 }
 
-// New returns a service whose locks are those of the app. Layotto's requests do not tell their app: a process is for one.
-func New(appID string, components Components) *Service {
-	return &Service{appID: appID, components: components}
+// New returns a service. It fails if a component's keyPrefix is one that Layotto would not start with.
+func New(o Options) (*Service, error) {
+	s := &Service{stores: o.Stores, prefixes: make(map[string]string, len(o.KeyPrefixes))}
+	for name, prefix := range o.KeyPrefixes {
+		if err := separable(prefix); err != nil {
+			return nil, fmt.Errorf("component %q: metadata key keyPrefix: %w", name, err)
+		}
+		s.prefixes[name] = o.keyPrefix(name)
+	}
+	return s, nil
 }
 
-// TryLock takes the lock if nobody holds it.
+// TryLock takes the lock if nobody holds it. A client that is gone by then gets nothing.
 func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*layottopb.TryLockResponse, error) {
 	ask, err := s.lease(m)
 	if err != nil {
@@ -46,6 +60,9 @@ func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*la
 	var grant stores.Grant
 	err = s.do(ctx, m, func(store stores.Store) (err error) {
 		grant, err = store.TryLock(ctx, ask)
+		if err == nil && grant.Acquired && ctx.Err() != nil {
+			return giveBack(ctx, store, ask)
+		}
 		return err
 	})
 	if err != nil {
@@ -93,7 +110,7 @@ func (s *Service) lease(m timed) (stores.Request, error) {
 
 // do calls fn with the message's store.
 func (s *Service) do(ctx context.Context, m named, fn func(stores.Store) error) error {
-	err := s.components.Do(ctx, m.GetStoreName(), fn)
+	err := s.stores.Do(ctx, m.GetStoreName(), fn)
 	if errors.Is(err, instances.ErrNotInitialized) {
 		return notFound(m)
 	}
@@ -110,4 +127,12 @@ func outcome(err error) (layottopb.UnlockResponse_Status, error) {
 		return layottopb.UnlockResponse_LOCK_BELONG_TO_OTHERS, nil
 	}
 	return layottopb.UnlockResponse_SUCCESS, err
+}
+
+// giveBack takes the lock from a client that is gone, for nobody would unlock it, and returns why the call has ended.
+func giveBack(ctx context.Context, store stores.Store, ask stores.Request) error {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
+	defer cancel()
+	_ = store.Unlock(late, ask.Key, ask.Owner) // what cannot be given back ends with its TTL
+	return ctx.Err()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,21 +24,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// process has the components of a set, and their key prefixes by name.
-type process struct {
-	*instances.Set
-	prefixes map[string]string
-}
-
-func (p process) Any() bool { return len(p.prefixes) > 0 }
-
-func (p process) KeyPrefix(component string) (string, bool) {
-	prefix, known := p.prefixes[component]
-	return prefix, known
-}
-
-// opened returns a process with a memory store for each prefix, and closes it at the end of the test.
-func opened(t *testing.T, prefixes map[string]string) process {
+// opened returns a set with a memory store for each prefix, which is closed at the end of the test.
+func opened(t *testing.T, prefixes map[string]string) *instances.Set {
 	t.Helper()
 	set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
 	for name := range prefixes {
@@ -48,14 +34,18 @@ func opened(t *testing.T, prefixes map[string]string) process {
 		}
 	}
 	t.Cleanup(func() { _ = set.Close() })
-	return process{set, prefixes}
+	return set
 }
 
-// dial serves the app's locks and returns a connection to them.
-func dial(t *testing.T, appID string, components Components) *grpc.ClientConn {
+// dial serves the options and returns a connection.
+func dial(t *testing.T, o Options) *grpc.ClientConn {
 	t.Helper()
+	service, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, server := bufconn.Listen(1<<16), grpc.NewServer()
-	layottopb.RegisterRuntimeServer(server, New(appID, components))
+	layottopb.RegisterRuntimeServer(server, service)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	conn, err := grpc.NewClient("passthrough:///layotto", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -72,6 +62,15 @@ func dial(t *testing.T, appID string, components Components) *grpc.ClientConn {
 	})
 	return conn
 }
+
+// client is one of an app whose components have the prefixes.
+func client(t *testing.T, appID string, prefixes map[string]string, s Stores) layottopb.RuntimeClient {
+	t.Helper()
+	return layottopb.NewRuntimeClient(dial(t, Options{AppID: appID, KeyPrefixes: prefixes, Stores: s}))
+}
+
+// one is a component whose keys are of the app.
+var one = map[string]string{"redis": ""}
 
 // sdk calls as Layotto's SDKs do, on the store "redis" and the resource "order_id_111".
 type sdk struct {
@@ -109,8 +108,7 @@ func (c sdk) keepAlive(owner string, seconds int32, want layottopb.LockKeepAlive
 func each(t *testing.T, scenario func(c sdk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := opened(t, map[string]string{"redis": ""})
-		scenario(sdk{t, layottopb.NewRuntimeClient(dial(t, "app1", p))})
+		scenario(sdk{t, client(t, "app1", one, opened(t, one))})
 	})
 }
 
@@ -156,25 +154,23 @@ func TestALockThatIsKeptAliveLasts(t *testing.T) {
 }
 
 func TestOwnersOfTwoAppsAreTwo(t *testing.T) {
-	p := opened(t, map[string]string{"redis": ""})
-	one := sdk{t, layottopb.NewRuntimeClient(dial(t, "app1", p))}
-	other := sdk{t, layottopb.NewRuntimeClient(dial(t, "app2", p))}
-	one.tryLock("owner", true)
+	set := opened(t, one)
+	mine, other := sdk{t, client(t, "app1", one, set)}, sdk{t, client(t, "app2", one, set)}
+	mine.tryLock("owner", true)
 	other.tryLock("owner", true)
 	other.unlock("owner", layottopb.UnlockResponse_SUCCESS)
 	other.unlock("owner", layottopb.UnlockResponse_LOCK_UNEXIST)
-	one.tryLock("owner", false)
-	one.unlock("owner", layottopb.UnlockResponse_SUCCESS)
+	mine.tryLock("owner", false)
+	mine.unlock("owner", layottopb.UnlockResponse_SUCCESS)
 }
 
 func TestClientsOfOneAppWithOneOwnerAreOne(t *testing.T) {
-	p := opened(t, map[string]string{"redis": ""})
-	one := sdk{t, layottopb.NewRuntimeClient(dial(t, "app1", p))}
-	other := sdk{t, layottopb.NewRuntimeClient(dial(t, "app1", p))}
-	one.tryLock("owner", true)
+	set := opened(t, one)
+	mine, other := sdk{t, client(t, "app1", one, set)}, sdk{t, client(t, "app1", one, set)}
+	mine.tryLock("owner", true)
 	other.tryLock("owner", false)
 	other.unlock("owner", layottopb.UnlockResponse_SUCCESS) // what the document warns of: the lock was somebody else's
-	one.unlock("owner", layottopb.UnlockResponse_LOCK_UNEXIST)
+	mine.unlock("owner", layottopb.UnlockResponse_LOCK_UNEXIST)
 }
 
 // message has the fields that any of the three messages can have.
@@ -204,7 +200,7 @@ func calls(c layottopb.RuntimeClient) map[string]func(context.Context, message) 
 }
 
 func TestTheFirstThingThatIsWrongIsTold(t *testing.T) {
-	none, some := map[string]string{}, map[string]string{"redis": "", "bad": "a||b"}
+	none, some := map[string]string{}, one
 	long := strings.Repeat("x", stores.MaxKeyLen)
 	for _, row := range []struct {
 		name       string
@@ -228,15 +224,13 @@ func TestTheFirstThingThatIsWrongIsTold(t *testing.T) {
 		{"no store's name", some, message{"", "r", "o", 1}, codes.InvalidArgument, "lock store  not found", false},
 		{"pipes in the resource", some, message{"redis", "a||b", "o", 1},
 			codes.Unknown, "input key/keyPrefix 'a||b' can't contain '||'", false},
-		{"pipes in the prefix", some, message{"bad", "r", "o", 1},
-			codes.Unknown, "input key/keyPrefix 'a||b' can't contain '||'", false},
 		{"a long resource", some, message{"redis", long, "o", 1}, codes.InvalidArgument,
 			"ResourceId with its prefix is 1037 bytes long, the most is 1024 in lock store redis", false},
 		{"a long owner", some, message{"redis", "r", long + "x", 1}, codes.InvalidArgument,
 			"LockOwner is 1025 bytes long, the most is 1024 in lock store redis", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			c := layottopb.NewRuntimeClient(dial(t, "app1", opened(t, row.components)))
+			c := client(t, "app1", row.components, opened(t, row.components))
 			for name, call := range calls(c) {
 				if row.timed && name == "Unlock" {
 					continue
@@ -249,11 +243,9 @@ func TestTheFirstThingThatIsWrongIsTold(t *testing.T) {
 	}
 }
 
-// scripted is a component that knows nothing but its name and what its store fails with.
+// scripted is stores that know nothing but what they fail with.
 type scripted struct{ err error }
 
-func (s scripted) Any() bool                       { return true }
-func (s scripted) KeyPrefix(string) (string, bool) { return "", true }
 func (s scripted) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
 	return fn(failing{err: s.err})
 }
@@ -283,7 +275,7 @@ func TestAStoresTroubleIsToldAsItIs(t *testing.T) {
 		{"closed since it was found", instances.ErrNotInitialized, codes.InvalidArgument, "lock store redis not found"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			for name, call := range calls(layottopb.NewRuntimeClient(dial(t, "app1", scripted{row.err}))) {
+			for name, call := range calls(client(t, "app1", one, scripted{row.err})) {
 				got := status.Convert(call(t.Context(), message{"redis", "r", "o", 1}))
 				if got.Code() != row.code || got.Message() != row.want {
 					t.Errorf("%s: %v %q", name, got.Code(), got.Message())
@@ -293,58 +285,43 @@ func TestAStoresTroubleIsToldAsItIs(t *testing.T) {
 	}
 }
 
-func TestKeysAreThoseOfLayotto(t *testing.T) {
-	for _, row := range []struct{ name, appID, prefix, want string }{
-		{"of the app, unless it is said", "app1", "", "lock|||app1||r"},
-		{"of the app", "app1", "appid", "lock|||app1||r"},
-		{"of the app, in capitals", "App1", "APPID", "lock|||App1||r"},
-		{"of an app without an id", "", "", "lock|||r"},
-		{"of the store", "app1", "name", "lock|||redis||r"},
-		{"of all", "app1", "none", "lock|||r"},
-		{"of a name of one's own", "app1", "Shared", "lock|||shared||r"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			p := opened(t, map[string]string{"redis": row.prefix})
-			c := layottopb.NewRuntimeClient(dial(t, row.appID, p))
-			if _, err := c.TryLock(t.Context(),
-				&layottopb.TryLockRequest{StoreName: "redis", ResourceId: "r", LockOwner: "o", Expire: 10}); err != nil {
-				t.Fatal(err)
-			}
-			if got := held(t, p); !slices.Equal(got, []string{row.want}) {
-				t.Errorf("held are %q", got)
-			}
-		})
-	}
+// slow is a store whose client is gone when it grants.
+type slow struct {
+	stores.Store
+	gone func()
 }
 
-// held lists the keys of the locks in the store "redis".
-func held(t *testing.T, p process) []string {
-	t.Helper()
-	var keys []string
-	err := p.Do(t.Context(), "redis", func(s stores.Store) error {
-		locks, err := stores.List(t.Context(), s, "")
-		for _, l := range locks {
-			keys = append(keys, l.Key)
+func (s slow) Do(_ context.Context, _ string, fn func(stores.Store) error) error { return fn(s) }
+
+func (s slow) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	grant, err := s.Store.TryLock(ctx, req)
+	s.gone()
+	return grant, err
+}
+
+func TestAClientThatIsGoneGetsNothing(t *testing.T) {
+	set := opened(t, one)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := set.Do(ctx, "redis", func(store stores.Store) error {
+		s, err := New(Options{KeyPrefixes: one, Stores: slow{store, cancel}})
+		if err != nil {
+			return err
 		}
+		_, err = s.TryLock(ctx, &layottopb.TryLockRequest{StoreName: "redis", ResourceId: "r", LockOwner: "o", Expire: 10})
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
-	return keys
-}
-
-func TestPrefixesThatNoKeyCanHaveAreRefused(t *testing.T) {
-	for prefix, good := range map[string]bool{"": true, "name": true, "a|b": true, "a||b": false, "||": false} {
-		if err := ValidateKeyPrefix(prefix); (err == nil) != good {
-			t.Errorf("%q: %v", prefix, err)
-		}
+	if got := held(t, set); len(got) != 0 {
+		t.Errorf("held are %q", got)
 	}
 }
 
 func TestLayottosOtherCallsAreUnimplemented(t *testing.T) {
-	conn := dial(t, "app1", opened(t, map[string]string{"redis": ""}))
-	err := conn.Invoke(t.Context(), "/spec.proto.runtime.v1.Runtime/SayHello", &layottopb.UnlockRequest{}, &layottopb.UnlockResponse{})
+	conn := dial(t, Options{KeyPrefixes: one, Stores: opened(t, one)})
+	err := conn.Invoke(t.Context(), "/spec.proto.runtime.v1.Runtime/SayHello",
+		&layottopb.UnlockRequest{}, &layottopb.UnlockResponse{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("%v", err)
 	}
