@@ -3,6 +3,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -80,12 +82,13 @@ func checkComponent(t *testing.T, c component) {
 		t.Fatalf("component %s: %v", c.Metadata.Name, err)
 	}
 	config := registry.Config(values["store"])
+	known := append(stores.Keys(config), stores.Keys(&rtm.Config{})...)
 	for key := range values {
-		if !slices.Contains(stores.Keys(config), key) {
+		if !slices.Contains(known, key) {
 			t.Errorf("component %s: store %s does not know key %q", c.Metadata.Name, values["store"], key)
 		}
 	}
-	if err := stores.Decode(values, zero(config)); err != nil {
+	if err := cmp.Or(stores.Decode(values, zero(config)), rtm.CheckConfig(values)); err != nil {
 		t.Errorf("component %s: %v", c.Metadata.Name, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -59,6 +60,9 @@ func TestTheSchemaIsInForce(t *testing.T) {
 func TestTheMetadataNamesEveryKeyOfEveryStore(t *testing.T) {
 	registry := all.Backends("memory")
 	want := map[string]bool{}
+	for _, key := range stores.Keys(&rtm.Config{}) {
+		want[key] = true
+	}
 	for _, name := range registry.Names() {
 		for _, key := range stores.Keys(registry.Config(name)) {
 			want[key] = key != "keyPrefix" // daprd's own, known to it without our telling
@@ -91,6 +95,13 @@ func TestTheMetadataAllowsEveryStore(t *testing.T) {
 func TestTheMetadatasExamplesAndDefaultsCanBeRead(t *testing.T) {
 	registry := all.Backends("memory")
 	for _, p := range properties(t) {
+		if slices.Contains(stores.Keys(&rtm.Config{}), p.Name) {
+			for _, value := range []string{p.Example, p.Default} {
+				if err := rtm.CheckConfig(map[string]string{p.Name: value}); err != nil {
+					t.Errorf("value %q: %v", value, err)
+				}
+			}
+		}
 		for _, name := range registry.Names() {
 			if !slices.Contains(stores.Keys(registry.Config(name)), p.Name) {
 				continue
