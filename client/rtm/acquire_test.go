@@ -198,22 +198,39 @@ func TestAGrantWhoseAnswerWasLostIsKeptByWhoGoesOnAsking(t *testing.T) {
 	})
 }
 
+// late answers when nobody waits any more.
+func late(ctx context.Context, _ string, call func() (any, error)) (any, error) {
+	resp, err := call()
+	<-ctx.Done()
+	return resp, err
+}
+
+// only meddles with one method.
+func only(method string, meddle meddling) meddling {
+	return func(ctx context.Context, called string, call func() (any, error)) (any, error) {
+		if called != method {
+			return call()
+		}
+		return meddle(ctx, called, call)
+	}
+}
+
 func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
 	for _, row := range []struct {
 		says   string
 		meddle func(n *network)
+		leaves time.Duration // after which the caller is gone, or 0
 		want   error
 	}{
-		{"whose answer was lost", func(n *network) { n.loseAnswer("AcquireLock") }, rtm.ErrNotConnected},
-		{"which came too late", func(n *network) {
-			n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
-				resp, err := call()
-				if method == "AcquireLock" {
-					<-ctx.Done()
-				}
-				return resp, err
-			})
-		}, rtm.ErrOperationTimeout},
+		{"whose answer was lost", func(n *network) { n.loseAnswer("AcquireLock") }, 0, rtm.ErrNotConnected},
+		{"whose answer was garbled", func(n *network) {
+			n.with(only("AcquireLock", func(_ context.Context, _ string, call func() (any, error)) (any, error) {
+				_, _ = call()
+				return nil, status.Error(codes.Internal, "garbled")
+			}))
+		}, 0, rtm.ErrOperationFailed},
+		{"which came too late", func(n *network) { n.with(only("AcquireLock", late)) }, 0, rtm.ErrOperationTimeout},
+		{"which came when the caller was gone", func(n *network) { n.with(only("AcquireLock", late)) }, time.Second, context.Canceled},
 		{"while Mortise goes away", func(n *network) {
 			n.with(func(_ context.Context, method string, call func() (any, error)) (any, error) {
 				resp, err := call()
@@ -228,7 +245,7 @@ func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
 				}()
 				return nil, status.Error(codes.Unavailable, "the server is stopping")
 			})
-		}, rtm.ErrNotConnected},
+		}, 0, rtm.ErrNotConnected},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,7 +253,12 @@ func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
 				alice := n.login(t, "alice")
 				set(t, alice, "pen")
 				row.meddle(n)
-				l, err := alice.AcquireLock(t.Context(), room, "pen", false)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if row.leaves > 0 {
+					time.AfterFunc(row.leaves, cancel)
+				}
+				l, err := alice.AcquireLock(ctx, room, "pen", false)
 				if l != nil || !errors.Is(err, row.want) {
 					t.Fatalf("AcquireLock returned %v, %v, want %v", l, err, row.want)
 				}
@@ -275,8 +297,8 @@ func TestWhatBecomesOfARequestLeavesALockThatIsHeldAlone(t *testing.T) {
 		retry  bool
 		want   error
 	}{
-		{"an answer that is lost", func(n *network) { n.with(answers(codes.Unavailable)) }, false, rtm.ErrNotConnected},
-		{"no answer", func(n *network) { n.with(silent) }, false, rtm.ErrOperationTimeout},
+		{"no connection", func(n *network) { n.with(only("AcquireLock", answers(codes.Unavailable))) }, false, rtm.ErrNotConnected},
+		{"no answer", func(n *network) { n.with(only("AcquireLock", silent)) }, false, rtm.ErrOperationTimeout},
 		{"another request after one that was lost", func(n *network) {
 			n.with(func(context.Context, string, func() (any, error)) (any, error) {
 				n.with(nil)

@@ -107,7 +107,7 @@ func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
 	}
 }
 
-func TestTheTrouble(t *testing.T) {
+func TestTroubleOnTheWayHasACodeToo(t *testing.T) {
 	for _, row := range []struct {
 		says   string
 		meddle meddling
@@ -121,6 +121,11 @@ func TestTheTrouble(t *testing.T) {
 		{"something else is wrong", answers(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
 		{"no answer comes", silent, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
 		{"no answer comes in time", silent, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
+		{"the server's clock is ahead", func(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
+			deadline, _ := ctx.Deadline()
+			time.Sleep(time.Until(deadline) - 10*time.Millisecond)
+			return nil, status.Error(codes.DeadlineExceeded, "too late")
+		}, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second - 10*time.Millisecond},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

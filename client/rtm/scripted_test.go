@@ -56,6 +56,14 @@ func (s *scripted) AcquireLock(context.Context, *rtmpb.AcquireLockRequest) (*rtm
 	return s.acquire()
 }
 
+func (*scripted) RevokeLock(context.Context, *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
+	return &rtmpb.LockResponse{}, nil
+}
+
+func (*scripted) RemoveLock(context.Context, *rtmpb.RemoveLockRequest) (*rtmpb.LockResponse, error) {
+	return &rtmpb.LockResponse{}, nil
+}
+
 func (s *scripted) KeepAlive(_ context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
 	if s.keepAlive == nil {
 		return &rtmpb.KeepAliveResponse{Locks: m.GetHeld()}, nil
@@ -128,6 +136,22 @@ func TestAnotherGrantEndsTheOneBefore(t *testing.T) {
 		after := acquire(t, alice, "pen")
 		checkIs(t, "the one before ended with", before.Err(), rtm.ErrExpired)
 		checkLives(t, after)
+	})
+}
+
+func TestALockThatItsOwnerTakesFromHimselfHasEndedBeforeTheEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, alice := perform(t, 7, 9)
+		l := acquire(t, alice, "pen")
+		if err := alice.RevokeLock(t.Context(), room, "pen", "alice"); err != nil {
+			t.Error(err)
+		}
+		checkIs(t, "the lock ended with", l.Err(), rtm.ErrRevoked)
+		l = acquire(t, alice, "pen")
+		if err := alice.RemoveLock(t.Context(), room, "pen"); err != nil {
+			t.Error(err)
+		}
+		checkIs(t, "the lock ended with", l.Err(), rtm.ErrRemoved)
 	})
 }
 

@@ -107,7 +107,7 @@ func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
 		if err := alice.Logout(t.Context(), false); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(ttl)
+		time.Sleep(ttl + time.Second)
 		if got := n.login(t, "alice").Locks(); len(got) != 0 {
 			t.Errorf("later she has %v", got)
 		}
