@@ -77,7 +77,9 @@ func TestAKilledProcessLeavesItsDeclaredLocksToOthers(t *testing.T) {
 	declare(t, s, group, "g/k", time.Minute)
 	admit(t, s, "g/k", "holder")
 	process := startProcess(t, s, server.Addr, group, "g/k")
-	if _, err := s.Lock(t.Context(), member("g/k", "child 1")); !errors.Is(err, stores.ErrRepeated) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := s.Lock(ctx, member("g/k", "child 1")); !errors.Is(err, stores.ErrRepeated) {
 		t.Errorf("while the process lives: %v", err)
 	}
 	if err := process.Kill(); err != nil {

@@ -100,6 +100,9 @@ func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
 	other := startLock(t, b, request("g/k", "other", time.Minute), 3)
 	last := startLock(t, a, member("g/k", "cid"), 4)
 	withdraw(t, b, group, "g/k")
+	if owner := a.client.Get(t.Context(), "g/k").Val(); owner != "other" {
+		t.Errorf("withdrawn, the lock is %q's", owner)
+	}
 	declare(t, b, group, "g/k", time.Hour) // at once, before they know
 	for _, w := range append(members, last) {
 		w.ends(stores.ErrNotDeclared)
@@ -162,13 +165,74 @@ func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestWhatIsNotClaimedYetCanBeGivenUp gives up a lock that was handed to a waiter who does not know it yet.
-func TestWhatIsNotClaimedYetCanBeGivenUp(t *testing.T) {
+func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
 	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute)
+	admit(t, s, "g/k", "holder")
+	w := startLock(t, s, member("g/k", "o"), 1)
+	if !s.client.PExpire(t.Context(), "mortise:waiting:g/k", time.Second).Val() {
+		t.Fatal("nobody is known by name")
+	}
+	eventually(t, "a check keeps the names", func() bool {
+		return s.client.PTTL(t.Context(), "mortise:waiting:g/k").Val() > 2*time.Second
+	})
+	unlock(t, s, "g/k", "o")
+	w.ends(stores.ErrGaveUp)
+}
+
+// TestWhoIsSentAwayIsWoken does without the checks, which find out later.
+func TestWhoIsSentAwayIsWoken(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	admit(t, a, "g/k", "holder")
+	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := pushes.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		name string
-		wait time.Duration // until it is given up
-	}{{"while it is the waiter's", 0}, {"when the time for the claim is over", time.Second}} {
+		end  func() error
+		want error
+	}{
+		{"unlocked", func() error { return b.Unlock(t.Context(), "g/k", "o") }, stores.ErrGaveUp},
+		{"withdrawn", func() error { return b.Withdraw(t.Context(), group, "g/k") }, stores.ErrNotDeclared},
+	} {
+		w := startLock(t, a, member("g/k", "o"), 1)
+		id := a.client.HGet(t.Context(), "mortise:waiting:g/k", "o").Val()
+		if err := row.end(); err != nil {
+			t.Fatal(err)
+		}
+		w.ends(row.want)
+		for message := range pushes.Channel() { // the empty ones are signs of life
+			if message.Payload == "" {
+				continue
+			}
+			if message.Payload != id {
+				t.Errorf("%s: %q was woken", row.name, message.Payload)
+			}
+			break
+		}
+	}
+}
+
+// TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not know it yet.
+func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
+	server := servers.StartRedis(t)
+	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
+	withdraw := func(s *Store) error { return s.Withdraw(t.Context(), group, "g/k") }
+	for _, row := range []struct {
+		name string
+		wait time.Duration // until it ends
+		end  func(*Store) error
+		want error
+	}{
+		{"given up while it is the waiter's", 0, unlock, stores.ErrGaveUp},
+		{"given up when the time for the claim is over", time.Second, unlock, stores.ErrGaveUp},
+		{"withdrawn while it is the waiter's", 0, withdraw, stores.ErrNotDeclared},
+		{"withdrawn when the time for the claim is over", time.Second, withdraw, stores.ErrNotDeclared},
+	} {
 		t.Run(row.name, func(t *testing.T) {
 			a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 			declare(t, a, group, "g/k", time.Minute)
@@ -179,7 +243,9 @@ func TestWhatIsNotClaimedYetCanBeGivenUp(t *testing.T) {
 			if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
 				t.Fatal(g, err)
 			}
-			unlock(t, b, "g/k", "holder")
+			if err := b.Unlock(t.Context(), "g/k", "holder"); err != nil {
+				t.Fatal(err)
+			}
 			if owner := b.client.Get(t.Context(), "g/k").Val(); owner != "o" {
 				t.Fatalf("handed to %q", owner)
 			}
@@ -187,16 +253,15 @@ func TestWhatIsNotClaimedYetCanBeGivenUp(t *testing.T) {
 				t.Errorf("asked again: %v", err)
 			}
 			time.Sleep(row.wait)
-			unlock(t, b, "g/k", "o")
-			if n := b.client.Exists(t.Context(), "g/k", "mortise:waiting:g/k").Val(); n != 0 {
-				t.Error("something was not given up")
+			if err := row.end(b); err != nil {
+				t.Fatal(err)
 			}
-			if _, err := a.ask(t.Context(), w, true); !errors.Is(err, stores.ErrGaveUp) {
+			if n := b.client.Exists(t.Context(), "g/k", "mortise:waiting:g/k").Val(); n != 0 {
+				t.Error("something is left")
+			}
+			if _, err := a.ask(t.Context(), w, true); !errors.Is(err, row.want) {
 				t.Errorf("the claim: %v", err)
 			}
-			withdraw(t, a, group, "g/k")
-			unlock(t, b, "other", "holder")
-			_ = a.Close()
 			b.client.FlushDB(t.Context())
 		})
 	}
@@ -208,10 +273,12 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 	declare(t, a, group, "g/k", time.Minute)
 	repeats := func(name string) {
 		t.Helper()
-		if _, err := b.Lock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := b.Lock(ctx, member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := b.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
+		if _, err := b.TryLock(ctx, member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
 			t.Errorf("%s, and does not want to wait: %v", name, err)
 		}
 	}
@@ -231,7 +298,11 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 	repeats("who waits without the group")
 	plain.cancel()
 	plain.ends(context.Canceled)
-	startLock(t, b, member("g/k", "o"), 1)
+	left := startLock(t, b, member("g/k", "o"), 1)
+	repeats("who waits elsewhere")
+	left.cancel()
+	left.ends(context.Canceled)
+	startLock(t, a, member("g/k", "o"), 1)
 }
 
 // TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that process come back.

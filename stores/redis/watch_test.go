@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,14 @@ type watcher struct {
 
 	mu     sync.Mutex
 	events []stores.Event
-	state  map[string]string // owner and token of each lock
-	missed int               // snapshots that said so
+	state  state
+	missed int // snapshots that said so
+}
+
+// state is which locks there are.
+type state struct {
+	held     map[string]string        // holder of each that is held
+	declared map[string]time.Duration // TTL of each that is declared
 }
 
 // startWatch begins to watch, and returns after the first snapshot.
@@ -59,28 +66,59 @@ func (w *watcher) tell(e stores.Event) error {
 		if e.Missed {
 			w.missed++
 		}
-	case stores.Acquired:
-		if held := w.state[e.Lock.Key]; held != "" {
-			w.t.Errorf("acquired while held: %q, %+v", held, e.Lock)
-		}
-		w.state[e.Lock.Key] = holder(e.Lock)
 	default:
-		if held := w.state[e.Lock.Key]; held != holder(e.Lock) {
-			w.t.Errorf("%v of %q, which is held by %q", e.Kind, holder(e.Lock), held)
-		}
-		delete(w.state, e.Lock.Key)
+		w.apply(e)
 	}
 	return nil
 }
 
-func holder(l stores.Lock) string { return fmt.Sprintf("%q %d %v", l.Owner, l.Token, l.Metadata) }
-
-func stateOf(locks []stores.Lock) map[string]string {
-	state := map[string]string{}
-	for _, l := range locks {
-		state[l.Key] = holder(l)
+// apply takes in a change, which must be one of the state before.
+func (w *watcher) apply(e stores.Event) {
+	key, was := e.Lock.Key, holder(e.Lock)
+	if e.Kind == stores.Acquired {
+		was = ""
 	}
-	return state
+	if held := w.state.held[key]; held != was {
+		w.t.Errorf("%v of %+v, which is held by %q", e.Kind, e.Lock, held)
+	}
+	switch e.Kind {
+	case stores.Acquired:
+		w.state.held[key] = holder(e.Lock)
+	case stores.Declared:
+		if ttl, ok := w.state.declared[key]; ok {
+			w.t.Errorf("%v of %+v, which is declared with %v", e.Kind, e.Lock, ttl)
+		}
+		w.state.declared[key] = e.Lock.Declared
+	case stores.Withdrawn:
+		if ttl, ok := w.state.declared[key]; !ok || ttl != e.Lock.Declared {
+			w.t.Errorf("%v of %+v, which is declared with %v", e.Kind, e.Lock, ttl)
+		}
+		delete(w.state.declared, key)
+		delete(w.state.held, key)
+	default:
+		delete(w.state.held, key)
+	}
+}
+
+// holder is who holds a lock, or nothing.
+func holder(l stores.Lock) string {
+	if l.Owner == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q %d %v", l.Owner, l.Token, l.Metadata)
+}
+
+func stateOf(locks []stores.Lock) state {
+	s := state{map[string]string{}, map[string]time.Duration{}}
+	for _, l := range locks {
+		if l.Owner != "" {
+			s.held[l.Key] = holder(l)
+		}
+		if l.Declared != 0 {
+			s.declared[l.Key] = l.Declared
+		}
+	}
+	return s
 }
 
 func (w *watcher) kinds() []string {
@@ -103,20 +141,20 @@ func (w *watcher) missing() int {
 func (w *watcher) agrees(s *Store, prefix string) {
 	w.t.Helper()
 	var list []stores.Lock
-	var state map[string]string
+	var told state
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var err error
 		if list, err = s.List(w.t.Context(), prefix); err != nil {
 			w.t.Fatal(err)
 		}
 		w.mu.Lock()
-		state = maps.Clone(w.state)
+		told = state{maps.Clone(w.state.held), maps.Clone(w.state.declared)}
 		w.mu.Unlock()
-		if maps.Equal(state, stateOf(list)) {
+		if reflect.DeepEqual(told, stateOf(list)) {
 			return
 		}
 	}
-	w.t.Fatalf("the watcher has %v, the list %v", state, stateOf(list))
+	w.t.Fatalf("the watcher has %v, the list %v", told, stateOf(list))
 }
 
 func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
@@ -147,6 +185,29 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 	if !errors.Is(w.err, context.Canceled) {
 		t.Errorf("the watch ended with %v", w.err)
 	}
+}
+
+func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, other, group, "g/short", time.Millisecond)
+	w := startWatch(t, s, "g")
+	lock(t, other, "g/k", "there before", time.Minute)
+	declare(t, other, group, "g/k", time.Minute)
+	waiter := startLock(t, s, request("g/k", "waiter", time.Minute), 1)
+	withdraw(t, other, group, "g/k")
+	waiter.granted()
+	declare(t, s, "h/", "h/k", time.Minute)
+	admit(t, other, "g/short", "short")
+	time.Sleep(2 * time.Millisecond) // until the lock expires, and nobody looks
+	withdraw(t, s, group, "g/short")
+	eventually(t, "the last withdrawal is told", func() bool { return slices.Contains(w.kinds(), "WITHDRAWN ") })
+	want := "SNAPSHOT , ACQUIRED there before, DECLARED there before, WITHDRAWN there before, ACQUIRED waiter, " +
+		"ACQUIRED short, EXPIRED short, WITHDRAWN "
+	if got := strings.Join(w.kinds(), ", "); got != want {
+		t.Errorf("told: %s", got)
+	}
+	w.agrees(other, "g")
 }
 
 func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
@@ -250,6 +311,7 @@ func TestSnapshotAndEventsAreTheState(t *testing.T) {
 				case 2:
 					_, _ = s.Renew(ctx, request(key, owner, 20*time.Millisecond))
 				}
+				declareAndWithdraw(ctx, s, key, owner)
 			}
 		})
 	}
@@ -265,8 +327,25 @@ func TestSnapshotAndEventsAreTheState(t *testing.T) {
 	stop()
 	busy.Wait()
 	last.agrees(both[1], "k")
-	if n := len(last.kinds()); n < 20 {
-		t.Errorf("only %d events", n)
+	kinds := strings.Join(last.kinds(), ", ")
+	for kind, least := range map[string]int{"ACQUIRED": 10, "DECLARED": 3, "WITHDRAWN": 3} {
+		if n := strings.Count(kinds, kind); n < least {
+			t.Errorf("only %d times %s", n, kind)
+		}
+	}
+}
+
+// declareAndWithdraw does one of the things that can be done with declared locks.
+func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	switch rand.N(4) {
+	case 0:
+		_ = s.Declare(ctx, stores.Declaration{Group: "k", Key: key, TTL: rand.N(30*time.Millisecond) + time.Millisecond, Limit: 4})
+	case 1:
+		_ = s.Withdraw(ctx, "k", key)
+	case 2:
+		_, _ = s.Lock(ctx, stores.Request{Group: "k", Key: key, Owner: owner})
 	}
 }
 

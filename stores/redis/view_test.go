@@ -1,0 +1,59 @@
+package redis
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and declared as of revision 10.
+func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
+	now := stores.Lock{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
+	event := func(kind stores.EventKind, revision uint64, l stores.Lock) stores.Event {
+		l.Key, l.Declared = "k", time.Minute
+		return stores.Event{Kind: kind, Revision: revision, Lock: l}
+	}
+	free := stores.Lock{}
+	before := stores.Lock{Owner: "before", Token: 5}
+	both := state{map[string]string{"k": holder(now)}, map[string]time.Duration{"k": time.Hour}}
+	for _, row := range []struct {
+		name   string
+		events []stores.Event
+		want   state
+	}{
+		{"an older declaration", []stores.Event{event(stores.Declared, 9, free)}, both},
+		{"that of the list", []stores.Event{event(stores.Declared, 10, free)}, both},
+		{"an older withdrawal", []stores.Event{event(stores.Withdrawn, 9, before)}, both},
+		{"older events of all kinds", []stores.Event{
+			event(stores.Acquired, 5, before), event(stores.Declared, 6, before), event(stores.Withdrawn, 7, before),
+			event(stores.Declared, 8, free), event(stores.Acquired, 10, now),
+		}, both},
+		{"a withdrawal", []stores.Event{event(stores.Withdrawn, 11, now)}, stateOf(nil)},
+		{"a withdrawal of what has expired", []stores.Event{event(stores.Withdrawn, 11, free)}, stateOf(nil)},
+		{"a withdrawal and a declaration", []stores.Event{
+			event(stores.Withdrawn, 11, now), event(stores.Declared, 12, free),
+		}, state{map[string]string{}, map[string]time.Duration{"k": time.Minute}}},
+		{"a release", []stores.Event{event(stores.Released, 11, now)}, state{map[string]string{}, both.declared}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var told []stores.Event
+			v := view{tell: func(e stores.Event) error { told = append(told, e); return nil }}
+			v.begin("")
+			v.put(now)
+			v.declared["k"] = declaration{time.Hour, 10}
+			for _, e := range row.events {
+				if err := v.apply(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := v.publish(); err != nil || len(told) != 1 {
+				t.Fatalf("told %+v, %v", told, err)
+			}
+			if got := stateOf(told[0].Locks); !reflect.DeepEqual(got, row.want) {
+				t.Errorf("the snapshot is %v, want %v", got, row.want)
+			}
+		})
+	}
+}
