@@ -17,11 +17,14 @@ func TestSnippetsOfTheReadmeAreExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var code string
+	for _, path := range []string{"example_test.go", "rtm/example_test.go"} {
+		examples, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code += indent.ReplaceAllString(string(examples), "")
 	}
-	code := indent.ReplaceAllString(string(examples), "")
 	snippets := snippet.FindAllStringSubmatch(string(readme), -1)
 	if len(snippets) == 0 {
 		t.Error("there are none")
