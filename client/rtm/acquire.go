@@ -20,12 +20,12 @@ const abandonTimeout = 500 * time.Millisecond
 // [User.Locks].
 //
 // An error means that the lock was not acquired. When the server may be granting it while ctx ends or the connection breaks,
-// it is given back: before AcquireLock returns if that takes no longer than half a second, else in the background, and while
-// that lasts the lock is ErrPerforming.
+// it is given back: before AcquireLock returns if that takes no longer than half a second, else in the background. While that
+// lasts another AcquireLock of it waits if it may, and else is ErrPerforming.
 func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, retry bool) (*Lock, error) {
-	a := u.attempt(lockID{channel, name}, retry)
-	if !u.claim(a) {
-		return nil, &Error{ErrPerforming, opAcquire, fmt.Sprintf("the user waits for %v, or it is being given back", a.id), nil}
+	a := &attempt{User: u, id: lockID{channel, name}, retry: retry, over: map[uint64]error{}}
+	if err := a.claim(ctx); err != nil {
+		return nil, err
 	}
 	l, err := a.run(ctx)
 	a.finish(ctx, err)
@@ -40,21 +40,37 @@ type attempt struct {
 	retry bool
 	over  map[uint64]error // grants that the session said the end of, guarded by mu
 	owed  bool             // the lock is to be given back unless it is acquired, guarded by mu
+	back  chan struct{}    // of an attempt to give it back: closed when it is; else nil
 }
 
-func (u *User) attempt(id lockID, retry bool) *attempt {
-	return &attempt{User: u, id: id, retry: retry, over: map[uint64]error{}}
-}
-
-// claim makes it the attempt for its lock, and returns false if there is another.
-func (u *User) claim(a *attempt) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.busy[a.id] != nil {
-		return false
+// claim makes it the attempt for its lock, for which there must be no other. One that gives back is waited for.
+func (a *attempt) claim(ctx context.Context) error {
+	ctx, cancel := a.within(ctx)
+	defer cancel()
+	for {
+		other := a.enter()
+		switch {
+		case other == a:
+			return nil
+		case other.back == nil || !a.retry:
+			return &Error{ErrPerforming, opAcquire, fmt.Sprintf("the user waits for %v, or it is being given back", a.id), nil}
+		}
+		select {
+		case <-other.back:
+		case <-ctx.Done():
+			return interrupted(opAcquire, context.Cause(ctx))
+		}
 	}
-	u.busy[a.id] = a
-	return true
+}
+
+// enter makes it the attempt for its lock if there is none, and returns which is.
+func (a *attempt) enter() *attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busy[a.id] == nil {
+		a.busy[a.id] = a
+	}
+	return a.busy[a.id]
 }
 
 // run asks until there is an answer that counts.
@@ -164,8 +180,10 @@ func (u *User) giveBack(id lockID) {
 		a.owed = true
 		return
 	}
-	u.busy[id] = u.attempt(id, false)
+	a := &attempt{over: map[uint64]error{}, back: make(chan struct{})}
+	u.busy[id] = a
 	u.working.Go(func() {
+		defer close(a.back)
 		for passing(u.tryUnlock(id)) && pause(u.online) {
 		}
 		u.mu.Lock()

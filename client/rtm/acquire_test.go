@@ -374,3 +374,26 @@ func TestAReleaseWithoutAnAnswerLeavesALaterGrantAlone(t *testing.T) {
 		n.checkOwner(t, "pen", "alice")
 	})
 }
+
+func TestWhoAsksAgainForALostLockWaitsUntilItIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		alice := n.login(t, "alice")
+		set(t, alice, "pen")
+		l := acquire(t, alice, "pen")
+		n.stop()
+		<-l.Done()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := alice.AcquireLock(ctx, room, "pen", true)
+		checkIs(t, "AcquireLock for a second", err, rtm.ErrOperationTimeout, context.DeadlineExceeded)
+		got := waits(t.Context(), alice, "pen")
+		n.start()
+		end := <-got
+		if end.err != nil || end.lock.Rev <= l.Rev {
+			t.Fatalf("AcquireLock returned %+v after rev %d", end, l.Rev)
+		}
+		time.Sleep(long)
+		checkLives(t, end.lock)
+	})
+}

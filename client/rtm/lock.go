@@ -20,7 +20,7 @@ const (
 // Lock is a lock that the user acquired. It stays his until he releases it, it is revoked or removed, or he is offline for longer
 // than its TTL. All methods are safe for concurrent use.
 type Lock struct {
-	Detail // as acquired; Owner is the user, and Rev the fencing token
+	Detail // as acquired, not to be changed; Owner is the user, and Rev the fencing token
 
 	user  *User
 	ctx   context.Context
