@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"net/http"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/rtm"
 )
 
 // guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns
@@ -19,7 +21,19 @@ type guard [sha256.Size]byte
 
 func newGuard(token string) guard { return sha256.Sum256([]byte(token)) }
 
-// options put the guard before every call.
+// handler puts the guard before RTM over HTTP.
+func (g guard) handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.knows(bearer(r.Header.Values("Authorization"))) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			rtm.Refuse(w, r, http.StatusUnauthorized, problem.ErrUnauthenticated.Error())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// options put the guard before every call of gRPC.
 func (g guard) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -39,7 +53,8 @@ func (g guard) options() []grpc.ServerOption {
 
 // check returns the status of a call that may not pass, or nil.
 func (g guard) check(ctx context.Context, method string) error {
-	if strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") || g.knows(bearer(ctx)) {
+	if strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") ||
+		g.knows(bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))) {
 		return nil
 	}
 	return problem.Status(problem.ErrUnauthenticated)
@@ -50,9 +65,8 @@ func (g guard) knows(token string) bool {
 	return subtle.ConstantTimeCompare(sum[:], g[:]) == 1
 }
 
-// bearer is the token that came with the call, or empty.
-func bearer(ctx context.Context) string {
-	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+// bearer is the token in the authorization headers of a call, or empty.
+func bearer(values []string) string {
 	if len(values) != 1 {
 		return ""
 	}

@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/all"
 	"github.com/mortise-lock/mortise/test/conformance"
@@ -53,8 +53,8 @@ func TestMemoryKeepsTheContractThroughTheWire(t *testing.T) {
 	for _, d := range []door{lockStoreDoor, locksDoor} {
 		t.Run(d.name, func(t *testing.T) {
 			h := d.harness(func(t testing.TB) func() stores.Store {
-				l, set := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
-				serveOn(t, socketServer(set), set.Listener(l))
+				l, s := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
+				serveOn(t, socketServer(s), s.set.Listener(l))
 				return d.clients(t, "passthrough:///memory", insecure.NewCredentials(),
 					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 			})
@@ -71,8 +71,8 @@ func TestRedisKeepsTheContractThroughTheSocket(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			set := opened(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
-			serveOn(t, socketServer(set), set.Listener(l))
+			s := opened(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
+			serveOn(t, socketServer(s), s.set.Listener(l))
 			conformance.Run(t, d.harness(func(t testing.TB) func() stores.Store {
 				return d.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
 			}))
@@ -82,53 +82,58 @@ func TestRedisKeepsTheContractThroughTheSocket(t *testing.T) {
 
 func TestMemoryKeepsTheContractOverTCP(t *testing.T) {
 	certificate := servers.NewCertificate(t)
-	set := opened(t, map[string]string{"store": "memory"})
-	n := listening(t, TCPOptions{
+	addr := serveTCP(t, opened(t, map[string]string{"store": "memory"}), TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",
 	})
-	serveOn(t, n.server(set), n)
 	conformance.Run(t, locksDoor.harness(func(t testing.TB) func() stores.Store {
-		return locksDoor.clients(t, n.Addr().String(), credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearing("secret")))
+		return locksDoor.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearing("secret")))
 	}))
 }
 
-// opened returns a set with the component "locks", which is closed at the end of the test.
-func opened(t testing.TB, metadata map[string]string) *instances.Set {
+// opened returns the services of the component "locks", which is closed at the end of the test.
+func opened(t testing.TB, metadata map[string]string) services {
 	t.Helper()
-	set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
+	set := instances.New(all.Backends("memory"), discard)
 	if err := set.Open(t.Context(), "locks", metadata); err != nil {
 		t.Fatal(err)
 	}
+	channels := rtm.New(set.Guests(), discard)
 	t.Cleanup(func() {
+		channels.Close()
 		if err := set.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return set
+	return services{set, channels}
 }
 
-// listening returns a TCP listener.
-func listening(t testing.TB, o TCPOptions) *network {
+// serveTCP serves at the one address of the options until the test ends, and returns it.
+func serveTCP(t testing.TB, s services, o TCPOptions) string {
 	t.Helper()
-	n, err := newNetwork(o, logger.NewLogger("test"))
+	n, err := newNetwork(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.listen(t.Context()); err != nil {
+	e := o.endpoints()[0]
+	l, err := e.listen(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	serveOn(t, e.server(n, s), l)
+	return l.Addr().String()
 }
 
 // serveOn lets the server serve until the test ends.
-func serveOn(t testing.TB, s *server, l net.Listener) {
+func serveOn(t testing.TB, s server, l net.Listener) {
 	t.Helper()
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
+	group := &serverGroup{failed: make(chan error, 1)}
+	group.start(s, l)
 	t.Cleanup(func() {
-		s.Stop()
-		if err := <-served; err != nil {
+		group.drain(0)
+		select {
+		case err := <-group.failed:
 			t.Error(err)
+		default:
 		}
 	})
 }

@@ -29,11 +29,15 @@ func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 }
 
 func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Address, "listen-address", "", "host:port to serve the Locks service at over TCP; without it there is no TCP")
-	flags.StringVar(&o.CertFile, "tls-cert-file", "", "certificate for TLS, PEM; read again when it changes")
+	flags.StringVar(&o.Address, "listen-address", "",
+		"host:port to serve the Locks and ChannelLocks services at over TCP; without it there is no gRPC over TCP")
+	flags.StringVar(&o.HTTPAddress, "http-listen-address", "",
+		"host:port to serve RTM channel locks at over HTTP, with the same TLS and token; without it there is no HTTP")
+	flags.StringVar(&o.CertFile, "tls-cert-file", "", "certificate for TLS over TCP, PEM; read again when it changes")
 	flags.StringVar(&o.KeyFile, "tls-key-file", "", "its key")
 	flags.StringVar(&o.ClientCAFile, "tls-client-ca-file", "", "certificates, one of which must have signed a client's")
-	flags.StringVar(&o.TokenFile, "token-file", "", "file with the bearer token that TCP clients must send; else $"+TokenVariable)
+	flags.StringVar(&o.TokenFile, "token-file", "",
+		"file with the bearer token that TCP clients must send, over gRPC or HTTP; else $"+TokenVariable)
 	flags.BoolVar(&o.AllowInsecure, "allow-insecure-tcp", false,
 		"let other machines connect without TLS, or without token and client certificate")
 }

@@ -34,14 +34,18 @@ func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
 func TestFlagsAreOptions(t *testing.T) {
 	o, err := parse(map[string]string{"MORTISE_API_TOKEN": "secret"},
 		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b", "--drain-timeout=3s",
-		"--listen-address=:1", "--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca", "--token-file=t", "--allow-insecure-tcp")
+		"--listen-address=:1", "--http-listen-address=:2", "--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca",
+		"--token-file=t", "--allow-insecure-tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if o.Folder != "/f" || o.Name != "n" || o.SocketMode != 0o600 || len(o.ResourcePaths) != 2 || o.DrainTimeout != 3*time.Second {
 		t.Errorf("%+v", o)
 	}
-	want := TCPOptions{Address: ":1", CertFile: "c", KeyFile: "k", ClientCAFile: "ca", Token: "secret", TokenFile: "t", AllowInsecure: true}
+	want := TCPOptions{
+		Address: ":1", HTTPAddress: ":2", CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
+		Token: "secret", TokenFile: "t", AllowInsecure: true,
+	}
 	if o.TCP != want {
 		t.Errorf("%+v", o.TCP)
 	}

@@ -188,12 +188,12 @@ func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
 // through may change a client's connection.
 func inMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
-	l, set := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
+	l, s := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
 	n, err := newNetwork(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveOn(t, n.server(set), l)
+	serveOn(t, n.grpcServer(s), l)
 	return func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 		conn, err := grpc.NewClient("passthrough:///memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {

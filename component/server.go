@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -30,6 +32,7 @@ type Options struct {
 // Run serves until ctx ends, then finishes the calls under way and removes the socket. It returns an error if it cannot
 // start, or cannot go on, or cannot end in order.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
+	registry.Common(&rtm.Config{}, rtm.CheckConfig)
 	set := instances.New(registry, log)
 	err := serve(ctx, o, set, log)
 	return errors.Join(err, set.Close())
@@ -48,15 +51,15 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	if err := openResources(ctx, o, set, log); err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	if err := network.listen(ctx); err != nil {
-		return errors.Join(err, socket.Close())
-	}
 
-	s := &serverGroup{failed: make(chan error, 2)} // one for each
-	s.start(socketServer(set), set.Listener(socket))
-	if network != nil {
-		s.start(network.server(set), network)
-		log.Infof("Listening on %s", network.Addr())
+	channels := rtm.New(set.Guests(), log)
+	defer channels.Close()
+	served := services{set, channels}
+	s := &serverGroup{failed: make(chan error, 3)} // one for each
+	s.start(socketServer(served), set.Listener(socket))
+	if err := network.serve(ctx, s, served); err != nil {
+		s.drain(0)
+		return err
 	}
 	if err := socket.publish(); err != nil {
 		s.drain(0)
@@ -75,18 +78,27 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	return err
 }
 
-// serverGroup is the process's gRPC servers, each on a listener of its own.
+// server serves a listener.
+type server interface {
+	Serve(net.Listener) error // until it is stopped
+	notReady()                // lets the health tell that no more calls are wanted
+	GracefulStop()            // takes no more calls, and returns when those under way have finished
+	Stop()                    // cancels the calls under way
+}
+
+// serverGroup is the process's servers, each on a listener of its own.
 type serverGroup struct {
-	all     []*server
+	all     []server
 	serving sync.WaitGroup
 	failed  chan error // why servers have ended that nobody stopped; has room for all
 }
 
 // start lets the server serve until it is stopped, or fails.
-func (s *serverGroup) start(server *server, l net.Listener) {
-	s.all = append(s.all, server)
+func (s *serverGroup) start(next server, l net.Listener) {
+	s.all = append(s.all, next)
 	s.serving.Go(func() {
-		if err := server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
+		err := next.Serve(l)
+		if err != nil && !errors.Is(err, grpc.ErrServerStopped) && !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serve: %w", err)
 		}
 	})
@@ -95,7 +107,7 @@ func (s *serverGroup) start(server *server, l net.Listener) {
 // notReady lets the health tell that no more calls are wanted.
 func (s *serverGroup) notReady() {
 	for _, server := range s.all {
-		server.health.Shutdown()
+		server.notReady()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,13 +108,16 @@ func TestTheSocketServesWhatDaprdAndToolsAskFor(t *testing.T) {
 	want := []string{
 		"dapr.proto.components.v1.LockStore", "grpc.health.v1.Health",
 		"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "mortise.locks.v1.Locks",
+		"mortise.rtm.v1.ChannelLocks",
 	}
 	for _, version := range []string{"v1", "v1alpha"} {
 		if got := listServices(t, conn, version); !slices.Equal(got, want) {
 			t.Errorf("reflection %s lists %v", version, got)
 		}
 	}
-	for _, service := range []string{"", "dapr.proto.components.v1.LockStore", "mortise.locks.v1.Locks"} {
+	for _, service := range []string{
+		"", "dapr.proto.components.v1.LockStore", "mortise.locks.v1.Locks", "mortise.rtm.v1.ChannelLocks",
+	} {
 		resp, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
 		if err != nil || resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 			t.Errorf("health of %q: %v, %v", service, resp, err)
@@ -181,6 +185,26 @@ func TestResourcesAreOpenBeforeTheSocketAppears(t *testing.T) {
 	}
 	if ok, err := tryLock(t, lockpb.NewLockStoreClient(r.connect(t)), "locks", "k"); err != nil || !ok {
 		t.Errorf("the first call: %v, %v", ok, err)
+	}
+}
+
+func TestRTMsMetadataIsKnownWhateverTheStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "locks.yaml")
+	for value, want := range map[string]string{"20": "", "20s": "", "0": "metadata key rtmMinTTL", "soon": "rtmMinTTL"} {
+		text := componentHead + "  metadata:\n  - name: rtmMinTTL\n    value: " + value + "\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := run(t, Options{Folder: t.TempDir(), ResourcePaths: []string{file}}, all.Backends("memory"))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", value, err)
+		}
+		if err != nil {
+			continue
+		}
+		if err := r.end(t); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/component/lockstore"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
 const (
@@ -33,21 +34,33 @@ const (
 	leastPing = 5 * time.Second
 )
 
-// server is a gRPC server, and the health that tells of its services.
-type server struct {
+// services are what clients ask for, by whichever way they come in.
+type services struct {
+	set      *instances.Set
+	channels rtmpb.ChannelLocksServer
+}
+
+// register adds the services for clients that open no components.
+func (s services) register(r grpc.ServiceRegistrar) {
+	lockspb.RegisterLocksServer(r, locks.New(s.set.Guests()))
+	rtmpb.RegisterChannelLocksServer(r, s.channels)
+}
+
+// grpcServer is a gRPC server, and the health that tells of its services.
+type grpcServer struct {
 	*grpc.Server
 	health *health.Server
 }
 
-// newServer returns a server with the services that register adds, and health and reflection beside them.
-func newServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *server {
+// newGRPCServer returns a server with the services that register adds, and health and reflection beside them.
+func newGRPCServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpcServer {
 	options = append(options,
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 	)
-	s := &server{grpc.NewServer(options...), health.NewServer()}
+	s := &grpcServer{grpc.NewServer(options...), health.NewServer()}
 	register(s)
 	for name := range s.GetServiceInfo() {
 		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
@@ -57,10 +70,12 @@ func newServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOptio
 	return s
 }
 
+func (s *grpcServer) notReady() { s.health.Shutdown() }
+
 // socketServer returns the server for the socket, with every service on it: who can open the socket is trusted.
-func socketServer(set *instances.Set) *server {
-	return newServer(func(r grpc.ServiceRegistrar) {
-		lockpb.RegisterLockStoreServer(r, lockstore.New(set))
-		lockspb.RegisterLocksServer(r, locks.New(set.Guests()))
+func socketServer(s services) server {
+	return newGRPCServer(func(r grpc.ServiceRegistrar) {
+		lockpb.RegisterLockStoreServer(r, lockstore.New(s.set))
+		s.register(r)
 	}, grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window))
 }

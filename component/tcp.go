@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,17 +14,15 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-
-	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/locks"
-	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
 const (
 	// pingAfter and pongWithin are how a client is found that is gone without a word: after their sum, with everything that
-	// it waited for. A Unix socket needs no such thing, its end is always told.
+	// it waited for. A Unix socket needs no such thing, its end is always told. TCP itself asks in the same time, for clients
+	// of HTTP, by so many probes.
 	pingAfter  = 10 * time.Second
 	pongWithin = 10 * time.Second
+	probes     = 2
 
 	// maxCalls bounds the calls under way on one connection. It is so large because a call that waits for a lock counts, and
 	// the call that would free the lock must not be kept waiting behind those.
@@ -33,9 +32,10 @@ const (
 	maxHeader = 64 << 10
 )
 
-// TCPOptions says how to serve clients that cannot use the socket.
+// TCPOptions says how to serve clients that cannot use the socket. What is said of TLS and tokens is for all of them.
 type TCPOptions struct {
-	Address       string // host:port; empty is not at all
+	Address       string // host:port for gRPC; empty is not at all
+	HTTPAddress   string // host:port for HTTP; empty is not at all
 	CertFile      string // with KeyFile: the certificate for TLS, PEM; read again when it changes
 	KeyFile       string
 	ClientCAFile  string // whose certificates clients must have; empty: they need none
@@ -44,67 +44,86 @@ type TCPOptions struct {
 	AllowInsecure bool   // serve other machines without TLS, or whoever connects
 }
 
-// network is a TCP listener in the making. A nil network does not listen.
+// endpoint is an address to listen at.
+type endpoint struct {
+	flag, address string
+	open          bool // to other machines, whatever the address seems to be
+	server        func(*network, services) server
+}
+
+// endpoints are those that are wanted.
+func (o TCPOptions) endpoints() []endpoint {
+	return slices.DeleteFunc([]endpoint{
+		{"--listen-address", o.Address, o.AllowInsecure, (*network).grpcServer},
+		{"--http-listen-address", o.HTTPAddress, o.AllowInsecure, (*network).httpServer},
+	}, func(e endpoint) bool { return e.address == "" })
+}
+
+// network is what serves TCP.
 type network struct {
-	net.Listener
-	options  TCPOptions
-	security []grpc.ServerOption
+	options      TCPOptions
+	log          logger.Logger
+	guard        *guard        // nil: nobody needs a token
+	certificates *certificates // nil: there is no TLS
 }
 
 // newNetwork checks the options, and reads the files that they name.
 func newNetwork(o TCPOptions, log logger.Logger) (*network, error) {
-	if err := o.check(); err != nil || o.Address == "" {
-		return nil, err
+	n := &network{options: o, log: log}
+	if err := o.check(); err != nil || len(o.endpoints()) == 0 {
+		return n, err
 	}
-	n := &network{options: o}
 	token, err := o.token()
 	if err != nil {
 		return nil, err
 	}
 	if token != "" {
-		n.security = newGuard(token).options()
+		n.guard = new(newGuard(token))
 	}
 	if o.CertFile != "" {
-		config, err := serverTLS(o, log)
-		if err != nil {
-			return nil, err
-		}
-		n.security = append(n.security, grpc.Creds(credentials.NewTLS(config)))
+		n.certificates, err = newCertificates(o, log)
 	}
-	return n, nil
+	return n, err
 }
 
 // check tells what is missing or dangerous.
 func (o TCPOptions) check() error {
+	endpoints := o.endpoints()
 	secured := o.CertFile + o.KeyFile + o.ClientCAFile + o.TokenFile
 	switch {
-	case o.Address == "" && (secured != "" || o.AllowInsecure):
-		return errors.New("flags for TCP are given, and no --listen-address")
+	case len(endpoints) == 0 && (secured != "" || o.AllowInsecure):
+		return errors.New("flags for TCP are given, and neither --listen-address nor --http-listen-address")
 	case (o.CertFile == "") != (o.KeyFile == ""):
 		return errors.New("--tls-cert-file and --tls-key-file need each other")
 	case o.ClientCAFile != "" && o.CertFile == "":
 		return errors.New("--tls-client-ca-file needs --tls-cert-file")
-	case o.Address == "":
-		return nil
 	}
-	host, _, err := net.SplitHostPort(o.Address)
-	if err != nil {
-		return fmt.Errorf("--listen-address: %w", err)
-	}
-	if isLoopback(host) || o.AllowInsecure {
-		return nil
-	}
-	if o.CertFile == "" {
-		return o.refused("without TLS")
-	}
-	if o.ClientCAFile == "" && o.Token == "" && o.TokenFile == "" {
-		return o.refused("with neither a token nor client certificates")
+	for _, e := range endpoints {
+		if err := o.checkEndpoint(e); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (o TCPOptions) refused(how string) error {
-	return fmt.Errorf("--listen-address %s can be reached from other machines, %s: --allow-insecure-tcp allows that", o.Address, how)
+// checkEndpoint tells whether more can connect than may.
+func (o TCPOptions) checkEndpoint(e endpoint) error {
+	host, _, err := net.SplitHostPort(e.address)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", e.flag, err)
+	case isLoopback(host) || e.open:
+		return nil
+	case o.CertFile == "":
+		return e.refused("without TLS")
+	case o.ClientCAFile == "" && o.Token == "" && o.TokenFile == "":
+		return e.refused("with neither a token nor client certificates")
+	}
+	return nil
+}
+
+func (e endpoint) refused(how string) error {
+	return fmt.Errorf("%s %s can be reached from other machines, %s: --allow-insecure-tcp allows that", e.flag, e.address, how)
 }
 
 // isLoopback tells whether only this machine can reach the host. Of names that is believed of one only.
@@ -130,30 +149,48 @@ func (o TCPOptions) token() (string, error) {
 	return token, nil
 }
 
-// listen opens the port.
-func (n *network) listen(ctx context.Context) (err error) {
-	if n == nil {
-		return nil
-	}
-	var config net.ListenConfig
-	if n.Listener, err = config.Listen(ctx, "tcp", n.options.Address); err != nil {
-		return fmt.Errorf("--listen-address: %w", err)
-	}
-	host, _, _ := net.SplitHostPort(n.options.Address)
-	if isLoopback(host) && !n.Addr().(*net.TCPAddr).IP.IsLoopback() && !n.options.AllowInsecure {
-		return errors.Join(fmt.Errorf("--listen-address %s is not on this machine alone", n.options.Address), n.Close())
+// serve opens the ports and lets the group serve them. If it fails, some may be served.
+func (n *network) serve(ctx context.Context, group *serverGroup, s services) error {
+	for _, e := range n.options.endpoints() {
+		l, err := e.listen(ctx)
+		if err != nil {
+			return err
+		}
+		n.log.Infof("Listening on %s", l.Addr())
+		group.start(e.server(n, s), l)
 	}
 	return nil
 }
 
-// server returns the server for TCP. It has no LockStore service, whose Init opens stores with any metadata: who may use
-// locks from afar may not make Mortise connect to wherever they like.
-func (n *network) server(set *instances.Set) *server {
-	return newServer(func(r grpc.ServiceRegistrar) {
-		lockspb.RegisterLocksServer(r, locks.New(set.Guests()))
-	}, append(n.security,
+// listen opens the port.
+func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
+	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: pingAfter, Interval: pongWithin / probes, Count: probes,
+	}}
+	l, err := config.Listen(ctx, "tcp", e.address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.flag, err)
+	}
+	host, _, _ := net.SplitHostPort(e.address)
+	if isLoopback(host) && !l.Addr().(*net.TCPAddr).IP.IsLoopback() && !e.open {
+		return nil, errors.Join(fmt.Errorf("%s %s is not on this machine alone", e.flag, e.address), l.Close())
+	}
+	return l, nil
+}
+
+// grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose Init opens stores with any metadata: who
+// may use locks from afar may not make Mortise connect to wherever they like.
+func (n *network) grpcServer(s services) server {
+	options := []grpc.ServerOption{
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pongWithin}),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(maxHeader),
-	)...)
+	}
+	if n.guard != nil {
+		options = append(options, n.guard.options()...)
+	}
+	if config := n.certificates.config("h2"); config != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+	}
+	return newGRPCServer(s.register, options...)
 }

@@ -44,12 +44,10 @@ func dial(t *testing.T, target string, creds credentials.TransportCredentials) *
 	return conn
 }
 
-// serveTCP serves memory over TCP and returns the address.
-func serveTCP(t *testing.T, o TCPOptions) string {
+// serveMemory serves memory over TCP and returns the address.
+func serveMemory(t *testing.T, o TCPOptions) string {
 	t.Helper()
-	set, n := opened(t, map[string]string{"store": "memory"}), listening(t, o)
-	serveOn(t, n.server(set), n)
-	return n.Addr().String()
+	return serveTCP(t, opened(t, map[string]string{"store": "memory"}), o)
 }
 
 func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
@@ -85,9 +83,9 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 		{"TLS with client certificates", secure(TCPOptions{Address: far, ClientCAFile: certificate.File}), ok},
 		{"plain TCP on all interfaces, allowed", TCPOptions{Address: far, AllowInsecure: true}, ok},
 		{"an address without a port", TCPOptions{Address: "127.0.0.1"}, "--listen-address: address 127.0.0.1: missing port"},
-		{"a token file and no TCP", TCPOptions{TokenFile: empty}, "no --listen-address"},
-		{"a certificate and no TCP", secure(TCPOptions{}), "no --listen-address"},
-		{"a permission and no TCP", TCPOptions{AllowInsecure: true}, "no --listen-address"},
+		{"a token file and no TCP", TCPOptions{TokenFile: empty}, "neither --listen-address nor --http"},
+		{"a certificate and no TCP", secure(TCPOptions{}), "neither --listen-address nor --http"},
+		{"a permission and no TCP", TCPOptions{AllowInsecure: true}, "neither --listen-address nor --http"},
 		{"a certificate without its key", TCPOptions{Address: near, CertFile: certificate.File}, "--tls-key-file"},
 		{"a key without its certificate", TCPOptions{Address: near, KeyFile: certificate.KeyFile}, "--tls-cert-file"},
 		{"client certificates without TLS", TCPOptions{Address: near, ClientCAFile: certificate.File}, "--tls-cert-file"},
@@ -99,14 +97,30 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 		{"a token that cannot be sent", TCPOptions{Address: near, Token: "se\ncret"}, "cannot carry"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, err := newNetwork(row.options, discard)
-			if row.want == ok && err != nil || row.want != ok && (err == nil || !strings.Contains(err.Error(), row.want)) {
-				t.Errorf("got %v, want %q", err, row.want)
-			}
-			if err != nil && strings.Contains(err.Error(), "cret") {
-				t.Errorf("the token is told: %v", err)
-			}
+			checkNetwork(t, row.options, row.want)
+			overHTTP := row.options
+			overHTTP.Address, overHTTP.HTTPAddress = "", row.options.Address
+			checkNetwork(t, overHTTP, strings.TrimPrefix(row.want, "--listen-address"))
 		})
+	}
+}
+
+func TestBothAddressesAreChecked(t *testing.T) {
+	const good, bad = "127.0.0.1:0", ":0"
+	checkNetwork(t, TCPOptions{Address: good, HTTPAddress: "[::1]:0"}, "")
+	checkNetwork(t, TCPOptions{Address: bad, HTTPAddress: good}, "--listen-address :0 can be reached from other machines")
+	checkNetwork(t, TCPOptions{Address: good, HTTPAddress: bad}, "--http-listen-address :0 can be reached from other machines")
+}
+
+// checkNetwork checks whether the options are good, if want is empty, or else what is told of them. That never is the token.
+func checkNetwork(t *testing.T, o TCPOptions, want string) {
+	t.Helper()
+	_, err := newNetwork(o, discard)
+	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	if err != nil && strings.Contains(err.Error(), "cret") {
+		t.Errorf("the token is told: %v", err)
 	}
 }
 
@@ -122,7 +136,7 @@ func TestATokenIsReadFromAFileWithoutItsLineEnd(t *testing.T) {
 }
 
 func TestCallsOverTCPNeedTheToken(t *testing.T) {
-	conn := dial(t, serveTCP(t, TCPOptions{Address: "127.0.0.1:0", Token: "secret"}), insecure.NewCredentials())
+	conn := dial(t, serveMemory(t, TCPOptions{Address: "127.0.0.1:0", Token: "secret"}), insecure.NewCredentials())
 	locks := lockspb.NewLocksClient(conn)
 	unary := func(ctx context.Context) error {
 		_, err := locks.TryLock(ctx, &lockspb.TryLockRequest{Key: "k", Owner: "o", Ttl: hour})
@@ -172,13 +186,14 @@ func TestCallsOverTCPNeedTheToken(t *testing.T) {
 }
 
 func TestTCPServesNoLockStore(t *testing.T) {
-	conn := dial(t, serveTCP(t, loopback), insecure.NewCredentials())
+	conn := dial(t, serveMemory(t, loopback), insecure.NewCredentials())
 	_, err := lockpb.NewLockStoreClient(conn).Init(t.Context(), &lockpb.LockStoreInitRequest{Metadata: &daprpb.MetadataRequest{}})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("Init: %v", err)
 	}
 	want := []string{
-		"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "mortise.locks.v1.Locks",
+		"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+		"mortise.locks.v1.Locks", "mortise.rtm.v1.ChannelLocks",
 	}
 	if got := listServices(t, conn, "v1"); !slices.Equal(got, want) {
 		t.Errorf("reflection lists %v", got)
@@ -187,7 +202,7 @@ func TestTCPServesNoLockStore(t *testing.T) {
 
 func TestClientCertificatesAreDemanded(t *testing.T) {
 	certificate, stranger := servers.NewCertificate(t), servers.NewCertificate(t)
-	addr := serveTCP(t, TCPOptions{
+	addr := serveMemory(t, TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File,
 	})
 	with := func(change func(*tls.Config)) credentials.TransportCredentials {
@@ -218,7 +233,7 @@ func TestClientCertificatesAreDemanded(t *testing.T) {
 
 func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 	served, next := servers.NewCertificate(t), servers.NewCertificate(t)
-	addr := serveTCP(t, TCPOptions{Address: "127.0.0.1:0", CertFile: served.File, KeyFile: served.KeyFile})
+	addr := serveMemory(t, TCPOptions{Address: "127.0.0.1:0", CertFile: served.File, KeyFile: served.KeyFile})
 	shows := func(c servers.Certificate) bool {
 		t.Helper()
 		config := c.ClientConfig()
@@ -267,22 +282,33 @@ func TestAPortInUseIsToldAndLeavesNoSocket(t *testing.T) {
 	}
 	defer taken.Close()
 	folder, addr := t.TempDir(), taken.Addr().String()
-	_, err = run(t, Options{Folder: folder, TCP: TCPOptions{Address: addr}}, all.Backends("memory"))
-	if err == nil || !strings.Contains(err.Error(), addr+": bind: address already in use") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := os.Lstat(filepath.Join(folder, "mortise.sock")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket: %v", err)
+	for flag, options := range map[string]TCPOptions{
+		"--listen-address":      {Address: addr},
+		"--http-listen-address": {Address: "127.0.0.1:0", HTTPAddress: addr},
+	} {
+		_, err = run(t, Options{Folder: folder, TCP: options}, all.Backends("memory"))
+		if err == nil || !strings.Contains(err.Error(), flag+": listen tcp "+addr+": bind: address already in use") {
+			t.Errorf("%s: %v", flag, err)
+		}
+		if _, err := os.Lstat(filepath.Join(folder, "mortise.sock")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the socket: %v", flag, err)
+		}
 	}
 }
 
-func TestRunServesBothAndEndsBoth(t *testing.T) {
+// freePort returns an address on which nobody listens yet.
+func freePort(t *testing.T) string {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := free.Addr().String()
-	_ = free.Close()
+	defer free.Close()
+	return free.Addr().String()
+}
+
+func TestRunServesBothAndEndsBoth(t *testing.T) {
+	addr := freePort(t)
 	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour, TCP: TCPOptions{Address: addr}}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)

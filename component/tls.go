@@ -15,37 +15,50 @@ type certificates struct {
 	options TCPOptions
 	log     logger.Logger
 
-	mu     sync.Mutex
-	config *tls.Config
-	stamp  string // of the files when they were read
+	mu    sync.Mutex
+	last  *tls.Config // of the files when they were good
+	stamp string      // of the files when they were read
 }
 
-// serverTLS returns a configuration that follows the files, which must be good to begin with.
-func serverTLS(o TCPOptions, log logger.Logger) (*tls.Config, error) {
+// newCertificates reads the files, which must be good to begin with.
+func newCertificates(o TCPOptions, log logger.Logger) (*certificates, error) {
 	c := &certificates{options: o, log: log}
 	c.stamp = c.look()
 	var err error
-	if c.config, err = c.read(); err != nil {
-		return nil, err
-	}
-	return &tls.Config{GetConfigForClient: c.forClient}, nil
+	c.last, err = c.read()
+	return c, err
 }
 
-// forClient returns the configuration for a new connection. Files that are not good change nothing.
-func (c *certificates) forClient(*tls.ClientHelloInfo) (*tls.Config, error) {
+// config returns a configuration that follows the files, for a server that speaks the protocols. Without certificates it is nil.
+func (c *certificates) config(protocols ...string) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return &tls.Config{
+		NextProtos: protocols,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			config := c.current().Clone()
+			config.NextProtos = protocols
+			return config, nil
+		},
+	}
+}
+
+// current returns what a new connection gets. Files that are not good change nothing.
+func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stamp := c.look()
 	if stamp == c.stamp {
-		return c.config, nil
+		return c.last
 	}
 	c.stamp = stamp
 	if config, err := c.read(); err == nil {
-		c.config = config
+		c.last = config
 	} else {
 		c.log.Warnf("The certificate stays, since its files are no good until they change again: %v", err)
 	}
-	return c.config, nil
+	return c.last
 }
 
 // look returns what is different when a file has changed.

@@ -1,0 +1,153 @@
+package component
+
+import (
+	"context"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dapr/kit/logger"
+	"golang.org/x/net/netutil"
+
+	"github.com/mortise-lock/mortise/component/rtm"
+)
+
+const (
+	// requestTimeout is how long a client may take to send a request, and to read an answer. Waiting for a lock comes in between.
+	requestTimeout = 10 * time.Second
+
+	// idleTimeout is how long a connection stays on which nothing is asked for.
+	idleTimeout = 2 * time.Minute
+
+	// maxConnections bounds the connections, so that clients who ask for too many do not take the file descriptors that the
+	// other servers and the stores need. It is so large because HTTP/1.1 has a connection for each who waits for a lock, and
+	// the one that would free the lock must get one too.
+	maxConnections = 1 << 14
+)
+
+// httpServer is an HTTP server that can be stopped as one of gRPC can.
+type httpServer struct {
+	http     http.Server
+	requests requests
+	leaving  atomic.Bool
+}
+
+// httpServer returns the server for RTM's channel locks over HTTP.
+func (n *network) httpServer(s services) server {
+	handler := fromElsewhere(rtm.Handler(s.channels))
+	if n.guard != nil {
+		handler = n.guard.handler(handler)
+	}
+	return newHTTPServer(n, handler)
+}
+
+// fromElsewhere lets no requests pass that a browser sends for a page of another site. Without a token, whoever gets somebody
+// to look at such a page could use locks in his name.
+func fromElsewhere(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rtm.Refuse(w, r, http.StatusForbidden, "the request is for a page of another site")
+	}))
+	return protection.Handler(next)
+}
+
+// newHTTPServer returns a server with the handler, and the health beside it, for which nobody needs a token.
+func newHTTPServer(n *network, handler http.Handler) *httpServer {
+	s := &httpServer{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.Handle("/", handler)
+	s.http = http.Server{
+		Handler:           s.requests.count(mux),
+		TLSConfig:         n.certificates.config("h2", "http/1.1"),
+		ReadHeaderTimeout: requestTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxCalls, WriteByteTimeout: requestTimeout},
+		ErrorLog:          log.New(warnings{n.log}, "", 0),
+	}
+	return s
+}
+
+// health tells that the process lives, and wants to be asked.
+func (s *httpServer) health(w http.ResponseWriter, _ *http.Request) {
+	code := http.StatusNoContent
+	if s.leaving.Load() {
+		code = http.StatusServiceUnavailable
+	}
+	w.WriteHeader(code)
+}
+
+func (s *httpServer) notReady() { s.leaving.Store(true) }
+
+// Serve serves the listener until the server is stopped.
+func (s *httpServer) Serve(l net.Listener) error {
+	l = netutil.LimitListener(l, maxConnections)
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(l, "", "")
+	}
+	return s.http.Serve(l)
+}
+
+// GracefulStop takes no more connections, and returns when the requests under way are answered.
+func (s *httpServer) GracefulStop() {
+	_ = s.http.Shutdown(context.Background()) // whose only other errors are those of closing listeners
+	s.requests.end()
+}
+
+// Stop ends all connections, and waits for the requests that it cancels by that.
+func (s *httpServer) Stop() {
+	_ = s.http.Close()
+	s.requests.end()
+}
+
+// requests are those under way. Package http does not wait for all of them when it is stopped.
+type requests struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	ended   bool
+}
+
+// count counts the requests that next handles.
+func (q *requests) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !q.enter() {
+			rtm.Refuse(w, r, http.StatusServiceUnavailable, "Mortise is shutting down")
+			return
+		}
+		defer q.running.Done()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (q *requests) enter() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.ended {
+		q.running.Add(1)
+	}
+	return !q.ended
+}
+
+// end lets no more requests in, and waits for those that are.
+func (q *requests) end() {
+	q.mu.Lock()
+	q.ended = true
+	q.mu.Unlock()
+	q.running.Wait()
+}
+
+// warnings are what package http has to tell, line by line: clients that cannot agree on TLS, and handlers that panic.
+type warnings struct{ logger.Logger }
+
+// Write logs a line.
+func (w warnings) Write(line []byte) (int, error) {
+	w.Warn(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
