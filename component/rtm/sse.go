@@ -70,16 +70,24 @@ func (s *eventStream) write(text []byte) error {
 	if !s.begun {
 		s.begin()
 	}
-	control := http.NewResponseController(s.w)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, s.broken = s.w.Write(text)
-	if s.broken == nil {
-		s.broken = control.Flush()
-	}
-	if s.broken != nil {
+	if s.broken = writeInTime(s.w, text); s.broken != nil {
 		s.cancel()
 	}
 	return s.broken
+}
+
+// writeInTime writes a text, and flushes it. It leaves no deadline, for HTTP/2 would end the stream by that, written to or not.
+func writeInTime(w http.ResponseWriter, text []byte) error {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := w.Write(text); err != nil {
+		return err
+	}
+	if err := control.Flush(); err != nil {
+		return err
+	}
+	_ = control.SetWriteDeadline(time.Time{})
+	return nil
 }
 
 func (s *eventStream) begin() {

@@ -28,7 +28,11 @@ type site struct{ listener *bufconn.Listener }
 // newSite serves s until the test ends.
 func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
 	l := bufconn.Listen(1 << 10)
-	server := &http.Server{Handler: Handler(s), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
+	server := &http.Server{
+		Handler: Handler(s), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, Protocols: new(http.Protocols),
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -38,6 +42,17 @@ func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
 		}
 	})
 	return site{l}
+}
+
+// newest is a client of the site that speaks version 2 of HTTP.
+func (s site) newest(t *testing.T) *http.Client {
+	transport := &http.Transport{
+		Protocols:   new(http.Protocols),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.DialContext(ctx) },
+	}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // send opens a connection and sends the text on it.
@@ -259,6 +274,56 @@ func TestWaitingLastsAsLongAsItTakes(t *testing.T) {
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || answer.StatusCode != http.StatusOK || time.Since(begun) != time.Minute {
 			t.Errorf("after %v: %v, %v", time.Since(begun), answer, err)
+		}
+	})
+}
+
+func TestWithHTTP2NothingIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, ended := talking(func(stream eventSink) error {
+			if err := greet(stream); err != nil && !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		})
+		waiting := &waitingServer{scriptedServer: *s}
+		client, begun := newSite(t, waiting).newest(t), time.Now()
+		ctx, leave := context.WithCancel(t.Context())
+		request, err := http.NewRequestWithContext(ctx, "GET", "http://h/v1/rtm/s/session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Body.Close()
+		answer, err := client.Post("http://h/v1/rtm/s/acquireLock", "", strings.NewReader(`{"retry":true}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if took := time.Since(begun); answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK || took != time.Minute {
+			t.Errorf("after %v: %v", took, answer)
+		}
+		leave()
+		if got := <-ended; got.err != nil || got.after != time.Minute {
+			t.Errorf("the stream ends after %v: %v", got.after, got.err)
+		}
+	})
+}
+
+func TestWithHTTP2ASlowReaderHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, ended := talking(flood)
+		client := newSite(t, s).newest(t)
+		stream, err := client.Get("http://h/v1/rtm/s/session")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Body.Close()
+		if got := <-ended; got.err == nil || got.after != writeTimeout {
+			t.Errorf("the stream ends after %v: %v", got.after, got.err)
 		}
 	})
 }
