@@ -44,9 +44,10 @@ var stays = []struct {
 		s.queue(shortDoor, 1)
 		since := time.Now()
 		session.leave()
-		if got := p.end(); got != 0 || time.Since(since) < ttl || time.Since(since) > ttl+late {
-			s.Errorf("bob's waiting ends after %v with %d", time.Since(since), got)
+		if got := p.end(); got != 0 {
+			s.Errorf("bob's waiting ends with %d", got)
 		}
+		s.passed(since)
 		s.bob.must(removeLock, shortDoor)
 		s.sees("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
