@@ -24,9 +24,8 @@ type eventStream struct {
 	w      http.ResponseWriter
 
 	beating sync.WaitGroup // has one goroutine from the first event on, until ctx ends
-	mu      sync.Mutex     // guards w and what follows
+	mu      sync.Mutex     // guards w, and begun, which is false until the first event
 	begun   bool
-	broken  error // why nothing more can be written
 }
 
 func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
@@ -60,20 +59,21 @@ func (s *eventStream) event(name string, data any) error {
 	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, inJSON(data)))
 }
 
-// write writes a text, and the header before it.
+// write writes a text, and the header before it. After a failure there is nothing more to be written.
 func (s *eventStream) write(text []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken != nil {
-		return s.broken
+	err := s.ctx.Err()
+	if err != nil {
+		return err
 	}
 	if !s.begun {
 		s.begin()
 	}
-	if s.broken = writeInTime(s.w, text); s.broken != nil {
+	if err = writeInTime(s.w, text); err != nil {
 		s.cancel()
 	}
-	return s.broken
+	return err
 }
 
 // writeInTime writes a text, and flushes it. It leaves no deadline, for HTTP/2 would end the stream by that, written to or not.

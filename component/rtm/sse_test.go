@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -227,23 +228,37 @@ func TestStreamsEndWithTheirClients(t *testing.T) {
 	}
 }
 
-func TestWhatIsSentToALostClientFailsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var again time.Duration
-		s, ended := talking(func(stream eventSink) (err error) {
-			err = flood(stream)
-			broken := time.Now()
-			if stream.Send(&rtmpb.LockEvent{}) == nil || stream.Context().Err() == nil {
-				return nil
+// deadWriter is the answer to a client that is lost.
+type deadWriter struct{ *httptest.ResponseRecorder }
+
+func (deadWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestAStreamToALostClientIsOver(t *testing.T) {
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for _, row := range []struct {
+		name string
+		ctx  context.Context
+		w    http.ResponseWriter
+		want error
+	}{
+		{"of a client who cannot be written to", t.Context(), deadWriter{httptest.NewRecorder()}, io.ErrClosedPipe},
+		{"of a client who has left", left, httptest.NewRecorder(), context.Canceled},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s, ended := talking(func(stream eventSink) error {
+				err := stream.Send(&rtmpb.LockEvent{})
+				if again := stream.Send(&rtmpb.LockEvent{}); !errors.Is(again, context.Canceled) || stream.Context().Err() == nil {
+					t.Errorf("goes on: %v, %v", again, stream.Context().Err())
+				}
+				return err
+			})
+			Handler(s).ServeHTTP(row.w, httptest.NewRequestWithContext(row.ctx, "GET", "/v1/rtm/s/session", nil))
+			if got := <-ended; !errors.Is(got.err, row.want) {
+				t.Errorf("ends with %v", got.err)
 			}
-			again = time.Since(broken)
-			return err
 		})
-		newSite(t, s).send(t, session)
-		if got := <-ended; got.err == nil || again != 0 {
-			t.Errorf("%v, and again after %v", got, again)
-		}
-	})
+	}
 }
 
 // waitingServer lets AcquireLock wait for the end of its ctx, or of a minute.
