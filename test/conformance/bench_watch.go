@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -258,11 +259,22 @@ func (r *replay) follow(w *watcher, end string) {
 	}
 }
 
-// equals expects the replay to know just the locks of a list.
-func (r *replay) equals(listed []stores.Lock) {
-	r.b.want(len(r.locks) == len(listed), "%d locks are listed, a watcher knows %d", len(listed), len(r.locks))
-	for _, l := range listed {
+// equals expects the replay to know just the locks of a list, now or when w has told what has expired just before.
+func (r *replay) equals(w *watcher, listed []stores.Lock) {
+	equal := r.b.within(r.b.promptly(), func() bool {
+		for e, told := w.take(); told; e, told = w.take() {
+			r.apply(r.b.event(e))
+		}
+		return r.knows(listed)
+	})
+	r.b.want(equal, "of the locks %+v a watcher knows %+v", listed, r.locks)
+}
+
+// knows tells whether the replay knows just the locks of a list.
+func (r *replay) knows(listed []stores.Lock) bool {
+	differ := func(l stores.Lock) bool {
 		known := r.locks[l.Key]
-		r.b.want(sameHold(known, l) && known.Declared == l.Declared, "of %+v a watcher knows %+v", l, known)
+		return !sameHold(known, l) || known.Declared != l.Declared
 	}
+	return len(r.locks) == len(listed) && !slices.ContainsFunc(listed, differ)
 }

@@ -114,15 +114,7 @@ var brokenMemberWaits = []broken{{
 		"who has a declared lock does not wait for it", "who waits for a declared lock does not ask for it again",
 		"an owner that asks many times at once waits once",
 	},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			g, err := f.Store.Lock(ctx, req)
-			if errors.Is(err, stores.ErrRepeated) {
-				return f.Store.Lock(ctx, ungrouped(req))
-			}
-			return g, err
-		})
-	},
+	with: waitsUngrouped(stores.ErrRepeated),
 }, {
 	what:   "refuses a declared lock without a word to who waits for it",
 	caught: []string{"who waits for a declared lock does not ask for it again"},
@@ -162,8 +154,10 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	what:   "remembers who has waited",
-	caught: []string{"who has left the line for a declared lock may ask again"},
+	what: "remembers who has waited",
+	caught: []string{
+		"who has left the line for a declared lock may ask again", "who leaves while the lock is withdrawn leaves nothing behind",
+	},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, again := f.notes.LoadOrStore(req.Key+req.Owner, true); again {
@@ -327,15 +321,7 @@ var brokenWithdrawnWaits = []broken{{
 }, {
 	what:   "gives a withdrawn lock to those who wait for it",
 	caught: []string{"a lock that is withdrawn fails those who wait for it"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			g, err := f.Store.Lock(ctx, req)
-			if errors.Is(err, stores.ErrNotDeclared) {
-				return f.Store.Lock(ctx, ungrouped(req))
-			}
-			return g, err
-		})
-	},
+	with:   waitsUngrouped(stores.ErrNotDeclared),
 }, {
 	what:   "sends everybody away when a lock is withdrawn",
 	caught: []string{"a lock that is withdrawn goes to who waits without the group"},
@@ -367,6 +353,19 @@ var brokenWithdrawnWaits = []broken{{
 		f.withdraw = f.sendsAway
 	},
 }}
+
+// waitsUngrouped lets one of a group wait as if the lock were like any other when it is told the outcome.
+func waitsUngrouped(outcome error) func(*faulty) {
+	return func(f *faulty) {
+		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			g, err := f.Store.Lock(ctx, req)
+			if errors.Is(err, outcome) {
+				return f.Store.Lock(ctx, ungrouped(req))
+			}
+			return g, err
+		})
+	}
+}
 
 // waitsOnAfter lets one of a group, who has begun to wait, wait again when it is told the outcome.
 func waitsOnAfter(outcome error) func(*faulty) {

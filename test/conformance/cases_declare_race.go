@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -46,10 +47,7 @@ var declareRaceRows = []row{{
 	rule:  "One Withdraw ends a lock; every other at the same time fails with ErrNotDeclared.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(10, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
+		b.doors(10, func(s, other store, name string, _ int) {
 			s.admits(name, "ann")
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				return b.oneIn(pick(i, s, other).withdraw(name), stores.ErrNotDeclared, "Withdraw")
@@ -62,20 +60,22 @@ var declareRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		during(func() {
-			together(8, func(i int) bool {
+		var declared [8]bool
+		b.often(rounds, func(int) {
+			n := together(len(declared), func(i int) bool {
 				d := b.declaration(nth("room/door", i), lease)
 				d.Limit = 3
-				if b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare") {
-					time.Sleep(time.Millisecond)
-					pick(i+1, s, other).withdraws(nth("room/door", i))
+				if declared[i] {
+					pick(i, s, other).withdraws(nth("room/door", i))
+					declared[i] = false
+				} else {
+					declared[i] = b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
 				}
-				return true
+				return declared[i]
 			})
-		}, func() {
-			forAWhile(func() { b.want(len(s.group("room/")) <= 3, "the group has more than 3 locks") })
+			s.gathered("room/", n)
+			b.want(n <= 3, "the group has %d locks, the limit is 3", n)
 		})
-		s.gathered("room/", 0)
 	},
 }, {
 	name:  "a group is told as of one moment",
@@ -90,7 +90,7 @@ var declareRaceRows = []row{{
 			s.withdraws(last)
 			last, next = next, last
 		}, func() {
-			forAWhile(func() { b.want(len(other.group("room/")) > 0, "the group was told as empty") })
+			b.forAWhile(func() { b.want(len(other.group("room/")) > 0, "the group was told as empty") })
 		})
 	},
 }, {
@@ -98,10 +98,7 @@ var declareRaceRows = []row{{
 	rule:  "Of many that ask for a free declared lock at once exactly one is granted, and the others are refused.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(10, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
+		b.doors(10, func(s, other store, name string, _ int) {
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				g, err := pick(i, s, other).tryLockFor(b.member(name, nth("owner", i)))
 				b.want(err == nil, "TryLock of %q failed: %v", name, err)
@@ -114,10 +111,7 @@ var declareRaceRows = []row{{
 	rule:  "One request of an owner is granted; every other at the same time fails with ErrRepeated.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(10, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
+		b.doors(10, func(s, other store, name string, _ int) {
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				g, err := pick(i, s, other).tryLockFor(b.member(name, "ann"))
 				granted := b.oneIn(err, stores.ErrRepeated, "TryLock")
@@ -131,12 +125,7 @@ var declareRaceRows = []row{{
 	rule:  withdrawRule + " After it nobody holds the lock, whoever asked for it meanwhile, and nobody gets it.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(rounds, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
-			b.withdrawsAmid(s, other, name, round, store.tryLockFor)
-		})
+		b.doors(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.tryLockFor) })
 	},
 }}
 
@@ -146,10 +135,7 @@ var memberWaitRaceRows = []row{{
 	rule:  "One request of an owner waits or is granted; every other at the same time fails with ErrRepeated.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(10, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
+		b.doors(10, func(s, other store, name string, round int) {
 			if round%2 == 0 {
 				s.admits(name, "ann")
 			}
@@ -173,32 +159,21 @@ var memberWaitRaceRows = []row{{
 	rule:  withdrawRule + " Who asks for it meanwhile, and would wait, is told that it does not exist.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(rounds, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
-			b.withdrawsAmid(s, other, name, round, store.lockFor)
-		})
+		b.doors(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.lockFor) })
 	},
 }, {
 	name:  "those who wait for a lock that is withdrawn are never served",
 	rule:  "Requests with the group that wait for a lock fail when it is withdrawn, although it is declared again at once.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(rounds, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
+		b.doors(rounds, func(s, other store, name string, round int) {
 			s.admits(name, "ann")
 			bob, carl := s.joins(name, "bob"), other.joins(name, "carl")
-			together(2, func(i int) bool {
-				if i == 0 {
-					s.withdraws(name)
-					s.declares(name)
-					return true
-				}
-				time.Sleep(time.Duration(round%10) * 20 * time.Microsecond)
-				return b.oneIn(other.unlock(name, "ann"), stores.ErrNotHeld, "Unlock")
+			b.clash(round, func() {
+				s.withdraws(name)
+				s.declares(name)
+			}, func() {
+				b.oneIn(other.unlock(name, "ann"), stores.ErrNotHeld, "Unlock")
 			})
 			bob.grantedOr(stores.ErrNotDeclared) // if Unlock came first, for a moment
 			carl.fails(stores.ErrNotDeclared)
@@ -211,23 +186,30 @@ var memberWaitRaceRows = []row{{
 	rule:  "Unlock ends the wait of its owner, or the lock that it has just got: either way Lock returns, and nobody has it.",
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(rounds, func(round int) {
-			name := nth("room/door", round)
-			s.declares(name)
+		b.doors(rounds, func(s, other store, name string, round int) {
 			s.admits(name, "ann")
 			bob := other.joins(name, "bob")
-			together(2, func(i int) bool {
-				if i == 0 {
-					s.frees(name, "ann")
-					return true
-				}
-				time.Sleep(time.Duration(round%10) * 20 * time.Microsecond)
-				pick(round, s, other).frees(name, "bob")
-				return true
-			})
+			b.clash(round, func() { s.frees(name, "ann") }, func() { pick(round, s, other).frees(name, "bob") })
 			bob.grantedOr(stores.ErrGaveUp)
 			s.admits(name, "carl")
+		})
+	},
+}, {
+	name:  "who leaves while the lock is withdrawn leaves nothing behind",
+	rule:  "A wait ends once, by the end of ctx or by the withdrawal; its owner may come again.",
+	awake: true,
+	check: func(b *bench) {
+		b.doors(rounds, func(s, other store, name string, round int) {
+			s.admits(name, "ann")
+			bob := other.joins(name, "bob")
+			b.clash(round, func() { s.withdraws(name) }, bob.stop)
+			if !bob.returns(b.promptly()) || !errors.Is(bob.err, context.Canceled) {
+				bob.fails(stores.ErrNotDeclared)
+			}
+			s.declares(name)
+			s.gathers("room/", free(name))
+			other.knocks(name, "bob").gets()
+			s.withdraws(name)
 		})
 	},
 }}
@@ -238,19 +220,44 @@ func (b *bench) oneIn(err, want error, call string) bool {
 	return err == nil
 }
 
+// doors calls f n times, until there is a problem, with clients and a lock that is declared.
+func (b *bench) doors(n int, f func(s, other store, name string, round int)) {
+	s, other := b.open(), b.open()
+	b.often(n, func(round int) {
+		name := nth("room/door", round)
+		s.declares(name)
+		f(s, other, name, round)
+	})
+}
+
+// clash lets two things happen at once, in each round one of them a little later.
+func (b *bench) clash(round int, first, second func()) {
+	if round%2 == 1 {
+		first, second = second, first
+	}
+	together(2, func(i int) bool {
+		if i == 0 {
+			first()
+		} else {
+			time.Sleep(time.Duration(round%10) * 20 * time.Microsecond)
+			second()
+		}
+		return true
+	})
+}
+
 // withdrawsAmid withdraws the lock while some take it again and again, and expects that nobody has it afterwards.
 func (b *bench) withdrawsAmid(s, other store, name string, round int, ask func(store, stores.Request) (stores.Grant, error)) {
 	var gone atomic.Bool
-	together(8, func(i int) bool {
-		if i > 0 {
+	b.clash(round, func() {
+		together(7, func(i int) bool {
 			b.turnUntilGone(pick(i, s, other), b.member(name, nth("owner", i)), ask, &gone)
 			return true
-		}
-		time.Sleep(time.Duration(round%10) * 20 * time.Microsecond)
+		})
+	}, func() {
 		s.withdraws(name)
 		gone.Store(true)
 		s.keeps(name, "anybody", stores.ErrNotHeld)
-		return true
 	})
 	b.comesFree(s, name, "zoe")
 }
@@ -308,8 +315,9 @@ func (b *bench) often(n int, f func(round int)) {
 }
 
 // forAWhile repeats f for as long as something has to go wrong that seldom does.
-func forAWhile(f func()) {
-	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+func (b *bench) forAWhile(f func()) {
+	end := time.Now().Add(50 * time.Millisecond)
+	for n := 0; (n < 50 || time.Now().Before(end)) && b.problem() == nil; n++ {
 		f()
 	}
 }

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/mortise-lock/mortise/stores"
@@ -186,25 +185,7 @@ var declaredWatchRows = []row{{
 	needs: []string{listing},
 	awake: true,
 	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		var watchers []*watcher
-		var mu sync.Mutex
-		during(func() { b.stirDeclared(s, other) }, func() {
-			for i := range 8 {
-				w := pick(i, s, other).looks(b.key("room"), nil)
-				mu.Lock()
-				watchers = append(watchers, w)
-				mu.Unlock()
-				time.Sleep(time.Duration(i) * time.Millisecond)
-			}
-		})
-		b.expire(b.short())
-		s.grants("room/end", "end")
-		for _, w := range watchers {
-			r := &replay{b: b}
-			r.follow(w, "room/end")
-			r.equals(s.list("room"))
-		}
+		b.knowAll("room", b.stirDeclared)
 	},
 }}
 

@@ -100,7 +100,7 @@ var servedRows = []row{{
 			b.want(b.lapsed(), "Renew while somebody waits returned %v", err)
 			return // the machine was too slow
 		}
-		b.expire(b.ample())
+		b.expire(b.ample() + b.short())
 		bob.stays()
 		s.frees("door", "ann")
 		bob.gets()
