@@ -276,11 +276,17 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
-	ask := func(owner string) func(context.Context) (stores.Grant, error) {
-		return func(ctx context.Context) (stores.Grant, error) { return s.Lock(ctx, request("k", owner, time.Minute)) }
-	}
-	for n := 1; n <= 2; n++ { // fewer than a call survives, with those that the step before has left over
-		t.Run(fmt.Sprint(n, " answers"), func(t *testing.T) {
+	declare(t, direct, group, "g/k", time.Minute)
+	for i, req := range []stores.Request{
+		request("k", "", time.Minute), request("k", "", time.Minute), member("g/k", ""), member("g/k", ""),
+	} {
+		ask := func(owner string) func(context.Context) (stores.Grant, error) {
+			req := req
+			req.Owner = owner
+			return func(ctx context.Context) (stores.Grant, error) { return s.Lock(ctx, req) }
+		}
+		n := i%2 + 1 // fewer than a call survives, with those that the step before has left over
+		t.Run(fmt.Sprintf("%d answers about %q", n, req.Key), func(t *testing.T) {
 			lose := func() {
 				eventually(t, "the answers before are lost", proxy.Lost)
 				proxy.LoseAnswers(n)
@@ -290,20 +296,20 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 				t.Fatalf("a free lock: %+v, %v", g, err)
 			}
 			lose()
-			granted := start(t, direct, 1, "k", ask("granted"))
+			granted := start(t, direct, 1, req.Key, ask("granted"))
 			lose()
-			left := start(t, direct, 2, "k", ask("left"))
+			left := start(t, direct, 2, req.Key, ask("left"))
 			lose()
-			unlock(t, direct, "k", "free")
+			unlock(t, direct, req.Key, "free")
 			granted.granted()
 			lose()
 			left.cancel()
 			if _, err := left.end(); !errors.Is(err, context.Canceled) {
 				t.Errorf("who left got %v", err)
 			}
-			eventually(t, "nobody waits", func() bool { return waiters(t, direct, "k") == 0 })
-			unlock(t, direct, "k", "granted")
-			eventually(t, "nobody holds the lock", func() bool { return direct.client.Exists(t.Context(), "k").Val() == 0 })
+			eventually(t, "nobody waits", func() bool { return waiters(t, direct, req.Key) == 0 })
+			unlock(t, direct, req.Key, "granted")
+			eventually(t, "nobody holds the lock", func() bool { return direct.client.Exists(t.Context(), req.Key).Val() == 0 })
 		})
 	}
 }
