@@ -206,7 +206,7 @@ var multiRaceRows = []row{{
 			other.refusesAll("bob", "door", "gate")
 			refused.Add(1)
 		}, func() {
-			for refused.Load() < rounds/3 {
+			for refused.Load() < rounds {
 				s.grants("door", "carl")
 				s.frees("door", "carl")
 			}
