@@ -50,11 +50,18 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		fallback = flags.String("default-store", "memory", "store of a component that names none")
 		tell     = flags.Bool("version", false, "print the version and exit")
 	)
+	dev := len(args) > 0 && args[0] == "dev"
+	if dev {
+		o, args = component.Dev(), args[1:]
+	}
 	o.AddFlags(flags, getenv)
+	o.TCP.Dapr.Version = version
 	flags.StringVar(&logging.OutputLevel, "log-level", logging.OutputLevel, "debug, info, warn or error")
 	flags.BoolVar(&logging.JSONFormatEnabled, "log-as-json", false, "write logs as JSON")
 	flags.Usage = func() {
-		fmt.Fprint(os.Stderr, "mortise [flags]  serves\nmortise locks    looks at locks, takes and revokes them\n\n", flags.FlagUsages())
+		fmt.Fprint(os.Stderr, "mortise [flags]      serves\n"+
+			"mortise dev [flags]  serves a memory store on all doors, to try things out\n"+
+			"mortise locks        looks at locks, takes and revokes them\n\n", flags.FlagUsages())
 	}
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -74,6 +81,12 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 	backends := all.Backends(*fallback)
 	if err := backends.Check(*fallback); err != nil {
 		return fmt.Errorf("--default-store: %w", err)
+	}
+	if len(o.ResourcePaths) > 0 {
+		o.Components = nil // who describes his own wants no other
+	}
+	if hint := o.Hint(); dev && hint != "" {
+		o.Ready = func() { fmt.Println(hint) }
 	}
 	return component.Run(ctx, o, backends, log)
 }

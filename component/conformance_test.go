@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/all"
 	"github.com/mortise-lock/mortise/test/conformance"
@@ -97,14 +96,14 @@ func opened(t testing.TB, metadata map[string]string) services {
 	if err := set.Open(t.Context(), "locks", metadata); err != nil {
 		t.Fatal(err)
 	}
-	channels := rtm.New(set.Guests(), discard)
+	s := newServices(set, discard)
 	t.Cleanup(func() {
-		channels.Close()
+		s.close()
 		if err := set.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return services{set, channels}
+	return s
 }
 
 // serveTCP serves at the one address of the options until the test ends, and returns it.
@@ -115,7 +114,7 @@ func serveTCP(t testing.TB, s services, o TCPOptions) string {
 		t.Fatal(err)
 	}
 	e := o.endpoints()[0]
-	l, err := e.listen(t.Context())
+	l, err := e.listen(t.Context(), o.AllowInsecure)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,11 @@ import (
 // can list processes.
 const TokenVariable = "MORTISE_API_TOKEN"
 
+// DaprTokenVariable is the environment variable with the token that apps send to a sidecar, or to what stands in for it.
+const DaprTokenVariable = "DAPR_API_TOKEN"
+
 // AddFlags adds a flag for each option to the set, and gives the options their defaults, some of which are in the environment.
+// Addresses that are set already are defaults.
 func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 	o.SocketMode, o.TCP.Token = 0o660, getenv(TokenVariable)
 	flags.StringVar(&o.Folder, "sockets-folder", Folder(getenv),
@@ -26,12 +30,13 @@ func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 		"file or folder of Dapr component YAML to open before the socket appears; repeatable")
 	flags.DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Second, "how long calls under way may take to finish at the end")
 	o.TCP.addFlags(flags)
+	o.TCP.Dapr.addFlags(flags, getenv)
 }
 
 func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Address, "listen-address", "",
 		"host:port to serve the Locks and ChannelLocks services at over TCP; without it there is no gRPC over TCP")
-	flags.StringVar(&o.HTTPAddress, "http-listen-address", "",
+	flags.StringVar(&o.HTTPAddress, "http-listen-address", o.HTTPAddress,
 		"host:port to serve RTM channel locks at over HTTP, with the same TLS and token; without it there is no HTTP")
 	flags.StringVar(&o.CertFile, "tls-cert-file", "", "certificate for TLS over TCP, PEM; read again when it changes")
 	flags.StringVar(&o.KeyFile, "tls-key-file", "", "its key")
@@ -40,6 +45,14 @@ func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
 		"file with the bearer token that TCP clients must send, over gRPC or HTTP; else $"+TokenVariable)
 	flags.BoolVar(&o.AllowInsecure, "allow-insecure-tcp", false,
 		"let other machines connect without TLS, or without token and client certificate")
+}
+
+func (o *DaprOptions) addFlags(flags *pflag.FlagSet, getenv func(string) string) {
+	o.Token, o.Namespace, o.PodName = getenv(DaprTokenVariable), getenv("NAMESPACE"), getenv("POD_NAME")
+	flags.StringVar(&o.GRPCAddress, "dapr-grpc-listen-address", o.GRPCAddress,
+		"host:port to serve apps without a sidecar at, by Dapr's or Layotto's API over gRPC; they send $"+DaprTokenVariable+" if it is set")
+	flags.StringVar(&o.HTTPAddress, "dapr-http-listen-address", o.HTTPAddress, "the same for Dapr's API over HTTP")
+	flags.StringVar(&o.AppID, "app-id", o.AppID, "the app without a sidecar, whose id is part of its locks' keys")
 }
 
 // Folder is the sockets folder that the environment names, or the default.

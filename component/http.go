@@ -23,6 +23,9 @@ const (
 	// idleTimeout is how long a connection stays on which nothing is asked for.
 	idleTimeout = 2 * time.Minute
 
+	// shuttingDown is what those are told who come too late.
+	shuttingDown = "Mortise is shutting down"
+
 	// maxConnections bounds the connections, so that clients who ask for too many do not take the file descriptors that the
 	// other servers and the stores need. It is so large because HTTP/1.1 has a connection for each who waits for a lock, and
 	// the one that would free the lock must get one too.
@@ -31,18 +34,41 @@ const (
 
 // httpServer is an HTTP server that can be stopped as one of gRPC can.
 type httpServer struct {
-	http     http.Server
+	*http.Server
 	requests requests
 	leaving  atomic.Bool
 }
 
-// httpServer returns the server for RTM's channel locks over HTTP.
+// newHTTPServer returns a server on the network that does as s says. Requests that come too late are for refuse.
+func newHTTPServer(n *network, s *http.Server, refuse http.HandlerFunc) *httpServer {
+	h := &httpServer{Server: s}
+	h.Handler = h.requests.count(s.Handler, refuse)
+	h.TLSConfig = n.certificates.config("h2", "http/1.1")
+	h.ErrorLog = log.New(warnings{n.log}, "", 0)
+	return h
+}
+
+// httpServer returns the server for RTM's channel locks over HTTP, and the health beside them, for which nobody needs a token.
 func (n *network) httpServer(s services) server {
 	handler := fromElsewhere(rtm.Handler(s.channels))
 	if n.guard != nil {
 		handler = n.guard.handler(handler)
 	}
-	return newHTTPServer(n, handler)
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	h := newHTTPServer(n, &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: requestTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxCalls, WriteByteTimeout: requestTimeout},
+	}, func(w http.ResponseWriter, r *http.Request) {
+		rtm.Refuse(w, r, http.StatusServiceUnavailable, shuttingDown)
+	})
+	mux.HandleFunc("GET /healthz", h.health)
+	return h
 }
 
 // fromElsewhere lets no requests pass that a browser sends for a page of another site. Without a token, whoever gets somebody
@@ -53,26 +79,6 @@ func fromElsewhere(next http.Handler) http.Handler {
 		rtm.Refuse(w, r, http.StatusForbidden, "the request is for a page of another site")
 	}))
 	return protection.Handler(next)
-}
-
-// newHTTPServer returns a server with the handler, and the health beside it, for which nobody needs a token.
-func newHTTPServer(n *network, handler http.Handler) *httpServer {
-	s := &httpServer{}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.Handle("/", handler)
-	s.http = http.Server{
-		Handler:           s.requests.count(mux),
-		TLSConfig:         n.certificates.config("h2", "http/1.1"),
-		ReadHeaderTimeout: requestTimeout,
-		ReadTimeout:       requestTimeout,
-		WriteTimeout:      requestTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxCalls, WriteByteTimeout: requestTimeout},
-		ErrorLog:          log.New(warnings{n.log}, "", 0),
-	}
-	return s
 }
 
 // health tells that the process lives, and wants to be asked.
@@ -89,21 +95,21 @@ func (s *httpServer) notReady() { s.leaving.Store(true) }
 // Serve serves the listener until the server is stopped.
 func (s *httpServer) Serve(l net.Listener) error {
 	l = netutil.LimitListener(l, maxConnections)
-	if s.http.TLSConfig != nil {
-		return s.http.ServeTLS(l, "", "")
+	if s.TLSConfig != nil {
+		return s.Server.ServeTLS(l, "", "")
 	}
-	return s.http.Serve(l)
+	return s.Server.Serve(l)
 }
 
 // GracefulStop takes no more connections, and returns when the requests under way are answered.
 func (s *httpServer) GracefulStop() {
-	_ = s.http.Shutdown(context.Background()) // whose only other errors are those of closing listeners
+	_ = s.Shutdown(context.Background()) // whose only other errors are those of closing listeners
 	s.requests.end()
 }
 
 // Stop ends all connections, and waits for the requests that it cancels by that.
 func (s *httpServer) Stop() {
-	_ = s.http.Close()
+	_ = s.Close()
 	s.requests.end()
 }
 
@@ -114,11 +120,11 @@ type requests struct {
 	ended   bool
 }
 
-// count counts the requests that next handles.
-func (q *requests) count(next http.Handler) http.Handler {
+// count counts the requests that next handles. Those after the end are for refuse.
+func (q *requests) count(next http.Handler, refuse http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !q.enter() {
-			rtm.Refuse(w, r, http.StatusServiceUnavailable, "Mortise is shutting down")
+			refuse(w, r)
 			return
 		}
 		defer q.running.Done()

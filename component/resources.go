@@ -13,7 +13,7 @@ import (
 	"github.com/dapr/kit/logger"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/daprapi"
 )
 
 // resource is the part of a Dapr resource file that tells of a component. Its fields are Dapr's.
@@ -27,6 +27,8 @@ type resource struct {
 		Version  string `yaml:"version"`
 		Metadata []item `yaml:"metadata"`
 	} `yaml:"spec"`
+
+	file string
 }
 
 // item is one metadata entry: a value, or where to find it.
@@ -40,21 +42,83 @@ type item struct {
 // errSecret reports metadata that only daprd can read.
 var errSecret = errors.New("is in a secret store")
 
-// openResources opens the components of our type that the resource files name. One with a secret in it is left for daprd,
-// which knows the secret stores and will send Init.
-func openResources(ctx context.Context, o Options, set *instances.Set, log logger.Logger) error {
-	for _, path := range o.ResourcePaths {
-		files, err := resourceFiles(path)
-		if err != nil {
-			return fmt.Errorf("resources path: %w", err)
-		}
-		for _, file := range files {
-			if err := openFile(ctx, file, "lock."+o.Name, set, log); err != nil {
-				return fmt.Errorf("resources path: %s: %w", file, err)
-			}
+// Component is a lock component: one that a resource file describes, or one that needs no file.
+type Component = daprapi.Component
+
+// open opens the components of our types that the options and the resource files name: first the locks, because the bindings may
+// use them. It returns the locks. A component with a secret in it is left for daprd, which knows the secret stores and will send
+// Init.
+func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Component, error) {
+	for _, c := range o.Components {
+		if err := s.set.Open(ctx, c.Name, c.Metadata); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	found, err := readResources(o.ResourcePaths)
+	if err != nil {
+		return nil, fmt.Errorf("resources path: %w", err)
+	}
+	locks, err := openAll(ctx, found, "lock."+o.Name, s.set.Open, log)
+	if err == nil {
+		_, err = openAll(ctx, found, "bindings."+o.Name, s.bindings.Open, log)
+	}
+	return slices.Concat(o.Components, locks), err
+}
+
+// readResources reads the files, and those in the folders.
+func readResources(paths []string) ([]resource, error) {
+	var found []resource
+	for _, path := range paths {
+		files, err := resourceFiles(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			resources, err := readResourceFile(file)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			found = append(found, resources...)
+		}
+	}
+	return found, nil
+}
+
+func readResourceFile(file string) ([]resource, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	resources, err := parseResources(f)
+	for i := range resources {
+		resources[i].file = file
+	}
+	return resources, err
+}
+
+// openAll opens the components of the type, and returns them.
+func openAll(
+	ctx context.Context, found []resource, componentType string,
+	open func(ctx context.Context, name string, metadata map[string]string) error, log logger.Logger,
+) ([]Component, error) {
+	var opened []Component
+	for _, r := range found {
+		if r.Kind != "Component" || !strings.EqualFold(r.Spec.Type, componentType) {
+			continue
+		}
+		properties, err := r.properties(os.Getenv)
+		if errors.Is(err, errSecret) {
+			log.Warnf("Component %q is opened when daprd initializes it: %v", r.Metadata.Name, err)
+		} else if err == nil {
+			err = open(ctx, r.Metadata.Name, properties)
+		}
+		if err != nil && !errors.Is(err, errSecret) {
+			return nil, fmt.Errorf("resources path: %s: component %q: %w", r.file, r.Metadata.Name, err)
+		}
+		opened = append(opened, Component{Name: r.Metadata.Name, Type: r.Spec.Type, Version: r.Spec.Version, Metadata: properties})
+	}
+	return opened, nil
 }
 
 // resourceFiles is the file itself, or the YAML files of the folder, sorted.
@@ -71,35 +135,6 @@ func resourceFiles(path string) ([]string, error) {
 		}
 	}
 	return files, err
-}
-
-func openFile(ctx context.Context, file, componentType string, set *instances.Set, log logger.Logger) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	resources, err := parseResources(f)
-	if err != nil {
-		return err
-	}
-	for _, r := range resources {
-		if r.Kind != "Component" || !strings.EqualFold(r.Spec.Type, componentType) {
-			continue
-		}
-		properties, err := r.properties(os.Getenv)
-		switch {
-		case errors.Is(err, errSecret):
-			log.Warnf("Component %q is opened when daprd initializes it: %v", r.Metadata.Name, err)
-			continue
-		case err != nil:
-			return fmt.Errorf("component %q: %w", r.Metadata.Name, err)
-		}
-		if err := set.Open(ctx, r.Metadata.Name, properties); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // parseResources reads the documents of a YAML file. Documents that are no Dapr resource come back without a kind.
@@ -128,7 +163,7 @@ func isComponent(document *yaml.Node) bool {
 	return document.Decode(&head) == nil && head.Kind == "Component"
 }
 
-// properties is the metadata as daprd would send it.
+// properties is the metadata as daprd would send it. With errSecret it is what is in no secret store.
 func (r resource) properties(getenv func(string) string) (map[string]string, error) {
 	if r.Metadata.Name == "" {
 		return nil, errors.New("metadata.name is empty")
@@ -137,14 +172,29 @@ func (r resource) properties(getenv func(string) string) (map[string]string, err
 		return nil, fmt.Errorf("spec.version is %q, known is v1", r.Spec.Version)
 	}
 	properties := make(map[string]string, len(r.Spec.Metadata))
+	var secret error
 	for _, i := range r.Spec.Metadata {
 		value, err := i.value(getenv)
-		if err != nil {
+		switch {
+		case errors.Is(err, errSecret):
+			secret = fmt.Errorf("metadata key %s: %w", i.Name, err)
+		case err != nil:
 			return nil, fmt.Errorf("metadata key %s: %w", i.Name, err)
+		default:
+			properties[i.Name] = value
 		}
-		properties[i.Name] = value
 	}
-	return properties, nil
+	return properties, secret
+}
+
+// keyPrefix is what a component's metadata says about the keys of its locks.
+func keyPrefix(metadata map[string]string) string {
+	for key, value := range metadata {
+		if strings.EqualFold(key, "keyPrefix") {
+			return value
+		}
+	}
+	return ""
 }
 
 func (i item) value(getenv func(string) string) (string, error) {

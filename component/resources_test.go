@@ -56,7 +56,10 @@ func openDir(t *testing.T, files map[string]string) (*instances.Set, error) {
 	log := logger.NewLogger("test")
 	set := instances.New(all.Backends("memory"), log)
 	t.Cleanup(func() { _ = set.Close() })
-	return set, openResources(t.Context(), Options{Name: "mortise", ResourcePaths: []string{dir}}, set, log)
+	s := newServices(set, log)
+	t.Cleanup(s.close)
+	_, err := s.open(t.Context(), Options{Name: "mortise", ResourcePaths: []string{dir}}, log)
+	return set, err
 }
 
 func isOpen(set *instances.Set, name string) bool {
@@ -107,7 +110,9 @@ func TestBadResourcesAreRefusedByFileAndName(t *testing.T) {
 	}
 	t.Run("a path that is not there", func(t *testing.T) {
 		set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
-		err := openResources(t.Context(), Options{ResourcePaths: []string{"/does/not/exist"}}, set, logger.NewLogger("test"))
+		s := newServices(set, logger.NewLogger("test"))
+		defer s.close()
+		_, err := s.open(t.Context(), Options{ResourcePaths: []string{"/does/not/exist"}}, logger.NewLogger("test"))
 		if err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
 			t.Errorf("got %v", err)
 		}

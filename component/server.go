@@ -27,6 +27,12 @@ type Options struct {
 	ResourcePaths []string      // YAML files, or folders of them, whose components are opened before the socket appears
 	DrainTimeout  time.Duration // how long calls under way may take to finish at the end
 	TCP           TCPOptions
+
+	// Components are opened like those of ResourcePaths, before them.
+	Components []Component
+
+	// Ready, unless it is nil, is called when everything is served.
+	Ready func()
 }
 
 // Run serves until ctx ends, then finishes the calls under way and removes the socket. It returns an error if it cannot
@@ -48,15 +54,17 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 		return err
 	}
 	defer func() { err = errors.Join(err, socket.remove()) }()
-	if err := openResources(ctx, o, set, log); err != nil {
+	served := newServices(set, log)
+	defer served.close()
+	components, err := served.open(ctx, o, log)
+	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-
-	channels := rtm.New(set.Guests(), log)
-	defer channels.Close()
-	served := services{set, channels}
-	s := &serverGroup{failed: make(chan error, 3)} // one for each
-	s.start(socketServer(served), set.Listener(socket))
+	if served.runtime, err = newRuntime(o.TCP.Dapr, components, set); err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	s := &serverGroup{failed: make(chan error, 1+len(o.TCP.endpoints()))} // one for each
+	s.start(socketServer(served), set.Listener(served.bindings.Listener(socket)))
 	if err := network.serve(ctx, s, served); err != nil {
 		s.drain(0)
 		return err
@@ -66,6 +74,9 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 		return err
 	}
 	log.Infof("Ready on %s", socket.path)
+	if o.Ready != nil {
+		o.Ready()
+	}
 
 	select {
 	case err = <-s.failed:
@@ -73,7 +84,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	}
 	log.Info("Shutting down")
 	s.notReady()
-	set.EndWaiting()
+	served.endWaiting()
 	s.drain(o.DrainTimeout)
 	return err
 }

@@ -106,7 +106,8 @@ func tryLock(t *testing.T, locks lockpb.LockStoreClient, instance, key string) (
 func TestTheSocketServesWhatDaprdAndToolsAskFor(t *testing.T) {
 	conn := start(t).connect(t)
 	want := []string{
-		"dapr.proto.components.v1.LockStore", "grpc.health.v1.Health",
+		"dapr.proto.components.v1.InputBinding", "dapr.proto.components.v1.LockStore", "dapr.proto.components.v1.OutputBinding",
+		"grpc.health.v1.Health",
 		"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "mortise.locks.v1.Locks",
 		"mortise.rtm.v1.ChannelLocks",
 	}

@@ -3,15 +3,18 @@ package component
 import (
 	"time"
 
+	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/mortise-lock/mortise/component/binding"
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
+	"github.com/mortise-lock/mortise/component/rtm"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
@@ -37,12 +40,34 @@ const (
 // services are what clients ask for, by whichever way they come in.
 type services struct {
 	set      *instances.Set
+	locks    lockspb.LocksServer
 	channels rtmpb.ChannelLocksServer
+	bindings *binding.Service
+	runtime  runtime
+	close    func() // ends what the services have started
+}
+
+// newServices returns services that use the components of the set.
+func newServices(set *instances.Set, log logger.Logger) services {
+	channels := rtm.New(set.Guests(), log)
+	s := services{set: set, locks: locks.New(set.Guests()), channels: channels}
+	s.bindings = binding.New(set, s.locks, rtm.JSON{ChannelLocksServer: channels}, log)
+	s.close = func() {
+		s.bindings.Close()
+		channels.Close()
+	}
+	return s
+}
+
+// endWaiting ends the calls that wait and the streams. Other calls go on.
+func (s services) endWaiting() {
+	s.set.EndWaiting()
+	s.bindings.Close()
 }
 
 // register adds the services for clients that open no components.
 func (s services) register(r grpc.ServiceRegistrar) {
-	lockspb.RegisterLocksServer(r, locks.New(s.set.Guests()))
+	lockspb.RegisterLocksServer(r, s.locks)
 	rtmpb.RegisterChannelLocksServer(r, s.channels)
 }
 
@@ -76,6 +101,7 @@ func (s *grpcServer) notReady() { s.health.Shutdown() }
 func socketServer(s services) server {
 	return newGRPCServer(func(r grpc.ServiceRegistrar) {
 		lockpb.RegisterLockStoreServer(r, lockstore.New(s.set))
+		s.bindings.Register(r)
 		s.register(r)
 	}, grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window))
 }

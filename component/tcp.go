@@ -42,20 +42,25 @@ type TCPOptions struct {
 	Token         string // what clients must send as "authorization: Bearer <token>"; empty: nothing
 	TokenFile     string // where the token is, in the place of Token
 	AllowInsecure bool   // serve other machines without TLS, or whoever connects
+
+	Dapr DaprOptions // which have a token of their own
 }
 
 // endpoint is an address to listen at.
 type endpoint struct {
 	flag, address string
-	open          bool // to other machines, whatever the address seems to be
+	token         bool // is asked for
 	server        func(*network, services) server
 }
 
 // endpoints are those that are wanted.
 func (o TCPOptions) endpoints() []endpoint {
+	ours, daprs := o.Token+o.TokenFile != "", o.Dapr.Token != ""
 	return slices.DeleteFunc([]endpoint{
-		{"--listen-address", o.Address, o.AllowInsecure, (*network).grpcServer},
-		{"--http-listen-address", o.HTTPAddress, o.AllowInsecure, (*network).httpServer},
+		{"--listen-address", o.Address, ours, (*network).grpcServer},
+		{"--http-listen-address", o.HTTPAddress, ours, (*network).httpServer},
+		{"--dapr-grpc-listen-address", o.Dapr.GRPCAddress, daprs, (*network).daprGRPCServer},
+		{"--dapr-http-listen-address", o.Dapr.HTTPAddress, daprs, (*network).daprHTTPServer},
 	}, func(e endpoint) bool { return e.address == "" })
 }
 
@@ -92,7 +97,7 @@ func (o TCPOptions) check() error {
 	secured := o.CertFile + o.KeyFile + o.ClientCAFile + o.TokenFile
 	switch {
 	case len(endpoints) == 0 && (secured != "" || o.AllowInsecure):
-		return errors.New("flags for TCP are given, and neither --listen-address nor --http-listen-address")
+		return errors.New("flags for TCP are given, and no address to listen at, as by --listen-address")
 	case (o.CertFile == "") != (o.KeyFile == ""):
 		return errors.New("--tls-cert-file and --tls-key-file need each other")
 	case o.ClientCAFile != "" && o.CertFile == "":
@@ -112,11 +117,11 @@ func (o TCPOptions) checkEndpoint(e endpoint) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", e.flag, err)
-	case isLoopback(host) || e.open:
+	case isLoopback(host) || o.AllowInsecure:
 		return nil
 	case o.CertFile == "":
 		return e.refused("without TLS")
-	case o.ClientCAFile == "" && o.Token == "" && o.TokenFile == "":
+	case o.ClientCAFile == "" && !e.token:
 		return e.refused("with neither a token nor client certificates")
 	}
 	return nil
@@ -152,7 +157,7 @@ func (o TCPOptions) token() (string, error) {
 // serve opens the ports and lets the group serve them. If it fails, some may be served.
 func (n *network) serve(ctx context.Context, group *serverGroup, s services) error {
 	for _, e := range n.options.endpoints() {
-		l, err := e.listen(ctx)
+		l, err := e.listen(ctx, n.options.AllowInsecure)
 		if err != nil {
 			return err
 		}
@@ -162,8 +167,8 @@ func (n *network) serve(ctx context.Context, group *serverGroup, s services) err
 	return nil
 }
 
-// listen opens the port.
-func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
+// listen opens the port. Unless it may be open, a name for this machine must be that of no other.
+func (e endpoint) listen(ctx context.Context, open bool) (net.Listener, error) {
 	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: pingAfter, Interval: pongWithin / probes, Count: probes,
 	}}
@@ -172,7 +177,7 @@ func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: %w", e.flag, err)
 	}
 	host, _, _ := net.SplitHostPort(e.address)
-	if isLoopback(host) && !l.Addr().(*net.TCPAddr).IP.IsLoopback() && !e.open {
+	if isLoopback(host) && !l.Addr().(*net.TCPAddr).IP.IsLoopback() && !open {
 		return nil, errors.Join(fmt.Errorf("%s %s is not on this machine alone", e.flag, e.address), l.Close())
 	}
 	return l, nil
@@ -181,16 +186,22 @@ func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
 // grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose Init opens stores with any metadata: who
 // may use locks from afar may not make Mortise connect to wherever they like.
 func (n *network) grpcServer(s services) server {
+	options := n.grpcOptions()
+	if n.guard != nil {
+		options = append(options, n.guard.options()...)
+	}
+	return newGRPCServer(s.register, options...)
+}
+
+// grpcOptions are for every gRPC server that is reached over TCP.
+func (n *network) grpcOptions() []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pongWithin}),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(maxHeader),
 	}
-	if n.guard != nil {
-		options = append(options, n.guard.options()...)
-	}
 	if config := n.certificates.config("h2"); config != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))
 	}
-	return newGRPCServer(s.register, options...)
+	return options
 }

@@ -1,6 +1,7 @@
 package rtm
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -50,8 +51,8 @@ func (s *hubs) use(ctx context.Context, component string, fn func(*hub) error) e
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := h.failure(); err != nil {
-		return err
+	if err := cmp.Or(h.failure(), ctx.Err()); err != nil {
+		return err // also for one who is gone by now: a session of his must not end the one that he has opened since
 	}
 	return fn(h)
 }

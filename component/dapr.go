@@ -1,0 +1,61 @@
+package component
+
+import (
+	"net/http"
+
+	"google.golang.org/grpc"
+
+	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/layotto"
+	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
+)
+
+// DaprOptions says how to serve apps that speak the API of Dapr or of Layotto and have no sidecar.
+type DaprOptions struct {
+	GRPCAddress string // host:port; empty is not at all
+	HTTPAddress string // host:port; empty is not at all
+	AppID       string // whose locks these are; part of their keys
+	Namespace   string // for components whose keyPrefix has {namespace} in it
+	PodName     string // for components whose keyPrefix has {podName} in it
+	Token       string // what apps must send as dapr-api-token; empty: nothing
+	Version     string // told to apps that ask
+}
+
+// runtime is the doors that stand in for a sidecar.
+type runtime struct {
+	dapr    *daprapi.Door
+	layotto *layotto.Service
+}
+
+// newRuntime returns the doors for an app that may use the components.
+func newRuntime(o DaprOptions, components []daprapi.Component, set *instances.Set) (r runtime, err error) {
+	r.dapr, err = daprapi.New(daprapi.Options{
+		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
+		Components: components, Stores: set.Guests(),
+	})
+	if err != nil {
+		return runtime{}, err
+	}
+	prefixes := map[string]string{}
+	for _, c := range components {
+		prefixes[c.Name] = keyPrefix(c.Metadata)
+	}
+	r.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: set.Guests()})
+	return r, err
+}
+
+// daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
+func (n *network) daprGRPCServer(s services) server {
+	return newGRPCServer(func(r grpc.ServiceRegistrar) {
+		s.runtime.dapr.Register(r)
+		layottopb.RegisterRuntimeServer(r, s.runtime.layotto)
+	}, append(n.grpcOptions(), s.runtime.dapr.ServerOptions()...)...)
+}
+
+// daprHTTPServer returns the server for Dapr's API over HTTP.
+func (n *network) daprHTTPServer(s services) server {
+	return newHTTPServer(n, s.runtime.dapr.HTTPServer(), func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, shuttingDown, http.StatusServiceUnavailable)
+	})
+}
