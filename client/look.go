@@ -29,7 +29,7 @@ type LockInfo struct {
 // Held tells whether somebody holds the lock. One that nobody has declared would not be there otherwise.
 func (l LockInfo) Held() bool { return l.Owner != "" || l.Declared == 0 }
 
-// Event is a change that Watch tells of.
+// Event is a change that Watch tells of. Of its Lock, what it was declared with is told by Declared and Withdrawn alone.
 type Event struct {
 	Kind     EventKind
 	Revision uint64     // of the store's state; it never falls, unless the store lost its memory
@@ -184,6 +184,9 @@ func eventOf(resp *lockspb.WatchResponse) Event {
 		event.Locks = locks
 	} else if len(locks) > 0 {
 		event.Lock = locks[0]
+	}
+	if event.Kind != Declared && event.Kind != Withdrawn {
+		event.Lock.Declared = 0 // some stores tell it, and others do not
 	}
 	return event
 }

@@ -3,7 +3,9 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -111,6 +113,70 @@ func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
+func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.declare("doors/a")
+		n.declare("doors/b")
+		l := lock(t, c, "doors/b")
+		lock(t, c, "doors/c")
+		locks, err := c.List(t.Context(), "doors/")
+		if err != nil || len(locks) != 3 {
+			t.Fatalf("List returned %v, %v", locks, err)
+		}
+		want := client.LockInfo{Key: "doors/a", Declared: time.Hour}
+		if !reflect.DeepEqual(locks[0], want) || locks[0].Held() {
+			t.Errorf("the free lock is %+v, want %+v", locks[0], want)
+		}
+		if got := locks[1]; got.Token != l.Token() || got.TTL != ttl || got.Declared != time.Hour || !got.Held() {
+			t.Errorf("the held lock is %+v", got)
+		}
+		if got := locks[2]; got.Declared != 0 || !got.Held() {
+			t.Errorf("the lock that is not declared is %+v", got)
+		}
+		if got, err := c.RevokeAll(t.Context(), "doors/"); got != 2 || err != nil {
+			t.Errorf("RevokeAll returned %d, %v", got, err)
+		}
+		if locks, err := c.List(t.Context(), "doors/"); err != nil || len(locks) != 2 || locks[0].Held() || locks[1].Held() {
+			t.Errorf("afterwards List returned %+v, %v", locks, err)
+		}
+	})
+}
+
+func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		n.declare("doors/a")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var events []client.Event
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Watch(ctx, "doors/", func(e client.Event) error { events = append(events, e); return nil })
+		}()
+		synctest.Wait()
+		n.declare("doors/b")
+		l := lock(t, c, "doors/b", client.NoRenew())
+		n.withdraw("doors/b")
+		n.withdraw("doors/a")
+		synctest.Wait()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		var told []string
+		for _, e := range events {
+			locks := append(e.Locks, e.Lock)
+			told = append(told, fmt.Sprintf("%v %s %v %v", e.Kind, locks[0].Key, locks[0].Token == l.Token(), locks[0].Declared))
+		}
+		want := "[SNAPSHOT doors/a false 1h0m0s DECLARED doors/b false 1h0m0s ACQUIRED doors/b true 0s " +
+			"WITHDRAWN doors/b true 1h0m0s WITHDRAWN doors/a false 1h0m0s]"
+		if got := fmt.Sprint(told); got != want {
+			t.Errorf("told is\n%s, want\n%s", got, want)
+		}
+	})
+}
+
 func TestWatchReturnsWhatTellReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := open(t)
@@ -121,7 +187,12 @@ func TestWatchReturnsWhatTellReturns(t *testing.T) {
 }
 
 func TestEventKindsHaveNames(t *testing.T) {
-	if got := client.Snapshot.String() + client.Revoked.String() + client.EventKind(9).String(); got != "SNAPSHOTREVOKEDEventKind(9)" {
-		t.Errorf("the names are %s", got)
+	for kind, want := range map[client.EventKind]string{
+		client.Snapshot: "SNAPSHOT", client.Revoked: "REVOKED", client.Declared: "DECLARED", client.Withdrawn: "WITHDRAWN",
+		0: "EventKind(0)", 9: "EventKind(9)",
+	} {
+		if got := kind.String(); got != want {
+			t.Errorf("%d is called %s, want %s", int(kind), got, want)
+		}
 	}
 }

@@ -91,6 +91,20 @@ func (m *mortise) steal(key string) {
 	}
 }
 
+// declare lets the lock exist, for whoever takes it for an hour, in a group that has the key's name.
+func (m *mortise) declare(key string) {
+	if err := m.store.Declare(context.Background(), stores.Declaration{Group: key, Key: key, TTL: time.Hour}); err != nil {
+		panic(err)
+	}
+}
+
+// withdraw ends the lock that was declared.
+func (m *mortise) withdraw(key string) {
+	if err := m.store.Withdraw(context.Background(), key, key); err != nil {
+		panic(err)
+	}
+}
+
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
