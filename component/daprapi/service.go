@@ -10,9 +10,6 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
-const giveBackTimeout = 2 * time.Second
-
 // lockRequest is what requests to take and to give back a lock have in common.
 type lockRequest interface {
 	GetStoreName() string
@@ -77,9 +74,8 @@ func (d *Door) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockR
 	ask := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
 	err = d.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
 		grant, err := store.TryLock(ctx, ask)
-		if acquired = grant.Acquired; err == nil && acquired && ctx.Err() != nil {
-			return giveBack(ctx, store, ask)
-		}
+		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		acquired = grant.Acquired
 		return err
 	})
 	return acquired, err
@@ -112,12 +108,4 @@ func inDaprsWords(err error) error {
 	}
 	names := map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
 	return &stores.FieldError{Field: names[bad.Field], Problem: bad.Problem}
-}
-
-// giveBack takes the lock from a client that is gone, for nobody would unlock it, and returns why the call has ended.
-func giveBack(ctx context.Context, store stores.Store, ask stores.Request) error {
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-	defer cancel()
-	_ = store.Unlock(late, ask.Key, ask.Owner) // what cannot be given back ends with its TTL
-	return ctx.Err()
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
-const giveBackTimeout = 2 * time.Second
-
 // Options says what the door stands for.
 type Options struct {
 	// AppID is whose locks these are, and part of their keys; may be empty. Layotto's requests do not tell: a process is for one.
@@ -60,9 +57,7 @@ func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*la
 	var grant stores.Grant
 	err = s.do(ctx, m, func(store stores.Store) (err error) {
 		grant, err = store.TryLock(ctx, ask)
-		if err == nil && grant.Acquired && ctx.Err() != nil {
-			return giveBack(ctx, store, ask)
-		}
+		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
 		return err
 	})
 	if err != nil {
@@ -127,12 +122,4 @@ func outcome(err error) (layottopb.UnlockResponse_Status, error) {
 		return layottopb.UnlockResponse_LOCK_BELONG_TO_OTHERS, nil
 	}
 	return layottopb.UnlockResponse_SUCCESS, err
-}
-
-// giveBack takes the lock from a client that is gone, for nobody would unlock it, and returns why the call has ended.
-func giveBack(ctx context.Context, store stores.Store, ask stores.Request) error {
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-	defer cancel()
-	_ = store.Unlock(late, ask.Key, ask.Owner) // what cannot be given back ends with its TTL
-	return ctx.Err()
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
-const giveBackTimeout = 2 * time.Second
-
 // errWaited is why a call stops waiting that has waited for as long as it was asked to.
 var errWaited = errors.New("waited long enough")
 
@@ -37,7 +34,7 @@ func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lock
 	}
 	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
 		grant, err := store.TryLock(ctx, ask)
-		return keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
 	})
 }
 
@@ -53,7 +50,7 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 	}
 	return s.answerLater(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
 		grant, err := stores.LockWait(waiting, store, ask)
-		return keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
 	})
 }
 
@@ -69,7 +66,7 @@ func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lock
 	}
 	lockAll := func(waiting context.Context, store stores.Store) (stores.Grant, error) {
 		grant, err := stores.LockAll(waiting, store, ask)
-		return keep(ctx, store, grant, err, ask.Owner, ask.Keys...)
+		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Keys...)
 	}
 	if !ask.Wait {
 		return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return lockAll(ctx, store) })
@@ -151,18 +148,4 @@ func component(ctx context.Context, name string) string {
 		return names[0]
 	}
 	return ""
-}
-
-// keep returns the grant to a client that is still there. From one that is gone it takes the locks back, for nobody would
-// unlock them.
-func keep(ctx context.Context, store stores.Store, grant stores.Grant, err error, owner string, keys ...string) (stores.Grant, error) {
-	if err != nil || !grant.Acquired || ctx.Err() == nil {
-		return grant, err
-	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-	defer cancel()
-	for _, key := range keys {
-		_ = store.Unlock(late, key, owner) // what cannot be given back ends with its TTL
-	}
-	return stores.Grant{}, ctx.Err()
 }

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
-
-// giveBackTimeout bounds how long a lock is tried to be given back whose taker is gone. After it the TTL ends the lock.
-const giveBackTimeout = 2 * time.Second
 
 // AcquireLock makes the user the owner, and with retry waits for that.
 func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
@@ -54,19 +50,13 @@ func asked(u user, l lock) stores.Request {
 	return stores.Request{Key: l.key(), Group: l.group(), Owner: u.name}
 }
 
-// keep returns nil if the user shall have what he was granted. From one who is gone the lock is taken back.
+// keep returns nil if the user shall have what he was granted, and is there to have it.
 func (s *Service) keep(ctx context.Context, store stores.Store, u user, l lock, grant stores.Grant, err error) error {
-	if err != nil || !grant.Acquired {
-		return err
-	}
-	if ctx.Err() == nil {
+	grant, err = stores.Keep(ctx, store, grant, err, u.name, l.key())
+	if err == nil && grant.Acquired {
 		s.hubs.granted(u, l, grant)
-		return nil
 	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)
-	defer cancel()
-	_ = store.Unlock(late, l.key(), u.name) // what cannot be given back ends with its TTL
-	return ctx.Err()
+	return err
 }
 
 // waiting is the calls that wait for locks, by user, so that they end when he logs out.
