@@ -3,7 +3,6 @@ package stores
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -270,12 +269,10 @@ func Features(s Store) []string {
 }
 
 func is[Ability any](s Store) bool {
-	_, ok := s.(Ability)
+	_, ok := bare(s).(Ability)
 	return ok
 }
 
-// unsupported names the store by its package, which by the rule of the house is its folder and its metadata value.
 func unsupported(s Store, ability string) error {
-	name, _, _ := strings.Cut(strings.TrimPrefix(fmt.Sprintf("%T", s), "*"), ".")
-	return fmt.Errorf("%s: %s: %w", name, ability, ErrUnsupported)
+	return fmt.Errorf("%s: %s: %w", NameOf(s), ability, ErrUnsupported)
 }

@@ -34,8 +34,9 @@ var ErrNotInitialized = errors.New("component is not initialized")
 // long as it is connected. A caller that has opened nothing gets what was opened by no caller, from resource files.
 // Clients that never open anything see the set as [Guests].
 type Set struct {
-	registry *stores.Registry
-	log      logger.Logger
+	registry   *stores.Registry
+	log        logger.Logger
+	attendants []Attendant
 
 	mu      sync.RWMutex
 	open    map[string][]*instance   // by name, each with other metadata
@@ -48,32 +49,45 @@ type Set struct {
 	end    context.CancelFunc
 }
 
+// An Attendant looks after a store from when it is opened until it is closed. It returns the store to be used in its place, which
+// may be the same, and what is called when nobody uses that any more, before it is closed. Calls may come at once.
+type Attendant func(component string, store stores.Store) (used stores.Store, leave func())
+
 // instance is a component's store and what it was opened from.
 type instance struct {
 	name     string
 	store    stores.Store
 	metadata map[string]string
+	unattend []func()        // of its attendants, in their order
 	callers  int             // how many have it bound; guarded by Set.mu
 	calls    sync.WaitGroup  // grows only under Set.mu while the instance is in Set.open
 	leaving  context.Context // ends when the store is to be closed: calls that wait then leave
 	leave    context.CancelFunc
 }
 
-// New returns a set without components, which opens stores from registry.
-func New(registry *stores.Registry, log logger.Logger) *Set {
+// New returns a set without components, which opens stores from registry. Each of the attendants gets what the one before it has
+// returned.
+func New(registry *stores.Registry, log logger.Logger, attendants ...Attendant) *Set {
 	s := &Set{
-		registry: registry,
-		log:      log,
-		open:     map[string][]*instance{},
-		opening:  map[string]chan struct{}{},
-		nobody:   newCaller(nil),
+		registry:   registry,
+		log:        log,
+		attendants: attendants,
+		open:       map[string][]*instance{},
+		opening:    map[string]chan struct{}{},
+		nobody:     newCaller(nil),
 	}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s
 }
 
 func (s *Set) newInstance(name string, store stores.Store, metadata map[string]string) *instance {
-	i := &instance{name: name, store: store, metadata: metadata}
+	i := &instance{name: name, metadata: metadata}
+	for _, attend := range s.attendants {
+		var leave func()
+		store, leave = attend(name, store)
+		i.unattend = append(i.unattend, leave)
+	}
+	i.store = store
 	i.leaving, i.leave = context.WithCancel(s.ending)
 	return i
 }
@@ -250,6 +264,9 @@ func (s *Set) retire(name string) {
 func (i *instance) close() error {
 	i.leave()
 	i.calls.Wait()
+	for _, leave := range slices.Backward(i.unattend) {
+		leave()
+	}
 	return i.store.Close()
 }
 
