@@ -128,3 +128,15 @@ func (f *faulty) cancels() *cancels {
 	shared, _ := f.notes.LoadOrStore("cancels", &cancels{byName: map[string][]context.CancelFunc{}})
 	return shared.(*cancels)
 }
+
+// cancelsUngrouped lets those who wait for a key without a group be sent away by it.
+func (f *faulty) cancelsUngrouped() {
+	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		if req.Group == "" {
+			var cancel context.CancelFunc
+			ctx, cancel = f.cancels().add(ctx, req.Key)
+			defer cancel()
+		}
+		return f.Store.Lock(ctx, req)
+	}
+}

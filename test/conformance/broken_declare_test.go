@@ -108,6 +108,18 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
+	what:   "withdraws what it has declared when it is closed",
+	caught: []string{"declared locks outlive their client"},
+	with: func(f *faulty) {
+		declarations(func(d *stores.Declaration) { f.notes.Store(d.Key, d.Group) })(f)
+		f.close = func() error {
+			for key, group := range f.notes.Range {
+				_ = f.Store.Withdraw(context.Background(), group.(string), key.(string))
+			}
+			return f.Store.Close()
+		}
+	},
+}, {
 	what:   "declares whether or not ctx has ended",
 	caught: []string{"a declaration whose ctx has ended changes nothing", ctxRow},
 	with: func(f *faulty) {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/mortise-lock/mortise/stores"
@@ -24,6 +25,25 @@ var brokenMemberTimes = []broken{{
 		req.Group, req.TTL = "", l.Declared/2
 		_, _ = f.Store.Renew(context.Background(), req)
 	}),
+}, {
+	what:   "declares for an hour at the most",
+	caught: []string{"a millisecond and 68 years are TTLs of a declaration"},
+	with:   declarations(func(d *stores.Declaration) { d.TTL = min(d.TTL, time.Hour) }),
+}, {
+	what:   "declares for a second at the least",
+	caught: []string{"a millisecond and 68 years are TTLs of a declaration"},
+	with:   declarations(func(d *stores.Declaration) { d.TTL = max(d.TTL, time.Second) }),
+}, {
+	what:   "renews for a group only what is declared in it",
+	caught: []string{"a renewal has no use for a group"},
+	with: func(f *faulty) {
+		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, _ := f.lock(req.Key); req.Group != "" && l.Declared == 0 {
+				return stores.Grant{}, fmt.Errorf("memory: renew %q: %w", req.Key, stores.ErrNotDeclared)
+			}
+			return f.Store.Renew(ctx, req)
+		}
+	},
 }, {
 	what:   "counts Expires of a declared lock from the answer",
 	caught: []string{"the holder of a declared lock stops before the next one starts"},

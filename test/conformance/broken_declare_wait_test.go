@@ -97,6 +97,16 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
+	what:   "sends those away who wait for a lock that is declared",
+	caught: []string{"a lock that somebody waits for is declared"},
+	with: func(f *faulty) {
+		f.cancelsUngrouped()
+		f.declare = func(ctx context.Context, d stores.Declaration) error {
+			f.cancels().send(d.Key)
+			return f.Store.Declare(ctx, d)
+		}
+	},
+}, {
 	what:   "lets one of a group overtake those who wait",
 	caught: []string{"who waits with the group and without is served in the order of arrival"},
 	with: func(f *faulty) {
@@ -326,14 +336,7 @@ var brokenWithdrawnWaits = []broken{{
 	what:   "sends everybody away when a lock is withdrawn",
 	caught: []string{"a lock that is withdrawn goes to who waits without the group"},
 	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if req.Group == "" {
-				var cancel context.CancelFunc
-				ctx, cancel = f.cancels().add(ctx, req.Key)
-				defer cancel()
-			}
-			return f.Store.Lock(ctx, req)
-		}
+		f.cancelsUngrouped()
 		f.withdraw = f.sendsAway
 	},
 }, {

@@ -95,6 +95,16 @@ var declaredRows = []row{{
 		other.admits("room/door", "bob")
 	},
 }, {
+	name: "declared locks outlive their client",
+	rule: "Close leaves locks as they are, those that nobody holds too.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.declares("room/door")
+		b.want(s.Close() == nil, "Close failed")
+		other.gathers("room/", free("room/door"))
+		b.open().withdraws("room/door")
+	},
+}, {
 	name: "a declaration whose ctx has ended changes nothing",
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {

@@ -235,6 +235,23 @@ var memberTimeRows = []row{{
 		b.want(g.TTL == lease, "without the group the TTL is %v, want %v", g.TTL, lease)
 	},
 }, {
+	name: "a millisecond and 68 years are TTLs of a declaration",
+	rule: "A declaration has a TTL within the bounds of any TTL, and the lock lasts for it.",
+	check: func(b *bench) {
+		s := b.open()
+		s.declaresFor("room/short", stores.MinTTL)
+		s.declaresFor("room/long", stores.MaxTTL)
+		s.gathers("room/",
+			stores.Lock{Key: "room/long", Declared: stores.MaxTTL}, stores.Lock{Key: "room/short", Declared: stores.MinTTL})
+		s.admits("room/short", "ann")
+		sent := time.Now()
+		left := s.admits("room/long", "ann").Expires.Sub(sent)
+		b.want(left > stores.MaxTTL/2, "the holder is told to stop after %v", left)
+		b.expire(b.short())
+		s.bars("room/long", "bob")
+		s.admits("room/short", "bob")
+	},
+}, {
 	name: "the holder of a declared lock stops before the next one starts",
 	rule: "Expires is counted from before the request left, with the TTL of the declaration.",
 	check: func(b *bench) {
@@ -290,6 +307,22 @@ var memberTimeRows = []row{{
 		s.admits("room/door", "bob")
 		b.expire(b.ample())
 		s.keeps("room/door", "bob", stores.ErrNotHeld)
+	},
+}, {
+	name:  "a renewal has no use for a group",
+	rule:  "Renew has no use for a Group: it is for who holds the lock, declared or not.",
+	needs: []string{renewing},
+	check: func(b *bench) {
+		s := b.open()
+		s.declares("room/door")
+		s.admits("room/door", "ann")
+		s.grants("room/gate", "ann")
+		for _, name := range []string{"room/door", "room/gate"} {
+			req := b.member(name, "ann")
+			req.TTL = 2 * lease
+			g, err := stores.Renew(b.ctx, s.Store, req)
+			b.want(err == nil && g.Acquired && g.TTL == 2*lease, "Renew of %q returned %+v and %v", name, g, err)
+		}
 	},
 }}
 

@@ -116,6 +116,22 @@ var memberLineRows = []row{{
 		}
 	},
 }, {
+	name: "a lock that somebody waits for is declared",
+	rule: "Declare lets the lock exist, and changes nothing for who holds it and who waits for it.",
+	check: func(b *bench) {
+		s, other := b.open(), b.open()
+		s.grants("room/door", "ann")
+		bob := other.waits("room/door", "bob")
+		s.declares("room/door")
+		carl := other.joins("room/door", "carl")
+		bob.stays()
+		s.frees("room/door", "ann")
+		bob.gets()
+		carl.stays()
+		s.frees("room/door", "bob")
+		carl.gets()
+	},
+}, {
 	name: "who has a declared lock does not wait for it",
 	rule: repeatedRule,
 	check: func(b *bench) {
