@@ -25,8 +25,8 @@ func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 	return wrap(ctx, "declare", d.Key, err)
 }
 
-// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the request, ErrNotDeclared tells of the first
-// try's success.
+// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the request, ErrNotDeclared tells of the
+// first try's success.
 func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 	return wrap(ctx, "withdraw", key, s.end(ctx, withdrawScript, key, group))
 }

@@ -124,8 +124,8 @@ func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when their owners give up, or when the locks are
-// withdrawn.
+// TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when their owners give up, or when the locks
+// are withdrawn.
 func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}

@@ -21,8 +21,9 @@ const (
 	daprPrefix = "lock||"
 )
 
-// List implements [stores.Lister]. It walks over all keys of the database, and then over the groups. A string counts as a lock if Mortise took it or
-// if its key is one that daprd makes; other strings may be anything, and their values are nobody's business.
+// List implements [stores.Lister]. It walks over all keys of the database, and then over the groups. A string counts as a lock
+// if Mortise took it or if its key is one that daprd makes; other strings may be anything, and their values are nobody's
+// business.
 func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
 	found := map[string]stores.Lock{} // SCAN may return a key twice, and a group knows more of it
 	add := func(locks []stores.Lock) error {

@@ -46,6 +46,7 @@ func start(t *testing.T, s *Store, queued int, key string, lock func(context.Con
 	}()
 	t.Cleanup(func() { cancel(); <-w.done })
 	eventually(t, fmt.Sprintf("%d wait for %q", queued, key), func() bool { return waiters(t, s, key) == queued })
+	waiters(t, s, key) // Redis answers in any order what came at once; now it has answered the Lock, too
 	return w
 }
 

@@ -35,10 +35,10 @@
 // # Declared locks
 //
 // A request with a group is for the declaration that it finds first, and knows it by its number: when the lock is withdrawn the
-// request fails, even if the lock is declared again at once and the push is lost. Who is sent away, by a Withdraw or by the owner's
-// Unlock in any process, finds a note in the place of his data. The note lasts for a minute: one whom Redis has not seen for longer
-// goes on to wait for what his owner has given up. A waiter whose process is dead does not wait, and the owner can ask again from
-// elsewhere; should the process come back, that waiter fails with ErrRepeated.
+// request fails, even if the lock is declared again at once and the push is lost. Who is sent away, by a Withdraw or by the
+// owner's Unlock in any process, finds a note in the place of his data. The note lasts for a minute: one whom Redis has not seen
+// for longer goes on to wait for what his owner has given up. A waiter whose process is dead does not wait, and the owner can ask
+// again from elsewhere; should the process come back, that waiter fails with ErrRepeated.
 //
 // What is declared has no TTL and is only as durable as Redis. When it is lost, who waits for it fails with ErrNotDeclared.
 //

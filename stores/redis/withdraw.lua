@@ -1,5 +1,5 @@
--- Ends a lock's existence, and with it whoever holds it and the requests with a group that wait for it. Others who wait are served.
--- Returns 0, or -5 if the group has no such lock; and then as free.lua.
+-- Ends a lock's existence, and the hold of whoever has it, and the requests with a group that wait for it. Others who wait are
+-- served. Returns 0, or -5 if the group has no such lock; and then what free.lua returns.
 -- KEYS: 1 the lock
 -- ARGV: after who runs it, 4 group
 local key, group, waiting = KEYS[1], 'mortise:group:' .. ARGV[4], 'mortise:waiting:' .. KEYS[1]
