@@ -2,6 +2,7 @@ package component
 
 import (
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -20,6 +21,18 @@ type DaprOptions struct {
 	PodName     string // for components whose keyPrefix has {podName} in it
 	Token       string // what apps must send as dapr-api-token; empty: nothing
 	Version     string // told to apps that ask
+}
+
+// answerTimeout is how long a request of Dapr's API may take until its answer is read. It waits for nothing but the store.
+const answerTimeout = time.Minute
+
+// checkToken tells whether apps cannot send the token.
+func (o DaprOptions) checkToken() error {
+	if o.Token == "" || o.GRPCAddress+o.HTTPAddress == "" {
+		return nil
+	}
+	_, err := checkToken("$"+DaprTokenVariable, o.Token)
+	return err
 }
 
 // runtime is the doors that stand in for a sidecar.
@@ -55,7 +68,10 @@ func (n *network) daprGRPCServer(s services) server {
 
 // daprHTTPServer returns the server for Dapr's API over HTTP.
 func (n *network) daprHTTPServer(s services) server {
-	return newHTTPServer(n, s.runtime.dapr.HTTPServer(), func(w http.ResponseWriter, _ *http.Request) {
+	h := s.runtime.dapr.HTTPServer()
+	h.WriteTimeout = answerTimeout
+	h.HTTP2 = &http.HTTP2Config{WriteByteTimeout: requestTimeout}
+	return newHTTPServer(n, h, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, shuttingDown, http.StatusServiceUnavailable)
 	})
 }

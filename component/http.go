@@ -8,29 +8,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dapr/kit/logger"
-	"golang.org/x/net/netutil"
 
 	"github.com/mortise-lock/mortise/component/rtm"
 )
 
-const (
-	// requestTimeout is how long a client may take to send a request, and to read an answer. Waiting for a lock comes in between.
-	requestTimeout = 10 * time.Second
-
-	// idleTimeout is how long a connection stays on which nothing is asked for.
-	idleTimeout = 2 * time.Minute
-
-	// shuttingDown is what those are told who come too late.
-	shuttingDown = "Mortise is shutting down"
-
-	// maxConnections bounds the connections, so that clients who ask for too many do not take the file descriptors that the
-	// other servers and the stores need. It is so large because HTTP/1.1 has a connection for each who waits for a lock, and
-	// the one that would free the lock must get one too.
-	maxConnections = 1 << 14
-)
+// shuttingDown is what those are told who come too late.
+const shuttingDown = "Mortise is shutting down"
 
 // httpServer is an HTTP server that can be stopped as one of gRPC can.
 type httpServer struct {
@@ -94,7 +79,6 @@ func (s *httpServer) notReady() { s.leaving.Store(true) }
 
 // Serve serves the listener until the server is stopped.
 func (s *httpServer) Serve(l net.Listener) error {
-	l = netutil.LimitListener(l, maxConnections)
 	if s.TLSConfig != nil {
 		return s.Server.ServeTLS(l, "", "")
 	}
@@ -149,11 +133,16 @@ func (q *requests) end() {
 	q.running.Wait()
 }
 
-// warnings are what package http has to tell, line by line: clients that cannot agree on TLS, and handlers that panic.
+// warnings are what package http has to tell, line by line: handlers that panic, files that cannot be opened.
 type warnings struct{ logger.Logger }
 
-// Write logs a line.
+// Write logs a line. Clients that cannot agree on TLS are for those who look for them: anybody can connect, any number of times.
 func (w warnings) Write(line []byte) (int, error) {
-	w.Warn(strings.TrimSpace(string(line)))
+	text := strings.TrimSpace(string(line))
+	if strings.HasPrefix(text, "http: TLS handshake error") {
+		w.Debug(text)
+	} else {
+		w.Warn(text)
+	}
 	return len(line), nil
 }

@@ -8,28 +8,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dapr/kit/logger"
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-)
-
-const (
-	// pingAfter and pongWithin are how a client is found that is gone without a word: after their sum, with everything that
-	// it waited for. A Unix socket needs no such thing, its end is always told. TCP itself asks in the same time, for clients
-	// of HTTP, by so many probes.
-	pingAfter  = 10 * time.Second
-	pongWithin = 10 * time.Second
-	probes     = 2
-
-	// maxCalls bounds the calls under way on one connection. It is so large because a call that waits for a lock counts, and
-	// the call that would free the lock must not be kept waiting behind those.
-	maxCalls = 1 << 16
-
-	// maxHeader bounds the bytes of a call's metadata, which anybody can send who can connect.
-	maxHeader = 64 << 10
 )
 
 // TCPOptions says how to serve clients that cannot use the socket. What is said of TLS and tokens is for all of them.
@@ -80,6 +64,9 @@ func newNetwork(o TCPOptions, log logger.Logger) (*network, error) {
 	}
 	token, err := o.token()
 	if err != nil {
+		return nil, err
+	}
+	if err := o.Dapr.checkToken(); err != nil {
 		return nil, err
 	}
 	if token != "" {
@@ -136,33 +123,43 @@ func isLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// token is what clients must send.
+// token is what clients must send; empty: nothing.
 func (o TCPOptions) token() (string, error) {
-	token := strings.TrimSpace(o.Token)
-	if o.TokenFile != "" {
-		text, err := os.ReadFile(o.TokenFile)
-		if err != nil {
-			return "", fmt.Errorf("--token-file: %w", err)
+	if o.TokenFile == "" {
+		if o.Token == "" {
+			return "", nil
 		}
-		if token = strings.TrimSpace(string(text)); token == "" {
-			return "", fmt.Errorf("--token-file: %s is empty", o.TokenFile)
-		}
+		return checkToken("$"+TokenVariable, strings.TrimSpace(o.Token))
 	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", errors.New("the token has characters that a header cannot carry")
+	text, err := os.ReadFile(o.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	return checkToken("--token-file: "+o.TokenFile, strings.TrimSpace(string(text)))
+}
+
+// checkToken returns the token if clients can send it. An empty one would let everybody in where somebody is to be kept out.
+func checkToken(source, token string) (string, error) {
+	if token == "" {
+		return "", fmt.Errorf("%s is empty", source)
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) || token != strings.TrimSpace(token) {
+		return "", fmt.Errorf("%s has characters that a header cannot carry", source)
 	}
 	return token, nil
 }
 
 // serve opens the ports and lets the group serve them. If it fails, some may be served.
 func (n *network) serve(ctx context.Context, group *serverGroup, s services) error {
-	for _, e := range n.options.endpoints() {
+	endpoints := n.options.endpoints()
+	for _, e := range endpoints {
 		l, err := e.listen(ctx, n.options.AllowInsecure)
 		if err != nil {
 			return err
 		}
-		n.log.Infof("Listening on %s", l.Addr())
-		group.start(e.server(n, s), l)
+		most := connections(len(endpoints))
+		n.log.Infof("Listening on %s for %s, and %d connections", l.Addr(), e.flag, most)
+		group.start(e.server(n, s), netutil.LimitListener(l, most))
 	}
 	return nil
 }
@@ -176,17 +173,24 @@ func (e endpoint) listen(ctx context.Context, open bool) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.flag, err)
 	}
-	host, _, _ := net.SplitHostPort(e.address)
-	if isLoopback(host) && !l.Addr().(*net.TCPAddr).IP.IsLoopback() && !open {
-		return nil, errors.Join(fmt.Errorf("%s %s is not on this machine alone", e.flag, e.address), l.Close())
+	if err := e.checkBound(l.Addr().(*net.TCPAddr).IP); err != nil && !open {
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// checkBound tells whether the address is believed to be this machine's alone, and the name for it is another one's.
+func (e endpoint) checkBound(ip net.IP) error {
+	if host, _, _ := net.SplitHostPort(e.address); !isLoopback(host) || ip.IsLoopback() {
+		return nil
+	}
+	return e.refused(fmt.Sprintf("since it is %s", ip))
 }
 
 // grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose Init opens stores with any metadata: who
 // may use locks from afar may not make Mortise connect to wherever they like.
 func (n *network) grpcServer(s services) server {
-	options := n.grpcOptions()
+	options := append(n.grpcOptions(), grpc.MaxRecvMsgSize(maxRequest))
 	if n.guard != nil {
 		options = append(options, n.guard.options()...)
 	}
@@ -195,11 +199,13 @@ func (n *network) grpcServer(s services) server {
 
 // grpcOptions are for every gRPC server that is reached over TCP.
 func (n *network) grpcOptions() []grpc.ServerOption {
-	options := []grpc.ServerOption{
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pongWithin}),
+	options := append(timely(),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pongWithin}),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(maxHeader),
-	}
+		grpc.ReadBufferSize(readBuffer),
+		grpc.SharedWriteBuffer(true), // no connection has one while it writes nothing
+	)
 	if config := n.certificates.config("h2"); config != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))
 	}

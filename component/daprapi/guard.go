@@ -20,8 +20,9 @@ import (
 // tokenHeader is where a call carries the token, over gRPC and over HTTP.
 const tokenHeader = "dapr-api-token"
 
-// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets. It keeps the
-// token's hash, so that comparing takes the same time whatever is sent.
+// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets. Streams of the
+// health need the token, since they never end. It keeps the token's hash, so that comparing takes the same time whatever is
+// sent.
 type guard struct {
 	open bool // nobody needs a token
 	hash [sha256.Size]byte
@@ -59,7 +60,7 @@ func (g guard) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServer
 
 // check returns the status of a gRPC call that may not pass, or nil.
 func (g guard) check(ctx context.Context, method string) error {
-	if g.open || strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") {
+	if g.open || method == healthpb.Health_Check_FullMethodName {
 		return nil
 	}
 	switch tokens := metadata.ValueFromIncomingContext(ctx, tokenHeader); {
