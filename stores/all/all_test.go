@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -106,8 +107,8 @@ func checkConformanceTest(t *testing.T, name string) {
 	}
 }
 
-// checkComponent demands an example component that shows every key the backend knows and no other, and whose values, also
-// those in comments, the backend can read.
+// checkComponent demands an example component that shows every key the backend knows, those of the doors and no other, and whose
+// values, also those in comments, they can read.
 func checkComponent(t *testing.T, name string, config any) {
 	t.Helper()
 	path := filepath.Join(root, "deploy", "components", name+".yaml")
@@ -116,7 +117,10 @@ func checkComponent(t *testing.T, name string, config any) {
 	if active["store"] != name {
 		t.Errorf("%s: store is %q, want %q", path, active["store"], name)
 	}
-	known := stores.Keys(config)
+	known := append(stores.Keys(config), stores.Keys(&rtm.Config{})...)
+	if err := rtm.CheckConfig(every); err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
 	for key := range every {
 		if !slices.Contains(known, key) {
 			t.Errorf("%s: shows key %q, which the store does not know, or not in this spelling", path, key)
