@@ -20,7 +20,7 @@ test: ## run all tests but those of e2e, with real servers
 	cd test/bench && go test ./... && cd peers && go test -race ./...
 
 e2e: ## run the tests through a real Dapr sidecar, and those where real processes break
-	test/install.sh redis-server node:nodejs
+	test/install.sh redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -timeout 20m ./...
 
 bench: ## print the tables of ratios, costs and waits

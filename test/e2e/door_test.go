@@ -105,7 +105,11 @@ func (d httpDoor) call(ctx context.Context, verb, store string, r request, resp 
 
 // post returns the answer as it comes.
 func (d httpDoor) post(ctx context.Context, verb, store string, body []byte) (code int, answer string, err error) {
-	url := fmt.Sprintf("%s/v1.0-alpha1/%s/%s", d.base, verb, store)
+	return postJSON(ctx, fmt.Sprintf("%s/v1.0-alpha1/%s/%s", d.base, verb, store), body)
+}
+
+// postJSON returns the answer to a request.
+func postJSON(ctx context.Context, url string, body []byte) (code int, answer string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, "", err

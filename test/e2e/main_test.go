@@ -2,6 +2,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ type program struct {
 	variable string   // names a ready binary, in the environment
 	folder   string   // of its module
 	flags    []string // of go build
+	source   string   // the package; empty is that of the folder
 	path     string   // where the binary is, once TestMain has seen to it
 }
 
@@ -26,6 +28,12 @@ var (
 		variable: "DAPRD_BIN",
 		folder:   "../../daprd",
 		flags:    []string{"-tags", "stablecomponents", "-ldflags", "-s -w"},
+	}
+	stockProgram = program{
+		variable: "STOCK_DAPRD_BIN",
+		folder:   daprdProgram.folder, // whose go.mod says which version
+		flags:    daprdProgram.flags,
+		source:   "github.com/dapr/dapr/cmd/daprd",
 	}
 )
 
@@ -44,7 +52,7 @@ func TestMain(m *testing.M) {
 	dapr.SetLogger(nil) // it would tell of every client
 	dir, err := os.MkdirTemp("", "e2e")
 	if err == nil {
-		err = provide(dir, &mortiseProgram, &daprdProgram)
+		err = provide(dir, &mortiseProgram, &daprdProgram, &stockProgram)
 	}
 	code := 1
 	if err != nil {
@@ -68,7 +76,7 @@ func provide(dir string, programs ...*program) error {
 		p.path = filepath.Join(dir, p.variable)
 		build := exec.Command("go", append([]string{"build", "-o", p.path}, p.flags...)...)
 		build.Dir = p.folder
-		build.Args = append(build.Args, ".")
+		build.Args = append(build.Args, cmp.Or(p.source, "."))
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", p.folder, err, out)
 		}

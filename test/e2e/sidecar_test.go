@@ -1,4 +1,4 @@
-// Our daprd as a process, and the two doors by which an app comes in.
+// A daprd as a process, and the two doors by which an app comes in.
 package e2e
 
 import (
@@ -14,6 +14,8 @@ import (
 // sidecar is a daprd.
 type sidecar struct {
 	*process
+	program            *program // which daprd
+	flags              []string // besides those that every sidecar has
 	app                string
 	folder             string // where it looks for sockets
 	resources          resources
@@ -39,7 +41,7 @@ func startSidecarIn(t testing.TB, folder, app string, r resources) *sidecar {
 // launchSidecar starts daprd and does not wait.
 func launchSidecar(t testing.TB, folder, app string, r resources) *sidecar {
 	t.Helper()
-	s := &sidecar{app: app, folder: folder, resources: r}
+	s := &sidecar{program: &daprdProgram, app: app, folder: folder, resources: r}
 	s.launch(t)
 	return s
 }
@@ -48,7 +50,7 @@ func (s *sidecar) launch(t testing.TB) {
 	t.Helper()
 	httpPort, grpcPort, internalPort := freePort(t), freePort(t), freePort(t)
 	s.httpAddr, s.grpcAddr = "127.0.0.1:"+httpPort, "127.0.0.1:"+grpcPort
-	s.process = start(t, "daprd of "+s.app, daprdProgram.path, inFolder(s.folder),
+	s.process = start(t, "daprd of "+s.app, s.program.path, inFolder(s.folder), append([]string{
 		"--app-id", s.app,
 		"--resources-path", s.resources.path,
 		"--dapr-listen-addresses", "127.0.0.1",
@@ -57,7 +59,7 @@ func (s *sidecar) launch(t testing.TB) {
 		"--dapr-internal-grpc-listen-address", "127.0.0.1",
 		"--dapr-internal-grpc-port", internalPort,
 		"--enable-metrics=false",
-	)
+	}, s.flags...)...)
 }
 
 // await waits until daprd serves, and opens its doors.

@@ -1,0 +1,142 @@
+// Layotto's lock API over TCP, as its SDKs call it.
+package e2e
+
+import (
+	"context"
+	"maps"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	grpcstatus "google.golang.org/grpc/status"
+
+	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
+)
+
+// layottoDoor calls Layotto's runtime.
+type layottoDoor struct{ client layottopb.RuntimeClient }
+
+func (d layottoDoor) tryLock(ctx context.Context, store string, r request) (bool, error) {
+	resp, err := d.client.TryLock(ctx,
+		&layottopb.TryLockRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner, Expire: r.seconds})
+	return resp.GetSuccess(), err
+}
+
+func (d layottoDoor) unlock(ctx context.Context, store string, r request) (status, error) {
+	resp, err := d.client.Unlock(ctx, &layottopb.UnlockRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner})
+	return status(resp.GetStatus()), err
+}
+
+// keepAlive renews a lock. What becomes of it has the numbers of an unlock.
+func (d layottoDoor) keepAlive(t testing.TB, store string, r request) (status, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	resp, err := d.client.LockKeepAlive(ctx,
+		&layottopb.LockKeepAliveRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner, Expire: r.seconds})
+	return status(resp.GetStatus()), err
+}
+
+// startLayotto starts `mortise dev` for an app, with the components, in the place of Layotto.
+func startLayotto(t testing.TB, app string, components ...component) layottoDoor {
+	t.Helper()
+	d := startDev(t, "", "--app-id", app, "--resources-path", newResources(t, components...).path)
+	conn, err := grpc.NewClient(d.grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return layottoDoor{layottopb.NewRuntimeClient(conn)}
+}
+
+// The questions and answers of Layotto's documentation: one owner, for two apps and for two processes of one app.
+func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	locks := redis("locks", server)
+	shop := user{t: t, door: startLayotto(t, "shop", locks), store: "locks"}
+	office := user{t: t, door: startLayotto(t, "office", locks), store: "locks"}
+	branch := user{t: t, door: startLayotto(t, "shop", locks), store: "locks"}
+
+	shop.takes("order_id_111", "one owner")
+	office.gets(doesNotExist, "order_id_111", "one owner")
+	office.takes("order_id_111", "one owner")
+	want := map[string]string{"lock|||shop||order_id_111": "one owner", "lock|||office||order_id_111": "one owner"}
+	if got := locksIn(t, server); !maps.Equal(got, want) {
+		t.Errorf("Redis has %v, want %v", got, want)
+	}
+	branch.isRefused("order_id_111", "one owner")
+	branch.gets(belongsToOthers, "order_id_111", "another owner")
+	branch.frees("order_id_111", "one owner") // as the documentation warns: it is somebody else's
+	shop.gets(doesNotExist, "order_id_111", "one owner")
+	office.isRefused("order_id_111", "another owner")
+	office.frees("order_id_111", "one owner")
+}
+
+func TestLayottosCallsHaveTheirOutcomes(t *testing.T) {
+	t.Parallel()
+	door := startLayotto(t, "shop", memory("memory"), redis("redis", startRedis(t)))
+	for _, store := range []string{"memory", "redis"} {
+		t.Run("kept in "+store, func(t *testing.T) {
+			u := user{t: t, door: door, store: store}
+			keeps := func(want status, owner string, seconds int32) {
+				t.Helper()
+				if got, err := door.keepAlive(t, store, request{"invoice", owner, seconds}); err != nil || got != want {
+					t.Fatalf("%s keeps the lock: got %d, %v; want %d", owner, got, err, want)
+				}
+			}
+			begin := time.Now()
+			u.takesFor(1, "invoice", "alice")
+			u.isRefused("invoice", "bob")
+			keeps(belongsToOthers, "bob", minute)
+			keeps(unlocked, "alice", 3)
+			u.soon(true, "invoice", "bob")
+			if held := time.Since(begin); held < 2990*time.Millisecond {
+				t.Errorf("a lock that was kept for 3s was free after %v", held)
+			}
+			keeps(belongsToOthers, "alice", minute)
+			u.gets(belongsToOthers, "invoice", "alice")
+			u.frees("invoice", "bob")
+			keeps(doesNotExist, "bob", minute)
+			u.gets(doesNotExist, "invoice", "bob")
+			u.takes("invoice", "alice")
+		})
+	}
+}
+
+func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
+	t.Parallel()
+	door := startLayotto(t, "shop", memory("locks"))
+	for _, row := range []struct {
+		name    string
+		store   string
+		ask     request
+		code    codes.Code
+		message string
+		lasting bool // it is about the expiry, which an unlock does not have
+	}{
+		{"no resource", "locks", request{"", "alice", 1}, codes.InvalidArgument, "ResourceId is empty in lock store locks", false},
+		{"no owner", "locks", request{"invoice", "", 1}, codes.InvalidArgument, "LockOwner is empty in lock store locks", false},
+		{"no expiry", "locks", request{"invoice", "alice", 0}, codes.InvalidArgument,
+			"Expire is not positive in lock store locks", true},
+		{"no resource, no store", "depot", request{"", "alice", 0}, codes.InvalidArgument,
+			"ResourceId is empty in lock store depot", false},
+		{"an unknown store", "depot", request{"invoice", "alice", 1}, codes.InvalidArgument, "lock store depot not found", false},
+		{"the separator", "locks", request{"a||b", "alice", 1}, codes.Unknown,
+			"input key/keyPrefix 'a||b' can't contain '||'", false},
+	} {
+		_, onTake := door.tryLock(t.Context(), row.store, row.ask)
+		_, onKeep := door.keepAlive(t, row.store, row.ask)
+		errs := map[string]error{"take": onTake, "keep": onKeep}
+		if !row.lasting {
+			_, errs["free"] = door.unlock(t.Context(), row.store, row.ask)
+		}
+		for call, err := range errs {
+			if got := grpcstatus.Convert(err); got.Code() != row.code || got.Message() != row.message {
+				t.Errorf("%s: %s: got %v %q, want %v %q", row.name, call, got.Code(), got.Message(), row.code, row.message)
+			}
+		}
+	}
+}

@@ -1,0 +1,129 @@
+// `mortise dev`, which apps use with Dapr's SDKs and no sidecar.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	dapr "github.com/dapr/go-sdk/client"
+)
+
+// devStore is the one component of `mortise dev`.
+const devStore = "lockstore"
+
+// dev is a `mortise dev` on ports of its own.
+type dev struct {
+	*process
+	token              string // what apps must send; empty: nothing
+	httpAddr, grpcAddr string
+}
+
+// startDev starts `mortise dev` and waits until it serves.
+func startDev(t testing.TB, token string, args ...string) *dev {
+	t.Helper()
+	d := &dev{token: token}
+	d.process = start(t, "mortise dev", mortiseProgram.path, append(inFolder(socketsFolder(t)), d.variable()), append([]string{"dev",
+		"--http-listen-address", "", "--dapr-grpc-listen-address", "127.0.0.1:0", "--dapr-http-listen-address", "127.0.0.1:0",
+	}, args...)...)
+	d.says("Ready on")
+	listening := d.after("Listening on ")
+	if len(listening) != 2 {
+		t.Fatalf("it listens on %q", listening)
+	}
+	d.grpcAddr, d.httpAddr = listening[0], listening[1]
+	return d
+}
+
+// variable is the environment by which Mortise and the SDKs know the token.
+func (d *dev) variable() string { return "DAPR_API_TOKEN=" + d.token }
+
+// after returns what stands behind the text, up to a blank or a quotation mark, in each line that has it.
+func (p *process) after(text string) (found []string) {
+	for line := range strings.Lines(p.output.String()) {
+		if _, rest, ok := strings.Cut(line, text); ok {
+			found = append(found, rest[:strings.IndexAny(rest+"\n", "\" \n")])
+		}
+	}
+	return found
+}
+
+// goSDK connects Dapr's Go SDK, with a token or none.
+func (d *dev) goSDK(t testing.TB, token string) dapr.Client {
+	t.Helper()
+	client, err := dapr.NewClientWithAddressContext(t.Context(), d.grpcAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	if token != "" {
+		client.WithAuthToken(token)
+	}
+	return client
+}
+
+// javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the folder, and returns the way through it.
+func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) door {
+	t.Helper()
+	port := addr[strings.LastIndex(addr, ":")+1:]
+	app := start(t, "app over "+protocol, "node", []string{d.variable()}, folder+"/door.mjs", protocol, port)
+	eventually(t, "the app serves", func() error {
+		if app.hasEnded() {
+			t.Fatalf("the app ended: %v", app.err)
+		}
+		return app.hasSaid("door at ")
+	})
+	return httpDoor{app.after("door at ")[0]}
+}
+
+// needs fails the test if there is no such program.
+func needs(t testing.TB, program, debian string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Fatalf("%v. Debian, Ubuntu: sudo apt-get install %s", err, debian)
+	}
+}
+
+// installJavaScriptSDK returns a folder with what is in js, and with what that needs.
+func installJavaScriptSDK(t testing.TB) string {
+	t.Helper()
+	needs(t, "node", "nodejs")
+	needs(t, "npm", "npm")
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS("js")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // it comes from afar
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "ci")
+	npm.Dir, npm.WaitDelay = folder, time.Second
+	if out, err := npm.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v, %v\n%s", err, ctx.Err(), out)
+	}
+	return folder
+}
+
+// sdks are the ways of an app through Dapr's SDKs, by name.
+func (d *dev) sdks(t testing.TB, folder string) map[string]door {
+	t.Helper()
+	return map[string]door{
+		"the Go SDK":                   sdkDoor{d.goSDK(t, d.token)},
+		"the JavaScript SDK over gRPC": d.javaScriptSDK(t, folder, "GRPC", d.grpcAddr),
+		"the JavaScript SDK over HTTP": d.javaScriptSDK(t, folder, "HTTP", d.httpAddr),
+	}
+}
+
+// withAndWithoutToken runs the test with a token that apps must send, and with none.
+func withAndWithoutToken(t *testing.T, test func(t *testing.T, token string)) {
+	t.Helper()
+	for _, token := range []string{"", secret} {
+		t.Run(fmt.Sprintf("with a token: %t", token != ""), func(t *testing.T) {
+			t.Parallel()
+			test(t, token)
+		})
+	}
+}
