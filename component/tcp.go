@@ -140,10 +140,11 @@ func (o TCPOptions) token() (string, error) {
 
 // checkToken returns the token if clients can send it. An empty one would let everybody in where somebody is to be kept out.
 func checkToken(source, token string) (string, error) {
-	if token == "" {
+	trimmed := strings.TrimSpace(token)
+	if trimmed == "" {
 		return "", fmt.Errorf("%s is empty", source)
 	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) || token != strings.TrimSpace(token) {
+	if trimmed != token || strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return "", fmt.Errorf("%s has characters that a header cannot carry", source)
 	}
 	return token, nil

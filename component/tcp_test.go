@@ -61,7 +61,11 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 		return o
 	}
 	const far, near = "0.0.0.0:0", "127.0.0.1:0"
-	const ok = ""
+	const (
+		ok        = ""
+		noTLS     = " can be reached from other machines, without TLS: --allow-insecure-tcp allows that"
+		everybody = " can be reached from other machines, with neither a token nor client certificates: --allow-insecure-tcp allows that"
+	)
 	for _, row := range []struct {
 		name    string
 		options TCPOptions
@@ -72,17 +76,19 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 		{"plain TCP on 127.0.0.1", TCPOptions{Address: near}, ok},
 		{"plain TCP on ::1", TCPOptions{Address: "[::1]:0"}, ok},
 		{"plain TCP on localhost", TCPOptions{Address: "localhost:0"}, ok},
-		{"plain TCP on all interfaces", TCPOptions{Address: far, Token: "t"}, "without TLS"},
-		{"plain TCP on no interface in particular", TCPOptions{Address: ":0", Token: "t"}, "without TLS"},
-		{"plain TCP on all interfaces of IPv6", TCPOptions{Address: "[::]:0", Token: "t"}, "without TLS"},
-		{"plain TCP on another address", TCPOptions{Address: "192.0.2.1:0", Token: "t"}, "without TLS"},
-		{"plain TCP on a host by its name", TCPOptions{Address: "mortise.example:0", Token: "t"}, "without TLS"},
-		{"plain TCP on a name that only begins well", TCPOptions{Address: "localhost.example:0", Token: "t"}, "without TLS"},
-		{"TLS for everybody", secure(TCPOptions{Address: far}), "neither a token nor client certificates"},
+		{"plain TCP on all interfaces", TCPOptions{Address: far, Token: "t"}, noTLS},
+		{"plain TCP on no interface in particular", TCPOptions{Address: ":0", Token: "t"}, noTLS},
+		{"plain TCP on all interfaces of IPv6", TCPOptions{Address: "[::]:0", Token: "t"}, noTLS},
+		{"plain TCP on another address", TCPOptions{Address: "192.0.2.1:0", Token: "t"}, noTLS},
+		{"plain TCP on a host by its name", TCPOptions{Address: "mortise.example:0", Token: "t"}, noTLS},
+		{"plain TCP on a name that only begins well", TCPOptions{Address: "localhost.example:0", Token: "t"}, noTLS},
+		{"TLS for everybody", secure(TCPOptions{Address: far}), everybody},
+		{"TLS with a token of spaces", secure(TCPOptions{Address: far, Token: " "}), "_API_TOKEN is empty"},
 		{"TLS with a token", secure(TCPOptions{Address: far, Token: "t"}), ok},
 		{"TLS with client certificates", secure(TCPOptions{Address: far, ClientCAFile: certificate.File}), ok},
 		{"plain TCP on all interfaces, allowed", TCPOptions{Address: far, AllowInsecure: true}, ok},
-		{"an address without a port", TCPOptions{Address: "127.0.0.1"}, "--listen-address: address 127.0.0.1: missing port"},
+		{"TLS on all interfaces for everybody, allowed", secure(TCPOptions{Address: far, AllowInsecure: true}), ok},
+		{"an address without a port", TCPOptions{Address: "127.0.0.1"}, ": address 127.0.0.1: missing port"},
 		{"a token file and no TCP", TCPOptions{TokenFile: empty}, "no address to listen at"},
 		{"a certificate and no TCP", secure(TCPOptions{}), "no address to listen at"},
 		{"a permission and no TCP", TCPOptions{AllowInsecure: true}, "no address to listen at"},
@@ -97,10 +103,68 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 		{"a token that cannot be sent", TCPOptions{Address: near, Token: "se\ncret"}, "cannot carry"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			checkNetwork(t, row.options, row.want)
-			overHTTP := row.options
-			overHTTP.Address, overHTTP.HTTPAddress = "", row.options.Address
-			checkNetwork(t, overHTTP, strings.TrimPrefix(row.want, "--listen-address"))
+			for flag, at := range endpointsOf {
+				want := row.want
+				switch {
+				case strings.HasPrefix(want, " "):
+					want = flag + " " + row.options.Address + want
+				case strings.HasPrefix(want, ": "):
+					want = flag + want
+				}
+				checkNetwork(t, at(row.options), want)
+			}
+		})
+	}
+}
+
+// endpointsOf are, by their flags, options for the same endpoint at another flag's address, with that one's token.
+var endpointsOf = map[string]func(TCPOptions) TCPOptions{
+	"--listen-address": func(o TCPOptions) TCPOptions { return o },
+	"--http-listen-address": func(o TCPOptions) TCPOptions {
+		o.Address, o.HTTPAddress = "", o.Address
+		return o
+	},
+	"--dapr-grpc-listen-address": func(o TCPOptions) TCPOptions {
+		o.Address, o.Token, o.Dapr.GRPCAddress, o.Dapr.Token = "", "", o.Address, o.Token
+		return o
+	},
+	"--dapr-http-listen-address": func(o TCPOptions) TCPOptions {
+		o.Address, o.Token, o.Dapr.HTTPAddress, o.Dapr.Token = "", "", o.Address, o.Token
+		return o
+	},
+}
+
+func TestATokenOfOtherEndpointsIsNone(t *testing.T) {
+	const far, want = "0.0.0.0:0", "with neither a token nor client certificates"
+	certificate := servers.NewCertificate(t)
+	for flag, at := range endpointsOf {
+		o := at(TCPOptions{Address: far, Token: "t", CertFile: certificate.File, KeyFile: certificate.KeyFile})
+		checkNetwork(t, o, "")
+		o.Token, o.Dapr.Token = o.Dapr.Token, o.Token
+		checkNetwork(t, o, flag+" "+far+" can be reached from other machines, "+want)
+	}
+}
+
+func TestANameForThisMachineHasToBeThisMachines(t *testing.T) {
+	for _, row := range []struct {
+		name, address, ip, want string
+	}{
+		{"localhost as it should be", "localhost:1", "127.0.0.1", ""},
+		{"localhost as IPv6 has it", "localhost:1", "::1", ""},
+		{"localhost that is a network's", "localhost:1", "192.0.2.1",
+			"--x localhost:1 can be reached from other machines, since it is 192.0.2.1: --allow-insecure-tcp allows that"},
+		{"localhost that is every network's", "localhost:1", "0.0.0.0",
+			"--x localhost:1 can be reached from other machines, since it is 0.0.0.0: --allow-insecure-tcp allows that"},
+		{"a network's address, whose security was looked at", "192.0.2.1:1", "192.0.2.1", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got := ""
+			if err := (endpoint{flag: "--x", address: row.address}).checkBound(net.ParseIP(row.ip)); err != nil {
+				got = err.Error()
+			}
+			if got != row.want {
+				t.Errorf("got %q, want %q", got, row.want)
+			}
 		})
 	}
 }
@@ -180,9 +244,15 @@ func TestCallsOverTCPNeedTheToken(t *testing.T) {
 			}
 		}
 	}
-	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+	health := healthpb.NewHealthClient(conn)
+	if _, err := health.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Errorf("health without a token: %v", err)
 	}
+	watch, err := health.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	checkReason(t, "a stream of the health without a token", err, codes.Unauthenticated, "UNAUTHENTICATED")
 }
 
 func TestTCPServesNoLockStore(t *testing.T) {
@@ -228,6 +298,40 @@ func TestClientCertificatesAreDemanded(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+func TestClientsOfACAThatIsReplacedDoNotResume(t *testing.T) {
+	trusted, next := servers.NewCertificate(t), servers.NewCertificate(t)
+	addr := serveMemory(t, TCPOptions{
+		Address: "127.0.0.1:0", CertFile: next.File, KeyFile: next.KeyFile, ClientCAFile: trusted.File,
+	})
+	config := trusted.ClientConfig()
+	config.RootCAs, config.NextProtos = next.ClientConfig().RootCAs, []string{"h2"}
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	connect := func() (resumed bool, err error) {
+		conn, err := tls.Dial("tcp", addr, config)
+		if err != nil {
+			return false, err
+		}
+		defer conn.Close()
+		_, err = conn.Read(make([]byte, 1)) // the server speaks first, to those whom it has let in
+		return conn.ConnectionState().DidResume, err
+	}
+	for _, want := range []bool{false, true} {
+		if resumed, err := connect(); err != nil || resumed != want {
+			t.Fatalf("a good client: resumed is %v, want %v; %v", resumed, want, err)
+		}
+	}
+	if err := os.WriteFile(trusted.File, []byte(next.PEM), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	soon := time.Now().Add(time.Second) // whatever the file system's clock can tell apart
+	if err := os.Chtimes(trusted.File, soon, soon); err != nil {
+		t.Fatal(err)
+	}
+	if resumed, err := connect(); err == nil {
+		t.Errorf("a client whose CA is no longer trusted is let in; resumed is %v", resumed)
 	}
 }
 
