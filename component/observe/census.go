@@ -1,0 +1,173 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// How long after a failure a store is watched anew. The pause grows, for beginning may cost the storage a walk over all its keys.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+// censuses tell of the locks of all stores that are open. It is a collector, since what nobody knows has no value.
+type censuses struct {
+	heldDesc    *prometheus.Desc
+	expirations *prometheus.CounterVec
+	revocations *prometheus.CounterVec
+
+	mu   sync.Mutex
+	open map[*census]struct{}
+}
+
+func newCensuses(of []string) *censuses {
+	return &censuses{
+		heldDesc: prometheus.NewDesc("mortise_locks_held",
+			"Locks held in the component's storage, by way of whichever process. Absent while that is not known.", of, nil),
+		expirations: counter("mortise_lock_expirations_total",
+			"Locks in the component's storage that have expired, by way of whichever process they were taken.", of...),
+		revocations: counter("mortise_lock_revocations_total",
+			"Locks in the component's storage that were taken from their holders, by way of whichever process.", of...),
+		open: map[*census]struct{}{},
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *censuses) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.heldDesc
+	c.expirations.Describe(descs)
+	c.revocations.Describe(descs)
+}
+
+// Collect implements [prometheus.Collector].
+func (c *censuses) Collect(metrics chan<- prometheus.Metric) {
+	c.expirations.Collect(metrics)
+	c.revocations.Collect(metrics)
+	for of, held := range c.held() {
+		metrics <- prometheus.MustNewConstMetric(c.heldDesc, prometheus.GaugeValue, float64(held), of.component, of.store)
+	}
+}
+
+// place is where locks are counted: a component, and the kind of its store.
+type place struct{ component, store string }
+
+// held is how many locks are held. Two stores can have one place, when two sidecars have opened one name with different
+// metadata; they count together. A place is missing as long as one of its stores does not tell.
+func (c *censuses) held() map[place]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	total, silent := map[place]int{}, map[place]bool{}
+	for s := range c.open {
+		held, known := s.count()
+		total[s.place] += held
+		silent[s.place] = silent[s.place] || !known
+	}
+	for p := range silent {
+		if silent[p] {
+			delete(total, p)
+		}
+	}
+	return total
+}
+
+// attend counts the store's locks until leave is called.
+func (m *Metrics) attend(component string, s stores.Store) (leave func()) {
+	c := &census{all: m.censuses, place: place{component, stores.NameOf(s)}}
+	m.censuses.add(c)
+	stop := background(func(ctx context.Context) { c.run(ctx, s) })
+	return func() {
+		stop()
+		m.censuses.remove(c)
+	}
+}
+
+func (c *censuses) add(s *census) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open[s] = struct{}{}
+}
+
+func (c *censuses) remove(s *census) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, s)
+}
+
+// census counts the locks of one store.
+type census struct {
+	all   *censuses
+	place place
+
+	mu    sync.Mutex
+	known bool
+	held  int
+}
+
+// count returns how many locks are held, if that is known.
+func (c *census) count() (held int, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held, c.known
+}
+
+// run watches the store until ctx ends, or it turns out that the store cannot be watched.
+func (c *census) run(ctx context.Context, s stores.Store) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := stores.Watch(ctx, s, "", func(e stores.Event) error {
+			c.apply(e)
+			pause = firstPause
+			return nil
+		})
+		c.forget()
+		if errors.Is(err, stores.ErrUnsupported) || !sleep(ctx, pause) {
+			return
+		}
+	}
+}
+
+func (c *census) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = false
+}
+
+// apply takes in what the store tells.
+func (c *census) apply(e stores.Event) {
+	expirations := c.all.expirations.WithLabelValues(c.place.component, c.place.store)
+	revocations := c.all.revocations.WithLabelValues(c.place.component, c.place.store)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch e.Kind {
+	case stores.Snapshot:
+		c.known, c.held = true, countHeld(e.Locks)
+	case stores.Acquired:
+		c.held++
+	case stores.Released:
+		c.held--
+	case stores.Expired:
+		c.held--
+		expirations.Inc()
+	case stores.Revoked:
+		c.held--
+		revocations.Inc()
+	case stores.Withdrawn:
+		c.held -= countHeld([]stores.Lock{e.Lock})
+	}
+}
+
+// countHeld counts the locks that somebody holds.
+func countHeld(locks []stores.Lock) (held int) {
+	for _, l := range locks {
+		if l.Owner != "" {
+			held++
+		}
+	}
+	return held
+}

@@ -1,0 +1,95 @@
+package observe
+
+import (
+	"context"
+	"strings"
+
+	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
+	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+
+	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
+)
+
+// The doors of the process.
+const (
+	LockStore = "lockstore" // LockStore, for our daprd
+	Locks     = "locks"     // Mortise's own service
+	RTM       = "rtm"       // channel locks, over gRPC and HTTP
+	Dapr      = "dapr"      // Dapr's API without a sidecar, over gRPC and HTTP
+	Layotto   = "layotto"   // Layotto's API
+	Binding   = "binding"   // Dapr's bindings
+	Internal  = "internal"  // none: what the process does by itself, as renewing the locks of RTM's users who are online
+)
+
+// doors are the doors by their gRPC services. Calls of other services, those for health and reflection, reach no store.
+var doors = map[string]string{
+	lockpb.LockStore_ServiceDesc.ServiceName:     LockStore,
+	lockspb.Locks_ServiceDesc.ServiceName:        Locks,
+	rtmpb.ChannelLocks_ServiceDesc.ServiceName:   RTM,
+	runtimepb.Dapr_ServiceDesc.ServiceName:       Dapr,
+	layottopb.Runtime_ServiceDesc.ServiceName:    Layotto,
+	daprpb.InputBinding_ServiceDesc.ServiceName:  Binding,
+	daprpb.OutputBinding_ServiceDesc.ServiceName: Binding,
+}
+
+// doorKey is the key of a ctx's door.
+type doorKey struct{}
+
+// Through returns a ctx for what is asked for through the door. A call that has come in by a door and is answered by another's
+// service, as a binding's are, stays with the one it has come in by.
+func Through(ctx context.Context, door string) context.Context {
+	if doorOf(ctx) != Internal {
+		return ctx
+	}
+	return context.WithValue(ctx, doorKey{}, door)
+}
+
+// doorOf is the door that the ctx has come through.
+func doorOf(ctx context.Context) string {
+	if door, ok := ctx.Value(doorKey{}).(string); ok {
+		return door
+	}
+	return Internal
+}
+
+// service is the service and the method of a gRPC call, and the door that they are.
+func service(fullMethod string) (name, method, door string) {
+	name, method, _ = strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+	return name, method, doors[name]
+}
+
+// unary observes a gRPC call.
+func (o Observation) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	name, method, door := service(call.FullMethod)
+	if door == "" {
+		return handle(ctx, req)
+	}
+	ctx, end := o.Tracing.begin(Through(ctx, door), name, method, req)
+	answer, err := handle(ctx, req)
+	end(err)
+	return answer, err
+}
+
+// stream observes a gRPC call that streams.
+func (o Observation) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	name, method, door := service(call.FullMethod)
+	if door == "" {
+		return handle(srv, stream)
+	}
+	ctx, end := o.Tracing.begin(Through(stream.Context(), door), name, method, nil)
+	err := handle(srv, &streamWithin{stream, ctx})
+	end(err)
+	return err
+}
+
+// streamWithin is a stream with a ctx of its own.
+type streamWithin struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *streamWithin) Context() context.Context { return s.ctx }

@@ -1,0 +1,229 @@
+package observe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dapr/kit/logger"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	// ComponentService and a component's name are the service whose health is that of the component, with gRPC.
+	ComponentService = "component/"
+
+	// pingEvery is how often a storage is asked for a sign of life, and pingAgain when it has given none the last time.
+	pingEvery = 5 * time.Second
+	pingAgain = time.Second
+
+	// pingTimeout is how long a storage may take to give it.
+	pingTimeout = 2 * time.Second
+
+	// pings is how many must fail, one after the other, before a component is told to fail.
+	pings = 2
+)
+
+// Health knows which components have a storage that answers, and lets others know. All methods are safe for concurrent use.
+//
+// It is about components, and not about the process: a process whose storage is away is as well as one whose storage is there,
+// and no restart would help. So the health of gRPC services, and that of a server as a whole, is none of its business.
+type Health struct {
+	log logger.Logger
+
+	mu       sync.Mutex
+	patients map[string]map[*patient]struct{} // by component; none is empty
+	servers  []*health.Server
+	leaving  bool
+}
+
+// patient is one open store of a component.
+type patient struct {
+	component string
+	store     stores.Store
+	failed    int // how often in a row; guarded by Health.mu
+}
+
+// NewHealth returns the health of no components.
+func NewHealth(log logger.Logger) *Health {
+	return &Health{log: log, patients: map[string]map[*patient]struct{}{}}
+}
+
+// Tell lets the server know of every component, now and from now on, by services whose names begin with ComponentService.
+func (h *Health) Tell(s *health.Server) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.servers = append(h.servers, s)
+	for component := range h.patients {
+		h.tell(component)
+	}
+}
+
+// Leave lets ServeHTTP tell that the process takes no more calls.
+func (h *Health) Leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leaving = true
+}
+
+// attend asks a store for signs of life until leave is called.
+func (h *Health) attend(component string, s stores.Store) (leave func()) {
+	p := &patient{component: component, store: s}
+	h.add(p)
+	stop := background(func(ctx context.Context) { h.ask(ctx, p) })
+	return func() {
+		stop()
+		h.remove(p)
+	}
+}
+
+// add takes in a store that has just been opened, and so has answered.
+func (h *Health) add(p *patient) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.patients[p.component] == nil {
+		h.patients[p.component] = map[*patient]struct{}{}
+	}
+	h.patients[p.component][p] = struct{}{}
+	h.tell(p.component)
+}
+
+func (h *Health) remove(p *patient) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if delete(h.patients[p.component], p); len(h.patients[p.component]) == 0 {
+		delete(h.patients, p.component)
+	}
+	h.tell(p.component)
+}
+
+// ask asks the store for signs of life until ctx ends. A store that cannot be asked is taken at its word.
+func (h *Health) ask(ctx context.Context, p *patient) {
+	for pause := time.Duration(0); sleep(ctx, pause); {
+		err := ping(ctx, p.store)
+		switch {
+		case ctx.Err() != nil || errors.Is(err, stores.ErrUnsupported):
+			return
+		case err == nil:
+			pause = pingEvery
+		default:
+			pause = pingAgain
+		}
+		h.note(p, err)
+	}
+}
+
+func ping(ctx context.Context, s stores.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return stores.Ping(ctx, s)
+}
+
+// note takes in how a store has answered.
+func (h *Health) note(p *patient, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := p.failed
+	if p.failed++; err == nil {
+		p.failed = 0
+	}
+	switch {
+	case p.failed == pings:
+		h.log.Warnf("Component %q: its storage does not answer: %v", p.component, err)
+	case p.failed == 0 && before >= pings:
+		h.log.Infof("Component %q: its storage answers again", p.component)
+	default:
+		return
+	}
+	h.tell(p.component)
+}
+
+// tell lets the servers know of a component. The caller has locked mu.
+func (h *Health) tell(component string) {
+	status := healthpb.HealthCheckResponse_SERVING
+	switch {
+	case len(h.patients[component]) == 0:
+		status = healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+	case !h.isWell(component):
+		status = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	for _, s := range h.servers {
+		s.SetServingStatus(ComponentService+component, status)
+	}
+}
+
+// isWell tells whether all stores of a component answer. The caller has locked mu.
+func (h *Health) isWell(component string) bool {
+	for p := range h.patients[component] {
+		if p.failed >= pings {
+			return false
+		}
+	}
+	return true
+}
+
+// well tells of each component whether its storage answers, and whether the process takes no more calls.
+func (h *Health) well() (all map[string]bool, leaving bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all = make(map[string]bool, len(h.patients))
+	for component := range h.patients {
+		all[component] = h.isWell(component)
+	}
+	return all, h.leaving
+}
+
+// report is why things are not well, in JSON.
+type report struct {
+	Leaving bool     `json:"shuttingDown,omitempty"`
+	Failing []string `json:"failing,omitempty"` // components, sorted
+}
+
+// ServeHTTP answers 204 if calls are taken and every component's storage answers, and else 503 with what is not so.
+func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	all, leaving := h.well()
+	maps.DeleteFunc(all, func(_ string, well bool) bool { return well })
+	bad := report{leaving, slices.Sorted(maps.Keys(all))}
+	if !bad.Leaving && len(bad.Failing) == 0 {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(bad) // to a client that is gone
+}
+
+// up is the health of components as a metric.
+type up struct {
+	health *Health
+	desc   *prometheus.Desc
+}
+
+func newUp(h *Health) up {
+	return up{h, prometheus.NewDesc("mortise_component_up", "Whether the component's storage answers: 1 or 0.",
+		[]string{componentLabel}, nil)}
+}
+
+// Describe implements [prometheus.Collector].
+func (u up) Describe(descs chan<- *prometheus.Desc) { descs <- u.desc }
+
+// Collect implements [prometheus.Collector].
+func (u up) Collect(metrics chan<- prometheus.Metric) {
+	all, _ := u.health.well()
+	for component, well := range all {
+		value := 0.0
+		if well {
+			value = 1
+		}
+		metrics <- prometheus.MustNewConstMetric(u.desc, prometheus.GaugeValue, value, component)
+	}
+}
