@@ -7,24 +7,20 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// window is how many bytes lie between a client and a server that do not keep up with each other.
-const window = 1 << 16
-
 // openGRPC returns a door that is a gRPC connection. It has no socket, lest time go on in a bubble.
 func openGRPC(t testing.TB, service rtmpb.ChannelLocksServer) door {
-	l := bufconn.Listen(window)
+	l := listen(t)
 	server := grpc.NewServer(grpc.WaitForHandlers(true))
 	rtmpb.RegisterChannelLocksServer(server, service)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///bufconn",
+	conn, err := grpc.NewClient("passthrough:///pipe",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.dial(ctx) }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc/test/bufconn"
-
 	"github.com/mortise-lock/mortise/component/rtm"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
@@ -28,13 +26,13 @@ type overHTTP struct {
 
 // openHTTP returns a door that is an HTTP server. It has no socket, lest time go on in a bubble.
 func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) door {
-	l := bufconn.Listen(window)
+	l := listen(t)
 	server := httptest.NewUnstartedServer(rtm.Handler(service))
 	_ = server.Listener.Close()
 	server.Listener = l
 	server.Start()
 	t.Cleanup(server.Close)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return l.DialContext(ctx) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return l.dial(ctx) }
 	return &overHTTP{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, server.URL + "/v1/rtm/"}
 }
 
