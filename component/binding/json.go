@@ -123,9 +123,9 @@ func withoutPlace(err error) string {
 	return text
 }
 
-// seconds is a duration as both Go and Protobuf's JSON have it.
+// seconds is a duration as both Go and Protobuf's JSON have it, empty if it is zero: a lock that nobody holds has none.
 func seconds(d *durationpb.Duration) string {
-	if d == nil {
+	if d.AsDuration() == 0 {
 		return ""
 	}
 	text, _ := protojson.Marshal(d) // a duration that the services have made

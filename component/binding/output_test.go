@@ -91,6 +91,7 @@ func TestEveryOperationOfChannels(t *testing.T) {
 			return fmt.Sprintf(`{"errorCode": %d, "operation": "%s", "reason": null}`, code, operation)
 		}
 		b.expect("setLock", `{`+lock+`, "ttl": 30}`, `{"errorCode": 0, `+name+`, "ttl": 30}`)
+		b.expect("list", `{}`, `{"locks": [{"key": "rtm||1||c||l", "declared": "30s"}]}`)
 		b.expect("setLock", `{`+lock+`}`, failed(-14004, "RTMSetLockOperation"))
 		b.expect("acquireLock", `{`+lock+`, "retry": false}`, `{"errorCode": 0, `+name+`, "ttl": 30, "lockRev": null}`)
 		b.expect("acquireLock", `{`+lock+`, "user": "bob"}`, failed(-14007, "RTMAcquireOperation"))
