@@ -73,7 +73,7 @@ func TestEventsTellWhatThereIsWhenLocksExpire(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, seed %d", d.name, seed), func(t *testing.T) {
 				place{d.open, nil}.alone(t, map[string]string{"rtmMinTTL": "1s", "rtmMaxTTL": "1s"}, func(w *world) {
 					c := newCrowd(w, seed)
-					c.naps = ttl
+					c.naps = time.Second
 					c.play()
 				})
 			})

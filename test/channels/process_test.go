@@ -12,7 +12,7 @@ var stories = []struct {
 }{
 	{"who is online here keeps what she takes there", func(s *stay, here, there user) {
 		session, _ := here.online()
-		s.door.rev = there.must(acquireLock, shortDoor).rev
+		s.door.rev = there.must(acquireLock, frontDoor).rev
 		s.sees("ACQUIRED ann")
 		s.kept(3)
 		s.heard(session, "ACQUIRED ann")
@@ -36,7 +36,7 @@ var stories = []struct {
 		s.take()
 		var since time.Time
 		for range 6 {
-			time.Sleep(ttl / 2)
+			time.Sleep(s.ttl / 2)
 			since = time.Now()
 			there.must(keepAlive, ask{store: component, held: []lock{s.door}})
 		}
@@ -45,22 +45,22 @@ var stories = []struct {
 	}},
 	{"who has taken a lock here has it there", func(s *stay, _, there user) {
 		s.take()
-		if got := there.code(acquireLock, shortDoor); got != -14003 {
+		if got := there.code(acquireLock, frontDoor); got != -14003 {
 			s.Errorf("acquireLock there ends with %d", got)
 		}
-		there.must(releaseLock, shortDoor)
+		there.must(releaseLock, frontDoor)
 		s.sees("RELEASED ann")
 	}},
 	{"who waits here waits there, too", func(s *stay, here, there user) {
 		p := s.waitForBob(here)
 		for _, retry := range []bool{false, true} {
-			a := shortDoor
+			a := frontDoor
 			a.retry = retry
 			if got := there.code(acquireLock, a); got != -14003 {
 				s.Errorf("acquireLock there ends with %d", got)
 			}
 		}
-		there.must(releaseLock, shortDoor)
+		there.must(releaseLock, frontDoor)
 		if got := p.end(); got != -14007 {
 			s.Errorf("her waiting here ends with %d", got)
 		}
@@ -68,7 +68,7 @@ var stories = []struct {
 	}},
 	{"who waits there gets what is released here", func(s *stay, _, there user) {
 		p := s.waitForBob(there)
-		s.bob.must(releaseLock, shortDoor)
+		s.bob.must(releaseLock, frontDoor)
 		if got := p.end(); got != 0 {
 			s.Errorf("her waiting there ends with %d", got)
 		}
@@ -76,8 +76,8 @@ var stories = []struct {
 	}},
 	{"who waits there hears that the lock is removed here", func(s *stay, _, there user) {
 		p := s.waitForBob(there)
-		s.bob.must(removeLock, shortDoor)
-		s.bob.must(setLock, shortDoor)
+		s.bob.must(removeLock, frontDoor)
+		s.bob.must(setLock, frontDoor)
 		if got := p.end(); got != -14008 {
 			s.Errorf("her waiting there ends with %d", got)
 		}
@@ -90,7 +90,7 @@ var stories = []struct {
 	}},
 	{"whose process ends keeps her lock for a TTL", func(s *stay, _, there user) {
 		session, _ := there.online()
-		s.door.rev = there.must(acquireLock, shortDoor).rev
+		s.door.rev = there.must(acquireLock, frontDoor).rev
 		s.sees("ACQUIRED ann")
 		s.kept(2)
 		since := time.Now()
@@ -106,7 +106,8 @@ func TestUsersOfTwoProcesses(t *testing.T) {
 		for _, row := range stories {
 			t.Run(d.name+", "+row.name, func(t *testing.T) {
 				t.Parallel()
-				w := place{d.open, server}.create(t, patience, shortly, 2)
+				p := place{d.open, server}
+				w := p.create(t, patience, p.short(), 2)
 				s := begin(w)
 				row.play(s, s.ann, user{w, w.doors[1], "ann"})
 			})

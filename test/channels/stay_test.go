@@ -30,25 +30,25 @@ var stays = []struct {
 		since := time.Now()
 		session.leave()
 		s.lost(since)
-		if got := s.ann.code(releaseLock, shortDoor); got != -14006 {
+		if got := s.ann.code(releaseLock, frontDoor); got != -14006 {
 			s.Errorf("releaseLock after the loss ends with %d", got)
 		}
-		if got := s.bob.must(acquireLock, shortDoor); got.rev <= s.door.rev {
+		if got := s.bob.must(acquireLock, frontDoor); got.rev <= s.door.rev {
 			s.Errorf("bob's token is %d, after ann's %d", got.rev, s.door.rev)
 		}
 	}},
 	{"who waits gets a lock a TTL after its owner has gone", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		p := s.bob.start(acquireLock, shortDoor.waiting())
-		s.queue(shortDoor, 1)
+		p := s.bob.start(acquireLock, frontDoor.waiting())
+		s.queue(frontDoor, 1)
 		since := time.Now()
 		session.leave()
 		if got := p.end(); got != 0 {
 			s.Errorf("bob's waiting ends with %d", got)
 		}
 		s.passed(since)
-		s.bob.must(removeLock, shortDoor)
+		s.bob.must(removeLock, frontDoor)
 		s.sees("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
 	{"who comes back in time keeps her lock, and nobody is told", func(s *stay) {
@@ -56,7 +56,7 @@ var stays = []struct {
 		s.take()
 		s.kept(2)
 		session.leave()
-		time.Sleep(ttl / 2)
+		time.Sleep(s.ttl / 2)
 		session = s.online([]lock{s.door}, s.door)
 		s.kept(3)
 		s.heard(session, "")
@@ -67,7 +67,7 @@ var stays = []struct {
 			session := s.online([]lock{s.door}, s.door)
 			s.heard(session, "")
 			session.leave()
-			time.Sleep(ttl / 2)
+			time.Sleep(s.ttl / 2)
 		}
 		s.sees("")
 	}},
@@ -86,13 +86,13 @@ var stays = []struct {
 	{"who comes back too late is told what somebody else has got since", func(s *stay) {
 		s.take()
 		s.lost(s.then)
-		s.bob.must(acquireLock, shortDoor)
+		s.bob.must(acquireLock, frontDoor)
 		s.sees("ACQUIRED bob")
 		s.heard(s.online([]lock{s.door}), "EXPIRED ann")
 	}},
 	{"who comes back too late is told what does not exist any more", func(s *stay) {
 		s.take()
-		s.bob.must(removeLock, shortDoor)
+		s.bob.must(removeLock, frontDoor)
 		s.sees("REMOVED ann")
 		s.heard(s.online([]lock{s.door}), "EXPIRED ann")
 	}},
@@ -123,14 +123,14 @@ var stays = []struct {
 		s.take()
 		s.kept(2)
 		since := time.Now()
-		s.ann.must(logout, shortDoor)
+		s.ann.must(logout, frontDoor)
 		s.ended(session, 0)
 		s.lost(since)
 	}},
 	{"who logs out and in again in time keeps her lock", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		s.ann.must(logout, shortDoor)
+		s.ann.must(logout, frontDoor)
 		s.ended(session, 0)
 		s.online([]lock{s.door}, s.door)
 		s.kept(3)
@@ -138,15 +138,15 @@ var stays = []struct {
 	{"who logs out and gives all back is free of it at once", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		p := s.bob.start(acquireLock, shortDoor.waiting())
-		s.queue(shortDoor, 1)
+		p := s.bob.start(acquireLock, frontDoor.waiting())
+		s.queue(frontDoor, 1)
 		since := time.Now()
 		s.ann.must(logout, ask{store: component, release: true})
 		s.ended(session, 0)
-		if got := p.end(); got != 0 || time.Since(since) >= ttl/2 {
+		if got := p.end(); got != 0 || time.Since(since) >= s.ttl/2 {
 			s.Errorf("bob's waiting ends with %d, after %v", got, time.Since(since))
 		}
-		s.bob.must(removeLock, shortDoor)
+		s.bob.must(removeLock, frontDoor)
 		s.sees("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
 	{"who logs out without a session gives all back, too", func(s *stay) {
@@ -161,20 +161,20 @@ var stays = []struct {
 			if got := p.end(); got != -14007 {
 				s.Errorf("her waiting ends with %d: %v", got, p.err)
 			}
-			s.queue(shortDoor, 0)
-			s.bob.must(releaseLock, shortDoor)
+			s.queue(frontDoor, 0)
+			s.bob.must(releaseLock, frontDoor)
 			s.sees("ACQUIRED bob, RELEASED bob")
 		}
 	}},
 	{"who logs out is not in the way of others", func(s *stay) {
 		session := s.online(nil)
 		other, _ := s.bob.online()
-		s.bob.must(acquireLock, shortDoor)
+		s.bob.must(acquireLock, frontDoor)
 		s.ann.must(logout, ask{store: component, release: true})
 		s.ended(session, 0)
 		s.sees("ACQUIRED bob")
 		s.heard(other, "ACQUIRED bob")
-		time.Sleep(3 * ttl)
+		time.Sleep(3 * s.ttl)
 		s.sees("")
 	}},
 	{"who logs out twice, or has never been there, does nothing", func(s *stay) {
@@ -187,7 +187,7 @@ var stays = []struct {
 	{"who is alive keeps her lock without a session", func(s *stay) {
 		s.take()
 		for range 6 {
-			time.Sleep(ttl / 2)
+			time.Sleep(s.ttl / 2)
 			s.alive(nil, []lock{s.door}, nil)
 		}
 		s.sees("")
@@ -199,9 +199,9 @@ var stays = []struct {
 		s.take()
 		s.lost(s.then)
 		s.alive([]lock{s.door}, nil, []lock{s.door})
-		s.bob.must(acquireLock, shortDoor)
+		s.bob.must(acquireLock, frontDoor)
 		s.alive([]lock{s.door}, nil, []lock{s.door})
-		s.bob.must(removeLock, shortDoor)
+		s.bob.must(removeLock, frontDoor)
 		s.sees("ACQUIRED bob, REMOVED bob")
 	}},
 	{"who is alive and online keeps her lock", func(s *stay) {
@@ -218,7 +218,7 @@ var stays = []struct {
 	{"who was given a lock while she was offline has it for a TTL", func(s *stay) {
 		p := s.waitForBob(s.ann)
 		since := time.Now()
-		s.bob.must(releaseLock, shortDoor)
+		s.bob.must(releaseLock, frontDoor)
 		if got := p.end(); got != 0 {
 			s.Fatalf("her waiting ends with %d", got)
 		}
@@ -233,7 +233,7 @@ var stays = []struct {
 	{"who was given a lock while she was online keeps it", func(s *stay) {
 		session := s.online(nil)
 		p := s.waitForBob(s.ann)
-		s.bob.must(releaseLock, shortDoor)
+		s.bob.must(releaseLock, frontDoor)
 		if got := p.end(); got != 0 {
 			s.Fatalf("her waiting ends with %d", got)
 		}
@@ -245,20 +245,20 @@ var stays = []struct {
 	{"who holds locks in many channels is told all, by channel and name", func(s *stay) {
 		session := s.online(nil)
 		want := []lock{
-			{"garden", messageType, "gate", "ann", 1, 0},
-			{"house", messageType, "back door", "ann", 1, 0},
-			{"house", messageType, "front door", "ann", 1, 0},
-			{"garden", streamType, "gate", "ann", 1, 0},
-			{"house", streamType, "front door", "ann", 1, 0},
+			s.anns("garden", messageType, "gate", 0),
+			s.anns("house", messageType, "back door", 0),
+			s.anns("house", messageType, "front door", 0),
+			s.anns("garden", streamType, "gate", 0),
+			s.anns("house", streamType, "front door", 0),
 		}
 		for i, l := range want {
-			a := ask{store: component, channel: l.channel, kind: l.kind, lock: l.name, ttl: 1}
+			a := ask{store: component, channel: l.channel, kind: l.kind, lock: l.name}
 			_, _ = s.ann.call(setLock, a) // begin has set one of them
 			want[i].rev = s.ann.must(acquireLock, a).rev
 		}
 		s.heard(session, "ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann")
 		s.online(want, want...)
-		time.Sleep(3 * ttl)
+		time.Sleep(3 * s.ttl)
 		s.alive(nil, want, nil)
 		s.online(nil, want...)
 	}},
