@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,33 +80,37 @@ func newReader(t *testing.T, stock bool) *reader {
 		t: t, folder: t.TempDir(), sockets: socketsFolder(t),
 		own: map[string]string{}, ofPage: map[string]string{}, terminals: map[string]*process{},
 	}
-	for _, p := range pagePorts {
-		free := freePort(t)
-		r.own[p], r.ofPage[free] = free, p
-	}
 	r.variables = append(inFolder(r.sockets),
 		"PATH="+r.programs(stock)+string(filepath.ListSeparator)+os.Getenv("PATH"),
 		"GOBIN="+filepath.Join(r.folder, "bin"),
 		"GOWORK="+r.workspace(),
-		"DAPR_GRPC_PORT="+r.own["50001"],
-		"DAPR_HTTP_PORT="+r.own["3500"],
+		"DAPR_GRPC_PORT="+r.ownPort("50001"),
+		"DAPR_HTTP_PORT="+r.ownPort("3500"),
 	)
 	return r
 }
 
 // here is what the page says, for this reader.
 func (r *reader) here(text string) string {
-	return swap(strings.ReplaceAll(text, pageSockets, r.sockets), r.own)
+	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.ownPort)
+}
+
+// ownPort is the reader's port in the place of one that pages name. It is looked for when it is needed, lest it be taken by then.
+func (r *reader) ownPort(p string) string {
+	if !slices.Contains(pagePorts, p) {
+		return p
+	}
+	if r.own[p] == "" {
+		r.own[p] = freePort(r.t)
+		r.ofPage[r.own[p]] = p
+	}
+	return r.own[p]
 }
 
 // inPage is what a program has said, as the page has it.
 func (r *reader) inPage(text string) string {
-	return swap(strings.ReplaceAll(docs.Mask(text), r.sockets, pageSockets), r.ofPage)
-}
-
-// swap puts other ports in the place of those that are known.
-func swap(text string, ports map[string]string) string {
-	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(ports[p], p) })
+	text = strings.ReplaceAll(docs.Mask(text), r.sockets, pageSockets)
+	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.ofPage[p], p) })
 }
 
 // programs returns a folder with the programs that the pages start. What the reader's clone has is beside it.
@@ -140,11 +145,12 @@ func (r *reader) workspace() string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	path := filepath.Join(r.t.TempDir(), "go.work")
-	if err := os.WriteFile(path, fmt.Appendf(nil, "go 1.26.5\n\nuse %s\n", module), 0o600); err != nil {
-		r.t.Fatal(err)
+	work := exec.CommandContext(r.t.Context(), "go", "work", "init", module)
+	work.Dir = r.t.TempDir()
+	if out, err := work.CombinedOutput(); err != nil {
+		r.t.Fatalf("go work init: %v\n%s", err, out)
 	}
-	return path
+	return filepath.Join(work.Dir, "go.work")
 }
 
 // take takes a step. The test ends if it does not come out as the page says.
