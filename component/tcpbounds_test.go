@@ -1,0 +1,230 @@
+package component
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+func TestEachEndpointHasItsShareOfTheFiles(t *testing.T) {
+	for _, row := range []struct {
+		name             string
+		files, endpoints uint64
+		want             int
+	}{
+		{"plenty", 1 << 20, 4, maxConnections},
+		{"no limit at all", 1<<64 - 1, 1, maxConnections},
+		{"few for all", 1024, 4, 192},
+		{"few for one", 1024, 1, 768},
+		{"next to none", 2, 4, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := share(row.files, row.endpoints); got != row.want {
+				t.Errorf("got %d, want %d", got, row.want)
+			}
+		})
+	}
+}
+
+// doors are the servers of all endpoints, by what they serve.
+var doors = map[string]func(*network, services) server{
+	"gRPC": (*network).grpcServer, "Dapr's gRPC": (*network).daprGRPCServer,
+	"HTTP": (*network).httpServer, "Dapr's HTTP": (*network).daprHTTPServer,
+}
+
+// knock connects to one of the doors, which serves memory in a bubble.
+func knock(t *testing.T, door string, o TCPOptions) net.Conn {
+	t.Helper()
+	n, err := newNetwork(o, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := opened(t, map[string]string{"store": "memory"})
+	if s.runtime, err = newRuntime(DaprOptions{AppID: "app"}, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
+		t.Fatal(err)
+	}
+	l := bufconn.Listen(1 << 16)
+	serveOn(t, doors[door](n, s), l)
+	conn, err := l.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
+	certificate := servers.NewCertificate(t)
+	for sends, name := range map[string]string{"": "says nothing", "\x16\x03\x01\x02\x00\x01": "begins to say hello"} {
+		for door, patience := range map[string]time.Duration{
+			"gRPC": handshakeTimeout, "Dapr's gRPC": handshakeTimeout, "HTTP": requestTimeout, "Dapr's HTTP": requestTimeout,
+		} {
+			t.Run(door+" and one who "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					conn := knock(t, door, TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile})
+					begun := time.Now()
+					drip(t, conn, sends, "")
+					told, _ := io.ReadAll(conn)
+					if took := time.Since(begun); took != patience {
+						t.Errorf("after %v it is told %q", took, told)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestSlowClientsOfDaprsHTTPAreGivenUp(t *testing.T) {
+	const post = "POST /v1.0-alpha1/lock/locks HTTP/1.1\r\nHost: h\r\n"
+	for _, row := range []struct {
+		name, sends, drips string // what comes at once, and what each second
+		code               string // in the answer
+		after              time.Duration
+	}{
+		{"one who says nothing", "", "", "", requestTimeout},
+		{"one whose header does not end", post, "X: y\r\n", "", requestTimeout},
+		{"one whose body does not end", post + "Content-Length: 100\r\n\r\n", " ", "400 Bad Request", 3 * requestTimeout},
+		{"one who has no more to say", post + "Content-Length: 1\r\n\r\n{", "", "400 Bad Request", 3 * time.Minute},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn := knock(t, "Dapr's HTTP", TCPOptions{})
+				begun := time.Now()
+				drip(t, conn, row.sends, row.drips)
+				told, _ := io.ReadAll(conn)
+				status, _, _ := strings.Cut(string(told), "\r\n")
+				if took := time.Since(begun); took != row.after || strings.TrimPrefix(status, "HTTP/1.1 ") != row.code {
+					t.Errorf("after %v it is told %q", took, told)
+				}
+			})
+		})
+	}
+}
+
+func TestWhoAsksAndReadsNoAnswersIsGivenUp(t *testing.T) {
+	for door, patience := range map[string]time.Duration{"HTTP": requestTimeout, "Dapr's HTTP": answerTimeout} {
+		t.Run(door, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn := knock(t, door, TCPOptions{})
+				begun := time.Now()
+				for {
+					if _, err := io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+						break
+					}
+				}
+				if took := time.Since(begun); took != patience {
+					t.Errorf("it is given up after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// frames are what write writes.
+func frames(write func(*http2.Framer) error) string {
+	var text strings.Builder
+	if err := write(http2.NewFramer(&text, nil)); err != nil {
+		panic(err) // the tests' own frames are good
+	}
+	return text.String()
+}
+
+// hello is what a client of gRPC says first.
+var hello = http2.ClientPreface + frames(func(f *http2.Framer) error { return f.WriteSettings() })
+
+// call is the header of a call. Unless it is whole, the end of it does not come.
+func call(method string, whole bool) string {
+	var block strings.Builder
+	encoder := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{
+		{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "h"}, {"content-type", "application/grpc"},
+	} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // a Builder takes everything
+	}
+	return frames(func(f *http2.Framer) error {
+		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: whole})
+	})
+}
+
+// data is a part of the request of a call.
+func data(part string) string {
+	return frames(func(f *http2.Framer) error { return f.WriteData(1, false, []byte(part)) })
+}
+
+// ofLength is what comes before a message of gRPC.
+func ofLength(n uint32) string { return string(binary.BigEndian.AppendUint32([]byte{0}, n)) }
+
+// outlast answers what is asked on a connection of HTTP/2 until that ends, or the call does, and returns how.
+func outlast(conn net.Conn, pongs bool) string {
+	f := http2.NewFramer(conn, conn)
+	f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return "the connection ends"
+		}
+		switch frame := frame.(type) {
+		case *http2.PingFrame:
+			if pongs && !frame.IsAck() {
+				_ = f.WritePing(true, frame.Data) // a connection that has ended is read to its end
+			}
+		case *http2.MetaHeadersFrame:
+			for _, field := range frame.Fields {
+				if field.Name == "grpc-status" {
+					return "status " + field.Value
+				}
+			}
+		}
+	}
+}
+
+func TestSlowClientsOfGRPCAreGivenUp(t *testing.T) {
+	const ended, cancelled = "the connection ends", "status 1"
+	methods := map[string][2]string{
+		"gRPC":        {"/mortise.locks.v1.Locks/TryLock", "/mortise.locks.v1.Locks/Watch"},
+		"Dapr's gRPC": {"/dapr.proto.runtime.v1.Dapr/TryLockAlpha1", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"},
+	}
+	for door, method := range methods {
+		for _, row := range []struct {
+			name         string
+			sends, drips string // what comes at once, and what each second
+			pongs        bool   // pings are answered
+			how          string
+			after        time.Duration
+		}{
+			{"one who says nothing", "", "", true, ended, handshakeTimeout},
+			{"one who does not finish the hello", hello[:10], "", true, ended, handshakeTimeout},
+			{"one who says what is no hello", hello[1:], "", true, ended, 0},
+			{"one whose header does not end", hello + call(method[0], false), "", false, ended, pingAfter + pongWithin},
+			{"one who does not answer pings", hello, "", false, ended, pingAfter + pongWithin},
+			{"one who does nothing but that", hello, "", true, ended, idleTimeout + time.Second}, // to say goodbye in
+			{"one whose request does not begin", hello + call(method[0], true), "", true, cancelled, requestTimeout},
+			{"one whose request does not end", hello + call(method[0], true) + data(ofLength(100)), data("x"), true, cancelled, requestTimeout},
+			{"one whose stream does not begin", hello + call(method[1], true), "", true, cancelled, requestTimeout},
+		} {
+			t.Run(fmt.Sprintf("%s and %s", door, row.name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					conn := knock(t, door, TCPOptions{})
+					begun := time.Now()
+					drip(t, conn, row.sends, row.drips)
+					how := outlast(conn, row.pongs)
+					if took := time.Since(begun); took != row.after || how != row.how {
+						t.Errorf("after %v %s", took, how)
+					}
+				})
+			})
+		}
+	}
+}
