@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		o, args = component.Dev(), args[1:]
 	}
 	o.AddFlags(flags, getenv)
-	o.TCP.Dapr.Version = version
+	o.Version, o.TCP.Dapr.Version = version, version
 	flags.StringVar(&logging.OutputLevel, "log-level", logging.OutputLevel, "debug, info, warn or error")
 	flags.BoolVar(&logging.JSONFormatEnabled, "log-as-json", false, "write logs as JSON")
 	flags.Usage = func() {

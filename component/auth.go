@@ -12,22 +12,24 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/problem"
-	"github.com/mortise-lock/mortise/component/rtm"
 )
 
 // guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns
-// nothing but that the process lives. Streams of the health need the token, since they never end. It keeps the token's hash, so
+// nothing but that the process lives, and that the storage answers of a component whose name he knows. Streams of the health need the token, since they never end. It keeps the token's hash, so
 // that comparing takes the same time whatever is sent.
 type guard [sha256.Size]byte
 
 func newGuard(token string) guard { return sha256.Sum256([]byte(token)) }
 
-// handler puts the guard before RTM over HTTP.
-func (g guard) handler(next http.Handler) http.Handler {
+// guarded puts the guard, if there is one, before a handler. Requests that may not pass are for refuse.
+func (n *network) guarded(next http.Handler, refuse http.HandlerFunc) http.Handler {
+	if n.guard == nil {
+		return next
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !g.knows(bearer(r.Header.Values("Authorization"))) {
+		if !n.guard.knows(bearer(r.Header.Values("Authorization"))) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			rtm.Refuse(w, r, http.StatusUnauthorized, problem.ErrUnauthenticated.Error())
+			refuse(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -9,6 +9,7 @@ import (
 	"github.com/mortise-lock/mortise/component/daprapi"
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/layotto"
+	"github.com/mortise-lock/mortise/component/observe"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
@@ -60,7 +61,7 @@ func newRuntime(o DaprOptions, components []daprapi.Component, set *instances.Se
 
 // daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
 func (n *network) daprGRPCServer(s services) server {
-	return newGRPCServer(func(r grpc.ServiceRegistrar) {
+	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		s.runtime.dapr.Register(r)
 		layottopb.RegisterRuntimeServer(r, s.runtime.layotto)
 	}, append(n.grpcOptions(), s.runtime.dapr.ServerOptions()...)...)
@@ -69,9 +70,8 @@ func (n *network) daprGRPCServer(s services) server {
 // daprHTTPServer returns the server for Dapr's API over HTTP.
 func (n *network) daprHTTPServer(s services) server {
 	h := s.runtime.dapr.HTTPServer()
+	h.Handler = s.observed.Handler(observe.Dapr, h.Handler)
 	h.WriteTimeout = answerTimeout
 	h.HTTP2 = &http.HTTP2Config{WriteByteTimeout: requestTimeout}
-	return newHTTPServer(n, h, func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, shuttingDown, http.StatusServiceUnavailable)
-	})
+	return newHTTPServer(n, h, tooLate)
 }

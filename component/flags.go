@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/mortise-lock/mortise/component/observe"
 )
 
 // TokenVariable is the environment variable with the token that TCP clients must send. A flag would show it to everybody who
@@ -21,7 +23,7 @@ const DaprTokenVariable = "DAPR_API_TOKEN"
 // AddFlags adds a flag for each option to the set, and gives the options their defaults, some of which are in the environment.
 // Addresses that are set already are defaults.
 func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
-	o.SocketMode, o.TCP.Token = 0o660, getenv(TokenVariable)
+	o.SocketMode, o.TCP.Token, o.Tracing = 0o660, getenv(TokenVariable), observe.WantsTracing(getenv)
 	flags.StringVar(&o.Folder, "sockets-folder", Folder(getenv),
 		"where the socket appears; else $"+strings.Join(FolderVariables, ", $"))
 	flags.StringVar(&o.Name, "name", "mortise", "name of the socket; the component type is lock.<name>")
@@ -38,6 +40,8 @@ func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
 		"host:port to serve the Locks and ChannelLocks services at over TCP; without it there is no gRPC over TCP")
 	flags.StringVar(&o.HTTPAddress, "http-listen-address", o.HTTPAddress,
 		"host:port to serve RTM channel locks at over HTTP, with the same TLS and token; without it there is no HTTP")
+	flags.StringVar(&o.MetricsAddress, "metrics-address", "",
+		"host:port to serve Prometheus's /metrics and /healthz at, with the same TLS and token; without it there are no metrics")
 	flags.StringVar(&o.CertFile, "tls-cert-file", "", "certificate for TLS over TCP, PEM; read again when it changes")
 	flags.StringVar(&o.KeyFile, "tls-key-file", "", "its key")
 	flags.StringVar(&o.ClientCAFile, "tls-client-ca-file", "", "certificates, one of which must have signed a client's")

@@ -11,6 +11,8 @@ import (
 
 	"github.com/dapr/kit/logger"
 
+	"github.com/mortise-lock/mortise/component/observe"
+	"github.com/mortise-lock/mortise/component/problem"
 	"github.com/mortise-lock/mortise/component/rtm"
 )
 
@@ -35,25 +37,44 @@ func newHTTPServer(n *network, s *http.Server, refuse http.HandlerFunc) *httpSer
 
 // httpServer returns the server for RTM's channel locks over HTTP, and the health beside them, for which nobody needs a token.
 func (n *network) httpServer(s services) server {
-	handler := fromElsewhere(rtm.Handler(s.channels))
-	if n.guard != nil {
-		handler = n.guard.handler(handler)
-	}
+	handler := fromElsewhere(s.observed.Handler(observe.RTM, rtm.Handler(s.channels)))
 	mux := http.NewServeMux()
-	mux.Handle("/", handler)
-	h := newHTTPServer(n, &http.Server{
-		Handler:           mux,
+	mux.Handle("/", n.guarded(handler, func(w http.ResponseWriter, r *http.Request) {
+		rtm.Refuse(w, r, http.StatusUnauthorized, problem.ErrUnauthenticated.Error())
+	}))
+	h := newHTTPServer(n, bounded(mux), func(w http.ResponseWriter, r *http.Request) {
+		rtm.Refuse(w, r, http.StatusServiceUnavailable, shuttingDown)
+	})
+	mux.HandleFunc("GET /healthz", h.health)
+	return h
+}
+
+// metricsServer returns the server for metrics over HTTP, and the health of components beside them, for which nobody needs a token.
+func (n *network) metricsServer(s services) server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", n.guarded(s.observed.Metrics.Handler(), func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, problem.ErrUnauthenticated.Error(), http.StatusUnauthorized)
+	}))
+	mux.Handle("GET /healthz", s.observed.Health)
+	return newHTTPServer(n, bounded(mux), tooLate)
+}
+
+// bounded returns a server with the handler, and bounds for what clients may send and how long they may take.
+func bounded(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxCalls, WriteByteTimeout: requestTimeout},
-	}, func(w http.ResponseWriter, r *http.Request) {
-		rtm.Refuse(w, r, http.StatusServiceUnavailable, shuttingDown)
-	})
-	mux.HandleFunc("GET /healthz", h.health)
-	return h
+	}
+}
+
+// tooLate tells in plain words that no more requests are taken.
+func tooLate(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, shuttingDown, http.StatusServiceUnavailable)
 }
 
 // fromElsewhere lets no requests pass that a browser sends for a page of another site. Without a token, whoever gets somebody

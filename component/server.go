@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	ResourcePaths []string      // YAML files, or folders of them, whose components are opened before the socket appears
 	DrainTimeout  time.Duration // how long calls under way may take to finish at the end
 	TCP           TCPOptions
+	Tracing       bool   // export traces, as OpenTelemetry's environment variables say
+	Version       string // of the program, for metrics and traces
 
 	// Components are opened like those of ResourcePaths, before them.
 	Components []Component
@@ -39,12 +42,29 @@ type Options struct {
 // start, or cannot go on, or cannot end in order.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
-	set := instances.New(registry, log)
-	err := serve(ctx, o, set, log)
+	observed, err := o.observe(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer observed.Tracing.Close()
+	set := instances.New(registry, log, observed.Attend)
+	err = serve(ctx, o, set, observed, log)
 	return errors.Join(err, set.Close())
 }
 
-func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger) (err error) {
+// observe returns what observes the process, as far as somebody wants to know.
+func (o Options) observe(ctx context.Context, log logger.Logger) (observed observe.Observation, err error) {
+	observed.Health = observe.NewHealth(log)
+	if o.TCP.MetricsAddress != "" {
+		observed.Metrics = observe.NewMetrics(o.Version, observed.Health)
+	}
+	if o.Tracing {
+		observed.Tracing, err = observe.NewTracing(ctx, o.Version, os.Getenv, log)
+	}
+	return observed, err
+}
+
+func serve(ctx context.Context, o Options, set *instances.Set, observed observe.Observation, log logger.Logger) (err error) {
 	network, err := newNetwork(o.TCP, log)
 	if err != nil {
 		return err
@@ -55,6 +75,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	}
 	defer func() { err = errors.Join(err, socket.remove()) }()
 	served := newServices(set, log)
+	served.observed = observed
 	defer served.close()
 	components, err := served.open(ctx, o, log)
 	if err != nil {
@@ -83,6 +104,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, log logger.Logger
 	case <-ctx.Done():
 	}
 	log.Info("Shutting down")
+	observed.Health.Leave()
 	s.notReady()
 	served.endWaiting()
 	s.drain(o.DrainTimeout)

@@ -14,6 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
+	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/component/rtm"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
@@ -44,6 +45,7 @@ type services struct {
 	channels rtmpb.ChannelLocksServer
 	bindings *binding.Service
 	runtime  runtime
+	observed observe.Observation
 	close    func() // ends what the services have started
 }
 
@@ -77,29 +79,33 @@ type grpcServer struct {
 	health *health.Server
 }
 
-// newGRPCServer returns a server with the services that register adds, and health and reflection beside them.
-func newGRPCServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpcServer {
+// newGRPCServer returns a server with those of the services that register adds, and health and reflection beside them. The health
+// of the server and of its services is that of the process: they serve from the beginning until it shuts down, also while some
+// storage is away, which no restart would bring back. A component has a health of its own.
+func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpcServer {
+	options = append(options, s.observed.ServerOptions()...)
 	options = append(options,
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 	)
-	s := &grpcServer{grpc.NewServer(options...), health.NewServer()}
-	register(s)
-	for name := range s.GetServiceInfo() {
-		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	g := &grpcServer{grpc.NewServer(options...), health.NewServer()}
+	register(g)
+	for name := range g.GetServiceInfo() {
+		g.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 	}
-	healthpb.RegisterHealthServer(s, s.health)
-	reflection.Register(s) // v1, and v1alpha for daprd
-	return s
+	s.observed.Health.Tell(g.health)
+	healthpb.RegisterHealthServer(g, g.health)
+	reflection.Register(g) // v1, and v1alpha for daprd
+	return g
 }
 
 func (s *grpcServer) notReady() { s.health.Shutdown() }
 
 // socketServer returns the server for the socket, with every service on it: who can open the socket is trusted.
 func socketServer(s services) server {
-	return newGRPCServer(func(r grpc.ServiceRegistrar) {
+	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		lockpb.RegisterLockStoreServer(r, lockstore.New(s.set))
 		s.bindings.Register(r)
 		s.register(r)

@@ -58,8 +58,12 @@ func NewHealth(log logger.Logger) *Health {
 	return &Health{log: log, patients: map[string]map[*patient]struct{}{}}
 }
 
-// Tell lets the server know of every component, now and from now on, by services whose names begin with ComponentService.
+// Tell lets the server know of every component, now and from now on, by services whose names begin with ComponentService. Of nil
+// it does nothing.
 func (h *Health) Tell(s *health.Server) {
+	if h == nil {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.servers = append(h.servers, s)

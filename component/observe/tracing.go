@@ -28,6 +28,7 @@ const flushTimeout = 3 * time.Second
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	log      logger.Logger
 }
 
 // WantsTracing tells whether the environment says where traces go, and not that there shall be none.
@@ -51,7 +52,7 @@ func NewTracing(ctx context.Context, version string, getenv func(string) string,
 		return nil, errors.Join(fmt.Errorf("tracing: %w", err), exporter.Shutdown(ctx))
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warnf("Tracing: %v", err) }))
-	return newTracing(sdktrace.WithBatcher(exporter), sdktrace.WithResource(origin)), nil
+	return newTracing(log, sdktrace.WithBatcher(exporter), sdktrace.WithResource(origin)), nil
 }
 
 // newExporter returns the exporter for the protocol that the environment names.
@@ -69,22 +70,21 @@ func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Ex
 	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q, known are http/protobuf and grpc", protocol)
 }
 
-func newTracing(options ...sdktrace.TracerProviderOption) *Tracing {
+func newTracing(log logger.Logger, options ...sdktrace.TracerProviderOption) *Tracing {
 	provider := sdktrace.NewTracerProvider(options...)
-	return &Tracing{provider, provider.Tracer("github.com/mortise-lock/mortise/component/observe")}
+	return &Tracing{provider, provider.Tracer("github.com/mortise-lock/mortise/component/observe"), log}
 }
 
-// Close exports the last spans.
-func (t *Tracing) Close() error {
+// Close exports the last spans. That they get lost is no reason to fail.
+func (t *Tracing) Close() {
 	if t == nil {
-		return nil
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("tracing: the last spans: %w", err)
+		t.log.Warnf("Tracing: the last spans are lost: %v", err)
 	}
-	return nil
 }
 
 // spans observes one store.

@@ -39,12 +39,8 @@ const (
 func traced(t *testing.T) (Observation, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
-	o := Observation{Tracing: newTracing(sdktrace.WithSyncer(spans))}
-	t.Cleanup(func() {
-		if err := o.Tracing.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	o := Observation{Tracing: newTracing(quiet, sdktrace.WithSyncer(spans))}
+	t.Cleanup(o.Tracing.Close)
 	return o, spans
 }
 
@@ -80,7 +76,7 @@ func callStream(ctx context.Context, o Observation, method string, handle func(c
 func describe(s tracetest.SpanStub) string {
 	line := fmt.Sprintf("%s %s parent=%s", s.Name, s.SpanKind, s.Parent.SpanID())
 	for _, a := range s.Attributes {
-		line += fmt.Sprintf(" %s=%s", a.Key, a.Value.Emit())
+		line += fmt.Sprintf(" %s=%s", a.Key, a.Value.String())
 	}
 	if s.Status.Code != otelcodes.Unset {
 		line += fmt.Sprintf(" %s: %s", s.Status.Code, s.Status.Description)
