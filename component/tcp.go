@@ -18,14 +18,15 @@ import (
 
 // TCPOptions says how to serve clients that cannot use the socket. What is said of TLS and tokens is for all of them.
 type TCPOptions struct {
-	Address       string // host:port for gRPC; empty is not at all
-	HTTPAddress   string // host:port for HTTP; empty is not at all
-	CertFile      string // with KeyFile: the certificate for TLS, PEM; read again when it changes
-	KeyFile       string
-	ClientCAFile  string // whose certificates clients must have; empty: they need none
-	Token         string // what clients must send as "authorization: Bearer <token>"; empty: nothing
-	TokenFile     string // where the token is, in the place of Token
-	AllowInsecure bool   // serve other machines without TLS, or whoever connects
+	Address        string // host:port for gRPC; empty is not at all
+	HTTPAddress    string // host:port for HTTP; empty is not at all
+	MetricsAddress string // host:port for metrics over HTTP; empty is not at all
+	CertFile       string // with KeyFile: the certificate for TLS, PEM; read again when it changes
+	KeyFile        string
+	ClientCAFile   string // whose certificates clients must have; empty: they need none
+	Token          string // what clients must send as "authorization: Bearer <token>"; empty: nothing
+	TokenFile      string // where the token is, in the place of Token
+	AllowInsecure  bool   // serve other machines without TLS, or whoever connects
 
 	Dapr DaprOptions // which have a token of their own
 }
@@ -43,6 +44,7 @@ func (o TCPOptions) endpoints() []endpoint {
 	return slices.DeleteFunc([]endpoint{
 		{"--listen-address", o.Address, ours, (*network).grpcServer},
 		{"--http-listen-address", o.HTTPAddress, ours, (*network).httpServer},
+		{"--metrics-address", o.MetricsAddress, ours, (*network).metricsServer},
 		{"--dapr-grpc-listen-address", o.Dapr.GRPCAddress, daprs, (*network).daprGRPCServer},
 		{"--dapr-http-listen-address", o.Dapr.HTTPAddress, daprs, (*network).daprHTTPServer},
 	}, func(e endpoint) bool { return e.address == "" })
@@ -195,7 +197,7 @@ func (n *network) grpcServer(s services) server {
 	if n.guard != nil {
 		options = append(options, n.guard.options()...)
 	}
-	return newGRPCServer(s.register, options...)
+	return s.newGRPCServer(s.register, options...)
 }
 
 // grpcOptions are for every gRPC server that is reached over TCP.
@@ -205,7 +207,6 @@ func (n *network) grpcOptions() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ReadBufferSize(readBuffer),
-		grpc.SharedWriteBuffer(true), // no connection has one while it writes nothing
 	)
 	if config := n.certificates.config("h2"); config != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))
