@@ -48,6 +48,7 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 		{"a TLS certificate without a key", []string{"--listen-address", "127.0.0.1:0", "--tls-cert-file", "c"}, "--tls-key-file"},
 		{"plain TCP for other machines", []string{"--listen-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"Dapr's API for other machines", []string{"--dapr-http-listen-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
+		{"metrics for other machines", []string{"--metrics-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"unknown level", []string{"--log-level", "loud"}, "--log-level"},
 		{"unknown store", []string{"--default-store", "paper"}, "--default-store: no store \"paper\", known are memory, redis"},
 		{"resources that are not there", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},

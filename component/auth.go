@@ -14,9 +14,9 @@ import (
 	"github.com/mortise-lock/mortise/component/problem"
 )
 
-// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns
-// nothing but that the process lives, and that the storage answers of a component whose name he knows. Streams of the health need the token, since they never end. It keeps the token's hash, so
-// that comparing takes the same time whatever is sent.
+// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns no more
+// than that the process lives, and whether the storage answers of a component that he can name. Streams of the health need the
+// token, since they never end. It keeps the token's hash, so that comparing takes the same time whatever is sent.
 type guard [sha256.Size]byte
 
 func newGuard(token string) guard { return sha256.Sum256([]byte(token)) }

@@ -34,8 +34,8 @@ func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
 func TestFlagsAreOptions(t *testing.T) {
 	o, err := parse(map[string]string{"MORTISE_API_TOKEN": "secret"},
 		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b", "--drain-timeout=3s",
-		"--listen-address=:1", "--http-listen-address=:2", "--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca",
-		"--token-file=t", "--allow-insecure-tcp")
+		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3",
+		"--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca", "--token-file=t", "--allow-insecure-tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +43,20 @@ func TestFlagsAreOptions(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	want := TCPOptions{
-		Address: ":1", HTTPAddress: ":2", CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
+		Address: ":1", HTTPAddress: ":2", MetricsAddress: ":3", CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
 		Token: "secret", TokenFile: "t", AllowInsecure: true,
 	}
 	if o.TCP != want {
 		t.Errorf("%+v", o.TCP)
+	}
+}
+
+func TestTracesAreExportedIfTheEnvironmentSaysWhereTo(t *testing.T) {
+	if o, err := parse(nil); err != nil || o.Tracing {
+		t.Errorf("without a word: %v, %v", o.Tracing, err)
+	}
+	if o, err := parse(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}); err != nil || !o.Tracing {
+		t.Errorf("with an endpoint: %v, %v", o.Tracing, err)
 	}
 }
 

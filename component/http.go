@@ -49,7 +49,7 @@ func (n *network) httpServer(s services) server {
 	return h
 }
 
-// metricsServer returns the server for metrics over HTTP, and the health of components beside them, for which nobody needs a token.
+// metricsServer returns the server for metrics over HTTP, and the health of all beside them, for which nobody needs a token.
 func (n *network) metricsServer(s services) server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.guarded(s.observed.Metrics.Handler(), func(w http.ResponseWriter, _ *http.Request) {

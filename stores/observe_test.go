@@ -174,7 +174,8 @@ func TestAnObservedStoreCanDoWhatTheStoreCan(t *testing.T) {
 		}
 		heard := &recorder{}
 		_, err := ask(t.Context(), Observe(&plain{}, heard))
-		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "stores: ") || heard.heard[1] != string(op)+" unsupported" {
+		ends := heard.heard[1]
+		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "stores: ") || ends != string(op)+" unsupported" {
 			t.Errorf("%v, heard %q", err, heard.heard)
 		}
 	}

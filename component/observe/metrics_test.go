@@ -125,7 +125,8 @@ func checkTimes(t *testing.T, m *Metrics) {
 	if got, want := fmt.Sprint(waits), "map[granted:1 in 0 timeout:1 in 3]"; got != want {
 		t.Errorf("waits are %s, want %s", got, want)
 	}
-	want := "map[locks list:1 in 0 locks ping:1 in 0 locks renew:3 in 0 locks try_lock:2 in 0 locks try_lock_all:1 in 0 locks unlock:2 in 0]"
+	want := "map[locks list:1 in 0 locks ping:1 in 0 locks renew:3 in 0 " +
+		"locks try_lock:2 in 0 locks try_lock_all:1 in 0 locks unlock:2 in 0]"
 	if got := fmt.Sprint(calls); got != want {
 		t.Errorf("calls are %s, want %s", got, want)
 	}
@@ -223,7 +224,9 @@ func TestMetricsReadAsPrometheusWantsThem(t *testing.T) {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 		body := scrape(t, m)
-		for _, name := range []string{"go_goroutines", "process_open_fds", "mortise_locks_held", "mortise_call_duration_seconds_bucket"} {
+		for _, name := range []string{
+			"go_goroutines", "process_open_fds", "mortise_locks_held", "mortise_call_duration_seconds_bucket",
+		} {
 			if !strings.Contains(body, "\n"+name) {
 				t.Errorf("%s is missing", name)
 			}

@@ -85,7 +85,8 @@ func describe(s tracetest.SpanStub) string {
 }
 
 func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
-	const attributes = " rpc.system=grpc rpc.service=mortise.locks.v1.Locks rpc.method=LockAll mortise.door=locks rpc.grpc.status_code=0"
+	const attributes = " rpc.system=grpc rpc.service=mortise.locks.v1.Locks rpc.method=LockAll mortise.door=locks" +
+		" rpc.grpc.status_code=0"
 	request := &daprpb.InvokeRequest{Metadata: map[string]string{"traceparent": traceparent, "key": secret}}
 	nobody := trace.SpanID{}.String()
 	for _, row := range []struct {
@@ -196,7 +197,8 @@ func TestCallsOfStoresAreSpansOfWhatAskedForThem(t *testing.T) {
 	for i, want := range []string{
 		"store try_lock" + parent + " mortise.component=c mortise.store=memory mortise.operation=try_lock mortise.outcome=granted",
 		"store unlock" + parent + " mortise.component=c mortise.store=memory mortise.operation=unlock mortise.outcome=not_owner",
-		"store try_lock" + parent + " mortise.component=d mortise.store=broken mortise.operation=try_lock mortise.outcome=error Error: error",
+		"store try_lock" + parent + " mortise.component=d mortise.store=broken mortise.operation=try_lock" +
+			" mortise.outcome=error Error: error",
 	} {
 		if line := describe(got[i]); line != want {
 			t.Errorf("span is %s, want %s", line, want)
@@ -227,7 +229,8 @@ func TestWhatTheProcessDoesByItselfHasNoSpans(t *testing.T) {
 
 func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
 	for code, bad := range map[int]string{
-		http.StatusOK: "", http.StatusNoContent: "", http.StatusConflict: "", http.StatusServiceUnavailable: " Error: Service Unavailable",
+		http.StatusOK: "", http.StatusNoContent: "", http.StatusConflict: "",
+		http.StatusServiceUnavailable: " Error: Service Unavailable",
 	} {
 		o, spans := traced(t)
 		handler := o.Handler(RTM, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,7 @@ func attend(t testing.TB, o Observation, component string, s stores.Store) store
 }
 
 // take takes the lock, or fails the test.
-func take(t testing.TB, ctx context.Context, s stores.Store, key string, ttl time.Duration) { //nolint:revive // t comes first in tests
+func take(t testing.TB, ctx context.Context, s stores.Store, key string, ttl time.Duration) { //nolint:revive // as tests do
 	t.Helper()
 	grant, err := stores.TryLock(ctx, s, stores.Request{Key: key, Owner: "ann", TTL: ttl})
 	if err != nil || !grant.Acquired {

@@ -1,0 +1,89 @@
+package component
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// statusOf is the health of a service, as it is told on the socket.
+func (h *house) statusOf(service string) string {
+	h.Helper()
+	resp, err := healthpb.NewHealthClient(h.socket).Check(h.Context(), &healthpb.HealthCheckRequest{Service: service})
+	if status.Code(err) == codes.NotFound {
+		return "NOT_FOUND"
+	}
+	return must(h, resp, err).GetStatus().String()
+}
+
+// awaitStatus waits until a service has the health.
+func (h *house) awaitStatus(service, want string) {
+	h.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for h.statusOf(service) != want {
+		if time.Now().After(deadline) {
+			h.Fatalf("%s is %s, not %s", service, h.statusOf(service), want)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// openedFrom lets a process open what the YAML says.
+func openedFrom(t *testing.T, yaml string) func(*Options) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "components.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(o *Options) { o.ResourcePaths = []string{file} }
+}
+
+func TestHealthTellsOfAStorageThatStandsStill(t *testing.T) {
+	redis := servers.StartRedis(t)
+	h := serveEverything(t, openedFrom(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
+		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n"))
+	check := func(shared string, code int, body, up string) {
+		t.Helper()
+		h.awaitStatus("component/shared", shared)
+		for _, service := range []string{"component/locks", "", "mortise.locks.v1.Locks", "dapr.proto.components.v1.LockStore"} {
+			if got := h.statusOf(service); got != "SERVING" {
+				t.Errorf("while shared is %s, %q is %s", shared, service, got)
+			}
+		}
+		if got := h.scrape("/healthz", ""); got.code != code || strings.TrimSpace(got.body) != body {
+			t.Errorf("while shared is %s, /healthz is %d, %s", shared, got.code, got.body)
+		}
+		if got := h.metrics("mortise_component_up"); strings.Join(got, "\n") !=
+			"mortise_component_up{component=\"locks\"} 1\nmortise_component_up{component=\"shared\"} "+up {
+			t.Errorf("while shared is %s: %q", shared, got)
+		}
+	}
+	check("SERVING", http.StatusNoContent, "", "1")
+	resume := redis.Pause()
+	check("NOT_SERVING", http.StatusServiceUnavailable, `{"failing":["shared"]}`, "0")
+	resume()
+	check("SERVING", http.StatusNoContent, "", "1")
+	if got := h.statusOf("component/other"); got != "NOT_FOUND" {
+		t.Errorf("a component that nobody knows is %s", got)
+	}
+	if err := h.end(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheHealthOfComponentsIsToldOverTCPToo(t *testing.T) {
+	h := serveEverything(t, func(*Options) {})
+	resp, err := healthpb.NewHealthClient(h.dapr).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "component/locks"})
+	if err != nil || resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("%v, %v", resp, err)
+	}
+}
