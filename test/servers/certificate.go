@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,22 +25,11 @@ type Certificate struct {
 // NewCertificate makes a certificate that lasts for the test.
 func NewCertificate(t testing.TB) Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:         true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	template := newTemplate(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.IsCA, template.BasicConstraintsValid = true, true
+	pair := sign(t, template, nil)
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +37,8 @@ func NewCertificate(t testing.TB) Certificate {
 	c := Certificate{
 		File:    filepath.Join(dir, "cert.pem"),
 		KeyFile: filepath.Join(dir, "key.pem"),
-		PEM:     string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		KeyPEM:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
+		PEM:     string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		KeyPEM:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
 	}
 	for file, text := range map[string]string{c.File: c.PEM, c.KeyFile: c.KeyPEM} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -58,13 +48,48 @@ func NewCertificate(t testing.TB) Certificate {
 	return c
 }
 
+func newTemplate(from, to time.Time) *x509.Certificate {
+	return &x509.Certificate{SerialNumber: big.NewInt(from.UnixNano()), NotBefore: from, NotAfter: to}
+}
+
+// sign makes a key, and the template a certificate for it that the parent signs; or itself, if there is none.
+func sign(t testing.TB, template *x509.Certificate, parent *tls.Certificate) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, signerKey := template, crypto.PrivateKey(key)
+	if parent != nil {
+		signer, signerKey = parent.Leaf, parent.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, signer, &key.PublicKey, signerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// Issue returns a client's certificate that c has signed, which is good from one time to the other.
+func (c Certificate) Issue(t testing.TB, from, to time.Time) tls.Certificate {
+	t.Helper()
+	parent := c.pair()
+	template := newTemplate(from, to)
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return sign(t, template, &parent)
+}
+
 // ClientConfig trusts the certificate and shows it.
 func (c Certificate) ClientConfig() *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(c.PEM))
+	return &tls.Config{Certificates: []tls.Certificate{c.pair()}, RootCAs: roots}
+}
+
+func (c Certificate) pair() tls.Certificate {
 	pair, err := tls.X509KeyPair([]byte(c.PEM), []byte(c.KeyPEM))
 	if err != nil {
 		panic(err) // NewCertificate made it
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(c.PEM))
-	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}
+	return pair
 }
