@@ -161,7 +161,7 @@ func (n *network) serve(ctx context.Context, group *serverGroup, s services) err
 			return err
 		}
 		most := connections(len(endpoints))
-		n.log.Infof("Listening on %s for %s, and %d connections", l.Addr(), e.flag, most)
+		n.log.Infof("Listening on %s for %s, at most %d connections", l.Addr(), e.flag, most)
 		group.start(e.server(n, s), netutil.LimitListener(l, most))
 	}
 	return nil
