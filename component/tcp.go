@@ -176,18 +176,18 @@ func (e endpoint) listen(ctx context.Context, open bool) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.flag, err)
 	}
-	if err := e.checkBound(l.Addr().(*net.TCPAddr).IP); err != nil && !open {
+	if err := e.checkBound(l.Addr().(*net.TCPAddr)); err != nil && !open {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// checkBound tells whether the address is believed to be this machine's alone, and the name for it is another one's.
-func (e endpoint) checkBound(ip net.IP) error {
-	if host, _, _ := net.SplitHostPort(e.address); !isLoopback(host) || ip.IsLoopback() {
+// checkBound tells whether what was believed to be this machine's alone has turned out to be another address.
+func (e endpoint) checkBound(addr *net.TCPAddr) error {
+	if host, _, _ := net.SplitHostPort(e.address); !isLoopback(host) || addr.IP.IsLoopback() {
 		return nil
 	}
-	return e.refused(fmt.Sprintf("since it is %s", ip))
+	return e.refused(fmt.Sprintf("since it is %s", addr))
 }
 
 // grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose Init opens stores with any metadata: who

@@ -152,14 +152,14 @@ func TestANameForThisMachineHasToBeThisMachines(t *testing.T) {
 		{"localhost as it should be", "localhost:1", "127.0.0.1", ""},
 		{"localhost as IPv6 has it", "localhost:1", "::1", ""},
 		{"localhost that is a network's", "localhost:1", "192.0.2.1",
-			"--x localhost:1 can be reached from other machines, since it is 192.0.2.1: --allow-insecure-tcp allows that"},
+			"--x localhost:1 can be reached from other machines, since it is 192.0.2.1:1: --allow-insecure-tcp allows that"},
 		{"localhost that is every network's", "localhost:1", "0.0.0.0",
-			"--x localhost:1 can be reached from other machines, since it is 0.0.0.0: --allow-insecure-tcp allows that"},
+			"--x localhost:1 can be reached from other machines, since it is 0.0.0.0:1: --allow-insecure-tcp allows that"},
 		{"a network's address, whose security was looked at", "192.0.2.1:1", "192.0.2.1", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := ""
-			if err := (endpoint{flag: "--x", address: row.address}).checkBound(net.ParseIP(row.ip)); err != nil {
+			if err := (endpoint{flag: "--x", address: row.address}).checkBound(&net.TCPAddr{IP: net.ParseIP(row.ip), Port: 1}); err != nil {
 				got = err.Error()
 			}
 			if got != row.want {
