@@ -1,0 +1,235 @@
+// Mortise exposed on TCP: its endpoints, as those see them who connect.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	daprpb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// The tokens of Mortise's own endpoints, and of those of Dapr's API.
+const (
+	ourToken  = "ours-5d1e0c"
+	daprToken = "daprs-77ab21"
+)
+
+// exposable is an endpoint that Mortise can have: its flag, how clients prove there that they may, and something small to ask.
+type exposable struct {
+	flag          string
+	header, value string // the header with the token
+	method        string // of HTTP; empty: gRPC
+	path          string
+	body          string                                      // for HTTP
+	request       func(fill string) (m, answer proto.Message) // for gRPC, with something in it that may be large
+}
+
+// exposables are all of them.
+var exposables = []exposable{
+	{flag: "--listen-address", header: "authorization", value: "Bearer " + ourToken,
+		path: lockspb.Locks_TryLock_FullMethodName,
+		request: func(fill string) (m, answer proto.Message) {
+			return &lockspb.TryLockRequest{Key: "k" + fill, Owner: "o", Ttl: durationpb.New(1e9)}, &lockspb.LockResponse{}
+		}},
+	{flag: "--dapr-grpc-listen-address", header: "dapr-api-token", value: daprToken,
+		path: daprpb.Dapr_UnlockAlpha1_FullMethodName,
+		request: func(fill string) (m, answer proto.Message) {
+			return &daprpb.UnlockRequest{StoreName: "locks", ResourceId: "k" + fill, LockOwner: "o"}, &daprpb.UnlockResponse{}
+		}},
+	{flag: "--http-listen-address", header: "authorization", value: "Bearer " + ourToken,
+		method: http.MethodPost, path: "/v1/rtm/locks/getLock", body: `{"user":"u","channel":"c","channelType":1}`},
+	{flag: "--metrics-address", header: "authorization", value: "Bearer " + ourToken, method: http.MethodGet, path: "/metrics"},
+	{flag: "--dapr-http-listen-address", header: "dapr-api-token", value: daprToken,
+		method: http.MethodPost, path: "/v1.0-alpha1/unlock/locks", body: `{"resourceId":"k","lockOwner":"o"}`},
+}
+
+func (e exposable) isGRPC() bool { return e.method == "" }
+
+// exposed is a Mortise with all endpoints, on the loopback interface.
+type exposed struct {
+	*process
+	socket    string
+	endpoints []endpoint
+}
+
+// endpoint is one of them.
+type endpoint struct {
+	exposable
+	addr string
+	most int         // connections at a time, as it says
+	tls  *tls.Config // of a client who may; nil: without TLS
+}
+
+// security is how the endpoints are secured besides their tokens.
+type security struct {
+	name string
+	args []string
+	tls  *tls.Config // of a client who may
+}
+
+// newSecurities returns all of them, with the certificate.
+func newSecurities(c servers.Certificate) (withoutTLS, withTLS, withClientCA security) {
+	withTLS = security{"with TLS", []string{"--tls-cert-file", c.File, "--tls-key-file", c.KeyFile}, c.ClientConfig()}
+	withClientCA = security{"with a client CA", append([]string{"--tls-client-ca-file", c.File}, withTLS.args...), withTLS.tls}
+	withTLS.tls = withTLS.tls.Clone()
+	withTLS.tls.Certificates = nil
+	return security{name: "without TLS"}, withTLS, withClientCA
+}
+
+// tokens are the variables that have them.
+var tokens = []string{"MORTISE_API_TOKEN=" + ourToken, "DAPR_API_TOKEN=" + daprToken}
+
+// listening is what Mortise says of an endpoint.
+var listening = regexp.MustCompile(`Listening on (\S+) for (--\S+), at most (\d+) connections`)
+
+// expose starts Mortise with all endpoints and a component named locks, and waits until it serves.
+func expose(t testing.TB, s security) *exposed {
+	t.Helper()
+	folder := socketsFolder(t)
+	args := append([]string{"--resources-path", newResources(t, memory("locks")).path, "--app-id", "app"}, s.args...)
+	for _, e := range exposables {
+		args = append(args, e.flag, "127.0.0.1:0")
+	}
+	x := &exposed{
+		process: start(t, "mortise "+s.name, mortiseProgram.path, append(inFolder(folder), tokens...), args...),
+		socket:  folder + "/mortise.sock",
+	}
+	x.says("Ready on")
+	told := map[string][]string{}
+	for _, match := range listening.FindAllStringSubmatch(x.output.String(), -1) {
+		told[match[2]] = match
+	}
+	for _, e := range exposables {
+		if told[e.flag] == nil {
+			t.Fatalf("%s is not said to be served", e.flag)
+		}
+		most, _ := strconv.Atoi(told[e.flag][3]) // digits they are
+		x.endpoints = append(x.endpoints, endpoint{e, told[e.flag][1], most, s.tls})
+	}
+	return x
+}
+
+// caller is who calls an endpoint.
+type caller struct {
+	header http.Header
+	tls    *tls.Config // nil: without TLS
+	fill   string      // makes the request larger
+}
+
+// welcome is a caller who may.
+func (e endpoint) welcome() caller {
+	return caller{header: http.Header{e.header: {e.value}}, tls: e.tls}
+}
+
+// outcome is what comes of a call.
+type outcome string
+
+const (
+	answered   outcome = "answered"
+	needsToken outcome = "told to have the token"
+	tooLarge   outcome = "told that it is too large"
+	cutOff     outcome = "cut off"
+)
+
+// ask asks for something small, on a connection of its own.
+func (e endpoint) ask(ctx context.Context, c caller) outcome {
+	if e.isGRPC() {
+		return e.askGRPC(ctx, c)
+	}
+	return e.askHTTP(ctx, c)
+}
+
+func (e endpoint) askGRPC(ctx context.Context, c caller) outcome {
+	creds := insecure.NewCredentials()
+	if c.tls != nil {
+		creds = credentials.NewTLS(c.tls)
+	}
+	conn, err := grpc.NewClient(e.addr, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		return outcome(err.Error())
+	}
+	defer conn.Close()
+	for name, values := range c.header {
+		ctx = metadata.AppendToOutgoingContext(ctx, name, values[0])
+	}
+	m, answer := e.request(c.fill)
+	switch err := conn.Invoke(ctx, e.path, m, answer); grpcstatus.Code(err) {
+	case codes.OK:
+		return answered
+	case codes.Unauthenticated:
+		return needsToken
+	case codes.ResourceExhausted:
+		return tooLarge
+	case codes.Unavailable:
+		return cutOff
+	default:
+		return outcome(err.Error())
+	}
+}
+
+func (e endpoint) askHTTP(ctx context.Context, c caller) outcome {
+	scheme := "http"
+	if c.tls != nil {
+		scheme = "https"
+	}
+	transport := &http.Transport{TLSClientConfig: c.tls, DisableKeepAlives: true}
+	r, err := http.NewRequestWithContext(ctx, e.method, scheme+"://"+e.addr+e.path, strings.NewReader(e.body+c.fill))
+	if err != nil {
+		return outcome(err.Error())
+	}
+	for name, values := range c.header {
+		r.Header.Set(name, values[0])
+	}
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return outcome(ctx.Err().Error())
+		}
+		return cutOff
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return outcomeOfHTTP(response.StatusCode, body, err)
+}
+
+func outcomeOfHTTP(code int, body []byte, err error) outcome {
+	switch {
+	case code == http.StatusUnauthorized:
+		return needsToken
+	case code == http.StatusRequestEntityTooLarge, bytes.Contains(body, []byte("stream too large")):
+		return tooLarge
+	case bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server.")):
+		return cutOff
+	case code != http.StatusOK || err != nil:
+		return outcome(fmt.Sprintf("%d %s %v", code, body, err))
+	}
+	return answered
+}
+
+// gets returns an error unless this comes of a call.
+func (e endpoint) gets(ctx context.Context, c caller, want outcome) error {
+	if got := e.ask(ctx, c); got != want {
+		return errors.New(e.flag + ": is " + string(got) + ", want " + string(want))
+	}
+	return nil
+}
