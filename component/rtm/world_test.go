@@ -1,0 +1,174 @@
+package rtm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/component/instances"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
+)
+
+// world is a service on a memory store called locks, in a bubble.
+type world struct {
+	*testing.T
+	*Service
+	set *instances.Set
+}
+
+// inWorld runs a test in a bubble. Nothing of the service is left after it.
+func inWorld(t *testing.T, test func(w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logger.NewLogger("test")
+		registry := stores.NewRegistry("memory")
+		registry.Register("memory", memory.NewProcess().Backend())
+		registry.Common(&Config{}, CheckConfig)
+		set := instances.New(registry, log)
+		if err := set.Open(t.Context(), "locks", nil); err != nil {
+			t.Fatal(err)
+		}
+		w := &world{t, New(set.Guests(), log), set}
+		test(w)
+		w.Close()
+		if err := set.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (w *world) set10(name string) {
+	w.Helper()
+	_, err := w.SetLock(w.Context(), &rtmpb.SetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) acquire(user, name string) uint64 {
+	w.Helper()
+	l, err := w.AcquireLock(w.Context(), &rtmpb.AcquireLockRequest{
+		User: user, Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return l.GetLockRev()
+}
+
+func (w *world) release(user, name string) {
+	w.Helper()
+	_, err := w.ReleaseLock(w.Context(), &rtmpb.ReleaseLockRequest{
+		User: user, Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name,
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// owner is who holds the lock.
+func (w *world) owner(name string) string {
+	w.Helper()
+	locks, err := w.GetLock(w.Context(), &rtmpb.GetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, l := range locks.GetLocks() {
+		if l.GetLockName() == name {
+			return l.GetOwner()
+		}
+	}
+	return "nobody, for there is no such lock"
+}
+
+func (w *world) isHeldBy(owner, name string) {
+	w.Helper()
+	if got := w.owner(name); got != owner {
+		w.Errorf("%s is held by %q, want %q", name, got, owner)
+	}
+}
+
+// heard is what a stream was told.
+type heard struct {
+	cancel context.CancelFunc
+	ended  chan error
+	pace   chan struct{} // an event is taken for each element, or when it is closed
+
+	mu     sync.Mutex
+	events []*rtmpb.LockEvent
+}
+
+// listen runs a stream until the end of the test, or until it is cancelled.
+func (w *world) listen(run func(ctx context.Context, send func(*rtmpb.LockEvent) error) error) *heard {
+	ctx, cancel := context.WithCancel(w.Context())
+	h := &heard{cancel: cancel, ended: make(chan error, 1), pace: make(chan struct{})}
+	go func() {
+		h.ended <- run(ctx, func(e *rtmpb.LockEvent) error {
+			h.mu.Lock()
+			h.events = append(h.events, e)
+			h.mu.Unlock()
+			select {
+			case <-h.pace:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	synctest.Wait()
+	return h
+}
+
+func (w *world) subscribed(slow bool) *heard {
+	h := w.listen(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
+		return w.subscribe(ctx, &rtmpb.SubscribeRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE}, send)
+	})
+	if !slow {
+		close(h.pace)
+	}
+	return h
+}
+
+func (w *world) online(user string, held ...*rtmpb.LockDetail) *heard {
+	h := w.listen(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
+		return w.session(ctx, &rtmpb.SessionRequest{User: user, Held: held}, send)
+	})
+	close(h.pace)
+	synctest.Wait()
+	return h
+}
+
+// told are the events so far: what, which lock, and whose it is or was.
+func (h *heard) told() []string {
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var told []string
+	for _, e := range h.events {
+		if e.GetEventType() == rtmpb.LockEvent_SNAPSHOT {
+			told = append(told, fmt.Sprint("SNAPSHOT of ", len(e.GetLocks())))
+		} else {
+			told = append(told, fmt.Sprint(e.GetEventType(), " ", e.GetLockName(), " ", e.GetOwner()))
+		}
+	}
+	return told
+}
+
+func (h *heard) is(t *testing.T, want ...string) {
+	t.Helper()
+	if got := h.told(); !slices.Equal(got, want) {
+		t.Errorf("told was %q, want %q", got, want)
+	}
+}
+
+func (w *world) hub() *hub {
+	w.hubs.mu.Lock()
+	defer w.hubs.mu.Unlock()
+	return w.hubs.open["locks"]
+}
