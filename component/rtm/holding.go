@@ -88,13 +88,14 @@ func (s *Service) claimant(ctx context.Context, m interface {
 	return u, claims, err
 }
 
-// check tells which of the claims are right, and which are not.
+// check tells which of the claims are right, and which are not. One without a rev is right if the user has the lock.
 func (s *Service) check(ctx context.Context, u user, claims []holding) (right, wrong []holding, err error) {
 	rows, err := s.rows(ctx, u, claims)
 	for _, c := range claims {
 		row := rows[c.key()]
 		c.ttl = row.Declared
-		if row.Owner == c.owner && row.Token == c.rev {
+		if row.Owner == c.owner && (c.rev == 0 || c.rev == row.Token) {
+			c.rev = row.Token
 			right = append(right, c)
 		} else {
 			wrong = append(wrong, c)

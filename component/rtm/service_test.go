@@ -173,6 +173,17 @@ func TestAnOlderHoldIsNotTheNewOne(t *testing.T) {
 	})
 }
 
+func TestWhoDoesNotKnowTheRevHasTheLockStill(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		w.set10("other")
+		w.acquire("ann", "l")
+		ann := w.online("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l"},
+			&rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "other"})
+		ann.is(t, "SNAPSHOT of 1", "EXPIRED other ann")
+	})
+}
+
 func TestALaterSessionTakesThePlaceOfTheFirst(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.set10("l")

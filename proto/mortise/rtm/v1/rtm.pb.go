@@ -1085,7 +1085,7 @@ type SessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	Held          []*LockDetail          `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"` // what the user believes to hold since an earlier Session. He is told EXPIRED of what he has lost
+	Held          []*LockDetail          `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"` // what the user believes to hold since an earlier Session. He is told EXPIRED of what he has lost,
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

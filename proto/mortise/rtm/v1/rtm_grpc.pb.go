@@ -85,11 +85,12 @@ type ChannelLocksClient interface {
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
 	// Session keeps the user online while the stream is open. It tells the locks that he holds, and then whatever happens to locks
 	// that he holds or comes to hold: ACQUIRED; RELEASED, by himself or revoked; REMOVED; EXPIRED, because he was offline for too
-	// long. A later Session of the same user ends it, with DUPLICATE_USER_ID.
+	// long. What he has acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same user ends it, with
+	// DUPLICATE_USER_ID, if it is with the same Mortise; two Mortises that share a storage both keep him online.
 	Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
 	// KeepAlive lets the ttl of all locks of the user count from now, if he has no Session.
 	KeepAlive(ctx context.Context, in *KeepAliveRequest, opts ...grpc.CallOption) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and his waiting for locks.
+	// Logout ends the user's Session and his waiting for locks, those with this Mortise.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
 }
 
@@ -271,11 +272,12 @@ type ChannelLocksServer interface {
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[LockEvent]) error
 	// Session keeps the user online while the stream is open. It tells the locks that he holds, and then whatever happens to locks
 	// that he holds or comes to hold: ACQUIRED; RELEASED, by himself or revoked; REMOVED; EXPIRED, because he was offline for too
-	// long. A later Session of the same user ends it, with DUPLICATE_USER_ID.
+	// long. What he has acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same user ends it, with
+	// DUPLICATE_USER_ID, if it is with the same Mortise; two Mortises that share a storage both keep him online.
 	Session(*SessionRequest, grpc.ServerStreamingServer[LockEvent]) error
 	// KeepAlive lets the ttl of all locks of the user count from now, if he has no Session.
 	KeepAlive(context.Context, *KeepAliveRequest) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and his waiting for locks.
+	// Logout ends the user's Session and his waiting for locks, those with this Mortise.
 	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
 	mustEmbedUnimplementedChannelLocksServer()
 }
