@@ -12,6 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -32,6 +33,18 @@ func (h *house) awaitStatus(service, want string) {
 	for h.statusOf(service) != want {
 		if time.Now().After(deadline) {
 			h.Fatalf("%s is %s, not %s", service, h.statusOf(service), want)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// awaitMetric waits until there is the line in the metrics.
+func (h *house) awaitMetric(line string) {
+	h.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for len(h.metrics(line+"\n")) == 0 {
+		if time.Now().After(deadline) {
+			h.Fatalf("no %s", line)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -67,11 +80,18 @@ func TestHealthTellsOfAStorageThatStandsStill(t *testing.T) {
 			t.Errorf("while shared is %s: %q", shared, got)
 		}
 	}
+	const held = `mortise_locks_held{component="shared",store="redis"} 1`
 	check("SERVING", http.StatusNoContent, "", "1")
+	m, err := lockspb.NewLocksClient(h.socket).TryLock(t.Context(), &lockspb.TryLockRequest{
+		Store: "shared", Key: "k", Owner: "ann", Ttl: hour,
+	})
+	must(h, m, err)
+	h.awaitMetric(held)
 	resume := redis.Pause()
 	check("NOT_SERVING", http.StatusServiceUnavailable, `{"failing":["shared"]}`, "0")
 	resume()
 	check("SERVING", http.StatusNoContent, "", "1")
+	h.awaitMetric(held)
 	if got := h.statusOf("component/other"); got != "NOT_FOUND" {
 		t.Errorf("a component that nobody knows is %s", got)
 	}
