@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	daprpb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/grpc"
@@ -42,6 +43,8 @@ type exposable struct {
 	path          string
 	body          string                                      // for HTTP
 	request       func(fill string) (m, answer proto.Message) // for gRPC, with something in it that may be large
+	stream        string                                      // the path of something that lasts, if there is any
+	streamRequest proto.Message                               // for gRPC
 }
 
 // exposables are all of them.
@@ -49,15 +52,17 @@ var exposables = []exposable{
 	{flag: "--listen-address", header: "authorization", value: "Bearer " + ourToken,
 		path: lockspb.Locks_TryLock_FullMethodName,
 		request: func(fill string) (m, answer proto.Message) {
-			return &lockspb.TryLockRequest{Key: "k" + fill, Owner: "o", Ttl: durationpb.New(1e9)}, &lockspb.LockResponse{}
-		}},
+			return &lockspb.TryLockRequest{Key: "k" + fill, Owner: "o", Ttl: durationpb.New(time.Second)}, &lockspb.LockResponse{}
+		},
+		stream: lockspb.Locks_Watch_FullMethodName, streamRequest: &lockspb.WatchRequest{Store: "locks"}},
 	{flag: "--dapr-grpc-listen-address", header: "dapr-api-token", value: daprToken,
 		path: daprpb.Dapr_UnlockAlpha1_FullMethodName,
 		request: func(fill string) (m, answer proto.Message) {
 			return &daprpb.UnlockRequest{StoreName: "locks", ResourceId: "k" + fill, LockOwner: "o"}, &daprpb.UnlockResponse{}
 		}},
 	{flag: "--http-listen-address", header: "authorization", value: "Bearer " + ourToken,
-		method: http.MethodPost, path: "/v1/rtm/locks/getLock", body: `{"user":"u","channel":"c","channelType":1}`},
+		method: http.MethodPost, path: "/v1/rtm/locks/getLock", body: `{"user":"u","channel":"c","channelType":1}`,
+		stream: "/v1/rtm/locks/subscribe?user=u&channel=c&channelType=1"},
 	{flag: "--metrics-address", header: "authorization", value: "Bearer " + ourToken, method: http.MethodGet, path: "/metrics"},
 	{flag: "--dapr-http-listen-address", header: "dapr-api-token", value: daprToken,
 		method: http.MethodPost, path: "/v1.0-alpha1/unlock/locks", body: `{"resourceId":"k","lockOwner":"o"}`},
@@ -188,42 +193,43 @@ func (e endpoint) askGRPC(ctx context.Context, c caller) outcome {
 }
 
 func (e endpoint) askHTTP(ctx context.Context, c caller) outcome {
-	scheme := "http"
-	if c.tls != nil {
-		scheme = "https"
-	}
-	transport := &http.Transport{TLSClientConfig: c.tls, DisableKeepAlives: true}
-	r, err := http.NewRequestWithContext(ctx, e.method, scheme+"://"+e.addr+e.path, strings.NewReader(e.body+c.fill))
-	if err != nil {
-		return outcome(err.Error())
-	}
-	for name, values := range c.header {
-		r.Header.Set(name, values[0])
-	}
-	response, err := transport.RoundTrip(r)
-	if err != nil {
-		if ctx.Err() != nil {
-			return outcome(ctx.Err().Error())
-		}
-		return cutOff
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return outcomeOfHTTP(response.StatusCode, body, err)
-}
-
-func outcomeOfHTTP(code int, body []byte, err error) outcome {
+	code, body, err := e.call(ctx, c)
 	switch {
+	case ctx.Err() != nil:
+		return outcome(ctx.Err().Error())
+	case err != nil, bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server.")):
+		return cutOff
 	case code == http.StatusUnauthorized:
 		return needsToken
 	case code == http.StatusRequestEntityTooLarge, bytes.Contains(body, []byte("stream too large")):
 		return tooLarge
-	case bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server.")):
-		return cutOff
-	case code != http.StatusOK || err != nil:
-		return outcome(fmt.Sprintf("%d %s %v", code, body, err))
+	case code != http.StatusOK:
+		return outcome(fmt.Sprintf("answered %d %s", code, body))
 	}
 	return answered
+}
+
+// call makes a call over HTTP.
+func (e endpoint) call(ctx context.Context, c caller) (code int, body []byte, err error) {
+	scheme := "http"
+	if c.tls != nil {
+		scheme = "https"
+	}
+	r, err := http.NewRequestWithContext(ctx, e.method, scheme+"://"+e.addr+e.path, strings.NewReader(e.body+c.fill))
+	if err != nil {
+		return 0, nil, err
+	}
+	for name, values := range c.header {
+		r.Header.Set(name, values[0])
+	}
+	transport := &http.Transport{TLSClientConfig: c.tls, DisableKeepAlives: true}
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	body, err = io.ReadAll(response.Body)
+	return response.StatusCode, body, err
 }
 
 // gets returns an error unless this comes of a call.

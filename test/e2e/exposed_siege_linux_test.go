@@ -1,0 +1,209 @@
+// Mortise under siege at its TCP endpoints, with TLS and without, while somebody uses the socket.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+const (
+	// siegeLimit is when attackers give up at the latest.
+	siegeLimit = 2 * time.Minute
+	// idleTime is how long those stay who do nothing.
+	idleTime = 8 * time.Second
+	// idlers is how many of them there are at each endpoint.
+	idlers = 10_000
+)
+
+// siege is an attack by many at the same time.
+type siege struct {
+	name   string
+	crowd  int // attackers of each endpoint
+	attack func(context.Context, endpoint) error
+	lasts  time.Duration // how long each attacker repeats it; once at least
+	events bool          // there is much to tell to those who listen
+}
+
+// While a siege goes on, each call on the socket is answered. After it the process has no more files and goroutines than before,
+// and the endpoints answer.
+func TestMortiseBearsASiege(t *testing.T) {
+	withoutTLS, withTLS, _ := newSecurities(servers.NewCertificate(t))
+	sites := []*besieged{newBesieged(t, withoutTLS), newBesieged(t, withTLS)}
+	for _, s := range []siege{
+		{name: "who say nothing", crowd: 50, attack: saysNothing},
+		{name: "who begin to speak", crowd: 50, attack: beginsToSpeak},
+		{name: "whose header does not end", crowd: 50, attack: neverEndsTheHeader},
+		{name: "whose body does not end", crowd: 50, attack: neverEndsTheBody},
+		{name: "who never read", crowd: 20, attack: neverReads, events: true},
+		{name: "who are gone without a word", crowd: 50, attack: isGone},
+		{name: "who send garbage", crowd: 4, attack: sendsGarbage, lasts: 2 * time.Second},
+		{name: "who have no token", crowd: 4, attack: hasNoToken, lasts: 2 * time.Second},
+		{name: "who send too much", crowd: 2, attack: sendsTooMuch, lasts: 2 * time.Second},
+		{name: "who send a huge header", crowd: 4, attack: sendsAHugeHeader, lasts: 2 * time.Second},
+	} {
+		t.Run("of clients "+s.name, func(t *testing.T) {
+			for _, at := range sites {
+				t.Run(at.name, func(t *testing.T) {
+					t.Parallel()
+					s.lay(t, at, at.endpoints)
+				})
+			}
+		})
+	}
+	idle := siege{name: "who are idle", crowd: affordable(t, idlers), attack: isIdle}
+	for _, at := range sites {
+		for _, e := range at.endpoints {
+			t.Run("of idle clients "+at.name+" on "+e.flag, func(t *testing.T) { idle.lay(t, at, []endpoint{e}) })
+		}
+	}
+}
+
+// affordable is how many of so many connections this process may have.
+func affordable(t *testing.T, want int) int {
+	const spare = 1000
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	if most := int(files.Cur) - spare; most < want {
+		t.Logf("ONLY %d IDLE CONNECTIONS AND NOT %d: a process may have no more than %d files here", most, want, files.Cur)
+		return most
+	}
+	return want
+}
+
+// besieged is an exposed Mortise, and somebody who uses its socket.
+type besieged struct {
+	*exposed
+	probe *probe
+}
+
+func newBesieged(t *testing.T, s security) *besieged {
+	t.Helper()
+	x := expose(t, s)
+	at := &besieged{x, startProbe(t, x.socket)}
+	at.probe.during(t, aSecond) // warms up
+	return at
+}
+
+func aSecond() { <-time.After(time.Second) }
+
+// lay lays siege to endpoints of a Mortise.
+func (s siege) lay(t *testing.T, at *besieged, endpoints []endpoint) {
+	before, err := at.footprint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := at.memory()
+	calm := at.probe.during(t, aSecond)
+	var most peak
+	under := at.probe.during(t, func() {
+		most = at.peakOf(func() { s.run(t, at, endpoints) })
+	})
+	t.Logf("TryLock and Unlock on the socket: %s", under.beside(calm))
+	var after footprint
+	eventually(t, "it recovers", func() (err error) {
+		if after, err = at.footprint(t.Context()); err != nil {
+			return err
+		}
+		return after.exceeds(before)
+	})
+	t.Logf("memory %d MB, at most %d, then %d; files %d, at most %d, then %d; goroutines %d, then %d",
+		memory, most.memory, at.memory(), before.files, most.files, after.files, before.goroutines, after.goroutines)
+	if bound := before.files + len(endpoints)*endpoints[0].most; most.files > bound {
+		t.Errorf("%d files were open, want at most %d", most.files, bound)
+	}
+	for _, e := range endpoints {
+		if err := e.gets(t.Context(), e.welcome(), answered); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// run attacks, until all attackers have ended.
+func (s siege) run(t *testing.T, at *besieged, endpoints []endpoint) {
+	ctx, cancel := context.WithTimeout(t.Context(), siegeLimit)
+	defer cancel()
+	var attackers, others sync.WaitGroup
+	if s.events {
+		talking, stop := context.WithCancel(ctx)
+		others.Go(func() {
+			if err := at.makeEvents(talking); err != nil {
+				t.Errorf("events: %v", err)
+			}
+		})
+		defer others.Wait()
+		defer stop()
+	}
+	ends := outcomes{all: map[string]int{}}
+	for _, e := range endpoints {
+		for range s.crowd {
+			attackers.Go(func() { ends.add(e, s.repeat(ctx, e)) })
+		}
+	}
+	attackers.Wait()
+	for end, times := range ends.all {
+		t.Errorf("%d times %s", times, end)
+	}
+	if ends.outside > 0 {
+		t.Logf("%d of %d were not let in", ends.outside, s.crowd)
+	}
+}
+
+func (s siege) repeat(ctx context.Context, e endpoint) error {
+	for begun := time.Now(); ; {
+		if err := s.attack(ctx, e); err != nil || time.Since(begun) >= s.lasts {
+			return err
+		}
+	}
+}
+
+// outcomes are how attacks have ended that should have ended otherwise. It is safe for concurrent use.
+type outcomes struct {
+	mu      sync.Mutex
+	all     map[string]int
+	outside int // attackers for whom there was no room
+}
+
+func (o *outcomes) add(e endpoint, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case errors.Is(err, errOutside):
+		o.outside++
+	case err != nil:
+		o.all[e.flag+": "+err.Error()]++
+	}
+}
+
+// makeEvents lets a lock of a channel come and go until ctx ends.
+func (at *besieged) makeEvents(ctx context.Context) error {
+	conn, err := grpc.NewClient("unix:"+at.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	locks := rtmpb.NewChannelLocksClient(conn)
+	for whole := context.WithoutCancel(ctx); err == nil && ctx.Err() == nil; {
+		_, err = locks.SetLock(whole, &rtmpb.SetLockRequest{
+			Store: "locks", User: "u", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "report",
+		})
+		if err != nil {
+			return err
+		}
+		_, err = locks.RemoveLock(whole, &rtmpb.RemoveLockRequest{
+			Store: "locks", User: "u", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "report",
+		})
+	}
+	return err
+}
