@@ -171,7 +171,7 @@ func call[Req, Resp any](
 	defer s.calls.Release(1)
 	for restarts := 0; ; restarts++ {
 		attempts := s.attempts.Load()
-		resp, err := send(ctx, req)
+		resp, err := send(traced(ctx), req)
 		if !notInitialized(err) || restarts == maxRestarts {
 			return resp, readable(err)
 		}
