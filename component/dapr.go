@@ -36,40 +36,40 @@ func (o DaprOptions) checkToken() error {
 	return err
 }
 
-// runtime is the doors that stand in for a sidecar.
-type runtime struct {
+// appDoors are the doors that stand in for a sidecar.
+type appDoors struct {
 	dapr    *daprapi.Door
 	layotto *layotto.Service
 }
 
-// newRuntime returns the doors for an app that may use the components.
-func newRuntime(o DaprOptions, components []daprapi.Component, set *instances.Set) (r runtime, err error) {
-	r.dapr, err = daprapi.New(daprapi.Options{
+// newAppDoors returns the doors for an app that may use the components.
+func newAppDoors(o DaprOptions, components []daprapi.Component, set *instances.Set) (d appDoors, err error) {
+	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
 		Components: components, Stores: set.Guests(),
 	})
 	if err != nil {
-		return runtime{}, err
+		return appDoors{}, err
 	}
 	prefixes := map[string]string{}
 	for _, c := range components {
 		prefixes[c.Name] = keyPrefix(c.Metadata)
 	}
-	r.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: set.Guests()})
-	return r, err
+	d.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: set.Guests()})
+	return d, err
 }
 
 // daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
 func (n *network) daprGRPCServer(s services) server {
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
-		s.runtime.dapr.Register(r)
-		layottopb.RegisterRuntimeServer(r, s.runtime.layotto)
-	}, append(n.grpcOptions(), s.runtime.dapr.ServerOptions()...)...)
+		s.apps.dapr.Register(r)
+		layottopb.RegisterRuntimeServer(r, s.apps.layotto)
+	}, append(n.grpcOptions(), s.apps.dapr.ServerOptions()...)...)
 }
 
 // daprHTTPServer returns the server for Dapr's API over HTTP.
 func (n *network) daprHTTPServer(s services) server {
-	h := s.runtime.dapr.HTTPServer()
+	h := s.apps.dapr.HTTPServer()
 	h.Handler = s.observed.Handler(observe.Dapr, h.Handler)
 	h.WriteTimeout = answerTimeout
 	h.HTTP2 = &http.HTTP2Config{WriteByteTimeout: requestTimeout}

@@ -44,7 +44,7 @@ type services struct {
 	locks    lockspb.LocksServer
 	channels rtmpb.ChannelLocksServer
 	bindings *binding.Service
-	runtime  runtime
+	apps     appDoors
 	observed observe.Observation
 	close    func() // ends what the services have started
 }

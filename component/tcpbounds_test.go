@@ -52,7 +52,7 @@ func knock(t *testing.T, door string, o TCPOptions) net.Conn {
 		t.Fatal(err)
 	}
 	s := opened(t, map[string]string{"store": "memory"})
-	if s.runtime, err = newRuntime(DaprOptions{AppID: "app"}, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
+	if s.apps, err = newAppDoors(DaprOptions{AppID: "app"}, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
 		t.Fatal(err)
 	}
 	l := bufconn.Listen(1 << 16)
