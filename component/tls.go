@@ -36,7 +36,8 @@ func (c *certificates) config(protocols ...string) *tls.Config {
 	}
 	return &tls.Config{
 		NextProtos: protocols,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			take(hello)
 			config := c.current().Clone()
 			config.NextProtos = protocols
 			return config, nil
