@@ -298,22 +298,20 @@ func vanish(conn *net.TCPConn) error {
 	return errors.Join(err, repair, conn.Close())
 }
 
-// errOutside is that of who waits to be let in until the attack is over.
+// errOutside is that of who is not let in.
 var errOutside = errors.New("there is no room")
 
-// isIdle agrees on TLS, says nothing from there on, and stays for a while.
+// isIdle agrees on TLS, says nothing from there on, and stays for a while. It may be refused, or wait until the siege is over.
 func isIdle(ctx context.Context, e endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, idleTime)
 	defer cancel()
 	conn, err := e.inside(ctx)
-	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
-		return errOutside
-	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errOutside, err)
 	}
 	<-ctx.Done()
-	return conn.Close()
+	_ = conn.Close() // it may have been given up
+	return nil
 }
 
 // lasting is what a client with the token sends to be served for long, or else, where nothing lasts, a small request.
