@@ -2,7 +2,7 @@
 MODULES := . daprd examples test/e2e test/bench test/bench/peers
 BIN     := $(CURDIR)/.bin
 
-.PHONY: run sidecar test e2e bench fuzz lint proto
+.PHONY: run sidecar test e2e siege bench fuzz lint proto
 
 run: ## start Mortise with the memory store
 	go run . --resources-path deploy/components/memory.yaml
@@ -22,6 +22,9 @@ test: ## run all tests but those of e2e, with real servers
 e2e: ## run the tests through a real Dapr sidecar, and those where real processes break
 	test/install.sh redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -timeout 20m ./...
+
+siege: ## see what thousands of hostile clients at the TCP ports do to those who use the socket; takes ten minutes
+	cd test/e2e && MORTISE_SIEGE=1 go test -v -timeout 30m -run TestMortiseBearsASiege .
 
 bench: ## print the tables of ratios, costs and waits
 	test/install.sh redis-server etcd:etcd-server
