@@ -154,7 +154,7 @@ func checkToken(source, token string) (string, error) {
 
 // serve opens the ports and lets the group serve them. If it fails, some may be served.
 func (n *network) serve(ctx context.Context, group *serverGroup, s services) error {
-	endpoints, turns := n.options.endpoints(), newTurns()
+	endpoints := n.options.endpoints()
 	for _, e := range endpoints {
 		l, err := e.listen(ctx, n.options.AllowInsecure)
 		if err != nil {
@@ -162,7 +162,7 @@ func (n *network) serve(ctx context.Context, group *serverGroup, s services) err
 		}
 		most := connections(len(endpoints))
 		n.log.Infof("Listening on %s for %s, at most %d connections", l.Addr(), e.flag, most)
-		group.start(e.server(n, s), turns.listener(netutil.LimitListener(l, most)))
+		group.start(e.server(n, s), netutil.LimitListener(l, most))
 	}
 	return nil
 }

@@ -36,8 +36,7 @@ func (c *certificates) config(protocols ...string) *tls.Config {
 	}
 	return &tls.Config{
 		NextProtos: protocols,
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			take(hello)
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			config := c.current().Clone()
 			config.NextProtos = protocols
 			return config, nil
