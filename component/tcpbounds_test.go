@@ -65,8 +65,8 @@ func knock(t *testing.T, door string, o TCPOptions) net.Conn {
 	return conn
 }
 
-// about tells whether something took as long as it should, on a machine that may be busy. The servers of gRPC run in no bubble: the
-// timers of their connections crash the race detector there now and then (golang/go#78156).
+// about tells whether something took as long as it should, on a machine that may be busy. The servers of gRPC run in no bubble:
+// the timers of their connections crash the race detector there now and then (golang/go#78156).
 func about(took, want time.Duration) bool { return took >= want && took < want+5*time.Second }
 
 func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
@@ -216,7 +216,8 @@ func TestSlowClientsOfGRPCAreGivenUp(t *testing.T) {
 			{"one whose header does not end", hello + call(method[0], false), "", false, ended, pingAfter + pongWithin},
 			{"one who does not answer pings", hello, "", false, ended, pingAfter + pongWithin},
 			{"one whose request does not begin", hello + call(method[0], true), "", true, cancelled, requestTimeout},
-			{"one whose request does not end", hello + call(method[0], true) + data(ofLength(100)), data("x"), true, cancelled, requestTimeout},
+			{"one whose request does not end", hello + call(method[0], true) + data(ofLength(100)), data("x"), true,
+				cancelled, requestTimeout},
 			{"one whose stream does not begin", hello + call(method[1], true), "", true, cancelled, requestTimeout},
 		} {
 			conn := knock(t, door, TCPOptions{})

@@ -332,7 +332,8 @@ func (e endpoint) lasting() string {
 
 // head is the header of a request of HTTP with the token, whose body has so many bytes.
 func (e endpoint) head(length int) string {
-	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\nContent-Length: %d\r\n\r\n", e.method, e.path, e.header, e.value, length)
+	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\nContent-Length: %d\r\n\r\n",
+		e.method, e.path, e.header, e.value, length)
 }
 
 // greeting is what clients of gRPC say first.

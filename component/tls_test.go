@@ -1,0 +1,127 @@
+package component
+
+import (
+	"crypto/tls"
+	"os"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+func TestClientCertificatesAreDemanded(t *testing.T) {
+	certificate, stranger := servers.NewCertificate(t), servers.NewCertificate(t)
+	addr := serveMemory(t, TCPOptions{
+		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File,
+	})
+	with := func(change func(*tls.Config)) credentials.TransportCredentials {
+		c := certificate.ClientConfig()
+		change(c)
+		return credentials.NewTLS(c)
+	}
+	for _, row := range []struct {
+		name  string
+		creds credentials.TransportCredentials
+		want  codes.Code
+	}{
+		{"a client with one", with(func(*tls.Config) {}), codes.OK},
+		{"a client with none", with(func(c *tls.Config) { c.Certificates = nil }), codes.Unavailable},
+		{"a client with a stranger's", with(func(c *tls.Config) {
+			c.Certificates = stranger.ClientConfig().Certificates
+		}), codes.Unavailable},
+		{"a client without TLS", insecure.NewCredentials(), codes.Unavailable},
+		{"a client with old TLS", with(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }), codes.Unavailable},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			locks := lockspb.NewLocksClient(dial(t, addr, row.creds))
+			_, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "k", Owner: "o", Ttl: hour})
+			if status.Code(err) != row.want {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestClientsOfACAThatIsReplacedDoNotResume(t *testing.T) {
+	trusted, next := servers.NewCertificate(t), servers.NewCertificate(t)
+	addr := serveMemory(t, TCPOptions{
+		Address: "127.0.0.1:0", CertFile: next.File, KeyFile: next.KeyFile, ClientCAFile: trusted.File,
+	})
+	config := trusted.ClientConfig()
+	config.RootCAs, config.NextProtos = next.ClientConfig().RootCAs, []string{"h2"}
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	connect := func() (resumed bool, err error) {
+		conn, err := tls.Dial("tcp", addr, config)
+		if err != nil {
+			return false, err
+		}
+		defer conn.Close()
+		_, err = conn.Read(make([]byte, 1)) // the server speaks first, to those whom it has let in
+		return conn.ConnectionState().DidResume, err
+	}
+	for _, want := range []bool{false, true} {
+		if resumed, err := connect(); err != nil || resumed != want {
+			t.Fatalf("a good client: resumed is %v, want %v; %v", resumed, want, err)
+		}
+	}
+	if err := os.WriteFile(trusted.File, []byte(next.PEM), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	soon := time.Now().Add(time.Second) // whatever the file system's clock can tell apart
+	if err := os.Chtimes(trusted.File, soon, soon); err != nil {
+		t.Fatal(err)
+	}
+	if resumed, err := connect(); err == nil {
+		t.Errorf("a client whose CA is no longer trusted is let in; resumed is %v", resumed)
+	}
+}
+
+func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
+	served, next := servers.NewCertificate(t), servers.NewCertificate(t)
+	addr := serveMemory(t, TCPOptions{Address: "127.0.0.1:0", CertFile: served.File, KeyFile: served.KeyFile})
+	shows := func(c servers.Certificate) bool {
+		t.Helper()
+		config := c.ClientConfig()
+		config.NextProtos = []string{"h2"}
+		dialer := &tls.Dialer{Config: config}
+		conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	}
+	age := time.Now()
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		age = age.Add(time.Second) // whatever the file system's clock can tell apart
+		if err := os.Chtimes(file, age, age); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !shows(served) {
+		t.Error("the certificate is not shown")
+	}
+	write(served.File, next.PEM) // its key is still the old one's
+	if !shows(served) || shows(next) {
+		t.Error("files that do not belong together have changed the certificate")
+	}
+	write(served.KeyFile, next.KeyPEM)
+	if !shows(next) || shows(served) {
+		t.Error("the new certificate is not shown")
+	}
+	if err := os.Remove(served.File); err != nil {
+		t.Fatal(err)
+	}
+	if !shows(next) {
+		t.Error("a missing file has changed the certificate")
+	}
+}
