@@ -298,22 +298,6 @@ func vanish(conn *net.TCPConn) error {
 	return errors.Join(err, repair, conn.Close())
 }
 
-// errOutside is that of who is not let in.
-var errOutside = errors.New("there is no room")
-
-// isIdle agrees on TLS, says nothing from there on, and stays for a while. It may be refused, or wait until the siege is over.
-func isIdle(ctx context.Context, e endpoint) error {
-	ctx, cancel := context.WithTimeout(ctx, idleTime)
-	defer cancel()
-	conn, err := e.inside(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errOutside, err)
-	}
-	<-ctx.Done()
-	_ = conn.Close() // it may have been given up
-	return nil
-}
-
 // lasting is what a client with the token sends to be served for long, or else, where nothing lasts, a small request.
 func (e endpoint) lasting() string {
 	switch {

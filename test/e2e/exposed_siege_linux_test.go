@@ -3,10 +3,8 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,10 +20,6 @@ const (
 	siegeVariable = "MORTISE_SIEGE"
 	// siegeLimit is when attackers give up at the latest.
 	siegeLimit = 2 * time.Minute
-	// idleTime is how long those stay who do nothing.
-	idleTime = 8 * time.Second
-	// idlers is how many of them there are at each endpoint.
-	idlers = 10_000
 )
 
 // siege is an attack by many at the same time.
@@ -67,26 +61,12 @@ func TestMortiseBearsASiege(t *testing.T) {
 			}
 		})
 	}
-	idle := siege{name: "who are idle", crowd: affordable(t, idlers), attack: isIdle, fills: true}
+	idle := siege{name: "who are idle", crowd: affordable(t, idlers) / ofOne, attack: areIdle, fills: true}
 	for _, at := range sites {
 		for _, e := range at.endpoints {
 			t.Run("of idle clients "+at.name+" on "+e.flag, func(t *testing.T) { idle.lay(t, at, []endpoint{e}) })
 		}
 	}
-}
-
-// affordable is how many of so many connections this process may have.
-func affordable(t *testing.T, want int) int {
-	const spare = 1000
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		t.Fatal(err)
-	}
-	if most := int(files.Cur) - spare; most < want {
-		t.Logf("ONLY %d IDLE CONNECTIONS AND NOT %d: a process may have no more than %d files here", most, want, files.Cur)
-		return most
-	}
-	return want
 }
 
 // besieged is an exposed Mortise, and somebody who uses its socket.
@@ -128,7 +108,7 @@ func (s siege) lay(t *testing.T, at *besieged, endpoints []endpoint) {
 	t.Logf("memory %d MB, at most %d, then %d; files %d, at most %d, then %d; goroutines %d, then %d",
 		memory, most.memory, at.memory(), before.files, most.files, after.files, before.goroutines, after.goroutines)
 	room := len(endpoints) * endpoints[0].most
-	if got := most.files - before.files; got > room || s.fills && got < min(room, s.crowd)/2 {
+	if got := most.files - before.files; got > room || s.fills && got < min(room, s.crowd*ofOne)/2 {
 		t.Errorf("%d connections were open, and there is room for %d", got, room)
 	}
 	for _, e := range endpoints {
@@ -164,7 +144,7 @@ func (s siege) run(t *testing.T, at *besieged, endpoints []endpoint) {
 		t.Errorf("%d times %s", times, end)
 	}
 	if ends.outside > 0 {
-		t.Logf("%d of %d were not let in", ends.outside, s.crowd)
+		t.Logf("%d of %d connections were not let in", ends.outside, s.crowd*ofOne)
 	}
 }
 
@@ -173,24 +153,6 @@ func (s siege) repeat(ctx context.Context, e endpoint) error {
 		if err := s.attack(ctx, e); err != nil || time.Since(begun) >= s.lasts {
 			return err
 		}
-	}
-}
-
-// outcomes are how attacks have ended that should have ended otherwise. It is safe for concurrent use.
-type outcomes struct {
-	mu      sync.Mutex
-	all     map[string]int
-	outside int // attackers for whom there was no room
-}
-
-func (o *outcomes) add(e endpoint, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	switch {
-	case errors.Is(err, errOutside):
-		o.outside++
-	case err != nil:
-		o.all[e.flag+": "+err.Error()]++
 	}
 }
 
