@@ -21,10 +21,10 @@ test: ## run all tests but those of e2e, with real servers
 
 e2e: ## run the tests through a real Dapr sidecar, and those where real processes break
 	test/install.sh redis-server node:nodejs npm curl
-	cd test/e2e && go test -race -timeout 20m ./...
+	cd test/e2e && go test -race -count=1 -timeout 20m ./...
 
-siege: ## see what thousands of hostile clients at the TCP ports do to those who use the socket; takes ten minutes
-	cd test/e2e && MORTISE_SIEGE=1 go test -v -timeout 30m -run TestMortiseBearsASiege .
+siege: ## see what thousands of hostile clients at the TCP ports do to those who use the socket; takes five minutes
+	cd test/e2e && MORTISE_SIEGE=1 go test -v -count=1 -timeout 30m -run TestMortiseBearsASiege .
 
 bench: ## print the tables of ratios, costs and waits
 	test/install.sh redis-server etcd:etcd-server
