@@ -53,7 +53,8 @@ func (a *attempt) claim(ctx context.Context) error {
 		case other == a:
 			return nil
 		case other.back == nil || !a.retry:
-			return &Error{ErrPerforming, opAcquire, fmt.Sprintf("the user waits for %v, or it is being given back", a.id), nil}
+			reason := fmt.Sprintf("the user waits for %v, or it is being given back", a.id)
+			return &Error{Code: ErrPerforming, Operation: opAcquire, Reason: reason}
 		}
 		select {
 		case <-other.back:
@@ -133,7 +134,8 @@ func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, 
 		}
 	}
 	if err == nil {
-		err = &Error{ErrOperationTimeout, opAcquire, fmt.Sprintf("%v was granted, and may be lost already", a.id), nil}
+		reason := fmt.Sprintf("%v was granted, and may be lost already", a.id)
+		err = &Error{Code: ErrOperationTimeout, Operation: opAcquire, Reason: reason}
 	}
 	return nil, err
 }

@@ -85,7 +85,8 @@ type Error struct {
 	Operation string // RTM's name of it: "RTMSetLockOperation"
 	Reason    string // for people
 
-	cause error // or nil
+	cause       error // or nil
+	interrupted bool  // a ctx has ended, which is the cause, and there is no answer
 }
 
 // Error tells everything.
@@ -128,7 +129,7 @@ func (u *User) explain(ctx context.Context, op string, err error) error {
 		return interrupted(op, cause)
 	}
 	if u.conn.GetState() == connectivity.Shutdown {
-		return &Error{ErrNotLogin, op, client.ErrClosed.Error(), client.ErrClosed}
+		return &Error{Code: ErrNotLogin, Operation: op, Reason: client.ErrClosed.Error(), cause: client.ErrClosed}
 	}
 	if errors.Is(err, io.EOF) {
 		return ended(op)
@@ -143,9 +144,9 @@ func (u *User) explain(ctx context.Context, op string, err error) error {
 // ended is what it means that a stream ends well: a session is ended so when the user is logged out by another program.
 func ended(op string) error {
 	if op == opSession {
-		return &Error{ErrNotLogin, op, "by a Logout elsewhere", nil}
+		return &Error{Code: ErrNotLogin, Operation: op, Reason: "by a Logout elsewhere"}
 	}
-	return &Error{ErrNotConnected, op, "the stream ended", nil}
+	return &Error{Code: ErrNotConnected, Operation: op, Reason: "the stream ended"}
 }
 
 // interrupted is what becomes of an operation whose ctx has ended for that cause.
@@ -159,7 +160,7 @@ func interrupted(op string, cause error) error {
 	case errors.Is(cause, ErrNotLogin):
 		code = ErrNotLogin
 	}
-	return &Error{code, op, reasonOf(cause), cause}
+	return &Error{Code: code, Operation: op, Reason: reasonOf(cause), cause: cause, interrupted: true}
 }
 
 // reasonOf is what an error tells people, without what another has around it.
@@ -175,10 +176,10 @@ func answer(op string, err error) *Error {
 	s := status.Convert(err)
 	for _, detail := range s.Details() {
 		if said, ok := detail.(*rtmpb.Status); ok {
-			return &Error{Code(said.GetErrorCode()), said.GetOperation(), said.GetReason(), err}
+			return &Error{Code: Code(said.GetErrorCode()), Operation: said.GetOperation(), Reason: said.GetReason(), cause: err}
 		}
 	}
-	return &Error{codeOf(s.Code()), op, s.Message(), err}
+	return &Error{Code: codeOf(s.Code()), Operation: op, Reason: s.Message(), cause: err}
 }
 
 // codeOf is what a status means that the service itself has not made.
@@ -202,9 +203,9 @@ func passing(err error) bool {
 }
 
 // certain tells whether it is sure after the error of an AcquireLock that the server has not granted the lock. It is not if
-// the answer did not come, or says that the storage did not answer.
+// the answer did not come, or says that the storage did not answer. A cause that the caller gave his ctx says nothing, though it
+// may be what a server answered somebody else.
 func certain(err error) bool {
 	e, _ := errors.AsType[*Error](err)
-	_, answered := status.FromError(e.cause)
-	return !passing(err) && e.Code != ErrOperationFailed && (answered || e.Code != ErrAcquireFailed)
+	return !e.interrupted && !passing(err) && e.Code != ErrOperationFailed
 }

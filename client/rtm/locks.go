@@ -14,7 +14,8 @@ import (
 // lock as it is, or with [ErrOperationFailed] if the channel has as many locks as it may have.
 func (u *User) SetLock(ctx context.Context, channel Channel, name string, ttl time.Duration) (time.Duration, error) {
 	if ttl < 0 || ttl > math.MaxInt32*time.Second {
-		return 0, &Error{ErrInvalidParameter, opSet, fmt.Sprintf("ttl is %v, must be 0s to %v", ttl, math.MaxInt32*time.Second), nil}
+		reason := fmt.Sprintf("ttl is %v, must be 0s to %v", ttl, math.MaxInt32*time.Second)
+		return 0, &Error{Code: ErrInvalidParameter, Operation: opSet, Reason: reason}
 	}
 	resp, err := operate(ctx, u, opSet, u.rpc.SetLock, &rtmpb.SetLockRequest{
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name,

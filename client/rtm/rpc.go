@@ -58,7 +58,7 @@ func call[Request proto.Message, Response any](
 		return response, err
 	}
 	if u.Err() != nil {
-		return response, &Error{ErrNotLogin, op, reasonOf(u.Err()), u.Err()}
+		return response, &Error{Code: ErrNotLogin, Operation: op, Reason: reasonOf(u.Err()), cause: u.Err()}
 	}
 	ctx, cancel := u.within(ctx)
 	defer cancel()
@@ -99,7 +99,7 @@ func listen[Request proto.Message](
 // check returns an error if the request cannot be sent, because a name is not valid UTF-8.
 func check(op string, request proto.Message) error {
 	if _, err := proto.Marshal(request); err != nil {
-		return &Error{ErrInvalidParameter, op, err.Error(), err}
+		return &Error{Code: ErrInvalidParameter, Operation: op, Reason: err.Error(), cause: err}
 	}
 	return nil
 }

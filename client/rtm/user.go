@@ -119,7 +119,7 @@ func (u *User) leave(why, end error) bool {
 	if u.online.Err() != nil {
 		return false
 	}
-	out := &Error{ErrNotLogin, opSession, fmt.Sprintf("user %q has logged out", u.name), why}
+	out := &Error{Code: ErrNotLogin, Operation: opSession, Reason: fmt.Sprintf("user %q has logged out", u.name), cause: why}
 	if why != nil {
 		out.Reason = fmt.Sprintf("user %q was logged out: %s", u.name, reasonOf(why))
 	}
