@@ -161,7 +161,7 @@ func TLS(config *tls.Config) DialOption {
 	return dialOption(func(d *dialing) { d.tls = config })
 }
 
-// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix socket or on this machine.
+// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix socket, localhost or a loopback address.
 func BearerToken(token string) DialOption {
 	return dialOption(func(d *dialing) { d.token = token })
 }
@@ -203,13 +203,16 @@ func isUnix(target string) bool {
 	return strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:")
 }
 
-// local tells whether what is sent to target stays on this machine. What has a scheme that is not known to leave it, such
-// as passthrough with a dialer of the caller's own, is taken to.
+// local tells whether what is sent to target is sure to stay on this machine, because it is a Unix socket, or a host that is this
+// one with or without a port. Of other schemes only gRPC knows where they lead.
 func local(target string) bool {
-	target = strings.TrimPrefix(target, "dns:///")
+	if isUnix(target) {
+		return true
+	}
+	target = strings.TrimPrefix(strings.TrimPrefix(target, "dns:///"), "passthrough:///")
 	host, _, err := net.SplitHostPort(target)
-	if err != nil || isUnix(target) {
-		return strings.Contains(target, ":") && !strings.HasPrefix(target, "dns:")
+	if err != nil {
+		host = strings.Trim(target, "[]") // there is no port
 	}
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

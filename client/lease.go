@@ -39,7 +39,7 @@ type Lease struct {
 	expires time.Time
 	wall    time.Time   // expires by the wall clock, which goes on while the machine sleeps
 	timer   *time.Timer // runs expire
-	trouble error       // why the last renewal failed, or nil
+	trouble error       // why the last renewal failed that its caller did not give up, or nil
 	err     error       // why it has ended, or nil
 
 	unlocking sync.Mutex // held by Unlock
@@ -181,13 +181,20 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 func (l *Lease) extend(sent time.Time, trouble error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.trouble = trouble
+	if !impatience(trouble) {
+		l.trouble = trouble
+	}
 	l.checkExpiry()
 	if l.err == nil && trouble == nil && sent.Add(l.ttl).After(l.expires) {
 		l.setExpiry(sent)
 		l.timer.Reset(time.Until(l.expires))
 	}
 	return l.err
+}
+
+// impatience tells whether a renewal failed because its caller's ctx ended, which is not why the lease may expire.
+func impatience(trouble error) bool {
+	return errors.Is(trouble, context.Canceled) || errors.Is(trouble, context.DeadlineExceeded)
 }
 
 // setExpiry sets Expires to a TTL after sent.

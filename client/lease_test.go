@@ -147,6 +147,25 @@ func TestRenewGivesTheTimeAgainAndTellsTrouble(t *testing.T) {
 	})
 }
 
+func TestACallerWhoGivesUpARenewalIsNotWhyTheLeaseExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door", client.NoRenew())
+		n.with(silence)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		late, cancelLate := context.WithTimeout(t.Context(), time.Second)
+		defer cancelLate()
+		if err := errors.Join(l.Renew(ctx), l.Renew(late)); !errors.Is(err, context.Canceled) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Renew returned %v", err)
+		}
+		<-l.Done()
+		if err := l.Err(); errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, client.ErrLost) {
+			t.Errorf("the lease ended with %v, want ErrLost alone", err)
+		}
+	})
+}
+
 func TestSeveralLocksAreOneLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
