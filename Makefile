@@ -13,14 +13,14 @@ sidecar: ## start a Dapr sidecar of the app "demo" beside it, on ports 3500 and 
 	$(BIN)/daprd --app-id demo --resources-path $(BIN)/resources --dapr-listen-addresses 127.0.0.1 --enable-metrics=false
 
 test: ## run all tests but those of e2e, with real servers
-	test/install.sh redis-server
+	test/install.sh cc:build-essential redis-server
 	go test -race ./...
 	cd daprd && go test -race ./...
 	cd examples && go test -race ./...
 	cd test/bench && go test ./... && cd peers && go test -race ./...
 
 e2e: ## run the tests through a real Dapr sidecar, and those where real processes break
-	test/install.sh redis-server node:nodejs npm curl
+	test/install.sh cc:build-essential redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -count=1 -timeout 20m ./...
 
 siege: ## see what thousands of hostile clients at the TCP ports do to those who use the socket; takes five minutes
