@@ -42,38 +42,17 @@ func (g Guests) Wait(ctx context.Context, name string, fn func(context.Context, 
 	if err != nil {
 		return err
 	}
-	defer i.calls.Done()
-	closed := fmt.Errorf("component %q: %w", name, stores.ErrClosed)
-	if i.leaving.Err() != nil {
-		return closed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(i.leaving, func() { cancel(closed) })()
-	if err = fn(ctx, i.store); errors.Is(err, context.Canceled) && context.Cause(ctx) == closed {
-		return closed
-	}
-	return err
+	return i.wait(ctx, fn)
 }
 
-// Name returns the name of the component that is meant by a name, which may be empty. It fails as Do does.
-func (g Guests) Name(ctx context.Context, name string) (string, error) {
+// Find returns what Do would call fn with now. It fails as Do does.
+func (g Guests) Find(ctx context.Context, name string) (Instance, error) {
 	i, err := g.set.enter(ctx, name, g.set.findForGuest)
 	if err != nil {
-		return "", err
+		return Instance{}, err
 	}
 	defer i.calls.Done()
-	return i.name, nil
-}
-
-// Metadata returns what the component's store was opened from, which the caller does not change. It fails as Do does.
-func (g Guests) Metadata(ctx context.Context, name string) (map[string]string, error) {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
-	if err != nil {
-		return nil, err
-	}
-	defer i.calls.Done()
-	return i.metadata, nil
+	return Instance{g.set, i}, nil
 }
 
 // findForGuest returns what the caller has opened under the name, or what was opened by nobody, or what everybody else has.

@@ -35,7 +35,7 @@ func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.
 func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
 	ctx, leave := s.waiting.enter(ctx, u)
 	defer leave()
-	err = s.components.Wait(ctx, u.component, func(waiting context.Context, store stores.Store) error {
+	err = s.components.Wait(ctx, u.store.Name(), func(waiting context.Context, store stores.Store) error {
 		grant, err = stores.LockWait(waiting, store, asked(u, l))
 		return s.keep(ctx, store, u, l, grant, err)
 	})

@@ -17,15 +17,15 @@ import (
 // linger is how long a hub goes on that nobody uses: beginning anew may cost the storage a walk over all its keys.
 const linger = time.Minute
 
-// hub knows the locks of all channels of one component, by one Watch for all who want to know: the subscribers of channels, the
+// hub knows the locks of all channels of one store, by one Watch for all who want to know: the subscribers of channels, the
 // sessions of users, and the keeper, which renews what users hold who are online. Several processes on one storage have a hub
 // each; whoever acquires by one of them is renewed by the one that has his session.
 //
-// When the Watch ends the hub does, and with it all its streams. Who comes back gets a new one.
+// When the Watch ends the hub does, and with it all its streams; so it does when the store is replaced. Who comes back gets a
+// new one.
 type hub struct {
-	component  string
-	components instances.Guests
-	log        logger.Logger
+	store instances.Instance // and no other, whatever the component's name means by now
+	log   logger.Logger
 
 	rounds sync.RWMutex // the keeper has it while it renews
 
@@ -59,10 +59,9 @@ type entry struct {
 	until time.Time // to when it was renewed
 }
 
-func newHub(component string, components instances.Guests, log logger.Logger) *hub {
+func newHub(store instances.Instance, log logger.Logger) *hub {
 	return &hub{
-		component:   component,
-		components:  components,
+		store:       store,
 		log:         log,
 		agenda:      newAgenda(),
 		ready:       make(chan struct{}),
@@ -82,7 +81,7 @@ func (h *hub) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() { h.keep(ctx) })
-	err := h.components.Wait(ctx, h.component, func(ctx context.Context, store stores.Store) error {
+	err := h.store.Wait(ctx, func(ctx context.Context, store stores.Store) error {
 		return stores.Watch(ctx, store, keyPrefix, func(e stores.Event) error {
 			h.apply(e)
 			return nil

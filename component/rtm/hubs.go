@@ -12,21 +12,20 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// hubs is the hubs that run, one for each component that somebody watches or is online in.
+// hubs is the hubs that run, one for each store that somebody watches or is online in. A component may have several.
 type hubs struct {
-	components instances.Guests
-	log        logger.Logger
+	log logger.Logger
 
 	running context.Context // ends with close
 	stop    context.CancelFunc
 	all     sync.WaitGroup // grows only under mu while running has not ended
 
 	mu   sync.Mutex
-	open map[string]*hub // by component
+	open map[instances.Instance]*hub
 }
 
-func newHubs(components instances.Guests, log logger.Logger) *hubs {
-	s := &hubs{components: components, log: log, open: map[string]*hub{}}
+func newHubs(log logger.Logger) *hubs {
+	s := &hubs{log: log, open: map[instances.Instance]*hub{}}
 	s.running, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -39,9 +38,9 @@ func (s *hubs) close() {
 	s.all.Wait()
 }
 
-// use calls fn with the component's hub, which knows the locks and goes on at least until fn returns, unless its Watch fails.
-func (s *hubs) use(ctx context.Context, component string, fn func(*hub) error) error {
-	h, err := s.enter(component)
+// use calls fn with the store's hub, which knows the locks and goes on at least until fn returns, unless its Watch fails.
+func (s *hubs) use(ctx context.Context, store instances.Instance, fn func(*hub) error) error {
+	h, err := s.enter(store)
 	if err != nil {
 		return err
 	}
@@ -57,17 +56,17 @@ func (s *hubs) use(ctx context.Context, component string, fn func(*hub) error) e
 	return fn(h)
 }
 
-// enter returns the component's hub, counted as used.
-func (s *hubs) enter(component string) (*hub, error) {
+// enter returns the store's hub, counted as used.
+func (s *hubs) enter(store instances.Instance) (*hub, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running.Err() != nil {
 		return nil, stores.ErrClosed
 	}
-	h := s.open[component]
+	h := s.open[store]
 	if h == nil {
-		h = newHub(component, s.components, s.log)
-		s.open[component] = h
+		h = newHub(store, s.log)
+		s.open[store] = h
 		s.start(h)
 	}
 	h.uses++
@@ -95,7 +94,7 @@ func (s *hubs) leave(h *hub) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.uses--
-	if h.uses > 0 || s.open[h.component] != h {
+	if h.uses > 0 || s.open[h.store] != h {
 		return
 	}
 	h.idle = time.AfterFunc(linger, func() {
@@ -113,15 +112,15 @@ func (s *hubs) forget(h *hub) {
 	if h.idle != nil {
 		h.idle.Stop()
 	}
-	if s.open[h.component] == h {
-		delete(s.open, h.component)
+	if s.open[h.store] == h {
+		delete(s.open, h.store)
 	}
 }
 
-// granted lets the component's hub, if there is one, know of a grant before its Watch tells.
+// granted lets the hub of the user's store, if there is one, know of a grant before its Watch tells.
 func (s *hubs) granted(u user, l lock, grant stores.Grant) {
 	s.mu.Lock()
-	h := s.open[u.component]
+	h := s.open[u.store]
 	s.mu.Unlock()
 	if h != nil {
 		h.note(holding{l, u.name, grant.TTL, grant.Token})

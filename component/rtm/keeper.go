@@ -73,7 +73,7 @@ func (h *hub) round(ctx context.Context) time.Duration {
 	defer h.rounds.Unlock()
 	due, pause := h.due(time.Now())
 	if _, err := h.renew(ctx, due, online); err != nil && ctx.Err() == nil { // the next period tries again
-		h.log.Warnf("Component %q: locks of users who are online could not be renewed: %v", h.component, err)
+		h.log.Warnf("Component %q: locks of users who are online could not be renewed: %v", h.store.Name(), err)
 	}
 	return pause
 }
@@ -161,7 +161,7 @@ func (h *hub) each(ctx context.Context, all []holding, fn func(context.Context, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	return h.components.Do(ctx, h.component, func(store stores.Store) error {
+	return h.store.Do(ctx, func(store stores.Store) error {
 		return inParallel(all, func(o holding) error {
 			err := fn(ctx, store, o)
 			if errors.Is(err, stores.ErrNotHeld) || errors.Is(err, stores.ErrNotOwner) {

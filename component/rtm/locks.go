@@ -14,7 +14,7 @@ import (
 // SetLock lets a free lock exist.
 func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.LockResponse, error) {
 	return s.operate(ctx, "RTMSetLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
-		config, err := s.config(ctx, u)
+		config, err := parseConfig(u.store.Metadata())
 		if err != nil {
 			return nil, err
 		}
@@ -23,14 +23,6 @@ func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.
 			return stores.Declare(ctx, store, d)
 		})
 	})
-}
-
-func (s *Service) config(ctx context.Context, u user) (Config, error) {
-	md, err := s.components.Metadata(ctx, u.component)
-	if err != nil {
-		return Config{}, err
-	}
-	return parseConfig(md)
 }
 
 // ReleaseLock frees the user's lock, or ends his waiting for it.

@@ -29,14 +29,17 @@ type Service struct {
 
 // New returns a service that uses the components. What it starts ends with Close.
 func New(components instances.Guests, log logger.Logger) *Service {
-	return &Service{components: components, waiting: newWaiting(), hubs: newHubs(components, log)}
+	return &Service{components: components, waiting: newWaiting(), hubs: newHubs(log)}
 }
 
 // Close ends the streams and waits for everything that the service has started.
 func (s *Service) Close() { s.hubs.close() }
 
-// user is who an operation is for: a user of a component.
-type user struct{ component, name string }
+// user is who an operation is for. Users of one name in two stores have nothing in common.
+type user struct {
+	store instances.Instance
+	name  string
+}
 
 // request is what every message has.
 type request interface {
@@ -56,8 +59,8 @@ func (s *Service) userOf(ctx context.Context, m request) (user, error) {
 	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); component == "" && len(names) > 0 {
 		component = names[0]
 	}
-	component, err := s.components.Name(ctx, component)
-	return user{component, m.GetUser()}, err
+	store, err := s.components.Find(ctx, component)
+	return user{store, m.GetUser()}, err
 }
 
 // operate runs an operation on one lock, and completes its answer.
@@ -81,9 +84,9 @@ func (s *Service) operate(ctx context.Context, operation string, m interface {
 	return response, nil
 }
 
-// do calls fn with the store of the user's component, and a ctx that is bounded.
+// do calls fn with the store of the user's component, also if that has just been replaced, and a ctx that is bounded.
 func (s *Service) do(ctx context.Context, u user, fn func(context.Context, stores.Store) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	return s.components.Do(ctx, u.component, func(store stores.Store) error { return fn(ctx, store) })
+	return s.components.Do(ctx, u.store.Name(), func(store stores.Store) error { return fn(ctx, store) })
 }

@@ -18,7 +18,7 @@ func (s *Service) session(ctx context.Context, m *rtmpb.SessionRequest, send fun
 	if err != nil {
 		return err
 	}
-	return s.hubs.use(ctx, u.component, func(h *hub) error {
+	return s.hubs.use(ctx, u.store, func(h *hub) error {
 		f := h.login(u.name)
 		defer h.leave(u.name, f)
 		_, wrong, err := s.check(ctx, u, claims) // after the login, so that nothing goes unseen in between
@@ -41,7 +41,7 @@ func (s *Service) keepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest, resp
 	if err != nil {
 		return err
 	}
-	return s.hubs.use(ctx, u.component, func(h *hub) error {
+	return s.hubs.use(ctx, u.store, func(h *hub) error {
 		sure := h.sure(u.name)
 		right, wrong, err := s.check(ctx, u, without(claims, sure))
 		if err != nil {
@@ -69,7 +69,7 @@ func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
 		return err
 	}
 	s.waiting.end(u)
-	return s.hubs.use(ctx, u.component, func(h *hub) error {
+	return s.hubs.use(ctx, u.store, func(h *hub) error {
 		wasOnline := h.logout(u.name)
 		if m.GetRelease() {
 			return h.release(ctx, h.holdings(u.name))

@@ -25,7 +25,7 @@ func (s *Service) subscribe(ctx context.Context, m *rtmpb.SubscribeRequest, send
 	if err != nil {
 		return err
 	}
-	return s.hubs.use(ctx, u.component, func(h *hub) error {
+	return s.hubs.use(ctx, u.store, func(h *hub) error {
 		f := h.subscribe(c)
 		defer h.unsubscribe(c, f)
 		return h.stream(ctx, f, send)

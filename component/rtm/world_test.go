@@ -3,12 +3,14 @@ package rtm
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc/peer"
 
 	"github.com/mortise-lock/mortise/component/instances"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
@@ -20,21 +22,62 @@ import (
 type world struct {
 	*testing.T
 	*Service
-	set *instances.Set
+	set  *instances.Set
+	conn net.Conn // that calls come by; nil is that of a client who opens no components
+}
+
+// sidecar is the world by another connection.
+func (w *world) sidecar() *world {
+	w.Helper()
+	inner, _ := net.Pipe()
+	conn, err := w.set.Listener(pipe{inner}).Accept()
+	if err != nil {
+		w.Fatal(err)
+	}
+	return &world{w.T, w.Service, w.set, conn}
+}
+
+// pipe listens for one connection, which it has.
+type pipe struct{ net.Conn }
+
+func (p pipe) Accept() (net.Conn, error) { return p.Conn, nil }
+func (p pipe) Addr() net.Addr            { return p.LocalAddr() }
+
+// Context is that of calls by the connection.
+func (w *world) Context() context.Context {
+	if w.conn == nil {
+		return w.T.Context()
+	}
+	return peer.NewContext(w.T.Context(), &peer.Peer{Addr: w.conn.RemoteAddr()})
+}
+
+// open opens locks by the connection, in that storage, with that many locks in a channel.
+func (w *world) open(storage, locksPerChannel string) {
+	w.Helper()
+	md := map[string]string{"store": storage, "rtmLocksPerChannel": locksPerChannel}
+	if err := w.set.Open(w.Context(), "locks", md); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // inWorld runs a test in a bubble. Nothing of the service is left after it.
 func inWorld(t *testing.T, test func(w *world)) {
+	inEmptyWorld(t, func(w *world) {
+		w.open("memory", "")
+		test(w)
+	})
+}
+
+// inEmptyWorld is inWorld before anything is open. Components can be on two storages, memory and other.
+func inEmptyWorld(t *testing.T, test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logger.NewLogger("test")
 		registry := stores.NewRegistry("memory")
 		registry.Register("memory", memory.NewProcess().Backend())
+		registry.Register("other", memory.NewProcess().Backend())
 		registry.Common(&Config{}, CheckConfig)
 		set := instances.New(registry, log)
-		if err := set.Open(t.Context(), "locks", nil); err != nil {
-			t.Fatal(err)
-		}
-		w := &world{t, New(set.Guests(), log), set}
+		w := &world{t, New(set.Guests(), log), set, nil}
 		test(w)
 		w.Close()
 		if err := set.Close(); err != nil {
@@ -168,7 +211,12 @@ func (h *heard) is(t *testing.T, want ...string) {
 }
 
 func (w *world) hub() *hub {
+	w.Helper()
+	store, err := w.components.Find(w.Context(), "locks")
+	if err != nil {
+		w.Fatal(err)
+	}
 	w.hubs.mu.Lock()
 	defer w.hubs.mu.Unlock()
-	return w.hubs.open["locks"]
+	return w.hubs.open[store]
 }

@@ -1,0 +1,108 @@
+package instances
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// find is what the caller finds by the name c.
+func find(t *testing.T, s *Set, c *caller) Instance {
+	t.Helper()
+	i, err := s.Guests().Find(from(t, c), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
+	s, _ := newSet()
+	shop, office, guest := newCaller(nil), newCaller(nil), newCaller(nil)
+	openFrom(t, s, shop, "1")
+	found := find(t, s, guest)
+	openFrom(t, s, office, "2") // from here on the guest's name is ambiguous
+	if found != find(t, s, shop) || found == find(t, s, office) {
+		t.Error("two stores are one, or one is two")
+	}
+	if found.Name() != "c" || found.Metadata()["a"] != "1" {
+		t.Errorf("it is %q, opened from %v", found.Name(), found.Metadata())
+	}
+	for call, do := range bothCallsOf(found) {
+		err := do(from(t, office), func(store stores.Store) error {
+			if got := store.(*fakeStore).metadata["a"]; got != "1" {
+				t.Errorf("%s: gets what has a: %s", call, got)
+			}
+			return errors.New("done")
+		})
+		if err == nil || err.Error() != "done" {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	_ = s.Close()
+}
+
+func TestAnInstanceEndsWithItsStore(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, s *Set, shop *caller){
+		"when it is swapped":        func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, shop, "2") },
+		"when its sidecar is gone":  func(_ *testing.T, s *Set, shop *caller) { s.forget(shop) },
+		"when the set is closed":    func(_ *testing.T, s *Set, _ *caller) { _ = s.Close() },
+		"when all is opened anew":   func(t *testing.T, s *Set, shop *caller) { s.forget(shop); openFrom(t, s, newCaller(nil), "1") },
+		"when another takes it all": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(nil), "2"); s.forget(shop) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newSet()
+				shop := newCaller(nil)
+				openFrom(t, s, shop, "1")
+				found := find(t, s, newCaller(nil))
+				waited := make(chan error, 1)
+				go func() {
+					waited <- found.Wait(t.Context(), func(ctx context.Context, _ stores.Store) error {
+						<-ctx.Done()
+						return ctx.Err()
+					})
+				}()
+				synctest.Wait()
+				end(t, s, shop)
+				checkClosed(t, "who waits", <-waited)
+				for call, do := range bothCallsOf(found) {
+					checkClosed(t, call, do(t.Context(), func(stores.Store) error { t.Error(call, "was called"); return nil }))
+				}
+				_ = s.Close()
+			})
+		})
+	}
+}
+
+func TestAnInstanceIsOpenUntilWaitingIsEndedAndLonger(t *testing.T) {
+	s, _ := newSet()
+	open(t, s, "c", nil)
+	found := find(t, s, s.nobody)
+	s.EndWaiting()
+	checkClosed(t, "Wait", found.Wait(t.Context(), func(context.Context, stores.Store) error { return nil }))
+	if err := found.Do(t.Context(), func(stores.Store) error { return nil }); err != nil {
+		t.Errorf("Do: %v", err)
+	}
+	_ = s.Close()
+}
+
+func checkClosed(t *testing.T, call string, err error) {
+	t.Helper()
+	if !errors.Is(err, stores.ErrClosed) || errors.Is(err, context.Canceled) {
+		t.Errorf("%s: %v", call, err)
+	}
+}
+
+// bothCallsOf are the ways to an instance's store.
+func bothCallsOf(o Instance) map[string]func(context.Context, func(stores.Store) error) error {
+	return map[string]func(context.Context, func(stores.Store) error) error{
+		"Do": o.Do,
+		"Wait": func(ctx context.Context, fn func(stores.Store) error) error {
+			return o.Wait(ctx, func(_ context.Context, s stores.Store) error { return fn(s) })
+		},
+	}
+}
