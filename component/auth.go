@@ -22,14 +22,14 @@ type guard [sha256.Size]byte
 func newGuard(token string) guard { return sha256.Sum256([]byte(token)) }
 
 // guarded puts the guard, if there is one, before a handler. Requests that may not pass are for refuse.
-func (n *network) guarded(next http.Handler, refuse http.HandlerFunc) http.Handler {
+func (n *network) guarded(next http.Handler, refuse refusal) http.Handler {
 	if n.guard == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !n.guard.knows(bearer(r.Header.Values("Authorization"))) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			refuse(w, r)
+			refuse(w, r, http.StatusUnauthorized, problem.ErrUnauthenticated.Error())
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -70,8 +70,8 @@ func (n *network) daprGRPCServer(s services) server {
 // daprHTTPServer returns the server for Dapr's API over HTTP.
 func (n *network) daprHTTPServer(s services) server {
 	h := s.apps.dapr.HTTPServer()
-	h.Handler = s.observed.Handler(observe.Dapr, h.Handler)
+	h.Handler = forOwnPages(s.observed.Handler(observe.Dapr, h.Handler), daprapi.Refuse)
 	h.WriteTimeout = answerTimeout
 	h.HTTP2 = &http.HTTP2Config{WriteByteTimeout: requestTimeout}
-	return newHTTPServer(n, h, tooLate)
+	return newHTTPServer(n, h, n.options.Dapr.Token != "", daprapi.Refuse)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/dapr/kit/logger"
 
 	"github.com/mortise-lock/mortise/component/observe"
-	"github.com/mortise-lock/mortise/component/problem"
 	"github.com/mortise-lock/mortise/component/rtm"
 )
 
@@ -26,10 +25,13 @@ type httpServer struct {
 	leaving  atomic.Bool
 }
 
-// newHTTPServer returns a server on the network that does as s says. Requests that come too late are for refuse.
-func newHTTPServer(n *network, s *http.Server, refuse http.HandlerFunc) *httpServer {
+// newHTTPServer returns a server on the network that does as s says, for which clients need a token or not. Requests that come
+// too late, or for another host, are for refuse.
+func newHTTPServer(n *network, s *http.Server, token bool, refuse refusal) *httpServer {
 	h := &httpServer{Server: s}
-	h.Handler = h.requests.count(s.Handler, refuse)
+	h.Handler = h.requests.count(n.forOwnHost(s.Handler, token, refuse), func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, http.StatusServiceUnavailable, shuttingDown)
+	})
 	h.TLSConfig = n.certificates.config("h2", "http/1.1")
 	h.ErrorLog = log.New(warnings{n.log}, "", 0)
 	return h
@@ -37,14 +39,10 @@ func newHTTPServer(n *network, s *http.Server, refuse http.HandlerFunc) *httpSer
 
 // httpServer returns the server for RTM's channel locks over HTTP, and the health beside them, for which nobody needs a token.
 func (n *network) httpServer(s services) server {
-	handler := fromElsewhere(s.observed.Handler(observe.RTM, rtm.Handler(s.channels)))
+	handler := forOwnPages(s.observed.Handler(observe.RTM, rtm.Handler(s.channels)), rtm.Refuse)
 	mux := http.NewServeMux()
-	mux.Handle("/", n.guarded(handler, func(w http.ResponseWriter, r *http.Request) {
-		rtm.Refuse(w, r, http.StatusUnauthorized, problem.ErrUnauthenticated.Error())
-	}))
-	h := newHTTPServer(n, bounded(mux), func(w http.ResponseWriter, r *http.Request) {
-		rtm.Refuse(w, r, http.StatusServiceUnavailable, shuttingDown)
-	})
+	mux.Handle("/", n.guarded(handler, rtm.Refuse))
+	h := newHTTPServer(n, bounded(mux), n.guard != nil, rtm.Refuse)
 	mux.HandleFunc("GET /healthz", h.health)
 	return h
 }
@@ -52,11 +50,9 @@ func (n *network) httpServer(s services) server {
 // metricsServer returns the server for metrics over HTTP, and the health of all beside them, for which nobody needs a token.
 func (n *network) metricsServer(s services) server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", n.guarded(s.observed.Metrics.Handler(), func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, problem.ErrUnauthenticated.Error(), http.StatusUnauthorized)
-	}))
+	mux.Handle("GET /metrics", n.guarded(s.observed.Metrics.Handler(), refusePlainly))
 	mux.Handle("GET /healthz", s.observed.Health)
-	return newHTTPServer(n, bounded(mux), tooLate)
+	return newHTTPServer(n, bounded(mux), n.guard != nil, refusePlainly)
 }
 
 // bounded returns a server with the handler, and bounds for what clients may send and how long they may take.
@@ -70,21 +66,6 @@ func bounded(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxCalls, WriteByteTimeout: requestTimeout},
 	}
-}
-
-// tooLate tells in plain words that no more requests are taken.
-func tooLate(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, shuttingDown, http.StatusServiceUnavailable)
-}
-
-// fromElsewhere lets no requests pass that a browser sends for a page of another site. Without a token, whoever gets somebody
-// to look at such a page could use locks in his name.
-func fromElsewhere(next http.Handler) http.Handler {
-	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rtm.Refuse(w, r, http.StatusForbidden, "the request is for a page of another site")
-	}))
-	return protection.Handler(next)
 }
 
 // health tells that the process lives, and wants to be asked.

@@ -122,7 +122,7 @@ func (e endpoint) refused(how string) error {
 
 // isLoopback tells whether only this machine can reach the host. Of names that is believed of one only.
 func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // token is what clients must send; empty: nothing.

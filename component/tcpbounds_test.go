@@ -44,17 +44,25 @@ var doors = map[string]func(*network, services) server{
 	"HTTP": (*network).httpServer, "Dapr's HTTP": (*network).daprHTTPServer,
 }
 
-// knock connects to one of the doors, which serves memory in a bubble.
-func knock(t *testing.T, door string, o TCPOptions) net.Conn {
+// withMemory is what the doors are made of, with a memory store behind all of them.
+func withMemory(t *testing.T, o TCPOptions) (*network, services) {
 	t.Helper()
 	n, err := newNetwork(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := opened(t, map[string]string{"store": "memory"})
-	if s.apps, err = newAppDoors(DaprOptions{AppID: "app"}, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
+	o.Dapr.AppID = "app"
+	if s.apps, err = newAppDoors(o.Dapr, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
 		t.Fatal(err)
 	}
+	return n, s
+}
+
+// knock connects to one of the doors, which serves memory in a bubble.
+func knock(t *testing.T, door string, o TCPOptions) net.Conn {
+	t.Helper()
+	n, s := withMemory(t, o)
 	l := bufconn.Listen(1 << 16)
 	serveOn(t, doors[door](n, s), l)
 	conn, err := l.DialContext(t.Context())
@@ -91,7 +99,7 @@ func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
 }
 
 func TestSlowClientsOfDaprsHTTPAreGivenUp(t *testing.T) {
-	const post = "POST /v1.0-alpha1/lock/locks HTTP/1.1\r\nHost: h\r\n"
+	const post = "POST /v1.0-alpha1/lock/locks HTTP/1.1\r\nHost: localhost\r\n"
 	for _, row := range []struct {
 		name, sends, drips string // what comes at once, and what each second
 		code               string // in the answer
@@ -124,7 +132,7 @@ func TestWhoAsksAndReadsNoAnswersIsGivenUp(t *testing.T) {
 				conn := knock(t, door, TCPOptions{})
 				begun := time.Now()
 				for {
-					if _, err := io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+					if _, err := io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 						break
 					}
 				}

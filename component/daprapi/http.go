@@ -170,6 +170,16 @@ func (d *Door) notReady(ctx context.Context) []string {
 	return d.options.NotReady(ctx)
 }
 
+// Refuse answers a request that shall not come as far as to the Handler, in the same way. httpCode is 403 or 503.
+func Refuse(w http.ResponseWriter, _ *http.Request, httpCode int, reason string) {
+	refused := internal("ERROR", reason)
+	refused.http = httpCode
+	if httpCode == http.StatusForbidden {
+		refused.name = "ERR_PERMISSION_DENIED"
+	}
+	respond(w, nil, refused)
+}
+
 // respond sends the answer, or the error.
 func respond(w http.ResponseWriter, answer []byte, err error) {
 	code := http.StatusOK
