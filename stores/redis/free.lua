@@ -3,12 +3,11 @@
 -- itself, his id, the token and the TTL in milliseconds.
 -- KEYS: 1 the lock
 -- ARGV: after who runs it, 4 owner, 5 RELEASED or REVOKED; without an owner whoever holds the lock is revoked
-local key, waiting = KEYS[1], 'mortise:waiting:' .. KEYS[1]
+local key, record, waiting = KEYS[1], 'mortise:lock:' .. KEYS[1], 'mortise:waiting:' .. KEYS[1]
 local owner = redis.call('GET', key)
-local holds = owner and (owner == ARGV[4] or ARGV[4] == '' and ARGV[5] == 'REVOKED')
-if holds and redis.call('EXISTS', 'mortise:queue:' .. key, 'mortise:watched', waiting) == 0 then
-    redis.call('DEL', key, 'mortise:lock:' .. key)
+-- The usual case: there is a record, which counts for four, and nobody waits or watches.
+if owner == ARGV[4]
+    and redis.call('EXISTS', record, record, record, record, 'mortise:queue:' .. key, 'mortise:watched', waiting) == 4 then
+    redis.call('DEL', key, record)
     return { 0 }
 end
-local waits = ARGV[5] == 'RELEASED' and redis.call('HGET', waiting, ARGV[4])
-if not holds and not waits then return { owner and -2 or -1 } end

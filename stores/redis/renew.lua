@@ -3,10 +3,11 @@
 -- KEYS: 1 the lock, 2 its record
 -- ARGV: 1 owner, 2 TTL in milliseconds
 local owner = redis.call('GET', KEYS[1])
-if not owner then return -1 end
+if not owner or not held(KEYS[1], owner) then return -1 end
 if owner ~= ARGV[1] then return -2 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if redis.call('HGET', KEYS[2], 'owner') ~= owner then return 0 end
+local record = redis.call('HMGET', KEYS[2], 'owner', 'token')
+if record[1] ~= owner then return 0 end
 redis.call('HSET', KEYS[2], 'ttl', ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return tonumber(redis.call('HGET', KEYS[2], 'token'))
+return tonumber(record[2])

@@ -39,6 +39,8 @@ var (
 	dismissPart string
 	//go:embed deadlock.lua
 	deadlockPart string
+	//go:embed held.lua
+	heldPart string
 
 	//go:embed trylock.lua
 	tryLockPart string
@@ -46,6 +48,8 @@ var (
 	tryLockElse string
 	//go:embed free.lua
 	freePart string
+	//go:embed free_check.lua
+	freeCheck string
 	//go:embed free_else.lua
 	freeElse string
 	//go:embed lock.lua
@@ -74,16 +78,16 @@ var (
 
 var (
 	tryLockScript = script(writePart, tryLockPart, describePart, tellPart, queuePart, tryLockElse)
-	freeScript    = script(freePart, writePart, describePart, tellPart, queuePart, dismissPart, freeElse)
+	freeScript    = script(freePart, heldPart, freeCheck, writePart, describePart, tellPart, queuePart, dismissPart, freeElse)
 	lockScript    = script(lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart, lockElse)
 	leaveScript   = script(writePart, describePart, tellPart, queuePart, leavePart)
 	checkScript   = script(writePart, describePart, tellPart, queuePart, checkPart)
-	renewScript   = script(renewPart)
+	renewScript   = script(heldPart, renewPart)
 	listScript    = script(describePart, listPart)
 	watchScript   = script(writePart, describePart, tellPart, watchPart)
 
 	declareScript  = script(writePart, describePart, tellPart, declarePart)
-	withdrawScript = script(writePart, describePart, tellPart, queuePart, dismissPart, withdrawPart)
+	withdrawScript = script(writePart, describePart, tellPart, queuePart, dismissPart, heldPart, withdrawPart)
 	groupScript    = script(describePart, groupPart)
 )
 

@@ -3,7 +3,8 @@
 -- KEYS: 1 the lock
 -- ARGV: after who runs it, 4 group
 local key, group, waiting = KEYS[1], 'mortise:group:' .. ARGV[4], 'mortise:waiting:' .. KEYS[1]
-redis.call('GET', key) -- which fails if the key is somebody's data
+local owner = redis.call('GET', key) -- which fails if the key is somebody's data; a string that is no lock is, too
+if owner and not held(key, owner) then return redis.error_reply('ERR the key holds data that is no lock') end
 local ttl = string.match(redis.call('HGET', group, key) or '', '^%d+ (%d+)')
 if not ttl then return { -5 } end
 redis.call('HDEL', group, key)
