@@ -6,15 +6,15 @@
 //		return bill(ctx) // nobody else does at the same time; ctx ends if the lock is lost
 //	})
 //
-// [Do] is for most: it waits for the lock, first come first served, runs a function and gives the lock back. [Client.Lock],
-// [Client.TryLock] and [Client.LockAll] give a [Lease] to keep. A lease renews itself at a third of its TTL. If that fails until
-// the TTL is over, its Context ends with the cause [ErrLost] before anybody else gets the lock. If the lock was revoked, the next
-// renewal hears of it, and Context ends then. After that the client has nothing more to do with the lock.
+// Most programs need [Do] only: it waits for the lock, first come, first served, runs a function and releases the lock.
+// [Client.Lock], [Client.TryLock] and [Client.LockAll] return a [Lease]. A lease renews itself at a third of its TTL. If renewals
+// fail until the TTL is over, its Context ends with the cause [ErrLost] before anybody else gets the lock. If the lock was revoked,
+// the next renewal finds out, and Context ends then. After that the client sends nothing more for the lock.
 //
-// No lock can stop a program that does not notice in time. What must never be changed by two at once takes the lease's Token along,
-// and refuses one that is smaller than the last it saw.
+// No lock can stop a program that does not notice in time. A resource that must never be changed by two holders at once therefore
+// takes the lease's Token with every change, and refuses one that is smaller than the last it has seen.
 //
-// # For those who come from VonaJS
+// # Coming from VonaJS
 //
 //	VonaJS                                       here
 //	scope.redlock.lock(resource, fn)             Do, or Client.Lock and Lease.Unlock
@@ -28,7 +28,11 @@
 //	inspectMeta('redlock')                       Client.List, Client.Watch: the locks that are held
 //	clearAllData()                               Client.RevokeAll(ctx, prefix)
 //	type `user-${string}`                        Resource[string]("user-${id}")
+//	vona :create:bean meta redlock               nothing: it generates a class, and here none is needed
 //
-// What goes wrong there in silence is told here: a lock that was lost while fn ran ([ErrLost]), a release that failed, and a lock
-// within itself ([ErrDeadlock]). And there are an end to waiting by ctx or [Wait], several locks at once, and fencing tokens.
+// There is no TypeScript client; programs in other languages call the same service over gRPC.
+//
+// Failures that VonaJS passes over in silence are reported here: a lock that was lost while fn ran ([ErrLost]), a release that
+// failed, and a lock taken within itself ([ErrDeadlock]). In addition, ctx or [Wait] can end the wait for a lock, several locks can
+// be taken at once, and every lock has a fencing token.
 package client

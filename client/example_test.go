@@ -28,7 +28,7 @@ func ExampleDial() {
 		client.BearerToken("secret"), // if Mortise asks for one
 	)
 	if err != nil {
-		log.Fatal(err) // the options are wrong; whether Mortise is there is told by the first call
+		log.Fatal(err) // the options are wrong; whether Mortise is there, the first call shows
 	}
 	defer c.Close()
 	// Output:
@@ -169,7 +169,7 @@ func ExampleResource() {
 
 func ExampleWithTenant() {
 	shop := c.With(client.Namespace("shop"))
-	acme := client.WithTenant(ctx, "acme") // once for each request, in the middleware
+	acme := client.WithTenant(ctx, "acme") // once per request, in the middleware
 
 	own, err := shop.Lock(acme, "stock")
 	if err != nil {
@@ -186,7 +186,7 @@ func ExampleWithTenant() {
 }
 
 func ExampleDoIsolated() {
-	db := &journal.Journal{} // a database that writes down what it is told; Open returns a *sql.DB of one connection
+	db := &journal.Journal{} // a database that writes down what it is sent; Open returns a *sql.DB of one connection
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return db.Open(), nil })
 	defer pools.Close()
 	write := func(ctx context.Context, query string) error {
@@ -217,6 +217,17 @@ func ExampleDoIsolated() {
 	// tx UPDATE orders
 	// UPDATE numbers
 	// commit
+}
+
+// The lock of a template's value, with connections of its own: VonaJS's lockIsolate(`user-${userId}`, fn).
+func ExampleDoIsolated_resource() {
+	user := client.Resource[int64]("user-${id}")
+
+	result, err := client.DoIsolated(ctx, c, user.Of(1), func(context.Context) (string, error) {
+		return "some result", nil
+	})
+	fmt.Println(result, err)
+	// Output: some result <nil>
 }
 
 func ExampleClient_List() {
