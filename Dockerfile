@@ -1,9 +1,9 @@
-# Two images, both built from the root of the repository, and with BuildKit, which is Docker's own default:
+# Two images, both built from the root of the repository, with BuildKit, which is Docker's default:
 #
 #   docker build --tag mortise:dev .                        the component: one static program and nothing else
 #   docker build --tag daprd-mortise:dev --target daprd .   Dapr's sidecar, which can load it
 #
-# --build-arg VERSION=v1.2.3 sets what "mortise --version" says. deploy/image_test.go runs the steps without Docker.
+# --build-arg VERSION=v1.2.3 sets what "mortise --version" prints. deploy/image_test.go runs the steps without Docker.
 
 FROM --platform=$BUILDPLATFORM golang:1.26 AS source
 WORKDIR /src
@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     -ldflags "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=$DAPR -X github.com/dapr/kit/logger.DaprVersion=$DAPR" \
     -o ../bin/daprd .
 
-# The path and the missing ENTRYPOINT are those of Dapr's own image: its injector gives "/daprd" and the flags as arguments.
+# The path and the missing ENTRYPOINT are those of Dapr's own image: its injector passes "/daprd" and the flags as arguments.
 FROM scratch AS daprd
 COPY --from=source /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build-daprd /src/bin/daprd /daprd
