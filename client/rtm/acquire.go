@@ -156,20 +156,29 @@ func (a *attempt) granted(ctx context.Context, d Detail, alive time.Time) (*Lock
 
 // finish ends the attempt. If it failed, and the server may nevertheless have granted it, the lock is given back first.
 func (a *attempt) finish(ctx context.Context, err error) {
-	a.mu.Lock()
-	back := err != nil && a.locks[a.id] == nil && (a.owed || !certain(err))
-	a.mu.Unlock()
-	if back {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
-		defer cancel()
-		back = passing(a.unlock(ctx, a.id))
+	if a.settled(err) {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	trouble := a.unlock(ctx, a.id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.busy, a.id)
-	if back {
+	if passing(trouble) {
 		a.giveBack(a.id)
 	}
+}
+
+// settled ends the attempt unless the lock is to be given back first, and returns whether it has ended.
+func (a *attempt) settled(err error) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil && a.locks[a.id] == nil && (a.owed || !certain(err)) {
+		return false
+	}
+	delete(a.busy, a.id)
+	return true
 }
 
 // giveBack releases in the background a lock that the user may have and does not want, until the server has answered, or he
