@@ -45,6 +45,7 @@ func (d door) harness(storage func(t testing.TB) func() stores.Store) conformanc
 		Slack:    300 * time.Millisecond,
 		Settle:   2 * time.Second,
 		UTF8:     true,
+		Checked:  true,
 	}
 }
 

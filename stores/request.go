@@ -10,7 +10,7 @@ import (
 
 // Request asks for a lock.
 type Request struct {
-	Key   string        // the lock's final name in the store: 1 to MaxKeyLen bytes
+	Key   string        // the lock's final name in the store: 1 to MaxKeyLen bytes that do not begin with ReservedPrefix
 	Owner string        // whose lock it will be, unique per request: 1 to MaxOwnerLen bytes
 	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL; a store may round it up to the unit of its storage
 
@@ -64,7 +64,7 @@ type Grant struct {
 func (r Request) Validate() error {
 	if r.Group == "" {
 		return firstError(
-			validateLen("key", r.Key, MaxKeyLen),
+			validateKey("key", r.Key),
 			validateAsker(r.Owner, r.TTL, r.Metadata, r.Holding),
 		)
 	}
@@ -91,11 +91,11 @@ func (r MultiRequest) Validate() error {
 
 // ValidateKey returns a *FieldError if key or owner is out of bounds, or nil.
 func ValidateKey(key, owner string) error {
-	return firstError(validateLen("key", key, MaxKeyLen), validateLen("owner", owner, MaxOwnerLen))
+	return firstError(validateKey("key", key), validateLen("owner", owner, MaxOwnerLen))
 }
 
 func validateMember(group, key string) error {
-	if err := firstError(validateLen("group", group, MaxKeyLen), validateLen("key", key, MaxKeyLen)); err != nil {
+	if err := firstError(validateLen("group", group, MaxKeyLen), validateKey("key", key)); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(key, group) {
@@ -118,7 +118,7 @@ func validateKeys(keys []string) error {
 		return &FieldError{"keys", fmt.Sprintf("are %d, must be 1 to %d", n, MaxKeys)}
 	}
 	for i, key := range keys {
-		if err := validateLen("keys", key, MaxKeyLen); err != nil {
+		if err := validateKey("keys", key); err != nil {
 			return err
 		}
 		if slices.Contains(keys[:i], key) {
@@ -162,6 +162,13 @@ func validateHolding(holding []string) error {
 		}
 	}
 	return nil
+}
+
+func validateKey(field, key string) error {
+	if strings.HasPrefix(key, ReservedPrefix) {
+		return &FieldError{field, fmt.Sprintf("begins with %q, which is reserved", ReservedPrefix)}
+	}
+	return validateLen(field, key, MaxKeyLen)
 }
 
 func validateLen(field, value string, limit int) error {

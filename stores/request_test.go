@@ -21,6 +21,10 @@ func TestValidateNamesTheFirstFieldThatIsOutOfBounds(t *testing.T) {
 		{"no key", Request{Key: "", Owner: "", TTL: 0}, "key is empty"},
 		{"a long key", Request{Key: long, Owner: "", TTL: 0}, "key is 1025 bytes long, the most is 1024"},
 		{"a key that is long in bytes", Request{Key: strings.Repeat("鍵", 342), Owner: "o", TTL: time.Second}, "key is 1026 bytes long, the most is 1024"},
+		{"a key of Mortise's own", Request{Key: "mortise:token", Owner: "", TTL: 0}, `key begins with "mortise:", which is reserved`},
+		{"a key that is the reserved prefix", Request{Key: "mortise:"}, `key begins with "mortise:", which is reserved`},
+		{"a key that begins with nearly that", Request{Key: "mortise", Owner: "mortise:", TTL: time.Second}, ""},
+		{"a key with that further on", Request{Key: "lock||mortise:||k", Owner: "o", TTL: time.Second}, ""},
 		{"no owner", Request{Key: "k", Owner: "", TTL: 0}, "owner is empty"},
 		{"a long owner", Request{Key: "k", Owner: long, TTL: 0}, "owner is 1025 bytes long, the most is 1024"},
 		{"no TTL", Request{Key: "k", Owner: "o", TTL: 0}, "ttl is 0s, the least is 1ms"},
@@ -41,6 +45,7 @@ func TestValidateNamesTheFirstFieldThatIsOutOfBounds(t *testing.T) {
 		{"a group without a key", of("g", ""), "key is empty"},
 		{"a group and a long key", of("x", long), "key is 1025 bytes long, the most is 1024"},
 		{"a group that the key does not begin with", of("h", "gk"), "key does not begin with the group"},
+		{"a group and a key of Mortise's own", of("mort", "mortise:k"), `key begins with "mortise:", which is reserved`},
 		{"a group that is longer than the key", of("gk", "g"), "key does not begin with the group"},
 		{"a group and a TTL", with(func(r *Request) { r.Group = "k" }), "ttl is set although group is"},
 		{"a group and no owner", Request{Group: "k", Key: "k"}, "owner is empty"},
@@ -85,6 +90,7 @@ func TestValidateNamesWhatIsWrongWithADeclaration(t *testing.T) {
 		{"a long group", Declaration{Group: long, Key: long}, "group is 1025 bytes long, the most is 1024"},
 		{"no key", Declaration{Group: "g"}, "key is empty"},
 		{"a long key", Declaration{Group: "x", Key: long}, "key is 1025 bytes long, the most is 1024"},
+		{"a group of Mortise's own", Declaration{Group: "mortise:", Key: "mortise:k"}, `key begins with "mortise:", which is reserved`},
 		{"a key of another group", Declaration{Group: "g", Key: "hg"}, "key does not begin with the group"},
 		{"no TTL", Declaration{Group: "g", Key: "gk"}, "ttl is 0s, the least is 1ms"},
 		{"a TTL below a millisecond", Declaration{Group: "g", Key: "gk", TTL: MinTTL - 1}, "ttl is 999.999µs, the least is 1ms"},
@@ -119,6 +125,7 @@ func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
 		{"too many", many, "keys are 65, must be 1 to 64"},
 		{"an empty one", []string{"k", ""}, "keys is empty"},
 		{"a long one", []string{strings.Repeat("k", 1025)}, "keys is 1025 bytes long, the most is 1024"},
+		{"one of Mortise's own", []string{"k", "mortise:lock:k"}, `keys begins with "mortise:", which is reserved`},
 		{"one twice", []string{"k", "l", "k"}, "keys has one twice"},
 	} {
 		t.Run(row.says, func(t *testing.T) {
@@ -131,14 +138,26 @@ func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
 	}
 }
 
+func TestValidateKeyIsForCallsThatHaveNothingElse(t *testing.T) {
+	for _, row := range []struct{ says, key, owner, want string }{
+		{"a key and an owner", "k", "o", ""},
+		{"no key", "", "o", "key is empty"},
+		{"a key of Mortise's own", "mortise:token", "o", `key begins with "mortise:", which is reserved`},
+		{"no owner", "k", "", "owner is empty"},
+	} {
+		t.Run(row.says, func(t *testing.T) { checkField(t, ValidateKey(row.key, row.owner), row.want) })
+	}
+}
+
 func FuzzValidateAcceptsWhatIsWithinBounds(f *testing.F) {
 	f.Add("door", "ann", int64(time.Second))
 	f.Add("", "", int64(0))
 	f.Add(strings.Repeat("k", 1024), strings.Repeat("o", 1025), int64(math.MaxInt64))
 	f.Add("\x00", "\xff", int64(math.MinInt64))
+	f.Add("mortise:", "mortise:", int64(time.Second))
 	f.Fuzz(func(t *testing.T, key, owner string, ns int64) {
 		within := len(key) >= 1 && len(key) <= 1024 && len(owner) >= 1 && len(owner) <= 1024 &&
-			ns >= 1e6 && ns <= math.MaxInt32*1e9
+			ns >= 1e6 && ns <= math.MaxInt32*1e9 && !strings.HasPrefix(key, "mortise:")
 		if err := (Request{Key: key, Owner: owner, TTL: time.Duration(ns)}).Validate(); (err == nil) != within {
 			t.Errorf("Validate returned %v", err)
 		}

@@ -27,6 +27,9 @@ const (
 	MaxKeys     = 64   // of a MultiRequest
 	MaxHolding  = 64   // owners in a Request
 	MaxMetadata = 4096 // bytes of all keys and values in a Request's metadata
+
+	// ReservedPrefix begins no key: below it stores keep what is their own. Prefixes of lists and watches may begin with it.
+	ReservedPrefix = "mortise:"
 )
 
 // Outcomes that callers tell apart with errors.Is. Every other error means that the storage could not be asked or did
@@ -64,7 +67,8 @@ var (
 // All methods are safe for concurrent use. All honour ctx: they return soon after it ends, with an error that wraps
 // ctx.Err. Calls are linearizable per key: two clients of the same storage see one order of grants.
 //
-// Arguments are within the bounds above; doors see to that (see [Request.Validate]). Keys and owners are opaque bytes.
+// Arguments are within the bounds above; doors see to that (see [Request.Validate]). Keys and owners are opaque bytes, but for
+// keys that begin with ReservedPrefix, which doors refuse for every store.
 //
 // Errors carry the store's name, the operation and the quoted key once, and never a password or a URL.
 type Store interface {

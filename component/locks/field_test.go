@@ -84,12 +84,14 @@ func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
 	}{
 		{"empty key", func(f *fields) { f.key = "" }, "key", withKey},
 		{"oversized key", func(f *fields) { f.key = long }, "key", withKey},
+		{"reserved key", func(f *fields) { f.key = "mortise:token" }, "key", withKey},
 		{"empty owner", func(f *fields) { f.owner = "" }, "owner", withOwner},
 		{"oversized owner", func(f *fields) { f.owner = long }, "owner", append(withOwner, "Revoke")},
 		{"no keys", func(f *fields) { f.keys = nil }, "keys", []string{"LockAll"}},
 		{"too many keys", func(f *fields) { f.keys = many }, "keys", []string{"LockAll"}},
 		{"a key twice", func(f *fields) { f.keys = []string{"k", "k"} }, "keys", []string{"LockAll"}},
 		{"an empty key among others", func(f *fields) { f.keys = []string{"k", ""} }, "keys", []string{"LockAll"}},
+		{"a reserved key among others", func(f *fields) { f.keys = []string{"k", "mortise:token"} }, "keys", []string{"LockAll"}},
 		{"no ttl", func(f *fields) { f.ttl = nil }, "ttl", withTTL},
 		{"zero ttl", func(f *fields) { f.ttl = &durationpb.Duration{} }, "ttl", withTTL},
 		{"negative ttl", func(f *fields) { f.ttl = durationpb.New(-time.Second) }, "ttl", withTTL},
@@ -136,6 +138,7 @@ func TestTheBoundsThemselvesAreGood(t *testing.T) {
 		{"no wait and only to try", func(f *fields) { f.wait, f.try = &durationpb.Duration{}, true }},
 		{"the longest wait", func(f *fields) { f.wait = durationpb.New(math.MaxInt64 - 1) }},
 		{"the longest key", func(f *fields) { f.key = long[1:]; f.keys = []string{f.key} }},
+		{"a reserved prefix", func(f *fields) { f.prefix = "mortise:" }},
 		{"the longest prefix", func(f *fields) { f.prefix = long[1:] }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -177,6 +180,7 @@ func reason(s *status.Status) string {
 func FuzzLock(f *testing.F) {
 	f.Add("k", "o", int64(1), int32(0), int64(0), int32(0))
 	f.Add("", "", int64(-1), int32(-1), int64(315576000000), int32(999999999))
+	f.Add("mortise:", "mortise:", int64(1), int32(0), int64(0), int32(0))
 	f.Add(long, "\x00", int64(1<<31), int32(1), int64(18446744074), int32(-1))
 	f.Add("k", "o", int64(math.MaxInt64), int32(math.MinInt32), int64(math.MinInt64), int32(math.MaxInt32))
 	f.Fuzz(func(t *testing.T, key, owner string, ttlSeconds int64, ttlNanos int32, waitSeconds int64, waitNanos int32) {
@@ -190,7 +194,7 @@ func FuzzLock(f *testing.F) {
 		within := func(name string) bool { return len(name) > 0 && len(name) <= 1024 }
 		regular := func(seconds int64, nanos int32) bool { return nanos >= 0 && nanos < 1e9 && seconds >= 0 }
 		ttl := time.Duration(ttlSeconds)*time.Second + time.Duration(ttlNanos)
-		good := within(key) && within(owner) &&
+		good := within(key) && !strings.HasPrefix(key, "mortise:") && within(owner) &&
 			regular(ttlSeconds, ttlNanos) && ttlSeconds <= math.MaxInt32 && ttl >= stores.MinTTL && ttl <= stores.MaxTTL &&
 			regular(waitSeconds, waitNanos) && waitSeconds < math.MaxInt64/int64(time.Second)
 		asked, reached := store.asked.(stores.Request)

@@ -11,7 +11,7 @@ import (
 )
 
 func brokenStores() []broken {
-	return slices.Concat(brokenGrants, brokenUnlocks, brokenClients, brokenCalls, brokenNames(), brokenLeases,
+	return slices.Concat(brokenGrants, brokenUnlocks, brokenClients, brokenCalls, brokenNames(), brokenReserved, brokenLeases,
 		brokenDeadlines, brokenTokens, brokenCrowds, brokenRenewals, brokenLists, brokenMetadata, brokenWaits, brokenLines,
 		brokenCancels, brokenDeadlocks, brokenMultis, brokenMultiWaits, brokenRevokes, brokenDeclarations,
 		brokenGroups, brokenWithdrawals, brokenMembers, brokenMemberTimes, brokenMemberWaits, brokenGivingUp, brokenWithdrawnWaits,

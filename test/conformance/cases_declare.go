@@ -294,12 +294,12 @@ var declaredListRows = []row{{
 	rule: "List returns the locks under the prefix that are held or declared, sorted by key.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/b", "room/d", "room", "hall/a")
+		s.declares("room/b", "room/d", "roo/m", "hall/a")
 		a := held("room/a", "ann", s.grants("room/a", "ann"))
 		c := held("room/c", "ann", s.grants("room/c", "ann"))
 		d := declared(held("room/d", "ann", s.admits("room/d", "ann")))
 		b.tells(other.list("room/"), []stores.Lock{a, free("room/b"), c, d})
-		other.lists("", "hall/a", "room", "room/a", "room/b", "room/c", "room/d")
+		other.lists("", "hall/a", "roo/m", "room/a", "room/b", "room/c", "room/d")
 		s.frees("room/d", "ann")
 		s.frees("room/a", "ann")
 		b.tells(other.list("room/"), []stores.Lock{free("room/b"), c, free("room/d")})

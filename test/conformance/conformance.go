@@ -43,6 +43,9 @@ type Harness struct {
 	// UTF8 declares that keys and owners must be valid UTF-8. Without it they are any bytes.
 	UTF8 bool
 
+	// Checked declares that arguments are looked at on the way to the store, as by a door.
+	Checked bool
+
 	// Bubble lets each row run in a testing/synctest bubble, where leases pass without waiting. It needs a storage that
 	// lives in this process and reaches its clients without a socket.
 	Bubble bool
@@ -74,7 +77,7 @@ type row struct {
 	awake bool           // the row needs the real clock, and does not wait: it never runs in a bubble
 }
 
-// What a row can need: the features that stores.Features tells, and freedom in names.
+// What a row can need: the features that stores.Features tells, freedom in names, and a look at them.
 const (
 	declaring = "DECLARE"
 	listing   = "LIST"
@@ -85,6 +88,7 @@ const (
 	waiting   = "WAIT"
 	watching  = "WATCH"
 	anyBytes  = "any bytes" // declared by Harness.UTF8 being false
+	checks    = "checks"    // declared by Harness.Checked
 )
 
 // needing returns the rows with more that they need.
@@ -98,15 +102,18 @@ func needing(rows []row, needs ...string) []row {
 
 // rows returns the suite. It is a slice and not a map, so that it runs and reads in the order of the contract.
 func rows() []row {
-	return slices.Concat(grantRows, unlockRows, clientRows, endedRows, callRows, nameRows(), leaseRows, expiredRows,
+	return slices.Concat(grantRows, unlockRows, clientRows, endedRows, callRows, nameRows(), reservedRows, leaseRows, expiredRows,
 		deadlineRows, tokenRows, raceRows, renewRows(), listRows(), metadataRows(), waitRows(), deadlockRows(), multiRows(),
 		revokeRows(), declareRows(), watchRows())
 }
 
 func (h Harness) declares(needs []string) bool {
 	return !slices.ContainsFunc(needs, func(need string) bool {
-		if need == anyBytes {
+		switch need {
+		case anyBytes:
 			return h.UTF8
+		case checks:
+			return !h.Checked
 		}
 		return !slices.Contains(h.Features, need)
 	})

@@ -18,6 +18,7 @@ func harness(storage func(t testing.TB) func() stores.Store) Harness {
 		Storage:  storage,
 		Features: allFeatures(),
 		MinTTL:   time.Millisecond,
+		Checked:  true,
 		Bubble:   true,
 	}
 }
@@ -27,11 +28,8 @@ func allFeatures() []string {
 	return []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"}
 }
 
-// soundStorage opens memory stores as they are.
-func soundStorage(t testing.TB) func() stores.Store {
-	open := newMemory(t)
-	return func() stores.Store { return open() }
-}
+// soundStorage opens memory stores whose arguments are checked.
+func soundStorage(t testing.TB) func() stores.Store { return broken{with: checked}.storage(t) }
 
 // newMemory returns a function that opens clients of one new memory.
 func newMemory(t testing.TB) func() *memory.Store {
@@ -59,7 +57,7 @@ func TestASoundStorePassesInRealTime(t *testing.T) {
 
 func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
 	h := harness(func(t testing.TB) func() stores.Store {
-		open := newMemory(t)
+		open := soundStorage(t)
 		return func() stores.Store { return struct{ stores.Store }{open()} }
 	})
 	h.Features = []string{"FENCING"}
@@ -126,6 +124,8 @@ func TestRowsRunIfTheHarnessDeclaresWhatTheyNeed(t *testing.T) {
 		{"an ability it has not", Harness{Features: []string{"LIST"}}, []string{renewing}, false},
 		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{listing, renewing}, false},
 		{"any bytes", Harness{}, []string{anyBytes}, true},
+		{"a check of arguments", Harness{Checked: true}, []string{checks}, true},
+		{"a check of arguments that are not looked at", Harness{}, []string{checks}, false},
 		{"any bytes of a store for UTF-8", Harness{UTF8: true}, []string{anyBytes}, false},
 	} {
 		if got := c.h.declares(c.need); got != c.want {

@@ -276,6 +276,8 @@ func (w *LocksWire) wrap(ctx context.Context, op, key string, err error) error {
 		err = outcome
 	case status.Code(err) == codes.DeadlineExceeded: // gRPC's timer may run ahead of the ctx's
 		err = context.DeadlineExceeded
+	case status.Code(err) == codes.InvalidArgument:
+		err = fieldError(err)
 	}
 	return fmt.Errorf("wire: %s %q: %w", op, key, err)
 }

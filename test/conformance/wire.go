@@ -9,6 +9,7 @@ import (
 	"time"
 
 	dapr "github.com/dapr/dapr/pkg/proto/components/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -105,8 +106,21 @@ func (w *Wire) wrap(ctx context.Context, op, key string, err error) error {
 		err = stores.ErrClosed
 	case code == codes.DeadlineExceeded: // gRPC's timer may run ahead of the ctx's
 		err = context.DeadlineExceeded
+	case code == codes.InvalidArgument:
+		err = fieldError(err)
 	}
 	return fmt.Errorf("wire: %s %q: %w", op, key, err)
+}
+
+// fieldError is the *stores.FieldError that a status tells of, or the status if there is none.
+func fieldError(err error) error {
+	for _, detail := range status.Convert(err).Details() {
+		bad, _ := detail.(*errdetails.BadRequest)
+		for _, v := range bad.GetFieldViolations() {
+			return &stores.FieldError{Field: v.GetField(), Problem: v.GetDescription()}
+		}
+	}
+	return err
 }
 
 // wholeSeconds rounds up, so that a holder gets no less than it asked for.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	dapr "github.com/dapr/dapr/pkg/proto/components/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -76,6 +77,31 @@ func TestWireTurnsAnswersIntoErrors(t *testing.T) {
 				t.Errorf("Unlock returned %v, want %q", err, row.reads)
 			}
 		})
+	}
+}
+
+func TestWiresTellOfABadField(t *testing.T) {
+	bad, err := status.New(codes.InvalidArgument, "key is bad").WithDetails(&errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "key", Description: "is bad"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := status.New(codes.InvalidArgument, "key is bad")
+	for _, row := range []struct {
+		status *status.Status
+		want   stores.FieldError
+	}{
+		{bad, stores.FieldError{Field: "key", Problem: "is bad"}},
+		{plain, stores.FieldError{}},
+	} {
+		for _, w := range []stores.Store{dial(t, &server{err: row.status.Err()}), dialLocks(t, &locksServer{err: row.status.Err()})} {
+			err := w.Unlock(t.Context(), "door", "ann")
+			field, ok := errors.AsType[*stores.FieldError](err)
+			if ok != (row.want != stores.FieldError{}) || ok && *field != row.want || !strings.HasSuffix(err.Error(), "key is bad") {
+				t.Errorf("%T: %v became %v", w, row.status, err)
+			}
+		}
 	}
 }
 

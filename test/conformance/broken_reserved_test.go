@@ -1,0 +1,144 @@
+package conformance
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// ownKeysRow is the row that catches who lets a key of the store's own through.
+const ownKeysRow = "a key of the store's own is refused"
+
+var brokenReserved = []broken{{
+	what:   "checks nothing",
+	caught: []string{ownKeysRow, "several keys with one of the store's own are refused"},
+}, {
+	what:   "takes what is the store's own",
+	caught: []string{ownKeysRow},
+	with:   checkedBut(func(f *faulty) { f.tryLock = nil }),
+}, {
+	what:   "lets everybody unlock what is the store's own",
+	caught: []string{ownKeysRow},
+	with:   checkedBut(func(f *faulty) { f.unlock = nil }),
+}, {
+	what:   "lets everybody revoke what is the store's own",
+	caught: []string{ownKeysRow},
+	with:   checkedBut(func(f *faulty) { f.revoke = nil }),
+}, {
+	what:   "renews what is the store's own",
+	caught: []string{ownKeysRow},
+	with:   checkedBut(func(f *faulty) { f.renew = nil }),
+}, {
+	what:   "waits for what is the store's own",
+	caught: []string{ownKeysRow},
+	with:   checkedBut(func(f *faulty) { f.wait = nil }),
+}, {
+	what:   "declares what is the store's own",
+	caught: []string{ownKeysRow},
+	with:   checkedBut(func(f *faulty) { f.declare = nil }),
+}, {
+	what:   "checks the first of several keys",
+	caught: []string{"several keys with one of the store's own are refused"},
+	with: checkedBut(func(f *faulty) {
+		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+			if err := stores.ValidateKey(req.Keys[0], req.Owner); err != nil {
+				return stores.Grant{}, err
+			}
+			return f.Store.LockAll(ctx, req)
+		}
+	}),
+}, {
+	what:   "takes the locks of the keys before the store's own",
+	caught: []string{"several keys with one of the store's own are refused"},
+	with: checkedBut(func(f *faulty) {
+		check := f.lockAll
+		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+			g, err := check(ctx, req)
+			if err != nil {
+				_, _ = f.Store.TryLock(ctx, stores.Request{Key: req.Keys[0], Owner: req.Owner, TTL: req.TTL})
+			}
+			return g, err
+		}
+	}),
+}, {
+	what:   "lists its records",
+	caught: []string{"a list has nothing of the store's own"},
+	with: func(f *faulty) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+			locks, err := f.Store.List(ctx, "")
+			for _, l := range locks {
+				locks = append(locks, stores.Lock{Key: stores.ReservedPrefix + l.Key})
+			}
+			return filter(locks, func(l stores.Lock) bool { return strings.HasPrefix(l.Key, prefix) }), err
+		}
+	},
+}, {
+	what: "refuses prefixes of its own",
+	caught: []string{
+		"a list has nothing of the store's own", "a snapshot has nothing of the store's own",
+	},
+	with: func(f *faulty) {
+		f.list = func(context.Context, string) ([]stores.Lock, error) { return nil, errors.New("prefix is reserved") }
+		f.watch = func(context.Context, string, func(stores.Event) error) error { return errors.New("prefix is reserved") }
+	},
+}, {
+	what:   "has its records in snapshots",
+	caught: []string{"a snapshot has nothing of the store's own"},
+	with: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
+				e.Locks = append(e.Locks, stores.Lock{Key: stores.ReservedPrefix + "token"})
+				return tell(e)
+			})
+		}
+	},
+}}
+
+// checkedBut breaks a store whose arguments are checked.
+func checkedBut(spoil func(*faulty)) func(*faulty) {
+	return func(f *faulty) {
+		checked(f)
+		spoil(f)
+	}
+}
+
+// checked looks at the arguments of all calls as doors do.
+func checked(f *faulty) {
+	f.tryLock = checking(stores.Request.Validate, f.Store.TryLock)
+	f.renew = checking(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)
+	f.wait = checking(stores.Request.Validate, f.Store.Lock)
+	f.lockAll = checking(stores.MultiRequest.Validate, f.Store.LockAll)
+	f.unlock = func(ctx context.Context, key, owner string) error {
+		if err := stores.ValidateKey(key, owner); err != nil {
+			return err
+		}
+		return f.Store.Unlock(ctx, key, owner)
+	}
+	f.revoke = func(ctx context.Context, key, owner string) error {
+		if err := stores.ValidateKey(key, cmp.Or(owner, "anybody")); err != nil {
+			return err
+		}
+		return f.Store.Revoke(ctx, key, owner)
+	}
+	f.declare = func(ctx context.Context, d stores.Declaration) error {
+		if err := d.Validate(); err != nil {
+			return err
+		}
+		return f.Store.Declare(ctx, d)
+	}
+}
+
+// checking makes a call only with arguments that are valid.
+func checking[Request any](
+	validate func(Request) error, call func(context.Context, Request) (stores.Grant, error),
+) func(context.Context, Request) (stores.Grant, error) {
+	return func(ctx context.Context, req Request) (stores.Grant, error) {
+		if err := validate(req); err != nil {
+			return stores.Grant{}, err
+		}
+		return call(ctx, req)
+	}
+}
