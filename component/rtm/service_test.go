@@ -305,6 +305,25 @@ func TestStreamsEndWithTheirComponent(t *testing.T) {
 	})
 }
 
+// Whoever comes back by another hub has them renewed there; who goes late here must not shorten that.
+func TestLocksLastAsTheyDoWhenTheWatchFails(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.set10("l")
+		ann := w.online("ann")
+		w.acquire("ann", "l")
+		synctest.Wait()
+		h := w.hub()
+		h.mu.Lock()
+		h.err = errors.New("the storage is away")
+		h.mu.Unlock()
+		ann.cancel()
+		synctest.Wait()
+		if left := w.left(); left != online(10*time.Second) {
+			t.Errorf("of ann's lock %v are left", left)
+		}
+	})
+}
+
 func TestNothingIsLeftInAHub(t *testing.T) {
 	inWorld(t, func(w *world) {
 		keeping := w.online("eve")

@@ -2,10 +2,12 @@ package rtm
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
 
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/stores"
 )
 
 // Session keeps the user online while the stream is open, and tells what happens to his locks.
@@ -109,15 +111,16 @@ func (h *hub) logout(name string) bool {
 }
 
 // leave ends a session whose stream has ended, and lets the TTL of the user's locks count from now, unless he has logged out, or in
-// again.
+// again. If the Watch has failed it lets them be: another hub may have renewed them since.
 func (h *hub) leave(name string, f *feed) {
 	h.mu.Lock()
 	current := h.sessions[name] == f
 	if current {
 		h.setOffline(name)
 	}
+	failed := h.err != nil && !errors.Is(h.err, stores.ErrClosed)
 	h.mu.Unlock()
-	if current {
+	if current && !failed {
 		_ = h.goOffline(context.Background(), name) // else they last as they were renewed to last
 	}
 }
