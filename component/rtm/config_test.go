@@ -41,12 +41,33 @@ func TestTheBoundsAreMetadata(t *testing.T) {
 	}
 }
 
+// RTM's default TTL is 10s, and gives way to bounds that say otherwise.
+func TestTheDefaultTTLIsWithinItsBounds(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		md   map[string]string
+		want time.Duration
+	}{
+		{"the least is more", map[string]string{"rtmMinTTL": "20s"}, 20 * time.Second},
+		{"the most is less", map[string]string{"rtmMinTTL": "1s", "rtmMaxTTL": "5s"}, 5 * time.Second},
+		{"neither", map[string]string{"rtmMinTTL": "1s", "rtmMaxTTL": "20s"}, 10 * time.Second},
+		{"it is the least", map[string]string{"rtmMinTTL": "1s", "rtmDefaultTTL": "1s"}, time.Second},
+		{"it is the most", map[string]string{"rtmDefaultTTL": "300s"}, 300 * time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if c, err := parseConfig(row.md); err != nil || c.DefaultTTL != row.want || c.ttl(0) != row.want {
+				t.Errorf("%v, %+v, want %v", err, c, row.want)
+			}
+		})
+	}
+}
+
 func TestBadMetadataIsNamed(t *testing.T) {
 	for key, values := range map[string][]string{
 		"rtmLocksPerChannel": {"0", "-1", "many"},
 		"rtmMinTTL":          {"0s", "-1s", "900ms", "1500ms", "soon"},
 		"rtmMaxTTL":          {"9s", "10500ms", "700000h", "late"},
-		"rtmDefaultTTL":      {"x"},
+		"rtmDefaultTTL":      {"x", "0s", "-1s", "900ms", "10500ms", "9s", "301s", "700000h"},
 	} {
 		for _, value := range values {
 			if err := CheckConfig(map[string]string{key: value}); err == nil || !strings.Contains(err.Error(), key) {
