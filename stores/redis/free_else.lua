@@ -4,6 +4,7 @@ if waits and (not holds or redis.call('HGET', 'mortise:lock:' .. key, 'request')
     redis.call('HDEL', waiting, ARGV[4])
     dismiss(waits, key, -6)
 end
+if note then redis.call('SET', note, '', 'PX', 60000) end
 if holds then free(key, ARGV[5]) end
 local answer = { 0 }
 serve({ key }, answer)

@@ -3,14 +3,15 @@
 //
 // Beside each lock stands its record, the hash mortise:lock:<key> with the owner, the fencing token, the TTL, the metadata and
 // the id of the request; it lives exactly as long. One key, mortise:token, holds the last number given: tokens, revisions and
-// the order of waiters are numbers of one sequence. While somebody waits or watches, and for some seconds after, there are
+// the order of waiters are numbers of one sequence. While somebody waits, watches or revokes, and for some seconds after, there are
 //
 //   - mortise:queue:<key>, a sorted set of those who wait for the lock, by their arrival;
 //   - mortise:waiter:<id>, a hash with what one of them wants, or a note that he has left;
 //   - mortise:blocks:<owner>, a set of those who wait while they hold a lock as this owner, for finding deadlocks;
 //   - mortise:waiting:<key>, a hash with the waiter of each owner who waits for the lock by a request with a group;
 //   - mortise:process:<id>, a sign of life of each Store with waiters;
-//   - mortise:watched, which tells that events are wanted.
+//   - mortise:watched, which tells that events are wanted;
+//   - mortise:revoked:<id>, for a minute, a note that a Revoke without an owner was carried out.
 //
 // While locks are declared there are
 //
@@ -156,17 +157,13 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 // Unlock implements [stores.Store]. If the answer to a release is lost and go-redis repeats it, ErrNotHeld tells of the
 // first try's success; if it ended a wait, ErrNotHeld or ErrNotOwner does.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "unlock", key, s.free(ctx, key, owner, stores.Released))
+	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.Released.String()))
 }
 
-// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too. A repetition is told as in Unlock.
+// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too. If owner is empty, a repetition by
+// go-redis ends nothing more; else it is told as in Unlock.
 func (s *Store) Revoke(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "revoke", key, s.free(ctx, key, owner, stores.Revoked))
-}
-
-// free ends a lock.
-func (s *Store) free(ctx context.Context, key, owner string, how stores.EventKind) error {
-	return s.end(ctx, freeScript, key, owner, how.String())
+	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.Revoked.String(), s.newRequest()))
 }
 
 // end runs a script that ends a lock. If that served waiters of this Store, the answer tells, and spares them a claim: the locks
