@@ -37,7 +37,7 @@ type member struct {
 // readRequest sets the message to what the request says, and lets its client take as long from here on as it likes. Errors
 // name the field.
 func readRequest(m protoreflect.Message, w http.ResponseWriter, r *http.Request) error {
-	members, err := queryMembers(r.URL.RawQuery)
+	members, err := queryMembers(m.Descriptor().Fields(), r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return nil, &httpError{code, invalid(invalidParameter, "body", fault)}
 }
 
-// queryMembers are the parameters of a query, as if they were in a body.
-func queryMembers(query string) ([]member, error) {
+// queryMembers are the parameters of a query, as if they were in a body, for a message with these fields.
+func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]member, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, invalid(invalidParameter, "query", err.Error())
@@ -84,19 +84,24 @@ func queryMembers(query string) ([]member, error) {
 	var members []member
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		for _, text := range values[name] {
-			members = append(members, member{name, queryValue(name, text)})
+			members = append(members, member{name, queryValue(fields.ByJSONName(name), text)})
 		}
 	}
 	return members, nil
 }
 
-// queryValue is a parameter's value in JSON: a string, but for the type of a channel, which may be a number.
-func queryValue(name, text string) json.RawMessage {
-	if _, err := strconv.ParseUint(text, 10, 64); err == nil && name == "channelType" {
+// queryValue is a parameter's value in JSON: a string, or for a field that is none a number or a truth value. No field is nil.
+func queryValue(field protoreflect.FieldDescriptor, text string) json.RawMessage {
+	if field != nil && !field.IsList() && field.Kind() != protoreflect.StringKind && isLiteral(text) {
 		return json.RawMessage(text)
 	}
 	quoted, _ := json.Marshal(text) // a string always can be
 	return quoted
+}
+
+// isLiteral tells whether the text is a number or a truth value, as JSON writes them.
+func isLiteral(text string) bool {
+	return text == "true" || text == "false" || strings.Trim(text, "0123456789+-.eE") == "" && json.Valid([]byte(text))
 }
 
 // objectMembers are the members of a JSON object, in their order. At is where it is in the request.

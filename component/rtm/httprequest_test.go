@@ -45,6 +45,11 @@ func TestRequestsSayWhatTheirFieldsSay(t *testing.T) {
 			&rtmpb.SubscribeRequest{Store: "s", User: "u", Channel: "c", ChannelType: ofStreams}},
 		{"a channel is listened to, its type by name", "GET subscribe?user=1&channel=2&channelType=MESSAGE", ``,
 			&rtmpb.SubscribeRequest{Store: "s", User: "1", Channel: "2", ChannelType: ofMessages}},
+		{"a lock is set by the query", "POST setLock?user=1&channel=true&channelType=1&lockName=null&ttl=30", ``,
+			&rtmpb.SetLockRequest{Store: "s", User: "1", Channel: "true", ChannelType: ofMessages, LockName: "null", Ttl: 30}},
+		{"a lock is acquired, half by the query", "POST acquireLock?retry=true&lockName=2", `{"user":"u"}`,
+			&rtmpb.AcquireLockRequest{Store: "s", User: "u", LockName: "2", Retry: true}},
+		{"a user leaves by the query", "POST logout?user=u&release=false", ``, &rtmpb.LogoutRequest{Store: "s", User: "u"}},
 		{"a user comes", "GET session?user=%C3%BC%20%26", ``, &rtmpb.SessionRequest{Store: "s", User: "ü &"}},
 		{"a user comes by POST", "POST session?user=u", ``, &rtmpb.SessionRequest{Store: "s", User: "u"}},
 		{"a user comes back", "POST session", `{"user":"u","held":[{"lockName":"a"},{"lockName":"b","owner":"u","ttl":10}]}`,
@@ -113,6 +118,14 @@ func TestBadFieldsAreNamedAndNotAsked(t *testing.T) {
 		{"a field twice in the query", "GET session?user=a&user=b", "", "user is given twice"},
 		{"an unknown field in the query", "GET session?usr=a", "", `"usr" is no field`},
 		{"a list in the query", "GET session?held=[]", "", "held must be an array"},
+		{"a list of locks in the query", "POST keepAlive?held=[{}]", "", "held must be an array"},
+		{"a ttl in the query that is a word", "POST setLock?ttl=long", "", "ttl must be a whole number of seconds"},
+		{"a ttl in the query that is nothing", "POST setLock?ttl=", "", "ttl must be a whole number of seconds"},
+		{"a ttl in the query that is null", "POST setLock?ttl=null", "", "ttl must be a whole number of seconds"},
+		{"a ttl in the query that is in quotes", "POST setLock?ttl=%2230%22", "", "ttl must be a whole number of seconds"},
+		{"a ttl in the query with a space", "POST setLock?ttl=30%20", "", "ttl must be a whole number of seconds"},
+		{"a ttl in the query that is a truth value", "POST setLock?ttl=true", "", "ttl must be a whole number of seconds"},
+		{"a retry in the query that is a number", "POST acquireLock?retry=1", "", "retry must be true or false"},
 		{"a query that is none", "GET session?user=%zz", "", `query invalid URL escape "%zz"`},
 		{"a user who is a number", "POST getLock", `{"user":1}`, "user must be a string"},
 		{"a user who is null", "POST getLock", `{"user":null}`, "user must be a string"},
@@ -142,7 +155,7 @@ func TestTypesOfChannelsThatThereAreNotAreToldByTheirCode(t *testing.T) {
 	} {
 		checkRefused(t, "POST getLock", `{"channelType":`+value+`}`, -10019, "channelType is "+value+", must be")
 	}
-	for _, value := range []string{"01", "3", "message", ""} {
+	for _, value := range []string{"01", "3", "message", "", "true", "null", "[1]", "%221%22", "%22MESSAGE%22", "%201"} {
 		checkRefused(t, "GET subscribe?channelType="+value, "", -10019, "channelType is ")
 	}
 	checkRefused(t, "POST session", `{"held":[{"channelType":7}]}`, -10019, "held[0].channelType is 7")
