@@ -25,38 +25,40 @@ const DaprTokenVariable = "DAPR_API_TOKEN"
 func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 	o.SocketMode, o.TCP.Token, o.Tracing = 0o660, getenv(TokenVariable), observe.WantsTracing(getenv)
 	flags.StringVar(&o.Folder, "sockets-folder", Folder(getenv),
-		"where the socket appears; else $"+strings.Join(FolderVariables, ", $"))
+		"folder of the socket; default from $"+strings.Join(FolderVariables, ", $"))
 	flags.StringVar(&o.Name, "name", "mortise", "name of the socket; the component type is lock.<name>")
 	flags.Var((*octal)(&o.SocketMode), "socket-mode", "permissions of the socket, octal; daprd needs to read and write")
 	flags.StringArrayVar(&o.ResourcePaths, "resources-path", nil,
-		"file or folder of Dapr component YAML to open before the socket appears; repeatable")
-	flags.DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Second, "how long calls under way may take to finish at the end")
+		"file or folder of Dapr component YAML to open before the socket appears; can be given several times")
+	flags.DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Second, "how long calls under way may take to finish at shutdown")
 	o.TCP.addFlags(flags)
 	o.TCP.Dapr.addFlags(flags, getenv)
 }
 
 func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Address, "listen-address", "",
-		"host:port to serve the Locks and ChannelLocks services at over TCP; without it there is no gRPC over TCP")
+		"host:port to serve the Locks and ChannelLocks services at, as gRPC over TCP; off if empty")
 	flags.StringVar(&o.HTTPAddress, "http-listen-address", o.HTTPAddress,
-		"host:port to serve RTM channel locks at over HTTP, with the same TLS and token; without it there is no HTTP")
+		"host:port to serve RTM channel locks at over HTTP, with the same TLS and token; off if empty")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", "",
-		"host:port to serve Prometheus's /metrics and /healthz at, with the same TLS and token; without it there are no metrics")
-	flags.StringVar(&o.CertFile, "tls-cert-file", "", "certificate for TLS over TCP, PEM; read again when it changes")
-	flags.StringVar(&o.KeyFile, "tls-key-file", "", "its key")
-	flags.StringVar(&o.ClientCAFile, "tls-client-ca-file", "", "certificates, one of which must have signed a client's")
+		"host:port to serve Prometheus's /metrics and /healthz at, with the same TLS and token; off if empty")
+	flags.StringVar(&o.CertFile, "tls-cert-file", "",
+		"PEM certificate, with which all TCP ports require TLS 1.3; read again when it changes")
+	flags.StringVar(&o.KeyFile, "tls-key-file", "", "PEM key of that certificate")
+	flags.StringVar(&o.ClientCAFile, "tls-client-ca-file", "", "CA certificates that client certificates must chain to")
 	flags.StringVar(&o.TokenFile, "token-file", "",
-		"file with the bearer token that TCP clients must send, over gRPC or HTTP; else $"+TokenVariable)
+		"file with the bearer token that TCP clients must send, over gRPC or HTTP; default from $"+TokenVariable)
 	flags.BoolVar(&o.AllowInsecure, "allow-insecure-tcp", false,
-		"let other machines connect without TLS, or without token and client certificate")
+		"let other machines connect without TLS, or without a token and client certificates")
 }
 
 func (o *DaprOptions) addFlags(flags *pflag.FlagSet, getenv func(string) string) {
 	o.Token, o.Namespace, o.PodName = getenv(DaprTokenVariable), getenv("NAMESPACE"), getenv("POD_NAME")
 	flags.StringVar(&o.GRPCAddress, "dapr-grpc-listen-address", o.GRPCAddress,
-		"host:port to serve apps without a sidecar at, by Dapr's or Layotto's API over gRPC; they send $"+DaprTokenVariable+" if it is set")
-	flags.StringVar(&o.HTTPAddress, "dapr-http-listen-address", o.HTTPAddress, "the same for Dapr's API over HTTP")
-	flags.StringVar(&o.AppID, "app-id", o.AppID, "the app without a sidecar, whose id is part of its locks' keys")
+		"host:port to serve Dapr's and Layotto's API at over gRPC, for apps without a sidecar; off if empty. If $"+DaprTokenVariable+
+			" is set, they must send it")
+	flags.StringVar(&o.HTTPAddress, "dapr-http-listen-address", o.HTTPAddress, "the same for Dapr's API over HTTP; off if empty")
+	flags.StringVar(&o.AppID, "app-id", o.AppID, "id of the app without a sidecar; part of its locks' keys")
 }
 
 // Folder is the sockets folder that the environment names, or the default.
@@ -82,7 +84,7 @@ func (o *octal) Type() string { return "mode" }
 func (o *octal) Set(text string) error {
 	bits, err := strconv.ParseUint(text, 8, 9)
 	if err != nil {
-		return errors.New("is no octal number up to 0777")
+		return errors.New("is not an octal number up to 0777")
 	}
 	*o = octal(bits)
 	return nil
