@@ -1,4 +1,4 @@
-// The lock calls of RTM's JavaScript SDK, by a Mortise that serves HTTP. It needs nothing but fetch: Node 18 or a browser.
+// The lock calls of RTM's JavaScript SDK, for a Mortise that serves HTTP. It needs only fetch: Node 18 or a browser.
 //
 //   const rtm = login({ url: "http://127.0.0.1:7080", store: "lockstore", user: "alice" });
 //   await rtm.Lock.setLock({ channel: "my_channel", channelType: 1, lockName: "my_lock", ttl: 30 });
@@ -7,7 +7,7 @@
 
 const calls = ["setLock", "acquireLock", "releaseLock", "revokeLock", "getLock", "removeLock"];
 
-/** login returns the calls of a user. token is the bearer token, if Mortise asks for one. */
+/** login returns the calls of a user. token is the bearer token, if Mortise requires one. */
 export function login({ url, store, user, token }) {
   const path = `${url}/v1/rtm/${encodeURIComponent(store)}`;
   const headers = token ? { authorization: `Bearer ${token}` } : {};
@@ -22,12 +22,12 @@ export function login({ url, store, user, token }) {
   const Lock = {};
   for (const name of calls) {
     Lock[name] = (request) => call(name, request);
-    Lock[`${name}Lock`] = Lock[name]; // as some samples have it: revokeLockLock
+    Lock[`${name}Lock`] = Lock[name]; // the name in some samples: revokeLockLock
   }
 
   /**
-   * session keeps the user online while it is open, and hears what happens to the user's locks. events hears what happens in a
-   * channel. Both return a function that ends them; hear gets { eventType, channel, lockName, owner, lockRev, ... }.
+   * session keeps the user online while it is open, and reports what happens to the user's locks. events reports what happens in
+   * a channel. Both call hear with { eventType, channel, lockName, owner, lockRev, ... }, and return a function that ends them.
    */
   const session = (hear) => listen(`${path}/session`, { user }, hear);
   const events = ({ channel, channelType }, hear) => listen(`${path}/subscribe`, { user, channel, channelType }, hear);

@@ -1,4 +1,4 @@
-// Every sample of RTM's documentation of locks, against a running Mortise:
+// All samples of RTM's documentation of locks, run against Mortise:
 //
 //   mortise --resources-path deploy/components/memory.yaml --http-listen-address 127.0.0.1:7080 &
 //   node samples.mjs http://127.0.0.1:7080
@@ -41,7 +41,7 @@ await sample("releaseLock", () =>
   }),
 );
 
-await rtm.Lock.acquireLock({ channel: "my_channel", channelType: 1, lockName: "my_lock" }); // that there is something to revoke
+await rtm.Lock.acquireLock({ channel: "my_channel", channelType: 1, lockName: "my_lock" }); // so that there is something to revoke
 
 await sample("revokeLock", () =>
   rtm.Lock.revokeLockLock({
