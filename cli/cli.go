@@ -24,8 +24,8 @@ type Streams struct {
 
 const rootHelp = `Look at the locks of a running Mortise, take them and revoke them.
 
-Exit codes: 0 done, 1 the lock is not held (get, revoke), 2 the command line is wrong, 69 Mortise or its store does not
-answer, 77 it wants another token, 70 anything else failed. For lock see "mortise locks lock --help".`
+Exit codes: 0 success, 1 the lock is not held (get, revoke), 2 the command line is wrong, 69 Mortise or its store does not
+answer, 77 the token is missing or wrong, 70 any other failure. For lock see "mortise locks lock --help".`
 
 // Run runs the command line args, whose first word is "locks", and returns the exit code. When ctx ends, so does the command.
 func Run(ctx context.Context, args []string, getenv func(string) string, streams Streams) int {
@@ -35,7 +35,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, streams
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	err := root.ExecuteContext(ctx)
-	if err != nil && err.Error() != "" { // a command that ran has spoken for itself
+	if err != nil && err.Error() != "" { // a command that ran has reported for itself
 		fmt.Fprintln(streams.Err, "mortise:", strings.TrimPrefix(err.Error(), "mortise: "))
 	}
 	return code(err)
@@ -52,7 +52,7 @@ func newRoot(getenv func(string) string) *cobra.Command {
 		Long:  rootHelp,
 		Args:  usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return failed(exitUsage, errors.New("which command? see mortise locks --help"))
+			return failed(exitUsage, errors.New("no command is named; see mortise locks --help"))
 		},
 	}
 	target := newTarget(locks.PersistentFlags(), getenv)

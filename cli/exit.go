@@ -15,11 +15,11 @@ const (
 	exitDone          = 0
 	exitNotHeld       = 1   // get, revoke: the lock is not held, or not by that owner
 	exitUsage         = 2   // the command line is wrong, or a file that it names
-	exitUnavailable   = 69  // Mortise could not be asked, or its store
+	exitUnavailable   = 69  // Mortise or its store does not answer
 	exitFailed        = 70  // anything else
 	exitNotGot        = 75  // lock: it is held, and still was when the time to wait was over
 	exitLost          = 76  // lock: it was lost while the command ran
-	exitDenied        = 77  // Mortise wants another token
+	exitDenied        = 77  // the token is missing or wrong
 	exitNotExecutable = 126 // lock: the command could not be started
 	exitNotFound      = 127 // lock: there is no such command
 	exitSignal        = 128 // lock: plus the number of the signal that ended the command, or the waiting

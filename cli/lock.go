@@ -19,16 +19,16 @@ import (
 
 const lockHelp = `Run COMMAND while holding the lock of KEY, or those of several keys, which are taken in one step.
 
-Who comes first is served first. While COMMAND runs the lock is renewed. COMMAND finds in its environment
-  MORTISE_KEY    the key, or the keys, one in a line
-  MORTISE_TOKEN  the fencing token, for a resource that refuses a smaller one than it has seen
-and gets the signals that come to this process. It runs in a process group of its own. When the lock is lost, all of the group
-is stopped: by SIGTERM, and after the grace by SIGKILL. In that time somebody else may hold the lock already; only a resource
-that looks at the token is safe from that. On Linux COMMAND is killed when this process is.
+Waiting is first come, first served. The lock is renewed while COMMAND runs. COMMAND's environment has
+  MORTISE_KEY    the key, or the keys, one per line
+  MORTISE_TOKEN  the fencing token, for a resource that refuses tokens smaller than one it has seen
+and signals to this process are passed on to it. It runs in a process group of its own. When the lock is lost, the whole group
+is stopped with SIGTERM, and after the grace period with SIGKILL. Until then somebody else may already hold the lock; only a
+resource that checks the token is safe from that. On Linux COMMAND is killed when this process is.
 
-The exit code is COMMAND's, 128 and the number of the signal that ended it, or
-   69  Mortise did not answer, and COMMAND was not run
-   75  the lock is held, and still was when the time to wait was over (see --conflict-exit-code); COMMAND was not run
+The exit code is COMMAND's, 128 plus the number of the signal that ended it, or
+   69  Mortise did not answer; COMMAND was not run
+   75  the lock is held, and still was when the wait was over (see --conflict-exit-code); COMMAND was not run
    76  the lock was lost while COMMAND ran
   126  COMMAND could not be started
   127  there is no such COMMAND
@@ -67,11 +67,11 @@ func newLock(t *target) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the others wait if this process dies; it renews at a third of it")
-	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; without it as long as it takes")
+	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the lock outlives this process if it dies; renewed at a third of it")
+	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; without it, as long as it takes")
 	flags.BoolVarP(&l.try, "try", "n", false, "do not wait")
-	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitNotGot, "exit code if the lock is not got")
-	flags.DurationVar(&l.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL when the lock is lost")
+	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitNotGot, "exit code if the lock is not acquired")
+	flags.DurationVar(&l.grace, "grace", 5*time.Second, "time from SIGTERM to SIGKILL when the lock is lost")
 	return cmd
 }
 
@@ -89,7 +89,7 @@ func (l *locking) parse(args []string, dash int) error {
 	case l.wait < 0:
 		return errors.New("--wait: is negative")
 	case l.ttl < time.Millisecond:
-		return errors.New("--ttl: the least is 1ms")
+		return errors.New("--ttl: is less than 1ms")
 	case l.grace < 0:
 		return errors.New("--grace: is negative")
 	case l.conflict < 0 || l.conflict > 255:
@@ -122,7 +122,7 @@ func (l *locking) run(ctx context.Context) error {
 	case errors.Is(unlocked, client.ErrLost):
 		return failed(exitLost, unlocked)
 	case unlocked != nil:
-		fmt.Fprintf(l.streams.Err, "mortise: the lock ends by its TTL of %v: %v\n", l.ttl, unlocked)
+		fmt.Fprintf(l.streams.Err, "mortise: the lock may last for the rest of its TTL of %v: %v\n", l.ttl, unlocked)
 	}
 	if code != 0 {
 		return failed(code, errors.New(""))

@@ -282,7 +282,7 @@ func TestTheCommandsExitCodeCountsThoughTheLockCannotBeGivenBack(t *testing.T) {
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.result(t).check(t, "begun\n", "mortise: the lock ends by its TTL of 1h0m0s: ", 4)
+	p.result(t).check(t, "begun\n", "mortise: the lock may last for the rest of its TTL of 1h0m0s: ", 4)
 }
 
 func TestArgumentsOfLockAreChecked(t *testing.T) {

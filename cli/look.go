@@ -17,9 +17,9 @@ func newList(t *target) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX]",
 		Short: "list the locks whose key starts with PREFIX, sorted by key",
-		Long: `List the locks whose key starts with PREFIX and that are held, or declared as RTM's are, sorted by key.
+		Long: `List the locks whose key starts with PREFIX and that are held, or declared like those of RTM, sorted by key.
 
-A declared lock that nobody holds has no owner; what is DECLARED is how long it lasts for who takes it.`,
+A declared lock that nobody holds has no owner; DECLARED is the TTL it gets when acquired.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			locks, err := list(cmd.Context(), t, first(args))
@@ -74,12 +74,12 @@ func newWatch(t *target) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use:   "watch [PREFIX]",
-		Short: "show the locks whose key starts with PREFIX, and then each change, until interrupted",
-		Long: `Show the locks whose key starts with PREFIX, held or free if they are declared, and then each change, until interrupted.
+		Short: "show the locks whose key starts with PREFIX, and then every change, until interrupted",
+		Long: `Show the locks whose key starts with PREFIX, held or declared, and then every change, until interrupted.
 
-With -o json each line is an event: kind, revision, and the lock, as it has become, or as it was before if it has ended; the
-first, of kind SNAPSHOT, has all locks. Another SNAPSHOT is a new beginning: changes before it were not told, or Mortise was
-away.`,
+With -o json every line is an event: kind, revision, and the lock after the change, or before it if the lock has ended. The
+first event is of kind SNAPSHOT and has all locks. A later SNAPSHOT replaces all that came before: changes were missed, or
+Mortise did not answer for a while.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return watch(cmd, t, first(args), output) },
 	}
@@ -94,23 +94,23 @@ func newRevoke(t *target) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "revoke KEY {--owner OWNER | --force}",
-		Short: "take a lock from its holder; the next who waits gets it",
-		Long: `Take a lock from its holder; the next who waits gets it, with a larger fencing token.
+		Short: "take a lock from its holder; the next waiter gets it",
+		Long: `Take a lock from its holder; the next waiter gets it, with a larger fencing token.
 
-The former holder learns of it by its next renewal. Until then it goes on working, and only a resource that looks at fencing
+The former holder learns of it at its next renewal. Until then it goes on working, and only a resource that checks fencing
 tokens keeps it out. The exit code is 1 if the lock is not held, or not by OWNER.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if force == (owner != "") {
-				return failed(exitUsage, errors.New("from whom? --owner OWNER, or --force for whoever holds it"))
+				return failed(exitUsage, errors.New("give either --owner OWNER, or --force for any owner"))
 			}
 			return t.ask(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				return c.Revoke(ctx, args[0], owner)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&owner, "owner", "", "take it from this owner only, as list shows it")
-	cmd.Flags().BoolVar(&force, "force", false, "take it from whoever holds it")
+	cmd.Flags().StringVar(&owner, "owner", "", "take it only from this owner, as shown by list")
+	cmd.Flags().BoolVar(&force, "force", false, "take it from any owner")
 	return cmd
 }
 
@@ -136,7 +136,7 @@ func watch(cmd *cobra.Command, t *target, prefix string, output format) error {
 	err = c.Watch(ctx, prefix, func(e client.Event) error {
 		late.Stop()
 		if e.Missed {
-			fmt.Fprintln(cmd.ErrOrStderr(), "mortise: changes were missed; what follows is a new beginning")
+			fmt.Fprintln(cmd.ErrOrStderr(), "mortise: changes were missed; all locks follow")
 		}
 		if output == asJSON {
 			return printJSON(cmd.OutOrStdout(), eventToJSON(e), false)

@@ -112,9 +112,9 @@ func TestRevoke(t *testing.T) {
 		{"by its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitDone},
 		{"from whoever holds it", func(string) []string { return []string{"--force"} }, "", exitDone},
 		{"by another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "door": lock is not held by this owner`, exitNotHeld},
-		{"by nobody", func(string) []string { return nil }, "mortise: from whom? ", exitUsage},
-		{"by both", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: from whom? ", exitUsage},
-		{"by an empty owner", func(string) []string { return []string{"--owner", ""} }, "mortise: from whom? ", exitUsage},
+		{"by nobody", func(string) []string { return nil }, "mortise: give either --owner", exitUsage},
+		{"by both", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: give either --owner", exitUsage},
+		{"by an empty owner", func(string) []string { return []string{"--owner", ""} }, "mortise: give either --owner", exitUsage},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)

@@ -32,14 +32,15 @@ type target struct {
 
 func newTarget(flags *pflag.FlagSet, getenv func(string) string) *target {
 	t := &target{getenv: getenv}
-	flags.StringVar(&t.address, "target", "unix://"+filepath.Join(component.Folder(getenv), "mortise.sock"), "where Mortise is: unix:///path or host:port")
-	flags.StringVar(&t.store, "store", "", "the component whose locks are meant; needed if several are open")
-	flags.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long one question to Mortise may take")
+	flags.StringVar(&t.address, "target", "unix://"+filepath.Join(component.Folder(getenv), "mortise.sock"),
+		"where Mortise is: unix:///path or host:port")
+	flags.StringVar(&t.store, "store", "", "the component to use; required if Mortise has several")
+	flags.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long one request to Mortise may take")
 	flags.BoolVar(&t.tls, "tls", false, "encrypt the connection; the other TLS flags imply it")
-	flags.StringVar(&t.caFile, "tls-ca-file", "", "PEM certificates to trust, instead of the system's")
-	flags.StringVar(&t.certFile, "tls-cert-file", "", "PEM certificate to show")
+	flags.StringVar(&t.caFile, "tls-ca-file", "", "PEM certificates to trust instead of the system's")
+	flags.StringVar(&t.certFile, "tls-cert-file", "", "PEM client certificate")
 	flags.StringVar(&t.keyFile, "tls-key-file", "", "PEM key of that certificate")
-	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; else $"+component.TokenVariable)
+	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; default from $"+component.TokenVariable)
 	return t
 }
 
