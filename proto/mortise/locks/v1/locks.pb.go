@@ -4,7 +4,7 @@
 // 	protoc        v3.21.12
 // source: mortise/locks/v1/locks.proto
 
-// Everything about locks that Dapr's API has no words for.
+// Everything about locks that Dapr's lock API cannot do.
 
 package lockspb
 
@@ -28,13 +28,13 @@ type WatchResponse_Kind int32
 
 const (
 	WatchResponse_KIND_UNSPECIFIED WatchResponse_Kind = 0
-	WatchResponse_SNAPSHOT         WatchResponse_Kind = 1 // what follows is a new beginning: locks are all that are held or declared
+	WatchResponse_SNAPSHOT         WatchResponse_Kind = 1 // locks are all that are held or declared; it replaces everything before it
 	WatchResponse_ACQUIRED         WatchResponse_Kind = 2
 	WatchResponse_RELEASED         WatchResponse_Kind = 3
 	WatchResponse_EXPIRED          WatchResponse_Kind = 4
 	WatchResponse_REVOKED          WatchResponse_Kind = 5
-	WatchResponse_DECLARED         WatchResponse_Kind = 6 // it exists from now on, held or not
-	WatchResponse_WITHDRAWN        WatchResponse_Kind = 7 // it does not exist any more, and nobody holds it
+	WatchResponse_DECLARED         WatchResponse_Kind = 6 // the lock exists from now on, held or free
+	WatchResponse_WITHDRAWN        WatchResponse_Kind = 7 // the lock no longer exists, and nobody holds it
 )
 
 // Enum value maps for WatchResponse_Kind.
@@ -92,9 +92,9 @@ type TryLockRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`                                                                                     // 1 to 1024 bytes
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`                                                                                 // 1 to 1024 bytes, unique per request: it proves whose lock it is
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`                                                                                 // 1 to 1024 bytes, unique per request, because it proves whose lock it is
 	Ttl           *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`                                                                                     // 1 ms to 2^31-1 s
-	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // for people who look at lists; at most 4096 bytes
+	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // shown in lists, for people; at most 4096 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,8 +171,8 @@ type LockRequest struct {
 	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	Ttl           *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Wait          *durationpb.Duration   `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`       // how long to wait; 0 is until the call's deadline. Afterwards acquired is false
-	Holding       []string               `protobuf:"bytes,7,rep,name=holding,proto3" json:"holding,omitempty"` // owners of locks that are kept until this call is answered: else DEADLOCK is not seen
+	Wait          *durationpb.Duration   `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`       // how long to wait before acquired is false; 0 is until the call's deadline
+	Holding       []string               `protobuf:"bytes,7,rep,name=holding,proto3" json:"holding,omitempty"` // owners of locks that the caller keeps while it waits; without them DEADLOCK is not detected
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -259,7 +259,7 @@ func (x *LockRequest) GetHolding() []string {
 type LockAllRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Keys          []string               `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"` // 1 to 64, no two equal
+	Keys          []string               `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"` // 1 to 64, all different
 	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	Ttl           *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -360,8 +360,8 @@ func (x *LockAllRequest) GetTry() bool {
 type LockResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Acquired      bool                   `protobuf:"varint,1,opt,name=acquired,proto3" json:"acquired,omitempty"`                   // whether the owner holds the lock; if not, nothing else is set
-	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`                         // fencing token, larger than every one before it; 0 if a foreign program took the lock
-	ExpiresIn     *durationpb.Duration   `protobuf:"bytes,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"` // when this was sent. A holder on the safe side counts the TTL from before it asked
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`                         // fencing token, larger than all before it; 0 if a foreign program took the lock
+	ExpiresIn     *durationpb.Duration   `protobuf:"bytes,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"` // when this was sent; to be safe, a holder counts the TTL from before its request
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -585,7 +585,7 @@ type RevokeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"` // empty: whoever holds it
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"` // empty: any owner
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,12 +778,12 @@ type Lock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	Ttl           *durationpb.Duration   `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"` // as asked for at the grant or the last renewal; 0 if a foreign program took the lock
+	Ttl           *durationpb.Duration   `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"` // as requested at the grant or the last renewal; 0 if a foreign program took the lock
 	Remaining     *durationpb.Duration   `protobuf:"bytes,4,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
 	Waiters       uint32                 `protobuf:"varint,6,opt,name=waiters,proto3" json:"waiters,omitempty"`
 	Metadata      map[string]string      `protobuf:"bytes,7,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Declared      *durationpb.Duration   `protobuf:"bytes,8,opt,name=declared,proto3" json:"declared,omitempty"` // the TTL that it was declared with, as RTM's locks are; not set if it was not
+	Declared      *durationpb.Duration   `protobuf:"bytes,8,opt,name=declared,proto3" json:"declared,omitempty"` // the TTL of its declaration, which RTM's locks have; else not set
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -929,10 +929,10 @@ func (x *WatchRequest) GetPrefix() string {
 type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          WatchResponse_Kind     `protobuf:"varint,1,opt,name=kind,proto3,enum=mortise.locks.v1.WatchResponse_Kind" json:"kind,omitempty"`
-	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the storage's state; it never falls from one message to the next
-	Locks         []*Lock                `protobuf:"bytes,3,rep,name=locks,proto3" json:"locks,omitempty"`        // of a SNAPSHOT all, sorted by key; else the one that the change is about
-	Missed        bool                   `protobuf:"varint,4,opt,name=missed,proto3" json:"missed,omitempty"`     // of a SNAPSHOT: changes before it were not told
-	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`         // of a SNAPSHOT: it goes on in the next message
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the storage's state; it never decreases from one message to the next
+	Locks         []*Lock                `protobuf:"bytes,3,rep,name=locks,proto3" json:"locks,omitempty"`        // of a SNAPSHOT: all, sorted by key; else the lock that has changed
+	Missed        bool                   `protobuf:"varint,4,opt,name=missed,proto3" json:"missed,omitempty"`     // of a SNAPSHOT: changes before it were not reported
+	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`         // of a SNAPSHOT: it continues in the next message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -4,7 +4,7 @@
 // - protoc             v3.21.12
 // source: mortise/locks/v1/locks.proto
 
-// Everything about locks that Dapr's API has no words for.
+// Everything about locks that Dapr's lock API cannot do.
 
 package lockspb
 
@@ -35,18 +35,18 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Locks keeps locks: a lock is a key that at most one owner holds at a time, until it gives it back or its TTL has passed.
+// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the owner releases it or its TTL has passed.
 //
-// Each request names a component in store, or by the gRPC metadata key x-component-instance. If it names none and one
-// component is open, it means that one.
+// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one
+// component is open, that one is used.
 //
 // Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for programs:
 //
 //	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
 //	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
-//	AMBIGUOUS                       FAILED_PRECONDITION  there are several that it could mean
+//	AMBIGUOUS                       FAILED_PRECONDITION  the request names none, and there are several
 //	UNSUPPORTED                     UNIMPLEMENTED        the component's store has no such ability
-//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          it was not done, or nobody knows; ask again
+//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          the call may or may not have taken effect; try again
 //	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
 //	UNAUTHENTICATED                 UNAUTHENTICATED      the bearer token is missing or wrong
 //
@@ -54,20 +54,20 @@ const (
 type LocksClient interface {
 	// TryLock takes the lock if nobody holds it and nobody waits for it.
 	TryLock(ctx context.Context, in *TryLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Lock takes the lock, and waits for it in the order of arrival. A call that is cancelled or that ends by its deadline
-	// leaves no lock behind; as its answer may have been under way, a client that gives up unlocks.
+	// Lock takes the lock, and waits for it in the order of arrival. A call that is cancelled or exceeds its deadline leaves
+	// no lock behind. But because its answer may have been under way already, a client that gives up should call Unlock.
 	Lock(ctx context.Context, in *LockRequest, opts ...grpc.CallOption) (*LockResponse, error)
 	// LockAll takes all of several locks in one step, or none.
 	LockAll(ctx context.Context, in *LockAllRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Renew lets a lock that the owner holds last for the TTL from now: NOT_HELD, NOT_OWNER.
+	// Renew restarts the TTL of a lock that the owner holds: NOT_HELD, NOT_OWNER.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Unlock gives a lock back: NOT_HELD, NOT_OWNER.
+	// Unlock releases a lock: NOT_HELD, NOT_OWNER.
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
-	// Revoke takes a lock from its holder; the next who waits gets it: NOT_HELD, NOT_OWNER.
+	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
-	// List tells the locks under a prefix, sorted by key, in as many messages as they need.
+	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListResponse], error)
-	// Watch tells the locks under a prefix, and then each change in order.
+	// Watch returns the locks whose keys start with a prefix, and then every change in order.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -181,18 +181,18 @@ type Locks_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 // All implementations must embed UnimplementedLocksServer
 // for forward compatibility.
 //
-// Locks keeps locks: a lock is a key that at most one owner holds at a time, until it gives it back or its TTL has passed.
+// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the owner releases it or its TTL has passed.
 //
-// Each request names a component in store, or by the gRPC metadata key x-component-instance. If it names none and one
-// component is open, it means that one.
+// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one
+// component is open, that one is used.
 //
 // Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for programs:
 //
 //	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
 //	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
-//	AMBIGUOUS                       FAILED_PRECONDITION  there are several that it could mean
+//	AMBIGUOUS                       FAILED_PRECONDITION  the request names none, and there are several
 //	UNSUPPORTED                     UNIMPLEMENTED        the component's store has no such ability
-//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          it was not done, or nobody knows; ask again
+//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          the call may or may not have taken effect; try again
 //	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
 //	UNAUTHENTICATED                 UNAUTHENTICATED      the bearer token is missing or wrong
 //
@@ -200,20 +200,20 @@ type Locks_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 type LocksServer interface {
 	// TryLock takes the lock if nobody holds it and nobody waits for it.
 	TryLock(context.Context, *TryLockRequest) (*LockResponse, error)
-	// Lock takes the lock, and waits for it in the order of arrival. A call that is cancelled or that ends by its deadline
-	// leaves no lock behind; as its answer may have been under way, a client that gives up unlocks.
+	// Lock takes the lock, and waits for it in the order of arrival. A call that is cancelled or exceeds its deadline leaves
+	// no lock behind. But because its answer may have been under way already, a client that gives up should call Unlock.
 	Lock(context.Context, *LockRequest) (*LockResponse, error)
 	// LockAll takes all of several locks in one step, or none.
 	LockAll(context.Context, *LockAllRequest) (*LockResponse, error)
-	// Renew lets a lock that the owner holds last for the TTL from now: NOT_HELD, NOT_OWNER.
+	// Renew restarts the TTL of a lock that the owner holds: NOT_HELD, NOT_OWNER.
 	Renew(context.Context, *RenewRequest) (*LockResponse, error)
-	// Unlock gives a lock back: NOT_HELD, NOT_OWNER.
+	// Unlock releases a lock: NOT_HELD, NOT_OWNER.
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
-	// Revoke takes a lock from its holder; the next who waits gets it: NOT_HELD, NOT_OWNER.
+	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
-	// List tells the locks under a prefix, sorted by key, in as many messages as they need.
+	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need.
 	List(*ListRequest, grpc.ServerStreamingServer[ListResponse]) error
-	// Watch tells the locks under a prefix, and then each change in order.
+	// Watch returns the locks whose keys start with a prefix, and then every change in order.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedLocksServer()
 }

@@ -76,12 +76,12 @@ type LockEvent_Type int32
 
 const (
 	LockEvent_NONE     LockEvent_Type = 0
-	LockEvent_SNAPSHOT LockEvent_Type = 1 // nothing: what follows is a new beginning
+	LockEvent_SNAPSHOT LockEvent_Type = 1 // the present locks; it replaces everything before it
 	LockEvent_SET      LockEvent_Type = 2
 	LockEvent_REMOVED  LockEvent_Type = 3
 	LockEvent_ACQUIRED LockEvent_Type = 4
 	LockEvent_RELEASED LockEvent_Type = 5 // released or revoked, or the owner was offline for longer than the ttl
-	LockEvent_EXPIRED  LockEvent_Type = 6 // told only to him
+	LockEvent_EXPIRED  LockEvent_Type = 6 // sent only to the user who had the lock
 )
 
 // Enum value maps for LockEvent_Type.
@@ -136,11 +136,11 @@ func (LockEvent_Type) EnumDescriptor() ([]byte, []int) {
 type SetLockRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // 1 to 64 bytes, as channel and lock_name are
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // 1 to 64 bytes, like channel and lock_name
 	Channel       string                 `protobuf:"bytes,3,opt,name=channel,proto3" json:"channel,omitempty"`
 	ChannelType   ChannelType            `protobuf:"varint,4,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"` // MESSAGE or STREAM; channels of one name and different types have nothing in common
 	LockName      string                 `protobuf:"bytes,5,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Ttl           uint32                 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"` // seconds; 0 is 10. What is not in 10 to 300 is taken to the nearest that is
+	Ttl           uint32                 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"` // seconds; 0 is the default, 10. Others are brought within the limits, 10 and 300. The component's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -224,7 +224,7 @@ type AcquireLockRequest struct {
 	Channel       string                 `protobuf:"bytes,3,opt,name=channel,proto3" json:"channel,omitempty"`
 	ChannelType   ChannelType            `protobuf:"varint,4,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
 	LockName      string                 `protobuf:"bytes,5,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Retry         bool                   `protobuf:"varint,6,opt,name=retry,proto3" json:"retry,omitempty"` // wait
+	Retry         bool                   `protobuf:"varint,6,opt,name=retry,proto3" json:"retry,omitempty"` // wait for the lock
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,7 +384,7 @@ type RevokeLockRequest struct {
 	Channel       string                 `protobuf:"bytes,3,opt,name=channel,proto3" json:"channel,omitempty"`
 	ChannelType   ChannelType            `protobuf:"varint,4,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
 	LockName      string                 `protobuf:"bytes,5,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Owner         string                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"` // empty: whoever holds it
+	Owner         string                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"` // empty: any owner
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -605,15 +605,15 @@ func (x *RemoveLockRequest) GetLockName() string {
 	return ""
 }
 
-// LockResponse says which lock it was, and what has become of it.
+// LockResponse names the lock, and its state after the call.
 type LockResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ErrorCode     int32                  `protobuf:"varint,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"` // 0
 	Channel       string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
 	ChannelType   ChannelType            `protobuf:"varint,3,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
 	LockName      string                 `protobuf:"bytes,4,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Ttl           uint32                 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`                        // of SetLock and AcquireLock: seconds, in effect
-	LockRev       uint64                 `protobuf:"varint,6,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"` // of AcquireLock: the fencing token, larger than every one before it for this lock
+	Ttl           uint32                 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`                        // of SetLock and AcquireLock: the effective ttl in seconds
+	LockRev       uint64                 `protobuf:"varint,6,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"` // of AcquireLock: the fencing token, larger than all before it for this lock
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,7 +766,7 @@ func (x *GetLockResponse) GetLocks() []*LockDetail {
 	return nil
 }
 
-// LockDetail is one lock. In a GetLockResponse and in a channel's SNAPSHOT the channel is told once for all.
+// LockDetail is one lock. Where all locks are of one channel, in a GetLockResponse and a channel's SNAPSHOT, it has no channel.
 type LockDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LockName      string                 `protobuf:"bytes,1,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
@@ -851,7 +851,7 @@ func (x *LockDetail) GetChannelType() ChannelType {
 	return ChannelType_NONE
 }
 
-// Status says what went wrong.
+// Status describes what went wrong.
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ErrorCode     int32                  `protobuf:"varint,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
@@ -987,7 +987,7 @@ type LockEvent struct {
 	Channel       string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
 	ChannelType   ChannelType            `protobuf:"varint,3,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
 	LockName      string                 `protobuf:"bytes,4,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Owner         string                 `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`                     // who has it now; of RELEASED, REMOVED and EXPIRED who had it
+	Owner         string                 `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`                     // the present owner; of RELEASED, REMOVED and EXPIRED the former one
 	Ttl           uint32                 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`                        // seconds, as set
 	LockRev       uint64                 `protobuf:"varint,7,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"` // of that owner
 	Locks         []*LockDetail          `protobuf:"bytes,8,rep,name=locks,proto3" json:"locks,omitempty"`                     // of a SNAPSHOT: all locks of the channel, or all of the user
@@ -1085,7 +1085,7 @@ type SessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	Held          []*LockDetail          `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"` // what the user believes to hold since an earlier Session. He is told EXPIRED of what he has lost,
+	Held          []*LockDetail          `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"` // locks that the user believes to hold since an earlier Session. EXPIRED is sent for those that were
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1204,7 +1204,7 @@ func (x *KeepAliveRequest) GetHeld() []*LockDetail {
 type KeepAliveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Locks         []*LockDetail          `protobuf:"bytes,1,rep,name=locks,proto3" json:"locks,omitempty"`     // that the user holds
-	Expired       []*LockDetail          `protobuf:"bytes,2,rep,name=expired,proto3" json:"expired,omitempty"` // of held, what the user has lost
+	Expired       []*LockDetail          `protobuf:"bytes,2,rep,name=expired,proto3" json:"expired,omitempty"` // of held, those that the user has lost
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1257,7 +1257,7 @@ type LogoutRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	Release       bool                   `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"` // free the user's locks at once. Else their ttl counts from now
+	Release       bool                   `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"` // free the user's locks at once; otherwise their ttl counts from now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -40,11 +40,11 @@ const (
 // ChannelLocks gives the users of a channel named locks.
 //
 // A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a name and a type. Its owner is a user. The
-// ttl is no lease: it is how long a user keeps his locks who goes offline. He is online while a Session of his is open, and then
-// his locks do not expire. Without a Session the ttl counts from the grant, or from the last KeepAlive.
+// ttl is not a lease: it is how long users keep their locks after they go offline. Users are online while a Session of theirs is
+// open, and then their locks do not expire. Without a Session the ttl counts from the grant, or from the last KeepAlive.
 //
-// Each request names a component in store, or by the gRPC metadata key x-component-instance. If it names none and one component
-// is open, it means that one. Each names its user.
+// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one component
+// is open, that one is used. Every request names its user.
 //
 // Errors have a Status of this package as a detail, whose error_code is RTM's, and a google.rpc.ErrorInfo of the domain "mortise"
 // whose reason is the code's name:
@@ -55,42 +55,43 @@ const (
 //	-10014  INVALID_PARAMETER       INVALID_ARGUMENT
 //	-10019  INVALID_CHANNEL_TYPE    INVALID_ARGUMENT     neither MESSAGE nor STREAM
 //	-10022  SERVICE_NOT_SUPPORTED   UNIMPLEMENTED        the component's store cannot declare locks
-//	-10027  DUPLICATE_USER_ID       ABORTED              of a Session: the user has opened another
-//	-14001  LOCK_OPERATION_FAILED   RESOURCE_EXHAUSTED   the channel has as many locks as it may have
+//	-10027  DUPLICATE_USER_ID       ABORTED              of a Session: the user has opened another Session
+//	-14001  LOCK_OPERATION_FAILED   RESOURCE_EXHAUSTED   the channel already has the maximum number of locks
 //	-14002  LOCK_OPERATION_TIMEOUT  DEADLINE_EXCEEDED
-//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION  the user holds the lock already, or waits for it already
+//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION  the user already holds the lock, or already waits for it
 //	-14004  LOCK_ALREADY_EXIST      ALREADY_EXISTS
 //	-14005  LOCK_INVALID_NAME       INVALID_ARGUMENT
 //	-14006  LOCK_NOT_ACQUIRED       FAILED_PRECONDITION  nobody holds it, or somebody else does
-//	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has given up waiting
+//	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has stopped waiting
 //	-14008  LOCK_NOT_EXIST          NOT_FOUND
 //	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer
 type ChannelLocksClient interface {
-	// SetLock lets a free lock exist: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
+	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(ctx context.Context, in *SetLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// AcquireLock makes the user the owner, and with retry waits for that, first come first served: LOCK_ACQUIRE_FAILED,
-	// LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends with the lock's removal, by LOCK_NOT_EXIST, and by LOCK_ACQUIRE_FAILED
-	// when the user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
+	// AcquireLock makes the user the owner. With retry it waits for that, first come, first served: LOCK_ACQUIRE_FAILED,
+	// LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends with LOCK_NOT_EXIST when the lock is removed, and with
+	// LOCK_ACQUIRE_FAILED when the user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
 	AcquireLock(ctx context.Context, in *AcquireLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// ReleaseLock frees the user's lock, or ends his waiting for it: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// ReleaseLock frees the user's lock, or ends the user's waiting for it: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	ReleaseLock(ctx context.Context, in *ReleaseLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// RevokeLock takes the lock from its owner, or only from the one that is named: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// RevokeLock takes the lock from its owner; if the request names an owner, only from that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	RevokeLock(ctx context.Context, in *RevokeLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// GetLock tells all locks of a channel, sorted by name. A channel without locks is no error.
+	// GetLock returns all locks of a channel, sorted by name. A channel without locks is not an error.
 	GetLock(ctx context.Context, in *GetLockRequest, opts ...grpc.CallOption) (*GetLockResponse, error)
-	// RemoveLock ends a lock's existence, held or not: LOCK_NOT_EXIST. Who waits for it fails.
+	// RemoveLock removes a lock, held or free: LOCK_NOT_EXIST. Calls that wait for it fail.
 	RemoveLock(ctx context.Context, in *RemoveLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Subscribe tells all locks of a channel, and then each change in order. A subscriber that falls behind, or that could not be
-	// told because the storage was away, gets a new SNAPSHOT.
+	// Subscribe returns all locks of a channel, and then every change in order. A subscriber that falls behind, or that missed
+	// changes because the storage did not answer, gets a new SNAPSHOT.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
-	// Session keeps the user online while the stream is open. It tells the locks that he holds, and then whatever happens to locks
-	// that he holds or comes to hold: ACQUIRED; RELEASED, by himself or revoked; REMOVED; EXPIRED, because he was offline for too
-	// long. What he has acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same user ends it, with
-	// DUPLICATE_USER_ID, if it is with the same Mortise; two Mortises that share a storage both keep him online.
+	// Session keeps the user online while the stream is open. It returns the locks that the user holds, and then whatever happens to
+	// locks that the user holds or acquires: ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
+	// offline for too long. A lock that was acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same
+	// user with the same Mortise ends this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both keep the
+	// user online.
 	Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
-	// KeepAlive lets the ttl of all locks of the user count from now, if he has no Session.
+	// KeepAlive restarts the ttl of all locks of a user who has no Session.
 	KeepAlive(ctx context.Context, in *KeepAliveRequest, opts ...grpc.CallOption) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and his waiting for locks, those with this Mortise.
+	// Logout ends the user's Session and the user's waiting for locks, as far as they are with this Mortise.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
 }
 
@@ -227,11 +228,11 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 // ChannelLocks gives the users of a channel named locks.
 //
 // A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a name and a type. Its owner is a user. The
-// ttl is no lease: it is how long a user keeps his locks who goes offline. He is online while a Session of his is open, and then
-// his locks do not expire. Without a Session the ttl counts from the grant, or from the last KeepAlive.
+// ttl is not a lease: it is how long users keep their locks after they go offline. Users are online while a Session of theirs is
+// open, and then their locks do not expire. Without a Session the ttl counts from the grant, or from the last KeepAlive.
 //
-// Each request names a component in store, or by the gRPC metadata key x-component-instance. If it names none and one component
-// is open, it means that one. Each names its user.
+// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one component
+// is open, that one is used. Every request names its user.
 //
 // Errors have a Status of this package as a detail, whose error_code is RTM's, and a google.rpc.ErrorInfo of the domain "mortise"
 // whose reason is the code's name:
@@ -242,42 +243,43 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 //	-10014  INVALID_PARAMETER       INVALID_ARGUMENT
 //	-10019  INVALID_CHANNEL_TYPE    INVALID_ARGUMENT     neither MESSAGE nor STREAM
 //	-10022  SERVICE_NOT_SUPPORTED   UNIMPLEMENTED        the component's store cannot declare locks
-//	-10027  DUPLICATE_USER_ID       ABORTED              of a Session: the user has opened another
-//	-14001  LOCK_OPERATION_FAILED   RESOURCE_EXHAUSTED   the channel has as many locks as it may have
+//	-10027  DUPLICATE_USER_ID       ABORTED              of a Session: the user has opened another Session
+//	-14001  LOCK_OPERATION_FAILED   RESOURCE_EXHAUSTED   the channel already has the maximum number of locks
 //	-14002  LOCK_OPERATION_TIMEOUT  DEADLINE_EXCEEDED
-//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION  the user holds the lock already, or waits for it already
+//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION  the user already holds the lock, or already waits for it
 //	-14004  LOCK_ALREADY_EXIST      ALREADY_EXISTS
 //	-14005  LOCK_INVALID_NAME       INVALID_ARGUMENT
 //	-14006  LOCK_NOT_ACQUIRED       FAILED_PRECONDITION  nobody holds it, or somebody else does
-//	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has given up waiting
+//	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has stopped waiting
 //	-14008  LOCK_NOT_EXIST          NOT_FOUND
 //	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer
 type ChannelLocksServer interface {
-	// SetLock lets a free lock exist: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
+	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(context.Context, *SetLockRequest) (*LockResponse, error)
-	// AcquireLock makes the user the owner, and with retry waits for that, first come first served: LOCK_ACQUIRE_FAILED,
-	// LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends with the lock's removal, by LOCK_NOT_EXIST, and by LOCK_ACQUIRE_FAILED
-	// when the user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
+	// AcquireLock makes the user the owner. With retry it waits for that, first come, first served: LOCK_ACQUIRE_FAILED,
+	// LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends with LOCK_NOT_EXIST when the lock is removed, and with
+	// LOCK_ACQUIRE_FAILED when the user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
 	AcquireLock(context.Context, *AcquireLockRequest) (*LockResponse, error)
-	// ReleaseLock frees the user's lock, or ends his waiting for it: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// ReleaseLock frees the user's lock, or ends the user's waiting for it: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	ReleaseLock(context.Context, *ReleaseLockRequest) (*LockResponse, error)
-	// RevokeLock takes the lock from its owner, or only from the one that is named: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// RevokeLock takes the lock from its owner; if the request names an owner, only from that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	RevokeLock(context.Context, *RevokeLockRequest) (*LockResponse, error)
-	// GetLock tells all locks of a channel, sorted by name. A channel without locks is no error.
+	// GetLock returns all locks of a channel, sorted by name. A channel without locks is not an error.
 	GetLock(context.Context, *GetLockRequest) (*GetLockResponse, error)
-	// RemoveLock ends a lock's existence, held or not: LOCK_NOT_EXIST. Who waits for it fails.
+	// RemoveLock removes a lock, held or free: LOCK_NOT_EXIST. Calls that wait for it fail.
 	RemoveLock(context.Context, *RemoveLockRequest) (*LockResponse, error)
-	// Subscribe tells all locks of a channel, and then each change in order. A subscriber that falls behind, or that could not be
-	// told because the storage was away, gets a new SNAPSHOT.
+	// Subscribe returns all locks of a channel, and then every change in order. A subscriber that falls behind, or that missed
+	// changes because the storage did not answer, gets a new SNAPSHOT.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[LockEvent]) error
-	// Session keeps the user online while the stream is open. It tells the locks that he holds, and then whatever happens to locks
-	// that he holds or comes to hold: ACQUIRED; RELEASED, by himself or revoked; REMOVED; EXPIRED, because he was offline for too
-	// long. What he has acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same user ends it, with
-	// DUPLICATE_USER_ID, if it is with the same Mortise; two Mortises that share a storage both keep him online.
+	// Session keeps the user online while the stream is open. It returns the locks that the user holds, and then whatever happens to
+	// locks that the user holds or acquires: ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
+	// offline for too long. A lock that was acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same
+	// user with the same Mortise ends this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both keep the
+	// user online.
 	Session(*SessionRequest, grpc.ServerStreamingServer[LockEvent]) error
-	// KeepAlive lets the ttl of all locks of the user count from now, if he has no Session.
+	// KeepAlive restarts the ttl of all locks of a user who has no Session.
 	KeepAlive(context.Context, *KeepAliveRequest) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and his waiting for locks, those with this Mortise.
+	// Logout ends the user's Session and the user's waiting for locks, as far as they are with this Mortise.
 	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
 	mustEmbedUnimplementedChannelLocksServer()
 }
