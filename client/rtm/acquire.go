@@ -129,7 +129,7 @@ func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, 
 		return nil, trouble
 	}
 	for _, row := range resp.GetLocks() {
-		if d := detailOf(row, a.name); d.id() == a.id {
+		if d := detailOf(row, a.name); d.id() == a.id && a.mayHold(d) {
 			return a.granted(ctx, d, sent)
 		}
 	}
@@ -224,16 +224,20 @@ func (u *User) unlock(ctx context.Context, id lockID) error {
 // lock is given back in the background as soon as Mortise does.
 func (u *User) ReleaseLock(ctx context.Context, channel Channel, name string) error {
 	id := lockID{channel, name}
-	u.drops(u.held(id), ErrReleased)
-	return u.release(ctx, id)
+	l := u.held(id)
+	u.drops(l, ErrReleased)
+	return u.release(ctx, id, l)
 }
 
-// release releases a lock that has ended here.
-func (u *User) release(ctx context.Context, id lockID) error {
+// release releases a lock that has ended here; l is what the user had of it, or nil.
+func (u *User) release(ctx context.Context, id lockID, l *Lock) error {
 	ctx, cancel := bounded(context.WithoutCancel(ctx))
 	defer cancel()
 	err := u.unlock(ctx, id)
-	if passing(err) {
+	switch {
+	case err == nil:
+		u.gone(l, ErrReleased)
+	case passing(err):
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		u.giveBack(id)

@@ -50,7 +50,7 @@ func (l *Lock) Release(ctx context.Context) error {
 	if !l.user.drops(l, ErrReleased) {
 		return l.Err()
 	}
-	return l.user.release(ctx, l.id())
+	return l.user.release(ctx, l.id(), l)
 }
 
 // hold begins a lock that the user was surely the owner of at the moment given. ctx's values are for the lock's. The caller
@@ -164,6 +164,7 @@ func (u *User) proved(resp *rtmpb.KeepAliveResponse, sent time.Time) {
 		switch {
 		case l == nil || l.Rev != row.GetLockRev():
 		case l.missed:
+			u.ended.add(l.id(), l.Rev)
 			u.drop(l, ErrExpired)
 		default:
 			l.missed = true

@@ -32,7 +32,7 @@ func (u *User) RevokeLock(ctx context.Context, channel Channel, name, owner stri
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name, Owner: owner,
 	})
 	if err == nil {
-		u.drops(own, ErrRevoked) // whoever was the owner: he is not
+		u.gone(own, ErrRevoked) // whoever was the owner: he is not
 	}
 	return err
 }
@@ -44,7 +44,7 @@ func (u *User) RemoveLock(ctx context.Context, channel Channel, name string) err
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name,
 	})
 	if err == nil {
-		u.drops(own, ErrRemoved)
+		u.gone(own, ErrRemoved)
 	}
 	return err
 }

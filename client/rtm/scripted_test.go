@@ -56,6 +56,10 @@ func (s *scripted) AcquireLock(context.Context, *rtmpb.AcquireLockRequest) (*rtm
 	return s.acquire()
 }
 
+func (*scripted) ReleaseLock(context.Context, *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
+	return &rtmpb.LockResponse{}, nil
+}
+
 func (*scripted) RevokeLock(context.Context, *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
 	return &rtmpb.LockResponse{}, nil
 }
@@ -235,6 +239,62 @@ func TestAGrantThatIsLostBeforeItIsKnownIsAskedForAgain(t *testing.T) {
 			t.Fatalf("AcquireLock returned %v, %v, want rev 9", l, err)
 		}
 	})
+}
+
+func TestAGrantThatIsKnownToHaveEndedIsNotConfirmed(t *testing.T) {
+	for _, row := range []struct {
+		says string
+		end  func(s *scripted, alice *rtm.User, l *rtm.Lock) error
+	}{
+		{"released", func(_ *scripted, alice *rtm.User, _ *rtm.Lock) error {
+			return alice.ReleaseLock(context.Background(), room, "pen")
+		}},
+		{"released by its handle", func(_ *scripted, _ *rtm.User, l *rtm.Lock) error { return l.Release(context.Background()) }},
+		{"revoked", func(_ *scripted, alice *rtm.User, _ *rtm.Lock) error {
+			return alice.RevokeLock(context.Background(), room, "pen", "")
+		}},
+		{"removed", func(_ *scripted, alice *rtm.User, _ *rtm.Lock) error {
+			return alice.RemoveLock(context.Background(), room, "pen")
+		}},
+		{"told", func(s *scripted, _ *rtm.User, _ *rtm.Lock) error {
+			s.tell(about(rtmpb.LockEvent_RELEASED, 7))
+			return nil
+		}},
+		{"found out", func(_ *scripted, _ *rtm.User, l *rtm.Lock) error {
+			<-l.Done()
+			return nil
+		}},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, alice := perform(t, 7, 9, 11)
+				granted := s.acquire
+				s.acquire = func() (*rtmpb.LockResponse, error) {
+					grant, err := granted()
+					if grant.GetLockRev() > 7 {
+						time.Sleep(ttl / 2) // so that it is to be confirmed
+					}
+					return grant, err
+				}
+				s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
+					switch claims[0].GetLockRev() {
+					case 7:
+						return &rtmpb.KeepAliveResponse{Expired: claims}
+					case 9:
+						claims[0].LockRev = 7
+					}
+					return &rtmpb.KeepAliveResponse{Locks: claims}
+				}
+				if err := row.end(s, alice, acquire(t, alice, "pen")); err != nil {
+					t.Fatal(err)
+				}
+				l, err := alice.AcquireLock(t.Context(), room, "pen", true)
+				if err != nil || l.Rev != 11 {
+					t.Fatalf("AcquireLock returned %+v, %v, want rev 11", l, err)
+				}
+			})
+		})
+	}
 }
 
 func TestEventsGoOnWhenTheirStreamEnds(t *testing.T) {

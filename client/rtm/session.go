@@ -78,7 +78,11 @@ func (u *User) happened(what rtmpb.LockEvent_Type, d Detail) {
 	case l != nil && l.Rev == d.Rev && cause != nil:
 		u.drop(l, cause)
 	}
-	if a := u.busy[d.id()]; a != nil && cause != nil {
+	if cause == nil {
+		return
+	}
+	u.ended.add(d.id(), d.Rev)
+	if a := u.busy[d.id()]; a != nil {
 		a.over[d.Rev] = cause
 	}
 }

@@ -32,6 +32,7 @@ type User struct {
 	mu      sync.Mutex
 	locks   map[lockID]*Lock    // that have not ended
 	busy    map[lockID]*attempt // to acquire them, or to give them back
+	ended   endings             // grants of late
 	losses  *loss               // the next one
 	proving bool                // prove runs
 }
