@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mortise-lock/mortise/component"
 )
@@ -74,5 +79,70 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 	if err := run(ctx, nil, getenv); err != nil {
 		t.Error(err)
+	}
+}
+
+// says reads lines until one has the text, and returns what follows it.
+func says(t *testing.T, lines *bufio.Scanner, text string) string {
+	t.Helper()
+	for lines.Scan() {
+		if _, after, found := strings.Cut(lines.Text(), text); found {
+			return after
+		}
+	}
+	t.Fatalf("it does not say %q: %v", text, lines.Err())
+	return ""
+}
+
+func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "dev", "--sockets-folder", t.TempDir(), "--http-listen-address", "", "--dapr-grpc-listen-address", "",
+		"--dapr-http-listen-address", "127.0.0.1:0", "--drain-timeout", "1h")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(output)
+	addr, _, _ := strings.Cut(says(t, lines, "Listening on "), " ")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const request = "POST /v1.0-alpha1/lock/lockstore HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	says(t, bufio.NewScanner(conn), "100 Continue") // so a call is under way, whose end is waited for
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	says(t, lines, "Shutting down")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	late, again := time.After(15*time.Second), time.Tick(50*time.Millisecond)
+	for { // the first signal that is not caught is the last
+		select {
+		case <-late:
+			t.Fatal("it does not end")
+		case <-ended:
+			if how := cmd.ProcessState.Sys().(syscall.WaitStatus); how.Signal() != syscall.SIGTERM {
+				t.Errorf("it ends with %v", cmd.ProcessState)
+			}
+			return
+		case <-again:
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		}
 	}
 }

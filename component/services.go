@@ -61,10 +61,10 @@ func newServices(set *instances.Set, log logger.Logger) services {
 	return s
 }
 
-// endWaiting ends the calls that wait and the streams. Other calls go on.
+// endWaiting ends the calls that wait and the streams, and does not wait for their end. Other calls go on.
 func (s services) endWaiting() {
 	s.set.EndWaiting()
-	s.bindings.Close()
+	s.bindings.EndReading()
 }
 
 // register adds the services for clients that open no components.

@@ -95,11 +95,17 @@ func (s *Service) open(ctx context.Context, b *binding) error {
 	return nil
 }
 
-// Close ends the streams of the input bindings and waits for them. Those that come later end at once.
-func (s *Service) Close() {
+// EndReading ends the streams of the input bindings, and those that come later at once. It does not wait: a stream whose sidecar
+// does not read ends with its connection.
+func (s *Service) EndReading() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.end()
-	s.mu.Unlock()
+}
+
+// Close ends the streams of the input bindings and waits for them.
+func (s *Service) Close() {
+	s.EndReading()
 	s.receiving.Wait()
 }
 
