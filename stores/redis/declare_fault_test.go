@@ -204,3 +204,83 @@ func (r race) check(locked, freed, ended error) {
 		r.t.Errorf("%s: %q holds the lock", r.name, owner)
 	}
 }
+
+// abandon has an owner wait for "g/k" in a store that gives no sign of life, and returns the waiter's id.
+func abandon(t *testing.T, dead *Store, owner string) (id string) {
+	t.Helper()
+	w := dead.newSingle(member("g/k", owner))
+	if g, err := dead.ask(t.Context(), w, true); err != nil || g.Acquired {
+		t.Fatal(g, err)
+	}
+	dead.client.Del(t.Context(), "mortise:process:"+dead.id)
+	return w.id
+}
+
+// TestTheDeadHaveNothingToGiveBack has owners unlock what they neither hold nor wait for, because their process is dead.
+func TestTheDeadHaveNothingToGiveBack(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute)
+	admit(t, s, "g/k", "holder")
+	abandon(t, dead, "ann")
+	long := abandon(t, dead, "bob")
+	abandon(t, dead, "cid")
+	s.client.Del(t.Context(), "mortise:waiter:"+long) // as after some seconds
+	alive := startLock(t, s, member("g/k", "alive"), 4)
+	for _, owner := range []string{"ann", "bob"} {
+		if err := s.Unlock(t.Context(), "g/k", owner); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("unlock by %s: %v", owner, err)
+		}
+	}
+	startLock(t, s, member("g/k", "last"), 3)
+	unlock(t, s, "g/k", "holder")
+	alive.granted()
+	if names := s.client.HKeys(t.Context(), "mortise:waiting:g/k").Val(); len(names) != 1 || names[0] != "last" {
+		t.Errorf("known by name: %q", names)
+	}
+}
+
+// TestTheNamesOfTheDeadAreForgotten covers those whose data Redis has lost.
+func TestTheNamesOfTheDeadAreForgotten(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, s, group, "g/k", time.Minute)
+	admit(t, s, "g/k", "holder")
+	id := abandon(t, dead, "ann")
+	s.client.Del(t.Context(), "mortise:waiter:"+id)
+	startLock(t, s, request("g/k", "bob", time.Minute), 2)
+	last := startLock(t, s, member("g/k", "last"), 3)
+	unlock(t, s, "g/k", "holder")
+	if names := s.client.HKeys(t.Context(), "mortise:waiting:g/k").Val(); len(names) != 1 || names[0] != "last" {
+		t.Errorf("known by name: %q", names)
+	}
+	unlock(t, s, "g/k", "bob")
+	last.granted()
+}
+
+// TestALateClaimLeavesNoName lets the time for a claim run out while nobody else wants the lock.
+func TestALateClaimLeavesNoName(t *testing.T) {
+	server := servers.StartRedis(t)
+	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
+	declare(t, a, group, "g/k", time.Minute)
+	w := a.newSingle(member("g/k", "ann"))
+	admit(t, b, "g/k", "holder")
+	if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+		t.Fatal(g, err)
+	}
+	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := pushes.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	unlock(t, b, "g/k", "holder")
+	a.client.Del(t.Context(), "g/k", recordPrefix+"g/k") // as when the time is over
+	if g, err := a.ask(t.Context(), w, true); err != nil || !g.Acquired {
+		t.Fatal("the late claim", g, err)
+	}
+	if err := b.Revoke(t.Context(), "g/k", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Unlock(t.Context(), "g/k", "ann"); !errors.Is(err, stores.ErrNotHeld) {
+		t.Errorf("unlock of what was revoked: %v", err)
+	}
+}

@@ -31,17 +31,17 @@ local function repeated()
         return other ~= id and lives(other) and redis.call('HGET', 'mortise:waiter:' .. other, 'owner') == owner
     end
     if named and stands(named) then return true end
-    if named then
-        redis.call('HDEL', waiting, owner)
-        drop(named, KEYS[1], {})
-    end
+    if named then drop(named, KEYS[1], {}, owner) end
     for _, other in ipairs(redis.call('ZRANGE', 'mortise:queue:' .. KEYS[1], 0, -1)) do
         if stands(other) then return true end
     end
     return false
 end
 
-local function granted() return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), declared, tonumber(ttl) } end
+local function granted()
+    if named == id then redis.call('HDEL', waiting, owner) end -- he did not claim in time what he was handed
+    return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), declared, tonumber(ttl) }
+end
 
 if rivals and repeated() then return { -7 } end
 if #KEYS > 1 then relinquish() end

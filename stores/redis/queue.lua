@@ -27,21 +27,35 @@ local function forget(id, keys, holding, named)
     if waiting and redis.call('HGET', waiting, named) == id then redis.call('HDEL', waiting, named) end
 end
 
--- Drops a waiter, whose process may be dead. What it stood before is then to be looked at: its keys are added to work.
-local function drop(id, key, work)
+-- Drops a waiter, whose process may be dead. What it stood before is then to be looked at: its keys are added to work. The owner
+-- is given if he is known by name, in case the waiter's data is lost.
+local function drop(id, key, work, owner)
     local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'group')
     local keys = waiter[1] and unpacked(waiter[1]) or { key }
-    forget(id, keys, unpacked(waiter[2] or ''), waiter[4] and waiter[3])
+    forget(id, keys, unpacked(waiter[2] or ''), owner or waiter[4] and waiter[3])
     for _, other in ipairs(keys) do work[#work + 1] = other end
+end
+
+-- Forgets the names of those whose process is dead and whose data is lost.
+local function sweep(key)
+    local waiting = redis.call('HGETALL', 'mortise:waiting:' .. key)
+    for i = 1, #waiting, 2 do
+        local owner, id = waiting[i], waiting[i + 1]
+        if not lives(id) and redis.call('EXISTS', 'mortise:waiter:' .. id) == 0 then drop(id, key, {}, owner) end
+    end
 end
 
 -- Returns the first waiter of a key, with his data, or nil. Dead ones on the way are dropped.
 local function head(key, work)
+    local lost = false
     while true do
         local id = redis.call('ZRANGE', 'mortise:queue:' .. key, 0, 0)[1]
-        if not id then return nil end
-        local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'ttl', 'metadata', 'group')
-        if waiter[1] and lives(id) then return id, waiter end
+        local waiter = id and redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'ttl', 'metadata', 'group')
+        if not id or waiter[1] and lives(id) then
+            if lost then sweep(key) end
+            return id, waiter
+        end
+        lost = lost or not waiter[1]
         drop(id, key, work)
     end
 end
