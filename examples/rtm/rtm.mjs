@@ -28,31 +28,42 @@ export function login({ url, store, user, token }) {
   /**
    * session keeps the user online while it is open, and reports what happens to the user's locks. events reports what happens in
    * a channel. Both call hear with { eventType, channel, lockName, owner, lockRev, ... }, and return a function that ends them.
+   *
+   * When they end otherwise, they call ended: with the error that ended them, or with nothing after a logout. A session that has
+   * ended leaves its user offline, and the TTLs of the locks run. So open it again soon, and pass what the user believes to hold
+   * as held, [{ channel, channelType, lockName, lockRev }, ...]: hear is told which of these have expired. But do not open it
+   * again after a logout, nor after -10027, which means that the user has opened another session.
+   *
+   * A browser's EventSource is not for sessions. It reconnects by itself, whatever the end: after a logout it logs in again, and
+   * two tabs of one user replace each other again and again.
    */
-  const session = (hear) => listen(`${path}/session`, { user }, hear);
-  const events = ({ channel, channelType }, hear) => listen(`${path}/subscribe`, { user, channel, channelType }, hear);
+  const session = (hear, { held = [], ended } = {}) =>
+    listen(`${path}/session`, { method: "POST", body: JSON.stringify({ user, held }) }, hear, ended);
+  const events = ({ channel, channelType }, hear, { ended } = {}) =>
+    listen(`${path}/subscribe?${new URLSearchParams({ user, channel, channelType })}`, {}, hear, ended);
 
-  async function listen(address, query, hear) {
+  async function listen(address, request, hear, ended = () => {}) {
     const end = new AbortController();
-    const response = await fetch(`${address}?${new URLSearchParams(query)}`, { headers, signal: end.signal });
+    const response = await fetch(address, { ...request, headers, signal: end.signal });
     if (!response.ok) throw await response.json();
-    const ended = read(response.body, hear).catch((e) => {
-      if (!end.signal.aborted) throw e;
-    });
-    return () => (end.abort(), ended);
+    const over = read(response.body, hear)
+      .catch((why) => why)
+      .then((why) => end.signal.aborted || ended(why));
+    return () => (end.abort(), over);
   }
 
   return { Lock, session, events };
 }
 
-/** read calls hear with the data of each server-sent event. */
+/** read calls hear with the data of each server-sent event. It throws that of an ERROR. */
 async function read(body, hear) {
   let text = "";
   for await (const piece of body.pipeThrough(new TextDecoderStream())) {
     text += piece;
     for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
-      const data = text.slice(0, end).split("\n").find((line) => line.startsWith("data: "));
-      if (data) hear(JSON.parse(data.slice("data: ".length)));
+      const [, name, data] = text.slice(0, end).match(/^event: (.*)\ndata: (.*)$/) ?? []; // or a comment
+      if (name === "ERROR") throw JSON.parse(data);
+      if (data) hear(JSON.parse(data));
     }
   }
 }
