@@ -2,8 +2,6 @@ package memory
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -139,28 +137,6 @@ func (t *table) group(name string) []stores.Lock {
 		return true
 	})
 	return rows
-}
-
-// withFree returns rows, which are the held locks under prefix, and between them the declared ones that nobody holds.
-func (t *table) withFree(rows []stores.Lock, prefix string, now time.Time) []stores.Lock {
-	if t.declared.byKey.Len() == 0 {
-		return rows
-	}
-	var all []stores.Lock
-	t.declared.byKey.Ascend(prefix, func(key string, _ declaration) bool {
-		if !strings.HasPrefix(key, prefix) {
-			return false
-		}
-		before, held := slices.BinarySearchFunc(rows, key, func(l stores.Lock, key string) int {
-			return strings.Compare(l.Key, key)
-		})
-		if !held {
-			all = append(append(all, rows[:before]...), t.rowNow(&lock{key: key}, now))
-			rows = rows[before:]
-		}
-		return true
-	})
-	return append(all, rows...)
 }
 
 // current returns the lock of key, a vacant one if nobody holds it. If the last one has expired it is cleared away; the

@@ -140,7 +140,8 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return s.do(ctx, "revoke", func() error { return s.table.revoke(key, owner) }, key)
 }
 
-// List implements [stores.Lister]. It tells the locks of one moment.
+// List implements [stores.Lister]. It tells the locks of one moment, with those who wait for
+// them a moment later.
 func (s *Store) List(ctx context.Context, prefix string) (locks []stores.Lock, err error) {
 	err = s.do(ctx, "list", func() error {
 		locks = s.table.list(prefix)

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +42,8 @@ type table struct {
 	alarmFor time.Duration        // when, since the epoch; 0 is never. It may be earlier than need be, but not later
 }
 
-// lock is a lock that was granted and not given back; it may have expired. It is small because there may be millions.
+// lock is a lock that was granted and not given back; it may have expired. It is small because there may be millions. Once mu is
+// free it never changes, since a [view] may have it.
 type lock struct {
 	key, owner string
 	token      uint64
@@ -134,47 +134,32 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 	if err != nil {
 		return stores.Grant{}, err
 	}
+	renewed := *l
 	t.byExpiry.Delete(l)
-	t.start(l, req.TTL, now)
+	t.byKey.SetHint(&renewed, &t.hint)
+	t.start(&renewed, req.TTL, now)
 	return stores.Grant{Acquired: true, Token: l.token, TTL: req.TTL, Expires: now.Add(req.TTL)}, nil
-}
-
-// list returns the held and the declared locks under a prefix, by key.
-func (t *table) list(prefix string) []stores.Lock {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.rows(prefix, time.Now())
-}
-
-func (t *table) rows(prefix string, now time.Time) []stores.Lock {
-	var rows []stores.Lock
-	t.byKey.Ascend(&lock{key: prefix}, func(l *lock) bool {
-		if !strings.HasPrefix(l.key, prefix) {
-			return false
-		}
-		if t.held(l, now) {
-			rows = append(rows, t.rowNow(l, now))
-		}
-		return true
-	})
-	return t.withFree(rows, prefix, now)
 }
 
 // rowNow tells people about l, which may be vacant, and about those who wait for it.
 func (t *table) rowNow(l *lock, now time.Time) stores.Lock {
 	row := t.row(l)
-	row.Remaining = max(0, l.expires-now.Sub(t.epoch))
+	row.Remaining = l.remaining(now.Sub(t.epoch))
 	row.Waiters = t.line.count(l.key)
 	return row
 }
 
 // row tells people about l, which may be vacant.
-func (t *table) row(l *lock) stores.Lock {
+func (t *table) row(l *lock) stores.Lock { return l.row(t.declared.ttl(l.key)) }
+
+func (l *lock) row(declared time.Duration) stores.Lock {
 	return stores.Lock{
-		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata),
-		Declared: t.declared.ttl(l.key),
+		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata), Declared: declared,
 	}
 }
+
+// remaining is how long l is held after a moment since the table's epoch.
+func (l *lock) remaining(at time.Duration) time.Duration { return max(0, l.expires-at) }
 
 // vacant tells whether nobody holds any of the locks.
 func (t *table) vacant(keys []string, now time.Time) bool {
@@ -248,7 +233,7 @@ func (t *table) heldByAny(key string, now time.Time) (*lock, error) {
 	return l, nil
 }
 
-func (t *table) held(l *lock, now time.Time) bool { return now.Sub(t.epoch) < l.expires }
+func (t *table) held(l *lock, now time.Time) bool { return l.remaining(now.Sub(t.epoch)) > 0 }
 
 // reclaim clears away at most n locks that have expired.
 func (t *table) reclaim(n int, now time.Time) {

@@ -21,9 +21,17 @@ type audience struct {
 type watcher struct {
 	prefix string
 	since  time.Duration  // when its last snapshot was taken, since the table's epoch
+	begin  *snapshot      // to be told before the news; nil if it was
 	news   []stores.Event // not yet told
 	missed bool           // some were dropped
 	wake   chan struct{}  // has an element if there are news
+}
+
+// snapshot is a new beginning for a watcher.
+type snapshot struct {
+	view
+	revision uint64
+	missed   bool
 }
 
 func newAudience(now time.Time) audience {
@@ -51,6 +59,11 @@ func (w *watcher) add(e stores.Event) {
 	default:
 		w.news, w.missed = nil, true
 	}
+	w.rouse()
+}
+
+// rouse tells w that there are news.
+func (w *watcher) rouse() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -97,7 +110,8 @@ func (t *table) subscribe(prefix string) *watcher {
 	defer t.mu.Unlock()
 	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1)}
 	now := time.Now()
-	w.add(t.snapshot(w, now))
+	t.restart(w, now)
+	w.rouse()
 	t.audience.watchers[w] = struct{}{}
 	t.setAlarm(now)
 	return w
@@ -109,22 +123,35 @@ func (t *table) unsubscribe(w *watcher) {
 	delete(t.audience.watchers, w)
 }
 
-// snapshot is a new beginning for w.
-func (t *table) snapshot(w *watcher, now time.Time) stores.Event {
-	w.since = now.Sub(t.epoch)
-	return stores.Event{
-		Kind: stores.Snapshot, Revision: t.audience.revision, Locks: t.rows(w.prefix, now), Missed: w.missed,
-	}
+// restart lets w begin with a snapshot of now.
+func (t *table) restart(w *watcher, now time.Time) {
+	v := t.view(now)
+	w.since = v.at
+	w.begin = &snapshot{v, t.audience.revision, w.missed}
+	w.news, w.missed = nil, false
 }
 
 // collect returns the news of w, of which it is relieved.
 func (t *table) collect(w *watcher) []stores.Event {
+	begin, news := t.relieve(w)
+	if begin == nil {
+		return news
+	}
+	return append([]stores.Event{begin.event(w.prefix)}, news...)
+}
+
+// relieve takes its news from w, with a new beginning if it missed some.
+func (t *table) relieve(w *watcher) (*snapshot, []stores.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	news := w.news
 	if w.missed {
-		news = []stores.Event{t.snapshot(w, time.Now())}
+		t.restart(w, time.Now())
 	}
-	w.news, w.missed = nil, false
-	return news
+	begin, news := w.begin, w.news
+	w.begin, w.news = nil, nil
+	return begin, news
+}
+
+func (s *snapshot) event(prefix string) stores.Event {
+	return stores.Event{Kind: stores.Snapshot, Revision: s.revision, Locks: s.rows(prefix), Missed: s.missed}
 }
