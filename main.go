@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 	flags.BoolVar(&logging.JSONFormatEnabled, "log-as-json", false, "write logs as JSON")
 	flags.Usage = func() {
 		fmt.Fprint(os.Stderr, "mortise [flags]      serves\n"+
-			"mortise dev [flags]  serves a memory store on all doors, to try things out\n"+
+			"mortise dev [flags]  serves a memory store on the socket, by RTM over HTTP, and by Dapr's API, to try things out\n"+
 			"mortise locks        looks at locks, takes and revokes them\n\n", flags.FlagUsages())
 	}
 	if err := flags.Parse(args); err != nil {

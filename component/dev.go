@@ -2,8 +2,9 @@ package component
 
 import "fmt"
 
-// Dev returns options for trying things out on one machine: a component called lockstore on the memory store, served on all doors
-// at the ports that Dapr's SDKs look for by themselves. Flags can change all of it.
+// Dev returns options for trying things out on one machine: a component called lockstore on the memory store, served on the socket,
+// as RTM over HTTP, and as Dapr's and Layotto's API at the ports that Dapr's SDKs look for by themselves. Flags can change all of
+// it, and add the rest.
 func Dev() Options {
 	return Options{
 		Components: []Component{{Name: "lockstore", Type: "lock.mortise", Version: "v1"}},
