@@ -11,6 +11,9 @@ import (
 	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/stores"
 )
 
 const (
@@ -38,12 +41,13 @@ func (i *input) Ping(context.Context, *daprpb.PingRequest) (*daprpb.PingResponse
 	return &daprpb.PingResponse{}, nil
 }
 
-// Read tells the app of what the binding's metadata names, until the stream ends, or Close is called, or nothing can come any
-// more. daprd does not read again after an end, so a storage that is away is waited for.
+// Read tells the app of what the binding's metadata names, until the stream ends, or EndReading is called, or nothing can come any
+// more. daprd does not read again after an end, so a storage that is away is waited for. An end that comes from here is an error,
+// since that is what daprd logs; after it the app hears nothing until its sidecar loads the binding anew.
 //
 // What is told of one entry comes in order: each event waits for the app's answer to the one before. An event that the app fails
-// on is given again, and if that does not help, the entry begins anew with a snapshot, which is given until it is taken. So the
-// app misses nothing without being told that it has.
+// on is given again, and if that does not help, the entry begins anew with a snapshot, which is given until it is taken. So as
+// long as the stream lasts, the app misses nothing without being told that it has.
 func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	b, err := i.service.find(stream.Context())
 	if err != nil {
@@ -53,7 +57,7 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	defer context.AfterFunc(i.service.ending, func() { cancel(nil) })()
 	r := &reader{stream: stream, answers: map[string]chan<- *daprpb.ReadRequest{}}
 	if !i.service.receive(r, cancel) {
-		return nil
+		return problem.Status(stores.ErrClosed)
 	}
 	if len(b.sources) == 0 {
 		i.service.log.Infof("Binding %q has neither keys nor channels, so its app is told nothing", b.name)
@@ -68,14 +72,17 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	}
 	reading.Wait()
 	cancel(nil)
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+	switch err := context.Cause(ctx); {
+	case !errors.Is(err, context.Canceled):
 		return err
+	case i.service.ending.Err() != nil:
+		return problem.Status(stores.ErrClosed)
 	}
 	return nil
 }
 
 // receive lets the reader receive the app's answers until the stream ends, which is after Read has returned. It returns false
-// after Close.
+// after EndReading.
 func (s *Service) receive(r *reader, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
