@@ -38,7 +38,7 @@ type Options struct {
 	Ready func()
 }
 
-// Run serves until ctx ends, then finishes the calls under way and removes the socket. It returns an error if it cannot
+// Run serves until ctx ends, then removes the socket and finishes the calls under way. It returns an error if it cannot
 // start, or cannot go on, or cannot end in order.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
@@ -107,6 +107,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, observed observe.
 	observed.Health.Leave()
 	s.notReady()
 	served.endWaiting()
+	err = errors.Join(err, socket.unlink()) // before it is closed: a daprd that finds it would wait for an answer
 	s.drain(o.DrainTimeout)
 	return err
 }

@@ -140,16 +140,20 @@ func (s *socket) publish() error {
 	return nil
 }
 
-// remove takes the socket away, unless somebody has put another file in its place, and gives its name free. The folder
-// beside stays: removing the lock file would let two processes lock two files of its name.
-func (s *socket) remove() error {
+// unlink takes the socket away, unless somebody has put another file in its place. Its name stays ours. A second call does nothing.
+func (s *socket) unlink() error {
 	path := s.hidden
 	if s.file != nil {
 		path = s.path
 	}
-	var err error
-	if info, statErr := os.Lstat(path); statErr == nil && (s.file == nil || os.SameFile(info, s.file)) {
-		err = os.Remove(path)
+	info, err := os.Lstat(path)
+	if err != nil || s.file != nil && !os.SameFile(info, s.file) {
+		return nil
 	}
-	return errors.Join(err, s.owned.Close())
+	s.file = nil // what may come to be there is not ours
+	return os.Remove(path)
 }
+
+// remove takes the socket away, if it is there, and gives its name free. The folder beside stays: removing the lock file would let
+// two processes lock two files of its name.
+func (s *socket) remove() error { return errors.Join(s.unlink(), s.owned.Close()) }

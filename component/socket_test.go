@@ -154,3 +154,28 @@ func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
 		t.Errorf("their socket: %v", err)
 	}
 }
+
+func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
+	folder := t.TempDir()
+	s := published(t, folder)
+	if err := s.unlink(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(s.path); !os.IsNotExist(err) {
+		t.Errorf("after unlink: %v", err)
+	}
+	if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second one: %v", err)
+	}
+	theirs, err := net.Listen("unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	if err := s.remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(s.path); err != nil {
+		t.Errorf("their socket: %v", err)
+	}
+}
