@@ -14,13 +14,20 @@ import (
 // scripted is a server that says what it is told to say.
 type scripted struct {
 	rtmpb.UnimplementedChannelLocksServer
-	events    chan *rtmpb.LockEvent // of the session, after an empty snapshot
+	has       []*rtmpb.LockDetail   // of the snapshot of each session
+	events    chan *rtmpb.LockEvent // of the session, after the snapshot
 	acquire   func() (*rtmpb.LockResponse, error)
 	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil agrees to all claims
 }
 
 // perform starts a server that grants the revs one after the other, and a user of it.
 func perform(t *testing.T, revs ...uint64) (*scripted, *rtm.User) {
+	s, n := script(t, revs...)
+	return s, n.login(t, "alice")
+}
+
+// script starts such a server, which nobody uses yet.
+func script(t *testing.T, revs ...uint64) (*scripted, *network) {
 	s := &scripted{events: make(chan *rtmpb.LockEvent)}
 	s.acquire = func() (*rtmpb.LockResponse, error) {
 		rev := revs[0]
@@ -30,11 +37,11 @@ func perform(t *testing.T, revs ...uint64) (*scripted, *rtm.User) {
 	n := &network{script: s}
 	n.start()
 	t.Cleanup(n.stop)
-	return s, n.login(t, "alice")
+	return s, n
 }
 
 func (s *scripted) Session(_ *rtmpb.SessionRequest, stream rtmpb.ChannelLocks_SessionServer) error {
-	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}
+	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT, Locks: s.has}
 	for {
 		if err := stream.Send(e); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package rtm
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -32,18 +33,17 @@ func final(err error) bool {
 
 // session keeps the user online while a stream lasts that tells what happens to his locks. It always returns an error.
 func (u *User) session() error {
-	sent := time.Now()
-	return listen(u.online, u, opSession, u.rpc.Session, &rtmpb.SessionRequest{Store: u.store, User: u.name, Held: u.claims()},
+	var trouble error
+	err := listen(u.online, u, opSession, u.rpc.Session, &rtmpb.SessionRequest{Store: u.store, User: u.name, Held: u.claims()},
 		func(e *rtmpb.LockEvent) bool {
-			u.mu.Lock()
-			defer u.mu.Unlock()
 			if e.GetEventType() == rtmpb.LockEvent_SNAPSHOT {
-				u.begin(e.GetLocks(), sent)
+				trouble = u.begin(e.GetLocks())
 			} else {
 				u.happened(e.GetEventType(), detailOf(e, e.GetOwner()))
 			}
-			return true
+			return trouble == nil
 		})
+	return cmp.Or(trouble, err)
 }
 
 // claims is what the user believes to hold.
@@ -55,22 +55,44 @@ func (u *User) claims() []*rtmpb.LockDetail {
 	return claims
 }
 
-// begin takes in that the user is online. Of his first session he gets the locks that he had before, which he held when it was
-// asked for. Later ones he is asked to prove: what he has lost meanwhile is told, but a snapshot may come after lost events,
-// and the server may not know yet of a grant that he knows. The caller holds mu.
-func (u *User) begin(rows []*rtmpb.LockDetail, sent time.Time) {
-	if closed(u.arrived) {
-		u.prove()
-		return
+// begin takes in that the user is online. When he arrives he gets what he had before, if it is renewed for him. Later he is
+// asked to prove what he has: what he lost meanwhile is told, but a snapshot may come after lost events, and the server may not
+// know yet of a grant that he knows.
+func (u *User) begin(rows []*rtmpb.LockDetail) error {
+	if !closed(u.arrived) {
+		return u.arrive(rows)
 	}
-	for _, row := range rows {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.prove()
+	return nil
+}
+
+// arrive begins the first session. That he had the locks of its snapshot does not say for how long he has them yet, as nothing
+// was renewed for it; so they are asked for. What happens meanwhile is heard after that.
+func (u *User) arrive(rows []*rtmpb.LockDetail) error {
+	var renewed *rtmpb.KeepAliveResponse
+	var err error
+	sent := time.Now()
+	if len(rows) > 0 {
+		renewed, err = u.keepAlive(u.online, nil)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err = cmp.Or(err, u.Err()); err != nil {
+		return err
+	}
+	for _, row := range renewed.GetLocks() {
 		u.hold(u.online, detailOf(row, u.name), sent)
 	}
 	close(u.arrived)
+	return nil
 }
 
-// happened takes in a change of a lock that the user has or had. The caller holds mu.
+// happened takes in a change of a lock that the user has or had.
 func (u *User) happened(what rtmpb.LockEvent_Type, d Detail) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	l, cause := u.locks[d.id()], endOf(what)
 	switch {
 	case l != nil && l.Rev < d.Rev:

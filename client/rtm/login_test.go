@@ -1,0 +1,90 @@
+package rtm_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/mortise-lock/mortise/client/rtm"
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// row is a row about alice's lock.
+func row(name string, rev uint64) *rtmpb.LockDetail {
+	return &rtmpb.LockDetail{
+		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name, Owner: "alice", Ttl: 10, LockRev: rev,
+	}
+}
+
+func TestWhatAUserHadIsHisIfItIsRenewedForHim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, n := script(t)
+		s.has = []*rtmpb.LockDetail{row("pen", 7), row("ink", 8), row("nib", 9)}
+		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
+			if len(claims) > 0 {
+				t.Errorf("she claims %v", claims)
+			}
+			time.Sleep(3 * time.Second)
+			return &rtmpb.KeepAliveResponse{Locks: []*rtmpb.LockDetail{row("ink", 10), row("pen", 7)}}
+		}
+		go func() { s.events <- about(rtmpb.LockEvent_REMOVED, 7) }()
+		start := time.Now()
+		alice := n.login(t, "alice")
+		locks := alice.Locks()
+		if len(locks) == 0 || locks[0].Name != "ink" || locks[0].Rev != 10 {
+			t.Fatalf("she has %v, want the ink with rev 10", locks)
+		}
+		synctest.Wait()
+		if len(alice.Locks()) != 1 {
+			t.Errorf("she has %v, want the ink alone", alice.Locks())
+		}
+		n.with(silent)
+		<-locks[0].Done()
+		checkIs(t, "the ink ended with", locks[0].Err(), rtm.ErrExpired)
+		if took := time.Since(start); took != ttl {
+			t.Errorf("the ink ended %v after the question, want %v", took, ttl)
+		}
+	})
+}
+
+func TestLoginFailsIfWhatTheUserHadIsNotRenewed(t *testing.T) {
+	for _, row := range []struct {
+		says   string
+		meddle meddling
+		want   []error
+		in     time.Duration
+	}{
+		{"no connection", answers(codes.Unavailable), []error{rtm.ErrNotConnected}, 0},
+		{"no answer", silent, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
+		{"a late answer", late, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
+	} {
+		t.Run(row.says, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := open(t)
+				alice := n.login(t, "alice")
+				set(t, alice, "pen")
+				acquire(t, alice, "pen")
+				alice.Close()
+				time.Sleep(8 * time.Second)
+				n.with(only("KeepAlive", row.meddle))
+				start := time.Now()
+				alice, err := rtm.Login(t.Context(), n.dialed(t), "alice")
+				if err == nil {
+					t.Fatalf("Login returned, and she has %v", alice.Locks())
+				}
+				checkIs(t, "Login", err, row.want...)
+				if took := time.Since(start); took != row.in {
+					t.Errorf("it took %v, want %v", took, row.in)
+				}
+				n.with(nil)
+				time.Sleep(8 * time.Second)
+				if got := n.login(t, "alice").Locks(); len(got) != 1 {
+					t.Errorf("later she has %v, want her pen", got)
+				}
+			})
+		})
+	}
+}
