@@ -161,7 +161,8 @@ func TLS(config *tls.Config) DialOption {
 	return dialOption(func(d *dialing) { d.tls = config })
 }
 
-// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix socket, localhost or a loopback address.
+// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix socket, localhost or a loopback
+// address.
 func BearerToken(token string) DialOption {
 	return dialOption(func(d *dialing) { d.token = token })
 }
