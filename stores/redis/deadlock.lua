@@ -1,7 +1,8 @@
 -- Tells whether the locks, or those who wait for them already, wait for a lock that one of these owners holds, directly or
 -- through others. It looks at a thousand requests at most.
 local function deadlocked(holding)
-    local ours, known, requests = {}, {}, { { keys = KEYS, arrival = '+inf' } }
+    local ours, known, requests = {}, {}, { { keys = KEYS, arrival = math.huge } }
+    local scanned = {} -- the arrival before which a key's queue has been looked at
     for _, owner in ipairs(holding) do ours[owner] = true end
 
     local function follow(ids)
@@ -9,20 +10,31 @@ local function deadlocked(holding)
             local waiter = not known[id] and redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'arrival')
             known[id] = true
             if waiter and waiter[1] and lives(id) and #requests < 1000 then
-                requests[#requests + 1] = { keys = unpacked(waiter[1]), arrival = '(' .. waiter[2] }
+                requests[#requests + 1] = { keys = unpacked(waiter[1]), arrival = tonumber(waiter[2]) }
             end
         end
+    end
+
+    -- Tells whether we hold a key's lock, and follows those who stand before an arrival, and what they wait for.
+    local function meets(key, arrival)
+        local from = scanned[key]
+        local holder = not from and redis.pcall('GET', key)
+        if type(holder) == 'string' then
+            if ours[holder] then return true end
+            follow(redis.call('SMEMBERS', 'mortise:blocks:' .. holder))
+        end
+        if not from or from < arrival then
+            scanned[key] = arrival
+            local last = arrival < math.huge and string.format('(%.0f', arrival) or '+inf'
+            follow(redis.call('ZRANGEBYSCORE', 'mortise:queue:' .. key, string.format('%.0f', from or 0), last, 'LIMIT', 0, 1000))
+        end
+        return false
     end
 
     local i = 1
     while requests[i] do
         for _, key in ipairs(requests[i].keys) do
-            local holder = redis.pcall('GET', key)
-            if type(holder) == 'string' then
-                if ours[holder] then return true end
-                follow(redis.call('SMEMBERS', 'mortise:blocks:' .. holder))
-            end
-            follow(redis.call('ZRANGEBYSCORE', 'mortise:queue:' .. key, '-inf', requests[i].arrival, 'LIMIT', 0, 1000))
+            if meets(key, requests[i].arrival) then return true end
         end
         i = i + 1
     end

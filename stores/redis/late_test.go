@@ -1,9 +1,14 @@
 package redis
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -33,5 +38,97 @@ func TestARepeatedRevokeEndsOneLock(t *testing.T) {
 	proxy.LoseAnswers(1)
 	if err := s.Revoke(t.Context(), "k", ""); err != nil {
 		t.Errorf("while nobody waits: %v", err)
+	}
+}
+
+// queueIn has a request wait for its locks, without anybody who looks after it.
+func (w *waiter) queueIn(t *testing.T, s *Store) {
+	t.Helper()
+	if g, err := s.ask(t.Context(), w, true); err != nil || g.Acquired {
+		t.Fatal(g, err)
+	}
+}
+
+func TestALateRequestDoesNotShortenALease(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	w := s.newSingle(request("k", "o", 10*time.Second))
+	for range 2 {
+		if g, err := s.ask(t.Context(), w, true); err != nil || !g.Acquired {
+			t.Fatal(g, err)
+		}
+		if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g, err := s.ask(t.Context(), w, true); err != nil || !g.Acquired {
+		t.Fatal(g, err)
+	}
+	for _, key := range []string{"k", recordPrefix + "k"} {
+		if left := s.client.PTTL(t.Context(), key).Val(); left < 50*time.Second {
+			t.Errorf("%q lasts for %v", key, left)
+		}
+	}
+}
+
+// TestARepeatedRequestIsNoDeadlock has one who waits send his first request again, after somebody has come who waits for him.
+func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	lock(t, s, "held", "us", time.Minute)
+	lock(t, s, "wanted", "holder", time.Minute)
+	first := s.newSingle(request("wanted", "us too", time.Minute, "us"))
+	first.queueIn(t, s)
+	s.newWaiter(stores.MultiRequest{Keys: []string{"wanted", "held"}, Owner: "other", TTL: time.Minute}).queueIn(t, s)
+	first.arrival = 0 // the answer was lost
+	first.queueIn(t, s)
+}
+
+func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	keys := []string{"a", "b", "c"}
+	for _, key := range keys {
+		lock(t, s, key, "holder of "+key, time.Minute)
+	}
+	for i := range 100 {
+		s.newWaiter(stores.MultiRequest{Keys: keys, Owner: fmt.Sprint("o", i), TTL: time.Minute}).queueIn(t, s)
+	}
+	s.client.ConfigResetStat(t.Context())
+	s.newWaiter(stores.MultiRequest{Keys: keys, Owner: "last", TTL: time.Minute, Holding: []string{"x"}}).queueIn(t, s)
+	stats := s.client.Info(t.Context(), "commandstats").Val()
+	if !strings.Contains(stats, "cmdstat_zrangebyscore:calls=3,") {
+		t.Errorf("looked into three queues: %s", stats)
+	}
+}
+
+// TestTheEndOfAWaitWins answers a request after its caller has given up.
+func TestTheEndOfAWaitWins(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	if g, err := s.Lock(t.Context(), request("warm up", "o", time.Minute)); err != nil || !g.Acquired {
+		t.Fatal(g, err)
+	}
+	client.Do(t.Context(), "CLIENT", "PAUSE", "10000", "WRITE")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		g, err := s.Lock(ctx, request("k", "o", time.Minute))
+		if g.Acquired {
+			t.Errorf("granted %+v", g)
+		}
+		done <- err
+	}()
+	eventually(t, "the request has come to Redis", func() bool {
+		return strings.Contains(client.ClientList(t.Context()).Val(), "flags=b")
+	})
+	cancel()
+	client.Do(t.Context(), "CLIENT", "UNPAUSE")
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+	if n := client.Exists(t.Context(), "k").Val(); n != 0 {
+		t.Error("somebody holds the lock")
 	}
 }

@@ -65,7 +65,8 @@ func (s *Store) newSingle(req stores.Request) *waiter {
 }
 
 // await takes the locks, and waits for them as long as ctx lasts. While the first of a Store's waiters does not hear Redis
-// yet it only tries, because who is not heard is passed over.
+// yet it only tries, because who is not heard is passed over. If ctx
+// has ended, what was granted meanwhile is given back.
 func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 	if err := s.enter(); err != nil {
 		return stores.Grant{}, err
@@ -90,10 +91,14 @@ func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 		}
 	}
 	s.queue.remove(w)
+	if err == nil {
+		err = ended(ctx)
+	}
 	if err != nil {
 		s.leave(ctx, w)
+		return stores.Grant{}, err
 	}
-	return g, err
+	return g, nil
 }
 
 // begin asks for the first time. Its failure is the call's: until a waiter stands in the queue it has nothing to lose.

@@ -13,7 +13,8 @@ local name, declared = 'mortise:waiter:' .. id, 0
 -- With a group: the hash of who wait with one, whom it has for the owner, and whether another request of his may wait.
 local waiting, named, rivals
 
--- Lets the locks that are the waiter's last from now, if they are all his still. Returns the token.
+-- Lets the locks that are the waiter's last from now, if they are all his still. Returns the token. A claim may come late, when the
+-- locks were renewed for longer.
 local function claimed()
     local token
     for _, key in ipairs(KEYS) do
@@ -22,8 +23,10 @@ local function claimed()
         token = record[2]
     end
     for _, key in ipairs(KEYS) do
-        redis.call('PEXPIRE', key, ttl)
-        redis.call('PEXPIRE', 'mortise:lock:' .. key, ttl)
+        if redis.call('PTTL', key) < tonumber(ttl) then
+            redis.call('PEXPIRE', key, ttl)
+            redis.call('PEXPIRE', 'mortise:lock:' .. key, ttl)
+        end
     end
     if named == id then redis.call('HDEL', waiting, owner) end
     return tonumber(token)

@@ -49,7 +49,8 @@ if busy() == 0 then return granted() end
 local work = {}
 for i, key in ipairs(KEYS) do work[i] = key end
 if wait then
-    if arrival == '0' and #holding > 0 and deadlocked(holding) then return { -3 } end
+    local came = arrival ~= '0' or redis.call('HEXISTS', name, 'arrival') == 1 -- those behind him may wait for him
+    if not came and #holding > 0 and deadlocked(holding) then return { -3 } end
     enqueue()
     serve(work)
     return { claimed() or 0, declared, tonumber(ttl), tonumber(arrival), expiry(), drawn() }
