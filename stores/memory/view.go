@@ -26,11 +26,16 @@ func (t *table) view(now time.Time) view {
 	return view{t.byKey.Copy(), t.declared.byKey.Copy(), now.Sub(t.epoch)}
 }
 
-// list returns the held and the declared locks under a prefix, by key. Those who wait are counted a moment later.
+// list returns the held and the declared locks under a prefix, by key.
 func (t *table) list(prefix string) []stores.Lock {
 	t.mu.Lock()
 	v := t.view(time.Now())
 	t.mu.Unlock()
+	return t.rows(v, prefix)
+}
+
+// rows returns the rows of v, with those who wait now.
+func (t *table) rows(v view, prefix string) []stores.Lock {
 	rows := v.rows(prefix)
 	for some := range slices.Chunk(rows, perCount) {
 		t.countWaiters(some)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mortise-lock/mortise/stores"
@@ -69,6 +70,24 @@ func longestCall(t *testing.T, s *Store, done <-chan time.Duration) (longest tim
 		longest = max(longest, time.Since(start))
 	}
 	return longest
+}
+
+func TestALookTellsHowManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, NewProcess(), "locks", "")
+		for i := range perCount + 1 {
+			take(t, s, fmt.Sprintf("door-%04d", i), "ann", time.Hour, true)
+		}
+		for _, key := range []string{"door-0000", fmt.Sprintf("door-%04d", perCount)} {
+			waits(t, ask(t.Context(), s, "bob", nil, key))
+		}
+		for _, row := range looks {
+			locks, err := row.look(t.Context(), s, "door")
+			if err != nil || locks[0].Waiters != 1 || locks[1].Waiters != 0 || locks[perCount].Waiters != 1 {
+				t.Errorf("%s: %v, %+v", row.name, err, locks)
+			}
+		}
+	})
 }
 
 // Somebody goes from one lock to another, and takes the next before he leaves the last. Who looked at one lock after the other

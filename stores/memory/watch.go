@@ -137,7 +137,9 @@ func (t *table) collect(w *watcher) []stores.Event {
 	if begin == nil {
 		return news
 	}
-	return append([]stores.Event{begin.event(w.prefix)}, news...)
+	return append([]stores.Event{{
+		Kind: stores.Snapshot, Revision: begin.revision, Locks: t.rows(begin.view, w.prefix), Missed: begin.missed,
+	}}, news...)
 }
 
 // relieve takes its news from w, with a new beginning if it missed some.
@@ -150,8 +152,4 @@ func (t *table) relieve(w *watcher) (*snapshot, []stores.Event) {
 	begin, news := w.begin, w.news
 	w.begin, w.news = nil, nil
 	return begin, news
-}
-
-func (s *snapshot) event(prefix string) stores.Event {
-	return stores.Event{Kind: stores.Snapshot, Revision: s.revision, Locks: s.rows(prefix), Missed: s.missed}
 }
