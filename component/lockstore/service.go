@@ -62,7 +62,7 @@ func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.Ping
 	return &daprpb.PingResponse{}, callStatus(err)
 }
 
-// TryLock takes the lock if nobody holds it.
+// TryLock takes the lock if nobody holds it. A caller that is gone by then gets nothing.
 func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 	if seconds := req.GetExpiryInSeconds(); seconds < 1 {
 		return nil, problem.Field("expiry_in_seconds", fmt.Sprintf("is %d, the least is 1", seconds))
@@ -78,6 +78,7 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 	var grant stores.Grant
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) (err error) {
 		grant, err = store.TryLock(ctx, ask)
+		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,6 +86,33 @@ func TestARefusedTryLockIsAnAnswer(t *testing.T) {
 	resp, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "k", LockOwner: "o", ExpiryInSeconds: 1})
 	if err != nil || resp.GetSuccess() || len(resp.GetMetadata()) != 0 {
 		t.Errorf("%v, %v", resp, err)
+	}
+}
+
+// hanging is a store whose client is gone when it grants.
+type hanging struct {
+	*scripted
+	hangUp   context.CancelFunc
+	unlocked []string // keys and owners
+}
+
+func (h *hanging) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	h.hangUp()
+	return h.scripted.TryLock(ctx, req)
+}
+
+func (h *hanging) Unlock(ctx context.Context, key, owner string) error {
+	h.unlocked = append(h.unlocked, key, owner)
+	return ctx.Err()
+}
+
+func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
+	store := &hanging{scripted: &scripted{grant: stores.Grant{Acquired: true, Token: 1}}}
+	s, ctx := serve(t, store)
+	ctx, store.hangUp = context.WithCancel(ctx)
+	_, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "k", LockOwner: "o", ExpiryInSeconds: 1})
+	if status.Code(err) != codes.Canceled || !slices.Equal(store.unlocked, []string{"k", "o"}) {
+		t.Errorf("%v, and it gives back %q", err, store.unlocked)
 	}
 }
 
