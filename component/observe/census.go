@@ -3,6 +3,8 @@ package observe
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +26,7 @@ type censuses struct {
 	revocations *prometheus.CounterVec
 
 	mu   sync.Mutex
-	open map[*census]struct{}
+	open []*census // oldest first
 }
 
 func newCensuses(of []string) *censuses {
@@ -35,7 +37,6 @@ func newCensuses(of []string) *censuses {
 			"Locks in the component's storage that have expired, by way of whichever process they were taken.", of...),
 		revocations: counter("mortise_lock_revocations_total",
 			"Locks in the component's storage that were taken from their holders, by way of whichever process.", of...),
-		open: map[*census]struct{}{},
 	}
 }
 
@@ -59,22 +60,33 @@ func (c *censuses) Collect(metrics chan<- prometheus.Metric) {
 type place struct{ component, store string }
 
 // held is how many locks are held. Two stores can have one place, when two sidecars have opened one name with different
-// metadata; they count together. A place is missing as long as one of its stores does not tell.
+// metadata, or for a moment when metadata has changed. Mostly they have one storage, whose locks count once; of two storages, the
+// one with more locks is told. A place is missing as long as one of its stores does not tell.
 func (c *censuses) held() map[place]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	total, silent := map[place]int{}, map[place]bool{}
-	for s := range c.open {
-		held, known := s.count()
-		total[s.place] += held
-		silent[s.place] = silent[s.place] || !known
+	most, silent := map[place]int{}, map[place]bool{}
+	for _, s := range c.open {
+		most[s.place] = max(most[s.place], s.held)
+		silent[s.place] = silent[s.place] || !s.known
 	}
-	for p := range silent {
-		if silent[p] {
-			delete(total, p)
-		}
+	maps.DeleteFunc(most, func(p place, _ int) bool { return silent[p] })
+	return most
+}
+
+// count counts what has happened, if s is the one of its place's censuses that does: the oldest that knows. The caller has
+// locked mu.
+func (c *censuses) count(s *census, what stores.EventKind) {
+	expirations := c.expirations.WithLabelValues(s.place.component, s.place.store)
+	revocations := c.revocations.WithLabelValues(s.place.component, s.place.store)
+	i := slices.IndexFunc(c.open, func(other *census) bool { return other.place == s.place && other.known })
+	switch {
+	case i < 0 || c.open[i] != s:
+	case what == stores.Expired:
+		expirations.Inc()
+	case what == stores.Revoked:
+		revocations.Inc()
 	}
-	return total
 }
 
 // attend counts the store's locks until leave is called.
@@ -91,13 +103,13 @@ func (m *Metrics) attend(component string, s stores.Store) (leave func()) {
 func (c *censuses) add(s *census) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open[s] = struct{}{}
+	c.open = append(c.open, s)
 }
 
 func (c *censuses) remove(s *census) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.open, s)
+	c.open = slices.DeleteFunc(c.open, func(other *census) bool { return other == s })
 }
 
 // census counts the locks of one store.
@@ -105,16 +117,9 @@ type census struct {
 	all   *censuses
 	place place
 
-	mu    sync.Mutex
+	// Guarded by censuses.mu.
 	known bool
 	held  int
-}
-
-// count returns how many locks are held, if that is known.
-func (c *census) count() (held int, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.held, c.known
 }
 
 // run watches the store until ctx ends, or it turns out that the store cannot be watched.
@@ -133,33 +138,26 @@ func (c *census) run(ctx context.Context, s stores.Store) {
 }
 
 func (c *census) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
 	c.known = false
 }
 
 // apply takes in what the store tells.
 func (c *census) apply(e stores.Event) {
-	expirations := c.all.expirations.WithLabelValues(c.place.component, c.place.store)
-	revocations := c.all.revocations.WithLabelValues(c.place.component, c.place.store)
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
 	switch e.Kind {
 	case stores.Snapshot:
 		c.known, c.held = true, countHeld(e.Locks)
 	case stores.Acquired:
 		c.held++
-	case stores.Released:
+	case stores.Released, stores.Expired, stores.Revoked:
 		c.held--
-	case stores.Expired:
-		c.held--
-		expirations.Inc()
-	case stores.Revoked:
-		c.held--
-		revocations.Inc()
 	case stores.Withdrawn:
 		c.held -= countHeld([]stores.Lock{e.Lock})
 	}
+	c.all.count(c, e.Kind)
 }
 
 // countHeld counts the locks that somebody holds.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,35 +11,41 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
+// checkLocks checks what is told of the locks of component c in memory, as soon as nothing is under way in the bubble.
+func checkLocks(t *testing.T, m *Metrics, held, expirations, revocations int) {
+	t.Helper()
+	synctest.Wait()
+	checkMetrics(t, m, "mortise_lock", fmt.Sprintf(`
+mortise_lock_expirations_total{component="c",store="memory"} %d
+mortise_lock_revocations_total{component="c",store="memory"} %d
+mortise_locks_held{component="c",store="memory"} %d
+`, expirations, revocations, held))
+}
+
 func TestLocksAreCountedAsTheyChangeHands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
 		take(t, t.Context(), s, "before", time.Hour) // by another way than the one that is observed
 		attend(t, Observation{Metrics: m}, "c", s)
-		check := func(held, expirations, revocations string) {
+		check := func(held, expirations, revocations int) {
 			t.Helper()
-			synctest.Wait()
-			checkMetrics(t, m, "mortise_lock", `
-mortise_lock_expirations_total{component="c",store="memory"} `+expirations+`
-mortise_lock_revocations_total{component="c",store="memory"} `+revocations+`
-mortise_locks_held{component="c",store="memory"} `+held+`
-`)
+			checkLocks(t, m, held, expirations, revocations)
 		}
-		check("1", "0", "0")
+		check(1, 0, 0)
 		take(t, t.Context(), s, "brief", time.Second)
 		take(t, t.Context(), s, "long", time.Hour)
 		take(t, t.Context(), s, "longer", time.Hour)
-		check("4", "0", "0")
+		check(4, 0, 0)
 		time.Sleep(2 * time.Second)
-		check("3", "1", "0")
+		check(3, 1, 0)
 		if err := stores.Revoke(t.Context(), s, "long", ""); err != nil {
 			t.Fatal(err)
 		}
-		check("2", "1", "1")
+		check(2, 1, 1)
 		if err := s.Unlock(t.Context(), "longer", "ann"); err != nil {
 			t.Fatal(err)
 		}
-		check("1", "1", "1")
+		check(1, 1, 1)
 	})
 }
 
@@ -151,12 +158,12 @@ func TestTheLocksOfAStoreThatCannotBeWatchedAreAbsent(t *testing.T) {
 	})
 }
 
-func TestStoresOfOneNameCountTogetherAsSoonAsAllAreKnown(t *testing.T) {
+func TestLocksOfStoresWithOneNameAreToldAsSoonAsAllAreKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		locks := []stores.Lock{{Key: "k", Owner: "ann"}}
+		locks := []stores.Lock{{Key: "k", Owner: "ann"}, {Key: "l", Owner: "bob"}}
 		known := make(chan struct{})
-		one := &sick{watch: watchThen(locks, untilEnd)}
+		one := &sick{watch: watchThen(locks[:1], untilEnd)}
 		other := &sick{watch: func(ctx context.Context, tell func(stores.Event) error) error {
 			<-known
 			return watchThen(locks, untilEnd)(ctx, tell)
@@ -175,6 +182,28 @@ func TestStoresOfOneNameCountTogetherAsSoonAsAllAreKnown(t *testing.T) {
 		leave()
 		if held := m.censuses.held()[place{"c", "observe"}]; held != 1 {
 			t.Errorf("when one has left: %d", held)
+		}
+	})
+}
+
+func TestLocksOfAStorageThatIsOpenTwiceCountOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
+		leave := m.attend("c", s)
+		attend(t, Observation{Metrics: m}, "c", s)
+		for round := range 2 {
+			synctest.Wait()
+			take(t, t.Context(), s, "brief", time.Second)
+			take(t, t.Context(), s, "long", time.Hour)
+			checkLocks(t, m, 2, round, round)
+			time.Sleep(2 * time.Second)
+			if err := stores.Revoke(t.Context(), s, "long", ""); err != nil {
+				t.Fatal(err)
+			}
+			checkLocks(t, m, 0, round+1, round+1)
+			if round == 0 {
+				leave() // of that which has counted
+			}
 		}
 	})
 }
