@@ -132,3 +132,29 @@ func TestTheEndOfAWaitWins(t *testing.T) {
 		t.Error("somebody holds the lock")
 	}
 }
+
+// TestALateRequestBringsNobodyBack has a request come to Redis after its repetition was answered and its waiter has left.
+func TestALateRequestBringsNobodyBack(t *testing.T) {
+	server := servers.StartRedis(t)
+	proxy := servers.StartProxy(t, server.Addr)
+	s := openStore(t, "redisHost", proxy.Addr)
+	lock(t, s, "k", "holder", time.Minute)
+	s.newSingle(request("k", "o", time.Minute)).queueIn(t, s) // Redis learns the script
+	for _, claims := range []int{0, 1} {
+		w := s.newSingle(request("k", "o", time.Minute))
+		proxy.LoseAnswers(1)
+		w.queueIn(t, s)
+		if !proxy.Lost() {
+			t.Fatal("no answer was lost")
+		}
+		for range claims {
+			w.queueIn(t, s)
+		}
+		s.leave(t.Context(), w)
+		w.arrival = 0
+		w.queueIn(t, s)
+		if n := waiters(t, s, "k"); n != 1 {
+			t.Errorf("after %d claims: %d wait", claims, n)
+		}
+	}
+}

@@ -11,7 +11,7 @@ import (
 const (
 	// callTimeout bounds what is asked on behalf of one who waits. It is longer than a lock waits to be claimed.
 	callTimeout = time.Second
-	// remembered is how long Redis remembers that a waiter has left whose last request may be on its way still.
+	// remembered is how long Redis remembers that a waiter has left of whom a request may be on its way still.
 	remembered = 10 * time.Second
 )
 
@@ -26,6 +26,7 @@ type waiter struct {
 	handed   chan handed   // what was handed over without asking
 	waited   uint64        // the last number drawn when an answer said that the waiter waits
 	unsure   bool          // the last request has had no answer
+	repeated bool          // a request may have been sent twice, and the first may be on its way still
 	leftAt   time.Time     // when Lock returned although Redis could not be told
 }
 
@@ -133,6 +134,7 @@ func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, er
 	w.unsure = true
 	args := []any{w.id, w.Owner, millis(w.TTL), encode(w.Metadata), wait, w.arrival, w.group, w.declared}
 	answer, err := s.run(ctx, lockScript, w.Keys, appendAll(args, w.Holding)...).Int64Slice()
+	w.repeated = w.repeated || time.Since(start) >= s.pause
 	if err != nil {
 		return stores.Grant{}, err
 	}
@@ -174,7 +176,7 @@ func (s *Store) tellLeft(ctx context.Context, w *waiter) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	remember := int64(0)
-	if w.unsure {
+	if w.unsure || w.repeated {
 		remember = millis(remembered)
 	}
 	return s.run(ctx, leaveScript, w.Keys, appendAll([]any{w.id, w.Owner, remember, w.group}, w.Holding)...).Err()

@@ -56,6 +56,9 @@
 // by FLUSHALL, and by a failover before the key was replicated. Tokens still grow then, because they follow Redis's clock
 // and the largest token that each Mortise has seen; so a resource that checks tokens stays safe. Redis ends leases by its
 // wall clock: one that is set forward ends them early.
+//
+// A lock can also be held by nobody: go-redis sends a request again that has no answer. If the network delivers the first try only
+// after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
 package redis
 
 import (
@@ -110,6 +113,7 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Deb
 type Store struct {
 	*gate
 	client   goredis.UniversalClient
+	pause    time.Duration // before go-redis sends a request again, at least
 	id       string        // unique to this Store
 	events   string        // the channel of the events of its database
 	queue    *queue        // of who wait for locks
@@ -127,12 +131,25 @@ func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	s := &Store{gate: newGate(), client: goredis.NewUniversalClient(options), id: uuid.NewString(), events: eventsPrefix + strconv.Itoa(config.DB)}
-	s.queue = newQueue(s)
+	s := newStore(options)
 	if err := s.checkServer(ctx, c.Log, config.Failover); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis: %w", err), s.client.Close())
 	}
 	return s, nil
+}
+
+func newStore(options *goredis.UniversalOptions) *Store {
+	s := &Store{
+		gate:   newGate(),
+		client: goredis.NewUniversalClient(options),
+		id:     uuid.NewString(),
+		events: eventsPrefix + strconv.Itoa(options.DB),
+	}
+	if client, ok := s.client.(*goredis.Client); ok {
+		s.pause = min(client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff)
+	}
+	s.queue = newQueue(s)
+	return s
 }
 
 // TryLock implements [stores.Store].
