@@ -69,13 +69,23 @@ var faults = []codes.Code{
 	codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss,
 }
 
+// methods are those that spans are named after, as OpenTelemetry has it. Others are whatever clients make up.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
+	http.MethodOptions, http.MethodTrace,
+}
+
 // beginHTTP begins the span of a request, which continues the trace that its headers tell. The path names a component and an
 // operation; what they are about is in the query or in the body, which are not told.
 func (t *Tracing) beginHTTP(r *http.Request) (context.Context, trace.Span) {
 	ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	door := doorOf(ctx)
-	return t.tracer.Start(ctx, r.Method+" "+door, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-		attribute.String("http.request.method", r.Method), attribute.String("url.path", r.URL.Path),
+	name, method := r.Method, r.Method
+	if !slices.Contains(methods, r.Method) {
+		name, method = "HTTP", "_OTHER"
+	}
+	return t.tracer.Start(ctx, name+" "+door, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		attribute.String("http.request.method", method), attribute.String("url.path", r.URL.Path),
 		attribute.String("mortise.door", door)))
 }
 

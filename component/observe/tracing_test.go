@@ -257,6 +257,18 @@ func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
 	}
 }
 
+func TestAMethodThatIsNoneOfHTTPIsNotTold(t *testing.T) {
+	o, spans := traced(t)
+	handler := o.Handler(Dapr, http.NotFoundHandler())
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(strings.ToUpper(secret), "/v1.0/metadata", nil))
+	got := spans.GetSpans()
+	want := fmt.Sprintf("HTTP dapr server parent=%s http.request.method=_OTHER url.path=/v1.0/metadata mortise.door=dapr"+
+		" http.response.status_code=404", trace.SpanID{})
+	if len(got) != 1 || describe(got[0]) != want {
+		t.Errorf("spans are %v, want %s", got, want)
+	}
+}
+
 func TestMetricsAloneNeedNoSpans(t *testing.T) {
 	o := Observation{Metrics: NewMetrics("v1", NewHealth(quiet))}
 	handle := func(ctx context.Context) error {
