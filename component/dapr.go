@@ -2,6 +2,7 @@ package component
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -27,9 +28,12 @@ type DaprOptions struct {
 // answerTimeout is how long a request of Dapr's API may take until its answer is read. It waits for nothing but the store.
 const answerTimeout = time.Minute
 
+// served tells whether apps are served at all.
+func (o DaprOptions) served() bool { return o.GRPCAddress+o.HTTPAddress != "" }
+
 // checkToken tells whether apps cannot send the token.
 func (o DaprOptions) checkToken() error {
-	if o.Token == "" || o.GRPCAddress+o.HTTPAddress == "" {
+	if o.Token == "" || !o.served() {
 		return nil
 	}
 	_, err := checkToken("$"+DaprTokenVariable, o.Token)
@@ -42,8 +46,13 @@ type appDoors struct {
 	layotto *layotto.Service
 }
 
-// newAppDoors returns the doors for an app that may use the components.
-func newAppDoors(o DaprOptions, components []daprapi.Component, set *instances.Set) (d appDoors, err error) {
+// newAppDoors returns the doors for an app, to those of the components that it may use. Where apps are not served there are no
+// doors, and what their components have in their metadata for a daprd is no matter.
+func newAppDoors(o DaprOptions, components []Component, set *instances.Set) (d appDoors, err error) {
+	if !o.served() {
+		return appDoors{}, nil
+	}
+	components = slices.DeleteFunc(slices.Clone(components), func(c Component) bool { return !c.IsFor(o.AppID) })
 	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
 		Components: components, Stores: set.Guests(),

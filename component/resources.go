@@ -27,6 +27,7 @@ type resource struct {
 		Version  string `yaml:"version"`
 		Metadata []item `yaml:"metadata"`
 	} `yaml:"spec"`
+	Scopes []string `yaml:"scopes"`
 
 	file string
 }
@@ -39,15 +40,18 @@ type item struct {
 	EnvRef       string    `yaml:"envRef"`
 }
 
-// errSecret reports metadata that only daprd can read.
-var errSecret = errors.New("is in a secret store")
+// Why a component is left for daprd.
+var (
+	errSecret    = errors.New("is in a secret store") // so only daprd can read it
+	errNamesakes = errors.New("there are several of that name")
+)
 
 // Component is a lock component: one that a resource file describes, or one that needs no file.
 type Component = daprapi.Component
 
 // open opens the components of our types that the options and the resource files name: first the locks, because the bindings may
 // use them. It returns the locks. A component with a secret in it is left for daprd, which knows the secret stores and will send
-// Init.
+// Init, and so are several of one name.
 func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Component, error) {
 	for _, c := range o.Components {
 		if err := s.set.Open(ctx, c.Name, c.Metadata); err != nil {
@@ -58,9 +62,9 @@ func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Com
 	if err != nil {
 		return nil, fmt.Errorf("resources path: %w", err)
 	}
-	locks, err := openAll(ctx, found, "lock."+o.Name, s.set.Open, log)
+	locks, err := o.openAll(ctx, ofType(found, "lock."+o.Name), s.set.Open, log)
 	if err == nil {
-		_, err = openAll(ctx, found, "bindings."+o.Name, s.bindings.Open, log)
+		_, err = o.openAll(ctx, ofType(found, "bindings."+o.Name), s.bindings.Open, log)
 	}
 	return slices.Concat(o.Components, locks), err
 }
@@ -84,6 +88,16 @@ func readResources(paths []string) ([]resource, error) {
 	return found, nil
 }
 
+// ofType returns the components of the type.
+func ofType(found []resource, componentType string) (some []resource) {
+	for _, r := range found {
+		if r.Kind == "Component" && strings.EqualFold(r.Spec.Type, componentType) {
+			some = append(some, r)
+		}
+	}
+	return some
+}
+
 func readResourceFile(file string) ([]resource, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -97,28 +111,43 @@ func readResourceFile(file string) ([]resource, error) {
 	return resources, err
 }
 
-// openAll opens the components of the type, and returns them.
-func openAll(
-	ctx context.Context, found []resource, componentType string,
+// openAll opens the resources, all of one type, and returns them. Those that only daprd can open come back too.
+func (o Options) openAll(
+	ctx context.Context, ours []resource,
 	open func(ctx context.Context, name string, metadata map[string]string) error, log logger.Logger,
 ) ([]Component, error) {
-	var opened []Component
-	for _, r := range found {
-		if r.Kind != "Component" || !strings.EqualFold(r.Spec.Type, componentType) {
-			continue
-		}
+	var components []Component
+	for i := range ours {
+		r := &ours[i]
 		properties, err := r.properties(os.Getenv)
-		if errors.Is(err, errSecret) {
+		if err == nil {
+			err = o.checkName(r, ours)
+		}
+		left := errors.Is(err, errSecret) || errors.Is(err, errNamesakes)
+		if left {
 			log.Warnf("Component %q is opened when daprd initializes it: %v", r.Metadata.Name, err)
 		} else if err == nil {
 			err = open(ctx, r.Metadata.Name, properties)
 		}
-		if err != nil && !errors.Is(err, errSecret) {
+		if err != nil && !left {
 			return nil, fmt.Errorf("resources path: %s: component %q: %w", r.file, r.Metadata.Name, err)
 		}
-		opened = append(opened, Component{Name: r.Metadata.Name, Type: r.Spec.Type, Version: r.Spec.Version, Metadata: properties})
+		components = append(components, r.component(properties))
 	}
-	return opened, nil
+	return components, nil
+}
+
+// checkName returns errNamesakes if a call that names the resource may mean another one. The app that we serve ourselves means
+// what is for it. Which one another app's daprd means is not known before it initializes that.
+func (o Options) checkName(r *resource, ours []resource) error {
+	forOurApp := func(r *resource) bool { return o.TCP.Dapr.served() && r.component(nil).IsFor(o.TCP.Dapr.AppID) }
+	for i := range ours {
+		other := &ours[i]
+		if other != r && other.Metadata.Name == r.Metadata.Name && (!forOurApp(r) || forOurApp(other)) {
+			return fmt.Errorf("%w, as in %s", errNamesakes, other.file)
+		}
+	}
+	return nil
 }
 
 // resourceFiles is the file itself, or the YAML files of the folder, sorted.
@@ -161,6 +190,11 @@ func isComponent(document *yaml.Node) bool {
 		Kind string `yaml:"kind"`
 	}
 	return document.Decode(&head) == nil && head.Kind == "Component"
+}
+
+// component is what the resource describes, with that metadata.
+func (r resource) component(metadata map[string]string) Component {
+	return Component{Name: r.Metadata.Name, Type: r.Spec.Type, Version: r.Spec.Version, Metadata: metadata, Scopes: r.Scopes}
 }
 
 // properties is the metadata as daprd would send it. With errSecret it is what is in no secret store.

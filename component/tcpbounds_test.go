@@ -52,7 +52,7 @@ func withMemory(t *testing.T, o TCPOptions) (*network, services) {
 		t.Fatal(err)
 	}
 	s := opened(t, map[string]string{"store": "memory"})
-	o.Dapr.AppID = "app"
+	o.Dapr.AppID, o.Dapr.HTTPAddress = "app", "127.0.0.1:0"
 	if s.apps, err = newAppDoors(o.Dapr, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
 		t.Fatal(err)
 	}

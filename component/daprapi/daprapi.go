@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/grpc"
@@ -37,6 +38,12 @@ type Component struct {
 	Type     string
 	Version  string
 	Metadata map[string]string // of which only keyPrefix is looked at
+	Scopes   []string          // ids of the apps that may use it; empty is every app
+}
+
+// IsFor tells whether the app may use the component. An app without an id may use what is for every app.
+func (c Component) IsFor(appID string) bool {
+	return len(c.Scopes) == 0 || slices.Contains(c.Scopes, appID)
 }
 
 // Stores finds the store of a component by its name. Do calls fn with it, and returns fn's error.

@@ -1,0 +1,92 @@
+package component
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
+	"github.com/mortise-lock/mortise/stores/all"
+)
+
+// described is a file with a component of that name, with metadata, and for the apps.
+func described(name, metadata, apps string) string {
+	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + "  metadata: [" + metadata + "]\nscopes: [" + apps + "]\n"
+}
+
+// runWith runs with the resources in one file.
+func runWith(t *testing.T, o Options, resources ...string) (*running, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "locks.yaml")
+	if err := os.WriteFile(file, []byte(strings.Join(resources, "---\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Folder, o.ResourcePaths = t.TempDir(), []string{file}
+	return run(t, o, all.Backends("memory"))
+}
+
+func TestWithoutAnAppOfItsOwnMortiseStartsWithWhatOnlyDaprdUnderstands(t *testing.T) {
+	r, err := runWith(t, Options{},
+		described("locks", `{name: keyPrefix, value: "{podName}"}`, ""),
+		described("twice", "", "shop"),
+		described("twice", "{name: restartGrace, value: 0s}", "bank"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	locks := lockpb.NewLockStoreClient(r.connect(t))
+	if ok, err := tryLock(t, locks, "locks", "k"); err != nil || !ok {
+		t.Errorf("%v, %v", ok, err)
+	}
+	if _, err := tryLock(t, locks, "twice", "k"); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("one of several, before it is said which: %v", err)
+	}
+	if err := initialize(t, locks, "twice", nil); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := tryLock(t, locks, "twice", "k"); err != nil || !ok {
+		t.Errorf("one of several: %v, %v", ok, err)
+	}
+}
+
+func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
+	addr := freePort(t)
+	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: addr, AppID: "shop"}}}
+	_, err := runWith(t, o,
+		described("everybodys", "", ""),
+		described("ours", "", "bank, shop"),
+		described("theirs", "", "bank, shopping"),
+		described("twice", "", "shop"),
+		described("twice", "{name: store, value: paper}", "bank")) // and could not even be opened
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"everybodys": `{"success":true}`, "ours": `{"success":true}`, "twice": `{"success":true}`,
+		"theirs": `{"errorCode":"ERR_LOCK_STORE_NOT_FOUND","message":"lock store theirs not found"}`,
+	} {
+		response, err := http.Post("http://"+addr+"/v1.0-alpha1/lock/"+name, "application/json",
+			strings.NewReader(`{"resourceId":"r","lockOwner":"o","expiryInSeconds":9}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+	}
+}
+
+func TestTwoComponentsOfOneNameForOneAppAreRefused(t *testing.T) {
+	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: "127.0.0.1:0", AppID: "shop"}}}
+	_, err := runWith(t, o, described("twice", "", "shop"), described("twice", "", ""))
+	if err == nil || !strings.Contains(err.Error(), `"twice": there are two of that name`) {
+		t.Errorf("%v", err)
+	}
+}
