@@ -62,3 +62,42 @@ func TestAFailureIsTheDocumentsStatus(t *testing.T) {
 		t.Errorf("it said %q, want %q", got, want)
 	}
 }
+
+func TestAListenerLearnsHowItsStreamEnds(t *testing.T) {
+	t.Parallel()
+	addr := "127.0.0.1:" + freePort(t)
+	m := startMortise(t, "--resources-path", newResources(t, memory("locks")).path, "--http-listen-address", addr)
+	run := `import { login } from "../../examples/rtm/rtm.mjs";
+		const url = "http://` + addr + `";
+		const rtm = login({ url, store: "locks", user: "alice" });
+		const heard = (e) => console.log("heard", e.eventType);
+		const say = (why) => console.log("ended", why?.errorCode ?? why?.name);
+		const lost = [{ channel: "my_channel", channelType: 1, lockName: "my_lock", lockRev: 7 }];
+		async function open(held) {
+			let tell;
+			const ended = new Promise((resolve) => (tell = resolve));
+			await rtm.session((e) => e.eventType === 6 && heard(e), { held, ended: tell });
+			return { ended };
+		}
+		const first = await open(lost);
+		const second = await open();
+		say(await first.ended);
+		await fetch(url + "/v1/rtm/locks/logout", { method: "POST", body: '{"user": "alice"}' });
+		say(await second.ended);
+		const last = await open();
+		await rtm.session(() => {}); // which replaces it, and nobody wants to know how it ends
+		say(await last.ended);
+		const lobby = { channel: "my_channel", channelType: 1 };
+		const cut = new Promise((ended) => rtm.events(lobby, heard, { ended }));
+		say(await cut);`
+	node := start(t, "node", "node", nil, "--input-type=module", "--eval", run)
+	node.says("heard 1")
+	m.kill()
+	if code := node.exitCode(); code != 0 {
+		t.Errorf("node ended with code %d", code)
+	}
+	want := "heard 6\nended -10027\nended undefined\nended -10027\nheard 1\nended TypeError\n"
+	if got := node.output.String(); got != want {
+		t.Errorf("it said %q, want %q", got, want)
+	}
+}
