@@ -56,3 +56,24 @@ func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
 		t.Errorf("revoke: %v", err)
 	}
 }
+
+// TestTokensGrowThoughTheLastIsSpoilt has somebody write what no Mortise draws.
+func TestTokensGrowThoughTheLastIsSpoilt(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	last := lock(t, s, "k", "o", time.Minute)
+	for _, text := range []string{"no number", "", "nan", "inf", "-inf", "1e300", "9007199254740992", "9007199254740991"} {
+		for _, seen := range []uint64{0, 1<<53 - 1, 1 << 53, 1<<64 - 1} {
+			client.Set(t.Context(), tokenKey, text, 0)
+			s.seen.Store(seen)
+			for range 2 {
+				unlock(t, s, "k", "o")
+				token := lock(t, s, "k", "o", time.Minute)
+				if token <= last || token > last+1e9 {
+					t.Fatalf("the last token is %q, one saw %d: token %d after %d", text, seen, token, last)
+				}
+				last = token
+			}
+		}
+	}
+}
