@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -114,6 +115,8 @@ func (c Config) check() error {
 		return errors.New("metadata key sentinelMasterName: is empty, failover needs it")
 	case !c.Failover && strings.Contains(c.Host, ","):
 		return errors.New("metadata key redisHost: names several hosts, which only failover can use")
+	case (c.ClientCert == "") != (c.ClientKey == ""):
+		return errors.New("metadata keys clientCert and clientKey: one needs the other")
 	case c.DB < 0:
 		return errors.New("metadata key redisDB: is negative")
 	}
@@ -184,18 +187,18 @@ func (c Config) addr(host string) (string, error) {
 		return "", errors.New("metadata key redisPort: is not the port that redisHost has")
 	case err == nil:
 		return host, nil
-	case c.Port != "":
-		return net.JoinHostPort(host, c.Port), nil
 	}
-	return net.JoinHostPort(host, defaultPort), nil
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]") // of an IPv6 address
+	return net.JoinHostPort(host, cmp.Or(c.Port, defaultPort)), nil
 }
 
+// tls ignores a certificate without enableTLS, as lock.redis does.
 func (c Config) tls() (*tls.Config, error) {
 	if !c.EnableTLS {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.InsecureSkipTLSVerify}
-	if c.ClientCert == "" || c.ClientKey == "" {
+	if c.ClientCert == "" {
 		return config, nil
 	}
 	pair, err := tls.X509KeyPair([]byte(c.ClientCert), []byte(c.ClientKey))

@@ -96,6 +96,34 @@ func TestParseConfigUsesSentinels(t *testing.T) {
 	}
 }
 
+func TestAnAddressHasAPort(t *testing.T) {
+	for _, row := range []struct{ host, port, want string }{
+		{"r", "", "r:6379"},
+		{"r", "7", "r:7"},
+		{"r:7", "", "r:7"},
+		{"r:7", "7", "r:7"},
+		{"[::1]", "", "[::1]:6379"},
+		{"[::1]", "7", "[::1]:7"},
+		{"[::1]:7", "", "[::1]:7"},
+		{"::1", "", "[::1]:6379"},
+	} {
+		if got, err := (Config{Port: row.port}).addr(row.host); err != nil || got != row.want {
+			t.Errorf("host %q, port %q: %q, %v", row.host, row.port, got, err)
+		}
+	}
+}
+
+// TestACertificateWithoutTLSIsIgnored, as by lock.redis.
+func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
+	c, err := parseConfig(map[string]string{"redisHost": "r", "clientCert": "any", "clientKey": "any"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, err := c.options(); err != nil || o.TLSConfig != nil {
+		t.Errorf("TLS: %v, %v", o, err)
+	}
+}
+
 func TestParseConfigRefusesByName(t *testing.T) {
 	const secret = "hunter2"
 	for _, row := range []struct {
@@ -116,6 +144,8 @@ func TestParseConfigRefusesByName(t *testing.T) {
 		{"bad duration", map[string]string{"dialTimeout": secret}, "dialTimeout"},
 		{"endless duration", map[string]string{"readTimeout": "9223372036854775807"}, "readTimeout"},
 		{"bad boolean", map[string]string{"enableTLS": secret}, "enableTLS"},
+		{"a certificate without its key", map[string]string{"enableTLS": "true", "clientCert": secret}, "clientKey"},
+		{"a key without its certificate", map[string]string{"clientKey": secret}, "clientCert"},
 		{"bad certificate", map[string]string{"enableTLS": "true", "clientCert": secret, "clientKey": secret}, "clientCert"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

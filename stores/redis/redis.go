@@ -249,7 +249,8 @@ func millis(ttl time.Duration) int64 {
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
 }
 
-// wrap adds what was tried. go-redis reports a context's end as a network timeout at times; callers get to see both.
+// wrap adds what was tried. go-redis reports a context's end as a network timeout at times; callers get to see both. A timeout of
+// its own, or of ours, is not the end of ctx, and does not look like it.
 func wrap(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -259,6 +260,8 @@ func wrap(ctx context.Context, op, key string, err error) error {
 	}
 	if ended := ended(ctx); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
+	} else if ended == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = errors.New(err.Error())
 	}
 	return fmt.Errorf("redis: %s %q: %w", op, key, err)
 }

@@ -318,3 +318,27 @@ func TestADeadlineEndsACallOnTime(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 }
+
+// TestATimeoutOfOurOwnIsNotTheCallers wraps what go-redis says when it cannot dial in time.
+func TestATimeoutOfOurOwnIsNotTheCallers(t *testing.T) {
+	dialer := net.Dialer{Timeout: time.Nanosecond}
+	_, dial := dialer.DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	over, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	for _, row := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{"dialling took too long", t.Context(), dial, false},
+		{"a call on behalf of a watcher took too long", t.Context(), context.DeadlineExceeded, false},
+		{"the caller's deadline is over", over, context.DeadlineExceeded, true},
+		{"the caller's deadline is over while dialling", over, dial, true},
+	} {
+		err := wrap(row.ctx, "watch", "k", row.err)
+		if errors.Is(err, context.DeadlineExceeded) != row.want || !strings.Contains(err.Error(), row.err.Error()) {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}

@@ -1,11 +1,13 @@
 package redis
 
 import (
+	"context"
 	"reflect"
 	"testing"
 	"time"
 
 	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/test/servers"
 )
 
 // TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and declared as of revision 10.
@@ -55,5 +57,24 @@ func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 				t.Errorf("the snapshot is %v, want %v", got, row.want)
 			}
 		})
+	}
+}
+
+func TestAQuestionThatFailsIsForgotten(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := openStore(t, "redisHost", server.Addr)
+	w := &watch{store: s, mailbox: newMailbox()}
+	w.begin("")
+	w.put(stores.Lock{Key: "k"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w.checkDue(ctx)
+	if len(w.checks) != 0 {
+		t.Errorf("waits for the answers %v", w.checks)
+	}
+	w.put(stores.Lock{Key: "k"})
+	w.checkDue(t.Context())
+	if len(w.checks) != 1 {
+		t.Errorf("asked twice, waits for the answers %v", w.checks)
 	}
 }

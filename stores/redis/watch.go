@@ -144,7 +144,9 @@ func (w *watch) checkDue(ctx context.Context) {
 	if due := w.due(time.Now()); len(due) > 0 {
 		w.number++
 		w.checks[w.number] = due
-		_, _ = w.ask(ctx, w.number, due)
+		if _, err := w.ask(ctx, w.number, due); err != nil {
+			delete(w.checks, w.number)
+		}
 	}
 }
 
