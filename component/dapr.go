@@ -8,9 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/daprapi"
-	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/layotto"
-	"github.com/mortise-lock/mortise/component/observe"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
@@ -48,14 +46,14 @@ type appDoors struct {
 
 // newAppDoors returns the doors for an app, to those of the components that it may use. Where apps are not served there are no
 // doors, and what their components have in their metadata for a daprd is no matter.
-func newAppDoors(o DaprOptions, components []Component, set *instances.Set) (d appDoors, err error) {
+func newAppDoors(o DaprOptions, components []Component, s services) (d appDoors, err error) {
 	if !o.served() {
 		return appDoors{}, nil
 	}
 	components = slices.DeleteFunc(slices.Clone(components), func(c Component) bool { return !c.IsFor(o.AppID) })
 	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
-		Components: components, Stores: set.Guests(),
+		Components: components, Stores: s.set.Guests(), Observed: s.observed,
 	})
 	if err != nil {
 		return appDoors{}, err
@@ -64,7 +62,7 @@ func newAppDoors(o DaprOptions, components []Component, set *instances.Set) (d a
 	for _, c := range components {
 		prefixes[c.Name] = keyPrefix(c.Metadata)
 	}
-	d.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: set.Guests()})
+	d.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: s.set.Guests()})
 	return d, err
 }
 
@@ -79,7 +77,7 @@ func (n *network) daprGRPCServer(s services) server {
 // daprHTTPServer returns the server for Dapr's API over HTTP.
 func (n *network) daprHTTPServer(s services) server {
 	h := s.apps.dapr.HTTPServer()
-	h.Handler = forOwnPages(s.observed.Handler(observe.Dapr, h.Handler), daprapi.Refuse)
+	h.Handler = forOwnPages(h.Handler, daprapi.Refuse)
 	h.WriteTimeout = answerTimeout
 	h.HTTP2 = &http.HTTP2Config{WriteByteTimeout: requestTimeout}
 	return newHTTPServer(n, h, n.options.Dapr.Token != "", daprapi.Refuse)

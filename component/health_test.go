@@ -2,6 +2,7 @@ package component
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/mortise-lock/mortise/component/observe"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/test/servers"
 )
@@ -98,6 +100,27 @@ func TestHealthTellsOfAStorageThatStandsStill(t *testing.T) {
 	if err := h.end(t); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestDaprsHealthTellsThatTheProcessEnds(t *testing.T) {
+	n, s := withMemory(t, TCPOptions{})
+	s.observed.Health = observe.NewHealth(discard)
+	var err error
+	if s.apps, err = newAppDoors(DaprOptions{HTTPAddress: "127.0.0.1:0"}, nil, s); err != nil {
+		t.Fatal(err)
+	}
+	server := n.daprHTTPServer(s).(*httpServer)
+	check := func(want int) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		server.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/v1.0/healthz", nil))
+		if w.Code != want {
+			t.Errorf("got %d %s, want %d", w.Code, w.Body, want)
+		}
+	}
+	check(http.StatusNoContent)
+	s.observed.Health.Leave()
+	check(http.StatusInternalServerError)
 }
 
 func TestTheHealthOfComponentsIsToldOverTCPToo(t *testing.T) {

@@ -53,7 +53,7 @@ func withMemory(t *testing.T, o TCPOptions) (*network, services) {
 	}
 	s := opened(t, map[string]string{"store": "memory"})
 	o.Dapr.AppID, o.Dapr.HTTPAddress = "app", "127.0.0.1:0"
-	if s.apps, err = newAppDoors(o.Dapr, []daprapi.Component{{Name: "locks"}}, s.set); err != nil {
+	if s.apps, err = newAppDoors(o.Dapr, []daprapi.Component{{Name: "locks"}}, s); err != nil {
 		t.Fatal(err)
 	}
 	return n, s

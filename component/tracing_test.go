@@ -149,6 +149,36 @@ func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
 	}
 }
 
+func TestRequestsToDaprsDoorHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *testing.T) {
+	c := &collector{}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveHTTP(t))
+	h := serveEverything(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
+	for _, row := range []struct {
+		path, token string
+		code        int
+	}{
+		{"/v1.0/metadata", "", http.StatusUnauthorized},
+		{"/v1.0/healthz", "", http.StatusNoContent},
+		{"/v1.0/healthz/outbound", "open sesame", http.StatusNoContent},
+		{"/v1.0/metadata", "open sesame", http.StatusOK},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.tcp.Dapr.HTTPAddress+row.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("dapr-api-token", row.token)
+		if got := (site{client: &http.Client{Transport: transport(t)}}).answerTo(t, r); got.code != row.code {
+			t.Errorf("%s: %d, want %d", row.path, got.code, row.code)
+		}
+	}
+	if err := h.end(t); err != nil { // which exports what is left
+		t.Fatal(err)
+	}
+	if got := c.exported(); len(got) != 1 || !strings.HasPrefix(got[0], "mortise v1.2.3: GET dapr in ") {
+		t.Errorf("spans are %q", got)
+	}
+}
+
 func TestACollectorThatIsAwayHoldsUpTheEndForAMoment(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+freePort(t))
 	h := serveEverything(t, func(o *Options) { o.Tracing = true })

@@ -15,6 +15,7 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/grpc"
 
+	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -28,8 +29,9 @@ type Options struct {
 	Token      string      // $DAPR_API_TOKEN, which every call must carry as dapr-api-token; empty: none
 	Version    string      // told to those who ask for the version of the runtime
 
-	// NotReady names what is not ready to serve, for those who ask for the health. Nil is always ready.
-	NotReady func(context.Context) []string
+	// Observed observes calls over HTTP that may pass and are not for the health; calls over gRPC are for the server to observe.
+	// Its health tells when the process takes no more calls.
+	Observed observe.Observation
 }
 
 // Component is what a resource file tells of a component.

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"github.com/dapr/kit/logger"
 
+	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/memory"
 )
@@ -160,19 +161,19 @@ func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
 	}
 }
 
-func TestWhoAsksForTheHealthHearsWhatIsNotReady(t *testing.T) {
-	var unready []string
-	d := newDoor(t, Options{AppID: "app", NotReady: func(context.Context) []string { return slices.Clone(unready) }})
-	const health, outbound = "/v1.0/healthz", "/v1.0/healthz/outbound"
-	for _, path := range []string{health, outbound} {
+func TestWhoAsksForTheHealthHearsThatCallsAreTakenNoMore(t *testing.T) {
+	health := observe.NewHealth(logger.NewLogger("test"))
+	d := newDoor(t, Options{AppID: "app", Observed: observe.Observation{Health: health}})
+	const healthz, outbound = "/v1.0/healthz", "/v1.0/healthz/outbound"
+	for _, path := range []string{healthz, outbound} {
 		if code, body := askFor(d, "GET", path, ""); code != http.StatusNoContent || body != "" {
 			t.Errorf("%s: got %d %s, want 204", path, code, body)
 		}
 	}
-	unready = []string{"locks", "others"}
+	health.Leave()
 	for path, want := range map[string]string{
-		health + "?appid=other": `{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [locks others]"}`,
-		outbound:                `{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready"}`,
+		healthz + "?appid=other": `{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [runtime]"}`,
+		outbound:                 `{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready"}`,
 	} {
 		if code, body := askFor(d, "GET", path, ""); code != http.StatusInternalServerError || body != want {
 			t.Errorf("%s: got %d %s, want 500 %s", path, code, body, want)

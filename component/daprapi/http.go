@@ -14,6 +14,8 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mortise-lock/mortise/component/observe"
 )
 
 // Bounds of what HTTP clients may send, and of how long they may take. The sizes and the time for a header are daprd's, which
@@ -62,13 +64,20 @@ func (d *Door) HTTPServer() *http.Server {
 
 // Handler returns the handler of the HTTP API.
 func (d *Door) Handler() http.Handler {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := d.serve(r)
+		respond(w, body, err)
+	})
+	observed := d.options.Observed.Handler(observe.Dapr, answer)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.guard.allows(r) {
+		switch {
+		case isForHealth(r):
+			answer(w, r)
+		case d.guard.knows(r.Header.Get(tokenHeader)):
+			observed.ServeHTTP(w, r)
+		default:
 			http.Error(w, "invalid api token", http.StatusUnauthorized)
-			return
 		}
-		answer, err := d.serve(r)
-		respond(w, answer, err)
 	})
 }
 
@@ -144,10 +153,10 @@ func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
 	return protojson.MarshalOptions{EmitUnpopulated: true, UseEnumNumbers: true}.Marshal(m)
 }
 
-// healthz tells whether everything is ready and, if it is asked for by its id, whether this is the app.
+// healthz tells whether calls are taken and, if it is asked for by its id, whether this is the app.
 func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
-	if unready := d.notReady(r.Context()); len(unready) > 0 {
-		return nil, errNotReady.about(unready)
+	if d.options.Observed.Health.Leaving() {
+		return nil, errNotReady
 	}
 	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != d.options.AppID {
 		return nil, errOtherApp
@@ -155,19 +164,12 @@ func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
 	return nil, nil
 }
 
-// outboundHealthz tells whether what the app may call is ready.
-func (d *Door) outboundHealthz(r *http.Request, _ string) ([]byte, error) {
-	if len(d.notReady(r.Context())) > 0 {
+// outboundHealthz tells whether the app's calls are taken.
+func (d *Door) outboundHealthz(*http.Request, string) ([]byte, error) {
+	if d.options.Observed.Health.Leaving() {
 		return nil, errOutbound
 	}
 	return nil, nil
-}
-
-func (d *Door) notReady(ctx context.Context) []string {
-	if d.options.NotReady == nil {
-		return nil
-	}
-	return d.options.NotReady(ctx)
 }
 
 // Refuse answers a request that shall not come as far as to the Handler, in the same way. httpCode is 403 or 503.

@@ -29,7 +29,7 @@ var (
 	errNotFound = refusal{"ERR_LOCK_STORE_NOT_FOUND", http.StatusBadRequest, codes.InvalidArgument, "lock store %s not found"}
 	errTryLock  = internal("ERR_TRY_LOCK", "failed to try acquiring lock: %s")
 	errUnlock   = internal("ERR_UNLOCK", "failed to release lock: %s")
-	errNotReady = internal("ERR_HEALTH_NOT_READY", "dapr is not ready: %v")
+	errNotReady = internal("ERR_HEALTH_NOT_READY", "dapr is not ready: [runtime]")
 	errOutbound = internal("ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready")
 	errOtherApp = internal("ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
 	errNoRoute  = refusal{"ERR_DIRECT_INVOKE", http.StatusNotFound, codes.NotFound,

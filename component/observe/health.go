@@ -72,11 +72,21 @@ func (h *Health) Tell(s *health.Server) {
 	}
 }
 
-// Leave lets ServeHTTP tell that the process takes no more calls.
+// Leave lets those who ask know that the process takes no more calls.
 func (h *Health) Leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leaving = true
+}
+
+// Leaving tells whether the process takes no more calls. Of nil it takes them.
+func (h *Health) Leaving() bool {
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.leaving
 }
 
 // attend asks a store for signs of life until leave is called.
