@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,15 +44,23 @@ type item struct {
 // Why a component is left for daprd.
 var (
 	errSecret    = errors.New("is in a secret store") // so only daprd can read it
+	errFilledIn  = errors.New("is not the same for every daprd")
 	errNamesakes = errors.New("there are several of that name")
 )
+
+func isForDaprd(err error) bool {
+	return errors.Is(err, errSecret) || errors.Is(err, errFilledIn) || errors.Is(err, errNamesakes)
+}
+
+// placeholders are those in metadata that every daprd fills in by what it knows of its app.
+var placeholders = regexp.MustCompile(`\{(appID|namespace|podName|uuid)\}`)
 
 // Component is a lock component: one that a resource file describes, or one that needs no file.
 type Component = daprapi.Component
 
 // open opens the components of our types that the options and the resource files name: first the locks, because the bindings may
 // use them. It returns the locks. A component with a secret in it is left for daprd, which knows the secret stores and will send
-// Init, and so are several of one name.
+// Init, and so are one whose metadata daprd fills in, and several of one name.
 func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Component, error) {
 	for _, c := range o.Components {
 		if err := s.set.Open(ctx, c.Name, c.Metadata); err != nil {
@@ -123,13 +132,12 @@ func (o Options) openAll(
 		if err == nil {
 			err = o.checkName(r, ours)
 		}
-		left := errors.Is(err, errSecret) || errors.Is(err, errNamesakes)
-		if left {
+		if isForDaprd(err) {
 			log.Warnf("Component %q is opened when daprd initializes it: %v", r.Metadata.Name, err)
 		} else if err == nil {
 			err = open(ctx, r.Metadata.Name, properties)
 		}
-		if err != nil && !left {
+		if err != nil && !isForDaprd(err) {
 			return nil, fmt.Errorf("resources path: %s: component %q: %w", r.file, r.Metadata.Name, err)
 		}
 		components = append(components, r.component(properties))
@@ -197,7 +205,7 @@ func (r resource) component(metadata map[string]string) Component {
 	return Component{Name: r.Metadata.Name, Type: r.Spec.Type, Version: r.Spec.Version, Metadata: metadata, Scopes: r.Scopes}
 }
 
-// properties is the metadata as daprd would send it. With errSecret it is what is in no secret store.
+// properties is the metadata as daprd would send it. With an error for daprd it is what of it is known.
 func (r resource) properties(getenv func(string) string) (map[string]string, error) {
 	if r.Metadata.Name == "" {
 		return nil, errors.New("metadata.name is empty")
@@ -206,25 +214,31 @@ func (r resource) properties(getenv func(string) string) (map[string]string, err
 		return nil, fmt.Errorf("spec.version is %q, known is v1", r.Spec.Version)
 	}
 	properties := make(map[string]string, len(r.Spec.Metadata))
-	var secret error
+	var unknown error
 	for _, i := range r.Spec.Metadata {
 		value, err := i.value(getenv)
+		if filledIn := placeholders.FindString(value); filledIn != "" && !isKeyPrefix(i.Name) {
+			err = fmt.Errorf("%s %w", filledIn, errFilledIn)
+		}
 		switch {
-		case errors.Is(err, errSecret):
-			secret = fmt.Errorf("metadata key %s: %w", i.Name, err)
+		case isForDaprd(err):
+			unknown = fmt.Errorf("metadata key %s: %w", i.Name, err)
 		case err != nil:
 			return nil, fmt.Errorf("metadata key %s: %w", i.Name, err)
 		default:
 			properties[i.Name] = value
 		}
 	}
-	return properties, secret
+	return properties, unknown
 }
+
+// isKeyPrefix tells whether a metadata key is the one for those who make the keys of locks, and not for stores.
+func isKeyPrefix(name string) bool { return strings.EqualFold(name, "keyPrefix") }
 
 // keyPrefix is what a component's metadata says about the keys of its locks.
 func keyPrefix(metadata map[string]string) string {
 	for key, value := range metadata {
-		if strings.EqualFold(key, "keyPrefix") {
+		if isKeyPrefix(key) {
 			return value
 		}
 	}

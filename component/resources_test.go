@@ -44,6 +44,29 @@ func TestPropertiesAreWhatDaprdWouldSend(t *testing.T) {
 	}
 }
 
+func TestOnlyDaprdFillsValuesIn(t *testing.T) {
+	for placeholder, left := range map[string]bool{
+		"{appID}": true, "{podName}": true, "{namespace}": true, "{uuid}": true, "{appid}": false, "appID": false,
+	} {
+		resources, err := parseResources(strings.NewReader(componentHead + "  metadata:\n" +
+			"  - {name: plain, value: v}\n  - {name: KeyPrefix, value: '{appID}'}\n  - {name: filled, value: 'secret " + placeholder + "'}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := resources[0].properties(os.Getenv)
+		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"} // of which the stores take no notice
+		if !left {
+			want["filled"] = "secret " + placeholder
+		}
+		if !maps.Equal(got, want) || isForDaprd(err) != left {
+			t.Errorf("%s: got %q, %v", placeholder, got, err)
+		}
+		if left && err.Error() != "metadata key filled: "+placeholder+" is not the same for every daprd" {
+			t.Errorf("%s: %v", placeholder, err)
+		}
+	}
+}
+
 // openDir writes the files to a folder and opens its components.
 func openDir(t *testing.T, files map[string]string) (*instances.Set, error) {
 	t.Helper()
@@ -71,9 +94,12 @@ func TestResourcesOfOurTypeAreOpened(t *testing.T) {
 	upper := strings.NewReplacer("name: locks", "name: upper", "lock.mortise", "Lock.Mortise").Replace(componentHead)
 	secret := strings.Replace(componentHead, "name: locks", "name: secret", 1) +
 		"  metadata:\n  - name: restartGrace\n    secretKeyRef: {name: a, key: b}\n"
+	filled := strings.Replace(componentHead, "name: locks", "name: filled", 1) +
+		"  metadata:\n  - {name: redisHost, value: 'redis-{namespace}'}\n  - {name: store, value: redis}\n"
 	set, err := openDir(t, map[string]string{
 		"several.yaml":  componentHead + "---\n" + other + "---\n---\n" + upper,
 		"secret.yml":    secret,
+		"filled.yaml":   filled,
 		"config.yaml":   "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: c\nspec:\n  metadata: {a: b}\n",
 		"list.yaml":     "- no\n- resource\n",
 		"notes.txt":     "\tno YAML",
@@ -83,7 +109,7 @@ func TestResourcesOfOurTypeAreOpened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"locks": true, "upper": true, "other": false, "secret": false, "c": false} {
+	for name, want := range map[string]bool{"locks": true, "upper": true, "other": false, "secret": false, "filled": false, "c": false} {
 		if isOpen(set, name) != want {
 			t.Errorf("component %s: open is %v", name, !want)
 		}
