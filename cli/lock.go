@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,9 +21,10 @@ const lockHelp = `Run COMMAND while holding the lock of KEY, or those of several
 Waiting is first come, first served. The lock is renewed while COMMAND runs. COMMAND's environment has
   MORTISE_KEY    the key, or the keys, one per line
   MORTISE_TOKEN  the fencing token, for a resource that refuses tokens smaller than one it has seen
-and signals to this process are passed on to it. It runs in a process group of its own. When the lock is lost, the whole group
-is stopped with SIGTERM, and after the grace period with SIGKILL. Until then somebody else may already hold the lock; only a
-resource that checks the token is safe from that. On Linux COMMAND is killed when this process is.
+and signals to this process are passed on to it, except those that were ignored from the start, as with nohup. It runs in a
+process group of its own, and cannot be suspended with Ctrl-Z. When the lock is lost, the whole group is stopped with SIGTERM,
+and after the grace period with SIGKILL. Until then somebody else may already hold the lock; only a resource that checks the
+token is safe from that. On Linux COMMAND is killed when this process is.
 
 The exit code is COMMAND's, 128 plus the number of the signal that ended it, or
    69  Mortise did not answer; COMMAND was not run
@@ -102,9 +102,9 @@ func (l *locking) parse(args []string, dash int) error {
 // run takes the locks, runs the command and gives the locks back. From beginning to end it, and not the system, deals with
 // signals, so that none leaves a lock or a command behind.
 func (l *locking) run(ctx context.Context) error {
-	l.signals = make(chan os.Signal, 8)
-	signal.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(l.signals)
+	signals, stop := catchSignals()
+	defer stop()
+	l.signals = signals
 	c, err := l.target.dial()
 	if err != nil {
 		return err

@@ -187,6 +187,7 @@ func TestACommandMayEndInOrderWhenTheLockIsLost(t *testing.T) {
 }
 
 func TestSignalsArePassedOn(t *testing.T) {
+	heedSignals(t)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
 		t.Run(signal.String(), func(t *testing.T) {
 			s := startServer(t)
@@ -220,6 +221,7 @@ func TestASignalThatTheCommandDoesNotCatchEndsIt(t *testing.T) {
 }
 
 func TestASignalEndsTheWaiting(t *testing.T) {
+	heedSignals(t)
 	s := startServer(t)
 	lease := s.lock(t, "door")
 	p := s.start(t, sh("echo run")...)
