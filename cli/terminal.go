@@ -3,31 +3,57 @@ package cli
 import (
 	"io"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// lendTerminal lets a process group read from the terminal that in is, if that is ours to lend, and returns what takes it
-// back. The kernel stops a group that reads from a terminal without having it.
-func lendTerminal(in io.Reader, g group) (takeBack func()) {
-	tty, ok := in.(*os.File)
+// terminal is our terminal, which is lent to the process group of a command. It is for one goroutine, which ignores SIGTTOU:
+// that we would get for taking it back.
+type terminal struct {
+	fd       int
+	borrower group
+	lent     bool
+}
+
+// newTerminal returns the terminal that in is, or nil if it is none that we could lend.
+func newTerminal(in io.Reader, borrower group) *terminal {
+	file, ok := in.(*os.File)
 	if !ok {
-		return func() {}
+		return nil
 	}
-	fd, ours := int(tty.Fd()), syscall.Getpgrp()
-	if has, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err != nil || has != ours {
-		return func() {}
+	t := &terminal{fd: int(file.Fd()), borrower: borrower}
+	if _, err := t.owner(); err != nil {
+		return nil
 	}
-	signal.Ignore(syscall.SIGTTOU) // which we would get for taking it back
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, int(g)); err != nil {
-		signal.Reset(syscall.SIGTTOU)
-		return func() {}
+	return t
+}
+
+// owner returns the process group that has the terminal.
+func (t *terminal) owner() (group, error) {
+	g, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	return group(g), err
+}
+
+func (t *terminal) pass(to group) error {
+	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, int(to))
+}
+
+// lend gives the terminal to the group if it is ours, which it is not while a shell has us in the background. Once the group has
+// got it, lend lets the group go on, as the kernel stops those who read without having it. It tells whether the group has got it.
+func (t *terminal) lend() bool {
+	if owner, err := t.owner(); err == nil && owner == group(syscall.Getpgrp()) && t.pass(t.borrower) == nil {
+		t.lent = true
 	}
-	g.signal(syscall.SIGCONT) // it may have read already
-	return func() {
-		_ = unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, ours) // else the shell takes it
-		signal.Reset(syscall.SIGTTOU)
+	if t.lent {
+		t.borrower.signal(syscall.SIGCONT)
+	}
+	return t.lent
+}
+
+// takeBack makes the terminal ours again; else the shell takes it.
+func (t *terminal) takeBack() {
+	if t.lent {
+		_ = t.pass(group(syscall.Getpgrp()))
 	}
 }

@@ -3,8 +3,11 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,6 +63,7 @@ func TestTheCommandHasTheTerminal(t *testing.T) {
 
 // Who types Ctrl-C means the command.
 func TestCtrlCIsForTheCommand(t *testing.T) {
+	heedSignals(t)
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	script := `trap 'echo interrupted; exit 6' INT; echo begun; while :; do read line; done`
@@ -69,4 +73,106 @@ func TestCtrlCIsForTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.result(t).check(t, "begun\ninterrupted\n", "", 6)
+}
+
+// cannotBeSuspended is told to whoever types Ctrl-Z.
+const cannotBeSuspended = "mortise: a command that holds a lock cannot be suspended\n"
+
+// complains waits until the program has written the text to standard error.
+func (p *program) complains(t *testing.T, text string) {
+	t.Helper()
+	await(t, text, func() bool { return strings.Contains(read(t, p.err), text) })
+}
+
+// types lets the person before a terminal type.
+func types(t *testing.T, person *os.File, text string) {
+	t.Helper()
+	if _, err := person.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitStop waits until the process of which the program has written the number is stopped.
+func (p *program) awaitStop(t *testing.T) {
+	t.Helper()
+	await(t, "the stop", func() bool {
+		pid, _, _ := strings.Cut(read(t, p.out), "\n")
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		return err == nil && strings.Contains(string(stat), ") T ")
+	})
+}
+
+// A command that stood still would keep the lock, and the terminal, from everybody.
+func TestCtrlZDoesNotSuspendTheCommand(t *testing.T) {
+	s := startServer(t)
+	person, programs := openTerminal(t)
+	p := s.program(t, binary(t), append([]string{"locks"}, sh(`echo begun; read a; echo "$a"`)...)...)
+	p.onTerminal(t, programs)
+	types(t, person, "\x1a")
+	p.complains(t, cannotBeSuspended)
+	types(t, person, "go on\n")
+	p.result(t).check(t, "begun\ngo on\n", cannotBeSuspended, 0)
+}
+
+func TestACommandThatStopsAgainAndAgainGoesOnSlowly(t *testing.T) {
+	s := startServer(t)
+	person, programs := openTerminal(t)
+	const script = `echo begun; read a; for s in STOP TTIN TTOU; do kill -$s $$; done; echo done`
+	p := s.program(t, binary(t), append([]string{"locks"}, sh(script)...)...)
+	p.onTerminal(t, programs)
+	begun := time.Now()
+	types(t, person, "\n") // it is read when the command has the terminal
+	p.result(t).check(t, "begun\ndone\n", cannotBeSuspended, 0)
+	if took := time.Since(begun); took < 3*resumeDelay {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// If we were suspended the lock would not be renewed, and the command would run on without it. Here Ctrl-Z is for us, as the
+// command does not read from the terminal.
+func TestCtrlZDoesNotSuspendUs(t *testing.T) {
+	s := startServer(t)
+	person, programs := openTerminal(t)
+	end := filepath.Join(t.TempDir(), "end")
+	t.Setenv("END", end)
+	const script = `set -m
+"$0" locks lock door -- sh -c 'echo begun; while [ ! -e "$END" ]; do sleep 0.02; done' </dev/null
+echo "the shell: $?"`
+	p := s.program(t, "sh", "-c", script, binary(t))
+	p.onTerminal(t, programs)
+	types(t, person, "\x1a")
+	p.complains(t, cannotBeSuspended)
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "begun\nthe shell: 0\n", cannotBeSuspended, 0)
+}
+
+// A command in the background that reads from the terminal waits for the shell's fg.
+func TestTheForegroundGivesTheCommandTheTerminal(t *testing.T) {
+	s := startServer(t)
+	person, programs := openTerminal(t)
+	const script = `set -m
+"$0" locks lock door -- sh -c 'read a; echo "the command read $a"' &
+echo begun; read b; echo "the shell read $b"; fg >/dev/null`
+	p := s.program(t, "sh", "-c", script, binary(t))
+	p.onTerminal(t, programs)
+	p.complains(t, "mortise: the command holds a lock and waits for the terminal\n")
+	types(t, person, "line 0\n")
+	p.says(t, "the shell read line 0")
+	types(t, person, "line 1\n")
+	p.result(t).check(t, "begun\nthe shell read line 0\nthe command read line 1\n", "mortise: the command holds a lock", 0)
+}
+
+// A signal that a stopped command kept for later would neither end it nor free the lock.
+func TestASignalReachesACommandThatIsStopped(t *testing.T) {
+	s := startServer(t)
+	p := s.start(t, sh(`trap 'echo ended; exit 5' TERM; echo $$; kill -STOP $$; while :; do sleep 0.02; done`)...)
+	p.awaitStop(t)
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.result(t); !strings.HasSuffix(r.out, "\nended\n") || r.code != 5 {
+		t.Errorf("got %+v", r)
+	}
 }
