@@ -42,7 +42,7 @@ func (s settings) with(opts []Option) settings {
 func Store(name string) Option { return func(s *settings) { s.store = name } }
 
 // Namespace sets the first part of the key, by which programs that share a store keep their locks apart: the key is
-// "namespace:tenant:resource". It must not contain a colon.
+// "namespace:tenant:resource". It must not contain a colon; "mortise" is reserved.
 func Namespace(name string) Option { return func(s *settings) { s.namespace = name } }
 
 // Tenant makes it the tenant's own lock of the resource; see [WithTenant]. It must not be empty or contain a colon.
