@@ -66,7 +66,7 @@ func TestCtrlCIsForTheCommand(t *testing.T) {
 	heedSignals(t)
 	s := startServer(t)
 	person, programs := openTerminal(t)
-	script := `trap 'echo interrupted; exit 6' INT; echo begun; while :; do read line; done`
+	script := `trap 'echo interrupted; exit 6' INT; echo begun; while :; do sleep 0.02; done`
 	p := s.program(t, binary(t), append([]string{"locks"}, sh(script)...)...)
 	p.onTerminal(t, programs)
 	if _, err := person.Write([]byte{3}); err != nil {
