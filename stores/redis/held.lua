@@ -1,4 +1,4 @@
--- Tells whether a string is a lock that somebody holds, as isHeld does: Mortise took it, or its key is one that daprd makes, and it
+-- Tells whether a string is a lock that somebody holds, as isHeld does: Mortise took it, or it is one that daprd makes and it
 -- expires. Other strings are somebody's data.
 local function held(key, owner)
     return redis.call('HGET', 'mortise:lock:' .. key, 'owner') == owner

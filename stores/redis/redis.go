@@ -3,7 +3,7 @@
 //
 // Beside each lock stands its record, the hash mortise:lock:<key> with the owner, the fencing token, the TTL, the metadata and
 // the id of the request; it lives exactly as long. One key, mortise:token, holds the last number given: tokens, revisions and
-// the order of waiters are numbers of one sequence. While somebody waits, watches or revokes, and for some seconds after, there are
+// the order of waiters are numbers of one sequence. While somebody waits, watches or revokes, and for a while after, there are
 //
 //   - mortise:queue:<key>, a sorted set of those who wait for the lock, by their arrival;
 //   - mortise:waiter:<id>, a hash with what one of them wants, or a note that he has left;
@@ -57,8 +57,8 @@
 // and the largest token that each Mortise has seen; so a resource that checks tokens stays safe. Redis ends leases by its
 // wall clock: one that is set forward ends them early.
 //
-// A lock can also be held by nobody: go-redis sends a request again that has no answer. If the network delivers the first try only
-// after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
+// A lock can also be held by nobody: go-redis sends a request again that has no answer. If the network delivers the first try
+// only after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
 package redis
 
 import (
