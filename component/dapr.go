@@ -9,6 +9,7 @@ import (
 
 	"github.com/mortise-lock/mortise/component/daprapi"
 	"github.com/mortise-lock/mortise/component/layotto"
+	"github.com/mortise-lock/mortise/component/observe"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
@@ -53,7 +54,8 @@ func newAppDoors(o DaprOptions, components []Component, s services) (d appDoors,
 	components = slices.DeleteFunc(slices.Clone(components), func(c Component) bool { return !c.IsFor(o.AppID) })
 	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
-		Components: components, Stores: s.set.Guests(), Observed: s.observed,
+		Components: components, Stores: s.set.Guests(), Leaving: s.observed.Health.Leaving,
+		Observed: func(next http.Handler) http.Handler { return s.observed.Handler(observe.Dapr, next) },
 	})
 	if err != nil {
 		return appDoors{}, err

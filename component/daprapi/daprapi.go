@@ -10,12 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/grpc"
 
-	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -29,9 +29,12 @@ type Options struct {
 	Token      string      // $DAPR_API_TOKEN, which every call must carry as dapr-api-token; empty: none
 	Version    string      // told to those who ask for the version of the runtime
 
-	// Observed observes calls over HTTP that may pass and are not for the health; calls over gRPC are for the server to observe.
-	// Its health tells when the process takes no more calls.
-	Observed observe.Observation
+	// Observed returns a handler that observes what next does: requests over HTTP that may pass, but for those for the health.
+	// Calls over gRPC are for the server to observe. Nil is next itself.
+	Observed func(next http.Handler) http.Handler
+
+	// Leaving tells whether the process takes no more calls. Nil is never.
+	Leaving func() bool
 }
 
 // Component is what a resource file tells of a component.
@@ -65,6 +68,12 @@ type Door struct {
 // New returns a door. It fails if a component's keyPrefix is one that daprd would not start with, or if two components have
 // one name.
 func New(o Options) (*Door, error) {
+	if o.Observed == nil {
+		o.Observed = func(next http.Handler) http.Handler { return next }
+	}
+	if o.Leaving == nil {
+		o.Leaving = func() bool { return false }
+	}
 	d := &Door{options: o, prefixes: make(map[string]string, len(o.Components)), guard: newGuard(o.Token)}
 	for _, c := range o.Components {
 		prefix, err := o.keyPrefix(c)

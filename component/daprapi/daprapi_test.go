@@ -10,9 +10,7 @@ import (
 	"testing/iotest"
 
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
-	"github.com/dapr/kit/logger"
 
-	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/memory"
 )
@@ -162,15 +160,15 @@ func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
 }
 
 func TestWhoAsksForTheHealthHearsThatCallsAreTakenNoMore(t *testing.T) {
-	health := observe.NewHealth(logger.NewLogger("test"))
-	d := newDoor(t, Options{AppID: "app", Observed: observe.Observation{Health: health}})
+	leaving := false
+	d := newDoor(t, Options{AppID: "app", Leaving: func() bool { return leaving }})
 	const healthz, outbound = "/v1.0/healthz", "/v1.0/healthz/outbound"
 	for _, path := range []string{healthz, outbound} {
 		if code, body := askFor(d, "GET", path, ""); code != http.StatusNoContent || body != "" {
 			t.Errorf("%s: got %d %s, want 204", path, code, body)
 		}
 	}
-	health.Leave()
+	leaving = true
 	for path, want := range map[string]string{
 		healthz + "?appid=other": `{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [runtime]"}`,
 		outbound:                 `{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready"}`,

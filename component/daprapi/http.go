@@ -14,8 +14,6 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/mortise-lock/mortise/component/observe"
 )
 
 // Bounds of what HTTP clients may send, and of how long they may take. The sizes and the time for a header are daprd's, which
@@ -68,7 +66,7 @@ func (d *Door) Handler() http.Handler {
 		body, err := d.serve(r)
 		respond(w, body, err)
 	})
-	observed := d.options.Observed.Handler(observe.Dapr, answer)
+	observed := d.options.Observed(answer)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case isForHealth(r):
@@ -155,7 +153,7 @@ func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
 
 // healthz tells whether calls are taken and, if it is asked for by its id, whether this is the app.
 func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
-	if d.options.Observed.Health.Leaving() {
+	if d.options.Leaving() {
 		return nil, errNotReady
 	}
 	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != d.options.AppID {
@@ -166,7 +164,7 @@ func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
 
 // outboundHealthz tells whether the app's calls are taken.
 func (d *Door) outboundHealthz(*http.Request, string) ([]byte, error) {
-	if d.options.Observed.Health.Leaving() {
+	if d.options.Leaving() {
 		return nil, errOutbound
 	}
 	return nil, nil
