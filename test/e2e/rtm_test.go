@@ -209,8 +209,9 @@ func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
 	t.Parallel()
 	near, far, _ := startTwins(t)
 	ann := login(t, near, "ann")
-	setLock(t, ann)
 	events := watch(t, ann, team)
+	setLock(t, ann)
+	isNext(t, events, rtm.Set, "")
 	held := acquire(t, ann)
 
 	names := []string{"bob", "cleo", "dan", "eve"}
@@ -259,9 +260,11 @@ func TestAnOwnerWhoDiesKeepsTheLockForItsTTL(t *testing.T) {
 			t.Parallel()
 			near, far, _ := startTwins(t)
 			bob := login(t, far, "bob")
-			setLock(t, bob)
-			ann, rev := startOwner(t, near, "ann", "acquired")
 			events := watch(t, bob, team)
+			setLock(t, bob)
+			isNext(t, events, rtm.Set, "")
+			ann, rev := startOwner(t, near, "ann", "acquired")
+			isNext(t, events, rtm.Acquired, "ann")
 			turn := wait(t, far, bob, 1)
 
 			time.Sleep(2 * grace) // online for longer than the TTL
@@ -285,12 +288,14 @@ func TestAnOwnerWhoComesBackInTimeHasTheLockStill(t *testing.T) {
 	t.Parallel()
 	near, far, _ := startTwins(t)
 	bob := login(t, far, "bob")
-	setLock(t, bob)
-	ann, rev := startOwner(t, near, "ann", "acquired")
 	events := watch(t, bob, team)
+	setLock(t, bob)
+	isNext(t, events, rtm.Set, "")
+	ann, rev := startOwner(t, near, "ann", "acquired")
+	isNext(t, events, rtm.Acquired, "ann")
 	for _, m := range []*mortise{near, far} { // he may come back by another
 		ann.kill()
-		time.Sleep(grace / 2)
+		time.Sleep(grace / 4)
 		var again uint64
 		if ann, again = startOwner(t, m, "ann", "still"); again != rev {
 			t.Errorf("the lockRev is %d, and was %d", again, rev)
@@ -307,9 +312,11 @@ func TestAnOwnerWhoseMortiseIsKilledKeepsHisLock(t *testing.T) {
 	t.Parallel()
 	near, far, _ := startTwins(t)
 	bob, ann := login(t, far, "bob"), login(t, near, "ann")
-	setLock(t, bob)
-	l := acquire(t, ann)
 	events := watch(t, bob, team)
+	setLock(t, bob)
+	isNext(t, events, rtm.Set, "")
+	l := acquire(t, ann)
+	isNext(t, events, rtm.Acquired, "ann")
 	near.crash(grace / 4)
 	near.start(t)
 	time.Sleep(2 * grace)
@@ -330,8 +337,9 @@ func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
 	t.Parallel()
 	near, far, _ := startTwins(t)
 	ann, bob, eve := login(t, near, "ann"), login(t, far, "bob"), login(t, far, "eve")
-	setLock(t, eve)
 	events := watch(t, eve, team)
+	setLock(t, eve)
+	isNext(t, events, rtm.Set, "")
 	held := acquire(t, ann)
 	turn := wait(t, far, bob, 1)
 	if err := eve.RemoveLock(t.Context(), team, report); err != nil {
