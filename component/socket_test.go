@@ -137,11 +137,9 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 	_ = conn.Close()
 }
 
-func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
-	s := published(t, t.TempDir())
-	if err := os.Remove(s.path); err != nil {
-		t.Fatal(err)
-	}
+// removeLeavesTheirs puts another's socket where ours was, and expects that remove leaves it there.
+func removeLeavesTheirs(t *testing.T, s *socket) {
+	t.Helper()
 	theirs, err := net.Listen("unix", s.path)
 	if err != nil {
 		t.Fatal(err)
@@ -153,6 +151,14 @@ func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
 	if _, err := os.Lstat(s.path); err != nil {
 		t.Errorf("their socket: %v", err)
 	}
+}
+
+func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
+	s := published(t, t.TempDir())
+	if err := os.Remove(s.path); err != nil {
+		t.Fatal(err)
+	}
+	removeLeavesTheirs(t, s)
 }
 
 func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
@@ -167,15 +173,5 @@ func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
 	if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second one: %v", err)
 	}
-	theirs, err := net.Listen("unix", s.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer theirs.Close()
-	if err := s.remove(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat(s.path); err != nil {
-		t.Errorf("their socket: %v", err)
-	}
+	removeLeavesTheirs(t, s)
 }

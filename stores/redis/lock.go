@@ -66,8 +66,7 @@ func (s *Store) newSingle(req stores.Request) *waiter {
 }
 
 // await takes the locks, and waits for them as long as ctx lasts. While the first of a Store's waiters does not hear Redis
-// yet it only tries, because who is not heard is passed over. If ctx
-// has ended, what was granted meanwhile is given back.
+// yet it only tries, because who is not heard is passed over. What is granted when ctx has ended is given back.
 func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 	if err := s.enter(); err != nil {
 		return stores.Grant{}, err
