@@ -69,6 +69,8 @@ var outcomes = []struct {
 	{ErrLimit, "limit"},
 	{ErrRepeated, "repeated"},
 	{ErrGaveUp, "gave_up"},
+	{ErrRefused, "store_refused"},
+	{ErrNotLock, "not_a_lock"},
 	{ErrUnsupported, "unsupported"},
 	{ErrClosed, "closed"},
 	{context.Canceled, "cancelled"},

@@ -52,6 +52,14 @@ var (
 	ErrRepeated = errors.New("owner has the lock or waits for it already")
 	// ErrGaveUp reports that the owner of a declared lock was waiting for it, and has called Unlock meanwhile.
 	ErrGaveUp = errors.New("owner has given up waiting")
+	// ErrRefused reports that the storage answered and rejects the operation until its permissions, its configuration or its
+	// data are changed. Repeating the call cannot succeed.
+	ErrRefused = errors.New("storage refuses the operation")
+	// ErrNotLock reports that the key holds data of another program that is not a lock. Nothing was changed, and repeating the
+	// call cannot succeed while the data is there.
+	ErrNotLock = errors.New("key holds data that is not a lock")
+	// ErrUnreachable reports that a store could not be opened because its storage did not answer. Opening it later may succeed.
+	ErrUnreachable = errors.New("storage is unreachable")
 	// ErrUnsupported reports that the store's storage has no such ability.
 	ErrUnsupported = errors.ErrUnsupported
 	// ErrClosed reports a call on a store after its Close.

@@ -32,6 +32,8 @@ var reasons = []struct {
 	{stores.ErrDeadlock, codes.FailedPrecondition, "DEADLOCK"},
 	{instances.ErrNotInitialized, codes.FailedPrecondition, "NOT_INITIALIZED"},
 	{instances.ErrAmbiguous, codes.FailedPrecondition, "AMBIGUOUS"},
+	{stores.ErrRefused, codes.FailedPrecondition, "STORE_REFUSED"},
+	{stores.ErrNotLock, codes.FailedPrecondition, "NOT_A_LOCK"},
 	{stores.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
 	{stores.ErrClosed, codes.Unavailable, "SHUTTING_DOWN"},
 	{context.Canceled, codes.Canceled, "CANCELLED"},

@@ -27,6 +27,8 @@ func TestEveryErrorHasACodeAndAReason(t *testing.T) {
 		{stores.ErrDeadlock, codes.FailedPrecondition, "DEADLOCK"},
 		{instances.ErrNotInitialized, codes.FailedPrecondition, "NOT_INITIALIZED"},
 		{instances.ErrAmbiguous, codes.FailedPrecondition, "AMBIGUOUS"},
+		{stores.ErrRefused, codes.FailedPrecondition, "STORE_REFUSED"},
+		{stores.ErrNotLock, codes.FailedPrecondition, "NOT_A_LOCK"},
 		{stores.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
 		{stores.ErrClosed, codes.Unavailable, "SHUTTING_DOWN"},
 		{context.Canceled, codes.Canceled, "CANCELLED"},

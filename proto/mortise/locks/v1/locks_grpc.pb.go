@@ -45,6 +45,9 @@ const (
 //	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
 //	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
 //	AMBIGUOUS                       FAILED_PRECONDITION  the request names none, and there are several
+//	STORE_REFUSED                   FAILED_PRECONDITION  the storage rejects the call, for example for a missing permission;
+//	                                                     it must be reconfigured first
+//	NOT_A_LOCK                      FAILED_PRECONDITION  the key holds data of another program
 //	UNSUPPORTED                     UNIMPLEMENTED        the component's store has no such ability
 //	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          the call may or may not have taken effect; try again
 //	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
@@ -191,6 +194,9 @@ type Locks_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 //	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
 //	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
 //	AMBIGUOUS                       FAILED_PRECONDITION  the request names none, and there are several
+//	STORE_REFUSED                   FAILED_PRECONDITION  the storage rejects the call, for example for a missing permission;
+//	                                                     it must be reconfigured first
+//	NOT_A_LOCK                      FAILED_PRECONDITION  the key holds data of another program
 //	UNSUPPORTED                     UNIMPLEMENTED        the component's store has no such ability
 //	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          the call may or may not have taken effect; try again
 //	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
