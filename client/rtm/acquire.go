@@ -85,7 +85,7 @@ func (a *attempt) run(ctx context.Context) (*Lock, error) {
 		more := pause(waiting)
 		cancel()
 		if !more {
-			return nil, interrupted(opAcquire, context.Cause(waiting))
+			return nil, interruptedAfter(err, opAcquire, context.Cause(waiting))
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, 
 	sent := time.Now()
 	resp, trouble := a.keepAlive(ctx, claims)
 	if trouble != nil {
-		return nil, trouble
+		return nil, during(opAcquire, trouble)
 	}
 	for _, row := range resp.GetLocks() {
 		if d := detailOf(row, a.name); d.id() == a.id && a.mayHold(d) {

@@ -37,7 +37,7 @@ const (
 	ErrLockNotAcquired     Code = -14006 // nobody holds it, or somebody else does
 	ErrAcquireFailed       Code = -14007 // somebody else holds it; or the wait has been given up
 	ErrLockNotExist        Code = -14008
-	ErrLockNotAvailable    Code = -14009 // there is no such component, or its storage does not answer
+	ErrLockNotAvailable    Code = -14009 // there is no such component, or its storage does not answer or refuses the operation
 )
 
 // names are those of the proto's table.
@@ -150,7 +150,7 @@ func ended(op string) error {
 }
 
 // interrupted is what becomes of an operation whose ctx has ended for that cause.
-func interrupted(op string, cause error) error {
+func interrupted(op string, cause error) *Error {
 	code := ErrOperationFailed
 	switch {
 	case errors.Is(cause, context.DeadlineExceeded):
@@ -161,6 +161,23 @@ func interrupted(op string, cause error) error {
 		code = ErrNotLogin
 	}
 	return &Error{Code: code, Operation: op, Reason: reasonOf(cause), cause: cause, interrupted: true}
+}
+
+// interruptedAfter is interrupted with the reason of the operation's last failure.
+func interruptedAfter(failure error, op string, cause error) error {
+	err := interrupted(op, cause)
+	err.Reason += ": " + reasonOf(failure)
+	return err
+}
+
+// during returns the error of an operation that was part of another, as an error of that one.
+func during(op string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		part := *e
+		part.Operation = op
+		return &part
+	}
+	return err
 }
 
 // reasonOf is what an error tells people, without what another has around it.
@@ -197,8 +214,12 @@ func codeOf(c codes.Code) Code {
 	return ErrOperationFailed
 }
 
-// passing tells whether the same request may soon have another answer: Mortise or its storage is away.
+// passing reports whether the same request may soon have another answer, because Mortise or its storage cannot be reached. It
+// may not if the storage answered and refuses the operation.
 func passing(err error) bool {
+	if errors.Is(err, ErrLockNotAvailable) && status.Code(err) == codes.FailedPrecondition {
+		return false
+	}
 	return errors.Is(err, ErrNotConnected) || errors.Is(err, ErrLockNotAvailable) || errors.Is(err, ErrOperationTimeout)
 }
 

@@ -41,6 +41,9 @@ var (
 	lockAcquireFailed       = &code{-14007, "LOCK_ACQUIRE_FAILED", "the lock was not acquired", codes.Aborted}
 	lockNotExist            = &code{-14008, "LOCK_NOT_EXIST", "the lock does not exist", codes.NotFound}
 	lockNotAvailable        = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.Unavailable}
+
+	// lockRefused is lockNotAvailable where repeating the call cannot succeed.
+	lockRefused = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.FailedPrecondition}
 )
 
 // What operations find out by themselves.
@@ -66,7 +69,9 @@ var outcomes = []struct {
 	{stores.ErrUnsupported, notSupported},
 	{stores.ErrClosed, lockNotAvailable},
 	{instances.ErrNotInitialized, lockNotAvailable},
-	{instances.ErrAmbiguous, lockNotAvailable},
+	{instances.ErrAmbiguous, lockRefused},
+	{stores.ErrRefused, lockRefused},
+	{stores.ErrNotLock, lockRefused},
 	{errHeld, lockAcquireFailed},
 	{errLoggedOut, lockAcquireFailed},
 	{errReplaced, duplicateUserID},

@@ -44,7 +44,9 @@ func TestEveryErrorHasItsNumber(t *testing.T) {
 		{stores.ErrNotDeclared, -14008, "LOCK_NOT_EXIST", codes.NotFound},
 		{stores.ErrClosed, -14009, "LOCK_NOT_AVAILABLE", codes.Unavailable},
 		{instances.ErrNotInitialized, -14009, "LOCK_NOT_AVAILABLE", codes.Unavailable},
-		{instances.ErrAmbiguous, -14009, "LOCK_NOT_AVAILABLE", codes.Unavailable},
+		{instances.ErrAmbiguous, -14009, "LOCK_NOT_AVAILABLE", codes.FailedPrecondition},
+		{stores.ErrRefused, -14009, "LOCK_NOT_AVAILABLE", codes.FailedPrecondition},
+		{stores.ErrNotLock, -14009, "LOCK_NOT_AVAILABLE", codes.FailedPrecondition},
 		{errors.New("connection refused"), -14009, "LOCK_NOT_AVAILABLE", codes.Unavailable},
 	} {
 		t.Run(row.err.Error(), func(t *testing.T) {

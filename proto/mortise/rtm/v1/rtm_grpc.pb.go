@@ -64,7 +64,8 @@ const (
 //	-14006  LOCK_NOT_ACQUIRED       FAILED_PRECONDITION  nobody holds it, or somebody else does
 //	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has stopped waiting
 //	-14008  LOCK_NOT_EXIST          NOT_FOUND
-//	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer
+//	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer;
+//	                                                     FAILED_PRECONDITION if the storage refuses the operation
 type ChannelLocksClient interface {
 	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(ctx context.Context, in *SetLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
@@ -252,7 +253,8 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 //	-14006  LOCK_NOT_ACQUIRED       FAILED_PRECONDITION  nobody holds it, or somebody else does
 //	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has stopped waiting
 //	-14008  LOCK_NOT_EXIST          NOT_FOUND
-//	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer
+//	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer;
+//	                                                     FAILED_PRECONDITION if the storage refuses the operation
 type ChannelLocksServer interface {
 	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(context.Context, *SetLockRequest) (*LockResponse, error)
