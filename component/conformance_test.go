@@ -93,7 +93,13 @@ func TestMemoryKeepsTheContractOverTCP(t *testing.T) {
 // opened returns the services of the component "locks", which is closed at the end of the test.
 func opened(t testing.TB, metadata map[string]string) services {
 	t.Helper()
-	set := instances.New(all.Backends("memory"), discard)
+	return openedFromRegistry(t, all.Backends("memory"), metadata)
+}
+
+// openedFromRegistry is opened with a store of the registry.
+func openedFromRegistry(t testing.TB, registry *stores.Registry, metadata map[string]string) services {
+	t.Helper()
+	set := instances.New(registry, discard)
 	if err := set.Open(t.Context(), "locks", metadata); err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,13 @@ func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
 // through may change a client's connection.
 func inMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
-	l, s := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
+	return inMemoryWith(t, o, opened(t, map[string]string{"store": "memory"}))
+}
+
+// inMemoryWith is inMemory with the services.
+func inMemoryWith(t *testing.T, o TCPOptions, s services) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+	t.Helper()
+	l := bufconn.Listen(1 << 16)
 	n, err := newNetwork(o, discard)
 	if err != nil {
 		t.Fatal(err)

@@ -86,6 +86,7 @@ func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ..
 	options = append(options, s.observed.ServerOptions()...)
 	options = append(options,
 		grpc.WaitForHandlers(true),
+		grpc.ChainUnaryInterceptor(answerInTime),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),

@@ -36,6 +36,7 @@ var reasons = []struct {
 	{stores.ErrNotLock, codes.FailedPrecondition, "NOT_A_LOCK"},
 	{stores.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
 	{stores.ErrClosed, codes.Unavailable, "SHUTTING_DOWN"},
+	{stores.ErrUnreachable, codes.Unavailable, "STORE_ERROR"}, // also if ctx ended meanwhile
 	{context.Canceled, codes.Canceled, "CANCELLED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "TIMEOUT"},
 	{ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED"},
