@@ -26,6 +26,11 @@ var (
 	ErrUnavailable = errors.New("locks are unavailable")
 	// ErrDeadlock reports that waiting would never end: the lock is held by a lease that ctx carries, or by somebody who waits for one.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
+	// ErrRefused reports that the storage answered and rejects the request until its permissions or its configuration are changed.
+	// Waiting ends with it.
+	ErrRefused = errors.New("storage refuses the operation")
+	// ErrNotLock reports that the key holds data of another program that is not a lock. Waiting ends with it.
+	ErrNotLock = errors.New("key holds data that is not a lock")
 	// ErrUnsupported reports that the store has no such ability.
 	ErrUnsupported = errors.ErrUnsupported
 )
@@ -41,6 +46,8 @@ const (
 	notHeld        = "NOT_HELD"
 	notOwner       = "NOT_OWNER"
 	notInitialized = "NOT_INITIALIZED"
+	storeError     = "STORE_ERROR"
+	storeRefused   = "STORE_REFUSED"
 )
 
 // reasons map what the server says to what the caller sees. What is in no row is the gRPC status alone.
@@ -51,7 +58,9 @@ var reasons = map[string]error{
 	notInitialized:  ErrUnavailable,
 	"UNSUPPORTED":   ErrUnsupported,
 	"SHUTTING_DOWN": ErrUnavailable,
-	"STORE_ERROR":   ErrUnavailable,
+	storeError:      ErrUnavailable,
+	storeRefused:    ErrRefused,
+	"NOT_A_LOCK":    ErrNotLock,
 }
 
 // answer is an error that came over the wire.
@@ -66,12 +75,20 @@ type answer struct {
 func (a *answer) Error() string {
 	message := status.Convert(a.err).Message()
 	switch {
-	case a.is == nil:
+	case a.is == nil || a.is == ErrRefused:
 		return message
+	case a.timedOut():
+		return a.is.Error() + ": Mortise did not answer in time"
 	case a.is == ErrUnavailable:
 		return a.is.Error() + ": " + message
 	}
 	return a.is.Error()
+}
+
+// timedOut reports whether the deadline of the RPC passed without an answer. gRPC reports that in several ways, one of which is
+// a stream that was reset.
+func (a *answer) timedOut() bool {
+	return a.is == ErrUnavailable && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
 }
 
 // Unwrap makes errors.Is find the outcome, and status.FromError the status.
@@ -82,14 +99,21 @@ func (a *answer) Unwrap() []error {
 	return []error{a.is, a.err}
 }
 
-// explain makes an outcome of the error of an RPC that was made with ctx. If ctx has ended, that is the reason, whatever
-// gRPC tells, and if Mortise is away, the reason behind it.
+// explain makes an outcome of the error of an RPC that was made with ctx. If ctx has ended, its error comes first, whatever
+// gRPC reports, followed by the storage's own error, or by gRPC's if Mortise cannot be reached.
 func (c *connection) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
+	a := &answer{err: err, code: status.Code(err)}
+	a.reason = reasonOf(err)
+	a.is = reasons[a.reason]
 	if ended := ended(ctx); ended != nil {
-		if state := c.grpc.GetState(); state == connectivity.TransientFailure || state == connectivity.Connecting {
+		state := c.grpc.GetState()
+		switch {
+		case a.reason == storeError || a.reason == storeRefused:
+			return because(ended, a)
+		case state == connectivity.TransientFailure || state == connectivity.Connecting:
 			return because(ended, &answer{err: err, is: ErrUnavailable})
 		}
 		return ended
@@ -97,9 +121,6 @@ func (c *connection) explain(ctx context.Context, err error) error {
 	if c.closed() {
 		return ErrClosed
 	}
-	a := &answer{err: err, code: status.Code(err)}
-	a.reason = reasonOf(err)
-	a.is = reasons[a.reason]
 	if deadline, ok := ctx.Deadline(); ok && a.code == codes.DeadlineExceeded && time.Until(deadline) < timerSlack {
 		return context.DeadlineExceeded
 	}
@@ -141,10 +162,11 @@ func gone(err error) bool {
 	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner)
 }
 
-// definite tells whether after the error of a request for a lock it is sure that the request was not granted.
+// definite reports whether after the error of a request for a lock it is certain that the request was not granted. It is not
+// after STORE_REFUSED: a storage may reject the last part of an operation and keep the first.
 func definite(err error) bool {
 	var a *answer
-	if !errors.As(err, &a) {
+	if !errors.As(err, &a) || a.reason == storeRefused {
 		return false
 	}
 	switch a.code {

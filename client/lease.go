@@ -181,7 +181,7 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 func (l *Lease) extend(sent time.Time, trouble error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !impatience(trouble) {
+	if !impatience(trouble) && !(l.trouble != nil && timedOut(trouble)) {
 		l.trouble = trouble
 	}
 	l.checkExpiry()
@@ -195,6 +195,13 @@ func (l *Lease) extend(sent time.Time, trouble error) error {
 // impatience tells whether a renewal failed because its caller's ctx ended, which is not why the lease may expire.
 func impatience(trouble error) bool {
 	return errors.Is(trouble, context.Canceled) || errors.Is(trouble, context.DeadlineExceeded)
+}
+
+// timedOut reports whether a renewal failed because Mortise did not answer in time, which says less about why the lease may
+// expire than an earlier answer.
+func timedOut(trouble error) bool {
+	var a *answer
+	return errors.As(trouble, &a) && a.timedOut()
 }
 
 // setExpiry sets Expires to a TTL after sent.

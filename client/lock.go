@@ -58,7 +58,8 @@ type request struct {
 	outer  context.Context // the caller's, which the lease stems from
 	giveUp time.Time       // when the time to wait is over
 
-	owner string // of the last attempt if that may have been granted unnoticed, else empty
+	owner   string // of the last attempt if that may have been granted unnoticed, else empty
+	trouble error  // of the last attempt, or nil
 }
 
 func (c *Client) take(ctx context.Context, op string, resources []string, opts []Option) (*Lease, error) {
@@ -125,6 +126,7 @@ func (r *request) grant(ctx context.Context) (*Lease, error) {
 		if err == nil || r.wait == 0 || ctx.Err() != nil || !still.worth(err) {
 			return l, err
 		}
+		r.trouble = err
 		if !pause.sleep(ctx, r.giveUp) {
 			return nil, because(ended(ctx), err)
 		}
@@ -136,7 +138,7 @@ func (r *request) grant(ctx context.Context) (*Lease, error) {
 func (r *request) attempt(ctx context.Context) (*Lease, error) {
 	if r.owner != "" {
 		if err := r.settle(ctx); err != nil {
-			return nil, err
+			return nil, r.unsettled(ctx, err)
 		}
 	}
 	r.owner = uuid.NewString()
@@ -207,6 +209,18 @@ func (r *request) settle(ctx context.Context) error {
 	}
 	r.owner = ""
 	return nil
+}
+
+// unsettled returns the error of an attempt that ended in settle with err. Callers asked for a lock, so a transient failure to
+// undo the last attempt is reported as the failure of that attempt.
+func (r *request) unsettled(ctx context.Context, err error) error {
+	switch ended := ended(ctx); {
+	case ended != nil:
+		return because(ended, r.trouble)
+	case errors.Is(err, ErrUnavailable):
+		return r.trouble
+	}
+	return err
 }
 
 // abandon gives back what the last attempt may have been granted, whether or not ctx has ended, if that can be done quickly.

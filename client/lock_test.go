@@ -96,6 +96,9 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 		{says: "the time to wait while the storage is away", wait: time.Minute, meddle: fail("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
 		{says: "patience with a component that is unknown", meddle: fail("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
 		{says: "a refusal for good", meddle: fail("UNSUPPORTED"), want: client.ErrUnsupported},
+		{says: "a storage that refuses", meddle: fail("STORE_REFUSED"), want: client.ErrRefused},
+		{says: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: fail("STORE_REFUSED"), want: client.ErrRefused},
+		{says: "data that is not a lock", meddle: fail("NOT_A_LOCK"), want: client.ErrNotLock},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -339,7 +342,10 @@ func slow(ctx context.Context, method string, call func() (any, error)) (any, er
 
 // fail refuses every call for the reason.
 func fail(why string) meddling {
-	code := map[string]codes.Code{"NOT_INITIALIZED": codes.FailedPrecondition, "UNSUPPORTED": codes.Unimplemented}[why]
+	code := map[string]codes.Code{
+		"NOT_INITIALIZED": codes.FailedPrecondition, "UNSUPPORTED": codes.Unimplemented,
+		"STORE_REFUSED": codes.FailedPrecondition, "NOT_A_LOCK": codes.FailedPrecondition,
+	}[why]
 	if code == codes.OK {
 		code = codes.Unavailable
 	}
