@@ -22,21 +22,21 @@ const (
 	// ComponentService and a component's name are the service whose health is that of the component, with gRPC.
 	ComponentService = "component/"
 
-	// pingEvery is how often a storage is asked for a sign of life, and pingAgain when it has given none the last time.
+	// pingEvery is how often a store is asked whether a lock could be taken, and pingAgain after it could not.
 	pingEvery = 5 * time.Second
 	pingAgain = time.Second
 
-	// pingTimeout is how long a storage may take to give it.
+	// pingTimeout bounds the answer.
 	pingTimeout = 2 * time.Second
 
-	// pings is how many must fail, one after the other, before a component is told to fail.
+	// pings is how many must fail, one after the other, before a component is reported as failing.
 	pings = 2
 )
 
-// Health knows which components have a storage that answers, and lets others know. All methods are safe for concurrent use.
+// Health knows in which components a lock could be taken now, and reports it. All methods are safe for concurrent use.
 //
-// It is about components, and not about the process: a process whose storage is away is as well as one whose storage is there,
-// and no restart would help. So the health of gRPC services, and that of a server as a whole, is none of its business.
+// It covers components and not the process: a restart of the process does not bring a storage back. So it does not affect the
+// health of gRPC services, nor that of a server as a whole.
 type Health struct {
 	log logger.Logger
 
@@ -89,7 +89,7 @@ func (h *Health) Leaving() bool {
 	return h.leaving
 }
 
-// attend asks a store for signs of life until leave is called.
+// attend pings a store until leave is called.
 func (h *Health) attend(component string, s stores.Store) (leave func()) {
 	p := &patient{component: component, store: s}
 	h.add(p)
@@ -120,7 +120,7 @@ func (h *Health) remove(p *patient) {
 	h.tell(p.component)
 }
 
-// ask asks the store for signs of life until ctx ends. A store that cannot be asked is taken at its word.
+// ask pings the store until ctx ends. A store that has no Ping counts as well.
 func (h *Health) ask(ctx context.Context, p *patient) {
 	for pause := time.Duration(0); sleep(ctx, pause); {
 		err := ping(ctx, p.store)
@@ -152,9 +152,9 @@ func (h *Health) note(p *patient, err error) {
 	}
 	switch {
 	case p.failed == pings:
-		h.log.Warnf("Component %q: its storage does not answer: %v", p.component, err)
+		h.log.Warnf("Component %q: no lock can be taken: %v", p.component, err)
 	case p.failed == 0 && before >= pings:
-		h.log.Infof("Component %q: its storage answers again", p.component)
+		h.log.Infof("Component %q: locks can be taken again", p.component)
 	default:
 		return
 	}
@@ -175,7 +175,7 @@ func (h *Health) tell(component string) {
 	}
 }
 
-// isWell tells whether all stores of a component answer. The caller has locked mu.
+// isWell reports whether a lock could be taken in all stores of a component. The caller has locked mu.
 func (h *Health) isWell(component string) bool {
 	for p := range h.patients[component] {
 		if p.failed >= pings {
@@ -185,7 +185,7 @@ func (h *Health) isWell(component string) bool {
 	return true
 }
 
-// well tells of each component whether its storage answers, and whether the process takes no more calls.
+// well reports for each component whether a lock could be taken, and whether the process takes no more calls.
 func (h *Health) well() (all map[string]bool, leaving bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,7 +202,7 @@ type report struct {
 	Failing []string `json:"failing,omitempty"` // components, sorted
 }
 
-// ServeHTTP answers 204 if calls are taken and every component's storage answers, and else 503 with what is not so.
+// ServeHTTP answers 204 if calls are taken and a lock could be taken in every component, and otherwise 503 with what is failing.
 func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	all, leaving := h.well()
 	maps.DeleteFunc(all, func(_ string, well bool) bool { return well })
@@ -223,7 +223,7 @@ type up struct {
 }
 
 func newUp(h *Health) up {
-	return up{h, prometheus.NewDesc("mortise_component_up", "Whether the component's storage answers: 1 or 0.",
+	return up{h, prometheus.NewDesc("mortise_component_up", "Whether a lock could be taken in the component now: 1 or 0.",
 		[]string{componentLabel}, nil)}
 }
 
