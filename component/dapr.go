@@ -70,10 +70,22 @@ func newAppDoors(o DaprOptions, components []Component, s services) (d appDoors,
 
 // daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
 func (n *network) daprGRPCServer(s services) server {
+	options := append(n.grpcOptions(), s.apps.dapr.ServerOptions()...)
+	options = append(options, grpc.UnknownServiceHandler(unknownMethod)) // replaces that of daprapi
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		s.apps.dapr.Register(r)
 		layottopb.RegisterRuntimeServer(r, s.apps.layotto)
-	}, append(n.grpcOptions(), s.apps.dapr.ServerOptions()...)...)
+	}, options...)
+}
+
+// unknownMethod answers calls of methods that neither API serves: Layotto's are
+// UNIMPLEMENTED, all others are answered as daprd answers them.
+func unknownMethod(srv any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	if err := layotto.Unserved(method); err != nil {
+		return err
+	}
+	return daprapi.UnknownMethod(srv, stream)
 }
 
 // daprHTTPServer returns the server for Dapr's API over HTTP.

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/dapr/kit/logger"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
@@ -162,13 +161,13 @@ func (n *network) serve(ctx context.Context, group *serverGroup, s services) err
 		}
 		most := connections(len(endpoints))
 		n.log.Infof("Listening on %s for %s, at most %d connections", l.Addr(), e.flag, most)
-		group.start(e.server(n, s), netutil.LimitListener(l, most))
+		group.start(e.server(n, s), newLimitListener(l, most))
 	}
 	return nil
 }
 
 // listen opens the port. Unless it may be open, a name for this machine must be that of no other.
-func (e endpoint) listen(ctx context.Context, open bool) (net.Listener, error) {
+func (e endpoint) listen(ctx context.Context, open bool) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: pingAfter, Interval: pongWithin / probes, Count: probes,
 	}}
@@ -179,7 +178,7 @@ func (e endpoint) listen(ctx context.Context, open bool) (net.Listener, error) {
 	if err := e.checkBound(l.Addr().(*net.TCPAddr)); err != nil && !open {
 		return nil, errors.Join(err, l.Close())
 	}
-	return l, nil
+	return l.(*net.TCPListener), nil
 }
 
 // checkBound tells whether what was believed to be this machine's alone has turned out to be another address.

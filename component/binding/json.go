@@ -18,8 +18,18 @@ import (
 // object is a JSON object that an app has sent. It is not nil.
 type object map[string]json.RawMessage
 
-// parseObject reads what an app has sent. Nothing is an empty object; daprd makes null of it.
+// byteOrderMark may precede JSON in UTF-8 that an SDK has encoded.
+const byteOrderMark = "\ufeff"
+
+// parseObject reads the data of a call: a JSON object, or a JSON string that contains one,
+// because that is what an SDK sends for an object that the app has encoded itself. No data,
+// null and an empty string are an empty object.
 func parseObject(data []byte) (object, error) {
+	data = trimmed(data)
+	var text string
+	if json.Unmarshal(data, &text) == nil { // also for null
+		data = trimmed([]byte(text))
+	}
 	all := object{}
 	if len(data) == 0 {
 		return all, nil
@@ -27,10 +37,15 @@ func parseObject(data []byte) (object, error) {
 	if err := json.Unmarshal(data, &all); err != nil {
 		return nil, problem.Field("data", "is no JSON object")
 	}
-	if all == nil {
+	if all == nil { // a string with null in it
 		all = object{}
 	}
 	return all, nil
+}
+
+// trimmed returns the text without a byte order mark and the space around it.
+func trimmed(text []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 }
 
 // take removes a text and returns it, empty if there is none.

@@ -40,7 +40,7 @@ func (d *Door) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(d.guard.unary),
 		grpc.ChainStreamInterceptor(d.guard.stream),
-		grpc.UnknownServiceHandler(unknownMethod),
+		grpc.UnknownServiceHandler(UnknownMethod),
 	}
 }
 
@@ -93,8 +93,9 @@ func isForHealth(r *http.Request) bool {
 	return r.Method == http.MethodGet && (path == "v1.0/healthz" || path == "v1.0/healthz/outbound")
 }
 
-// unknownMethod answers gRPC calls of methods that nobody knows. daprd would hand them to an app, if they named one.
-func unknownMethod(_ any, stream grpc.ServerStream) error {
+// UnknownMethod answers gRPC calls of methods that no service has, as daprd does. daprd
+// forwards such a call to the app that its metadata names.
+func UnknownMethod(_ any, stream grpc.ServerStream) error {
 	for _, header := range []string{"dapr-callee-app-id", "dapr-app-id"} {
 		if len(metadata.ValueFromIncomingContext(stream.Context(), header)) > 0 {
 			return errNotOurs

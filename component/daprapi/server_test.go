@@ -16,10 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
-	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // dial serves the door over gRPC, with the health beside it, and returns a connection to it.
@@ -49,21 +47,6 @@ func serve(t *testing.T, serve func(net.Listener) error, stop func(), l net.List
 			t.Error(err)
 		}
 	})
-}
-
-func TestDaprsOtherMethodsAreUnimplemented(t *testing.T) {
-	conn := dial(t, newDoor(t, Options{}))
-	_, err := runtimepb.NewDaprClient(conn).GetState(t.Context(), &runtimepb.GetStateRequest{})
-	if s := status.Convert(err); s.Code() != codes.Unimplemented || s.Message() != "method GetState not implemented" {
-		t.Errorf("GetState: %v", err)
-	}
-	for _, header := range []string{"dapr-app-id", "dapr-callee-app-id"} {
-		ctx := metadata.AppendToOutgoingContext(t.Context(), header, "shop")
-		err := conn.Invoke(ctx, "/shop.Orders/List", &emptypb.Empty{}, &emptypb.Empty{})
-		if s := status.Convert(err); s.Code() != codes.Unimplemented || s.Message() != "this API is currently not implemented" {
-			t.Errorf("an app's method by %s: %v", header, err)
-		}
-	}
 }
 
 func TestTheHealthIsToldWithoutAToken(t *testing.T) {

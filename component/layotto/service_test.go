@@ -318,12 +318,20 @@ func TestAClientThatIsGoneGetsNothing(t *testing.T) {
 	}
 }
 
-func TestLayottosOtherCallsAreUnimplemented(t *testing.T) {
-	conn := dial(t, Options{KeyPrefixes: one, Stores: opened(t, one)})
-	err := conn.Invoke(t.Context(), "/spec.proto.runtime.v1.Runtime/SayHello",
-		&layottopb.UnlockRequest{}, &layottopb.UnlockResponse{})
-	if status.Code(err) != codes.Unimplemented {
-		t.Errorf("%v", err)
+func TestOnlyLayottosMethodsAreUnserved(t *testing.T) {
+	for method, unserved := range map[string]bool{
+		"/spec.proto.runtime.v1.Runtime/SayHello":                       true,
+		"/spec.proto.runtime.v1.Lifecycle/ApplyConfiguration":           true,
+		"/spec.proto.extension.v1.s3.ObjectStorageService/PutObject":    true,
+		"/spec.proto.pluggable.v1.hello.Hello/SayHello":                 true,
+		"/dapr.proto.runtime.v1.Dapr/SayHello":                          false,
+		"/spec.prototype.Runtime/SayHello":                              false,
+		"/shop.Orders/spec.proto.runtime.v1.Runtime/SayHello":           false,
+		"spec.proto.runtime.v1.Runtime/SayHello, which is no full name": false,
+	} {
+		if err := Unserved(method); unserved != (status.Code(err) == codes.Unimplemented) || unserved != (err != nil) {
+			t.Errorf("%s: %v", method, err)
+		}
 	}
 }
 

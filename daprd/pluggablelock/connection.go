@@ -36,6 +36,7 @@ func dialOptions() []grpc.DialOption {
 			MinConnectTimeout: awayTimeout, // for one attempt
 		}),
 		grpc.WithChainUnaryInterceptor(awaitConnection),
+		grpc.WithResolvers(plainUnix), // the bounds here replace those of unixBuilder
 		// Discovery's dialer blocks until it is connected. Like every other, that connection is waited for, instead of
 		// given up at the first refusal; and if it does not come, the error says why.
 		//lint:ignore SA1019 belongs to the deprecated blocking dial.

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mortise-lock/mortise/component/daprapi"
 )
 
 const (
@@ -180,7 +178,7 @@ func TestTheDoorAnswersAsDaprdDoes(t *testing.T) {
 	t.Parallel()
 	theirs, ours := startRedis(t), startRedis(t)
 	daprd := startDaprd(t, "app", builtin("locks", theirs))
-	door := startDoor(t, daprapi.Options{AppID: "app"}, builtin("locks", ours))
+	door := startDoor(t, "app", builtin("locks", ours))
 	for _, table := range []struct {
 		name string
 		rows []exchange

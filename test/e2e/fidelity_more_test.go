@@ -10,13 +10,11 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
-
-	"github.com/mortise-lock/mortise/component/daprapi"
 )
 
 func TestTheDoorAnswersAsDaprdDoesWithoutAStore(t *testing.T) {
 	t.Parallel()
-	answerAlike(t, startDaprd(t, "app"), startDoor(t, daprapi.Options{AppID: "app"}), []exchange{
+	answerAlike(t, startDaprd(t, "app"), startDoor(t, "app"), []exchange{
 		{name: "HTTP: a lock", call: lockPost("locks", aliceTakes), says: "500 Internal Server Error"},
 		{name: "HTTP: seconds come first", call: lockPost("locks", ""), says: notPositive},
 		{name: "HTTP: then the store", call: lockPost("locks", `{"expiryInSeconds":1}`), says: "ERR_LOCK_STORE_NOT_CONFIGURED"},
@@ -32,7 +30,7 @@ func TestTheDoorAsksForDaprsTokenAsDaprdDoes(t *testing.T) {
 	const token = "open sesame"
 	t.Setenv("DAPR_API_TOKEN", token) // for daprd and for the SDK
 	daprd := startDaprd(t, "app", builtin("locks", startRedis(t)))
-	door := startDoor(t, daprapi.Options{AppID: "app", Token: token}, builtin("locks", startRedis(t)))
+	door := startDoor(t, "app", builtin("locks", startRedis(t)))
 	const header, wrong = "dapr-api-token", "open barley"
 	free, absent := unlockPost("locks", aliceFrees).(httpCall), unlock("locks", "a", "a")
 	answerAlike(t, daprd, door, []exchange{
@@ -87,7 +85,7 @@ func TestTheDoorAnswersAsDaprdDoesWhenRedisIsDown(t *testing.T) {
 	t.Parallel()
 	theirs, ours := startRedis(t), startRedis(t)
 	daprd := startDaprd(t, "app", builtin("locks", theirs))
-	door := startDoor(t, daprapi.Options{AppID: "app"}, builtin("locks", ours))
+	door := startDoor(t, "app", builtin("locks", ours))
 	theirs.Stop()
 	ours.Stop()
 	answerAlike(t, daprd, door, []exchange{
@@ -101,7 +99,7 @@ func TestTheDoorAnswersAsDaprdDoesWhenRedisIsDown(t *testing.T) {
 func TestTheDoorTellsOfItselfWhatDaprdTells(t *testing.T) {
 	t.Parallel()
 	locks := builtin("locks", startRedis(t))
-	daprd, door := startDaprd(t, "app", locks), startDoor(t, daprapi.Options{AppID: "app", Version: "v1"}, locks)
+	daprd, door := startDaprd(t, "app", locks), startDoor(t, "app", locks)
 
 	t.Run("over HTTP", func(t *testing.T) {
 		want, got := metadataJSON(t, daprd), metadataJSON(t, door)
@@ -179,7 +177,7 @@ func TestTheDoorAndASidecarRespectEachOthersLocksWhateverTheKeyPrefix(t *testing
 		want[row.lock] = "bob"
 	}
 	daprd := startDaprd(t, "Shop", components...)
-	door := startDoor(t, daprapi.Options{AppID: "Shop", Namespace: "Prod", PodName: "Pod-7"}, components...)
+	door := startDoor(t, "Shop", components...)
 	for _, row := range keyPrefixes {
 		t.Run(row.name, func(t *testing.T) {
 			steps := []struct {

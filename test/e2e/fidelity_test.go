@@ -3,30 +3,23 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/dapr/kit/logger"
 	goredis "github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection"
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/mortise-lock/mortise/component/daprapi"
-	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/stores/all"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -53,46 +46,18 @@ func startDaprd(t testing.TB, app string, components ...component) place {
 	return placeAt(t, s.httpAddr, s.grpcAddr)
 }
 
-// startDoor starts the door with the components, whose store is Redis unless they say otherwise.
-func startDoor(t testing.TB, o daprapi.Options, components ...component) place {
+// startDoor starts Mortise, as the process that it is, with the components of type lock.redis,
+// and returns where it serves Dapr's API for the app.
+func startDoor(t testing.TB, app string, components ...component) place {
 	t.Helper()
-	log := logger.NewLogger("door")
-	log.SetOutputLevel(logger.FatalLevel)
-	set := instances.New(all.Backends("redis"), log)
-	t.Cleanup(func() { _ = set.Close() })
-	for _, c := range components {
-		if err := set.Open(t.Context(), c.name, c.metadata); err != nil {
-			t.Fatal(err)
-		}
-		o.Components = append(o.Components, daprapi.Component{Name: c.name, Type: c.kind, Version: "v1", Metadata: c.metadata})
+	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", newResources(t, components...).path,
+		"--app-id", app, "--dapr-grpc-listen-address", "127.0.0.1:0", "--dapr-http-listen-address", "127.0.0.1:0")
+	m.says("Ready on")
+	listening := m.after("Listening on ")
+	if len(listening) != 2 {
+		t.Fatalf("it listens on %q", listening)
 	}
-	o.Stores = set
-	door, err := daprapi.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	web, rpc := door.HTTPServer(), grpc.NewServer(door.ServerOptions()...)
-	door.Register(rpc)
-	reflection.Register(rpc)
-	return placeAt(t, serveOn(t, web.Serve, func() { _ = web.Close() }), serveOn(t, rpc.Serve, rpc.Stop))
-}
-
-// serveOn serves at the address that it returns until the test ends.
-func serveOn(t testing.TB, serve func(net.Listener) error, stop func()) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- serve(l) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-served; err != nil && !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	return l.Addr().String()
+	return placeAt(t, listening[1], listening[0])
 }
 
 // call is a request, over HTTP or gRPC.

@@ -59,6 +59,9 @@ func TestMain(m *testing.M) {
 	dapr.SetLogger(nil) // it would tell of every client
 	dir, err := os.MkdirTemp("", "e2e")
 	if err == nil {
+		err = os.Chmod(dir, 0o755) // other users run programs, too
+	}
+	if err == nil {
 		err = provide(dir, &mortiseProgram, &daprdProgram, &stockProgram)
 	}
 	code := 1

@@ -34,8 +34,15 @@ type process struct {
 // start starts a program with variables added to the environment.
 func start(t testing.TB, name, path string, variables []string, args ...string) *process {
 	t.Helper()
+	return startAs(t, nil, name, path, variables, args...)
+}
+
+// startAs is start for a program that another user runs, unless user is nil.
+func startAs(t testing.TB, user *syscall.Credential, name, path string, variables []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), variables...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 
 	dapr "github.com/dapr/go-sdk/client"
@@ -14,8 +15,9 @@ import (
 // sidecar is a daprd.
 type sidecar struct {
 	*process
-	program            *program // which daprd
-	flags              []string // besides those that every sidecar has
+	program            *program            // which daprd
+	flags              []string            // besides those that every sidecar has
+	runAs              *syscall.Credential // who runs it; nil: who runs the test
 	app                string
 	folder             string // where it looks for sockets
 	resources          resources
@@ -50,7 +52,7 @@ func (s *sidecar) launch(t testing.TB) {
 	t.Helper()
 	httpPort, grpcPort, internalPort := freePort(t), freePort(t), freePort(t)
 	s.httpAddr, s.grpcAddr = "127.0.0.1:"+httpPort, "127.0.0.1:"+grpcPort
-	s.process = start(t, "daprd of "+s.app, s.program.path, inFolder(s.folder), append([]string{
+	s.process = startAs(t, s.runAs, "daprd of "+s.app, s.program.path, inFolder(s.folder), append([]string{
 		"--app-id", s.app,
 		"--resources-path", s.resources.path,
 		"--dapr-listen-addresses", "127.0.0.1",

@@ -1,0 +1,244 @@
+package component
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// What is answered at each endpoint to calls that it does not serve, in a process that serves
+// every API at every endpoint at once. Servers that a test builds for one API alone may have
+// other options than those of the process.
+
+// served has what each gRPC endpoint serves: services, or single methods of one.
+var served = map[string][]string{
+	"the socket": {
+		"dapr.proto.components.v1.LockStore", "dapr.proto.components.v1.InputBinding", "dapr.proto.components.v1.OutputBinding",
+		"mortise.locks.v1.Locks", "mortise.rtm.v1.ChannelLocks",
+	},
+	"--listen-address": {"mortise.locks.v1.Locks", "mortise.rtm.v1.ChannelLocks"},
+	"--dapr-grpc-listen-address": {
+		"dapr.proto.runtime.v1.Dapr/TryLockAlpha1", "dapr.proto.runtime.v1.Dapr/UnlockAlpha1", "dapr.proto.runtime.v1.Dapr/GetMetadata",
+		"spec.proto.runtime.v1.Runtime/TryLock", "spec.proto.runtime.v1.Runtime/Unlock", "spec.proto.runtime.v1.Runtime/LockKeepAlive",
+	},
+}
+
+// everywhere is what every gRPC endpoint serves.
+var everywhere = []string{
+	"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+}
+
+// layottos are methods of Layotto's services, as its .proto files have them.
+var layottos = strings.Fields(`
+	spec.proto.runtime.v1.Runtime/SayHello spec.proto.runtime.v1.Runtime/InvokeService
+	spec.proto.runtime.v1.Runtime/GetConfiguration spec.proto.runtime.v1.Runtime/SaveConfiguration
+	spec.proto.runtime.v1.Runtime/DeleteConfiguration spec.proto.runtime.v1.Runtime/SubscribeConfiguration
+	spec.proto.runtime.v1.Runtime/GetNextId spec.proto.runtime.v1.Runtime/GetState
+	spec.proto.runtime.v1.Runtime/GetBulkState spec.proto.runtime.v1.Runtime/SaveState
+	spec.proto.runtime.v1.Runtime/DeleteState spec.proto.runtime.v1.Runtime/DeleteBulkState
+	spec.proto.runtime.v1.Runtime/ExecuteStateTransaction spec.proto.runtime.v1.Runtime/PublishEvent
+	spec.proto.runtime.v1.Runtime/SubscribeTopicEvents spec.proto.runtime.v1.Runtime/GetFile
+	spec.proto.runtime.v1.Runtime/PutFile spec.proto.runtime.v1.Runtime/ListFile
+	spec.proto.runtime.v1.Runtime/DelFile spec.proto.runtime.v1.Runtime/GetFileMeta
+	spec.proto.runtime.v1.Runtime/InvokeBinding spec.proto.runtime.v1.Runtime/GetSecret
+	spec.proto.runtime.v1.Runtime/GetBulkSecret spec.proto.runtime.v1.Runtime/NoSuchMethod
+	spec.proto.runtime.v1.Lifecycle/ApplyConfiguration spec.proto.runtime.v1.NoSuchService/TryLock
+	spec.proto.extension.v1.s3.ObjectStorageService/PutObject spec.proto.extension.v1.cryption.CryptionService/Encrypt
+	spec.proto.extension.v1.delay_queue.DelayQueue/PublishDelayMessage spec.proto.extension.v1.email.EmailService/SendEmail
+	spec.proto.extension.v1.phone.PhoneCallService/SendVoiceWithTemplate spec.proto.extension.v1.sms.SmsService/SendSmsWithTemplate`)
+
+// unknown are methods that no API has.
+var unknown = strings.Fields(`
+	dapr.proto.runtime.v1.Dapr/RenewLockAlpha1 dapr.proto.runtime.v1.NoSuchService/TryLockAlpha1
+	dapr.proto.components.v1.LockStore/RenewLock mortise.locks.v1.Locks/NoSuchMethod mortise.rtm.v1.ChannelLocks/NoSuchMethod
+	grpc.health.v1.Health/NoSuchMethod shop.Orders/List`)
+
+// unserved returns the methods that an endpoint does not serve, of all services that the
+// program knows and of those above.
+func unserved(endpoint string) []string {
+	methods := slices.Concat(layottos, unknown)
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			for j := range service.Methods().Len() {
+				methods = append(methods, string(service.FullName())+"/"+string(service.Methods().Get(j).Name()))
+			}
+		}
+		return true
+	})
+	isServed := func(method string) bool {
+		service, _, _ := strings.Cut(method, "/")
+		list := slices.Concat(served[endpoint], everywhere)
+		return !slices.Contains(unknown, method) && (slices.Contains(list, service) || slices.Contains(list, method))
+	}
+	return slices.DeleteFunc(methods, isServed)
+}
+
+// answerOf is the code that an endpoint must answer a method with that it does not serve, and
+// what the message must contain.
+func answerOf(endpoint, method string) (codes.Code, string) {
+	service, name, _ := strings.Cut(method, "/")
+	switch {
+	case endpoint != "--dapr-grpc-listen-address":
+		return codes.Unimplemented, "unknown "
+	case strings.HasPrefix(method, "spec.proto."):
+		return codes.Unimplemented, method + " is not implemented: of Layotto's API, only TryLock, Unlock, LockKeepAlive of " +
+			"spec.proto.runtime.v1.Runtime are served"
+	case slices.Contains(unknown, method) && service == "dapr.proto.runtime.v1.Dapr", // daprd's words for both
+		strings.HasPrefix(service, "dapr.proto.runtime.") && service != "dapr.proto.runtime.v1.Dapr":
+		return codes.Unknown, "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
+	case service == "dapr.proto.runtime.v1.Dapr":
+		return codes.Unimplemented, "method " + name + " not implemented"
+	}
+	return codes.Unknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
+}
+
+// invoke calls a method with an empty message, as a stream, which is on the wire what a call
+// of any other kind is.
+func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/"+method)
+	if err != nil {
+		return err
+	}
+	_ = stream.SendMsg(&emptypb.Empty{}) // RecvMsg has the error
+	_ = stream.CloseSend()
+	return stream.RecvMsg(&emptypb.Empty{})
+}
+
+// grpcEndpoints connects to every gRPC endpoint of a process with every API, whose clients send
+// the token, if there is one.
+func grpcEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
+	t.Helper()
+	h := serveEverything(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })
+	return map[string]*grpc.ClientConn{
+		"the socket":                 h.socket,
+		"--listen-address":           dial(t, h.tcp.Address, insecure.NewCredentials()),
+		"--dapr-grpc-listen-address": h.dapr,
+	}
+}
+
+func TestWhatAnEndpointDoesNotServeIsAnsweredInTheWayOfItsAPI(t *testing.T) {
+	for _, token := range []string{"", "secret"} {
+		for endpoint, conn := range grpcEndpoints(t, token) {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token, "dapr-api-token", token)
+			methods := unserved(endpoint)
+			if len(methods) < 50 {
+				t.Errorf("%s: only %d methods are tried", endpoint, len(methods))
+			}
+			for _, method := range methods {
+				code, text := answerOf(endpoint, method)
+				got := status.Convert(invoke(ctx, conn, method))
+				if got.Code() != code || !strings.Contains(got.Message(), text) {
+					t.Errorf("%s, token %q: %s: got %v %q, want %v %q", endpoint, token, method, got.Code(), got.Message(), code, text)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatAnEndpointServesIsNotUnimplemented(t *testing.T) {
+	for endpoint, conn := range grpcEndpoints(t, "") {
+		for _, method := range served[endpoint] {
+			if !strings.Contains(method, "/") {
+				continue
+			}
+			if err := invoke(t.Context(), conn, method); status.Code(err) == codes.Unimplemented || status.Code(err) == codes.Unknown {
+				t.Errorf("%s: %s: %v", endpoint, method, err)
+			}
+		}
+		for _, service := range slices.Concat(served[endpoint], everywhere) {
+			service, _, _ = strings.Cut(service, "/")
+			if !slices.Contains(listServices(t, conn, "v1"), service) {
+				t.Errorf("%s: reflection does not list %s", endpoint, service)
+			}
+		}
+	}
+}
+
+func TestLayottosSayHelloIsUnimplemented(t *testing.T) {
+	conn := grpcEndpoints(t, "")["--dapr-grpc-listen-address"]
+	err := conn.Invoke(t.Context(), "/spec.proto.runtime.v1.Runtime/SayHello", &emptypb.Empty{}, &emptypb.Empty{})
+	if status.Code(err) != codes.Unimplemented {
+		t.Errorf("got %v, want UNIMPLEMENTED", err)
+	}
+}
+
+func TestACallForAnotherAppIsUnimplemented(t *testing.T) {
+	conn := grpcEndpoints(t, "")["--dapr-grpc-listen-address"]
+	for _, header := range []string{"dapr-app-id", "dapr-callee-app-id"} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), header, "shop")
+		for method, want := range map[string]string{
+			"shop.Orders/List":                       "this API is currently not implemented",
+			"spec.proto.runtime.v1.Runtime/SayHello": "spec.proto.runtime.v1.Runtime/SayHello is not implemented: ",
+		} {
+			got := status.Convert(invoke(ctx, conn, method))
+			if got.Code() != codes.Unimplemented || !strings.HasPrefix(got.Message(), want) {
+				t.Errorf("%s with %s: got %v %q", method, header, got.Code(), got.Message())
+			}
+		}
+	}
+}
+
+func TestAMethodThatIsNotServedNeedsDaprsTokenToo(t *testing.T) {
+	conn := grpcEndpoints(t, "secret")["--dapr-grpc-listen-address"]
+	for _, method := range slices.Concat(layottos, unknown) {
+		if err := invoke(t.Context(), conn, method); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+func TestWhatAnHTTPEndpointDoesNotServeIsAnsweredInTheWayOfItsAPI(t *testing.T) {
+	h := serveEverything(t, func(*Options) {})
+	client := &http.Client{Transport: transport(t)}
+	for _, row := range []struct {
+		endpoint, address, method, path string
+		code                            int
+		errorCode                       any // of the answer's JSON; nil if it is no JSON
+	}{
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/v1.0/state/locks/a", 501, "ERR_API_UNIMPLEMENTED"},
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/publish/bus/topic", 501, "ERR_API_UNIMPLEMENTED"},
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/bindings/locks", 501, "ERR_API_UNIMPLEMENTED"},
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "PUT", "/v1.0-alpha1/lock/locks", 404, "ERR_DIRECT_INVOKE"},
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/lock/locks", 404, "ERR_DIRECT_INVOKE"},
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1/rtm/locks/setLock", 404, "ERR_DIRECT_INVOKE"},
+		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/metrics", 404, "ERR_DIRECT_INVOKE"},
+		{"--http-listen-address", h.tcp.HTTPAddress, "POST", "/v1/rtm/locks/stealLock", 404, -10014.0},
+		{"--http-listen-address", h.tcp.HTTPAddress, "POST", "/v1.0-alpha1/lock/locks", 404, -10014.0},
+		{"--http-listen-address", h.tcp.HTTPAddress, "GET", "/metrics", 404, -10014.0},
+		{"--http-listen-address", h.tcp.HTTPAddress, "GET", "/v1/rtm/locks/setLock", 405, -10014.0},
+		{"--metrics-address", h.tcp.MetricsAddress, "GET", "/v1/rtm/locks/setLock", 404, nil},
+		{"--metrics-address", h.tcp.MetricsAddress, "POST", "/v1.0-alpha1/lock/locks", 404, nil},
+		{"--metrics-address", h.tcp.MetricsAddress, "POST", "/metrics", 405, nil},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), row.method, "http://"+row.address+row.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		var body struct{ ErrorCode any }
+		err = json.NewDecoder(response.Body).Decode(&body)
+		if response.StatusCode != row.code || body.ErrorCode != row.errorCode || (err != nil) != (row.errorCode == nil) {
+			t.Errorf("%s: %s %s: got %d, %v, %v; want %d, %v", row.endpoint, row.method, row.path,
+				response.StatusCode, body.ErrorCode, err, row.code, row.errorCode)
+		}
+	}
+}

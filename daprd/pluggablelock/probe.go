@@ -1,0 +1,177 @@
+package pluggablelock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	//lint:ignore SA1019 discovery uses this version.
+	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// probePause is the pause between two attempts to use a socket.
+	probePause = 100 * time.Millisecond
+
+	// changePause is the pause between two attempts to use a socket that has been skipped.
+	changePause = time.Second
+)
+
+// maxSocketPath is the longest path, in bytes, that a Unix socket can be connected to by.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// errNoAnswer reports a process that let the time pass.
+var errNoAnswer = errors.New("its process accepts connections and does not answer as a gRPC server")
+
+// errPermanent is matched by the errors of sockets for which trying again is useless.
+var errPermanent = errors.New("trying again is useless")
+
+// permanent is an error that matches errPermanent and reads as its cause.
+type permanent struct{ error }
+
+// Is reports whether the target is errPermanent.
+func (permanent) Is(target error) bool { return target == errPermanent }
+
+// Unwrap returns the cause.
+func (p permanent) Unwrap() error { return p.error }
+
+// awaitComponent tries to use a socket until a component answers there, ctx ends or trying
+// again is useless. The error says why the socket cannot be used, and what to do about it.
+func awaitComponent(ctx context.Context, socket string) error {
+	var reason error
+	for {
+		switch err := probe(ctx, socket); {
+		case err == nil || errors.Is(err, errPermanent):
+			return err
+		case reason == nil || !errors.Is(err, errNoAnswer): // the end of ctx cuts the last attempt short
+			reason = err
+		}
+		select {
+		case <-ctx.Done():
+			return reason
+		case <-time.After(probePause):
+		}
+	}
+}
+
+// awaitChange waits until a component answers at a socket that could not be used. It returns
+// an error if ctx ends before.
+func awaitChange(ctx context.Context, socket string) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(changePause):
+		}
+		if err := probe(ctx, socket); err == nil {
+			return nil
+		}
+	}
+}
+
+// probe asks the component behind a socket for its services, as discovery does.
+func probe(ctx context.Context, socket string) error {
+	if len(socket) > maxSocketPath {
+		return permanent{fmt.Errorf("its path has %d bytes, the most is %d: use a folder with a shorter path",
+			len(socket), maxSocketPath)}
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return unreachable(socket, err)
+	}
+	defer conn.Close()
+	return unanswered(listServices(ctx, conn))
+}
+
+// unreachable explains why a socket cannot be connected to.
+func unreachable(socket string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("permission denied: daprd (uid %d, gid %d) must have write permission for the socket (%s); "+
+			"start the component with another mode for its socket (mortise --socket-mode), or run daprd as the socket's user or group",
+			os.Geteuid(), os.Getegid(), modeOf(socket))
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("connection refused: no process listens on it; start the component, or remove the file")
+	case errors.Is(err, syscall.EPROTOTYPE):
+		return permanent{errors.New("it is not a stream socket; remove the file")}
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return errNoAnswer
+	}
+	if cause, ok := errors.AsType[*net.OpError](err); ok {
+		err = cause.Err
+	}
+	return fmt.Errorf("cannot connect: %w", err)
+}
+
+// modeOf returns the mode and the owner of a file, as far as they can be read.
+func modeOf(path string) string {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return "mode unknown"
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Sprintf("mode %04o", info.Mode().Perm())
+	}
+	return fmt.Sprintf("mode %04o, uid %d, gid %d", info.Mode().Perm(), owner.Uid, owner.Gid)
+}
+
+// unanswered explains why a process that accepts connections does not list its services.
+func unanswered(err error) error {
+	switch status.Code(err) {
+	case codes.OK:
+		return nil
+	case codes.Unimplemented:
+		return permanent{errors.New("its process does not serve gRPC reflection (grpc.reflection.v1alpha.ServerReflection)")}
+	case codes.DeadlineExceeded, codes.Canceled:
+		return errNoAnswer
+	}
+	return fmt.Errorf("its process does not answer as a gRPC server: %s", status.Convert(err).Message())
+}
+
+// listServices asks the gRPC server at the other end of conn for its services.
+func listServices(ctx context.Context, conn net.Conn) error {
+	client, err := grpc.NewClient("passthrough:///"+conn.RemoteAddr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(once(conn)))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	stream, err := reflectpb.NewServerReflectionClient(client).ServerReflectionInfo(ctx)
+	if err != nil {
+		return err
+	}
+	request := &reflectpb.ServerReflectionRequest{MessageRequest: &reflectpb.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) { // after EOF, Recv has the error
+		return err
+	}
+	answer, err := stream.Recv()
+	if err == nil && answer.GetListServicesResponse() == nil {
+		return status.Errorf(codes.Unknown, "reflection lists no services: %s", answer.GetErrorResponse().GetErrorMessage())
+	}
+	return err
+}
+
+// once returns a dialer that returns conn for the first call, and an error for all others.
+func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
+	conns := make(chan net.Conn, 1)
+	conns <- conn
+	return func(context.Context, string) (net.Conn, error) {
+		select {
+		case conn := <-conns:
+			return conn, nil
+		default:
+			return nil, errors.New("connection is closed")
+		}
+	}
+}

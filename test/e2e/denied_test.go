@@ -1,0 +1,50 @@
+// A daprd whose user may not open one of the sockets in its folder.
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// nobody is a user who owns nothing.
+const nobody = 65534
+
+// allow sets the mode of a file.
+func allow(t testing.TB, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASidecarSkipsASocketThatItMayNotOpen(t *testing.T) {
+	t.Parallel()
+	m := startMortiseNamed(t, "open", "--socket-mode", "0666")
+	denied := startMortiseNamed(t, "denied", "--socket-mode", "0600")
+	socket := filepath.Join(m.folder, "denied.sock")
+	if err := os.Rename(denied.socket(), socket); err != nil {
+		t.Fatal(err)
+	}
+	r := resources{t: t, path: socketsFolder(t)} // a folder that can be opened to others
+	r.write(component{name: "locks", kind: "lock.open", metadata: map[string]string{"store": "memory"}})
+	for _, path := range []string{m.folder, r.path} {
+		allow(t, path, 0o755)
+	}
+	allow(t, filepath.Join(r.path, "locks.yaml"), 0o644)
+
+	s := &sidecar{program: &daprdProgram, app: "app", folder: m.folder, resources: r}
+	if os.Geteuid() == 0 { // to whom modes do not apply
+		s.runAs = &syscall.Credential{Uid: nobody, Gid: nobody}
+	} else {
+		allow(t, socket, 0)
+	}
+	s.launch(t)
+	s.says("level=error", "Skipping socket "+socket, "permission denied", "--socket-mode")
+	s.await(t)
+	u := s.user(t, "locks")
+	u.takes("invoice", "alice")
+	u.isRefused("invoice", "bob")
+	u.frees("invoice", "alice")
+}
