@@ -23,8 +23,15 @@ import (
 // asProgram, when set, makes the test binary the program: signals and exit codes need a process.
 const asProgram = "MORTISE_TEST_PROGRAM"
 
+// asSubreaper, when set too, makes that program the parent of its orphans, as if it were
+// process 1.
+const asSubreaper = "MORTISE_TEST_SUBREAPER"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
+		if os.Getenv(asSubreaper) != "" {
+			becomeSubreaper()
+		}
 		os.Exit(Run(context.Background(), os.Args[1:], os.Getenv, OS()))
 	}
 	os.Exit(m.Run())

@@ -16,7 +16,7 @@ const (
 	exitNotHeld       = 1   // get, revoke: the lock is not held, or not by that owner
 	exitUsage         = 2   // the command line is wrong, or a file that it names
 	exitUnavailable   = 69  // Mortise or its store does not answer
-	exitFailed        = 70  // anything else
+	exitFailed        = 70  // anything else; lock: also that waiting would be a deadlock
 	exitNotGot        = 75  // lock: it is held, and still was when the time to wait was over
 	exitLost          = 76  // lock: it was lost while the command ran
 	exitDenied        = 77  // the token is missing or wrong

@@ -19,15 +19,35 @@ import (
 const lockHelp = `Run COMMAND while holding the lock of KEY, or those of several keys, which are taken in one step.
 
 Waiting is first come, first served. The lock is renewed while COMMAND runs. COMMAND's environment has
-  MORTISE_KEY    the key, or the keys, one per line
-  MORTISE_TOKEN  the fencing token, for a resource that refuses tokens smaller than one it has seen
-and signals to this process are passed on to it, except those that were ignored from the start, as with nohup. It runs in a
-process group of its own, and cannot be suspended with Ctrl-Z. When the lock is lost, the whole group is stopped with SIGTERM,
-and after the grace period with SIGKILL. Until then somebody else may already hold the lock; only a resource that checks the
-token is safe from that. On Linux COMMAND is killed when this process is.
+  MORTISE_KEY      the key, or the keys, one per line
+  MORTISE_TOKEN    the fencing token, for a resource that refuses tokens smaller than one it has seen
+  MORTISE_HOLDING  the owners of this lock and of those around it, separated by commas; with them a "mortise locks lock" or
+                   a Go client below COMMAND that would wait for one of these locks reports a deadlock
 
-The exit code is COMMAND's, 128 plus the number of the signal that ended it, or
+Signals: COMMAND runs in a process group of its own. That group gets every signal that this process gets, real-time signals
+included, except
+  SIGKILL, SIGSTOP           which cannot be caught
+  SIGTSTP, SIGTTIN, SIGTTOU  because a command that holds a lock cannot be suspended, with Ctrl-Z or otherwise
+  SIGPIPE                    which also reports that the connection to Mortise has broken
+  SIGCHLD, SIGURG, SIGPROF   which this process uses itself
+  32, 33, 34 (SIGRTMIN)      which the Go runtime does not catch
+SIGHUP and SIGINT stay ignored if they were from the start, as with nohup, and SIGQUIT does if SIGINT was. While this process
+waits for the lock, a signal ends it as it would end any program, and the lock is not taken; SIGWINCH and other signals that
+do nothing by default have no effect.
+
+When the lock is lost, the whole group gets SIGTERM, and after the grace period SIGKILL. Until then another owner may already
+hold the lock; only a resource that checks the token is safe from that.
+
+If this process dies without stopping COMMAND, for example by SIGKILL, another process, "lock-guard", kills the whole group at
+once; the lock ends with its TTL. The guard also kills the group if this process is suspended, with SIGSTOP, until the lock has
+expired and the grace period and a second have passed. If the guard is killed, COMMAND is stopped. Processes that have left the
+group, with setsid for example, or that run as another user are out of its reach. All of this holds on Linux and macOS; on
+Linux COMMAND itself dies with this process even if the guard is killed at the same time.
+
+The exit code is COMMAND's, 128 plus the number of the signal that ended it or the waiting, or
    69  Mortise did not answer; COMMAND was not run
+   70  waiting would be a deadlock, because this process runs below a command that holds the lock, or that the lock's holder
+       waits for; COMMAND was not run
    75  the lock is held, and still was when the wait was over (see --conflict-exit-code); COMMAND was not run
    76  the lock was lost while COMMAND ran
   126  COMMAND could not be started
@@ -130,7 +150,8 @@ func (l *locking) run(ctx context.Context) error {
 	return nil
 }
 
-// get takes the locks. A signal ends the waiting.
+// get takes the locks. A signal ends the waiting, unless it would do nothing to other
+// programs.
 func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var (
@@ -145,8 +166,11 @@ func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, err
 	}()
 	for {
 		select {
-		case interrupted = <-l.signals:
-			cancel(fmt.Errorf("signal: %v", interrupted))
+		case s := <-l.signals:
+			if !isIgnoredByDefault(s.(syscall.Signal)) {
+				interrupted = s
+				cancel(fmt.Errorf("signal: %v", s))
+			}
 			continue
 		case <-got:
 		}
@@ -207,9 +231,12 @@ func (l *locking) process(lease *client.Lease) process {
 		args: l.args,
 		env: append(os.Environ(),
 			"MORTISE_KEY="+strings.Join(lease.Keys(), "\n"),
-			"MORTISE_TOKEN="+strconv.FormatUint(lease.Token(), 10)),
+			"MORTISE_TOKEN="+strconv.FormatUint(lease.Token(), 10),
+			client.HoldingVariable+"="+strings.Join(lease.Holding(), ",")),
 		streams: l.streams,
 		signals: l.signals,
 		grace:   l.grace,
+		expires: lease.Expires,
+		beat:    max(l.ttl/6, 100*time.Millisecond),
 	}
 }

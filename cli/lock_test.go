@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -152,8 +151,7 @@ func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
-			pids := filepath.Join(t.TempDir(), "pids")
-			t.Setenv("PIDS", pids)
+			pids := pidFile(t)
 			p := s.start(t, sh(row.script, "--ttl", "300ms", "--grace", row.grace)...)
 			p.says(t, "begun")
 			if strings.Contains(row.script, "trapped; while") {
@@ -164,14 +162,7 @@ func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
 			if r.code != exitLost || !strings.Contains(r.err, "lock is lost") {
 				t.Errorf("got %+v", r)
 			}
-			text, err := os.ReadFile(pids)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, word := range strings.Fields(string(text)) {
-				pid, _ := strconv.Atoi(word)
-				await(t, "the end of "+word, func() bool { return !runs(t, pid) })
-			}
+			awaitEnds(t, pids)
 		})
 	}
 }
@@ -183,27 +174,6 @@ func TestACommandMayEndInOrderWhenTheLockIsLost(t *testing.T) {
 	s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
 	if r := p.result(t); r.out != "begun\nending\n" || r.code != exitLost {
 		t.Errorf("got %+v", r)
-	}
-}
-
-func TestSignalsArePassedOn(t *testing.T) {
-	heedSignals(t)
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
-		t.Run(signal.String(), func(t *testing.T) {
-			s := startServer(t)
-			script := fmt.Sprintf(`trap 'echo got it; exit 5' %d; echo begun; while :; do sleep 0.02; done`, int(signal))
-			p := s.start(t, sh(script)...)
-			p.says(t, "begun")
-			if err := p.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
-			if r := p.result(t); r.out != "begun\ngot it\n" || r.code != 5 { // the shell may write how its sleep ended
-				t.Errorf("got %+v", r)
-			}
-			if owner := s.owner(t, "door"); owner != "" {
-				t.Errorf("the lock is still held by %q", owner)
-			}
-		})
 	}
 }
 
@@ -234,26 +204,6 @@ func TestASignalEndsTheWaiting(t *testing.T) {
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func TestTheCommandDiesWithUs(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux can do that")
-	}
-	s := startServer(t)
-	pids := filepath.Join(t.TempDir(), "pids")
-	t.Setenv("PIDS", pids)
-	p := s.start(t, sh(`echo $$ >"$PIDS"; echo begun; while :; do sleep 0.02; done`)...)
-	p.says(t, "begun")
-	if err := p.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(pids)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	await(t, "the end of the command", func() bool { return !runs(t, pid) })
 }
 
 func TestTheEndOfTheContextStopsTheCommand(t *testing.T) {

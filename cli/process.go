@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
-)
 
-// groupPoll is how often we look whether a process group that was told to stop has.
-const groupPoll = 20 * time.Millisecond
+	"github.com/mortise-lock/mortise/cli/internal/guard"
+)
 
 // resumeDelay is how long a command that was stopped stands still at the least. It bounds the pace of one that is stopped again
 // and again.
@@ -31,56 +28,109 @@ type process struct {
 	streams Streams        // Err takes what the command writes and, at once, what we do
 	signals chan os.Signal // passed on to the group while it runs; run lets SIGTSTP come here too, and its caller ends that
 	grace   time.Duration  // between SIGTERM and SIGKILL
+
+	expires func() time.Time // when the lock expires; later after each renewal
+	beat    time.Duration    // how often the guard is notified of that
 }
 
 // run runs the command until it ends, and returns its exit code, or 128 and the number of the signal that ended it. If ctx
 // ends before, the group gets SIGTERM, and what is left of it after the grace SIGKILL; none of it is left then.
 //
-// On Linux the command is killed when we are: it is not to work on without a lock.
+// However this process ends, the group ends with it, because a guard watches it from
+// before the command's first instruction.
 func (p process) run(ctx context.Context) (code int, err error) {
-	runtime.LockOSThread() // the death that Linux tells the command of is that of the thread which started it
+	runtime.LockOSThread() // on Linux the command is also killed when the thread ends that has started it
 	defer runtime.UnlockOSThread()
-	cmd := exec.Command(p.args[0], p.args[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.env, p.streams.In, p.streams.Out, p.streams.Err
-	cmd.SysProcAttr = attributes()
-	cmd.WaitDelay = outputDelay
 	signal.Notify(p.signals, syscall.SIGTSTP) // from before there is a command, which would go on without us
-	if err := cmd.Start(); err != nil {
-		return 0, failed(startCode(err), err)
+	watcher, err := guard.Start()
+	if err != nil {
+		return 0, failed(exitFailed, err)
+	}
+	defer watcher.Stop()
+	child, err := p.start(watcher)
+	if err != nil {
+		return 0, err
 	}
 	stops, ended := make(chan syscall.Signal), make(chan struct{})
 	go func() {
 		defer close(ended)
-		code, err = wait(ctx, cmd, stops)
+		code, err = child.wait(ctx, stops)
 	}()
-	p.attend(ctx, group(cmd.Process.Pid), stops, ended)
+	unguarded := p.attend(ctx, child.group(), watcher, stops, ended)
 	<-ended
+	if unguarded != nil {
+		return 0, failed(exitFailed, unguarded)
+	}
 	return code, err
 }
 
-// attend deals with what happens to the group: signals, stops and the end of ctx. It returns when the command has ended, or has
-// been told to for the last time.
+// start starts the command, and lets it run when the guard watches its group.
+func (p process) start(watcher *guard.Guard) (child, error) {
+	cmd, err := guard.Command(p.args[0], p.args[1:]...)
+	if err != nil {
+		return child{}, failed(guard.Code(err), err)
+	}
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.env, p.streams.In, p.streams.Out, p.streams.Err
+	cmd.SysProcAttr = attributes()
+	cmd.WaitDelay = outputDelay
+	if err := cmd.Start(); err != nil {
+		return child{}, failed(guard.Code(err), err)
+	}
+	c := child{cmd: cmd, adopts: adoptsOrphans()}
+	if err := errors.Join(c.awaitGate(), watcher.Watch(cmd.Process.Pid), p.limit(watcher)); err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return child{}, failed(exitFailed, fmt.Errorf("start %s: %w", p.args[0], err))
+	}
+	c.group().signal(syscall.SIGCONT)
+	return c, nil
+}
+
+// limitSlack is how long this process may take to stop the command in order before the
+// guard kills it.
+const limitSlack = time.Second
+
+// longGrace bounds the grace in sums, which would overflow with the longest that a flag
+// can have.
+const longGrace = 100 * 365 * 24 * time.Hour
+
+// limit makes the guard kill the group when the lock has expired and this process, which
+// may be suspended, has not stopped it.
+func (p process) limit(watcher *guard.Guard) error {
+	return watcher.Limit(time.Until(p.expires()) + min(p.grace, longGrace) + limitSlack)
+}
+
+var errUnguarded = errors.New("the guard process has ended; the command was stopped")
+
+// attend deals with what happens to the group: signals, stops, renewals of the lock and
+// the end of ctx. It returns when the command has ended, or has been told to for the last
+// time. It fails if the guard has ended before.
 //
 // We cannot be suspended meanwhile, as nobody would renew the lock. Neither can a command that has the terminal: from there
 // nobody could reach it, nor a shell.
-func (p process) attend(ctx context.Context, g group, stops <-chan syscall.Signal, ended <-chan struct{}) {
-	signal.Ignore(syscall.SIGTTOU) // the command, which has begun, does not
-	defer signal.Reset(syscall.SIGTTOU)
+func (p process) attend(ctx context.Context, g group, watcher *guard.Guard, stops <-chan syscall.Signal, ended <-chan struct{}) error {
+	signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN) // the command, which has begun, does not
+	defer signal.Reset(syscall.SIGTTOU, syscall.SIGTTIN)
 	t := newTerminal(p.streams.In, g)
-	if t != nil {
-		t.lend()
-		defer t.takeBack()
-	}
+	t.lend()
+	defer t.takeBack()
+	beat := time.NewTicker(p.beat)
+	defer beat.Stop()
 	var resume <-chan time.Time // nil unless the command stands still and could get the terminal
 	for {
 		select {
 		case <-ended:
-			return
+			return nil
 		case <-ctx.Done():
 			g.stop(ended, p.grace)
-			return
+			return nil
+		case <-watcher.Ended():
+			g.stop(ended, p.grace)
+			return errUnguarded
+		case <-beat.C:
+			_ = p.limit(watcher) // if it fails, the guard has ended
 		case s := <-p.signals:
-			p.passOn(s.(syscall.Signal), g)
+			p.passOn(s.(syscall.Signal), g, t)
 		case s := <-stops:
 			if t != nil {
 				p.tellOfStop(s, t.lent)
@@ -96,14 +146,18 @@ func (p process) attend(ctx context.Context, g group, stops <-chan syscall.Signa
 
 const cannotSuspend = "a command that holds a lock cannot be suspended"
 
-// passOn lets the group have a signal, unless that is Ctrl-Z for us.
-func (p process) passOn(s syscall.Signal, g group) {
-	if s == syscall.SIGTSTP {
+// passOn sends a signal to the group, unless that is Ctrl-Z for this process.
+func (p process) passOn(s syscall.Signal, g group, t *terminal) {
+	switch {
+	case s == syscall.SIGTSTP:
 		p.say(cannotSuspend)
-		return
+	case s == syscall.SIGCONT && t.lend(): // it comes from the fg of a shell
+	case isIgnoredByDefault(s):
+		g.signal(s)
+	default:
+		g.signal(s)
+		g.signal(syscall.SIGCONT) // a stopped process would receive s only later
 	}
-	g.signal(s)
-	g.signal(syscall.SIGCONT) // what is stopped would hear of it later only
 }
 
 // tellOfStop tells that a stop will not last, if the command has the terminal, or for what the command stands still, if not.
@@ -118,73 +172,3 @@ func (p process) tellOfStop(s syscall.Signal, hasTerminal bool) {
 }
 
 func (p process) say(text string) { fmt.Fprintln(p.streams.Err, "mortise:", text) }
-
-// wait waits for the end of the command and of its output, and returns its exit code. Until ctx ends it tells of each signal that
-// has stopped the command. It does os/exec's waiting for a process, as that is not told of stops.
-func wait(ctx context.Context, cmd *exec.Cmd, stops chan<- syscall.Signal) (code int, err error) {
-	for {
-		var status syscall.WaitStatus
-		_, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil || status.Exited() || status.Signaled():
-			_ = cmd.Wait() // it finds the process gone
-			return exitCode(status), err
-		default:
-			select {
-			case stops <- status.StopSignal():
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-// startCode is what a shell says of a command that it could not start.
-func startCode(err error) int {
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return exitNotFound
-	}
-	return exitNotExecutable
-}
-
-// exitCode is what a shell says of a command that has ended.
-func exitCode(status syscall.WaitStatus) int {
-	if status.Signaled() {
-		return exitSignal + int(status.Signal())
-	}
-	return status.ExitStatus()
-}
-
-// group is a process group, by its leader's id.
-type group int
-
-func (g group) signal(s syscall.Signal) { _ = syscall.Kill(-int(g), s) } // a group that is gone needs none
-
-// alive tells whether a process of the group is left.
-func (g group) alive() bool { return syscall.Kill(-int(g), 0) == nil }
-
-// stop ends the group, its leader included, whose end it is told by ended.
-func (g group) stop(ended <-chan struct{}, grace time.Duration) {
-	g.signal(syscall.SIGTERM)
-	g.signal(syscall.SIGCONT) // what was stopped has to run to end in order
-	over := time.NewTimer(grace)
-	defer over.Stop()
-	poll := time.NewTicker(groupPoll)
-	defer poll.Stop()
-	for {
-		select {
-		case <-ended:
-			if !g.alive() {
-				return
-			}
-			ended = nil
-		case <-poll.C:
-			if !g.alive() {
-				return
-			}
-		case <-over.C:
-			g.signal(syscall.SIGKILL)
-			return
-		}
-	}
-}

@@ -1,8 +1,56 @@
 package cli
 
-import "syscall"
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"unsafe"
 
-// attributes make a command the leader of a process group, which is killed when we are.
+	"golang.org/x/sys/unix"
+)
+
+// attributes make a command the leader of a process group. It is killed when the thread
+// that starts it ends, even if the guard was killed before.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// runs reports whether a process of the group is not a zombie. Without a /proc that shows
+// any of them, it takes them all for running.
+func (g group) runs() bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	seen := false
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // the process may have ended meanwhile
+		state, of := parseStat(text)
+		if of != g {
+			continue
+		}
+		if state != "Z" && state != "X" {
+			return true
+		}
+		seen = true
+	}
+	return !seen
+}
+
+// parseStat returns the state and the group of a process from its line in /proc. The
+// program's name, in parentheses, may contain anything.
+func parseStat(text []byte) (state string, g group) {
+	var parent int
+	rest := text[bytes.LastIndexByte(text, ')')+1:]
+	_, _ = fmt.Sscan(string(rest), &state, &parent, &g)
+	return state, g
+}
+
+// adoptsOrphans reports whether processes whose parent has ended become children of this
+// one.
+func adoptsOrphans() bool {
+	var subreaper int32
+	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0); err != nil {
+		subreaper = 0
+	}
+	return os.Getpid() == 1 || subreaper != 0
 }

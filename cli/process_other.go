@@ -2,9 +2,32 @@
 
 package cli
 
-import "syscall"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // attributes make a command the leader of a process group.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
+
+// runs reports whether a process of the group is not a zombie.
+func (g group) runs() bool {
+	const zombie = 5 // SZOMB in sys/proc.h
+	processes, err := unix.SysctlKinfoProcSlice("kern.proc.pgrp", int(g))
+	if err != nil {
+		return true
+	}
+	for _, p := range processes {
+		if p.Proc.P_stat != zombie {
+			return true
+		}
+	}
+	return false
+}
+
+// adoptsOrphans reports whether processes whose parent has ended become children of this
+// one. They become launchd's.
+func adoptsOrphans() bool { return false }

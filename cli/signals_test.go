@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -69,6 +70,94 @@ func TestWhatIsIgnoredDoesNotEndTheWaiting(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.result(t).check(t, "run\n", "", 0)
+		})
+	}
+}
+
+func TestEverySignalThatCanBeCaughtIsForwarded(t *testing.T) {
+	heedSignals(t)
+	s := startServer(t)
+	end := filepath.Join(t.TempDir(), "end")
+	t.Setenv("END", end)
+	var script strings.Builder
+	for _, signal := range forwarded() {
+		fmt.Fprintf(&script, "trap 'echo got %d.' %d; ", signal, signal)
+	}
+	script.WriteString(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done 2>/dev/null; exit 5`)
+	p := s.start(t, sh(script.String())...)
+	p.says(t, "begun")
+	p.send(t, syscall.SIGCONT) // which follows most of the others
+	p.says(t, fmt.Sprintf("got %d.\n", syscall.SIGCONT))
+	for _, signal := range forwarded() {
+		t.Run(fmt.Sprint(int(signal), " ", signal), func(t *testing.T) {
+			p.send(t, signal)
+			p.says(t, fmt.Sprintf("got %d.\n", signal))
+		})
+	}
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.result(t); r.code != 5 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// They suspend neither this process, which holds a lock, nor the command, and SIGPIPE
+// ends neither.
+func TestSignalsThatAreNotForwardedChangeNothing(t *testing.T) {
+	s := startServer(t)
+	end := filepath.Join(t.TempDir(), "end")
+	t.Setenv("END", end)
+	const script = `trap 'echo got it' USR1; trap 'echo got another' URG PROF PIPE TSTP TTIN TTOU
+echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 5`
+	p := s.start(t, sh(script)...)
+	p.says(t, "begun")
+	for _, signal := range notForwarded {
+		if signal != syscall.SIGKILL && signal != syscall.SIGSTOP && signal < 32 {
+			p.send(t, signal)
+		}
+	}
+	await(t, cannotSuspend, func() bool { return strings.Contains(read(t, p.err), cannotSuspend) })
+	p.send(t, syscall.SIGUSR1)
+	p.says(t, "got it")
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "begun\ngot it\n", "mortise: "+cannotSuspend+"\n", 5)
+}
+
+// A window that changes its size while a program waits does not end the waiting.
+func TestSignalsWithoutAnEffectDoNotEndTheWaiting(t *testing.T) {
+	s := startServer(t)
+	lease := s.lock(t, "door")
+	p := s.start(t, sh("echo run")...)
+	await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+	for _, signal := range append(ignoredByDefault, syscall.SIGPIPE) {
+		p.send(t, signal)
+	}
+	if err := lease.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "run\n", "", 0)
+}
+
+func TestOtherSignalsEndTheWaiting(t *testing.T) {
+	heedSignals(t)
+	s := startServer(t)
+	s.lock(t, "door")
+	signals := []syscall.Signal{
+		syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGALRM, syscall.SIGABRT, syscall.SIGSEGV,
+	}
+	if lastSignal > 31 {
+		signals = append(signals, 35, lastSignal)
+	}
+	for _, signal := range signals {
+		t.Run(signal.String(), func(t *testing.T) {
+			p := s.start(t, sh("echo run")...)
+			await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+			p.send(t, signal)
+			p.result(t).check(t, "", `mortise: lock "door": context canceled`, exitSignal+int(signal))
+			await(t, "no waiter", func() bool { return s.waiters(t, "door") == 0 })
 		})
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is our terminal, which is lent to the process group of a command. It is for one goroutine, which ignores SIGTTOU:
-// that we would get for taking it back.
+// terminal is our terminal, which is lent to the process group of a command. It is for
+// one goroutine, which ignores SIGTTOU: that we would get for taking it back. A nil
+// terminal cannot be lent.
 type terminal struct {
 	fd       int
 	borrower group
@@ -42,6 +43,9 @@ func (t *terminal) pass(to group) error {
 // lend gives the terminal to the group if it is ours, which it is not while a shell has us in the background. Once the group has
 // got it, lend lets the group go on, as the kernel stops those who read without having it. It tells whether the group has got it.
 func (t *terminal) lend() bool {
+	if t == nil {
+		return false
+	}
 	if owner, err := t.owner(); err == nil && owner == group(syscall.Getpgrp()) && t.pass(t.borrower) == nil {
 		t.lent = true
 	}
@@ -53,7 +57,7 @@ func (t *terminal) lend() bool {
 
 // takeBack makes the terminal ours again; else the shell takes it.
 func (t *terminal) takeBack() {
-	if t.lent {
+	if t != nil && t.lent {
 		_ = t.pass(group(syscall.Getpgrp()))
 	}
 }

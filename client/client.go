@@ -51,10 +51,12 @@ var pings = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time
 // Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or "host:port". It does not connect yet: that
 // Mortise is away is told by the first call, or waited out by it.
 //
-// Options for locks, such as [TTL] or [Namespace], become defaults for all calls. Without [TLS] the connection is not
-// encrypted.
+// Options for locks, such as [TTL] or [Namespace], become defaults for all calls. Without
+// [TLS] the connection is not encrypted. If [HoldingVariable] is set in the environment,
+// its owners are declared as with [Holding], so that a program that was started under a
+// lock fails with [ErrDeadlock] instead of waiting for that lock.
 func Dial(target string, opts ...DialOption) (*Client, error) {
-	d := dialing{settings: settings{ttl: DefaultTTL, wait: forever}}
+	d := dialing{settings: settings{ttl: DefaultTTL, wait: forever, holding: inherited()}}
 	for _, o := range opts {
 		o.dial(&d)
 	}

@@ -24,7 +24,9 @@ var (
 	ErrNotHeld = errors.New("lock is not held")
 	// ErrUnavailable reports that Mortise, or the storage behind it, does not answer.
 	ErrUnavailable = errors.New("locks are unavailable")
-	// ErrDeadlock reports that waiting would never end: the lock is held by a lease that ctx carries, or by somebody who waits for one.
+	// ErrDeadlock reports that waiting would never end: the lock is held by a lease that
+	// ctx carries, by an owner that [Holding] names, or by an owner that waits for one of
+	// these.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
 	// ErrRefused reports that the storage answered and rejects the request until its permissions or its configuration are changed.
 	// Waiting ends with it.

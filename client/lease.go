@@ -27,6 +27,8 @@ type Lease struct {
 	noRenew bool
 	outer   *Lease // that the ctx carries which it was taken with, or nil
 
+	inherited []string // owners that its request declared besides those of ctx
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	done   chan struct{}
@@ -51,7 +53,7 @@ func newLease(r *request, token uint64, sent time.Time) *Lease {
 	ctx := r.outer
 	l := &Lease{
 		conn: r.connection, store: r.store, what: r.what, keys: r.keys, owner: r.owner,
-		token: token, ttl: r.ttl, noRenew: r.noRenew, done: make(chan struct{}),
+		token: token, ttl: r.ttl, noRenew: r.noRenew, inherited: r.holding, done: make(chan struct{}),
 	}
 	l.outer, _ = LeaseFrom(ctx)
 	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, leaseKey{}, l))
@@ -268,18 +270,4 @@ type leaseKey struct{}
 func LeaseFrom(ctx context.Context) (*Lease, bool) {
 	l, ok := ctx.Value(leaseKey{}).(*Lease)
 	return l, ok
-}
-
-// maxHolding is how many owners a request can tell, the innermost first.
-const maxHolding = 64
-
-// holding returns the owners of the leases that ctx carries and that have not ended.
-func holding(ctx context.Context) []string {
-	var owners []string
-	for l, _ := LeaseFrom(ctx); l != nil && len(owners) < maxHolding; l = l.outer {
-		if l.Err() == nil {
-			owners = append(owners, l.owner)
-		}
-	}
-	return owners
 }

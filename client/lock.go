@@ -189,12 +189,12 @@ func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
 	if r.multi {
 		return r.locks.LockAll(ctx, &lockspb.LockAllRequest{
 			Store: r.store, Keys: r.keys, Owner: r.owner, Ttl: ttl, Metadata: r.metadata,
-			Wait: wait, Holding: holding(ctx), Try: r.wait == 0,
+			Wait: wait, Holding: r.declared(ctx), Try: r.wait == 0,
 		}, ready)
 	}
 	return r.locks.Lock(ctx, &lockspb.LockRequest{
 		Store: r.store, Key: r.keys[0], Owner: r.owner, Ttl: ttl, Metadata: r.metadata,
-		Wait: wait, Holding: holding(ctx),
+		Wait: wait, Holding: r.declared(ctx),
 	}, ready)
 }
 

@@ -26,6 +26,7 @@ type settings struct {
 	wait      time.Duration
 	metadata  map[string]string
 	noRenew   bool
+	holding   []string // owners that requests declare besides those of ctx
 
 	level  *int    // of DoIsolated: the level to start from
 	source *string // of DoIsolated: the data source

@@ -1,0 +1,33 @@
+//go:build !linux
+
+package guard
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+)
+
+// self returns a command that runs this program's executable under another name.
+func self(name string, args ...string) (*exec.Cmd, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Args[0] = name
+	return cmd, nil
+}
+
+// stop stops the process.
+func stop() error { return syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
+
+// resetSignals makes the command ignore what the background ignores. Other signals that
+// arrive before the program runs have the effect that they have on a Go program.
+func resetSignals() {
+	if InBackground() {
+		signal.Ignore(syscall.SIGQUIT)
+	}
+}

@@ -1,0 +1,68 @@
+package guard
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// awaitIgnored waits until the process ignores SIGTERM.
+func awaitIgnored(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		check(t, err)
+		_, after, _ := strings.Cut(string(text), "SigIgn:\t")
+		word, _, _ := strings.Cut(after, "\n")
+		mask, err := strconv.ParseUint(word, 16, 64)
+		check(t, err)
+		if mask&(1<<(syscall.SIGUSR2-1)) != 0 && mask&(1<<(64-1)) != 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it ignores %s", word)
+		}
+	}
+}
+
+// A guard that kept the standard streams would keep a pipeline from ending.
+func TestTheGuardKeepsNothingOfItsParent(t *testing.T) {
+	g := startGuard(t)
+	folder := fmt.Sprintf("/proc/%d/", g.process.Process.Pid)
+	for _, row := range []struct{ link, want string }{
+		{"fd/0", "/dev/null"}, {"fd/1", "/dev/null"}, {"fd/2", "/dev/null"}, {"cwd", "/"},
+	} {
+		if got, err := os.Readlink(folder + row.link); got != row.want || err != nil {
+			t.Errorf("%s is %q, %v", row.link, got, err)
+		}
+	}
+	if session, err := syscall.Getpgid(g.process.Process.Pid); session != g.process.Process.Pid || err != nil {
+		t.Errorf("its group is %d, %v", session, err)
+	}
+}
+
+// Whatever a signal does to a program by default, it does to one that has not begun.
+func TestASignalBeforeTheGateActsAsOnTheCommand(t *testing.T) {
+	for s := syscall.Signal(1); s <= 64; s++ {
+		switch s {
+		case syscall.SIGKILL, syscall.SIGCONT, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, 32, 33, 34:
+			continue
+		}
+		t.Run(fmt.Sprint(int(s)), func(t *testing.T) {
+			t.Parallel()
+			cmd, out, errs := gate(t, "echo", "run")
+			check(t, cmd.Process.Signal(s))
+			check(t, cmd.Process.Signal(syscall.SIGCONT))
+			_ = cmd.Wait()
+			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			harmless := s == syscall.SIGCHLD || s == syscall.SIGURG || s == syscall.SIGWINCH
+			if harmless != (out.String() == "run\n") || !harmless && status.Signal() != s || errs.Len() > 0 {
+				t.Errorf("it ended with %v, out %q, err %q", cmd.ProcessState, out, errs)
+			}
+		})
+	}
+}

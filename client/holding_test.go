@@ -1,0 +1,125 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mortise-lock/mortise/client"
+)
+
+// Every way in which a program learns of locks that whatever started it keeps makes
+// waiting for these a deadlock.
+func TestWaitingForALockThatIsDeclaredIsADeadlock(t *testing.T) {
+	long := strings.Repeat("x", 1025)
+	for _, row := range []struct {
+		name     string
+		declare  func(t *testing.T, c *client.Client, owner string) *client.Client
+		deadlock bool
+	}{
+		{"in the environment", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			t.Setenv(client.HoldingVariable, owner)
+			return nil
+		}, true},
+		{"in the environment, among others", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			t.Setenv(client.HoldingVariable, "gone,"+owner+",gone too")
+			return nil
+		}, true},
+		{"in the environment, beside what no server accepts", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			t.Setenv(client.HoldingVariable, ",\xff,"+long+","+owner+",")
+			return nil
+		}, true},
+		{"in the environment, beside more than a request can declare", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			t.Setenv(client.HoldingVariable, owner+strings.Repeat(",gone", 100))
+			return nil
+		}, true},
+		{"by an option", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			return c.With(client.Holding("gone", owner))
+		}, true},
+		{"by several options", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			return c.With(client.Holding(owner), client.Holding("gone"))
+		}, true},
+		{"not at all", func(t *testing.T, c *client.Client, owner string) *client.Client {
+			t.Setenv(client.HoldingVariable, "gone")
+			return nil
+		}, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n := begin()
+			defer n.stop()
+			c := n.client()
+			defer c.Close()
+			l := lock(t, c, "door")
+			other := row.declare(t, c, l.Owner())
+			if other == nil {
+				other = n.client()
+				defer other.Close()
+			}
+			wait := client.Wait(50 * time.Millisecond)
+			_, one := other.Lock(t.Context(), "door", wait)
+			_, several := other.LockAll(t.Context(), []string{"a", "door"}, wait)
+			for _, err := range []error{one, several} {
+				if errors.Is(err, client.ErrDeadlock) != row.deadlock || errors.Is(err, client.ErrLocked) == row.deadlock {
+					t.Errorf("got %v", err)
+				}
+			}
+			if _, err := other.TryLock(t.Context(), "door"); !errors.Is(err, client.ErrLocked) {
+				t.Errorf("TryLock returned %v, want ErrLocked", err)
+			}
+			unlock(t, l)
+		})
+	}
+}
+
+func TestHoldingNamesTheInnermostFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := open(t)
+		a, err := c.Lock(t.Context(), "a", client.Holding("x", "y"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := c.Lock(a.Context(), "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.Lock(b.Context(), "d", client.Holding("y", "z"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(l *client.Lease, want ...string) {
+			t.Helper()
+			if got := l.Holding(); !slices.Equal(got, want) {
+				t.Errorf("Holding returned %q, want %q", got, want)
+			}
+		}
+		check(a, a.Owner(), "x", "y")
+		check(b, b.Owner(), a.Owner(), "x", "y")
+		check(d, d.Owner(), b.Owner(), a.Owner(), "y", "z", "x")
+		unlock(t, b)
+		check(d, d.Owner(), a.Owner(), "y", "z", "x")
+		unlock(t, d)
+		unlock(t, a)
+	})
+}
+
+func TestHoldingNamesNoMoreThanARequestCanDeclare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := open(t)
+		var many []string
+		for i := range 100 {
+			many = append(many, fmt.Sprint(i))
+		}
+		l, err := c.Lock(t.Context(), "a", client.Holding(many...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Holding(); len(got) != 64 || got[0] != l.Owner() || got[63] != "62" {
+			t.Errorf("Holding returned %q", got)
+		}
+		unlock(t, l)
+	})
+}
