@@ -1,6 +1,9 @@
 // Package pluggablelock lets daprd use lock stores that run outside of it, as it uses pluggable state stores: importing
 // the package is enough. Every socket in daprd's sockets folder that serves dapr.proto.components.v1.LockStore becomes a
 // component type, lock.<name of the socket file>.
+//
+// Importing the package also bounds how long discovery waits for a socket that cannot be used;
+// see unixBuilder.
 package pluggablelock
 
 import (

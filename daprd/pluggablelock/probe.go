@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Discovery uses v1alpha of reflection, and so must the probe.
+
 package pluggablelock
 
 import (
@@ -14,7 +16,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	//lint:ignore SA1019 discovery uses this version.
 	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
 )

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Discovery uses the blocking dial, and so do these tests.
+
 package pluggablelock
 
 import (
@@ -285,7 +287,6 @@ func dialFolder(t *testing.T, socket string, timeout time.Duration) (*grpc.Clien
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	//nolint:staticcheck // as discovery does
 	return pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{plainUnix, timeout}))
 }
 
@@ -353,7 +354,6 @@ func TestAnEndedDialLeavesNothingBehind(t *testing.T) {
 	listenAt(t, socket)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	//nolint:staticcheck // as discovery does
 	_, err := pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{plainUnix, time.Hour}))
 	if !errors.Is(err, context.Canceled) { // and Close of the resolver has waited for its goroutine
 		t.Errorf("got %v", err)
