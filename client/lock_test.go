@@ -201,7 +201,7 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 	}{
 		{"that remembers", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
 		{"that forgets", func(n *network) { n.stop(); n.forget(); time.Sleep(time.Second); n.start() }},
-		{"that takes long", func(n *network) { n.stop(); time.Sleep(time.Hour); n.start() }},
+		{"that takes long", func(n *network) { n.stop(); time.Sleep(10 * time.Minute); n.start() }},
 		{"whose component comes later", func(n *network) {
 			n.stop()
 			n.with(fail("NOT_INITIALIZED"))
