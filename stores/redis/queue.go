@@ -69,7 +69,7 @@ func (q *queue) add(ctx context.Context, w *waiter) error {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return q.store.over(ctx)
 	case <-q.store.closing:
 		return stores.ErrClosed
 	}
@@ -227,6 +227,11 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 		}
 	}
 	answer, err := q.store.run(ctx, checkScript, slices.Collect(maps.Keys(keys)), ids...).Int64Slice()
+	if refuses(err) {
+		for _, w := range waiters {
+			poke(w.wake) // to meet the same refusal, if it is about this waiter
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,8 @@ var (
 	leavePart string
 	//go:embed check.lua
 	checkPart string
+	//go:embed ping.lua
+	pingPart string
 	//go:embed renew.lua
 	renewPart string
 	//go:embed list.lua
@@ -82,6 +84,7 @@ var (
 	lockScript    = script(lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart, lockElse)
 	leaveScript   = script(writePart, describePart, tellPart, queuePart, leavePart)
 	checkScript   = script(writePart, describePart, tellPart, queuePart, checkPart)
+	pingScript    = script(writePart, pingPart)
 	renewScript   = script(heldPart, renewPart)
 	listScript    = script(describePart, listPart)
 	watchScript   = script(writePart, describePart, tellPart, watchPart)
