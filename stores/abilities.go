@@ -55,6 +55,13 @@ type Lister interface {
 	List(ctx context.Context, prefix string) ([]Lock, error)
 }
 
+// A Getter can look up one lock without a list. For stores that are no Getter, the helper [Get] lists.
+type Getter interface {
+	// Get returns the lock of a key as List does, and also one that another program took and that no list has. It fails
+	// with ErrNotHeld if the lock is neither held nor declared, and with ErrNotLock if the key holds other data.
+	Get(ctx context.Context, key string) (Lock, error)
+}
+
 // Lock is one row of a list: a lock that was held or declared when the store looked. One that nobody holds has only a Key,
 // the TTL that it was declared with, and perhaps Waiters.
 type Lock struct {
@@ -208,6 +215,21 @@ func List(ctx context.Context, s Store, prefix string) ([]Lock, error) {
 		return l.List(ctx, prefix)
 	}
 	return nil, unsupported(s, "list")
+}
+
+// Get calls s's Get, or else finds the key in what s lists. It fails with ErrUnsupported if s is no [Lister].
+func Get(ctx context.Context, s Store, key string) (Lock, error) {
+	if g, ok := s.(Getter); ok {
+		return g.Get(ctx, key)
+	}
+	locks, err := List(ctx, s, key)
+	if err != nil {
+		return Lock{}, err
+	}
+	if len(locks) == 0 || locks[0].Key != key { // sorted, the shortest comes first
+		return Lock{}, fmt.Errorf("%s: get %q: %w", NameOf(s), key, ErrNotHeld)
+	}
+	return locks[0], nil
 }
 
 // Watch calls s's Watch. It fails with ErrUnsupported if s is no [Watcher].

@@ -117,6 +117,7 @@ var _ interface {
 	Waiter
 	Multi
 	Lister
+	Getter
 	Revoker
 	Watcher
 	Declarer
@@ -195,6 +196,17 @@ func (o *observed) List(ctx context.Context, prefix string) (locks []Lock, err e
 		return err
 	})
 	return locks, err
+}
+
+// Get is a list of one lock for the observer, and one that is not held is an answer.
+func (o *observed) Get(ctx context.Context, key string) (l Lock, err error) {
+	_ = o.tell(ctx, OpList, func(ctx context.Context) error {
+		if l, err = Get(ctx, o.store, key); errors.Is(err, ErrNotHeld) {
+			return nil
+		}
+		return err
+	})
+	return l, err
 }
 
 // Watch ends well for the observer if it is tell that ends it.

@@ -1,29 +1,44 @@
--- Tells that a process lives, and looks after waiters of it: serves their keys and keeps their data. Returns in how many
--- milliseconds the first of their locks expires, or -1, and then the numbers of the waiters that are in no queue, because they
--- were served or because their data was lost.
--- KEYS: the keys that are waited for
--- ARGV: after who runs it, the ids of the waiters
-local reply, work = { -1 }, {}
+-- Reports that a process lives, serves the keys that its waiters wait for, and refreshes the data of the waiters. Returns in how
+-- many milliseconds the first of the locks expires, or -1, and then the numbers of the waiters that have to ask: those in no queue,
+-- because they were served or because their data was lost, and those whose key holds data that is not a lock or may not be read.
+-- ARGV: after who runs it, 4 the number of keys, the keys that are waited for, and the ids of the waiters. The keys are no KEYS,
+-- because Redis refuses a script with a key that the user may not access, and the waiters for other keys would be refused with it.
+local reply, work, unusable = { -1 }, {}, {}
+local last = 4 + (ARGV[4] or 0)
+
+-- Reports whether a waiter waits for a key that is no use to it.
+local function hopeless(keys)
+    for _, key in ipairs(next(unusable) and unpacked(keys) or {}) do
+        if unusable[key] then return true end
+    end
+    return false
+end
+
 redis.call('SET', 'mortise:process:' .. self, '', 'PX', alive)
 redis.pcall('PUBLISH', 'mortise:wake:' .. self, '')
-for i, key in ipairs(KEYS) do
-    work[i] = key
+for i = 5, last do
+    local key = ARGV[i]
+    work[#work + 1] = key
     redis.call('PEXPIRE', 'mortise:queue:' .. key, kept)
     redis.call('PEXPIRE', 'mortise:waiting:' .. key, kept)
 end
 serve(work)
-for _, key in ipairs(KEYS) do
-    local left = redis.call('PTTL', key)
-    if left >= 0 and (reply[1] < 0 or left < reply[1]) then reply[1] = left end
+for i = 5, last do
+    local key = ARGV[i]
+    local left = redis.pcall('PTTL', key)
+    if type(left) == 'table' or isdata(key, redis.pcall('GET', key)) then
+        unusable[key] = true
+    elseif left >= 0 and (reply[1] < 0 or left < reply[1]) then
+        reply[1] = left
+    end
 end
-for i = 4, #ARGV do
+for i = last + 1, #ARGV do
     local name = 'mortise:waiter:' .. ARGV[i]
-    local holding = redis.call('HGET', name, 'holding')
-    if not holding then
-        reply[#reply + 1] = i - 4
-    else
+    local waiter = redis.call('HMGET', name, 'holding', 'keys')
+    if not waiter[1] or hopeless(waiter[2]) then reply[#reply + 1] = i - last - 1 end
+    if waiter[1] then
         redis.call('PEXPIRE', name, kept)
-        for _, owner in ipairs(unpacked(holding)) do redis.call('PEXPIRE', 'mortise:blocks:' .. owner, kept) end
+        for _, owner in ipairs(unpacked(waiter[1])) do redis.call('PEXPIRE', 'mortise:blocks:' .. owner, kept) end
     end
 end
 return reply

@@ -68,7 +68,7 @@ func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, l
 	if len(groups) == 0 {
 		return 0, nil, nil
 	}
-	values, err := groupScript.Run(ctx, s.client, groups).StringSlice()
+	values, err := groupScript.Run(ctx, s.client, nil, anys(groups)...).StringSlice()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -369,24 +369,3 @@ func TestManyGroupsAreListed(t *testing.T) {
 		}
 	}
 }
-
-func TestOtherDataCannotBeDeclared(t *testing.T) {
-	server := servers.StartRedis(t)
-	s, client := openStore(t, "redisHost", server.Addr), server.Client()
-	declare(t, s, group, "g/later", time.Minute)
-	for _, key := range []string{"g/before", "g/later"} {
-		client.HSet(t.Context(), key, "f", "v")
-	}
-	if err := s.Declare(t.Context(), stores.Declaration{Group: group, Key: "g/before", TTL: time.Minute}); err == nil {
-		t.Error("a hash was declared")
-	}
-	if g, err := s.TryLock(t.Context(), member("g/later", "o")); err != nil || g.Acquired {
-		t.Errorf("a hash was taken: %+v, %v", g, err)
-	}
-	if err := s.Withdraw(t.Context(), group, "g/later"); err == nil {
-		t.Error("a hash was withdrawn")
-	}
-	if n := client.Exists(t.Context(), "g/before", "g/later").Val(); n != 2 {
-		t.Error("a hash was deleted")
-	}
-}

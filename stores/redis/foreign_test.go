@@ -2,47 +2,244 @@ package redis
 
 import (
 	"errors"
-	"strings"
+	"slices"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestOtherDataCannotBeFreed tries to end strings that are no locks, also by who guesses what they are.
-func TestOtherDataCannotBeFreed(t *testing.T) {
-	server := servers.StartRedis(t)
-	s, client := openStore(t, "redisHost", server.Addr), server.Client()
-	for _, row := range []struct {
-		key string
-		ttl time.Duration
-	}{{"session:42", 0}, {"session:43", time.Minute}, {"lock||that never ends", 0}} {
-		client.Set(t.Context(), row.key, "data", row.ttl)
-		declare(t, s, group, row.key, time.Minute)
-		renew := func(owner string) error {
-			return errOf(s.Renew(t.Context(), request(row.key, owner, time.Hour)))
+// What node-redlock and @sesamecare-oss/redlock have Redis run, without their comments.
+const (
+	redlockAcquire = `for i, key in ipairs(KEYS) do if redis.call("exists", key) == 1 then return 0 end end
+		for i, key in ipairs(KEYS) do redis.call("set", key, ARGV[1], "PX", ARGV[2]) end
+		return #KEYS`
+	redlockExtend = `for i, key in ipairs(KEYS) do if redis.call("get", key) ~= ARGV[1] then return 0 end end
+		for i, key in ipairs(KEYS) do redis.call("set", key, ARGV[1], "PX", ARGV[2]) end
+		return #KEYS`
+	redlockRelease = `local count = 0
+		for i, key in ipairs(KEYS) do
+			if redis.call("get", key) == ARGV[1] then redis.pcall("del", key) count = count + 1 end
+		end
+		return count`
+)
+
+// peer is a program that locks by strings that expire. Its calls answer whether they succeeded.
+type peer struct {
+	t      *testing.T
+	client *goredis.Client
+	name   string
+	// scripts; without acquire, SET NX PX is what it sends, as redsync, redislock and many a shell script do
+	acquire, extend, release string
+}
+
+var peers = []peer{
+	{name: "node-redlock", acquire: redlockAcquire, extend: redlockExtend, release: redlockRelease},
+	{name: "SET NX PX", extend: redlockExtend, release: lockRedisUnlock},
+}
+
+func (p peer) take(key, value string, ttl time.Duration) bool {
+	if p.acquire == "" {
+		return p.client.SetNX(p.t.Context(), key, value, ttl).Val()
+	}
+	return p.run(p.acquire, key, value, ttl)
+}
+
+func (p peer) run(script, key, value string, ttl time.Duration) bool {
+	p.t.Helper()
+	n, err := p.client.Eval(p.t.Context(), script, []string{key}, value, ttl.Milliseconds()).Int()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return n == 1
+}
+
+// forEachPeer runs a test with every peer, on a Redis of its own.
+func forEachPeer(t *testing.T, test func(t *testing.T, s *Store, p peer)) {
+	for _, p := range peers {
+		t.Run(p.name, func(t *testing.T) {
+			server := servers.StartRedis(t)
+			p.t, p.client = t, server.Client()
+			test(t, openStore(t, "redisHost", server.Addr), p)
+		})
+	}
+}
+
+const secret = "6f1e1d0c2b3a49586776859493a2b1c0" // as node-redlock makes a lock's value
+
+func TestLocksOfOtherProgramsExclude(t *testing.T) {
+	forEachPeer(t, func(t *testing.T, s *Store, p peer) {
+		for _, key := range []string{"report", "redlock_app:~:module.report", "lock||app||report", "{a}*?[b]\\"} {
+			if !p.take(key, secret, time.Minute) {
+				t.Fatal("a free lock is refused")
+			}
+			if g, err := s.TryLock(t.Context(), request(key, "o", time.Minute)); err != nil || g.Acquired {
+				t.Errorf("try lock %q: %+v, %v", key, g, err)
+			}
+			all := stores.MultiRequest{Keys: []string{"free", key}, Owner: "o", TTL: time.Minute}
+			if g, err := s.LockAll(t.Context(), all); err != nil || g.Acquired {
+				t.Errorf("lock all with %q: %+v, %v", key, g, err)
+			}
+			w := startLock(t, s, request(key, "o", time.Minute), 1)
+			if !p.run(p.extend, key, secret, 2*time.Minute) || !w.waits() {
+				t.Error("the holder cannot extend its lock")
+			}
+			if !p.run(p.release, key, secret, 0) {
+				t.Error("the holder cannot release its lock")
+			}
+			w.granted()
+			if p.take(key, secret, time.Minute) || p.run(p.extend, key, secret, time.Hour) || p.run(p.release, key, secret, 0) {
+				t.Error("a lock of ours is taken, extended or released")
+			}
+			unlock(t, s, key, "o")
+			if !p.take(key, secret, 300*time.Millisecond) {
+				t.Error("a lock that we released is refused")
+			}
+			startLock(t, s, request(key, "o", time.Minute), 1).granted() // it expires
 		}
-		for _, try := range []struct {
-			name string
-			err  error
-		}{
-			{"unlock", s.Unlock(t.Context(), row.key, "data")},
-			{"unlock by another", s.Unlock(t.Context(), row.key, "o")},
-			{"revoke", s.Revoke(t.Context(), row.key, "data")},
-			{"revoke from whoever", s.Revoke(t.Context(), row.key, "")},
-			{"renew", renew("data")},
-			{"renew by another", renew("o")},
-		} {
-			if !errors.Is(try.err, stores.ErrNotHeld) {
-				t.Errorf("%s of %q: %v", try.name, row.key, try.err)
+	})
+}
+
+func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
+	forEachPeer(t, func(t *testing.T, s *Store, p peer) {
+		for _, key := range []string{"report", "lock||app||report"} {
+			p.take(key, secret, time.Minute)
+			p.take(key+"-2", secret, time.Minute)
+			startLock(t, s, request(key, "o", time.Minute), 1)
+			l, err := s.Get(t.Context(), key)
+			if err != nil || l.Remaining < 50*time.Second || l.Remaining > time.Minute {
+				t.Errorf("get: %+v, %v", l, err)
+			}
+			l.Remaining = 0
+			if want := (stores.Lock{Key: key, Owner: secret, Waiters: 1}); l.Key != want.Key || l.Owner != want.Owner ||
+				l.Waiters != want.Waiters || l.Token != 0 || l.TTL != 0 || l.Declared != 0 {
+				t.Errorf("get: %+v, want %+v", l, want)
 			}
 		}
-		if err := s.Withdraw(t.Context(), group, row.key); err == nil || !strings.Contains(err.Error(), "no lock") {
-			t.Errorf("withdraw %q: %v", row.key, err)
+		if l, err := s.Get(t.Context(), "repor"); !errors.Is(err, stores.ErrNotHeld) {
+			t.Errorf("get of a prefix: %+v, %v", l, err)
 		}
-		if left := client.PTTL(t.Context(), row.key).Val(); client.Get(t.Context(), row.key).Val() != "data" || left > time.Minute {
-			t.Errorf("%q is changed", row.key)
+	})
+}
+
+// TestAListHasNoValuesOfOtherPrograms covers strings that expire and may be what programs cache.
+func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	client.Set(t.Context(), "session", "confidential", time.Minute)
+	client.Set(t.Context(), "session-1", "confidential", time.Minute)
+	client.HSet(t.Context(), "lock||hash", "f", "v")
+	client.Set(t.Context(), "lock||forever", "v", 0)
+	for _, prefix := range []string{"", "s", "session", "session-1", "lock||", "lock||hash", "l"} {
+		if list, err := s.List(t.Context(), prefix); err != nil || len(list) != 0 {
+			t.Errorf("list %q: %+v, %v", prefix, list, err)
+		}
+		w := startWatch(t, s, prefix)
+		w.agrees(s, prefix)
+		w.cancel()
+	}
+}
+
+// TestWhoEndsLocksOfOtherPrograms tries to end strings that expire: only who knows the value may, or for the keys that daprd makes
+// any operator.
+func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	unlock := func(owner string) func(string) error {
+		return func(key string) error { return s.Unlock(t.Context(), key, owner) }
+	}
+	revoke := func(owner string) func(string) error {
+		return func(key string) error { return s.Revoke(t.Context(), key, owner) }
+	}
+	renew := func(owner string) func(string) error {
+		return func(key string) error { return errOf(s.Renew(t.Context(), request(key, owner, time.Hour))) }
+	}
+	withdraw := func(key string) error { return s.Withdraw(t.Context(), group, key) }
+	for _, row := range []struct {
+		name       string
+		do         func(key string) error
+		any, dapr  error
+		ends, adds bool
+	}{
+		{"unlock by its value", unlock(secret), nil, nil, true, false},
+		{"unlock by another", unlock("o"), stores.ErrNotOwner, stores.ErrNotOwner, false, false},
+		{"revoke by its value", revoke(secret), nil, nil, true, false},
+		{"revoke from another", revoke("o"), stores.ErrNotOwner, stores.ErrNotOwner, false, false},
+		{"revoke from anyone", revoke(""), stores.ErrNotLock, nil, true, false},
+		{"withdraw", withdraw, stores.ErrNotLock, nil, true, false},
+		{"renew by its value", renew(secret), nil, nil, false, true},
+		{"renew by another", renew("o"), stores.ErrNotOwner, stores.ErrNotOwner, false, false},
+	} {
+		for key, want := range map[string]error{"report": row.any, "lock||app||report": row.dapr} {
+			client.Del(t.Context(), key)
+			declare(t, s, group, key, time.Minute)
+			client.Set(t.Context(), key, secret, time.Minute)
+			if err := row.do(key); !errors.Is(err, want) {
+				t.Errorf("%s of %q: %v, want %v", row.name, key, err, want)
+			}
+			left, stays := client.PTTL(t.Context(), key).Val(), want != nil || !row.ends
+			if stays != (client.Get(t.Context(), key).Val() == secret) || row.adds != (left > time.Minute) {
+				t.Errorf("%s of %q: it is there: %t, for %v", row.name, key, !stays, left)
+			}
+			_ = s.Withdraw(t.Context(), group, key)
+			client.Del(t.Context(), key)
+			_ = s.Withdraw(t.Context(), group, key)
+		}
+	}
+}
+
+// TestALockWithoutItsExpiryIsALockAsLongAsItsRecord has another program remove the expiry of a lock of ours.
+func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	token := lock(t, s, "k", "o", time.Minute)
+	client.Persist(t.Context(), "k")
+	if g, err := s.TryLock(t.Context(), request("k", "p", time.Minute)); err != nil || g.Acquired {
+		t.Errorf("granted twice: %+v, %v", g, err)
+	}
+	w := startLock(t, s, request("k", "p", time.Minute), 1)
+	list, err := s.List(t.Context(), "")
+	if err != nil || len(list) != 1 || list[0].Token != token || list[0].Remaining < 50*time.Second {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	startWatch(t, s, "").agrees(s, "")
+	if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil || client.PTTL(t.Context(), "k").Val() < 0 {
+		t.Errorf("renew: %v", err)
+	}
+	client.Persist(t.Context(), "k")
+	unlock(t, s, "k", "o")
+	w.granted()
+
+	client.Persist(t.Context(), "k")
+	client.PExpire(t.Context(), recordPrefix+"k", time.Millisecond)
+	startLock(t, s, request("k", "q", time.Minute), 0).ends(stores.ErrNotLock)
+	if client.Get(t.Context(), "k").Val() != "p" {
+		t.Error("what nothing says is a lock was changed")
+	}
+}
+
+// TestAListOfDaprsLocksHasEachOnce covers that they are found by other names than the rest.
+func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
+	server := servers.StartRedis(t)
+	s, client := openStore(t, "redisHost", server.Addr), server.Client()
+	lock(t, s, "lock||app||ours", "o", time.Minute)
+	lock(t, s, "lock|", "o", time.Minute)
+	lock(t, s, "order", "o", time.Minute)
+	client.SetNX(t.Context(), "lock||app||theirs", "o", time.Minute)
+	all := []string{"lock|", "lock||app||ours", "lock||app||theirs", "order"}
+	for prefix, want := range map[string][]string{
+		"": all, "l": all[:3], "lock|": all[:3], "lock||": all[1:3], "lock||app||t": all[2:3], "o": all[3:], "lock||b": nil, "x": nil,
+	} {
+		list, err := s.List(t.Context(), prefix)
+		var keys []string
+		for _, l := range list {
+			keys = append(keys, l.Key)
+		}
+		if err != nil || !slices.Equal(keys, want) {
+			t.Errorf("%q: %q, %v, want %q", prefix, keys, err, want)
 		}
 	}
 }

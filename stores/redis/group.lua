@@ -1,7 +1,7 @@
 -- Describes the locks of groups, all as of one moment. Returns the last number drawn, and then the descriptions.
--- KEYS: the groups
+-- ARGV: the groups
 local values = { redis.call('GET', 'mortise:token') or '0' }
-for _, group in ipairs(KEYS) do
+for _, group in ipairs(ARGV) do
     local declarations = redis.call('HGETALL', 'mortise:group:' .. group)
     for i = 1, #declarations, 2 do
         local ttl = string.match(declarations[i + 1], '^%d+ (%d+)')

@@ -7,7 +7,7 @@ local holding, work = {}, {}
 for i = 8, #ARGV do holding[#holding + 1] = ARGV[i] end
 for i, key in ipairs(KEYS) do
     work[i] = key
-    if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.call('GET', key) == owner then
+    if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.pcall('GET', key) == owner then
         free(key, 'RELEASED')
     end
 end

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// scanBatch is how many keys Redis looks at in one step of a List; other clients are served between the steps.
+	// scanBatch is how many keys Redis passes in one step of a List; other clients are served between the steps.
 	scanBatch = 1000
 	// rowLen is the number of values by which describe.lua describes a lock.
 	rowLen = 8
@@ -21,9 +21,31 @@ const (
 	daprPrefix = "lock||"
 )
 
-// List implements [stores.Lister]. It walks over all keys of the database, and then over the groups. A string counts as a lock
-// if Mortise took it or if its key is one that daprd makes; other strings may be anything, and their values are nobody's
-// business.
+// place is where List finds the names of locks.
+type place struct {
+	match string // a pattern of Redis
+	kind  string // the type of the keys that fit
+	cut   string // what is before the lock's name
+}
+
+// places returns where the locks under a prefix are found. Those that daprd names are found by their own keys, because lock.redis
+// keeps no records, and all others by the records of their holders. Keys that belong to other programs are never read.
+func places(prefix string) []place {
+	daprs := place{match: literal(prefix) + "*", kind: "string"}
+	if strings.HasPrefix(prefix, daprPrefix) {
+		return []place{daprs}
+	}
+	records := place{match: literal(recordPrefix+prefix) + "*", kind: "hash", cut: recordPrefix}
+	if !strings.HasPrefix(daprPrefix, prefix) {
+		return []place{records}
+	}
+	daprs.match = literal(daprPrefix) + "*"
+	return []place{records, daprs}
+}
+
+// List implements [stores.Lister]. It returns the locks that Mortise took or whose key is one that daprd makes; of another
+// program's lock only Get tells. Redis passes all keys of the database, but only the names of these are sent. What the user may
+// not read of a lock is told as its record has it.
 func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
 	found := map[string]stores.Lock{} // SCAN may return a key twice, and a group knows more of it
 	add := func(locks []stores.Lock) error {
@@ -42,14 +64,69 @@ func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) 
 	return sorted(found), nil
 }
 
+// Get implements [stores.Getter]. A string that expires is a lock here, whichever program wrote it.
+func (s *Store) Get(ctx context.Context, key string) (stores.Lock, error) {
+	l, err := s.get(ctx, key)
+	if err == nil {
+		err = s.scanGroups(ctx, key, func(_ uint64, locks []stores.Lock) error {
+			for _, declared := range locks {
+				if declared.Key == key && l.Key == "" {
+					l = declared
+				} else if declared.Key == key {
+					l.Declared = declared.Declared
+				}
+			}
+			return nil
+		})
+	}
+	if err == nil && l.Key == "" {
+		err = stores.ErrNotHeld
+	}
+	return l, wrap(ctx, "get", key, err)
+}
+
+// get returns the lock if it is held, and else the zero Lock.
+func (s *Store) get(ctx context.Context, key string) (stores.Lock, error) {
+	answer, err := getScript.Run(ctx, s.client, []string{key}).Slice()
+	if err != nil {
+		return stores.Lock{}, err
+	}
+	code, ok := answer[0].(int64)
+	if !ok {
+		return stores.Lock{}, fmt.Errorf("the script answered %v", answer)
+	}
+	if len(answer) == 1 {
+		return stores.Lock{}, outcome(code)
+	}
+	row := make([]string, 0, rowLen)
+	for _, value := range answer[1:] {
+		text, _ := value.(string)
+		row = append(row, text)
+	}
+	l, err := parseRow(row)
+	if l.Remaining <= 0 {
+		l = stores.Lock{}
+	}
+	return l, err
+}
+
 // scan calls found with the locks of one step after the other, each as it was at that step.
 func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.Lock) error) error {
+	for _, p := range places(prefix) {
+		if err := s.scanPlace(ctx, p, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.Lock) error) error {
 	for cursor := uint64(0); ; {
-		keys, next, err := s.client.ScanType(ctx, cursor, literal(prefix)+"*", scanBatch, "string").Result()
+		names, next, err := s.client.ScanType(ctx, cursor, p.match, scanBatch, p.kind).Result()
 		if err != nil {
 			return err
 		}
-		locks, err := s.describe(ctx, keys)
+		locks, err := s.describe(ctx, p.keys(names))
 		if err != nil {
 			return err
 		}
@@ -62,12 +139,25 @@ func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.Loc
 	}
 }
 
+// keys returns the locks' keys by the names found. Among the records, those of the keys that daprd makes are left out, because
+// they are found in their own place.
+func (p place) keys(names []string) []any {
+	var keys []any
+	for _, name := range names {
+		key, recorded := strings.CutPrefix(name, p.cut)
+		if p.cut == "" || recorded && !strings.HasPrefix(key, daprPrefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // describe returns those of the keys that are held locks.
-func (s *Store) describe(ctx context.Context, keys []string) ([]stores.Lock, error) {
+func (s *Store) describe(ctx context.Context, keys []any) ([]stores.Lock, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	values, err := listScript.Run(ctx, s.client, keys).StringSlice()
+	values, err := listScript.Run(ctx, s.client, nil, keys...).StringSlice()
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +182,7 @@ func parseRows(values []string) ([]stores.Lock, error) {
 	return locks, nil
 }
 
-// isHeld tells whether a string is a lock that somebody holds.
+// isHeld reports whether a string that a list found is a lock.
 func isHeld(l stores.Lock) bool {
 	return l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix))
 }

@@ -197,6 +197,8 @@ func (s *Store) newRequest() string {
 	return s.id + "-" + strconv.FormatUint(s.requests.Add(1), 36)
 }
 
+func anys(values []string) []any { return appendAll(nil, values) }
+
 func appendAll(args []any, values []string) []any {
 	for _, value := range values {
 		args = append(args, value)

@@ -16,10 +16,18 @@ local function busy()
     return n
 end
 
+-- Reports whether one of the keys holds data that is not a lock.
+local function occupied()
+    for _, key in ipairs(KEYS) do
+        if isdata(key, redis.pcall('GET', key)) then return true end
+    end
+    return false
+end
+
 -- Gives back what is left of locks of which one was revoked before the claim.
 local function relinquish()
     for _, key in ipairs(KEYS) do
-        if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.call('GET', key) == owner then
+        if redis.call('HGET', 'mortise:lock:' .. key, 'request') == id and redis.pcall('GET', key) == owner then
             free(key, 'RELEASED')
         end
     end
@@ -46,6 +54,7 @@ end
 if rivals and repeated() then return { -7 } end
 if #KEYS > 1 then relinquish() end
 if busy() == 0 then return granted() end
+if occupied() then return { -10 } end
 local work = {}
 for i, key in ipairs(KEYS) do work[i] = key end
 if wait then

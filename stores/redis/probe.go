@@ -117,8 +117,9 @@ func (s *Store) probeScripts(ctx context.Context, key string) error {
 	run(checkScript)
 	run(withdrawScript, key)
 	renewScript.Eval(ctx, pipe, []string{key, recordPrefix + key}, "probe", 1)
+	getScript.Eval(ctx, pipe, []string{key})
 	for _, script := range []*goredis.Script{listScript, groupScript} {
-		script.Eval(ctx, pipe, []string{key})
+		script.Eval(ctx, pipe, nil, key)
 	}
 	_, err := pipe.Exec(ctx)
 	return err

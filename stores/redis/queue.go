@@ -199,7 +199,8 @@ func (q *queue) grant(id string, h handed) {
 	w.handed <- h // which has room: mu is held
 }
 
-// check looks after all who wait, and wakes those who were served or whose data Redis has lost. It plans the next check, and
+// check looks after all who wait, and wakes those who were served, whose data Redis has lost, or whose key holds data that is not
+// a lock. It plans the next check, and
 // returns false if there is nobody.
 func (q *queue) check(ctx context.Context) bool {
 	q.mu.Lock()
@@ -219,14 +220,15 @@ func (q *queue) check(ctx context.Context) bool {
 func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	keys, ids := map[string]bool{}, make([]any, 0, len(waiters))
+	keys, ids := map[string]bool{}, make([]string, 0, len(waiters))
 	for _, w := range waiters {
 		ids = append(ids, w.id)
 		for _, key := range w.Keys {
 			keys[key] = true
 		}
 	}
-	answer, err := q.store.run(ctx, checkScript, slices.Collect(maps.Keys(keys)), ids...).Int64Slice()
+	args := append([]any{len(keys)}, anys(slices.Collect(maps.Keys(keys)))...)
+	answer, err := q.store.run(ctx, checkScript, nil, append(args, anys(ids)...)...).Int64Slice()
 	if refuses(err) {
 		for _, w := range waiters {
 			poke(w.wake) // to meet the same refusal, if it is about this waiter

@@ -60,10 +60,13 @@ local function head(key, work)
     end
 end
 
+-- Reports whether a key is free. One that the user may not access is not: whoever may serves its waiters.
+local function vacant(key) return redis.pcall('EXISTS', key) == 0 end
+
 -- Tells whether a waiter comes first for each of several keys, and all of them are free.
 local function due(id, keys, work)
     for _, key in ipairs(keys) do
-        if redis.call('EXISTS', key) == 1 or head(key, work) ~= id then return false end
+        if not vacant(key) or head(key, work) ~= id then return false end
     end
     return true
 end
@@ -102,7 +105,7 @@ local function serve(work, answer)
         local key = work[i]
         i = i + 1
         local id, waiter
-        if redis.call('EXISTS', key) == 0 then id, waiter = head(key, work) end
+        if vacant(key) then id, waiter = head(key, work) end
         if id then
             local keys = unpacked(waiter[1])
             if (#keys == 1 or due(id, keys, work)) and not hand(id, keys, waiter, answer) then

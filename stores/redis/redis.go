@@ -84,6 +84,7 @@ var (
 	_ stores.Multi    = (*Store)(nil)
 	_ stores.Revoker  = (*Store)(nil)
 	_ stores.Lister   = (*Store)(nil)
+	_ stores.Getter   = (*Store)(nil)
 	_ stores.Watcher  = (*Store)(nil)
 	_ stores.Declarer = (*Store)(nil)
 	_ stores.Pinger   = (*Store)(nil)
@@ -149,7 +150,7 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 	start := time.Now()
 	token, err := s.run(ctx, tryLockScript, []string{req.Key},
 		req.Owner, millis(req.TTL), s.newRequest(), encode(req.Metadata)).Int64()
-	if err != nil {
+	if err = cmp.Or(err, outcome(token)); err != nil {
 		return stores.Grant{}, wrap(ctx, "try lock", req.Key, err)
 	}
 	if token == 0 {

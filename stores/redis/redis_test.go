@@ -136,22 +136,6 @@ func TestAStaleRecordIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestOtherDataIsNobodysBusiness(t *testing.T) {
-	server := servers.StartRedis(t)
-	s, client := openStore(t, "redisHost", server.Addr), server.Client()
-	client.Set(t.Context(), "session", "confidential", time.Minute)
-	client.HSet(t.Context(), "lock||hash", "f", "v")
-	if list, err := s.List(t.Context(), ""); err != nil || len(list) != 0 {
-		t.Errorf("list: %+v, %v", list, err)
-	}
-	if g, err := s.TryLock(t.Context(), stores.Request{Key: "lock||hash", Owner: "o", TTL: time.Minute}); err != nil || g.Acquired {
-		t.Errorf("a key that holds a hash: %+v, %v", g, err)
-	}
-	if err := s.Unlock(t.Context(), "lock||hash", "o"); err == nil || client.Exists(t.Context(), "lock||hash").Val() != 1 {
-		t.Errorf("unlock of a key that holds a hash: %v", err)
-	}
-}
-
 func TestNothingIsLeftBehind(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()

@@ -22,6 +22,7 @@ const (
 	repeated    = -7
 	declaredNow = -8
 	groupFull   = -9
+	notLock     = -10
 )
 
 // Parts of scripts, each of which needs those before it. Redis makes a script's functions anew for each run, so what decides
@@ -39,8 +40,10 @@ var (
 	dismissPart string
 	//go:embed deadlock.lua
 	deadlockPart string
-	//go:embed held.lua
-	heldPart string
+	//go:embed data.lua
+	dataPart string
+	//go:embed known.lua
+	knownPart string
 
 	//go:embed trylock.lua
 	tryLockPart string
@@ -68,6 +71,8 @@ var (
 	renewPart string
 	//go:embed list.lua
 	listPart string
+	//go:embed get.lua
+	getPart string
 	//go:embed watch.lua
 	watchPart string
 	//go:embed declare.lua
@@ -79,18 +84,21 @@ var (
 )
 
 var (
-	tryLockScript = script(writePart, tryLockPart, describePart, tellPart, queuePart, tryLockElse)
-	freeScript    = script(freePart, heldPart, freeCheck, writePart, describePart, tellPart, queuePart, dismissPart, freeElse)
-	lockScript    = script(lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart, lockElse)
-	leaveScript   = script(writePart, describePart, tellPart, queuePart, leavePart)
-	checkScript   = script(writePart, describePart, tellPart, queuePart, checkPart)
-	pingScript    = script(writePart, pingPart)
-	renewScript   = script(heldPart, renewPart)
-	listScript    = script(describePart, listPart)
-	watchScript   = script(writePart, describePart, tellPart, watchPart)
+	tryLockScript = script(writePart, tryLockPart, dataPart, describePart, tellPart, queuePart, tryLockElse)
+	freeScript    = script(freePart, dataPart, knownPart, freeCheck, writePart, describePart, tellPart, queuePart, dismissPart,
+		freeElse)
+	lockScript = script(dataPart, lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart,
+		lockElse)
+	leaveScript = script(writePart, describePart, tellPart, queuePart, leavePart)
+	checkScript = script(writePart, describePart, tellPart, queuePart, dataPart, checkPart)
+	pingScript  = script(writePart, pingPart)
+	renewScript = script(dataPart, renewPart)
+	listScript  = script(describePart, listPart)
+	getScript   = script(dataPart, describePart, getPart)
+	watchScript = script(writePart, describePart, tellPart, watchPart)
 
-	declareScript  = script(writePart, describePart, tellPart, declarePart)
-	withdrawScript = script(writePart, describePart, tellPart, queuePart, dismissPart, heldPart, withdrawPart)
+	declareScript  = script(writePart, describePart, tellPart, dataPart, declarePart)
+	withdrawScript = script(writePart, describePart, tellPart, queuePart, dismissPart, dataPart, knownPart, withdrawPart)
 	groupScript    = script(describePart, groupPart)
 )
 
@@ -120,6 +128,8 @@ func outcome(answer int64) error {
 		return stores.ErrDeclared
 	case groupFull:
 		return stores.ErrLimit
+	case notLock:
+		return stores.ErrNotLock
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (w *watch) beat(ctx context.Context) {
 func (w *watch) ask(ctx context.Context, number uint64, keys []string) (since string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return w.store.run(ctx, watchScript, keys, w.channel, number).Text()
+	return w.store.run(ctx, watchScript, nil, appendAll([]any{w.channel, number}, keys)...).Text()
 }
 
 // heard keeps a message, if it is about our locks.

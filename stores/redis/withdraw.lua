@@ -1,10 +1,11 @@
 -- Ends a lock's existence, and the hold of whoever has it, and the requests with a group that wait for it. Others who wait are
--- served. Returns 0, or -5 if the group has no such lock; and then what free.lua returns.
+-- served. Returns 0, or -5 if the group has no such lock, or -10 if the key holds data that is not known to be a lock; and then what
+-- free.lua returns.
 -- KEYS: 1 the lock
 -- ARGV: after who runs it, 4 group
 local key, group, waiting = KEYS[1], 'mortise:group:' .. ARGV[4], 'mortise:waiting:' .. KEYS[1]
-local owner = redis.call('GET', key) -- which fails if the key is somebody's data; a string that is no lock is, too
-if owner and not held(key, owner) then return redis.error_reply('ERR the key holds data that is no lock') end
+local owner = redis.pcall('GET', key)
+if isdata(key, owner) or owner and not known(key, owner) then return { -10 } end
 local ttl = string.match(redis.call('HGET', group, key) or '', '^%d+ (%d+)')
 if not ttl then return { -5 } end
 redis.call('HDEL', group, key)
