@@ -151,9 +151,12 @@ func (k EventKind) String() string {
 	return names[k-1]
 }
 
-// A Pinger can tell whether its storage answers.
+// A Pinger can report whether a lock could be taken now.
 type Pinger interface {
-	// Ping returns nil if the storage answers.
+	// Ping takes a lock that no other client sees and releases it, or does what amounts to that
+	// in the storage. It returns nil if that succeeds, and otherwise the storage's reason for
+	// not granting locks, which may be one that lets it answer other calls. It is cheap enough
+	// to be called every few seconds.
 	Ping(ctx context.Context) error
 }
 

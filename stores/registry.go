@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,7 +24,12 @@ type Backend struct {
 	// backend knows; see [Decode].
 	Config any
 
-	// Open opens a store. It returns within ctx, with a store that answers or with an error that tells why not.
+	// Explain returns why the backend refuses a metadata key that it does not know and what to
+	// use in its place, or nothing if there is no more to say. It may be nil.
+	Explain func(key string) string
+
+	// Open opens a store. It returns within ctx, with a store that answers or with an error that tells why not. The error wraps
+	// ErrUnreachable if the storage did not answer and opening the store later may succeed.
 	Open func(ctx context.Context, c Component) (Store, error)
 }
 
@@ -117,6 +123,12 @@ func (r *Registry) checkKeys(store string, md map[string]string) error {
 		if contains(known, key) {
 			continue
 		}
+		if reason := r.explain(store, key); reason != "" {
+			if isOff(md[key]) {
+				continue
+			}
+			return fmt.Errorf("metadata key %q: %s", key, reason)
+		}
 		for _, other := range r.Names() {
 			if contains(Keys(r.backends[other].Config), key) {
 				return fmt.Errorf("metadata key %q: store %s does not know it, store %s does; add \"store: %s\" or remove it",
@@ -126,4 +138,18 @@ func (r *Registry) checkKeys(store string, md map[string]string) error {
 		return fmt.Errorf("metadata key %q: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
 	}
 	return nil
+}
+
+// explain returns why a store refuses a key that it does not know, or nothing.
+func (r *Registry) explain(store, key string) string {
+	if explain := r.backends[store].Explain; explain != nil {
+		return explain(key)
+	}
+	return ""
+}
+
+// isOff reports whether a value asks for nothing: it is empty or false.
+func isOff(value string) bool {
+	on, err := decodeBool(reflect.TypeFor[string](), reflect.TypeFor[bool](), value)
+	return value == "" || err == nil && on == false
 }

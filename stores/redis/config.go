@@ -54,8 +54,9 @@ type Config struct {
 
 	UseEntraID bool `mapstructure:"useEntraID"` // refused
 	UseAzureAD bool `mapstructure:"useAzureAD"` // refused
+	UseOIDC    bool `mapstructure:"useOIDC"`    // refused
 
-	// Keys that lock.redis accepts and that mean nothing for a lock.
+	// Keys that YAML of lock.redis, state.redis and pubsub.redis has and that mean nothing for a lock.
 	_ string `mapstructure:"idleCheckFrequency"`
 	_ string `mapstructure:"redeliverInterval"`
 	_ string `mapstructure:"processingTimeout"`
@@ -63,6 +64,52 @@ type Config struct {
 	_ string `mapstructure:"concurrency"`
 	_ string `mapstructure:"ttlInSeconds"`
 	_ string `mapstructure:"queryIndexes"`
+	_ string `mapstructure:"actorStateStore"`
+	_ string `mapstructure:"consumerID"`
+	_ string `mapstructure:"maxLenApprox"`
+	_ string `mapstructure:"streamTTL"`
+}
+
+// unsupported are the keys that are refused with a reason, by how they begin, in lower case:
+// those by which Dapr's Redis components log in to a cloud, and those that daprd reads in a
+// state store, a pub/sub or a binding.
+var unsupported = []struct {
+	prefixes []string
+	reason   string
+}{
+	{
+		[]string{"useentraid", "useazuread", "entraid", "microsoftentraid", "azure", "spn", "tenantid", "clientid", "clientsecret"},
+		"Entra ID is not supported; use redisUsername and redisPassword",
+	},
+	{[]string{"useoidc", "oidc"}, "OIDC is not supported; use redisUsername and redisPassword"},
+	{
+		[]string{"aws", "useaws", "useiam", "accesskey", "secretkey", "sessiontoken", "assumerole"},
+		"AWS IAM is not supported; use redisUsername and redisPassword",
+	},
+	{
+		[]string{"primaryencryptionkey", "secondaryencryptionkey"},
+		"encryption is not supported: owners and metadata of locks are stored as they are; remove the key",
+	},
+	{[]string{"outbox"}, "belongs to a state store, which a lock store is not; remove it"},
+	{
+		[]string{"publishingscopes", "subscriptionscopes", "allowedtopics", "protectedtopics"},
+		"belongs to a pub/sub component, which a lock store is not; remove it",
+	},
+	{[]string{"direction"}, "belongs to a binding, which a lock store is not; remove it"},
+}
+
+// explain returns why a metadata key is refused, or nothing if there is no more to say than
+// that it is not known.
+func explain(key string) string {
+	key = strings.ToLower(key)
+	for _, group := range unsupported {
+		for _, prefix := range group.prefixes {
+			if strings.HasPrefix(key, prefix) {
+				return group.reason
+			}
+		}
+	}
+	return ""
 }
 
 // duration is a duration whose bare numbers are milliseconds; negative ones stay as they are, because go-redis switches
@@ -110,9 +157,14 @@ func (c Config) check() error {
 	case strings.EqualFold(c.Type, "cluster"):
 		return errors.New("metadata key redisType: Redis Cluster is not supported, because a lock could be lost when slots move")
 	case c.UseEntraID || c.UseAzureAD:
-		return errors.New("metadata key useEntraID: is not supported; use redisUsername and redisPassword")
+		return errors.New("metadata key useEntraID: " + explain("useEntraID"))
+	case c.UseOIDC:
+		return errors.New("metadata key useOIDC: " + explain("useOIDC"))
 	case c.Failover && c.MasterName == "":
 		return errors.New("metadata key sentinelMasterName: is empty, failover needs it")
+	case !c.Failover && c.MasterName != "":
+		return errors.New("metadata key sentinelMasterName: needs failover; set failover to true and let redisHost name the Sentinels, " +
+			"or remove sentinelMasterName")
 	case !c.Failover && strings.Contains(c.Host, ","):
 		return errors.New("metadata key redisHost: names several hosts, which only failover can use")
 	case (c.ClientCert == "") != (c.ClientKey == ""):

@@ -1,9 +1,15 @@
 package redis
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dapr/kit/logger"
+
+	"github.com/mortise-lock/mortise/stores"
 )
 
 func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
@@ -15,6 +21,8 @@ func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
 		"minIdleConns": "2", "maxConnAge": "30m", "idleTimeout": "5m",
 		"idleCheckFrequency": "1m", "redeliverInterval": "15s", "processingTimeout": "60s", "queueDepth": "100",
 		"concurrency": "10", "ttlInSeconds": "3", "queryIndexes": "x", "keyPrefix": "none",
+		"actorStateStore": "true", "consumerID": "c", "maxLenApprox": "5", "streamTTL": "1h",
+		"useEntraID": "false", "useAzureAD": "no", "useOIDC": "false",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -133,8 +141,11 @@ func TestParseConfigRefusesByName(t *testing.T) {
 	}{
 		{"no host", map[string]string{"redisHost": ""}, "redisHost"},
 		{"cluster", map[string]string{"redisType": "Cluster"}, "redisType"},
-		{"Entra ID", map[string]string{"useEntraID": "true"}, "useEntraID"},
+		{"Entra ID", map[string]string{"useEntraID": "true"}, "useEntraID: Entra ID is not supported; use redisUsername"},
 		{"Entra ID's older name", map[string]string{"useAzureAD": "on"}, "useEntraID"},
+		{"OIDC", map[string]string{"useOIDC": "true"}, "OIDC is not supported; use redisUsername and redisPassword"},
+		{"a primary's name without failover", map[string]string{"sentinelMasterName": "m"}, "needs failover"},
+		{"a primary's name with failover off", map[string]string{"sentinelMasterName": "m", "failover": "false"}, "needs failover"},
 		{"failover without a name", map[string]string{"failover": "true"}, "sentinelMasterName"},
 		{"hosts without failover", map[string]string{"redisHost": "a,b"}, "redisHost"},
 		{"an empty host", map[string]string{"redisHost": "a,,b", "failover": "true", "sentinelMasterName": "m"}, "redisHost"},
@@ -166,6 +177,52 @@ func TestParseConfigRefusesByName(t *testing.T) {
 				t.Errorf("%q repeats the value", err)
 			}
 		})
+	}
+}
+
+// TestKeysOfOtherLoginsAreExplained opens components by a registry, which knows the keys.
+func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
+	registry := stores.NewRegistry("redis")
+	registry.Register("redis", Backend())
+	open := func(t *testing.T, key, value string) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // what is accepted does not connect
+		_, err := registry.Open(ctx, stores.Component{
+			Metadata: map[string]string{"redisHost": "127.0.0.1:1", key: value}, Log: logger.NewLogger("test"),
+		})
+		return err
+	}
+	const login = "use redisUsername and redisPassword"
+	for _, row := range []struct {
+		reason string
+		keys   []string
+	}{
+		{"Entra ID is not supported; " + login, []string{
+			"entraID", "EntraID", "useEntraID", "useAzureAD", "azureClientID", "azureClientId", "AZURECLIENTID", "azureTenantID",
+			"azureClientSecret", "azureCertificate", "azureCertificateFile", "azureCertificatePassword", "azureEnvironment",
+			"azureADAuthMethods", "entraIDAuthMethods", "microsoftEntraIDAuthMethods", "spnClientId", "tenantId", "clientId",
+			"clientSecret",
+		}},
+		{"OIDC is not supported; " + login, []string{
+			"useOIDC", "oidcTokenEndpoint", "oidcClientID", "oidcClientAssertionCert", "oidcClientAssertionKey", "oidcResource",
+			"oidcAudience", "oidcKid", "oidcScopes", "oidcCACert",
+		}},
+		{"AWS IAM is not supported; " + login, []string{"awsRegion", "useAWSIAM", "accessKey", "secretKey"}},
+		{"encryption is not supported", []string{"primaryEncryptionKey", "secondaryEncryptionKey"}},
+		{"belongs to a state store", []string{"outboxPublishPubsub", "outboxPublishTopic", "outboxDiscardWhenMissingState"}},
+		{"belongs to a pub/sub component", []string{"publishingScopes", "subscriptionScopes", "allowedTopics", "protectedTopics"}},
+		{"belongs to a binding", []string{"direction"}},
+		{"nearest it knows is clientKey", []string{"clientKay"}},
+	} {
+		for _, key := range row.keys {
+			err := open(t, key, "true")
+			if err == nil || !strings.Contains(err.Error(), row.reason) || !strings.Contains(err.Error(), "metadata key") {
+				t.Errorf("%s: %v", key, err)
+			}
+			if err := open(t, key, ""); key != "clientKay" && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s without a value: %v", key, err)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -50,6 +51,9 @@ func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (g stores.
 	} else {
 		g, err = s.ask(ctx, w, false)
 	}
+	if isDenied(err) {
+		err = fmt.Errorf("for one of the keys %q: %w", req.Keys, err)
+	}
 	return g, wrap(ctx, "lock all", req.Keys[0], err)
 }
 
@@ -79,7 +83,7 @@ func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 	for err == nil && !g.Acquired {
 		select {
 		case <-ctx.Done():
-			err = ctx.Err()
+			err = s.over(ctx)
 		case <-s.closing:
 			err = stores.ErrClosed
 		case h := <-w.handed:
@@ -114,13 +118,20 @@ func (s *Store) begin(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return s.ask(ctx, w, true)
 }
 
-// claim takes what was handed to the waiter, or learns that the wait is over. That Redis does not answer is no end of it: if
-// there was something to claim, or if the place in the queue was lost, the next check finds out and wakes the waiter again.
+// over returns the end of ctx, and why Redis does not answer, if it does not.
+func (s *Store) over(ctx context.Context) error {
+	return s.outage.because(ctx.Err(), ctx.Err(), nil)
+}
+
+// claim takes what was handed to the waiter, or learns that the wait is over. A Redis that does
+// not answer, or with an error that time can mend, does not end it: if there was something to
+// claim, or if the place in the queue was lost, the next check finds out and wakes the waiter
+// again.
 func (s *Store) claim(ctx context.Context, w *waiter) (stores.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	g, err := s.ask(ctx, w, true)
-	if w.unsure {
+	if w.unsure && !refuses(err) {
 		err = nil
 	}
 	return g, err

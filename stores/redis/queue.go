@@ -69,7 +69,7 @@ func (q *queue) add(ctx context.Context, w *waiter) error {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return q.store.over(ctx)
 	case <-q.store.closing:
 		return stores.ErrClosed
 	}
@@ -229,6 +229,11 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	}
 	args := append([]any{len(keys)}, anys(slices.Collect(maps.Keys(keys)))...)
 	answer, err := q.store.run(ctx, checkScript, nil, append(args, anys(ids)...)...).Int64Slice()
+	if refuses(err) {
+		for _, w := range waiters {
+			poke(w.wake) // to meet the same refusal, if it is about this waiter
+		}
+	}
 	if err != nil {
 		return err
 	}

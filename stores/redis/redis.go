@@ -100,7 +100,7 @@ const (
 // the log of level debug: what matters in them comes back as an error of the call.
 func Backend() stores.Backend {
 	goredis.SetLogger(clientLog{logger.NewLogger("mortise.redis")})
-	return stores.Backend{Config: &Config{}, Open: open}
+	return stores.Backend{Config: &Config{}, Explain: explain, Open: open}
 }
 
 // clientLog is the part of go-redis's logging that it lets us replace.
@@ -114,7 +114,8 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Deb
 type Store struct {
 	*gate
 	client   goredis.UniversalClient
-	pause    time.Duration // before go-redis sends a request again, at least
+	outage   *outage       // at present, if there is one
+	pause    time.Duration // before a request is sent again, at least
 	id       string        // unique to this Store
 	events   string        // the channel of the events of its database
 	queue    *queue        // of who wait for locks
@@ -122,32 +123,19 @@ type Store struct {
 	seen     atomic.Uint64 // the largest token this Store has been given
 }
 
-// open returns a store whose Redis answers and can be trusted with locks.
-func open(ctx context.Context, c stores.Component) (stores.Store, error) {
-	config, err := parseConfig(c.Metadata)
-	if err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	options, err := config.options()
-	if err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	s := newStore(options)
-	if err := s.checkServer(ctx, c.Log, config.Failover); err != nil {
-		return nil, errors.Join(fmt.Errorf("redis: %w", err), s.client.Close())
-	}
-	return s, nil
-}
-
 func newStore(options *goredis.UniversalOptions) *Store {
+	o := *options
+	o.MaxRetries = -1 // see retrier
 	s := &Store{
 		gate:   newGate(),
-		client: goredis.NewUniversalClient(options),
+		client: goredis.NewUniversalClient(&o),
 		id:     uuid.NewString(),
 		events: eventsPrefix + strconv.Itoa(options.DB),
+		outage: &outage{},
 	}
 	if client, ok := s.client.(*goredis.Client); ok {
 		s.pause = min(client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff)
+		s.outage = addRetrier(client, options)
 	}
 	s.queue = newQueue(s)
 	return s
@@ -218,7 +206,13 @@ func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, er
 
 // Ping implements [stores.Pinger].
 func (s *Store) Ping(ctx context.Context) error {
-	return wrap(ctx, "ping", "", s.client.Ping(ctx).Err())
+	return wrap(ctx, "ping", probePrefix+s.id, s.tryToGrant(ctx))
+}
+
+// tryToGrant takes a lock of its own and releases it in one script, so that no other client
+// sees it.
+func (s *Store) tryToGrant(ctx context.Context) error {
+	return s.run(ctx, pingScript, []string{probePrefix + s.id}).Err()
 }
 
 // Close implements [stores.Store]. Those who wait leave their queues, if Redis answers in time.
@@ -250,14 +244,18 @@ func millis(ttl time.Duration) int64 {
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
 }
 
-// wrap adds what was tried. go-redis reports a context's end as a network timeout at times; callers get to see both. A timeout of
-// its own, or of ours, is not the end of ctx, and does not look like it.
+// wrap adds what was tried, and turns an answer that time cannot mend into an ErrRefused.
+// go-redis reports a context's end as a network timeout at times; callers get to see both. A
+// timeout of its own, or of ours, is not the end of ctx, and does not look like it.
 func wrap(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, goredis.ErrClosed) {
 		err = stores.ErrClosed
+	}
+	if refuses(err) {
+		err = refusal{err}
 	}
 	if ended := ended(ctx); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)

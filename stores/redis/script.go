@@ -65,6 +65,8 @@ var (
 	leavePart string
 	//go:embed check.lua
 	checkPart string
+	//go:embed ping.lua
+	pingPart string
 	//go:embed renew.lua
 	renewPart string
 	//go:embed list.lua
@@ -89,6 +91,7 @@ var (
 		lockElse)
 	leaveScript = script(writePart, describePart, tellPart, queuePart, leavePart)
 	checkScript = script(writePart, describePart, tellPart, queuePart, dataPart, checkPart)
+	pingScript  = script(writePart, pingPart)
 	renewScript = script(dataPart, renewPart)
 	listScript  = script(describePart, listPart)
 	getScript   = script(dataPart, describePart, getPart)

@@ -6,35 +6,43 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dapr/kit/logger"
+	goredis "github.com/redis/go-redis/v9"
 )
 
-// checkServer asks Redis whether it answers and what it is, and refuses a topology in which locks would get lost.
-func (s *Store) checkServer(ctx context.Context, log logger.Logger, failover bool) error {
-	if err := s.client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
+// errSentinel means that redisHost names a Sentinel, and failover is off.
+var errSentinel = refusef("redisHost names a Sentinel: set failover to true and sentinelMasterName to the primary's name, " +
+	"or let redisHost name the primary")
+
+// checkServer asks Redis what it is, and refuses a topology in which locks would get lost.
+func (s *Store) checkServer(ctx context.Context, options *goredis.UniversalOptions) (warnings []string, err error) {
 	text, err := s.client.Info(ctx).Result()
-	if err != nil {
-		log.Warnf("Redis does not answer INFO, so its topology is not checked: %v", err)
-		return nil
+	switch {
+	case err != nil && (isDenied(err) || isUnknown(err)):
+		return []string{fmt.Sprintf("Redis does not answer INFO, so its topology is not checked: %v", err)}, nil
+	case err != nil:
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	info := parseInfo(text)
 	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
-		log.Warnf("Redis has maxmemory-policy %s: when its memory runs out it drops locks that are held", policy)
+		warnings = append(warnings,
+			fmt.Sprintf("Redis has maxmemory-policy %s: when its memory runs out it drops locks that are held", policy))
 	}
-	return checkTopology(info, failover)
+	return warnings, checkTopology(info, options.MasterName != "")
 }
 
-// checkTopology refuses what lock.redis refuses, and the two mistakes that it would only meet later.
+// checkTopology refuses what lock.redis refuses, and the mistakes that it would only meet later.
 func checkTopology(info map[string]string, failover bool) error {
 	switch replicas := info["connected_slaves"]; {
+	case info["redis_mode"] == "sentinel":
+		return errSentinel
 	case info["redis_mode"] == "cluster" || info["cluster_enabled"] == "1":
-		return errors.New("this server is part of a Redis Cluster, which is not supported, because a lock could be lost when slots move")
+		return refusef("this server is part of a Redis Cluster, which is not supported, because a lock could be lost when slots move")
+	case info["role"] == "slave" && failover:
+		return errors.New("the server that the Sentinels name is a replica")
 	case info["role"] == "slave":
-		return errors.New("this server is a replica; redisHost must name the primary, or the Sentinels with failover")
+		return refusef("this server is a replica; redisHost must name the primary, or the Sentinels with failover")
 	case replicas != "" && replicas != "0" && !failover:
-		return fmt.Errorf("replication is not supported without failover: this server has %s replicas, and a failover that Mortise "+
+		return refusef("replication is not supported without failover: this server has %s replicas, and a failover that Mortise "+
 			"does not know of would lose locks; let redisHost name the Sentinels and set failover and sentinelMasterName", replicas)
 	}
 	return nil

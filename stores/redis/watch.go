@@ -129,7 +129,7 @@ func (w *watch) idle(ctx context.Context, d time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return w.store.over(ctx)
 	case <-w.store.closing:
 		return stores.ErrClosed
 	case <-w.more:
@@ -150,17 +150,18 @@ func (w *watch) checkDue(ctx context.Context) {
 	}
 }
 
-// catchUp tells a snapshot, as soon as Redis is heard. Trouble with the first is an error; later it is a reason to try again.
+// catchUp tells a snapshot, as soon as Redis is heard. Trouble with the first is an error; later it is a reason to try again,
+// unless time cannot mend it.
 func (w *watch) catchUp(ctx context.Context) error {
 	hearing, broken := w.restart()
 	switch {
-	case !hearing && broken != nil && !w.told:
+	case !hearing && broken != nil && (!w.told || refuses(broken)):
 		return broken
 	case !hearing:
 		return w.idle(ctx, syncTimeout)
 	}
 	err := w.snapshot(ctx)
-	if err == nil || errors.Is(err, errBehind) || errors.Is(err, errRefused) || !w.told || ctx.Err() != nil {
+	if err == nil || errors.Is(err, errBehind) || errors.Is(err, errRefused) || !w.told || refuses(err) || ctx.Err() != nil {
 		return err
 	}
 	w.lose()

@@ -1,0 +1,106 @@
+package redis_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dapr/kit/logger"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/redis"
+	"github.com/mortise-lock/mortise/test/conformance"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// conformanceKeys matches the keys of the suite: a prefix of 16 digits and a name.
+const conformanceKeys = "~" + "????????????????/*"
+
+// startRestricted starts a server with data of other programs, whose only user beside an
+// administrator is the one that the example component documents.
+func startRestricted(t *testing.T) stores.Component {
+	t.Helper()
+	server := servers.StartRedis(t, "--user", "default", "off", "--user", "admin", "on", ">admin", "~*", "&*", "+@all")
+	admin := server.Client(func(o *goredis.Options) { o.Username, o.Password = "admin", "admin" })
+	text, err := os.ReadFile("../../deploy/components/redis.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := regexp.MustCompile(`(?m)^ *# *(ACL SETUSER .*(?:\n *# *\+.*)+)`).FindSubmatch(text)
+	if documented == nil {
+		t.Fatal("the component documents no ACL SETUSER")
+	}
+	command := []any{}
+	for _, field := range strings.Fields(string(bytes.ReplaceAll(documented[1], []byte("#"), nil))) {
+		if command = append(command, field); field == "~lock||*" {
+			command = append(command, conformanceKeys)
+		}
+	}
+	if err := admin.Do(t.Context(), command...).Err(); err != nil {
+		t.Fatalf("%q: %v", command, err)
+	}
+	for i := range 50 {
+		admin.Set(t.Context(), fmt.Sprint("other:page:", i), "x", 0)
+		admin.Set(t.Context(), fmt.Sprint("other:session:", i), "x", time.Hour)
+		admin.HSet(t.Context(), fmt.Sprint("other:order:", i), "total", 5)
+	}
+	admin.LPush(t.Context(), "other:list", "x")
+	admin.ZAdd(t.Context(), "other:zset", goredis.Z{Score: 1, Member: "x"})
+	return stores.Component{
+		Name:     "locks",
+		Metadata: map[string]string{"redisHost": server.Addr, "redisUsername": "mortise", "redisPassword": "PASSWORD", "redisDB": "0"},
+		Log:      logger.NewLogger("test"),
+	}
+}
+
+// TestStoreKeepsTheContractWithTheDocumentedPermissions runs the suite as a user who may do
+// no more than documented.
+func TestStoreKeepsTheContractWithTheDocumentedPermissions(t *testing.T) {
+	component := startRestricted(t)
+	conformance.Run(t, conformance.Harness{
+		Storage: func(t testing.TB) func() stores.Store {
+			return func() stores.Store { return openRestricted(t, component) }
+		},
+		Features: []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"},
+		MinTTL:   time.Millisecond,
+		Slack:    300 * time.Millisecond,
+	})
+}
+
+func openRestricted(t testing.TB, component stores.Component) stores.Store {
+	t.Helper()
+	s, err := redis.Backend().Open(t.Context(), component)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestNothingThatIsNotOursIsRead lists and watches everything as that user.
+func TestNothingThatIsNotOursIsRead(t *testing.T) {
+	s := openRestricted(t, startRestricted(t))
+	t.Cleanup(func() { _ = s.Close() })
+	g, err := s.TryLock(t.Context(), stores.Request{Key: "lock||k", Owner: "o", TTL: time.Minute})
+	if err != nil || !g.Acquired {
+		t.Fatalf("%+v, %v", g, err)
+	}
+	if list, err := stores.List(t.Context(), s, ""); err != nil || len(list) != 1 || list[0].Key != "lock||k" {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	enough := errors.New("enough")
+	err = stores.Watch(t.Context(), s, "", func(e stores.Event) error {
+		if len(e.Locks) != 1 || e.Locks[0].Key != "lock||k" {
+			t.Errorf("the snapshot has %+v", e.Locks)
+		}
+		return enough
+	})
+	if !errors.Is(err, enough) {
+		t.Errorf("watch: %v", err)
+	}
+}

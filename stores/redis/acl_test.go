@@ -1,0 +1,215 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+const (
+	aclPassword = "PASSWORD" // as documented
+	componentOf = "../../deploy/components/redis.yaml"
+	pageOf      = "../../docs/redis.md"
+)
+
+// documentedACL returns the arguments of the ACL SETUSER command that a file documents.
+func documentedACL(t *testing.T, path string) []string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile(`(?m)^[ #]*ACL (SETUSER .*(?:\n[ #]+\+.*)+)`).FindSubmatch(text)
+	if block == nil {
+		t.Fatalf("%s documents no ACL SETUSER", path)
+	}
+	return slices.DeleteFunc(strings.Fields(string(block[1])), func(field string) bool { return field == "#" })
+}
+
+// startWithACL starts a server whose default user is off. The function that it returns sets
+// the rules of the user mortise.
+func startWithACL(t *testing.T) (server *servers.Redis, admin *goredis.Client, setUser func(...string)) {
+	t.Helper()
+	server = servers.StartRedis(t, "--user", "default", "off", "--user", "admin", "on", ">admin", "~*", "&*", "+@all")
+	admin = server.Client(func(o *goredis.Options) { o.Username, o.Password = "admin", "admin" })
+	return server, admin, func(rules ...string) {
+		t.Helper()
+		command := []any{"ACL"}
+		for _, rule := range rules {
+			command = append(command, rule)
+		}
+		if err := admin.Do(t.Context(), command...).Err(); err != nil {
+			t.Fatalf("%q: %v", rules, err)
+		}
+	}
+}
+
+func aclLogin(server *servers.Redis, more ...string) []string {
+	return append([]string{"redisHost", server.Addr, "redisUsername", "mortise", "redisPassword", aclPassword}, more...)
+}
+
+func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
+	rules := documentedACL(t, componentOf)
+	if page := documentedACL(t, pageOf); !slices.Equal(page, rules) {
+		t.Errorf("%s has %q, %s has %q", pageOf, page, componentOf, rules)
+	}
+	var documented []string
+	for _, rule := range rules {
+		if command, ok := strings.CutPrefix(rule, "+"); ok {
+			documented = append(documented, command)
+		}
+	}
+	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"} // beside the scripts
+	parts, err := filepath.Glob("*.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range parts {
+		text, err := os.ReadFile(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`redis\.p?call\('(\w+)'`).FindAllSubmatch(text, -1) {
+			needed = append(needed, strings.ToLower(string(match[1])))
+		}
+	}
+	slices.Sort(documented)
+	slices.Sort(needed)
+	if needed = slices.Compact(needed); !slices.Equal(documented, needed) {
+		t.Errorf("documented are %q, needed are %q", documented, needed)
+	}
+}
+
+// TestOpenNamesEachMissingPermission takes each documented permission away in turn.
+func TestOpenNamesEachMissingPermission(t *testing.T) {
+	server, _, setUser := startWithACL(t)
+	rules := documentedACL(t, componentOf)
+	for _, rule := range rules {
+		command, isCommand := strings.CutPrefix(rule, "+")
+		if rule == "~mortise:*" || rule == "&mortise:*" || isCommand && command != "info" && command != "select" {
+			setUser("DELUSER", "mortise")
+			setUser(without(rules, rule)...)
+			wantMissing(t, server, rule, command)
+		}
+	}
+	setUser("DELUSER", "mortise")
+	setUser(without(without(without(rules, "+time"), "+hset"), "~mortise:*")...)
+	wantMissing(t, server, "+time +hset ~mortise:*", "time, hset")
+}
+
+// wantMissing expects that opening names what is missing, and how to grant it.
+func wantMissing(t *testing.T, server *servers.Redis, rule, name string) {
+	t.Helper()
+	start := time.Now()
+	_, err := tryOpen(t.Context(), aclLogin(server)...)
+	if !errors.Is(err, stores.ErrRefused) || errors.Is(err, stores.ErrUnreachable) {
+		t.Fatalf("without %s: %v", rule, err)
+	}
+	name = strings.TrimLeft(name, "~&")
+	for _, want := range []string{`the user "mortise" may not`, name, "grant it with ACL SETUSER mortise " + rule, "NOPERM"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("without %s: %q is not in %q", rule, want, err)
+		}
+	}
+	if strings.Contains(err.Error(), aclPassword) {
+		t.Errorf("the error has the password: %v", err)
+	}
+	if took := time.Since(start); took > openTimeout/2 {
+		t.Errorf("without %s: took %v", rule, took)
+	}
+}
+
+func without(rules []string, rule string) []string {
+	return slices.DeleteFunc(slices.Clone(rules), func(r string) bool { return r == rule })
+}
+
+func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
+	server, _, setUser := startWithACL(t)
+	for _, row := range []struct{ name, rule, want string }{
+		{"no scripting", "-@scripting", "+eval +evalsha"},
+		{"no pub/sub", "-@pubsub", "+publish +subscribe"},
+		{"no writing", "-@write", "+set"},
+		{"no channels", "resetchannels", "&mortise:*"},
+		{"keys that may only be read", "resetkeys %R~mortise:*", "~mortise:*"},
+		{"no database but the first", "-select", "+select"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			setUser("SETUSER", "mortise", "reset", "on", ">"+aclPassword, "~*", "&*", "+@all")
+			setUser(append([]string{"SETUSER", "mortise"}, strings.Fields(row.rule)...)...)
+			_, err := tryOpen(t.Context(), aclLogin(server, "redisDB", "3")...)
+			if !errors.Is(err, stores.ErrRefused) || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+		})
+	}
+}
+
+func TestAUserWithoutINFOIsAccepted(t *testing.T) {
+	server, _, setUser := startWithACL(t)
+	setUser(without(documentedACL(t, componentOf), "+info")...)
+	lock(t, openStore(t, aclLogin(server)...), "lock||k", "o", time.Minute)
+}
+
+// TestAKeyThatTheUserMayNotUseIsRefused covers what opening cannot know.
+func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
+	server, _, setUser := startWithACL(t)
+	setUser(documentedACL(t, componentOf)...)
+	s := openStore(t, aclLogin(server)...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req := request("other:k", "o", time.Minute)
+	multi := stores.MultiRequest{Keys: []string{"lock||k", "other:k"}, Owner: "o", TTL: time.Minute, Wait: true}
+	for name, err := range map[string]error{
+		"try lock": errOf(s.TryLock(ctx, req)),
+		"lock":     errOf(s.Lock(ctx, req)),
+		"lock all": errOf(s.LockAll(ctx, multi)),
+		"renew":    errOf(s.Renew(ctx, req)),
+		"unlock":   s.Unlock(ctx, req.Key, req.Owner),
+		"revoke":   s.Revoke(ctx, req.Key, ""),
+		"declare":  s.Declare(ctx, stores.Declaration{Group: "other:", Key: req.Key, TTL: time.Minute}),
+		"withdraw": s.Withdraw(ctx, "other:", req.Key),
+	} {
+		if !errors.Is(err, stores.ErrRefused) || !strings.Contains(err.Error(), "NOPERM") || !strings.Contains(err.Error(), `"other:k"`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	lock(t, s, "lock||k", "another", time.Minute) // which no call has taken in part
+}
+
+// TestAPermissionThatIsRevokedEndsWaitsAndWatches revokes it while they are under way.
+func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
+	for _, rule := range []string{"-evalsha", "-@all", "resetkeys"} {
+		t.Run(rule, func(t *testing.T) {
+			server, _, setUser := startWithACL(t)
+			setUser(documentedACL(t, componentOf)...)
+			s := openStore(t, aclLogin(server)...)
+			lock(t, s, "lock||k", "holder", time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			watching, watched := make(chan struct{}), make(chan error, 1)
+			go func() {
+				watched <- s.Watch(ctx, "lock||", func(stores.Event) error { close(watching); return nil })
+			}()
+			<-watching
+			w := startLock(t, s, request("lock||k", "o", time.Minute), 1)
+			setUser("SETUSER", "mortise", rule)
+			if _, err := w.end(); !errors.Is(err, stores.ErrRefused) {
+				t.Errorf("the wait ended with %v", err)
+			}
+			if err := <-watched; !errors.Is(err, stores.ErrRefused) {
+				t.Errorf("the watch ended with %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,97 @@
+package redis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+// passing lists how the answers begin that time can change without a change of
+// configuration, permissions or data. Every other error that a server answers is permanent.
+var passing = []string{
+	"LOADING ",     // it reads its data after a restart
+	"READONLY ",    // a failover has made it a replica, or will make it the primary
+	"MASTERDOWN ",  // a replica without its primary
+	"NOREPLICAS ",  // too few replicas for min-replicas-to-write
+	"CLUSTERDOWN ", // and TRYAGAIN: a cluster moves slots
+	"TRYAGAIN ",
+	"BUSY ",       // a script of another client runs for too long
+	"UNKILLABLE ", // the same script, after it has written
+	"OOM ",        // the memory is full, and nothing may be evicted
+	"MISCONF ",    // it cannot save, so it stops writes
+	"NOSCRIPT ",   // go-redis sends the script itself
+	"max number of clients",
+	"no upstream host", // and the next ones: proxies whose server is unreachable
+	"upstream ",
+	"Connection ",
+}
+
+// refusal is a permanent error. It is a [stores.ErrRefused] with a text of its own.
+type refusal struct{ error }
+
+// Is reports whether target is ErrRefused.
+func (refusal) Is(target error) bool { return target == stores.ErrRefused }
+
+// Unwrap returns the cause.
+func (r refusal) Unwrap() error { return r.error }
+
+// refusef returns a refusal with a text.
+func refusef(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
+
+// refuses reports whether time cannot mend an error: a server, or each of the servers that
+// were asked, answered with a permanent error, or has a certificate that is not valid.
+func refuses(err error) bool {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case refusal, *tls.CertificateVerificationError:
+		return true
+	case goredis.Error:
+		return !errors.Is(err, goredis.Nil) && !passes(err.Error())
+	case interface{ Unwrap() []error }:
+		causes := e.Unwrap()
+		return len(causes) > 0 && !slices.ContainsFunc(causes, func(err error) bool { return !refuses(err) })
+	}
+	return refuses(errors.Unwrap(err))
+}
+
+// passes reports whether a server's answer is one of the passing ones. Before Redis 7, the
+// answer to a script's command comes inside the script's own error.
+func passes(answer string) bool {
+	answer = strings.TrimPrefix(answer, "ERR ") + " "
+	inner, inScript := strings.CutPrefix(answer, "Error running script")
+	return slices.ContainsFunc(passing, func(begin string) bool {
+		if inScript {
+			return strings.Contains(inner, ": "+begin) || strings.Contains(inner, "-"+begin)
+		}
+		return strings.HasPrefix(answer, begin)
+	})
+}
+
+// answer returns what a server answered, without what others have added, or nothing if err is
+// not an answer.
+func answer(err error) string {
+	var answer goredis.Error
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	return answer.Error()
+}
+
+// answered reports whether err is a server's answer.
+func answered(err error) bool { return answer(err) != "" }
+
+// isUnknown reports whether a server does not know a command.
+func isUnknown(err error) bool {
+	text := strings.ToLower(answer(err))
+	return strings.Contains(text, "unknown command") || strings.Contains(text, "unsupported command")
+}
+
+// isDenied reports whether a server's access control list forbids something.
+func isDenied(err error) bool { return strings.HasPrefix(answer(err), "NOPERM ") }

@@ -1,0 +1,99 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dapr/kit/logger"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/stores"
+)
+
+const (
+	// openTimeout bounds opening if ctx has no deadline.
+	openTimeout = 5 * time.Second
+	// firstPause and longestPause are between two attempts to open a store.
+	firstPause   = 50 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+// open returns a store whose Redis can be trusted with locks and grants what calls need. It
+// tries until ctx ends, unless it meets an error that time cannot mend. The error wraps
+// ErrUnreachable if a later attempt may succeed.
+func open(ctx context.Context, c stores.Component) (stores.Store, error) {
+	config, err := parseConfig(c.Metadata)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	options, err := config.options()
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	s, err := connect(ctx, c.Log, options)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	return s, nil
+}
+
+func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) (*Store, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+	}
+	var last error
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		s, err := attempt(ctx, log, options)
+		if err == nil {
+			return s, nil
+		}
+		if refuses(err) {
+			return nil, refusal{err}
+		}
+		if last == nil || !isTimeout(err) || ctx.Err() == nil {
+			last = err
+		}
+		if sleep(ctx, pause); errors.Is(ctx.Err(), context.Canceled) {
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), last)
+		} else if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", stores.ErrUnreachable, last)
+		}
+	}
+}
+
+// attempt opens a store with a client of its own, so that an attempt does not meet the dial
+// errors that the pool of the one before remembers.
+func attempt(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) (*Store, error) {
+	s := newStore(options)
+	if err := s.check(ctx, log, options); err != nil {
+		_ = s.client.Close() // it has no part in the failure
+		return nil, err
+	}
+	return s, nil
+}
+
+// check asks Redis what it is and whether it grants what calls need.
+func (s *Store) check(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) error {
+	if options.MasterName != "" {
+		if err := askSentinels(ctx, options); err != nil {
+			return err
+		}
+	}
+	warnings, err := s.checkServer(ctx, options)
+	if err == nil {
+		err = s.probe(ctx, options.Username)
+	}
+	if refuses(err) && answered(err) && options.MasterName == "" && isSentinel(ctx, options) {
+		return errSentinel
+	}
+	if err == nil {
+		for _, warning := range warnings {
+			log.Warn(warning)
+		}
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// stale is after how long a failure no longer explains another one.
+const stale = time.Minute
+
+// retrier is a hook that sends commands again, as go-redis itself does. go-redis's own
+// retries are off, because they forget why an attempt failed when the context of the call
+// ends before the next one.
+type retrier struct {
+	retries           int
+	shortest, longest time.Duration
+	primary           string // the name that Sentinels know, or nothing
+	outage            *outage
+}
+
+// addRetrier lets the client send commands again as the options say. It returns what the
+// client will know of the present outage.
+func addRetrier(client *goredis.Client, o *goredis.UniversalOptions) *outage {
+	r := &retrier{retries: max(0, o.MaxRetries), primary: o.MasterName, outage: &outage{}}
+	r.shortest, r.longest = client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff
+	client.AddHook(r)
+	return r.outage
+}
+
+// DialHook implements [goredis.Hook].
+func (r *retrier) DialHook(next goredis.DialHook) goredis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if err == nil {
+			return conn, nil
+		}
+		if errors.Is(err, goredis.Nil) {
+			err = fmt.Errorf("no Sentinel that answers knows a primary named %q", r.primary)
+		}
+		if ctx.Err() == nil {
+			r.outage.note(err)
+		}
+		return nil, err
+	}
+}
+
+// ProcessPipelineHook implements [goredis.Hook]. Pipelines are not sent again.
+func (r *retrier) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements [goredis.Hook]. It makes attempts until one succeeds, or fails with
+// what another would not change.
+func (r *retrier) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		if name := cmd.Name(); name == "hello" || name == "auth" {
+			return shake(ctx, cmd, next)
+		}
+		var last error
+		for n := 1; ; n++ {
+			h := &handshake{}
+			err := h.explain(next(context.WithValue(ctx, handshake{}, h), cmd))
+			over := ended(ctx)
+			switch {
+			case err == nil, answered(err) && !repeatable(err), over == nil && !repeatable(err):
+				r.outage.end(err)
+				return err
+			case over != nil:
+				return r.outage.because(over, err, last)
+			}
+			r.outage.note(err)
+			if last = err; n > r.retries {
+				return err
+			}
+			if sleep(ctx, r.backoff(n)); ctx.Err() != nil {
+				return r.outage.because(ctx.Err(), ctx.Err(), last)
+			}
+		}
+	}
+}
+
+// shake sends a command of the handshake, which go-redis makes for a new connection, and
+// notes the answer for the attempt that needs the connection.
+func shake(ctx context.Context, cmd goredis.Cmder, next goredis.ProcessHook) error {
+	err := next(ctx, cmd)
+	if h, ok := ctx.Value(handshake{}).(*handshake); ok {
+		h.note(err)
+	}
+	return err
+}
+
+// backoff is the pause before the nth repetition: random, and about twice the one before.
+func (r *retrier) backoff(n int) time.Duration {
+	if r.shortest <= 0 {
+		return 0
+	}
+	return min(r.longest, r.shortest+rand.N(r.shortest<<min(n, 20)))
+}
+
+// repeatable reports whether an attempt failed without an answer, or with one after which
+// go-redis would repeat the command.
+func repeatable(err error) bool {
+	if answered(err) {
+		return goredis.IsLoadingError(err) || goredis.IsReadOnlyError(err) || goredis.IsMasterDownError(err) ||
+			goredis.IsClusterDownError(err) || goredis.IsTryAgainError(err) || goredis.IsMaxClientsError(err) ||
+			goredis.HasErrorPrefix(err, "NOREPLICAS ")
+	}
+	var network net.Error
+	return errors.As(err, &network) && !refuses(err) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, goredis.ErrPoolTimeout)
+}
+
+// handshake is what a server answered while go-redis made a connection for an attempt. A
+// server that accepts no connection says why in answer to the first command and closes the
+// connection, and go-redis would report only that it is closed.
+type handshake struct{ answer error }
+
+func (h *handshake) note(err error) {
+	if goredis.IsMaxClientsError(err) || goredis.HasErrorPrefix(err, "DENIED ") {
+		h.answer = err
+	}
+}
+
+// explain returns the attempt's error, with the reason for which the server has closed the
+// connection.
+func (h *handshake) explain(err error) error {
+	if err == nil || h.answer == nil || answered(err) {
+		return err
+	}
+	return fmt.Errorf("%w (%v)", h.answer, err)
+}
+
+// outage is why the last command of a Store had no success, while that is something that
+// time can mend.
+type outage struct{ last atomic.Pointer[failure] }
+
+type failure struct {
+	err error
+	at  time.Time
+}
+
+func (o *outage) note(err error) { o.last.Store(&failure{err, time.Now()}) }
+
+// end notes that the server answers.
+func (o *outage) end(err error) {
+	if (err == nil || answered(err)) && o.last.Load() != nil {
+		o.last.Store(nil)
+	}
+}
+
+// because returns over, the end of a context, with the best known reason for which there was
+// no answer before: err, that of the attempt under way; or last, that of the attempt before;
+// or that of another call.
+func (o *outage) because(over, err, last error) error {
+	reason := cmp.Or(last, o.reason(), err)
+	if !isTimeout(err) {
+		reason = err
+	}
+	if errors.Is(reason, over) {
+		return reason
+	}
+	return fmt.Errorf("%w: %w", over, reason)
+}
+
+// reason returns why commands fail at present, or nil.
+func (o *outage) reason() error {
+	if f := o.last.Load(); f != nil && time.Since(f.at) < stale {
+		return f.err
+	}
+	return nil
+}
+
+// isTimeout reports whether an error says no more than that time is over.
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &network) && network.Timeout()
+}
