@@ -58,7 +58,8 @@ var (
 	// ErrNotLock reports that the key holds data of another program that is not a lock. Nothing was changed, and repeating the
 	// call cannot succeed while the data is there.
 	ErrNotLock = errors.New("key holds data that is not a lock")
-	// ErrUnreachable reports that a store could not be opened because its storage did not answer. Opening it later may succeed.
+	// ErrUnreachable reports that the storage did not answer, or cannot serve now because it starts or fails over. A later call
+	// may succeed.
 	ErrUnreachable = errors.New("storage is unreachable")
 	// ErrUnsupported reports that the store's storage has no such ability.
 	ErrUnsupported = errors.ErrUnsupported

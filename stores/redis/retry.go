@@ -12,6 +12,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/stores"
 )
 
 // stale is after how long a failure no longer explains another one.
@@ -168,8 +170,18 @@ func (o *outage) because(over, err, last error) error {
 	if errors.Is(reason, over) {
 		return reason
 	}
-	return fmt.Errorf("%w: %w", over, reason)
+	return unreachable{fmt.Errorf("%w: %w", over, reason)}
 }
+
+// unreachable is the end of a context during an outage. It is a [stores.ErrUnreachable] with a
+// text of its own.
+type unreachable struct{ error }
+
+// Is reports whether target is ErrUnreachable.
+func (unreachable) Is(target error) bool { return target == stores.ErrUnreachable }
+
+// Unwrap returns the end of the context with its reason.
+func (u unreachable) Unwrap() error { return u.error }
 
 // reason returns why commands fail at present, or nil.
 func (o *outage) reason() error {

@@ -1,0 +1,187 @@
+// A storage that answers and refuses, and one that is lost: what callers and health report.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/client"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// storage is a Redis whose administrator is not Mortise's user, and what uses it.
+type storage struct {
+	*mortise
+	server  *servers.Redis
+	admin   *goredis.Client
+	client  *client.Client
+	address string // of the metrics
+}
+
+// startStorage starts Mortise with a component in a Redis of its own, as the user "mortise".
+func startStorage(t *testing.T) *storage {
+	t.Helper()
+	s := &storage{server: servers.StartRedis(t), address: "127.0.0.1:" + freePort(t)}
+	s.admin = s.server.Client()
+	s.do(t, "ACL", "SETUSER", "mortise", "on", ">"+secret, "allkeys", "allchannels", "allcommands")
+	locks := redis("locks", s.server).with("redisUsername", "mortise")
+	s.mortise = startMortise(t, "--resources-path", newResources(t, locks).path, "--metrics-address", s.address)
+	c, err := client.Dial("unix://" + s.socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	s.client = c
+	return s
+}
+
+func (s *storage) do(t *testing.T, args ...any) {
+	t.Helper()
+	if err := s.admin.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+}
+
+// refusals are what an administrator can do to a Redis so that it answers and grants nothing
+// until the next change.
+var refusals = []struct {
+	name string
+	make [][]any
+	says string
+}{
+	{"a command is not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-time"}}, "NOPERM"},
+	{"scripts are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-eval", "-evalsha"}}, "NOPERM"},
+	{"the keys are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "resetkeys"}}, "NOPERM"},
+	{"the password is another", [][]any{
+		{"ACL", "SETUSER", "mortise", "resetpass", ">another"}, {"CLIENT", "KILL", "USER", "mortise"},
+	}, "WRONGPASS"},
+	{"the user is gone", [][]any{{"ACL", "DELUSER", "mortise"}}, "WRONGPASS"},
+}
+
+func TestRefusal_EndsEveryWait(t *testing.T) {
+	t.Parallel()
+	for _, row := range refusals {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := startStorage(t)
+			held, err := s.client.Lock(t.Context(), "held", client.NoRenew())
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting := make(chan error, 1)
+			go func() {
+				_, err := s.client.Lock(context.WithoutCancel(t.Context()), held.Key())
+				waiting <- err
+			}()
+			eventually(t, "a waiter", func() error { return s.waits(t.Context(), held.Key()) })
+			for _, command := range row.make {
+				s.do(t, command...)
+			}
+			check := func(what string, err error) {
+				if !errors.Is(err, client.ErrRefused) || !strings.Contains(fmt.Sprint(err), row.says) {
+					t.Errorf("%s: got %v, want ErrRefused with %s", what, err, row.says)
+				}
+			}
+			check("the waiter", <-waiting)
+			_, err = client.Do(context.WithoutCancel(t.Context()), s.client, "new", func(context.Context) (int, error) { return 0, nil })
+			check("Do", err)
+			out, err := exec.CommandContext(t.Context(), mortiseProgram.path, "locks", "--target", "unix://"+s.socket(),
+				"lock", "new", "--", "true").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), row.says) {
+				t.Errorf("the command line: %v, %s, want %s", err, out, row.says)
+			}
+		})
+	}
+}
+
+// waits returns an error unless a request waits for the key.
+func (s *storage) waits(ctx context.Context, key string) error {
+	l, err := s.client.Get(ctx, key)
+	if err == nil && l.Waiters == 0 {
+		err = errors.New("no waiter")
+	}
+	return err
+}
+
+func TestLostLease_ReportsTheStoragesError(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name string
+		lose func(t *testing.T, s *storage)
+		says string
+	}{
+		{"that is gone", func(_ *testing.T, s *storage) { s.server.Stop() }, "connection refused"},
+		{"that has become a replica", func(t *testing.T, s *storage) { s.do(t, "REPLICAOF", "127.0.0.1", "1") }, "READONLY"},
+		{"that is out of memory", func(t *testing.T, s *storage) { s.do(t, "CONFIG", "SET", "maxmemory", "1") }, "OOM"},
+		{"that refuses", func(t *testing.T, s *storage) { s.do(t, "ACL", "SETUSER", "mortise", "-eval", "-evalsha") }, "NOPERM"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := startStorage(t)
+			lease, err := s.client.Lock(t.Context(), "k", client.TTL(term))
+			if err != nil {
+				t.Fatal(err)
+			}
+			row.lose(t, s)
+			<-lease.Done()
+			if err := lease.Err(); !errors.Is(err, client.ErrLost) || !strings.Contains(err.Error(), row.says) ||
+				strings.Contains(err.Error(), "RST_STREAM") {
+				t.Errorf("got %v, want ErrLost with %s", err, row.says)
+			}
+		})
+	}
+}
+
+func TestHealth_MeansThatALockCouldBeTaken(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name       string
+		make, mend [][]any
+	}{
+		{"a replica", [][]any{{"REPLICAOF", "127.0.0.1", "1"}}, [][]any{{"REPLICAOF", "NO", "ONE"}}},
+		{"out of memory", [][]any{{"CONFIG", "SET", "maxmemory", "1"}}, [][]any{{"CONFIG", "SET", "maxmemory", "0"}}},
+		{"too few replicas", [][]any{{"CONFIG", "SET", "min-replicas-to-write", "1"}}, [][]any{{"CONFIG", "SET", "min-replicas-to-write", "0"}}},
+		{"no permission", [][]any{{"ACL", "SETUSER", "mortise", "-set"}}, [][]any{{"ACL", "SETUSER", "mortise", "+set"}}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := startStorage(t)
+			s.awaitHealth(t, http.StatusNoContent)
+			for _, command := range row.make {
+				s.do(t, command...)
+			}
+			s.awaitHealth(t, http.StatusServiceUnavailable)
+			for _, command := range row.mend {
+				s.do(t, command...)
+			}
+			s.awaitHealth(t, http.StatusNoContent)
+			keys, err := s.admin.Keys(t.Context(), "mortise:probe:*").Result()
+			if err != nil || len(keys) > 0 {
+				t.Errorf("health has left the keys %q, %v", keys, err)
+			}
+		})
+	}
+}
+
+// awaitHealth waits until /healthz answers with the status.
+func (s *storage) awaitHealth(t *testing.T, want int) {
+	t.Helper()
+	eventually(t, "health", func() error {
+		resp, err := http.Get("http://" + s.address + "/healthz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != want {
+			return fmt.Errorf("got %s, want %d", resp.Status, want)
+		}
+		return nil
+	})
+}
