@@ -13,6 +13,8 @@
 //   - mortise:watched, which tells that events are wanted;
 //   - mortise:revoked:<id>, for a minute, a note that a Revoke without an owner was carried out.
 //
+// Keys that begin with mortise:probe: are written for a moment by opening and by Ping.
+//
 // While locks are declared there are
 //
 //   - mortise:group:<group>, a hash with the declaration of each of the group's locks: a number of the sequence, the TTL and the
@@ -57,7 +59,7 @@
 // and the largest token that each Mortise has seen; so a resource that checks tokens stays safe. Redis ends leases by its
 // wall clock: one that is set forward ends them early.
 //
-// A lock can also be held by nobody: go-redis sends a request again that has no answer. If the network delivers the first try
+// A lock can also be held by nobody: a request that has no answer is sent again. If the network delivers the first try
 // only after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
 package redis
 
