@@ -25,7 +25,8 @@ type Streams struct {
 const rootHelp = `Look at the locks of a running Mortise, take them and revoke them.
 
 Exit codes: 0 success, 1 the lock is not held (get, revoke), 2 the command line is wrong, 69 Mortise or its store does not
-answer, 77 the token is missing or wrong, 70 any other failure. For lock see "mortise locks lock --help".`
+answer, 77 the token is missing or wrong, 70 any other failure, such as a key that holds data that is not a lock. For lock see
+"mortise locks lock --help".`
 
 // Run runs the command line args, whose first word is "locks", and returns the exit code. When ctx ends, so does the command.
 func Run(ctx context.Context, args []string, getenv func(string) string, streams Streams) int {

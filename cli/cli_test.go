@@ -18,6 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/component"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/memory"
+	"github.com/mortise-lock/mortise/stores/redis"
 )
 
 // asProgram, when set, makes the test binary the program: signals and exit codes need a process.
@@ -93,6 +94,7 @@ func serve(t *testing.T, o component.Options) (stop func()) {
 	log.SetOutput(io.Discard)
 	registry := stores.NewRegistry("memory")
 	registry.Register("memory", memory.NewProcess().Backend())
+	registry.Register("redis", redis.Backend())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- component.Run(ctx, o, registry, log) }()

@@ -40,17 +40,21 @@ func newGet(t *target) *cobra.Command {
 	var output format
 	cmd := &cobra.Command{
 		Use:   "get KEY",
-		Short: "show one lock; the exit code is 1 if nobody holds it",
-		Args:  usage(cobra.ExactArgs(1)),
+		Short: "show one lock; the exit code is 1 if it is free",
+		Long: `Show one lock, also one that another program holds in the same Redis, such as node-redlock.
+
+The exit code is 1 if the lock is free, and 70 if the key holds data that is not a lock.`,
+		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			locks, err := list(cmd.Context(), t, args[0])
+			var lock client.LockInfo
+			err := t.ask(cmd.Context(), func(ctx context.Context, c *client.Client) (err error) {
+				lock, err = c.Get(ctx, args[0])
+				return err
+			})
 			if err != nil {
 				return err
 			}
-			if len(locks) == 0 || locks[0].Key != args[0] { // sorted, the shortest comes first
-				return fmt.Errorf("get %q: %w", args[0], client.ErrNotHeld)
-			}
-			return show(cmd.OutOrStdout(), locks[0], output)
+			return show(cmd.OutOrStdout(), lock, output)
 		},
 	}
 	output.addTo(cmd.Flags())
@@ -98,7 +102,10 @@ func newRevoke(t *target) *cobra.Command {
 		Long: `Take a lock from its holder; the next waiter gets it, with a larger fencing token.
 
 The former holder learns of it at its next renewal. Until then it goes on working, and only a resource that checks fencing
-tokens keeps it out. The exit code is 1 if the lock is not held, or not by OWNER.`,
+tokens keeps it out. The exit code is 1 if the lock is not held, or not by OWNER.
+
+A lock of another program in the same Redis, whose owner get shows, is taken with --owner only: without it, a value that a
+program caches under that key would be lost. The exit code is 70 then, as it is if the key holds other data.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if force == (owner != "") {

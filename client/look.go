@@ -62,18 +62,36 @@ func (k EventKind) String() string {
 
 // List returns the locks that are held or declared and whose key starts with prefix, sorted by key.
 func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
-	stream, err := c.locks.List(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: prefix})
-	if err != nil {
-		return nil, failed("list", strconv.Quote(prefix), c.explain(ctx, err))
+	locks, err := c.list(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: prefix})
+	return locks, failed("list", strconv.Quote(prefix), err)
+}
+
+// Get returns the lock of a key, which is as in a list, with namespace and tenant. It also returns a lock that another program took
+// in the same storage, such as node-redlock's, which no list has. It fails with [ErrNotHeld] if the lock is neither held nor
+// declared.
+func (c *Client) Get(ctx context.Context, key string) (LockInfo, error) {
+	locks, err := c.list(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: key, Exact: true})
+	if err == nil && (len(locks) == 0 || locks[0].Key != key) { // an older Mortise lists more, the shortest first
+		err = ErrNotHeld
 	}
-	var locks []LockInfo
+	if err != nil {
+		return LockInfo{}, failed("get", strconv.Quote(key), err)
+	}
+	return locks[0], nil
+}
+
+func (c *Client) list(ctx context.Context, req *lockspb.ListRequest) (locks []LockInfo, err error) {
+	stream, err := c.locks.List(ctx, req)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
 	for {
 		resp, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return locks, nil
 		}
 		if err != nil {
-			return nil, failed("list", strconv.Quote(prefix), c.explain(ctx, err))
+			return nil, c.explain(ctx, err)
 		}
 		locks = append(locks, infos(resp.GetLocks())...)
 	}

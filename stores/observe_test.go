@@ -63,6 +63,10 @@ func (m *marked) List(ctx context.Context, _ string) ([]Lock, error) {
 	return someLocks, m.called(ctx, OpList)
 }
 
+func (m *marked) Get(ctx context.Context, key string) (Lock, error) {
+	return Lock{Key: key}, m.called(ctx, OpList)
+}
+
 func (m *marked) Group(ctx context.Context, _ string) ([]Lock, error) {
 	return someLocks, m.called(ctx, OpGroup)
 }
@@ -232,6 +236,16 @@ func TestOperationsThatWaitAreKnown(t *testing.T) {
 	for op := range asked {
 		if got, want := op.Waits(), slices.Contains([]Operation{OpLock, OpLockAll, OpWatch}, op); got != want {
 			t.Errorf("%s: %v", op, got)
+		}
+	}
+}
+
+func TestALookUpIsAListForAnObserver(t *testing.T) {
+	for err, want := range map[error]string{nil: "ok", ErrNotHeld: "ok", ErrNotLock: "not_a_lock", errAsked: "error"} {
+		heard := &recorder{}
+		l, got := Get(context.WithValue(t.Context(), markKey{}, OpList), Observe(&marked{t: t, err: err}, heard), "k")
+		if l.Key != "k" || !errors.Is(got, err) || !slices.Equal(heard.heard, []string{"begin list", "list " + want}) {
+			t.Errorf("%v: %+v, %v, heard %q", err, l, got, heard.heard)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package locks
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"google.golang.org/grpc"
@@ -24,7 +25,7 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 	ctx := stream.Context()
 	var locks []stores.Lock
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) (err error) {
-		locks, err = stores.List(ctx, store, m.GetPrefix())
+		locks, err = find(ctx, store, m)
 		return err
 	})
 	if err != nil {
@@ -36,6 +37,21 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 		}
 	}
 	return nil
+}
+
+// find returns the locks under the prefix, or the lock whose key it is.
+func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.Lock, error) {
+	if !m.GetExact() {
+		return stores.List(ctx, store, m.GetPrefix())
+	}
+	if validateVictim(m.GetPrefix(), "") != nil {
+		return nil, nil // no lock has such a key
+	}
+	l, err := stores.Get(ctx, store, m.GetPrefix())
+	if errors.Is(err, stores.ErrNotHeld) {
+		return nil, nil
+	}
+	return []stores.Lock{l}, err
 }
 
 // Watch sends the locks under the prefix and then each change. A client that is slow to read slows down what the store

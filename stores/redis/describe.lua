@@ -7,7 +7,7 @@ local function describe(key, declared)
     local owner, left, record = redis.pcall('GET', key), 0, redis.call('HMGET', name, 'owner', 'token', 'ttl', 'metadata')
     if type(owner) == 'string' then
         left = redis.call('PTTL', key)
-    elseif owner and string.find(owner.err, 'NOPERM', 1, true) then
+    elseif owner and not string.find(owner.err, 'WRONGTYPE', 1, true) then -- Redis words a refusal in several ways
         owner, left = record[1], -1
     end
     if type(owner) == 'string' then

@@ -183,7 +183,7 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "lists what is under the prefix only",
-	caught: []string{"a list is of the locks under a prefix"},
+	caught: []string{"a list is of the locks under a prefix", "a look-up is of one lock"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
 			locks, err := f.Store.List(ctx, prefix)

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"sync"
@@ -95,6 +96,21 @@ var prefixRows = []row{{
 		s.lists("a", "a", "a/1", "a/2", "ab")
 		s.lists("a/", "a/1", "a/2")
 		s.lists("b", "b", "ba/1")
+	},
+}, {
+	name: "a look-up is of one lock",
+	rule: "Get returns the lock whose key it is, as List does, and fails with ErrNotHeld if that is free.",
+	check: func(b *bench) {
+		s := b.open()
+		token := s.grants("a/1", "ann").Token
+		s.grants("a/10", "ben")
+		l, err := stores.Get(b.ctx, s.Store, b.key("a/1"))
+		b.want(err == nil, "Get failed: %v", err)
+		b.want(l.Key == b.key("a/1") && l.Owner == "ann" && l.Token == token && l.Remaining > 0, "Get returned %+v", l)
+		for _, name := range []string{"a", "a/", "a/11"} {
+			_, err := stores.Get(b.ctx, s.Store, b.key(name))
+			b.want(errors.Is(err, stores.ErrNotHeld), "Get of a free lock: %v", err)
+		}
 	},
 }, {
 	name: "a prefix is no pattern",

@@ -116,8 +116,24 @@ func (w *LocksWire) Revoke(ctx context.Context, key, owner string) error {
 
 // List implements [stores.Lister].
 func (w *LocksWire) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
-	var locks []stores.Lock
-	stream, err := w.locks.List(ctx, &lockspb.ListRequest{Store: w.name, Prefix: prefix})
+	locks, err := w.list(ctx, &lockspb.ListRequest{Store: w.name, Prefix: prefix})
+	return locks, w.wrap(ctx, "list", prefix, err)
+}
+
+// Get implements [stores.Getter].
+func (w *LocksWire) Get(ctx context.Context, key string) (stores.Lock, error) {
+	locks, err := w.list(ctx, &lockspb.ListRequest{Store: w.name, Prefix: key, Exact: true})
+	if err != nil {
+		return stores.Lock{}, w.wrap(ctx, "get", key, err)
+	}
+	if len(locks) != 1 {
+		return stores.Lock{}, fmt.Errorf("wire: get %q: %w", key, stores.ErrNotHeld)
+	}
+	return locks[0], nil
+}
+
+func (w *LocksWire) list(ctx context.Context, req *lockspb.ListRequest) (locks []stores.Lock, err error) {
+	stream, err := w.locks.List(ctx, req)
 	if err == nil {
 		err = receive(stream, func(m *lockspb.ListResponse) error {
 			locks = append(locks, read(m.GetLocks())...)
@@ -125,7 +141,7 @@ func (w *LocksWire) List(ctx context.Context, prefix string) ([]stores.Lock, err
 		})
 	}
 	if err != nil {
-		return nil, w.wrap(ctx, "list", prefix, err)
+		return nil, err
 	}
 	return locks, nil
 }

@@ -678,9 +678,12 @@ func (*RevokeResponse) Descriptor() ([]byte, []int) {
 }
 
 type ListRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Prefix        string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Store  string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Prefix string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Whether the prefix is a whole key, and only its lock is wanted. Then a lock that another program took is returned whatever its
+	// key is, and NOT_A_LOCK if the key holds other data.
+	Exact         bool `protobuf:"varint,3,opt,name=exact,proto3" json:"exact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -727,6 +730,13 @@ func (x *ListRequest) GetPrefix() string {
 		return x.Prefix
 	}
 	return ""
+}
+
+func (x *ListRequest) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
 }
 
 type ListResponse struct {
@@ -1058,10 +1068,11 @@ const file_mortise_locks_v1_locks_proto_rawDesc = "" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\"\x10\n" +
-	"\x0eRevokeResponse\";\n" +
+	"\x0eRevokeResponse\"Q\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x16\n" +
-	"\x06prefix\x18\x02 \x01(\tR\x06prefix\"<\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05exact\x18\x03 \x01(\bR\x05exact\"<\n" +
 	"\fListResponse\x12,\n" +
 	"\x05locks\x18\x01 \x03(\v2\x16.mortise.locks.v1.LockR\x05locks\"\xfa\x02\n" +
 	"\x04Lock\x12\x10\n" +
