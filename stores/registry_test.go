@@ -114,6 +114,27 @@ func TestRegistryTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestABackendExplainsWhatItRefuses(t *testing.T) {
+	r := NewRegistry("redis")
+	r.Register("redis", Backend{Config: &config{}, Open: opens("redis"), Explain: func(key string) string {
+		if strings.HasPrefix(key, "azure") {
+			return "Entra ID is not supported"
+		}
+		return ""
+	}})
+	for _, row := range []struct{ key, value, want string }{
+		{"azureClientID", "pa55word", `metadata key "azureClientID": Entra ID is not supported`},
+		{"azureClientID", "", ""},
+		{"azureClientID", "false", ""},
+		{"dialTimout", "false", "metadata key \"dialTimout\": store redis does not know it; the nearest it knows is dialTimeout"},
+	} {
+		_, err := r.Open(t.Context(), Component{Metadata: map[string]string{row.key: row.value}})
+		if got := fmt.Sprint(err); err == nil && row.want != "" || err != nil && got != row.want {
+			t.Errorf("%s=%q: got %v, want %q", row.key, row.value, err, row.want)
+		}
+	}
+}
+
 // newRegistryWithADoor returns the registry with the metadata of a door, which wants its number to be even.
 func newRegistryWithADoor() *Registry {
 	r := newRegistry()

@@ -1,12 +1,8 @@
 package redis_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,31 +16,13 @@ import (
 )
 
 // conformanceKeys matches the keys of the suite: a prefix of 16 digits and a name.
-const conformanceKeys = "~" + "????????????????/*"
+const conformanceKeys = "~????????????????/*"
 
-// startRestricted starts a server with data of other programs, whose only user beside an
-// administrator is the one that the example component documents.
+// startRestricted starts a server with data of other programs and the user that the example
+// component documents.
 func startRestricted(t *testing.T) stores.Component {
 	t.Helper()
-	server := servers.StartRedis(t, "--user", "default", "off", "--user", "admin", "on", ">admin", "~*", "&*", "+@all")
-	admin := server.Client(func(o *goredis.Options) { o.Username, o.Password = "admin", "admin" })
-	text, err := os.ReadFile("../../deploy/components/redis.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := regexp.MustCompile(`(?m)^ *# *(ACL SETUSER .*(?:\n *# *\+.*)+)`).FindSubmatch(text)
-	if documented == nil {
-		t.Fatal("the component documents no ACL SETUSER")
-	}
-	command := []any{}
-	for _, field := range strings.Fields(string(bytes.ReplaceAll(documented[1], []byte("#"), nil))) {
-		if command = append(command, field); field == "~lock||*" {
-			command = append(command, conformanceKeys)
-		}
-	}
-	if err := admin.Do(t.Context(), command...).Err(); err != nil {
-		t.Fatalf("%q: %v", command, err)
-	}
+	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", conformanceKeys)
 	for i := range 50 {
 		admin.Set(t.Context(), fmt.Sprint("other:page:", i), "x", 0)
 		admin.Set(t.Context(), fmt.Sprint("other:session:", i), "x", time.Hour)
@@ -54,7 +32,7 @@ func startRestricted(t *testing.T) stores.Component {
 	admin.ZAdd(t.Context(), "other:zset", goredis.Z{Score: 1, Member: "x"})
 	return stores.Component{
 		Name:     "locks",
-		Metadata: map[string]string{"redisHost": server.Addr, "redisUsername": "mortise", "redisPassword": "PASSWORD", "redisDB": "0"},
+		Metadata: map[string]string{"redisHost": server.Addr, "redisUsername": servers.User, "redisPassword": servers.Password},
 		Log:      logger.NewLogger("test"),
 	}
 }

@@ -11,57 +11,33 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
 const (
-	aclPassword = "PASSWORD" // as documented
 	componentOf = "../../deploy/components/redis.yaml"
 	pageOf      = "../../docs/redis.md"
 )
 
-// documentedACL returns the arguments of the ACL SETUSER command that a file documents.
-func documentedACL(t *testing.T, path string) []string {
+// startWithACL starts a server with the documented user. The function that it returns runs the
+// command ACL.
+func startWithACL(t *testing.T) (server *servers.Redis, setUser func(...string)) {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile(`(?m)^[ #]*ACL (SETUSER .*(?:\n[ #]+\+.*)+)`).FindSubmatch(text)
-	if block == nil {
-		t.Fatalf("%s documents no ACL SETUSER", path)
-	}
-	return slices.DeleteFunc(strings.Fields(string(block[1])), func(field string) bool { return field == "#" })
-}
-
-// startWithACL starts a server whose default user is off. The function that it returns sets
-// the rules of the user mortise.
-func startWithACL(t *testing.T) (server *servers.Redis, admin *goredis.Client, setUser func(...string)) {
-	t.Helper()
-	server = servers.StartRedis(t, "--user", "default", "off", "--user", "admin", "on", ">admin", "~*", "&*", "+@all")
-	admin = server.Client(func(o *goredis.Options) { o.Username, o.Password = "admin", "admin" })
-	return server, admin, func(rules ...string) {
+	server, admin := servers.StartRestrictedRedis(t, componentOf)
+	return server, func(rules ...string) {
 		t.Helper()
-		command := []any{"ACL"}
-		for _, rule := range rules {
-			command = append(command, rule)
-		}
-		if err := admin.Do(t.Context(), command...).Err(); err != nil {
-			t.Fatalf("%q: %v", rules, err)
-		}
+		servers.SetACL(t, admin, rules...)
 	}
 }
 
 func aclLogin(server *servers.Redis, more ...string) []string {
-	return append([]string{"redisHost", server.Addr, "redisUsername", "mortise", "redisPassword", aclPassword}, more...)
+	return append([]string{"redisHost", server.Addr, "redisUsername", servers.User, "redisPassword", servers.Password}, more...)
 }
 
 func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
-	rules := documentedACL(t, componentOf)
-	if page := documentedACL(t, pageOf); !slices.Equal(page, rules) {
+	rules := servers.DocumentedACL(t, componentOf)
+	if page := servers.DocumentedACL(t, pageOf); !slices.Equal(page, rules) {
 		t.Errorf("%s has %q, %s has %q", pageOf, page, componentOf, rules)
 	}
 	var documented []string
@@ -93,8 +69,8 @@ func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
 
 // TestOpenNamesEachMissingPermission takes each documented permission away in turn.
 func TestOpenNamesEachMissingPermission(t *testing.T) {
-	server, _, setUser := startWithACL(t)
-	rules := documentedACL(t, componentOf)
+	server, setUser := startWithACL(t)
+	rules := servers.DocumentedACL(t, componentOf)
 	for _, rule := range rules {
 		command, isCommand := strings.CutPrefix(rule, "+")
 		if rule == "~mortise:*" || rule == "&mortise:*" || isCommand && command != "info" && command != "select" {
@@ -122,7 +98,7 @@ func wantMissing(t *testing.T, server *servers.Redis, rule, name string) {
 			t.Errorf("without %s: %q is not in %q", rule, want, err)
 		}
 	}
-	if strings.Contains(err.Error(), aclPassword) {
+	if strings.Contains(err.Error(), servers.Password) {
 		t.Errorf("the error has the password: %v", err)
 	}
 	if took := time.Since(start); took > openTimeout/2 {
@@ -135,7 +111,7 @@ func without(rules []string, rule string) []string {
 }
 
 func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
-	server, _, setUser := startWithACL(t)
+	server, setUser := startWithACL(t)
 	for _, row := range []struct{ name, rule, want string }{
 		{"no scripting", "-@scripting", "+eval +evalsha"},
 		{"no pub/sub", "-@pubsub", "+publish +subscribe"},
@@ -145,7 +121,7 @@ func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
 		{"no database but the first", "-select", "+select"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			setUser("SETUSER", "mortise", "reset", "on", ">"+aclPassword, "~*", "&*", "+@all")
+			setUser("SETUSER", "mortise", "reset", "on", ">"+servers.Password, "~*", "&*", "+@all")
 			setUser(append([]string{"SETUSER", "mortise"}, strings.Fields(row.rule)...)...)
 			_, err := tryOpen(t.Context(), aclLogin(server, "redisDB", "3")...)
 			if !errors.Is(err, stores.ErrRefused) || !strings.Contains(err.Error(), row.want) {
@@ -156,15 +132,15 @@ func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
 }
 
 func TestAUserWithoutINFOIsAccepted(t *testing.T) {
-	server, _, setUser := startWithACL(t)
-	setUser(without(documentedACL(t, componentOf), "+info")...)
+	server, setUser := startWithACL(t)
+	setUser(without(servers.DocumentedACL(t, componentOf), "+info")...)
 	lock(t, openStore(t, aclLogin(server)...), "lock||k", "o", time.Minute)
 }
 
 // TestAKeyThatTheUserMayNotUseIsRefused covers what opening cannot know.
 func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
-	server, _, setUser := startWithACL(t)
-	setUser(documentedACL(t, componentOf)...)
+	server, setUser := startWithACL(t)
+	setUser(servers.DocumentedACL(t, componentOf)...)
 	s := openStore(t, aclLogin(server)...)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -191,8 +167,8 @@ func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
 func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 	for _, rule := range []string{"-evalsha", "-@all", "resetkeys"} {
 		t.Run(rule, func(t *testing.T) {
-			server, _, setUser := startWithACL(t)
-			setUser(documentedACL(t, componentOf)...)
+			server, setUser := startWithACL(t)
+			setUser(servers.DocumentedACL(t, componentOf)...)
 			s := openStore(t, aclLogin(server)...)
 			lock(t, s, "lock||k", "holder", time.Minute)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -211,5 +187,25 @@ func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 				t.Errorf("the watch ended with %v", err)
 			}
 		})
+	}
+}
+
+// TestAUserWhoLosesItsChannelsWaitsToo revokes what opening demands. Waiters then look for
+// themselves.
+func TestAUserWhoLosesItsChannelsWaitsToo(t *testing.T) {
+	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all")
+	a := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
+	b := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
+	if err := server.Client().Do(t.Context(), "ACL", "SETUSER", "app", "resetchannels").Err(); err != nil {
+		t.Fatal(err)
+	}
+	lock(t, a, "k", "holder", time.Minute)
+	w := startLock(t, b, request("k", "o", time.Minute), 1)
+	unlock(t, a, "k", "holder")
+	w.granted()
+	unlock(t, b, "k", "o")
+	err := a.Watch(t.Context(), "", func(stores.Event) error { return nil })
+	if !errors.Is(err, stores.ErrRefused) || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("watch: %v", err)
 	}
 }

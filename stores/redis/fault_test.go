@@ -387,23 +387,3 @@ func TestTheDeadCauseNoDeadlock(t *testing.T) {
 	}
 	eventually(t, "there is no deadlock", func() bool { return !errors.Is(ask(), stores.ErrDeadlock) })
 }
-
-// TestAUserWhoLosesItsChannelsWaitsToo revokes what opening demands. Waiters then look for
-// themselves.
-func TestAUserWhoLosesItsChannelsWaitsToo(t *testing.T) {
-	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all")
-	a := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
-	b := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
-	if err := server.Client().Do(t.Context(), "ACL", "SETUSER", "app", "resetchannels").Err(); err != nil {
-		t.Fatal(err)
-	}
-	lock(t, a, "k", "holder", time.Minute)
-	w := startLock(t, b, request("k", "o", time.Minute), 1)
-	unlock(t, a, "k", "holder")
-	w.granted()
-	unlock(t, b, "k", "o")
-	err := a.Watch(t.Context(), "", func(stores.Event) error { return nil })
-	if !errors.Is(err, stores.ErrRefused) || !strings.Contains(err.Error(), "NOPERM") {
-		t.Errorf("watch: %v", err)
-	}
-}

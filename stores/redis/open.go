@@ -60,10 +60,20 @@ func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalO
 		if sleep(ctx, pause); errors.Is(ctx.Err(), context.Canceled) {
 			return nil, fmt.Errorf("%w: %w", ctx.Err(), last)
 		} else if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: %w", stores.ErrUnreachable, last)
+			return nil, unreachable{last}
 		}
 	}
 }
+
+// unreachable is an error for which opening fails and that time can mend. It is an
+// [stores.ErrUnreachable] with a text of its own.
+type unreachable struct{ error }
+
+// Is reports whether target is ErrUnreachable.
+func (unreachable) Is(target error) bool { return target == stores.ErrUnreachable }
+
+// Unwrap returns the cause.
+func (u unreachable) Unwrap() error { return u.error }
 
 // attempt opens a store with a client of its own, so that an attempt does not meet the dial
 // errors that the pool of the one before remembers.

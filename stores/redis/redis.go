@@ -13,6 +13,8 @@
 //   - mortise:watched, which tells that events are wanted;
 //   - mortise:revoked:<id>, for a minute, a note that a Revoke without an owner was carried out.
 //
+// Keys that begin with mortise:probe: are written for a moment by opening and by Ping.
+//
 // While locks are declared there are
 //
 //   - mortise:group:<group>, a hash with the declaration of each of the group's locks: a number of the sequence, the TTL and the
@@ -20,6 +22,25 @@
 //   - mortise:groups, a set of the groups that have locks.
 //
 // Nothing else is written. All but mortise:token and what is declared expires by itself if a process dies.
+//
+// # Other programs
+//
+// Other programs may lock and keep data in the same database. What a key holds decides what it is:
+//
+//   - A string whose record names it as the owner is a lock of ours, also if its expiry was removed:
+//     then it lasts as long as its record.
+//   - A string that expires, and has no such record, is a lock of another program, as
+//     node-redlock, redsync and SET NX PX write it; its value is the owner. It excludes ours, and
+//     ours exclude it. Get returns it, and the caller that names its value as the owner can renew,
+//     release and revoke it. A Revoke without an owner and a Withdraw end it only if its key begins
+//     with lock||, as lock.redis's do; otherwise they fail with ErrNotLock, because the value may
+//     be one that a program caches.
+//   - Everything else is data. Every call for such a key fails with ErrNotLock, and a wait under
+//     way ends with it within a check.
+//
+// Lists and watches find locks by the names of their records and by keys that begin with lock||.
+// SCAN passes all names of the database for that, but no other key is read or sent. A lock whose
+// key the user's permissions exclude is described by its record.
 //
 // # Waiting
 //
@@ -57,7 +78,7 @@
 // and the largest token that each Mortise has seen; so a resource that checks tokens stays safe. Redis ends leases by its
 // wall clock: one that is set forward ends them early.
 //
-// A lock can also be held by nobody: go-redis sends a request again that has no answer. If the network delivers the first try
+// A lock can also be held by nobody: a request that has no answer is sent again. If the network delivers the first try
 // only after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
 package redis
 
@@ -166,7 +187,8 @@ func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.Released.String()))
 }
 
-// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too. If owner is empty, a repetition by
+// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too; for those of other
+// programs see the package's comment. If owner is empty, a repetition by
 // go-redis ends nothing more; else it is told as in Unlock.
 func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.Revoked.String(), s.newRequest()))
