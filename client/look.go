@@ -66,9 +66,10 @@ func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
 	return locks, failed("list", strconv.Quote(prefix), err)
 }
 
-// Get returns the lock of a key, which is as in a list, with namespace and tenant. It also returns a lock that another program took
-// in the same storage, such as node-redlock's, which no list has. It fails with [ErrNotHeld] if the lock is neither held nor
-// declared.
+// Get returns the lock of a key, which is as in a list, with namespace and tenant. It
+// also returns a lock that another program took in the same storage, such as
+// node-redlock's, which no list has. It fails with [ErrNotHeld] if the lock is neither
+// held nor declared.
 func (c *Client) Get(ctx context.Context, key string) (LockInfo, error) {
 	locks, err := c.list(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: key, Exact: true})
 	if err == nil && (len(locks) == 0 || locks[0].Key != key) { // an older Mortise lists more, the shortest first

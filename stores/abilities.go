@@ -55,10 +55,11 @@ type Lister interface {
 	List(ctx context.Context, prefix string) ([]Lock, error)
 }
 
-// A Getter can look up one lock without a list. For stores that are no Getter, the helper [Get] lists.
+// A Getter can look up one lock without a list. For other stores, the helper [Get] lists.
 type Getter interface {
-	// Get returns the lock of a key as List does, and also one that another program took and that no list has. It fails
-	// with ErrNotHeld if the lock is neither held nor declared, and with ErrNotLock if the key holds other data.
+	// Get returns the lock of a key as List does, and also one that another program took
+	// and that no list has. It fails with ErrNotHeld if the lock is neither held nor
+	// declared, and with ErrNotLock if the key holds other data.
 	Get(ctx context.Context, key string) (Lock, error)
 }
 
@@ -217,7 +218,8 @@ func List(ctx context.Context, s Store, prefix string) ([]Lock, error) {
 	return nil, unsupported(s, "list")
 }
 
-// Get calls s's Get, or else finds the key in what s lists. It fails with ErrUnsupported if s is no [Lister].
+// Get calls s's Get, or finds the key in a list. It fails with ErrUnsupported if s is
+// neither a [Getter] nor a [Lister].
 func Get(ctx context.Context, s Store, key string) (Lock, error) {
 	if g, ok := s.(Getter); ok {
 		return g.Get(ctx, key)

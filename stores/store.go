@@ -1,9 +1,11 @@
 // Package stores is the contract between the doors, which speak a protocol, and the backends, which keep locks.
 //
-// A backend implements [Store], three methods, and whichever of the one-method ability interfaces ([Renewer], [Waiter],
-// [Multi], [Lister], [Getter], [Revoker], [Watcher], [Declarer], [Pinger]) its storage really has; callers go through the helper beside each
-// ([Renew], [List] and so on) and never assert a type. What a backend must do is written on the interfaces; a backend's own
-// comments say only how it differs and how its locks can be lost.
+// A backend implements [Store], three methods, and whichever of the one-method ability
+// interfaces ([Renewer], [Waiter], [Multi], [Lister], [Getter], [Revoker], [Watcher],
+// [Declarer], [Pinger]) its storage really has; callers go through the helper beside each
+// ([Renew], [List] and so on) and never assert a type. What a backend must do is written
+// on the interfaces; a backend's own comments say only how it differs and how its locks
+// can be lost.
 //
 // # Testing
 //
@@ -79,8 +81,9 @@ var (
 // Arguments are within the bounds above; doors see to that (see [Request.Validate]). Keys and owners are opaque bytes, but for
 // keys that begin with ReservedPrefix, which doors refuse for every store.
 //
-// Where other programs keep data in the same storage, a key may hold data that is not a lock. Every call for such a key fails with
-// ErrNotLock at once and leaves the data as it is, and so does a wait under way when the data appears.
+// Where other programs keep data in the same storage, a key may hold data that is not a
+// lock. Every call for such a key fails with ErrNotLock at once and leaves the data as it
+// is, and so does a wait under way when the data appears.
 //
 // Errors carry the store's name, the operation and the quoted key once, and never a password or a URL.
 type Store interface {

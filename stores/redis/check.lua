@@ -1,12 +1,16 @@
--- Reports that a process lives, serves the keys that its waiters wait for, and refreshes the data of the waiters. Returns in how
--- many milliseconds the first of the locks expires, or -1, and then the numbers of the waiters that have to ask: those in no queue,
--- because they were served or because their data was lost, and those whose key holds data that is not a lock or may not be read.
--- ARGV: after who runs it, 4 the number of keys, the keys that are waited for, and the ids of the waiters. The keys are no KEYS,
--- because Redis refuses a script with a key that the user may not access, and the waiters for other keys would be refused with it.
+-- Reports that a process lives, serves the keys that its waiters wait for, and refreshes
+-- the data of the waiters. Returns in how many milliseconds the first of the locks
+-- expires, or -1, and then the numbers of the waiters that have to ask: those in no
+-- queue, because they were served or because their data was lost, and those whose key
+-- holds data that is not a lock or may not be read.
+-- ARGV: after who runs it, 4 the number of keys, the keys that are waited for, and the
+-- ids of the waiters. The keys are not in KEYS, because Redis rejects a script with a key
+-- there that the user may not access, and the waiters for all other keys would lose their
+-- places.
 local reply, work, unusable = { -1 }, {}, {}
 local last = 4 + (ARGV[4] or 0)
 
--- Reports whether a waiter waits for a key that is no use to it.
+-- Reports whether a waiter waits for a key that it cannot get.
 local function hopeless(keys)
     for _, key in ipairs(next(unusable) and unpacked(keys) or {}) do
         if unusable[key] then return true end

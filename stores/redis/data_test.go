@@ -94,8 +94,9 @@ func allSay(t *testing.T, s *Store, key, data string) {
 	}
 }
 
-// TestEveryCallForOtherDataSaysSo makes every call for every kind of data, under a name like those of users and one like
-// those of daprd; the key was declared before, or was not.
+// TestEveryCallForOtherDataSaysSo makes every call for every kind of data, under a name
+// like those of users and one like those of daprd; the key was declared before, or was
+// not.
 func TestEveryCallForOtherDataSaysSo(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -137,7 +138,8 @@ func TestEveryCallForOtherDataSaysSo(t *testing.T) {
 	}
 }
 
-// TestAWaitEndsWhenItsKeyBecomesData writes data in the place of a lock while requests of all kinds wait for it.
+// TestAWaitEndsWhenItsKeyBecomesData writes data in the place of a lock while requests of
+// all kinds wait for it.
 func TestAWaitEndsWhenItsKeyBecomesData(t *testing.T) {
 	for _, command := range [][]any{{"HSET", "f", "v"}, {"SET", "x"}} {
 		t.Run(fmt.Sprint(command[0]), func(t *testing.T) {
@@ -155,13 +157,13 @@ func TestAWaitEndsWhenItsKeyBecomesData(t *testing.T) {
 				}, 1),
 			}
 			waits := startLock(t, s, request("another", "e", time.Minute), 2)
-			client.Del(t.Context(), group+"k") // nobody knows yet that it is free
+			client.Del(t.Context(), group+"k") // which no waiter notices before the next check
 			write(t, client, group+"k", command, 0)
 			for _, w := range all {
 				w.ends(stores.ErrNotLock)
 			}
 			if !waits.waits() {
-				t.Error("one who waits for another lock is sent away too")
+				t.Error("a waiter for another lock is sent away too")
 			}
 			unlock(t, s, "another", "holder")
 			waits.granted()
@@ -189,13 +191,15 @@ func TestWhatIsGrantedAndOverwrittenIsNotClaimed(t *testing.T) {
 	}
 }
 
-// TestADeadlockIsSoughtPastOtherData has the search meet a key that was overwritten while requests waited for it.
+// TestADeadlockIsSoughtPastOtherData has the search meet a key that was overwritten while
+// requests waited for it.
 func TestADeadlockIsSoughtPastOtherData(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "held", "me", time.Minute)
 	lock(t, s, "spoilt", "x", time.Minute)
-	// Of a process that does not look after its waiter any more, though it counts as alive.
+	// Of a process that does not look after its waiter any more, though it counts as
+	// alive.
 	w := other.newWaiter(stores.MultiRequest{Keys: []string{"spoilt", "front"}, Owner: "w", TTL: time.Minute})
 	w.queueIn(t, other)
 	client.Del(t.Context(), "spoilt")
@@ -205,6 +209,6 @@ func TestADeadlockIsSoughtPastOtherData(t *testing.T) {
 	defer cancel()
 	client.Set(t.Context(), "mortise:process:"+other.id, "", time.Minute)
 	if _, err := s.Lock(ctx, request("front", "me", time.Minute, "me")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("behind one who waits for other data: %v", err)
+		t.Errorf("behind a waiter for other data: %v", err)
 	}
 }

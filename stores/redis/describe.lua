@@ -1,7 +1,9 @@
--- Describes a lock by eight values: key, owner, time left in milliseconds, number of waiters, and of its record, if that is the
--- present owner's, the token, the TTL in milliseconds; then the TTL that it was declared with, if that is given; and the record's
--- metadata. What there is not is an empty string. Returns nil if there is no such string and no declaration. A key that the user
--- may not read is described by its record alone.
+-- Describes a lock by eight values: key, owner, time left in milliseconds, number of
+-- waiters, and of its record, if that is the present owner's, the token, the TTL in
+-- milliseconds; then the TTL that it was declared with, if that is given; and the
+-- record's metadata. A value that is missing is an empty string. Returns nil if there is
+-- no such string and no declaration. A key that the user may not read is described by its
+-- record alone.
 local function describe(key, declared)
     local name = 'mortise:lock:' .. key
     local owner, left, record = redis.pcall('GET', key), 0, redis.call('HMGET', name, 'owner', 'token', 'ttl', 'metadata')

@@ -27,12 +27,14 @@ const (
 		return count`
 )
 
-// peer is a program that locks by strings that expire. Its calls answer whether they succeeded.
+// peer is a program that locks by strings that expire. Its calls answer whether they
+// succeeded.
 type peer struct {
 	t      *testing.T
 	client *goredis.Client
 	name   string
-	// scripts; without acquire, SET NX PX is what it sends, as redsync, redislock and many a shell script do
+	// scripts; without acquire, SET NX PX is what it sends, as redsync, redislock and
+	// many a shell script do
 	acquire, extend, release string
 }
 
@@ -125,7 +127,8 @@ func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
 	})
 }
 
-// TestAListHasNoValuesOfOtherPrograms covers strings that expire and may be what programs cache.
+// TestAListHasNoValuesOfOtherPrograms covers strings that expire and may be what programs
+// cache.
 func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -143,8 +146,8 @@ func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestWhoEndsLocksOfOtherPrograms tries to end strings that expire: only who knows the value may, or for the keys that daprd makes
-// any operator.
+// TestWhoEndsLocksOfOtherPrograms tries to end strings that expire: a caller that knows
+// the value may, and for the keys that daprd makes any operator.
 func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -191,7 +194,8 @@ func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestALockWithoutItsExpiryIsALockAsLongAsItsRecord has another program remove the expiry of a lock of ours.
+// TestALockWithoutItsExpiryIsALockAsLongAsItsRecord has another program remove the expiry
+// of a lock of ours.
 func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -221,7 +225,8 @@ func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
 	}
 }
 
-// TestAListOfDaprsLocksHasEachOnce covers that they are found by other names than the rest.
+// TestAListOfDaprsLocksHasEachOnce covers that they are found by other names than the
+// rest.
 func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()

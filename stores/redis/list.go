@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// scanBatch is how many keys Redis passes in one step of a List; other clients are served between the steps.
+	// scanBatch is how many keys Redis passes in one step of a List; other clients are
+	// served between the steps.
 	scanBatch = 1000
 	// rowLen is the number of values by which describe.lua describes a lock.
 	rowLen = 8
@@ -28,8 +29,9 @@ type place struct {
 	cut   string // what is before the lock's name
 }
 
-// places returns where the locks under a prefix are found. Those that daprd names are found by their own keys, because lock.redis
-// keeps no records, and all others by the records of their holders. Keys that belong to other programs are never read.
+// places returns where the locks under a prefix are found. Those that daprd names are
+// found by their own keys, because lock.redis keeps no records, and all others by the
+// records of their holders. Keys that belong to other programs are never read.
 func places(prefix string) []place {
 	daprs := place{match: literal(prefix) + "*", kind: "string"}
 	if strings.HasPrefix(prefix, daprPrefix) {
@@ -43,9 +45,10 @@ func places(prefix string) []place {
 	return []place{records, daprs}
 }
 
-// List implements [stores.Lister]. It returns the locks that Mortise took or whose key is one that daprd makes; of another
-// program's lock only Get tells. Redis passes all keys of the database, but only the names of these are sent. What the user may
-// not read of a lock is told as its record has it.
+// List implements [stores.Lister]. It returns the locks that Mortise took or whose key is
+// one that daprd makes; those of other programs are for Get. Redis passes all keys of the
+// database, but sends the names of these only. A lock whose key the user may not read is
+// described by its record.
 func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
 	found := map[string]stores.Lock{} // SCAN may return a key twice, and a group knows more of it
 	add := func(locks []stores.Lock) error {
@@ -64,7 +67,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) 
 	return sorted(found), nil
 }
 
-// Get implements [stores.Getter]. A string that expires is a lock here, whichever program wrote it.
+// Get implements [stores.Getter]. A string that expires is a lock here, whichever program
+// wrote it.
 func (s *Store) Get(ctx context.Context, key string) (stores.Lock, error) {
 	l, err := s.get(ctx, key)
 	if err == nil {
@@ -139,8 +143,8 @@ func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.Lock
 	}
 }
 
-// keys returns the locks' keys by the names found. Among the records, those of the keys that daprd makes are left out, because
-// they are found in their own place.
+// keys returns the locks' keys by the names found. Among the records, those of the keys
+// that daprd makes are left out, because they are found in their own place.
 func (p place) keys(names []string) []any {
 	var keys []any
 	for _, name := range names {

@@ -1,4 +1,5 @@
--- Describes keys that may be locks. They are no KEYS, because Redis refuses a script with a key that the user may not access.
+-- Describes keys that may be locks. They are not in KEYS, because Redis rejects a script
+-- with a key there that the user may not access.
 -- ARGV: the locks
 local values = {}
 for _, key in ipairs(ARGV) do

@@ -27,7 +27,8 @@ local function enqueue()
     end
 end
 
--- The usual case: while the lock is held, nobody can be served. What expires and is no string is not a lock.
+-- The usual case: while the lock is held, no waiter can be served. A key of another type
+-- that expires is not a lock.
 if wait and not rivals and #KEYS == 1 and #holding == 0 then
     local left = redis.call('PTTL', KEYS[1])
     if left >= 0 and type(redis.pcall('GET', KEYS[1])) == 'string' then

@@ -13,7 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// openRestricted opens a store as a user who may use the keys app:* and mortise:* only, beside an unrestricted user's.
+// openRestricted opens a store as a user who may use the keys app:* and mortise:* only,
+// beside an unrestricted user's.
 func openRestricted(t *testing.T) (app, all *Store, client *goredis.Client) {
 	t.Helper()
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~app:*", "~mortise:*", "resetchannels", "&mortise:*", "+@all")
@@ -61,7 +62,8 @@ func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestLocksThatTheUserMayNotReadFailNothing has another user take locks of all kinds, of which the restricted one sees records.
+// TestLocksThatTheUserMayNotReadFailNothing has another user take locks of all kinds, of
+// which the restricted one sees records.
 func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
 	app, all, client := openRestricted(t)
 	w := startWatch(t, app, "")
@@ -128,8 +130,8 @@ func find(t *testing.T, s *Store, key string) stores.Lock {
 	return stores.Lock{}
 }
 
-// TestWaitersForOtherKeysFailNothing has a waiter for several locks stand first in a queue, of which the user that frees the lock
-// may access a part.
+// TestWaitersForOtherKeysFailNothing has a waiter for several locks stand first in a
+// queue, of which the user that frees the lock may access a part.
 func TestWaitersForOtherKeysFailNothing(t *testing.T) {
 	app, all, client := openRestricted(t)
 	lock(t, app, "app:1", "o", time.Minute)

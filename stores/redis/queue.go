@@ -199,9 +199,9 @@ func (q *queue) grant(id string, h handed) {
 	w.handed <- h // which has room: mu is held
 }
 
-// check looks after all who wait, and wakes those who were served, whose data Redis has lost, or whose key holds data that is not
-// a lock. It plans the next check, and
-// returns false if there is nobody.
+// check refreshes all waiters, and wakes those that were served, whose data Redis has
+// lost, or whose key holds data that is not a lock. It plans the next check, and returns
+// false if there is nobody.
 func (q *queue) check(ctx context.Context) bool {
 	q.mu.Lock()
 	waiters := slices.Collect(maps.Values(q.waiters))

@@ -60,7 +60,8 @@ local function head(key, work)
     end
 end
 
--- Reports whether a key is free. One that the user may not access is not: whoever may serves its waiters.
+-- Reports whether a key is free. A key that the user may not access counts as held:
+-- another process serves its waiters.
 local function vacant(key) return redis.pcall('EXISTS', key) == 0 end
 
 -- Tells whether a waiter comes first for each of several keys, and all of them are free.

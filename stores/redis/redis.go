@@ -25,7 +25,8 @@
 //
 // # Other programs
 //
-// Other programs may lock and keep data in the same database. What a key holds decides what it is:
+// Other programs may lock and keep data in the same database. What a key holds decides
+// what it is:
 //
 //   - A string whose record names it as the owner is a lock of ours, also if its expiry was removed:
 //     then it lasts as long as its record.
@@ -38,9 +39,9 @@
 //   - Everything else is data. Every call for such a key fails with ErrNotLock, and a wait under
 //     way ends with it within a check.
 //
-// Lists and watches find locks by the names of their records and by keys that begin with lock||.
-// SCAN passes all names of the database for that, but no other key is read or sent. A lock whose
-// key the user's permissions exclude is described by its record.
+// Lists and watches find locks by the names of their records and by keys that begin with
+// lock||. SCAN passes all names of the database for that, but no other key is read or
+// sent. A lock whose key the user's permissions exclude is described by its record.
 //
 // # Waiting
 //
@@ -187,8 +188,8 @@ func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.Released.String()))
 }
 
-// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too; for those of other
-// programs see the package's comment. If owner is empty, a repetition by
+// Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too; for
+// those of other programs see the package's comment. If owner is empty, a repetition by
 // go-redis ends nothing more; else it is told as in Unlock.
 func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.Revoked.String(), s.newRequest()))

@@ -1,5 +1,6 @@
--- Lets the lock last from now. Returns its fencing token, 0 if it has none because a foreign program took it, -1 if nobody
--- holds it, -2 if somebody else does, or -10 if the key holds data that is not a lock.
+-- Lets the lock last from now. Returns its fencing token, 0 if it has none because a
+-- foreign program took it, -1 if the lock is free, -2 if another owner holds it, or -10
+-- if the key holds data that is not a lock.
 -- KEYS: 1 the lock, 2 its record
 -- ARGV: 1 owner, 2 TTL in milliseconds
 local owner, record = redis.pcall('GET', KEYS[1]), redis.call('HMGET', KEYS[2], 'owner', 'token')

@@ -1,5 +1,6 @@
--- Ends a lock's existence, and the hold of whoever has it, and the requests with a group that wait for it. Others who wait are
--- served. Returns 0, or -5 if the group has no such lock, or -10 if the key holds data that is not known to be a lock; and then what
+-- Ends a lock's existence, and the hold of whoever has it, and the requests with a group
+-- that wait for it. Others who wait are served. Returns 0, or -5 if the group has no such
+-- lock, or -10 if the key holds data that is not known to be a lock; and then what
 -- free.lua returns.
 -- KEYS: 1 the lock
 -- ARGV: after who runs it, 4 group

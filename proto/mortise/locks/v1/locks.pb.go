@@ -681,8 +681,8 @@ type ListRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Store  string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Prefix string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Whether the prefix is a whole key, and only its lock is wanted. Then a lock that another program took is returned whatever its
-	// key is, and NOT_A_LOCK if the key holds other data.
+	// Whether the prefix is a whole key, and only its lock is wanted. Then a lock that
+	// another program took is returned, too, and NOT_A_LOCK if the key holds other data.
 	Exact         bool `protobuf:"varint,3,opt,name=exact,proto3" json:"exact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -68,7 +68,8 @@ type LocksClient interface {
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
 	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
-	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need.
+	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need. With exact it returns
+	// the lock of one key: NOT_A_LOCK.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListResponse], error)
 	// Watch returns the locks whose keys start with a prefix, and then every change in order.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
@@ -217,7 +218,8 @@ type LocksServer interface {
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
 	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
-	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need.
+	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need. With exact it returns
+	// the lock of one key: NOT_A_LOCK.
 	List(*ListRequest, grpc.ServerStreamingServer[ListResponse]) error
 	// Watch returns the locks whose keys start with a prefix, and then every change in order.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
