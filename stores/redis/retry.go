@@ -12,8 +12,6 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-
-	"github.com/mortise-lock/mortise/stores"
 )
 
 // stale is after how long a failure no longer explains another one.
@@ -172,16 +170,6 @@ func (o *outage) because(over, err, last error) error {
 	}
 	return unreachable{fmt.Errorf("%w: %w", over, reason)}
 }
-
-// unreachable is the end of a context during an outage. It is a [stores.ErrUnreachable] with a
-// text of its own.
-type unreachable struct{ error }
-
-// Is reports whether target is ErrUnreachable.
-func (unreachable) Is(target error) bool { return target == stores.ErrUnreachable }
-
-// Unwrap returns the end of the context with its reason.
-func (u unreachable) Unwrap() error { return u.error }
 
 // reason returns why commands fail at present, or nil.
 func (o *outage) reason() error {
