@@ -66,63 +66,47 @@ func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Com
 
 // loaded is what the resource files contain for us.
 type loaded struct {
-	options   Options
-	loader    resources.Loader
-	log       logger.Logger
-	ours      []*resources.Component
-	ambiguous map[*resources.Component]bool // of ours: those whose name means another of ours to another daprd
+	options Options
+	loader  resources.Loader
+	log     logger.Logger
+	ours    []*resources.Component // those of our types
+	certain []*resources.Component // what our own app uses; nil if that is not known
 }
 
-// load reads the resource files.
+// load reads the resource files. It fails as the daprd of our own app does. If it is not known whose sidecars we serve, it fails
+// if no daprd could start with one of the paths.
 func (o Options) load(log logger.Logger) (*loaded, error) {
-	l := &loaded{
-		options:   o,
-		loader:    resources.Loader{LookupEnv: os.LookupEnv, Log: log},
-		log:       log,
-		ambiguous: map[*resources.Component]bool{},
+	l := &loaded{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
+	var all []*resources.Component
+	for _, path := range o.ResourcePaths {
+		components, err := l.loader.Load(path)
+		if err == nil {
+			err = resources.Check(components)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, components...)
 	}
-	all, err := l.loader.Load(o.ResourcePaths)
-	if err != nil {
-		return nil, err
-	}
-	return l, l.choose(all)
-}
-
-// choose sets ours to the components of our types that some daprd uses. It fails as the daprd of our own app does or, if it is
-// not known whose sidecars we serve, if no daprd could start.
-func (l *loaded) choose(all []*resources.Component) error {
-	own, known := l.options.TCP.Dapr.app()
+	own, known := o.TCP.Dapr.app()
 	byOwn, err := resources.ForApp(all, own)
 	if known && err != nil {
-		return err
+		return nil, err
 	}
-	byAny := slices.Clone(byOwn)
-	for _, app := range resources.Apps(all) {
-		used, failed := resources.ForApp(all, app)
-		byAny = append(byAny, used...)
-		if failed == nil {
-			err = nil
-		}
+	if known {
+		l.certain = byOwn
 	}
-	if err != nil {
-		return err
-	}
-	byName := map[string][]*resources.Component{}
-	for _, c := range all {
-		name := c.Metadata.Name
-		switch {
-		case name == "" || !l.options.isOurs(c): // daprd ignores a component without a name
-		case !slices.Contains(byAny, c):
-			l.log.Warnf("Skipping component %q in %s: no daprd uses it, because others have its name", name, c.File)
-		default:
-			l.ours = append(l.ours, c)
-			byName[name] = append(byName[name], c)
-		}
-	}
-	for _, c := range l.ours {
-		l.ambiguous[c] = len(byName[c.Metadata.Name]) > 1 && !(known && slices.Contains(byOwn, c))
-	}
-	return nil
+	l.ours = slices.DeleteFunc(all, func(c *resources.Component) bool {
+		return c.Metadata.Name == "" || !o.isOurs(c) // daprd ignores a component without a name
+	})
+	return l, nil
+}
+
+// isAmbiguous reports whether the component's name means another of ours to some daprd. What it means to our own app is certain.
+func (l *loaded) isAmbiguous(c *resources.Component) bool {
+	return !slices.Contains(l.certain, c) && slices.ContainsFunc(l.ours, func(other *resources.Component) bool {
+		return other != c && other.Metadata.Name == c.Metadata.Name
+	})
 }
 
 // isOurs reports whether the component is of one of our types, in whatever case.
@@ -191,7 +175,7 @@ func (l *loaded) properties(category string, c *resources.Component) (map[string
 			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errFilledIn)
 		}
 	}
-	if err == nil && l.ambiguous[c] {
+	if err == nil && l.isAmbiguous(c) {
 		err = errNamesakes
 	}
 	return properties, err

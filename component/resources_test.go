@@ -178,6 +178,8 @@ func TestWhatStopsAStart(t *testing.T) {
 		{"one name twice", "", componentOf("a") + "---\n" + componentOf("a"), []string{"f.yaml", `of the name "a"`}},
 		{"one name twice, for our app", "shop", componentOf("a", "scopes: [shop]") + "---\n" + componentOf("a", "scopes: [bank]"),
 			[]string{"f.yaml", `of the name "a"`}},
+		{"one name twice, once for another app", "", componentOf("a") + "---\n" + componentOf("a", "scopes: [bank]"),
+			[]string{"f.yaml", `of the name "a"`}},
 		{"one name twice, in other types", "", componentOf("a") + "---\n" + strings.Replace(componentOf("a"), "lock.", "state.", 1),
 			[]string{"f.yaml", `of the name "a"`}},
 	} {
@@ -200,6 +202,25 @@ func TestWhatStopsAStart(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// Two sidecars can have a folder each, with other components of one name. Mortise, which has both folders, waits for their Init.
+func TestOneNameInTwoFolders(t *testing.T) {
+	paths := []string{
+		folderOf(t, map[string]string{"a.yaml": componentOf("a")}),
+		folderOf(t, map[string]string{"a.yaml": componentOf("a", "  metadata: [{name: restartGrace, value: 3s}]")}),
+	}
+	r, err := run(t, Options{Folder: t.TempDir(), ResourcePaths: paths}, all.Backends("memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryLock(t, lockpb.NewLockStoreClient(r.connect(t)), "a", "k"); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("before it is said which: %v", err)
+	}
+	own := Options{Folder: t.TempDir(), ResourcePaths: paths, TCP: TCPOptions{Dapr: DaprOptions{AppID: "shop"}}}
+	if _, err := run(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `of the name "a"`) {
+		t.Errorf("for one app: %v", err)
+	}
 }
 
 func TestOnlyDaprdFillsValuesIn(t *testing.T) {

@@ -25,29 +25,22 @@ type Loader struct {
 	Log       logger.Logger
 }
 
-// Load returns the components in the files and folders, in the order in which daprd reads them: those for every app, and of
-// several that have the same name, all. It skips what daprd skips: silently components of other namespaces, and with a
-// warning files and documents that cannot be read. It fails if a path cannot be read.
+// Load returns the components in the folder, or in the file, in the order in which daprd reads them: those for every app, and
+// of several that have the same name, all. It skips what daprd skips: silently components of other namespaces, and with a
+// warning files and documents that cannot be read. It fails if the path cannot be read.
 //
 // daprd takes folders only. A path that is a file is read whatever its name is.
-func (l Loader) Load(paths []string) ([]*Component, error) {
-	var found []*Component
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		read := l.readFile
-		if info.IsDir() {
-			read = l.readFolder
-		}
-		components, err := read(path)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, components...)
+func (l Loader) Load(path string) ([]*Component, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
-	return slices.DeleteFunc(found, l.isElsewhere), nil
+	read := l.readFile
+	if info.IsDir() {
+		read = l.readFolder
+	}
+	components, err := read(path)
+	return slices.DeleteFunc(components, l.isElsewhere), err
 }
 
 // readFolder returns the components in the YAML files of the folder, but not of folders below it. It fails if the folder
@@ -130,13 +123,16 @@ func ForApp(components []*Component, app string) ([]*Component, error) {
 	return used, nil
 }
 
-// Apps returns the ids of apps by which the components differ: every id in a scope, sorted, and the empty one, which stands for
-// all other apps.
-func Apps(components []*Component) []string {
-	apps := []string{""}
+// Check fails if no daprd starts with the components, whichever its app is.
+func Check(components []*Component) error {
+	_, err := ForApp(components, "") // which stands for every app that no scope names
 	for _, c := range components {
-		apps = append(apps, c.Scopes...)
+		for _, app := range c.Scopes {
+			if err == nil {
+				return nil
+			}
+			_, err = ForApp(components, app)
+		}
 	}
-	slices.Sort(apps)
-	return slices.Compact(apps)
+	return err
 }

@@ -42,7 +42,7 @@ func folder(t *testing.T, files map[string]string) string {
 
 // names returns the names of the components, in order.
 func names(components []*Component) []string {
-	names := []string{}
+	var names []string
 	for _, c := range components {
 		names = append(names, c.Metadata.Name)
 	}
@@ -68,7 +68,7 @@ func TestWhatIsReadOfAFile(t *testing.T) {
 		{"lines that end as on Windows", strings.ReplaceAll(called("a")+"---\n"+called("b"), "\n", "\r\n"), []string{"a", "b"}, ""},
 		{"a byte order mark", "\ufeff" + head, []string{"locks"}, ""},
 		{"comments and empty documents", "# nothing\n---\n\n---\n# here\n" + head, []string{"locks"}, ""},
-		{"nothing", "", []string{}, ""},
+		{"nothing", "", nil, ""},
 		{"JSON", `{"apiVersion": "dapr.io/v1alpha1", "kind": "Component", "metadata": {"name": "j"}, "spec": {"type": "x.y"}}`,
 			[]string{"j"}, ""},
 		{"field names in other cases", "APIVersion: dapr.io/v1alpha1\nKind: Component\nMetadata:\n  NAME: locks\n", []string{"locks"}, ""},
@@ -79,32 +79,32 @@ func TestWhatIsReadOfAFile(t *testing.T) {
 		{"the metadata that kubectl prints", called("k", "creationTimestamp: null", "generation: 1", "uid: 0f", "labels: {n: 1}"),
 			[]string{"k"}, ""},
 
-		{"another kind", strings.Replace(head, "Component", "Configuration", 1), []string{}, ""},
-		{"a kind in lower case", strings.Replace(head, "Component", "component", 1), []string{}, ""},
-		{"another version of the API", strings.Replace(head, "v1alpha1", "v1", 1), []string{}, ""},
-		{"a list", "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(head), "\n", "\n  "), []string{}, ""},
-		{"metadata of another kind", strings.Replace(head, "Component", "Subscription", 1) + "  metadata: {raw: 1}\n", []string{}, ""},
+		{"another kind", strings.Replace(head, "Component", "Configuration", 1), nil, ""},
+		{"a kind in lower case", strings.Replace(head, "Component", "component", 1), nil, ""},
+		{"another version of the API", strings.Replace(head, "v1alpha1", "v1", 1), nil, ""},
+		{"a list", "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(head), "\n", "\n  "), nil, ""},
+		{"metadata of another kind", strings.Replace(head, "Component", "Subscription", 1) + "  metadata: {raw: 1}\n", nil, ""},
 
 		{"bad indentation beside a good document", "a:\n b: 1\n   c: 2\n---\n" + head, []string{"locks"}, "mapping values"},
 		{"a line of a Helm template", head + "{{- range .Values.x }}\n---\n" + called("b"), []string{"b"}, "error converting YAML"},
 		{"a value of a Helm template", called("{{ .Values.name }}") + "---\n" + called("b"), []string{"b"}, "invalid map key"},
 		{"a tab", "\t" + head + "---\n" + called("b"), []string{"b"}, "cannot start any token"},
-		{"scopes as text", head + "scopes: shop\n", []string{}, "cannot unmarshal string"},
-		{"scopes as numbers", head + "scopes: [1]\n", []string{}, "cannot unmarshal number"},
-		{"a truth value as text", head + "  ignoreErrors: 'true'\n", []string{}, "cannot unmarshal string"},
-		{"spec as a number", "apiVersion: dapr.io/v1alpha1\nkind: Component\nspec: 3\n", []string{}, "cannot unmarshal number"},
-		{"metadata as a map", head + "  metadata: {a: b}\n", []string{}, "cannot unmarshal object"},
-		{"a sequence", "- a\n- b\n", []string{}, "cannot unmarshal array"},
-		{"text", "just words", []string{}, "cannot unmarshal string"},
-		{"a name with a slash", called("a/b"), []string{}, "metadata.name must"},
-		{"a name of dots", called(".."), []string{}, "metadata.name must"},
-		{"labels that are a list", called("a", "labels: [a]"), []string{}, "cannot unmarshal array"},
-		{"a time that is none", called("a", "creationTimestamp: soon"), []string{}, "cannot parse"},
+		{"scopes as text", head + "scopes: shop\n", nil, "cannot unmarshal string"},
+		{"scopes as numbers", head + "scopes: [1]\n", nil, "cannot unmarshal number"},
+		{"a truth value as text", head + "  ignoreErrors: 'true'\n", nil, "cannot unmarshal string"},
+		{"spec as a number", "apiVersion: dapr.io/v1alpha1\nkind: Component\nspec: 3\n", nil, "cannot unmarshal number"},
+		{"metadata as a map", head + "  metadata: {a: b}\n", nil, "cannot unmarshal object"},
+		{"a sequence", "- a\n- b\n", nil, "cannot unmarshal array"},
+		{"text", "just words", nil, "cannot unmarshal string"},
+		{"a name with a slash", called("a/b"), nil, "metadata.name must"},
+		{"a name of dots", called(".."), nil, "metadata.name must"},
+		{"labels that are a list", called("a", "labels: [a]"), nil, "cannot unmarshal array"},
+		{"a time that is none", called("a", "creationTimestamp: soon"), nil, "cannot parse"},
 		{"a document that is too long", head + "---\n# " + strings.Repeat("x", 70_000) + "\n---\n" + called("b"), []string{"locks"}, "too long"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l, said := loader(nil)
-			got, err := l.Load([]string{folder(t, map[string]string{"f.yaml": row.text})})
+			got, err := l.Load(folder(t, map[string]string{"f.yaml": row.text}))
 			if err != nil || !slices.Equal(names(got), row.want) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
@@ -132,9 +132,8 @@ func TestWhichFilesOfAFolderAreRead(t *testing.T) {
 		}
 	}
 	l, said := loader(nil)
-	got, err := l.Load([]string{dir, dir})
-	want := []string{"d", "b", "a", "e"}
-	if err != nil || !slices.Equal(names(got), slices.Concat(want, want)) {
+	got, err := l.Load(dir)
+	if err != nil || !slices.Equal(names(got), []string{"d", "b", "a", "e"}) {
 		t.Errorf("got %q, %v", names(got), err)
 	}
 	for _, skipped := range []string{"3.json", "notes", "broken.yaml", "5.yaml", "6.yaml"} {
@@ -147,11 +146,11 @@ func TestWhichFilesOfAFolderAreRead(t *testing.T) {
 func TestAPathThatIsAFileIsReadWhateverItsName(t *testing.T) {
 	l, _ := loader(nil)
 	file := filepath.Join(folder(t, map[string]string{"locks": head}), "locks")
-	got, err := l.Load([]string{file})
+	got, err := l.Load(file)
 	if err != nil || len(got) != 1 || got[0].File != file {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := l.Load([]string{file + ".missing"}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := l.Load(file + ".missing"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a path that does not exist: %v", err)
 	}
 }
@@ -172,7 +171,7 @@ func TestNamespaces(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l, _ := loader(row.env)
-			if got, err := l.Load([]string{dir}); err != nil || !slices.Equal(names(got), row.want) {
+			if got, err := l.Load(dir); err != nil || !slices.Equal(names(got), row.want) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
 		})
@@ -297,13 +296,18 @@ func TestWhatTheDaprdOfAnAppUses(t *testing.T) {
 		name string
 		all  []*Component
 		want []string // of shop
-		err  string
+		err  string   // of shop
+		none bool     // whether no daprd starts
 	}{
-		{"what is for every app, or for this", []*Component{scoped("a"), scoped("b", "bank", "shop"), scoped("c", "bank")}, []string{"a", "b"}, ""},
-		{"one name for two apps, this app's last", []*Component{scoped("a", "bank"), scoped("a", "shop")}, []string{"a"}, ""},
-		{"one name for two apps, this app's first", []*Component{scoped("a", "shop"), scoped("a", "bank")}, nil, `of the name "a"`},
-		{"one name for every app, twice", []*Component{scoped("a"), scoped("a")}, nil, `of the name "a"`},
-		{"no name, twice", []*Component{scoped(""), scoped("")}, nil, `of the name ""`},
+		{"what is for every app, or for this", []*Component{scoped("a"), scoped("b", "bank", "shop"), scoped("c", "bank")},
+			[]string{"a", "b"}, "", false},
+		{"one name for two apps, this app's last", []*Component{scoped("a", "bank"), scoped("a", "shop")}, []string{"a"}, "", false},
+		{"one name for two apps, this app's first", []*Component{scoped("a", "shop"), scoped("a", "bank")}, nil, `of the name "a"`, false},
+		{"one name for every app, and later for another", []*Component{scoped("a"), scoped("a", "bank")}, nil, `of the name "a"`, true},
+		{"one name for this app, and later for every app", []*Component{scoped("a", "shop"), scoped("a")}, nil, `of the name "a"`, false},
+		{"one name for every app, twice", []*Component{scoped("a"), scoped("a")}, nil, `of the name "a"`, true},
+		{"no name, twice", []*Component{scoped(""), scoped("")}, nil, `of the name ""`, true},
+		{"nothing", nil, nil, "", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := ForApp(row.all, "shop")
@@ -314,10 +318,10 @@ func TestWhatTheDaprdOfAnAppUses(t *testing.T) {
 			} else if err != nil || !slices.Equal(names(got), row.want) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
+			if err := Check(row.all); (err != nil) != row.none {
+				t.Errorf("of any app: %v", err)
+			}
 		})
-	}
-	if got := Apps([]*Component{scoped("a", "shop", "bank"), scoped("b", "bank")}); !slices.Equal(got, []string{"", "bank", "shop"}) {
-		t.Errorf("the apps are %q", got)
 	}
 }
 
