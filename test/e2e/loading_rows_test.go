@@ -223,6 +223,13 @@ apiVersion: dapr.io/v1alpha1
 		env: []string{"PASSWORD=x", "DAPR_ENV_KEYS=PLACE DB"}, want: "locks@1"},
 	{name: "a variable that is in the list of those allowed", files: file(lockOf("locks", "1", `value: "1"`, "envRef: DB")),
 		env: []string{"DB=2", "DAPR_ENV_KEYS=PLACE DB"}, want: "locks@2"},
+	{name: "a secret", files: map[string]string{
+		"secrets.json": `{"db": "3"}`,
+		"vault.yaml": strings.Replace(lockOf("vault", "1", "lock.redis", "secretstores.local.file", "redisHost", "secretsFile", "$REDIS", "$FOLDER/secrets.json"),
+			"redisDB", "nestedSeparator", 1),
+		"locks.yaml": lockOf("locks", "1", `value: "1"`, "secretKeyRef: {name: db, key: db}") + "auth: {secretStore: vault}\n",
+		"value.yaml": lockOf("value", "1", `value: "1"`, "value: 2\n    secretKeyRef: {name: db}") + "auth: {secretStore: vault}\n",
+	}, want: "locks@3, value@3", mortise: "locks?, value?", because: gone},
 	{name: "a secret in no secret store", files: beside(lockOf("locks", "1", `value: "1"`, "secretKeyRef: {name: a, key: b}") + "auth: {secretStore: vault}\n"),
 		want: "good@2", mortise: "good@2, locks?", because: gone},
 	{name: "a secret without a name", files: file(lockOf("locks", "1") + "  - {name: redisPassword, secretKeyRef: {key: a}}\nauth: {secretStore: vault}\n"),
@@ -290,7 +297,7 @@ apiVersion: dapr.io/v1alpha1
 		"1.yaml": lockOf("a", "1") + "  - {name: keyPrefix, value: name}\n", "2.yaml": lockOf("b", "1") + "  - {name: keyPrefix, value: None}\n",
 		"3.yaml": lockOf("c", "1") + "  - {name: keyprefix, value: appid}\n", "4.yaml": lockOf("d", "1") + "  - {name: keyPrefix, value: Shared}\n",
 	}, want: "a@1 lock||a||R, b@1 lock||R, c@1, d@1 lock||shared||R"},
-	{name: "a key that lock.redis ignores", files: file(lockOf("locks", "1") + "  - {name: actorStateStore, value: true}\n"),
+	{name: "a key that lock.redis ignores", files: file(lockOf("locks", "1") + "  - {name: owner, value: shop}\n"),
 		want: "locks@1", mortise: "ends", because: "Mortise refuses keys that it does not know, because a typing error could lose locks"},
 }
 

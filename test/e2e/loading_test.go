@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,7 +30,7 @@ import (
 // lock||shop||R.
 type loading struct {
 	name  string
-	files map[string]string // by name; $REDIS is a server, $DOWN an address at which none is
+	files map[string]string // by name; $REDIS is a server, $DOWN an address at which none is, $FOLDER where the files are
 	links map[string]string // by name: the targets of symbolic links
 	env   []string
 	want  string // daprd's outcome
@@ -75,7 +76,7 @@ func (row loading) folder(t *testing.T, fill *strings.Replacer) string {
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, []byte(fill.Replace(text)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(fill.Replace(strings.ReplaceAll(text, "$FOLDER", dir))), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +100,8 @@ func (row loading) startDaprd(t *testing.T, folder string) (base string) {
 		if s.hasEnded() {
 			return nil
 		}
-		return s.ready()
+		// Another sidecar could answer at a port that both wanted, and a sidecar that is about to end says that it runs.
+		return cmp.Or(s.hasSaid("dapr initialized. Status: Running"), s.ready())
 	})
 	if s.hasEnded() {
 		return ""
