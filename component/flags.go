@@ -61,7 +61,8 @@ func (o *DaprOptions) addFlags(flags *pflag.FlagSet, getenv func(string) string)
 		"host:port to serve Dapr's and Layotto's API at over gRPC, for apps without a sidecar; off if empty. If $"+DaprTokenVariable+
 			" is set, they must send it")
 	flags.StringVar(&o.HTTPAddress, "dapr-http-listen-address", o.HTTPAddress, "the same for Dapr's API over HTTP; off if empty")
-	flags.StringVar(&o.AppID, "app-id", o.AppID, "id of the app without a sidecar; part of its locks' keys")
+	flags.StringVar(&o.AppID, "app-id", o.AppID, "id of the app without a sidecar; part of its locks' keys. Components in the resources path that are for it must open, "+
+		"others with scopes need not")
 }
 
 // Folder is the sockets folder that the environment names, or the default.
