@@ -30,6 +30,9 @@ const answerTimeout = time.Minute
 // served tells whether apps are served at all.
 func (o DaprOptions) served() bool { return o.GRPCAddress+o.HTTPAddress != "" }
 
+// app returns the id of the app that this process stands in for, and whether it does.
+func (o DaprOptions) app() (id string, known bool) { return o.AppID, o.served() || o.AppID != "" }
+
 // checkToken tells whether apps cannot send the token.
 func (o DaprOptions) checkToken() error {
 	if o.Token == "" || !o.served() {

@@ -28,8 +28,11 @@ func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 		"folder of the socket; default from $"+strings.Join(FolderVariables, ", $"))
 	flags.StringVar(&o.Name, "name", "mortise", "name of the socket; the component type is lock.<name>")
 	flags.Var((*octal)(&o.SocketMode), "socket-mode", "permissions of the socket, octal; daprd needs to read and write")
-	flags.StringArrayVar(&o.ResourcePaths, "resources-path", nil,
-		"file or folder of Dapr component YAML to open before the socket appears; can be given several times")
+	flags.StringSliceVar(&o.ResourcePaths, "resources-path", nil,
+		"folder or file of Dapr component YAML to open before the socket appears; several times, or several with commas, as for daprd")
+	flags.BoolVar(&o.StartDegraded, "start-degraded", false,
+		"start although the storage of a component in the resources path is unreachable; calls for the component fail with "+
+			"UNAVAILABLE, and health reports it as failing, until the storage can be reached")
 	flags.DurationVar(&o.DrainTimeout, "drain-timeout", 5*time.Second, "how long calls under way may take to finish at shutdown")
 	o.TCP.addFlags(flags)
 	o.TCP.Dapr.addFlags(flags, getenv)
@@ -58,7 +61,8 @@ func (o *DaprOptions) addFlags(flags *pflag.FlagSet, getenv func(string) string)
 		"host:port to serve Dapr's and Layotto's API at over gRPC, for apps without a sidecar; off if empty. If $"+DaprTokenVariable+
 			" is set, they must send it")
 	flags.StringVar(&o.HTTPAddress, "dapr-http-listen-address", o.HTTPAddress, "the same for Dapr's API over HTTP; off if empty")
-	flags.StringVar(&o.AppID, "app-id", o.AppID, "id of the app without a sidecar; part of its locks' keys")
+	flags.StringVar(&o.AppID, "app-id", o.AppID, "id of the app without a sidecar; part of its locks' keys. Components in the resources path that are for it must open, "+
+		"others with scopes need not")
 }
 
 // Folder is the sockets folder that the environment names, or the default.

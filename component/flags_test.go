@@ -2,6 +2,7 @@ package component
 
 import (
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,13 +34,14 @@ func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
 
 func TestFlagsAreOptions(t *testing.T) {
 	o, err := parse(map[string]string{"MORTISE_API_TOKEN": "secret"},
-		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b", "--drain-timeout=3s",
+		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b,c", "--start-degraded", "--drain-timeout=3s",
 		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3",
 		"--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca", "--token-file=t", "--allow-insecure-tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Folder != "/f" || o.Name != "n" || o.SocketMode != 0o600 || len(o.ResourcePaths) != 2 || o.DrainTimeout != 3*time.Second {
+	if o.Folder != "/f" || o.Name != "n" || o.SocketMode != 0o600 || !slices.Equal(o.ResourcePaths, []string{"a", "b", "c"}) || !o.StartDegraded ||
+		o.DrainTimeout != 3*time.Second {
 		t.Errorf("%+v", o)
 	}
 	want := TCPOptions{

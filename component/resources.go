@@ -4,232 +4,203 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/dapr/kit/logger"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/component/resources"
 )
 
-// resource is the part of a Dapr resource file that tells of a component. Its fields are Dapr's.
-type resource struct {
-	Kind     string `yaml:"kind"`
-	Metadata struct {
-		Name string `yaml:"name"`
-	} `yaml:"metadata"`
-	Spec struct {
-		Type     string `yaml:"type"`
-		Version  string `yaml:"version"`
-		Metadata []item `yaml:"metadata"`
-	} `yaml:"spec"`
-	Scopes []string `yaml:"scopes"`
+// Component is a lock component: one that a resource file describes, or one that needs no file.
+type Component = daprapi.Component
 
-	file string
-}
-
-// item is one metadata entry: a value, or where to find it.
-type item struct {
-	Name         string    `yaml:"name"`
-	Value        yaml.Node `yaml:"value"`
-	SecretKeyRef yaml.Node `yaml:"secretKeyRef"`
-	EnvRef       string    `yaml:"envRef"`
-}
-
-// Why a component is left for daprd.
+// Why a component is left for daprd, besides what only daprd can read.
 var (
-	errSecret    = errors.New("is in a secret store") // so only daprd can read it
 	errFilledIn  = errors.New("is not the same for every daprd")
 	errNamesakes = errors.New("there are several of that name")
 )
 
 func isForDaprd(err error) bool {
-	return errors.Is(err, errSecret) || errors.Is(err, errFilledIn) || errors.Is(err, errNamesakes)
+	return errors.Is(err, resources.ErrSecret) || errors.Is(err, resources.ErrNoVariable) ||
+		errors.Is(err, errFilledIn) || errors.Is(err, errNamesakes)
 }
 
 // placeholders are those in metadata that every daprd fills in by what it knows of its app.
 var placeholders = regexp.MustCompile(`\{(appID|namespace|podName|uuid)\}`)
 
-// Component is a lock component: one that a resource file describes, or one that needs no file.
-type Component = daprapi.Component
+// Categories of components, which begin their types.
+const (
+	lockCategory    = "lock."
+	bindingCategory = "bindings."
+)
+
+// opener opens a component of one category.
+type opener func(ctx context.Context, name string, metadata map[string]string) error
 
 // open opens the components of our types that the options and the resource files name: first the locks, because the bindings may
-// use them. It returns the locks. A component with a secret in it is left for daprd, which knows the secret stores and will send
-// Init, and so are one whose metadata daprd fills in, and several of one name.
+// use them. It returns the locks that are served. A component is left for daprd, which will send Init, if only daprd knows its
+// metadata, or if several daprds mean different components by its name.
 func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Component, error) {
 	for _, c := range o.Components {
 		if err := s.set.Open(ctx, c.Name, c.Metadata); err != nil {
 			return nil, err
 		}
 	}
-	found, err := readResources(o.ResourcePaths)
+	r, err := o.load(log)
 	if err != nil {
 		return nil, fmt.Errorf("resources path: %w", err)
 	}
-	locks, err := o.openAll(ctx, ofType(found, "lock."+o.Name), s.set.Open, log)
+	locks, err := r.openAll(ctx, lockCategory, s.set.Open)
 	if err == nil {
-		_, err = o.openAll(ctx, ofType(found, "bindings."+o.Name), s.bindings.Open, log)
+		_, err = r.openAll(ctx, bindingCategory, s.bindings.Open)
 	}
-	return slices.Concat(o.Components, locks), err
+	if err != nil {
+		return nil, fmt.Errorf("resources path: %w", err)
+	}
+	return slices.Concat(o.Components, locks), nil
 }
 
-// readResources reads the files, and those in the folders.
-func readResources(paths []string) ([]resource, error) {
-	var found []resource
-	for _, path := range paths {
-		files, err := resourceFiles(path)
+// loaded is what the resource files contain for us.
+type loaded struct {
+	options Options
+	loader  resources.Loader
+	log     logger.Logger
+	ours    []*resources.Component // those of our types
+	certain []*resources.Component // what our own app uses; nil if that is not known
+}
+
+// load reads the resource files. It fails as the daprd of our own app does. If it is not known whose sidecars we serve, it fails
+// if no daprd could start with one of the paths.
+func (o Options) load(log logger.Logger) (*loaded, error) {
+	l := &loaded{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
+	var all []*resources.Component
+	for _, path := range o.ResourcePaths {
+		components, err := l.loader.Load(path)
+		if err == nil {
+			err = resources.Check(components)
+		}
 		if err != nil {
 			return nil, err
 		}
-		for _, file := range files {
-			resources, err := readResourceFile(file)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-			found = append(found, resources...)
-		}
+		all = append(all, components...)
 	}
-	return found, nil
-}
-
-// ofType returns the components of the type.
-func ofType(found []resource, componentType string) (some []resource) {
-	for _, r := range found {
-		if r.Kind == "Component" && strings.EqualFold(r.Spec.Type, componentType) {
-			some = append(some, r)
-		}
-	}
-	return some
-}
-
-func readResourceFile(file string) ([]resource, error) {
-	f, err := os.Open(file)
-	if err != nil {
+	own, known := o.TCP.Dapr.app()
+	byOwn, err := resources.ForApp(all, own)
+	if known && err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	resources, err := parseResources(f)
-	for i := range resources {
-		resources[i].file = file
+	if known {
+		l.certain = byOwn
 	}
-	return resources, err
+	l.ours = slices.DeleteFunc(all, func(c *resources.Component) bool {
+		return c.Metadata.Name == "" || !o.isOurs(c) // daprd ignores a component without a name
+	})
+	return l, nil
 }
 
-// openAll opens the resources, all of one type, and returns them. Those that only daprd can open come back too.
-func (o Options) openAll(
-	ctx context.Context, ours []resource,
-	open func(ctx context.Context, name string, metadata map[string]string) error, log logger.Logger,
-) ([]Component, error) {
-	var components []Component
-	for i := range ours {
-		r := &ours[i]
-		properties, err := r.properties(os.Getenv)
+// isAmbiguous reports whether the component's name means another of ours to some daprd. What it means to our own app is certain.
+func (l *loaded) isAmbiguous(c *resources.Component) bool {
+	return !slices.Contains(l.certain, c) && slices.ContainsFunc(l.ours, func(other *resources.Component) bool {
+		return other != c && other.Metadata.Name == c.Metadata.Name
+	})
+}
+
+// isOurs reports whether the component is of one of our types, in whatever case.
+func (o Options) isOurs(c *resources.Component) bool {
+	return o.isOf(lockCategory, c) || o.isOf(bindingCategory, c)
+}
+
+func (o Options) isOf(category string, c *resources.Component) bool {
+	return strings.EqualFold(c.Spec.Type, category+o.Name)
+}
+
+// openAll opens the components of the category, and returns them and those that only daprd can open.
+func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]Component, error) {
+	var served []Component
+	for _, c := range l.ours {
+		if !l.options.isOf(category, c) {
+			continue
+		}
+		properties, err := l.properties(category, c)
 		if err == nil {
-			err = o.checkName(r, ours)
+			err = openWithin(ctx, c, properties, open)
 		}
-		if isForDaprd(err) {
-			log.Warnf("Component %q is opened when daprd initializes it: %v", r.Metadata.Name, err)
-		} else if err == nil {
-			err = open(ctx, r.Metadata.Name, properties)
+		switch {
+		case isForDaprd(err):
+			l.log.Warnf("Component %q is opened when daprd initializes it: %v", c.Metadata.Name, err)
+		case err != nil && l.mayFail(c):
+			l.log.Warnf("Component %q in %s is not served: %v", c.Metadata.Name, c.File, err)
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", c.File, err)
 		}
-		if err != nil && !isForDaprd(err) {
-			return nil, fmt.Errorf("resources path: %s: component %q: %w", r.file, r.Metadata.Name, err)
-		}
-		components = append(components, r.component(properties))
+		served = append(served, Component{
+			Name: c.Metadata.Name, Type: c.Spec.Type, Version: c.Spec.Version, Metadata: properties, Scopes: c.Scopes,
+		})
 	}
-	return components, nil
+	return served, nil
 }
 
-// checkName returns errNamesakes if a call that names the resource may mean another one. The app that we serve ourselves means
-// what is for it. Which one another app's daprd means is not known before it initializes that.
-func (o Options) checkName(r *resource, ours []resource) error {
-	forOurApp := func(r *resource) bool { return o.TCP.Dapr.served() && r.component(nil).IsFor(o.TCP.Dapr.AppID) }
-	for i := range ours {
-		other := &ours[i]
-		if other != r && other.Metadata.Name == r.Metadata.Name && (!forOurApp(r) || forOurApp(other)) {
-			return fmt.Errorf("%w, as in %s", errNamesakes, other.file)
+func openWithin(ctx context.Context, c *resources.Component, properties map[string]string, open opener) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Spec.Timeout())
+	defer cancel()
+	return open(ctx, c.Metadata.Name, properties)
+}
+
+// mayFail reports whether the component may be left out if it cannot be opened. A daprd that uses it starts without it, or it may
+// be that no daprd of ours uses it: one that does sends Init, and hears of the error then.
+func (l *loaded) mayFail(c *resources.Component) bool {
+	own, known := l.options.TCP.Dapr.app()
+	return c.Spec.IgnoreErrors || len(c.Scopes) > 0 && !(known && c.IsFor(own))
+}
+
+// properties returns the metadata that daprd would send with Init. If that is not known, the error is for daprd, and comes with
+// what is known.
+func (l *loaded) properties(category string, c *resources.Component) (map[string]string, error) {
+	err := checkType(category, c)
+	if err != nil {
+		return nil, fmt.Errorf("component %q: %w", c.Metadata.Name, err)
+	}
+	properties, err := l.loader.Properties(c)
+	if err := l.options.checkKeyPrefix(keyPrefix(properties)); err != nil {
+		return nil, fmt.Errorf("component %q: metadata key keyPrefix: %w", c.Metadata.Name, err)
+	}
+	for key, value := range properties {
+		if placeholder := placeholders.FindString(value); placeholder != "" && !isKeyPrefix(key) {
+			delete(properties, key)
+			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errFilledIn)
 		}
+	}
+	if err == nil && l.isAmbiguous(c) {
+		err = errNamesakes
+	}
+	return properties, err
+}
+
+// checkType returns an error if daprd finds nothing that serves the component's type, which is one of ours in some case.
+func checkType(category string, c *resources.Component) error {
+	if !strings.HasPrefix(c.Spec.Type, category) {
+		return fmt.Errorf("spec.type must begin with %s in lower case, got %q", category, c.Spec.Type)
+	}
+	if !slices.Contains([]string{"", "v0", "v1"}, strings.ToLower(c.Spec.Version)) {
+		return fmt.Errorf("spec.version must be v1, got %q", c.Spec.Version)
 	}
 	return nil
 }
 
-// resourceFiles is the file itself, or the YAML files of the folder, sorted.
-func resourceFiles(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		return []string{path}, err
+// checkKeyPrefix returns an error if no daprd, or not that of our own app, starts with the keyPrefix.
+func (o Options) checkKeyPrefix(prefix string) error {
+	if strings.Contains(prefix, "||") {
+		return fmt.Errorf("must not contain ||, got %q", prefix)
 	}
-	entries, err := os.ReadDir(path)
-	var files []string
-	for _, e := range entries {
-		if ext := strings.ToLower(filepath.Ext(e.Name())); !e.IsDir() && (ext == ".yaml" || ext == ".yml") {
-			files = append(files, filepath.Join(path, e.Name()))
-		}
+	if o.TCP.Dapr.served() && o.TCP.Dapr.PodName == "" && strings.Contains(prefix, "{podName}") {
+		return errors.New("refers to {podName}, but $POD_NAME is not set")
 	}
-	return files, err
-}
-
-// parseResources reads the documents of a YAML file. Documents that are no Dapr resource come back without a kind.
-func parseResources(r io.Reader) ([]resource, error) {
-	var resources []resource
-	for decoder := yaml.NewDecoder(r); ; {
-		var document yaml.Node
-		if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
-			return resources, nil
-		} else if err != nil {
-			return nil, err
-		}
-		var next resource
-		if err := document.Decode(&next); err != nil && isComponent(&document) {
-			return nil, err
-		}
-		resources = append(resources, next)
-	}
-}
-
-// isComponent tells whether a document says so of itself, whatever else is wrong with it.
-func isComponent(document *yaml.Node) bool {
-	var head struct {
-		Kind string `yaml:"kind"`
-	}
-	return document.Decode(&head) == nil && head.Kind == "Component"
-}
-
-// component is what the resource describes, with that metadata.
-func (r resource) component(metadata map[string]string) Component {
-	return Component{Name: r.Metadata.Name, Type: r.Spec.Type, Version: r.Spec.Version, Metadata: metadata, Scopes: r.Scopes}
-}
-
-// properties is the metadata as daprd would send it. With an error for daprd it is what of it is known.
-func (r resource) properties(getenv func(string) string) (map[string]string, error) {
-	if r.Metadata.Name == "" {
-		return nil, errors.New("metadata.name is empty")
-	}
-	if !slices.Contains([]string{"", "v0", "v1"}, r.Spec.Version) {
-		return nil, fmt.Errorf("spec.version is %q, known is v1", r.Spec.Version)
-	}
-	properties := make(map[string]string, len(r.Spec.Metadata))
-	var unknown error
-	for _, i := range r.Spec.Metadata {
-		value, err := i.value(getenv)
-		if filledIn := placeholders.FindString(value); filledIn != "" && !isKeyPrefix(i.Name) {
-			err = fmt.Errorf("%s %w", filledIn, errFilledIn)
-		}
-		switch {
-		case isForDaprd(err):
-			unknown = fmt.Errorf("metadata key %s: %w", i.Name, err)
-		case err != nil:
-			return nil, fmt.Errorf("metadata key %s: %w", i.Name, err)
-		default:
-			properties[i.Name] = value
-		}
-	}
-	return properties, unknown
+	return nil
 }
 
 // isKeyPrefix tells whether a metadata key is the one for those who make the keys of locks, and not for stores.
@@ -243,18 +214,4 @@ func keyPrefix(metadata map[string]string) string {
 		}
 	}
 	return ""
-}
-
-func (i item) value(getenv func(string) string) (string, error) {
-	switch {
-	case !i.SecretKeyRef.IsZero():
-		return "", errSecret
-	case i.EnvRef != "":
-		return getenv(i.EnvRef), nil
-	case i.Value.IsZero() || i.Value.Tag == "!!null":
-		return "", nil
-	case i.Value.Kind != yaml.ScalarNode:
-		return "", errors.New("value is neither text nor number nor truth value")
-	}
-	return i.Value.Value, nil
 }

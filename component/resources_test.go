@@ -2,45 +2,224 @@ package component
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/all"
+	"github.com/mortise-lock/mortise/stores/memory"
 )
 
 const componentHead = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: locks\nspec:\n  type: lock.mortise\n"
 
-func TestPropertiesAreWhatDaprdWouldSend(t *testing.T) {
-	resources, err := parseResources(strings.NewReader(componentHead + `  version: v1
-  metadata:
-  - name: text
-    value: "07"
-  - {name: number, value: 3}
-  - {name: truth, value: true}
-  - {name: nothing, value: }
-  - {name: absent}
-  - {name: env, envRef: LOCK_HOST}
-  - name: lines
-    value: |
-      a
-      b
-`))
-	if err != nil || len(resources) != 1 {
-		t.Fatalf("%d resources, %v", len(resources), err)
+// folderOf writes the files, by name, to a new folder.
+func folderOf(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	got, err := resources[0].properties(func(name string) string { return "$" + name })
-	want := map[string]string{
-		"text": "07", "number": "3", "truth": "true", "nothing": "", "absent": "", "env": "$LOCK_HOST", "lines": "a\nb\n",
+	return dir
+}
+
+// unreachable is a store whose storage can be reached when its channel is closed.
+type unreachable chan struct{}
+
+// registry returns memory, and a store that is unreachable under that name.
+func (u unreachable) registry() *stores.Registry {
+	r := all.Backends("memory")
+	r.Register("unreachable", stores.Backend{Config: &memory.Config{}, Open: func(ctx context.Context, c stores.Component) (stores.Store, error) {
+		select {
+		case <-u:
+			return memory.NewProcess().Backend().Open(ctx, c)
+		default:
+			return nil, fmt.Errorf("unreachable: connect: connection refused: %w", stores.ErrUnreachable)
+		}
+	}})
+	return r
+}
+
+// openDir opens the components of a folder for an app, or without an app if that is empty.
+func openDir(t *testing.T, app string, files map[string]string) (*instances.Set, []Component, error) {
+	t.Helper()
+	log := logger.NewLogger("test")
+	set := instances.New(make(unreachable).registry(), log)
+	t.Cleanup(func() { _ = set.Close() })
+	s := newServices(set, log)
+	t.Cleanup(s.close)
+	o := Options{Name: "mortise", ResourcePaths: []string{folderOf(t, files)}}
+	o.TCP.Dapr.AppID = app
+	served, err := s.open(t.Context(), o, log)
+	return set, served, err
+}
+
+func isOpen(set *instances.Set, name string) bool {
+	return set.Do(context.Background(), name, func(stores.Store) error { return nil }) == nil
+}
+
+// component is the head with another name, with lines behind it: those that begin with two spaces belong to spec.
+func componentOf(name string, lines ...string) string {
+	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + strings.Join(append(lines, ""), "\n")
+}
+
+const (
+	broken = "  metadata: [{name: store, value: paper}]"
+	down   = "  metadata: [{name: store, value: unreachable}]"
+)
+
+func TestWhichComponentsAreOpened(t *testing.T) {
+	t.Setenv("NAMESPACE", "staging")
+	t.Setenv("LOCK_GRACE", "3s")
+	for _, row := range []struct {
+		name  string
+		app   string
+		files []string
+		open  []string // the components that are open
+		left  []string // those that are left for daprd
+	}{
+		{"several in a file", "", []string{componentOf("a") + "---\n" + componentOf("b", "  version: V1") + "---\n---\n"},
+			[]string{"a", "b"}, nil},
+		{"other types", "", []string{componentOf("a"), strings.Replace(componentOf("b"), "lock.mortise", "state.redis", 1)}, []string{"a"}, nil},
+		{"a type in another case", "", []string{strings.Replace(componentOf("a"), "lock.mortise", "lock.Mortise", 1)}, []string{"a"}, nil},
+		{"no name", "", []string{componentOf(`""`), componentOf("a")}, []string{"a"}, nil},
+		{"broken beside good", "", []string{"a: [", componentOf("a"), componentOf("b", "scopes: shop")}, []string{"a"}, nil},
+		{"namespaces", "", []string{
+			strings.Replace(componentOf("a", broken), "name: a", "name: a\n  namespace: production", 1),
+			strings.Replace(componentOf("a"), "name: a", "name: a\n  namespace: staging", 1),
+		}, []string{"a"}, nil},
+
+		{"a secret", "", []string{componentOf("a", "  metadata: [{name: restartGrace, secretKeyRef: {name: a, key: b}}]")}, nil, []string{"a"}},
+		{"a variable", "", []string{componentOf("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE}]")}, []string{"a"}, nil},
+		{"a variable that is not set", "", []string{componentOf("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE_2}]")},
+			nil, []string{"a"}},
+		{"a placeholder", "", []string{componentOf("a", "  metadata: [{name: restartGrace, value: '{uuid}'}]")}, nil, []string{"a"}},
+		{"a placeholder in keyPrefix", "", []string{componentOf("a", "  metadata: [{name: keyPrefix, value: '{appID}'}]")}, []string{"a"}, nil},
+
+		{"ignored errors", "shop", []string{componentOf("a", broken, "  ignoreErrors: true"), componentOf("b")}, []string{"b"}, nil},
+		{"ignored errors of a storage that is down", "", []string{componentOf("a", down, "  ignoreErrors: true"), componentOf("b")},
+			[]string{"b"}, nil},
+		{"ignored errors of a type", "", []string{
+			strings.Replace(componentOf("a", "  ignoreErrors: true"), "lock.", "Lock.", 1), componentOf("b"),
+		}, []string{"b"}, nil},
+		{"errors of another app", "shop", []string{componentOf("a", down, "scopes: [bank]"), componentOf("b")}, []string{"b"}, nil},
+		{"errors of some app, if ours is not known", "", []string{componentOf("a", down, "scopes: [bank]"), componentOf("b")},
+			[]string{"b"}, nil},
+		{"a component of another app", "shop", []string{componentOf("a", "scopes: [bank]")}, []string{"a"}, nil},
+
+		{"one name for two apps", "", []string{componentOf("a", "scopes: [shop]"), componentOf("a", "scopes: [bank]")}, nil, []string{"a", "a"}},
+		{"one name for two apps, one of them ours", "shop", []string{componentOf("a", "scopes: [bank]"), componentOf("a", "scopes: [shop]")},
+			[]string{"a"}, []string{"a"}},
+		{"one name for one app, and for every app", "", []string{componentOf("a", "scopes: [shop]"), componentOf("a")},
+			nil, []string{"a", "a"}},
+		{"one name for two apps, in other types", "", []string{
+			componentOf("a", "scopes: [shop]"), strings.Replace(componentOf("a", "scopes: [bank]"), "lock.mortise", "state.redis", 1),
+		}, []string{"a"}, nil},
+		{"one name for a lock and a binding", "", []string{
+			componentOf("a", "scopes: [shop]"), strings.Replace(componentOf("a", "scopes: [bank]"), "lock.", "bindings.", 1),
+		}, nil, []string{"a"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			files := map[string]string{}
+			for i, text := range row.files {
+				files[fmt.Sprintf("%d.yaml", i)] = text
+			}
+			set, served, err := openDir(t, row.app, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"a", "b", "", "locks"} {
+				if got := isOpen(set, name); got != slices.Contains(row.open, name) {
+					t.Errorf("component %q is open: %v", name, got)
+				}
+			}
+			var names []string
+			for _, c := range served {
+				names = append(names, c.Name)
+			}
+			want := slices.Concat(row.open, row.left)
+			if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(names)), want) {
+				t.Errorf("served are %q, want %q", names, want)
+			}
+		})
 	}
-	if err != nil || !maps.Equal(got, want) {
-		t.Errorf("got %q, %v\nwant %q", got, err, want)
+}
+
+func TestWhatStopsAStart(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		app   string
+		text  string
+		wants []string // in the error
+	}{
+		{"another version", "", componentOf("a", "  version: v2"), []string{"f.yaml", `"a"`, "spec.version must be v1"}},
+		{"a category in another case", "", strings.Replace(componentHead, "lock.", "Lock.", 1), []string{"f.yaml", `"locks"`, "spec.type must begin"}},
+		{"an unknown key", "", componentOf("a", "  metadata: [{name: restartGrase, value: 3}]"), []string{"f.yaml", `"a"`, "restartGrace"}},
+		{"a bad value", "", componentOf("a", "  metadata: [{name: restartGrace, value: soon}]"), []string{"f.yaml", "restartGrace"}},
+		{"an unknown store", "", componentOf("a", broken), []string{"f.yaml", "memory, redis"}},
+		{"a storage that is down", "", componentOf("a", down), []string{"f.yaml", `"a"`, "connection refused"}},
+		{"a storage that is down, for our app", "shop", componentOf("a", down, "scopes: [shop]"), []string{"f.yaml", `"a"`, "connection refused"}},
+		{"no time to open it", "", componentOf("a", "  initTimeout: 0s"), []string{"f.yaml", `"a"`, "deadline exceeded"}},
+		{"a separator in keyPrefix", "", componentOf("a", "  metadata: [{name: keyprefix, value: 'a||b'}]"), []string{"f.yaml", "keyPrefix", "||"}},
+		{"one name twice", "", componentOf("a") + "---\n" + componentOf("a"), []string{"f.yaml", `of the name "a"`}},
+		{"one name twice, for our app", "shop", componentOf("a", "scopes: [shop]") + "---\n" + componentOf("a", "scopes: [bank]"),
+			[]string{"f.yaml", `of the name "a"`}},
+		{"one name twice, once for another app", "", componentOf("a") + "---\n" + componentOf("a", "scopes: [bank]"),
+			[]string{"f.yaml", `of the name "a"`}},
+		{"one name twice, in other types", "", componentOf("a") + "---\n" + strings.Replace(componentOf("a"), "lock.", "state.", 1),
+			[]string{"f.yaml", `of the name "a"`}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, _, err := openDir(t, row.app, map[string]string{"f.yaml": row.text})
+			for _, want := range append(row.wants, "resources path: ") {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q", err, want)
+				}
+			}
+		})
+	}
+	t.Run("a path that does not exist", func(t *testing.T) {
+		_, err := runWith(t, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = run(t, Options{Folder: t.TempDir(), ResourcePaths: []string{"/does/not/exist"}}, all.Backends("memory"))
+		if err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Two sidecars can have a folder each, with other components of one name. Mortise, which has both folders, waits for their Init.
+func TestOneNameInTwoFolders(t *testing.T) {
+	paths := []string{
+		folderOf(t, map[string]string{"a.yaml": componentOf("a")}),
+		folderOf(t, map[string]string{"a.yaml": componentOf("a", "  metadata: [{name: restartGrace, value: 3s}]")}),
+	}
+	r, err := run(t, Options{Folder: t.TempDir(), ResourcePaths: paths}, all.Backends("memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryLock(t, lockpb.NewLockStoreClient(r.connect(t)), "a", "k"); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("before it is said which: %v", err)
+	}
+	own := Options{Folder: t.TempDir(), ResourcePaths: paths, TCP: TCPOptions{Dapr: DaprOptions{AppID: "shop"}}}
+	if _, err := run(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `of the name "a"`) {
+		t.Errorf("for one app: %v", err)
 	}
 }
 
@@ -48,12 +227,13 @@ func TestOnlyDaprdFillsValuesIn(t *testing.T) {
 	for placeholder, left := range map[string]bool{
 		"{appID}": true, "{podName}": true, "{namespace}": true, "{uuid}": true, "{appid}": false, "appID": false,
 	} {
-		resources, err := parseResources(strings.NewReader(componentHead + "  metadata:\n" +
-			"  - {name: plain, value: v}\n  - {name: KeyPrefix, value: '{appID}'}\n  - {name: filled, value: 'secret " + placeholder + "'}\n"))
+		file := filepath.Join(folderOf(t, map[string]string{"f.yaml": componentHead + "  metadata:\n" +
+			"  - {name: plain, value: v}\n  - {name: KeyPrefix, value: '{appID}'}\n  - {name: filled, value: 'secret " + placeholder + "'}\n"}), "f.yaml")
+		l, err := Options{Name: "mortise", ResourcePaths: []string{file}}.load(logger.NewLogger("test"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := resources[0].properties(os.Getenv)
+		got, err := l.properties(lockCategory, l.ours[0])
 		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"} // of which the stores take no notice
 		if !left {
 			want["filled"] = "secret " + placeholder
@@ -67,96 +247,66 @@ func TestOnlyDaprdFillsValuesIn(t *testing.T) {
 	}
 }
 
-// openDir writes the files to a folder and opens its components.
-func openDir(t *testing.T, files map[string]string) (*instances.Set, error) {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log := logger.NewLogger("test")
-	set := instances.New(all.Backends("memory"), log)
-	t.Cleanup(func() { _ = set.Close() })
-	s := newServices(set, log)
-	t.Cleanup(s.close)
-	_, err := s.open(t.Context(), Options{Name: "mortise", ResourcePaths: []string{dir}}, log)
-	return set, err
-}
-
-func isOpen(set *instances.Set, name string) bool {
-	return set.Do(context.Background(), name, func(stores.Store) error { return nil }) == nil
-}
-
-func TestResourcesOfOurTypeAreOpened(t *testing.T) {
-	other := strings.NewReplacer("name: locks", "name: other", "lock.mortise", "state.redis").Replace(componentHead)
-	upper := strings.NewReplacer("name: locks", "name: upper", "lock.mortise", "Lock.Mortise").Replace(componentHead)
-	secret := strings.Replace(componentHead, "name: locks", "name: secret", 1) +
-		"  metadata:\n  - name: restartGrace\n    secretKeyRef: {name: a, key: b}\n"
-	filled := strings.Replace(componentHead, "name: locks", "name: filled", 1) +
-		"  metadata:\n  - {name: redisHost, value: 'redis-{namespace}'}\n  - {name: store, value: redis}\n"
-	set, err := openDir(t, map[string]string{
-		"several.yaml":  componentHead + "---\n" + other + "---\n---\n" + upper,
-		"secret.yml":    secret,
-		"filled.yaml":   filled,
-		"config.yaml":   "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: c\nspec:\n  metadata: {a: b}\n",
-		"list.yaml":     "- no\n- resource\n",
-		"notes.txt":     "\tno YAML",
-		"empty.yaml":    "",
-		"comments.yaml": "# nothing\n",
-	})
+func TestMortiseStartsDegradedAndConnectsLater(t *testing.T) {
+	storage := make(unreachable)
+	addr := freePort(t)
+	o := Options{Folder: t.TempDir(), StartDegraded: true, TCP: TCPOptions{MetricsAddress: addr}}
+	o.ResourcePaths = []string{folderOf(t, map[string]string{
+		"1.yaml": componentOf("late", down), "2.yaml": componentOf("locks"),
+		"3.yaml": strings.Replace(componentOf("events", down), "lock.", "bindings.", 1),
+	})}
+	r, err := run(t, o, storage.registry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"locks": true, "upper": true, "other": false, "secret": false, "filled": false, "c": false} {
-		if isOpen(set, name) != want {
-			t.Errorf("component %s: open is %v", name, !want)
-		}
+	h := &house{T: t, running: r, tcp: o.TCP, socket: r.connect(t)}
+	locks := lockpb.NewLockStoreClient(h.socket)
+	if ok, err := tryLock(t, locks, "locks", "k"); err != nil || !ok {
+		t.Errorf("the other component: %v, %v", ok, err)
+	}
+	_, err = tryLock(t, locks, "late", "k")
+	if s := status.Convert(err); s.Code() != codes.Unavailable || !strings.Contains(s.Message(), `component "late" is not open yet`) ||
+		!strings.Contains(s.Message(), "connection refused") {
+		t.Errorf("while the storage is unreachable: %v", err)
+	}
+	if err := initialize(t, locks, "late", map[string]string{"store": "unreachable"}); err != nil {
+		t.Errorf("a sidecar cannot start: %v", err)
+	}
+	h.awaitStatus("component/late", "NOT_SERVING")
+	h.awaitStatus("", "SERVING")
+	h.awaitMetric(`mortise_component_up{component="late"} 0`)
+	if got := h.scrape("/healthz", ""); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, `["events","late"]`) {
+		t.Errorf("health is %d %s", got.code, got.body)
+	}
+
+	close(storage)
+	h.awaitStatus("component/late", "SERVING")
+	h.awaitStatus("component/events", "SERVING")
+	h.awaitMetric(`mortise_component_up{component="late"} 1`)
+	if ok, err := tryLock(t, locks, "late", "k"); err != nil || !ok {
+		t.Errorf("when the storage can be reached: %v, %v", ok, err)
+	}
+	if err := r.end(t); err != nil {
+		t.Error(err)
 	}
 }
 
-func TestBadResourcesAreRefusedByFileAndName(t *testing.T) {
-	for _, row := range []struct{ name, text, want string }{
-		{"no YAML", "a: [", "locks.yaml"},
-		{"a component that is not shaped like one", "kind: Component\nspec: 3\n", "cannot unmarshal"},
-		{"a value that is a list", componentHead + "  metadata:\n  - {name: store, value: [a]}\n", "metadata key store"},
-		{"no name", strings.Replace(componentHead, "locks", `""`, 1), "metadata.name"},
-		{"another version", componentHead + "  version: v2\n", "spec.version"},
-		{"an unknown key", componentHead + "  metadata:\n  - {name: restartGrase, value: 3}\n", "restartGrace"},
-		{"a bad value", componentHead + "  metadata:\n  - {name: restartGrace, value: soon}\n", "restartGrace"},
-		{"an unknown store", componentHead + "  metadata:\n  - {name: store, value: paper}\n", "memory, redis"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			_, err := openDir(t, map[string]string{"locks.yaml": row.text})
-			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "locks.yaml") {
-				t.Errorf("got %v, want %q", err, row.want)
-			}
-		})
+func TestADegradedStartEndsWhileItRetries(t *testing.T) {
+	o := Options{Folder: t.TempDir(), StartDegraded: true}
+	o.ResourcePaths = []string{folderOf(t, map[string]string{"1.yaml": componentOf("late", down)})}
+	r, err := run(t, o, make(unreachable).registry())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Run("a path that is not there", func(t *testing.T) {
-		set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
-		s := newServices(set, logger.NewLogger("test"))
-		defer s.close()
-		_, err := s.open(t.Context(), Options{ResourcePaths: []string{"/does/not/exist"}}, logger.NewLogger("test"))
-		if err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
-			t.Errorf("got %v", err)
-		}
-	})
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
 }
 
-// FuzzParseResources looks for YAML that crashes the reader.
-func FuzzParseResources(f *testing.F) {
-	f.Add(componentHead + "  metadata:\n  - {name: a, value: 1}\n")
-	f.Add("---\n---\n- a\n")
-	f.Add("kind: Component\nspec: {metadata: [{name: x, value: &a [*a]}]}\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		resources, err := parseResources(strings.NewReader(text))
-		if err != nil {
-			return
-		}
-		for _, r := range resources {
-			_, _ = r.properties(os.Getenv)
-		}
-	})
+func TestADegradedStartFailsByAWrongConfiguration(t *testing.T) {
+	o := Options{Folder: t.TempDir(), StartDegraded: true}
+	o.ResourcePaths = []string{folderOf(t, map[string]string{"1.yaml": componentOf("late", broken)})}
+	if _, err := run(t, o, make(unreachable).registry()); err == nil || errors.Is(err, stores.ErrUnreachable) {
+		t.Errorf("got %v", err)
+	}
 }

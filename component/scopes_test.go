@@ -62,7 +62,7 @@ func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
 		described("ours", "", "bank, shop"),
 		described("theirs", "", "bank, shopping"),
 		described("twice", "", "shop"),
-		described("twice", "{name: store, value: paper}", "bank")) // and could not even be opened
+		described("other", "{name: store, value: paper}", "bank")) // and cannot be opened
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
 func TestTwoComponentsOfOneNameForOneAppAreRefused(t *testing.T) {
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: "127.0.0.1:0", AppID: "shop"}}}
 	_, err := runWith(t, o, described("twice", "", "shop"), described("twice", "", ""))
-	if err == nil || !strings.Contains(err.Error(), `"twice": there are two of that name`) {
+	if err == nil || !strings.Contains(err.Error(), `of the name "twice"`) {
 		t.Errorf("%v", err)
 	}
 }

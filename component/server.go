@@ -26,6 +26,7 @@ type Options struct {
 	Folder        string        // where the socket appears
 	SocketMode    os.FileMode   // who may connect
 	ResourcePaths []string      // YAML files, or folders of them, whose components are opened before the socket appears
+	StartDegraded bool          // to start although a component's storage is unreachable, and to open that component later
 	DrainTimeout  time.Duration // how long calls under way may take to finish at the end
 	TCP           TCPOptions
 	Tracing       bool   // export traces, as OpenTelemetry's environment variables say
@@ -48,6 +49,9 @@ func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.L
 	}
 	defer observed.Tracing.Close()
 	set := instances.New(registry, log, observed.Attend)
+	if o.StartDegraded {
+		set.OpenUnreachableLater(observed.Health.Failing)
+	}
 	err = serve(ctx, o, set, observed, log)
 	return errors.Join(err, set.Close())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc/peer"
 
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -47,6 +48,8 @@ type Set struct {
 
 	ending context.Context // ends when calls shall wait no longer
 	end    context.CancelFunc
+
+	failing func(component string) (recovered func()) // nil unless OpenUnreachableLater was called
 }
 
 // An Attendant looks after a store from when it is opened until it is closed. It returns the store to be used in its place, which
@@ -56,9 +59,11 @@ type Attendant func(component string, store stores.Store) (used stores.Store, le
 // instance is a component's store and what it was opened from.
 type instance struct {
 	name     string
-	store    stores.Store
+	store    stores.Store // nil while notOpen is not
 	metadata map[string]string
 	unattend []func()        // of its attendants, in their order
+	notOpen  *notOpenError   // why calls fail until the store is open; guarded by Set.mu
+	opening  sync.WaitGroup  // the goroutine that opens the store later
 	callers  int             // how many have it bound; guarded by Set.mu
 	calls    sync.WaitGroup  // grows only under Set.mu while the instance is in Set.open
 	leaving  context.Context // ends when the store is to be closed: calls that wait then leave
@@ -80,16 +85,22 @@ func New(registry *stores.Registry, log logger.Logger, attendants ...Attendant) 
 	return s
 }
 
-func (s *Set) newInstance(name string, store stores.Store, metadata map[string]string) *instance {
+// newInstance returns an instance without a store.
+func (s *Set) newInstance(name string, metadata map[string]string) *instance {
 	i := &instance{name: name, metadata: metadata}
-	for _, attend := range s.attendants {
-		var leave func()
-		store, leave = attend(name, store)
-		i.unattend = append(i.unattend, leave)
-	}
-	i.store = store
 	i.leaving, i.leave = context.WithCancel(s.ending)
 	return i
+}
+
+// attend lets the attendants have the store, and returns what is to be used in its place.
+func (s *Set) attend(i *instance, store stores.Store) (used stores.Store, unattend []func()) {
+	s.logOf(i).Infof("Component is open, with %s", strings.Join(stores.Features(store), ", "))
+	for _, attend := range s.attendants {
+		var leave func()
+		store, leave = attend(i.name, store)
+		unattend = append(unattend, leave)
+	}
+	return store, unattend
 }
 
 // Open opens the component for the caller of ctx. If it is open with equal metadata, that store is used. A store that it was
@@ -108,18 +119,43 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 	if s.reuse(s.callerOf(ctx), name, metadata) {
 		return nil
 	}
-	log := s.log.WithFields(map[string]any{"instance": name})
-	store, err := s.registry.Open(ctx, stores.Component{Name: name, Metadata: metadata, Log: log})
-	if err != nil {
-		log.Errorf("Component cannot be opened: %v", err)
+	i := s.newInstance(name, metadata)
+	if err := s.openFirst(ctx, i); err != nil {
+		s.logOf(i).Errorf("Component cannot be opened: %v", err)
 		return fmt.Errorf("component %q: %w", name, err)
 	}
-	i := s.newInstance(name, store, metadata)
 	if err := s.add(s.callerOf(ctx), name, i); err != nil {
 		return errors.Join(err, i.close())
 	}
-	log.Infof("Component is open, with %s", strings.Join(stores.Features(store), ", "))
 	return nil
+}
+
+// openFirst opens the store of an instance that is not in the set yet, or begins to try.
+func (s *Set) openFirst(ctx context.Context, i *instance) error {
+	timeout := timeLeft(ctx)
+	first := timeout
+	if s.opensLater(ctx) {
+		first = min(first, firstTimeout)
+	}
+	store, err := s.openStore(ctx, i, first)
+	if err == nil {
+		i.store, i.unattend = s.attend(i, store)
+	} else if s.opensLater(ctx) && isUnreachable(err) {
+		s.openLater(i, timeout, err)
+		err = nil
+	}
+	return err
+}
+
+// openStore opens the instance's store within the time.
+func (s *Set) openStore(ctx context.Context, i *instance, within time.Duration) (stores.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return s.registry.Open(ctx, stores.Component{Name: i.name, Metadata: i.metadata, Log: s.logOf(i)})
+}
+
+func (s *Set) logOf(i *instance) logger.Logger {
+	return s.log.WithFields(map[string]any{"instance": i.name})
 }
 
 // Do calls fn with the component's store, which stays open until fn returns. It fails with ErrNotInitialized if the
@@ -163,10 +199,14 @@ func (s *Set) enter(ctx context.Context, name string, find func(*caller, string)
 		return nil, stores.ErrClosed
 	}
 	i, err := find(c, name)
-	if err == nil {
-		i.calls.Add(1)
+	if err != nil {
+		return nil, err
 	}
-	return i, err
+	if i.notOpen != nil {
+		return nil, i.notOpen
+	}
+	i.calls.Add(1)
+	return i, nil
 }
 
 // find returns what the caller has opened, or what was opened by nobody.
@@ -188,7 +228,7 @@ func notInitialized(name string) error {
 	return fmt.Errorf("component %q: %w", name, ErrNotInitialized)
 }
 
-// turn waits until no other Open of the component is under way. The caller receives from the channel when it is done.
+// turn waits until no other Open of the component is under way. It fails if ctx has ended. The caller receives from the channel when it is done.
 func (s *Set) turn(ctx context.Context, name string) (chan struct{}, error) {
 	s.mu.Lock()
 	turn, ok := s.opening[name]
@@ -197,6 +237,9 @@ func (s *Set) turn(ctx context.Context, name string) (chan struct{}, error) {
 		s.opening[name] = turn
 	}
 	s.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("component %q: %w", name, ctx.Err())
+	}
 	select {
 	case turn <- struct{}{}:
 		return turn, nil
@@ -263,9 +306,13 @@ func (s *Set) retire(name string) {
 // close ends the calls that wait and closes the store after the last call.
 func (i *instance) close() error {
 	i.leave()
+	i.opening.Wait()
 	i.calls.Wait()
 	for _, leave := range slices.Backward(i.unattend) {
 		leave()
+	}
+	if i.store == nil {
+		return nil
 	}
 	return i.store.Close()
 }
@@ -281,9 +328,14 @@ func ours(metadata map[string]string) map[string]string {
 	return kept
 }
 
+// withTimeout bounds an Open whose caller set no deadline. A remote caller that set one gets its answer before that.
 func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/answerShare))
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithTimeout(ctx, openTimeout)
 	}
-	return context.WithTimeout(ctx, openTimeout)
+	if _, remote := peer.FromContext(ctx); remote {
+		deadline = deadline.Add(-time.Until(deadline) / answerShare)
+	}
+	return context.WithDeadline(ctx, deadline)
 }

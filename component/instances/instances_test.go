@@ -145,7 +145,7 @@ func TestOpenEndsInTime(t *testing.T) {
 		first := make(chan error, 1)
 		go func() { first <- s.Open(context.Background(), "c", map[string]string{"a": "slow"}) }()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(fromSidecar(t.Context()), time.Second)
 		defer cancel()
 		if err := s.Open(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 900*time.Millisecond {
 			t.Errorf("behind a slow one: %v after %v", err, time.Since(start))

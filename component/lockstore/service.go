@@ -41,13 +41,17 @@ func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*
 	return &lockpb.LockStoreInitResponse{}, nil
 }
 
-// Features lists what the component's store can do.
+// Features lists what the component's store can do. What a store can do that is not open yet is not known: a sidecar asks
+// for it when it starts, which it can without the storage.
 func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
 	var features []string
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
 		features = stores.Features(store)
 		return nil
 	})
+	if errors.Is(err, instances.ErrNotOpen) {
+		err = nil
+	}
 	return &daprpb.FeaturesResponse{Features: features}, callStatus(err)
 }
 

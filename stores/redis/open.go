@@ -65,7 +65,7 @@ func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalO
 	}
 }
 
-// unreachable is an error for which opening fails and that time can mend. It is an
+// unreachable is an error that time can mend, of opening or of a call that had no answer. It is an
 // [stores.ErrUnreachable] with a text of its own.
 type unreachable struct{ error }
 

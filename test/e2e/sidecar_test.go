@@ -19,7 +19,8 @@ type sidecar struct {
 	flags              []string            // besides those that every sidecar has
 	runAs              *syscall.Credential // who runs it; nil: who runs the test
 	app                string
-	folder             string // where it looks for sockets
+	folder             string   // where it looks for sockets
+	env                []string // besides the variable with that folder
 	resources          resources
 	httpAddr, grpcAddr string
 	sdk                door // the Go SDK
@@ -52,7 +53,7 @@ func (s *sidecar) launch(t testing.TB) {
 	t.Helper()
 	httpPort, grpcPort, internalPort := freePort(t), freePort(t), freePort(t)
 	s.httpAddr, s.grpcAddr = "127.0.0.1:"+httpPort, "127.0.0.1:"+grpcPort
-	s.process = startAs(t, s.runAs, "daprd of "+s.app, s.program.path, inFolder(s.folder), append([]string{
+	s.process = startAs(t, s.runAs, "daprd of "+s.app, s.program.path, append(inFolder(s.folder), s.env...), append([]string{
 		"--app-id", s.app,
 		"--resources-path", s.resources.path,
 		"--dapr-listen-addresses", "127.0.0.1",
