@@ -150,3 +150,21 @@ func TestLease_ReportsTheStoragesError(t *testing.T) {
 		})
 	}
 }
+
+// TestLease_EndsWhenItsKeyHoldsOtherData checks that a holder learns at its next renewal that
+// another program has overwritten the lock.
+func TestLease_EndsWhenItsKeyHoldsOtherData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, c := open(t)
+		l := lock(t, c, "door")
+		start := time.Now()
+		n.with(fail("NOT_A_LOCK"))
+		<-l.Done()
+		if err := l.Err(); !errors.Is(err, client.ErrLost) || !errors.Is(err, client.ErrNotLock) {
+			t.Errorf("got %v, want ErrLost and ErrNotLock", err)
+		}
+		if took := time.Since(start); took > ttl/2 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}

@@ -50,6 +50,7 @@ const (
 	notInitialized = "NOT_INITIALIZED"
 	storeError     = "STORE_ERROR"
 	storeRefused   = "STORE_REFUSED"
+	notLock        = "NOT_A_LOCK"
 )
 
 // reasons map what the server says to what the caller sees. What is in no row is the gRPC status alone.
@@ -62,7 +63,7 @@ var reasons = map[string]error{
 	"SHUTTING_DOWN": ErrUnavailable,
 	storeError:      ErrUnavailable,
 	storeRefused:    ErrRefused,
-	"NOT_A_LOCK":    ErrNotLock,
+	notLock:         ErrNotLock,
 }
 
 // answer is an error that came over the wire.
@@ -158,10 +159,11 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// gone tells whether the server says that the owner does not hold the lock.
+// gone reports whether the server says that the owner does not hold the lock. A key that
+// holds data of another program is not a lock any more.
 func gone(err error) bool {
 	var a *answer
-	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner)
+	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner || a.reason == notLock)
 }
 
 // definite reports whether after the error of a request for a lock it is certain that the request was not granted. It is not

@@ -115,8 +115,12 @@ var (
 // lossOf is what it means for a lease that the server says its lock is gone.
 func lossOf(err error) error {
 	var a *answer
-	if errors.As(err, &a) && a.reason == notOwner {
+	switch {
+	case !errors.As(err, &a):
+	case a.reason == notOwner:
 		return errOthers
+	case a.reason == notLock:
+		return ErrNotLock
 	}
 	return errNobodys
 }

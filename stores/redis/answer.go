@@ -93,5 +93,9 @@ func isUnknown(err error) bool {
 	return strings.Contains(text, "unknown command") || strings.Contains(text, "unsupported command")
 }
 
-// isDenied reports whether a server's access control list forbids something.
-func isDenied(err error) bool { return strings.HasPrefix(answer(err), "NOPERM ") }
+// isDenied reports whether a server's access control list forbids something. Redis 7.0 words a
+// refusal within a script in its own way.
+func isDenied(err error) bool {
+	text := answer(err)
+	return strings.HasPrefix(text, "NOPERM ") || strings.HasPrefix(text, "ERR The user executing the script can't ")
+}
