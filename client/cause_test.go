@@ -23,7 +23,9 @@ func trouble(method, cause string) error {
 
 // unreachable fails every call with the cause.
 func unreachable(cause string) meddling {
-	return func(_ context.Context, method string, _ func() (any, error)) (any, error) { return nil, trouble(method, cause) }
+	return func(_ context.Context, method string, _ func() (any, error)) (any, error) {
+		return nil, trouble(method, cause)
+	}
 }
 
 // TestLock_NamesItsOwnFailure checks that an error at the end of a wait is that of the request and not of the Unlock by which a
