@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -50,19 +51,19 @@ func (s *storage) do(t *testing.T, args ...any) {
 }
 
 // refusals are what an administrator can do to a Redis so that it answers and grants nothing
-// until the next change.
+// until the next change. Redis 7.0 words a refusal within a script in its own way.
 var refusals = []struct {
 	name string
 	make [][]any
-	says string
+	says *regexp.Regexp
 }{
-	{"a command is not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-time"}}, "NOPERM"},
-	{"scripts are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-eval", "-evalsha"}}, "NOPERM"},
-	{"the keys are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "resetkeys"}}, "NOPERM"},
+	{"a command is not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-time"}}, regexp.MustCompile("NOPERM|can't run this command")},
+	{"scripts are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-eval", "-evalsha"}}, regexp.MustCompile("NOPERM")},
+	{"the keys are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "resetkeys"}}, regexp.MustCompile("NOPERM")},
 	{"the password is another", [][]any{
 		{"ACL", "SETUSER", "mortise", "resetpass", ">another"}, {"CLIENT", "KILL", "USER", "mortise"},
-	}, "WRONGPASS"},
-	{"the user is gone", [][]any{{"ACL", "DELUSER", "mortise"}}, "WRONGPASS"},
+	}, regexp.MustCompile("WRONGPASS")},
+	{"the user is gone", [][]any{{"ACL", "DELUSER", "mortise"}}, regexp.MustCompile("WRONGPASS")},
 }
 
 func TestRefusal_EndsEveryWait(t *testing.T) {
@@ -71,7 +72,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := startStorage(t)
-			held, err := s.client.Lock(t.Context(), "held", client.NoRenew())
+			held, err := s.client.Lock(t.Context(), "held", client.NoRenew(), client.TTL(term)) // then the waiter is to be served
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +86,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 				s.do(t, command...)
 			}
 			check := func(what string, err error) {
-				if !errors.Is(err, client.ErrRefused) || !strings.Contains(fmt.Sprint(err), row.says) {
+				if !errors.Is(err, client.ErrRefused) || !row.says.MatchString(fmt.Sprint(err)) {
 					t.Errorf("%s: got %v, want ErrRefused with %s", what, err, row.says)
 				}
 			}
@@ -94,7 +95,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 			check("Do", err)
 			out, err := exec.CommandContext(t.Context(), mortiseProgram.path, "locks", "--target", "unix://"+s.socket(),
 				"lock", "new", "--", "true").CombinedOutput()
-			if err == nil || !strings.Contains(string(out), row.says) {
+			if err == nil || !row.says.Match(out) {
 				t.Errorf("the command line: %v, %s, want %s", err, out, row.says)
 			}
 		})
