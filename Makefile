@@ -2,7 +2,7 @@
 MODULES := . daprd examples test/e2e test/bench test/bench/peers
 BIN     := $(CURDIR)/.bin
 
-.PHONY: run sidecar test e2e siege bench fuzz lint proto
+.PHONY: run sidecar test e2e races siege bench fuzz lint proto
 
 run: ## start Mortise with the memory store
 	go run . --resources-path deploy/components/memory.yaml
@@ -22,6 +22,10 @@ test: ## run all tests but those of e2e, with real servers
 e2e: ## run the tests through a real Dapr sidecar, and those where real processes break
 	test/install.sh cc:build-essential redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -count=1 -timeout 20m ./...
+
+races: ## run the races between a grant and the end of a wait on Redis ten times as long as test does
+	test/install.sh cc:build-essential redis-server
+	MORTISE_RACE_FACTOR=10 go test -race -count=1 -timeout 30m -run 'ExcludeEachOther' ./stores/redis
 
 siege: ## see what thousands of hostile clients at the TCP ports do to those who use the socket; takes five minutes
 	cd test/e2e && MORTISE_SIEGE=1 go test -v -count=1 -timeout 30m -run TestMortiseBearsASiege .

@@ -129,10 +129,7 @@ func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
 func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
-	rounds := 2_000 // of each worker
-	if testing.Short() {
-		rounds = 200
-	}
+	rounds := raceRounds(t, 400) // of each worker
 	var granted, ended atomic.Int64
 	var wg sync.WaitGroup
 	for worker := range 4 {
