@@ -21,7 +21,7 @@ func (g group) alive() bool {
 	return syscall.Kill(-int(g), 0) == nil && g.runs()
 }
 
-// stop ends the group, its leader included, whose end it is told by ended.
+// stop ends the group, its leader included. ended is closed when the leader has ended.
 func (g group) stop(ended <-chan struct{}, grace time.Duration) {
 	g.signal(syscall.SIGTERM)
 	g.signal(syscall.SIGCONT) // what was stopped has to run to end in order

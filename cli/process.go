@@ -102,12 +102,12 @@ func (p process) limit(watcher *guard.Guard) error {
 
 var errUnguarded = errors.New("the guard process has ended; the command was stopped")
 
-// attend deals with what happens to the group: signals, stops, renewals of the lock and
-// the end of ctx. It returns when the command has ended, or has been told to for the last
-// time. It fails if the guard has ended before.
+// attend handles signals, stops of the group, renewals of the lock and the end of ctx. It
+// returns when the command has ended, or has been killed. It fails if the guard has ended
+// before.
 //
-// We cannot be suspended meanwhile, as nobody would renew the lock. Neither can a command that has the terminal: from there
-// nobody could reach it, nor a shell.
+// This process cannot be suspended meanwhile, because the lock would not be renewed.
+// Neither can a command that has the terminal: no shell could resume it there.
 func (p process) attend(ctx context.Context, g group, watcher *guard.Guard, stops <-chan syscall.Signal, ended <-chan struct{}) error {
 	signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN) // the command, which has begun, does not
 	defer signal.Reset(syscall.SIGTTOU, syscall.SIGTTIN)

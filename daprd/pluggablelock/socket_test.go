@@ -374,7 +374,7 @@ func TestOtherUnixTargetsAreResolvedAsEver(t *testing.T) {
 	}
 }
 
-// A store whose component is away waits by its own bound, and says why it does not connect.
+// A store whose component is unreachable waits by its own bound, and reports why it cannot connect.
 func TestAStoreSaysWhyItsSocketCannotBeOpened(t *testing.T) {
 	folder := openFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)

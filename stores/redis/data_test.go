@@ -198,8 +198,7 @@ func TestADeadlockIsSoughtPastOtherData(t *testing.T) {
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "held", "me", time.Minute)
 	lock(t, s, "spoilt", "x", time.Minute)
-	// Of a process that does not look after its waiter any more, though it counts as
-	// alive.
+	// It belongs to a process that counts as alive but no longer serves its waiters.
 	w := other.newWaiter(stores.MultiRequest{Keys: []string{"spoilt", "front"}, Owner: "w", TTL: time.Minute})
 	w.queueIn(t, other)
 	client.Del(t.Context(), "spoilt")

@@ -5,8 +5,8 @@
 -- milliseconds.
 -- KEYS: 1 the lock
 -- ARGV: after who runs it, 4 owner, 5 RELEASED or REVOKED, 6 for the latter the request's
--- id; without an owner whoever holds the lock is revoked, and nobody else if the request
--- is sent again because its answer was lost
+-- id; without an owner the present holder loses the lock, and no later holder does if the
+-- request is sent again because its answer was lost
 local key, record, waiting = KEYS[1], 'mortise:lock:' .. KEYS[1], 'mortise:waiting:' .. KEYS[1]
 local owner = redis.pcall('GET', key)
 -- The usual case: there is a record, which counts for four, and nobody waits or watches.
