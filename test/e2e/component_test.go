@@ -39,7 +39,7 @@ func TestABadComponentIsToldByItsCause(t *testing.T) {
 		{"wrong password", redis("bad", server).with("redisPassword", "not-"+secret), []string{"WRONGPASS"}},
 		{"no password", redis("bad", server).with("redisPassword", ""), []string{"NOAUTH"}},
 		{"nobody listens", redis("bad", server).with("redisHost", "127.0.0.1:"+freePort(t)), []string{"connection refused"}},
-		{"nobody answers", impatient, []string{"storage is unreachable", "connect: context deadline exceeded"}},
+		{"nobody answers", impatient, []string{"redis: connect: context deadline exceeded"}},
 	}
 	m := startMortise(t)
 	for _, row := range rows {

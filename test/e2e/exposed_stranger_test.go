@@ -115,7 +115,7 @@ func TestStrangersAreRefused(t *testing.T) {
 			{"who shows no certificate", showing(), cutOff},
 			{"who shows a good one", showing(certificate.Issue(t, now.Add(-time.Hour), now.Add(time.Hour))), answered},
 			{"who shows one that has expired", showing(certificate.Issue(t, now.Add(-time.Hour), now.Add(-time.Minute))), cutOff},
-			{"who shows one that is not good yet", showing(certificate.Issue(t, now.Add(time.Minute), now.Add(time.Hour))), cutOff},
+			{"who shows one that is not good yet", showing(certificate.Issue(t, now.Add(time.Hour), now.Add(2*time.Hour))), cutOff},
 			{"who shows one of another CA", showing(other.Issue(t, now.Add(-time.Hour), now.Add(time.Hour))), cutOff},
 		}},
 	} {

@@ -75,7 +75,12 @@ type resources struct {
 
 func newResources(t testing.TB, components ...component) resources {
 	t.Helper()
-	r := resources{t: t, path: t.TempDir()}
+	path, err := os.MkdirTemp("", "resources") // t.TempDir's names may have commas, which separate paths
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(path) })
+	r := resources{t: t, path: path}
 	for _, c := range components {
 		r.write(c)
 	}
