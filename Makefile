@@ -39,7 +39,7 @@ fuzz: ## run each fuzz test for a while
 
 lint: ## gofmt, go vet and staticcheck, all silent if all is well
 	go build -o $(BIN)/ honnef.co/go/tools/cmd/staticcheck
-	@for m in $(MODULES); do (cd $$m && echo "lint $$m" && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && $(BIN)/staticcheck ./...) || exit 1; done
+	@for m in $(MODULES); do (cd $$m && echo "lint $$m" && test -z "$$(gofmt -l . | tee -a /dev/stderr)" && go vet ./... && $(BIN)/staticcheck ./...) || exit 1; done
 
 proto: ## generate the Go code beside the .proto files
 	test/install.sh protoc:protobuf-compiler
