@@ -177,8 +177,8 @@ var multiWaitRaceRows = []row{{
 	check: func(b *bench) {
 		const doors = 5
 		s, other := b.open(), b.open()
-		ctx, cancel := context.WithTimeout(b.ctx, patience)
-		defer cancel()
+		ctx, progress, stop := b.untilStalled()
+		defer stop()
 		var holders [doors]atomic.Int64
 		together(2*doors, func(i int) bool {
 			names := []int{i % doors, (i + 1) % doors}
@@ -187,6 +187,7 @@ var multiWaitRaceRows = []row{{
 			}
 			for range turns {
 				b.dine(ctx, pick(i, s, other), nth("owner", i), names, holders[:])
+				progress()
 			}
 			return true
 		})
@@ -217,7 +218,7 @@ func (b *bench) dine(ctx context.Context, s store, owner string, doors []int, ho
 	names := []string{nth("door", doors[0]), nth("door", doors[1])}
 	g, err := stores.LockAll(ctx, s.Store, stores.MultiRequest{Keys: b.keys(names), Owner: owner, TTL: lease, Wait: true})
 	if err != nil || !g.Acquired {
-		b.failf("LockAll of %q by %q did not get them within %v: %v", names, owner, patience, err)
+		b.failf("LockAll of %q by %q did not get them, and no other owner did for %v: %v", names, owner, patience, err)
 		return
 	}
 	for i, door := range doors {

@@ -164,11 +164,12 @@ func (b *bench) comesFree(s store, name, owner string) {
 func (b *bench) waitTurns() *history {
 	h := &history{}
 	s, other := b.open(), b.open()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
+	ctx, progress, stop := b.untilStalled()
+	defer stop()
 	together(crowd, func(i int) bool {
 		for range turns {
 			b.waitTurn(ctx, pick(i, s, other), nth("owner", i), h)
+			progress()
 		}
 		return true
 	})
@@ -178,7 +179,7 @@ func (b *bench) waitTurns() *history {
 func (b *bench) waitTurn(ctx context.Context, s store, owner string, h *history) {
 	g, err := stores.LockWait(ctx, s.Store, b.request("door", owner, lease))
 	if err != nil || !g.Acquired {
-		b.failf("Lock by %q did not get the lock within %v: %v", owner, patience, err)
+		b.failf("Lock by %q did not get the lock, and no other owner did for %v: %v", owner, patience, err)
 		return
 	}
 	holders := h.enter(g.Token)
