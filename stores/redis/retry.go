@@ -168,7 +168,11 @@ func (o *outage) because(over, err, last error) error {
 	if errors.Is(reason, over) {
 		return reason
 	}
-	return unreachable{fmt.Errorf("%w: %w", over, reason)}
+	err = fmt.Errorf("%w: %w", over, reason)
+	if errors.Is(over, context.Canceled) { // the caller did not wait for Redis
+		return err
+	}
+	return unreachable{err}
 }
 
 // reason returns why commands fail at present, or nil.

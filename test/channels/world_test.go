@@ -23,7 +23,7 @@ import (
 const component = "locks"
 
 const (
-	patience = 30 * time.Second     // for anything to happen; in a bubble an hour, which costs nothing
+	patience = 3 * time.Minute      // for a whole scenario, which is slow on a loaded machine; in a bubble an hour, which costs nothing
 	pause    = 2 * time.Millisecond // between two looks at something that nobody tells
 )
 
