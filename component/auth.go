@@ -15,7 +15,7 @@ import (
 )
 
 // guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns no more
-// than that the process lives, and whether the storage answers of a component that he can name. Streams of the health need the
+// than that the process lives, and whether a lock can be taken in a component that he can name. Streams of the health need the
 // token, since they never end. It keeps the token's hash, so that comparing takes the same time whatever is sent.
 type guard [sha256.Size]byte
 

@@ -1,6 +1,6 @@
 -- Takes all locks for one owner, or waits for them, or claims what was handed to the
 -- waiter. Running it again changes nothing. Returns the fencing token, or 0 if the locks
--- are not to be had now; the number of the lock's declaration, or 0 if nobody asks; the
+-- are not to be had now; the number of the lock's declaration, or 0 without a group; the
 -- TTL in milliseconds; and, if the waiter stands in the queues, the arrival number, in
 -- how many milliseconds the first of the locks expires, or -1, and the last number drawn.
 -- Or one number: -3 if waiting would be a deadlock, -4 if the waiter has left, -5 if the

@@ -201,7 +201,7 @@ func (q *queue) grant(id string, h handed) {
 
 // check refreshes all waiters, and wakes those that were served, whose data Redis has
 // lost, or whose key holds data that is not a lock. It plans the next check, and returns
-// false if there is nobody.
+// false if no waiter is left.
 func (q *queue) check(ctx context.Context) bool {
 	q.mu.Lock()
 	waiters := slices.Collect(maps.Values(q.waiters))

@@ -79,7 +79,7 @@
 // and the largest token that each Mortise has seen; so a resource that checks tokens stays safe. Redis ends leases by its
 // wall clock: one that is set forward ends them early.
 //
-// A lock can also be held by nobody: a request that has no answer is sent again. If the network delivers the first try
+// A lock can also be held without a holder: a request that has no answer is sent again. If the network delivers the first try
 // only after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
 package redis
 

@@ -150,7 +150,7 @@ func (w *watch) checkDue(ctx context.Context) {
 	}
 }
 
-// catchUp tells a snapshot, as soon as Redis is heard. Trouble with the first is an error; later it is a reason to try again,
+// catchUp publishes a snapshot, as soon as Redis is heard. Trouble with the first is an error; later it is a reason to try again,
 // unless time cannot mend it.
 func (w *watch) catchUp(ctx context.Context) error {
 	hearing, broken := w.restart()
