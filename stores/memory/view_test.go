@@ -101,6 +101,7 @@ func TestALookIsAtOneMoment(t *testing.T) {
 	if err := s.Declare(t.Context(), stores.Declaration{Group: "door", Key: "door", TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
+	take(t, s, "door-0000/side", "bob", time.Hour, true) // before the first look
 	done := make(chan struct{})
 	var others sync.WaitGroup
 	for _, row := range looks {
@@ -119,10 +120,9 @@ func TestALookIsAtOneMoment(t *testing.T) {
 	others.Wait()
 }
 
-// walk lets bob take one door's side entrance after the other, and ann renew the doors.
+// walk lets bob, who holds the first door's side entrance, take one after the other, and ann renew the doors.
 func walk(t *testing.T, s *Store, doors, steps int) {
 	at := "door-0000/side"
-	take(t, s, at, "bob", time.Hour, true)
 	for range steps {
 		door := fmt.Sprintf("door-%04d", rand.IntN(doors))
 		ttl := time.Duration(1+rand.IntN(100)) * time.Hour
