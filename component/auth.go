@@ -11,7 +11,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 )
 
 // guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns no more
@@ -29,7 +29,7 @@ func (n *network) guarded(next http.Handler, refuse refusal) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !n.guard.knows(bearer(r.Header.Values("Authorization"))) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			refuse(w, r, http.StatusUnauthorized, problem.ErrUnauthenticated.Error())
+			refuse(w, r, http.StatusUnauthorized, rpcstatus.ErrUnauthenticated.Error())
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -60,7 +60,7 @@ func (g guard) check(ctx context.Context, method string) error {
 		g.knows(bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))) {
 		return nil
 	}
-	return problem.Status(problem.ErrUnauthenticated)
+	return rpcstatus.Status(rpcstatus.ErrUnauthenticated)
 }
 
 func (g guard) knows(token string) bool {

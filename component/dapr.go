@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/component/internal/observe"
 	"github.com/mortise-lock/mortise/component/layotto"
-	"github.com/mortise-lock/mortise/component/observe"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 

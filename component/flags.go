@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/mortise-lock/mortise/component/observe"
+	"github.com/mortise-lock/mortise/component/internal/observe"
 )
 
 // TokenVariable is the environment variable with the token that TCP clients must send. A flag would show it to everybody who

@@ -11,7 +11,7 @@ import (
 
 	"github.com/dapr/kit/logger"
 
-	"github.com/mortise-lock/mortise/component/observe"
+	"github.com/mortise-lock/mortise/component/internal/observe"
 	"github.com/mortise-lock/mortise/component/rtm"
 )
 

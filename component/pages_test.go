@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mortise-lock/mortise/component/observe"
+	"github.com/mortise-lock/mortise/component/internal/observe"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/observe"
+	"github.com/mortise-lock/mortise/component/internal/observe"
 	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 )

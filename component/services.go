@@ -12,9 +12,9 @@ import (
 
 	"github.com/mortise-lock/mortise/component/binding"
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/internal/observe"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
-	"github.com/mortise-lock/mortise/component/observe"
 	"github.com/mortise-lock/mortise/component/rtm"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
@@ -111,7 +111,7 @@ func (s *Service) Close() {
 
 // init is Open for a binding that a sidecar initializes.
 func (s *Service) init(ctx context.Context, m *daprpb.MetadataRequest) error {
-	return problem.StatusOr(s.Open(ctx, instanceName(ctx), m.GetProperties()), codes.InvalidArgument, "INIT_FAILED")
+	return rpcstatus.StatusOr(s.Open(ctx, instanceName(ctx), m.GetProperties()), codes.InvalidArgument, "INIT_FAILED")
 }
 
 // find returns the binding that a call is for, and makes it ready. The error is a gRPC status.
@@ -120,10 +120,10 @@ func (s *Service) find(ctx context.Context) (*binding, error) {
 	b, ready := s.sidecars.find(ctx, name)
 	switch {
 	case b == nil:
-		return nil, problem.Status(fmt.Errorf("binding %q: %w; its sidecar must start anew, or its file be in --resources-path",
+		return nil, rpcstatus.Status(fmt.Errorf("binding %q: %w; its sidecar must start anew, or its file be in --resources-path",
 			name, instances.ErrNotInitialized))
 	case !ready:
-		return b, problem.Status(s.open(ctx, b))
+		return b, rpcstatus.Status(s.open(ctx, b))
 	}
 	return b, nil
 }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -57,7 +57,7 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	defer context.AfterFunc(i.service.ending, func() { cancel(nil) })()
 	r := &reader{stream: stream, answers: map[string]chan<- *daprpb.ReadRequest{}}
 	if !i.service.receive(r, cancel) {
-		return problem.Status(stores.ErrClosed)
+		return rpcstatus.Status(stores.ErrClosed)
 	}
 	if len(b.sources) == 0 {
 		i.service.log.Infof("Binding %q has neither keys nor channels, so its app is told nothing", b.name)
@@ -76,7 +76,7 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	case !errors.Is(err, context.Canceled):
 		return err
 	case i.service.ending.Err() != nil:
-		return problem.Status(stores.ErrClosed)
+		return rpcstatus.Status(stores.ErrClosed)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 )
 
 // object is a JSON object that an app has sent. It is not nil.
@@ -35,7 +35,7 @@ func parseObject(data []byte) (object, error) {
 		return all, nil
 	}
 	if err := json.Unmarshal(data, &all); err != nil {
-		return nil, problem.Field("data", "is no JSON object")
+		return nil, rpcstatus.Field("data", "is no JSON object")
 	}
 	if all == nil { // a string with null in it
 		all = object{}
@@ -56,7 +56,7 @@ func (o object) take(name string) (text string, err error) {
 	}
 	delete(o, name)
 	if err := json.Unmarshal(value, &text); err != nil {
-		return "", problem.Field(name, "is no text")
+		return "", rpcstatus.Field(name, "is no text")
 	}
 	return text, nil
 }
@@ -80,19 +80,19 @@ func (o object) fill(m proto.Message) error {
 	for name, value := range o {
 		field := fields.ByJSONName(name)
 		if field == nil {
-			return problem.Field(name, "is unknown, known are "+fieldNames(fields))
+			return rpcstatus.Field(name, "is unknown, known are "+fieldNames(fields))
 		}
 		if !isDuration(field) {
 			continue
 		}
 		d, err := parseDuration(value)
 		if err != nil {
-			return problem.Field(name, err.Error())
+			return rpcstatus.Field(name, err.Error())
 		}
 		o[name], _ = protojson.Marshal(durationpb.New(d)) // a duration always can be
 	}
 	if err := protojson.Unmarshal(o.text(), m); err != nil {
-		return problem.Field("data", "is not what it must be: "+withoutPlace(err))
+		return rpcstatus.Field("data", "is not what it must be: "+withoutPlace(err))
 	}
 	return nil
 }

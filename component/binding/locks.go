@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
@@ -84,7 +84,7 @@ func (s *Service) list(ctx context.Context, c call) ([]byte, error) {
 	}
 	answer, err := encode(map[string]any{"locks": rows})
 	if len(answer) > maxData {
-		return nil, problem.StatusOr(errTooLong, codes.ResourceExhausted, "TOO_LONG")
+		return nil, rpcstatus.StatusOr(errTooLong, codes.ResourceExhausted, "TOO_LONG")
 	}
 	return answer, err
 }

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -72,7 +72,7 @@ func (s *Service) invoke(ctx context.Context, m *daprpb.InvokeRequest) ([]byte, 
 	run, ok := s.operations[m.GetOperation()]
 	if !ok {
 		known := strings.Join(s.operationNames(), ", ")
-		return nil, problem.Field("operation", fmt.Sprintf("%q is unknown, known are %s", m.GetOperation(), known))
+		return nil, rpcstatus.Field("operation", fmt.Sprintf("%q is unknown, known are %s", m.GetOperation(), known))
 	}
 	data, err := parseObject(m.GetData())
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -169,7 +169,7 @@ func checkField(t *testing.T, call string, err error, field string) {
 
 func reason(s *status.Status) string {
 	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == problem.Domain {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == rpcstatus.Domain {
 			return info.GetReason()
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -30,7 +30,7 @@ func New(components instances.Guests) *Service { return &Service{components: com
 func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lockspb.LockResponse, error) {
 	ask, err := request(m, m.GetMetadata(), nil)
 	if err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
 		grant, err := store.TryLock(ctx, ask)
@@ -42,11 +42,11 @@ func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lock
 func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.LockResponse, error) {
 	ask, err := request(m, m.GetMetadata(), m.GetHolding())
 	if err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	wait, err := waitOf(m)
 	if err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	return s.answerLater(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
 		grant, err := stores.LockWait(waiting, store, ask)
@@ -58,11 +58,11 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lockspb.LockResponse, error) {
 	ask, err := multiRequest(m)
 	if err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	wait, err := waitOf(m)
 	if err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	lockAll := func(waiting context.Context, store stores.Store) (stores.Grant, error) {
 		grant, err := stores.LockAll(waiting, store, ask)
@@ -78,7 +78,7 @@ func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lock
 func (s *Service) Renew(ctx context.Context, m *lockspb.RenewRequest) (*lockspb.LockResponse, error) {
 	ask, err := request(m, nil, nil)
 	if err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return stores.Renew(ctx, store, ask) })
 }
@@ -87,20 +87,20 @@ func (s *Service) Renew(ctx context.Context, m *lockspb.RenewRequest) (*lockspb.
 func (s *Service) Unlock(ctx context.Context, m *lockspb.UnlockRequest) (*lockspb.UnlockResponse, error) {
 	key, owner := m.GetKey(), m.GetOwner()
 	if err := stores.ValidateKey(key, owner); err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
-	return &lockspb.UnlockResponse{}, problem.Status(err)
+	return &lockspb.UnlockResponse{}, rpcstatus.Status(err)
 }
 
 // Revoke takes the lock from the owner, or from whoever holds it if the owner is empty.
 func (s *Service) Revoke(ctx context.Context, m *lockspb.RevokeRequest) (*lockspb.RevokeResponse, error) {
 	key, owner := m.GetKey(), m.GetOwner()
 	if err := validateVictim(key, owner); err != nil {
-		return nil, problem.Status(err)
+		return nil, rpcstatus.Status(err)
 	}
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return stores.Revoke(ctx, store, key, owner) })
-	return &lockspb.RevokeResponse{}, problem.Status(err)
+	return &lockspb.RevokeResponse{}, rpcstatus.Status(err)
 }
 
 // answer asks the component's store for a grant.
@@ -110,7 +110,7 @@ func (s *Service) answer(ctx context.Context, name string, ask func(stores.Store
 		grant, err = ask(store)
 		return err
 	})
-	return response(grant), problem.Status(err)
+	return response(grant), rpcstatus.Status(err)
 }
 
 // answerLater asks the component's store for a grant with a ctx that ends when wait has passed, if it is not zero, and when
@@ -131,7 +131,7 @@ func (s *Service) answerLater(
 		}
 		return err
 	})
-	return response(grant), problem.Status(err)
+	return response(grant), rpcstatus.Status(err)
 }
 
 // do calls fn with the component's store.

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -20,7 +20,7 @@ const pieceBytes = 1 << 20
 // List sends the locks under the prefix. The store is not kept busy by a client that is slow to read.
 func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
-		return problem.Status(err)
+		return rpcstatus.Status(err)
 	}
 	ctx := stream.Context()
 	var locks []stores.Lock
@@ -29,7 +29,7 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 		return err
 	})
 	if err != nil {
-		return problem.Status(err)
+		return rpcstatus.Status(err)
 	}
 	for piece := range pieces(locks) {
 		if err := stream.Send(&lockspb.ListResponse{Locks: piece}); err != nil {
@@ -58,7 +58,7 @@ func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]st
 // tells, and does not keep the store from being closed.
 func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
-		return problem.Status(err)
+		return rpcstatus.Status(err)
 	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	events, ended := make(chan stores.Event), make(chan error, 1)
@@ -78,7 +78,7 @@ func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServ
 				return err
 			}
 		case err := <-ended:
-			return problem.Status(err)
+			return rpcstatus.Status(err)
 		}
 	}
 }

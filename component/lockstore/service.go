@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -69,7 +69,7 @@ func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.Ping
 // TryLock takes the lock if nobody holds it. A caller that is gone by then gets nothing.
 func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 	if seconds := req.GetExpiryInSeconds(); seconds < 1 {
-		return nil, problem.Field("expiry_in_seconds", fmt.Sprintf("is %d, the least is 1", seconds))
+		return nil, rpcstatus.Field("expiry_in_seconds", fmt.Sprintf("is %d, the least is 1", seconds))
 	}
 	ask := stores.Request{
 		Key:   req.GetResourceId(),

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -203,7 +203,7 @@ func TestErrorsBecomeCodesWithAReason(t *testing.T) {
 
 func reason(s *status.Status) string {
 	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == problem.Domain {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == rpcstatus.Domain {
 			return info.GetReason()
 		}
 	}

@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -15,12 +15,12 @@ var wireNames = map[string]string{"key": "resource_id", "owner": "lock_owner"}
 // callStatus is the gRPC status of a call's error; nil stays nil.
 func callStatus(err error) error {
 	if bad, ok := errors.AsType[*stores.FieldError](err); ok {
-		return problem.Field(wireNames[bad.Field], bad.Problem)
+		return rpcstatus.Field(wireNames[bad.Field], bad.Problem)
 	}
-	return problem.Status(err)
+	return rpcstatus.Status(err)
 }
 
 // initStatus is callStatus for Init, where what is in no table is the fault of the metadata or of what it points to.
 func initStatus(err error) error {
-	return problem.StatusOr(err, codes.InvalidArgument, "INIT_FAILED")
+	return rpcstatus.StatusOr(err, codes.InvalidArgument, "INIT_FAILED")
 }

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/problem"
+	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -120,7 +120,7 @@ func failure(operation string, err error) error {
 	s := status.New(grpc, reason)
 	detailed, failed := s.WithDetails(
 		&rtmpb.Status{ErrorCode: c.number, Operation: operation, Reason: reason},
-		&errdetails.ErrorInfo{Domain: problem.Domain, Reason: c.name},
+		&errdetails.ErrorInfo{Domain: rpcstatus.Domain, Reason: c.name},
 	)
 	if failed != nil {
 		return s.Err() // the text is no text

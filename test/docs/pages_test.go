@@ -17,7 +17,7 @@ import (
 
 const (
 	root  = "../.."
-	doors = "docs/doors"
+	doors = "docs/apis"
 )
 
 // read returns a file of the repository.

@@ -1,4 +1,4 @@
-// The pages of docs/doors, done as a reader would do what they say.
+// The pages of docs/apis, done as a reader would do what they say.
 package e2e
 
 import (
@@ -41,7 +41,7 @@ var (
 
 func TestPagesDoWhatTheySay(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../../docs/doors/*.md")
+	pages, err := filepath.Glob("../../docs/apis/*.md")
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("found pages %q, %v", pages, err)
 	}

@@ -1,0 +1,100 @@
+package linearizability
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// ErrUndecided reports that the search for an order was given up when its time was over.
+var ErrUndecided = errors.New("history: no decision within the time given")
+
+// A Violation reports a history that the contract does not allow.
+type Violation struct {
+	text  string
+	model porcupine.Model
+	info  porcupine.LinearizationInfo
+	drawn bool // there is something to draw
+}
+
+// Error tells where the explanation of the history ends.
+func (v *Violation) Error() string { return "history: " + v.text }
+
+// Draw writes the history as a web page to a file. It does nothing for a violation that lies in one answer alone.
+func (v *Violation) Draw(file string) error {
+	if !v.drawn {
+		return nil
+	}
+	return porcupine.VisualizePath(v.model, v.info, file)
+}
+
+// Check returns nil if the contract allows the history, and otherwise a [*Violation]. It returns [ErrUndecided] if it has
+// found out neither within the limit, which counts for each group of keys that a LockAll ties together.
+func (r Rules) Check(ops []Operation, limit time.Duration) error {
+	for i := range ops {
+		if err := r.lies(&ops[i]); err != nil {
+			return &Violation{text: fmt.Sprintf("%v\n%s", err, line(&ops[i], ops[i].String()))}
+		}
+	}
+	for _, g := range groups(ops) {
+		if err := r.checkGroup(g, limit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// group is a part of a history that can be judged by itself.
+type group struct {
+	keys []string
+	ops  []*Operation
+}
+
+// groups divides a history by its keys; keys that one operation has together stay together.
+func groups(ops []Operation) []group {
+	var found []group
+	for i := range ops {
+		g := group{ops[i].Keys, []*Operation{&ops[i]}}
+		found = slices.DeleteFunc(found, func(other group) bool {
+			shared := overlap(other.keys, g.keys)
+			if shared {
+				g.keys = slices.Compact(slices.Sorted(slices.Values(slices.Concat(g.keys, other.keys))))
+				g.ops = append(other.ops, g.ops...)
+			}
+			return shared
+		})
+		found = append(found, g)
+	}
+	for _, g := range found {
+		slices.SortFunc(g.ops, func(a, b *Operation) int { return int(a.Before - b.Before) })
+	}
+	return found
+}
+
+func (r Rules) checkGroup(g group, limit time.Duration) error {
+	if len(g.keys) > maxKeys {
+		return fmt.Errorf("history: %d keys are tied together, the most is %d", len(g.keys), maxKeys)
+	}
+	model, calls := r.model(), r.calls(g)
+	result := porcupine.CheckOperationsTimeout(model, calls, limit)
+	if result == porcupine.Ok {
+		return nil
+	}
+	_, info := porcupine.CheckOperationsVerbose(model, calls, limit) // which finds as much, and keeps how far it came
+	if result == porcupine.Unknown {
+		return fmt.Errorf("%w: %v. %s", ErrUndecided, limit, explain(model, g, calls, info))
+	}
+	return &Violation{text: explain(model, g, calls, info), model: model, info: info, drawn: true}
+}
+
+// calls returns the group as porcupine takes it. The outcome is part of the input, because a step needs both.
+func (r Rules) calls(g group) []porcupine.Operation {
+	var calls []porcupine.Operation
+	for _, s := range r.steps(g.ops, g.keys) {
+		calls = append(calls, porcupine.Operation{ClientId: s.Worker, Input: s, Call: s.Before, Return: s.after})
+	}
+	return calls
+}

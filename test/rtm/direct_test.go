@@ -1,0 +1,128 @@
+package rtm
+
+import (
+	"context"
+	"io"
+	"path"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// openDirect returns a door that is the service's methods themselves.
+func openDirect(t testing.TB, service rtmpb.ChannelLocksServer) door {
+	d := &direct{service: service}
+	t.Cleanup(d.streams.Wait)
+	return newTyped(d)
+}
+
+// isDirect tells whether a door is the service's methods themselves.
+func isDirect(d door) bool {
+	t, ok := d.(typed)
+	if !ok {
+		return false
+	}
+	_, ok = t.conn.(*direct)
+	return ok
+}
+
+// direct is a connection without a wire: it calls the methods of a service. Messages are copied, as a wire would.
+type direct struct {
+	service rtmpb.ChannelLocksServer
+	streams sync.WaitGroup // methods that stream, and last as long as their ctx
+}
+
+// Invoke calls the method.
+func (d *direct) Invoke(ctx context.Context, method string, request, reply any, _ ...grpc.CallOption) error {
+	for _, m := range rtmpb.ChannelLocks_ServiceDesc.Methods {
+		if m.MethodName == path.Base(method) {
+			got, err := m.Handler(d.service, incoming(ctx), copier(request), nil)
+			if err != nil {
+				return err
+			}
+			return copier(got)(reply)
+		}
+	}
+	return errNoMethod
+}
+
+// NewStream prepares a call of the method, which begins with the request.
+func (d *direct) NewStream(
+	ctx context.Context, desc *grpc.StreamDesc, _ string, _ ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	return &directClient{ctx: ctx, serve: func(s *directServer) {
+		d.streams.Go(func() {
+			s.ended <- desc.Handler(d.service, s)
+		})
+	}}, nil
+}
+
+// directClient is a stream as the client sees it.
+type directClient struct {
+	grpc.ClientStream
+	ctx    context.Context
+	serve  func(*directServer)
+	server *directServer
+}
+
+func (c *directClient) SendMsg(request any) error {
+	c.server = &directServer{ctx: incoming(c.ctx), request: request, sent: make(chan any), ended: make(chan error, 1)}
+	c.serve(c.server)
+	return nil
+}
+
+func (c *directClient) CloseSend() error { return nil }
+
+func (c *directClient) RecvMsg(m any) error {
+	select {
+	case sent := <-c.server.sent:
+		return copier(sent)(m)
+	case err := <-c.server.ended:
+		c.server.ended <- err
+		if err == nil {
+			return io.EOF
+		}
+		return err
+	}
+}
+
+// directServer is a stream as the service sees it.
+type directServer struct {
+	grpc.ServerStream
+	ctx     context.Context
+	request any
+	sent    chan any
+	ended   chan error // holds what the method returned
+}
+
+func (s *directServer) Context() context.Context { return s.ctx }
+
+func (s *directServer) RecvMsg(m any) error { return copier(s.request)(m) }
+
+func (s *directServer) SendMsg(m any) error {
+	select {
+	case s.sent <- proto.Clone(m.(proto.Message)):
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+// copier returns a function that makes a message equal to from.
+func copier(from any) func(to any) error {
+	return func(to any) error {
+		proto.Merge(to.(proto.Message), from.(proto.Message))
+		return nil
+	}
+}
+
+// incoming is what a server makes of its client's metadata.
+func incoming(ctx context.Context) context.Context {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return metadata.NewIncomingContext(ctx, md)
+}

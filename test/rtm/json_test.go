@@ -1,0 +1,163 @@
+package rtm
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+)
+
+// object is what an answer or an event may say. A member of another name, or another type, is an error.
+type object struct {
+	ErrorCode   *int32               `json:"errorCode"`
+	Operation   string               `json:"operation"`
+	Reason      string               `json:"reason"`
+	EventType   rtmpb.LockEvent_Type `json:"eventType"`
+	Channel     string               `json:"channel"`
+	ChannelType string               `json:"channelType"`
+	LockName    string               `json:"lockName"`
+	Owner       string               `json:"owner"`
+	TTL         uint32               `json:"ttl"`
+	LockRev     uint64               `json:"lockRev"`
+	TotalLocks  int                  `json:"totalLocks"`
+	Locks       []json.RawMessage    `json:"locks"`
+	Expired     []json.RawMessage    `json:"expired"`
+}
+
+// read reads an object that has the members, each once, and no others.
+func read(text []byte, members string) (object, error) {
+	var o object
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&o); err != nil {
+		return o, fmt.Errorf("%s: %w", text, err)
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return o, fmt.Errorf("%s: %w", text, err)
+	}
+	want := strings.Fields(members)
+	if got := slices.Sorted(maps.Keys(all)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		return o, fmt.Errorf("%s has not exactly the members %q", text, want)
+	}
+	for name, value := range all {
+		if string(value) == "null" {
+			return o, fmt.Errorf("%s: %s is null", text, name)
+		}
+	}
+	return o, nil
+}
+
+// types are the types of channels in answers.
+var types = map[string]channelType{"": 0, "MESSAGE": messageType, "STREAM": streamType}
+
+// lock is the lock that the object is about.
+func (o object) lock() (lock, error) {
+	kind, ok := types[o.ChannelType]
+	if !ok {
+		return lock{}, fmt.Errorf("type of channel %q", o.ChannelType)
+	}
+	return lock{o.Channel, kind, o.LockName, o.Owner, o.TTL, o.LockRev}, nil
+}
+
+// Members of a lock in a list: of a channel, where the channel is told once for all, and of a user.
+const (
+	inChannel = "lockName owner ttl lockRev"
+	ofUser    = "channel channelType lockName owner ttl lockRev"
+)
+
+func readLocks(rows []json.RawMessage, members string) ([]lock, error) {
+	var locks []lock
+	for _, row := range rows {
+		o, err := read(row, members)
+		if err != nil {
+			return nil, err
+		}
+		l, err := o.lock()
+		if err != nil {
+			return nil, err
+		}
+		locks = append(locks, l)
+	}
+	return locks, nil
+}
+
+// answerOf reads the answer of a call that succeeded.
+func answerOf(operation string, text []byte) (answer, error) {
+	o, err := read(text, members[operation])
+	if err != nil {
+		return answer{}, err
+	}
+	if *o.ErrorCode != 0 || o.TotalLocks != 0 && o.TotalLocks != len(o.Locks) {
+		return answer{}, fmt.Errorf("%s contradicts itself", text)
+	}
+	rows := ofUser
+	if operation == getLock {
+		rows = inChannel
+	}
+	var a answer
+	if a.lock, err = o.lock(); err != nil {
+		return a, err
+	}
+	if a.locks, err = readLocks(o.Locks, rows); err != nil {
+		return a, err
+	}
+	a.expired, err = readLocks(o.Expired, ofUser)
+	return a, err
+}
+
+// eventOf reads an event.
+func eventOf(text []byte) (event, error) {
+	var snapshot struct {
+		EventType rtmpb.LockEvent_Type `json:"eventType"`
+		Channel   string               `json:"channel"`
+	}
+	if err := json.Unmarshal(text, &snapshot); err != nil {
+		return event{}, err
+	}
+	members, rows := "eventType "+ofUser, ""
+	if snapshot.EventType == rtmpb.LockEvent_SNAPSHOT {
+		members, rows = "eventType locks", ofUser
+		if snapshot.Channel != "" {
+			members, rows = "eventType channel channelType locks", inChannel
+		}
+	}
+	o, err := read(text, members)
+	if err != nil {
+		return event{}, err
+	}
+	e := event{kind: o.EventType}
+	if e.lock, err = o.lock(); err != nil {
+		return e, err
+	}
+	e.locks, err = readLocks(o.Locks, rows)
+	return e, err
+}
+
+// failureIn reads a Status.
+func failureIn(text []byte) error {
+	o, err := read(text, "errorCode operation reason")
+	if err != nil {
+		return err
+	}
+	return &failure{*o.ErrorCode, o.Operation, o.Reason}
+}
+
+// refusalOf reads the Status of an answer, which has HTTP's code for it.
+func refusalOf(httpCode int, text []byte) error {
+	err := failureIn(text)
+	f, ok := err.(*failure) //nolint:errorlint // it is not wrapped
+	if !ok {
+		return err
+	}
+	for _, row := range codeTable {
+		if row.number == f.code && row.http == httpCode {
+			return f
+		}
+	}
+	return fmt.Errorf("%w, with HTTP's code %d, is in no row", f, httpCode)
+}

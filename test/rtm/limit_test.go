@@ -1,0 +1,109 @@
+package rtm
+
+import (
+	"fmt"
+	"testing"
+
+	"google.golang.org/grpc/metadata"
+)
+
+func TestAChannelHasAsManyLocksAsItMay(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		for _, row := range []struct {
+			name     string
+			metadata map[string]string
+			most     int
+		}{
+			{"of RTM", nil, 32},
+			{"of the component", map[string]string{"rtmLocksPerChannel": "3"}, 3},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				p.alone(t, row.metadata, func(w *world) { w.fill(row.most) })
+			})
+		}
+	})
+}
+
+// fill fills a channel with locks, and looks what can be done then.
+func (w *world) fill(most int) {
+	ann := w.user("ann")
+	door := func(i int) ask { return frontDoor.other(fmt.Sprint("door ", i)) }
+	garden, other := frontDoor, frontDoor
+	garden.channel, other.kind = "garden", streamType
+	for i := range most {
+		ann.must(setLock, door(i))
+	}
+	ann.must(acquireLock, door(0))
+	for _, step := range []struct {
+		call string
+		ask  ask
+		code int32
+	}{
+		{setLock, door(most), -14001},
+		{setLock, door(0), -14004},
+		{setLock, door(1), -14004},
+		{setLock, garden, 0},
+		{setLock, other, 0},
+		{acquireLock, door(1), 0},
+		{releaseLock, door(1), 0},
+		{setLock, door(most), -14001},
+		{removeLock, door(0), 0},
+		{setLock, door(most), 0},
+		{setLock, door(0), -14001},
+		{removeLock, door(1), 0},
+		{setLock, door(0), 0},
+	} {
+		if got := ann.code(step.call, step.ask); got != step.code {
+			w.Errorf("%s of %q in %q ends with %d, want %d", step.call, step.ask.lock, step.ask.channel, got, step.code)
+		}
+	}
+	if got := len(ann.locks(frontDoor)); got != most {
+		w.Errorf("there are %d locks, want %d", got, most)
+	}
+}
+
+func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		p.alone(t, nil, func(w *world) {
+			ann, stream := w.user("ann"), frontDoor
+			stream.kind = streamType
+			ofStream, _ := w.user("dora").subscribe(stream)
+			ann.must(setLock, frontDoor)
+			ann.must(acquireLock, frontDoor)
+			for _, call := range []string{acquireLock, releaseLock, revokeLock, removeLock} {
+				if got := ann.code(call, stream); got != -14008 {
+					w.Errorf("%s in the other channel ends with %d", call, got)
+				}
+			}
+			ann.must(setLock, stream)
+			if got := ann.state(stream); got != "free" {
+				w.Errorf("the lock of the other channel is %s", got)
+			}
+			w.user("bob").must(acquireLock, stream)
+			ann.must(releaseLock, frontDoor)
+			if got := sentence(ofStream.seen()); got != "SET, ACQUIRED bob" {
+				w.Errorf("the other channel sees %q", got)
+			}
+		})
+	})
+}
+
+// TestTheComponentMayBeNamedByAHeaderOrNotAtAll is about gRPC: HTTP has it in the path.
+func TestTheComponentMayBeNamedByAHeaderOrNotAtAll(t *testing.T) {
+	place{openGRPC, nil}.alone(t, nil, func(w *world) {
+		a := frontDoor
+		a.store = ""
+		w.user("ann").must(setLock, a)
+		for _, row := range []struct {
+			header, store string
+			code          int32
+		}{
+			{component, "", -14004}, {"nowhere", component, -14004}, {"nowhere", "", -14009}, {component, "nowhere", -14009},
+		} {
+			a.store = row.store
+			ctx := metadata.AppendToOutgoingContext(w.ctx, "x-component-instance", row.header)
+			_, err := w.user("ann").callIn(ctx, setLock, a)
+			w.checkStatus(setLock, err, row.code, "")
+		}
+	})
+}

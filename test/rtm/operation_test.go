@@ -1,0 +1,251 @@
+package rtm
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEveryCallInEveryState(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		for _, group := range table {
+			for _, r := range group.rows {
+				p.run(t, r.name(group.state), func(w *world) { arrange(w, group.state).play(r) })
+			}
+		}
+	})
+}
+
+// scene is a world in which something has been arranged, and those who take part.
+type scene struct {
+	*world
+	state              string
+	ann, bob, cid      user
+	dora               *witness // sees what happens in the channel
+	sessions           []*witness
+	annWaits, cidWaits *pending
+	revs               map[string]uint64 // with which a user got the lock
+}
+
+func arrange(w *world, state string) *scene {
+	s := &scene{world: w, state: state, ann: w.user("ann"), bob: w.user("bob"), cid: w.user("cid"), revs: map[string]uint64{}}
+	for _, u := range []user{s.ann, s.bob, s.cid} {
+		session, _ := u.online()
+		s.sessions = append(s.sessions, session)
+	}
+	if state != absent {
+		s.ann.must(setLock, frontDoor)
+	}
+	if holder := s.holder(); holder != nil {
+		s.revs[holder.name] = holder.must(acquireLock, frontDoor).rev
+	}
+	if strings.Contains(state, "cid waits") {
+		s.cidWaits = s.wait(s.cid, 1)
+	}
+	switch state {
+	case awaited:
+		s.annWaits = s.wait(s.ann, 1)
+	case twiceAwaited:
+		s.annWaits = s.wait(s.ann, 2)
+	}
+	for _, session := range s.sessions {
+		session.heard()
+	}
+	s.dora, _ = w.user("dora").subscribe(frontDoor)
+	return s
+}
+
+// holder is who holds the lock at first, if somebody does.
+func (s *scene) holder() *user {
+	switch s.state {
+	case absent, free:
+		return nil
+	case hers, hersAwaited:
+		return &s.ann
+	default:
+		return &s.bob
+	}
+}
+
+// wait lets the user wait for the lock as the nth.
+func (s *scene) wait(u user, n int) *pending {
+	p := u.start(acquireLock, frontDoor.waiting())
+	s.queue(frontDoor, n)
+	return p
+}
+
+// play lets ann call and looks at everything that may come of it.
+func (s *scene) play(r row) {
+	before := s.dora.locks(frontDoor)
+	s.call(r, before)
+	s.checkWaiter("ann", s.annWaits, r.ann)
+	s.checkWaiter("cid", s.cidWaits, r.cid)
+	if got := s.dora.state(frontDoor); got != r.after {
+		s.Errorf("afterwards the lock is %s, want %s", got, r.after)
+	}
+	seen := s.dora.seen()
+	var heard []event
+	for _, session := range s.sessions {
+		heard = append(heard, session.heard()...)
+	}
+	if got := sentence(seen); got != r.seen {
+		s.Errorf("the channel sees %q, want %q", got, r.seen)
+	}
+	if got := sentence(heard); got != r.heard {
+		s.Errorf("the sessions hear %q, want %q", got, r.heard)
+	}
+	s.checkEvents(append(seen, heard...))
+	s.finish(r.late)
+}
+
+// call makes the call and checks its answer.
+func (s *scene) call(r row, before []lock) {
+	a := frontDoor
+	a.retry, a.owner = r.retry, r.owner
+	p := s.ann.start(r.call, a)
+	if r.code == waits {
+		waiting := 1
+		if s.cidWaits != nil {
+			waiting = 2
+		}
+		s.queue(a, waiting)
+		s.annWaits = p
+		return
+	}
+	if got := p.end(); got != r.code {
+		s.Fatalf("the call ends with %d, want %d: %v", got, r.code, p.err)
+	}
+	if r.code == 0 {
+		s.checkAnswer(r.call, p.got, before)
+	}
+}
+
+// checkAnswer checks everything that a call is told that succeeds.
+func (s *scene) checkAnswer(call string, got answer, before []lock) {
+	want := lock{channel: "house", kind: messageType, name: "front door"}
+	switch call {
+	case setLock:
+		want.ttl = 30
+	case acquireLock:
+		want.ttl, want.rev = 30, got.rev
+		s.took("ann", got.rev)
+	case getLock:
+		want.name = ""
+		if len(got.locks) != len(before) || len(before) > 0 && got.locks[0] != before[0] {
+			s.Errorf("ann is told %v, dora %v", got.locks, before)
+		}
+	}
+	if got.lock != want {
+		s.Errorf("the answer is %+v, want %+v", got.lock, want)
+	}
+}
+
+// took notes the fencing token of a user who got the lock, which is to be larger than all before.
+func (s *scene) took(name string, rev uint64) {
+	for other, old := range s.revs {
+		if rev <= old {
+			s.Errorf("%s has the token %d, after %s's %d", name, rev, other, old)
+		}
+	}
+	if rev == 0 {
+		s.Errorf("%s has no token", name)
+	}
+	s.revs[name] = rev
+}
+
+func (s *scene) checkWaiter(name string, p *pending, want int32) {
+	if p == nil {
+		return
+	}
+	if want == goOn {
+		if p.over() {
+			s.Errorf("%s waits no more: %v", name, p.err)
+		}
+		return
+	}
+	if got := p.end(); got != want {
+		s.Errorf("%s's waiting ends with %d, want %d: %v", name, got, want, p.err)
+	}
+	if want == get {
+		s.took(name, p.got.rev)
+	}
+}
+
+// checkEvents checks what is the same of all events here, and their tokens.
+func (s *scene) checkEvents(events []event) {
+	for _, e := range events {
+		want := lock{"house", messageType, "front door", e.owner, 30, 0}
+		if e.owner != "" {
+			want.rev = s.revs[e.owner]
+		}
+		if e.lock != want {
+			s.Errorf("%v is about %+v, want %+v", e.kind, e.lock, want)
+		}
+	}
+}
+
+// finish lets the first holder release the lock, whether or not he still has it, and those who still wait get it in turn.
+func (s *scene) finish(late int32) {
+	holder := s.holder()
+	if holder == nil {
+		return
+	}
+	if got := holder.code(releaseLock, frontDoor); got != late {
+		s.Errorf("releaseLock of who has held it ends with %d, want %d", got, late)
+	}
+	for _, p := range []*pending{s.cidWaits, s.annWaits} {
+		if p == nil || p.over() && p.err != nil {
+			continue
+		}
+		if got := p.end(); got != 0 {
+			s.Errorf("%s does not get the lock in the end: %v", p.name, p.err)
+		}
+		p.must(releaseLock, frontDoor)
+	}
+}
+
+func TestASubscriberIsToldAtFirstWhatThereIs(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		for _, row := range []struct {
+			state string
+			want  []lock
+		}{
+			{absent, nil},
+			{free, []lock{{name: "front door", ttl: 30}}},
+			{hers, []lock{{name: "front door", owner: "ann", ttl: 30}}},
+			{bobsAwaited, []lock{{name: "front door", owner: "bob", ttl: 30}}},
+		} {
+			p.run(t, "of a lock "+row.state, func(w *world) {
+				s := arrange(w, row.state)
+				_, got := w.user("eve").subscribe(frontDoor)
+				for i := range row.want {
+					row.want[i].rev = s.revs[row.want[i].owner]
+				}
+				if !slices.Equal(got, row.want) {
+					s.Errorf("the snapshot is %+v, want %+v", got, row.want)
+				}
+			})
+		}
+	})
+}
+
+// TestTheTableIsComplete compares the table with the calls and states that there are.
+func TestTheTableIsComplete(t *testing.T) {
+	want := map[string]int{setLock: 1, acquireLock: 2, releaseLock: 1, revokeLock: 3, getLock: 1, removeLock: 1}
+	states := map[string]bool{}
+	for _, group := range table {
+		states[group.state] = true
+		got, names := map[string]int{}, map[string]bool{}
+		for _, r := range group.rows {
+			got[r.call]++
+			names[r.name(group.state)] = true
+		}
+		if !maps.Equal(got, want) || len(names) != len(group.rows) {
+			t.Errorf("of a lock %s there are %v, want %v", group.state, names, want)
+		}
+	}
+	if len(states) != len(table) || len(table) != 8 {
+		t.Errorf("there are %d states in %d groups, want 8", len(states), len(table))
+	}
+}

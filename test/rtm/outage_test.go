@@ -1,0 +1,102 @@
+package rtm
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
+	"github.com/mortise-lock/mortise/test/servers"
+)
+
+// operations are all calls and streams.
+var operations = []string{
+	setLock, acquireLock, releaseLock, revokeLock, getLock, removeLock, keepAlive, logout, subscribe, session,
+}
+
+func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			server := startRedis(t)
+			place{d.open, server}.alone(t, nil, func(w *world) {
+				w.user("ann").must(setLock, frontDoor)
+				server.Stop()
+				for _, operation := range operations {
+					_, err := w.try(operation, frontDoor)
+					w.checkStatus(operation, err, -14009, "")
+				}
+				_, err := w.try(acquireLock, frontDoor.waiting())
+				w.checkStatus(acquireLock, err, -14009, "")
+				server.Start()
+				w.until("locks can be set again", func() bool { return w.user("ann").code(setLock, frontDoor) == 0 })
+			})
+		})
+	}
+}
+
+// TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end when their time is over.
+func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			server := startRedis(t)
+			w := place{d.open, server}.create(t, 2*patience, nil, 1)
+			w.user("ann").must(setLock, frontDoor)
+			resume := server.Pause()
+			defer resume()
+			begin := time.Now()
+			var calls []*pending
+			for _, operation := range []string{setLock, acquireLock, releaseLock, revokeLock, getLock, removeLock} {
+				calls = append(calls, w.user("bob").start(operation, frontDoor))
+			}
+			for _, p := range calls {
+				if got := p.end(); got != timeout && got != -14009 {
+					w.Errorf("%s ends with %d: %v", p.operation, got, p.err)
+				}
+			}
+			if took := time.Since(begin); took > 15*time.Second {
+				w.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+// TestWhoWasCutOffFromTheStorageIsToldAnew has a process that does not see what happens for a while.
+func TestWhoWasCutOffFromTheStorageIsToldAnew(t *testing.T) {
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			server := startRedis(t)
+			proxy := servers.StartProxy(t, server.Addr)
+			w := place{d.open, server}.create(t, patience, nil, 1)
+			w.add(openSet(t, registry(), map[string]string{"store": "redis", "redisHost": proxy.Addr, "redisDB": "1"}))
+			near, far := w.user("ann"), user{w, w.doors[1], "ann"}
+			near.must(setLock, frontDoor)
+			near.must(setLock, frontDoor.other("back door"))
+			lost, kept := near.must(acquireLock, frontDoor).rev, near.must(acquireLock, frontDoor.other("back door")).rev
+			dora, _ := user{w, w.doors[1], "dora"}.subscribe(frontDoor)
+			session, _ := far.online()
+
+			mend := proxy.Cut()
+			w.user("bob").must(revokeLock, frontDoor)
+			rev := w.user("bob").must(acquireLock, frontDoor).rev
+			near.must(setLock, frontDoor.other("window"))
+			mend()
+
+			want := []lock{
+				{name: "back door", owner: "ann", ttl: 30, rev: kept},
+				{name: "front door", owner: "bob", ttl: 30, rev: rev},
+				{name: "window", ttl: 30},
+			}
+			if e := dora.next(); e.kind != rtmpb.LockEvent_SNAPSHOT || !slices.Equal(e.locks, want) {
+				w.Errorf("the channel sees %v of %+v, want a snapshot of %+v", e, e.locks, want)
+			}
+			own := []lock{{"house", messageType, "back door", "ann", 30, kept}}
+			if e := session.next(); e.kind != rtmpb.LockEvent_SNAPSHOT || !slices.Equal(e.locks, own) {
+				w.Errorf("the session hears %v of %+v, want a snapshot of %+v", e, e.locks, own)
+			}
+			if e := session.next(); e.String() != "EXPIRED ann" || e.rev != lost {
+				w.Errorf("the session hears %v with the token %d, want EXPIRED with %d", e, e.rev, lost)
+			}
+		})
+	}
+}
