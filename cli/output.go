@@ -76,7 +76,7 @@ type eventJSON struct {
 
 func toJSON(l client.LockInfo) lockJSON {
 	return lockJSON{
-		l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Remaining.Milliseconds(), l.Waiters, l.Declared.Milliseconds(), l.Metadata,
+		l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Remaining.Milliseconds(), l.Waiters, l.DeclaredTTL.Milliseconds(), l.Metadata,
 	}
 }
 
@@ -90,12 +90,12 @@ func allToJSON(locks []client.LockInfo) []lockJSON {
 
 func eventToJSON(e client.Event) eventJSON {
 	told := eventJSON{Kind: e.Kind.String(), Revision: e.Revision, Missed: e.Missed}
-	if e.Kind == client.Snapshot {
+	if e.Kind == client.EventSnapshot {
 		locks := allToJSON(e.Locks)
 		told.Locks = &locks
 	} else {
 		l := e.Lock
-		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Declared.Milliseconds(), l.Metadata}
+		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.DeclaredTTL.Milliseconds(), l.Metadata}
 	}
 	return told
 }
@@ -116,7 +116,7 @@ func printTable(w io.Writer, locks []client.LockInfo) error {
 	fmt.Fprintln(table, "KEY\tOWNER\tTOKEN\tTTL\tLEFT\tWAITERS\tDECLARED\tMETADATA")
 	for _, l := range locks {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", plain(l.Key), holder(l), token(l.Token),
-			humane(l.TTL), humane(l.Remaining), l.Waiters, humane(l.Declared), pairs(l.Metadata))
+			humane(l.TTL), humane(l.Remaining), l.Waiters, humane(l.DeclaredTTL), pairs(l.Metadata))
 	}
 	return table.Flush()
 }
@@ -126,8 +126,8 @@ func printCard(w io.Writer, l client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "key\t%s\nowner\t%s\ntoken\t%s\nttl\t%s\nleft\t%s\nwaiters\t%d\n",
 		plain(l.Key), holder(l), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters)
-	if l.Declared > 0 {
-		fmt.Fprintf(table, "declared\t%s\n", humane(l.Declared))
+	if l.DeclaredTTL > 0 {
+		fmt.Fprintf(table, "declared\t%s\n", humane(l.DeclaredTTL))
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Metadata)) {
 		fmt.Fprintf(table, "%s\t%s\n", plain(name), plain(l.Metadata[name]))
@@ -138,7 +138,7 @@ func printCard(w io.Writer, l client.LockInfo) error {
 // printEvent writes a line for an event, a snapshot's being a line for each lock. The columns have fixed widths, for nobody
 // knows what comes.
 func printEvent(w io.Writer, at time.Time, e client.Event) error {
-	if e.Kind != client.Snapshot {
+	if e.Kind != client.EventSnapshot {
 		return printChange(w, at, e.Kind.String(), e.Lock)
 	}
 	for _, l := range e.Locks {

@@ -14,8 +14,8 @@ var rows = []client.LockInfo{
 	{Key: "a", Owner: "ann", Token: 1795180459319807, TTL: 30 * time.Second, Remaining: 29876 * time.Millisecond, Waiters: 12,
 		Metadata: map[string]string{"pid": "7", "host": "alpha one"}},
 	{Key: "orders/17", Owner: "\x1b[2Jbob", Remaining: 1500 * time.Millisecond},
-	{Key: "rtm||1||free", Declared: 10 * time.Second},
-	{Key: "rtm||1||held", Owner: "carl", Token: 9, TTL: time.Minute, Remaining: time.Minute, Declared: 10 * time.Second},
+	{Key: "rtm||1||free", DeclaredTTL: 10 * time.Second},
+	{Key: "rtm||1||held", Owner: "carl", Token: 9, TTL: time.Minute, Remaining: time.Minute, DeclaredTTL: 10 * time.Second},
 }
 
 func TestTablesAreAligned(t *testing.T) {
@@ -38,13 +38,13 @@ func TestEventsAreLinesOfOneWidth(t *testing.T) {
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	var out bytes.Buffer
 	for _, e := range []client.Event{
-		{Kind: client.Snapshot, Locks: rows},
-		{Kind: client.Acquired, Lock: client.LockInfo{Key: "b c", Owner: "bob", Token: 9}},
-		{Kind: client.Snapshot, Missed: true},
-		{Kind: client.Declared, Lock: client.LockInfo{Key: "b", Declared: time.Second}},
-		{Kind: client.Declared, Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9, Declared: time.Second}},
-		{Kind: client.Withdrawn, Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9, Declared: time.Second}},
-		{Kind: client.Withdrawn, Lock: client.LockInfo{Key: "b", Declared: time.Second}},
+		{Kind: client.EventSnapshot, Locks: rows},
+		{Kind: client.EventAcquired, Lock: client.LockInfo{Key: "b c", Owner: "bob", Token: 9}},
+		{Kind: client.EventSnapshot, Missed: true},
+		{Kind: client.EventDeclared, Lock: client.LockInfo{Key: "b", DeclaredTTL: time.Second}},
+		{Kind: client.EventDeclared, Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9, DeclaredTTL: time.Second}},
+		{Kind: client.EventWithdrawn, Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9, DeclaredTTL: time.Second}},
+		{Kind: client.EventWithdrawn, Lock: client.LockInfo{Key: "b", DeclaredTTL: time.Second}},
 		{Kind: client.EventKind(99), Lock: client.LockInfo{Key: "b", Owner: "bob", Token: 9}},
 	} {
 		if err := printEvent(&out, at, e); err != nil {
@@ -71,8 +71,8 @@ func TestADeclaredLockInJSON(t *testing.T) {
 	var out bytes.Buffer
 	for _, v := range []any{
 		allToJSON(rows[2:]),
-		eventToJSON(client.Event{Kind: client.Declared, Revision: 7, Lock: rows[2]}),
-		eventToJSON(client.Event{Kind: client.Withdrawn, Revision: 8, Lock: rows[3]}),
+		eventToJSON(client.Event{Kind: client.EventDeclared, Revision: 7, Lock: rows[2]}),
+		eventToJSON(client.Event{Kind: client.EventWithdrawn, Revision: 8, Lock: rows[3]}),
 	} {
 		if err := printJSON(&out, v, false); err != nil {
 			t.Fatal(err)

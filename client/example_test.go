@@ -264,9 +264,9 @@ func ExampleClient_Watch() {
 	enough := errors.New("seen enough")
 	err := c.Watch(ctx, "gate-", func(e client.Event) error {
 		switch e.Kind {
-		case client.Snapshot: // what is held now, and after a reconnection again
+		case client.EventSnapshot: // what is held now, and after a reconnection again
 			go client.Do(ctx, c, "gate-1", func(context.Context) (any, error) { return nil, nil })
-		case client.Released:
+		case client.EventReleased:
 			fmt.Println(e.Kind, e.Lock.Key)
 			return enough
 		default:

@@ -16,18 +16,18 @@ import (
 // LockInfo is a lock that is held or declared, as the store sees it. A declared lock, as RTM's are, exists while nobody holds
 // it too; then it has no owner, no token and no time.
 type LockInfo struct {
-	Key       string        // with namespace and tenant
-	Owner     string        // of the holder: a name for Revoke; empty if nobody holds it
-	TTL       time.Duration // as asked for; 0 if a foreign program took the lock
-	Remaining time.Duration // until it expires, unless it is renewed
-	Token     uint64        // 0 if a foreign program took the lock
-	Waiters   int           // how many wait for it
-	Metadata  map[string]string
-	Declared  time.Duration // the TTL that it was declared with; 0 if it was not
+	Key         string        // with namespace and tenant
+	Owner       string        // of the holder: a name for Revoke; empty if nobody holds it
+	TTL         time.Duration // as asked for; 0 if a foreign program took the lock
+	Remaining   time.Duration // until it expires, unless it is renewed
+	Token       uint64        // 0 if a foreign program took the lock
+	Waiters     int           // how many wait for it
+	Metadata    map[string]string
+	DeclaredTTL time.Duration // the TTL that it was declared with; 0 if it was not
 }
 
 // Held tells whether somebody holds the lock. One that nobody has declared would not be there otherwise.
-func (l LockInfo) Held() bool { return l.Owner != "" || l.Declared == 0 }
+func (l LockInfo) Held() bool { return l.Owner != "" || l.DeclaredTTL == 0 }
 
 // Event is a change that Watch tells of. Of its Lock, what it was declared with is told by Declared and Withdrawn alone.
 type Event struct {
@@ -43,13 +43,13 @@ type EventKind int
 
 // What can happen to a lock.
 const (
-	Snapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
-	Acquired                       // an owner got the lock
-	Released                       // its owner gave it back
-	Expired                        // its TTL passed
-	Revoked                        // it was taken from its owner
-	Declared                       // it exists from now on, whether or not somebody holds it
-	Withdrawn                      // it does not exist any more, and nobody holds it
+	EventSnapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
+	EventAcquired                       // an owner got the lock
+	EventReleased                       // its owner gave it back
+	EventExpired                        // its TTL passed
+	EventRevoked                        // it was taken from its owner
+	EventDeclared                       // it exists from now on, whether or not somebody holds it
+	EventWithdrawn                      // it does not exist any more, and nobody holds it
 )
 
 // String returns the kind in capital letters.
@@ -179,7 +179,7 @@ func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
 			return w.explain(ctx, err)
 		}
 		event := eventOf(resp)
-		if event.Kind == Snapshot {
+		if event.Kind == EventSnapshot {
 			snapshot = append(snapshot, event.Locks...)
 			missed = missed || event.Missed
 			event.Locks, event.Missed = snapshot, missed
@@ -199,13 +199,13 @@ func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
 func eventOf(resp *lockspb.WatchResponse) Event {
 	event := Event{Kind: EventKind(resp.GetKind()), Revision: resp.GetRevision(), Missed: resp.GetMissed()}
 	locks := infos(resp.GetLocks())
-	if event.Kind == Snapshot {
+	if event.Kind == EventSnapshot {
 		event.Locks = locks
 	} else if len(locks) > 0 {
 		event.Lock = locks[0]
 	}
-	if event.Kind != Declared && event.Kind != Withdrawn {
-		event.Lock.Declared = 0 // some stores tell it, and others do not
+	if event.Kind != EventDeclared && event.Kind != EventWithdrawn {
+		event.Lock.DeclaredTTL = 0 // some stores tell it, and others do not
 	}
 	return event
 }
@@ -215,7 +215,7 @@ func infos(locks []*lockspb.Lock) []LockInfo {
 	for i, l := range locks {
 		infos[i] = LockInfo{
 			Key: l.GetKey(), Owner: l.GetOwner(), TTL: l.GetTtl().AsDuration(), Remaining: l.GetRemaining().AsDuration(),
-			Token: l.GetToken(), Waiters: int(l.GetWaiters()), Metadata: l.GetMetadata(), Declared: l.GetDeclared().AsDuration(),
+			Token: l.GetToken(), Waiters: int(l.GetWaiters()), Metadata: l.GetMetadata(), DeclaredTTL: l.GetDeclared().AsDuration(),
 		}
 	}
 	return infos

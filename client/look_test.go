@@ -88,24 +88,24 @@ func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 				t.Errorf("told is %v of %q, missed %v; want %v of %q, missed %v", e.Kind, got, e.Missed, kind, keys, missed)
 			}
 		}
-		expect(client.Snapshot, false, " doors/a doors/b")
+		expect(client.EventSnapshot, false, " doors/a doors/b")
 		n.revoke("doors/a")
-		expect(client.Revoked, false, "doors/a")
+		expect(client.EventRevoked, false, "doors/a")
 		l := lock(t, c, "doors/c")
-		expect(client.Acquired, false, "doors/c")
+		expect(client.EventAcquired, false, "doors/c")
 		unlock(t, l)
-		expect(client.Released, false, "doors/c")
+		expect(client.EventReleased, false, "doors/c")
 		n.stop()
 		n.revoke("doors/b")
 		n.steal("doors/d")
 		time.Sleep(time.Minute)
 		n.start()
-		expect(client.Snapshot, true, " doors/d")
+		expect(client.EventSnapshot, true, " doors/d")
 		n.revoke("doors/d")
-		expect(client.Revoked, false, "doors/d")
+		expect(client.EventRevoked, false, "doors/d")
 		lock(t, c, "doors/e", client.NoRenew())
-		expect(client.Acquired, false, "doors/e")
-		expect(client.Expired, false, "doors/e")
+		expect(client.EventAcquired, false, "doors/e")
+		expect(client.EventExpired, false, "doors/e")
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) || strings.Count(err.Error(), "canceled") != 1 {
 			t.Errorf("Watch returned %v, want the end of ctx", err)
@@ -124,14 +124,14 @@ func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
 		if err != nil || len(locks) != 3 {
 			t.Fatalf("List returned %v, %v", locks, err)
 		}
-		want := client.LockInfo{Key: "doors/a", Declared: time.Hour}
+		want := client.LockInfo{Key: "doors/a", DeclaredTTL: time.Hour}
 		if !reflect.DeepEqual(locks[0], want) || locks[0].Held() {
 			t.Errorf("the free lock is %+v, want %+v", locks[0], want)
 		}
-		if got := locks[1]; got.Token != l.Token() || got.TTL != ttl || got.Declared != time.Hour || !got.Held() {
+		if got := locks[1]; got.Token != l.Token() || got.TTL != ttl || got.DeclaredTTL != time.Hour || !got.Held() {
 			t.Errorf("the held lock is %+v", got)
 		}
-		if got := locks[2]; got.Declared != 0 || !got.Held() {
+		if got := locks[2]; got.DeclaredTTL != 0 || !got.Held() {
 			t.Errorf("the lock that is not declared is %+v", got)
 		}
 		if got, err := c.RevokeAll(t.Context(), "doors/"); got != 2 || err != nil {
@@ -167,7 +167,7 @@ func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
 		var told []string
 		for _, e := range events {
 			locks := append(e.Locks, e.Lock)
-			told = append(told, fmt.Sprintf("%v %s %v %v", e.Kind, locks[0].Key, locks[0].Token == l.Token(), locks[0].Declared))
+			told = append(told, fmt.Sprintf("%v %s %v %v", e.Kind, locks[0].Key, locks[0].Token == l.Token(), locks[0].DeclaredTTL))
 		}
 		want := "[SNAPSHOT doors/a false 1h0m0s DECLARED doors/b false 1h0m0s ACQUIRED doors/b true 0s " +
 			"WITHDRAWN doors/b true 1h0m0s WITHDRAWN doors/a false 1h0m0s]"
@@ -188,7 +188,7 @@ func TestWatchReturnsWhatTellReturns(t *testing.T) {
 
 func TestEventKindsHaveNames(t *testing.T) {
 	for kind, want := range map[client.EventKind]string{
-		client.Snapshot: "SNAPSHOT", client.Revoked: "REVOKED", client.Declared: "DECLARED", client.Withdrawn: "WITHDRAWN",
+		client.EventSnapshot: "SNAPSHOT", client.EventRevoked: "REVOKED", client.EventDeclared: "DECLARED", client.EventWithdrawn: "WITHDRAWN",
 		0: "EventKind(0)", 9: "EventKind(9)",
 	} {
 		if got := kind.String(); got != want {

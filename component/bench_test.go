@@ -58,7 +58,7 @@ func takeAndGiveBack(b *testing.B, locks lockspb.LocksClient) {
 }
 
 // serveSocket serves memory on a socket until the benchmark ends, and connects to it.
-func serveSocket(b *testing.B, observed observe.Observation) *grpc.ClientConn {
+func serveSocket(b *testing.B, observed observe.Telemetry) *grpc.ClientConn {
 	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
 	if err != nil {
 		b.Fatal(err)

@@ -29,10 +29,12 @@ type door struct {
 
 var (
 	lockStoreDoor = door{"LockStore", []string{"FENCING", "PING"}, time.Second,
-		func(conn *grpc.ClientConn, instance string) stores.Store { return conformance.NewWire(conn, instance) }}
+		func(conn *grpc.ClientConn, instance string) stores.Store {
+			return conformance.NewRemoteLockStore(conn, instance)
+		}}
 	locksDoor = door{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, 100 * time.Millisecond,
 		func(conn *grpc.ClientConn, instance string) stores.Store {
-			return conformance.NewLocksWire(conn, instance)
+			return conformance.NewRemoteLocks(conn, instance)
 		}}
 )
 

@@ -44,7 +44,7 @@ func (o DaprOptions) checkToken() error {
 
 // appDoors are the doors that stand in for a sidecar.
 type appDoors struct {
-	dapr    *daprapi.Door
+	dapr    *daprapi.API
 	layotto *layotto.Service
 }
 

@@ -57,7 +57,7 @@ func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.L
 }
 
 // observe returns what observes the process, as far as somebody wants to know.
-func (o Options) observe(ctx context.Context, log logger.Logger) (observed observe.Observation, err error) {
+func (o Options) observe(ctx context.Context, log logger.Logger) (observed observe.Telemetry, err error) {
 	observed.Health = observe.NewHealth(log)
 	if o.TCP.MetricsAddress != "" {
 		observed.Metrics = observe.NewMetrics(o.Version, observed.Health)
@@ -68,7 +68,7 @@ func (o Options) observe(ctx context.Context, log logger.Logger) (observed obser
 	return observed, err
 }
 
-func serve(ctx context.Context, o Options, set *instances.Set, observed observe.Observation, log logger.Logger) (err error) {
+func serve(ctx context.Context, o Options, set *instances.Set, observed observe.Telemetry, log logger.Logger) (err error) {
 	network, err := newNetwork(o.TCP, log)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ type services struct {
 	channels rtmpb.ChannelLocksServer
 	bindings *binding.Service
 	apps     appDoors
-	observed observe.Observation
+	observed observe.Telemetry
 	close    func() // ends what the services have started
 }
 

@@ -34,7 +34,7 @@ type Waiter interface {
 }
 
 // A Multi can take several locks in one step.
-type Multi interface {
+type MultiLocker interface {
 	// LockAll takes the locks of all keys for one owner, or none of them, and at no moment a part. With req.Wait it waits
 	// as Lock does, in the queue of every key, and without it answers like TryLock. The grant is for each of the locks,
 	// with one token for all; afterwards each is a lock like any other, to be renewed and given back by itself.
@@ -52,7 +52,7 @@ type Revoker interface {
 type Lister interface {
 	// List returns the locks whose key starts with prefix that are held or declared, sorted by key. Locks that change hands
 	// during the call may be told as before or after; a lock held or declared throughout is always told.
-	List(ctx context.Context, prefix string) ([]Lock, error)
+	List(ctx context.Context, prefix string) ([]LockInfo, error)
 }
 
 // A Getter can look up one lock without a list. For other stores, the helper [Get] lists.
@@ -60,20 +60,20 @@ type Getter interface {
 	// Get returns the lock of a key as List does, and also one that another program took
 	// and that no list has. It fails with ErrNotHeld if the lock is neither held nor
 	// declared, and with ErrNotLock if the key holds other data.
-	Get(ctx context.Context, key string) (Lock, error)
+	Get(ctx context.Context, key string) (LockInfo, error)
 }
 
 // Lock is one row of a list: a lock that was held or declared when the store looked. One that nobody holds has only a Key,
 // the TTL that it was declared with, and perhaps Waiters.
-type Lock struct {
-	Key       string
-	Owner     string
-	TTL       time.Duration // as asked for at the grant or the last renewal; zero if a foreign program took the lock
-	Remaining time.Duration // until it expires on the store's clock; positive
-	Token     uint64        // as in Grant
-	Waiters   int           // how many wait for it
-	Metadata  map[string]string
-	Declared  time.Duration // the TTL that it was declared with; zero if it was not
+type LockInfo struct {
+	Key         string
+	Owner       string
+	TTL         time.Duration // as asked for at the grant or the last renewal; zero if a foreign program took the lock
+	Remaining   time.Duration // until it expires on the store's clock; positive
+	Token       uint64        // as in Grant
+	Waiters     int           // how many wait for it
+	Metadata    map[string]string
+	DeclaredTTL time.Duration // the TTL that it was declared with; zero if it was not
 }
 
 // A Declarer can keep a lock while nobody holds it.
@@ -92,7 +92,7 @@ type Declarer interface {
 	Withdraw(ctx context.Context, group, key string) error
 
 	// Group returns the locks of a group, held or not, as of one moment, sorted by key. A group without locks is no error.
-	Group(ctx context.Context, group string) ([]Lock, error)
+	Group(ctx context.Context, group string) ([]LockInfo, error)
 }
 
 // Declaration describes a lock that shall exist.
@@ -124,9 +124,9 @@ type Event struct {
 
 	// Lock tells which lock, except in a Snapshot: as it has become, or for one that ended as it was before. Remaining and
 	// Waiters are of no meaning, nor is Declared in other events than Declared and Withdrawn.
-	Lock   Lock
-	Locks  []Lock // of a Snapshot, sorted by key
-	Missed bool   // of a Snapshot: there were changes before it that were not told
+	Lock   LockInfo
+	Locks  []LockInfo // of a Snapshot, sorted by key
+	Missed bool       // of a Snapshot: there were changes before it that were not told
 }
 
 // EventKind says what happened.
@@ -134,13 +134,13 @@ type EventKind int
 
 // What can happen to a lock.
 const (
-	Snapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
-	Acquired                       // an owner got the lock
-	Released                       // its owner gave it back
-	Expired                        // its TTL passed
-	Revoked                        // it was taken from its owner
-	Declared                       // it exists from now on, whether or not somebody holds it
-	Withdrawn                      // it does not exist any more, and nobody holds it
+	EventSnapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
+	EventAcquired                       // an owner got the lock
+	EventReleased                       // its owner gave it back
+	EventExpired                        // its TTL passed
+	EventRevoked                        // it was taken from its owner
+	EventDeclared                       // it exists from now on, whether or not somebody holds it
+	EventWithdrawn                      // it does not exist any more, and nobody holds it
 )
 
 // String returns the kind in capital letters.
@@ -179,7 +179,7 @@ func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 }
 
 // LockWait calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request has a Group and s is no [Declarer].
-func LockWait(ctx context.Context, s Store, req Request) (Grant, error) {
+func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	w, ok := s.(Waiter)
 	if !ok {
 		return Grant{}, unsupported(s, "wait")
@@ -192,7 +192,7 @@ func LockWait(ctx context.Context, s Store, req Request) (Grant, error) {
 
 // LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [Multi], or is to wait and is no [Waiter].
 func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
-	m, ok := s.(Multi)
+	m, ok := s.(MultiLocker)
 	if !ok {
 		return Grant{}, unsupported(s, "lock all")
 	}
@@ -211,7 +211,7 @@ func Revoke(ctx context.Context, s Store, key, owner string) error {
 }
 
 // List calls s's List. It fails with ErrUnsupported if s is no [Lister].
-func List(ctx context.Context, s Store, prefix string) ([]Lock, error) {
+func List(ctx context.Context, s Store, prefix string) ([]LockInfo, error) {
 	if l, ok := s.(Lister); ok {
 		return l.List(ctx, prefix)
 	}
@@ -220,16 +220,16 @@ func List(ctx context.Context, s Store, prefix string) ([]Lock, error) {
 
 // Get calls s's Get, or finds the key in a list. It fails with ErrUnsupported if s is
 // neither a [Getter] nor a [Lister].
-func Get(ctx context.Context, s Store, key string) (Lock, error) {
+func Get(ctx context.Context, s Store, key string) (LockInfo, error) {
 	if g, ok := s.(Getter); ok {
 		return g.Get(ctx, key)
 	}
 	locks, err := List(ctx, s, key)
 	if err != nil {
-		return Lock{}, err
+		return LockInfo{}, err
 	}
 	if len(locks) == 0 || locks[0].Key != key { // sorted, the shortest comes first
-		return Lock{}, fmt.Errorf("%s: get %q: %w", NameOf(s), key, ErrNotHeld)
+		return LockInfo{}, fmt.Errorf("%s: get %q: %w", NameOf(s), key, ErrNotHeld)
 	}
 	return locks[0], nil
 }
@@ -259,7 +259,7 @@ func Withdraw(ctx context.Context, s Store, group, key string) error {
 }
 
 // Group calls s's Group. It fails with ErrUnsupported if s is no [Declarer].
-func Group(ctx context.Context, s Store, group string) ([]Lock, error) {
+func Group(ctx context.Context, s Store, group string) ([]LockInfo, error) {
 	if d, ok := s.(Declarer); ok {
 		return d.Group(ctx, group)
 	}
@@ -286,7 +286,7 @@ func Features(s Store) []string {
 	add("DECLARE", is[Declarer](s))
 	add("FENCING", true)
 	add("LIST", is[Lister](s))
-	add("MULTI", is[Multi](s))
+	add("MULTI", is[MultiLocker](s))
 	add("PING", is[Pinger](s))
 	add("RENEW", is[Renewer](s))
 	add("REVOKE", is[Revoker](s))

@@ -19,11 +19,11 @@ func (able) Renew(context.Context, Request) (Grant, error)          { return Gra
 func (able) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errAsked }
 func (able) LockAll(context.Context, MultiRequest) (Grant, error)   { return Grant{}, errAsked }
 func (able) Revoke(context.Context, string, string) error           { return errAsked }
-func (able) List(context.Context, string) ([]Lock, error)           { return nil, errAsked }
+func (able) List(context.Context, string) ([]LockInfo, error)       { return nil, errAsked }
 func (able) Watch(context.Context, string, func(Event) error) error { return errAsked }
 func (able) Declare(context.Context, Declaration) error             { return errAsked }
 func (able) Withdraw(context.Context, string, string) error         { return errAsked }
-func (able) Group(context.Context, string) ([]Lock, error)          { return nil, errAsked }
+func (able) Group(context.Context, string) ([]LockInfo, error)      { return nil, errAsked }
 func (able) Ping(context.Context) error                             { return errAsked }
 func (able) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
 func (able) Unlock(_ context.Context, _ string, _ string) error     { return nil }
@@ -35,7 +35,7 @@ func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 		ask     func(s Store) error
 	}{
 		{"Renew", "renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
-		{"LockWait", "wait", func(s Store) error { _, err := LockWait(t.Context(), s, Request{}); return err }},
+		{"LockWait", "wait", func(s Store) error { _, err := Lock(t.Context(), s, Request{}); return err }},
 		{"LockAll", "lock all", func(s Store) error { _, err := LockAll(t.Context(), s, MultiRequest{}); return err }},
 		{"Revoke", "revoke", func(s Store) error { return Revoke(t.Context(), s, "", "") }},
 		{"Watch", "watch", func(s Store) error { return Watch(t.Context(), s, "", nil) }},
@@ -81,7 +81,7 @@ func TestFeaturesAreTheAbilities(t *testing.T) {
 func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
 	s := struct {
 		Store
-		Multi
+		MultiLocker
 	}{plain{}, able{}}
 	if _, err := LockAll(t.Context(), s, MultiRequest{}); err != errAsked { //nolint:errorlint // the helper adds nothing
 		t.Errorf("without waiting: %v", err)
@@ -98,7 +98,7 @@ func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
 	}{able{}, able{}}
 	for name, ask := range map[string]func(Store, Request) (Grant, error){
 		"TryLock":  func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
-		"LockWait": func(s Store, r Request) (Grant, error) { return LockWait(t.Context(), s, r) },
+		"LockWait": func(s Store, r Request) (Grant, error) { return Lock(t.Context(), s, r) },
 	} {
 		if _, err := ask(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s of a store that declares no locks: %v", name, err)
@@ -113,8 +113,8 @@ func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
 
 func TestEventKindsHaveNames(t *testing.T) {
 	for kind, want := range map[EventKind]string{
-		Snapshot: "SNAPSHOT", Acquired: "ACQUIRED", Released: "RELEASED", Expired: "EXPIRED", Revoked: "REVOKED",
-		Declared: "DECLARED", Withdrawn: "WITHDRAWN", 0: "EventKind(0)", Withdrawn + 1: "EventKind(8)",
+		EventSnapshot: "SNAPSHOT", EventAcquired: "ACQUIRED", EventReleased: "RELEASED", EventExpired: "EXPIRED", EventRevoked: "REVOKED",
+		EventDeclared: "DECLARED", EventWithdrawn: "WITHDRAWN", 0: "EventKind(0)", EventWithdrawn + 1: "EventKind(8)",
 	} {
 		if kind.String() != want {
 			t.Errorf("%d is called %s, want %s", int(kind), kind, want)

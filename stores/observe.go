@@ -43,17 +43,17 @@ type Outcome string
 
 // Outcomes that are not the names of errors.
 const (
-	Granted Outcome = "granted" // to an operation that takes locks
-	Refused Outcome = "refused" // the same
-	Done    Outcome = "ok"
-	Failed  Outcome = "error" // the storage could not be asked, or did not answer
+	OutcomeGranted Outcome = "granted" // to an operation that takes locks
+	OutcomeRefused Outcome = "refused" // the same
+	OutcomeDone    Outcome = "ok"
+	OutcomeFailed  Outcome = "error" // the storage could not be asked, or did not answer
 )
 
 // Outcomes that are names of errors.
 const (
-	NotHeld  Outcome = "not_held"
-	NotOwner Outcome = "not_owner"
-	TimedOut Outcome = "timeout"
+	OutcomeNotHeld  Outcome = "not_held"
+	OutcomeNotOwner Outcome = "not_owner"
+	OutcomeTimedOut Outcome = "timeout"
 )
 
 // outcomes are the names of errors; the first row that matches counts.
@@ -61,8 +61,8 @@ var outcomes = []struct {
 	is      error
 	outcome Outcome
 }{
-	{ErrNotHeld, NotHeld},
-	{ErrNotOwner, NotOwner},
+	{ErrNotHeld, OutcomeNotHeld},
+	{ErrNotOwner, OutcomeNotOwner},
 	{ErrDeadlock, "deadlock"},
 	{ErrNotDeclared, "not_declared"},
 	{ErrDeclared, "declared"},
@@ -74,20 +74,20 @@ var outcomes = []struct {
 	{ErrUnsupported, "unsupported"},
 	{ErrClosed, "closed"},
 	{context.Canceled, "cancelled"},
-	{context.DeadlineExceeded, TimedOut},
+	{context.DeadlineExceeded, OutcomeTimedOut},
 }
 
 // OutcomeOf is the outcome of an operation that takes no locks, by its error.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
-		return Done
+		return OutcomeDone
 	}
 	for _, row := range outcomes {
 		if errors.Is(err, row.is) {
 			return row.outcome
 		}
 	}
-	return Failed
+	return OutcomeFailed
 }
 
 // outcomeOfGrant is the outcome of an operation that takes locks.
@@ -96,9 +96,9 @@ func outcomeOfGrant(grant Grant, err error) Outcome {
 	case err != nil:
 		return OutcomeOf(err)
 	case grant.Acquired:
-		return Granted
+		return OutcomeGranted
 	}
-	return Refused
+	return OutcomeRefused
 }
 
 // Observe returns a store that is s, with the same [Features], and lets the observer hear of every call but Close.
@@ -115,7 +115,7 @@ var _ interface {
 	Store
 	Renewer
 	Waiter
-	Multi
+	MultiLocker
 	Lister
 	Getter
 	Revoker
@@ -163,7 +163,7 @@ func (o *observed) TryLock(ctx context.Context, req Request) (Grant, error) {
 }
 
 func (o *observed) Lock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return LockWait(ctx, o.store, req) })
+	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return Lock(ctx, o.store, req) })
 }
 
 func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error) {
@@ -190,7 +190,7 @@ func (o *observed) Revoke(ctx context.Context, key, owner string) error {
 	return o.tell(ctx, OpRevoke, func(ctx context.Context) error { return Revoke(ctx, o.store, key, owner) })
 }
 
-func (o *observed) List(ctx context.Context, prefix string) (locks []Lock, err error) {
+func (o *observed) List(ctx context.Context, prefix string) (locks []LockInfo, err error) {
 	err = o.tell(ctx, OpList, func(ctx context.Context) (err error) {
 		locks, err = List(ctx, o.store, prefix)
 		return err
@@ -199,7 +199,7 @@ func (o *observed) List(ctx context.Context, prefix string) (locks []Lock, err e
 }
 
 // Get is a list of one lock for the observer, and one that is not held is an answer.
-func (o *observed) Get(ctx context.Context, key string) (l Lock, err error) {
+func (o *observed) Get(ctx context.Context, key string) (l LockInfo, err error) {
 	_ = o.tell(ctx, OpList, func(ctx context.Context) error {
 		if l, err = Get(ctx, o.store, key); errors.Is(err, ErrNotHeld) {
 			return nil
@@ -233,7 +233,7 @@ func (o *observed) Withdraw(ctx context.Context, group, key string) error {
 	return o.tell(ctx, OpWithdraw, func(ctx context.Context) error { return Withdraw(ctx, o.store, group, key) })
 }
 
-func (o *observed) Group(ctx context.Context, group string) (locks []Lock, err error) {
+func (o *observed) Group(ctx context.Context, group string) (locks []LockInfo, err error) {
 	err = o.tell(ctx, OpGroup, func(ctx context.Context) (err error) {
 		locks, err = Group(ctx, o.store, group)
 		return err

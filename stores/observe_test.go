@@ -29,7 +29,7 @@ type marked struct {
 }
 
 var (
-	someLocks = []Lock{{Key: "a"}, {Key: "b"}}
+	someLocks = []LockInfo{{Key: "a"}, {Key: "b"}}
 	someGrant = Grant{Acquired: true, Token: 7}
 )
 
@@ -59,20 +59,20 @@ func (m *marked) Renew(ctx context.Context, _ Request) (Grant, error) {
 	return m.grant, m.called(ctx, OpRenew)
 }
 
-func (m *marked) List(ctx context.Context, _ string) ([]Lock, error) {
+func (m *marked) List(ctx context.Context, _ string) ([]LockInfo, error) {
 	return someLocks, m.called(ctx, OpList)
 }
 
-func (m *marked) Get(ctx context.Context, key string) (Lock, error) {
-	return Lock{Key: key}, m.called(ctx, OpList)
+func (m *marked) Get(ctx context.Context, key string) (LockInfo, error) {
+	return LockInfo{Key: key}, m.called(ctx, OpList)
 }
 
-func (m *marked) Group(ctx context.Context, _ string) ([]Lock, error) {
+func (m *marked) Group(ctx context.Context, _ string) ([]LockInfo, error) {
 	return someLocks, m.called(ctx, OpGroup)
 }
 
 func (m *marked) Watch(ctx context.Context, _ string, tell func(Event) error) error {
-	if err := tell(Event{Kind: Snapshot}); err != nil {
+	if err := tell(Event{Kind: EventSnapshot}); err != nil {
 		return err
 	}
 	return m.called(ctx, OpWatch)
@@ -90,7 +90,7 @@ func (m *marked) Close() error                                    { return m.err
 // asked are the calls of a store by operation, each with what it answers beside the error.
 var asked = map[Operation]func(ctx context.Context, s Store) (any, error){
 	OpTryLock: func(ctx context.Context, s Store) (any, error) { return TryLock(ctx, s, Request{}) },
-	OpLock:    func(ctx context.Context, s Store) (any, error) { return LockWait(ctx, s, Request{}) },
+	OpLock:    func(ctx context.Context, s Store) (any, error) { return Lock(ctx, s, Request{}) },
 	OpTryLockAll: func(ctx context.Context, s Store) (any, error) {
 		return LockAll(ctx, s, MultiRequest{})
 	},
@@ -129,7 +129,7 @@ func TestAnObserverHearsOfEachCallOnceAndChangesNothing(t *testing.T) {
 				}
 				outcome := OutcomeOf(err)
 				if err == nil && takes(op) {
-					outcome = Granted
+					outcome = OutcomeGranted
 				}
 				if want := []string{"begin " + string(op), string(op) + " " + string(outcome)}; !slices.Equal(heard.heard, want) {
 					t.Errorf("heard %q, want %q", heard.heard, want)

@@ -19,11 +19,11 @@ type EventType int32
 
 // What can happen to a channel's locks. That the user himself has lost one is told by [User.Lost] and [Lock.Done].
 const (
-	Snapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // nothing: what follows is a new beginning
-	Set      = EventType(rtmpb.LockEvent_SET)
-	Removed  = EventType(rtmpb.LockEvent_REMOVED)
-	Acquired = EventType(rtmpb.LockEvent_ACQUIRED)
-	Released = EventType(rtmpb.LockEvent_RELEASED) // or revoked, or the owner was offline for too long
+	EventSnapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // nothing: what follows is a new beginning
+	EventSet      = EventType(rtmpb.LockEvent_SET)
+	EventRemoved  = EventType(rtmpb.LockEvent_REMOVED)
+	EventAcquired = EventType(rtmpb.LockEvent_ACQUIRED)
+	EventReleased = EventType(rtmpb.LockEvent_RELEASED) // or revoked, or the owner was offline for too long
 )
 
 // String returns the type in capital letters.
@@ -58,7 +58,7 @@ func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, err
 
 func eventOf(e *rtmpb.LockEvent, channel Channel) Event {
 	event := Event{Type: EventType(e.GetEventType())}
-	if event.Type == Snapshot {
+	if event.Type == EventSnapshot {
 		event.Locks = detailsOf(e.GetLocks(), channel)
 	} else {
 		event.Lock = detailOf(e, e.GetOwner())

@@ -65,11 +65,11 @@ func TestEventsTellEachChange(t *testing.T) {
 		synctest.Wait()
 		free := rtm.Detail{Channel: room, Name: "pen", TTL: ttl}
 		checkEvents(t, events,
-			rtm.Event{Type: rtm.Snapshot, Locks: []rtm.Detail{{Channel: room, Name: "ink", TTL: ttl}}},
-			rtm.Event{Type: rtm.Set, Lock: free},
-			rtm.Event{Type: rtm.Acquired, Lock: l.Detail},
-			rtm.Event{Type: rtm.Released, Lock: l.Detail},
-			rtm.Event{Type: rtm.Removed, Lock: free},
+			rtm.Event{Type: rtm.EventSnapshot, Locks: []rtm.Detail{{Channel: room, Name: "ink", TTL: ttl}}},
+			rtm.Event{Type: rtm.EventSet, Lock: free},
+			rtm.Event{Type: rtm.EventAcquired, Lock: l.Detail},
+			rtm.Event{Type: rtm.EventReleased, Lock: l.Detail},
+			rtm.Event{Type: rtm.EventRemoved, Lock: free},
 		)
 		cancel()
 		checkIs(t, "the last error", <-last, context.Canceled, rtm.ErrOperationFailed)
@@ -90,8 +90,8 @@ func TestEventsGoOnAfterARestart(t *testing.T) {
 		l := acquire(t, alice, "pen")
 		time.Sleep(long)
 		synctest.Wait()
-		snapshot := rtm.Event{Type: rtm.Snapshot, Locks: []rtm.Detail{{Channel: room, Name: "pen", TTL: ttl}}}
-		checkEvents(t, events, snapshot, snapshot, rtm.Event{Type: rtm.Acquired, Lock: l.Detail})
+		snapshot := rtm.Event{Type: rtm.EventSnapshot, Locks: []rtm.Detail{{Channel: room, Name: "pen", TTL: ttl}}}
+		checkEvents(t, events, snapshot, snapshot, rtm.Event{Type: rtm.EventAcquired, Lock: l.Detail})
 		bob.Close()
 		checkIs(t, "the last error", <-last, rtm.ErrNotLogin)
 	})
@@ -109,7 +109,7 @@ func TestEventsEndWithTheLoop(t *testing.T) {
 			return call()
 		})
 		for e, err := range alice.Events(t.Context(), room) {
-			if e.Type != rtm.Snapshot || err != nil {
+			if e.Type != rtm.EventSnapshot || err != nil {
 				t.Errorf("the first event is %+v, %v", e, err)
 			}
 			break

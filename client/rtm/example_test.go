@@ -94,7 +94,7 @@ func ExampleUser_Events() {
 			log.Fatal(err) // ctx has ended, or ann is logged out
 		}
 		switch event.Type {
-		case rtm.Snapshot: // what there is; again after changes that could not be told
+		case rtm.EventSnapshot: // what there is; again after changes that could not be told
 			fmt.Println(len(event.Locks), "locks")
 			if _, err := ann.SetLock(ctx, channel, "pen", 0); err != nil {
 				log.Fatal(err)

@@ -224,8 +224,8 @@ func TestChannelsAndEventsHaveNames(t *testing.T) {
 		{rtm.Message("a"), `MESSAGE "a"`},
 		{rtm.Stream("b"), `STREAM "b"`},
 		{rtm.ChannelType(7), "7"},
-		{rtm.Snapshot, "SNAPSHOT"},
-		{rtm.Released, "RELEASED"},
+		{rtm.EventSnapshot, "SNAPSHOT"},
+		{rtm.EventReleased, "RELEASED"},
 	} {
 		if got := row.what.String(); got != row.want {
 			t.Errorf("it is %q, want %q", got, row.want)

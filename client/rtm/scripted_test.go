@@ -309,7 +309,7 @@ func TestEventsGoOnWhenTheirStreamEnds(t *testing.T) {
 		_, alice := perform(t)
 		n := 0
 		for e, err := range alice.Events(t.Context(), room) {
-			if e.Type != rtm.Snapshot || err != nil {
+			if e.Type != rtm.EventSnapshot || err != nil {
 				t.Errorf("the event is %+v, %v", e, err)
 			}
 			if n++; n == 3 {

@@ -213,7 +213,7 @@ func TestNothingRunsAfterClose(t *testing.T) {
 	go func() {
 		var last error
 		for e, err := range alice.Events(t.Context(), room) {
-			if e.Type == rtm.Snapshot {
+			if e.Type == rtm.EventSnapshot {
 				close(begun)
 			}
 			last = err

@@ -57,7 +57,7 @@ type Stores interface {
 }
 
 // Door serves Dapr's runtime API. It is safe for concurrent use.
-type Door struct {
+type API struct {
 	runtimepb.UnimplementedDaprServer
 	options  Options
 	prefixes map[string]string // what the keys of each component begin with
@@ -67,14 +67,14 @@ type Door struct {
 
 // New returns a door. It fails if a component's keyPrefix is one that daprd would not start with, or if two components have
 // one name.
-func New(o Options) (*Door, error) {
+func New(o Options) (*API, error) {
 	if o.Observed == nil {
 		o.Observed = func(next http.Handler) http.Handler { return next }
 	}
 	if o.Leaving == nil {
 		o.Leaving = func() bool { return false }
 	}
-	d := &Door{options: o, prefixes: make(map[string]string, len(o.Components)), guard: newGuard(o.Token)}
+	d := &API{options: o, prefixes: make(map[string]string, len(o.Components)), guard: newGuard(o.Token)}
 	for _, c := range o.Components {
 		prefix, err := o.keyPrefix(c)
 		if _, twice := d.prefixes[c.Name]; twice {
@@ -90,4 +90,4 @@ func New(o Options) (*Door, error) {
 }
 
 // Register adds the service to a gRPC server, which should have the door's options.
-func (d *Door) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, d) }
+func (d *API) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, d) }

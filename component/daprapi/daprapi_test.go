@@ -30,7 +30,7 @@ type noStore struct{ err error }
 func (s noStore) Do(context.Context, string, func(stores.Store) error) error { return s.err }
 
 // newDoor returns a door to a component named locks.
-func newDoor(t testing.TB, o Options) *Door {
+func newDoor(t testing.TB, o Options) *API {
 	t.Helper()
 	o.Components = append(o.Components, Component{Name: "locks", Type: "lock.mortise", Version: "v1"})
 	if o.Stores == nil {
@@ -54,13 +54,13 @@ func openMemory(t testing.TB) stores.Store {
 }
 
 // ask returns the door's answer to a request over HTTP.
-func ask(d *Door, r *http.Request) (code int, body string) {
+func ask(d *API, r *http.Request) (code int, body string) {
 	w := httptest.NewRecorder()
 	d.Handler().ServeHTTP(w, r)
 	return w.Code, w.Body.String()
 }
 
-func askFor(d *Door, method, path, body string) (int, string) {
+func askFor(d *API, method, path, body string) (int, string) {
 	return ask(d, httptest.NewRequest(method, path, strings.NewReader(body)))
 }
 

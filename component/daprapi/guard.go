@@ -36,7 +36,7 @@ func (g guard) knows(token string) bool {
 }
 
 // ServerOptions are those that a gRPC server needs to answer like daprd's.
-func (d *Door) ServerOptions() []grpc.ServerOption {
+func (d *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(d.guard.unary),
 		grpc.ChainStreamInterceptor(d.guard.stream),

@@ -31,7 +31,7 @@ const (
 type endpoint func(r *http.Request, store string) ([]byte, error)
 
 // endpoints are the routes, by method and path. A path that ends in a slash is followed by the name of a store.
-func (d *Door) endpoints() map[string]endpoint {
+func (d *API) endpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"POST /v1.0-alpha1/lock/": endpointOf(d.TryLockAlpha1, writeMessage,
 			func(m *runtimepb.TryLockRequest, store string) { m.StoreName = store }),
@@ -45,7 +45,7 @@ func (d *Door) endpoints() map[string]endpoint {
 }
 
 // HTTPServer returns a server for the HTTP API, with bounds, to be given a listener. It speaks HTTP/2 with and without TLS.
-func (d *Door) HTTPServer() *http.Server {
+func (d *API) HTTPServer() *http.Server {
 	s := &http.Server{
 		Handler:           d.Handler(),
 		MaxHeaderBytes:    maxHeader,
@@ -61,7 +61,7 @@ func (d *Door) HTTPServer() *http.Server {
 }
 
 // Handler returns the handler of the HTTP API.
-func (d *Door) Handler() http.Handler {
+func (d *API) Handler() http.Handler {
 	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := d.serve(r)
 		respond(w, body, err)
@@ -80,7 +80,7 @@ func (d *Door) Handler() http.Handler {
 }
 
 // serve finds the endpoint by the cleaned path, in which slashes that are part of a store's name are still escaped.
-func (d *Door) serve(r *http.Request) ([]byte, error) {
+func (d *API) serve(r *http.Request) ([]byte, error) {
 	clean := path.Clean(r.URL.EscapedPath())
 	if serve, ok := d.routes[r.Method+" "+clean]; ok {
 		return serve(r, "")
@@ -152,7 +152,7 @@ func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
 }
 
 // healthz tells whether calls are taken and, if it is asked for by its id, whether this is the app.
-func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
+func (d *API) healthz(r *http.Request, _ string) ([]byte, error) {
 	if d.options.Leaving() {
 		return nil, errNotReady
 	}
@@ -163,7 +163,7 @@ func (d *Door) healthz(r *http.Request, _ string) ([]byte, error) {
 }
 
 // outboundHealthz tells whether the app's calls are taken.
-func (d *Door) outboundHealthz(*http.Request, string) ([]byte, error) {
+func (d *API) outboundHealthz(*http.Request, string) ([]byte, error) {
 	if d.options.Leaving() {
 		return nil, errOutbound
 	}

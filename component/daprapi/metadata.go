@@ -9,7 +9,7 @@ import (
 )
 
 // GetMetadata tells of the app and of its components what a daprd tells that has neither an app nor actors.
-func (d *Door) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
+func (d *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
 	return &runtimepb.GetMetadataResponse{
 		Id:                   d.options.AppID,
 		RegisteredComponents: d.components(),
@@ -27,7 +27,7 @@ func (d *Door) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*run
 	}, nil
 }
 
-func (d *Door) components() []*runtimepb.RegisteredComponents {
+func (d *API) components() []*runtimepb.RegisteredComponents {
 	components := make([]*runtimepb.RegisteredComponents, len(d.options.Components))
 	for i, c := range d.options.Components {
 		components[i] = &runtimepb.RegisteredComponents{Name: c.Name, Type: c.Type, Version: c.Version}

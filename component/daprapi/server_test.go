@@ -21,7 +21,7 @@ import (
 )
 
 // dial serves the door over gRPC, with the health beside it, and returns a connection to it.
-func dial(t *testing.T, d *Door) *grpc.ClientConn {
+func dial(t *testing.T, d *API) *grpc.ClientConn {
 	t.Helper()
 	server, l := grpc.NewServer(d.ServerOptions()...), bufconn.Listen(1<<16)
 	d.Register(server)

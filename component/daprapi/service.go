@@ -18,7 +18,7 @@ type lockRequest interface {
 }
 
 // TryLockAlpha1 takes the lock if nobody holds it. A client that is gone by then gets nothing.
-func (d *Door) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
+func (d *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
 	if m.GetExpiryInSeconds() <= 0 {
 		return nil, errExpiry.about(m.GetStoreName())
 	}
@@ -34,7 +34,7 @@ func (d *Door) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (
 }
 
 // UnlockAlpha1 gives the lock back. That there is nothing to give back is a status and not an error.
-func (d *Door) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
+func (d *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
 	prefix, err := d.find(m)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (d *Door) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*r
 }
 
 // find checks what daprd checks, in its order, and returns what the keys of the component begin with.
-func (d *Door) find(m lockRequest) (prefix string, err error) {
+func (d *API) find(m lockRequest) (prefix string, err error) {
 	prefix, found := d.prefixes[m.GetStoreName()]
 	switch {
 	case len(d.prefixes) == 0:
@@ -66,7 +66,7 @@ func (d *Door) find(m lockRequest) (prefix string, err error) {
 	return prefix, nil
 }
 
-func (d *Door) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRequest) (acquired bool, err error) {
+func (d *API) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRequest) (acquired bool, err error) {
 	key, err := d.key(prefix, m)
 	if err != nil {
 		return false, err
@@ -81,7 +81,7 @@ func (d *Door) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockR
 	return acquired, err
 }
 
-func (d *Door) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequest) error {
+func (d *API) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequest) error {
 	key, err := d.key(prefix, m)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (d *Door) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockReq
 }
 
 // key is the key of the request's lock, if a store can have it.
-func (d *Door) key(prefix string, m lockRequest) (string, error) {
+func (d *API) key(prefix string, m lockRequest) (string, error) {
 	key, err := keyOf(prefix, m.GetResourceId())
 	if err != nil {
 		return "", err

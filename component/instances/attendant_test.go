@@ -20,7 +20,7 @@ type wrapped struct {
 type diary []string
 
 // attendant returns an attendant that wraps stores, and tells what it does.
-func (d *diary) attendant(name string) Attendant {
+func (d *diary) attendant(name string) StoreWrapper {
 	return func(component string, s stores.Store) (stores.Store, func()) {
 		*d = append(*d, name+" comes to "+component)
 		return &wrapped{s, name}, func() { *d = append(*d, name+" leaves "+component) }

@@ -19,14 +19,14 @@ var ErrAmbiguous = errors.New("several components could be meant")
 // A guest has only a name to say it with. It gets the store that everybody under that name uses, whoever has opened it, and
 // nothing if there are several: a lock in the wrong store would exclude nobody. What resource files opened comes first,
 // because it stays when sidecars come and go.
-type Guests struct{ set *Set }
+type Resolver struct{ set *Set }
 
 // Guests returns the set as guests see it.
-func (s *Set) Guests() Guests { return Guests{s} }
+func (s *Set) Guests() Resolver { return Resolver{s} }
 
 // Do calls fn with the component's store as [Set.Do] does. An empty name means the only component that is open. It fails
 // with ErrAmbiguous if several stores could be meant.
-func (g Guests) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
+func (g Resolver) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
 	i, err := g.set.enter(ctx, name, g.set.findForGuest)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (g Guests) Do(ctx context.Context, name string, fn func(stores.Store) error
 
 // Wait is Do for calls that last: the ctx that fn gets ends, too, as soon as the store is to be closed. If fn fails because
 // of that, Wait fails with stores.ErrClosed.
-func (g Guests) Wait(ctx context.Context, name string, fn func(context.Context, stores.Store) error) error {
+func (g Resolver) Wait(ctx context.Context, name string, fn func(context.Context, stores.Store) error) error {
 	i, err := g.set.enter(ctx, name, g.set.findForGuest)
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (g Guests) Wait(ctx context.Context, name string, fn func(context.Context, 
 }
 
 // Find returns what Do would call fn with now. It fails as Do does.
-func (g Guests) Find(ctx context.Context, name string) (Instance, error) {
+func (g Resolver) Find(ctx context.Context, name string) (Instance, error) {
 	i, err := g.set.enter(ctx, name, g.set.findForGuest)
 	if err != nil {
 		return Instance{}, err

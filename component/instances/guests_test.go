@@ -69,7 +69,7 @@ func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
 }
 
 // bothCalls are a guest's ways to a store.
-func bothCalls(g Guests) map[string]func(context.Context, string, func(stores.Store) error) error {
+func bothCalls(g Resolver) map[string]func(context.Context, string, func(stores.Store) error) error {
 	return map[string]func(context.Context, string, func(stores.Store) error) error{
 		"Do": g.Do,
 		"Wait": func(ctx context.Context, name string, fn func(stores.Store) error) error {

@@ -37,7 +37,7 @@ var ErrNotInitialized = errors.New("component is not initialized")
 type Set struct {
 	registry   *stores.Registry
 	log        logger.Logger
-	attendants []Attendant
+	attendants []StoreWrapper
 
 	mu      sync.RWMutex
 	open    map[string][]*instance   // by name, each with other metadata
@@ -54,7 +54,7 @@ type Set struct {
 
 // An Attendant looks after a store from when it is opened until it is closed. It returns the store to be used in its place, which
 // may be the same, and what is called when nobody uses that any more, before it is closed. Calls may come at once.
-type Attendant func(component string, store stores.Store) (used stores.Store, leave func())
+type StoreWrapper func(component string, store stores.Store) (used stores.Store, leave func())
 
 // instance is a component's store and what it was opened from.
 type instance struct {
@@ -72,7 +72,7 @@ type instance struct {
 
 // New returns a set without components, which opens stores from registry. Each of the attendants gets what the one before it has
 // returned.
-func New(registry *stores.Registry, log logger.Logger, attendants ...Attendant) *Set {
+func New(registry *stores.Registry, log logger.Logger, attendants ...StoreWrapper) *Set {
 	s := &Set{
 		registry:   registry,
 		log:        log,

@@ -91,7 +91,7 @@ func response(grant stores.Grant) *lockspb.LockResponse {
 	return &lockspb.LockResponse{Acquired: true, Token: grant.Token, ExpiresIn: durationpb.New(left)}
 }
 
-func lockMessage(l stores.Lock) *lockspb.Lock {
+func lockMessage(l stores.LockInfo) *lockspb.Lock {
 	m := &lockspb.Lock{
 		Key:       readable(l.Key, stores.MaxKeyLen),
 		Owner:     readable(l.Owner, stores.MaxOwnerLen),
@@ -101,8 +101,8 @@ func lockMessage(l stores.Lock) *lockspb.Lock {
 		Waiters:   uint32(l.Waiters),
 		Metadata:  l.Metadata,
 	}
-	if l.Declared > 0 {
-		m.Declared = durationpb.New(l.Declared)
+	if l.DeclaredTTL > 0 {
+		m.Declared = durationpb.New(l.DeclaredTTL)
 	}
 	return m
 }

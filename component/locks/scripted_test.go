@@ -19,7 +19,7 @@ type scripted struct {
 	stores.Store
 	grant stores.Grant
 	err   error
-	locks []stores.Lock
+	locks []stores.LockInfo
 	tells []stores.Event
 
 	before func(ctx context.Context) // runs in each call that may give a lock; may be nil
@@ -59,7 +59,7 @@ func (s *scripted) Revoke(_ context.Context, key, owner string) error {
 	s.asked = [2]string{key, owner}
 	return s.err
 }
-func (s *scripted) List(_ context.Context, prefix string) ([]stores.Lock, error) {
+func (s *scripted) List(_ context.Context, prefix string) ([]stores.LockInfo, error) {
 	s.asked = prefix
 	return s.locks, s.err
 }

@@ -20,11 +20,11 @@ var errWaited = errors.New("waited long enough")
 // Service serves the components of a set to clients that open none. It is safe for concurrent use.
 type Service struct {
 	lockspb.UnimplementedLocksServer
-	components instances.Guests
+	components instances.Resolver
 }
 
 // New returns a service that uses the components.
-func New(components instances.Guests) *Service { return &Service{components: components} }
+func New(components instances.Resolver) *Service { return &Service{components: components} }
 
 // TryLock takes the lock if nobody holds it and nobody waits for it.
 func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lockspb.LockResponse, error) {
@@ -49,7 +49,7 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 		return nil, rpcstatus.Status(err)
 	}
 	return s.answerLater(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		grant, err := stores.LockWait(waiting, store, ask)
+		grant, err := stores.Lock(waiting, store, ask)
 		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
 	})
 }

@@ -23,7 +23,7 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 		return rpcstatus.Status(err)
 	}
 	ctx := stream.Context()
-	var locks []stores.Lock
+	var locks []stores.LockInfo
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) (err error) {
 		locks, err = find(ctx, store, m)
 		return err
@@ -40,7 +40,7 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 }
 
 // find returns the locks under the prefix, or the lock whose key it is.
-func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.Lock, error) {
+func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.LockInfo, error) {
 	if !m.GetExact() {
 		return stores.List(ctx, store, m.GetPrefix())
 	}
@@ -51,7 +51,7 @@ func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]st
 	if errors.Is(err, stores.ErrNotHeld) {
 		return nil, nil
 	}
-	return []stores.Lock{l}, err
+	return []stores.LockInfo{l}, err
 }
 
 // Watch sends the locks under the prefix and then each change. A client that is slow to read slows down what the store
@@ -100,8 +100,8 @@ func (s *Service) watch(ctx context.Context, m *lockspb.WatchRequest, events cha
 // send sends an event, in as many messages as it needs.
 func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Event) error {
 	locks := e.Locks
-	if e.Kind != stores.Snapshot {
-		locks = []stores.Lock{e.Lock}
+	if e.Kind != stores.EventSnapshot {
+		locks = []stores.LockInfo{e.Lock}
 	}
 	for piece, more := range pieces(locks) {
 		err := stream.Send(&lockspb.WatchResponse{
@@ -119,7 +119,7 @@ func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Eve
 }
 
 // pieces are the locks cut into what fits a message, each with whether there are more. There is at least one piece.
-func pieces(locks []stores.Lock) iter.Seq2[[]*lockspb.Lock, bool] {
+func pieces(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
 	return func(yield func(piece []*lockspb.Lock, more bool) bool) {
 		var piece []*lockspb.Lock
 		size := 0

@@ -39,13 +39,13 @@ func (s *sent[Message]) Send(m *Message) error {
 }
 
 // rows are n locks with about size bytes each, of which every other is declared.
-func rows(n, size int) []stores.Lock {
-	locks := make([]stores.Lock, n)
+func rows(n, size int) []stores.LockInfo {
+	locks := make([]stores.LockInfo, n)
 	for i := range locks {
-		locks[i] = stores.Lock{
+		locks[i] = stores.LockInfo{
 			Key: fmt.Sprintf("%0*d", min(size/3, stores.MaxKeyLen), i), Owner: strings.Repeat("o", min(size/3, stores.MaxOwnerLen)),
 			TTL: time.Minute, Remaining: time.Second, Token: uint64(i), Waiters: i, Metadata: map[string]string{"m": strings.Repeat("v", size/3)},
-			Declared: time.Duration(i%2) * time.Hour,
+			DeclaredTTL: time.Duration(i%2) * time.Hour,
 		}
 	}
 	return locks
@@ -88,18 +88,18 @@ func TestAListIsSentInPiecesThatFit(t *testing.T) {
 	}
 }
 
-func checkRow(t *testing.T, got *lockspb.Lock, want stores.Lock) {
+func checkRow(t *testing.T, got *lockspb.Lock, want stores.LockInfo) {
 	t.Helper()
 	if got.GetKey() != want.Key || got.GetOwner() != want.Owner || got.GetTtl().AsDuration() != want.TTL ||
 		got.GetRemaining().AsDuration() != want.Remaining || got.GetToken() != want.Token ||
 		got.GetWaiters() != uint32(want.Waiters) || got.GetMetadata()["m"] != want.Metadata["m"] ||
-		got.GetDeclared().AsDuration() != want.Declared || (got.GetDeclared() != nil) != (want.Declared > 0) {
+		got.GetDeclared().AsDuration() != want.DeclaredTTL || (got.GetDeclared() != nil) != (want.DeclaredTTL > 0) {
 		t.Errorf("got %v, want %+v", got, want)
 	}
 }
 
 func TestNamesOfForeignProgramsAreMadeReadable(t *testing.T) {
-	s, _ := serve(t, &scripted{locks: []stores.Lock{{Key: "a\xffb", Owner: strings.Repeat("é", 4<<20)}}})
+	s, _ := serve(t, &scripted{locks: []stores.LockInfo{{Key: "a\xffb", Owner: strings.Repeat("é", 4<<20)}}})
 	stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
 	if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
 		t.Fatal(err)
@@ -122,16 +122,16 @@ func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
 }
 
 func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
-	big, change := rows(3000, 6144), stores.Lock{Key: "k", Owner: "o", Token: 9}
-	free := stores.Lock{Key: "k", Declared: time.Minute}
+	big, change := rows(3000, 6144), stores.LockInfo{Key: "k", Owner: "o", Token: 9}
+	free := stores.LockInfo{Key: "k", DeclaredTTL: time.Minute}
 	lost := errors.New("connection lost")
 	s, _ := serve(t, &scripted{err: lost, tells: []stores.Event{
-		{Kind: stores.Snapshot, Revision: 1},
-		{Kind: stores.Acquired, Revision: 2, Lock: change},
-		{Kind: stores.Snapshot, Revision: 3, Locks: big, Missed: true},
-		{Kind: stores.Revoked, Revision: 4, Lock: change},
-		{Kind: stores.Declared, Revision: 5, Lock: free},
-		{Kind: stores.Withdrawn, Revision: 6, Lock: free},
+		{Kind: stores.EventSnapshot, Revision: 1},
+		{Kind: stores.EventAcquired, Revision: 2, Lock: change},
+		{Kind: stores.EventSnapshot, Revision: 3, Locks: big, Missed: true},
+		{Kind: stores.EventRevoked, Revision: 4, Lock: change},
+		{Kind: stores.EventDeclared, Revision: 5, Lock: free},
+		{Kind: stores.EventWithdrawn, Revision: 6, Lock: free},
 	}})
 	stream := &sent[lockspb.WatchResponse]{ctx: t.Context()}
 	if err := s.Watch(&lockspb.WatchRequest{}, stream); status.Code(err) != codes.Unavailable {
@@ -180,7 +180,7 @@ func TestAWatchEndsWithItsClient(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
-				s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.Snapshot}, {Kind: stores.Acquired}}})
+				s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}}})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				row.stream.ctx = ctx
@@ -199,7 +199,7 @@ func TestAWatchEndsWithItsClient(t *testing.T) {
 
 func TestAClientThatDoesNotReadKeepsNoStoreOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.Snapshot}, {Kind: stores.Acquired}, {Kind: stores.Released}}})
+		s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}, {Kind: stores.EventReleased}}})
 		stream := &sent[lockspb.WatchResponse]{ctx: t.Context(), slow: time.Hour}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Watch(&lockspb.WatchRequest{}, stream) }()

@@ -36,7 +36,7 @@ func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores
 	ctx, leave := s.waiting.enter(ctx, u)
 	defer leave()
 	err = s.components.Wait(ctx, u.store.Name(), func(waiting context.Context, store stores.Store) error {
-		grant, err = stores.LockWait(waiting, store, asked(u, l))
+		grant, err = stores.Lock(waiting, store, asked(u, l))
 		return s.keep(ctx, store, u, l, grant, err)
 	})
 	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errLoggedOut {

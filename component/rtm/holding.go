@@ -93,7 +93,7 @@ func (s *Service) check(ctx context.Context, u user, claims []holding) (right, w
 	rows, err := s.rows(ctx, u, claims)
 	for _, c := range claims {
 		row := rows[c.key()]
-		c.ttl = row.Declared
+		c.ttl = row.DeclaredTTL
 		if row.Owner == c.owner && (c.rev == 0 || c.rev == row.Token) {
 			c.rev = row.Token
 			right = append(right, c)
@@ -105,7 +105,7 @@ func (s *Service) check(ctx context.Context, u user, claims []holding) (right, w
 }
 
 // rows returns the locks of all channels of the claims, by key. It asks the store for each channel once.
-func (s *Service) rows(ctx context.Context, u user, claims []holding) (map[string]stores.Lock, error) {
+func (s *Service) rows(ctx context.Context, u user, claims []holding) (map[string]stores.LockInfo, error) {
 	groups := map[string]bool{}
 	for _, c := range claims {
 		groups[c.group()] = true
@@ -114,7 +114,7 @@ func (s *Service) rows(ctx context.Context, u user, claims []holding) (map[strin
 		return nil, nil
 	}
 	var mu sync.Mutex
-	rows := map[string]stores.Lock{}
+	rows := map[string]stores.LockInfo{}
 	err := s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
 		return inParallel(slices.Collect(maps.Keys(groups)), func(group string) error {
 			locks, err := stores.Group(ctx, store, group)

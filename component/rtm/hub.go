@@ -117,18 +117,18 @@ func (h *hub) begin() {
 func (h *hub) apply(e stores.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e.Kind == stores.Snapshot {
+	if e.Kind == stores.EventSnapshot {
 		h.restart(e.Locks)
 		h.begin()
 		return
 	}
 	switch l := h.locks[e.Lock.Key]; {
-	case e.Kind == stores.Declared:
+	case e.Kind == stores.EventDeclared:
 		h.declared(e.Lock)
 	case l == nil: // not declared, so no channel's
-	case e.Kind == stores.Withdrawn:
+	case e.Kind == stores.EventWithdrawn:
 		h.withdrawn(l)
-	case e.Kind == stores.Acquired:
+	case e.Kind == stores.EventAcquired:
 		h.setOwner(l, e.Lock.Owner, e.Lock.Token)
 		h.tell(l.event(rtmpb.LockEvent_ACQUIRED))
 	default:
@@ -137,7 +137,7 @@ func (h *hub) apply(e stores.Event) {
 }
 
 // restart forgets everything for what is there now, and tells all.
-func (h *hub) restart(locks []stores.Lock) {
+func (h *hub) restart(locks []stores.LockInfo) {
 	before := h.held
 	h.agenda.Clear()
 	h.locks, h.channels, h.held = map[string]*entry{}, map[string]map[string]*entry{}, map[string]map[string]*entry{}
@@ -164,7 +164,7 @@ func (h *hub) restart(locks []stores.Lock) {
 	}
 }
 
-func (h *hub) declared(row stores.Lock) {
+func (h *hub) declared(row stores.LockInfo) {
 	if l := h.add(row); l != nil {
 		h.tell(l.event(rtmpb.LockEvent_SET))
 	}
@@ -181,7 +181,7 @@ func (h *hub) withdrawn(l *entry) {
 // released takes in that the lock has an owner no more. Only the owner is told that it has expired.
 func (h *hub) released(l *entry, how stores.EventKind) {
 	others, own := l.event(rtmpb.LockEvent_RELEASED), l.event(rtmpb.LockEvent_RELEASED)
-	if how == stores.Expired {
+	if how == stores.EventExpired {
 		own = l.event(rtmpb.LockEvent_EXPIRED)
 	}
 	h.setOwner(l, "", 0)
@@ -190,12 +190,12 @@ func (h *hub) released(l *entry, how stores.EventKind) {
 }
 
 // add adds a lock that is declared, unless its key is none of a channel's.
-func (h *hub) add(row stores.Lock) *entry {
+func (h *hub) add(row stores.LockInfo) *entry {
 	name, ok := parseKey(row.Key)
-	if !ok || row.Declared == 0 {
+	if !ok || row.DeclaredTTL == 0 {
 		return nil
 	}
-	l := &entry{holding: holding{lock: name, ttl: row.Declared}, key: row.Key}
+	l := &entry{holding: holding{lock: name, ttl: row.DeclaredTTL}, key: row.Key}
 	h.locks[l.key] = l
 	put(h.channels, l.group(), l.key, l)
 	if row.Owner != "" {

@@ -56,7 +56,7 @@ func explain(ctx context.Context, store stores.Store, l lock, err error) error {
 	if failed != nil {
 		return failed
 	}
-	if !slices.ContainsFunc(locks, func(row stores.Lock) bool { return row.Key == l.key() }) {
+	if !slices.ContainsFunc(locks, func(row stores.LockInfo) bool { return row.Key == l.key() }) {
 		return fmt.Errorf("%q: %w", l.name, stores.ErrNotDeclared)
 	}
 	return err
@@ -91,7 +91,7 @@ func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.
 		locks, err := stores.Group(ctx, store, c.group())
 		for _, row := range locks {
 			if l, ok := parseKey(row.Key); ok {
-				response.Locks = append(response.Locks, holding{l, row.Owner, row.Declared, row.Token}.detail())
+				response.Locks = append(response.Locks, holding{l, row.Owner, row.DeclaredTTL, row.Token}.detail())
 			}
 		}
 		return err

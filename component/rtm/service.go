@@ -22,13 +22,13 @@ const operationTimeout = 10 * time.Second
 // Service serves the components of a set to the users of RTM's channels. It is safe for concurrent use.
 type Service struct {
 	rtmpb.UnimplementedChannelLocksServer
-	components instances.Guests
+	components instances.Resolver
 	waiting    *waiting
 	hubs       *hubs
 }
 
 // New returns a service that uses the components. What it starts ends with Close.
-func New(components instances.Guests, log logger.Logger) *Service {
+func New(components instances.Resolver, log logger.Logger) *Service {
 	return &Service{components: components, waiting: newWaiting(), hubs: newHubs(log)}
 }
 

@@ -358,7 +358,7 @@ func TestAGrantThatTheWatchHasNotToldIsKept(t *testing.T) {
 		rev := w.acquire("ann", "l")
 		synctest.Wait()
 		h := w.hub()
-		h.apply(stores.Event{Kind: stores.Snapshot}) // as if it had told nothing yet
+		h.apply(stores.Event{Kind: stores.EventSnapshot}) // as if it had told nothing yet
 		h.note(holding{lock{channel{rtmpb.ChannelType_MESSAGE, "c"}, "l"}, "ann", 10 * time.Second, rev})
 		time.Sleep(time.Hour)
 		w.isHeldBy("ann", "l")

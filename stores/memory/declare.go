@@ -37,7 +37,7 @@ func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 }
 
 // Group implements [stores.Declarer].
-func (s *Store) Group(ctx context.Context, group string) (locks []stores.Lock, err error) {
+func (s *Store) Group(ctx context.Context, group string) (locks []stores.LockInfo, err error) {
 	err = s.do(ctx, "group", func() error {
 		locks = s.table.group(group)
 		return nil
@@ -94,7 +94,7 @@ func (t *table) declare(d stores.Declaration) error {
 	err := t.declared.add(d)
 	if err == nil {
 		now := time.Now()
-		t.tell(stores.Declared, t.current(d.Key, now))
+		t.tell(stores.EventDeclared, t.current(d.Key, now))
 		t.serve(d.Key, now)
 	}
 	return err
@@ -112,14 +112,14 @@ func (t *table) withdraw(group, key string) error {
 		t.line.dismiss(w, stores.ErrNotDeclared)
 	}
 	now := time.Now()
-	t.remove(t.current(key, now), stores.Withdrawn)
+	t.remove(t.current(key, now), stores.EventWithdrawn)
 	t.declared.remove(key) // only now, so that it is told with the TTL
 	t.serve(key, now)
 	return nil
 }
 
 // group returns the locks of a group by key.
-func (t *table) group(name string) []stores.Lock {
+func (t *table) group(name string) []stores.LockInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	keys, ok := t.declared.groups[name]
@@ -127,7 +127,7 @@ func (t *table) group(name string) []stores.Lock {
 		return nil
 	}
 	now := time.Now()
-	rows := make([]stores.Lock, 0, keys.Len())
+	rows := make([]stores.LockInfo, 0, keys.Len())
 	keys.Scan(func(key string) bool {
 		l, err := t.heldByAny(key, now)
 		if err != nil {
@@ -147,7 +147,7 @@ func (t *table) current(key string, now time.Time) *lock {
 		return l
 	}
 	if ok {
-		t.remove(l, stores.Expired)
+		t.remove(l, stores.EventExpired)
 	}
 	return &lock{key: key}
 }

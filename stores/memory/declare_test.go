@@ -104,13 +104,13 @@ func TestGroupsDoNotLookAtEachOther(t *testing.T) {
 		}
 	}
 	take(t, s, "ab15", "ann", time.Hour, true) // of no group
-	want := func(keys ...string) (rows []stores.Lock) {
+	want := func(keys ...string) (rows []stores.LockInfo) {
 		for _, key := range keys {
-			rows = append(rows, stores.Lock{Key: key, Declared: time.Second})
+			rows = append(rows, stores.LockInfo{Key: key, DeclaredTTL: time.Second})
 		}
 		return rows
 	}
-	for name, rows := range map[string][]stores.Lock{"a": want("a", "ab2"), "ab": want("ab1", "ab3"), "abc": nil} {
+	for name, rows := range map[string][]stores.LockInfo{"a": want("a", "ab2"), "ab": want("ab1", "ab3"), "abc": nil} {
 		if got := groupOf(t, s, name); !reflect.DeepEqual(got, rows) {
 			t.Errorf("group %q has %v, want %v", name, got, rows)
 		}
@@ -130,10 +130,10 @@ func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 		declare(t, s, door)
 		ann := join(t, s, door, "ann", nil)
 		bob := askTeam(t.Context(), s, door, "bob")
-		want := stores.Lock{
-			Key: door, Owner: "ann", TTL: time.Hour, Remaining: time.Hour, Token: ann.Token, Waiters: 1, Declared: time.Hour,
+		want := stores.LockInfo{
+			Key: door, Owner: "ann", TTL: time.Hour, Remaining: time.Hour, Token: ann.Token, Waiters: 1, DeclaredTTL: time.Hour,
 		}
-		if rows := listOf(t, s, ""); !reflect.DeepEqual(rows, []stores.Lock{want}) {
+		if rows := listOf(t, s, ""); !reflect.DeepEqual(rows, []stores.LockInfo{want}) {
 			t.Errorf("the list has %+v, want %+v", rows, want)
 		}
 		if left := time.Until(ann.Expires); left != time.Hour || ann.TTL != time.Hour {
@@ -223,7 +223,7 @@ func TestOwnerWhoseLockHasExpiredHasNoLock(t *testing.T) {
 		declare(t, s, door)
 		first := join(t, s, door, "ann", nil)
 		time.Sleep(time.Hour)
-		vacant := []stores.Lock{{Key: door, Declared: time.Hour}}
+		vacant := []stores.LockInfo{{Key: door, DeclaredTTL: time.Hour}}
 		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, vacant) || !reflect.DeepEqual(all, vacant) {
 			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, vacant)
 		}

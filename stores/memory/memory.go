@@ -17,15 +17,15 @@ import (
 )
 
 var (
-	_ stores.Store    = (*Store)(nil)
-	_ stores.Renewer  = (*Store)(nil)
-	_ stores.Waiter   = (*Store)(nil)
-	_ stores.Multi    = (*Store)(nil)
-	_ stores.Revoker  = (*Store)(nil)
-	_ stores.Lister   = (*Store)(nil)
-	_ stores.Declarer = (*Store)(nil)
-	_ stores.Watcher  = (*Store)(nil)
-	_ stores.Pinger   = (*Store)(nil)
+	_ stores.Store       = (*Store)(nil)
+	_ stores.Renewer     = (*Store)(nil)
+	_ stores.Waiter      = (*Store)(nil)
+	_ stores.MultiLocker = (*Store)(nil)
+	_ stores.Revoker     = (*Store)(nil)
+	_ stores.Lister      = (*Store)(nil)
+	_ stores.Declarer    = (*Store)(nil)
+	_ stores.Watcher     = (*Store)(nil)
+	_ stores.Pinger      = (*Store)(nil)
 )
 
 // Process holds the tables of one process: one for each component name. A table outlives the stores that are opened on
@@ -142,7 +142,7 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 
 // List implements [stores.Lister]. It tells the locks of one moment, with those who wait for
 // them a moment later.
-func (s *Store) List(ctx context.Context, prefix string) (locks []stores.Lock, err error) {
+func (s *Store) List(ctx context.Context, prefix string) (locks []stores.LockInfo, err error) {
 	err = s.do(ctx, "list", func() error {
 		locks = s.table.list(prefix)
 		return nil

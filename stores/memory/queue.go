@@ -218,7 +218,7 @@ func (t *table) abandon(w *waiter) {
 	}
 	for _, key := range w.Keys {
 		if l, err := t.heldBy(key, w.Owner, now); err == nil && l.token == w.grant.Token {
-			t.end(l, stores.Released, now)
+			t.end(l, stores.EventReleased, now)
 		} else {
 			t.serve(key, now)
 		}

@@ -23,10 +23,10 @@ type condition struct {
 }
 
 // conditions returns those of locks by key.
-func conditions(locks []stores.Lock) map[string]condition {
+func conditions(locks []stores.LockInfo) map[string]condition {
 	all := map[string]condition{}
 	for _, l := range locks {
-		all[l.Key] = condition{l.Token, l.Declared}
+		all[l.Key] = condition{l.Token, l.DeclaredTTL}
 	}
 	return all
 }
@@ -36,7 +36,7 @@ func replay(t *testing.T, events []stores.Event) map[string]condition {
 	t.Helper()
 	var state map[string]condition
 	for _, e := range events {
-		if e.Kind == stores.Snapshot {
+		if e.Kind == stores.EventSnapshot {
 			state = conditions(e.Locks)
 			continue
 		}
@@ -54,12 +54,12 @@ func replay(t *testing.T, events []stores.Event) map[string]condition {
 // after returns what c has become by e, and whether that could happen.
 func (c condition) after(e stores.Event) (next condition, ok bool) {
 	switch e.Kind {
-	case stores.Acquired:
+	case stores.EventAcquired:
 		return condition{e.Lock.Token, c.declared}, c.token == 0 && e.Lock.Token > 0
-	case stores.Declared:
-		return condition{c.token, e.Lock.Declared}, c == condition{e.Lock.Token, 0} && e.Lock.Declared > 0
-	case stores.Withdrawn:
-		return condition{}, c == condition{e.Lock.Token, e.Lock.Declared} && c.declared > 0
+	case stores.EventDeclared:
+		return condition{c.token, e.Lock.DeclaredTTL}, c == condition{e.Lock.Token, 0} && e.Lock.DeclaredTTL > 0
+	case stores.EventWithdrawn:
+		return condition{}, c == condition{e.Lock.Token, e.Lock.DeclaredTTL} && c.declared > 0
 	}
 	return condition{0, c.declared}, c.token == e.Lock.Token && c.token > 0 // released, expired or revoked
 }
@@ -148,15 +148,15 @@ func areRight(t *testing.T, s *Store, watchers map[*told]string) {
 		}
 	}
 	all := listOf(t, s, "")
-	if !slices.IsSortedFunc(all, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) }) {
+	if !slices.IsSortedFunc(all, func(a, b stores.LockInfo) int { return strings.Compare(a.Key, b.Key) }) {
 		t.Errorf("the list is not sorted: %v", all)
 	}
-	declared := slices.DeleteFunc(slices.Clone(all), func(l stores.Lock) bool { return l.Declared == 0 })
+	declared := slices.DeleteFunc(slices.Clone(all), func(l stores.LockInfo) bool { return l.DeclaredTTL == 0 })
 	if groups := append(groupOf(t, s, "0"), groupOf(t, s, "1")...); !reflect.DeepEqual(groups, declared) {
 		t.Errorf("the groups have %v, the list %v", groups, declared)
 	}
 	for _, l := range all {
-		vacant := stores.Lock{Key: l.Key, Declared: l.Declared, Waiters: l.Waiters}
+		vacant := stores.LockInfo{Key: l.Key, DeclaredTTL: l.DeclaredTTL, Waiters: l.Waiters}
 		if held := l.Owner != "" && l.Remaining > 0 && l.Token > 0; !held && !reflect.DeepEqual(l, vacant) {
 			t.Errorf("neither held nor vacant is %+v", l)
 		}
@@ -164,7 +164,7 @@ func areRight(t *testing.T, s *Store, watchers map[*told]string) {
 }
 
 // listOf returns the locks under prefix.
-func listOf(t *testing.T, s *Store, prefix string) []stores.Lock {
+func listOf(t *testing.T, s *Store, prefix string) []stores.LockInfo {
 	t.Helper()
 	locks, err := s.List(t.Context(), prefix)
 	if err != nil {
@@ -174,7 +174,7 @@ func listOf(t *testing.T, s *Store, prefix string) []stores.Lock {
 }
 
 // groupOf returns the locks of the group.
-func groupOf(t *testing.T, s *Store, name string) []stores.Lock {
+func groupOf(t *testing.T, s *Store, name string) []stores.LockInfo {
 	t.Helper()
 	locks, err := s.Group(t.Context(), name)
 	if err != nil {
@@ -188,7 +188,7 @@ func endAll(t *testing.T, s *Store) {
 	t.Helper()
 	for _, l := range listOf(t, s, "") {
 		var err error
-		if l.Declared > 0 {
+		if l.DeclaredTTL > 0 {
 			err = s.Withdraw(t.Context(), l.Key[:1], l.Key)
 		} else {
 			err = s.Revoke(t.Context(), l.Key, "")

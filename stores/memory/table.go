@@ -103,7 +103,7 @@ func (t *table) unlock(key, owner string) error {
 	l, err := t.heldBy(key, owner, now)
 	switch {
 	case err == nil:
-		t.end(l, stores.Released, now)
+		t.end(l, stores.EventReleased, now)
 	case !t.giveUp(key, owner, now):
 		return err
 	}
@@ -120,7 +120,7 @@ func (t *table) revoke(key, owner string) error {
 		l, err = t.heldByAny(key, now)
 	}
 	if err == nil {
-		t.end(l, stores.Revoked, now)
+		t.end(l, stores.EventRevoked, now)
 	}
 	return err
 }
@@ -142,7 +142,7 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 }
 
 // rowNow tells people about l, which may be vacant, and about those who wait for it.
-func (t *table) rowNow(l *lock, now time.Time) stores.Lock {
+func (t *table) rowNow(l *lock, now time.Time) stores.LockInfo {
 	row := t.row(l)
 	row.Remaining = l.remaining(now.Sub(t.epoch))
 	row.Waiters = t.line.count(l.key)
@@ -150,11 +150,11 @@ func (t *table) rowNow(l *lock, now time.Time) stores.Lock {
 }
 
 // row tells people about l, which may be vacant.
-func (t *table) row(l *lock) stores.Lock { return l.row(t.declared.ttl(l.key)) }
+func (t *table) row(l *lock) stores.LockInfo { return l.row(t.declared.ttl(l.key)) }
 
-func (l *lock) row(declared time.Duration) stores.Lock {
-	return stores.Lock{
-		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata), Declared: declared,
+func (l *lock) row(declared time.Duration) stores.LockInfo {
+	return stores.LockInfo{
+		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata), DeclaredTTL: declared,
 	}
 }
 
@@ -181,10 +181,10 @@ func (t *table) grant(req *request, now time.Time) stores.Grant {
 		}
 		if last, ok := t.byKey.SetHint(l, &t.hint); ok { // it has expired
 			t.byExpiry.Delete(last)
-			t.tell(stores.Expired, last)
+			t.tell(stores.EventExpired, last)
 		}
 		t.start(l, req.TTL, now)
-		t.tell(stores.Acquired, l)
+		t.tell(stores.EventAcquired, l)
 	}
 	return stores.Grant{Acquired: true, Token: t.token, TTL: req.TTL, Expires: now.Add(req.TTL)}
 }
@@ -242,7 +242,7 @@ func (t *table) reclaim(n int, now time.Time) {
 		if !ok || t.held(l, now) {
 			return
 		}
-		t.end(l, stores.Expired, now)
+		t.end(l, stores.EventExpired, now)
 	}
 }
 

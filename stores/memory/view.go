@@ -27,7 +27,7 @@ func (t *table) view(now time.Time) view {
 }
 
 // list returns the held and the declared locks under a prefix, by key.
-func (t *table) list(prefix string) []stores.Lock {
+func (t *table) list(prefix string) []stores.LockInfo {
 	t.mu.Lock()
 	v := t.view(time.Now())
 	t.mu.Unlock()
@@ -35,7 +35,7 @@ func (t *table) list(prefix string) []stores.Lock {
 }
 
 // rows returns the rows of v, with those who wait now.
-func (t *table) rows(v view, prefix string) []stores.Lock {
+func (t *table) rows(v view, prefix string) []stores.LockInfo {
 	rows := v.rows(prefix)
 	for some := range slices.Chunk(rows, perCount) {
 		t.countWaiters(some)
@@ -44,7 +44,7 @@ func (t *table) rows(v view, prefix string) []stores.Lock {
 }
 
 // countWaiters fills in how many wait for the locks.
-func (t *table) countWaiters(rows []stores.Lock) {
+func (t *table) countWaiters(rows []stores.LockInfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.line.empty() {
@@ -56,8 +56,8 @@ func (t *table) countWaiters(rows []stores.Lock) {
 }
 
 // rows returns the held and the declared locks under a prefix, by key, without those who wait.
-func (v view) rows(prefix string) []stores.Lock {
-	var rows []stores.Lock
+func (v view) rows(prefix string) []stores.LockInfo {
+	var rows []stores.LockInfo
 	v.byKey.Ascend(&lock{key: prefix}, func(l *lock) bool {
 		if !strings.HasPrefix(l.key, prefix) {
 			return false
@@ -74,20 +74,20 @@ func (v view) rows(prefix string) []stores.Lock {
 }
 
 // withFree returns rows, which are the held locks under prefix, and between them the declared ones that nobody holds.
-func (v view) withFree(rows []stores.Lock, prefix string) []stores.Lock {
+func (v view) withFree(rows []stores.LockInfo, prefix string) []stores.LockInfo {
 	if v.declared.Len() == 0 {
 		return rows
 	}
-	var all []stores.Lock
+	var all []stores.LockInfo
 	v.declared.Ascend(prefix, func(key string, d declaration) bool {
 		if !strings.HasPrefix(key, prefix) {
 			return false
 		}
-		before, held := slices.BinarySearchFunc(rows, key, func(l stores.Lock, key string) int {
+		before, held := slices.BinarySearchFunc(rows, key, func(l stores.LockInfo, key string) int {
 			return strings.Compare(l.Key, key)
 		})
 		if !held {
-			all = append(append(all, rows[:before]...), stores.Lock{Key: key, Declared: d.ttl})
+			all = append(append(all, rows[:before]...), stores.LockInfo{Key: key, DeclaredTTL: d.ttl})
 			rows = rows[before:]
 		}
 		return true

@@ -17,10 +17,12 @@ import (
 // looks are the calls that look at all locks under a prefix.
 var looks = []struct {
 	name string
-	look func(ctx context.Context, s *Store, prefix string) ([]stores.Lock, error)
+	look func(ctx context.Context, s *Store, prefix string) ([]stores.LockInfo, error)
 }{
-	{"List", func(ctx context.Context, s *Store, prefix string) ([]stores.Lock, error) { return s.List(ctx, prefix) }},
-	{"Watch", func(ctx context.Context, s *Store, prefix string) (locks []stores.Lock, err error) {
+	{"List", func(ctx context.Context, s *Store, prefix string) ([]stores.LockInfo, error) {
+		return s.List(ctx, prefix)
+	}},
+	{"Watch", func(ctx context.Context, s *Store, prefix string) (locks []stores.LockInfo, err error) {
 		seen := errors.New("seen")
 		if err = s.Watch(ctx, prefix, func(e stores.Event) error { locks = e.Locks; return seen }); errors.Is(err, seen) {
 			err = nil
@@ -138,7 +140,7 @@ func walk(t *testing.T, s *Store, doors, steps int) {
 }
 
 // walker tells what is wrong with a look at the doors, or nothing.
-func walker(locks []stores.Lock) string {
+func walker(locks []stores.LockInfo) string {
 	bobs := 0
 	for _, l := range locks {
 		if strings.HasSuffix(l.Key, "/side") {
@@ -148,7 +150,7 @@ func walker(locks []stores.Lock) string {
 			return fmt.Sprintf("%s has a TTL of %v, and %v are left", l.Key, l.TTL, l.Remaining)
 		}
 	}
-	if bobs < 1 || bobs > 2 || locks[0].Key != "door" || locks[0].Declared != time.Hour {
+	if bobs < 1 || bobs > 2 || locks[0].Key != "door" || locks[0].DeclaredTTL != time.Hour {
 		return fmt.Sprintf("bob is at %d doors, the first is %+v", bobs, locks[0])
 	}
 	return ""

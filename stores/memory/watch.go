@@ -44,7 +44,7 @@ func (a *audience) empty() bool { return len(a.watchers) == 0 }
 func (t *table) tell(what stores.EventKind, l *lock) {
 	t.audience.revision++
 	for w := range t.audience.watchers {
-		if !strings.HasPrefix(l.key, w.prefix) || what == stores.Expired && l.expires <= w.since {
+		if !strings.HasPrefix(l.key, w.prefix) || what == stores.EventExpired && l.expires <= w.since {
 			continue // not its business, or it was told that nobody holds l
 		}
 		w.add(stores.Event{Kind: what, Revision: t.audience.revision, Lock: t.row(l)})
@@ -138,7 +138,7 @@ func (t *table) collect(w *watcher) []stores.Event {
 		return news
 	}
 	return append([]stores.Event{{
-		Kind: stores.Snapshot, Revision: begin.revision, Locks: t.rows(begin.view, w.prefix), Missed: begin.missed,
+		Kind: stores.EventSnapshot, Revision: begin.revision, Locks: t.rows(begin.view, w.prefix), Missed: begin.missed,
 	}}, news...)
 }
 

@@ -174,7 +174,7 @@ func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
 		synctest.Wait()
 		take(t, s, "wall", "ann", time.Hour, true)
 
-		if kinds := w.kinds(); !slices.Equal(kinds, []stores.EventKind{stores.Snapshot, stores.Snapshot, stores.Acquired}) {
+		if kinds := w.kinds(); !slices.Equal(kinds, []stores.EventKind{stores.EventSnapshot, stores.EventSnapshot, stores.EventAcquired}) {
 			t.Fatalf("the watcher was told %v", kinds)
 		}
 		if w.events()[0].Missed || !w.events()[1].Missed {

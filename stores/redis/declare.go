@@ -32,7 +32,7 @@ func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 }
 
 // Group implements [stores.Declarer].
-func (s *Store) Group(ctx context.Context, group string) ([]stores.Lock, error) {
+func (s *Store) Group(ctx context.Context, group string) ([]stores.LockInfo, error) {
 	_, locks, err := s.groups(ctx, []string{group})
 	slices.SortFunc(locks, byKey)
 	return locks, wrap(ctx, "group", group, err)
@@ -40,7 +40,7 @@ func (s *Store) Group(ctx context.Context, group string) ([]stores.Lock, error) 
 
 // scanGroups calls found with the declared locks whose key starts with prefix, those of some groups after the other, each as it
 // was at a revision.
-func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64, []stores.Lock) error) error {
+func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64, []stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		groups, next, err := s.client.SScan(ctx, groupsKey, cursor, "", groupBatch).Result()
 		if err != nil {
@@ -53,7 +53,7 @@ func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64
 		if err != nil {
 			return err
 		}
-		locks = slices.DeleteFunc(locks, func(l stores.Lock) bool { return !strings.HasPrefix(l.Key, prefix) })
+		locks = slices.DeleteFunc(locks, func(l stores.LockInfo) bool { return !strings.HasPrefix(l.Key, prefix) })
 		if err := found(revision, locks); err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64
 }
 
 // groups returns the locks of some groups, all as of one revision.
-func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, locks []stores.Lock, err error) {
+func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, locks []stores.LockInfo, err error) {
 	if len(groups) == 0 {
 		return 0, nil, nil
 	}

@@ -17,7 +17,7 @@ type report struct {
 	number   uint64 // of the request
 	since    string // when the present time of being watched began
 	revision uint64
-	locks    []stores.Lock
+	locks    []stores.LockInfo
 }
 
 // parseEvent reads what tell.lua publishes: kind, revision and the lock's description.
@@ -35,7 +35,7 @@ func parseEvent(message string) (stores.Event, error) {
 }
 
 func parseKind(text string) stores.EventKind {
-	for kind := stores.Acquired; kind <= stores.Withdrawn; kind++ {
+	for kind := stores.EventAcquired; kind <= stores.EventWithdrawn; kind++ {
 		if kind.String() == text {
 			return kind
 		}

@@ -116,8 +116,8 @@ func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
 				t.Errorf("get: %+v, %v", l, err)
 			}
 			l.Remaining = 0
-			if want := (stores.Lock{Key: key, Owner: secret, Waiters: 1}); l.Key != want.Key || l.Owner != want.Owner ||
-				l.Waiters != want.Waiters || l.Token != 0 || l.TTL != 0 || l.Declared != 0 {
+			if want := (stores.LockInfo{Key: key, Owner: secret, Waiters: 1}); l.Key != want.Key || l.Owner != want.Owner ||
+				l.Waiters != want.Waiters || l.Token != 0 || l.TTL != 0 || l.DeclaredTTL != 0 {
 				t.Errorf("get: %+v, want %+v", l, want)
 			}
 		}

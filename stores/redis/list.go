@@ -49,9 +49,9 @@ func places(prefix string) []place {
 // one that daprd makes; those of other programs are for Get. Redis passes all keys of the
 // database, but sends the names of these only. A lock whose key the user may not read is
 // described by its record.
-func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
-	found := map[string]stores.Lock{} // SCAN may return a key twice, and a group knows more of it
-	add := func(locks []stores.Lock) error {
+func (s *Store) List(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
+	found := map[string]stores.LockInfo{} // SCAN may return a key twice, and a group knows more of it
+	add := func(locks []stores.LockInfo) error {
 		for _, l := range locks {
 			found[l.Key] = l
 		}
@@ -59,7 +59,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) 
 	}
 	err := s.scan(ctx, prefix, add)
 	if err == nil {
-		err = s.scanGroups(ctx, prefix, func(_ uint64, locks []stores.Lock) error { return add(locks) })
+		err = s.scanGroups(ctx, prefix, func(_ uint64, locks []stores.LockInfo) error { return add(locks) })
 	}
 	if err != nil {
 		return nil, wrap(ctx, "list", prefix, err)
@@ -69,15 +69,15 @@ func (s *Store) List(ctx context.Context, prefix string) ([]stores.Lock, error) 
 
 // Get implements [stores.Getter]. A string that expires is a lock here, whichever program
 // wrote it.
-func (s *Store) Get(ctx context.Context, key string) (stores.Lock, error) {
+func (s *Store) Get(ctx context.Context, key string) (stores.LockInfo, error) {
 	l, err := s.get(ctx, key)
 	if err == nil {
-		err = s.scanGroups(ctx, key, func(_ uint64, locks []stores.Lock) error {
+		err = s.scanGroups(ctx, key, func(_ uint64, locks []stores.LockInfo) error {
 			for _, declared := range locks {
 				if declared.Key == key && l.Key == "" {
 					l = declared
 				} else if declared.Key == key {
-					l.Declared = declared.Declared
+					l.DeclaredTTL = declared.DeclaredTTL
 				}
 			}
 			return nil
@@ -90,17 +90,17 @@ func (s *Store) Get(ctx context.Context, key string) (stores.Lock, error) {
 }
 
 // get returns the lock if it is held, and else the zero Lock.
-func (s *Store) get(ctx context.Context, key string) (stores.Lock, error) {
+func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	answer, err := getScript.Run(ctx, s.client, []string{key}).Slice()
 	if err != nil {
-		return stores.Lock{}, err
+		return stores.LockInfo{}, err
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
-		return stores.Lock{}, fmt.Errorf("the script answered %v", answer)
+		return stores.LockInfo{}, fmt.Errorf("the script answered %v", answer)
 	}
 	if len(answer) == 1 {
-		return stores.Lock{}, outcome(code)
+		return stores.LockInfo{}, outcome(code)
 	}
 	row := make([]string, 0, rowLen)
 	for _, value := range answer[1:] {
@@ -109,13 +109,13 @@ func (s *Store) get(ctx context.Context, key string) (stores.Lock, error) {
 	}
 	l, err := parseRow(row)
 	if l.Remaining <= 0 {
-		l = stores.Lock{}
+		l = stores.LockInfo{}
 	}
 	return l, err
 }
 
 // scan calls found with the locks of one step after the other, each as it was at that step.
-func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.Lock) error) error {
+func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.LockInfo) error) error {
 	for _, p := range places(prefix) {
 		if err := s.scanPlace(ctx, p, found); err != nil {
 			return err
@@ -124,7 +124,7 @@ func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.Loc
 	return nil
 }
 
-func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.Lock) error) error {
+func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		names, next, err := s.client.ScanType(ctx, cursor, p.match, scanBatch, p.kind).Result()
 		if err != nil {
@@ -157,7 +157,7 @@ func (p place) keys(names []string) []any {
 }
 
 // describe returns those of the keys that are held locks.
-func (s *Store) describe(ctx context.Context, keys []any) ([]stores.Lock, error) {
+func (s *Store) describe(ctx context.Context, keys []any) ([]stores.LockInfo, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
@@ -169,8 +169,8 @@ func (s *Store) describe(ctx context.Context, keys []any) ([]stores.Lock, error)
 }
 
 // parseRows reads descriptions, and returns those of locks that are held or declared.
-func parseRows(values []string) ([]stores.Lock, error) {
-	var locks []stores.Lock
+func parseRows(values []string) ([]stores.LockInfo, error) {
+	var locks []stores.LockInfo
 	for row := range slices.Chunk(values, rowLen) {
 		l, err := parseRow(row)
 		if err != nil {
@@ -179,23 +179,23 @@ func parseRows(values []string) ([]stores.Lock, error) {
 		switch {
 		case isHeld(l):
 			locks = append(locks, l)
-		case l.Declared > 0:
-			locks = append(locks, stores.Lock{Key: l.Key, Waiters: l.Waiters, Declared: l.Declared})
+		case l.DeclaredTTL > 0:
+			locks = append(locks, stores.LockInfo{Key: l.Key, Waiters: l.Waiters, DeclaredTTL: l.DeclaredTTL})
 		}
 	}
 	return locks, nil
 }
 
 // isHeld reports whether a string that a list found is a lock.
-func isHeld(l stores.Lock) bool {
+func isHeld(l stores.LockInfo) bool {
 	return l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix))
 }
 
 // parseRow reads key, owner, time left, number of waiters, token, TTL, TTL of the declaration and metadata. Token, TTL and
 // metadata are empty for a lock that a foreign program took, and all but the key for one that nobody holds.
-func parseRow(row []string) (stores.Lock, error) {
+func parseRow(row []string) (stores.LockInfo, error) {
 	if len(row) != rowLen {
-		return stores.Lock{}, fmt.Errorf("a record of %d values", len(row))
+		return stores.LockInfo{}, fmt.Errorf("a record of %d values", len(row))
 	}
 	var numbers [5]int64
 	for i, text := range row[2:7] {
@@ -204,31 +204,31 @@ func parseRow(row []string) (stores.Lock, error) {
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return stores.Lock{}, fmt.Errorf("record of %q: %w", row[0], err)
+			return stores.LockInfo{}, fmt.Errorf("record of %q: %w", row[0], err)
 		}
 		numbers[i] = n
 	}
 	metadata, err := decode(row[7])
 	if err != nil {
-		return stores.Lock{}, fmt.Errorf("record of %q: %w", row[0], err)
+		return stores.LockInfo{}, fmt.Errorf("record of %q: %w", row[0], err)
 	}
-	return stores.Lock{
-		Key:       row[0],
-		Owner:     row[1],
-		Remaining: time.Duration(numbers[0]) * time.Millisecond,
-		Waiters:   int(numbers[1]),
-		Token:     uint64(numbers[2]),
-		TTL:       time.Duration(numbers[3]) * time.Millisecond,
-		Declared:  time.Duration(numbers[4]) * time.Millisecond,
-		Metadata:  metadata,
+	return stores.LockInfo{
+		Key:         row[0],
+		Owner:       row[1],
+		Remaining:   time.Duration(numbers[0]) * time.Millisecond,
+		Waiters:     int(numbers[1]),
+		Token:       uint64(numbers[2]),
+		TTL:         time.Duration(numbers[3]) * time.Millisecond,
+		DeclaredTTL: time.Duration(numbers[4]) * time.Millisecond,
+		Metadata:    metadata,
 	}, nil
 }
 
-func sorted(locks map[string]stores.Lock) []stores.Lock {
+func sorted(locks map[string]stores.LockInfo) []stores.LockInfo {
 	return slices.SortedFunc(maps.Values(locks), byKey)
 }
 
-func byKey(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) }
+func byKey(a, b stores.LockInfo) int { return strings.Compare(a.Key, b.Key) }
 
 // literal escapes what Redis's MATCH would take for a pattern.
 func literal(prefix string) string {

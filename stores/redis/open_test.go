@@ -251,7 +251,7 @@ func TestOpeningIsNoEvent(t *testing.T) {
 	defer cancel()
 	go func() {
 		_ = s.Watch(ctx, "", func(e stores.Event) error {
-			if e.Kind == stores.Snapshot {
+			if e.Kind == stores.EventSnapshot {
 				close(watching)
 			} else {
 				events <- e

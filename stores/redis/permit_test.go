@@ -113,10 +113,10 @@ func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
 	}
 }
 
-func errOfGet(_ stores.Lock, err error) error { return err }
+func errOfGet(_ stores.LockInfo, err error) error { return err }
 
 // find returns a lock of the list.
-func find(t *testing.T, s *Store, key string) stores.Lock {
+func find(t *testing.T, s *Store, key string) stores.LockInfo {
 	t.Helper()
 	list, err := s.List(t.Context(), "")
 	if err != nil {
@@ -127,7 +127,7 @@ func find(t *testing.T, s *Store, key string) stores.Lock {
 			return l
 		}
 	}
-	return stores.Lock{}
+	return stores.LockInfo{}
 }
 
 // TestWaitersForOtherKeysFailNothing has a waiter for several locks stand first in a

@@ -100,16 +100,16 @@ import (
 )
 
 var (
-	_ stores.Store    = (*Store)(nil)
-	_ stores.Renewer  = (*Store)(nil)
-	_ stores.Waiter   = (*Store)(nil)
-	_ stores.Multi    = (*Store)(nil)
-	_ stores.Revoker  = (*Store)(nil)
-	_ stores.Lister   = (*Store)(nil)
-	_ stores.Getter   = (*Store)(nil)
-	_ stores.Watcher  = (*Store)(nil)
-	_ stores.Declarer = (*Store)(nil)
-	_ stores.Pinger   = (*Store)(nil)
+	_ stores.Store       = (*Store)(nil)
+	_ stores.Renewer     = (*Store)(nil)
+	_ stores.Waiter      = (*Store)(nil)
+	_ stores.MultiLocker = (*Store)(nil)
+	_ stores.Revoker     = (*Store)(nil)
+	_ stores.Lister      = (*Store)(nil)
+	_ stores.Getter      = (*Store)(nil)
+	_ stores.Watcher     = (*Store)(nil)
+	_ stores.Declarer    = (*Store)(nil)
+	_ stores.Pinger      = (*Store)(nil)
 )
 
 // Keys of our own, out of the way of daprd's, which begin with "lock||".
@@ -185,14 +185,14 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 // Unlock implements [stores.Store]. If the answer to a release is lost and go-redis repeats it, ErrNotHeld tells of the
 // first try's success; if it ended a wait, ErrNotHeld or ErrNotOwner does.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.Released.String()))
+	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.EventReleased.String()))
 }
 
 // Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too; for
 // those of other programs see the package's comment. If owner is empty, a repetition by
 // go-redis ends nothing more; else it is told as in Unlock.
 func (s *Store) Revoke(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.Revoked.String(), s.newRequest()))
+	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.EventRevoked.String(), s.newRequest()))
 }
 
 // end runs a script that ends a lock. If that served waiters of this Store, the answer tells, and spares them a claim: the locks

@@ -34,7 +34,7 @@ type view struct {
 
 // held is a lock, and when to look whether it has expired.
 type held struct {
-	stores.Lock
+	stores.LockInfo
 	at    time.Time
 	index int // in expiries
 }
@@ -54,25 +54,25 @@ func (v *view) begin(since string) {
 
 // publish tells the snapshot.
 func (v *view) publish() error {
-	locks := make(map[string]stores.Lock, max(len(v.held), len(v.declared)))
+	locks := make(map[string]stores.LockInfo, max(len(v.held), len(v.declared)))
 	for key, d := range v.declared {
-		locks[key] = stores.Lock{Key: key, Declared: d.ttl}
+		locks[key] = stores.LockInfo{Key: key, DeclaredTTL: d.ttl}
 	}
 	for key, h := range v.held {
-		l := h.Lock
+		l := h.LockInfo
 		l.Remaining = max(time.Until(h.at), time.Millisecond)
-		l.Declared = locks[key].Declared
+		l.DeclaredTTL = locks[key].DeclaredTTL
 		locks[key] = l
 	}
 	missed := v.told
 	v.silent, v.told = false, true
-	return v.emit(stores.Event{Kind: stores.Snapshot, Revision: v.revision, Locks: sorted(locks), Missed: missed})
+	return v.emit(stores.Event{Kind: stores.EventSnapshot, Revision: v.revision, Locks: sorted(locks), Missed: missed})
 }
 
 // put adds a lock in the place of what was known about its key.
-func (v *view) put(l stores.Lock) {
+func (v *view) put(l stores.LockInfo) {
 	v.remove(l.Key)
-	h := &held{Lock: l, at: time.Now().Add(l.Remaining)}
+	h := &held{LockInfo: l, at: time.Now().Add(l.Remaining)}
 	v.held[l.Key] = h
 	heap.Push(&v.expiries, h)
 }
@@ -97,11 +97,11 @@ func (v *view) apply(message any) error {
 
 func (v *view) applyEvent(e stores.Event) error {
 	switch e.Kind {
-	case stores.Acquired:
+	case stores.EventAcquired:
 		return v.acquired(e)
-	case stores.Declared:
+	case stores.EventDeclared:
 		return v.exists(e)
-	case stores.Withdrawn:
+	case stores.EventWithdrawn:
 		return v.vanished(e)
 	}
 	return v.ended(e)
@@ -126,7 +126,7 @@ func (v *view) overtaken(e stores.Event) error {
 		return nil
 	}
 	v.remove(e.Lock.Key)
-	return v.emit(stores.Event{Kind: stores.Expired, Revision: e.Revision, Lock: h.Lock})
+	return v.emit(stores.Event{Kind: stores.EventExpired, Revision: e.Revision, Lock: h.LockInfo})
 }
 
 // ended takes in the end of a lock, unless the list did not have it any more.
@@ -147,7 +147,7 @@ func (v *view) exists(e stores.Event) error {
 	if err := v.overtaken(e); err != nil {
 		return err
 	}
-	v.declared[e.Lock.Key] = declaration{e.Lock.Declared, e.Revision}
+	v.declared[e.Lock.Key] = declaration{e.Lock.DeclaredTTL, e.Revision}
 	return v.emit(e)
 }
 
@@ -173,7 +173,7 @@ func (v *view) applyReport(r report) error {
 		return errBehind // for a while nothing was published
 	}
 	v.reported, v.revision = max(v.reported, r.number), max(v.revision, r.revision)
-	found := map[string]stores.Lock{}
+	found := map[string]stores.LockInfo{}
 	for _, l := range r.locks {
 		found[l.Key] = l
 	}
@@ -188,7 +188,7 @@ func (v *view) applyReport(r report) error {
 }
 
 // compare takes in what Redis knows about a key: a lock, or the zero Lock.
-func (v *view) compare(key string, now stores.Lock, revision uint64) error {
+func (v *view) compare(key string, now stores.LockInfo, revision uint64) error {
 	h := v.held[key]
 	if h == nil {
 		return nil
@@ -198,11 +198,11 @@ func (v *view) compare(key string, now stores.Lock, revision uint64) error {
 		return nil
 	}
 	v.remove(key)
-	if err := v.emit(stores.Event{Kind: stores.Expired, Revision: revision, Lock: h.Lock}); err != nil || now.Key == "" {
+	if err := v.emit(stores.Event{Kind: stores.EventExpired, Revision: revision, Lock: h.LockInfo}); err != nil || now.Key == "" {
 		return err
 	}
 	v.put(now) // a foreign program took it
-	return v.emit(stores.Event{Kind: stores.Acquired, Revision: revision, Lock: now})
+	return v.emit(stores.Event{Kind: stores.EventAcquired, Revision: revision, Lock: now})
 }
 
 // emit tells an event.

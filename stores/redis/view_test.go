@@ -12,32 +12,32 @@ import (
 
 // TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and declared as of revision 10.
 func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
-	now := stores.Lock{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
-	event := func(kind stores.EventKind, revision uint64, l stores.Lock) stores.Event {
-		l.Key, l.Declared = "k", time.Minute
+	now := stores.LockInfo{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
+	event := func(kind stores.EventKind, revision uint64, l stores.LockInfo) stores.Event {
+		l.Key, l.DeclaredTTL = "k", time.Minute
 		return stores.Event{Kind: kind, Revision: revision, Lock: l}
 	}
-	free := stores.Lock{}
-	before := stores.Lock{Owner: "before", Token: 5}
+	free := stores.LockInfo{}
+	before := stores.LockInfo{Owner: "before", Token: 5}
 	both := state{map[string]string{"k": holder(now)}, map[string]time.Duration{"k": time.Hour}}
 	for _, row := range []struct {
 		name   string
 		events []stores.Event
 		want   state
 	}{
-		{"an older declaration", []stores.Event{event(stores.Declared, 9, free)}, both},
-		{"that of the list", []stores.Event{event(stores.Declared, 10, free)}, both},
-		{"an older withdrawal", []stores.Event{event(stores.Withdrawn, 9, before)}, both},
+		{"an older declaration", []stores.Event{event(stores.EventDeclared, 9, free)}, both},
+		{"that of the list", []stores.Event{event(stores.EventDeclared, 10, free)}, both},
+		{"an older withdrawal", []stores.Event{event(stores.EventWithdrawn, 9, before)}, both},
 		{"older events of all kinds", []stores.Event{
-			event(stores.Acquired, 5, before), event(stores.Declared, 6, before), event(stores.Withdrawn, 7, before),
-			event(stores.Declared, 8, free), event(stores.Acquired, 10, now),
+			event(stores.EventAcquired, 5, before), event(stores.EventDeclared, 6, before), event(stores.EventWithdrawn, 7, before),
+			event(stores.EventDeclared, 8, free), event(stores.EventAcquired, 10, now),
 		}, both},
-		{"a withdrawal", []stores.Event{event(stores.Withdrawn, 11, now)}, stateOf(nil)},
-		{"a withdrawal of what has expired", []stores.Event{event(stores.Withdrawn, 11, free)}, stateOf(nil)},
+		{"a withdrawal", []stores.Event{event(stores.EventWithdrawn, 11, now)}, stateOf(nil)},
+		{"a withdrawal of what has expired", []stores.Event{event(stores.EventWithdrawn, 11, free)}, stateOf(nil)},
 		{"a withdrawal and a declaration", []stores.Event{
-			event(stores.Withdrawn, 11, now), event(stores.Declared, 12, free),
+			event(stores.EventWithdrawn, 11, now), event(stores.EventDeclared, 12, free),
 		}, state{map[string]string{}, map[string]time.Duration{"k": time.Minute}}},
-		{"a release", []stores.Event{event(stores.Released, 11, now)}, state{map[string]string{}, both.declared}},
+		{"a release", []stores.Event{event(stores.EventReleased, 11, now)}, state{map[string]string{}, both.declared}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var told []stores.Event
@@ -65,14 +65,14 @@ func TestAQuestionThatFailsIsForgotten(t *testing.T) {
 	s := openStore(t, "redisHost", server.Addr)
 	w := &watch{store: s, mailbox: newMailbox()}
 	w.begin("")
-	w.put(stores.Lock{Key: "k"})
+	w.put(stores.LockInfo{Key: "k"})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	w.checkDue(ctx)
 	if len(w.checks) != 0 {
 		t.Errorf("waits for the answers %v", w.checks)
 	}
-	w.put(stores.Lock{Key: "k"})
+	w.put(stores.LockInfo{Key: "k"})
 	w.checkDue(t.Context())
 	if len(w.checks) != 1 {
 		t.Errorf("asked twice, waits for the answers %v", w.checks)

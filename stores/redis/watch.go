@@ -199,7 +199,7 @@ func (w *watch) snapshot(ctx context.Context) error {
 
 // gather takes what Redis lists, and the changes that come meanwhile.
 func (w *watch) gather(ctx context.Context) error {
-	err := w.store.scan(ctx, w.prefix, func(locks []stores.Lock) error {
+	err := w.store.scan(ctx, w.prefix, func(locks []stores.LockInfo) error {
 		for _, l := range locks {
 			w.put(l)
 		}
@@ -208,9 +208,9 @@ func (w *watch) gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.store.scanGroups(ctx, w.prefix, func(revision uint64, locks []stores.Lock) error {
+	return w.store.scanGroups(ctx, w.prefix, func(revision uint64, locks []stores.LockInfo) error {
 		for _, l := range locks {
-			w.declared[l.Key] = declaration{l.Declared, revision}
+			w.declared[l.Key] = declaration{l.DeclaredTTL, revision}
 		}
 		return w.drain()
 	})

@@ -61,7 +61,7 @@ func (w *watcher) tell(e stores.Event) error {
 	}
 	w.events = append(w.events, e)
 	switch e.Kind {
-	case stores.Snapshot:
+	case stores.EventSnapshot:
 		w.state = stateOf(e.Locks)
 		if e.Missed {
 			w.missed++
@@ -75,22 +75,22 @@ func (w *watcher) tell(e stores.Event) error {
 // apply takes in a change, which must be one of the state before.
 func (w *watcher) apply(e stores.Event) {
 	key, was := e.Lock.Key, holder(e.Lock)
-	if e.Kind == stores.Acquired {
+	if e.Kind == stores.EventAcquired {
 		was = ""
 	}
 	if held := w.state.held[key]; held != was {
 		w.t.Errorf("%v of %+v, which is held by %q", e.Kind, e.Lock, held)
 	}
 	switch e.Kind {
-	case stores.Acquired:
+	case stores.EventAcquired:
 		w.state.held[key] = holder(e.Lock)
-	case stores.Declared:
+	case stores.EventDeclared:
 		if ttl, ok := w.state.declared[key]; ok {
 			w.t.Errorf("%v of %+v, which is declared with %v", e.Kind, e.Lock, ttl)
 		}
-		w.state.declared[key] = e.Lock.Declared
-	case stores.Withdrawn:
-		if ttl, ok := w.state.declared[key]; !ok || ttl != e.Lock.Declared {
+		w.state.declared[key] = e.Lock.DeclaredTTL
+	case stores.EventWithdrawn:
+		if ttl, ok := w.state.declared[key]; !ok || ttl != e.Lock.DeclaredTTL {
 			w.t.Errorf("%v of %+v, which is declared with %v", e.Kind, e.Lock, ttl)
 		}
 		delete(w.state.declared, key)
@@ -101,21 +101,21 @@ func (w *watcher) apply(e stores.Event) {
 }
 
 // holder is who holds a lock, or nothing.
-func holder(l stores.Lock) string {
+func holder(l stores.LockInfo) string {
 	if l.Owner == "" {
 		return ""
 	}
 	return fmt.Sprintf("%q %d %v", l.Owner, l.Token, l.Metadata)
 }
 
-func stateOf(locks []stores.Lock) state {
+func stateOf(locks []stores.LockInfo) state {
 	s := state{map[string]string{}, map[string]time.Duration{}}
 	for _, l := range locks {
 		if l.Owner != "" {
 			s.held[l.Key] = holder(l)
 		}
-		if l.Declared != 0 {
-			s.declared[l.Key] = l.Declared
+		if l.DeclaredTTL != 0 {
+			s.declared[l.Key] = l.DeclaredTTL
 		}
 	}
 	return s
@@ -140,7 +140,7 @@ func (w *watcher) missing() int {
 // agrees waits until the watcher's state is Redis's.
 func (w *watcher) agrees(s *Store, prefix string) {
 	w.t.Helper()
-	var list []stores.Lock
+	var list []stores.LockInfo
 	var told state
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var err error

@@ -251,7 +251,7 @@ func (s store) ends(name string, earliest, latest time.Time) {
 }
 
 // list is List within the bounds of the bench, with the keys as the row knows them.
-func (s store) list(prefix string) []stores.Lock {
+func (s store) list(prefix string) []stores.LockInfo {
 	ctx, cancel := s.b.limited()
 	defer cancel()
 	locks, err := stores.List(ctx, s.Store, s.b.key(prefix))
@@ -271,8 +271,8 @@ func (s store) lists(prefix string, names ...string) {
 }
 
 // named returns the locks of this bench without its prefix.
-func (b *bench) named(locks []stores.Lock) []stores.Lock {
-	var own []stores.Lock
+func (b *bench) named(locks []stores.LockInfo) []stores.LockInfo {
+	var own []stores.LockInfo
 	for _, l := range locks {
 		if name, ok := strings.CutPrefix(l.Key, b.prefix); ok {
 			l.Key = name

@@ -102,7 +102,7 @@ func (s store) joins(name, owner string) *waiter { return s.waitsFor(s.b.member(
 func (s store) knocks(name, owner string) *waiter { return s.asksFor(s.b.member(name, owner)) }
 
 // group is Group within the bounds of the bench, with the keys as the row knows them.
-func (s store) group(group string) []stores.Lock {
+func (s store) group(group string) []stores.LockInfo {
 	ctx, cancel := s.b.limited()
 	defer cancel()
 	locks, err := stores.Group(ctx, s.Store, s.b.key(group))
@@ -113,7 +113,7 @@ func (s store) group(group string) []stores.Lock {
 }
 
 // gathers expects exactly these locks in the group, in this order.
-func (s store) gathers(group string, want ...stores.Lock) { s.b.tells(s.group(group), want) }
+func (s store) gathers(group string, want ...stores.LockInfo) { s.b.tells(s.group(group), want) }
 
 // gathered expects so many locks in the group.
 func (s store) gathered(group string, want int) {
@@ -122,16 +122,16 @@ func (s store) gathered(group string, want int) {
 }
 
 // free is a lock that is declared and that nobody holds.
-func free(name string) stores.Lock { return stores.Lock{Key: name, Declared: lease} }
+func free(name string) stores.LockInfo { return stores.LockInfo{Key: name, DeclaredTTL: lease} }
 
 // declared is the lock as it is told after it was declared.
-func declared(l stores.Lock) stores.Lock {
-	l.Declared = lease
+func declared(l stores.LockInfo) stores.LockInfo {
+	l.DeclaredTTL = lease
 	return l
 }
 
 // freeAll are locks that are declared and that nobody holds.
-func freeAll(names ...string) (locks []stores.Lock) {
+func freeAll(names ...string) (locks []stores.LockInfo) {
 	for _, name := range names {
 		locks = append(locks, free(name))
 	}

@@ -71,7 +71,7 @@ func (s store) asks(name, owner string) *waiter { return s.asksFor(s.b.request(n
 
 func (s store) asksFor(req stores.Request) *waiter {
 	what := fmt.Sprintf("Lock of %q by %q", s.b.name(req.Key), req.Owner)
-	return s.start(what, func(ctx context.Context) (stores.Grant, error) { return stores.LockWait(ctx, s.Store, req) })
+	return s.start(what, func(ctx context.Context) (stores.Grant, error) { return stores.Lock(ctx, s.Store, req) })
 }
 
 // waits begins to wait for the lock, which is held, and returns when the store tells that somebody more waits.

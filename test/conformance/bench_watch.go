@@ -28,7 +28,7 @@ type watcher struct {
 }
 
 // watches begins to watch the locks under the prefix, and expects to be told a snapshot of just these.
-func (s store) watches(prefix string, held ...stores.Lock) *watcher {
+func (s store) watches(prefix string, held ...stores.LockInfo) *watcher {
 	w := s.looks(s.b.key(prefix), nil)
 	w.begins(false, held...)
 	return w
@@ -53,7 +53,7 @@ func (s store) looks(prefix string, hook func(stores.Event) error) *watcher {
 func (w *watcher) tell(e stores.Event, hook func(stores.Event) error) error {
 	w.enter()
 	defer w.leave()
-	if e.Kind == stores.Snapshot || strings.HasPrefix(e.Lock.Key, w.s.b.prefix) {
+	if e.Kind == stores.EventSnapshot || strings.HasPrefix(e.Lock.Key, w.s.b.prefix) {
 		w.keep(e)
 	}
 	if hook != nil {
@@ -131,8 +131,8 @@ func (w *watcher) take() (stores.Event, bool) {
 // event returns the event as the row knows the locks, without what has no meaning in it.
 func (b *bench) event(e stores.Event) stores.Event {
 	e.Lock = b.changed(e.Lock)
-	if e.Kind != stores.Declared && e.Kind != stores.Withdrawn {
-		e.Lock.Declared = 0
+	if e.Kind != stores.EventDeclared && e.Kind != stores.EventWithdrawn {
+		e.Lock.DeclaredTTL = 0
 	}
 	e.Locks = b.named(e.Locks)
 	for i, l := range e.Locks {
@@ -142,7 +142,7 @@ func (b *bench) event(e stores.Event) stores.Event {
 }
 
 // changed returns a lock in the form in which a row expects it in an event.
-func (b *bench) changed(l stores.Lock) stores.Lock {
+func (b *bench) changed(l stores.LockInfo) stores.LockInfo {
 	l.Key, l.Remaining, l.Waiters = b.name(l.Key), 0, 0
 	if len(l.Metadata) == 0 {
 		l.Metadata = nil
@@ -151,16 +151,16 @@ func (b *bench) changed(l stores.Lock) stores.Lock {
 }
 
 // begins expects to be told a snapshot of just these locks.
-func (w *watcher) begins(missed bool, held ...stores.Lock) {
+func (w *watcher) begins(missed bool, held ...stores.LockInfo) {
 	e := w.next()
-	w.s.b.want(e.Kind == stores.Snapshot && e.Missed == missed && reflect.DeepEqual(e.Lock, stores.Lock{}),
+	w.s.b.want(e.Kind == stores.EventSnapshot && e.Missed == missed && reflect.DeepEqual(e.Lock, stores.LockInfo{}),
 		"Watch of %q told %+v, want a snapshot with Missed %v", w.prefix, e, missed)
 	w.s.b.want(len(e.Locks) == len(held) && (len(held) == 0 || reflect.DeepEqual(e.Locks, held)),
 		"the snapshot of %q tells %+v, want %+v", w.prefix, e.Locks, held)
 }
 
 // sees expects to be told of just this change next.
-func (w *watcher) sees(kind stores.EventKind, want stores.Lock) {
+func (w *watcher) sees(kind stores.EventKind, want stores.LockInfo) {
 	e := w.next()
 	w.s.b.want(e.Kind == kind && reflect.DeepEqual(e.Lock, want) && e.Locks == nil && !e.Missed,
 		"Watch of %q told %v of %+v, want %v of %+v", w.prefix, e.Kind, e.Lock, kind, want)
@@ -170,9 +170,9 @@ func (w *watcher) sees(kind stores.EventKind, want stores.Lock) {
 func (w *watcher) idles() {
 	name := w.prefix + "\x7fend"
 	l := held(name, "end", w.s.grants(name, "end"))
-	w.sees(stores.Acquired, l)
+	w.sees(stores.EventAcquired, l)
 	w.s.frees(name, "end")
-	w.sees(stores.Released, l)
+	w.sees(stores.EventReleased, l)
 }
 
 // fails expects Watch to return the outcome want now.
@@ -185,14 +185,14 @@ func (w *watcher) fails(want error) {
 }
 
 // held is the lock that a grant gave, as events tell it.
-func held(name, owner string, g stores.Grant) stores.Lock {
-	return stores.Lock{Key: name, Owner: owner, TTL: lease, Token: g.Token}
+func held(name, owner string, g stores.Grant) stores.LockInfo {
+	return stores.LockInfo{Key: name, Owner: owner, TTL: lease, Token: g.Token}
 }
 
 // replay is what a watcher knows.
 type replay struct {
 	b        *bench
-	locks    map[string]stores.Lock
+	locks    map[string]stores.LockInfo
 	revision uint64
 	begun    bool
 	missed   bool // there were changes that it was not told
@@ -200,29 +200,29 @@ type replay struct {
 
 // apply takes an event, as the row knows the locks, into account, and expects it to fit what is known.
 func (r *replay) apply(e stores.Event) {
-	r.b.want(r.begun == (e.Kind != stores.Snapshot || e.Missed), "a watcher that has begun: %v was told %v", r.begun, e.Kind)
+	r.b.want(r.begun == (e.Kind != stores.EventSnapshot || e.Missed), "a watcher that has begun: %v was told %v", r.begun, e.Kind)
 	r.begun = true
 	r.b.want(e.Revision >= r.revision, "revision %d follows %d", e.Revision, r.revision)
 	r.revision = e.Revision
 	l := r.locks[e.Lock.Key]
 	switch e.Kind {
-	case stores.Snapshot:
+	case stores.EventSnapshot:
 		r.missed = r.missed || e.Missed
-		r.locks = map[string]stores.Lock{}
+		r.locks = map[string]stores.LockInfo{}
 		for _, l := range e.Locks {
 			r.locks[l.Key] = l
 		}
-	case stores.Acquired:
+	case stores.EventAcquired:
 		r.fits(e, l.Owner == "")
-		r.holds(e.Lock, l.Declared)
-	case stores.Released, stores.Expired, stores.Revoked:
+		r.holds(e.Lock, l.DeclaredTTL)
+	case stores.EventReleased, stores.EventExpired, stores.EventRevoked:
 		r.fits(e, l.Owner != "" && sameHold(l, e.Lock))
-		r.holds(stores.Lock{Key: e.Lock.Key}, l.Declared)
-	case stores.Declared:
-		r.fits(e, l.Declared == 0 && e.Lock.Declared != 0 && sameHold(l, e.Lock))
-		r.holds(e.Lock, e.Lock.Declared)
-	case stores.Withdrawn:
-		r.fits(e, l.Declared != 0 && l.Declared == e.Lock.Declared && sameHold(l, e.Lock))
+		r.holds(stores.LockInfo{Key: e.Lock.Key}, l.DeclaredTTL)
+	case stores.EventDeclared:
+		r.fits(e, l.DeclaredTTL == 0 && e.Lock.DeclaredTTL != 0 && sameHold(l, e.Lock))
+		r.holds(e.Lock, e.Lock.DeclaredTTL)
+	case stores.EventWithdrawn:
+		r.fits(e, l.DeclaredTTL != 0 && l.DeclaredTTL == e.Lock.DeclaredTTL && sameHold(l, e.Lock))
 		delete(r.locks, e.Lock.Key)
 	default:
 		r.b.failf("a watcher was told %+v", e)
@@ -235,15 +235,15 @@ func (r *replay) fits(e stores.Event, possible bool) {
 }
 
 // holds notes who holds the lock, if anybody does, and whether it is declared.
-func (r *replay) holds(l stores.Lock, declared time.Duration) {
-	l.Declared = declared
+func (r *replay) holds(l stores.LockInfo, declared time.Duration) {
+	l.DeclaredTTL = declared
 	if r.locks[l.Key] = l; l.Owner == "" && declared == 0 {
 		delete(r.locks, l.Key)
 	}
 }
 
 // sameHold tells whether two locks are held by the same grant, or both by nobody.
-func sameHold(a, b stores.Lock) bool { return a.Owner == b.Owner && a.Token == b.Token }
+func sameHold(a, b stores.LockInfo) bool { return a.Owner == b.Owner && a.Token == b.Token }
 
 // follow applies what w is told until it tells of a lock called end.
 func (r *replay) follow(w *watcher, end string) {
@@ -260,7 +260,7 @@ func (r *replay) follow(w *watcher, end string) {
 }
 
 // equals expects the replay to know just the locks of a list, now or when w has told what has expired just before.
-func (r *replay) equals(w *watcher, listed []stores.Lock) {
+func (r *replay) equals(w *watcher, listed []stores.LockInfo) {
 	equal := r.b.within(r.b.promptly(), func() bool {
 		for e, told := w.take(); told; e, told = w.take() {
 			r.apply(r.b.event(e))
@@ -271,10 +271,10 @@ func (r *replay) equals(w *watcher, listed []stores.Lock) {
 }
 
 // knows tells whether the replay knows just the locks of a list.
-func (r *replay) knows(listed []stores.Lock) bool {
-	differ := func(l stores.Lock) bool {
+func (r *replay) knows(listed []stores.LockInfo) bool {
+	differ := func(l stores.LockInfo) bool {
 		known := r.locks[l.Key]
-		return !sameHold(known, l) || known.Declared != l.Declared
+		return !sameHold(known, l) || known.DeclaredTTL != l.DeclaredTTL
 	}
 	return len(r.locks) == len(listed) && !slices.ContainsFunc(listed, differ)
 }

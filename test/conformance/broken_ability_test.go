@@ -23,15 +23,15 @@ var brokenRenewals = []broken{{
 }, {
 	what:   "only makes locks last longer",
 	caught: []string{"a renewal makes a lock end sooner"},
-	with:   renewsFor(func(req stores.Request, l stores.Lock) time.Duration { return max(req.TTL, l.Remaining) }),
+	with:   renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration { return max(req.TTL, l.Remaining) }),
 }, {
 	what:   "renews from the old end",
 	caught: []string{"a renewal counts from now", "a renewal makes a lock end sooner"},
-	with:   renewsFor(func(req stores.Request, l stores.Lock) time.Duration { return req.TTL + l.Remaining }),
+	with:   renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration { return req.TTL + l.Remaining }),
 }, {
 	what:   "renews from the grant",
 	caught: []string{"a renewal counts from now"},
-	with: renewsFor(func(req stores.Request, l stores.Lock) time.Duration {
+	with: renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration {
 		return max(req.TTL-(l.TTL-l.Remaining), stores.MinTTL)
 	}),
 }, {
@@ -123,7 +123,7 @@ var brokenRenewals = []broken{{
 }}
 
 // renewsFor renews for another time than was asked for.
-func renewsFor(ttl func(req stores.Request, l stores.Lock) time.Duration) func(*faulty) {
+func renewsFor(ttl func(req stores.Request, l stores.LockInfo) time.Duration) func(*faulty) {
 	return func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if l, held := f.lock(req.Key); held {
@@ -137,13 +137,13 @@ func renewsFor(ttl func(req stores.Request, l stores.Lock) time.Duration) func(*
 var brokenLists = []broken{{
 	what:   "lists no tokens",
 	caught: []string{"a list tells a lock as it was granted"},
-	with:   rewrites(func(l *stores.Lock) { l.Token = 0 }),
+	with:   rewrites(func(l *stores.LockInfo) { l.Token = 0 }),
 }, {
 	what:   "lists the time left as the TTL",
 	caught: []string{"a list tells a lock as it was renewed"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
-		rewrites(func(l *stores.Lock) {
+		rewrites(func(l *stores.LockInfo) {
 			ttl, _ := f.notes.Load(l.Key)
 			l.TTL = ttl.(time.Duration)
 		})(f)
@@ -151,16 +151,16 @@ var brokenLists = []broken{{
 }, {
 	what:   "lists the TTL as the time left",
 	caught: []string{"the time left runs down"},
-	with:   rewrites(func(l *stores.Lock) { l.Remaining = l.TTL }),
+	with:   rewrites(func(l *stores.LockInfo) { l.Remaining = l.TTL }),
 }, {
 	what:   "lists in no order",
 	caught: []string{"a list is sorted by key"},
-	with:   relists(func(locks []stores.Lock) []stores.Lock { slices.Reverse(locks); return locks }),
+	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
 }, {
 	what:   "sorts without regard to case",
 	caught: []string{"a list is sorted by key"},
-	with: relists(func(locks []stores.Lock) []stores.Lock {
-		slices.SortFunc(locks, func(a, b stores.Lock) int {
+	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
+		slices.SortFunc(locks, func(a, b stores.LockInfo) int {
 			return strings.Compare(strings.ToLower(a.Key), strings.ToLower(b.Key))
 		})
 		return locks
@@ -168,12 +168,12 @@ var brokenLists = []broken{{
 }, {
 	what:   "lists one page",
 	caught: []string{"a list is complete"},
-	with:   relists(func(locks []stores.Lock) []stores.Lock { return locks[:min(len(locks), 100)] }),
+	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
 	what:   "reads the second page from where the first one ended",
 	caught: []string{"a lock held throughout is told while others come and go"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			page, _ := f.Store.List(ctx, prefix)
 			page = page[:min(len(page), 2)]
 			pause()
@@ -185,18 +185,18 @@ var brokenLists = []broken{{
 	what:   "lists what is under the prefix only",
 	caught: []string{"a list is of the locks under a prefix", "a look-up is of one lock"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
-			return filter(locks, func(l stores.Lock) bool { return l.Key != prefix }), err
+			return filter(locks, func(l stores.LockInfo) bool { return l.Key != prefix }), err
 		}
 	},
 }, {
 	what:   "takes the prefix for a pattern",
 	caught: []string{"a prefix is no pattern"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
-			return filter(locks, func(l stores.Lock) bool {
+			return filter(locks, func(l stores.LockInfo) bool {
 				flat := strings.NewReplacer("/", ":") // so that * spans all
 				matches, _ := path.Match(flat.Replace(prefix)+"*", flat.Replace(l.Key))
 				return matches
@@ -207,7 +207,7 @@ var brokenLists = []broken{{
 	what:   "lists nothing under the empty prefix",
 	caught: []string{"the empty prefix lists everything"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			if prefix == "" {
 				return nil, ctx.Err()
 			}
@@ -217,16 +217,16 @@ var brokenLists = []broken{{
 }, {
 	what:   "lists names with their white space trimmed",
 	caught: []string{"a list has keys and owners as they were given"},
-	with:   rewrites(func(l *stores.Lock) { l.Owner = strings.TrimSpace(l.Owner) }),
+	with:   rewrites(func(l *stores.LockInfo) { l.Owner = strings.TrimSpace(l.Owner) }),
 }, {
 	what:   "lists names as UTF-8",
 	caught: []string{"a list has keys and owners of any bytes"},
-	with:   rewrites(func(l *stores.Lock) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
+	with:   rewrites(func(l *stores.LockInfo) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
 }, {
 	what:   "finds an empty list an error",
 	caught: []string{"an empty list is no error"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
 			if err == nil && len(locks) == 0 {
 				err = stores.ErrNotHeld
@@ -239,22 +239,22 @@ var brokenLists = []broken{{
 	caught: []string{"a lock that was given back is not listed", "an expired lock is not listed"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, g *stores.Grant) {
-			f.notes.Store(req.Key, stores.Lock{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
 		})(f)
-		f.list = func(ctx context.Context, prefix string) (locks []stores.Lock, err error) {
+		f.list = func(ctx context.Context, prefix string) (locks []stores.LockInfo, err error) {
 			for _, l := range f.notes.Range {
-				locks = append(locks, l.(stores.Lock))
+				locks = append(locks, l.(stores.LockInfo))
 			}
-			slices.SortFunc(locks, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) })
+			slices.SortFunc(locks, func(a, b stores.LockInfo) int { return strings.Compare(a.Key, b.Key) })
 			return locks, ctx.Err()
 		}
 	},
 }}
 
 // relists changes each list.
-func relists(change func([]stores.Lock) []stores.Lock) func(*faulty) {
+func relists(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	return func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
 			return change(locks), err
 		}
@@ -262,8 +262,8 @@ func relists(change func([]stores.Lock) []stores.Lock) func(*faulty) {
 }
 
 // rewrites changes each lock in a list.
-func rewrites(change func(l *stores.Lock)) func(*faulty) {
-	return relists(func(locks []stores.Lock) []stores.Lock {
+func rewrites(change func(l *stores.LockInfo)) func(*faulty) {
+	return relists(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			change(&locks[i])
 		}

@@ -32,7 +32,7 @@ var brokenCalls = []broken{{
 	what:   "tells of an ended ctx in its own words",
 	caught: []string{ctxRow},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			if ctx.Err() != nil {
 				return nil, errors.New("list was aborted")
 			}

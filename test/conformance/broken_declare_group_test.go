@@ -13,7 +13,7 @@ var brokenGroups = []broken{{
 	what:   "finds a group without locks an error",
 	caught: []string{"a group without locks is told as such"},
 	with: func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
 			if err == nil && len(locks) == 0 {
 				err = stores.ErrNotDeclared
@@ -24,31 +24,31 @@ var brokenGroups = []broken{{
 }, {
 	what:   "tells a group in no order",
 	caught: []string{"a group is sorted by key"},
-	with:   regroups(func(locks []stores.Lock) []stores.Lock { slices.Reverse(locks); return locks }),
+	with:   regroups(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
 }, {
 	what:   "tells first what of a group is held",
 	caught: []string{"a group is sorted by key"},
-	with: regroups(func(locks []stores.Lock) []stores.Lock {
+	with: regroups(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
 	what:   "tells one page of a group",
 	caught: []string{"a group is complete"},
-	with:   regroups(func(locks []stores.Lock) []stores.Lock { return locks[:min(len(locks), 100)] }),
+	with:   regroups(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
 	what:   "takes the beginning of a key for its group",
 	caught: []string{"a lock is of its group and of no other"},
 	with: func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, group)
-			return filter(locks, func(l stores.Lock) bool { return l.Declared > 0 }), err
+			return filter(locks, func(l stores.LockInfo) bool { return l.DeclaredTTL > 0 }), err
 		}
 	},
 }, {
 	what:   "tells of a group what is held and not declared",
 	caught: []string{"a lock that is held is declared", "a lock is of its group and of no other"},
 	with: func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) { return f.Store.List(ctx, group) }
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.Store.List(ctx, group) }
 	},
 }, {
 	what:   "withdraws a lock of whatever group",
@@ -92,7 +92,7 @@ var brokenGroups = []broken{{
 }, {
 	what:   "tells the owners in a group with their white space trimmed",
 	caught: []string{"a group has names as they were given"},
-	with: regroups(func(locks []stores.Lock) []stores.Lock {
+	with: regroups(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			locks[i].Owner = strings.TrimSpace(locks[i].Owner)
 		}
@@ -101,30 +101,30 @@ var brokenGroups = []broken{{
 }, {
 	what:   "lists what is held only",
 	caught: []string{"a list has declared locks that nobody holds"},
-	with:   relists(func(locks []stores.Lock) []stores.Lock { return filter(locks, isHeld) }),
+	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { return filter(locks, isHeld) }),
 }, {
 	what:   "lists what is held and then what is declared",
 	caught: []string{"a list has declared locks that nobody holds"},
-	with: relists(func(locks []stores.Lock) []stores.Lock {
+	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
 	what:   "looks for what is held and for what is free in two steps",
 	caught: []string{"a declared lock is told throughout while it changes hands"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			held, _ := f.Store.List(ctx, prefix)
 			pause()
 			free, err := f.Store.List(ctx, prefix)
 			all := slices.Concat(filter(held, isHeld), filter(free, isFree))
-			slices.SortFunc(all, func(a, b stores.Lock) int { return strings.Compare(a.Key, b.Key) })
+			slices.SortFunc(all, func(a, b stores.LockInfo) int { return strings.Compare(a.Key, b.Key) })
 			return all, err
 		}
 	},
 }, {
 	what:   "tells of no waiters where nobody holds the lock",
 	caught: []string{"a free lock is told with those who wait for it"},
-	with: redraws(func(l *stores.Lock) {
+	with: redraws(func(l *stores.LockInfo) {
 		if l.Owner == "" {
 			l.Waiters = 0
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func isHeld(l stores.Lock) bool { return l.Owner != "" }
-func isFree(l stores.Lock) bool { return l.Owner == "" }
+func isHeld(l stores.LockInfo) bool { return l.Owner != "" }
+func isFree(l stores.LockInfo) bool { return l.Owner == "" }
 
 // groupIn returns the group of a lock from its key, as rows name them.
 func groupIn(key string) string { return key[:prefixLen] + groupOf(key[prefixLen:]) }
@@ -36,9 +36,9 @@ func (f *faulty) limits(count func(d stores.Declaration) int) {
 }
 
 // regroups changes what is told of each group.
-func regroups(change func([]stores.Lock) []stores.Lock) func(*faulty) {
+func regroups(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	return func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
 			return change(locks), err
 		}
@@ -46,9 +46,9 @@ func regroups(change func([]stores.Lock) []stores.Lock) func(*faulty) {
 }
 
 // redraws changes each lock in a group and in a list.
-func redraws(change func(l *stores.Lock)) func(*faulty) {
+func redraws(change func(l *stores.LockInfo)) func(*faulty) {
 	return func(f *faulty) {
-		regroups(func(locks []stores.Lock) []stores.Lock {
+		regroups(func(locks []stores.LockInfo) []stores.LockInfo {
 			for i := range locks {
 				change(&locks[i])
 			}
@@ -64,7 +64,7 @@ func regrouped(change func(group string) string) func(*faulty) {
 		declarations(func(d *stores.Declaration) { d.Group = change(d.Group) })(f)
 		asks(func(req *stores.Request) { req.Group = change(req.Group) })(f)
 		f.withdraw = func(ctx context.Context, group, key string) error { return f.Store.Withdraw(ctx, change(group), key) }
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			return f.Store.Group(ctx, change(group))
 		}
 	}

@@ -251,7 +251,7 @@ var brokenMembers = []broken{{
 				return g, err
 			}
 			l, _ := f.lock(req.Key)
-			return f.Store.Renew(ctx, stores.Request{Key: req.Key, Owner: req.Owner, TTL: l.Declared})
+			return f.Store.Renew(ctx, stores.Request{Key: req.Key, Owner: req.Owner, TTL: l.DeclaredTTL})
 		})
 	},
 }, {
@@ -288,8 +288,8 @@ var brokenMembers = []broken{{
 	caught: []string{"who does not name the group gets a declared lock like any other"},
 	with: func(f *faulty) {
 		asks(func(req *stores.Request) {
-			if l, ok := f.lock(req.Key); ok && l.Declared > 0 && req.Group == "" {
-				req.TTL = l.Declared
+			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 && req.Group == "" {
+				req.TTL = l.DeclaredTTL
 			}
 		})(f)
 	},
@@ -298,7 +298,7 @@ var brokenMembers = []broken{{
 	caught: []string{"who does not name the group gets a declared lock like any other"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, ok := f.lock(req.Key); ok && l.Declared > 0 && l.Owner == req.Owner {
+			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 && l.Owner == req.Owner {
 				return stores.Grant{}, fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrRepeated)
 			}
 			return f.Store.TryLock(ctx, req)

@@ -61,14 +61,14 @@ var brokenDeclaredCrowds = []broken{{
 	what:   "reads a group in two halves",
 	caught: []string{"a group is told as of one moment"},
 	with: func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			middle := group + "m"
 			first, _ := f.Store.Group(ctx, group)
 			pause()
 			second, err := f.Store.Group(ctx, group)
 			return slices.Concat(
-				filter(first, func(l stores.Lock) bool { return l.Key < middle }),
-				filter(second, func(l stores.Lock) bool { return l.Key >= middle }),
+				filter(first, func(l stores.LockInfo) bool { return l.Key < middle }),
+				filter(second, func(l stores.LockInfo) bool { return l.Key >= middle }),
 			), err
 		}
 	},

@@ -21,23 +21,23 @@ var brokenDeclarations = []broken{{
 }, {
 	what:   "tells what was declared as what was asked for",
 	caught: []string{"a declared lock exists while nobody holds it", "a list has declared locks that nobody holds"},
-	with: redraws(func(l *stores.Lock) {
+	with: redraws(func(l *stores.LockInfo) {
 		if l.Owner == "" {
-			l.TTL = l.Declared
+			l.TTL = l.DeclaredTTL
 		}
 	}),
 }, {
 	what:   "tells declared locks as free",
 	caught: []string{"a declared lock is told as it is held"},
-	with: redraws(func(l *stores.Lock) {
-		if l.Declared > 0 {
-			*l = stores.Lock{Key: l.Key, Declared: l.Declared}
+	with: redraws(func(l *stores.LockInfo) {
+		if l.DeclaredTTL > 0 {
+			*l = stores.LockInfo{Key: l.Key, DeclaredTTL: l.DeclaredTTL}
 		}
 	}),
 }, {
 	what:   "tells declared locks without their metadata",
 	caught: []string{"a declared lock is told as it is held"},
-	with:   redraws(func(l *stores.Lock) { l.Metadata = nil }),
+	with:   redraws(func(l *stores.LockInfo) { l.Metadata = nil }),
 }, {
 	what:   "declares a lock for its first holder",
 	caught: []string{"a declared lock outlives those who hold it"},
@@ -54,9 +54,9 @@ var brokenDeclarations = []broken{{
 	what:   "lets a declared lock end with its TTL",
 	caught: []string{"a declared lock outlives those who hold it"},
 	with: func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) {
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
-			return filter(locks, func(l stores.Lock) bool {
+			return filter(locks, func(l stores.LockInfo) bool {
 				_, taken := f.notes.Load(l.Key)
 				return !taken || l.Owner != ""
 			}), err
@@ -137,7 +137,7 @@ var brokenDeclarations = []broken{{
 	what:   "tells a group after Close",
 	caught: []string{"a closed client answers ErrClosed"},
 	with: func(f *faulty) {
-		f.group = func(ctx context.Context, group string) ([]stores.Lock, error) { return f.open().Group(ctx, group) }
+		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.open().Group(ctx, group) }
 	},
 }, {
 	what:   "knows no limit",
@@ -153,7 +153,7 @@ var brokenDeclarations = []broken{{
 	with: func(f *faulty) {
 		f.limits(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
-			return len(filter(locks, func(l stores.Lock) bool { return l.Owner == "" }))
+			return len(filter(locks, func(l stores.LockInfo) bool { return l.Owner == "" }))
 		})
 	},
 }, {
@@ -184,7 +184,7 @@ var brokenDeclarations = []broken{{
 	with: func(f *faulty) {
 		f.limits(func(stores.Declaration) int {
 			locks, _ := f.Store.List(context.Background(), "")
-			return len(filter(locks, func(l stores.Lock) bool { return l.Declared > 0 }))
+			return len(filter(locks, func(l stores.LockInfo) bool { return l.DeclaredTTL > 0 }))
 		})
 	},
 }, {

@@ -22,7 +22,7 @@ var brokenMemberTimes = []broken{{
 	},
 	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
 		l, _ := f.lock(req.Key)
-		req.Group, req.TTL = "", l.Declared/2
+		req.Group, req.TTL = "", l.DeclaredTTL/2
 		_, _ = f.Store.Renew(context.Background(), req)
 	}),
 }, {
@@ -38,7 +38,7 @@ var brokenMemberTimes = []broken{{
 	caught: []string{"a renewal has no use for a group"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, _ := f.lock(req.Key); req.Group != "" && l.Declared == 0 {
+			if l, _ := f.lock(req.Key); req.Group != "" && l.DeclaredTTL == 0 {
 				return stores.Grant{}, fmt.Errorf("memory: renew %q: %w", req.Key, stores.ErrNotDeclared)
 			}
 			return f.Store.Renew(ctx, req)
@@ -50,7 +50,7 @@ var brokenMemberTimes = []broken{{
 	with: answeredAs(func(f *faulty, req stores.Request, g *stores.Grant) {
 		pause()
 		l, _ := f.lock(req.Key)
-		g.Expires = time.Now().Add(l.Declared)
+		g.Expires = time.Now().Add(l.DeclaredTTL)
 	}),
 }, {
 	what:   "counts Expires of a declared lock by the TTL of the request",
@@ -61,8 +61,8 @@ var brokenMemberTimes = []broken{{
 	caught: []string{"a grant of a declared lock tells its TTL"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, g *stores.Grant) {
-			if l, ok := f.lock(req.Key); ok && l.Declared > 0 {
-				g.TTL = l.Declared
+			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 {
+				g.TTL = l.DeclaredTTL
 			}
 		})(f)
 	},
@@ -73,15 +73,15 @@ var brokenMemberTimes = []broken{{
 }, {
 	what:   "renews a declared lock for the TTL of the declaration",
 	caught: []string{"a declared lock is renewed like any other"},
-	with:   renewsFor(func(_ stores.Request, l stores.Lock) time.Duration { return l.Declared }),
+	with:   renewsFor(func(_ stores.Request, l stores.LockInfo) time.Duration { return l.DeclaredTTL }),
 }, {
 	what:   "declares a lock anew when it is renewed",
 	caught: []string{"a declared lock is renewed like any other"},
 	with: func(f *faulty) {
 		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
-		redraws(func(l *stores.Lock) {
+		redraws(func(l *stores.LockInfo) {
 			if ttl, ok := f.notes.Load(l.Key); ok {
-				l.Declared = ttl.(time.Duration)
+				l.DeclaredTTL = ttl.(time.Duration)
 			}
 		})(f)
 	},

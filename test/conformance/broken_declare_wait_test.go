@@ -43,7 +43,7 @@ var brokenMemberWaits = []broken{{
 	caught: []string{"who would wait for a lock that does not exist is told so"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, ok := f.lock(req.Key); ok && l.Declared == 0 {
+			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL == 0 {
 				req = ungrouped(req)
 			}
 			return f.Store.Lock(ctx, req)

@@ -18,32 +18,32 @@ var brokenDeclaredEvents = []broken{{
 	with: retells(func(e *stores.Event) {
 		for i, l := range e.Locks {
 			if isHeld(l) {
-				e.Locks[i].Declared = 0
+				e.Locks[i].DeclaredTTL = 0
 			}
 		}
 	}),
 }, {
 	what:   "tells nothing of what is declared",
 	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Declared }),
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventDeclared }),
 }, {
 	what:   "tells nothing of what is withdrawn",
 	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Withdrawn }),
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn }),
 }, {
 	what:   "tells no TTL with what is declared",
 	caught: []string{"a watcher is told what is declared and withdrawn"},
-	with:   retells(func(e *stores.Event) { e.Lock.Declared = 0 }),
+	with:   retells(func(e *stores.Event) { e.Lock.DeclaredTTL = 0 }),
 }, {
 	what:   "tells that a lock is revoked and then that it is withdrawn",
 	caught: []string{"a watcher is told the life of a declared lock"},
 	with: tellsEach(func(e stores.Event) []stores.Event {
-		if e.Kind != stores.Withdrawn || isFree(e.Lock) {
+		if e.Kind != stores.EventWithdrawn || isFree(e.Lock) {
 			return []stores.Event{e}
 		}
 		revoked := e
-		revoked.Kind = stores.Revoked
-		e.Lock = stores.Lock{Key: e.Lock.Key, Declared: e.Lock.Declared}
+		revoked.Kind = stores.EventRevoked
+		e.Lock = stores.LockInfo{Key: e.Lock.Key, DeclaredTTL: e.Lock.DeclaredTTL}
 		return []stores.Event{revoked, e}
 	}),
 }, {
@@ -51,26 +51,26 @@ var brokenDeclaredEvents = []broken{{
 	caught: []string{
 		"a watcher is told the life of a declared lock", "a watcher is told of a withdrawal before the next one gets the lock",
 	},
-	with: retells(forgetsHolder(stores.Withdrawn)),
+	with: retells(forgetsHolder(stores.EventWithdrawn)),
 }, {
 	what:   "does not tell who holds what is declared",
 	caught: []string{"a watcher is told that a lock is declared which somebody holds"},
-	with:   retells(forgetsHolder(stores.Declared)),
+	with:   retells(forgetsHolder(stores.EventDeclared)),
 }, {
 	what: "tells nothing of declared locks that expire",
 	caught: []string{
 		"a watcher is told that a declared lock has expired", "a watcher is told that a lock expired before it is withdrawn",
 	},
-	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.Expired }),
+	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
 	what:   "tells that a lock is withdrawn when it expires",
 	caught: []string{"a watcher is told that a declared lock has expired"},
 	with: tellsEach(func(e stores.Event) []stores.Event {
-		if e.Kind != stores.Expired {
+		if e.Kind != stores.EventExpired {
 			return []stores.Event{e}
 		}
 		withdrawn := e
-		withdrawn.Kind = stores.Withdrawn
+		withdrawn.Kind = stores.EventWithdrawn
 		return []stores.Event{e, withdrawn}
 	}),
 }, {
@@ -81,7 +81,7 @@ var brokenDeclaredEvents = []broken{{
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			err := f.Store.Declare(ctx, d)
 			if err != nil {
-				f.tellAll(stores.Event{Kind: stores.Declared, Lock: stores.Lock{Key: d.Key, Declared: d.TTL}})
+				f.tellAll(stores.Event{Kind: stores.EventDeclared, Lock: stores.LockInfo{Key: d.Key, DeclaredTTL: d.TTL}})
 			}
 			return err
 		}
@@ -94,7 +94,7 @@ var brokenDeclaredEvents = []broken{{
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			err := f.Store.Withdraw(ctx, group, key)
 			if err != nil {
-				f.tellAll(stores.Event{Kind: stores.Withdrawn, Lock: stores.Lock{Key: key}})
+				f.tellAll(stores.Event{Kind: stores.EventWithdrawn, Lock: stores.LockInfo{Key: key}})
 			}
 			return err
 		}
@@ -108,7 +108,7 @@ var brokenDeclaredEvents = []broken{{
 			holder := f.holder(key)
 			err := f.Store.Unlock(ctx, key, owner)
 			if err == nil && holder != owner {
-				f.tellAll(stores.Event{Kind: stores.Released, Lock: stores.Lock{Key: key, Owner: owner}})
+				f.tellAll(stores.Event{Kind: stores.EventReleased, Lock: stores.LockInfo{Key: key, Owner: owner}})
 			}
 			return err
 		}
@@ -117,7 +117,7 @@ var brokenDeclaredEvents = []broken{{
 	what:   "tells of a withdrawal only if the lock is free afterwards",
 	caught: []string{"a watcher is told of a withdrawal before the next one gets the lock"},
 	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool { return e.Kind != stores.Withdrawn || f.holder(e.Lock.Key) == "" })(f)
+		tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn || f.holder(e.Lock.Key) == "" })(f)
 	},
 }, {
 	what:   "tells every watcher what is declared",
@@ -125,8 +125,8 @@ var brokenDeclaredEvents = []broken{{
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
-				e.Locks = filter(e.Locks, func(l stores.Lock) bool { return strings.HasPrefix(l.Key, prefix) })
-				if e.Kind != stores.Declared && !strings.HasPrefix(e.Lock.Key, prefix) && e.Kind != stores.Snapshot {
+				e.Locks = filter(e.Locks, func(l stores.LockInfo) bool { return strings.HasPrefix(l.Key, prefix) })
+				if e.Kind != stores.EventDeclared && !strings.HasPrefix(e.Lock.Key, prefix) && e.Kind != stores.EventSnapshot {
 					return nil
 				}
 				return tell(e)
@@ -137,7 +137,7 @@ var brokenDeclaredEvents = []broken{{
 	what:   "tells most declarations, and not each",
 	caught: []string{"a watcher knows what is declared, whenever it began"},
 	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool { return e.Kind != stores.Declared || e.Revision%7 != 0 })(f)
+		tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventDeclared || e.Revision%7 != 0 })(f)
 	},
 }}
 
@@ -145,7 +145,7 @@ var brokenDeclaredEvents = []broken{{
 func forgetsHolder(kind stores.EventKind) func(e *stores.Event) {
 	return func(e *stores.Event) {
 		if e.Kind == kind {
-			e.Lock = stores.Lock{Key: e.Lock.Key, Declared: e.Lock.Declared}
+			e.Lock = stores.LockInfo{Key: e.Lock.Key, DeclaredTTL: e.Lock.DeclaredTTL}
 		}
 	}
 }

@@ -13,14 +13,14 @@ import (
 var brokenEvents = []broken{{
 	what:   "tells nothing of locks that are given back",
 	caught: []string{"a watcher is told who gets a lock and gives it back"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Released }),
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventReleased }),
 }, {
 	what: "tells nothing of locks that expire",
 	caught: []string{
 		"a watcher is told that a lock has expired", "a watcher is told that a lock expired before another gets it",
 		"a watcher is told that a lock which it was first told has expired", "a watcher is told of the end of a renewed lock",
 	},
-	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.Expired }),
+	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
 	what:   "tells that a lock has expired when something else happens",
 	caught: []string{"a watcher is told that a lock has expired"},
@@ -28,7 +28,7 @@ var brokenEvents = []broken{{
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			var late []stores.Event
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if late = append(late, e); e.Kind == stores.Expired {
+				if late = append(late, e); e.Kind == stores.EventExpired {
 					return nil
 				}
 				for _, e := range late {
@@ -50,18 +50,18 @@ var brokenEvents = []broken{{
 	with: func(f *faulty) {
 		var begun sync.Map
 		tellsIf(func(e stores.Event) bool {
-			if e.Kind == stores.Acquired {
+			if e.Kind == stores.EventAcquired {
 				begun.Store(e.Lock.Token, true)
 			}
 			_, ok := begun.Load(e.Lock.Token)
-			return ok || e.Kind == stores.Snapshot
+			return ok || e.Kind == stores.EventSnapshot
 		})(f)
 	},
 }, {
 	what:   "tells keys and owners only",
 	caught: []string{"a watcher is told who gets a lock and gives it back"},
 	with: retells(func(e *stores.Event) {
-		e.Lock = stores.Lock{Key: e.Lock.Key, Owner: e.Lock.Owner}
+		e.Lock = stores.LockInfo{Key: e.Lock.Key, Owner: e.Lock.Owner}
 	}),
 }, {
 	what:   "tells no metadata",
@@ -71,8 +71,8 @@ var brokenEvents = []broken{{
 	what:   "tells a revoked lock as given back",
 	caught: []string{"a watcher is told that a lock was revoked"},
 	with: retells(func(e *stores.Event) {
-		if e.Kind == stores.Revoked {
-			e.Kind = stores.Released
+		if e.Kind == stores.EventRevoked {
+			e.Kind = stores.EventReleased
 		}
 	}),
 }, {
@@ -82,7 +82,7 @@ var brokenEvents = []broken{{
 		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
 		tellsIf(func(e stores.Event) bool {
 			_, renewed := f.notes.Load(e.Lock.Key)
-			return !renewed || e.Kind != stores.Expired
+			return !renewed || e.Kind != stores.EventExpired
 		})(f)
 	},
 }, {
@@ -91,7 +91,7 @@ var brokenEvents = []broken{{
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool {
 			_, again := f.notes.LoadOrStore(e.Lock.Token, true)
-			return !again || e.Kind != stores.Acquired
+			return !again || e.Kind != stores.EventAcquired
 		})(f)
 	},
 }, {
@@ -103,7 +103,7 @@ var brokenEvents = []broken{{
 	},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool {
-			return e.Kind == stores.Snapshot || e.Kind == stores.Acquired || f.holder(e.Lock.Key) == ""
+			return e.Kind == stores.EventSnapshot || e.Kind == stores.EventAcquired || f.holder(e.Lock.Key) == ""
 		})(f)
 	},
 }, {
@@ -125,7 +125,7 @@ var brokenEvents = []broken{{
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
-				e.Locks = filter(e.Locks, func(l stores.Lock) bool { return strings.HasPrefix(l.Key, prefix) })
+				e.Locks = filter(e.Locks, func(l stores.LockInfo) bool { return strings.HasPrefix(l.Key, prefix) })
 				return tell(e)
 			})
 		}
@@ -135,9 +135,9 @@ var brokenEvents = []broken{{
 	caught: []string{"a watcher's prefix is no pattern"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			matches := func(l stores.Lock) bool { ok, _ := path.Match(prefix+"*", l.Key); return ok }
+			matches := func(l stores.LockInfo) bool { ok, _ := path.Match(prefix+"*", l.Key); return ok }
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
-				if e.Kind != stores.Snapshot && !matches(e.Lock) {
+				if e.Kind != stores.EventSnapshot && !matches(e.Lock) {
 					return nil
 				}
 				e.Locks = filter(e.Locks, matches)
@@ -172,7 +172,7 @@ var brokenEvents = []broken{{
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if !g.Acquired {
-				f.tellAll(stores.Event{Kind: stores.Acquired, Lock: stores.Lock{Key: req.Key, Owner: req.Owner}})
+				f.tellAll(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner}})
 			}
 			return g, err
 		}
@@ -183,7 +183,7 @@ var brokenEvents = []broken{{
 	with: func(f *faulty) {
 		f.tellsAll()
 		renewals(func(req stores.Request, g *stores.Grant) {
-			f.tellAll(stores.Event{Kind: stores.Acquired, Lock: stores.Lock{Key: req.Key, Owner: req.Owner, Token: g.Token}})
+			f.tellAll(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner, Token: g.Token}})
 		})(f)
 	},
 }, {
@@ -192,7 +192,7 @@ var brokenEvents = []broken{{
 	with: func(f *faulty) {
 		f.tellsAll()
 		waits(func(req *stores.Request) {
-			f.tellAll(stores.Event{Kind: stores.Acquired, Lock: stores.Lock{Key: req.Key, Owner: req.Owner}})
+			f.tellAll(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner}})
 		})(f)
 	},
 }}

@@ -66,7 +66,7 @@ func (f *faulty) lineUp(may mayGo) *line {
 		defer n.change()
 		return f.Store.Revoke(ctx, key, owner)
 	}
-	rewrites(func(l *stores.Lock) { l.Waiters = n.waiters(l.Key) })(f)
+	rewrites(func(l *stores.LockInfo) { l.Waiters = n.waiters(l.Key) })(f)
 	return n
 }
 

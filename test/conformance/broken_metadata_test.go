@@ -59,7 +59,7 @@ var brokenMetadata = []broken{{
 	caught: []string{"who is refused leaves no metadata"},
 	with: func(f *faulty) {
 		asks(func(req *stores.Request) { f.notes.Store(req.Key, req.Metadata) })(f)
-		rewrites(func(l *stores.Lock) {
+		rewrites(func(l *stores.LockInfo) {
 			last, _ := f.notes.Load(l.Key)
 			l.Metadata = last.(map[string]string)
 		})(f)
@@ -73,7 +73,7 @@ var brokenMetadata = []broken{{
 			f.notes.Store(req.Key, req.Metadata)
 			return f.Store.Renew(ctx, req)
 		}
-		rewrites(func(l *stores.Lock) {
+		rewrites(func(l *stores.LockInfo) {
 			last, _ := f.notes.Load(l.Key)
 			l.Metadata = last.(map[string]string)
 		})(f)

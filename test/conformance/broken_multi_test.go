@@ -54,7 +54,7 @@ var brokenMultis = []broken{{
 }, {
 	what:   "has a token for each of several locks",
 	caught: []string{"each of several locks is told in a list"},
-	with: relists(func(locks []stores.Lock) []stores.Lock {
+	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			locks[i].Token += uint64(i)
 		}
@@ -323,7 +323,7 @@ var brokenMultiWaits = []broken{{
 			}
 			return f.Store.LockAll(ctx, req)
 		}
-		rewrites(func(l *stores.Lock) {
+		rewrites(func(l *stores.LockInfo) {
 			if _, second := f.notes.Load(l.Key); second {
 				l.Waiters--
 			}

@@ -67,12 +67,12 @@ var brokenReserved = []broken{{
 	what:   "lists its records",
 	caught: []string{"a list has nothing of the store's own"},
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
 			for _, l := range locks {
-				locks = append(locks, stores.Lock{Key: stores.ReservedPrefix + l.Key})
+				locks = append(locks, stores.LockInfo{Key: stores.ReservedPrefix + l.Key})
 			}
-			return filter(locks, func(l stores.Lock) bool { return strings.HasPrefix(l.Key, prefix) }), err
+			return filter(locks, func(l stores.LockInfo) bool { return strings.HasPrefix(l.Key, prefix) }), err
 		}
 	},
 }, {
@@ -81,7 +81,7 @@ var brokenReserved = []broken{{
 		"a list has nothing of the store's own", "a snapshot has nothing of the store's own",
 	},
 	with: func(f *faulty) {
-		f.list = func(context.Context, string) ([]stores.Lock, error) { return nil, errors.New("prefix is reserved") }
+		f.list = func(context.Context, string) ([]stores.LockInfo, error) { return nil, errors.New("prefix is reserved") }
 		f.watch = func(context.Context, string, func(stores.Event) error) error { return errors.New("prefix is reserved") }
 	},
 }, {
@@ -90,7 +90,7 @@ var brokenReserved = []broken{{
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				e.Locks = append(e.Locks, stores.Lock{Key: stores.ReservedPrefix + "token"})
+				e.Locks = append(e.Locks, stores.LockInfo{Key: stores.ReservedPrefix + "token"})
 				return tell(e)
 			})
 		}

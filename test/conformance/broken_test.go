@@ -36,13 +36,13 @@ type faulty struct {
 	tryLock  func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	unlock   func(ctx context.Context, key, owner string) error
 	renew    func(ctx context.Context, req stores.Request) (stores.Grant, error)
-	list     func(ctx context.Context, prefix string) ([]stores.Lock, error)
+	list     func(ctx context.Context, prefix string) ([]stores.LockInfo, error)
 	wait     func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	lockAll  func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error)
 	revoke   func(ctx context.Context, key, owner string) error
 	declare  func(ctx context.Context, d stores.Declaration) error
 	withdraw func(ctx context.Context, group, key string) error
-	group    func(ctx context.Context, group string) ([]stores.Lock, error)
+	group    func(ctx context.Context, group string) ([]stores.LockInfo, error)
 	watch    func(ctx context.Context, prefix string, tell func(stores.Event) error) error
 	ping     func(ctx context.Context) error
 	close    func() error
@@ -69,7 +69,7 @@ func (f *faulty) Renew(ctx context.Context, req stores.Request) (stores.Grant, e
 	return f.Store.Renew(ctx, req)
 }
 
-func (f *faulty) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
+func (f *faulty) List(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 	if f.list != nil {
 		return f.list(ctx, prefix)
 	}
@@ -111,7 +111,7 @@ func (f *faulty) Withdraw(ctx context.Context, group, key string) error {
 	return f.Store.Withdraw(ctx, group, key)
 }
 
-func (f *faulty) Group(ctx context.Context, group string) ([]stores.Lock, error) {
+func (f *faulty) Group(ctx context.Context, group string) ([]stores.LockInfo, error) {
 	if f.group != nil {
 		return f.group(ctx, group)
 	}
@@ -216,10 +216,10 @@ func (f *faulty) unlocks(outcome error) {
 }
 
 // lock tells about a lock, if it is held or declared.
-func (f *faulty) lock(key string) (stores.Lock, bool) {
+func (f *faulty) lock(key string) (stores.LockInfo, bool) {
 	locks, _ := f.Store.List(context.Background(), key)
 	if len(locks) == 0 || locks[0].Key != key {
-		return stores.Lock{}, false
+		return stores.LockInfo{}, false
 	}
 	return locks[0], true
 }

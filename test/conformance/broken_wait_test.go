@@ -213,7 +213,7 @@ var brokenLines = []broken{{
 	what:   "tells for each lock how many wait for any",
 	caught: []string{"a list tells how many wait"},
 	with: func(f *faulty) {
-		rewrites(func(l *stores.Lock) {
+		rewrites(func(l *stores.LockInfo) {
 			locks, _ := f.Store.List(context.Background(), "")
 			l.Waiters = 0
 			for _, any := range locks {

@@ -14,11 +14,11 @@ import (
 var brokenSnapshots = []broken{{
 	what:   "tells no empty snapshot",
 	caught: []string{"a watcher of nothing is first told so"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.Snapshot || len(e.Locks) > 0 }),
+	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
 }, {
 	what:   "says of the first snapshot that something was missed",
 	caught: []string{"a watcher of nothing is first told so"},
-	with:   retells(func(e *stores.Event) { e.Missed = e.Kind == stores.Snapshot }),
+	with:   retells(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
 }, {
 	what:   "tells what is held in no order",
 	caught: []string{"a watcher is first told what is held"},
@@ -30,11 +30,11 @@ var brokenSnapshots = []broken{{
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				for _, l := range e.Locks {
-					if err := tell(stores.Event{Kind: stores.Acquired, Lock: l}); err != nil {
+					if err := tell(stores.Event{Kind: stores.EventAcquired, Lock: l}); err != nil {
 						return err
 					}
 				}
-				if e.Kind == stores.Snapshot {
+				if e.Kind == stores.EventSnapshot {
 					return nil
 				}
 				return tell(e)
@@ -46,17 +46,17 @@ var brokenSnapshots = []broken{{
 	caught: []string{"a watcher is first told only what is still held"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, g *stores.Grant) {
-			f.notes.Store(req.Key, stores.Lock{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
 		})(f)
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			f.notes.Delete(key)
 			return f.Store.Unlock(ctx, key, owner)
 		}
 		retells(func(e *stores.Event) {
-			if e.Kind == stores.Snapshot {
+			if e.Kind == stores.EventSnapshot {
 				e.Locks = nil
 				for _, l := range f.notes.Range {
-					e.Locks = append(e.Locks, l.(stores.Lock))
+					e.Locks = append(e.Locks, l.(stores.LockInfo))
 				}
 			}
 		})(f)
@@ -74,12 +74,12 @@ var brokenSnapshots = []broken{{
 			if err != nil {
 				return err
 			}
-			if err := tell(stores.Event{Kind: stores.Snapshot, Locks: locks}); err != nil {
+			if err := tell(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
 				return err
 			}
 			pause()
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if e.Kind == stores.Snapshot {
+				if e.Kind == stores.EventSnapshot {
 					return nil
 				}
 				return tell(e)
@@ -176,7 +176,7 @@ var brokenWatches = []broken{{
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool {
 			_, told := f.notes.LoadOrStore(e.Revision, true)
-			return !told || e.Kind == stores.Snapshot
+			return !told || e.Kind == stores.EventSnapshot
 		})(f)
 	},
 }, {
@@ -187,7 +187,7 @@ var brokenWatches = []broken{{
 	what:   "numbers snapshots in its own way",
 	caught: []string{"revisions never fall"},
 	with: retells(func(e *stores.Event) {
-		if e.Kind == stores.Snapshot {
+		if e.Kind == stores.EventSnapshot {
 			e.Revision = 1 << 63
 		}
 	}),
@@ -221,7 +221,7 @@ var brokenWatches = []broken{{
 			var tellers sync.WaitGroup
 			defer tellers.Wait()
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if e.Kind == stores.Snapshot {
+				if e.Kind == stores.EventSnapshot {
 					return tell(e)
 				}
 				tellers.Go(func() { _ = tell(e) })

@@ -111,7 +111,7 @@ func (s store) calls(name, owner string) []call {
 		{"try lock", func(ctx context.Context) error { return errorOf(s.TryLock(ctx, req)) }},
 		{"unlock", func(ctx context.Context) error { return s.Unlock(ctx, req.Key, owner) }},
 		{"renew", func(ctx context.Context) error { return errorOf(stores.Renew(ctx, s.Store, req)) }},
-		{"lock", func(ctx context.Context) error { return errorOf(stores.LockWait(ctx, s.Store, req)) }},
+		{"lock", func(ctx context.Context) error { return errorOf(stores.Lock(ctx, s.Store, req)) }},
 		{"lock all", func(ctx context.Context) error { return errorOf(stores.LockAll(ctx, s.Store, all)) }},
 		{"revoke", func(ctx context.Context) error { return stores.Revoke(ctx, s.Store, req.Key, owner) }},
 		{"watch", func(ctx context.Context) error { return stores.Watch(ctx, s.Store, req.Key, deaf) }},

@@ -53,7 +53,7 @@ var declaredRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		s.declaresFor("room/door", b.short())
-		want := stores.Lock{Key: "room/door", Declared: b.short()}
+		want := stores.LockInfo{Key: "room/door", DeclaredTTL: b.short()}
 		s.admits("room/door", "ann")
 		b.expire(b.short())
 		s.gathers("room/", want)
@@ -212,7 +212,7 @@ var groupRows = []row{{
 	name: "a group is complete",
 	rule: groupRule + " However many there are, none is missing.",
 	check: func(b *bench) {
-		want := make([]stores.Lock, 300)
+		want := make([]stores.LockInfo, 300)
 		for i := range want {
 			want[i] = free(nth("room/door", i))
 		}
@@ -298,11 +298,11 @@ var declaredListRows = []row{{
 		a := held("room/a", "ann", s.grants("room/a", "ann"))
 		c := held("room/c", "ann", s.grants("room/c", "ann"))
 		d := declared(held("room/d", "ann", s.admits("room/d", "ann")))
-		b.tells(other.list("room/"), []stores.Lock{a, free("room/b"), c, d})
+		b.tells(other.list("room/"), []stores.LockInfo{a, free("room/b"), c, d})
 		other.lists("", "hall/a", "roo/m", "room/a", "room/b", "room/c", "room/d")
 		s.frees("room/d", "ann")
 		s.frees("room/a", "ann")
-		b.tells(other.list("room/"), []stores.Lock{free("room/b"), c, free("room/d")})
+		b.tells(other.list("room/"), []stores.LockInfo{free("room/b"), c, free("room/d")})
 		s.withdraws("room/b")
 		other.lists("room/", "room/c", "room/d")
 	},
@@ -331,7 +331,7 @@ var declaredListRows = []row{{
 		want := free("room/door")
 		want.Waiters = 1
 		s.gathers("room/", want)
-		b.tells(s.list("room/"), []stores.Lock{want})
+		b.tells(s.list("room/"), []stores.LockInfo{want})
 		s.bars("room/door", "carl")
 		s.frees("gate", "ann")
 		bob.gets()

@@ -80,7 +80,7 @@ var withdrawnRows = []row{{
 		s.admits("room/door", "ann")
 		other.withdraws("room/door")
 		s.declaresFor("room/door", 2*lease)
-		want := stores.Lock{Key: "room/door", Declared: 2 * lease}
+		want := stores.LockInfo{Key: "room/door", DeclaredTTL: 2 * lease}
 		other.gathers("room/", want)
 		s.keeps("room/door", "ann", stores.ErrNotHeld)
 		want.Owner, want.TTL, want.Token = "ann", 2*lease, s.admits("room/door", "ann").Token
@@ -188,7 +188,7 @@ var memberRows = []row{{
 		s, other := b.open(), b.open()
 		s.declaresFor("room/door", 2*lease)
 		l := held("room/door", "ann", s.grants("room/door", "ann"))
-		l.Declared = 2 * lease
+		l.DeclaredTTL = 2 * lease
 		other.gathers("room/", l)
 		other.refuses("room/door", "ann")
 		s.frees("room/door", "ann")
@@ -242,7 +242,7 @@ var memberTimeRows = []row{{
 		s.declaresFor("room/short", stores.MinTTL)
 		s.declaresFor("room/long", stores.MaxTTL)
 		s.gathers("room/",
-			stores.Lock{Key: "room/long", Declared: stores.MaxTTL}, stores.Lock{Key: "room/short", Declared: stores.MinTTL})
+			stores.LockInfo{Key: "room/long", DeclaredTTL: stores.MaxTTL}, stores.LockInfo{Key: "room/short", DeclaredTTL: stores.MinTTL})
 		s.admits("room/short", "ann")
 		sent := time.Now()
 		left := s.admits("room/long", "ann").Expires.Sub(sent)
@@ -296,14 +296,14 @@ var memberTimeRows = []row{{
 		}
 		b.want(renewed.Token == g.Token, "token %d became %d", g.Token, renewed.Token)
 		l := held("room/door", "ann", g)
-		l.Declared = b.ample()
+		l.DeclaredTTL = b.ample()
 		other.gathers("room/", l)
 		b.expire(b.ample())
 		s.bars("room/door", "bob")
 		s.lapses("room/door", "bob", stores.ErrNotOwner)
 		s.frees("room/door", "ann")
 		s.lapses("room/door", "ann", stores.ErrNotHeld)
-		s.gathers("room/", stores.Lock{Key: "room/door", Declared: b.ample()})
+		s.gathers("room/", stores.LockInfo{Key: "room/door", DeclaredTTL: b.ample()})
 		s.admits("room/door", "bob")
 		b.expire(b.ample())
 		s.keeps("room/door", "bob", stores.ErrNotHeld)

@@ -285,7 +285,7 @@ func (b *bench) turnUntilGone(
 func (s store) lockFor(req stores.Request) (stores.Grant, error) {
 	ctx, cancel := s.b.limited()
 	defer cancel()
-	return stores.LockWait(ctx, s.Store, req)
+	return stores.Lock(ctx, s.Store, req)
 }
 
 // grantedOr expects the call to end now, with a grant or with the outcome want.

@@ -194,7 +194,7 @@ var memberLineRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		s.declares("room/door")
-		_, _ = stores.LockWait(ended(), s.Store, b.member("room/door", "ann"))
+		_, _ = stores.Lock(ended(), s.Store, b.member("room/door", "ann"))
 		s.gathers("room/", free("room/door"))
 	},
 }, {
@@ -343,7 +343,7 @@ var withdrawnWaitRows = []row{{
 		dora.stays()
 		l := held("room/door", "carl", g)
 		l.Waiters = 1
-		b.tells(s.list("room/"), []stores.Lock{l})
+		b.tells(s.list("room/"), []stores.LockInfo{l})
 		s.gathered("room/", 0)
 		s.frees("room/door", "carl")
 		b.greater(dora.gets().Token, last)

@@ -18,7 +18,7 @@ var declaredWatchRows = []row{{
 		d := declared(held("room/d", "ann", s.admits("room/d", "ann")))
 		w := b.open().watches("room/", a, free("room/b"), d)
 		s.frees("room/a", "ann")
-		w.sees(stores.Released, a)
+		w.sees(stores.EventReleased, a)
 	},
 }, {
 	name: "a watcher is told what is declared and withdrawn",
@@ -28,9 +28,9 @@ var declaredWatchRows = []row{{
 		w := b.open().watches("")
 		for range 2 {
 			s.declares("room/door")
-			w.sees(stores.Declared, free("room/door"))
+			w.sees(stores.EventDeclared, free("room/door"))
 			other.withdraws("room/door")
-			w.sees(stores.Withdrawn, free("room/door"))
+			w.sees(stores.EventWithdrawn, free("room/door"))
 		}
 		w.idles()
 	},
@@ -41,21 +41,21 @@ var declaredWatchRows = []row{{
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
 		s.declares("room/door")
-		w.sees(stores.Declared, free("room/door"))
+		w.sees(stores.EventDeclared, free("room/door"))
 		for _, end := range []struct {
 			kind stores.EventKind
 			call func(name, owner string)
 		}{
-			{stores.Released, s.frees},
-			{stores.Withdrawn, func(name, _ string) { other.withdraws(name) }},
+			{stores.EventReleased, s.frees},
+			{stores.EventWithdrawn, func(name, _ string) { other.withdraws(name) }},
 		} {
 			req := b.member("room/door", "ann")
 			req.Metadata = map[string]string{"host": "a"}
 			l := held("room/door", "ann", s.grantsAs(req))
 			l.Metadata = req.Metadata
-			w.sees(stores.Acquired, l)
+			w.sees(stores.EventAcquired, l)
 			end.call("room/door", "ann")
-			if end.kind == stores.Withdrawn {
+			if end.kind == stores.EventWithdrawn {
 				l = declared(l)
 			}
 			w.sees(end.kind, l)
@@ -69,14 +69,14 @@ var declaredWatchRows = []row{{
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
 		l := held("room/door", "ann", s.grants("room/door", "ann"))
-		w.sees(stores.Acquired, l)
+		w.sees(stores.EventAcquired, l)
 		other.declares("room/door")
-		w.sees(stores.Declared, declared(l))
+		w.sees(stores.EventDeclared, declared(l))
 		s.frees("room/door", "ann")
-		w.sees(stores.Released, l)
+		w.sees(stores.EventReleased, l)
 		other.watches("", free("room/door"))
 		s.withdraws("room/door")
-		w.sees(stores.Withdrawn, free("room/door"))
+		w.sees(stores.EventWithdrawn, free("room/door"))
 	},
 }, {
 	name: "a watcher is told that a declared lock has expired",
@@ -85,15 +85,15 @@ var declaredWatchRows = []row{{
 		s := b.open()
 		w := b.open().watches("")
 		s.declaresFor("room/door", b.short())
-		want := stores.Lock{Key: "room/door", Declared: b.short()}
-		w.sees(stores.Declared, want)
+		want := stores.LockInfo{Key: "room/door", DeclaredTTL: b.short()}
+		w.sees(stores.EventDeclared, want)
 		l := held("room/door", "ann", s.admits("room/door", "ann"))
 		l.TTL = b.short()
-		w.sees(stores.Acquired, l)
+		w.sees(stores.EventAcquired, l)
 		time.Sleep(b.short())
-		w.sees(stores.Expired, l)
+		w.sees(stores.EventExpired, l)
 		s.withdraws("room/door")
-		w.sees(stores.Withdrawn, want)
+		w.sees(stores.EventWithdrawn, want)
 	},
 }, {
 	name: "a watcher is told that a lock expired before it is withdrawn",
@@ -102,7 +102,7 @@ var declaredWatchRows = []row{{
 		s := b.open()
 		s.declaresFor("room/door", b.ample())
 		l := held("room/door", "ann", s.admits("room/door", "ann"))
-		l.TTL, l.Declared = b.ample(), b.ample()
+		l.TTL, l.DeclaredTTL = b.ample(), b.ample()
 		w := b.open().looks(b.key(""), nil)
 		if e := w.next(); len(e.Locks) != 1 || e.Locks[0].Owner == "" {
 			b.want(b.lapsed(), "the snapshot tells %+v", e.Locks)
@@ -110,9 +110,9 @@ var declaredWatchRows = []row{{
 		}
 		b.expire(b.ample())
 		s.withdraws("room/door")
-		l.Declared = 0 // of no meaning
-		w.sees(stores.Expired, l)
-		w.sees(stores.Withdrawn, stores.Lock{Key: "room/door", Declared: b.ample()})
+		l.DeclaredTTL = 0 // of no meaning
+		w.sees(stores.EventExpired, l)
+		w.sees(stores.EventWithdrawn, stores.LockInfo{Key: "room/door", DeclaredTTL: b.ample()})
 	},
 }, {
 	name: "a watcher is told nothing of declarations that are refused",
@@ -159,10 +159,10 @@ var declaredWatchRows = []row{{
 		s.withdraws("room/door")
 		bob.fails(stores.ErrNotDeclared)
 		next := held("room/door", "carl", carl.gets())
-		w.sees(stores.Withdrawn, ann)
-		w.sees(stores.Acquired, next)
+		w.sees(stores.EventWithdrawn, ann)
+		w.sees(stores.EventAcquired, next)
 		s.frees("room/door", "carl")
-		w.sees(stores.Released, next)
+		w.sees(stores.EventReleased, next)
 		w.idles()
 	},
 }, {
@@ -175,8 +175,8 @@ var declaredWatchRows = []row{{
 		s.declares("room/b", "hall/b", "room/ab")
 		s.withdraws("hall/a")
 		s.withdraws("room/a")
-		w.sees(stores.Declared, free("room/ab"))
-		w.sees(stores.Withdrawn, free("room/a"))
+		w.sees(stores.EventDeclared, free("room/ab"))
+		w.sees(stores.EventWithdrawn, free("room/a"))
 		w.idles()
 	},
 }, {

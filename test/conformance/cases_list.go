@@ -20,7 +20,7 @@ var listedRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		token := s.grants("door", "ann").Token
-		want := []stores.Lock{{Key: "door", Owner: "ann", TTL: lease, Token: token}}
+		want := []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token}}
 		b.tells(b.open().list("door"), want)
 	},
 }, {
@@ -31,7 +31,7 @@ var listedRows = []row{{
 		s := b.open()
 		token := s.grants("door", "ann").Token
 		s.renews("door", "ann", lease/2)
-		b.tells(s.list("door"), []stores.Lock{{Key: "door", Owner: "ann", TTL: lease / 2, Token: token}})
+		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease / 2, Token: token}})
 	},
 }, {
 	name: "the time left runs down",
@@ -77,7 +77,7 @@ var listedRows = []row{{
 		during(func() { comeAndGo(s, "a") }, func() {
 			for range 20 {
 				got := s.list("")
-				told := filter(got, func(l stores.Lock) bool { return l.Owner == "ann" })
+				told := filter(got, func(l stores.LockInfo) bool { return l.Owner == "ann" })
 				b.want(len(told) == 2, "of 2 locks held throughout %d are told, %+v", len(told), got)
 			}
 		})
@@ -190,7 +190,7 @@ var unlistedRows = []row{{
 }}
 
 // tells expects the locks wanted, with time left if they are held.
-func (b *bench) tells(got, want []stores.Lock) {
+func (b *bench) tells(got, want []stores.LockInfo) {
 	for i, l := range got {
 		held := l.Owner != ""
 		b.want((l.Remaining > 0) == held && l.Remaining >= 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
@@ -207,7 +207,7 @@ func listNames(b *bench, names []string) {
 	s := b.open()
 	for _, name := range names {
 		s.grants(name, name)
-		found := slices.ContainsFunc(s.list(name), func(l stores.Lock) bool { return l.Key == name && l.Owner == name })
+		found := slices.ContainsFunc(s.list(name), func(l stores.LockInfo) bool { return l.Key == name && l.Owner == name })
 		b.want(found, "%q is not listed", name)
 		s.frees(name, name)
 	}

@@ -56,7 +56,7 @@ var describedRows = []row{{
 		req.Metadata = map[string]string{"host": "b"}
 		g, err := s.tryLockFor(req)
 		b.want(err == nil && !g.Acquired, "TryLock returned %+v and %v", g, err)
-		b.tells(s.list("door"), []stores.Lock{{Key: "door", Owner: "ann", TTL: lease, Token: token}})
+		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token}})
 	},
 }, {
 	name:  "a renewal keeps the metadata",
@@ -67,12 +67,12 @@ var describedRows = []row{{
 		md := map[string]string{"host": "a"}
 		token := s.described("door", md)
 		s.renews("door", "ann", lease)
-		b.tells(s.list("door"), []stores.Lock{{Key: "door", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
+		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
 		req := b.request("door", "ann", lease)
 		req.Metadata = map[string]string{"host": "b"}
 		_, err := stores.Renew(b.ctx, s.Store, req)
 		b.want(err == nil, "Renew failed: %v", err)
-		b.tells(s.list("door"), []stores.Lock{{Key: "door", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
+		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
 	},
 }, {
 	name:  "who has waited has the metadata of its request",
@@ -86,7 +86,7 @@ var describedRows = []row{{
 		bob := s.waitsFor(req)
 		s.frees("door", "ann")
 		token := bob.gets().Token
-		b.tells(s.list("door"), []stores.Lock{{Key: "door", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
+		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
 	},
 }, {
 	name:  "several locks taken at once have the same metadata",
@@ -98,7 +98,7 @@ var describedRows = []row{{
 		req := stores.MultiRequest{Keys: b.keys([]string{"door", "gate"}), Owner: "ann", TTL: lease, Metadata: md}
 		g, err := stores.LockAll(b.ctx, s.Store, req)
 		b.want(err == nil && g.Acquired, "LockAll returned %+v and %v", g, err)
-		b.tells(s.list(""), []stores.Lock{
+		b.tells(s.list(""), []stores.LockInfo{
 			{Key: "door", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
 			{Key: "gate", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
 		})
@@ -154,7 +154,7 @@ func (s store) described(name string, metadata map[string]string) uint64 {
 	if len(metadata) == 0 {
 		metadata = nil
 	}
-	s.b.tells(s.list(name), []stores.Lock{{Key: name, Owner: "ann", TTL: lease, Token: token, Metadata: metadata}})
+	s.b.tells(s.list(name), []stores.LockInfo{{Key: name, Owner: "ann", TTL: lease, Token: token, Metadata: metadata}})
 	return token
 }
 

@@ -91,7 +91,7 @@ var allRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		token := s.grantsAll("ann", "gate", "door").Token
-		b.tells(s.list(""), []stores.Lock{
+		b.tells(s.list(""), []stores.LockInfo{
 			{Key: "door", Owner: "ann", TTL: lease, Token: token},
 			{Key: "gate", Owner: "ann", TTL: lease, Token: token},
 		})

@@ -43,7 +43,7 @@ var freeRows = []row{{
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {
 		s := b.open()
-		_, _ = stores.LockWait(ended(), s.Store, b.request("door", "ann", lease))
+		_, _ = stores.Lock(ended(), s.Store, b.request("door", "ann", lease))
 		s.grants("door", "bob")
 	},
 }}
@@ -274,7 +274,7 @@ var givenUpRows = []row{{
 		late := s.start("Lock with a deadline", func(ctx context.Context) (stores.Grant, error) {
 			ctx, cancel := context.WithTimeout(ctx, b.brief())
 			defer cancel()
-			return stores.LockWait(ctx, s.Store, b.request("door", "carl", lease))
+			return stores.Lock(ctx, s.Store, b.request("door", "carl", lease))
 		})
 		time.Sleep(b.brief())
 		late.fails(context.DeadlineExceeded)

@@ -177,7 +177,7 @@ func (b *bench) waitTurns() *history {
 }
 
 func (b *bench) waitTurn(ctx context.Context, s store, owner string, h *history) {
-	g, err := stores.LockWait(ctx, s.Store, b.request("door", owner, lease))
+	g, err := stores.Lock(ctx, s.Store, b.request("door", owner, lease))
 	if err != nil || !g.Acquired {
 		b.failf("Lock by %q did not get the lock, and no other owner did for %v: %v", owner, patience, err)
 		return

@@ -30,11 +30,11 @@ var snapshotRows = []row{{
 	rule: snapshotRule,
 	check: func(b *bench) {
 		s := b.open()
-		var want []stores.Lock
+		var want []stores.LockInfo
 		for _, name := range []string{"ab", "b", "a", "B", "é", "a/b", "10"} {
 			want = append(want, held(name, "owner of "+name, s.grants(name, "owner of "+name)))
 		}
-		slices.SortFunc(want, func(a, b stores.Lock) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
+		slices.SortFunc(want, func(a, b stores.LockInfo) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
 		b.open().watches("", want...)
 	},
 }, {
@@ -55,7 +55,7 @@ var snapshotRows = []row{{
 	rule: snapshotRule,
 	check: func(b *bench) {
 		s := b.open()
-		want := make([]stores.Lock, 300)
+		want := make([]stores.LockInfo, 300)
 		together(len(want), func(i int) bool {
 			want[i] = held(nth("door", i), "ann", s.grants(nth("door", i), "ann"))
 			return true
@@ -73,9 +73,9 @@ var changeRows = []row{{
 		w := other.watches("")
 		for _, owner := range []string{"ann", "bob"} {
 			l := held("door", owner, s.grants("door", owner))
-			w.sees(stores.Acquired, l)
+			w.sees(stores.EventAcquired, l)
 			s.frees("door", owner)
-			w.sees(stores.Released, l)
+			w.sees(stores.EventReleased, l)
 		}
 		w.idles()
 	},
@@ -89,11 +89,11 @@ var changeRows = []row{{
 		first := s.watches("")
 		l := held("door", "ann", s.grantsAs(req))
 		l.Metadata = req.Metadata
-		first.sees(stores.Acquired, l)
+		first.sees(stores.EventAcquired, l)
 		second := b.open().watches("", l)
 		s.frees("door", "ann")
-		first.sees(stores.Released, l)
-		second.sees(stores.Released, l)
+		first.sees(stores.EventReleased, l)
+		second.sees(stores.EventReleased, l)
 	},
 }, {
 	name: "a watcher is told of the end of a lock that it was first told",
@@ -103,7 +103,7 @@ var changeRows = []row{{
 		l := held("door", "ann", s.grants("door", "ann"))
 		w := b.open().watches("", l)
 		s.frees("door", "ann")
-		w.sees(stores.Released, l)
+		w.sees(stores.EventReleased, l)
 	},
 }, {
 	name: "a watcher is told that a lock has expired",
@@ -115,9 +115,9 @@ var changeRows = []row{{
 		l := held("door", "ann", s.grantsFor("door", "ann", b.brief()))
 		latest := time.Now().Add(b.brief())
 		l.TTL = b.brief()
-		w.sees(stores.Acquired, l)
+		w.sees(stores.EventAcquired, l)
 		time.Sleep(time.Until(latest))
-		w.sees(stores.Expired, l)
+		w.sees(stores.EventExpired, l)
 		b.want(!time.Now().Before(sent.Add(b.brief())), "EXPIRED was told before the end")
 		w.idles()
 	},
@@ -134,7 +134,7 @@ var changeRows = []row{{
 		}
 		time.Sleep(b.ample())
 		l.TTL = b.ample()
-		w.sees(stores.Expired, l)
+		w.sees(stores.EventExpired, l)
 	},
 }, {
 	name: "a watcher is told that a lock expired before another gets it",
@@ -146,9 +146,9 @@ var changeRows = []row{{
 		l.TTL = b.short()
 		b.expire(b.short())
 		next := held("door", "bob", s.grants("door", "bob"))
-		w.sees(stores.Acquired, l)
-		w.sees(stores.Expired, l)
-		w.sees(stores.Acquired, next)
+		w.sees(stores.EventAcquired, l)
+		w.sees(stores.EventExpired, l)
+		w.sees(stores.EventAcquired, next)
 	},
 }, {
 	name:  "a watcher is told that a lock was revoked",
@@ -160,8 +160,8 @@ var changeRows = []row{{
 		for _, from := range []string{"ann", ""} {
 			l := held("door", "ann", s.grants("door", "ann"))
 			s.revokes("door", from)
-			w.sees(stores.Acquired, l)
-			w.sees(stores.Revoked, l)
+			w.sees(stores.EventAcquired, l)
+			w.sees(stores.EventRevoked, l)
 		}
 	},
 }, {
@@ -177,10 +177,10 @@ var changeRows = []row{{
 			b.want(b.lapsed(), "Renew failed: %v", err)
 			return // the machine was too slow
 		}
-		w.sees(stores.Acquired, l)
+		w.sees(stores.EventAcquired, l)
 		time.Sleep(b.ample() + b.brief())
 		e := w.next()
-		b.want(e.Kind == stores.Expired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the end was told as %+v", e)
+		b.want(e.Kind == stores.EventExpired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the end was told as %+v", e)
 	},
 }, {
 	name:  "a watcher is told each of several locks",
@@ -190,18 +190,18 @@ var changeRows = []row{{
 		s := b.open()
 		w := b.open().watches("")
 		g := s.grantsAll("ann", "gate", "door", "hatch")
-		var got []stores.Lock
+		var got []stores.LockInfo
 		for range 3 {
 			e := w.next()
-			b.want(e.Kind == stores.Acquired, "a watcher was told %v", e.Kind)
+			b.want(e.Kind == stores.EventAcquired, "a watcher was told %v", e.Kind)
 			got = append(got, e.Lock)
 		}
-		slices.SortFunc(got, func(a, b stores.Lock) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
-		want := []stores.Lock{held("door", "ann", g), held("gate", "ann", g), held("hatch", "ann", g)}
-		b.want(slices.EqualFunc(got, want, func(a, b stores.Lock) bool { return a.Key == b.Key && a.Token == b.Token && a.Owner == b.Owner }),
+		slices.SortFunc(got, func(a, b stores.LockInfo) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
+		want := []stores.LockInfo{held("door", "ann", g), held("gate", "ann", g), held("hatch", "ann", g)}
+		b.want(slices.EqualFunc(got, want, func(a, b stores.LockInfo) bool { return a.Key == b.Key && a.Token == b.Token && a.Owner == b.Owner }),
 			"a watcher was told %+v, want %+v", got, want)
 		s.frees("gate", "ann")
-		w.sees(stores.Released, want[1])
+		w.sees(stores.EventReleased, want[1])
 	},
 }}
 
@@ -216,9 +216,9 @@ var handOverRows = needing([]row{{
 		waiter := other.waits("door", "bob")
 		s.frees("door", "ann")
 		bob := held("door", "bob", waiter.gets())
-		w.sees(stores.Acquired, ann)
-		w.sees(stores.Released, ann)
-		w.sees(stores.Acquired, bob)
+		w.sees(stores.EventAcquired, ann)
+		w.sees(stores.EventReleased, ann)
+		w.sees(stores.EventAcquired, bob)
 		w.idles()
 	},
 }, {
@@ -232,9 +232,9 @@ var handOverRows = needing([]row{{
 		waiter := other.waits("door", "bob")
 		s.revokes("door", "ann")
 		bob := held("door", "bob", waiter.gets())
-		w.sees(stores.Acquired, ann)
-		w.sees(stores.Revoked, ann)
-		w.sees(stores.Acquired, bob)
+		w.sees(stores.EventAcquired, ann)
+		w.sees(stores.EventRevoked, ann)
+		w.sees(stores.EventAcquired, bob)
 	},
 }, {
 	name: "a watcher is told of an expiry before the next one gets the lock",
@@ -247,8 +247,8 @@ var handOverRows = needing([]row{{
 		waiter := other.waits("door", "bob")
 		waiter.returns(b.ample())
 		bob := held("door", "bob", waiter.gets())
-		w.sees(stores.Acquired, ann)
-		w.sees(stores.Expired, ann)
-		w.sees(stores.Acquired, bob)
+		w.sees(stores.EventAcquired, ann)
+		w.sees(stores.EventExpired, ann)
+		w.sees(stores.EventAcquired, bob)
 	},
 }}, waiting, listing)

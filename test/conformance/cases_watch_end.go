@@ -21,8 +21,8 @@ var watchPrefixRows = []row{{
 		s.grants("A", "ann")
 		s.frees("b", "ann")
 		s.frees("a", "ann")
-		w.sees(stores.Acquired, slash)
-		w.sees(stores.Released, a)
+		w.sees(stores.EventAcquired, slash)
+		w.sees(stores.EventReleased, a)
 		w.idles()
 	},
 }, {
@@ -36,7 +36,7 @@ var watchPrefixRows = []row{{
 			s.frees(axb.Key, "ann")
 			name := prefix + "b"
 			l := held(name, "ann", s.grants(name, "ann"))
-			w.sees(stores.Acquired, l)
+			w.sees(stores.EventAcquired, l)
 			s.frees(name, "ann")
 			w.stop()
 		}
@@ -50,7 +50,7 @@ var watchPrefixRows = []row{{
 		w := s.looks("", nil)
 		w.begins(false, door)
 		gate := held("gate", "ann", s.grants("gate", "ann"))
-		w.sees(stores.Acquired, gate)
+		w.sees(stores.EventAcquired, gate)
 	},
 }, {
 	name: "a watcher is told keys and owners as they were given",
@@ -130,7 +130,7 @@ var watchEndRows = []row{{
 	rule: "Watch runs until tell returns an error; that error is returned as it is, and tell is not called again.",
 	check: func(b *bench) {
 		enough := errors.New("enough")
-		for _, at := range []stores.EventKind{stores.Snapshot, stores.Acquired} {
+		for _, at := range []stores.EventKind{stores.EventSnapshot, stores.EventAcquired} {
 			s := b.open()
 			w := s.looks(b.key(""), func(e stores.Event) error {
 				if e.Kind == at {
@@ -139,7 +139,7 @@ var watchEndRows = []row{{
 				return nil
 			})
 			w.begins(false)
-			if at == stores.Acquired {
+			if at == stores.EventAcquired {
 				w.sees(at, held("door", "ann", s.grants("door", "ann")))
 			}
 			w.fails(enough)
@@ -194,8 +194,8 @@ var watchEndRows = []row{{
 			l := held("door", owner, s.grants("door", owner))
 			s.frees("door", owner)
 			for _, i := range []int{0, 1, 3} {
-				watchers[i].sees(stores.Acquired, l)
-				watchers[i].sees(stores.Released, l)
+				watchers[i].sees(stores.EventAcquired, l)
+				watchers[i].sees(stores.EventReleased, l)
 			}
 		}
 	},
@@ -218,7 +218,7 @@ func watchNames(b *bench, names []string) {
 	for _, name := range names {
 		l := held(name, name, s.grants(name, name))
 		s.frees(name, name)
-		w.sees(stores.Acquired, l)
-		w.sees(stores.Released, l)
+		w.sees(stores.EventAcquired, l)
+		w.sees(stores.EventReleased, l)
 	}
 }

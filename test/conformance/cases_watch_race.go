@@ -74,7 +74,7 @@ var watchRaceRows = []row{{
 		b.want(r.missed, "a watcher that missed most of %d changes was not told so", flood)
 		r.equals(w, s.list("door"))
 		s.frees("door/end", "end")
-		w.sees(stores.Released, r.locks["door/end"])
+		w.sees(stores.EventReleased, r.locks["door/end"])
 	},
 }, {
 	name:  "a watcher that is a little slow misses nothing",
@@ -98,8 +98,8 @@ var watchRaceRows = []row{{
 		wake()
 		for _, token := range tokens {
 			l := held("door", "ann", stores.Grant{Token: token})
-			w.sees(stores.Acquired, l)
-			w.sees(stores.Released, l)
+			w.sees(stores.EventAcquired, l)
+			w.sees(stores.EventReleased, l)
 		}
 	},
 }, {

@@ -19,13 +19,13 @@ import (
 )
 
 var (
-	_ stores.Store   = (*LocksWire)(nil)
-	_ stores.Renewer = (*LocksWire)(nil)
-	_ stores.Waiter  = (*LocksWire)(nil)
-	_ stores.Multi   = (*LocksWire)(nil)
-	_ stores.Revoker = (*LocksWire)(nil)
-	_ stores.Lister  = (*LocksWire)(nil)
-	_ stores.Watcher = (*LocksWire)(nil)
+	_ stores.Store       = (*RemoteLocks)(nil)
+	_ stores.Renewer     = (*RemoteLocks)(nil)
+	_ stores.Waiter      = (*RemoteLocks)(nil)
+	_ stores.MultiLocker = (*RemoteLocks)(nil)
+	_ stores.Revoker     = (*RemoteLocks)(nil)
+	_ stores.Lister      = (*RemoteLocks)(nil)
+	_ stores.Watcher     = (*RemoteLocks)(nil)
 )
 
 // giveUpLimit bounds what is done for a caller that has given up.
@@ -43,7 +43,7 @@ var outcomes = map[string]error{
 // LocksWire is a store at the other end of a connection: it speaks the Locks protocol as Mortise's clients do, so that the
 // rows run through a server as they run against a store. The protocol has all abilities but Ping and Declare, though it tells
 // of declared locks; keys and owners are valid UTF-8.
-type LocksWire struct {
+type RemoteLocks struct {
 	conn  *grpc.ClientConn
 	locks lockspb.LocksClient
 	name  string
@@ -55,14 +55,14 @@ type LocksWire struct {
 }
 
 // NewLocksWire returns a client of the component called store. The connection is the client's own: Close closes it.
-func NewLocksWire(conn *grpc.ClientConn, store string) *LocksWire {
-	w := &LocksWire{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
+func NewRemoteLocks(conn *grpc.ClientConn, store string) *RemoteLocks {
+	w := &RemoteLocks{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
 	w.closing, w.close = context.WithCancel(context.Background())
 	return w
 }
 
 // TryLock implements [stores.Store].
-func (w *LocksWire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+func (w *RemoteLocks) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.TryLock(ctx, &lockspb.TryLockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
@@ -72,13 +72,13 @@ func (w *LocksWire) TryLock(ctx context.Context, req stores.Request) (stores.Gra
 }
 
 // Unlock implements [stores.Store].
-func (w *LocksWire) Unlock(ctx context.Context, key, owner string) error {
+func (w *RemoteLocks) Unlock(ctx context.Context, key, owner string) error {
 	_, err := w.locks.Unlock(ctx, &lockspb.UnlockRequest{Store: w.name, Key: key, Owner: owner})
 	return w.wrap(ctx, "unlock", key, err)
 }
 
 // Renew implements [stores.Renewer].
-func (w *LocksWire) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
+func (w *RemoteLocks) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.Renew(ctx, &lockspb.RenewRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL),
@@ -88,7 +88,7 @@ func (w *LocksWire) Renew(ctx context.Context, req stores.Request) (stores.Grant
 }
 
 // Lock implements [stores.Waiter].
-func (w *LocksWire) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+func (w *RemoteLocks) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	g, err := w.waited(ctx, []string{req.Key}, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.Lock(ctx, &lockspb.LockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata, Holding: req.Holding,
@@ -98,7 +98,7 @@ func (w *LocksWire) Lock(ctx context.Context, req stores.Request) (stores.Grant,
 }
 
 // LockAll implements [stores.Multi].
-func (w *LocksWire) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+func (w *RemoteLocks) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.LockAll(ctx, &lockspb.LockAllRequest{
 			Store: w.name, Keys: req.Keys, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
@@ -109,30 +109,30 @@ func (w *LocksWire) LockAll(ctx context.Context, req stores.MultiRequest) (store
 }
 
 // Revoke implements [stores.Revoker].
-func (w *LocksWire) Revoke(ctx context.Context, key, owner string) error {
+func (w *RemoteLocks) Revoke(ctx context.Context, key, owner string) error {
 	_, err := w.locks.Revoke(ctx, &lockspb.RevokeRequest{Store: w.name, Key: key, Owner: owner})
 	return w.wrap(ctx, "revoke", key, err)
 }
 
 // List implements [stores.Lister].
-func (w *LocksWire) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
+func (w *RemoteLocks) List(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 	locks, err := w.list(ctx, &lockspb.ListRequest{Store: w.name, Prefix: prefix})
 	return locks, w.wrap(ctx, "list", prefix, err)
 }
 
 // Get implements [stores.Getter].
-func (w *LocksWire) Get(ctx context.Context, key string) (stores.Lock, error) {
+func (w *RemoteLocks) Get(ctx context.Context, key string) (stores.LockInfo, error) {
 	locks, err := w.list(ctx, &lockspb.ListRequest{Store: w.name, Prefix: key, Exact: true})
 	if err != nil {
-		return stores.Lock{}, w.wrap(ctx, "get", key, err)
+		return stores.LockInfo{}, w.wrap(ctx, "get", key, err)
 	}
 	if len(locks) != 1 {
-		return stores.Lock{}, fmt.Errorf("wire: get %q: %w", key, stores.ErrNotHeld)
+		return stores.LockInfo{}, fmt.Errorf("wire: get %q: %w", key, stores.ErrNotHeld)
 	}
 	return locks[0], nil
 }
 
-func (w *LocksWire) list(ctx context.Context, req *lockspb.ListRequest) (locks []stores.Lock, err error) {
+func (w *RemoteLocks) list(ctx context.Context, req *lockspb.ListRequest) (locks []stores.LockInfo, err error) {
 	stream, err := w.locks.List(ctx, req)
 	if err == nil {
 		err = receive(stream, func(m *lockspb.ListResponse) error {
@@ -147,14 +147,14 @@ func (w *LocksWire) list(ctx context.Context, req *lockspb.ListRequest) (locks [
 }
 
 // Watch implements [stores.Watcher].
-func (w *LocksWire) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+func (w *RemoteLocks) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := w.locks.Watch(watching, &lockspb.WatchRequest{Store: w.name, Prefix: prefix})
 	if err != nil {
 		return w.wrap(ctx, "watch", prefix, err)
 	}
-	var locks []stores.Lock // of a snapshot that goes on
+	var locks []stores.LockInfo // of a snapshot that goes on
 	var told error
 	err = receive(stream, func(m *lockspb.WatchResponse) error {
 		locks = append(locks, read(m.GetLocks())...)
@@ -173,7 +173,7 @@ func (w *LocksWire) Watch(ctx context.Context, prefix string, tell func(stores.E
 
 // Close implements [stores.Store]. Calls under way fail with ErrClosed. Those that wait give up first, while there is a
 // connection: a lock that is granted to nobody would be held until the end of its TTL.
-func (w *LocksWire) Close() error {
+func (w *RemoteLocks) Close() error {
 	w.mu.Lock()
 	first := w.closing.Err() == nil
 	w.close()
@@ -199,7 +199,7 @@ func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (sto
 
 // waited makes a call that may wait. If the caller gives up, the answer may have been under way: what it granted is given
 // back. If the wait was long, a renewal tells when the lock ends.
-func (w *LocksWire) waited(
+func (w *RemoteLocks) waited(
 	ctx context.Context, keys []string, owner string, ttl time.Duration, call func(context.Context) (*lockspb.LockResponse, error),
 ) (stores.Grant, error) {
 	ctx, leave := w.enter(ctx)
@@ -221,7 +221,7 @@ func (w *LocksWire) waited(
 }
 
 // enter returns a ctx that ends with the client, too, which waits for leave to be called.
-func (w *LocksWire) enter(ctx context.Context) (entered context.Context, leave func()) {
+func (w *RemoteLocks) enter(ctx context.Context) (entered context.Context, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -239,7 +239,7 @@ func (w *LocksWire) enter(ctx context.Context) (entered context.Context, leave f
 }
 
 // prolong renews the locks and returns when the first of them ends, or what is known already if one cannot be renewed.
-func (w *LocksWire) prolong(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
+func (w *RemoteLocks) prolong(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
 	var first time.Time
 	for i, key := range keys {
 		g, err := w.Renew(ctx, stores.Request{Key: key, Owner: owner, TTL: ttl})
@@ -254,7 +254,7 @@ func (w *LocksWire) prolong(ctx context.Context, keys []string, owner string, tt
 }
 
 // giveBack unlocks what the owner holds and did not hold before.
-func (w *LocksWire) giveBack(ctx context.Context, keys []string, owner string, before map[string]uint64) {
+func (w *RemoteLocks) giveBack(ctx context.Context, keys []string, owner string, before map[string]uint64) {
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimit)
 	defer cancel()
 	for key, token := range w.tokens(late, keys, owner) {
@@ -266,7 +266,7 @@ func (w *LocksWire) giveBack(ctx context.Context, keys []string, owner string, b
 
 // tokens are those of the keys that the owner holds. The rows use an owner more than once; clients that make a new one for
 // each request need no such thing, and simply unlock.
-func (w *LocksWire) tokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
+func (w *RemoteLocks) tokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
 	tokens := map[string]uint64{}
 	for _, key := range keys {
 		locks, _ := w.List(ctx, key) // what cannot be told is not held
@@ -279,7 +279,7 @@ func (w *LocksWire) tokens(ctx context.Context, keys []string, owner string) map
 
 // wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx or a closed connection back into
 // what they were.
-func (w *LocksWire) wrap(ctx context.Context, op, key string, err error) error {
+func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -325,22 +325,22 @@ func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) e
 }
 
 // read are the rows of a message.
-func read(rows []*lockspb.Lock) []stores.Lock {
-	locks := make([]stores.Lock, len(rows))
+func read(rows []*lockspb.Lock) []stores.LockInfo {
+	locks := make([]stores.LockInfo, len(rows))
 	for i, row := range rows {
-		locks[i] = stores.Lock{
+		locks[i] = stores.LockInfo{
 			Key: row.GetKey(), Owner: row.GetOwner(), TTL: row.GetTtl().AsDuration(), Remaining: row.GetRemaining().AsDuration(),
 			Token: row.GetToken(), Waiters: int(row.GetWaiters()), Metadata: row.GetMetadata(),
-			Declared: row.GetDeclared().AsDuration(),
+			DeclaredTTL: row.GetDeclared().AsDuration(),
 		}
 	}
 	return locks
 }
 
 // event is what a message tells, with the locks of those before it that it goes on with.
-func event(m *lockspb.WatchResponse, locks []stores.Lock) stores.Event {
+func event(m *lockspb.WatchResponse, locks []stores.LockInfo) stores.Event {
 	e := stores.Event{Kind: stores.EventKind(m.GetKind()), Revision: m.GetRevision(), Missed: m.GetMissed()}
-	if e.Kind == stores.Snapshot {
+	if e.Kind == stores.EventSnapshot {
 		e.Locks = locks
 	} else if len(locks) == 1 {
 		e.Lock = locks[0]

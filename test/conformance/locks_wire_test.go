@@ -95,7 +95,7 @@ func (s *locksServer) Watch(_ *lockspb.WatchRequest, stream grpc.ServerStreaming
 }
 
 // dialLocks serves s and returns a client of it.
-func dialLocks(t testing.TB, s *locksServer) *LocksWire {
+func dialLocks(t testing.TB, s *locksServer) *RemoteLocks {
 	listener := bufconn.Listen(1 << 20)
 	g := grpc.NewServer(grpc.WaitForHandlers(true))
 	lockspb.RegisterLocksServer(g, s)
@@ -107,7 +107,7 @@ func dialLocks(t testing.TB, s *locksServer) *LocksWire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewLocksWire(conn, "locks")
+	w := NewRemoteLocks(conn, "locks")
 	t.Cleanup(func() {
 		_ = w.Close()
 		g.Stop()
@@ -234,7 +234,7 @@ func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
 	row := func(key string) *lockspb.Lock {
 		return &lockspb.Lock{Key: key, Owner: "ann", Ttl: durationpb.New(lease), Token: 7}
 	}
-	lock := func(key string) stores.Lock { return stores.Lock{Key: key, Owner: "ann", TTL: lease, Token: 7} }
+	lock := func(key string) stores.LockInfo { return stores.LockInfo{Key: key, Owner: "ann", TTL: lease, Token: 7} }
 	rows := func(keys ...string) (rows []*lockspb.Lock) {
 		for _, key := range keys {
 			rows = append(rows, row(key))
@@ -256,9 +256,9 @@ func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
 		return nil
 	})
 	want := []stores.Event{
-		{Kind: stores.Snapshot, Revision: 1, Locks: []stores.Lock{lock("a"), lock("b"), lock("c")}},
-		{Kind: stores.Acquired, Revision: 2, Lock: lock("d")},
-		{Kind: stores.Snapshot, Revision: 5, Locks: []stores.Lock{lock("e")}, Missed: true},
+		{Kind: stores.EventSnapshot, Revision: 1, Locks: []stores.LockInfo{lock("a"), lock("b"), lock("c")}},
+		{Kind: stores.EventAcquired, Revision: 2, Lock: lock("d")},
+		{Kind: stores.EventSnapshot, Revision: 5, Locks: []stores.LockInfo{lock("e")}, Missed: true},
 	}
 	if err != stop || !reflect.DeepEqual(told, want) {
 		t.Errorf("%v, told %+v", err, told)
@@ -271,9 +271,9 @@ func TestLocksWireTellsOfDeclaredLocks(t *testing.T) {
 		{Key: "b", Owner: "ann", Ttl: durationpb.New(lease), Token: 7, Declared: durationpb.New(2 * lease)},
 		{Key: "c", Owner: "bob", Ttl: durationpb.New(lease), Token: 8},
 	}
-	want := []stores.Lock{
-		{Key: "a", Declared: lease},
-		{Key: "b", Owner: "ann", TTL: lease, Token: 7, Declared: 2 * lease},
+	want := []stores.LockInfo{
+		{Key: "a", DeclaredTTL: lease},
+		{Key: "b", Owner: "ann", TTL: lease, Token: 7, DeclaredTTL: 2 * lease},
 		{Key: "c", Owner: "bob", TTL: lease, Token: 8},
 	}
 	w := dialLocks(t, &locksServer{held: [][]*lockspb.Lock{rows}, tells: []*lockspb.WatchResponse{
@@ -290,7 +290,7 @@ func TestLocksWireTellsOfDeclaredLocks(t *testing.T) {
 		return nil
 	})
 	events := []stores.Event{
-		{Kind: stores.Snapshot, Locks: want}, {Kind: stores.Declared, Lock: want[0]}, {Kind: stores.Withdrawn, Lock: want[1]},
+		{Kind: stores.EventSnapshot, Locks: want}, {Kind: stores.EventDeclared, Lock: want[0]}, {Kind: stores.EventWithdrawn, Lock: want[1]},
 	}
 	if !reflect.DeepEqual(told, events) {
 		t.Errorf("Watch told %+v, want %+v", told, events)

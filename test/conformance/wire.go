@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	_ stores.Store  = (*Wire)(nil)
-	_ stores.Pinger = (*Wire)(nil)
+	_ stores.Store  = (*RemoteLockStore)(nil)
+	_ stores.Pinger = (*RemoteLockStore)(nil)
 )
 
 // instanceHeader names the component that a call is for.
@@ -30,7 +30,7 @@ const instanceHeader = "x-component-instance"
 // Wire is a store at the other end of a connection: it speaks Dapr's LockStore protocol as daprd does, so that the rows
 // run through a server as they run against a store. The protocol knows no other abilities than Ping, keys and owners
 // are valid UTF-8, and a TTL is a whole number of seconds, rounded up.
-type Wire struct {
+type RemoteLockStore struct {
 	conn     *grpc.ClientConn
 	locks    components.LockStoreClient
 	instance string
@@ -39,12 +39,12 @@ type Wire struct {
 
 // NewWire returns a client of the component called instance, which must be initialized. The connection is the client's
 // own: Close closes it.
-func NewWire(conn *grpc.ClientConn, instance string) *Wire {
-	return &Wire{conn: conn, locks: components.NewLockStoreClient(conn), instance: instance}
+func NewRemoteLockStore(conn *grpc.ClientConn, instance string) *RemoteLockStore {
+	return &RemoteLockStore{conn: conn, locks: components.NewLockStoreClient(conn), instance: instance}
 }
 
 // TryLock implements [stores.Store].
-func (w *Wire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+func (w *RemoteLockStore) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	sent := time.Now()
 	resp, err := w.locks.TryLock(w.outgoing(ctx), &components.TryLockRequest{
 		ResourceId:      req.Key,
@@ -65,7 +65,7 @@ func (w *Wire) TryLock(ctx context.Context, req stores.Request) (stores.Grant, e
 }
 
 // Unlock implements [stores.Store].
-func (w *Wire) Unlock(ctx context.Context, key, owner string) error {
+func (w *RemoteLockStore) Unlock(ctx context.Context, key, owner string) error {
 	resp, err := w.locks.Unlock(w.outgoing(ctx), &components.UnlockRequest{ResourceId: key, LockOwner: owner})
 	if err == nil {
 		err = outcome(resp.GetStatus())
@@ -77,7 +77,7 @@ func (w *Wire) Unlock(ctx context.Context, key, owner string) error {
 }
 
 // Ping implements [stores.Pinger].
-func (w *Wire) Ping(ctx context.Context) error {
+func (w *RemoteLockStore) Ping(ctx context.Context) error {
 	if _, err := w.locks.Ping(w.outgoing(ctx), &dapr.PingRequest{}); err != nil {
 		return w.wrap(ctx, "ping", "", err)
 	}
@@ -85,20 +85,20 @@ func (w *Wire) Ping(ctx context.Context) error {
 }
 
 // Close implements [stores.Store]. A call under way fails with ErrClosed.
-func (w *Wire) Close() error {
+func (w *RemoteLockStore) Close() error {
 	if w.closed.Swap(true) {
 		return nil
 	}
 	return w.conn.Close()
 }
 
-func (w *Wire) outgoing(ctx context.Context) context.Context {
+func (w *RemoteLockStore) outgoing(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, instanceHeader, w.instance)
 }
 
 // wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx or a closed connection back into
 // what they were.
-func (w *Wire) wrap(ctx context.Context, op, key string, err error) error {
+func (w *RemoteLockStore) wrap(ctx context.Context, op, key string, err error) error {
 	switch code := status.Code(err); {
 	case ctx.Err() != nil:
 		err = ctx.Err()

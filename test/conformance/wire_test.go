@@ -193,7 +193,7 @@ func (s *server) Ping(ctx context.Context, _ *dapr.PingRequest) (*dapr.PingRespo
 }
 
 // dial serves s and returns a client of it.
-func dial(t testing.TB, s *server) *Wire {
+func dial(t testing.TB, s *server) *RemoteLockStore {
 	listener := bufconn.Listen(1 << 20)
 	g := grpc.NewServer()
 	components.RegisterLockStoreServer(g, s)
@@ -205,7 +205,7 @@ func dial(t testing.TB, s *server) *Wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWire(conn, "locks")
+	w := NewRemoteLockStore(conn, "locks")
 	t.Cleanup(func() {
 		_ = w.Close()
 		g.Stop()

@@ -108,7 +108,7 @@ func sees(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, read
 		switch {
 		case err != nil:
 			return err
-		case e.Type == rtm.Snapshot:
+		case e.Type == rtm.EventSnapshot:
 			for _, l := range e.Locks {
 				left[l.Name] = true
 			}
@@ -116,7 +116,7 @@ func sees(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, read
 			if len(left) != locks {
 				return fmt.Errorf("the snapshot has %d locks", len(left))
 			}
-		case e.Type == rtm.Removed && left[e.Lock.Name]:
+		case e.Type == rtm.EventRemoved && left[e.Lock.Name]:
 			if delete(left, e.Lock.Name); len(left) == 0 {
 				return nil
 			}

@@ -179,7 +179,7 @@ func watch(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
 		cancel()
 		watching.Wait()
 	})
-	if e := next(t, events); e.Type != rtm.Snapshot {
+	if e := next(t, events); e.Type != rtm.EventSnapshot {
 		t.Fatalf("the first event is %v", e)
 	}
 	return events
@@ -211,7 +211,7 @@ func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
 	ann := login(t, near, "ann")
 	events := watch(t, ann, team)
 	setLock(t, ann)
-	isNext(t, events, rtm.Set, "")
+	isNext(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
 
 	names := []string{"bob", "cleo", "dan", "eve"}
@@ -242,8 +242,8 @@ func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
 		}
 	}
 	for _, name := range slices.Insert(names, 0, "ann") {
-		isNext(t, events, rtm.Acquired, name)
-		isNext(t, events, rtm.Released, name)
+		isNext(t, events, rtm.EventAcquired, name)
+		isNext(t, events, rtm.EventReleased, name)
 	}
 }
 
@@ -262,9 +262,9 @@ func TestAnOwnerWhoDiesKeepsTheLockForItsTTL(t *testing.T) {
 			bob := login(t, far, "bob")
 			events := watch(t, bob, team)
 			setLock(t, bob)
-			isNext(t, events, rtm.Set, "")
+			isNext(t, events, rtm.EventSet, "")
 			ann, rev := startOwner(t, near, "ann", "acquired")
-			isNext(t, events, rtm.Acquired, "ann")
+			isNext(t, events, rtm.EventAcquired, "ann")
 			turn := wait(t, far, bob, 1)
 
 			time.Sleep(2 * grace) // online for longer than the TTL
@@ -278,8 +278,8 @@ func TestAnOwnerWhoDiesKeepsTheLockForItsTTL(t *testing.T) {
 			if after := got.at.Sub(died); got.error != nil || got.Rev <= rev || after < grace || after > row.most {
 				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, grace, row.most)
 			}
-			isNext(t, events, rtm.Released, "ann")
-			isNext(t, events, rtm.Acquired, "bob")
+			isNext(t, events, rtm.EventReleased, "ann")
+			isNext(t, events, rtm.EventAcquired, "bob")
 		})
 	}
 }
@@ -290,9 +290,9 @@ func TestAnOwnerWhoComesBackInTimeHasTheLockStill(t *testing.T) {
 	bob := login(t, far, "bob")
 	events := watch(t, bob, team)
 	setLock(t, bob)
-	isNext(t, events, rtm.Set, "")
+	isNext(t, events, rtm.EventSet, "")
 	ann, rev := startOwner(t, near, "ann", "acquired")
-	isNext(t, events, rtm.Acquired, "ann")
+	isNext(t, events, rtm.EventAcquired, "ann")
 	for _, m := range []*mortise{near, far} { // he may come back by another
 		ann.kill()
 		time.Sleep(grace / 4)
@@ -314,9 +314,9 @@ func TestAnOwnerWhoseMortiseIsKilledKeepsHisLock(t *testing.T) {
 	bob, ann := login(t, far, "bob"), login(t, near, "ann")
 	events := watch(t, bob, team)
 	setLock(t, bob)
-	isNext(t, events, rtm.Set, "")
+	isNext(t, events, rtm.EventSet, "")
 	l := acquire(t, ann)
-	isNext(t, events, rtm.Acquired, "ann")
+	isNext(t, events, rtm.EventAcquired, "ann")
 	near.crash(grace / 4)
 	near.start(t)
 	time.Sleep(2 * grace)
@@ -330,7 +330,7 @@ func TestAnOwnerWhoseMortiseIsKilledKeepsHisLock(t *testing.T) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
-	isNext(t, events, rtm.Released, "ann")
+	isNext(t, events, rtm.EventReleased, "ann")
 }
 
 func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
@@ -339,7 +339,7 @@ func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
 	ann, bob, eve := login(t, near, "ann"), login(t, far, "bob"), login(t, far, "eve")
 	events := watch(t, eve, team)
 	setLock(t, eve)
-	isNext(t, events, rtm.Set, "")
+	isNext(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
 	turn := wait(t, far, bob, 1)
 	if err := eve.RemoveLock(t.Context(), team, report); err != nil {
@@ -357,8 +357,8 @@ func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
 	if l := acquire(t, bob); l.Rev <= held.Rev {
 		t.Errorf("lockRev %d follows %d", l.Rev, held.Rev)
 	}
-	isNext(t, events, rtm.Acquired, "ann")
-	isNext(t, events, rtm.Removed, "ann")
-	isNext(t, events, rtm.Set, "")
-	isNext(t, events, rtm.Acquired, "bob")
+	isNext(t, events, rtm.EventAcquired, "ann")
+	isNext(t, events, rtm.EventRemoved, "ann")
+	isNext(t, events, rtm.EventSet, "")
+	isNext(t, events, rtm.EventAcquired, "bob")
 }

@@ -138,7 +138,7 @@ var brokenAnswers = []broken{{
 }, {
 	what: "lists what was so a moment ago",
 	with: func(f *faulty) {
-		f.list = func(ctx context.Context, prefix string) ([]stores.Lock, error) {
+		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
 			return swap(f.notes, "list of "+prefix, locks), err
 		}

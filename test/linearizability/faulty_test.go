@@ -20,7 +20,7 @@ type faulty struct {
 	renew   func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	unlock  func(ctx context.Context, key, owner string) error
 	revoke  func(ctx context.Context, key, owner string) error
-	list    func(ctx context.Context, prefix string) ([]stores.Lock, error)
+	list    func(ctx context.Context, prefix string) ([]stores.LockInfo, error)
 }
 
 // notes are what the broken clients of one storage share.
@@ -91,7 +91,7 @@ func (f *faulty) Revoke(ctx context.Context, key, owner string) error {
 	return f.Store.Revoke(ctx, key, owner)
 }
 
-func (f *faulty) List(ctx context.Context, prefix string) ([]stores.Lock, error) {
+func (f *faulty) List(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 	if f.list != nil {
 		return f.list(ctx, prefix)
 	}
@@ -127,10 +127,10 @@ func answers(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*
 }
 
 // seen tells about a lock, if it is held.
-func (f *faulty) seen(key string) (stores.Lock, bool) {
+func (f *faulty) seen(key string) (stores.LockInfo, bool) {
 	locks, _ := f.Store.List(context.Background(), key)
 	if len(locks) == 0 || locks[0].Key != key {
-		return stores.Lock{}, false
+		return stores.LockInfo{}, false
 	}
 	return locks[0], true
 }

@@ -83,7 +83,7 @@ func (op *Operation) ask(ctx context.Context, s stores.Store) (stores.Grant, err
 	case TryLock:
 		return s.TryLock(ctx, req)
 	case Lock:
-		return stores.LockWait(ctx, s, req)
+		return stores.Lock(ctx, s, req)
 	case LockAll:
 		return stores.LockAll(ctx, s, stores.MultiRequest{Keys: op.Keys, Owner: op.Owner, TTL: op.TTL, Wait: op.Wait})
 	case Renew:
@@ -99,7 +99,7 @@ func (op *Operation) ask(ctx context.Context, s stores.Store) (stores.Grant, err
 // look notes who holds the lock.
 func (op *Operation) look(ctx context.Context, s stores.Store) error {
 	locks, err := stores.List(ctx, s, op.Keys[0])
-	if i := slices.IndexFunc(locks, func(l stores.Lock) bool { return l.Key == op.Keys[0] }); i >= 0 {
+	if i := slices.IndexFunc(locks, func(l stores.LockInfo) bool { return l.Key == op.Keys[0] }); i >= 0 {
 		op.Holder, op.Token = locks[i].Owner, locks[i].Token
 	}
 	return err

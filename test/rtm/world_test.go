@@ -143,7 +143,7 @@ func (w *world) queue(a ask, n int) {
 	w.Helper()
 	group := fmt.Sprintf("rtm||%d||%s||", a.kind, a.channel)
 	w.until(fmt.Sprintf("%d calls wait for %s", n, a.lock), func() bool {
-		var locks []stores.Lock
+		var locks []stores.LockInfo
 		err := w.sets[0].Do(w.ctx, component, func(s stores.Store) (err error) {
 			locks, err = stores.Group(w.ctx, s, group)
 			return err

@@ -20,17 +20,17 @@ const (
 )
 
 // censuses tell of the locks of all stores that are open. It is a collector, since what nobody knows has no value.
-type censuses struct {
+type heldLockCounters struct {
 	heldDesc    *prometheus.Desc
 	expirations *prometheus.CounterVec
 	revocations *prometheus.CounterVec
 
 	mu   sync.Mutex
-	open []*census // oldest first
+	open []*heldLockCounter // oldest first
 }
 
-func newCensuses(of []string) *censuses {
-	return &censuses{
+func newHeldLockCounters(of []string) *heldLockCounters {
+	return &heldLockCounters{
 		heldDesc: prometheus.NewDesc("mortise_locks_held",
 			"Locks held in the component's storage, by way of whichever process. Absent while that is not known.", of, nil),
 		expirations: counter("mortise_lock_expirations_total",
@@ -41,14 +41,14 @@ func newCensuses(of []string) *censuses {
 }
 
 // Describe implements [prometheus.Collector].
-func (c *censuses) Describe(descs chan<- *prometheus.Desc) {
+func (c *heldLockCounters) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.heldDesc
 	c.expirations.Describe(descs)
 	c.revocations.Describe(descs)
 }
 
 // Collect implements [prometheus.Collector].
-func (c *censuses) Collect(metrics chan<- prometheus.Metric) {
+func (c *heldLockCounters) Collect(metrics chan<- prometheus.Metric) {
 	c.expirations.Collect(metrics)
 	c.revocations.Collect(metrics)
 	for of, held := range c.held() {
@@ -62,7 +62,7 @@ type place struct{ component, store string }
 // held is how many locks are held. Two stores can have one place, when two sidecars have opened one name with different
 // metadata, or for a moment when metadata has changed. Mostly they have one storage, whose locks count once; of two storages, the
 // one with more locks is told. A place is missing as long as one of its stores does not tell.
-func (c *censuses) held() map[place]int {
+func (c *heldLockCounters) held() map[place]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	most, silent := map[place]int{}, map[place]bool{}
@@ -76,22 +76,22 @@ func (c *censuses) held() map[place]int {
 
 // count counts what has happened, if s is the one of its place's censuses that does: the oldest that knows. The caller has
 // locked mu.
-func (c *censuses) count(s *census, what stores.EventKind) {
+func (c *heldLockCounters) count(s *heldLockCounter, what stores.EventKind) {
 	expirations := c.expirations.WithLabelValues(s.place.component, s.place.store)
 	revocations := c.revocations.WithLabelValues(s.place.component, s.place.store)
-	i := slices.IndexFunc(c.open, func(other *census) bool { return other.place == s.place && other.known })
+	i := slices.IndexFunc(c.open, func(other *heldLockCounter) bool { return other.place == s.place && other.known })
 	switch {
 	case i < 0 || c.open[i] != s:
-	case what == stores.Expired:
+	case what == stores.EventExpired:
 		expirations.Inc()
-	case what == stores.Revoked:
+	case what == stores.EventRevoked:
 		revocations.Inc()
 	}
 }
 
 // attend counts the store's locks until leave is called.
 func (m *Metrics) attend(component string, s stores.Store) (leave func()) {
-	c := &census{all: m.censuses, place: place{component, stores.NameOf(s)}}
+	c := &heldLockCounter{all: m.censuses, place: place{component, stores.NameOf(s)}}
 	m.censuses.add(c)
 	stop := background(func(ctx context.Context) { c.run(ctx, s) })
 	return func() {
@@ -100,21 +100,21 @@ func (m *Metrics) attend(component string, s stores.Store) (leave func()) {
 	}
 }
 
-func (c *censuses) add(s *census) {
+func (c *heldLockCounters) add(s *heldLockCounter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open = append(c.open, s)
 }
 
-func (c *censuses) remove(s *census) {
+func (c *heldLockCounters) remove(s *heldLockCounter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open = slices.DeleteFunc(c.open, func(other *census) bool { return other == s })
+	c.open = slices.DeleteFunc(c.open, func(other *heldLockCounter) bool { return other == s })
 }
 
 // census counts the locks of one store.
-type census struct {
-	all   *censuses
+type heldLockCounter struct {
+	all   *heldLockCounters
 	place place
 
 	// Guarded by censuses.mu.
@@ -123,7 +123,7 @@ type census struct {
 }
 
 // run watches the store until ctx ends, or it turns out that the store cannot be watched.
-func (c *census) run(ctx context.Context, s stores.Store) {
+func (c *heldLockCounter) run(ctx context.Context, s stores.Store) {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := stores.Watch(ctx, s, "", func(e stores.Event) error {
 			c.apply(e)
@@ -137,31 +137,31 @@ func (c *census) run(ctx context.Context, s stores.Store) {
 	}
 }
 
-func (c *census) forget() {
+func (c *heldLockCounter) forget() {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
 	c.known = false
 }
 
 // apply takes in what the store tells.
-func (c *census) apply(e stores.Event) {
+func (c *heldLockCounter) apply(e stores.Event) {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
 	switch e.Kind {
-	case stores.Snapshot:
+	case stores.EventSnapshot:
 		c.known, c.held = true, countHeld(e.Locks)
-	case stores.Acquired:
+	case stores.EventAcquired:
 		c.held++
-	case stores.Released, stores.Expired, stores.Revoked:
+	case stores.EventReleased, stores.EventExpired, stores.EventRevoked:
 		c.held--
-	case stores.Withdrawn:
-		c.held -= countHeld([]stores.Lock{e.Lock})
+	case stores.EventWithdrawn:
+		c.held -= countHeld([]stores.LockInfo{e.Lock})
 	}
 	c.all.count(c, e.Kind)
 }
 
 // countHeld counts the locks that somebody holds.
-func countHeld(locks []stores.Lock) (held int) {
+func countHeld(locks []stores.LockInfo) (held int) {
 	for _, l := range locks {
 		if l.Owner != "" {
 			held++

@@ -26,7 +26,7 @@ func TestLocksAreCountedAsTheyChangeHands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
 		take(t, t.Context(), s, "before", time.Hour) // by another way than the one that is observed
-		attend(t, Observation{Metrics: m}, "c", s)
+		attend(t, Telemetry{Metrics: m}, "c", s)
 		check := func(held, expirations, revocations int) {
 			t.Helper()
 			checkLocks(t, m, held, expirations, revocations)
@@ -52,7 +52,7 @@ func TestLocksAreCountedAsTheyChangeHands(t *testing.T) {
 func TestALockThatIsWithdrawnIsHeldNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
-		attend(t, Observation{Metrics: m}, "c", s)
+		attend(t, Telemetry{Metrics: m}, "c", s)
 		synctest.Wait()
 		for _, key := range []string{"g1", "g2"} {
 			if err := stores.Declare(t.Context(), s, stores.Declaration{Group: "g", Key: key, TTL: time.Hour}); err != nil {
@@ -74,9 +74,9 @@ func TestALockThatIsWithdrawnIsHeldNoMore(t *testing.T) {
 }
 
 // watchThen is a watch that begins with some locks and does as then says.
-func watchThen(locks []stores.Lock, then func(context.Context) error) func(context.Context, func(stores.Event) error) error {
+func watchThen(locks []stores.LockInfo, then func(context.Context) error) func(context.Context, func(stores.Event) error) error {
 	return func(ctx context.Context, tell func(stores.Event) error) error {
-		if err := tell(stores.Event{Kind: stores.Snapshot, Locks: locks}); err != nil {
+		if err := tell(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
 			return err
 		}
 		return then(ctx)
@@ -98,9 +98,9 @@ func TestWhatIsNotKnownIsNotTold(t *testing.T) {
 			if begun.Add(1) < 4 {
 				return errAway
 			}
-			return watchThen([]stores.Lock{{Key: "k", Owner: "ann"}, {Key: "free"}}, untilEnd)(ctx, tell)
+			return watchThen([]stores.LockInfo{{Key: "k", Owner: "ann"}, {Key: "free"}}, untilEnd)(ctx, tell)
 		}
-		attend(t, Observation{Metrics: m}, "c", s)
+		attend(t, Telemetry{Metrics: m}, "c", s)
 		synctest.Wait()
 		if held := m.censuses.held(); len(held) != 0 {
 			t.Errorf("while the storage is away: %v", held)
@@ -120,7 +120,7 @@ func TestAWatchThatEndsIsBegunAnew(t *testing.T) {
 		lost := make(chan struct{})
 		s := &sick{ping: well}
 		s.watch = func(ctx context.Context, tell func(stores.Event) error) error {
-			return watchThen(make([]stores.Lock, begun.Add(1)), func(ctx context.Context) error {
+			return watchThen(make([]stores.LockInfo, begun.Add(1)), func(ctx context.Context) error {
 				select {
 				case <-lost:
 					return errAway
@@ -129,7 +129,7 @@ func TestAWatchThatEndsIsBegunAnew(t *testing.T) {
 				}
 			})(ctx, tell)
 		}
-		attend(t, Observation{Metrics: m}, "c", s)
+		attend(t, Telemetry{Metrics: m}, "c", s)
 		synctest.Wait()
 		for range 3 {
 			if len(m.censuses.held()) != 1 {
@@ -152,7 +152,7 @@ func TestAWatchThatEndsIsBegunAnew(t *testing.T) {
 func TestTheLocksOfAStoreThatCannotBeWatchedAreAbsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		attend(t, Observation{Metrics: m}, "c", simple{})
+		attend(t, Telemetry{Metrics: m}, "c", simple{})
 		synctest.Wait()
 		checkMetrics(t, m, "mortise_lock", "\n")
 	})
@@ -161,14 +161,14 @@ func TestTheLocksOfAStoreThatCannotBeWatchedAreAbsent(t *testing.T) {
 func TestLocksOfStoresWithOneNameAreToldAsSoonAsAllAreKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		locks := []stores.Lock{{Key: "k", Owner: "ann"}, {Key: "l", Owner: "bob"}}
+		locks := []stores.LockInfo{{Key: "k", Owner: "ann"}, {Key: "l", Owner: "bob"}}
 		known := make(chan struct{})
 		one := &sick{watch: watchThen(locks[:1], untilEnd)}
 		other := &sick{watch: func(ctx context.Context, tell func(stores.Event) error) error {
 			<-known
 			return watchThen(locks, untilEnd)(ctx, tell)
 		}}
-		attend(t, Observation{Metrics: m}, "c", one)
+		attend(t, Telemetry{Metrics: m}, "c", one)
 		leave := m.attend("c", other)
 		synctest.Wait()
 		if held := m.censuses.held(); len(held) != 0 {
@@ -190,7 +190,7 @@ func TestLocksOfAStorageThatIsOpenTwiceCountOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
 		leave := m.attend("c", s)
-		attend(t, Observation{Metrics: m}, "c", s)
+		attend(t, Telemetry{Metrics: m}, "c", s)
 		for round := range 2 {
 			synctest.Wait()
 			take(t, t.Context(), s, "brief", time.Second)

@@ -37,20 +37,20 @@ var doors = map[string]string{
 }
 
 // doorKey is the key of a ctx's door.
-type doorKey struct{}
+type apiKey struct{}
 
 // Through returns a ctx for what is asked for through the door. A call that has come in by a door and is answered by another's
 // service, as a binding's are, stays with the one it has come in by.
-func Through(ctx context.Context, door string) context.Context {
-	if doorOf(ctx) != Internal {
+func WithAPI(ctx context.Context, door string) context.Context {
+	if apiFrom(ctx) != Internal {
 		return ctx
 	}
-	return context.WithValue(ctx, doorKey{}, door)
+	return context.WithValue(ctx, apiKey{}, door)
 }
 
 // doorOf is the door that the ctx has come through.
-func doorOf(ctx context.Context) string {
-	if door, ok := ctx.Value(doorKey{}).(string); ok {
+func apiFrom(ctx context.Context) string {
+	if door, ok := ctx.Value(apiKey{}).(string); ok {
 		return door
 	}
 	return Internal
@@ -63,24 +63,24 @@ func service(fullMethod string) (name, method, door string) {
 }
 
 // unary observes a gRPC call.
-func (o Observation) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (o Telemetry) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	name, method, door := service(call.FullMethod)
 	if door == "" {
 		return handle(ctx, req)
 	}
-	ctx, end := o.Tracing.begin(Through(ctx, door), name, method, req)
+	ctx, end := o.Tracing.begin(WithAPI(ctx, door), name, method, req)
 	answer, err := handle(ctx, req)
 	end(err)
 	return answer, err
 }
 
 // stream observes a gRPC call that streams.
-func (o Observation) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+func (o Telemetry) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	name, method, door := service(call.FullMethod)
 	if door == "" {
 		return handle(srv, stream)
 	}
-	ctx, end := o.Tracing.begin(Through(stream.Context(), door), name, method, nil)
+	ctx, end := o.Tracing.begin(WithAPI(stream.Context(), door), name, method, nil)
 	err := handle(srv, &streamWithin{stream, ctx})
 	end(err)
 	return err

@@ -41,13 +41,13 @@ type Health struct {
 	log logger.Logger
 
 	mu       sync.Mutex
-	patients map[string]map[*patient]struct{} // by component; none is empty
+	patients map[string]map[*healthTarget]struct{} // by component; none is empty
 	servers  []*health.Server
 	leaving  bool
 }
 
 // patient is one open store of a component.
-type patient struct {
+type healthTarget struct {
 	component string
 	store     stores.Store
 	failed    int // how often in a row; guarded by Health.mu
@@ -55,7 +55,7 @@ type patient struct {
 
 // NewHealth returns the health of no components.
 func NewHealth(log logger.Logger) *Health {
-	return &Health{log: log, patients: map[string]map[*patient]struct{}{}}
+	return &Health{log: log, patients: map[string]map[*healthTarget]struct{}{}}
 }
 
 // Tell lets the server know of every component, now and from now on, by services whose names begin with ComponentService. Of nil
@@ -91,7 +91,7 @@ func (h *Health) Leaving() bool {
 
 // attend pings a store until leave is called.
 func (h *Health) attend(component string, s stores.Store) (leave func()) {
-	p := &patient{component: component, store: s}
+	p := &healthTarget{component: component, store: s}
 	h.add(p)
 	stop := background(func(ctx context.Context) { h.ask(ctx, p) })
 	return func() {
@@ -101,17 +101,17 @@ func (h *Health) attend(component string, s stores.Store) (leave func()) {
 }
 
 // add takes in a store that has just been opened, and so has answered.
-func (h *Health) add(p *patient) {
+func (h *Health) add(p *healthTarget) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.patients[p.component] == nil {
-		h.patients[p.component] = map[*patient]struct{}{}
+		h.patients[p.component] = map[*healthTarget]struct{}{}
 	}
 	h.patients[p.component][p] = struct{}{}
 	h.tell(p.component)
 }
 
-func (h *Health) remove(p *patient) {
+func (h *Health) remove(p *healthTarget) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if delete(h.patients[p.component], p); len(h.patients[p.component]) == 0 {
@@ -121,7 +121,7 @@ func (h *Health) remove(p *patient) {
 }
 
 // ask pings the store until ctx ends. A store that has no Ping counts as well.
-func (h *Health) ask(ctx context.Context, p *patient) {
+func (h *Health) ask(ctx context.Context, p *healthTarget) {
 	for pause := time.Duration(0); sleep(ctx, pause); {
 		err := ping(ctx, p.store)
 		switch {
@@ -143,7 +143,7 @@ func ping(ctx context.Context, s stores.Store) error {
 }
 
 // note takes in how a store has answered.
-func (h *Health) note(p *patient, err error) {
+func (h *Health) note(p *healthTarget, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before := p.failed

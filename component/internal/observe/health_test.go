@@ -68,7 +68,7 @@ func TestAComponentFailsWhenItsStorageDoesAndIsWellWhenItAnswersAgain(t *testing
 				h, server := NewHealth(quiet), health.NewServer()
 				h.Tell(server)
 				var failing atomic.Bool
-				attend(t, Observation{Health: h}, "c", &sick{ping: func(ctx context.Context) error {
+				attend(t, Telemetry{Health: h}, "c", &sick{ping: func(ctx context.Context) error {
 					if failing.Load() {
 						return row.ping(ctx)
 					}
@@ -98,7 +98,7 @@ func TestOneFailureBetweenSignsOfLifeIsNotTold(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
 		h.Tell(server)
 		var asked atomic.Int64
-		attend(t, Observation{Health: h}, "c", &sick{ping: func(context.Context) error {
+		attend(t, Telemetry{Health: h}, "c", &sick{ping: func(context.Context) error {
 			if asked.Add(1)%2 == 1 {
 				return errAway
 			}
@@ -118,7 +118,7 @@ func TestOneFailureBetweenSignsOfLifeIsNotTold(t *testing.T) {
 func TestAStorageIsAskedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Bool
-		attend(t, Observation{Health: NewHealth(quiet)}, "c", &sick{ping: func(context.Context) error {
+		attend(t, Telemetry{Health: NewHealth(quiet)}, "c", &sick{ping: func(context.Context) error {
 			asked.Store(true)
 			return nil
 		}})
@@ -133,7 +133,7 @@ func TestAStoreThatCannotBeAskedIsTakenAtItsWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
 		h.Tell(server)
-		attend(t, Observation{Health: h}, "c", simple{})
+		attend(t, Telemetry{Health: h}, "c", simple{})
 		time.Sleep(time.Minute)
 		checkHealth(t, h, server, true)
 	})
@@ -142,9 +142,9 @@ func TestAStoreThatCannotBeAskedIsTakenAtItsWord(t *testing.T) {
 func TestAComponentIsAsWellAsTheWorstOfItsStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
-		attend(t, Observation{Health: h}, "c", openMemory(t))
+		attend(t, Telemetry{Health: h}, "c", openMemory(t))
 		leave := h.attend("c", &sick{ping: func(context.Context) error { return errAway }})
-		attend(t, Observation{Health: h}, "d", openMemory(t))
+		attend(t, Telemetry{Health: h}, "d", openMemory(t))
 		time.Sleep(time.Minute)
 		h.Tell(server)
 		checkHealth(t, h, server, false)

@@ -14,7 +14,7 @@ import (
 
 // The labels. All their values are few: names of doors and operations are ours, and components are what somebody has configured.
 const (
-	doorLabel      = "door"
+	apiLabel       = "door"
 	componentLabel = "component"
 	storeLabel     = "store" // the kind, as memory or redis
 	operationLabel = "operation"
@@ -34,7 +34,7 @@ var (
 // Metrics counts calls and locks, for Prometheus. All methods are safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
-	censuses *censuses
+	censuses *heldLockCounters
 
 	calls     *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -50,11 +50,11 @@ func NewMetrics(version string, health *Health) *Metrics {
 	of := []string{componentLabel, storeLabel}
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		censuses: newCensuses(of),
+		censuses: newHeldLockCounters(of),
 		calls: counter("mortise_calls_total", "Calls of stores that have ended, by what has become of them.",
-			doorLabel, componentLabel, storeLabel, operationLabel, outcomeLabel),
+			apiLabel, componentLabel, storeLabel, operationLabel, outcomeLabel),
 		durations: histogram("mortise_call_duration_seconds", "Time that calls of stores took which do not wait for other clients.",
-			callBuckets, doorLabel, componentLabel, storeLabel, operationLabel),
+			callBuckets, apiLabel, componentLabel, storeLabel, operationLabel),
 		waits: histogram("mortise_wait_duration_seconds", "Time that calls took which wait for locks, by what has become of them.",
 			waitBuckets, componentLabel, storeLabel, outcomeLabel),
 		waiters:  gauge("mortise_waiters", "Calls by way of this process that wait for locks now.", of...),
@@ -121,7 +121,7 @@ func (m *meter) Begin(ctx context.Context, op stores.Operation) (context.Context
 		m.waiters.Inc()
 	}
 	return ctx, func(outcome stores.Outcome) {
-		door, took := doorOf(ctx), time.Since(begun).Seconds()
+		door, took := apiFrom(ctx), time.Since(begun).Seconds()
 		m.calls.WithLabelValues(door, string(op), string(outcome)).Inc()
 		m.judge(op, outcome)
 		switch {
@@ -140,14 +140,14 @@ func (m *meter) judge(op stores.Operation, outcome stores.Outcome) {
 	case isTrouble(op, outcome):
 		m.errors.Inc()
 	case op != stores.OpRenew:
-	case outcome == stores.Done:
+	case outcome == stores.OutcomeDone:
 		m.renewals.Inc()
-	case outcome == stores.NotHeld, outcome == stores.NotOwner:
+	case outcome == stores.OutcomeNotHeld, outcome == stores.OutcomeNotOwner:
 		m.lost.Inc()
 	}
 }
 
 // isTrouble tells whether the storage is to blame for the outcome. That time was up is nothing bad when others were waited for.
 func isTrouble(op stores.Operation, outcome stores.Outcome) bool {
-	return outcome == stores.Failed || outcome == stores.TimedOut && !op.Waits()
+	return outcome == stores.OutcomeFailed || outcome == stores.OutcomeTimedOut && !op.Waits()
 }

@@ -47,13 +47,13 @@ func work(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive /
 	}{
 		{"refused", second(stores.TryLock(ctx, s, bob)), nil},
 		{"refused of two", second(stores.LockAll(ctx, s, both)), nil},
-		{"waited in vain", second(stores.LockWait(brief, s, bob)), context.DeadlineExceeded},
+		{"waited in vain", second(stores.Lock(brief, s, bob)), context.DeadlineExceeded},
 		{"renewed", second(stores.Renew(ctx, s, stores.Request{Key: "k", Owner: "ann", TTL: time.Minute})), nil},
 		{"renewed another's", second(stores.Renew(ctx, s, bob)), stores.ErrNotOwner},
 		{"unlocked", s.Unlock(ctx, "k", "ann"), nil},
 		{"unlocked twice", s.Unlock(ctx, "k", "ann"), stores.ErrNotHeld},
 		{"renewed what is free", second(stores.Renew(ctx, s, bob)), stores.ErrNotHeld},
-		{"waited", second(stores.LockWait(ctx, s, bob)), nil},
+		{"waited", second(stores.Lock(ctx, s, bob)), nil},
 		{"listed", second(stores.List(ctx, s, "")), nil},
 		{"pinged", stores.Ping(ctx, s), nil},
 	} {
@@ -94,8 +94,8 @@ func TestMetricsAreWhatWasDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := NewHealth(quiet)
 		m := NewMetrics("v1", health)
-		s := attend(t, Observation{Health: health, Metrics: m}, "c", openMemory(t))
-		work(t, Through(t.Context(), Locks), s)
+		s := attend(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
+		work(t, WithAPI(t.Context(), Locks), s)
 		synctest.Wait()
 		checkMetrics(t, m, "mortise_", workDone)
 		checkTimes(t, m)
@@ -144,13 +144,13 @@ func labelOf(m *dto.Metric, name string) string {
 func TestWhoWaitsIsCountedWhileHeDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		s := attend(t, Observation{Metrics: m}, "c", openMemory(t))
+		s := attend(t, Telemetry{Metrics: m}, "c", openMemory(t))
 		take(t, t.Context(), s, "k", time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
 		for _, owner := range []string{"bob", "eve"} {
 			go func() {
-				ended <- second(stores.LockWait(ctx, s, stores.Request{Key: "k", Owner: owner, TTL: time.Hour}))
+				ended <- second(stores.Lock(ctx, s, stores.Request{Key: "k", Owner: owner, TTL: time.Hour}))
 			}()
 		}
 		synctest.Wait()
@@ -176,16 +176,16 @@ func TestOnlyTheStoragesTroubleIsAnErrorOfTheStore(t *testing.T) {
 		outcome stores.Outcome
 		want    float64
 	}{
-		{stores.OpTryLock, stores.Failed, 1},
-		{stores.OpRenew, stores.Failed, 1},
-		{stores.OpLock, stores.Failed, 1},
-		{stores.OpWatch, stores.Failed, 1},
-		{stores.OpUnlock, stores.TimedOut, 1},
-		{stores.OpLock, stores.TimedOut, 0},
-		{stores.OpWatch, stores.TimedOut, 0},
-		{stores.OpTryLock, stores.Refused, 0},
+		{stores.OpTryLock, stores.OutcomeFailed, 1},
+		{stores.OpRenew, stores.OutcomeFailed, 1},
+		{stores.OpLock, stores.OutcomeFailed, 1},
+		{stores.OpWatch, stores.OutcomeFailed, 1},
+		{stores.OpUnlock, stores.OutcomeTimedOut, 1},
+		{stores.OpLock, stores.OutcomeTimedOut, 0},
+		{stores.OpWatch, stores.OutcomeTimedOut, 0},
+		{stores.OpTryLock, stores.OutcomeRefused, 0},
 		{stores.OpTryLock, stores.OutcomeOf(context.Canceled), 0},
-		{stores.OpUnlock, stores.NotHeld, 0},
+		{stores.OpUnlock, stores.OutcomeNotHeld, 0},
 		{stores.OpUnlock, stores.OutcomeOf(stores.ErrClosed), 0},
 	} {
 		m := NewMetrics("v1", NewHealth(quiet))
@@ -200,7 +200,7 @@ func TestOnlyTheStoragesTroubleIsAnErrorOfTheStore(t *testing.T) {
 func TestWatchesAreCountedAndNotTimed(t *testing.T) {
 	m := NewMetrics("v1", NewHealth(quiet))
 	_, end := m.meter("c", "s").Begin(t.Context(), stores.OpWatch)
-	end(stores.Done)
+	end(stores.OutcomeDone)
 	if got := testutil.ToFloat64(m.calls); got != 1 {
 		t.Errorf("%v are counted", got)
 	}
@@ -213,7 +213,7 @@ func TestMetricsReadAsPrometheusWantsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := NewHealth(quiet)
 		m := NewMetrics("v1", health)
-		s := attend(t, Observation{Health: health, Metrics: m}, "c", openMemory(t))
+		s := attend(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
 		work(t, t.Context(), s)
 		synctest.Wait()
 		problems, err := testutil.GatherAndLint(m.registry)
@@ -240,7 +240,7 @@ const secret = "xyzzy"
 func TestMetricsTellNobodysKeysAndOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		s := attend(t, Observation{Metrics: m}, "c", openMemory(t))
+		s := attend(t, Telemetry{Metrics: m}, "c", openMemory(t))
 		ask := stores.Request{Key: secret + "1", Owner: secret + "2", TTL: time.Minute, Metadata: map[string]string{"for": secret}}
 		if _, err := stores.TryLock(t.Context(), s, ask); err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // Observation is what stores and calls are observed by. The zero Observation observes nothing.
-type Observation struct {
+type Telemetry struct {
 	Health  *Health  // nil: nobody asks
 	Metrics *Metrics // nil: none
 	Tracing *Tracing // nil: none
@@ -22,7 +22,7 @@ type Observation struct {
 
 // Attend observes a store from when it is opened until leave is called, when it is not used any more. It returns the store to be
 // used in its place. The observers' own calls of the store are not observed.
-func (o Observation) Attend(component string, s stores.Store) (used stores.Store, leave func()) {
+func (o Telemetry) Attend(component string, s stores.Store) (used stores.Store, leave func()) {
 	var leaves []func()
 	if o.Health != nil {
 		leaves = append(leaves, o.Health.attend(component, s))
@@ -43,10 +43,10 @@ func (o Observation) Attend(component string, s stores.Store) (used stores.Store
 }
 
 // callsAreObserved tells whether calls are, and not only stores.
-func (o Observation) callsAreObserved() bool { return o.Metrics != nil || o.Tracing != nil }
+func (o Telemetry) callsAreObserved() bool { return o.Metrics != nil || o.Tracing != nil }
 
 // ServerOptions are those that a gRPC server needs for its calls to be observed.
-func (o Observation) ServerOptions() []grpc.ServerOption {
+func (o Telemetry) ServerOptions() []grpc.ServerOption {
 	if !o.callsAreObserved() {
 		return nil
 	}
@@ -54,11 +54,11 @@ func (o Observation) ServerOptions() []grpc.ServerOption {
 }
 
 // Handler returns next, as the door of that name, for its requests to be observed.
-func (o Observation) Handler(door string, next http.Handler) http.Handler {
+func (o Telemetry) Handler(door string, next http.Handler) http.Handler {
 	if !o.callsAreObserved() {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		o.Tracing.serve(w, r.WithContext(Through(r.Context(), door)), next)
+		o.Tracing.serve(w, r.WithContext(WithAPI(r.Context(), door)), next)
 	})
 }

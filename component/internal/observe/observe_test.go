@@ -15,7 +15,7 @@ func TestAnObservedStoreKeepsTheContract(t *testing.T) {
 	conformance.Run(t, conformance.Harness{
 		Storage: func(t testing.TB) func() stores.Store {
 			backend := memory.NewProcess().Backend()
-			o := Observation{Metrics: NewMetrics("v1", NewHealth(quiet)), Tracing: newTracing(quiet)}
+			o := Telemetry{Metrics: NewMetrics("v1", NewHealth(quiet)), Tracing: newTracing(quiet)}
 			return func() stores.Store {
 				s, err := backend.Open(t.Context(), stores.Component{Name: "locks", Log: logger.NewLogger("test")})
 				if err != nil {
@@ -33,7 +33,7 @@ func TestAnObservedStoreKeepsTheContract(t *testing.T) {
 }
 
 func TestWhatIsOffIsNotThere(t *testing.T) {
-	var off Observation
+	var off Telemetry
 	s := simple{}
 	used, leave := off.Attend("c", s)
 	leave()
@@ -47,7 +47,7 @@ func TestWhatIsOffIsNotThere(t *testing.T) {
 	if off.Handler(RTM, next) != next {
 		t.Error("the handler is wrapped")
 	}
-	withHealth := Observation{Health: next}
+	withHealth := Telemetry{Health: next}
 	used, leave = withHealth.Attend("c", s)
 	leave()
 	if used != stores.Store(s) || len(withHealth.ServerOptions()) != 0 || withHealth.Handler(RTM, next) != next {

@@ -36,10 +36,10 @@ const (
 )
 
 // traced returns an observation that only traces, and what it exports.
-func traced(t *testing.T) (Observation, *tracetest.InMemoryExporter) {
+func traced(t *testing.T) (Telemetry, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
-	o := Observation{Tracing: newTracing(quiet, sdktrace.WithSyncer(spans))}
+	o := Telemetry{Tracing: newTracing(quiet, sdktrace.WithSyncer(spans))}
 	t.Cleanup(o.Tracing.Close)
 	return o, spans
 }
@@ -50,7 +50,7 @@ func incoming(t *testing.T, headers ...string) context.Context {
 }
 
 // call makes a gRPC call, by way of the interceptor, that ends as handle says.
-func call(ctx context.Context, o Observation, method string, req any, handle func(context.Context) error) error {
+func call(ctx context.Context, o Telemetry, method string, req any, handle func(context.Context) error) error {
 	_, err := o.unary(ctx, req, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
 		return nil, handle(ctx)
 	})
@@ -66,7 +66,7 @@ type stream struct {
 func (s stream) Context() context.Context { return s.ctx }
 
 // callStream is call for a method that streams.
-func callStream(ctx context.Context, o Observation, method string, handle func(context.Context) error) error {
+func callStream(ctx context.Context, o Telemetry, method string, handle func(context.Context) error) error {
 	return o.stream(nil, stream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: method}, func(_ any, s grpc.ServerStream) error {
 		return handle(s.Context())
 	})
@@ -126,8 +126,8 @@ func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
 func TestAStreamIsASpan(t *testing.T) {
 	o, spans := traced(t)
 	err := callStream(incoming(t, "traceparent", traceparent), o, watch, func(ctx context.Context) error {
-		if got := trace.SpanContextFromContext(ctx).TraceID().String(); got != traceID || doorOf(ctx) != Locks {
-			t.Errorf("the handler is in trace %s, door %s", got, doorOf(ctx))
+		if got := trace.SpanContextFromContext(ctx).TraceID().String(); got != traceID || apiFrom(ctx) != Locks {
+			t.Errorf("the handler is in trace %s, door %s", got, apiFrom(ctx))
 		}
 		return status.Error(codes.Unavailable, secret)
 	})
@@ -157,8 +157,8 @@ func TestServicesThatReachNoStoreHaveNoSpans(t *testing.T) {
 	for _, method := range []string{check, undeclared} {
 		o, spans := traced(t)
 		handle := func(ctx context.Context) error {
-			if trace.SpanContextFromContext(ctx).IsValid() || doorOf(ctx) != Internal {
-				t.Errorf("%s: in a span or by door %s", method, doorOf(ctx))
+			if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Internal {
+				t.Errorf("%s: in a span or by door %s", method, apiFrom(ctx))
 			}
 			return errAway
 		}
@@ -234,8 +234,8 @@ func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
 	} {
 		o, spans := traced(t)
 		handler := o.Handler(RTM, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if got := trace.SpanContextFromContext(r.Context()).TraceID().String(); got != traceID || doorOf(r.Context()) != RTM {
-				t.Errorf("the handler is in trace %s, door %s", got, doorOf(r.Context()))
+			if got := trace.SpanContextFromContext(r.Context()).TraceID().String(); got != traceID || apiFrom(r.Context()) != RTM {
+				t.Errorf("the handler is in trace %s, door %s", got, apiFrom(r.Context()))
 			}
 			if code != http.StatusOK { // which nobody need write
 				w.WriteHeader(code)
@@ -270,10 +270,10 @@ func TestAMethodThatIsNoneOfHTTPIsNotTold(t *testing.T) {
 }
 
 func TestMetricsAloneNeedNoSpans(t *testing.T) {
-	o := Observation{Metrics: NewMetrics("v1", NewHealth(quiet))}
+	o := Telemetry{Metrics: NewMetrics("v1", NewHealth(quiet))}
 	handle := func(ctx context.Context) error {
-		if trace.SpanContextFromContext(ctx).IsValid() || doorOf(ctx) != Locks {
-			t.Errorf("in a span, or by door %s", doorOf(ctx))
+		if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Locks {
+			t.Errorf("in a span, or by door %s", apiFrom(ctx))
 		}
 		return nil
 	}
@@ -282,7 +282,7 @@ func TestMetricsAloneNeedNoSpans(t *testing.T) {
 	}
 	w, served := httptest.NewRecorder(), false
 	o.Handler(Dapr, http.HandlerFunc(func(got http.ResponseWriter, r *http.Request) {
-		served = doorOf(r.Context()) == Dapr && got == http.ResponseWriter(w)
+		served = apiFrom(r.Context()) == Dapr && got == http.ResponseWriter(w)
 	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if !served {
 		t.Error("not served as it is")
@@ -290,11 +290,11 @@ func TestMetricsAloneNeedNoSpans(t *testing.T) {
 }
 
 func TestACallStaysWithTheDoorThatItHasComeInBy(t *testing.T) {
-	if door := doorOf(t.Context()); door != Internal {
+	if door := apiFrom(t.Context()); door != Internal {
 		t.Errorf("without one: %s", door)
 	}
-	ctx := Through(Through(t.Context(), Binding), Locks)
-	if door := doorOf(ctx); door != Binding {
+	ctx := WithAPI(WithAPI(t.Context(), Binding), Locks)
+	if door := apiFrom(ctx); door != Binding {
 		t.Errorf("by way of another: %s", door)
 	}
 }

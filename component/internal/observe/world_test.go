@@ -28,7 +28,7 @@ func openMemory(t testing.TB) stores.Store {
 }
 
 // attend has the store observed until the test ends, when it is closed.
-func attend(t testing.TB, o Observation, component string, s stores.Store) stores.Store {
+func attend(t testing.TB, o Telemetry, component string, s stores.Store) stores.Store {
 	t.Helper()
 	used, leave := o.Attend(component, s)
 	t.Cleanup(func() {
