@@ -32,7 +32,7 @@ func TestLocksIsACommandOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "locks", "lock", "door")
+	cmd := exec.Command(binary, "locks", "lock", "disk")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "between the keys and the command") {

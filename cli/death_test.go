@@ -98,8 +98,8 @@ var deaths = []struct {
 	}},
 	{"a signal that Go does not catch", family, "linux", func(_ *server, t *testing.T, p *program) { p.send(t, 34) }},
 	{"SIGKILL during the grace", deaf, "", func(s *server, t *testing.T, p *program) {
-		s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
-		await(t, "the lock's end", func() bool { return s.owner(t, "door") == "" })
+		s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
+		await(t, "the lock's end", func() bool { return s.owner(t, "disk") == "" })
 		p.send(t, syscall.SIGKILL)
 	}},
 	{"SIGKILL while it is stopped", family, "", func(_ *server, t *testing.T, p *program) {
@@ -190,7 +190,7 @@ func TestACommandWhoseGuardIsKilledIsStopped(t *testing.T) {
 			}
 			p.result(t).check(t, "begun\n", "mortise: the guard process has ended; the command was stopped\n", exitFailed)
 			awaitEnds(t, pids)
-			if owner := s.owner(t, "door"); owner != "" {
+			if owner := s.owner(t, "disk"); owner != "" {
 				t.Errorf("the lock is still held by %q", owner)
 			}
 		})
@@ -240,7 +240,7 @@ func TestAPipelineEndsWithUs(t *testing.T) {
 // Files that a shell opens for the command reach it.
 func TestTheCommandInheritsFiles(t *testing.T) {
 	s := startServer(t)
-	p := s.program(t, "sh", "-c", `"$0" locks lock door -- sh -c 'echo three >&3; echo four >&4; echo nine >&9' 3>&1 4>&1 9>&1`, binary(t))
+	p := s.program(t, "sh", "-c", `"$0" locks lock disk -- sh -c 'echo three >&3; echo four >&4; echo nine >&9' 3>&1 4>&1 9>&1`, binary(t))
 	p.begin(t)
 	p.result(t).check(t, "three\nfour\nnine\n", "", 0)
 }

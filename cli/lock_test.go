@@ -13,9 +13,9 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// sh returns the arguments that run a script while holding the lock called door.
+// sh returns the arguments that run a script while holding the lock called disk.
 func sh(script string, flags ...string) []string {
-	return append(append([]string{"lock", "door"}, flags...), "--", "sh", "-c", script)
+	return append(append([]string{"lock", "disk"}, flags...), "--", "sh", "-c", script)
 }
 
 func TestTheCommandsExitCodeIsPassedOn(t *testing.T) {
@@ -31,14 +31,14 @@ func TestTheCommandsExitCodeIsPassedOn(t *testing.T) {
 		{"failure", sh("exit 3"), "", "", 3},
 		{"a code like one of ours", sh("exit 75"), "", "", 75},
 		{"killed by a signal", sh("kill -KILL $$"), "", "", 128 + 9},
-		{"no such command", []string{"lock", "door", "--", "no-such-command"}, "", `mortise: exec: "no-such-command": executable file not found`, exitNotFound},
-		{"no such path", []string{"lock", "door", "--", "/no/such"}, "", "mortise: fork/exec /no/such: no such file", exitNotFound},
-		{"not executable", []string{"lock", "door", "--", "/"}, "", "mortise: ", exitNotExecutable},
-		{"its flags are its own", []string{"lock", "door", "--", "echo", "--try", "-n", "--"}, "--try -n --\n", "", 0},
+		{"no such command", []string{"lock", "disk", "--", "no-such-command"}, "", `mortise: exec: "no-such-command": executable file not found`, exitNotFound},
+		{"no such path", []string{"lock", "disk", "--", "/no/such"}, "", "mortise: fork/exec /no/such: no such file", exitNotFound},
+		{"not executable", []string{"lock", "disk", "--", "/"}, "", "mortise: ", exitNotExecutable},
+		{"its flags are its own", []string{"lock", "disk", "--", "echo", "--try", "-n", "--"}, "--try -n --\n", "", 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s.run(t, row.args...).check(t, row.out, row.err, row.code)
-			if owner := s.owner(t, "door"); owner != "" {
+			if owner := s.owner(t, "disk"); owner != "" {
 				t.Errorf("the lock is still held by %q", owner)
 			}
 		})
@@ -51,7 +51,7 @@ func TestTheCommandKnowsKeyAndToken(t *testing.T) {
 	r := s.run(t, sh(`echo "$MORTISE_KEY"; echo "$MORTISE_TOKEN"`)...)
 	key, text, _ := strings.Cut(strings.TrimSpace(r.out), "\n")
 	token, err := strconv.ParseUint(text, 10, 64)
-	if after := s.lock(t, "door").Token(); key != "door" || err != nil || token <= before || token >= after {
+	if after := s.lock(t, "disk").Token(); key != "disk" || err != nil || token <= before || token >= after {
 		t.Errorf("key %q, token %q; it is between %d and %d", key, text, before, after)
 	}
 }
@@ -63,7 +63,7 @@ func TestTheLockIsRenewedWhileTheCommandRuns(t *testing.T) {
 	p := s.start(t, sh(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "300ms")...)
 	p.says(t, "begun")
 	look := func() client.LockInfo {
-		locks, err := s.List(t.Context(), "door")
+		locks, err := s.List(t.Context(), "disk")
 		if err != nil || len(locks) != 1 {
 			t.Fatalf("%v, %v", locks, err)
 		}
@@ -104,8 +104,8 @@ func TestALockThatIsHeld(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
-			s.lock(t, "door")
-			s.run(t, sh("echo run", row.flags...)...).check(t, "", `mortise: lock "door": lock is held`, row.code)
+			s.lock(t, "disk")
+			s.run(t, sh("echo run", row.flags...)...).check(t, "", `mortise: lock "disk": lock is held`, row.code)
 		})
 	}
 }
@@ -113,9 +113,9 @@ func TestALockThatIsHeld(t *testing.T) {
 func TestALockIsWaitedFor(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--wait", "1h"}} {
 		s := startServer(t)
-		lease := s.lock(t, "door")
+		lease := s.lock(t, "disk")
 		p := s.start(t, sh("echo run", flags...)...)
-		await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+		await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 		if err := lease.Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
 			if strings.Contains(row.script, "trapped; while") {
 				p.says(t, "trapped")
 			}
-			s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
+			s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 			r := p.result(t)
 			if r.code != exitLost || !strings.Contains(r.err, "lock is lost") {
 				t.Errorf("got %+v", r)
@@ -171,7 +171,7 @@ func TestACommandMayEndInOrderWhenTheLockIsLost(t *testing.T) {
 	s := startServer(t)
 	p := s.start(t, sh(`trap 'echo ending; exit 0' TERM; echo begun; while :; do sleep 0.02; done`, "--ttl", "300ms", "--grace", "1h")...)
 	p.says(t, "begun")
-	s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
+	s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 	if r := p.result(t); r.out != "begun\nending\n" || r.code != exitLost {
 		t.Errorf("got %+v", r)
 	}
@@ -185,7 +185,7 @@ func TestASignalThatTheCommandDoesNotCatchEndsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.result(t).check(t, "begun\n", "", 128+15)
-	if owner := s.owner(t, "door"); owner != "" {
+	if owner := s.owner(t, "disk"); owner != "" {
 		t.Errorf("the lock is still held by %q", owner)
 	}
 }
@@ -193,14 +193,14 @@ func TestASignalThatTheCommandDoesNotCatchEndsIt(t *testing.T) {
 func TestASignalEndsTheWaiting(t *testing.T) {
 	heedSignals(t)
 	s := startServer(t)
-	lease := s.lock(t, "door")
+	lease := s.lock(t, "disk")
 	p := s.start(t, sh("echo run")...)
-	await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+	await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 	if err := p.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	p.result(t).check(t, "", `mortise: lock "door": context canceled`, 128+2)
-	await(t, "no waiter", func() bool { return s.waiters(t, "door") == 0 })
+	p.result(t).check(t, "", `mortise: lock "disk": context canceled`, 128+2)
+	await(t, "no waiter", func() bool { return s.waiters(t, "disk") == 0 })
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestTheEndOfTheContextStopsTheCommand(t *testing.T) {
 	if code := <-done; code != 128+15 {
 		t.Errorf("the exit code is %d", code)
 	}
-	if owner := s.owner(t, "door"); owner != "" {
+	if owner := s.owner(t, "disk"); owner != "" {
 		t.Errorf("the lock is still held by %q", owner)
 	}
 }
@@ -244,22 +244,22 @@ func TestArgumentsOfLockAreChecked(t *testing.T) {
 		args []string
 		err  string
 	}{
-		{"no separator", []string{"door", "true"}, `mortise: there is no "--"`},
+		{"no separator", []string{"disk", "true"}, `mortise: there is no "--"`},
 		{"no key", []string{"--", "true"}, "mortise: no key is named"},
-		{"no command", []string{"door", "--"}, "mortise: no command is named"},
+		{"no command", []string{"disk", "--"}, "mortise: no command is named"},
 		{"nothing", nil, `mortise: there is no "--"`},
 		{"an empty key", []string{"", "--", "true"}, "mortise: "},
 		{"a key that is too long", []string{strings.Repeat("k", 1025), "--", "true"}, "mortise: "},
 		{"a key that is no text", []string{"k\xff", "--", "true"}, "mortise: "},
-		{"try and wait", []string{"-n", "-w", "1s", "door", "--", "true"}, "mortise: --try and --wait"},
-		{"a negative wait", []string{"-w", "-1s", "door", "--", "true"}, "mortise: --wait"},
-		{"a wait without a unit", []string{"-w", "5", "door", "--", "true"}, "mortise: invalid argument"},
-		{"no ttl", []string{"--ttl", "0", "door", "--", "true"}, "mortise: --ttl"},
-		{"an endless ttl", []string{"--ttl", "999999h", "door", "--", "true"}, "mortise: "},
-		{"a negative grace", []string{"--grace", "-1s", "door", "--", "true"}, "mortise: --grace"},
-		{"a code that is none", []string{"-E", "256", "door", "--", "true"}, "mortise: --conflict-exit-code"},
-		{"an unknown flag", []string{"--nope", "door", "--", "true"}, "mortise: unknown flag: --nope"},
-		{"a flag of other commands", []string{"-o", "json", "door", "--", "true"}, "mortise: unknown shorthand flag"},
+		{"try and wait", []string{"-n", "-w", "1s", "disk", "--", "true"}, "mortise: --try and --wait"},
+		{"a negative wait", []string{"-w", "-1s", "disk", "--", "true"}, "mortise: --wait"},
+		{"a wait without a unit", []string{"-w", "5", "disk", "--", "true"}, "mortise: invalid argument"},
+		{"no ttl", []string{"--ttl", "0", "disk", "--", "true"}, "mortise: --ttl"},
+		{"an endless ttl", []string{"--ttl", "999999h", "disk", "--", "true"}, "mortise: "},
+		{"a negative grace", []string{"--grace", "-1s", "disk", "--", "true"}, "mortise: --grace"},
+		{"a code that is none", []string{"-E", "256", "disk", "--", "true"}, "mortise: --conflict-exit-code"},
+		{"an unknown flag", []string{"--nope", "disk", "--", "true"}, "mortise: unknown flag: --nope"},
+		{"a flag of other commands", []string{"-o", "json", "disk", "--", "true"}, "mortise: unknown shorthand flag"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s.run(t, append([]string{"lock"}, row.args...)...).check(t, "", row.err, exitUsage)

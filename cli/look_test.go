@@ -59,19 +59,19 @@ func TestListAsJSON(t *testing.T) {
 
 func TestGet(t *testing.T) {
 	s := startServer(t)
-	lease := s.lock(t, "door", client.TTL(time.Hour))
-	s.lock(t, "door-2", client.TTL(time.Hour))
-	s.run(t, "get", "door").check(t, fmt.Sprintf(`key      door
+	lease := s.lock(t, "disk", client.TTL(time.Hour))
+	s.lock(t, "disk-2", client.TTL(time.Hour))
+	s.run(t, "get", "disk").check(t, fmt.Sprintf(`key      disk
 owner    %s
 token    %d
 ttl      1h
 left     1h
 waiters  0
 host     alpha
-`, s.owner(t, "door"), lease.Token()), "", exitDone)
+`, s.owner(t, "disk"), lease.Token()), "", exitDone)
 
 	var got lockJSON
-	r := s.run(t, "get", "door", "-o", "json")
+	r := s.run(t, "get", "disk", "-o", "json")
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ host     alpha
 	}
 	got.RemainingMs = 0
 	want := lockJSON{
-		Key: "door", Owner: s.owner(t, "door"), Token: lease.Token(), TTLMs: time.Hour.Milliseconds(),
+		Key: "disk", Owner: s.owner(t, "disk"), Token: lease.Token(), TTLMs: time.Hour.Milliseconds(),
 		Metadata: map[string]string{"host": "alpha"},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -90,16 +90,16 @@ host     alpha
 
 func TestGetOfALockThatNobodyHolds(t *testing.T) {
 	s := startServer(t)
-	s.lock(t, "door-2")
-	s.run(t, "get", "door").check(t, "", `mortise: get "door": lock is not held`+"\n", exitNotHeld)
-	s.run(t, "get", "door", "-o", "json").check(t, "", `mortise: get "door": lock is not held`, exitNotHeld)
+	s.lock(t, "disk-2")
+	s.run(t, "get", "disk").check(t, "", `mortise: get "disk": lock is not held`+"\n", exitNotHeld)
+	s.run(t, "get", "disk", "-o", "json").check(t, "", `mortise: get "disk": lock is not held`, exitNotHeld)
 }
 
 func TestWaitersAreCounted(t *testing.T) {
 	s := startServer(t)
-	s.lock(t, "door")
-	s.start(t, "lock", "door", "--", "true")
-	await(t, "a waiter", func() bool { return strings.Contains(s.run(t, "get", "door").out, "waiters  1\n") })
+	s.lock(t, "disk")
+	s.start(t, "lock", "disk", "--", "true")
+	await(t, "a waiter", func() bool { return strings.Contains(s.run(t, "get", "disk").out, "waiters  1\n") })
 }
 
 func TestRevoke(t *testing.T) {
@@ -111,21 +111,21 @@ func TestRevoke(t *testing.T) {
 	}{
 		{"by its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitDone},
 		{"from whoever holds it", func(string) []string { return []string{"--force"} }, "", exitDone},
-		{"by another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "door": lock is not held by this owner`, exitNotHeld},
+		{"by another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "disk": lock is not held by this owner`, exitNotHeld},
 		{"by nobody", func(string) []string { return nil }, "mortise: give either --owner", exitUsage},
 		{"by both", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: give either --owner", exitUsage},
 		{"by an empty owner", func(string) []string { return []string{"--owner", ""} }, "mortise: give either --owner", exitUsage},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
-			s.lock(t, "door")
-			owner := s.owner(t, "door")
-			s.run(t, append([]string{"revoke", "door"}, row.args(owner)...)...).check(t, "", row.err, row.code)
+			s.lock(t, "disk")
+			owner := s.owner(t, "disk")
+			s.run(t, append([]string{"revoke", "disk"}, row.args(owner)...)...).check(t, "", row.err, row.code)
 			want := owner
 			if row.code == exitDone {
 				want = ""
 			}
-			if got := s.owner(t, "door"); got != want {
+			if got := s.owner(t, "disk"); got != want {
 				t.Errorf("afterwards the owner is %q, want %q", got, want)
 			}
 		})
@@ -134,23 +134,23 @@ func TestRevoke(t *testing.T) {
 
 func TestRevokeOfALockThatNobodyHolds(t *testing.T) {
 	s := startServer(t)
-	s.run(t, "revoke", "door", "--force").check(t, "", `mortise: revoke "door": lock is not held`, exitNotHeld)
+	s.run(t, "revoke", "disk", "--force").check(t, "", `mortise: revoke "disk": lock is not held`, exitNotHeld)
 }
 
 func TestWatchAsTable(t *testing.T) {
 	s := startServer(t)
-	held := s.lock(t, "door-0")
-	owner := s.owner(t, "door-0")
-	p := s.start(t, "watch", "door")
-	p.says(t, fmt.Sprintf("  HELD       %d  door-0                %s\n", held.Token(), owner))
+	held := s.lock(t, "disk-0")
+	owner := s.owner(t, "disk-0")
+	p := s.start(t, "watch", "disk")
+	p.says(t, fmt.Sprintf("  HELD       %d  disk-0                %s\n", held.Token(), owner))
 	s.lock(t, "gate")
-	lease := s.lock(t, "door-1")
-	p.says(t, fmt.Sprintf("  ACQUIRED   %d  door-1                %s\n", lease.Token(), s.owner(t, "door-1")))
+	lease := s.lock(t, "disk-1")
+	p.says(t, fmt.Sprintf("  ACQUIRED   %d  disk-1                %s\n", lease.Token(), s.owner(t, "disk-1")))
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.run(t, "revoke", "door-0", "--force").check(t, "", "", exitDone)
-	p.says(t, fmt.Sprintf("  REVOKED    %d  door-0                %s\n", held.Token(), owner))
+	s.run(t, "revoke", "disk-0", "--force").check(t, "", "", exitDone)
+	p.says(t, fmt.Sprintf("  REVOKED    %d  disk-0                %s\n", held.Token(), owner))
 	var kinds []string
 	for line := range strings.Lines(read(t, p.out)) {
 		kinds = append(kinds, strings.Fields(line)[1])
@@ -167,8 +167,8 @@ func TestWatchAsJSONLines(t *testing.T) {
 	s := startServer(t)
 	p := s.start(t, "watch", "-o", "json")
 	p.says(t, "\n")
-	lease := s.lock(t, "door", client.TTL(time.Minute))
-	owner := s.owner(t, "door")
+	lease := s.lock(t, "disk", client.TTL(time.Minute))
+	owner := s.owner(t, "disk")
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestWatchAsJSONLines(t *testing.T) {
 		lines = append(lines, e)
 	}
 	lock := &changeJSON{
-		Key: "door", Owner: owner, Token: lease.Token(), TTLMs: 60000, Metadata: map[string]string{"host": "alpha"},
+		Key: "disk", Owner: owner, Token: lease.Token(), TTLMs: 60000, Metadata: map[string]string{"host": "alpha"},
 	}
 	want := []eventJSON{{Kind: "SNAPSHOT", Locks: &[]lockJSON{}}, {Kind: "ACQUIRED", Lock: lock}, {Kind: "RELEASED", Lock: lock}}
 	if !reflect.DeepEqual(lines, want) {
@@ -198,7 +198,7 @@ func TestWatchTellsThatItMissedSomething(t *testing.T) {
 	s.Stop()
 	again := startServerIn(t, s.folder)
 	p.says(t, `"missed":true`)
-	lease := again.lock(t, "door")
+	lease := again.lock(t, "disk")
 	p.says(t, fmt.Sprint(lease.Token()))
 	await(t, "a word about it", func() bool { return strings.HasPrefix(read(t, p.err), "mortise: changes were missed") })
 }

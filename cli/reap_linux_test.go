@@ -82,7 +82,7 @@ func TestZombiesDoNotKeepALostLockWaiting(t *testing.T) {
 func (s *server) loses(t *testing.T, p *program) {
 	t.Helper()
 	p.says(t, "begun")
-	s.run(t, "revoke", "door", "--force").check(t, "", "", 0)
+	s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 	if r := p.result(t); r.code != exitLost || !strings.Contains(r.err, "lock is lost") {
 		t.Errorf("got %+v", r)
 	}

@@ -60,9 +60,9 @@ func TestWhatIsIgnoredDoesNotEndTheWaiting(t *testing.T) {
 	for _, row := range ignoring {
 		t.Run(row.signal.String(), func(t *testing.T) {
 			s := startServer(t)
-			lease := s.lock(t, "door")
+			lease := s.lock(t, "disk")
 			p := s.startIgnoring(t, row.trap, sh("echo run")...)
-			await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+			await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 			if err := p.Process.Signal(row.signal); err != nil {
 				t.Fatal(err)
 			}
@@ -129,9 +129,9 @@ echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 5`
 // A window that changes its size while a program waits does not end the waiting.
 func TestSignalsWithoutAnEffectDoNotEndTheWaiting(t *testing.T) {
 	s := startServer(t)
-	lease := s.lock(t, "door")
+	lease := s.lock(t, "disk")
 	p := s.start(t, sh("echo run")...)
-	await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+	await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 	for _, signal := range append(ignoredByDefault, syscall.SIGPIPE) {
 		p.send(t, signal)
 	}
@@ -144,7 +144,7 @@ func TestSignalsWithoutAnEffectDoNotEndTheWaiting(t *testing.T) {
 func TestOtherSignalsEndTheWaiting(t *testing.T) {
 	heedSignals(t)
 	s := startServer(t)
-	s.lock(t, "door")
+	s.lock(t, "disk")
 	signals := []syscall.Signal{
 		syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGALRM, syscall.SIGABRT, syscall.SIGSEGV,
 	}
@@ -154,10 +154,10 @@ func TestOtherSignalsEndTheWaiting(t *testing.T) {
 	for _, signal := range signals {
 		t.Run(signal.String(), func(t *testing.T) {
 			p := s.start(t, sh("echo run")...)
-			await(t, "a waiter", func() bool { return s.waiters(t, "door") == 1 })
+			await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 			p.send(t, signal)
-			p.result(t).check(t, "", `mortise: lock "door": context canceled`, exitSignal+int(signal))
-			await(t, "no waiter", func() bool { return s.waiters(t, "door") == 0 })
+			p.result(t).check(t, "", `mortise: lock "disk": context canceled`, exitSignal+int(signal))
+			await(t, "no waiter", func() bool { return s.waiters(t, "disk") == 0 })
 		})
 	}
 }

@@ -39,7 +39,7 @@ func TestTCPWithTLSAndAToken(t *testing.T) {
 			Address: address, CertFile: cert.File, KeyFile: cert.KeyFile, ClientCAFile: cert.File, Token: "secret",
 		}
 	})
-	s.lock(t, "door")
+	s.lock(t, "disk")
 	good, bad := write(t, "secret\n"), write(t, "guess")
 	identity := []string{"--tls-ca-file", cert.File, "--tls-cert-file", cert.File, "--tls-key-file", cert.KeyFile}
 	for _, row := range []struct {
@@ -61,7 +61,7 @@ func TestTCPWithTLSAndAToken(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s.token = row.token
-			r := s.run(t, append([]string{"get", "door", "--timeout", "5s", "--target", address}, row.args...)...)
+			r := s.run(t, append([]string{"get", "disk", "--timeout", "5s", "--target", address}, row.args...)...)
 			if r.code != row.code || !strings.Contains(r.err, row.err) || (r.err == "") != (row.err == "") {
 				t.Errorf("got %+v, want %d, %q", r, row.code, row.err)
 			}
@@ -110,7 +110,7 @@ func TestAMortiseThatIsAway(t *testing.T) {
 	s := startServer(t)
 	s.Stop()
 	for _, args := range [][]string{
-		{"list"}, {"get", "door"}, {"revoke", "door", "--force"}, {"watch", "--timeout", "100ms"},
+		{"list"}, {"get", "disk"}, {"revoke", "disk", "--force"}, {"watch", "--timeout", "100ms"},
 		sh("echo run"), sh("echo run", "--wait", "1h"), {"lock", "a", "b", "--", "echo", "run"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestAMortiseThatSaysNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	s := &server{folder: t.TempDir()}
-	for _, args := range [][]string{{"list"}, {"revoke", "door", "--force"}, {"watch"}, sh("echo run")} {
+	for _, args := range [][]string{{"list"}, {"revoke", "disk", "--force"}, {"watch"}, sh("echo run")} {
 		t.Run(args[0], func(t *testing.T) {
 			args := append([]string{args[0], "--timeout", "100ms", "--target", l.Addr().String()}, args[1:]...)
 			s.run(t, args...).check(t, "", "mortise: ", exitUnavailable)

@@ -49,7 +49,7 @@ func (p *program) onTerminal(t *testing.T, terminal *os.File) {
 func TestTheCommandHasTheTerminal(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
-	const script = `"$0" locks lock door -- sh -c 'echo begun; read a; echo "the command read $a"'; read b; echo "the shell read $b"`
+	const script = `"$0" locks lock disk -- sh -c 'echo begun; read a; echo "the command read $a"'; read b; echo "the shell read $b"`
 	p := s.program(t, "sh", "-c", script, binary(t))
 	p.onTerminal(t, programs)
 	for i, said := range []string{"the command read line 0", "the shell read line 1"} {
@@ -136,7 +136,7 @@ func TestCtrlZDoesNotSuspendUs(t *testing.T) {
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
 	const script = `set -m
-"$0" locks lock door -- sh -c 'echo begun; while [ ! -e "$END" ]; do sleep 0.02; done' </dev/null
+"$0" locks lock disk -- sh -c 'echo begun; while [ ! -e "$END" ]; do sleep 0.02; done' </dev/null
 echo "the shell: $?"`
 	p := s.program(t, "sh", "-c", script, binary(t))
 	p.onTerminal(t, programs)
@@ -153,7 +153,7 @@ func TestTheForegroundGivesTheCommandTheTerminal(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	const script = `set -m
-"$0" locks lock door -- sh -c 'read a; echo "the command read $a"' &
+"$0" locks lock disk -- sh -c 'read a; echo "the command read $a"' &
 echo begun; read b; echo "the shell read $b"; fg >/dev/null`
 	p := s.program(t, "sh", "-c", script, binary(t))
 	p.onTerminal(t, programs)

@@ -66,11 +66,11 @@ func TestLock_NamesItsOwnFailure(t *testing.T) {
 }
 
 func one(ctx context.Context, c *client.Client, opts ...client.Option) (*client.Lease, error) {
-	return c.Lock(ctx, "door", opts...)
+	return c.Lock(ctx, "disk", opts...)
 }
 
 func several(ctx context.Context, c *client.Client, opts ...client.Option) (*client.Lease, error) {
-	return c.LockAll(ctx, []string{"door", "gate"}, opts...)
+	return c.LockAll(ctx, []string{"disk", "gate"}, opts...)
 }
 
 // TestLock_EndsWithARefusal checks that a storage that refuses ends a wait of any length with its own words.
@@ -96,7 +96,7 @@ func TestLock_EndsWithARefusal(t *testing.T) {
 					return nil, trouble(method, "connection refused")
 				})
 				start := time.Now()
-				_, err := client.Do(t.Context(), c, "door", func(context.Context) (int, error) { return 0, nil })
+				_, err := client.Do(t.Context(), c, "disk", func(context.Context) (int, error) { return 0, nil })
 				if !errors.Is(err, client.ErrRefused) || !strings.Contains(err.Error(), "NOPERM no set") {
 					t.Errorf("Do returned %v, want ErrRefused", err)
 				}
@@ -131,7 +131,7 @@ func TestLease_ReportsTheStoragesError(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
-				l := lock(t, c, "door")
+				l := lock(t, c, "disk")
 				start := time.Now()
 				n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 					if time.Since(start) < row.before {
@@ -158,7 +158,7 @@ func TestLease_ReportsTheStoragesError(t *testing.T) {
 func TestLease_EndsWhenItsKeyHoldsOtherData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		start := time.Now()
 		n.with(fail("NOT_A_LOCK"))
 		<-l.Done()

@@ -50,16 +50,16 @@ func TestWaitingInACircleIsADeadlock(t *testing.T) {
 func TestALeaseThatHasEndedIsNoDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		n.with(silence)
 		if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrUnavailable) {
 			t.Errorf("Unlock returned %v", err)
 		}
 		n.with(nil)
-		if n.holds("door") == "" {
+		if n.holds("disk") == "" {
 			t.Error("the lock is free, so this test shows nothing")
 		}
-		next, err := c.Lock(context.WithoutCancel(l.Context()), "door")
+		next, err := c.Lock(context.WithoutCancel(l.Context()), "disk")
 		if err != nil {
 			t.Fatal(err) // the TTL frees it
 		}

@@ -100,7 +100,7 @@ func smoke(t *testing.T, target string, opts []client.DialOption) {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	if _, err := stranger.Lock(t.Context(), "door"); status.Code(err) != codes.Unauthenticated {
+	if _, err := stranger.Lock(t.Context(), "disk"); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("with a wrong token Lock returned %v", err)
 	}
 	c, err := client.Dial(target, append([]client.DialOption{client.BearerToken("secret")}, opts...)...)
@@ -108,8 +108,8 @@ func smoke(t *testing.T, target string, opts []client.DialOption) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	got, err := client.Do(t.Context(), c, "door", func(ctx context.Context) (int, error) {
-		if _, err := c.TryLock(ctx, "door"); !errors.Is(err, client.ErrLocked) {
+	got, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (int, error) {
+		if _, err := c.TryLock(ctx, "disk"); !errors.Is(err, client.ErrLocked) {
 			t.Errorf("TryLock returned %v, want ErrLocked", err)
 		}
 		return 42, ctx.Err()

@@ -16,9 +16,9 @@ import (
 func TestDoReturnsWhatFnReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		got, err := client.Do(t.Context(), c, "door", func(ctx context.Context) (int, error) {
+		got, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (int, error) {
 			l, ok := client.LeaseFrom(ctx)
-			if !ok || l.Token() == 0 || l.Key() != "door" || n.holds("door") == "" {
+			if !ok || l.Token() == 0 || l.Key() != "disk" || n.holds("disk") == "" {
 				t.Errorf("in fn the lease is %v", l)
 			}
 			return 42, nil
@@ -26,11 +26,11 @@ func TestDoReturnsWhatFnReturns(t *testing.T) {
 		if got != 42 || err != nil {
 			t.Errorf("Do returned %d, %v", got, err)
 		}
-		got, err = client.Do(t.Context(), c, "door", func(context.Context) (int, error) { return 7, io.EOF })
+		got, err = client.Do(t.Context(), c, "disk", func(context.Context) (int, error) { return 7, io.EOF })
 		if got != 7 || err != io.EOF {
 			t.Errorf("Do returned %d, %v, want fn's own error as it is", got, err)
 		}
-		if n.holds("door") != "" {
+		if n.holds("disk") != "" {
 			t.Error("the lock is still held")
 		}
 	})
@@ -39,8 +39,8 @@ func TestDoReturnsWhatFnReturns(t *testing.T) {
 func TestDoDoesNotRunFnWithoutTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		n.steal("door")
-		_, err := client.Do(t.Context(), c, "door", func(context.Context) (int, error) {
+		n.steal("disk")
+		_, err := client.Do(t.Context(), c, "disk", func(context.Context) (int, error) {
 			t.Error("fn ran")
 			return 0, nil
 		}, client.Wait(time.Second))
@@ -64,8 +64,8 @@ func TestDoTellsThatTheLockWasLost(t *testing.T) {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
-				got, err := client.Do(t.Context(), c, "door", func(ctx context.Context) (string, error) {
-					n.revoke("door")
+				got, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (string, error) {
+					n.revoke("disk")
 					return "result", row.fn(ctx)
 				})
 				if got != "result" || !errors.Is(err, client.ErrLost) || row.also != nil && !errors.Is(err, row.also) {
@@ -82,7 +82,7 @@ func TestDoTellsThatTheLockWasLost(t *testing.T) {
 func TestDoTellsThatTheReleaseFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		_, err := client.Do(t.Context(), c, "door", func(context.Context) (int, error) {
+		_, err := client.Do(t.Context(), c, "disk", func(context.Context) (int, error) {
 			n.with(silence)
 			return 0, nil
 		})
@@ -99,19 +99,19 @@ func TestAPanicInFnGivesTheLockBack(t *testing.T) {
 			if got := recover(); got != "oops" {
 				t.Errorf("the panic is %v", got)
 			}
-			if n.holds("door") != "" {
+			if n.holds("disk") != "" {
 				t.Error("the lock is still held")
 			}
 		}()
-		_, _ = client.Do(t.Context(), c, "door", func(context.Context) (int, error) { panic("oops") })
+		_, _ = client.Do(t.Context(), c, "disk", func(context.Context) (int, error) { panic("oops") })
 	})
 }
 
 func TestDoWithinItselfIsADeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := open(t)
-		_, err := client.Do(t.Context(), c, "door", func(ctx context.Context) (int, error) {
-			return client.Do(ctx, c, "door", func(context.Context) (int, error) { return 0, nil })
+		_, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (int, error) {
+			return client.Do(ctx, c, "disk", func(context.Context) (int, error) { return 0, nil })
 		})
 		if !errors.Is(err, client.ErrDeadlock) {
 			t.Errorf("Do returned %v, want ErrDeadlock", err)
@@ -134,8 +134,8 @@ func TestDoIsolatedRunsFnOneLevelUp(t *testing.T) {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
-				got, err := client.DoIsolated(datasource.With(t.Context(), row.at), c, "door", func(ctx context.Context) (datasource.Source, error) {
-					if n.holds("door") == "" {
+				got, err := client.DoIsolated(datasource.With(t.Context(), row.at), c, "disk", func(ctx context.Context) (datasource.Source, error) {
+					if n.holds("disk") == "" {
 						t.Error("fn runs without the lock")
 					}
 					return datasource.From(ctx), nil

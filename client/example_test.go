@@ -231,33 +231,33 @@ func ExampleDoIsolated_resource() {
 }
 
 func ExampleClient_List() {
-	lease, err := c.Lock(ctx, "door-1", client.Metadata(map[string]string{"for": "cleaning"}))
+	lease, err := c.Lock(ctx, "disk-1", client.Metadata(map[string]string{"for": "cleaning"}))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer lease.Unlock(ctx)
 
-	locks, err := c.List(ctx, "door-")
+	locks, err := c.List(ctx, "disk-")
 	if err != nil {
 		log.Fatal(err)
 	}
 	for _, l := range locks {
 		fmt.Println(l.Key, l.TTL, l.Metadata["for"], l.Waiters)
 	}
-	// Output: door-1 30s cleaning 0
+	// Output: disk-1 30s cleaning 0
 }
 
 func ExampleClient_Revoke() {
-	lease, err := c.Lock(ctx, "door-1", client.TTL(100*time.Millisecond))
+	lease, err := c.Lock(ctx, "disk-1", client.TTL(100*time.Millisecond))
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := c.Revoke(ctx, "door-1", ""); err != nil {
+	if err := c.Revoke(ctx, "disk-1", ""); err != nil {
 		log.Fatal(err)
 	}
 	<-lease.Context().Done()
 	fmt.Println(context.Cause(lease.Context()))
-	// Output: mortise: lock "door-1": lock is lost: nobody holds it
+	// Output: mortise: lock "disk-1": lock is lost: nobody holds it
 }
 
 func ExampleClient_Watch() {

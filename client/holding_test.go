@@ -53,21 +53,21 @@ func TestWaitingForALockThatIsDeclaredIsADeadlock(t *testing.T) {
 			defer n.stop()
 			c := n.client()
 			defer c.Close()
-			l := lock(t, c, "door")
+			l := lock(t, c, "disk")
 			other := row.declare(t, c, l.Owner())
 			if other == nil {
 				other = n.client()
 				defer other.Close()
 			}
 			wait := client.Wait(50 * time.Millisecond)
-			_, one := other.Lock(t.Context(), "door", wait)
-			_, several := other.LockAll(t.Context(), []string{"a", "door"}, wait)
+			_, one := other.Lock(t.Context(), "disk", wait)
+			_, several := other.LockAll(t.Context(), []string{"a", "disk"}, wait)
 			for _, err := range []error{one, several} {
 				if errors.Is(err, client.ErrDeadlock) != row.deadlock || errors.Is(err, client.ErrLocked) == row.deadlock {
 					t.Errorf("got %v", err)
 				}
 			}
-			if _, err := other.TryLock(t.Context(), "door"); !errors.Is(err, client.ErrLocked) {
+			if _, err := other.TryLock(t.Context(), "disk"); !errors.Is(err, client.ErrLocked) {
 				t.Errorf("TryLock returned %v, want ErrLocked", err)
 			}
 			unlock(t, l)

@@ -20,7 +20,7 @@ func TestALeaseRenewsItselfAtAThirdOfItsTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
 		start := time.Now()
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		if got := l.Expires().Sub(start); got != ttl {
 			t.Errorf("it expires after %v, want %v", got, ttl)
 		}
@@ -65,7 +65,7 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := begin()
 				c := n.client()
-				l := lock(t, c, "door")
+				l := lock(t, c, "disk")
 				time.Sleep(time.Second / 2)
 				synctest.Wait()
 				row.lose(n, l)
@@ -108,16 +108,16 @@ func TestALeaseEndsNoLaterThanTheStoreLetsSomebodyIn(t *testing.T) {
 			time.Sleep(time.Second) // the way there
 			return call()
 		})
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		n.with(silence)
 		other := n.client()
 		defer other.Close()
 		<-l.Context().Done()
-		if n.holds("door") == "" {
+		if n.holds("disk") == "" {
 			t.Error("the lock expired before Context ended")
 		}
 		n.with(nil)
-		second := lock(t, other, "door")
+		second := lock(t, other, "disk")
 		if second.Token() <= l.Token() {
 			t.Errorf("the next token is %d, after %d", second.Token(), l.Token())
 		}
@@ -163,7 +163,7 @@ func TestRenewalIsRepeatedUntilTheOldDeadline(t *testing.T) {
 func TestARenewalWithoutAnAnswerLeavesTimeForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		first := true
 		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 			if first {
@@ -183,7 +183,7 @@ func TestARenewalWithoutAnAnswerLeavesTimeForAnother(t *testing.T) {
 func TestALeaseWithoutRenewalEndsAtExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door", client.NoRenew(), client.TTL(time.Minute))
+		l := lock(t, c, "disk", client.NoRenew(), client.TTL(time.Minute))
 		time.Sleep(30 * time.Second)
 		if err := l.Renew(t.Context()); err != nil {
 			t.Error(err)
@@ -208,7 +208,7 @@ func TestALeaseWithoutRenewalEndsAtExpires(t *testing.T) {
 func TestARenewalIsTooLateWhenTheMachineSleptMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		n.with(func(_ context.Context, _ string, call func() (any, error)) (any, error) {
 			defer l.Sleep(time.Hour)
 			return call()
@@ -237,7 +237,7 @@ func TestUnlockWaitsForTheRenewal(t *testing.T) {
 				return call(ctx, method, req, reply, conn, opts...)
 			},
 		)))
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 			if method == "Renew" {
 				return silence(ctx, method, call)

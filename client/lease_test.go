@@ -20,7 +20,7 @@ const ttl = 30 * time.Second
 func TestNoCallFollowsAnUnlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		time.Sleep(time.Minute)
 		unlock(t, l)
 		calls := n.count("")
@@ -44,7 +44,7 @@ func TestUnlockWorksAfterTheEndOfTheCtx(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key("who"), "ann"))
-		l, err := c.Lock(ctx, "door")
+		l, err := c.Lock(ctx, "disk")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,13 +59,13 @@ func TestUnlockWorksAfterTheEndOfTheCtx(t *testing.T) {
 			t.Error("the lease ended with the ctx")
 		default:
 		}
-		if n.holds("door") == "" {
+		if n.holds("disk") == "" {
 			t.Error("the lock ended before Unlock")
 		}
 		if err := l.Unlock(ctx); err != nil {
 			t.Error(err)
 		}
-		if n.holds("door") != "" {
+		if n.holds("disk") != "" {
 			t.Error("the lock is still held")
 		}
 	})
@@ -91,7 +91,7 @@ func TestUnlockTellsWhatBecameOfTheLock(t *testing.T) {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
-				l := lock(t, c, "door")
+				l := lock(t, c, "disk")
 				row.before(n, l)
 				start := time.Now()
 				if err := l.Unlock(t.Context()); !errors.Is(err, row.want) {
@@ -109,14 +109,14 @@ func TestUnlockTellsWhatBecameOfTheLock(t *testing.T) {
 func TestAnUnlockWithoutAnAnswerCanBeRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		n.with(silence)
 		if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrUnavailable) {
 			t.Errorf("Unlock returned %v, want ErrUnavailable", err)
 		}
 		n.with(nil)
 		unlock(t, l)
-		if n.holds("door") != "" {
+		if n.holds("disk") != "" {
 			t.Error("the lock is still held")
 		}
 	})
@@ -125,7 +125,7 @@ func TestAnUnlockWithoutAnAnswerCanBeRepeated(t *testing.T) {
 func TestRenewGivesTheTimeAgainAndTellsTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		time.Sleep(time.Second)
 		if err := l.Renew(t.Context()); err != nil || time.Until(l.Expires()) != ttl {
 			t.Errorf("Renew returned %v, %v are left", err, time.Until(l.Expires()))
@@ -150,7 +150,7 @@ func TestRenewGivesTheTimeAgainAndTellsTrouble(t *testing.T) {
 func TestACallerWhoGivesUpARenewalIsNotWhyTheLeaseExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door", client.NoRenew())
+		l := lock(t, c, "disk", client.NoRenew())
 		n.with(silence)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
@@ -222,9 +222,9 @@ func TestCloseLosesLeasesAndFreesNoLock(t *testing.T) {
 		n := begin()
 		defer n.stop()
 		c := n.client()
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		waiting := make(chan error)
-		go func() { _, err := c.Lock(t.Context(), "door"); waiting <- err }()
+		go func() { _, err := c.Lock(t.Context(), "disk"); waiting <- err }()
 		synctest.Wait()
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -232,7 +232,7 @@ func TestCloseLosesLeasesAndFreesNoLock(t *testing.T) {
 		if cause := context.Cause(l.Context()); !errors.Is(cause, client.ErrLost) || !errors.Is(cause, client.ErrClosed) {
 			t.Errorf("the cause is %v, want ErrLost and ErrClosed", cause)
 		}
-		if n.holds("door") == "" {
+		if n.holds("disk") == "" {
 			t.Error("the lock was freed under its work")
 		}
 		if err := <-waiting; !errors.Is(err, client.ErrClosed) {
@@ -255,10 +255,10 @@ func TestAGrantThatMeetsCloseIsKeptOrGivenBack(t *testing.T) {
 	met := 0
 	for range 300 {
 		c := n.client()
-		l := lock(t, holder, "door")
+		l := lock(t, holder, "disk")
 		waiting := make(chan error)
-		go func() { _, err := c.Lock(t.Context(), "door"); waiting <- err }()
-		for n.waiters("door") == 0 {
+		go func() { _, err := c.Lock(t.Context(), "disk"); waiting <- err }()
+		for n.waiters("disk") == 0 {
 			runtime.Gosched()
 		}
 		freed := make(chan error)
@@ -267,12 +267,12 @@ func TestAGrantThatMeetsCloseIsKeptOrGivenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-waiting; err == nil {
-			n.revoke("door") // it was granted before, and Close frees no lock
+			n.revoke("disk") // it was granted before, and Close frees no lock
 			met++
 		} else if !errors.Is(err, client.ErrClosed) {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(5 * time.Second); n.holds("door") != ""; runtime.Gosched() {
+		for deadline := time.Now().Add(5 * time.Second); n.holds("disk") != ""; runtime.Gosched() {
 			if time.Now().After(deadline) {
 				t.Fatal("the lock is held by a request that failed")
 			}

@@ -20,28 +20,28 @@ import (
 func TestTryLockDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
-		_, err := c.TryLock(t.Context(), "door")
-		if !errors.Is(err, client.ErrLocked) || err.Error() != `mortise: try lock "door": lock is held` {
+		l := lock(t, c, "disk")
+		_, err := c.TryLock(t.Context(), "disk")
+		if !errors.Is(err, client.ErrLocked) || err.Error() != `mortise: try lock "disk": lock is held` {
 			t.Errorf("TryLock returned %v, want ErrLocked", err)
 		}
-		if _, err := c.TryLock(l.Context(), "door"); !errors.Is(err, client.ErrLocked) {
+		if _, err := c.TryLock(l.Context(), "disk"); !errors.Is(err, client.ErrLocked) {
 			t.Errorf("within the lock TryLock returned %v, want ErrLocked", err)
 		}
-		if _, err := c.Lock(t.Context(), "door", client.Wait(0)); !errors.Is(err, client.ErrLocked) {
+		if _, err := c.Lock(t.Context(), "disk", client.Wait(0)); !errors.Is(err, client.ErrLocked) {
 			t.Errorf("Lock that must not wait returned %v, want ErrLocked", err)
 		}
-		if _, err := c.LockAll(t.Context(), []string{"door", "gate"}, client.Wait(0)); !errors.Is(err, client.ErrLocked) {
+		if _, err := c.LockAll(t.Context(), []string{"disk", "gate"}, client.Wait(0)); !errors.Is(err, client.ErrLocked) {
 			t.Errorf("LockAll that must not wait returned %v, want ErrLocked", err)
 		}
 		unlock(t, l)
-		if l, err = c.TryLock(t.Context(), "door"); err != nil {
+		if l, err = c.TryLock(t.Context(), "disk"); err != nil {
 			t.Fatal(err)
 		}
 		unlock(t, l)
 		n.stop()
 		start := time.Now()
-		if _, err := c.TryLock(t.Context(), "door"); !errors.Is(err, client.ErrUnavailable) || status.Code(err) != codes.Unavailable {
+		if _, err := c.TryLock(t.Context(), "disk"); !errors.Is(err, client.ErrUnavailable) || status.Code(err) != codes.Unavailable {
 			t.Errorf("TryLock while Mortise is away returned %v, want ErrUnavailable with its status", err)
 		}
 		if took := time.Since(start); took > time.Second {
@@ -53,10 +53,10 @@ func TestTryLockDoesNotWait(t *testing.T) {
 func TestLockWaitsForTheHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		first := lock(t, c, "door")
+		first := lock(t, c, "disk")
 		time.AfterFunc(ttl/3-1, func() { unlock(t, first) })
 		start := time.Now()
-		second := lock(t, c, "door")
+		second := lock(t, c, "disk")
 		if got := second.Expires().Sub(start); got != ttl {
 			t.Errorf("after a short wait it expires %v after the request, want %v", got, ttl)
 		}
@@ -64,7 +64,7 @@ func TestLockWaitsForTheHolder(t *testing.T) {
 			t.Error("it was renewed after a short wait")
 		}
 		time.AfterFunc(time.Hour, func() { unlock(t, second) })
-		third := lock(t, c, "door")
+		third := lock(t, c, "disk")
 		if got := time.Until(third.Expires()); got != ttl {
 			t.Errorf("after a long wait %v are left, want %v", got, ttl)
 		}
@@ -103,7 +103,7 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
-				holder := lock(t, c, "door")
+				holder := lock(t, c, "disk")
 				n.with(row.meddle)
 				if row.away {
 					n.stop()
@@ -118,7 +118,7 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 					opts = append(opts, client.Wait(row.wait))
 				}
 				start := time.Now()
-				_, err := c.Lock(ctx, "door", opts...)
+				_, err := c.Lock(ctx, "disk", opts...)
 				if !errors.Is(err, row.want) || row.also != nil && !errors.Is(err, row.also) {
 					t.Errorf("Lock returned %v, want %v", err, row.want)
 				}
@@ -132,7 +132,7 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 				}
 				_ = holder.Unlock(t.Context())
 				time.Sleep(2 * ttl)
-				if n.holds("door") != "" {
+				if n.holds("disk") != "" {
 					t.Error("the one who gave up holds the lock")
 				}
 			})
@@ -143,7 +143,7 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 // toldOnce checks that the error names operation and resource, and neither of them twice.
 func toldOnce(t *testing.T, err error) {
 	t.Helper()
-	if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"door"`) != 1 {
+	if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"disk"`) != 1 {
 		t.Errorf("the error is not told once: %v", err)
 	}
 }
@@ -153,9 +153,9 @@ func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
 		says string
 		take func(ctx context.Context, c *client.Client) (*client.Lease, error)
 	}{
-		{"of one", wait("door")},
-		{"of several", waitAll("door", "gate")},
-		{"of a try", try("door")},
+		{"of one", wait("disk")},
+		{"of several", waitAll("disk", "gate")},
+		{"of a try", try("disk")},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
 				if took := time.Since(start); took != time.Second {
 					t.Errorf("it took %v", took)
 				}
-				if got := n.holds("door") + n.holds("gate"); got != "" {
+				if got := n.holds("disk") + n.holds("gate"); got != "" {
 					t.Errorf("%s still holds a lock", got)
 				}
 			})
@@ -185,7 +185,7 @@ func TestLockDoesNotHangWhenCtxHasEndedAndNobodyAnswers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if _, err := c.Lock(ctx, "door"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.Lock(ctx, "disk"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Lock returned %v", err)
 		}
 		if took := time.Since(start); took > 1500*time.Millisecond {
@@ -214,15 +214,15 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := open(t)
-				holder := lock(t, c, "door")
+				holder := lock(t, c, "disk")
 				got := make(chan *client.Lease)
-				go func() { got <- lock(t, c, "door") }()
+				go func() { got <- lock(t, c, "disk") }()
 				synctest.Wait()
 				row.restart(n)
 				time.Sleep(time.Second)
 				_ = holder.Unlock(t.Context())
 				unlock(t, <-got)
-				if n.holds("door") != "" {
+				if n.holds("disk") != "" {
 					t.Error("the lock is still held")
 				}
 			})
@@ -233,12 +233,12 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 func TestAConnectionThatIsCutIsFoundOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		n.steal("door")
+		n.steal("disk")
 		got := make(chan *client.Lease)
-		go func() { got <- lock(t, c, "door") }()
+		go func() { got <- lock(t, c, "disk") }()
 		synctest.Wait()
 		n.cut()
-		n.revoke("door")
+		n.revoke("disk")
 		start := time.Now()
 		l := <-got
 		if took := time.Since(start); took > ttl+20*time.Second {
@@ -261,7 +261,7 @@ func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
 		)))
 		n.with(lose("Lock"))
 		start := time.Now()
-		l := lock(t, c, "door")
+		l := lock(t, c, "disk")
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("it waited %v for its own lock", took)
 		}
@@ -300,7 +300,7 @@ func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 			{`tenant is empty; Global is for locks of all tenants`, client.WithTenant(t.Context(), ""), nil},
 			{`tenant is not valid UTF-8`, t.Context(), []client.Option{client.Tenant("\xff")}},
 		} {
-			if _, err := c.Lock(row.ctx, "door", row.opts...); err == nil || err.Error() != `mortise: lock "door": `+row.want {
+			if _, err := c.Lock(row.ctx, "disk", row.opts...); err == nil || err.Error() != `mortise: lock "disk": `+row.want {
 				t.Errorf("Lock returned %v, want %s", err, row.want)
 			}
 		}
@@ -320,8 +320,8 @@ func TestWhatTheServerRefusesIsToldWithItsStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
 		n.with(refuse(codes.Unauthenticated))
-		_, err := c.Lock(t.Context(), "door")
-		if status.Code(err) != codes.Unauthenticated || errors.Is(err, client.ErrUnavailable) || err.Error() != `mortise: lock "door": refused` {
+		_, err := c.Lock(t.Context(), "disk")
+		if status.Code(err) != codes.Unauthenticated || errors.Is(err, client.ErrUnavailable) || err.Error() != `mortise: lock "disk": refused` {
 			t.Errorf("Lock returned %v", err)
 		}
 		if got := n.count(""); got != 1 {

@@ -17,22 +17,22 @@ import (
 func TestListTellsWhatIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		a := lock(t, c, "doors/a", client.Metadata(map[string]string{"for": "x"}))
-		b := lock(t, c, "doors/b")
+		a := lock(t, c, "disks/a", client.Metadata(map[string]string{"for": "x"}))
+		b := lock(t, c, "disks/b")
 		other := lock(t, c, "gate")
-		go func() { _, _ = c.Lock(t.Context(), "doors/b", client.Wait(time.Minute)) }()
+		go func() { _, _ = c.Lock(t.Context(), "disks/b", client.Wait(time.Minute)) }()
 		synctest.Wait()
 		time.Sleep(time.Second)
-		locks, err := c.List(t.Context(), "doors/")
+		locks, err := c.List(t.Context(), "disks/")
 		if err != nil || len(locks) != 2 {
 			t.Fatalf("List returned %v, %v", locks, err)
 		}
 		got := locks[0]
-		if got.Key != "doors/a" || got.Owner != n.holds("doors/a") || got.TTL != ttl || got.Remaining != ttl-time.Second ||
+		if got.Key != "disks/a" || got.Owner != n.holds("disks/a") || got.TTL != ttl || got.Remaining != ttl-time.Second ||
 			got.Token != a.Token() || got.Waiters != 0 || got.Metadata["for"] != "x" {
 			t.Errorf("the first lock is %+v", got)
 		}
-		if locks[1].Key != "doors/b" || locks[1].Waiters != 1 {
+		if locks[1].Key != "disks/b" || locks[1].Waiters != 1 {
 			t.Errorf("the second lock is %+v", locks[1])
 		}
 		for _, l := range []*client.Lease{a, b, other} {
@@ -45,15 +45,15 @@ func TestListTellsWhatIsHeld(t *testing.T) {
 func TestRevokeTakesALock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		l := lock(t, c, "door")
-		err := c.Revoke(t.Context(), "door", "bob")
-		if !errors.Is(err, client.ErrNotHeld) || err.Error() != `mortise: revoke "door": lock is not held by this owner` {
+		l := lock(t, c, "disk")
+		err := c.Revoke(t.Context(), "disk", "bob")
+		if !errors.Is(err, client.ErrNotHeld) || err.Error() != `mortise: revoke "disk": lock is not held by this owner` {
 			t.Errorf("Revoke from another owner returned %v, want ErrNotHeld", err)
 		}
-		if err := c.Revoke(t.Context(), "door", n.holds("door")); err != nil {
+		if err := c.Revoke(t.Context(), "disk", n.holds("disk")); err != nil {
 			t.Error(err)
 		}
-		if err := c.Revoke(t.Context(), "door", ""); !errors.Is(err, client.ErrNotHeld) {
+		if err := c.Revoke(t.Context(), "disk", ""); !errors.Is(err, client.ErrNotHeld) {
 			t.Errorf("Revoke of a free lock returned %v, want ErrNotHeld", err)
 		}
 		<-l.Done()
@@ -69,13 +69,13 @@ func TestRevokeTakesALock(t *testing.T) {
 func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		n.steal("doors/a")
-		n.steal("doors/b")
+		n.steal("disks/a")
+		n.steal("disks/b")
 		ctx, cancel := context.WithCancel(t.Context())
 		events := make(chan client.Event)
 		ended := make(chan error)
 		go func() {
-			ended <- c.Watch(ctx, "doors/", func(e client.Event) error { events <- e; return nil })
+			ended <- c.Watch(ctx, "disks/", func(e client.Event) error { events <- e; return nil })
 		}()
 		expect := func(kind client.EventKind, missed bool, keys string) {
 			t.Helper()
@@ -88,24 +88,24 @@ func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 				t.Errorf("told is %v of %q, missed %v; want %v of %q, missed %v", e.Kind, got, e.Missed, kind, keys, missed)
 			}
 		}
-		expect(client.EventSnapshot, false, " doors/a doors/b")
-		n.revoke("doors/a")
-		expect(client.EventRevoked, false, "doors/a")
-		l := lock(t, c, "doors/c")
-		expect(client.EventAcquired, false, "doors/c")
+		expect(client.EventSnapshot, false, " disks/a disks/b")
+		n.revoke("disks/a")
+		expect(client.EventRevoked, false, "disks/a")
+		l := lock(t, c, "disks/c")
+		expect(client.EventAcquired, false, "disks/c")
 		unlock(t, l)
-		expect(client.EventReleased, false, "doors/c")
+		expect(client.EventReleased, false, "disks/c")
 		n.stop()
-		n.revoke("doors/b")
-		n.steal("doors/d")
+		n.revoke("disks/b")
+		n.steal("disks/d")
 		time.Sleep(time.Minute)
 		n.start()
-		expect(client.EventSnapshot, true, " doors/d")
-		n.revoke("doors/d")
-		expect(client.EventRevoked, false, "doors/d")
-		lock(t, c, "doors/e", client.NoRenew())
-		expect(client.EventAcquired, false, "doors/e")
-		expect(client.EventExpired, false, "doors/e")
+		expect(client.EventSnapshot, true, " disks/d")
+		n.revoke("disks/d")
+		expect(client.EventRevoked, false, "disks/d")
+		lock(t, c, "disks/e", client.NoRenew())
+		expect(client.EventAcquired, false, "disks/e")
+		expect(client.EventExpired, false, "disks/e")
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) || strings.Count(err.Error(), "canceled") != 1 {
 			t.Errorf("Watch returned %v, want the end of ctx", err)
@@ -116,15 +116,15 @@ func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		n.declare("doors/a")
-		n.declare("doors/b")
-		l := lock(t, c, "doors/b")
-		lock(t, c, "doors/c")
-		locks, err := c.List(t.Context(), "doors/")
+		n.declare("disks/a")
+		n.declare("disks/b")
+		l := lock(t, c, "disks/b")
+		lock(t, c, "disks/c")
+		locks, err := c.List(t.Context(), "disks/")
 		if err != nil || len(locks) != 3 {
 			t.Fatalf("List returned %v, %v", locks, err)
 		}
-		want := client.LockInfo{Key: "doors/a", DeclaredTTL: time.Hour}
+		want := client.LockInfo{Key: "disks/a", DeclaredTTL: time.Hour}
 		if !reflect.DeepEqual(locks[0], want) || locks[0].Held() {
 			t.Errorf("the free lock is %+v, want %+v", locks[0], want)
 		}
@@ -134,10 +134,10 @@ func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
 		if got := locks[2]; got.DeclaredTTL != 0 || !got.Held() {
 			t.Errorf("the lock that is not declared is %+v", got)
 		}
-		if got, err := c.RevokeAll(t.Context(), "doors/"); got != 2 || err != nil {
+		if got, err := c.RevokeAll(t.Context(), "disks/"); got != 2 || err != nil {
 			t.Errorf("RevokeAll returned %d, %v", got, err)
 		}
-		if locks, err := c.List(t.Context(), "doors/"); err != nil || len(locks) != 2 || locks[0].Held() || locks[1].Held() {
+		if locks, err := c.List(t.Context(), "disks/"); err != nil || len(locks) != 2 || locks[0].Held() || locks[1].Held() {
 			t.Errorf("afterwards List returned %+v, %v", locks, err)
 		}
 	})
@@ -146,19 +146,19 @@ func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
 func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)
-		n.declare("doors/a")
+		n.declare("disks/a")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var events []client.Event
 		ended := make(chan error, 1)
 		go func() {
-			ended <- c.Watch(ctx, "doors/", func(e client.Event) error { events = append(events, e); return nil })
+			ended <- c.Watch(ctx, "disks/", func(e client.Event) error { events = append(events, e); return nil })
 		}()
 		synctest.Wait()
-		n.declare("doors/b")
-		l := lock(t, c, "doors/b", client.NoRenew())
-		n.withdraw("doors/b")
-		n.withdraw("doors/a")
+		n.declare("disks/b")
+		l := lock(t, c, "disks/b", client.NoRenew())
+		n.withdraw("disks/b")
+		n.withdraw("disks/a")
 		synctest.Wait()
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -169,8 +169,8 @@ func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
 			locks := append(e.Locks, e.Lock)
 			told = append(told, fmt.Sprintf("%v %s %v %v", e.Kind, locks[0].Key, locks[0].Token == l.Token(), locks[0].DeclaredTTL))
 		}
-		want := "[SNAPSHOT doors/a false 1h0m0s DECLARED doors/b false 1h0m0s ACQUIRED doors/b true 0s " +
-			"WITHDRAWN doors/b true 1h0m0s WITHDRAWN doors/a false 1h0m0s]"
+		want := "[SNAPSHOT disks/a false 1h0m0s DECLARED disks/b false 1h0m0s ACQUIRED disks/b true 0s " +
+			"WITHDRAWN disks/b true 1h0m0s WITHDRAWN disks/a false 1h0m0s]"
 		if got := fmt.Sprint(told); got != want {
 			t.Errorf("told is\n%s, want\n%s", got, want)
 		}

@@ -54,7 +54,7 @@ func (m *mortise) serve(s *grpc.Server) {
 	if err := m.open.Open(context.Background(), "locks", nil); err != nil {
 		panic(err)
 	}
-	lockspb.RegisterLocksServer(s, locks.New(m.open.Guests()))
+	lockspb.RegisterLocksServer(s, locks.New(m.open.Resolver()))
 }
 
 // holds tells the owner of the key, or nothing.

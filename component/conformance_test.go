@@ -19,8 +19,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// door is a service, and what its protocol lets through of a store.
-type door struct {
+// API is a service, and what its protocol lets through of a store.
+type api struct {
 	name     string
 	features []string
 	minTTL   time.Duration // or the shortest lease in which a slow machine gets an answer through a connection
@@ -28,18 +28,18 @@ type door struct {
 }
 
 var (
-	lockStoreDoor = door{"LockStore", []string{"FENCING", "PING"}, time.Second,
+	lockStoreAPI = api{"LockStore", []string{"FENCING", "PING"}, time.Second,
 		func(conn *grpc.ClientConn, instance string) stores.Store {
 			return conformance.NewRemoteLockStore(conn, instance)
 		}}
-	locksDoor = door{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, 100 * time.Millisecond,
+	locksAPI = api{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, 100 * time.Millisecond,
 		func(conn *grpc.ClientConn, instance string) stores.Store {
 			return conformance.NewRemoteLocks(conn, instance)
 		}}
 )
 
-// harness is what any store looks like from the other side of the door.
-func (d door) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
+// harness is what any store looks like from the other side of the API.
+func (d api) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
 	return conformance.Harness{
 		Storage:  storage,
 		Features: d.features,
@@ -52,7 +52,7 @@ func (d door) harness(storage func(t testing.TB) func() stores.Store) conformanc
 }
 
 func TestMemoryKeepsTheContractThroughTheWire(t *testing.T) {
-	for _, d := range []door{lockStoreDoor, locksDoor} {
+	for _, d := range []api{lockStoreAPI, locksAPI} {
 		t.Run(d.name, func(t *testing.T) {
 			h := d.harness(func(t testing.TB) func() stores.Store {
 				l, s := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
@@ -67,7 +67,7 @@ func TestMemoryKeepsTheContractThroughTheWire(t *testing.T) {
 }
 
 func TestRedisKeepsTheContractThroughTheSocket(t *testing.T) {
-	for _, d := range []door{lockStoreDoor, locksDoor} {
+	for _, d := range []api{lockStoreAPI, locksAPI} {
 		t.Run(d.name, func(t *testing.T) {
 			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 			if err != nil {
@@ -87,8 +87,8 @@ func TestMemoryKeepsTheContractOverTCP(t *testing.T) {
 	addr := serveTCP(t, opened(t, map[string]string{"store": "memory"}), TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",
 	})
-	conformance.Run(t, locksDoor.harness(func(t testing.TB) func() stores.Store {
-		return locksDoor.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearing("secret")))
+	conformance.Run(t, locksAPI.harness(func(t testing.TB) func() stores.Store {
+		return locksAPI.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearing("secret")))
 	}))
 }
 
@@ -147,7 +147,7 @@ func serveOn(t testing.TB, s server, l net.Listener) {
 }
 
 // clients returns a function that opens stores at the other end of a connection of their own.
-func (d door) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
+func (d api) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
 	return func() stores.Store {
 		conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(creds))...)
 		if err != nil {

@@ -42,32 +42,32 @@ func (o DaprOptions) checkToken() error {
 	return err
 }
 
-// appDoors are the doors that stand in for a sidecar.
-type appDoors struct {
+// sidecarlessAPIs are the APIs that stand in for a sidecar.
+type sidecarlessAPIs struct {
 	dapr    *daprapi.API
 	layotto *layotto.Service
 }
 
-// newAppDoors returns the doors for an app, to those of the components that it may use. Where apps are not served there are no
-// doors, and what their components have in their metadata for a daprd is no matter.
-func newAppDoors(o DaprOptions, components []Component, s services) (d appDoors, err error) {
+// newSidecarlessAPIs returns the APIs for an app, to those of the components that it may use. Where apps are not served there are no
+// APIs, and what their components have in their metadata for a daprd is no matter.
+func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d sidecarlessAPIs, err error) {
 	if !o.served() {
-		return appDoors{}, nil
+		return sidecarlessAPIs{}, nil
 	}
 	components = slices.DeleteFunc(slices.Clone(components), func(c Component) bool { return !c.IsFor(o.AppID) })
 	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
-		Components: components, Stores: s.set.Guests(), Leaving: s.observed.Health.Leaving,
+		Components: components, Stores: s.set.Resolver(), Leaving: s.observed.Health.Leaving,
 		Observed: func(next http.Handler) http.Handler { return s.observed.Handler(observe.Dapr, next) },
 	})
 	if err != nil {
-		return appDoors{}, err
+		return sidecarlessAPIs{}, err
 	}
 	prefixes := map[string]string{}
 	for _, c := range components {
 		prefixes[c.Name] = keyPrefix(c.Metadata)
 	}
-	d.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: s.set.Guests()})
+	d.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: s.set.Resolver()})
 	return d, err
 }
 

@@ -106,7 +106,7 @@ func TestDaprsHealthTellsThatTheProcessEnds(t *testing.T) {
 	n, s := withMemory(t, TCPOptions{})
 	s.observed.Health = observe.NewHealth(discard)
 	var err error
-	if s.apps, err = newAppDoors(DaprOptions{HTTPAddress: "127.0.0.1:0"}, nil, s); err != nil {
+	if s.apps, err = newSidecarlessAPIs(DaprOptions{HTTPAddress: "127.0.0.1:0"}, nil, s); err != nil {
 		t.Fatal(err)
 	}
 	server := n.daprHTTPServer(s).(*httpServer)

@@ -40,20 +40,20 @@ func checkReason(t *testing.T, what string, err error, code codes.Code, reason s
 	t.Errorf("%s: %v with %v, want %v and %s", what, s, s.Details(), code, reason)
 }
 
-// hold takes the lock called door for ann.
+// hold takes the lock called API for ann.
 func hold(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
-	resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "door", Owner: "ann", Ttl: hour})
+	resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "disk", Owner: "ann", Ttl: hour})
 	if err != nil || !resp.GetAcquired() {
 		t.Fatalf("%v, %v", resp, err)
 	}
 }
 
-// waitFor waits for the lock called door for bob. The channel gets the error, also if the lock is granted.
+// waitFor waits for the lock called API for bob. The channel gets the error, also if the lock is granted.
 func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
-		resp, err := locks.Lock(ctx, &lockspb.LockRequest{Key: "door", Owner: "bob", Ttl: hour})
+		resp, err := locks.Lock(ctx, &lockspb.LockRequest{Key: "disk", Owner: "bob", Ttl: hour})
 		if err == nil {
 			err = fmt.Errorf("granted: %v", resp)
 		}
@@ -62,11 +62,11 @@ func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	return ended
 }
 
-// waiters is how many wait for the lock called door.
+// waiters is how many wait for the lock called API.
 func waiters(t *testing.T, locks lockspb.LocksClient) int {
 	t.Helper()
 	rows := list(t, locks)
-	if len(rows) != 1 || rows[0].GetKey() != "door" || rows[0].GetOwner() != "ann" {
+	if len(rows) != 1 || rows[0].GetKey() != "disk" || rows[0].GetOwner() != "ann" {
 		t.Errorf("the locks are %v", rows)
 		return -1
 	}
@@ -98,7 +98,7 @@ func patient(t *testing.T) context.Context {
 	return ctx
 }
 
-// awaitWaiter returns when somebody waits for the lock called door.
+// awaitWaiter returns when somebody waits for the lock called API.
 func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
 	for waiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
@@ -155,7 +155,7 @@ func TestASwapWakesThoseWhoWait(t *testing.T) {
 	}
 	again := waitFor(patient(t), locks)
 	awaitWaiter(t, locks)
-	if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "door", Owner: "ann"}); err != nil {
+	if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
 		t.Error(err)
 	}
 	if err := <-again; !strings.HasPrefix(err.Error(), "granted") {
@@ -252,7 +252,7 @@ func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
 				if n := waiters(t, locks); n != 0 {
 					t.Errorf("%d wait still", n)
 				}
-				if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "door", Owner: "ann"}); err != nil {
+				if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
 					t.Error(err)
 				}
 				if rows := list(t, locks); len(rows) != 0 {

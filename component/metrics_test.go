@@ -21,7 +21,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// house is a process that serves memory, as the component "locks", on every door, and its metrics.
+// house is a process that serves memory, as the component "locks", on every API, and its metrics.
 type house struct {
 	*testing.T
 	*running
@@ -74,7 +74,7 @@ func (h *house) post(url, body string) {
 	}
 }
 
-// useLockStore, and what follows, takes a lock for one, which is refused to another, and gives it back, all through one door.
+// useLockStore, and what follows, takes a lock for one, which is refused to another, and gives it back, all through one API.
 func (h *house) useLockStore() {
 	locks, ctx := lockpb.NewLockStoreClient(h.socket), h.at("locks")
 	must(h, 0, initialize(h.T, locks, "locks", nil))
@@ -150,18 +150,18 @@ func (h *house) useRTM() {
 	h.post(h.tcp.HTTPAddress+"/v1/rtm/locks/releaseLock?user=ann", `{"channel": "lobby", "channelType": 1, "lockName": "rtm"}`)
 }
 
-// useAll uses every door, and returns the doors.
+// useAll uses every API, and returns the APIs.
 func (h *house) useAll() []string {
 	uses := map[string]func(){
 		"lockstore": h.useLockStore, "locks": h.useLocks, "binding": h.useBinding, "dapr": h.useDapr, "layotto": h.useLayotto,
 		"rtm": h.useRTM,
 	}
-	var doors []string
-	for door, use := range uses {
+	var apis []string
+	for api, use := range uses {
 		use()
-		doors = append(doors, door)
+		apis = append(apis, api)
 	}
-	return doors
+	return apis
 }
 
 // scrape gets what is at the path of the metrics' address.
@@ -189,17 +189,17 @@ func (h *house) metrics(prefixes ...string) (lines []string) {
 	return lines
 }
 
-func TestCountersAreWhatWasDoneThroughEveryDoor(t *testing.T) {
+func TestCountersAreWhatWasDoneThroughEveryAPI(t *testing.T) {
 	h := serveEverything(t, func(*Options) {})
 	want := []string{
 		`mortise_build_info{version="v1.2.3"} 1`,
-		`mortise_calls_total{component="locks",door="rtm",operation="declare",outcome="ok",store="memory"} 1`,
+		`mortise_calls_total{api="rtm",component="locks",operation="declare",outcome="ok",store="memory"} 1`,
 	}
-	for _, door := range h.useAll() {
+	for _, api := range h.useAll() {
 		for _, done := range []string{
 			`operation="try_lock",outcome="granted"`, `operation="try_lock",outcome="refused"`, `operation="unlock",outcome="ok"`,
 		} {
-			want = append(want, fmt.Sprintf(`mortise_calls_total{component="locks",door=%q,%s,store="memory"} 1`, door, done))
+			want = append(want, fmt.Sprintf(`mortise_calls_total{api=%q,component="locks",%s,store="memory"} 1`, api, done))
 		}
 	}
 	slices.Sort(want)

@@ -85,7 +85,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, observed observe.
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	if served.apps, err = newAppDoors(o.TCP.Dapr, components, served); err != nil {
+	if served.apps, err = newSidecarlessAPIs(o.TCP.Dapr, components, served); err != nil {
 		return errors.Join(err, socket.Close())
 	}
 	s := &serverGroup{failed: make(chan error, 1+len(o.TCP.endpoints()))} // one for each

@@ -44,15 +44,15 @@ type services struct {
 	locks    lockspb.LocksServer
 	channels rtmpb.ChannelLocksServer
 	bindings *binding.Service
-	apps     appDoors
+	apps     sidecarlessAPIs
 	observed observe.Telemetry
 	close    func() // ends what the services have started
 }
 
 // newServices returns services that use the components of the set.
 func newServices(set *instances.Set, log logger.Logger) services {
-	channels := rtm.New(set.Guests(), log)
-	s := services{set: set, locks: locks.New(set.Guests()), channels: channels}
+	channels := rtm.New(set.Resolver(), log)
+	s := services{set: set, locks: locks.New(set.Resolver()), channels: channels}
 	s.bindings = binding.New(set, s.locks, rtm.JSON{ChannelLocksServer: channels}, log)
 	s.close = func() {
 		s.bindings.Close()

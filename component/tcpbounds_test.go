@@ -38,13 +38,13 @@ func TestEachEndpointHasItsShareOfTheFiles(t *testing.T) {
 	}
 }
 
-// doors are the servers of all endpoints, by what they serve.
-var doors = map[string]func(*network, services) server{
+// APIs are the servers of all endpoints, by what they serve.
+var apis = map[string]func(*network, services) server{
 	"gRPC": (*network).grpcServer, "Dapr's gRPC": (*network).daprGRPCServer,
 	"HTTP": (*network).httpServer, "Dapr's HTTP": (*network).daprHTTPServer,
 }
 
-// withMemory is what the doors are made of, with a memory store behind all of them.
+// withMemory is what the APIs are made of, with a memory store behind all of them.
 func withMemory(t *testing.T, o TCPOptions) (*network, services) {
 	t.Helper()
 	n, err := newNetwork(o, discard)
@@ -53,18 +53,18 @@ func withMemory(t *testing.T, o TCPOptions) (*network, services) {
 	}
 	s := opened(t, map[string]string{"store": "memory"})
 	o.Dapr.AppID, o.Dapr.HTTPAddress = "app", "127.0.0.1:0"
-	if s.apps, err = newAppDoors(o.Dapr, []daprapi.Component{{Name: "locks"}}, s); err != nil {
+	if s.apps, err = newSidecarlessAPIs(o.Dapr, []daprapi.Component{{Name: "locks"}}, s); err != nil {
 		t.Fatal(err)
 	}
 	return n, s
 }
 
-// knock connects to one of the doors, which serves memory in a bubble.
-func knock(t *testing.T, door string, o TCPOptions) net.Conn {
+// knock connects to one of the APIs, which serves memory in a bubble.
+func knock(t *testing.T, api string, o TCPOptions) net.Conn {
 	t.Helper()
 	n, s := withMemory(t, o)
 	l := bufconn.Listen(1 << 16)
-	serveOn(t, doors[door](n, s), l)
+	serveOn(t, apis[api](n, s), l)
 	conn, err := l.DialContext(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -82,16 +82,16 @@ func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	for sends, name := range map[string]string{"": "says nothing", "\x16\x03\x01\x02\x00\x01": "begins to say hello"} {
-		for door, patience := range map[string]time.Duration{
+		for api, patience := range map[string]time.Duration{
 			"gRPC": handshakeTimeout, "Dapr's gRPC": handshakeTimeout, "HTTP": requestTimeout, "Dapr's HTTP": requestTimeout,
 		} {
-			conn := knock(t, door, TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile})
+			conn := knock(t, api, TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile})
 			begun := time.Now()
 			drip(t, conn, sends, "")
 			waiting.Go(func() {
 				told, _ := io.ReadAll(conn)
 				if took := time.Since(begun); !about(took, patience) {
-					t.Errorf("%s and one who %s: after %v it is told %q", door, name, took, told)
+					t.Errorf("%s and one who %s: after %v it is told %q", api, name, took, told)
 				}
 			})
 		}
@@ -126,10 +126,10 @@ func TestSlowClientsOfDaprsHTTPAreGivenUp(t *testing.T) {
 }
 
 func TestWhoAsksAndReadsNoAnswersIsGivenUp(t *testing.T) {
-	for door, patience := range map[string]time.Duration{"HTTP": requestTimeout, "Dapr's HTTP": answerTimeout} {
-		t.Run(door, func(t *testing.T) {
+	for api, patience := range map[string]time.Duration{"HTTP": requestTimeout, "Dapr's HTTP": answerTimeout} {
+		t.Run(api, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := knock(t, door, TCPOptions{})
+				conn := knock(t, api, TCPOptions{})
 				begun := time.Now()
 				for {
 					if _, err := io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -210,7 +210,7 @@ func TestSlowClientsOfGRPCAreGivenUp(t *testing.T) {
 	}
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	for door, method := range methods {
+	for api, method := range methods {
 		for _, row := range []struct {
 			name         string
 			sends, drips string // what comes at once, and what each second
@@ -228,13 +228,13 @@ func TestSlowClientsOfGRPCAreGivenUp(t *testing.T) {
 				cancelled, requestTimeout},
 			{"one whose stream does not begin", hello + call(method[1], true), "", true, cancelled, requestTimeout},
 		} {
-			conn := knock(t, door, TCPOptions{})
+			conn := knock(t, api, TCPOptions{})
 			begun := time.Now()
 			drip(t, conn, row.sends, row.drips)
 			waiting.Go(func() {
 				how := outlast(conn, row.pongs)
 				if took := time.Since(begun); !about(took, row.after) || how != row.how {
-					t.Errorf("%s and %s: after %v %s", door, row.name, took, how)
+					t.Errorf("%s and %s: after %v %s", api, row.name, took, how)
 				}
 			})
 		}

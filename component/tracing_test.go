@@ -149,7 +149,7 @@ func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
 	}
 }
 
-func TestRequestsToDaprsDoorHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *testing.T) {
+func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *testing.T) {
 	c := &collector{}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveHTTP(t))
 	h := serveEverything(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })

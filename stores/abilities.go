@@ -33,7 +33,7 @@ type Waiter interface {
 	Lock(ctx context.Context, req Request) (Grant, error)
 }
 
-// A Multi can take several locks in one step.
+// A MultiLocker can take several locks in one step.
 type MultiLocker interface {
 	// LockAll takes the locks of all keys for one owner, or none of them, and at no moment a part. With req.Wait it waits
 	// as Lock does, in the queue of every key, and without it answers like TryLock. The grant is for each of the locks,
@@ -178,7 +178,7 @@ func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return s.TryLock(ctx, req)
 }
 
-// LockWait calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request has a Group and s is no [Declarer].
+// Lock calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request has a Group and s is no [Declarer].
 func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	w, ok := s.(Waiter)
 	if !ok {
@@ -190,7 +190,7 @@ func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return w.Lock(ctx, req)
 }
 
-// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [Multi], or is to wait and is no [Waiter].
+// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or is to wait and is no [Waiter].
 func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
 	m, ok := s.(MultiLocker)
 	if !ok {

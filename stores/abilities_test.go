@@ -35,7 +35,7 @@ func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 		ask     func(s Store) error
 	}{
 		{"Renew", "renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
-		{"LockWait", "wait", func(s Store) error { _, err := Lock(t.Context(), s, Request{}); return err }},
+		{"Lock", "wait", func(s Store) error { _, err := Lock(t.Context(), s, Request{}); return err }},
 		{"LockAll", "lock all", func(s Store) error { _, err := LockAll(t.Context(), s, MultiRequest{}); return err }},
 		{"Revoke", "revoke", func(s Store) error { return Revoke(t.Context(), s, "", "") }},
 		{"Watch", "watch", func(s Store) error { return Watch(t.Context(), s, "", nil) }},
@@ -97,8 +97,8 @@ func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
 		Waiter
 	}{able{}, able{}}
 	for name, ask := range map[string]func(Store, Request) (Grant, error){
-		"TryLock":  func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
-		"LockWait": func(s Store, r Request) (Grant, error) { return Lock(t.Context(), s, r) },
+		"TryLock": func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
+		"Lock":    func(s Store, r Request) (Grant, error) { return Lock(t.Context(), s, r) },
 	} {
 		if _, err := ask(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s of a store that declares no locks: %v", name, err)

@@ -59,7 +59,7 @@ func (r *Registry) Register(name string, b Backend) {
 	r.backends[name] = b
 }
 
-// Common adds the metadata keys of a door, which are known whatever the store. config is as in [Backend]; check tells what is
+// Common adds the metadata keys of an API, which are known whatever the store. config is as in [Backend]; check tells what is
 // wrong with their values.
 func (r *Registry) Common(config any, check func(md map[string]string) error) {
 	r.common = append(r.common, common{Keys(config), check})

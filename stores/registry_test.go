@@ -135,15 +135,15 @@ func TestABackendExplainsWhatItRefuses(t *testing.T) {
 	}
 }
 
-// newRegistryWithADoor returns the registry with the metadata of a door, which wants its number to be even.
-func newRegistryWithADoor() *Registry {
+// newRegistryWithAPI returns the registry with the metadata of an API, which wants its number to be even.
+func newRegistryWithAPI() *Registry {
 	r := newRegistry()
 	r.Common(&struct {
-		Limit string `mapstructure:"doorLimit"`
+		Limit string `mapstructure:"apiLimit"`
 	}{}, func(md map[string]string) error {
 		for key, value := range md {
-			if strings.EqualFold(key, "doorLimit") && value == "odd" {
-				return errors.New("metadata key doorLimit: is odd")
+			if strings.EqualFold(key, "apiLimit") && value == "odd" {
+				return errors.New("metadata key apiLimit: is odd")
 			}
 		}
 		return nil
@@ -151,46 +151,46 @@ func newRegistryWithADoor() *Registry {
 	return r
 }
 
-func TestRegistryKnowsTheMetadataOfADoorWhateverTheStore(t *testing.T) {
+func TestRegistryKnowsTheMetadataOfAAPIWhateverTheStore(t *testing.T) {
 	for _, row := range []struct {
 		says string
 		md   map[string]string
 		want string // the error, or nothing
 	}{
-		{"with the default store", map[string]string{"doorLimit": "even"}, ""},
-		{"in another case", map[string]string{"DOORLIMIT": "even"}, ""},
-		{"with another store", map[string]string{"store": "redis", "doorLimit": "even", "redisHost": "h:1"}, ""},
-		{"with a value that the door refuses", map[string]string{"doorLimit": "odd"}, "metadata key doorLimit: is odd"},
+		{"with the default store", map[string]string{"apiLimit": "even"}, ""},
+		{"in another case", map[string]string{"APILIMIT": "even"}, ""},
+		{"with another store", map[string]string{"store": "redis", "apiLimit": "even", "redisHost": "h:1"}, ""},
+		{"with a value that the API refuses", map[string]string{"apiLimit": "odd"}, "metadata key apiLimit: is odd"},
 		{
-			"with a value that the door refuses and another store",
-			map[string]string{"store": "redis", "doorLimit": "odd"},
-			"metadata key doorLimit: is odd",
+			"with a value that the API refuses and another store",
+			map[string]string{"store": "redis", "apiLimit": "odd"},
+			"metadata key apiLimit: is odd",
 		},
 		{
 			"as the nearest to a misspelt key",
-			map[string]string{"doorLimt": "even"},
-			`metadata key "doorLimt": store memory does not know it; the nearest it knows is doorLimit`,
+			map[string]string{"apiLimt": "even"},
+			`metadata key "apiLimt": store memory does not know it; the nearest it knows is apiLimit`,
 		},
 		{
 			"after a key that nobody knows",
-			map[string]string{"doorLimit": "odd", "zz": ""},
+			map[string]string{"apiLimit": "odd", "zz": ""},
 			`metadata key "zz": store memory does not know it; the nearest it knows is store`,
 		},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			s, err := newRegistryWithADoor().Open(t.Context(), Component{Metadata: row.md})
+			s, err := newRegistryWithAPI().Open(t.Context(), Component{Metadata: row.md})
 			if (s == nil) != (err != nil) || err == nil && row.want != "" || err != nil && err.Error() != row.want {
 				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
 			}
 		})
 	}
-	if _, err := newRegistry().Open(t.Context(), Component{Metadata: map[string]string{"doorLimit": "even"}}); err == nil {
-		t.Error("a registry without the door knows its metadata")
+	if _, err := newRegistry().Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "even"}}); err == nil {
+		t.Error("a registry without the API knows its metadata")
 	}
 }
 
-func TestRegistryAsksEachDoor(t *testing.T) {
-	r := newRegistryWithADoor()
+func TestRegistryAsksEachAPI(t *testing.T) {
+	r := newRegistryWithAPI()
 	r.Common(&struct {
 		Colour string `mapstructure:"colour"`
 	}{}, func(md map[string]string) error {
@@ -200,9 +200,9 @@ func TestRegistryAsksEachDoor(t *testing.T) {
 		return nil
 	})
 	for want, md := range map[string]map[string]string{
-		"<nil>":                          {"doorLimit": "even", "colour": "red"},
-		"metadata key doorLimit: is odd": {"doorLimit": "odd", "colour": "red"},
-		"metadata key colour: is empty":  {"doorLimit": "even"},
+		"<nil>":                         {"apiLimit": "even", "colour": "red"},
+		"metadata key apiLimit: is odd": {"apiLimit": "odd", "colour": "red"},
+		"metadata key colour: is empty": {"apiLimit": "even"},
 	} {
 		if _, err := r.Open(t.Context(), Component{Metadata: md}); fmt.Sprint(err) != want {
 			t.Errorf("%v: Open returned %v, want %s", md, err, want)

@@ -150,7 +150,7 @@ func TestValidateKeyIsForCallsThatHaveNothingElse(t *testing.T) {
 }
 
 func FuzzValidateAcceptsWhatIsWithinBounds(f *testing.F) {
-	f.Add("door", "ann", int64(time.Second))
+	f.Add("disk", "ann", int64(time.Second))
 	f.Add("", "", int64(0))
 	f.Add(strings.Repeat("k", 1024), strings.Repeat("o", 1025), int64(math.MaxInt64))
 	f.Add("\x00", "\xff", int64(math.MinInt64))

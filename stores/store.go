@@ -1,7 +1,7 @@
-// Package stores is the contract between the doors, which speak a protocol, and the backends, which keep locks.
+// Package stores is the contract between the APIs, which speak a protocol, and the backends, which keep locks.
 //
 // A backend implements [Store], three methods, and whichever of the one-method ability
-// interfaces ([Renewer], [Waiter], [Multi], [Lister], [Getter], [Revoker], [Watcher],
+// interfaces ([Renewer], [Waiter], [MultiLocker], [Lister], [Getter], [Revoker], [Watcher],
 // [Declarer], [Pinger]) its storage really has; callers go through the helper beside each
 // ([Renew], [List] and so on) and never assert a type. What a backend must do is written
 // on the interfaces; a backend's own comments say only how it differs and how its locks
@@ -78,8 +78,8 @@ var (
 // All methods are safe for concurrent use. All honour ctx: they return soon after it ends, with an error that wraps
 // ctx.Err. Calls are linearizable per key: two clients of the same storage see one order of grants.
 //
-// Arguments are within the bounds above; doors see to that (see [Request.Validate]). Keys and owners are opaque bytes, but for
-// keys that begin with ReservedPrefix, which doors refuse for every store.
+// Arguments are within the bounds above; APIs see to that (see [Request.Validate]). Keys and owners are opaque bytes, but for
+// keys that begin with ReservedPrefix, which APIs refuse for every store.
 //
 // Where other programs keep data in the same storage, a key may hold data that is not a
 // lock. Every call for such a key fails with ErrNotLock at once and leaves the data as it

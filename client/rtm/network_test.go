@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 	"github.com/mortise-lock/mortise/client/rtm"
 	"github.com/mortise-lock/mortise/component/instances"
-	door "github.com/mortise-lock/mortise/component/rtm"
+	api "github.com/mortise-lock/mortise/component/rtm"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 	"github.com/mortise-lock/mortise/stores/memory"
@@ -97,7 +97,7 @@ func (n *network) serve(server *grpc.Server) (end func()) {
 	if err := set.Open(context.Background(), "chat", nil); err != nil {
 		panic(err)
 	}
-	service := door.New(set.Guests(), quiet)
+	service := api.New(set.Resolver(), quiet)
 	rtmpb.RegisterChannelLocksServer(server, service)
 	return func() {
 		service.Close()

@@ -1,4 +1,4 @@
-// Package binding is the door of sidecars that have no pluggable locks: Dapr's input and output bindings.
+// Package binding is the API of sidecars that have no pluggable locks: Dapr's input and output bindings.
 //
 // An app reaches every operation of the Locks and ChannelLocks services by the output binding, in JSON, and hears of locks that
 // change hands by the input binding. Both services are called in this process, so they alone decide what is valid, and what

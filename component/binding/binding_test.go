@@ -92,7 +92,7 @@ func (w *world) idle() {
 	if n := len(w.sidecars.connections); n != 0 {
 		w.Fatalf("there are %d connections", n)
 	}
-	err := w.set.Guests().Do(w.Context(), "own", func(stores.Store) error { return nil })
+	err := w.set.Resolver().Do(w.Context(), "own", func(stores.Store) error { return nil })
 	if !errors.Is(err, instances.ErrNotInitialized) {
 		w.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Config is what a binding's metadata says to this door. What else is there describes the binding's own store.
+// Config is what a binding's metadata says to this API. What else is there describes the binding's own store.
 type Config struct {
 	// LockStore is the component whose store the binding uses. Without it the binding has a store of its own, which its
 	// metadata describes as a lock component's does.

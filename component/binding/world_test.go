@@ -45,8 +45,8 @@ func inWorld(t *testing.T, test func(w *world)) {
 				t.Fatal(err)
 			}
 		}
-		channels := rtm.New(set.Guests(), log)
-		w := &world{T: t, Service: New(set, locks.New(set.Guests()), rtm.JSON{ChannelLocksServer: channels}, log), set: set}
+		channels := rtm.New(set.Resolver(), log)
+		w := &world{T: t, Service: New(set, locks.New(set.Resolver()), rtm.JSON{ChannelLocksServer: channels}, log), set: set}
 		w.sidecars.processOf = func(net.Conn) int { return int(w.process.Load()) }
 		end := w.serve()
 		defer func() {

@@ -1,8 +1,8 @@
-// Package daprapi is the door of apps that speak Dapr's own API and have no sidecar: what Dapr's SDKs need to take and give
+// Package daprapi is the API of apps that speak Dapr's own API and have no sidecar: what Dapr's SDKs need to take and give
 // back locks, over gRPC and over HTTP.
 //
 // It answers as daprd 1.18 does with a lock component: the order of its checks, its codes, messages and JSON, and its keys, so
-// that a lock that an app has taken through a sidecar is held for an app that comes in by this door, and the other way round.
+// that a lock that an app has taken through a sidecar is held for an app that comes in by this API, and the other way round.
 // APIs of Dapr other than that for locks are not implemented, and say so.
 package daprapi
 
@@ -19,7 +19,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Options says what the door stands for.
+// Options says what the API stands for.
 type Options struct {
 	AppID      string      // daprd's --app-id: whose locks these are, and part of their keys; may be empty
 	Namespace  string      // daprd's $NAMESPACE, for components whose keyPrefix has {namespace} in it
@@ -56,7 +56,7 @@ type Stores interface {
 	Do(ctx context.Context, name string, fn func(stores.Store) error) error
 }
 
-// Door serves Dapr's runtime API. It is safe for concurrent use.
+// API serves Dapr's runtime API. It is safe for concurrent use.
 type API struct {
 	runtimepb.UnimplementedDaprServer
 	options  Options
@@ -65,7 +65,7 @@ type API struct {
 	routes   map[string]endpoint
 }
 
-// New returns a door. It fails if a component's keyPrefix is one that daprd would not start with, or if two components have
+// New returns an API. It fails if a component's keyPrefix is one that daprd would not start with, or if two components have
 // one name.
 func New(o Options) (*API, error) {
 	if o.Observed == nil {
@@ -89,5 +89,5 @@ func New(o Options) (*API, error) {
 	return d, nil
 }
 
-// Register adds the service to a gRPC server, which should have the door's options.
+// Register adds the service to a gRPC server, which should have the API's options.
 func (d *API) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, d) }

@@ -29,8 +29,8 @@ type noStore struct{ err error }
 // Do implements [Stores].
 func (s noStore) Do(context.Context, string, func(stores.Store) error) error { return s.err }
 
-// newDoor returns a door to a component named locks.
-func newDoor(t testing.TB, o Options) *API {
+// newAPI returns an API to a component named locks.
+func newAPI(t testing.TB, o Options) *API {
 	t.Helper()
 	o.Components = append(o.Components, Component{Name: "locks", Type: "lock.mortise", Version: "v1"})
 	if o.Stores == nil {
@@ -53,7 +53,7 @@ func openMemory(t testing.TB) stores.Store {
 	return store
 }
 
-// ask returns the door's answer to a request over HTTP.
+// ask returns the API's answer to a request over HTTP.
 func ask(d *API, r *http.Request) (code int, body string) {
 	w := httptest.NewRecorder()
 	d.Handler().ServeHTTP(w, r)
@@ -105,7 +105,7 @@ func TestKeysWithoutAnAppAndWithAUUID(t *testing.T) {
 }
 
 func TestANameThatNoStoreTakesIsToldInDaprsWords(t *testing.T) {
-	d, long := newDoor(t, Options{AppID: "app"}), strings.Repeat("x", stores.MaxKeyLen)
+	d, long := newAPI(t, Options{AppID: "app"}), strings.Repeat("x", stores.MaxKeyLen)
 	_, err := d.TryLockAlpha1(t.Context(), &runtimepb.TryLockRequest{
 		StoreName: "locks", ResourceId: long, LockOwner: "a", ExpiryInSeconds: 1})
 	if want := "failed to try acquiring lock: ResourceId with its prefix "; err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -118,7 +118,7 @@ func TestANameThatNoStoreTakesIsToldInDaprsWords(t *testing.T) {
 }
 
 func TestTroubleWithTheStoreIsTold(t *testing.T) {
-	d := newDoor(t, Options{Stores: noStore{errors.New(`component "locks": <gone>`)}})
+	d := newAPI(t, Options{Stores: noStore{errors.New(`component "locks": <gone>`)}})
 	for path, want := range map[string]string{
 		"/v1.0-alpha1/lock/locks": `{"errorCode":"ERR_TRY_LOCK",` +
 			`"message":"failed to try acquiring lock: component \"locks\": \u003cgone\u003e"}`,
@@ -148,7 +148,7 @@ func (s hanging) TryLock(ctx context.Context, req stores.Request) (stores.Grant,
 func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
 	store := openMemory(t)
 	ctx, hangUp := context.WithCancel(t.Context())
-	d := newDoor(t, Options{Stores: oneStore{hanging{store, hangUp}}})
+	d := newAPI(t, Options{Stores: oneStore{hanging{store, hangUp}}})
 	_, err := d.TryLockAlpha1(ctx, &runtimepb.TryLockRequest{
 		StoreName: "locks", ResourceId: "a", LockOwner: "a", ExpiryInSeconds: 60})
 	if err == nil || ctx.Err() == nil {
@@ -161,7 +161,7 @@ func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
 
 func TestWhoAsksForTheHealthHearsThatCallsAreTakenNoMore(t *testing.T) {
 	leaving := false
-	d := newDoor(t, Options{AppID: "app", Leaving: func() bool { return leaving }})
+	d := newAPI(t, Options{AppID: "app", Leaving: func() bool { return leaving }})
 	const healthz, outbound = "/v1.0/healthz", "/v1.0/healthz/outbound"
 	for _, path := range []string{healthz, outbound} {
 		if code, body := askFor(d, "GET", path, ""); code != http.StatusNoContent || body != "" {
@@ -180,7 +180,7 @@ func TestWhoAsksForTheHealthHearsThatCallsAreTakenNoMore(t *testing.T) {
 }
 
 func TestABodyThatCannotBeReadIsRefused(t *testing.T) {
-	d := newDoor(t, Options{})
+	d := newAPI(t, Options{})
 	broken := httptest.NewRequest("POST", "/v1.0-alpha1/unlock/locks", iotest.ErrReader(errors.New("reset")))
 	want := `{"errorCode":"ERR_BODY_READ","message":"failed to read request body: reset"}`
 	if code, body := ask(d, broken); code != 400 || body != want {
@@ -193,7 +193,7 @@ func TestABodyThatCannotBeReadIsRefused(t *testing.T) {
 }
 
 func TestDaprsOtherAPIsAreNotImplementedAndSaySo(t *testing.T) {
-	d := newDoor(t, Options{})
+	d := newAPI(t, Options{})
 	rows := []struct {
 		method, path string
 		code         int
@@ -221,7 +221,7 @@ func TestDaprsOtherAPIsAreNotImplementedAndSaySo(t *testing.T) {
 }
 
 func TestCallingAnotherAppIsNotImplementedHoweverItIsNamed(t *testing.T) {
-	d := newDoor(t, Options{})
+	d := newAPI(t, Options{})
 	byHeader := httptest.NewRequest("GET", "/orders", nil)
 	byHeader.Header.Set("dapr-app-id", "shop")
 	byUser := httptest.NewRequest("GET", "/orders", nil)

@@ -20,14 +20,14 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// dial serves the door over gRPC, with the health beside it, and returns a connection to it.
+// dial serves the API over gRPC, with the health beside it, and returns a connection to it.
 func dial(t *testing.T, d *API) *grpc.ClientConn {
 	t.Helper()
 	server, l := grpc.NewServer(d.ServerOptions()...), bufconn.Listen(1<<16)
 	d.Register(server)
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	serve(t, server.Serve, server.Stop, l)
-	conn, err := grpc.NewClient("passthrough:///door", grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("passthrough:///API", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func serve(t *testing.T, serve func(net.Listener) error, stop func(), l net.List
 }
 
 func TestTheHealthIsToldWithoutAToken(t *testing.T) {
-	conn := dial(t, newDoor(t, Options{Token: "open sesame"}))
+	conn := dial(t, newAPI(t, Options{Token: "open sesame"}))
 	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Errorf("health: %v", err)
 	}
@@ -65,7 +65,7 @@ func TestTheServerSpeaksBothVersionsOfHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newDoor(t, Options{AppID: "app"}).HTTPServer()
+	server := newAPI(t, Options{AppID: "app"}).HTTPServer()
 	serve(t, server.Serve, func() { _ = server.Close() }, l)
 	for major, set := range map[int]func(*http.Protocols){
 		1: func(p *http.Protocols) { p.SetHTTP1(true) },
@@ -92,13 +92,13 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/v1.0/metadata", "")
 	f.Add("GET", "/v1.0/healthz?appid=%3b&;", "[")
 	f.Add("FOO", "/v1.0/state/%2f%2F+", "\xff")
-	d := newDoor(f, Options{AppID: "app"})
+	d := newAPI(f, Options{AppID: "app"})
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
 			t.Skip("net/http refuses the path")
 		}
-		r, err := http.NewRequestWithContext(t.Context(), method, "http://door/", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://API/", strings.NewReader(body))
 		if err != nil {
 			t.Skip("net/http refuses the method")
 		}

@@ -23,7 +23,7 @@ func (o Instance) Name() string { return o.name }
 // Metadata returns what the store was opened from, which the caller does not change.
 func (o Instance) Metadata() map[string]string { return o.metadata }
 
-// Do calls fn with the store as [Guests.Do] does.
+// Do calls fn with the store as [Resolver.Do] does.
 func (o Instance) Do(ctx context.Context, fn func(stores.Store) error) error {
 	i, err := o.set.enter(ctx, o.name, o.findAgain)
 	if err != nil {
@@ -33,7 +33,7 @@ func (o Instance) Do(ctx context.Context, fn func(stores.Store) error) error {
 	return fn(i.store)
 }
 
-// Wait calls fn with the store as [Guests.Wait] does.
+// Wait calls fn with the store as [Resolver.Wait] does.
 func (o Instance) Wait(ctx context.Context, fn func(context.Context, stores.Store) error) error {
 	i, err := o.set.enter(ctx, o.name, o.findAgain)
 	if err != nil {

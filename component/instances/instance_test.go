@@ -12,7 +12,7 @@ import (
 // find is what the caller finds by the name c.
 func find(t *testing.T, s *Set, c *caller) Instance {
 	t.Helper()
-	i, err := s.Guests().Find(from(t, c), "c")
+	i, err := s.Resolver().Find(from(t, c), "c")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ var ErrNotInitialized = errors.New("component is not initialized")
 //
 // Two sidecars may call different components by one name. So what a caller (see [Listener]) has opened is what it gets, as
 // long as it is connected. A caller that has opened nothing gets what was opened by no caller, from resource files.
-// Clients that never open anything see the set as [Guests].
+// Clients that never open anything see the set as [Resolver].
 type Set struct {
 	registry   *stores.Registry
 	log        logger.Logger
@@ -52,7 +52,7 @@ type Set struct {
 	failing func(component string) (recovered func()) // nil unless OpenUnreachableLater was called
 }
 
-// An Attendant looks after a store from when it is opened until it is closed. It returns the store to be used in its place, which
+// A StoreWrapper looks after a store from when it is opened until it is closed. It returns the store to be used in its place, which
 // may be the same, and what is called when nobody uses that any more, before it is closed. Calls may come at once.
 type StoreWrapper func(component string, store stores.Store) (used stores.Store, leave func())
 
@@ -169,7 +169,7 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 	return fn(i.store)
 }
 
-// EndWaiting ends what [Guests.Wait] has called, and what it will call, with stores.ErrClosed. Other calls go on.
+// EndWaiting ends what [Resolver.Wait] has called, and what it will call, with stores.ErrClosed. Other calls go on.
 func (s *Set) EndWaiting() { s.end() }
 
 // Close ends the calls that wait and closes every store after its last call. Calls that come later fail.

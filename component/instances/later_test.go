@@ -98,7 +98,7 @@ func TestAComponentWhoseStorageIsUnreachableIsOpenedLater(t *testing.T) {
 			}
 		}
 		isNotOpen("connection refused")
-		if err := set.Guests().Do(t.Context(), "", func(stores.Store) error { return nil }); !errors.Is(err, ErrNotOpen) {
+		if err := set.Resolver().Do(t.Context(), "", func(stores.Store) error { return nil }); !errors.Is(err, ErrNotOpen) {
 			t.Errorf("the only component, without its name: %v", err)
 		}
 

@@ -1,4 +1,4 @@
-// Package layotto is the door of Layotto's SDKs: the lock calls of its runtime, at the same names, with the same checks, and
+// Package layotto is the API of Layotto's SDKs: the lock calls of its runtime, at the same names, with the same checks, and
 // with keys that an SDK's program cannot tell from those of Layotto.
 package layotto
 
@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Options says what the door stands for.
+// Options says what the API stands for.
 type Options struct {
 	// AppID is whose locks these are, and part of their keys; may be empty. Layotto's requests do not tell: a process is for one.
 	AppID string

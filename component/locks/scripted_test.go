@@ -101,7 +101,7 @@ func serve(t testing.TB, store stores.Store) (*Service, *instances.Set) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = set.Close() })
-	return New(set.Guests()), set
+	return New(set.Resolver()), set
 }
 
 var second = durationpb.New(time.Second)

@@ -1,4 +1,4 @@
-// Package locks is the door of Mortise's own clients: everything about locks that Dapr's API has no words for.
+// Package locks is the API of Mortise's own clients: everything about locks that Dapr's API has no words for.
 package locks
 
 import (

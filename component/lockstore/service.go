@@ -1,4 +1,4 @@
-// Package lockstore is the door that daprd comes in by: the LockStore service of Dapr's pluggable components.
+// Package lockstore is the API that daprd comes in by: the LockStore service of Dapr's pluggable components.
 package lockstore
 
 import (

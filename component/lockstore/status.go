@@ -9,7 +9,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// wireNames are the fields of the contract as they are called on this door's wire.
+// wireNames are the fields of the contract as they are called on this API's wire.
 var wireNames = map[string]string{"key": "resource_id", "owner": "lock_owner"}
 
 // callStatus is the gRPC status of a call's error; nil stays nil.

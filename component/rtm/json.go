@@ -13,7 +13,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// JSON is a service in the JSON that HTTP has, for doors that carry objects and not messages.
+// JSON is a service in the JSON that HTTP has, for APIs that carry objects and not messages.
 type JSON struct{ rtmpb.ChannelLocksServer }
 
 // Operations names the operations that have one answer.

@@ -1,4 +1,4 @@
-// Package rtm is the door of RTM's channel locks: named objects that the users of a channel set, acquire and remove.
+// Package rtm is the API of RTM's channel locks: named objects that the users of a channel set, acquire and remove.
 //
 // A lock's owner is a user, and its TTL is how long he keeps it while he is offline. The stores know leases only, so a user who is
 // online has his renewed by this process; see [hub] for how it learns what he holds.

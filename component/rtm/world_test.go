@@ -77,7 +77,7 @@ func inEmptyWorld(t *testing.T, test func(w *world)) {
 		registry.Register("other", memory.NewProcess().Backend())
 		registry.Common(&Config{}, CheckConfig)
 		set := instances.New(registry, log)
-		w := &world{t, New(set.Guests(), log), set, nil}
+		w := &world{t, New(set.Resolver(), log), set, nil}
 		test(w)
 		w.Close()
 		if err := set.Close(); err != nil {

@@ -107,7 +107,7 @@ func checkConformanceTest(t *testing.T, name string) {
 	}
 }
 
-// checkComponent demands an example component that shows every key the backend knows, those of the doors and no other, and whose
+// checkComponent demands an example component that shows every key the backend knows, those of the disks and no other, and whose
 // values, also those in comments, they can read.
 func checkComponent(t *testing.T, name string, config any) {
 	t.Helper()

@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// team is the group of these tests, and door and gate are locks that it may have.
-const team, door, gate = "team|", "team|door", "team|gate"
+// team is the group of these tests, and disk and gate are locks that it may have.
+const team, disk, gate = "team|", "team|disk", "team|gate"
 
 // declare expects Declare of a lock of the team to succeed, for an hour.
 func declare(t *testing.T, s *Store, key string) {
@@ -53,8 +53,8 @@ func askTeam(ctx context.Context, s *Store, key, owner string) <-chan answer {
 
 func TestDeclarationsSayWhatIsWrong(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
-	declare(t, s, door)
-	join(t, s, door, "ann", nil)
+	declare(t, s, disk)
+	join(t, s, disk, "ann", nil)
 	once := func(_ stores.Grant, err error) error { return err }
 	gone := open(t, NewProcess(), "locks", "")
 	_ = gone.Close()
@@ -64,31 +64,31 @@ func TestDeclarationsSayWhatIsWrong(t *testing.T) {
 		want error
 		text string
 	}{
-		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: door, TTL: time.Hour}), stores.ErrDeclared,
-			`memory: declare "team|door": lock is declared already`},
-		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: door, TTL: time.Hour}), stores.ErrDeclared, // in another
-			`memory: declare "team|door": lock is declared already`},
-		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: door, TTL: time.Hour, Limit: 1}), stores.ErrDeclared,
-			`memory: declare "team|door": lock is declared already`},
+		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: disk, TTL: time.Hour}), stores.ErrDeclared,
+			`memory: declare "team|disk": lock is declared already`},
+		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: disk, TTL: time.Hour}), stores.ErrDeclared, // in another
+			`memory: declare "team|disk": lock is declared already`},
+		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: disk, TTL: time.Hour, Limit: 1}), stores.ErrDeclared,
+			`memory: declare "team|disk": lock is declared already`},
 		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: gate, TTL: time.Hour, Limit: 1}), stores.ErrLimit,
 			`memory: declare "team|gate": group is full`},
 		{s.Withdraw(t.Context(), team, gate), stores.ErrNotDeclared, `memory: withdraw "team|gate": lock is not declared`},
-		{s.Withdraw(t.Context(), "team", door), stores.ErrNotDeclared, `memory: withdraw "team|door": lock is not declared`},
+		{s.Withdraw(t.Context(), "team", disk), stores.ErrNotDeclared, `memory: withdraw "team|disk": lock is not declared`},
 		{once(s.TryLock(t.Context(), member(gate, "bob"))), stores.ErrNotDeclared,
 			`memory: try lock "team|gate": lock is not declared`},
 		{once(s.Lock(t.Context(), member(gate, "bob"))), stores.ErrNotDeclared,
 			`memory: lock "team|gate": lock is not declared`},
-		{once(s.Lock(t.Context(), stores.Request{Key: door, Owner: "bob", Group: "team"})), stores.ErrNotDeclared,
-			`memory: lock "team|door": lock is not declared`},
-		{once(s.TryLock(t.Context(), member(door, "ann"))), stores.ErrRepeated,
-			`memory: try lock "team|door": owner has the lock or waits for it already`},
+		{once(s.Lock(t.Context(), stores.Request{Key: disk, Owner: "bob", Group: "team"})), stores.ErrNotDeclared,
+			`memory: lock "team|disk": lock is not declared`},
+		{once(s.TryLock(t.Context(), member(disk, "ann"))), stores.ErrRepeated,
+			`memory: try lock "team|disk": owner has the lock or waits for it already`},
 		{closed, stores.ErrClosed, `memory: group "team|": store is closed`},
 	} {
 		if !errors.Is(row.err, row.want) || row.err.Error() != row.text {
 			t.Errorf("the error is %v, want %s", row.err, row.text)
 		}
 	}
-	if rows := groupOf(t, s, team); len(rows) != 1 || rows[0].Key != door || rows[0].Owner != "ann" {
+	if rows := groupOf(t, s, team); len(rows) != 1 || rows[0].Key != disk || rows[0].Owner != "ann" {
 		t.Errorf("after all these errors the team has %v", rows)
 	}
 }
@@ -127,11 +127,11 @@ func TestGroupsDoNotLookAtEachOther(t *testing.T) {
 func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		ann := join(t, s, door, "ann", nil)
-		bob := askTeam(t.Context(), s, door, "bob")
+		declare(t, s, disk)
+		ann := join(t, s, disk, "ann", nil)
+		bob := askTeam(t.Context(), s, disk, "bob")
 		want := stores.LockInfo{
-			Key: door, Owner: "ann", TTL: time.Hour, Remaining: time.Hour, Token: ann.Token, Waiters: 1, DeclaredTTL: time.Hour,
+			Key: disk, Owner: "ann", TTL: time.Hour, Remaining: time.Hour, Token: ann.Token, Waiters: 1, DeclaredTTL: time.Hour,
 		}
 		if rows := listOf(t, s, ""); !reflect.DeepEqual(rows, []stores.LockInfo{want}) {
 			t.Errorf("the list has %+v, want %+v", rows, want)
@@ -151,9 +151,9 @@ func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 func TestDeclaredLocksOutliveReopening(t *testing.T) {
 	p := NewProcess()
 	s := open(t, p, "locks", "")
-	declare(t, s, door)
+	declare(t, s, disk)
 	declare(t, s, gate)
-	join(t, s, door, "ann", nil)
+	join(t, s, disk, "ann", nil)
 	before := groupOf(t, s, team)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -163,9 +163,9 @@ func TestDeclaredLocksOutliveReopening(t *testing.T) {
 	if len(after) != 2 || after[0].Token != before[0].Token || !reflect.DeepEqual(after[1], before[1]) {
 		t.Errorf("the team has %v, and had %v", after, before)
 	}
-	join(t, again, door, "ann", stores.ErrRepeated)
+	join(t, again, disk, "ann", stores.ErrRepeated)
 	join(t, again, gate, "bob", nil)
-	withdraw(t, again, door)
+	withdraw(t, again, disk)
 	withdraw(t, again, gate)
 	isEmpty(t, again)
 }
@@ -175,39 +175,39 @@ func TestOwnerThatHasTheLockOrWaitsIsRefused(t *testing.T) {
 		name   string
 		before func(ctx context.Context, s *Store)
 	}{
-		{"holds it as one of the group", func(ctx context.Context, s *Store) { askTeam(ctx, s, door, "ann") }},
-		{"holds it otherwise", func(ctx context.Context, s *Store) { ask(ctx, s, "ann", nil, door) }},
+		{"holds it as one of the group", func(ctx context.Context, s *Store) { askTeam(ctx, s, disk, "ann") }},
+		{"holds it otherwise", func(ctx context.Context, s *Store) { ask(ctx, s, "ann", nil, disk) }},
 		{"waits as one of the group", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, door)
-			askTeam(ctx, s, door, "ann")
+			ask(ctx, s, "bob", nil, disk)
+			askTeam(ctx, s, disk, "ann")
 		}},
 		{"waits as one of the group, among others", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, door)
-			ask(ctx, s, "cleo", nil, door)
-			askTeam(ctx, s, door, "ann")
-			askTeam(ctx, s, door, "dan")
+			ask(ctx, s, "bob", nil, disk)
+			ask(ctx, s, "cleo", nil, disk)
+			askTeam(ctx, s, disk, "ann")
+			askTeam(ctx, s, disk, "dan")
 		}},
 		{"waits otherwise", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, door)
-			ask(ctx, s, "ann", nil, door)
+			ask(ctx, s, "bob", nil, disk)
+			ask(ctx, s, "ann", nil, disk)
 		}},
 		{"waits for several locks, among others", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, door)
-			askTeam(ctx, s, door, "dan")
-			ask(ctx, s, "ann", nil, "free", door)
+			ask(ctx, s, "bob", nil, disk)
+			askTeam(ctx, s, disk, "dan")
+			ask(ctx, s, "ann", nil, "free", disk)
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, NewProcess(), "locks", "")
-				declare(t, s, door)
+				declare(t, s, disk)
 				declare(t, s, gate)
 				ctx, leave := context.WithCancel(t.Context())
 				row.before(ctx, s)
-				join(t, s, door, "ann", stores.ErrRepeated)
-				isAnswered(t, askTeam(ctx, s, door, "ann"), stores.ErrRepeated)
+				join(t, s, disk, "ann", stores.ErrRepeated)
+				isAnswered(t, askTeam(ctx, s, disk, "ann"), stores.ErrRepeated)
 				join(t, s, gate, "ann", nil) // another lock
-				other := askTeam(ctx, s, door, "eve")
+				other := askTeam(ctx, s, disk, "eve")
 				waits(t, other)
 				leave()
 				isAnswered(t, other, context.Canceled)
@@ -220,14 +220,14 @@ func TestOwnerThatHasTheLockOrWaitsIsRefused(t *testing.T) {
 func TestOwnerWhoseLockHasExpiredHasNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		first := join(t, s, door, "ann", nil)
+		declare(t, s, disk)
+		first := join(t, s, disk, "ann", nil)
 		time.Sleep(time.Hour)
-		vacant := []stores.LockInfo{{Key: door, DeclaredTTL: time.Hour}}
+		vacant := []stores.LockInfo{{Key: disk, DeclaredTTL: time.Hour}}
 		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, vacant) || !reflect.DeepEqual(all, vacant) {
 			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, vacant)
 		}
-		if again := join(t, s, door, "ann", nil); again.Token <= first.Token {
+		if again := join(t, s, disk, "ann", nil); again.Token <= first.Token {
 			t.Errorf("token %d follows %d", again.Token, first.Token)
 		}
 	})
@@ -236,19 +236,19 @@ func TestOwnerWhoseLockHasExpiredHasNoLock(t *testing.T) {
 func TestUnlockEndsTheWaitOfAMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		join(t, s, door, "ann", nil)
-		bob, cleo := askTeam(t.Context(), s, door, "bob"), askTeam(t.Context(), s, door, "cleo")
-		release(t, s, door, "bob")
+		declare(t, s, disk)
+		join(t, s, disk, "ann", nil)
+		bob, cleo := askTeam(t.Context(), s, disk, "bob"), askTeam(t.Context(), s, disk, "cleo")
+		release(t, s, disk, "bob")
 		isAnswered(t, bob, stores.ErrGaveUp)
-		if err := s.Unlock(t.Context(), door, "bob"); !errors.Is(err, stores.ErrNotOwner) {
+		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Errorf("bob gives up a second time: %v", err)
 		}
 		waits(t, cleo)
-		bob = askTeam(t.Context(), s, door, "bob") // now at the end
-		release(t, s, door, "ann")
+		bob = askTeam(t.Context(), s, disk, "bob") // now at the end
+		release(t, s, disk, "ann")
 		isGranted(t, cleo)
-		release(t, s, door, "cleo")
+		release(t, s, disk, "cleo")
 		isGranted(t, bob)
 		isForgotten(t, s)
 	})
@@ -257,14 +257,14 @@ func TestUnlockEndsTheWaitOfAMember(t *testing.T) {
 func TestUnlockDoesNotEndOtherWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		join(t, s, door, "ann", nil)
-		bob := ask(t.Context(), s, "bob", nil, door)
-		if err := s.Unlock(t.Context(), door, "bob"); !errors.Is(err, stores.ErrNotOwner) {
+		declare(t, s, disk)
+		join(t, s, disk, "ann", nil)
+		bob := ask(t.Context(), s, "bob", nil, disk)
+		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Errorf("Unlock by one who waits without a group: %v", err)
 		}
 		waits(t, bob)
-		release(t, s, door, "ann")
+		release(t, s, disk, "ann")
 		isGranted(t, bob)
 	})
 }
@@ -273,11 +273,11 @@ func TestGivingUpLetsThoseBehindIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		late, s := open(t, p, "locks", "30s"), open(t, p, "locks", "")
-		declare(t, late, door) // which the grace does not forbid
-		bob := askTeam(t.Context(), late, door, "bob")
-		cleo := askTeam(t.Context(), s, door, "cleo") // has no grace, but bob was first
+		declare(t, late, disk) // which the grace does not forbid
+		bob := askTeam(t.Context(), late, disk, "bob")
+		cleo := askTeam(t.Context(), s, disk, "cleo") // has no grace, but bob was first
 		waits(t, cleo)
-		release(t, s, door, "bob")
+		release(t, s, disk, "bob")
 		isAnswered(t, bob, stores.ErrGaveUp)
 		isGranted(t, cleo)
 		isForgotten(t, s)

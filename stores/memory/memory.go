@@ -99,7 +99,7 @@ func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Gran
 	return grant, err
 }
 
-// LockAll implements [stores.Multi]. During the restart grace every lock counts as held.
+// LockAll implements [stores.MultiLocker]. During the restart grace every lock counts as held.
 func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant stores.Grant, err error) {
 	err = s.do(ctx, "lock all", func() error {
 		all := request{MultiRequest: req}

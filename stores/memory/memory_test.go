@@ -41,12 +41,12 @@ func TestRestartGraceRefusesUntilItIsOver(t *testing.T) {
 		p := NewProcess()
 		time.Sleep(10 * time.Second)
 		s := open(t, p, "locks", "30s") // counts from the start of the process
-		take(t, s, "door", "ann", time.Minute, false)
+		take(t, s, "disk", "ann", time.Minute, false)
 		time.Sleep(20*time.Second - time.Nanosecond)
-		take(t, s, "door", "ann", time.Minute, false)
+		take(t, s, "disk", "ann", time.Minute, false)
 		time.Sleep(time.Nanosecond)
-		take(t, s, "door", "ann", time.Minute, true)
-		take(t, s, "door", "bob", time.Minute, false)
+		take(t, s, "disk", "ann", time.Minute, true)
+		take(t, s, "disk", "bob", time.Minute, false)
 	})
 }
 
@@ -54,7 +54,7 @@ func TestRestartGraceOverIsNotStartedAgainByInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		time.Sleep(time.Minute)
-		take(t, open(t, p, "locks", "30s"), "door", "ann", time.Minute, true)
+		take(t, open(t, p, "locks", "30s"), "disk", "ann", time.Minute, true)
 	})
 }
 
@@ -83,7 +83,7 @@ func TestForgottenLocksAreReclaimed(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		const perSecond = 100
 		for i := range 50 * perSecond {
-			take(t, s, fmt.Sprintf("door-%d", i), "ann", time.Second, true)
+			take(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
 			time.Sleep(time.Second / perSecond)
 			if n := s.table.byKey.Len(); n > perSecond+1 {
 				t.Fatalf("the table has %d locks, %d are held", n, perSecond)
@@ -97,7 +97,7 @@ func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		const backlog = 1000
 		for i := range backlog {
-			take(t, s, fmt.Sprintf("door-%d", i), "ann", time.Second, true)
+			take(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
 		}
 		time.Sleep(time.Second)
 		for range backlog / perGrant {
@@ -113,8 +113,8 @@ func TestBothOrdersOfATableHaveTheSameLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range 100 {
-			take(t, s, fmt.Sprintf("door-%d", i%40), "ann", time.Duration(1+i%7)*time.Millisecond, true)
-			req := stores.Request{Key: fmt.Sprintf("door-%d", i%40), Owner: "ann", TTL: 9 * time.Millisecond}
+			take(t, s, fmt.Sprintf("disk-%d", i%40), "ann", time.Duration(1+i%7)*time.Millisecond, true)
+			req := stores.Request{Key: fmt.Sprintf("disk-%d", i%40), Owner: "ann", TTL: 9 * time.Millisecond}
 			if _, err := s.Renew(t.Context(), req); err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +134,7 @@ func TestTokensGrowAcrossARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last uint64
 		for range 3 {
-			token := take(t, open(t, NewProcess(), "locks", ""), "door", "ann", time.Minute, true)
+			token := take(t, open(t, NewProcess(), "locks", ""), "disk", "ann", time.Minute, true)
 			if token <= last {
 				t.Errorf("token %d of the next process follows %d", token, last)
 			}
@@ -146,29 +146,29 @@ func TestTokensGrowAcrossARestart(t *testing.T) {
 
 func TestTokensFitIntoJSONNumbers(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
-	if token := take(t, s, "door", "ann", time.Minute, true); token >= 1<<53 {
+	if token := take(t, s, "disk", "ann", time.Minute, true); token >= 1<<53 {
 		t.Errorf("token %d is not below 2^53", token)
 	}
 }
 
 func TestComponentsOfOneNameShareLocks(t *testing.T) {
 	p := NewProcess()
-	take(t, open(t, p, "locks", ""), "door", "ann", time.Minute, true)
-	take(t, open(t, p, "locks", ""), "door", "bob", time.Minute, false)
-	take(t, open(t, p, "others", ""), "door", "bob", time.Minute, true)
-	take(t, open(t, NewProcess(), "locks", ""), "door", "bob", time.Minute, true)
+	take(t, open(t, p, "locks", ""), "disk", "ann", time.Minute, true)
+	take(t, open(t, p, "locks", ""), "disk", "bob", time.Minute, false)
+	take(t, open(t, p, "others", ""), "disk", "bob", time.Minute, true)
+	take(t, open(t, NewProcess(), "locks", ""), "disk", "bob", time.Minute, true)
 }
 
 func TestLocksOutliveReopening(t *testing.T) {
 	p := NewProcess()
 	s := open(t, p, "locks", "")
-	take(t, s, "door", "ann", time.Minute, true)
+	take(t, s, "disk", "ann", time.Minute, true)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again := open(t, p, "locks", "")
-	take(t, again, "door", "bob", time.Minute, false)
-	if err := again.Unlock(t.Context(), "door", "ann"); err != nil {
+	take(t, again, "disk", "bob", time.Minute, false)
+	if err := again.Unlock(t.Context(), "disk", "ann"); err != nil {
 		t.Error(err)
 	}
 }
@@ -176,7 +176,7 @@ func TestLocksOutliveReopening(t *testing.T) {
 func TestMetadataIsTheTablesOwn(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
 	md := map[string]string{"host": "a"}
-	g, err := s.TryLock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: time.Minute, Metadata: md})
+	g, err := s.TryLock(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: time.Minute, Metadata: md})
 	if err != nil || !g.Acquired {
 		t.Fatal(g, err)
 	}
@@ -192,8 +192,8 @@ func TestMetadataIsTheTablesOwn(t *testing.T) {
 
 func TestNobodyIsNoOwner(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
-	take(t, s, "door", "ann", time.Minute, true)
-	if err := s.Unlock(t.Context(), "door", ""); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("Unlock without an owner, whom doors refuse, returned %v", err)
+	take(t, s, "disk", "ann", time.Minute, true)
+	if err := s.Unlock(t.Context(), "disk", ""); !errors.Is(err, stores.ErrNotOwner) {
+		t.Errorf("Unlock without an owner, whom disks refuse, returned %v", err)
 	}
 }

@@ -95,16 +95,16 @@ func TestGraceKeepsTheOrderOfArrival(t *testing.T) {
 		s := open(t, p, "locks", "30s")
 		var got []<-chan answer
 		for i := range 5 {
-			got = append(got, ask(t.Context(), s, fmt.Sprint(i), nil, "door"))
+			got = append(got, ask(t.Context(), s, fmt.Sprint(i), nil, "disk"))
 		}
-		take(t, open(t, p, "locks", ""), "door", "hasty", time.Minute, false) // has no grace, but they were first
+		take(t, open(t, p, "locks", ""), "disk", "hasty", time.Minute, false) // has no grace, but they were first
 		time.Sleep(30*time.Second - 1)
 		waits(t, got[0])
 		time.Sleep(time.Nanosecond)
 		for i, g := range got {
 			isGranted(t, g)
 			waits(t, got[min(i+1, 4)])
-			release(t, s, "door", fmt.Sprint(i))
+			release(t, s, "disk", fmt.Sprint(i))
 		}
 		isForgotten(t, s)
 	})
@@ -114,9 +114,9 @@ func TestGraceIsNotEndedByAnUnlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		hasty, s := open(t, p, "locks", ""), open(t, p, "locks", "30s")
-		take(t, hasty, "door", "ann", time.Hour, true)
-		got := ask(t.Context(), s, "bob", nil, "door")
-		release(t, hasty, "door", "ann")
+		take(t, hasty, "disk", "ann", time.Hour, true)
+		got := ask(t.Context(), s, "bob", nil, "disk")
+		release(t, hasty, "disk", "ann")
 		if locks := listOf(t, s, ""); len(locks) > 0 {
 			t.Errorf("held are %v", locks)
 		}
@@ -129,9 +129,9 @@ func TestExpiredLockGoesToTheNextInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		take(t, s, "other", "ann", time.Second, true) // for which an alarm would be set first
-		take(t, s, "door", "ann", 3*time.Second, true)
+		take(t, s, "disk", "ann", 3*time.Second, true)
 		began := time.Now()
-		bob, eve := ask(t.Context(), s, "bob", nil, "door"), ask(t.Context(), s, "eve", nil, "door")
+		bob, eve := ask(t.Context(), s, "bob", nil, "disk"), ask(t.Context(), s, "eve", nil, "disk")
 		time.Sleep(time.Hour)
 		if a := isGranted(t, bob); a.at.Sub(began) != 3*time.Second {
 			t.Errorf("it went to bob after %v", a.at.Sub(began))
@@ -155,11 +155,11 @@ func TestNobodyHoldsAfterACancelledWait(t *testing.T) {
 				owner := fmt.Sprint(c, "-", i)
 				if err := lockWithin(t, s, owner, time.Duration(1+rand.IntN(100))*time.Microsecond); err == nil {
 					granted.Add(1)
-					release(t, s, "door", owner)
+					release(t, s, "disk", owner)
 					continue
 				}
 				cancelled.Add(1)
-				if err := s.Unlock(t.Context(), "door", owner); err == nil {
+				if err := s.Unlock(t.Context(), "disk", owner); err == nil {
 					t.Errorf("%s was cancelled and held the lock", owner)
 				}
 			}
@@ -172,15 +172,15 @@ func TestNobodyHoldsAfterACancelledWait(t *testing.T) {
 	if granted.Load() == 0 || tooLate == 0 {
 		t.Error("there was no race")
 	}
-	take(t, s, "door", "last", time.Hour, true)
+	take(t, s, "disk", "last", time.Hour, true)
 	isForgotten(t, s)
 }
 
-// lockWithin takes the door unless that takes longer than the limit.
+// lockWithin takes the disk unless that takes longer than the limit.
 func lockWithin(t *testing.T, s *Store, owner string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	g, err := s.Lock(ctx, stores.Request{Key: "door", Owner: owner, TTL: time.Hour})
+	g, err := s.Lock(ctx, stores.Request{Key: "disk", Owner: owner, TTL: time.Hour})
 	if g.Acquired != (err == nil) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Lock answered %+v and %v", g, err)
 	}
@@ -241,9 +241,9 @@ func TestLeavingLetsThoseBehindIn(t *testing.T) {
 func TestShorterLeaseIsHandedOverEarlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "door", "ann", time.Hour, true)
-		bob := ask(t.Context(), s, "bob", nil, "door")
-		if _, err := s.Renew(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: time.Second}); err != nil {
+		take(t, s, "disk", "ann", time.Hour, true)
+		bob := ask(t.Context(), s, "bob", nil, "disk")
+		if _, err := s.Renew(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: time.Second}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second - 1)
@@ -256,9 +256,9 @@ func TestShorterLeaseIsHandedOverEarlier(t *testing.T) {
 func TestLongerLeaseIsHandedOverLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "door", "ann", time.Second, true)
-		bob := ask(t.Context(), s, "bob", nil, "door")
-		if _, err := s.Renew(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: time.Hour}); err != nil {
+		take(t, s, "disk", "ann", time.Second, true)
+		bob := ask(t.Context(), s, "bob", nil, "disk")
+		if _, err := s.Renew(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour - 1)
@@ -274,9 +274,9 @@ func TestBacklogDoesNotHoldUpTheLine(t *testing.T) {
 		for i := range 2*perSweep + 1 {
 			take(t, s, fmt.Sprint(i), "ann", time.Millisecond, true)
 		}
-		take(t, s, "door", "ann", time.Second, true)
+		take(t, s, "disk", "ann", time.Second, true)
 		time.Sleep(time.Millisecond)
-		bob := ask(t.Context(), s, "bob", nil, "door")
+		bob := ask(t.Context(), s, "bob", nil, "disk")
 		time.Sleep(time.Nanosecond) // for the alarm
 		s.table.mu.Lock()
 		if n := s.table.byKey.Len(); n != 1 {
@@ -306,10 +306,10 @@ func TestCloseSendsItsOwnWaitersAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		s, other := open(t, p, "locks", ""), open(t, p, "locks", "")
-		take(t, s, "door", "ann", time.Hour, true)
-		first := ask(t.Context(), s, "first", nil, "door", "gate")
+		take(t, s, "disk", "ann", time.Hour, true)
+		first := ask(t.Context(), s, "first", nil, "disk", "gate")
 		stays := ask(t.Context(), other, "stays", nil, "gate")
-		last := ask(t.Context(), s, "last", nil, "door")
+		last := ask(t.Context(), s, "last", nil, "disk")
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -317,7 +317,7 @@ func TestCloseSendsItsOwnWaitersAway(t *testing.T) {
 		isAnswered(t, last, stores.ErrClosed)
 		isGranted(t, stays)
 		isAnswered(t, ask(t.Context(), s, "after", nil, "free"), stores.ErrClosed)
-		take(t, other, "door", "bob", time.Hour, false) // still ann's
+		take(t, other, "disk", "bob", time.Hour, false) // still ann's
 		isForgotten(t, other)
 	})
 }
@@ -325,7 +325,7 @@ func TestCloseSendsItsOwnWaitersAway(t *testing.T) {
 func TestCloseDuringTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "1h")
-		got := ask(t.Context(), s, "ann", nil, "door")
+		got := ask(t.Context(), s, "ann", nil, "disk")
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -338,24 +338,24 @@ func TestCloseAgainstGrant(t *testing.T) {
 	for range 1000 {
 		p := NewProcess()
 		s, other := open(t, p, "locks", ""), open(t, p, "locks", "")
-		take(t, other, "door", "ann", time.Hour, true)
+		take(t, other, "disk", "ann", time.Hour, true)
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
 				owner := fmt.Sprint(i)
-				_, err := s.Lock(t.Context(), stores.Request{Key: "door", Owner: owner, TTL: time.Hour})
+				_, err := s.Lock(t.Context(), stores.Request{Key: "disk", Owner: owner, TTL: time.Hour})
 				switch {
 				case err == nil:
-					release(t, other, "door", owner)
+					release(t, other, "disk", owner)
 				case !errors.Is(err, stores.ErrClosed):
 					t.Error(err)
 				}
 			})
 		}
-		wg.Go(func() { release(t, other, "door", "ann") })
+		wg.Go(func() { release(t, other, "disk", "ann") })
 		wg.Go(func() { _ = s.Close() })
 		wg.Wait()
-		take(t, other, "door", "next", time.Hour, true)
+		take(t, other, "disk", "next", time.Hour, true)
 		isForgotten(t, other)
 	}
 }

@@ -35,7 +35,7 @@ func TestNobodyWaitsForALookAtManyLocks(t *testing.T) {
 	const many, rounds = 100_000, 5 // other work on the machine may spoil some of them
 	s := open(t, NewProcess(), "locks", "")
 	for i := range many {
-		take(t, s, fmt.Sprintf("door-%06d", i), "ann", time.Hour, true)
+		take(t, s, fmt.Sprintf("disk-%06d", i), "ann", time.Hour, true)
 	}
 	for _, row := range looks {
 		t.Run(row.name, func(t *testing.T) {
@@ -78,13 +78,13 @@ func TestALookTellsHowManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range perCount + 1 {
-			take(t, s, fmt.Sprintf("door-%04d", i), "ann", time.Hour, true)
+			take(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
 		}
-		for _, key := range []string{"door-0000", fmt.Sprintf("door-%04d", perCount)} {
+		for _, key := range []string{"disk-0000", fmt.Sprintf("disk-%04d", perCount)} {
 			waits(t, ask(t.Context(), s, "bob", nil, key))
 		}
 		for _, row := range looks {
-			locks, err := row.look(t.Context(), s, "door")
+			locks, err := row.look(t.Context(), s, "disk")
 			if err != nil || locks[0].Waiters != 1 || locks[1].Waiters != 0 || locks[perCount].Waiters != 1 {
 				t.Errorf("%s: %v, %+v", row.name, err, locks)
 			}
@@ -95,21 +95,21 @@ func TestALookTellsHowManyWait(t *testing.T) {
 // Somebody goes from one lock to another, and takes the next before he leaves the last. Who looked at one lock after the other
 // while that changes might see him nowhere; and the times of a lock that is being renewed belong together.
 func TestALookIsAtOneMoment(t *testing.T) {
-	const doors, steps = 3000, 3000
+	const disks, steps = 3000, 3000
 	s := open(t, NewProcess(), "locks", "")
-	for i := range doors {
-		take(t, s, fmt.Sprintf("door-%04d", i), "ann", time.Hour, true)
+	for i := range disks {
+		take(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
 	}
-	if err := s.Declare(t.Context(), stores.Declaration{Group: "door", Key: "door", TTL: time.Hour}); err != nil {
+	if err := s.Declare(t.Context(), stores.Declaration{Group: "disk", Key: "disk", TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	take(t, s, "door-0000/side", "bob", time.Hour, true) // before the first look
+	take(t, s, "disk-0000/side", "bob", time.Hour, true) // before the first look
 	done := make(chan struct{})
 	var others sync.WaitGroup
 	for _, row := range looks {
 		others.Go(func() {
 			for ended(t.Context(), done) == nil {
-				locks, err := row.look(t.Context(), s, "door")
+				locks, err := row.look(t.Context(), s, "disk")
 				if problem := walker(locks); err != nil || problem != "" {
 					t.Errorf("%s: %v %s", row.name, err, problem)
 					return
@@ -117,21 +117,21 @@ func TestALookIsAtOneMoment(t *testing.T) {
 			}
 		})
 	}
-	walk(t, s, doors, steps)
+	walk(t, s, disks, steps)
 	close(done)
 	others.Wait()
 }
 
-// walk lets bob, who holds the first door's side entrance, take one after the other, and ann renew the doors.
-func walk(t *testing.T, s *Store, doors, steps int) {
-	at := "door-0000/side"
+// walk lets bob, who holds the first disk's side entrance, take one after the other, and ann renew the disks.
+func walk(t *testing.T, s *Store, disks, steps int) {
+	at := "disk-0000/side"
 	for range steps {
-		door := fmt.Sprintf("door-%04d", rand.IntN(doors))
+		disk := fmt.Sprintf("disk-%04d", rand.IntN(disks))
 		ttl := time.Duration(1+rand.IntN(100)) * time.Hour
-		if _, err := s.Renew(t.Context(), stores.Request{Key: door, Owner: "ann", TTL: ttl}); err != nil {
+		if _, err := s.Renew(t.Context(), stores.Request{Key: disk, Owner: "ann", TTL: ttl}); err != nil {
 			t.Error(err)
 		}
-		if next := door + "/side"; next != at {
+		if next := disk + "/side"; next != at {
 			take(t, s, next, "bob", time.Hour, true)
 			release(t, s, at, "bob")
 			at = next
@@ -139,7 +139,7 @@ func walk(t *testing.T, s *Store, doors, steps int) {
 	}
 }
 
-// walker tells what is wrong with a look at the doors, or nothing.
+// walker tells what is wrong with a look at the disks, or nothing.
 func walker(locks []stores.LockInfo) string {
 	bobs := 0
 	for _, l := range locks {
@@ -150,8 +150,8 @@ func walker(locks []stores.LockInfo) string {
 			return fmt.Sprintf("%s has a TTL of %v, and %v are left", l.Key, l.TTL, l.Remaining)
 		}
 	}
-	if bobs < 1 || bobs > 2 || locks[0].Key != "door" || locks[0].DeclaredTTL != time.Hour {
-		return fmt.Sprintf("bob is at %d doors, the first is %+v", bobs, locks[0])
+	if bobs < 1 || bobs > 2 || locks[0].Key != "disk" || locks[0].DeclaredTTL != time.Hour {
+		return fmt.Sprintf("bob is at %d disks, the first is %+v", bobs, locks[0])
 	}
 	return ""
 }

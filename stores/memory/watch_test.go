@@ -84,7 +84,7 @@ func (w *told) state(t *testing.T) map[string]condition {
 func TestExpiryIsToldWithoutACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "door", "ann", time.Hour, true)
+		take(t, s, "disk", "ann", time.Hour, true)
 		w := watch(t.Context(), s, "")
 		take(t, s, "gate", "ann", time.Second, true)
 		time.Sleep(time.Second - 1)
@@ -92,7 +92,7 @@ func TestExpiryIsToldWithoutACall(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann")
 		time.Sleep(time.Hour - time.Second)
-		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann", "EXPIRED door ann")
+		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann", "EXPIRED disk ann")
 	})
 }
 
@@ -100,27 +100,27 @@ func TestExpiryIsToldBeforeTheNextGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		w := watch(t.Context(), s, "")
-		take(t, s, "door", "ann", time.Second, true)
-		ask(t.Context(), s, "bob", nil, "door")
+		take(t, s, "disk", "ann", time.Second, true)
+		ask(t.Context(), s, "bob", nil, "disk")
 		time.Sleep(time.Second)
-		w.is(t, "ACQUIRED door ann", "EXPIRED door ann", "ACQUIRED door bob")
+		w.is(t, "ACQUIRED disk ann", "EXPIRED disk ann", "ACQUIRED disk bob")
 	})
 }
 
 func TestExpiryThatAGrantFindsIsToldFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		w := watch(t.Context(), s, "door")
-		for i := range 10 * perGrant { // they expire first, so a grant clears some of them away and not the door
+		w := watch(t.Context(), s, "disk")
+		for i := range 10 * perGrant { // they expire first, so a grant clears some of them away and not the disk
 			take(t, s, fmt.Sprint(i), "ann", time.Second-1, true)
 		}
-		take(t, s, "door", "ann", time.Second, true)
+		take(t, s, "disk", "ann", time.Second, true)
 
 		s.table.mu.Lock() // before the alarm comes to it
-		req := single(&stores.Request{Owner: "bob", TTL: time.Hour}, []string{"door"})
+		req := single(&stores.Request{Owner: "bob", TTL: time.Hour}, []string{"disk"})
 		_, _ = s.table.try(&req, time.Time{}, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
-		w.is(t, "ACQUIRED door ann", "EXPIRED door ann", "ACQUIRED door bob")
+		w.is(t, "ACQUIRED disk ann", "EXPIRED disk ann", "ACQUIRED disk bob")
 	})
 }
 
@@ -145,7 +145,7 @@ func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		w := s.table.subscribe("")
 		defer s.table.unsubscribe(w)
-		take(t, s, "door", "ann", time.Second, true)
+		take(t, s, "disk", "ann", time.Second, true)
 		s.table.mu.Lock() // before the alarm comes to it
 		w.missed = true
 		s.table.restart(w, time.Now().Add(time.Second))
@@ -164,11 +164,11 @@ func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
 		pace := make(chan struct{})
 		w := watchAt(t.Context(), s, "", pace)
 		for range maxNews / 2 {
-			take(t, s, "door", "ann", time.Hour, true)
-			release(t, s, "door", "ann")
+			take(t, s, "disk", "ann", time.Hour, true)
+			release(t, s, "disk", "ann")
 		}
 		take(t, s, "gate", "ann", time.Second, true) // one too many
-		take(t, s, "door", "ann", time.Hour, true)
+		take(t, s, "disk", "ann", time.Hour, true)
 		time.Sleep(time.Second)
 		close(pace)
 		synctest.Wait()
@@ -180,7 +180,7 @@ func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
 		if w.events()[0].Missed || !w.events()[1].Missed {
 			t.Errorf("missed is %v and then %v", w.events()[0].Missed, w.events()[1].Missed)
 		}
-		if got := slices.Sorted(maps.Keys(w.state(t))); !slices.Equal(got, []string{"door", "wall"}) {
+		if got := slices.Sorted(maps.Keys(w.state(t))); !slices.Equal(got, []string{"disk", "wall"}) {
 			t.Errorf("the watcher believes that %q are held", got)
 		}
 	})
@@ -192,8 +192,8 @@ func TestWatcherJustInTimeMissesNothing(t *testing.T) {
 		pace := make(chan struct{})
 		w := watchAt(t.Context(), s, "", pace)
 		for range maxNews / 2 {
-			take(t, s, "door", "ann", time.Hour, true)
-			release(t, s, "door", "ann")
+			take(t, s, "disk", "ann", time.Hour, true)
+			release(t, s, "disk", "ann")
 		}
 		close(pace)
 		if n := len(w.events()); n != 1+maxNews || len(w.state(t)) > 0 {

@@ -18,29 +18,29 @@ import (
 func TestWithdrawSendsTheGroupAwayAndNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		join(t, s, door, "ann", nil)
-		bob := askTeam(t.Context(), s, door, "bob")
-		cleo := ask(t.Context(), s, "cleo", nil, door)
-		dan := askTeam(t.Context(), s, door, "dan")
-		eve := ask(t.Context(), s, "eve", nil, "free", door)
+		declare(t, s, disk)
+		join(t, s, disk, "ann", nil)
+		bob := askTeam(t.Context(), s, disk, "bob")
+		cleo := ask(t.Context(), s, "cleo", nil, disk)
+		dan := askTeam(t.Context(), s, disk, "dan")
+		eve := ask(t.Context(), s, "eve", nil, "free", disk)
 		watching, lookAway := context.WithCancel(t.Context())
 		w := watch(watching, s, "")
-		withdraw(t, s, door)
-		if m := s.table.line.queues[door].members; m != nil {
+		withdraw(t, s, disk)
+		if m := s.table.line.queues[disk].members; m != nil {
 			t.Errorf("the queue still has a place for members: %v", m)
 		}
 		isAnswered(t, bob, stores.ErrNotDeclared)
 		isAnswered(t, dan, stores.ErrNotDeclared)
 		isGranted(t, cleo)
 		waits(t, eve)
-		if err := s.Unlock(t.Context(), door, "ann"); !errors.Is(err, stores.ErrNotOwner) {
+		if err := s.Unlock(t.Context(), disk, "ann"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Errorf("ann's Unlock after Withdraw: %v", err)
 		}
-		release(t, s, door, "cleo")
+		release(t, s, disk, "cleo")
 		isGranted(t, eve)
-		w.is(t, "WITHDRAWN team|door ann", "ACQUIRED team|door cleo", "RELEASED team|door cleo",
-			"ACQUIRED free eve", "ACQUIRED team|door eve")
+		w.is(t, "WITHDRAWN team|disk ann", "ACQUIRED team|disk cleo", "RELEASED team|disk cleo",
+			"ACQUIRED free eve", "ACQUIRED team|disk eve")
 		w.state(t)
 		lookAway()
 		synctest.Wait()
@@ -51,13 +51,13 @@ func TestWithdrawSendsTheGroupAwayAndNobodyElse(t *testing.T) {
 func TestLockDeclaredAgainIsAnotherOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		ann := join(t, s, door, "ann", nil)
-		bob := askTeam(t.Context(), s, door, "bob")
-		withdraw(t, s, door)
-		declare(t, s, door) // before bob hears of it
+		declare(t, s, disk)
+		ann := join(t, s, disk, "ann", nil)
+		bob := askTeam(t.Context(), s, disk, "bob")
+		withdraw(t, s, disk)
+		declare(t, s, disk) // before bob hears of it
 		isAnswered(t, bob, stores.ErrNotDeclared)
-		if next := join(t, s, door, "ann", nil); next.Token <= ann.Token {
+		if next := join(t, s, disk, "ann", nil); next.Token <= ann.Token {
 			t.Errorf("token %d follows %d", next.Token, ann.Token)
 		}
 		isForgotten(t, s)
@@ -67,9 +67,9 @@ func TestLockDeclaredAgainIsAnotherOne(t *testing.T) {
 func TestWithdrawDuringTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "30s")
-		declare(t, s, door)
-		ann, bob := askTeam(t.Context(), s, door, "ann"), ask(t.Context(), s, "bob", nil, door)
-		withdraw(t, s, door)
+		declare(t, s, disk)
+		ann, bob := askTeam(t.Context(), s, disk, "ann"), ask(t.Context(), s, "bob", nil, disk)
+		withdraw(t, s, disk)
 		isAnswered(t, ann, stores.ErrNotDeclared)
 		time.Sleep(30*time.Second - 1)
 		waits(t, bob)
@@ -86,21 +86,21 @@ func TestWhatExpiredJustBeforeIsToldFirst(t *testing.T) {
 		act    func(t *testing.T, s *Store)
 		events []string
 	}{
-		{"a Declare", false, func(t *testing.T, s *Store) { declare(t, s, door) }, []string{
-			"EXPIRED team|door ann", "DECLARED team|door ", "ACQUIRED team|door bob",
+		{"a Declare", false, func(t *testing.T, s *Store) { declare(t, s, disk) }, []string{
+			"EXPIRED team|disk ann", "DECLARED team|disk ", "ACQUIRED team|disk bob",
 		}},
-		{"a Withdraw", true, func(t *testing.T, s *Store) { withdraw(t, s, door) }, []string{
-			"EXPIRED team|door ann", "WITHDRAWN team|door ", "ACQUIRED team|door bob",
+		{"a Withdraw", true, func(t *testing.T, s *Store) { withdraw(t, s, disk) }, []string{
+			"EXPIRED team|disk ann", "WITHDRAWN team|disk ", "ACQUIRED team|disk bob",
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, NewProcess(), "locks", "")
 				if row.before {
-					declare(t, s, door)
+					declare(t, s, disk)
 				}
-				take(t, s, door, "ann", time.Second, true)
-				bob := ask(t.Context(), s, "bob", nil, door)
+				take(t, s, disk, "ann", time.Second, true)
+				bob := ask(t.Context(), s, "bob", nil, disk)
 				w := watch(t.Context(), s, "")
 				s.table.alarm.Stop() // it is late
 				time.Sleep(time.Second)
@@ -117,14 +117,14 @@ func TestDeclareTellsWhoHoldsTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		w := watch(t.Context(), s, "team|")
-		token := take(t, s, door, "ann", time.Minute, true)
-		declare(t, s, door)
+		token := take(t, s, disk, "ann", time.Minute, true)
+		declare(t, s, disk)
 		declare(t, s, gate)
-		w.is(t, "ACQUIRED team|door ann", "DECLARED team|door ann", "DECLARED team|gate ")
-		if got := w.state(t); got[door] != (condition{token, time.Hour}) || got[gate] != (condition{0, time.Hour}) {
+		w.is(t, "ACQUIRED team|disk ann", "DECLARED team|disk ann", "DECLARED team|gate ")
+		if got := w.state(t); got[disk] != (condition{token, time.Hour}) || got[gate] != (condition{0, time.Hour}) {
 			t.Errorf("the watcher believes %v", got)
 		}
-		withdraw(t, s, door)
+		withdraw(t, s, disk)
 		withdraw(t, s, gate)
 		if got := w.state(t); len(got) > 0 {
 			t.Errorf("the watcher believes %v", got)
@@ -135,7 +135,7 @@ func TestDeclareTellsWhoHoldsTheLock(t *testing.T) {
 	})
 }
 
-// bystander is somebody in a race for the door, who begins at a moment of his own.
+// bystander is somebody in a race for the disk, who begins at a moment of his own.
 func bystander(wg *sync.WaitGroup, act func()) {
 	pause := rand.IntN(40)
 	wg.Go(func() {
@@ -151,17 +151,17 @@ func TestCancelAgainstWithdrawAgainstGrantAgainstGivingUp(t *testing.T) {
 	ends := map[error]int{} // how often bob's call ended so
 	for range rounds {
 		s := open(t, NewProcess(), "locks", "")
-		declare(t, s, door)
-		join(t, s, door, "ann", nil)
+		declare(t, s, disk)
+		join(t, s, disk, "ann", nil)
 		w := s.table.subscribe("")
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		var bob, gaveUp error
-		wg.Go(func() { _, bob = s.Lock(ctx, member(door, "bob")) })
+		wg.Go(func() { _, bob = s.Lock(ctx, member(disk, "bob")) })
 		bystander(&wg, cancel)
-		bystander(&wg, func() { withdraw(t, s, door) })
-		bystander(&wg, func() { _ = s.Unlock(t.Context(), door, "ann") }) // or it is withdrawn already
-		bystander(&wg, func() { gaveUp = s.Unlock(t.Context(), door, "bob") })
+		bystander(&wg, func() { withdraw(t, s, disk) })
+		bystander(&wg, func() { _ = s.Unlock(t.Context(), disk, "ann") }) // or it is withdrawn already
+		bystander(&wg, func() { gaveUp = s.Unlock(t.Context(), disk, "bob") })
 		wg.Wait()
 		if errors.Is(bob, stores.ErrGaveUp) && gaveUp != nil {
 			t.Errorf("bob's wait ended with %v, and his Unlock with %v", bob, gaveUp)
@@ -188,7 +188,7 @@ func TestCancelAgainstWithdrawAgainstGrantAgainstGivingUp(t *testing.T) {
 func TestNobodyHoldsOrWaitsAfterAnError(t *testing.T) {
 	const rounds, clients = 20_000, 6
 	s := open(t, NewProcess(), "locks", "")
-	declare(t, s, door)
+	declare(t, s, disk)
 	var tokens sync.Map
 	var granted, failed atomic.Int64
 	var crowd, others sync.WaitGroup
@@ -201,7 +201,7 @@ func TestNobodyHoldsOrWaitsAfterAnError(t *testing.T) {
 				switch {
 				case err != nil:
 					failed.Add(1)
-					if err := s.Unlock(t.Context(), door, owner); err == nil {
+					if err := s.Unlock(t.Context(), disk, owner); err == nil {
 						t.Errorf("%s held the lock or waited for it after an error", owner)
 					}
 				default:
@@ -209,15 +209,15 @@ func TestNobodyHoldsOrWaitsAfterAnError(t *testing.T) {
 					if _, twice := tokens.LoadOrStore(token, owner); twice {
 						t.Errorf("token %d was given twice", token)
 					}
-					_ = s.Unlock(t.Context(), door, owner) // or it is withdrawn already
+					_ = s.Unlock(t.Context(), disk, owner) // or it is withdrawn already
 				}
 			}
 		})
 	}
 	others.Go(func() {
 		for ended(t.Context(), done) == nil {
-			withdraw(t, s, door)
-			declare(t, s, door)
+			withdraw(t, s, disk)
+			declare(t, s, disk)
 			runtime.Gosched()
 		}
 	})
@@ -228,15 +228,15 @@ func TestNobodyHoldsOrWaitsAfterAnError(t *testing.T) {
 	if granted.Load() == 0 || failed.Load() == 0 {
 		t.Error("there was no race")
 	}
-	withdraw(t, s, door)
+	withdraw(t, s, disk)
 	isEmpty(t, s)
 }
 
-// joinWithin takes the door as one of the team unless that takes longer than the limit.
+// joinWithin takes the disk as one of the team unless that takes longer than the limit.
 func joinWithin(t *testing.T, s *Store, owner string, limit time.Duration) (uint64, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	g, err := s.Lock(ctx, member(door, owner))
+	g, err := s.Lock(ctx, member(disk, owner))
 	if g.Acquired != (err == nil) {
 		t.Errorf("Lock answered %+v and %v", g, err)
 	}

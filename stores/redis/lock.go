@@ -44,7 +44,7 @@ func (s *Store) Lock(ctx context.Context, req stores.Request) (stores.Grant, err
 	return g, wrap(ctx, "lock", req.Key, err)
 }
 
-// LockAll implements [stores.Multi]. Errors name the first of the keys.
+// LockAll implements [stores.MultiLocker]. Errors name the first of the keys.
 func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (g stores.Grant, err error) {
 	if w := s.newWaiter(req); req.Wait {
 		g, err = s.await(ctx, w)

@@ -105,7 +105,7 @@ func checkedBut(spoil func(*faulty)) func(*faulty) {
 	}
 }
 
-// checked looks at the arguments of all calls as doors do.
+// checked looks at the arguments of all calls as APIs do.
 func checked(f *faulty) {
 	f.tryLock = checking(stores.Request.Validate, f.Store.TryLock)
 	f.renew = checking(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)

@@ -18,7 +18,7 @@ var callRows = []row{{
 	name: "errors name the store, the call and the key",
 	rule: `An error reads "store: operation "key": cause", with the key quoted, and wraps its cause once.`,
 	check: func(b *bench) {
-		const name = `the "door" `
+		const name = `the "disk" `
 		s := b.open()
 		b.reads(s.unlock(name, "ann"), "unlock", name)
 		s.grants(name, "ann")
@@ -55,7 +55,7 @@ var endedRows = []row{{
 		late, cancel := context.WithDeadline(b.ctx, time.Now().Add(-time.Second))
 		defer cancel()
 		for _, ctx := range []context.Context{ended(), late} {
-			for _, c := range s.calls("door", "ann") {
+			for _, c := range s.calls("disk", "ann") {
 				err := c.do(ctx)
 				b.want(errors.Is(err, ctx.Err()), "%s returned %v, want %v", c.op, err, ctx.Err())
 			}
@@ -66,17 +66,17 @@ var endedRows = []row{{
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {
 		s := b.open()
-		_, _ = s.TryLock(ended(), stores.Request{Key: b.key("door"), Owner: "ann", TTL: lease})
-		s.grants("door", "bob")
+		_, _ = s.TryLock(ended(), stores.Request{Key: b.key("disk"), Owner: "ann", TTL: lease})
+		s.grants("disk", "bob")
 	},
 }, {
 	name: "an Unlock whose ctx has ended frees nothing",
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		_ = s.Unlock(ended(), b.key("door"), "ann")
-		s.refuses("door", "bob")
+		s.grants("disk", "ann")
+		_ = s.Unlock(ended(), b.key("disk"), "ann")
+		s.refuses("disk", "bob")
 	},
 }}
 

@@ -14,31 +14,31 @@ var clientRows = []row{{
 	rule: "A lock that one client took is held for every client of the same storage.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.refuses("door", "bob")
-		s.frees("door", "ann")
-		other.grants("door", "bob")
-		s.refuses("door", "ann")
+		s.grants("disk", "ann")
+		other.refuses("disk", "bob")
+		s.frees("disk", "ann")
+		other.grants("disk", "bob")
+		s.refuses("disk", "ann")
 	},
 }, {
 	name: "an owner unlocks through another client",
 	rule: "The owner string proves whose a lock is, not the client or the connection that asks.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.keeps("door", "bob", stores.ErrNotOwner)
-		other.frees("door", "ann")
-		s.grants("door", "bob")
+		s.grants("disk", "ann")
+		other.keeps("disk", "bob", stores.ErrNotOwner)
+		other.frees("disk", "ann")
+		s.grants("disk", "bob")
 	},
 }, {
 	name: "locks outlive their client",
 	rule: "Close leaves locks as they are.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		b.want(s.Close() == nil, "Close failed")
-		other.refuses("door", "bob")
-		b.open().frees("door", "ann")
+		other.refuses("disk", "bob")
+		b.open().frees("disk", "ann")
 	},
 }, {
 	name: "closing one client leaves the others",
@@ -46,8 +46,8 @@ var clientRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		b.want(s.Close() == nil, "Close failed")
-		other.grants("door", "ann")
-		other.frees("door", "ann")
+		other.grants("disk", "ann")
+		other.frees("disk", "ann")
 	},
 }, {
 	name: "a client is closed twice",
@@ -65,7 +65,7 @@ var clientRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		_ = s.Close()
-		for _, c := range s.calls("door", "ann") {
+		for _, c := range s.calls("disk", "ann") {
 			ctx, cancel := b.limited()
 			err := c.do(ctx)
 			cancel()
@@ -87,7 +87,7 @@ func closeDuringCalls(b *bench) {
 	var callers sync.WaitGroup
 	for i := range 4 {
 		callers.Go(func() {
-			_, err := s.tryLock(nth("door", i), "ann", lease)
+			_, err := s.tryLock(nth("disk", i), "ann", lease)
 			b.want(err == nil || errors.Is(err, stores.ErrClosed), "TryLock beside a Close returned %v", err)
 		})
 	}

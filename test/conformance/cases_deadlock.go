@@ -23,11 +23,11 @@ var cycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann := b.key("ann")
-		s.grants("door", ann)
-		other.stuck("door", "anew", "else", ann)
-		other.stuck("door", ann, ann)
-		s.frees("door", ann)
-		other.asksHolding("door", "anew", ann).gets()
+		s.grants("disk", ann)
+		other.stuck("disk", "anew", "else", ann)
+		other.stuck("disk", ann, ann)
+		s.frees("disk", ann)
+		other.asksHolding("disk", "anew", ann).gets()
 	},
 }, {
 	name: "two that wait for each other are a deadlock",
@@ -35,10 +35,10 @@ var cycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("door", ann)
+		s.grants("disk", ann)
 		other.grants("gate", bob)
 		atGate := s.waitsHolding("gate", "ann-2", ann)
-		other.stuck("door", "bob-2", bob)
+		other.stuck("disk", "bob-2", bob)
 		atGate.stays()
 		other.frees("gate", bob)
 		atGate.gets()
@@ -50,12 +50,12 @@ var cycleRows = []row{{
 		s, other := b.open(), b.open()
 		owner := b.key("owner")
 		for i := range 3 {
-			s.grants(nth("door", i), nth(owner, i))
+			s.grants(nth("disk", i), nth(owner, i))
 		}
-		first := s.waitsHolding(nth("door", 1), "first", nth(owner, 0))
-		second := other.waitsHolding(nth("door", 2), "second", nth(owner, 1))
-		s.stuck(nth("door", 0), "third", nth(owner, 2))
-		s.frees(nth("door", 2), nth(owner, 2))
+		first := s.waitsHolding(nth("disk", 1), "first", nth(owner, 0))
+		second := other.waitsHolding(nth("disk", 2), "second", nth(owner, 1))
+		s.stuck(nth("disk", 0), "third", nth(owner, 2))
+		s.frees(nth("disk", 2), nth(owner, 2))
 		second.gets()
 		first.stays()
 	},
@@ -65,13 +65,13 @@ var cycleRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		ann := b.key("ann")
-		s.grants("door", ann)
-		s.stuck("door", "anew", ann)
-		n := s.queue("door")
+		s.grants("disk", ann)
+		s.stuck("disk", "anew", ann)
+		n := s.queue("disk")
 		b.want(n == 0, "%d wait after a deadlock was told", n)
-		atDoor := s.waits("door", "bob")
-		s.frees("door", ann)
-		atDoor.gets()
+		atDisk := s.waits("disk", "bob")
+		s.frees("disk", ann)
+		atDisk.gets()
 	},
 }, {
 	name:  "a deadlock over several locks at once is told",
@@ -80,10 +80,10 @@ var cycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("door", ann)
+		s.grants("disk", ann)
 		other.grants("gate", bob)
 		s.asksAllFor(stores.MultiRequest{
-			Keys: b.keys([]string{"hatch", "door"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
+			Keys: b.keys([]string{"hatch", "disk"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
 		}).fails(stores.ErrDeadlock)
 		s.grants("hatch", "carl") // nothing of it was taken
 		s.frees("hatch", "carl")
@@ -92,7 +92,7 @@ var cycleRows = []row{{
 				Keys: b.keys([]string{"hatch", "gate"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
 			})
 		})
-		other.stuck("door", "bob-2", bob)
+		other.stuck("disk", "bob-2", bob)
 		other.frees("gate", bob)
 		atGate.gets()
 	},
@@ -103,11 +103,11 @@ var cycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grantsAll(ann, "door", "hatch")
+		s.grantsAll(ann, "disk", "hatch")
 		other.grants("gate", bob)
 		s.waitsHolding("gate", "ann-2", ann)
 		other.stuck("hatch", "bob-2", bob)
-		other.stuck("door", "bob-2", bob)
+		other.stuck("disk", "bob-2", bob)
 	},
 }}
 
@@ -119,25 +119,25 @@ var meetRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		for i := range rounds / 3 {
-			b.meet(s, other, nth("door", i), nth("gate", i))
+			b.meet(s, other, nth("disk", i), nth("gate", i))
 		}
 	},
 }}
 
 // meet lets ann and bob, who hold a lock each, wait for the other's.
-func (b *bench) meet(s, other store, door, gate string) {
+func (b *bench) meet(s, other store, disk, gate string) {
 	ann, bob := b.key("ann"), b.key("bob")
-	s.grants(door, ann)
+	s.grants(disk, ann)
 	s.grants(gate, bob)
-	atGate, atDoor := s.asksHolding(gate, "ann-2", ann), other.asksHolding(door, "bob-2", bob)
-	told := b.within(b.promptly(), func() bool { return atGate.returned() || atDoor.returned() })
-	b.want(told, "%s and %s wait for each other, and neither is told", atGate.what, atDoor.what)
+	atGate, atDisk := s.asksHolding(gate, "ann-2", ann), other.asksHolding(disk, "bob-2", bob)
+	told := b.within(b.promptly(), func() bool { return atGate.returned() || atDisk.returned() })
+	b.want(told, "%s and %s wait for each other, and neither is told", atGate.what, atDisk.what)
 	if atGate.returned() {
 		atGate.fails(stores.ErrDeadlock)
-		s.frees(door, ann)
-		atDoor.gets()
+		s.frees(disk, ann)
+		atDisk.gets()
 	} else {
-		atDoor.fails(stores.ErrDeadlock)
+		atDisk.fails(stores.ErrDeadlock)
 		s.frees(gate, bob)
 		atGate.gets()
 	}
@@ -152,15 +152,15 @@ var noCycleRows = []row{{
 		parent, child := b.key("parent"), b.key("child")
 		s.grants("house", parent)
 		s.grants("gate", "stranger")
-		s.asksHolding("door", child, parent).gets()
-		sibling := other.waitsHolding("door", "sibling", parent)
+		s.asksHolding("disk", child, parent).gets()
+		sibling := other.waitsHolding("disk", "sibling", parent)
 		atGate := s.waitsHolding("gate", "child-2", parent, child)
-		third := other.waitsHolding("door", "third", parent)
+		third := other.waitsHolding("disk", "third", parent)
 		s.frees("gate", "stranger")
 		atGate.gets()
-		s.frees("door", child)
+		s.frees("disk", child)
 		sibling.gets()
-		other.frees("door", "sibling")
+		other.frees("disk", "sibling")
 		third.gets()
 	},
 }, {
@@ -169,12 +169,12 @@ var noCycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("door", ann)
+		s.grants("disk", ann)
 		other.grants("gate", bob)
 		s.waitsHolding("gate", "ann-2", ann).leaves()
-		atDoor := other.waitsHolding("door", "bob-2", bob)
-		s.frees("door", ann)
-		atDoor.gets()
+		atDisk := other.waitsHolding("disk", "bob-2", bob)
+		s.frees("disk", ann)
+		atDisk.gets()
 	},
 }, {
 	name: "a wait that was served is in no circle",
@@ -182,14 +182,14 @@ var noCycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("door", ann)
+		s.grants("disk", ann)
 		other.grants("gate", bob)
 		atGate := s.waitsHolding("gate", "ann-2", ann)
 		other.frees("gate", bob)
 		atGate.gets()
-		atDoor := other.waitsHolding("door", "bob-2", bob)
-		s.frees("door", ann)
-		atDoor.gets()
+		atDisk := other.waitsHolding("disk", "bob-2", bob)
+		s.frees("disk", ann)
+		atDisk.gets()
 	},
 }, {
 	name: "who holds nothing waits for whom it likes",
@@ -197,12 +197,12 @@ var noCycleRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("door", ann)
+		s.grants("disk", ann)
 		other.grants("gate", bob)
 		atGate := s.waits("gate", ann)
-		atDoor := other.waitsHolding("door", "bob-2", "nobody", "bob-2")
-		s.frees("door", ann)
-		atDoor.gets()
+		atDisk := other.waitsHolding("disk", "bob-2", "nobody", "bob-2")
+		s.frees("disk", ann)
+		atDisk.gets()
 		other.frees("gate", bob)
 		atGate.gets()
 	},
@@ -212,17 +212,17 @@ var noCycleRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("door", ann)
-		req := b.request("door", bob, lease)
+		s.grants("disk", ann)
+		req := b.request("disk", bob, lease)
 		req.Holding = []string{ann, bob}
 		g, err := s.tryLockFor(req)
 		b.want(err == nil && g == stores.Grant{}, "TryLock returned %+v and %v", g, err)
 		if b.declares([]string{multi}) {
-			all := stores.MultiRequest{Keys: b.keys([]string{"gate", "door"}), Owner: bob, TTL: lease, Holding: req.Holding}
+			all := stores.MultiRequest{Keys: b.keys([]string{"gate", "disk"}), Owner: bob, TTL: lease, Holding: req.Holding}
 			g, err := stores.LockAll(b.ctx, s.Store, all)
 			b.want(err == nil && g == stores.Grant{}, "LockAll returned %+v and %v", g, err)
 		}
-		s.frees("door", ann)
+		s.frees("disk", ann)
 		s.grantsAs(req)
 	},
 }}

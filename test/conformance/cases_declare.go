@@ -28,42 +28,42 @@ var declaredRows = []row{{
 	rule: declareRule + " Then it has only a key and the TTL that it was declared with.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		other.gathers("room/", free("room/door"))
-		other.keeps("room/door", "ann", stores.ErrNotHeld)
+		s.declares("room/disk")
+		other.gathers("room/", free("room/disk"))
+		other.keeps("room/disk", "ann", stores.ErrNotHeld)
 	},
 }, {
 	name: "a declared lock is told as it is held",
 	rule: declareRule + " A row has who holds the lock, with its TTL, token and metadata, and the TTL that it was declared with.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		req := b.member("room/door", "ann")
+		s.declares("room/disk")
+		req := b.member("room/disk", "ann")
 		req.Metadata = map[string]string{"host": "a", "鍵": ""}
-		l := declared(held("room/door", "ann", s.grantsAs(req)))
+		l := declared(held("room/disk", "ann", s.grantsAs(req)))
 		l.Metadata = req.Metadata
 		other.gathers("room/", l)
-		other.frees("room/door", "ann")
-		s.gathers("room/", free("room/door"))
-		s.gathers("room/", declared(held("room/door", "bob", other.admits("room/door", "bob"))))
+		other.frees("room/disk", "ann")
+		s.gathers("room/", free("room/disk"))
+		s.gathers("room/", declared(held("room/disk", "bob", other.admits("room/disk", "bob"))))
 	},
 }, {
 	name: "a declared lock outlives those who hold it",
 	rule: declareRule,
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", b.short())
-		want := stores.LockInfo{Key: "room/door", DeclaredTTL: b.short()}
-		s.admits("room/door", "ann")
+		s.declaresFor("room/disk", b.short())
+		want := stores.LockInfo{Key: "room/disk", DeclaredTTL: b.short()}
+		s.admits("room/disk", "ann")
 		b.expire(b.short())
 		s.gathers("room/", want)
-		s.admits("room/door", "bob")
+		s.admits("room/disk", "bob")
 		b.expire(b.short())
-		s.grantsFor("room/door", "carl", b.short())
+		s.grantsFor("room/disk", "carl", b.short())
 		b.expire(b.short())
 		s.gathers("room/", want)
-		s.grants("room/door", "dora")
-		s.frees("room/door", "dora")
+		s.grants("room/disk", "dora")
+		s.frees("room/disk", "dora")
 		s.gathers("room/", want)
 	},
 }, {
@@ -71,51 +71,51 @@ var declaredRows = []row{{
 	rule: "Declare fails with ErrDeclared if the group has the lock, and changes nothing then.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		other.declines(b.declaration("room/door", lease/2), stores.ErrDeclared)
-		s.gathers("room/", free("room/door"))
-		l := declared(held("room/door", "ann", s.admits("room/door", "ann")))
-		other.declines(b.declaration("room/door", lease/2), stores.ErrDeclared)
+		s.declares("room/disk")
+		other.declines(b.declaration("room/disk", lease/2), stores.ErrDeclared)
+		s.gathers("room/", free("room/disk"))
+		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
+		other.declines(b.declaration("room/disk", lease/2), stores.ErrDeclared)
 		s.gathers("room/", l)
-		other.bars("room/door", "bob")
-		s.frees("room/door", "ann")
+		other.bars("room/disk", "bob")
+		s.frees("room/disk", "ann")
 	},
 }, {
 	name: "a lock that is held is declared",
 	rule: "Declare lets the lock exist, whether or not somebody holds it; it stays the lock of who does.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		l := held("room/door", "ann", s.grants("room/door", "ann"))
+		l := held("room/disk", "ann", s.grants("room/disk", "ann"))
 		s.gathered("room/", 0)
-		other.declares("room/door")
+		other.declares("room/disk")
 		s.gathers("room/", declared(l))
-		other.bars("room/door", "bob")
-		s.frees("room/door", "ann")
-		s.gathers("room/", free("room/door"))
-		other.admits("room/door", "bob")
+		other.bars("room/disk", "bob")
+		s.frees("room/disk", "ann")
+		s.gathers("room/", free("room/disk"))
+		other.admits("room/disk", "bob")
 	},
 }, {
 	name: "declared locks outlive their client",
 	rule: "Close leaves locks as they are, those that nobody holds too.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		b.want(s.Close() == nil, "Close failed")
-		other.gathers("room/", free("room/door"))
-		b.open().withdraws("room/door")
+		other.gathers("room/", free("room/disk"))
+		b.open().withdraws("room/disk")
 	},
 }, {
 	name: "a declaration whose ctx has ended changes nothing",
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {
 		s := b.open()
-		_ = stores.Declare(ended(), s.Store, b.declaration("room/door", lease))
+		_ = stores.Declare(ended(), s.Store, b.declaration("room/disk", lease))
 		s.gathered("room/", 0)
-		s.declares("room/door")
-		_ = stores.Withdraw(ended(), s.Store, b.key("room/"), b.key("room/door"))
-		s.gathers("room/", free("room/door"))
-		_, _ = s.TryLock(ended(), b.member("room/door", "ann"))
-		s.gathers("room/", free("room/door"))
+		s.declares("room/disk")
+		_ = stores.Withdraw(ended(), s.Store, b.key("room/"), b.key("room/disk"))
+		s.gathers("room/", free("room/disk"))
+		_, _ = s.TryLock(ended(), b.member("room/disk", "ann"))
+		s.gathers("room/", free("room/disk"))
 	},
 }}
 
@@ -156,7 +156,7 @@ var limitRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		for i, limit := range []int{1, 0, -1, 4, math.MaxInt, math.MinInt} {
-			d := b.declaration(nth("room/door", i), lease)
+			d := b.declaration(nth("room/disk", i), lease)
 			d.Limit = limit
 			s.declaresAs(d)
 		}
@@ -189,8 +189,8 @@ var groupRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		s.gathered("room/", 0)
-		s.declares("room/door")
-		s.withdraws("room/door")
+		s.declares("room/disk")
+		s.withdraws("room/disk")
 		s.gathered("room/", 0)
 	},
 }, {
@@ -214,7 +214,7 @@ var groupRows = []row{{
 	check: func(b *bench) {
 		want := make([]stores.LockInfo, 300)
 		for i := range want {
-			want[i] = free(nth("room/door", i))
+			want[i] = free(nth("room/disk", i))
 		}
 		s, other := b.open(), b.open()
 		together(len(want), func(i int) bool {
@@ -233,17 +233,17 @@ var groupRows = []row{{
 	rule: "A declared lock is one of a group; for other groups it does not exist, though its key may begin with their names.",
 	check: func(b *bench) {
 		s := b.open()
-		for group, name := range map[string]string{"r": "rest", "ro": "room", "room": "room/door"} {
+		for group, name := range map[string]string{"r": "rest", "ro": "room", "room": "room/disk"} {
 			s.declaresAs(stores.Declaration{Group: b.key(group), Key: b.key(name), TTL: lease})
 		}
 		s.grants("room/gate", "ann")
 		s.gathers("r", free("rest"))
 		s.gathers("ro", free("room"))
-		s.gathers("room", free("room/door"))
+		s.gathers("room", free("room/disk"))
 		s.gathered("room/", 0)
-		s.lacks("room/door")
-		s.rejects("room/door", "ann", stores.ErrNotDeclared)
-		s.gathers("room", free("room/door"))
+		s.lacks("room/disk")
+		s.rejects("room/disk", "ann", stores.ErrNotDeclared)
+		s.gathers("room", free("room/disk"))
 	},
 }, {
 	name: "a group has names as they were given",
@@ -325,14 +325,14 @@ var declaredListRows = []row{{
 	needs: []string{multi, waiting},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		s.grants("gate", "ann")
-		bob := other.waitsAll("bob", "gate", "room/door")
-		want := free("room/door")
+		bob := other.waitsAll("bob", "gate", "room/disk")
+		want := free("room/disk")
 		want.Waiters = 1
 		s.gathers("room/", want)
 		b.tells(s.list("room/"), []stores.LockInfo{want})
-		s.bars("room/door", "carl")
+		s.bars("room/disk", "carl")
 		s.frees("gate", "ann")
 		bob.gets()
 	},

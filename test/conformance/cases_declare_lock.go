@@ -17,12 +17,12 @@ var withdrawnRows = []row{{
 	rule: withdrawRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door", "room/gate")
-		other.withdraws("room/door")
+		s.declares("room/disk", "room/gate")
+		other.withdraws("room/disk")
 		s.gathers("room/", free("room/gate"))
-		s.rejects("room/door", "ann", stores.ErrNotDeclared)
-		s.keeps("room/door", "ann", stores.ErrNotHeld)
-		s.grants("room/door", "ann") // as any lock
+		s.rejects("room/disk", "ann", stores.ErrNotDeclared)
+		s.keeps("room/disk", "ann", stores.ErrNotHeld)
+		s.grants("room/disk", "ann") // as any lock
 		s.gathers("room/", free("room/gate"))
 	},
 }, {
@@ -30,14 +30,14 @@ var withdrawnRows = []row{{
 	rule: "Withdraw fails with ErrNotDeclared if the group has no such lock, and changes nothing.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.lacks("room/door")
-		s.declares("room/door")
-		s.withdraws("room/door")
-		other.lacks("room/door")
-		s.grants("room/door", "ann")
-		s.lacks("room/door")
-		other.refuses("room/door", "bob")
-		s.frees("room/door", "ann")
+		s.lacks("room/disk")
+		s.declares("room/disk")
+		s.withdraws("room/disk")
+		other.lacks("room/disk")
+		s.grants("room/disk", "ann")
+		s.lacks("room/disk")
+		other.refuses("room/disk", "bob")
+		s.frees("room/disk", "ann")
 	},
 }, {
 	name: "a lock that is withdrawn is taken from its holder",
@@ -45,7 +45,7 @@ var withdrawnRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		take := map[string]func() stores.Grant{
-			"room/door": func() stores.Grant { return s.admits("room/door", "ann") },
+			"room/disk": func() stores.Grant { return s.admits("room/disk", "ann") },
 			"room/gate": func() stores.Grant { return s.grants("room/gate", "ann") },
 		}
 		for name, take := range take {
@@ -64,11 +64,11 @@ var withdrawnRows = []row{{
 	rule: withdrawRule + " The others of its group and of its holder stay as they are.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declares("room/door", "room/gate", "room/door/2")
-		s.admits("room/door", "ann")
+		s.declares("room/disk", "room/gate", "room/disk/2")
+		s.admits("room/disk", "ann")
 		l := declared(held("room/gate", "ann", s.admits("room/gate", "ann")))
-		s.withdraws("room/door")
-		s.gathers("room/", free("room/door/2"), l)
+		s.withdraws("room/disk")
+		s.gathers("room/", free("room/disk/2"), l)
 		s.frees("room/gate", "ann")
 	},
 }, {
@@ -76,14 +76,14 @@ var withdrawnRows = []row{{
 	rule: "A lock that was withdrawn may be declared again: as a new lock, with its own TTL, which nobody holds.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		other.withdraws("room/door")
-		s.declaresFor("room/door", 2*lease)
-		want := stores.LockInfo{Key: "room/door", DeclaredTTL: 2 * lease}
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		other.withdraws("room/disk")
+		s.declaresFor("room/disk", 2*lease)
+		want := stores.LockInfo{Key: "room/disk", DeclaredTTL: 2 * lease}
 		other.gathers("room/", want)
-		s.keeps("room/door", "ann", stores.ErrNotHeld)
-		want.Owner, want.TTL, want.Token = "ann", 2*lease, s.admits("room/door", "ann").Token
+		s.keeps("room/disk", "ann", stores.ErrNotHeld)
+		want.Owner, want.TTL, want.Token = "ann", 2*lease, s.admits("room/disk", "ann").Token
 		other.gathers("room/", want)
 	},
 }, {
@@ -93,13 +93,13 @@ var withdrawnRows = []row{{
 		s, other := b.open(), b.open()
 		var last uint64
 		for range 3 {
-			s.declares("room/door")
-			last = b.greater(s.admits("room/door", "ann").Token, last)
-			s.frees("room/door", "ann")
-			last = b.greater(other.admits("room/door", "ann").Token, last)
-			other.withdraws("room/door")
-			last = b.greater(s.grants("room/door", "ann").Token, last)
-			s.frees("room/door", "ann")
+			s.declares("room/disk")
+			last = b.greater(s.admits("room/disk", "ann").Token, last)
+			s.frees("room/disk", "ann")
+			last = b.greater(other.admits("room/disk", "ann").Token, last)
+			other.withdraws("room/disk")
+			last = b.greater(s.grants("room/disk", "ann").Token, last)
+			s.frees("room/disk", "ann")
 		}
 	},
 }, {
@@ -107,12 +107,12 @@ var withdrawnRows = []row{{
 	rule: tokenRule,
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", b.short())
-		last := s.admits("room/door", "ann").Token
-		s.withdraws("room/door")
+		s.declaresFor("room/disk", b.short())
+		last := s.admits("room/disk", "ann").Token
+		s.withdraws("room/disk")
 		b.expire(4 * b.short())
-		s.declares("room/door")
-		b.greater(s.admits("room/door", "bob").Token, last)
+		s.declares("room/disk")
+		b.greater(s.admits("room/disk", "bob").Token, last)
 	},
 }}
 
@@ -122,62 +122,62 @@ var memberRows = []row{{
 	rule: "A request with a group is for a lock that exists, and takes it as any lock is taken.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		b.want(other.admits("room/door", "ann").Token != 0, "the token is zero")
-		s.refuses("room/door", "bob")
-		s.keeps("room/door", "bob", stores.ErrNotOwner)
-		s.frees("room/door", "ann")
-		s.admits("room/door", "bob")
+		s.declares("room/disk")
+		b.want(other.admits("room/disk", "ann").Token != 0, "the token is zero")
+		s.refuses("room/disk", "bob")
+		s.keeps("room/disk", "bob", stores.ErrNotOwner)
+		s.frees("room/disk", "ann")
+		s.admits("room/disk", "bob")
 	},
 }, {
 	name: "who asks for a lock that does not exist is told so",
 	rule: "A request with a group fails with ErrNotDeclared if the group has no such lock, held or not, and takes nothing.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/gate", "hall/door")
-		s.rejects("room/door", "ann", stores.ErrNotDeclared)
-		s.grants("room/door", "bob")
-		other.rejects("room/door", "ann", stores.ErrNotDeclared)
-		other.rejects("room/door", "bob", stores.ErrNotDeclared)
-		s.frees("room/door", "bob")
+		s.declares("room/gate", "hall/disk")
+		s.rejects("room/disk", "ann", stores.ErrNotDeclared)
+		s.grants("room/disk", "bob")
+		other.rejects("room/disk", "ann", stores.ErrNotDeclared)
+		other.rejects("room/disk", "bob", stores.ErrNotDeclared)
+		s.frees("room/disk", "bob")
 	},
 }, {
 	name: "a declared lock that is held is refused to others",
 	rule: "That a declared lock is held is an answer and not an error, however its holder took it.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		other.bars("room/door", "bob")
-		s.frees("room/door", "ann")
-		s.grants("room/door", "ann")
-		other.bars("room/door", "bob")
-		s.frees("room/door", "ann")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		other.bars("room/disk", "bob")
+		s.frees("room/disk", "ann")
+		s.grants("room/disk", "ann")
+		other.bars("room/disk", "bob")
+		s.frees("room/disk", "ann")
 	},
 }, {
 	name: "who has a declared lock is told so",
 	rule: repeatedRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		for range 2 {
-			l := declared(held("room/door", "ann", s.admits("room/door", "ann")))
-			other.rejects("room/door", "ann", stores.ErrRepeated)
-			s.rejects("room/door", "ann", stores.ErrRepeated)
+			l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
+			other.rejects("room/disk", "ann", stores.ErrRepeated)
+			s.rejects("room/disk", "ann", stores.ErrRepeated)
 			s.gathers("room/", l)
-			s.frees("room/door", "ann")
+			s.frees("room/disk", "ann")
 		}
-		s.grants("room/door", "ann")
-		other.rejects("room/door", "ann", stores.ErrRepeated)
+		s.grants("room/disk", "ann")
+		other.rejects("room/disk", "ann", stores.ErrRepeated)
 	},
 }, {
 	name: "who had a declared lock until it expired may ask again",
 	rule: "An expired lock is not held by anybody, and so not by the owner who asks again.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", b.short())
+		s.declaresFor("room/disk", b.short())
 		for range 2 {
-			s.admits("room/door", "ann")
+			s.admits("room/disk", "ann")
 			b.expire(b.short())
 		}
 	},
@@ -186,14 +186,14 @@ var memberRows = []row{{
 	rule: "For requests without a group a declared lock is a lock like any other: they bring a TTL, and are refused to their owner.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declaresFor("room/door", 2*lease)
-		l := held("room/door", "ann", s.grants("room/door", "ann"))
+		s.declaresFor("room/disk", 2*lease)
+		l := held("room/disk", "ann", s.grants("room/disk", "ann"))
 		l.DeclaredTTL = 2 * lease
 		other.gathers("room/", l)
-		other.refuses("room/door", "ann")
-		s.frees("room/door", "ann")
-		s.admits("room/door", "ann")
-		other.refuses("room/door", "ann")
+		other.refuses("room/disk", "ann")
+		s.frees("room/disk", "ann")
+		s.admits("room/disk", "ann")
+		other.refuses("room/disk", "ann")
 	},
 }, {
 	name:  "several locks are taken at once, be they declared or not",
@@ -201,12 +201,12 @@ var memberRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		g := s.grantsAll("ann", "room/door", "room/gate")
-		s.gathers("room/", declared(held("room/door", "ann", g)))
-		other.bars("room/door", "bob")
-		other.withdraws("room/door")
-		s.keeps("room/door", "ann", stores.ErrNotHeld)
+		s.declares("room/disk")
+		g := s.grantsAll("ann", "room/disk", "room/gate")
+		s.gathers("room/", declared(held("room/disk", "ann", g)))
+		other.bars("room/disk", "bob")
+		other.withdraws("room/disk")
+		s.keeps("room/disk", "ann", stores.ErrNotHeld)
 		s.frees("room/gate", "ann")
 	},
 }}
@@ -217,21 +217,21 @@ var memberTimeRows = []row{{
 	rule: "The TTL of a request with a group is that of the declaration: the lock is held for it, not for less and not for more.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", b.brief())
+		s.declaresFor("room/disk", b.brief())
 		sent := time.Now()
-		s.admits("room/door", "ann")
-		s.ends("room/door", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
+		s.admits("room/disk", "ann")
+		s.ends("room/disk", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
 	},
 }, {
 	name: "a grant of a declared lock tells its TTL",
 	rule: "The grant to one of a group carries how long the lock lasts from the grant, as declared.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", 2*lease)
-		g := s.admits("room/door", "ann")
+		s.declaresFor("room/disk", 2*lease)
+		g := s.admits("room/disk", "ann")
 		b.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
-		s.frees("room/door", "ann")
-		g = s.grants("room/door", "bob")
+		s.frees("room/disk", "ann")
+		g = s.grants("room/disk", "bob")
 		b.want(g.TTL == lease, "without the group the TTL is %v, want %v", g.TTL, lease)
 	},
 }, {
@@ -256,20 +256,20 @@ var memberTimeRows = []row{{
 	rule: "Expires is counted from before the request left, with the TTL of the declaration.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", b.brief())
+		s.declaresFor("room/disk", b.brief())
 		sent := time.Now()
-		g := s.admits("room/door", "ann")
+		g := s.admits("room/disk", "ann")
 		b.counted(g, sent, b.brief())
-		s.ends("room/door", g.Expires, time.Now().Add(b.brief()+b.Slack))
+		s.ends("room/disk", g.Expires, time.Now().Add(b.brief()+b.Slack))
 	},
 }, {
 	name: "the holder of a declared lock has most of its lease",
 	rule: "Expires leaves the holder the TTL of the declaration but for the time that the request took and a reserve.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		sent := time.Now()
-		left := s.admits("room/door", "ann").Expires.Sub(sent)
+		left := s.admits("room/disk", "ann").Expires.Sub(sent)
 		b.want(left > lease/2, "of %v the holder is left %v", lease, left)
 	},
 }, {
@@ -278,8 +278,8 @@ var memberTimeRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s := b.open()
-		s.declares("room/door")
-		b.monotonic(s.admits("room/door", "ann"))
+		s.declares("room/disk")
+		b.monotonic(s.admits("room/disk", "ann"))
 	},
 }, {
 	name:  "a declared lock is renewed like any other",
@@ -287,26 +287,26 @@ var memberTimeRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declaresFor("room/door", b.ample())
-		g := s.admits("room/door", "ann")
-		renewed, err := other.renew("room/door", "ann", lease)
+		s.declaresFor("room/disk", b.ample())
+		g := s.admits("room/disk", "ann")
+		renewed, err := other.renew("room/disk", "ann", lease)
 		if err != nil {
 			b.want(b.lapsed(), "Renew failed: %v", err)
 			return // the machine was too slow
 		}
 		b.want(renewed.Token == g.Token, "token %d became %d", g.Token, renewed.Token)
-		l := held("room/door", "ann", g)
+		l := held("room/disk", "ann", g)
 		l.DeclaredTTL = b.ample()
 		other.gathers("room/", l)
 		b.expire(b.ample())
-		s.bars("room/door", "bob")
-		s.lapses("room/door", "bob", stores.ErrNotOwner)
-		s.frees("room/door", "ann")
-		s.lapses("room/door", "ann", stores.ErrNotHeld)
-		s.gathers("room/", stores.LockInfo{Key: "room/door", DeclaredTTL: b.ample()})
-		s.admits("room/door", "bob")
+		s.bars("room/disk", "bob")
+		s.lapses("room/disk", "bob", stores.ErrNotOwner)
+		s.frees("room/disk", "ann")
+		s.lapses("room/disk", "ann", stores.ErrNotHeld)
+		s.gathers("room/", stores.LockInfo{Key: "room/disk", DeclaredTTL: b.ample()})
+		s.admits("room/disk", "bob")
 		b.expire(b.ample())
-		s.keeps("room/door", "bob", stores.ErrNotHeld)
+		s.keeps("room/disk", "bob", stores.ErrNotHeld)
 	},
 }, {
 	name:  "a renewal has no use for a group",
@@ -314,10 +314,10 @@ var memberTimeRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s := b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
 		s.grants("room/gate", "ann")
-		for _, name := range []string{"room/door", "room/gate"} {
+		for _, name := range []string{"room/disk", "room/gate"} {
 			req := b.member(name, "ann")
 			req.TTL = 2 * lease
 			g, err := stores.Renew(b.ctx, s.Store, req)
@@ -333,17 +333,17 @@ var memberEndRows = []row{{
 	needs: []string{revoking},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.spares("room/door", "", stores.ErrNotHeld)
+		s.declares("room/disk")
+		s.spares("room/disk", "", stores.ErrNotHeld)
 		var last uint64
 		for _, from := range []string{"ann", ""} {
-			last = b.greater(s.admits("room/door", "ann").Token, last)
-			other.spares("room/door", "bob", stores.ErrNotOwner)
-			other.revokes("room/door", from)
-			s.keeps("room/door", "ann", stores.ErrNotHeld)
-			s.gathers("room/", free("room/door"))
+			last = b.greater(s.admits("room/disk", "ann").Token, last)
+			other.spares("room/disk", "bob", stores.ErrNotOwner)
+			other.revokes("room/disk", from)
+			s.keeps("room/disk", "ann", stores.ErrNotHeld)
+			s.gathers("room/", free("room/disk"))
 		}
-		b.greater(s.admits("room/door", "bob").Token, last)
+		b.greater(s.admits("room/disk", "bob").Token, last)
 	},
 }, {
 	name:  "whose lock was withdrawn does not renew it",
@@ -351,14 +351,14 @@ var memberEndRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		other.withdraws("room/door")
-		s.lapses("room/door", "ann", stores.ErrNotHeld)
-		s.declares("room/door")
-		s.lapses("room/door", "ann", stores.ErrNotHeld)
-		other.admits("room/door", "bob")
-		s.lapses("room/door", "ann", stores.ErrNotOwner)
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		other.withdraws("room/disk")
+		s.lapses("room/disk", "ann", stores.ErrNotHeld)
+		s.declares("room/disk")
+		s.lapses("room/disk", "ann", stores.ErrNotHeld)
+		other.admits("room/disk", "bob")
+		s.lapses("room/disk", "ann", stores.ErrNotOwner)
 	},
 }, {
 	name:  "whose lock was withdrawn has nothing to be revoked",
@@ -366,10 +366,10 @@ var memberEndRows = []row{{
 	needs: []string{revoking},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		other.withdraws("room/door")
-		s.spares("room/door", "ann", stores.ErrNotHeld)
-		s.spares("room/door", "", stores.ErrNotHeld)
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		other.withdraws("room/disk")
+		s.spares("room/disk", "ann", stores.ErrNotHeld)
+		s.spares("room/disk", "", stores.ErrNotHeld)
 	},
 }}

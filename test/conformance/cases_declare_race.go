@@ -19,7 +19,7 @@ var declareRaceRows = []row{{
 		b.often(10, func(round int) {
 			group := nth("room", round)
 			declared := together(16, func(i int) bool {
-				d := b.declaration(nth(group+"/door", i), lease)
+				d := b.declaration(nth(group+"/disk", i), lease)
 				d.Limit = 8
 				return b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
 			})
@@ -34,7 +34,7 @@ var declareRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		b.often(10, func(round int) {
-			name := nth("room/door", round)
+			name := nth("room/disk", round)
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				d := b.declaration(name, lease)
 				d.Limit = round + 1
@@ -47,7 +47,7 @@ var declareRaceRows = []row{{
 	rule:  "One Withdraw ends a lock; every other at the same time fails with ErrNotDeclared.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(10, func(s, other store, name string, _ int) {
+		b.disks(10, func(s, other store, name string, _ int) {
 			s.admits(name, "ann")
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				return b.oneIn(pick(i, s, other).withdraw(name), stores.ErrNotDeclared, "Withdraw")
@@ -63,10 +63,10 @@ var declareRaceRows = []row{{
 		var declared [8]bool
 		b.often(rounds, func(int) {
 			n := together(len(declared), func(i int) bool {
-				d := b.declaration(nth("room/door", i), lease)
+				d := b.declaration(nth("room/disk", i), lease)
 				d.Limit = 3
 				if declared[i] {
-					pick(i, s, other).withdraws(nth("room/door", i))
+					pick(i, s, other).withdraws(nth("room/disk", i))
 					declared[i] = false
 				} else {
 					declared[i] = b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
@@ -98,7 +98,7 @@ var declareRaceRows = []row{{
 	rule:  "Of many that ask for a free declared lock at once exactly one is granted, and the others are refused.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(10, func(s, other store, name string, _ int) {
+		b.disks(10, func(s, other store, name string, _ int) {
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				g, err := pick(i, s, other).tryLockFor(b.member(name, nth("owner", i)))
 				b.want(err == nil, "TryLock of %q failed: %v", name, err)
@@ -111,7 +111,7 @@ var declareRaceRows = []row{{
 	rule:  "One request of an owner is granted; every other at the same time fails with ErrRepeated.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(10, func(s, other store, name string, _ int) {
+		b.disks(10, func(s, other store, name string, _ int) {
 			b.oneOf(crowd, together(crowd, func(i int) bool {
 				g, err := pick(i, s, other).tryLockFor(b.member(name, "ann"))
 				granted := b.oneIn(err, stores.ErrRepeated, "TryLock")
@@ -125,7 +125,7 @@ var declareRaceRows = []row{{
 	rule:  withdrawRule + " After it nobody holds the lock, whoever asked for it meanwhile, and nobody gets it.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.tryLockFor) })
+		b.disks(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.tryLockFor) })
 	},
 }}
 
@@ -135,7 +135,7 @@ var memberWaitRaceRows = []row{{
 	rule:  "One request of an owner waits or is granted; every other at the same time fails with ErrRepeated.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(10, func(s, other store, name string, round int) {
+		b.disks(10, func(s, other store, name string, round int) {
 			if round%2 == 0 {
 				s.admits(name, "ann")
 			}
@@ -159,14 +159,14 @@ var memberWaitRaceRows = []row{{
 	rule:  withdrawRule + " Who asks for it meanwhile, and would wait, is told that it does not exist.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.lockFor) })
+		b.disks(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.lockFor) })
 	},
 }, {
 	name:  "those who wait for a lock that is withdrawn are never served",
 	rule:  "Requests with the group that wait for a lock fail when it is withdrawn, although it is declared again at once.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(rounds, func(s, other store, name string, round int) {
+		b.disks(rounds, func(s, other store, name string, round int) {
 			s.admits(name, "ann")
 			bob, carl := s.joins(name, "bob"), other.joins(name, "carl")
 			b.clash(round, func() {
@@ -186,7 +186,7 @@ var memberWaitRaceRows = []row{{
 	rule:  "Unlock ends the wait of its owner, or the lock that it has just got: either way Lock returns, and nobody has it.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(rounds, func(s, other store, name string, round int) {
+		b.disks(rounds, func(s, other store, name string, round int) {
 			s.admits(name, "ann")
 			bob := other.joins(name, "bob")
 			b.clash(round, func() { s.frees(name, "ann") }, func() { pick(round, s, other).frees(name, "bob") })
@@ -199,7 +199,7 @@ var memberWaitRaceRows = []row{{
 	rule:  "A wait ends once, by the end of ctx or by the withdrawal; its owner may come again.",
 	awake: true,
 	check: func(b *bench) {
-		b.doors(rounds, func(s, other store, name string, round int) {
+		b.disks(rounds, func(s, other store, name string, round int) {
 			s.admits(name, "ann")
 			bob := other.joins(name, "bob")
 			b.clash(round, func() { s.withdraws(name) }, bob.stop)
@@ -220,11 +220,11 @@ func (b *bench) oneIn(err, want error, call string) bool {
 	return err == nil
 }
 
-// doors calls f n times, until there is a problem, with clients and a lock that is declared.
-func (b *bench) doors(n int, f func(s, other store, name string, round int)) {
+// disks calls f n times, until there is a problem, with clients and a lock that is declared.
+func (b *bench) disks(n int, f func(s, other store, name string, round int)) {
 	s, other := b.open(), b.open()
 	b.often(n, func(round int) {
-		name := nth("room/door", round)
+		name := nth("room/disk", round)
 		s.declares(name)
 		f(s, other, name, round)
 	})

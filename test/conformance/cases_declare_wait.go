@@ -13,51 +13,51 @@ var memberWaitRows = []row{{
 	rule: "Lock takes a declared lock, and does not wait if nobody holds it.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.gathers("room/", declared(held("room/door", "ann", other.knocks("room/door", "ann").gets())))
-		s.frees("room/door", "ann")
+		s.declares("room/disk")
+		s.gathers("room/", declared(held("room/disk", "ann", other.knocks("room/disk", "ann").gets())))
+		s.frees("room/disk", "ann")
 	},
 }, {
 	name: "who would wait for a lock that does not exist is told so",
 	rule: "A request with a group fails with ErrNotDeclared at once if the group has no such lock, held or not.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.knocks("room/door", "ann").fails(stores.ErrNotDeclared)
-		s.grants("room/door", "bob")
-		other.knocks("room/door", "ann").fails(stores.ErrNotDeclared)
-		s.declares("room/door")
-		s.withdraws("room/door")
-		s.grants("room/door", "bob")
-		other.knocks("room/door", "ann").fails(stores.ErrNotDeclared)
-		b.counts(s, "room/door", 0)
+		s.knocks("room/disk", "ann").fails(stores.ErrNotDeclared)
+		s.grants("room/disk", "bob")
+		other.knocks("room/disk", "ann").fails(stores.ErrNotDeclared)
+		s.declares("room/disk")
+		s.withdraws("room/disk")
+		s.grants("room/disk", "bob")
+		other.knocks("room/disk", "ann").fails(stores.ErrNotDeclared)
+		b.counts(s, "room/disk", 0)
 	},
 }, {
 	name: "who waits for a declared lock gets it when it is given back",
 	rule: "A waiter is woken by a push when the lock is given back, and holds it then, with a larger token.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		last := s.admits("room/door", "ann").Token
-		bob := other.joins("room/door", "bob")
-		l := declared(held("room/door", "ann", stores.Grant{Token: last}))
+		s.declares("room/disk")
+		last := s.admits("room/disk", "ann").Token
+		bob := other.joins("room/disk", "bob")
+		l := declared(held("room/disk", "ann", stores.Grant{Token: last}))
 		l.Waiters = 1
 		s.gathers("room/", l)
-		s.frees("room/door", "ann")
+		s.frees("room/disk", "ann")
 		g := bob.gets()
 		b.greater(g.Token, last)
-		s.gathers("room/", declared(held("room/door", "bob", g)))
-		s.frees("room/door", "bob")
+		s.gathers("room/", declared(held("room/disk", "bob", g)))
+		s.frees("room/disk", "bob")
 	},
 }, {
 	name: "who waits for a declared lock gets it when it expires",
 	rule: "A waiter is woken by a push when the lock expires: not before, and soon after.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declaresFor("room/door", b.ample())
+		s.declaresFor("room/disk", b.ample())
 		sent := time.Now()
-		s.admits("room/door", "ann")
+		s.admits("room/disk", "ann")
 		latest := time.Now().Add(b.ample())
-		b.wakes(other.joins("room/door", "bob"), sent.Add(b.ample()), latest)
+		b.wakes(other.joins("room/disk", "bob"), sent.Add(b.ample()), latest)
 	},
 }, {
 	name:  "who waits for a declared lock gets it when it is revoked",
@@ -65,29 +65,29 @@ var memberWaitRows = []row{{
 	needs: []string{revoking},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		bob := other.joins("room/door", "bob")
-		s.revokes("room/door", "ann")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		bob := other.joins("room/disk", "bob")
+		s.revokes("room/disk", "ann")
 		bob.gets()
-		s.keeps("room/door", "ann", stores.ErrNotOwner)
+		s.keeps("room/disk", "ann", stores.ErrNotOwner)
 	},
 }, {
 	name: "a declared lock that was waited for lasts as long as it was declared to",
 	rule: "The lease of who has waited begins with the grant, and Expires tells no later end.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declaresFor("room/door", b.brief())
-		s.grants("room/door", "ann")
-		bob := other.joins("room/door", "bob")
+		s.declaresFor("room/disk", b.brief())
+		s.grants("room/disk", "ann")
+		bob := other.joins("room/disk", "bob")
 		time.Sleep(2 * b.brief())
 		freed := time.Now()
-		s.frees("room/door", "ann")
+		s.frees("room/disk", "ann")
 		g := bob.gets()
 		b.want(g.TTL == b.brief(), "the TTL is %v, want %v", g.TTL, b.brief())
 		b.counted(g, freed, b.brief())
 		b.want(g.Expires.After(freed), "Expires is before the grant")
-		s.ends("room/door", freed.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
+		s.ends("room/disk", freed.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
 	},
 }}
 
@@ -98,21 +98,21 @@ var memberLineRows = []row{{
 	check: func(b *bench) {
 		const waiters = 8
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "owner")
+		s.declares("room/disk")
+		s.admits("room/disk", "owner")
 		var line []*waiter
 		for i := range waiters {
 			wait := pick(i/2, store.joins, store.waits)
-			line = append(line, wait(pick(i/3, s, other), "room/door", nth("owner", (i*5)%waiters))) // in no order of names
+			line = append(line, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // in no order of names
 		}
-		s.bars("room/door", "pushy")
-		s.frees("room/door", "owner")
+		s.bars("room/disk", "pushy")
+		s.frees("room/disk", "owner")
 		for i, w := range line {
 			w.gets()
 			for _, later := range line[i+1:] {
 				later.stays()
 			}
-			other.frees("room/door", nth("owner", (i*5)%waiters))
+			other.frees("room/disk", nth("owner", (i*5)%waiters))
 		}
 	},
 }, {
@@ -120,15 +120,15 @@ var memberLineRows = []row{{
 	rule: "Declare lets the lock exist, and changes nothing for who holds it and who waits for it.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("room/door", "ann")
-		bob := other.waits("room/door", "bob")
-		s.declares("room/door")
-		carl := other.joins("room/door", "carl")
+		s.grants("room/disk", "ann")
+		bob := other.waits("room/disk", "bob")
+		s.declares("room/disk")
+		carl := other.joins("room/disk", "carl")
 		bob.stays()
-		s.frees("room/door", "ann")
+		s.frees("room/disk", "ann")
 		bob.gets()
 		carl.stays()
-		s.frees("room/door", "bob")
+		s.frees("room/disk", "bob")
 		carl.gets()
 	},
 }, {
@@ -136,15 +136,15 @@ var memberLineRows = []row{{
 	rule: repeatedRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		for _, take := range []func(){
-			func() { s.admits("room/door", "ann") },
-			func() { s.grants("room/door", "ann") },
+			func() { s.admits("room/disk", "ann") },
+			func() { s.grants("room/disk", "ann") },
 		} {
 			take()
-			other.knocks("room/door", "ann").fails(stores.ErrRepeated)
-			b.counts(s, "room/door", 0)
-			s.frees("room/door", "ann")
+			other.knocks("room/disk", "ann").fails(stores.ErrRepeated)
+			b.counts(s, "room/disk", 0)
+			s.frees("room/disk", "ann")
 		}
 	},
 }, {
@@ -152,20 +152,20 @@ var memberLineRows = []row{{
 	rule: repeatedRule,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
 		for i, wait := range []func(store, string, string) *waiter{store.joins, store.waits} {
-			bob := wait(other, "room/door", "bob")
+			bob := wait(other, "room/disk", "bob")
 			for _, again := range []store{s, other} {
-				again.knocks("room/door", "bob").fails(stores.ErrRepeated)
-				again.rejects("room/door", "bob", stores.ErrRepeated)
+				again.knocks("room/disk", "bob").fails(stores.ErrRepeated)
+				again.rejects("room/disk", "bob", stores.ErrRepeated)
 			}
-			b.counts(s, "room/door", 1)
+			b.counts(s, "room/disk", 1)
 			bob.stays()
-			s.frees("room/door", pick(i, "ann", "carl"))
+			s.frees("room/disk", pick(i, "ann", "carl"))
 			bob.gets()
-			s.frees("room/door", "bob")
-			s.admits("room/door", "carl")
+			s.frees("room/disk", "bob")
+			s.admits("room/disk", "carl")
 		}
 	},
 }, {
@@ -173,44 +173,44 @@ var memberLineRows = []row{{
 	rule: "Who gives up by the end of ctx, or through a client that is closed, waits no more: it gets nothing, and may come again.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		other.joins("room/door", "bob").leaves()
-		closing := other.joins("room/door", "bob")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		other.joins("room/disk", "bob").leaves()
+		closing := other.joins("room/disk", "bob")
 		b.want(other.Close() == nil, "Close failed")
 		closing.fails(stores.ErrClosed)
 		b.within(b.Settle, func() bool { return s.queue("") == 0 })
-		s.bars("room/door", "bob")
-		s.keeps("room/door", "bob", stores.ErrNotOwner)
-		bob := s.joins("room/door", "bob")
-		s.frees("room/door", "ann")
+		s.bars("room/disk", "bob")
+		s.keeps("room/disk", "bob", stores.ErrNotOwner)
+		bob := s.joins("room/disk", "bob")
+		s.frees("room/disk", "ann")
 		bob.gets()
-		s.frees("room/door", "bob")
-		s.gathers("room/", free("room/door"))
+		s.frees("room/disk", "bob")
+		s.gathers("room/", free("room/disk"))
 	},
 }, {
 	name: "a Lock of a declared lock whose ctx has ended takes nothing",
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declares("room/door")
-		_, _ = stores.Lock(ended(), s.Store, b.member("room/door", "ann"))
-		s.gathers("room/", free("room/door"))
+		s.declares("room/disk")
+		_, _ = stores.Lock(ended(), s.Store, b.member("room/disk", "ann"))
+		s.gathers("room/", free("room/disk"))
 	},
 }, {
 	name: "waiting in a circle for declared locks is a deadlock",
 	rule: "Lock fails with ErrDeadlock if the lock is held by an owner that waits for one in the request's Holding, group or not.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door", "room/gate")
-		s.admits("room/door", "ann")
+		s.declares("room/disk", "room/gate")
+		s.admits("room/disk", "ann")
 		s.admits("room/gate", "bob")
-		first, second := b.member("room/gate", "ann2"), b.member("room/door", "bob2")
+		first, second := b.member("room/gate", "ann2"), b.member("room/disk", "bob2")
 		first.Holding, second.Holding = []string{"ann"}, []string{"bob"}
 		ann := s.waitsFor(first)
 		other.asksFor(second).fails(stores.ErrDeadlock)
 		ann.stays()
-		b.counts(s, "room/door", 0)
+		b.counts(s, "room/disk", 0)
 		other.frees("room/gate", "bob")
 		ann.gets()
 	},
@@ -222,39 +222,39 @@ var gaveUpRows = []row{{
 	rule: "If the owner waits for the lock by a request with a group, Unlock ends that, with ErrGaveUp, and returns nil.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		l := declared(held("room/door", "ann", s.admits("room/door", "ann")))
+		s.declares("room/disk")
+		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
 		for _, through := range []store{s, other} {
-			bob := other.joins("room/door", "bob")
-			through.frees("room/door", "bob")
+			bob := other.joins("room/disk", "bob")
+			through.frees("room/disk", "bob")
 			bob.fails(stores.ErrGaveUp)
-			through.keeps("room/door", "bob", stores.ErrNotOwner)
+			through.keeps("room/disk", "bob", stores.ErrNotOwner)
 			s.gathers("room/", l)
 		}
-		s.frees("room/door", "ann")
-		s.gathers("room/", free("room/door"))
-		s.keeps("room/door", "bob", stores.ErrNotHeld)
-		s.admits("room/door", "bob")
+		s.frees("room/disk", "ann")
+		s.gathers("room/", free("room/disk"))
+		s.keeps("room/disk", "bob", stores.ErrNotHeld)
+		s.admits("room/disk", "bob")
 	},
 }, {
 	name: "who gives up by Unlock lets the others through",
 	rule: "Who gives up waiting leaves nothing in the way of those behind, nor changes their order.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "owner")
+		s.declares("room/disk")
+		s.admits("room/disk", "owner")
 		var line []*waiter
 		for i := range 4 {
-			line = append(line, pick(i, s, other).joins("room/door", nth("owner", i)))
+			line = append(line, pick(i, s, other).joins("room/disk", nth("owner", i)))
 		}
 		for _, i := range []int{2, 0} {
-			s.frees("room/door", nth("owner", i))
+			s.frees("room/disk", nth("owner", i))
 			line[i].fails(stores.ErrGaveUp)
 		}
-		s.frees("room/door", "owner")
+		s.frees("room/disk", "owner")
 		line[1].gets()
 		line[3].stays()
-		s.frees("room/door", nth("owner", 1))
+		s.frees("room/disk", nth("owner", 1))
 		line[3].gets()
 	},
 }, {
@@ -262,14 +262,14 @@ var gaveUpRows = []row{{
 	rule: "Unlock of who waits by a request without a group fails with ErrNotOwner and changes nothing.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		bob := other.waits("room/door", "bob")
-		s.keeps("room/door", "bob", stores.ErrNotOwner)
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		bob := other.waits("room/disk", "bob")
+		s.keeps("room/disk", "bob", stores.ErrNotOwner)
 		bob.stays()
-		s.frees("room/door", "ann")
+		s.frees("room/disk", "ann")
 		bob.gets()
-		s.frees("room/door", "bob")
+		s.frees("room/disk", "bob")
 	},
 }, {
 	name:  "an Unlock ends the wait for a lock that nobody holds",
@@ -277,12 +277,12 @@ var gaveUpRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		s.grants("gate", "ann")
-		all := s.waitsAll("bob", "gate", "room/door")
-		carl := other.joins("room/door", "carl")
-		dora := s.joins("room/door", "dora")
-		other.frees("room/door", "carl")
+		all := s.waitsAll("bob", "gate", "room/disk")
+		carl := other.joins("room/disk", "carl")
+		dora := s.joins("room/disk", "dora")
+		other.frees("room/disk", "carl")
 		carl.fails(stores.ErrGaveUp)
 		all.stop()
 		all.fails(context.Canceled)
@@ -296,34 +296,34 @@ var withdrawnWaitRows = []row{{
 	rule: "Requests with the group that wait for the lock fail with ErrNotDeclared.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		bob, carl := s.joins("room/door", "bob"), other.joins("room/door", "carl")
-		s.withdraws("room/door")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		bob, carl := s.joins("room/disk", "bob"), other.joins("room/disk", "carl")
+		s.withdraws("room/disk")
 		bob.fails(stores.ErrNotDeclared)
 		carl.fails(stores.ErrNotDeclared)
 		for _, owner := range []string{"ann", "bob", "carl"} {
-			s.keeps("room/door", owner, stores.ErrNotHeld)
+			s.keeps("room/disk", owner, stores.ErrNotHeld)
 		}
 		other.lists("room/")
-		other.grants("room/door", "dora")
+		other.grants("room/disk", "dora")
 	},
 }, {
 	name: "a lock that is declared again fails those who waited for the old one",
 	rule: "Requests with the group that wait for a lock that is withdrawn fail, although it may be declared again at once.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		bob, carl := s.joins("room/door", "bob"), other.joins("room/door", "carl")
-		s.withdraws("room/door")
-		s.declares("room/door")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		bob, carl := s.joins("room/disk", "bob"), other.joins("room/disk", "carl")
+		s.withdraws("room/disk")
+		s.declares("room/disk")
 		bob.fails(stores.ErrNotDeclared)
 		carl.fails(stores.ErrNotDeclared)
-		s.gathers("room/", free("room/door"))
-		s.admits("room/door", "bob")
-		carl = other.joins("room/door", "carl")
-		s.frees("room/door", "bob")
+		s.gathers("room/", free("room/disk"))
+		s.admits("room/disk", "bob")
+		carl = other.joins("room/disk", "carl")
+		s.frees("room/disk", "bob")
 		carl.gets()
 	},
 }, {
@@ -331,21 +331,21 @@ var withdrawnWaitRows = []row{{
 	rule: "Only requests with the group fail; to the others the lock is one like any other, and it goes to the first of them.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		last := s.admits("room/door", "ann").Token
-		bob, carl := other.joins("room/door", "bob"), s.waits("room/door", "carl")
-		dora, erik := other.waits("room/door", "dora"), s.joins("room/door", "erik")
-		other.withdraws("room/door")
+		s.declares("room/disk")
+		last := s.admits("room/disk", "ann").Token
+		bob, carl := other.joins("room/disk", "bob"), s.waits("room/disk", "carl")
+		dora, erik := other.waits("room/disk", "dora"), s.joins("room/disk", "erik")
+		other.withdraws("room/disk")
 		bob.fails(stores.ErrNotDeclared)
 		erik.fails(stores.ErrNotDeclared)
 		g := carl.gets()
 		last = b.greater(g.Token, last)
 		dora.stays()
-		l := held("room/door", "carl", g)
+		l := held("room/disk", "carl", g)
 		l.Waiters = 1
 		b.tells(s.list("room/"), []stores.LockInfo{l})
 		s.gathered("room/", 0)
-		s.frees("room/door", "carl")
+		s.frees("room/disk", "carl")
 		b.greater(dora.gets().Token, last)
 	},
 }, {
@@ -354,12 +354,12 @@ var withdrawnWaitRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		s.admits("room/door", "ann")
-		bob := other.waitsAll("bob", "gate", "room/door")
-		s.withdraws("room/door")
+		s.declares("room/disk")
+		s.admits("room/disk", "ann")
+		bob := other.waitsAll("bob", "gate", "room/disk")
+		s.withdraws("room/disk")
 		bob.gets()
-		s.lists("", "gate", "room/door")
+		s.lists("", "gate", "room/disk")
 	},
 }, {
 	name:  "a free lock that is withdrawn fails those who wait for it",
@@ -367,11 +367,11 @@ var withdrawnWaitRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
+		s.declares("room/disk")
 		s.grants("gate", "ann")
-		all := s.waitsAll("bob", "gate", "room/door")
-		carl := other.joins("room/door", "carl")
-		s.withdraws("room/door")
+		all := s.waitsAll("bob", "gate", "room/disk")
+		carl := other.joins("room/disk", "carl")
+		s.withdraws("room/disk")
 		carl.fails(stores.ErrNotDeclared)
 		all.stays()
 		s.frees("gate", "ann")

@@ -27,10 +27,10 @@ var declaredWatchRows = []row{{
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
 		for range 2 {
-			s.declares("room/door")
-			w.sees(stores.EventDeclared, free("room/door"))
-			other.withdraws("room/door")
-			w.sees(stores.EventWithdrawn, free("room/door"))
+			s.declares("room/disk")
+			w.sees(stores.EventDeclared, free("room/disk"))
+			other.withdraws("room/disk")
+			w.sees(stores.EventWithdrawn, free("room/disk"))
 		}
 		w.idles()
 	},
@@ -40,8 +40,8 @@ var declaredWatchRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
-		s.declares("room/door")
-		w.sees(stores.EventDeclared, free("room/door"))
+		s.declares("room/disk")
+		w.sees(stores.EventDeclared, free("room/disk"))
 		for _, end := range []struct {
 			kind stores.EventKind
 			call func(name, owner string)
@@ -49,12 +49,12 @@ var declaredWatchRows = []row{{
 			{stores.EventReleased, s.frees},
 			{stores.EventWithdrawn, func(name, _ string) { other.withdraws(name) }},
 		} {
-			req := b.member("room/door", "ann")
+			req := b.member("room/disk", "ann")
 			req.Metadata = map[string]string{"host": "a"}
-			l := held("room/door", "ann", s.grantsAs(req))
+			l := held("room/disk", "ann", s.grantsAs(req))
 			l.Metadata = req.Metadata
 			w.sees(stores.EventAcquired, l)
-			end.call("room/door", "ann")
+			end.call("room/disk", "ann")
 			if end.kind == stores.EventWithdrawn {
 				l = declared(l)
 			}
@@ -68,15 +68,15 @@ var declaredWatchRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
-		l := held("room/door", "ann", s.grants("room/door", "ann"))
+		l := held("room/disk", "ann", s.grants("room/disk", "ann"))
 		w.sees(stores.EventAcquired, l)
-		other.declares("room/door")
+		other.declares("room/disk")
 		w.sees(stores.EventDeclared, declared(l))
-		s.frees("room/door", "ann")
+		s.frees("room/disk", "ann")
 		w.sees(stores.EventReleased, l)
-		other.watches("", free("room/door"))
-		s.withdraws("room/door")
-		w.sees(stores.EventWithdrawn, free("room/door"))
+		other.watches("", free("room/disk"))
+		s.withdraws("room/disk")
+		w.sees(stores.EventWithdrawn, free("room/disk"))
 	},
 }, {
 	name: "a watcher is told that a declared lock has expired",
@@ -84,15 +84,15 @@ var declaredWatchRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		w := b.open().watches("")
-		s.declaresFor("room/door", b.short())
-		want := stores.LockInfo{Key: "room/door", DeclaredTTL: b.short()}
+		s.declaresFor("room/disk", b.short())
+		want := stores.LockInfo{Key: "room/disk", DeclaredTTL: b.short()}
 		w.sees(stores.EventDeclared, want)
-		l := held("room/door", "ann", s.admits("room/door", "ann"))
+		l := held("room/disk", "ann", s.admits("room/disk", "ann"))
 		l.TTL = b.short()
 		w.sees(stores.EventAcquired, l)
 		time.Sleep(b.short())
 		w.sees(stores.EventExpired, l)
-		s.withdraws("room/door")
+		s.withdraws("room/disk")
 		w.sees(stores.EventWithdrawn, want)
 	},
 }, {
@@ -100,8 +100,8 @@ var declaredWatchRows = []row{{
 	rule: changeRule,
 	check: func(b *bench) {
 		s := b.open()
-		s.declaresFor("room/door", b.ample())
-		l := held("room/door", "ann", s.admits("room/door", "ann"))
+		s.declaresFor("room/disk", b.ample())
+		l := held("room/disk", "ann", s.admits("room/disk", "ann"))
 		l.TTL, l.DeclaredTTL = b.ample(), b.ample()
 		w := b.open().looks(b.key(""), nil)
 		if e := w.next(); len(e.Locks) != 1 || e.Locks[0].Owner == "" {
@@ -109,27 +109,27 @@ var declaredWatchRows = []row{{
 			return // the machine was too slow
 		}
 		b.expire(b.ample())
-		s.withdraws("room/door")
+		s.withdraws("room/disk")
 		l.DeclaredTTL = 0 // of no meaning
 		w.sees(stores.EventExpired, l)
-		w.sees(stores.EventWithdrawn, stores.LockInfo{Key: "room/door", DeclaredTTL: b.ample()})
+		w.sees(stores.EventWithdrawn, stores.LockInfo{Key: "room/disk", DeclaredTTL: b.ample()})
 	},
 }, {
 	name: "a watcher is told nothing of declarations that are refused",
 	rule: "What was refused is no change.",
 	check: func(b *bench) {
 		s := b.open()
-		s.declares("room/door")
-		l := declared(held("room/door", "ann", s.admits("room/door", "ann")))
+		s.declares("room/disk")
+		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
 		w := b.open().watches("", l)
 		full := b.declaration("room/gate", lease)
 		full.Limit = 1
 		s.declines(full, stores.ErrLimit)
-		s.declines(b.declaration("room/door", lease/2), stores.ErrDeclared)
+		s.declines(b.declaration("room/disk", lease/2), stores.ErrDeclared)
 		s.lacks("room/gate")
 		s.rejects("room/gate", "ann", stores.ErrNotDeclared)
-		s.rejects("room/door", "ann", stores.ErrRepeated)
-		s.bars("room/door", "bob")
+		s.rejects("room/disk", "ann", stores.ErrRepeated)
+		s.bars("room/disk", "bob")
 		w.idles()
 	},
 }, {
@@ -138,11 +138,11 @@ var declaredWatchRows = []row{{
 	needs: []string{waiting, listing},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		l := declared(held("room/door", "ann", s.admits("room/door", "ann")))
+		s.declares("room/disk")
+		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
 		w := b.open().watches("", l)
-		bob := other.joins("room/door", "bob")
-		s.frees("room/door", "bob")
+		bob := other.joins("room/disk", "bob")
+		s.frees("room/disk", "bob")
 		bob.fails(stores.ErrGaveUp)
 		w.idles()
 	},
@@ -152,16 +152,16 @@ var declaredWatchRows = []row{{
 	needs: []string{waiting, listing},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.declares("room/door")
-		ann := declared(held("room/door", "ann", s.admits("room/door", "ann")))
+		s.declares("room/disk")
+		ann := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
 		w := b.open().watches("", ann)
-		bob, carl := other.joins("room/door", "bob"), other.waits("room/door", "carl")
-		s.withdraws("room/door")
+		bob, carl := other.joins("room/disk", "bob"), other.waits("room/disk", "carl")
+		s.withdraws("room/disk")
 		bob.fails(stores.ErrNotDeclared)
-		next := held("room/door", "carl", carl.gets())
+		next := held("room/disk", "carl", carl.gets())
 		w.sees(stores.EventWithdrawn, ann)
 		w.sees(stores.EventAcquired, next)
-		s.frees("room/door", "carl")
+		s.frees("room/disk", "carl")
 		w.sees(stores.EventReleased, next)
 		w.idles()
 	},
@@ -194,7 +194,7 @@ func (b *bench) stirDeclared(s, other store) {
 	together(4, func(i int) bool {
 		client, owner := pick(i, s, other), nth("owner", i)
 		for range 10 {
-			name := nth("room/door", rand.IntN(4))
+			name := nth("room/disk", rand.IntN(4))
 			switch rand.IntN(7) {
 			case 0:
 				_ = client.declare(b.declaration(name, pick(rand.IntN(2), b.short(), lease)))

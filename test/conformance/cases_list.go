@@ -19,9 +19,9 @@ var listedRows = []row{{
 	rule: "A row has the lock's key, owner, token and TTL, and the time left: positive, and no more than the TTL.",
 	check: func(b *bench) {
 		s := b.open()
-		token := s.grants("door", "ann").Token
-		want := []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token}}
-		b.tells(b.open().list("door"), want)
+		token := s.grants("disk", "ann").Token
+		want := []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token}}
+		b.tells(b.open().list("disk"), want)
 	},
 }, {
 	name:  "a list tells a lock as it was renewed",
@@ -29,21 +29,21 @@ var listedRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s := b.open()
-		token := s.grants("door", "ann").Token
-		s.renews("door", "ann", lease/2)
-		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease / 2, Token: token}})
+		token := s.grants("disk", "ann").Token
+		s.renews("disk", "ann", lease/2)
+		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease / 2, Token: token}})
 	},
 }, {
 	name: "the time left runs down",
 	rule: "Remaining is the time until the lock expires on the store's clock.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		time.Sleep(b.short())
-		for _, l := range s.list("door") {
+		for _, l := range s.list("disk") {
 			b.want(l.Remaining <= lease-b.short(), "after %v of %v %v are left", b.short(), lease, l.Remaining)
 		}
-		s.lists("door", "door")
+		s.lists("disk", "disk")
 	},
 }, {
 	name: "a list is sorted by key",
@@ -61,11 +61,11 @@ var listedRows = []row{{
 	check: func(b *bench) {
 		var names []string
 		for i := range 500 {
-			names = append(names, nth("door", i))
+			names = append(names, nth("disk", i))
 		}
 		s := b.open()
 		together(len(names), func(i int) bool { return s.grants(names[i], "ann").Acquired })
-		s.lists("door-", names...)
+		s.lists("disk-", names...)
 	},
 }, {
 	name: "a lock held throughout is told while others come and go",
@@ -132,7 +132,7 @@ var prefixRows = []row{{
 	rule: "Every key starts with the empty prefix.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		locks, err := stores.List(b.ctx, s.Store, "")
 		b.want(err == nil, "List failed: %v", err)
 		b.want(len(b.named(locks)) == 1, "the lock is not among %d", len(locks))
@@ -165,16 +165,16 @@ var unlistedRows = []row{{
 	name: "an empty list is no error",
 	rule: "List of a prefix without locks returns no rows and no error.",
 	check: func(b *bench) {
-		b.open().lists("door")
+		b.open().lists("disk")
 	},
 }, {
 	name: "a lock that was given back is not listed",
 	rule: "List returns the locks that are held.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		s.grants("gate", "ann")
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		s.lists("", "gate")
 	},
 }, {
@@ -182,7 +182,7 @@ var unlistedRows = []row{{
 	rule: "An expired lock is not held by anybody, for every call, whether or not the store has cleaned it up.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		s.grants("gate", "ann")
 		b.expire(b.short())
 		s.lists("", "gate")

@@ -24,7 +24,7 @@ var describedRows = []row{{
 			{"鍵": "🔑", "a=b": "c\nd\x00", `"`: `{"a":[1]}`, "owner": "eve", "token": "7", "ttl": "0"},
 			{"k": strings.Repeat("v", stores.MaxMetadata-1)},
 		} {
-			b.open().described(nth("door", i), md)
+			b.open().described(nth("disk", i), md)
 		}
 	},
 }, {
@@ -32,7 +32,7 @@ var describedRows = []row{{
 	rule: metadataRule,
 	check: func(b *bench) {
 		s := b.open()
-		s.described("door", nil)
+		s.described("disk", nil)
 		s.described("gate", map[string]string{})
 	},
 }, {
@@ -40,23 +40,23 @@ var describedRows = []row{{
 	rule: "A grant has the metadata of its own request, and not that of who held the lock before.",
 	check: func(b *bench) {
 		s := b.open()
-		s.described("door", map[string]string{"host": "a", "why": "because"})
-		s.frees("door", "ann")
-		s.described("door", map[string]string{"host": "b"})
-		s.frees("door", "ann")
-		s.described("door", nil)
+		s.described("disk", map[string]string{"host": "a", "why": "because"})
+		s.frees("disk", "ann")
+		s.described("disk", map[string]string{"host": "b"})
+		s.frees("disk", "ann")
+		s.described("disk", nil)
 	},
 }, {
 	name: "who is refused leaves no metadata",
 	rule: "A refused TryLock changes nothing.",
 	check: func(b *bench) {
 		s := b.open()
-		token := s.grants("door", "ann").Token
-		req := b.request("door", "bob", lease)
+		token := s.grants("disk", "ann").Token
+		req := b.request("disk", "bob", lease)
 		req.Metadata = map[string]string{"host": "b"}
 		g, err := s.tryLockFor(req)
 		b.want(err == nil && !g.Acquired, "TryLock returned %+v and %v", g, err)
-		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token}})
+		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token}})
 	},
 }, {
 	name:  "a renewal keeps the metadata",
@@ -65,14 +65,14 @@ var describedRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		md := map[string]string{"host": "a"}
-		token := s.described("door", md)
-		s.renews("door", "ann", lease)
-		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
-		req := b.request("door", "ann", lease)
+		token := s.described("disk", md)
+		s.renews("disk", "ann", lease)
+		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
+		req := b.request("disk", "ann", lease)
 		req.Metadata = map[string]string{"host": "b"}
 		_, err := stores.Renew(b.ctx, s.Store, req)
 		b.want(err == nil, "Renew failed: %v", err)
-		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
+		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
 	},
 }, {
 	name:  "who has waited has the metadata of its request",
@@ -80,13 +80,13 @@ var describedRows = []row{{
 	needs: []string{waiting},
 	check: func(b *bench) {
 		s := b.open()
-		s.described("door", map[string]string{"host": "a"})
-		req := b.request("door", "bob", lease)
+		s.described("disk", map[string]string{"host": "a"})
+		req := b.request("disk", "bob", lease)
 		req.Metadata = map[string]string{"host": "b"}
 		bob := s.waitsFor(req)
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		token := bob.gets().Token
-		b.tells(s.list("door"), []stores.LockInfo{{Key: "door", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
+		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
 	},
 }, {
 	name:  "several locks taken at once have the same metadata",
@@ -95,11 +95,11 @@ var describedRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		md := map[string]string{"host": "a"}
-		req := stores.MultiRequest{Keys: b.keys([]string{"door", "gate"}), Owner: "ann", TTL: lease, Metadata: md}
+		req := stores.MultiRequest{Keys: b.keys([]string{"disk", "gate"}), Owner: "ann", TTL: lease, Metadata: md}
 		g, err := stores.LockAll(b.ctx, s.Store, req)
 		b.want(err == nil && g.Acquired, "LockAll returned %+v and %v", g, err)
 		b.tells(s.list(""), []stores.LockInfo{
-			{Key: "door", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
+			{Key: "disk", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
 			{Key: "gate", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
 		})
 	},
@@ -111,20 +111,20 @@ var countedRows = []row{{
 	rule: "Waiters is how many wait for the lock: each from when it is queued until it is served or has left.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		s.grants("gate", "ann")
-		b.counts(s, "door", 0)
-		bob, carl, dora := other.waits("door", "bob"), s.waits("door", "carl"), other.waits("door", "dora")
-		b.counts(s, "door", 3)
+		b.counts(s, "disk", 0)
+		bob, carl, dora := other.waits("disk", "bob"), s.waits("disk", "carl"), other.waits("disk", "dora")
+		b.counts(s, "disk", 3)
 		b.counts(other, "gate", 0)
 		carl.leaves()
-		b.counts(s, "door", 2)
-		s.frees("door", "ann")
+		b.counts(s, "disk", 2)
+		s.frees("disk", "ann")
 		bob.gets()
-		b.counts(s, "door", 1)
-		s.frees("door", "bob")
+		b.counts(s, "disk", 1)
+		s.frees("disk", "bob")
 		dora.gets()
-		b.counts(s, "door", 0)
+		b.counts(s, "disk", 0)
 	},
 }, {
 	name:  "who waits for several locks is counted for each",
@@ -132,16 +132,16 @@ var countedRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		s.grants("gate", "ann")
-		bob := other.waitsAll("bob", "door", "gate", "hatch")
-		b.counts(s, "door", 1)
+		bob := other.waitsAll("bob", "disk", "gate", "hatch")
+		b.counts(s, "disk", 1)
 		b.counts(s, "gate", 1)
 		s.frees("gate", "ann")
-		b.counts(s, "door", 1)
-		s.frees("door", "ann")
+		b.counts(s, "disk", 1)
+		s.frees("disk", "ann")
 		bob.gets()
-		b.counts(s, "door", 0)
+		b.counts(s, "disk", 0)
 		b.counts(s, "hatch", 0)
 	},
 }}

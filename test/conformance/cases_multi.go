@@ -9,7 +9,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// multiRows are about stores that implement stores.Multi.
+// multiRows are about stores that implement stores.MultiLocker.
 func multiRows() []row {
 	return slices.Concat(
 		needing(allRows, multi), needing(noneRows, multi), needing(multiWaitRows, multi, waiting, listing),
@@ -23,9 +23,9 @@ var allRows = []row{{
 	rule: "LockAll takes the locks of all keys for one owner.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		g := s.grantsAll("ann", "gate", "door", "hatch")
+		g := s.grantsAll("ann", "gate", "disk", "hatch")
 		b.want(g.Token != 0 && !g.Expires.IsZero(), "the grant is %+v", g)
-		for _, name := range []string{"door", "gate", "hatch"} {
+		for _, name := range []string{"disk", "gate", "hatch"} {
 			other.refuses(name, "bob")
 			other.keeps(name, "bob", stores.ErrNotOwner)
 			other.frees(name, "ann")
@@ -36,7 +36,7 @@ var allRows = []row{{
 	name: "a grant of several locks tells their TTL",
 	rule: "A grant carries how long each of the locks lasts from the grant, as asked for.",
 	check: func(b *bench) {
-		g := b.open().grantsAllFor("ann", 2*lease, "door", "gate")
+		g := b.open().grantsAllFor("ann", 2*lease, "disk", "gate")
 		b.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
 	},
 }, {
@@ -44,11 +44,11 @@ var allRows = []row{{
 	rule: "LockAll takes 1 to 64 locks.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsAll("ann", "door")
-		s.refuses("door", "bob")
-		s.refusesAll("bob", "door")
-		s.frees("door", "ann")
-		s.grantsAll("bob", "door")
+		s.grantsAll("ann", "disk")
+		s.refuses("disk", "bob")
+		s.refusesAll("bob", "disk")
+		s.frees("disk", "ann")
+		s.grantsAll("bob", "disk")
 	},
 }, {
 	name: "as many as 64 locks are granted at once",
@@ -56,7 +56,7 @@ var allRows = []row{{
 	check: func(b *bench) {
 		names := make([]string, stores.MaxKeys)
 		for i := range names {
-			names[i] = nth(long("door")[:900], i)
+			names[i] = nth(long("disk")[:900], i)
 		}
 		s := b.open()
 		s.grantsAll("ann", names...)
@@ -73,15 +73,15 @@ var allRows = []row{{
 		last := map[string]uint64{}
 		for i := range 3 {
 			for range i { // so that the keys have a history of different lengths
-				last[nth("door", i)] = s.grants(nth("door", i), "ann").Token
-				s.frees(nth("door", i), "ann")
+				last[nth("disk", i)] = s.grants(nth("disk", i), "ann").Token
+				s.frees(nth("disk", i), "ann")
 			}
 		}
-		token := s.grantsAll("ann", nth("door", 0), nth("door", 1), nth("door", 2)).Token
+		token := s.grantsAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2)).Token
 		for i := range 3 {
-			b.greater(token, last[nth("door", i)])
-			s.frees(nth("door", i), "ann")
-			b.greater(s.grants(nth("door", i), "bob").Token, token)
+			b.greater(token, last[nth("disk", i)])
+			s.frees(nth("disk", i), "ann")
+			b.greater(s.grants(nth("disk", i), "bob").Token, token)
 		}
 	},
 }, {
@@ -90,9 +90,9 @@ var allRows = []row{{
 	needs: []string{listing},
 	check: func(b *bench) {
 		s := b.open()
-		token := s.grantsAll("ann", "gate", "door").Token
+		token := s.grantsAll("ann", "gate", "disk").Token
 		b.tells(s.list(""), []stores.LockInfo{
-			{Key: "door", Owner: "ann", TTL: lease, Token: token},
+			{Key: "disk", Owner: "ann", TTL: lease, Token: token},
 			{Key: "gate", Owner: "ann", TTL: lease, Token: token},
 		})
 	},
@@ -101,10 +101,10 @@ var allRows = []row{{
 	rule: "After LockAll each lock is a lock like any other, to be given back by itself.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsAll("ann", "door", "gate")
-		s.frees("door", "ann")
-		s.keeps("door", "ann", stores.ErrNotHeld)
-		s.grants("door", "bob")
+		s.grantsAll("ann", "disk", "gate")
+		s.frees("disk", "ann")
+		s.keeps("disk", "ann", stores.ErrNotHeld)
+		s.grants("disk", "bob")
 		s.refuses("gate", "bob")
 		s.frees("gate", "ann")
 	},
@@ -114,13 +114,13 @@ var allRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s := b.open()
-		token := s.grantsAll("ann", "door", "gate").Token
+		token := s.grantsAll("ann", "disk", "gate").Token
 		g := s.renews("gate", "ann", b.short())
 		b.want(g.Token == token, "token %d became %d", token, g.Token)
 		b.expire(b.short())
 		s.grants("gate", "bob")
-		s.refuses("door", "bob")
-		s.renews("door", "ann", lease)
+		s.refuses("disk", "bob")
+		s.renews("disk", "ann", lease)
 	},
 }, {
 	name: "several locks last for their TTL",
@@ -128,10 +128,10 @@ var allRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		sent := time.Now()
-		g := s.grantsAllFor("ann", b.brief(), "door", "gate")
+		g := s.grantsAllFor("ann", b.brief(), "disk", "gate")
 		latest := time.Now().Add(b.brief() + b.Slack)
 		b.counted(g, sent, b.brief())
-		s.ends("door", sent.Add(b.brief()), latest)
+		s.ends("disk", sent.Add(b.brief()), latest)
 		time.Sleep(time.Until(latest))
 		s.grants("gate", "next")
 	},
@@ -144,10 +144,10 @@ var noneRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		s.grants("gate", "ann")
-		other.refusesAll("bob", "door", "gate", "hatch")
-		other.refusesAll("bob", "gate", "door")
-		other.refusesAll("ann", "door", "gate")
-		for _, name := range []string{"door", "hatch"} {
+		other.refusesAll("bob", "disk", "gate", "hatch")
+		other.refusesAll("bob", "gate", "disk")
+		other.refusesAll("ann", "disk", "gate")
+		for _, name := range []string{"disk", "hatch"} {
 			other.keeps(name, "bob", stores.ErrNotHeld)
 			other.grants(name, "carl")
 		}
@@ -160,7 +160,7 @@ var noneRows = []row{{
 		s := b.open()
 		s.grantsFor("gate", "ann", b.short())
 		b.expire(b.short())
-		s.grantsAll("bob", "door", "gate")
+		s.grantsAll("bob", "disk", "gate")
 		s.keeps("gate", "ann", stores.ErrNotOwner)
 		s.grantsAllFor("carl", b.short(), "hatch", "shed")
 		b.expire(b.short())
@@ -172,9 +172,9 @@ var noneRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		_, _ = stores.LockAll(ended(), s.Store, stores.MultiRequest{
-			Keys: b.keys([]string{"door", "gate"}), Owner: "ann", TTL: lease,
+			Keys: b.keys([]string{"disk", "gate"}), Owner: "ann", TTL: lease,
 		})
-		s.grantsAll("bob", "gate", "door")
+		s.grantsAll("bob", "gate", "disk")
 	},
 }}
 
@@ -185,7 +185,7 @@ var multiRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		b.oneOf(crowd, together(crowd, func(i int) bool {
-			names := []string{"door", "gate", "hatch"}
+			names := []string{"disk", "gate", "hatch"}
 			if i/2%2 == 1 {
 				slices.Reverse(names)
 			}
@@ -203,12 +203,12 @@ var multiRaceRows = []row{{
 		s.grants("gate", "ann")
 		var refused atomic.Int64
 		during(func() {
-			other.refusesAll("bob", "door", "gate")
+			other.refusesAll("bob", "disk", "gate")
 			refused.Add(1)
 		}, func() {
 			for refused.Load() < rounds {
-				s.grants("door", "carl")
-				s.frees("door", "carl")
+				s.grants("disk", "carl")
+				s.frees("disk", "carl")
 			}
 		})
 	},
@@ -219,7 +219,7 @@ var multiRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		for i := range rounds {
-			first, last := nth("door", i), nth("door", rounds+i)
+			first, last := nth("disk", i), nth("disk", rounds+i)
 			together(2, func(j int) bool {
 				if j == 0 {
 					other.grantsAll("bob", first, last)

@@ -14,25 +14,25 @@ var multiWaitRows = []row{{
 	rule: "LockAll with Wait does not wait if nobody holds any of the locks.",
 	check: func(b *bench) {
 		s := b.open()
-		s.asksAll("ann", "door", "gate").gets()
-		s.refuses("door", "bob")
+		s.asksAll("ann", "disk", "gate").gets()
+		s.refuses("disk", "bob")
 		s.frees("gate", "ann")
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 	},
 }, {
 	name: "who waits for several locks gets them when the last is given back",
 	rule: "LockAll with Wait is granted when all of the locks are free.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		last := s.grants("door", "ann").Token
+		last := s.grants("disk", "ann").Token
 		last = max(last, s.grants("gate", "ann").Token)
-		bob := other.waitsAll("bob", "hatch", "gate", "door")
+		bob := other.waitsAll("bob", "hatch", "gate", "disk")
 		s.frees("gate", "ann")
 		b.moment()
 		bob.stays()
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		b.greater(bob.gets().Token, last)
-		for _, name := range []string{"door", "gate", "hatch"} {
+		for _, name := range []string{"disk", "gate", "hatch"} {
 			s.refuses(name, "carl")
 			s.frees(name, "bob")
 		}
@@ -43,10 +43,10 @@ var multiWaitRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		sent := time.Now()
-		s.grantsAllFor("ann", b.ample(), "door", "gate")
+		s.grantsAllFor("ann", b.ample(), "disk", "gate")
 		latest := time.Now().Add(b.ample())
-		b.wakes(other.waitsAll("bob", "gate", "door"), sent.Add(b.ample()), latest)
-		s.refuses("door", "carl")
+		b.wakes(other.waitsAll("bob", "gate", "disk"), sent.Add(b.ample()), latest)
+		s.refuses("disk", "carl")
 		s.refuses("gate", "carl")
 	},
 }, {
@@ -54,11 +54,11 @@ var multiWaitRows = []row{{
 	rule: "LockAll takes the locks of all keys or none of them, and at no moment a part: who waits holds nothing.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		bob := other.waitsAll("bob", "gate", "door", "hatch")
+		s.grants("disk", "ann")
+		bob := other.waitsAll("bob", "gate", "disk", "hatch")
 		s.keeps("gate", "bob", stores.ErrNotHeld)
 		s.keeps("hatch", "bob", stores.ErrNotHeld)
-		s.lists("", "door")
+		s.lists("", "disk")
 		bob.stays()
 	},
 }, {
@@ -66,12 +66,12 @@ var multiWaitRows = []row{{
 	rule: "LockAll waits in the queue of every key: while it does, TryLock and LockAll are refused, the free locks too.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		bob := other.waitsAll("bob", "door", "gate")
+		s.grants("disk", "ann")
+		bob := other.waitsAll("bob", "disk", "gate")
 		s.refuses("gate", "carl")
 		s.refusesAll("carl", "gate", "hatch")
 		s.grants("hatch", "carl")
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		bob.gets()
 	},
 }, {
@@ -79,14 +79,14 @@ var multiWaitRows = []row{{
 	rule: "Those who wait for a key are served first come, first served, whether they want it alone or with others.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		bob := other.waitsAll("bob", "door", "gate")
+		s.grants("disk", "ann")
+		bob := other.waitsAll("bob", "disk", "gate")
 		carl := s.asks("gate", "carl") // free, but bob's turn comes first
-		dora := other.waits("door", "dora")
-		eve := s.waitsAll("eve", "hatch", "door")
+		dora := other.waits("disk", "dora")
+		eve := s.waitsAll("eve", "hatch", "disk")
 		b.moment()
 		carl.stays()
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		bob.gets()
 		b.moment()
 		carl.stays()
@@ -94,10 +94,10 @@ var multiWaitRows = []row{{
 		s.frees("gate", "bob")
 		carl.gets()
 		dora.stays()
-		s.frees("door", "bob")
+		s.frees("disk", "bob")
 		dora.gets()
 		eve.stays()
-		s.frees("door", "dora")
+		s.frees("disk", "dora")
 		eve.gets()
 	},
 }, {
@@ -105,11 +105,11 @@ var multiWaitRows = []row{{
 	rule: "Those who wait for a key are served first come, first served, whether they want it alone or with others.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		s.grants("gate", "ann")
 		bob := s.waits("gate", "bob")
-		carl := other.waitsAll("carl", "door", "gate")
-		s.frees("door", "ann")
+		carl := other.waitsAll("carl", "disk", "gate")
+		s.frees("disk", "ann")
 		carl.stays()
 		s.frees("gate", "ann")
 		bob.gets()
@@ -123,14 +123,14 @@ var multiWaitRows = []row{{
 	rule: "If ctx ends first the owner holds none of the locks and is in no queue.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		bob := other.waitsAll("bob", "door", "gate")
-		carl, dora := s.asks("gate", "carl"), s.waits("door", "dora")
+		s.grants("disk", "ann")
+		bob := other.waitsAll("bob", "disk", "gate")
+		carl, dora := s.asks("gate", "carl"), s.waits("disk", "dora")
 		b.moment()
 		bob.leaves()
 		carl.gets()
 		dora.stays()
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		dora.gets()
 		s.frees("gate", "carl")
 		s.keeps("gate", "bob", stores.ErrNotHeld)
@@ -141,31 +141,31 @@ var multiWaitRows = []row{{
 	rule: "The lease of who has waited begins with the grant, and Expires counts from a moment that is surely not after it.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grantsFor("door", "ann", 2*lease)
+		s.grantsFor("disk", "ann", 2*lease)
 		bob := other.queues(func() *waiter {
-			return other.asksAllFor(stores.MultiRequest{Keys: b.keys([]string{"gate", "door"}), Owner: "bob", TTL: b.brief()})
+			return other.asksAllFor(stores.MultiRequest{Keys: b.keys([]string{"gate", "disk"}), Owner: "bob", TTL: b.brief()})
 		})
 		time.Sleep(2 * b.brief())
 		freed := time.Now()
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		g := bob.gets()
 		latest := time.Now().Add(b.brief() + b.Slack)
 		b.counted(g, freed, b.brief())
 		s.ends("gate", freed.Add(b.brief()), latest)
 		time.Sleep(time.Until(latest))
-		s.grants("door", "next")
+		s.grants("disk", "next")
 	},
 }, {
 	name: "a closed client wakes those who wait for several locks through it",
 	rule: "LockAll fails with ErrClosed if the store is closed meanwhile, and its owner gets none of the locks.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		bob := other.waitsAll("bob", "gate", "door")
+		s.grants("disk", "ann")
+		bob := other.waitsAll("bob", "gate", "disk")
 		b.want(other.Close() == nil, "Close failed")
 		bob.fails(stores.ErrClosed)
-		s.frees("door", "ann")
-		s.asksAll("carl", "door", "gate").gets()
+		s.frees("disk", "ann")
+		s.asksAll("carl", "disk", "gate").gets()
 	},
 }}
 
@@ -175,13 +175,13 @@ var multiWaitRaceRows = []row{{
 	rule:  "LockAll takes its locks in one step: those who want the same in another order are served in turn, without end.",
 	awake: true,
 	check: func(b *bench) {
-		const doors = 5
+		const disks = 5
 		s, other := b.open(), b.open()
 		ctx, progress, stop := b.untilStalled()
 		defer stop()
-		var holders [doors]atomic.Int64
-		together(2*doors, func(i int) bool {
-			names := []int{i % doors, (i + 1) % doors}
+		var holders [disks]atomic.Int64
+		together(2*disks, func(i int) bool {
+			names := []int{i % disks, (i + 1) % disks}
 			if i%2 == 1 {
 				names[0], names[1] = names[1], names[0]
 			}
@@ -191,7 +191,7 @@ var multiWaitRaceRows = []row{{
 			}
 			return true
 		})
-		s.grantsAll("ann", nth("door", 0), nth("door", 1), nth("door", 2))
+		s.grantsAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2))
 	},
 }, {
 	name:  "a grant of several locks and the end of ctx are one or the other",
@@ -200,34 +200,34 @@ var multiWaitRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		for i := range rounds {
-			door, gate := nth("door", i), nth("gate", i)
-			s.grants(door, "ann")
-			bob := other.waitsAll("bob", gate, door)
-			if b.leavesDuringUnlock(bob, i, func() { s.frees(door, "ann") }) {
+			disk, gate := nth("disk", i), nth("gate", i)
+			s.grants(disk, "ann")
+			bob := other.waitsAll("bob", gate, disk)
+			if b.leavesDuringUnlock(bob, i, func() { s.frees(disk, "ann") }) {
 				s.frees(gate, "bob")
-				s.frees(door, "bob")
+				s.frees(disk, "bob")
 			}
 			b.comesFree(s, gate, "carl")
-			b.comesFree(s, door, "carl")
+			b.comesFree(s, disk, "carl")
 		}
 	},
 }}
 
 // dine waits for two locks, holds them for a moment and gives them back.
-func (b *bench) dine(ctx context.Context, s store, owner string, doors []int, holders []atomic.Int64) {
-	names := []string{nth("door", doors[0]), nth("door", doors[1])}
+func (b *bench) dine(ctx context.Context, s store, owner string, disks []int, holders []atomic.Int64) {
+	names := []string{nth("disk", disks[0]), nth("disk", disks[1])}
 	g, err := stores.LockAll(ctx, s.Store, stores.MultiRequest{Keys: b.keys(names), Owner: owner, TTL: lease, Wait: true})
 	if err != nil || !g.Acquired {
 		b.failf("LockAll of %q by %q did not get them, and no other owner did for %v: %v", names, owner, patience, err)
 		return
 	}
-	for i, door := range doors {
-		n := holders[door].Add(1)
+	for i, disk := range disks {
+		n := holders[disk].Add(1)
 		b.want(n == 1, "%d owners hold %q at once", n, names[i])
 	}
 	time.Sleep(time.Millisecond)
-	for i, door := range doors {
-		holders[door].Add(-1)
+	for i, disk := range disks {
+		holders[disk].Add(-1)
 		s.frees(names[i], owner)
 	}
 }

@@ -23,25 +23,25 @@ var raceRows = []row{{
 	rule: "Of many that try to take a free lock at once exactly one is granted.",
 	check: func(b *bench) {
 		for i := range 5 {
-			b.oneOf(crowd, b.rush(crowd, nth("door", i)))
+			b.oneOf(crowd, b.rush(crowd, nth("disk", i)))
 		}
 	},
 }, {
 	name: "of a crowd one is let in when a lock expires",
 	rule: "Of many that try to take an expired lock at once exactly one is granted.",
 	check: func(b *bench) {
-		b.open().grantsFor("door", "ann", b.short())
+		b.open().grantsFor("disk", "ann", b.short())
 		b.expire(b.short())
-		b.oneOf(crowd, b.rush(crowd, "door"))
+		b.oneOf(crowd, b.rush(crowd, "disk"))
 	},
 }, {
 	name: "of many unlocks one succeeds",
 	rule: "One Unlock ends a grant; every other Unlock at the same time fails with ErrNotHeld.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		b.oneOf(crowd, together(crowd, func(i int) bool {
-			err := pick(i, s, other).unlock("door", "ann")
+			err := pick(i, s, other).unlock("disk", "ann")
 			b.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Unlock returned %v", err)
 			return err == nil
 		}))
@@ -67,7 +67,7 @@ var raceRows = []row{{
 	check: func(b *bench) {
 		got := len(b.takeTurns().tokens)
 		b.want(got == crowd*turns, "%d of %d turns were had", got, crowd*turns)
-		b.open().grants("door", "ann")
+		b.open().grants("disk", "ann")
 	},
 }, {
 	name: "many keys at once do not disturb one another",
@@ -77,9 +77,9 @@ var raceRows = []row{{
 		s, other := b.open(), b.open()
 		got := together(keys, func(i int) bool {
 			for range turns {
-				pick(i, s, other).grants(nth("door", i), "ann")
-				pick(i+1, s, other).refuses(nth("door", i), "bob")
-				pick(i, s, other).frees(nth("door", i), "ann")
+				pick(i, s, other).grants(nth("disk", i), "ann")
+				pick(i+1, s, other).refuses(nth("disk", i), "bob")
+				pick(i, s, other).frees(nth("disk", i), "ann")
 			}
 			return true
 		})
@@ -174,7 +174,7 @@ func (b *bench) untilStalled() (ctx context.Context, progress, stop func()) {
 
 func (b *bench) takeTurn(ctx context.Context, s store, owner string, h *history) {
 	for ctx.Err() == nil {
-		g, err := s.tryLock("door", owner, lease)
+		g, err := s.tryLock("disk", owner, lease)
 		if err != nil {
 			b.failf("TryLock by %q failed: %v", owner, err)
 			return
@@ -184,7 +184,7 @@ func (b *bench) takeTurn(ctx context.Context, s store, owner string, h *history)
 			b.want(holders == 1, "%d owners hold the lock at once", holders)
 			time.Sleep(time.Millisecond)
 			h.leave()
-			s.frees("door", owner)
+			s.frees("disk", owner)
 			return
 		}
 		time.Sleep(pollPause)

@@ -15,7 +15,7 @@ var reservedRows = []row{{
 	needs: []string{checks},
 	check: func(b *bench) {
 		b.prefix = stores.ReservedPrefix + b.prefix
-		for _, c := range b.open().calls("door", "ann") {
+		for _, c := range b.open().calls("disk", "ann") {
 			if slices.Contains([]string{"try lock", "unlock", "renew", "lock", "lock all", "revoke", "declare"}, c.op) {
 				b.refusedByField(c)
 			}
@@ -27,10 +27,10 @@ var reservedRows = []row{{
 	needs: []string{checks, multi},
 	check: func(b *bench) {
 		s := b.open()
-		keys := []string{b.key("door"), stores.ReservedPrefix + b.key("gate")}
+		keys := []string{b.key("disk"), stores.ReservedPrefix + b.key("gate")}
 		req := stores.MultiRequest{Keys: keys, Owner: "ann", TTL: lease}
 		b.refusedByField(call{"lock all", func(ctx context.Context) error { return errorOf(stores.LockAll(ctx, s.Store, req)) }})
-		s.grants("door", "bob")
+		s.grants("disk", "bob")
 	},
 }, {
 	name:  "a list has nothing of the store's own",
@@ -38,7 +38,7 @@ var reservedRows = []row{{
 	needs: []string{listing},
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		b.prefix = stores.ReservedPrefix
 		s.lists("")
 	},
@@ -48,7 +48,7 @@ var reservedRows = []row{{
 	needs: []string{watching},
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		b.prefix = stores.ReservedPrefix
 		s.watches("")
 	},

@@ -16,10 +16,10 @@ var revokedRows = []row{{
 	rule: "Revoke ends the lock of the owner: nobody holds it then.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
-		other.revokes("door", "ann")
-		s.keeps("door", "ann", stores.ErrNotHeld)
-		s.grants("door", "bob")
+		s.grants("disk", "ann")
+		other.revokes("disk", "ann")
+		s.keeps("disk", "ann", stores.ErrNotHeld)
+		s.grants("disk", "bob")
 	},
 }, {
 	name: "a lock is taken from whoever holds it",
@@ -27,19 +27,19 @@ var revokedRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		for _, owner := range []string{"ann", "bob"} {
-			s.grants("door", owner)
-			other.revokes("door", "")
+			s.grants("disk", owner)
+			other.revokes("disk", "")
 		}
-		s.grants("door", "carl")
+		s.grants("disk", "carl")
 	},
 }, {
 	name: "a revocation is of one lock",
 	rule: "Revoke ends the lock of one key: others of the same owner stay as they are.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		s.grants("gate", "ann")
-		s.revokes("door", "ann")
+		s.revokes("disk", "ann")
 		s.refuses("gate", "bob")
 		s.frees("gate", "ann")
 	},
@@ -49,22 +49,22 @@ var revokedRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		s.revokes("door", "ann")
-		s.lapses("door", "ann", stores.ErrNotHeld)
-		s.grants("door", "bob")
-		s.lapses("door", "ann", stores.ErrNotOwner)
+		s.grants("disk", "ann")
+		s.revokes("disk", "ann")
+		s.lapses("disk", "ann", stores.ErrNotHeld)
+		s.grants("disk", "bob")
+		s.lapses("disk", "ann", stores.ErrNotOwner)
 	},
 }, {
 	name: "whose lock was revoked does not free its successor's",
 	rule: "After Revoke the former owner's Unlock fails with ErrNotOwner once another holds the lock.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		s.revokes("door", "")
-		s.grants("door", "bob")
-		s.keeps("door", "ann", stores.ErrNotOwner)
-		s.refuses("door", "carl")
+		s.grants("disk", "ann")
+		s.revokes("disk", "")
+		s.grants("disk", "bob")
+		s.keeps("disk", "ann", stores.ErrNotOwner)
+		s.refuses("disk", "carl")
 	},
 }, {
 	name: "tokens grow across a revocation",
@@ -73,8 +73,8 @@ var revokedRows = []row{{
 		s := b.open()
 		var last uint64
 		for range 3 {
-			last = b.greater(s.grants("door", "ann").Token, last)
-			s.revokes("door", "ann")
+			last = b.greater(s.grants("disk", "ann").Token, last)
+			s.revokes("disk", "ann")
 		}
 	},
 }, {
@@ -83,24 +83,24 @@ var revokedRows = []row{{
 	needs: []string{waiting, listing},
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		last := s.grants("door", "ann").Token
-		bob, carl := other.waits("door", "bob"), other.waits("door", "carl")
-		s.revokes("door", "")
+		last := s.grants("disk", "ann").Token
+		bob, carl := other.waits("disk", "bob"), other.waits("disk", "carl")
+		s.revokes("disk", "")
 		last = b.greater(bob.gets().Token, last)
-		s.keeps("door", "ann", stores.ErrNotOwner)
+		s.keeps("disk", "ann", stores.ErrNotOwner)
 		carl.stays()
-		s.revokes("door", "bob")
+		s.revokes("disk", "bob")
 		b.greater(carl.gets().Token, last)
-		s.frees("door", "carl")
+		s.frees("disk", "carl")
 	},
 }, {
 	name: "of many revocations one succeeds",
 	rule: "One Revoke ends a grant; every other at the same time fails with ErrNotHeld.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		b.oneOf(crowd, together(crowd, func(i int) bool {
-			err := pick(i, s, other).revoke("door", []string{"", "ann"}[i/2%2])
+			err := pick(i, s, other).revoke("disk", []string{"", "ann"}[i/2%2])
 			b.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Revoke returned %v", err)
 			return err == nil
 		}))
@@ -113,42 +113,42 @@ var notRevokedRows = []row{{
 	rule: "Revoke fails with ErrNotHeld if nobody holds the lock, whoever is named, and does not take it.",
 	check: func(b *bench) {
 		s := b.open()
-		s.spares("door", "ann", stores.ErrNotHeld)
-		s.spares("door", "", stores.ErrNotHeld)
-		s.grants("door", "ann")
-		s.frees("door", "ann")
-		s.spares("door", "ann", stores.ErrNotHeld)
-		s.spares("door", "", stores.ErrNotHeld)
-		s.grants("door", "bob")
+		s.spares("disk", "ann", stores.ErrNotHeld)
+		s.spares("disk", "", stores.ErrNotHeld)
+		s.grants("disk", "ann")
+		s.frees("disk", "ann")
+		s.spares("disk", "ann", stores.ErrNotHeld)
+		s.spares("disk", "", stores.ErrNotHeld)
+		s.grants("disk", "bob")
 	},
 }, {
 	name: "an expired lock is not revoked",
 	rule: "An expired lock is not held by anybody: Revoke fails with ErrNotHeld.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		b.expire(b.short())
-		s.spares("door", "ann", stores.ErrNotHeld)
-		s.spares("door", "", stores.ErrNotHeld)
+		s.spares("disk", "ann", stores.ErrNotHeld)
+		s.spares("disk", "", stores.ErrNotHeld)
 	},
 }, {
 	name: "a lock is not taken from who is not named",
 	rule: "Revoke fails with ErrNotOwner if somebody else than the owner named holds the lock, and changes nothing.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		s.spares("door", "bob", stores.ErrNotOwner)
-		s.refuses("door", "bob")
-		s.frees("door", "ann")
+		s.grants("disk", "ann")
+		s.spares("disk", "bob", stores.ErrNotOwner)
+		s.refuses("disk", "bob")
+		s.frees("disk", "ann")
 	},
 }, {
 	name: "a Revoke whose ctx has ended takes nothing away",
 	rule: "A request that was given up before it was made has no effect.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		_ = stores.Revoke(ended(), s.Store, b.key("door"), "ann")
-		s.refuses("door", "bob")
-		s.frees("door", "ann")
+		s.grants("disk", "ann")
+		_ = stores.Revoke(ended(), s.Store, b.key("disk"), "ann")
+		s.refuses("disk", "bob")
+		s.frees("disk", "ann")
 	},
 }}

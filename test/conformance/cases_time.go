@@ -13,18 +13,18 @@ var leaseRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		sent := time.Now()
-		s.grantsFor("door", "ann", b.brief())
-		s.ends("door", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
+		s.grantsFor("disk", "ann", b.brief())
+		s.ends("disk", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
 	},
 }, {
 	name: "each grant has a TTL of its own",
 	rule: "A lock's TTL is that of the request that took it, whatever others ask for.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		s.grants("gate", "ann")
 		b.expire(b.short())
-		s.grants("door", "bob")
+		s.grants("disk", "bob")
 		s.refuses("gate", "bob")
 	},
 }, {
@@ -34,17 +34,17 @@ var leaseRows = []row{{
 		s := b.open()
 		ttl := b.brief() + b.MinTTL/2
 		sent := time.Now()
-		s.grantsFor("door", "ann", ttl)
-		s.ends("door", sent.Add(ttl), time.Now().Add(b.brief()+b.MinTTL+b.Slack))
+		s.grantsFor("disk", "ann", ttl)
+		s.ends("disk", sent.Add(ttl), time.Now().Add(b.brief()+b.MinTTL+b.Slack))
 	},
 }, {
 	name: "a millisecond is a TTL",
 	rule: "The least TTL is granted and ends, if need be as the shortest lease that the store can keep.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", stores.MinTTL)
+		s.grantsFor("disk", "ann", stores.MinTTL)
 		b.expire(b.MinTTL)
-		s.grants("door", "bob")
+		s.grants("disk", "bob")
 	},
 }, {
 	name: "68 years are a TTL",
@@ -52,11 +52,11 @@ var leaseRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		sent := time.Now()
-		g := s.grantsFor("door", "ann", stores.MaxTTL)
+		g := s.grantsFor("disk", "ann", stores.MaxTTL)
 		b.want(g.Expires.Sub(sent) > stores.MaxTTL/2, "the holder is told to stop after %v", g.Expires.Sub(sent))
 		b.expire(b.short())
-		s.refuses("door", "bob")
-		s.frees("door", "ann")
+		s.refuses("disk", "bob")
+		s.frees("disk", "ann")
 	},
 }}
 
@@ -66,54 +66,54 @@ var expiredRows = []row{{
 	rule: "An expired lock is not held by anybody: TryLock takes it.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		b.expire(b.short())
-		s.grants("door", "bob")
-		s.refuses("door", "ann")
+		s.grants("disk", "bob")
+		s.refuses("disk", "ann")
 	},
 }, {
 	name: "an expired lock is taken again by its old owner",
 	rule: "An expired lock is not held by anybody: its old owner may take it like anybody else.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		b.expire(b.short())
-		s.grants("door", "ann")
-		s.refuses("door", "bob")
-		s.frees("door", "ann")
+		s.grants("disk", "ann")
+		s.refuses("disk", "bob")
+		s.frees("disk", "ann")
 	},
 }, {
 	name: "an expired lock cannot be given back",
 	rule: "An expired lock is not held by anybody: Unlock fails with ErrNotHeld, whoever asks.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		b.expire(b.short())
-		s.keeps("door", "ann", stores.ErrNotHeld)
-		s.keeps("door", "bob", stores.ErrNotHeld)
+		s.keeps("disk", "ann", stores.ErrNotHeld)
+		s.keeps("disk", "bob", stores.ErrNotHeld)
 	},
 }, {
 	name: "an owner that came too late does not free its successor's lock",
 	rule: "Unlock by the owner of an expired lock fails with ErrNotOwner once another has it, and changes nothing.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		b.expire(b.short())
-		s.grants("door", "bob")
-		s.keeps("door", "ann", stores.ErrNotOwner)
-		s.refuses("door", "carl")
-		s.frees("door", "bob")
+		s.grants("disk", "bob")
+		s.keeps("disk", "ann", stores.ErrNotOwner)
+		s.refuses("disk", "carl")
+		s.frees("disk", "bob")
 	},
 }, {
 	name: "an old lease does not end a new one",
 	rule: "What was due at the end of a lock that was given back does not touch the lock of who took it since.",
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.brief())
-		s.frees("door", "ann")
-		s.grants("door", "ann")
+		s.grantsFor("disk", "ann", b.brief())
+		s.frees("disk", "ann")
+		s.grants("disk", "ann")
 		b.expire(2 * b.brief())
-		s.refuses("door", "bob")
+		s.refuses("disk", "bob")
 	},
 }}
 
@@ -124,16 +124,16 @@ var deadlineRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		sent := time.Now()
-		g := s.grantsFor("door", "ann", b.brief())
+		g := s.grantsFor("disk", "ann", b.brief())
 		b.counted(g, sent, b.brief())
-		s.ends("door", g.Expires, time.Now().Add(b.brief()+b.Slack))
+		s.ends("disk", g.Expires, time.Now().Add(b.brief()+b.Slack))
 	},
 }, {
 	name: "the holder has most of its lease",
 	rule: "Expires leaves the holder its TTL but for the time that the request took and a reserve.",
 	check: func(b *bench) {
 		sent := time.Now()
-		g := b.open().grants("door", "ann")
+		g := b.open().grants("disk", "ann")
 		b.want(g.Expires.Sub(sent) > lease/2, "of %v the holder is left %v", lease, g.Expires.Sub(sent))
 	},
 }, {
@@ -141,7 +141,7 @@ var deadlineRows = []row{{
 	rule:  "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
 	awake: true, // the clock of a bubble has no monotonic readings
 	check: func(b *bench) {
-		b.monotonic(b.open().grants("door", "ann"))
+		b.monotonic(b.open().grants("disk", "ann"))
 	},
 }}
 

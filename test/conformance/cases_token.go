@@ -10,8 +10,8 @@ var tokenRows = []row{{
 		s := b.open()
 		var last uint64
 		for range 5 {
-			last = b.greater(s.grants("door", "ann").Token, last)
-			s.frees("door", "ann")
+			last = b.greater(s.grants("disk", "ann").Token, last)
+			s.frees("disk", "ann")
 		}
 	},
 }, {
@@ -21,7 +21,7 @@ var tokenRows = []row{{
 		s := b.open()
 		var last uint64
 		for range 3 {
-			last = b.greater(s.grantsFor("door", "ann", b.short()).Token, last)
+			last = b.greater(s.grantsFor("disk", "ann", b.short()).Token, last)
 			b.expire(b.short())
 		}
 	},
@@ -32,10 +32,10 @@ var tokenRows = []row{{
 		var last uint64
 		for range 3 {
 			s, other := b.open(), b.open()
-			last = b.greater(s.grants("door", "ann").Token, last)
-			s.frees("door", "ann")
-			last = b.greater(other.grants("door", "bob").Token, last)
-			other.frees("door", "bob")
+			last = b.greater(s.grants("disk", "ann").Token, last)
+			s.frees("disk", "ann")
+			last = b.greater(other.grants("disk", "bob").Token, last)
+			other.frees("disk", "bob")
 			_ = s.Close()
 		}
 	},
@@ -44,12 +44,12 @@ var tokenRows = []row{{
 	rule: tokenRule,
 	check: func(b *bench) {
 		s := b.open()
-		s.grants("door", "ann")
-		s.frees("door", "ann")
-		last := s.grantsFor("door", "ann", b.short()).Token
-		_ = s.unlock("door", "ann") // which may be too late
+		s.grants("disk", "ann")
+		s.frees("disk", "ann")
+		last := s.grantsFor("disk", "ann", b.short()).Token
+		_ = s.unlock("disk", "ann") // which may be too late
 		b.expire(4 * b.short())
-		b.greater(s.grants("door", "bob").Token, last)
+		b.greater(s.grants("disk", "bob").Token, last)
 	},
 }}
 

@@ -19,18 +19,18 @@ var waitRaceRows = []row{{
 	awake: true,
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		s.grants("door", "owner")
+		s.grants("disk", "owner")
 		var line sync.WaitGroup
 		var tokens [8]uint64
 		for i := range tokens {
-			w := pick(i, s, other).waits("door", nth("owner", i))
+			w := pick(i, s, other).waits("disk", nth("owner", i))
 			line.Go(func() {
 				tokens[i] = w.gets().Token
-				s.frees("door", nth("owner", i))
+				s.frees("disk", nth("owner", i))
 			})
 		}
 		pushy := b.elbows(s, other, func() {
-			s.frees("door", "owner")
+			s.frees("disk", "owner")
 			line.Wait()
 		})
 		for _, token := range pushy {
@@ -49,7 +49,7 @@ var waitRaceRows = []row{{
 	check: func(b *bench) {
 		got := len(b.waitTurns().tokens)
 		b.want(got == crowd*turns, "%d of %d turns were had", got, crowd*turns)
-		b.open().grants("door", "ann")
+		b.open().grants("disk", "ann")
 	},
 }, {
 	name:  "a grant and the end of ctx are one or the other",
@@ -58,7 +58,7 @@ var waitRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		for i := range rounds {
-			name := nth("door", i)
+			name := nth("disk", i)
 			s.grants(name, "ann")
 			bob := other.waits(name, "bob")
 			if b.leavesDuringUnlock(bob, i, func() { s.frees(name, "ann") }) {
@@ -75,7 +75,7 @@ var waitRaceRows = []row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		for i := range rounds {
-			name := nth("door", i)
+			name := nth("disk", i)
 			s.grants(name, "ann")
 			bob, carl := other.waits(name, "bob"), s.waits(name, "carl")
 			if b.leavesDuringUnlock(bob, i, func() { s.frees(name, "ann") }) {
@@ -88,7 +88,7 @@ var waitRaceRows = []row{{
 	},
 }}
 
-// elbows tries again and again to take the lock called door through both clients until f has returned, gives it back at
+// elbows tries again and again to take the lock called disk through both clients until f has returned, gives it back at
 // once, and returns the tokens that it got.
 func (b *bench) elbows(s, other store, f func()) (tokens []uint64) {
 	var mu sync.Mutex
@@ -103,13 +103,13 @@ func (b *bench) elbows(s, other store, f func()) (tokens []uint64) {
 					open = false
 				default:
 				}
-				g, err := client.tryLock("door", owner, lease)
+				g, err := client.tryLock("disk", owner, lease)
 				b.want(err == nil, "TryLock by %q failed: %v", owner, err)
 				if g.Acquired {
 					mu.Lock()
 					tokens = append(tokens, g.Token)
 					mu.Unlock()
-					client.frees("door", owner)
+					client.frees("disk", owner)
 				}
 			}
 		})
@@ -177,7 +177,7 @@ func (b *bench) waitTurns() *history {
 }
 
 func (b *bench) waitTurn(ctx context.Context, s store, owner string, h *history) {
-	g, err := stores.Lock(ctx, s.Store, b.request("door", owner, lease))
+	g, err := stores.Lock(ctx, s.Store, b.request("disk", owner, lease))
 	if err != nil || !g.Acquired {
 		b.failf("Lock by %q did not get the lock, and no other owner did for %v: %v", owner, patience, err)
 		return
@@ -186,5 +186,5 @@ func (b *bench) waitTurn(ctx context.Context, s store, owner string, h *history)
 	b.want(holders == 1, "%d owners hold the lock at once", holders)
 	time.Sleep(time.Millisecond)
 	h.leave()
-	s.frees("door", owner)
+	s.frees("disk", owner)
 }

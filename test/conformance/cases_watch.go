@@ -42,7 +42,7 @@ var snapshotRows = []row{{
 	rule: snapshotRule,
 	check: func(b *bench) {
 		s := b.open()
-		s.grantsFor("door", "ann", b.short())
+		s.grantsFor("disk", "ann", b.short())
 		s.grants("gate", "ann")
 		s.frees("gate", "ann")
 		hatch := held("hatch", "ann", s.grants("hatch", "ann"))
@@ -57,10 +57,10 @@ var snapshotRows = []row{{
 		s := b.open()
 		want := make([]stores.LockInfo, 300)
 		together(len(want), func(i int) bool {
-			want[i] = held(nth("door", i), "ann", s.grants(nth("door", i), "ann"))
+			want[i] = held(nth("disk", i), "ann", s.grants(nth("disk", i), "ann"))
 			return true
 		})
-		s.watches("door-", want...)
+		s.watches("disk-", want...)
 	},
 }}
 
@@ -72,9 +72,9 @@ var changeRows = []row{{
 		s, other := b.open(), b.open()
 		w := other.watches("")
 		for _, owner := range []string{"ann", "bob"} {
-			l := held("door", owner, s.grants("door", owner))
+			l := held("disk", owner, s.grants("disk", owner))
 			w.sees(stores.EventAcquired, l)
-			s.frees("door", owner)
+			s.frees("disk", owner)
 			w.sees(stores.EventReleased, l)
 		}
 		w.idles()
@@ -84,14 +84,14 @@ var changeRows = []row{{
 	rule: changeRule,
 	check: func(b *bench) {
 		s := b.open()
-		req := b.request("door", "ann", lease)
+		req := b.request("disk", "ann", lease)
 		req.Metadata = map[string]string{"host": "a", "鍵": ""}
 		first := s.watches("")
-		l := held("door", "ann", s.grantsAs(req))
+		l := held("disk", "ann", s.grantsAs(req))
 		l.Metadata = req.Metadata
 		first.sees(stores.EventAcquired, l)
 		second := b.open().watches("", l)
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		first.sees(stores.EventReleased, l)
 		second.sees(stores.EventReleased, l)
 	},
@@ -100,9 +100,9 @@ var changeRows = []row{{
 	rule: changeRule,
 	check: func(b *bench) {
 		s := b.open()
-		l := held("door", "ann", s.grants("door", "ann"))
+		l := held("disk", "ann", s.grants("disk", "ann"))
 		w := b.open().watches("", l)
-		s.frees("door", "ann")
+		s.frees("disk", "ann")
 		w.sees(stores.EventReleased, l)
 	},
 }, {
@@ -112,7 +112,7 @@ var changeRows = []row{{
 		s := b.open()
 		w := b.open().watches("")
 		sent := time.Now()
-		l := held("door", "ann", s.grantsFor("door", "ann", b.brief()))
+		l := held("disk", "ann", s.grantsFor("disk", "ann", b.brief()))
 		latest := time.Now().Add(b.brief())
 		l.TTL = b.brief()
 		w.sees(stores.EventAcquired, l)
@@ -126,7 +126,7 @@ var changeRows = []row{{
 	rule: changeRule + " That a TTL passes is a change, though nobody calls the store.",
 	check: func(b *bench) {
 		s := b.open()
-		l := held("door", "ann", s.grantsFor("door", "ann", b.ample()))
+		l := held("disk", "ann", s.grantsFor("disk", "ann", b.ample()))
 		w := b.open().looks(b.key(""), nil)
 		if e := w.next(); len(e.Locks) == 0 {
 			b.want(b.lapsed(), "the snapshot tells of no lock")
@@ -142,10 +142,10 @@ var changeRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		w := b.open().watches("")
-		l := held("door", "ann", s.grantsFor("door", "ann", b.short()))
+		l := held("disk", "ann", s.grantsFor("disk", "ann", b.short()))
 		l.TTL = b.short()
 		b.expire(b.short())
-		next := held("door", "bob", s.grants("door", "bob"))
+		next := held("disk", "bob", s.grants("disk", "bob"))
 		w.sees(stores.EventAcquired, l)
 		w.sees(stores.EventExpired, l)
 		w.sees(stores.EventAcquired, next)
@@ -158,8 +158,8 @@ var changeRows = []row{{
 		s := b.open()
 		w := b.open().watches("")
 		for _, from := range []string{"ann", ""} {
-			l := held("door", "ann", s.grants("door", "ann"))
-			s.revokes("door", from)
+			l := held("disk", "ann", s.grants("disk", "ann"))
+			s.revokes("disk", from)
 			w.sees(stores.EventAcquired, l)
 			w.sees(stores.EventRevoked, l)
 		}
@@ -171,9 +171,9 @@ var changeRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		w := b.open().watches("")
-		l := held("door", "ann", s.grantsFor("door", "ann", b.ample()))
+		l := held("disk", "ann", s.grantsFor("disk", "ann", b.ample()))
 		l.TTL = b.ample()
-		if _, err := s.renew("door", "ann", b.ample()+b.brief()); err != nil {
+		if _, err := s.renew("disk", "ann", b.ample()+b.brief()); err != nil {
 			b.want(b.lapsed(), "Renew failed: %v", err)
 			return // the machine was too slow
 		}
@@ -189,7 +189,7 @@ var changeRows = []row{{
 	check: func(b *bench) {
 		s := b.open()
 		w := b.open().watches("")
-		g := s.grantsAll("ann", "gate", "door", "hatch")
+		g := s.grantsAll("ann", "gate", "disk", "hatch")
 		var got []stores.LockInfo
 		for range 3 {
 			e := w.next()
@@ -197,7 +197,7 @@ var changeRows = []row{{
 			got = append(got, e.Lock)
 		}
 		slices.SortFunc(got, func(a, b stores.LockInfo) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
-		want := []stores.LockInfo{held("door", "ann", g), held("gate", "ann", g), held("hatch", "ann", g)}
+		want := []stores.LockInfo{held("disk", "ann", g), held("gate", "ann", g), held("hatch", "ann", g)}
 		b.want(slices.EqualFunc(got, want, func(a, b stores.LockInfo) bool { return a.Key == b.Key && a.Token == b.Token && a.Owner == b.Owner }),
 			"a watcher was told %+v, want %+v", got, want)
 		s.frees("gate", "ann")
@@ -212,10 +212,10 @@ var handOverRows = needing([]row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
-		ann := held("door", "ann", s.grants("door", "ann"))
-		waiter := other.waits("door", "bob")
-		s.frees("door", "ann")
-		bob := held("door", "bob", waiter.gets())
+		ann := held("disk", "ann", s.grants("disk", "ann"))
+		waiter := other.waits("disk", "bob")
+		s.frees("disk", "ann")
+		bob := held("disk", "bob", waiter.gets())
 		w.sees(stores.EventAcquired, ann)
 		w.sees(stores.EventReleased, ann)
 		w.sees(stores.EventAcquired, bob)
@@ -228,10 +228,10 @@ var handOverRows = needing([]row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
-		ann := held("door", "ann", s.grants("door", "ann"))
-		waiter := other.waits("door", "bob")
-		s.revokes("door", "ann")
-		bob := held("door", "bob", waiter.gets())
+		ann := held("disk", "ann", s.grants("disk", "ann"))
+		waiter := other.waits("disk", "bob")
+		s.revokes("disk", "ann")
+		bob := held("disk", "bob", waiter.gets())
 		w.sees(stores.EventAcquired, ann)
 		w.sees(stores.EventRevoked, ann)
 		w.sees(stores.EventAcquired, bob)
@@ -242,11 +242,11 @@ var handOverRows = needing([]row{{
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
 		w := b.open().watches("")
-		ann := held("door", "ann", s.grantsFor("door", "ann", b.ample()))
+		ann := held("disk", "ann", s.grantsFor("disk", "ann", b.ample()))
 		ann.TTL = b.ample()
-		waiter := other.waits("door", "bob")
+		waiter := other.waits("disk", "bob")
 		waiter.returns(b.ample())
-		bob := held("door", "bob", waiter.gets())
+		bob := held("disk", "bob", waiter.gets())
 		w.sees(stores.EventAcquired, ann)
 		w.sees(stores.EventExpired, ann)
 		w.sees(stores.EventAcquired, bob)

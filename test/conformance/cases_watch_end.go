@@ -46,9 +46,9 @@ var watchPrefixRows = []row{{
 	rule: "Every key starts with the empty prefix.",
 	check: func(b *bench) {
 		s := b.open()
-		door := held("door", "ann", s.grants("door", "ann"))
+		disk := held("disk", "ann", s.grants("disk", "ann"))
 		w := s.looks("", nil)
-		w.begins(false, door)
+		w.begins(false, disk)
 		gate := held("gate", "ann", s.grants("gate", "ann"))
 		w.sees(stores.EventAcquired, gate)
 	},
@@ -81,10 +81,10 @@ var silentRows = []row{{
 	rule: "What was refused is no change.",
 	check: func(b *bench) {
 		s := b.open()
-		door := held("door", "ann", s.grants("door", "ann"))
-		w := b.open().watches("", door)
-		s.refuses("door", "bob")
-		s.keeps("door", "bob", stores.ErrNotOwner)
+		disk := held("disk", "ann", s.grants("disk", "ann"))
+		w := b.open().watches("", disk)
+		s.refuses("disk", "bob")
+		s.keeps("disk", "bob", stores.ErrNotOwner)
 		s.keeps("gate", "ann", stores.ErrNotHeld)
 		w.idles()
 	},
@@ -94,10 +94,10 @@ var silentRows = []row{{
 	needs: []string{renewing},
 	check: func(b *bench) {
 		s := b.open()
-		door := held("door", "ann", s.grants("door", "ann"))
-		w := b.open().watches("", door)
-		s.renews("door", "ann", lease)
-		s.lapses("door", "bob", stores.ErrNotOwner)
+		disk := held("disk", "ann", s.grants("disk", "ann"))
+		w := b.open().watches("", disk)
+		s.renews("disk", "ann", lease)
+		s.lapses("disk", "bob", stores.ErrNotOwner)
 		w.idles()
 	},
 }, {
@@ -106,9 +106,9 @@ var silentRows = []row{{
 	needs: []string{waiting, listing},
 	check: func(b *bench) {
 		s := b.open()
-		door := held("door", "ann", s.grants("door", "ann"))
-		w := b.open().watches("", door)
-		s.waits("door", "bob").leaves()
+		disk := held("disk", "ann", s.grants("disk", "ann"))
+		w := b.open().watches("", disk)
+		s.waits("disk", "bob").leaves()
 		w.idles()
 	},
 }, {
@@ -117,9 +117,9 @@ var silentRows = []row{{
 	needs: []string{multi},
 	check: func(b *bench) {
 		s := b.open()
-		door := held("door", "ann", s.grants("door", "ann"))
-		w := b.open().watches("", door)
-		s.refusesAll("bob", "gate", "door", "hatch")
+		disk := held("disk", "ann", s.grants("disk", "ann"))
+		w := b.open().watches("", disk)
+		s.refusesAll("bob", "gate", "disk", "hatch")
 		w.idles()
 	},
 }}
@@ -140,7 +140,7 @@ var watchEndRows = []row{{
 			})
 			w.begins(false)
 			if at == stores.EventAcquired {
-				w.sees(at, held("door", "ann", s.grants("door", "ann")))
+				w.sees(at, held("disk", "ann", s.grants("disk", "ann")))
 			}
 			w.fails(enough)
 			b.want(!w.returned() || w.err == enough, "Watch returned %v, want the error as it is", w.err) //nolint:errorlint // the rule
@@ -175,7 +175,7 @@ var watchEndRows = []row{{
 	rule: "All methods are safe for concurrent use, also from within tell.",
 	check: func(b *bench) {
 		s := b.open()
-		w := s.looks(b.key("door"), func(stores.Event) error {
+		w := s.looks(b.key("disk"), func(stores.Event) error {
 			s.grants("gate", "ann")
 			s.frees("gate", "ann")
 			return nil
@@ -188,11 +188,11 @@ var watchEndRows = []row{{
 	rule: changeRule + " However many watch, each is told all.",
 	check: func(b *bench) {
 		s, other := b.open(), b.open()
-		watchers := []*watcher{s.watches(""), s.watches("do"), other.watches(""), other.watches("door")}
+		watchers := []*watcher{s.watches(""), s.watches("di"), other.watches(""), other.watches("disk")}
 		watchers[2].stop()
 		for _, owner := range []string{"ann", "bob"} {
-			l := held("door", owner, s.grants("door", owner))
-			s.frees("door", owner)
+			l := held("disk", owner, s.grants("disk", owner))
+			s.frees("disk", owner)
 			for _, i := range []int{0, 1, 3} {
 				watchers[i].sees(stores.EventAcquired, l)
 				watchers[i].sees(stores.EventReleased, l)

@@ -18,7 +18,7 @@ var watchRaceRows = []row{{
 	needs: []string{listing},
 	awake: true,
 	check: func(b *bench) {
-		b.knowAll("door", b.stir)
+		b.knowAll("disk", b.stir)
 	},
 }, {
 	name: "revisions never fall",
@@ -29,9 +29,9 @@ var watchRaceRows = []row{{
 		r := &replay{b: b}
 		r.apply(w.next())
 		for i := range 5 {
-			s.grants(nth("door", i), "ann")
+			s.grants(nth("disk", i), "ann")
 			r.apply(w.next())
-			s.frees(nth("door", i), "ann")
+			s.frees(nth("disk", i), "ann")
 			r.apply(w.next())
 		}
 		s.grantsFor("gate", "ann", b.short())
@@ -50,18 +50,18 @@ var watchRaceRows = []row{{
 		asleep := make(chan struct{})
 		wake := sync.OnceFunc(func() { close(asleep) })
 		b.cleanup(wake) // a row that fails leaves nobody behind
-		w := other.looks(b.key("door"), func(stores.Event) error {
+		w := other.looks(b.key("disk"), func(stores.Event) error {
 			<-asleep
 			return nil
 		})
 		r := &replay{b: b}
 		r.apply(w.next())
-		s.grants("door", "ann")
+		s.grants("disk", "ann")
 		if b.declares([]string{declaring}) {
-			s.declares("door/declared")
+			s.declares("disk/declared")
 		}
 		together(16, func(i int) bool {
-			name := nth("door"+long("")[:800], i)
+			name := nth("disk"+long("")[:800], i)
 			for range flood / 2 / 16 {
 				s.grants(name, "ann")
 				s.frees(name, "ann")
@@ -69,12 +69,12 @@ var watchRaceRows = []row{{
 			return true
 		})
 		wake()
-		s.grants("door/end", "end")
-		r.follow(w, "door/end")
+		s.grants("disk/end", "end")
+		r.follow(w, "disk/end")
 		b.want(r.missed, "a watcher that missed most of %d changes was not told so", flood)
-		r.equals(w, s.list("door"))
-		s.frees("door/end", "end")
-		w.sees(stores.EventReleased, r.locks["door/end"])
+		r.equals(w, s.list("disk"))
+		s.frees("disk/end", "end")
+		w.sees(stores.EventReleased, r.locks["disk/end"])
 	},
 }, {
 	name:  "a watcher that is a little slow misses nothing",
@@ -85,19 +85,19 @@ var watchRaceRows = []row{{
 		asleep := make(chan struct{})
 		wake := sync.OnceFunc(func() { close(asleep) })
 		b.cleanup(wake)
-		w := other.looks(b.key("door"), func(stores.Event) error {
+		w := other.looks(b.key("disk"), func(stores.Event) error {
 			<-asleep
 			return nil
 		})
 		w.begins(false)
 		var tokens []uint64
 		for range 400 {
-			tokens = append(tokens, s.grants("door", "ann").Token)
-			s.frees("door", "ann")
+			tokens = append(tokens, s.grants("disk", "ann").Token)
+			s.frees("disk", "ann")
 		}
 		wake()
 		for _, token := range tokens {
-			l := held("door", "ann", stores.Grant{Token: token})
+			l := held("disk", "ann", stores.Grant{Token: token})
 			w.sees(stores.EventAcquired, l)
 			w.sees(stores.EventReleased, l)
 		}
@@ -113,7 +113,7 @@ var watchRaceRows = []row{{
 		})
 		w.begins(false)
 		for i := range 5 {
-			s.grants(nth("door", i), "ann")
+			s.grants(nth("disk", i), "ann")
 		}
 		time.Sleep(10 * time.Millisecond)
 		for range 5 {
@@ -148,7 +148,7 @@ func (b *bench) stir(s, other store) {
 	together(4, func(i int) bool {
 		client, owner := pick(i, s, other), nth("owner", i)
 		for range 10 {
-			name := nth("door", rand.IntN(4))
+			name := nth("disk", rand.IntN(4))
 			ttl := pick(rand.IntN(2), b.short(), lease)
 			_, err := client.tryLock(name, owner, ttl)
 			b.want(err == nil, "TryLock failed: %v", err)

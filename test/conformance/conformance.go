@@ -43,7 +43,7 @@ type Harness struct {
 	// UTF8 declares that keys and owners must be valid UTF-8. Without it they are any bytes.
 	UTF8 bool
 
-	// Checked declares that arguments are looked at on the way to the store, as by a door.
+	// Checked declares that arguments are looked at on the way to the store, as by a disk.
 	Checked bool
 
 	// Bubble lets each row run in a testing/synctest bubble, where leases pass without waiting. It needs a storage that

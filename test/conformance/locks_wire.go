@@ -40,7 +40,7 @@ var outcomes = map[string]error{
 	"SHUTTING_DOWN": stores.ErrClosed,
 }
 
-// LocksWire is a store at the other end of a connection: it speaks the Locks protocol as Mortise's clients do, so that the
+// RemoteLocks is a store at the other end of a connection: it speaks the Locks protocol as Mortise's clients do, so that the
 // rows run through a server as they run against a store. The protocol has all abilities but Ping and Declare, though it tells
 // of declared locks; keys and owners are valid UTF-8.
 type RemoteLocks struct {
@@ -97,7 +97,7 @@ func (w *RemoteLocks) Lock(ctx context.Context, req stores.Request) (stores.Gran
 	return g, w.wrap(ctx, "lock", req.Key, err)
 }
 
-// LockAll implements [stores.Multi].
+// LockAll implements [stores.MultiLocker].
 func (w *RemoteLocks) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.LockAll(ctx, &lockspb.LockAllRequest{

@@ -142,13 +142,13 @@ func TestLocksWireTurnsReasonsIntoErrors(t *testing.T) {
 		{codes.DeadlineExceeded, "TIMEOUT", context.DeadlineExceeded},
 	} {
 		w := dialLocks(t, &locksServer{err: withReason(t, row.code, row.reason)})
-		_, lockErr := w.Lock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
-		_, listErr := w.List(t.Context(), "door")
-		watchErr := w.Watch(t.Context(), "door", func(stores.Event) error { return nil })
+		_, lockErr := w.Lock(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: lease})
+		_, listErr := w.List(t.Context(), "disk")
+		watchErr := w.Watch(t.Context(), "disk", func(stores.Event) error { return nil })
 		for call, err := range map[string]error{
-			"unlock": w.Unlock(t.Context(), "door", "ann"), "lock": lockErr, "list": listErr, "watch": watchErr,
+			"unlock": w.Unlock(t.Context(), "disk", "ann"), "lock": lockErr, "list": listErr, "watch": watchErr,
 		} {
-			if want := "wire: " + call + ` "door": ` + row.is.Error(); err == nil || !errors.Is(err, row.is) || err.Error() != want {
+			if want := "wire: " + call + ` "disk": ` + row.is.Error(); err == nil || !errors.Is(err, row.is) || err.Error() != want {
 				t.Errorf("%s: got %v, want %s", row.reason, err, want)
 			}
 		}
@@ -164,16 +164,16 @@ func TestLocksWireNeverTellsAnEndThatIsTooLate(t *testing.T) {
 		expires time.Duration // after the call was made
 		calls   []string
 	}{
-		{"counts from before the call", 0, lease, []string{"Lock door"}},
-		{"counts from before a short wait", lease / 20, lease, []string{"Lock door"}},
-		{"renews after a long wait", 2 * lease, 3 * lease, []string{"Lock door", "Renew door"}},
+		{"counts from before the call", 0, lease, []string{"Lock disk"}},
+		{"counts from before a short wait", lease / 20, lease, []string{"Lock disk"}},
+		{"renews after a long wait", 2 * lease, 3 * lease, []string{"Lock disk", "Renew disk"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &locksServer{answer: answer, wait: row.wait}
 				w := dialLocks(t, s)
 				start := time.Now()
-				g, err := w.Lock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
+				g, err := w.Lock(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: lease})
 				if want := (stores.Grant{Acquired: true, Token: 7, TTL: lease, Expires: start.Add(row.expires)}); err != nil || g != want {
 					t.Errorf("got %+v, %v, want %+v", g, err, want)
 				}
@@ -186,17 +186,17 @@ func TestLocksWireNeverTellsAnEndThatIsTooLate(t *testing.T) {
 }
 
 func TestLocksWireGivesBackWhatItGotTooLate(t *testing.T) {
-	mine := func(token uint64) []*lockspb.Lock { return []*lockspb.Lock{{Key: "door", Owner: "ann", Token: token}} }
-	other := []*lockspb.Lock{{Key: "door", Owner: "bob", Token: 9}}
+	mine := func(token uint64) []*lockspb.Lock { return []*lockspb.Lock{{Key: "disk", Owner: "ann", Token: token}} }
+	other := []*lockspb.Lock{{Key: "disk", Owner: "bob", Token: 9}}
 	for _, row := range []struct {
 		name string
 		held [][]*lockspb.Lock // before the call, and after
 		want []string
 	}{
-		{"a lock that was granted meanwhile", [][]*lockspb.Lock{other, mine(10)}, []string{"Lock door", "Unlock door"}},
-		{"a lock that was granted again meanwhile", [][]*lockspb.Lock{mine(9), mine(10)}, []string{"Lock door", "Unlock door"}},
-		{"no lock that it had before", [][]*lockspb.Lock{mine(9), mine(9)}, []string{"Lock door"}},
-		{"no lock of another owner", [][]*lockspb.Lock{mine(9), other}, []string{"Lock door"}},
+		{"a lock that was granted meanwhile", [][]*lockspb.Lock{other, mine(10)}, []string{"Lock disk", "Unlock disk"}},
+		{"a lock that was granted again meanwhile", [][]*lockspb.Lock{mine(9), mine(10)}, []string{"Lock disk", "Unlock disk"}},
+		{"no lock that it had before", [][]*lockspb.Lock{mine(9), mine(9)}, []string{"Lock disk"}},
+		{"no lock of another owner", [][]*lockspb.Lock{mine(9), other}, []string{"Lock disk"}},
 	} {
 		for _, end := range []string{"cancel", "close"} {
 			t.Run(row.name+", at "+end, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestLocksWireGivesBackWhatItGotTooLate(t *testing.T) {
 					defer cancel()
 					ended := make(chan error, 1)
 					go func() {
-						_, err := w.Lock(ctx, stores.Request{Key: "door", Owner: "ann", TTL: lease})
+						_, err := w.Lock(ctx, stores.Request{Key: "disk", Owner: "ann", TTL: lease})
 						ended <- err
 					}()
 					synctest.Wait()

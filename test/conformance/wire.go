@@ -27,7 +27,7 @@ var (
 // instanceHeader names the component that a call is for.
 const instanceHeader = "x-component-instance"
 
-// Wire is a store at the other end of a connection: it speaks Dapr's LockStore protocol as daprd does, so that the rows
+// RemoteLockStore is a store at the other end of a connection: it speaks Dapr's LockStore protocol as daprd does, so that the rows
 // run through a server as they run against a store. The protocol knows no other abilities than Ping, keys and owners
 // are valid UTF-8, and a TTL is a whole number of seconds, rounded up.
 type RemoteLockStore struct {

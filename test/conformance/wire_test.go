@@ -63,13 +63,13 @@ func TestWireTurnsAnswersIntoErrors(t *testing.T) {
 	}{
 		{says: "LOCK_DOES_NOT_EXIST", server: server{status: 1}, is: stores.ErrNotHeld},
 		{says: "LOCK_BELONGS_TO_OTHERS", server: server{status: 2}, is: stores.ErrNotOwner},
-		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `wire: unlock "door": the answer has status INTERNAL_ERROR`},
-		{says: "an unknown status", server: server{status: 9}, reads: `wire: unlock "door": the answer has status 9`},
+		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `wire: unlock "disk": the answer has status INTERNAL_ERROR`},
+		{says: "an unknown status", server: server{status: 9}, reads: `wire: unlock "disk": the answer has status 9`},
 		{says: "a deadline", server: server{err: status.Error(codes.DeadlineExceeded, "")}, is: context.DeadlineExceeded},
 		{says: "a failure", server: server{err: status.Error(codes.Internal, "no luck")}, reads: "no luck"},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			err := dial(t, &row.server).Unlock(t.Context(), "door", "ann")
+			err := dial(t, &row.server).Unlock(t.Context(), "disk", "ann")
 			if row.is != nil && !errors.Is(err, row.is) {
 				t.Errorf("Unlock returned %v, want %v", err, row.is)
 			}
@@ -96,7 +96,7 @@ func TestWiresTellOfABadField(t *testing.T) {
 		{plain, stores.FieldError{}},
 	} {
 		for _, w := range []stores.Store{dial(t, &server{err: row.status.Err()}), dialLocks(t, &locksServer{err: row.status.Err()})} {
-			err := w.Unlock(t.Context(), "door", "ann")
+			err := w.Unlock(t.Context(), "disk", "ann")
 			field, ok := errors.AsType[*stores.FieldError](err)
 			if ok != (row.want != stores.FieldError{}) || ok && *field != row.want || !strings.HasSuffix(err.Error(), "key is bad") {
 				t.Errorf("%T: %v became %v", w, row.status, err)
@@ -113,13 +113,13 @@ func TestWireReadsTheGrant(t *testing.T) {
 		reads   string
 	}{
 		{says: "complete", md: map[string]string{"fencingToken": "7", "expiresInMs": "1500"}, expires: 1500 * time.Millisecond},
-		{says: "without a token", md: map[string]string{"expiresInMs": "1500"}, reads: `wire: try lock "door": fencingToken`},
-		{says: "without a deadline", md: map[string]string{"fencingToken": "7"}, reads: `wire: try lock "door": expiresInMs`},
+		{says: "without a token", md: map[string]string{"expiresInMs": "1500"}, reads: `wire: try lock "disk": fencingToken`},
+		{says: "without a deadline", md: map[string]string{"fencingToken": "7"}, reads: `wire: try lock "disk": expiresInMs`},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sent := time.Now()
-				g, err := dial(t, &server{md: row.md}).TryLock(t.Context(), stores.Request{Key: "door", Owner: "ann", TTL: lease})
+				g, err := dial(t, &server{md: row.md}).TryLock(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: lease})
 				switch {
 				case row.reads != "" && (err == nil || !strings.HasPrefix(err.Error(), row.reads)):
 					t.Errorf("TryLock returned %v, want %q", err, row.reads)

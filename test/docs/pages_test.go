@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	root  = "../.."
-	doors = "docs/apis"
+	root = "../.."
+	apis = "docs/apis"
 )
 
 // read returns a file of the repository.
@@ -98,7 +98,7 @@ func TestTheReadmeLeadsToEveryPage(t *testing.T) {
 }
 
 func TestPagesCanBeDone(t *testing.T) {
-	for _, page := range files(t, doors, ".md") {
+	for _, page := range files(t, apis, ".md") {
 		if _, err := Parse(read(t, page)); err != nil {
 			t.Errorf("%s: %v", page, err)
 		}
@@ -113,7 +113,7 @@ func TestErrorsOfPagesAreInTheCode(t *testing.T) {
 	for _, path := range append(files(t, "component", ".go"), files(t, "proto", ".proto")...) {
 		sources.WriteString(read(t, path))
 	}
-	for _, page := range files(t, doors, ".md") {
+	for _, page := range files(t, apis, ".md") {
 		_, section, found := strings.Cut(read(t, page), "\n## Errors\n")
 		if !found {
 			t.Errorf("%s has no errors", page)

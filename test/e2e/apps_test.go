@@ -98,7 +98,7 @@ func TestHostsThatShareARedisExcludeEachOther(t *testing.T) {
 }
 
 // takeTurn tries until it has the lock, then raises the number in two steps.
-func takeTurn(ctx context.Context, d door, owner string, inside, number *atomic.Int32) error {
+func takeTurn(ctx context.Context, d api, owner string, inside, number *atomic.Int32) error {
 	for granted := false; !granted; {
 		var err error
 		if granted, err = d.tryLock(ctx, "locks", request{"counter", owner, minute}); err != nil {

@@ -174,11 +174,11 @@ var httpHealth = []exchange{
 	{name: "POST to the metadata", call: post("/v1.0/metadata", "{}"), says: noRoute},
 }
 
-func TestTheDoorAnswersAsDaprdDoes(t *testing.T) {
+func TestTheAPIAnswersAsDaprdDoes(t *testing.T) {
 	t.Parallel()
 	theirs, ours := startRedis(t), startRedis(t)
 	daprd := startDaprd(t, "app", builtin("locks", theirs))
-	door := startDoor(t, "app", builtin("locks", ours))
+	api := startAPI(t, "app", builtin("locks", ours))
 	for _, table := range []struct {
 		name string
 		rows []exchange
@@ -187,10 +187,10 @@ func TestTheDoorAnswersAsDaprdDoes(t *testing.T) {
 		{"HTTP: routes", httpRoutes}, {"HTTP: health", httpHealth},
 		{"gRPC: locks", grpcOrder}, {"gRPC: fields", grpcFields}, {"gRPC: methods", grpcMethods},
 	} {
-		t.Run(table.name, func(t *testing.T) { answerAlike(t, daprd, door, table.rows) })
+		t.Run(table.name, func(t *testing.T) { answerAlike(t, daprd, api, table.rows) })
 	}
 	want, got := locksIn(t, theirs), locksIn(t, ours)
 	if len(want) < 10 || !maps.Equal(want, got) {
-		t.Errorf("daprd leaves the locks\n%q\nand the door leaves\n%q", want, got)
+		t.Errorf("daprd leaves the locks\n%q\nand the API leaves\n%q", want, got)
 	}
 }

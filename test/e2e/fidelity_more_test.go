@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-func TestTheDoorAnswersAsDaprdDoesWithoutAStore(t *testing.T) {
+func TestTheAPIAnswersAsDaprdDoesWithoutAStore(t *testing.T) {
 	t.Parallel()
-	answerAlike(t, startDaprd(t, "app"), startDoor(t, "app"), []exchange{
+	answerAlike(t, startDaprd(t, "app"), startAPI(t, "app"), []exchange{
 		{name: "HTTP: a lock", call: lockPost("locks", aliceTakes), says: "500 Internal Server Error"},
 		{name: "HTTP: seconds come first", call: lockPost("locks", ""), says: notPositive},
 		{name: "HTTP: then the store", call: lockPost("locks", `{"expiryInSeconds":1}`), says: "ERR_LOCK_STORE_NOT_CONFIGURED"},
@@ -26,14 +26,14 @@ func TestTheDoorAnswersAsDaprdDoesWithoutAStore(t *testing.T) {
 	})
 }
 
-func TestTheDoorAsksForDaprsTokenAsDaprdDoes(t *testing.T) {
+func TestTheAPIAsksForDaprsTokenAsDaprdDoes(t *testing.T) {
 	const token = "open sesame"
 	t.Setenv("DAPR_API_TOKEN", token) // for daprd and for the SDK
 	daprd := startDaprd(t, "app", builtin("locks", startRedis(t)))
-	door := startDoor(t, "app", builtin("locks", startRedis(t)))
+	api := startAPI(t, "app", builtin("locks", startRedis(t)))
 	const header, wrong = "dapr-api-token", "open barley"
 	free, absent := unlockPost("locks", aliceFrees).(httpCall), unlock("locks", "a", "a")
-	answerAlike(t, daprd, door, []exchange{
+	answerAlike(t, daprd, api, []exchange{
 		{name: "HTTP: no token", call: free, says: "401 Unauthorized"},
 		{name: "HTTP: the wrong token", call: free.with(header, wrong), says: "invalid api token"},
 		{name: "HTTP: half the token", call: free.with(header, token[:4]), says: "401"},
@@ -81,14 +81,14 @@ func (c carelessly) send(t testing.TB, p place) string {
 	return anyCause.ReplaceAllString(anyLength.ReplaceAllString(c.call.send(t, p), ""), "$1: ...")
 }
 
-func TestTheDoorAnswersAsDaprdDoesWhenRedisIsDown(t *testing.T) {
+func TestTheAPIAnswersAsDaprdDoesWhenRedisIsDown(t *testing.T) {
 	t.Parallel()
 	theirs, ours := startRedis(t), startRedis(t)
 	daprd := startDaprd(t, "app", builtin("locks", theirs))
-	door := startDoor(t, "app", builtin("locks", ours))
+	api := startAPI(t, "app", builtin("locks", ours))
 	theirs.Stop()
 	ours.Stop()
-	answerAlike(t, daprd, door, []exchange{
+	answerAlike(t, daprd, api, []exchange{
 		{name: "HTTP: a lock", call: carelessly{lockPost("locks", aliceTakes)}, says: "ERR_TRY_LOCK"},
 		{name: "gRPC: to unlock", call: carelessly{unlock("locks", "a", "a")}, says: "Internal: failed to release lock: ..."},
 		{name: "HTTP: the health", call: get("/v1.0/healthz"), says: "204"},
@@ -96,21 +96,21 @@ func TestTheDoorAnswersAsDaprdDoesWhenRedisIsDown(t *testing.T) {
 }
 
 // Versions and features are those of a program, and each tells its own.
-func TestTheDoorTellsOfItselfWhatDaprdTells(t *testing.T) {
+func TestTheAPITellsOfItselfWhatDaprdTells(t *testing.T) {
 	t.Parallel()
 	locks := builtin("locks", startRedis(t))
-	daprd, door := startDaprd(t, "app", locks), startDoor(t, "app", locks)
+	daprd, api := startDaprd(t, "app", locks), startAPI(t, "app", locks)
 
 	t.Run("over HTTP", func(t *testing.T) {
-		want, got := metadataJSON(t, daprd), metadataJSON(t, door)
+		want, got := metadataJSON(t, daprd), metadataJSON(t, api)
 		if len(want) < 4 || !reflect.DeepEqual(got, want) {
-			t.Errorf("daprd tells\n%v\nand the door tells\n%v", want, got)
+			t.Errorf("daprd tells\n%v\nand the API tells\n%v", want, got)
 		}
 	})
 	t.Run("over gRPC", func(t *testing.T) {
-		want, got := metadataMessage(t, daprd), metadataMessage(t, door)
+		want, got := metadataMessage(t, daprd), metadataMessage(t, api)
 		if !proto.Equal(got, want) {
-			t.Errorf("daprd tells\n%v\nand the door tells\n%v", want, got)
+			t.Errorf("daprd tells\n%v\nand the API tells\n%v", want, got)
 		}
 	})
 }
@@ -162,7 +162,7 @@ var keyPrefixes = []struct{ name, key, value, lock string }{
 	{"pod", "keyPrefix", "{podName}/{appID}", "lock||pod-7/shop||pod"},
 }
 
-func TestTheDoorAndASidecarRespectEachOthersLocksWhateverTheKeyPrefix(t *testing.T) {
+func TestTheAPIAndASidecarRespectEachOthersLocksWhateverTheKeyPrefix(t *testing.T) {
 	t.Setenv("NAMESPACE", "Prod")
 	t.Setenv("POD_NAME", "Pod-7")
 	server := startRedis(t)
@@ -177,7 +177,7 @@ func TestTheDoorAndASidecarRespectEachOthersLocksWhateverTheKeyPrefix(t *testing
 		want[row.lock] = "bob"
 	}
 	daprd := startDaprd(t, "Shop", components...)
-	door := startDoor(t, "Shop", components...)
+	api := startAPI(t, "Shop", components...)
 	for _, row := range keyPrefixes {
 		t.Run(row.name, func(t *testing.T) {
 			steps := []struct {
@@ -186,10 +186,10 @@ func TestTheDoorAndASidecarRespectEachOthersLocksWhateverTheKeyPrefix(t *testing
 				says string
 			}{
 				{daprd, tryLock(row.name, row.name, "alice", minute), saysGranted},
-				{door, tryLock(row.name, row.name, "bob", minute), saysRefused},
-				{door, unlock(row.name, row.name, "bob"), saysOthers},
-				{door, unlock(row.name, row.name, "alice"), saysFreed},
-				{door, tryLock(row.name, row.name, "bob", minute), saysGranted},
+				{api, tryLock(row.name, row.name, "bob", minute), saysRefused},
+				{api, unlock(row.name, row.name, "bob"), saysOthers},
+				{api, unlock(row.name, row.name, "alice"), saysFreed},
+				{api, tryLock(row.name, row.name, "bob", minute), saysGranted},
 				{daprd, tryLock(row.name, row.name, "alice", minute), saysRefused},
 				{daprd, unlock(row.name, row.name, "alice"), saysOthers},
 			}

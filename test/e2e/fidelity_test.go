@@ -1,4 +1,4 @@
-// The same requests to a sidecar with Dapr's lock.redis and to the door for apps without a sidecar, answer by answer.
+// The same requests to a sidecar with Dapr's lock.redis and to the API for apps without a sidecar, answer by answer.
 package e2e
 
 import (
@@ -46,9 +46,9 @@ func startDaprd(t testing.TB, app string, components ...component) place {
 	return placeAt(t, s.httpAddr, s.grpcAddr)
 }
 
-// startDoor starts Mortise, as the process that it is, with the components of type lock.redis,
+// startAPI starts Mortise, as the process that it is, with the components of type lock.redis,
 // and returns where it serves Dapr's API for the app.
-func startDoor(t testing.TB, app string, components ...component) place {
+func startAPI(t testing.TB, app string, components ...component) place {
 	t.Helper()
 	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", newResources(t, components...).path,
 		"--app-id", app, "--dapr-grpc-listen-address", "127.0.0.1:0", "--dapr-http-listen-address", "127.0.0.1:0")
@@ -75,17 +75,17 @@ type exchange struct {
 }
 
 // answerAlike sends every request to both, in order, and prints every difference.
-func answerAlike(t *testing.T, daprd, door place, rows []exchange) {
+func answerAlike(t *testing.T, daprd, api place, rows []exchange) {
 	t.Helper()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			time.Sleep(row.after) // until a lock has expired on a real server
-			want, got := row.call.send(t, daprd), row.call.send(t, door)
+			want, got := row.call.send(t, daprd), row.call.send(t, api)
 			if !strings.Contains(want, row.says) {
 				t.Errorf("daprd does not say %s, but\n%s", row.says, want)
 			}
 			if got != want {
-				t.Errorf("daprd answers\n%s\nand the door answers\n%s", want, got)
+				t.Errorf("daprd answers\n%s\nand the API answers\n%s", want, got)
 			}
 		})
 	}

@@ -13,7 +13,7 @@ const (
 	keyPrefix = "lock||app||"
 )
 
-// badRequests are refused by every store and through every door, with an error that tells what is wrong.
+// badRequests are refused by every store and through every API, with an error that tells what is wrong.
 var badRequests = []struct {
 	name   string
 	bad    request
@@ -83,9 +83,9 @@ func TestWhatIsUnusualButRightIsGranted(t *testing.T) {
 func TestARequestForAStoreThatIsNotThereNamesIt(t *testing.T) {
 	t.Parallel()
 	app := startSidecar(t, startMortise(t), "app", newResources(t, memory("locks")))
-	for way, door := range app.doors() {
+	for way, api := range app.apis() {
 		t.Run("through "+way, func(t *testing.T) {
-			u := user{t: t, door: door, store: "loks"}
+			u := user{t: t, api: api, store: "loks"}
 			u.fails(request{"report", "alice", minute}, "lock store loks not found")
 		})
 	}

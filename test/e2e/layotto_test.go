@@ -15,22 +15,22 @@ import (
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
-// layottoDoor calls Layotto's runtime.
-type layottoDoor struct{ client layottopb.RuntimeClient }
+// layottoAPI calls Layotto's runtime.
+type layottoAPI struct{ client layottopb.RuntimeClient }
 
-func (d layottoDoor) tryLock(ctx context.Context, store string, r request) (bool, error) {
+func (d layottoAPI) tryLock(ctx context.Context, store string, r request) (bool, error) {
 	resp, err := d.client.TryLock(ctx,
 		&layottopb.TryLockRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner, Expire: r.seconds})
 	return resp.GetSuccess(), err
 }
 
-func (d layottoDoor) unlock(ctx context.Context, store string, r request) (status, error) {
+func (d layottoAPI) unlock(ctx context.Context, store string, r request) (status, error) {
 	resp, err := d.client.Unlock(ctx, &layottopb.UnlockRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner})
 	return status(resp.GetStatus()), err
 }
 
 // keepAlive renews a lock. What becomes of it has the numbers of an unlock.
-func (d layottoDoor) keepAlive(t testing.TB, store string, r request) (status, error) {
+func (d layottoAPI) keepAlive(t testing.TB, store string, r request) (status, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -40,7 +40,7 @@ func (d layottoDoor) keepAlive(t testing.TB, store string, r request) (status, e
 }
 
 // startLayotto starts `mortise dev` for an app, with the components, in the place of Layotto.
-func startLayotto(t testing.TB, app string, components ...component) layottoDoor {
+func startLayotto(t testing.TB, app string, components ...component) layottoAPI {
 	t.Helper()
 	d := startDev(t, "", "--app-id", app, "--resources-path", newResources(t, components...).path)
 	conn, err := grpc.NewClient(d.grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -48,7 +48,7 @@ func startLayotto(t testing.TB, app string, components ...component) layottoDoor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return layottoDoor{layottopb.NewRuntimeClient(conn)}
+	return layottoAPI{layottopb.NewRuntimeClient(conn)}
 }
 
 // The questions and answers of Layotto's documentation: one owner, for two apps and for two processes of one app.
@@ -56,9 +56,9 @@ func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	locks := redis("locks", server)
-	shop := user{t: t, door: startLayotto(t, "shop", locks), store: "locks"}
-	office := user{t: t, door: startLayotto(t, "office", locks), store: "locks"}
-	branch := user{t: t, door: startLayotto(t, "shop", locks), store: "locks"}
+	shop := user{t: t, api: startLayotto(t, "shop", locks), store: "locks"}
+	office := user{t: t, api: startLayotto(t, "office", locks), store: "locks"}
+	branch := user{t: t, api: startLayotto(t, "shop", locks), store: "locks"}
 
 	shop.takes("order_id_111", "one owner")
 	office.gets(doesNotExist, "order_id_111", "one owner")
@@ -77,13 +77,13 @@ func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
 
 func TestLayottosCallsHaveTheirOutcomes(t *testing.T) {
 	t.Parallel()
-	door := startLayotto(t, "shop", memory("memory"), redis("redis", startRedis(t)))
+	api := startLayotto(t, "shop", memory("memory"), redis("redis", startRedis(t)))
 	for _, store := range []string{"memory", "redis"} {
 		t.Run("kept in "+store, func(t *testing.T) {
-			u := user{t: t, door: door, store: store}
+			u := user{t: t, api: api, store: store}
 			keeps := func(want status, owner string, seconds int32) {
 				t.Helper()
-				if got, err := door.keepAlive(t, store, request{"invoice", owner, seconds}); err != nil || got != want {
+				if got, err := api.keepAlive(t, store, request{"invoice", owner, seconds}); err != nil || got != want {
 					t.Fatalf("%s keeps the lock: got %d, %v; want %d", owner, got, err, want)
 				}
 			}
@@ -108,7 +108,7 @@ func TestLayottosCallsHaveTheirOutcomes(t *testing.T) {
 
 func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
 	t.Parallel()
-	door := startLayotto(t, "shop", memory("locks"))
+	api := startLayotto(t, "shop", memory("locks"))
 	for _, row := range []struct {
 		name    string
 		store   string
@@ -127,11 +127,11 @@ func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
 		{"the separator", "locks", request{"a||b", "alice", 1}, codes.Unknown,
 			"input key/keyPrefix 'a||b' can't contain '||'", false},
 	} {
-		_, onTake := door.tryLock(t.Context(), row.store, row.ask)
-		_, onKeep := door.keepAlive(t, row.store, row.ask)
+		_, onTake := api.tryLock(t.Context(), row.store, row.ask)
+		_, onKeep := api.keepAlive(t, row.store, row.ask)
 		errs := map[string]error{"take": onTake, "keep": onKeep}
 		if !row.lasting {
-			_, errs["free"] = door.unlock(t.Context(), row.store, row.ask)
+			_, errs["free"] = api.unlock(t.Context(), row.store, row.ask)
 		}
 		for call, err := range errs {
 			if got := grpcstatus.Convert(err); got.Code() != row.code || got.Message() != row.message {

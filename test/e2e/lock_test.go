@@ -13,9 +13,9 @@ func everyWay(t *testing.T, test func(t *testing.T, u user)) {
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	app := startSidecar(t, startMortise(t), "app", r)
 	for _, store := range []string{"memory", "redis"} {
-		for way, door := range app.doors() {
+		for way, api := range app.apis() {
 			t.Run(fmt.Sprintf("kept in %s, through %s", store, way), func(t *testing.T) {
-				test(t, user{t: t, door: door, store: store})
+				test(t, user{t: t, api: api, store: store})
 			})
 		}
 	}

@@ -72,7 +72,7 @@ func TestACallDuringMortisesAbsenceWaitsForItAndNotForLong(t *testing.T) {
 	// A call of its own goroutine is on its way before a process has started.
 	granted := make(chan error, 1)
 	go func() {
-		ok, err := u.door.tryLock(context.Background(), "locks", request{"report", "alice", minute})
+		ok, err := u.api.tryLock(context.Background(), "locks", request{"report", "alice", minute})
 		if err == nil && !ok {
 			err = fmt.Errorf("refused")
 		}
@@ -171,7 +171,7 @@ func replace(t *testing.T, times int, each func(user)) {
 }
 
 // takeAndFree takes and gives back a lock until ctx ends. The calls themselves are not cut short.
-func takeAndFree(ctx context.Context, d door, resource string) error {
+func takeAndFree(ctx context.Context, d api, resource string) error {
 	for whole := context.Background(); ctx.Err() == nil; {
 		if granted, err := d.tryLock(whole, "locks", request{resource, "alice", minute}); err != nil || !granted {
 			return fmt.Errorf("take: %t, %w", granted, err)

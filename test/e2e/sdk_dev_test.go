@@ -67,17 +67,17 @@ func (d *dev) goSDK(t testing.TB, token string) dapr.Client {
 }
 
 // javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the folder, and returns the way through it.
-func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) door {
+func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) api {
 	t.Helper()
 	port := addr[strings.LastIndex(addr, ":")+1:]
-	app := start(t, "app over "+protocol, "node", []string{d.variable()}, folder+"/door.mjs", protocol, port)
+	app := start(t, "app over "+protocol, "node", []string{d.variable()}, folder+"/api.mjs", protocol, port)
 	eventually(t, "the app serves", func() error {
 		if app.hasEnded() {
 			t.Fatalf("the app ended: %v", app.err)
 		}
-		return app.hasSaid("door at ")
+		return app.hasSaid("API at ")
 	})
-	return httpDoor{app.after("door at ")[0]}
+	return httpAPI{app.after("API at ")[0]}
 }
 
 // needs fails the test if there is no such program.
@@ -108,10 +108,10 @@ func installJavaScriptSDK(t testing.TB) string {
 }
 
 // sdks are the ways of an app through Dapr's SDKs, by name.
-func (d *dev) sdks(t testing.TB, folder string) map[string]door {
+func (d *dev) sdks(t testing.TB, folder string) map[string]api {
 	t.Helper()
-	return map[string]door{
-		"the Go SDK":                   sdkDoor{d.goSDK(t, d.token)},
+	return map[string]api{
+		"the Go SDK":                   sdkAPI{d.goSDK(t, d.token)},
 		"the JavaScript SDK over gRPC": d.javaScriptSDK(t, folder, "GRPC", d.grpcAddr),
 		"the JavaScript SDK over HTTP": d.javaScriptSDK(t, folder, "HTTP", d.httpAddr),
 	}

@@ -21,11 +21,11 @@ func TestSDKsTakeLoseAndFreeLocksWithoutASidecar(t *testing.T) {
 		sdks := d.sdks(t, folder)
 		for name, sdk := range sdks {
 			t.Run("through "+name, func(t *testing.T) {
-				u := user{t: t, door: sdk, store: devStore}
+				u := user{t: t, api: sdk, store: devStore}
 				takeLoseAndFree(u)
 				u.takes("shared", name)
 				for _, other := range sdks {
-					user{t: t, door: other, store: devStore}.isRefused("shared", "another")
+					user{t: t, api: other, store: devStore}.isRefused("shared", "another")
 				}
 				u.frees("shared", name)
 			})
@@ -58,7 +58,7 @@ func takeLoseAndFree(u user) {
 func TestTheGoSDKNamesWhatHasBecomeOfAnUnlock(t *testing.T) {
 	t.Parallel()
 	sdk := startDev(t, "").goSDK(t, "")
-	user{t: t, door: sdkDoor{sdk}, store: devStore}.takes("invoice", "alice")
+	user{t: t, api: sdkAPI{sdk}, store: devStore}.takes("invoice", "alice")
 	for _, row := range []struct {
 		resource, owner string
 		want            dapr.UnlockResponse
@@ -79,17 +79,17 @@ func TestWithoutTheTokenNothingIsGranted(t *testing.T) {
 	d := startDev(t, secret)
 	ask := request{"invoice", "alice", minute}
 	for _, token := range []string{"", "sword", secret[:len(secret)-1], strings.ToUpper(secret)} {
-		_, err := sdkDoor{d.goSDK(t, token)}.tryLock(t.Context(), devStore, ask)
+		_, err := sdkAPI{d.goSDK(t, token)}.tryLock(t.Context(), devStore, ask)
 		if grpcstatus.Code(err) != codes.Unauthenticated {
 			t.Errorf("with the token %q: %v", token, err)
 		}
 	}
 	var refused *httpError
-	if _, err := (httpDoor{"http://" + d.httpAddr}).tryLock(t.Context(), devStore, ask); !errors.As(err, &refused) ||
+	if _, err := (httpAPI{"http://" + d.httpAddr}).tryLock(t.Context(), devStore, ask); !errors.As(err, &refused) ||
 		refused.code != http.StatusUnauthorized {
 		t.Errorf("over HTTP: %v", err)
 	}
-	user{t: t, door: sdkDoor{d.goSDK(t, secret)}, store: devStore}.takes(ask.resource, "bob")
+	user{t: t, api: sdkAPI{d.goSDK(t, secret)}, store: devStore}.takes(ask.resource, "bob")
 }
 
 // Before its first call, Python's SDK asks this until the answer is between 200 and 299, and gives up after a minute.

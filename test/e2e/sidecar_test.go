@@ -1,4 +1,4 @@
-// A daprd as a process, and the two doors by which an app comes in.
+// A daprd as a process, and the two APIs by which an app comes in.
 package e2e
 
 import (
@@ -23,8 +23,8 @@ type sidecar struct {
 	env                []string // besides the variable with that folder
 	resources          resources
 	httpAddr, grpcAddr string
-	sdk                door // the Go SDK
-	http               httpDoor
+	sdk                api // the Go SDK
+	http               httpAPI
 }
 
 // startSidecar starts daprd for an app and waits until it serves.
@@ -65,7 +65,7 @@ func (s *sidecar) launch(t testing.TB) {
 	}, s.flags...)...)
 }
 
-// await waits until daprd serves, and opens its doors.
+// await waits until daprd serves, and opens its APIs.
 func (s *sidecar) await(t testing.TB) {
 	t.Helper()
 	eventually(t, "daprd of "+s.app+" serves", func() error {
@@ -82,7 +82,7 @@ func (s *sidecar) await(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	s.sdk, s.http = sdkDoor{client}, httpDoor{"http://" + s.httpAddr}
+	s.sdk, s.http = sdkAPI{client}, httpAPI{"http://" + s.httpAddr}
 }
 
 // ready tells whether daprd says that it is.
@@ -98,14 +98,14 @@ func (s *sidecar) ready() error {
 	return nil
 }
 
-// doors are the ways into the sidecar, by name.
-func (s *sidecar) doors() map[string]door {
-	return map[string]door{"the Go SDK": s.sdk, "HTTP": s.http}
+// APIs are the ways into the sidecar, by name.
+func (s *sidecar) apis() map[string]api {
+	return map[string]api{"the Go SDK": s.sdk, "HTTP": s.http}
 }
 
 // user returns a user of a store, by way of the SDK.
 func (s *sidecar) user(t testing.TB, store string) user {
-	return user{t: t, door: s.sdk, store: store}
+	return user{t: t, api: s.sdk, store: store}
 }
 
 // freePort returns a port of the loopback interface that was free a moment ago.

@@ -52,7 +52,7 @@ func TestAStockDaprdTellsItsAppOfLocks(t *testing.T) {
 
 func TestAStockDaprdTellsItsAppOfChannels(t *testing.T) {
 	t.Parallel()
-	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"door"`
+	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"disk"`
 	eachStockApp(t, "channels", "MESSAGE/lobby", func(b binding, a *app) {
 		a.isTold(`{"eventType":1,"channel":"lobby","channelType":"MESSAGE","locks":[]}`)
 		b.answers("setLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`,"ttl":10}`)

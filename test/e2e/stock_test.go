@@ -91,9 +91,9 @@ func TestAStockDaprdLetsALockBeWaitedFor(t *testing.T) {
 
 func TestWhoGivesUpWaitingGetsNothing(t *testing.T) {
 	t.Parallel()
-	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"door"`
+	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"disk"`
 	const rows = `{"key":"k","owner":"alice","token":N,"ttl":"60s","remaining":"T"%s},` +
-		`{"key":"rtm||1||lobby||door","owner":"ann","token":N,"ttl":"10s","remaining":"T"%[1]s,"declared":"10s"}`
+		`{"key":"rtm||1||lobby||desk","owner":"ann","token":N,"ttl":"10s","remaining":"T"%[1]s,"declared":"10s"}`
 	eachStock(t, func(t *testing.T, b binding) {
 		b.answers("tryLock", `{"key": "k", "owner": "alice", "ttl": 60}`, acquired)
 		b.answers("setLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`,"ttl":10}`)
@@ -117,13 +117,13 @@ func TestWhoGivesUpWaitingGetsNothing(t *testing.T) {
 		b.soon("list", `{}`, fmt.Sprintf(`{"locks":[`+rows+`]}`, ""))
 		b.answers("unlock", `{"key": "k", "owner": "alice"}`, `{"unlocked":true}`)
 		b.answers("releaseLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`}`)
-		b.answers("list", `{}`, `{"locks":[{"key":"rtm||1||lobby||door","declared":"10s"}]}`)
+		b.answers("list", `{}`, `{"locks":[{"key":"rtm||1||lobby||desk","declared":"10s"}]}`)
 	})
 }
 
 func TestAStockDaprdHasEveryOperationOfChannels(t *testing.T) {
 	t.Parallel()
-	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"door"`
+	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"disk"`
 	failed := func(code int, operation string) string {
 		return fmt.Sprintf(`{"errorCode":%d,"operation":"%s","reason":"…"}`, code, operation)
 	}
@@ -133,14 +133,14 @@ func TestAStockDaprdHasEveryOperationOfChannels(t *testing.T) {
 		b.answers("acquireLock", `{`+lock+`, "retry": false}`, `{"errorCode":0,`+lock+`,"ttl":30,"lockRev":N}`)
 		b.answers("acquireLock", `{`+lock+`, "user": "bob"}`, failed(-14007, "RTMAcquireOperation"))
 		b.answers("getLock", `{"channel": "lobby", "channelType": "MESSAGE"}`, `{"errorCode":0,"channel":"lobby",`+
-			`"channelType":"MESSAGE","totalLocks":1,"locks":[{"lockName":"door","owner":"ann","ttl":30,"lockRev":N}]}`)
+			`"channelType":"MESSAGE","totalLocks":1,"locks":[{"lockName":"disk","owner":"ann","ttl":30,"lockRev":N}]}`)
 		b.answers("releaseLock", `{`+lock+`, "user": "bob"}`, failed(-14006, "RTMReleaseLockOperation"))
 		b.answers("revokeLock", `{`+lock+`, "user": "bob", "owner": "ann"}`, `{"errorCode":0,`+lock+`}`)
 		b.answers("acquireLock", `{`+lock+`, "user": "bob"}`, `{"errorCode":0,`+lock+`,"ttl":30,"lockRev":N}`)
 		b.answers("releaseLock", `{`+lock+`, "user": "bob"}`, `{"errorCode":0,`+lock+`}`)
 		b.answers("removeLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`}`)
 		b.answers("removeLock", `{`+lock+`}`, failed(-14008, "RTMRemoveLockOperation"))
-		b.answers("setLock", `{"channel": "lobby", "channelType": 3, "lockName": "door"}`, failed(-10019, "RTMSetLockOperation"))
+		b.answers("setLock", `{"channel": "lobby", "channelType": 3, "lockName": "disk"}`, failed(-10019, "RTMSetLockOperation"))
 	})
 }
 

@@ -12,10 +12,10 @@ import (
 // minute is a TTL that outlasts every test.
 const minute = 60
 
-// user calls one store by one door and fails the test if the answer is another than expected.
+// user calls one store by one API and fails the test if the answer is another than expected.
 type user struct {
 	t     testing.TB
-	door  door
+	api   api
 	store string
 }
 
@@ -90,7 +90,7 @@ func (u user) tryLock(r request) (bool, error) {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	granted, err := u.door.tryLock(ctx, u.store, r)
+	granted, err := u.api.tryLock(ctx, u.store, r)
 	u.checkDiscreet(err)
 	return granted, err
 }
@@ -99,7 +99,7 @@ func (u user) unlock(r request) (status, error) {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	got, err := u.door.unlock(ctx, u.store, r)
+	got, err := u.api.unlock(ctx, u.store, r)
 	u.checkDiscreet(err)
 	return got, err
 }

@@ -20,12 +20,12 @@ const (
 // rules say which folders may not import which. A row whose folder ends in "/*" is about each folder in it, and "other"
 // stands for the folder's siblings.
 var rules = []struct{ folder, mayNotImport, because string }{
-	{"stores", "component", "a store knows no door"},
+	{"stores", "component", "a store knows no API"},
 	{"stores/*", "other", "a backend knows no other backend"},
-	{"stores", "stores/all", "only main, tests and doors of other modules choose from all backends"},
-	{"component/*", "stores/memory", "a door knows the contract, never a backend"},
-	{"component/*", "stores/redis", "a door knows the contract, never a backend"},
-	{"component/*", "a door", "no door imports another"},
+	{"stores", "stores/all", "only main, tests and APIs of other modules choose from all backends"},
+	{"component/*", "stores/memory", "an API knows the contract, never a backend"},
+	{"component/*", "stores/redis", "an API knows the contract, never a backend"},
+	{"component/*", "an API", "no API imports another"},
 	{"component/*", "stores/all", "main chooses the backends"},
 	{"client", "stores", "a program that takes locks has no use for what keeps them"},
 	{"client", "component", "a program that takes locks has no use for what serves them"},
@@ -53,13 +53,13 @@ func applies(rule, folder string) bool {
 	return rule == "." && !strings.HasPrefix(folder, "test") || within(rule, folder) && folder != "stores/all"
 }
 
-// doors are the folders of component/ that serve a protocol.
-var doors = []string{"binding", "daprapi", "layotto", "locks", "lockstore", "rtm"}
+// APIs are the folders of component/ that serve a protocol.
+var apis = []string{"binding", "daprapi", "layotto", "locks", "lockstore", "rtm"}
 
 func forbidden(rule, folder, imported string) bool {
-	if rule == "a door" {
-		return slices.ContainsFunc(doors, func(door string) bool {
-			return within("component/"+door, imported) && !within("component/"+door, folder)
+	if rule == "an API" {
+		return slices.ContainsFunc(apis, func(api string) bool {
+			return within("component/"+api, imported) && !within("component/"+api, folder)
 		})
 	}
 	if rule == "other" {

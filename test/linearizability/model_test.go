@@ -9,10 +9,10 @@ import (
 
 const ms = time.Millisecond
 
-// op is what owner was told about the lock of the door between two moments, in milliseconds. Leases are of 10 ms.
+// op is what owner was told about the lock of the disk between two moments, in milliseconds. Leases are of 10 ms.
 func op(kind Kind, owner string, outcome Outcome, call, ret int64, change ...func(*Operation)) Operation {
 	o := Operation{
-		Kind: kind, Keys: []string{"door"}, Owner: owner, TTL: 10 * ms, Outcome: outcome,
+		Kind: kind, Keys: []string{"disk"}, Owner: owner, TTL: 10 * ms, Outcome: outcome,
 		Call: time.Duration(call) * ms, Return: time.Duration(ret) * ms, Before: call, After: ret,
 	}
 	for _, c := range change {
@@ -216,23 +216,23 @@ var unknownHistories = []history{
 
 var severalHistories = []history{
 	{"several locks are taken", true, exact, []Operation{
-		op(LockAll, "ann", Granted, 0, 1, token(1), keys("door", "gate")), look("ann", 1, 2, 3),
+		op(LockAll, "ann", Granted, 0, 1, token(1), keys("disk", "gate")), look("ann", 1, 2, 3),
 		op(Unlock, "ann", Freed, 4, 5, keys("gate")), op(Unlock, "ann", Freed, 6, 7)}},
 	{"some of several locks are taken", false, exact, []Operation{
-		op(LockAll, "ann", Granted, 0, 1, token(1), keys("door", "gate")), look("", 0, 2, 3)}},
+		op(LockAll, "ann", Granted, 0, 1, token(1), keys("disk", "gate")), look("", 0, 2, 3)}},
 	{"several locks are taken though one is held", false, exact, []Operation{
-		grant("bob", 1, 0, 1), op(LockAll, "ann", Granted, 2, 3, token(2), keys("door", "gate"))}},
+		grant("bob", 1, 0, 1), op(LockAll, "ann", Granted, 2, 3, token(2), keys("disk", "gate"))}},
 	{"several locks are refused because one is held", true, exact, []Operation{
-		grant("bob", 1, 0, 1), op(LockAll, "ann", Refused, 2, 3, keys("gate", "door"))}},
+		grant("bob", 1, 0, 1), op(LockAll, "ann", Refused, 2, 3, keys("gate", "disk"))}},
 	{"several locks are refused though all are free", false, exact, []Operation{
-		grant("bob", 1, 0, 1, keys("lid")), op(LockAll, "ann", Refused, 2, 3, keys("gate", "door"))}},
+		grant("bob", 1, 0, 1, keys("lid")), op(LockAll, "ann", Refused, 2, 3, keys("gate", "disk"))}},
 	{"a part of several locks is seen to be taken", false, exact, []Operation{
-		op(LockAll, "ann", Refused, 0, 9, keys("door", "gate")), grant("bob", 1, 0, 1, keys("gate")), look("ann", 2, 2, 3)}},
+		op(LockAll, "ann", Refused, 0, 9, keys("disk", "gate")), grant("bob", 1, 0, 1, keys("gate")), look("ann", 2, 2, 3)}},
 	{"one lock is taken before the other", false, exact, []Operation{
-		op(LockAll, "ann", Granted, 0, 9, token(3), keys("door", "gate")), look("ann", 3, 1, 2),
+		op(LockAll, "ann", Granted, 0, 9, token(3), keys("disk", "gate")), look("ann", 3, 1, 2),
 		op(Unlock, "bob", NotHeld, 3, 4, keys("gate"))}},
 	{"who waits for several locks is in the way", true, exact, []Operation{
-		op(LockAll, "ann", Cancelled, 0, 9, keys("door", "gate"), waiting, cutOff(9*ms)), op(TryLock, "bob", Refused, 1, 2)}},
+		op(LockAll, "ann", Cancelled, 0, 9, keys("disk", "gate"), waiting, cutOff(9*ms)), op(TryLock, "bob", Refused, 1, 2)}},
 	{"different locks have nothing to do with each other", true, exact, []Operation{
 		grant("ann", 2, 0, 1), grant("bob", 1, 2, 3, keys("gate"))}},
 }
@@ -245,7 +245,7 @@ func TestAViolationTellsWhereTheExplanationEnds(t *testing.T) {
 		t.Fatal("it is no violation")
 	}
 	told, rest, _ := strings.Cut(err.Error(), "after which none of these can come")
-	if !strings.Contains(told, "TryLock(door, bob)") || strings.Count(rest, "\n\t") != 1 || !strings.Contains(rest, "Unlock(door, ann)") {
+	if !strings.Contains(told, "TryLock(disk, bob)") || strings.Count(rest, "\n\t") != 1 || !strings.Contains(rest, "Unlock(disk, ann)") {
 		t.Error(err)
 	}
 }

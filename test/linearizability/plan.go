@@ -25,7 +25,7 @@ func newPlan(seed uint64, total int, lease time.Duration, features []string, pre
 	r := rand.New(rand.NewPCG(seed, 0))
 	names := []string{"ann", "bob", "cid", "dot", "eve", "fay"}
 	p := &plan{seed: seed, owners: names[:2+r.IntN(len(names)-1)], lease: lease, grain: time.Nanosecond}
-	for _, name := range []string{"door", "gate", "lid"}[:1+r.IntN(3)] {
+	for _, name := range []string{"disk", "gate", "lid"}[:1+r.IntN(3)] {
 		p.keys = append(p.keys, prefix+name)
 	}
 	p.each = total / len(p.owners)

@@ -16,7 +16,7 @@ func TestASubscriberWhoFallsBehindIsToldAnew(t *testing.T) {
 			a := ask{store: component, channel: strings.Repeat("c", 64), kind: messageType, lock: strings.Repeat("l", 64)}
 			ann := user{w, openDirect(w.T, w.services[0]), "ann"} // in no time
 			a.user = "dora"
-			slow, err := w.doors[0].open(w.ctx, subscribe, a)
+			slow, err := w.apis[0].open(w.ctx, subscribe, a)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -29,7 +29,7 @@ func TestASubscriberWhoFallsBehindIsToldAnew(t *testing.T) {
 			r := newReplica("")
 			err = r.follow(slow, "the end")
 			if errors.Is(err, io.ErrUnexpectedEOF) { // on a slow machine it read nothing for so long that HTTP cut it off
-				if slow, err = w.doors[0].open(w.ctx, subscribe, a); err == nil {
+				if slow, err = w.apis[0].open(w.ctx, subscribe, a); err == nil {
 					err = r.follow(slow, "the end")
 				}
 			}

@@ -14,15 +14,15 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// openDirect returns a door that is the service's methods themselves.
-func openDirect(t testing.TB, service rtmpb.ChannelLocksServer) door {
+// openDirect returns an API that is the service's methods themselves.
+func openDirect(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	d := &direct{service: service}
 	t.Cleanup(d.streams.Wait)
 	return newTyped(d)
 }
 
-// isDirect tells whether a door is the service's methods themselves.
-func isDirect(d door) bool {
+// isDirect tells whether an API is the service's methods themselves.
+func isDirect(d api) bool {
 	t, ok := d.(typed)
 	if !ok {
 		return false

@@ -95,8 +95,8 @@ func TestNamesThatAreNoTextAreRefused(t *testing.T) {
 		for _, f := range names {
 			p.run(t, f.field, func(w *world) {
 				spoil := func(a *ask) { f.put(a, "na\xffme") }
-				switch _, http := w.doors[0].(*overHTTP); {
-				case isDirect(w.doors[0]):
+				switch _, http := w.apis[0].(*overHTTP); {
+				case isDirect(w.apis[0]):
 					w.refused(f.calls, f.bad, f.field, spoil)
 				case http: // JSON is text, and what reads it does not tell what was in place of it
 					w.refused(f.calls, -10014, f.field, spoil)
@@ -111,7 +111,7 @@ func TestNamesThatAreNoTextAreRefused(t *testing.T) {
 // unsent checks that gRPC's client does not send the requests.
 func (w *world) unsent(calls []string, spoil func(a *ask)) {
 	for _, call := range calls {
-		a := frontDoor
+		a := frontDesk
 		a.user = "ann"
 		spoil(&a)
 		if err := w.attempt(call, a); !errors.Is(err, errNoText) {
@@ -133,9 +133,9 @@ func TestBadValuesAreRefusedByFieldAndChangeNothing(t *testing.T) {
 func (w *world) refused(calls []string, code int32, says string, spoil func(a *ask)) {
 	w.unharmed(func() {
 		for _, call := range calls {
-			a := frontDoor
+			a := frontDesk
 			a.user = "ann"
-			a.held = []lock{{"house", messageType, "front door", "ann", 30, 1}, {"house", messageType, "back door", "ann", 30, 2}}
+			a.held = []lock{{"house", messageType, "front desk", "ann", 30, 1}, {"house", messageType, "back desk", "ann", 30, 2}}
 			spoil(&a)
 			w.checkStatus(call, w.attempt(call, a), code, says)
 		}
@@ -145,12 +145,12 @@ func (w *world) refused(calls []string, code int32, says string, spoil func(a *a
 // unharmed checks that nothing changes by what is done, in a channel with a lock that bob holds and one that nobody does.
 func (w *world) unharmed(do func()) {
 	bob := w.user("bob")
-	bob.must(setLock, frontDoor)
-	bob.must(setLock, frontDoor.other("back door"))
-	bob.must(acquireLock, frontDoor)
-	dora, before := w.user("dora").subscribe(frontDoor)
+	bob.must(setLock, frontDesk)
+	bob.must(setLock, frontDesk.other("back desk"))
+	bob.must(acquireLock, frontDesk)
+	dora, before := w.user("dora").subscribe(frontDesk)
 	do()
-	if after := dora.locks(frontDoor); !slices.Equal(before, after) {
+	if after := dora.locks(frontDesk); !slices.Equal(before, after) {
 		w.Errorf("before there was %v, afterwards %v", before, after)
 	}
 	if seen := dora.seen(); len(seen) > 0 {
@@ -173,10 +173,10 @@ func (w *world) checkStatus(call string, err error, code int32, says string) {
 // attempt makes a call, or opens a stream and takes its first event.
 func (w *world) attempt(call string, a ask) error {
 	if call != subscribe && call != session {
-		_, err := w.doors[0].call(w.ctx, call, a)
+		_, err := w.apis[0].call(w.ctx, call, a)
 		return err
 	}
-	s, err := w.doors[0].open(w.ctx, call, a)
+	s, err := w.apis[0].open(w.ctx, call, a)
 	if err != nil {
 		return err
 	}
@@ -212,9 +212,9 @@ func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
 // checkTTL checks who is told of a lock's TTL.
 func (w *world) checkTTL(asked, want uint32) {
 	ann := w.user("ann")
-	dora, _ := w.user("dora").subscribe(frontDoor)
+	dora, _ := w.user("dora").subscribe(frontDesk)
 	defer dora.leave()
-	a := frontDoor
+	a := frontDesk
 	a.ttl = asked
 	set, acquired := ann.must(setLock, a).ttl, ann.must(acquireLock, a).ttl
 	l, _ := ann.find(a)

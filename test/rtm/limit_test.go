@@ -27,37 +27,37 @@ func TestAChannelHasAsManyLocksAsItMay(t *testing.T) {
 // fill fills a channel with locks, and looks what can be done then.
 func (w *world) fill(most int) {
 	ann := w.user("ann")
-	door := func(i int) ask { return frontDoor.other(fmt.Sprint("door ", i)) }
-	garden, other := frontDoor, frontDoor
+	desk := func(i int) ask { return frontDesk.other(fmt.Sprint("desk ", i)) }
+	garden, other := frontDesk, frontDesk
 	garden.channel, other.kind = "garden", streamType
 	for i := range most {
-		ann.must(setLock, door(i))
+		ann.must(setLock, desk(i))
 	}
-	ann.must(acquireLock, door(0))
+	ann.must(acquireLock, desk(0))
 	for _, step := range []struct {
 		call string
 		ask  ask
 		code int32
 	}{
-		{setLock, door(most), -14001},
-		{setLock, door(0), -14004},
-		{setLock, door(1), -14004},
+		{setLock, desk(most), -14001},
+		{setLock, desk(0), -14004},
+		{setLock, desk(1), -14004},
 		{setLock, garden, 0},
 		{setLock, other, 0},
-		{acquireLock, door(1), 0},
-		{releaseLock, door(1), 0},
-		{setLock, door(most), -14001},
-		{removeLock, door(0), 0},
-		{setLock, door(most), 0},
-		{setLock, door(0), -14001},
-		{removeLock, door(1), 0},
-		{setLock, door(0), 0},
+		{acquireLock, desk(1), 0},
+		{releaseLock, desk(1), 0},
+		{setLock, desk(most), -14001},
+		{removeLock, desk(0), 0},
+		{setLock, desk(most), 0},
+		{setLock, desk(0), -14001},
+		{removeLock, desk(1), 0},
+		{setLock, desk(0), 0},
 	} {
 		if got := ann.code(step.call, step.ask); got != step.code {
 			w.Errorf("%s of %q in %q ends with %d, want %d", step.call, step.ask.lock, step.ask.channel, got, step.code)
 		}
 	}
-	if got := len(ann.locks(frontDoor)); got != most {
+	if got := len(ann.locks(frontDesk)); got != most {
 		w.Errorf("there are %d locks, want %d", got, most)
 	}
 }
@@ -65,11 +65,11 @@ func (w *world) fill(most int) {
 func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
 	everywhere(t, func(t *testing.T, p place) {
 		p.alone(t, nil, func(w *world) {
-			ann, stream := w.user("ann"), frontDoor
+			ann, stream := w.user("ann"), frontDesk
 			stream.kind = streamType
 			ofStream, _ := w.user("dora").subscribe(stream)
-			ann.must(setLock, frontDoor)
-			ann.must(acquireLock, frontDoor)
+			ann.must(setLock, frontDesk)
+			ann.must(acquireLock, frontDesk)
 			for _, call := range []string{acquireLock, releaseLock, revokeLock, removeLock} {
 				if got := ann.code(call, stream); got != -14008 {
 					w.Errorf("%s in the other channel ends with %d", call, got)
@@ -80,7 +80,7 @@ func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
 				w.Errorf("the lock of the other channel is %s", got)
 			}
 			w.user("bob").must(acquireLock, stream)
-			ann.must(releaseLock, frontDoor)
+			ann.must(releaseLock, frontDesk)
 			if got := sentence(ofStream.seen()); got != "SET, ACQUIRED bob" {
 				w.Errorf("the other channel sees %q", got)
 			}
@@ -91,7 +91,7 @@ func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
 // TestTheComponentMayBeNamedByAHeaderOrNotAtAll is about gRPC: HTTP has it in the path.
 func TestTheComponentMayBeNamedByAHeaderOrNotAtAll(t *testing.T) {
 	place{openGRPC, nil}.alone(t, nil, func(w *world) {
-		a := frontDoor
+		a := frontDesk
 		a.store = ""
 		w.user("ann").must(setLock, a)
 		for _, row := range []struct {

@@ -110,10 +110,10 @@ func TestLocksAreSortedByName(t *testing.T) {
 		p.alone(t, nil, func(w *world) {
 			want := []string{" ", "!", "%", "%7C", "0", "A", "a", "a!", "a%", "a0", "aa", "a{", "a|", "a}", "b", "|", "|0", "~"}
 			for _, i := range []int{5, 11, 2, 17, 9, 0, 14, 7, 3, 16, 12, 1, 8, 15, 4, 13, 10, 6} {
-				w.user("ann").must(setLock, frontDoor.other(want[i]))
+				w.user("ann").must(setLock, frontDesk.other(want[i]))
 			}
-			_, snapshot := w.user("dora").subscribe(frontDoor)
-			for how, locks := range map[string][]lock{"getLock": w.user("ann").locks(frontDoor), "a snapshot": snapshot} {
+			_, snapshot := w.user("dora").subscribe(frontDesk)
+			for how, locks := range map[string][]lock{"getLock": w.user("ann").locks(frontDesk), "a snapshot": snapshot} {
 				var got []string
 				for _, l := range locks {
 					got = append(got, l.name)

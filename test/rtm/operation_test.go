@@ -35,10 +35,10 @@ func arrange(w *world, state string) *scene {
 		s.sessions = append(s.sessions, session)
 	}
 	if state != absent {
-		s.ann.must(setLock, frontDoor)
+		s.ann.must(setLock, frontDesk)
 	}
 	if holder := s.holder(); holder != nil {
-		s.revs[holder.name] = holder.must(acquireLock, frontDoor).rev
+		s.revs[holder.name] = holder.must(acquireLock, frontDesk).rev
 	}
 	if strings.Contains(state, "cid waits") {
 		s.cidWaits = s.wait(s.cid, 1)
@@ -52,7 +52,7 @@ func arrange(w *world, state string) *scene {
 	for _, session := range s.sessions {
 		session.heard()
 	}
-	s.dora, _ = w.user("dora").subscribe(frontDoor)
+	s.dora, _ = w.user("dora").subscribe(frontDesk)
 	return s
 }
 
@@ -70,18 +70,18 @@ func (s *scene) holder() *user {
 
 // wait lets the user wait for the lock as the nth.
 func (s *scene) wait(u user, n int) *pending {
-	p := u.start(acquireLock, frontDoor.waiting())
-	s.queue(frontDoor, n)
+	p := u.start(acquireLock, frontDesk.waiting())
+	s.queue(frontDesk, n)
 	return p
 }
 
 // play lets ann call and looks at everything that may come of it.
 func (s *scene) play(r row) {
-	before := s.dora.locks(frontDoor)
+	before := s.dora.locks(frontDesk)
 	s.call(r, before)
 	s.checkWaiter("ann", s.annWaits, r.ann)
 	s.checkWaiter("cid", s.cidWaits, r.cid)
-	if got := s.dora.state(frontDoor); got != r.after {
+	if got := s.dora.state(frontDesk); got != r.after {
 		s.Errorf("afterwards the lock is %s, want %s", got, r.after)
 	}
 	seen := s.dora.seen()
@@ -101,7 +101,7 @@ func (s *scene) play(r row) {
 
 // call makes the call and checks its answer.
 func (s *scene) call(r row, before []lock) {
-	a := frontDoor
+	a := frontDesk
 	a.retry, a.owner = r.retry, r.owner
 	p := s.ann.start(r.call, a)
 	if r.code == waits {
@@ -123,7 +123,7 @@ func (s *scene) call(r row, before []lock) {
 
 // checkAnswer checks everything that a call is told that succeeds.
 func (s *scene) checkAnswer(call string, got answer, before []lock) {
-	want := lock{channel: "house", kind: messageType, name: "front door"}
+	want := lock{channel: "house", kind: messageType, name: "front desk"}
 	switch call {
 	case setLock:
 		want.ttl = 30
@@ -175,7 +175,7 @@ func (s *scene) checkWaiter(name string, p *pending, want int32) {
 // checkEvents checks what is the same of all events here, and their tokens.
 func (s *scene) checkEvents(events []event) {
 	for _, e := range events {
-		want := lock{"house", messageType, "front door", e.owner, 30, 0}
+		want := lock{"house", messageType, "front desk", e.owner, 30, 0}
 		if e.owner != "" {
 			want.rev = s.revs[e.owner]
 		}
@@ -191,7 +191,7 @@ func (s *scene) finish(late int32) {
 	if holder == nil {
 		return
 	}
-	if got := holder.code(releaseLock, frontDoor); got != late {
+	if got := holder.code(releaseLock, frontDesk); got != late {
 		s.Errorf("releaseLock of who has held it ends with %d, want %d", got, late)
 	}
 	for _, p := range []*pending{s.cidWaits, s.annWaits} {
@@ -201,7 +201,7 @@ func (s *scene) finish(late int32) {
 		if got := p.end(); got != 0 {
 			s.Errorf("%s does not get the lock in the end: %v", p.name, p.err)
 		}
-		p.must(releaseLock, frontDoor)
+		p.must(releaseLock, frontDesk)
 	}
 }
 
@@ -212,13 +212,13 @@ func TestASubscriberIsToldAtFirstWhatThereIs(t *testing.T) {
 			want  []lock
 		}{
 			{absent, nil},
-			{free, []lock{{name: "front door", ttl: 30}}},
-			{hers, []lock{{name: "front door", owner: "ann", ttl: 30}}},
-			{bobsAwaited, []lock{{name: "front door", owner: "bob", ttl: 30}}},
+			{free, []lock{{name: "front desk", ttl: 30}}},
+			{hers, []lock{{name: "front desk", owner: "ann", ttl: 30}}},
+			{bobsAwaited, []lock{{name: "front desk", owner: "bob", ttl: 30}}},
 		} {
 			p.run(t, "of a lock "+row.state, func(w *world) {
 				s := arrange(w, row.state)
-				_, got := w.user("eve").subscribe(frontDoor)
+				_, got := w.user("eve").subscribe(frontDesk)
 				for i := range row.want {
 					row.want[i].rev = s.revs[row.want[i].owner]
 				}

@@ -57,7 +57,7 @@ func TestEventsTellWhatThereIs(t *testing.T) {
 
 func TestEventsTellWhatThereIsThroughTwoProcesses(t *testing.T) {
 	server := startRedis(t)
-	for _, d := range doors {
+	for _, d := range apis {
 		for seed := range int64(seeds) {
 			t.Run(fmt.Sprintf("%s, seed %d", d.name, seed), func(t *testing.T) {
 				newCrowd(place{d.open, server}.create(t, patience, nil, 2), seed).play()
@@ -68,7 +68,7 @@ func TestEventsTellWhatThereIsThroughTwoProcesses(t *testing.T) {
 
 // TestEventsTellWhatThereIsWhenLocksExpire has people who are never online and rest for longer than they keep their locks.
 func TestEventsTellWhatThereIsWhenLocksExpire(t *testing.T) {
-	for _, d := range doors {
+	for _, d := range apis {
 		for seed := range int64(seeds) {
 			t.Run(fmt.Sprintf("%s, seed %d", d.name, seed), func(t *testing.T) {
 				place{d.open, nil}.alone(t, map[string]string{"rtmMinTTL": "1s", "rtmMaxTTL": "1s"}, func(w *world) {
@@ -86,7 +86,7 @@ func newCrowd(w *world, seed int64) *crowd {
 }
 
 // at returns a user at one of the ways in.
-func (c *crowd) at(i int, name string) user { return user{c.world, c.doors[i%len(c.doors)], name} }
+func (c *crowd) at(i int, name string) user { return user{c.world, c.apis[i%len(c.apis)], name} }
 
 // play lets all do what they do, and then checks what those know who were told.
 func (c *crowd) play() {
@@ -178,7 +178,7 @@ func (c *crowd) watch(u user, operation string, a ask, begin, read chan struct{}
 		<-begin
 		ctx, cancel := context.WithCancel(c.ctx)
 		defer cancel()
-		s, err := u.door.open(ctx, operation, a)
+		s, err := u.api.open(ctx, operation, a)
 		close(opened)
 		if err != nil {
 			c.Errorf("%s's %s: %v", u.name, operation, err)
@@ -247,7 +247,7 @@ func (c *crowd) checkQueues() {
 			c.queue(room.other(l.name), 0)
 			l.channel, l.kind = room.channel, room.kind
 			told := c.told[grant{spotOf(l), l.rev}]
-			if isDirect(c.doors[0]) && l.owner != told && !strings.HasPrefix(l.name, ending) { // else an answer may get lost
+			if isDirect(c.apis[0]) && l.owner != told && !strings.HasPrefix(l.name, ending) { // else an answer may get lost
 				c.Errorf("%s holds %+v, and was not told", l.owner, l)
 			}
 		}

@@ -15,20 +15,20 @@ var operations = []string{
 }
 
 func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
-	for _, d := range doors {
+	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			server := startRedis(t)
 			place{d.open, server}.alone(t, nil, func(w *world) {
-				w.user("ann").must(setLock, frontDoor)
+				w.user("ann").must(setLock, frontDesk)
 				server.Stop()
 				for _, operation := range operations {
-					_, err := w.try(operation, frontDoor)
+					_, err := w.try(operation, frontDesk)
 					w.checkStatus(operation, err, -14009, "")
 				}
-				_, err := w.try(acquireLock, frontDoor.waiting())
+				_, err := w.try(acquireLock, frontDesk.waiting())
 				w.checkStatus(acquireLock, err, -14009, "")
 				server.Start()
-				w.until("locks can be set again", func() bool { return w.user("ann").code(setLock, frontDoor) == 0 })
+				w.until("locks can be set again", func() bool { return w.user("ann").code(setLock, frontDesk) == 0 })
 			})
 		})
 	}
@@ -36,18 +36,18 @@ func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
 
 // TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end when their time is over.
 func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
-	for _, d := range doors {
+	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			server := startRedis(t)
 			w := place{d.open, server}.create(t, 2*patience, nil, 1)
-			w.user("ann").must(setLock, frontDoor)
+			w.user("ann").must(setLock, frontDesk)
 			resume := server.Pause()
 			defer resume()
 			begin := time.Now()
 			var calls []*pending
 			for _, operation := range []string{setLock, acquireLock, releaseLock, revokeLock, getLock, removeLock} {
-				calls = append(calls, w.user("bob").start(operation, frontDoor))
+				calls = append(calls, w.user("bob").start(operation, frontDesk))
 			}
 			for _, p := range calls {
 				if got := p.end(); got != timeout && got != -14009 {
@@ -63,34 +63,34 @@ func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 
 // TestWhoWasCutOffFromTheStorageIsToldAnew has a process that does not see what happens for a while.
 func TestWhoWasCutOffFromTheStorageIsToldAnew(t *testing.T) {
-	for _, d := range doors {
+	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			server := startRedis(t)
 			proxy := servers.StartProxy(t, server.Addr)
 			w := place{d.open, server}.create(t, patience, nil, 1)
 			w.add(openSet(t, registry(), map[string]string{"store": "redis", "redisHost": proxy.Addr, "redisDB": "1"}))
-			near, far := w.user("ann"), user{w, w.doors[1], "ann"}
-			near.must(setLock, frontDoor)
-			near.must(setLock, frontDoor.other("back door"))
-			lost, kept := near.must(acquireLock, frontDoor).rev, near.must(acquireLock, frontDoor.other("back door")).rev
-			dora, _ := user{w, w.doors[1], "dora"}.subscribe(frontDoor)
+			near, far := w.user("ann"), user{w, w.apis[1], "ann"}
+			near.must(setLock, frontDesk)
+			near.must(setLock, frontDesk.other("back desk"))
+			lost, kept := near.must(acquireLock, frontDesk).rev, near.must(acquireLock, frontDesk.other("back desk")).rev
+			dora, _ := user{w, w.apis[1], "dora"}.subscribe(frontDesk)
 			session, _ := far.online()
 
 			mend := proxy.Cut()
-			w.user("bob").must(revokeLock, frontDoor)
-			rev := w.user("bob").must(acquireLock, frontDoor).rev
-			near.must(setLock, frontDoor.other("window"))
+			w.user("bob").must(revokeLock, frontDesk)
+			rev := w.user("bob").must(acquireLock, frontDesk).rev
+			near.must(setLock, frontDesk.other("window"))
 			mend()
 
 			want := []lock{
-				{name: "back door", owner: "ann", ttl: 30, rev: kept},
-				{name: "front door", owner: "bob", ttl: 30, rev: rev},
+				{name: "back desk", owner: "ann", ttl: 30, rev: kept},
+				{name: "front desk", owner: "bob", ttl: 30, rev: rev},
 				{name: "window", ttl: 30},
 			}
 			if e := dora.next(); e.kind != rtmpb.LockEvent_SNAPSHOT || !slices.Equal(e.locks, want) {
 				w.Errorf("the channel sees %v of %+v, want a snapshot of %+v", e, e.locks, want)
 			}
-			own := []lock{{"house", messageType, "back door", "ann", 30, kept}}
+			own := []lock{{"house", messageType, "back desk", "ann", 30, kept}}
 			if e := session.next(); e.kind != rtmpb.LockEvent_SNAPSHOT || !slices.Equal(e.locks, own) {
 				w.Errorf("the session hears %v of %+v, want a snapshot of %+v", e, e.locks, own)
 			}

@@ -12,7 +12,7 @@ var stories = []struct {
 }{
 	{"who is online here keeps what she takes there", func(s *stay, here, there user) {
 		session, _ := here.online()
-		s.door.rev = there.must(acquireLock, frontDoor).rev
+		s.desk.rev = there.must(acquireLock, frontDesk).rev
 		s.sees("ACQUIRED ann")
 		s.kept(3)
 		s.heard(session, "ACQUIRED ann")
@@ -25,9 +25,9 @@ var stories = []struct {
 		s.take()
 		s.kept(1)
 		session.leave()
-		session, locks := there.online(s.door)
-		if len(locks) != 1 || locks[0] != s.door {
-			s.Errorf("the session begins with %+v, want %+v", locks, s.door)
+		session, locks := there.online(s.desk)
+		if len(locks) != 1 || locks[0] != s.desk {
+			s.Errorf("the session begins with %+v, want %+v", locks, s.desk)
 		}
 		s.kept(3)
 		s.heard(session, "")
@@ -38,29 +38,29 @@ var stories = []struct {
 		for range 6 {
 			time.Sleep(s.ttl / 2)
 			since = time.Now()
-			there.must(keepAlive, ask{store: component, held: []lock{s.door}})
+			there.must(keepAlive, ask{store: component, held: []lock{s.desk}})
 		}
 		s.sees("")
 		s.lost(since)
 	}},
 	{"who has taken a lock here has it there", func(s *stay, _, there user) {
 		s.take()
-		if got := there.code(acquireLock, frontDoor); got != -14003 {
+		if got := there.code(acquireLock, frontDesk); got != -14003 {
 			s.Errorf("acquireLock there ends with %d", got)
 		}
-		there.must(releaseLock, frontDoor)
+		there.must(releaseLock, frontDesk)
 		s.sees("RELEASED ann")
 	}},
 	{"who waits here waits there, too", func(s *stay, here, there user) {
 		p := s.waitForBob(here)
 		for _, retry := range []bool{false, true} {
-			a := frontDoor
+			a := frontDesk
 			a.retry = retry
 			if got := there.code(acquireLock, a); got != -14003 {
 				s.Errorf("acquireLock there ends with %d", got)
 			}
 		}
-		there.must(releaseLock, frontDoor)
+		there.must(releaseLock, frontDesk)
 		if got := p.end(); got != -14007 {
 			s.Errorf("her waiting here ends with %d", got)
 		}
@@ -68,7 +68,7 @@ var stories = []struct {
 	}},
 	{"who waits there gets what is released here", func(s *stay, _, there user) {
 		p := s.waitForBob(there)
-		s.bob.must(releaseLock, frontDoor)
+		s.bob.must(releaseLock, frontDesk)
 		if got := p.end(); got != 0 {
 			s.Errorf("her waiting there ends with %d", got)
 		}
@@ -76,8 +76,8 @@ var stories = []struct {
 	}},
 	{"who waits there hears that the lock is removed here", func(s *stay, _, there user) {
 		p := s.waitForBob(there)
-		s.bob.must(removeLock, frontDoor)
-		s.bob.must(setLock, frontDoor)
+		s.bob.must(removeLock, frontDesk)
+		s.bob.must(setLock, frontDesk)
 		if got := p.end(); got != -14008 {
 			s.Errorf("her waiting there ends with %d", got)
 		}
@@ -90,7 +90,7 @@ var stories = []struct {
 	}},
 	{"whose process ends keeps her lock for a TTL", func(s *stay, _, there user) {
 		session, _ := there.online()
-		s.door.rev = there.must(acquireLock, frontDoor).rev
+		s.desk.rev = there.must(acquireLock, frontDesk).rev
 		s.sees("ACQUIRED ann")
 		s.kept(2)
 		since := time.Now()
@@ -102,14 +102,14 @@ var stories = []struct {
 
 func TestUsersOfTwoProcesses(t *testing.T) {
 	server := startRedis(t)
-	for _, d := range doors {
+	for _, d := range apis {
 		for _, row := range stories {
 			t.Run(d.name+", "+row.name, func(t *testing.T) {
 				t.Parallel()
 				p := place{d.open, server}
 				w := p.create(t, patience, p.short(), 2)
 				s := begin(w)
-				row.play(s, s.ann, user{w, w.doors[1], "ann"})
+				row.play(s, s.ann, user{w, w.apis[1], "ann"})
 			})
 		}
 	}

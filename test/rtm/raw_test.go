@@ -58,12 +58,12 @@ var misspelt = []struct {
 	{acquireLock, `$retry`, `null`, -10014, "retry"},
 	{logout, `$release`, `"no"`, -10014, "release"},
 	{keepAlive, `$held`, `{}`, -10014, "held"},
-	{keepAlive, `$held`, `["front door"]`, -10014, "held[0]"},
-	{keepAlive, `$held`, `[{"channel":"house","channelType":1,"lockName":"front door","key":"k"}]`, -10014, "key"},
-	{keepAlive, `$held`, `[{"channel":"house","channelType":1,"lockName":"front door","lockRev":-1}]`, -10014, "lockRev"},
-	{keepAlive, `$held`, `[{"channel":"house","channelType":1,"lockName":"front door","lockRev":"1"}]`, -10014, "lockRev"},
-	{keepAlive, `$held`, `[{"channel":"house","channelType":"USER","lockName":"front door","lockRev":1}]`, -10019, "channelType"},
-	{session, `$held`, `"front door"`, -10014, "held"},
+	{keepAlive, `$held`, `["front desk"]`, -10014, "held[0]"},
+	{keepAlive, `$held`, `[{"channel":"house","channelType":1,"lockName":"front desk","key":"k"}]`, -10014, "key"},
+	{keepAlive, `$held`, `[{"channel":"house","channelType":1,"lockName":"front desk","lockRev":-1}]`, -10014, "lockRev"},
+	{keepAlive, `$held`, `[{"channel":"house","channelType":1,"lockName":"front desk","lockRev":"1"}]`, -10014, "lockRev"},
+	{keepAlive, `$held`, `[{"channel":"house","channelType":"USER","lockName":"front desk","lockRev":1}]`, -10019, "channelType"},
+	{session, `$held`, `"front desk"`, -10014, "held"},
 
 	{setLock, `"lockName"`, `"lock_name"`, -10014, "lock_name"},
 	{setLock, `"lockName"`, `"LockName"`, -10014, "LockName"},
@@ -75,7 +75,7 @@ var misspelt = []struct {
 	{setLock, bodies[setLock], `[]`, -10014, "body"},
 	{setLock, bodies[setLock], `null`, -10014, "body"},
 	{setLock, bodies[setLock], `"setLock"`, -10014, "body"},
-	{setLock, bodies[setLock], `lockName=front+door`, -10014, "body"},
+	{setLock, bodies[setLock], `lockName=front+desk`, -10014, "body"},
 	{setLock, `}`, ``, -10014, "body"},
 	{setLock, `}`, `}{}`, -10014, "body"},
 	{setLock, `}`, `,}`, -10014, "body"},
@@ -86,7 +86,7 @@ var misspelt = []struct {
 func TestMisspeltRequestsAreRefusedByFieldAndChangeNothing(t *testing.T) {
 	for _, row := range misspelt {
 		onHTTP(t, row.call+" with "+row.new+" for "+row.old, func(w *world, d *overHTTP) {
-			a := frontDoor.other("new door")
+			a := frontDesk.other("new desk")
 			a.user = "ann"
 			body := a.fill(strings.Replace(bodies[row.call], row.old, row.new, 1))
 			w.unharmed(func() {
@@ -102,25 +102,25 @@ func TestRequestsMayBeSpeltInSeveralWays(t *testing.T) {
 		old, new string
 		want     lock
 	}{
-		{`$type`, `1`, lock{"house", messageType, "new door", "", 30, 0}},
-		{`$type`, `"MESSAGE"`, lock{"house", messageType, "new door", "", 30, 0}},
-		{`$type`, `2`, lock{"house", streamType, "new door", "", 30, 0}},
-		{`$type`, `"STREAM"`, lock{"house", streamType, "new door", "", 30, 0}},
-		{`$type`, `1.0`, lock{"house", messageType, "new door", "", 30, 0}},
-		{`$ttl`, `3e1`, lock{"house", messageType, "new door", "", 30, 0}},
-		{`$ttl`, `-1`, lock{"house", messageType, "new door", "", 10, 0}},
-		{`$ttl`, `-1e99`, lock{"house", messageType, "new door", "", 10, 0}},
-		{`$ttl`, `4294967296`, lock{"house", messageType, "new door", "", 300, 0}},
-		{`$ttl`, `4294967311`, lock{"house", messageType, "new door", "", 300, 0}},
-		{`$ttl`, `18446744073709551631`, lock{"house", messageType, "new door", "", 300, 0}},
-		{`$ttl`, `1e400`, lock{"house", messageType, "new door", "", 300, 0}},
-		{`,"ttl":$ttl`, ``, lock{"house", messageType, "new door", "", 10, 0}},
-		{`$lock`, `"\u006eew door"`, lock{"house", messageType, "new door", "", 30, 0}},
-		{`$lock`, `"new \u0026 door"`, lock{"house", messageType, "new & door", "", 30, 0}},
-		{`{`, "\r\n{ ", lock{"house", messageType, "new door", "", 30, 0}},
+		{`$type`, `1`, lock{"house", messageType, "new desk", "", 30, 0}},
+		{`$type`, `"MESSAGE"`, lock{"house", messageType, "new desk", "", 30, 0}},
+		{`$type`, `2`, lock{"house", streamType, "new desk", "", 30, 0}},
+		{`$type`, `"STREAM"`, lock{"house", streamType, "new desk", "", 30, 0}},
+		{`$type`, `1.0`, lock{"house", messageType, "new desk", "", 30, 0}},
+		{`$ttl`, `3e1`, lock{"house", messageType, "new desk", "", 30, 0}},
+		{`$ttl`, `-1`, lock{"house", messageType, "new desk", "", 10, 0}},
+		{`$ttl`, `-1e99`, lock{"house", messageType, "new desk", "", 10, 0}},
+		{`$ttl`, `4294967296`, lock{"house", messageType, "new desk", "", 300, 0}},
+		{`$ttl`, `4294967311`, lock{"house", messageType, "new desk", "", 300, 0}},
+		{`$ttl`, `18446744073709551631`, lock{"house", messageType, "new desk", "", 300, 0}},
+		{`$ttl`, `1e400`, lock{"house", messageType, "new desk", "", 300, 0}},
+		{`,"ttl":$ttl`, ``, lock{"house", messageType, "new desk", "", 10, 0}},
+		{`$lock`, `"\u006eew desk"`, lock{"house", messageType, "new desk", "", 30, 0}},
+		{`$lock`, `"new \u0026 desk"`, lock{"house", messageType, "new & desk", "", 30, 0}},
+		{`{`, "\r\n{ ", lock{"house", messageType, "new desk", "", 30, 0}},
 	} {
 		onHTTP(t, row.new+" for "+row.old, func(w *world, d *overHTTP) {
-			a := frontDoor.other("new door")
+			a := frontDesk.other("new desk")
 			a.user = "ann"
 			code, text := w.post(d, setLock, a.fill(strings.Replace(bodies[setLock], row.old, row.new, 1)))
 			got, err := answerOf(setLock, text)
@@ -167,9 +167,9 @@ func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 	}
 }
 
-// onHTTP runs a test at the door that is HTTP. What it is about the store never sees.
+// onHTTP runs a test at the API that is HTTP. What it is about the store never sees.
 func onHTTP(t *testing.T, name string, test func(w *world, d *overHTTP)) {
-	place{openHTTP, nil}.run(t, name, func(w *world) { test(w, w.doors[0].(*overHTTP)) })
+	place{openHTTP, nil}.run(t, name, func(w *world) { test(w, w.apis[0].(*overHTTP)) })
 }
 
 // post posts a body, and returns HTTP's code and what came back.

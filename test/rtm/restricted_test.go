@@ -10,7 +10,7 @@ import (
 // too.
 func TestAUserWithTheDocumentedPermissionsIsEnough(t *testing.T) {
 	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", "~rtm||*")
-	for _, d := range doors {
+	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			p := place{d.open, &redis{Redis: server}}
 			login := map[string]string{"redisDB": "0", "redisUsername": servers.User, "redisPassword": servers.Password}

@@ -26,21 +26,21 @@ func (p place) short() map[string]string {
 // late is how much later than its TTL a lock may be released in a real Redis. In a bubble it is released to the nanosecond.
 const late = time.Second
 
-// stay is a time in which ann holds the front door, and dora sees what becomes of it.
+// stay is a time in which ann holds the front desk, and dora sees what becomes of it.
 type stay struct {
 	*world
 	ttl  time.Duration
 	ann  user
 	bob  user
 	dora *witness
-	door lock      // as ann's session tells of it
+	desk lock      // as ann's session tells of it
 	then time.Time // before she took it
 }
 
 func begin(w *world) *stay {
 	s := &stay{world: w, ttl: w.place.ttl(), ann: w.user("ann"), bob: w.user("bob")}
-	s.ann.must(setLock, frontDoor)
-	s.dora, _ = w.user("dora").subscribe(frontDoor)
+	s.ann.must(setLock, frontDesk)
+	s.dora, _ = w.user("dora").subscribe(frontDesk)
 	return s
 }
 
@@ -48,8 +48,8 @@ func begin(w *world) *stay {
 func (s *stay) take() {
 	s.Helper()
 	s.then = time.Now()
-	rev := s.ann.must(acquireLock, frontDoor).rev
-	s.door = s.anns("house", messageType, "front door", rev)
+	rev := s.ann.must(acquireLock, frontDesk).rev
+	s.desk = s.anns("house", messageType, "front desk", rev)
 	s.sees("ACQUIRED ann")
 }
 
@@ -61,9 +61,9 @@ func (s *stay) anns(channel string, kind channelType, name string, rev uint64) l
 // waitForBob lets a user wait for the lock, which bob takes.
 func (s *stay) waitForBob(u user) *pending {
 	s.Helper()
-	s.bob.must(acquireLock, frontDoor)
-	p := u.start(acquireLock, frontDoor.waiting())
-	s.queue(frontDoor, 1)
+	s.bob.must(acquireLock, frontDesk)
+	p := u.start(acquireLock, frontDesk.waiting())
+	s.queue(frontDesk, 1)
 	return p
 }
 
@@ -79,9 +79,9 @@ func (s *stay) sees(want string) {
 func (s *stay) kept(n int) {
 	s.Helper()
 	time.Sleep(time.Duration(n) * s.ttl)
-	l, _ := s.dora.find(frontDoor)
-	if l.owner != "ann" || l.rev != s.door.rev {
-		s.Errorf("after %d TTLs the lock is %+v, want %+v", n, l, s.door)
+	l, _ := s.dora.find(frontDesk)
+	if l.owner != "ann" || l.rev != s.desk.rev {
+		s.Errorf("after %d TTLs the lock is %+v, want %+v", n, l, s.desk)
 	}
 	s.sees("")
 }
@@ -90,11 +90,11 @@ func (s *stay) kept(n int) {
 func (s *stay) lost(since time.Time) {
 	s.Helper()
 	e := s.dora.next()
-	if got := e.String(); got != "RELEASED ann" || e.rev != s.door.rev {
-		s.Errorf("the channel sees %s with the token %d, want RELEASED ann with %d", got, e.rev, s.door.rev)
+	if got := e.String(); got != "RELEASED ann" || e.rev != s.desk.rev {
+		s.Errorf("the channel sees %s with the token %d, want RELEASED ann with %d", got, e.rev, s.desk.rev)
 	}
 	s.passed(since)
-	if got := s.dora.state(frontDoor); got != "free" {
+	if got := s.dora.state(frontDesk); got != "free" {
 		s.Errorf("the lock is released, and %s", got)
 	}
 }

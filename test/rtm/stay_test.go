@@ -15,7 +15,7 @@ var stays = []struct {
 	}},
 	{"who comes online keeps what she has taken before", func(s *stay) {
 		s.take()
-		session := s.online(nil, s.door)
+		session := s.online(nil, s.desk)
 		s.kept(4)
 		s.heard(session, "")
 	}},
@@ -30,25 +30,25 @@ var stays = []struct {
 		since := time.Now()
 		session.leave()
 		s.lost(since)
-		if got := s.ann.code(releaseLock, frontDoor); got != -14006 {
+		if got := s.ann.code(releaseLock, frontDesk); got != -14006 {
 			s.Errorf("releaseLock after the loss ends with %d", got)
 		}
-		if got := s.bob.must(acquireLock, frontDoor); got.rev <= s.door.rev {
-			s.Errorf("bob's token is %d, after ann's %d", got.rev, s.door.rev)
+		if got := s.bob.must(acquireLock, frontDesk); got.rev <= s.desk.rev {
+			s.Errorf("bob's token is %d, after ann's %d", got.rev, s.desk.rev)
 		}
 	}},
 	{"who waits gets a lock a TTL after its owner has gone", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		p := s.bob.start(acquireLock, frontDoor.waiting())
-		s.queue(frontDoor, 1)
+		p := s.bob.start(acquireLock, frontDesk.waiting())
+		s.queue(frontDesk, 1)
 		since := time.Now()
 		session.leave()
 		if got := p.end(); got != 0 {
 			s.Errorf("bob's waiting ends with %d", got)
 		}
 		s.passed(since)
-		s.bob.must(removeLock, frontDoor)
+		s.bob.must(removeLock, frontDesk)
 		s.sees("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
 	{"who comes back in time keeps her lock, and nobody is told", func(s *stay) {
@@ -57,14 +57,14 @@ var stays = []struct {
 		s.kept(2)
 		session.leave()
 		time.Sleep(s.ttl / 2)
-		session = s.online([]lock{s.door}, s.door)
+		session = s.online([]lock{s.desk}, s.desk)
 		s.kept(3)
 		s.heard(session, "")
 	}},
 	{"who comes and goes all the time keeps her lock", func(s *stay) {
 		s.take()
 		for range 5 {
-			session := s.online([]lock{s.door}, s.door)
+			session := s.online([]lock{s.desk}, s.desk)
 			s.heard(session, "")
 			session.leave()
 			time.Sleep(s.ttl / 2)
@@ -77,29 +77,29 @@ var stays = []struct {
 		since := time.Now()
 		session.leave()
 		s.lost(since)
-		session = s.online([]lock{s.door})
-		if heard := s.heard(session, "EXPIRED ann"); len(heard) == 1 && heard[0].rev != s.door.rev {
-			s.Errorf("EXPIRED with the token %d, want %d", heard[0].rev, s.door.rev)
+		session = s.online([]lock{s.desk})
+		if heard := s.heard(session, "EXPIRED ann"); len(heard) == 1 && heard[0].rev != s.desk.rev {
+			s.Errorf("EXPIRED with the token %d, want %d", heard[0].rev, s.desk.rev)
 		}
 		s.sees("")
 	}},
 	{"who comes back too late is told what somebody else has got since", func(s *stay) {
 		s.take()
 		s.lost(s.then)
-		s.bob.must(acquireLock, frontDoor)
+		s.bob.must(acquireLock, frontDesk)
 		s.sees("ACQUIRED bob")
-		s.heard(s.online([]lock{s.door}), "EXPIRED ann")
+		s.heard(s.online([]lock{s.desk}), "EXPIRED ann")
 	}},
 	{"who comes back too late is told what does not exist any more", func(s *stay) {
 		s.take()
-		s.bob.must(removeLock, frontDoor)
+		s.bob.must(removeLock, frontDesk)
 		s.sees("REMOVED ann")
-		s.heard(s.online([]lock{s.door}), "EXPIRED ann")
+		s.heard(s.online([]lock{s.desk}), "EXPIRED ann")
 	}},
 	{"who has two sessions loses the first, with its reason, and keeps her lock", func(s *stay) {
 		first := s.online(nil)
 		s.take()
-		second := s.online([]lock{s.door}, s.door)
+		second := s.online([]lock{s.desk}, s.desk)
 		s.ended(first, -10027)
 		s.kept(4)
 		s.heard(second, "")
@@ -111,7 +111,7 @@ var stays = []struct {
 		s.take()
 		var sessions []*witness
 		for range 5 {
-			sessions = append(sessions, s.online(nil, s.door))
+			sessions = append(sessions, s.online(nil, s.desk))
 		}
 		for _, earlier := range sessions[:4] {
 			s.ended(earlier, -10027)
@@ -123,30 +123,30 @@ var stays = []struct {
 		s.take()
 		s.kept(2)
 		since := time.Now()
-		s.ann.must(logout, frontDoor)
+		s.ann.must(logout, frontDesk)
 		s.ended(session, 0)
 		s.lost(since)
 	}},
 	{"who logs out and in again in time keeps her lock", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		s.ann.must(logout, frontDoor)
+		s.ann.must(logout, frontDesk)
 		s.ended(session, 0)
-		s.online([]lock{s.door}, s.door)
+		s.online([]lock{s.desk}, s.desk)
 		s.kept(3)
 	}},
 	{"who logs out and gives all back is free of it at once", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		p := s.bob.start(acquireLock, frontDoor.waiting())
-		s.queue(frontDoor, 1)
+		p := s.bob.start(acquireLock, frontDesk.waiting())
+		s.queue(frontDesk, 1)
 		since := time.Now()
 		s.ann.must(logout, ask{store: component, release: true})
 		s.ended(session, 0)
 		if got := p.end(); got != 0 || time.Since(since) >= s.ttl/2 {
 			s.Errorf("bob's waiting ends with %d, after %v", got, time.Since(since))
 		}
-		s.bob.must(removeLock, frontDoor)
+		s.bob.must(removeLock, frontDesk)
 		s.sees("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
 	{"who logs out without a session gives all back, too", func(s *stay) {
@@ -161,15 +161,15 @@ var stays = []struct {
 			if got := p.end(); got != -14007 {
 				s.Errorf("her waiting ends with %d: %v", got, p.err)
 			}
-			s.queue(frontDoor, 0)
-			s.bob.must(releaseLock, frontDoor)
+			s.queue(frontDesk, 0)
+			s.bob.must(releaseLock, frontDesk)
 			s.sees("ACQUIRED bob, RELEASED bob")
 		}
 	}},
 	{"who logs out is not in the way of others", func(s *stay) {
 		session := s.online(nil)
 		other, _ := s.bob.online()
-		s.bob.must(acquireLock, frontDoor)
+		s.bob.must(acquireLock, frontDesk)
 		s.ann.must(logout, ask{store: component, release: true})
 		s.ended(session, 0)
 		s.sees("ACQUIRED bob")
@@ -188,26 +188,26 @@ var stays = []struct {
 		s.take()
 		for range 6 {
 			time.Sleep(s.ttl / 2)
-			s.alive(nil, []lock{s.door}, nil)
+			s.alive(nil, []lock{s.desk}, nil)
 		}
 		s.sees("")
 		since := time.Now()
-		s.alive([]lock{s.door}, []lock{s.door}, nil)
+		s.alive([]lock{s.desk}, []lock{s.desk}, nil)
 		s.lost(since)
 	}},
 	{"who is alive too late is told what she has lost", func(s *stay) {
 		s.take()
 		s.lost(s.then)
-		s.alive([]lock{s.door}, nil, []lock{s.door})
-		s.bob.must(acquireLock, frontDoor)
-		s.alive([]lock{s.door}, nil, []lock{s.door})
-		s.bob.must(removeLock, frontDoor)
+		s.alive([]lock{s.desk}, nil, []lock{s.desk})
+		s.bob.must(acquireLock, frontDesk)
+		s.alive([]lock{s.desk}, nil, []lock{s.desk})
+		s.bob.must(removeLock, frontDesk)
 		s.sees("ACQUIRED bob, REMOVED bob")
 	}},
 	{"who is alive and online keeps her lock", func(s *stay) {
 		session := s.online(nil)
 		s.take()
-		s.alive(nil, []lock{s.door}, nil)
+		s.alive(nil, []lock{s.desk}, nil)
 		s.kept(3)
 		s.heard(session, "ACQUIRED ann")
 	}},
@@ -218,11 +218,11 @@ var stays = []struct {
 	{"who was given a lock while she was offline has it for a TTL", func(s *stay) {
 		p := s.waitForBob(s.ann)
 		since := time.Now()
-		s.bob.must(releaseLock, frontDoor)
+		s.bob.must(releaseLock, frontDesk)
 		if got := p.end(); got != 0 {
 			s.Fatalf("her waiting ends with %d", got)
 		}
-		s.door.rev = p.got.rev
+		s.desk.rev = p.got.rev
 		for _, want := range []string{"ACQUIRED bob", "RELEASED bob", "ACQUIRED ann"} {
 			if got := s.dora.next().String(); got != want {
 				s.Errorf("the channel sees %q, want %q", got, want)
@@ -233,11 +233,11 @@ var stays = []struct {
 	{"who was given a lock while she was online keeps it", func(s *stay) {
 		session := s.online(nil)
 		p := s.waitForBob(s.ann)
-		s.bob.must(releaseLock, frontDoor)
+		s.bob.must(releaseLock, frontDesk)
 		if got := p.end(); got != 0 {
 			s.Fatalf("her waiting ends with %d", got)
 		}
-		s.door.rev = p.got.rev
+		s.desk.rev = p.got.rev
 		s.sees("ACQUIRED bob, RELEASED bob, ACQUIRED ann")
 		s.kept(4)
 		s.heard(session, "ACQUIRED ann")
@@ -246,10 +246,10 @@ var stays = []struct {
 		session := s.online(nil)
 		want := []lock{
 			s.anns("garden", messageType, "gate", 0),
-			s.anns("house", messageType, "back door", 0),
-			s.anns("house", messageType, "front door", 0),
+			s.anns("house", messageType, "back desk", 0),
+			s.anns("house", messageType, "front desk", 0),
 			s.anns("garden", streamType, "gate", 0),
-			s.anns("house", streamType, "front door", 0),
+			s.anns("house", streamType, "front desk", 0),
 		}
 		for i, l := range want {
 			a := ask{store: component, channel: l.channel, kind: l.kind, lock: l.name}

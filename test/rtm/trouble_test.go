@@ -18,9 +18,9 @@ var troubles = []struct {
 }{
 	{"a channel that is full", -14001, func(w *world) (string, error) {
 		for i := range 32 {
-			w.user("ann").must(setLock, frontDoor.other(fmt.Sprint("door ", i)))
+			w.user("ann").must(setLock, frontDesk.other(fmt.Sprint("desk ", i)))
 		}
-		return w.try(setLock, frontDoor)
+		return w.try(setLock, frontDesk)
 	}},
 	{"a session after which there is another", -10027, func(w *world) (string, error) {
 		first, _ := w.user("ann").online()
@@ -33,7 +33,7 @@ var troubles = []struct {
 		return session, s.end()
 	}},
 	{"a subscription when the service ends", -14009, func(w *world) (string, error) {
-		s, _ := w.user("ann").subscribe(frontDoor)
+		s, _ := w.user("ann").subscribe(frontDesk)
 		w.services[0].Close()
 		return subscribe, s.end()
 	}},
@@ -43,18 +43,18 @@ var troubles = []struct {
 		return session, s.end()
 	}},
 	{"a call that waits when the process ends", -14009, func(w *world) (string, error) {
-		w.user("bob").must(setLock, frontDoor)
-		w.user("bob").must(acquireLock, frontDoor)
-		p := w.user("ann").start(acquireLock, frontDoor.waiting())
-		w.queue(frontDoor, 1)
+		w.user("bob").must(setLock, frontDesk)
+		w.user("bob").must(acquireLock, frontDesk)
+		p := w.user("ann").start(acquireLock, frontDesk.waiting())
+		w.queue(frontDesk, 1)
 		w.sets[0].EndWaiting()
 		<-p.done
 		return acquireLock, p.err
 	}},
 	{"a call to wait when the process has ended", -14009, func(w *world) (string, error) {
-		w.user("bob").must(setLock, frontDoor)
+		w.user("bob").must(setLock, frontDesk)
 		w.sets[0].EndWaiting()
-		return w.try(acquireLock, frontDoor.waiting())
+		return w.try(acquireLock, frontDesk.waiting())
 	}},
 	{"setLock without a store that keeps locks", -10022, without(setLock, false)},
 	{"acquireLock without a store that keeps locks", -10022, without(acquireLock, false)},
@@ -80,9 +80,9 @@ func without(operation string, retry bool) func(w *world) (string, error) {
 		r.Register("plain", stores.Backend{Config: struct{}{}, Open: func(context.Context, stores.Component) (stores.Store, error) {
 			return plain{}, nil
 		}})
-		w.doors = nil
+		w.apis = nil
 		w.add(openSet(w.T, r, nil))
-		a := frontDoor
+		a := frontDesk
 		a.retry = retry
 		return w.try(operation, a)
 	}
@@ -114,13 +114,13 @@ const timeout = -14002
 func TestACallWhoseTimeIsOverFails(t *testing.T) {
 	place{openDirect, nil}.run(t, "in process", func(w *world) { // else the client does not wait for the answer
 		ann, bob := w.user("ann"), w.user("bob")
-		bob.must(setLock, frontDoor)
-		bob.must(acquireLock, frontDoor)
+		bob.must(setLock, frontDesk)
+		bob.must(acquireLock, frontDesk)
 		ctx, cancel := context.WithTimeout(w.ctx, 10*time.Second)
 		defer cancel()
-		_, err := ann.callIn(ctx, acquireLock, frontDoor.waiting())
+		_, err := ann.callIn(ctx, acquireLock, frontDesk.waiting())
 		w.checkStatus(acquireLock, err, timeout, "")
-		w.queue(frontDoor, 0)
+		w.queue(frontDesk, 0)
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// typed is a door for clients with the generated code, whatever carries the messages.
+// typed is an API for clients with the generated code, whatever carries the messages.
 type typed struct {
 	rtmpb.ChannelLocksClient
 	conn grpc.ClientConnInterface

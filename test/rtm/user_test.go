@@ -8,14 +8,14 @@ import (
 // user is somebody, at one of the world's ways in.
 type user struct {
 	*world
-	door door
+	api  api
 	name string
 }
 
-func (w *world) user(name string) user { return user{w, w.doors[0], name} }
+func (w *world) user(name string) user { return user{w, w.apis[0], name} }
 
-// frontDoor is a lock of a channel, as most tests ask for it.
-var frontDoor = ask{store: component, channel: "house", kind: messageType, lock: "front door", ttl: 30}
+// frontDesk is a lock of a channel, as most tests ask for it.
+var frontDesk = ask{store: component, channel: "house", kind: messageType, lock: "front desk", ttl: 30}
 
 // other returns the request for another lock of the channel.
 func (a ask) other(lock string) ask {
@@ -35,7 +35,7 @@ func (u user) call(operation string, a ask) (answer, error) { return u.callIn(u.
 // callIn makes a call that ends with ctx.
 func (u user) callIn(ctx context.Context, operation string, a ask) (answer, error) {
 	a.user = u.name
-	return u.door.call(ctx, operation, a)
+	return u.api.call(ctx, operation, a)
 }
 
 // must makes a call that is to succeed.

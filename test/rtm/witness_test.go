@@ -39,7 +39,7 @@ func (u user) open(operation string, a, mark ask) (*witness, event) {
 	a.user = u.name
 	ctx, cancel := context.WithCancel(u.ctx)
 	u.Cleanup(cancel)
-	s, err := u.door.open(ctx, operation, a)
+	s, err := u.api.open(ctx, operation, a)
 	if err != nil {
 		u.Fatalf("%s's %s: %v", u.name, operation, err)
 	}

@@ -27,10 +27,10 @@ const (
 	pause    = 2 * time.Millisecond // between two looks at something that nobody tells
 )
 
-// doors are the ways in.
-var doors = []struct {
+// APIs are the ways in.
+var apis = []struct {
 	name string
-	open func(testing.TB, rtmpb.ChannelLocksServer) door
+	open func(testing.TB, rtmpb.ChannelLocksServer) api
 }{
 	{"in process", openDirect},
 	{"gRPC", openGRPC},
@@ -39,7 +39,7 @@ var doors = []struct {
 
 // place is where a test happens: a way in, and a store behind. In the memory's time is that of a bubble.
 type place struct {
-	door  func(testing.TB, rtmpb.ChannelLocksServer) door
+	api   func(testing.TB, rtmpb.ChannelLocksServer) api
 	redis *redis // nil: memory
 }
 
@@ -59,7 +59,7 @@ func startRedis(t *testing.T) *redis {
 // everywhere runs a test at each way in, with each store.
 func everywhere(t *testing.T, test func(t *testing.T, p place)) {
 	server := startRedis(t)
-	for _, d := range doors {
+	for _, d := range apis {
 		t.Run("memory, "+d.name, func(t *testing.T) { test(t, place{d.open, nil}) })
 		t.Run("redis, "+d.name, func(t *testing.T) { test(t, place{d.open, server}) })
 	}
@@ -84,7 +84,7 @@ type world struct {
 	*testing.T
 	place
 	ctx      context.Context
-	doors    []door
+	apis     []api
 	services []*rtm.Service
 	sets     []*instances.Set
 }
@@ -103,9 +103,9 @@ func (p place) create(t *testing.T, bound time.Duration, metadata map[string]str
 
 // add adds a service that uses the components, and a way in to it.
 func (w *world) add(set *instances.Set) {
-	service := rtm.New(set.Guests(), quiet())
+	service := rtm.New(set.Resolver(), quiet())
 	w.Cleanup(service.Close)
-	w.sets, w.services, w.doors = append(w.sets, set), append(w.services, service), append(w.doors, w.door(w.T, service))
+	w.sets, w.services, w.apis = append(w.sets, set), append(w.services, service), append(w.apis, w.api(w.T, service))
 }
 
 // metadata is the component's: what a test wants, and the storage, in which there is nothing.
@@ -118,7 +118,7 @@ func (p place) metadata(wanted map[string]string) map[string]string {
 	return metadata
 }
 
-// registry has all stores, and the metadata of this door.
+// registry has all stores, and the metadata of this API.
 func registry() *stores.Registry {
 	r := all.Backends("memory")
 	r.Common(rtm.Config{}, rtm.CheckConfig)

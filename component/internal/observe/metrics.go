@@ -12,9 +12,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// The labels. All their values are few: names of doors and operations are ours, and components are what somebody has configured.
+// The labels. All their values are few: names of APIs and operations are ours, and components are what somebody has configured.
 const (
-	apiLabel       = "door"
+	apiLabel       = "api"
 	componentLabel = "component"
 	storeLabel     = "store" // the kind, as memory or redis
 	operationLabel = "operation"
@@ -121,15 +121,15 @@ func (m *meter) Begin(ctx context.Context, op stores.Operation) (context.Context
 		m.waiters.Inc()
 	}
 	return ctx, func(outcome stores.Outcome) {
-		door, took := apiFrom(ctx), time.Since(begun).Seconds()
-		m.calls.WithLabelValues(door, string(op), string(outcome)).Inc()
+		api, took := apiFrom(ctx), time.Since(begun).Seconds()
+		m.calls.WithLabelValues(api, string(op), string(outcome)).Inc()
 		m.judge(op, outcome)
 		switch {
 		case waits:
 			m.waiters.Dec()
 			m.waits.WithLabelValues(string(outcome)).Observe(took)
 		case op != stores.OpWatch:
-			m.durations.WithLabelValues(door, string(op)).Observe(took)
+			m.durations.WithLabelValues(api, string(op)).Observe(took)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func checkMetrics(t *testing.T, m *Metrics, prefix, want string) {
 	}
 }
 
-// work does some of everything with a store, through a door.
+// work does some of everything with a store, through an API.
 func work(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive // t comes first in tests
 	t.Helper()
 	take(t, ctx, s, "k", time.Minute)
@@ -68,18 +68,18 @@ func second[A any](_ A, err error) error { return err }
 
 const workDone = `
 mortise_build_info{version="v1"} 1
-mortise_calls_total{component="c",door="locks",operation="list",outcome="ok",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="lock",outcome="granted",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="lock",outcome="timeout",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="ping",outcome="ok",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="renew",outcome="not_held",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="renew",outcome="not_owner",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="renew",outcome="ok",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="try_lock",outcome="granted",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="try_lock",outcome="refused",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="try_lock_all",outcome="refused",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="unlock",outcome="not_held",store="memory"} 1
-mortise_calls_total{component="c",door="locks",operation="unlock",outcome="ok",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="list",outcome="ok",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="lock",outcome="granted",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="lock",outcome="timeout",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="ping",outcome="ok",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="renew",outcome="not_held",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="renew",outcome="not_owner",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="renew",outcome="ok",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="try_lock",outcome="granted",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="try_lock",outcome="refused",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="try_lock_all",outcome="refused",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="unlock",outcome="not_held",store="memory"} 1
+mortise_calls_total{api="locks",component="c",operation="unlock",outcome="ok",store="memory"} 1
 mortise_component_up{component="c"} 1
 mortise_leases_lost_total{component="c",store="memory"} 2
 mortise_lock_expirations_total{component="c",store="memory"} 0
@@ -116,7 +116,7 @@ func checkTimes(t *testing.T, m *Metrics) {
 			told := fmt.Sprint(h.GetSampleCount(), " in ", h.GetSampleSum())
 			switch f.GetName() {
 			case "mortise_call_duration_seconds":
-				calls[labelOf(one, "door")+" "+labelOf(one, "operation")] = told
+				calls[labelOf(one, "api")+" "+labelOf(one, "operation")] = told
 			case "mortise_wait_duration_seconds":
 				waits[labelOf(one, "outcome")] = told
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Observation is what stores and calls are observed by. The zero Observation observes nothing.
+// Telemetry is what stores and calls are observed by. The zero Telemetry observes nothing.
 type Telemetry struct {
 	Health  *Health  // nil: nobody asks
 	Metrics *Metrics // nil: none
@@ -53,12 +53,12 @@ func (o Telemetry) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream)}
 }
 
-// Handler returns next, as the door of that name, for its requests to be observed.
-func (o Telemetry) Handler(door string, next http.Handler) http.Handler {
+// Handler returns next, as the API of that name, for its requests to be observed.
+func (o Telemetry) Handler(api string, next http.Handler) http.Handler {
 	if !o.callsAreObserved() {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		o.Tracing.serve(w, r.WithContext(WithAPI(r.Context(), door)), next)
+		o.Tracing.serve(w, r.WithContext(WithAPI(r.Context(), api)), next)
 	})
 }

@@ -53,7 +53,7 @@ func (t *Tracing) begin(ctx context.Context, service, method string, req any) (c
 	}
 	ctx, span := t.tracer.Start(ctx, service+"/"+method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 		attribute.String("rpc.system", "grpc"), attribute.String("rpc.service", service), attribute.String("rpc.method", method),
-		attribute.String("mortise.door", apiFrom(ctx))))
+		attribute.String("mortise.api", apiFrom(ctx))))
 	return ctx, func(err error) {
 		code := status.Code(err)
 		span.SetAttributes(attribute.Int("rpc.grpc.status_code", int(code)))
@@ -79,14 +79,14 @@ var methods = []string{
 // operation; what they are about is in the query or in the body, which are not told.
 func (t *Tracing) beginHTTP(r *http.Request) (context.Context, trace.Span) {
 	ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-	door := apiFrom(ctx)
+	api := apiFrom(ctx)
 	name, method := r.Method, r.Method
 	if !slices.Contains(methods, r.Method) {
 		name, method = "HTTP", "_OTHER"
 	}
-	return t.tracer.Start(ctx, name+" "+door, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+	return t.tracer.Start(ctx, name+" "+api, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 		attribute.String("http.request.method", method), attribute.String("url.path", r.URL.Path),
-		attribute.String("mortise.door", door)))
+		attribute.String("mortise.api", api)))
 }
 
 // endHTTP tells the span how the request was answered.

@@ -85,7 +85,7 @@ func describe(s tracetest.SpanStub) string {
 }
 
 func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
-	const attributes = " rpc.system=grpc rpc.service=mortise.locks.v1.Locks rpc.method=LockAll mortise.door=locks" +
+	const attributes = " rpc.system=grpc rpc.service=mortise.locks.v1.Locks rpc.method=LockAll mortise.api=locks" +
 		" rpc.grpc.status_code=0"
 	request := &daprpb.InvokeRequest{Metadata: map[string]string{"traceparent": traceparent, "key": secret}}
 	nobody := trace.SpanID{}.String()
@@ -101,7 +101,7 @@ func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
 			"mortise.locks.v1.Locks/LockAll server parent=" + parentID + attributes},
 		{"that daprd tells a binding in its metadata", nil, request, invoke, parentID,
 			"dapr.proto.components.v1.OutputBinding/Invoke server parent=" + parentID + " rpc.system=grpc" +
-				" rpc.service=dapr.proto.components.v1.OutputBinding rpc.method=Invoke mortise.door=binding rpc.grpc.status_code=0"},
+				" rpc.service=dapr.proto.components.v1.OutputBinding rpc.method=Invoke mortise.api=binding rpc.grpc.status_code=0"},
 		{"which is not, so it begins one", nil, nil, lockAll, nobody,
 			"mortise.locks.v1.Locks/LockAll server parent=" + nobody + attributes},
 		{"which is not readable, so it begins one", []string{"traceparent", "00-x-y-01"}, nil, lockAll, nobody,
@@ -127,7 +127,7 @@ func TestAStreamIsASpan(t *testing.T) {
 	o, spans := traced(t)
 	err := callStream(incoming(t, "traceparent", traceparent), o, watch, func(ctx context.Context) error {
 		if got := trace.SpanContextFromContext(ctx).TraceID().String(); got != traceID || apiFrom(ctx) != Locks {
-			t.Errorf("the handler is in trace %s, door %s", got, apiFrom(ctx))
+			t.Errorf("the handler is in trace %s, API %s", got, apiFrom(ctx))
 		}
 		return status.Error(codes.Unavailable, secret)
 	})
@@ -158,7 +158,7 @@ func TestServicesThatReachNoStoreHaveNoSpans(t *testing.T) {
 		o, spans := traced(t)
 		handle := func(ctx context.Context) error {
 			if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Internal {
-				t.Errorf("%s: in a span or by door %s", method, apiFrom(ctx))
+				t.Errorf("%s: in a span or by API %s", method, apiFrom(ctx))
 			}
 			return errAway
 		}
@@ -235,7 +235,7 @@ func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
 		o, spans := traced(t)
 		handler := o.Handler(RTM, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if got := trace.SpanContextFromContext(r.Context()).TraceID().String(); got != traceID || apiFrom(r.Context()) != RTM {
-				t.Errorf("the handler is in trace %s, door %s", got, apiFrom(r.Context()))
+				t.Errorf("the handler is in trace %s, API %s", got, apiFrom(r.Context()))
 			}
 			if code != http.StatusOK { // which nobody need write
 				w.WriteHeader(code)
@@ -249,7 +249,7 @@ func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
 		got := spans.GetSpans()
-		want := fmt.Sprintf("POST rtm server parent=%s http.request.method=POST url.path=/v1/rtm/c/setLock mortise.door=rtm"+
+		want := fmt.Sprintf("POST rtm server parent=%s http.request.method=POST url.path=/v1/rtm/c/setLock mortise.api=rtm"+
 			" http.response.status_code=%d%s", parentID, code, bad)
 		if len(got) != 1 || describe(got[0]) != want || w.Code != code || !w.Flushed {
 			t.Errorf("answered %d, spans are %v, want %s", w.Code, got, want)
@@ -262,7 +262,7 @@ func TestAMethodThatIsNoneOfHTTPIsNotTold(t *testing.T) {
 	handler := o.Handler(Dapr, http.NotFoundHandler())
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(strings.ToUpper(secret), "/v1.0/metadata", nil))
 	got := spans.GetSpans()
-	want := fmt.Sprintf("HTTP dapr server parent=%s http.request.method=_OTHER url.path=/v1.0/metadata mortise.door=dapr"+
+	want := fmt.Sprintf("HTTP dapr server parent=%s http.request.method=_OTHER url.path=/v1.0/metadata mortise.api=dapr"+
 		" http.response.status_code=404", trace.SpanID{})
 	if len(got) != 1 || describe(got[0]) != want {
 		t.Errorf("spans are %v, want %s", got, want)
@@ -273,7 +273,7 @@ func TestMetricsAloneNeedNoSpans(t *testing.T) {
 	o := Telemetry{Metrics: NewMetrics("v1", NewHealth(quiet))}
 	handle := func(ctx context.Context) error {
 		if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Locks {
-			t.Errorf("in a span, or by door %s", apiFrom(ctx))
+			t.Errorf("in a span, or by API %s", apiFrom(ctx))
 		}
 		return nil
 	}
@@ -289,13 +289,13 @@ func TestMetricsAloneNeedNoSpans(t *testing.T) {
 	}
 }
 
-func TestACallStaysWithTheDoorThatItHasComeInBy(t *testing.T) {
-	if door := apiFrom(t.Context()); door != Internal {
-		t.Errorf("without one: %s", door)
+func TestACallStaysWithTheAPIThatItHasComeInBy(t *testing.T) {
+	if api := apiFrom(t.Context()); api != Internal {
+		t.Errorf("without one: %s", api)
 	}
 	ctx := WithAPI(WithAPI(t.Context(), Binding), Locks)
-	if door := apiFrom(ctx); door != Binding {
-		t.Errorf("by way of another: %s", door)
+	if api := apiFrom(ctx); api != Binding {
+		t.Errorf("by way of another: %s", api)
 	}
 }
 

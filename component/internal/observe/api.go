@@ -14,7 +14,7 @@ import (
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
-// The doors of the process.
+// The APIs of the process.
 const (
 	LockStore = "lockstore" // LockStore, for our daprd
 	Locks     = "locks"     // Mortise's own service
@@ -25,8 +25,8 @@ const (
 	Internal  = "internal"  // none: what the process does by itself, as renewing the locks of RTM's users who are online
 )
 
-// doors are the doors by their gRPC services. Calls of other services, those for health and reflection, reach no store.
-var doors = map[string]string{
+// APIs are the APIs by their gRPC services. Calls of other services, those for health and reflection, reach no store.
+var apis = map[string]string{
 	lockpb.LockStore_ServiceDesc.ServiceName:     LockStore,
 	lockspb.Locks_ServiceDesc.ServiceName:        Locks,
 	rtmpb.ChannelLocks_ServiceDesc.ServiceName:   RTM,
@@ -36,39 +36,39 @@ var doors = map[string]string{
 	daprpb.OutputBinding_ServiceDesc.ServiceName: Binding,
 }
 
-// doorKey is the key of a ctx's door.
+// apiKey is the key of a ctx's API.
 type apiKey struct{}
 
-// Through returns a ctx for what is asked for through the door. A call that has come in by a door and is answered by another's
+// WithAPI returns a ctx for what is asked for through the API. A call that has come in by an API and is answered by another's
 // service, as a binding's are, stays with the one it has come in by.
-func WithAPI(ctx context.Context, door string) context.Context {
+func WithAPI(ctx context.Context, api string) context.Context {
 	if apiFrom(ctx) != Internal {
 		return ctx
 	}
-	return context.WithValue(ctx, apiKey{}, door)
+	return context.WithValue(ctx, apiKey{}, api)
 }
 
-// doorOf is the door that the ctx has come through.
+// apiFrom is the API that the ctx has come through.
 func apiFrom(ctx context.Context) string {
-	if door, ok := ctx.Value(apiKey{}).(string); ok {
-		return door
+	if api, ok := ctx.Value(apiKey{}).(string); ok {
+		return api
 	}
 	return Internal
 }
 
-// service is the service and the method of a gRPC call, and the door that they are.
-func service(fullMethod string) (name, method, door string) {
+// service is the service and the method of a gRPC call, and the API that they are.
+func service(fullMethod string) (name, method, api string) {
 	name, method, _ = strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
-	return name, method, doors[name]
+	return name, method, apis[name]
 }
 
 // unary observes a gRPC call.
 func (o Telemetry) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	name, method, door := service(call.FullMethod)
-	if door == "" {
+	name, method, api := service(call.FullMethod)
+	if api == "" {
 		return handle(ctx, req)
 	}
-	ctx, end := o.Tracing.begin(WithAPI(ctx, door), name, method, req)
+	ctx, end := o.Tracing.begin(WithAPI(ctx, api), name, method, req)
 	answer, err := handle(ctx, req)
 	end(err)
 	return answer, err
@@ -76,11 +76,11 @@ func (o Telemetry) unary(ctx context.Context, req any, call *grpc.UnaryServerInf
 
 // stream observes a gRPC call that streams.
 func (o Telemetry) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	name, method, door := service(call.FullMethod)
-	if door == "" {
+	name, method, api := service(call.FullMethod)
+	if api == "" {
 		return handle(srv, stream)
 	}
-	ctx, end := o.Tracing.begin(WithAPI(stream.Context(), door), name, method, nil)
+	ctx, end := o.Tracing.begin(WithAPI(stream.Context(), api), name, method, nil)
 	err := handle(srv, &streamWithin{stream, ctx})
 	end(err)
 	return err

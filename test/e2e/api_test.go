@@ -28,16 +28,16 @@ const (
 	belongsToOthers status = 2
 )
 
-// door is a way into a sidecar.
-type door interface {
+// API is a way into a sidecar.
+type api interface {
 	tryLock(ctx context.Context, store string, r request) (bool, error)
 	unlock(ctx context.Context, store string, r request) (status, error)
 }
 
-// sdkDoor calls through Dapr's Go SDK.
-type sdkDoor struct{ client dapr.Client }
+// sdkAPI calls through Dapr's Go SDK.
+type sdkAPI struct{ client dapr.Client }
 
-func (d sdkDoor) tryLock(ctx context.Context, store string, r request) (bool, error) {
+func (d sdkAPI) tryLock(ctx context.Context, store string, r request) (bool, error) {
 	resp, err := d.client.TryLockAlpha1(ctx, store,
 		&dapr.LockRequest{ResourceID: r.resource, LockOwner: r.owner, ExpiryInSeconds: r.seconds})
 	if err != nil {
@@ -46,7 +46,7 @@ func (d sdkDoor) tryLock(ctx context.Context, store string, r request) (bool, er
 	return resp.Success, nil
 }
 
-func (d sdkDoor) unlock(ctx context.Context, store string, r request) (status, error) {
+func (d sdkAPI) unlock(ctx context.Context, store string, r request) (status, error) {
 	resp, err := d.client.UnlockAlpha1(ctx, store, &dapr.UnlockRequest{ResourceID: r.resource, LockOwner: r.owner})
 	if err != nil {
 		return 0, err
@@ -54,8 +54,8 @@ func (d sdkDoor) unlock(ctx context.Context, store string, r request) (status, e
 	return status(resp.StatusCode), nil
 }
 
-// httpDoor calls the routes of Dapr's HTTP API.
-type httpDoor struct{ base string }
+// httpAPI calls the routes of Dapr's HTTP API.
+type httpAPI struct{ base string }
 
 // httpClient has a timeout of its own, beyond any a test expects.
 var httpClient = &http.Client{Timeout: 2 * patience}
@@ -68,7 +68,7 @@ type httpError struct {
 
 func (e *httpError) Error() string { return fmt.Sprintf("%d %s", e.code, e.body) }
 
-func (d httpDoor) tryLock(ctx context.Context, store string, r request) (bool, error) {
+func (d httpAPI) tryLock(ctx context.Context, store string, r request) (bool, error) {
 	var resp struct{ Success *bool }
 	err := d.call(ctx, "lock", store, r, &resp)
 	if err == nil && resp.Success == nil {
@@ -80,7 +80,7 @@ func (d httpDoor) tryLock(ctx context.Context, store string, r request) (bool, e
 	return *resp.Success, nil
 }
 
-func (d httpDoor) unlock(ctx context.Context, store string, r request) (status, error) {
+func (d httpAPI) unlock(ctx context.Context, store string, r request) (status, error) {
 	var resp struct{ Status *status }
 	err := d.call(ctx, "unlock", store, r, &resp)
 	if err == nil && resp.Status == nil {
@@ -92,7 +92,7 @@ func (d httpDoor) unlock(ctx context.Context, store string, r request) (status, 
 	return *resp.Status, nil
 }
 
-func (d httpDoor) call(ctx context.Context, verb, store string, r request, resp any) error {
+func (d httpAPI) call(ctx context.Context, verb, store string, r request, resp any) error {
 	code, body, err := d.post(ctx, verb, store, r.json())
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (d httpDoor) call(ctx context.Context, verb, store string, r request, resp 
 }
 
 // post returns the answer as it comes.
-func (d httpDoor) post(ctx context.Context, verb, store string, body []byte) (code int, answer string, err error) {
+func (d httpAPI) post(ctx context.Context, verb, store string, body []byte) (code int, answer string, err error) {
 	return postJSON(ctx, fmt.Sprintf("%s/v1.0-alpha1/%s/%s", d.base, verb, store), body)
 }
 

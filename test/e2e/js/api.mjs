@@ -1,7 +1,7 @@
 // An app that uses Dapr's JavaScript SDK, and does what the SDK does for whoever asks: what it is asked, and what it answers, are
 // those of the routes for locks of Dapr's own HTTP API. So a test that can use one can use the other.
 //
-//   node door.mjs GRPC|HTTP <port>        the protocol between the SDK and Dapr, and Dapr's port for it
+//   node api.mjs GRPC|HTTP <port>        the protocol between the SDK and Dapr, and Dapr's port for it
 //
 // $DAPR_API_TOKEN is the SDK's business.
 import { createServer } from "node:http";
@@ -34,4 +34,4 @@ const server = createServer(async (request, response) => {
     response.writeHead(500).end(String(error));
   }
 });
-server.listen(0, "127.0.0.1", () => console.log(`door at http://127.0.0.1:${server.address().port}`));
+server.listen(0, "127.0.0.1", () => console.log(`API at http://127.0.0.1:${server.address().port}`));

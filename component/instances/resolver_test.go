@@ -47,7 +47,7 @@ func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
 			if row.as == "" {
 				row.as = "guest"
 			}
-			for call, do := range bothCalls(s.Guests()) {
+			for call, do := range bothCalls(s.Resolver()) {
 				var got string
 				err := do(from(t, callers[row.as]), row.asks, func(store stores.Store) error {
 					got = store.(*fakeStore).metadata["a"]
@@ -94,7 +94,7 @@ func TestACloseOfTheStoreEndsCallsThatWait(t *testing.T) {
 				old := current(t, s, "c")
 				ended := make(chan error, 1)
 				go func() {
-					ended <- s.Guests().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
+					ended <- s.Resolver().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
 						<-ctx.Done()
 						if old.closed.Load() {
 							t.Error("closed before the call has ended")
@@ -120,7 +120,7 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wait := func(ctx context.Context) error {
-		return s.Guests().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error { return ctx.Err() })
+		return s.Resolver().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error { return ctx.Err() })
 	}
 	if err := wait(ctx); err != context.Canceled {
 		t.Errorf("a caller that gave up gets %v", err)
@@ -128,7 +128,7 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	if err := wait(t.Context()); err != nil {
 		t.Errorf("a call that ends well returns %v", err)
 	}
-	err := s.Guests().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
+	err := s.Resolver().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
 		s.EndWaiting()
 		<-ctx.Done()
 		return stores.ErrNotHeld
@@ -139,7 +139,7 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	if err := wait(t.Context()); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("a call that comes after the end returns %v", err)
 	}
-	if err := s.Guests().Do(t.Context(), "c", func(stores.Store) error { return nil }); err != nil {
+	if err := s.Resolver().Do(t.Context(), "c", func(stores.Store) error { return nil }); err != nil {
 		t.Errorf("a call that does not wait returns %v", err)
 	}
 	_ = s.Close()

@@ -9,9 +9,9 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// A door is the service as a client sees it. Its errors are a *failure, or what became of ctx; everything else is a breach of the
+// An API is the service as a client sees it. Its errors are a *failure, or what became of ctx; everything else is a breach of the
 // protocol.
-type door interface {
+type api interface {
 	// call makes a call that has one answer.
 	call(ctx context.Context, operation string, a ask) (answer, error)
 	// open opens a stream, which lasts as long as ctx.

@@ -19,7 +19,7 @@ const (
 	lastPause  = time.Minute
 )
 
-// censuses tell of the locks of all stores that are open. It is a collector, since what nobody knows has no value.
+// heldLockCounters tell of the locks of all stores that are open. It is a collector, since what nobody knows has no value.
 type heldLockCounters struct {
 	heldDesc    *prometheus.Desc
 	expirations *prometheus.CounterVec
@@ -112,7 +112,7 @@ func (c *heldLockCounters) remove(s *heldLockCounter) {
 	c.open = slices.DeleteFunc(c.open, func(other *heldLockCounter) bool { return other == s })
 }
 
-// census counts the locks of one store.
+// heldLockCounter counts the locks of one store.
 type heldLockCounter struct {
 	all   *heldLockCounters
 	place place

@@ -13,7 +13,7 @@ import (
 // ErrAmbiguous reports a call that could mean several components, or several stores of one.
 var ErrAmbiguous = errors.New("several components could be meant")
 
-// Guests are the components of a set for clients that open none themselves.
+// Resolver are the components of a set for clients that open none themselves.
 //
 // A sidecar's YAML says which store it means, and it opens that; so it must never be given somebody else's (see [Set]).
 // A guest has only a name to say it with. It gets the store that everybody under that name uses, whoever has opened it, and
@@ -21,8 +21,8 @@ var ErrAmbiguous = errors.New("several components could be meant")
 // because it stays when sidecars come and go.
 type Resolver struct{ set *Set }
 
-// Guests returns the set as guests see it.
-func (s *Set) Guests() Resolver { return Resolver{s} }
+// Resolver returns the set as guests see it.
+func (s *Set) Resolver() Resolver { return Resolver{s} }
 
 // Do calls fn with the component's store as [Set.Do] does. An empty name means the only component that is open. It fails
 // with ErrAmbiguous if several stores could be meant.

@@ -1,4 +1,4 @@
-// Package rpcstatus turns errors into what a client of a door sees: a gRPC status, with a detail that its program can read.
+// Package rpcstatus turns errors into what a client of an API sees: a gRPC status, with a detail that its program can read.
 package rpcstatus
 
 import (
