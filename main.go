@@ -1,5 +1,5 @@
-// Mortise is a distributed lock that plugs into Dapr: it serves daprd on a Unix socket, and
-// its own clients there and over TCP.
+// Mortise is a distributed lock that plugs into Dapr: it serves daprd on a Unix socket,
+// and its own clients there and over TCP.
 package main
 
 import (
@@ -22,8 +22,9 @@ import (
 // version is set when a release is built.
 var version = "dev"
 
-// heapFloor is memory that is never touched, so it takes addresses only. The garbage collector counts it, and so runs when
-// garbage has grown to its size, and not dozens of times a second on a heap of two megabytes.
+// heapFloor is memory that is never touched, so it takes addresses only. The garbage
+// collector counts it, and so runs when garbage has grown to its size, and not dozens of
+// times a second on a heap of two megabytes.
 const heapFloor = 16 << 20
 
 func main() {

@@ -1,7 +1,8 @@
-// Package cli is "mortise locks": commands for people and shell scripts that look at locks, take them and revoke them.
+// Package cli is "mortise locks": commands for people and shell scripts that look at
+// locks, take them and revoke them.
 //
-// Data goes to standard output and nothing else does; what went wrong goes to standard error, and as an exit code to the
-// shell.
+// Data goes to standard output and nothing else does; what went wrong goes to standard
+// error, and as an exit code to the shell.
 package cli
 
 import (
@@ -28,7 +29,8 @@ Exit codes: 0 success, 1 the lock is not held (get, revoke), 2 the command line 
 answer, 77 the token is missing or wrong, 70 any other failure, such as a key that holds data that is not a lock. For lock see
 "mortise locks lock --help".`
 
-// Run runs the command line args, whose first word is "locks", and returns the exit code. When ctx ends, so does the command.
+// Run runs the command line args, whose first word is "locks", and returns the exit code.
+// When ctx ends, so does the command.
 func Run(ctx context.Context, args []string, getenv func(string) string, streams Streams) int {
 	root := newRoot(getenv)
 	root.SetArgs(args)
@@ -63,7 +65,8 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	return root
 }
 
-// usage checks arguments: besides what check does, that they are text, as the wire wants it.
+// usage checks arguments: besides what check does, that they are text, as the wire wants
+// it.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {

@@ -21,7 +21,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/redis"
 )
 
-// asProgram, when set, makes the test binary the program: signals and exit codes need a process.
+// asProgram, when set, makes the test binary the program: signals and exit codes need a
+// process.
 const asProgram = "MORTISE_TEST_PROGRAM"
 
 // asSubreaper, when set too, makes that program the parent of its orphans, as if it were
@@ -54,7 +55,8 @@ spec:
       value: memory
 `
 
-// server is a Mortise with a memory store, in this process, until the end of the test or Stop.
+// server is a Mortise with a memory store, in this process, until the end of the test or
+// Stop.
 type server struct {
 	folder string
 	token  string // in the environment of those who ask

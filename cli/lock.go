@@ -95,7 +95,8 @@ func newLock(t *target) *cobra.Command {
 	return cmd
 }
 
-// parse takes the arguments apart, of which dash are before "--", or is -1, and checks the flags.
+// parse takes the arguments apart, of which dash are before "--", or is -1, and checks
+// the flags.
 func (l *locking) parse(args []string, dash int) error {
 	switch {
 	case dash < 0:
@@ -119,8 +120,9 @@ func (l *locking) parse(args []string, dash int) error {
 	return usage(cobra.ArbitraryArgs)(nil, l.keys)
 }
 
-// run takes the locks, runs the command and gives the locks back. From beginning to end it, and not the system, deals with
-// signals, so that none leaves a lock or a command behind.
+// run takes the locks, runs the command and gives the locks back. From beginning to end
+// it, and not the system, deals with signals, so that none leaves a lock or a command
+// behind.
 func (l *locking) run(ctx context.Context) error {
 	signals, stop := catchSignals()
 	defer stop()
@@ -190,8 +192,9 @@ func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, err
 	return lease, err
 }
 
-// take asks once without waiting, which tells soon if Mortise is away, and then waits. The lease lives in ctx, so there is no
-// other way to bound the first question than cancel.
+// take asks once without waiting, which tells soon if Mortise is away, and then waits.
+// The lease lives in ctx, so there is no other way to bound the first question than
+// cancel.
 func (l *locking) take(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
 	options := []client.Option{client.TTL(l.ttl), client.Metadata(l.metadata())}
 	late := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })
@@ -216,7 +219,8 @@ func ask(ctx context.Context, c *client.Client, keys []string, options []client.
 	return c.LockAll(ctx, keys, options...)
 }
 
-// metadata tells those who look at a list whose lock it is. The command's arguments are nobody's business.
+// metadata tells those who look at a list whose lock it is. The command's arguments are
+// nobody's business.
 func (l *locking) metadata() map[string]string {
 	host, _ := os.Hostname() // or nothing
 	return map[string]string{

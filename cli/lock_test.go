@@ -280,7 +280,8 @@ func (s *server) waiters(t *testing.T, key string) int {
 	return locks[0].Waiters
 }
 
-// runs tells whether the process runs. One that has ended and that nobody has asked about runs no more.
+// runs tells whether the process runs. One that has ended and that nobody has asked about
+// runs no more.
 func runs(t *testing.T, pid int) bool {
 	t.Helper()
 	if syscall.Kill(pid, 0) != nil {

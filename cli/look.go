@@ -61,7 +61,8 @@ The exit code is 1 if the lock is free, and 70 if the key holds data that is not
 	return cmd
 }
 
-// show prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds it.
+// show prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds
+// it.
 func show(w io.Writer, l client.LockInfo, output format) (err error) {
 	if output == asJSON {
 		err = printJSON(w, toJSON(l), true)
@@ -129,7 +130,8 @@ func list(ctx context.Context, t *target, prefix string) (locks []client.LockInf
 	return locks, err
 }
 
-// watch prints until ctx ends, which is how it is to end. Only the first event has to come in time.
+// watch prints until ctx ends, which is how it is to end. Only the first event has to
+// come in time.
 func watch(cmd *cobra.Command, t *target, prefix string, output format) error {
 	c, err := t.dial()
 	if err != nil {

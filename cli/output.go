@@ -43,7 +43,8 @@ func (f *format) String() string { return string(*f) }
 // Type implements [pflag.Value].
 func (f *format) Type() string { return "format" }
 
-// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, which every JSON reader has exactly.
+// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, which
+// every JSON reader has exactly.
 type lockJSON struct {
 	Key         string            `json:"key"`
 	Owner       string            `json:"owner"`
@@ -135,8 +136,8 @@ func printCard(w io.Writer, l client.LockInfo) error {
 	return table.Flush()
 }
 
-// printEvent writes a line for an event, a snapshot's being a line for each lock. The columns have fixed widths, for nobody
-// knows what comes.
+// printEvent writes a line for an event, a snapshot's being a line for each lock. The
+// columns have fixed widths, for nobody knows what comes.
 func printEvent(w io.Writer, at time.Time, e client.Event) error {
 	if e.Kind != client.EventSnapshot {
 		return printChange(w, at, e.Kind.String(), e.Lock)
@@ -159,8 +160,8 @@ func printChange(w io.Writer, at time.Time, kind string, l client.LockInfo) erro
 	return err
 }
 
-// plain returns text as it is if it is one printable word, and else quoted: it must not look like two columns, or be read by
-// the terminal as a command.
+// plain returns text as it is if it is one printable word, and else quoted: it must not
+// look like two columns, or be read by the terminal as a command.
 func plain(text string) string {
 	if quoted := strconv.Quote(text); text == "" || strings.ContainsAny(text, " =") || quoted != `"`+text+`"` {
 		return quoted
@@ -196,7 +197,8 @@ func token(t uint64) string {
 	return strconv.FormatUint(t, 10)
 }
 
-// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h. Zero, which is unknown or none, is a dash.
+// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h.
+// Zero, which is unknown or none, is a dash.
 func humane(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

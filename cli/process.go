@@ -13,15 +13,16 @@ import (
 	"github.com/mortise-lock/mortise/cli/internal/guard"
 )
 
-// resumeDelay is how long a command that was stopped stands still at the least. It bounds the pace of one that is stopped again
-// and again.
+// resumeDelay is how long a command that was stopped stands still at the least. It bounds
+// the pace of one that is stopped again and again.
 const resumeDelay = 200 * time.Millisecond
 
-// outputDelay is how long we go on copying the output of a command that has ended but has left others who write. Files need no
-// copying.
+// outputDelay is how long we go on copying the output of a command that has ended but has
+// left others who write. Files need no copying.
 const outputDelay = time.Second
 
-// process is a command to run, in a process group of its own, so that whatever it starts can be stopped with it.
+// process is a command to run, in a process group of its own, so that whatever it starts
+// can be stopped with it.
 type process struct {
 	args    []string
 	env     []string
@@ -33,8 +34,9 @@ type process struct {
 	beat    time.Duration    // how often the guard is notified of that
 }
 
-// run runs the command until it ends, and returns its exit code, or 128 and the number of the signal that ended it. If ctx
-// ends before, the group gets SIGTERM, and what is left of it after the grace SIGKILL; none of it is left then.
+// run runs the command until it ends, and returns its exit code, or 128 and the number of
+// the signal that ended it. If ctx ends before, the group gets SIGTERM, and what is left
+// of it after the grace SIGKILL; none of it is left then.
 //
 // However this process ends, the group ends with it, because a guard watches it from
 // before the command's first instruction.
@@ -160,7 +162,8 @@ func (p process) passOn(s syscall.Signal, g group, t *terminal) {
 	}
 }
 
-// tellOfStop tells that a stop will not last, if the command has the terminal, or for what the command stands still, if not.
+// tellOfStop tells that a stop will not last, if the command has the terminal, or for
+// what the command stands still, if not.
 func (p process) tellOfStop(s syscall.Signal, hasTerminal bool) {
 	wantsTerminal := s == syscall.SIGTTIN || s == syscall.SIGTTOU
 	switch {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// heedSignals lets programs that the test starts heed what whoever runs the tests may have them ignore.
+// heedSignals lets programs that the test starts heed what whoever runs the tests may
+// have them ignore.
 func heedSignals(t *testing.T) {
 	t.Helper()
 	signals := make(chan os.Signal, 1)
@@ -18,7 +19,8 @@ func heedSignals(t *testing.T) {
 	t.Cleanup(func() { signal.Stop(signals) })
 }
 
-// ignoring has a row for each signal that nohup, or a shell for what it runs in the background, lets a program ignore.
+// ignoring has a row for each signal that nohup, or a shell for what it runs in the
+// background, lets a program ignore.
 var ignoring = []struct {
 	signal syscall.Signal
 	trap   string // which has a shell ignore it and what is ignored with it
@@ -28,7 +30,8 @@ var ignoring = []struct {
 	{syscall.SIGQUIT, `trap "" INT QUIT`},
 }
 
-// startIgnoring starts "mortise locks" and the arguments from a shell that has set a trap.
+// startIgnoring starts "mortise locks" and the arguments from a shell that has set a
+// trap.
 func (s *server) startIgnoring(t *testing.T, trap string, args ...string) *program {
 	t.Helper()
 	p := s.program(t, "sh", append([]string{"-c", trap + `; exec "$0" locks "$@"`, binary(t)}, args...)...)

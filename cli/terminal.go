@@ -40,8 +40,9 @@ func (t *terminal) pass(to group) error {
 	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, int(to))
 }
 
-// lend gives the terminal to the group if it is ours, which it is not while a shell has us in the background. Once the group has
-// got it, lend lets the group go on, as the kernel stops those who read without having it. It tells whether the group has got it.
+// lend gives the terminal to the group if it is ours, which it is not while a shell has
+// us in the background. Once the group has got it, lend lets the group go on, as the
+// kernel stops those who read without having it. It tells whether the group has got it.
 func (t *terminal) lend() bool {
 	if t == nil {
 		return false

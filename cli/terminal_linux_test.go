@@ -45,7 +45,8 @@ func (p *program) onTerminal(t *testing.T, terminal *os.File) {
 	p.says(t, "begun")
 }
 
-// A command reads from the terminal while it runs, and the shell that has started us afterwards.
+// A command reads from the terminal while it runs, and the shell that has started us
+// afterwards.
 func TestTheCommandHasTheTerminal(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
@@ -92,7 +93,8 @@ func types(t *testing.T, person *os.File, text string) {
 	}
 }
 
-// awaitStop waits until the process of which the program has written the number is stopped.
+// awaitStop waits until the process of which the program has written the number is
+// stopped.
 func (p *program) awaitStop(t *testing.T) {
 	t.Helper()
 	await(t, "the stop", func() bool {
@@ -128,8 +130,8 @@ func TestACommandThatStopsAgainAndAgainGoesOnSlowly(t *testing.T) {
 	}
 }
 
-// If we were suspended the lock would not be renewed, and the command would run on without it. Here Ctrl-Z is for us, as the
-// command does not read from the terminal.
+// If we were suspended the lock would not be renewed, and the command would run on
+// without it. Here Ctrl-Z is for us, as the command does not read from the terminal.
 func TestCtrlZDoesNotSuspendUs(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)

@@ -15,7 +15,8 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// trouble is the error of a storage that cannot be reached, as the server reports it for a method.
+// trouble is the error of a storage that cannot be reached, as the server reports it for
+// a method.
 func trouble(method, cause string) error {
 	info := &errdetails.ErrorInfo{Reason: "STORE_ERROR", Domain: "mortise"}
 	return must(status.New(codes.Unavailable, "redis: "+strings.ToLower(method)+": "+cause).WithDetails(info)).Err()
@@ -28,8 +29,8 @@ func unreachable(cause string) meddling {
 	}
 }
 
-// TestLock_NamesItsOwnFailure checks that an error at the end of a wait is that of the request and not of the Unlock by which a
-// failed request is undone.
+// TestLock_NamesItsOwnFailure checks that an error at the end of a wait is that of the
+// request and not of the Unlock by which a failed request is undone.
 func TestLock_NamesItsOwnFailure(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -73,7 +74,8 @@ func several(ctx context.Context, c *client.Client, opts ...client.Option) (*cli
 	return c.LockAll(ctx, []string{"disk", "gate"}, opts...)
 }
 
-// TestLock_EndsWithARefusal checks that a storage that refuses ends a wait of any length with its own words.
+// TestLock_EndsWithARefusal checks that a storage that refuses ends a wait of any length
+// with its own words.
 func TestLock_EndsWithARefusal(t *testing.T) {
 	refusal := func() error {
 		info := &errdetails.ErrorInfo{Reason: "STORE_REFUSED", Domain: "mortise"}
@@ -108,8 +110,8 @@ func TestLock_EndsWithARefusal(t *testing.T) {
 	}
 }
 
-// TestLease_ReportsTheStoragesError checks that a lease that expires because the storage is lost says so, whatever happened
-// to the renewals that had no answer.
+// TestLease_ReportsTheStoragesError checks that a lease that expires because the storage
+// is lost says so, whatever happened to the renewals that had no answer.
 func TestLease_ReportsTheStoragesError(t *testing.T) {
 	reset := status.Error(codes.Canceled, "stream terminated by RST_STREAM with error code: CANCEL")
 	for _, row := range []struct {
@@ -153,8 +155,8 @@ func TestLease_ReportsTheStoragesError(t *testing.T) {
 	}
 }
 
-// TestLease_EndsWhenItsKeyHoldsOtherData checks that a holder learns at its next renewal that
-// another program has overwritten the lock.
+// TestLease_EndsWhenItsKeyHoldsOtherData checks that a holder learns at its next renewal
+// that another program has overwritten the lock.
 func TestLease_EndsWhenItsKeyHoldsOtherData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := open(t)

@@ -19,7 +19,8 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// Client takes locks of a Mortise. It is safe for concurrent use; one is enough for a program.
+// Client takes locks of a Mortise. It is safe for concurrent use; one is enough for a
+// program.
 type Client struct {
 	*connection
 	settings settings // what calls get that say nothing else
@@ -38,18 +39,20 @@ type connection struct {
 	leases map[*Lease]struct{} // that are kept; nil after Close
 }
 
-// redial says how fast a Mortise that was away is found again: a tenth of a second, or two, after it is back.
+// redial says how fast a Mortise that was away is found again: a tenth of a second, or
+// two, after it is back.
 var redial = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond},
 	MinConnectTimeout: 3 * time.Second,
 }
 
-// pings find out that the other machine is gone, for a call that waits for a lock sends nothing that could fail. The end of a
-// Unix socket is always told.
+// pings find out that the other machine is gone, for a call that waits for a lock sends
+// nothing that could fail. The end of a Unix socket is always told.
 var pings = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 
-// Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or "host:port". It does not connect yet: that
-// Mortise is away is told by the first call, or waited out by it.
+// Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or
+// "host:port". It does not connect yet: that Mortise is away is told by the first call,
+// or waited out by it.
 //
 // Options for locks, such as [TTL] or [Namespace], become defaults for all calls. Without
 // [TLS] the connection is not encrypted. If [HoldingVariable] is set in the environment,
@@ -78,14 +81,15 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 // With returns a client that shares the connection and has other defaults.
 func (c *Client) With(opts ...Option) *Client { return &Client{c.connection, c.settings.with(opts)} }
 
-// Conn returns the connection, which ends with Close, and the default of [Store], for packages that speak to other services of
-// Mortise.
+// Conn returns the connection, which ends with Close, and the default of [Store], for
+// packages that speak to other services of Mortise.
 func (c *Client) Conn() (conn *grpc.ClientConn, store string) { return c.grpc, c.settings.store }
 
-// Close ends the connection, for all clients that share it. Leases that are still held are lost: their Contexts end with
-// [ErrLost], and as their work may not have noticed yet, the locks are not given back but stay until their TTL has passed.
-// Calls under way and later ones fail with [ErrClosed]; what those under way may have been granted is given back first, which
-// takes at most half a second.
+// Close ends the connection, for all clients that share it. Leases that are still held
+// are lost: their Contexts end with [ErrLost], and as their work may not have noticed
+// yet, the locks are not given back but stay until their TTL has passed. Calls under way
+// and later ones fail with [ErrClosed]; what those under way may have been granted is
+// given back first, which takes at most half a second.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	leases := c.leases
@@ -112,7 +116,8 @@ func (c *connection) closed() bool {
 	return c.leases == nil
 }
 
-// enter lets a request for locks begin, which tells taking when it is done. It returns false after Close.
+// enter lets a request for locks begin, which tells taking when it is done. It returns
+// false after Close.
 func (c *connection) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +128,8 @@ func (c *connection) enter() bool {
 	return true
 }
 
-// keep adds the lease to those that Close ends. It returns false if that has happened already.
+// keep adds the lease to those that Close ends. It returns false if that has happened
+// already.
 func (c *connection) keep(l *Lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +161,8 @@ type dialOption func(*dialing)
 
 func (o dialOption) dial(d *dialing) { o(d) }
 
-// TLS encrypts the connection. A nil config trusts the system's certificates and takes the server's name from the target.
+// TLS encrypts the connection. A nil config trusts the system's certificates and takes
+// the server's name from the target.
 func TLS(config *tls.Config) DialOption {
 	if config == nil {
 		config = &tls.Config{}
@@ -163,13 +170,14 @@ func TLS(config *tls.Config) DialOption {
 	return dialOption(func(d *dialing) { d.tls = config })
 }
 
-// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix socket, localhost or a loopback
-// address.
+// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix
+// socket, localhost or a loopback address.
 func BearerToken(token string) DialOption {
 	return dialOption(func(d *dialing) { d.token = token })
 }
 
-// GRPC passes options on to gRPC, after those that the client sets by itself: interceptors, for example.
+// GRPC passes options on to gRPC, after those that the client sets by itself:
+// interceptors, for example.
 func GRPC(opts ...grpc.DialOption) DialOption {
 	return dialOption(func(d *dialing) { d.grpc = append(d.grpc, opts...) })
 }
@@ -201,13 +209,15 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (b bearer) RequireTransportSecurity() bool { return b.secure }
 
-// isUnix tells whether target is a Unix socket. "unix:///path" looks like a host and a port.
+// isUnix tells whether target is a Unix socket. "unix:///path" looks like a host and a
+// port.
 func isUnix(target string) bool {
 	return strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:")
 }
 
-// local tells whether what is sent to target is sure to stay on this machine, because it is a Unix socket, or a host that is this
-// one with or without a port. Of other schemes only gRPC knows where they lead.
+// local tells whether what is sent to target is sure to stay on this machine, because it
+// is a Unix socket, or a host that is this one with or without a port. Of other schemes
+// only gRPC knows where they lead.
 func local(target string) bool {
 	if isUnix(target) {
 		return true

@@ -6,13 +6,16 @@
 //		return bill(ctx) // nobody else does at the same time; ctx ends if the lock is lost
 //	})
 //
-// Most programs need [Do] only: it waits for the lock, first come, first served, runs a function and releases the lock.
-// [Client.Lock], [Client.TryLock] and [Client.LockAll] return a [Lease]. A lease renews itself at a third of its TTL. If renewals
-// fail until the TTL is over, its Context ends with the cause [ErrLost] before anybody else gets the lock. If the lock was revoked,
-// the next renewal finds out, and Context ends then. After that the client sends nothing more for the lock.
+// Most programs need [Do] only: it waits for the lock, first come, first served, runs a
+// function and releases the lock. [Client.Lock], [Client.TryLock] and [Client.LockAll]
+// return a [Lease]. A lease renews itself at a third of its TTL. If renewals fail until
+// the TTL is over, its Context ends with the cause [ErrLost] before anybody else gets the
+// lock. If the lock was revoked, the next renewal finds out, and Context ends then. After
+// that the client sends nothing more for the lock.
 //
-// No lock can stop a program that does not notice in time. A resource that must never be changed by two holders at once therefore
-// takes the lease's Token with every change, and refuses one that is smaller than the last it has seen.
+// No lock can stop a program that does not notice in time. A resource that must never be
+// changed by two holders at once therefore takes the lease's Token with every change, and
+// refuses one that is smaller than the last it has seen.
 //
 // # Coming from VonaJS
 //
@@ -30,9 +33,11 @@
 //	type `user-${string}`                        Resource[string]("user-${id}")
 //	vona :create:bean meta redlock               nothing: it generates a class, and here none is needed
 //
-// There is no TypeScript client; programs in other languages call the same service over gRPC.
+// There is no TypeScript client; programs in other languages call the same service over
+// gRPC.
 //
-// Failures that VonaJS passes over in silence are reported here: a lock that was lost while fn ran ([ErrLost]), a release that
-// failed, and a lock taken within itself ([ErrDeadlock]). In addition, ctx or [Wait] can end the wait for a lock, several locks can
-// be taken at once, and every lock has a fencing token.
+// Failures that VonaJS passes over in silence are reported here: a lock that was lost
+// while fn ran ([ErrLost]), a release that failed, and a lock taken within itself
+// ([ErrDeadlock]). In addition, ctx or [Wait] can end the wait for a lock, several locks
+// can be taken at once, and every lock has a fencing token.
 package client

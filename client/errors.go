@@ -12,15 +12,19 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Outcomes to be told apart with errors.Is. An error that comes from an ended ctx wraps ctx.Err too; one that comes from the
-// server wraps its gRPC status, for status.FromError.
+// Outcomes to be told apart with errors.Is. An error that comes from an ended ctx wraps
+// ctx.Err too; one that comes from the server wraps its gRPC status, for
+// status.FromError.
 var (
-	// ErrLocked reports that somebody else holds the lock, and still does when the time to wait is over.
+	// ErrLocked reports that somebody else holds the lock, and still does when the time
+	// to wait is over.
 	ErrLocked = errors.New("lock is held")
-	// ErrLost reports that a lease ended before its Unlock: the lock expired, was revoked or vanished with its store, and
-	// somebody else may hold it. It is also told if a broken connection makes it impossible to know.
+	// ErrLost reports that a lease ended before its Unlock: the lock expired, was revoked
+	// or vanished with its store, and somebody else may hold it. It is also told if a
+	// broken connection makes it impossible to know.
 	ErrLost = errors.New("lock is lost")
-	// ErrNotHeld reports that there is nothing to give back: a second Unlock, or a Revoke of a lock that the owner does not hold.
+	// ErrNotHeld reports that there is nothing to give back: a second Unlock, or a Revoke
+	// of a lock that the owner does not hold.
 	ErrNotHeld = errors.New("lock is not held")
 	// ErrUnavailable reports that Mortise, or the storage behind it, does not answer.
 	ErrUnavailable = errors.New("locks are unavailable")
@@ -28,10 +32,11 @@ var (
 	// ctx carries, by an owner that [Holding] names, or by an owner that waits for one of
 	// these.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
-	// ErrRefused reports that the storage answered and rejects the request until its permissions or its configuration are changed.
-	// Waiting ends with it.
+	// ErrRefused reports that the storage answered and rejects the request until its
+	// permissions or its configuration are changed. Waiting ends with it.
 	ErrRefused = errors.New("storage refuses the operation")
-	// ErrNotLock reports that the key holds data of another program that is not a lock. Waiting ends with it.
+	// ErrNotLock reports that the key holds data of another program that is not a lock.
+	// Waiting ends with it.
 	ErrNotLock = errors.New("key holds data that is not a lock")
 	// ErrUnsupported reports that the store has no such ability.
 	ErrUnsupported = errors.ErrUnsupported
@@ -40,7 +45,8 @@ var (
 // domain is the ErrorInfo domain of Mortise's reasons.
 const domain = "mortise"
 
-// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same ctx.
+// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same
+// ctx.
 const timerSlack = 50 * time.Millisecond
 
 // Reasons on which the client decides by itself.
@@ -53,7 +59,8 @@ const (
 	notLock        = "NOT_A_LOCK"
 )
 
-// reasons map what the server says to what the caller sees. What is in no row is the gRPC status alone.
+// reasons map what the server says to what the caller sees. What is in no row is the gRPC
+// status alone.
 var reasons = map[string]error{
 	notHeld:         ErrNotHeld,
 	notOwner:        fmt.Errorf("%w by this owner", ErrNotHeld),
@@ -74,7 +81,8 @@ type answer struct {
 	code   codes.Code
 }
 
-// Error tells the outcome, and the server's words where the outcome alone does not say what is wrong.
+// Error tells the outcome, and the server's words where the outcome alone does not say
+// what is wrong.
 func (a *answer) Error() string {
 	message := status.Convert(a.err).Message()
 	switch {
@@ -88,8 +96,8 @@ func (a *answer) Error() string {
 	return a.is.Error()
 }
 
-// timedOut reports whether the deadline of the RPC passed without an answer. gRPC reports that in several ways, one of which is
-// a stream that was reset.
+// timedOut reports whether the deadline of the RPC passed without an answer. gRPC reports
+// that in several ways, one of which is a stream that was reset.
 func (a *answer) timedOut() bool {
 	return a.is == ErrUnavailable && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
 }
@@ -102,8 +110,9 @@ func (a *answer) Unwrap() []error {
 	return []error{a.is, a.err}
 }
 
-// explain makes an outcome of the error of an RPC that was made with ctx. If ctx has ended, its error comes first, whatever
-// gRPC reports, followed by the storage's own error, or by gRPC's if Mortise cannot be reached.
+// explain makes an outcome of the error of an RPC that was made with ctx. If ctx has
+// ended, its error comes first, whatever gRPC reports, followed by the storage's own
+// error, or by gRPC's if Mortise cannot be reached.
 func (c *connection) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -166,8 +175,9 @@ func gone(err error) bool {
 	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner || a.reason == notLock)
 }
 
-// definite reports whether after the error of a request for a lock it is certain that the request was not granted. It is not
-// after STORE_REFUSED: a storage may reject the last part of an operation and keep the first.
+// definite reports whether after the error of a request for a lock it is certain that the
+// request was not granted. It is not after STORE_REFUSED: a storage may reject the last
+// part of an operation and keep the first.
 func definite(err error) bool {
 	var a *answer
 	if !errors.As(err, &a) || a.reason == storeRefused {

@@ -13,7 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/client/internal/journal"
 )
 
-// The examples use a Mortise in this process. Yours is at "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
+// The examples use a Mortise in this process. Yours is at
+// "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
 var (
 	ctx    = context.Background()
 	around = begin()
@@ -219,7 +220,8 @@ func ExampleDoIsolated() {
 	// commit
 }
 
-// The lock of a template's value, with connections of its own: VonaJS's lockIsolate(`user-${userId}`, fn).
+// The lock of a template's value, with connections of its own: VonaJS's
+// lockIsolate(`user-${userId}`, fn).
 func ExampleDoIsolated_resource() {
 	user := client.Resource[int64]("user-${id}")
 

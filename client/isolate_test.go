@@ -17,7 +17,8 @@ import (
 // doing is Do or DoIsolated.
 type doing func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
 
-// circle lets one who has the only connection of a pool wait for a lock whose holder needs a connection.
+// circle lets one who has the only connection of a pool wait for a lock whose holder
+// needs a connection.
 func circle(t *testing.T, do doing) (noted []string, holder, caller error) {
 	_, c := open(t)
 	j := &journal.Journal{}

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// look is how often a lease compares the clocks. A machine that slept is found out so much later.
+	// look is how often a lease compares the clocks. A machine that slept is found out so
+	// much later.
 	look = time.Second
 	// renewTimeout is the most that one renewal may take.
 	renewTimeout = 5 * time.Second
@@ -23,7 +24,8 @@ func (l *Lease) keep() {
 	}
 }
 
-// waitForRenewal returns true when a third of the TTL has passed since the last renewal, and false when the lease has ended.
+// waitForRenewal returns true when a third of the TTL has passed since the last renewal,
+// and false when the lease has ended.
 func (l *Lease) waitForRenewal() bool {
 	ticker := time.NewTimer(0)
 	defer ticker.Stop()
@@ -51,8 +53,9 @@ func (l *Lease) waitForRenewal() bool {
 	}
 }
 
-// keepTrying renews the lease, again and again until it worked or the lease has ended. One attempt gets half of the time that
-// is left, so that there is always time for another, and a pause a quarter.
+// keepTrying renews the lease, again and again until it worked or the lease has ended.
+// One attempt gets half of the time that is left, so that there is always time for
+// another, and a pause a quarter.
 func (l *Lease) keepTrying() {
 	pause := pacer{next: min(50*time.Millisecond, l.ttl/30), most: min(time.Second, l.ttl/10)}
 	for {
@@ -81,7 +84,8 @@ func (l *Lease) expire() {
 	l.checkExpiry()
 }
 
-// checkExpiry ends the lease if its time is over on the monotonic clock or on the wall clock. The caller holds mu.
+// checkExpiry ends the lease if its time is over on the monotonic clock or on the wall
+// clock. The caller holds mu.
 func (l *Lease) checkExpiry() {
 	now := time.Now()
 	if now.Before(l.expires) && now.Round(0).Before(l.wall) {
@@ -105,7 +109,8 @@ func (l *Lease) lost(reason error) error {
 	return failed("lock", l.what, because(ErrLost, reason))
 }
 
-// Why a lease is lost. None of them is an ErrNotHeld, which is for those who have given the lock back themselves.
+// Why a lease is lost. None of them is an ErrNotHeld, which is for those who have given
+// the lock back themselves.
 var (
 	errExpired = errors.New("it has expired")
 	errNobodys = errors.New("nobody holds it")
@@ -128,7 +133,8 @@ func lossOf(err error) error {
 // errUnlocked is how a lease ends that is not lost.
 var errUnlocked = fmt.Errorf("%w any more", ErrNotHeld)
 
-// finish ends the lease for an Unlock. It returns why there is nothing to give back, or nil.
+// finish ends the lease for an Unlock. It returns why there is nothing to give back, or
+// nil.
 func (l *Lease) finish() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

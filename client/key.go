@@ -13,13 +13,14 @@ const noTenant = "~"
 
 type tenantKey struct{}
 
-// WithTenant returns a ctx in which locks are the tenant's own, unless a call has [Tenant] or [Global]. It is stronger than the
-// client's default.
+// WithTenant returns a ctx in which locks are the tenant's own, unless a call has
+// [Tenant] or [Global]. It is stronger than the client's default.
 func WithTenant(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, tenantKey{}, &name)
 }
 
-// apply returns the settings of one call: those of the client, ctx's tenant, and the call's own options, the last the strongest.
+// apply returns the settings of one call: those of the client, ctx's tenant, and the
+// call's own options, the last the strongest.
 func (s settings) apply(ctx context.Context, opts []Option) settings {
 	if t, ok := ctx.Value(tenantKey{}).(*string); ok {
 		s.tenant = t
@@ -27,8 +28,8 @@ func (s settings) apply(ctx context.Context, opts []Option) settings {
 	return s.with(opts)
 }
 
-// key returns the lock's name in the store: the resource as it is if there is neither namespace nor tenant, else
-// "namespace:tenant:resource".
+// key returns the lock's name in the store: the resource as it is if there is neither
+// namespace nor tenant, else "namespace:tenant:resource".
 func (s settings) key(resource string) (string, error) {
 	if !utf8.ValidString(resource) {
 		return "", errors.New("resource is not valid UTF-8")

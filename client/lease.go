@@ -14,8 +14,9 @@ import (
 // unlockTimeout bounds Unlock, and the giving back of the other locks of a lost lease.
 const unlockTimeout = 5 * time.Second
 
-// Lease is a lock that is held, or several. It renews itself until Unlock, even after the ctx that it was taken with has ended;
-// who forgets Unlock keeps the lock. All methods are safe for concurrent use.
+// Lease is a lock that is held, or several. It renews itself until Unlock, even after the
+// ctx that it was taken with has ended; who forgets Unlock keeps the lock. All methods
+// are safe for concurrent use.
 type Lease struct {
 	conn    *connection
 	store   string
@@ -76,44 +77,51 @@ func (l *Lease) start() bool {
 	return true
 }
 
-// Context is for the work under the lock. It has the values of the ctx that the lock was taken with, and ends with it; when
-// the lease is lost, with cause [ErrLost]; and with Unlock. A lease that expires is lost before the store may let somebody else
-// in; one that was revoked, when the next renewal hears of it.
+// Context is for the work under the lock. It has the values of the ctx that the lock was
+// taken with, and ends with it; when the lease is lost, with cause [ErrLost]; and with
+// Unlock. A lease that expires is lost before the store may let somebody else in; one
+// that was revoked, when the next renewal hears of it.
 //
-// A Lock that is called with it, or with a ctx that stems from it, can tell when waiting would be a deadlock.
+// A Lock that is called with it, or with a ctx that stems from it, can tell when waiting
+// would be a deadlock.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-// Token is the fencing token: larger than every token given for the lock before, and kept by renewals. A resource that refuses
-// a smaller token than it has seen is safe from holders that do not know yet that they lost the lock. It is 0 if the store has
-// none.
+// Token is the fencing token: larger than every token given for the lock before, and kept
+// by renewals. A resource that refuses a smaller token than it has seen is safe from
+// holders that do not know yet that they lost the lock. It is 0 if the store has none.
 func (l *Lease) Token() uint64 { return l.token }
 
-// Expires is when the lease ends if it is not renewed before, counted from before the request or the renewal was sent.
+// Expires is when the lease ends if it is not renewed before, counted from before the
+// request or the renewal was sent.
 func (l *Lease) Expires() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.expires
 }
 
-// Key is the lock's name in the store: that of the resource, with namespace and tenant. Of several it is the first.
+// Key is the lock's name in the store: that of the resource, with namespace and tenant.
+// Of several it is the first.
 func (l *Lease) Key() string { return l.keys[0] }
 
 // Keys are the names of all its locks in the store, sorted.
 func (l *Lease) Keys() []string { return append([]string(nil), l.keys...) }
 
-// Done is closed when the lease has ended, by a loss or by Unlock. Unlike Context it does not end with the caller's ctx.
+// Done is closed when the lease has ended, by a loss or by Unlock. Unlike Context it does
+// not end with the caller's ctx.
 func (l *Lease) Done() <-chan struct{} { return l.done }
 
-// Err is nil until Done is closed, and then tells why: [ErrLost], or [ErrNotHeld] after Unlock.
+// Err is nil until Done is closed, and then tells why: [ErrLost], or [ErrNotHeld] after
+// Unlock.
 func (l *Lease) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// Renew lets the lock last for its TTL from now. There is no need to call it but for [NoRenew], or before work that must not be
-// interrupted. It fails with [ErrLost] if the lease is lost, and [ErrNotHeld] after Unlock; after any other error the lease goes
-// on until Expires.
+// Renew lets the lock last for its TTL from now. There is no need to call it but for
+// [NoRenew], or before work that must not be interrupted. It fails with [ErrLost] if the
+// lease is lost, and [ErrNotHeld] after Unlock; after any other error the lease goes on
+// until Expires.
 func (l *Lease) Renew(ctx context.Context) error {
 	leave, err := l.enter()
 	if err != nil {
@@ -126,11 +134,13 @@ func (l *Lease) Renew(ctx context.Context) error {
 	return l.renew(ctx, bound)
 }
 
-// Unlock gives the lock back, after it has ended Context and stopped renewing. It uses ctx's values only and not its end, so it
-// works when the work was cancelled; it takes five seconds at the most, and never longer than the lease lasts.
+// Unlock gives the lock back, after it has ended Context and stopped renewing. It uses
+// ctx's values only and not its end, so it works when the work was cancelled; it takes
+// five seconds at the most, and never longer than the lease lasts.
 //
-// It returns nil if the lock was held until now; [ErrLost] if it was not, or if that cannot be known because a connection broke;
-// [ErrUnavailable] if Mortise did not answer, so that the TTL ends the lock; and [ErrNotHeld] if Unlock was called before.
+// It returns nil if the lock was held until now; [ErrLost] if it was not, or if that
+// cannot be known because a connection broke; [ErrUnavailable] if Mortise did not answer,
+// so that the TTL ends the lock; and [ErrNotHeld] if Unlock was called before.
 func (l *Lease) Unlock(ctx context.Context) error {
 	l.unlocking.Lock()
 	defer l.unlocking.Unlock()
@@ -144,7 +154,8 @@ func (l *Lease) Unlock(ctx context.Context) error {
 	return failed("unlock", l.what, l.giveBack(ctx))
 }
 
-// enter admits one renewal of a lease that has not ended. The caller calls leave when the renewal is done.
+// enter admits one renewal of a lease that has not ended. The caller calls leave when the
+// renewal is done.
 func (l *Lease) enter() (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,8 +167,8 @@ func (l *Lease) enter() (leave func(), err error) {
 	return l.working.Done, nil
 }
 
-// renew asks for all keys once, within bound, and returns the lease's error if it has ended. Trouble that has to do with ctx is
-// told as such.
+// renew asks for all keys once, within bound, and returns the lease's error if it has
+// ended. Trouble that has to do with ctx is told as such.
 func (l *Lease) renew(ctx, bound context.Context) error {
 	sent := time.Now()
 	errs := l.conn.renew(bound, l.store, l.keys, l.owner, l.ttl)
@@ -178,8 +189,8 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 	return failed("renew", l.what, trouble)
 }
 
-// extend moves Expires to a TTL after the renewal was sent, unless there was trouble with it. An answer that comes after the old
-// Expires is too late.
+// extend moves Expires to a TTL after the renewal was sent, unless there was trouble with
+// it. An answer that comes after the old Expires is too late.
 func (l *Lease) extend(sent time.Time, trouble error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,13 +205,14 @@ func (l *Lease) extend(sent time.Time, trouble error) error {
 	return l.err
 }
 
-// impatience tells whether a renewal failed because its caller's ctx ended, which is not why the lease may expire.
+// impatience tells whether a renewal failed because its caller's ctx ended, which is not
+// why the lease may expire.
 func impatience(trouble error) bool {
 	return errors.Is(trouble, context.Canceled) || errors.Is(trouble, context.DeadlineExceeded)
 }
 
-// timedOut reports whether a renewal failed because Mortise did not answer in time, which says less about why the lease may
-// expire than an earlier answer.
+// timedOut reports whether a renewal failed because Mortise did not answer in time, which
+// says less about why the lease may expire than an earlier answer.
 func timedOut(trouble error) bool {
 	var a *answer
 	return errors.As(trouble, &a) && a.timedOut()
@@ -255,7 +267,8 @@ func (l *Lease) freeSurvivors(errs []error) {
 	l.conn.unlock(ctx, l.store, keys, l.owner)
 }
 
-// bound returns a ctx with ctx's values that lasts for unlockTimeout, but no longer than the lease.
+// bound returns a ctx with ctx's values that lasts for unlockTimeout, but no longer than
+// the lease.
 func (l *Lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	end := time.Now().Add(unlockTimeout)
 	if expires := l.Expires(); expires.Before(end) {
@@ -266,7 +279,8 @@ func (l *Lease) bound(ctx context.Context) (context.Context, context.CancelFunc)
 
 type leaseKey struct{}
 
-// LeaseFrom returns the lease that ctx belongs to, the innermost if there are several: in [Do], that of the lock being held.
+// LeaseFrom returns the lease that ctx belongs to, the innermost if there are several: in
+// [Do], that of the lock being held.
 func LeaseFrom(ctx context.Context) (*Lease, bool) {
 	l, ok := ctx.Value(leaseKey{}).(*Lease)
 	return l, ok

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// abandonTimeout bounds the Unlock after a request whose answer nobody waits for any more.
+	// abandonTimeout bounds the Unlock after a request whose answer nobody waits for any
+	// more.
 	abandonTimeout = 500 * time.Millisecond
 	// settleTimeout bounds one Unlock before a request is repeated.
 	settleTimeout = 5 * time.Second
@@ -24,26 +25,30 @@ const (
 	answerTimeout = time.Second
 )
 
-// TryLock takes the lock if nobody holds it and nobody waits for it; else it fails with [ErrLocked]. It waits for nothing but
-// an answer: if Mortise is away, it fails with [ErrUnavailable].
+// TryLock takes the lock if nobody holds it and nobody waits for it; else it fails with
+// [ErrLocked]. It waits for nothing but an answer: if Mortise is away, it fails with
+// [ErrUnavailable].
 func (c *Client) TryLock(ctx context.Context, resource string, opts ...Option) (*Lease, error) {
 	return c.take(ctx, "try lock", []string{resource}, append(slices.Clip(opts), Wait(0)))
 }
 
-// Lock takes the lock, and waits for it, first come first served, until it is granted, ctx ends, or the time of [Wait] has
-// passed, which is ErrLocked. If Mortise restarts or its storage is away meanwhile, Lock goes on asking, at the end of the queue.
+// Lock takes the lock, and waits for it, first come first served, until it is granted,
+// ctx ends, or the time of [Wait] has passed, which is ErrLocked. If Mortise restarts or
+// its storage is away meanwhile, Lock goes on asking, at the end of the queue.
 //
-// If the lock is held by a lease that ctx carries (see [Lease.Context]), or by somebody who waits for such a lease, it fails
-// with [ErrDeadlock].
+// If the lock is held by a lease that ctx carries (see [Lease.Context]), or by somebody
+// who waits for such a lease, it fails with [ErrDeadlock].
 //
-// An error means that the lock was not taken. When ctx ends while the server may be granting it, Lock gives it back before it
-// returns, which takes at most half a second; if the server does not answer even then, the TTL ends it.
+// An error means that the lock was not taken. When ctx ends while the server may be
+// granting it, Lock gives it back before it returns, which takes at most half a second;
+// if the server does not answer even then, the TTL ends it.
 func (c *Client) Lock(ctx context.Context, resource string, opts ...Option) (*Lease, error) {
 	return c.take(ctx, "lock", []string{resource}, opts)
 }
 
-// LockAll takes the locks of all resources in one step, or none, and otherwise is like [Client.Lock]. A resource that is named
-// twice counts once. There can be 64. The lease is for all of them: if one is lost, all are.
+// LockAll takes the locks of all resources in one step, or none, and otherwise is like
+// [Client.Lock]. A resource that is named twice counts once. There can be 64. The lease
+// is for all of them: if one is lost, all are.
 func (c *Client) LockAll(ctx context.Context, resources []string, opts ...Option) (*Lease, error) {
 	return c.take(ctx, "lock all", resources, opts)
 }
@@ -77,7 +82,8 @@ func (c *Client) take(ctx context.Context, op string, resources []string, opts [
 	return l, failed(op, what, err)
 }
 
-// run asks until there is an answer that counts, and leaves nothing behind if there is none.
+// run asks until there is an answer that counts, and leaves nothing behind if there is
+// none.
 func (r *request) run(ctx context.Context) (*Lease, error) {
 	if !r.enter() {
 		return nil, ErrClosed
@@ -97,7 +103,8 @@ func (r *request) run(ctx context.Context) (*Lease, error) {
 	return nil, err
 }
 
-// keys returns the keys of the resources, sorted, each once. It checks what the server could only name by other words.
+// keys returns the keys of the resources, sorted, each once. It checks what the server
+// could only name by other words.
 func (s settings) keys(resources []string) ([]string, error) {
 	if s.ttl < time.Millisecond {
 		return nil, fmt.Errorf("TTL is %v, the least is 1ms", s.ttl)
@@ -133,8 +140,9 @@ func (r *request) grant(ctx context.Context) (*Lease, error) {
 	}
 }
 
-// attempt asks once, after it has settled what the attempt before may have left behind. Each attempt has an owner of its own:
-// what the server still does for a broken one cannot end the lock of the next.
+// attempt asks once, after it has settled what the attempt before may have left behind.
+// Each attempt has an owner of its own: what the server still does for a broken one
+// cannot end the lock of the next.
 func (r *request) attempt(ctx context.Context) (*Lease, error) {
 	if r.owner != "" {
 		if err := r.settle(ctx); err != nil {
@@ -211,8 +219,9 @@ func (r *request) settle(ctx context.Context) error {
 	return nil
 }
 
-// unsettled returns the error of an attempt that ended in settle with err. Callers asked for a lock, so a transient failure to
-// undo the last attempt is reported as the failure of that attempt.
+// unsettled returns the error of an attempt that ended in settle with err. Callers asked
+// for a lock, so a transient failure to undo the last attempt is reported as the failure
+// of that attempt.
 func (r *request) unsettled(ctx context.Context, err error) error {
 	switch ended := ended(ctx); {
 	case ended != nil:
@@ -223,7 +232,8 @@ func (r *request) unsettled(ctx context.Context, err error) error {
 	return err
 }
 
-// abandon gives back what the last attempt may have been granted, whether or not ctx has ended, if that can be done quickly.
+// abandon gives back what the last attempt may have been granted, whether or not ctx has
+// ended, if that can be done quickly.
 func (r *request) abandon(ctx context.Context) {
 	if r.owner == "" {
 		return
@@ -233,8 +243,9 @@ func (r *request) abandon(ctx context.Context) {
 	r.unlock(ctx, r.store, r.keys, r.owner)
 }
 
-// lease turns a grant into a lease. The lease ends a TTL after the request was sent. If much of that has gone by waiting, the
-// lock is renewed first, for nobody knows when it was granted.
+// lease turns a grant into a lease. The lease ends a TTL after the request was sent. If
+// much of that has gone by waiting, the lock is renewed first, for nobody knows when it
+// was granted.
 func (r *request) lease(ctx context.Context, token uint64, sent time.Time) (*Lease, error) {
 	if time.Since(sent) >= r.ttl/3 {
 		sent = time.Now()

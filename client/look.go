@@ -13,8 +13,9 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// LockInfo is a lock that is held or declared, as the store sees it. A declared lock, as RTM's are, exists while nobody holds
-// it too; then it has no owner, no token and no time.
+// LockInfo is a lock that is held or declared, as the store sees it. A declared lock, as
+// RTM's are, exists while nobody holds it too; then it has no owner, no token and no
+// time.
 type LockInfo struct {
 	Key         string        // with namespace and tenant
 	Owner       string        // of the holder: a name for Revoke; empty if nobody holds it
@@ -26,10 +27,12 @@ type LockInfo struct {
 	DeclaredTTL time.Duration // the TTL that it was declared with; 0 if it was not
 }
 
-// Held tells whether somebody holds the lock. One that nobody has declared would not be there otherwise.
+// Held tells whether somebody holds the lock. One that nobody has declared would not be
+// there otherwise.
 func (l LockInfo) Held() bool { return l.Owner != "" || l.DeclaredTTL == 0 }
 
-// Event is a change that Watch tells of. Of its Lock, what it was declared with is told by Declared and Withdrawn alone.
+// Event is a change that Watch tells of. Of its Lock, what it was declared with is told
+// by Declared and Withdrawn alone.
 type Event struct {
 	Kind     EventKind
 	Revision uint64     // of the store's state; it never falls, unless the store lost its memory
@@ -60,7 +63,8 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", int(k))
 }
 
-// List returns the locks that are held or declared and whose key starts with prefix, sorted by key.
+// List returns the locks that are held or declared and whose key starts with prefix,
+// sorted by key.
 func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
 	locks, err := c.list(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: prefix})
 	return locks, failed("list", strconv.Quote(prefix), err)
@@ -98,16 +102,17 @@ func (c *Client) list(ctx context.Context, req *lockspb.ListRequest) (locks []Lo
 	}
 }
 
-// Revoke takes the lock from the owner, or if owner is empty from whoever holds it, and the next who waits gets it. The holder
-// learns of it with its next renewal; until then only a fencing token keeps it out. It fails with [ErrNotHeld] if that owner
-// does not hold the lock. The key is as in a list, with namespace and tenant.
+// Revoke takes the lock from the owner, or if owner is empty from whoever holds it, and
+// the next who waits gets it. The holder learns of it with its next renewal; until then
+// only a fencing token keeps it out. It fails with [ErrNotHeld] if that owner does not
+// hold the lock. The key is as in a list, with namespace and tenant.
 func (c *Client) Revoke(ctx context.Context, key, owner string) error {
 	_, err := c.locks.Revoke(ctx, &lockspb.RevokeRequest{Store: c.settings.store, Key: key, Owner: owner})
 	return failed("revoke", strconv.Quote(key), c.explain(ctx, err))
 }
 
-// RevokeAll revokes the locks whose key starts with prefix and returns how many: a clean slate for tests, or after a disaster.
-// Declared locks stay declared.
+// RevokeAll revokes the locks whose key starts with prefix and returns how many: a clean
+// slate for tests, or after a disaster. Declared locks stay declared.
 func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 	locks, err := c.List(ctx, prefix)
 	revoked := 0
@@ -125,9 +130,10 @@ func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 	return revoked, err
 }
 
-// Watch calls tell with a [Snapshot] of the locks that List would return for prefix, and then with each change in order, until
-// ctx ends or tell returns an error; that error is returned as it is. Renewals are no changes. When the connection breaks, Watch
-// makes a new one, and what it missed begins with another Snapshot that has Missed set.
+// Watch calls tell with a [Snapshot] of the locks that List would return for prefix, and
+// then with each change in order, until ctx ends or tell returns an error; that error is
+// returned as it is. Renewals are no changes. When the connection breaks, Watch makes a
+// new one, and what it missed begins with another Snapshot that has Missed set.
 func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) error) error {
 	w := &watch{connection: c.connection, tell: tell}
 	req := &lockspb.WatchRequest{Store: c.settings.store, Prefix: prefix}

@@ -18,7 +18,8 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// network is where clients find a Mortise, or nobody while it is away. It notes the calls that arrive, and can meddle with them.
+// network is where clients find a Mortise, or nobody while it is away. It notes the calls
+// that arrive, and can meddle with them.
 type network struct {
 	*mortise
 
@@ -86,7 +87,8 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return w, nil
 }
 
-// cut lets what is sent on the connections that there are go astray, without a word to either side.
+// cut lets what is sent on the connections that there are go astray, without a word to
+// either side.
 func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// Template names the resources of one kind, each by a value of type T. It is made once, by [Resource], and is safe for
-// concurrent use.
+// Template names the resources of one kind, each by a value of type T. It is made once,
+// by [Resource], and is safe for concurrent use.
 type Template[T any] struct {
 	text   string
 	before []string // the text before each value
@@ -23,14 +23,17 @@ type Template[T any] struct {
 // placeholder is ${name}.
 var placeholder = regexp.MustCompile(`\$\{(\w+)\}`)
 
-// Resource returns a template such as "user-${id}". Of replaces the placeholder by a T: a string, an integer, a bool, or whatever
-// has a MarshalText, such as a UUID. For several placeholders T is a struct that has an exported field for each, called the same
-// but for upper and lower case; every field must have its place.
+// Resource returns a template such as "user-${id}". Of replaces the placeholder by a T: a
+// string, an integer, a bool, or whatever has a MarshalText, such as a UUID. For several
+// placeholders T is a struct that has an exported field for each, called the same but for
+// upper and lower case; every field must have its place.
 //
-// Two different values never make the same name. For that, each placeholder but the last must be followed by a punctuation sign,
-// and should a value contain that sign or a percent sign, they are escaped in it as in a URL.
+// Two different values never make the same name. For that, each placeholder but the last
+// must be followed by a punctuation sign, and should a value contain that sign or a
+// percent sign, they are escaped in it as in a URL.
 //
-// Resource panics if the template or T is not so, because both are written in the program, like a regular expression.
+// Resource panics if the template or T is not so, because both are written in the
+// program, like a regular expression.
 func Resource[T any](template string) *Template[T] {
 	t := &Template[T]{text: template}
 	places := placeholder.FindAllStringSubmatchIndex(template, -1)

@@ -21,7 +21,8 @@ func (c *connection) unlock(ctx context.Context, store string, keys []string, ow
 	})
 }
 
-// renew lets the keys last for ttl, all at the same time, and returns an error or nil for each.
+// renew lets the keys last for ttl, all at the same time, and returns an error or nil for
+// each.
 func (c *connection) renew(ctx context.Context, store string, keys []string, owner string, ttl time.Duration) []error {
 	return each(keys, func(key string) error {
 		_, err := c.locks.Renew(ctx, &lockspb.RenewRequest{
@@ -31,7 +32,8 @@ func (c *connection) renew(ctx context.Context, store string, keys []string, own
 	})
 }
 
-// each calls do for every key, at the same time if they are several, and returns the errors in the order of the keys.
+// each calls do for every key, at the same time if they are several, and returns the
+// errors in the order of the keys.
 func each(keys []string, do func(key string) error) []error {
 	if len(keys) == 1 {
 		return []error{do(keys[0])}
@@ -48,8 +50,8 @@ func each(keys []string, do func(key string) error) []error {
 // pacer is a pause that doubles up to a limit.
 type pacer struct{ next, most time.Duration }
 
-// sleep pauses for the next time, half of which is left to chance, or until the moment given, if one is. It returns false if
-// that moment has come or ctx has ended.
+// sleep pauses for the next time, half of which is left to chance, or until the moment
+// given, if one is. It returns false if that moment has come or ctx has ended.
 func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
 	pause := p.next/2 + rand.N(p.next/2+1)
 	p.next = min(2*p.next, p.most)
@@ -66,13 +68,15 @@ func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
 	}
 }
 
-// initPatience is how long a component may be unknown to a Mortise that starts, before it is taken for one that never was.
+// initPatience is how long a component may be unknown to a Mortise that starts, before it
+// is taken for one that never was.
 const initPatience = 10 * time.Second
 
 // patience tells how long asking again is worth it.
 type patience struct{ unknown time.Time } // since when the component has been unknown
 
-// worth tells whether the same request may have another answer soon: Mortise or its storage is away, or it has just started.
+// worth tells whether the same request may have another answer soon: Mortise or its
+// storage is away, or it has just started.
 func (p *patience) worth(err error) bool {
 	var a *answer
 	if !errors.As(err, &a) || a.reason != notInitialized {

@@ -19,8 +19,9 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// mortise is a Mortise with one component in memory. It can restart and remember its locks, which a store in memory never does but
-// others do; and its locks can be changed without a client.
+// mortise is a Mortise with one component in memory. It can restart and remember its
+// locks, which a store in memory never does but others do; and its locks can be changed
+// without a client.
 type mortise struct {
 	backend stores.Backend
 	store   *memory.Store  // the component's, for the tests
@@ -40,7 +41,8 @@ func newMortise() *mortise {
 	return m
 }
 
-// forget loses every lock, as a store in memory does with its process. Mortise must be away.
+// forget loses every lock, as a store in memory does with its process. Mortise must be
+// away.
 func (m *mortise) forget() {
 	m.backend = memory.NewProcess().Backend()
 	m.store = must(m.backend.Open(context.Background(), stores.Component{Name: "locks"})).(*memory.Store)
@@ -91,7 +93,8 @@ func (m *mortise) steal(key string) {
 	}
 }
 
-// declare lets the lock exist, for whoever takes it for an hour, in a group that has the key's name.
+// declare lets the lock exist, for whoever takes it for an hour, in a group that has the
+// key's name.
 func (m *mortise) declare(key string) {
 	if err := m.store.Declare(context.Background(), stores.Declaration{Group: key, Key: key, TTL: time.Hour}); err != nil {
 		panic(err)

@@ -14,14 +14,17 @@ import (
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 )
 
-// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets, and learns no more
-// than that the process lives, and whether a lock can be taken in a component that he can name. Streams of the health need the
-// token, since they never end. It keeps the token's hash, so that comparing takes the same time whatever is sent.
+// guard lets calls pass that carry the token, and those for the health: whoever probes
+// that has no secrets, and learns no more than that the process lives, and whether a lock
+// can be taken in a component that he can name. Streams of the health need the token,
+// since they never end. It keeps the token's hash, so that comparing takes the same time
+// whatever is sent.
 type guard [sha256.Size]byte
 
 func newGuard(token string) guard { return sha256.Sum256([]byte(token)) }
 
-// guarded puts the guard, if there is one, before a handler. Requests that may not pass are for refuse.
+// guarded puts the guard, if there is one, before a handler. Requests that may not pass
+// are for refuse.
 func (n *network) guarded(next http.Handler, refuse refusal) http.Handler {
 	if n.guard == nil {
 		return next

@@ -16,8 +16,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// BenchmarkObservation takes and gives back a lock through the socket, with the memory store, so that what it costs to be observed
-// is as large a part of all as it can be.
+// BenchmarkObservation takes and gives back a lock through the socket, with the memory
+// store, so that what it costs to be observed is as large a part of all as it can be.
 func BenchmarkObservation(b *testing.B) {
 	for _, row := range []struct {
 		name string

@@ -92,7 +92,8 @@ func TestMemoryKeepsTheContractOverTCP(t *testing.T) {
 	}))
 }
 
-// opened returns the services of the component "locks", which is closed at the end of the test.
+// opened returns the services of the component "locks", which is closed at the end of the
+// test.
 func opened(t testing.TB, metadata map[string]string) services {
 	t.Helper()
 	return openedFromRegistry(t, all.Backends("memory"), metadata)
@@ -146,7 +147,8 @@ func serveOn(t testing.TB, s server, l net.Listener) {
 	})
 }
 
-// clients returns a function that opens stores at the other end of a connection of their own.
+// clients returns a function that opens stores at the other end of a connection of their
+// own.
 func (d api) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
 	return func() stores.Store {
 		conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(creds))...)

@@ -13,7 +13,8 @@ import (
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
-// DaprOptions says how to serve apps that speak the API of Dapr or of Layotto and have no sidecar.
+// DaprOptions says how to serve apps that speak the API of Dapr or of Layotto and have no
+// sidecar.
 type DaprOptions struct {
 	GRPCAddress string // host:port; empty is not at all
 	HTTPAddress string // host:port; empty is not at all
@@ -24,7 +25,8 @@ type DaprOptions struct {
 	Version     string // told to apps that ask
 }
 
-// answerTimeout is how long a request of Dapr's API may take until its answer is read. It waits for nothing but the store.
+// answerTimeout is how long a request of Dapr's API may take until its answer is read. It
+// waits for nothing but the store.
 const answerTimeout = time.Minute
 
 // served tells whether apps are served at all.
@@ -48,8 +50,9 @@ type sidecarlessAPIs struct {
 	layotto *layotto.Service
 }
 
-// newSidecarlessAPIs returns the APIs for an app, to those of the components that it may use. Where apps are not served there are no
-// APIs, and what their components have in their metadata for a daprd is no matter.
+// newSidecarlessAPIs returns the APIs for an app, to those of the components that it may
+// use. Where apps are not served there are no APIs, and what their components have in
+// their metadata for a daprd is no matter.
 func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d sidecarlessAPIs, err error) {
 	if !o.served() {
 		return sidecarlessAPIs{}, nil

@@ -72,7 +72,8 @@ func (s stalled) Unlock(ctx context.Context, _, _ string) error { return s.wait(
 
 func (stalled) Close() error { return nil }
 
-// TestCalls_ReportTheStorageAtTheirDeadline checks that a client whose deadline passes learns what the storage said last.
+// TestCalls_ReportTheStorageAtTheirDeadline checks that a client whose deadline passes
+// learns what the storage said last.
 func TestCalls_ReportTheStorageAtTheirDeadline(t *testing.T) {
 	const key, owner = "k", "ann"
 	for _, row := range []struct {

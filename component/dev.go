@@ -2,9 +2,10 @@ package component
 
 import "fmt"
 
-// Dev returns options for trying things out on one machine: a component called lockstore on the memory store, served on the socket,
-// as RTM over HTTP, and as Dapr's and Layotto's API at the ports that Dapr's SDKs look for by themselves. Flags can change all of
-// it, and add the rest.
+// Dev returns options for trying things out on one machine: a component called lockstore
+// on the memory store, served on the socket, as RTM over HTTP, and as Dapr's and
+// Layotto's API at the ports that Dapr's SDKs look for by themselves. Flags can change
+// all of it, and add the rest.
 func Dev() Options {
 	return Options{
 		Components: []Component{{Name: "lockstore", Type: "lock.mortise", Version: "v1"}},
@@ -15,7 +16,8 @@ func Dev() Options {
 	}
 }
 
-// Hint is a command that takes a lock of what the options serve, for a shell; empty if they do not serve Dapr's API over HTTP.
+// Hint is a command that takes a lock of what the options serve, for a shell; empty if
+// they do not serve Dapr's API over HTTP.
 func (o Options) Hint() string {
 	if o.TCP.Dapr.HTTPAddress == "" || len(o.Components) == 0 {
 		return ""

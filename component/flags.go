@@ -13,15 +13,16 @@ import (
 	"github.com/mortise-lock/mortise/component/internal/observe"
 )
 
-// TokenVariable is the environment variable with the token that TCP clients must send. A flag would show it to everybody who
-// can list processes.
+// TokenVariable is the environment variable with the token that TCP clients must send. A
+// flag would show it to everybody who can list processes.
 const TokenVariable = "MORTISE_API_TOKEN"
 
-// DaprTokenVariable is the environment variable with the token that apps send to a sidecar, or to what stands in for it.
+// DaprTokenVariable is the environment variable with the token that apps send to a
+// sidecar, or to what stands in for it.
 const DaprTokenVariable = "DAPR_API_TOKEN"
 
-// AddFlags adds a flag for each option to the set, and gives the options their defaults, some of which are in the environment.
-// Addresses that are set already are defaults.
+// AddFlags adds a flag for each option to the set, and gives the options their defaults,
+// some of which are in the environment. Addresses that are set already are defaults.
 func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
 	o.SocketMode, o.TCP.Token, o.Tracing = 0o660, getenv(TokenVariable), observe.WantsTracing(getenv)
 	flags.StringVar(&o.Folder, "sockets-folder", Folder(getenv),

@@ -25,8 +25,8 @@ type httpServer struct {
 	leaving  atomic.Bool
 }
 
-// newHTTPServer returns a server on the network that does as s says, for which clients need a token or not. Requests that come
-// too late, or for another host, are for refuse.
+// newHTTPServer returns a server on the network that does as s says, for which clients
+// need a token or not. Requests that come too late, or for another host, are for refuse.
 func newHTTPServer(n *network, s *http.Server, token bool, refuse refusal) *httpServer {
 	h := &httpServer{Server: s}
 	h.Handler = h.requests.count(n.forOwnHost(s.Handler, token, refuse), func(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +37,8 @@ func newHTTPServer(n *network, s *http.Server, token bool, refuse refusal) *http
 	return h
 }
 
-// httpServer returns the server for RTM's channel locks over HTTP, and the health beside them, for which nobody needs a token.
+// httpServer returns the server for RTM's channel locks over HTTP, and the health beside
+// them, for which nobody needs a token.
 func (n *network) httpServer(s services) server {
 	handler := forOwnPages(s.observed.Handler(observe.RTM, rtm.Handler(s.channels)), rtm.Refuse)
 	mux := http.NewServeMux()
@@ -47,7 +48,8 @@ func (n *network) httpServer(s services) server {
 	return h
 }
 
-// metricsServer returns the server for metrics over HTTP, and the health of all beside them, for which nobody needs a token.
+// metricsServer returns the server for metrics over HTTP, and the health of all beside
+// them, for which nobody needs a token.
 func (n *network) metricsServer(s services) server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.guarded(s.observed.Metrics.Handler(), refusePlainly))
@@ -55,7 +57,8 @@ func (n *network) metricsServer(s services) server {
 	return newHTTPServer(n, bounded(mux), n.guard != nil, refusePlainly)
 }
 
-// bounded returns a server with the handler, and bounds for what clients may send and how long they may take.
+// bounded returns a server with the handler, and bounds for what clients may send and how
+// long they may take.
 func bounded(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -87,7 +90,8 @@ func (s *httpServer) Serve(l net.Listener) error {
 	return s.Server.Serve(l)
 }
 
-// GracefulStop takes no more connections, and returns when the requests under way are answered.
+// GracefulStop takes no more connections, and returns when the requests under way are
+// answered.
 func (s *httpServer) GracefulStop() {
 	_ = s.Shutdown(context.Background()) // whose only other errors are those of closing listeners
 	s.requests.end()
@@ -99,7 +103,8 @@ func (s *httpServer) Stop() {
 	s.requests.end()
 }
 
-// requests are those under way. Package http does not wait for all of them when it is stopped.
+// requests are those under way. Package http does not wait for all of them when it is
+// stopped.
 type requests struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
@@ -135,10 +140,12 @@ func (q *requests) end() {
 	q.running.Wait()
 }
 
-// warnings are what package http has to tell, line by line: handlers that panic, files that cannot be opened.
+// warnings are what package http has to tell, line by line: handlers that panic, files
+// that cannot be opened.
 type warnings struct{ logger.Logger }
 
-// Write logs a line. Clients that cannot agree on TLS are for those who look for them: anybody can connect, any number of times.
+// Write logs a line. Clients that cannot agree on TLS are for those who look for them:
+// anybody can connect, any number of times.
 func (w warnings) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if strings.HasPrefix(text, "http: TLS handshake error") {

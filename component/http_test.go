@@ -111,7 +111,8 @@ func TestHTTPIsSpokenOverTLS(t *testing.T) {
 	}
 }
 
-// checkOneLife sets a lock, hands it over, removes it, and checks what a subscriber hears of that.
+// checkOneLife sets a lock, hands it over, removes it, and checks what a subscriber hears
+// of that.
 func (s site) checkOneLife(t *testing.T) {
 	t.Helper()
 	heard := s.listen(t, "subscribe?user=eve&channel=c&channelType=MESSAGE")
@@ -156,7 +157,8 @@ func TestLargeRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// stalling keeps every stream open until its client is gone, and tells when one has begun and has ended.
+// stalling keeps every stream open until its client is gone, and tells when one has begun
+// and has ended.
 type stalling struct {
 	rtmpb.UnimplementedChannelLocksServer
 	begun, ended chan struct{}

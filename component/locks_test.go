@@ -49,7 +49,8 @@ func hold(t *testing.T, locks lockspb.LocksClient) {
 	}
 }
 
-// waitFor waits for the lock called API for bob. The channel gets the error, also if the lock is granted.
+// waitFor waits for the lock called API for bob. The channel gets the error, also if the
+// lock is granted.
 func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
@@ -107,7 +108,8 @@ func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 }
 
 func TestShutdownWakesThoseWhoWait(t *testing.T) {
-	// The drain timeout is much longer than end waits: nobody who waits may hold up the end.
+	// The drain timeout is much longer than end waits: nobody who waits may hold up the
+	// end.
 	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
@@ -184,8 +186,8 @@ func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
 	checkReason(t, "with two that differ", try("a"), codes.FailedPrecondition, "AMBIGUOUS")
 }
 
-// inMemory serves memory in a bubble with the server that make makes, and returns a function that connects clients.
-// through may change a client's connection.
+// inMemory serves memory in a bubble with the server that make makes, and returns a
+// function that connects clients. through may change a client's connection.
 func inMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
 	return inMemoryWith(t, o, opened(t, map[string]string{"store": "memory"}))

@@ -21,7 +21,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// house is a process that serves memory, as the component "locks", on every API, and its metrics.
+// house is a process that serves memory, as the component "locks", on every API, and its
+// metrics.
 type house struct {
 	*testing.T
 	*running
@@ -74,7 +75,8 @@ func (h *house) post(url, body string) {
 	}
 }
 
-// useLockStore, and what follows, takes a lock for one, which is refused to another, and gives it back, all through one API.
+// useLockStore, and what follows, takes a lock for one, which is refused to another, and
+// gives it back, all through one API.
 func (h *house) useLockStore() {
 	locks, ctx := lockpb.NewLockStoreClient(h.socket), h.at("locks")
 	must(h, 0, initialize(h.T, locks, "locks", nil))

@@ -14,8 +14,9 @@ func refusePlainly(w http.ResponseWriter, _ *http.Request, code int, reason stri
 	http.Error(w, reason, code)
 }
 
-// forOwnPages lets no requests pass that a browser sends for a page of another site. Without a token, whoever gets somebody to
-// look at such a page could use locks in his name. That is so for every method: a GET begins a session, and ends the one before.
+// forOwnPages lets no requests pass that a browser sends for a page of another site.
+// Without a token, whoever gets somebody to look at such a page could use locks in his
+// name. That is so for every method: a GET begins a session, and ends the one before.
 func forOwnPages(next http.Handler, refuse refusal) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,8 +30,9 @@ func forOwnPages(next http.Handler, refuse refusal) http.Handler {
 	})
 }
 
-// forOwnHost lets no requests pass that are for another host than this machine. A browser sends them when a site has changed its
-// address to 127.0.0.1 (DNS rebinding), since it takes us for that site. With TLS it would not, and without the token it would get
+// forOwnHost lets no requests pass that are for another host than this machine. A browser
+// sends them when a site has changed its address to 127.0.0.1 (DNS rebinding), since it
+// takes us for that site. With TLS it would not, and without the token it would get
 // nowhere; where other machines may connect, nobody knows by which names.
 func (n *network) forOwnHost(next http.Handler, token bool, refuse refusal) http.Handler {
 	if token || n.certificates != nil || n.options.AllowInsecure {
@@ -46,8 +48,9 @@ func (n *network) forOwnHost(next http.Handler, token bool, refuse refusal) http
 	})
 }
 
-// isOwnHost tells whether a Host header can be that of a request for this machine. Browsers never leave it empty, and no site has
-// a name in internal: in it are those by which containers reach the loopback addresses of the machine that they run on.
+// isOwnHost tells whether a Host header can be that of a request for this machine.
+// Browsers never leave it empty, and no site has a name in internal: in it are those by
+// which containers reach the loopback addresses of the machine that they run on.
 func isOwnHost(header string) bool {
 	host := (&url.URL{Host: header}).Hostname()
 	return host == "" || isLoopback(host) || strings.HasSuffix(host, ".internal")

@@ -15,7 +15,8 @@ import (
 	"github.com/mortise-lock/mortise/component/resources"
 )
 
-// Component is a lock component: one that a resource file describes, or one that needs no file.
+// Component is a lock component: one that a resource file describes, or one that needs no
+// file.
 type Component = daprapi.Component
 
 // Why a component is left for daprd, besides what only daprd can read.
@@ -29,7 +30,8 @@ func isForDaprd(err error) bool {
 		errors.Is(err, errFilledIn) || errors.Is(err, errNamesakes)
 }
 
-// placeholders are those in metadata that every daprd fills in by what it knows of its app.
+// placeholders are those in metadata that every daprd fills in by what it knows of its
+// app.
 var placeholders = regexp.MustCompile(`\{(appID|namespace|podName|uuid)\}`)
 
 // Categories of components, which begin their types.
@@ -41,8 +43,9 @@ const (
 // opener opens a component of one category.
 type opener func(ctx context.Context, name string, metadata map[string]string) error
 
-// open opens the components of our types that the options and the resource files name: first the locks, because the bindings may
-// use them. It returns the locks that are served. A component is left for daprd, which will send Init, if only daprd knows its
+// open opens the components of our types that the options and the resource files name:
+// first the locks, because the bindings may use them. It returns the locks that are
+// served. A component is left for daprd, which will send Init, if only daprd knows its
 // metadata, or if several daprds mean different components by its name.
 func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Component, error) {
 	for _, c := range o.Components {
@@ -73,8 +76,8 @@ type loaded struct {
 	certain []*resources.Component // what our own app uses; nil if that is not known
 }
 
-// load reads the resource files. It fails as the daprd of our own app does. If it is not known whose sidecars we serve, it fails
-// if no daprd could start with one of the paths.
+// load reads the resource files. It fails as the daprd of our own app does. If it is not
+// known whose sidecars we serve, it fails if no daprd could start with one of the paths.
 func (o Options) load(log logger.Logger) (*loaded, error) {
 	l := &loaded{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
 	var all []*resources.Component
@@ -102,7 +105,8 @@ func (o Options) load(log logger.Logger) (*loaded, error) {
 	return l, nil
 }
 
-// isAmbiguous reports whether the component's name means another of ours to some daprd. What it means to our own app is certain.
+// isAmbiguous reports whether the component's name means another of ours to some daprd.
+// What it means to our own app is certain.
 func (l *loaded) isAmbiguous(c *resources.Component) bool {
 	return !slices.Contains(l.certain, c) && slices.ContainsFunc(l.ours, func(other *resources.Component) bool {
 		return other != c && other.Metadata.Name == c.Metadata.Name
@@ -118,7 +122,8 @@ func (o Options) isOf(category string, c *resources.Component) bool {
 	return strings.EqualFold(c.Spec.Type, category+o.Name)
 }
 
-// openAll opens the components of the category, and returns them and those that only daprd can open.
+// openAll opens the components of the category, and returns them and those that only
+// daprd can open.
 func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]Component, error) {
 	var served []Component
 	for _, c := range l.ours {
@@ -151,15 +156,16 @@ func openWithin(ctx context.Context, c *resources.Component, properties map[stri
 	return open(ctx, c.Metadata.Name, properties)
 }
 
-// mayFail reports whether the component may be left out if it cannot be opened. A daprd that uses it starts without it, or it may
-// be that no daprd of ours uses it: one that does sends Init, and hears of the error then.
+// mayFail reports whether the component may be left out if it cannot be opened. A daprd
+// that uses it starts without it, or it may be that no daprd of ours uses it: one that
+// does sends Init, and hears of the error then.
 func (l *loaded) mayFail(c *resources.Component) bool {
 	own, known := l.options.TCP.Dapr.app()
 	return c.Spec.IgnoreErrors || len(c.Scopes) > 0 && !(known && c.IsFor(own))
 }
 
-// properties returns the metadata that daprd would send with Init. If that is not known, the error is for daprd, and comes with
-// what is known.
+// properties returns the metadata that daprd would send with Init. If that is not known,
+// the error is for daprd, and comes with what is known.
 func (l *loaded) properties(category string, c *resources.Component) (map[string]string, error) {
 	err := checkType(category, c)
 	if err != nil {
@@ -181,7 +187,8 @@ func (l *loaded) properties(category string, c *resources.Component) (map[string
 	return properties, err
 }
 
-// checkType returns an error if daprd finds nothing that serves the component's type, which is one of ours in some case.
+// checkType returns an error if daprd finds nothing that serves the component's type,
+// which is one of ours in some case.
 func checkType(category string, c *resources.Component) error {
 	if !strings.HasPrefix(c.Spec.Type, category) {
 		return fmt.Errorf("spec.type must begin with %s in lower case, got %q", category, c.Spec.Type)
@@ -192,7 +199,8 @@ func checkType(category string, c *resources.Component) error {
 	return nil
 }
 
-// checkKeyPrefix returns an error if no daprd, or not that of our own app, starts with the keyPrefix.
+// checkKeyPrefix returns an error if no daprd, or not that of our own app, starts with
+// the keyPrefix.
 func (o Options) checkKeyPrefix(prefix string) error {
 	if strings.Contains(prefix, "||") {
 		return fmt.Errorf("must not contain ||, got %q", prefix)
@@ -203,7 +211,8 @@ func (o Options) checkKeyPrefix(prefix string) error {
 	return nil
 }
 
-// isKeyPrefix tells whether a metadata key is the one for those who make the keys of locks, and not for stores.
+// isKeyPrefix tells whether a metadata key is the one for those who make the keys of
+// locks, and not for stores.
 func isKeyPrefix(name string) bool { return strings.EqualFold(name, "keyPrefix") }
 
 // keyPrefix is what a component's metadata says about the keys of its locks.

@@ -54,7 +54,8 @@ func (u unreachable) registry() *stores.Registry {
 	return r
 }
 
-// openDir opens the components of a folder for an app, or without an app if that is empty.
+// openDir opens the components of a folder for an app, or without an app if that is
+// empty.
 func openDir(t *testing.T, app string, files map[string]string) (*instances.Set, []Component, error) {
 	t.Helper()
 	log := logger.NewLogger("test")
@@ -72,7 +73,8 @@ func isOpen(set *instances.Set, name string) bool {
 	return set.Do(context.Background(), name, func(stores.Store) error { return nil }) == nil
 }
 
-// component is the head with another name, with lines behind it: those that begin with two spaces belong to spec.
+// component is the head with another name, with lines behind it: those that begin with
+// two spaces belong to spec.
 func componentOf(name string, lines ...string) string {
 	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + strings.Join(append(lines, ""), "\n")
 }
@@ -204,7 +206,8 @@ func TestWhatStopsAStart(t *testing.T) {
 	})
 }
 
-// Two sidecars can have a folder each, with other components of one name. Mortise, which has both folders, waits for their Init.
+// Two sidecars can have a folder each, with other components of one name. Mortise, which
+// has both folders, waits for their Init.
 func TestOneNameInTwoFolders(t *testing.T) {
 	paths := []string{
 		folderOf(t, map[string]string{"a.yaml": componentOf("a")}),

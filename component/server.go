@@ -1,4 +1,5 @@
-// Package component is the process: the socket, the services on it, and their beginning and end.
+// Package component is the process: the socket, the services on it, and their beginning
+// and end.
 package component
 
 import (
@@ -39,8 +40,8 @@ type Options struct {
 	Ready func()
 }
 
-// Run serves until ctx ends, then removes the socket and finishes the calls under way. It returns an error if it cannot
-// start, or cannot go on, or cannot end in order.
+// Run serves until ctx ends, then removes the socket and finishes the calls under way. It
+// returns an error if it cannot start, or cannot go on, or cannot end in order.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
 	observed, err := o.observe(ctx, log)
@@ -149,8 +150,8 @@ func (s *serverGroup) notReady() {
 	}
 }
 
-// drain stops taking calls and lets those under way finish; what takes longer than the timeout is cancelled. It returns when
-// nothing of the servers is left.
+// drain stops taking calls and lets those under way finish; what takes longer than the
+// timeout is cancelled. It returns when nothing of the servers is left.
 func (s *serverGroup) drain(timeout time.Duration) {
 	for _, server := range s.all {
 		s.serving.Go(func() {

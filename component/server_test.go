@@ -34,7 +34,8 @@ type running struct {
 	ended  chan error
 }
 
-// run starts Run and waits until its socket appears, or returns the error that it could not start with.
+// run starts Run and waits until its socket appears, or returns the error that it could
+// not start with.
 func run(t *testing.T, o Options, registry *stores.Registry) (*running, error) {
 	t.Helper()
 	o.Name, o.SocketMode = "mortise", 0o600
@@ -141,7 +142,8 @@ func TestTheSocketServesWhatDaprdAndToolsAskFor(t *testing.T) {
 	}
 }
 
-// listServices asks one version of the reflection service, whose messages are the same on the wire.
+// listServices asks one version of the reflection service, whose messages are the same on
+// the wire.
 func listServices(t *testing.T, conn *grpc.ClientConn, version string) (names []string) {
 	t.Helper()
 	method := "/grpc.reflection." + version + ".ServerReflection/ServerReflectionInfo"

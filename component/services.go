@@ -22,19 +22,21 @@ import (
 )
 
 const (
-	// streamWorkers is how many goroutines stay to serve calls. Else each call starts one, and grows its stack anew. More
-	// calls than that get a goroutine of their own, as usual.
+	// streamWorkers is how many goroutines stay to serve calls. Else each call starts
+	// one, and grows its stack anew. More calls than that get a goroutine of their own,
+	// as usual.
 	streamWorkers = 64
 
-	// window is how many bytes a client may send ahead. A fixed size spares the pings by which gRPC measures a distance that
-	// a Unix socket does not have.
+	// window is how many bytes a client may send ahead. A fixed size spares the pings by
+	// which gRPC measures a distance that a Unix socket does not have.
 	window = 1 << 20
 
-	// handshakeTimeout is how long a client may take to begin. One that connects and says nothing holds up the end.
+	// handshakeTimeout is how long a client may take to begin. One that connects and says
+	// nothing holds up the end.
 	handshakeTimeout = 5 * time.Second
 
-	// leastPing is how often clients may ping. gRPC's own least, five minutes, would take those for hostile that want to
-	// notice soon that a connection is dead.
+	// leastPing is how often clients may ping. gRPC's own least, five minutes, would take
+	// those for hostile that want to notice soon that a connection is dead.
 	leastPing = 5 * time.Second
 )
 
@@ -61,7 +63,8 @@ func newServices(set *instances.Set, log logger.Logger) services {
 	return s
 }
 
-// endWaiting ends the calls that wait and the streams, and does not wait for their end. Other calls go on.
+// endWaiting ends the calls that wait and the streams, and does not wait for their end.
+// Other calls go on.
 func (s services) endWaiting() {
 	s.set.EndWaiting()
 	s.bindings.EndReading()
@@ -79,9 +82,11 @@ type grpcServer struct {
 	health *health.Server
 }
 
-// newGRPCServer returns a server with those of the services that register adds, and health and reflection beside them. The health
-// of the server and of its services is that of the process: they serve from the beginning until it shuts down, also while some
-// storage is away, which no restart would bring back. A component has a health of its own.
+// newGRPCServer returns a server with those of the services that register adds, and
+// health and reflection beside them. The health of the server and of its services is that
+// of the process: they serve from the beginning until it shuts down, also while some
+// storage is away, which no restart would bring back. A component has a health of its
+// own.
 func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpcServer {
 	options = append(options, s.observed.ServerOptions()...)
 	options = append(options,
@@ -104,7 +109,8 @@ func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ..
 
 func (s *grpcServer) notReady() { s.health.Shutdown() }
 
-// socketServer returns the server for the socket, with every service on it: who can open the socket is trusted.
+// socketServer returns the server for the socket, with every service on it: who can open
+// the socket is trusted.
 func socketServer(s services) server {
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		lockpb.RegisterLockStoreServer(r, lockstore.New(s.set))

@@ -15,15 +15,18 @@ const (
 	// DefaultFolder is where daprd looks for sockets if nobody tells it otherwise.
 	DefaultFolder = "/tmp/dapr-components-sockets"
 
-	// maxSocketPath is the longest path a socket can have: sun_path of unix(7) without its closing NUL.
+	// maxSocketPath is the longest path a socket can have: sun_path of unix(7) without
+	// its closing NUL.
 	maxSocketPath = 107
 
-	// dialTimeout is how long a socket file that is in our place gets to prove that somebody listens on it.
+	// dialTimeout is how long a socket file that is in our place gets to prove that
+	// somebody listens on it.
 	dialTimeout = time.Second
 )
 
-// FolderVariables are the environment variables that name the sockets folder, the first that is set counts. daprd reads
-// the first, its injector sets the last on both containers, and Dapr's SDK for components reads the last two.
+// FolderVariables are the environment variables that name the sockets folder, the first
+// that is set counts. daprd reads the first, its injector sets the last on both
+// containers, and Dapr's SDK for components reads the last two.
 var FolderVariables = []string{
 	"DAPR_COMPONENTS_SOCKETS_FOLDER",
 	"DAPR_COMPONENT_SOCKETS_FOLDER",
@@ -32,9 +35,10 @@ var FolderVariables = []string{
 
 // socket is a Unix socket that appears under its name only when publish says so.
 //
-// daprd probes every socket it finds in the folder, and one that does not answer stops it. So we listen in a folder beside
-// (daprd skips folders) and rename the socket into place when everything behind it is ready. A lock on a file in there
-// keeps a second process of the same name out, from before it looks until we are gone.
+// daprd probes every socket it finds in the folder, and one that does not answer stops
+// it. So we listen in a folder beside (daprd skips folders) and rename the socket into
+// place when everything behind it is ready. A lock on a file in there keeps a second
+// process of the same name out, from before it looks until we are gone.
 type socket struct {
 	net.Listener
 	path   string      // where it appears
@@ -43,7 +47,8 @@ type socket struct {
 	file   os.FileInfo // what we published, or nil
 }
 
-// listen prepares the socket <folder>/<name>.sock. The folder is created if only its last element is missing.
+// listen prepares the socket <folder>/<name>.sock. The folder is created if only its last
+// element is missing.
 func listen(folder, name string, mode os.FileMode) (*socket, error) {
 	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
 		return nil, fmt.Errorf("socket name %q: must be a file name", name)
@@ -82,7 +87,8 @@ func (s *socket) claim(lockFile string) error {
 	return nil
 }
 
-// open listens at the hidden place, after making sure that nobody foreign listens at the final one.
+// open listens at the hidden place, after making sure that nobody foreign listens at the
+// final one.
 func (s *socket) open(mode os.FileMode) error {
 	if err := removeDead(s.path); err != nil {
 		return err
@@ -102,7 +108,8 @@ func (s *socket) open(mode os.FileMode) error {
 	return nil
 }
 
-// removeDead removes a socket file on which nobody listens, what a killed process leaves behind.
+// removeDead removes a socket file on which nobody listens, what a killed process leaves
+// behind.
 func removeDead(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -140,7 +147,8 @@ func (s *socket) publish() error {
 	return nil
 }
 
-// unlink takes the socket away, unless somebody has put another file in its place. Its name stays ours. A second call does nothing.
+// unlink takes the socket away, unless somebody has put another file in its place. Its
+// name stays ours. A second call does nothing.
 func (s *socket) unlink() error {
 	path := s.hidden
 	if s.file != nil {
@@ -154,6 +162,7 @@ func (s *socket) unlink() error {
 	return os.Remove(path)
 }
 
-// remove takes the socket away, if it is there, and gives its name free. The folder beside stays: removing the lock file would let
-// two processes lock two files of its name.
+// remove takes the socket away, if it is there, and gives its name free. The folder
+// beside stays: removing the lock file would let two processes lock two files of its
+// name.
 func (s *socket) remove() error { return errors.Join(s.unlink(), s.owned.Close()) }

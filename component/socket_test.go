@@ -137,7 +137,8 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 	_ = conn.Close()
 }
 
-// removeLeavesTheirs puts another's socket where ours was, and expects that remove leaves it there.
+// removeLeavesTheirs puts another's socket where ours was, and expects that remove leaves
+// it there.
 func removeLeavesTheirs(t *testing.T, s *socket) {
 	t.Helper()
 	theirs, err := net.Listen("unix", s.path)

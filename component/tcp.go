@@ -15,7 +15,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// TCPOptions says how to serve clients that cannot use the socket. What is said of TLS and tokens is for all of them.
+// TCPOptions says how to serve clients that cannot use the socket. What is said of TLS
+// and tokens is for all of them.
 type TCPOptions struct {
 	Address        string // host:port for gRPC; empty is not at all
 	HTTPAddress    string // host:port for HTTP; empty is not at all
@@ -119,7 +120,8 @@ func (e endpoint) refused(how string) error {
 	return fmt.Errorf("%s %s can be reached from other machines, %s: --allow-insecure-tcp allows that", e.flag, e.address, how)
 }
 
-// isLoopback tells whether only this machine can reach the host. Of names that is believed of one only.
+// isLoopback tells whether only this machine can reach the host. Of names that is
+// believed of one only.
 func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
@@ -139,7 +141,8 @@ func (o TCPOptions) token() (string, error) {
 	return checkToken("--token-file: "+o.TokenFile, strings.TrimSpace(string(text)))
 }
 
-// checkToken returns the token if clients can send it. An empty one would let everybody in where somebody is to be kept out.
+// checkToken returns the token if clients can send it. An empty one would let everybody
+// in where somebody is to be kept out.
 func checkToken(source, token string) (string, error) {
 	trimmed := strings.TrimSpace(token)
 	if trimmed == "" {
@@ -166,7 +169,8 @@ func (n *network) serve(ctx context.Context, group *serverGroup, s services) err
 	return nil
 }
 
-// listen opens the port. Unless it may be open, a name for this machine must be that of no other.
+// listen opens the port. Unless it may be open, a name for this machine must be that of
+// no other.
 func (e endpoint) listen(ctx context.Context, open bool) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: pingAfter, Interval: pongWithin / probes, Count: probes,
@@ -181,7 +185,8 @@ func (e endpoint) listen(ctx context.Context, open bool) (*net.TCPListener, erro
 	return l.(*net.TCPListener), nil
 }
 
-// checkBound tells whether what was believed to be this machine's alone has turned out to be another address.
+// checkBound tells whether what was believed to be this machine's alone has turned out to
+// be another address.
 func (e endpoint) checkBound(addr *net.TCPAddr) error {
 	if host, _, _ := net.SplitHostPort(e.address); !isLoopback(host) || addr.IP.IsLoopback() {
 		return nil
@@ -189,8 +194,9 @@ func (e endpoint) checkBound(addr *net.TCPAddr) error {
 	return e.refused(fmt.Sprintf("since it is %s", addr))
 }
 
-// grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose Init opens stores with any metadata: who
-// may use locks from afar may not make Mortise connect to wherever they like.
+// grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose
+// Init opens stores with any metadata: who may use locks from afar may not make Mortise
+// connect to wherever they like.
 func (n *network) grpcServer(s services) server {
 	options := append(n.grpcOptions(), grpc.MaxRecvMsgSize(maxRequest))
 	if n.guard != nil {

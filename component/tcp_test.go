@@ -116,7 +116,8 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 	}
 }
 
-// endpointsOf are, by their flags, options for the same endpoint at another flag's address, with that one's token.
+// endpointsOf are, by their flags, options for the same endpoint at another flag's
+// address, with that one's token.
 var endpointsOf = map[string]func(TCPOptions) TCPOptions{
 	"--listen-address": func(o TCPOptions) TCPOptions { return o },
 	"--http-listen-address": func(o TCPOptions) TCPOptions {
@@ -175,7 +176,8 @@ func TestBothAddressesAreChecked(t *testing.T) {
 	checkNetwork(t, TCPOptions{Address: good, HTTPAddress: bad}, "--http-listen-address :0 can be reached from other machines")
 }
 
-// checkNetwork checks whether the options are good, if want is empty, or else what is told of them. That never is the token.
+// checkNetwork checks whether the options are good, if want is empty, or else what is
+// told of them. That never is the token.
 func checkNetwork(t *testing.T, o TCPOptions, want string) {
 	t.Helper()
 	_, err := newNetwork(o, discard)

@@ -73,8 +73,9 @@ func knock(t *testing.T, api string, o TCPOptions) net.Conn {
 	return conn
 }
 
-// about tells whether something took as long as it should, on a machine that may be busy. The servers of gRPC run in no bubble:
-// the timers of their connections crash the race detector there now and then (golang/go#78156).
+// about tells whether something took as long as it should, on a machine that may be busy.
+// The servers of gRPC run in no bubble: the timers of their connections crash the race
+// detector there now and then (golang/go#78156).
 func about(took, want time.Duration) bool { return took >= want && took < want+5*time.Second }
 
 func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
@@ -178,7 +179,8 @@ func data(part string) string {
 // ofLength is what comes before a message of gRPC.
 func ofLength(n uint32) string { return string(binary.BigEndian.AppendUint32([]byte{0}, n)) }
 
-// outlast answers what is asked on a connection of HTTP/2 until that ends, or the call does, and returns how.
+// outlast answers what is asked on a connection of HTTP/2 until that ends, or the call
+// does, and returns how.
 func outlast(conn net.Conn, pongs bool) string {
 	f := http2.NewFramer(conn, conn)
 	f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)

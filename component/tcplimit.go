@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// limitListener bounds how many connections of a listener are open at a time: Accept waits for
-// one of them to be closed. Its connections have all methods of TCP's, unlike those of
-// x/net/netutil. net/http needs CloseWrite to refuse a request that it has not read to its end;
-// else the client's connection is reset, often before the client has read the answer.
+// limitListener bounds how many connections of a listener are open at a time: Accept
+// waits for one of them to be closed. Its connections have all methods of TCP's, unlike
+// those of x/net/netutil. net/http needs CloseWrite to refuse a request that it has not
+// read to its end; else the client's connection is reset, often before the client has
+// read the answer.
 type limitListener struct {
 	*net.TCPListener
 	slots  chan struct{} // has an element for each open connection

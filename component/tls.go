@@ -10,7 +10,8 @@ import (
 	"github.com/dapr/kit/logger"
 )
 
-// certificates are the files of a TLS server, read again when they have changed: certificates are renewed while we run.
+// certificates are the files of a TLS server, read again when they have changed:
+// certificates are renewed while we run.
 type certificates struct {
 	options TCPOptions
 	log     logger.Logger
@@ -29,7 +30,8 @@ func newCertificates(o TCPOptions, log logger.Logger) (*certificates, error) {
 	return c, err
 }
 
-// config returns a configuration that follows the files, for a server that speaks the protocols. Without certificates it is nil.
+// config returns a configuration that follows the files, for a server that speaks the
+// protocols. Without certificates it is nil.
 func (c *certificates) config(protocols ...string) *tls.Config {
 	if c == nil {
 		return nil

@@ -76,7 +76,8 @@ func (c *collector) exported() []string {
 	return slices.Sorted(slices.Values(c.spans))
 }
 
-// serveHTTP and serveGRPC serve the collector until the test ends, and return its address as a URL.
+// serveHTTP and serveGRPC serve the collector until the test ends, and return its address
+// as a URL.
 func (c *collector) serveHTTP(t *testing.T) string {
 	s := httptest.NewServer(c)
 	t.Cleanup(s.Close)

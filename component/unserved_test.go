@@ -18,9 +18,9 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// What is answered at each endpoint to calls that it does not serve, in a process that serves
-// every API at every endpoint at once. Servers that a test builds for one API alone may have
-// other options than those of the process.
+// What is answered at each endpoint to calls that it does not serve, in a process that
+// serves every API at every endpoint at once. Servers that a test builds for one API
+// alone may have other options than those of the process.
 
 // served has what each gRPC endpoint serves: services, or single methods of one.
 var served = map[string][]string{
@@ -86,8 +86,8 @@ func unserved(endpoint string) []string {
 	return slices.DeleteFunc(methods, isServed)
 }
 
-// answerOf is the code that an endpoint must answer a method with that it does not serve, and
-// what the message must contain.
+// answerOf is the code that an endpoint must answer a method with that it does not serve,
+// and what the message must contain.
 func answerOf(endpoint, method string) (codes.Code, string) {
 	service, name, _ := strings.Cut(method, "/")
 	switch {
@@ -105,8 +105,8 @@ func answerOf(endpoint, method string) (codes.Code, string) {
 	return codes.Unknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 }
 
-// invoke calls a method with an empty message, as a stream, which is on the wire what a call
-// of any other kind is.
+// invoke calls a method with an empty message, as a stream, which is on the wire what a
+// call of any other kind is.
 func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -119,8 +119,8 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	return stream.RecvMsg(&emptypb.Empty{})
 }
 
-// grpcEndpoints connects to every gRPC endpoint of a process with every API, whose clients send
-// the token, if there is one.
+// grpcEndpoints connects to every gRPC endpoint of a process with every API, whose
+// clients send the token, if there is one.
 func grpcEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
 	t.Helper()
 	h := serveEverything(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })

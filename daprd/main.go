@@ -1,9 +1,10 @@
-// Command daprd is Dapr's sidecar with one thing added: it finds pluggable lock stores in its sockets folder, as it finds
-// pluggable state stores. It also skips a socket there that
-// it cannot use, for which upstream waits without end. Everything else, flags and components, is upstream's.
+// Command daprd is Dapr's sidecar with one thing added: it finds pluggable lock stores in
+// its sockets folder, as it finds pluggable state stores. It also skips a socket there
+// that it cannot use, for which upstream waits without end. Everything else, flags and
+// components, is upstream's.
 //
-// Build it with -tags allcomponents for every component of the full sidecar, or with -tags stablecomponents for the
-// small one.
+// Build it with -tags allcomponents for every component of the full sidecar, or with
+// -tags stablecomponents for the small one.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Package deploy holds no program, only what is deployed: the tests hold it to what the program and Dapr really do.
+// Package deploy holds no program, only what is deployed: the tests hold it to what the
+// program and Dapr really do.
 package deploy
 
 import (
@@ -38,8 +39,8 @@ type component struct {
 	Scopes []string
 }
 
-// TestTheComponentsFolderIsOneThatDaprdLoads matters because daprd reads every YAML file of the folder it is given, and
-// refuses two components of one name.
+// TestTheComponentsFolderIsOneThatDaprdLoads matters because daprd reads every YAML file
+// of the folder it is given, and refuses two components of one name.
 func TestTheComponentsFolderIsOneThatDaprdLoads(t *testing.T) {
 	files, err := filepath.Glob("components/*")
 	if err != nil || len(files) == 0 {
@@ -61,7 +62,8 @@ func TestTheComponentsFolderIsOneThatDaprdLoads(t *testing.T) {
 	}
 }
 
-// checkComponent demands a component that daprd loads as one of ours and whose metadata its store can read.
+// checkComponent demands a component that daprd loads as one of ours and whose metadata
+// its store can read.
 func checkComponent(t *testing.T, c component) {
 	t.Helper()
 	if c.APIVersion != "dapr.io/v1alpha1" || c.Kind != "Component" || c.Metadata.Name == "" {

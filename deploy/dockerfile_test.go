@@ -62,7 +62,8 @@ func (s *stage) all(verb string) []string {
 	return list
 }
 
-// commands are the shell commands of the stage's RUN steps. Mounts are caches only, and left out.
+// commands are the shell commands of the stage's RUN steps. Mounts are caches only, and
+// left out.
 func (s *stage) commands() []string {
 	list := s.all("RUN")
 	for i, command := range list {
@@ -87,7 +88,8 @@ func (s *stage) arguments() []string {
 	return list
 }
 
-// buildContext copies what .dockerignore lets through to the folder, so that the build sees what Docker would let it see.
+// buildContext copies what .dockerignore lets through to the folder, so that the build
+// sees what Docker would let it see.
 func buildContext(t *testing.T, to string) {
 	t.Helper()
 	var kept, dropped []string
@@ -107,7 +109,8 @@ func buildContext(t *testing.T, to string) {
 	}
 }
 
-// copyTree copies a file, or a folder with all in it, but for what a pattern of .dockerignore drops.
+// copyTree copies a file, or a folder with all in it, but for what a pattern of
+// .dockerignore drops.
 func copyTree(from, to, name string, dropped []string) error {
 	return filepath.WalkDir(from, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -128,7 +131,8 @@ func copyTree(from, to, name string, dropped []string) error {
 	})
 }
 
-// ignored tells whether a pattern matches: the whole path, or with **/ in front the last element.
+// ignored tells whether a pattern matches: the whole path, or with **/ in front the last
+// element.
 func ignored(name string, patterns []string) bool {
 	for _, pattern := range patterns {
 		subject := name

@@ -32,18 +32,21 @@ const (
 	// workdir is the folder of the build stages that the build context is copied to.
 	workdir = "/src"
 
-	// maxImage is what the image's files may have in bytes. It is well above what they have, and well below what a second
-	// vendor library of the heavy kind would add unnoticed.
+	// maxImage is what the image's files may have in bytes. It is well above what they
+	// have, and well below what a second vendor library of the heavy kind would add
+	// unnoticed.
 	maxImage = 40 << 20
 
-	// startTimeout is how long Mortise may take until it answers, stopTimeout how long until it has ended.
+	// startTimeout is how long Mortise may take until it answers, stopTimeout how long
+	// until it has ended.
 	startTimeout = 20 * time.Second
 	stopTimeout  = 20 * time.Second
 )
 
-// TestTheImageIsOneStaticProgramThatServesAsNobody does by hand what "docker build" and "docker run" would do, with the
-// Dockerfile's own steps: it builds in a copy of the build context, puts the files of the last stage into an empty folder,
-// and starts the entry point with that folder as its root and the image's user as its user.
+// TestTheImageIsOneStaticProgramThatServesAsNobody does by hand what "docker build" and
+// "docker run" would do, with the Dockerfile's own steps: it builds in a copy of the
+// build context, puts the files of the last stage into an empty folder, and starts the
+// entry point with that folder as its root and the image's user as its user.
 func TestTheImageIsOneStaticProgramThatServesAsNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: builds the program anew")
@@ -66,7 +69,8 @@ func TestTheImageIsOneStaticProgramThatServesAsNobody(t *testing.T) {
 	})
 }
 
-// TestTheSidecarImageIsLikeDaprsOwn looks only, because building the sidecar takes minutes.
+// TestTheSidecarImageIsLikeDaprsOwn looks only, because building the sidecar takes
+// minutes.
 func TestTheSidecarImageIsLikeDaprsOwn(t *testing.T) {
 	daprd := dockerfile(t)["daprd"]
 	if daprd == nil {
@@ -83,7 +87,8 @@ func TestTheSidecarImageIsLikeDaprsOwn(t *testing.T) {
 	}
 }
 
-// TestTheSidecarCanBeBuilt runs on demand: MORTISE_TEST_DAPRD=stablecomponents, or allcomponents.
+// TestTheSidecarCanBeBuilt runs on demand: MORTISE_TEST_DAPRD=stablecomponents, or
+// allcomponents.
 func TestTheSidecarCanBeBuilt(t *testing.T) {
 	components := os.Getenv("MORTISE_TEST_DAPRD")
 	if components == "" {
@@ -105,7 +110,8 @@ func TestTheSidecarCanBeBuilt(t *testing.T) {
 	}
 }
 
-// runSteps runs the stage's RUN steps in the folder, with its ARGs at their defaults but for those given.
+// runSteps runs the stage's RUN steps in the folder, with its ARGs at their defaults but
+// for those given.
 func runSteps(t *testing.T, s *stage, dir string, args ...string) {
 	t.Helper()
 	for _, command := range s.commands() {
@@ -118,7 +124,8 @@ func runSteps(t *testing.T, s *stage, dir string, args ...string) {
 	}
 }
 
-// rootFolder is an empty folder that everybody may enter and whose path is short, because sockets' paths have to be.
+// rootFolder is an empty folder that everybody may enter and whose path is short, because
+// sockets' paths have to be.
 func rootFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "image")
@@ -136,7 +143,8 @@ func rootFolder(t *testing.T) string {
 	return dir
 }
 
-// assemble puts into root what the stage copies there from the build, whose working folder is src.
+// assemble puts into root what the stage copies there from the build, whose working
+// folder is src.
 func assemble(t *testing.T, s *stage, src, root string, uid, gid int) {
 	t.Helper()
 	if s.base != "scratch" {
@@ -248,7 +256,8 @@ func checkSize(t *testing.T, root string) {
 	}
 }
 
-// needRoot skips a test that only root can do. It fails instead where skipping would go unseen.
+// needRoot skips a test that only root can do. It fails instead where skipping would go
+// unseen.
 func needRoot(t *testing.T) {
 	t.Helper()
 	const reason = "only root can change a process's root folder and user"
@@ -281,7 +290,8 @@ func checkVersion(t *testing.T, cmd *exec.Cmd, want string) {
 	}
 }
 
-// checkServing starts the program, takes a lock through its socket, and stops it as Kubernetes would.
+// checkServing starts the program, takes a lock through its socket, and stops it as
+// Kubernetes would.
 func checkServing(t *testing.T, cmd *exec.Cmd, root string, uid int) {
 	t.Helper()
 	stop := start(t, cmd)
@@ -303,8 +313,8 @@ func checkServing(t *testing.T, cmd *exec.Cmd, root string, uid int) {
 	}
 }
 
-// start starts the program and returns what asks it to end and waits for it. At the end of the test it has ended, and what
-// it wrote is told.
+// start starts the program and returns what asks it to end and waits for it. At the end
+// of the test it has ended, and what it wrote is told.
 func start(t *testing.T, cmd *exec.Cmd) (stop func() error) {
 	t.Helper()
 	var log strings.Builder

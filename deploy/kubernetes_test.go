@@ -13,14 +13,16 @@ import (
 )
 
 const (
-	// injectedVolume is the volume that Dapr's injector adds for dapr.io/pluggable-components.
+	// injectedVolume is the volume that Dapr's injector adds for
+	// dapr.io/pluggable-components.
 	injectedVolume = "dapr-components-unix-domain-socket"
 
 	// nobody is the user and group of our images, and of daprd's.
 	nobody = 65532
 )
 
-// deployment has those fields of a Kubernetes Deployment that our files use, and no other, so that a misspelt one is found.
+// deployment has those fields of a Kubernetes Deployment that our files use, and no
+// other, so that a misspelt one is found.
 type deployment struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -141,8 +143,8 @@ func TestMortiseAndDaprdMeetInOneFolder(t *testing.T) {
 	}
 }
 
-// checkInjected demands a pod in which the injector can do the mounting: it finds the containers it is told of, nothing is
-// in its way, and it mounts where daprd looks.
+// checkInjected demands a pod in which the injector can do the mounting: it finds the
+// containers it is told of, nothing is in its way, and it mounts where daprd looks.
 func checkInjected(t *testing.T, p pod, names []string, annotations map[string]string) {
 	t.Helper()
 	for _, name := range names {
@@ -170,7 +172,8 @@ func checkInjected(t *testing.T, p pod, names []string, annotations map[string]s
 	}
 }
 
-// checkMounted demands a pod that does the mounting itself: one volume, where Mortise writes and where daprd looks.
+// checkMounted demands a pod that does the mounting itself: one volume, where Mortise
+// writes and where daprd looks.
 func checkMounted(t *testing.T, p pod, daprdMount string) {
 	t.Helper()
 	volume, path, ok := strings.Cut(daprdMount, ":")
@@ -222,8 +225,8 @@ func TestMortiseHasResourcesAndAHeadStart(t *testing.T) {
 	}
 }
 
-// socketsFolder is where the container's Mortise puts its socket, before the injector has a say: a flag counts more than
-// the environment.
+// socketsFolder is where the container's Mortise puts its socket, before the injector has
+// a say: a flag counts more than the environment.
 func socketsFolder(c container) string {
 	for _, arg := range c.Args {
 		if folder, ok := strings.CutPrefix(arg, "--sockets-folder="); ok {

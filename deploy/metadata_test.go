@@ -125,7 +125,8 @@ func TestWhatIsSecretIsMarkedSensitive(t *testing.T) {
 	}
 }
 
-// contribSchema is the schema as the version of contrib that our sidecar is built with has it.
+// contribSchema is the schema as the version of contrib that our sidecar is built with
+// has it.
 func contribSchema(t *testing.T) *jsonschema.Resolved {
 	t.Helper()
 	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", contrib)
@@ -165,7 +166,8 @@ func first(metadata map[string]any) map[string]any {
 	return metadata["metadata"].([]any)[0].(map[string]any)
 }
 
-// properties are all keys of metadata.yaml, those of the authentication profiles included.
+// properties are all keys of metadata.yaml, those of the authentication profiles
+// included.
 func properties(t *testing.T) []property {
 	t.Helper()
 	var file struct {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Generates the Go code beside each .proto file with the plugins that go.mod pins; needs protoc (Debian: protobuf-compiler).
+# Generates the Go code beside each .proto file with the plugins that go.mod pins; needs
+# protoc (Debian: protobuf-compiler).
 set -eu
 cd "$(dirname "$0")"
 go build -o ../.bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc

@@ -8,50 +8,60 @@ import (
 
 // A Renewer can make a lock last longer.
 type Renewer interface {
-	// Renew lets the lock last for req.TTL from now, whether that is longer or shorter than what is left. Only its
-	// holder can: ErrNotHeld and ErrNotOwner are as in Unlock, and a lock that is gone is not taken again. The grant
-	// carries the token that the lock has; its metadata stays.
+	// Renew lets the lock last for req.TTL from now, whether that is longer or shorter
+	// than what is left. Only its holder can: ErrNotHeld and ErrNotOwner are as in
+	// Unlock, and a lock that is gone is not taken again. The grant carries the token
+	// that the lock has; its metadata stays.
 	Renew(ctx context.Context, req Request) (Grant, error)
 }
 
 // A Waiter can wait for a lock.
 //
-// Those who wait for a key are served first come, first served, over all clients that share the storage, and nobody
-// overtakes them: while somebody waits, TryLock is refused even in the moment when the lock is free. They are woken by a
-// push when the lock is given back or revoked, or when it expires; should the push be lost, a re-check in at most a second
-// finds out. Somebody who waits and dies costs the others no more than a second either. Where the storage is another process,
-// a lock may be handed to one who waits, and end by Revoke, before he knows of it; he then goes on waiting.
+// Those who wait for a key are served first come, first served, over all clients that
+// share the storage, and nobody overtakes them: while somebody waits, TryLock is refused
+// even in the moment when the lock is free. They are woken by a push when the lock is
+// given back or revoked, or when it expires; should the push be lost, a re-check in at
+// most a second finds out. Somebody who waits and dies costs the others no more than a
+// second either. Where the storage is another process, a lock may be handed to one who
+// waits, and end by Revoke, before he knows of it; he then goes on waiting.
 type Waiter interface {
-	// Lock takes the lock, and waits for it as long as ctx lasts. A Grant without an error is always an acquired one. If
-	// ctx ends first the error wraps ctx.Err, and the owner does not hold the lock and is in no queue: a grant and the end
-	// of ctx are decided in one step, or a grant that came too late has been given back when Lock returns. If the storage
-	// cannot be asked to, the lease that it may have given ends within a second.
+	// Lock takes the lock, and waits for it as long as ctx lasts. A Grant without an
+	// error is always an acquired one. If ctx ends first the error wraps ctx.Err, and the
+	// owner does not hold the lock and is in no queue: a grant and the end of ctx are
+	// decided in one step, or a grant that came too late has been given back when Lock
+	// returns. If the storage cannot be asked to, the lease that it may have given ends
+	// within a second.
 	//
-	// It fails with ErrDeadlock if the lock is held by an owner in req.Holding, or by one that waits for such a lock,
-	// directly or through others, as far as the storage can see; with ErrClosed if the store is closed meanwhile. The
-	// present owner waits like anybody else, unless it is in its own Holding.
+	// It fails with ErrDeadlock if the lock is held by an owner in req.Holding, or by one
+	// that waits for such a lock, directly or through others, as far as the storage can
+	// see; with ErrClosed if the store is closed meanwhile. The present owner waits like
+	// anybody else, unless it is in its own Holding.
 	Lock(ctx context.Context, req Request) (Grant, error)
 }
 
 // A MultiLocker can take several locks in one step.
 type MultiLocker interface {
-	// LockAll takes the locks of all keys for one owner, or none of them, and at no moment a part. With req.Wait it waits
-	// as Lock does, in the queue of every key, and without it answers like TryLock. The grant is for each of the locks,
-	// with one token for all; afterwards each is a lock like any other, to be renewed and given back by itself.
+	// LockAll takes the locks of all keys for one owner, or none of them, and at no
+	// moment a part. With req.Wait it waits as Lock does, in the queue of every key, and
+	// without it answers like TryLock. The grant is for each of the locks, with one token
+	// for all; afterwards each is a lock like any other, to be renewed and given back by
+	// itself.
 	LockAll(ctx context.Context, req MultiRequest) (Grant, error)
 }
 
 // A Revoker can take a lock from its holder.
 type Revoker interface {
-	// Revoke ends the lock of the owner, or if owner is empty of whoever holds it; the next who waits gets it, with a
-	// larger token. ErrNotHeld and ErrNotOwner are as in Unlock.
+	// Revoke ends the lock of the owner, or if owner is empty of whoever holds it; the
+	// next who waits gets it, with a larger token. ErrNotHeld and ErrNotOwner are as in
+	// Unlock.
 	Revoke(ctx context.Context, key, owner string) error
 }
 
 // A Lister can tell which locks there are.
 type Lister interface {
-	// List returns the locks whose key starts with prefix that are held or declared, sorted by key. Locks that change hands
-	// during the call may be told as before or after; a lock held or declared throughout is always told.
+	// List returns the locks whose key starts with prefix that are held or declared,
+	// sorted by key. Locks that change hands during the call may be told as before or
+	// after; a lock held or declared throughout is always told.
 	List(ctx context.Context, prefix string) ([]LockInfo, error)
 }
 
@@ -63,8 +73,9 @@ type Getter interface {
 	Get(ctx context.Context, key string) (LockInfo, error)
 }
 
-// Lock is one row of a list: a lock that was held or declared when the store looked. One that nobody holds has only a Key,
-// the TTL that it was declared with, and perhaps Waiters.
+// Lock is one row of a list: a lock that was held or declared when the store looked. One
+// that nobody holds has only a Key, the TTL that it was declared with, and perhaps
+// Waiters.
 type LockInfo struct {
 	Key         string
 	Owner       string
@@ -78,20 +89,24 @@ type LockInfo struct {
 
 // A Declarer can keep a lock while nobody holds it.
 //
-// A declared lock exists, held or not, until it is withdrawn. It is one of a group, whose locks can be counted and listed
-// without a look at others. Requests that name the group are for locks that exist (see [Request]); for others it is a lock
-// like any other. Callers see to it that a key is declared in one group only.
+// A declared lock exists, held or not, until it is withdrawn. It is one of a group, whose
+// locks can be counted and listed without a look at others. Requests that name the group
+// are for locks that exist (see [Request]); for others it is a lock like any other.
+// Callers see to it that a key is declared in one group only.
 type Declarer interface {
-	// Declare lets the lock exist. It fails with ErrDeclared if the group has it, and changes nothing then; else with
-	// ErrLimit if the group has as many locks as the limit says.
+	// Declare lets the lock exist. It fails with ErrDeclared if the group has it, and
+	// changes nothing then; else with ErrLimit if the group has as many locks as the
+	// limit says.
 	Declare(ctx context.Context, d Declaration) error
 
-	// Withdraw ends the lock's existence, and if somebody holds it that too, in one step; requests with the group that wait
-	// for it fail with ErrNotDeclared, although it may be declared again at once. It fails with ErrNotDeclared if the group
-	// has no such lock.
+	// Withdraw ends the lock's existence, and if somebody holds it that too, in one step;
+	// requests with the group that wait for it fail with ErrNotDeclared, although it may
+	// be declared again at once. It fails with ErrNotDeclared if the group has no such
+	// lock.
 	Withdraw(ctx context.Context, group, key string) error
 
-	// Group returns the locks of a group, held or not, as of one moment, sorted by key. A group without locks is no error.
+	// Group returns the locks of a group, held or not, as of one moment, sorted by key. A
+	// group without locks is no error.
 	Group(ctx context.Context, group string) ([]LockInfo, error)
 }
 
@@ -105,13 +120,15 @@ type Declaration struct {
 
 // A Watcher can tell which locks change hands.
 type Watcher interface {
-	// Watch calls tell first with a Snapshot of the locks that List would return for prefix, and then with every change in
-	// the order in which they happened, until ctx ends or tell returns an error; that error is returned as it is. Applied
-	// to the snapshot, the events give the state: who holds what, with which token, and what is declared. Renewals and
-	// waiters are no events.
+	// Watch calls tell first with a Snapshot of the locks that List would return for
+	// prefix, and then with every change in the order in which they happened, until ctx
+	// ends or tell returns an error; that error is returned as it is. Applied to the
+	// snapshot, the events give the state: who holds what, with which token, and what is
+	// declared. Renewals and waiters are no events.
 	//
-	// tell is called by one goroutine at a time. If it is slow, some thousand events are kept for it. If it falls further
-	// behind, or messages of the storage were lost, it is told by a Snapshot that has Missed set, and never by a gap.
+	// tell is called by one goroutine at a time. If it is slow, some thousand events are
+	// kept for it. If it falls further behind, or messages of the storage were lost, it
+	// is told by a Snapshot that has Missed set, and never by a gap.
 	Watch(ctx context.Context, prefix string, tell func(Event) error) error
 }
 
@@ -119,11 +136,13 @@ type Watcher interface {
 type Event struct {
 	Kind EventKind
 
-	// Revision numbers the states of the storage. It never falls from one event to the next.
+	// Revision numbers the states of the storage. It never falls from one event to the
+	// next.
 	Revision uint64
 
-	// Lock tells which lock, except in a Snapshot: as it has become, or for one that ended as it was before. Remaining and
-	// Waiters are of no meaning, nor is Declared in other events than Declared and Withdrawn.
+	// Lock tells which lock, except in a Snapshot: as it has become, or for one that
+	// ended as it was before. Remaining and Waiters are of no meaning, nor is Declared in
+	// other events than Declared and Withdrawn.
 	Lock   LockInfo
 	Locks  []LockInfo // of a Snapshot, sorted by key
 	Missed bool       // of a Snapshot: there were changes before it that were not told
@@ -154,10 +173,10 @@ func (k EventKind) String() string {
 
 // A Pinger can report whether a lock could be taken now.
 type Pinger interface {
-	// Ping takes a lock that no other client sees and releases it, or does what amounts to that
-	// in the storage. It returns nil if that succeeds, and otherwise the storage's reason for
-	// not granting locks, which may be one that lets it answer other calls. It is cheap enough
-	// to be called every few seconds.
+	// Ping takes a lock that no other client sees and releases it, or does what amounts
+	// to that in the storage. It returns nil if that succeeds, and otherwise the
+	// storage's reason for not granting locks, which may be one that lets it answer other
+	// calls. It is cheap enough to be called every few seconds.
 	Ping(ctx context.Context) error
 }
 
@@ -169,8 +188,8 @@ func Renew(ctx context.Context, s Store, req Request) (Grant, error) {
 	return Grant{}, unsupported(s, "renew")
 }
 
-// TryLock calls s's TryLock. It fails with ErrUnsupported if the request has a Group and s is no [Declarer], which would not see
-// the Group and give a lock that does not exist.
+// TryLock calls s's TryLock. It fails with ErrUnsupported if the request has a Group and
+// s is no [Declarer], which would not see the Group and give a lock that does not exist.
 func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 	if _, ok := s.(Declarer); !ok && req.Group != "" {
 		return Grant{}, unsupported(s, "declare")
@@ -178,7 +197,8 @@ func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return s.TryLock(ctx, req)
 }
 
-// Lock calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request has a Group and s is no [Declarer].
+// Lock calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request
+// has a Group and s is no [Declarer].
 func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	w, ok := s.(Waiter)
 	if !ok {
@@ -190,7 +210,8 @@ func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return w.Lock(ctx, req)
 }
 
-// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or is to wait and is no [Waiter].
+// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or is
+// to wait and is no [Waiter].
 func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
 	m, ok := s.(MultiLocker)
 	if !ok {
@@ -274,8 +295,8 @@ func Ping(ctx context.Context, s Store) error {
 	return unsupported(s, "ping")
 }
 
-// Features names what s can do beyond [Store], sorted. FENCING, tokens on every grant, is part of the contract and so
-// always among them.
+// Features names what s can do beyond [Store], sorted. FENCING, tokens on every grant, is
+// part of the contract and so always among them.
 func Features(s Store) []string {
 	var features []string
 	add := func(name string, able bool) {

@@ -16,13 +16,16 @@ import (
 // keyTag is the struct tag that names a configuration field's metadata key.
 const keyTag = "mapstructure"
 
-// commonKeys are known whatever the store: store chooses it, keyPrefix is daprd's own and has taken effect before us.
+// commonKeys are known whatever the store: store chooses it, keyPrefix is daprd's own and
+// has taken effect before us.
 var commonKeys = []string{"store", "keyPrefix"}
 
-// Decode fills config, a pointer to a struct whose fields name their metadata key in a mapstructure tag, from a
-// component's metadata, over the defaults that config holds. Keys match in any case; an empty value means the default.
-// Booleans are y, yes, true, t, on, 1 or their opposites; durations are as in Go ("1m30s") or whole seconds; a type that
-// implements encoding.TextUnmarshaler reads itself. The error names the key and does not repeat the value.
+// Decode fills config, a pointer to a struct whose fields name their metadata key in a
+// mapstructure tag, from a component's metadata, over the defaults that config holds.
+// Keys match in any case; an empty value means the default. Booleans are y, yes, true, t,
+// on, 1 or their opposites; durations are as in Go ("1m30s") or whole seconds; a type
+// that implements encoding.TextUnmarshaler reads itself. The error names the key and does
+// not repeat the value.
 func Decode(md map[string]string, config any) error {
 	values, err := foldKeys(md)
 	if err != nil {
@@ -50,8 +53,8 @@ func Decode(md map[string]string, config any) error {
 	return nil
 }
 
-// foldKeys lower-cases the keys and drops empty values. Two keys that differ only in case are an error, because which
-// one would win is up to chance.
+// foldKeys lower-cases the keys and drops empty values. Two keys that differ only in case
+// are an error, because which one would win is up to chance.
 func foldKeys(md map[string]string) (map[string]string, error) {
 	written := make(map[string]string, len(md))
 	values := make(map[string]string, len(md))
@@ -90,7 +93,8 @@ func decodeDuration(from, to reflect.Type, value any) (any, error) {
 	return ParseDuration(value.(string), time.Second)
 }
 
-// ParseDuration reads a duration as Go writes it, or a whole number of units. The error does not repeat the value.
+// ParseDuration reads a duration as Go writes it, or a whole number of units. The error
+// does not repeat the value.
 func ParseDuration(value string, unit time.Duration) (time.Duration, error) {
 	value = strings.TrimSpace(value)
 	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
@@ -106,8 +110,8 @@ func ParseDuration(value string, unit time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// Keys returns the metadata keys that a configuration struct, or a pointer to one, knows, the common ones included, as
-// they are written in documentation.
+// Keys returns the metadata keys that a configuration struct, or a pointer to one, knows,
+// the common ones included, as they are written in documentation.
 func Keys(config any) []string {
 	t := reflect.TypeOf(config)
 	if t.Kind() == reflect.Pointer {

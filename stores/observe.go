@@ -9,8 +9,8 @@ import (
 
 // An Observer hears of the calls of a store. All methods are safe for concurrent use.
 type Observer interface {
-	// Begin hears that an operation begins. It returns the ctx that the store is called with, and what is to be called, once,
-	// with what has become of the operation.
+	// Begin hears that an operation begins. It returns the ctx that the store is called
+	// with, and what is to be called, once, with what has become of the operation.
 	Begin(ctx context.Context, o Operation) (context.Context, func(Outcome))
 }
 
@@ -34,11 +34,12 @@ const (
 	OpPing       Operation = "ping"
 )
 
-// Waits tells whether the operation waits for other clients, so that its time says nothing about the store.
+// Waits tells whether the operation waits for other clients, so that its time says
+// nothing about the store.
 func (o Operation) Waits() bool { return o == OpLock || o == OpLockAll || o == OpWatch }
 
-// Outcome is what has become of an operation: Granted, Refused or Done, or one of the names that its error has in the table
-// outcomes, or Failed.
+// Outcome is what has become of an operation: Granted, Refused or Done, or one of the
+// names that its error has in the table outcomes, or Failed.
 type Outcome string
 
 // Outcomes that are not the names of errors.
@@ -101,11 +102,13 @@ func outcomeOfGrant(grant Grant, err error) Outcome {
 	return OutcomeRefused
 }
 
-// Observe returns a store that is s, with the same [Features], and lets the observer hear of every call but Close.
+// Observe returns a store that is s, with the same [Features], and lets the observer hear
+// of every call but Close.
 func Observe(s Store, o Observer) Store { return &observed{s, o} }
 
-// observed is a store whose calls an observer hears of. It has the methods of every ability, and a call of one that the store
-// has not fails as the helpers do, by which all methods go on to the store.
+// observed is a store whose calls an observer hears of. It has the methods of every
+// ability, and a call of one that the store has not fails as the helpers do, by which all
+// methods go on to the store.
 type observed struct {
 	store    Store
 	observer Observer
@@ -135,8 +138,8 @@ func bare(s Store) Store {
 	}
 }
 
-// NameOf is the name of the store's kind: that of its package, which by the rule of the house is its folder and its metadata
-// value.
+// NameOf is the name of the store's kind: that of its package, which by the rule of the
+// house is its folder and its metadata value.
 func NameOf(s Store) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(fmt.Sprintf("%T", bare(s)), "*"), ".")
 	return name

@@ -21,7 +21,8 @@ func (r *recorder) Begin(ctx context.Context, o Operation) (context.Context, fun
 	}
 }
 
-// marked is a store with all abilities that answers with what it is given, and fails if a call is not marked.
+// marked is a store with all abilities that answers with what it is given, and fails if a
+// call is not marked.
 type marked struct {
 	t     *testing.T
 	grant Grant
@@ -87,7 +88,8 @@ func (m *marked) Withdraw(ctx context.Context, _, _ string) error { return m.cal
 func (m *marked) Ping(ctx context.Context) error                  { return m.called(ctx, OpPing) }
 func (m *marked) Close() error                                    { return m.err }
 
-// asked are the calls of a store by operation, each with what it answers beside the error.
+// asked are the calls of a store by operation, each with what it answers beside the
+// error.
 var asked = map[Operation]func(ctx context.Context, s Store) (any, error){
 	OpTryLock: func(ctx context.Context, s Store) (any, error) { return TryLock(ctx, s, Request{}) },
 	OpLock:    func(ctx context.Context, s Store) (any, error) { return Lock(ctx, s, Request{}) },

@@ -20,20 +20,22 @@ type Component struct {
 
 // Backend is one kind of store.
 type Backend struct {
-	// Config is a pointer to the zero value of the backend's configuration. Its fields tell which metadata keys the
-	// backend knows; see [Decode].
+	// Config is a pointer to the zero value of the backend's configuration. Its fields
+	// tell which metadata keys the backend knows; see [Decode].
 	Config any
 
-	// Explain returns why the backend refuses a metadata key that it does not know and what to
-	// use in its place, or nothing if there is no more to say. It may be nil.
+	// Explain returns why the backend refuses a metadata key that it does not know and
+	// what to use in its place, or nothing if there is no more to say. It may be nil.
 	Explain func(key string) string
 
-	// Open opens a store. It returns within ctx, with a store that answers or with an error that tells why not. The error wraps
-	// ErrUnreachable if the storage did not answer and opening the store later may succeed.
+	// Open opens a store. It returns within ctx, with a store that answers or with an
+	// error that tells why not. The error wraps ErrUnreachable if the storage did not
+	// answer and opening the store later may succeed.
 	Open func(ctx context.Context, c Component) (Store, error)
 }
 
-// Registry maps the metadata value store to a backend. It is filled before use and then only read.
+// Registry maps the metadata value store to a backend. It is filled before use and then
+// only read.
 type Registry struct {
 	backends map[string]Backend
 	fallback string
@@ -46,7 +48,8 @@ type common struct {
 	check func(md map[string]string) error
 }
 
-// NewRegistry returns an empty registry. A component that names no store gets the backend called fallback.
+// NewRegistry returns an empty registry. A component that names no store gets the backend
+// called fallback.
 func NewRegistry(fallback string) *Registry {
 	return &Registry{backends: map[string]Backend{}, fallback: fallback}
 }
@@ -59,8 +62,8 @@ func (r *Registry) Register(name string, b Backend) {
 	r.backends[name] = b
 }
 
-// Common adds the metadata keys of an API, which are known whatever the store. config is as in [Backend]; check tells what is
-// wrong with their values.
+// Common adds the metadata keys of an API, which are known whatever the store. config is
+// as in [Backend]; check tells what is wrong with their values.
 func (r *Registry) Common(config any, check func(md map[string]string) error) {
 	r.common = append(r.common, common{Keys(config), check})
 }
@@ -76,11 +79,13 @@ func (r *Registry) Check(name string) error {
 	return nil
 }
 
-// Config returns the backend's Config, for telling which metadata keys it knows; nil for a name that is not registered.
+// Config returns the backend's Config, for telling which metadata keys it knows; nil for
+// a name that is not registered.
 func (r *Registry) Config(name string) any { return r.backends[name].Config }
 
-// Open opens the store that the component's metadata names. It refuses a store that is not registered, telling which
-// are, and metadata that the store does not know, telling the nearest known key or the store that knows it.
+// Open opens the store that the component's metadata names. It refuses a store that is
+// not registered, telling which are, and metadata that the store does not know, telling
+// the nearest known key or the store that knows it.
 func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 	name, err := r.storeName(c.Metadata)
 	if err != nil {

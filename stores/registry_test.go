@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// newRegistry returns a registry of two backends. Their stores are named by what opened them.
+// newRegistry returns a registry of two backends. Their stores are named by what opened
+// them.
 func newRegistry() *Registry {
 	r := NewRegistry("memory")
 	r.Register("redis", Backend{Config: &config{}, Open: opens("redis")})
@@ -135,7 +136,8 @@ func TestABackendExplainsWhatItRefuses(t *testing.T) {
 	}
 }
 
-// newRegistryWithAPI returns the registry with the metadata of an API, which wants its number to be even.
+// newRegistryWithAPI returns the registry with the metadata of an API, which wants its
+// number to be even.
 func newRegistryWithAPI() *Registry {
 	r := newRegistry()
 	r.Common(&struct {

@@ -14,18 +14,21 @@ type Request struct {
 	Owner string        // whose lock it will be, unique per request: 1 to MaxOwnerLen bytes
 	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL; a store may round it up to the unit of its storage
 
-	// Group, if it is not empty, asks for a lock that was declared in this group (see [Declarer]), and fails with
-	// ErrNotDeclared if there is none. TTL is zero then: the lock lasts as long as it was declared to. The owner is a name
-	// that comes again, and not unique per request; so if it holds the lock or waits for it the request fails, with
-	// ErrRepeated. Renew has no use for a Group.
+	// Group, if it is not empty, asks for a lock that was declared in this group (see
+	// [Declarer]), and fails with ErrNotDeclared if there is none. TTL is zero then: the
+	// lock lasts as long as it was declared to. The owner is a name that comes again, and
+	// not unique per request; so if it holds the lock or waits for it the request fails,
+	// with ErrRepeated. Renew has no use for a Group.
 	Group string
 
-	// Metadata is what people shall see beside the lock in a list: a host, a purpose. Keys and values are valid UTF-8, of
-	// MaxMetadata bytes together. It changes nothing, and a renewal keeps it.
+	// Metadata is what people shall see beside the lock in a list: a host, a purpose.
+	// Keys and values are valid UTF-8, of MaxMetadata bytes together. It changes nothing,
+	// and a renewal keeps it.
 	Metadata map[string]string
 
-	// Holding are the owners of locks that will not be given back before this request is answered: at most MaxHolding.
-	// A Waiter tells by them when waiting would never end. TryLock and Renew, which do not wait, have no use for it.
+	// Holding are the owners of locks that will not be given back before this request is
+	// answered: at most MaxHolding. A Waiter tells by them when waiting would never end.
+	// TryLock and Renew, which do not wait, have no use for it.
 	Holding []string
 }
 
@@ -37,7 +40,8 @@ type MultiRequest struct {
 	Metadata map[string]string
 	Holding  []string
 
-	// Wait tells to wait for the locks as a Waiter does, and not only to try. It needs a store that is a Waiter too.
+	// Wait tells to wait for the locks as a Waiter does, and not only to try. It needs a
+	// store that is a Waiter too.
 	Wait bool
 }
 
@@ -46,17 +50,21 @@ type Grant struct {
 	// Acquired tells whether the owner holds the lock. If not, the other fields are zero.
 	Acquired bool
 
-	// Token is the fencing token: greater than every token the store gave for this key before, across unlock, expiry
-	// and restarts of every process involved. A resource that refuses a token smaller than one it has seen is safe from
-	// a holder that outlived its lease. Zero means that the lock has none, because a foreign program took it.
+	// Token is the fencing token: greater than every token the store gave for this key
+	// before, across unlock, expiry and restarts of every process involved. A resource
+	// that refuses a token smaller than one it has seen is safe from a holder that
+	// outlived its lease. Zero means that the lock has none, because a foreign program
+	// took it.
 	Token uint64
 
-	// TTL is how long the lock lasts from the grant, as asked for or, with a Group, as declared.
+	// TTL is how long the lock lasts from the grant, as asked for or, with a Group, as
+	// declared.
 	TTL time.Duration
 
-	// Expires is when the holder must stop relying on the lock, on the caller's monotonic clock. It is never later than
-	// the moment the store lets somebody else in: it is counted from before the request left, or if the request waited,
-	// from a moment that is surely not after the grant.
+	// Expires is when the holder must stop relying on the lock, on the caller's monotonic
+	// clock. It is never later than the moment the store lets somebody else in: it is
+	// counted from before the request left, or if the request waited, from a moment that
+	// is surely not after the grant.
 	Expires time.Time
 }
 

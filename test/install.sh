@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes sure that each program given is there: PROGRAM, or PROGRAM:PACKAGE if Debian's package has another name. It installs
-# what is missing where that needs no password, and says what to install where it does.
+# Makes sure that each program given is there: PROGRAM, or PROGRAM:PACKAGE if Debian's
+# package has another name. It installs what is missing where that needs no password, and
+# says what to install where it does.
 set -eu
 for want in "$@"; do
 	program=${want%%:*} package=${want##*:}

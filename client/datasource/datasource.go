@@ -1,13 +1,17 @@
-// Package datasource keeps a database's connections apart by level, so that code which holds a lock never waits for a connection
-// that is in the hands of somebody who waits for the lock.
+// Package datasource keeps a database's connections apart by level, so that code which
+// holds a lock never waits for a connection that is in the hands of somebody who waits
+// for the lock.
 //
-// Think of a pool of one connection. A caller opens a transaction, which takes the connection, and then asks for a lock; the
-// holder of the lock asks for a connection: both wait for ever. client.DoIsolated lets the holder run one level above its caller,
-// and each level of a data source has a pool of its own. So however small the pools are, the circle cannot close.
+// Think of a pool of one connection. A caller opens a transaction, which takes the
+// connection, and then asks for a lock; the holder of the lock asks for a connection:
+// both wait for ever. client.DoIsolated lets the holder run one level above its caller,
+// and each level of a data source has a pool of its own. So however small the pools are,
+// the circle cannot close.
 //
-// The level is a value of ctx. [Pools] opens the pool of a level when it is first asked for, whatever the library: *sql.DB,
-// *pgxpool.Pool, *gorm.DB. For database/sql, [InTx] and [Conn] keep the transaction in ctx too, by source and level: code that is
-// isolated is outside of its caller's transaction and commits on its own.
+// The level is a value of ctx. [Pools] opens the pool of a level when it is first asked
+// for, whatever the library: *sql.DB, *pgxpool.Pool, *gorm.DB. For database/sql, [InTx]
+// and [Conn] keep the transaction in ctx too, by source and level: code that is isolated
+// is outside of its caller's transaction and commits on its own.
 package datasource
 
 import (
@@ -17,7 +21,8 @@ import (
 	"sync"
 )
 
-// Source is a data source at a level. The zero value is the default data source, where no lock isolates.
+// Source is a data source at a level. The zero value is the default data source, where no
+// lock isolates.
 type Source struct {
 	Name  string
 	Level int
@@ -57,13 +62,15 @@ type Pools[P any] struct {
 	closed bool
 }
 
-// NewPools returns pools that are made by open when they are first asked for, and ended by close. Neither may use the pools. A
-// database that cannot have several, such as a file with one writer, is told by an open that returns an error for higher levels.
+// NewPools returns pools that are made by open when they are first asked for, and ended
+// by close. Neither may use the pools. A database that cannot have several, such as a
+// file with one writer, is told by an open that returns an error for higher levels.
 func NewPools[P any](open func(Source) (P, error), close func(P) error) *Pools[P] {
 	return &Pools[P]{open: open, close: close, pools: map[Source]P{}}
 }
 
-// At returns the pool of the source that ctx is at. An open that fails is tried again the next time.
+// At returns the pool of the source that ctx is at. An open that fails is tried again the
+// next time.
 func (p *Pools[P]) At(ctx context.Context) (pool P, err error) {
 	source := From(ctx)
 	p.mu.Lock()

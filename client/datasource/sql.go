@@ -6,7 +6,8 @@ import (
 	"errors"
 )
 
-// SQL returns pools of database/sql. open makes the pool of a source, as with sql.Open; its limits count for each level.
+// SQL returns pools of database/sql. open makes the pool of a source, as with sql.Open;
+// its limits count for each level.
 func SQL(open func(Source) (*sql.DB, error)) *Pools[*sql.DB] {
 	return NewPools(open, (*sql.DB).Close)
 }
@@ -25,7 +26,8 @@ type txKey struct {
 	source Source
 }
 
-// Conn returns the transaction that ctx is in at its source and level, or if there is none the pool.
+// Conn returns the transaction that ctx is in at its source and level, or if there is
+// none the pool.
 func Conn(ctx context.Context, pools *Pools[*sql.DB]) (DBTX, error) {
 	if tx, ok := ctx.Value(txKey{pools, From(ctx)}).(*sql.Tx); ok {
 		return tx, nil
@@ -33,8 +35,9 @@ func Conn(ctx context.Context, pools *Pools[*sql.DB]) (DBTX, error) {
 	return pools.At(ctx)
 }
 
-// InTx runs fn in a transaction of ctx's source and level: it is committed if fn returns nil, and rolled back if fn returns an
-// error or panics. If ctx is in one already, fn takes part in that.
+// InTx runs fn in a transaction of ctx's source and level: it is committed if fn returns
+// nil, and rolled back if fn returns an error or panics. If ctx is in one already, fn
+// takes part in that.
 func InTx(ctx context.Context, pools *Pools[*sql.DB], opts *sql.TxOptions, fn func(ctx context.Context) error) (err error) {
 	key := txKey{pools, From(ctx)}
 	if ctx.Value(key) != nil {

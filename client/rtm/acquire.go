@@ -9,19 +9,22 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// abandonTimeout bounds the first try to give back what nobody waits for any more; later ones are made in the background.
+// abandonTimeout bounds the first try to give back what nobody waits for any more; later
+// ones are made in the background.
 const abandonTimeout = 500 * time.Millisecond
 
-// AcquireLock makes the user the lock's owner. If somebody else is, that is an [ErrAcquireFailed], or with retry AcquireLock
-// waits, first come first served, until ctx ends, ReleaseLock or Logout is called, or the lock is removed. If Mortise restarts
-// or its storage is away meanwhile, it goes on asking, at the end of the queue.
+// AcquireLock makes the user the lock's owner. If somebody else is, that is an
+// [ErrAcquireFailed], or with retry AcquireLock waits, first come first served, until ctx
+// ends, ReleaseLock or Logout is called, or the lock is removed. If Mortise restarts or
+// its storage is away meanwhile, it goes on asking, at the end of the queue.
 //
-// If the user holds the lock already, or waits for it, it is an [ErrPerforming]. What he held when he logged in is in
-// [User.Locks].
+// If the user holds the lock already, or waits for it, it is an [ErrPerforming]. What he
+// held when he logged in is in [User.Locks].
 //
-// An error means that the lock was not acquired. When the server may be granting it while ctx ends or the connection breaks,
-// it is given back: before AcquireLock returns if that takes no longer than half a second, else in the background. While that
-// lasts another AcquireLock of it waits if it may, and else is ErrPerforming.
+// An error means that the lock was not acquired. When the server may be granting it while
+// ctx ends or the connection breaks, it is given back: before AcquireLock returns if that
+// takes no longer than half a second, else in the background. While that lasts another
+// AcquireLock of it waits if it may, and else is ErrPerforming.
 func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, retry bool) (*Lock, error) {
 	a := &attempt{User: u, id: lockID{channel, name}, retry: retry, over: map[uint64]error{}}
 	if err := a.claim(ctx); err != nil {
@@ -32,8 +35,8 @@ func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, re
 	return l, err
 }
 
-// attempt is a wish for a lock, or to get rid of it. There is one for each lock, so that giving back what one may have been
-// granted cannot end the grant of another.
+// attempt is a wish for a lock, or to get rid of it. There is one for each lock, so that
+// giving back what one may have been granted cannot end the grant of another.
 type attempt struct {
 	*User
 	id    lockID
@@ -43,7 +46,8 @@ type attempt struct {
 	back  chan struct{}    // of an attempt to give it back: closed when it is; else nil
 }
 
-// claim makes it the attempt for its lock, for which there must be no other. One that gives back is waited for.
+// claim makes it the attempt for its lock, for which there must be no other. One that
+// gives back is waited for.
 func (a *attempt) claim(ctx context.Context) error {
 	ctx, cancel := a.within(ctx)
 	defer cancel()
@@ -90,12 +94,14 @@ func (a *attempt) run(ctx context.Context) (*Lock, error) {
 	}
 }
 
-// mayBeOurs tells whether an error can mean that a former request, whose answer was lost, has the lock or still waits for it.
+// mayBeOurs tells whether an error can mean that a former request, whose answer was lost,
+// has the lock or still waits for it.
 func (a *attempt) mayBeOurs(err error) bool {
 	return errors.Is(err, ErrPerforming) && a.held(a.id) == nil
 }
 
-// ask asks once. If a former answer may have been lost, that the user has the lock already is a grant: that answer's.
+// ask asks once. If a former answer may have been lost, that the user has the lock
+// already is a grant: that answer's.
 func (a *attempt) ask(ctx context.Context, again bool) (*Lock, error) {
 	if !a.retry {
 		bound, cancel := bounded(ctx)
@@ -116,8 +122,8 @@ func (a *attempt) ask(ctx context.Context, again bool) (*Lock, error) {
 	return nil, err
 }
 
-// confirm asks whether the user has the lock, as he claims if he knows the grant. If he has not, it returns err, or if that is
-// nil says that the grant may be lost.
+// confirm asks whether the user has the lock, as he claims if he knows the grant. If he
+// has not, it returns err, or if that is nil says that the grant may be lost.
 func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, error) {
 	var claims []*rtmpb.LockDetail
 	if err == nil {
@@ -140,7 +146,8 @@ func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, 
 	return nil, err
 }
 
-// granted makes a lock of a grant that the user surely had at the moment given. It may have ended by now.
+// granted makes a lock of a grant that the user surely had at the moment given. It may
+// have ended by now.
 func (a *attempt) granted(ctx context.Context, d Detail, alive time.Time) (*Lock, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -154,7 +161,8 @@ func (a *attempt) granted(ctx context.Context, d Detail, alive time.Time) (*Lock
 	return l, nil
 }
 
-// finish ends the attempt. If it failed, and the server may nevertheless have granted it, the lock is given back first.
+// finish ends the attempt. If it failed, and the server may nevertheless have granted it,
+// the lock is given back first.
 func (a *attempt) finish(ctx context.Context, err error) {
 	if a.settled(err) {
 		return
@@ -170,7 +178,8 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	}
 }
 
-// settled ends the attempt unless the lock is to be given back first, and returns whether it has ended.
+// settled ends the attempt unless the lock is to be given back first, and returns whether
+// it has ended.
 func (a *attempt) settled(err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -181,8 +190,9 @@ func (a *attempt) settled(err error) bool {
 	return true
 }
 
-// giveBack releases in the background a lock that the user may have and does not want, until the server has answered, or he
-// leaves and its TTL ends it. If an attempt is under way, that does so at its end, unless it acquires it. The caller holds mu.
+// giveBack releases in the background a lock that the user may have and does not want,
+// until the server has answered, or he leaves and its TTL ends it. If an attempt is under
+// way, that does so at its end, unless it acquires it. The caller holds mu.
 func (u *User) giveBack(id lockID) {
 	switch a := u.busy[id]; {
 	case u.online.Err() != nil || u.locks[id] != nil:
@@ -217,11 +227,13 @@ func (u *User) unlock(ctx context.Context, id lockID) error {
 	return err
 }
 
-// ReleaseLock frees the user's lock, or ends his waiting for it. The [Lock] has ended before Mortise hears of it. If the user
-// does not hold it, it is an [ErrLockNotAcquired], and if there is no such lock an [ErrLockNotExist].
+// ReleaseLock frees the user's lock, or ends his waiting for it. The [Lock] has ended
+// before Mortise hears of it. If the user does not hold it, it is an
+// [ErrLockNotAcquired], and if there is no such lock an [ErrLockNotExist].
 //
-// It uses ctx's values only and not its end, and takes ten seconds at the most. If Mortise does not answer it fails, and the
-// lock is given back in the background as soon as Mortise does.
+// It uses ctx's values only and not its end, and takes ten seconds at the most. If
+// Mortise does not answer it fails, and the lock is given back in the background as soon
+// as Mortise does.
 func (u *User) ReleaseLock(ctx context.Context, channel Channel, name string) error {
 	id := lockID{channel, name}
 	l := u.held(id)

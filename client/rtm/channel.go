@@ -7,7 +7,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// Channel is what locks belong to. Channels of one name and different types have nothing in common.
+// Channel is what locks belong to. Channels of one name and different types have nothing
+// in common.
 type Channel struct {
 	Type ChannelType
 	Name string

@@ -1,5 +1,5 @@
-// Package rtm is for the locks of RTM channels: named objects that belong to a channel and exist until they are removed, and that
-// users take.
+// Package rtm is for the locks of RTM channels: named objects that belong to a channel
+// and exist until they are removed, and that users take.
 //
 //	c, err := client.Dial("unix:///tmp/dapr-components-sockets/mortise.sock")
 //	...
@@ -11,12 +11,14 @@
 //	edit(lock.Context()) // ends if the lock is lost
 //	err = lock.Release(ctx)
 //
-// A lock's TTL is no lease: it is how long a user keeps his locks who is offline. [Login] keeps him online, over broken
-// connections and restarts of Mortise, until [User.Logout]. While he is offline nobody but Mortise knows when the TTL began;
-// so a [Lock] is taken for lost a TTL after the last moment in which Mortise surely knew the user, which is earlier.
+// A lock's TTL is no lease: it is how long a user keeps his locks who is offline. [Login]
+// keeps him online, over broken connections and restarts of Mortise, until [User.Logout].
+// While he is offline nobody but Mortise knows when the TTL began; so a [Lock] is taken
+// for lost a TTL after the last moment in which Mortise surely knew the user, which is
+// earlier.
 //
-// [Lock.Rev] is the fencing token. What must never be changed by two at once takes it along, and refuses one that is smaller than
-// the last it saw.
+// [Lock.Rev] is the fencing token. What must never be changed by two at once takes it
+// along, and refuses one that is smaller than the last it saw.
 //
 // # For those who come from RTM
 //

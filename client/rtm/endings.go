@@ -2,11 +2,12 @@ package rtm
 
 import "time"
 
-// memory is how long it is remembered at least that a grant has ended. Mortise may go on saying for some seconds that the user
-// has it, until its storage tells.
+// memory is how long it is remembered at least that a grant has ended. Mortise may go on
+// saying for some seconds that the user has it, until its storage tells.
 const memory = time.Minute
 
-// endings are the grants whose end the server has told a short time ago: of each lock the last one's rev.
+// endings are the grants whose end the server has told a short time ago: of each lock the
+// last one's rev.
 type endings struct {
 	recent, earlier map[lockID]uint64
 	since           time.Time // when recent began
@@ -22,7 +23,8 @@ func (e *endings) add(id lockID, rev uint64) {
 // has tells whether the grant has ended, or a later one of the same lock.
 func (e *endings) has(d Detail) bool { return d.Rev <= max(e.recent[d.id()], e.earlier[d.id()]) }
 
-// gone ends the lock, if it is one and has not ended: the server has told that its grant is no more.
+// gone ends the lock, if it is one and has not ended: the server has told that its grant
+// is no more.
 func (u *User) gone(l *Lock, cause error) {
 	if l == nil {
 		return

@@ -70,7 +70,8 @@ func (c Code) Error() string {
 	return fmt.Sprint(int(c))
 }
 
-// Why a [Lock] has ended, to be found with errors.Is in its Err. Those that are losses are a [client.ErrLost] too.
+// Why a [Lock] has ended, to be found with errors.Is in its Err. Those that are losses
+// are a [client.ErrLost] too.
 var (
 	ErrReleased = errors.New("it was released")                                   // by this User
 	ErrRevoked  = fmt.Errorf("%w: it was revoked", client.ErrLost)                // or released by another program of the same user
@@ -78,8 +79,9 @@ var (
 	ErrExpired  = fmt.Errorf("%w: the user was offline too long", client.ErrLost) // or may have been
 )
 
-// Error is an operation that failed. It matches its Code with errors.Is; ctx's Err if ctx has ended; and if the user is logged
-// out, what [User.Err] says. status.FromError finds the gRPC status if there was one.
+// Error is an operation that failed. It matches its Code with errors.Is; ctx's Err if ctx
+// has ended; and if the user is logged out, what [User.Err] says. status.FromError finds
+// the gRPC status if there was one.
 type Error struct {
 	Code      Code
 	Operation string // RTM's name of it: "RTMSetLockOperation"
@@ -116,11 +118,12 @@ const (
 	opRemove    = "RTMRemoveLockOperation"
 )
 
-// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same ctx.
+// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same
+// ctx.
 const timerSlack = 50 * time.Millisecond
 
-// explain makes an Error of that of an RPC that was made with ctx; nil stays nil. If ctx has ended, that is the reason, whatever
-// gRPC tells.
+// explain makes an Error of that of an RPC that was made with ctx; nil stays nil. If ctx
+// has ended, that is the reason, whatever gRPC tells.
 func (u *User) explain(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -141,7 +144,8 @@ func (u *User) explain(ctx context.Context, op string, err error) error {
 	return e
 }
 
-// ended is what it means that a stream ends well: a session is ended so when the user is logged out by another program.
+// ended is what it means that a stream ends well: a session is ended so when the user is
+// logged out by another program.
 func ended(op string) error {
 	if op == opSession {
 		return &Error{Code: ErrNotLogin, Operation: op, Reason: "by a Logout elsewhere"}
@@ -170,7 +174,8 @@ func interruptedAfter(failure error, op string, cause error) error {
 	return err
 }
 
-// during returns the error of an operation that was part of another, as an error of that one.
+// during returns the error of an operation that was part of another, as an error of that
+// one.
 func during(op string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		part := *e
@@ -214,8 +219,9 @@ func codeOf(c codes.Code) Code {
 	return ErrOperationFailed
 }
 
-// passing reports whether the same request may soon have another answer, because Mortise or its storage cannot be reached. It
-// may not if the storage answered and refuses the operation.
+// passing reports whether the same request may soon have another answer, because Mortise
+// or its storage cannot be reached. It may not if the storage answered and refuses the
+// operation.
 func passing(err error) bool {
 	if errors.Is(err, ErrLockNotAvailable) && status.Code(err) == codes.FailedPrecondition {
 		return false
@@ -223,9 +229,10 @@ func passing(err error) bool {
 	return errors.Is(err, ErrNotConnected) || errors.Is(err, ErrLockNotAvailable) || errors.Is(err, ErrOperationTimeout)
 }
 
-// certain tells whether it is sure after the error of an AcquireLock that the server has not granted the lock. It is not if
-// the answer did not come, or says that the storage did not answer. A cause that the caller gave his ctx says nothing, though it
-// may be what a server answered somebody else.
+// certain tells whether it is sure after the error of an AcquireLock that the server has
+// not granted the lock. It is not if the answer did not come, or says that the storage
+// did not answer. A cause that the caller gave his ctx says nothing, though it may be
+// what a server answered somebody else.
 func certain(err error) bool {
 	e, _ := errors.AsType[*Error](err)
 	return !e.interrupted && !passing(err) && e.Code != ErrOperationFailed

@@ -17,7 +17,8 @@ type Event struct {
 // EventType says what happened, with RTM's number.
 type EventType int32
 
-// What can happen to a channel's locks. That the user himself has lost one is told by [User.Lost] and [Lock.Done].
+// What can happen to a channel's locks. That the user himself has lost one is told by
+// [User.Lost] and [Lock.Done].
 const (
 	EventSnapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // nothing: what follows is a new beginning
 	EventSet      = EventType(rtmpb.LockEvent_SET)
@@ -29,9 +30,9 @@ const (
 // String returns the type in capital letters.
 func (t EventType) String() string { return rtmpb.LockEvent_Type(t).String() }
 
-// Events returns a [Snapshot] of the channel's locks, and then each change in order, until ctx ends or the user is logged out;
-// the last thing is the error that says so. When the connection breaks, or the loop is too slow, it goes on with another
-// Snapshot.
+// Events returns a [Snapshot] of the channel's locks, and then each change in order,
+// until ctx ends or the user is logged out; the last thing is the error that says so.
+// When the connection breaks, or the loop is too slow, it goes on with another Snapshot.
 func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := u.within(ctx)

@@ -11,7 +11,8 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// The examples use a Mortise in this process. Yours is at "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
+// The examples use a Mortise in this process. Yours is at
+// "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
 var (
 	ctx    = context.Background()
 	around = begin()

@@ -11,14 +11,16 @@ import (
 )
 
 const (
-	// look is how often a lock compares the clocks, at least. A machine that slept is found out so much later.
+	// look is how often a lock compares the clocks, at least. A machine that slept is
+	// found out so much later.
 	look = time.Second
 	// proofTimeout bounds one question whether the user is still known.
 	proofTimeout = 3 * time.Second
 )
 
-// Lock is a lock that the user acquired. It stays his until he releases it, it is revoked or removed, or he is offline for longer
-// than its TTL. All methods are safe for concurrent use.
+// Lock is a lock that the user acquired. It stays his until he releases it, it is revoked
+// or removed, or he is offline for longer than its TTL. All methods are safe for
+// concurrent use.
 type Lock struct {
 	Detail // as acquired, not to be changed; Owner is the user, and Rev the fencing token
 
@@ -33,19 +35,21 @@ type Lock struct {
 	missed bool      // the server has said that the user has lost it
 }
 
-// Context is for the work under the lock, and ends with it; its cause is then [Lock.Err]. It has the values of the ctx that
-// the lock was acquired with, but does not end with that, which bounds the waiting only.
+// Context is for the work under the lock, and ends with it; its cause is then [Lock.Err].
+// It has the values of the ctx that the lock was acquired with, but does not end with
+// that, which bounds the waiting only.
 func (l *Lock) Context() context.Context { return l.ctx }
 
 // Done is closed when the lock has ended.
 func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err is nil until Done is closed, and then tells why: [ErrReleased], [ErrNotLogin] after a Logout or Close, or if it was lost a
-// [client.ErrLost] that is [ErrRevoked], [ErrRemoved], [ErrExpired], or an ErrNotLogin.
+// Err is nil until Done is closed, and then tells why: [ErrReleased], [ErrNotLogin] after
+// a Logout or Close, or if it was lost a [client.ErrLost] that is [ErrRevoked],
+// [ErrRemoved], [ErrExpired], or an ErrNotLogin.
 func (l *Lock) Err() error { return context.Cause(l.ctx) }
 
-// Release is [User.ReleaseLock], but only of this grant: if it has ended, Release returns its Err, and leaves a later one of
-// the same lock alone.
+// Release is [User.ReleaseLock], but only of this grant: if it has ended, Release returns
+// its Err, and leaves a later one of the same lock alone.
 func (l *Lock) Release(ctx context.Context) error {
 	if !l.user.drops(l, ErrReleased) {
 		return l.Err()
@@ -53,8 +57,8 @@ func (l *Lock) Release(ctx context.Context) error {
 	return l.user.release(ctx, l.id(), l)
 }
 
-// hold begins a lock that the user was surely the owner of at the moment given. ctx's values are for the lock's. The caller
-// holds mu.
+// hold begins a lock that the user was surely the owner of at the moment given. ctx's
+// values are for the lock's. The caller holds mu.
 func (u *User) hold(ctx context.Context, d Detail, alive time.Time) *Lock {
 	if was := u.locks[d.id()]; was != nil {
 		u.drop(was, ErrExpired)
@@ -77,7 +81,8 @@ func (u *User) drop(l *Lock, cause error) {
 	}
 }
 
-// drops ends the lock if there is one that has not ended, and returns whether that was so.
+// drops ends the lock if there is one that has not ended, and returns whether that was
+// so.
 func (u *User) drops(l *Lock, cause error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -98,8 +103,9 @@ func (u *User) held(id lockID) *Lock {
 // pace is how often the lock is looked at.
 func (l *Lock) pace() time.Duration { return min(l.TTL/10, look) }
 
-// look ends the lock a TTL after the user surely had it last, and has that proved anew when a third of it is over. A lock that is
-// believed to be lost may not be, so it is given back.
+// look ends the lock a TTL after the user surely had it last, and has that proved anew
+// when a third of it is over. A lock that is believed to be lost may not be, so it is
+// given back.
 func (l *Lock) look() {
 	u := l.user
 	u.mu.Lock()
@@ -126,14 +132,16 @@ func (l *Lock) believe(alive time.Time) {
 	l.missed = false
 }
 
-// left is how long the lock can be believed in, by the clock that says less. The caller holds mu.
+// left is how long the lock can be believed in, by the clock that says less. The caller
+// holds mu.
 func (l *Lock) left() time.Duration {
 	now := time.Now()
 	return min(l.until.Sub(now), l.wall.Sub(now.Round(0)))
 }
 
-// prove asks in the background which locks the user has, unless it does already. Those last, whatever becomes of his session,
-// for a TTL from when the question was sent. The caller holds mu.
+// prove asks in the background which locks the user has, unless it does already. Those
+// last, whatever becomes of his session, for a TTL from when the question was sent. The
+// caller holds mu.
 func (u *User) prove() {
 	if u.proving || len(u.locks) == 0 || u.online.Err() != nil {
 		return
@@ -151,8 +159,8 @@ func (u *User) prove() {
 	})
 }
 
-// proved takes in which locks the user has, and which he has lost. The session tells better why, so it gets the time until the
-// next proof to do so. The caller holds mu.
+// proved takes in which locks the user has, and which he has lost. The session tells
+// better why, so it gets the time until the next proof to do so. The caller holds mu.
 func (u *User) proved(resp *rtmpb.KeepAliveResponse, sent time.Time) {
 	for _, row := range resp.GetLocks() {
 		if l := u.locks[detailOf(row, "").id()]; l != nil && l.Rev == row.GetLockRev() {

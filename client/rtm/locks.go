@@ -9,9 +9,10 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// SetLock lets a free lock exist, and returns its TTL: in whole seconds, rounded up, and taken to the nearest that Mortise
-// allows, by default 10 to 300 s. A ttl of 0 is the default one, 10 s. It fails with [ErrLockAlreadyExist], which leaves the
-// lock as it is, or with [ErrOperationFailed] if the channel has as many locks as it may have.
+// SetLock lets a free lock exist, and returns its TTL: in whole seconds, rounded up, and
+// taken to the nearest that Mortise allows, by default 10 to 300 s. A ttl of 0 is the
+// default one, 10 s. It fails with [ErrLockAlreadyExist], which leaves the lock as it is,
+// or with [ErrOperationFailed] if the channel has as many locks as it may have.
 func (u *User) SetLock(ctx context.Context, channel Channel, name string, ttl time.Duration) (time.Duration, error) {
 	if ttl < 0 || ttl > math.MaxInt32*time.Second {
 		reason := fmt.Sprintf("ttl is %v, must be 0s to %v", ttl, math.MaxInt32*time.Second)
@@ -24,8 +25,9 @@ func (u *User) SetLock(ctx context.Context, channel Channel, name string, ttl ti
 	return detailOf(resp, "").TTL, err
 }
 
-// RevokeLock takes the lock from the owner, or if owner is empty from whoever holds it, and the next who waits gets it. It
-// fails with [ErrLockNotAcquired] if that owner does not hold it, and with [ErrLockNotExist].
+// RevokeLock takes the lock from the owner, or if owner is empty from whoever holds it,
+// and the next who waits gets it. It fails with [ErrLockNotAcquired] if that owner does
+// not hold it, and with [ErrLockNotExist].
 func (u *User) RevokeLock(ctx context.Context, channel Channel, name, owner string) error {
 	own := u.held(lockID{channel, name})
 	_, err := operate(ctx, u, opRevoke, u.rpc.RevokeLock, &rtmpb.RevokeLockRequest{

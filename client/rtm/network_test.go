@@ -26,8 +26,9 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// network is where users find a Mortise, or nobody while it is away. Its one component, "chat", remembers its locks over a
-// restart. It notes the calls that arrive, and can meddle with them.
+// network is where users find a Mortise, or nobody while it is away. Its one component,
+// "chat", remembers its locks over a restart. It notes the calls that arrive, and can
+// meddle with them.
 type network struct {
 	backend stores.Backend
 	store   *memory.Store
@@ -130,7 +131,8 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return w, err
 }
 
-// cut lets what is sent on the connections that there are go astray, without a word to either side.
+// cut lets what is sent on the connections that there are go astray, without a word to
+// either side.
 func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// operationTimeout bounds every operation that does not wait for a lock, as in RTM's own clients.
+	// operationTimeout bounds every operation that does not wait for a lock, as in RTM's
+	// own clients.
 	operationTimeout = 10 * time.Second
-	// again is the least time between two attempts, and the most is twice that: as fast as the client dials again.
+	// again is the least time between two attempts, and the most is twice that: as fast
+	// as the client dials again.
 	again = 100 * time.Millisecond
 )
 
@@ -75,8 +77,8 @@ func operate[Request proto.Message, Response any](
 	return call(ctx, u, op, rpc, request)
 }
 
-// listen calls hear with what a stream tells, until the stream ends or hear returns false; it returns nil then, and else an
-// error.
+// listen calls hear with what a stream tells, until the stream ends or hear returns
+// false; it returns nil then, and else an error.
 func listen[Request proto.Message](
 	ctx context.Context, u *User, op string, open method[Request, grpc.ServerStreamingClient[rtmpb.LockEvent]], request Request,
 	hear func(*rtmpb.LockEvent) bool,
@@ -96,7 +98,8 @@ func listen[Request proto.Message](
 	return u.explain(ctx, op, err)
 }
 
-// check returns an error if the request cannot be sent, because a name is not valid UTF-8.
+// check returns an error if the request cannot be sent, because a name is not valid
+// UTF-8.
 func check(op string, request proto.Message) error {
 	if _, err := proto.Marshal(request); err != nil {
 		return &Error{Code: ErrInvalidParameter, Operation: op, Reason: err.Error(), cause: err}

@@ -9,8 +9,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// stay keeps the user online by one session after the other. If the first one does not begin, or a later one cannot, he is logged
-// out.
+// stay keeps the user online by one session after the other. If the first one does not
+// begin, or a later one cannot, he is logged out.
 func (u *User) stay() {
 	for {
 		err := u.session()
@@ -31,7 +31,8 @@ func final(err error) bool {
 	}, e.Code)
 }
 
-// session keeps the user online while a stream lasts that tells what happens to his locks. It always returns an error.
+// session keeps the user online while a stream lasts that tells what happens to his
+// locks. It always returns an error.
 func (u *User) session() error {
 	var trouble error
 	err := listen(u.online, u, opSession, u.rpc.Session, &rtmpb.SessionRequest{Store: u.store, User: u.name, Held: u.claims()},
@@ -55,9 +56,10 @@ func (u *User) claims() []*rtmpb.LockDetail {
 	return claims
 }
 
-// begin takes in that the user is online. When he arrives he gets what he had before, if it is renewed for him. Later he is
-// asked to prove what he has: what he lost meanwhile is told, but a snapshot may come after lost events, and the server may not
-// know yet of a grant that he knows.
+// begin takes in that the user is online. When he arrives he gets what he had before, if
+// it is renewed for him. Later he is asked to prove what he has: what he lost meanwhile
+// is told, but a snapshot may come after lost events, and the server may not know yet of
+// a grant that he knows.
 func (u *User) begin(rows []*rtmpb.LockDetail) error {
 	if !closed(u.arrived) {
 		return u.arrive(rows)
@@ -68,8 +70,9 @@ func (u *User) begin(rows []*rtmpb.LockDetail) error {
 	return nil
 }
 
-// arrive begins the first session. That he had the locks of its snapshot does not say for how long he has them yet, as nothing
-// was renewed for it; so they are asked for. What happens meanwhile is heard after that.
+// arrive begins the first session. That he had the locks of its snapshot does not say for
+// how long he has them yet, as nothing was renewed for it; so they are asked for. What
+// happens meanwhile is heard after that.
 func (u *User) arrive(rows []*rtmpb.LockDetail) error {
 	var renewed *rtmpb.KeepAliveResponse
 	var err error

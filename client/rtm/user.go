@@ -16,8 +16,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// User is somebody who is logged in. His session goes on over broken connections, until Logout or Close. All methods are safe for
-// concurrent use.
+// User is somebody who is logged in. His session goes on over broken connections, until
+// Logout or Close. All methods are safe for concurrent use.
 type User struct {
 	name  string
 	store string
@@ -37,11 +37,13 @@ type User struct {
 	proving bool                // prove runs
 }
 
-// Login opens a session of the user and returns when he is online. What he still holds since an earlier one is in
-// [User.Locks]. If he is online elsewhere, he is logged out there, with [ErrDuplicateUserID].
+// Login opens a session of the user and returns when he is online. What he still holds
+// since an earlier one is in [User.Locks]. If he is online elsewhere, he is logged out
+// there, with [ErrDuplicateUserID].
 //
-// It goes by c's connection and default of [client.Store], and fails with [ErrNotConnected] if Mortise cannot be reached, and
-// after ten seconds without an answer with [ErrOperationTimeout]. Of ctx the user keeps the values, not the end.
+// It goes by c's connection and default of [client.Store], and fails with
+// [ErrNotConnected] if Mortise cannot be reached, and after ten seconds without an answer
+// with [ErrOperationTimeout]. Of ctx the user keeps the values, not the end.
 func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 	conn, store := c.Conn()
 	u := &User{
@@ -67,8 +69,8 @@ func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 // Name returns the user's name.
 func (u *User) Name() string { return u.name }
 
-// Locks returns the locks that the user holds as far as is known, sorted by channel and name: those that he had when he logged
-// in, and those acquired since.
+// Locks returns the locks that the user holds as far as is known, sorted by channel and
+// name: those that he had when he logged in, and those acquired since.
 func (u *User) Locks() []*Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -79,18 +81,22 @@ func (u *User) Locks() []*Lock {
 	})
 }
 
-// Done is closed when the user is logged out: by Logout or Close, by another login of his, or because the client was closed.
+// Done is closed when the user is logged out: by Logout or Close, by another login of
+// his, or because the client was closed.
 func (u *User) Done() <-chan struct{} { return u.online.Done() }
 
-// Err is nil until Done is closed, and then an [ErrNotLogin] that tells why: it is an [ErrDuplicateUserID] too if the user has
-// logged in elsewhere, and a [client.ErrClosed] if the client was closed.
+// Err is nil until Done is closed, and then an [ErrNotLogin] that tells why: it is an
+// [ErrDuplicateUserID] too if the user has logged in elsewhere, and a [client.ErrClosed]
+// if the client was closed.
 func (u *User) Err() error { return context.Cause(u.online) }
 
-// Logout ends the user's session, his waiting for locks and his Locks: with [ErrReleased] if they are to be released, else with
-// [ErrNotLogin], and then Mortise keeps them for their TTL. They have ended before Mortise hears of it.
+// Logout ends the user's session, his waiting for locks and his Locks: with [ErrReleased]
+// if they are to be released, else with [ErrNotLogin], and then Mortise keeps them for
+// their TTL. They have ended before Mortise hears of it.
 //
-// It uses ctx's values only and not its end, and takes ten seconds at the most. If it fails the user is logged out
-// nevertheless, and Mortise finds that out by itself. If he was before, it is an ErrNotLogin.
+// It uses ctx's values only and not its end, and takes ten seconds at the most. If it
+// fails the user is logged out nevertheless, and Mortise finds that out by itself. If he
+// was before, it is an ErrNotLogin.
 func (u *User) Logout(ctx context.Context, release bool) error {
 	why := error(nil)
 	if release {
@@ -106,14 +112,15 @@ func (u *User) Logout(ctx context.Context, release bool) error {
 	return u.explain(ctx, opLogout, err)
 }
 
-// Close is Logout without release, and without waiting for Mortise. When it returns nothing runs any more.
+// Close is Logout without release, and without waiting for Mortise. When it returns
+// nothing runs any more.
 func (u *User) Close() {
 	u.leave(nil, nil)
 	u.working.Wait()
 }
 
-// leave logs the user out, and returns false if he is already. why is nil if he wants it so himself. The locks end with end,
-// or if it is nil for the same reason.
+// leave logs the user out, and returns false if he is already. why is nil if he wants it
+// so himself. The locks end with end, or if it is nil for the same reason.
 func (u *User) leave(why, end error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -138,8 +145,9 @@ func (u *User) leave(why, end error) bool {
 	return true
 }
 
-// Lost returns the locks that the user loses from now on, in order, until ctx ends or the user is logged out. Those that end by
-// ReleaseLock, Release, Logout and Close are not lost.
+// Lost returns the locks that the user loses from now on, in order, until ctx ends or the
+// user is logged out. Those that end by ReleaseLock, Release, Logout and Close are not
+// lost.
 func (u *User) Lost(ctx context.Context) iter.Seq[*Lock] {
 	u.mu.Lock()
 	first := u.losses
@@ -166,7 +174,8 @@ func (n *loss) tell(l *Lock) *loss {
 	return n.next
 }
 
-// wait returns true when there is a lock, and false if ctx ends, or if there is none and online ends.
+// wait returns true when there is a lock, and false if ctx ends, or if there is none and
+// online ends.
 func (n *loss) wait(ctx, online context.Context) bool {
 	select {
 	case <-n.told:

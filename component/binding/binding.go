@@ -1,7 +1,9 @@
-// Package binding is the API of sidecars that have no pluggable locks: Dapr's input and output bindings.
+// Package binding is the API of sidecars that have no pluggable locks: Dapr's input and
+// output bindings.
 //
-// An app reaches every operation of the Locks and ChannelLocks services by the output binding, in JSON, and hears of locks that
-// change hands by the input binding. Both services are called in this process, so they alone decide what is valid, and what
+// An app reaches every operation of the Locks and ChannelLocks services by the output
+// binding, in JSON, and hears of locks that change hands by the input binding. Both
+// services are called in this process, so they alone decide what is valid, and what
 // becomes of it.
 package binding
 
@@ -32,7 +34,8 @@ type Opener interface {
 type ChannelLocks interface {
 	// Operations names the operations that Invoke knows.
 	Operations() []string
-	// Invoke runs an operation with the component's store. An error is a gRPC status, and comes with an answer that tells it.
+	// Invoke runs an operation with the component's store. An error is a gRPC status, and
+	// comes with an answer that tells it.
 	Invoke(ctx context.Context, store, operation string, request []byte) (answer []byte, err error)
 	// Subscribe is that of the service.
 	Subscribe(*rtmpb.SubscribeRequest, grpc.ServerStreamingServer[rtmpb.LockEvent]) error
@@ -42,8 +45,8 @@ type ChannelLocks interface {
 
 // Service serves bindings to sidecars. All methods are safe for concurrent use.
 //
-// A binding belongs to the sidecar that has initialized it. Sidecars that have initialized none by a name get what the process
-// has opened itself, from resource files.
+// A binding belongs to the sidecar that has initialized it. Sidecars that have
+// initialized none by a name get what the process has opened itself, from resource files.
 type Service struct {
 	stores   Opener
 	locks    lockspb.LocksServer
@@ -74,8 +77,8 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	daprpb.RegisterOutputBindingServer(r, &output{service: s})
 }
 
-// Open initializes a binding for the sidecar of ctx. The process does this by itself, as nobody, for the bindings in resource
-// files.
+// Open initializes a binding for the sidecar of ctx. The process does this by itself, as
+// nobody, for the bindings in resource files.
 func (s *Service) Open(ctx context.Context, name string, metadata map[string]string) error {
 	b, err := parse(name, metadata)
 	if err != nil {
@@ -84,7 +87,8 @@ func (s *Service) Open(ctx context.Context, name string, metadata map[string]str
 	return s.open(ctx, b)
 }
 
-// open makes the binding ready for calls by the connection of ctx: it opens its store if it has its own.
+// open makes the binding ready for calls by the connection of ctx: it opens its store if
+// it has its own.
 func (s *Service) open(ctx context.Context, b *binding) error {
 	if b.own != nil {
 		if err := s.stores.Open(ctx, b.name, b.own); err != nil {
@@ -95,8 +99,8 @@ func (s *Service) open(ctx context.Context, b *binding) error {
 	return nil
 }
 
-// EndReading ends the streams of the input bindings, and those that come later at once. It does not wait: a stream whose sidecar
-// does not read ends with its connection.
+// EndReading ends the streams of the input bindings, and those that come later at once.
+// It does not wait: a stream whose sidecar does not read ends with its connection.
 func (s *Service) EndReading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +118,8 @@ func (s *Service) init(ctx context.Context, m *daprpb.MetadataRequest) error {
 	return rpcstatus.StatusOr(s.Open(ctx, instanceName(ctx), m.GetProperties()), codes.InvalidArgument, "INIT_FAILED")
 }
 
-// find returns the binding that a call is for, and makes it ready. The error is a gRPC status.
+// find returns the binding that a call is for, and makes it ready. The error is a gRPC
+// status.
 func (s *Service) find(ctx context.Context) (*binding, error) {
 	name := instanceName(ctx)
 	b, ready := s.sidecars.find(ctx, name)

@@ -11,16 +11,20 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Config is what a binding's metadata says to this API. What else is there describes the binding's own store.
+// Config is what a binding's metadata says to this API. What else is there describes the
+// binding's own store.
 type Config struct {
-	// LockStore is the component whose store the binding uses. Without it the binding has a store of its own, which its
-	// metadata describes as a lock component's does.
+	// LockStore is the component whose store the binding uses. Without it the binding has
+	// a store of its own, which its metadata describes as a lock component's does.
 	LockStore string `mapstructure:"lockStore"`
-	// User is whose the calls on channels are that name none, and who listens to Channels.
+	// User is whose the calls on channels are that name none, and who listens to
+	// Channels.
 	User string `mapstructure:"user"`
-	// Keys are the locks that the app is told of: keys, or beginnings of keys with an asterisk behind them, separated by commas.
+	// Keys are the locks that the app is told of: keys, or beginnings of keys with an
+	// asterisk behind them, separated by commas.
 	Keys string `mapstructure:"keys"`
-	// Channels are the channels of whose locks the app is told: types and names such as MESSAGE/lobby, separated by commas.
+	// Channels are the channels of whose locks the app is told: types and names such as
+	// MESSAGE/lobby, separated by commas.
 	Channels string `mapstructure:"channels"`
 	// Retries is how often the app is given an event again that it has failed on.
 	Retries int `mapstructure:"retries"`

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// firstPause is before the first repetition of what has failed; each further pause is twice as long, up to lastPause.
+	// firstPause is before the first repetition of what has failed; each further pause is
+	// twice as long, up to lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
 )
@@ -41,13 +42,16 @@ func (i *input) Ping(context.Context, *daprpb.PingRequest) (*daprpb.PingResponse
 	return &daprpb.PingResponse{}, nil
 }
 
-// Read tells the app of what the binding's metadata names, until the stream ends, or EndReading is called, or nothing can come any
-// more. daprd does not read again after an end, so a storage that is away is waited for. An end that comes from here is an error,
-// since that is what daprd logs; after it the app hears nothing until its sidecar loads the binding anew.
+// Read tells the app of what the binding's metadata names, until the stream ends, or
+// EndReading is called, or nothing can come any more. daprd does not read again after an
+// end, so a storage that is away is waited for. An end that comes from here is an error,
+// since that is what daprd logs; after it the app hears nothing until its sidecar loads
+// the binding anew.
 //
-// What is told of one entry comes in order: each event waits for the app's answer to the one before. An event that the app fails
-// on is given again, and if that does not help, the entry begins anew with a snapshot, which is given until it is taken. So as
-// long as the stream lasts, the app misses nothing without being told that it has.
+// What is told of one entry comes in order: each event waits for the app's answer to the
+// one before. An event that the app fails on is given again, and if that does not help,
+// the entry begins anew with a snapshot, which is given until it is taken. So as long as
+// the stream lasts, the app misses nothing without being told that it has.
 func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	b, err := i.service.find(stream.Context())
 	if err != nil {
@@ -81,8 +85,8 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	return nil
 }
 
-// receive lets the reader receive the app's answers until the stream ends, which is after Read has returned. It returns false
-// after EndReading.
+// receive lets the reader receive the app's answers until the stream ends, which is after
+// Read has returned. It returns false after EndReading.
 func (s *Service) receive(r *reader, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +97,8 @@ func (s *Service) receive(r *reader, end context.CancelCauseFunc) bool {
 	return true
 }
 
-// follow tells the app of the source's events until ctx ends, and returns an error if there can be none.
+// follow tells the app of the source's events until ctx ends, and returns an error if
+// there can be none.
 func (s *Service) follow(ctx context.Context, b *binding, source source, r *reader) error {
 	pause := firstPause
 	for missed := false; ; missed = true {
@@ -173,7 +178,8 @@ func (r *reader) give(ctx context.Context, event []byte, retries int) error {
 	}
 }
 
-// giveOnce gives the app an event and returns what the app says of it, nil if all is well.
+// giveOnce gives the app an event and returns what the app says of it, nil if all is
+// well.
 func (r *reader) giveOnce(ctx context.Context, event []byte) (*daprpb.AckResponseError, error) {
 	answer := make(chan *daprpb.ReadRequest, 1)
 	id, err := r.send(event, answer)

@@ -285,7 +285,8 @@ func TestReadingEndsWithTheService(t *testing.T) {
 	})
 }
 
-// TestTroubleIsWaitedFor has a Locks service that fails as the rows say, until nothing is wrong any more.
+// TestTroubleIsWaitedFor has a Locks service that fails as the rows say, until nothing is
+// wrong any more.
 func TestTroubleIsWaitedFor(t *testing.T) {
 	inWorld(t, func(w *world) {
 		faults := []error{

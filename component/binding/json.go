@@ -21,9 +21,9 @@ type object map[string]json.RawMessage
 // byteOrderMark may precede JSON in UTF-8 that an SDK has encoded.
 const byteOrderMark = "\ufeff"
 
-// parseObject reads the data of a call: a JSON object, or a JSON string that contains one,
-// because that is what an SDK sends for an object that the app has encoded itself. No data,
-// null and an empty string are an empty object.
+// parseObject reads the data of a call: a JSON object, or a JSON string that contains
+// one, because that is what an SDK sends for an object that the app has encoded itself.
+// No data, null and an empty string are an empty object.
 func parseObject(data []byte) (object, error) {
 	data = trimmed(data)
 	var text string
@@ -74,7 +74,8 @@ func (o object) text() []byte {
 	return text
 }
 
-// fill sets the message's fields to those of the object. Durations are as Go has them, or numbers of seconds.
+// fill sets the message's fields to those of the object. Durations are as Go has them, or
+// numbers of seconds.
 func (o object) fill(m proto.Message) error {
 	fields := m.ProtoReflect().Descriptor().Fields()
 	for name, value := range o {
@@ -129,7 +130,8 @@ func parseDuration(value json.RawMessage) (time.Duration, error) {
 	return 0, fmt.Errorf("is no duration such as %q or a number of seconds", "1m30s")
 }
 
-// withoutPlace is an error of protojson without where in the text it is: the text is not the app's.
+// withoutPlace is an error of protojson without where in the text it is: the text is not
+// the app's.
 func withoutPlace(err error) string {
 	text := err.Error()
 	if _, fault, found := strings.Cut(text, "): "); found {
@@ -138,7 +140,8 @@ func withoutPlace(err error) string {
 	return text
 }
 
-// seconds is a duration as both Go and Protobuf's JSON have it, empty if it is zero: a lock that nobody holds has none.
+// seconds is a duration as both Go and Protobuf's JSON have it, empty if it is zero: a
+// lock that nobody holds has none.
 func seconds(d *durationpb.Duration) string {
 	if d.AsDuration() == 0 {
 		return ""

@@ -94,8 +94,8 @@ func FuzzData(f *testing.F) {
 	})
 }
 
-// TestEveryOperationUnwrapsItsData calls every operation with an object, and with a string
-// that contains it, and expects one answer.
+// TestEveryOperationUnwrapsItsData calls every operation with an object, and with a
+// string that contains it, and expects one answer.
 func TestEveryOperationUnwrapsItsData(t *testing.T) {
 	inWorld(t, func(w *world) {
 		b := w.outputOf("b", ofLocks)

@@ -14,7 +14,8 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// maxData is how many bytes of locks are one answer or event: daprd takes messages of 4 MB.
+// maxData is how many bytes of locks are one answer or event: daprd takes messages of 4
+// MB.
 const maxData = 4<<20 - 64<<10
 
 // errTooLong reports a list that does not fit into one answer.
@@ -23,10 +24,12 @@ var errTooLong = fmt.Errorf("locks are more than %d bytes, ask for a longer pref
 // refusals are the reasons that are answers.
 var refusals = map[string]bool{"NOT_HELD": true, "NOT_OWNER": true, "DEADLOCK": true}
 
-// successes are what the operations have as a truth value in their answers. The others have acquired.
+// successes are what the operations have as a truth value in their answers. The others
+// have acquired.
 var successes = map[string]string{"unlock": "unlocked", "revoke": "revoked"}
 
-// lockOperations are the operations of the Locks service that have one answer, and its list as one.
+// lockOperations are the operations of the Locks service that have one answer, and its
+// list as one.
 func (s *Service) lockOperations() map[string]operation {
 	all := map[string]operation{"list": s.list}
 	for _, method := range lockspb.Locks_ServiceDesc.Methods {

@@ -53,9 +53,11 @@ func (o *output) ListOperations(context.Context, *daprpb.ListOperationsRequest) 
 
 // Invoke runs an operation.
 //
-// What is decided by a lock's state is an answer, refusals too. daprd makes an error of the kind of 500 out of every error,
-// repeats the call if its resiliency policies say so, and gives the app no more than the text; so errors are for calls that make
-// no sense and for storages that are away, and their text begins with the reason that the services have for programs.
+// What is decided by a lock's state is an answer, refusals too. daprd makes an error of
+// the kind of 500 out of every error, repeats the call if its resiliency policies say so,
+// and gives the app no more than the text; so errors are for calls that make no sense and
+// for storages that are away, and their text begins with the reason that the services
+// have for programs.
 func (o *output) Invoke(ctx context.Context, m *daprpb.InvokeRequest) (*daprpb.InvokeResponse, error) {
 	answer, err := o.service.invoke(ctx, m)
 	if err != nil {
@@ -91,8 +93,9 @@ func (s *Service) invoke(ctx context.Context, m *daprpb.InvokeRequest) ([]byte, 
 
 func (s *Service) operationNames() []string { return slices.Sorted(maps.Keys(s.operations)) }
 
-// channelOperations are the operations of the ChannelLocks service. Its failures are answers too, as its protocol has them,
-// unless nothing is known of what has become of the lock.
+// channelOperations are the operations of the ChannelLocks service. Its failures are
+// answers too, as its protocol has them, unless nothing is known of what has become of
+// the lock.
 func (s *Service) channelOperations() map[string]operation {
 	all := map[string]operation{}
 	for _, name := range s.channels.Operations() {
@@ -118,14 +121,16 @@ func isTrouble(err error) bool {
 	return true
 }
 
-// withReason puts the reason of a gRPC status before its text, which is all that daprd passes on.
+// withReason puts the reason of a gRPC status before its text, which is all that daprd
+// passes on.
 func withReason(err error) error {
 	s := status.Convert(err).Proto()
 	s.Message = reasonOf(status.FromProto(s)) + ": " + s.GetMessage()
 	return status.ErrorProto(s)
 }
 
-// reasonOf is what a program can tell an error by: its reason, behind RTM's number if it has one.
+// reasonOf is what a program can tell an error by: its reason, behind RTM's number if it
+// has one.
 func reasonOf(s *status.Status) string {
 	number, reason := "", ""
 	for _, detail := range s.Details() {

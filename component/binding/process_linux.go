@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// processOf is the process at the other end of a Unix socket. It is 0 if that is not known: of other connections, and of
-// processes in another container.
+// processOf is the process at the other end of a Unix socket. It is 0 if that is not
+// known: of other connections, and of processes in another container.
 func processOf(c net.Conn) (process int) {
 	unix, ok := c.(syscall.Conn)
 	if !ok {

@@ -12,9 +12,11 @@ import (
 
 // sidecars knows which bindings each sidecar has initialized.
 //
-// A sidecar initializes once and may connect again: gRPC's clients give up a connection on which nothing has happened for half an
-// hour. It is recognized by its process. Where processes cannot be told apart, as between the containers of a pod, all are one,
-// and the last to initialize a name has it, but for connections that last and have initialized it themselves.
+// A sidecar initializes once and may connect again: gRPC's clients give up a connection
+// on which nothing has happened for half an hour. It is recognized by its process. Where
+// processes cannot be told apart, as between the containers of a pod, all are one, and
+// the last to initialize a name has it, but for connections that last and have
+// initialized it themselves.
 type sidecars struct {
 	processOf func(net.Conn) int // 0 is any that cannot be told from others
 
@@ -43,7 +45,8 @@ func newSidecars() *sidecars {
 	}
 }
 
-// keep keeps the binding for the sidecar of ctx, in the place of one of that name. A connection that is gone has no use for it.
+// keep keeps the binding for the sidecar of ctx, in the place of one of that name. A
+// connection that is gone has no use for it.
 func (s *sidecars) keep(ctx context.Context, b *binding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,8 +66,8 @@ func (s *sidecars) keep(ctx context.Context, b *binding) {
 	c.bindings[b.name], s.initialized[c.process][b.name] = b, b
 }
 
-// find returns the binding of that name, or nil: what the sidecar of ctx has initialized, or nobody has. It tells whether it is
-// ready for calls by this connection.
+// find returns the binding of that name, or nil: what the sidecar of ctx has initialized,
+// or nobody has. It tells whether it is ready for calls by this connection.
 func (s *sidecars) find(ctx context.Context, name string) (b *binding, ready bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,8 +96,9 @@ func addressOf(ctx context.Context) (address string, connected bool) {
 	return "", false
 }
 
-// Listener makes connections recognizable, so that the service can tell by whom a binding was initialized. The connections that
-// it takes come from its Listener; other listeners may be around it, and none of those may be within that change connections.
+// Listener makes connections recognizable, so that the service can tell by whom a binding
+// was initialized. The connections that it takes come from its Listener; other listeners
+// may be around it, and none of those may be within that change connections.
 func (s *Service) Listener(l net.Listener) net.Listener { return &listener{l, s.sidecars} }
 
 type listener struct {
@@ -124,7 +128,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// address is a connection's address with its number behind it, because the clients of Unix sockets have none.
+// address is a connection's address with its number behind it, because the clients of
+// Unix sockets have none.
 type address struct{ network, name string }
 
 func (a address) Network() string { return a.network }

@@ -13,8 +13,9 @@ import (
 
 // source is one entry of what a binding's app is told of.
 type source interface {
-	// watch tells a snapshot and then each change, until ctx ends, tell fails, or no more can come; it returns why. Missed says
-	// that there were changes before the snapshot that the app was not told.
+	// watch tells a snapshot and then each change, until ctx ends, tell fails, or no more
+	// can come; it returns why. Missed says that there were changes before the snapshot
+	// that the app was not told.
 	watch(ctx context.Context, s *Service, b *binding, missed bool, tell func(event []byte) error) error
 	// String is the entry.
 	String() string
@@ -107,7 +108,8 @@ type channelSource struct {
 // String is the entry.
 func (c *channelSource) String() string { return c.entry }
 
-// watch tells RTM's own events. Their snapshots do not say what was missed; each is a new beginning.
+// watch tells RTM's own events. Their snapshots do not say what was missed; each is a new
+// beginning.
 func (c *channelSource) watch(ctx context.Context, s *Service, b *binding, _ bool, tell func([]byte) error) error {
 	request := &rtmpb.SubscribeRequest{Store: b.store, User: b.user, Channel: c.channel, ChannelType: c.kind}
 	return s.channels.Subscribe(request, stream[rtmpb.LockEvent]{ctx: ctx, send: func(m *rtmpb.LockEvent) error {

@@ -32,7 +32,8 @@ type world struct {
 	process atomic.Int64 // that connections come from
 }
 
-// inWorld runs a test in a bubble, with the real services, and memory stores called locks and others. Nothing is left after it.
+// inWorld runs a test in a bubble, with the real services, and memory stores called locks
+// and others. Nothing is left after it.
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -76,7 +77,8 @@ func (w *world) serve() (end func()) {
 	}
 }
 
-// sidecar is a connection of a daprd for one component, which tells the component's name with each call.
+// sidecar is a connection of a daprd for one component, which tells the component's name
+// with each call.
 type sidecar struct {
 	*world
 	conn   *grpc.ClientConn
@@ -142,7 +144,8 @@ func (w *world) decode(data []byte) (object map[string]any) {
 	return object
 }
 
-// expect runs an operation whose answer is known but for the fields that are named with null.
+// expect runs an operation whose answer is known but for the fields that are named with
+// null.
 func (s *sidecar) expect(operation, data, want string) map[string]any {
 	s.Helper()
 	got, err := s.invoke(operation, data)
@@ -153,7 +156,8 @@ func (s *sidecar) expect(operation, data, want string) map[string]any {
 	return got
 }
 
-// compare compares an object with a known one, in which null stands for anything but nothing.
+// compare compares an object with a known one, in which null stands for anything but
+// nothing.
 func (w *world) compare(what string, got map[string]any, want string) {
 	w.Helper()
 	if !matches(got, w.decode([]byte(want))) {

@@ -1,9 +1,10 @@
-// Package daprapi is the API of apps that speak Dapr's own API and have no sidecar: what Dapr's SDKs need to take and give
-// back locks, over gRPC and over HTTP.
+// Package daprapi is the API of apps that speak Dapr's own API and have no sidecar: what
+// Dapr's SDKs need to take and give back locks, over gRPC and over HTTP.
 //
-// It answers as daprd 1.18 does with a lock component: the order of its checks, its codes, messages and JSON, and its keys, so
-// that a lock that an app has taken through a sidecar is held for an app that comes in by this API, and the other way round.
-// APIs of Dapr other than that for locks are not implemented, and say so.
+// It answers as daprd 1.18 does with a lock component: the order of its checks, its
+// codes, messages and JSON, and its keys, so that a lock that an app has taken through a
+// sidecar is held for an app that comes in by this API, and the other way round. APIs of
+// Dapr other than that for locks are not implemented, and say so.
 package daprapi
 
 import (
@@ -29,8 +30,9 @@ type Options struct {
 	Token      string      // $DAPR_API_TOKEN, which every call must carry as dapr-api-token; empty: none
 	Version    string      // told to those who ask for the version of the runtime
 
-	// Observed returns a handler that observes what next does: requests over HTTP that may pass, but for those for the health.
-	// Calls over gRPC are for the server to observe. Nil is next itself.
+	// Observed returns a handler that observes what next does: requests over HTTP that
+	// may pass, but for those for the health. Calls over gRPC are for the server to
+	// observe. Nil is next itself.
 	Observed func(next http.Handler) http.Handler
 
 	// Leaving tells whether the process takes no more calls. Nil is never.
@@ -46,12 +48,14 @@ type Component struct {
 	Scopes   []string          // ids of the apps that may use it; empty is every app
 }
 
-// IsFor tells whether the app may use the component. An app without an id may use what is for every app.
+// IsFor tells whether the app may use the component. An app without an id may use what is
+// for every app.
 func (c Component) IsFor(appID string) bool {
 	return len(c.Scopes) == 0 || slices.Contains(c.Scopes, appID)
 }
 
-// Stores finds the store of a component by its name. Do calls fn with it, and returns fn's error.
+// Stores finds the store of a component by its name. Do calls fn with it, and returns
+// fn's error.
 type Stores interface {
 	Do(ctx context.Context, name string, fn func(stores.Store) error) error
 }
@@ -65,8 +69,8 @@ type API struct {
 	routes   map[string]endpoint
 }
 
-// New returns an API. It fails if a component's keyPrefix is one that daprd would not start with, or if two components have
-// one name.
+// New returns an API. It fails if a component's keyPrefix is one that daprd would not
+// start with, or if two components have one name.
 func New(o Options) (*API, error) {
 	if o.Observed == nil {
 		o.Observed = func(next http.Handler) http.Handler { return next }

@@ -20,9 +20,9 @@ import (
 // tokenHeader is where a call carries the token, over gRPC and over HTTP.
 const tokenHeader = "dapr-api-token"
 
-// guard lets calls pass that carry the token, and those for the health: whoever probes that has no secrets. Streams of the
-// health need the token, since they never end. It keeps the token's hash, so that comparing takes the same time whatever is
-// sent.
+// guard lets calls pass that carry the token, and those for the health: whoever probes
+// that has no secrets. Streams of the health need the token, since they never end. It
+// keeps the token's hash, so that comparing takes the same time whatever is sent.
 type guard struct {
 	open bool // nobody needs a token
 	hash [sha256.Size]byte

@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Bounds of what HTTP clients may send, and of how long they may take. The sizes and the time for a header are daprd's, which
-// waits for a body forever.
+// Bounds of what HTTP clients may send, and of how long they may take. The sizes and the
+// time for a header are daprd's, which waits for a body forever.
 const (
 	maxBody       = 4 << 20 // bytes
 	maxHeader     = 4 << 10 // bytes, and as much again that net/http grants
@@ -26,11 +26,12 @@ const (
 	idleTimeout   = 3 * time.Minute
 )
 
-// endpoint answers a request for what one route serves: a store, if the route ends in one. The body of an answer without an
-// error is JSON, and nil is no content.
+// endpoint answers a request for what one route serves: a store, if the route ends in
+// one. The body of an answer without an error is JSON, and nil is no content.
 type endpoint func(r *http.Request, store string) ([]byte, error)
 
-// endpoints are the routes, by method and path. A path that ends in a slash is followed by the name of a store.
+// endpoints are the routes, by method and path. A path that ends in a slash is followed
+// by the name of a store.
 func (d *API) endpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"POST /v1.0-alpha1/lock/": endpointOf(d.TryLockAlpha1, writeMessage,
@@ -44,7 +45,8 @@ func (d *API) endpoints() map[string]endpoint {
 	}
 }
 
-// HTTPServer returns a server for the HTTP API, with bounds, to be given a listener. It speaks HTTP/2 with and without TLS.
+// HTTPServer returns a server for the HTTP API, with bounds, to be given a listener. It
+// speaks HTTP/2 with and without TLS.
 func (d *API) HTTPServer() *http.Server {
 	s := &http.Server{
 		Handler:           d.Handler(),
@@ -79,7 +81,8 @@ func (d *API) Handler() http.Handler {
 	})
 }
 
-// serve finds the endpoint by the cleaned path, in which slashes that are part of a store's name are still escaped.
+// serve finds the endpoint by the cleaned path, in which slashes that are part of a
+// store's name are still escaped.
 func (d *API) serve(r *http.Request) ([]byte, error) {
 	clean := path.Clean(r.URL.EscapedPath())
 	if serve, ok := d.routes[r.Method+" "+clean]; ok {
@@ -97,7 +100,8 @@ func (d *API) serve(r *http.Request) ([]byte, error) {
 var notOurs = regexp.MustCompile(`^/v1\.0(-alpha1|-alpha2|-beta1)?/(shutdown$|invoke/.+/method/|` +
 	`(actors|bindings|configuration|conversation|crypto|jobs|metadata|publish|secrets|state|subtlecrypto|workflows)/.)`)
 
-// elsewhere is the answer to a request that has no route. daprd would hand it to an app, if it named one.
+// elsewhere is the answer to a request that has no route. daprd would hand it to an app,
+// if it named one.
 func elsewhere(r *http.Request) error {
 	user, _, _ := r.BasicAuth()
 	if r.Header.Get("dapr-app-id") != "" || strings.EqualFold(user, "dapr-app-id") || notOurs.MatchString(r.URL.Path) {
@@ -106,8 +110,8 @@ func elsewhere(r *http.Request) error {
 	return errNoRoute
 }
 
-// endpointOf returns an endpoint that reads the body, which may be empty, into a request, addresses it to the store, and
-// writes what call answers.
+// endpointOf returns an endpoint that reads the body, which may be empty, into a request,
+// addresses it to the store, and writes what call answers.
 func endpointOf[M any, Request interface {
 	*M
 	proto.Message
@@ -151,7 +155,8 @@ func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
 	return protojson.MarshalOptions{EmitUnpopulated: true, UseEnumNumbers: true}.Marshal(m)
 }
 
-// healthz tells whether calls are taken and, if it is asked for by its id, whether this is the app.
+// healthz tells whether calls are taken and, if it is asked for by its id, whether this
+// is the app.
 func (d *API) healthz(r *http.Request, _ string) ([]byte, error) {
 	if d.options.Leaving() {
 		return nil, errNotReady
@@ -170,7 +175,8 @@ func (d *API) outboundHealthz(*http.Request, string) ([]byte, error) {
 	return nil, nil
 }
 
-// Refuse answers a request that shall not come as far as to the Handler, in the same way. httpCode is 403 or 503.
+// Refuse answers a request that shall not come as far as to the Handler, in the same way.
+// httpCode is 403 or 503.
 func Refuse(w http.ResponseWriter, _ *http.Request, httpCode int, reason string) {
 	refused := internal("ERROR", reason)
 	refused.http = httpCode

@@ -29,7 +29,8 @@ func (o Options) keyPrefix(c Component) (string, error) {
 	}
 }
 
-// strategy is the component's keyPrefix in lower case. An empty one is not the same as none.
+// strategy is the component's keyPrefix in lower case. An empty one is not the same as
+// none.
 func (o Options) strategy(metadata map[string]string) (string, error) {
 	for key, value := range metadata {
 		if strings.EqualFold(key, "keyPrefix") {

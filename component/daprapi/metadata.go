@@ -8,7 +8,8 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 )
 
-// GetMetadata tells of the app and of its components what a daprd tells that has neither an app nor actors.
+// GetMetadata tells of the app and of its components what a daprd tells that has neither
+// an app nor actors.
 func (d *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
 	return &runtimepb.GetMetadataResponse{
 		Id:                   d.options.AppID,

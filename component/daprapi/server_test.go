@@ -20,7 +20,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// dial serves the API over gRPC, with the health beside it, and returns a connection to it.
+// dial serves the API over gRPC, with the health beside it, and returns a connection to
+// it.
 func dial(t *testing.T, d *API) *grpc.ClientConn {
 	t.Helper()
 	server, l := grpc.NewServer(d.ServerOptions()...), bufconn.Listen(1<<16)

@@ -17,7 +17,8 @@ type lockRequest interface {
 	GetLockOwner() string
 }
 
-// TryLockAlpha1 takes the lock if nobody holds it. A client that is gone by then gets nothing.
+// TryLockAlpha1 takes the lock if nobody holds it. A client that is gone by then gets
+// nothing.
 func (d *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
 	if m.GetExpiryInSeconds() <= 0 {
 		return nil, errExpiry.about(m.GetStoreName())
@@ -33,7 +34,8 @@ func (d *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*
 	return &runtimepb.TryLockResponse{Success: acquired}, nil
 }
 
-// UnlockAlpha1 gives the lock back. That there is nothing to give back is a status and not an error.
+// UnlockAlpha1 gives the lock back. That there is nothing to give back is a status and
+// not an error.
 func (d *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
 	prefix, err := d.find(m)
 	if err != nil {
@@ -50,7 +52,8 @@ func (d *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*ru
 	return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_SUCCESS}, nil
 }
 
-// find checks what daprd checks, in its order, and returns what the keys of the component begin with.
+// find checks what daprd checks, in its order, and returns what the keys of the component
+// begin with.
 func (d *API) find(m lockRequest) (prefix string, err error) {
 	prefix, found := d.prefixes[m.GetStoreName()]
 	switch {

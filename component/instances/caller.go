@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// caller is one connection, and with it one client as long as it does not reconnect. It is the address that gRPC knows the
-// connection by; Unix sockets have none of their own.
+// caller is one connection, and with it one client as long as it does not reconnect. It
+// is the address that gRPC knows the connection by; Unix sockets have none of their own.
 type caller struct {
 	net.Addr
 	bound map[string]*instance // what it has opened, by name; guarded by Set.mu
@@ -17,7 +17,8 @@ type caller struct {
 
 func newCaller(addr net.Addr) *caller { return &caller{Addr: addr, bound: map[string]*instance{}} }
 
-// callerOf returns the caller whose call ctx belongs to, or nobody if it came in by no [Listener].
+// callerOf returns the caller whose call ctx belongs to, or nobody if it came in by no
+// [Listener].
 func (s *Set) callerOf(ctx context.Context) *caller {
 	if p, ok := peer.FromContext(ctx); ok {
 		if c, ok := p.Addr.(*caller); ok {
@@ -35,8 +36,8 @@ func (c *caller) leave(name string) {
 	}
 }
 
-// Listener makes connections recognizable, so that a Set can tell by whom a component was opened. Connections that a Set's
-// services take come from its Listener.
+// Listener makes connections recognizable, so that a Set can tell by whom a component was
+// opened. Connections that a Set's services take come from its Listener.
 func (s *Set) Listener(l net.Listener) net.Listener { return &listener{l, s} }
 
 type listener struct {

@@ -9,8 +9,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Instance is one store of a component, for those who go on with the store that a guest has found, whatever the name means by
-// then and to whom. Equal instances are the same store. When that is replaced, or nobody has it open any more, calls fail with
+// Instance is one store of a component, for those who go on with the store that a guest
+// has found, whatever the name means by then and to whom. Equal instances are the same
+// store. When that is replaced, or nobody has it open any more, calls fail with
 // stores.ErrClosed. All methods are safe for concurrent use.
 type Instance struct {
 	set *Set

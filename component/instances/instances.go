@@ -1,4 +1,5 @@
-// Package instances knows which store serves which Dapr component, and swaps stores under running calls.
+// Package instances knows which store serves which Dapr component, and swaps stores under
+// running calls.
 package instances
 
 import (
@@ -17,23 +18,28 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Header is the gRPC metadata key in which daprd tells the component's name with every call.
+// Header is the gRPC metadata key in which daprd tells the component's name with every
+// call.
 const Header = "x-component-instance"
 
-// openTimeout bounds Open for a caller that set no deadline. It is daprd's own default for a component's initTimeout.
+// openTimeout bounds Open for a caller that set no deadline. It is daprd's own default
+// for a component's initTimeout.
 const openTimeout = 5 * time.Second
 
-// answerShare is the part of a caller's deadline, one in so many, that Open leaves for telling why it has failed.
+// answerShare is the part of a caller's deadline, one in so many, that Open leaves for
+// telling why it has failed.
 const answerShare = 10
 
-// ErrNotInitialized reports a call for a component that was not opened in this process. Open, and then repeat the call.
+// ErrNotInitialized reports a call for a component that was not opened in this process.
+// Open, and then repeat the call.
 var ErrNotInitialized = errors.New("component is not initialized")
 
 // Set is the open components by name. All methods are safe for concurrent use.
 //
-// Two sidecars may call different components by one name. So what a caller (see [Listener]) has opened is what it gets, as
-// long as it is connected. A caller that has opened nothing gets what was opened by no caller, from resource files.
-// Clients that never open anything see the set as [Resolver].
+// Two sidecars may call different components by one name. So what a caller (see
+// [Listener]) has opened is what it gets, as long as it is connected. A caller that has
+// opened nothing gets what was opened by no caller, from resource files. Clients that
+// never open anything see the set as [Resolver].
 type Set struct {
 	registry   *stores.Registry
 	log        logger.Logger
@@ -52,8 +58,9 @@ type Set struct {
 	failing func(component string) (recovered func()) // nil unless OpenUnreachableLater was called
 }
 
-// A StoreWrapper looks after a store from when it is opened until it is closed. It returns the store to be used in its place, which
-// may be the same, and what is called when nobody uses that any more, before it is closed. Calls may come at once.
+// A StoreWrapper looks after a store from when it is opened until it is closed. It
+// returns the store to be used in its place, which may be the same, and what is called
+// when nobody uses that any more, before it is closed. Calls may come at once.
 type StoreWrapper func(component string, store stores.Store) (used stores.Store, leave func())
 
 // instance is a component's store and what it was opened from.
@@ -70,8 +77,8 @@ type instance struct {
 	leave    context.CancelFunc
 }
 
-// New returns a set without components, which opens stores from registry. Each of the attendants gets what the one before it has
-// returned.
+// New returns a set without components, which opens stores from registry. Each of the
+// attendants gets what the one before it has returned.
 func New(registry *stores.Registry, log logger.Logger, attendants ...StoreWrapper) *Set {
 	s := &Set{
 		registry:   registry,
@@ -103,9 +110,10 @@ func (s *Set) attend(i *instance, store stores.Store) (used stores.Store, unatte
 	return store, unattend
 }
 
-// Open opens the component for the caller of ctx. If it is open with equal metadata, that store is used. A store that it was
-// opened with before, and that nobody else has opened, is closed after its last call, once the new one is open. If the new
-// one cannot be opened, everything stays and the error is returned.
+// Open opens the component for the caller of ctx. If it is open with equal metadata, that
+// store is used. A store that it was opened with before, and that nobody else has opened,
+// is closed after its last call, once the new one is open. If the new one cannot be
+// opened, everything stays and the error is returned.
 func (s *Set) Open(ctx context.Context, name string, metadata map[string]string) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
@@ -158,8 +166,9 @@ func (s *Set) logOf(i *instance) logger.Logger {
 	return s.log.WithFields(map[string]any{"instance": i.name})
 }
 
-// Do calls fn with the component's store, which stays open until fn returns. It fails with ErrNotInitialized if the
-// component is not open and with stores.ErrClosed after Close; fn's error is returned as it is.
+// Do calls fn with the component's store, which stays open until fn returns. It fails
+// with ErrNotInitialized if the component is not open and with stores.ErrClosed after
+// Close; fn's error is returned as it is.
 func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
 	i, err := s.enter(ctx, name, s.find)
 	if err != nil {
@@ -169,10 +178,12 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 	return fn(i.store)
 }
 
-// EndWaiting ends what [Resolver.Wait] has called, and what it will call, with stores.ErrClosed. Other calls go on.
+// EndWaiting ends what [Resolver.Wait] has called, and what it will call, with
+// stores.ErrClosed. Other calls go on.
 func (s *Set) EndWaiting() { s.end() }
 
-// Close ends the calls that wait and closes every store after its last call. Calls that come later fail.
+// Close ends the calls that wait and closes every store after its last call. Calls that
+// come later fail.
 func (s *Set) Close() error {
 	s.EndWaiting()
 	s.mu.Lock()
@@ -190,7 +201,8 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-// enter returns the instance that find finds for the caller of ctx, with a call counted on it.
+// enter returns the instance that find finds for the caller of ctx, with a call counted
+// on it.
 func (s *Set) enter(ctx context.Context, name string, find func(*caller, string) (*instance, error)) (*instance, error) {
 	c := s.callerOf(ctx)
 	s.mu.RLock()
@@ -228,7 +240,8 @@ func notInitialized(name string) error {
 	return fmt.Errorf("component %q: %w", name, ErrNotInitialized)
 }
 
-// turn waits until no other Open of the component is under way. It fails if ctx has ended. The caller receives from the channel when it is done.
+// turn waits until no other Open of the component is under way. It fails if ctx has
+// ended. The caller receives from the channel when it is done.
 func (s *Set) turn(ctx context.Context, name string) (chan struct{}, error) {
 	s.mu.Lock()
 	turn, ok := s.opening[name]
@@ -272,7 +285,8 @@ func (s *Set) add(c *caller, name string, i *instance) error {
 	return nil
 }
 
-// bind gives the caller the instance in the place of the one it had. A caller that is gone has no use for either.
+// bind gives the caller the instance in the place of the one it had. A caller that is
+// gone has no use for either.
 func (s *Set) bind(c *caller, name string, i *instance) {
 	if !c.gone {
 		i.callers++
@@ -317,7 +331,8 @@ func (i *instance) close() error {
 	return i.store.Close()
 }
 
-// ours is the metadata without what daprd alone uses, so that two apps which differ in nothing else share a store.
+// ours is the metadata without what daprd alone uses, so that two apps which differ in
+// nothing else share a store.
 func ours(metadata map[string]string) map[string]string {
 	kept := make(map[string]string, len(metadata))
 	for key, value := range metadata {
@@ -328,7 +343,8 @@ func ours(metadata map[string]string) map[string]string {
 	return kept
 }
 
-// withTimeout bounds an Open whose caller set no deadline. A remote caller that set one gets its answer before that.
+// withTimeout bounds an Open whose caller set no deadline. A remote caller that set one
+// gets its answer before that.
 func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

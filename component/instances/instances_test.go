@@ -32,8 +32,8 @@ type fakeConfig struct {
 	A string `mapstructure:"a"`
 }
 
-// newSet returns a set whose stores are fake, and counts how many were opened. A component with a: bad cannot be opened,
-// one with a: slow only when its context ends.
+// newSet returns a set whose stores are fake, and counts how many were opened. A
+// component with a: bad cannot be opened, one with a: slow only when its context ends.
 func newSet() (*Set, *atomic.Int64) {
 	var opened atomic.Int64
 	r := stores.NewRegistry("fake")

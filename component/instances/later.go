@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// firstTimeout bounds the first attempt to open a component that may be opened later, so that the process starts soon.
+	// firstTimeout bounds the first attempt to open a component that may be opened later,
+	// so that the process starts soon.
 	firstTimeout = time.Second
 
 	// The pause between attempts doubles from minRetryPause to maxRetryPause.
@@ -21,9 +22,10 @@ const (
 // ErrNotOpen reports a call for a component whose store could not be opened yet.
 var ErrNotOpen = errors.New("component is not open yet")
 
-// OpenUnreachableLater lets Open succeed for a component that no caller opens, but a resource file, while its storage is
-// unreachable. The set then retries until the store is open or not used any more; meanwhile calls fail with ErrNotOpen and
-// the error of the last attempt. failing is called when that begins, and what it returns when it ends.
+// OpenUnreachableLater lets Open succeed for a component that no caller opens, but a
+// resource file, while its storage is unreachable. The set then retries until the store
+// is open or not used any more; meanwhile calls fail with ErrNotOpen and the error of the
+// last attempt. failing is called when that begins, and what it returns when it ends.
 //
 // It is called before the set is used.
 func (s *Set) OpenUnreachableLater(failing func(component string) (recovered func())) {
@@ -35,14 +37,14 @@ func (s *Set) opensLater(ctx context.Context) bool {
 	return s.failing != nil && s.callerOf(ctx) == s.nobody
 }
 
-// isUnreachable reports whether opening failed because the storage did not answer. Every other failure is one of the
-// configuration, which time does not mend.
+// isUnreachable reports whether opening failed because the storage did not answer. Every
+// other failure is one of the configuration, which time does not mend.
 func isUnreachable(err error) bool {
 	return errors.Is(err, stores.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// openLater starts a goroutine that opens the instance's store, every attempt within the time. It ends when the instance is
-// closed, which waits for it.
+// openLater starts a goroutine that opens the instance's store, every attempt within the
+// time. It ends when the instance is closed, which waits for it.
 func (s *Set) openLater(i *instance, within time.Duration, err error) {
 	s.logOf(i).Warnf("Component cannot be opened yet, retrying until its storage is reachable: %v", err)
 	i.notOpen = &notOpenError{i.name, err}
@@ -73,8 +75,9 @@ func (s *Set) opened(i *instance, store stores.Store) {
 	i.store, i.unattend, i.notOpen = used, unattend, nil
 }
 
-// stillNotOpen keeps the error of an attempt for calls, and logs one that differs from the error before. An attempt that ended
-// because the instance is closed has no error of its own.
+// stillNotOpen keeps the error of an attempt for calls, and logs one that differs from
+// the error before. An attempt that ended because the instance is closed has no error of
+// its own.
 func (s *Set) stillNotOpen(i *instance, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +106,9 @@ func timeLeft(ctx context.Context) time.Duration {
 	return time.Until(deadline)
 }
 
-// notOpenError is why a component is not open yet. It is an ErrNotOpen and what the cause is, except that its cause can be a
-// deadline of the attempt to open the store, which is not that of the call.
+// notOpenError is why a component is not open yet. It is an ErrNotOpen and what the cause
+// is, except that its cause can be a deadline of the attempt to open the store, which is
+// not that of the call.
 type notOpenError struct {
 	component string
 	cause     error

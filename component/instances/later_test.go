@@ -18,7 +18,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// storage is what a fake store is opened from. Opening fails with its error unless that is nil.
+// storage is what a fake store is opened from. Opening fails with its error unless that
+// is nil.
 type storage struct {
 	mu  sync.Mutex
 	err error
@@ -175,7 +176,8 @@ func TestASidecarGetsTheComponentThatIsOpenedLater(t *testing.T) {
 	})
 }
 
-// A deadline of the attempt is not one of the call, which would be reported as having taken too long.
+// A deadline of the attempt is not one of the call, which would be reported as having
+// taken too long.
 func TestTheStatusOfACallForAComponentThatIsNotOpen(t *testing.T) {
 	err := error(&notOpenError{"c", fmt.Errorf("fake: %w: %w", stores.ErrUnreachable, context.DeadlineExceeded)})
 	if errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, stores.ErrUnreachable) {

@@ -16,7 +16,8 @@ type wrapped struct {
 	by string
 }
 
-// diary is what attendants and stores do, in order. A bubble has but one of them at work at a time.
+// diary is what attendants and stores do, in order. A bubble has but one of them at work
+// at a time.
 type diary []string
 
 // attendant returns an attendant that wraps stores, and tells what it does.

@@ -41,7 +41,8 @@ func (s *Service) check(m named) error {
 	return separable(m.GetResourceId())
 }
 
-// boundNames are the fields of the contract by the names that Layotto's messages have for them.
+// boundNames are the fields of the contract by the names that Layotto's messages have for
+// them.
 var boundNames = map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
 
 // checkBounds refuses what no store takes. Layotto itself has no such bounds.

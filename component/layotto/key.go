@@ -10,8 +10,8 @@ const (
 	separator = "||"
 )
 
-// keyPrefix is what the keys of a component's locks begin with: what its metadata keyPrefix says, the app's id unless it says
-// something else.
+// keyPrefix is what the keys of a component's locks begin with: what its metadata
+// keyPrefix says, the app's id unless it says something else.
 func (o Options) keyPrefix(component string) string {
 	scope := strings.ToLower(o.KeyPrefixes[component])
 	switch scope {
@@ -28,7 +28,8 @@ func (o Options) keyPrefix(component string) string {
 	return apiPrefix + scope + separator
 }
 
-// key is the final name of the message's lock in its store, once the message has passed all checks.
+// key is the final name of the message's lock in its store, once the message has passed
+// all checks.
 func (s *Service) key(m named) (string, error) {
 	if err := s.check(m); err != nil {
 		return "", err
@@ -37,7 +38,8 @@ func (s *Service) key(m named) (string, error) {
 	return key, checkBounds(m, key)
 }
 
-// separable returns an error if the part of a key has a separator in it, with Layotto's words.
+// separable returns an error if the part of a key has a separator in it, with Layotto's
+// words.
 func separable(part string) error {
 	if strings.Contains(part, separator) {
 		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)

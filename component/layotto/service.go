@@ -1,5 +1,6 @@
-// Package layotto is the API of Layotto's SDKs: the lock calls of its runtime, at the same names, with the same checks, and
-// with keys that an SDK's program cannot tell from those of Layotto.
+// Package layotto is the API of Layotto's SDKs: the lock calls of its runtime, at the
+// same names, with the same checks, and with keys that an SDK's program cannot tell from
+// those of Layotto.
 package layotto
 
 import (
@@ -15,16 +16,19 @@ import (
 
 // Options says what the API stands for.
 type Options struct {
-	// AppID is whose locks these are, and part of their keys; may be empty. Layotto's requests do not tell: a process is for one.
+	// AppID is whose locks these are, and part of their keys; may be empty. Layotto's
+	// requests do not tell: a process is for one.
 	AppID string
-	// KeyPrefixes are the components that calls can name, each with its metadata keyPrefix as it is written, empty if it has none.
+	// KeyPrefixes are the components that calls can name, each with its metadata
+	// keyPrefix as it is written, empty if it has none.
 	KeyPrefixes map[string]string
 	// Stores has their stores.
 	Stores Stores
 }
 
-// Stores finds the store of a component by its name. Do calls fn with it, and returns fn's error as it is. It fails with
-// instances.ErrNotInitialized if the component is not open.
+// Stores finds the store of a component by its name. Do calls fn with it, and returns
+// fn's error as it is. It fails with instances.ErrNotInitialized if the component is not
+// open.
 type Stores interface {
 	Do(ctx context.Context, component string, fn func(stores.Store) error) error
 }
@@ -36,7 +40,8 @@ type Service struct {
 	prefixes map[string]string // what the keys of each component begin with
 }
 
-// New returns a service. It fails if a component's keyPrefix is one that Layotto would not start with.
+// New returns a service. It fails if a component's keyPrefix is one that Layotto would
+// not start with.
 func New(o Options) (*Service, error) {
 	s := &Service{stores: o.Stores, prefixes: make(map[string]string, len(o.KeyPrefixes))}
 	for name, prefix := range o.KeyPrefixes {
@@ -66,7 +71,8 @@ func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*la
 	return &layottopb.TryLockResponse{Success: grant.Acquired}, nil
 }
 
-// Unlock gives the lock back. That there is nothing to give back is a status and not an error.
+// Unlock gives the lock back. That there is nothing to give back is a status and not an
+// error.
 func (s *Service) Unlock(ctx context.Context, m *layottopb.UnlockRequest) (*layottopb.UnlockResponse, error) {
 	key, err := s.key(m)
 	if err != nil {
@@ -79,7 +85,8 @@ func (s *Service) Unlock(ctx context.Context, m *layottopb.UnlockRequest) (*layo
 	return &layottopb.UnlockResponse{Status: status}, nil
 }
 
-// LockKeepAlive lets the owner's lock last for as long as the message says, from now. A lock that is gone stays so.
+// LockKeepAlive lets the owner's lock last for as long as the message says, from now. A
+// lock that is gone stays so.
 func (s *Service) LockKeepAlive(
 	ctx context.Context, m *layottopb.LockKeepAliveRequest,
 ) (*layottopb.LockKeepAliveResponse, error) {
@@ -112,8 +119,8 @@ func (s *Service) do(ctx context.Context, m named, fn func(stores.Store) error) 
 	return err
 }
 
-// outcome is a call's status, or its error if it is in no status. Errors go out as they are: gRPC makes them Unknown, or what
-// the end of a context is, with their text.
+// outcome is a call's status, or its error if it is in no status. Errors go out as they
+// are: gRPC makes them Unknown, or what the end of a context is, with their text.
 func outcome(err error) (layottopb.UnlockResponse_Status, error) {
 	switch {
 	case errors.Is(err, stores.ErrNotHeld):

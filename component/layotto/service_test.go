@@ -24,7 +24,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// opened returns a set with a memory store for each prefix, which is closed at the end of the test.
+// opened returns a set with a memory store for each prefix, which is closed at the end of
+// the test.
 func opened(t *testing.T, prefixes map[string]string) *instances.Set {
 	t.Helper()
 	set := instances.New(all.Backends("memory"), logger.NewLogger("test"))

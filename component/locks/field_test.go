@@ -176,7 +176,8 @@ func reason(s *status.Status) string {
 	return ""
 }
 
-// FuzzLock sends any key, owner and durations: what is in bounds reaches the store as it is, the rest is refused by field.
+// FuzzLock sends any key, owner and durations: what is in bounds reaches the store as it
+// is, the rest is refused by field.
 func FuzzLock(f *testing.F) {
 	f.Add("k", "o", int64(1), int32(0), int64(0), int32(0))
 	f.Add("", "", int64(-1), int32(-1), int64(315576000000), int32(999999999))

@@ -20,8 +20,8 @@ type lease interface {
 	GetTtl() *durationpb.Duration
 }
 
-// request is what the message asks of a store, or a *stores.FieldError. The fields of the contract have the names that they
-// have in the messages.
+// request is what the message asks of a store, or a *stores.FieldError. The fields of the
+// contract have the names that they have in the messages.
 func request(m lease, metadata map[string]string, holding []string) (stores.Request, error) {
 	ttl, err := duration("ttl", m.GetTtl())
 	ask := stores.Request{Key: m.GetKey(), Owner: m.GetOwner(), TTL: ttl, Metadata: metadata, Holding: holding}
@@ -53,7 +53,8 @@ func waitOf(m interface{ GetWait() *durationpb.Duration }) (time.Duration, error
 	return wait, err
 }
 
-// duration reads a duration that may be missing, malformed, or longer than a time.Duration can be.
+// duration reads a duration that may be missing, malformed, or longer than a
+// time.Duration can be.
 func duration(field string, d *durationpb.Duration) (time.Duration, error) {
 	if d == nil {
 		return 0, fieldError(field, "is missing")
@@ -65,7 +66,8 @@ func duration(field string, d *durationpb.Duration) (time.Duration, error) {
 	return long, nil
 }
 
-// validateVictim returns a *stores.FieldError if key or owner is out of bounds; the owner may be empty.
+// validateVictim returns a *stores.FieldError if key or owner is out of bounds; the owner
+// may be empty.
 func validateVictim(key, owner string) error {
 	return stores.ValidateKey(key, cmp.Or(owner, "anybody"))
 }
@@ -107,8 +109,9 @@ func lockMessage(l stores.LockInfo) *lockspb.Lock {
 	return m
 }
 
-// readable is a name as a message can carry it. One that a foreign program has made need be no text, nor within our bounds,
-// and must not keep people from seeing the other locks.
+// readable is a name as a message can carry it. One that a foreign program has made need
+// be no text, nor within our bounds, and must not keep people from seeing the other
+// locks.
 func readable(name string, limit int) string {
 	return strings.ToValidUTF8(name[:min(len(name), limit)], "\uFFFD")
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// scripted is a store with every ability that answers what it is told to, and notes what it was asked for.
+// scripted is a store with every ability that answers what it is told to, and notes what
+// it was asked for.
 type scripted struct {
 	stores.Store
 	grant stores.Grant
@@ -109,7 +110,8 @@ var second = durationpb.New(time.Second)
 // long is longer than a key or an owner may be.
 var long = strings.Repeat("x", stores.MaxKeyLen+1)
 
-// calls are all calls of the service, each with a request without a fault for the component.
+// calls are all calls of the service, each with a request without a fault for the
+// component.
 func calls(t *testing.T, s *Service, store string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"TryLock": func(ctx context.Context) error {

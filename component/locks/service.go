@@ -1,4 +1,5 @@
-// Package locks is the API of Mortise's own clients: everything about locks that Dapr's API has no words for.
+// Package locks is the API of Mortise's own clients: everything about locks that Dapr's
+// API has no words for.
 package locks
 
 import (
@@ -17,7 +18,8 @@ import (
 // errWaited is why a call stops waiting that has waited for as long as it was asked to.
 var errWaited = errors.New("waited long enough")
 
-// Service serves the components of a set to clients that open none. It is safe for concurrent use.
+// Service serves the components of a set to clients that open none. It is safe for
+// concurrent use.
 type Service struct {
 	lockspb.UnimplementedLocksServer
 	components instances.Resolver
@@ -38,7 +40,8 @@ func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lock
 	})
 }
 
-// Lock takes the lock, and waits for it. A client that is gone when its turn comes gets nothing.
+// Lock takes the lock, and waits for it. A client that is gone when its turn comes gets
+// nothing.
 func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.LockResponse, error) {
 	ask, err := request(m, m.GetMetadata(), m.GetHolding())
 	if err != nil {
@@ -54,7 +57,8 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 	})
 }
 
-// LockAll takes all of several locks or none, and waits for them unless it shall only try.
+// LockAll takes all of several locks or none, and waits for them unless it shall only
+// try.
 func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lockspb.LockResponse, error) {
 	ask, err := multiRequest(m)
 	if err != nil {
@@ -113,8 +117,8 @@ func (s *Service) answer(ctx context.Context, name string, ask func(stores.Store
 	return response(grant), rpcstatus.Status(err)
 }
 
-// answerLater asks the component's store for a grant with a ctx that ends when wait has passed, if it is not zero, and when
-// the store is to be closed.
+// answerLater asks the component's store for a grant with a ctx that ends when wait has
+// passed, if it is not zero, and when the store is to be closed.
 func (s *Service) answerLater(
 	ctx context.Context, name string, wait time.Duration, ask func(context.Context, stores.Store) (stores.Grant, error),
 ) (*lockspb.LockResponse, error) {
@@ -139,7 +143,8 @@ func (s *Service) do(ctx context.Context, name string, fn func(stores.Store) err
 	return s.components.Do(ctx, component(ctx, name), fn)
 }
 
-// component is the component that a call is for: what its message names, or else its header, or else none.
+// component is the component that a call is for: what its message names, or else its
+// header, or else none.
 func component(ctx context.Context, name string) string {
 	if name != "" {
 		return name

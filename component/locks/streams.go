@@ -13,11 +13,12 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// pieceBytes is how much of a list goes into one message. Clients take 4 MB unless told otherwise; one row more, the largest
-// being some kilobytes, is far from it.
+// pieceBytes is how much of a list goes into one message. Clients take 4 MB unless told
+// otherwise; one row more, the largest being some kilobytes, is far from it.
 const pieceBytes = 1 << 20
 
-// List sends the locks under the prefix. The store is not kept busy by a client that is slow to read.
+// List sends the locks under the prefix. The store is not kept busy by a client that is
+// slow to read.
 func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return rpcstatus.Status(err)
@@ -54,8 +55,8 @@ func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]st
 	return []stores.LockInfo{l}, err
 }
 
-// Watch sends the locks under the prefix and then each change. A client that is slow to read slows down what the store
-// tells, and does not keep the store from being closed.
+// Watch sends the locks under the prefix and then each change. A client that is slow to
+// read slows down what the store tells, and does not keep the store from being closed.
 func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return rpcstatus.Status(err)
@@ -118,7 +119,8 @@ func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Eve
 	return nil
 }
 
-// pieces are the locks cut into what fits a message, each with whether there are more. There is at least one piece.
+// pieces are the locks cut into what fits a message, each with whether there are more.
+// There is at least one piece.
 func pieces(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
 	return func(yield func(piece []*lockspb.Lock, more bool) bool) {
 		var piece []*lockspb.Lock

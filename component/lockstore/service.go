@@ -1,4 +1,5 @@
-// Package lockstore is the API that daprd comes in by: the LockStore service of Dapr's pluggable components.
+// Package lockstore is the API that daprd comes in by: the LockStore service of Dapr's
+// pluggable components.
 package lockstore
 
 import (
@@ -41,8 +42,9 @@ func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*
 	return &lockpb.LockStoreInitResponse{}, nil
 }
 
-// Features lists what the component's store can do. What a store can do that is not open yet is not known: a sidecar asks
-// for it when it starts, which it can without the storage.
+// Features lists what the component's store can do. What a store can do that is not open
+// yet is not known: a sidecar asks for it when it starts, which it can without the
+// storage.
 func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
 	var features []string
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
@@ -55,7 +57,8 @@ func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*dap
 	return &daprpb.FeaturesResponse{Features: features}, callStatus(err)
 }
 
-// Ping asks the component's storage for a sign of life. A store that cannot ask is taken at its word.
+// Ping asks the component's storage for a sign of life. A store that cannot ask is taken
+// at its word.
 func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.PingResponse, error) {
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
 		if err := stores.Ping(ctx, store); !errors.Is(err, stores.ErrUnsupported) {
@@ -91,7 +94,8 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 	return &lockpb.TryLockResponse{Success: grant.Acquired, Metadata: grantMetadata(grant)}, nil
 }
 
-// Unlock gives the lock back. That there is nothing to give back is a status and not an error.
+// Unlock gives the lock back. That there is nothing to give back is a status and not an
+// error.
 func (s *Service) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
 	key, owner := req.GetResourceId(), req.GetLockOwner()
 	if err := stores.ValidateKey(key, owner); err != nil {
@@ -120,7 +124,8 @@ func grantMetadata(grant stores.Grant) map[string]string {
 	}
 }
 
-// instanceName is the component that the call is for. A caller that names none means the one without a name.
+// instanceName is the component that the call is for. A caller that names none means the
+// one without a name.
 func instanceName(ctx context.Context) string {
 	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); len(names) > 0 {
 		return names[0]

@@ -46,7 +46,8 @@ type alive struct{ *scripted }
 
 func (a alive) Ping(context.Context) error { return a.err }
 
-// serve returns a service whose component "c" has the store, and a context for calls to it.
+// serve returns a service whose component "c" has the store, and a context for calls to
+// it.
 func serve(t *testing.T, store stores.Store) (*Service, context.Context) {
 	t.Helper()
 	r := stores.NewRegistry("scripted")
@@ -270,7 +271,8 @@ func TestFeaturesAreThoseOfTheStore(t *testing.T) {
 	}
 }
 
-// FuzzTryLock sends any key, owner and expiry: what is in bounds reaches the store as it is, the rest is refused by field.
+// FuzzTryLock sends any key, owner and expiry: what is in bounds reaches the store as it
+// is, the rest is refused by field.
 func FuzzTryLock(f *testing.F) {
 	f.Add("lock||app||r", "owner", int32(1))
 	f.Add("", "", int32(0))

@@ -20,7 +20,8 @@ func callStatus(err error) error {
 	return rpcstatus.Status(err)
 }
 
-// initStatus is callStatus for Init, where what is in no table is the fault of the metadata or of what it points to.
+// initStatus is callStatus for Init, where what is in no table is the fault of the
+// metadata or of what it points to.
 func initStatus(err error) error {
 	return rpcstatus.StatusOr(err, codes.InvalidArgument, "INIT_FAILED")
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// defaultInitTimeout bounds the opening of a component whose file does not say how long it may take.
+// defaultInitTimeout bounds the opening of a component whose file does not say how long
+// it may take.
 const defaultInitTimeout = 5 * time.Second
 
 // Component is Dapr's Component, version v1alpha1.
@@ -87,7 +88,8 @@ func unquote(text string) string {
 // IsFor reports whether the app may use the component.
 func (s Scoped) IsFor(app string) bool { return len(s.Scopes) == 0 || slices.Contains(s.Scopes, app) }
 
-// Timeout returns how long opening the component may take. A timeout that cannot be read is the default, as in daprd.
+// Timeout returns how long opening the component may take. A timeout that cannot be read
+// is the default, as in daprd.
 func (s Spec) Timeout() time.Duration {
 	if timeout, err := time.ParseDuration(s.InitTimeout); err == nil {
 		return timeout

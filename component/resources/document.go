@@ -16,11 +16,12 @@ const (
 	kind       = "Component"
 )
 
-// separator begins the line between two documents. The rest of that line belongs to neither.
+// separator begins the line between two documents. The rest of that line belongs to
+// neither.
 var separator = []byte("\n---")
 
-// parse returns the components in a file, and with them an error that says what of the file cannot be read. Documents of
-// another kind are skipped.
+// parse returns the components in a file, and with them an error that says what of the
+// file cannot be read. Documents of another kind are skipped.
 func parse(file io.Reader) ([]*Component, error) {
 	var (
 		components []*Component
@@ -36,11 +37,13 @@ func parse(file io.Reader) ([]*Component, error) {
 			components = append(components, c)
 		}
 	}
-	// daprd never gets past a document that is longer than the scanner's buffer. Here it ends the file.
+	// daprd never gets past a document that is longer than the scanner's buffer. Here it
+	// ends the file.
 	return components, errors.Join(append(errs, documents.Err())...)
 }
 
-// parseDocument returns the component that the document describes, or nil if it describes something else.
+// parseDocument returns the component that the document describes, or nil if it describes
+// something else.
 func parseDocument(text []byte) (*Component, error) {
 	var head struct {
 		TypeMeta `json:",inline"`
@@ -70,8 +73,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// splitDocument is a [bufio.SplitFunc] for the documents of a file. As in daprd, a document is lost if the separator behind
-// it is the last line of the file, has text behind the dashes and does not end in a newline.
+// splitDocument is a [bufio.SplitFunc] for the documents of a file. As in daprd, a
+// document is lost if the separator behind it is the last line of the file, has text
+// behind the dashes and does not end in a newline.
 func splitDocument(data []byte, atEOF bool) (advance int, document []byte, err error) {
 	if atEOF && len(data) == 0 {
 		return 0, nil, nil

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// ObjectMeta is the metadata of every Kubernetes object. Only Name and Namespace are used; a document with a value of
-// the wrong type in another field is skipped, as in daprd.
+// ObjectMeta is the metadata of every Kubernetes object. Only Name and Namespace are
+// used; a document with a value of the wrong type in another field is skipped, as in
+// daprd.
 type ObjectMeta struct {
 	Name                       string            `json:"name,omitempty"`
 	GenerateName               string            `json:"generateName,omitempty"`

@@ -1,8 +1,10 @@
-// Package resources reads the components in Dapr's resource files as the disk loader of daprd 1.18 does, so that a sidecar
-// and Mortise find the same components in the same files.
+// Package resources reads the components in Dapr's resource files as the disk loader of
+// daprd 1.18 does, so that a sidecar and Mortise find the same components in the same
+// files.
 //
-// The types mirror Dapr's own, down to which field is embedded, because that decides which values the YAML library converts
-// to text. Dapr's types are not used: they pull in client-go and controller-runtime. Package test/e2e compares both.
+// The types mirror Dapr's own, down to which field is embedded, because that decides
+// which values the YAML library converts to text. Dapr's types are not used: they pull in
+// client-go and controller-runtime. Package test/e2e compares both.
 package resources
 
 import (
@@ -15,7 +17,8 @@ import (
 	"github.com/dapr/kit/logger"
 )
 
-// namespaceVariable is the environment variable with the namespace of daprd and of Mortise.
+// namespaceVariable is the environment variable with the namespace of daprd and of
+// Mortise.
 const namespaceVariable = "NAMESPACE"
 
 // Loader reads resource files.
@@ -25,9 +28,10 @@ type Loader struct {
 	Log       logger.Logger
 }
 
-// Load returns the components in the folder, or in the file, in the order in which daprd reads them: those for every app, and
-// of several that have the same name, all. It skips what daprd skips: silently components of other namespaces, and with a
-// warning files and documents that cannot be read. It fails if the path cannot be read.
+// Load returns the components in the folder, or in the file, in the order in which daprd
+// reads them: those for every app, and of several that have the same name, all. It skips
+// what daprd skips: silently components of other namespaces, and with a warning files and
+// documents that cannot be read. It fails if the path cannot be read.
 //
 // daprd takes folders only. A path that is a file is read whatever its name is.
 func (l Loader) Load(path string) ([]*Component, error) {
@@ -43,8 +47,8 @@ func (l Loader) Load(path string) ([]*Component, error) {
 	return slices.DeleteFunc(components, l.isElsewhere), err
 }
 
-// readFolder returns the components in the YAML files of the folder, but not of folders below it. It fails if the folder
-// cannot be read. Files that cannot be read are logged.
+// readFolder returns the components in the YAML files of the folder, but not of folders
+// below it. It fails if the folder cannot be read. Files that cannot be read are logged.
 func (l Loader) readFolder(folder string) ([]*Component, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -68,8 +72,8 @@ func (l Loader) readFolder(folder string) ([]*Component, error) {
 	return found, nil
 }
 
-// readRegular is readFile for files of a folder. A link there can lead to a folder, and opening a pipe would wait for a
-// writer; daprd does not start with either.
+// readRegular is readFile for files of a folder. A link there can lead to a folder, and
+// opening a pipe would wait for a writer; daprd does not start with either.
 func (l Loader) readRegular(file string) ([]*Component, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -81,8 +85,8 @@ func (l Loader) readRegular(file string) ([]*Component, error) {
 	return l.readFile(file)
 }
 
-// readFile returns the components in the file. It fails if the file cannot be opened, and logs what cannot be read as a
-// component.
+// readFile returns the components in the file. It fails if the file cannot be opened, and
+// logs what cannot be read as a component.
 func (l Loader) readFile(file string) ([]*Component, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -99,15 +103,16 @@ func (l Loader) readFile(file string) ([]*Component, error) {
 	return components, nil
 }
 
-// isElsewhere reports whether the component belongs to a namespace other than that of this process. If either names no
-// namespace, it does not.
+// isElsewhere reports whether the component belongs to a namespace other than that of
+// this process. If either names no namespace, it does not.
 func (l Loader) isElsewhere(c *Component) bool {
 	namespace, _ := l.LookupEnv(namespaceVariable)
 	return namespace != "" && c.Metadata.Namespace != "" && c.Metadata.Namespace != namespace
 }
 
-// ForApp returns those of the components that the daprd of the app uses. It fails where that daprd does not start, because
-// the name of a component that the app may use is repeated by a later component, whether or not the app may use that one.
+// ForApp returns those of the components that the daprd of the app uses. It fails where
+// that daprd does not start, because the name of a component that the app may use is
+// repeated by a later component, whether or not the app may use that one.
 func ForApp(components []*Component, app string) ([]*Component, error) {
 	var used []*Component
 	taken := map[string]*Component{}

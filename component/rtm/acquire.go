@@ -69,7 +69,8 @@ func newWaiting() *waiting {
 	return &waiting{calls: map[user]map[*context.CancelCauseFunc]struct{}{}}
 }
 
-// enter adds a call, which calls leave when it has ended. The ctx ends with errLoggedOut as its cause when the user logs out.
+// enter adds a call, which calls leave when it has ended. The ctx ends with errLoggedOut
+// as its cause when the user logs out.
 func (w *waiting) enter(ctx context.Context, u user) (_ context.Context, leave func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.mu.Lock()

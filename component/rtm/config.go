@@ -9,7 +9,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Config is what a component's metadata says to this API, whatever the store. The defaults are RTM's own bounds.
+// Config is what a component's metadata says to this API, whatever the store. The
+// defaults are RTM's own bounds.
 type Config struct {
 	LocksPerChannel int           `mapstructure:"rtmLocksPerChannel"` // the most; 32
 	DefaultTTL      time.Duration `mapstructure:"rtmDefaultTTL"`      // of a lock that is set without one; 10s, or what is nearest

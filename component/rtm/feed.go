@@ -6,7 +6,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// maxNews is how many events are kept for a stream that is slow. One that falls further behind is told a new snapshot.
+// maxNews is how many events are kept for a stream that is slow. One that falls further
+// behind is told a new snapshot.
 const maxNews = 1024
 
 // feed is what a stream has yet to be told. Its hub's mu guards it, but for the channels.

@@ -88,7 +88,8 @@ func (s *Service) claimant(ctx context.Context, m interface {
 	return u, claims, err
 }
 
-// check tells which of the claims are right, and which are not. One without a rev is right if the user has the lock.
+// check tells which of the claims are right, and which are not. One without a rev is
+// right if the user has the lock.
 func (s *Service) check(ctx context.Context, u user, claims []holding) (right, wrong []holding, err error) {
 	rows, err := s.rows(ctx, u, claims)
 	for _, c := range claims {
@@ -104,7 +105,8 @@ func (s *Service) check(ctx context.Context, u user, claims []holding) (right, w
 	return right, wrong, err
 }
 
-// rows returns the locks of all channels of the claims, by key. It asks the store for each channel once.
+// rows returns the locks of all channels of the claims, by key. It asks the store for
+// each channel once.
 func (s *Service) rows(ctx context.Context, u user, claims []holding) (map[string]stores.LockInfo, error) {
 	groups := map[string]bool{}
 	for _, c := range claims {

@@ -48,12 +48,15 @@ const noOperation = "RTMOperation"
 //	POST /v1/rtm/{store}/{setLock|acquireLock|releaseLock|revokeLock|getLock|removeLock|keepAlive|logout}
 //	GET  /v1/rtm/{store}/{subscribe|session}, and POST for session
 //
-// The fields of a request have their names in JSON. They are in the query, but for held, and with POST in the body, an object.
-// Answers are JSON; failures are a Status. Streams are server-sent events, whose names are those of the event types; a failure on
-// the way is the last event, ERROR. They end when the client does not read, or is gone without a word.
+// The fields of a request have their names in JSON. They are in the query, but for held,
+// and with POST in the body, an object. Answers are JSON; failures are a Status. Streams
+// are server-sent events, whose names are those of the event types; a failure on the way
+// is the last event, ERROR. They end when the client does not read, or is gone without a
+// word.
 //
-// The server that uses the handler bounds reading a request, and writing, by its ReadTimeout and WriteTimeout. The handler
-// lifts both when the request is read: locks are waited for without limit. Whatever it writes itself has a limit of its own.
+// The server that uses the handler bounds reading a request, and writing, by its
+// ReadTimeout and WriteTimeout. The handler lifts both when the request is read: locks
+// are waited for without limit. Whatever it writes itself has a limit of its own.
 func Handler(s rtmpb.ChannelLocksServer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/rtm/{store}/{operation}", func(w http.ResponseWriter, r *http.Request) { serveHTTP(s, w, r) })
@@ -95,7 +98,8 @@ var refusals = map[int]*code{
 	http.StatusServiceUnavailable: lockNotAvailable,
 }
 
-// Refuse answers a request that shall not come as far as to the Handler, in the same way. httpCode is 401, 403 or 503.
+// Refuse answers a request that shall not come as far as to the Handler, in the same way.
+// httpCode is 401, 403 or 503.
 func Refuse(w http.ResponseWriter, r *http.Request, httpCode int, reason string) {
 	name := noOperation
 	if operation, ok := httpOperations[path.Base(r.URL.Path)]; ok {

@@ -15,7 +15,8 @@ import (
 // writeTimeout is how long a client may take to read an answer or an event.
 const writeTimeout = 10 * time.Second
 
-// The answers in JSON. Numbers are numbers there, as large as they are: a fencing token is below 2^53.
+// The answers in JSON. Numbers are numbers there, as large as they are: a fencing token
+// is below 2^53.
 type (
 	lockAnswer struct {
 		ErrorCode   int32  `json:"errorCode"`
@@ -148,7 +149,8 @@ func fail(w http.ResponseWriter, operation string, err error) {
 	respond(w, httpCode, answer)
 }
 
-// newStatusAnswer is a gRPC status as HTTP tells it. What has no Status as a detail has failed in no particular way.
+// newStatusAnswer is a gRPC status as HTTP tells it. What has no Status as a detail has
+// failed in no particular way.
 func newStatusAnswer(operation string, err error) (httpCode int, answer statusAnswer) {
 	s := status.Convert(err)
 	httpCode, ok := httpCodes[s.Code()]
@@ -163,7 +165,8 @@ func newStatusAnswer(operation string, err error) (httpCode int, answer statusAn
 	return httpCode, statusAnswer{lockOperationFailed.number, operation, s.Message()}
 }
 
-// respond answers a request. A client that is gone, or does not read, loses the connection.
+// respond answers a request. A client that is gone, or does not read, loses the
+// connection.
 func respond(w http.ResponseWriter, httpCode int, answer any) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.Header().Set("Content-Type", "application/json")

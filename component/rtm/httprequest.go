@@ -22,7 +22,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// maxBody bounds the body of a request, in bytes. A session's tells hundreds of locks in that.
+// maxBody bounds the body of a request, in bytes. A session's tells hundreds of locks in
+// that.
 const maxBody = 64 << 10
 
 // storeField is the field that the path has, and nothing else.
@@ -34,8 +35,8 @@ type member struct {
 	value json.RawMessage
 }
 
-// readRequest sets the message to what the request says, and lets its client take as long from here on as it likes. Errors
-// name the field.
+// readRequest sets the message to what the request says, and lets its client take as long
+// from here on as it likes. Errors name the field.
 func readRequest(m protoreflect.Message, w http.ResponseWriter, r *http.Request) error {
 	members, err := queryMembers(m.Descriptor().Fields(), r.URL.RawQuery)
 	if err != nil {
@@ -75,7 +76,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return nil, &httpError{code, invalid(invalidParameter, "body", fault)}
 }
 
-// queryMembers are the parameters of a query, as if they were in a body, for a message with these fields.
+// queryMembers are the parameters of a query, as if they were in a body, for a message
+// with these fields.
 func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]member, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -90,7 +92,8 @@ func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]member,
 	return members, nil
 }
 
-// queryValue is a parameter's value in JSON: a string, or for a field that is none a number or a truth value. No field is nil.
+// queryValue is a parameter's value in JSON: a string, or for a field that is none a
+// number or a truth value. No field is nil.
 func queryValue(field protoreflect.FieldDescriptor, text string) json.RawMessage {
 	if field != nil && !field.IsList() && field.Kind() != protoreflect.StringKind && isLiteral(text) {
 		return json.RawMessage(text)
@@ -104,7 +107,8 @@ func isLiteral(text string) bool {
 	return text == "true" || text == "false" || strings.Trim(text, "0123456789+-.eE") == "" && json.Valid([]byte(text))
 }
 
-// objectMembers are the members of a JSON object, in their order. At is where it is in the request.
+// objectMembers are the members of a JSON object, in their order. At is where it is in
+// the request.
 func objectMembers(at string, text []byte) (members []member, err error) {
 	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
 		return nil, invalid(invalidParameter, at, "is not JSON: "+err.Error())
@@ -122,7 +126,8 @@ func objectMembers(at string, text []byte) (members []member, err error) {
 	return members, nil
 }
 
-// fill sets the message's fields to the members. Path is what the fields' names are told behind.
+// fill sets the message's fields to the members. Path is what the fields' names are told
+// behind.
 func fill(m protoreflect.Message, path string, members []member) error {
 	seen := map[string]bool{}
 	for _, next := range members {
@@ -231,8 +236,8 @@ func decode[T any](text json.RawMessage) (value T, ok bool) {
 	return *p, true
 }
 
-// wholeSeconds reads a number of seconds. Whatever its size it means something: less than none is the shortest time, and too
-// many are the longest.
+// wholeSeconds reads a number of seconds. Whatever its size it means something: less than
+// none is the shortest time, and too many are the longest.
 func wholeSeconds(text json.RawMessage) (uint32, bool) {
 	n, err := strconv.ParseFloat(string(text), 64)
 	if errors.Is(err, strconv.ErrSyntax) || n != math.Trunc(n) {

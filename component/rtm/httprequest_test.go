@@ -161,7 +161,8 @@ func TestTypesOfChannelsThatThereAreNotAreToldByTheirCode(t *testing.T) {
 	checkRefused(t, "POST session", `{"held":[{"channelType":7}]}`, -10019, "held[0].channelType is 7")
 }
 
-// checkRefused checks that a request is refused, by its operation's name, and nobody asked. Reason is part of what is told.
+// checkRefused checks that a request is refused, by its operation's name, and nobody
+// asked. Reason is part of what is told.
 func checkRefused(t *testing.T, request, body string, errorCode int32, reason string) {
 	t.Helper()
 	method, operation, _ := strings.Cut(request, " ")

@@ -14,15 +14,17 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// linger is how long a hub goes on that nobody uses: beginning anew may cost the storage a walk over all its keys.
+// linger is how long a hub goes on that nobody uses: beginning anew may cost the storage
+// a walk over all its keys.
 const linger = time.Minute
 
-// hub knows the locks of all channels of one store, by one Watch for all who want to know: the subscribers of channels, the
-// sessions of users, and the keeper, which renews what users hold who are online. Several processes on one storage have a hub
-// each; whoever acquires by one of them is renewed by the one that has his session.
+// hub knows the locks of all channels of one store, by one Watch for all who want to
+// know: the subscribers of channels, the sessions of users, and the keeper, which renews
+// what users hold who are online. Several processes on one storage have a hub each;
+// whoever acquires by one of them is renewed by the one that has his session.
 //
-// When the Watch ends the hub does, and with it all its streams; so it does when the store is replaced. Who comes back gets a
-// new one.
+// When the Watch ends the hub does, and with it all its streams; so it does when the
+// store is replaced. Who comes back gets a new one.
 type hub struct {
 	store instances.Instance // and no other, whatever the component's name means by now
 	log   logger.Logger
@@ -178,7 +180,8 @@ func (h *hub) withdrawn(l *entry) {
 	h.tell(e)
 }
 
-// released takes in that the lock has an owner no more. Only the owner is told that it has expired.
+// released takes in that the lock has an owner no more. Only the owner is told that it
+// has expired.
 func (h *hub) released(l *entry, how stores.EventKind) {
 	others, own := l.event(rtmpb.LockEvent_RELEASED), l.event(rtmpb.LockEvent_RELEASED)
 	if how == stores.EventExpired {

@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// hubs is the hubs that run, one for each store that somebody watches or is online in. A component may have several.
+// hubs is the hubs that run, one for each store that somebody watches or is online in. A
+// component may have several.
 type hubs struct {
 	log logger.Logger
 
@@ -38,7 +39,8 @@ func (s *hubs) close() {
 	s.all.Wait()
 }
 
-// use calls fn with the store's hub, which knows the locks and goes on at least until fn returns, unless its Watch fails.
+// use calls fn with the store's hub, which knows the locks and goes on at least until fn
+// returns, unless its Watch fails.
 func (s *hubs) use(ctx context.Context, store instances.Instance, fn func(*hub) error) error {
 	h, err := s.enter(store)
 	if err != nil {
@@ -117,7 +119,8 @@ func (s *hubs) forget(h *hub) {
 	}
 }
 
-// granted lets the hub of the user's store, if there is one, know of a grant before its Watch tells.
+// granted lets the hub of the user's store, if there is one, know of a grant before its
+// Watch tells.
 func (s *hubs) granted(u user, l lock, grant stores.Grant) {
 	s.mu.Lock()
 	h := s.open[u.store]

@@ -13,7 +13,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// JSON is a service in the JSON that HTTP has, for APIs that carry objects and not messages.
+// JSON is a service in the JSON that HTTP has, for APIs that carry objects and not
+// messages.
 type JSON struct{ rtmpb.ChannelLocksServer }
 
 // Operations names the operations that have one answer.
@@ -30,8 +31,9 @@ func operationOf(method grpc.MethodDesc) string {
 	return strings.ToLower(method.MethodName[:1]) + method.MethodName[1:]
 }
 
-// Invoke runs an operation with the component's store. The request is an object with the fields of the operation but store. A
-// failure is told twice: by the answer, which is a Status, and by an error, which is that of gRPC.
+// Invoke runs an operation with the component's store. The request is an object with the
+// fields of the operation but store. A failure is told twice: by the answer, which is a
+// Status, and by an error, which is that of gRPC.
 func (j JSON) Invoke(ctx context.Context, store, operation string, request []byte) (answer []byte, err error) {
 	methods := rtmpb.ChannelLocks_ServiceDesc.Methods
 	at := slices.IndexFunc(methods, func(method grpc.MethodDesc) bool { return operationOf(method) == operation })

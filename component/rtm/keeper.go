@@ -19,7 +19,8 @@ const (
 // period is how often a lock with this TTL is renewed while its owner is online.
 func period(ttl time.Duration) time.Duration { return min(ttl/5, longestPeriod) }
 
-// online is the lease of a lock whose owner is online. Should this process die, at least the TTL is left of it.
+// online is the lease of a lock whose owner is online. Should this process die, at least
+// the TTL is left of it.
 func online(ttl time.Duration) time.Duration { return ttl + 2*period(ttl) }
 
 // offline is the lease of a lock whose owner goes offline now.
@@ -78,7 +79,8 @@ func (h *hub) round(ctx context.Context) time.Duration {
 	return pause
 }
 
-// goOffline lets the TTL of the user's locks count from now, after a round that may have been about to prolong them.
+// goOffline lets the TTL of the user's locks count from now, after a round that may have
+// been about to prolong them.
 func (h *hub) goOffline(ctx context.Context, name string) error {
 	h.rounds.RLock()
 	defer h.rounds.RUnlock()
@@ -86,7 +88,8 @@ func (h *hub) goOffline(ctx context.Context, name string) error {
 	return err
 }
 
-// due returns the locks to be renewed now, and for how long there are no others. It plans when to renew them again.
+// due returns the locks to be renewed now, and for how long there are no others. It plans
+// when to renew them again.
 func (h *hub) due(now time.Time) (due []holding, pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,8 +106,9 @@ func (h *hub) due(now time.Time) (due []holding, pause time.Duration) {
 	}
 }
 
-// renew lets the locks last from now, for as long as lease makes of their TTLs. It returns those that their owners hold, and an
-// error if the store could not be asked about all.
+// renew lets the locks last from now, for as long as lease makes of their TTLs. It
+// returns those that their owners hold, and an error if the store could not be asked
+// about all.
 func (h *hub) renew(ctx context.Context, all []holding, lease func(ttl time.Duration) time.Duration) ([]holding, error) {
 	held := make(chan holding, len(all))
 	err := h.each(ctx, all, func(ctx context.Context, store stores.Store, o holding) error {
@@ -121,7 +125,8 @@ func (h *hub) renew(ctx context.Context, all []holding, lease func(ttl time.Dura
 	return drained(held), err
 }
 
-// prolonged takes in until when the owner surely has the lock, unless it is taken from him.
+// prolonged takes in until when the owner surely has the lock, unless it is taken from
+// him.
 func (h *hub) prolonged(o holding, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -132,8 +137,8 @@ func (h *hub) prolonged(o holding, until time.Time) {
 	}
 }
 
-// sure returns what the user has for a TTL from now at least, unless it is taken from him: while he is online, all but what he was
-// granted a moment ago.
+// sure returns what the user has for a TTL from now at least, unless it is taken from
+// him: while he is online, all but what he was granted a moment ago.
 func (h *hub) sure(name string) []holding {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -154,7 +159,8 @@ func (h *hub) release(ctx context.Context, all []holding) error {
 	})
 }
 
-// each calls fn for the locks, some at once. That the owner does not hold one any more is no error, but worth a note.
+// each calls fn for the locks, some at once. That the owner does not hold one any more is
+// no error, but worth a note.
 func (h *hub) each(ctx context.Context, all []holding, fn func(context.Context, stores.Store, holding) error) error {
 	if len(all) == 0 {
 		return nil

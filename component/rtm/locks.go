@@ -46,8 +46,9 @@ func (s *Service) RevokeLock(ctx context.Context, m *rtmpb.RevokeLockRequest) (*
 	})
 }
 
-// explain tells a lock that does not exist from one that nobody holds. It looks after the fact; what it sees was so at some time
-// during the operation, in which nobody held the lock.
+// explain tells a lock that does not exist from one that nobody holds. It looks after the
+// fact; what it sees was so at some time during the operation, in which nobody held the
+// lock.
 func explain(ctx context.Context, store stores.Store, l lock, err error) error {
 	if !errors.Is(err, stores.ErrNotHeld) {
 		return err

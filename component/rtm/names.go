@@ -10,8 +10,8 @@ import (
 const (
 	// maxNameLen bounds the names of channels, locks and users, in bytes.
 	maxNameLen = 64
-	// symbols are what such a name may have besides letters of ASCII and digits. RTM's newer clients refuse the backtick, which
-	// its documentation allows.
+	// symbols are what such a name may have besides letters of ASCII and digits. RTM's
+	// newer clients refuse the backtick, which its documentation allows.
 	symbols = " !#$%&()+,-:;<=>?@[]^_{|}~`"
 	// keyPrefix begins the keys of all locks of all channels.
 	keyPrefix = "rtm||"

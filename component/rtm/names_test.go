@@ -68,7 +68,8 @@ func TestKeysOfNoChannel(t *testing.T) {
 	}
 }
 
-// Two locks never have one key, and a lock's key begins with its channel's group and no other's.
+// Two locks never have one key, and a lock's key begins with its channel's group and no
+// other's.
 func FuzzKeys(f *testing.F) {
 	f.Add("a", "b||c", "a||b", "c")
 	f.Add("a|", "b", "a", "|b")

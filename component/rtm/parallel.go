@@ -8,7 +8,8 @@ import (
 // atOnce is how many calls for one user, or one round of renewals, a store gets at once.
 const atOnce = 16
 
-// inParallel calls fn for each of all, some at once, waits for them, and returns their errors.
+// inParallel calls fn for each of all, some at once, waits for them, and returns their
+// errors.
 func inParallel[T any](all []T, fn func(T) error) error {
 	errs := make([]error, len(all))
 	turns := make(chan struct{}, atOnce)

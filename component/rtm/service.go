@@ -1,7 +1,9 @@
-// Package rtm is the API of RTM's channel locks: named objects that the users of a channel set, acquire and remove.
+// Package rtm is the API of RTM's channel locks: named objects that the users of a
+// channel set, acquire and remove.
 //
-// A lock's owner is a user, and its TTL is how long he keeps it while he is offline. The stores know leases only, so a user who is
-// online has his renewed by this process; see [hub] for how it learns what he holds.
+// A lock's owner is a user, and its TTL is how long he keeps it while he is offline. The
+// stores know leases only, so a user who is online has his renewed by this process; see
+// [hub] for how it learns what he holds.
 package rtm
 
 import (
@@ -16,10 +18,12 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// operationTimeout bounds every operation that does not wait for a lock, as RTM's own clients do.
+// operationTimeout bounds every operation that does not wait for a lock, as RTM's own
+// clients do.
 const operationTimeout = 10 * time.Second
 
-// Service serves the components of a set to the users of RTM's channels. It is safe for concurrent use.
+// Service serves the components of a set to the users of RTM's channels. It is safe for
+// concurrent use.
 type Service struct {
 	rtmpb.UnimplementedChannelLocksServer
 	components instances.Resolver
@@ -35,7 +39,8 @@ func New(components instances.Resolver, log logger.Logger) *Service {
 // Close ends the streams and waits for everything that the service has started.
 func (s *Service) Close() { s.hubs.close() }
 
-// user is who an operation is for. Users of one name in two stores have nothing in common.
+// user is who an operation is for. Users of one name in two stores have nothing in
+// common.
 type user struct {
 	store instances.Instance
 	name  string
@@ -84,7 +89,8 @@ func (s *Service) operate(ctx context.Context, operation string, m interface {
 	return response, nil
 }
 
-// do calls fn with the store of the user's component, also if that has just been replaced, and a ctx that is bounded.
+// do calls fn with the store of the user's component, also if that has just been
+// replaced, and a ctx that is bounded.
 func (s *Service) do(ctx context.Context, u user, fn func(context.Context, stores.Store) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()

@@ -305,7 +305,8 @@ func TestStreamsEndWithTheirComponent(t *testing.T) {
 	})
 }
 
-// Whoever comes back by another hub has them renewed there; who goes late here must not shorten that.
+// Whoever comes back by another hub has them renewed there; who goes late here must not
+// shorten that.
 func TestLocksLastAsTheyDoWhenTheWatchFails(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.set10("l")

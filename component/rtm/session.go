@@ -10,7 +10,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Session keeps the user online while the stream is open, and tells what happens to his locks.
+// Session keeps the user online while the stream is open, and tells what happens to his
+// locks.
 func (s *Service) Session(m *rtmpb.SessionRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
 	return failure("RTMSessionOperation", s.session(stream.Context(), m, stream.Send))
 }
@@ -32,7 +33,8 @@ func (s *Service) session(ctx context.Context, m *rtmpb.SessionRequest, send fun
 	})
 }
 
-// KeepAlive lets the TTL of all locks of the user count from now. If he has a session, they do not expire anyway.
+// KeepAlive lets the TTL of all locks of the user count from now. If he has a session,
+// they do not expire anyway.
 func (s *Service) KeepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
 	response := &rtmpb.KeepAliveResponse{}
 	return response, failure("RTMKeepAliveOperation", s.keepAlive(ctx, m, response))
@@ -110,8 +112,9 @@ func (h *hub) logout(name string) bool {
 	return f != nil
 }
 
-// leave ends a session whose stream has ended, and lets the TTL of the user's locks count from now, unless he has logged out, or in
-// again. If the Watch has failed it lets them be: another hub may have renewed them since.
+// leave ends a session whose stream has ended, and lets the TTL of the user's locks count
+// from now, unless he has logged out, or in again. If the Watch has failed it lets them
+// be: another hub may have renewed them since.
 func (h *hub) leave(name string, f *feed) {
 	h.mu.Lock()
 	current := h.sessions[name] == f
@@ -148,7 +151,8 @@ func (h *hub) belongings(name string) *rtmpb.LockEvent {
 	return e
 }
 
-// tellExpired tells a session what its user has lost before it, but for what the Watch is about to tell.
+// tellExpired tells a session what its user has lost before it, but for what the Watch is
+// about to tell.
 func (h *hub) tellExpired(f *feed, lost []holding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -13,11 +13,13 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// beat is how often something is written to a stream on which nothing happens, lest a client be gone unnoticed.
+// beat is how often something is written to a stream on which nothing happens, lest a
+// client be gone unnoticed.
 const beat = 10 * time.Second
 
-// eventStream is the answer to one request, as server-sent events. It is what a server takes for a stream of gRPC. The first
-// event commits to it: until then, the answer can be another.
+// eventStream is the answer to one request, as server-sent events. It is what a server
+// takes for a stream of gRPC. The first event commits to it: until then, the answer can
+// be another.
 type eventStream struct {
 	ctx    context.Context // ends with the request, and when something could not be written
 	cancel context.CancelFunc
@@ -34,7 +36,8 @@ func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
 	return s
 }
 
-// Send writes an event. It fails if the client does not read it in time, and so does what comes after that.
+// Send writes an event. It fails if the client does not read it in time, and so does what
+// comes after that.
 func (s *eventStream) Send(m *rtmpb.LockEvent) error {
 	return s.event(m.GetEventType().String(), newEvent(m))
 }
@@ -42,8 +45,8 @@ func (s *eventStream) Send(m *rtmpb.LockEvent) error {
 // Context ends with the request, or when its client is lost.
 func (s *eventStream) Context() context.Context { return s.ctx }
 
-// end tells how the operation has ended, and waits until nothing is written anymore. If there was no event it returns the error,
-// for an answer of the usual kind.
+// end tells how the operation has ended, and waits until nothing is written anymore. If
+// there was no event it returns the error, for an answer of the usual kind.
 func (s *eventStream) end(operation string, err error) error {
 	if err != nil && s.begun {
 		_, answer := newStatusAnswer(operation, err)
@@ -59,7 +62,8 @@ func (s *eventStream) event(name string, data any) error {
 	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, inJSON(data)))
 }
 
-// write writes a text, and the header before it. After a failure there is nothing more to be written.
+// write writes a text, and the header before it. After a failure there is nothing more to
+// be written.
 func (s *eventStream) write(text []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +80,8 @@ func (s *eventStream) write(text []byte) error {
 	return err
 }
 
-// writeInTime writes a text, and flushes it. It leaves no deadline, for HTTP/2 would end the stream by that, written to or not.
+// writeInTime writes a text, and flushes it. It leaves no deadline, for HTTP/2 would end
+// the stream by that, written to or not.
 func writeInTime(w http.ResponseWriter, text []byte) error {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -112,7 +117,8 @@ func (s *eventStream) keepBeating() {
 	}
 }
 
-// What follows makes the stream one of gRPC's. HTTP has no use for its metadata, and there is nothing to receive.
+// What follows makes the stream one of gRPC's. HTTP has no use for its metadata, and
+// there is nothing to receive.
 
 // SetHeader does nothing.
 func (s *eventStream) SetHeader(metadata.MD) error { return nil }

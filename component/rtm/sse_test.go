@@ -23,7 +23,8 @@ import (
 // eventSink is where a script sends its events.
 type eventSink = grpc.ServerStreamingServer[rtmpb.LockEvent]
 
-// site is an HTTP server with the Handler, on a connection in memory that holds few bytes.
+// site is an HTTP server with the Handler, on a connection in memory that holds few
+// bytes.
 type site struct{ listener *bufconn.Listener }
 
 // newSite serves s until the test ends.

@@ -54,7 +54,8 @@ var (
 	errSlow      = errors.New("took too long")
 )
 
-// outcomes is the one table from an error to RTM's code: the first row that matches counts.
+// outcomes is the one table from an error to RTM's code: the first row that matches
+// counts.
 var outcomes = []struct {
 	is   error
 	code *code

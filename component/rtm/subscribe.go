@@ -63,7 +63,8 @@ func (h *hub) snapshot(c channel) *rtmpb.LockEvent {
 	return e
 }
 
-// sorted returns the locks by channel and name. Their keys have another order, because names are escaped there.
+// sorted returns the locks by channel and name. Their keys have another order, because
+// names are escaped there.
 func sorted(locks map[string]*entry) []*entry {
 	return slices.SortedFunc(maps.Values(locks), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.name, b.name))

@@ -68,7 +68,8 @@ func inWorld(t *testing.T, test func(w *world)) {
 	})
 }
 
-// inEmptyWorld is inWorld before anything is open. Components can be on two storages, memory and other.
+// inEmptyWorld is inWorld before anything is open. Components can be on two storages,
+// memory and other.
 func inEmptyWorld(t *testing.T, test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logger.NewLogger("test")

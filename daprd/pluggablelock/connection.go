@@ -15,11 +15,13 @@ import (
 )
 
 const (
-	// awayTimeout is how long a call waits for a component that is away, because it is being restarted for example.
+	// awayTimeout is how long a call waits for a component that is away, because it is
+	// being restarted for example.
 	awayTimeout = 3 * time.Second
 
-	// maxReconnectDelay is the longest pause between attempts to connect, but for a jitter of a fifth. It is less than
-	// half of awayTimeout, so a call finds a component that has come back, however long that was away.
+	// maxReconnectDelay is the longest pause between attempts to connect, but for a
+	// jitter of a fifth. It is less than half of awayTimeout, so a call finds a component
+	// that has come back, however long that was away.
 	maxReconnectDelay = time.Second
 )
 
@@ -37,8 +39,9 @@ func dialOptions() []grpc.DialOption {
 		}),
 		grpc.WithChainUnaryInterceptor(awaitConnection),
 		grpc.WithResolvers(plainUnix), // the bounds here replace those of unixBuilder
-		// Discovery's dialer blocks until it is connected. Like every other, that connection is waited for, instead of
-		// given up at the first refusal; and if it does not come, the error says why.
+		// Discovery's dialer blocks until it is connected. Like every other, that
+		// connection is waited for, instead of given up at the first refusal; and if it
+		// does not come, the error says why.
 		//lint:ignore SA1019 belongs to the deprecated blocking dial.
 		grpc.FailOnNonTempDialError(false),
 		//lint:ignore SA1019 belongs to the deprecated blocking dial.
@@ -46,8 +49,9 @@ func dialOptions() []grpc.DialOption {
 	}
 }
 
-// dialWithin returns a dialer that gives up when ctx ends or awayTimeout has passed, whichever is first. The context that
-// it is called with, the connector's own, has no deadline.
+// dialWithin returns a dialer that gives up when ctx ends or awayTimeout has passed,
+// whichever is first. The context that it is called with, the connector's own, has no
+// deadline.
 func dialWithin(ctx context.Context, dial pluggable.GRPCConnectionDialer) pluggable.GRPCConnectionDialer {
 	return func(_ context.Context, name string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		ctx, cancel := context.WithTimeout(ctx, awayTimeout)
@@ -56,11 +60,13 @@ func dialWithin(ctx context.Context, dial pluggable.GRPCConnectionDialer) plugga
 	}
 }
 
-// awaitConnection holds a request back while there is no connection to the component, for awayTimeout at most. gRPC's own
-// WaitForReady would do so without a bound, or with one for the call as a whole.
+// awaitConnection holds a request back while there is no connection to the component, for
+// awayTimeout at most. gRPC's own WaitForReady would do so without a bound, or with one
+// for the call as a whole.
 //
-// A request that was sent is not repeated: nobody knows what became of it. One that found no connection to go out by,
-// because it was lost that moment, goes back to waiting, so a component that stops gracefully loses no calls.
+// A request that was sent is not repeated: nobody knows what became of it. One that found
+// no connection to go out by, because it was lost that moment, goes back to waiting, so a
+// component that stops gracefully loses no calls.
 func awaitConnection(
 	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
@@ -84,7 +90,8 @@ func awaitConnection(
 	}
 }
 
-// awaitReady tells whether conn is connected before ctx ends. It does not wait for one that is closed.
+// awaitReady tells whether conn is connected before ctx ends. It does not wait for one
+// that is closed.
 func awaitReady(ctx context.Context, conn *grpc.ClientConn) bool {
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if state == connectivity.Shutdown {

@@ -177,8 +177,8 @@ func TestARequestIsRepeatedOnlyIfNoConnectionTookIt(t *testing.T) {
 	}
 }
 
-// The number of calls is small for a reason: the race detector breaks down when a bubble's timers fire some ten thousand
-// times, golang/go#78156.
+// The number of calls is small for a reason: the race detector breaks down when a
+// bubble's timers fire some ten thousand times, golang/go#78156.
 func TestAGracefulRestartLosesNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {

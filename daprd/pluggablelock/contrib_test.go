@@ -17,8 +17,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// Dapr's own conformance suite, which its built-in locks pass, against every store: through daprd's discovery, this
-// package, the socket and the LockStore service.
+// Dapr's own conformance suite, which its built-in locks pass, against every store:
+// through daprd's discovery, this package, the socket and the LockStore service.
 func TestEveryStorePassesDaprsConformanceSuite(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)

@@ -16,8 +16,9 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-// The whole way once, over a socket: daprd's discovery finds the component, its registry makes stores, the component
-// tells them apart by the header, and is stopped and started again.
+// The whole way once, over a socket: daprd's discovery finds the component, its registry
+// makes stores, the component tells them apart by the header, and is stopped and started
+// again.
 func TestDaprdDiscoversLockStores(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
@@ -67,7 +68,8 @@ func serve(t *testing.T, socket string, c *component) *grpc.Server {
 	return server
 }
 
-// create makes and initializes a store as daprd does for a component YAML of type lock.mortise.
+// create makes and initializes a store as daprd does for a component YAML of type
+// lock.mortise.
 func create(t *testing.T, name string) contriblock.Store {
 	t.Helper()
 	store, err := lock.DefaultRegistry.Create("lock.mortise", "v1", name)

@@ -6,12 +6,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// reasonNotInitialized is the ErrorInfo reason, beside code FailedPrecondition, of a component that does not know the
-// instance a call is for.
+// reasonNotInitialized is the ErrorInfo reason, beside code FailedPrecondition, of a
+// component that does not know the instance a call is for.
 const reasonNotInitialized = "NOT_INITIALIZED"
 
-// notInitialized tells whether err says that the component needs an Init before it can do anything. Other failed
-// preconditions are not mended by one.
+// notInitialized tells whether err says that the component needs an Init before it can do
+// anything. Other failed preconditions are not mended by one.
 func notInitialized(err error) bool {
 	s, ok := status.FromError(err)
 	if !ok || s.Code() != codes.FailedPrecondition {
@@ -25,8 +25,9 @@ func notInitialized(err error) bool {
 	return false
 }
 
-// componentError is a gRPC error that reads as its message alone, because daprd puts it in a sentence of its own. Code
-// and details remain for status.FromError, the error itself for errors.As.
+// componentError is a gRPC error that reads as its message alone, because daprd puts it
+// in a sentence of its own. Code and details remain for status.FromError, the error
+// itself for errors.As.
 type componentError struct {
 	cause error
 }

@@ -26,7 +26,8 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-// component is a LockStore that grants everything once it was initialized. The functions, where set, answer in its place.
+// component is a LockStore that grants everything once it was initialized. The functions,
+// where set, answer in its place.
 type component struct {
 	lockpb.UnimplementedLockStoreServer
 	onInit     func(context.Context, *lockpb.LockStoreInitRequest) error
@@ -94,8 +95,8 @@ func withReason(code codes.Code, reason string) error {
 	return s.Err()
 }
 
-// process is the process that a component runs in, behind a socket in memory, so that it lives in a synctest bubble. It
-// can be killed and started again.
+// process is the process that a component runs in, behind a socket in memory, so that it
+// lives in a synctest bubble. It can be killed and started again.
 type process struct {
 	mu       sync.Mutex
 	server   *grpc.Server
@@ -119,7 +120,8 @@ func (p *process) start(c *component) {
 	go p.server.Serve(p.listener)
 }
 
-// kill ends the process at once: calls under way get no answer. It does nothing if there is none.
+// kill ends the process at once: calls under way get no answer. It does nothing if there
+// is none.
 func (p *process) kill() { p.end((*grpc.Server).Stop) }
 
 // stop ends the process as it should: calls under way are answered, and no others taken.
@@ -154,7 +156,8 @@ func (p *process) dial(ctx context.Context, _ string, opts ...grpc.DialOption) (
 	return grpc.DialContext(ctx, "passthrough:///memory", opts...)
 }
 
-// newStore returns a store for the component in p, not initialized. It is closed with the test.
+// newStore returns a store for the component in p, not initialized. It is closed with the
+// test.
 func newStore(t *testing.T, p *process) *grpcLockStore {
 	s := newGRPCLockStore(silent(), p.dial)
 	t.Cleanup(func() { s.Close() })

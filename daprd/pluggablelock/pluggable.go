@@ -1,9 +1,10 @@
-// Package pluggablelock lets daprd use lock stores that run outside of it, as it uses pluggable state stores: importing
-// the package is enough. Every socket in daprd's sockets folder that serves dapr.proto.components.v1.LockStore becomes a
-// component type, lock.<name of the socket file>.
+// Package pluggablelock lets daprd use lock stores that run outside of it, as it uses
+// pluggable state stores: importing the package is enough. Every socket in daprd's
+// sockets folder that serves dapr.proto.components.v1.LockStore becomes a component type,
+// lock.<name of the socket file>.
 //
-// Importing the package also bounds how long discovery waits for a socket that cannot be used;
-// see unixBuilder.
+// Importing the package also bounds how long discovery waits for a socket that cannot be
+// used; see unixBuilder.
 package pluggablelock
 
 import (
@@ -27,10 +28,12 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-// defaultInitTimeout bounds an Init whose caller did not. It is what daprd grants when a component's YAML is silent.
+// defaultInitTimeout bounds an Init whose caller did not. It is what daprd grants when a
+// component's YAML is silent.
 const defaultInitTimeout = 5 * time.Second
 
-// maxRestarts is how many restarts of the component a call lives through. More are a component that does not remember Init.
+// maxRestarts is how many restarts of the component a call lives through. More are a
+// component that does not remember Init.
 const maxRestarts = 10
 
 const (
@@ -52,7 +55,8 @@ func register(name string, dial pluggable.GRPCConnectionDialer) {
 	}, name)
 }
 
-// grpcLockStore is a lock store in another process. After InitLockStore its methods are safe for concurrent use.
+// grpcLockStore is a lock store in another process. After InitLockStore its methods are
+// safe for concurrent use.
 type grpcLockStore struct {
 	logger    logger.Logger
 	dial      pluggable.GRPCConnectionDialer
@@ -80,7 +84,8 @@ func newGRPCLockStore(l logger.Logger, dial pluggable.GRPCConnectionDialer) *grp
 	}
 }
 
-// InitLockStore connects to the component and passes the metadata on, all within ctx. The store is of no use if it fails.
+// InitLockStore connects to the component and passes the metadata on, all within ctx. The
+// store is of no use if it fails.
 func (s *grpcLockStore) InitLockStore(ctx context.Context, metadata contriblock.Metadata) error {
 	s.name = metadata.Name
 	s.initRequest = &lockpb.LockStoreInitRequest{
@@ -105,7 +110,8 @@ func (s *grpcLockStore) InitLockStore(ctx context.Context, metadata contriblock.
 	return nil
 }
 
-// sendInit tells the component its metadata and asks for its features, for which daprd has no use yet but to log them.
+// sendInit tells the component its metadata and asks for its features, for which daprd
+// has no use yet but to log them.
 func (s *grpcLockStore) sendInit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.initTimeout)
 	defer cancel()
@@ -120,8 +126,9 @@ func (s *grpcLockStore) sendInit(ctx context.Context) error {
 	return nil
 }
 
-// TryLock takes the lock if nobody holds it. After an error the lock may have been taken, unless the error says that
-// there was no connection. A request whose answer was lost is not repeated: it would be refused the lock that it took.
+// TryLock takes the lock if nobody holds it. After an error the lock may have been taken,
+// unless the error says that there was no connection. A request whose answer was lost is
+// not repeated: it would be refused the lock that it took.
 func (s *grpcLockStore) TryLock(ctx context.Context, req *contriblock.TryLockRequest) (*contriblock.TryLockResponse, error) {
 	resp, err := call(ctx, s, s.connector.Client.TryLock, &lockpb.TryLockRequest{
 		ResourceId:      req.ResourceID,
@@ -149,8 +156,9 @@ func (s *grpcLockStore) Unlock(ctx context.Context, req *contriblock.UnlockReque
 	return &contriblock.UnlockResponse{Status: contriblock.Status(resp.GetStatus()), Metadata: resp.GetMetadata()}, nil
 }
 
-// Close lets the calls under way finish, for closeTimeout at most, and closes the connection; calls that come later fail. So
-// a hot reload leaves no lock behind whose grant nobody heard of. It does nothing unless InitLockStore succeeded.
+// Close lets the calls under way finish, for closeTimeout at most, and closes the
+// connection; calls that come later fail. So a hot reload leaves no lock behind whose
+// grant nobody heard of. It does nothing unless InitLockStore succeeded.
 func (s *grpcLockStore) Close() error {
 	if s.connector == nil {
 		return nil
@@ -163,8 +171,9 @@ func (s *grpcLockStore) Close() error {
 	return s.connector.Close()
 }
 
-// call sends a request to the component. A component that answers that it was not initialized has restarted and has done
-// nothing about the request: it gets Init again, and then the request once more. It may restart again meanwhile.
+// call sends a request to the component. A component that answers that it was not
+// initialized has restarted and has done nothing about the request: it gets Init again,
+// and then the request once more. It may restart again meanwhile.
 func call[Req, Resp any](
 	ctx context.Context, s *grpcLockStore, send func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req,
 ) (resp Resp, err error) {
@@ -184,9 +193,9 @@ func call[Req, Resp any](
 	}
 }
 
-// initAgain repeats Init, once for all calls that met the same restart, and tells every one of them how it went. Which
-// those are is told by seen, the number of attempts before the call was sent: if there are more by now, another call has
-// been here since.
+// initAgain repeats Init, once for all calls that met the same restart, and tells every
+// one of them how it went. Which those are is told by seen, the number of attempts before
+// the call was sent: if there are more by now, another call has been here since.
 func (s *grpcLockStore) initAgain(ctx context.Context, seen uint64) error {
 	if err := s.turn.Acquire(ctx, 1); err != nil {
 		return status.FromContextError(err).Err()

@@ -24,7 +24,8 @@ const (
 	// probePause is the pause between two attempts to use a socket.
 	probePause = 100 * time.Millisecond
 
-	// changePause is the pause between two attempts to use a socket that has been skipped.
+	// changePause is the pause between two attempts to use a socket that has been
+	// skipped.
 	changePause = time.Second
 )
 
@@ -46,8 +47,9 @@ func (permanent) Is(target error) bool { return target == errPermanent }
 // Unwrap returns the cause.
 func (p permanent) Unwrap() error { return p.error }
 
-// awaitComponent tries to use a socket until a component answers there, ctx ends or trying
-// again is useless. The error says why the socket cannot be used, and what to do about it.
+// awaitComponent tries to use a socket until a component answers there, ctx ends or
+// trying again is useless. The error says why the socket cannot be used, and what to do
+// about it.
 func awaitComponent(ctx context.Context, socket string) error {
 	var reason error
 	for {
@@ -65,8 +67,8 @@ func awaitComponent(ctx context.Context, socket string) error {
 	}
 }
 
-// awaitChange waits until a component answers at a socket that could not be used. It returns
-// an error if ctx ends before.
+// awaitChange waits until a component answers at a socket that could not be used. It
+// returns an error if ctx ends before.
 func awaitChange(ctx context.Context, socket string) error {
 	for {
 		select {
@@ -163,7 +165,8 @@ func listServices(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// once returns a dialer that returns conn for the first call, and an error for all others.
+// once returns a dialer that returns conn for the first call, and an error for all
+// others.
 func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 	conns := make(chan net.Conn, 1)
 	conns <- conn

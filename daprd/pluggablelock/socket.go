@@ -27,27 +27,28 @@ const socketTimeout = 5 * time.Second
 // socketLog is the logger of what is wrong with sockets.
 var socketLog = logger.NewLogger("pluggable-components-sockets")
 
-// plainUnix is gRPC's own resolver of unix targets. Package grpc, which is imported above,
-// has registered it.
+// plainUnix is gRPC's own resolver of unix targets. Package grpc, which is imported
+// above, has registered it.
 var plainUnix = resolver.Get("unix")
 
 func init() { resolver.Register(&unixBuilder{plainUnix, socketTimeout}) }
 
-// unixBuilder resolves unix targets like gRPC's own resolver, and bounds how long a dial waits
-// for a socket in daprd's sockets folder.
+// unixBuilder resolves unix targets like gRPC's own resolver, and bounds how long a dial
+// waits for a socket in daprd's sockets folder.
 //
-// daprd's discovery dials every socket there, one after the other, and blocks until each has
-// answered. One that cannot be used, such as one that it may not open, would keep daprd from
-// starting, without a line in the log. There is nothing in discovery that could be set or
-// replaced, except what gRPC makes of its target. So the resolver tries the socket first. If
-// it cannot be used, the resolver logs why and sends the connection to a gRPC server without
-// services, so that discovery goes on with the next socket.
+// daprd's discovery dials every socket there, one after the other, and blocks until each
+// has answered. One that cannot be used, such as one that it may not open, would keep
+// daprd from starting, without a line in the log. There is nothing in discovery that
+// could be set or replaced, except what gRPC makes of its target. So the resolver tries
+// the socket first. If it cannot be used, the resolver logs why and sends the connection
+// to a gRPC server without services, so that discovery goes on with the next socket.
 type unixBuilder struct {
 	resolver.Builder
 	timeout time.Duration
 }
 
-// OverrideAuthority returns what gRPC's own resolver does. Without it, servers get the path.
+// OverrideAuthority returns what gRPC's own resolver does. Without it, servers get the
+// path.
 func (b *unixBuilder) OverrideAuthority(target resolver.Target) string {
 	if own, ok := b.Builder.(resolver.AuthorityOverrider); ok {
 		return own.OverrideAuthority(target)
@@ -88,8 +89,9 @@ func (r *unixResolver) Close() {
 	r.running.Wait()
 }
 
-// run sends the connection to the socket as soon as a component answers there. If there is
-// none within the timeout, the connection goes to a server without services until then.
+// run sends the connection to the socket as soon as a component answers there. If there
+// is none within the timeout, the connection goes to a server without services until
+// then.
 func (r *unixResolver) run(ctx context.Context, timeout time.Duration) {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -124,8 +126,8 @@ func (r *unixResolver) serveInstead(reason error) (stop func()) {
 	}
 }
 
-// listenPrivately listens on a socket outside of the sockets folder. On Linux it has no file,
-// because daprd's file system may be read-only.
+// listenPrivately listens on a socket outside of the sockets folder. On Linux it has no
+// file, because daprd's file system may be read-only.
 func listenPrivately() (net.Listener, error) {
 	name := "daprd-skipped-" + rand.Text()
 	if runtime.GOOS == "linux" {

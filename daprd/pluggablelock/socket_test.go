@@ -31,7 +31,8 @@ import (
 )
 
 const (
-	// discoverVariable makes the test binary run discovery, and has the time for one socket.
+	// discoverVariable makes the test binary run discovery, and has the time for one
+	// socket.
 	discoverVariable = "TEST_DISCOVER_SOCKET_TIMEOUT"
 
 	// nobody is a user who owns nothing.
@@ -83,8 +84,8 @@ func allow(t *testing.T, path string, mode os.FileMode) {
 	}
 }
 
-// deny takes all permissions for the path from the user of discoverAsNobody, until the test
-// ends.
+// deny takes all permissions for the path from the user of discoverAsNobody, until the
+// test ends.
 func deny(t *testing.T, path string) {
 	t.Helper()
 	mode := os.FileMode(0o700)
@@ -374,7 +375,8 @@ func TestOtherUnixTargetsAreResolvedAsEver(t *testing.T) {
 	}
 }
 
-// A store whose component is unreachable waits by its own bound, and reports why it cannot connect.
+// A store whose component is unreachable waits by its own bound, and reports why it
+// cannot connect.
 func TestAStoreSaysWhyItsSocketCannotBeOpened(t *testing.T) {
 	folder := openFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)

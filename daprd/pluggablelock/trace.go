@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// traced returns a ctx whose calls tell the component which trace they belong to, if there is one: daprd itself does so in calls to
-// apps, and not in those to components.
+// traced returns a ctx whose calls tell the component which trace they belong to, if
+// there is one: daprd itself does so in calls to apps, and not in those to components.
 func traced(ctx context.Context) context.Context {
 	headers := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, headers)

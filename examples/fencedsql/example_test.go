@@ -13,8 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/examples/internal/holders"
 )
 
-// begin returns a client of a Mortise in this process, and a database with an order. Yours is at
-// "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
+// begin returns a client of a Mortise in this process, and a database with an order.
+// Yours is at "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
 func begin() (locks *client.Client, db *sql.DB, end func()) {
 	locks, stop := holders.Serve()
 	db, err := sql.Open("sqlite", ":memory:")
@@ -44,7 +44,8 @@ func Example() {
 	// Output: <nil>
 }
 
-// Ann takes the lock and pauses until her lease is over. Bob gets the lock and writes. Then she goes on where she was.
+// Ann takes the lock and pauses until her lease is over. Bob gets the lock and writes.
+// Then she goes on where she was.
 func ExampleSetState_stale() {
 	ctx := context.Background()
 	locks, db, end := begin()

@@ -1,10 +1,12 @@
-// Package fencedsql shows how a SQL database refuses a holder that outlived its lease: in few lines, which are meant to be
-// copied. They are tested with SQLite. MySQL takes them as they are, if the driver counts the rows that match (for
-// go-sql-driver/mysql clientFoundRows=true); PostgreSQL writes $1, $2 and so on for the question marks.
+// Package fencedsql shows how a SQL database refuses a holder that outlived its lease: in
+// few lines, which are meant to be copied. They are tested with SQLite. MySQL takes them
+// as they are, if the driver counts the rows that match (for go-sql-driver/mysql
+// clientFoundRows=true); PostgreSQL writes $1, $2 and so on for the question marks.
 //
-// [SetState] guards a row by a column of its own, [Fence] a whole transaction by a row of a table beside. In both, tokens
-// begin at 1, so that 0, which is no token, never writes. Who deletes such a row forgets its token, and a stale holder may
-// then write again: mark it as deleted, or keep its token in the table beside.
+// [SetState] guards a row by a column of its own, [Fence] a whole transaction by a row of
+// a table beside. In both, tokens begin at 1, so that 0, which is no token, never writes.
+// Who deletes such a row forgets its token, and a stale holder may then write again: mark
+// it as deleted, or keep its token in the table beside.
 package fencedsql
 
 import (
@@ -14,10 +16,12 @@ import (
 	"fmt"
 )
 
-// ErrStale reports that somebody with a larger token has written: the caller has lost its lock and must stop.
+// ErrStale reports that somebody with a larger token has written: the caller has lost its
+// lock and must stop.
 var ErrStale = errors.New("fencing token is stale")
 
-// Orders is the table that [SetState] writes. The lock that guards an order is named after its id.
+// Orders is the table that [SetState] writes. The lock that guards an order is named
+// after its id.
 const Orders = `
 CREATE TABLE orders (
 	id    VARCHAR(64) PRIMARY KEY,
@@ -26,8 +30,9 @@ CREATE TABLE orders (
 )
 `
 
-// SetState writes the state of an order, for the holder of its lock, as often as it likes. It fails with [ErrStale] if a
-// later holder has written, and with [sql.ErrNoRows] if there is no such order.
+// SetState writes the state of an order, for the holder of its lock, as often as it
+// likes. It fails with [ErrStale] if a later holder has written, and with [sql.ErrNoRows]
+// if there is no such order.
 func SetState(ctx context.Context, db *sql.DB, id, state string, token uint64) error {
 	result, err := db.ExecContext(ctx,
 		`UPDATE orders SET state = ?, token = ? WHERE id = ? AND token <= ?`, state, token, id, token)

@@ -20,10 +20,12 @@ import (
 // root is the repository.
 const root = "../.."
 
-// conformanceLines is how long a backend's conformance_test.go may be: what needs more is a rule, and belongs to the suite.
+// conformanceLines is how long a backend's conformance_test.go may be: what needs more is
+// a rule, and belongs to the suite.
 const conformanceLines = 40
 
-// TestEveryBackendFollowsTheHouseRules walks over the backends' folders, so that a new one cannot be half finished.
+// TestEveryBackendFollowsTheHouseRules walks over the backends' folders, so that a new
+// one cannot be half finished.
 func TestEveryBackendFollowsTheHouseRules(t *testing.T) {
 	registry := all.Backends("memory")
 	for _, name := range folders(t) {
@@ -107,8 +109,9 @@ func checkConformanceTest(t *testing.T, name string) {
 	}
 }
 
-// checkComponent demands an example component that shows every key the backend knows, those of the disks and no other, and whose
-// values, also those in comments, they can read.
+// checkComponent demands an example component that shows every key the backend knows,
+// those of the disks and no other, and whose values, also those in comments, they can
+// read.
 func checkComponent(t *testing.T, name string, config any) {
 	t.Helper()
 	path := filepath.Join(root, "deploy", "components", name+".yaml")

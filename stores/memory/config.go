@@ -9,8 +9,9 @@ import (
 
 // Config is the metadata of a component with store: memory.
 type Config struct {
-	// RestartGrace is for how long after the start of the process no lock is granted: the time in which locks that the
-	// process before it had granted may still be relied on. Set it to the longest TTL that clients ask for.
+	// RestartGrace is for how long after the start of the process no lock is granted: the
+	// time in which locks that the process before it had granted may still be relied on.
+	// Set it to the longest TTL that clients ask for.
 	RestartGrace time.Duration `mapstructure:"restartGrace"`
 }
 

@@ -4,8 +4,9 @@ import "time"
 
 // deadlocked tells whether w, which has just joined the line, waits for itself.
 //
-// A waiter waits for the one before it in each of its queues, and for the lock of each of its keys to be given back.
-// That does not happen while a request that keeps the lock, by its Holding, waits. So the walk goes on from there.
+// A waiter waits for the one before it in each of its queues, and for the lock of each of
+// its keys to be given back. That does not happen while a request that keeps the lock, by
+// its Holding, waits. So the walk goes on from there.
 func (t *table) deadlocked(w *waiter, now time.Time) bool {
 	if len(w.Holding) == 0 {
 		return false // nothing waits for it: it is last in its queues and keeps nothing

@@ -154,7 +154,8 @@ func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
 	})
 }
 
-// A request that names an owner which comes to hold a lock only later can close a cycle without a word.
+// A request that names an owner which comes to hold a lock only later can close a cycle
+// without a word.
 func TestSearchEndsInTheDeadlockOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")

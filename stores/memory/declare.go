@@ -9,8 +9,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declarations are the locks that exist also while nobody holds them. A lock is of one group: declared in a second one, it
-// is declared already.
+// declarations are the locks that exist also while nobody holds them. A lock is of one
+// group: declared in a second one, it is declared already.
 type declarations struct {
 	byKey  btree.Map[string, declaration]
 	groups map[string]*btree.Set[string] // by name: their keys; none is empty
@@ -26,7 +26,8 @@ func newDeclarations() declarations {
 	return declarations{groups: map[string]*btree.Set[string]{}}
 }
 
-// Declare implements [stores.Declarer]. What is declared is lost with the process, as locks are.
+// Declare implements [stores.Declarer]. What is declared is lost with the process, as
+// locks are.
 func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 	return s.do(ctx, "declare", func() error { return s.table.declare(d) }, d.Key)
 }
@@ -100,8 +101,8 @@ func (t *table) declare(d stores.Declaration) error {
 	return err
 }
 
-// withdraw ends the lock and its existence. Those who wait for it as one of the group are sent away before it is free, the
-// others are served.
+// withdraw ends the lock and its existence. Those who wait for it as one of the group are
+// sent away before it is free, the others are served.
 func (t *table) withdraw(group, key string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,8 +140,8 @@ func (t *table) group(name string) []stores.LockInfo {
 	return rows
 }
 
-// current returns the lock of key, a vacant one if nobody holds it. If the last one has expired it is cleared away; the
-// caller serves those who wait for it.
+// current returns the lock of key, a vacant one if nobody holds it. If the last one has
+// expired it is cleared away; the caller serves those who wait for it.
 func (t *table) current(key string, now time.Time) *lock {
 	l, ok := t.get(key)
 	if ok && t.held(l, now) {
@@ -152,8 +153,9 @@ func (t *table) current(key string, now time.Time) *lock {
 	return &lock{key: key}
 }
 
-// enter gives req the TTL of the lock of a group that it asks for. It fails with ErrNotDeclared if the group has no such
-// lock, and with ErrRepeated if the owner holds it or waits for it.
+// enter gives req the TTL of the lock of a group that it asks for. It fails with
+// ErrNotDeclared if the group has no such lock, and with ErrRepeated if the owner holds
+// it or waits for it.
 func (t *table) enter(req *request, now time.Time) error {
 	key := req.Keys[0]
 	d, err := t.declared.get(req.group, key)

@@ -36,7 +36,8 @@ func member(key, owner string) stores.Request {
 	return stores.Request{Key: key, Owner: owner, Group: team}
 }
 
-// join expects TryLock for a lock of the team to be answered with want, and to grant the lock if that is nil.
+// join expects TryLock for a lock of the team to be answered with want, and to grant the
+// lock if that is nil.
 func join(t *testing.T, s *Store, key, owner string, want error) stores.Grant {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), member(key, owner))

@@ -1,8 +1,10 @@
-// Package memory keeps locks in this process: the default store, and the reference the others are read against.
+// Package memory keeps locks in this process: the default store, and the reference the
+// others are read against.
 //
-// Its locks are lost with the process, and so is what was declared. Those who held them cannot know, so a restarted process
-// would let others in while they still work; restartGrace makes it wait first. Tokens go on growing across a restart as long
-// as the machine's wall clock is not set back behind the restart, see [table].
+// Its locks are lost with the process, and so is what was declared. Those who held them
+// cannot know, so a restarted process would let others in while they still work;
+// restartGrace makes it wait first. Tokens go on growing across a restart as long as the
+// machine's wall clock is not set back behind the restart, see [table].
 package memory
 
 import (
@@ -28,8 +30,9 @@ var (
 	_ stores.Pinger      = (*Store)(nil)
 )
 
-// Process holds the tables of one process: one for each component name. A table outlives the stores that are opened on
-// it, so locks survive a component that is initialized again.
+// Process holds the tables of one process: one for each component name. A table outlives
+// the stores that are opened on it, so locks survive a component that is initialized
+// again.
 type Process struct {
 	start  time.Time
 	mu     sync.Mutex
@@ -69,7 +72,8 @@ func (p *Process) table(component string) *table {
 	return t
 }
 
-// Store is one opened component. Stores of one [Process] with the same component name share their locks.
+// Store is one opened component. Stores of one [Process] with the same component name
+// share their locks.
 type Store struct {
 	table *table
 	from  time.Time // nothing is granted before it
@@ -99,7 +103,8 @@ func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Gran
 	return grant, err
 }
 
-// LockAll implements [stores.MultiLocker]. During the restart grace every lock counts as held.
+// LockAll implements [stores.MultiLocker]. During the restart grace every lock counts as
+// held.
 func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant stores.Grant, err error) {
 	err = s.do(ctx, "lock all", func() error {
 		all := request{MultiRequest: req}
@@ -140,8 +145,8 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return s.do(ctx, "revoke", func() error { return s.table.revoke(key, owner) }, key)
 }
 
-// List implements [stores.Lister]. It tells the locks of one moment, with those who wait for
-// them a moment later.
+// List implements [stores.Lister]. It tells the locks of one moment, with those who wait
+// for them a moment later.
 func (s *Store) List(ctx context.Context, prefix string) (locks []stores.LockInfo, err error) {
 	err = s.do(ctx, "list", func() error {
 		locks = s.table.list(prefix)
@@ -170,7 +175,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.do(ctx, "ping", func() error { return nil }, "")
 }
 
-// Close implements [stores.Store]. The table stays with the process; those who wait and watch through s leave it.
+// Close implements [stores.Store]. The table stays with the process; those who wait and
+// watch through s leave it.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if ended(context.Background(), s.closed) == nil {

@@ -10,8 +10,9 @@ import (
 
 // line is who waits: for each key a queue in the order of arrival.
 //
-// Who waits for several keys joins all of their queues at once. So queues agree on who came first, the first of all is
-// first wherever it stands, and the order alone makes nobody wait for ever.
+// Who waits for several keys joins all of their queues at once. So queues agree on who
+// came first, the first of all is first wherever it stands, and the order alone makes
+// nobody wait for ever.
 type line struct {
 	queues  map[string]*queue               // by key; none is empty
 	keepers map[string]map[*waiter]struct{} // by owner: whose Holding it is in; none is empty
@@ -159,7 +160,8 @@ func (w *waiter) first() bool {
 	return true
 }
 
-// takeOrJoin grants the locks as take does, or returns a waiter for them. It fails as take does, or with ErrDeadlock.
+// takeOrJoin grants the locks as take does, or returns a waiter for them. It fails as
+// take does, or with ErrDeadlock.
 func (t *table) takeOrJoin(req *request, from time.Time) (stores.Grant, *waiter, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -177,8 +179,8 @@ func (t *table) takeOrJoin(req *request, from time.Time) (stores.Grant, *waiter,
 	return stores.Grant{}, w, nil
 }
 
-// wait returns what w was answered. It fails if ctx ends or closed is closed, even if w is granted the locks in the same
-// moment: then they go on to the next.
+// wait returns what w was answered. It fails if ctx ends or closed is closed, even if w
+// is granted the locks in the same moment: then they go on to the next.
 func (t *table) wait(ctx context.Context, w *waiter, closed <-chan struct{}) (stores.Grant, error) {
 	if grace := time.Until(w.from); grace > 0 {
 		select {
@@ -208,7 +210,8 @@ func (t *table) admit(w *waiter) {
 	t.serve(w.Keys[0], time.Now())
 }
 
-// abandon ends the wait of w; if it was granted the locks it gives them back. Who comes next is served.
+// abandon ends the wait of w; if it was granted the locks it gives them back. Who comes
+// next is served.
 func (t *table) abandon(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -225,7 +228,8 @@ func (t *table) abandon(w *waiter) {
 	}
 }
 
-// serve grants key, if it is vacant, to the first in its queue, unless that has to wait for something else.
+// serve grants key, if it is vacant, to the first in its queue, unless that has to wait
+// for something else.
 func (t *table) serve(key string, now time.Time) {
 	q, ok := t.line.queues[key]
 	if !ok {

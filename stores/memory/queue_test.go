@@ -21,14 +21,16 @@ type answer struct {
 	at  time.Time
 }
 
-// ask starts a call that waits for keys, and returns when it waits or was answered. It works in a bubble only.
+// ask starts a call that waits for keys, and returns when it waits or was answered. It
+// works in a bubble only.
 func ask(ctx context.Context, s *Store, owner string, holding []string, keys ...string) <-chan answer {
 	return start(func() (stores.Grant, error) {
 		return s.LockAll(ctx, stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: holding, Wait: true})
 	})
 }
 
-// start starts a call, and returns when it waits or was answered. It works in a bubble only.
+// start starts a call, and returns when it waits or was answered. It works in a bubble
+// only.
 func start(call func() (stores.Grant, error)) <-chan answer {
 	got := make(chan answer, 1)
 	go func() {

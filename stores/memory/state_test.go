@@ -93,7 +93,8 @@ func TestEventsGiveTheState(t *testing.T) {
 	}
 }
 
-// change does something to some lock, or lets time pass. It returns an error that should not be.
+// change does something to some lock, or lets time pass. It returns an error that should
+// not be.
 func change(ctx context.Context, s *Store, r *rand.Rand) error {
 	key, owner := fmt.Sprintf("%02x", r.IntN(32)), []string{"ann", "bob"}[r.IntN(2)]
 	ttl, group := time.Duration(1+r.IntN(40))*time.Millisecond, key[:1]
@@ -127,7 +128,8 @@ func change(ctx context.Context, s *Store, r *rand.Rand) error {
 	return unexpected(err)
 }
 
-// unexpected returns err unless it is an answer that a lock in another condition explains.
+// unexpected returns err unless it is an answer that a lock in another condition
+// explains.
 func unexpected(err error) error {
 	for _, answer := range []error{
 		stores.ErrNotHeld, stores.ErrNotOwner, stores.ErrNotDeclared, stores.ErrDeclared, stores.ErrLimit, stores.ErrRepeated,
@@ -139,7 +141,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// areRight expects that the watchers, of whom each has a prefix, believe what the lists say, and that those agree.
+// areRight expects that the watchers, of whom each has a prefix, believe what the lists
+// say, and that those agree.
 func areRight(t *testing.T, s *Store, watchers map[*told]string) {
 	t.Helper()
 	for w, prefix := range watchers {
@@ -183,7 +186,8 @@ func groupOf(t *testing.T, s *Store, name string) []stores.LockInfo {
 	return locks
 }
 
-// endAll withdraws every lock that is declared, in the group named by the first byte of its key, and revokes the others.
+// endAll withdraws every lock that is declared, in the group named by the first byte of
+// its key, and revokes the others.
 func endAll(t *testing.T, s *Store) {
 	t.Helper()
 	for _, l := range listOf(t, s, "") {
@@ -199,7 +203,8 @@ func endAll(t *testing.T, s *Store) {
 	}
 }
 
-// isEmpty expects that nothing is left in the table: nobody holds, waits or watches, and nothing is declared.
+// isEmpty expects that nothing is left in the table: nobody holds, waits or watches, and
+// nothing is declared.
 func isEmpty(t *testing.T, s *Store) {
 	t.Helper()
 	isForgotten(t, s)

@@ -12,20 +12,22 @@ import (
 
 // How many expired locks are cleared away at once.
 const (
-	// perGrant is two for the one that a grant adds: the table shrinks to what is held while locks are being taken and
-	// forgotten, and no call pays for a backlog.
+	// perGrant is two for the one that a grant adds: the table shrinks to what is held
+	// while locks are being taken and forgotten, and no call pays for a backlog.
 	perGrant = 2
 	perSweep = 1000 // a millisecond or two, in which nobody else gets at the table
 )
 
 // table is the locks of one component: the rules of the contract on an ordered map.
 //
-// Tokens are the larger of the last token plus one and the wall clock in microseconds since 1970. So they grow within
-// the process whatever the clock does, and across a restart because the clock has moved on, without anything written
-// down. They stay below 2^53, which JSON numbers hold exactly, until the year 2255.
+// Tokens are the larger of the last token plus one and the wall clock in microseconds
+// since 1970. So they grow within the process whatever the clock does, and across a
+// restart because the clock has moved on, without anything written down. They stay below
+// 2^53, which JSON numbers hold exactly, until the year 2255.
 //
-// Locks that nobody asks for expire unnoticed, until a grant clears them away. Only while somebody waits or watches is
-// there an alarm that does it in the moment when they expire.
+// Locks that nobody asks for expire unnoticed, until a grant clears them away. Only while
+// somebody waits or watches is there an alarm that does it in the moment when they
+// expire.
 type table struct {
 	epoch time.Time // expiries count from here on the monotonic clock
 
@@ -42,8 +44,9 @@ type table struct {
 	alarmFor time.Duration        // when, since the epoch; 0 is never. It may be earlier than need be, but not later
 }
 
-// lock is a lock that was granted and not given back; it may have expired. It is small because there may be millions. Once mu is
-// free it never changes, since a [view] may have it.
+// lock is a lock that was granted and not given back; it may have expired. It is small
+// because there may be millions. Once mu is free it never changes, since a [view] may
+// have it.
 type lock struct {
 	key, owner string
 	token      uint64
@@ -73,8 +76,8 @@ func newTable() *table {
 	}
 }
 
-// take grants the locks, unless it is before from or somebody holds one of them or waits for it. If the request has a group
-// it fails as enter does.
+// take grants the locks, unless it is before from or somebody holds one of them or waits
+// for it. If the request has a group it fails as enter does.
 func (t *table) take(req *request, from time.Time) (stores.Grant, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,8 +97,8 @@ func (t *table) try(req *request, from, now time.Time) (stores.Grant, error) {
 	return t.grant(req, now), nil
 }
 
-// unlock ends the owner's lock, or its wait for a lock of a group. It never has both: enter sees to that, and that nobody
-// overtakes.
+// unlock ends the owner's lock, or its wait for a lock of a group. It never has both:
+// enter sees to that, and that nobody overtakes.
 func (t *table) unlock(key, owner string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -246,8 +249,9 @@ func (t *table) reclaim(n int, now time.Time) {
 	}
 }
 
-// setAlarm sees to it that, if somebody waits or watches, the alarm is not later than the next expiry. Where locks are
-// given back in time the alarm is rarely moved: it goes off early, once in a TTL, and is set again.
+// setAlarm sees to it that, if somebody waits or watches, the alarm is not later than the
+// next expiry. Where locks are given back in time the alarm is rarely moved: it goes off
+// early, once in a TTL, and is set again.
 func (t *table) setAlarm(now time.Time) {
 	if t.line.empty() && t.audience.empty() {
 		return

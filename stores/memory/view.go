@@ -10,11 +10,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// perCount is for how many locks at once those who wait are counted: a tenth of a millisecond.
+// perCount is for how many locks at once those who wait are counted: a tenth of a
+// millisecond.
 const perCount = 1000
 
-// view is the locks of one moment. It is read without the table's mutex, so that nobody waits while there are millions to read.
-// Its trees are copies, made in no time: until the table changes something they share all that they have.
+// view is the locks of one moment. It is read without the table's mutex, so that nobody
+// waits while there are millions to read. Its trees are copies, made in no time: until
+// the table changes something they share all that they have.
 type view struct {
 	byKey    *btree.BTreeG[*lock]
 	declared *btree.Map[string, declaration]
@@ -55,7 +57,8 @@ func (t *table) countWaiters(rows []stores.LockInfo) {
 	}
 }
 
-// rows returns the held and the declared locks under a prefix, by key, without those who wait.
+// rows returns the held and the declared locks under a prefix, by key, without those who
+// wait.
 func (v view) rows(prefix string) []stores.LockInfo {
 	var rows []stores.LockInfo
 	v.byKey.Ascend(&lock{key: prefix}, func(l *lock) bool {
@@ -73,7 +76,8 @@ func (v view) rows(prefix string) []stores.LockInfo {
 	return v.withFree(rows, prefix)
 }
 
-// withFree returns rows, which are the held locks under prefix, and between them the declared ones that nobody holds.
+// withFree returns rows, which are the held locks under prefix, and between them the
+// declared ones that nobody holds.
 func (v view) withFree(rows []stores.LockInfo, prefix string) []stores.LockInfo {
 	if v.declared.Len() == 0 {
 		return rows

@@ -63,7 +63,8 @@ func TestNobodyWaitsForALookAtManyLocks(t *testing.T) {
 	}
 }
 
-// longestCall takes and releases a lock until done has an element, and returns how long it took at most.
+// longestCall takes and releases a lock until done has an element, and returns how long
+// it took at most.
 func longestCall(t *testing.T, s *Store, done <-chan time.Duration) (longest time.Duration) {
 	for len(done) == 0 {
 		start := time.Now()
@@ -92,8 +93,9 @@ func TestALookTellsHowManyWait(t *testing.T) {
 	})
 }
 
-// Somebody goes from one lock to another, and takes the next before he leaves the last. Who looked at one lock after the other
-// while that changes might see him nowhere; and the times of a lock that is being renewed belong together.
+// Somebody goes from one lock to another, and takes the next before he leaves the last.
+// Who looked at one lock after the other while that changes might see him nowhere; and
+// the times of a lock that is being renewed belong together.
 func TestALookIsAtOneMoment(t *testing.T) {
 	const disks, steps = 3000, 3000
 	s := open(t, NewProcess(), "locks", "")
@@ -122,7 +124,8 @@ func TestALookIsAtOneMoment(t *testing.T) {
 	others.Wait()
 }
 
-// walk lets bob, who holds the first disk's side entrance, take one after the other, and ann renew the disks.
+// walk lets bob, who holds the first disk's side entrance, take one after the other, and
+// ann renew the disks.
 func walk(t *testing.T, s *Store, disks, steps int) {
 	at := "disk-0000/side"
 	for range steps {

@@ -70,8 +70,8 @@ func (w *watcher) rouse() {
 	}
 }
 
-// watch tells a snapshot of the locks under prefix and every change to them, until ctx ends, closed is closed or tell
-// fails.
+// watch tells a snapshot of the locks under prefix and every change to them, until ctx
+// ends, closed is closed or tell fails.
 func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}, tell func(stores.Event) error) error {
 	w := t.subscribe(prefix)
 	defer t.unsubscribe(w)

@@ -34,7 +34,8 @@ func (w *told) events() []stores.Event {
 	return slices.Clone(w.list)
 }
 
-// watch starts to watch, and returns when the snapshot was told. It works in a bubble only.
+// watch starts to watch, and returns when the snapshot was told. It works in a bubble
+// only.
 func watch(ctx context.Context, s *Store, prefix string) *told {
 	pace := make(chan struct{})
 	close(pace)

@@ -18,8 +18,8 @@ import (
 // conformanceKeys matches the keys of the suite: a prefix of 16 digits and a name.
 const conformanceKeys = "~????????????????/*"
 
-// startRestricted starts a server with data of other programs and the user that the example
-// component documents.
+// startRestricted starts a server with data of other programs and the user that the
+// example component documents.
 func startRestricted(t *testing.T) stores.Component {
 	t.Helper()
 	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", conformanceKeys)
@@ -37,8 +37,8 @@ func startRestricted(t *testing.T) stores.Component {
 	}
 }
 
-// TestStoreKeepsTheContractWithTheDocumentedPermissions runs the suite as a user who may do
-// no more than documented.
+// TestStoreKeepsTheContractWithTheDocumentedPermissions runs the suite as a user who may
+// do no more than documented.
 func TestStoreKeepsTheContractWithTheDocumentedPermissions(t *testing.T) {
 	component := startRestricted(t)
 	conformance.Run(t, conformance.Harness{

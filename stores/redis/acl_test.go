@@ -20,8 +20,8 @@ const (
 	pageOf      = "../../docs/redis.md"
 )
 
-// startWithACL starts a server with the documented user. The function that it returns runs the
-// command ACL.
+// startWithACL starts a server with the documented user. The function that it returns
+// runs the command ACL.
 func startWithACL(t *testing.T) (server *servers.Redis, setUser func(...string)) {
 	t.Helper()
 	server, admin := servers.StartRestrictedRedis(t, componentOf)
@@ -190,8 +190,8 @@ func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 	}
 }
 
-// TestAUserWhoLosesItsChannelsWaitsToo revokes what opening demands. Waiters then look for
-// themselves.
+// TestAUserWhoLosesItsChannelsWaitsToo revokes what opening demands. Waiters then look
+// for themselves.
 func TestAUserWhoLosesItsChannelsWaitsToo(t *testing.T) {
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all")
 	a := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")

@@ -13,7 +13,8 @@ import (
 )
 
 // passing lists how the answers begin that time can change without a change of
-// configuration, permissions or data. Every other error that a server answers is permanent.
+// configuration, permissions or data. Every other error that a server answers is
+// permanent.
 var passing = []string{
 	"LOADING ",     // it reads its data after a restart
 	"READONLY ",    // a failover has made it a replica, or will make it the primary
@@ -44,8 +45,9 @@ func (r refusal) Unwrap() error { return r.error }
 // refusef returns a refusal with a text.
 func refusef(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
 
-// refuses reports whether time cannot mend an error: a server, or each of the servers that
-// were asked, answered with a permanent error, or has a certificate that is not valid.
+// refuses reports whether time cannot mend an error: a server, or each of the servers
+// that were asked, answered with a permanent error, or has a certificate that is not
+// valid.
 func refuses(err error) bool {
 	switch e := err.(type) {
 	case nil:
@@ -61,8 +63,8 @@ func refuses(err error) bool {
 	return refuses(errors.Unwrap(err))
 }
 
-// passes reports whether a server's answer is one of the passing ones. Before Redis 7, the
-// answer to a script's command comes inside the script's own error.
+// passes reports whether a server's answer is one of the passing ones. Before Redis 7,
+// the answer to a script's command comes inside the script's own error.
 func passes(answer string) bool {
 	answer = strings.TrimPrefix(answer, "ERR ") + " "
 	inner, inScript := strings.CutPrefix(answer, "Error running script")
@@ -74,8 +76,8 @@ func passes(answer string) bool {
 	})
 }
 
-// answer returns what a server answered, without what others have added, or nothing if err is
-// not an answer.
+// answer returns what a server answered, without what others have added, or nothing if
+// err is not an answer.
 func answer(err error) string {
 	var answer goredis.Error
 	if !errors.As(err, &answer) {
@@ -93,8 +95,8 @@ func isUnknown(err error) bool {
 	return strings.Contains(text, "unknown command") || strings.Contains(text, "unsupported command")
 }
 
-// isDenied reports whether a server's access control list forbids something. Redis 7.0 words a
-// refusal within a script in its own way.
+// isDenied reports whether a server's access control list forbids something. Redis 7.0
+// words a refusal within a script in its own way.
 func isDenied(err error) bool {
 	text := answer(err)
 	return strings.HasPrefix(text, "NOPERM ") || strings.HasPrefix(text, "ERR The user executing the script can't ")

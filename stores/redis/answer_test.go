@@ -109,8 +109,8 @@ func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
 	}
 }
 
-// TestRealAnswersAreWhatTheyAre provokes answers of a real server, of calls that were well
-// when the store was opened.
+// TestRealAnswersAreWhatTheyAre provokes answers of a real server, of calls that were
+// well when the store was opened.
 func TestRealAnswersAreWhatTheyAre(t *testing.T) {
 	for _, row := range []struct {
 		name    string

@@ -15,8 +15,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Config is the metadata of a component with store: redis. Its keys and their units are those of Dapr's built-in lock.redis,
-// whose YAML therefore works unchanged (components-contrib, common/component/redis/settings.go). Zero means go-redis's own
+// Config is the metadata of a component with store: redis. Its keys and their units are
+// those of Dapr's built-in lock.redis, whose YAML therefore works unchanged
+// (components-contrib, common/component/redis/settings.go). Zero means go-redis's own
 // default.
 type Config struct {
 	Host     string `mapstructure:"redisHost"` // host or host:port; with failover the Sentinels, separated by commas
@@ -56,7 +57,8 @@ type Config struct {
 	UseAzureAD bool `mapstructure:"useAzureAD"` // refused
 	UseOIDC    bool `mapstructure:"useOIDC"`    // refused
 
-	// Keys that YAML of lock.redis, state.redis and pubsub.redis has and that mean nothing for a lock.
+	// Keys that YAML of lock.redis, state.redis and pubsub.redis has and that mean
+	// nothing for a lock.
 	_ string `mapstructure:"idleCheckFrequency"`
 	_ string `mapstructure:"redeliverInterval"`
 	_ string `mapstructure:"processingTimeout"`
@@ -70,9 +72,9 @@ type Config struct {
 	_ string `mapstructure:"streamTTL"`
 }
 
-// unsupported are the keys that are refused with a reason, by how they begin, in lower case:
-// those by which Dapr's Redis components log in to a cloud, and those that daprd reads in a
-// state store, a pub/sub or a binding.
+// unsupported are the keys that are refused with a reason, by how they begin, in lower
+// case: those by which Dapr's Redis components log in to a cloud, and those that daprd
+// reads in a state store, a pub/sub or a binding.
 var unsupported = []struct {
 	prefixes []string
 	reason   string
@@ -98,8 +100,8 @@ var unsupported = []struct {
 	{[]string{"direction"}, "belongs to a binding, which a lock store is not; remove it"},
 }
 
-// explain returns why a metadata key is refused, or nothing if there is no more to say than
-// that it is not known.
+// explain returns why a metadata key is refused, or nothing if there is no more to say
+// than that it is not known.
 func explain(key string) string {
 	key = strings.ToLower(key)
 	for _, group := range unsupported {
@@ -112,8 +114,8 @@ func explain(key string) string {
 	return ""
 }
 
-// duration is a duration whose bare numbers are milliseconds; negative ones stay as they are, because go-redis switches
-// off what is -1.
+// duration is a duration whose bare numbers are milliseconds; negative ones stay as they
+// are, because go-redis switches off what is -1.
 type duration time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -229,7 +231,8 @@ func (c Config) addrs() ([]string, error) {
 	return addrs, nil
 }
 
-// addr adds the port to a host that has none. Two ports that differ are an error, because either may be meant.
+// addr adds the port to a host that has none. Two ports that differ are an error, because
+// either may be meant.
 func (c Config) addr(host string) (string, error) {
 	_, port, err := net.SplitHostPort(host)
 	switch {

@@ -226,7 +226,8 @@ func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
 	}
 }
 
-// FuzzParseConfig looks for metadata that crashes the parser or leaks a value into an error.
+// FuzzParseConfig looks for metadata that crashes the parser or leaks a value into an
+// error.
 func FuzzParseConfig(f *testing.F) {
 	f.Add("redisHost", "localhost:6379", "dialTimeout", "5s")
 	f.Add("redisHost", "a,b,", "failover", "yes")

@@ -1,5 +1,6 @@
--- Tells whether the locks, or those who wait for them already, wait for a lock that one of these owners holds, directly or
--- through others. It looks at a thousand requests at most.
+-- Tells whether the locks, or those who wait for them already, wait for a lock that one
+-- of these owners holds, directly or through others. It looks at a thousand requests at
+-- most.
 local function deadlocked(holding)
     local ours, known, requests = {}, {}, { { keys = KEYS, arrival = math.huge } }
     local scanned = {} -- the arrival before which a key's queue has been looked at
@@ -15,7 +16,8 @@ local function deadlocked(holding)
         end
     end
 
-    -- Tells whether we hold a key's lock, and follows those who stand before an arrival, and what they wait for.
+    -- Tells whether we hold a key's lock, and follows those who stand before an arrival,
+    -- and what they wait for.
     local function meets(key, arrival)
         local from = scanned[key]
         local holder = not from and redis.pcall('GET', key)

@@ -12,7 +12,8 @@ import (
 
 const (
 	groupsKey = "mortise:groups" // the set of the groups that have locks
-	// groupBatch is about how many groups are described in one step; other clients are served between the steps.
+	// groupBatch is about how many groups are described in one step; other clients are
+	// served between the steps.
 	groupBatch = 100
 )
 
@@ -25,8 +26,8 @@ func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 	return wrap(ctx, "declare", d.Key, err)
 }
 
-// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the request, ErrNotDeclared tells of the
-// first try's success.
+// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the
+// request, ErrNotDeclared tells of the first try's success.
 func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 	return wrap(ctx, "withdraw", key, s.end(ctx, withdrawScript, key, group))
 }
@@ -38,8 +39,8 @@ func (s *Store) Group(ctx context.Context, group string) ([]stores.LockInfo, err
 	return locks, wrap(ctx, "group", group, err)
 }
 
-// scanGroups calls found with the declared locks whose key starts with prefix, those of some groups after the other, each as it
-// was at a revision.
+// scanGroups calls found with the declared locks whose key starts with prefix, those of
+// some groups after the other, each as it was at a revision.
 func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64, []stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		groups, next, err := s.client.SScan(ctx, groupsKey, cursor, "", groupBatch).Result()

@@ -124,8 +124,8 @@ func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when their owners give up, or when the locks
-// are withdrawn.
+// TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when
+// their owners give up, or when the locks are withdrawn.
 func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -153,7 +153,8 @@ func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// race is one between the hand-over of a declared lock to a waiter and the end of his wait.
+// race is one between the hand-over of a declared lock to a waiter and the end of his
+// wait.
 type race struct {
 	t         *testing.T
 	name, key string
@@ -202,7 +203,8 @@ func (r race) check(locked, freed, ended error) {
 	}
 }
 
-// abandon has an owner wait for "g/k" in a store that gives no sign of life, and returns the waiter's id.
+// abandon has an owner wait for "g/k" in a store that gives no sign of life, and returns
+// the waiter's id.
 func abandon(t *testing.T, dead *Store, owner string) (id string) {
 	t.Helper()
 	w := dead.newSingle(member("g/k", owner))
@@ -213,7 +215,8 @@ func abandon(t *testing.T, dead *Store, owner string) (id string) {
 	return w.id
 }
 
-// TestTheDeadHaveNothingToGiveBack has owners unlock what they neither hold nor wait for, because their process is dead.
+// TestTheDeadHaveNothingToGiveBack has owners unlock what they neither hold nor wait for,
+// because their process is dead.
 func TestTheDeadHaveNothingToGiveBack(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -255,7 +258,8 @@ func TestTheNamesOfTheDeadAreForgotten(t *testing.T) {
 	last.granted()
 }
 
-// TestALateClaimLeavesNoName lets the time for a claim run out while nobody else wants the lock.
+// TestALateClaimLeavesNoName lets the time for a claim run out while nobody else wants
+// the lock.
 func TestALateClaimLeavesNoName(t *testing.T) {
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

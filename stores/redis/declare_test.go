@@ -118,7 +118,8 @@ func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that it was sent away.
+// TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that
+// it was sent away.
 func TestAWaiterKnowsItsDeclaration(t *testing.T) {
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -216,7 +217,8 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not know it yet.
+// TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not
+// know it yet.
 func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 	server := servers.StartRedis(t)
 	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
@@ -307,7 +309,8 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that process come back.
+// TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that
+// process come back.
 func TestTheDeadRepeatNothing(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

@@ -9,10 +9,12 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// eventsPrefix and the number of a database, to which the channels of Redis do not belong, are the channel of its events.
+// eventsPrefix and the number of a database, to which the channels of Redis do not
+// belong, are the channel of its events.
 const eventsPrefix = "mortise:events:"
 
-// report is a watcher's answer from Redis, in line with the events: all that happened before comes before it.
+// report is a watcher's answer from Redis, in line with the events: all that happened
+// before comes before it.
 type report struct {
 	number   uint64 // of the request
 	since    string // when the present time of being watched began
@@ -63,7 +65,8 @@ func parseReport(message string) (report, error) {
 
 var errPacked = errors.New("values are not packed well")
 
-// unpack reads what pack in tell.lua writes: of each value the length, a colon and itself.
+// unpack reads what pack in tell.lua writes: of each value the length, a colon and
+// itself.
 func unpack(text string) ([]string, error) {
 	var values []string
 	for text != "" {

@@ -20,7 +20,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// In the environment, these make the test binary a process that waits three times for a lock of a Redis until it is killed.
+// In the environment, these make the test binary a process that waits three times for a
+// lock of a Redis until it is killed.
 const (
 	waitOn    = "MORTISE_TEST_WAIT_ON"
 	waitGroup = "MORTISE_TEST_WAIT_GROUP"
@@ -37,8 +38,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// waitAndHold waits three times for a lock, as one of a group if that is not empty, and keeps what it gets, until standard input
-// ends.
+// waitAndHold waits three times for a lock, as one of a group if that is not empty, and
+// keeps what it gets, until standard input ends.
 func waitAndHold(addr, group, key string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -240,8 +241,8 @@ func TestWaitersSurviveARestartOfRedis(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// TestARedisThatHangsLosesNobody lets Redis stop for longer than claims and calls last, with one who waits, one who comes and one
-// who leaves meanwhile.
+// TestARedisThatHangsLosesNobody lets Redis stop for longer than claims and calls last,
+// with one who waits, one who comes and one who leaves meanwhile.
 func TestARedisThatHangsLosesNobody(t *testing.T) {
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -271,7 +272,8 @@ func TestARedisThatHangsLosesNobody(t *testing.T) {
 	}
 }
 
-// TestLostAnswersChangeNothing loses answers during each step of a wait: to the request, to the claim, to the leave.
+// TestLostAnswersChangeNothing loses answers during each step of a wait: to the request,
+// to the claim, to the leave.
 func TestLostAnswersChangeNothing(t *testing.T) {
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -321,7 +323,8 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 	}
 }
 
-// TestAGrantAndACancelExcludeEachOther gives locks to waiters in the moment when they leave.
+// TestAGrantAndACancelExcludeEachOther gives locks to waiters in the moment when they
+// leave.
 func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}

@@ -1,5 +1,5 @@
--- Describes the locks of groups, all as of one moment. Returns the last number drawn, and then the descriptions.
--- ARGV: the groups
+-- Describes the locks of groups, all as of one moment. Returns the last number drawn, and
+-- then the descriptions. ARGV: the groups
 local values = { redis.call('GET', 'mortise:token') or '0' }
 for _, group in ipairs(ARGV) do
     local declarations = redis.call('HGETALL', 'mortise:group:' .. group)

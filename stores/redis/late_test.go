@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestARepeatedRevokeEndsOneLock loses the answer to a Revoke from whoever holds the lock, while two others wait for it.
+// TestARepeatedRevokeEndsOneLock loses the answer to a Revoke from whoever holds the
+// lock, while two others wait for it.
 func TestARepeatedRevokeEndsOneLock(t *testing.T) {
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -71,7 +72,8 @@ func TestALateRequestDoesNotShortenALease(t *testing.T) {
 	}
 }
 
-// TestARepeatedRequestIsNoDeadlock has one who waits send his first request again, after somebody has come who waits for him.
+// TestARepeatedRequestIsNoDeadlock has one who waits send his first request again, after
+// somebody has come who waits for him.
 func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -133,7 +135,8 @@ func TestTheEndOfAWaitWins(t *testing.T) {
 	}
 }
 
-// TestALateRequestBringsNobodyBack has a request come to Redis after its repetition was answered and its waiter has left.
+// TestALateRequestBringsNobodyBack has a request come to Redis after its repetition was
+// answered and its waiter has left.
 func TestALateRequestBringsNobodyBack(t *testing.T) {
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)

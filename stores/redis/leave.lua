@@ -1,7 +1,8 @@
--- Takes a waiter out of its queues, or gives back what it was granted meanwhile, and serves who comes next.
--- KEYS: the locks
--- ARGV: after who runs it, 4 the waiter's id, 5 owner, 6 for how many milliseconds to remember that it has left, lest a request
--- on the way bring it back, 7 the group of its request, or nothing, and then the owners that it holds locks as
+-- Takes a waiter out of its queues, or gives back what it was granted meanwhile, and
+-- serves who comes next. KEYS: the locks ARGV: after who runs it, 4 the waiter's id, 5
+-- owner, 6 for how many milliseconds to remember that it has left, lest a request on the
+-- way bring it back, 7 the group of its request, or nothing, and then the owners that it
+-- holds locks as
 local id, owner, remember = ARGV[4], ARGV[5], ARGV[6]
 local holding, work = {}, {}
 for i = 8, #ARGV do holding[#holding + 1] = ARGV[i] end

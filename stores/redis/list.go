@@ -114,7 +114,8 @@ func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	return l, err
 }
 
-// scan calls found with the locks of one step after the other, each as it was at that step.
+// scan calls found with the locks of one step after the other, each as it was at that
+// step.
 func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.LockInfo) error) error {
 	for _, p := range places(prefix) {
 		if err := s.scanPlace(ctx, p, found); err != nil {
@@ -191,8 +192,9 @@ func isHeld(l stores.LockInfo) bool {
 	return l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix))
 }
 
-// parseRow reads key, owner, time left, number of waiters, token, TTL, TTL of the declaration and metadata. Token, TTL and
-// metadata are empty for a lock that a foreign program took, and all but the key for one that nobody holds.
+// parseRow reads key, owner, time left, number of waiters, token, TTL, TTL of the
+// declaration and metadata. Token, TTL and metadata are empty for a lock that a foreign
+// program took, and all but the key for one that nobody holds.
 func parseRow(row []string) (stores.LockInfo, error) {
 	if len(row) != rowLen {
 		return stores.LockInfo{}, fmt.Errorf("a record of %d values", len(row))

@@ -9,15 +9,16 @@ import (
 )
 
 const (
-	// silence is after how long without a message a connection is taken for broken and replaced. Who listens sees to it
-	// that something is published more often.
+	// silence is after how long without a message a connection is taken for broken and
+	// replaced. Who listens sees to it that something is published more often.
 	silence = 3 * time.Second
 	// redial is the pause after a failure.
 	redial = 50 * time.Millisecond
 )
 
-// listener receives what is published on channels, in order, over a connection of its own. It calls its functions from one
-// goroutine. go-redis's own loop is not used, because it drops messages when it is not read in time.
+// listener receives what is published on channels, in order, over a connection of its
+// own. It calls its functions from one goroutine. go-redis's own loop is not used,
+// because it drops messages when it is not read in time.
 type listener struct {
 	client     goredis.UniversalClient
 	channels   []string
@@ -33,7 +34,8 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-// listen uses one PubSub, which replaces its connection when that breaks, until ctx ends or there is silence.
+// listen uses one PubSub, which replaces its connection when that breaks, until ctx ends
+// or there is silence.
 func (l *listener) listen(ctx context.Context) {
 	pubsub := l.client.Subscribe(ctx, l.channels...)
 	closed := make(chan struct{})

@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// callTimeout bounds what is asked on behalf of one who waits. It is longer than a lock waits to be claimed.
+	// callTimeout bounds what is asked on behalf of one who waits. It is longer than a
+	// lock waits to be claimed.
 	callTimeout = time.Second
-	// remembered is how long Redis remembers that a waiter has left of whom a request may be on its way still.
+	// remembered is how long Redis remembers that a waiter has left of whom a request may
+	// be on its way still.
 	remembered = 10 * time.Second
 )
 
@@ -69,8 +71,9 @@ func (s *Store) newSingle(req stores.Request) *waiter {
 	return w
 }
 
-// await takes the locks, and waits for them as long as ctx lasts. While the first of a Store's waiters does not hear Redis
-// yet it only tries, because who is not heard is passed over. What is granted when ctx has ended is given back.
+// await takes the locks, and waits for them as long as ctx lasts. While the first of a
+// Store's waiters does not hear Redis yet it only tries, because who is not heard is
+// passed over. What is granted when ctx has ended is given back.
 func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 	if err := s.enter(); err != nil {
 		return stores.Grant{}, err
@@ -105,7 +108,8 @@ func (s *Store) await(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return g, nil
 }
 
-// begin asks for the first time. Its failure is the call's: until a waiter stands in the queue it has nothing to lose.
+// begin asks for the first time. Its failure is the call's: until a waiter stands in the
+// queue it has nothing to lose.
 func (s *Store) begin(ctx context.Context, w *waiter) (stores.Grant, error) {
 	if !s.queue.listening() {
 		if g, err := s.ask(ctx, w, false); err != nil || g.Acquired {
@@ -123,10 +127,10 @@ func (s *Store) over(ctx context.Context) error {
 	return s.outage.because(ctx.Err(), ctx.Err(), nil)
 }
 
-// claim takes what was handed to the waiter, or learns that the wait is over. A Redis that does
-// not answer, or with an error that time can mend, does not end it: if there was something to
-// claim, or if the place in the queue was lost, the next check finds out and wakes the waiter
-// again.
+// claim takes what was handed to the waiter, or learns that the wait is over. A Redis
+// that does not answer, or with an error that time can mend, does not end it: if there
+// was something to claim, or if the place in the queue was lost, the next check finds out
+// and wakes the waiter again.
 func (s *Store) claim(ctx context.Context, w *waiter) (stores.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -137,8 +141,8 @@ func (s *Store) claim(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return g, err
 }
 
-// ask takes the locks if they can be had, or were handed to the waiter. Otherwise the waiter stands in the queues afterwards,
-// if it shall wait.
+// ask takes the locks if they can be had, or were handed to the waiter. Otherwise the
+// waiter stands in the queues afterwards, if it shall wait.
 func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, error) {
 	start := time.Now()
 	w.unsure = true
@@ -174,8 +178,8 @@ func (w *waiter) grant(h handed) stores.Grant {
 	return stores.Grant{Acquired: true, Token: h.token, TTL: w.TTL, Expires: h.start.Add(w.TTL)}
 }
 
-// leave takes the waiter out of the queues, or gives back what it was granted meanwhile. If Redis cannot be told now, the
-// queue tells it later.
+// leave takes the waiter out of the queues, or gives back what it was granted meanwhile.
+// If Redis cannot be told now, the queue tells it later.
 func (s *Store) leave(ctx context.Context, w *waiter) {
 	if err := s.tellLeft(context.WithoutCancel(ctx), w); err != nil {
 		s.queue.tellLater(w)

@@ -14,11 +14,12 @@
 -- that the waiter knows, or 0, and then the owners that it holds locks as
 local id, owner, ttl, metadata, wait, arrival, group = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10]
 local name, declared = 'mortise:waiter:' .. id, 0
--- With a group: the hash of who wait with one, whom it has for the owner, and whether another request of his may wait.
+-- With a group: the hash of who wait with one, whom it has for the owner, and whether
+-- another request of his may wait.
 local waiting, named, rivals
 
--- Lets the locks that are the waiter's last from now, if they are all his still. Returns the token. A claim may come late, when
--- the locks were renewed for longer.
+-- Lets the locks that are the waiter's last from now, if they are all his still. Returns
+-- the token. A claim may come late, when the locks were renewed for longer.
 local function claimed()
     local token
     for _, key in ipairs(KEYS) do

@@ -24,7 +24,8 @@ type waiting struct {
 	err    error
 }
 
-// startLock begins to wait for a lock, and returns when so many wait for its key as there are queued.
+// startLock begins to wait for a lock, and returns when so many wait for its key as there
+// are queued.
 func startLock(t *testing.T, s *Store, req stores.Request, queued int) *waiting {
 	t.Helper()
 	return start(t, s, queued, req.Key, func(ctx context.Context) (stores.Grant, error) { return s.Lock(ctx, req) })
@@ -170,7 +171,8 @@ func TestAWaiterGetsALockThatExpires(t *testing.T) {
 	}
 }
 
-// TestExpiresIsNotLaterThanTheLocksEnd compares the two clocks by the moment at which Redis was asked.
+// TestExpiresIsNotLaterThanTheLocksEnd compares the two clocks by the moment at which
+// Redis was asked.
 func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -290,8 +292,8 @@ func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestADeadlockIsSeenThroughQueues covers what a row of held locks does not show: a request for several locks stands before us,
-// and waits for a lock of ours.
+// TestADeadlockIsSeenThroughQueues covers what a row of held locks does not show: a
+// request for several locks stands before us, and waits for a lock of ours.
 func TestADeadlockIsSeenThroughQueues(t *testing.T) {
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

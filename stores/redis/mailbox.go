@@ -5,8 +5,9 @@ import "sync"
 // mailboxSize is how many messages are kept for a watcher who is slow.
 const mailboxSize = 4096
 
-// mailbox keeps what was received until the watcher has time. When it is full, or messages were lost elsewhere, it is behind: what
-// it has then means nothing, and it keeps nothing until a restart.
+// mailbox keeps what was received until the watcher has time. When it is full, or
+// messages were lost elsewhere, it is behind: what it has then means nothing, and it
+// keeps nothing until a restart.
 type mailbox struct {
 	more chan struct{} // tells that there is something new
 
@@ -53,7 +54,8 @@ func (m *mailbox) lose() {
 	m.behind, m.messages = true, nil
 }
 
-// restart lets messages be kept again, if they come in; else it tells why not, if that is known.
+// restart lets messages be kept again, if they come in; else it tells why not, if that is
+// known.
 func (m *mailbox) restart() (hearing bool, broken error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

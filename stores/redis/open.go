@@ -20,9 +20,9 @@ const (
 	longestPause = 500 * time.Millisecond
 )
 
-// open returns a store whose Redis can be trusted with locks and grants what calls need. It
-// tries until ctx ends, unless it meets an error that time cannot mend. The error wraps
-// ErrUnreachable if a later attempt may succeed.
+// open returns a store whose Redis can be trusted with locks and grants what calls need.
+// It tries until ctx ends, unless it meets an error that time cannot mend. The error
+// wraps ErrUnreachable if a later attempt may succeed.
 func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 	config, err := parseConfig(c.Metadata)
 	if err != nil {
@@ -65,8 +65,8 @@ func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalO
 	}
 }
 
-// unreachable is an error that time can mend, of opening or of a call that had no answer. It is an
-// [stores.ErrUnreachable] with a text of its own.
+// unreachable is an error that time can mend, of opening or of a call that had no answer.
+// It is an [stores.ErrUnreachable] with a text of its own.
 type unreachable struct{ error }
 
 // Is reports whether target is ErrUnreachable.
@@ -75,8 +75,8 @@ func (unreachable) Is(target error) bool { return target == stores.ErrUnreachabl
 // Unwrap returns the cause.
 func (u unreachable) Unwrap() error { return u.error }
 
-// attempt opens a store with a client of its own, so that an attempt does not meet the dial
-// errors that the pool of the one before remembers.
+// attempt opens a store with a client of its own, so that an attempt does not meet the
+// dial errors that the pool of the one before remembers.
 func attempt(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) (*Store, error) {
 	s := newStore(options)
 	if err := s.check(ctx, log, options); err != nil {

@@ -17,8 +17,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// startFake starts what speaks Redis's protocol as far as answer does, which is given each
-// command in lower case and returns what to send. Without an answer the connection ends.
+// startFake starts what speaks Redis's protocol as far as answer does, which is given
+// each command in lower case and returns what to send. Without an answer the connection
+// ends.
 func startFake(t *testing.T, answer func(command string) string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

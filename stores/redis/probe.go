@@ -21,8 +21,8 @@ const (
 	pushTimeout = 2 * time.Second
 )
 
-// probe finds out whether Redis lets the user do what calls need. Nothing that it writes looks
-// like a lock, and all of it expires.
+// probe finds out whether Redis lets the user do what calls need. Nothing that it writes
+// looks like a lock, and all of it expires.
 func (s *Store) probe(ctx context.Context, user string) error {
 	key, l := probePrefix+uuid.NewString(), &lack{user: userName(user)}
 	if err := s.probeCommands(ctx, key, l); err != nil {
@@ -40,9 +40,9 @@ func (s *Store) probe(ctx context.Context, user string) error {
 	return s.tryToGrant(ctx)
 }
 
-// needs are the commands by which the scripts and the Store itself ask Redis, each on a key
-// that holds a string: a command for another type fails with WRONGTYPE if it is permitted, and
-// writes nothing.
+// needs are the commands by which the scripts and the Store itself ask Redis, each on a
+// key that holds a string: a command for another type fails with WRONGTYPE if it is
+// permitted, and writes nothing.
 func (s *Store) needs(key string) [][]any {
 	return [][]any{
 		{"time"}, {"set", key, "", "px", 5000}, {"get", key}, {"exists", key}, {"pttl", key}, {"pexpire", key, 5000},
@@ -59,7 +59,8 @@ func (s *Store) needs(key string) [][]any {
 	}
 }
 
-// probeCommands runs each command by itself, and adds those that are not to be had to the lack.
+// probeCommands runs each command by itself, and adds those that are not to be had to the
+// lack.
 func (s *Store) probeCommands(ctx context.Context, key string, l *lack) error {
 	pipe := s.client.Pipeline()
 	for _, args := range s.needs(key) {

@@ -13,19 +13,21 @@ import (
 const (
 	wakePrefix = "mortise:wake:" // and a Store's id: the channel by which its waiters are woken
 
-	// checkPeriod is how often a Store with waiters tells Redis that it lives, and looks whether a push was lost.
-	// Redis believes it dead after 850 ms.
+	// checkPeriod is how often a Store with waiters tells Redis that it lives, and looks
+	// whether a push was lost. Redis believes it dead after 850 ms.
 	checkPeriod = 200 * time.Millisecond
-	// checkBatch is how many waiters one script looks after; other clients are served between the scripts.
+	// checkBatch is how many waiters one script looks after; other clients are served
+	// between the scripts.
 	checkBatch = 256
-	// lingering is how long a Store without waiters goes on to listen. It is shorter than silence.
+	// lingering is how long a Store without waiters goes on to listen. It is shorter than
+	// silence.
 	lingering = 2 * time.Second
 	// tellingTime is how long a Store tries to tell Redis that a waiter has left.
 	tellingTime = time.Minute
 )
 
-// queue looks after those who wait in one Store. While there are any, it runs two goroutines: one listens for pushes, the
-// other checks what pushes may have missed.
+// queue looks after those who wait in one Store. While there are any, it runs two
+// goroutines: one listens for pushes, the other checks what pushes may have missed.
 type queue struct {
 	store *Store
 
@@ -59,7 +61,8 @@ func (q *queue) listening() bool {
 	}
 }
 
-// add makes the waiter known, and returns when pushes can reach it or are seen to be impossible.
+// add makes the waiter known, and returns when pushes can reach it or are seen to be
+// impossible.
 func (q *queue) add(ctx context.Context, w *waiter) error {
 	q.mu.Lock()
 	q.waiters[w.id] = w
@@ -102,7 +105,8 @@ func (q *queue) tellLater(w *waiter) {
 	q.start()
 }
 
-// expect has the next check done when a lock expires, in so many milliseconds. Negative ones mean nothing.
+// expect has the next check done when a lock expires, in so many milliseconds. Negative
+// ones mean nothing.
 func (q *queue) expect(expiry int64) {
 	if expiry >= 0 {
 		q.checkAt(time.Now().Add(time.Duration(expiry+1) * time.Millisecond))
@@ -119,8 +123,8 @@ func (q *queue) checkAt(at time.Time) {
 	}
 }
 
-// keep listens and checks until the queue is closed or has been empty for a while. It calls hears when pushes are heard or
-// seen to be impossible.
+// keep listens and checks until the queue is closed or has been empty for a while. It
+// calls hears when pushes are heard or seen to be impossible.
 func (q *queue) keep(hears func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var listening sync.WaitGroup
@@ -145,7 +149,8 @@ func (q *queue) keep(hears func()) {
 	}
 }
 
-// listener returns one that wakes waiters. Each time it begins to hear, everything is checked.
+// listener returns one that wakes waiters. Each time it begins to hear, everything is
+// checked.
 func (q *queue) listener(hears func()) *listener {
 	return &listener{
 		client:     q.store.client,
@@ -183,7 +188,8 @@ func (q *queue) wake(id string) {
 	}
 }
 
-// grant tells the waiter, if it is there still, what was handed to it. Otherwise it is leaving and gives that back.
+// grant tells the waiter, if it is there still, what was handed to it. Otherwise it is
+// leaving and gives that back.
 func (q *queue) grant(id string, h handed) {
 	q.store.saw(h.token)
 	q.mu.Lock()
@@ -244,7 +250,8 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	return nil
 }
 
-// tellLeft tells Redis who have left, and forgets those who are told or no longer worth trying.
+// tellLeft tells Redis who have left, and forgets those who are told or no longer worth
+// trying.
 func (q *queue) tellLeft(ctx context.Context, left []*waiter) {
 	var err error
 	for _, w := range left {

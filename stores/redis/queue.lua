@@ -18,7 +18,8 @@ local function lives(id)
     return process(id) == self or redis.call('EXISTS', 'mortise:process:' .. process(id)) == 1
 end
 
--- Takes a waiter out of the queues of its keys. One who waits by a request with a group is known by the name of the owner too.
+-- Takes a waiter out of the queues of its keys. One who waits by a request with a group
+-- is known by the name of the owner too.
 local function forget(id, keys, holding, named)
     for _, key in ipairs(keys) do redis.call('ZREM', 'mortise:queue:' .. key, id) end
     for _, owner in ipairs(holding) do redis.call('SREM', 'mortise:blocks:' .. owner, id) end
@@ -27,8 +28,9 @@ local function forget(id, keys, holding, named)
     if waiting and redis.call('HGET', waiting, named) == id then redis.call('HDEL', waiting, named) end
 end
 
--- Drops a waiter, whose process may be dead. What it stood before is then to be looked at: its keys are added to work. The owner
--- is given if he is known by name, in case the waiter's data is lost.
+-- Drops a waiter, whose process may be dead. What it stood before is then to be looked
+-- at: its keys are added to work. The owner is given if he is known by name, in case the
+-- waiter's data is lost.
 local function drop(id, key, work, owner)
     local waiter = redis.call('HMGET', 'mortise:waiter:' .. id, 'keys', 'holding', 'owner', 'group')
     local keys = waiter[1] and unpacked(waiter[1]) or { key }
@@ -45,7 +47,8 @@ local function sweep(key)
     end
 end
 
--- Returns the first waiter of a key, with his data, or nil. Dead ones on the way are dropped.
+-- Returns the first waiter of a key, with his data, or nil. Dead ones on the way are
+-- dropped.
 local function head(key, work)
     local lost = false
     while true do
@@ -72,15 +75,16 @@ local function due(id, keys, work)
     return true
 end
 
--- Wakes a waiter. Returns false if nobody hears, because the process is dead. One that runs this script is not; and where we
--- may not publish, waiters find out by themselves.
+-- Wakes a waiter. Returns false if nobody hears, because the process is dead. One that
+-- runs this script is not; and where we may not publish, waiters find out by themselves.
 local function wake(id)
     local heard = redis.pcall('PUBLISH', 'mortise:wake:' .. process(id), id)
     return heard ~= 0 or process(id) == self
 end
 
--- Hands the locks to a waiter. They are his for a short while, in which he has to claim them. Only if the process that runs this
--- script learns by its answer who was served, they are his for the whole TTL at once; until then, an owner who is known by name
+-- Hands the locks to a waiter. They are his for a short while, in which he has to claim
+-- them. Only if the process that runs this script learns by its answer who was served,
+-- they are his for the whole TTL at once; until then, an owner who is known by name
 -- counts as one who waits. Returns false if he is dead.
 local function hand(id, keys, waiter, answer)
     local owner, ttl, last = waiter[3], waiter[4], waiter[4]

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// raceRounds returns how many rounds a race is run for: the usual number, or as many times that
-// as $MORTISE_RACE_FACTOR says. On a machine that does much else, each round takes long.
+// raceRounds returns how many rounds a race is run for: the usual number, or as many
+// times that as $MORTISE_RACE_FACTOR says. On a machine that does much else, each round
+// takes long.
 func raceRounds(t *testing.T, usual int) int {
 	t.Helper()
 	text := os.Getenv("MORTISE_RACE_FACTOR")

@@ -1,9 +1,12 @@
-// Package redis keeps locks in one Redis server, the way Dapr's built-in lock.redis does: a lock is a string key, its value
-// is the owner, its expiry is Redis's. So both can serve one Redis, and each sees the other's locks.
+// Package redis keeps locks in one Redis server, the way Dapr's built-in lock.redis does:
+// a lock is a string key, its value is the owner, its expiry is Redis's. So both can
+// serve one Redis, and each sees the other's locks.
 //
-// Beside each lock stands its record, the hash mortise:lock:<key> with the owner, the fencing token, the TTL, the metadata and
-// the id of the request; it lives exactly as long. One key, mortise:token, holds the last number given: tokens, revisions and
-// the order of waiters are numbers of one sequence. While somebody waits, watches or revokes, and for a while after, there are
+// Beside each lock stands its record, the hash mortise:lock:<key> with the owner, the
+// fencing token, the TTL, the metadata and the id of the request; it lives exactly as
+// long. One key, mortise:token, holds the last number given: tokens, revisions and the
+// order of waiters are numbers of one sequence. While somebody waits, watches or revokes,
+// and for a while after, there are
 //
 //   - mortise:queue:<key>, a sorted set of those who wait for the lock, by their arrival;
 //   - mortise:waiter:<id>, a hash with what one of them wants, or a note that he has left;
@@ -21,7 +24,8 @@
 //     id of the request;
 //   - mortise:groups, a set of the groups that have locks.
 //
-// Nothing else is written. All but mortise:token and what is declared expires by itself if a process dies.
+// Nothing else is written. All but mortise:token and what is declared expires by itself
+// if a process dies.
 //
 // # Other programs
 //
@@ -45,42 +49,51 @@
 //
 // # Waiting
 //
-// The queue is in Redis, so its order is that of all who use this Redis. Whatever frees a lock hands it to the next in the
-// same script. If he waits in the Store that runs it, its answer tells him; else he is woken by pub/sub, and the lock is his
-// for 850 ms, in which he claims it for the whole TTL. Who is killed is passed over at once, and who does not claim loses his
-// turn, but not his place if he comes back. Five times a second, and when a lock expires, each Store with waiters looks whether a
-// push was lost. A lock that lock.redis releases is found free in this way, and lock.redis, which knows no queue, can take it
-// before.
+// The queue is in Redis, so its order is that of all who use this Redis. Whatever frees a
+// lock hands it to the next in the same script. If he waits in the Store that runs it,
+// its answer tells him; else he is woken by pub/sub, and the lock is his for 850 ms, in
+// which he claims it for the whole TTL. Who is killed is passed over at once, and who
+// does not claim loses his turn, but not his place if he comes back. Five times a second,
+// and when a lock expires, each Store with waiters looks whether a push was lost. A lock
+// that lock.redis releases is found free in this way, and lock.redis, which knows no
+// queue, can take it before.
 //
-// When Redis loses its data, waiters enter their queues again at their old places, but who comes first of them may be served
-// before others have come. They wait as long as Redis is away.
+// When Redis loses its data, waiters enter their queues again at their old places, but
+// who comes first of them may be served before others have come. They wait as long as
+// Redis is away.
 //
 // # Declared locks
 //
-// A request with a group is for the declaration that it finds first, and knows it by its number: when the lock is withdrawn the
-// request fails, even if the lock is declared again at once and the push is lost. Who is sent away, by a Withdraw or by the
-// owner's Unlock in any process, finds a note in the place of his data. The note lasts for a minute: one whom Redis has not seen
-// for longer goes on to wait for what his owner has given up. A waiter whose process is dead does not wait, and the owner can ask
-// again from elsewhere; should the process come back, that waiter fails with ErrRepeated.
+// A request with a group is for the declaration that it finds first, and knows it by its
+// number: when the lock is withdrawn the request fails, even if the lock is declared
+// again at once and the push is lost. Who is sent away, by a Withdraw or by the owner's
+// Unlock in any process, finds a note in the place of his data. The note lasts for a
+// minute: one whom Redis has not seen for longer goes on to wait for what his owner has
+// given up. A waiter whose process is dead does not wait, and the owner can ask again
+// from elsewhere; should the process come back, that waiter fails with ErrRepeated.
 //
-// What is declared has no TTL and is only as durable as Redis. When it is lost, who waits for it fails with ErrNotDeclared.
+// What is declared has no TTL and is only as durable as Redis. When it is lost, who waits
+// for it fails with ErrNotDeclared.
 //
 // # Watching
 //
-// Events come by pub/sub and are published only while somebody watches. What lock.redis does is no event: a lock of its own is
-// in a snapshot, and otherwise seen only if it takes the place of one that a watcher knew; a lock that it releases is told as
-// expired when its time is over or somebody else gets it. A waiter who dies between the handing over and the claim is told as
-// an owner whose lock expired.
+// Events come by pub/sub and are published only while somebody watches. What lock.redis
+// does is no event: a lock of its own is in a snapshot, and otherwise seen only if it
+// takes the place of one that a watcher knew; a lock that it releases is told as expired
+// when its time is over or somebody else gets it. A waiter who dies between the handing
+// over and the claim is told as an owner whose lock expired.
 //
 // # Losing locks
 //
-// A lock is lost when Redis loses its key: by a restart without persistence, by an eviction policy when memory runs out,
-// by FLUSHALL, and by a failover before the key was replicated. Tokens still grow then, because they follow Redis's clock
-// and the largest token that each Mortise has seen; so a resource that checks tokens stays safe. Redis ends leases by its
-// wall clock: one that is set forward ends them early.
+// A lock is lost when Redis loses its key: by a restart without persistence, by an
+// eviction policy when memory runs out, by FLUSHALL, and by a failover before the key was
+// replicated. Tokens still grow then, because they follow Redis's clock and the largest
+// token that each Mortise has seen; so a resource that checks tokens stays safe. Redis
+// ends leases by its wall clock: one that is set forward ends them early.
 //
-// A lock can also be held without a holder: a request that has no answer is sent again. If the network delivers the first try
-// only after the second was granted and the lock was given back, it takes the lock once more, until the TTL is over.
+// A lock can also be held without a holder: a request that has no answer is sent again.
+// If the network delivers the first try only after the second was granted and the lock
+// was given back, it takes the lock once more, until the TTL is over.
 package redis
 
 import (
@@ -118,8 +131,9 @@ const (
 	recordPrefix = "mortise:lock:"
 )
 
-// Backend describes the redis store for a registry. It sends go-redis's messages, which go to standard error otherwise, to
-// the log of level debug: what matters in them comes back as an error of the call.
+// Backend describes the redis store for a registry. It sends go-redis's messages, which
+// go to standard error otherwise, to the log of level debug: what matters in them comes
+// back as an error of the call.
 func Backend() stores.Backend {
 	goredis.SetLogger(clientLog{logger.NewLogger("mortise.redis")})
 	return stores.Backend{Config: &Config{}, Explain: explain, Open: open}
@@ -131,8 +145,8 @@ type clientLog struct{ logger.Logger }
 // Printf implements go-redis's logging interface.
 func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Debugf(format, args...) }
 
-// Store is a client of one Redis. A call that is under way when its context is cancelled returns within the configured
-// readTimeout; a deadline ends it on time.
+// Store is a client of one Redis. A call that is under way when its context is cancelled
+// returns within the configured readTimeout; a deadline ends it on time.
 type Store struct {
 	*gate
 	client   goredis.UniversalClient
@@ -182,8 +196,9 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 	return stores.Grant{Acquired: true, Token: uint64(token), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil
 }
 
-// Unlock implements [stores.Store]. If the answer to a release is lost and go-redis repeats it, ErrNotHeld tells of the
-// first try's success; if it ended a wait, ErrNotHeld or ErrNotOwner does.
+// Unlock implements [stores.Store]. If the answer to a release is lost and go-redis
+// repeats it, ErrNotHeld tells of the first try's success; if it ended a wait, ErrNotHeld
+// or ErrNotOwner does.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.EventReleased.String()))
 }
@@ -195,8 +210,9 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.EventRevoked.String(), s.newRequest()))
 }
 
-// end runs a script that ends a lock. If that served waiters of this Store, the answer tells, and spares them a claim: the locks
-// were handed over after the start, and for the whole TTL.
+// end runs a script that ends a lock. If that served waiters of this Store, the answer
+// tells, and spares them a claim: the locks were handed over after the start, and for the
+// whole TTL.
 func (s *Store) end(ctx context.Context, script *goredis.Script, key string, args ...any) error {
 	start := time.Now()
 	answer, err := s.run(ctx, script, []string{key}, args...).Slice()
@@ -216,7 +232,8 @@ func (s *Store) end(ctx context.Context, script *goredis.Script, key string, arg
 	return outcome(code)
 }
 
-// Renew implements [stores.Renewer]. A lock that lock.redis took is renewed too; it has no token.
+// Renew implements [stores.Renewer]. A lock that lock.redis took is renewed too; it has
+// no token.
 func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	start := time.Now()
 	keys := []string{req.Key, recordPrefix + req.Key}
@@ -232,13 +249,14 @@ func (s *Store) Ping(ctx context.Context) error {
 	return wrap(ctx, "ping", probePrefix+s.id, s.tryToGrant(ctx))
 }
 
-// tryToGrant takes a lock of its own and releases it in one script, so that no other client
-// sees it.
+// tryToGrant takes a lock of its own and releases it in one script, so that no other
+// client sees it.
 func (s *Store) tryToGrant(ctx context.Context) error {
 	return s.run(ctx, pingScript, []string{probePrefix + s.id}).Err()
 }
 
-// Close implements [stores.Store]. Those who wait leave their queues, if Redis answers in time.
+// Close implements [stores.Store]. Those who wait leave their queues, if Redis answers in
+// time.
 func (s *Store) Close() error {
 	empty := s.shut()
 	select {
@@ -268,8 +286,9 @@ func millis(ttl time.Duration) int64 {
 }
 
 // wrap adds what was tried, and turns an answer that time cannot mend into an ErrRefused.
-// go-redis reports a context's end as a network timeout at times; callers get to see both. A
-// timeout of its own, or of ours, is not the end of ctx, and does not look like it.
+// go-redis reports a context's end as a network timeout at times; callers get to see
+// both. A timeout of its own, or of ours, is not the end of ctx, and does not look like
+// it.
 func wrap(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -288,7 +307,8 @@ func wrap(ctx context.Context, op, key string, err error) error {
 	return fmt.Errorf("redis: %s %q: %w", op, key, err)
 }
 
-// ended is ctx.Err, told a moment earlier if the deadline is over and its timer has not fired yet.
+// ended is ctx.Err, told a moment earlier if the deadline is over and its timer has not
+// fired yet.
 func ended(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded

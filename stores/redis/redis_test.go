@@ -115,7 +115,8 @@ func TestLocksOfLockRedisAreLocks(t *testing.T) {
 	}
 }
 
-// TestAStaleRecordIsNotBelieved covers the record that stays when lock.redis gives back a lock that we took.
+// TestAStaleRecordIsNotBelieved covers the record that stays when lock.redis gives back a
+// lock that we took.
 func TestAStaleRecordIsNotBelieved(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -214,8 +215,9 @@ func TestEachCallIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// TestALostAnswerIsNoLostGrant cuts the connection after Redis has carried out the request: go-redis sends it again, and
-// must not hear that the lock is held by somebody, who is itself.
+// TestALostAnswerIsNoLostGrant cuts the connection after Redis has carried out the
+// request: go-redis sends it again, and must not hear that the lock is held by somebody,
+// who is itself.
 func TestALostAnswerIsNoLostGrant(t *testing.T) {
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -303,7 +305,8 @@ func TestADeadlineEndsACallOnTime(t *testing.T) {
 	}
 }
 
-// TestATimeoutOfOurOwnIsNotTheCallers wraps what go-redis says when it cannot dial in time.
+// TestATimeoutOfOurOwnIsNotTheCallers wraps what go-redis says when it cannot dial in
+// time.
 func TestATimeoutOfOurOwnIsNotTheCallers(t *testing.T) {
 	dialer := net.Dialer{Timeout: time.Nanosecond}
 	_, dial := dialer.DialContext(t.Context(), "tcp", "127.0.0.1:1")

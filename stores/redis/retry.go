@@ -58,8 +58,8 @@ func (r *retrier) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.
 	return next
 }
 
-// ProcessHook implements [goredis.Hook]. It makes attempts until one succeeds, or fails with
-// what another would not change.
+// ProcessHook implements [goredis.Hook]. It makes attempts until one succeeds, or fails
+// with what another would not change.
 func (r *retrier) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		if name := cmd.Name(); name == "hello" || name == "auth" {
@@ -120,8 +120,8 @@ func repeatable(err error) bool {
 }
 
 // handshake is what a server answered while go-redis made a connection for an attempt. A
-// server that accepts no connection says why in answer to the first command and closes the
-// connection, and go-redis would report only that it is closed.
+// server that accepts no connection says why in answer to the first command and closes
+// the connection, and go-redis would report only that it is closed.
 type handshake struct{ answer error }
 
 func (h *handshake) note(err error) {
@@ -130,8 +130,8 @@ func (h *handshake) note(err error) {
 	}
 }
 
-// explain returns the attempt's error, with the reason for which the server has closed the
-// connection.
+// explain returns the attempt's error, with the reason for which the server has closed
+// the connection.
 func (h *handshake) explain(err error) error {
 	if err == nil || h.answer == nil || answered(err) {
 		return err
@@ -157,9 +157,9 @@ func (o *outage) end(err error) {
 	}
 }
 
-// because returns over, the end of a context, with the best known reason for which there was
-// no answer before: err, that of the attempt under way; or last, that of the attempt before;
-// or that of another call.
+// because returns over, the end of a context, with the best known reason for which there
+// was no answer before: err, that of the attempt under way; or last, that of the attempt
+// before; or that of another call.
 func (o *outage) because(over, err, last error) error {
 	reason := cmp.Or(last, o.reason(), err)
 	if !isTimeout(err) {

@@ -14,8 +14,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestACallThatEndsTellsWhyRedisDoesNotAnswer lets the context of calls end while they are
-// repeated.
+// TestACallThatEndsTellsWhyRedisDoesNotAnswer lets the context of calls end while they
+// are repeated.
 func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -58,8 +58,8 @@ func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// TestAWaitThatEndsTellsWhyRedisDoesNotAnswer covers waits in a queue, which survive the loss
-// of Redis, and watches.
+// TestAWaitThatEndsTellsWhyRedisDoesNotAnswer covers waits in a queue, which survive the
+// loss of Redis, and watches.
 func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)

@@ -25,8 +25,8 @@ const (
 	notLock     = -10
 )
 
-// Parts of scripts, each of which needs those before it. Redis makes a script's functions anew for each run, so what decides
-// the usual case comes first and returns.
+// Parts of scripts, each of which needs those before it. Redis makes a script's functions
+// anew for each run, so what decides the usual case comes first and returns.
 var (
 	//go:embed write.lua
 	writePart string

@@ -11,8 +11,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// askSentinels asks all Sentinels at once where the primary is, and succeeds with the first
-// that knows. go-redis asks too, but reports every trouble as Sentinels that are unreachable.
+// askSentinels asks all Sentinels at once where the primary is, and succeeds with the
+// first that knows. go-redis asks too, but reports every trouble as Sentinels that are
+// unreachable.
 func askSentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var asking sync.WaitGroup
@@ -33,7 +34,8 @@ func askSentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	return all
 }
 
-// sentinelErrors is what each of the Sentinels answered. It is permanent if all of them are.
+// sentinelErrors is what each of the Sentinels answered. It is permanent if all of them
+// are.
 type sentinelErrors []error
 
 // Error joins the texts.

@@ -117,8 +117,8 @@ func TestOneSentinelIsEnough(t *testing.T) {
 	lock(t, s, "k", "o", time.Minute)
 }
 
-// TestSentinelsMayComeLater covers Sentinels of which none is reachable, or none that could
-// know the primary.
+// TestSentinelsMayComeLater covers Sentinels of which none is reachable, or none that
+// could know the primary.
 func TestSentinelsMayComeLater(t *testing.T) {
 	primary := servers.StartRedis(t)
 	gone, other := primary.StartSentinel("locks"), primary.StartSentinel("other")

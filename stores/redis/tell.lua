@@ -1,5 +1,5 @@
--- Tells the watchers about a lock that is held, or about one with the TTL that it was declared with. Where we may not publish,
--- nobody can have subscribed.
+-- Tells the watchers about a lock that is held, or about one with the TTL that it was
+-- declared with. Where we may not publish, nobody can have subscribed.
 local function tell(kind, revision, key, declared)
     redis.pcall('PUBLISH', events, pack({ kind, revision, unpack(describe(key, declared)) }))
 end

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// recheck is after how long a lock is asked about again whose time is over, if there was no answer.
+	// recheck is after how long a lock is asked about again whose time is over, if there
+	// was no answer.
 	recheck = time.Second
 	// checkedAtOnce is about how many locks one report tells.
 	checkedAtOnce = 256
@@ -16,7 +17,8 @@ const (
 	idleWatch = time.Minute
 )
 
-// view is the state as its watcher knows it: snapshot and events applied. It is for one goroutine.
+// view is the state as its watcher knows it: snapshot and events applied. It is for one
+// goroutine.
 type view struct {
 	tell    func(stores.Event) error
 	refusal error // what tell has returned
@@ -107,7 +109,8 @@ func (v *view) applyEvent(e stores.Event) error {
 	return v.ended(e)
 }
 
-// acquired takes in a grant, unless it is in the list already. If the lock was held until now, nobody noticed its end.
+// acquired takes in a grant, unless it is in the list already. If the lock was held until
+// now, nobody noticed its end.
 func (v *view) acquired(e stores.Event) error {
 	if h := v.held[e.Lock.Key]; h != nil && h.Token >= e.Lock.Token {
 		return nil
@@ -119,7 +122,8 @@ func (v *view) acquired(e stores.Event) error {
 	return v.emit(e)
 }
 
-// overtaken tells that a lock has expired, if an event about its key shows another holder, or none.
+// overtaken tells that a lock has expired, if an event about its key shows another
+// holder, or none.
 func (v *view) overtaken(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token >= e.Revision || h.Token == e.Lock.Token && h.Owner == e.Lock.Owner {
@@ -139,7 +143,8 @@ func (v *view) ended(e stores.Event) error {
 	return v.emit(e)
 }
 
-// exists takes in a declaration, unless it is in the list already. If the lock was held until now, nobody noticed its end.
+// exists takes in a declaration, unless it is in the list already. If the lock was held
+// until now, nobody noticed its end.
 func (v *view) exists(e stores.Event) error {
 	if d, ok := v.declared[e.Lock.Key]; ok && d.revision >= e.Revision {
 		return nil
@@ -151,8 +156,8 @@ func (v *view) exists(e stores.Event) error {
 	return v.emit(e)
 }
 
-// vanished takes in that a lock was withdrawn, unless the list did not have it any more. If another owner held the lock until
-// now, nobody noticed its end.
+// vanished takes in that a lock was withdrawn, unless the list did not have it any more.
+// If another owner held the lock until now, nobody noticed its end.
 func (v *view) vanished(e stores.Event) error {
 	if err := v.overtaken(e); err != nil {
 		return err
@@ -167,7 +172,8 @@ func (v *view) vanished(e stores.Event) error {
 	return v.emit(e)
 }
 
-// applyReport takes in what Redis says about the locks whose time was over: they may have been renewed, or they have expired.
+// applyReport takes in what Redis says about the locks whose time was over: they may have
+// been renewed, or they have expired.
 func (v *view) applyReport(r report) error {
 	if r.since != v.since {
 		return errBehind // for a while nothing was published

@@ -10,7 +10,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and declared as of revision 10.
+// TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and
+// declared as of revision 10.
 func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 	now := stores.LockInfo{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
 	event := func(kind stores.EventKind, revision uint64, l stores.LockInfo) stores.Event {

@@ -15,7 +15,8 @@ import (
 const (
 	watchPrefix = "mortise:watch:" // and an id: the channel of one watcher
 
-	// beatPeriod is how often a watcher tells Redis that it is there. Redis forgets it after five seconds.
+	// beatPeriod is how often a watcher tells Redis that it is there. Redis forgets it
+	// after five seconds.
 	beatPeriod = time.Second
 	// syncTimeout is how long a watcher waits for the report that ends a snapshot.
 	syncTimeout = 5 * time.Second
@@ -28,8 +29,8 @@ var (
 	errRefused = errors.New("the watcher does not want to be told more")
 )
 
-// watch is a Watch under way. Two goroutines help the caller's: one receives, the other tells Redis that somebody watches. Without
-// a watcher nothing is published.
+// watch is a Watch under way. Two goroutines help the caller's: one receives, the other
+// tells Redis that somebody watches. Without a watcher nothing is published.
 type watch struct {
 	store   *Store
 	prefix  string
@@ -40,8 +41,9 @@ type watch struct {
 	view
 }
 
-// Watch implements [stores.Watcher]. While Redis does not answer there are no events; after that there is a Snapshot. That a lock
-// has expired is found out by asking when its time is over.
+// Watch implements [stores.Watcher]. While Redis does not answer there are no events;
+// after that there is a Snapshot. That a lock has expired is found out by asking when its
+// time is over.
 func (s *Store) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 	if err := s.enter(); err != nil {
 		return wrap(ctx, "watch", prefix, err)
@@ -74,7 +76,8 @@ func (w *watch) listener() *listener {
 	}
 }
 
-// beat tells Redis that somebody watches, until ctx ends. The answer comes among the events, and shows that they come.
+// beat tells Redis that somebody watches, until ctx ends. The answer comes among the
+// events, and shows that they come.
 func (w *watch) beat(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, _ = w.ask(ctx, 0, nil) // without an answer, the connection will be replaced
@@ -82,8 +85,8 @@ func (w *watch) beat(ctx context.Context) {
 	}
 }
 
-// ask has Redis publish a report about some keys to the watcher, under a number. It returns since when somebody has been
-// watching.
+// ask has Redis publish a report about some keys to the watcher, under a number. It
+// returns since when somebody has been watching.
 func (w *watch) ask(ctx context.Context, number uint64, keys []string) (since string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -139,7 +142,8 @@ func (w *watch) idle(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// checkDue asks about the locks whose time is over. Should that fail, or the report be lost, it asks again after a while.
+// checkDue asks about the locks whose time is over. Should that fail, or the report be
+// lost, it asks again after a while.
 func (w *watch) checkDue(ctx context.Context) {
 	if due := w.due(time.Now()); len(due) > 0 {
 		w.number++
@@ -150,8 +154,8 @@ func (w *watch) checkDue(ctx context.Context) {
 	}
 }
 
-// catchUp publishes a snapshot, as soon as Redis is heard. Trouble with the first is an error; later it is a reason to try again,
-// unless time cannot mend it.
+// catchUp publishes a snapshot, as soon as Redis is heard. Trouble with the first is an
+// error; later it is a reason to try again, unless time cannot mend it.
 func (w *watch) catchUp(ctx context.Context) error {
 	hearing, broken := w.restart()
 	switch {
@@ -168,8 +172,9 @@ func (w *watch) catchUp(ctx context.Context) error {
 	return w.idle(ctx, beatPeriod)
 }
 
-// snapshot tells what is held or declared. It takes what Redis lists, with the changes that come meanwhile, up to a report that Redis
-// publishes after all that was listed: so it is the state of one moment.
+// snapshot tells what is held or declared. It takes what Redis lists, with the changes
+// that come meanwhile, up to a report that Redis publishes after all that was listed: so
+// it is the state of one moment.
 func (w *watch) snapshot(ctx context.Context) error {
 	since, err := w.ask(ctx, 0, nil) // from now on events are published
 	if err != nil {

@@ -288,7 +288,8 @@ func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
 	}
 }
 
-// TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks change hands in all ways.
+// TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks
+// change hands in all ways.
 func TestSnapshotAndEventsAreTheState(t *testing.T) {
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The numbers mean nothing here; that there are some does. daprd is left out, because building it takes minutes, and etcd,
-// because only this compares with it.
+// The numbers mean nothing here; that there are some does. daprd is left out, because
+// building it takes minutes, and etcd, because only this compares with it.
 func TestRowsCanBeMeasured(t *testing.T) {
 	const only = "^(memory|redis|in-redis|start|idle|held|table|client-memory/redislock|cost/(echo|canned|memory|redis|go-redis)|order/(memory|redis|redsync))(/|-|$)"
 	var out strings.Builder

@@ -1,6 +1,7 @@
 package main
 
-// The echo server: this program again, in a process of its own, with grpc-go as it comes and nothing behind it.
+// The echo server: this program again, in a process of its own, with grpc-go as it comes
+// and nothing behind it.
 
 import (
 	"context"

@@ -16,8 +16,9 @@ var (
 	setAndScripts = append([]string{"set"}, scripts...)
 )
 
-// inRedis is how many microseconds Redis is busy with the commands for taking a lock on the path and giving it back.
-// Commands that scripts call are part of the scripts and not to be named.
+// inRedis is how many microseconds Redis is busy with the commands for taking a lock on
+// the path and giving it back. Commands that scripts call are part of the scripts and not
+// to be named.
 func inRedis(p path, commands ...string) side {
 	const callers = 16
 	return side{p.name, func(ctx context.Context, l *lab) (sampler, error) {

@@ -1,6 +1,7 @@
 package main
 
-// The lab: the servers of a run, each started when it is first needed, all stopped at the end.
+// The lab: the servers of a run, each started when it is first needed, all stopped at the
+// end.
 
 import (
 	"context"
@@ -90,7 +91,8 @@ func (l *lab) buildMortise(ctx context.Context) (string, error) {
 	return binary, goBuild(ctx, "", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
 }
 
-// buildDaprd builds the small sidecar of the checkout, into a folder where it stays because it takes long.
+// buildDaprd builds the small sidecar of the checkout, into a folder where it stays
+// because it takes long.
 func (l *lab) buildDaprd(ctx context.Context) (string, error) {
 	if l.options.daprd != "" {
 		return filepath.Abs(l.options.daprd)

@@ -13,7 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// path is a way to take a lock and give it back, or two calls that are compared with that.
+// path is a way to take a lock and give it back, or two calls that are compared with
+// that.
 type path struct {
 	name string
 	open func(ctx context.Context, l *lab) (pair, error)
@@ -57,7 +58,8 @@ func throughput(p path, callers int) side {
 	}}
 }
 
-// drive lets the callers go on for the interval. It returns how many pairs they did, and how long that took.
+// drive lets the callers go on for the interval. It returns how many pairs they did, and
+// how long that took.
 func drive(ctx context.Context, interval time.Duration, callers int, do pair) (int64, time.Duration, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

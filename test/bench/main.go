@@ -1,7 +1,9 @@
-// Command bench measures Mortise beside what it is compared with, in one run, and prints a table of ratios.
+// Command bench measures Mortise beside what it is compared with, in one run, and prints
+// a table of ratios.
 //
-// A row of the table has two sides, which are measured in turn, round after round, on the same machine: whatever slows
-// the machine down slows both. Read the ratios; the absolute numbers belong to the machine. Add a row in rows.go.
+// A row of the table has two sides, which are measured in turn, round after round, on the
+// same machine: whatever slows the machine down slows both. Read the ratios; the absolute
+// numbers belong to the machine. Add a row in rows.go.
 package main
 
 import (

@@ -1,6 +1,7 @@
 package main
 
-// The third table: how long those wait who want the same lock, and whether each gets its share.
+// The third table: how long those wait who want the same lock, and whether each gets its
+// share.
 
 import (
 	"context"

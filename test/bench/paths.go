@@ -38,7 +38,8 @@ var bareEcho = path{"bare gRPC echo", func(_ context.Context, l *lab) (pair, err
 	}, nil
 }}
 
-// cannedLocks is LockStore's messages with answers that are always the same: what the protocol costs without a lock.
+// cannedLocks is LockStore's messages with answers that are always the same: what the
+// protocol costs without a lock.
 var cannedLocks = path{"canned answers", func(_ context.Context, l *lab) (pair, error) {
 	p, err := l.echo()
 	if err != nil {
@@ -58,7 +59,8 @@ func throughMortise(component string) path {
 	}}
 }
 
-// waitingAtMortise is a component of Mortise, asked for a lock that would be waited for if somebody else had it.
+// waitingAtMortise is a component of Mortise, asked for a lock that would be waited for
+// if somebody else had it.
 func waitingAtMortise(component string) path {
 	return path{"Mortise " + component + ", Lock", func(_ context.Context, l *lab) (pair, error) {
 		p, err := l.mortise()
@@ -145,7 +147,8 @@ func daprPair(client runtimepb.DaprClient, store string) pair {
 // unlockScript is what everybody gives a Redis lock back with.
 var unlockScript = goredis.NewScript(`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) else return 0 end`)
 
-// goRedis is the recipe of Redis's documentation, with nothing between this program and Redis.
+// goRedis is the recipe of Redis's documentation, with nothing between this program and
+// Redis.
 var goRedis = path{"go-redis directly", func(_ context.Context, l *lab) (pair, error) {
 	p, err := l.redis()
 	if err != nil {

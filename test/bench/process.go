@@ -37,7 +37,8 @@ type process struct {
 	ready  time.Duration    // after which it answered
 }
 
-// spawn starts a process whose output goes to a file in the folder, unless its standard output goes elsewhere.
+// spawn starts a process whose output goes to a file in the folder, unless its standard
+// output goes elsewhere.
 func spawn(folder string, cmd *exec.Cmd) (*process, error) {
 	log, err := os.Create(filepath.Join(folder, "log"))
 	if err != nil {
@@ -61,7 +62,8 @@ func spawn(folder string, cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// await calls ready until it returns nil. If that does not happen in time, it stops the process and tells what it wrote.
+// await calls ready until it returns nil. If that does not happen in time, it stops the
+// process and tells what it wrote.
 func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -107,8 +109,9 @@ func (p *process) dial(target string) (err error) {
 	return err
 }
 
-// healthy tells whether the socket is there and the health service behind it answers. gRPC gets to see a socket only when
-// it takes connections, because after a refusal it would pause.
+// healthy tells whether the socket is there and the health service behind it answers.
+// gRPC gets to see a socket only when it takes connections, because after a refusal it
+// would pause.
 func (p *process) healthy(ctx context.Context) error {
 	probe, err := net.Dial("unix", p.addr)
 	if err != nil {
@@ -132,7 +135,8 @@ func (p *process) rss() (float64, error) {
 	return n * 1024, err
 }
 
-// cpu is the time that the process has spent on a CPU. The kernel counts in hundredths of a second.
+// cpu is the time that the process has spent on a CPU. The kernel counts in hundredths of
+// a second.
 func (p *process) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// result is what came out of a worker, or of several, in microseconds. It is explained in peers/load.go.
+// result is what came out of a worker, or of several, in microseconds. It is explained in
+// peers/load.go.
 type result struct {
 	Took     int64
 	Held     int64
@@ -39,10 +40,12 @@ func (r *result) grants() int {
 // perSecond is how many locks were taken and given back in a second.
 func (r *result) perSecond() float64 { return 1e6 * float64(r.grants()) / float64(r.Took) }
 
-// handOver is how many microseconds nobody had the lock between two who had it, on average.
+// handOver is how many microseconds nobody had the lock between two who had it, on
+// average.
 func (r *result) handOver() float64 { return float64(r.Took-r.Held) / float64(r.grants()) }
 
-// wait is how many milliseconds the part p of all waits took at most, those included that led to nothing.
+// wait is how many milliseconds the part p of all waits took at most, those included that
+// led to nothing.
 func (r *result) wait(p float64) float64 {
 	all := slices.Sorted(slices.Values(slices.Concat(slices.Concat(r.Waits...), r.Stuck)))
 	if len(all) == 0 {

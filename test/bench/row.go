@@ -15,8 +15,9 @@ type row struct {
 	rounds  int      // the most that make sense, 0 for any number
 }
 
-// side is one of the two that a row compares. Open starts what it needs, on the lab's account; the sampler measures it
-// once, for the lab's interval if that has a meaning, and returns a value for each of the row's metrics.
+// side is one of the two that a row compares. Open starts what it needs, on the lab's
+// account; the sampler measures it once, for the lab's interval if that has a meaning,
+// and returns a value for each of the row's metrics.
 type side struct {
 	name string
 	open func(ctx context.Context, l *lab) (sampler, error)
@@ -31,7 +32,8 @@ type metric struct {
 	aim  aim
 }
 
-// aim is what a metric shall reach. The zero aim is none: the metric is there for information.
+// aim is what a metric shall reach. The zero aim is none: the metric is there for
+// information.
 type aim struct {
 	text string
 	met  func(a, ratio float64) bool
@@ -54,7 +56,8 @@ type line struct {
 	a, b   []float64 // by round
 }
 
-// measureAll measures the rows one after the other. What was measured before an error comes back with it.
+// measureAll measures the rows one after the other. What was measured before an error
+// comes back with it.
 func (l *lab) measureAll(ctx context.Context, rows []row) ([]line, error) {
 	var all []line
 	for _, r := range rows {

@@ -64,7 +64,8 @@ type component struct {
 	metadata   []string
 }
 
-// writeComponents writes the YAML of components to a folder below the given one, and returns that.
+// writeComponents writes the YAML of components to a folder below the given one, and
+// returns that.
 func writeComponents(folder string, components ...component) (string, error) {
 	var text strings.Builder
 	for _, c := range components {
@@ -111,7 +112,8 @@ func (l *lab) startMortise(ctx context.Context, binary func() (string, error)) (
 	return l.startSocket(ctx, folder, cmd, socket)
 }
 
-// components are those of Mortise, and what daprd has built in. Mortise leaves that alone.
+// components are those of Mortise, and what daprd has built in. Mortise leaves that
+// alone.
 func (l *lab) components() ([]component, error) {
 	redis, err := l.redis()
 	if err != nil {
@@ -145,7 +147,8 @@ func (l *lab) startRedis(ctx context.Context) (*process, error) {
 	return p, p.await(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() })
 }
 
-// startEtcd starts etcd by itself. It does not wait for its disk, because those that it is compared with do not either.
+// startEtcd starts etcd by itself. It does not wait for its disk, because those that it
+// is compared with do not either.
 func (l *lab) startEtcd(ctx context.Context) (*process, error) {
 	folder, err := l.subfolder()
 	if err != nil {
@@ -184,7 +187,8 @@ func (p *process) electsItself(ctx context.Context) error {
 	return nil
 }
 
-// startDaprd starts a sidecar beside the shared Mortise, with the same components and lock.redis, on the same Redis.
+// startDaprd starts a sidecar beside the shared Mortise, with the same components and
+// lock.redis, on the same Redis.
 func (l *lab) startDaprd(ctx context.Context) (*process, error) {
 	mortise, err := l.mortise()
 	if err != nil {

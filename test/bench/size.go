@@ -32,8 +32,8 @@ func simple(name string, sample func(ctx context.Context, l *lab) ([]float64, er
 	}}
 }
 
-// startOf is the time from exec to the first answer of the health service, in milliseconds: the median of as many starts
-// as fit into the interval.
+// startOf is the time from exec to the first answer of the health service, in
+// milliseconds: the median of as many starts as fit into the interval.
 func startOf(which program) side {
 	return simple(which.name, func(ctx context.Context, l *lab) ([]float64, error) {
 		var times []float64
@@ -72,8 +72,8 @@ var mortiseHolds = simple("Mortise memory", func(ctx context.Context, l *lab) ([
 	return p.sizes(ctx, l.held, l.settle, func() error { return p.hold(ctx, l.held) })
 })
 
-// redisHolds is the memory that redis-server takes for the same locks, as plain keys. It has no garbage to collect, so it
-// is not left alone for long.
+// redisHolds is the memory that redis-server takes for the same locks, as plain keys. It
+// has no garbage to collect, so it is not left alone for long.
 var redisHolds = simple("redis-server", func(ctx context.Context, l *lab) ([]float64, error) {
 	p, err := l.startRedis(ctx)
 	if err != nil {
@@ -83,8 +83,8 @@ var redisHolds = simple("redis-server", func(ctx context.Context, l *lab) ([]flo
 	return p.sizes(ctx, l.held, min(calmTime, l.settle), func() error { return holdInRedis(ctx, p.addr, l.held) })
 })
 
-// sizes are the resident memory idle, with n locks, and with them after the time to settle; and, of the growth, what falls
-// to a lock.
+// sizes are the resident memory idle, with n locks, and with them after the time to
+// settle; and, of the growth, what falls to a lock.
 func (p *process) sizes(ctx context.Context, n int, settle time.Duration, hold func() error) ([]float64, error) {
 	idle, err := p.rssAfter(ctx, idleTime)
 	if err != nil {
@@ -160,7 +160,8 @@ func holdInRedis(ctx context.Context, addr string, n int) error {
 	return nil
 }
 
-// holding is the throughput of a Mortise that holds n locks. The locks that come and go are spread among them.
+// holding is the throughput of a Mortise that holds n locks. The locks that come and go
+// are spread among them.
 func holding(n int) side {
 	const callers = 64
 	return side{fmt.Sprintf("Mortise, %d held", n), func(ctx context.Context, l *lab) (sampler, error) {

@@ -45,7 +45,8 @@ func (l line) cells() []string {
 	return []string{l.row.name, l.row.a.name, l.row.b.name, of, spread(l.a), spread(l.b), spread(ratios), goal, met}
 }
 
-// printMarkdown prints a table whose first row is its head; columns that hold numbers stand right.
+// printMarkdown prints a table whose first row is its head; columns that hold numbers
+// stand right.
 func printMarkdown(out io.Writer, table [][]string) {
 	widths := make([]int, len(table[0]))
 	for _, cells := range table {

@@ -1,6 +1,7 @@
 package main
 
-// A design decision, kept in evidence: what the memory store would cost on go-memdb. It is no part of the program.
+// A design decision, kept in evidence: what the memory store would cost on go-memdb. It
+// is no part of the program.
 
 import (
 	"context"
@@ -18,7 +19,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// tableMetrics are those of the samples here. The second is of the first fill and the same in every round.
+// tableMetrics are those of the samples here. The second is of the first fill and the
+// same in every round.
 var tableMetrics = []metric{{"time", "ns/lock", aim{}}, {"heap", "bytes/lock", aim{}}}
 
 // locks is what both sides have: take a lock, and give it back.
@@ -36,8 +38,9 @@ func memoryStore(n int) side {
 	})
 }
 
-// memDB is the same contract on go-memdb, as short as it can be, holding n locks. It finds locks by key only; clearing
-// away what has expired, which the memory store does, would take a second index.
+// memDB is the same contract on go-memdb, as short as it can be, holding n locks. It
+// finds locks by key only; clearing away what has expired, which the memory store does,
+// would take a second index.
 func memDB(n int) side {
 	return tableSide(fmt.Sprintf("go-memdb, %d held", n), n, func() (locks, error) {
 		db, err := memdb.NewMemDB(&memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
@@ -71,7 +74,8 @@ func tableSide(name string, n int, open func() (locks, error)) side {
 	}}
 }
 
-// heap is how many bytes are in use. Pools and finalizers let go of theirs only at a later collection than the first.
+// heap is how many bytes are in use. Pools and finalizers let go of theirs only at a
+// later collection than the first.
 func heap() int64 {
 	for range 3 {
 		runtime.GC()

@@ -1,6 +1,7 @@
 package main
 
-// The workers: processes that load locks, ours and others, all with the same program (peers/).
+// The workers: processes that load locks, ours and others, all with the same program
+// (peers/).
 
 import (
 	"context"
@@ -25,11 +26,12 @@ type worker struct {
 	out *json.Decoder
 }
 
-// grace is how long a caller may go on waiting when the time is over; who then has no lock is stuck.
+// grace is how long a caller may go on waiting when the time is over; who then has no
+// lock is stuck.
 const grace = 10 * time.Second
 
-// startWorkers starts so many of them for the lab's row. Together they have so many callers; these take one key if they
-// hold it for a while, and otherwise each its own.
+// startWorkers starts so many of them for the lab's row. Together they have so many
+// callers; these take one key if they hold it for a while, and otherwise each its own.
 func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (workers, error) {
 	room, err := l.room()
 	if err != nil {

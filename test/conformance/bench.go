@@ -18,15 +18,17 @@ const (
 	// lease is a TTL that no row outlives unless it means to.
 	lease = time.Minute
 
-	// callLimit bounds each call, so that a store that hangs fails its row and not the whole run.
+	// callLimit bounds each call, so that a store that hangs fails its row and not the
+	// whole run.
 	callLimit = 10 * time.Second
 
 	// prefixLen is the length of what a bench puts before the names of its locks.
 	prefixLen = 17
 )
 
-// bench is what a row works at: clients of one storage, names that no other row uses, and a note of the first problem.
-// After a problem the row goes on, because nothing that it does later can replace the note.
+// bench is what a row works at: clients of one storage, names that no other row uses, and
+// a note of the first problem. After a problem the row goes on, because nothing that it
+// does later can replace the note.
 type bench struct {
 	Harness
 	prefix  string
@@ -97,8 +99,8 @@ func (b *bench) problem() error {
 // short is the shortest lease there is, for locks that shall expire.
 func (b *bench) short() time.Duration { return b.MinTTL }
 
-// brief is a lease that a row can wait for, and long enough to make a call or two within it on a slow machine. It is a
-// whole number of units.
+// brief is a lease that a row can wait for, and long enough to make a call or two within
+// it on a slow machine. It is a whole number of units.
 func (b *bench) brief() time.Duration {
 	const enough = 400 * time.Millisecond
 	return (enough + b.MinTTL - 1) / b.MinTTL * b.MinTTL
@@ -107,7 +109,8 @@ func (b *bench) brief() time.Duration {
 // expire waits until a lock granted for ttl just before must have expired.
 func (b *bench) expire(ttl time.Duration) { time.Sleep(ttl + b.Slack) }
 
-// ample is a lease that a row can wait for, and long enough to make several calls within it on a slow machine.
+// ample is a lease that a row can wait for, and long enough to make several calls within
+// it on a slow machine.
 func (b *bench) ample() time.Duration { return 4 * b.brief() }
 
 // holds notes a lock that the row has taken.
@@ -119,7 +122,8 @@ func (b *bench) holds(g stores.Grant) {
 	}
 }
 
-// lapsed tells whether a lock that the row has taken may have expired, so that it is no sure thing any more what is held.
+// lapsed tells whether a lock that the row has taken may have expired, so that it is no
+// sure thing any more what is held.
 func (b *bench) lapsed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +135,8 @@ func (b *bench) limited() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(b.ctx, callLimit)
 }
 
-// store is a client, with verbs that say what a row expects of it. Locks are called by their names on the bench.
+// store is a client, with verbs that say what a row expects of it. Locks are called by
+// their names on the bench.
 type store struct {
 	stores.Store
 	b *bench
@@ -229,8 +234,8 @@ func (s store) lapses(name, owner string, want error) {
 	s.b.want(g == stores.Grant{}, "Renew of %q by %q failed and granted %+v", name, owner, g)
 }
 
-// ends expects that the lock is held before the moment earliest and free at the moment latest. It leaves the lock with
-// an owner called next.
+// ends expects that the lock is held before the moment earliest and free at the moment
+// latest. It leaves the lock with an owner called next.
 func (s store) ends(name string, earliest, latest time.Time) {
 	for _, before := range []time.Duration{time.Until(earliest) / 2, time.Millisecond, time.Microsecond} {
 		time.Sleep(time.Until(earliest) - before)

@@ -8,7 +8,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Rows call a declared lock by a name with a slash: its group is what comes before, and the slash.
+// Rows call a declared lock by a name with a slash: its group is what comes before, and
+// the slash.
 
 // groupOf returns the name of the group of the lock called name.
 func groupOf(name string) string {
@@ -88,14 +89,16 @@ func (s store) bars(name, owner string) {
 	s.b.want(g == stores.Grant{}, "TryLock of %q by %q returned %+v", name, owner, g)
 }
 
-// rejects expects TryLock of the declared lock to fail with the outcome want, and to give nothing.
+// rejects expects TryLock of the declared lock to fail with the outcome want, and to give
+// nothing.
 func (s store) rejects(name, owner string, want error) {
 	g, err := s.tryLockFor(s.b.member(name, owner))
 	s.b.want(errors.Is(err, want), "TryLock of %q by %q returned %+v and %v, want %v", name, owner, g, err, want)
 	s.b.want(g == stores.Grant{}, "TryLock of %q by %q failed and granted %+v", name, owner, g)
 }
 
-// joins begins to wait for the declared lock, which is held, and returns when the store tells that somebody more waits.
+// joins begins to wait for the declared lock, which is held, and returns when the store
+// tells that somebody more waits.
 func (s store) joins(name, owner string) *waiter { return s.waitsFor(s.b.member(name, owner)) }
 
 // knocks begins to ask for the declared lock, whether or not that means to wait.

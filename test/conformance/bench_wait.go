@@ -26,9 +26,10 @@ func (b *bench) request(name, owner string, ttl time.Duration) stores.Request {
 	return stores.Request{Key: b.key(name), Owner: owner, TTL: ttl}
 }
 
-// promptly is how soon the outcome of something must be told to those who wait for it. In a bubble, where no time passes
-// while anybody is at work, that is at once. Elsewhere it is the second in which a lost push is made good, and what a slow
-// machine adds. After a problem it is not worth while to wait for another.
+// promptly is how soon the outcome of something must be told to those who wait for it. In
+// a bubble, where no time passes while anybody is at work, that is at once. Elsewhere it
+// is the second in which a lost push is made good, and what a slow machine adds. After a
+// problem it is not worth while to wait for another.
 func (b *bench) promptly() time.Duration {
 	switch {
 	case b.problem() != nil:
@@ -40,7 +41,8 @@ func (b *bench) promptly() time.Duration {
 	}
 }
 
-// within polls until cond holds, and tells whether it did so in time. It looks at least once.
+// within polls until cond holds, and tells whether it did so in time. It looks at least
+// once.
 func (b *bench) within(limit time.Duration, cond func() bool) bool {
 	for end := time.Now().Add(limit); !cond(); time.Sleep(pollPause) {
 		if !time.Now().Before(end) {
@@ -74,15 +76,17 @@ func (s store) asksFor(req stores.Request) *waiter {
 	return s.start(what, func(ctx context.Context) (stores.Grant, error) { return stores.Lock(ctx, s.Store, req) })
 }
 
-// waits begins to wait for the lock, which is held, and returns when the store tells that somebody more waits.
+// waits begins to wait for the lock, which is held, and returns when the store tells that
+// somebody more waits.
 func (s store) waits(name, owner string) *waiter { return s.waitsFor(s.b.request(name, owner, lease)) }
 
 func (s store) waitsFor(req stores.Request) *waiter {
 	return s.queues(func() *waiter { return s.asksFor(req) })
 }
 
-// queues expects the call that ask begins to wait, and returns when the store tells that somebody more waits. The call is
-// let go if it took so long that a lock which the row has taken may have expired meanwhile.
+// queues expects the call that ask begins to wait, and returns when the store tells that
+// somebody more waits. The call is let go if it took so long that a lock which the row
+// has taken may have expired meanwhile.
 func (s store) queues(ask func() *waiter) *waiter {
 	before := s.queue("")
 	w := ask()
@@ -97,7 +101,8 @@ func (s store) queues(ask func() *waiter) *waiter {
 	return w
 }
 
-// queue returns how many wait for held locks under the prefix, each counted for each lock that it waits for.
+// queue returns how many wait for held locks under the prefix, each counted for each lock
+// that it waits for.
 func (s store) queue(prefix string) (waiters int) {
 	for _, l := range s.list(prefix) {
 		waiters += l.Waiters
@@ -158,7 +163,8 @@ func (w *waiter) fails(want error) {
 	w.s.b.want(w.grant == stores.Grant{}, "%s failed and granted %+v", w.what, w.grant)
 }
 
-// leaves ends the ctx of a call that waits for a lock which stays held, and expects it to be gone.
+// leaves ends the ctx of a call that waits for a lock which stays held, and expects it to
+// be gone.
 func (w *waiter) leaves() {
 	before := w.s.queue("")
 	w.stop()
@@ -193,7 +199,8 @@ func (s store) grantsAllFor(owner string, ttl time.Duration, names ...string) st
 	return g
 }
 
-// refusesAll expects one of the locks to be in the way, and an answer that carries nothing.
+// refusesAll expects one of the locks to be in the way, and an answer that carries
+// nothing.
 func (s store) refusesAll(owner string, names ...string) {
 	g, err := s.lockAll(owner, lease, names...)
 	s.b.want(err == nil, "LockAll of %q by %q failed instead of being refused: %v", names, owner, err)
@@ -211,7 +218,8 @@ func (s store) asksAllFor(req stores.MultiRequest) *waiter {
 	return s.start(what, func(ctx context.Context) (stores.Grant, error) { return stores.LockAll(ctx, s.Store, req) })
 }
 
-// waitsAll begins to wait for the locks, of which one is held, and returns when the store tells that somebody more waits.
+// waitsAll begins to wait for the locks, of which one is held, and returns when the store
+// tells that somebody more waits.
 func (s store) waitsAll(owner string, names ...string) *waiter {
 	return s.queues(func() *waiter { return s.asksAll(owner, names...) })
 }

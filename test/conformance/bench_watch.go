@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// watcher is a Watch under way. What it is told is kept until the row asks for it, without the locks of other rows.
+// watcher is a Watch under way. What it is told is kept until the row asks for it,
+// without the locks of other rows.
 type watcher struct {
 	s      store
 	prefix string
@@ -27,14 +28,16 @@ type watcher struct {
 	telling bool
 }
 
-// watches begins to watch the locks under the prefix, and expects to be told a snapshot of just these.
+// watches begins to watch the locks under the prefix, and expects to be told a snapshot
+// of just these.
 func (s store) watches(prefix string, held ...stores.LockInfo) *watcher {
 	w := s.looks(s.b.key(prefix), nil)
 	w.begins(false, held...)
 	return w
 }
 
-// looks begins to watch the locks whose keys start with prefix. If there is a hook, tell calls it with each event.
+// looks begins to watch the locks whose keys start with prefix. If there is a hook, tell
+// calls it with each event.
 func (s store) looks(prefix string, hook func(stores.Event) error) *watcher {
 	ctx, stop := context.WithCancel(s.b.ctx)
 	w := &watcher{s: s, prefix: s.b.name(prefix), stop: stop, done: make(chan struct{}), more: make(chan struct{}, 1)}
@@ -95,7 +98,8 @@ func (w *watcher) returns(limit time.Duration) bool {
 	}
 }
 
-// next returns the next event, as the row knows the locks. If none comes, it notes a problem and returns an empty one.
+// next returns the next event, as the row knows the locks. If none comes, it notes a
+// problem and returns an empty one.
 func (w *watcher) next() stores.Event {
 	limit := time.After(w.s.b.promptly())
 	for {
@@ -166,7 +170,8 @@ func (w *watcher) sees(kind stores.EventKind, want stores.LockInfo) {
 		"Watch of %q told %v of %+v, want %v of %+v", w.prefix, e.Kind, e.Lock, kind, want)
 }
 
-// idles expects to have been told of nothing until now. It takes a lock and gives it back for that.
+// idles expects to have been told of nothing until now. It takes a lock and gives it back
+// for that.
 func (w *watcher) idles() {
 	name := w.prefix + "\x7fend"
 	l := held(name, "end", w.s.grants(name, "end"))
@@ -198,7 +203,8 @@ type replay struct {
 	missed   bool // there were changes that it was not told
 }
 
-// apply takes an event, as the row knows the locks, into account, and expects it to fit what is known.
+// apply takes an event, as the row knows the locks, into account, and expects it to fit
+// what is known.
 func (r *replay) apply(e stores.Event) {
 	r.b.want(r.begun == (e.Kind != stores.EventSnapshot || e.Missed), "a watcher that has begun: %v was told %v", r.begun, e.Kind)
 	r.begun = true
@@ -259,7 +265,8 @@ func (r *replay) follow(w *watcher, end string) {
 	}
 }
 
-// equals expects the replay to know just the locks of a list, now or when w has told what has expired just before.
+// equals expects the replay to know just the locks of a list, now or when w has told what
+// has expired just before.
 func (r *replay) equals(w *watcher, listed []stores.LockInfo) {
 	equal := r.b.within(r.b.promptly(), func() bool {
 		for e, told := w.take(); told; e, told = w.take() {

@@ -116,7 +116,8 @@ func dropping(part string) func(string) string {
 	return func(name string) string { return strings.ReplaceAll(name, part, "") }
 }
 
-// braced returns the part of a name in braces, or else the name: what Redis Cluster finds a key's node by.
+// braced returns the part of a name in braces, or else the name: what Redis Cluster finds
+// a key's node by.
 func braced(name string) string {
 	_, rest, open := strings.Cut(name, "{")
 	tag, _, closed := strings.Cut(rest, "}")

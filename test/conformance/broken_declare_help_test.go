@@ -96,7 +96,8 @@ func ungrouped(req stores.Request) stores.Request {
 	return req
 }
 
-// cancels keeps, for each key, those who wait for it without a group, so that they can be sent away.
+// cancels keeps, for each key, those who wait for it without a group, so that they can be
+// sent away.
 type cancels struct {
 	mu     sync.Mutex
 	byName map[string][]context.CancelFunc

@@ -304,7 +304,8 @@ var brokenGivingUp = []broken{{
 	with:   waitsOnAfter(stores.ErrGaveUp),
 }}
 
-// brokenWithdrawnWaits are stores in which those who wait fare ill when a lock is withdrawn.
+// brokenWithdrawnWaits are stores in which those who wait fare ill when a lock is
+// withdrawn.
 var brokenWithdrawnWaits = []broken{{
 	what: "lets those who wait go on when the lock is withdrawn",
 	caught: []string{
@@ -357,7 +358,8 @@ var brokenWithdrawnWaits = []broken{{
 	},
 }}
 
-// waitsUngrouped lets one of a group wait as if the lock were like any other when it is told the outcome.
+// waitsUngrouped lets one of a group wait as if the lock were like any other when it is
+// told the outcome.
 func waitsUngrouped(outcome error) func(*faulty) {
 	return func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -370,7 +372,8 @@ func waitsUngrouped(outcome error) func(*faulty) {
 	}
 }
 
-// waitsOnAfter lets one of a group, who has begun to wait, wait again when it is told the outcome.
+// waitsOnAfter lets one of a group, who has begun to wait, wait again when it is told the
+// outcome.
 func waitsOnAfter(outcome error) func(*faulty) {
 	return func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {

@@ -10,7 +10,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// line is a queue in front of a memory store, for stores that break the order of those who wait. It knows of no expiry.
+// line is a queue in front of a memory store, for stores that break the order of those
+// who wait. It knows of no expiry.
 type line struct {
 	mu      sync.Mutex
 	places  []*place
@@ -28,8 +29,8 @@ type place struct {
 // mayGo tells whether who is at p may take the locks.
 type mayGo func(p *place, before, behind []*place) bool
 
-// lineUp lets Lock and LockAll wait in a line that the clients of a storage share. Who is there may take the locks when
-// may says so, of the places before it and those behind.
+// lineUp lets Lock and LockAll wait in a line that the clients of a storage share. Who is
+// there may take the locks when may says so, of the places before it and those behind.
 func (f *faulty) lineUp(may mayGo) *line {
 	shared, _ := f.notes.LoadOrStore("line", &line{changed: make(chan struct{})})
 	n := shared.(*line)

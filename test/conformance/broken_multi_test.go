@@ -349,7 +349,8 @@ func singles(req stores.MultiRequest) (singles []stores.Request) {
 	return singles
 }
 
-// oneByOne takes several locks one after the other, and gives them back if it does not get one.
+// oneByOne takes several locks one after the other, and gives them back if it does not
+// get one.
 func (f *faulty) oneByOne(
 	ctx context.Context, req stores.MultiRequest, take func(context.Context, stores.Request) (stores.Grant, error),
 ) (g stores.Grant, err error) {

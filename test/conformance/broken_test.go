@@ -27,7 +27,8 @@ func (b broken) harness() Harness {
 	return h
 }
 
-// faulty is a memory store of which some methods are replaced. Those that are nil are sound.
+// faulty is a memory store of which some methods are replaced. Those that are nil are
+// sound.
 type faulty struct {
 	*memory.Store
 	open  func() *memory.Store // opens another sound client
@@ -204,7 +205,8 @@ func readdresses(change func(owner string) string) func(*faulty) {
 	}
 }
 
-// unlocks calls Unlock again, for whoever holds the lock, when it has failed with the outcome given.
+// unlocks calls Unlock again, for whoever holds the lock, when it has failed with the
+// outcome given.
 func (f *faulty) unlocks(outcome error) {
 	f.unlock = func(ctx context.Context, key, owner string) error {
 		err := f.Store.Unlock(ctx, key, owner)

@@ -351,7 +351,8 @@ func detached(ctx context.Context, call func(context.Context) (stores.Grant, err
 	}
 }
 
-// hurries lets waits fail soon, so that a row in real time sees what it would only see later.
+// hurries lets waits fail soon, so that a row in real time sees what it would only see
+// later.
 func hurries(f *faulty) {
 	wait := f.wait
 	if wait == nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// callRows are about what every call has in common: its errors, and whether the store has it at all.
+// callRows are about what every call has in common: its errors, and whether the store has
+// it at all.
 var callRows = []row{{
 	name: "errors name the store, the call and the key",
 	rule: `An error reads "store: operation "key": cause", with the key quoted, and wraps its cause once.`,

@@ -7,8 +7,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// deadlockRows are about waiting that would never end. Their owners have names that no other row uses, because a circle
-// goes by owners and rows may share a storage.
+// deadlockRows are about waiting that would never end. Their owners have names that no
+// other row uses, because a circle goes by owners and rows may share a storage.
 func deadlockRows() []row {
 	return needing(slices.Concat(cycleRows, meetRows, noCycleRows), waiting, listing)
 }
@@ -227,7 +227,8 @@ var noCycleRows = []row{{
 	},
 }}
 
-// asksHolding begins to ask for the lock on behalf of who keeps the locks of other owners meanwhile.
+// asksHolding begins to ask for the lock on behalf of who keeps the locks of other owners
+// meanwhile.
 func (s store) asksHolding(name, owner string, holding ...string) *waiter {
 	req := s.b.request(name, owner, lease)
 	req.Holding = holding

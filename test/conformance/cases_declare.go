@@ -268,7 +268,8 @@ var groupRows = []row{{
 	},
 }}
 
-// groupNames declares a lock for each name, in a group that has the name too, takes them all, and withdraws them one by one.
+// groupNames declares a lock for each name, in a group that has the name too, takes them
+// all, and withdraws them one by one.
 func groupNames(b *bench, names []string) {
 	s := b.open()
 	member := func(name string) stores.Request {

@@ -9,7 +9,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declareRaceRows are about many who declare, take and withdraw at once. They say most under -race.
+// declareRaceRows are about many who declare, take and withdraw at once. They say most
+// under -race.
 var declareRaceRows = []row{{
 	name:  "of a crowd as many declare as the limit says",
 	rule:  "Of 16 that declare a lock each, at once and with a limit of 8, exactly 8 succeed; the others fail with ErrLimit.",
@@ -214,13 +215,15 @@ var memberWaitRaceRows = []row{{
 	},
 }}
 
-// oneIn tells whether a call of many succeeded. One that did not must have the outcome want.
+// oneIn tells whether a call of many succeeded. One that did not must have the outcome
+// want.
 func (b *bench) oneIn(err, want error, call string) bool {
 	b.want(err == nil || errors.Is(err, want), "%s returned %v, want %v or nothing", call, err, want)
 	return err == nil
 }
 
-// disks calls f n times, until there is a problem, with clients and a lock that is declared.
+// disks calls f n times, until there is a problem, with clients and a lock that is
+// declared.
 func (b *bench) disks(n int, f func(s, other store, name string, round int)) {
 	s, other := b.open(), b.open()
 	b.often(n, func(round int) {
@@ -246,7 +249,8 @@ func (b *bench) clash(round int, first, second func()) {
 	})
 }
 
-// withdrawsAmid withdraws the lock while some take it again and again, and expects that nobody has it afterwards.
+// withdrawsAmid withdraws the lock while some take it again and again, and expects that
+// nobody has it afterwards.
 func (b *bench) withdrawsAmid(s, other store, name string, round int, ask func(store, stores.Request) (stores.Grant, error)) {
 	var gone atomic.Bool
 	b.clash(round, func() {
@@ -262,8 +266,8 @@ func (b *bench) withdrawsAmid(s, other store, name string, round int, ask func(s
 	b.comesFree(s, name, "zoe")
 }
 
-// turnUntilGone takes the declared lock again and again and gives it back, until it is withdrawn. After that there must be
-// nothing to give back.
+// turnUntilGone takes the declared lock again and again and gives it back, until it is
+// withdrawn. After that there must be nothing to give back.
 func (b *bench) turnUntilGone(
 	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), gone *atomic.Bool,
 ) {

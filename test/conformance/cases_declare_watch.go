@@ -189,7 +189,8 @@ var declaredWatchRows = []row{{
 	},
 }}
 
-// stirDeclared declares, takes, gives back and withdraws some of a few locks at random, through both clients at once.
+// stirDeclared declares, takes, gives back and withdraws some of a few locks at random,
+// through both clients at once.
 func (b *bench) stirDeclared(s, other store) {
 	together(4, func(i int) bool {
 		client, owner := pick(i, s, other), nth("owner", i)

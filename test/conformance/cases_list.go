@@ -202,7 +202,8 @@ func (b *bench) tells(got, want []stores.LockInfo) {
 	b.want(reflect.DeepEqual(got, want), "the list is %+v, want %+v", got, want)
 }
 
-// listNames takes a lock for each name, as its key and its owner, and expects to find it in a list.
+// listNames takes a lock for each name, as its key and its owner, and expects to find it
+// in a list.
 func listNames(b *bench, names []string) {
 	s := b.open()
 	for _, name := range names {

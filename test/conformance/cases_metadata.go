@@ -146,7 +146,8 @@ var countedRows = []row{{
 	},
 }}
 
-// described takes the lock for ann with the metadata, expects it to be told so, and returns the token.
+// described takes the lock for ann with the metadata, expects it to be told so, and
+// returns the token.
 func (s store) described(name string, metadata map[string]string) uint64 {
 	req := s.b.request(name, "ann", lease)
 	req.Metadata = metadata

@@ -232,5 +232,6 @@ func (b *bench) dine(ctx context.Context, s store, owner string, disks []int, ho
 	}
 }
 
-// moment is a pause in which what was begun may come to where it waits. Where it does not, the row sees less.
+// moment is a pause in which what was begun may come to where it waits. Where it does
+// not, the row sees less.
 func (b *bench) moment() { time.Sleep(50 * time.Millisecond) }

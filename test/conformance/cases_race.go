@@ -87,7 +87,8 @@ var raceRows = []row{{
 	},
 }}
 
-// rush lets a crowd of owners try to take one lock at once, and returns how many were granted.
+// rush lets a crowd of owners try to take one lock at once, and returns how many were
+// granted.
 func (b *bench) rush(n int, name string) int {
 	s, other := b.open(), b.open()
 	return together(n, func(i int) bool {
@@ -145,7 +146,8 @@ func (h *history) leave() {
 	h.holders--
 }
 
-// takeTurns lets a crowd of owners poll for one lock, hold it for a moment and give it back.
+// takeTurns lets a crowd of owners poll for one lock, hold it for a moment and give it
+// back.
 func (b *bench) takeTurns() *history {
 	h := &history{}
 	s, other := b.open(), b.open()
@@ -161,8 +163,8 @@ func (b *bench) takeTurns() *history {
 	return h
 }
 
-// untilStalled returns a ctx that ends when progress has not been called for patience. So a
-// crowd may take as long as the machine needs, if it gets on.
+// untilStalled returns a ctx that ends when progress has not been called for patience. So
+// a crowd may take as long as the machine needs, if it gets on.
 func (b *bench) untilStalled() (ctx context.Context, progress, stop func()) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	stalled := time.AfterFunc(patience, cancel)

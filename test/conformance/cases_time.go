@@ -145,8 +145,8 @@ var deadlineRows = []row{{
 	},
 }}
 
-// counted expects that the deadline was counted from before the request left. That shows in a bubble only, where the row
-// and the store read the same time from the clock.
+// counted expects that the deadline was counted from before the request left. That shows
+// in a bubble only, where the row and the store read the same time from the clock.
 func (b *bench) counted(g stores.Grant, sent time.Time, ttl time.Duration) {
 	late := g.Expires.Sub(sent.Add(ttl))
 	b.want(!b.Bubble || late <= 0, "the deadline is %v later than the TTL after the request", late)

@@ -8,7 +8,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// waitRows are about stores that implement stores.Waiter. What is queued shows in a list, so they need that too.
+// waitRows are about stores that implement stores.Waiter. What is queued shows in a list,
+// so they need that too.
 func waitRows() []row {
 	rows := slices.Concat(servedRows, waitedRows, orderRows, givenUpRows, waitingClientRows, waitRaceRows)
 	return slices.Concat(needing(freeRows, waiting), needing(rows, waiting, listing))

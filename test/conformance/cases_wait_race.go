@@ -88,8 +88,8 @@ var waitRaceRows = []row{{
 	},
 }}
 
-// elbows tries again and again to take the lock called disk through both clients until f has returned, gives it back at
-// once, and returns the tokens that it got.
+// elbows tries again and again to take the lock called disk through both clients until f
+// has returned, gives it back at once, and returns the tokens that it got.
 func (b *bench) elbows(s, other store, f func()) (tokens []uint64) {
 	var mu sync.Mutex
 	var pushy sync.WaitGroup
@@ -120,8 +120,9 @@ func (b *bench) elbows(s, other store, f func()) (tokens []uint64) {
 	return tokens
 }
 
-// leavesDuringUnlock ends the waiter's ctx while the lock is being given back, in each round a little sooner or later, and
-// waits for both. It returns whether the waiter got the lock.
+// leavesDuringUnlock ends the waiter's ctx while the lock is being given back, in each
+// round a little sooner or later, and waits for both. It returns whether the waiter got
+// the lock.
 func (b *bench) leavesDuringUnlock(w *waiter, round int, unlock func()) (granted bool) {
 	together(2, func(i int) bool {
 		if i == 0 {
@@ -145,8 +146,8 @@ func (b *bench) leavesDuringUnlock(w *waiter, round int, unlock func()) (granted
 	return false
 }
 
-// comesFree expects the lock to be free for owner to take, as soon as calls that were given up have settled, and has it
-// given back.
+// comesFree expects the lock to be free for owner to take, as soon as calls that were
+// given up have settled, and has it given back.
 func (b *bench) comesFree(s store, name, owner string) {
 	free := b.within(b.Settle, func() bool {
 		g, err := s.tryLock(name, owner, lease)
@@ -160,7 +161,8 @@ func (b *bench) comesFree(s store, name, owner string) {
 	s.frees(name, owner)
 }
 
-// waitTurns lets a crowd of owners wait for one lock, hold it for a moment and give it back.
+// waitTurns lets a crowd of owners wait for one lock, hold it for a moment and give it
+// back.
 func (b *bench) waitTurns() *history {
 	h := &history{}
 	s, other := b.open(), b.open()

@@ -211,7 +211,8 @@ func (w *watcher) returned() bool {
 	}
 }
 
-// watchNames takes a lock for each name, as its key and its owner, and expects a watcher to be told of it.
+// watchNames takes a lock for each name, as its key and its owner, and expects a watcher
+// to be told of it.
 func watchNames(b *bench, names []string) {
 	s := b.open()
 	w := s.watches("")

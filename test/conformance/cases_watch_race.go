@@ -8,7 +8,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// flood is how many changes are more than any store keeps for a slow watcher, and any connection under way to it.
+// flood is how many changes are more than any store keeps for a slow watcher, and any
+// connection under way to it.
 const flood = 12_000
 
 // watchRaceRows are about watching while much happens at once.
@@ -122,8 +123,8 @@ var watchRaceRows = []row{{
 	},
 }}
 
-// knowAll lets watchers begin one after the other while the locks under the prefix are stirred, and expects each to know in the
-// end what is listed.
+// knowAll lets watchers begin one after the other while the locks under the prefix are
+// stirred, and expects each to know in the end what is listed.
 func (b *bench) knowAll(prefix string, stir func(s, other store)) {
 	s, other := b.open(), b.open()
 	var watchers []*watcher

@@ -64,7 +64,8 @@ func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
 	Run(t, h)
 }
 
-// A row is finished when there is a broken store that it catches, and it lets the sound one pass.
+// A row is finished when there is a broken store that it catches, and it lets the sound
+// one pass.
 func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
 	sound := harness(soundStorage)
 	for _, broken := range brokenStores() {

@@ -40,9 +40,10 @@ var outcomes = map[string]error{
 	"SHUTTING_DOWN": stores.ErrClosed,
 }
 
-// RemoteLocks is a store at the other end of a connection: it speaks the Locks protocol as Mortise's clients do, so that the
-// rows run through a server as they run against a store. The protocol has all abilities but Ping and Declare, though it tells
-// of declared locks; keys and owners are valid UTF-8.
+// RemoteLocks is a store at the other end of a connection: it speaks the Locks protocol
+// as Mortise's clients do, so that the rows run through a server as they run against a
+// store. The protocol has all abilities but Ping and Declare, though it tells of declared
+// locks; keys and owners are valid UTF-8.
 type RemoteLocks struct {
 	conn  *grpc.ClientConn
 	locks lockspb.LocksClient
@@ -54,7 +55,8 @@ type RemoteLocks struct {
 	close   context.CancelFunc
 }
 
-// NewLocksWire returns a client of the component called store. The connection is the client's own: Close closes it.
+// NewLocksWire returns a client of the component called store. The connection is the
+// client's own: Close closes it.
 func NewRemoteLocks(conn *grpc.ClientConn, store string) *RemoteLocks {
 	w := &RemoteLocks{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
 	w.closing, w.close = context.WithCancel(context.Background())
@@ -171,8 +173,9 @@ func (w *RemoteLocks) Watch(ctx context.Context, prefix string, tell func(stores
 	return w.wrap(ctx, "watch", prefix, err)
 }
 
-// Close implements [stores.Store]. Calls under way fail with ErrClosed. Those that wait give up first, while there is a
-// connection: a lock that is granted to nobody would be held until the end of its TTL.
+// Close implements [stores.Store]. Calls under way fail with ErrClosed. Those that wait
+// give up first, while there is a connection: a lock that is granted to nobody would be
+// held until the end of its TTL.
 func (w *RemoteLocks) Close() error {
 	w.mu.Lock()
 	first := w.closing.Err() == nil
@@ -185,8 +188,9 @@ func (w *RemoteLocks) Close() error {
 	return w.conn.Close()
 }
 
-// granted makes a call for a lock that lasts for ttl, and reads its answer. What is left at the answer is counted from before
-// the call, so that the end is never too late; it is too early by as long as the call took.
+// granted makes a call for a lock that lasts for ttl, and reads its answer. What is left
+// at the answer is counted from before the call, so that the end is never too late; it is
+// too early by as long as the call took.
 func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
 	sent := time.Now()
 	m, err := call()
@@ -197,8 +201,9 @@ func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (sto
 	return stores.Grant{Acquired: true, Token: m.GetToken(), TTL: ttl, Expires: expires}, nil
 }
 
-// waited makes a call that may wait. If the caller gives up, the answer may have been under way: what it granted is given
-// back. If the wait was long, a renewal tells when the lock ends.
+// waited makes a call that may wait. If the caller gives up, the answer may have been
+// under way: what it granted is given back. If the wait was long, a renewal tells when
+// the lock ends.
 func (w *RemoteLocks) waited(
 	ctx context.Context, keys []string, owner string, ttl time.Duration, call func(context.Context) (*lockspb.LockResponse, error),
 ) (stores.Grant, error) {
@@ -238,7 +243,8 @@ func (w *RemoteLocks) enter(ctx context.Context) (entered context.Context, leave
 	}
 }
 
-// prolong renews the locks and returns when the first of them ends, or what is known already if one cannot be renewed.
+// prolong renews the locks and returns when the first of them ends, or what is known
+// already if one cannot be renewed.
 func (w *RemoteLocks) prolong(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
 	var first time.Time
 	for i, key := range keys {
@@ -264,8 +270,9 @@ func (w *RemoteLocks) giveBack(ctx context.Context, keys []string, owner string,
 	}
 }
 
-// tokens are those of the keys that the owner holds. The rows use an owner more than once; clients that make a new one for
-// each request need no such thing, and simply unlock.
+// tokens are those of the keys that the owner holds. The rows use an owner more than
+// once; clients that make a new one for each request need no such thing, and simply
+// unlock.
 func (w *RemoteLocks) tokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
 	tokens := map[string]uint64{}
 	for _, key := range keys {
@@ -277,8 +284,8 @@ func (w *RemoteLocks) tokens(ctx context.Context, keys []string, owner string) m
 	return tokens
 }
 
-// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx or a closed connection back into
-// what they were.
+// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx
+// or a closed connection back into what they were.
 func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -308,7 +315,8 @@ func reason(err error) string {
 	return ""
 }
 
-// receive passes on the messages of a stream until it ends or take fails. That the server ends it is no error.
+// receive passes on the messages of a stream until it ends or take fails. That the server
+// ends it is no error.
 func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) error {
 	for {
 		m, err := stream.Recv()

@@ -27,9 +27,10 @@ var (
 // instanceHeader names the component that a call is for.
 const instanceHeader = "x-component-instance"
 
-// RemoteLockStore is a store at the other end of a connection: it speaks Dapr's LockStore protocol as daprd does, so that the rows
-// run through a server as they run against a store. The protocol knows no other abilities than Ping, keys and owners
-// are valid UTF-8, and a TTL is a whole number of seconds, rounded up.
+// RemoteLockStore is a store at the other end of a connection: it speaks Dapr's LockStore
+// protocol as daprd does, so that the rows run through a server as they run against a
+// store. The protocol knows no other abilities than Ping, keys and owners are valid
+// UTF-8, and a TTL is a whole number of seconds, rounded up.
 type RemoteLockStore struct {
 	conn     *grpc.ClientConn
 	locks    components.LockStoreClient
@@ -37,8 +38,8 @@ type RemoteLockStore struct {
 	closed   atomic.Bool
 }
 
-// NewWire returns a client of the component called instance, which must be initialized. The connection is the client's
-// own: Close closes it.
+// NewWire returns a client of the component called instance, which must be initialized.
+// The connection is the client's own: Close closes it.
 func NewRemoteLockStore(conn *grpc.ClientConn, instance string) *RemoteLockStore {
 	return &RemoteLockStore{conn: conn, locks: components.NewLockStoreClient(conn), instance: instance}
 }
@@ -96,8 +97,8 @@ func (w *RemoteLockStore) outgoing(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, instanceHeader, w.instance)
 }
 
-// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx or a closed connection back into
-// what they were.
+// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx
+// or a closed connection back into what they were.
 func (w *RemoteLockStore) wrap(ctx context.Context, op, key string, err error) error {
 	switch code := status.Code(err); {
 	case ctx.Err() != nil:
@@ -112,7 +113,8 @@ func (w *RemoteLockStore) wrap(ctx context.Context, op, key string, err error) e
 	return fmt.Errorf("wire: %s %q: %w", op, key, err)
 }
 
-// fieldError is the *stores.FieldError that a status tells of, or the status if there is none.
+// fieldError is the *stores.FieldError that a status tells of, or the status if there is
+// none.
 func fieldError(err error) error {
 	for _, detail := range status.Convert(err).Details() {
 		bad, _ := detail.(*errdetails.BadRequest)

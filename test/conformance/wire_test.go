@@ -141,7 +141,8 @@ func TestWireNamesTheInstance(t *testing.T) {
 	}
 }
 
-// server is a LockStore over a store. Without a store it gives the answers that it was made with.
+// server is a LockStore over a store. Without a store it gives the answers that it was
+// made with.
 type server struct {
 	components.UnimplementedLockStoreServer
 	store stores.Store

@@ -26,7 +26,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\b(\d+s +)\d+s\b`), "${1}0s"},         // the same, beside the TTL in a table
 }
 
-// Mask puts the same in the place of all tokens, and of all durations that depend on when one asks.
+// Mask puts the same in the place of all tokens, and of all durations that depend on when
+// one asks.
 func Mask(text string) string {
 	for _, m := range masks {
 		text = m.is.ReplaceAllString(text, m.mask)
@@ -34,7 +35,8 @@ func Mask(text string) string {
 	return text
 }
 
-// Check returns an error if what a command has printed is not the answer, but for what is masked.
+// Check returns an error if what a command has printed is not the answer, but for what is
+// masked.
 func (a Answer) Check(printed string) error {
 	want, got := strings.TrimSpace(Mask(a.Text)), strings.TrimSpace(Mask(printed))
 	if !a.JSON {
@@ -69,8 +71,8 @@ func values(text string) (all []any, err error) {
 	}
 }
 
-// Missing returns the first line of want that is part of no line of said, or only of lines before those of the lines before it,
-// or "" if there is none.
+// Missing returns the first line of want that is part of no line of said, or only of
+// lines before those of the lines before it, or "" if there is none.
 func Missing(want, said string) string {
 	lines := strings.Split(Mask(said), "\n")
 	for line := range strings.Lines(want) {

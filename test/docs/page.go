@@ -1,4 +1,5 @@
-// Package docs reads pages of docs/, so that tests can do what a page says and see what it promises.
+// Package docs reads pages of docs/, so that tests can do what a page says and see what
+// it promises.
 package docs
 
 import (
@@ -8,7 +9,8 @@ import (
 	"strings"
 )
 
-// Step is one thing that a page says: something to do, or something to see. Every fenced block of a page belongs to one:
+// Step is one thing that a page says: something to do, or something to see. Every fenced
+// block of a page belongs to one:
 //
 //	sh           a command; a json or text block right behind it is what it prints, else it prints nothing
 //	sh NAME      a command that goes on, in a terminal of that name

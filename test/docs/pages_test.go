@@ -30,7 +30,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// files returns the paths of the files in a folder of the repository, and in those below it, whose names end so.
+// files returns the paths of the files in a folder of the repository, and in those below
+// it, whose names end so.
 func files(t *testing.T, folder string, endings ...string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
@@ -105,7 +106,8 @@ func TestPagesCanBeDone(t *testing.T) {
 	}
 }
 
-// code is what a program can tell an error by: in capitals and backticks, with RTM's number before it or not.
+// code is what a program can tell an error by: in capitals and backticks, with RTM's
+// number before it or not.
 var code = regexp.MustCompile("`(?:-\\d+ )?([A-Z]+_[A-Z_]+|TIMEOUT|CANCELLED|DEADLOCK|AMBIGUOUS|UNSUPPORTED|UNAUTHENTICATED)`")
 
 func TestErrorsOfPagesAreInTheCode(t *testing.T) {

@@ -123,7 +123,8 @@ func postJSON(ctx context.Context, url string, body []byte) (code int, answer st
 	return resp.StatusCode, string(b), err
 }
 
-// json is the body of an HTTP request. Bytes that are no UTF-8 stay what they are, which encoding/json would not let them.
+// json is the body of an HTTP request. Bytes that are no UTF-8 stay what they are, which
+// encoding/json would not let them.
 func (r request) json() []byte {
 	return fmt.Appendf(nil, `{"resourceId":"%s","lockOwner":"%s","expiryInSeconds":%d}`, r.resource, r.owner, r.seconds)
 }

@@ -68,7 +68,8 @@ func TestASecondSidecarDoesNotTakeTheFirstOnesStoreFromUnderIt(t *testing.T) {
 	office.isRefused("report", "carol")
 }
 
-// Each host has a Mortise, and all have one Redis. Every worker raises a number that nothing but the lock protects.
+// Each host has a Mortise, and all have one Redis. Every worker raises a number that
+// nothing but the lock protects.
 func TestHostsThatShareARedisExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	const hosts, workers, turns = 2, 4, 5

@@ -52,7 +52,8 @@ func TestABadComponentIsToldByItsCause(t *testing.T) {
 	}
 }
 
-// With ignoreErrors daprd would use this component as if it had no keyPrefix: it files the store before it looks.
+// With ignoreErrors daprd would use this component as if it had no keyPrefix: it files
+// the store before it looks.
 func TestAKeyPrefixWithTheSeparatorInItEndsDaprd(t *testing.T) {
 	t.Parallel()
 	bad := memory("bad").with("keyPrefix", "a||b")
@@ -71,7 +72,8 @@ func endsDaprd(t *testing.T, m *mortise, bad component, says []string) {
 	}
 }
 
-// isIgnored expects that daprd starts, and that another component serves while this one does not.
+// isIgnored expects that daprd starts, and that another component serves while this one
+// does not.
 func isIgnored(t *testing.T, m *mortise, bad component, says []string) {
 	t.Helper()
 	app := startSidecar(t, m, "app", newResources(t, bad, memory("good")))

@@ -1,4 +1,5 @@
-// Users of the Go client who want one lock, again and again, and what may never happen to them.
+// Users of the Go client who want one lock, again and again, and what may never happen to
+// them.
 package e2e
 
 import (
@@ -57,7 +58,8 @@ func hire(t testing.TB, n int, at ...*mortise) *crew {
 	return c
 }
 
-// work takes and gives back the lock until ctx ends. Trouble on the way is the client's to get over.
+// work takes and gives back the lock until ctx ends. Trouble on the way is the client's
+// to get over.
 func (c *crew) work(ctx context.Context, name string, cl *client.Client) {
 	for ctx.Err() == nil {
 		asked := time.Now()
@@ -119,7 +121,8 @@ func excluded(shifts []shift) (err error) {
 	return err
 }
 
-// served returns an error unless each of the workers got the lock soon after the trouble was over.
+// served returns an error unless each of the workers got the lock soon after the trouble
+// was over.
 func served(shifts []shift, over time.Time, workers int) (err error) {
 	first := map[string]time.Duration{}
 	for _, s := range shifts {

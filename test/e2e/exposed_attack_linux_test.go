@@ -70,7 +70,8 @@ func (e endpoint) inside(ctx context.Context) (net.Conn, error) {
 	return e.enter(ctx, conn, err)
 }
 
-// lasts sends something at once, and something each second, and returns an error if the connection has not ended in time.
+// lasts sends something at once, and something each second, and returns an error if the
+// connection has not ended in time.
 func lasts(conn net.Conn, sends, drips string, patience time.Duration) error {
 	defer conn.Close()
 	_, _ = io.WriteString(conn, sends) // if it fails, the connection has ended
@@ -172,7 +173,8 @@ func endsTheCall(conn net.Conn, sends string) error {
 	}
 }
 
-// neverReads has the token, asks for as much as it can, and reads nothing. Its connection is told to take little at a time.
+// neverReads has the token, asks for as much as it can, and reads nothing. Its connection
+// is told to take little at a time.
 func neverReads(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx,
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) },
@@ -225,8 +227,8 @@ func hasNoToken(ctx context.Context, e endpoint) error {
 	return e.gets(ctx, having(e, e.header, e.value+"x"), needsToken)
 }
 
-// sendsTooMuch makes calls that are larger than anything good, with the token. Over HTTP the answer can be lost by the end of the
-// connection, which comes before all is sent.
+// sendsTooMuch makes calls that are larger than anything good, with the token. Over HTTP
+// the answer can be lost by the end of the connection, which comes before all is sent.
 func sendsTooMuch(ctx context.Context, e endpoint) error {
 	c, want := e.welcome(), tooLarge
 	c.fill = strings.Repeat(" ", 5<<20)
@@ -239,7 +241,8 @@ func sendsTooMuch(ctx context.Context, e endpoint) error {
 	return nil
 }
 
-// sendsAHugeHeader sends a header larger than anything good. The answer can be lost by the end of the connection.
+// sendsAHugeHeader sends a header larger than anything good. The answer can be lost by
+// the end of the connection.
 func sendsAHugeHeader(ctx context.Context, e endpoint) error {
 	conn, err := e.inside(ctx)
 	if err != nil {
@@ -266,7 +269,8 @@ func sendsAHugeHeader(ctx context.Context, e endpoint) error {
 	}
 }
 
-// isGone asks for something that lasts, if there is something, and is gone without a word: it sends nothing more, not even that.
+// isGone asks for something that lasts, if there is something, and is gone without a
+// word: it sends nothing more, not even that.
 func isGone(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx)
 	conn, err := e.enter(ctx, tcp, err)
@@ -298,7 +302,8 @@ func vanish(conn *net.TCPConn) error {
 	return errors.Join(err, repair, conn.Close())
 }
 
-// lasting is what a client with the token sends to be served for long, or else, where nothing lasts, a small request.
+// lasting is what a client with the token sends to be served for long, or else, where
+// nothing lasts, a small request.
 func (e endpoint) lasting() string {
 	switch {
 	case e.isGRPC() && e.stream != "":
@@ -331,7 +336,8 @@ func framed(write func(*http2.Framer) error) string {
 	return text.String()
 }
 
-// frames are those of a call of gRPC with the token: its header, with these flags, and what has come of its request.
+// frames are those of a call of gRPC with the token: its header, with these flags, and
+// what has come of its request.
 func (e endpoint) frames(flags http2.Flags, body string) string {
 	return framed(func(f *http2.Framer) error {
 		err := f.WriteHeaders(http2.HeadersFrameParam{

@@ -15,7 +15,8 @@ import (
 // footprint is what a process takes.
 type footprint struct{ files, goroutines int }
 
-// restless is by how many goroutines a process at rest may differ: one that was asked for something lingers.
+// restless is by how many goroutines a process at rest may differ: one that was asked for
+// something lingers.
 const restless = 8
 
 // exceeds returns an error if it is more than before.

@@ -15,9 +15,11 @@ import (
 const (
 	// idlers is how many connections there are at each endpoint.
 	idlers = 10_000
-	// ofOne is how many of them one attacker has. The race detector does not bear a goroutine for each.
+	// ofOne is how many of them one attacker has. The race detector does not bear a
+	// goroutine for each.
 	ofOne = 4
-	// idleTime is how long an attacker stays, and roomTime how long he waits for room for one connection.
+	// idleTime is how long an attacker stays, and roomTime how long he waits for room for
+	// one connection.
 	idleTime = 8 * time.Second
 	roomTime = time.Second
 )
@@ -42,7 +44,8 @@ type outside int
 // Error implements error.
 func (o outside) Error() string { return fmt.Sprintf("%d were not let in", int(o)) }
 
-// areIdle makes connections, agrees on TLS on those for which there is room, and stays for a while.
+// areIdle makes connections, agrees on TLS on those for which there is room, and stays
+// for a while.
 func areIdle(ctx context.Context, e endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, idleTime)
 	defer cancel()
@@ -69,7 +72,8 @@ func areIdle(ctx context.Context, e endpoint) error {
 	return nil
 }
 
-// outcomes are how attacks have ended that should have ended otherwise. It is safe for concurrent use.
+// outcomes are how attacks have ended that should have ended otherwise. It is safe for
+// concurrent use.
 type outcomes struct {
 	mu      sync.Mutex
 	all     map[string]int

@@ -24,8 +24,9 @@ const (
 	// answerLimit is how long any call on the socket may take, whatever goes on.
 	answerLimit = time.Second
 
-	// probeVariable makes the test's own binary a probe of the Mortise at this socket. It is a process of its own, since in
-	// this one it would wait for the attackers to have their turns.
+	// probeVariable makes the test's own binary a probe of the Mortise at this socket. It
+	// is a process of its own, since in this one it would wait for the attackers to have
+	// their turns.
 	probeVariable = "MORTISE_E2E_PROBE"
 )
 
@@ -55,8 +56,8 @@ func summary(took []time.Duration, failures []string) latencies {
 	return latencies{len(took), took[last/2], took[last*99/100], took[last], failures}
 }
 
-// probing is the probe. It measures from one line of its input to the next, writes what it has measured, and so on until its
-// input ends.
+// probing is the probe. It measures from one line of its input to the next, writes what
+// it has measured, and so on until its input ends.
 func probing(socket string) error {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -146,7 +147,8 @@ func startProbe(t testing.TB, socket string) *probe {
 	return &probe{input, json.NewDecoder(output)}
 }
 
-// during returns what the probe measures while do is done. Each call has to be answered within the limit.
+// during returns what the probe measures while do is done. Each call has to be answered
+// within the limit.
 func (p *probe) during(t testing.TB, do func()) (l latencies) {
 	t.Helper()
 	p.next(t)

@@ -1,4 +1,5 @@
-// Mortise under siege at its TCP endpoints, with TLS and without, while somebody uses the socket.
+// Mortise under siege at its TCP endpoints, with TLS and without, while somebody uses the
+// socket.
 package e2e
 
 import (
@@ -32,8 +33,8 @@ type siege struct {
 	fills  bool          // at least half of what the endpoints have room for is taken
 }
 
-// While a siege goes on, each call on the socket is answered. After it the process has no more files and goroutines than before,
-// and the endpoints answer.
+// While a siege goes on, each call on the socket is answered. After it the process has no
+// more files and goroutines than before, and the endpoints answer.
 func TestMortiseBearsASiege(t *testing.T) {
 	if os.Getenv(siegeVariable) == "" {
 		t.Skipf("it takes the whole machine for minutes: make siege sets %s", siegeVariable)

@@ -83,7 +83,8 @@ func (p *process) refuses(e exposable, why string) {
 	}
 }
 
-// A machine on which localhost is everywhere is made of another /etc/hosts, which only this one process sees.
+// A machine on which localhost is everywhere is made of another /etc/hosts, which only
+// this one process sees.
 func TestALocalhostThatIsEverywhereIsRefused(t *testing.T) {
 	t.Parallel()
 	unshare, err := exec.LookPath("unshare")

@@ -35,7 +35,8 @@ const (
 	daprToken = "daprs-77ab21"
 )
 
-// exposable is an endpoint that Mortise can have: its flag, how clients prove there that they may, and something small to ask.
+// exposable is an endpoint that Mortise can have: its flag, how clients prove there that
+// they may, and something small to ask.
 type exposable struct {
 	flag          string
 	header, value string // the header with the token
@@ -107,7 +108,8 @@ var tokens = []string{"MORTISE_API_TOKEN=" + ourToken, "DAPR_API_TOKEN=" + daprT
 // listening is what Mortise says of an endpoint.
 var listening = regexp.MustCompile(`Listening on (\S+) for (--\S+), at most (\d+) connections`)
 
-// expose starts Mortise with all endpoints and a component named locks, and waits until it serves.
+// expose starts Mortise with all endpoints and a component named locks, and waits until
+// it serves.
 func expose(t testing.TB, s security) *exposed {
 	t.Helper()
 	folder := socketsFolder(t)

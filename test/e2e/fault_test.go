@@ -1,4 +1,5 @@
-// Everything breaks once while a crew works: no double holder, nobody stuck, nothing left locked.
+// Everything breaks once while a crew works: no double holder, nobody stuck, nothing left
+// locked.
 package e2e
 
 import (
@@ -168,7 +169,8 @@ func TestAMemoryThatIsKilledWhileACrewWorks(t *testing.T) {
 	noGoroutineIsLeft(t)
 }
 
-// leavesNothing expects that a TTL later nothing is locked, and soon after there is nothing in Redis but the last token.
+// leavesNothing expects that a TTL later nothing is locked, and soon after there is
+// nothing in Redis but the last token.
 func (s *site) leavesNothing() {
 	s.t.Helper()
 	r := s.server.Client(func(o *goredis.Options) { o.Password = secret })
@@ -185,7 +187,8 @@ func (s *site) leavesNothing() {
 	})
 }
 
-// endsInOrder expects that the Mortises end when they are told to, well before they would be cut short.
+// endsInOrder expects that the Mortises end when they are told to, well before they would
+// be cut short.
 func endsInOrder(t testing.TB, all ...*mortise) {
 	t.Helper()
 	for _, m := range all {

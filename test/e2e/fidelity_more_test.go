@@ -148,7 +148,8 @@ func metadataMessage(t *testing.T, p place) *runtimepb.GetMetadataResponse {
 	return told
 }
 
-// keyPrefixes are components by how their keys begin, for the app Shop in the namespace Prod.
+// keyPrefixes are components by how their keys begin, for the app Shop in the namespace
+// Prod.
 var keyPrefixes = []struct{ name, key, value, lock string }{
 	{name: "default", lock: "lock||Shop||default"},
 	{"appid", "keyPrefix", "appid", "lock||Shop||appid"},

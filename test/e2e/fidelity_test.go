@@ -1,4 +1,5 @@
-// The same requests to a sidecar with Dapr's lock.redis and to the API for apps without a sidecar, answer by answer.
+// The same requests to a sidecar with Dapr's lock.redis and to the API for apps without a
+// sidecar, answer by answer.
 package e2e
 
 import (
@@ -46,8 +47,8 @@ func startDaprd(t testing.TB, app string, components ...component) place {
 	return placeAt(t, s.httpAddr, s.grpcAddr)
 }
 
-// startAPI starts Mortise, as the process that it is, with the components of type lock.redis,
-// and returns where it serves Dapr's API for the app.
+// startAPI starts Mortise, as the process that it is, with the components of type
+// lock.redis, and returns where it serves Dapr's API for the app.
 func startAPI(t testing.TB, app string, components ...component) place {
 	t.Helper()
 	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", newResources(t, components...).path,
@@ -66,7 +67,8 @@ type call interface {
 	send(t testing.TB, p place) string
 }
 
-// exchange is a row: a request that both are sent, and what is sure to be in the answer of a daprd.
+// exchange is a row: a request that both are sent, and what is sure to be in the answer
+// of a daprd.
 type exchange struct {
 	name  string
 	call  call
@@ -189,7 +191,8 @@ func headers(all map[string][]string) string {
 	return strings.Join(lines, "\n")
 }
 
-// stable is the text with spaces where errors of protobuf have others: which it takes, it draws lots for when it is compiled.
+// stable is the text with spaces where errors of protobuf have others: which it takes, it
+// draws lots for when it is compiled.
 func stable(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
 
 // locksIn returns the locks in the server, keys and owners.

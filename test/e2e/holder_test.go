@@ -20,8 +20,8 @@ import (
 // holderVariable makes the test's own binary a holder of the lock at this socket.
 const holderVariable = "MORTISE_E2E_HOLDER"
 
-// holder takes the lock, says so, and when it has lost it writes to the Redis at the address all the same, as a program would
-// that does not look.
+// holder takes the lock, says so, and when it has lost it writes to the Redis at the
+// address all the same, as a program would that does not look.
 func holder(socket, redisAddr string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()

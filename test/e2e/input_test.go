@@ -7,13 +7,15 @@ import (
 	"testing"
 )
 
-// Sizes in bytes that the key and the owner may have. daprd puts keyPrefix before the app's resource id.
+// Sizes in bytes that the key and the owner may have. daprd puts keyPrefix before the
+// app's resource id.
 const (
 	most      = 1024
 	keyPrefix = "lock||app||"
 )
 
-// badRequests are refused by every store and through every API, with an error that tells what is wrong.
+// badRequests are refused by every store and through every API, with an error that tells
+// what is wrong.
 var badRequests = []struct {
 	name   string
 	bad    request

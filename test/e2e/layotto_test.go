@@ -39,7 +39,8 @@ func (d layottoAPI) keepAlive(t testing.TB, store string, r request) (status, er
 	return status(resp.GetStatus()), err
 }
 
-// startLayotto starts `mortise dev` for an app, with the components, in the place of Layotto.
+// startLayotto starts `mortise dev` for an app, with the components, in the place of
+// Layotto.
 func startLayotto(t testing.TB, app string, components ...component) layottoAPI {
 	t.Helper()
 	d := startDev(t, "", "--app-id", app, "--resources-path", newResources(t, components...).path)
@@ -51,7 +52,8 @@ func startLayotto(t testing.TB, app string, components ...component) layottoAPI 
 	return layottoAPI{layottopb.NewRuntimeClient(conn)}
 }
 
-// The questions and answers of Layotto's documentation: one owner, for two apps and for two processes of one app.
+// The questions and answers of Layotto's documentation: one owner, for two apps and for
+// two processes of one app.
 func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)

@@ -2,8 +2,9 @@ package e2e
 
 import "strings"
 
-// lockOf is a component of type lock.redis whose locks are in the database, with texts in it replaced: old and new in turn.
-// Lines that are added behind it are metadata entries, or, without indentation, fields of the component.
+// lockOf is a component of type lock.redis whose locks are in the database, with texts in
+// it replaced: old and new in turn. Lines that are added behind it are metadata entries,
+// or, without indentation, fields of the component.
 func lockOf(name, db string, edits ...string) string {
 	return strings.NewReplacer(edits...).Replace(`apiVersion: dapr.io/v1alpha1
 kind: Component

@@ -1,5 +1,5 @@
-// One folder of resource files before a real daprd, with Dapr's lock.redis, and before Mortise: both serve the same
-// components, with the same metadata, or neither starts.
+// One folder of resource files before a real daprd, with Dapr's lock.redis, and before
+// Mortise: both serve the same components, with the same metadata, or neither starts.
 package e2e
 
 import (
@@ -23,10 +23,12 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// loading is a row: resource files, and what becomes of them in the sidecar of the app shop.
+// loading is a row: resource files, and what becomes of them in the sidecar of the app
+// shop.
 //
-// An outcome is "ends" if the program does not start. Otherwise it has, for every component that is served, its name, an at
-// sign and the number of the Redis database in which its locks are, and then the key of a lock on the resource R if that is not
+// An outcome is "ends" if the program does not start. Otherwise it has, for every
+// component that is served, its name, an at sign and the number of the Redis database in
+// which its locks are, and then the key of a lock on the resource R if that is not
 // lock||shop||R.
 type loading struct {
 	name  string
@@ -35,8 +37,9 @@ type loading struct {
 	env   []string
 	want  string // daprd's outcome
 
-	// mortise is the outcome of Mortise where that is another one on purpose, and because says why. A component whose name has
-	// a question mark behind it is listed, but left to the Init of a daprd.
+	// mortise is the outcome of Mortise where that is another one on purpose, and because
+	// says why. A component whose name has a question mark behind it is listed, but left
+	// to the Init of a daprd.
 	mortise, because string
 }
 
@@ -100,7 +103,8 @@ func (row loading) startDaprd(t *testing.T, folder string) (base string) {
 		if s.hasEnded() {
 			return nil
 		}
-		// Another sidecar could answer at a port that both wanted, and a sidecar that is about to end says that it runs.
+		// Another sidecar could answer at a port that both wanted, and a sidecar that is
+		// about to end says that it runs.
 		return cmp.Or(s.hasSaid("dapr initialized. Status: Running"), s.ready())
 	})
 	if s.hasEnded() {
@@ -109,7 +113,8 @@ func (row loading) startDaprd(t *testing.T, folder string) (base string) {
 	return "http://" + s.httpAddr
 }
 
-// startMortise starts Mortise for the app, as what stands in for lock.redis, and returns where it serves, or "" if it ends.
+// startMortise starts Mortise for the app, as what stands in for lock.redis, and returns
+// where it serves, or "" if it ends.
 func (row loading) startMortise(t *testing.T, folder string) (base string) {
 	t.Helper()
 	addr := "127.0.0.1:" + freePort(t)
@@ -127,8 +132,8 @@ func (row loading) startMortise(t *testing.T, folder string) (base string) {
 	return "http://" + addr
 }
 
-// servedAt takes a lock of every lock component that is served at the base, on a resource of that name, and returns the row's
-// outcome.
+// servedAt takes a lock of every lock component that is served at the base, on a resource
+// of that name, and returns the row's outcome.
 func servedAt(t *testing.T, server *servers.Redis, resource, base string) string {
 	t.Helper()
 	if base == "" {
@@ -205,7 +210,8 @@ func item(name, value string, hasValue bool, variable, secret, key string) strin
 	return fmt.Sprintf("%q = %q (%v), variable %q, secret %q %q", name, value, hasValue, variable, secret, key)
 }
 
-// Dapr's own loader and ours, in one process. So there can be rows with which a daprd would take seconds.
+// Dapr's own loader and ours, in one process. So there can be rows with which a daprd
+// would take seconds.
 func TestFilesAreReadAsDaprsLoaderReadsThem(t *testing.T) {
 	for _, row := range slices.Concat(loadings, moreLoadings) {
 		t.Run(row.name, func(t *testing.T) {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// everyWay runs the test for memory and for Redis, through the SDK and through HTTP, all on one sidecar.
+// everyWay runs the test for memory and for Redis, through the SDK and through HTTP, all
+// on one sidecar.
 func everyWay(t *testing.T, test func(t *testing.T, u user)) {
 	t.Helper()
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))

@@ -38,7 +38,8 @@ func TestMortiseAndTheBuiltInLockRespectEachOthersLocks(t *testing.T) {
 	}
 }
 
-// wholeBuiltin is a component of the built-in lock.redis with the keys that one meets in the wild.
+// wholeBuiltin is a component of the built-in lock.redis with the keys that one meets in
+// the wild.
 func wholeBuiltin(server *servers.Redis) component {
 	return builtin("locks", server).
 		with("redisUsername", "").

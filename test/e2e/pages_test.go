@@ -21,15 +21,16 @@ import (
 // pagesWithStockDaprd are those whose daprd is Dapr's own; on the others it is ours.
 var pagesWithStockDaprd = map[string]bool{"bindings.md": true}
 
-// explicit gives programs that a page starts the flags for what they would do by default, as far as it cannot be had twice on
-// one machine.
+// explicit gives programs that a page starts the flags for what they would do by default,
+// as far as it cannot be had twice on one machine.
 var explicit = strings.NewReplacer(
 	"mortise dev", "mortise dev --dapr-http-listen-address 127.0.0.1:3500 --dapr-grpc-listen-address 127.0.0.1:50001 "+
 		"--http-listen-address 127.0.0.1:7080",
 	"daprd --", "daprd --dapr-http-port 3500 --dapr-grpc-port 50001 --dapr-internal-grpc-port 50002 --enable-metrics=false --",
 )
 
-// pagePorts are all ports that pages name, and pageSockets is where they say that the socket is. Each reader has others.
+// pagePorts are all ports that pages name, and pageSockets is where they say that the
+// socket is. Each reader has others.
 var pagePorts = []string{"3000", "3500", "7070", "7080", "9464", "34904", "50001", "50002"}
 
 const pageSockets = "/tmp/dapr-components-sockets"
@@ -64,7 +65,8 @@ func TestPagesDoWhatTheySay(t *testing.T) {
 	}
 }
 
-// reader does what a page says, in a folder, with a few programs, and at ports of its own.
+// reader does what a page says, in a folder, with a few programs, and at ports of its
+// own.
 type reader struct {
 	t               *testing.T
 	folder, sockets string
@@ -95,7 +97,8 @@ func (r *reader) here(text string) string {
 	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.ownPort)
 }
 
-// ownPort is the reader's port in the place of one that pages name. It is looked for when it is needed, lest it be taken by then.
+// ownPort is the reader's port in the place of one that pages name. It is looked for when
+// it is needed, lest it be taken by then.
 func (r *reader) ownPort(p string) string {
 	if !slices.Contains(pagePorts, p) {
 		return p
@@ -113,7 +116,8 @@ func (r *reader) inPage(text string) string {
 	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.ofPage[p], p) })
 }
 
-// programs returns a folder with the programs that the pages start. What the reader's clone has is beside it.
+// programs returns a folder with the programs that the pages start. What the reader's
+// clone has is beside it.
 func (r *reader) programs(stock bool) string {
 	r.t.Helper()
 	daprd := daprdProgram.path
@@ -138,7 +142,8 @@ func (r *reader) programs(stock bool) string {
 	return bin
 }
 
-// workspace returns a go.work by which the reader's programs find this repository, and Dapr's SDK.
+// workspace returns a go.work by which the reader's programs find this repository, and
+// Dapr's SDK.
 func (r *reader) workspace() string {
 	r.t.Helper()
 	module, err := os.Getwd()
@@ -183,7 +188,8 @@ func (r *reader) write(name, text string) error {
 // script is the text of commands as a shell takes them.
 func (r *reader) script(text string) string { return r.here(explicit.Replace(text)) }
 
-// run runs commands until they end. They know the functions that commands before them have defined, as in one terminal.
+// run runs commands until they end. They know the functions that commands before them
+// have defined, as in one terminal.
 func (r *reader) run(step docs.Step) error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // some compile
 	defer cancel()

@@ -14,14 +14,15 @@ import (
 	"time"
 )
 
-// secret is the password of every Redis that has one. No program may ever print it, and no error may contain it.
+// secret is the password of every Redis that has one. No program may ever print it, and
+// no error may contain it.
 const secret = "swordfish-9f2c"
 
 // patience is how long anything may take that should take a moment.
 const patience = 15 * time.Second
 
-// process is a program that the test has started. It is killed when the test ends, and what it said is printed if the
-// test failed.
+// process is a program that the test has started. It is killed when the test ends, and
+// what it said is printed if the test failed.
 type process struct {
 	t      testing.TB
 	name   string
@@ -113,7 +114,8 @@ func (p *process) line(texts ...string) string {
 	return ""
 }
 
-// hasSaid returns an error unless some line of the output contains every one of the texts.
+// hasSaid returns an error unless some line of the output contains every one of the
+// texts.
 func (p *process) hasSaid(texts ...string) error {
 	if p.line(texts...) == "" {
 		return fmt.Errorf("%s did not say, in one line, %q", p.name, texts)

@@ -1,4 +1,5 @@
-// A storage that answers and refuses, and one that is lost: what callers and health report.
+// A storage that answers and refuses, and one that is lost: what callers and health
+// report.
 package e2e
 
 import (
@@ -27,7 +28,8 @@ type storage struct {
 	address string // of the metrics
 }
 
-// startStorage starts Mortise with a component in a Redis of its own, as the user "mortise".
+// startStorage starts Mortise with a component in a Redis of its own, as the user
+// "mortise".
 func startStorage(t *testing.T) *storage {
 	t.Helper()
 	s := &storage{server: servers.StartRedis(t), address: "127.0.0.1:" + freePort(t)}
@@ -51,8 +53,9 @@ func (s *storage) do(t *testing.T, args ...any) {
 	}
 }
 
-// refusals are what an administrator can do to a Redis so that it answers and grants nothing
-// until the next change. Redis 7.0 words a refusal within a script in its own way.
+// refusals are what an administrator can do to a Redis so that it answers and grants
+// nothing until the next change. Redis 7.0 words a refusal within a script in its own
+// way.
 var refusals = []struct {
 	name string
 	make [][]any

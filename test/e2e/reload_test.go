@@ -47,7 +47,8 @@ func TestMemoryKeepsItsLocksWhenTheKeyPrefixChangesThereAndBack(t *testing.T) {
 	u.takes("report", "carol")
 }
 
-// Without ignoreErrors, daprd ends over the mistake. With it, daprd goes on without the component.
+// Without ignoreErrors, daprd ends over the mistake. With it, daprd goes on without the
+// component.
 func TestAMistakeInTheYAMLOfARunningComponentLosesNoLock(t *testing.T) {
 	t.Parallel()
 	locks := memory("locks")

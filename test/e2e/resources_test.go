@@ -93,7 +93,8 @@ func (r resources) write(c component) {
 	r.writeFile(c.name+".yaml", c.yaml())
 }
 
-// writeSecretly writes the component with the value of one key in a secret store, which it adds.
+// writeSecretly writes the component with the value of one key in a secret store, which
+// it adds.
 func (r resources) writeSecretly(c component, key string) {
 	r.t.Helper()
 	file := filepath.Join(r.t.TempDir(), "secrets.json")
@@ -125,7 +126,8 @@ func startRedis(t testing.TB) *servers.Redis {
 	return servers.StartRedis(t, "--requirepass", secret)
 }
 
-// startPersistentRedis starts a Redis that asks for the secret and has written down what it answers.
+// startPersistentRedis starts a Redis that asks for the secret and has written down what
+// it answers.
 func startPersistentRedis(t testing.TB) *servers.Redis {
 	t.Helper()
 	return servers.StartRedis(t, "--requirepass", secret, "--appendonly", "yes", "--appendfsync", "always")

@@ -12,14 +12,15 @@ import (
 // returnLimit is how long the first call after Mortise's return may take.
 const returnLimit = 3 * time.Second
 
-// moment is long enough for daprd to see that its connection has ended. A call that is sent before may fail: whether
-// Mortise has granted it nobody knows.
+// moment is long enough for daprd to see that its connection has ended. A call that is
+// sent before may fail: whether Mortise has granted it nobody knows.
 const moment = 200 * time.Millisecond
 
 func TestTheFirstCallAfterACrashOfMortiseSucceeds(t *testing.T) {
 	t.Parallel()
 	for _, knows := range []bool{true, false} {
-		// gRPC waits longer after each failure to connect; 8s is past the point where that would exceed the limit.
+		// gRPC waits longer after each failure to connect; 8s is past the point where
+		// that would exceed the limit.
 		for _, absence := range []time.Duration{moment, 8 * time.Second} {
 			name := fmt.Sprintf("back after %v without a resources path", absence)
 			if knows {
@@ -33,7 +34,8 @@ func TestTheFirstCallAfterACrashOfMortiseSucceeds(t *testing.T) {
 	}
 }
 
-// survive kills a Mortise that knows its components from a resources path, or not, and expects much of its return.
+// survive kills a Mortise that knows its components from a resources path, or not, and
+// expects much of its return.
 func survive(t *testing.T, knows bool, absence time.Duration) {
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	var args []string
@@ -143,8 +145,8 @@ func TestReplacingMortiseInQuickSuccessionLosesNoCall(t *testing.T) {
 	replace(t, 10, func(user) {})
 }
 
-// replace ends Mortise in order and starts another, some times over, and does something after each time. Meanwhile other
-// users call.
+// replace ends Mortise in order and starts another, some times over, and does something
+// after each time. Meanwhile other users call.
 func replace(t *testing.T, times int, each func(user)) {
 	t.Helper()
 	m := startMortise(t)
@@ -170,7 +172,8 @@ func replace(t *testing.T, times int, each func(user)) {
 	}
 }
 
-// takeAndFree takes and gives back a lock until ctx ends. The calls themselves are not cut short.
+// takeAndFree takes and gives back a lock until ctx ends. The calls themselves are not
+// cut short.
 func takeAndFree(ctx context.Context, d api, resource string) error {
 	for whole := context.Background(); ctx.Err() == nil; {
 		if granted, err := d.tryLock(whole, "locks", request{resource, "alice", minute}); err != nil || !granted {

@@ -21,11 +21,13 @@ import (
 const (
 	// grace is the TTL of the tests' locks.
 	grace = 2 * time.Second
-	// late is how much longer a lock may last whose owner has gone together with the Mortise that he was online by: two fifths of
-	// its TTL, and a second for a busy machine.
+	// late is how much longer a lock may last whose owner has gone together with the
+	// Mortise that he was online by: two fifths of its TTL, and a second for a busy
+	// machine.
 	late = 2*grace/5 + time.Second
 
-	// ownerVariable makes the test's own binary a user who acquires the report's lock by the Mortise at this socket, and keeps it.
+	// ownerVariable makes the test's own binary a user who acquires the report's lock by
+	// the Mortise at this socket, and keeps it.
 	ownerVariable = "MORTISE_E2E_OWNER"
 )
 
@@ -34,7 +36,8 @@ var (
 	report = "report"
 )
 
-// owner says what it holds when it is online, acquires the lock if that is nothing, and never ends.
+// owner says what it holds when it is online, acquires the lock if that is nothing, and
+// never ends.
 func owner(socket, name string) error {
 	c, err := client.Dial("unix://" + socket)
 	if err != nil {
@@ -131,7 +134,8 @@ func ownedBy(ctx context.Context, u *rtm.User, owner string) error {
 	return nil
 }
 
-// wait acquires the lock in the background, and returns when the user stands in the queue as the nth.
+// wait acquires the lock in the background, and returns when the user stands in the queue
+// as the nth.
 func wait(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan answer {
 	t.Helper()
 	answers := make(chan answer, 1)

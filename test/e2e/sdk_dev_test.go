@@ -42,7 +42,8 @@ func startDev(t testing.TB, token string, args ...string) *dev {
 // variable is the environment by which Mortise and the SDKs know the token.
 func (d *dev) variable() string { return "DAPR_API_TOKEN=" + d.token }
 
-// after returns what stands behind the text, up to a blank or a quotation mark, in each line that has it.
+// after returns what stands behind the text, up to a blank or a quotation mark, in each
+// line that has it.
 func (p *process) after(text string) (found []string) {
 	for line := range strings.Lines(p.output.String()) {
 		if _, rest, ok := strings.Cut(line, text); ok {
@@ -66,7 +67,8 @@ func (d *dev) goSDK(t testing.TB, token string) dapr.Client {
 	return client
 }
 
-// javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the folder, and returns the way through it.
+// javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the
+// folder, and returns the way through it.
 func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) api {
 	t.Helper()
 	port := addr[strings.LastIndex(addr, ":")+1:]

@@ -92,7 +92,8 @@ func TestWithoutTheTokenNothingIsGranted(t *testing.T) {
 	user{t: t, api: sdkAPI{d.goSDK(t, secret)}, store: devStore}.takes(ask.resource, "bob")
 }
 
-// Before its first call, Python's SDK asks this until the answer is between 200 and 299, and gives up after a minute.
+// Before its first call, Python's SDK asks this until the answer is between 200 and 299,
+// and gives up after a minute.
 func TestPythonsSDKFindsThatItsSidecarIsReady(t *testing.T) {
 	t.Parallel()
 	withAndWithoutToken(t, func(t *testing.T, token string) {

@@ -13,7 +13,8 @@ func eventOf(kind, ttl string) string {
 	return `{"kind":"` + kind + `","revision":N,"key":"orders/1","owner":"alice","token":N,"ttl":"` + ttl + `"}`
 }
 
-// eachStockApp runs the test with a binding on memory and with one on Redis that tell an app of what the metadata says.
+// eachStockApp runs the test with a binding on memory and with one on Redis that tell an
+// app of what the metadata says.
 func eachStockApp(t *testing.T, key, value string, test func(b binding, a *app)) {
 	t.Helper()
 	m := startMortise(t)

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// bindingOf is a component of type bindings.mortise that keeps its locks where the lock component would.
+// bindingOf is a component of type bindings.mortise that keeps its locks where the lock
+// component would.
 func bindingOf(lock component) component {
 	lock.kind = "bindings.mortise"
 	return lock
@@ -26,7 +27,8 @@ func newStock(m *mortise, r resources) *sidecar {
 	return &sidecar{program: &stockProgram, app: "app", folder: m.folder, resources: r}
 }
 
-// startStock starts an unmodified daprd, for an app that listens unless it is nil, and waits until it serves.
+// startStock starts an unmodified daprd, for an app that listens unless it is nil, and
+// waits until it serves.
 func startStock(t testing.TB, m *mortise, a *app, r resources) *sidecar {
 	t.Helper()
 	s := newStock(m, r)
@@ -54,8 +56,9 @@ func (b binding) invoke(ctx context.Context, operation, data string) (code int, 
 	return postJSON(ctx, b.url, fmt.Appendf(nil, `{"operation": %q, "data": %s}`, operation, data))
 }
 
-// varying is what is another each time, in answers and events, and what stands for it here: fencing tokens and revisions, the
-// time that is left, and reasons that are for people.
+// varying is what is another each time, in answers and events, and what stands for it
+// here: fencing tokens and revisions, the time that is left, and reasons that are for
+// people.
 var varying = []struct{ found, known string }{
 	{`"(token|lockRev|revision)":[1-9]\d*`, `"$1":N`},
 	{`"(expiresIn|remaining)":"[\d.]+s"`, `"$1":"T"`},

@@ -20,7 +20,8 @@ func TestAStockDaprdHasNoLocksOfOthers(t *testing.T) {
 	}
 }
 
-// eachStock runs the test with a binding on memory and with one on Redis, of one stock daprd.
+// eachStock runs the test with a binding on memory and with one on Redis, of one stock
+// daprd.
 func eachStock(t *testing.T, test func(t *testing.T, b binding)) {
 	t.Helper()
 	kept := []component{memory("memory"), redis("redis", startRedis(t))}

@@ -12,7 +12,8 @@ import (
 // minute is a TTL that outlasts every test.
 const minute = 60
 
-// user calls one store by one API and fails the test if the answer is another than expected.
+// user calls one store by one API and fails the test if the answer is another than
+// expected.
 type user struct {
 	t     testing.TB
 	api   api
@@ -64,7 +65,8 @@ func (u user) fails(r request, texts ...string) {
 	}
 }
 
-// soon polls until the lock is granted, or refused, as wanted. Errors on the way do not count.
+// soon polls until the lock is granted, or refused, as wanted. Errors on the way do not
+// count.
 func (u user) soon(want bool, resource, owner string) {
 	u.t.Helper()
 	eventually(u.t, fmt.Sprintf("%s: %s takes %s and gets %t", u.store, owner, resource, want), func() error {

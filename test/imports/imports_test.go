@@ -17,8 +17,8 @@ const (
 	module = "github.com/mortise-lock/mortise/"
 )
 
-// rules say which folders may not import which. A row whose folder ends in "/*" is about each folder in it, and "other"
-// stands for the folder's siblings.
+// rules say which folders may not import which. A row whose folder ends in "/*" is about
+// each folder in it, and "other" stands for the folder's siblings.
 var rules = []struct{ folder, mayNotImport, because string }{
 	{"stores", "component", "a store knows no API"},
 	{"stores/*", "other", "a backend knows no other backend"},
@@ -72,7 +72,8 @@ func within(parent, folder string) bool {
 	return folder == parent || strings.HasPrefix(folder, parent+"/")
 }
 
-// imports returns what each Go file of the main module, tests excepted, imports from the module.
+// imports returns what each Go file of the main module, tests excepted, imports from the
+// module.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}

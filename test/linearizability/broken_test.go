@@ -35,7 +35,8 @@ func (b broken) harness() Harness {
 	return h
 }
 
-// Rules that allow for Redis's clock, its handing over and its troubles let few broken stores pass that exact ones catch.
+// Rules that allow for Redis's clock, its handing over and its troubles let few broken
+// stores pass that exact ones catch.
 func TestEachBrokenStoreIsCaught(t *testing.T) {
 	redis := inRedis(nil).Rules
 	redis.Late = 0 // for a store in memory

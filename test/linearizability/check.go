@@ -23,7 +23,8 @@ type Violation struct {
 // Error tells where the explanation of the history ends.
 func (v *Violation) Error() string { return "history: " + v.text }
 
-// Draw writes the history as a web page to a file. It does nothing for a violation that lies in one answer alone.
+// Draw writes the history as a web page to a file. It does nothing for a violation that
+// lies in one answer alone.
 func (v *Violation) Draw(file string) error {
 	if !v.drawn {
 		return nil
@@ -31,8 +32,9 @@ func (v *Violation) Draw(file string) error {
 	return porcupine.VisualizePath(v.model, v.info, file)
 }
 
-// Check returns nil if the contract allows the history, and otherwise a [*Violation]. It returns [ErrUndecided] if it has
-// found out neither within the limit, which counts for each group of keys that a LockAll ties together.
+// Check returns nil if the contract allows the history, and otherwise a [*Violation]. It
+// returns [ErrUndecided] if it has found out neither within the limit, which counts for
+// each group of keys that a LockAll ties together.
 func (r Rules) Check(ops []Operation, limit time.Duration) error {
 	for i := range ops {
 		if err := r.lies(&ops[i]); err != nil {
@@ -53,7 +55,8 @@ type group struct {
 	ops  []*Operation
 }
 
-// groups divides a history by its keys; keys that one operation has together stay together.
+// groups divides a history by its keys; keys that one operation has together stay
+// together.
 func groups(ops []Operation) []group {
 	var found []group
 	for i := range ops {
@@ -90,7 +93,8 @@ func (r Rules) checkGroup(g group, limit time.Duration) error {
 	return &Violation{text: explain(model, g, calls, info), model: model, info: info, drawn: true}
 }
 
-// calls returns the group as porcupine takes it. The outcome is part of the input, because a step needs both.
+// calls returns the group as porcupine takes it. The outcome is part of the input,
+// because a step needs both.
 func (r Rules) calls(g group) []porcupine.Operation {
 	var calls []porcupine.Operation
 	for _, s := range r.steps(g.ops, g.keys) {

@@ -9,7 +9,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// faulty is a memory store of which some methods are replaced. Those that are nil are sound.
+// faulty is a memory store of which some methods are replaced. Those that are nil are
+// sound.
 type faulty struct {
 	*memory.Store
 	*notes

@@ -17,7 +17,8 @@ type state struct {
 	now   time.Duration // it is not earlier
 }
 
-// lock is one lock of a state. A lease that was not seen to end is kept, with the bounds of when it ends.
+// lock is one lock of a state. A lease that was not seen to end is kept, with the bounds
+// of when it ends.
 type lock struct {
 	owner string // empty if nobody holds it; the rest is zero then, except last
 	token uint64 // zero if it was not told
@@ -27,7 +28,8 @@ type lock struct {
 	span  time.Duration // how long after its grant the lease surely is over
 }
 
-// model returns the contract as porcupine takes it: a step from one state leads to the states that explain its outcome.
+// model returns the contract as porcupine takes it: a step from one state leads to the
+// states that explain its outcome.
 func (r Rules) model() porcupine.Model {
 	seed := maphash.MakeSeed()
 	m := porcupine.NondeterministicModel{
@@ -46,7 +48,8 @@ func (r Rules) model() porcupine.Model {
 	return m.ToModel()
 }
 
-// next returns the states that st may lead to with its outcome; none if it cannot have this outcome in the state.
+// next returns the states that st may lead to with its outcome; none if it cannot have
+// this outcome in the state.
 func (r Rules) next(s state, st step) []state {
 	if st.until < s.now {
 		return nil
@@ -80,7 +83,8 @@ func (r Rules) next(s state, st step) []state {
 	return []state{s} // a wait that failed has no lock
 }
 
-// effect returns the state after an operation that changes it, or none if it cannot. token is zero if it was not told.
+// effect returns the state after an operation that changes it, or none if it cannot.
+// token is zero if it was not told.
 func (r Rules) effect(s state, st step, token uint64) []state {
 	i := st.locks[0]
 	switch st.Kind {
@@ -112,7 +116,8 @@ func (r Rules) lease(s state, st step, token uint64) lock {
 	return l
 }
 
-// granted gives all locks of st away, if they may be free and the token is larger than theirs.
+// granted gives all locks of st away, if they may be free and the token is larger than
+// theirs.
 func (s state) granted(st step, lease lock) []state {
 	for _, i := range st.locks {
 		last := s.locks[i].last
@@ -154,7 +159,8 @@ func (s state) seenFree(st step) []state {
 	return []state{s}
 }
 
-// passed expects that somebody right holds the lock, but only in passing: before and afterwards it is free.
+// passed expects that somebody right holds the lock, but only in passing: before and
+// afterwards it is free.
 func (s state) passed(st step, can bool, right func(owner string) bool) []state {
 	if !can || !st.passes(right) || st.Token != 0 && st.Token <= s.locks[st.locks[0]].last {
 		return nil
@@ -162,7 +168,8 @@ func (s state) passed(st step, can bool, right func(owner string) bool) []state 
 	return s.seenFree(st)
 }
 
-// bounded notes what the times of st say: it is not before its call, and what was granted was granted before its return.
+// bounded notes what the times of st say: it is not before its call, and what was granted
+// was granted before its return.
 func (s state) bounded(st step) state {
 	s.now = max(s.now, st.Call)
 	for _, i := range st.locks {

@@ -9,7 +9,8 @@ import (
 
 const ms = time.Millisecond
 
-// op is what owner was told about the lock of the disk between two moments, in milliseconds. Leases are of 10 ms.
+// op is what owner was told about the lock of the disk between two moments, in
+// milliseconds. Leases are of 10 ms.
 func op(kind Kind, owner string, outcome Outcome, call, ret int64, change ...func(*Operation)) Operation {
 	o := Operation{
 		Kind: kind, Keys: []string{"disk"}, Owner: owner, TTL: 10 * ms, Outcome: outcome,

@@ -41,7 +41,8 @@ const (
 	Unknown   Outcome = "unknown"   // any other error
 )
 
-// Operation is one call of a store and what came of it. Moments are since the start of the recording.
+// Operation is one call of a store and what came of it. Moments are since the start of
+// the recording.
 type Operation struct {
 	Kind   Kind
 	Worker int      // who called: one call after the other

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// plan is what the workers of one history do, drawn from its seed. The rest of what they do they draw from it themselves.
+// plan is what the workers of one history do, drawn from its seed. The rest of what they
+// do they draw from it themselves.
 type plan struct {
 	seed   uint64
 	keys   []string
@@ -20,7 +21,8 @@ type plan struct {
 	hasty int           // in how many of a thousand calls the context ends at any moment
 }
 
-// newPlan draws a plan of about total operations for stores with the features. prefix begins all keys.
+// newPlan draws a plan of about total operations for stores with the features. prefix
+// begins all keys.
 func newPlan(seed uint64, total int, lease time.Duration, features []string, prefix string) *plan {
 	r := rand.New(rand.NewPCG(seed, 0))
 	names := []string{"ann", "bob", "cid", "dot", "eve", "fay"}
@@ -39,8 +41,8 @@ func newPlan(seed uint64, total int, lease time.Duration, features []string, pre
 	return p
 }
 
-// draw chooses what the workers ask for. Waiting, which makes refusals say little, and what ties keys together are not in
-// every history.
+// draw chooses what the workers ask for. Waiting, which makes refusals say little, and
+// what ties keys together are not in every history.
 func (p *plan) draw(r *rand.Rand, features []string) []Kind {
 	var kinds []Kind
 	add := func(n int, feature string, k Kind) {
@@ -70,7 +72,8 @@ func (p *plan) String() string {
 	return "workers " + strings.Join(p.owners, " ") + "; keys " + strings.Join(baseNames(p.keys), " ") + "; grain " + p.grain.String()
 }
 
-// aim draws the next operation of a worker that holds the locks of some keys, as far as it knows.
+// aim draws the next operation of a worker that holds the locks of some keys, as far as
+// it knows.
 func (p *plan) aim(r *rand.Rand, worker int, holds []string) Operation {
 	op := Operation{Worker: worker, Owner: p.owners[worker], TTL: p.ttl(r)}
 	if len(holds) > 0 && r.IntN(3) > 0 {
@@ -90,7 +93,8 @@ func (p *plan) aim(r *rand.Rand, worker int, holds []string) Operation {
 	return op
 }
 
-// stray completes an operation of a worker that has no business with the lock: mostly it meddles with somebody else's.
+// stray completes an operation of a worker that has no business with the lock: mostly it
+// meddles with somebody else's.
 func (p *plan) stray(r *rand.Rand, op *Operation) {
 	switch op.Kind {
 	case Unlock, Renew:
@@ -130,7 +134,8 @@ func (p *plan) pause(r *rand.Rand) time.Duration {
 	return p.span(r, p.lease/2)
 }
 
-// limit draws when the context of an operation ends. Calls that wait are cut off in the middle of their wait.
+// limit draws when the context of an operation ends. Calls that wait are cut off in the
+// middle of their wait.
 func (p *plan) limit(r *rand.Rand, op *Operation) time.Duration {
 	switch {
 	case op.waits():

@@ -22,7 +22,8 @@ type Recorder struct {
 // NewRecorder returns a recorder whose clock starts now.
 func NewRecorder() *Recorder { return &Recorder{start: time.Now()} }
 
-// Do carries op out on a client, as op's worker, and returns it with its outcome. ctx has a deadline.
+// Do carries op out on a client, as op's worker, and returns it with its outcome. ctx has
+// a deadline.
 func (r *Recorder) Do(ctx context.Context, s stores.Store, op Operation) Operation {
 	if end, ok := ctx.Deadline(); ok {
 		op.CtxEnd = r.since(end)

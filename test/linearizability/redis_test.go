@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// redisSlack is the millisecond in which Redis counts, and a margin for a clock that is being corrected.
+// redisSlack is the millisecond in which Redis counts, and a margin for a clock that is
+// being corrected.
 const redisSlack = 5 * time.Millisecond
 
 // inRedis is the redis store.

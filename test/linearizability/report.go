@@ -12,7 +12,8 @@ import (
 // tail is how many operations of an explanation are told.
 const tail = 12
 
-// explain tells how far the longest explanation of a group goes, and what could not come next.
+// explain tells how far the longest explanation of a group goes, and what could not come
+// next.
 func explain(model porcupine.Model, g group, calls []porcupine.Operation, info porcupine.LinearizationInfo) string {
 	order := longest(info)
 	var b strings.Builder
@@ -45,7 +46,8 @@ func longest(info porcupine.LinearizationInfo) (order []porcupine.Operation) {
 	return order
 }
 
-// candidates returns what may come next after an order by the times: the calls that began before any other returned.
+// candidates returns what may come next after an order by the times: the calls that began
+// before any other returned.
 func candidates(calls, order []porcupine.Operation) []step {
 	rest := slices.DeleteFunc(slices.Clone(calls), func(c porcupine.Operation) bool {
 		return slices.ContainsFunc(order, func(o porcupine.Operation) bool {

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// callLimit bounds each call, so that a store that hangs fails its history and not the whole run.
+	// callLimit bounds each call, so that a store that hangs fails its history and not
+	// the whole run.
 	callLimit = 10 * time.Second
 
 	// checkLimit bounds the search for an order. A usual one takes milliseconds.
@@ -25,7 +26,8 @@ const (
 	// clients is how many stores the workers of one history share.
 	clients = 2
 
-	// seedsVariable names the environment variable that says how many histories Run makes instead of Harness.Seeds.
+	// seedsVariable names the environment variable that says how many histories Run makes
+	// instead of Harness.Seeds.
 	seedsVariable = "MORTISE_HISTORY_SEEDS"
 )
 
@@ -34,14 +36,16 @@ type Storage struct {
 	// Open opens another client. Run closes it.
 	Open func() stores.Store
 
-	// Trouble lets one thing go wrong with the storage, and returns at once. It may be nil. It is called a few times in each
-	// history, at any moment, after all clients are open.
+	// Trouble lets one thing go wrong with the storage, and returns at once. It may be
+	// nil. It is called a few times in each history, at any moment, after all clients are
+	// open.
 	Trouble func()
 }
 
 // Harness makes storages and declares what may be expected of them.
 type Harness struct {
-	// Storage runs once for each history, inside its bubble if there is one. What it started ends in t.Cleanup.
+	// Storage runs once for each history, inside its bubble if there is one. What it
+	// started ends in t.Cleanup.
 	Storage func(t testing.TB) Storage
 
 	Seeds int           // how many histories there are
@@ -49,14 +53,14 @@ type Harness struct {
 	Lease time.Duration // the scale of the leases, and with them of all times; many times what a call takes
 	Rules Rules
 
-	// Bubble lets each history run in a testing/synctest bubble, where time passes at once and clocks are exact. It needs a
-	// storage that lives in this process.
+	// Bubble lets each history run in a testing/synctest bubble, where time passes at
+	// once and clocks are exact. It needs a storage that lives in this process.
 	Bubble bool
 }
 
-// Run makes a history from each of the seeds 1, 2, 3, ... as a subtest of this name and checks it. The same seed asks for
-// the same operations; in a bubble they also happen at the same times, and only what happens in one instant may happen in
-// another order.
+// Run makes a history from each of the seeds 1, 2, 3, ... as a subtest of this name and
+// checks it. The same seed asks for the same operations; in a bubble they also happen at
+// the same times, and only what happens in one instant may happen in another order.
 func Run(t *testing.T, h Harness) {
 	told := newTally()
 	for seed := range h.seeds(t) {

@@ -20,7 +20,8 @@ type step struct {
 	freeing []string // whose lock may be ended; an empty string is anybody's
 }
 
-// steps prepares operations that are tied together by their keys, in the order of their calls, for the model.
+// steps prepares operations that are tied together by their keys, in the order of their
+// calls, for the model.
 func (r Rules) steps(ops []*Operation, keys []string) []step {
 	var steps []step
 	for _, op := range ops {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// tally counts what callers were told, because histories in which nothing happens prove nothing. It is safe for concurrent
-// use.
+// tally counts what callers were told, because histories in which nothing happens prove
+// nothing. It is safe for concurrent use.
 type tally struct {
 	mu        sync.Mutex
 	histories uint64
@@ -30,7 +30,8 @@ func (t *tally) add(ops []Operation) {
 	}
 }
 
-// usual are the outcomes that random calls of each kind have many times in some thousand operations.
+// usual are the outcomes that random calls of each kind have many times in some thousand
+// operations.
 var usual = map[Kind][]Outcome{
 	TryLock: {Granted, Refused},
 	Lock:    {Granted, Cancelled},
@@ -41,7 +42,8 @@ var usual = map[Kind][]Outcome{
 	Look:    {Seen},
 }
 
-// expect fails a test all of whose histories were made if an outcome is missing of a kind of operation that was asked for.
+// expect fails a test all of whose histories were made if an outcome is missing of a kind
+// of operation that was asked for.
 func (t *tally) expect(tb testing.TB, histories uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// troubles is how often at most there is trouble in one history. Calls whose outcome is unknown are what makes the search
-// for an order long.
+// troubles is how often at most there is trouble in one history. Calls whose outcome is
+// unknown are what makes the search for an order long.
 const troubles = 4
 
 // worker is one caller: it makes one call after the other.

@@ -9,8 +9,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// An API is the service as a client sees it. Its errors are a *failure, or what became of ctx; everything else is a breach of the
-// protocol.
+// An API is the service as a client sees it. Its errors are a *failure, or what became of
+// ctx; everything else is a breach of the protocol.
 type api interface {
 	// call makes a call that has one answer.
 	call(ctx context.Context, operation string, a ask) (answer, error)
@@ -20,7 +20,8 @@ type api interface {
 
 // A stream tells events.
 type stream interface {
-	// next waits for the next event. What ended the stream is its error; io.EOF is an end without a reason.
+	// next waits for the next event. What ended the stream is its error; io.EOF is an end
+	// without a reason.
 	next() (event, error)
 }
 

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// many is how many times a lock is set and removed: more than lies anywhere between a store and a client who does not read.
+// many is how many times a lock is set and removed: more than lies anywhere between a
+// store and a client who does not read.
 const many = 2500
 
 func TestASubscriberWhoFallsBehindIsToldAnew(t *testing.T) {

@@ -31,7 +31,8 @@ func isDirect(d api) bool {
 	return ok
 }
 
-// direct is a connection without a wire: it calls the methods of a service. Messages are copied, as a wire would.
+// direct is a connection without a wire: it calls the methods of a service. Messages are
+// copied, as a wire would.
 type direct struct {
 	service rtmpb.ChannelLocksServer
 	streams sync.WaitGroup // methods that stream, and last as long as their ctx

@@ -18,13 +18,15 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// overHTTP is an API for clients that write JSON by hand, and believe nothing that they read.
+// overHTTP is an API for clients that write JSON by hand, and believe nothing that they
+// read.
 type overHTTP struct {
 	client *http.Client
 	url    string
 }
 
-// openHTTP returns an API that is an HTTP server. It has no socket, lest time go on in a bubble.
+// openHTTP returns an API that is an HTTP server. It has no socket, lest time go on in a
+// bubble.
 func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	l := listen(t)
 	server := httptest.NewUnstartedServer(rtm.Handler(service))

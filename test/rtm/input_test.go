@@ -128,8 +128,8 @@ func TestBadValuesAreRefusedByFieldAndChangeNothing(t *testing.T) {
 	})
 }
 
-// refused makes each of the calls with a request that is spoiled, and checks that it fails with the code, that its reason says
-// why, and that nothing has changed by it.
+// refused makes each of the calls with a request that is spoiled, and checks that it
+// fails with the code, that its reason says why, and that nothing has changed by it.
 func (w *world) refused(calls []string, code int32, says string, spoil func(a *ask)) {
 	w.unharmed(func() {
 		for _, call := range calls {
@@ -142,7 +142,8 @@ func (w *world) refused(calls []string, code int32, says string, spoil func(a *a
 	})
 }
 
-// unharmed checks that nothing changes by what is done, in a channel with a lock that bob holds and one that nobody does.
+// unharmed checks that nothing changes by what is done, in a channel with a lock that bob
+// holds and one that nobody does.
 func (w *world) unharmed(do func()) {
 	bob := w.user("bob")
 	bob.must(setLock, frontDesk)

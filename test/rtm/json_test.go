@@ -11,7 +11,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// object is what an answer or an event may say. A member of another name, or another type, is an error.
+// object is what an answer or an event may say. A member of another name, or another
+// type, is an error.
 type object struct {
 	ErrorCode   *int32               `json:"errorCode"`
 	Operation   string               `json:"operation"`
@@ -64,7 +65,8 @@ func (o object) lock() (lock, error) {
 	return lock{o.Channel, kind, o.LockName, o.Owner, o.TTL, o.LockRev}, nil
 }
 
-// Members of a lock in a list: of a channel, where the channel is told once for all, and of a user.
+// Members of a lock in a list: of a channel, where the channel is told once for all, and
+// of a user.
 const (
 	inChannel = "lockName owner ttl lockRev"
 	ofUser    = "channel channelType lockName owner ttl lockRev"

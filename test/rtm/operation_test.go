@@ -141,7 +141,8 @@ func (s *scene) checkAnswer(call string, got answer, before []lock) {
 	}
 }
 
-// took notes the fencing token of a user who got the lock, which is to be larger than all before.
+// took notes the fencing token of a user who got the lock, which is to be larger than all
+// before.
 func (s *scene) took(name string, rev uint64) {
 	for other, old := range s.revs {
 		if rev <= old {
@@ -185,7 +186,8 @@ func (s *scene) checkEvents(events []event) {
 	}
 }
 
-// finish lets the first holder release the lock, whether or not he still has it, and those who still wait get it in turn.
+// finish lets the first holder release the lock, whether or not he still has it, and
+// those who still wait get it in turn.
 func (s *scene) finish(late int32) {
 	holder := s.holder()
 	if holder == nil {

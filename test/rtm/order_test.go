@@ -66,7 +66,8 @@ func TestEventsTellWhatThereIsThroughTwoProcesses(t *testing.T) {
 	}
 }
 
-// TestEventsTellWhatThereIsWhenLocksExpire has people who are never online and rest for longer than they keep their locks.
+// TestEventsTellWhatThereIsWhenLocksExpire has people who are never online and rest for
+// longer than they keep their locks.
 func TestEventsTellWhatThereIsWhenLocksExpire(t *testing.T) {
 	for _, d := range apis {
 		for seed := range int64(seeds) {
@@ -156,7 +157,8 @@ func (c *crowd) do(u user, dice *rand.Rand) error {
 	return err
 }
 
-// refusals are the codes of calls that somebody else has made impossible, or that last too long.
+// refusals are the codes of calls that somebody else has made impossible, or that last
+// too long.
 var refusals = []int32{-14002, -14003, -14004, -14006, -14007, -14008}
 
 // note takes note of a token, which nobody has been given before.
@@ -227,7 +229,8 @@ func (c *crowd) present(u user, owner string, channels ...ask) map[spot]lock {
 	return present
 }
 
-// conclude lets there be the locks by which streams are known to be at an end, the one of all channels as the last.
+// conclude lets there be the locks by which streams are known to be at an end, the one of
+// all channels as the last.
 func (c *crowd) conclude() {
 	for i := 0; i < people; i += 2 {
 		u := c.at(i, fmt.Sprint("user ", i))
@@ -240,7 +243,8 @@ func (c *crowd) conclude() {
 	}
 }
 
-// checkQueues checks that calls which have ended do not wait any more, and that nobody holds what he was not told of.
+// checkQueues checks that calls which have ended do not wait any more, and that nobody
+// holds what he was not told of.
 func (c *crowd) checkQueues() {
 	for _, room := range rooms {
 		for _, l := range c.at(0, "dora").locks(room) {

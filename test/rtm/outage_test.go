@@ -34,7 +34,8 @@ func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
 	}
 }
 
-// TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end when their time is over.
+// TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end
+// when their time is over.
 func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
@@ -61,7 +62,8 @@ func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 	}
 }
 
-// TestWhoWasCutOffFromTheStorageIsToldAnew has a process that does not see what happens for a while.
+// TestWhoWasCutOffFromTheStorageIsToldAnew has a process that does not see what happens
+// for a while.
 func TestWhoWasCutOffFromTheStorageIsToldAnew(t *testing.T) {
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {

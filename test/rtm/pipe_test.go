@@ -12,8 +12,9 @@ import (
 // buffered is how many writes of a server lie between it and a client who does not read.
 const buffered = 256
 
-// pipes is a listener whose connections are in this process, for in a bubble time stands still as long as somebody waits for a
-// socket. They are made of net.Pipes. Those of package bufconn set timers to the past, and by that the race detector of Go 1.26
+// pipes is a listener whose connections are in this process, for in a bubble time stands
+// still as long as somebody waits for a socket. They are made of net.Pipes. Those of
+// package bufconn set timers to the past, and by that the race detector of Go 1.26
 // crashes in a bubble now and then.
 type pipes struct {
 	dialed chan net.Conn

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// stories are what ann and bob do at two processes that use one Redis: here, where dora sees it, and there.
+// stories are what ann and bob do at two processes that use one Redis: here, where dora
+// sees it, and there.
 var stories = []struct {
 	name string
 	play func(s *stay, here, there user)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// misspelt are requests with something in another place, or of another type, than it has to be.
+// misspelt are requests with something in another place, or of another type, than it has
+// to be.
 var misspelt = []struct {
 	call     string
 	old, new string // in the template of the request

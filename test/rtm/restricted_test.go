@@ -6,8 +6,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestAUserWithTheDocumentedPermissionsIsEnough has data of another program in the database,
-// too.
+// TestAUserWithTheDocumentedPermissionsIsEnough has data of another program in the
+// database, too.
 func TestAUserWithTheDocumentedPermissionsIsEnough(t *testing.T) {
 	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", "~rtm||*")
 	for _, d := range apis {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ttl is how long ann keeps her locks while she is offline. Nothing shorter than a second is possible; where time goes on by
-// itself it is more, because machines stall.
+// ttl is how long ann keeps her locks while she is offline. Nothing shorter than a second
+// is possible; where time goes on by itself it is more, because machines stall.
 func (p place) ttl() time.Duration {
 	if p.redis == nil {
 		return time.Second
@@ -23,7 +23,8 @@ func (p place) short() map[string]string {
 	return map[string]string{"rtmMinTTL": p.ttl().String(), "rtmMaxTTL": p.ttl().String(), "rtmDefaultTTL": p.ttl().String()}
 }
 
-// late is how much later than its TTL a lock may be released in a real Redis. In a bubble it is released to the nanosecond.
+// late is how much later than its TTL a lock may be released in a real Redis. In a bubble
+// it is released to the nanosecond.
 const late = time.Second
 
 // stay is a time in which ann holds the front desk, and dora sees what becomes of it.

@@ -10,7 +10,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// troubles are how calls fail that have nothing wrong with them, and for locks of which nothing is known.
+// troubles are how calls fail that have nothing wrong with them, and for locks of which
+// nothing is known.
 var troubles = []struct {
 	name    string
 	code    int32

@@ -143,8 +143,9 @@ func details(locks []lock) []*rtmpb.LockDetail {
 	return messages
 }
 
-// failureOf reads the details of a gRPC status. Without them it is what gRPC itself says when ctx has ended; else they are a
-// Status, and an ErrorInfo with the name of the same code.
+// failureOf reads the details of a gRPC status. Without them it is what gRPC itself says
+// when ctx has ended; else they are a Status, and an ErrorInfo with the name of the same
+// code.
 func failureOf(err error) error {
 	s, ok := status.FromError(err)
 	switch {
@@ -170,7 +171,8 @@ func failureOf(err error) error {
 	return fmt.Errorf("details %v are in no row: %w", s.Details(), err)
 }
 
-// fits tells whether a status has the code that it should have. A call that is cancelled says so.
+// fits tells whether a status has the code that it should have. A call that is cancelled
+// says so.
 func fits(got, want codes.Code) bool {
 	return got == want || got == codes.Canceled && want == codes.DeadlineExceeded
 }

@@ -55,7 +55,8 @@ func (u user) code(operation string, a ask) int32 {
 	return u.codeOf(operation, err)
 }
 
-// codeOf is the code of an operation's error, whose Status has to name the operation and give a reason.
+// codeOf is the code of an operation's error, whose Status has to name the operation and
+// give a reason.
 func (w *world) codeOf(operation string, err error) int32 {
 	w.Helper()
 	if err == nil {

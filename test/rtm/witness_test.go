@@ -7,7 +7,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// witness is somebody who is told events: a subscriber of a channel, or a user who is online.
+// witness is somebody who is told events: a subscriber of a channel, or a user who is
+// online.
 type witness struct {
 	user
 	stream stream
@@ -25,7 +26,8 @@ func (u user) subscribe(a ask) (*witness, []lock) {
 	return w, first.locks
 }
 
-// online opens a session of the user, who believes to hold some locks. It returns those that he holds besides.
+// online opens a session of the user, who believes to hold some locks. It returns those
+// that he holds besides.
 func (u user) online(held ...lock) (*witness, []lock) {
 	u.Helper()
 	w, first := u.open(session, ask{store: component, held: held}, ask{

@@ -37,7 +37,8 @@ var apis = []struct {
 	{"HTTP", openHTTP},
 }
 
-// place is where a test happens: a way in, and a store behind. In the memory's time is that of a bubble.
+// place is where a test happens: a way in, and a store behind. In the memory's time is
+// that of a bubble.
 type place struct {
 	api   func(testing.TB, rtmpb.ChannelLocksServer) api
 	redis *redis // nil: memory
@@ -89,7 +90,8 @@ type world struct {
 	sets     []*instances.Set
 }
 
-// create makes a world with n services. They have processes of their own, so to say, unless the store is memory.
+// create makes a world with n services. They have processes of their own, so to say,
+// unless the store is memory.
 func (p place) create(t *testing.T, bound time.Duration, metadata map[string]string, n int) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	t.Cleanup(cancel)
@@ -108,7 +110,8 @@ func (w *world) add(set *instances.Set) {
 	w.sets, w.services, w.apis = append(w.sets, set), append(w.services, service), append(w.apis, w.api(w.T, service))
 }
 
-// metadata is the component's: what a test wants, and the storage, in which there is nothing.
+// metadata is the component's: what a test wants, and the storage, in which there is
+// nothing.
 func (p place) metadata(wanted map[string]string) map[string]string {
 	metadata := map[string]string{"store": "memory"}
 	if p.redis != nil {

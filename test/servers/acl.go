@@ -33,9 +33,9 @@ func DocumentedACL(t testing.TB, path string) []string {
 	return slices.DeleteFunc(strings.Fields(string(command[1])), func(field string) bool { return field == "#" })
 }
 
-// StartRestrictedRedis starts a server whose default user is off. Beside an administrator,
-// whose client it returns, it has the user that a file documents, which may also use the keys
-// of some patterns.
+// StartRestrictedRedis starts a server whose default user is off. Beside an
+// administrator, whose client it returns, it has the user that a file documents, which
+// may also use the keys of some patterns.
 func StartRestrictedRedis(t testing.TB, path string, patterns ...string) (*Redis, *goredis.Client) {
 	t.Helper()
 	server := StartRedis(t, "--databases", "1024", "--user", "default", "off", "--user", "admin", "on", ">admin", "~*", "&*", "+@all")

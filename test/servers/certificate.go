@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// Certificate is a fresh self-signed certificate for the loopback interface, good for a server and a client.
+// Certificate is a fresh self-signed certificate for the loopback interface, good for a
+// server and a client.
 type Certificate struct {
 	File, KeyFile string // where it is
 	PEM, KeyPEM   string // what it says
@@ -52,7 +53,8 @@ func newTemplate(from, to time.Time) *x509.Certificate {
 	return &x509.Certificate{SerialNumber: big.NewInt(from.UnixNano()), NotBefore: from, NotAfter: to}
 }
 
-// sign makes a key, and the template a certificate for it that the parent signs; or itself, if there is none.
+// sign makes a key, and the template a certificate for it that the parent signs; or
+// itself, if there is none.
 func sign(t testing.TB, template *x509.Certificate, parent *tls.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -70,7 +72,8 @@ func sign(t testing.TB, template *x509.Certificate, parent *tls.Certificate) tls
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Issue returns a client's certificate that c has signed, which is good from one time to the other.
+// Issue returns a client's certificate that c has signed, which is good from one time to
+// the other.
 func (c Certificate) Issue(t testing.TB, from, to time.Time) tls.Certificate {
 	t.Helper()
 	parent := c.pair()

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Proxy passes bytes between clients and a server, and can lose them or be late with them.
+// Proxy passes bytes between clients and a server, and can lose them or be late with
+// them.
 type Proxy struct {
 	Addr string // where clients connect
 
@@ -40,8 +41,8 @@ func StartProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// LoseAnswers makes the next n answers of the server vanish, each together with its connection: the request has been
-// carried out, and the client cannot know.
+// LoseAnswers makes the next n answers of the server vanish, each together with its
+// connection: the request has been carried out, and the client cannot know.
 func (p *Proxy) LoseAnswers(n int) { p.lose.Store(int64(n)) }
 
 // Lost tells whether every answer that was to vanish has.
@@ -50,7 +51,8 @@ func (p *Proxy) Lost() bool { return p.lose.Load() <= 0 }
 // Delay makes every answer of the server late by d, until it is called again.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Cut ends all connections, and lets no new one come about until the function that it returns is called.
+// Cut ends all connections, and lets no new one come about until the function that it
+// returns is called.
 func (p *Proxy) Cut() (mend func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,4 +1,5 @@
-// Package servers starts real servers for a test, each on a free port of the loopback interface, and stops them after it.
+// Package servers starts real servers for a test, each on a free port of the loopback
+// interface, and stops them after it.
 package servers
 
 import (
@@ -20,7 +21,8 @@ import (
 // startTimeout is how long a server may take until it answers.
 const startTimeout = 10 * time.Second
 
-// Redis is a running redis-server, or redis-sentinel, that a test can stop and start again.
+// Redis is a running redis-server, or redis-sentinel, that a test can stop and start
+// again.
 type Redis struct {
 	Addr string // host:port; stays the same across Stop and Start
 
@@ -30,8 +32,9 @@ type Redis struct {
 	cmd  *exec.Cmd
 }
 
-// StartRedis starts redis-server without persistence, with the given arguments beside. It fails the test if redis-server
-// is not installed: a store that is not tested is not a store that works.
+// StartRedis starts redis-server without persistence, with the given arguments beside. It
+// fails the test if redis-server is not installed: a store that is not tested is not a
+// store that works.
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	r := newRedis(t, append([]string{"--save", "", "--appendonly", "no"}, args...)...)
@@ -55,7 +58,8 @@ func (r *Redis) Port() string {
 	return port
 }
 
-// Start starts the server, with the data that its arguments let it keep, and waits until it takes connections.
+// Start starts the server, with the data that its arguments let it keep, and waits until
+// it takes connections.
 func (r *Redis) Start() {
 	r.t.Helper()
 	args := append(slices.Clone(r.args), "--bind", "127.0.0.1", "--dir", r.dir, "--port", r.Port())
@@ -85,8 +89,8 @@ func (r *Redis) Stop() {
 	r.cmd = nil
 }
 
-// Pause stops the server where it is, as a machine that stalls would: connections stay, and nobody answers. The function
-// that it returns lets the server go on.
+// Pause stops the server where it is, as a machine that stalls would: connections stay,
+// and nobody answers. The function that it returns lets the server go on.
 func (r *Redis) Pause() (resume func()) {
 	r.t.Helper()
 	r.signal(syscall.SIGSTOP)

@@ -21,8 +21,8 @@ func (j *Journal) note(line string) {
 	j.lines = append(j.lines, line)
 }
 
-// Take returns what was noted since the last call: statements, those in a transaction with "tx " before them, and "begin",
-// "commit" and "rollback".
+// Take returns what was noted since the last call: statements, those in a transaction
+// with "tx " before them, and "begin", "commit" and "rollback".
 func (j *Journal) Take() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()

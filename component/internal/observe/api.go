@@ -25,7 +25,8 @@ const (
 	Internal  = "internal"  // none: what the process does by itself, as renewing the locks of RTM's users who are online
 )
 
-// APIs are the APIs by their gRPC services. Calls of other services, those for health and reflection, reach no store.
+// APIs are the APIs by their gRPC services. Calls of other services, those for health and
+// reflection, reach no store.
 var apis = map[string]string{
 	lockpb.LockStore_ServiceDesc.ServiceName:     LockStore,
 	lockspb.Locks_ServiceDesc.ServiceName:        Locks,
@@ -39,8 +40,9 @@ var apis = map[string]string{
 // apiKey is the key of a ctx's API.
 type apiKey struct{}
 
-// WithAPI returns a ctx for what is asked for through the API. A call that has come in by an API and is answered by another's
-// service, as a binding's are, stays with the one it has come in by.
+// WithAPI returns a ctx for what is asked for through the API. A call that has come in by
+// an API and is answered by another's service, as a binding's are, stays with the one it
+// has come in by.
 func WithAPI(ctx context.Context, api string) context.Context {
 	if apiFrom(ctx) != Internal {
 		return ctx

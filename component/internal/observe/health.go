@@ -19,24 +19,29 @@ import (
 )
 
 const (
-	// ComponentService and a component's name are the service whose health is that of the component, with gRPC.
+	// ComponentService and a component's name are the service whose health is that of the
+	// component, with gRPC.
 	ComponentService = "component/"
 
-	// pingEvery is how often a store is asked whether a lock could be taken, and pingAgain after it could not.
+	// pingEvery is how often a store is asked whether a lock could be taken, and
+	// pingAgain after it could not.
 	pingEvery = 5 * time.Second
 	pingAgain = time.Second
 
 	// pingTimeout bounds the answer.
 	pingTimeout = 2 * time.Second
 
-	// pings is how many must fail, one after the other, before a component is reported as failing.
+	// pings is how many must fail, one after the other, before a component is reported as
+	// failing.
 	pings = 2
 )
 
-// Health knows in which components a lock could be taken now, and reports it. All methods are safe for concurrent use.
+// Health knows in which components a lock could be taken now, and reports it. All methods
+// are safe for concurrent use.
 //
-// It covers components and not the process: a restart of the process does not bring a storage back. So it does not affect the
-// health of gRPC services, nor that of a server as a whole.
+// It covers components and not the process: a restart of the process does not bring a
+// storage back. So it does not affect the health of gRPC services, nor that of a server
+// as a whole.
 type Health struct {
 	log logger.Logger
 
@@ -58,8 +63,8 @@ func NewHealth(log logger.Logger) *Health {
 	return &Health{log: log, patients: map[string]map[*healthTarget]struct{}{}}
 }
 
-// Tell lets the server know of every component, now and from now on, by services whose names begin with ComponentService. Of nil
-// it does nothing.
+// Tell lets the server know of every component, now and from now on, by services whose
+// names begin with ComponentService. Of nil it does nothing.
 func (h *Health) Tell(s *health.Server) {
 	if h == nil {
 		return
@@ -175,7 +180,8 @@ func (h *Health) tell(component string) {
 	}
 }
 
-// isWell reports whether a lock could be taken in all stores of a component. The caller has locked mu.
+// isWell reports whether a lock could be taken in all stores of a component. The caller
+// has locked mu.
 func (h *Health) isWell(component string) bool {
 	for p := range h.patients[component] {
 		if p.failed >= pings {
@@ -185,7 +191,8 @@ func (h *Health) isWell(component string) bool {
 	return true
 }
 
-// well reports for each component whether a lock could be taken, and whether the process takes no more calls.
+// well reports for each component whether a lock could be taken, and whether the process
+// takes no more calls.
 func (h *Health) well() (all map[string]bool, leaving bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,7 +209,8 @@ type report struct {
 	Failing []string `json:"failing,omitempty"` // components, sorted
 }
 
-// ServeHTTP answers 204 if calls are taken and a lock could be taken in every component, and otherwise 503 with what is failing.
+// ServeHTTP answers 204 if calls are taken and a lock could be taken in every component,
+// and otherwise 503 with what is failing.
 func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	all, leaving := h.well()
 	maps.DeleteFunc(all, func(_ string, well bool) bool { return well })

@@ -39,7 +39,8 @@ func site(h http.Handler) (code int, body string) {
 	return w.Code, w.Body.String()
 }
 
-// checkHealth checks what is told of component c by every way, where nothing else can fail.
+// checkHealth checks what is told of component c by every way, where nothing else can
+// fail.
 func checkHealth(t *testing.T, h *Health, s *health.Server, well bool) {
 	t.Helper()
 	wantStatus, wantCode, wantBody := "SERVING", http.StatusNoContent, ""

@@ -13,13 +13,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// How long after a failure a store is watched anew. The pause grows, for beginning may cost the storage a walk over all its keys.
+// How long after a failure a store is watched anew. The pause grows, for beginning may
+// cost the storage a walk over all its keys.
 const (
 	firstPause = time.Second
 	lastPause  = time.Minute
 )
 
-// heldLockCounters tell of the locks of all stores that are open. It is a collector, since what nobody knows has no value.
+// heldLockCounters tell of the locks of all stores that are open. It is a collector,
+// since what nobody knows has no value.
 type heldLockCounters struct {
 	heldDesc    *prometheus.Desc
 	expirations *prometheus.CounterVec
@@ -59,9 +61,10 @@ func (c *heldLockCounters) Collect(metrics chan<- prometheus.Metric) {
 // place is where locks are counted: a component, and the kind of its store.
 type place struct{ component, store string }
 
-// held is how many locks are held. Two stores can have one place, when two sidecars have opened one name with different
-// metadata, or for a moment when metadata has changed. Mostly they have one storage, whose locks count once; of two storages, the
-// one with more locks is told. A place is missing as long as one of its stores does not tell.
+// held is how many locks are held. Two stores can have one place, when two sidecars have
+// opened one name with different metadata, or for a moment when metadata has changed.
+// Mostly they have one storage, whose locks count once; of two storages, the one with
+// more locks is told. A place is missing as long as one of its stores does not tell.
 func (c *heldLockCounters) held() map[place]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,8 +77,8 @@ func (c *heldLockCounters) held() map[place]int {
 	return most
 }
 
-// count counts what has happened, if s is the one of its place's censuses that does: the oldest that knows. The caller has
-// locked mu.
+// count counts what has happened, if s is the one of its place's censuses that does: the
+// oldest that knows. The caller has locked mu.
 func (c *heldLockCounters) count(s *heldLockCounter, what stores.EventKind) {
 	expirations := c.expirations.WithLabelValues(s.place.component, s.place.store)
 	revocations := c.revocations.WithLabelValues(s.place.component, s.place.store)

@@ -11,7 +11,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// checkLocks checks what is told of the locks of component c in memory, as soon as nothing is under way in the bubble.
+// checkLocks checks what is told of the locks of component c in memory, as soon as
+// nothing is under way in the bubble.
 func checkLocks(t *testing.T, m *Metrics, held, expirations, revocations int) {
 	t.Helper()
 	synctest.Wait()

@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// The labels. All their values are few: names of APIs and operations are ours, and components are what somebody has configured.
+// The labels. All their values are few: names of APIs and operations are ours, and
+// components are what somebody has configured.
 const (
 	apiLabel       = "api"
 	componentLabel = "component"
@@ -23,7 +24,8 @@ const (
 
 // Upper bounds of histograms, in seconds.
 var (
-	// callBuckets begin with what the memory store takes and end with what a client waits for an answer.
+	// callBuckets begin with what the memory store takes and end with what a client waits
+	// for an answer.
 	callBuckets = []float64{
 		0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 	}
@@ -31,7 +33,8 @@ var (
 	waitBuckets = []float64{0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 )
 
-// Metrics counts calls and locks, for Prometheus. All methods are safe for concurrent use.
+// Metrics counts calls and locks, for Prometheus. All methods are safe for concurrent
+// use.
 type Metrics struct {
 	registry *prometheus.Registry
 	censuses *heldLockCounters
@@ -45,7 +48,8 @@ type Metrics struct {
 	errors    *prometheus.CounterVec
 }
 
-// NewMetrics returns metrics of a process of the version, whose components are as health tells.
+// NewMetrics returns metrics of a process of the version, whose components are as health
+// tells.
 func NewMetrics(version string, health *Health) *Metrics {
 	of := []string{componentLabel, storeLabel}
 	m := &Metrics{
@@ -147,7 +151,8 @@ func (m *meter) judge(op stores.Operation, outcome stores.Outcome) {
 	}
 }
 
-// isTrouble tells whether the storage is to blame for the outcome. That time was up is nothing bad when others were waited for.
+// isTrouble tells whether the storage is to blame for the outcome. That time was up is
+// nothing bad when others were waited for.
 func isTrouble(op stores.Operation, outcome stores.Outcome) bool {
 	return outcome == stores.OutcomeFailed || outcome == stores.OutcomeTimedOut && !op.Waits()
 }

@@ -102,7 +102,8 @@ func TestMetricsAreWhatWasDone(t *testing.T) {
 	})
 }
 
-// checkTimes checks how long the work has taken, which in a bubble is exact: only the wait in vain takes time.
+// checkTimes checks how long the work has taken, which in a bubble is exact: only the
+// wait in vain takes time.
 func checkTimes(t *testing.T, m *Metrics) {
 	t.Helper()
 	families, err := m.registry.Gather()

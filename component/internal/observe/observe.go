@@ -1,8 +1,9 @@
-// Package observe tells what the process does and how it is: metrics of its calls and its locks, traces that continue those of
-// its clients, and the health of its stores.
+// Package observe tells what the process does and how it is: metrics of its calls and its
+// locks, traces that continue those of its clients, and the health of its stores.
 //
-// No label, attribute or answer of it holds a key or an owner of a lock. What is off costs nothing: a store that nobody observes
-// is not wrapped, and servers get no interceptors.
+// No label, attribute or answer of it holds a key or an owner of a lock. What is off
+// costs nothing: a store that nobody observes is not wrapped, and servers get no
+// interceptors.
 package observe
 
 import (
@@ -13,15 +14,17 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Telemetry is what stores and calls are observed by. The zero Telemetry observes nothing.
+// Telemetry is what stores and calls are observed by. The zero Telemetry observes
+// nothing.
 type Telemetry struct {
 	Health  *Health  // nil: nobody asks
 	Metrics *Metrics // nil: none
 	Tracing *Tracing // nil: none
 }
 
-// Attend observes a store from when it is opened until leave is called, when it is not used any more. It returns the store to be
-// used in its place. The observers' own calls of the store are not observed.
+// Attend observes a store from when it is opened until leave is called, when it is not
+// used any more. It returns the store to be used in its place. The observers' own calls
+// of the store are not observed.
 func (o Telemetry) Attend(component string, s stores.Store) (used stores.Store, leave func()) {
 	var leaves []func()
 	if o.Health != nil {

@@ -40,8 +40,9 @@ func (h headers) Keys() []string {
 	return keys
 }
 
-// begin begins the span of a gRPC call. It continues the trace that the call's headers tell, or else that which the request's
-// metadata tells: daprd does not send it to a binding in another way.
+// begin begins the span of a gRPC call. It continues the trace that the call's headers
+// tell, or else that which the request's metadata tells: daprd does not send it to a
+// binding in another way.
 func (t *Tracing) begin(ctx context.Context, service, method string, req any) (context.Context, func(error)) {
 	if t == nil {
 		return ctx, func(error) {}
@@ -69,14 +70,16 @@ var faults = []codes.Code{
 	codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss,
 }
 
-// methods are those that spans are named after, as OpenTelemetry has it. Others are whatever clients make up.
+// methods are those that spans are named after, as OpenTelemetry has it. Others are
+// whatever clients make up.
 var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
 	http.MethodOptions, http.MethodTrace,
 }
 
-// beginHTTP begins the span of a request, which continues the trace that its headers tell. The path names a component and an
-// operation; what they are about is in the query or in the body, which are not told.
+// beginHTTP begins the span of a request, which continues the trace that its headers
+// tell. The path names a component and an operation; what they are about is in the query
+// or in the body, which are not told.
 func (t *Tracing) beginHTTP(r *http.Request) (context.Context, trace.Span) {
 	ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	api := apiFrom(ctx)
@@ -99,7 +102,8 @@ func endHTTP(span trace.Span, code int) {
 
 func fail(span trace.Span, why string) { span.SetStatus(otelcodes.Error, why) }
 
-// statusWriter remembers the status of an answer. What else a ResponseWriter can do an [http.ResponseController] finds by Unwrap.
+// statusWriter remembers the status of an answer. What else a ResponseWriter can do an
+// [http.ResponseController] finds by Unwrap.
 type statusWriter struct {
 	http.ResponseWriter
 	code int

@@ -24,22 +24,25 @@ import (
 // flushTimeout bounds how long the last spans are tried to be exported at the end.
 const flushTimeout = 3 * time.Second
 
-// Tracing makes spans of calls. All methods are safe for concurrent use; of nil they do nothing.
+// Tracing makes spans of calls. All methods are safe for concurrent use; of nil they do
+// nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 	log      logger.Logger
 }
 
-// WantsTracing tells whether the environment says where traces go, and not that there shall be none.
+// WantsTracing tells whether the environment says where traces go, and not that there
+// shall be none.
 func WantsTracing(getenv func(string) string) bool {
 	return getenv("OTEL_EXPORTER_OTLP_ENDPOINT")+getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" &&
 		!strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") &&
 		!strings.EqualFold(getenv("OTEL_TRACES_EXPORTER"), "none")
 }
 
-// NewTracing returns tracing for a process of the version. Where the spans go and how, which are sampled, and the names of what
-// they come from is said by OpenTelemetry's environment variables, as to any program; errors of exporting go to the log.
+// NewTracing returns tracing for a process of the version. Where the spans go and how,
+// which are sampled, and the names of what they come from is said by OpenTelemetry's
+// environment variables, as to any program; errors of exporting go to the log.
 func NewTracing(ctx context.Context, version string, getenv func(string) string, log logger.Logger) (*Tracing, error) {
 	exporter, err := newExporter(ctx, getenv)
 	if err != nil {
@@ -98,8 +101,8 @@ func (t *Tracing) spans(component, store string) spans {
 		attribute.String("mortise.component", component), attribute.String("mortise.store", store))}
 }
 
-// Begin implements [stores.Observer]. Only calls that belong to somebody's trace have spans; else those that the process makes by
-// itself would bury them.
+// Begin implements [stores.Observer]. Only calls that belong to somebody's trace have
+// spans; else those that the process makes by itself would bury them.
 func (s spans) Begin(ctx context.Context, op stores.Operation) (context.Context, func(stores.Outcome)) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, func(stores.Outcome) {}

@@ -1,4 +1,5 @@
-// Package rpcstatus turns errors into what a client of an API sees: a gRPC status, with a detail that its program can read.
+// Package rpcstatus turns errors into what a client of an API sees: a gRPC status, with a
+// detail that its program can read.
 package rpcstatus
 
 import (
@@ -20,8 +21,8 @@ const Domain = "mortise"
 // ErrUnauthenticated reports a call without the proof that it may be made.
 var ErrUnauthenticated = errors.New("bearer token is missing or wrong")
 
-// reasons is the one table from an error to what a client sees: the first row that matches counts. The text of the error
-// goes along as the status message.
+// reasons is the one table from an error to what a client sees: the first row that
+// matches counts. The text of the error goes along as the status message.
 var reasons = []struct {
 	is     error
 	code   codes.Code
@@ -42,7 +43,8 @@ var reasons = []struct {
 	{ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED"},
 }
 
-// Status is the gRPC status of a call's error, as an error; nil stays nil. What is in no table is the storage's trouble.
+// Status is the gRPC status of a call's error, as an error; nil stays nil. What is in no
+// table is the storage's trouble.
 func Status(err error) error { return StatusOr(err, codes.Unavailable, "STORE_ERROR") }
 
 // StatusOr is Status for calls where what is in no table means something else.

@@ -14,7 +14,8 @@ import (
 
 const ttl = 10 * time.Second
 
-// Two lets ann take the lock of the key, pause until her lease is over, and bob take it after her. It returns their tokens.
+// Two lets ann take the lock of the key, pause until her lease is over, and bob take it
+// after her. It returns their tokens.
 func Two(t *testing.T, key string) (stale, fresh uint64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

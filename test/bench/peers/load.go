@@ -45,7 +45,8 @@ type turns struct {
 	stuck bool          // it waited until the time for all was over
 }
 
-// run lets the callers go on for the interval, and then each until it has had the lock once more, or the grace is over.
+// run lets the callers go on for the interval, and then each until it has had the lock
+// once more, or the grace is over.
 func (l *load) run(ctx context.Context, interval time.Duration) result {
 	ctx, cancel := context.WithTimeout(ctx, interval+l.grace)
 	defer cancel()
@@ -126,9 +127,10 @@ func (l *load) inside() {
 	l.hold()
 }
 
-// pause pauses for as long as it says. time.Sleep is up to a millisecond late if answers come in meanwhile, because the
-// network poller, which waits for both, counts in milliseconds. And Linux wakes a thread up to 50 µs late, its timer slack, if
-// not told otherwise.
+// pause pauses for as long as it says. time.Sleep is up to a millisecond late if answers
+// come in meanwhile, because the network poller, which waits for both, counts in
+// milliseconds. And Linux wakes a thread up to 50 µs late, its timer slack, if not told
+// otherwise.
 func pause(d time.Duration) {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // of this thread; without it the pause is a little longer
 	left := syscall.NsecToTimespec(d.Nanoseconds())

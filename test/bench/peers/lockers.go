@@ -1,6 +1,7 @@
 package main
 
-// The locks that can be loaded, each used as its documentation says and so that it waits as long as it must.
+// The locks that can be loaded, each used as its documentation says and so that it waits
+// as long as it must.
 
 import (
 	"context"
@@ -53,7 +54,8 @@ func (l *locks) forEach(ctx context.Context, n int) ([]do, error) {
 	return all, nil
 }
 
-// openRedsync asks again as often as need be, and not only 32 times; the pauses are redsync's own, 50 to 250 ms.
+// openRedsync asks again as often as need be, and not only 32 times; the pauses are
+// redsync's own, 50 to 250 ms.
 func openRedsync(_ context.Context, addr string) (*locks, error) {
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	sync := redsync.New(redsyncpool.NewPool(client))
@@ -71,7 +73,8 @@ func openRedsync(_ context.Context, addr string) (*locks, error) {
 	}, func() { _ = client.Close() }), nil
 }
 
-// openRedislock asks again every 10 ms. The callers' context has a deadline, so that the TTL does not limit the wait.
+// openRedislock asks again every 10 ms. The callers' context has a deadline, so that the
+// TTL does not limit the wait.
 func openRedislock(_ context.Context, addr string) (*locks, error) {
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	locker := redislock.New(client)
@@ -86,8 +89,8 @@ func openRedislock(_ context.Context, addr string) (*locks, error) {
 	}, func() { _ = client.Close() }), nil
 }
 
-// openRueidislock takes one key for each lock instead of two of three, which is what the others do. It gives a lock back
-// behind the caller's back.
+// openRueidislock takes one key for each lock instead of two of three, which is what the
+// others do. It gives a lock back behind the caller's back.
 func openRueidislock(_ context.Context, addr string) (*locks, error) {
 	locker, err := rueidislock.NewLocker(rueidislock.LockerOption{
 		ClientOption:   rueidis.ClientOption{InitAddress: []string{addr}},
@@ -108,7 +111,8 @@ func openRueidislock(_ context.Context, addr string) (*locks, error) {
 	}, locker.Close), nil
 }
 
-// openEtcd gives each caller a session of its own: within one session a mutex lets everybody in.
+// openEtcd gives each caller a session of its own: within one session a mutex lets
+// everybody in.
 func openEtcd(_ context.Context, addr string) (*locks, error) {
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, DialTimeout: 5 * time.Second})
 	if err != nil {

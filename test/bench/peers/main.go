@@ -1,8 +1,10 @@
-// Command peers loads a lock, ours or one of those that it is compared with, the same way for all of them.
+// Command peers loads a lock, ours or one of those that it is compared with, the same way
+// for all of them.
 //
-// For each line of its standard input, a duration, it lets the callers take and give back the lock for so long, and writes
-// what came out as a line of JSON. It ends with its input. Package main of test/bench starts it; it is a module of its own
-// because go mod tidy fails with a test dependency of rueidis: `go get` keeps its go.mod instead.
+// For each line of its standard input, a duration, it lets the callers take and give back
+// the lock for so long, and writes what came out as a line of JSON. It ends with its
+// input. Package main of test/bench starts it; it is a module of its own because go mod
+// tidy fails with a test dependency of rueidis: `go get` keeps its go.mod instead.
 package main
 
 import (

@@ -1,6 +1,7 @@
 package main
 
-// The room that a lock guards: whoever holds the lock goes in, and looks whether somebody is there.
+// The room that a lock guards: whoever holds the lock goes in, and looks whether somebody
+// is there.
 
 import (
 	"fmt"

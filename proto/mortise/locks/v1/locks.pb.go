@@ -783,7 +783,8 @@ func (x *ListResponse) GetLocks() []*Lock {
 	return nil
 }
 
-// Lock is a lock that is held or declared. One that nobody holds has no owner and no token.
+// Lock is a lock that is held or declared. One that nobody holds has no owner and no
+// token.
 type Lock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`

@@ -35,12 +35,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the owner releases it or its TTL has passed.
+// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the
+// owner releases it or its TTL has passed.
 //
-// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one
-// component is open, that one is used.
+// A request names a component in store, or in the gRPC metadata key x-component-instance.
+// If it names none and only one component is open, that one is used.
 //
-// Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for programs:
+// Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for
+// programs:
 //
 //	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
 //	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
@@ -53,12 +55,14 @@ const (
 //	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
 //	UNAUTHENTICATED                 UNAUTHENTICATED      the bearer token is missing or wrong
 //
-// A field that is out of bounds is INVALID_ARGUMENT with a google.rpc.BadRequest that names it.
+// A field that is out of bounds is INVALID_ARGUMENT with a google.rpc.BadRequest that
+// names it.
 type LocksClient interface {
 	// TryLock takes the lock if nobody holds it and nobody waits for it.
 	TryLock(ctx context.Context, in *TryLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Lock takes the lock, and waits for it in the order of arrival. A call that is cancelled or exceeds its deadline leaves
-	// no lock behind. But because its answer may have been under way already, a client that gives up should call Unlock.
+	// Lock takes the lock, and waits for it in the order of arrival. A call that is
+	// cancelled or exceeds its deadline leaves no lock behind. But because its answer may
+	// have been under way already, a client that gives up should call Unlock.
 	Lock(ctx context.Context, in *LockRequest, opts ...grpc.CallOption) (*LockResponse, error)
 	// LockAll takes all of several locks in one step, or none.
 	LockAll(ctx context.Context, in *LockAllRequest, opts ...grpc.CallOption) (*LockResponse, error)
@@ -68,10 +72,11 @@ type LocksClient interface {
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
 	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
-	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need. With exact it returns
-	// the lock of one key: NOT_A_LOCK.
+	// List returns the locks whose keys start with a prefix, sorted by key, in as many
+	// messages as they need. With exact it returns the lock of one key: NOT_A_LOCK.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListResponse], error)
-	// Watch returns the locks whose keys start with a prefix, and then every change in order.
+	// Watch returns the locks whose keys start with a prefix, and then every change in
+	// order.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -185,12 +190,14 @@ type Locks_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 // All implementations must embed UnimplementedLocksServer
 // for forward compatibility.
 //
-// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the owner releases it or its TTL has passed.
+// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the
+// owner releases it or its TTL has passed.
 //
-// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one
-// component is open, that one is used.
+// A request names a component in store, or in the gRPC metadata key x-component-instance.
+// If it names none and only one component is open, that one is used.
 //
-// Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for programs:
+// Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for
+// programs:
 //
 //	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
 //	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
@@ -203,12 +210,14 @@ type Locks_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 //	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
 //	UNAUTHENTICATED                 UNAUTHENTICATED      the bearer token is missing or wrong
 //
-// A field that is out of bounds is INVALID_ARGUMENT with a google.rpc.BadRequest that names it.
+// A field that is out of bounds is INVALID_ARGUMENT with a google.rpc.BadRequest that
+// names it.
 type LocksServer interface {
 	// TryLock takes the lock if nobody holds it and nobody waits for it.
 	TryLock(context.Context, *TryLockRequest) (*LockResponse, error)
-	// Lock takes the lock, and waits for it in the order of arrival. A call that is cancelled or exceeds its deadline leaves
-	// no lock behind. But because its answer may have been under way already, a client that gives up should call Unlock.
+	// Lock takes the lock, and waits for it in the order of arrival. A call that is
+	// cancelled or exceeds its deadline leaves no lock behind. But because its answer may
+	// have been under way already, a client that gives up should call Unlock.
 	Lock(context.Context, *LockRequest) (*LockResponse, error)
 	// LockAll takes all of several locks in one step, or none.
 	LockAll(context.Context, *LockAllRequest) (*LockResponse, error)
@@ -218,10 +227,11 @@ type LocksServer interface {
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
 	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
-	// List returns the locks whose keys start with a prefix, sorted by key, in as many messages as they need. With exact it returns
-	// the lock of one key: NOT_A_LOCK.
+	// List returns the locks whose keys start with a prefix, sorted by key, in as many
+	// messages as they need. With exact it returns the lock of one key: NOT_A_LOCK.
 	List(*ListRequest, grpc.ServerStreamingServer[ListResponse]) error
-	// Watch returns the locks whose keys start with a prefix, and then every change in order.
+	// Watch returns the locks whose keys start with a prefix, and then every change in
+	// order.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedLocksServer()
 }

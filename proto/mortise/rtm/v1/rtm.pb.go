@@ -4,7 +4,8 @@
 // 	protoc        v3.21.12
 // source: mortise/rtm/v1/rtm.proto
 
-// Locks of RTM channels: named objects that exist until they are removed, whose owners are users.
+// Locks of RTM channels: named objects that exist until they are removed, whose owners
+// are users.
 
 package rtmpb
 
@@ -766,7 +767,8 @@ func (x *GetLockResponse) GetLocks() []*LockDetail {
 	return nil
 }
 
-// LockDetail is one lock. Where all locks are of one channel, in a GetLockResponse and a channel's SNAPSHOT, it has no channel.
+// LockDetail is one lock. Where all locks are of one channel, in a GetLockResponse and a
+// channel's SNAPSHOT, it has no channel.
 type LockDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LockName      string                 `protobuf:"bytes,1,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`

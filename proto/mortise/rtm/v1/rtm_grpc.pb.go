@@ -4,7 +4,8 @@
 // - protoc             v3.21.12
 // source: mortise/rtm/v1/rtm.proto
 
-// Locks of RTM channels: named objects that exist until they are removed, whose owners are users.
+// Locks of RTM channels: named objects that exist until they are removed, whose owners
+// are users.
 
 package rtmpb
 
@@ -39,15 +40,18 @@ const (
 //
 // ChannelLocks gives the users of a channel named locks.
 //
-// A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a name and a type. Its owner is a user. The
-// ttl is not a lease: it is how long users keep their locks after they go offline. Users are online while a Session of theirs is
-// open, and then their locks do not expire. Without a Session the ttl counts from the grant, or from the last KeepAlive.
+// A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a
+// name and a type. Its owner is a user. The ttl is not a lease: it is how long users keep
+// their locks after they go offline. Users are online while a Session of theirs is open,
+// and then their locks do not expire. Without a Session the ttl counts from the grant, or
+// from the last KeepAlive.
 //
-// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one component
-// is open, that one is used. Every request names its user.
+// A request names a component in store, or in the gRPC metadata key x-component-instance.
+// If it names none and only one component is open, that one is used. Every request names
+// its user.
 //
-// Errors have a Status of this package as a detail, whose error_code is RTM's, and a google.rpc.ErrorInfo of the domain "mortise"
-// whose reason is the code's name:
+// Errors have a Status of this package as a detail, whose error_code is RTM's, and a
+// google.rpc.ErrorInfo of the domain "mortise" whose reason is the code's name:
 //
 //	-10002  NOT_LOGIN               UNAUTHENTICATED      no user is named
 //	-10006  INVALID_USER_ID         INVALID_ARGUMENT
@@ -69,30 +73,38 @@ const (
 type ChannelLocksClient interface {
 	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(ctx context.Context, in *SetLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// AcquireLock makes the user the owner. With retry it waits for that, first come, first served: LOCK_ACQUIRE_FAILED,
-	// LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends with LOCK_NOT_EXIST when the lock is removed, and with
-	// LOCK_ACQUIRE_FAILED when the user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
+	// AcquireLock makes the user the owner. With retry it waits for that, first come, first
+	// served: LOCK_ACQUIRE_FAILED, LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends
+	// with LOCK_NOT_EXIST when the lock is removed, and with LOCK_ACQUIRE_FAILED when the
+	// user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
 	AcquireLock(ctx context.Context, in *AcquireLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// ReleaseLock frees the user's lock, or ends the user's waiting for it: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// ReleaseLock frees the user's lock, or ends the user's waiting for it:
+	// LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	ReleaseLock(ctx context.Context, in *ReleaseLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// RevokeLock takes the lock from its owner; if the request names an owner, only from that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// RevokeLock takes the lock from its owner; if the request names an owner, only from
+	// that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	RevokeLock(ctx context.Context, in *RevokeLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// GetLock returns all locks of a channel, sorted by name. A channel without locks is not an error.
+	// GetLock returns all locks of a channel, sorted by name. A channel without locks is
+	// not an error.
 	GetLock(ctx context.Context, in *GetLockRequest, opts ...grpc.CallOption) (*GetLockResponse, error)
 	// RemoveLock removes a lock, held or free: LOCK_NOT_EXIST. Calls that wait for it fail.
 	RemoveLock(ctx context.Context, in *RemoveLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Subscribe returns all locks of a channel, and then every change in order. A subscriber that falls behind, or that missed
-	// changes because the storage did not answer, gets a new SNAPSHOT.
+	// Subscribe returns all locks of a channel, and then every change in order. A
+	// subscriber that falls behind, or that missed changes because the storage did not
+	// answer, gets a new SNAPSHOT.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
-	// Session keeps the user online while the stream is open. It returns the locks that the user holds, and then whatever happens to
-	// locks that the user holds or acquires: ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
-	// offline for too long. A lock that was acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same
-	// user with the same Mortise ends this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both keep the
-	// user online.
+	// Session keeps the user online while the stream is open. It returns the locks that the
+	// user holds, and then whatever happens to locks that the user holds or acquires:
+	// ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
+	// offline for too long. A lock that was acquired a moment ago may come after the
+	// SNAPSHOT, as ACQUIRED. A later Session of the same user with the same Mortise ends
+	// this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both
+	// keep the user online.
 	Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
 	// KeepAlive restarts the ttl of all locks of a user who has no Session.
 	KeepAlive(ctx context.Context, in *KeepAliveRequest, opts ...grpc.CallOption) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and the user's waiting for locks, as far as they are with this Mortise.
+	// Logout ends the user's Session and the user's waiting for locks, as far as they are
+	// with this Mortise.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
 }
 
@@ -228,15 +240,18 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 //
 // ChannelLocks gives the users of a channel named locks.
 //
-// A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a name and a type. Its owner is a user. The
-// ttl is not a lease: it is how long users keep their locks after they go offline. Users are online while a Session of theirs is
-// open, and then their locks do not expire. Without a Session the ttl counts from the grant, or from the last KeepAlive.
+// A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a
+// name and a type. Its owner is a user. The ttl is not a lease: it is how long users keep
+// their locks after they go offline. Users are online while a Session of theirs is open,
+// and then their locks do not expire. Without a Session the ttl counts from the grant, or
+// from the last KeepAlive.
 //
-// A request names a component in store, or in the gRPC metadata key x-component-instance. If it names none and only one component
-// is open, that one is used. Every request names its user.
+// A request names a component in store, or in the gRPC metadata key x-component-instance.
+// If it names none and only one component is open, that one is used. Every request names
+// its user.
 //
-// Errors have a Status of this package as a detail, whose error_code is RTM's, and a google.rpc.ErrorInfo of the domain "mortise"
-// whose reason is the code's name:
+// Errors have a Status of this package as a detail, whose error_code is RTM's, and a
+// google.rpc.ErrorInfo of the domain "mortise" whose reason is the code's name:
 //
 //	-10002  NOT_LOGIN               UNAUTHENTICATED      no user is named
 //	-10006  INVALID_USER_ID         INVALID_ARGUMENT
@@ -258,30 +273,38 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 type ChannelLocksServer interface {
 	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(context.Context, *SetLockRequest) (*LockResponse, error)
-	// AcquireLock makes the user the owner. With retry it waits for that, first come, first served: LOCK_ACQUIRE_FAILED,
-	// LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends with LOCK_NOT_EXIST when the lock is removed, and with
-	// LOCK_ACQUIRE_FAILED when the user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
+	// AcquireLock makes the user the owner. With retry it waits for that, first come, first
+	// served: LOCK_ACQUIRE_FAILED, LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends
+	// with LOCK_NOT_EXIST when the lock is removed, and with LOCK_ACQUIRE_FAILED when the
+	// user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
 	AcquireLock(context.Context, *AcquireLockRequest) (*LockResponse, error)
-	// ReleaseLock frees the user's lock, or ends the user's waiting for it: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// ReleaseLock frees the user's lock, or ends the user's waiting for it:
+	// LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	ReleaseLock(context.Context, *ReleaseLockRequest) (*LockResponse, error)
-	// RevokeLock takes the lock from its owner; if the request names an owner, only from that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// RevokeLock takes the lock from its owner; if the request names an owner, only from
+	// that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	RevokeLock(context.Context, *RevokeLockRequest) (*LockResponse, error)
-	// GetLock returns all locks of a channel, sorted by name. A channel without locks is not an error.
+	// GetLock returns all locks of a channel, sorted by name. A channel without locks is
+	// not an error.
 	GetLock(context.Context, *GetLockRequest) (*GetLockResponse, error)
 	// RemoveLock removes a lock, held or free: LOCK_NOT_EXIST. Calls that wait for it fail.
 	RemoveLock(context.Context, *RemoveLockRequest) (*LockResponse, error)
-	// Subscribe returns all locks of a channel, and then every change in order. A subscriber that falls behind, or that missed
-	// changes because the storage did not answer, gets a new SNAPSHOT.
+	// Subscribe returns all locks of a channel, and then every change in order. A
+	// subscriber that falls behind, or that missed changes because the storage did not
+	// answer, gets a new SNAPSHOT.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[LockEvent]) error
-	// Session keeps the user online while the stream is open. It returns the locks that the user holds, and then whatever happens to
-	// locks that the user holds or acquires: ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
-	// offline for too long. A lock that was acquired a moment ago may come after the SNAPSHOT, as ACQUIRED. A later Session of the same
-	// user with the same Mortise ends this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both keep the
-	// user online.
+	// Session keeps the user online while the stream is open. It returns the locks that the
+	// user holds, and then whatever happens to locks that the user holds or acquires:
+	// ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
+	// offline for too long. A lock that was acquired a moment ago may come after the
+	// SNAPSHOT, as ACQUIRED. A later Session of the same user with the same Mortise ends
+	// this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both
+	// keep the user online.
 	Session(*SessionRequest, grpc.ServerStreamingServer[LockEvent]) error
 	// KeepAlive restarts the ttl of all locks of a user who has no Session.
 	KeepAlive(context.Context, *KeepAliveRequest) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and the user's waiting for locks, as far as they are with this Mortise.
+	// Logout ends the user's Session and the user's waiting for locks, as far as they are
+	// with this Mortise.
 	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
 	mustEmbedUnimplementedChannelLocksServer()
 }

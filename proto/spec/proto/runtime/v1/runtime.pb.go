@@ -4,7 +4,8 @@
 // 	protoc        v3.21.12
 // source: spec/proto/runtime/v1/runtime.proto
 
-// The lock calls of Layotto's runtime, as they are on the wire. Layotto's service has many more, which are unimplemented here.
+// The lock calls of Layotto's runtime, as they are on the wire. Layotto's service has
+// many more, which are unimplemented here.
 
 package layottopb
 

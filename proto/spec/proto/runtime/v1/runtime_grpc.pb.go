@@ -4,7 +4,8 @@
 // - protoc             v3.21.12
 // source: spec/proto/runtime/v1/runtime.proto
 
-// The lock calls of Layotto's runtime, as they are on the wire. Layotto's service has many more, which are unimplemented here.
+// The lock calls of Layotto's runtime, as they are on the wire. Layotto's service has
+// many more, which are unimplemented here.
 
 package layottopb
 
@@ -30,7 +31,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type RuntimeClient interface {
-	// TryLock takes the lock if nobody holds it. That it is held is success = false, and not an error.
+	// TryLock takes the lock if nobody holds it. That it is held is success = false, and
+	// not an error.
 	TryLock(ctx context.Context, in *TryLockRequest, opts ...grpc.CallOption) (*TryLockResponse, error)
 	// Unlock gives the lock back.
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
@@ -80,7 +82,8 @@ func (c *runtimeClient) LockKeepAlive(ctx context.Context, in *LockKeepAliveRequ
 // All implementations must embed UnimplementedRuntimeServer
 // for forward compatibility.
 type RuntimeServer interface {
-	// TryLock takes the lock if nobody holds it. That it is held is success = false, and not an error.
+	// TryLock takes the lock if nobody holds it. That it is held is success = false, and
+	// not an error.
 	TryLock(context.Context, *TryLockRequest) (*TryLockResponse, error)
 	// Unlock gives the lock back.
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
