@@ -130,13 +130,13 @@ func TestErrorsOfPagesAreInTheCode(t *testing.T) {
 	}
 }
 
-func TestEveryFlagIsInTheReadme(t *testing.T) {
-	readme := read(t, "README.md")
+func TestReference_flags(t *testing.T) {
+	reference := read(t, "docs/reference.md")
 	flags := pflag.NewFlagSet("mortise", pflag.ContinueOnError)
 	new(component.Options).AddFlags(flags, func(string) string { return "" })
 	flags.VisitAll(func(f *pflag.Flag) {
-		if !strings.Contains(readme, "`--"+f.Name+"`") {
-			t.Errorf("it has nothing of --%s", f.Name)
+		if !strings.Contains(reference, "`--"+f.Name+"`") {
+			t.Errorf("docs/reference.md does not describe --%s", f.Name)
 		}
 	})
 }
