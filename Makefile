@@ -1,8 +1,8 @@
-# What one does here. Each module is built, tested and linted by itself.
+# Commands for developers; CONTRIBUTING.md describes them. Each module is built, tested and linted separately.
 MODULES := . daprd examples test/e2e test/bench test/bench/peers
 BIN     := $(CURDIR)/.bin
 
-.PHONY: run sidecar test e2e races siege bench fuzz lint proto
+.PHONY: run sidecar test test-all e2e races siege bench fuzz lint release-check proto
 
 run: ## start Mortise with the memory store
 	go run . --resources-path deploy/components/memory.yaml
@@ -12,14 +12,17 @@ sidecar: ## start a Dapr sidecar of the app "demo" beside it, on ports 3500 and 
 	mkdir -p $(BIN)/resources && cp deploy/components/memory.yaml $(BIN)/resources
 	$(BIN)/daprd --app-id demo --resources-path $(BIN)/resources --dapr-listen-addresses 127.0.0.1 --enable-metrics=false
 
-test: ## run all tests but those of e2e, with real servers
+test: ## run the tests of every package, with real servers; minutes
 	test/install.sh cc:build-essential redis-server
-	go test -race -timeout 20m ./...
+	go test -race -timeout 30m ./...
 	cd daprd && go test -race ./...
 	cd examples && go test -race ./...
 	cd test/bench && go test ./... && cd peers && go test -race ./...
 
-e2e: ## run the tests through a real Dapr sidecar, and those where real processes break
+test-all: export MORTISE_TEST_ALL = 1
+test-all: test e2e races ## run the tests with everything that is long: all variants and seeds, real sidecars, faults
+
+e2e: ## run the tests through real Dapr sidecars, and those that kill and suspend processes
 	test/install.sh cc:build-essential redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -count=1 -timeout 20m ./...
 
@@ -27,7 +30,7 @@ races: ## run the races between a grant and the end of a wait on Redis ten times
 	test/install.sh cc:build-essential redis-server
 	MORTISE_RACE_FACTOR=10 go test -race -count=1 -timeout 30m -run 'ExcludeEachOther' ./stores/redis
 
-siege: ## see what thousands of hostile clients at the TCP ports do to those who use the socket; takes five minutes
+siege: ## measure what thousands of hostile clients at the TCP ports do to clients of the socket; five minutes
 	cd test/e2e && MORTISE_SIEGE=1 go test -v -count=1 -timeout 30m -run TestMortiseBearsASiege .
 
 bench: ## print the tables of ratios, costs and waits
@@ -37,9 +40,15 @@ bench: ## print the tables of ratios, costs and waits
 fuzz: ## run each fuzz test for a while
 	test/fuzz.sh 20s
 
-lint: ## gofmt, go vet and staticcheck, all silent if all is well
-	go build -o $(BIN)/ honnef.co/go/tools/cmd/staticcheck
-	@for m in $(MODULES); do (cd $$m && echo "lint $$m" && test -z "$$(gofmt -l . | tee -a /dev/stderr)" && go vet ./... && $(BIN)/staticcheck ./...) || exit 1; done
+lint: ## check code, language and changes of the protocols; silent if all is well
+	cd test/tools && go build -o $(BIN)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/bufbuild/buf/cmd/buf
+	@for m in $(MODULES); do (cd $$m && $(BIN)/golangci-lint run --show-stats=false ./...) || exit 1; done
+	go run ./test/language
+	cd proto && $(BIN)/buf breaking . --path mortise --against baseline.binpb
+
+release-check: ## check the release's configuration, and build what it would publish for this machine
+	go run github.com/goreleaser/goreleaser/v2@v2.14.0 check
+	go run github.com/goreleaser/goreleaser/v2@v2.14.0 build --snapshot --clean --single-target
 
 proto: ## generate the Go code beside the .proto files
 	test/install.sh protoc:protobuf-compiler
