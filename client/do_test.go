@@ -27,7 +27,7 @@ func TestDoReturnsWhatFnReturns(t *testing.T) {
 			t.Errorf("Do returned %d, %v", got, err)
 		}
 		got, err = client.Do(t.Context(), c, "disk", func(context.Context) (int, error) { return 7, io.EOF })
-		if got != 7 || err != io.EOF {
+		if got != 7 || !errors.Is(err, io.EOF) {
 			t.Errorf("Do returned %d, %v, want fn's own error as it is", got, err)
 		}
 		if n.holds("disk") != "" {

@@ -86,11 +86,11 @@ type answer struct {
 func (a *answer) Error() string {
 	message := status.Convert(a.err).Message()
 	switch {
-	case a.is == nil || a.is == ErrRefused:
+	case a.is == nil || errors.Is(a.is, ErrRefused):
 		return message
 	case a.timedOut():
 		return a.is.Error() + ": Mortise did not answer in time"
-	case a.is == ErrUnavailable:
+	case errors.Is(a.is, ErrUnavailable):
 		return a.is.Error() + ": " + message
 	}
 	return a.is.Error()
@@ -99,7 +99,7 @@ func (a *answer) Error() string {
 // timedOut reports whether the deadline of the RPC passed without an answer. gRPC reports
 // that in several ways, one of which is a stream that was reset.
 func (a *answer) timedOut() bool {
-	return a.is == ErrUnavailable && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
+	return errors.Is(a.is, ErrUnavailable) && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
 }
 
 // Unwrap makes errors.Is find the outcome, and status.FromError the status.

@@ -180,7 +180,7 @@ func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
 func TestWatchReturnsWhatTellReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := open(t)
-		if err := c.Watch(t.Context(), "", func(client.Event) error { return io.EOF }); err != io.EOF {
+		if err := c.Watch(t.Context(), "", func(client.Event) error { return io.EOF }); !errors.Is(err, io.EOF) {
 			t.Errorf("Watch returned %v, want tell's error as it is", err)
 		}
 	})

@@ -63,7 +63,7 @@ func connections(endpoints int) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return maxConnections
 	}
-	return share(uint64(files.Cur), uint64(endpoints))
+	return share(uint64(files.Cur), uint64(endpoints)) //nolint:unconvert // Cur is an int64 on FreeBSD
 }
 
 // share is an endpoint's share of the files that the process may open.

@@ -73,9 +73,8 @@ type Getter interface {
 	Get(ctx context.Context, key string) (LockInfo, error)
 }
 
-// Lock is one row of a list: a lock that was held or declared when the store looked. One
-// that nobody holds has only a Key, the TTL that it was declared with, and perhaps
-// Waiters.
+// LockInfo describes a lock that was held or declared when the store was read. A free
+// lock has only a Key, the TTL that it was declared with, and perhaps Waiters.
 type LockInfo struct {
 	Key         string
 	Owner       string

@@ -59,7 +59,7 @@ func (e ending) check(t *testing.T) {
 		t.Error(err)
 	}
 	synctest.Wait()
-	if !errors.Is(l.Err(), l.Err()) || l.Err() == nil || context.Cause(l.Context()) != l.Err() {
+	if l.Err() == nil || !errors.Is(context.Cause(l.Context()), l.Err()) {
 		t.Fatalf("it has ended with %v, and its Context with %v", l.Err(), context.Cause(l.Context()))
 	}
 	<-l.Done()

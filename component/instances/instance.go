@@ -62,7 +62,7 @@ func (i *instance) wait(ctx context.Context, fn func(context.Context, stores.Sto
 	defer cancel(nil)
 	defer context.AfterFunc(i.leaving, func() { cancel(closed) })()
 	err := fn(ctx, i.store)
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) == closed {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), closed) {
 		return closed
 	}
 	return err

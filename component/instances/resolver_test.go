@@ -122,7 +122,7 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 	wait := func(ctx context.Context) error {
 		return s.Resolver().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error { return ctx.Err() })
 	}
-	if err := wait(ctx); err != context.Canceled {
+	if err := wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller that gave up gets %v", err)
 	}
 	if err := wait(t.Context()); err != nil {
@@ -133,7 +133,7 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 		<-ctx.Done()
 		return stores.ErrNotHeld
 	})
-	if err != stores.ErrNotHeld {
+	if !errors.Is(err, stores.ErrNotHeld) {
 		t.Errorf("an outcome that came at the end becomes %v", err)
 	}
 	if err := wait(t.Context()); !errors.Is(err, stores.ErrClosed) {

@@ -130,7 +130,7 @@ func (s *Service) answerLater(
 			defer stop()
 		}
 		grant, err = ask(ctx, store)
-		if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == errWaited {
+		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errWaited) {
 			return nil // refused, which is an answer
 		}
 		return err

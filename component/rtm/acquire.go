@@ -39,7 +39,7 @@ func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores
 		grant, err = stores.Lock(waiting, store, asked(u, l))
 		return s.keep(ctx, store, u, l, grant, err)
 	})
-	if errors.Is(err, context.Canceled) && context.Cause(ctx) == errLoggedOut {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errLoggedOut) {
 		err = errLoggedOut
 	}
 	return grant, err

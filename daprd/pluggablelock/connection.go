@@ -42,9 +42,7 @@ func dialOptions() []grpc.DialOption {
 		// Discovery's dialer blocks until it is connected. Like every other, that
 		// connection is waited for, instead of given up at the first refusal; and if it
 		// does not come, the error says why.
-		//lint:ignore SA1019 belongs to the deprecated blocking dial.
 		grpc.FailOnNonTempDialError(false),
-		//lint:ignore SA1019 belongs to the deprecated blocking dial.
 		grpc.WithReturnConnectionError(),
 	}
 }

@@ -2,6 +2,7 @@ package pluggablelock
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -166,7 +167,7 @@ func TestARequestIsRepeatedOnlyIfNoConnectionTookIt(t *testing.T) {
 					}
 					return tt.err
 				}
-				if err := awaitConnection(t.Context(), "", nil, nil, conn, invoke); sent < 3 && err != tt.err {
+				if err := awaitConnection(t.Context(), "", nil, nil, conn, invoke); sent < 3 && !errors.Is(err, tt.err) {
 					t.Errorf("error is %v, want %v", err, tt.err)
 				}
 				if sent != tt.want {

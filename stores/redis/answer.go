@@ -49,7 +49,7 @@ func refusef(format string, args ...any) error { return refusal{fmt.Errorf(forma
 // that were asked, answered with a permanent error, or has a certificate that is not
 // valid.
 func refuses(err error) bool {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // every cause of a joined error counts, so this function unwraps
 	case nil:
 		return false
 	case refusal, *tls.CertificateVerificationError:

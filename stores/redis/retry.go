@@ -136,7 +136,7 @@ func (h *handshake) explain(err error) error {
 	if err == nil || h.answer == nil || answered(err) {
 		return err
 	}
-	return fmt.Errorf("%w (%v)", h.answer, err)
+	return fmt.Errorf("%w (%v)", h.answer, err) //nolint:errorlint // only the answer decides whether a retry can help
 }
 
 // outage is why the last command of a Store had no success, while that is something that

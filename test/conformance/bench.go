@@ -103,7 +103,10 @@ func (b *bench) short() time.Duration { return b.MinTTL }
 // it on a slow machine. It is a whole number of units.
 func (b *bench) brief() time.Duration {
 	const enough = 400 * time.Millisecond
-	return (enough + b.MinTTL - 1) / b.MinTTL * b.MinTTL
+	if rest := enough % b.MinTTL; rest > 0 {
+		return enough + b.MinTTL - rest
+	}
+	return enough
 }
 
 // expire waits until a lock granted for ttl just before must have expired.

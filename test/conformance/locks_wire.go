@@ -55,7 +55,7 @@ type RemoteLocks struct {
 	close   context.CancelFunc
 }
 
-// NewLocksWire returns a client of the component called store. The connection is the
+// NewRemoteLocks returns a client of the component called store. The connection is the
 // client's own: Close closes it.
 func NewRemoteLocks(conn *grpc.ClientConn, store string) *RemoteLocks {
 	w := &RemoteLocks{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}

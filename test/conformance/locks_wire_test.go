@@ -260,7 +260,7 @@ func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
 		{Kind: stores.EventAcquired, Revision: 2, Lock: lock("d")},
 		{Kind: stores.EventSnapshot, Revision: 5, Locks: []stores.LockInfo{lock("e")}, Missed: true},
 	}
-	if err != stop || !reflect.DeepEqual(told, want) {
+	if !errors.Is(err, stop) || !reflect.DeepEqual(told, want) {
 		t.Errorf("%v, told %+v", err, told)
 	}
 }

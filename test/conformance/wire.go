@@ -38,7 +38,7 @@ type RemoteLockStore struct {
 	closed   atomic.Bool
 }
 
-// NewWire returns a client of the component called instance, which must be initialized.
+// NewRemoteLockStore returns a client of the component called instance, which must be initialized.
 // The connection is the client's own: Close closes it.
 func NewRemoteLockStore(conn *grpc.ClientConn, instance string) *RemoteLockStore {
 	return &RemoteLockStore{conn: conn, locks: components.NewLockStoreClient(conn), instance: instance}

@@ -61,10 +61,10 @@ func (r Rules) lies(op *Operation) error {
 }
 
 func (r Rules) rounded(ttl time.Duration) time.Duration {
-	if r.Unit == 0 {
+	if r.Unit == 0 || ttl%r.Unit == 0 {
 		return ttl
 	}
-	return (ttl + r.Unit - 1) / r.Unit * r.Unit
+	return ttl + r.Unit - ttl%r.Unit
 }
 
 // troubled tells whether op may have met trouble with the storage.

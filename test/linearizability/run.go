@@ -2,6 +2,7 @@ package linearizability
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -94,7 +95,7 @@ func report(t *testing.T, err error) {
 		return
 	}
 	t.Error(err)
-	if v, ok := err.(*Violation); ok {
+	if v := (*Violation)(nil); errors.As(err, &v) {
 		file := filepath.Join(t.ArtifactDir(), "history.html")
 		t.Logf("with -artifacts it is drawn in %s (%v)", file, v.Draw(file))
 	}
