@@ -188,8 +188,17 @@ func Renew(ctx context.Context, s Store, req Request) (Grant, error) {
 }
 
 // TryLock calls s's TryLock. It fails with ErrUnsupported if the request has a Group and
-// s is no [Declarer], which would not see the Group and give a lock that does not exist.
+// s is no [Declarer], which would ignore the Group and grant a lock that does not exist.
+//
+// If ctx has ended by the time the lock is granted, TryLock releases it and fails with
+// ctx.Err, because the caller has gone and cannot release it. The same is true of [Lock]
+// and [LockAll]. Where ctx may end before the caller has gone, see [WithCaller].
 func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
+	grant, err := tryLock(ctx, s, req)
+	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Key)
+}
+
+func tryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 	if _, ok := s.(Declarer); !ok && req.Group != "" {
 		return Grant{}, unsupported(s, "declare")
 	}
@@ -199,6 +208,11 @@ func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 // Lock calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request
 // has a Group and s is no [Declarer].
 func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
+	grant, err := lock(ctx, s, req)
+	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Key)
+}
+
+func lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	w, ok := s.(Waiter)
 	if !ok {
 		return Grant{}, unsupported(s, "wait")
@@ -209,9 +223,14 @@ func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return w.Lock(ctx, req)
 }
 
-// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or is
-// to wait and is no [Waiter].
+// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or if
+// req.Wait is set and s is no [Waiter].
 func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
+	grant, err := lockAll(ctx, s, req)
+	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Keys...)
+}
+
+func lockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
 	m, ok := s.(MultiLocker)
 	if !ok {
 		return Grant{}, unsupported(s, "lock all")
@@ -220,6 +239,11 @@ func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
 		return Grant{}, unsupported(s, "wait")
 	}
 	return m.LockAll(ctx, req)
+}
+
+// Unlock calls s's Unlock.
+func Unlock(ctx context.Context, s Store, key, owner string) error {
+	return s.Unlock(ctx, key, owner)
 }
 
 // Revoke calls s's Revoke. It fails with ErrUnsupported if s is no [Revoker].

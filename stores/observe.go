@@ -162,11 +162,11 @@ func (o *observed) tellGrant(ctx context.Context, op Operation, call func(contex
 }
 
 func (o *observed) TryLock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpTryLock, func(ctx context.Context) (Grant, error) { return TryLock(ctx, o.store, req) })
+	return o.tellGrant(ctx, OpTryLock, func(ctx context.Context) (Grant, error) { return tryLock(ctx, o.store, req) })
 }
 
 func (o *observed) Lock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return Lock(ctx, o.store, req) })
+	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return lock(ctx, o.store, req) })
 }
 
 func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error) {
@@ -174,7 +174,7 @@ func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error)
 	if req.Wait {
 		op = OpLockAll
 	}
-	return o.tellGrant(ctx, op, func(ctx context.Context) (Grant, error) { return LockAll(ctx, o.store, req) })
+	return o.tellGrant(ctx, op, func(ctx context.Context) (Grant, error) { return lockAll(ctx, o.store, req) })
 }
 
 func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err error) {
@@ -186,7 +186,7 @@ func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err err
 }
 
 func (o *observed) Unlock(ctx context.Context, key, owner string) error {
-	return o.tell(ctx, OpUnlock, func(ctx context.Context) error { return o.store.Unlock(ctx, key, owner) })
+	return o.tell(ctx, OpUnlock, func(ctx context.Context) error { return Unlock(ctx, o.store, key, owner) })
 }
 
 func (o *observed) Revoke(ctx context.Context, key, owner string) error {

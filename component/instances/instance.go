@@ -58,7 +58,7 @@ func (i *instance) wait(ctx context.Context, fn func(context.Context, stores.Sto
 	if i.leaving.Err() != nil {
 		return closed
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(stores.WithCaller(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(i.leaving, func() { cancel(closed) })()
 	err := fn(ctx, i.store)

@@ -155,7 +155,7 @@ func (h *hub) sure(name string) []holding {
 // release frees the locks that their owners hold still.
 func (h *hub) release(ctx context.Context, all []holding) error {
 	return h.each(ctx, all, func(ctx context.Context, store stores.Store, o holding) error {
-		return store.Unlock(ctx, o.key(), o.owner)
+		return stores.Unlock(ctx, store, o.key(), o.owner)
 	})
 }
 
