@@ -13,7 +13,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/test/servers"
 )
@@ -104,7 +104,7 @@ func TestHealthTellsOfAStorageThatStandsStill(t *testing.T) {
 
 func TestDaprsHealthTellsThatTheProcessEnds(t *testing.T) {
 	n, s := withMemory(t, TCPOptions{})
-	s.observed.Health = observe.NewHealth(discard)
+	s.observed.Health = telemetry.NewHealth(discard)
 	var err error
 	if s.apps, err = newSidecarlessAPIs(DaprOptions{HTTPAddress: "127.0.0.1:0"}, nil, s); err != nil {
 		t.Fatal(err)

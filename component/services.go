@@ -12,7 +12,7 @@ import (
 
 	"github.com/mortise-lock/mortise/component/binding"
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
 	"github.com/mortise-lock/mortise/component/rtm"
@@ -47,7 +47,7 @@ type services struct {
 	channels rtmpb.ChannelLocksServer
 	bindings *binding.Service
 	apps     sidecarlessAPIs
-	observed observe.Telemetry
+	observed telemetry.Telemetry
 	close    func() // ends what the services have started
 }
 

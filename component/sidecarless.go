@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/daprapi"
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/layotto"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
@@ -61,7 +61,7 @@ func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d si
 	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
 		Components: components, Stores: s.set.Resolver(), Leaving: s.observed.Health.Leaving,
-		Observed: func(next http.Handler) http.Handler { return s.observed.Handler(observe.Dapr, next) },
+		Observed: func(next http.Handler) http.Handler { return s.observed.Handler(telemetry.Dapr, next) },
 	})
 	if err != nil {
 		return sidecarlessAPIs{}, err

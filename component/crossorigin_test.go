@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -32,7 +32,7 @@ var browsables = []browsable{
 func (b browsable) check(t *testing.T, o TCPOptions, host, header, value string, passes bool) {
 	t.Helper()
 	n, s := withMemory(t, o)
-	s.observed.Metrics = observe.NewMetrics("", observe.NewHealth(discard))
+	s.observed.Metrics = telemetry.NewMetrics("", telemetry.NewHealth(discard))
 	r := httptest.NewRequest(b.method, b.path, strings.NewReader(b.body))
 	r.Host = host
 	r.Header.Set(header, value)

@@ -4,7 +4,7 @@
 // No label, attribute or answer of it holds a key or an owner of a lock. What is off
 // costs nothing: a store that nobody observes is not wrapped, and servers get no
 // interceptors.
-package observe
+package telemetry
 
 import (
 	"net/http"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/dapr/kit/logger"
 
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/rtm"
 )
 
@@ -40,7 +40,7 @@ func newHTTPServer(n *network, s *http.Server, token bool, refuse refusal) *http
 // httpServer returns the server for RTM's channel locks over HTTP, and the health beside
 // them, for which nobody needs a token.
 func (n *network) httpServer(s services) server {
-	handler := forOwnPages(s.observed.Handler(observe.RTM, rtm.Handler(s.channels)), rtm.Refuse)
+	handler := forOwnPages(s.observed.Handler(telemetry.RTM, rtm.Handler(s.channels)), rtm.Refuse)
 	mux := http.NewServeMux()
 	mux.Handle("/", n.guarded(handler, rtm.Refuse))
 	h := newHTTPServer(n, bounded(mux), n.guard != nil, rtm.Refuse)

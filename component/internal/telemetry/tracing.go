@@ -1,4 +1,4 @@
-package observe
+package telemetry
 
 import (
 	"context"
@@ -75,7 +75,7 @@ func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Ex
 
 func newTracing(log logger.Logger, options ...sdktrace.TracerProviderOption) *Tracing {
 	provider := sdktrace.NewTracerProvider(options...)
-	return &Tracing{provider, provider.Tracer("github.com/mortise-lock/mortise/component/internal/observe"), log}
+	return &Tracing{provider, provider.Tracer("github.com/mortise-lock/mortise/component/internal/telemetry"), log}
 }
 
 // Close exports the last spans. That they get lost is no reason to fail.

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -58,7 +58,7 @@ func takeAndGiveBack(b *testing.B, locks lockspb.LocksClient) {
 }
 
 // serveSocket serves memory on a socket until the benchmark ends, and connects to it.
-func serveSocket(b *testing.B, observed observe.Telemetry) *grpc.ClientConn {
+func serveSocket(b *testing.B, observed telemetry.Telemetry) *grpc.ClientConn {
 	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
 	if err != nil {
 		b.Fatal(err)

@@ -1,4 +1,4 @@
-package observe
+package telemetry
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 var quiet = func() logger.Logger {
-	log := logger.NewLogger("observe.test")
+	log := logger.NewLogger("telemetry.test")
 	log.SetOutputLevel(logger.FatalLevel)
 	return log
 }()

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/rtm"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -58,18 +58,18 @@ func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.L
 }
 
 // observe returns what observes the process, as far as somebody wants to know.
-func (o Options) observe(ctx context.Context, log logger.Logger) (observed observe.Telemetry, err error) {
-	observed.Health = observe.NewHealth(log)
+func (o Options) observe(ctx context.Context, log logger.Logger) (observed telemetry.Telemetry, err error) {
+	observed.Health = telemetry.NewHealth(log)
 	if o.TCP.MetricsAddress != "" {
-		observed.Metrics = observe.NewMetrics(o.Version, observed.Health)
+		observed.Metrics = telemetry.NewMetrics(o.Version, observed.Health)
 	}
 	if o.Tracing {
-		observed.Tracing, err = observe.NewTracing(ctx, o.Version, os.Getenv, log)
+		observed.Tracing, err = telemetry.NewTracing(ctx, o.Version, os.Getenv, log)
 	}
 	return observed, err
 }
 
-func serve(ctx context.Context, o Options, set *instances.Set, observed observe.Telemetry, log logger.Logger) (err error) {
+func serve(ctx context.Context, o Options, set *instances.Set, observed telemetry.Telemetry, log logger.Logger) (err error) {
 	network, err := newNetwork(o.TCP, log)
 	if err != nil {
 		return err

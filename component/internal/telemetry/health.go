@@ -1,4 +1,4 @@
-package observe
+package telemetry
 
 import (
 	"context"
@@ -92,6 +92,14 @@ func (h *Health) Leaving() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.leaving
+}
+
+// Failing reports the component as failing until recovered is called. It is for a
+// component whose store is not open yet, and so cannot be asked.
+func (h *Health) Failing(component string) (recovered func()) {
+	p := &healthTarget{component: component, failed: pings}
+	h.add(p)
+	return func() { h.remove(p) }
 }
 
 // attend pings a store until leave is called.
