@@ -16,13 +16,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestAnswerInTime(t *testing.T) {
+func TestShortenDeadline(t *testing.T) {
 	for _, row := range []struct {
 		name          string
 		timeout, want time.Duration // 0: none
 	}{
 		{"leaves a call without a deadline alone", 0, 0},
-		{"ends a long call by answerTime earlier", time.Minute, time.Minute - answerTime},
+		{"ends a long call by answerTime earlier", time.Minute, time.Minute - replyMargin},
 		{"ends a short call by a tenth earlier", 100 * time.Millisecond, 90 * time.Millisecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestAnswerInTime(t *testing.T) {
 					defer cancel()
 				}
 				var got time.Duration
-				_, err := answerInTime(ctx, nil, nil, func(ctx context.Context, _ any) (any, error) {
+				_, err := shortenDeadline(ctx, nil, nil, func(ctx context.Context, _ any) (any, error) {
 					if deadline, ok := ctx.Deadline(); ok {
 						got = time.Until(deadline)
 					}
@@ -49,32 +49,32 @@ func TestAnswerInTime(t *testing.T) {
 }
 
 // stalled is a store whose storage answers no call.
-type stalled struct{ stores.Store }
+type stalledStore struct{ stores.Store }
 
-func (stalled) wait(ctx context.Context) error {
+func (stalledStore) wait(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("redis: %w: %w: connection refused", ctx.Err(), stores.ErrUnreachable)
 }
 
-func (s stalled) TryLock(ctx context.Context, _ stores.Request) (stores.Grant, error) {
+func (s stalledStore) TryLock(ctx context.Context, _ stores.Request) (stores.Grant, error) {
 	return stores.Grant{}, s.wait(ctx)
 }
 
-func (s stalled) Lock(ctx context.Context, _ stores.Request) (stores.Grant, error) {
+func (s stalledStore) Lock(ctx context.Context, _ stores.Request) (stores.Grant, error) {
 	return stores.Grant{}, s.wait(ctx)
 }
 
-func (s stalled) Renew(ctx context.Context, _ stores.Request) (stores.Grant, error) {
+func (s stalledStore) Renew(ctx context.Context, _ stores.Request) (stores.Grant, error) {
 	return stores.Grant{}, s.wait(ctx)
 }
 
-func (s stalled) Unlock(ctx context.Context, _, _ string) error { return s.wait(ctx) }
+func (s stalledStore) Unlock(ctx context.Context, _, _ string) error { return s.wait(ctx) }
 
-func (stalled) Close() error { return nil }
+func (stalledStore) Close() error { return nil }
 
 // TestCalls_ReportTheStorageAtTheirDeadline checks that a client whose deadline passes
 // learns what the storage said last.
-func TestCalls_ReportTheStorageAtTheirDeadline(t *testing.T) {
+func TestShortenDeadline_ReportsStorageError(t *testing.T) {
 	const key, owner = "k", "ann"
 	for _, row := range []struct {
 		name string
@@ -99,10 +99,10 @@ func TestCalls_ReportTheStorageAtTheirDeadline(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				connect := inMemoryWith(t, TCPOptions{}, opensStalled(t))
+				connect := serveServicesInMemory(t, TCPOptions{}, openStalledServices(t))
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
-				err := row.call(ctx, connect(plainly))
+				err := row.call(ctx, connect(unchanged))
 				checkReason(t, row.name, err, codes.Unavailable, "STORE_ERROR")
 				if text := status.Convert(err).Message(); !strings.Contains(text, "connection refused") {
 					t.Errorf("got %q, want the storage's error", text)
@@ -116,13 +116,13 @@ func TestCalls_ReportTheStorageAtTheirDeadline(t *testing.T) {
 }
 
 // opensStalled returns services with one component, whose store is stalled.
-func opensStalled(t *testing.T) services {
+func openStalledServices(t *testing.T) services {
 	t.Helper()
 	registry := stores.NewRegistry("stalled")
 	registry.Register("stalled", stores.Backend{Config: struct{}{}, Open: func(context.Context, stores.Component) (stores.Store, error) {
-		return stalled{}, nil
+		return stalledStore{}, nil
 	}})
-	return openedFromRegistry(t, registry, nil)
+	return openServicesFrom(t, registry, nil)
 }
 
-var _ grpc.UnaryServerInterceptor = answerInTime
+var _ grpc.UnaryServerInterceptor = shortenDeadline

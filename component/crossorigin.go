@@ -7,17 +7,17 @@ import (
 )
 
 // refusal answers a request that is not served.
-type refusal func(w http.ResponseWriter, r *http.Request, code int, reason string)
+type refuseFunc func(w http.ResponseWriter, r *http.Request, code int, reason string)
 
 // refusePlainly refuses in plain words.
-func refusePlainly(w http.ResponseWriter, _ *http.Request, code int, reason string) {
+func refuseAsText(w http.ResponseWriter, _ *http.Request, code int, reason string) {
 	http.Error(w, reason, code)
 }
 
 // forOwnPages lets no requests pass that a browser sends for a page of another site.
 // Without a token, whoever gets somebody to look at such a page could use locks in his
 // name. That is so for every method: a GET begins a session, and ends the one before.
-func forOwnPages(next http.Handler, refuse refusal) http.Handler {
+func crossOriginProtection(next http.Handler, refuse refuseFunc) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		judged := r.WithContext(r.Context()) // a copy
@@ -34,12 +34,12 @@ func forOwnPages(next http.Handler, refuse refusal) http.Handler {
 // sends them when a site has changed its address to 127.0.0.1 (DNS rebinding), since it
 // takes us for that site. With TLS it would not, and without the token it would get
 // nowhere; where other machines may connect, nobody knows by which names.
-func (n *network) forOwnHost(next http.Handler, token bool, refuse refusal) http.Handler {
+func (n *tcpListeners) requireLocalHost(next http.Handler, token bool, refuse refuseFunc) http.Handler {
 	if token || n.certificates != nil || n.options.AllowInsecure {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isOwnHost(r.Host) {
+		if !isLocalHost(r.Host) {
 			refuse(w, r, http.StatusForbidden,
 				"the Host header names neither localhost nor a loopback address; other names need a token or TLS")
 			return
@@ -51,7 +51,7 @@ func (n *network) forOwnHost(next http.Handler, token bool, refuse refusal) http
 // isOwnHost tells whether a Host header can be that of a request for this machine.
 // Browsers never leave it empty, and no site has a name in internal: in it are those by
 // which containers reach the loopback addresses of the machine that they run on.
-func isOwnHost(header string) bool {
+func isLocalHost(header string) bool {
 	host := (&url.URL{Host: header}).Hostname()
 	return host == "" || isLoopback(host) || strings.HasSuffix(host, ".internal")
 }

@@ -11,40 +11,40 @@ import (
 )
 
 // browsable is a request that a browser can send for any page, without asking first.
-type browsable struct {
+type browserRequest struct {
 	name, method, path, body string
-	server                   func(*network, services) server
-	passes                   int    // what it is answered
+	server                   func(*tcpListeners, services) server
+	okCode                   int    // what it is answered
 	refused                  string // what is in the answer if it is refused
 }
 
-var browsables = []browsable{
-	{"RTM's POST", "POST", "/v1/rtm/locks/getLock", `{"user":"u","channel":"c","channelType":1}`, (*network).httpServer,
+var browserRequests = []browserRequest{
+	{"RTM's POST", "POST", "/v1/rtm/locks/getLock", `{"user":"u","channel":"c","channelType":1}`, (*tcpListeners).httpServer,
 		http.StatusOK, `{"errorCode":-14010,"operation":"RTMGetLockOperation",`},
-	{"RTM's GET", "GET", "/v1/rtm/locks/session", "", (*network).httpServer, // of nobody, which fails at once
+	{"RTM's GET", "GET", "/v1/rtm/locks/session", "", (*tcpListeners).httpServer, // of nobody, which fails at once
 		http.StatusUnauthorized, `{"errorCode":-14010,"operation":"RTMSessionOperation",`},
 	{"Dapr's POST", "POST", "/v1.0-alpha1/lock/locks", `{"resourceId":"r","lockOwner":"o","expiryInSeconds":9}`,
-		(*network).daprHTTPServer, http.StatusOK, `{"errorCode":"ERR_PERMISSION_DENIED",`},
-	{"Dapr's GET", "GET", "/v1.0/metadata", "", (*network).daprHTTPServer, http.StatusOK, `{"errorCode":"ERR_PERMISSION_DENIED",`},
+		(*tcpListeners).daprHTTPServer, http.StatusOK, `{"errorCode":"ERR_PERMISSION_DENIED",`},
+	{"Dapr's GET", "GET", "/v1.0/metadata", "", (*tcpListeners).daprHTTPServer, http.StatusOK, `{"errorCode":"ERR_PERMISSION_DENIED",`},
 }
 
 // check sends the request to its server, and expects it to pass or to be refused.
-func (b browsable) check(t *testing.T, o TCPOptions, host, header, value string, passes bool) {
+func (b browserRequest) check(t *testing.T, o TCPOptions, host, header, value string, passes bool) {
 	t.Helper()
-	n, s := withMemory(t, o)
-	s.observed.Metrics = telemetry.NewMetrics("", telemetry.NewHealth(discard))
+	n, s := newMemoryServices(t, o)
+	s.telemetry.Metrics = telemetry.NewMetrics("", telemetry.NewHealth(discard))
 	r := httptest.NewRequest(b.method, b.path, strings.NewReader(b.body))
 	r.Host = host
 	r.Header.Set(header, value)
 	w := httptest.NewRecorder()
 	b.server(n, s).(*httpServer).Handler.ServeHTTP(w, r)
-	if passes && w.Code != b.passes ||
+	if passes && w.Code != b.okCode ||
 		!passes && (w.Code != http.StatusForbidden || !strings.HasPrefix(w.Body.String(), b.refused)) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
-func TestRequestsForPagesOfOtherSitesAreRefused(t *testing.T) {
+func TestCrossOriginProtection(t *testing.T) {
 	for _, row := range []struct {
 		name, header, value string
 		passes              bool
@@ -55,7 +55,7 @@ func TestRequestsForPagesOfOtherSitesAreRefused(t *testing.T) {
 		{"a browser's own address line", "Sec-Fetch-Site", "none", true},
 		{"no page", "Accept", "*/*", true},
 	} {
-		for _, b := range browsables {
+		for _, b := range browserRequests {
 			t.Run(b.name+" for "+row.name, func(t *testing.T) {
 				b.check(t, TCPOptions{}, "localhost:7080", row.header, row.value, row.passes)
 			})
@@ -63,8 +63,8 @@ func TestRequestsForPagesOfOtherSitesAreRefused(t *testing.T) {
 	}
 }
 
-func TestRequestsForOtherHostsAreRefused(t *testing.T) {
-	metrics := browsable{"metrics", "GET", "/metrics", "", (*network).metricsServer, http.StatusOK, "the Host header names neither"}
+func TestRequireLocalHost(t *testing.T) {
+	metrics := browserRequest{"metrics", "GET", "/metrics", "", (*tcpListeners).metricsServer, http.StatusOK, "the Host header names neither"}
 	certificate := servers.NewCertificate(t)
 	secured := TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile}
 	for _, row := range []struct {
@@ -88,16 +88,16 @@ func TestRequestsForOtherHostsAreRefused(t *testing.T) {
 		{"any, over TLS", "mortise.example:7080", secured, true},
 		{"any, where other machines may connect", "mortise.example:7080", TCPOptions{Address: ":0", AllowInsecure: true}, true},
 	} {
-		for _, b := range append(browsables, metrics) {
+		for _, b := range append(browserRequests, metrics) {
 			t.Run(b.name+" for "+row.name, func(t *testing.T) {
 				origin := "http://" + row.host // as if it were a page of ours
 				b.check(t, row.options, row.host, "Origin", origin, row.passes)
 			})
 		}
 	}
-	for _, b := range append(browsables, metrics) {
+	for _, b := range append(browserRequests, metrics) {
 		t.Run(b.name+" with a token", func(t *testing.T) {
-			b.passes = http.StatusUnauthorized
+			b.okCode = http.StatusUnauthorized
 			tokens := TCPOptions{Address: "127.0.0.1:0", Token: "secret", Dapr: DaprOptions{Token: "secret"}}
 			b.check(t, tokens, "mortise.example", "Accept", "*/*", true)
 		})

@@ -16,50 +16,50 @@ import (
 )
 
 // shuttingDown is what those are told who come too late.
-const shuttingDown = "Mortise is shutting down"
+const shuttingDownReason = "Mortise is shutting down"
 
 // httpServer is an HTTP server that can be stopped as one of gRPC can.
 type httpServer struct {
 	*http.Server
-	requests requests
-	leaving  atomic.Bool
+	inflight     inflight
+	shuttingDown atomic.Bool
 }
 
 // newHTTPServer returns a server on the network that does as s says, for which clients
 // need a token or not. Requests that come too late, or for another host, are for refuse.
-func newHTTPServer(n *network, s *http.Server, token bool, refuse refusal) *httpServer {
+func newHTTPServer(n *tcpListeners, s *http.Server, token bool, refuse refuseFunc) *httpServer {
 	h := &httpServer{Server: s}
-	h.Handler = h.requests.count(n.forOwnHost(s.Handler, token, refuse), func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, r, http.StatusServiceUnavailable, shuttingDown)
+	h.Handler = h.inflight.track(n.requireLocalHost(s.Handler, token, refuse), func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, http.StatusServiceUnavailable, shuttingDownReason)
 	})
 	h.TLSConfig = n.certificates.config("h2", "http/1.1")
-	h.ErrorLog = log.New(warnings{n.log}, "", 0)
+	h.ErrorLog = log.New(httpErrorLog{n.log}, "", 0)
 	return h
 }
 
 // httpServer returns the server for RTM's channel locks over HTTP, and the health beside
 // them, for which nobody needs a token.
-func (n *network) httpServer(s services) server {
-	handler := forOwnPages(s.observed.Handler(telemetry.RTM, rtm.Handler(s.channels)), rtm.Refuse)
+func (n *tcpListeners) httpServer(s services) server {
+	handler := crossOriginProtection(s.telemetry.Handler(telemetry.RTM, rtm.Handler(s.channels)), rtm.Refuse)
 	mux := http.NewServeMux()
-	mux.Handle("/", n.guarded(handler, rtm.Refuse))
-	h := newHTTPServer(n, bounded(mux), n.guard != nil, rtm.Refuse)
+	mux.Handle("/", n.requireToken(handler, rtm.Refuse))
+	h := newHTTPServer(n, newLimitedServer(mux), n.auth != nil, rtm.Refuse)
 	mux.HandleFunc("GET /healthz", h.health)
 	return h
 }
 
 // metricsServer returns the server for metrics over HTTP, and the health of all beside
 // them, for which nobody needs a token.
-func (n *network) metricsServer(s services) server {
+func (n *tcpListeners) metricsServer(s services) server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", n.guarded(s.observed.Metrics.Handler(), refusePlainly))
-	mux.Handle("GET /healthz", s.observed.Health)
-	return newHTTPServer(n, bounded(mux), n.guard != nil, refusePlainly)
+	mux.Handle("GET /metrics", n.requireToken(s.telemetry.Metrics.Handler(), refuseAsText))
+	mux.Handle("GET /healthz", s.telemetry.Health)
+	return newHTTPServer(n, newLimitedServer(mux), n.auth != nil, refuseAsText)
 }
 
 // bounded returns a server with the handler, and bounds for what clients may send and how
 // long they may take.
-func bounded(handler http.Handler) *http.Server {
+func newLimitedServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: requestTimeout,
@@ -74,13 +74,13 @@ func bounded(handler http.Handler) *http.Server {
 // health tells that the process lives, and wants to be asked.
 func (s *httpServer) health(w http.ResponseWriter, _ *http.Request) {
 	code := http.StatusNoContent
-	if s.leaving.Load() {
+	if s.shuttingDown.Load() {
 		code = http.StatusServiceUnavailable
 	}
 	w.WriteHeader(code)
 }
 
-func (s *httpServer) notReady() { s.leaving.Store(true) }
+func (s *httpServer) notReady() { s.shuttingDown.Store(true) }
 
 // Serve serves the listener until the server is stopped.
 func (s *httpServer) Serve(l net.Listener) error {
@@ -94,27 +94,27 @@ func (s *httpServer) Serve(l net.Listener) error {
 // answered.
 func (s *httpServer) GracefulStop() {
 	_ = s.Shutdown(context.Background()) // whose only other errors are those of closing listeners
-	s.requests.end()
+	s.inflight.drain()
 }
 
 // Stop ends all connections, and waits for the requests that it cancels by that.
 func (s *httpServer) Stop() {
 	_ = s.Close()
-	s.requests.end()
+	s.inflight.drain()
 }
 
 // requests are those under way. Package http does not wait for all of them when it is
 // stopped.
-type requests struct {
+type inflight struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
-	ended   bool
+	closed  bool
 }
 
 // count counts the requests that next handles. Those after the end are for refuse.
-func (q *requests) count(next http.Handler, refuse http.HandlerFunc) http.Handler {
+func (q *inflight) track(next http.Handler, refuse http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !q.enter() {
+		if !q.begin() {
 			refuse(w, r)
 			return
 		}
@@ -123,30 +123,30 @@ func (q *requests) count(next http.Handler, refuse http.HandlerFunc) http.Handle
 	})
 }
 
-func (q *requests) enter() bool {
+func (q *inflight) begin() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.ended {
+	if !q.closed {
 		q.running.Add(1)
 	}
-	return !q.ended
+	return !q.closed
 }
 
 // end lets no more requests in, and waits for those that are.
-func (q *requests) end() {
+func (q *inflight) drain() {
 	q.mu.Lock()
-	q.ended = true
+	q.closed = true
 	q.mu.Unlock()
 	q.running.Wait()
 }
 
 // warnings are what package http has to tell, line by line: handlers that panic, files
 // that cannot be opened.
-type warnings struct{ logger.Logger }
+type httpErrorLog struct{ logger.Logger }
 
 // Write logs a line. Clients that cannot agree on TLS are for those who look for them:
 // anybody can connect, any number of times.
-func (w warnings) Write(line []byte) (int, error) {
+func (w httpErrorLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if strings.HasPrefix(text, "http: TLS handshake error") {
 		w.Debug(text)

@@ -21,8 +21,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestHTTPNeedsTheToken(t *testing.T) {
-	s := serveSite(t, TCPOptions{Token: "secret"})
+func TestTokenAuth_HTTP(t *testing.T) {
+	s := newHTTPTestClient(t, TCPOptions{Token: "secret"})
 	s.token = ""
 	for _, row := range []struct {
 		name   string
@@ -41,7 +41,7 @@ func TestHTTPNeedsTheToken(t *testing.T) {
 			for method, path := range map[string]string{"POST": "setLock", "GET": "subscribe?user=u", "DELETE": "nothing"} {
 				r := s.request(t.Context(), method, path, "{}")
 				r.Header["Authorization"] = row.values
-				got := s.answerTo(t, r)
+				got := s.do(t, r)
 				if refused := got.code == http.StatusUnauthorized && got.errorCode == -10005; refused == row.good {
 					t.Errorf("%s %s: %d %s", method, path, got.code, got.body)
 				} else if refused && got.header.Get("WWW-Authenticate") != "Bearer" {
@@ -56,8 +56,8 @@ func TestHTTPNeedsTheToken(t *testing.T) {
 	}
 }
 
-func TestTheHealthIsToldWithoutAToken(t *testing.T) {
-	s := serveSite(t, TCPOptions{Token: "secret"})
+func TestTokenAuth_HTTPHealth(t *testing.T) {
+	s := newHTTPTestClient(t, TCPOptions{Token: "secret"})
 	response, err := s.client.Get(s.url + "/healthz")
 	if err != nil {
 		t.Fatal(err)
@@ -67,9 +67,9 @@ func TestTheHealthIsToldWithoutAToken(t *testing.T) {
 	}
 }
 
-func TestHTTPIsSpokenOverTLS(t *testing.T) {
+func TestHTTPServer_TLS(t *testing.T) {
 	certificate, stranger := servers.NewCertificate(t), servers.NewCertificate(t)
-	s := serveSite(t, TCPOptions{
+	s := newHTTPTestClient(t, TCPOptions{
 		CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",
 	})
 	s.url = strings.Replace(s.url, "http://", "https://", 1)
@@ -102,7 +102,7 @@ func TestHTTPIsSpokenOverTLS(t *testing.T) {
 			if got := read(t, response); got.code != http.StatusOK || got.proto != row.proto {
 				t.Errorf("%s %d %s", got.proto, got.code, got.body)
 			}
-			s.checkOneLife(t)
+			s.checkLockLifecycle(t)
 		})
 	}
 	s.client, s.url = &http.Client{Transport: transport(t)}, strings.Replace(s.url, "https://", "http://", 1)
@@ -113,14 +113,14 @@ func TestHTTPIsSpokenOverTLS(t *testing.T) {
 
 // checkOneLife sets a lock, hands it over, removes it, and checks what a subscriber hears
 // of that.
-func (s site) checkOneLife(t *testing.T) {
+func (s httpTestClient) checkLockLifecycle(t *testing.T) {
 	t.Helper()
-	heard := s.listen(t, "subscribe?user=eve&channel=c&channelType=MESSAGE")
+	heard := s.subscribe(t, "subscribe?user=eve&channel=c&channelType=MESSAGE")
 	s.must(t, "setLock", byAnn)
 	s.must(t, "acquireLock", byAnn)
-	waited := make(chan answer, 1)
+	waited := make(chan httpResponse, 1)
 	go func() { waited <- s.post(t, "acquireLock", byBob) }()
-	s.awaitBob(t)
+	s.awaitWaiter(t)
 	s.must(t, "releaseLock", byAnn)
 	if got := <-waited; got.code != http.StatusOK {
 		t.Errorf("bob is answered %d %s", got.code, got.body)
@@ -135,8 +135,8 @@ func (s site) checkOneLife(t *testing.T) {
 	}
 }
 
-func TestLargeRequestsAreRefused(t *testing.T) {
-	s := serveSite(t, TCPOptions{Token: "secret"})
+func TestLimits_LargeRequests(t *testing.T) {
+	s := newHTTPTestClient(t, TCPOptions{Token: "secret"})
 	large := strings.Repeat(" ", 64<<10) + "{" // is read to its end, so no reset can overtake the answer
 	if got := s.post(t, "getLock", large); got.code != http.StatusRequestEntityTooLarge || got.errorCode != -10014 {
 		t.Errorf("a large body: %d %s", got.code, got.body)
@@ -159,16 +159,16 @@ func TestLargeRequestsAreRefused(t *testing.T) {
 
 // stalling keeps every stream open until its client is gone, and tells when one has begun
 // and has ended.
-type stalling struct {
+type blockingStreams struct {
 	rtmpb.UnimplementedChannelLocksServer
 	begun, ended chan struct{}
 }
 
-func newStalling() stalling {
-	return stalling{begun: make(chan struct{}), ended: make(chan struct{}, 1)}
+func newBlockingStreams() blockingStreams {
+	return blockingStreams{begun: make(chan struct{}), ended: make(chan struct{}, 1)}
 }
 
-func (s stalling) Subscribe(_ *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
+func (s blockingStreams) Subscribe(_ *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
 	defer func() { s.ended <- struct{}{} }()
 	if err := stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}); err != nil {
 		return err
@@ -178,8 +178,8 @@ func (s stalling) Subscribe(_ *rtmpb.SubscribeRequest, stream grpc.ServerStreami
 	return stream.Context().Err()
 }
 
-func TestAStreamThatIsCutOffEnds(t *testing.T) {
-	stalling := newStalling()
+func TestHTTPServer_StreamEndsWithConnection(t *testing.T) {
+	stalling := newBlockingStreams()
 	addr := serveTCP(t, services{channels: stalling}, TCPOptions{HTTPAddress: "127.0.0.1:0"})
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -200,9 +200,9 @@ func TestAStreamThatIsCutOffEnds(t *testing.T) {
 	}
 }
 
-func TestStopWaitsForTheRequestsThatItCancels(t *testing.T) {
-	stalling := newStalling()
-	n, err := newNetwork(TCPOptions{}, discard)
+func TestHTTPServer_Stop(t *testing.T) {
+	stalling := newBlockingStreams()
+	n, err := newTCPListeners(TCPOptions{}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestStopWaitsForTheRequestsThatItCancels(t *testing.T) {
 	}
 }
 
-func TestSlowClientsAreGivenUp(t *testing.T) {
+func TestLimits_SlowHTTPClients(t *testing.T) {
 	const post = "POST /v1/rtm/s/getLock HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer "
 	for _, row := range []struct {
 		name, sends, drips string // what comes at once, and what each second
@@ -245,18 +245,18 @@ func TestSlowClientsAreGivenUp(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, err := newNetwork(TCPOptions{HTTPAddress: "127.0.0.1:0", Token: "secret"}, discard)
+				n, err := newTCPListeners(TCPOptions{HTTPAddress: "127.0.0.1:0", Token: "secret"}, discard)
 				if err != nil {
 					t.Fatal(err)
 				}
 				l := bufconn.Listen(1 << 16)
-				serveOn(t, n.httpServer(services{channels: newStalling()}), l)
+				serveOn(t, n.httpServer(services{channels: newBlockingStreams()}), l)
 				conn, err := l.DialContext(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
 				begun := time.Now()
-				drip(t, conn, row.sends, row.drips)
+				sendSlowly(t, conn, row.sends, row.drips)
 				told, _ := io.ReadAll(conn)
 				status, _, _ := strings.Cut(string(told), "\r\n")
 				if took := time.Since(begun); took != row.after || strings.TrimPrefix(status, "HTTP/1.1 ") != row.code {
@@ -268,7 +268,7 @@ func TestSlowClientsAreGivenUp(t *testing.T) {
 }
 
 // drip sends at once, and then each second, until the connection ends.
-func drip(t *testing.T, conn net.Conn, sends, drips string) {
+func sendSlowly(t *testing.T, conn net.Conn, sends, drips string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, sends); err != nil {
 		t.Fatal(err)
@@ -288,27 +288,27 @@ func drip(t *testing.T, conn net.Conn, sends, drips string) {
 	})
 }
 
-func TestShutdownEndsWhatWaitsOverHTTP(t *testing.T) {
+func TestRun_ShutdownEndsHTTPWaits(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "locks.yaml")
 	if err := os.WriteFile(file, []byte(componentHead), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	addr := freePort(t)
-	r, err := run(t, Options{
+	r, err := startRun(t, Options{
 		Folder: t.TempDir(), DrainTimeout: time.Hour, ResourcePaths: []string{file}, TCP: TCPOptions{HTTPAddress: addr},
 	}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := site{&http.Client{Transport: transport(t)}, "http://" + addr, ""}
-	streams := []events{
-		s.listen(t, "subscribe?user=eve&channel=c&channelType=MESSAGE"), s.listen(t, "session?user=eve"),
+	s := httpTestClient{&http.Client{Transport: transport(t)}, "http://" + addr, ""}
+	streams := []eventStream{
+		s.subscribe(t, "subscribe?user=eve&channel=c&channelType=MESSAGE"), s.subscribe(t, "session?user=eve"),
 	}
 	s.must(t, "setLock", byAnn)
 	s.must(t, "acquireLock", byAnn)
-	waited := make(chan answer, 1)
+	waited := make(chan httpResponse, 1)
 	go func() { waited <- s.post(t, "acquireLock", byBob) }()
-	s.awaitBob(t)
+	s.awaitWaiter(t)
 	r.stop()
 	if got := <-waited; got.code != http.StatusServiceUnavailable || got.errorCode != -14009 {
 		t.Errorf("who waits is answered %d %s", got.code, got.body)

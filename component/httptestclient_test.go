@@ -11,18 +11,18 @@ import (
 )
 
 // site is an HTTP server as its clients see it.
-type site struct {
+type httpTestClient struct {
 	client *http.Client
 	url    string // without a slash at its end
 	token  string
 }
 
 // serveSite serves memory over HTTP.
-func serveSite(t *testing.T, o TCPOptions) site {
+func newHTTPTestClient(t *testing.T, o TCPOptions) httpTestClient {
 	t.Helper()
 	o.HTTPAddress = "127.0.0.1:0"
-	addr := serveTCP(t, opened(t, map[string]string{"store": "memory"}), o)
-	return site{&http.Client{Transport: transport(t)}, "http://" + addr, o.Token}
+	addr := serveTCP(t, openServices(t, map[string]string{"store": "memory"}), o)
+	return httpTestClient{&http.Client{Transport: transport(t)}, "http://" + addr, o.Token}
 }
 
 // transport is that of a client who has its connections for itself.
@@ -33,7 +33,7 @@ func transport(t *testing.T) *http.Transport {
 }
 
 // request makes a request to the component "locks", with the token if there is one.
-func (s site) request(ctx context.Context, method, operation, body string) *http.Request {
+func (s httpTestClient) request(ctx context.Context, method, operation, body string) *http.Request {
 	r, err := http.NewRequestWithContext(ctx, method, s.url+"/v1/rtm/locks/"+operation, strings.NewReader(body))
 	if err != nil {
 		panic(err) // the tests' own paths are good
@@ -45,7 +45,7 @@ func (s site) request(ctx context.Context, method, operation, body string) *http
 }
 
 // answer is what a site says.
-type answer struct {
+type httpResponse struct {
 	code   int
 	header http.Header
 	proto  string
@@ -56,7 +56,7 @@ type answer struct {
 }
 
 // answerTo sends the request and returns the answer.
-func (s site) answerTo(t *testing.T, r *http.Request) answer {
+func (s httpTestClient) do(t *testing.T, r *http.Request) httpResponse {
 	t.Helper()
 	response, err := s.client.Do(r)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s site) answerTo(t *testing.T, r *http.Request) answer {
 	return read(t, response)
 }
 
-func read(t *testing.T, response *http.Response) answer {
+func read(t *testing.T, response *http.Response) httpResponse {
 	t.Helper()
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -81,19 +81,19 @@ func read(t *testing.T, response *http.Response) answer {
 			t.Fatalf("%s: %v", body, err)
 		}
 	}
-	return answer{
+	return httpResponse{
 		response.StatusCode, response.Header, response.Proto, string(body), told.ErrorCode, told.Operation, told.Reason,
 	}
 }
 
 // post posts the body to an operation.
-func (s site) post(t *testing.T, operation, body string) answer {
+func (s httpTestClient) post(t *testing.T, operation, body string) httpResponse {
 	t.Helper()
-	return s.answerTo(t, s.request(t.Context(), http.MethodPost, operation, body))
+	return s.do(t, s.request(t.Context(), http.MethodPost, operation, body))
 }
 
 // must posts the body, to an operation that has to succeed.
-func (s site) must(t *testing.T, operation, body string) answer {
+func (s httpTestClient) must(t *testing.T, operation, body string) httpResponse {
 	t.Helper()
 	got := s.post(t, operation, body)
 	if got.code != http.StatusOK {
@@ -109,17 +109,17 @@ const (
 )
 
 // events reads a stream's events.
-type events struct{ lines *bufio.Scanner }
+type eventStream struct{ lines *bufio.Scanner }
 
 // listen opens a stream, and takes its first event, which is a snapshot.
-func (s site) listen(t *testing.T, path string) events {
+func (s httpTestClient) subscribe(t *testing.T, path string) eventStream {
 	t.Helper()
-	response, err := s.client.Do(s.request(patient(t), http.MethodGet, path, ""))
+	response, err := s.client.Do(s.request(timeoutContext(t), http.MethodGet, path, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = response.Body.Close() })
-	e := events{bufio.NewScanner(response.Body)}
+	e := eventStream{bufio.NewScanner(response.Body)}
 	if name, data := e.next(); response.StatusCode != http.StatusOK || name != "SNAPSHOT" {
 		t.Fatalf("%d %s %s", response.StatusCode, name, data)
 	}
@@ -127,7 +127,7 @@ func (s site) listen(t *testing.T, path string) events {
 }
 
 // next is the next event; empty after the last.
-func (e events) next() (name, data string) {
+func (e eventStream) next() (name, data string) {
 	for e.lines.Scan() {
 		field, value, _ := strings.Cut(e.lines.Text(), ": ")
 		switch field {
@@ -141,7 +141,7 @@ func (e events) next() (name, data string) {
 }
 
 // awaitBob returns when bob waits for the lock: then he may not even try to have it.
-func (s site) awaitBob(t *testing.T) {
+func (s httpTestClient) awaitWaiter(t *testing.T) {
 	t.Helper()
 	try := strings.Replace(byBob, "true", "false", 1)
 	for t.Context().Err() == nil && !t.Failed() {

@@ -30,7 +30,7 @@ func newListener(t *testing.T, most int) (*limitListener, func() net.Conn) {
 	}
 }
 
-func TestAConnectionMoreThanTheLimitWaitsForTheEndOfAnother(t *testing.T) {
+func TestLimitListener(t *testing.T) {
 	l, connect := newListener(t, 2)
 	accepted := make(chan net.Conn)
 	go func() {
@@ -76,8 +76,8 @@ func TestAConnectionMoreThanTheLimitWaitsForTheEndOfAnother(t *testing.T) {
 	}
 }
 
-func TestEveryHTTPEndpointAnswersARequestThatItDoesNotRead(t *testing.T) {
-	h := serveEverything(t, func(*Options) {})
+func TestLimitListener_UnreadRequest(t *testing.T) {
+	h := newFixture(t, func(*Options) {})
 	request := "GET / HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n"
 	for endpoint, address := range map[string]string{
 		"--dapr-http-listen-address": h.tcp.Dapr.HTTPAddress,

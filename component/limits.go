@@ -16,9 +16,9 @@ const (
 	// after their sum, with everything that it waited for. A Unix socket needs no such
 	// thing, its end is always told. TCP itself asks in the same time, for clients of
 	// HTTP, by so many probes.
-	pingAfter  = 10 * time.Second
-	pongWithin = 10 * time.Second
-	probes     = 2
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 10 * time.Second
+	keepaliveProbes  = 2
 
 	// requestTimeout is how long a client may take to send a request, and to read an
 	// answer. Waiting for a lock comes in between.
@@ -34,7 +34,7 @@ const (
 
 	// spareFiles is the part of the files that a process may open which TCP leaves for
 	// the socket and the stores: a quarter.
-	spareFiles = 4
+	reservedFileShare = 4
 
 	// maxCalls bounds the calls under way on one connection. It is so large because a
 	// call that waits for a lock counts, and the call that would free the lock must not
@@ -58,60 +58,60 @@ const (
 // connections is how many connections each endpoint may have, if there are so many
 // endpoints. More wait until one of those ends, and each endpoint has its own, so that
 // who takes all of one's leaves the others'.
-func connections(endpoints int) int {
+func connectionLimit(endpoints int) int {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return maxConnections
 	}
-	return share(uint64(files.Cur), uint64(endpoints)) //nolint:unconvert // Cur is an int64 on FreeBSD
+	return connectionShare(uint64(files.Cur), uint64(endpoints)) //nolint:unconvert // Cur is an int64 on FreeBSD
 }
 
 // share is an endpoint's share of the files that the process may open.
-func share(files, endpoints uint64) int {
-	return int(max(1, min(maxConnections, (files-files/spareFiles)/endpoints)))
+func connectionShare(files, endpoints uint64) int {
+	return int(max(1, min(maxConnections, (files-files/reservedFileShare)/endpoints)))
 }
 
 // arrivalKey is that of the timer which cancels a call of gRPC whose request does not
 // arrive.
-type arrivalKey struct{}
+type requestTimerKey struct{}
 
 // timely are the options by which a request of gRPC has to arrive in as much time as one
 // of HTTP. Without them a client could keep any number of them arriving, with no token,
 // and the server what it has of each.
-func timely() []grpc.ServerOption {
+func requestDeadlineOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.InTapHandle(expect),
+		grpc.InTapHandle(startRequestDeadline),
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-			arrived(ctx)
+			stopRequestDeadline(ctx)
 			return handle(ctx, req)
 		}),
 		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			return handle(srv, arriving{stream})
+			return handle(srv, requestStream{stream})
 		}),
 	}
 }
 
 // expect returns the ctx of a call whose header has arrived, and nothing else.
-func expect(ctx context.Context, _ *tap.Info) (context.Context, error) {
+func startRequestDeadline(ctx context.Context, _ *tap.Info) (context.Context, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	return context.WithValue(ctx, arrivalKey{}, time.AfterFunc(requestTimeout, cancel)), nil
+	return context.WithValue(ctx, requestTimerKey{}, time.AfterFunc(requestTimeout, cancel)), nil
 }
 
 // arrived lets a call take as long as it likes from here on.
-func arrived(ctx context.Context) {
-	if timer, ok := ctx.Value(arrivalKey{}).(*time.Timer); ok {
+func stopRequestDeadline(ctx context.Context) {
+	if timer, ok := ctx.Value(requestTimerKey{}).(*time.Timer); ok {
 		timer.Stop()
 	}
 }
 
 // arriving is a stream whose first message is its request.
-type arriving struct{ grpc.ServerStream }
+type requestStream struct{ grpc.ServerStream }
 
 // RecvMsg implements [grpc.ServerStream].
-func (s arriving) RecvMsg(m any) error {
+func (s requestStream) RecvMsg(m any) error {
 	err := s.ServerStream.RecvMsg(m)
 	if err == nil {
-		arrived(s.Context())
+		stopRequestDeadline(s.Context())
 	}
 	return err
 }

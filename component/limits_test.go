@@ -18,7 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestEachEndpointHasItsShareOfTheFiles(t *testing.T) {
+func TestConnectionShare(t *testing.T) {
 	for _, row := range []struct {
 		name             string
 		files, endpoints uint64
@@ -31,7 +31,7 @@ func TestEachEndpointHasItsShareOfTheFiles(t *testing.T) {
 		{"next to none", 2, 4, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := share(row.files, row.endpoints); got != row.want {
+			if got := connectionShare(row.files, row.endpoints); got != row.want {
 				t.Errorf("got %d, want %d", got, row.want)
 			}
 		})
@@ -39,32 +39,32 @@ func TestEachEndpointHasItsShareOfTheFiles(t *testing.T) {
 }
 
 // APIs are the servers of all endpoints, by what they serve.
-var apis = map[string]func(*network, services) server{
-	"gRPC": (*network).grpcServer, "Dapr's gRPC": (*network).daprGRPCServer,
-	"HTTP": (*network).httpServer, "Dapr's HTTP": (*network).daprHTTPServer,
+var serverConstructors = map[string]func(*tcpListeners, services) server{
+	"gRPC": (*tcpListeners).grpcServer, "Dapr's gRPC": (*tcpListeners).daprGRPCServer,
+	"HTTP": (*tcpListeners).httpServer, "Dapr's HTTP": (*tcpListeners).daprHTTPServer,
 }
 
 // withMemory is what the APIs are made of, with a memory store behind all of them.
-func withMemory(t *testing.T, o TCPOptions) (*network, services) {
+func newMemoryServices(t *testing.T, o TCPOptions) (*tcpListeners, services) {
 	t.Helper()
-	n, err := newNetwork(o, discard)
+	n, err := newTCPListeners(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := opened(t, map[string]string{"store": "memory"})
+	s := openServices(t, map[string]string{"store": "memory"})
 	o.Dapr.AppID, o.Dapr.HTTPAddress = "app", "127.0.0.1:0"
-	if s.apps, err = newSidecarlessAPIs(o.Dapr, []daprapi.Component{{Name: "locks"}}, s); err != nil {
+	if s.sidecarless, err = newSidecarlessAPIs(o.Dapr, []daprapi.Component{{Name: "locks"}}, s); err != nil {
 		t.Fatal(err)
 	}
 	return n, s
 }
 
 // knock connects to one of the APIs, which serves memory in a bubble.
-func knock(t *testing.T, api string, o TCPOptions) net.Conn {
+func connectTo(t *testing.T, api string, o TCPOptions) net.Conn {
 	t.Helper()
-	n, s := withMemory(t, o)
+	n, s := newMemoryServices(t, o)
 	l := bufconn.Listen(1 << 16)
-	serveOn(t, apis[api](n, s), l)
+	serveOn(t, serverConstructors[api](n, s), l)
 	conn, err := l.DialContext(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -76,9 +76,9 @@ func knock(t *testing.T, api string, o TCPOptions) net.Conn {
 // about tells whether something took as long as it should, on a machine that may be busy.
 // The servers of gRPC run in no bubble: the timers of their connections crash the race
 // detector there now and then (golang/go#78156).
-func about(took, want time.Duration) bool { return took >= want && took < want+5*time.Second }
+func isAbout(took, want time.Duration) bool { return took >= want && took < want+5*time.Second }
 
-func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
+func TestLimits_SlowTLSHandshake(t *testing.T) {
 	certificate := servers.NewCertificate(t)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
@@ -86,12 +86,12 @@ func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
 		for api, patience := range map[string]time.Duration{
 			"gRPC": handshakeTimeout, "Dapr's gRPC": handshakeTimeout, "HTTP": requestTimeout, "Dapr's HTTP": requestTimeout,
 		} {
-			conn := knock(t, api, TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile})
+			conn := connectTo(t, api, TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile})
 			begun := time.Now()
-			drip(t, conn, sends, "")
+			sendSlowly(t, conn, sends, "")
 			waiting.Go(func() {
 				told, _ := io.ReadAll(conn)
-				if took := time.Since(begun); !about(took, patience) {
+				if took := time.Since(begun); !isAbout(took, patience) {
 					t.Errorf("%s and one who %s: after %v it is told %q", api, name, took, told)
 				}
 			})
@@ -99,7 +99,7 @@ func TestWhoIsSlowToAgreeOnTLSIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestSlowClientsOfDaprsHTTPAreGivenUp(t *testing.T) {
+func TestLimits_SlowDaprHTTPClients(t *testing.T) {
 	const post = "POST /v1.0-alpha1/lock/locks HTTP/1.1\r\nHost: localhost\r\n"
 	for _, row := range []struct {
 		name, sends, drips string // what comes at once, and what each second
@@ -113,9 +113,9 @@ func TestSlowClientsOfDaprsHTTPAreGivenUp(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := knock(t, "Dapr's HTTP", TCPOptions{})
+				conn := connectTo(t, "Dapr's HTTP", TCPOptions{})
 				begun := time.Now()
-				drip(t, conn, row.sends, row.drips)
+				sendSlowly(t, conn, row.sends, row.drips)
 				told, _ := io.ReadAll(conn)
 				status, _, _ := strings.Cut(string(told), "\r\n")
 				if took := time.Since(begun); took != row.after || strings.TrimPrefix(status, "HTTP/1.1 ") != row.code {
@@ -126,11 +126,11 @@ func TestSlowClientsOfDaprsHTTPAreGivenUp(t *testing.T) {
 	}
 }
 
-func TestWhoAsksAndReadsNoAnswersIsGivenUp(t *testing.T) {
-	for api, patience := range map[string]time.Duration{"HTTP": requestTimeout, "Dapr's HTTP": answerTimeout} {
+func TestLimits_ClientReadsNoResponses(t *testing.T) {
+	for api, patience := range map[string]time.Duration{"HTTP": requestTimeout, "Dapr's HTTP": daprWriteTimeout} {
 		t.Run(api, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := knock(t, api, TCPOptions{})
+				conn := connectTo(t, api, TCPOptions{})
 				begun := time.Now()
 				for {
 					if _, err := io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -155,10 +155,10 @@ func frames(write func(*http2.Framer) error) string {
 }
 
 // hello is what a client of gRPC says first.
-var hello = http2.ClientPreface + frames(func(f *http2.Framer) error { return f.WriteSettings() })
+var clientPreface = http2.ClientPreface + frames(func(f *http2.Framer) error { return f.WriteSettings() })
 
 // call is the header of a call. Unless it is whole, the end of it does not come.
-func call(method string, whole bool) string {
+func headersFrame(method string, whole bool) string {
 	var block strings.Builder
 	encoder := hpack.NewEncoder(&block)
 	for _, field := range [][2]string{
@@ -172,16 +172,16 @@ func call(method string, whole bool) string {
 }
 
 // data is a part of the request of a call.
-func data(part string) string {
+func dataFrame(part string) string {
 	return frames(func(f *http2.Framer) error { return f.WriteData(1, false, []byte(part)) })
 }
 
 // ofLength is what comes before a message of gRPC.
-func ofLength(n uint32) string { return string(binary.BigEndian.AppendUint32([]byte{0}, n)) }
+func messagePrefix(n uint32) string { return string(binary.BigEndian.AppendUint32([]byte{0}, n)) }
 
 // outlast answers what is asked on a connection of HTTP/2 until that ends, or the call
 // does, and returns how.
-func outlast(conn net.Conn, pongs bool) string {
+func readUntilEnd(conn net.Conn, pongs bool) string {
 	f := http2.NewFramer(conn, conn)
 	f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
 	for {
@@ -204,7 +204,7 @@ func outlast(conn net.Conn, pongs bool) string {
 	}
 }
 
-func TestSlowClientsOfGRPCAreGivenUp(t *testing.T) {
+func TestLimits_SlowGRPCClients(t *testing.T) {
 	const ended, cancelled = "the connection ends", "status 1"
 	methods := map[string][2]string{
 		"gRPC":        {"/mortise.locks.v1.Locks/TryLock", "/mortise.locks.v1.Locks/Watch"},
@@ -221,21 +221,21 @@ func TestSlowClientsOfGRPCAreGivenUp(t *testing.T) {
 			after        time.Duration
 		}{
 			{"one who says nothing", "", "", true, ended, handshakeTimeout},
-			{"one who does not finish the hello", hello[:10], "", true, ended, handshakeTimeout},
-			{"one who says what is no hello", hello[1:], "", true, ended, 0},
-			{"one whose header does not end", hello + call(method[0], false), "", false, ended, pingAfter + pongWithin},
-			{"one who does not answer pings", hello, "", false, ended, pingAfter + pongWithin},
-			{"one whose request does not begin", hello + call(method[0], true), "", true, cancelled, requestTimeout},
-			{"one whose request does not end", hello + call(method[0], true) + data(ofLength(100)), data("x"), true,
+			{"one who does not finish the hello", clientPreface[:10], "", true, ended, handshakeTimeout},
+			{"one who says what is no hello", clientPreface[1:], "", true, ended, 0},
+			{"one whose header does not end", clientPreface + headersFrame(method[0], false), "", false, ended, keepaliveTime + keepaliveTimeout},
+			{"one who does not answer pings", clientPreface, "", false, ended, keepaliveTime + keepaliveTimeout},
+			{"one whose request does not begin", clientPreface + headersFrame(method[0], true), "", true, cancelled, requestTimeout},
+			{"one whose request does not end", clientPreface + headersFrame(method[0], true) + dataFrame(messagePrefix(100)), dataFrame("x"), true,
 				cancelled, requestTimeout},
-			{"one whose stream does not begin", hello + call(method[1], true), "", true, cancelled, requestTimeout},
+			{"one whose stream does not begin", clientPreface + headersFrame(method[1], true), "", true, cancelled, requestTimeout},
 		} {
-			conn := knock(t, api, TCPOptions{})
+			conn := connectTo(t, api, TCPOptions{})
 			begun := time.Now()
-			drip(t, conn, row.sends, row.drips)
+			sendSlowly(t, conn, row.sends, row.drips)
 			waiting.Go(func() {
-				how := outlast(conn, row.pongs)
-				if took := time.Since(begun); !about(took, row.after) || how != row.how {
+				how := readUntilEnd(conn, row.pongs)
+				if took := time.Since(begun); !isAbout(took, row.after) || how != row.how {
 					t.Errorf("%s and %s: after %v %s", api, row.name, took, how)
 				}
 			})

@@ -44,12 +44,12 @@ type Options struct {
 // returns an error if it cannot start, or cannot go on, or cannot end in order.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
-	observed, err := o.observe(ctx, log)
+	observed, err := o.newTelemetry(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer observed.Tracing.Close()
-	set := instances.New(registry, log, observed.Attend)
+	set := instances.New(registry, log, observed.Wrap)
 	if o.StartDegraded {
 		set.OpenUnreachableLater(observed.Health.Failing)
 	}
@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.L
 }
 
 // observe returns what observes the process, as far as somebody wants to know.
-func (o Options) observe(ctx context.Context, log logger.Logger) (observed telemetry.Telemetry, err error) {
+func (o Options) newTelemetry(ctx context.Context, log logger.Logger) (observed telemetry.Telemetry, err error) {
 	observed.Health = telemetry.NewHealth(log)
 	if o.TCP.MetricsAddress != "" {
 		observed.Metrics = telemetry.NewMetrics(o.Version, observed.Health)
@@ -70,7 +70,7 @@ func (o Options) observe(ctx context.Context, log logger.Logger) (observed telem
 }
 
 func serve(ctx context.Context, o Options, set *instances.Set, observed telemetry.Telemetry, log logger.Logger) (err error) {
-	network, err := newNetwork(o.TCP, log)
+	network, err := newTCPListeners(o.TCP, log)
 	if err != nil {
 		return err
 	}
@@ -80,13 +80,13 @@ func serve(ctx context.Context, o Options, set *instances.Set, observed telemetr
 	}
 	defer func() { err = errors.Join(err, socket.remove()) }()
 	served := newServices(set, log)
-	served.observed = observed
+	served.telemetry = observed
 	defer served.close()
 	components, err := served.open(ctx, o, log)
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	if served.apps, err = newSidecarlessAPIs(o.TCP.Dapr, components, served); err != nil {
+	if served.sidecarless, err = newSidecarlessAPIs(o.TCP.Dapr, components, served); err != nil {
 		return errors.Join(err, socket.Close())
 	}
 	s := &serverGroup{failed: make(chan error, 1+len(o.TCP.endpoints()))} // one for each
@@ -109,7 +109,7 @@ func serve(ctx context.Context, o Options, set *instances.Set, observed telemetr
 	case <-ctx.Done():
 	}
 	log.Info("Shutting down")
-	observed.Health.Leave()
+	observed.Health.SetShuttingDown()
 	s.notReady()
 	served.endWaiting()
 	err = errors.Join(err, socket.unlink()) // before it is closed: a daprd that finds it would wait for an answer
@@ -127,14 +127,14 @@ type server interface {
 
 // serverGroup is the process's servers, each on a listener of its own.
 type serverGroup struct {
-	all     []server
+	servers []server
 	serving sync.WaitGroup
 	failed  chan error // why servers have ended that nobody stopped; has room for all
 }
 
 // start lets the server serve until it is stopped, or fails.
 func (s *serverGroup) start(next server, l net.Listener) {
-	s.all = append(s.all, next)
+	s.servers = append(s.servers, next)
 	s.serving.Go(func() {
 		err := next.Serve(l)
 		if err != nil && !errors.Is(err, grpc.ErrServerStopped) && !errors.Is(err, http.ErrServerClosed) {
@@ -145,7 +145,7 @@ func (s *serverGroup) start(next server, l net.Listener) {
 
 // notReady lets the health tell that no more calls are wanted.
 func (s *serverGroup) notReady() {
-	for _, server := range s.all {
+	for _, server := range s.servers {
 		server.notReady()
 	}
 }
@@ -153,7 +153,7 @@ func (s *serverGroup) notReady() {
 // drain stops taking calls and lets those under way finish; what takes longer than the
 // timeout is cancelled. It returns when nothing of the servers is left.
 func (s *serverGroup) drain(timeout time.Duration) {
-	for _, server := range s.all {
+	for _, server := range s.servers {
 		s.serving.Go(func() {
 			impatient := time.AfterFunc(timeout, server.Stop)
 			defer impatient.Stop()

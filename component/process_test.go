@@ -28,7 +28,7 @@ import (
 )
 
 // running is a Run under way.
-type running struct {
+type process struct {
 	socket string
 	stop   context.CancelFunc
 	ended  chan error
@@ -36,11 +36,11 @@ type running struct {
 
 // run starts Run and waits until its socket appears, or returns the error that it could
 // not start with.
-func run(t *testing.T, o Options, registry *stores.Registry) (*running, error) {
+func startRun(t *testing.T, o Options, registry *stores.Registry) (*process, error) {
 	t.Helper()
 	o.Name, o.SocketMode = "mortise", 0o600
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{socket: filepath.Join(o.Folder, "mortise.sock"), stop: stop, ended: make(chan error, 1)}
+	r := &process{socket: filepath.Join(o.Folder, "mortise.sock"), stop: stop, ended: make(chan error, 1)}
 	go func() { r.ended <- Run(ctx, o, registry, logger.NewLogger("test")) }()
 	t.Cleanup(stop)
 	for {
@@ -55,9 +55,9 @@ func run(t *testing.T, o Options, registry *stores.Registry) (*running, error) {
 	}
 }
 
-func start(t *testing.T) *running {
+func start(t *testing.T) *process {
 	t.Helper()
-	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Second}, all.Backends("memory"))
+	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Second}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func start(t *testing.T) *running {
 }
 
 // end stops Run and returns its result.
-func (r *running) end(t *testing.T) error {
+func (r *process) end(t *testing.T) error {
 	t.Helper()
 	r.stop()
 	select {
@@ -78,7 +78,7 @@ func (r *running) end(t *testing.T) error {
 }
 
 // awaitNoSocket waits until the socket is gone.
-func (r *running) awaitNoSocket(t *testing.T) {
+func (r *process) awaitNoSocket(t *testing.T) {
 	t.Helper()
 	for late := time.After(10 * time.Second); ; {
 		select {
@@ -92,7 +92,7 @@ func (r *running) awaitNoSocket(t *testing.T) {
 	}
 }
 
-func (r *running) connect(t *testing.T) *grpc.ClientConn {
+func (r *process) connect(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("unix:"+r.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -119,7 +119,7 @@ func tryLock(t *testing.T, locks lockpb.LockStoreClient, instance, key string) (
 	return resp.GetSuccess(), err
 }
 
-func TestTheSocketServesWhatDaprdAndToolsAskFor(t *testing.T) {
+func TestRun_SocketServices(t *testing.T) {
 	conn := start(t).connect(t)
 	want := []string{
 		"dapr.proto.components.v1.InputBinding", "dapr.proto.components.v1.LockStore", "dapr.proto.components.v1.OutputBinding",
@@ -165,7 +165,7 @@ func listServices(t *testing.T, conn *grpc.ClientConn, version string) (names []
 	return names
 }
 
-func TestInstancesAreKeptApart(t *testing.T) {
+func TestRun_SeparateComponents(t *testing.T) {
 	locks := lockpb.NewLockStoreClient(start(t).connect(t))
 	for _, name := range []string{"a", "b", ""} {
 		if err := initialize(t, locks, name, nil); err != nil {
@@ -180,7 +180,7 @@ func TestInstancesAreKeptApart(t *testing.T) {
 	}
 }
 
-func TestMemoryLocksOutliveInit(t *testing.T) {
+func TestRun_RepeatedInit(t *testing.T) {
 	locks := lockpb.NewLockStoreClient(start(t).connect(t))
 	for _, properties := range []map[string]string{nil, {"restartGrace": "0s"}, {"store": "memory"}} {
 		if err := initialize(t, locks, "a", properties); err != nil {
@@ -192,12 +192,12 @@ func TestMemoryLocksOutliveInit(t *testing.T) {
 	}
 }
 
-func TestResourcesAreOpenBeforeTheSocketAppears(t *testing.T) {
+func TestRun_ResourcesBeforeSocket(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "locks.yaml")
 	if err := os.WriteFile(file, []byte(componentHead), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := run(t, Options{Folder: t.TempDir(), ResourcePaths: []string{file}}, all.Backends("memory"))
+	r, err := startRun(t, Options{Folder: t.TempDir(), ResourcePaths: []string{file}}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,14 +206,14 @@ func TestResourcesAreOpenBeforeTheSocketAppears(t *testing.T) {
 	}
 }
 
-func TestRTMsMetadataIsKnownWhateverTheStore(t *testing.T) {
+func TestRun_RTMMetadata(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "locks.yaml")
 	for value, want := range map[string]string{"20": "", "20s": "", "0": "metadata key rtmMinTTL", "soon": "rtmMinTTL"} {
 		text := componentHead + "  metadata:\n  - name: rtmMinTTL\n    value: " + value + "\n"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r, err := run(t, Options{Folder: t.TempDir(), ResourcePaths: []string{file}}, all.Backends("memory"))
+		r, err := startRun(t, Options{Folder: t.TempDir(), ResourcePaths: []string{file}}, all.Backends("memory"))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v", value, err)
 		}
@@ -226,23 +226,23 @@ func TestRTMsMetadataIsKnownWhateverTheStore(t *testing.T) {
 	}
 }
 
-func TestABadStartLeavesNoSocket(t *testing.T) {
+func TestRun_FailedStart(t *testing.T) {
 	folder := t.TempDir()
-	_, err := run(t, Options{Folder: folder, ResourcePaths: []string{"/does/not/exist"}}, all.Backends("memory"))
+	_, err := startRun(t, Options{Folder: folder, ResourcePaths: []string{"/does/not/exist"}}, all.Backends("memory"))
 	if err == nil {
 		t.Fatal("started")
 	}
 	if _, err := os.Lstat(filepath.Join(folder, "mortise.sock")); !os.IsNotExist(err) {
 		t.Errorf("the socket: %v", err)
 	}
-	if r, err := run(t, Options{Folder: folder}, all.Backends("memory")); err != nil {
+	if r, err := startRun(t, Options{Folder: folder}, all.Backends("memory")); err != nil {
 		t.Errorf("a good start after it: %v", err)
 	} else if err := r.end(t); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestGarbageOnTheSocketHurtsNobodyElse(t *testing.T) {
+func TestRun_GarbageOnSocket(t *testing.T) {
 	r := start(t)
 	locks := lockpb.NewLockStoreClient(r.connect(t))
 	if err := initialize(t, locks, "a", nil); err != nil {
@@ -285,7 +285,7 @@ func (s slowStore) TryLock(ctx context.Context, _ stores.Request) (stores.Grant,
 
 func (s slowStore) Close() error { return nil }
 
-func TestShutdown(t *testing.T) {
+func TestRun_Shutdown(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		patience time.Duration
@@ -304,7 +304,7 @@ func TestShutdown(t *testing.T) {
 			registry.Register("slow", stores.Backend{Config: struct{}{}, Open: func(context.Context, stores.Component) (stores.Store, error) {
 				return slow, nil
 			}})
-			r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: row.patience}, registry)
+			r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: row.patience}, registry)
 			if err != nil {
 				t.Fatal(err)
 			}

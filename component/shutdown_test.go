@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-func TestASidecarThatDoesNotReadDelaysTheEndByTheDrainTimeoutOnly(t *testing.T) {
-	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: 50 * time.Millisecond}, all.Backends("memory"))
+func TestRun_ShutdownWithUnreadStream(t *testing.T) {
+	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: 50 * time.Millisecond}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,17 +27,17 @@ type DaprOptions struct {
 
 // answerTimeout is how long a request of Dapr's API may take until its answer is read. It
 // waits for nothing but the store.
-const answerTimeout = time.Minute
+const daprWriteTimeout = time.Minute
 
 // served tells whether apps are served at all.
-func (o DaprOptions) served() bool { return o.GRPCAddress+o.HTTPAddress != "" }
+func (o DaprOptions) enabled() bool { return o.GRPCAddress+o.HTTPAddress != "" }
 
 // app returns the id of the app that this process stands in for, and whether it does.
-func (o DaprOptions) app() (id string, known bool) { return o.AppID, o.served() || o.AppID != "" }
+func (o DaprOptions) ownApp() (id string, known bool) { return o.AppID, o.enabled() || o.AppID != "" }
 
 // checkToken tells whether apps cannot send the token.
 func (o DaprOptions) checkToken() error {
-	if o.Token == "" || !o.served() {
+	if o.Token == "" || !o.enabled() {
 		return nil
 	}
 	_, err := checkToken("$"+DaprTokenVariable, o.Token)
@@ -54,14 +54,14 @@ type sidecarlessAPIs struct {
 // use. Where apps are not served there are no APIs, and what their components have in
 // their metadata for a daprd is no matter.
 func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d sidecarlessAPIs, err error) {
-	if !o.served() {
+	if !o.enabled() {
 		return sidecarlessAPIs{}, nil
 	}
 	components = slices.DeleteFunc(slices.Clone(components), func(c Component) bool { return !c.IsFor(o.AppID) })
 	d.dapr, err = daprapi.New(daprapi.Options{
 		AppID: o.AppID, Namespace: o.Namespace, PodName: o.PodName, Token: o.Token, Version: o.Version,
-		Components: components, Stores: s.set.Resolver(), Leaving: s.observed.Health.Leaving,
-		Observed: func(next http.Handler) http.Handler { return s.observed.Handler(telemetry.Dapr, next) },
+		Components: components, Stores: s.set.Resolver(), Leaving: s.telemetry.Health.ShuttingDown,
+		Observed: func(next http.Handler) http.Handler { return s.telemetry.Handler(telemetry.Dapr, next) },
 	})
 	if err != nil {
 		return sidecarlessAPIs{}, err
@@ -75,12 +75,12 @@ func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d si
 }
 
 // daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
-func (n *network) daprGRPCServer(s services) server {
-	options := append(n.grpcOptions(), s.apps.dapr.ServerOptions()...)
+func (n *tcpListeners) daprGRPCServer(s services) server {
+	options := append(n.grpcOptions(), s.sidecarless.dapr.ServerOptions()...)
 	options = append(options, grpc.UnknownServiceHandler(unknownMethod)) // replaces that of daprapi
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
-		s.apps.dapr.Register(r)
-		layottopb.RegisterRuntimeServer(r, s.apps.layotto)
+		s.sidecarless.dapr.Register(r)
+		layottopb.RegisterRuntimeServer(r, s.sidecarless.layotto)
 	}, options...)
 }
 
@@ -95,10 +95,10 @@ func unknownMethod(srv any, stream grpc.ServerStream) error {
 }
 
 // daprHTTPServer returns the server for Dapr's API over HTTP.
-func (n *network) daprHTTPServer(s services) server {
-	h := s.apps.dapr.HTTPServer()
-	h.Handler = forOwnPages(h.Handler, daprapi.Refuse)
-	h.WriteTimeout = answerTimeout
+func (n *tcpListeners) daprHTTPServer(s services) server {
+	h := s.sidecarless.dapr.HTTPServer()
+	h.Handler = crossOriginProtection(h.Handler, daprapi.Refuse)
+	h.WriteTimeout = daprWriteTimeout
 	h.HTTP2 = &http.HTTP2Config{WriteByteTimeout: requestTimeout}
 	return newHTTPServer(n, h, n.options.Dapr.Token != "", daprapi.Refuse)
 }

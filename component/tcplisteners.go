@@ -34,33 +34,33 @@ type TCPOptions struct {
 // endpoint is an address to listen at.
 type endpoint struct {
 	flag, address string
-	token         bool // is asked for
-	server        func(*network, services) server
+	needsToken    bool // is asked for
+	server        func(*tcpListeners, services) server
 }
 
 // endpoints are those that are wanted.
 func (o TCPOptions) endpoints() []endpoint {
 	ours, daprs := o.Token+o.TokenFile != "", o.Dapr.Token != ""
 	return slices.DeleteFunc([]endpoint{
-		{"--listen-address", o.Address, ours, (*network).grpcServer},
-		{"--http-listen-address", o.HTTPAddress, ours, (*network).httpServer},
-		{"--metrics-address", o.MetricsAddress, ours, (*network).metricsServer},
-		{"--dapr-grpc-listen-address", o.Dapr.GRPCAddress, daprs, (*network).daprGRPCServer},
-		{"--dapr-http-listen-address", o.Dapr.HTTPAddress, daprs, (*network).daprHTTPServer},
+		{"--listen-address", o.Address, ours, (*tcpListeners).grpcServer},
+		{"--http-listen-address", o.HTTPAddress, ours, (*tcpListeners).httpServer},
+		{"--metrics-address", o.MetricsAddress, ours, (*tcpListeners).metricsServer},
+		{"--dapr-grpc-listen-address", o.Dapr.GRPCAddress, daprs, (*tcpListeners).daprGRPCServer},
+		{"--dapr-http-listen-address", o.Dapr.HTTPAddress, daprs, (*tcpListeners).daprHTTPServer},
 	}, func(e endpoint) bool { return e.address == "" })
 }
 
 // network is what serves TCP.
-type network struct {
+type tcpListeners struct {
 	options      TCPOptions
 	log          logger.Logger
-	guard        *guard        // nil: nobody needs a token
+	auth         *tokenAuth    // nil: nobody needs a token
 	certificates *certificates // nil: there is no TLS
 }
 
 // newNetwork checks the options, and reads the files that they name.
-func newNetwork(o TCPOptions, log logger.Logger) (*network, error) {
-	n := &network{options: o, log: log}
+func newTCPListeners(o TCPOptions, log logger.Logger) (*tcpListeners, error) {
+	n := &tcpListeners{options: o, log: log}
 	if err := o.check(); err != nil || len(o.endpoints()) == 0 {
 		return n, err
 	}
@@ -72,7 +72,7 @@ func newNetwork(o TCPOptions, log logger.Logger) (*network, error) {
 		return nil, err
 	}
 	if token != "" {
-		n.guard = new(newGuard(token))
+		n.auth = new(newTokenAuth(token))
 	}
 	if o.CertFile != "" {
 		n.certificates, err = newCertificates(o, log)
@@ -109,14 +109,14 @@ func (o TCPOptions) checkEndpoint(e endpoint) error {
 	case isLoopback(host) || o.AllowInsecure:
 		return nil
 	case o.CertFile == "":
-		return e.refused("without TLS")
-	case o.ClientCAFile == "" && !e.token:
-		return e.refused("with neither a token nor client certificates")
+		return e.insecureError("without TLS")
+	case o.ClientCAFile == "" && !e.needsToken:
+		return e.insecureError("with neither a token nor client certificates")
 	}
 	return nil
 }
 
-func (e endpoint) refused(how string) error {
+func (e endpoint) insecureError(how string) error {
 	return fmt.Errorf("%s %s can be reached from other machines, %s: --allow-insecure-tcp allows that", e.flag, e.address, how)
 }
 
@@ -155,14 +155,14 @@ func checkToken(source, token string) (string, error) {
 }
 
 // serve opens the ports and lets the group serve them. If it fails, some may be served.
-func (n *network) serve(ctx context.Context, group *serverGroup, s services) error {
+func (n *tcpListeners) serve(ctx context.Context, group *serverGroup, s services) error {
 	endpoints := n.options.endpoints()
 	for _, e := range endpoints {
 		l, err := e.listen(ctx, n.options.AllowInsecure)
 		if err != nil {
 			return err
 		}
-		most := connections(len(endpoints))
+		most := connectionLimit(len(endpoints))
 		n.log.Infof("Listening on %s for %s, at most %d connections", l.Addr(), e.flag, most)
 		group.start(e.server(n, s), newLimitListener(l, most))
 	}
@@ -173,7 +173,7 @@ func (n *network) serve(ctx context.Context, group *serverGroup, s services) err
 // no other.
 func (e endpoint) listen(ctx context.Context, open bool) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: pingAfter, Interval: pongWithin / probes, Count: probes,
+		Enable: true, Idle: keepaliveTime, Interval: keepaliveTimeout / keepaliveProbes, Count: keepaliveProbes,
 	}}
 	l, err := config.Listen(ctx, "tcp", e.address)
 	if err != nil {
@@ -191,24 +191,24 @@ func (e endpoint) checkBound(addr *net.TCPAddr) error {
 	if host, _, _ := net.SplitHostPort(e.address); !isLoopback(host) || addr.IP.IsLoopback() {
 		return nil
 	}
-	return e.refused(fmt.Sprintf("since it is %s", addr))
+	return e.insecureError(fmt.Sprintf("since it is %s", addr))
 }
 
 // grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose
 // Init opens stores with any metadata: who may use locks from afar may not make Mortise
 // connect to wherever they like.
-func (n *network) grpcServer(s services) server {
+func (n *tcpListeners) grpcServer(s services) server {
 	options := append(n.grpcOptions(), grpc.MaxRecvMsgSize(maxRequest))
-	if n.guard != nil {
-		options = append(options, n.guard.options()...)
+	if n.auth != nil {
+		options = append(options, n.auth.serverOptions()...)
 	}
 	return s.newGRPCServer(s.register, options...)
 }
 
 // grpcOptions are for every gRPC server that is reached over TCP.
-func (n *network) grpcOptions() []grpc.ServerOption {
-	options := append(timely(),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pongWithin}),
+func (n *tcpListeners) grpcOptions() []grpc.ServerOption {
+	options := append(requestDeadlineOptions(),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ReadBufferSize(readBuffer),

@@ -46,10 +46,10 @@ func dial(t *testing.T, target string, creds credentials.TransportCredentials) *
 // serveMemory serves memory over TCP and returns the address.
 func serveMemory(t *testing.T, o TCPOptions) string {
 	t.Helper()
-	return serveTCP(t, opened(t, map[string]string{"store": "memory"}), o)
+	return serveTCP(t, openServices(t, map[string]string{"store": "memory"}), o)
 }
 
-func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
+func TestTCPOptions_Check(t *testing.T) {
 	certificate := servers.NewCertificate(t)
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
@@ -102,7 +102,7 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 		{"a token that cannot be sent", TCPOptions{Address: near, Token: "se\ncret"}, "cannot carry"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			for flag, at := range endpointsOf {
+			for flag, at := range optionsByFlag {
 				want := row.want
 				switch {
 				case strings.HasPrefix(want, " "):
@@ -110,7 +110,7 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 				case strings.HasPrefix(want, ": "):
 					want = flag + want
 				}
-				checkNetwork(t, at(row.options), want)
+				checkTCPOptions(t, at(row.options), want)
 			}
 		})
 	}
@@ -118,7 +118,7 @@ func TestWhatMakesTCPDangerousIsRefused(t *testing.T) {
 
 // endpointsOf are, by their flags, options for the same endpoint at another flag's
 // address, with that one's token.
-var endpointsOf = map[string]func(TCPOptions) TCPOptions{
+var optionsByFlag = map[string]func(TCPOptions) TCPOptions{
 	"--listen-address": func(o TCPOptions) TCPOptions { return o },
 	"--http-listen-address": func(o TCPOptions) TCPOptions {
 		o.Address, o.HTTPAddress = "", o.Address
@@ -134,18 +134,18 @@ var endpointsOf = map[string]func(TCPOptions) TCPOptions{
 	},
 }
 
-func TestATokenOfOtherEndpointsIsNone(t *testing.T) {
+func TestTCPOptions_TokenOfOtherEndpoint(t *testing.T) {
 	const far, want = "0.0.0.0:0", "with neither a token nor client certificates"
 	certificate := servers.NewCertificate(t)
-	for flag, at := range endpointsOf {
+	for flag, at := range optionsByFlag {
 		o := at(TCPOptions{Address: far, Token: "t", CertFile: certificate.File, KeyFile: certificate.KeyFile})
-		checkNetwork(t, o, "")
+		checkTCPOptions(t, o, "")
 		o.Token, o.Dapr.Token = o.Dapr.Token, o.Token
-		checkNetwork(t, o, flag+" "+far+" can be reached from other machines, "+want)
+		checkTCPOptions(t, o, flag+" "+far+" can be reached from other machines, "+want)
 	}
 }
 
-func TestANameForThisMachineHasToBeThisMachines(t *testing.T) {
+func TestEndpoint_CheckBound(t *testing.T) {
 	for _, row := range []struct {
 		name, address, ip, want string
 	}{
@@ -169,18 +169,18 @@ func TestANameForThisMachineHasToBeThisMachines(t *testing.T) {
 	}
 }
 
-func TestBothAddressesAreChecked(t *testing.T) {
+func TestTCPOptions_ChecksEveryAddress(t *testing.T) {
 	const good, bad = "127.0.0.1:0", ":0"
-	checkNetwork(t, TCPOptions{Address: good, HTTPAddress: "[::1]:0"}, "")
-	checkNetwork(t, TCPOptions{Address: bad, HTTPAddress: good}, "--listen-address :0 can be reached from other machines")
-	checkNetwork(t, TCPOptions{Address: good, HTTPAddress: bad}, "--http-listen-address :0 can be reached from other machines")
+	checkTCPOptions(t, TCPOptions{Address: good, HTTPAddress: "[::1]:0"}, "")
+	checkTCPOptions(t, TCPOptions{Address: bad, HTTPAddress: good}, "--listen-address :0 can be reached from other machines")
+	checkTCPOptions(t, TCPOptions{Address: good, HTTPAddress: bad}, "--http-listen-address :0 can be reached from other machines")
 }
 
 // checkNetwork checks whether the options are good, if want is empty, or else what is
 // told of them. That never is the token.
-func checkNetwork(t *testing.T, o TCPOptions, want string) {
+func checkTCPOptions(t *testing.T, o TCPOptions, want string) {
 	t.Helper()
-	_, err := newNetwork(o, discard)
+	_, err := newTCPListeners(o, discard)
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 		t.Errorf("got %v, want %q", err, want)
 	}
@@ -189,7 +189,7 @@ func checkNetwork(t *testing.T, o TCPOptions, want string) {
 	}
 }
 
-func TestATokenIsReadFromAFileWithoutItsLineEnd(t *testing.T) {
+func TestTCPOptions_TokenFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("secret\r\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func TestATokenIsReadFromAFileWithoutItsLineEnd(t *testing.T) {
 	}
 }
 
-func TestCallsOverTCPNeedTheToken(t *testing.T) {
+func TestTokenAuth_GRPC(t *testing.T) {
 	conn := dial(t, serveMemory(t, TCPOptions{Address: "127.0.0.1:0", Token: "secret"}), insecure.NewCredentials())
 	locks := lockspb.NewLocksClient(conn)
 	unary := func(ctx context.Context) error {
@@ -256,7 +256,7 @@ func TestCallsOverTCPNeedTheToken(t *testing.T) {
 	checkReason(t, "a stream of the health without a token", err, codes.Unauthenticated, "UNAUTHENTICATED")
 }
 
-func TestTCPServesNoLockStore(t *testing.T) {
+func TestTCPListeners_NoLockStore(t *testing.T) {
 	conn := dial(t, serveMemory(t, loopback), insecure.NewCredentials())
 	_, err := lockpb.NewLockStoreClient(conn).Init(t.Context(), &lockpb.LockStoreInitRequest{Metadata: &daprpb.MetadataRequest{}})
 	if status.Code(err) != codes.Unimplemented {
@@ -271,7 +271,7 @@ func TestTCPServesNoLockStore(t *testing.T) {
 	}
 }
 
-func TestAPortInUseIsToldAndLeavesNoSocket(t *testing.T) {
+func TestRun_PortInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestAPortInUseIsToldAndLeavesNoSocket(t *testing.T) {
 		"--listen-address":      {Address: addr},
 		"--http-listen-address": {Address: "127.0.0.1:0", HTTPAddress: addr},
 	} {
-		_, err = run(t, Options{Folder: folder, TCP: options}, all.Backends("memory"))
+		_, err = startRun(t, Options{Folder: folder, TCP: options}, all.Backends("memory"))
 		if err == nil || !strings.Contains(err.Error(), flag+": listen tcp "+addr+": bind: address already in use") {
 			t.Errorf("%s: %v", flag, err)
 		}
@@ -303,9 +303,9 @@ func freePort(t *testing.T) string {
 	return free.Addr().String()
 }
 
-func TestRunServesBothAndEndsBoth(t *testing.T) {
+func TestRun_SocketAndTCP(t *testing.T) {
 	addr := freePort(t)
-	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour, TCP: TCPOptions{Address: addr}}, all.Backends("memory"))
+	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour, TCP: TCPOptions{Address: addr}}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,8 +313,8 @@ func TestRunServesBothAndEndsBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	near, far := lockspb.NewLocksClient(r.connect(t)), lockspb.NewLocksClient(dial(t, addr, insecure.NewCredentials()))
-	hold(t, near)
-	waiting := waitFor(patient(t), far)
+	lockDisk(t, near)
+	waiting := waitForDisk(timeoutContext(t), far)
 	awaitWaiter(t, near)
 	r.stop()
 	checkReason(t, "who waits over TCP", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
@@ -327,7 +327,7 @@ func TestRunServesBothAndEndsBoth(t *testing.T) {
 	}
 }
 
-func TestASilentConnectionDoesNotHoldUpTheEnd(t *testing.T) {
+func TestRun_ShutdownWithSilentConnection(t *testing.T) {
 	r := start(t)
 	conn, err := net.Dial("unix", r.socket)
 	if err != nil {

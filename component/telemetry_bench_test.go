@@ -18,7 +18,7 @@ import (
 
 // BenchmarkObservation takes and gives back a lock through the socket, with the memory
 // store, so that what it costs to be observed is as large a part of all as it can be.
-func BenchmarkObservation(b *testing.B) {
+func BenchmarkTelemetry(b *testing.B) {
 	for _, row := range []struct {
 		name string
 		o    Options
@@ -32,18 +32,18 @@ func BenchmarkObservation(b *testing.B) {
 			nowhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			b.Cleanup(nowhere.Close)
 			b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", nowhere.URL)
-			observed, err := row.o.observe(b.Context(), discard)
+			observed, err := row.o.newTelemetry(b.Context(), discard)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.Cleanup(observed.Tracing.Close)
-			takeAndGiveBack(b, lockspb.NewLocksClient(serveSocket(b, observed)))
+			lockAndUnlock(b, lockspb.NewLocksClient(serveSocket(b, observed)))
 		})
 	}
 }
 
 // takeAndGiveBack does so again and again.
-func takeAndGiveBack(b *testing.B, locks lockspb.LocksClient) {
+func lockAndUnlock(b *testing.B, locks lockspb.LocksClient) {
 	take := &lockspb.TryLockRequest{Key: "key", Owner: "owner", Ttl: hour}
 	giveBack := &lockspb.UnlockRequest{Key: "key", Owner: "owner"}
 	b.ReportAllocs()
@@ -63,12 +63,12 @@ func serveSocket(b *testing.B, observed telemetry.Telemetry) *grpc.ClientConn {
 	if err != nil {
 		b.Fatal(err)
 	}
-	set := instances.New(all.Backends("memory"), discard, observed.Attend)
+	set := instances.New(all.Backends("memory"), discard, observed.Wrap)
 	if err := set.Open(b.Context(), "locks", nil); err != nil {
 		b.Fatal(err)
 	}
 	s := newServices(set, discard)
-	s.observed = observed
+	s.telemetry = observed
 	b.Cleanup(func() {
 		s.close()
 		if err := set.Close(); err != nil {

@@ -19,18 +19,18 @@ import (
 // can be taken in a component that he can name. Streams of the health need the token,
 // since they never end. It keeps the token's hash, so that comparing takes the same time
 // whatever is sent.
-type guard [sha256.Size]byte
+type tokenAuth [sha256.Size]byte
 
-func newGuard(token string) guard { return sha256.Sum256([]byte(token)) }
+func newTokenAuth(token string) tokenAuth { return sha256.Sum256([]byte(token)) }
 
 // guarded puts the guard, if there is one, before a handler. Requests that may not pass
 // are for refuse.
-func (n *network) guarded(next http.Handler, refuse refusal) http.Handler {
-	if n.guard == nil {
+func (n *tcpListeners) requireToken(next http.Handler, refuse refuseFunc) http.Handler {
+	if n.auth == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !n.guard.knows(bearer(r.Header.Values("Authorization"))) {
+		if !n.auth.matches(bearer(r.Header.Values("Authorization"))) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuse(w, r, http.StatusUnauthorized, rpcstatus.ErrUnauthenticated.Error())
 			return
@@ -40,7 +40,7 @@ func (n *network) guarded(next http.Handler, refuse refusal) http.Handler {
 }
 
 // options put the guard before every call of gRPC.
-func (g guard) options() []grpc.ServerOption {
+func (g tokenAuth) serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if err := g.check(ctx, call.FullMethod); err != nil {
@@ -58,15 +58,15 @@ func (g guard) options() []grpc.ServerOption {
 }
 
 // check returns the status of a call that may not pass, or nil.
-func (g guard) check(ctx context.Context, method string) error {
+func (g tokenAuth) check(ctx context.Context, method string) error {
 	if method == healthpb.Health_Check_FullMethodName ||
-		g.knows(bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))) {
+		g.matches(bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))) {
 		return nil
 	}
 	return rpcstatus.Status(rpcstatus.ErrUnauthenticated)
 }
 
-func (g guard) knows(token string) bool {
+func (g tokenAuth) matches(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(sum[:], g[:]) == 1
 }

@@ -12,11 +12,11 @@ import (
 const (
 	// firstTimeout bounds the first attempt to open a component that may be opened later,
 	// so that the process starts soon.
-	firstTimeout = time.Second
+	firstOpenTimeout = time.Second
 
 	// The pause between attempts doubles from minRetryPause to maxRetryPause.
-	minRetryPause = 100 * time.Millisecond
-	maxRetryPause = 5 * time.Second
+	minRetryInterval = 100 * time.Millisecond
+	maxRetryInterval = 5 * time.Second
 )
 
 // ErrNotOpen reports a call for a component whose store could not be opened yet.
@@ -34,7 +34,7 @@ func (s *Set) OpenUnreachableLater(failing func(component string) (recovered fun
 
 // opensLater reports whether what ctx opens may be opened later.
 func (s *Set) opensLater(ctx context.Context) bool {
-	return s.failing != nil && s.callerOf(ctx) == s.nobody
+	return s.failing != nil && s.callerOf(ctx) == s.preloaded
 }
 
 // isUnreachable reports whether opening failed because the storage did not answer. Every
@@ -57,8 +57,8 @@ func (s *Set) openLater(i *instance, within time.Duration, err error) {
 
 // retry tries to open the instance's store until that succeeds or the instance is closed.
 func (s *Set) retry(i *instance, within time.Duration) {
-	for pause := minRetryPause; sleep(i.leaving, pause); pause = min(2*pause, maxRetryPause) {
-		store, err := s.openStore(i.leaving, i, within)
+	for pause := minRetryInterval; sleep(i.closing, pause); pause = min(2*pause, maxRetryInterval) {
+		store, err := s.openStore(i.closing, i, within)
 		if err == nil {
 			s.opened(i, store)
 			return
@@ -69,10 +69,10 @@ func (s *Set) retry(i *instance, within time.Duration) {
 
 // opened lets calls use the store of an instance that was not open.
 func (s *Set) opened(i *instance, store stores.Store) {
-	used, unattend := s.attend(i, store)
+	used, unattend := s.wrap(i, store)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i.store, i.unattend, i.notOpen = used, unattend, nil
+	i.store, i.releases, i.notOpen = used, unattend, nil
 }
 
 // stillNotOpen keeps the error of an attempt for calls, and logs one that differs from
@@ -81,7 +81,7 @@ func (s *Set) opened(i *instance, store stores.Store) {
 func (s *Set) stillNotOpen(i *instance, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i.leaving.Err() != nil {
+	if i.closing.Err() != nil {
 		return
 	}
 	if err.Error() != i.notOpen.cause.Error() {

@@ -66,7 +66,7 @@ func (f *failures) list() []string {
 }
 
 // newLateSet returns a set that opens components later, from the storage.
-func newLateSet(t *testing.T, s *storage) (*Set, *failures) {
+func newDegradedSet(t *testing.T, s *storage) (*Set, *failures) {
 	t.Helper()
 	r := stores.NewRegistry("fake")
 	r.Register("fake", stores.Backend{Config: &fakeConfig{}, Open: s.open})
@@ -80,12 +80,14 @@ func fromSidecar(ctx context.Context) context.Context {
 	return peer.NewContext(ctx, &peer.Peer{Addr: newCaller(nil)})
 }
 
-func refused(reason string) error { return fmt.Errorf("fake: %s: %w", reason, stores.ErrUnreachable) }
+func unreachableError(reason string) error {
+	return fmt.Errorf("fake: %s: %w", reason, stores.ErrUnreachable)
+}
 
-func TestAComponentWhoseStorageIsUnreachableIsOpenedLater(t *testing.T) {
+func TestOpenUnreachableLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &storage{err: refused("connection refused")}
-		set, f := newLateSet(t, s)
+		s := &storage{err: unreachableError("connection refused")}
+		set, f := newDegradedSet(t, s)
 		open(t, set, "c", nil)
 		if got := f.list(); !slices.Equal(got, []string{"c"}) {
 			t.Errorf("failing are %q", got)
@@ -103,12 +105,12 @@ func TestAComponentWhoseStorageIsUnreachableIsOpenedLater(t *testing.T) {
 			t.Errorf("the only component, without its name: %v", err)
 		}
 
-		s.set(refused("no route to host"))
-		wait(maxRetryPause)
+		s.set(unreachableError("no route to host"))
+		advance(maxRetryInterval)
 		isNotOpen("no route to host")
 
 		s.set(nil)
-		wait(maxRetryPause)
+		advance(maxRetryInterval)
 		if got := f.list(); len(got) != 0 {
 			t.Errorf("after it was opened, failing are %q", got)
 		}
@@ -120,12 +122,12 @@ func TestAComponentWhoseStorageIsUnreachableIsOpenedLater(t *testing.T) {
 }
 
 // wait lets the time pass in a bubble, and what is due then happen.
-func wait(d time.Duration) {
+func advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-func TestOnlyAnUnreachableStorageIsRetried(t *testing.T) {
+func TestOpenUnreachableLater_RetriedErrors(t *testing.T) {
 	expired := fmt.Errorf("fake: connect: %w", context.DeadlineExceeded)
 	for _, row := range []struct {
 		name  string
@@ -133,14 +135,14 @@ func TestOnlyAnUnreachableStorageIsRetried(t *testing.T) {
 		ctx   context.Context
 		later bool
 	}{
-		{"unreachable", refused("x"), t.Context(), true},
+		{"unreachable", unreachableError("x"), t.Context(), true},
 		{"silent", expired, t.Context(), true},
 		{"refusing", fmt.Errorf("fake: WRONGPASS: %w", stores.ErrRefused), t.Context(), false},
 		{"misconfigured", errors.New("metadata key a: is bad"), t.Context(), false},
-		{"unreachable, for a sidecar", refused("x"), fromSidecar(t.Context()), false},
+		{"unreachable, for a sidecar", unreachableError("x"), fromSidecar(t.Context()), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			set, f := newLateSet(t, &storage{err: row.err})
+			set, f := newDegradedSet(t, &storage{err: row.err})
 			err := set.Open(row.ctx, "c", nil)
 			if later := err == nil; later != row.later || later != (len(f.list()) == 1) {
 				t.Errorf("got %v, failing are %q", err, f.list())
@@ -155,10 +157,10 @@ func TestOnlyAnUnreachableStorageIsRetried(t *testing.T) {
 	}
 }
 
-func TestASidecarGetsTheComponentThatIsOpenedLater(t *testing.T) {
+func TestOpenUnreachableLater_Sidecar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &storage{err: refused("x")}
-		set, _ := newLateSet(t, s)
+		s := &storage{err: unreachableError("x")}
+		set, _ := newDegradedSet(t, s)
 		open(t, set, "c", map[string]string{"a": "1"})
 		ctx := fromSidecar(t.Context())
 		if err := set.Open(ctx, "c", map[string]string{"a": "1", "keyPrefix": "none"}); err != nil {
@@ -168,7 +170,7 @@ func TestASidecarGetsTheComponentThatIsOpenedLater(t *testing.T) {
 			t.Errorf("other metadata: %v", err)
 		}
 		s.set(nil)
-		wait(maxRetryPause)
+		advance(maxRetryInterval)
 		if err := set.Do(ctx, "c", func(stores.Store) error { return nil }); err != nil {
 			t.Error(err)
 		}
@@ -178,7 +180,7 @@ func TestASidecarGetsTheComponentThatIsOpenedLater(t *testing.T) {
 
 // A deadline of the attempt is not one of the call, which would be reported as having
 // taken too long.
-func TestTheStatusOfACallForAComponentThatIsNotOpen(t *testing.T) {
+func TestNotOpenError(t *testing.T) {
 	err := error(&notOpenError{"c", fmt.Errorf("fake: %w: %w", stores.ErrUnreachable, context.DeadlineExceeded)})
 	if errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, stores.ErrUnreachable) {
 		t.Errorf("it is a deadline: %v; it is unreachable: %v",
@@ -186,8 +188,8 @@ func TestTheStatusOfACallForAComponentThatIsNotOpen(t *testing.T) {
 	}
 }
 
-func TestOpeningUsesTheDeadlineOfTheComponent(t *testing.T) {
-	const share = openTimeout / answerShare
+func TestSet_OpenDeadline(t *testing.T) {
+	const share = openTimeout / replyShare
 	for _, row := range []struct {
 		name    string
 		given   time.Duration // 0: none
@@ -221,7 +223,7 @@ func TestOpeningUsesTheDeadlineOfTheComponent(t *testing.T) {
 	}
 }
 
-func TestADeadlineThatHasPassedOpensNothing(t *testing.T) {
+func TestSet_OpenAfterDeadline(t *testing.T) {
 	set, opened := newSet()
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()

@@ -59,18 +59,18 @@ func apiFrom(ctx context.Context) string {
 }
 
 // service is the service and the method of a gRPC call, and the API that they are.
-func service(fullMethod string) (name, method, api string) {
+func splitMethod(fullMethod string) (name, method, api string) {
 	name, method, _ = strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
 	return name, method, apis[name]
 }
 
 // unary observes a gRPC call.
 func (o Telemetry) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	name, method, api := service(call.FullMethod)
+	name, method, api := splitMethod(call.FullMethod)
 	if api == "" {
 		return handle(ctx, req)
 	}
-	ctx, end := o.Tracing.begin(WithAPI(ctx, api), name, method, req)
+	ctx, end := o.Tracing.startSpan(WithAPI(ctx, api), name, method, req)
 	answer, err := handle(ctx, req)
 	end(err)
 	return answer, err
@@ -78,20 +78,20 @@ func (o Telemetry) unary(ctx context.Context, req any, call *grpc.UnaryServerInf
 
 // stream observes a gRPC call that streams.
 func (o Telemetry) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	name, method, api := service(call.FullMethod)
+	name, method, api := splitMethod(call.FullMethod)
 	if api == "" {
 		return handle(srv, stream)
 	}
-	ctx, end := o.Tracing.begin(WithAPI(stream.Context(), api), name, method, nil)
-	err := handle(srv, &streamWithin{stream, ctx})
+	ctx, end := o.Tracing.startSpan(WithAPI(stream.Context(), api), name, method, nil)
+	err := handle(srv, &streamWithContext{stream, ctx})
 	end(err)
 	return err
 }
 
 // streamWithin is a stream with a ctx of its own.
-type streamWithin struct {
+type streamWithContext struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
-func (s *streamWithin) Context() context.Context { return s.ctx }
+func (s *streamWithContext) Context() context.Context { return s.ctx }

@@ -7,7 +7,7 @@ import (
 )
 
 // background runs fn until stop is called, which ends its ctx and waits for it.
-func background(fn func(context.Context)) (stop func()) {
+func runInBackground(fn func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { fn(ctx) })

@@ -28,9 +28,9 @@ func openMemory(t testing.TB) stores.Store {
 }
 
 // attend has the store observed until the test ends, when it is closed.
-func attend(t testing.TB, o Telemetry, component string, s stores.Store) stores.Store {
+func wrap(t testing.TB, o Telemetry, component string, s stores.Store) stores.Store {
 	t.Helper()
-	used, leave := o.Attend(component, s)
+	used, leave := o.Wrap(component, s)
 	t.Cleanup(func() {
 		leave()
 		if err := s.Close(); err != nil {
@@ -41,7 +41,7 @@ func attend(t testing.TB, o Telemetry, component string, s stores.Store) stores.
 }
 
 // take takes the lock, or fails the test.
-func take(t testing.TB, ctx context.Context, s stores.Store, key string, ttl time.Duration) { //nolint:revive // as tests do
+func lock(t testing.TB, ctx context.Context, s stores.Store, key string, ttl time.Duration) { //nolint:revive // as tests do
 	t.Helper()
 	grant, err := stores.TryLock(ctx, s, stores.Request{Key: key, Owner: "ann", TTL: ttl})
 	if err != nil || !grant.Acquired {
@@ -50,22 +50,22 @@ func take(t testing.TB, ctx context.Context, s stores.Store, key string, ttl tim
 }
 
 // sick is a store whose signs of life and watches are as the test says.
-type sick struct {
+type faultyStore struct {
 	stores.Store
 	ping  func(context.Context) error
 	watch func(ctx context.Context, tell func(stores.Event) error) error
 }
 
-func (s *sick) Close() error                   { return nil }
-func (s *sick) Ping(ctx context.Context) error { return s.ping(ctx) }
-func (s *sick) Watch(ctx context.Context, _ string, tell func(stores.Event) error) error {
+func (s *faultyStore) Close() error                   { return nil }
+func (s *faultyStore) Ping(ctx context.Context) error { return s.ping(ctx) }
+func (s *faultyStore) Watch(ctx context.Context, _ string, tell func(stores.Event) error) error {
 	return s.watch(ctx, tell)
 }
 
 // well is a storage that answers.
-func well(context.Context) error { return nil }
+func pingOK(context.Context) error { return nil }
 
 // simple is a store without abilities.
-type simple struct{ stores.Store }
+type minimalStore struct{ stores.Store }
 
-func (simple) Close() error { return nil }
+func (minimalStore) Close() error { return nil }

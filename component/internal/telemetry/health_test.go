@@ -14,10 +14,10 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-var errAway = errors.New("away")
+var errDown = errors.New("away")
 
 // silence gives no sign of life within the time there is.
-func silence(ctx context.Context) error {
+func pingTimesOut(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -33,7 +33,7 @@ func statusOf(t *testing.T, s *health.Server, component string) string {
 }
 
 // site is what an HTTP client is told.
-func site(h http.Handler) (code int, body string) {
+func getHealth(h http.Handler) (code int, body string) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	return w.Code, w.Body.String()
@@ -50,26 +50,26 @@ func checkHealth(t *testing.T, h *Health, s *health.Server, well bool) {
 	if got := statusOf(t, s, "c"); got != wantStatus {
 		t.Errorf("at %v: over gRPC %s, want %s", time.Now(), got, wantStatus)
 	}
-	if code, body := site(h); code != wantCode || body != wantBody {
+	if code, body := getHealth(h); code != wantCode || body != wantBody {
 		t.Errorf("at %v: over HTTP %d, %q, want %d, %q", time.Now(), code, body, wantCode, wantBody)
 	}
 }
 
-func TestAComponentFailsWhenItsStorageDoesAndIsWellWhenItAnswersAgain(t *testing.T) {
+func TestHealth_StorageFailsAndRecovers(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		ping  func(context.Context) error
 		after time.Duration // how long it takes until the failure is told, at most
 	}{
-		{"that is away", func(context.Context) error { return errAway }, pingEvery + pingAgain},
-		{"that stands still", silence, pingEvery + pingAgain + 2*pingTimeout},
+		{"that is away", func(context.Context) error { return errDown }, pingInterval + pingRetryInterval},
+		{"that stands still", pingTimesOut, pingInterval + pingRetryInterval + 2*pingTimeout},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h, server := NewHealth(quiet), health.NewServer()
-				h.Tell(server)
+				h.AddServer(server)
 				var failing atomic.Bool
-				attend(t, Telemetry{Health: h}, "c", &sick{ping: func(ctx context.Context) error {
+				wrap(t, Telemetry{Health: h}, "c", &faultyStore{ping: func(ctx context.Context) error {
 					if failing.Load() {
 						return row.ping(ctx)
 					}
@@ -79,14 +79,14 @@ func TestAComponentFailsWhenItsStorageDoesAndIsWellWhenItAnswersAgain(t *testing
 				time.Sleep(time.Second)
 				synctest.Wait()
 				failing.Store(true)
-				time.Sleep(pingEvery - time.Second)
+				time.Sleep(pingInterval - time.Second)
 				synctest.Wait()
 				checkHealth(t, h, server, true) // one failure is none
-				time.Sleep(row.after - pingEvery)
+				time.Sleep(row.after - pingInterval)
 				synctest.Wait()
 				checkHealth(t, h, server, false)
 				failing.Store(false)
-				time.Sleep(pingAgain + pingTimeout)
+				time.Sleep(pingRetryInterval + pingTimeout)
 				synctest.Wait()
 				checkHealth(t, h, server, true)
 			})
@@ -94,14 +94,14 @@ func TestAComponentFailsWhenItsStorageDoesAndIsWellWhenItAnswersAgain(t *testing
 	}
 }
 
-func TestOneFailureBetweenSignsOfLifeIsNotTold(t *testing.T) {
+func TestHealth_SingleFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
-		h.Tell(server)
+		h.AddServer(server)
 		var asked atomic.Int64
-		attend(t, Telemetry{Health: h}, "c", &sick{ping: func(context.Context) error {
+		wrap(t, Telemetry{Health: h}, "c", &faultyStore{ping: func(context.Context) error {
 			if asked.Add(1)%2 == 1 {
-				return errAway
+				return errDown
 			}
 			return nil
 		}})
@@ -116,10 +116,10 @@ func TestOneFailureBetweenSignsOfLifeIsNotTold(t *testing.T) {
 	})
 }
 
-func TestAStorageIsAskedAtOnce(t *testing.T) {
+func TestHealth_FirstPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Bool
-		attend(t, Telemetry{Health: NewHealth(quiet)}, "c", &sick{ping: func(context.Context) error {
+		wrap(t, Telemetry{Health: NewHealth(quiet)}, "c", &faultyStore{ping: func(context.Context) error {
 			asked.Store(true)
 			return nil
 		}})
@@ -130,24 +130,24 @@ func TestAStorageIsAskedAtOnce(t *testing.T) {
 	})
 }
 
-func TestAStoreThatCannotBeAskedIsTakenAtItsWord(t *testing.T) {
+func TestHealth_StoreWithoutPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
-		h.Tell(server)
-		attend(t, Telemetry{Health: h}, "c", simple{})
+		h.AddServer(server)
+		wrap(t, Telemetry{Health: h}, "c", minimalStore{})
 		time.Sleep(time.Minute)
 		checkHealth(t, h, server, true)
 	})
 }
 
-func TestAComponentIsAsWellAsTheWorstOfItsStores(t *testing.T) {
+func TestHealth_SeveralStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
-		attend(t, Telemetry{Health: h}, "c", openMemory(t))
-		leave := h.attend("c", &sick{ping: func(context.Context) error { return errAway }})
-		attend(t, Telemetry{Health: h}, "d", openMemory(t))
+		wrap(t, Telemetry{Health: h}, "c", openMemory(t))
+		leave := h.startPinging("c", &faultyStore{ping: func(context.Context) error { return errDown }})
+		wrap(t, Telemetry{Health: h}, "d", openMemory(t))
 		time.Sleep(time.Minute)
-		h.Tell(server)
+		h.AddServer(server)
 		checkHealth(t, h, server, false)
 		if got := statusOf(t, server, "d"); got != "SERVING" {
 			t.Errorf("the other component: %s", got)
@@ -157,27 +157,27 @@ func TestAComponentIsAsWellAsTheWorstOfItsStores(t *testing.T) {
 	})
 }
 
-func TestAComponentThatIsClosedIsUnknown(t *testing.T) {
+func TestHealth_ClosedComponent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
-		h.Tell(server)
-		leave := h.attend("c", &sick{ping: silence})
+		h.AddServer(server)
+		leave := h.startPinging("c", &faultyStore{ping: pingTimesOut})
 		time.Sleep(time.Minute)
 		checkHealth(t, h, server, false)
 		leave()
 		if got := statusOf(t, server, "c"); got != "SERVICE_UNKNOWN" {
 			t.Errorf("over gRPC %s", got)
 		}
-		if code, body := site(h); code != http.StatusNoContent {
+		if code, body := getHealth(h); code != http.StatusNoContent {
 			t.Errorf("over HTTP %d, %q", code, body)
 		}
 	})
 }
 
-func TestAProcessThatTakesNoMoreCallsTellsSo(t *testing.T) {
+func TestHealth_ShuttingDown(t *testing.T) {
 	h := NewHealth(quiet)
-	h.Leave()
-	if code, body := site(h); code != http.StatusServiceUnavailable || body != `{"shuttingDown":true}`+"\n" {
+	h.SetShuttingDown()
+	if code, body := getHealth(h); code != http.StatusServiceUnavailable || body != `{"shuttingDown":true}`+"\n" {
 		t.Errorf("%d, %q", code, body)
 	}
 }

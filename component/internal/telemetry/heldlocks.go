@@ -16,8 +16,8 @@ import (
 // How long after a failure a store is watched anew. The pause grows, for beginning may
 // cost the storage a walk over all its keys.
 const (
-	firstPause = time.Second
-	lastPause  = time.Minute
+	minWatchRetry = time.Second
+	maxWatchRetry = time.Minute
 )
 
 // heldLockCounters tell of the locks of all stores that are open. It is a collector,
@@ -59,30 +59,30 @@ func (c *heldLockCounters) Collect(metrics chan<- prometheus.Metric) {
 }
 
 // place is where locks are counted: a component, and the kind of its store.
-type place struct{ component, store string }
+type storeLabels struct{ component, store string }
 
 // held is how many locks are held. Two stores can have one place, when two sidecars have
 // opened one name with different metadata, or for a moment when metadata has changed.
 // Mostly they have one storage, whose locks count once; of two storages, the one with
 // more locks is told. A place is missing as long as one of its stores does not tell.
-func (c *heldLockCounters) held() map[place]int {
+func (c *heldLockCounters) held() map[storeLabels]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	most, silent := map[place]int{}, map[place]bool{}
+	most, silent := map[storeLabels]int{}, map[storeLabels]bool{}
 	for _, s := range c.open {
-		most[s.place] = max(most[s.place], s.held)
-		silent[s.place] = silent[s.place] || !s.known
+		most[s.labels] = max(most[s.labels], s.held)
+		silent[s.labels] = silent[s.labels] || !s.known
 	}
-	maps.DeleteFunc(most, func(p place, _ int) bool { return silent[p] })
+	maps.DeleteFunc(most, func(p storeLabels, _ int) bool { return silent[p] })
 	return most
 }
 
 // count counts what has happened, if s is the one of its place's censuses that does: the
 // oldest that knows. The caller has locked mu.
-func (c *heldLockCounters) count(s *heldLockCounter, what stores.EventKind) {
-	expirations := c.expirations.WithLabelValues(s.place.component, s.place.store)
-	revocations := c.revocations.WithLabelValues(s.place.component, s.place.store)
-	i := slices.IndexFunc(c.open, func(other *heldLockCounter) bool { return other.place == s.place && other.known })
+func (c *heldLockCounters) countEvent(s *heldLockCounter, what stores.EventKind) {
+	expirations := c.expirations.WithLabelValues(s.labels.component, s.labels.store)
+	revocations := c.revocations.WithLabelValues(s.labels.component, s.labels.store)
+	i := slices.IndexFunc(c.open, func(other *heldLockCounter) bool { return other.labels == s.labels && other.known })
 	switch {
 	case i < 0 || c.open[i] != s:
 	case what == stores.EventExpired:
@@ -93,13 +93,13 @@ func (c *heldLockCounters) count(s *heldLockCounter, what stores.EventKind) {
 }
 
 // attend counts the store's locks until leave is called.
-func (m *Metrics) attend(component string, s stores.Store) (leave func()) {
-	c := &heldLockCounter{all: m.censuses, place: place{component, stores.NameOf(s)}}
-	m.censuses.add(c)
-	stop := background(func(ctx context.Context) { c.run(ctx, s) })
+func (m *Metrics) watchLocks(component string, s stores.Store) (leave func()) {
+	c := &heldLockCounter{counters: m.heldLocks, labels: storeLabels{component, stores.NameOf(s)}}
+	m.heldLocks.add(c)
+	stop := runInBackground(func(ctx context.Context) { c.run(ctx, s) })
 	return func() {
 		stop()
-		m.censuses.remove(c)
+		m.heldLocks.remove(c)
 	}
 }
 
@@ -117,8 +117,8 @@ func (c *heldLockCounters) remove(s *heldLockCounter) {
 
 // heldLockCounter counts the locks of one store.
 type heldLockCounter struct {
-	all   *heldLockCounters
-	place place
+	counters *heldLockCounters
+	labels   storeLabels
 
 	// Guarded by censuses.mu.
 	known bool
@@ -127,29 +127,29 @@ type heldLockCounter struct {
 
 // run watches the store until ctx ends, or it turns out that the store cannot be watched.
 func (c *heldLockCounter) run(ctx context.Context, s stores.Store) {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for pause := minWatchRetry; ; pause = min(2*pause, maxWatchRetry) {
 		err := stores.Watch(ctx, s, "", func(e stores.Event) error {
 			c.apply(e)
-			pause = firstPause
+			pause = minWatchRetry
 			return nil
 		})
-		c.forget()
+		c.setUnknown()
 		if errors.Is(err, stores.ErrUnsupported) || !sleep(ctx, pause) {
 			return
 		}
 	}
 }
 
-func (c *heldLockCounter) forget() {
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
+func (c *heldLockCounter) setUnknown() {
+	c.counters.mu.Lock()
+	defer c.counters.mu.Unlock()
 	c.known = false
 }
 
 // apply takes in what the store tells.
 func (c *heldLockCounter) apply(e stores.Event) {
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
+	c.counters.mu.Lock()
+	defer c.counters.mu.Unlock()
 	switch e.Kind {
 	case stores.EventSnapshot:
 		c.known, c.held = true, countHeld(e.Locks)
@@ -160,7 +160,7 @@ func (c *heldLockCounter) apply(e stores.Event) {
 	case stores.EventWithdrawn:
 		c.held -= countHeld([]stores.LockInfo{e.Lock})
 	}
-	c.all.count(c, e.Kind)
+	c.counters.countEvent(c, e.Kind)
 }
 
 // countHeld counts the locks that somebody holds.

@@ -23,19 +23,19 @@ mortise_locks_held{component="c",store="memory"} %d
 `, expirations, revocations, held))
 }
 
-func TestLocksAreCountedAsTheyChangeHands(t *testing.T) {
+func TestHeldLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
-		take(t, t.Context(), s, "before", time.Hour) // by another way than the one that is observed
-		attend(t, Telemetry{Metrics: m}, "c", s)
+		lock(t, t.Context(), s, "before", time.Hour) // by another way than the one that is observed
+		wrap(t, Telemetry{Metrics: m}, "c", s)
 		check := func(held, expirations, revocations int) {
 			t.Helper()
 			checkLocks(t, m, held, expirations, revocations)
 		}
 		check(1, 0, 0)
-		take(t, t.Context(), s, "brief", time.Second)
-		take(t, t.Context(), s, "long", time.Hour)
-		take(t, t.Context(), s, "longer", time.Hour)
+		lock(t, t.Context(), s, "brief", time.Second)
+		lock(t, t.Context(), s, "long", time.Hour)
+		lock(t, t.Context(), s, "longer", time.Hour)
 		check(4, 0, 0)
 		time.Sleep(2 * time.Second)
 		check(3, 1, 0)
@@ -50,25 +50,25 @@ func TestLocksAreCountedAsTheyChangeHands(t *testing.T) {
 	})
 }
 
-func TestALockThatIsWithdrawnIsHeldNoMore(t *testing.T) {
+func TestHeldLocks_Withdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
-		attend(t, Telemetry{Metrics: m}, "c", s)
+		wrap(t, Telemetry{Metrics: m}, "c", s)
 		synctest.Wait()
 		for _, key := range []string{"g1", "g2"} {
 			if err := stores.Declare(t.Context(), s, stores.Declaration{Group: "g", Key: key, TTL: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		take(t, t.Context(), s, "g1", time.Hour)
-		take(t, t.Context(), s, "other", time.Hour)
+		lock(t, t.Context(), s, "g1", time.Hour)
+		lock(t, t.Context(), s, "other", time.Hour)
 		for _, key := range []string{"g1", "g2"} {
 			if err := stores.Withdraw(t.Context(), s, "g", key); err != nil {
 				t.Fatal(err)
 			}
 		}
 		synctest.Wait()
-		if held := m.censuses.held()[place{"c", "memory"}]; held != 1 {
+		if held := m.heldLocks.held()[storeLabels{"c", "memory"}]; held != 1 {
 			t.Errorf("%d are held", held)
 		}
 	})
@@ -90,58 +90,58 @@ func untilEnd(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func TestWhatIsNotKnownIsNotTold(t *testing.T) {
+func TestHeldLocks_Unknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
 		var begun atomic.Int64
-		s := &sick{ping: well}
+		s := &faultyStore{ping: pingOK}
 		s.watch = func(ctx context.Context, tell func(stores.Event) error) error {
 			if begun.Add(1) < 4 {
-				return errAway
+				return errDown
 			}
 			return watchThen([]stores.LockInfo{{Key: "k", Owner: "ann"}, {Key: "free"}}, untilEnd)(ctx, tell)
 		}
-		attend(t, Telemetry{Metrics: m}, "c", s)
+		wrap(t, Telemetry{Metrics: m}, "c", s)
 		synctest.Wait()
-		if held := m.censuses.held(); len(held) != 0 {
+		if held := m.heldLocks.held(); len(held) != 0 {
 			t.Errorf("while the storage is away: %v", held)
 		}
-		time.Sleep(firstPause + 2*firstPause + 4*firstPause)
+		time.Sleep(minWatchRetry + 2*minWatchRetry + 4*minWatchRetry)
 		synctest.Wait()
-		if held := m.censuses.held()[place{"c", "telemetry"}]; held != 1 || begun.Load() != 4 {
+		if held := m.heldLocks.held()[storeLabels{"c", "telemetry"}]; held != 1 || begun.Load() != 4 {
 			t.Errorf("begun %d times: %d", begun.Load(), held)
 		}
 	})
 }
 
-func TestAWatchThatEndsIsBegunAnew(t *testing.T) {
+func TestHeldLocks_WatchRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
 		var begun atomic.Int64
 		lost := make(chan struct{})
-		s := &sick{ping: well}
+		s := &faultyStore{ping: pingOK}
 		s.watch = func(ctx context.Context, tell func(stores.Event) error) error {
 			return watchThen(make([]stores.LockInfo, begun.Add(1)), func(ctx context.Context) error {
 				select {
 				case <-lost:
-					return errAway
+					return errDown
 				case <-ctx.Done():
 					return ctx.Err()
 				}
 			})(ctx, tell)
 		}
-		attend(t, Telemetry{Metrics: m}, "c", s)
+		wrap(t, Telemetry{Metrics: m}, "c", s)
 		synctest.Wait()
 		for range 3 {
-			if len(m.censuses.held()) != 1 {
+			if len(m.heldLocks.held()) != 1 {
 				t.Error("not told while it is known")
 			}
 			lost <- struct{}{}
 			synctest.Wait()
-			if held := m.censuses.held(); len(held) != 0 {
+			if held := m.heldLocks.held(); len(held) != 0 {
 				t.Errorf("while nobody watches: %v", held)
 			}
-			time.Sleep(firstPause) // which does not grow, since each watch has begun well
+			time.Sleep(minWatchRetry) // which does not grow, since each watch has begun well
 			synctest.Wait()
 		}
 		if got := begun.Load(); got != 4 {
@@ -150,52 +150,52 @@ func TestAWatchThatEndsIsBegunAnew(t *testing.T) {
 	})
 }
 
-func TestTheLocksOfAStoreThatCannotBeWatchedAreAbsent(t *testing.T) {
+func TestHeldLocks_StoreWithoutWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		attend(t, Telemetry{Metrics: m}, "c", simple{})
+		wrap(t, Telemetry{Metrics: m}, "c", minimalStore{})
 		synctest.Wait()
 		checkMetrics(t, m, "mortise_lock", "\n")
 	})
 }
 
-func TestLocksOfStoresWithOneNameAreToldAsSoonAsAllAreKnown(t *testing.T) {
+func TestHeldLocks_StoresWithSameName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
 		locks := []stores.LockInfo{{Key: "k", Owner: "ann"}, {Key: "l", Owner: "bob"}}
 		known := make(chan struct{})
-		one := &sick{watch: watchThen(locks[:1], untilEnd)}
-		other := &sick{watch: func(ctx context.Context, tell func(stores.Event) error) error {
+		one := &faultyStore{watch: watchThen(locks[:1], untilEnd)}
+		other := &faultyStore{watch: func(ctx context.Context, tell func(stores.Event) error) error {
 			<-known
 			return watchThen(locks, untilEnd)(ctx, tell)
 		}}
-		attend(t, Telemetry{Metrics: m}, "c", one)
-		leave := m.attend("c", other)
+		wrap(t, Telemetry{Metrics: m}, "c", one)
+		leave := m.watchLocks("c", other)
 		synctest.Wait()
-		if held := m.censuses.held(); len(held) != 0 {
+		if held := m.heldLocks.held(); len(held) != 0 {
 			t.Errorf("before all are known: %v", held)
 		}
 		close(known)
 		synctest.Wait()
-		if held := m.censuses.held()[place{"c", "telemetry"}]; held != 2 {
+		if held := m.heldLocks.held()[storeLabels{"c", "telemetry"}]; held != 2 {
 			t.Errorf("when both are: %d", held)
 		}
 		leave()
-		if held := m.censuses.held()[place{"c", "telemetry"}]; held != 1 {
+		if held := m.heldLocks.held()[storeLabels{"c", "telemetry"}]; held != 1 {
 			t.Errorf("when one has left: %d", held)
 		}
 	})
 }
 
-func TestLocksOfAStorageThatIsOpenTwiceCountOnce(t *testing.T) {
+func TestHeldLocks_StorageOpenTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, s := NewMetrics("v1", NewHealth(quiet)), openMemory(t)
-		leave := m.attend("c", s)
-		attend(t, Telemetry{Metrics: m}, "c", s)
+		leave := m.watchLocks("c", s)
+		wrap(t, Telemetry{Metrics: m}, "c", s)
 		for round := range 2 {
 			synctest.Wait()
-			take(t, t.Context(), s, "brief", time.Second)
-			take(t, t.Context(), s, "long", time.Hour)
+			lock(t, t.Context(), s, "brief", time.Second)
+			lock(t, t.Context(), s, "long", time.Hour)
 			checkLocks(t, m, 2, round, round)
 			time.Sleep(2 * time.Second)
 			if err := stores.Revoke(t.Context(), s, "long", ""); err != nil {

@@ -36,8 +36,8 @@ var (
 // Metrics counts calls and locks, for Prometheus. All methods are safe for concurrent
 // use.
 type Metrics struct {
-	registry *prometheus.Registry
-	censuses *heldLockCounters
+	registry  *prometheus.Registry
+	heldLocks *heldLockCounters
 
 	calls     *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -53,8 +53,8 @@ type Metrics struct {
 func NewMetrics(version string, health *Health) *Metrics {
 	of := []string{componentLabel, storeLabel}
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		censuses: newHeldLockCounters(of),
+		registry:  prometheus.NewRegistry(),
+		heldLocks: newHeldLockCounters(of),
 		calls: counter("mortise_calls_total", "Calls of stores that have ended, by what has become of them.",
 			apiLabel, componentLabel, storeLabel, operationLabel, outcomeLabel),
 		durations: histogram("mortise_call_duration_seconds", "Time that calls of stores took which do not wait for other clients.",
@@ -70,8 +70,8 @@ func NewMetrics(version string, health *Health) *Metrics {
 	}
 	build := gauge("mortise_build_info", "Always 1, with the version of this process.", "version")
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.calls, m.durations, m.waits, m.waiters, m.renewals, m.lost, m.errors, m.censuses, build,
-		newUp(health), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.calls, m.durations, m.waits, m.waiters, m.renewals, m.lost, m.errors, m.heldLocks, build,
+		newUpCollector(health), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -93,7 +93,7 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // meter observes one store. Its metrics have the labels for that.
-type meter struct {
+type storeMetrics struct {
 	calls     *prometheus.CounterVec
 	durations prometheus.ObserverVec
 	waits     prometheus.ObserverVec
@@ -104,9 +104,9 @@ type meter struct {
 }
 
 // meter returns what observes a store. It lets the store's metrics begin with zero.
-func (m *Metrics) meter(component, store string) *meter {
+func (m *Metrics) forStore(component, store string) *storeMetrics {
 	of := prometheus.Labels{componentLabel: component, storeLabel: store}
-	return &meter{
+	return &storeMetrics{
 		calls:     m.calls.MustCurryWith(of),
 		durations: m.durations.MustCurryWith(of),
 		waits:     m.waits.MustCurryWith(of),
@@ -118,7 +118,7 @@ func (m *Metrics) meter(component, store string) *meter {
 }
 
 // Begin implements [stores.Observer].
-func (m *meter) Begin(ctx context.Context, op stores.Operation) (context.Context, func(stores.Outcome)) {
+func (m *storeMetrics) Begin(ctx context.Context, op stores.Operation) (context.Context, func(stores.Outcome)) {
 	begun := time.Now()
 	waits := op == stores.OpLock || op == stores.OpLockAll
 	if waits {
@@ -127,7 +127,7 @@ func (m *meter) Begin(ctx context.Context, op stores.Operation) (context.Context
 	return ctx, func(outcome stores.Outcome) {
 		api, took := apiFrom(ctx), time.Since(begun).Seconds()
 		m.calls.WithLabelValues(api, string(op), string(outcome)).Inc()
-		m.judge(op, outcome)
+		m.countOutcome(op, outcome)
 		switch {
 		case waits:
 			m.waiters.Dec()
@@ -139,9 +139,9 @@ func (m *meter) Begin(ctx context.Context, op stores.Operation) (context.Context
 }
 
 // judge counts what an outcome means.
-func (m *meter) judge(op stores.Operation, outcome stores.Outcome) {
+func (m *storeMetrics) countOutcome(op stores.Operation, outcome stores.Outcome) {
 	switch {
-	case isTrouble(op, outcome):
+	case isStoreFailure(op, outcome):
 		m.errors.Inc()
 	case op != stores.OpRenew:
 	case outcome == stores.OutcomeDone:
@@ -153,6 +153,6 @@ func (m *meter) judge(op stores.Operation, outcome stores.Outcome) {
 
 // isTrouble tells whether the storage is to blame for the outcome. That time was up is
 // nothing bad when others were waited for.
-func isTrouble(op stores.Operation, outcome stores.Outcome) bool {
+func isStoreFailure(op stores.Operation, outcome stores.Outcome) bool {
 	return outcome == stores.OutcomeFailed || outcome == stores.OutcomeTimedOut && !op.Waits()
 }

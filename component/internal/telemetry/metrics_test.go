@@ -33,9 +33,9 @@ func checkMetrics(t *testing.T, m *Metrics, prefix, want string) {
 }
 
 // work does some of everything with a store, through an API.
-func work(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive // t comes first in tests
+func useStore(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive // t comes first in tests
 	t.Helper()
-	take(t, ctx, s, "k", time.Minute)
+	lock(t, ctx, s, "k", time.Minute)
 	bob := stores.Request{Key: "k", Owner: "bob", TTL: time.Minute}
 	brief, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -45,16 +45,16 @@ func work(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive /
 		err  error
 		want error
 	}{
-		{"refused", second(stores.TryLock(ctx, s, bob)), nil},
-		{"refused of two", second(stores.LockAll(ctx, s, both)), nil},
-		{"waited in vain", second(stores.Lock(brief, s, bob)), context.DeadlineExceeded},
-		{"renewed", second(stores.Renew(ctx, s, stores.Request{Key: "k", Owner: "ann", TTL: time.Minute})), nil},
-		{"renewed another's", second(stores.Renew(ctx, s, bob)), stores.ErrNotOwner},
+		{"refused", errorOf(stores.TryLock(ctx, s, bob)), nil},
+		{"refused of two", errorOf(stores.LockAll(ctx, s, both)), nil},
+		{"waited in vain", errorOf(stores.Lock(brief, s, bob)), context.DeadlineExceeded},
+		{"renewed", errorOf(stores.Renew(ctx, s, stores.Request{Key: "k", Owner: "ann", TTL: time.Minute})), nil},
+		{"renewed another's", errorOf(stores.Renew(ctx, s, bob)), stores.ErrNotOwner},
 		{"unlocked", s.Unlock(ctx, "k", "ann"), nil},
 		{"unlocked twice", s.Unlock(ctx, "k", "ann"), stores.ErrNotHeld},
-		{"renewed what is free", second(stores.Renew(ctx, s, bob)), stores.ErrNotHeld},
-		{"waited", second(stores.Lock(ctx, s, bob)), nil},
-		{"listed", second(stores.List(ctx, s, "")), nil},
+		{"renewed what is free", errorOf(stores.Renew(ctx, s, bob)), stores.ErrNotHeld},
+		{"waited", errorOf(stores.Lock(ctx, s, bob)), nil},
+		{"listed", errorOf(stores.List(ctx, s, "")), nil},
 		{"pinged", stores.Ping(ctx, s), nil},
 	} {
 		if !errors.Is(step.err, step.want) {
@@ -64,9 +64,9 @@ func work(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive /
 }
 
 // second is the error of a call with an answer.
-func second[A any](_ A, err error) error { return err }
+func errorOf[A any](_ A, err error) error { return err }
 
-const workDone = `
+const usedStoreMetrics = `
 mortise_build_info{version="v1"} 1
 mortise_calls_total{api="locks",component="c",operation="list",outcome="ok",store="memory"} 1
 mortise_calls_total{api="locks",component="c",operation="lock",outcome="granted",store="memory"} 1
@@ -90,14 +90,14 @@ mortise_store_errors_total{component="c",store="memory"} 0
 mortise_waiters{component="c",store="memory"} 0
 `
 
-func TestMetricsAreWhatWasDone(t *testing.T) {
+func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := NewHealth(quiet)
 		m := NewMetrics("v1", health)
-		s := attend(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
-		work(t, WithAPI(t.Context(), Locks), s)
+		s := wrap(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
+		useStore(t, WithAPI(t.Context(), Locks), s)
 		synctest.Wait()
-		checkMetrics(t, m, "mortise_", workDone)
+		checkMetrics(t, m, "mortise_", usedStoreMetrics)
 		checkTimes(t, m)
 	})
 }
@@ -142,16 +142,16 @@ func labelOf(m *dto.Metric, name string) string {
 	return ""
 }
 
-func TestWhoWaitsIsCountedWhileHeDoes(t *testing.T) {
+func TestMetrics_Waiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		s := attend(t, Telemetry{Metrics: m}, "c", openMemory(t))
-		take(t, t.Context(), s, "k", time.Hour)
+		s := wrap(t, Telemetry{Metrics: m}, "c", openMemory(t))
+		lock(t, t.Context(), s, "k", time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
 		for _, owner := range []string{"bob", "eve"} {
 			go func() {
-				ended <- second(stores.Lock(ctx, s, stores.Request{Key: "k", Owner: owner, TTL: time.Hour}))
+				ended <- errorOf(stores.Lock(ctx, s, stores.Request{Key: "k", Owner: owner, TTL: time.Hour}))
 			}()
 		}
 		synctest.Wait()
@@ -171,7 +171,7 @@ func TestWhoWaitsIsCountedWhileHeDoes(t *testing.T) {
 	})
 }
 
-func TestOnlyTheStoragesTroubleIsAnErrorOfTheStore(t *testing.T) {
+func TestMetrics_StoreErrors(t *testing.T) {
 	for _, row := range []struct {
 		op      stores.Operation
 		outcome stores.Outcome
@@ -190,7 +190,7 @@ func TestOnlyTheStoragesTroubleIsAnErrorOfTheStore(t *testing.T) {
 		{stores.OpUnlock, stores.OutcomeOf(stores.ErrClosed), 0},
 	} {
 		m := NewMetrics("v1", NewHealth(quiet))
-		_, end := m.meter("c", "s").Begin(t.Context(), row.op)
+		_, end := m.forStore("c", "s").Begin(t.Context(), row.op)
 		end(row.outcome)
 		if got := testutil.ToFloat64(m.errors); got != row.want {
 			t.Errorf("%s of %s counts %v", row.outcome, row.op, got)
@@ -198,9 +198,9 @@ func TestOnlyTheStoragesTroubleIsAnErrorOfTheStore(t *testing.T) {
 	}
 }
 
-func TestWatchesAreCountedAndNotTimed(t *testing.T) {
+func TestMetrics_Watch(t *testing.T) {
 	m := NewMetrics("v1", NewHealth(quiet))
-	_, end := m.meter("c", "s").Begin(t.Context(), stores.OpWatch)
+	_, end := m.forStore("c", "s").Begin(t.Context(), stores.OpWatch)
 	end(stores.OutcomeDone)
 	if got := testutil.ToFloat64(m.calls); got != 1 {
 		t.Errorf("%v are counted", got)
@@ -210,12 +210,12 @@ func TestWatchesAreCountedAndNotTimed(t *testing.T) {
 	}
 }
 
-func TestMetricsReadAsPrometheusWantsThem(t *testing.T) {
+func TestMetrics_Lint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := NewHealth(quiet)
 		m := NewMetrics("v1", health)
-		s := attend(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
-		work(t, t.Context(), s)
+		s := wrap(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
+		useStore(t, t.Context(), s)
 		synctest.Wait()
 		problems, err := testutil.GatherAndLint(m.registry)
 		if err != nil {
@@ -238,10 +238,10 @@ func TestMetricsReadAsPrometheusWantsThem(t *testing.T) {
 // secret is in names that nobody may be told.
 const secret = "xyzzy"
 
-func TestMetricsTellNobodysKeysAndOwners(t *testing.T) {
+func TestMetrics_NoKeysOrOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
-		s := attend(t, Telemetry{Metrics: m}, "c", openMemory(t))
+		s := wrap(t, Telemetry{Metrics: m}, "c", openMemory(t))
 		ask := stores.Request{Key: secret + "1", Owner: secret + "2", TTL: time.Minute, Metadata: map[string]string{"for": secret}}
 		if _, err := stores.TryLock(t.Context(), s, ask); err != nil {
 			t.Fatal(err)

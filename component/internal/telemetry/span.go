@@ -18,10 +18,10 @@ import (
 var w3c propagation.TraceContext
 
 // headers are a gRPC call's metadata as that which carries a trace.
-type headers metadata.MD
+type metadataCarrier metadata.MD
 
 // Get implements [propagation.TextMapCarrier].
-func (h headers) Get(key string) string {
+func (h metadataCarrier) Get(key string) string {
 	if values := metadata.MD(h).Get(key); len(values) > 0 {
 		return values[0]
 	}
@@ -29,10 +29,10 @@ func (h headers) Get(key string) string {
 }
 
 // Set implements [propagation.TextMapCarrier].
-func (h headers) Set(key, value string) { metadata.MD(h).Set(key, value) }
+func (h metadataCarrier) Set(key, value string) { metadata.MD(h).Set(key, value) }
 
 // Keys implements [propagation.TextMapCarrier].
-func (h headers) Keys() []string {
+func (h metadataCarrier) Keys() []string {
 	keys := make([]string, 0, len(h))
 	for key := range h {
 		keys = append(keys, key)
@@ -43,12 +43,12 @@ func (h headers) Keys() []string {
 // begin begins the span of a gRPC call. It continues the trace that the call's headers
 // tell, or else that which the request's metadata tells: daprd does not send it to a
 // binding in another way.
-func (t *Tracing) begin(ctx context.Context, service, method string, req any) (context.Context, func(error)) {
+func (t *Tracing) startSpan(ctx context.Context, service, method string, req any) (context.Context, func(error)) {
 	if t == nil {
 		return ctx, func(error) {}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	ctx = w3c.Extract(ctx, headers(md))
+	ctx = w3c.Extract(ctx, metadataCarrier(md))
 	if carrier, ok := req.(interface{ GetMetadata() map[string]string }); ok && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = w3c.Extract(ctx, propagation.MapCarrier(carrier.GetMetadata()))
 	}
@@ -58,21 +58,21 @@ func (t *Tracing) begin(ctx context.Context, service, method string, req any) (c
 	return ctx, func(err error) {
 		code := status.Code(err)
 		span.SetAttributes(attribute.Int("rpc.grpc.status_code", int(code)))
-		if slices.Contains(faults, code) {
-			fail(span, code.String())
+		if slices.Contains(serverErrors, code) {
+			setError(span, code.String())
 		}
 		span.End()
 	}
 }
 
 // faults are the codes that a server is to blame for, as OpenTelemetry has it.
-var faults = []codes.Code{
+var serverErrors = []codes.Code{
 	codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss,
 }
 
 // methods are those that spans are named after, as OpenTelemetry has it. Others are
 // whatever clients make up.
-var methods = []string{
+var knownMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
 	http.MethodOptions, http.MethodTrace,
 }
@@ -80,11 +80,11 @@ var methods = []string{
 // beginHTTP begins the span of a request, which continues the trace that its headers
 // tell. The path names a component and an operation; what they are about is in the query
 // or in the body, which are not told.
-func (t *Tracing) beginHTTP(r *http.Request) (context.Context, trace.Span) {
+func (t *Tracing) startHTTPSpan(r *http.Request) (context.Context, trace.Span) {
 	ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	api := apiFrom(ctx)
 	name, method := r.Method, r.Method
-	if !slices.Contains(methods, r.Method) {
+	if !slices.Contains(knownMethods, r.Method) {
 		name, method = "HTTP", "_OTHER"
 	}
 	return t.tracer.Start(ctx, name+" "+api, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
@@ -93,14 +93,14 @@ func (t *Tracing) beginHTTP(r *http.Request) (context.Context, trace.Span) {
 }
 
 // endHTTP tells the span how the request was answered.
-func endHTTP(span trace.Span, code int) {
+func endHTTPSpan(span trace.Span, code int) {
 	span.SetAttributes(attribute.Int("http.response.status_code", code))
 	if code >= http.StatusInternalServerError {
-		fail(span, http.StatusText(code))
+		setError(span, http.StatusText(code))
 	}
 }
 
-func fail(span trace.Span, why string) { span.SetStatus(otelcodes.Error, why) }
+func setError(span trace.Span, why string) { span.SetStatus(otelcodes.Error, why) }
 
 // statusWriter remembers the status of an answer. What else a ResponseWriter can do an
 // [http.ResponseController] finds by Unwrap.

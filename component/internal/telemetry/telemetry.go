@@ -25,18 +25,18 @@ type Telemetry struct {
 // Attend observes a store from when it is opened until leave is called, when it is not
 // used any more. It returns the store to be used in its place. The observers' own calls
 // of the store are not observed.
-func (o Telemetry) Attend(component string, s stores.Store) (used stores.Store, leave func()) {
+func (o Telemetry) Wrap(component string, s stores.Store) (used stores.Store, leave func()) {
 	var leaves []func()
 	if o.Health != nil {
-		leaves = append(leaves, o.Health.attend(component, s))
+		leaves = append(leaves, o.Health.startPinging(component, s))
 	}
 	used = s
 	if o.Metrics != nil {
-		leaves = append(leaves, o.Metrics.attend(component, s))
-		used = stores.Observe(used, o.Metrics.meter(component, stores.NameOf(s)))
+		leaves = append(leaves, o.Metrics.watchLocks(component, s))
+		used = stores.Observe(used, o.Metrics.forStore(component, stores.NameOf(s)))
 	}
 	if o.Tracing != nil {
-		used = stores.Observe(used, o.Tracing.spans(component, stores.NameOf(s)))
+		used = stores.Observe(used, o.Tracing.forStore(component, stores.NameOf(s)))
 	}
 	return used, func() {
 		for _, leave := range leaves {
@@ -46,11 +46,11 @@ func (o Telemetry) Attend(component string, s stores.Store) (used stores.Store, 
 }
 
 // callsAreObserved tells whether calls are, and not only stores.
-func (o Telemetry) callsAreObserved() bool { return o.Metrics != nil || o.Tracing != nil }
+func (o Telemetry) observesCalls() bool { return o.Metrics != nil || o.Tracing != nil }
 
 // ServerOptions are those that a gRPC server needs for its calls to be observed.
 func (o Telemetry) ServerOptions() []grpc.ServerOption {
-	if !o.callsAreObserved() {
+	if !o.observesCalls() {
 		return nil
 	}
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream)}
@@ -58,7 +58,7 @@ func (o Telemetry) ServerOptions() []grpc.ServerOption {
 
 // Handler returns next, as the API of that name, for its requests to be observed.
 func (o Telemetry) Handler(api string, next http.Handler) http.Handler {
-	if !o.callsAreObserved() {
+	if !o.observesCalls() {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/test/conformance"
 )
 
-func TestAnObservedStoreKeepsTheContract(t *testing.T) {
+func TestTelemetry_Conformance(t *testing.T) {
 	conformance.Run(t, conformance.Harness{
 		Storage: func(t testing.TB) func() stores.Store {
 			backend := memory.NewProcess().Backend()
@@ -21,7 +21,7 @@ func TestAnObservedStoreKeepsTheContract(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				used, leave := o.Attend("c", s)
+				used, leave := o.Wrap("c", s)
 				t.Cleanup(leave)
 				return used
 			}
@@ -32,10 +32,10 @@ func TestAnObservedStoreKeepsTheContract(t *testing.T) {
 	})
 }
 
-func TestWhatIsOffIsNotThere(t *testing.T) {
+func TestTelemetry_Off(t *testing.T) {
 	var off Telemetry
-	s := simple{}
-	used, leave := off.Attend("c", s)
+	s := minimalStore{}
+	used, leave := off.Wrap("c", s)
 	leave()
 	if used != stores.Store(s) {
 		t.Errorf("the store is wrapped: %T", used)
@@ -48,7 +48,7 @@ func TestWhatIsOffIsNotThere(t *testing.T) {
 		t.Error("the handler is wrapped")
 	}
 	withHealth := Telemetry{Health: next}
-	used, leave = withHealth.Attend("c", s)
+	used, leave = withHealth.Wrap("c", s)
 	leave()
 	if used != stores.Store(s) || len(withHealth.ServerOptions()) != 0 || withHealth.Handler(RTM, next) != next {
 		t.Error("the health wraps something")

@@ -34,7 +34,7 @@ type Tracing struct {
 
 // WantsTracing tells whether the environment says where traces go, and not that there
 // shall be none.
-func WantsTracing(getenv func(string) string) bool {
+func TracingConfigured(getenv func(string) string) bool {
 	return getenv("OTEL_EXPORTER_OTLP_ENDPOINT")+getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" &&
 		!strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") &&
 		!strings.EqualFold(getenv("OTEL_TRACES_EXPORTER"), "none")
@@ -91,28 +91,28 @@ func (t *Tracing) Close() {
 }
 
 // spans observes one store.
-type spans struct {
-	tracer trace.Tracer
-	of     trace.SpanStartEventOption
+type storeSpans struct {
+	tracer     trace.Tracer
+	attributes trace.SpanStartEventOption
 }
 
-func (t *Tracing) spans(component, store string) spans {
-	return spans{t.tracer, trace.WithAttributes(
+func (t *Tracing) forStore(component, store string) storeSpans {
+	return storeSpans{t.tracer, trace.WithAttributes(
 		attribute.String("mortise.component", component), attribute.String("mortise.store", store))}
 }
 
 // Begin implements [stores.Observer]. Only calls that belong to somebody's trace have
 // spans; else those that the process makes by itself would bury them.
-func (s spans) Begin(ctx context.Context, op stores.Operation) (context.Context, func(stores.Outcome)) {
+func (s storeSpans) Begin(ctx context.Context, op stores.Operation) (context.Context, func(stores.Outcome)) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, func(stores.Outcome) {}
 	}
-	ctx, span := s.tracer.Start(ctx, "store "+string(op), s.of,
+	ctx, span := s.tracer.Start(ctx, "store "+string(op), s.attributes,
 		trace.WithAttributes(attribute.String("mortise.operation", string(op))))
 	return ctx, func(outcome stores.Outcome) {
 		span.SetAttributes(attribute.String("mortise.outcome", string(outcome)))
-		if isTrouble(op, outcome) {
-			fail(span, string(outcome))
+		if isStoreFailure(op, outcome) {
+			setError(span, string(outcome))
 		}
 		span.End()
 	}
@@ -124,9 +124,9 @@ func (t *Tracing) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		next.ServeHTTP(w, r)
 		return
 	}
-	ctx, span := t.beginHTTP(r)
+	ctx, span := t.startHTTPSpan(r)
 	defer span.End()
 	status := &statusWriter{ResponseWriter: w, code: http.StatusOK}
 	next.ServeHTTP(status, r.WithContext(ctx))
-	endHTTP(span, status.code)
+	endHTTPSpan(span, status.code)
 }

@@ -28,15 +28,15 @@ const (
 	parentID    = "b7ad6b7169203331"
 	traceparent = "00-" + traceID + "-" + parentID + "-01"
 
-	lockAll    = "/mortise.locks.v1.Locks/LockAll"
-	watch      = "/mortise.locks.v1.Locks/Watch"
-	invoke     = "/dapr.proto.components.v1.OutputBinding/Invoke"
-	check      = "/grpc.health.v1.Health/Check"
-	undeclared = "/other.Service/Method"
+	lockAll       = "/mortise.locks.v1.Locks/LockAll"
+	watch         = "/mortise.locks.v1.Locks/Watch"
+	invoke        = "/dapr.proto.components.v1.OutputBinding/Invoke"
+	check         = "/grpc.health.v1.Health/Check"
+	unknownMethod = "/other.Service/Method"
 )
 
 // traced returns an observation that only traces, and what it exports.
-func traced(t *testing.T) (Telemetry, *tracetest.InMemoryExporter) {
+func newTracedTelemetry(t *testing.T) (Telemetry, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
 	o := Telemetry{Tracing: newTracing(quiet, sdktrace.WithSyncer(spans))}
@@ -84,7 +84,7 @@ func describe(s tracetest.SpanStub) string {
 	return line
 }
 
-func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
+func TestTracing_GRPCCall(t *testing.T) {
 	const attributes = " rpc.system=grpc rpc.service=mortise.locks.v1.Locks rpc.method=LockAll mortise.api=locks" +
 		" rpc.grpc.status_code=0"
 	request := &daprpb.InvokeRequest{Metadata: map[string]string{"traceparent": traceparent, "key": secret}}
@@ -108,7 +108,7 @@ func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
 			"mortise.locks.v1.Locks/LockAll server parent=" + nobody + attributes},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			o, spans := traced(t)
+			o, spans := newTracedTelemetry(t)
 			if err := call(incoming(t, row.headers...), o, row.method, row.req, func(context.Context) error { return nil }); err != nil {
 				t.Fatal(err)
 			}
@@ -123,8 +123,8 @@ func TestACallContinuesTheTraceOfItsClient(t *testing.T) {
 	}
 }
 
-func TestAStreamIsASpan(t *testing.T) {
-	o, spans := traced(t)
+func TestTracing_GRPCStream(t *testing.T) {
+	o, spans := newTracedTelemetry(t)
 	err := callStream(incoming(t, "traceparent", traceparent), o, watch, func(ctx context.Context) error {
 		if got := trace.SpanContextFromContext(ctx).TraceID().String(); got != traceID || apiFrom(ctx) != Locks {
 			t.Errorf("the handler is in trace %s, API %s", got, apiFrom(ctx))
@@ -140,12 +140,12 @@ func TestAStreamIsASpan(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatTheServerIsToBlameForIsAnErrorOfASpan(t *testing.T) {
+func TestTracing_ErrorStatus(t *testing.T) {
 	for code, bad := range map[codes.Code]bool{
 		codes.OK: false, codes.FailedPrecondition: false, codes.Canceled: false, codes.InvalidArgument: false,
 		codes.Internal: true, codes.Unavailable: true, codes.DeadlineExceeded: true, codes.Unknown: true,
 	} {
-		o, spans := traced(t)
+		o, spans := newTracedTelemetry(t)
 		_ = call(t.Context(), o, lockAll, nil, func(context.Context) error { return status.Error(code, "") })
 		if got := spans.GetSpans(); len(got) != 1 || (got[0].Status.Code == otelcodes.Error) != bad {
 			t.Errorf("%v: %v", code, got)
@@ -153,20 +153,20 @@ func TestOnlyWhatTheServerIsToBlameForIsAnErrorOfASpan(t *testing.T) {
 	}
 }
 
-func TestServicesThatReachNoStoreHaveNoSpans(t *testing.T) {
-	for _, method := range []string{check, undeclared} {
-		o, spans := traced(t)
+func TestTracing_OtherServices(t *testing.T) {
+	for _, method := range []string{check, unknownMethod} {
+		o, spans := newTracedTelemetry(t)
 		handle := func(ctx context.Context) error {
 			if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Internal {
 				t.Errorf("%s: in a span or by API %s", method, apiFrom(ctx))
 			}
-			return errAway
+			return errDown
 		}
 		ctx := incoming(t, "traceparent", traceparent)
-		if err := call(ctx, o, method, nil, handle); !errors.Is(err, errAway) {
+		if err := call(ctx, o, method, nil, handle); !errors.Is(err, errDown) {
 			t.Errorf("%s: %v", method, err)
 		}
-		if err := callStream(ctx, o, method, handle); !errors.Is(err, errAway) {
+		if err := callStream(ctx, o, method, handle); !errors.Is(err, errDown) {
 			t.Errorf("%s: %v", method, err)
 		}
 		if got := spans.GetSpans(); len(got) != 0 {
@@ -175,18 +175,18 @@ func TestServicesThatReachNoStoreHaveNoSpans(t *testing.T) {
 	}
 }
 
-func TestCallsOfStoresAreSpansOfWhatAskedForThem(t *testing.T) {
-	o, spans := traced(t)
-	s := attend(t, o, "c", openMemory(t))
+func TestTracing_StoreSpans(t *testing.T) {
+	o, spans := newTracedTelemetry(t)
+	s := wrap(t, o, "c", openMemory(t))
 	err := call(incoming(t, "traceparent", traceparent), o, lockAll, nil, func(ctx context.Context) error {
-		take(t, ctx, s, secret, time.Minute)
+		lock(t, ctx, s, secret, time.Minute)
 		if err := s.Unlock(ctx, secret, "bob"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Error(err)
 		}
-		_, err := stores.TryLock(ctx, stores.Observe(&brokenStore{}, o.Tracing.spans("d", "broken")), stores.Request{Key: secret})
+		_, err := stores.TryLock(ctx, stores.Observe(&brokenStore{}, o.Tracing.forStore("d", "broken")), stores.Request{Key: secret})
 		return err
 	})
-	if !errors.Is(err, errAway) {
+	if !errors.Is(err, errDown) {
 		t.Fatal(err)
 	}
 	got := spans.GetSpans()
@@ -215,24 +215,24 @@ func TestCallsOfStoresAreSpansOfWhatAskedForThem(t *testing.T) {
 type brokenStore struct{ stores.Store }
 
 func (brokenStore) TryLock(_ context.Context, req stores.Request) (stores.Grant, error) {
-	return stores.Grant{}, fmt.Errorf("broken: lock %q: %w", req.Key, errAway)
+	return stores.Grant{}, fmt.Errorf("broken: lock %q: %w", req.Key, errDown)
 }
 
-func TestWhatTheProcessDoesByItselfHasNoSpans(t *testing.T) {
-	o, spans := traced(t)
-	s := attend(t, o, "c", openMemory(t))
-	take(t, t.Context(), s, "k", time.Minute)
+func TestTracing_InternalCalls(t *testing.T) {
+	o, spans := newTracedTelemetry(t)
+	s := wrap(t, o, "c", openMemory(t))
+	lock(t, t.Context(), s, "k", time.Minute)
 	if got := spans.GetSpans(); len(got) != 0 {
 		t.Errorf("spans are %v", got)
 	}
 }
 
-func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
+func TestTracing_HTTPRequest(t *testing.T) {
 	for code, bad := range map[int]string{
 		http.StatusOK: "", http.StatusNoContent: "", http.StatusConflict: "",
 		http.StatusServiceUnavailable: " Error: Service Unavailable",
 	} {
-		o, spans := traced(t)
+		o, spans := newTracedTelemetry(t)
 		handler := o.Handler(RTM, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if got := trace.SpanContextFromContext(r.Context()).TraceID().String(); got != traceID || apiFrom(r.Context()) != RTM {
 				t.Errorf("the handler is in trace %s, API %s", got, apiFrom(r.Context()))
@@ -257,8 +257,8 @@ func TestARequestOverHTTPContinuesTheTraceOfItsClient(t *testing.T) {
 	}
 }
 
-func TestAMethodThatIsNoneOfHTTPIsNotTold(t *testing.T) {
-	o, spans := traced(t)
+func TestTracing_UnknownHTTPMethod(t *testing.T) {
+	o, spans := newTracedTelemetry(t)
 	handler := o.Handler(Dapr, http.NotFoundHandler())
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(strings.ToUpper(secret), "/v1.0/metadata", nil))
 	got := spans.GetSpans()
@@ -269,7 +269,7 @@ func TestAMethodThatIsNoneOfHTTPIsNotTold(t *testing.T) {
 	}
 }
 
-func TestMetricsAloneNeedNoSpans(t *testing.T) {
+func TestTelemetry_MetricsOnly(t *testing.T) {
 	o := Telemetry{Metrics: NewMetrics("v1", NewHealth(quiet))}
 	handle := func(ctx context.Context) error {
 		if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Locks {
@@ -289,7 +289,7 @@ func TestMetricsAloneNeedNoSpans(t *testing.T) {
 	}
 }
 
-func TestACallStaysWithTheAPIThatItHasComeInBy(t *testing.T) {
+func TestWithAPI(t *testing.T) {
 	if api := apiFrom(t.Context()); api != Internal {
 		t.Errorf("without one: %s", api)
 	}
@@ -299,7 +299,7 @@ func TestACallStaysWithTheAPIThatItHasComeInBy(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentTellsWhetherToTrace(t *testing.T) {
+func TestTracingConfigured(t *testing.T) {
 	for _, row := range []struct {
 		environment map[string]string
 		want        bool
@@ -312,7 +312,7 @@ func TestTheEnvironmentTellsWhetherToTrace(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, false},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "otlp"}, true},
 	} {
-		if got := WantsTracing(func(name string) string { return row.environment[name] }); got != row.want {
+		if got := TracingConfigured(func(name string) string { return row.environment[name] }); got != row.want {
 			t.Errorf("%v: %v", row.environment, got)
 		}
 	}
