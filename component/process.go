@@ -43,6 +43,7 @@ type Options struct {
 // Run serves until ctx ends, then removes the socket and finishes the calls under way. It
 // returns an error if it cannot start, or cannot go on, or cannot end in order.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
+	registry = registry.Clone() // the caller's stays as it is
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
 	observed, err := o.newTelemetry(ctx, log)
 	if err != nil {

@@ -226,6 +226,21 @@ func TestRun_RTMMetadata(t *testing.T) {
 	}
 }
 
+func TestRun_KeepsCallersRegistry(t *testing.T) {
+	registry := all.Backends("memory")
+	r, err := startRun(t, Options{Folder: t.TempDir()}, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = registry.Open(t.Context(), stores.Component{Name: "a", Metadata: map[string]string{"rtmMinTTL": "20s"}, Log: discard})
+	if err == nil || !strings.Contains(err.Error(), "rtmMinTTL") {
+		t.Errorf("the caller's registry knows RTM's metadata: %v", err)
+	}
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRun_FailedStart(t *testing.T) {
 	folder := t.TempDir()
 	_, err := startRun(t, Options{Folder: folder, ResourcePaths: []string{"/does/not/exist"}}, all.Backends("memory"))
