@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 )
 
 // TokenVariable is the environment variable with the token that TCP clients must send. A
@@ -24,7 +24,7 @@ const DaprTokenVariable = "DAPR_API_TOKEN"
 // AddFlags adds a flag for each option to the set, and gives the options their defaults,
 // some of which are in the environment. Addresses that are set already are defaults.
 func (o *Options) AddFlags(flags *pflag.FlagSet, getenv func(string) string) {
-	o.SocketMode, o.TCP.Token, o.Tracing = 0o660, getenv(TokenVariable), observe.WantsTracing(getenv)
+	o.SocketMode, o.TCP.Token, o.Tracing = 0o660, getenv(TokenVariable), telemetry.TracingConfigured(getenv)
 	flags.StringVar(&o.Folder, "sockets-folder", Folder(getenv),
 		"folder of the socket; default from $"+strings.Join(FolderVariables, ", $"))
 	flags.StringVar(&o.Name, "name", "mortise", "name of the socket; the component type is lock.<name>")

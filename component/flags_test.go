@@ -18,7 +18,7 @@ func parse(env map[string]string, args ...string) (Options, error) {
 	return o, flags.Parse(args)
 }
 
-func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
+func TestFolder(t *testing.T) {
 	env := map[string]string{}
 	if o, err := parse(env); err != nil || o.Folder != DefaultFolder {
 		t.Errorf("with none set: %s, %v", o.Folder, err)
@@ -32,7 +32,7 @@ func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
 	}
 }
 
-func TestFlagsAreOptions(t *testing.T) {
+func TestAddFlags(t *testing.T) {
 	o, err := parse(map[string]string{"MORTISE_API_TOKEN": "secret"},
 		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b,c", "--start-degraded", "--drain-timeout=3s",
 		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3",
@@ -53,7 +53,7 @@ func TestFlagsAreOptions(t *testing.T) {
 	}
 }
 
-func TestTracesAreExportedIfTheEnvironmentSaysWhereTo(t *testing.T) {
+func TestAddFlags_Tracing(t *testing.T) {
 	if o, err := parse(nil); err != nil || o.Tracing {
 		t.Errorf("without a word: %v, %v", o.Tracing, err)
 	}
@@ -62,7 +62,7 @@ func TestTracesAreExportedIfTheEnvironmentSaysWhereTo(t *testing.T) {
 	}
 }
 
-func TestTheDefaultModeLetsTheGroupIn(t *testing.T) {
+func TestAddFlags_DefaultSocketMode(t *testing.T) {
 	if o, err := parse(nil); err != nil || o.SocketMode != 0o660 {
 		t.Errorf("%v, %v", o.SocketMode, err)
 	}

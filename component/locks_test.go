@@ -41,7 +41,7 @@ func checkReason(t *testing.T, what string, err error, code codes.Code, reason s
 }
 
 // hold takes the lock called API for ann.
-func hold(t *testing.T, locks lockspb.LocksClient) {
+func lockDisk(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
 	resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "disk", Owner: "ann", Ttl: hour})
 	if err != nil || !resp.GetAcquired() {
@@ -51,7 +51,7 @@ func hold(t *testing.T, locks lockspb.LocksClient) {
 
 // waitFor waits for the lock called API for bob. The channel gets the error, also if the
 // lock is granted.
-func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
+func waitForDisk(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
 		resp, err := locks.Lock(ctx, &lockspb.LockRequest{Key: "disk", Owner: "bob", Ttl: hour})
@@ -64,7 +64,7 @@ func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 }
 
 // waiters is how many wait for the lock called API.
-func waiters(t *testing.T, locks lockspb.LocksClient) int {
+func countWaiters(t *testing.T, locks lockspb.LocksClient) int {
 	t.Helper()
 	rows := list(t, locks)
 	if len(rows) != 1 || rows[0].GetKey() != "disk" || rows[0].GetOwner() != "ann" {
@@ -93,7 +93,7 @@ func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
 }
 
 // patient is the ctx of a call that is to be ended by something else than its ctx.
-func patient(t *testing.T) context.Context {
+func timeoutContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -102,15 +102,15 @@ func patient(t *testing.T) context.Context {
 // awaitWaiter returns when somebody waits for the lock called API.
 func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
-	for waiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
+	for countWaiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func TestShutdownWakesThoseWhoWait(t *testing.T) {
+func TestRun_ShutdownEndsWaits(t *testing.T) {
 	// The drain timeout is much longer than end waits: nobody who waits may hold up the
 	// end.
-	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
+	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,15 +119,15 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	locks := lockspb.NewLocksClient(conn)
-	hold(t, locks)
-	watch, err := locks.Watch(patient(t), &lockspb.WatchRequest{})
+	lockDisk(t, locks)
+	watch, err := locks.Watch(timeoutContext(t), &lockspb.WatchRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m, err := watch.Recv(); err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT {
 		t.Fatalf("%v, %v", m, err)
 	}
-	waiting := waitFor(patient(t), locks)
+	waiting := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
 	r.stop()
 	checkReason(t, "Lock", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
@@ -138,24 +138,24 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 	}
 }
 
-func TestASwapWakesThoseWhoWait(t *testing.T) {
+func TestRun_ReopenEndsWaits(t *testing.T) {
 	r := start(t)
 	sidecar := lockpb.NewLockStoreClient(r.connect(t))
 	if err := initialize(t, sidecar, "a", nil); err != nil {
 		t.Fatal(err)
 	}
 	locks := lockspb.NewLocksClient(r.connect(t))
-	hold(t, locks)
-	waiting := waitFor(patient(t), locks)
+	lockDisk(t, locks)
+	waiting := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
 	if err := initialize(t, sidecar, "a", map[string]string{"restartGrace": "1ms"}); err != nil {
 		t.Fatal(err)
 	}
 	checkReason(t, "who waits", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
-	if n := waiters(t, locks); n != 0 {
+	if n := countWaiters(t, locks); n != 0 {
 		t.Errorf("%d wait still", n)
 	}
-	again := waitFor(patient(t), locks)
+	again := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
 	if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
 		t.Error(err)
@@ -165,7 +165,7 @@ func TestASwapWakesThoseWhoWait(t *testing.T) {
 	}
 }
 
-func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
+func TestRun_AmbiguousComponent(t *testing.T) {
 	r := start(t)
 	locks := lockspb.NewLocksClient(r.connect(t))
 	try := func(store string) error {
@@ -188,16 +188,16 @@ func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
 
 // inMemory serves memory in a bubble with the server that make makes, and returns a
 // function that connects clients. through may change a client's connection.
-func inMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+func serveInMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
-	return inMemoryWith(t, o, opened(t, map[string]string{"store": "memory"}))
+	return serveServicesInMemory(t, o, openServices(t, map[string]string{"store": "memory"}))
 }
 
 // inMemoryWith is inMemory with the services.
-func inMemoryWith(t *testing.T, o TCPOptions, s services) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+func serveServicesInMemory(t *testing.T, o TCPOptions, s services) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
 	l := bufconn.Listen(1 << 16)
-	n, err := newNetwork(o, discard)
+	n, err := newTCPListeners(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,9 +219,9 @@ func inMemoryWith(t *testing.T, o TCPOptions, s services) func(through func(net.
 	}
 }
 
-func plainly(c net.Conn) net.Conn { return c }
+func unchanged(c net.Conn) net.Conn { return c }
 
-func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
+func TestLock_CanceledWait(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		ctx    func(context.Context) (context.Context, context.CancelFunc)
@@ -235,13 +235,13 @@ func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				locks := inMemory(t, loopback)(plainly)
-				hold(t, locks)
+				locks := serveInMemory(t, loopback)(unchanged)
+				lockDisk(t, locks)
 				ctx, cancel := row.ctx(t.Context())
 				defer cancel()
-				waiting := waitFor(ctx, locks)
+				waiting := waitForDisk(ctx, locks)
 				synctest.Wait()
-				if n := waiters(t, locks); n != 1 {
+				if n := countWaiters(t, locks); n != 1 {
 					t.Errorf("%d wait", n)
 				}
 				if row.cancel {
@@ -251,7 +251,7 @@ func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
 					t.Errorf("ended with %v", err)
 				}
 				synctest.Wait()
-				if n := waiters(t, locks); n != 0 {
+				if n := countWaiters(t, locks); n != 0 {
 					t.Errorf("%d wait still", n)
 				}
 				if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
@@ -266,42 +266,42 @@ func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
 }
 
 // mute is a connection whose other end is lost without a word when silent is set.
-type mute struct {
+type blackholeConn struct {
 	net.Conn
-	silent *atomic.Bool
+	dropping *atomic.Bool
 }
 
-func (m mute) Read(b []byte) (int, error) {
+func (m blackholeConn) Read(b []byte) (int, error) {
 	for {
-		if n, err := m.Conn.Read(b); err != nil || !m.silent.Load() {
+		if n, err := m.Conn.Read(b); err != nil || !m.dropping.Load() {
 			return n, err
 		}
 	}
 }
 
-func (m mute) Write(b []byte) (int, error) {
-	if m.silent.Load() {
+func (m blackholeConn) Write(b []byte) (int, error) {
+	if m.dropping.Load() {
 		return len(b), nil
 	}
 	return m.Conn.Write(b)
 }
 
-func TestATCPClientThatIsLostWithoutAWordWaitsNoMore(t *testing.T) {
+func TestLimits_KeepaliveEndsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		connect := inMemory(t, loopback)
-		locks := connect(plainly)
+		connect := serveInMemory(t, loopback)
+		locks := connect(unchanged)
 		var silent atomic.Bool
-		lost := connect(func(c net.Conn) net.Conn { return mute{c, &silent} })
-		hold(t, locks)
-		waiting := waitFor(t.Context(), lost)
+		lost := connect(func(c net.Conn) net.Conn { return blackholeConn{c, &silent} })
+		lockDisk(t, locks)
+		waiting := waitForDisk(t.Context(), lost)
 		time.Sleep(time.Minute) // one that answers pings may wait for as long as it likes
-		if n := waiters(t, locks); n != 1 {
+		if n := countWaiters(t, locks); n != 1 {
 			t.Errorf("%d wait", n)
 		}
 		silent.Store(true)
-		time.Sleep(pingAfter + pongWithin)
+		time.Sleep(keepaliveTime + keepaliveTimeout)
 		synctest.Wait()
-		if n := waiters(t, locks); n != 0 {
+		if n := countWaiters(t, locks); n != 0 {
 			t.Errorf("%d wait still", n)
 		}
 		if err := <-waiting; status.Code(err) != codes.Unavailable {
@@ -310,9 +310,9 @@ func TestATCPClientThatIsLostWithoutAWordWaitsNoMore(t *testing.T) {
 	})
 }
 
-func TestListsLargerThanAMessageArriveWhole(t *testing.T) {
+func TestLocks_ListLargerThanOneMessage(t *testing.T) {
 	const rows = 3000
-	locks := inMemory(t, loopback)(plainly)
+	locks := serveInMemory(t, loopback)(unchanged)
 	fill := strings.Repeat("x", stores.MaxKeyLen-4)
 	for i := range rows {
 		resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{

@@ -21,13 +21,13 @@ type Component = daprapi.Component
 
 // Why a component is left for daprd, besides what only daprd can read.
 var (
-	errFilledIn  = errors.New("is not the same for every daprd")
-	errNamesakes = errors.New("there are several of that name")
+	errPerSidecar    = errors.New("is not the same for every daprd")
+	errDuplicateName = errors.New("there are several of that name")
 )
 
-func isForDaprd(err error) bool {
+func isLeftToDaprd(err error) bool {
 	return errors.Is(err, resources.ErrSecret) || errors.Is(err, resources.ErrNoVariable) ||
-		errors.Is(err, errFilledIn) || errors.Is(err, errNamesakes)
+		errors.Is(err, errPerSidecar) || errors.Is(err, errDuplicateName)
 }
 
 // placeholders are those in metadata that every daprd fills in by what it knows of its
@@ -41,7 +41,7 @@ const (
 )
 
 // opener opens a component of one category.
-type opener func(ctx context.Context, name string, metadata map[string]string) error
+type openFunc func(ctx context.Context, name string, metadata map[string]string) error
 
 // open opens the components of our types that the options and the resource files name:
 // first the locks, because the bindings may use them. It returns the locks that are
@@ -68,18 +68,18 @@ func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Com
 }
 
 // loaded is what the resource files contain for us.
-type loaded struct {
-	options Options
-	loader  resources.Loader
-	log     logger.Logger
-	ours    []*resources.Component // those of our types
-	certain []*resources.Component // what our own app uses; nil if that is not known
+type loadedResources struct {
+	options    Options
+	loader     resources.Loader
+	log        logger.Logger
+	components []*resources.Component // those of our types
+	ofOwnApp   []*resources.Component // what our own app uses; nil if that is not known
 }
 
 // load reads the resource files. It fails as the daprd of our own app does. If it is not
 // known whose sidecars we serve, it fails if no daprd could start with one of the paths.
-func (o Options) load(log logger.Logger) (*loaded, error) {
-	l := &loaded{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
+func (o Options) load(log logger.Logger) (*loadedResources, error) {
+	l := &loadedResources{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
 	var all []*resources.Component
 	for _, path := range o.ResourcePaths {
 		components, err := l.loader.Load(path)
@@ -91,43 +91,43 @@ func (o Options) load(log logger.Logger) (*loaded, error) {
 		}
 		all = append(all, components...)
 	}
-	own, known := o.TCP.Dapr.app()
+	own, known := o.TCP.Dapr.ownApp()
 	byOwn, err := resources.ForApp(all, own)
 	if known && err != nil {
 		return nil, err
 	}
 	if known {
-		l.certain = byOwn
+		l.ofOwnApp = byOwn
 	}
-	l.ours = slices.DeleteFunc(all, func(c *resources.Component) bool {
-		return c.Metadata.Name == "" || !o.isOurs(c) // daprd ignores a component without a name
+	l.components = slices.DeleteFunc(all, func(c *resources.Component) bool {
+		return c.Metadata.Name == "" || !o.isMortiseType(c) // daprd ignores a component without a name
 	})
 	return l, nil
 }
 
 // isAmbiguous reports whether the component's name means another of ours to some daprd.
 // What it means to our own app is certain.
-func (l *loaded) isAmbiguous(c *resources.Component) bool {
-	return !slices.Contains(l.certain, c) && slices.ContainsFunc(l.ours, func(other *resources.Component) bool {
+func (l *loadedResources) isAmbiguous(c *resources.Component) bool {
+	return !slices.Contains(l.ofOwnApp, c) && slices.ContainsFunc(l.components, func(other *resources.Component) bool {
 		return other != c && other.Metadata.Name == c.Metadata.Name
 	})
 }
 
 // isOurs reports whether the component is of one of our types, in whatever case.
-func (o Options) isOurs(c *resources.Component) bool {
-	return o.isOf(lockCategory, c) || o.isOf(bindingCategory, c)
+func (o Options) isMortiseType(c *resources.Component) bool {
+	return o.hasType(lockCategory, c) || o.hasType(bindingCategory, c)
 }
 
-func (o Options) isOf(category string, c *resources.Component) bool {
+func (o Options) hasType(category string, c *resources.Component) bool {
 	return strings.EqualFold(c.Spec.Type, category+o.Name)
 }
 
 // openAll opens the components of the category, and returns them and those that only
 // daprd can open.
-func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]Component, error) {
+func (l *loadedResources) openAll(ctx context.Context, category string, open openFunc) ([]Component, error) {
 	var served []Component
-	for _, c := range l.ours {
-		if !l.options.isOf(category, c) {
+	for _, c := range l.components {
+		if !l.options.hasType(category, c) {
 			continue
 		}
 		properties, err := l.properties(category, c)
@@ -135,7 +135,7 @@ func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]C
 			err = openWithin(ctx, c, properties, open)
 		}
 		switch {
-		case isForDaprd(err):
+		case isLeftToDaprd(err):
 			l.log.Warnf("Component %q is opened when daprd initializes it: %v", c.Metadata.Name, err)
 		case err != nil && l.mayFail(c):
 			l.log.Warnf("Component %q in %s is not served: %v", c.Metadata.Name, c.File, err)
@@ -150,7 +150,7 @@ func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]C
 	return served, nil
 }
 
-func openWithin(ctx context.Context, c *resources.Component, properties map[string]string, open opener) error {
+func openWithin(ctx context.Context, c *resources.Component, properties map[string]string, open openFunc) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Spec.Timeout())
 	defer cancel()
 	return open(ctx, c.Metadata.Name, properties)
@@ -159,14 +159,14 @@ func openWithin(ctx context.Context, c *resources.Component, properties map[stri
 // mayFail reports whether the component may be left out if it cannot be opened. A daprd
 // that uses it starts without it, or it may be that no daprd of ours uses it: one that
 // does sends Init, and hears of the error then.
-func (l *loaded) mayFail(c *resources.Component) bool {
-	own, known := l.options.TCP.Dapr.app()
+func (l *loadedResources) mayFail(c *resources.Component) bool {
+	own, known := l.options.TCP.Dapr.ownApp()
 	return c.Spec.IgnoreErrors || len(c.Scopes) > 0 && !(known && c.IsFor(own))
 }
 
 // properties returns the metadata that daprd would send with Init. If that is not known,
 // the error is for daprd, and comes with what is known.
-func (l *loaded) properties(category string, c *resources.Component) (map[string]string, error) {
+func (l *loadedResources) properties(category string, c *resources.Component) (map[string]string, error) {
 	err := checkType(category, c)
 	if err != nil {
 		return nil, fmt.Errorf("component %q: %w", c.Metadata.Name, err)
@@ -178,11 +178,11 @@ func (l *loaded) properties(category string, c *resources.Component) (map[string
 	for key, value := range properties {
 		if placeholder := placeholders.FindString(value); placeholder != "" && !isKeyPrefix(key) {
 			delete(properties, key)
-			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errFilledIn)
+			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errPerSidecar)
 		}
 	}
 	if err == nil && l.isAmbiguous(c) {
-		err = errNamesakes
+		err = errDuplicateName
 	}
 	return properties, err
 }
@@ -205,7 +205,7 @@ func (o Options) checkKeyPrefix(prefix string) error {
 	if strings.Contains(prefix, "||") {
 		return fmt.Errorf("must not contain ||, got %q", prefix)
 	}
-	if o.TCP.Dapr.served() && o.TCP.Dapr.PodName == "" && strings.Contains(prefix, "{podName}") {
+	if o.TCP.Dapr.enabled() && o.TCP.Dapr.PodName == "" && strings.Contains(prefix, "{podName}") {
 		return errors.New("refers to {podName}, but $POD_NAME is not set")
 	}
 	return nil

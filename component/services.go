@@ -12,7 +12,7 @@ import (
 
 	"github.com/mortise-lock/mortise/component/binding"
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
 	"github.com/mortise-lock/mortise/component/rtm"
@@ -29,7 +29,7 @@ const (
 
 	// window is how many bytes a client may send ahead. A fixed size spares the pings by
 	// which gRPC measures a distance that a Unix socket does not have.
-	window = 1 << 20
+	flowControlWindow = 1 << 20
 
 	// handshakeTimeout is how long a client may take to begin. One that connects and says
 	// nothing holds up the end.
@@ -37,18 +37,18 @@ const (
 
 	// leastPing is how often clients may ping. gRPC's own least, five minutes, would take
 	// those for hostile that want to notice soon that a connection is dead.
-	leastPing = 5 * time.Second
+	minPingInterval = 5 * time.Second
 )
 
 // services are what clients ask for, by whichever way they come in.
 type services struct {
-	set      *instances.Set
-	locks    lockspb.LocksServer
-	channels rtmpb.ChannelLocksServer
-	bindings *binding.Service
-	apps     sidecarlessAPIs
-	observed observe.Telemetry
-	close    func() // ends what the services have started
+	set         *instances.Set
+	locks       lockspb.LocksServer
+	channels    rtmpb.ChannelLocksServer
+	bindings    *binding.Service
+	sidecarless sidecarlessAPIs
+	telemetry   telemetry.Telemetry
+	close       func() // ends what the services have started
 }
 
 // newServices returns services that use the components of the set.
@@ -88,20 +88,20 @@ type grpcServer struct {
 // storage is away, which no restart would bring back. A component has a health of its
 // own.
 func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpcServer {
-	options = append(options, s.observed.ServerOptions()...)
+	options = append(options, s.telemetry.ServerOptions()...)
 	options = append(options,
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(answerInTime),
+		grpc.ChainUnaryInterceptor(shortenDeadline),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 	)
 	g := &grpcServer{grpc.NewServer(options...), health.NewServer()}
 	register(g)
 	for name := range g.GetServiceInfo() {
 		g.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 	}
-	s.observed.Health.Tell(g.health)
+	s.telemetry.Health.AddServer(g.health)
 	healthpb.RegisterHealthServer(g, g.health)
 	reflection.Register(g) // v1, and v1alpha for daprd
 	return g
@@ -116,5 +116,5 @@ func socketServer(s services) server {
 		lockpb.RegisterLockStoreServer(r, lockstore.New(s.set))
 		s.bindings.Register(r)
 		s.register(r)
-	}, grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window))
+	}, grpc.StaticStreamWindowSize(flowControlWindow), grpc.StaticConnWindowSize(flowControlWindow))
 }

@@ -41,10 +41,10 @@ var FolderVariables = []string{
 // process of the same name out, from before it looks until we are gone.
 type socket struct {
 	net.Listener
-	path   string      // where it appears
-	hidden string      // where it is until then
-	owned  *os.File    // locked while the socket is ours
-	file   os.FileInfo // what we published, or nil
+	path        string      // where it appears
+	pendingPath string      // where it is until then
+	lockFile    *os.File    // locked while the socket is ours
+	published   os.FileInfo // what we published, or nil
 }
 
 // listen prepares the socket <folder>/<name>.sock. The folder is created if only its last
@@ -63,18 +63,18 @@ func listen(folder, name string, mode os.FileMode) (*socket, error) {
 			return nil, fmt.Errorf("sockets folder: %w", err)
 		}
 	}
-	s := &socket{path: path, hidden: filepath.Join(beside, "s")}
-	if err := s.claim(filepath.Join(beside, "lock")); err != nil {
+	s := &socket{path: path, pendingPath: filepath.Join(beside, "s")}
+	if err := s.lockName(filepath.Join(beside, "lock")); err != nil {
 		return nil, err
 	}
-	if err := s.open(mode); err != nil {
-		return nil, errors.Join(err, s.owned.Close())
+	if err := s.listen(mode); err != nil {
+		return nil, errors.Join(err, s.lockFile.Close())
 	}
 	return s, nil
 }
 
 // claim makes the socket's name ours, or tells that another process has it.
-func (s *socket) claim(lockFile string) error {
+func (s *socket) lockName(lockFile string) error {
 	f, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return fmt.Errorf("sockets folder: %w", err)
@@ -83,25 +83,25 @@ func (s *socket) claim(lockFile string) error {
 		_ = f.Close()
 		return fmt.Errorf("socket %s is in use by another process", s.path)
 	}
-	s.owned = f
+	s.lockFile = f
 	return nil
 }
 
 // open listens at the hidden place, after making sure that nobody foreign listens at the
 // final one.
-func (s *socket) open(mode os.FileMode) error {
-	if err := removeDead(s.path); err != nil {
+func (s *socket) listen(mode os.FileMode) error {
+	if err := removeStale(s.path); err != nil {
 		return err
 	}
-	if err := os.Remove(s.hidden); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(s.pendingPath); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("sockets folder: %w", err)
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.hidden, Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.pendingPath, Net: "unix"})
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // its path changes; close removes it
-	if err := os.Chmod(s.hidden, mode); err != nil {
+	if err := os.Chmod(s.pendingPath, mode); err != nil {
 		return errors.Join(fmt.Errorf("socket mode: %w", err), l.Close())
 	}
 	s.Listener = l
@@ -110,7 +110,7 @@ func (s *socket) open(mode os.FileMode) error {
 
 // removeDead removes a socket file on which nobody listens, what a killed process leaves
 // behind.
-func removeDead(path string) error {
+func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -136,33 +136,33 @@ func removeDead(path string) error {
 
 // publish lets the socket appear.
 func (s *socket) publish() error {
-	info, err := os.Lstat(s.hidden)
+	info, err := os.Lstat(s.pendingPath)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	if err := os.Rename(s.hidden, s.path); err != nil {
+	if err := os.Rename(s.pendingPath, s.path); err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	s.file = info
+	s.published = info
 	return nil
 }
 
 // unlink takes the socket away, unless somebody has put another file in its place. Its
 // name stays ours. A second call does nothing.
 func (s *socket) unlink() error {
-	path := s.hidden
-	if s.file != nil {
+	path := s.pendingPath
+	if s.published != nil {
 		path = s.path
 	}
 	info, err := os.Lstat(path)
-	if err != nil || s.file != nil && !os.SameFile(info, s.file) {
+	if err != nil || s.published != nil && !os.SameFile(info, s.published) {
 		return nil
 	}
-	s.file = nil // what may come to be there is not ours
+	s.published = nil // what may come to be there is not ours
 	return os.Remove(path)
 }
 
 // remove takes the socket away, if it is there, and gives its name free. The folder
 // beside stays: removing the lock file would let two processes lock two files of its
 // name.
-func (s *socket) remove() error { return errors.Join(s.unlink(), s.owned.Close()) }
+func (s *socket) remove() error { return errors.Join(s.unlink(), s.lockFile.Close()) }

@@ -16,17 +16,17 @@ type certificates struct {
 	options TCPOptions
 	log     logger.Logger
 
-	mu    sync.Mutex
-	last  *tls.Config // of the files when they were good
-	stamp string      // of the files when they were read
+	mu         sync.Mutex
+	lastConfig *tls.Config // of the files when they were good
+	lastState  string      // of the files when they were read
 }
 
 // newCertificates reads the files, which must be good to begin with.
 func newCertificates(o TCPOptions, log logger.Logger) (*certificates, error) {
 	c := &certificates{options: o, log: log}
-	c.stamp = c.look()
+	c.lastState = c.fileState()
 	var err error
-	c.last, err = c.read()
+	c.lastConfig, err = c.load()
 	return c, err
 }
 
@@ -50,21 +50,21 @@ func (c *certificates) config(protocols ...string) *tls.Config {
 func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stamp := c.look()
-	if stamp == c.stamp {
-		return c.last
+	stamp := c.fileState()
+	if stamp == c.lastState {
+		return c.lastConfig
 	}
-	c.stamp = stamp
-	if config, err := c.read(); err == nil {
-		c.last = config
+	c.lastState = stamp
+	if config, err := c.load(); err == nil {
+		c.lastConfig = config
 	} else {
 		c.log.Warnf("The certificate stays, since its files are no good until they change again: %v", err)
 	}
-	return c.last
+	return c.lastConfig
 }
 
 // look returns what is different when a file has changed.
-func (c *certificates) look() (stamp string) {
+func (c *certificates) fileState() (stamp string) {
 	for _, file := range []string{c.options.CertFile, c.options.KeyFile, c.options.ClientCAFile} {
 		if info, err := os.Stat(file); err == nil {
 			stamp += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
@@ -75,7 +75,7 @@ func (c *certificates) look() (stamp string) {
 	return stamp
 }
 
-func (c *certificates) read() (*tls.Config, error) {
+func (c *certificates) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(c.options.CertFile, c.options.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert-file: %w", err)

@@ -275,3 +275,21 @@ func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
 		}
 	})
 }
+
+func TestRegistry_Clone(t *testing.T) {
+	r := newRegistry()
+	c := r.Clone()
+	c.Register("added", Backend{Config: struct{}{}})
+	c.Common(&struct {
+		Limit string `mapstructure:"apiLimit"`
+	}{}, func(map[string]string) error { return nil })
+	if err := r.Check("added"); err == nil {
+		t.Error("the original knows a backend of the copy")
+	}
+	if err := c.Check("redis"); err != nil {
+		t.Errorf("the copy does not know a backend of the original: %v", err)
+	}
+	if _, err := r.Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "1"}}); err == nil {
+		t.Error("the original knows a metadata key of the copy")
+	}
+}

@@ -11,8 +11,8 @@ import (
 // is the address that gRPC knows the connection by; Unix sockets have none of their own.
 type caller struct {
 	net.Addr
-	bound map[string]*instance // what it has opened, by name; guarded by Set.mu
-	gone  bool                 // guarded by Set.mu
+	bound        map[string]*instance // what it has opened, by name; guarded by Set.mu
+	disconnected bool                 // guarded by Set.mu
 }
 
 func newCaller(addr net.Addr) *caller { return &caller{Addr: addr, bound: map[string]*instance{}} }
@@ -25,11 +25,11 @@ func (s *Set) callerOf(ctx context.Context) *caller {
 			return c
 		}
 	}
-	return s.nobody
+	return s.preloaded
 }
 
 // leave gives up what the caller has opened by that name.
-func (c *caller) leave(name string) {
+func (c *caller) unbind(name string) {
 	if i := c.bound[name]; i != nil {
 		i.callers--
 		delete(c.bound, name)
@@ -63,17 +63,17 @@ type conn struct {
 func (c *conn) RemoteAddr() net.Addr { return c.caller }
 
 func (c *conn) Close() error {
-	c.set.forget(c.caller)
+	c.set.disconnect(c.caller)
 	return c.Conn.Close()
 }
 
 // forget gives up everything that the caller has opened.
-func (s *Set) forget(c *caller) {
+func (s *Set) disconnect(c *caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.gone = true
+	c.disconnected = true
 	for name := range c.bound {
-		c.leave(name)
+		c.unbind(name)
 		s.retire(name)
 	}
 }

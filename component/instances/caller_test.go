@@ -13,13 +13,13 @@ import (
 )
 
 // from returns the context of a call by the caller.
-func from(t *testing.T, c *caller) context.Context {
+func callFrom(t *testing.T, c *caller) context.Context {
 	return peer.NewContext(t.Context(), &peer.Peer{Addr: c})
 }
 
 func openFrom(t *testing.T, s *Set, c *caller, a string) {
 	t.Helper()
-	if err := s.Open(from(t, c), "c", map[string]string{"a": a}); err != nil {
+	if err := s.Open(callFrom(t, c), "c", map[string]string{"a": a}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -28,14 +28,14 @@ func openFrom(t *testing.T, s *Set, c *caller, a string) {
 func storeOf(t *testing.T, s *Set, c *caller) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	err := s.Do(from(t, c), "c", func(s stores.Store) error { store = s.(*fakeStore); return nil })
+	err := s.Do(callFrom(t, c), "c", func(s stores.Store) error { store = s.(*fakeStore); return nil })
 	if err != nil && !errors.Is(err, ErrNotInitialized) {
 		t.Fatal(err)
 	}
 	return store
 }
 
-func TestEachCallerGetsWhatItHasOpened(t *testing.T) {
+func TestSet_CallersStores(t *testing.T) {
 	s, opened := newSet()
 	shop, office, branch := newCaller(nil), newCaller(nil), newCaller(nil)
 	openFrom(t, s, shop, "1")
@@ -53,7 +53,7 @@ func TestEachCallerGetsWhatItHasOpened(t *testing.T) {
 	_ = s.Close()
 }
 
-func TestACallerThatHasOpenedNothingGetsTheResourceFiles(t *testing.T) {
+func TestSet_PreloadedStore(t *testing.T) {
 	s, _ := newSet()
 	shop, stranger := newCaller(nil), newCaller(nil)
 	openFrom(t, s, shop, "1")
@@ -70,14 +70,14 @@ func TestACallerThatHasOpenedNothingGetsTheResourceFiles(t *testing.T) {
 	_ = s.Close()
 }
 
-func TestAStoreIsClosedWhenNobodyIsLeft(t *testing.T) {
+func TestSet_ClosesUnusedStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
 		shop, branch := newCaller(nil), newCaller(nil)
 		openFrom(t, s, shop, "1")
 		openFrom(t, s, branch, "1")
 		store := storeOf(t, s, shop)
-		s.forget(shop)
+		s.disconnect(shop)
 		synctest.Wait()
 		if store.closed.Load() {
 			t.Error("closed although one is left")
@@ -92,11 +92,11 @@ func TestAStoreIsClosedWhenNobodyIsLeft(t *testing.T) {
 			t.Error("a caller that is gone has a store")
 		}
 		_ = s.Close()
-		s.forget(branch)
+		s.disconnect(branch)
 	})
 }
 
-func TestAListenerMakesCallers(t *testing.T) {
+func TestListener(t *testing.T) {
 	s, _ := newSet()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

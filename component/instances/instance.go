@@ -26,7 +26,7 @@ func (o Instance) Metadata() map[string]string { return o.metadata }
 
 // Do calls fn with the store as [Resolver.Do] does.
 func (o Instance) Do(ctx context.Context, fn func(stores.Store) error) error {
-	i, err := o.set.enter(ctx, o.name, o.findAgain)
+	i, err := o.set.acquire(ctx, o.name, o.find)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (o Instance) Do(ctx context.Context, fn func(stores.Store) error) error {
 
 // Wait calls fn with the store as [Resolver.Wait] does.
 func (o Instance) Wait(ctx context.Context, fn func(context.Context, stores.Store) error) error {
-	i, err := o.set.enter(ctx, o.name, o.findAgain)
+	i, err := o.set.acquire(ctx, o.name, o.find)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (o Instance) Wait(ctx context.Context, fn func(context.Context, stores.Stor
 }
 
 // findAgain returns the instance, whoever the caller is, if it is open.
-func (o Instance) findAgain(_ *caller, name string) (*instance, error) {
+func (o Instance) find(_ *caller, name string) (*instance, error) {
 	if !slices.Contains(o.set.open[name], o.instance) {
 		return nil, o.closed()
 	}
@@ -55,12 +55,12 @@ func (o Instance) findAgain(_ *caller, name string) (*instance, error) {
 func (i *instance) wait(ctx context.Context, fn func(context.Context, stores.Store) error) error {
 	defer i.calls.Done()
 	closed := i.closed()
-	if i.leaving.Err() != nil {
+	if i.closing.Err() != nil {
 		return closed
 	}
 	ctx, cancel := context.WithCancelCause(stores.WithCaller(ctx))
 	defer cancel(nil)
-	defer context.AfterFunc(i.leaving, func() { cancel(closed) })()
+	defer context.AfterFunc(i.closing, func() { cancel(closed) })()
 	err := fn(ctx, i.store)
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), closed) {
 		return closed

@@ -12,14 +12,14 @@ import (
 // find is what the caller finds by the name c.
 func find(t *testing.T, s *Set, c *caller) Instance {
 	t.Helper()
-	i, err := s.Resolver().Find(from(t, c), "c")
+	i, err := s.Resolver().Find(callFrom(t, c), "c")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return i
 }
 
-func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
+func TestInstance(t *testing.T) {
 	s, _ := newSet()
 	shop, office, guest := newCaller(nil), newCaller(nil), newCaller(nil)
 	openFrom(t, s, shop, "1")
@@ -31,8 +31,8 @@ func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
 	if found.Name() != "c" || found.Metadata()["a"] != "1" {
 		t.Errorf("it is %q, opened from %v", found.Name(), found.Metadata())
 	}
-	for call, do := range bothCallsOf(found) {
-		err := do(from(t, office), func(store stores.Store) error {
+	for call, do := range instanceCalls(found) {
+		err := do(callFrom(t, office), func(store stores.Store) error {
 			if got := store.(*fakeStore).metadata["a"]; got != "1" {
 				t.Errorf("%s: gets what has a: %s", call, got)
 			}
@@ -45,13 +45,13 @@ func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
 	_ = s.Close()
 }
 
-func TestAnInstanceEndsWithItsStore(t *testing.T) {
+func TestInstance_ClosedStore(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *Set, shop *caller){
 		"when it is swapped":        func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, shop, "2") },
-		"when its sidecar is gone":  func(_ *testing.T, s *Set, shop *caller) { s.forget(shop) },
+		"when its sidecar is gone":  func(_ *testing.T, s *Set, shop *caller) { s.disconnect(shop) },
 		"when the set is closed":    func(_ *testing.T, s *Set, _ *caller) { _ = s.Close() },
-		"when all is opened anew":   func(t *testing.T, s *Set, shop *caller) { s.forget(shop); openFrom(t, s, newCaller(nil), "1") },
-		"when another takes it all": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(nil), "2"); s.forget(shop) },
+		"when all is opened anew":   func(t *testing.T, s *Set, shop *caller) { s.disconnect(shop); openFrom(t, s, newCaller(nil), "1") },
+		"when another takes it all": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(nil), "2"); s.disconnect(shop) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestAnInstanceEndsWithItsStore(t *testing.T) {
 				synctest.Wait()
 				end(t, s, shop)
 				checkClosed(t, "who waits", <-waited)
-				for call, do := range bothCallsOf(found) {
+				for call, do := range instanceCalls(found) {
 					checkClosed(t, call, do(t.Context(), func(stores.Store) error { t.Error(call, "was called"); return nil }))
 				}
 				_ = s.Close()
@@ -78,10 +78,10 @@ func TestAnInstanceEndsWithItsStore(t *testing.T) {
 	}
 }
 
-func TestAnInstanceIsOpenUntilWaitingIsEndedAndLonger(t *testing.T) {
+func TestInstance_EndWaiting(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
-	found := find(t, s, s.nobody)
+	found := find(t, s, s.preloaded)
 	s.EndWaiting()
 	checkClosed(t, "Wait", found.Wait(t.Context(), func(context.Context, stores.Store) error { return nil }))
 	if err := found.Do(t.Context(), func(stores.Store) error { return nil }); err != nil {
@@ -98,7 +98,7 @@ func checkClosed(t *testing.T, call string, err error) {
 }
 
 // bothCallsOf are the ways to an instance's store.
-func bothCallsOf(o Instance) map[string]func(context.Context, func(stores.Store) error) error {
+func instanceCalls(o Instance) map[string]func(context.Context, func(stores.Store) error) error {
 	return map[string]func(context.Context, func(stores.Store) error) error{
 		"Do": o.Do,
 		"Wait": func(ctx context.Context, fn func(stores.Store) error) error {

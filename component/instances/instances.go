@@ -28,7 +28,7 @@ const openTimeout = 5 * time.Second
 
 // answerShare is the part of a caller's deadline, one in so many, that Open leaves for
 // telling why it has failed.
-const answerShare = 10
+const replyShare = 10
 
 // ErrNotInitialized reports a call for a component that was not opened in this process.
 // Open, and then repeat the call.
@@ -41,19 +41,19 @@ var ErrNotInitialized = errors.New("component is not initialized")
 // opened nothing gets what was opened by no caller, from resource files. Clients that
 // never open anything see the set as [Resolver].
 type Set struct {
-	registry   *stores.Registry
-	log        logger.Logger
-	attendants []StoreWrapper
+	registry *stores.Registry
+	log      logger.Logger
+	wrappers []StoreWrapper
 
-	mu      sync.RWMutex
-	open    map[string][]*instance   // by name, each with other metadata
-	opening map[string]chan struct{} // by name: holds one element while an Open is under way
-	nobody  *caller                  // has bound what was opened by no caller
-	closed  bool
-	retired sync.WaitGroup // instances that wait for their last call
+	mu        sync.RWMutex
+	open      map[string][]*instance   // by name, each with other metadata
+	openLocks map[string]chan struct{} // by name: holds one element while an Open is under way
+	preloaded *caller                  // has bound what was opened by no caller
+	closed    bool
+	retiring  sync.WaitGroup // instances that wait for their last call
 
-	ending context.Context // ends when calls shall wait no longer
-	end    context.CancelFunc
+	waitsEnd context.Context // ends when calls shall wait no longer
+	endWaits context.CancelFunc
 
 	failing func(component string) (recovered func()) // nil unless OpenUnreachableLater was called
 }
@@ -65,44 +65,44 @@ type StoreWrapper func(component string, store stores.Store) (used stores.Store,
 
 // instance is a component's store and what it was opened from.
 type instance struct {
-	name     string
-	store    stores.Store // nil while notOpen is not
-	metadata map[string]string
-	unattend []func()        // of its attendants, in their order
-	notOpen  *notOpenError   // why calls fail until the store is open; guarded by Set.mu
-	opening  sync.WaitGroup  // the goroutine that opens the store later
-	callers  int             // how many have it bound; guarded by Set.mu
-	calls    sync.WaitGroup  // grows only under Set.mu while the instance is in Set.open
-	leaving  context.Context // ends when the store is to be closed: calls that wait then leave
-	leave    context.CancelFunc
+	name         string
+	store        stores.Store // nil while notOpen is not
+	metadata     map[string]string
+	releases     []func()        // of its attendants, in their order
+	notOpen      *notOpenError   // why calls fail until the store is open; guarded by Set.mu
+	opening      sync.WaitGroup  // the goroutine that opens the store later
+	callers      int             // how many have it bound; guarded by Set.mu
+	calls        sync.WaitGroup  // grows only under Set.mu while the instance is in Set.open
+	closing      context.Context // ends when the store is to be closed: calls that wait then leave
+	startClosing context.CancelFunc
 }
 
 // New returns a set without components, which opens stores from registry. Each of the
 // attendants gets what the one before it has returned.
 func New(registry *stores.Registry, log logger.Logger, attendants ...StoreWrapper) *Set {
 	s := &Set{
-		registry:   registry,
-		log:        log,
-		attendants: attendants,
-		open:       map[string][]*instance{},
-		opening:    map[string]chan struct{}{},
-		nobody:     newCaller(nil),
+		registry:  registry,
+		log:       log,
+		wrappers:  attendants,
+		open:      map[string][]*instance{},
+		openLocks: map[string]chan struct{}{},
+		preloaded: newCaller(nil),
 	}
-	s.ending, s.end = context.WithCancel(context.Background())
+	s.waitsEnd, s.endWaits = context.WithCancel(context.Background())
 	return s
 }
 
 // newInstance returns an instance without a store.
 func (s *Set) newInstance(name string, metadata map[string]string) *instance {
 	i := &instance{name: name, metadata: metadata}
-	i.leaving, i.leave = context.WithCancel(s.ending)
+	i.closing, i.startClosing = context.WithCancel(s.waitsEnd)
 	return i
 }
 
 // attend lets the attendants have the store, and returns what is to be used in its place.
-func (s *Set) attend(i *instance, store stores.Store) (used stores.Store, unattend []func()) {
+func (s *Set) wrap(i *instance, store stores.Store) (used stores.Store, unattend []func()) {
 	s.logOf(i).Infof("Component is open, with %s", strings.Join(stores.Features(store), ", "))
-	for _, attend := range s.attendants {
+	for _, attend := range s.wrappers {
 		var leave func()
 		store, leave = attend(i.name, store)
 		unattend = append(unattend, leave)
@@ -117,13 +117,13 @@ func (s *Set) attend(i *instance, store stores.Store) (used stores.Store, unatte
 func (s *Set) Open(ctx context.Context, name string, metadata map[string]string) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	turn, err := s.turn(ctx, name)
+	turn, err := s.openLock(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer func() { <-turn }()
 
-	metadata = ours(metadata)
+	metadata = storeMetadata(metadata)
 	if s.reuse(s.callerOf(ctx), name, metadata) {
 		return nil
 	}
@@ -143,11 +143,11 @@ func (s *Set) openFirst(ctx context.Context, i *instance) error {
 	timeout := timeLeft(ctx)
 	first := timeout
 	if s.opensLater(ctx) {
-		first = min(first, firstTimeout)
+		first = min(first, firstOpenTimeout)
 	}
 	store, err := s.openStore(ctx, i, first)
 	if err == nil {
-		i.store, i.unattend = s.attend(i, store)
+		i.store, i.releases = s.wrap(i, store)
 	} else if s.opensLater(ctx) && isUnreachable(err) {
 		s.openLater(i, timeout, err)
 		err = nil
@@ -170,7 +170,7 @@ func (s *Set) logOf(i *instance) logger.Logger {
 // with ErrNotInitialized if the component is not open and with stores.ErrClosed after
 // Close; fn's error is returned as it is.
 func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
-	i, err := s.enter(ctx, name, s.find)
+	i, err := s.acquire(ctx, name, s.find)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 
 // EndWaiting ends what [Resolver.Wait] has called, and what it will call, with
 // stores.ErrClosed. Other calls go on.
-func (s *Set) EndWaiting() { s.end() }
+func (s *Set) EndWaiting() { s.endWaits() }
 
 // Close ends the calls that wait and closes every store after its last call. Calls that
 // come later fail.
@@ -197,13 +197,13 @@ func (s *Set) Close() error {
 			errs = append(errs, i.close())
 		}
 	}
-	s.retired.Wait()
+	s.retiring.Wait()
 	return errors.Join(errs...)
 }
 
 // enter returns the instance that find finds for the caller of ctx, with a call counted
 // on it.
-func (s *Set) enter(ctx context.Context, name string, find func(*caller, string) (*instance, error)) (*instance, error) {
+func (s *Set) acquire(ctx context.Context, name string, find func(*caller, string) (*instance, error)) (*instance, error) {
 	c := s.callerOf(ctx)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -233,7 +233,7 @@ func (s *Set) bound(c *caller, name string) *instance {
 	if i := c.bound[name]; i != nil {
 		return i
 	}
-	return s.nobody.bound[name]
+	return s.preloaded.bound[name]
 }
 
 func notInitialized(name string) error {
@@ -242,12 +242,12 @@ func notInitialized(name string) error {
 
 // turn waits until no other Open of the component is under way. It fails if ctx has
 // ended. The caller receives from the channel when it is done.
-func (s *Set) turn(ctx context.Context, name string) (chan struct{}, error) {
+func (s *Set) openLock(ctx context.Context, name string) (chan struct{}, error) {
 	s.mu.Lock()
-	turn, ok := s.opening[name]
+	turn, ok := s.openLocks[name]
 	if !ok {
 		turn = make(chan struct{}, 1)
-		s.opening[name] = turn
+		s.openLocks[name] = turn
 	}
 	s.mu.Unlock()
 	if ctx.Err() != nil {
@@ -288,9 +288,9 @@ func (s *Set) add(c *caller, name string, i *instance) error {
 // bind gives the caller the instance in the place of the one it had. A caller that is
 // gone has no use for either.
 func (s *Set) bind(c *caller, name string, i *instance) {
-	if !c.gone {
+	if !c.disconnected {
 		i.callers++
-		c.leave(name)
+		c.unbind(name)
 		c.bound[name] = i
 	}
 	s.retire(name)
@@ -305,7 +305,7 @@ func (s *Set) retire(name string) {
 		if i.callers > 0 {
 			return false
 		}
-		s.retired.Go(func() {
+		s.retiring.Go(func() {
 			if err := i.close(); err != nil {
 				s.log.Warnf("Component %q: the store that was replaced: %v", name, err)
 			}
@@ -319,10 +319,10 @@ func (s *Set) retire(name string) {
 
 // close ends the calls that wait and closes the store after the last call.
 func (i *instance) close() error {
-	i.leave()
+	i.startClosing()
 	i.opening.Wait()
 	i.calls.Wait()
-	for _, leave := range slices.Backward(i.unattend) {
+	for _, leave := range slices.Backward(i.releases) {
 		leave()
 	}
 	if i.store == nil {
@@ -333,7 +333,7 @@ func (i *instance) close() error {
 
 // ours is the metadata without what daprd alone uses, so that two apps which differ in
 // nothing else share a store.
-func ours(metadata map[string]string) map[string]string {
+func storeMetadata(metadata map[string]string) map[string]string {
 	kept := make(map[string]string, len(metadata))
 	for key, value := range metadata {
 		if !strings.EqualFold(key, "keyPrefix") {
@@ -351,7 +351,7 @@ func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 		return context.WithTimeout(ctx, openTimeout)
 	}
 	if _, remote := peer.FromContext(ctx); remote {
-		deadline = deadline.Add(-time.Until(deadline) / answerShare)
+		deadline = deadline.Add(-time.Until(deadline) / replyShare)
 	}
 	return context.WithDeadline(ctx, deadline)
 }

@@ -67,7 +67,7 @@ func current(t *testing.T, s *Set, name string) *fakeStore {
 	return store
 }
 
-func TestACallBeforeOpenIsToldApart(t *testing.T) {
+func TestSet_DoBeforeOpen(t *testing.T) {
 	s, _ := newSet()
 	err := s.Do(t.Context(), "c", func(stores.Store) error { t.Error("called"); return nil })
 	if !errors.Is(err, ErrNotInitialized) || !strings.Contains(err.Error(), `"c"`) {
@@ -75,7 +75,7 @@ func TestACallBeforeOpenIsToldApart(t *testing.T) {
 	}
 }
 
-func TestOpenAgain(t *testing.T) {
+func TestSet_OpenAgain(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		metadata map[string]string
@@ -102,7 +102,7 @@ func TestOpenAgain(t *testing.T) {
 	}
 }
 
-func TestAFailedOpenLeavesTheStoreThatIsThere(t *testing.T) {
+func TestSet_OpenFails(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
 	before := current(t, s, "c")
@@ -116,7 +116,7 @@ func TestAFailedOpenLeavesTheStoreThatIsThere(t *testing.T) {
 	}
 }
 
-func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
+func TestSet_ReplacedStoreFinishesCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
 		open(t, s, "c", nil)
@@ -138,7 +138,7 @@ func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
 	})
 }
 
-func TestOpenEndsInTime(t *testing.T) {
+func TestSet_OpenTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
 		start := time.Now()
@@ -159,7 +159,7 @@ func TestOpenEndsInTime(t *testing.T) {
 	})
 }
 
-func TestAfterCloseNothingIsOpen(t *testing.T) {
+func TestSet_Close(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
 	if err := s.Close(); err != nil {
@@ -173,7 +173,7 @@ func TestAfterCloseNothingIsOpen(t *testing.T) {
 	}
 }
 
-func TestCallsAndSwapsRunTogether(t *testing.T) {
+func TestSet_ConcurrentUse(t *testing.T) {
 	s, opened := newSet()
 	open(t, s, "c", nil)
 	var all sync.WaitGroup

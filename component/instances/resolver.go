@@ -29,7 +29,7 @@ func (s *Set) Resolver() Resolver { return Resolver{s} }
 // Do calls fn with the component's store as [Set.Do] does. An empty name means the only
 // component that is open. It fails with ErrAmbiguous if several stores could be meant.
 func (g Resolver) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+	i, err := g.set.acquire(ctx, name, g.set.resolve)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (g Resolver) Do(ctx context.Context, name string, fn func(stores.Store) err
 // Wait is Do for calls that last: the ctx that fn gets ends, too, as soon as the store is
 // to be closed. If fn fails because of that, Wait fails with stores.ErrClosed.
 func (g Resolver) Wait(ctx context.Context, name string, fn func(context.Context, stores.Store) error) error {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+	i, err := g.set.acquire(ctx, name, g.set.resolve)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (g Resolver) Wait(ctx context.Context, name string, fn func(context.Context
 
 // Find returns what Do would call fn with now. It fails as Do does.
 func (g Resolver) Find(ctx context.Context, name string) (Instance, error) {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+	i, err := g.set.acquire(ctx, name, g.set.resolve)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -59,7 +59,7 @@ func (g Resolver) Find(ctx context.Context, name string) (Instance, error) {
 
 // findForGuest returns what the caller has opened under the name, or what was opened by
 // nobody, or what everybody else has.
-func (s *Set) findForGuest(c *caller, name string) (*instance, error) {
+func (s *Set) resolve(c *caller, name string) (*instance, error) {
 	if name == "" && len(s.open) > 1 {
 		return nil, fmt.Errorf("%w: name one of %q", ErrAmbiguous, slices.Sorted(maps.Keys(s.open)))
 	}

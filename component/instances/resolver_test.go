@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
+func TestResolver(t *testing.T) {
 	type opening struct{ by, name, a string }
 	shop, files := "shop", ""
 	for _, row := range []struct {
@@ -38,18 +38,18 @@ func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, _ := newSet()
-			callers := map[string]*caller{files: s.nobody, shop: newCaller(nil), "office": newCaller(nil), "guest": newCaller(nil)}
+			callers := map[string]*caller{files: s.preloaded, shop: newCaller(nil), "office": newCaller(nil), "guest": newCaller(nil)}
 			for _, o := range row.open {
-				if err := s.Open(from(t, callers[o.by]), o.name, map[string]string{"a": o.a}); err != nil {
+				if err := s.Open(callFrom(t, callers[o.by]), o.name, map[string]string{"a": o.a}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if row.as == "" {
 				row.as = "guest"
 			}
-			for call, do := range bothCalls(s.Resolver()) {
+			for call, do := range resolverCalls(s.Resolver()) {
 				var got string
-				err := do(from(t, callers[row.as]), row.asks, func(store stores.Store) error {
+				err := do(callFrom(t, callers[row.as]), row.asks, func(store stores.Store) error {
 					got = store.(*fakeStore).metadata["a"]
 					return nil
 				})
@@ -69,7 +69,7 @@ func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
 }
 
 // bothCalls are a guest's ways to a store.
-func bothCalls(g Resolver) map[string]func(context.Context, string, func(stores.Store) error) error {
+func resolverCalls(g Resolver) map[string]func(context.Context, string, func(stores.Store) error) error {
 	return map[string]func(context.Context, string, func(stores.Store) error) error{
 		"Do": g.Do,
 		"Wait": func(ctx context.Context, name string, fn func(stores.Store) error) error {
@@ -78,7 +78,7 @@ func bothCalls(g Resolver) map[string]func(context.Context, string, func(stores.
 	}
 }
 
-func TestACloseOfTheStoreEndsCallsThatWait(t *testing.T) {
+func TestResolver_WaitEndsWithStore(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		close func(t *testing.T, s *Set)
@@ -114,7 +114,7 @@ func TestACloseOfTheStoreEndsCallsThatWait(t *testing.T) {
 	}
 }
 
-func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
+func TestResolver_WaitErrors(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,48 +11,48 @@ import (
 )
 
 // wrapped is what an attendant makes of a store.
-type wrapped struct {
+type wrappedStore struct {
 	stores.Store
 	by string
 }
 
 // diary is what attendants and stores do, in order. A bubble has but one of them at work
 // at a time.
-type diary []string
+type callLog []string
 
 // attendant returns an attendant that wraps stores, and tells what it does.
-func (d *diary) attendant(name string) StoreWrapper {
+func (d *callLog) wrapper(name string) StoreWrapper {
 	return func(component string, s stores.Store) (stores.Store, func()) {
 		*d = append(*d, name+" comes to "+component)
-		return &wrapped{s, name}, func() { *d = append(*d, name+" leaves "+component) }
+		return &wrappedStore{s, name}, func() { *d = append(*d, name+" leaves "+component) }
 	}
 }
 
 // closes lets the diary tell of the end of a store.
-type closes struct {
+type closeRecorder struct {
 	*fakeStore
-	diary *diary
+	log *callLog
 }
 
-func (c closes) Close() error {
-	*c.diary = append(*c.diary, "closed")
+func (c closeRecorder) Close() error {
+	*c.log = append(*c.log, "closed")
 	return nil
 }
 
-func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
+func TestStoreWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told diary
+		var told callLog
 		inner := func(_ string, s stores.Store) (stores.Store, func()) {
-			return closes{s.(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
+			return closeRecorder{s.(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
 		}
 		plain, _ := newSet()
-		s := New(plain.registry, logger.NewLogger("test"), inner, told.attendant("ann"), told.attendant("bob"))
+		s := New(plain.registry, logger.NewLogger("test"), inner, told.wrapper("ann"), told.wrapper("bob"))
 		open(t, s, "c", nil)
 		finish, ended := make(chan struct{}), make(chan error, 1)
 		go func() {
 			ended <- s.Do(t.Context(), "c", func(store stores.Store) error {
-				outer := store.(*wrapped)
-				if outer.by != "bob" || outer.Store.(*wrapped).by != "ann" {
+				outer := store.(*wrappedStore)
+				if outer.by != "bob" || outer.Store.(*wrappedStore).by != "ann" {
 					t.Errorf("the store is wrapped by %s first", outer.by)
 				}
 				<-finish
@@ -62,7 +62,7 @@ func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
 		synctest.Wait()
 		open(t, s, "c", map[string]string{"a": "2"})
 		synctest.Wait()
-		if want := (diary{"ann comes to c", "bob comes to c", "ann comes to c", "bob comes to c"}); !slices.Equal(told, want) {
+		if want := (callLog{"ann comes to c", "bob comes to c", "ann comes to c", "bob comes to c"}); !slices.Equal(told, want) {
 			t.Errorf("while a call is under way: %q", told)
 		}
 		told = nil
@@ -71,7 +71,7 @@ func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if want := (diary{"bob leaves c", "ann leaves c", "innermost leaves", "closed"}); !slices.Equal(told, want) {
+		if want := (callLog{"bob leaves c", "ann leaves c", "innermost leaves", "closed"}); !slices.Equal(told, want) {
 			t.Errorf("after it: %q, want %q", told, want)
 		}
 		told = nil
@@ -81,17 +81,17 @@ func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
 	})
 }
 
-func TestAttendantsLeaveWhatIsOpenedTooLate(t *testing.T) {
-	var told diary
+func TestStoreWrapper_OpenAfterClose(t *testing.T) {
+	var told callLog
 	plain, _ := newSet()
-	s := New(plain.registry, logger.NewLogger("test"), told.attendant("ann"))
+	s := New(plain.registry, logger.NewLogger("test"), told.wrapper("ann"))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Open(t.Context(), "c", nil); err == nil {
 		t.Error("opened after Close")
 	}
-	if want := (diary{"ann comes to c", "ann leaves c"}); !slices.Equal(told, want) {
+	if want := (callLog{"ann comes to c", "ann leaves c"}); !slices.Equal(told, want) {
 		t.Errorf("%q, want %q", told, want)
 	}
 }

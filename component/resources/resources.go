@@ -44,7 +44,7 @@ func (l Loader) Load(path string) ([]*Component, error) {
 		read = l.readFolder
 	}
 	components, err := read(path)
-	return slices.DeleteFunc(components, l.isElsewhere), err
+	return slices.DeleteFunc(components, l.isOfOtherNamespace), err
 }
 
 // readFolder returns the components in the YAML files of the folder, but not of folders
@@ -105,7 +105,7 @@ func (l Loader) readFile(file string) ([]*Component, error) {
 
 // isElsewhere reports whether the component belongs to a namespace other than that of
 // this process. If either names no namespace, it does not.
-func (l Loader) isElsewhere(c *Component) bool {
+func (l Loader) isOfOtherNamespace(c *Component) bool {
 	namespace, _ := l.LookupEnv(namespaceVariable)
 	return namespace != "" && c.Metadata.Namespace != "" && c.Metadata.Namespace != namespace
 }

@@ -23,7 +23,7 @@ var ErrUnauthenticated = errors.New("bearer token is missing or wrong")
 
 // reasons is the one table from an error to what a client sees: the first row that
 // matches counts. The text of the error goes along as the status message.
-var reasons = []struct {
+var statusRows = []struct {
 	is     error
 	code   codes.Code
 	reason string
@@ -55,7 +55,7 @@ func StatusOr(err error, code codes.Code, reason string) error {
 	if bad, ok := errors.AsType[*stores.FieldError](err); ok {
 		return Field(bad.Field, bad.Problem)
 	}
-	for _, row := range reasons {
+	for _, row := range statusRows {
 		if errors.Is(err, row.is) {
 			code, reason = row.code, row.reason
 			break

@@ -16,7 +16,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestEveryErrorHasACodeAndAReason(t *testing.T) {
+func TestStatus(t *testing.T) {
 	for _, row := range []struct {
 		err    error
 		code   codes.Code
@@ -48,7 +48,7 @@ func TestEveryErrorHasACodeAndAReason(t *testing.T) {
 	}
 }
 
-func TestWhatIsInNoTableIsWhatTheCallSays(t *testing.T) {
+func TestStatusOr(t *testing.T) {
 	got := status.Convert(StatusOr(errors.New("no such key"), codes.InvalidArgument, "INIT_FAILED"))
 	if got.Code() != codes.InvalidArgument {
 		t.Errorf("%v", got)
@@ -59,7 +59,7 @@ func TestWhatIsInNoTableIsWhatTheCallSays(t *testing.T) {
 	}
 }
 
-func TestABadFieldIsNamed(t *testing.T) {
+func TestStatus_FieldError(t *testing.T) {
 	got := status.Convert(Status(fmt.Errorf("some: call: %w", &stores.FieldError{Field: "ttl", Problem: "is missing"})))
 	if got.Code() != codes.InvalidArgument || got.Message() != "ttl is missing" {
 		t.Errorf("%v", got)
