@@ -65,7 +65,7 @@ type API struct {
 	runtimepb.UnimplementedDaprServer
 	options  Options
 	prefixes map[string]string // what the keys of each component begin with
-	guard    guard
+	auth    tokenAuth
 	routes   map[string]endpoint
 }
 
@@ -78,20 +78,20 @@ func New(o Options) (*API, error) {
 	if o.Leaving == nil {
 		o.Leaving = func() bool { return false }
 	}
-	d := &API{options: o, prefixes: make(map[string]string, len(o.Components)), guard: newGuard(o.Token)}
+	a := &API{options: o, prefixes: make(map[string]string, len(o.Components)), auth: newTokenAuth(o.Token)}
 	for _, c := range o.Components {
 		prefix, err := o.keyPrefix(c)
-		if _, twice := d.prefixes[c.Name]; twice {
+		if _, twice := a.prefixes[c.Name]; twice {
 			err = errors.New("there are two of that name")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("component %q: %w", c.Name, err)
 		}
-		d.prefixes[c.Name] = prefix
+		a.prefixes[c.Name] = prefix
 	}
-	d.routes = d.endpoints()
-	return d, nil
+	a.routes = a.endpoints()
+	return a, nil
 }
 
 // Register adds the service to a gRPC server, which should have the API's options.
-func (d *API) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, d) }
+func (a *API) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, a) }

@@ -32,24 +32,24 @@ type endpoint func(r *http.Request, store string) ([]byte, error)
 
 // endpoints are the routes, by method and path. A path that ends in a slash is followed
 // by the name of a store.
-func (d *API) endpoints() map[string]endpoint {
+func (a *API) endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"POST /v1.0-alpha1/lock/": endpointOf(d.TryLockAlpha1, writeMessage,
+		"POST /v1.0-alpha1/lock/": newEndpoint(a.TryLockAlpha1, writeMessage,
 			func(m *runtimepb.TryLockRequest, store string) { m.StoreName = store }),
-		"POST /v1.0-alpha1/unlock/": endpointOf(d.UnlockAlpha1, writeMessage,
+		"POST /v1.0-alpha1/unlock/": newEndpoint(a.UnlockAlpha1, writeMessage,
 			func(m *runtimepb.UnlockRequest, store string) { m.StoreName = store }),
-		"GET /v1.0/metadata": endpointOf(d.GetMetadata, writeMetadata,
+		"GET /v1.0/metadata": newEndpoint(a.GetMetadata, writeMetadata,
 			func(*runtimepb.GetMetadataRequest, string) {}),
-		"GET /v1.0/healthz":          d.healthz,
-		"GET /v1.0/healthz/outbound": d.outboundHealthz,
+		"GET /v1.0/healthz":          a.healthz,
+		"GET /v1.0/healthz/outbound": a.outboundHealthz,
 	}
 }
 
 // HTTPServer returns a server for the HTTP API, with bounds, to be given a listener. It
 // speaks HTTP/2 with and without TLS.
-func (d *API) HTTPServer() *http.Server {
+func (a *API) HTTPServer() *http.Server {
 	s := &http.Server{
-		Handler:           d.Handler(),
+		Handler:           a.Handler(),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
@@ -63,17 +63,17 @@ func (d *API) HTTPServer() *http.Server {
 }
 
 // Handler returns the handler of the HTTP API.
-func (d *API) Handler() http.Handler {
+func (a *API) Handler() http.Handler {
 	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := d.serve(r)
+		body, err := a.serve(r)
 		respond(w, body, err)
 	})
-	observed := d.options.Observed(answer)
+	observed := a.options.Observed(answer)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case isForHealth(r):
+		case isHealthRequest(r):
 			answer(w, r)
-		case d.guard.knows(r.Header.Get(tokenHeader)):
+		case a.auth.accepts(r.Header.Get(tokenHeader)):
 			observed.ServeHTTP(w, r)
 		default:
 			http.Error(w, "invalid api token", http.StatusUnauthorized)
@@ -83,36 +83,36 @@ func (d *API) Handler() http.Handler {
 
 // serve finds the endpoint by the cleaned path, in which slashes that are part of a
 // store's name are still escaped.
-func (d *API) serve(r *http.Request) ([]byte, error) {
+func (a *API) serve(r *http.Request) ([]byte, error) {
 	clean := path.Clean(r.URL.EscapedPath())
-	if serve, ok := d.routes[r.Method+" "+clean]; ok {
+	if serve, ok := a.routes[r.Method+" "+clean]; ok {
 		return serve(r, "")
 	}
 	route, last := path.Split(clean)
-	serve, ok := d.routes[r.Method+" "+route]
+	serve, ok := a.routes[r.Method+" "+route]
 	if store, err := url.QueryUnescape(last); ok && err == nil {
 		return serve(r, store)
 	}
-	return nil, elsewhere(r)
+	return nil, noRouteError(r)
 }
 
 // notOurs are the paths of daprd's other APIs.
-var notOurs = regexp.MustCompile(`^/v1\.0(-alpha1|-alpha2|-beta1)?/(shutdown$|invoke/.+/method/|` +
+var otherAPIs = regexp.MustCompile(`^/v1\.0(-alpha1|-alpha2|-beta1)?/(shutdown$|invoke/.+/method/|` +
 	`(actors|bindings|configuration|conversation|crypto|jobs|metadata|publish|secrets|state|subtlecrypto|workflows)/.)`)
 
 // elsewhere is the answer to a request that has no route. daprd would hand it to an app,
 // if it named one.
-func elsewhere(r *http.Request) error {
+func noRouteError(r *http.Request) error {
 	user, _, _ := r.BasicAuth()
-	if r.Header.Get("dapr-app-id") != "" || strings.EqualFold(user, "dapr-app-id") || notOurs.MatchString(r.URL.Path) {
-		return errNotOurs
+	if r.Header.Get("dapr-app-id") != "" || strings.EqualFold(user, "dapr-app-id") || otherAPIs.MatchString(r.URL.Path) {
+		return errUnimplemented
 	}
 	return errNoRoute
 }
 
 // endpointOf returns an endpoint that reads the body, which may be empty, into a request,
 // addresses it to the store, and writes what call answers.
-func endpointOf[M any, Request interface {
+func newEndpoint[M any, Request interface {
 	*M
 	proto.Message
 }, Answer proto.Message](
@@ -139,13 +139,13 @@ func read(r io.Reader, request proto.Message) error {
 		err = errors.New("stream too large")
 	}
 	if err != nil {
-		return errBodyRead.about(err)
+		return errBodyRead.with(err)
 	}
 	if len(body) == 0 {
 		return nil
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, AllowPartial: true}).Unmarshal(body, request); err != nil {
-		return errMalformed.about(err)
+		return errMalformed.with(err)
 	}
 	return nil
 }
@@ -157,19 +157,19 @@ func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
 
 // healthz tells whether calls are taken and, if it is asked for by its id, whether this
 // is the app.
-func (d *API) healthz(r *http.Request, _ string) ([]byte, error) {
-	if d.options.Leaving() {
+func (a *API) healthz(r *http.Request, _ string) ([]byte, error) {
+	if a.options.Leaving() {
 		return nil, errNotReady
 	}
-	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != d.options.AppID {
+	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != a.options.AppID {
 		return nil, errOtherApp
 	}
 	return nil, nil
 }
 
 // outboundHealthz tells whether the app's calls are taken.
-func (d *API) outboundHealthz(*http.Request, string) ([]byte, error) {
-	if d.options.Leaving() {
+func (a *API) outboundHealthz(*http.Request, string) ([]byte, error) {
+	if a.options.Leaving() {
 		return nil, errOutbound
 	}
 	return nil, nil
@@ -190,7 +190,7 @@ func Refuse(w http.ResponseWriter, _ *http.Request, httpCode int, reason string)
 func respond(w http.ResponseWriter, answer []byte, err error) {
 	code := http.StatusOK
 	if err != nil {
-		refused, ok := errors.AsType[refusal](err)
+		refused, ok := errors.AsType[apiError](err)
 		if !ok {
 			refused = internal("ERROR", err.Error())
 		}

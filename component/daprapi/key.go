@@ -19,13 +19,13 @@ func (o Options) keyPrefix(c Component) (string, error) {
 	}
 	switch {
 	case strategy == "none", strategy == "appid" && o.AppID == "":
-		return joined("lock", ""), nil
+		return join("lock", ""), nil
 	case strategy == "appid":
-		return joined("lock", o.AppID, ""), nil
+		return join("lock", o.AppID, ""), nil
 	case strategy == "name":
-		return joined("lock", c.Name, ""), nil
+		return join("lock", c.Name, ""), nil
 	default:
-		return joined("lock", strategy, ""), nil
+		return join("lock", strategy, ""), nil
 	}
 }
 
@@ -34,16 +34,16 @@ func (o Options) keyPrefix(c Component) (string, error) {
 func (o Options) strategy(metadata map[string]string) (string, error) {
 	for key, value := range metadata {
 		if strings.EqualFold(key, "keyPrefix") {
-			filled, err := o.fill(value)
+			filled, err := o.expand(value)
 			strategy := strings.ToLower(filled)
-			return strategy, errors.Join(err, separable(strategy))
+			return strategy, errors.Join(err, checkNoSeparator(strategy))
 		}
 	}
 	return "appid", nil
 }
 
 // fill puts in the values that daprd puts into metadata.
-func (o Options) fill(text string) (string, error) {
+func (o Options) expand(text string) (string, error) {
 	if strings.Contains(text, "{podName}") && o.PodName == "" {
 		return "", errors.New("refers to {podName}, which is not known")
 	}
@@ -57,13 +57,13 @@ func (o Options) fill(text string) (string, error) {
 
 // keyOf is the key of a resource's lock.
 func keyOf(prefix, resource string) (string, error) {
-	return prefix + resource, separable(resource)
+	return prefix + resource, checkNoSeparator(resource)
 }
 
-func joined(parts ...string) string { return strings.Join(parts, separator) }
+func join(parts ...string) string { return strings.Join(parts, separator) }
 
 // separable returns an error if the part has a separator in it, with daprd's words.
-func separable(part string) error {
+func checkNoSeparator(part string) error {
 	if strings.Contains(part, separator) {
 		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
 	}

@@ -10,12 +10,12 @@ import (
 
 // GetMetadata tells of the app and of its components what a daprd tells that has neither
 // an app nor actors.
-func (d *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
+func (a *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
 	return &runtimepb.GetMetadataResponse{
-		Id:                   d.options.AppID,
-		RegisteredComponents: d.components(),
-		ExtendedMetadata:     map[string]string{"daprRuntimeVersion": d.options.Version},
-		RuntimeVersion:       d.options.Version,
+		Id:                   a.options.AppID,
+		RegisteredComponents: a.components(),
+		ExtendedMetadata:     map[string]string{"daprRuntimeVersion": a.options.Version},
+		RuntimeVersion:       a.options.Version,
 		AppConnectionProperties: &runtimepb.AppConnectionProperties{
 			Protocol:       "http",
 			ChannelAddress: "127.0.0.1",
@@ -28,9 +28,9 @@ func (d *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runt
 	}, nil
 }
 
-func (d *API) components() []*runtimepb.RegisteredComponents {
-	components := make([]*runtimepb.RegisteredComponents, len(d.options.Components))
-	for i, c := range d.options.Components {
+func (a *API) components() []*runtimepb.RegisteredComponents {
+	components := make([]*runtimepb.RegisteredComponents, len(a.options.Components))
+	for i, c := range a.options.Components {
 		components[i] = &runtimepb.RegisteredComponents{Name: c.Name, Type: c.Type, Version: c.Version}
 	}
 	return components

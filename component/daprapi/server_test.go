@@ -22,10 +22,10 @@ import (
 
 // dial serves the API over gRPC, with the health beside it, and returns a connection to
 // it.
-func dial(t *testing.T, d *API) *grpc.ClientConn {
+func dial(t *testing.T, a *API) *grpc.ClientConn {
 	t.Helper()
-	server, l := grpc.NewServer(d.ServerOptions()...), bufconn.Listen(1<<16)
-	d.Register(server)
+	server, l := grpc.NewServer(a.ServerOptions()...), bufconn.Listen(1<<16)
+	a.Register(server)
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	serve(t, server.Serve, server.Stop, l)
 	conn, err := grpc.NewClient("passthrough:///API", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -50,7 +50,7 @@ func serve(t *testing.T, serve func(net.Listener) error, stop func(), l net.List
 	})
 }
 
-func TestTheHealthIsToldWithoutAToken(t *testing.T) {
+func TestGRPC_HealthNeedsNoToken(t *testing.T) {
 	conn := dial(t, newAPI(t, Options{Token: "open sesame"}))
 	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Errorf("health: %v", err)
@@ -61,7 +61,7 @@ func TestTheHealthIsToldWithoutAToken(t *testing.T) {
 	}
 }
 
-func TestTheServerSpeaksBothVersionsOfHTTP(t *testing.T) {
+func TestHTTPServer_Protocols(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/v1.0/metadata", "")
 	f.Add("GET", "/v1.0/healthz?appid=%3b&;", "[")
 	f.Add("FOO", "/v1.0/state/%2f%2F+", "\xff")
-	d := newAPI(f, Options{AppID: "app"})
+	a := newAPI(f, Options{AppID: "app"})
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
@@ -104,7 +104,7 @@ func FuzzRequest(f *testing.F) {
 			t.Skip("net/http refuses the method")
 		}
 		r.URL = u
-		code, answer := ask(d, r)
+		code, answer := request(a, r)
 		if empty := code == http.StatusNoContent; empty != (answer == "") || !empty && !json.Valid([]byte(answer)) {
 			t.Errorf("%s %q with %q: got %d %q", method, path, body, code, answer)
 		}

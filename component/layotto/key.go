@@ -30,7 +30,7 @@ func (o Options) keyPrefix(component string) string {
 
 // key is the final name of the message's lock in its store, once the message has passed
 // all checks.
-func (s *Service) key(m named) (string, error) {
+func (s *Service) key(m lockMessage) (string, error) {
 	if err := s.check(m); err != nil {
 		return "", err
 	}
@@ -40,7 +40,7 @@ func (s *Service) key(m named) (string, error) {
 
 // separable returns an error if the part of a key has a separator in it, with Layotto's
 // words.
-func separable(part string) error {
+func checkNoSeparator(part string) error {
 	if strings.Contains(part, separator) {
 		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
 	}

@@ -45,7 +45,7 @@ type Service struct {
 func New(o Options) (*Service, error) {
 	s := &Service{stores: o.Stores, prefixes: make(map[string]string, len(o.KeyPrefixes))}
 	for name, prefix := range o.KeyPrefixes {
-		if err := separable(prefix); err != nil {
+		if err := checkNoSeparator(prefix); err != nil {
 			return nil, fmt.Errorf("component %q: metadata key keyPrefix: %w", name, err)
 		}
 		s.prefixes[name] = o.keyPrefix(name)
@@ -55,7 +55,7 @@ func New(o Options) (*Service, error) {
 
 // TryLock takes the lock if nobody holds it. A client that is gone by then gets nothing.
 func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*layottopb.TryLockResponse, error) {
-	ask, err := s.lease(m)
+	ask, err := s.newRequest(m)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Service) Unlock(ctx context.Context, m *layottopb.UnlockRequest) (*layo
 func (s *Service) LockKeepAlive(
 	ctx context.Context, m *layottopb.LockKeepAliveRequest,
 ) (*layottopb.LockKeepAliveResponse, error) {
-	ask, err := s.lease(m)
+	ask, err := s.newRequest(m)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +105,13 @@ func (s *Service) LockKeepAlive(
 }
 
 // lease is what the message asks of a store.
-func (s *Service) lease(m timed) (stores.Request, error) {
+func (s *Service) newRequest(m leaseMessage) (stores.Request, error) {
 	key, err := s.key(m)
 	return stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpire()) * time.Second}, err
 }
 
 // do calls fn with the message's store.
-func (s *Service) do(ctx context.Context, m named, fn func(stores.Store) error) error {
+func (s *Service) do(ctx context.Context, m lockMessage, fn func(stores.Store) error) error {
 	err := s.stores.Do(ctx, m.GetStoreName(), fn)
 	if errors.Is(err, instances.ErrNotInitialized) {
 		return notFound(m)

@@ -14,7 +14,7 @@ import (
 )
 
 // lease is what every message has that asks for one lock.
-type lease interface {
+type leaseRequest interface {
 	GetKey() string
 	GetOwner() string
 	GetTtl() *durationpb.Duration
@@ -22,7 +22,7 @@ type lease interface {
 
 // request is what the message asks of a store, or a *stores.FieldError. The fields of the
 // contract have the names that they have in the messages.
-func request(m lease, metadata map[string]string, holding []string) (stores.Request, error) {
+func request(m leaseRequest, metadata map[string]string, holding []string) (stores.Request, error) {
 	ttl, err := duration("ttl", m.GetTtl())
 	ask := stores.Request{Key: m.GetKey(), Owner: m.GetOwner(), TTL: ttl, Metadata: metadata, Holding: holding}
 	return ask, cmp.Or(err, ask.Validate())
@@ -42,7 +42,7 @@ func multiRequest(m *lockspb.LockAllRequest) (stores.MultiRequest, error) {
 }
 
 // waitOf is how long the message asks to wait; zero is without limit.
-func waitOf(m interface{ GetWait() *durationpb.Duration }) (time.Duration, error) {
+func waitTime(m interface{ GetWait() *durationpb.Duration }) (time.Duration, error) {
 	if m.GetWait() == nil {
 		return 0, nil
 	}
@@ -68,7 +68,7 @@ func duration(field string, d *durationpb.Duration) (time.Duration, error) {
 
 // validateVictim returns a *stores.FieldError if key or owner is out of bounds; the owner
 // may be empty.
-func validateVictim(key, owner string) error {
+func validateKey(key, owner string) error {
 	return stores.ValidateKey(key, cmp.Or(owner, "anybody"))
 }
 
@@ -95,8 +95,8 @@ func response(grant stores.Grant) *lockspb.LockResponse {
 
 func lockMessage(l stores.LockInfo) *lockspb.Lock {
 	m := &lockspb.Lock{
-		Key:       readable(l.Key, stores.MaxKeyLen),
-		Owner:     readable(l.Owner, stores.MaxOwnerLen),
+		Key:       sanitize(l.Key, stores.MaxKeyLen),
+		Owner:     sanitize(l.Owner, stores.MaxOwnerLen),
 		Ttl:       durationpb.New(l.TTL),
 		Remaining: durationpb.New(l.Remaining),
 		Token:     l.Token,
@@ -112,6 +112,6 @@ func lockMessage(l stores.LockInfo) *lockspb.Lock {
 // readable is a name as a message can carry it. One that a foreign program has made need
 // be no text, nor within our bounds, and must not keep people from seeing the other
 // locks.
-func readable(name string, limit int) string {
+func sanitize(name string, limit int) string {
 	return strings.ToValidUTF8(name[:min(len(name), limit)], "\uFFFD")
 }

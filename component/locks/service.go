@@ -16,7 +16,7 @@ import (
 )
 
 // errWaited is why a call stops waiting that has waited for as long as it was asked to.
-var errWaited = errors.New("waited long enough")
+var errWaitElapsed = errors.New("waited long enough")
 
 // Service serves the components of a set to clients that open none. It is safe for
 // concurrent use.
@@ -47,7 +47,7 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	wait, err := waitOf(m)
+	wait, err := waitTime(m)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
@@ -64,7 +64,7 @@ func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lock
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	wait, err := waitOf(m)
+	wait, err := waitTime(m)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
@@ -100,7 +100,7 @@ func (s *Service) Unlock(ctx context.Context, m *lockspb.UnlockRequest) (*locksp
 // Revoke takes the lock from the owner, or from whoever holds it if the owner is empty.
 func (s *Service) Revoke(ctx context.Context, m *lockspb.RevokeRequest) (*lockspb.RevokeResponse, error) {
 	key, owner := m.GetKey(), m.GetOwner()
-	if err := validateVictim(key, owner); err != nil {
+	if err := validateKey(key, owner); err != nil {
 		return nil, rpcstatus.Status(err)
 	}
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return stores.Revoke(ctx, store, key, owner) })
@@ -126,11 +126,11 @@ func (s *Service) answerLater(
 	err := s.components.Wait(ctx, component(ctx, name), func(ctx context.Context, store stores.Store) (err error) {
 		if wait > 0 {
 			var stop context.CancelFunc
-			ctx, stop = context.WithTimeoutCause(ctx, wait, errWaited)
+			ctx, stop = context.WithTimeoutCause(ctx, wait, errWaitElapsed)
 			defer stop()
 		}
 		grant, err = ask(ctx, store)
-		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errWaited) {
+		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errWaitElapsed) {
 			return nil // refused, which is an answer
 		}
 		return err

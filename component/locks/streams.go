@@ -15,7 +15,7 @@ import (
 
 // pieceBytes is how much of a list goes into one message. Clients take 4 MB unless told
 // otherwise; one row more, the largest being some kilobytes, is far from it.
-const pieceBytes = 1 << 20
+const batchBytes = 1 << 20
 
 // List sends the locks under the prefix. The store is not kept busy by a client that is
 // slow to read.
@@ -26,13 +26,13 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 	ctx := stream.Context()
 	var locks []stores.LockInfo
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) (err error) {
-		locks, err = find(ctx, store, m)
+		locks, err = listLocks(ctx, store, m)
 		return err
 	})
 	if err != nil {
 		return rpcstatus.Status(err)
 	}
-	for piece := range pieces(locks) {
+	for piece := range batches(locks) {
 		if err := stream.Send(&lockspb.ListResponse{Locks: piece}); err != nil {
 			return err
 		}
@@ -41,11 +41,11 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 }
 
 // find returns the locks under the prefix, or the lock whose key it is.
-func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.LockInfo, error) {
+func listLocks(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.LockInfo, error) {
 	if !m.GetExact() {
 		return stores.List(ctx, store, m.GetPrefix())
 	}
-	if validateVictim(m.GetPrefix(), "") != nil {
+	if validateKey(m.GetPrefix(), "") != nil {
 		return nil, nil // no lock has such a key
 	}
 	l, err := stores.Get(ctx, store, m.GetPrefix())
@@ -104,7 +104,7 @@ func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Eve
 	if e.Kind != stores.EventSnapshot {
 		locks = []stores.LockInfo{e.Lock}
 	}
-	for piece, more := range pieces(locks) {
+	for piece, more := range batches(locks) {
 		err := stream.Send(&lockspb.WatchResponse{
 			Kind:     lockspb.WatchResponse_Kind(e.Kind), // the numbers are the same
 			Revision: e.Revision,
@@ -121,13 +121,13 @@ func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Eve
 
 // pieces are the locks cut into what fits a message, each with whether there are more.
 // There is at least one piece.
-func pieces(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
+func batches(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
 	return func(yield func(piece []*lockspb.Lock, more bool) bool) {
 		var piece []*lockspb.Lock
 		size := 0
 		for _, l := range locks {
 			row := lockMessage(l)
-			if size > pieceBytes {
+			if size > batchBytes {
 				if !yield(piece, true) {
 					return
 				}

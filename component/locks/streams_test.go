@@ -19,18 +19,18 @@ import (
 )
 
 // sent is the stream of a client that keeps what it gets, or gives up.
-type sent[Message any] struct {
+type fakeStream[Message any] struct {
 	grpc.ServerStream
 	ctx      context.Context
 	messages []*Message
-	slow     time.Duration // for each message
+	delay     time.Duration // for each message
 	err      error         // of Send
 }
 
-func (s *sent[Message]) Context() context.Context { return s.ctx }
+func (s *fakeStream[Message]) Context() context.Context { return s.ctx }
 
-func (s *sent[Message]) Send(m *Message) error {
-	time.Sleep(s.slow)
+func (s *fakeStream[Message]) Send(m *Message) error {
+	time.Sleep(s.delay)
 	if s.err != nil {
 		return s.err
 	}
@@ -52,9 +52,9 @@ func rows(n, size int) []stores.LockInfo {
 }
 
 // fits is what a client takes in one message, with as much to spare.
-const fits = 2 << 20
+const maxMessageBytes = 2 << 20
 
-func TestAListIsSentInPiecesThatFit(t *testing.T) {
+func TestList_Batches(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		n, size int
@@ -67,13 +67,13 @@ func TestAListIsSentInPiecesThatFit(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			store := &scripted{locks: rows(row.n, row.size)}
 			s, _ := serve(t, store)
-			stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
+			stream := &fakeStream[lockspb.ListResponse]{ctx: t.Context()}
 			if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
 				t.Fatal(err)
 			}
 			i := 0
 			for _, m := range stream.messages {
-				if proto.Size(m) > fits {
+				if proto.Size(m) > maxMessageBytes {
 					t.Errorf("a message of %d bytes", proto.Size(m))
 				}
 				for _, l := range m.GetLocks() {
@@ -81,7 +81,7 @@ func TestAListIsSentInPiecesThatFit(t *testing.T) {
 					i++
 				}
 			}
-			if i != row.n || len(stream.messages) > 1+row.n*row.size/(pieceBytes/2) {
+			if i != row.n || len(stream.messages) > 1+row.n*row.size/(batchBytes/2) {
 				t.Errorf("%d rows in %d messages", i, len(stream.messages))
 			}
 		})
@@ -98,9 +98,9 @@ func checkRow(t *testing.T, got *lockspb.Lock, want stores.LockInfo) {
 	}
 }
 
-func TestNamesOfForeignProgramsAreMadeReadable(t *testing.T) {
+func TestList_InvalidUTF8(t *testing.T) {
 	s, _ := serve(t, &scripted{locks: []stores.LockInfo{{Key: "a\xffb", Owner: strings.Repeat("é", 4<<20)}}})
-	stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
+	stream := &fakeStream[lockspb.ListResponse]{ctx: t.Context()}
 	if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestNamesOfForeignProgramsAreMadeReadable(t *testing.T) {
 	}
 }
 
-func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
+func TestWatchResponse_KindNumbers(t *testing.T) {
 	for number, name := range lockspb.WatchResponse_Kind_name {
 		if got := stores.EventKind(number).String(); number > 0 && got != name {
 			t.Errorf("%d is %s and %s", number, got, name)
@@ -121,11 +121,11 @@ func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
 	}
 }
 
-func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
+func TestWatch_SnapshotsAndChanges(t *testing.T) {
 	big, change := rows(3000, 6144), stores.LockInfo{Key: "k", Owner: "o", Token: 9}
 	free := stores.LockInfo{Key: "k", DeclaredTTL: time.Minute}
 	lost := errors.New("connection lost")
-	s, _ := serve(t, &scripted{err: lost, tells: []stores.Event{
+	s, _ := serve(t, &scripted{err: lost, events: []stores.Event{
 		{Kind: stores.EventSnapshot, Revision: 1},
 		{Kind: stores.EventAcquired, Revision: 2, Lock: change},
 		{Kind: stores.EventSnapshot, Revision: 3, Locks: big, Missed: true},
@@ -133,14 +133,14 @@ func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
 		{Kind: stores.EventDeclared, Revision: 5, Lock: free},
 		{Kind: stores.EventWithdrawn, Revision: 6, Lock: free},
 	}})
-	stream := &sent[lockspb.WatchResponse]{ctx: t.Context()}
+	stream := &fakeStream[lockspb.WatchResponse]{ctx: t.Context()}
 	if err := s.Watch(&lockspb.WatchRequest{}, stream); status.Code(err) != codes.Unavailable {
 		t.Errorf("ended with %v", err)
 	}
 	var told []string
 	var keys int
 	for _, m := range stream.messages {
-		if proto.Size(m) > fits {
+		if proto.Size(m) > maxMessageBytes {
 			t.Errorf("a message of %d bytes", proto.Size(m))
 		}
 		if m.GetKind() == lockspb.WatchResponse_SNAPSHOT && m.GetRevision() == 3 {
@@ -168,19 +168,19 @@ func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
 	}
 }
 
-func TestAWatchEndsWithItsClient(t *testing.T) {
+func TestWatch_ClientEnds(t *testing.T) {
 	gone := errors.New("client is gone")
 	for _, row := range []struct {
 		name   string
-		stream *sent[lockspb.WatchResponse]
+		stream *fakeStream[lockspb.WatchResponse]
 		want   string
 	}{
-		{"that cancels", &sent[lockspb.WatchResponse]{}, "context canceled"},
-		{"that cannot be sent to", &sent[lockspb.WatchResponse]{err: gone}, gone.Error()},
+		{"that cancels", &fakeStream[lockspb.WatchResponse]{}, "context canceled"},
+		{"that cannot be sent to", &fakeStream[lockspb.WatchResponse]{err: gone}, gone.Error()},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
-				s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}}})
+				s, set := serve(t, &scripted{events: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}}})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				row.stream.ctx = ctx
@@ -197,10 +197,10 @@ func TestAWatchEndsWithItsClient(t *testing.T) {
 	}
 }
 
-func TestAClientThatDoesNotReadKeepsNoStoreOpen(t *testing.T) {
+func TestWatch_SlowClientDoesNotDelayClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}, {Kind: stores.EventReleased}}})
-		stream := &sent[lockspb.WatchResponse]{ctx: t.Context(), slow: time.Hour}
+		s, set := serve(t, &scripted{events: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}, {Kind: stores.EventReleased}}})
+		stream := &fakeStream[lockspb.WatchResponse]{ctx: t.Context(), delay: time.Hour}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Watch(&lockspb.WatchRequest{}, stream) }()
 		synctest.Wait()

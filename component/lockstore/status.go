@@ -10,12 +10,12 @@ import (
 )
 
 // wireNames are the fields of the contract as they are called on this API's wire.
-var wireNames = map[string]string{"key": "resource_id", "owner": "lock_owner"}
+var fieldNames = map[string]string{"key": "resource_id", "owner": "lock_owner"}
 
 // callStatus is the gRPC status of a call's error; nil stays nil.
 func callStatus(err error) error {
 	if bad, ok := errors.AsType[*stores.FieldError](err); ok {
-		return rpcstatus.Field(wireNames[bad.Field], bad.Problem)
+		return rpcstatus.Field(fieldNames[bad.Field], bad.Problem)
 	}
 	return rpcstatus.Status(err)
 }

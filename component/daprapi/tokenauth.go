@@ -23,50 +23,50 @@ const tokenHeader = "dapr-api-token"
 // guard lets calls pass that carry the token, and those for the health: whoever probes
 // that has no secrets. Streams of the health need the token, since they never end. It
 // keeps the token's hash, so that comparing takes the same time whatever is sent.
-type guard struct {
-	open bool // nobody needs a token
+type tokenAuth struct {
+	disabled bool // nobody needs a token
 	hash [sha256.Size]byte
 }
 
-func newGuard(token string) guard { return guard{token == "", sha256.Sum256([]byte(token))} }
+func newTokenAuth(token string) tokenAuth { return tokenAuth{token == "", sha256.Sum256([]byte(token))} }
 
-func (g guard) knows(token string) bool {
+func (t tokenAuth) accepts(token string) bool {
 	hash := sha256.Sum256([]byte(token))
-	return g.open || subtle.ConstantTimeCompare(hash[:], g.hash[:]) == 1
+	return t.disabled || subtle.ConstantTimeCompare(hash[:], t.hash[:]) == 1
 }
 
 // ServerOptions are those that a gRPC server needs to answer like daprd's.
-func (d *API) ServerOptions() []grpc.ServerOption {
+func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(d.guard.unary),
-		grpc.ChainStreamInterceptor(d.guard.stream),
+		grpc.ChainUnaryInterceptor(a.auth.unary),
+		grpc.ChainStreamInterceptor(a.auth.stream),
 		grpc.UnknownServiceHandler(UnknownMethod),
 	}
 }
 
-func (g guard) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	if err := g.check(ctx, call.FullMethod); err != nil {
+func (t tokenAuth) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if err := t.check(ctx, call.FullMethod); err != nil {
 		return nil, err
 	}
 	return handle(ctx, req)
 }
 
-func (g guard) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	if err := g.check(stream.Context(), call.FullMethod); err != nil {
+func (t tokenAuth) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if err := t.check(stream.Context(), call.FullMethod); err != nil {
 		return err
 	}
 	return handle(srv, stream)
 }
 
 // check returns the status of a gRPC call that may not pass, or nil.
-func (g guard) check(ctx context.Context, method string) error {
-	if g.open || method == healthpb.Health_Check_FullMethodName {
+func (t tokenAuth) check(ctx context.Context, method string) error {
+	if t.disabled || method == healthpb.Health_Check_FullMethodName {
 		return nil
 	}
 	switch tokens := metadata.ValueFromIncomingContext(ctx, tokenHeader); {
 	case len(tokens) == 0:
 		return unauthenticated("missing api token in request metadata")
-	case !g.knows(tokens[0]):
+	case !t.accepts(tokens[0]):
 		return unauthenticated("authentication error: api token mismatch")
 	}
 	return nil
@@ -88,7 +88,7 @@ func unauthenticated(why string) error {
 }
 
 // isForHealth tells whether an HTTP request is for the health.
-func isForHealth(r *http.Request) bool {
+func isHealthRequest(r *http.Request) bool {
 	path := strings.Trim(r.URL.Path, "/")
 	return r.Method == http.MethodGet && (path == "v1.0/healthz" || path == "v1.0/healthz/outbound")
 }
@@ -98,7 +98,7 @@ func isForHealth(r *http.Request) bool {
 func UnknownMethod(_ any, stream grpc.ServerStream) error {
 	for _, header := range []string{"dapr-callee-app-id", "dapr-app-id"} {
 		if len(metadata.ValueFromIncomingContext(stream.Context(), header)) > 0 {
-			return errNotOurs
+			return errUnimplemented
 		}
 	}
 	if method, _ := grpc.Method(stream.Context()); strings.HasPrefix(method, "/dapr.proto.runtime.") {

@@ -10,7 +10,7 @@ import (
 )
 
 // refusal is an error as daprd tells it, over gRPC and over HTTP.
-type refusal struct {
+type apiError struct {
 	name    string // the errorCode over HTTP
 	http    int    // the status over HTTP
 	code    codes.Code
@@ -19,50 +19,50 @@ type refusal struct {
 
 // What calls are refused with.
 var (
-	errBodyRead      = refusal{"ERR_BODY_READ", http.StatusBadRequest, codes.InvalidArgument, "failed to read request body: %v"}
+	errBodyRead      = apiError{"ERR_BODY_READ", http.StatusBadRequest, codes.InvalidArgument, "failed to read request body: %v"}
 	errMalformed     = malformed("failed deserializing HTTP body: %v")
 	errExpiry        = malformed("ExpiryInSeconds is not positive in lock store %s")
 	errResource      = malformed("ResourceId is empty in lock store %s")
 	errOwner         = malformed("LockOwner is empty in lock store %s")
-	errNotConfigured = refusal{"ERR_LOCK_STORE_NOT_CONFIGURED", http.StatusInternalServerError, codes.FailedPrecondition,
+	errNotConfigured = apiError{"ERR_LOCK_STORE_NOT_CONFIGURED", http.StatusInternalServerError, codes.FailedPrecondition,
 		"lock store is not configured"}
-	errNotFound = refusal{"ERR_LOCK_STORE_NOT_FOUND", http.StatusBadRequest, codes.InvalidArgument, "lock store %s not found"}
+	errNotFound = apiError{"ERR_LOCK_STORE_NOT_FOUND", http.StatusBadRequest, codes.InvalidArgument, "lock store %s not found"}
 	errTryLock  = internal("ERR_TRY_LOCK", "failed to try acquiring lock: %s")
 	errUnlock   = internal("ERR_UNLOCK", "failed to release lock: %s")
 	errNotReady = internal("ERR_HEALTH_NOT_READY", "dapr is not ready: [runtime]")
 	errOutbound = internal("ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready")
 	errOtherApp = internal("ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
-	errNoRoute  = refusal{"ERR_DIRECT_INVOKE", http.StatusNotFound, codes.NotFound,
+	errNoRoute  = apiError{"ERR_DIRECT_INVOKE", http.StatusNotFound, codes.NotFound,
 		"failed getting app id either from the URL path or the header dapr-app-id"}
-	errNotOurs = refusal{"ERR_API_UNIMPLEMENTED", http.StatusNotImplemented, codes.Unimplemented,
+	errUnimplemented = apiError{"ERR_API_UNIMPLEMENTED", http.StatusNotImplemented, codes.Unimplemented,
 		"this API is currently not implemented"}
 )
 
-func malformed(message string) refusal {
-	return refusal{"ERR_MALFORMED_REQUEST", http.StatusBadRequest, codes.InvalidArgument, message}
+func malformed(message string) apiError {
+	return apiError{"ERR_MALFORMED_REQUEST", http.StatusBadRequest, codes.InvalidArgument, message}
 }
 
-func internal(name, message string) refusal {
-	return refusal{name, http.StatusInternalServerError, codes.Internal, message}
+func internal(name, message string) apiError {
+	return apiError{name, http.StatusInternalServerError, codes.Internal, message}
 }
 
 // about returns the refusal with what it is about in its message.
-func (r refusal) about(what any) refusal {
-	r.message = fmt.Sprintf(r.message, what)
-	return r
+func (e apiError) with(what any) apiError {
+	e.message = fmt.Sprintf(e.message, what)
+	return e
 }
 
 // Error returns the message.
-func (r refusal) Error() string { return r.message }
+func (e apiError) Error() string { return e.message }
 
 // GRPCStatus is how the refusal is told over gRPC.
-func (r refusal) GRPCStatus() *status.Status { return status.New(r.code, r.message) }
+func (e apiError) GRPCStatus() *status.Status { return status.New(e.code, e.message) }
 
 // body is how the refusal is told over HTTP.
-func (r refusal) body() []byte {
+func (e apiError) body() []byte {
 	body, _ := json.Marshal(struct { // of two strings, which never fails
 		ErrorCode string `json:"errorCode"`
 		Message   string `json:"message"`
-	}{r.name, r.message})
+	}{e.name, e.message})
 	return body
 }
