@@ -53,11 +53,11 @@ type Service struct {
 	channels ChannelLocks
 	log      logger.Logger
 
-	conns   *connRegistry
+	conns      *connRegistry
 	operations map[string]operation // by name
 
-	readCtx    context.Context // ends when reading shall
-	endReads       context.CancelFunc
+	readCtx   context.Context // ends when reading shall
+	endReads  context.CancelFunc
 	mu        sync.Mutex // held to begin to read, and to end
 	receivers sync.WaitGroup
 }

@@ -38,12 +38,12 @@ const maxRetries = 100
 
 // binding is one component of our type, as one sidecar has initialized it.
 type binding struct {
-	name    string
-	store   string            // the component whose store it uses
-	ownMetadata     map[string]string // what that is opened from, if it is the binding's own; else nil
-	user    string
-	retries int
-	sources []source // what its app is told of
+	name        string
+	store       string            // the component whose store it uses
+	ownMetadata map[string]string // what that is opened from, if it is the binding's own; else nil
+	user        string
+	retries     int
+	sources     []source // what its app is told of
 }
 
 // parse reads the metadata of a binding.

@@ -24,7 +24,7 @@ type connRegistry struct {
 	accepted    uint64                 // how many connections there were
 	connections map[string]*connection // that last, by address
 	initialized map[int]bindings       // by process
-	preloaded      bindings               // what was initialized by no sidecar
+	preloaded   bindings               // what was initialized by no sidecar
 }
 
 // bindings are bindings by name.
@@ -38,10 +38,10 @@ type connection struct {
 
 func newConnRegistry() *connRegistry {
 	return &connRegistry{
-		peerProcess:   peerProcess,
+		peerProcess: peerProcess,
 		connections: map[string]*connection{},
 		initialized: map[int]bindings{},
-		preloaded:      bindings{},
+		preloaded:   bindings{},
 	}
 }
 
@@ -117,8 +117,8 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is a connection that tells when it ends.
 type conn struct {
 	net.Conn
-	conns *connRegistry
-	address  address
+	conns   *connRegistry
+	address address
 }
 
 func (c *conn) RemoteAddr() net.Addr { return c.address }

@@ -20,7 +20,7 @@ const (
 	// firstPause is before the first repetition of what has failed; each further pause is
 	// twice as long, up to lastPause.
 	minBackoff = 100 * time.Millisecond
-	maxBackoff  = 10 * time.Second
+	maxBackoff = 10 * time.Second
 )
 
 // errRefused reports an event that the app has failed on as often as it was given it.
@@ -137,8 +137,8 @@ func isPermanent(err error) bool {
 type eventSender struct {
 	stream daprpb.InputBinding_ReadServer
 
-	mu      sync.Mutex // held while sending
-	last    uint64
+	mu   sync.Mutex // held while sending
+	last uint64
 	acks map[string]chan<- *daprpb.ReadRequest // by message id: where the answer is awaited; has room for it
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// oneStore is a store that serves every component.
+// singleStore is Stores with one store for every component.
 type singleStore struct{ stores.Store }
 
 // Do implements [Stores].
@@ -23,13 +23,13 @@ func (s singleStore) Do(_ context.Context, _ string, fn func(stores.Store) error
 	return fn(s.Store)
 }
 
-// noStore fails whatever is asked.
+// failingStores is Stores without a store; Do returns err.
 type failingStores struct{ err error }
 
 // Do implements [Stores].
 func (s failingStores) Do(context.Context, string, func(stores.Store) error) error { return s.err }
 
-// newAPI returns an API to a component named locks.
+// newAPI returns an API with a component named locks.
 func newAPI(t testing.TB, o Options) *API {
 	t.Helper()
 	o.Components = append(o.Components, Component{Name: "locks", Type: "lock.mortise", Version: "v1"})
@@ -53,7 +53,7 @@ func openMemory(t testing.TB) stores.Store {
 	return store
 }
 
-// ask returns the API's answer to a request over HTTP.
+// request returns the response to an HTTP request.
 func request(a *API, r *http.Request) (code int, body string) {
 	w := httptest.NewRecorder()
 	a.Handler().ServeHTTP(w, r)
@@ -75,9 +75,9 @@ func TestNew_RejectsComponents(t *testing.T) {
 	}{
 		{"a separator in the keyPrefix", prefixed("a||b"),
 			`"locks": metadata key keyPrefix: input key/keyPrefix 'a||b' can't contain '||'`},
-		{"a separator in what fills it", prefixed("|{appID}"), "'||x' can't contain"},
-		{"a pod that is not known", prefixed("{podName}"), "{podName}, which is not known"},
-		{"one name twice", []Component{{Name: "locks"}, {Name: "locks"}}, `"locks": there are two of that name`},
+		{"a separator in a value that replaces a placeholder", prefixed("|{appID}"), "'||x' can't contain"},
+		{"a pod whose name is unknown", prefixed("{podName}"), "{podName}, but POD_NAME is not set"},
+		{"one name twice", []Component{{Name: "locks"}, {Name: "locks"}}, `"locks": two components have this name`},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestHandler_StoreErrors(t *testing.T) {
 	}
 }
 
-// hanging is a store whose client is gone when it grants.
+// cancelingStore is a store whose caller cancels while the lock is granted.
 type cancelingStore struct {
 	stores.Store
 	cancel context.CancelFunc

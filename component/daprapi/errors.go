@@ -9,15 +9,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// refusal is an error as daprd tells it, over gRPC and over HTTP.
+// apiError is an error as daprd returns it, over gRPC and over HTTP.
 type apiError struct {
 	name    string // the errorCode over HTTP
 	http    int    // the status over HTTP
 	code    codes.Code
-	message string // may have one place for what it is about
+	message string // a format with at most one verb
 }
 
-// What calls are refused with.
+// The errors that calls return.
 var (
 	errBodyRead      = apiError{"ERR_BODY_READ", http.StatusBadRequest, codes.InvalidArgument, "failed to read request body: %v"}
 	errMalformed     = malformed("failed deserializing HTTP body: %v")
@@ -46,21 +46,21 @@ func internal(name, message string) apiError {
 	return apiError{name, http.StatusInternalServerError, codes.Internal, message}
 }
 
-// about returns the refusal with what it is about in its message.
-func (e apiError) with(what any) apiError {
-	e.message = fmt.Sprintf(e.message, what)
+// with returns the error with v formatted into its message.
+func (e apiError) with(v any) apiError {
+	e.message = fmt.Sprintf(e.message, v)
 	return e
 }
 
 // Error returns the message.
 func (e apiError) Error() string { return e.message }
 
-// GRPCStatus is how the refusal is told over gRPC.
+// GRPCStatus returns the error as a gRPC status.
 func (e apiError) GRPCStatus() *status.Status { return status.New(e.code, e.message) }
 
-// body is how the refusal is told over HTTP.
+// body returns the error as the JSON of an HTTP response.
 func (e apiError) body() []byte {
-	body, _ := json.Marshal(struct { // of two strings, which never fails
+	body, _ := json.Marshal(struct { // two strings, so that Marshal cannot fail
 		ErrorCode string `json:"errorCode"`
 		Message   string `json:"message"`
 	}{e.name, e.message})

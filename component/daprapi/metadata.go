@@ -8,8 +8,8 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 )
 
-// GetMetadata tells of the app and of its components what a daprd tells that has neither
-// an app nor actors.
+// GetMetadata returns the app's id and components, as daprd does without an app channel
+// and without actors.
 func (a *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
 	return &runtimepb.GetMetadataResponse{
 		Id:                   a.options.AppID,
@@ -36,7 +36,7 @@ func (a *API) components() []*runtimepb.RegisteredComponents {
 	return components
 }
 
-// metadataJSON is the answer over HTTP, whose names are not those of the message.
+// metadataJSON is the HTTP response, whose field names differ from the message's.
 type metadataJSON struct {
 	ID             string                            `json:"id,omitempty"`
 	RuntimeVersion string                            `json:"runtimeVersion,omitempty"`
@@ -53,20 +53,20 @@ type metadataJSON struct {
 	} `json:"actorRuntime"`
 }
 
-// writeMetadata writes the answer for HTTP.
+// writeMetadata returns the HTTP response.
 func writeMetadata(m *runtimepb.GetMetadataResponse) ([]byte, error) {
-	answer := metadataJSON{
+	response := metadataJSON{
 		ID:             m.GetId(),
 		RuntimeVersion: m.GetRuntimeVersion(),
 		Components:     m.GetRegisteredComponents(),
 		Extended:       m.GetExtendedMetadata(),
 	}
-	answer.AppConnection.Protocol = m.GetAppConnectionProperties().GetProtocol()
-	answer.AppConnection.ChannelAddress = m.GetAppConnectionProperties().GetChannelAddress()
-	answer.ActorRuntime.Status = m.GetActorRuntime().GetRuntimeStatus().String()
-	answer.ActorRuntime.HostReady = m.GetActorRuntime().GetHostReady()
-	answer.ActorRuntime.Placement = m.GetActorRuntime().GetPlacement()
+	response.AppConnection.Protocol = m.GetAppConnectionProperties().GetProtocol()
+	response.AppConnection.ChannelAddress = m.GetAppConnectionProperties().GetChannelAddress()
+	response.ActorRuntime.Status = m.GetActorRuntime().GetRuntimeStatus().String()
+	response.ActorRuntime.HostReady = m.GetActorRuntime().GetHostReady()
+	response.ActorRuntime.Placement = m.GetActorRuntime().GetPlacement()
 	var text bytes.Buffer
-	err := json.NewEncoder(&text).Encode(answer) // with a newline, as daprd does
+	err := json.NewEncoder(&text).Encode(response) // with a newline, as daprd does
 	return text.Bytes(), err
 }

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// dial serves the API over gRPC, with the health beside it, and returns a connection to
-// it.
+// dial serves the API and the health service over gRPC, and returns a connection to the
+// server.
 func dial(t *testing.T, a *API) *grpc.ClientConn {
 	t.Helper()
 	server, l := grpc.NewServer(a.ServerOptions()...), bufconn.Listen(1<<16)
@@ -80,9 +80,9 @@ func TestHTTPServer_Protocols(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		var told struct{ ID string }
-		if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || resp.ProtoMajor != major || told.ID != "app" {
-			t.Errorf("HTTP/%d: got %v over %s, %v", major, told, resp.Proto, err)
+		var got struct{ ID string }
+		if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || resp.ProtoMajor != major || got.ID != "app" {
+			t.Errorf("HTTP/%d: got %v over %s, %v", major, got, resp.Proto, err)
 		}
 	}
 }
@@ -104,9 +104,9 @@ func FuzzRequest(f *testing.F) {
 			t.Skip("net/http refuses the method")
 		}
 		r.URL = u
-		code, answer := request(a, r)
-		if empty := code == http.StatusNoContent; empty != (answer == "") || !empty && !json.Valid([]byte(answer)) {
-			t.Errorf("%s %q with %q: got %d %q", method, path, body, code, answer)
+		code, response := request(a, r)
+		if empty := code == http.StatusNoContent; empty != (response == "") || !empty && !json.Valid([]byte(response)) {
+			t.Errorf("%s %q with %q: got %d %q", method, path, body, code, response)
 		}
 	})
 }

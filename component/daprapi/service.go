@@ -10,15 +10,16 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// lockRequest is what requests to take and to give back a lock have in common.
+// lockRequest has the fields that requests to acquire and to release a lock have in
+// common.
 type lockRequest interface {
 	GetStoreName() string
 	GetResourceId() string
 	GetLockOwner() string
 }
 
-// TryLockAlpha1 takes the lock if nobody holds it. A client that is gone by then gets
-// nothing.
+// TryLockAlpha1 acquires the lock if it is free. If the caller has canceled by then, the
+// lock is released again.
 func (a *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
 	if m.GetExpiryInSeconds() <= 0 {
 		return nil, errExpiry.with(m.GetStoreName())
@@ -34,8 +35,8 @@ func (a *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*
 	return &runtimepb.TryLockResponse{Success: acquired}, nil
 }
 
-// UnlockAlpha1 gives the lock back. That there is nothing to give back is a status and
-// not an error.
+// UnlockAlpha1 releases the lock. It reports a lock that is free, or that another owner
+// holds, with a status and not with an error.
 func (a *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
 	prefix, err := a.find(m)
 	if err != nil {
@@ -52,8 +53,8 @@ func (a *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*ru
 	return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_SUCCESS}, nil
 }
 
-// find checks what daprd checks, in its order, and returns what the keys of the component
-// begin with.
+// find makes daprd's checks in daprd's order, and returns the prefix of the component's
+// keys.
 func (a *API) find(m lockRequest) (prefix string, err error) {
 	prefix, found := a.prefixes[m.GetStoreName()]
 	switch {
@@ -94,7 +95,7 @@ func (a *API) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequ
 	})
 }
 
-// key is the key of the request's lock, if a store can have it.
+// key returns the key of the request's lock, if it is valid.
 func (a *API) key(prefix string, m lockRequest) (string, error) {
 	key, err := keyOf(prefix, m.GetResourceId())
 	if err != nil {
@@ -103,7 +104,7 @@ func (a *API) key(prefix string, m lockRequest) (string, error) {
 	return key, withDaprField(stores.ValidateKey(key, m.GetLockOwner()))
 }
 
-// inDaprsWords names the fields of the contract as Dapr names them.
+// withDaprField replaces the contract's field names in an error with Dapr's.
 func withDaprField(err error) error {
 	bad, ok := errors.AsType[*stores.FieldError](err)
 	if !ok {

@@ -17,25 +17,28 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// tokenHeader is where a call carries the token, over gRPC and over HTTP.
+// tokenHeader is the name of the token in the metadata of gRPC calls and in the header of
+// HTTP requests.
 const tokenHeader = "dapr-api-token"
 
-// guard lets calls pass that carry the token, and those for the health: whoever probes
-// that has no secrets. Streams of the health need the token, since they never end. It
-// keeps the token's hash, so that comparing takes the same time whatever is sent.
+// tokenAuth rejects calls without the token, except health checks, because a prober has
+// no secrets. Health.Watch needs the token, because its stream never ends. tokenAuth
+// keeps the token's hash, so that a comparison takes the same time for every input.
 type tokenAuth struct {
-	disabled bool // nobody needs a token
-	hash [sha256.Size]byte
+	disabled bool // no token is configured
+	hash     [sha256.Size]byte
 }
 
-func newTokenAuth(token string) tokenAuth { return tokenAuth{token == "", sha256.Sum256([]byte(token))} }
+func newTokenAuth(token string) tokenAuth {
+	return tokenAuth{token == "", sha256.Sum256([]byte(token))}
+}
 
 func (t tokenAuth) accepts(token string) bool {
 	hash := sha256.Sum256([]byte(token))
 	return t.disabled || subtle.ConstantTimeCompare(hash[:], t.hash[:]) == 1
 }
 
-// ServerOptions are those that a gRPC server needs to answer like daprd's.
+// ServerOptions are the options with which a gRPC server responds as daprd's does.
 func (a *API) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(a.auth.unary),
@@ -58,7 +61,7 @@ func (t tokenAuth) stream(srv any, stream grpc.ServerStream, call *grpc.StreamSe
 	return handle(srv, stream)
 }
 
-// check returns the status of a gRPC call that may not pass, or nil.
+// check returns the status with which a gRPC call is rejected, or nil.
 func (t tokenAuth) check(ctx context.Context, method string) error {
 	if t.disabled || method == healthpb.Health_Check_FullMethodName {
 		return nil
@@ -72,29 +75,29 @@ func (t tokenAuth) check(ctx context.Context, method string) error {
 	return nil
 }
 
-// unauthenticated is the status of a gRPC call without the right token.
+// unauthenticated is the status of a gRPC call without a valid token.
 func unauthenticated(why string) error {
 	text := http.StatusText(http.StatusUnauthorized)
-	refused := status.New(codes.Unauthenticated, text)
-	detailed, err := refused.WithDetails(&errdetails.ErrorInfo{
+	st := status.New(codes.Unauthenticated, text)
+	withDetails, err := st.WithDetails(&errdetails.ErrorInfo{
 		Reason:   text,
 		Domain:   "dapr.io",
 		Metadata: map[string]string{"http.code": fmt.Sprint(http.StatusUnauthorized), "http.error_message": why},
 	})
 	if err != nil {
-		return refused.Err()
+		return st.Err()
 	}
-	return detailed.Err()
+	return withDetails.Err()
 }
 
-// isForHealth tells whether an HTTP request is for the health.
+// isHealthRequest reports whether an HTTP request is a health check.
 func isHealthRequest(r *http.Request) bool {
 	path := strings.Trim(r.URL.Path, "/")
 	return r.Method == http.MethodGet && (path == "v1.0/healthz" || path == "v1.0/healthz/outbound")
 }
 
-// UnknownMethod answers gRPC calls of methods that no service has, as daprd does. daprd
-// forwards such a call to the app that its metadata names.
+// UnknownMethod handles gRPC calls of unknown methods with daprd's errors. daprd itself
+// forwards such a call to the app that the call's metadata names.
 func UnknownMethod(_ any, stream grpc.ServerStream) error {
 	for _, header := range []string{"dapr-callee-app-id", "dapr-app-id"} {
 		if len(metadata.ValueFromIncomingContext(stream.Context(), header)) > 0 {

@@ -9,20 +9,21 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// named is what every message has.
+// lockMessage has the fields of every message.
 type lockMessage interface {
 	GetStoreName() string
 	GetResourceId() string
 	GetLockOwner() string
 }
 
-// timed is a message that says how long a lock shall last.
+// leaseMessage is a message with a lock's time to live in seconds.
 type leaseMessage interface {
 	lockMessage
 	GetExpire() int32
 }
 
-// check refuses a message as Layotto does: the first thing that is wrong counts.
+// check rejects an invalid message with Layotto's errors, in the order of Layotto's
+// checks.
 func (s *Service) check(m lockMessage) error {
 	lease, lasts := m.(leaseMessage)
 	_, found := s.prefixes[m.GetStoreName()]
@@ -41,11 +42,11 @@ func (s *Service) check(m lockMessage) error {
 	return checkNoSeparator(m.GetResourceId())
 }
 
-// boundNames are the fields of the contract by the names that Layotto's messages have for
-// them.
+// fieldNames are the contract's fields by their names in Layotto's messages.
 var fieldNames = map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
 
-// checkBounds refuses what no store takes. Layotto itself has no such bounds.
+// checkBounds rejects keys and owners that no store accepts. Layotto itself has no such
+// limits.
 func checkBounds(m lockMessage, key string) error {
 	if bad, ok := errors.AsType[*stores.FieldError](stores.ValidateKey(key, m.GetLockOwner())); ok {
 		return invalid(m, fieldNames[bad.Field]+" "+bad.Problem)

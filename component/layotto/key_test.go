@@ -11,13 +11,13 @@ import (
 
 func TestTryLock_Keys(t *testing.T) {
 	for _, row := range []struct{ name, appID, prefix, want string }{
-		{"of the app, unless it is said", "app1", "", "lock|||app1||r"},
+		{"of the app by default", "app1", "", "lock|||app1||r"},
 		{"of the app", "app1", "appid", "lock|||app1||r"},
 		{"of the app, in capitals", "App1", "APPID", "lock|||App1||r"},
 		{"of an app without an id", "", "", "lock|||r"},
 		{"of the store", "app1", "name", "lock|||redis||r"},
 		{"of all", "app1", "none", "lock|||r"},
-		{"of a name of one's own", "app1", "Shared", "lock|||shared||r"},
+		{"of any other name", "app1", "Shared", "lock|||shared||r"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			prefixes := map[string]string{"redis": row.prefix}
@@ -33,7 +33,7 @@ func TestTryLock_Keys(t *testing.T) {
 	}
 }
 
-// held lists the keys of the locks in the store "redis".
+// heldKeys returns the keys of the locks in the store "redis".
 func heldKeys(t *testing.T, set *instances.Set) []string {
 	t.Helper()
 	var keys []string

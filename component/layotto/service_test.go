@@ -24,8 +24,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// opened returns a set with a memory store for each prefix, which is closed at the end of
-// the test.
+// openStores returns a set with a memory store for each prefix. The set is closed at the
+// end of the test.
 func openStores(t *testing.T, prefixes map[string]string) *instances.Set {
 	t.Helper()
 	set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
@@ -38,7 +38,7 @@ func openStores(t *testing.T, prefixes map[string]string) *instances.Set {
 	return set
 }
 
-// dial serves the options and returns a connection.
+// dial serves an API with the options and returns a connection to it.
 func dial(t *testing.T, o Options) *grpc.ClientConn {
 	t.Helper()
 	service, err := New(o)
@@ -64,16 +64,16 @@ func dial(t *testing.T, o Options) *grpc.ClientConn {
 	return conn
 }
 
-// client is one of an app whose components have the prefixes.
+// client returns a client of an API for an app whose components have the prefixes.
 func client(t *testing.T, appID string, prefixes map[string]string, s Stores) layottopb.RuntimeClient {
 	t.Helper()
 	return layottopb.NewRuntimeClient(dial(t, Options{AppID: appID, KeyPrefixes: prefixes, Stores: s}))
 }
 
-// one is a component whose keys are of the app.
+// oneComponent is a component whose keys contain the app's id.
 var oneComponent = map[string]string{"redis": ""}
 
-// sdk calls as Layotto's SDKs do, on the store "redis" and the resource "order_id_111".
+// sdk calls like Layotto's SDKs, with the store "redis" and the resource "order_id_111".
 type sdk struct {
 	*testing.T
 	layottopb.RuntimeClient
@@ -105,7 +105,8 @@ func (c sdk) keepAlive(owner string, seconds int32, want layottopb.LockKeepAlive
 	}
 }
 
-// each runs the scenario in a bubble, with a client of an app that has one memory store.
+// inBubble runs the scenario in a synctest bubble, with a client for an app with one
+// memory store.
 func inBubble(t *testing.T, scenario func(c sdk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -147,10 +148,11 @@ func TestLockKeepAlive(t *testing.T) {
 			c.tryLock("owner2", false)
 		}
 		c.keepAlive("owner2", 10, layottopb.LockKeepAliveResponse_LOCK_BELONG_TO_OTHERS)
-		c.keepAlive("owner1", 1, layottopb.LockKeepAliveResponse_SUCCESS) // shorter counts too
+		// A shorter time replaces a longer one.
+		c.keepAlive("owner1", 1, layottopb.LockKeepAliveResponse_SUCCESS)
 		time.Sleep(time.Second + time.Millisecond)
 		c.keepAlive("owner1", 10, layottopb.LockKeepAliveResponse_LOCK_UNEXIST)
-		c.tryLock("owner2", true) // what is gone was not taken again
+		c.tryLock("owner2", true) // LockKeepAlive did not acquire the expired lock
 	})
 }
 
@@ -170,17 +172,18 @@ func TestUnlock_SameOwnerInOneApp(t *testing.T) {
 	mine, other := sdk{t, client(t, "app1", oneComponent, set)}, sdk{t, client(t, "app1", oneComponent, set)}
 	mine.tryLock("owner", true)
 	other.tryLock("owner", false)
-	other.unlock("owner", layottopb.UnlockResponse_SUCCESS) // what the document warns of: the lock was somebody else's
+	// As the docs warn, this releases the lock of the other client.
+	other.unlock("owner", layottopb.UnlockResponse_SUCCESS)
 	mine.unlock("owner", layottopb.UnlockResponse_LOCK_UNEXIST)
 }
 
-// message has the fields that any of the three messages can have.
+// message has the fields of all three messages.
 type message struct {
 	store, resource, owner string
 	expire                 int32
 }
 
-// calls are the three calls, as functions of their error alone.
+// calls are the three calls, reduced to their errors.
 func calls(c layottopb.RuntimeClient) map[string]func(context.Context, message) error {
 	return map[string]func(context.Context, message) error{
 		"TryLock": func(ctx context.Context, m message) error {
@@ -244,7 +247,7 @@ func TestCalls_InvalidRequests(t *testing.T) {
 	}
 }
 
-// scripted is stores that know nothing but what they fail with.
+// failingStores is Stores with a store whose calls fail with err.
 type failingStores struct{ err error }
 
 func (s failingStores) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
@@ -273,7 +276,7 @@ func TestCalls_StoreErrors(t *testing.T) {
 	}{
 		{"its own", errors.New("redis: connection refused"), codes.Unknown, "redis: connection refused"},
 		{"out of time", fmt.Errorf("redis: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "redis: context deadline exceeded"},
-		{"closed since it was found", instances.ErrNotInitialized, codes.InvalidArgument, "lock store redis not found"},
+		{"closed in the meantime", instances.ErrNotInitialized, codes.InvalidArgument, "lock store redis not found"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for name, call := range calls(client(t, "app1", oneComponent, failingStores{row.err})) {
@@ -286,13 +289,15 @@ func TestCalls_StoreErrors(t *testing.T) {
 	}
 }
 
-// slow is a store whose client is gone when it grants.
+// cancelingStore is a store whose caller cancels while the lock is granted.
 type cancelingStore struct {
 	stores.Store
 	cancel func()
 }
 
-func (s cancelingStore) Do(_ context.Context, _ string, fn func(stores.Store) error) error { return fn(s) }
+func (s cancelingStore) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
+	return fn(s)
+}
 
 func (s cancelingStore) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	grant, err := s.Store.TryLock(ctx, req)
@@ -336,7 +341,7 @@ func TestUnserved(t *testing.T) {
 	}
 }
 
-// TestTheWireIsLayottos holds the messages, byte by byte, to what Layotto's own would be.
+// TestWireFormat compares the encoded messages with those of Layotto.
 func TestWireFormat(t *testing.T) {
 	if got := layottopb.Runtime_ServiceDesc.ServiceName; got != "spec.proto.runtime.v1.Runtime" {
 		t.Errorf("the service is %s", got)

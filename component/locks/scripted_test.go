@@ -14,19 +14,20 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// scripted is a store with every ability that answers what it is told to, and notes what
-// it was asked for.
+// scripted is a store with every ability. It returns what its fields say, and records the
+// requests that it receives.
 type scripted struct {
 	stores.Store
-	grant stores.Grant
-	err   error
-	locks []stores.LockInfo
+	grant  stores.Grant
+	err    error
+	locks  []stores.LockInfo
 	events []stores.Event
 
-	before func(ctx context.Context) // runs in each call that may give a lock; may be nil
-	received  any
-	ctx    context.Context // of the last call that may give a lock
-	unlocked  []string        // keys that were unlocked in time
+	// before runs in each call that may acquire a lock; it may be nil.
+	before   func(ctx context.Context)
+	received any
+	ctx      context.Context // of the last call that may acquire a lock
+	unlocked []string        // keys that were unlocked before their ctx ended
 }
 
 func (s *scripted) record(ctx context.Context, asked any) (stores.Grant, error) {
@@ -79,7 +80,7 @@ func (s *scripted) Watch(ctx context.Context, prefix string, tell func(stores.Ev
 }
 func (s *scripted) Close() error { return nil }
 
-// plain is a store without abilities.
+// plainStore is a store without abilities.
 type plainStore struct{ s *scripted }
 
 func (p plainStore) TryLock(ctx context.Context, r stores.Request) (stores.Grant, error) {
@@ -107,11 +108,10 @@ func serve(t testing.TB, store stores.Store) (*Service, *instances.Set) {
 
 var second = durationpb.New(time.Second)
 
-// long is longer than a key or an owner may be.
+// oversized is one byte longer than the longest key and owner.
 var oversized = strings.Repeat("x", stores.MaxKeyLen+1)
 
-// calls are all calls of the service, each with a request without a fault for the
-// component.
+// calls are all calls of the service, each with a valid request for the component.
 func calls(t *testing.T, s *Service, store string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"TryLock": func(ctx context.Context) error {
@@ -126,7 +126,7 @@ func calls(t *testing.T, s *Service, store string) map[string]func(context.Conte
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Store: store, Keys: []string{"k"}, Owner: "o", Ttl: second})
 			return err
 		},
-		"LockAll, only to try": func(ctx context.Context) error {
+		"LockAll with try": func(ctx context.Context) error {
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Store: store, Keys: []string{"k"}, Owner: "o", Ttl: second, Try: true})
 			return err
 		},

@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestEveryCallTellsTheStoresErrors(t *testing.T) {
+func TestCalls_StoreErrors(t *testing.T) {
 	for _, row := range []struct {
 		err    error
 		code   codes.Code
@@ -45,7 +45,7 @@ func TestEveryCallTellsTheStoresErrors(t *testing.T) {
 	}
 }
 
-func TestAMissingAbilityIsTold(t *testing.T) {
+func TestCalls_UnsupportedByStore(t *testing.T) {
 	s, _ := serve(t, plainStore{&scripted{grant: stores.Grant{Acquired: true}}})
 	for name, call := range calls(t, s, "c") {
 		got := status.Convert(call(t.Context()))
@@ -56,7 +56,7 @@ func TestAMissingAbilityIsTold(t *testing.T) {
 	}
 }
 
-func TestTheComponentIsNamedInTheMessageOrInTheHeader(t *testing.T) {
+func TestCalls_ComponentName(t *testing.T) {
 	const reached, missed = "NOT_HELD", "NOT_INITIALIZED"
 	for _, row := range []struct{ name, store, header, want string }{
 		{"in the message", "c", "", reached},
@@ -81,7 +81,7 @@ func TestTheComponentIsNamedInTheMessageOrInTheHeader(t *testing.T) {
 	}
 }
 
-func TestSeveralOpenComponentsMustBeNamed(t *testing.T) {
+func TestCalls_AmbiguousComponent(t *testing.T) {
 	s, set := serve(t, &scripted{})
 	if err := set.Open(t.Context(), "d", nil); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestSeveralOpenComponentsMustBeNamed(t *testing.T) {
 	}
 }
 
-func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
+func TestCalls_StoreRequests(t *testing.T) {
 	md, holding := map[string]string{"host": "a"}, []string{"h"}
 	one := stores.Request{Key: "k", Owner: "o", TTL: time.Second}
 	full := one
@@ -120,7 +120,7 @@ func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Keys: all.Keys, Owner: "o", Ttl: second, Metadata: md, Holding: holding})
 			return err
 		}, all},
-		{"LockAll, only to try", func(ctx context.Context, s *Service) error {
+		{"LockAll with try", func(ctx context.Context, s *Service) error {
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Keys: all.Keys, Owner: "o", Ttl: second, Metadata: md, Holding: holding, Try: true})
 			return err
 		}, try},
@@ -136,7 +136,7 @@ func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
 			_, err := s.Revoke(ctx, &lockspb.RevokeRequest{Key: "k", Owner: "o"})
 			return err
 		}, [2]string{"k", "o"}},
-		{"Revoke from whoever it is", func(ctx context.Context, s *Service) error {
+		{"Revoke from any owner", func(ctx context.Context, s *Service) error {
 			_, err := s.Revoke(ctx, &lockspb.RevokeRequest{Key: "k"})
 			return err
 		}, [2]string{"k", ""}},
@@ -148,7 +148,7 @@ func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
 			store := &scripted{}
 			s, _ := serve(t, store)
 			if err := row.call(t.Context(), s); err != nil || !reflect.DeepEqual(store.received, row.want) {
-				t.Errorf("%v, asked for %+v", err, store.received)
+				t.Errorf("%v, received %+v", err, store.received)
 			}
 		})
 	}
@@ -198,10 +198,10 @@ func TestLock_WaitTime(t *testing.T) {
 		after          time.Duration
 		code           codes.Code // OK: acquired is false
 	}{
-		{"as long as asked for", time.Minute, 0, time.Minute, codes.OK},
-		{"as long as asked for, before the deadline", time.Minute, time.Hour, time.Minute, codes.OK},
-		{"until the deadline, if that is earlier", time.Hour, time.Minute, time.Minute, codes.DeadlineExceeded},
-		{"until the deadline, if nothing is asked for", 0, time.Minute, time.Minute, codes.DeadlineExceeded},
+		{"the wait time", time.Minute, 0, time.Minute, codes.OK},
+		{"the wait time, before the deadline", time.Minute, time.Hour, time.Minute, codes.OK},
+		{"until an earlier deadline", time.Hour, time.Minute, time.Minute, codes.DeadlineExceeded},
+		{"until the deadline without a wait time", 0, time.Minute, time.Minute, codes.DeadlineExceeded},
 		{"a nanosecond", 1, 0, 1, codes.OK},
 	} {
 		for name, call := range waitingCalls {
@@ -252,7 +252,7 @@ func TestCalls_CanceledCallerReleasesGrant(t *testing.T) {
 		{"by TryLock", "TryLock", []string{"k"}},
 		{"by Lock", "Lock", []string{"k"}},
 		{"of all keys by LockAll", "LockAll", []string{"k"}},
-		{"of all keys by LockAll that only tries", "LockAll, only to try", []string{"k"}},
+		{"of all keys by LockAll with try", "LockAll with try", []string{"k"}},
 		{"not by Renew", "Renew", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -262,7 +262,7 @@ func TestCalls_CanceledCallerReleasesGrant(t *testing.T) {
 			s, _ := serve(t, store)
 			err := calls(t, s, "c")[row.call](ctx)
 			if !slices.Equal(store.unlocked, row.want) || row.want != nil && status.Code(err) != codes.Canceled {
-				t.Errorf("freed %v, %v", store.unlocked, err)
+				t.Errorf("unlocked %v, %v", store.unlocked, err)
 			}
 		})
 	}
@@ -272,7 +272,7 @@ func TestCalls_CanceledCallerReleasesGrant(t *testing.T) {
 		s, _ := serve(t, store)
 		resp, err := waitingCalls["LockAll"](ctx, s, time.Hour)
 		if !slices.Equal(store.unlocked, []string{"k", "l"}) || status.Code(err) != codes.Canceled || resp.GetAcquired() {
-			t.Errorf("freed %v, %v, %v", store.unlocked, resp, err)
+			t.Errorf("unlocked %v, %v, %v", store.unlocked, resp, err)
 		}
 	})
 }
@@ -282,7 +282,7 @@ func TestLock_GrantAtTheEndOfTheWait(t *testing.T) {
 		store := &scripted{grant: stores.Grant{Acquired: true}, before: func(ctx context.Context) { <-ctx.Done() }}
 		s, _ := serve(t, store)
 		if resp, err := waitingCalls["Lock"](t.Context(), s, time.Second); err != nil || !resp.GetAcquired() || store.unlocked != nil {
-			t.Errorf("%v, %v, freed %v", resp, err, store.unlocked)
+			t.Errorf("%v, %v, unlocked %v", resp, err, store.unlocked)
 		}
 	})
 }
@@ -313,7 +313,7 @@ func TestWaitingCalls_EndWaiting(t *testing.T) {
 func TestOtherCalls_EndWaiting(t *testing.T) {
 	s, set := serve(t, &scripted{})
 	set.EndWaiting()
-	for _, name := range []string{"TryLock", "LockAll, only to try", "Renew", "Unlock", "Revoke", "List"} {
+	for _, name := range []string{"TryLock", "LockAll with try", "Renew", "Unlock", "Revoke", "List"} {
 		if err := calls(t, s, "c")[name](t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -13,12 +13,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// pieceBytes is how much of a list goes into one message. Clients take 4 MB unless told
-// otherwise; one row more, the largest being some kilobytes, is far from it.
+// batchBytes is the size at which a list continues in another message. Clients accept
+// messages of 4 MB by default. A message exceeds batchBytes by at most one lock, which is
+// a few kilobytes.
 const batchBytes = 1 << 20
 
-// List sends the locks under the prefix. The store is not kept busy by a client that is
-// slow to read.
+// List sends the locks with the prefix. A client that reads slowly does not keep the
+// store in use.
 func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return rpcstatus.Status(err)
@@ -40,7 +41,8 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 	return nil
 }
 
-// find returns the locks under the prefix, or the lock whose key it is.
+// listLocks returns the locks with the prefix, or the lock whose key is the prefix if the
+// message asks for an exact match.
 func listLocks(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.LockInfo, error) {
 	if !m.GetExact() {
 		return stores.List(ctx, store, m.GetPrefix())
@@ -55,8 +57,8 @@ func listLocks(ctx context.Context, store stores.Store, m *lockspb.ListRequest) 
 	return []stores.LockInfo{l}, err
 }
 
-// Watch sends the locks under the prefix and then each change. A client that is slow to
-// read slows down what the store tells, and does not keep the store from being closed.
+// Watch sends the locks with the prefix and then each change. A client that reads slowly
+// delays the store's events for itself, but not the closing of the store.
 func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return rpcstatus.Status(err)
@@ -84,7 +86,7 @@ func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServ
 	}
 }
 
-// watch passes on what the store tells, until ctx ends or the store is to be closed.
+// watch forwards the store's events until ctx ends or the store is about to close.
 func (s *Service) watch(ctx context.Context, m *lockspb.WatchRequest, events chan<- stores.Event) error {
 	return s.components.Wait(ctx, component(ctx, m.GetStore()), func(ctx context.Context, store stores.Store) error {
 		return stores.Watch(ctx, store, m.GetPrefix(), func(e stores.Event) error {
@@ -98,7 +100,7 @@ func (s *Service) watch(ctx context.Context, m *lockspb.WatchRequest, events cha
 	})
 }
 
-// send sends an event, in as many messages as it needs.
+// send sends an event in as many messages as it needs.
 func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Event) error {
 	locks := e.Locks
 	if e.Kind != stores.EventSnapshot {
@@ -119,8 +121,8 @@ func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Eve
 	return nil
 }
 
-// pieces are the locks cut into what fits a message, each with whether there are more.
-// There is at least one piece.
+// batches splits the locks into batches that fit into a message, each with whether more
+// follow. It yields at least one batch.
 func batches(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
 	return func(yield func(piece []*lockspb.Lock, more bool) bool) {
 		var piece []*lockspb.Lock

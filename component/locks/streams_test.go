@@ -18,12 +18,12 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// sent is the stream of a client that keeps what it gets, or gives up.
+// fakeStream is a stream that records the messages, or whose Send fails.
 type fakeStream[Message any] struct {
 	grpc.ServerStream
 	ctx      context.Context
 	messages []*Message
-	delay     time.Duration // for each message
+	delay    time.Duration // for each message
 	err      error         // of Send
 }
 
@@ -38,7 +38,7 @@ func (s *fakeStream[Message]) Send(m *Message) error {
 	return nil
 }
 
-// rows are n locks with about size bytes each, of which every other is declared.
+// rows returns n locks of about size bytes each. Every other one is declared.
 func rows(n, size int) []stores.LockInfo {
 	locks := make([]stores.LockInfo, n)
 	for i := range locks {
@@ -51,7 +51,7 @@ func rows(n, size int) []stores.LockInfo {
 	return locks
 }
 
-// fits is what a client takes in one message, with as much to spare.
+// maxMessageBytes is half of what a client accepts in one message.
 const maxMessageBytes = 2 << 20
 
 func TestList_Batches(t *testing.T) {
@@ -137,7 +137,7 @@ func TestWatch_SnapshotsAndChanges(t *testing.T) {
 	if err := s.Watch(&lockspb.WatchRequest{}, stream); status.Code(err) != codes.Unavailable {
 		t.Errorf("ended with %v", err)
 	}
-	var told []string
+	var events []string
 	var keys int
 	for _, m := range stream.messages {
 		if proto.Size(m) > maxMessageBytes {
@@ -145,7 +145,7 @@ func TestWatch_SnapshotsAndChanges(t *testing.T) {
 		}
 		if m.GetKind() == lockspb.WatchResponse_SNAPSHOT && m.GetRevision() == 3 {
 			if !m.GetMissed() {
-				t.Error("what was missed is not told")
+				t.Error("the snapshot does not report that events were missed")
 			}
 			for _, l := range m.GetLocks() {
 				checkRow(t, l, big[keys])
@@ -155,28 +155,28 @@ func TestWatch_SnapshotsAndChanges(t *testing.T) {
 				continue
 			}
 		} else if m.GetMissed() || m.GetMore() {
-			t.Errorf("too much is told by %v", m)
+			t.Errorf("missed or more is set in %v", m)
 		}
-		told = append(told, fmt.Sprint(m.GetKind(), m.GetRevision(), len(m.GetLocks())))
+		events = append(events, fmt.Sprint(m.GetKind(), m.GetRevision(), len(m.GetLocks())))
 		if m.GetRevision() > 4 {
 			checkRow(t, m.GetLocks()[0], free)
 		}
 	}
 	want, end := "SNAPSHOT 1 0, ACQUIRED 2 1, SNAPSHOT 3 ", ", REVOKED 4 1, DECLARED 5 1, WITHDRAWN 6 1"
-	if got := strings.Join(told, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, end) || keys != len(big) {
-		t.Errorf("told %s, with %d rows", got, keys)
+	if got := strings.Join(events, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, end) || keys != len(big) {
+		t.Errorf("got %s, with %d rows", got, keys)
 	}
 }
 
 func TestWatch_ClientEnds(t *testing.T) {
-	gone := errors.New("client is gone")
+	gone := errors.New("client disconnected")
 	for _, row := range []struct {
 		name   string
 		stream *fakeStream[lockspb.WatchResponse]
 		want   string
 	}{
-		{"that cancels", &fakeStream[lockspb.WatchResponse]{}, "context canceled"},
-		{"that cannot be sent to", &fakeStream[lockspb.WatchResponse]{err: gone}, gone.Error()},
+		{"canceled", &fakeStream[lockspb.WatchResponse]{}, "context canceled"},
+		{"Send fails", &fakeStream[lockspb.WatchResponse]{err: gone}, gone.Error()},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left

@@ -18,7 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// fields is a request of any kind: what each call has of it, it sends.
+// fields are the fields of all requests. send sets those that each request has.
 type fields struct {
 	key, owner string
 	keys       []string
@@ -29,10 +29,10 @@ type fields struct {
 	try        bool
 }
 
-// good is a request without a fault.
+// validFields are the fields of a valid request.
 func validFields() fields { return fields{key: "k", keys: []string{"k"}, owner: "o", ttl: second} }
 
-// send makes the calls that have one of the fields and returns their errors by name.
+// send makes the named calls and returns their errors by name.
 func (f fields) send(ctx context.Context, s *Service, names ...string) map[string]error {
 	errs := map[string]error{}
 	for _, name := range names {
@@ -99,17 +99,17 @@ func TestCalls_InvalidFields(t *testing.T) {
 		{"ttl beyond the bound", func(f *fields) { f.ttl = durationpb.New(stores.MaxTTL + 1) }, "ttl", withTTL},
 		{"ttl that overflows", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 315576000000} }, "ttl", withTTL},
 		{"ttl that would be a second if it wrapped", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 18446744074} }, "ttl", withTTL},
-		{"ttl in no form", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: 2e9} }, "ttl", withTTL},
-		{"ttl of two signs", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: -1} }, "ttl", withTTL},
+		{"ttl with too many nanoseconds", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: 2e9} }, "ttl", withTTL},
+		{"ttl with two signs", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: -1} }, "ttl", withTTL},
 		{"negative wait", func(f *fields) { f.wait = durationpb.New(-1) }, "wait", waiting},
 		{"wait that overflows", func(f *fields) { f.wait = &durationpb.Duration{Seconds: 315576000000} }, "wait", waiting},
 		{"wait that overflows downwards", func(f *fields) { f.wait = &durationpb.Duration{Seconds: math.MinInt64} }, "wait", waiting},
-		{"wait in no form", func(f *fields) { f.wait = &durationpb.Duration{Nanos: math.MaxInt32} }, "wait", waiting},
-		{"wait and only to try", func(f *fields) { f.wait, f.try = second, true }, "wait", []string{"LockAll"}},
+		{"wait with too many nanoseconds", func(f *fields) { f.wait = &durationpb.Duration{Nanos: math.MaxInt32} }, "wait", waiting},
+		{"wait together with try", func(f *fields) { f.wait, f.try = second, true }, "wait", []string{"LockAll"}},
 		{"too much metadata", func(f *fields) { f.metadata = map[string]string{"k": strings.Repeat("v", stores.MaxMetadata)} }, "metadata", taking},
-		{"metadata that is no text", func(f *fields) { f.metadata = map[string]string{"k": "\xff"} }, "metadata", taking},
-		{"too many that it holds", func(f *fields) { f.holding = many }, "holding", waiting},
-		{"an empty one that it holds", func(f *fields) { f.holding = []string{""} }, "holding", waiting},
+		{"metadata that is invalid UTF-8", func(f *fields) { f.metadata = map[string]string{"k": "\xff"} }, "metadata", taking},
+		{"too much in holding", func(f *fields) { f.holding = many }, "holding", waiting},
+		{"an empty owner in holding", func(f *fields) { f.holding = []string{""} }, "holding", waiting},
 		{"oversized prefix", func(f *fields) { f.prefix = oversized }, "prefix", []string{"List", "Watch"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestCalls_InvalidFields(t *testing.T) {
 				checkField(t, name, err, row.field)
 			}
 			if store.received != nil {
-				t.Errorf("the store was asked for %+v", store.received)
+				t.Errorf("the store received %+v", store.received)
 			}
 		})
 	}
@@ -135,7 +135,7 @@ func TestCalls_FieldsAtTheirLimits(t *testing.T) {
 		{"the shortest ttl", func(f *fields) { f.ttl = durationpb.New(stores.MinTTL) }},
 		{"the longest ttl", func(f *fields) { f.ttl = durationpb.New(stores.MaxTTL) }},
 		{"no wait", func(f *fields) { f.wait = &durationpb.Duration{} }},
-		{"no wait and only to try", func(f *fields) { f.wait, f.try = &durationpb.Duration{}, true }},
+		{"zero wait together with try", func(f *fields) { f.wait, f.try = &durationpb.Duration{}, true }},
 		{"the longest wait", func(f *fields) { f.wait = durationpb.New(math.MaxInt64 - 1) }},
 		{"the longest key", func(f *fields) { f.key = oversized[1:]; f.keys = []string{f.key} }},
 		{"a reserved prefix", func(f *fields) { f.prefix = "mortise:" }},
@@ -176,8 +176,8 @@ func reason(s *status.Status) string {
 	return ""
 }
 
-// FuzzLock sends any key, owner and durations: what is in bounds reaches the store as it
-// is, the rest is refused by field.
+// FuzzLock calls Lock with any key, owner and durations: valid ones reach the store
+// unchanged, others are rejected with the name of the field.
 func FuzzLock(f *testing.F) {
 	f.Add("k", "o", int64(1), int32(0), int64(0), int32(0))
 	f.Add("", "", int64(-1), int32(-1), int64(315576000000), int32(999999999))
@@ -201,7 +201,7 @@ func FuzzLock(f *testing.F) {
 		asked, reached := store.received.(stores.Request)
 		switch {
 		case good && (err != nil || asked.Key != key || asked.Owner != owner || asked.TTL != ttl):
-			t.Errorf("%v, asked for %+v", err, store.received)
+			t.Errorf("%v, received %+v", err, store.received)
 		case good:
 			deadline, bounded := store.ctx.Deadline()
 			if wait := time.Duration(waitSeconds)*time.Second + time.Duration(waitNanos); bounded != (wait > 0) || bounded && time.Until(deadline) > wait {

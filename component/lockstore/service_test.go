@@ -25,11 +25,11 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// scripted is a store that answers what it is told to.
+// scripted is a store that returns grant and err.
 type scripted struct {
 	stores.Store
-	grant stores.Grant
-	err   error
+	grant    stores.Grant
+	err      error
 	received stores.Request
 }
 
@@ -41,13 +41,13 @@ func (s *scripted) TryLock(_ context.Context, req stores.Request) (stores.Grant,
 func (s *scripted) Unlock(context.Context, string, string) error { return s.err }
 func (s *scripted) Close() error                                 { return nil }
 
-// alive is scripted with a sign of life.
+// pingableStore is scripted with a Ping method.
 type pingableStore struct{ *scripted }
 
 func (a pingableStore) Ping(context.Context) error { return a.err }
 
 // serve returns a service whose component "c" has the store, and a context for calls to
-// it.
+// that component.
 func serve(t *testing.T, store stores.Store) (*Service, context.Context) {
 	t.Helper()
 	r := stores.NewRegistry("scripted")
@@ -71,7 +71,7 @@ func TestTryLock_Request(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	if want := (stores.Request{Key: "k", Owner: "o", TTL: math.MaxInt32 * time.Second}); !reflect.DeepEqual(store.received, want) {
-		t.Errorf("asked for %+v", store.received)
+		t.Errorf("received %+v", store.received)
 	}
 	if got := resp.GetMetadata()[TokenKey]; got != "18446744073709551615" {
 		t.Errorf("token %q", got)
@@ -90,7 +90,7 @@ func TestTryLock_Refused(t *testing.T) {
 	}
 }
 
-// hanging is a store whose client is gone when it grants.
+// cancelingStore is a store whose caller cancels while the lock is granted.
 type cancelingStore struct {
 	*scripted
 	cancel   context.CancelFunc
@@ -113,7 +113,7 @@ func TestTryLock_CanceledCaller(t *testing.T) {
 	ctx, store.cancel = context.WithCancel(ctx)
 	_, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "k", LockOwner: "o", ExpiryInSeconds: 1})
 	if status.Code(err) != codes.Canceled || !slices.Equal(store.unlocked, []string{"k", "o"}) {
-		t.Errorf("%v, and it gives back %q", err, store.unlocked)
+		t.Errorf("%v, and it unlocks %q", err, store.unlocked)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestCalls_InvalidFields(t *testing.T) {
 				checkField(t, err, row.field)
 			}
 			if !reflect.DeepEqual(store.received, stores.Request{}) {
-				t.Errorf("the store was asked for %+v", store.received)
+				t.Errorf("the store received %+v", store.received)
 			}
 		})
 	}
@@ -236,7 +236,8 @@ func TestCalls_BeforeInit(t *testing.T) {
 		"Ping":     func(ctx context.Context) error { _, err := s.Ping(ctx, &daprpb.PingRequest{}); return err },
 	}
 	for name, call := range calls {
-		for _, ctx := range []context.Context{ctx, t.Context()} { // a component that is not open, and none named
+		// One names a component that is not open, the other none.
+		for _, ctx := range []context.Context{ctx, t.Context()} {
 			if got := status.Convert(call(ctx)); got.Code() != codes.FailedPrecondition || reason(got) != "NOT_INITIALIZED" {
 				t.Errorf("%s: %v", name, got)
 			}
@@ -250,9 +251,9 @@ func TestPing(t *testing.T) {
 		store stores.Store
 		want  codes.Code
 	}{
-		{"that answers", pingableStore{&scripted{}}, codes.OK},
-		{"that does not", pingableStore{&scripted{err: errors.New("down")}}, codes.Unavailable},
-		{"that cannot be asked", &scripted{}, codes.OK},
+		{"reachable", pingableStore{&scripted{}}, codes.OK},
+		{"unreachable", pingableStore{&scripted{err: errors.New("down")}}, codes.Unavailable},
+		{"without Ping", &scripted{}, codes.OK},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, ctx := serve(t, row.store)
@@ -271,8 +272,8 @@ func TestFeatures(t *testing.T) {
 	}
 }
 
-// FuzzTryLock sends any key, owner and expiry: what is in bounds reaches the store as it
-// is, the rest is refused by field.
+// FuzzTryLock calls TryLock with any key, owner and expiry: valid ones reach the store
+// unchanged, others are rejected with the name of the field.
 func FuzzTryLock(f *testing.F) {
 	f.Add("lock||app||r", "owner", int32(1))
 	f.Add("", "", int32(0))
@@ -286,7 +287,7 @@ func FuzzTryLock(f *testing.F) {
 			len(owner) > 0 && len(owner) <= 1024 && seconds > 0
 		switch {
 		case good && (err != nil || !reflect.DeepEqual(store.received, stores.Request{Key: key, Owner: owner, TTL: time.Duration(seconds) * time.Second})):
-			t.Errorf("%v, asked for %+v", err, store.received)
+			t.Errorf("%v, received %+v", err, store.received)
 		case !good && (status.Code(err) != codes.InvalidArgument || !reflect.DeepEqual(store.received, stores.Request{})):
 			t.Errorf("accepted, or refused as %v", err)
 		}
