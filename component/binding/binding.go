@@ -53,21 +53,21 @@ type Service struct {
 	channels ChannelLocks
 	log      logger.Logger
 
-	sidecars   *sidecars
+	conns      *connRegistry
 	operations map[string]operation // by name
 
-	ending    context.Context // ends when reading shall
-	end       context.CancelFunc
+	readCtx   context.Context // ends when reading shall
+	endReads  context.CancelFunc
 	mu        sync.Mutex // held to begin to read, and to end
-	receiving sync.WaitGroup
+	receivers sync.WaitGroup
 }
 
 // New returns a service whose bindings call locks and channels.
 func New(stores Opener, locks lockspb.LocksServer, channels ChannelLocks, log logger.Logger) *Service {
-	s := &Service{stores: stores, locks: locks, channels: channels, log: log, sidecars: newSidecars()}
+	s := &Service{stores: stores, locks: locks, channels: channels, log: log, conns: newConnRegistry()}
 	s.operations = s.lockOperations()
 	maps.Copy(s.operations, s.channelOperations())
-	s.ending, s.end = context.WithCancel(context.Background())
+	s.readCtx, s.endReads = context.WithCancel(context.Background())
 	return s
 }
 
@@ -90,12 +90,12 @@ func (s *Service) Open(ctx context.Context, name string, metadata map[string]str
 // open makes the binding ready for calls by the connection of ctx: it opens its store if
 // it has its own.
 func (s *Service) open(ctx context.Context, b *binding) error {
-	if b.own != nil {
-		if err := s.stores.Open(ctx, b.name, b.own); err != nil {
+	if b.ownMetadata != nil {
+		if err := s.stores.Open(ctx, b.name, b.ownMetadata); err != nil {
 			return err
 		}
 	}
-	s.sidecars.keep(ctx, b)
+	s.conns.put(ctx, b)
 	return nil
 }
 
@@ -104,13 +104,13 @@ func (s *Service) open(ctx context.Context, b *binding) error {
 func (s *Service) EndReading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end()
+	s.endReads()
 }
 
 // Close ends the streams of the input bindings and waits for them.
 func (s *Service) Close() {
 	s.EndReading()
-	s.receiving.Wait()
+	s.receivers.Wait()
 }
 
 // init is Open for a binding that a sidecar initializes.
@@ -122,7 +122,7 @@ func (s *Service) init(ctx context.Context, m *daprpb.MetadataRequest) error {
 // status.
 func (s *Service) find(ctx context.Context) (*binding, error) {
 	name := instanceName(ctx)
-	b, ready := s.sidecars.find(ctx, name)
+	b, ready := s.conns.find(ctx, name)
 	switch {
 	case b == nil:
 		return nil, rpcstatus.Status(fmt.Errorf("binding %q: %w; its sidecar must start anew, or its file be in --resources-path",

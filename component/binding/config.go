@@ -38,12 +38,12 @@ const maxRetries = 100
 
 // binding is one component of our type, as one sidecar has initialized it.
 type binding struct {
-	name    string
-	store   string            // the component whose store it uses
-	own     map[string]string // what that is opened from, if it is the binding's own; else nil
-	user    string
-	retries int
-	sources []source // what its app is told of
+	name        string
+	store       string            // the component whose store it uses
+	ownMetadata map[string]string // what that is opened from, if it is the binding's own; else nil
+	user        string
+	retries     int
+	sources     []source // what its app is told of
 }
 
 // parse reads the metadata of a binding.
@@ -62,7 +62,7 @@ func parse(name string, metadata map[string]string) (*binding, error) {
 	rest := storeMetadata(metadata)
 	switch {
 	case c.LockStore == "":
-		b.own = rest
+		b.ownMetadata = rest
 	case len(rest) == 0:
 		b.store = c.LockStore
 	default:
@@ -74,7 +74,7 @@ func parse(name string, metadata map[string]string) (*binding, error) {
 // storeMetadata is what is not ours.
 func storeMetadata(metadata map[string]string) map[string]string {
 	rest := make(map[string]string, len(metadata))
-	ours := ourKeys()
+	ours := configKeys()
 	for key, value := range metadata {
 		if !slices.ContainsFunc(ours, func(own string) bool { return strings.EqualFold(own, key) }) {
 			rest[key] = value
@@ -84,14 +84,14 @@ func storeMetadata(metadata map[string]string) map[string]string {
 }
 
 // ourKeys are the keys of Config. stores.Keys adds those that every store knows.
-func ourKeys() []string {
+func configKeys() []string {
 	common := stores.Keys(struct{}{})
 	return slices.DeleteFunc(stores.Keys(Config{}), func(key string) bool { return slices.Contains(common, key) })
 }
 
 // addKeys adds a source for each entry of the metadata.
 func (b *binding) addKeys(list string) error {
-	for entry := range entries(list) {
+	for entry := range splitList(list) {
 		prefix, open := strings.CutSuffix(entry, "*")
 		if len(prefix) > stores.MaxKeyLen {
 			return fmt.Errorf("metadata key keys: has one of %d bytes, the most is %d", len(prefix), stores.MaxKeyLen)
@@ -103,7 +103,7 @@ func (b *binding) addKeys(list string) error {
 
 // addChannels adds a source for each entry of the metadata.
 func (b *binding) addChannels(list string) error {
-	for entry := range entries(list) {
+	for entry := range splitList(list) {
 		kind, name, _ := strings.Cut(entry, "/")
 		number, known := channelTypes[strings.ToUpper(kind)]
 		if !known || name == "" {
@@ -118,7 +118,7 @@ func (b *binding) addChannels(list string) error {
 }
 
 // entries are the parts of a list, without the space around them, and without empty ones.
-func entries(list string) func(yield func(string) bool) {
+func splitList(list string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for entry := range strings.SplitSeq(list, ",") {
 			if entry = strings.TrimSpace(entry); entry != "" && !yield(entry) {

@@ -19,12 +19,12 @@ import (
 const (
 	// firstPause is before the first repetition of what has failed; each further pause is
 	// twice as long, up to lastPause.
-	firstPause = 100 * time.Millisecond
-	lastPause  = 10 * time.Second
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 10 * time.Second
 )
 
 // errRefused reports an event that the app has failed on as often as it was given it.
-var errRefused = errors.New("the app has failed on it")
+var errRejected = errors.New("the app has failed on it")
 
 // input is the service that reads lock events to apps.
 type input struct {
@@ -58,9 +58,9 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer context.AfterFunc(i.service.ending, func() { cancel(nil) })()
-	r := &reader{stream: stream, answers: map[string]chan<- *daprpb.ReadRequest{}}
-	if !i.service.receive(r, cancel) {
+	defer context.AfterFunc(i.service.readCtx, func() { cancel(nil) })()
+	r := &eventSender{stream: stream, acks: map[string]chan<- *daprpb.ReadRequest{}}
+	if !i.service.startReceiving(r, cancel) {
 		return rpcstatus.Status(stores.ErrClosed)
 	}
 	if len(b.sources) == 0 {
@@ -69,7 +69,7 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	var reading sync.WaitGroup
 	for _, source := range b.sources {
 		reading.Go(func() {
-			if err := i.service.follow(ctx, b, source, r); err != nil {
+			if err := i.service.forward(ctx, b, source, r); err != nil {
 				cancel(err)
 			}
 		})
@@ -79,7 +79,7 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	switch err := context.Cause(ctx); {
 	case !errors.Is(err, context.Canceled):
 		return err
-	case i.service.ending.Err() != nil:
+	case i.service.readCtx.Err() != nil:
 		return rpcstatus.Status(stores.ErrClosed)
 	}
 	return nil
@@ -87,45 +87,45 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 
 // receive lets the reader receive the app's answers until the stream ends, which is after
 // Read has returned. It returns false after EndReading.
-func (s *Service) receive(r *reader, end context.CancelCauseFunc) bool {
+func (s *Service) startReceiving(r *eventSender, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending.Err() != nil {
+	if s.readCtx.Err() != nil {
 		return false
 	}
-	s.receiving.Go(func() { r.receive(end) })
+	s.receivers.Go(func() { r.receiveAcks(end) })
 	return true
 }
 
 // follow tells the app of the source's events until ctx ends, and returns an error if
 // there can be none.
-func (s *Service) follow(ctx context.Context, b *binding, source source, r *reader) error {
-	pause := firstPause
+func (s *Service) forward(ctx context.Context, b *binding, source source, r *eventSender) error {
+	pause := minBackoff
 	for missed := false; ; missed = true {
 		err := source.watch(ctx, s, b, missed, func(event []byte) error {
-			if err := r.give(ctx, event, b.retries); err != nil {
+			if err := r.deliver(ctx, event, b.retries); err != nil {
 				return err
 			}
-			pause = firstPause
+			pause = minBackoff
 			return nil
 		})
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case hopeless(err):
+		case isPermanent(err):
 			s.log.Errorf("Binding %q ends reading because of %s: %v", b.name, source, err)
 			return err
 		}
 		s.log.Warnf("Binding %q begins anew with %s: %v", b.name, source, err)
-		if !wait(ctx, pause) {
+		if !sleep(ctx, pause) {
 			return nil
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, maxBackoff)
 	}
 }
 
 // hopeless tells whether asking again would change nothing.
-func hopeless(err error) bool {
+func isPermanent(err error) bool {
 	switch status.Code(err) {
 	case codes.Unimplemented, codes.InvalidArgument, codes.Unauthenticated:
 		return true
@@ -134,16 +134,16 @@ func hopeless(err error) bool {
 }
 
 // reader gives events to the app at the other end of the stream.
-type reader struct {
+type eventSender struct {
 	stream daprpb.InputBinding_ReadServer
 
-	mu      sync.Mutex // held while sending
-	last    uint64
-	answers map[string]chan<- *daprpb.ReadRequest // by message id: where the answer is awaited; has room for it
+	mu   sync.Mutex // held while sending
+	last uint64
+	acks map[string]chan<- *daprpb.ReadRequest // by message id: where the answer is awaited; has room for it
 }
 
 // receive passes on the app's answers until the stream ends.
-func (r *reader) receive(end context.CancelCauseFunc) {
+func (r *eventSender) receiveAcks(end context.CancelCauseFunc) {
 	for {
 		m, err := r.stream.Recv()
 		if err != nil {
@@ -151,8 +151,8 @@ func (r *reader) receive(end context.CancelCauseFunc) {
 			return
 		}
 		r.mu.Lock()
-		if answer := r.answers[m.GetMessageId()]; answer != nil {
-			delete(r.answers, m.GetMessageId())
+		if answer := r.acks[m.GetMessageId()]; answer != nil {
+			delete(r.acks, m.GetMessageId())
 			answer <- m
 		}
 		r.mu.Unlock()
@@ -160,27 +160,27 @@ func (r *reader) receive(end context.CancelCauseFunc) {
 }
 
 // give gives the app an event until it has taken it, but not more often than retries say.
-func (r *reader) give(ctx context.Context, event []byte, retries int) error {
-	pause := firstPause
+func (r *eventSender) deliver(ctx context.Context, event []byte, retries int) error {
+	pause := minBackoff
 	for left := retries; ; left-- {
-		fault, err := r.giveOnce(ctx, event)
+		fault, err := r.deliverOnce(ctx, event)
 		switch {
 		case err != nil:
 			return err
 		case fault == nil:
 			return nil
 		case left == 0:
-			return fmt.Errorf("%w: %s", errRefused, fault.GetMessage())
-		case !wait(ctx, pause):
+			return fmt.Errorf("%w: %s", errRejected, fault.GetMessage())
+		case !sleep(ctx, pause):
 			return ctx.Err()
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, maxBackoff)
 	}
 }
 
 // giveOnce gives the app an event and returns what the app says of it, nil if all is
 // well.
-func (r *reader) giveOnce(ctx context.Context, event []byte) (*daprpb.AckResponseError, error) {
+func (r *eventSender) deliverOnce(ctx context.Context, event []byte) (*daprpb.AckResponseError, error) {
 	answer := make(chan *daprpb.ReadRequest, 1)
 	id, err := r.send(event, answer)
 	if err != nil {
@@ -192,23 +192,23 @@ func (r *reader) giveOnce(ctx context.Context, event []byte) (*daprpb.AckRespons
 	case <-ctx.Done():
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.answers, id)
+		delete(r.acks, id)
 		return nil, ctx.Err()
 	}
 }
 
 // send sends an event whose answer goes to the channel.
-func (r *reader) send(event []byte, answer chan<- *daprpb.ReadRequest) (id string, err error) {
+func (r *eventSender) send(event []byte, answer chan<- *daprpb.ReadRequest) (id string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
 	id = strconv.FormatUint(r.last, 10)
-	r.answers[id] = answer
+	r.acks[id] = answer
 	return id, r.stream.Send(&daprpb.ReadResponse{Data: event, ContentType: contentType, MessageId: id})
 }
 
 // wait waits for d and tells whether ctx has lasted.
-func wait(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -25,10 +25,10 @@ const byteOrderMark = "\ufeff"
 // one, because that is what an SDK sends for an object that the app has encoded itself.
 // No data, null and an empty string are an empty object.
 func parseObject(data []byte) (object, error) {
-	data = trimmed(data)
+	data = trim(data)
 	var text string
 	if json.Unmarshal(data, &text) == nil { // also for null
-		data = trimmed([]byte(text))
+		data = trim([]byte(text))
 	}
 	all := object{}
 	if len(data) == 0 {
@@ -44,12 +44,12 @@ func parseObject(data []byte) (object, error) {
 }
 
 // trimmed returns the text without a byte order mark and the space around it.
-func trimmed(text []byte) []byte {
+func trim(text []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 }
 
 // take removes a text and returns it, empty if there is none.
-func (o object) take(name string) (text string, err error) {
+func (o object) takeString(name string) (text string, err error) {
 	value, ok := o[name]
 	if !ok {
 		return "", nil
@@ -62,7 +62,7 @@ func (o object) take(name string) (text string, err error) {
 }
 
 // settle adds a text that is not empty, unless the object has one by that name.
-func (o object) settle(name, text string) {
+func (o object) setDefault(name, text string) {
 	if _, ok := o[name]; !ok && text != "" {
 		o[name], _ = json.Marshal(text) // a text always can be
 	}
@@ -76,7 +76,7 @@ func (o object) text() []byte {
 
 // fill sets the message's fields to those of the object. Durations are as Go has them, or
 // numbers of seconds.
-func (o object) fill(m proto.Message) error {
+func (o object) decodeInto(m proto.Message) error {
 	fields := m.ProtoReflect().Descriptor().Fields()
 	for name, value := range o {
 		field := fields.ByJSONName(name)
@@ -93,7 +93,7 @@ func (o object) fill(m proto.Message) error {
 		o[name], _ = protojson.Marshal(durationpb.New(d)) // a duration always can be
 	}
 	if err := protojson.Unmarshal(o.text(), m); err != nil {
-		return rpcstatus.Field("data", "is not what it must be: "+withoutPlace(err))
+		return rpcstatus.Field("data", "is not what it must be: "+withoutPosition(err))
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func parseDuration(value json.RawMessage) (time.Duration, error) {
 
 // withoutPlace is an error of protojson without where in the text it is: the text is not
 // the app's.
-func withoutPlace(err error) string {
+func withoutPosition(err error) string {
 	text := err.Error()
 	if _, fault, found := strings.Cut(text, "): "); found {
 		return fault

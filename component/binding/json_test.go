@@ -16,7 +16,7 @@ func quoted(text string) string {
 	return string(quotes)
 }
 
-func TestDataIsAnObjectOrAStringWithOne(t *testing.T) {
+func TestParseObject(t *testing.T) {
 	const object = `{"key":"k \"1\" 🔒","ttl":30}`
 	for _, row := range []struct{ name, data, want string }{
 		{"an object", object, object},
@@ -44,7 +44,7 @@ func TestDataIsAnObjectOrAStringWithOne(t *testing.T) {
 	}
 }
 
-func TestOtherDataIsRefusedByName(t *testing.T) {
+func TestParseObject_Rejects(t *testing.T) {
 	const object = `{"key":"k"}`
 	for _, row := range []struct{ name, data string }{
 		{"half an object", `{`},
@@ -82,7 +82,7 @@ func FuzzData(f *testing.F) {
 		bare, bareErr := parseObject([]byte(text))
 		wrapped, wrappedErr := parseObject([]byte(quoted(text)))
 		var inner string
-		if json.Unmarshal(trimmed([]byte(text)), &inner) == nil && inner != "" {
+		if json.Unmarshal(trim([]byte(text)), &inner) == nil && inner != "" {
 			if wrappedErr == nil { // text is a string itself, so that there are two
 				t.Errorf("%q in a string: got %s", text, wrapped.text())
 			}
@@ -96,10 +96,10 @@ func FuzzData(f *testing.F) {
 
 // TestEveryOperationUnwrapsItsData calls every operation with an object, and with a
 // string that contains it, and expects one answer.
-func TestEveryOperationUnwrapsItsData(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		resp, err := b.output.ListOperations(w.Context(), &daprpb.ListOperationsRequest{})
+func TestInvoke_DataInAString(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		resp, err := b.output.ListOperations(e.Context(), &daprpb.ListOperationsRequest{})
 		if err != nil || len(resp.GetOperations()) == 0 {
 			t.Fatalf("%q, %v", resp.GetOperations(), err)
 		}
@@ -117,9 +117,9 @@ func TestEveryOperationUnwrapsItsData(t *testing.T) {
 	})
 }
 
-func TestALockIsTakenByDataInAString(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_LocksByDataInAString(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		b.expect("tryLock", `"{\"key\": \"k\", \"owner\": \"o\", \"ttl\": \"30s\", \"store\": \"others\"}"`,
 			`{"acquired": true, "token": null, "expiresIn": "30s"}`)
 		b.expect("unlock", `"{\"key\":\"k\",\"owner\":\"o\",\"store\":\"others\"}"`, `{"unlocked": true}`)

@@ -22,11 +22,11 @@ const maxData = 4<<20 - 64<<10
 var errTooLong = fmt.Errorf("locks are more than %d bytes, ask for a longer prefix", maxData)
 
 // refusals are the reasons that are answers.
-var refusals = map[string]bool{"NOT_HELD": true, "NOT_OWNER": true, "DEADLOCK": true}
+var refusalReasons = map[string]bool{"NOT_HELD": true, "NOT_OWNER": true, "DEADLOCK": true}
 
 // successes are what the operations have as a truth value in their answers. The others
 // have acquired.
-var successes = map[string]string{"unlock": "unlocked", "revoke": "revoked"}
+var resultFields = map[string]string{"unlock": "unlocked", "revoke": "revoked"}
 
 // lockOperations are the operations of the Locks service that have one answer, and its
 // list as one.
@@ -42,13 +42,13 @@ func (s *Service) lockOperations() map[string]operation {
 // lockOperation runs a method of the Locks service.
 func (s *Service) lockOperation(name string, method grpc.MethodDesc) operation {
 	success := "acquired"
-	if own, ok := successes[name]; ok {
+	if own, ok := resultFields[name]; ok {
 		success = own
 	}
 	return func(ctx context.Context, c call) ([]byte, error) {
-		c.data.settle("store", c.store)
-		response, err := method.Handler(s.locks, ctx, func(m any) error { return c.data.fill(m.(proto.Message)) }, nil)
-		if refused := status.Convert(err); refusals[reasonOf(refused)] {
+		c.data.setDefault("store", c.store)
+		response, err := method.Handler(s.locks, ctx, func(m any) error { return c.data.decodeInto(m.(proto.Message)) }, nil)
+		if refused := status.Convert(err); refusalReasons[reasonOf(refused)] {
 			return encode(map[string]any{success: false, "reason": reasonOf(refused), "message": refused.Message()})
 		}
 		if err != nil {
@@ -72,13 +72,13 @@ func grant(m *lockspb.LockResponse) map[string]any {
 
 // list answers with all locks under a prefix.
 func (s *Service) list(ctx context.Context, c call) ([]byte, error) {
-	c.data.settle("store", c.store)
+	c.data.setDefault("store", c.store)
 	var m lockspb.ListRequest
-	if err := c.data.fill(&m); err != nil {
+	if err := c.data.decodeInto(&m); err != nil {
 		return nil, err
 	}
 	rows := []row{}
-	err := s.locks.List(&m, stream[lockspb.ListResponse]{ctx: ctx, send: func(piece *lockspb.ListResponse) error {
+	err := s.locks.List(&m, localStream[lockspb.ListResponse]{ctx: ctx, send: func(piece *lockspb.ListResponse) error {
 		rows = append(rows, newRows(piece.GetLocks())...)
 		return nil
 	}})

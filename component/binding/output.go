@@ -80,7 +80,7 @@ func (s *Service) invoke(ctx context.Context, m *daprpb.InvokeRequest) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	store, err := data.take("store")
+	store, err := data.takeString("store")
 	if err != nil {
 		return nil, err
 	}
@@ -100,9 +100,9 @@ func (s *Service) channelOperations() map[string]operation {
 	all := map[string]operation{}
 	for _, name := range s.channels.Operations() {
 		all[name] = func(ctx context.Context, c call) ([]byte, error) {
-			c.data.settle("user", c.user)
+			c.data.setDefault("user", c.user)
 			answer, err := s.channels.Invoke(ctx, c.store, name, c.data.text())
-			if err != nil && isTrouble(err) {
+			if err != nil && isOutcomeUnknown(err) {
 				return nil, err
 			}
 			return answer, nil
@@ -112,7 +112,7 @@ func (s *Service) channelOperations() map[string]operation {
 }
 
 // isTrouble tells an error that says nothing of the lock from one that does.
-func isTrouble(err error) bool {
+func isOutcomeUnknown(err error) bool {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.Unauthenticated, codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition,
 		codes.Aborted, codes.ResourceExhausted:

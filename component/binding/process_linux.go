@@ -7,7 +7,7 @@ import (
 
 // processOf is the process at the other end of a Unix socket. It is 0 if that is not
 // known: of other connections, and of processes in another container.
-func processOf(c net.Conn) (process int) {
+func peerProcess(c net.Conn) (process int) {
 	unix, ok := c.(syscall.Conn)
 	if !ok {
 		return 0
@@ -25,4 +25,4 @@ func processOf(c net.Conn) (process int) {
 }
 
 // runs tells whether there is such a process.
-func runs(process int) bool { return syscall.Kill(process, 0) != syscall.ESRCH }
+func processExists(process int) bool { return syscall.Kill(process, 0) != syscall.ESRCH }

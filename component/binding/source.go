@@ -42,23 +42,23 @@ type event struct {
 
 func (k *keySource) watch(ctx context.Context, s *Service, b *binding, missed bool, tell func([]byte) error) error {
 	request := &lockspb.WatchRequest{Store: b.store, Prefix: k.prefix}
-	return s.locks.Watch(request, stream[lockspb.WatchResponse]{ctx: ctx, send: func(m *lockspb.WatchResponse) error {
+	return s.locks.Watch(request, localStream[lockspb.WatchResponse]{ctx: ctx, send: func(m *lockspb.WatchResponse) error {
 		rows := newRows(m.GetLocks())
 		if k.exact {
 			rows = slices.DeleteFunc(rows, func(r row) bool { return r.Key != k.prefix })
 		}
 		e := event{Kind: m.GetKind().String(), Revision: m.GetRevision()}
 		if m.GetKind() != lockspb.WatchResponse_SNAPSHOT {
-			return e.tellChanges(rows, tell)
+			return e.sendChanges(rows, tell)
 		}
 		e.Locks, e.Missed, e.More = rows, m.GetMissed() || missed, m.GetMore()
 		missed = missed && m.GetMore()
-		return e.tellSnapshot(tell)
+		return e.sendSnapshot(tell)
 	}})
 }
 
 // tellChanges tells that the event has happened to each of the locks.
-func (e event) tellChanges(rows []row, tell func([]byte) error) error {
+func (e event) sendChanges(rows []row, tell func([]byte) error) error {
 	for _, r := range rows {
 		r.Remaining = "" // is of no meaning here
 		e.row = &r
@@ -74,7 +74,7 @@ func (e event) tellChanges(rows []row, tell func([]byte) error) error {
 }
 
 // tellSnapshot tells a snapshot in as many events as it needs.
-func (e event) tellSnapshot(tell func([]byte) error) error {
+func (e event) sendSnapshot(tell func([]byte) error) error {
 	text, err := encode(e)
 	if err != nil {
 		return err
@@ -86,10 +86,10 @@ func (e event) tellSnapshot(tell func([]byte) error) error {
 	head, tail := e, e
 	head.Locks, head.More = e.Locks[:half], true
 	tail.Locks = e.Locks[half:]
-	if err := head.tellSnapshot(tell); err != nil {
+	if err := head.sendSnapshot(tell); err != nil {
 		return err
 	}
-	return tail.tellSnapshot(tell)
+	return tail.sendSnapshot(tell)
 }
 
 // channelTypes are the types of the channels that have locks, by name.
@@ -112,29 +112,29 @@ func (c *channelSource) String() string { return c.entry }
 // beginning.
 func (c *channelSource) watch(ctx context.Context, s *Service, b *binding, _ bool, tell func([]byte) error) error {
 	request := &rtmpb.SubscribeRequest{Store: b.store, User: b.user, Channel: c.channel, ChannelType: c.kind}
-	return s.channels.Subscribe(request, stream[rtmpb.LockEvent]{ctx: ctx, send: func(m *rtmpb.LockEvent) error {
+	return s.channels.Subscribe(request, localStream[rtmpb.LockEvent]{ctx: ctx, send: func(m *rtmpb.LockEvent) error {
 		return tell(s.channels.Event(m))
 	}})
 }
 
 // stream is what a service called in this process takes for the client's end.
-type stream[M any] struct {
+type localStream[M any] struct {
 	grpc.ServerStream
 	ctx  context.Context
 	send func(*M) error
 }
 
 // Context is the call's.
-func (s stream[M]) Context() context.Context { return s.ctx }
+func (s localStream[M]) Context() context.Context { return s.ctx }
 
 // Send gives the message to who has called.
-func (s stream[M]) Send(m *M) error { return s.send(m) }
+func (s localStream[M]) Send(m *M) error { return s.send(m) }
 
 // SetHeader does nothing.
-func (s stream[M]) SetHeader(metadata.MD) error { return nil }
+func (s localStream[M]) SetHeader(metadata.MD) error { return nil }
 
 // SendHeader does nothing.
-func (s stream[M]) SendHeader(metadata.MD) error { return nil }
+func (s localStream[M]) SendHeader(metadata.MD) error { return nil }
 
 // SetTrailer does nothing.
-func (s stream[M]) SetTrailer(metadata.MD) {}
+func (s localStream[M]) SetTrailer(metadata.MD) {}

@@ -24,7 +24,7 @@ import (
 )
 
 // world is a process with bindings, on its own listener.
-type world struct {
+type env struct {
 	*testing.T
 	*Service
 	set     *instances.Set
@@ -34,7 +34,7 @@ type world struct {
 
 // inWorld runs a test in a bubble, with the real services, and memory stores called locks
 // and others. Nothing is left after it.
-func inWorld(t *testing.T, test func(w *world)) {
+func inEnv(t *testing.T, test func(e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log := logger.NewLogger("test")
@@ -47,9 +47,9 @@ func inWorld(t *testing.T, test func(w *world)) {
 			}
 		}
 		channels := rtm.New(set.Resolver(), log)
-		w := &world{T: t, Service: New(set, locks.New(set.Resolver()), rtm.JSON{ChannelLocksServer: channels}, log), set: set}
-		w.sidecars.processOf = func(net.Conn) int { return int(w.process.Load()) }
-		end := w.serve()
+		e := &env{T: t, Service: New(set, locks.New(set.Resolver()), rtm.JSON{ChannelLocksServer: channels}, log), set: set}
+		e.conns.peerProcess = func(net.Conn) int { return int(e.process.Load()) }
+		end := e.serve()
 		defer func() {
 			end()
 			channels.Close()
@@ -57,22 +57,22 @@ func inWorld(t *testing.T, test func(w *world)) {
 				t.Error(err)
 			}
 		}()
-		test(w)
+		test(e)
 	})
 }
 
 // serve serves the bindings until end is called.
-func (w *world) serve() (end func()) {
-	w.l = bufconn.Listen(1 << 16)
+func (e *env) serve() (end func()) {
+	e.l = bufconn.Listen(1 << 16)
 	server := grpc.NewServer(grpc.WaitForHandlers(true))
-	w.Register(server)
+	e.Register(server)
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(w.set.Listener(w.Listener(w.l))) }()
+	go func() { ended <- server.Serve(e.set.Listener(e.Listener(e.l))) }()
 	return func() {
-		w.Close()
+		e.Close()
 		server.Stop()
 		if err := <-ended; err != nil {
-			w.Error(err)
+			e.Error(err)
 		}
 	}
 }
@@ -80,20 +80,20 @@ func (w *world) serve() (end func()) {
 // sidecar is a connection of a daprd for one component, which tells the component's name
 // with each call.
 type sidecar struct {
-	*world
+	*env
 	conn   *grpc.ClientConn
 	output daprpb.OutputBindingClient
 	input  daprpb.InputBindingClient
 }
 
-func (w *world) dial(name string) *sidecar {
-	w.Helper()
+func (e *env) dial(name string) *sidecar {
+	e.Helper()
 	named := func(ctx context.Context) context.Context {
 		return metadata.AppendToOutgoingContext(ctx, instances.Header, name)
 	}
 	conn, err := grpc.NewClient("passthrough:///bindings",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return w.l.DialContext(ctx) }),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return e.l.DialContext(ctx) }),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 			invoke grpc.UnaryInvoker, o ...grpc.CallOption) error {
 			return invoke(named(ctx), method, req, reply, cc, o...)
@@ -103,18 +103,18 @@ func (w *world) dial(name string) *sidecar {
 			return open(named(ctx), desc, cc, method, o...)
 		}))
 	if err != nil {
-		w.Fatal(err)
+		e.Fatal(err)
 	}
-	w.Cleanup(func() { _ = conn.Close() })
-	return &sidecar{w, conn, daprpb.NewOutputBindingClient(conn), daprpb.NewInputBindingClient(conn)}
+	e.Cleanup(func() { _ = conn.Close() })
+	return &sidecar{e, conn, daprpb.NewOutputBindingClient(conn), daprpb.NewInputBindingClient(conn)}
 }
 
 // outputOf is a sidecar that has initialized an output binding.
-func (w *world) outputOf(name string, md map[string]string) *sidecar {
-	w.Helper()
-	s := w.dial(name)
-	if _, err := s.output.Init(w.Context(), &daprpb.OutputBindingInitRequest{Metadata: properties(md)}); err != nil {
-		w.Fatal(err)
+func (e *env) newOutput(name string, md map[string]string) *sidecar {
+	e.Helper()
+	s := e.dial(name)
+	if _, err := s.output.Init(e.Context(), &daprpb.OutputBindingInitRequest{Metadata: properties(md)}); err != nil {
+		e.Fatal(err)
 	}
 	return s
 }
@@ -136,10 +136,10 @@ func (s *sidecar) invoke(operation, data string) (map[string]any, error) {
 	return s.decode(resp.GetData()), nil
 }
 
-func (w *world) decode(data []byte) (object map[string]any) {
-	w.Helper()
+func (e *env) decode(data []byte) (object map[string]any) {
+	e.Helper()
 	if err := json.Unmarshal(data, &object); err != nil {
-		w.Fatalf("%s: %v", data, err)
+		e.Fatalf("%s: %v", data, err)
 	}
 	return object
 }
@@ -158,11 +158,11 @@ func (s *sidecar) expect(operation, data, want string) map[string]any {
 
 // compare compares an object with a known one, in which null stands for anything but
 // nothing.
-func (w *world) compare(what string, got map[string]any, want string) {
-	w.Helper()
-	if !matches(got, w.decode([]byte(want))) {
+func (e *env) compare(what string, got map[string]any, want string) {
+	e.Helper()
+	if !matches(got, e.decode([]byte(want))) {
 		text, _ := json.Marshal(got)
-		w.Fatalf("%s: got %s, want %s", what, text, want)
+		e.Fatalf("%s: got %s, want %s", what, text, want)
 	}
 }
 

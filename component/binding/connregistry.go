@@ -17,14 +17,14 @@ import (
 // processes cannot be told apart, as between the containers of a pod, all are one, and
 // the last to initialize a name has it, but for connections that last and have
 // initialized it themselves.
-type sidecars struct {
-	processOf func(net.Conn) int // 0 is any that cannot be told from others
+type connRegistry struct {
+	peerProcess func(net.Conn) int // 0 is any that cannot be told from others
 
 	mu          sync.Mutex
 	accepted    uint64                 // how many connections there were
 	connections map[string]*connection // that last, by address
 	initialized map[int]bindings       // by process
-	nobody      bindings               // what was initialized by no sidecar
+	preloaded   bindings               // what was initialized by no sidecar
 }
 
 // bindings are bindings by name.
@@ -36,30 +36,30 @@ type connection struct {
 	bindings bindings // those that are ready for its calls
 }
 
-func newSidecars() *sidecars {
-	return &sidecars{
-		processOf:   processOf,
+func newConnRegistry() *connRegistry {
+	return &connRegistry{
+		peerProcess: peerProcess,
 		connections: map[string]*connection{},
 		initialized: map[int]bindings{},
-		nobody:      bindings{},
+		preloaded:   bindings{},
 	}
 }
 
 // keep keeps the binding for the sidecar of ctx, in the place of one of that name. A
 // connection that is gone has no use for it.
-func (s *sidecars) keep(ctx context.Context, b *binding) {
+func (s *connRegistry) put(ctx context.Context, b *binding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	address, connected := addressOf(ctx)
 	if !connected {
-		s.nobody[b.name] = b
+		s.preloaded[b.name] = b
 		return
 	}
 	c := s.connections[address]
 	if c == nil {
 		return
 	}
-	s.forgetEnded()
+	s.forgetExited()
 	if s.initialized[c.process] == nil {
 		s.initialized[c.process] = bindings{}
 	}
@@ -68,7 +68,7 @@ func (s *sidecars) keep(ctx context.Context, b *binding) {
 
 // find returns the binding of that name, or nil: what the sidecar of ctx has initialized,
 // or nobody has. It tells whether it is ready for calls by this connection.
-func (s *sidecars) find(ctx context.Context, name string) (b *binding, ready bool) {
+func (s *connRegistry) find(ctx context.Context, name string) (b *binding, ready bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	address, _ := addressOf(ctx)
@@ -80,12 +80,12 @@ func (s *sidecars) find(ctx context.Context, name string) (b *binding, ready boo
 			return b, false
 		}
 	}
-	return s.nobody[name], true
+	return s.preloaded[name], true
 }
 
 // forgetEnded forgets what was initialized by processes that have ended.
-func (s *sidecars) forgetEnded() {
-	maps.DeleteFunc(s.initialized, func(process int, _ bindings) bool { return process != 0 && !runs(process) })
+func (s *connRegistry) forgetExited() {
+	maps.DeleteFunc(s.initialized, func(process int, _ bindings) bool { return process != 0 && !processExists(process) })
 }
 
 // addressOf is where a call comes from, if it comes by a connection.
@@ -99,11 +99,11 @@ func addressOf(ctx context.Context) (address string, connected bool) {
 // Listener makes connections recognizable, so that the service can tell by whom a binding
 // was initialized. The connections that it takes come from its Listener; other listeners
 // may be around it, and none of those may be within that change connections.
-func (s *Service) Listener(l net.Listener) net.Listener { return &listener{l, s.sidecars} }
+func (s *Service) Listener(l net.Listener) net.Listener { return &listener{l, s.conns} }
 
 type listener struct {
 	net.Listener
-	sidecars *sidecars
+	conns *connRegistry
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -111,20 +111,20 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, l.sidecars, l.sidecars.add(c)}, nil
+	return &conn{c, l.conns, l.conns.add(c)}, nil
 }
 
 // conn is a connection that tells when it ends.
 type conn struct {
 	net.Conn
-	sidecars *sidecars
-	address  address
+	conns   *connRegistry
+	address address
 }
 
 func (c *conn) RemoteAddr() net.Addr { return c.address }
 
 func (c *conn) Close() error {
-	c.sidecars.remove(c.address)
+	c.conns.remove(c.address)
 	return c.Conn.Close()
 }
 
@@ -135,8 +135,8 @@ type address struct{ network, name string }
 func (a address) Network() string { return a.network }
 func (a address) String() string  { return a.name }
 
-func (s *sidecars) add(c net.Conn) address {
-	process := s.processOf(c)
+func (s *connRegistry) add(c net.Conn) address {
+	process := s.peerProcess(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted++
@@ -146,7 +146,7 @@ func (s *sidecars) add(c net.Conn) address {
 	return a
 }
 
-func (s *sidecars) remove(a address) {
+func (s *connRegistry) remove(a address) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.connections, a.name)

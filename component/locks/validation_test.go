@@ -18,7 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// fields is a request of any kind: what each call has of it, it sends.
+// fields are the fields of all requests. send sets those that each request has.
 type fields struct {
 	key, owner string
 	keys       []string
@@ -29,10 +29,10 @@ type fields struct {
 	try        bool
 }
 
-// good is a request without a fault.
-func good() fields { return fields{key: "k", keys: []string{"k"}, owner: "o", ttl: second} }
+// validFields are the fields of a valid request.
+func validFields() fields { return fields{key: "k", keys: []string{"k"}, owner: "o", ttl: second} }
 
-// send makes the calls that have one of the fields and returns their errors by name.
+// send makes the named calls and returns their errors by name.
 func (f fields) send(ctx context.Context, s *Service, names ...string) map[string]error {
 	errs := map[string]error{}
 	for _, name := range names {
@@ -55,16 +55,16 @@ func (f fields) send(ctx context.Context, s *Service, names ...string) map[strin
 		case "Revoke":
 			_, err = s.Revoke(ctx, &lockspb.RevokeRequest{Key: f.key, Owner: f.owner})
 		case "List":
-			err = s.List(&lockspb.ListRequest{Prefix: f.prefix}, &sent[lockspb.ListResponse]{ctx: ctx})
+			err = s.List(&lockspb.ListRequest{Prefix: f.prefix}, &fakeStream[lockspb.ListResponse]{ctx: ctx})
 		case "Watch":
-			err = s.Watch(&lockspb.WatchRequest{Prefix: f.prefix}, &sent[lockspb.WatchResponse]{ctx: ctx})
+			err = s.Watch(&lockspb.WatchRequest{Prefix: f.prefix}, &fakeStream[lockspb.WatchResponse]{ctx: ctx})
 		}
 		errs[name] = err
 	}
 	return errs
 }
 
-func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
+func TestCalls_InvalidFields(t *testing.T) {
 	many := make([]string, stores.MaxHolding+1)
 	for i := range many {
 		many[i] = strconv.Itoa(i)
@@ -83,10 +83,10 @@ func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
 		calls []string
 	}{
 		{"empty key", func(f *fields) { f.key = "" }, "key", withKey},
-		{"oversized key", func(f *fields) { f.key = long }, "key", withKey},
+		{"oversized key", func(f *fields) { f.key = oversized }, "key", withKey},
 		{"reserved key", func(f *fields) { f.key = "mortise:token" }, "key", withKey},
 		{"empty owner", func(f *fields) { f.owner = "" }, "owner", withOwner},
-		{"oversized owner", func(f *fields) { f.owner = long }, "owner", append(withOwner, "Revoke")},
+		{"oversized owner", func(f *fields) { f.owner = oversized }, "owner", append(withOwner, "Revoke")},
 		{"no keys", func(f *fields) { f.keys = nil }, "keys", []string{"LockAll"}},
 		{"too many keys", func(f *fields) { f.keys = many }, "keys", []string{"LockAll"}},
 		{"a key twice", func(f *fields) { f.keys = []string{"k", "k"} }, "keys", []string{"LockAll"}},
@@ -99,35 +99,35 @@ func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
 		{"ttl beyond the bound", func(f *fields) { f.ttl = durationpb.New(stores.MaxTTL + 1) }, "ttl", withTTL},
 		{"ttl that overflows", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 315576000000} }, "ttl", withTTL},
 		{"ttl that would be a second if it wrapped", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 18446744074} }, "ttl", withTTL},
-		{"ttl in no form", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: 2e9} }, "ttl", withTTL},
-		{"ttl of two signs", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: -1} }, "ttl", withTTL},
+		{"ttl with too many nanoseconds", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: 2e9} }, "ttl", withTTL},
+		{"ttl with two signs", func(f *fields) { f.ttl = &durationpb.Duration{Seconds: 1, Nanos: -1} }, "ttl", withTTL},
 		{"negative wait", func(f *fields) { f.wait = durationpb.New(-1) }, "wait", waiting},
 		{"wait that overflows", func(f *fields) { f.wait = &durationpb.Duration{Seconds: 315576000000} }, "wait", waiting},
 		{"wait that overflows downwards", func(f *fields) { f.wait = &durationpb.Duration{Seconds: math.MinInt64} }, "wait", waiting},
-		{"wait in no form", func(f *fields) { f.wait = &durationpb.Duration{Nanos: math.MaxInt32} }, "wait", waiting},
-		{"wait and only to try", func(f *fields) { f.wait, f.try = second, true }, "wait", []string{"LockAll"}},
+		{"wait with too many nanoseconds", func(f *fields) { f.wait = &durationpb.Duration{Nanos: math.MaxInt32} }, "wait", waiting},
+		{"wait together with try", func(f *fields) { f.wait, f.try = second, true }, "wait", []string{"LockAll"}},
 		{"too much metadata", func(f *fields) { f.metadata = map[string]string{"k": strings.Repeat("v", stores.MaxMetadata)} }, "metadata", taking},
-		{"metadata that is no text", func(f *fields) { f.metadata = map[string]string{"k": "\xff"} }, "metadata", taking},
-		{"too many that it holds", func(f *fields) { f.holding = many }, "holding", waiting},
-		{"an empty one that it holds", func(f *fields) { f.holding = []string{""} }, "holding", waiting},
-		{"oversized prefix", func(f *fields) { f.prefix = long }, "prefix", []string{"List", "Watch"}},
+		{"metadata that is invalid UTF-8", func(f *fields) { f.metadata = map[string]string{"k": "\xff"} }, "metadata", taking},
+		{"too much in holding", func(f *fields) { f.holding = many }, "holding", waiting},
+		{"an empty owner in holding", func(f *fields) { f.holding = []string{""} }, "holding", waiting},
+		{"oversized prefix", func(f *fields) { f.prefix = oversized }, "prefix", []string{"List", "Watch"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			store := &scripted{}
 			s, _ := serve(t, store)
-			f := good()
+			f := validFields()
 			row.spoil(&f)
 			for name, err := range f.send(t.Context(), s, row.calls...) {
 				checkField(t, name, err, row.field)
 			}
-			if store.asked != nil {
-				t.Errorf("the store was asked for %+v", store.asked)
+			if store.received != nil {
+				t.Errorf("the store received %+v", store.received)
 			}
 		})
 	}
 }
 
-func TestTheBoundsThemselvesAreGood(t *testing.T) {
+func TestCalls_FieldsAtTheirLimits(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		set  func(*fields)
@@ -135,15 +135,15 @@ func TestTheBoundsThemselvesAreGood(t *testing.T) {
 		{"the shortest ttl", func(f *fields) { f.ttl = durationpb.New(stores.MinTTL) }},
 		{"the longest ttl", func(f *fields) { f.ttl = durationpb.New(stores.MaxTTL) }},
 		{"no wait", func(f *fields) { f.wait = &durationpb.Duration{} }},
-		{"no wait and only to try", func(f *fields) { f.wait, f.try = &durationpb.Duration{}, true }},
+		{"zero wait together with try", func(f *fields) { f.wait, f.try = &durationpb.Duration{}, true }},
 		{"the longest wait", func(f *fields) { f.wait = durationpb.New(math.MaxInt64 - 1) }},
-		{"the longest key", func(f *fields) { f.key = long[1:]; f.keys = []string{f.key} }},
+		{"the longest key", func(f *fields) { f.key = oversized[1:]; f.keys = []string{f.key} }},
 		{"a reserved prefix", func(f *fields) { f.prefix = "mortise:" }},
-		{"the longest prefix", func(f *fields) { f.prefix = long[1:] }},
+		{"the longest prefix", func(f *fields) { f.prefix = oversized[1:] }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, _ := serve(t, &scripted{grant: stores.Grant{Acquired: true}})
-			f := good()
+			f := validFields()
 			row.set(&f)
 			for name, err := range f.send(t.Context(), s, "TryLock", "Lock", "LockAll", "Renew", "Unlock", "Revoke", "List") {
 				if err != nil {
@@ -176,13 +176,13 @@ func reason(s *status.Status) string {
 	return ""
 }
 
-// FuzzLock sends any key, owner and durations: what is in bounds reaches the store as it
-// is, the rest is refused by field.
+// FuzzLock calls Lock with any key, owner and durations: valid ones reach the store
+// unchanged, others are rejected with the name of the field.
 func FuzzLock(f *testing.F) {
 	f.Add("k", "o", int64(1), int32(0), int64(0), int32(0))
 	f.Add("", "", int64(-1), int32(-1), int64(315576000000), int32(999999999))
 	f.Add("mortise:", "mortise:", int64(1), int32(0), int64(0), int32(0))
-	f.Add(long, "\x00", int64(1<<31), int32(1), int64(18446744074), int32(-1))
+	f.Add(oversized, "\x00", int64(1<<31), int32(1), int64(18446744074), int32(-1))
 	f.Add("k", "o", int64(math.MaxInt64), int32(math.MinInt32), int64(math.MinInt64), int32(math.MaxInt32))
 	f.Fuzz(func(t *testing.T, key, owner string, ttlSeconds int64, ttlNanos int32, waitSeconds int64, waitNanos int32) {
 		store := &scripted{grant: stores.Grant{Acquired: true}}
@@ -198,10 +198,10 @@ func FuzzLock(f *testing.F) {
 		good := within(key) && !strings.HasPrefix(key, "mortise:") && within(owner) &&
 			regular(ttlSeconds, ttlNanos) && ttlSeconds <= math.MaxInt32 && ttl >= stores.MinTTL && ttl <= stores.MaxTTL &&
 			regular(waitSeconds, waitNanos) && waitSeconds < math.MaxInt64/int64(time.Second)
-		asked, reached := store.asked.(stores.Request)
+		asked, reached := store.received.(stores.Request)
 		switch {
 		case good && (err != nil || asked.Key != key || asked.Owner != owner || asked.TTL != ttl):
-			t.Errorf("%v, asked for %+v", err, store.asked)
+			t.Errorf("%v, received %+v", err, store.received)
 		case good:
 			deadline, bounded := store.ctx.Deadline()
 			if wait := time.Duration(waitSeconds)*time.Second + time.Duration(waitNanos); bounded != (wait > 0) || bounded && time.Until(deadline) > wait {
