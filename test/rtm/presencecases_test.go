@@ -1,182 +1,265 @@
 package rtm
 
-import (
-	"cmp"
-	"errors"
-	"io"
-	"slices"
-	"testing"
-	"time"
-)
+import "time"
 
-// ttl is how long ann keeps her locks while she is offline. Nothing shorter than a second
-// is possible; where time goes on by itself it is more, because machines stall.
-func (p target) ttl() time.Duration {
-	if p.redis == nil {
-		return time.Second
-	}
-	return 2 * time.Second
-}
-
-// short is the metadata by which locks have this TTL whatever is asked for.
-func (p target) shortTTLs() map[string]string {
-	return map[string]string{"rtmMinTTL": p.ttl().String(), "rtmMaxTTL": p.ttl().String(), "rtmDefaultTTL": p.ttl().String()}
-}
-
-// late is how much later than its TTL a lock may be released in a real Redis. In a bubble
-// it is released to the nanosecond.
-const maxExpiryDelay = time.Second
-
-// stay is a time in which ann holds the front desk, and dora sees what becomes of it.
-type presence struct {
-	*env
-	ttl           time.Duration
-	ann           user
-	bob           user
-	dora          *eventRecorder
-	desk          lock      // as ann's session tells of it
-	acquiredAfter time.Time // before she took it
-}
-
-func newPresence(w *env) *presence {
-	s := &presence{env: w, ttl: w.target.ttl(), ann: w.user("ann"), bob: w.user("bob")}
-	s.ann.must(setLock, frontDesk)
-	s.dora, _ = w.user("dora").subscribe(frontDesk)
-	return s
-}
-
-// take lets ann acquire the lock.
-func (s *presence) acquire() {
-	s.Helper()
-	s.acquiredAfter = time.Now()
-	rev := s.ann.must(acquireLock, frontDesk).rev
-	s.desk = s.annsLock("house", messageType, "front desk", rev)
-	s.checkChannelEvents("ACQUIRED ann")
-}
-
-// anns is a lock that ann holds.
-func (s *presence) annsLock(channel string, kind channelType, name string, rev uint64) lock {
-	return lock{channel, kind, name, "ann", uint32(s.ttl / time.Second), rev}
-}
-
-// waitForBob lets a user wait for the lock, which bob takes.
-func (s *presence) waitForBob(u user) *pendingCall {
-	s.Helper()
-	s.bob.must(acquireLock, frontDesk)
-	p := u.start(acquireLock, frontDesk.withRetry())
-	s.waitForWaiters(frontDesk, 1)
-	return p
-}
-
-// sees checks that dora sees this next, and nothing else.
-func (s *presence) checkChannelEvents(want string) {
-	s.Helper()
-	if got := describe(s.dora.channelEvents()); got != want {
-		s.Fatalf("the channel sees %q, want %q", got, want)
-	}
-}
-
-// kept checks that the lock is ann's as it was, for n TTLs from now.
-func (s *presence) checkKept(n int) {
-	s.Helper()
-	time.Sleep(time.Duration(n) * s.ttl)
-	l, _ := s.dora.findLock(frontDesk)
-	if l.owner != "ann" || l.rev != s.desk.rev {
-		s.Errorf("after %d TTLs the lock is %+v, want %+v", n, l, s.desk)
-	}
-	s.checkChannelEvents("")
-}
-
-// lost checks that ann's lock is released when its TTL has passed since then.
-func (s *presence) checkExpired(since time.Time) {
-	s.Helper()
-	e := s.dora.next()
-	if got := e.String(); got != "RELEASED ann" || e.rev != s.desk.rev {
-		s.Errorf("the channel sees %s with the token %d, want RELEASED ann with %d", got, e.rev, s.desk.rev)
-	}
-	s.checkTTLPassed(since)
-	if got := s.dora.state(frontDesk); got != "free" {
-		s.Errorf("the lock is released, and %s", got)
-	}
-}
-
-// passed checks that a TTL has passed since then, and not much more.
-func (s *presence) checkTTLPassed(since time.Time) {
-	s.Helper()
-	most := s.ttl
-	if s.redis != nil {
-		most += maxExpiryDelay
-	}
-	if took := time.Since(since); took < s.ttl || took > most {
-		s.Errorf("it took %v, with a TTL of %v", took, s.ttl)
-	}
-}
-
-// online lets ann be online, and checks which locks she is told that she holds.
-func (s *presence) openSession(held []lock, want ...lock) *eventRecorder {
-	s.Helper()
-	session, got := s.ann.openSession(held...)
-	if !slices.Equal(got, want) {
-		s.Errorf("the session begins with %+v, want %+v", got, want)
-	}
-	return session
-}
-
-// heard checks what a session was told since the last time.
-func (s *presence) checkSessionEvents(session *eventRecorder, want string) []event {
-	s.Helper()
-	events := session.sessionEvents()
-	if got := describe(events); got != want {
-		s.Errorf("the session hears %q, want %q", got, want)
-	}
-	return events
-}
-
-// ended checks how a session has ended: by itself if there is no code.
-func (s *presence) checkSessionEnded(session *eventRecorder, code int32) {
-	s.Helper()
-	err := session.waitEnd()
-	if code == 0 && errors.Is(err, io.EOF) {
-		return
-	}
-	if got := s.codeOf("session", err); got != code {
-		s.Errorf("the session ends with %d, want %d: %v", got, code, err)
-	}
-}
-
-// alive lets ann be alive, and checks what she is told that she holds and has lost.
-func (s *presence) checkKeepAlive(held, want, expired []lock) {
-	s.Helper()
-	got := s.ann.must(keepAlive, request{store: component, held: held})
-	slices.SortFunc(got.locks, compareLocks)
-	if !slices.Equal(got.locks, want) || !slices.EqualFunc(got.expired, expired, sameGrant) {
-		s.Errorf("keepAlive tells %+v and as expired %+v, want %+v and %+v", got.locks, got.expired, want, expired)
-	}
-}
-
-// byPlace orders locks by type of channel, channel and name.
-func compareLocks(a, b lock) int {
-	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.channel, b.channel), cmp.Compare(a.name, b.name))
-}
-
-// sameGrant tells whether two locks are one, and were given by one grant.
-func sameGrant(a, b lock) bool {
-	return compareLocks(a, b) == 0 && a.owner == b.owner && a.rev == b.rev
-}
-
-func TestPresence(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, p target) {
-		inParallel := func(t *testing.T) {
-			if p.redis != nil {
-				t.Parallel() // they wait most of the time
+// stays are what can become of the locks of a user who comes and goes.
+var presenceCases = []struct {
+	name string
+	play func(s *presence)
+}{
+	{"who is online keeps what she takes for many TTLs", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		s.checkKept(4)
+		s.checkSessionEvents(session, "ACQUIRED ann")
+	}},
+	{"who comes online keeps what she has taken before", func(s *presence) {
+		s.acquire()
+		session := s.openSession(nil, s.desk)
+		s.checkKept(4)
+		s.checkSessionEvents(session, "")
+	}},
+	{"who is never online loses a lock a TTL after she took it", func(s *presence) {
+		s.acquire()
+		s.checkExpired(s.acquiredAfter)
+	}},
+	{"who goes loses a lock a TTL later, and anybody can take it", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		s.checkKept(2)
+		since := time.Now()
+		session.disconnect()
+		s.checkExpired(since)
+		if got := s.ann.code(releaseLock, frontDesk); got != -14006 {
+			s.Errorf("releaseLock after the loss ends with %d", got)
+		}
+		if got := s.bob.must(acquireLock, frontDesk); got.rev <= s.desk.rev {
+			s.Errorf("bob's token is %d, after ann's %d", got.rev, s.desk.rev)
+		}
+	}},
+	{"who waits gets a lock a TTL after its owner has gone", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		p := s.bob.start(acquireLock, frontDesk.withRetry())
+		s.waitForWaiters(frontDesk, 1)
+		since := time.Now()
+		session.disconnect()
+		if got := p.wait(); got != 0 {
+			s.Errorf("bob's waiting ends with %d", got)
+		}
+		s.checkTTLPassed(since)
+		s.bob.must(removeLock, frontDesk)
+		s.checkChannelEvents("RELEASED ann, ACQUIRED bob, REMOVED bob")
+	}},
+	{"who comes back in time keeps her lock, and nobody is told", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		s.checkKept(2)
+		session.disconnect()
+		time.Sleep(s.ttl / 2)
+		session = s.openSession([]lock{s.desk}, s.desk)
+		s.checkKept(3)
+		s.checkSessionEvents(session, "")
+	}},
+	{"who comes and goes all the time keeps her lock", func(s *presence) {
+		s.acquire()
+		for range 5 {
+			session := s.openSession([]lock{s.desk}, s.desk)
+			s.checkSessionEvents(session, "")
+			session.disconnect()
+			time.Sleep(s.ttl / 2)
+		}
+		s.checkChannelEvents("")
+	}},
+	{"who comes back too late is told what she has lost", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		since := time.Now()
+		session.disconnect()
+		s.checkExpired(since)
+		session = s.openSession([]lock{s.desk})
+		if heard := s.checkSessionEvents(session, "EXPIRED ann"); len(heard) == 1 && heard[0].rev != s.desk.rev {
+			s.Errorf("EXPIRED with the token %d, want %d", heard[0].rev, s.desk.rev)
+		}
+		s.checkChannelEvents("")
+	}},
+	{"who comes back too late is told what somebody else has got since", func(s *presence) {
+		s.acquire()
+		s.checkExpired(s.acquiredAfter)
+		s.bob.must(acquireLock, frontDesk)
+		s.checkChannelEvents("ACQUIRED bob")
+		s.checkSessionEvents(s.openSession([]lock{s.desk}), "EXPIRED ann")
+	}},
+	{"who comes back too late is told what does not exist any more", func(s *presence) {
+		s.acquire()
+		s.bob.must(removeLock, frontDesk)
+		s.checkChannelEvents("REMOVED ann")
+		s.checkSessionEvents(s.openSession([]lock{s.desk}), "EXPIRED ann")
+	}},
+	{"who has two sessions loses the first, with its reason, and keeps her lock", func(s *presence) {
+		first := s.openSession(nil)
+		s.acquire()
+		second := s.openSession([]lock{s.desk}, s.desk)
+		s.checkSessionEnded(first, -10027)
+		s.checkKept(4)
+		s.checkSessionEvents(second, "")
+		since := time.Now()
+		second.disconnect()
+		s.checkExpired(since)
+	}},
+	{"who has many sessions keeps her lock by the last", func(s *presence) {
+		s.acquire()
+		var sessions []*eventRecorder
+		for range 5 {
+			sessions = append(sessions, s.openSession(nil, s.desk))
+		}
+		for _, earlier := range sessions[:4] {
+			s.checkSessionEnded(earlier, -10027)
+		}
+		s.checkKept(3)
+	}},
+	{"who logs out loses her session, and a TTL later her lock", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		s.checkKept(2)
+		since := time.Now()
+		s.ann.must(logout, frontDesk)
+		s.checkSessionEnded(session, 0)
+		s.checkExpired(since)
+	}},
+	{"who logs out and in again in time keeps her lock", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		s.ann.must(logout, frontDesk)
+		s.checkSessionEnded(session, 0)
+		s.openSession([]lock{s.desk}, s.desk)
+		s.checkKept(3)
+	}},
+	{"who logs out and gives all back is free of it at once", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		p := s.bob.start(acquireLock, frontDesk.withRetry())
+		s.waitForWaiters(frontDesk, 1)
+		since := time.Now()
+		s.ann.must(logout, request{store: component, release: true})
+		s.checkSessionEnded(session, 0)
+		if got := p.wait(); got != 0 || time.Since(since) >= s.ttl/2 {
+			s.Errorf("bob's waiting ends with %d, after %v", got, time.Since(since))
+		}
+		s.bob.must(removeLock, frontDesk)
+		s.checkChannelEvents("RELEASED ann, ACQUIRED bob, REMOVED bob")
+	}},
+	{"who logs out without a session gives all back, too", func(s *presence) {
+		s.acquire()
+		s.ann.must(logout, request{store: component, release: true})
+		s.checkChannelEvents("RELEASED ann")
+	}},
+	{"who logs out waits no more", func(s *presence) {
+		for _, release := range []bool{false, true} {
+			p := s.waitForBob(s.ann)
+			s.ann.must(logout, request{store: component, release: release})
+			if got := p.wait(); got != -14007 {
+				s.Errorf("her waiting ends with %d: %v", got, p.err)
+			}
+			s.waitForWaiters(frontDesk, 0)
+			s.bob.must(releaseLock, frontDesk)
+			s.checkChannelEvents("ACQUIRED bob, RELEASED bob")
+		}
+	}},
+	{"who logs out is not in the way of others", func(s *presence) {
+		session := s.openSession(nil)
+		other, _ := s.bob.openSession()
+		s.bob.must(acquireLock, frontDesk)
+		s.ann.must(logout, request{store: component, release: true})
+		s.checkSessionEnded(session, 0)
+		s.checkChannelEvents("ACQUIRED bob")
+		s.checkSessionEvents(other, "ACQUIRED bob")
+		time.Sleep(3 * s.ttl)
+		s.checkChannelEvents("")
+	}},
+	{"who logs out twice, or has never been there, does nothing", func(s *presence) {
+		for _, u := range []user{s.ann, s.ann, s.user("eve")} {
+			u.must(logout, request{store: component, release: true})
+			u.must(logout, request{store: component})
+		}
+		s.checkChannelEvents("")
+	}},
+	{"who is alive keeps her lock without a session", func(s *presence) {
+		s.acquire()
+		for range 6 {
+			time.Sleep(s.ttl / 2)
+			s.checkKeepAlive(nil, []lock{s.desk}, nil)
+		}
+		s.checkChannelEvents("")
+		since := time.Now()
+		s.checkKeepAlive([]lock{s.desk}, []lock{s.desk}, nil)
+		s.checkExpired(since)
+	}},
+	{"who is alive too late is told what she has lost", func(s *presence) {
+		s.acquire()
+		s.checkExpired(s.acquiredAfter)
+		s.checkKeepAlive([]lock{s.desk}, nil, []lock{s.desk})
+		s.bob.must(acquireLock, frontDesk)
+		s.checkKeepAlive([]lock{s.desk}, nil, []lock{s.desk})
+		s.bob.must(removeLock, frontDesk)
+		s.checkChannelEvents("ACQUIRED bob, REMOVED bob")
+	}},
+	{"who is alive and online keeps her lock", func(s *presence) {
+		session := s.openSession(nil)
+		s.acquire()
+		s.checkKeepAlive(nil, []lock{s.desk}, nil)
+		s.checkKept(3)
+		s.checkSessionEvents(session, "ACQUIRED ann")
+	}},
+	{"who holds nothing is told so", func(s *presence) {
+		s.checkKeepAlive(nil, nil, nil)
+		s.checkSessionEvents(s.openSession(nil), "")
+	}},
+	{"who was given a lock while she was offline has it for a TTL", func(s *presence) {
+		p := s.waitForBob(s.ann)
+		since := time.Now()
+		s.bob.must(releaseLock, frontDesk)
+		if got := p.wait(); got != 0 {
+			s.Fatalf("her waiting ends with %d", got)
+		}
+		s.desk.rev = p.answer.rev
+		for _, want := range []string{"ACQUIRED bob", "RELEASED bob", "ACQUIRED ann"} {
+			if got := s.dora.next().String(); got != want {
+				s.Errorf("the channel sees %q, want %q", got, want)
 			}
 		}
-		inParallel(t)
-		for _, row := range presenceCases {
-			t.Run(row.name, func(t *testing.T) {
-				inParallel(t)
-				p.withEnv(t, p.shortTTLs(), func(w *env) { row.play(newPresence(w)) })
-			})
+		s.checkExpired(since)
+	}},
+	{"who was given a lock while she was online keeps it", func(s *presence) {
+		session := s.openSession(nil)
+		p := s.waitForBob(s.ann)
+		s.bob.must(releaseLock, frontDesk)
+		if got := p.wait(); got != 0 {
+			s.Fatalf("her waiting ends with %d", got)
 		}
-	})
+		s.desk.rev = p.answer.rev
+		s.checkChannelEvents("ACQUIRED bob, RELEASED bob, ACQUIRED ann")
+		s.checkKept(4)
+		s.checkSessionEvents(session, "ACQUIRED ann")
+	}},
+	{"who holds locks in many channels is told all, by channel and name", func(s *presence) {
+		session := s.openSession(nil)
+		want := []lock{
+			s.annsLock("garden", messageType, "gate", 0),
+			s.annsLock("house", messageType, "back desk", 0),
+			s.annsLock("house", messageType, "front desk", 0),
+			s.annsLock("garden", streamType, "gate", 0),
+			s.annsLock("house", streamType, "front desk", 0),
+		}
+		for i, l := range want {
+			a := request{store: component, channel: l.channel, kind: l.kind, lock: l.name}
+			_, _ = s.ann.call(setLock, a) // begin has set one of them
+			want[i].rev = s.ann.must(acquireLock, a).rev
+		}
+		s.checkSessionEvents(session, "ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann")
+		s.openSession(want, want...)
+		time.Sleep(3 * s.ttl)
+		s.checkKeepAlive(nil, want, nil)
+		s.openSession(nil, want...)
+	}},
 }
