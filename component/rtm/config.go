@@ -22,7 +22,7 @@ const (
 	// rtmTTL is RTM's least TTL, and that of a lock that is set without one.
 	rtmTTL = 10 * time.Second
 	// unset is a TTL that metadata does not tell.
-	unset = time.Duration(math.MinInt64)
+	unsetTTL = time.Duration(math.MinInt64)
 )
 
 // CheckConfig returns an error that names the metadata key with a bad value.
@@ -32,28 +32,30 @@ func CheckConfig(md map[string]string) error {
 }
 
 func parseConfig(md map[string]string) (Config, error) {
-	c := Config{LocksPerChannel: 32, DefaultTTL: unset, MinTTL: rtmTTL, MaxTTL: 300 * time.Second}
+	c := Config{LocksPerChannel: 32, DefaultTTL: unsetTTL, MinTTL: rtmTTL, MaxTTL: 300 * time.Second}
 	if err := stores.Decode(md, &c); err != nil {
 		return Config{}, err
 	}
-	if c.DefaultTTL == unset {
+	if c.DefaultTTL == unsetTTL {
 		c.DefaultTTL = c.nearest(rtmTTL)
 	}
 	switch {
 	case c.LocksPerChannel < 1:
 		return Config{}, errors.New("metadata key rtmLocksPerChannel: is less than 1")
-	case isNoTTL(c.MinTTL, time.Second, stores.MaxTTL):
+	case isInvalidTTL(c.MinTTL, time.Second, stores.MaxTTL):
 		return Config{}, errors.New("metadata key rtmMinTTL: is not a number of whole seconds, from 1s up")
-	case isNoTTL(c.MaxTTL, c.MinTTL, stores.MaxTTL):
+	case isInvalidTTL(c.MaxTTL, c.MinTTL, stores.MaxTTL):
 		return Config{}, fmt.Errorf("metadata key rtmMaxTTL: is not a number of whole seconds, from rtmMinTTL up to %d", math.MaxInt32)
-	case isNoTTL(c.DefaultTTL, c.MinTTL, c.MaxTTL):
+	case isInvalidTTL(c.DefaultTTL, c.MinTTL, c.MaxTTL):
 		return Config{}, errors.New("metadata key rtmDefaultTTL: is not a number of whole seconds, from rtmMinTTL to rtmMaxTTL")
 	}
 	return c, nil
 }
 
 // isNoTTL tells whether d is out of its bounds, or is no number of whole seconds.
-func isNoTTL(d, least, most time.Duration) bool { return d < least || d > most || d%time.Second != 0 }
+func isInvalidTTL(d, least, most time.Duration) bool {
+	return d < least || d > most || d%time.Second != 0
+}
 
 // ttl is what becomes of a TTL that was asked for, in seconds; 0 is none.
 func (c Config) ttl(seconds uint32) time.Duration {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestTTLs(t *testing.T) {
+func TestConfig_TTL(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		asked uint32
@@ -31,7 +31,7 @@ func TestTTLs(t *testing.T) {
 	}
 }
 
-func TestTheBoundsAreMetadata(t *testing.T) {
+func TestConfig_Metadata(t *testing.T) {
 	c, err := parseConfig(map[string]string{
 		"rtmMinTTL": "1s", "rtmMaxTTL": "1h", "rtmDefaultTTL": "20", "rtmLocksPerChannel": "1000", "store": "redis", "redisHost": "h",
 	})
@@ -42,7 +42,7 @@ func TestTheBoundsAreMetadata(t *testing.T) {
 }
 
 // RTM's default TTL is 10s, and gives way to bounds that say otherwise.
-func TestTheDefaultTTLIsWithinItsBounds(t *testing.T) {
+func TestConfig_DefaultTTL(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		md   map[string]string
@@ -62,7 +62,7 @@ func TestTheDefaultTTLIsWithinItsBounds(t *testing.T) {
 	}
 }
 
-func TestBadMetadataIsNamed(t *testing.T) {
+func TestCheckConfig_Invalid(t *testing.T) {
 	for key, values := range map[string][]string{
 		"rtmLocksPerChannel": {"0", "-1", "many"},
 		"rtmMinTTL":          {"0s", "-1s", "900ms", "1500ms", "soon"},

@@ -18,9 +18,9 @@ type server = rtmpb.ChannelLocksServer
 
 // httpOperation is one operation as HTTP has it.
 type httpOperation struct {
-	name    string               // as a Status tells it
-	methods []string             // with which it can be asked for
-	message func() proto.Message // a new request
+	name       string               // as a Status tells it
+	methods    []string             // with which it can be asked for
+	newRequest func() proto.Message // a new request
 
 	// serve asks the server, and answers. It returns an error that it has not told.
 	serve func(s server, m proto.Message, w http.ResponseWriter, r *http.Request) error
@@ -41,7 +41,7 @@ var httpOperations = map[string]httpOperation{
 }
 
 // noOperation is the operation that a Status tells if a path has none.
-const noOperation = "RTMOperation"
+const unknownOperation = "RTMOperation"
 
 // Handler serves channel locks over HTTP: it asks s, and knows nothing of locks itself.
 //
@@ -76,19 +76,19 @@ func serveHTTP(s server, w http.ResponseWriter, r *http.Request) {
 		refuse(w, operation.name, &httpError{http.StatusMethodNotAllowed, invalid(invalidParameter, "method", "must be "+allowed)})
 		return
 	}
-	m := operation.message()
+	m := operation.newRequest()
 	if err := readRequest(m.ProtoReflect(), w, r); err != nil {
 		refuse(w, operation.name, err)
 		return
 	}
 	if err := operation.serve(s, m, w, r); err != nil {
-		fail(w, operation.name, err)
+		writeError(w, operation.name, err)
 	}
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
 	fault := "must be /v1/rtm/{store}/{operation}, with an operation that there is"
-	refuse(w, noOperation, &httpError{http.StatusNotFound, invalid(invalidParameter, "path", fault)})
+	refuse(w, unknownOperation, &httpError{http.StatusNotFound, invalid(invalidParameter, "path", fault)})
 }
 
 // refusals are RTM's codes for what the server that uses the handler refuses.
@@ -101,7 +101,7 @@ var refusals = map[int]*code{
 // Refuse answers a request that shall not come as far as to the Handler, in the same way.
 // httpCode is 401, 403 or 503.
 func Refuse(w http.ResponseWriter, r *http.Request, httpCode int, reason string) {
-	name := noOperation
+	name := unknownOperation
 	if operation, ok := httpOperations[path.Base(r.URL.Path)]; ok {
 		name = operation.name
 	}
@@ -120,9 +120,9 @@ func unary[M any, P messageOf[M], A any](
 	name string, call func(server, context.Context, P) (A, error), tell func(A) any,
 ) httpOperation {
 	return httpOperation{
-		name:    name,
-		methods: []string{http.MethodPost},
-		message: func() proto.Message { return P(new(M)) },
+		name:       name,
+		methods:    []string{http.MethodPost},
+		newRequest: func() proto.Message { return P(new(M)) },
 		serve: func(s server, m proto.Message, w http.ResponseWriter, r *http.Request) error {
 			answer, err := call(s, r.Context(), m.(P))
 			if err != nil {
@@ -139,9 +139,9 @@ func stream[M any, P messageOf[M]](
 	name string, call func(server, P, grpc.ServerStreamingServer[rtmpb.LockEvent]) error, methods ...string,
 ) httpOperation {
 	return httpOperation{
-		name:    name,
-		methods: methods,
-		message: func() proto.Message { return P(new(M)) },
+		name:       name,
+		methods:    methods,
+		newRequest: func() proto.Message { return P(new(M)) },
 		serve: func(s server, m proto.Message, w http.ResponseWriter, r *http.Request) error {
 			events := newEventStream(w, r)
 			return events.end(name, call(s, m.(P), events))

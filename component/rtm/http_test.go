@@ -20,15 +20,15 @@ import (
 // scriptedServer answers as it is told to, and remembers what it was asked.
 type scriptedServer struct {
 	rtmpb.UnimplementedChannelLocksServer
-	asked  proto.Message
-	answer proto.Message
-	err    error
-	events func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error
+	received proto.Message
+	answer   proto.Message
+	err      error
+	events   func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error
 }
 
 // scriptedReply is what the script answers to the message.
 func scriptedReply[A proto.Message](s *scriptedServer, m proto.Message) (answer A, err error) {
-	s.asked = m
+	s.received = m
 	if s.err == nil {
 		answer = s.answer.(A)
 	}
@@ -68,17 +68,17 @@ func (s *scriptedServer) Logout(_ context.Context, m *rtmpb.LogoutRequest) (*rtm
 }
 
 func (s *scriptedServer) Subscribe(m *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	s.asked = m
+	s.received = m
 	return s.events(stream)
 }
 
 func (s *scriptedServer) Session(m *rtmpb.SessionRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	s.asked = m
+	s.received = m
 	return s.events(stream)
 }
 
 // agreeableServer answers everything with nothing.
-func agreeableServer(operation string) *scriptedServer {
+func newEmptyServer(operation string) *scriptedServer {
 	s := &scriptedServer{events: func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error { return nil }}
 	switch operation {
 	case "getLock":
@@ -94,13 +94,13 @@ func agreeableServer(operation string) *scriptedServer {
 }
 
 // askHTTP sends one request, to the component "s".
-func askHTTP(s *scriptedServer, method, operation, body string) *httptest.ResponseRecorder {
+func sendHTTP(s *scriptedServer, method, operation, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	Handler(s).ServeHTTP(w, httptest.NewRequest(method, "/v1/rtm/s/"+operation, strings.NewReader(body)))
 	return w
 }
 
-func TestAnswersAreTheDocuments(t *testing.T) {
+func TestHandler_Answers(t *testing.T) {
 	held := &rtmpb.LockDetail{LockName: "a", Owner: "u", Ttl: 30, LockRev: 1<<53 + 1}
 	for _, row := range []struct {
 		name, operation string
@@ -128,7 +128,7 @@ func TestAnswersAreTheDocuments(t *testing.T) {
 		{"a user who is gone", "logout", &rtmpb.LogoutResponse{}, `{"errorCode":0}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := askHTTP(&scriptedServer{answer: row.answer}, "POST", row.operation, "{}")
+			w := sendHTTP(&scriptedServer{answer: row.answer}, "POST", row.operation, "{}")
 			if w.Code != http.StatusOK || w.Body.String() != row.want+"\n" {
 				t.Errorf("answers %d %s, want %s", w.Code, w.Body, row.want)
 			}
@@ -151,7 +151,7 @@ func checkFailure(t *testing.T, w *httptest.ResponseRecorder, httpCode int, erro
 	}
 }
 
-func TestFailuresKeepTheirStatus(t *testing.T) {
+func TestHandler_ErrorStatus(t *testing.T) {
 	for code, want := range map[codes.Code]int{
 		codes.InvalidArgument: 400, codes.Unauthenticated: 401, codes.NotFound: 404, codes.AlreadyExists: 409,
 		codes.FailedPrecondition: 409, codes.Aborted: 409, codes.ResourceExhausted: 429, codes.DeadlineExceeded: 504,
@@ -163,36 +163,36 @@ func TestFailuresKeepTheirStatus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkFailure(t, failWith(told.Err(), "POST", "acquireLock"), want, -14007, "O", "held")
-			checkFailure(t, failWith(told.Err(), "GET", "session"), want, -14007, "O", "held")
-			checkFailure(t, failWith(status.Err(), "POST", "setLock"), want, -14001, "RTMSetLockOperation", "bare")
-			checkFailure(t, failWith(status.Err(), "GET", "session"), want, -14001, "RTMSessionOperation", "bare")
+			checkFailure(t, answerToError(told.Err(), "POST", "acquireLock"), want, -14007, "O", "held")
+			checkFailure(t, answerToError(told.Err(), "GET", "session"), want, -14007, "O", "held")
+			checkFailure(t, answerToError(status.Err(), "POST", "setLock"), want, -14001, "RTMSetLockOperation", "bare")
+			checkFailure(t, answerToError(status.Err(), "GET", "session"), want, -14001, "RTMSessionOperation", "bare")
 		})
 	}
-	checkFailure(t, failWith(errors.New("no status"), "POST", "logout"), 500, -14001, "RTMLogoutOperation", "no status")
+	checkFailure(t, answerToError(errors.New("no status"), "POST", "logout"), 500, -14001, "RTMLogoutOperation", "no status")
 }
 
 // failWith is the answer if the server fails with that error.
-func failWith(err error, method, operation string) *httptest.ResponseRecorder {
+func answerToError(err error, method, operation string) *httptest.ResponseRecorder {
 	s := &scriptedServer{err: err, events: func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error { return err }}
-	return askHTTP(s, method, operation, "{}")
+	return sendHTTP(s, method, operation, "{}")
 }
 
-func TestEveryOperationIsToldByItsName(t *testing.T) {
+func TestHandler_OperationNames(t *testing.T) {
 	for path, want := range map[string]string{
 		"setLock": "RTMSetLockOperation", "acquireLock": "RTMAcquireOperation", "releaseLock": "RTMReleaseLockOperation",
 		"revokeLock": "RTMRevokeLockOperation", "getLock": "RTMGetLockOperation", "removeLock": "RTMRemoveLockOperation",
 		"subscribe": "RTMSubscribeOperation", "session": "RTMSessionOperation", "keepAlive": "RTMKeepAliveOperation",
 		"logout": "RTMLogoutOperation",
 	} {
-		checkFailure(t, askHTTP(agreeableServer(path), "PATCH", path, ""), 405, -10014, want, "method must be ")
+		checkFailure(t, sendHTTP(newEmptyServer(path), "PATCH", path, ""), 405, -10014, want, "method must be ")
 		w := httptest.NewRecorder()
 		Refuse(w, httptest.NewRequest("GET", "/v1/rtm/s/"+path, nil), 401, "who is it")
 		checkFailure(t, w, 401, -10005, want, "who is it")
 	}
 }
 
-func TestWhatIsNoOperationIsToldSo(t *testing.T) {
+func TestHandler_UnknownOperation(t *testing.T) {
 	for _, row := range []struct {
 		name, method, operation string
 		httpCode                int
@@ -206,11 +206,11 @@ func TestWhatIsNoOperationIsToldSo(t *testing.T) {
 		{"a request that is no stream", "GET", "getLock", 405, "RTMGetLockOperation", "method must be POST", "POST"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := agreeableServer(row.operation)
-			w := askHTTP(s, row.method, row.operation, "{}")
+			s := newEmptyServer(row.operation)
+			w := sendHTTP(s, row.method, row.operation, "{}")
 			checkFailure(t, w, row.httpCode, -10014, row.told, row.reason)
-			if allow := w.Header().Get("Allow"); s.asked != nil || allow != row.allow {
-				t.Errorf("asks %v, and allows %q", s.asked, allow)
+			if allow := w.Header().Get("Allow"); s.received != nil || allow != row.allow {
+				t.Errorf("asks %v, and allows %q", s.received, allow)
 			}
 		})
 	}

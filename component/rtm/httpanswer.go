@@ -104,7 +104,7 @@ func newEvent(m *rtmpb.LockEvent) any {
 }
 
 // typeName is the type of the channel, empty if there is no channel.
-func typeName(m inChannel) string {
+func typeName(m channelMessage) string {
 	if m.GetChannelType() == rtmpb.ChannelType_NONE {
 		return ""
 	}
@@ -136,7 +136,7 @@ func (e *httpError) Unwrap() error { return e.error }
 
 // refuse answers a request that does not make sense.
 func refuse(w http.ResponseWriter, operation string, err error) {
-	httpCode, answer := newStatusAnswer(operation, failure(operation, err))
+	httpCode, answer := newStatusAnswer(operation, statusError(operation, err))
 	if of, ok := errors.AsType[*httpError](err); ok {
 		httpCode = of.code
 	}
@@ -144,7 +144,7 @@ func refuse(w http.ResponseWriter, operation string, err error) {
 }
 
 // fail answers with the gRPC status of an operation.
-func fail(w http.ResponseWriter, operation string, err error) {
+func writeError(w http.ResponseWriter, operation string, err error) {
 	httpCode, answer := newStatusAnswer(operation, err)
 	respond(w, httpCode, answer)
 }
@@ -172,11 +172,11 @@ func respond(w http.ResponseWriter, httpCode int, answer any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(httpCode)
-	_, _ = w.Write(append(inJSON(answer), '\n'))
+	_, _ = w.Write(append(marshal(answer), '\n'))
 }
 
 // inJSON is one of the answers above, which all can be encoded, in one line.
-func inJSON(answer any) []byte {
+func marshal(answer any) []byte {
 	text, _ := json.Marshal(answer)
 	return text
 }

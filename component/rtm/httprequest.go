@@ -30,7 +30,7 @@ const maxBody = 64 << 10
 const storeField = "store"
 
 // member is one of a JSON object.
-type member struct {
+type jsonMember struct {
 	name  string
 	value json.RawMessage
 }
@@ -58,7 +58,7 @@ func readRequest(m protoreflect.Message, w http.ResponseWriter, r *http.Request)
 	m.Set(m.Descriptor().Fields().ByName(storeField), protoreflect.ValueOfString(r.PathValue(storeField)))
 	control := http.NewResponseController(w)
 	_ = errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})) // a server without them sets none
-	return fill(m, "", members)
+	return setFields(m, "", members)
 }
 
 // readBody returns the body, if it is not too long and comes in time.
@@ -78,15 +78,15 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // queryMembers are the parameters of a query, as if they were in a body, for a message
 // with these fields.
-func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]member, error) {
+func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]jsonMember, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, invalid(invalidParameter, "query", err.Error())
 	}
-	var members []member
+	var members []jsonMember
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		for _, text := range values[name] {
-			members = append(members, member{name, queryValue(fields.ByJSONName(name), text)})
+			members = append(members, jsonMember{name, queryValue(fields.ByJSONName(name), text)})
 		}
 	}
 	return members, nil
@@ -109,7 +109,7 @@ func isLiteral(text string) bool {
 
 // objectMembers are the members of a JSON object, in their order. At is where it is in
 // the request.
-func objectMembers(at string, text []byte) (members []member, err error) {
+func objectMembers(at string, text []byte) (members []jsonMember, err error) {
 	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
 		return nil, invalid(invalidParameter, at, "is not JSON: "+err.Error())
 	}
@@ -119,7 +119,7 @@ func objectMembers(at string, text []byte) (members []member, err error) {
 	}
 	for decoder.More() { // and no error, for it is JSON
 		name, _ := decoder.Token()
-		next := member{name: name.(string)}
+		next := jsonMember{name: name.(string)}
 		_ = decoder.Decode(&next.value)
 		members = append(members, next)
 	}
@@ -128,7 +128,7 @@ func objectMembers(at string, text []byte) (members []member, err error) {
 
 // fill sets the message's fields to the members. Path is what the fields' names are told
 // behind.
-func fill(m protoreflect.Message, path string, members []member) error {
+func setFields(m protoreflect.Message, path string, members []jsonMember) error {
 	seen := map[string]bool{}
 	for _, next := range members {
 		field := m.Descriptor().Fields().ByJSONName(next.name)
@@ -139,7 +139,7 @@ func fill(m protoreflect.Message, path string, members []member) error {
 			return invalid(invalidParameter, path+next.name, "is given twice")
 		}
 		seen[next.name] = true
-		if err := set(m, field, path+next.name, next.value); err != nil {
+		if err := setField(m, field, path+next.name, next.value); err != nil {
 			return err
 		}
 	}
@@ -158,19 +158,19 @@ func fieldNames(m protoreflect.Message) string {
 }
 
 // set sets one field. At is where its value is in the request.
-func set(m protoreflect.Message, field protoreflect.FieldDescriptor, at string, text json.RawMessage) error {
+func setField(m protoreflect.Message, field protoreflect.FieldDescriptor, at string, text json.RawMessage) error {
 	if field.IsList() {
-		return appendAll(m.Mutable(field).List(), at, text)
+		return appendMessages(m.Mutable(field).List(), at, text)
 	}
 	if field.Kind() == protoreflect.EnumKind {
-		kind, ok := channelType(text)
+		kind, ok := parseChannelType(text)
 		m.Set(field, protoreflect.ValueOfEnum(kind.Number()))
 		if !ok {
 			return invalid(invalidChannelType, at, fmt.Sprintf(`is %.64s, must be 1 or "MESSAGE", or 2 or "STREAM"`, text))
 		}
 		return nil
 	}
-	value, fault := scalar(field.Kind(), text)
+	value, fault := parseScalar(field.Kind(), text)
 	if fault != "" {
 		return invalid(invalidParameter, at, fault)
 	}
@@ -179,7 +179,7 @@ func set(m protoreflect.Message, field protoreflect.FieldDescriptor, at string, 
 }
 
 // appendAll appends the objects of an array to a list of messages.
-func appendAll(list protoreflect.List, at string, text json.RawMessage) error {
+func appendMessages(list protoreflect.List, at string, text json.RawMessage) error {
 	elements, ok := decode[[]json.RawMessage](text)
 	if !ok {
 		return invalid(invalidParameter, at, "must be an array")
@@ -190,7 +190,7 @@ func appendAll(list protoreflect.List, at string, text json.RawMessage) error {
 		if err != nil {
 			return err
 		}
-		if err := fill(list.AppendMutable().Message(), here+".", members); err != nil {
+		if err := setFields(list.AppendMutable().Message(), here+".", members); err != nil {
 			return err
 		}
 	}
@@ -198,7 +198,7 @@ func appendAll(list protoreflect.List, at string, text json.RawMessage) error {
 }
 
 // scalar is the value of a field of that kind, or what is wrong with it.
-func scalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Value, fault string) {
+func parseScalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Value, fault string) {
 	switch kind {
 	case protoreflect.StringKind:
 		s, ok := decode[string](text)
@@ -213,7 +213,7 @@ func scalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Va
 		}
 		return protoreflect.ValueOfBool(b), ""
 	case protoreflect.Uint32Kind:
-		n, ok := wholeSeconds(text)
+		n, ok := parseSeconds(text)
 		if !ok {
 			return value, "must be a whole number of seconds"
 		}
@@ -238,7 +238,7 @@ func decode[T any](text json.RawMessage) (value T, ok bool) {
 
 // wholeSeconds reads a number of seconds. Whatever its size it means something: less than
 // none is the shortest time, and too many are the longest.
-func wholeSeconds(text json.RawMessage) (uint32, bool) {
+func parseSeconds(text json.RawMessage) (uint32, bool) {
 	n, err := strconv.ParseFloat(string(text), 64)
 	if errors.Is(err, strconv.ErrSyntax) || n != math.Trunc(n) {
 		return 0, false
@@ -250,7 +250,7 @@ func wholeSeconds(text json.RawMessage) (uint32, bool) {
 }
 
 // channelType reads the type of a channel, by number or name.
-func channelType(text json.RawMessage) (rtmpb.ChannelType, bool) {
+func parseChannelType(text json.RawMessage) (rtmpb.ChannelType, bool) {
 	value, _ := decode[any](text)
 	switch value {
 	case 1.0, "MESSAGE":

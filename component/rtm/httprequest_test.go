@@ -15,7 +15,7 @@ import (
 
 const ofMessages, ofStreams = rtmpb.ChannelType_MESSAGE, rtmpb.ChannelType_STREAM
 
-func TestRequestsSayWhatTheirFieldsSay(t *testing.T) {
+func TestHandler_Requests(t *testing.T) {
 	const lock = `{"user":"u","channel":"c","channelType":1,"lockName":"l"`
 	for _, row := range []struct {
 		name, request, body string
@@ -67,38 +67,38 @@ func TestRequestsSayWhatTheirFieldsSay(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			method, operation, _ := strings.Cut(row.request, " ")
 			path, _, _ := strings.Cut(operation, "?")
-			s := agreeableServer(path)
-			w := askHTTP(s, method, operation, row.body)
-			if w.Code != http.StatusOK || !proto.Equal(s.asked, row.want) {
-				t.Errorf("asks %v, want %v; answers %d %s", s.asked, row.want, w.Code, w.Body)
+			s := newEmptyServer(path)
+			w := sendHTTP(s, method, operation, row.body)
+			if w.Code != http.StatusOK || !proto.Equal(s.received, row.want) {
+				t.Errorf("asks %v, want %v; answers %d %s", s.received, row.want, w.Code, w.Body)
 			}
 		})
 	}
 }
 
-func TestEveryNumberOfSecondsIsATTL(t *testing.T) {
+func TestHandler_TTLNumbers(t *testing.T) {
 	for text, want := range map[string]uint32{
 		"0": 0, "-0": 0, "1": 1, "30": 30, "3e1": 30, "30.0": 30, "4294967295": math.MaxUint32,
 		"4294967296": math.MaxUint32, "1e+21": math.MaxUint32, "1e999": math.MaxUint32,
 		"-1": 1, "-4294967296": 1, "-1e999": 1,
 	} {
-		s := agreeableServer("setLock")
-		w := askHTTP(s, "POST", "setLock", `{"ttl":`+text+`}`)
-		if !proto.Equal(s.asked, &rtmpb.SetLockRequest{Store: "s", Ttl: want}) {
-			t.Errorf("%s asks %v; answers %s", text, s.asked, w.Body)
+		s := newEmptyServer("setLock")
+		w := sendHTTP(s, "POST", "setLock", `{"ttl":`+text+`}`)
+		if !proto.Equal(s.received, &rtmpb.SetLockRequest{Store: "s", Ttl: want}) {
+			t.Errorf("%s asks %v; answers %s", text, s.received, w.Body)
 		}
 	}
 }
 
-func TestTheStoreIsWhatThePathNames(t *testing.T) {
-	s := agreeableServer("getLock")
+func TestHandler_StoreFromPath(t *testing.T) {
+	s := newEmptyServer("getLock")
 	Handler(s).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/rtm/a%2Fb%20c/getLock", strings.NewReader("{}")))
-	if got, ok := s.asked.(*rtmpb.GetLockRequest); !ok || got.GetStore() != "a/b c" {
-		t.Errorf("asks %v", s.asked)
+	if got, ok := s.received.(*rtmpb.GetLockRequest); !ok || got.GetStore() != "a/b c" {
+		t.Errorf("asks %v", s.received)
 	}
 }
 
-func TestBadFieldsAreNamedAndNotAsked(t *testing.T) {
+func TestHandler_InvalidFields(t *testing.T) {
 	for _, row := range []struct{ name, request, body, reason string }{
 		{"nothing", "POST getLock", "", "body is not JSON: unexpected end"},
 		{"no JSON", "POST getLock", "{'user':1}", `body is not JSON: invalid character '\''`},
@@ -145,61 +145,61 @@ func TestBadFieldsAreNamedAndNotAsked(t *testing.T) {
 		{"a token that is less than none", "POST session", `{"held":[{"lockRev":-1}]}`, "held[0].lockRev must be a whole number"},
 		{"a token in quotes", "POST session", `{"held":[{"lockRev":"1"}]}`, "held[0].lockRev must be a whole number"},
 	} {
-		t.Run(row.name, func(t *testing.T) { checkRefused(t, row.request, row.body, -10014, row.reason) })
+		t.Run(row.name, func(t *testing.T) { checkRejected(t, row.request, row.body, -10014, row.reason) })
 	}
 }
 
-func TestTypesOfChannelsThatThereAreNotAreToldByTheirCode(t *testing.T) {
+func TestHandler_InvalidChannelType(t *testing.T) {
 	for _, value := range []string{
 		"0", "3", "-1", "1.5", "1e400", `"message"`, `"NONE"`, `""`, `"1"`, "true", "[1]", `{"a":1}`, "null",
 	} {
-		checkRefused(t, "POST getLock", `{"channelType":`+value+`}`, -10019, "channelType is "+value+", must be")
+		checkRejected(t, "POST getLock", `{"channelType":`+value+`}`, -10019, "channelType is "+value+", must be")
 	}
 	for _, value := range []string{"01", "3", "message", "", "true", "null", "[1]", "%221%22", "%22MESSAGE%22", "%201"} {
-		checkRefused(t, "GET subscribe?channelType="+value, "", -10019, "channelType is ")
+		checkRejected(t, "GET subscribe?channelType="+value, "", -10019, "channelType is ")
 	}
-	checkRefused(t, "POST session", `{"held":[{"channelType":7}]}`, -10019, "held[0].channelType is 7")
+	checkRejected(t, "POST session", `{"held":[{"channelType":7}]}`, -10019, "held[0].channelType is 7")
 }
 
 // checkRefused checks that a request is refused, by its operation's name, and nobody
 // asked. Reason is part of what is told.
-func checkRefused(t *testing.T, request, body string, errorCode int32, reason string) {
+func checkRejected(t *testing.T, request, body string, errorCode int32, reason string) {
 	t.Helper()
 	method, operation, _ := strings.Cut(request, " ")
 	path, _, _ := strings.Cut(operation, "?")
-	s := agreeableServer(path)
-	checkFailure(t, askHTTP(s, method, operation, body), 400, errorCode, httpOperations[path].name, reason)
-	if s.asked != nil {
-		t.Errorf("asks %v", s.asked)
+	s := newEmptyServer(path)
+	checkFailure(t, sendHTTP(s, method, operation, body), 400, errorCode, httpOperations[path].name, reason)
+	if s.received != nil {
+		t.Errorf("asks %v", s.received)
 	}
 }
 
-func TestABodyHasABound(t *testing.T) {
-	s := agreeableServer("getLock")
+func TestHandler_BodyLimit(t *testing.T) {
+	s := newEmptyServer("getLock")
 	longest := `{"user":"u"}` + strings.Repeat(" ", maxBody-len(`{"user":"u"}`))
-	w := askHTTP(s, "POST", "getLock", longest+" ")
+	w := sendHTTP(s, "POST", "getLock", longest+" ")
 	checkFailure(t, w, 413, -10014, "RTMGetLockOperation", "body is longer than 65536 bytes")
-	if s.asked != nil {
-		t.Errorf("asks %v", s.asked)
+	if s.received != nil {
+		t.Errorf("asks %v", s.received)
 	}
-	if w = askHTTP(s, "POST", "getLock", longest); w.Code != http.StatusOK {
+	if w = sendHTTP(s, "POST", "getLock", longest); w.Code != http.StatusOK {
 		t.Errorf("answers %d %s", w.Code, w.Body)
 	}
 }
 
-func FuzzRequests(f *testing.F) {
+func FuzzHandler(f *testing.F) {
 	f.Add("setLock", `{"user":"u","channel":"c","channelType":1,"lockName":"l","ttl":-30}`)
 	f.Add("session", `{"user":"u","held":[{"lockRev":12}]}`)
 	f.Fuzz(func(t *testing.T, operation, body string) {
 		if _, ok := httpOperations[operation]; !ok || operation == "subscribe" {
 			operation = "acquireLock"
 		}
-		s := agreeableServer(operation)
-		w := askHTTP(s, "POST", operation, body)
-		if (w.Code == http.StatusOK) != (s.asked != nil) {
-			t.Errorf("answers %d, and asks %v", w.Code, s.asked)
+		s := newEmptyServer(operation)
+		w := sendHTTP(s, "POST", operation, body)
+		if (w.Code == http.StatusOK) != (s.received != nil) {
+			t.Errorf("answers %d, and asks %v", w.Code, s.received)
 		}
-		if s.asked == nil {
+		if s.received == nil {
 			var told statusAnswer
 			if err := json.Unmarshal(w.Body.Bytes(), &told); err != nil || told.ErrorCode >= 0 || told.Reason == "" {
 				t.Errorf("refuses with %s, %v", w.Body, err)
@@ -208,10 +208,10 @@ func FuzzRequests(f *testing.F) {
 		}
 		var object map[string]any
 		if err := json.Unmarshal([]byte(body), &object); err != nil {
-			t.Errorf("understands what is no object as %v: %v", s.asked, err)
+			t.Errorf("understands what is no object as %v: %v", s.received, err)
 		}
-		if user, given := object["user"]; given && user != s.asked.(interface{ GetUser() string }).GetUser() {
-			t.Errorf("of the user %q it asks %v", user, s.asked)
+		if user, given := object["user"]; given && user != s.received.(interface{ GetUser() string }).GetUser() {
+			t.Errorf("of the user %q it asks %v", user, s.received)
 		}
 	})
 }

@@ -42,13 +42,13 @@ func (j JSON) Invoke(ctx context.Context, store, operation string, request []byt
 	}
 	name := httpOperations[operation].name
 	response, err := methods[at].Handler(j.ChannelLocksServer, ctx, func(m any) error {
-		return failure(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
+		return statusError(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
 	}, nil)
 	if err != nil {
 		_, status := newStatusAnswer(name, err)
-		return inJSON(status), err
+		return marshal(status), err
 	}
-	return inJSON(newAnswer(response)), nil
+	return marshal(newAnswer(response)), nil
 }
 
 // readObject sets the message to what the object says.
@@ -58,7 +58,7 @@ func readObject(m protoreflect.Message, store string, object []byte) error {
 		return err
 	}
 	m.Set(m.Descriptor().Fields().ByName(storeField), protoreflect.ValueOfString(store))
-	return fill(m, "", members)
+	return setFields(m, "", members)
 }
 
 // newAnswer is a response as HTTP has it.
@@ -77,4 +77,4 @@ func newAnswer(response any) any {
 }
 
 // Event is an event of Subscribe or Session.
-func (j JSON) Event(m *rtmpb.LockEvent) []byte { return inJSON(newEvent(m)) }
+func (j JSON) Event(m *rtmpb.LockEvent) []byte { return marshal(newEvent(m)) }

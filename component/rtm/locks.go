@@ -13,7 +13,7 @@ import (
 
 // SetLock lets a free lock exist.
 func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMSetLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMSetLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		config, err := parseConfig(u.store.Metadata())
 		if err != nil {
 			return nil, err
@@ -27,7 +27,7 @@ func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.
 
 // ReleaseLock frees the user's lock, or ends his waiting for it.
 func (s *Service) ReleaseLock(ctx context.Context, m *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMReleaseLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMReleaseLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
 			return explain(ctx, store, l, stores.Unlock(ctx, store, l.key(), u.name))
 		})
@@ -36,8 +36,8 @@ func (s *Service) ReleaseLock(ctx context.Context, m *rtmpb.ReleaseLockRequest) 
 
 // RevokeLock takes the lock from the owner, or from whoever holds it.
 func (s *Service) RevokeLock(ctx context.Context, m *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMRevokeLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
-		if fault := nameFault(m.GetOwner()); m.GetOwner() != "" && fault != "" {
+	return s.runOnLock(ctx, "RTMRevokeLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		if fault := nameProblem(m.GetOwner()); m.GetOwner() != "" && fault != "" {
 			return nil, invalid(invalidUserID, "owner", fault)
 		}
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
@@ -65,7 +65,7 @@ func explain(ctx context.Context, store stores.Store, l lock, err error) error {
 
 // RemoveLock ends the lock's existence.
 func (s *Service) RemoveLock(ctx context.Context, m *rtmpb.RemoveLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMRemoveLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMRemoveLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
 			return stores.Withdraw(ctx, store, l.group(), l.key())
 		})
@@ -75,7 +75,7 @@ func (s *Service) RemoveLock(ctx context.Context, m *rtmpb.RemoveLockRequest) (*
 // GetLock tells all locks of a channel.
 func (s *Service) GetLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.GetLockResponse, error) {
 	response, err := s.getLock(ctx, m)
-	return response, failure("RTMGetLockOperation", err)
+	return response, statusError("RTMGetLockOperation", err)
 }
 
 func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.GetLockResponse, error) {
@@ -92,7 +92,7 @@ func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.
 		locks, err := stores.Group(ctx, store, c.group())
 		for _, row := range locks {
 			if l, ok := parseKey(row.Key); ok {
-				response.Locks = append(response.Locks, holding{l, row.Owner, row.DeclaredTTL, row.Token}.detail())
+				response.Locks = append(response.Locks, heldLock{l, row.Owner, row.DeclaredTTL, row.Token}.detail())
 			}
 		}
 		return err

@@ -59,20 +59,20 @@ func parseKey(key string) (lock, bool) {
 }
 
 // inChannel is what every message has that is about a channel.
-type inChannel interface {
+type channelMessage interface {
 	GetChannel() string
 	GetChannelType() rtmpb.ChannelType
 }
 
 // ofLock is what every message has that is about a lock.
-type ofLock interface {
-	inChannel
+type lockMessage interface {
+	channelMessage
 	GetLockName() string
 }
 
 // channelOf reads the channel that a message is about.
-func channelOf(m inChannel) (channel, error) {
-	if fault := nameFault(m.GetChannel()); fault != "" {
+func channelOf(m channelMessage) (channel, error) {
+	if fault := nameProblem(m.GetChannel()); fault != "" {
 		return channel{}, invalid(invalidChannelName, "channel", fault)
 	}
 	kind := m.GetChannelType()
@@ -83,19 +83,19 @@ func channelOf(m inChannel) (channel, error) {
 }
 
 // lockOf reads the lock that a message is about.
-func lockOf(m ofLock) (lock, error) {
+func lockOf(m lockMessage) (lock, error) {
 	c, err := channelOf(m)
 	if err != nil {
 		return lock{}, err
 	}
-	if fault := nameFault(m.GetLockName()); fault != "" {
+	if fault := nameProblem(m.GetLockName()); fault != "" {
 		return lock{}, invalid(lockInvalidName, "lockName", fault)
 	}
 	return lock{c, m.GetLockName()}, nil
 }
 
 // nameFault tells what is wrong with a name, or nothing.
-func nameFault(name string) string {
+func nameProblem(name string) string {
 	switch {
 	case name == "":
 		return "is empty"
@@ -104,13 +104,13 @@ func nameFault(name string) string {
 	case name[0] == '_':
 		return "begins with an underscore"
 	}
-	if i := strings.IndexFunc(name, illegal); i >= 0 {
+	if i := strings.IndexFunc(name, isForbidden); i >= 0 {
 		return fmt.Sprintf("has a character that is not allowed, %.1q", name[i:])
 	}
 	return ""
 }
 
-func illegal(r rune) bool {
+func isForbidden(r rune) bool {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
 		return false

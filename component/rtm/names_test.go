@@ -7,7 +7,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-func TestNames(t *testing.T) {
+func TestNameProblem(t *testing.T) {
 	for _, row := range []struct {
 		name, value, fault string
 	}{
@@ -30,14 +30,14 @@ func TestNames(t *testing.T) {
 		{"no text", "a\xff", `has a character that is not allowed, "\xff"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := nameFault(row.value); got != row.fault {
+			if got := nameProblem(row.value); got != row.fault {
 				t.Errorf("%q %s; want %q", row.value, got, row.fault)
 			}
 		})
 	}
 }
 
-func TestKeys(t *testing.T) {
+func TestLock_Key(t *testing.T) {
 	for _, row := range []struct {
 		l   lock
 		key string
@@ -57,7 +57,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestKeysOfNoChannel(t *testing.T) {
+func TestParseKey_Invalid(t *testing.T) {
 	for _, key := range []string{
 		"", "rtm||", "rtm||1||c", "rtm||1||c||l||m", "rtm||3||c||l", "rtm||01||c||l", "rtm||1||c|||l", "rtm||1||%||l", "rtm||1||%7c||l",
 		"lock||1||c||l",
@@ -77,7 +77,7 @@ func FuzzKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, channelA, nameA, channelB, nameB string) {
 		a := lock{channel{rtmpb.ChannelType_MESSAGE, channelA}, nameA}
 		b := lock{channel{rtmpb.ChannelType_MESSAGE, channelB}, nameB}
-		if nameFault(channelA)+nameFault(nameA)+nameFault(channelB)+nameFault(nameB) != "" {
+		if nameProblem(channelA)+nameProblem(nameA)+nameProblem(channelB)+nameProblem(nameB) != "" {
 			return
 		}
 		if got, ok := parseKey(a.key()); !ok || got != a {

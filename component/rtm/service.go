@@ -27,13 +27,13 @@ const operationTimeout = 10 * time.Second
 type Service struct {
 	rtmpb.UnimplementedChannelLocksServer
 	components instances.Resolver
-	waiting    *waiting
-	hubs       *hubs
+	waiting    *waitingCalls
+	hubs       *hubPool
 }
 
 // New returns a service that uses the components. What it starts ends with Close.
 func New(components instances.Resolver, log logger.Logger) *Service {
-	return &Service{components: components, waiting: newWaiting(), hubs: newHubs(log)}
+	return &Service{components: components, waiting: newWaitingCalls(), hubs: newHubPool(log)}
 }
 
 // Close ends the streams and waits for everything that the service has started.
@@ -57,7 +57,7 @@ func (s *Service) userOf(ctx context.Context, m request) (user, error) {
 	if m.GetUser() == "" {
 		return user{}, invalid(notLogin, "user", "is empty")
 	}
-	if fault := nameFault(m.GetUser()); fault != "" {
+	if fault := nameProblem(m.GetUser()); fault != "" {
 		return user{}, invalid(invalidUserID, "user", fault)
 	}
 	component := m.GetStore()
@@ -69,21 +69,21 @@ func (s *Service) userOf(ctx context.Context, m request) (user, error) {
 }
 
 // operate runs an operation on one lock, and completes its answer.
-func (s *Service) operate(ctx context.Context, operation string, m interface {
+func (s *Service) runOnLock(ctx context.Context, operation string, m interface {
 	request
-	ofLock
+	lockMessage
 }, run func(user, lock) (*rtmpb.LockResponse, error)) (*rtmpb.LockResponse, error) {
 	l, err := lockOf(m)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, statusError(operation, err)
 	}
 	u, err := s.userOf(ctx, m)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, statusError(operation, err)
 	}
 	response, err := run(u, l)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, statusError(operation, err)
 	}
 	response.Channel, response.ChannelType, response.LockName = l.channel.name, l.kind, l.name
 	return response, nil

@@ -15,7 +15,7 @@ import (
 
 // beat is how often something is written to a stream on which nothing happens, lest a
 // client be gone unnoticed.
-const beat = 10 * time.Second
+const heartbeatInterval = 10 * time.Second
 
 // eventStream is the answer to one request, as server-sent events. It is what a server
 // takes for a stream of gRPC. The first event commits to it: until then, the answer can
@@ -25,9 +25,9 @@ type eventStream struct {
 	cancel context.CancelFunc
 	w      http.ResponseWriter
 
-	beating sync.WaitGroup // has one goroutine from the first event on, until ctx ends
-	mu      sync.Mutex     // guards w, and begun, which is false until the first event
-	begun   bool
+	heartbeats sync.WaitGroup // has one goroutine from the first event on, until ctx ends
+	mu         sync.Mutex     // guards w, and begun, which is false until the first event
+	started    bool
 }
 
 func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
@@ -39,7 +39,7 @@ func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
 // Send writes an event. It fails if the client does not read it in time, and so does what
 // comes after that.
 func (s *eventStream) Send(m *rtmpb.LockEvent) error {
-	return s.event(m.GetEventType().String(), newEvent(m))
+	return s.writeEvent(m.GetEventType().String(), newEvent(m))
 }
 
 // Context ends with the request, or when its client is lost.
@@ -48,18 +48,18 @@ func (s *eventStream) Context() context.Context { return s.ctx }
 // end tells how the operation has ended, and waits until nothing is written anymore. If
 // there was no event it returns the error, for an answer of the usual kind.
 func (s *eventStream) end(operation string, err error) error {
-	if err != nil && s.begun {
+	if err != nil && s.started {
 		_, answer := newStatusAnswer(operation, err)
 		err = nil
-		_ = s.event("ERROR", answer)
+		_ = s.writeEvent("ERROR", answer)
 	}
 	s.cancel()
-	s.beating.Wait()
+	s.heartbeats.Wait()
 	return err
 }
 
-func (s *eventStream) event(name string, data any) error {
-	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, inJSON(data)))
+func (s *eventStream) writeEvent(name string, data any) error {
+	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, marshal(data)))
 }
 
 // write writes a text, and the header before it. After a failure there is nothing more to
@@ -71,8 +71,8 @@ func (s *eventStream) write(text []byte) error {
 	if err != nil {
 		return err
 	}
-	if !s.begun {
-		s.begin()
+	if !s.started {
+		s.start()
 	}
 	if err = writeInTime(s.w, text); err != nil {
 		s.cancel()
@@ -95,17 +95,17 @@ func writeInTime(w http.ResponseWriter, text []byte) error {
 	return nil
 }
 
-func (s *eventStream) begin() {
-	s.begun = true
+func (s *eventStream) start() {
+	s.started = true
 	s.w.Header().Set("Content-Type", "text/event-stream")
 	s.w.Header().Set("Cache-Control", "no-store")
 	s.w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events until there are many
-	s.beating.Go(s.keepBeating)
+	s.heartbeats.Go(s.sendHeartbeats)
 }
 
 // keepBeating writes comments until the stream ends.
-func (s *eventStream) keepBeating() {
-	ticker := time.NewTicker(beat)
+func (s *eventStream) sendHeartbeats() {
+	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -25,10 +25,10 @@ type eventSink = grpc.ServerStreamingServer[rtmpb.LockEvent]
 
 // site is an HTTP server with the Handler, on a connection in memory that holds few
 // bytes.
-type site struct{ listener *bufconn.Listener }
+type testServer struct{ listener *bufconn.Listener }
 
 // newSite serves s until the test ends.
-func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
+func newTestServer(t *testing.T, s rtmpb.ChannelLocksServer) testServer {
 	l := bufconn.Listen(1 << 10)
 	server := &http.Server{
 		Handler: Handler(s), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, Protocols: new(http.Protocols),
@@ -43,11 +43,11 @@ func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
 			t.Error(err)
 		}
 	})
-	return site{l}
+	return testServer{l}
 }
 
 // newest is a client of the site that speaks version 2 of HTTP.
-func (s site) newest(t *testing.T) *http.Client {
+func (s testServer) http2Client(t *testing.T) *http.Client {
 	transport := &http.Transport{
 		Protocols:   new(http.Protocols),
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.DialContext(ctx) },
@@ -58,7 +58,7 @@ func (s site) newest(t *testing.T) *http.Client {
 }
 
 // send opens a connection and sends the text on it.
-func (s site) send(t *testing.T, text string) net.Conn {
+func (s testServer) send(t *testing.T, text string) net.Conn {
 	t.Helper()
 	conn, err := s.listener.DialContext(t.Context())
 	if err != nil {
@@ -72,7 +72,7 @@ func (s site) send(t *testing.T, text string) net.Conn {
 }
 
 // listen asks for a stream, and returns the answer.
-func (s site) listen(t *testing.T, path string) *http.Response {
+func (s testServer) listen(t *testing.T, path string) *http.Response {
 	t.Helper()
 	conn := s.send(t, "GET /v1/rtm/s/"+path+" HTTP/1.1\r\nHost: h\r\n\r\n")
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -83,24 +83,24 @@ func (s site) listen(t *testing.T, path string) *http.Response {
 }
 
 // taken is how a stream has ended, and how long after its beginning.
-type taken struct {
+type streamEnd struct {
 	after time.Duration
 	err   error
 }
 
 // talking is a server whose streams run talk. The channel gets how they end.
-func talking(talk func(eventSink) error) (*scriptedServer, <-chan taken) {
-	ended := make(chan taken, 1)
+func newStreamingServer(talk func(eventSink) error) (*scriptedServer, <-chan streamEnd) {
+	ended := make(chan streamEnd, 1)
 	return &scriptedServer{events: func(stream eventSink) error {
 		begun := time.Now()
 		err := talk(stream)
-		ended <- taken{time.Since(begun), err}
+		ended <- streamEnd{time.Since(begun), err}
 		return err
 	}}, ended
 }
 
-func TestEventsAreServerSentEvents(t *testing.T) {
-	s, _ := talking(func(stream eventSink) error {
+func TestEventStream_Format(t *testing.T) {
+	s, _ := newStreamingServer(func(stream eventSink) error {
 		for _, m := range []*rtmpb.LockEvent{
 			{EventType: rtmpb.LockEvent_SNAPSHOT, Channel: "c", ChannelType: ofMessages},
 			{EventType: rtmpb.LockEvent_SNAPSHOT, Locks: []*rtmpb.LockDetail{
@@ -115,7 +115,7 @@ func TestEventsAreServerSentEvents(t *testing.T) {
 		}
 		return nil
 	})
-	w := askHTTP(s, "GET", "subscribe?user=u&channel=c&channelType=1", "")
+	w := sendHTTP(s, "GET", "subscribe?user=u&channel=c&channelType=1", "")
 	want := `event: SNAPSHOT
 data: {"eventType":1,"channel":"c","channelType":"MESSAGE","locks":[]}
 
@@ -138,14 +138,14 @@ data: {"eventType":3,"channel":"c","channelType":"MESSAGE","lockName":"\n","owne
 	}
 }
 
-func TestAFailureAfterEventsIsTheLastOfThem(t *testing.T) {
-	s, _ := talking(func(stream eventSink) error {
+func TestEventStream_ErrorAfterEvents(t *testing.T) {
+	s, _ := newStreamingServer(func(stream eventSink) error {
 		if err := stream.SendMsg(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}); err != nil {
 			return err
 		}
-		return failure("RTMSessionOperation", errReplaced)
+		return statusError("RTMSessionOperation", errReplaced)
 	})
-	w := askHTTP(s, "GET", "session?user=u", "")
+	w := sendHTTP(s, "GET", "session?user=u", "")
 	_, last, _ := strings.Cut(w.Body.String(), "\n\n")
 	want := "event: ERROR\ndata: " + `{"errorCode":-10027,"operation":"RTMSessionOperation","reason":"` + duplicateUserID.text
 	if w.Code != http.StatusOK || !strings.HasPrefix(last, want) || !strings.HasSuffix(last, "\"}\n\n") {
@@ -154,31 +154,31 @@ func TestAFailureAfterEventsIsTheLastOfThem(t *testing.T) {
 }
 
 // silence sends nothing, until the stream ends.
-func silence(stream eventSink) error {
+func sendNone(stream eventSink) error {
 	<-stream.Context().Done()
 	return stream.Context().Err()
 }
 
 // greet sends one event, and no more until the stream ends.
-func greet(stream eventSink) error {
+func sendOne(stream eventSink) error {
 	if err := stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SET}); err != nil {
 		return err
 	}
-	return silence(stream)
+	return sendNone(stream)
 }
 
 // flood sends events without a pause.
-func flood(stream eventSink) (err error) {
+func sendContinuously(stream eventSink) (err error) {
 	for err == nil {
 		err = stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SET})
 	}
 	return err
 }
 
-func TestAStreamWithoutEventsBeats(t *testing.T) {
+func TestEventStream_Heartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := talking(greet)
-		answer := newSite(t, s).listen(t, "subscribe")
+		s, ended := newStreamingServer(sendOne)
+		answer := newTestServer(t, s).listen(t, "subscribe")
 		lines := bufio.NewReader(answer.Body)
 		for range 2 {
 			if _, err := lines.ReadString('\n'); err != nil { // the event
@@ -188,7 +188,7 @@ func TestAStreamWithoutEventsBeats(t *testing.T) {
 		for i, begun := 0, time.Now(); i < 100; i++ { // for longer than the server lets reading and writing take
 			blank, err := lines.ReadString('\n')
 			comment, _ := lines.ReadString('\n')
-			if at := time.Since(begun); err != nil || blank != "\n" || comment != ":\n" || at != time.Duration(i+1)*beat {
+			if at := time.Since(begun); err != nil || blank != "\n" || comment != ":\n" || at != time.Duration(i+1)*heartbeatInterval {
 				t.Fatalf("after %v: %q, %q, %v", at, blank, comment, err)
 			}
 		}
@@ -200,23 +200,23 @@ func TestAStreamWithoutEventsBeats(t *testing.T) {
 	})
 }
 
-func TestStreamsEndWithTheirClients(t *testing.T) {
+func TestEventStream_ClientGone(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		talk   func(eventSink) error
 		leaves bool
 		atMost time.Duration
 	}{
-		{"of a client that leaves", greet, true, 0},
-		{"of a client that leaves before the first event", silence, true, 0},
-		{"of a client that leaves a torrent", flood, true, 0},
-		{"of a client that does not read what happens", flood, false, writeTimeout},
-		{"of a client that does not read the beats", greet, false, time.Hour},
+		{"of a client that leaves", sendOne, true, 0},
+		{"of a client that leaves before the first event", sendNone, true, 0},
+		{"of a client that leaves a torrent", sendContinuously, true, 0},
+		{"of a client that does not read what happens", sendContinuously, false, writeTimeout},
+		{"of a client that does not read the beats", sendOne, false, time.Hour},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, ended := talking(row.talk)
-				conn := newSite(t, s).send(t, session)
+				s, ended := newStreamingServer(row.talk)
+				conn := newTestServer(t, s).send(t, session)
 				synctest.Wait()
 				if row.leaves {
 					_ = conn.Close()
@@ -230,11 +230,11 @@ func TestStreamsEndWithTheirClients(t *testing.T) {
 }
 
 // deadWriter is the answer to a client that is lost.
-type deadWriter struct{ *httptest.ResponseRecorder }
+type brokenWriter struct{ *httptest.ResponseRecorder }
 
-func (deadWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-func TestAStreamToALostClientIsOver(t *testing.T) {
+func TestEventStream_WriteFails(t *testing.T) {
 	left, leave := context.WithCancel(t.Context())
 	leave()
 	for _, row := range []struct {
@@ -243,11 +243,11 @@ func TestAStreamToALostClientIsOver(t *testing.T) {
 		w    http.ResponseWriter
 		want error
 	}{
-		{"of a client who cannot be written to", t.Context(), deadWriter{httptest.NewRecorder()}, io.ErrClosedPipe},
+		{"of a client who cannot be written to", t.Context(), brokenWriter{httptest.NewRecorder()}, io.ErrClosedPipe},
 		{"of a client who has left", left, httptest.NewRecorder(), context.Canceled},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s, ended := talking(func(stream eventSink) error {
+			s, ended := newStreamingServer(func(stream eventSink) error {
 				err := stream.Send(&rtmpb.LockEvent{})
 				if again := stream.Send(&rtmpb.LockEvent{}); !errors.Is(again, context.Canceled) || stream.Context().Err() == nil {
 					t.Errorf("goes on: %v, %v", again, stream.Context().Err())
@@ -274,7 +274,7 @@ func (s *waitingServer) AcquireLock(ctx context.Context, _ *rtmpb.AcquireLockReq
 	case <-time.After(time.Minute):
 		return &rtmpb.LockResponse{LockName: "l"}, nil
 	case <-ctx.Done():
-		return nil, failure("RTMAcquireOperation", ctx.Err())
+		return nil, statusError("RTMAcquireOperation", ctx.Err())
 	}
 }
 
@@ -284,9 +284,9 @@ const (
 	acquire = "POST /v1/rtm/s/acquireLock HTTP/1.1\r\nHost: h\r\nContent-Length: 14\r\n\r\n" + `{"retry":true}`
 )
 
-func TestWaitingLastsAsLongAsItTakes(t *testing.T) {
+func TestHandler_LongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, begun := newSite(t, &waitingServer{}).send(t, acquire), time.Now()
+		conn, begun := newTestServer(t, &waitingServer{}).send(t, acquire), time.Now()
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || answer.StatusCode != http.StatusOK || time.Since(begun) != time.Minute {
 			t.Errorf("after %v: %v, %v", time.Since(begun), answer, err)
@@ -294,16 +294,16 @@ func TestWaitingLastsAsLongAsItTakes(t *testing.T) {
 	})
 }
 
-func TestWithHTTP2NothingIsCutShort(t *testing.T) {
+func TestHandler_HTTP2LongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := talking(func(stream eventSink) error {
-			if err := greet(stream); err != nil && !errors.Is(err, context.Canceled) {
+		s, ended := newStreamingServer(func(stream eventSink) error {
+			if err := sendOne(stream); err != nil && !errors.Is(err, context.Canceled) {
 				return err
 			}
 			return nil
 		})
 		waiting := &waitingServer{scriptedServer: *s}
-		client, begun := newSite(t, waiting).newest(t), time.Now()
+		client, begun := newTestServer(t, waiting).http2Client(t), time.Now()
 		ctx, leave := context.WithCancel(t.Context())
 		request, err := http.NewRequestWithContext(ctx, "GET", "http://h/v1/rtm/s/session", nil)
 		if err != nil {
@@ -329,10 +329,10 @@ func TestWithHTTP2NothingIsCutShort(t *testing.T) {
 	})
 }
 
-func TestWithHTTP2ASlowReaderHoldsNobodyUp(t *testing.T) {
+func TestHandler_HTTP2SlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := talking(flood)
-		client := newSite(t, s).newest(t)
+		s, ended := newStreamingServer(sendContinuously)
+		client := newTestServer(t, s).http2Client(t)
 		stream, err := client.Get("http://h/v1/rtm/s/session")
 		if err != nil {
 			t.Fatal(err)
@@ -344,10 +344,10 @@ func TestWithHTTP2ASlowReaderHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-func TestWaitingEndsWithItsClient(t *testing.T) {
+func TestHandler_WaitEndsWithClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &waitingServer{}
-		conn := newSite(t, s).send(t, acquire)
+		conn := newTestServer(t, s).send(t, acquire)
 		synctest.Wait()
 		if n := s.ended.Load(); n != 0 {
 			t.Fatal("does not wait")
@@ -360,11 +360,11 @@ func TestWaitingEndsWithItsClient(t *testing.T) {
 	})
 }
 
-func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+func TestHandler_SlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := agreeableServer("acquireLock")
+		s := newEmptyServer("acquireLock")
 		half := strings.TrimSuffix(acquire, "true}")
-		conn, begun := newSite(t, s).send(t, half), time.Now()
+		conn, begun := newTestServer(t, s).send(t, half), time.Now()
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -373,8 +373,8 @@ func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
 		if answer.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(told), "body did not come in time") {
 			t.Errorf("answers %v %s, %v", answer, told, err)
 		}
-		if waited := time.Since(begun); waited != 5*time.Second || s.asked != nil {
-			t.Errorf("after %v it asks %v", waited, s.asked)
+		if waited := time.Since(begun); waited != 5*time.Second || s.received != nil {
+			t.Errorf("after %v it asks %v", waited, s.received)
 		}
 	})
 }

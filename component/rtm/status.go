@@ -56,7 +56,7 @@ var (
 
 // outcomes is the one table from an error to RTM's code: the first row that matches
 // counts.
-var outcomes = []struct {
+var errorCodes = []struct {
 	is   error
 	code *code
 }{
@@ -99,7 +99,7 @@ func codeOf(err error) *code {
 	if bad, ok := errors.AsType[*fieldError](err); ok {
 		return bad.code
 	}
-	for _, row := range outcomes {
+	for _, row := range errorCodes {
 		if errors.Is(err, row.is) {
 			return row.code
 		}
@@ -108,7 +108,7 @@ func codeOf(err error) *code {
 }
 
 // failure is the gRPC status of an operation's error, as an error; nil stays nil.
-func failure(operation string, err error) error {
+func statusError(operation string, err error) error {
 	if err == nil {
 		return nil
 	}

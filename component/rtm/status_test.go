@@ -16,7 +16,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestEveryErrorHasItsNumber(t *testing.T) {
+func TestStatusError(t *testing.T) {
 	for _, row := range []struct {
 		err    error
 		number int32
@@ -50,7 +50,7 @@ func TestEveryErrorHasItsNumber(t *testing.T) {
 		{errors.New("connection refused"), -14009, "LOCK_NOT_AVAILABLE", codes.Unavailable},
 	} {
 		t.Run(row.err.Error(), func(t *testing.T) {
-			got := status.Convert(failure("RTMSetLockOperation", fmt.Errorf("redis: lock: %w", row.err)))
+			got := status.Convert(statusError("RTMSetLockOperation", fmt.Errorf("redis: lock: %w", row.err)))
 			if got.Code() != row.code || !strings.Contains(got.Message(), row.err.Error()) {
 				t.Errorf("the status is %v, want %v", got, row.code)
 			}
@@ -64,7 +64,7 @@ func TestEveryErrorHasItsNumber(t *testing.T) {
 			}
 		})
 	}
-	if err := failure("RTMSetLockOperation", nil); err != nil {
+	if err := statusError("RTMSetLockOperation", nil); err != nil {
 		t.Errorf("nothing is told as %v", err)
 	}
 }

@@ -13,9 +13,9 @@ import (
 // ctx; everything else is a breach of the protocol.
 type api interface {
 	// call makes a call that has one answer.
-	call(ctx context.Context, operation string, a ask) (answer, error)
+	call(ctx context.Context, operation string, a request) (answer, error)
 	// open opens a stream, which lasts as long as ctx.
-	open(ctx context.Context, operation string, a ask) (stream, error)
+	open(ctx context.Context, operation string, a request) (stream, error)
 }
 
 // A stream tells events.
@@ -40,7 +40,7 @@ const (
 )
 
 // statuses are how the operations are called in a Status. The document has the first six.
-var statuses = map[string]string{
+var operationNames = map[string]string{
 	setLock:     "RTMSetLockOperation",
 	acquireLock: "RTMAcquireOperation",
 	releaseLock: "RTMReleaseLockOperation",
@@ -87,7 +87,7 @@ const (
 )
 
 // ask is what a request says. An operation sends what it has of it.
-type ask struct {
+type request struct {
 	store, user, channel string
 	kind                 channelType
 	lock                 string
@@ -130,10 +130,12 @@ func (e event) String() string {
 }
 
 // failure is a Status.
-type failure struct {
+type statusError struct {
 	code      int32
 	operation string
 	reason    string
 }
 
-func (f *failure) Error() string { return fmt.Sprintf("%d of %s: %s", f.code, f.operation, f.reason) }
+func (f *statusError) Error() string {
+	return fmt.Sprintf("%d of %s: %s", f.code, f.operation, f.reason)
+}

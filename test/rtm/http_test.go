@@ -52,7 +52,7 @@ var bodies = map[string]string{
 }
 
 // members are what answers have, no less and no more.
-var members = map[string]string{
+var answerMembers = map[string]string{
 	setLock:     "errorCode channel channelType lockName ttl",
 	acquireLock: "errorCode channel channelType lockName ttl lockRev",
 	releaseLock: "errorCode channel channelType lockName",
@@ -64,9 +64,9 @@ var members = map[string]string{
 }
 
 // body is the request in JSON.
-func (a ask) body(operation string) string { return a.fill(bodies[operation]) }
+func (a request) body(operation string) string { return a.expand(bodies[operation]) }
 
-func (a ask) fill(template string) string {
+func (a request) expand(template string) string {
 	held := make([]string, len(a.held))
 	for i, l := range a.held {
 		held[i] = fmt.Sprintf(`{"channel":%s,"channelType":%s,"lockName":%s,"owner":%s,"lockRev":%d}`,
@@ -92,7 +92,7 @@ func typeInJSON(kind channelType) string {
 	return strconv.Itoa(int(kind))
 }
 
-func (d *overHTTP) call(ctx context.Context, operation string, a ask) (answer, error) {
+func (d *overHTTP) call(ctx context.Context, operation string, a request) (answer, error) {
 	response, err := d.post(ctx, a.store, operation, a.body(operation))
 	if err != nil {
 		return answer{}, err
@@ -103,7 +103,7 @@ func (d *overHTTP) call(ctx context.Context, operation string, a ask) (answer, e
 		return answer{}, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return answer{}, refusalOf(response.StatusCode, text)
+		return answer{}, rejectionOf(response.StatusCode, text)
 	}
 	return answerOf(operation, text)
 }
@@ -120,7 +120,7 @@ func (d *overHTTP) do(ctx context.Context, method, path, body string) (*http.Res
 	return d.client.Do(request)
 }
 
-func (d *overHTTP) open(ctx context.Context, operation string, a ask) (stream, error) {
+func (d *overHTTP) open(ctx context.Context, operation string, a request) (stream, error) {
 	var response *http.Response
 	var err error
 	if operation == subscribe {
@@ -138,7 +138,7 @@ func (d *overHTTP) open(ctx context.Context, operation string, a ask) (stream, e
 		if err != nil {
 			return nil, err
 		}
-		return nil, refusalOf(response.StatusCode, text)
+		return nil, rejectionOf(response.StatusCode, text)
 	}
 	return &events{response.Body, bufio.NewReader(response.Body)}, nil
 }

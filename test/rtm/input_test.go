@@ -11,23 +11,23 @@ import (
 
 // The calls by what they have.
 var (
-	withLock    = []string{setLock, acquireLock, releaseLock, revokeLock, removeLock}
-	withChannel = append(slices.Clone(withLock), getLock, subscribe)
-	withUser    = append(slices.Clone(withChannel), session, keepAlive, logout)
+	lockOperations    = []string{setLock, acquireLock, releaseLock, revokeLock, removeLock}
+	channelOperations = append(slices.Clone(lockOperations), getLock, subscribe)
+	userOperations    = append(slices.Clone(channelOperations), session, keepAlive, logout)
 )
 
 // names are fields that hold one, and the codes of bad ones.
-var names = []struct {
+var nameFields = []struct {
 	field string
 	calls []string
-	put   func(a *ask, name string)
+	put   func(a *request, name string)
 	empty int32 // code of an empty one; 0 is none
 	bad   int32
 }{
-	{"user", withUser, func(a *ask, name string) { a.user = name }, -10002, -10006},
-	{"channel", withChannel, func(a *ask, name string) { a.channel = name }, -10008, -10008},
-	{"lockName", withLock, func(a *ask, name string) { a.lock = name }, -14005, -14005},
-	{"owner", []string{revokeLock}, func(a *ask, name string) { a.owner = name }, 0, -10006},
+	{"user", userOperations, func(a *request, name string) { a.user = name }, -10002, -10006},
+	{"channel", channelOperations, func(a *request, name string) { a.channel = name }, -10008, -10008},
+	{"lockName", lockOperations, func(a *request, name string) { a.lock = name }, -14005, -14005},
+	{"owner", []string{revokeLock}, func(a *request, name string) { a.owner = name }, 0, -10006},
 }
 
 // badNames are names that nothing can have.
@@ -55,53 +55,53 @@ var badNames = []struct{ what, name string }{
 var badValues = []struct {
 	name  string
 	calls []string
-	spoil func(a *ask)
+	spoil func(a *request)
 	code  int32
 	says  string // part of the reason
 }{
-	{"no type of channel", withChannel, func(a *ask) { a.kind = rtmpb.ChannelType_NONE }, -10019, "channelType"},
-	{"the type of users", withChannel, func(a *ask) { a.kind = 3 }, -10019, "channelType"},
-	{"a type of channel that is not", withChannel, func(a *ask) { a.kind = 7 }, -10019, "channelType"},
-	{"a negative type of channel", withChannel, func(a *ask) { a.kind = -1 }, -10019, "channelType"},
-	{"a component that is not", withUser, func(a *ask) { a.store = "nowhere" }, -14009, "nowhere"},
-	{"a component in capital letters", withUser, func(a *ask) { a.store = "LOCKS" }, -14009, "LOCKS"},
-	{"a held lock without a channel", holding, func(a *ask) { a.held[1].channel = "" }, -10008, "channel"},
-	{"a held lock of no type of channel", holding, func(a *ask) { a.held[1].kind = 0 }, -10019, "channelType"},
-	{"a held lock without a name", holding, func(a *ask) { a.held[1].name = "" }, -14005, "lockName"},
+	{"no type of channel", channelOperations, func(a *request) { a.kind = rtmpb.ChannelType_NONE }, -10019, "channelType"},
+	{"the type of users", channelOperations, func(a *request) { a.kind = 3 }, -10019, "channelType"},
+	{"a type of channel that is not", channelOperations, func(a *request) { a.kind = 7 }, -10019, "channelType"},
+	{"a negative type of channel", channelOperations, func(a *request) { a.kind = -1 }, -10019, "channelType"},
+	{"a component that is not", userOperations, func(a *request) { a.store = "nowhere" }, -14009, "nowhere"},
+	{"a component in capital letters", userOperations, func(a *request) { a.store = "LOCKS" }, -14009, "LOCKS"},
+	{"a held lock without a channel", claimCalls, func(a *request) { a.held[1].channel = "" }, -10008, "channel"},
+	{"a held lock of no type of channel", claimCalls, func(a *request) { a.held[1].kind = 0 }, -10019, "channelType"},
+	{"a held lock without a name", claimCalls, func(a *request) { a.held[1].name = "" }, -14005, "lockName"},
 }
 
 // holding are the calls that tell what their user believes to hold.
-var holding = []string{session, keepAlive}
+var claimCalls = []string{session, keepAlive}
 
-func TestBadNamesAreRefusedByFieldAndChangeNothing(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		for _, f := range names {
+func TestInvalidNames(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		for _, f := range nameFields {
 			if f.empty != 0 {
-				p.run(t, f.field+" is empty", func(w *world) {
-					w.refused(f.calls, f.empty, f.field, func(a *ask) { f.put(a, "") })
+				p.runWithEnv(t, f.field+" is empty", func(w *env) {
+					w.checkRejected(f.calls, f.empty, f.field, func(a *request) { f.put(a, "") })
 				})
 			}
 			for _, bad := range badNames {
-				p.run(t, f.field+" "+bad.what, func(w *world) {
-					w.refused(f.calls, f.bad, f.field, func(a *ask) { f.put(a, bad.name) })
+				p.runWithEnv(t, f.field+" "+bad.what, func(w *env) {
+					w.checkRejected(f.calls, f.bad, f.field, func(a *request) { f.put(a, bad.name) })
 				})
 			}
 		}
 	})
 }
 
-func TestNamesThatAreNoTextAreRefused(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		for _, f := range names {
-			p.run(t, f.field, func(w *world) {
-				spoil := func(a *ask) { f.put(a, "na\xffme") }
+func TestInvalidUTF8(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		for _, f := range nameFields {
+			p.runWithEnv(t, f.field, func(w *env) {
+				spoil := func(a *request) { f.put(a, "na\xffme") }
 				switch _, http := w.apis[0].(*overHTTP); {
 				case isDirect(w.apis[0]):
-					w.refused(f.calls, f.bad, f.field, spoil)
+					w.checkRejected(f.calls, f.bad, f.field, spoil)
 				case http: // JSON is text, and what reads it does not tell what was in place of it
-					w.refused(f.calls, -10014, f.field, spoil)
+					w.checkRejected(f.calls, -10014, f.field, spoil)
 				default:
-					w.unsent(f.calls, spoil)
+					w.checkNotSent(f.calls, spoil)
 				}
 			})
 		}
@@ -109,70 +109,70 @@ func TestNamesThatAreNoTextAreRefused(t *testing.T) {
 }
 
 // unsent checks that gRPC's client does not send the requests.
-func (w *world) unsent(calls []string, spoil func(a *ask)) {
+func (w *env) checkNotSent(calls []string, spoil func(a *request)) {
 	for _, call := range calls {
 		a := frontDesk
 		a.user = "ann"
 		spoil(&a)
-		if err := w.attempt(call, a); !errors.Is(err, errNoText) {
+		if err := w.callOrOpen(call, a); !errors.Is(err, errNoText) {
 			w.Errorf("%s: %v", call, err)
 		}
 	}
 }
 
-func TestBadValuesAreRefusedByFieldAndChangeNothing(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
+func TestInvalidValues(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
 		for _, row := range badValues {
-			p.run(t, row.name, func(w *world) { w.refused(row.calls, row.code, row.says, row.spoil) })
+			p.runWithEnv(t, row.name, func(w *env) { w.checkRejected(row.calls, row.code, row.says, row.spoil) })
 		}
 	})
 }
 
 // refused makes each of the calls with a request that is spoiled, and checks that it
 // fails with the code, that its reason says why, and that nothing has changed by it.
-func (w *world) refused(calls []string, code int32, says string, spoil func(a *ask)) {
-	w.unharmed(func() {
+func (w *env) checkRejected(calls []string, code int32, says string, spoil func(a *request)) {
+	w.checkUnchanged(func() {
 		for _, call := range calls {
 			a := frontDesk
 			a.user = "ann"
 			a.held = []lock{{"house", messageType, "front desk", "ann", 30, 1}, {"house", messageType, "back desk", "ann", 30, 2}}
 			spoil(&a)
-			w.checkStatus(call, w.attempt(call, a), code, says)
+			w.checkStatus(call, w.callOrOpen(call, a), code, says)
 		}
 	})
 }
 
 // unharmed checks that nothing changes by what is done, in a channel with a lock that bob
 // holds and one that nobody does.
-func (w *world) unharmed(do func()) {
+func (w *env) checkUnchanged(do func()) {
 	bob := w.user("bob")
 	bob.must(setLock, frontDesk)
-	bob.must(setLock, frontDesk.other("back desk"))
+	bob.must(setLock, frontDesk.withLock("back desk"))
 	bob.must(acquireLock, frontDesk)
 	dora, before := w.user("dora").subscribe(frontDesk)
 	do()
 	if after := dora.locks(frontDesk); !slices.Equal(before, after) {
 		w.Errorf("before there was %v, afterwards %v", before, after)
 	}
-	if seen := dora.seen(); len(seen) > 0 {
-		w.Errorf("the channel sees %q", sentence(seen))
+	if seen := dora.channelEvents(); len(seen) > 0 {
+		w.Errorf("the channel sees %q", describe(seen))
 	}
 }
 
 // checkStatus checks the code and the reason of an error.
-func (w *world) checkStatus(call string, err error, code int32, says string) {
+func (w *env) checkStatus(call string, err error, code int32, says string) {
 	w.Helper()
 	if got := w.codeOf(call, err); got != code {
 		w.Errorf("%s ends with %d, want %d: %v", call, got, code, err)
 		return
 	}
-	if f, ok := errors.AsType[*failure](err); !ok || !strings.Contains(f.reason, says) {
+	if f, ok := errors.AsType[*statusError](err); !ok || !strings.Contains(f.reason, says) {
 		w.Errorf("%s fails because %v, which does not say %q", call, err, says)
 	}
 }
 
 // attempt makes a call, or opens a stream and takes its first event.
-func (w *world) attempt(call string, a ask) error {
+func (w *env) callOrOpen(call string, a request) error {
 	if call != subscribe && call != session {
 		_, err := w.apis[0].call(w.ctx, call, a)
 		return err
@@ -185,8 +185,8 @@ func (w *world) attempt(call string, a ask) error {
 	return err
 }
 
-func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
+func TestSetLock_TTLBounds(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
 		for _, bounds := range []struct {
 			name     string
 			metadata map[string]string
@@ -200,7 +200,7 @@ func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
 			}},
 		} {
 			t.Run(bounds.name, func(t *testing.T) {
-				p.alone(t, bounds.metadata, func(w *world) {
+				p.withEnv(t, bounds.metadata, func(w *env) {
 					for asked, want := range bounds.rows {
 						w.checkTTL(asked, want)
 					}
@@ -211,19 +211,19 @@ func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
 }
 
 // checkTTL checks who is told of a lock's TTL.
-func (w *world) checkTTL(asked, want uint32) {
+func (w *env) checkTTL(asked, want uint32) {
 	ann := w.user("ann")
 	dora, _ := w.user("dora").subscribe(frontDesk)
-	defer dora.leave()
+	defer dora.disconnect()
 	a := frontDesk
 	a.ttl = asked
 	set, acquired := ann.must(setLock, a).ttl, ann.must(acquireLock, a).ttl
-	l, _ := ann.find(a)
+	l, _ := ann.findLock(a)
 	if set != want || acquired != want || l.ttl != want {
 		w.Errorf("a TTL of %d: setLock tells %d, acquireLock %d, getLock %d, want %d", asked, set, acquired, l.ttl, want)
 	}
 	ann.must(removeLock, a)
-	for _, e := range dora.seen() {
+	for _, e := range dora.channelEvents() {
 		if e.ttl != want {
 			w.Errorf("a TTL of %d: %v tells %d, want %d", asked, e, e.ttl, want)
 		}

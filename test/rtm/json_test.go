@@ -90,7 +90,7 @@ func readLocks(rows []json.RawMessage, members string) ([]lock, error) {
 
 // answerOf reads the answer of a call that succeeded.
 func answerOf(operation string, text []byte) (answer, error) {
-	o, err := read(text, members[operation])
+	o, err := read(text, answerMembers[operation])
 	if err != nil {
 		return answer{}, err
 	}
@@ -146,13 +146,13 @@ func failureIn(text []byte) error {
 	if err != nil {
 		return err
 	}
-	return &failure{*o.ErrorCode, o.Operation, o.Reason}
+	return &statusError{*o.ErrorCode, o.Operation, o.Reason}
 }
 
 // refusalOf reads the Status of an answer, which has HTTP's code for it.
-func refusalOf(httpCode int, text []byte) error {
+func rejectionOf(httpCode int, text []byte) error {
 	err := failureIn(text)
-	f, ok := err.(*failure) //nolint:errorlint // it is not wrapped
+	f, ok := err.(*statusError) //nolint:errorlint // it is not wrapped
 	if !ok {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-func TestAChannelHasAsManyLocksAsItMay(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
+func TestSetLock_ChannelLimit(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
 		for _, row := range []struct {
 			name     string
 			metadata map[string]string
@@ -18,16 +18,16 @@ func TestAChannelHasAsManyLocksAsItMay(t *testing.T) {
 			{"of the component", map[string]string{"rtmLocksPerChannel": "3"}, 3},
 		} {
 			t.Run(row.name, func(t *testing.T) {
-				p.alone(t, row.metadata, func(w *world) { w.fill(row.most) })
+				p.withEnv(t, row.metadata, func(w *env) { w.checkLimit(row.most) })
 			})
 		}
 	})
 }
 
 // fill fills a channel with locks, and looks what can be done then.
-func (w *world) fill(most int) {
+func (w *env) checkLimit(most int) {
 	ann := w.user("ann")
-	desk := func(i int) ask { return frontDesk.other(fmt.Sprint("desk ", i)) }
+	desk := func(i int) request { return frontDesk.withLock(fmt.Sprint("desk ", i)) }
 	garden, other := frontDesk, frontDesk
 	garden.channel, other.kind = "garden", streamType
 	for i := range most {
@@ -36,7 +36,7 @@ func (w *world) fill(most int) {
 	ann.must(acquireLock, desk(0))
 	for _, step := range []struct {
 		call string
-		ask  ask
+		ask  request
 		code int32
 	}{
 		{setLock, desk(most), -14001},
@@ -62,9 +62,9 @@ func (w *world) fill(most int) {
 	}
 }
 
-func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		p.alone(t, nil, func(w *world) {
+func TestChannelTypes(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		p.withEnv(t, nil, func(w *env) {
 			ann, stream := w.user("ann"), frontDesk
 			stream.kind = streamType
 			ofStream, _ := w.user("dora").subscribe(stream)
@@ -81,7 +81,7 @@ func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
 			}
 			w.user("bob").must(acquireLock, stream)
 			ann.must(releaseLock, frontDesk)
-			if got := sentence(ofStream.seen()); got != "SET, ACQUIRED bob" {
+			if got := describe(ofStream.channelEvents()); got != "SET, ACQUIRED bob" {
 				w.Errorf("the other channel sees %q", got)
 			}
 		})
@@ -89,8 +89,8 @@ func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
 }
 
 // TestTheComponentMayBeNamedByAHeaderOrNotAtAll is about gRPC: HTTP has it in the path.
-func TestTheComponentMayBeNamedByAHeaderOrNotAtAll(t *testing.T) {
-	place{openGRPC, nil}.alone(t, nil, func(w *world) {
+func TestComponentName_GRPC(t *testing.T) {
+	target{openGRPC, nil}.withEnv(t, nil, func(w *env) {
 		a := frontDesk
 		a.store = ""
 		w.user("ann").must(setLock, a)

@@ -26,25 +26,25 @@ func goodNames() []string {
 	return names
 }
 
-func TestEverythingCanHaveAGoodName(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		p.alone(t, nil, func(w *world) {
+func TestValidNames(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		p.withEnv(t, nil, func(w *env) {
 			for _, name := range goodNames() {
-				w.live(name)
+				w.checkName(name)
 			}
 		})
 	})
 }
 
 // live lets a user, a channel and a lock of this name go through everything.
-func (w *world) live(name string) {
+func (w *env) checkName(name string) {
 	w.Helper()
 	u := w.user(name)
-	a := ask{store: component, channel: name, kind: streamType, lock: name, ttl: 30, owner: name}
+	a := request{store: component, channel: name, kind: streamType, lock: name, ttl: 30, owner: name}
 	dora, _ := w.user("dora").subscribe(a)
-	defer dora.leave()
-	session, _ := u.online()
-	defer session.leave()
+	defer dora.disconnect()
+	session, _ := u.openSession()
+	defer session.disconnect()
 	named := lock{channel: name, kind: streamType, name: name}
 	for _, call := range []string{setLock, acquireLock, revokeLock, acquireLock, releaseLock, acquireLock} {
 		got := u.must(call, a).lock
@@ -57,12 +57,12 @@ func (w *world) live(name string) {
 	}
 	u.must(removeLock, a)
 	seen := []string{"SET", "ACQUIRED", "RELEASED", "ACQUIRED", "RELEASED", "ACQUIRED", "REMOVED"}
-	w.checkNames(dora.seen(), named, seen)
-	w.checkNames(session.heard(), named, seen[1:])
+	w.checkNames(dora.channelEvents(), named, seen)
+	w.checkNames(session.sessionEvents(), named, seen[1:])
 }
 
 // checkNames checks that events of these kinds are about the lock.
-func (w *world) checkNames(events []event, named lock, kinds []string) {
+func (w *env) checkNames(events []event, named lock, kinds []string) {
 	w.Helper()
 	var got []string
 	for _, e := range events {
@@ -76,15 +76,15 @@ func (w *world) checkNames(events []event, named lock, kinds []string) {
 	}
 }
 
-func TestLocksOfDifferentNamesAreDifferent(t *testing.T) {
-	asks := []ask{
+func TestDistinctNames(t *testing.T) {
+	asks := []request{
 		{channel: "a", lock: "b||c"}, {channel: "a||b", lock: "c"}, {channel: "a|", lock: "|b||c"}, {channel: "a", lock: "c"},
 		{channel: "a", lock: "b%7C%7Cc"}, {channel: "a%7C%7Cb", lock: "c"}, {channel: "a%", lock: "7C"}, {channel: "a%7", lock: "C"},
 		{channel: "a|b", lock: "c"}, {channel: "a", lock: "C"}, {channel: "A", lock: "c"}, {channel: "a ", lock: "c"},
 		{channel: "a", lock: " c"},
 	}
-	everywhere(t, func(t *testing.T, p place) {
-		p.alone(t, nil, func(w *world) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		p.withEnv(t, nil, func(w *env) {
 			for i, a := range asks {
 				a.store = component
 				for _, a.kind = range []channelType{messageType, streamType} {
@@ -105,12 +105,12 @@ func TestLocksOfDifferentNamesAreDifferent(t *testing.T) {
 	})
 }
 
-func TestLocksAreSortedByName(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		p.alone(t, nil, func(w *world) {
+func TestGetLock_Order(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		p.withEnv(t, nil, func(w *env) {
 			want := []string{" ", "!", "%", "%7C", "0", "A", "a", "a!", "a%", "a0", "aa", "a{", "a|", "a}", "b", "|", "|0", "~"}
 			for _, i := range []int{5, 11, 2, 17, 9, 0, 14, 7, 3, 16, 12, 1, 8, 15, 4, 13, 10, 6} {
-				w.user("ann").must(setLock, frontDesk.other(want[i]))
+				w.user("ann").must(setLock, frontDesk.withLock(want[i]))
 			}
 			_, snapshot := w.user("dora").subscribe(frontDesk)
 			for how, locks := range map[string][]lock{"getLock": w.user("ann").locks(frontDesk), "a snapshot": snapshot} {

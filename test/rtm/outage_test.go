@@ -14,21 +14,21 @@ var operations = []string{
 	setLock, acquireLock, releaseLock, revokeLock, getLock, removeLock, keepAlive, logout, subscribe, session,
 }
 
-func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
+func TestRedis_Stopped(t *testing.T) {
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			server := startRedis(t)
-			place{d.open, server}.alone(t, nil, func(w *world) {
+			target{d.open, server}.withEnv(t, nil, func(w *env) {
 				w.user("ann").must(setLock, frontDesk)
 				server.Stop()
 				for _, operation := range operations {
-					_, err := w.try(operation, frontDesk)
+					_, err := w.callAsAnn(operation, frontDesk)
 					w.checkStatus(operation, err, -14009, "")
 				}
-				_, err := w.try(acquireLock, frontDesk.waiting())
+				_, err := w.callAsAnn(acquireLock, frontDesk.withRetry())
 				w.checkStatus(acquireLock, err, -14009, "")
 				server.Start()
-				w.until("locks can be set again", func() bool { return w.user("ann").code(setLock, frontDesk) == 0 })
+				w.waitUntil("locks can be set again", func() bool { return w.user("ann").code(setLock, frontDesk) == 0 })
 			})
 		})
 	}
@@ -36,22 +36,22 @@ func TestWithoutItsStorageNothingIsAvailable(t *testing.T) {
 
 // TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end
 // when their time is over.
-func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
+func TestRedis_Paused(t *testing.T) {
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			server := startRedis(t)
-			w := place{d.open, server}.create(t, 2*patience, nil, 1)
+			w := target{d.open, server}.newEnv(t, 2*scenarioTimeout, nil, 1)
 			w.user("ann").must(setLock, frontDesk)
 			resume := server.Pause()
 			defer resume()
 			begin := time.Now()
-			var calls []*pending
+			var calls []*pendingCall
 			for _, operation := range []string{setLock, acquireLock, releaseLock, revokeLock, getLock, removeLock} {
 				calls = append(calls, w.user("bob").start(operation, frontDesk))
 			}
 			for _, p := range calls {
-				if got := p.end(); got != timeout && got != -14009 {
+				if got := p.wait(); got != timeout && got != -14009 {
 					w.Errorf("%s ends with %d: %v", p.operation, got, p.err)
 				}
 			}
@@ -64,24 +64,24 @@ func TestAStorageThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
 
 // TestWhoWasCutOffFromTheStorageIsToldAnew has a process that does not see what happens
 // for a while.
-func TestWhoWasCutOffFromTheStorageIsToldAnew(t *testing.T) {
+func TestRedis_ConnectionCut(t *testing.T) {
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
 			server := startRedis(t)
 			proxy := servers.StartProxy(t, server.Addr)
-			w := place{d.open, server}.create(t, patience, nil, 1)
-			w.add(openSet(t, registry(), map[string]string{"store": "redis", "redisHost": proxy.Addr, "redisDB": "1"}))
+			w := target{d.open, server}.newEnv(t, scenarioTimeout, nil, 1)
+			w.addService(newSet(t, registry(), map[string]string{"store": "redis", "redisHost": proxy.Addr, "redisDB": "1"}))
 			near, far := w.user("ann"), user{w, w.apis[1], "ann"}
 			near.must(setLock, frontDesk)
-			near.must(setLock, frontDesk.other("back desk"))
-			lost, kept := near.must(acquireLock, frontDesk).rev, near.must(acquireLock, frontDesk.other("back desk")).rev
+			near.must(setLock, frontDesk.withLock("back desk"))
+			lost, kept := near.must(acquireLock, frontDesk).rev, near.must(acquireLock, frontDesk.withLock("back desk")).rev
 			dora, _ := user{w, w.apis[1], "dora"}.subscribe(frontDesk)
-			session, _ := far.online()
+			session, _ := far.openSession()
 
 			mend := proxy.Cut()
 			w.user("bob").must(revokeLock, frontDesk)
 			rev := w.user("bob").must(acquireLock, frontDesk).rev
-			near.must(setLock, frontDesk.other("window"))
+			near.must(setLock, frontDesk.withLock("window"))
 			mend()
 
 			want := []lock{

@@ -24,7 +24,7 @@ func newTyped(conn grpc.ClientConnInterface) typed {
 	return typed{rtmpb.NewChannelLocksClient(conn), conn}
 }
 
-func (d typed) call(ctx context.Context, operation string, a ask) (answer, error) {
+func (d typed) call(ctx context.Context, operation string, a request) (answer, error) {
 	got, err := d.send(ctx, operation, a)
 	if err != nil {
 		return answer{}, failureOf(err)
@@ -32,34 +32,34 @@ func (d typed) call(ctx context.Context, operation string, a ask) (answer, error
 	return got, nil
 }
 
-func (d typed) send(ctx context.Context, operation string, a ask) (answer, error) {
+func (d typed) send(ctx context.Context, operation string, a request) (answer, error) {
 	switch operation {
 	case setLock:
-		return aboutLock(d.SetLock(ctx, &rtmpb.SetLockRequest{
+		return lockAnswer(d.SetLock(ctx, &rtmpb.SetLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Ttl: a.ttl,
 		}))
 	case acquireLock:
-		return aboutLock(d.AcquireLock(ctx, &rtmpb.AcquireLockRequest{
+		return lockAnswer(d.AcquireLock(ctx, &rtmpb.AcquireLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Retry: a.retry,
 		}))
 	case releaseLock:
-		return aboutLock(d.ReleaseLock(ctx, &rtmpb.ReleaseLockRequest{
+		return lockAnswer(d.ReleaseLock(ctx, &rtmpb.ReleaseLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock,
 		}))
 	case revokeLock:
-		return aboutLock(d.RevokeLock(ctx, &rtmpb.RevokeLockRequest{
+		return lockAnswer(d.RevokeLock(ctx, &rtmpb.RevokeLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Owner: a.owner,
 		}))
 	case getLock:
-		return aboutChannel(d.GetLock(ctx, &rtmpb.GetLockRequest{
+		return channelAnswer(d.GetLock(ctx, &rtmpb.GetLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind,
 		}))
 	case removeLock:
-		return aboutLock(d.RemoveLock(ctx, &rtmpb.RemoveLockRequest{
+		return lockAnswer(d.RemoveLock(ctx, &rtmpb.RemoveLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock,
 		}))
 	case keepAlive:
-		got, err := d.KeepAlive(ctx, &rtmpb.KeepAliveRequest{Store: a.store, User: a.user, Held: details(a.held)})
+		got, err := d.KeepAlive(ctx, &rtmpb.KeepAliveRequest{Store: a.store, User: a.user, Held: lockDetails(a.held)})
 		return answer{locks: locksOf(got.GetLocks()), expired: locksOf(got.GetExpired())}, err
 	case logout:
 		_, err := d.Logout(ctx, &rtmpb.LogoutRequest{Store: a.store, User: a.user, Release: a.release})
@@ -68,14 +68,14 @@ func (d typed) send(ctx context.Context, operation string, a ask) (answer, error
 	panic("no call: " + operation)
 }
 
-func (d typed) open(ctx context.Context, operation string, a ask) (stream, error) {
+func (d typed) open(ctx context.Context, operation string, a request) (stream, error) {
 	var s grpc.ServerStreamingClient[rtmpb.LockEvent]
 	var err error
 	switch operation {
 	case subscribe:
 		s, err = d.Subscribe(ctx, &rtmpb.SubscribeRequest{Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind})
 	case session:
-		s, err = d.Session(ctx, &rtmpb.SessionRequest{Store: a.store, User: a.user, Held: details(a.held)})
+		s, err = d.Session(ctx, &rtmpb.SessionRequest{Store: a.store, User: a.user, Held: lockDetails(a.held)})
 	default:
 		panic("no stream: " + operation)
 	}
@@ -97,14 +97,14 @@ func (s typedStream) next() (event, error) {
 	return event{e.GetEventType(), lockOf(e), locksOf(e.GetLocks())}, nil
 }
 
-func aboutLock(m *rtmpb.LockResponse, err error) (answer, error) {
+func lockAnswer(m *rtmpb.LockResponse, err error) (answer, error) {
 	if err == nil && m.GetErrorCode() != 0 {
 		err = fmt.Errorf("an answer that is no failure has the error code %d", m.GetErrorCode())
 	}
 	return answer{lock: lock{m.GetChannel(), m.GetChannelType(), m.GetLockName(), "", m.GetTtl(), m.GetLockRev()}}, err
 }
 
-func aboutChannel(m *rtmpb.GetLockResponse, err error) (answer, error) {
+func channelAnswer(m *rtmpb.GetLockResponse, err error) (answer, error) {
 	if err == nil && (m.GetErrorCode() != 0 || int(m.GetTotalLocks()) != len(m.GetLocks())) {
 		err = fmt.Errorf("error code %d, %d locks in total, but %d", m.GetErrorCode(), m.GetTotalLocks(), len(m.GetLocks()))
 	}
@@ -133,7 +133,7 @@ func locksOf(messages []*rtmpb.LockDetail) []lock {
 	return locks
 }
 
-func details(locks []lock) []*rtmpb.LockDetail {
+func lockDetails(locks []lock) []*rtmpb.LockDetail {
 	var messages []*rtmpb.LockDetail
 	for _, l := range locks {
 		messages = append(messages, &rtmpb.LockDetail{
@@ -164,8 +164,8 @@ func failureOf(err error) error {
 	info, _ := s.Details()[1].(*errdetails.ErrorInfo)
 	for _, row := range codeTable {
 		told := row.number == what.GetErrorCode() && row.name == info.GetReason()
-		if told && info.GetDomain() == "mortise" && fits(s.Code(), row.grpc) {
-			return &failure{what.GetErrorCode(), what.GetOperation(), what.GetReason()}
+		if told && info.GetDomain() == "mortise" && codeMatches(s.Code(), row.grpc) {
+			return &statusError{what.GetErrorCode(), what.GetOperation(), what.GetReason()}
 		}
 	}
 	return fmt.Errorf("details %v are in no row: %w", s.Details(), err)
@@ -173,7 +173,7 @@ func failureOf(err error) error {
 
 // fits tells whether a status has the code that it should have. A call that is cancelled
 // says so.
-func fits(got, want codes.Code) bool {
+func codeMatches(got, want codes.Code) bool {
 	return got == want || got == codes.Canceled && want == codes.DeadlineExceeded
 }
 

@@ -9,24 +9,24 @@ import (
 
 // many is how many times a lock is set and removed: more than lies anywhere between a
 // store and a client who does not read.
-const many = 2500
+const setCount = 2500
 
-func TestASubscriberWhoFallsBehindIsToldAnew(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		p.alone(t, nil, func(w *world) {
-			a := ask{store: component, channel: strings.Repeat("c", 64), kind: messageType, lock: strings.Repeat("l", 64)}
+func TestSubscribe_SlowSubscriber(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		p.withEnv(t, nil, func(w *env) {
+			a := request{store: component, channel: strings.Repeat("c", 64), kind: messageType, lock: strings.Repeat("l", 64)}
 			ann := user{w, openDirect(w.T, w.services[0]), "ann"} // in no time
 			a.user = "dora"
 			slow, err := w.apis[0].open(w.ctx, subscribe, a)
 			if err != nil {
 				w.Fatal(err)
 			}
-			for range many {
+			for range setCount {
 				ann.must(setLock, a)
 				ann.must(removeLock, a)
 			}
 			ann.must(setLock, a)
-			ann.must(setLock, a.other("the end"))
+			ann.must(setLock, a.withLock("the end"))
 			r := newReplica("")
 			err = r.follow(slow, "the end")
 			if errors.Is(err, io.ErrUnexpectedEOF) { // on a slow machine it read nothing for so long that HTTP cut it off

@@ -10,33 +10,33 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestASessionLooksAfterTheStoreOfItsCaller(t *testing.T) {
-	inWorld(t, func(w *world) {
+func TestHubPool_StoreOfCaller(t *testing.T) {
+	withEnv(t, func(w *env) {
 		own := w.sidecar()
 		own.open("other", "")
-		for _, each := range []*world{w, own} {
-			each.set10("l")
+		for _, each := range []*env{w, own} {
+			each.setLock("l")
 		}
-		ann := own.online("ann")
+		ann := own.openSession("ann")
 		own.acquire("ann", "l")
 		time.Sleep(time.Minute)
-		own.isHeldBy("ann", "l")
-		w.isHeldBy("", "l")
-		ann.is(t, "SNAPSHOT of 0", "ACQUIRED l ann")
+		own.checkOwner("ann", "l")
+		w.checkOwner("", "l")
+		ann.check(t, "SNAPSHOT of 0", "ACQUIRED l ann")
 		ann.cancel()
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
-		own.isHeldBy("", "l")
+		own.checkOwner("", "l")
 	})
 }
 
-func TestUsersOfOneNameAndTwoStoresAreTwo(t *testing.T) {
-	inWorld(t, func(w *world) {
+func TestHubPool_SameUserInTwoStores(t *testing.T) {
+	withEnv(t, func(w *env) {
 		own := w.sidecar()
 		own.open("other", "")
 		waited := make(chan error, 1)
-		for _, each := range []*world{w, own} {
-			each.set10("l")
+		for _, each := range []*env{w, own} {
+			each.setLock("l")
 			each.acquire("bob", "l")
 		}
 		go func() {
@@ -45,7 +45,7 @@ func TestUsersOfOneNameAndTwoStoresAreTwo(t *testing.T) {
 			})
 			waited <- err
 		}()
-		ann, namesake := own.online("ann"), w.online("ann")
+		ann, namesake := own.openSession("ann"), w.openSession("ann")
 		if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann", Release: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -57,39 +57,39 @@ func TestUsersOfOneNameAndTwoStoresAreTwo(t *testing.T) {
 			t.Errorf("the other one's waiting ended by %v", err)
 		}
 		time.Sleep(time.Minute)
-		own.isHeldBy("ann", "l")
-		ann.is(t, "SNAPSHOT of 0", "ACQUIRED l ann")
+		own.checkOwner("ann", "l")
+		ann.check(t, "SNAPSHOT of 0", "ACQUIRED l ann")
 	})
 }
 
-func TestUsersStayOnlineWhileTheNameMeansSeveralStores(t *testing.T) {
-	inEmptyWorld(t, func(w *world) {
+func TestHubPool_AmbiguousComponent(t *testing.T) {
+	withEmptyEnv(t, func(w *env) {
 		first, second := w.sidecar(), w.sidecar()
 		first.open("memory", "")
-		w.set10("l")
+		w.setLock("l")
 		w.acquire("ann", "l")
-		ann := w.online("ann")
+		ann := w.openSession("ann")
 		second.open("other", "")
 		time.Sleep(time.Minute)
-		first.isHeldBy("ann", "l")
+		first.checkOwner("ann", "l")
 		ann.cancel()
 		synctest.Wait()
 		time.Sleep(10*time.Second - time.Nanosecond)
-		first.isHeldBy("ann", "l")
+		first.checkOwner("ann", "l")
 		time.Sleep(time.Nanosecond)
-		first.isHeldBy("", "l")
-		ann.is(t, "SNAPSHOT of 1")
+		first.checkOwner("", "l")
+		ann.check(t, "SNAPSHOT of 1")
 	})
 }
 
 // Hot reload opens the component by another connection, and then ends the first.
-func TestSessionsEndWithTheStoreThatIsReplacedAndBeginWithTheNewOne(t *testing.T) {
-	inEmptyWorld(t, func(w *world) {
+func TestHubPool_StoreReplaced(t *testing.T) {
+	withEmptyEnv(t, func(w *env) {
 		first, second := w.sidecar(), w.sidecar()
 		first.open("memory", "")
-		w.set10("l")
+		w.setLock("l")
 		w.acquire("ann", "l")
-		ann := w.online("ann")
+		ann := w.openSession("ann")
 		second.open("memory", "7") // the same storage
 		if err := first.conn.Close(); err != nil {
 			t.Fatal(err)
@@ -98,10 +98,10 @@ func TestSessionsEndWithTheStoreThatIsReplacedAndBeginWithTheNewOne(t *testing.T
 			t.Errorf("the session ended by %v", err)
 		}
 		time.Sleep(9 * time.Second)
-		ann = w.online("ann")
+		ann = w.openSession("ann")
 		time.Sleep(time.Minute)
-		w.isHeldBy("ann", "l")
-		ann.is(t, "SNAPSHOT of 1")
+		w.checkOwner("ann", "l")
+		ann.check(t, "SNAPSHOT of 1")
 		if n := len(w.hubs.open); n != 1 {
 			t.Errorf("there are %d hubs", n)
 		}

@@ -10,7 +10,7 @@ import (
 
 // misspelt are requests with something in another place, or of another type, than it has
 // to be.
-var misspelt = []struct {
+var malformedRequests = []struct {
 	call     string
 	old, new string // in the template of the request
 	code     int32
@@ -84,21 +84,21 @@ var misspelt = []struct {
 	{setLock, `"user"`, `'user'`, -10014, "body"},
 }
 
-func TestMisspeltRequestsAreRefusedByFieldAndChangeNothing(t *testing.T) {
-	for _, row := range misspelt {
-		onHTTP(t, row.call+" with "+row.new+" for "+row.old, func(w *world, d *overHTTP) {
-			a := frontDesk.other("new desk")
+func TestHTTP_MalformedRequests(t *testing.T) {
+	for _, row := range malformedRequests {
+		runOverHTTP(t, row.call+" with "+row.new+" for "+row.old, func(w *env, d *overHTTP) {
+			a := frontDesk.withLock("new desk")
 			a.user = "ann"
-			body := a.fill(strings.Replace(bodies[row.call], row.old, row.new, 1))
-			w.unharmed(func() {
+			body := a.expand(strings.Replace(bodies[row.call], row.old, row.new, 1))
+			w.checkUnchanged(func() {
 				code, text := w.post(d, row.call, body)
-				w.checkStatus(row.call, refusalOf(code, text), row.code, row.says)
+				w.checkStatus(row.call, rejectionOf(code, text), row.code, row.says)
 			})
 		})
 	}
 }
 
-func TestRequestsMayBeSpeltInSeveralWays(t *testing.T) {
+func TestHTTP_RequestVariants(t *testing.T) {
 	for _, row := range []struct {
 		old, new string
 		want     lock
@@ -120,10 +120,10 @@ func TestRequestsMayBeSpeltInSeveralWays(t *testing.T) {
 		{`$lock`, `"new \u0026 desk"`, lock{"house", messageType, "new & desk", "", 30, 0}},
 		{`{`, "\r\n{ ", lock{"house", messageType, "new desk", "", 30, 0}},
 	} {
-		onHTTP(t, row.new+" for "+row.old, func(w *world, d *overHTTP) {
-			a := frontDesk.other("new desk")
+		runOverHTTP(t, row.new+" for "+row.old, func(w *env, d *overHTTP) {
+			a := frontDesk.withLock("new desk")
 			a.user = "ann"
-			code, text := w.post(d, setLock, a.fill(strings.Replace(bodies[setLock], row.old, row.new, 1)))
+			code, text := w.post(d, setLock, a.expand(strings.Replace(bodies[setLock], row.old, row.new, 1)))
 			got, err := answerOf(setLock, text)
 			if code != http.StatusOK || err != nil || got.lock != row.want {
 				w.Errorf("HTTP's code %d, %v, %+v, want %+v", code, err, got.lock, row.want)
@@ -132,7 +132,7 @@ func TestRequestsMayBeSpeltInSeveralWays(t *testing.T) {
 	}
 }
 
-func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
+func TestHTTP_InvalidPathsAndMethods(t *testing.T) {
 	large := `{"user":"` + strings.Repeat("n", 1<<16) + `"}`
 	for _, row := range []struct {
 		name, method, path, body string
@@ -149,7 +149,7 @@ func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 		{"a subscription by POST", "POST", "locks/subscribe", `{}`, 405, "RTMSubscribeOperation", "GET"},
 		{"a body that is too large", "POST", "locks/setLock", large, 413, "RTMSetLockOperation", "body"},
 	} {
-		onHTTP(t, row.name, func(w *world, d *overHTTP) {
+		runOverHTTP(t, row.name, func(w *env, d *overHTTP) {
 			response, err := d.do(w.ctx, row.method, row.path, row.body)
 			if err != nil {
 				w.Fatal(err)
@@ -159,8 +159,8 @@ func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 			if err != nil {
 				w.Fatal(err)
 			}
-			f, ok := errors.AsType[*failure](failureIn(text))
-			if !ok || response.StatusCode != row.http || *f != (failure{-10014, row.operation, f.reason}) ||
+			f, ok := errors.AsType[*statusError](failureIn(text))
+			if !ok || response.StatusCode != row.http || *f != (statusError{-10014, row.operation, f.reason}) ||
 				!strings.Contains(f.reason, row.says) {
 				w.Errorf("HTTP's code %d: %s", response.StatusCode, text)
 			}
@@ -169,12 +169,12 @@ func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 }
 
 // onHTTP runs a test at the API that is HTTP. What it is about the store never sees.
-func onHTTP(t *testing.T, name string, test func(w *world, d *overHTTP)) {
-	place{openHTTP, nil}.run(t, name, func(w *world) { test(w, w.apis[0].(*overHTTP)) })
+func runOverHTTP(t *testing.T, name string, test func(w *env, d *overHTTP)) {
+	target{openHTTP, nil}.runWithEnv(t, name, func(w *env) { test(w, w.apis[0].(*overHTTP)) })
 }
 
 // post posts a body, and returns HTTP's code and what came back.
-func (w *world) post(d *overHTTP, call, body string) (code int, text []byte) {
+func (w *env) post(d *overHTTP, call, body string) (code int, text []byte) {
 	w.Helper()
 	response, err := d.post(w.ctx, component, call, body)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // holding is a lock and who holds it.
-type holding struct {
+type heldLock struct {
 	lock
 	owner string        // empty: nobody
 	ttl   time.Duration // as declared; zero if it is not known
@@ -21,7 +21,7 @@ type holding struct {
 }
 
 // event is an event about the lock.
-func (o holding) event(what rtmpb.LockEvent_Type) *rtmpb.LockEvent {
+func (o heldLock) event(what rtmpb.LockEvent_Type) *rtmpb.LockEvent {
 	return &rtmpb.LockEvent{
 		EventType: what, Channel: o.channel.name, ChannelType: o.kind, LockName: o.name,
 		Owner: o.owner, Ttl: seconds(o.ttl), LockRev: o.rev,
@@ -29,29 +29,29 @@ func (o holding) event(what rtmpb.LockEvent_Type) *rtmpb.LockEvent {
 }
 
 // detail is the lock as a channel's list has it.
-func (o holding) detail() *rtmpb.LockDetail {
+func (o heldLock) detail() *rtmpb.LockDetail {
 	return &rtmpb.LockDetail{LockName: o.name, Owner: o.owner, Ttl: seconds(o.ttl), LockRev: o.rev}
 }
 
 // ownDetail is the lock as its owner's list has it.
-func (o holding) ownDetail() *rtmpb.LockDetail {
+func (o heldLock) detailWithChannel() *rtmpb.LockDetail {
 	d := o.detail()
 	d.Channel, d.ChannelType = o.channel.name, o.kind
 	return d
 }
 
-func ownDetails(all []holding) []*rtmpb.LockDetail {
+func detailsWithChannel(all []heldLock) []*rtmpb.LockDetail {
 	var details []*rtmpb.LockDetail
 	for _, o := range all {
-		details = append(details, o.ownDetail())
+		details = append(details, o.detailWithChannel())
 	}
 	return details
 }
 
 // unique is the first of the holdings of each lock.
-func unique(all []holding) []holding {
+func dedupe(all []heldLock) []heldLock {
 	known := map[lock]bool{}
-	return slices.DeleteFunc(all, func(o holding) bool {
+	return slices.DeleteFunc(all, func(o heldLock) bool {
 		again := known[o.lock]
 		known[o.lock] = true
 		return again
@@ -59,7 +59,7 @@ func unique(all []holding) []holding {
 }
 
 // without is those of all that are not among the known: the same lock with the same rev.
-func without(all, known []holding) []holding {
+func except(all, known []heldLock) []heldLock {
 	type grant struct {
 		lock
 		rev uint64
@@ -68,21 +68,21 @@ func without(all, known []holding) []holding {
 	for _, o := range known {
 		skip[grant{o.lock, o.rev}] = true
 	}
-	return slices.DeleteFunc(all, func(o holding) bool { return skip[grant{o.lock, o.rev}] })
+	return slices.DeleteFunc(all, func(o heldLock) bool { return skip[grant{o.lock, o.rev}] })
 }
 
 // claimant reads who the message is from, and what he believes to hold.
-func (s *Service) claimant(ctx context.Context, m interface {
+func (s *Service) readClaims(ctx context.Context, m interface {
 	request
 	GetHeld() []*rtmpb.LockDetail
-}) (user, []holding, error) {
-	var claims []holding
+}) (user, []heldLock, error) {
+	var claims []heldLock
 	for i, d := range m.GetHeld() {
 		l, err := lockOf(d)
 		if err != nil {
 			return user{}, nil, fmt.Errorf("held[%d]: %w", i, err)
 		}
-		claims = append(claims, holding{lock: l, owner: m.GetUser(), rev: d.GetLockRev()})
+		claims = append(claims, heldLock{lock: l, owner: m.GetUser(), rev: d.GetLockRev()})
 	}
 	u, err := s.userOf(ctx, m)
 	return u, claims, err
@@ -90,8 +90,8 @@ func (s *Service) claimant(ctx context.Context, m interface {
 
 // check tells which of the claims are right, and which are not. One without a rev is
 // right if the user has the lock.
-func (s *Service) check(ctx context.Context, u user, claims []holding) (right, wrong []holding, err error) {
-	rows, err := s.rows(ctx, u, claims)
+func (s *Service) checkClaims(ctx context.Context, u user, claims []heldLock) (right, wrong []heldLock, err error) {
+	rows, err := s.lockInfos(ctx, u, claims)
 	for _, c := range claims {
 		row := rows[c.key()]
 		c.ttl = row.DeclaredTTL
@@ -107,7 +107,7 @@ func (s *Service) check(ctx context.Context, u user, claims []holding) (right, w
 
 // rows returns the locks of all channels of the claims, by key. It asks the store for
 // each channel once.
-func (s *Service) rows(ctx context.Context, u user, claims []holding) (map[string]stores.LockInfo, error) {
+func (s *Service) lockInfos(ctx context.Context, u user, claims []heldLock) (map[string]stores.LockInfo, error) {
 	groups := map[string]bool{}
 	for _, c := range claims {
 		groups[c.group()] = true

@@ -14,7 +14,7 @@ import (
 
 // hubs is the hubs that run, one for each store that somebody watches or is online in. A
 // component may have several.
-type hubs struct {
+type hubPool struct {
 	log logger.Logger
 
 	running context.Context // ends with close
@@ -25,14 +25,14 @@ type hubs struct {
 	open map[instances.Instance]*hub
 }
 
-func newHubs(log logger.Logger) *hubs {
-	s := &hubs{log: log, open: map[instances.Instance]*hub{}}
+func newHubPool(log logger.Logger) *hubPool {
+	s := &hubPool{log: log, open: map[instances.Instance]*hub{}}
 	s.running, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
 // close ends all hubs and waits for them.
-func (s *hubs) close() {
+func (s *hubPool) close() {
 	s.mu.Lock()
 	s.stop()
 	s.mu.Unlock()
@@ -41,25 +41,25 @@ func (s *hubs) close() {
 
 // use calls fn with the store's hub, which knows the locks and goes on at least until fn
 // returns, unless its Watch fails.
-func (s *hubs) use(ctx context.Context, store instances.Instance, fn func(*hub) error) error {
-	h, err := s.enter(store)
+func (s *hubPool) use(ctx context.Context, store instances.Instance, fn func(*hub) error) error {
+	h, err := s.acquire(store)
 	if err != nil {
 		return err
 	}
-	defer s.leave(h)
+	defer s.release(h)
 	select {
 	case <-h.ready:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := cmp.Or(h.failure(), ctx.Err()); err != nil {
+	if err := cmp.Or(h.watchError(), ctx.Err()); err != nil {
 		return err // also for one who is gone by now: a session of his must not end the one that he has opened since
 	}
 	return fn(h)
 }
 
 // enter returns the store's hub, counted as used.
-func (s *hubs) enter(store instances.Instance) (*hub, error) {
+func (s *hubPool) acquire(store instances.Instance) (*hub, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running.Err() != nil {
@@ -72,14 +72,14 @@ func (s *hubs) enter(store instances.Instance) (*hub, error) {
 		s.start(h)
 	}
 	h.uses++
-	if h.idle != nil {
-		h.idle.Stop()
+	if h.idleTimer != nil {
+		h.idleTimer.Stop()
 	}
 	return h, nil
 }
 
 // start lets the hub run until it is stopped. The caller has locked mu.
-func (s *hubs) start(h *hub) {
+func (s *hubPool) start(h *hub) {
 	ctx, stop := context.WithCancel(s.running)
 	h.stop = stop
 	s.all.Go(func() {
@@ -87,32 +87,32 @@ func (s *hubs) start(h *hub) {
 		h.run(ctx)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.forget(h)
+		s.remove(h)
 	})
 }
 
 // leave counts the hub as no longer used. If nobody uses it for a while, it ends.
-func (s *hubs) leave(h *hub) {
+func (s *hubPool) release(h *hub) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.uses--
 	if h.uses > 0 || s.open[h.store] != h {
 		return
 	}
-	h.idle = time.AfterFunc(linger, func() {
+	h.idleTimer = time.AfterFunc(idleTimeout, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if h.uses == 0 {
-			s.forget(h)
+			s.remove(h)
 		}
 	})
 }
 
 // forget stops the hub; who comes next gets another. The caller has locked mu.
-func (s *hubs) forget(h *hub) {
+func (s *hubPool) remove(h *hub) {
 	h.stop()
-	if h.idle != nil {
-		h.idle.Stop()
+	if h.idleTimer != nil {
+		h.idleTimer.Stop()
 	}
 	if s.open[h.store] == h {
 		delete(s.open, h.store)
@@ -121,11 +121,11 @@ func (s *hubs) forget(h *hub) {
 
 // granted lets the hub of the user's store, if there is one, know of a grant before its
 // Watch tells.
-func (s *hubs) granted(u user, l lock, grant stores.Grant) {
+func (s *hubPool) addGrant(u user, l lock, grant stores.Grant) {
 	s.mu.Lock()
 	h := s.open[u.store]
 	s.mu.Unlock()
 	if h != nil {
-		h.note(holding{l, u.name, grant.TTL, grant.Token})
+		h.addUnconfirmed(heldLock{l, u.name, grant.TTL, grant.Token})
 	}
 }

@@ -8,40 +8,40 @@ import (
 )
 
 // spot is where a lock is: its channel and its name.
-type spot struct {
+type lockID struct {
 	kind          channelType
 	channel, name string
 }
 
-func spotOf(l lock) spot { return spot{l.kind, l.channel, l.name} }
+func idOf(l lock) lockID { return lockID{l.kind, l.channel, l.name} }
 
 // replica is what somebody knows of locks who has been told nothing but events.
 type replica struct {
 	user      string // whose session told them; empty if it was a channel's subscription
-	locks     map[spot]lock
-	last      map[spot]uint64 // the largest token that was ever told
+	locks     map[lockID]lock
+	lastRev   map[lockID]uint64 // the largest token that was ever told
 	snapshots int
 }
 
-func newReplica(user string) *replica { return &replica{user: user, last: map[spot]uint64{}} }
+func newReplica(user string) *replica { return &replica{user: user, lastRev: map[lockID]uint64{}} }
 
 // apply takes an event in. It returns an error if that does not fit what is known.
 func (r *replica) apply(e event) error {
-	at := spotOf(e.lock)
+	at := idOf(e.lock)
 	known, exists := r.locks[at]
 	switch e.kind {
 	case rtmpb.LockEvent_SNAPSHOT:
-		return r.restart(e)
+		return r.applySnapshot(e)
 	case rtmpb.LockEvent_SET:
 		if exists || e.owner != "" || r.user != "" {
 			return fmt.Errorf("%v of %+v, although there is %+v", e, e.lock, known)
 		}
 		r.locks[at] = e.lock
 	case rtmpb.LockEvent_ACQUIRED:
-		if known.owner != "" || exists != (r.user == "") || e.rev <= r.last[at] || r.user != "" && e.owner != r.user {
-			return fmt.Errorf("%v of %+v, after the token %d, although there is %+v", e, e.lock, r.last[at], known)
+		if known.owner != "" || exists != (r.user == "") || e.rev <= r.lastRev[at] || r.user != "" && e.owner != r.user {
+			return fmt.Errorf("%v of %+v, after the token %d, although there is %+v", e, e.lock, r.lastRev[at], known)
 		}
-		r.locks[at], r.last[at] = e.lock, e.rev
+		r.locks[at], r.lastRev[at] = e.lock, e.rev
 	case rtmpb.LockEvent_REMOVED, rtmpb.LockEvent_RELEASED, rtmpb.LockEvent_EXPIRED:
 		if known != e.lock || !exists || e.kind == rtmpb.LockEvent_EXPIRED && r.user == "" {
 			return fmt.Errorf("%v of %+v, although there is %+v", e, e.lock, known)
@@ -58,18 +58,18 @@ func (r *replica) apply(e event) error {
 }
 
 // restart takes a snapshot in. It may tell of earlier tokens only those that are known.
-func (r *replica) restart(e event) error {
+func (r *replica) applySnapshot(e event) error {
 	r.snapshots++
-	r.locks = map[spot]lock{}
+	r.locks = map[lockID]lock{}
 	for _, l := range e.locks {
 		if r.user == "" {
 			l.channel, l.kind = e.channel, e.lock.kind
 		}
-		at := spotOf(l)
-		if l.rev != 0 && l.rev < r.last[at] {
-			return fmt.Errorf("a snapshot with %+v, after the token %d", l, r.last[at])
+		at := idOf(l)
+		if l.rev != 0 && l.rev < r.lastRev[at] {
+			return fmt.Errorf("a snapshot with %+v, after the token %d", l, r.lastRev[at])
 		}
-		r.locks[at], r.last[at] = l, max(l.rev, r.last[at])
+		r.locks[at], r.lastRev[at] = l, max(l.rev, r.lastRev[at])
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (r *replica) follow(s stream, last string) error {
 }
 
 // compare returns an error if what is known is not what there is.
-func (r *replica) compare(want map[spot]lock) error {
+func (r *replica) compare(want map[lockID]lock) error {
 	if maps.Equal(r.locks, want) {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // buffered is how many writes of a server lie between it and a client who does not read.
-const buffered = 256
+const maxBufferedWrites = 256
 
 // pipes is a listener whose connections are in this process, for in a bubble time stands
 // still as long as somebody waits for a socket. They are made of net.Pipes. Those of
@@ -61,7 +61,7 @@ func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	chunks := make(chan []byte, buffered)
+	chunks := make(chan []byte, maxBufferedWrites)
 	p.relays.Go(func() { receive(far, chunks) })
 	p.relays.Go(func() { deliver(near, far, chunks) })
 	p.relays.Go(func() {

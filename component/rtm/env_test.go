@@ -19,7 +19,7 @@ import (
 )
 
 // world is a service on a memory store called locks, in a bubble.
-type world struct {
+type env struct {
 	*testing.T
 	*Service
 	set  *instances.Set
@@ -27,14 +27,14 @@ type world struct {
 }
 
 // sidecar is the world by another connection.
-func (w *world) sidecar() *world {
+func (w *env) sidecar() *env {
 	w.Helper()
 	inner, _ := net.Pipe()
 	conn, err := w.set.Listener(pipe{inner}).Accept()
 	if err != nil {
 		w.Fatal(err)
 	}
-	return &world{w.T, w.Service, w.set, conn}
+	return &env{w.T, w.Service, w.set, conn}
 }
 
 // pipe listens for one connection, which it has.
@@ -44,7 +44,7 @@ func (p pipe) Accept() (net.Conn, error) { return p.Conn, nil }
 func (p pipe) Addr() net.Addr            { return p.LocalAddr() }
 
 // Context is that of calls by the connection.
-func (w *world) Context() context.Context {
+func (w *env) Context() context.Context {
 	if w.conn == nil {
 		return w.T.Context()
 	}
@@ -52,7 +52,7 @@ func (w *world) Context() context.Context {
 }
 
 // open opens locks by the connection, in that storage, with that many locks in a channel.
-func (w *world) open(storage, locksPerChannel string) {
+func (w *env) open(storage, locksPerChannel string) {
 	w.Helper()
 	md := map[string]string{"store": storage, "rtmLocksPerChannel": locksPerChannel}
 	if err := w.set.Open(w.Context(), "locks", md); err != nil {
@@ -61,8 +61,8 @@ func (w *world) open(storage, locksPerChannel string) {
 }
 
 // inWorld runs a test in a bubble. Nothing of the service is left after it.
-func inWorld(t *testing.T, test func(w *world)) {
-	inEmptyWorld(t, func(w *world) {
+func withEnv(t *testing.T, test func(w *env)) {
+	withEmptyEnv(t, func(w *env) {
 		w.open("memory", "")
 		test(w)
 	})
@@ -70,7 +70,7 @@ func inWorld(t *testing.T, test func(w *world)) {
 
 // inEmptyWorld is inWorld before anything is open. Components can be on two storages,
 // memory and other.
-func inEmptyWorld(t *testing.T, test func(w *world)) {
+func withEmptyEnv(t *testing.T, test func(w *env)) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logger.NewLogger("test")
 		registry := stores.NewRegistry("memory")
@@ -78,7 +78,7 @@ func inEmptyWorld(t *testing.T, test func(w *world)) {
 		registry.Register("other", memory.NewProcess().Backend())
 		registry.Common(&Config{}, CheckConfig)
 		set := instances.New(registry, log)
-		w := &world{t, New(set.Resolver(), log), set, nil}
+		w := &env{t, New(set.Resolver(), log), set, nil}
 		test(w)
 		w.Close()
 		if err := set.Close(); err != nil {
@@ -87,7 +87,7 @@ func inEmptyWorld(t *testing.T, test func(w *world)) {
 	})
 }
 
-func (w *world) set10(name string) {
+func (w *env) setLock(name string) {
 	w.Helper()
 	_, err := w.SetLock(w.Context(), &rtmpb.SetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name})
 	if err != nil {
@@ -95,7 +95,7 @@ func (w *world) set10(name string) {
 	}
 }
 
-func (w *world) acquire(user, name string) uint64 {
+func (w *env) acquire(user, name string) uint64 {
 	w.Helper()
 	l, err := w.AcquireLock(w.Context(), &rtmpb.AcquireLockRequest{
 		User: user, Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name,
@@ -106,7 +106,7 @@ func (w *world) acquire(user, name string) uint64 {
 	return l.GetLockRev()
 }
 
-func (w *world) release(user, name string) {
+func (w *env) release(user, name string) {
 	w.Helper()
 	_, err := w.ReleaseLock(w.Context(), &rtmpb.ReleaseLockRequest{
 		User: user, Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name,
@@ -117,7 +117,7 @@ func (w *world) release(user, name string) {
 }
 
 // owner is who holds the lock.
-func (w *world) owner(name string) string {
+func (w *env) owner(name string) string {
 	w.Helper()
 	locks, err := w.GetLock(w.Context(), &rtmpb.GetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE})
 	if err != nil {
@@ -131,7 +131,7 @@ func (w *world) owner(name string) string {
 	return "nobody, for there is no such lock"
 }
 
-func (w *world) isHeldBy(owner, name string) {
+func (w *env) checkOwner(owner, name string) {
 	w.Helper()
 	if got := w.owner(name); got != owner {
 		w.Errorf("%s is held by %q, want %q", name, got, owner)
@@ -139,7 +139,7 @@ func (w *world) isHeldBy(owner, name string) {
 }
 
 // heard is what a stream was told.
-type heard struct {
+type eventRecorder struct {
 	cancel context.CancelFunc
 	ended  chan error
 	pace   chan struct{} // an event is taken for each element, or when it is closed
@@ -149,9 +149,9 @@ type heard struct {
 }
 
 // listen runs a stream until the end of the test, or until it is cancelled.
-func (w *world) listen(run func(ctx context.Context, send func(*rtmpb.LockEvent) error) error) *heard {
+func (w *env) record(run func(ctx context.Context, send func(*rtmpb.LockEvent) error) error) *eventRecorder {
 	ctx, cancel := context.WithCancel(w.Context())
-	h := &heard{cancel: cancel, ended: make(chan error, 1), pace: make(chan struct{})}
+	h := &eventRecorder{cancel: cancel, ended: make(chan error, 1), pace: make(chan struct{})}
 	go func() {
 		h.ended <- run(ctx, func(e *rtmpb.LockEvent) error {
 			h.mu.Lock()
@@ -169,8 +169,8 @@ func (w *world) listen(run func(ctx context.Context, send func(*rtmpb.LockEvent)
 	return h
 }
 
-func (w *world) subscribed(slow bool) *heard {
-	h := w.listen(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
+func (w *env) subscribeTo(slow bool) *eventRecorder {
+	h := w.record(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
 		return w.subscribe(ctx, &rtmpb.SubscribeRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE}, send)
 	})
 	if !slow {
@@ -179,8 +179,8 @@ func (w *world) subscribed(slow bool) *heard {
 	return h
 }
 
-func (w *world) online(user string, held ...*rtmpb.LockDetail) *heard {
-	h := w.listen(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
+func (w *env) openSession(user string, held ...*rtmpb.LockDetail) *eventRecorder {
+	h := w.record(func(ctx context.Context, send func(*rtmpb.LockEvent) error) error {
 		return w.session(ctx, &rtmpb.SessionRequest{User: user, Held: held}, send)
 	})
 	close(h.pace)
@@ -189,7 +189,7 @@ func (w *world) online(user string, held ...*rtmpb.LockDetail) *heard {
 }
 
 // told are the events so far: what, which lock, and whose it is or was.
-func (h *heard) told() []string {
+func (h *eventRecorder) summary() []string {
 	synctest.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -204,14 +204,14 @@ func (h *heard) told() []string {
 	return told
 }
 
-func (h *heard) is(t *testing.T, want ...string) {
+func (h *eventRecorder) check(t *testing.T, want ...string) {
 	t.Helper()
-	if got := h.told(); !slices.Equal(got, want) {
+	if got := h.summary(); !slices.Equal(got, want) {
 		t.Errorf("told was %q, want %q", got, want)
 	}
 }
 
-func (w *world) hub() *hub {
+func (w *env) hub() *hub {
 	w.Helper()
 	store, err := w.components.Find(w.Context(), "locks")
 	if err != nil {
