@@ -17,8 +17,8 @@ import (
 // "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
 var (
 	ctx    = context.Background()
-	around = begin()
-	c      = around.client()
+	exampleNetwork = newNetwork()
+	c      = exampleNetwork.client()
 )
 
 func ExampleDial() {
