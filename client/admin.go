@@ -161,8 +161,8 @@ func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) erro
 // watch is what Watch remembers from one connection to the next.
 type watch struct {
 	*connection
-	handle    func(Event) error
-	delivered    int  // how many events
+	handle        func(Event) error
+	delivered     int  // how many events
 	handlerFailed bool // tell returned an error
 }
 

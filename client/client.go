@@ -31,8 +31,8 @@ type connection struct {
 	grpc  *grpc.ClientConn
 	locks lockspb.LocksClient
 
-	ctx context.Context // ends with Close
-	cancel    context.CancelFunc
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
 	requests sync.WaitGroup // requests for locks; grows only under mu while leases is not nil
 
 	mu     sync.Mutex

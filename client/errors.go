@@ -75,10 +75,10 @@ var outcomes = map[string]error{
 
 // answer is an error that came over the wire.
 type rpcError struct {
-	err    error  // with the gRPC status
-	outcome     error  // the outcome, or nil
-	reason string // the server's, or empty
-	code   codes.Code
+	err     error  // with the gRPC status
+	outcome error  // the outcome, or nil
+	reason  string // the server's, or empty
+	code    codes.Code
 }
 
 // Error tells the outcome, and the server's words where the outcome alone does not say

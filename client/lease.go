@@ -20,13 +20,13 @@ const unlockTimeout = 5 * time.Second
 type Lease struct {
 	conn    *connection
 	store   string
-	quoted    string // the quoted resource, or resources
+	quoted  string // the quoted resource, or resources
 	keys    []string
 	owner   string
 	token   uint64
 	ttl     time.Duration
 	noRenew bool
-	parent   *Lease // that the ctx carries which it was taken with, or nil
+	parent  *Lease // that the ctx carries which it was taken with, or nil
 
 	declared []string // owners that its request declared besides those of ctx
 
@@ -34,16 +34,16 @@ type Lease struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 
-	renewCtx context.Context // ends with the lease
-	stopRenewing     context.CancelFunc
-	renewals  sync.WaitGroup // renewals, and what keeps the lease
+	renewCtx     context.Context // ends with the lease
+	stopRenewing context.CancelFunc
+	renewals     sync.WaitGroup // renewals, and what keeps the lease
 
-	mu      sync.Mutex
-	expires time.Time
-	wallExpires    time.Time   // expires by the wall clock, which goes on while the machine sleeps
-	timer   *time.Timer // runs expire
-	renewErr error       // why the last renewal failed that its caller did not give up, or nil
-	err     error       // why it has ended, or nil
+	mu          sync.Mutex
+	expires     time.Time
+	wallExpires time.Time   // expires by the wall clock, which goes on while the machine sleeps
+	timer       *time.Timer // runs expire
+	renewErr    error       // why the last renewal failed that its caller did not give up, or nil
+	err         error       // why it has ended, or nil
 
 	unlocking sync.Mutex // held by Unlock
 	unlocked  bool       // guarded by unlocking: the server has answered an Unlock

@@ -57,11 +57,11 @@ func (c *Client) LockAll(ctx context.Context, resources []string, opts ...Option
 type request struct {
 	*connection
 	settings
-	keys   []string // sorted
-	quoted   string   // the quoted resource, or resources
-	multi  bool
-	callerCtx  context.Context // the caller's, which the lease stems from
-	deadline time.Time       // when the time to wait is over
+	keys      []string // sorted
+	quoted    string   // the quoted resource, or resources
+	multi     bool
+	callerCtx context.Context // the caller's, which the lease stems from
+	deadline  time.Time       // when the time to wait is over
 
 	owner   string // of the last attempt if that may have been granted unnoticed, else empty
 	lastErr error  // of the last attempt, or nil

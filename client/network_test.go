@@ -28,7 +28,7 @@ type network struct {
 	server   *grpc.Server
 	served   chan error
 	calls    []string // the methods, in order of arrival
-	fault   fault
+	fault    fault
 	conns    []*cuttableConn
 }
 

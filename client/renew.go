@@ -112,9 +112,9 @@ func (l *Lease) lostError(reason error) error {
 // Why a lease is lost. None of them is an ErrNotHeld, which is for those who have given
 // the lock back themselves.
 var (
-	errExpired = errors.New("it has expired")
-	errFree = errors.New("nobody holds it")
-	errOtherOwner  = errors.New("somebody else holds it")
+	errExpired    = errors.New("it has expired")
+	errFree       = errors.New("nobody holds it")
+	errOtherOwner = errors.New("somebody else holds it")
 )
 
 // lossOf is what it means for a lease that the server says its lock is gone.

@@ -23,9 +23,9 @@ import (
 // locks, which a store in memory never does but others do; and its locks can be changed
 // without a client.
 type testMortise struct {
-	backend stores.Backend
-	store   *memory.Store  // the component's, for the tests
-	components    *instances.Set // the component, for clients; nil while Mortise is away
+	backend    stores.Backend
+	store      *memory.Store  // the component's, for the tests
+	components *instances.Set // the component, for clients; nil while Mortise is away
 }
 
 // quiet keeps the log out of what the examples print.
