@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -31,9 +31,9 @@ type connection struct {
 	grpc  *grpc.ClientConn
 	locks lockspb.LocksClient
 
-	ending context.Context // ends with Close
-	end    context.CancelFunc
-	taking sync.WaitGroup // requests for locks; grows only under mu while leases is not nil
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	requests sync.WaitGroup // requests for locks; grows only under mu while leases is not nil
 
 	mu     sync.Mutex
 	leases map[*Lease]struct{} // that are kept; nil after Close
@@ -41,14 +41,14 @@ type connection struct {
 
 // redial says how fast a Mortise that was away is found again: a tenth of a second, or
 // two, after it is back.
-var redial = grpc.ConnectParams{
-	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond},
+var connectParams = grpc.ConnectParams{
+	Backoff:           grpcbackoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond},
 	MinConnectTimeout: 3 * time.Second,
 }
 
 // pings find out that the other machine is gone, for a call that waits for a lock sends
 // nothing that could fail. The end of a Unix socket is always told.
-var pings = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
+var keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 
 // Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or
 // "host:port". It does not connect yet: that Mortise is away is told by the first call,
@@ -59,14 +59,14 @@ var pings = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time
 // its owners are declared as with [Holding], so that a program that was started under a
 // lock fails with [ErrDeadlock] instead of waiting for that lock.
 func Dial(target string, opts ...DialOption) (*Client, error) {
-	d := dialing{settings: settings{ttl: DefaultTTL, wait: forever, holding: inherited()}}
+	d := dialConfig{settings: settings{ttl: DefaultTTL, wait: forever, holding: envHolding()}}
 	for _, o := range opts {
 		o.dial(&d)
 	}
 	if _, err := d.settings.key(""); err != nil {
 		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
 	}
-	if d.token != "" && d.tls == nil && !local(target) {
+	if d.token != "" && d.tls == nil && !isLocal(target) {
 		return nil, fmt.Errorf("mortise: dial %q: a bearer token would cross the network in the clear; use TLS", target)
 	}
 	conn, err := grpc.NewClient(target, d.grpcOptions(target)...)
@@ -74,7 +74,7 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
 	}
 	c := &connection{grpc: conn, locks: lockspb.NewLocksClient(conn), leases: map[*Lease]struct{}{}}
-	c.ending, c.end = context.WithCancel(context.Background())
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return &Client{c, d.settings}, nil
 }
 
@@ -98,11 +98,11 @@ func (c *Client) Close() error {
 	for l := range leases {
 		l.lose(ErrClosed)
 	}
-	c.end()
-	c.taking.Wait()
+	c.cancel()
+	c.requests.Wait()
 	err := c.grpc.Close()
 	for l := range leases {
-		l.working.Wait()
+		l.renewals.Wait()
 	}
 	if leases == nil {
 		return nil // it was closed before
@@ -118,19 +118,19 @@ func (c *connection) closed() bool {
 
 // enter lets a request for locks begin, which tells taking when it is done. It returns
 // false after Close.
-func (c *connection) enter() bool {
+func (c *connection) beginRequest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leases == nil {
 		return false
 	}
-	c.taking.Add(1)
+	c.requests.Add(1)
 	return true
 }
 
 // keep adds the lease to those that Close ends. It returns false if that has happened
 // already.
-func (c *connection) keep(l *Lease) bool {
+func (c *connection) addLease(l *Lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leases == nil {
@@ -140,26 +140,26 @@ func (c *connection) keep(l *Lease) bool {
 	return true
 }
 
-func (c *connection) forget(l *Lease) {
+func (c *connection) removeLease(l *Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.leases, l)
 }
 
 // DialOption changes how a client connects. Each [Option] is one too.
-type DialOption interface{ dial(*dialing) }
+type DialOption interface{ dial(*dialConfig) }
 
 // dialing is what Dial goes by.
-type dialing struct {
+type dialConfig struct {
 	settings settings
 	tls      *tls.Config
 	token    string
 	grpc     []grpc.DialOption
 }
 
-type dialOption func(*dialing)
+type dialOption func(*dialConfig)
 
-func (o dialOption) dial(d *dialing) { o(d) }
+func (o dialOption) dial(d *dialConfig) { o(d) }
 
 // TLS encrypts the connection. A nil config trusts the system's certificates and takes
 // the server's name from the target.
@@ -167,29 +167,29 @@ func TLS(config *tls.Config) DialOption {
 	if config == nil {
 		config = &tls.Config{}
 	}
-	return dialOption(func(d *dialing) { d.tls = config })
+	return dialOption(func(d *dialConfig) { d.tls = config })
 }
 
 // BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix
 // socket, localhost or a loopback address.
 func BearerToken(token string) DialOption {
-	return dialOption(func(d *dialing) { d.token = token })
+	return dialOption(func(d *dialConfig) { d.token = token })
 }
 
 // GRPC passes options on to gRPC, after those that the client sets by itself:
 // interceptors, for example.
 func GRPC(opts ...grpc.DialOption) DialOption {
-	return dialOption(func(d *dialing) { d.grpc = append(d.grpc, opts...) })
+	return dialOption(func(d *dialConfig) { d.grpc = append(d.grpc, opts...) })
 }
 
-func (d *dialing) grpcOptions(target string) []grpc.DialOption {
+func (d *dialConfig) grpcOptions(target string) []grpc.DialOption {
 	transport := insecure.NewCredentials()
 	if d.tls != nil {
 		transport = credentials.NewTLS(d.tls)
 	}
-	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(redial)}
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(connectParams)}
 	if !isUnix(target) {
-		opts = append(opts, grpc.WithKeepaliveParams(pings))
+		opts = append(opts, grpc.WithKeepaliveParams(keepaliveParams))
 	}
 	if d.token != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer{d.token, d.tls != nil}))
@@ -218,7 +218,7 @@ func isUnix(target string) bool {
 // local tells whether what is sent to target is sure to stay on this machine, because it
 // is a Unix socket, or a host that is this one with or without a port. Of other schemes
 // only gRPC knows where they lead.
-func local(target string) bool {
+func isLocal(target string) bool {
 	if isUnix(target) {
 		return true
 	}

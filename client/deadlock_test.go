@@ -9,9 +9,9 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-func TestWaitingInACircleIsADeadlock(t *testing.T) {
+func TestLock_Deadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		other := n.client()
 		defer other.Close()
 		a, b := lock(t, c, "a"), lock(t, other, "b")
@@ -47,16 +47,16 @@ func TestWaitingInACircleIsADeadlock(t *testing.T) {
 	})
 }
 
-func TestALeaseThatHasEndedIsNoDeadlock(t *testing.T) {
+func TestLock_EndedLeaseIsNotDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
-		n.with(silence)
+		n.inject(hang)
 		if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrUnavailable) {
 			t.Errorf("Unlock returned %v", err)
 		}
-		n.with(nil)
-		if n.holds("disk") == "" {
+		n.inject(nil)
+		if n.ownerOf("disk") == "" {
 			t.Error("the lock is free, so this test shows nothing")
 		}
 		next, err := c.Lock(context.WithoutCancel(l.Context()), "disk")

@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestDialRefusesWhatCannotWork(t *testing.T) {
+func TestDial_Options(t *testing.T) {
 	for _, row := range []struct {
 		target string
 		opts   []client.DialOption
@@ -63,8 +63,8 @@ func TestDialRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestAClientWorksOnRealSockets(t *testing.T) {
-	server, clients := certificate(t)
+func TestClient_RealSockets(t *testing.T) {
+	server, clients := tlsConfigs(t)
 	for _, row := range []struct {
 		says, network, address string
 		server                 []grpc.ServerOption
@@ -79,7 +79,7 @@ func TestAClientWorksOnRealSockets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := grpc.NewServer(append(row.server, grpc.UnaryInterceptor(demandToken))...)
+			s := grpc.NewServer(append(row.server, grpc.UnaryInterceptor(requireToken))...)
 			newMortise().serve(s)
 			served := make(chan error)
 			go func() { served <- s.Serve(l) }()
@@ -88,12 +88,12 @@ func TestAClientWorksOnRealSockets(t *testing.T) {
 			if row.network == "unix" {
 				target = "unix://" + target
 			}
-			smoke(t, target, row.client)
+			checkConnection(t, target, row.client)
 		})
 	}
 }
 
-func smoke(t *testing.T, target string, opts []client.DialOption) {
+func checkConnection(t *testing.T, target string, opts []client.DialOption) {
 	t.Helper()
 	stranger, err := client.Dial(target, append([]client.DialOption{client.BearerToken("wrong")}, opts...)...)
 	if err != nil {
@@ -119,7 +119,7 @@ func smoke(t *testing.T, target string, opts []client.DialOption) {
 	}
 }
 
-func demandToken(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func requireToken(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); len(got) != 1 || got[0] != "Bearer secret" {
 		return nil, status.Error(codes.Unauthenticated, "the token is wrong")
 	}
@@ -127,7 +127,7 @@ func demandToken(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler 
 }
 
 // certificate returns what a server on this machine and its clients need for TLS.
-func certificate(t *testing.T) (server, clients *tls.Config) {
+func tlsConfigs(t *testing.T) (server, clients *tls.Config) {
 	t.Helper()
 	c := servers.NewCertificate(t)
 	pair, err := tls.X509KeyPair([]byte(c.PEM), []byte(c.KeyPEM))

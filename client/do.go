@@ -19,7 +19,7 @@ func Do[T any](ctx context.Context, c *Client, resource string, fn func(ctx cont
 	if err != nil {
 		return result, err
 	}
-	defer func() { err = both(err, lease.Unlock(ctx)) }()
+	defer func() { err = joinErrors(err, lease.Unlock(ctx)) }()
 	return fn(lease.Context())
 }
 
@@ -51,7 +51,7 @@ func (s settings) isolate(ctx context.Context) context.Context {
 
 // both returns the one error there is as it is, and joins two unless one says what the
 // other does.
-func both(err, other error) error {
+func joinErrors(err, other error) error {
 	switch {
 	case other == nil || errors.Is(err, other):
 		return err

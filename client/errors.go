@@ -61,7 +61,7 @@ const (
 
 // reasons map what the server says to what the caller sees. What is in no row is the gRPC
 // status alone.
-var reasons = map[string]error{
+var outcomes = map[string]error{
 	notHeld:         ErrNotHeld,
 	notOwner:        fmt.Errorf("%w by this owner", ErrNotHeld),
 	"DEADLOCK":      ErrDeadlock,
@@ -74,40 +74,40 @@ var reasons = map[string]error{
 }
 
 // answer is an error that came over the wire.
-type answer struct {
-	err    error  // with the gRPC status
-	is     error  // the outcome, or nil
-	reason string // the server's, or empty
-	code   codes.Code
+type rpcError struct {
+	err     error  // with the gRPC status
+	outcome error  // the outcome, or nil
+	reason  string // the server's, or empty
+	code    codes.Code
 }
 
 // Error tells the outcome, and the server's words where the outcome alone does not say
 // what is wrong.
-func (a *answer) Error() string {
+func (a *rpcError) Error() string {
 	message := status.Convert(a.err).Message()
 	switch {
-	case a.is == nil || errors.Is(a.is, ErrRefused):
+	case a.outcome == nil || errors.Is(a.outcome, ErrRefused):
 		return message
 	case a.timedOut():
-		return a.is.Error() + ": Mortise did not answer in time"
-	case errors.Is(a.is, ErrUnavailable):
-		return a.is.Error() + ": " + message
+		return a.outcome.Error() + ": Mortise did not answer in time"
+	case errors.Is(a.outcome, ErrUnavailable):
+		return a.outcome.Error() + ": " + message
 	}
-	return a.is.Error()
+	return a.outcome.Error()
 }
 
 // timedOut reports whether the deadline of the RPC passed without an answer. gRPC reports
 // that in several ways, one of which is a stream that was reset.
-func (a *answer) timedOut() bool {
-	return errors.Is(a.is, ErrUnavailable) && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
+func (a *rpcError) timedOut() bool {
+	return errors.Is(a.outcome, ErrUnavailable) && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
 }
 
 // Unwrap makes errors.Is find the outcome, and status.FromError the status.
-func (a *answer) Unwrap() []error {
-	if a.is == nil {
+func (a *rpcError) Unwrap() []error {
+	if a.outcome == nil {
 		return []error{a.err}
 	}
-	return []error{a.is, a.err}
+	return []error{a.outcome, a.err}
 }
 
 // explain makes an outcome of the error of an RPC that was made with ctx. If ctx has
@@ -117,16 +117,16 @@ func (c *connection) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	a := &answer{err: err, code: status.Code(err)}
-	a.reason = reasonOf(err)
-	a.is = reasons[a.reason]
-	if ended := ended(ctx); ended != nil {
+	a := &rpcError{err: err, code: status.Code(err)}
+	a.reason = errorReason(err)
+	a.outcome = outcomes[a.reason]
+	if ended := contextError(ctx); ended != nil {
 		state := c.grpc.GetState()
 		switch {
 		case a.reason == storeError || a.reason == storeRefused:
-			return because(ended, a)
+			return withCause(ended, a)
 		case state == connectivity.TransientFailure || state == connectivity.Connecting:
-			return because(ended, &answer{err: err, is: ErrUnavailable})
+			return withCause(ended, &rpcError{err: err, outcome: ErrUnavailable})
 		}
 		return ended
 	}
@@ -136,30 +136,30 @@ func (c *connection) explain(ctx context.Context, err error) error {
 	if deadline, ok := ctx.Deadline(); ok && a.code == codes.DeadlineExceeded && time.Until(deadline) < timerSlack {
 		return context.DeadlineExceeded
 	}
-	if a.is == nil && (a.code == codes.Unavailable || a.code == codes.DeadlineExceeded || a.code == codes.Canceled) {
-		a.is = ErrUnavailable
+	if a.outcome == nil && (a.code == codes.Unavailable || a.code == codes.DeadlineExceeded || a.code == codes.Canceled) {
+		a.outcome = ErrUnavailable
 	}
 	return a
 }
 
 // ended returns why ctx has ended, or nil: its Err, and its cause if that says more.
-func ended(ctx context.Context) error {
+func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if err == nil || errors.Is(cause, err) {
 		return err
 	}
-	return because(err, cause)
+	return withCause(err, cause)
 }
 
 // because joins an error and what is behind it; err may be nil.
-func because(err, cause error) error {
+func withCause(err, cause error) error {
 	if err == nil {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-func reasonOf(err error) string {
+func errorReason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {
 			return info.GetReason()
@@ -170,16 +170,16 @@ func reasonOf(err error) string {
 
 // gone reports whether the server says that the owner does not hold the lock. A key that
 // holds data of another program is not a lock any more.
-func gone(err error) bool {
-	var a *answer
+func isNotHeld(err error) bool {
+	var a *rpcError
 	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner || a.reason == notLock)
 }
 
 // definite reports whether after the error of a request for a lock it is certain that the
 // request was not granted. It is not after STORE_REFUSED: a storage may reject the last
 // part of an operation and keep the first.
-func definite(err error) bool {
-	var a *answer
+func isFinal(err error) bool {
+	var a *rpcError
 	if !errors.As(err, &a) || a.reason == storeRefused {
 		return false
 	}
@@ -191,7 +191,7 @@ func definite(err error) bool {
 }
 
 // failed gives an error its place. what is the quoted resource.
-func failed(op, what string, err error) error {
+func wrapOp(op, what string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -7,5 +7,5 @@ import "time"
 func (l *Lease) Sleep(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wall = l.wall.Add(-d)
+	l.wallExpires = l.wallExpires.Add(-d)
 }

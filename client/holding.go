@@ -31,7 +31,7 @@ func Holding(owners ...string) Option {
 
 // inherited returns the owners in the environment. Entries that no server would accept
 // are skipped, because they would make every request fail.
-func inherited() []string {
+func envHolding() []string {
 	owners := strings.Split(os.Getenv(HoldingVariable), ",")
 	return slices.DeleteFunc(owners, func(owner string) bool {
 		return owner == "" || len(owner) > maxOwnerLen || !utf8.ValidString(owner)
@@ -51,11 +51,11 @@ func (l *Lease) Holding() []string { return l.holding(nil) }
 // that came from elsewhere.
 func (l *Lease) holding(elsewhere []string) []string {
 	var owners []string
-	for ; l != nil; l = l.outer {
+	for ; l != nil; l = l.parent {
 		if l.Err() == nil {
 			owners = append(owners, l.owner)
 		}
-		elsewhere = slices.Concat(elsewhere, l.inherited)
+		elsewhere = slices.Concat(elsewhere, l.declared)
 	}
 	return firstDistinct(append(owners, elsewhere...), maxHolding)
 }

@@ -15,12 +15,12 @@ import (
 )
 
 // doing is Do or DoIsolated.
-type doing func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
+type doFunc func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
 
 // circle lets one who has the only connection of a pool wait for a lock whose holder
 // needs a connection.
-func circle(t *testing.T, do doing) (noted []string, holder, caller error) {
-	_, c := open(t)
+func runCircularWait(t *testing.T, do doFunc) (noted []string, holder, caller error) {
+	_, c := setup(t)
 	j := &journal.Journal{}
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return j.Open(), nil })
 	defer pools.Close()
@@ -56,9 +56,9 @@ func circle(t *testing.T, do doing) (noted []string, holder, caller error) {
 	return j.Take(), holder, caller
 }
 
-func TestDoIsolatedBreaksTheCircleOfLockAndConnection(t *testing.T) {
+func TestDoIsolated_CircularWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		noted, holder, caller := circle(t, client.DoIsolated[int])
+		noted, holder, caller := runCircularWait(t, client.DoIsolated[int])
 		if holder != nil || caller != nil {
 			t.Errorf("the holder ended with %v, the caller with %v", holder, caller)
 		}
@@ -67,7 +67,7 @@ func TestDoIsolatedBreaksTheCircleOfLockAndConnection(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		_, holder, caller := circle(t, client.Do[int])
+		_, holder, caller := runCircularWait(t, client.Do[int])
 		if !errors.Is(holder, context.DeadlineExceeded) && !errors.Is(caller, context.DeadlineExceeded) {
 			t.Errorf("with Do there is no circle, so this test shows nothing: %v, %v", holder, caller)
 		}

@@ -20,30 +20,30 @@ const unlockTimeout = 5 * time.Second
 type Lease struct {
 	conn    *connection
 	store   string
-	what    string // the quoted resource, or resources
+	quoted  string // the quoted resource, or resources
 	keys    []string
 	owner   string
 	token   uint64
 	ttl     time.Duration
 	noRenew bool
-	outer   *Lease // that the ctx carries which it was taken with, or nil
+	parent  *Lease // that the ctx carries which it was taken with, or nil
 
-	inherited []string // owners that its request declared besides those of ctx
+	declared []string // owners that its request declared besides those of ctx
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	done   chan struct{}
 
-	renewing context.Context // ends with the lease
-	stop     context.CancelFunc
-	working  sync.WaitGroup // renewals, and what keeps the lease
+	renewCtx     context.Context // ends with the lease
+	stopRenewing context.CancelFunc
+	renewals     sync.WaitGroup // renewals, and what keeps the lease
 
-	mu      sync.Mutex
-	expires time.Time
-	wall    time.Time   // expires by the wall clock, which goes on while the machine sleeps
-	timer   *time.Timer // runs expire
-	trouble error       // why the last renewal failed that its caller did not give up, or nil
-	err     error       // why it has ended, or nil
+	mu          sync.Mutex
+	expires     time.Time
+	wallExpires time.Time   // expires by the wall clock, which goes on while the machine sleeps
+	timer       *time.Timer // runs expire
+	renewErr    error       // why the last renewal failed that its caller did not give up, or nil
+	err         error       // why it has ended, or nil
 
 	unlocking sync.Mutex // held by Unlock
 	unlocked  bool       // guarded by unlocking: the server has answered an Unlock
@@ -51,14 +51,14 @@ type Lease struct {
 
 // newLease returns a lease that is not kept yet.
 func newLease(r *request, token uint64, sent time.Time) *Lease {
-	ctx := r.outer
+	ctx := r.callerCtx
 	l := &Lease{
-		conn: r.connection, store: r.store, what: r.what, keys: r.keys, owner: r.owner,
-		token: token, ttl: r.ttl, noRenew: r.noRenew, inherited: r.holding, done: make(chan struct{}),
+		conn: r.connection, store: r.store, quoted: r.quoted, keys: r.keys, owner: r.owner,
+		token: token, ttl: r.ttl, noRenew: r.noRenew, declared: r.holding, done: make(chan struct{}),
 	}
-	l.outer, _ = LeaseFrom(ctx)
+	l.parent, _ = LeaseFrom(ctx)
 	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, leaseKey{}, l))
-	l.renewing, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.renewCtx, l.stopRenewing = context.WithCancel(context.WithoutCancel(ctx))
 	l.setExpiry(sent)
 	return l
 }
@@ -67,13 +67,13 @@ func newLease(r *request, token uint64, sent time.Time) *Lease {
 func (l *Lease) start() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.conn.keep(l) {
-		l.stop()
+	if !l.conn.addLease(l) {
+		l.stopRenewing()
 		l.cancel(ErrClosed)
 		return false
 	}
 	l.timer = time.AfterFunc(time.Until(l.expires), l.expire)
-	l.working.Go(l.keep)
+	l.renewals.Go(l.renewLoop)
 	return true
 }
 
@@ -123,14 +123,14 @@ func (l *Lease) Err() error {
 // lease is lost, and [ErrNotHeld] after Unlock; after any other error the lease goes on
 // until Expires.
 func (l *Lease) Renew(ctx context.Context) error {
-	leave, err := l.enter()
+	leave, err := l.beginRenewal()
 	if err != nil {
 		return err
 	}
 	defer leave()
 	bound, cancel := context.WithDeadline(ctx, l.Expires())
 	defer cancel()
-	defer context.AfterFunc(l.renewing, cancel)()
+	defer context.AfterFunc(l.renewCtx, cancel)()
 	return l.renew(ctx, bound)
 }
 
@@ -144,27 +144,27 @@ func (l *Lease) Renew(ctx context.Context) error {
 func (l *Lease) Unlock(ctx context.Context) error {
 	l.unlocking.Lock()
 	defer l.unlocking.Unlock()
-	err := l.finish()
-	l.working.Wait()
+	err := l.endForUnlock()
+	l.renewals.Wait()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := l.bound(ctx)
+	ctx, cancel := l.unlockContext(ctx)
 	defer cancel()
-	return failed("unlock", l.what, l.giveBack(ctx))
+	return wrapOp("unlock", l.quoted, l.release(ctx))
 }
 
 // enter admits one renewal of a lease that has not ended. The caller calls leave when the
 // renewal is done.
-func (l *Lease) enter() (leave func(), err error) {
+func (l *Lease) beginRenewal() (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checkExpiry()
 	if l.err != nil {
 		return nil, l.err
 	}
-	l.working.Add(1)
-	return l.working.Done, nil
+	l.renewals.Add(1)
+	return l.renewals.Done, nil
 }
 
 // renew asks for all keys once, within bound, and returns the lease's error if it has
@@ -176,9 +176,9 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 		errs[i] = l.conn.explain(ctx, err)
 	}
 	for _, err := range errs {
-		if gone(err) {
-			l.lose(lossOf(err))
-			l.freeSurvivors(errs)
+		if isNotHeld(err) {
+			l.lose(lossReason(err))
+			l.unlockRemaining(errs)
 			return l.Err()
 		}
 	}
@@ -186,7 +186,7 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 	if err := l.extend(sent, trouble); err != nil {
 		return err
 	}
-	return failed("renew", l.what, trouble)
+	return wrapOp("renew", l.quoted, trouble)
 }
 
 // extend moves Expires to a TTL after the renewal was sent, unless there was trouble with
@@ -194,8 +194,8 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 func (l *Lease) extend(sent time.Time, trouble error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !impatience(trouble) && !(l.trouble != nil && timedOut(trouble)) {
-		l.trouble = trouble
+	if !isContextError(trouble) && !(l.renewErr != nil && timedOut(trouble)) {
+		l.renewErr = trouble
 	}
 	l.checkExpiry()
 	if l.err == nil && trouble == nil && sent.Add(l.ttl).After(l.expires) {
@@ -207,34 +207,34 @@ func (l *Lease) extend(sent time.Time, trouble error) error {
 
 // impatience tells whether a renewal failed because its caller's ctx ended, which is not
 // why the lease may expire.
-func impatience(trouble error) bool {
+func isContextError(trouble error) bool {
 	return errors.Is(trouble, context.Canceled) || errors.Is(trouble, context.DeadlineExceeded)
 }
 
 // timedOut reports whether a renewal failed because Mortise did not answer in time, which
 // says less about why the lease may expire than an earlier answer.
 func timedOut(trouble error) bool {
-	var a *answer
+	var a *rpcError
 	return errors.As(trouble, &a) && a.timedOut()
 }
 
 // setExpiry sets Expires to a TTL after sent.
 func (l *Lease) setExpiry(sent time.Time) {
 	l.expires = sent.Add(l.ttl)
-	l.wall = l.expires.Round(0)
+	l.wallExpires = l.expires.Round(0)
 }
 
 // giveBack unlocks every key, and repeats that for those that got no answer.
-func (l *Lease) giveBack(ctx context.Context) error {
-	pause := pacer{next: 20 * time.Millisecond, most: 500 * time.Millisecond}
+func (l *Lease) release(ctx context.Context) error {
+	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
 	keys, lost := l.keys, error(nil)
 	for {
 		var trouble error
 		var left []string
 		for i, err := range l.conn.unlock(ctx, l.store, keys, l.owner, grpc.WaitForReady(true)) {
 			switch err := l.conn.explain(context.WithoutCancel(ctx), err); {
-			case gone(err):
-				lost = fmt.Errorf("%w: %w", ErrLost, lossOf(err))
+			case isNotHeld(err):
+				lost = fmt.Errorf("%w: %w", ErrLost, lossReason(err))
 			case err != nil:
 				trouble = err
 				left = append(left, keys[i])
@@ -245,31 +245,31 @@ func (l *Lease) giveBack(ctx context.Context) error {
 			return lost
 		}
 		if !errors.Is(trouble, ErrUnavailable) || !pause.sleep(ctx, l.Expires()) {
-			return because(lost, trouble)
+			return withCause(lost, trouble)
 		}
 		keys = left
 	}
 }
 
 // freeSurvivors gives back the locks of a lost lease that were not said to be gone.
-func (l *Lease) freeSurvivors(errs []error) {
+func (l *Lease) unlockRemaining(errs []error) {
 	var keys []string
 	for i, err := range errs {
-		if !gone(err) {
+		if !isNotHeld(err) {
 			keys = append(keys, l.keys[i])
 		}
 	}
 	if len(keys) == 0 {
 		return
 	}
-	ctx, cancel := l.bound(l.renewing)
+	ctx, cancel := l.unlockContext(l.renewCtx)
 	defer cancel()
 	l.conn.unlock(ctx, l.store, keys, l.owner)
 }
 
 // bound returns a ctx with ctx's values that lasts for unlockTimeout, but no longer than
 // the lease.
-func (l *Lease) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+func (l *Lease) unlockContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	end := time.Now().Add(unlockTimeout)
 	if expires := l.Expires(); expires.Before(end) {
 		end = expires

@@ -20,16 +20,16 @@ const (
 	// more.
 	abandonTimeout = 500 * time.Millisecond
 	// settleTimeout bounds one Unlock before a request is repeated.
-	settleTimeout = 5 * time.Second
+	undoTimeout = 5 * time.Second
 	// answerTimeout is how much later than Wait says the server's answer may arrive.
-	answerTimeout = time.Second
+	responseTimeout = time.Second
 )
 
 // TryLock takes the lock if nobody holds it and nobody waits for it; else it fails with
 // [ErrLocked]. It waits for nothing but an answer: if Mortise is away, it fails with
 // [ErrUnavailable].
 func (c *Client) TryLock(ctx context.Context, resource string, opts ...Option) (*Lease, error) {
-	return c.take(ctx, "try lock", []string{resource}, append(slices.Clip(opts), Wait(0)))
+	return c.acquire(ctx, "try lock", []string{resource}, append(slices.Clip(opts), Wait(0)))
 }
 
 // Lock takes the lock, and waits for it, first come first served, until it is granted,
@@ -43,31 +43,31 @@ func (c *Client) TryLock(ctx context.Context, resource string, opts ...Option) (
 // granting it, Lock gives it back before it returns, which takes at most half a second;
 // if the server does not answer even then, the TTL ends it.
 func (c *Client) Lock(ctx context.Context, resource string, opts ...Option) (*Lease, error) {
-	return c.take(ctx, "lock", []string{resource}, opts)
+	return c.acquire(ctx, "lock", []string{resource}, opts)
 }
 
 // LockAll takes the locks of all resources in one step, or none, and otherwise is like
 // [Client.Lock]. A resource that is named twice counts once. There can be 64. The lease
 // is for all of them: if one is lost, all are.
 func (c *Client) LockAll(ctx context.Context, resources []string, opts ...Option) (*Lease, error) {
-	return c.take(ctx, "lock all", resources, opts)
+	return c.acquire(ctx, "lock all", resources, opts)
 }
 
 // request is a wish for locks, and what has become of it.
 type request struct {
 	*connection
 	settings
-	keys   []string // sorted
-	what   string   // the quoted resource, or resources
-	multi  bool
-	outer  context.Context // the caller's, which the lease stems from
-	giveUp time.Time       // when the time to wait is over
+	keys      []string // sorted
+	quoted    string   // the quoted resource, or resources
+	multi     bool
+	callerCtx context.Context // the caller's, which the lease stems from
+	deadline  time.Time       // when the time to wait is over
 
 	owner   string // of the last attempt if that may have been granted unnoticed, else empty
-	trouble error  // of the last attempt, or nil
+	lastErr error  // of the last attempt, or nil
 }
 
-func (c *Client) take(ctx context.Context, op string, resources []string, opts []Option) (*Lease, error) {
+func (c *Client) acquire(ctx context.Context, op string, resources []string, opts []Option) (*Lease, error) {
 	what := fmt.Sprintf("%q", resources)
 	if len(resources) == 1 {
 		what = strconv.Quote(resources[0])
@@ -75,29 +75,29 @@ func (c *Client) take(ctx context.Context, op string, resources []string, opts [
 	s := c.settings.apply(ctx, opts)
 	keys, err := s.keys(resources)
 	if err != nil {
-		return nil, failed(op, what, err)
+		return nil, wrapOp(op, what, err)
 	}
-	r := &request{connection: c.connection, settings: s, keys: keys, what: what, multi: op == "lock all", outer: ctx, giveUp: time.Now().Add(s.wait)}
+	r := &request{connection: c.connection, settings: s, keys: keys, quoted: what, multi: op == "lock all", callerCtx: ctx, deadline: time.Now().Add(s.wait)}
 	l, err := r.run(ctx)
-	return l, failed(op, what, err)
+	return l, wrapOp(op, what, err)
 }
 
 // run asks until there is an answer that counts, and leaves nothing behind if there is
 // none.
 func (r *request) run(ctx context.Context) (*Lease, error) {
-	if !r.enter() {
+	if !r.beginRequest() {
 		return nil, ErrClosed
 	}
-	defer r.taking.Done()
+	defer r.requests.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(r.ending, cancel)()
-	l, err := r.grant(ctx)
+	defer context.AfterFunc(r.ctx, cancel)()
+	l, err := r.acquire(ctx)
 	if err == nil {
 		return l, nil
 	}
 	r.abandon(ctx)
-	if r.closed() && r.outer.Err() == nil {
+	if r.closed() && r.callerCtx.Err() == nil {
 		return nil, ErrClosed
 	}
 	return nil, err
@@ -125,17 +125,17 @@ func (s settings) keys(resources []string) ([]string, error) {
 }
 
 // grant asks until there is an answer that counts.
-func (r *request) grant(ctx context.Context) (*Lease, error) {
-	pause := pacer{next: 20 * time.Millisecond, most: 500 * time.Millisecond}
-	var still patience
+func (r *request) acquire(ctx context.Context) (*Lease, error) {
+	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
+	var still retryWindow
 	for {
 		l, err := r.attempt(ctx)
-		if err == nil || r.wait == 0 || ctx.Err() != nil || !still.worth(err) {
+		if err == nil || r.wait == 0 || ctx.Err() != nil || !still.allows(err) {
 			return l, err
 		}
-		r.trouble = err
-		if !pause.sleep(ctx, r.giveUp) {
-			return nil, because(ended(ctx), err)
+		r.lastErr = err
+		if !pause.sleep(ctx, r.deadline) {
+			return nil, withCause(contextError(ctx), err)
 		}
 	}
 }
@@ -145,30 +145,30 @@ func (r *request) grant(ctx context.Context) (*Lease, error) {
 // cannot end the lock of the next.
 func (r *request) attempt(ctx context.Context) (*Lease, error) {
 	if r.owner != "" {
-		if err := r.settle(ctx); err != nil {
-			return nil, r.unsettled(ctx, err)
+		if err := r.undoLast(ctx); err != nil {
+			return nil, r.undoFailed(ctx, err)
 		}
 	}
 	r.owner = uuid.NewString()
 	sent := time.Now()
-	resp, err := r.ask(ctx)
+	resp, err := r.send(ctx)
 	if err != nil {
 		err = r.explain(ctx, err)
-		if definite(err) {
+		if isFinal(err) {
 			r.owner = ""
 		}
 		return nil, err
 	}
 	if !resp.GetAcquired() {
 		r.owner = ""
-		return nil, r.refused(ctx)
+		return nil, r.notAcquired(ctx)
 	}
 	return r.lease(ctx, resp.GetToken(), sent)
 }
 
 // refused is why the server did not grant the lock.
-func (r *request) refused(ctx context.Context) error {
-	if err := ended(ctx); err != nil {
+func (r *request) notAcquired(ctx context.Context) error {
+	if err := contextError(ctx); err != nil {
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok && r.wait == forever && time.Until(deadline) < timerSlack {
@@ -178,7 +178,7 @@ func (r *request) refused(ctx context.Context) error {
 }
 
 // ask sends the request: to try, or to wait as long as is left.
-func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
+func (r *request) send(ctx context.Context) (*lockspb.LockResponse, error) {
 	ttl := durationpb.New(r.ttl)
 	if r.wait == 0 && !r.multi {
 		return r.locks.TryLock(ctx, &lockspb.TryLockRequest{
@@ -188,10 +188,10 @@ func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
 	ready := grpc.WaitForReady(r.wait > 0)
 	var wait *durationpb.Duration
 	if r.wait > 0 && r.wait < forever {
-		left := max(time.Until(r.giveUp), time.Millisecond)
+		left := max(time.Until(r.deadline), time.Millisecond)
 		wait = durationpb.New(left)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, left+answerTimeout)
+		ctx, cancel = context.WithTimeout(ctx, left+responseTimeout)
 		defer cancel()
 	}
 	if r.multi {
@@ -207,11 +207,11 @@ func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
 }
 
 // settle gives back what the last attempt may have been granted.
-func (r *request) settle(ctx context.Context) error {
-	bound, cancel := context.WithTimeout(ctx, min(settleTimeout, time.Until(r.giveUp)+answerTimeout))
+func (r *request) undoLast(ctx context.Context) error {
+	bound, cancel := context.WithTimeout(ctx, min(undoTimeout, time.Until(r.deadline)+responseTimeout))
 	defer cancel()
 	for _, err := range r.unlock(bound, r.store, r.keys, r.owner, grpc.WaitForReady(true)) {
-		if err := r.explain(ctx, err); err != nil && !gone(err) {
+		if err := r.explain(ctx, err); err != nil && !isNotHeld(err) {
 			return err
 		}
 	}
@@ -222,12 +222,12 @@ func (r *request) settle(ctx context.Context) error {
 // unsettled returns the error of an attempt that ended in settle with err. Callers asked
 // for a lock, so a transient failure to undo the last attempt is reported as the failure
 // of that attempt.
-func (r *request) unsettled(ctx context.Context, err error) error {
-	switch ended := ended(ctx); {
+func (r *request) undoFailed(ctx context.Context, err error) error {
+	switch ended := contextError(ctx); {
 	case ended != nil:
-		return because(ended, r.trouble)
+		return withCause(ended, r.lastErr)
 	case errors.Is(err, ErrUnavailable):
-		return r.trouble
+		return r.lastErr
 	}
 	return err
 }
@@ -266,7 +266,7 @@ func (r *request) confirm(ctx context.Context) error {
 	bound, cancel := context.WithTimeout(ctx, r.ttl)
 	defer cancel()
 	for _, err := range r.renew(bound, r.store, r.keys, r.owner, r.ttl) {
-		if err := r.explain(ctx, err); gone(err) {
+		if err := r.explain(ctx, err); isNotHeld(err) {
 			return fmt.Errorf("%w: the grant came too late", ErrUnavailable)
 		} else if err != nil {
 			return err

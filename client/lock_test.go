@@ -17,9 +17,9 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-func TestTryLockDoesNotWait(t *testing.T) {
+func TestTryLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
 		_, err := c.TryLock(t.Context(), "disk")
 		if !errors.Is(err, client.ErrLocked) || err.Error() != `mortise: try lock "disk": lock is held` {
@@ -50,9 +50,9 @@ func TestTryLockDoesNotWait(t *testing.T) {
 	})
 }
 
-func TestLockWaitsForTheHolder(t *testing.T) {
+func TestLock_Waits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		first := lock(t, c, "disk")
 		time.AfterFunc(ttl/3-1, func() { unlock(t, first) })
 		start := time.Now()
@@ -75,13 +75,13 @@ func TestLockWaitsForTheHolder(t *testing.T) {
 	})
 }
 
-func TestLockEndsWithWhatEndsFirst(t *testing.T) {
+func TestLock_End(t *testing.T) {
 	for _, row := range []struct {
 		says     string
 		deadline time.Duration // of ctx; 0 is none
 		wait     time.Duration // 0 is not set
 		away     bool          // Mortise is
-		meddle   meddling
+		meddle   fault
 		want     error
 		also     error
 		after    time.Duration
@@ -92,19 +92,19 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 		{says: "the ctx, with the longest time to wait", wait: math.MaxInt64, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
 		{says: "the ctx while Mortise is away", deadline: time.Minute, away: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
 		{says: "the time to wait while Mortise is away", wait: time.Minute, away: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
-		{says: "the ctx while the storage is away", deadline: time.Minute, meddle: fail("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the time to wait while the storage is away", wait: time.Minute, meddle: fail("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
-		{says: "patience with a component that is unknown", meddle: fail("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
-		{says: "a refusal for good", meddle: fail("UNSUPPORTED"), want: client.ErrUnsupported},
-		{says: "a storage that refuses", meddle: fail("STORE_REFUSED"), want: client.ErrRefused},
-		{says: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: fail("STORE_REFUSED"), want: client.ErrRefused},
-		{says: "data that is not a lock", meddle: fail("NOT_A_LOCK"), want: client.ErrNotLock},
+		{says: "the ctx while the storage is away", deadline: time.Minute, meddle: failWithReason("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
+		{says: "the time to wait while the storage is away", wait: time.Minute, meddle: failWithReason("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
+		{says: "patience with a component that is unknown", meddle: failWithReason("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
+		{says: "a refusal for good", meddle: failWithReason("UNSUPPORTED"), want: client.ErrUnsupported},
+		{says: "a storage that refuses", meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{says: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{says: "data that is not a lock", meddle: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				holder := lock(t, c, "disk")
-				n.with(row.meddle)
+				n.inject(row.meddle)
 				if row.away {
 					n.stop()
 				}
@@ -125,14 +125,14 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 				if took := time.Since(start); took > row.after+500*time.Millisecond || took < row.after-time.Second {
 					t.Errorf("it took %v, want %v", took, row.after)
 				}
-				toldOnce(t, err)
-				n.with(nil)
+				checkMentionsOnce(t, err)
+				n.inject(nil)
 				if row.away {
 					n.start()
 				}
 				_ = holder.Unlock(t.Context())
 				time.Sleep(2 * ttl)
-				if n.holds("disk") != "" {
+				if n.ownerOf("disk") != "" {
 					t.Error("the one who gave up holds the lock")
 				}
 			})
@@ -141,26 +141,26 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 }
 
 // toldOnce checks that the error names operation and resource, and neither of them twice.
-func toldOnce(t *testing.T, err error) {
+func checkMentionsOnce(t *testing.T, err error) {
 	t.Helper()
 	if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"disk"`) != 1 {
 		t.Errorf("the error is not told once: %v", err)
 	}
 }
 
-func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
+func TestLock_CanceledLeavesNoLock(t *testing.T) {
 	for _, row := range []struct {
 		says string
 		take func(ctx context.Context, c *client.Client) (*client.Lease, error)
 	}{
-		{"of one", wait("disk")},
-		{"of several", waitAll("disk", "gate")},
-		{"of a try", try("disk")},
+		{"of one", byLock("disk")},
+		{"of several", byLockAll("disk", "gate")},
+		{"of a try", byTryLock("disk")},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
-				n.with(slow)
+				n, c := setup(t)
+				n.inject(respondAfterCancel)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				start := time.Now()
@@ -170,7 +170,7 @@ func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
 				if took := time.Since(start); took != time.Second {
 					t.Errorf("it took %v", took)
 				}
-				if got := n.holds("disk") + n.holds("gate"); got != "" {
+				if got := n.ownerOf("disk") + n.ownerOf("gate"); got != "" {
 					t.Errorf("%s still holds a lock", got)
 				}
 			})
@@ -178,10 +178,10 @@ func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
 	}
 }
 
-func TestLockDoesNotHangWhenCtxHasEndedAndNobodyAnswers(t *testing.T) {
+func TestLock_CanceledWithoutResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.with(silence)
+		n, c := setup(t)
+		n.inject(hang)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -194,26 +194,26 @@ func TestLockDoesNotHangWhenCtxHasEndedAndNobodyAnswers(t *testing.T) {
 	})
 }
 
-func TestLockAsksAgainAfterARestart(t *testing.T) {
+func TestLock_Restart(t *testing.T) {
 	for _, row := range []struct {
 		says    string
 		restart func(n *network)
 	}{
 		{"that remembers", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
-		{"that forgets", func(n *network) { n.stop(); n.forget(); time.Sleep(time.Second); n.start() }},
+		{"that forgets", func(n *network) { n.stop(); n.reset(); time.Sleep(time.Second); n.start() }},
 		{"that takes long", func(n *network) { n.stop(); time.Sleep(10 * time.Minute); n.start() }},
 		{"whose component comes later", func(n *network) {
 			n.stop()
-			n.with(fail("NOT_INITIALIZED"))
+			n.inject(failWithReason("NOT_INITIALIZED"))
 			n.start()
 			time.Sleep(5 * time.Second)
-			n.with(nil)
+			n.inject(nil)
 		}},
-		{"that ends in order", func(n *network) { n.with(fail("SHUTTING_DOWN")); n.stop(); n.with(nil); n.start() }},
+		{"that ends in order", func(n *network) { n.inject(failWithReason("SHUTTING_DOWN")); n.stop(); n.inject(nil); n.start() }},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				holder := lock(t, c, "disk")
 				got := make(chan *client.Lease)
 				go func() { got <- lock(t, c, "disk") }()
@@ -222,7 +222,7 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 				time.Sleep(time.Second)
 				_ = holder.Unlock(t.Context())
 				unlock(t, <-got)
-				if n.holds("disk") != "" {
+				if n.ownerOf("disk") != "" {
 					t.Error("the lock is still held")
 				}
 			})
@@ -230,14 +230,14 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatIsCutIsFoundOut(t *testing.T) {
+func TestLock_CutConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.steal("disk")
+		n, c := setup(t)
+		n.lockAsOther("disk")
 		got := make(chan *client.Lease)
 		go func() { got <- lock(t, c, "disk") }()
 		synctest.Wait()
-		n.cut()
+		n.cutConns()
 		n.revoke("disk")
 		start := time.Now()
 		l := <-got
@@ -248,10 +248,10 @@ func TestAConnectionThatIsCutIsFoundOut(t *testing.T) {
 	})
 }
 
-func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
+func TestLock_LostResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var owners []string
-		n, c := open(t, client.GRPC(grpc.WithUnaryInterceptor(
+		n, c := setup(t, client.GRPC(grpc.WithUnaryInterceptor(
 			func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 				if r, ok := req.(*lockspb.LockRequest); ok {
 					owners = append(owners, r.GetOwner())
@@ -259,7 +259,7 @@ func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
 				return call(ctx, method, req, reply, conn, opts...)
 			},
 		)))
-		n.with(lose("Lock"))
+		n.inject(dropResponse("Lock"))
 		start := time.Now()
 		l := lock(t, c, "disk")
 		if took := time.Since(start); took > time.Second {
@@ -273,11 +273,11 @@ func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
 	})
 }
 
-func TestALockWithinALostOneTellsWhyItsCtxEnded(t *testing.T) {
+func TestLock_WithinLostLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "a")
-		n.steal("b")
+		n.lockAsOther("b")
 		n.revoke("a")
 		_, err := c.Lock(l.Context(), "b")
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, client.ErrLost) {
@@ -286,9 +286,9 @@ func TestALockWithinALostOneTellsWhyItsCtxEnded(t *testing.T) {
 	})
 }
 
-func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
+func TestLock_Validation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		for _, row := range []struct {
 			want string
 			ctx  context.Context
@@ -316,10 +316,10 @@ func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 	})
 }
 
-func TestWhatTheServerRefusesIsToldWithItsStatus(t *testing.T) {
+func TestLock_StatusError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.with(refuse(codes.Unauthenticated))
+		n, c := setup(t)
+		n.inject(failWithCode(codes.Unauthenticated))
 		_, err := c.Lock(t.Context(), "disk")
 		if status.Code(err) != codes.Unauthenticated || errors.Is(err, client.ErrUnavailable) || err.Error() != `mortise: lock "disk": refused` {
 			t.Errorf("Lock returned %v", err)
@@ -331,7 +331,7 @@ func TestWhatTheServerRefusesIsToldWithItsStatus(t *testing.T) {
 }
 
 // slow does what it is told, and answers who takes a lock when nobody listens any more.
-func slow(ctx context.Context, method string, call func() (any, error)) (any, error) {
+func respondAfterCancel(ctx context.Context, method string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	if strings.Contains(method, "Lock") && method != "Unlock" {
 		<-ctx.Done()
@@ -341,7 +341,7 @@ func slow(ctx context.Context, method string, call func() (any, error)) (any, er
 }
 
 // fail refuses every call for the reason.
-func fail(why string) meddling {
+func failWithReason(why string) fault {
 	code := map[string]codes.Code{
 		"NOT_INITIALIZED": codes.FailedPrecondition, "UNSUPPORTED": codes.Unimplemented,
 		"STORE_REFUSED": codes.FailedPrecondition, "NOT_A_LOCK": codes.FailedPrecondition,
@@ -349,19 +349,19 @@ func fail(why string) meddling {
 	if code == codes.OK {
 		code = codes.Unavailable
 	}
-	return func(context.Context, string, func() (any, error)) (any, error) { return nil, reason(code, why) }
+	return func(context.Context, string, func() (any, error)) (any, error) { return nil, reasonError(code, why) }
 }
 
-type taking func(ctx context.Context, c *client.Client) (*client.Lease, error)
+type lockFunc func(ctx context.Context, c *client.Client) (*client.Lease, error)
 
-func wait(resource string) taking {
+func byLock(resource string) lockFunc {
 	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.Lock(ctx, resource) }
 }
 
-func waitAll(resources ...string) taking {
+func byLockAll(resources ...string) lockFunc {
 	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.LockAll(ctx, resources) }
 }
 
-func try(resource string) taking {
+func byTryLock(resource string) lockFunc {
 	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.TryLock(ctx, resource) }
 }

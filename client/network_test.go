@@ -21,23 +21,23 @@ import (
 // network is where clients find a Mortise, or nobody while it is away. It notes the calls
 // that arrive, and can meddle with them.
 type network struct {
-	*mortise
+	*testMortise
 
 	mu       sync.Mutex
 	listener *bufconn.Listener // nil while Mortise is away
 	server   *grpc.Server
 	served   chan error
 	calls    []string // the methods, in order of arrival
-	meddle   meddling
-	wires    []*wire
+	fault    fault
+	conns    []*cuttableConn
 }
 
 // meddling stands between a call that has arrived and its answer.
-type meddling = func(ctx context.Context, method string, call func() (any, error)) (any, error)
+type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
 // begin starts a network; Mortise is there.
-func begin() *network {
-	n := &network{mortise: newMortise()}
+func newNetwork() *network {
+	n := &network{testMortise: newMortise()}
 	n.start()
 	return n
 }
@@ -49,7 +49,7 @@ func (n *network) start() {
 	n.listener = bufconn.Listen(1 << 16)
 	n.server = grpc.NewServer(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(n.intercept),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))
-	n.mortise.serve(n.server)
+	n.testMortise.serve(n.server)
 	n.served = make(chan error, 1)
 	go func(s *grpc.Server, l net.Listener, served chan<- error) { served <- s.Serve(l) }(n.server, n.listener, n.served)
 }
@@ -64,7 +64,7 @@ func (n *network) stop() {
 		return
 	}
 	n.server.Stop()
-	if err := errors.Join(<-n.served, n.mortise.open.Close()); err != nil {
+	if err := errors.Join(<-n.served, n.testMortise.components.Close()); err != nil {
 		panic(err)
 	}
 }
@@ -80,40 +80,40 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: c}
+	w := &cuttableConn{Conn: c}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.wires = append(n.wires, w)
+	n.conns = append(n.conns, w)
 	return w, nil
 }
 
 // cut lets what is sent on the connections that there are go astray, without a word to
 // either side.
-func (n *network) cut() {
+func (n *network) cutConns() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, w := range n.wires {
-		w.broken.Store(true)
+	for _, w := range n.conns {
+		w.cut.Store(true)
 	}
 }
 
 // wire is a connection that can be cut.
-type wire struct {
+type cuttableConn struct {
 	net.Conn
-	broken atomic.Bool
+	cut atomic.Bool
 }
 
-func (w *wire) Read(b []byte) (int, error) {
+func (w *cuttableConn) Read(b []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(b)
-		if err != nil || !w.broken.Load() {
+		if err != nil || !w.cut.Load() {
 			return n, err
 		}
 	}
 }
 
-func (w *wire) Write(b []byte) (int, error) {
-	if w.broken.Load() {
+func (w *cuttableConn) Write(b []byte) (int, error) {
+	if w.cut.Load() {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
@@ -133,7 +133,7 @@ func (n *network) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
 	n.mu.Lock()
 	n.calls = append(n.calls, method)
-	meddle := n.meddle
+	meddle := n.fault
 	n.mu.Unlock()
 	call := func() (any, error) { return handler(ctx, req) }
 	if meddle == nil {
@@ -143,10 +143,10 @@ func (n *network) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 }
 
 // with has calls go through meddle from now on.
-func (n *network) with(meddle meddling) {
+func (n *network) inject(meddle fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.meddle = meddle
+	n.fault = meddle
 }
 
 // count returns how many calls of the method have arrived, or of any if it is empty.
@@ -160,9 +160,9 @@ func (n *network) count(method string) int {
 }
 
 // open starts a network with one client for a test; both end with it.
-func open(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
+func setup(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
 	t.Helper()
-	n := begin()
+	n := newNetwork()
 	c := n.client(opts...)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {

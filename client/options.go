@@ -16,7 +16,7 @@ const forever = 100 * 365 * 24 * time.Hour
 // derives, or for all calls of a client if [Dial] gets it.
 type Option func(*settings)
 
-func (o Option) dial(d *dialing) { o(&d.settings) }
+func (o Option) dial(d *dialConfig) { o(&d.settings) }
 
 // settings is what a call goes by. Its zero value is not valid.
 type settings struct {

@@ -12,7 +12,7 @@ var (
 	indent  = regexp.MustCompile("(?m)^\t")
 )
 
-func TestSnippetsOfTheReadmeAreExamples(t *testing.T) {
+func TestReadmeSnippets(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -77,11 +77,11 @@ func (t *Template[T]) check(names []string) string {
 			return "it has a placeholder that is not ${name}"
 		}
 	}
-	if problem := t.separate(); problem != "" {
+	if problem := t.findSeparators(); problem != "" {
 		return problem
 	}
 	typ := reflect.TypeFor[T]()
-	if formats(typ) {
+	if isTextual(typ) {
 		if len(names) > 1 {
 			return fmt.Sprintf("it has %d placeholders, so a struct is needed and not %v", len(names), typ)
 		}
@@ -90,11 +90,11 @@ func (t *Template[T]) check(names []string) string {
 	if typ.Kind() != reflect.Struct {
 		return fmt.Sprintf("a %v has no text of its own", typ)
 	}
-	return t.match(typ, names)
+	return t.assignFields(typ, names)
 }
 
 // separate finds the sign after each value but the last.
-func (t *Template[T]) separate() string {
+func (t *Template[T]) findSeparators() string {
 	t.escape = make([]string, len(t.before))
 	for i, literal := range t.before[1:] {
 		sign := strings.IndexFunc(literal, func(r rune) bool { return r < unicode.MaxASCII && (unicode.IsPunct(r) || unicode.IsSymbol(r)) })
@@ -107,7 +107,7 @@ func (t *Template[T]) separate() string {
 }
 
 // match gives each placeholder its field.
-func (t *Template[T]) match(typ reflect.Type, names []string) string {
+func (t *Template[T]) assignFields(typ reflect.Type, names []string) string {
 	used := map[int]bool{}
 	for _, name := range names {
 		field, ok := typ.FieldByNameFunc(func(field string) bool { return strings.EqualFold(field, name) })
@@ -116,7 +116,7 @@ func (t *Template[T]) match(typ reflect.Type, names []string) string {
 			return fmt.Sprintf("%v has no field for ${%s}", typ, name)
 		case used[field.Index[0]]:
 			return fmt.Sprintf("${%s} is there twice", name)
-		case !formats(field.Type):
+		case !isTextual(field.Type):
 			return fmt.Sprintf("a %v has no text of its own", field.Type)
 		}
 		used[field.Index[0]] = true
@@ -131,7 +131,7 @@ func (t *Template[T]) match(typ reflect.Type, names []string) string {
 }
 
 // formats tells whether values of the type have one text for each.
-func formats(typ reflect.Type) bool {
+func isTextual(typ reflect.Type) bool {
 	switch kind := typ.Kind(); {
 	case kind == reflect.Interface || kind == reflect.Pointer:
 		return false

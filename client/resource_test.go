@@ -15,7 +15,7 @@ type seat struct {
 	Row  int
 }
 
-func TestATemplateNamesAResourceByItsValue(t *testing.T) {
+func TestTemplate_Of(t *testing.T) {
 	id := uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 	for _, row := range []struct{ got, want string }{
 		{client.Resource[int64]("user-${id}").Of(42), "user-42"},
@@ -35,7 +35,7 @@ func TestATemplateNamesAResourceByItsValue(t *testing.T) {
 	}
 }
 
-func TestABadTemplatePanicsWhenItIsMade(t *testing.T) {
+func TestResource_Panics(t *testing.T) {
 	for _, row := range []struct {
 		make func()
 		want string
@@ -68,7 +68,7 @@ func TestABadTemplatePanicsWhenItIsMade(t *testing.T) {
 	}
 }
 
-func FuzzTwoValuesNeverMakeOneName(f *testing.F) {
+func FuzzTemplate_Of(f *testing.F) {
 	three := client.Resource[struct{ A, B, C string }]("x${a}-/${b}:${c}-")
 	f.Add("a-", "b", "c", "a", "-b", "c")
 	f.Add("%", "2D", "", "%2D", "", "")

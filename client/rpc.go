@@ -15,7 +15,7 @@ import (
 
 // unlock gives the keys back, all at the same time, and returns an error or nil for each.
 func (c *connection) unlock(ctx context.Context, store string, keys []string, owner string, opts ...grpc.CallOption) []error {
-	return each(keys, func(key string) error {
+	return forEachKey(keys, func(key string) error {
 		_, err := c.locks.Unlock(ctx, &lockspb.UnlockRequest{Store: store, Key: key, Owner: owner}, opts...)
 		return err
 	})
@@ -24,7 +24,7 @@ func (c *connection) unlock(ctx context.Context, store string, keys []string, ow
 // renew lets the keys last for ttl, all at the same time, and returns an error or nil for
 // each.
 func (c *connection) renew(ctx context.Context, store string, keys []string, owner string, ttl time.Duration) []error {
-	return each(keys, func(key string) error {
+	return forEachKey(keys, func(key string) error {
 		_, err := c.locks.Renew(ctx, &lockspb.RenewRequest{
 			Store: store, Key: key, Owner: owner, Ttl: durationpb.New(ttl),
 		}, grpc.WaitForReady(true))
@@ -34,7 +34,7 @@ func (c *connection) renew(ctx context.Context, store string, keys []string, own
 
 // each calls do for every key, at the same time if they are several, and returns the
 // errors in the order of the keys.
-func each(keys []string, do func(key string) error) []error {
+func forEachKey(keys []string, do func(key string) error) []error {
 	if len(keys) == 1 {
 		return []error{do(keys[0])}
 	}
@@ -48,13 +48,13 @@ func each(keys []string, do func(key string) error) []error {
 }
 
 // pacer is a pause that doubles up to a limit.
-type pacer struct{ next, most time.Duration }
+type backoff struct{ next, max time.Duration }
 
 // sleep pauses for the next time, half of which is left to chance, or until the moment
 // given, if one is. It returns false if that moment has come or ctx has ended.
-func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
+func (p *backoff) sleep(ctx context.Context, until time.Time) bool {
 	pause := p.next/2 + rand.N(p.next/2+1)
-	p.next = min(2*p.next, p.most)
+	p.next = min(2*p.next, p.max)
 	if !until.IsZero() {
 		pause = min(pause, time.Until(until))
 	}
@@ -70,21 +70,21 @@ func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
 
 // initPatience is how long a component may be unknown to a Mortise that starts, before it
 // is taken for one that never was.
-const initPatience = 10 * time.Second
+const initRetryWindow = 10 * time.Second
 
 // patience tells how long asking again is worth it.
-type patience struct{ unknown time.Time } // since when the component has been unknown
+type retryWindow struct{ unknownSince time.Time } // since when the component has been unknown
 
 // worth tells whether the same request may have another answer soon: Mortise or its
 // storage is away, or it has just started.
-func (p *patience) worth(err error) bool {
-	var a *answer
+func (p *retryWindow) allows(err error) bool {
+	var a *rpcError
 	if !errors.As(err, &a) || a.reason != notInitialized {
-		p.unknown = time.Time{}
+		p.unknownSince = time.Time{}
 		return errors.Is(err, ErrUnavailable)
 	}
-	if p.unknown.IsZero() {
-		p.unknown = time.Now()
+	if p.unknownSince.IsZero() {
+		p.unknownSince = time.Now()
 	}
-	return time.Since(p.unknown) < initPatience
+	return time.Since(p.unknownSince) < initRetryWindow
 }

@@ -22,45 +22,45 @@ import (
 // mortise is a Mortise with one component in memory. It can restart and remember its
 // locks, which a store in memory never does but others do; and its locks can be changed
 // without a client.
-type mortise struct {
-	backend stores.Backend
-	store   *memory.Store  // the component's, for the tests
-	open    *instances.Set // the component, for clients; nil while Mortise is away
+type testMortise struct {
+	backend    stores.Backend
+	store      *memory.Store  // the component's, for the tests
+	components *instances.Set // the component, for clients; nil while Mortise is away
 }
 
 // quiet keeps the log out of what the examples print.
-var quiet = func() logger.Logger {
+var discardLog = func() logger.Logger {
 	l := logger.NewLogger("client-test")
 	l.SetOutput(io.Discard)
 	return l
 }()
 
-func newMortise() *mortise {
-	m := &mortise{}
-	m.forget()
+func newMortise() *testMortise {
+	m := &testMortise{}
+	m.reset()
 	return m
 }
 
 // forget loses every lock, as a store in memory does with its process. Mortise must be
 // away.
-func (m *mortise) forget() {
+func (m *testMortise) reset() {
 	m.backend = memory.NewProcess().Backend()
 	m.store = must(m.backend.Open(context.Background(), stores.Component{Name: "locks"})).(*memory.Store)
 }
 
 // serve adds the Locks service to a server.
-func (m *mortise) serve(s *grpc.Server) {
+func (m *testMortise) serve(s *grpc.Server) {
 	registry := stores.NewRegistry("memory")
 	registry.Register("memory", m.backend)
-	m.open = instances.New(registry, quiet)
-	if err := m.open.Open(context.Background(), "locks", nil); err != nil {
+	m.components = instances.New(registry, discardLog)
+	if err := m.components.Open(context.Background(), "locks", nil); err != nil {
 		panic(err)
 	}
-	lockspb.RegisterLocksServer(s, locks.New(m.open.Resolver()))
+	lockspb.RegisterLocksServer(s, locks.New(m.components.Resolver()))
 }
 
 // holds tells the owner of the key, or nothing.
-func (m *mortise) holds(key string) string {
+func (m *testMortise) ownerOf(key string) string {
 	for _, l := range must(m.store.List(context.Background(), key)) {
 		if l.Key == key {
 			return l.Owner
@@ -70,7 +70,7 @@ func (m *mortise) holds(key string) string {
 }
 
 // waiters tells how many wait for a lock that is held.
-func (m *mortise) waiters(key string) int {
+func (m *testMortise) waiters(key string) int {
 	n := 0
 	for _, l := range must(m.store.List(context.Background(), key)) {
 		n += l.Waiters
@@ -79,14 +79,14 @@ func (m *mortise) waiters(key string) int {
 }
 
 // revoke takes the lock from whoever holds it, and must find somebody.
-func (m *mortise) revoke(key string) {
+func (m *testMortise) revoke(key string) {
 	if err := m.store.Revoke(context.Background(), key, ""); err != nil {
 		panic(err)
 	}
 }
 
 // steal takes the lock for somebody else, who keeps it for an hour.
-func (m *mortise) steal(key string) {
+func (m *testMortise) lockAsOther(key string) {
 	req := stores.Request{Key: key, Owner: "bob", TTL: time.Hour}
 	if grant := must(m.store.TryLock(context.Background(), req)); !grant.Acquired {
 		panic(errors.New(key + " is held"))
@@ -95,14 +95,14 @@ func (m *mortise) steal(key string) {
 
 // declare lets the lock exist, for whoever takes it for an hour, in a group that has the
 // key's name.
-func (m *mortise) declare(key string) {
+func (m *testMortise) declare(key string) {
 	if err := m.store.Declare(context.Background(), stores.Declaration{Group: key, Key: key, TTL: time.Hour}); err != nil {
 		panic(err)
 	}
 }
 
 // withdraw ends the lock that was declared.
-func (m *mortise) withdraw(key string) {
+func (m *testMortise) withdraw(key string) {
 	if err := m.store.Withdraw(context.Background(), key, key); err != nil {
 		panic(err)
 	}
@@ -116,7 +116,7 @@ func must[T any](value T, err error) T {
 }
 
 // reason is an error with an ErrorInfo as Mortise sends it.
-func reason(code codes.Code, reason string) error {
+func reasonError(code codes.Code, reason string) error {
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: "mortise"}
 	return must(status.New(code, "the server says "+reason).WithDetails(info)).Err()
 }

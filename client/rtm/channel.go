@@ -74,7 +74,7 @@ type message interface {
 }
 
 // detailOf reads what a message says of a lock.
-func detailOf(m message, owner string) Detail {
+func detailFromProto(m message, owner string) Detail {
 	return Detail{
 		Channel: Channel{ChannelType(m.GetChannelType()), m.GetChannel()},
 		Name:    m.GetLockName(), Owner: owner, TTL: time.Duration(m.GetTtl()) * time.Second, Rev: m.GetLockRev(),
@@ -82,10 +82,10 @@ func detailOf(m message, owner string) Detail {
 }
 
 // detailsOf reads the locks of one channel.
-func detailsOf(rows []*rtmpb.LockDetail, channel Channel) []Detail {
+func detailsFromProto(rows []*rtmpb.LockDetail, channel Channel) []Detail {
 	details := make([]Detail, len(rows))
 	for i, row := range rows {
-		details[i] = detailOf(row, row.GetOwner())
+		details[i] = detailFromProto(row, row.GetOwner())
 		details[i].Channel = channel
 	}
 	return details

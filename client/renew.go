@@ -10,17 +10,17 @@ import (
 const (
 	// look is how often a lease compares the clocks. A machine that slept is found out so
 	// much later.
-	look = time.Second
+	clockCheckInterval = time.Second
 	// renewTimeout is the most that one renewal may take.
 	renewTimeout = 5 * time.Second
 	// leastPause keeps attempts apart when the lease is about to end.
-	leastPause = 10 * time.Millisecond
+	minRetryDelay = 10 * time.Millisecond
 )
 
 // keep renews the lease until it ends, and looks at the clocks.
-func (l *Lease) keep() {
+func (l *Lease) renewLoop() {
 	for l.waitForRenewal() {
-		l.keepTrying()
+		l.renewUntilDone()
 	}
 }
 
@@ -31,7 +31,7 @@ func (l *Lease) waitForRenewal() bool {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-l.renewing.Done():
+		case <-l.renewCtx.Done():
 			return false
 		case <-ticker.C:
 		}
@@ -44,11 +44,11 @@ func (l *Lease) waitForRenewal() bool {
 		case ended:
 			return false
 		case l.noRenew:
-			ticker.Reset(look)
+			ticker.Reset(clockCheckInterval)
 		case due <= 0:
 			return true
 		default:
-			ticker.Reset(min(due, look))
+			ticker.Reset(min(due, clockCheckInterval))
 		}
 	}
 }
@@ -56,22 +56,22 @@ func (l *Lease) waitForRenewal() bool {
 // keepTrying renews the lease, again and again until it worked or the lease has ended.
 // One attempt gets half of the time that is left, so that there is always time for
 // another, and a pause a quarter.
-func (l *Lease) keepTrying() {
-	pause := pacer{next: min(50*time.Millisecond, l.ttl/30), most: min(time.Second, l.ttl/10)}
+func (l *Lease) renewUntilDone() {
+	pause := backoff{next: min(50*time.Millisecond, l.ttl/30), max: min(time.Second, l.ttl/10)}
 	for {
-		leave, err := l.enter()
+		leave, err := l.beginRenewal()
 		if err != nil {
 			return
 		}
-		bound, cancel := context.WithTimeout(l.renewing, min(time.Until(l.Expires())/2, renewTimeout))
-		err = l.renew(l.renewing, bound)
+		bound, cancel := context.WithTimeout(l.renewCtx, min(time.Until(l.Expires())/2, renewTimeout))
+		err = l.renew(l.renewCtx, bound)
 		cancel()
 		leave()
 		if err == nil || l.Err() != nil {
 			return
 		}
-		pause.next = min(pause.next, max(time.Until(l.Expires())/4, leastPause))
-		if !pause.sleep(l.renewing, l.Expires()) {
+		pause.next = min(pause.next, max(time.Until(l.Expires())/4, minRetryDelay))
+		if !pause.sleep(l.renewCtx, l.Expires()) {
 			return
 		}
 	}
@@ -88,46 +88,46 @@ func (l *Lease) expire() {
 // clock. The caller holds mu.
 func (l *Lease) checkExpiry() {
 	now := time.Now()
-	if now.Before(l.expires) && now.Round(0).Before(l.wall) {
+	if now.Before(l.expires) && now.Round(0).Before(l.wallExpires) {
 		return
 	}
 	reason := errExpired
-	if l.trouble != nil {
-		reason = because(errExpired, l.trouble)
+	if l.renewErr != nil {
+		reason = withCause(errExpired, l.renewErr)
 	}
-	l.end(l.lost(reason))
+	l.end(l.lostError(reason))
 }
 
 // lose ends the lease, if it has not ended.
 func (l *Lease) lose(reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.end(l.lost(reason))
+	l.end(l.lostError(reason))
 }
 
-func (l *Lease) lost(reason error) error {
-	return failed("lock", l.what, because(ErrLost, reason))
+func (l *Lease) lostError(reason error) error {
+	return wrapOp("lock", l.quoted, withCause(ErrLost, reason))
 }
 
 // Why a lease is lost. None of them is an ErrNotHeld, which is for those who have given
 // the lock back themselves.
 var (
-	errExpired = errors.New("it has expired")
-	errNobodys = errors.New("nobody holds it")
-	errOthers  = errors.New("somebody else holds it")
+	errExpired    = errors.New("it has expired")
+	errFree       = errors.New("nobody holds it")
+	errOtherOwner = errors.New("somebody else holds it")
 )
 
 // lossOf is what it means for a lease that the server says its lock is gone.
-func lossOf(err error) error {
-	var a *answer
+func lossReason(err error) error {
+	var a *rpcError
 	switch {
 	case !errors.As(err, &a):
 	case a.reason == notOwner:
-		return errOthers
+		return errOtherOwner
 	case a.reason == notLock:
 		return ErrNotLock
 	}
-	return errNobodys
+	return errFree
 }
 
 // errUnlocked is how a lease ends that is not lost.
@@ -135,12 +135,12 @@ var errUnlocked = fmt.Errorf("%w any more", ErrNotHeld)
 
 // finish ends the lease for an Unlock. It returns why there is nothing to give back, or
 // nil.
-func (l *Lease) finish() error {
+func (l *Lease) endForUnlock() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checkExpiry()
 	if l.err == nil {
-		l.end(failed("lock", l.what, errUnlocked))
+		l.end(wrapOp("lock", l.quoted, errUnlocked))
 	}
 	if l.unlocked || !errors.Is(l.err, errUnlocked) {
 		return l.err
@@ -155,12 +155,12 @@ func (l *Lease) end(err error) {
 	}
 	l.err = err
 	l.timer.Stop()
-	l.stop()
+	l.stopRenewing()
 	if errors.Is(err, ErrLost) {
 		l.cancel(err)
 	} else {
 		l.cancel(nil)
 	}
 	close(l.done)
-	l.conn.forget(l)
+	l.conn.removeLease(l)
 }

@@ -4,40 +4,40 @@ import "time"
 
 // memory is how long it is remembered at least that a grant has ended. Mortise may go on
 // saying for some seconds that the user has it, until its storage tells.
-const memory = time.Minute
+const tombstoneTTL = time.Minute
 
 // endings are the grants whose end the server has told a short time ago: of each lock the
 // last one's rev.
-type endings struct {
+type tombstones struct {
 	recent, earlier map[lockID]uint64
-	since           time.Time // when recent began
+	recentSince     time.Time // when recent began
 }
 
-func (e *endings) add(id lockID, rev uint64) {
-	if now := time.Now(); now.Sub(e.since) > memory {
-		e.recent, e.earlier, e.since = map[lockID]uint64{}, e.recent, now
+func (e *tombstones) add(id lockID, rev uint64) {
+	if now := time.Now(); now.Sub(e.recentSince) > tombstoneTTL {
+		e.recent, e.earlier, e.recentSince = map[lockID]uint64{}, e.recent, now
 	}
 	e.recent[id] = max(e.recent[id], rev)
 }
 
 // has tells whether the grant has ended, or a later one of the same lock.
-func (e *endings) has(d Detail) bool { return d.Rev <= max(e.recent[d.id()], e.earlier[d.id()]) }
+func (e *tombstones) has(d Detail) bool { return d.Rev <= max(e.recent[d.id()], e.earlier[d.id()]) }
 
 // gone ends the lock, if it is one and has not ended: the server has told that its grant
 // is no more.
-func (u *User) gone(l *Lock, cause error) {
+func (u *User) endConfirmed(l *Lock, cause error) {
 	if l == nil {
 		return
 	}
 	u.mu.Lock()
-	u.ended.add(l.id(), l.Rev)
+	u.tombstones.add(l.id(), l.Rev)
 	u.mu.Unlock()
-	u.drops(l, cause)
+	u.endLockOnce(l, cause)
 }
 
 // mayHold tells whether the user may have what a row says that he has.
-func (u *User) mayHold(d Detail) bool {
+func (u *User) notEnded(d Detail) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return !u.ended.has(d)
+	return !u.tombstones.has(d)
 }

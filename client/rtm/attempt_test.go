@@ -14,40 +14,40 @@ import (
 )
 
 // releases is a server that only counts what is given back.
-type releases struct {
+type releaseCounter struct {
 	rtmpb.ChannelLocksClient
 	atomic.Int32
 }
 
-func (r *releases) ReleaseLock(context.Context, *rtmpb.ReleaseLockRequest, ...grpc.CallOption) (*rtmpb.LockResponse, error) {
+func (r *releaseCounter) ReleaseLock(context.Context, *rtmpb.ReleaseLockRequest, ...grpc.CallOption) (*rtmpb.LockResponse, error) {
 	r.Add(1)
 	return &rtmpb.LockResponse{}, nil
 }
 
-func TestALockThatIsGivenUpAsAnAttemptEndsIsGivenBack(t *testing.T) {
+func TestAttempt_FinishDuringExpiry(t *testing.T) {
 	refused := &Error{Code: ErrPerforming, Operation: opAcquire}
 	for range 10_000 {
-		server := &releases{}
-		u := &User{rpc: server, locks: map[lockID]*Lock{}, busy: map[lockID]*attempt{}, losses: newLoss()}
-		u.online, u.end = context.WithCancelCause(t.Context())
-		l := u.hold(t.Context(), Detail{Channel: Message("room"), Name: "pen", TTL: time.Hour}, time.Now())
-		a := &attempt{User: u, id: l.id(), over: map[uint64]error{}}
-		a.enter()
+		server := &releaseCounter{}
+		u := &User{rpc: server, locks: map[lockID]*Lock{}, attempts: map[lockID]*attempt{}, lostList: newLostNode()}
+		u.sessionCtx, u.endSession = context.WithCancelCause(t.Context())
+		l := u.addLock(t.Context(), Detail{Channel: Message("room"), Name: "pen", TTL: time.Hour}, time.Now())
+		a := &attempt{User: u, id: l.id(), endedGrants: map[uint64]error{}}
+		a.tryRegister()
 		var both sync.WaitGroup
 		u.mu.Lock()
 		both.Go(func() { a.finish(t.Context(), refused) })
 		both.Go(func() {
 			u.mu.Lock()
 			defer u.mu.Unlock()
-			u.drop(l, ErrExpired)
-			u.giveBack(l.id())
+			u.endLock(l, ErrExpired)
+			u.releaseInBackground(l.id())
 		})
 		for range 10 {
 			runtime.Gosched() // so that both are about to begin
 		}
 		u.mu.Unlock()
 		both.Wait()
-		u.working.Wait()
+		u.background.Wait()
 		if got := server.Load(); got != 1 {
 			t.Fatalf("it was given back %d times, want once", got)
 		}

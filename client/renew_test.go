@@ -16,9 +16,9 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-func TestALeaseRenewsItselfAtAThirdOfItsTTL(t *testing.T) {
+func TestLease_RenewInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		start := time.Now()
 		l := lock(t, c, "disk")
 		if got := l.Expires().Sub(start); got != ttl {
@@ -46,7 +46,7 @@ func TestALeaseRenewsItselfAtAThirdOfItsTTL(t *testing.T) {
 	})
 }
 
-func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
+func TestLease_Lost(t *testing.T) {
 	for _, row := range []struct {
 		says string
 		lose func(n *network, l *client.Lease)
@@ -54,16 +54,16 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 		want error         // besides ErrLost
 	}{
 		{"revoked", func(n *network, l *client.Lease) { n.revoke(l.Key()) }, ttl / 3, nil},
-		{"given to another", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.steal(l.Key()) }, ttl / 3, nil},
+		{"given to another", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.lockAsOther(l.Key()) }, ttl / 3, nil},
 		{"unreachable until it expires", func(n *network, _ *client.Lease) { n.stop() }, ttl, client.ErrUnavailable},
-		{"no answers until it expires", func(n *network, _ *client.Lease) { n.with(silence) }, ttl, client.ErrUnavailable},
-		{"late answers", func(n *network, _ *client.Lease) { n.with(tooLate) }, ttl, client.ErrUnavailable},
-		{"only refusals until it expires", func(n *network, _ *client.Lease) { n.with(refuse(codes.Internal)) }, ttl, nil},
+		{"no answers until it expires", func(n *network, _ *client.Lease) { n.inject(hang) }, ttl, client.ErrUnavailable},
+		{"late answers", func(n *network, _ *client.Lease) { n.inject(respondLate) }, ttl, client.ErrUnavailable},
+		{"only refusals until it expires", func(n *network, _ *client.Lease) { n.inject(failWithCode(codes.Internal)) }, ttl, nil},
 		{"the machine slept", func(n *network, l *client.Lease) { l.Sleep(time.Hour) }, time.Second, nil},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := begin()
+				n := newNetwork()
 				c := n.client()
 				l := lock(t, c, "disk")
 				time.Sleep(time.Second / 2)
@@ -79,7 +79,7 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 					t.Errorf("the cause is %v, want ErrLost, %v", cause, row.want)
 				}
 				<-l.Done()
-				n.with(nil)
+				n.inject(nil)
 				synctest.Wait()
 				calls := n.count("")
 				if err := l.Renew(t.Context()); !errors.Is(err, client.ErrLost) {
@@ -101,22 +101,22 @@ func TestALostLeaseIsToldAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestALeaseEndsNoLaterThanTheStoreLetsSomebodyIn(t *testing.T) {
+func TestLease_EndsBeforeStoreExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+		n, c := setup(t)
+		n.inject(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 			time.Sleep(time.Second) // the way there
 			return call()
 		})
 		l := lock(t, c, "disk")
-		n.with(silence)
+		n.inject(hang)
 		other := n.client()
 		defer other.Close()
 		<-l.Context().Done()
-		if n.holds("disk") == "" {
+		if n.ownerOf("disk") == "" {
 			t.Error("the lock expired before Context ended")
 		}
-		n.with(nil)
+		n.inject(nil)
 		second := lock(t, other, "disk")
 		if second.Token() <= l.Token() {
 			t.Errorf("the next token is %d, after %d", second.Token(), l.Token())
@@ -125,18 +125,18 @@ func TestALeaseEndsNoLaterThanTheStoreLetsSomebodyIn(t *testing.T) {
 	})
 }
 
-func TestRenewalIsRepeatedUntilTheOldDeadline(t *testing.T) {
+func TestLease_RenewRetries(t *testing.T) {
 	for _, row := range []struct {
 		says       string
 		harm, mend func(n *network)
 		left       time.Duration // of the lease when it is mended
 	}{
 		{"Mortise is away", (*network).stop, (*network).start, time.Second},
-		{"every call fails", func(n *network) { n.with(refuse(codes.Unavailable)) }, func(n *network) { n.with(nil) }, 200 * time.Millisecond},
+		{"every call fails", func(n *network) { n.inject(failWithCode(codes.Unavailable)) }, func(n *network) { n.inject(nil) }, 200 * time.Millisecond},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				var leases [10]*client.Lease // for there is chance in the pauses
 				for i := range leases {
 					leases[i] = lock(t, c, strconv.Itoa(i))
@@ -160,15 +160,15 @@ func TestRenewalIsRepeatedUntilTheOldDeadline(t *testing.T) {
 	}
 }
 
-func TestARenewalWithoutAnAnswerLeavesTimeForAnother(t *testing.T) {
+func TestLease_RenewTimeoutLeavesTimeForRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
 		first := true
-		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+		n.inject(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 			if first {
 				first = false
-				return silence(ctx, method, call)
+				return hang(ctx, method, call)
 			}
 			return call()
 		})
@@ -180,9 +180,9 @@ func TestARenewalWithoutAnAnswerLeavesTimeForAnother(t *testing.T) {
 	})
 }
 
-func TestALeaseWithoutRenewalEndsAtExpires(t *testing.T) {
+func TestNoRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk", client.NoRenew(), client.TTL(time.Minute))
 		time.Sleep(30 * time.Second)
 		if err := l.Renew(t.Context()); err != nil {
@@ -205,11 +205,11 @@ func TestALeaseWithoutRenewalEndsAtExpires(t *testing.T) {
 	})
 }
 
-func TestARenewalIsTooLateWhenTheMachineSleptMeanwhile(t *testing.T) {
+func TestRenew_AfterSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
-		n.with(func(_ context.Context, _ string, call func() (any, error)) (any, error) {
+		n.inject(func(_ context.Context, _ string, call func() (any, error)) (any, error) {
 			defer l.Sleep(time.Hour)
 			return call()
 		})
@@ -219,10 +219,10 @@ func TestARenewalIsTooLateWhenTheMachineSleptMeanwhile(t *testing.T) {
 	})
 }
 
-func TestUnlockWaitsForTheRenewal(t *testing.T) {
+func TestUnlock_WaitsForRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var renewing atomic.Int32
-		n, c := open(t, client.GRPC(grpc.WithUnaryInterceptor(
+		n, c := setup(t, client.GRPC(grpc.WithUnaryInterceptor(
 			func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 				switch req.(type) {
 				case *lockspb.RenewRequest:
@@ -238,9 +238,9 @@ func TestUnlockWaitsForTheRenewal(t *testing.T) {
 			},
 		)))
 		l := lock(t, c, "disk")
-		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+		n.inject(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 			if method == "Renew" {
-				return silence(ctx, method, call)
+				return hang(ctx, method, call)
 			}
 			return call()
 		})

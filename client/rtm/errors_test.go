@@ -18,18 +18,18 @@ import (
 
 // notAvailable is the error of an operation for which there is no storage, with the code
 // for a transient or permanent one.
-func notAvailable(code codes.Code, operation, reason string) error {
+func notAvailableError(code codes.Code, operation, reason string) error {
 	detail := &rtmpb.Status{ErrorCode: int32(rtm.ErrLockNotAvailable), Operation: operation, Reason: reason}
 	return must(status.New(code, reason).WithDetails(detail)).Err()
 }
 
-func TestAcquireLock_EndsWithARefusal(t *testing.T) {
+func TestAcquireLock_StorageRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
-		n.with(func(context.Context, string, func() (any, error)) (any, error) {
-			return nil, notAvailable(codes.FailedPrecondition, "RTMAcquireOperation", "NOPERM no set")
+		setLocks(t, alice, "pen")
+		n.inject(func(context.Context, string, func() (any, error)) (any, error) {
+			return nil, notAvailableError(codes.FailedPrecondition, "RTMAcquireOperation", "NOPERM no set")
 		})
 		start := time.Now()
 		_, err := alice.AcquireLock(t.Context(), room, "pen", true)
@@ -42,13 +42,13 @@ func TestAcquireLock_EndsWithARefusal(t *testing.T) {
 	})
 }
 
-func TestAcquireLock_NamesItsOwnFailure(t *testing.T) {
+func TestAcquireLock_ErrorAtDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
-		n.with(func(_ context.Context, method string, _ func() (any, error)) (any, error) {
-			return nil, notAvailable(codes.Unavailable, "RTM"+method, method+": connection refused")
+		setLocks(t, alice, "pen")
+		n.inject(func(_ context.Context, method string, _ func() (any, error)) (any, error) {
+			return nil, notAvailableError(codes.Unavailable, "RTM"+method, method+": connection refused")
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

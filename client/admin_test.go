@@ -14,9 +14,9 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-func TestListTellsWhatIsHeld(t *testing.T) {
+func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		a := lock(t, c, "disks/a", client.Metadata(map[string]string{"for": "x"}))
 		b := lock(t, c, "disks/b")
 		other := lock(t, c, "gate")
@@ -28,7 +28,7 @@ func TestListTellsWhatIsHeld(t *testing.T) {
 			t.Fatalf("List returned %v, %v", locks, err)
 		}
 		got := locks[0]
-		if got.Key != "disks/a" || got.Owner != n.holds("disks/a") || got.TTL != ttl || got.Remaining != ttl-time.Second ||
+		if got.Key != "disks/a" || got.Owner != n.ownerOf("disks/a") || got.TTL != ttl || got.Remaining != ttl-time.Second ||
 			got.Token != a.Token() || got.Waiters != 0 || got.Metadata["for"] != "x" {
 			t.Errorf("the first lock is %+v", got)
 		}
@@ -42,35 +42,35 @@ func TestListTellsWhatIsHeld(t *testing.T) {
 	})
 }
 
-func TestRevokeTakesALock(t *testing.T) {
+func TestRevoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
 		err := c.Revoke(t.Context(), "disk", "bob")
 		if !errors.Is(err, client.ErrNotHeld) || err.Error() != `mortise: revoke "disk": lock is not held by this owner` {
 			t.Errorf("Revoke from another owner returned %v, want ErrNotHeld", err)
 		}
-		if err := c.Revoke(t.Context(), "disk", n.holds("disk")); err != nil {
+		if err := c.Revoke(t.Context(), "disk", n.ownerOf("disk")); err != nil {
 			t.Error(err)
 		}
 		if err := c.Revoke(t.Context(), "disk", ""); !errors.Is(err, client.ErrNotHeld) {
 			t.Errorf("Revoke of a free lock returned %v, want ErrNotHeld", err)
 		}
 		<-l.Done()
-		n.steal("a1")
-		n.steal("a2")
-		n.steal("b")
-		if got, err := c.RevokeAll(t.Context(), "a"); got != 2 || err != nil || n.holds("b") == "" || n.holds("a1") != "" {
+		n.lockAsOther("a1")
+		n.lockAsOther("a2")
+		n.lockAsOther("b")
+		if got, err := c.RevokeAll(t.Context(), "a"); got != 2 || err != nil || n.ownerOf("b") == "" || n.ownerOf("a1") != "" {
 			t.Errorf("RevokeAll returned %d, %v", got, err)
 		}
 	})
 }
 
-func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
+func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.steal("disks/a")
-		n.steal("disks/b")
+		n, c := setup(t)
+		n.lockAsOther("disks/a")
+		n.lockAsOther("disks/b")
 		ctx, cancel := context.WithCancel(t.Context())
 		events := make(chan client.Event)
 		ended := make(chan error)
@@ -97,7 +97,7 @@ func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 		expect(client.EventReleased, false, "disks/c")
 		n.stop()
 		n.revoke("disks/b")
-		n.steal("disks/d")
+		n.lockAsOther("disks/d")
 		time.Sleep(time.Minute)
 		n.start()
 		expect(client.EventSnapshot, true, " disks/d")
@@ -113,9 +113,9 @@ func TestWatchTellsEveryChangeAndGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
-func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
+func TestList_Declared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		n.declare("disks/a")
 		n.declare("disks/b")
 		l := lock(t, c, "disks/b")
@@ -143,9 +143,9 @@ func TestDeclaredLocksAreListedHeldOrFree(t *testing.T) {
 	})
 }
 
-func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
+func TestWatch_Declared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		n.declare("disks/a")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -177,16 +177,16 @@ func TestWatchTellsWhatIsDeclaredAndWithdrawn(t *testing.T) {
 	})
 }
 
-func TestWatchReturnsWhatTellReturns(t *testing.T) {
+func TestWatch_HandlerError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c := open(t)
+		_, c := setup(t)
 		if err := c.Watch(t.Context(), "", func(client.Event) error { return io.EOF }); !errors.Is(err, io.EOF) {
 			t.Errorf("Watch returned %v, want tell's error as it is", err)
 		}
 	})
 }
 
-func TestEventKindsHaveNames(t *testing.T) {
+func TestEventKind_String(t *testing.T) {
 	for kind, want := range map[client.EventKind]string{
 		client.EventSnapshot: "SNAPSHOT", client.EventRevoked: "REVOKED", client.EventDeclared: "DECLARED", client.EventWithdrawn: "WITHDRAWN",
 		0: "EventKind(0)", 9: "EventKind(9)",

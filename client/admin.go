@@ -67,7 +67,7 @@ func (k EventKind) String() string {
 // sorted by key.
 func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
 	locks, err := c.list(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: prefix})
-	return locks, failed("list", strconv.Quote(prefix), err)
+	return locks, wrapOp("list", strconv.Quote(prefix), err)
 }
 
 // Get returns the lock of a key, which is as in a list, with namespace and tenant. It
@@ -80,7 +80,7 @@ func (c *Client) Get(ctx context.Context, key string) (LockInfo, error) {
 		err = ErrNotHeld
 	}
 	if err != nil {
-		return LockInfo{}, failed("get", strconv.Quote(key), err)
+		return LockInfo{}, wrapOp("get", strconv.Quote(key), err)
 	}
 	return locks[0], nil
 }
@@ -98,7 +98,7 @@ func (c *Client) list(ctx context.Context, req *lockspb.ListRequest) (locks []Lo
 		if err != nil {
 			return nil, c.explain(ctx, err)
 		}
-		locks = append(locks, infos(resp.GetLocks())...)
+		locks = append(locks, infosFromProto(resp.GetLocks())...)
 	}
 }
 
@@ -108,7 +108,7 @@ func (c *Client) list(ctx context.Context, req *lockspb.ListRequest) (locks []Lo
 // hold the lock. The key is as in a list, with namespace and tenant.
 func (c *Client) Revoke(ctx context.Context, key, owner string) error {
 	_, err := c.locks.Revoke(ctx, &lockspb.RevokeRequest{Store: c.settings.store, Key: key, Owner: owner})
-	return failed("revoke", strconv.Quote(key), c.explain(ctx, err))
+	return wrapOp("revoke", strconv.Quote(key), c.explain(ctx, err))
 }
 
 // RevokeAll revokes the locks whose key starts with prefix and returns how many: a clean
@@ -135,35 +135,35 @@ func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 // returned as it is. Renewals are no changes. When the connection breaks, Watch makes a
 // new one, and what it missed begins with another Snapshot that has Missed set.
 func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) error) error {
-	w := &watch{connection: c.connection, tell: tell}
+	w := &watch{connection: c.connection, handle: tell}
 	req := &lockspb.WatchRequest{Store: c.settings.store, Prefix: prefix}
-	pause := pacer{next: 20 * time.Millisecond, most: 500 * time.Millisecond}
-	var still patience
+	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
+	var still retryWindow
 	for {
-		told := w.told
+		told := w.delivered
 		err := w.follow(ctx, req)
-		if w.refused {
+		if w.handlerFailed {
 			return err
 		}
-		if told != w.told {
+		if told != w.delivered {
 			pause.next = 20 * time.Millisecond
 		}
-		if ctx.Err() == nil && still.worth(err) && pause.sleep(ctx, time.Time{}) {
+		if ctx.Err() == nil && still.allows(err) && pause.sleep(ctx, time.Time{}) {
 			continue
 		}
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-			err = because(ended(ctx), err)
+			err = withCause(contextError(ctx), err)
 		}
-		return failed("watch", strconv.Quote(prefix), err)
+		return wrapOp("watch", strconv.Quote(prefix), err)
 	}
 }
 
 // watch is what Watch remembers from one connection to the next.
 type watch struct {
 	*connection
-	tell    func(Event) error
-	told    int  // how many events
-	refused bool // tell returned an error
+	handle        func(Event) error
+	delivered     int  // how many events
+	handlerFailed bool // tell returned an error
 }
 
 // follow tells the events of one stream. It always returns an error.
@@ -174,7 +174,7 @@ func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
 	if err != nil {
 		return w.explain(ctx, err)
 	}
-	missed := w.told > 0
+	missed := w.delivered > 0
 	var snapshot []LockInfo
 	for {
 		resp, err := stream.Recv()
@@ -184,7 +184,7 @@ func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
 		if err != nil {
 			return w.explain(ctx, err)
 		}
-		event := eventOf(resp)
+		event := eventFromProto(resp)
 		if event.Kind == EventSnapshot {
 			snapshot = append(snapshot, event.Locks...)
 			missed = missed || event.Missed
@@ -194,17 +194,17 @@ func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
 			}
 			snapshot, missed = nil, false
 		}
-		w.told++
-		if err := w.tell(event); err != nil {
-			w.refused = true
+		w.delivered++
+		if err := w.handle(event); err != nil {
+			w.handlerFailed = true
 			return err
 		}
 	}
 }
 
-func eventOf(resp *lockspb.WatchResponse) Event {
+func eventFromProto(resp *lockspb.WatchResponse) Event {
 	event := Event{Kind: EventKind(resp.GetKind()), Revision: resp.GetRevision(), Missed: resp.GetMissed()}
-	locks := infos(resp.GetLocks())
+	locks := infosFromProto(resp.GetLocks())
 	if event.Kind == EventSnapshot {
 		event.Locks = locks
 	} else if len(locks) > 0 {
@@ -216,7 +216,7 @@ func eventOf(resp *lockspb.WatchResponse) Event {
 	return event
 }
 
-func infos(locks []*lockspb.Lock) []LockInfo {
+func infosFromProto(locks []*lockspb.Lock) []LockInfo {
 	infos := make([]LockInfo, len(locks))
 	for i, l := range locks {
 		infos[i] = LockInfo{

@@ -14,14 +14,14 @@ import (
 )
 
 // late answers when nobody waits any more.
-func late(ctx context.Context, _ string, call func() (any, error)) (any, error) {
+func respondAfterCancel(ctx context.Context, _ string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	<-ctx.Done()
 	return resp, err
 }
 
 // only meddles with one method.
-func only(method string, meddle meddling) meddling {
+func onMethod(method string, meddle fault) fault {
 	return func(ctx context.Context, called string, call func() (any, error)) (any, error) {
 		if called != method {
 			return call()
@@ -30,24 +30,24 @@ func only(method string, meddle meddling) meddling {
 	}
 }
 
-func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
+func TestAcquireLock_AbandonedGrantIsReleased(t *testing.T) {
 	for _, row := range []struct {
 		says   string
 		meddle func(n *network)
 		leaves time.Duration // after which the caller is gone, or 0
 		want   error
 	}{
-		{"whose answer was lost", func(n *network) { n.loseAnswer("AcquireLock") }, 0, rtm.ErrNotConnected},
+		{"whose answer was lost", func(n *network) { n.dropResponse("AcquireLock") }, 0, rtm.ErrNotConnected},
 		{"whose answer was garbled", func(n *network) {
-			n.with(only("AcquireLock", func(_ context.Context, _ string, call func() (any, error)) (any, error) {
+			n.inject(onMethod("AcquireLock", func(_ context.Context, _ string, call func() (any, error)) (any, error) {
 				_, _ = call()
 				return nil, status.Error(codes.Internal, "garbled")
 			}))
 		}, 0, rtm.ErrOperationFailed},
-		{"which came too late", func(n *network) { n.with(only("AcquireLock", late)) }, 0, rtm.ErrOperationTimeout},
-		{"which came when the caller was gone", func(n *network) { n.with(only("AcquireLock", late)) }, time.Second, context.Canceled},
+		{"which came too late", func(n *network) { n.inject(onMethod("AcquireLock", respondAfterCancel)) }, 0, rtm.ErrOperationTimeout},
+		{"which came when the caller was gone", func(n *network) { n.inject(onMethod("AcquireLock", respondAfterCancel)) }, time.Second, context.Canceled},
 		{"while Mortise goes away", func(n *network) {
-			n.with(func(_ context.Context, method string, call func() (any, error)) (any, error) {
+			n.inject(func(_ context.Context, method string, call func() (any, error)) (any, error) {
 				resp, err := call()
 				if method != "AcquireLock" {
 					return resp, err
@@ -55,7 +55,7 @@ func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
 				go func() {
 					n.stop()
 					time.Sleep(ttl / 2)
-					n.with(nil)
+					n.inject(nil)
 					n.start()
 				}()
 				return nil, status.Error(codes.Unavailable, "the server is stopping")
@@ -64,9 +64,9 @@ func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
-				set(t, alice, "pen")
+				setLocks(t, alice, "pen")
 				row.meddle(n)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -79,26 +79,26 @@ func TestAGrantThatNobodyWaitsForIsGivenBack(t *testing.T) {
 				}
 				time.Sleep(ttl/2 + time.Second) // less than its TTL
 				n.checkOwner(t, "pen", "")
-				n.with(nil)
+				n.inject(nil)
 				acquire(t, alice, "pen")
 			})
 		})
 	}
 }
 
-func TestTheCauseOfACancellationIsNotTakenForAnAnswer(t *testing.T) {
+func TestAcquireLock_CancelCause(t *testing.T) {
 	for _, cause := range []error{
 		context.Canceled,
 		status.Error(codes.NotFound, "what another goroutine was told"),
 		rtm.ErrLockAlreadyExist,
-		refused(t),
+		refusalError(t),
 	} {
 		t.Run(cause.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
-				set(t, alice, "pen")
-				n.with(only("AcquireLock", late))
+				setLocks(t, alice, "pen")
+				n.inject(onMethod("AcquireLock", respondAfterCancel))
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(time.Second, func() { cancel(cause) })
 				_, err := alice.AcquireLock(ctx, room, "pen", true)
@@ -111,43 +111,43 @@ func TestTheCauseOfACancellationIsNotTakenForAnAnswer(t *testing.T) {
 }
 
 // refused returns an error by which Mortise refuses something.
-func refused(t *testing.T) (err error) {
+func refusalError(t *testing.T) (err error) {
 	synctest.Test(t, func(t *testing.T) {
-		err = open(t).login(t, "bob").RemoveLock(t.Context(), room, "no pen")
+		err = setup(t).login(t, "bob").RemoveLock(t.Context(), room, "no pen")
 	})
 	return err
 }
 
-func TestALockIsGivenBackThatIsBelievedLostWhileItIsAskedFor(t *testing.T) {
+func TestAcquireLock_ExpiredLockIsReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
-		n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+		n.inject(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 			if method == "AcquireLock" {
 				time.Sleep(ttl - time.Second/2)
 				return call()
 			}
-			return silent(ctx, method, call)
+			return hang(ctx, method, call)
 		})
 		time.Sleep(time.Second)
 		_, err := alice.AcquireLock(t.Context(), room, "pen", false)
 		checkIs(t, "AcquireLock", err, rtm.ErrPerforming) // the server's answer
 		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
-		n.with(nil)
+		n.inject(nil)
 		time.Sleep(time.Minute)
 		n.checkOwner(t, "pen", "")
 	})
 }
 
-func TestAReleaseWithoutAnAnswerLeavesALaterGrantAlone(t *testing.T) {
+func TestRelease_LostResponseKeepsLaterGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		first := acquire(t, alice, "pen")
-		n.with(func(_ context.Context, method string, call func() (any, error)) (any, error) {
+		n.inject(func(_ context.Context, method string, call func() (any, error)) (any, error) {
 			resp, err := call()
 			if method == "ReleaseLock" {
 				time.Sleep(time.Second)
@@ -160,18 +160,18 @@ func TestAReleaseWithoutAnAnswerLeavesALaterGrantAlone(t *testing.T) {
 		synctest.Wait()
 		second := acquire(t, alice, "pen")
 		checkIs(t, "Release", <-released, rtm.ErrNotConnected)
-		n.with(nil)
+		n.inject(nil)
 		time.Sleep(long)
-		checkLives(t, second)
+		checkHeld(t, second)
 		n.checkOwner(t, "pen", "alice")
 	})
 }
 
-func TestWhoAsksAgainForALostLockWaitsUntilItIsGivenBack(t *testing.T) {
+func TestAcquireLock_WaitsForBackgroundRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		n.stop()
 		<-l.Done()
@@ -179,13 +179,13 @@ func TestWhoAsksAgainForALostLockWaitsUntilItIsGivenBack(t *testing.T) {
 		defer cancel()
 		_, err := alice.AcquireLock(ctx, room, "pen", true)
 		checkIs(t, "AcquireLock for a second", err, rtm.ErrOperationTimeout, context.DeadlineExceeded)
-		got := waits(t.Context(), alice, "pen")
+		got := startWaiting(t.Context(), alice, "pen")
 		n.start()
 		end := <-got
 		if end.err != nil || end.lock.Rev <= l.Rev {
 			t.Fatalf("AcquireLock returned %+v after rev %d", end, l.Rev)
 		}
 		time.Sleep(long)
-		checkLives(t, end.lock)
+		checkHeld(t, end.lock)
 	})
 }

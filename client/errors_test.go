@@ -17,21 +17,21 @@ import (
 
 // trouble is the error of a storage that cannot be reached, as the server reports it for
 // a method.
-func trouble(method, cause string) error {
+func storeError(method, cause string) error {
 	info := &errdetails.ErrorInfo{Reason: "STORE_ERROR", Domain: "mortise"}
 	return must(status.New(codes.Unavailable, "redis: "+strings.ToLower(method)+": "+cause).WithDetails(info)).Err()
 }
 
 // unreachable fails every call with the cause.
-func unreachable(cause string) meddling {
+func failStore(cause string) fault {
 	return func(_ context.Context, method string, _ func() (any, error)) (any, error) {
-		return nil, trouble(method, cause)
+		return nil, storeError(method, cause)
 	}
 }
 
 // TestLock_NamesItsOwnFailure checks that an error at the end of a wait is that of the
 // request and not of the Unlock by which a failed request is undone.
-func TestLock_NamesItsOwnFailure(t *testing.T) {
+func TestLock_ErrorAtEndOfWait(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		wait time.Duration // 0: ctx ends the wait
@@ -39,15 +39,15 @@ func TestLock_NamesItsOwnFailure(t *testing.T) {
 		want error
 		op   string
 	}{
-		{"at the end of ctx", 0, one, context.DeadlineExceeded, "redis: lock:"},
-		{"at the end of Wait", time.Minute, one, client.ErrUnavailable, "redis: lock:"},
-		{"of several at the end of ctx", 0, several, context.DeadlineExceeded, "redis: lockall:"},
-		{"of several at the end of Wait", time.Minute, several, client.ErrUnavailable, "redis: lockall:"},
+		{"at the end of ctx", 0, lockOne, context.DeadlineExceeded, "redis: lock:"},
+		{"at the end of Wait", time.Minute, lockOne, client.ErrUnavailable, "redis: lock:"},
+		{"of several at the end of ctx", 0, lockSeveral, context.DeadlineExceeded, "redis: lockall:"},
+		{"of several at the end of Wait", time.Minute, lockSeveral, client.ErrUnavailable, "redis: lockall:"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
-				n.with(unreachable("connection refused"))
+				n, c := setup(t)
+				n.inject(failStore("connection refused"))
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				var opts []client.Option
@@ -66,17 +66,17 @@ func TestLock_NamesItsOwnFailure(t *testing.T) {
 	}
 }
 
-func one(ctx context.Context, c *client.Client, opts ...client.Option) (*client.Lease, error) {
+func lockOne(ctx context.Context, c *client.Client, opts ...client.Option) (*client.Lease, error) {
 	return c.Lock(ctx, "disk", opts...)
 }
 
-func several(ctx context.Context, c *client.Client, opts ...client.Option) (*client.Lease, error) {
+func lockSeveral(ctx context.Context, c *client.Client, opts ...client.Option) (*client.Lease, error) {
 	return c.LockAll(ctx, []string{"disk", "gate"}, opts...)
 }
 
 // TestLock_EndsWithARefusal checks that a storage that refuses ends a wait of any length
 // with its own words.
-func TestLock_EndsWithARefusal(t *testing.T) {
+func TestLock_StorageRefusal(t *testing.T) {
 	refusal := func() error {
 		info := &errdetails.ErrorInfo{Reason: "STORE_REFUSED", Domain: "mortise"}
 		return must(status.New(codes.FailedPrecondition, "redis: NOPERM no set").WithDetails(info)).Err()
@@ -90,12 +90,12 @@ func TestLock_EndsWithARefusal(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
-				n.with(func(_ context.Context, method string, _ func() (any, error)) (any, error) {
+				n, c := setup(t)
+				n.inject(func(_ context.Context, method string, _ func() (any, error)) (any, error) {
 					if method == row.refuses {
 						return nil, refusal()
 					}
-					return nil, trouble(method, "connection refused")
+					return nil, storeError(method, "connection refused")
 				})
 				start := time.Now()
 				_, err := client.Do(t.Context(), c, "disk", func(context.Context) (int, error) { return 0, nil })
@@ -112,32 +112,32 @@ func TestLock_EndsWithARefusal(t *testing.T) {
 
 // TestLease_ReportsTheStoragesError checks that a lease that expires because the storage
 // is lost says so, whatever happened to the renewals that had no answer.
-func TestLease_ReportsTheStoragesError(t *testing.T) {
+func TestLease_StorageError(t *testing.T) {
 	reset := status.Error(codes.Canceled, "stream terminated by RST_STREAM with error code: CANCEL")
 	for _, row := range []struct {
 		name   string
 		before time.Duration // for which renewals are answered with the storage's error
-		then   meddling
+		then   fault
 		want   string
 	}{
 		{"when every renewal is answered", time.Hour, nil, "redis: renew: connection refused"},
-		{"when later ones have no answer", 25 * time.Second, silence, "redis: renew: connection refused"},
+		{"when later ones have no answer", 25 * time.Second, hang, "redis: renew: connection refused"},
 		{"when later streams are reset", 25 * time.Second, func(context.Context, string, func() (any, error)) (any, error) {
 			return nil, reset
 		}, "redis: renew: connection refused"},
-		{"when none has an answer", 0, silence, "Mortise did not answer in time"},
+		{"when none has an answer", 0, hang, "Mortise did not answer in time"},
 		{"when every stream is reset", 0, func(context.Context, string, func() (any, error)) (any, error) {
 			return nil, reset
 		}, "Mortise did not answer in time"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				l := lock(t, c, "disk")
 				start := time.Now()
-				n.with(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
+				n.inject(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
 					if time.Since(start) < row.before {
-						return nil, trouble(method, "connection refused")
+						return nil, storeError(method, "connection refused")
 					}
 					return row.then(ctx, method, call)
 				})
@@ -157,12 +157,12 @@ func TestLease_ReportsTheStoragesError(t *testing.T) {
 
 // TestLease_EndsWhenItsKeyHoldsOtherData checks that a holder learns at its next renewal
 // that another program has overwritten the lock.
-func TestLease_EndsWhenItsKeyHoldsOtherData(t *testing.T) {
+func TestLease_KeyHoldsOtherData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
 		start := time.Now()
-		n.with(fail("NOT_A_LOCK"))
+		n.inject(failWithReason("NOT_A_LOCK"))
 		<-l.Done()
 		if err := l.Err(); !errors.Is(err, client.ErrLost) || !errors.Is(err, client.ErrNotLock) {
 			t.Errorf("got %v, want ErrLost and ErrNotLock", err)
