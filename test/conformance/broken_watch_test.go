@@ -199,7 +199,7 @@ var brokenWatches = []broken{{
 	what:   "keeps everything for a slow watcher",
 	caught: []string{"a watcher that falls behind is told that it missed something"},
 	with: func(f *faulty) {
-		f.buffers(10 * flood)
+		f.buffers(10 * overflowChanges)
 		var unlocks atomic.Int64
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))

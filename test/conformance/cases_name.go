@@ -11,20 +11,20 @@ import (
 func nameRows() []row {
 	const rule = "Keys and owners are opaque: two that differ in a single byte are different, and no byte has a meaning."
 	rows := []row{}
-	for _, n := range names {
+	for _, n := range nameSets {
 		var needs []string
 		if n.bytes {
-			needs = []string{anyBytes}
+			needs = []string{needAnyBytes}
 		}
 		rows = append(rows,
-			row{name: "a key " + n.says, rule: rule, needs: needs, check: func(b *bench) { differentKeys(b, n.these) }},
-			row{name: "an owner " + n.says, rule: rule, needs: needs, check: func(b *bench) { differentOwners(b, n.these) }})
+			row{name: "a key " + n.says, rule: rule, needs: needs, check: func(f *fixture) { differentKeys(f, n.these) }},
+			row{name: "an owner " + n.says, rule: rule, needs: needs, check: func(f *fixture) { differentOwners(f, n.these) }})
 	}
 	return rows
 }
 
 // names are sets of strings that a store may take for one another, or may fail to carry.
-var names = []struct {
+var nameSets = []struct {
 	says  string
 	these []string
 	bytes bool // some are not UTF-8
@@ -57,7 +57,7 @@ var names = []struct {
 	},
 }, {
 	says:  "may be 1024 bytes long",
-	these: []string{long("a"), long("b"), long("a")[1:], "b" + long("a")[1:]},
+	these: []string{longName("a"), longName("b"), longName("a")[1:], "b" + longName("a")[1:]},
 }, {
 	says:  "may hold any bytes",
 	these: []string{"\xff", "\xfe", "\xff\xff", "a\xffb", "a\x80b", "\xc3\x28", "\xc0\xaf", "\ufffd", "ab"},
@@ -65,40 +65,40 @@ var names = []struct {
 }}
 
 // long returns a name that fills a key to its limit and ends in last.
-func long(last string) string {
+func longName(last string) string {
 	return strings.Repeat("x", stores.MaxKeyLen-prefixLen-len(last)) + last
 }
 
 // differentKeys takes all of the keys at once, and then gives them back one by one.
-func differentKeys(b *bench, keys []string) {
-	s, other := b.open(), b.open()
+func differentKeys(f *fixture, keys []string) {
+	s, other := f.open(), f.open()
 	for i, key := range keys {
-		s.grants(key, nth("owner", i))
+		s.mustLock(key, nth("owner", i))
 	}
 	for i, key := range keys {
-		other.refuses(key, "intruder")
-		other.keeps(key, nth("owner", i+1), stores.ErrNotOwner)
+		other.mustRefuse(key, "intruder")
+		other.unlockFails(key, nth("owner", i+1), stores.ErrNotOwner)
 	}
 	for i, key := range keys {
-		other.frees(key, nth("owner", i))
-		s.keeps(key, nth("owner", i), stores.ErrNotHeld)
+		other.mustUnlock(key, nth("owner", i))
+		s.unlockFails(key, nth("owner", i), stores.ErrNotHeld)
 	}
 }
 
 // differentOwners lets each of the owners take a lock that none of the others can give back. They get the prefix of
 // keys, so that they are as long.
-func differentOwners(b *bench, owners []string) {
-	s, other := b.open(), b.open()
+func differentOwners(f *fixture, owners []string) {
+	s, other := f.open(), f.open()
 	for i, owner := range owners {
 		disk := nth("disk", i)
-		s.grants(disk, b.key(owner))
-		other.refuses(disk, b.key(owner))
+		s.mustLock(disk, f.key(owner))
+		other.mustRefuse(disk, f.key(owner))
 		for j, stranger := range owners {
 			if i != j {
-				other.keeps(disk, b.key(stranger), stores.ErrNotOwner)
+				other.unlockFails(disk, f.key(stranger), stores.ErrNotOwner)
 			}
 		}
-		other.frees(disk, b.key(owner))
+		other.mustUnlock(disk, f.key(owner))
 	}
 }
 

@@ -80,30 +80,30 @@ func Run(t *testing.T, h Harness) {
 
 // row is one rule of the contract and a check of it.
 type row struct {
-	name  string         // says in a few words what the store does
-	rule  string         // what the contract demands, printed when the check fails
-	needs []string       // what a harness must declare for the row to run
-	check func(b *bench) // tells the bench what is wrong
-	awake bool           // the row needs the real clock, and does not wait: it never runs in a bubble
+	name      string           // says in a few words what the store does
+	rule      string           // what the contract demands, printed when the check fails
+	needs     []string         // what a harness must declare for the row to run
+	check     func(f *fixture) // tells the bench what is wrong
+	realClock bool             // the row needs the real clock, and does not wait: it never runs in a bubble
 }
 
 // What a row can need: the features that stores.Features tells, freedom in names, and a
 // look at them.
 const (
-	declaring = "DECLARE"
-	listing   = "LIST"
-	multi     = "MULTI"
-	pinging   = "PING"
-	renewing  = "RENEW"
-	revoking  = "REVOKE"
-	waiting   = "WAIT"
-	watching  = "WATCH"
-	anyBytes  = "any bytes" // declared by Harness.UTF8 being false
-	checks    = "checks"    // declared by Harness.Checked
+	needDeclare  = "DECLARE"
+	needList     = "LIST"
+	needMulti    = "MULTI"
+	needPing     = "PING"
+	needRenew    = "RENEW"
+	needRevoke   = "REVOKE"
+	needWait     = "WAIT"
+	needWatch    = "WATCH"
+	needAnyBytes = "any bytes" // declared by Harness.UTF8 being false
+	needChecks   = "checks"    // declared by Harness.Checked
 )
 
 // needing returns the rows with more that they need.
-func needing(rows []row, needs ...string) []row {
+func withNeeds(rows []row, needs ...string) []row {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		rows[i].needs = slices.Concat(rows[i].needs, needs)
@@ -114,7 +114,7 @@ func needing(rows []row, needs ...string) []row {
 // rows returns the suite. It is a slice and not a map, so that it runs and reads in the
 // order of the contract.
 func rows() []row {
-	return slices.Concat(grantRows, unlockRows, clientRows, endedRows, callRows, nameRows(), reservedRows, leaseRows, expiredRows,
+	return slices.Concat(grantRows, unlockRows, clientRows, canceledRows, callRows, nameRows(), reservedRows, leaseRows, expiredRows,
 		deadlineRows, tokenRows, raceRows, renewRows(), listRows(), metadataRows(), waitRows(), deadlockRows(), multiRows(),
 		revokeRows(), declareRows(), watchRows())
 }
@@ -122,9 +122,9 @@ func rows() []row {
 func (h Harness) declares(needs []string) bool {
 	return !slices.ContainsFunc(needs, func(need string) bool {
 		switch need {
-		case anyBytes:
+		case needAnyBytes:
 			return h.UTF8
-		case checks:
+		case needChecks:
 			return !h.Checked
 		}
 		return !slices.Contains(h.Features, need)
@@ -133,15 +133,15 @@ func (h Harness) declares(needs []string) bool {
 
 // run checks one row against a fresh bench and returns what is wrong with the store.
 func (r row) run(t *testing.T, h Harness) (err error) {
-	if !h.Bubble || r.awake {
+	if !h.Bubble || r.realClock {
 		h.Bubble = false
-		return r.runAt(newBench(t, h))
+		return r.runWith(newFixture(t, h))
 	}
-	synctest.Test(t, func(t *testing.T) { err = r.runAt(newBench(t, h)) })
+	synctest.Test(t, func(t *testing.T) { err = r.runWith(newFixture(t, h)) })
 	return err
 }
 
-func (r row) runAt(b *bench) error {
-	r.check(b)
-	return b.problem()
+func (r row) runWith(f *fixture) error {
+	r.check(f)
+	return f.err()
 }

@@ -29,10 +29,10 @@ var (
 )
 
 // giveUpLimit bounds what is done for a caller that has given up.
-const giveUpLimit = 5 * time.Second
+const cancelTimeout = 5 * time.Second
 
 // outcomes are the errors that the Locks protocol has reasons for.
-var outcomes = map[string]error{
+var errorsByReason = map[string]error{
 	"NOT_HELD":      stores.ErrNotHeld,
 	"NOT_OWNER":     stores.ErrNotOwner,
 	"DEADLOCK":      stores.ErrDeadlock,
@@ -49,10 +49,10 @@ type RemoteLocks struct {
 	locks lockspb.LocksClient
 	name  string
 
-	mu      sync.Mutex     // held to begin to wait, and to close
-	waits   sync.WaitGroup // calls that may wait
-	closing context.Context
-	close   context.CancelFunc
+	mu        sync.Mutex     // held to begin to wait, and to close
+	waitCalls sync.WaitGroup // calls that may wait
+	closing   context.Context
+	close     context.CancelFunc
 }
 
 // NewRemoteLocks returns a client of the component called store. The connection is the
@@ -65,7 +65,7 @@ func NewRemoteLocks(conn *grpc.ClientConn, store string) *RemoteLocks {
 
 // TryLock implements [stores.Store].
 func (w *RemoteLocks) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
+	g, err := callLock(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.TryLock(ctx, &lockspb.TryLockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
 		})
@@ -81,7 +81,7 @@ func (w *RemoteLocks) Unlock(ctx context.Context, key, owner string) error {
 
 // Renew implements [stores.Renewer].
 func (w *RemoteLocks) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
+	g, err := callLock(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.Renew(ctx, &lockspb.RenewRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL),
 		})
@@ -91,7 +91,7 @@ func (w *RemoteLocks) Renew(ctx context.Context, req stores.Request) (stores.Gra
 
 // Lock implements [stores.Waiter].
 func (w *RemoteLocks) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := w.waited(ctx, []string{req.Key}, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
+	g, err := w.lockWaiting(ctx, []string{req.Key}, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.Lock(ctx, &lockspb.LockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata, Holding: req.Holding,
 		})
@@ -101,7 +101,7 @@ func (w *RemoteLocks) Lock(ctx context.Context, req stores.Request) (stores.Gran
 
 // LockAll implements [stores.MultiLocker].
 func (w *RemoteLocks) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
-	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
+	g, err := w.lockWaiting(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.LockAll(ctx, &lockspb.LockAllRequest{
 			Store: w.name, Keys: req.Keys, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
 			Holding: req.Holding, Try: !req.Wait,
@@ -137,8 +137,8 @@ func (w *RemoteLocks) Get(ctx context.Context, key string) (stores.LockInfo, err
 func (w *RemoteLocks) list(ctx context.Context, req *lockspb.ListRequest) (locks []stores.LockInfo, err error) {
 	stream, err := w.locks.List(ctx, req)
 	if err == nil {
-		err = receive(stream, func(m *lockspb.ListResponse) error {
-			locks = append(locks, read(m.GetLocks())...)
+		err = receiveAll(stream, func(m *lockspb.ListResponse) error {
+			locks = append(locks, locksFromProto(m.GetLocks())...)
 			return nil
 		})
 	}
@@ -158,12 +158,12 @@ func (w *RemoteLocks) Watch(ctx context.Context, prefix string, tell func(stores
 	}
 	var locks []stores.LockInfo // of a snapshot that goes on
 	var told error
-	err = receive(stream, func(m *lockspb.WatchResponse) error {
-		locks = append(locks, read(m.GetLocks())...)
+	err = receiveAll(stream, func(m *lockspb.WatchResponse) error {
+		locks = append(locks, locksFromProto(m.GetLocks())...)
 		if m.GetMore() {
 			return nil
 		}
-		told = tell(event(m, locks))
+		told = tell(eventFromProto(m, locks))
 		locks = nil
 		return told
 	})
@@ -184,14 +184,14 @@ func (w *RemoteLocks) Close() error {
 	if !first {
 		return nil
 	}
-	w.waits.Wait()
+	w.waitCalls.Wait()
 	return w.conn.Close()
 }
 
 // granted makes a call for a lock that lasts for ttl, and reads its answer. What is left
 // at the answer is counted from before the call, so that the end is never too late; it is
 // too early by as long as the call took.
-func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
+func callLock(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
 	sent := time.Now()
 	m, err := call()
 	if err != nil || !m.GetAcquired() {
@@ -204,29 +204,29 @@ func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (sto
 // waited makes a call that may wait. If the caller gives up, the answer may have been
 // under way: what it granted is given back. If the wait was long, a renewal tells when
 // the lock ends.
-func (w *RemoteLocks) waited(
+func (w *RemoteLocks) lockWaiting(
 	ctx context.Context, keys []string, owner string, ttl time.Duration, call func(context.Context) (*lockspb.LockResponse, error),
 ) (stores.Grant, error) {
-	ctx, leave := w.enter(ctx)
+	ctx, leave := w.beginWait(ctx)
 	defer leave()
 	if ctx.Err() != nil {
 		return stores.Grant{}, ctx.Err()
 	}
-	before := w.tokens(ctx, keys, owner)
+	before := w.heldTokens(ctx, keys, owner)
 	sent := time.Now()
-	g, err := granted(ttl, func() (*lockspb.LockResponse, error) { return call(ctx) })
+	g, err := callLock(ttl, func() (*lockspb.LockResponse, error) { return call(ctx) })
 	if g.Acquired && time.Since(sent) > ttl/10 {
-		g.Expires = w.prolong(ctx, keys, owner, ttl, g.Expires)
+		g.Expires = w.renewAll(ctx, keys, owner, ttl, g.Expires)
 	}
 	if ctx.Err() != nil {
-		w.giveBack(ctx, keys, owner, before)
+		w.unlockNew(ctx, keys, owner, before)
 		return stores.Grant{}, ctx.Err()
 	}
 	return g, err
 }
 
 // enter returns a ctx that ends with the client, too, which waits for leave to be called.
-func (w *RemoteLocks) enter(ctx context.Context) (entered context.Context, leave func()) {
+func (w *RemoteLocks) beginWait(ctx context.Context) (entered context.Context, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -234,18 +234,18 @@ func (w *RemoteLocks) enter(ctx context.Context) (entered context.Context, leave
 		cancel()
 		return ctx, func() {}
 	}
-	w.waits.Add(1)
+	w.waitCalls.Add(1)
 	stop := context.AfterFunc(w.closing, cancel)
 	return ctx, func() {
 		stop()
 		cancel()
-		w.waits.Done()
+		w.waitCalls.Done()
 	}
 }
 
 // prolong renews the locks and returns when the first of them ends, or what is known
 // already if one cannot be renewed.
-func (w *RemoteLocks) prolong(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
+func (w *RemoteLocks) renewAll(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
 	var first time.Time
 	for i, key := range keys {
 		g, err := w.Renew(ctx, stores.Request{Key: key, Owner: owner, TTL: ttl})
@@ -260,10 +260,10 @@ func (w *RemoteLocks) prolong(ctx context.Context, keys []string, owner string, 
 }
 
 // giveBack unlocks what the owner holds and did not hold before.
-func (w *RemoteLocks) giveBack(ctx context.Context, keys []string, owner string, before map[string]uint64) {
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimit)
+func (w *RemoteLocks) unlockNew(ctx context.Context, keys []string, owner string, before map[string]uint64) {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer cancel()
-	for key, token := range w.tokens(late, keys, owner) {
+	for key, token := range w.heldTokens(late, keys, owner) {
 		if token != before[key] {
 			_ = w.Unlock(late, key, owner) // what cannot be given back ends with its TTL
 		}
@@ -273,7 +273,7 @@ func (w *RemoteLocks) giveBack(ctx context.Context, keys []string, owner string,
 // tokens are those of the keys that the owner holds. The rows use an owner more than
 // once; clients that make a new one for each request need no such thing, and simply
 // unlock.
-func (w *RemoteLocks) tokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
+func (w *RemoteLocks) heldTokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
 	tokens := map[string]uint64{}
 	for _, key := range keys {
 		locks, _ := w.List(ctx, key) // what cannot be told is not held
@@ -290,7 +290,7 @@ func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error
 	if err == nil {
 		return nil
 	}
-	switch outcome := outcomes[reason(err)]; {
+	switch outcome := errorsByReason[errorReason(err)]; {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case w.closing.Err() != nil:
@@ -306,7 +306,7 @@ func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error
 }
 
 // reason is what the status of an error has for programs, or empty.
-func reason(err error) string {
+func errorReason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
 			return info.GetReason()
@@ -317,7 +317,7 @@ func reason(err error) string {
 
 // receive passes on the messages of a stream until it ends or take fails. That the server
 // ends it is no error.
-func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) error {
+func receiveAll[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) error {
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -333,7 +333,7 @@ func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) e
 }
 
 // read are the rows of a message.
-func read(rows []*lockspb.Lock) []stores.LockInfo {
+func locksFromProto(rows []*lockspb.Lock) []stores.LockInfo {
 	locks := make([]stores.LockInfo, len(rows))
 	for i, row := range rows {
 		locks[i] = stores.LockInfo{
@@ -346,7 +346,7 @@ func read(rows []*lockspb.Lock) []stores.LockInfo {
 }
 
 // event is what a message tells, with the locks of those before it that it goes on with.
-func event(m *lockspb.WatchResponse, locks []stores.LockInfo) stores.Event {
+func eventFromProto(m *lockspb.WatchResponse, locks []stores.LockInfo) stores.Event {
 	e := stores.Event{Kind: stores.EventKind(m.GetKind()), Revision: m.GetRevision(), Missed: m.GetMissed()}
 	if e.Kind == stores.EventSnapshot {
 		e.Locks = locks

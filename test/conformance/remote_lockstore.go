@@ -58,7 +58,7 @@ func (w *RemoteLockStore) TryLock(ctx context.Context, req stores.Request) (stor
 	if !resp.GetSuccess() {
 		return stores.Grant{}, nil
 	}
-	g, err := grant(req.TTL, resp.GetMetadata(), sent)
+	g, err := grantFromMetadata(req.TTL, resp.GetMetadata(), sent)
 	if err != nil {
 		return stores.Grant{}, w.wrap(ctx, "try lock", req.Key, err)
 	}
@@ -69,7 +69,7 @@ func (w *RemoteLockStore) TryLock(ctx context.Context, req stores.Request) (stor
 func (w *RemoteLockStore) Unlock(ctx context.Context, key, owner string) error {
 	resp, err := w.locks.Unlock(w.outgoing(ctx), &components.UnlockRequest{ResourceId: key, LockOwner: owner})
 	if err == nil {
-		err = outcome(resp.GetStatus())
+		err = unlockError(resp.GetStatus())
 	}
 	if err != nil {
 		return w.wrap(ctx, "unlock", key, err)
@@ -135,7 +135,7 @@ func wholeSeconds(ttl time.Duration) int32 {
 }
 
 // grant reads what the answer to a request says about the lock, which lasts for ttl.
-func grant(ttl time.Duration, md map[string]string, sent time.Time) (stores.Grant, error) {
+func grantFromMetadata(ttl time.Duration, md map[string]string, sent time.Time) (stores.Grant, error) {
 	token, err := strconv.ParseUint(md["fencingToken"], 10, 64)
 	if err != nil {
 		return stores.Grant{}, errors.New("fencingToken in the answer is no number")
@@ -148,7 +148,7 @@ func grant(ttl time.Duration, md map[string]string, sent time.Time) (stores.Gran
 }
 
 // outcome maps the status of an Unlock to the contract's errors.
-func outcome(s components.UnlockResponse_Status) error {
+func unlockError(s components.UnlockResponse_Status) error {
 	switch s {
 	case components.UnlockResponse_SUCCESS:
 		return nil
