@@ -153,7 +153,7 @@ func (p *place) meets(others []*place) bool {
 // inOrder is the order that the contract demands.
 func inOrder(p *place, before, _ []*place) bool { return !p.meets(before) }
 
-func TestALineInOrderIsSound(t *testing.T) {
+func TestBrokenQueue_InOrder(t *testing.T) {
 	sound := broken{with: func(f *faulty) { f.lineUp(inOrder) }}
 	for _, name := range []string{
 		"first come, first served",

@@ -43,11 +43,11 @@ func newMemory(t testing.TB) func() *memory.Store {
 	}
 }
 
-func TestASoundStorePasses(t *testing.T) {
+func TestRun(t *testing.T) {
 	Run(t, harness(soundStorage))
 }
 
-func TestASoundStorePassesInRealTime(t *testing.T) {
+func TestRun_RealTime(t *testing.T) {
 	h := harness(soundStorage)
 	h.Bubble = false
 	h.MinTTL = 20 * time.Millisecond
@@ -55,7 +55,7 @@ func TestASoundStorePassesInRealTime(t *testing.T) {
 	Run(t, h)
 }
 
-func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
+func TestRun_NoAbilities(t *testing.T) {
 	h := harness(func(t testing.TB) func() stores.Store {
 		open := soundStorage(t)
 		return func() stores.Store { return struct{ stores.Store }{open()} }
@@ -66,7 +66,7 @@ func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
 
 // A row is finished when there is a broken store that it catches, and it lets the sound
 // one pass.
-func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
+func TestRows_FailBrokenStores(t *testing.T) {
 	sound := harness(soundStorage)
 	for _, broken := range brokenStores() {
 		t.Run(broken.what, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
 	}
 }
 
-func TestEachRowIsBrokenByAStore(t *testing.T) {
+func TestRows_HaveBrokenStores(t *testing.T) {
 	var broken []string
 	for _, b := range brokenStores() {
 		broken = append(broken, b.caught...)
@@ -100,7 +100,7 @@ func TestEachRowIsBrokenByAStore(t *testing.T) {
 	}
 }
 
-func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
+func TestRows_NameAndRule(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {
 		if seen[r.name] {
@@ -113,7 +113,7 @@ func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
 	}
 }
 
-func TestRowsRunIfTheHarnessDeclaresWhatTheyNeed(t *testing.T) {
+func TestHarness_Declares(t *testing.T) {
 	for _, c := range []struct {
 		says string
 		h    Harness

@@ -15,20 +15,21 @@ import (
 )
 
 const (
-	// lease is a TTL that no row outlives unless it means to.
+	// lease is a TTL longer than any row takes, unless the row waits for its end.
 	lease = time.Minute
 
-	// callLimit bounds each call, so that a store that hangs fails its row and not the
+	// callTimeout bounds each call, so that a store that hangs fails its row and not the
 	// whole run.
 	callTimeout = 10 * time.Second
 
-	// prefixLen is the length of what a bench puts before the names of its locks.
+	// prefixLen is the length of the prefix that a fixture adds to the names of its
+	// locks.
 	prefixLen = 17
 )
 
-// bench is what a row works at: clients of one storage, names that no other row uses, and
-// a note of the first problem. After a problem the row goes on, because nothing that it
-// does later can replace the note.
+// fixture is the environment of one row: clients of one storage, names that no other row
+// uses, and the first failure. A row continues after a failure; later failures are
+// dropped.
 type fixture struct {
 	Harness
 	prefix     string
@@ -38,7 +39,7 @@ type fixture struct {
 
 	mu             sync.Mutex
 	firstErr       error
-	earliestExpiry time.Time // when the first of the locks that the row has taken may expire
+	earliestExpiry time.Time // when the first of the row's locks may expire
 }
 
 func newFixture(t testing.TB, h Harness) *fixture {
@@ -50,19 +51,19 @@ func newFixture(t testing.TB, h Harness) *fixture {
 		cleanup: t.Cleanup,
 		openClient: func() stores.Store {
 			s := open()
-			t.Cleanup(func() { _ = s.Close() }) // what Close must do has rows of its own
+			t.Cleanup(func() { _ = s.Close() }) // other rows check Close
 			return s
 		},
 	}
 }
 
-// open returns another client of the bench's storage.
+// open returns another client of the fixture's storage.
 func (f *fixture) open() store { return store{f.openClient(), f} }
 
-// key makes the name of a lock unique.
+// key returns the key of the lock called name, which no other row uses.
 func (f *fixture) key(name string) string { return f.prefix + name }
 
-// keys makes the names of locks unique.
+// keys returns the keys of the locks called names.
 func (f *fixture) keys(names []string) []string {
 	keys := make([]string, len(names))
 	for i, name := range names {
@@ -71,10 +72,10 @@ func (f *fixture) keys(names []string) []string {
 	return keys
 }
 
-// name returns what a row calls the lock with the key.
+// name returns the row's name of the lock with the key.
 func (f *fixture) name(key string) string { return strings.TrimPrefix(key, f.prefix) }
 
-// failf notes a problem, if it is the first. It may be called from any goroutine.
+// failf records a failure, unless there is one already. It is safe for concurrent use.
 func (f *fixture) failf(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,7 +84,7 @@ func (f *fixture) failf(format string, args ...any) {
 	}
 }
 
-// want notes a problem unless ok.
+// want records a failure unless ok.
 func (f *fixture) want(ok bool, format string, args ...any) {
 	if !ok {
 		f.failf(format, args...)
@@ -96,11 +97,11 @@ func (f *fixture) err() error {
 	return f.firstErr
 }
 
-// short is the shortest lease there is, for locks that shall expire.
+// shortTTL is the shortest possible lease, for locks that are meant to expire.
 func (f *fixture) shortTTL() time.Duration { return f.MinTTL }
 
-// brief is a lease that a row can wait for, and long enough to make a call or two within
-// it on a slow machine. It is a whole number of units.
+// briefTTL is a lease short enough to wait for, and long enough for a call or two on a
+// slow machine. It is a multiple of MinTTL.
 func (f *fixture) briefTTL() time.Duration {
 	const enough = 400 * time.Millisecond
 	if rest := enough % f.MinTTL; rest > 0 {
@@ -109,14 +110,14 @@ func (f *fixture) briefTTL() time.Duration {
 	return enough
 }
 
-// expire waits until a lock granted for ttl just before must have expired.
+// waitExpired sleeps until a lock that was granted for ttl just before must have expired.
 func (f *fixture) waitExpired(ttl time.Duration) { time.Sleep(ttl + f.Slack) }
 
-// ample is a lease that a row can wait for, and long enough to make several calls within
-// it on a slow machine.
+// ampleTTL is a lease short enough to wait for, and long enough for several calls on a
+// slow machine.
 func (f *fixture) ampleTTL() time.Duration { return 4 * f.briefTTL() }
 
-// holds notes a lock that the row has taken.
+// noteGrant records the expiry of a lock that the row holds.
 func (f *fixture) noteGrant(g stores.Grant) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,27 +126,27 @@ func (f *fixture) noteGrant(g stores.Grant) {
 	}
 }
 
-// lapsed tells whether a lock that the row has taken may have expired, so that it is no
-// sure thing any more what is held.
+// mayHaveExpired reports whether one of the row's locks may have expired, so that the row
+// cannot know what is held.
 func (f *fixture) mayHaveExpired() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !f.earliestExpiry.IsZero() && time.Now().After(f.earliestExpiry)
 }
 
-// limited returns the ctx of one call.
+// callContext returns the ctx of one call.
 func (f *fixture) callContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(f.ctx, callTimeout)
 }
 
-// store is a client, with verbs that say what a row expects of it. Locks are called by
-// their names on the bench.
+// store is a client with helpers that record a failure unless the outcome is the expected
+// one. They take the names of locks and not their keys.
 type store struct {
 	stores.Store
 	f *fixture
 }
 
-// tryLock is TryLock within the bounds of the bench.
+// tryLock calls TryLock with a timeout.
 func (s store) tryLock(name, owner string, ttl time.Duration) (stores.Grant, error) {
 	return s.tryLockRequest(s.f.request(name, owner, ttl))
 }
@@ -156,15 +157,15 @@ func (s store) tryLockRequest(req stores.Request) (stores.Grant, error) {
 	return s.TryLock(ctx, req)
 }
 
-// grants expects the lock to be given to owner, for longer than the row lasts.
+// mustLock expects TryLock to grant the lock to owner, for longer than the row takes.
 func (s store) mustLock(name, owner string) stores.Grant { return s.mustLockFor(name, owner, lease) }
 
-// grantsFor expects the lock to be given to owner for ttl.
+// mustLockFor expects TryLock to grant the lock to owner for ttl.
 func (s store) mustLockFor(name, owner string, ttl time.Duration) stores.Grant {
 	return s.mustLockRequest(s.f.request(name, owner, ttl))
 }
 
-// grantsAs expects the lock to be given as the request says.
+// mustLockRequest expects TryLock to grant the request.
 func (s store) mustLockRequest(req stores.Request) stores.Grant {
 	g, err := s.tryLockRequest(req)
 	switch {
@@ -178,7 +179,7 @@ func (s store) mustLockRequest(req stores.Request) stores.Grant {
 	return g
 }
 
-// refuses expects the lock to be held, and nobody to get it.
+// mustRefuse expects TryLock to be refused because the lock is held.
 func (s store) mustRefuse(name, owner string) stores.Grant {
 	g, err := s.tryLock(name, owner, lease)
 	switch {
@@ -190,55 +191,55 @@ func (s store) mustRefuse(name, owner string) stores.Grant {
 	return g
 }
 
-// unlock is Unlock within the bounds of the bench.
+// unlock calls Unlock with a timeout.
 func (s store) unlock(name, owner string) error {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
 	return s.Unlock(ctx, s.f.key(name), owner)
 }
 
-// frees expects owner to give the lock back.
+// mustUnlock expects Unlock by owner to succeed.
 func (s store) mustUnlock(name, owner string) {
 	if err := s.unlock(name, owner); err != nil {
 		s.f.failf("Unlock of %q by %q failed: %v", name, owner, err)
 	}
 }
 
-// keeps expects Unlock to fail with the outcome want.
+// unlockFails expects Unlock to fail with want.
 func (s store) unlockFails(name, owner string, want error) {
 	if err := s.unlock(name, owner); !errors.Is(err, want) {
 		s.f.failf("Unlock of %q by %q returned %v, want %v", name, owner, err, want)
 	}
 }
 
-// renew is Renew within the bounds of the bench.
+// renew calls Renew with a timeout.
 func (s store) renew(name, owner string, ttl time.Duration) (stores.Grant, error) {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
 	return stores.Renew(ctx, s.Store, stores.Request{Key: s.f.key(name), Owner: owner, TTL: ttl})
 }
 
-// renews expects owner to make the lock last for ttl from now.
+// mustRenew expects Renew to extend owner's lock to ttl from now.
 func (s store) mustRenew(name, owner string, ttl time.Duration) stores.Grant {
 	g, err := s.renew(name, owner, ttl)
 	switch {
 	case err != nil:
 		s.f.failf("Renew of %q by %q failed: %v", name, owner, err)
 	case !g.Acquired:
-		s.f.failf("Renew of %q by %q answered neither with a grant nor with an error", name, owner)
+		s.f.failf("Renew of %q by %q returned neither a grant nor an error", name, owner)
 	}
 	return g
 }
 
-// lapses expects Renew to fail with the outcome want and with nothing granted.
+// renewFails expects Renew to fail with want and to return no grant.
 func (s store) renewFails(name, owner string, want error) {
 	g, err := s.renew(name, owner, lease)
 	s.f.want(errors.Is(err, want), "Renew of %q by %q returned %v, want %v", name, owner, err, want)
-	s.f.want(g == stores.Grant{}, "Renew of %q by %q failed and granted %+v", name, owner, g)
+	s.f.want(g == stores.Grant{}, "Renew of %q by %q failed with a grant: %+v", name, owner, g)
 }
 
-// ends expects that the lock is held before the moment earliest and free at the moment
-// latest. It leaves the lock with an owner called next.
+// mustExpireBetween expects the lock to be held before earliest and to be free at latest.
+// Afterwards the owner "next" holds it.
 func (s store) mustExpireBetween(name string, earliest, latest time.Time) {
 	for _, before := range []time.Duration{time.Until(earliest) / 2, time.Millisecond, time.Microsecond} {
 		time.Sleep(time.Until(earliest) - before)
@@ -248,17 +249,17 @@ func (s store) mustExpireBetween(name string, earliest, latest time.Time) {
 			s.f.failf("TryLock of %q by %q failed: %v", name, "next", err)
 			return
 		case g.Acquired && left > 0:
-			s.f.failf("%q was granted to another owner %v before its end", name, left)
+			s.f.failf("%q was granted to another owner %v before it expires", name, left)
 			return
 		case g.Acquired:
-			return // the answer came so late that it proves nothing
+			return // too late to prove anything
 		}
 	}
 	time.Sleep(time.Until(latest))
 	s.mustLock(name, "next")
 }
 
-// list is List within the bounds of the bench, with the keys as the row knows them.
+// list calls List with a timeout and returns the row's locks under their names.
 func (s store) list(prefix string) []stores.LockInfo {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
@@ -269,7 +270,7 @@ func (s store) list(prefix string) []stores.LockInfo {
 	return s.f.ownLocks(locks)
 }
 
-// lists expects exactly these locks under the prefix, in this order.
+// mustList expects exactly these locks under the prefix, in this order.
 func (s store) mustList(prefix string, names ...string) {
 	var got []string
 	for _, l := range s.list(prefix) {
@@ -278,7 +279,7 @@ func (s store) mustList(prefix string, names ...string) {
 	s.f.want(slices.Equal(got, names), "List of %q returned %q, want %q", prefix, got, names)
 }
 
-// named returns the locks of this bench without its prefix.
+// ownLocks returns the fixture's locks under their names.
 func (f *fixture) ownLocks(locks []stores.LockInfo) []stores.LockInfo {
 	var own []stores.LockInfo
 	for _, l := range locks {
@@ -290,10 +291,10 @@ func (f *fixture) ownLocks(locks []stores.LockInfo) []stores.LockInfo {
 	return own
 }
 
-// errorOf drops what a call returned beside its error.
+// errorOf returns the error of a call with two results.
 func errorOf[T any](_ T, err error) error { return err }
 
-// filter returns the elements that are kept, in a slice of its own.
+// filter returns a new slice with the elements that keep accepts.
 func filter[T any](all []T, keep func(T) bool) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(e T) bool { return !keep(e) })
 }

@@ -9,13 +9,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// waiter is a Lock or a LockAll under way.
+// waiter is a Lock or LockAll in progress.
 type waiter struct {
 	s    store
-	call string // the call, in the words of a problem
+	call string // describes the call in failures
 	stop context.CancelFunc
 
-	done  chan struct{} // closed when the call has returned; what follows does not change after that
+	done  chan struct{} // closed when the call has returned; the fields below do not change after that
 	grant stores.Grant
 	err   error
 	at    time.Time
@@ -26,10 +26,10 @@ func (f *fixture) request(name, owner string, ttl time.Duration) stores.Request 
 	return stores.Request{Key: f.key(name), Owner: owner, TTL: ttl}
 }
 
-// promptly is how soon the outcome of something must be told to those who wait for it. In
-// a bubble, where no time passes while anybody is at work, that is at once. Elsewhere it
-// is the second in which a lost push is made good, and what a slow machine adds. After a
-// problem it is not worth while to wait for another.
+// promptLimit is how soon a waiter must be notified. In a bubble, where time passes only
+// while all goroutines block, that is immediately. Elsewhere it is the second after which
+// a store recovers from a lost notification, plus a margin for slow machines. After a
+// failure it is short, because the row has failed anyway.
 func (f *fixture) promptLimit() time.Duration {
 	switch {
 	case f.err() != nil:
@@ -41,8 +41,8 @@ func (f *fixture) promptLimit() time.Duration {
 	}
 }
 
-// within polls until cond holds, and tells whether it did so in time. It looks at least
-// once.
+// eventually polls until cond returns true, at least once, and reports whether it did
+// within the limit.
 func (f *fixture) eventually(limit time.Duration, cond func() bool) bool {
 	for end := time.Now().Add(limit); !cond(); time.Sleep(pollInterval) {
 		if !time.Now().Before(end) {
@@ -52,7 +52,7 @@ func (f *fixture) eventually(limit time.Duration, cond func() bool) bool {
 	return true
 }
 
-// start begins a call that may wait. It ends with the row at the latest.
+// start starts a call that may wait. The call is canceled when the row ends.
 func (s store) start(what string, call func(ctx context.Context) (stores.Grant, error)) *waiter {
 	ctx, stop := context.WithCancel(s.f.ctx)
 	w := &waiter{s: s, call: what, stop: stop, done: make(chan struct{})}
@@ -68,7 +68,7 @@ func (s store) start(what string, call func(ctx context.Context) (stores.Grant, 
 	return w
 }
 
-// asks begins to ask for the lock, whether or not that means to wait.
+// startLock starts a Lock, whether or not it has to wait.
 func (s store) startLock(name, owner string) *waiter {
 	return s.startLockRequest(s.f.request(name, owner, lease))
 }
@@ -78,8 +78,8 @@ func (s store) startLockRequest(req stores.Request) *waiter {
 	return s.start(what, func(ctx context.Context) (stores.Grant, error) { return stores.Lock(ctx, s.Store, req) })
 }
 
-// waits begins to wait for the lock, which is held, and returns when the store tells that
-// somebody more waits.
+// startWait starts a Lock of a held lock, and returns once the store reports another
+// waiter.
 func (s store) startWait(name, owner string) *waiter {
 	return s.startWaitRequest(s.f.request(name, owner, lease))
 }
@@ -88,9 +88,9 @@ func (s store) startWaitRequest(req stores.Request) *waiter {
 	return s.mustQueue(func() *waiter { return s.startLockRequest(req) })
 }
 
-// queues expects the call that ask begins to wait, and returns when the store tells that
-// somebody more waits. The call is let go if it took so long that a lock which the row
-// has taken may have expired meanwhile.
+// mustQueue expects the call that ask starts to wait, and returns once the store reports
+// another waiter. It accepts any outcome if one of the row's locks may have expired
+// meanwhile.
 func (s store) mustQueue(ask func() *waiter) *waiter {
 	before := s.waiterCount("")
 	w := ask()
@@ -100,13 +100,13 @@ func (s store) mustQueue(ask func() *waiter) *waiter {
 	case w.returned():
 		s.f.failf("%s did not wait: %v", w.call, w.err)
 	case !queued:
-		s.f.failf("%s is not among those who wait", w.call)
+		s.f.failf("%s is not counted as a waiter", w.call)
 	}
 	return w
 }
 
-// queue returns how many wait for held locks under the prefix, each counted for each lock
-// that it waits for.
+// waiterCount returns the number of waiters for the held locks under the prefix. A call
+// that waits for several locks counts once for each.
 func (s store) waiterCount(prefix string) (waiters int) {
 	for _, l := range s.list(prefix) {
 		waiters += l.Waiters
@@ -114,10 +114,10 @@ func (s store) waiterCount(prefix string) (waiters int) {
 	return waiters
 }
 
-// returned tells whether the call is over.
+// returned reports whether the call has returned.
 func (w *waiter) returned() bool { return w.waitReturn(0) }
 
-// returns waits for the call to be over, and tells whether it is.
+// waitReturn waits for the call to return, and reports whether it has.
 func (w *waiter) waitReturn(limit time.Duration) bool {
 	select {
 	case <-w.done:
@@ -135,61 +135,61 @@ func (w *waiter) waitReturn(limit time.Duration) bool {
 	}
 }
 
-// stays expects the call to wait still.
+// mustStillWait expects the call not to have returned.
 func (w *waiter) mustStillWait() {
 	if w.returned() {
-		w.s.f.failf("%s waits no more: %v", w.call, w.err)
+		w.s.f.failf("%s no longer waits: %v", w.call, w.err)
 	}
 }
 
-// gets expects the lock to be granted now that nothing is in the way.
+// mustGet expects the call to be granted the lock promptly.
 func (w *waiter) mustGet() stores.Grant {
 	if !w.waitReturn(w.s.f.promptLimit()) {
-		w.s.f.failf("%s did not end, though nothing was in the way", w.call)
+		w.s.f.failf("%s did not return, although the lock is available", w.call)
 		return stores.Grant{}
 	}
 	switch {
 	case w.err != nil:
 		w.s.f.failf("%s failed: %v", w.call, w.err)
 	case !w.grant.Acquired:
-		w.s.f.failf("%s ended neither with a grant nor with an error", w.call)
+		w.s.f.failf("%s returned neither a grant nor an error", w.call)
 	}
 	return w.grant
 }
 
-// fails expects the call to fail with the outcome want now, and with nothing granted.
+// mustFail expects the call to fail promptly with want and to return no grant.
 func (w *waiter) mustFail(want error) {
 	if !w.waitReturn(w.s.f.promptLimit()) {
-		w.s.f.failf("%s did not end, want %v", w.call, want)
+		w.s.f.failf("%s did not return, want %v", w.call, want)
 		return
 	}
 	w.s.f.want(errors.Is(w.err, want), "%s returned %v, want %v", w.call, w.err, want)
-	w.s.f.want(w.grant == stores.Grant{}, "%s failed and granted %+v", w.call, w.grant)
+	w.s.f.want(w.grant == stores.Grant{}, "%s failed with a grant: %+v", w.call, w.grant)
 }
 
-// leaves ends the ctx of a call that waits for a lock which stays held, and expects it to
-// be gone.
+// mustCancel cancels a call that waits for a held lock, and expects it to leave the
+// queue.
 func (w *waiter) mustCancel() {
 	before := w.s.waiterCount("")
 	w.stop()
 	w.mustFail(context.Canceled)
 	gone := w.s.f.eventually(w.s.f.Settle, func() bool { return w.s.waiterCount("") < before })
-	w.s.f.want(gone, "%s was given up and is still among those who wait", w.call)
+	w.s.f.want(gone, "%s was canceled and is still counted as a waiter", w.call)
 }
 
-// lockAll is LockAll within the bounds of the bench.
+// lockAll calls LockAll with a timeout.
 func (s store) lockAll(owner string, ttl time.Duration, names ...string) (stores.Grant, error) {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
 	return stores.LockAll(ctx, s.Store, stores.MultiRequest{Keys: s.f.keys(names), Owner: owner, TTL: ttl})
 }
 
-// grantsAll expects all of the locks to be given to owner, for longer than the row lasts.
+// mustLockAll expects LockAll to grant all locks to owner, for longer than the row takes.
 func (s store) mustLockAll(owner string, names ...string) stores.Grant {
 	return s.mustLockAllFor(owner, lease, names...)
 }
 
-// grantsAllFor expects all of the locks to be given to owner for ttl.
+// mustLockAllFor expects LockAll to grant all locks to owner for ttl.
 func (s store) mustLockAllFor(owner string, ttl time.Duration, names ...string) stores.Grant {
 	g, err := s.lockAll(owner, ttl, names...)
 	switch {
@@ -203,15 +203,15 @@ func (s store) mustLockAllFor(owner string, ttl time.Duration, names ...string) 
 	return g
 }
 
-// refusesAll expects one of the locks to be in the way, and an answer that carries
-// nothing.
+// mustRefuseAll expects LockAll to be refused with an empty grant because one of the
+// locks is held.
 func (s store) mustRefuseAll(owner string, names ...string) {
 	g, err := s.lockAll(owner, lease, names...)
 	s.f.want(err == nil, "LockAll of %q by %q failed instead of being refused: %v", names, owner, err)
 	s.f.want(g == stores.Grant{}, "LockAll of %q by %q returned %+v", names, owner, g)
 }
 
-// asksAll begins to ask for all of the locks, whether or not that means to wait.
+// startLockAll starts a LockAll, whether or not it has to wait.
 func (s store) startLockAll(owner string, names ...string) *waiter {
 	return s.startLockAllRequest(stores.MultiRequest{Keys: s.f.keys(names), Owner: owner, TTL: lease})
 }
@@ -222,27 +222,27 @@ func (s store) startLockAllRequest(req stores.MultiRequest) *waiter {
 	return s.start(what, func(ctx context.Context) (stores.Grant, error) { return stores.LockAll(ctx, s.Store, req) })
 }
 
-// waitsAll begins to wait for the locks, of which one is held, and returns when the store
-// tells that somebody more waits.
+// startWaitAll starts a LockAll of locks of which one is held, and returns once the store
+// reports another waiter.
 func (s store) startWaitAll(owner string, names ...string) *waiter {
 	return s.mustQueue(func() *waiter { return s.startLockAll(owner, names...) })
 }
 
-// revoke is Revoke within the bounds of the bench.
+// revoke calls Revoke with a timeout.
 func (s store) revoke(name, owner string) error {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
 	return stores.Revoke(ctx, s.Store, s.f.key(name), owner)
 }
 
-// revokes expects the lock to be taken from owner, or from whoever holds it.
+// mustRevoke expects Revoke to succeed. The empty owner stands for any holder.
 func (s store) mustRevoke(name, owner string) {
 	if err := s.revoke(name, owner); err != nil {
 		s.f.failf("Revoke of %q from %q failed: %v", name, owner, err)
 	}
 }
 
-// spares expects Revoke to fail with the outcome want.
+// revokeFails expects Revoke to fail with want.
 func (s store) revokeFails(name, owner string, want error) {
 	if err := s.revoke(name, owner); !errors.Is(err, want) {
 		s.f.failf("Revoke of %q from %q returned %v, want %v", name, owner, err, want)

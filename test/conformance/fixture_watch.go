@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// watcher is a Watch under way. What it is told is kept until the row asks for it,
-// without the locks of other rows.
+// watcher is a Watch in progress. It buffers the events until the row reads them, without
+// those of other rows.
 type watcher struct {
 	s      store
 	prefix string
@@ -24,20 +24,20 @@ type watcher struct {
 
 	mu         sync.Mutex
 	events     []stores.Event
-	notify     chan struct{} // has one element if told has grown
+	notify     chan struct{} // has one element if events has grown
 	delivering bool
 }
 
-// watches begins to watch the locks under the prefix, and expects to be told a snapshot
-// of just these.
+// mustWatch starts to watch the locks under the prefix, and expects a snapshot of exactly
+// the locks in held.
 func (s store) mustWatch(prefix string, held ...stores.LockInfo) *watcher {
 	w := s.startWatch(s.f.key(prefix), nil)
 	w.mustSnapshot(false, held...)
 	return w
 }
 
-// looks begins to watch the locks whose keys start with prefix. If there is a hook, tell
-// calls it with each event.
+// startWatch starts to watch the locks whose keys start with prefix. The callback passes
+// each event to hook, if there is one.
 func (s store) startWatch(prefix string, hook func(stores.Event) error) *watcher {
 	ctx, stop := context.WithCancel(s.f.ctx)
 	w := &watcher{s: s, prefix: s.f.name(prefix), stop: stop, done: make(chan struct{}), notify: make(chan struct{}, 1)}
@@ -52,7 +52,7 @@ func (s store) startWatch(prefix string, hook func(stores.Event) error) *watcher
 	return w
 }
 
-// tell keeps an event.
+// deliver buffers an event. It is the callback of Watch.
 func (w *watcher) deliver(e stores.Event, hook func(stores.Event) error) error {
 	w.beginDelivery()
 	defer w.endDelivery()
@@ -78,7 +78,7 @@ func (w *watcher) buffer(e stores.Event) {
 func (w *watcher) beginDelivery() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.s.f.want(!w.delivering, "tell was called twice at once")
+	w.s.f.want(!w.delivering, "the callback was called concurrently")
 	w.delivering = true
 }
 
@@ -88,7 +88,7 @@ func (w *watcher) endDelivery() {
 	w.delivering = false
 }
 
-// returns waits for Watch to return, and tells whether it has.
+// waitReturn waits for Watch to return, and reports whether it has.
 func (w *watcher) waitReturn(limit time.Duration) bool {
 	select {
 	case <-w.done:
@@ -98,8 +98,8 @@ func (w *watcher) waitReturn(limit time.Duration) bool {
 	}
 }
 
-// next returns the next event, as the row knows the locks. If none comes, it notes a
-// problem and returns an empty one.
+// next returns the next event, with the row's names. If there is none, it records a
+// failure and returns an empty event.
 func (w *watcher) next() stores.Event {
 	limit := time.After(w.s.f.promptLimit())
 	for {
@@ -112,10 +112,10 @@ func (w *watcher) next() stores.Event {
 			if e, ok := w.pop(); ok {
 				return w.s.f.normalizeEvent(e)
 			}
-			w.s.f.failf("Watch of %q ended: %v", w.prefix, w.err)
+			w.s.f.failf("Watch of %q returned: %v", w.prefix, w.err)
 			return stores.Event{}
 		case <-limit:
-			w.s.f.failf("Watch of %q told nothing", w.prefix)
+			w.s.f.failf("Watch of %q sent no event", w.prefix)
 			return stores.Event{}
 		}
 	}
@@ -132,7 +132,8 @@ func (w *watcher) pop() (stores.Event, bool) {
 	return e, true
 }
 
-// event returns the event as the row knows the locks, without what has no meaning in it.
+// normalizeEvent returns the event with the row's names and without fields that have no
+// meaning in it.
 func (f *fixture) normalizeEvent(e stores.Event) stores.Event {
 	e.Lock = f.normalizeLock(e.Lock)
 	if e.Kind != stores.EventDeclared && e.Kind != stores.EventWithdrawn {
@@ -145,7 +146,7 @@ func (f *fixture) normalizeEvent(e stores.Event) stores.Event {
 	return e
 }
 
-// changed returns a lock in the form in which a row expects it in an event.
+// normalizeLock returns a lock as rows expect it in an event.
 func (f *fixture) normalizeLock(l stores.LockInfo) stores.LockInfo {
 	l.Key, l.Remaining, l.Waiters = f.name(l.Key), 0, 0
 	if len(l.Metadata) == 0 {
@@ -154,24 +155,23 @@ func (f *fixture) normalizeLock(l stores.LockInfo) stores.LockInfo {
 	return l
 }
 
-// begins expects to be told a snapshot of just these locks.
+// mustSnapshot expects a snapshot of exactly the locks in held.
 func (w *watcher) mustSnapshot(missed bool, held ...stores.LockInfo) {
 	e := w.next()
 	w.s.f.want(e.Kind == stores.EventSnapshot && e.Missed == missed && reflect.DeepEqual(e.Lock, stores.LockInfo{}),
-		"Watch of %q told %+v, want a snapshot with Missed %v", w.prefix, e, missed)
+		"Watch of %q sent %+v, want a snapshot with Missed %v", w.prefix, e, missed)
 	w.s.f.want(len(e.Locks) == len(held) && (len(held) == 0 || reflect.DeepEqual(e.Locks, held)),
-		"the snapshot of %q tells %+v, want %+v", w.prefix, e.Locks, held)
+		"the snapshot of %q has %+v, want %+v", w.prefix, e.Locks, held)
 }
 
-// sees expects to be told of just this change next.
+// mustSee expects exactly this event next.
 func (w *watcher) mustSee(kind stores.EventKind, want stores.LockInfo) {
 	e := w.next()
 	w.s.f.want(e.Kind == kind && reflect.DeepEqual(e.Lock, want) && e.Locks == nil && !e.Missed,
-		"Watch of %q told %v of %+v, want %v of %+v", w.prefix, e.Kind, e.Lock, kind, want)
+		"Watch of %q sent %v of %+v, want %v of %+v", w.prefix, e.Kind, e.Lock, kind, want)
 }
 
-// idles expects to have been told of nothing until now. It takes a lock and gives it back
-// for that.
+// mustBeIdle expects no events so far. To find out, it acquires and releases a lock.
 func (w *watcher) mustBeIdle() {
 	name := w.prefix + "\x7fend"
 	l := heldLock(name, "end", w.s.mustLock(name, "end"))
@@ -180,33 +180,33 @@ func (w *watcher) mustBeIdle() {
 	w.mustSee(stores.EventReleased, l)
 }
 
-// fails expects Watch to return the outcome want now.
+// mustFail expects Watch to return want promptly.
 func (w *watcher) mustFail(want error) {
 	if !w.waitReturn(w.s.f.promptLimit()) {
-		w.s.f.failf("Watch of %q did not end, want %v", w.prefix, want)
+		w.s.f.failf("Watch of %q did not return, want %v", w.prefix, want)
 		return
 	}
 	w.s.f.want(errors.Is(w.err, want), "Watch of %q returned %v, want %v", w.prefix, w.err, want)
 }
 
-// held is the lock that a grant gave, as events tell it.
+// heldLock returns the LockInfo that events carry for a granted lock.
 func heldLock(name, owner string, g stores.Grant) stores.LockInfo {
 	return stores.LockInfo{Key: name, Owner: owner, TTL: lease, Token: g.Token}
 }
 
-// replay is what a watcher knows.
+// replay is the state that a watcher reconstructs from its events.
 type replay struct {
 	f        *fixture
 	locks    map[string]stores.LockInfo
 	revision uint64
 	started  bool
-	missed   bool // there were changes that it was not told
+	missed   bool // events were dropped
 }
 
-// apply takes an event, as the row knows the locks, into account, and expects it to fit
-// what is known.
+// apply applies an event with the row's names, and expects it to be consistent with the
+// state.
 func (r *replay) apply(e stores.Event) {
-	r.f.want(r.started == (e.Kind != stores.EventSnapshot || e.Missed), "a watcher that has begun: %v was told %v", r.started, e.Kind)
+	r.f.want(r.started == (e.Kind != stores.EventSnapshot || e.Missed), "a watcher that has had a snapshot: %v, received %v", r.started, e.Kind)
 	r.started = true
 	r.f.want(e.Revision >= r.revision, "revision %d follows %d", e.Revision, r.revision)
 	r.revision = e.Revision
@@ -231,16 +231,16 @@ func (r *replay) apply(e stores.Event) {
 		r.wantPossible(e, l.DeclaredTTL != 0 && l.DeclaredTTL == e.Lock.DeclaredTTL && sameGrant(l, e.Lock))
 		delete(r.locks, e.Lock.Key)
 	default:
-		r.f.failf("a watcher was told %+v", e)
+		r.f.failf("a watcher received %+v", e)
 	}
 }
 
-// fits expects an event to be possible after what is known.
+// wantPossible expects an event to be possible in the present state.
 func (r *replay) wantPossible(e stores.Event, possible bool) {
-	r.f.want(possible, "a watcher was told %v of %+v after %+v", e.Kind, e.Lock, r.locks[e.Lock.Key])
+	r.f.want(possible, "a watcher received %v of %+v after %+v", e.Kind, e.Lock, r.locks[e.Lock.Key])
 }
 
-// holds notes who holds the lock, if anybody does, and whether it is declared.
+// set stores the lock with its holder, if it has one, and its declared TTL.
 func (r *replay) set(l stores.LockInfo, declared time.Duration) {
 	l.DeclaredTTL = declared
 	if r.locks[l.Key] = l; l.Owner == "" && declared == 0 {
@@ -248,15 +248,15 @@ func (r *replay) set(l stores.LockInfo, declared time.Duration) {
 	}
 }
 
-// sameHold tells whether two locks are held by the same grant, or both by nobody.
+// sameGrant reports whether two locks are held by the same grant, or are both free.
 func sameGrant(a, b stores.LockInfo) bool { return a.Owner == b.Owner && a.Token == b.Token }
 
-// follow applies what w is told until it tells of a lock called end.
+// follow applies w's events up to the one that acquires the lock called end.
 func (r *replay) follow(w *watcher, end string) {
 	for {
 		e := w.next()
 		if e.Kind == 0 {
-			return // which was noted
+			return // next has recorded the failure
 		}
 		r.apply(e)
 		if _, done := r.locks[end]; done {
@@ -265,19 +265,19 @@ func (r *replay) follow(w *watcher, end string) {
 	}
 }
 
-// equals expects the replay to know just the locks of a list, now or when w has told what
-// has expired just before.
+// wantEqual expects the replay to have exactly the locks of a list, immediately or after
+// the events of locks that have just expired.
 func (r *replay) wantEqual(w *watcher, listed []stores.LockInfo) {
 	equal := r.f.eventually(r.f.promptLimit(), func() bool {
-		for e, told := w.pop(); told; e, told = w.pop() {
+		for e, ok := w.pop(); ok; e, ok = w.pop() {
 			r.apply(r.f.normalizeEvent(e))
 		}
 		return r.matches(listed)
 	})
-	r.f.want(equal, "of the locks %+v a watcher knows %+v", listed, r.locks)
+	r.f.want(equal, "List returned %+v, a watcher has %+v", listed, r.locks)
 }
 
-// knows tells whether the replay knows just the locks of a list.
+// matches reports whether the replay has exactly the locks of a list.
 func (r *replay) matches(listed []stores.LockInfo) bool {
 	differ := func(l stores.LockInfo) bool {
 		known := r.locks[l.Key]
