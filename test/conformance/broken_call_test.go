@@ -14,7 +14,7 @@ const ctxRow = "a call whose ctx has ended fails with the ctx's error"
 
 var brokenCalls = []broken{{
 	what:   "does not look at ctx",
-	caught: []string{ctxRow, "a TryLock whose ctx has ended takes nothing"},
+	caught: []string{ctxRow, "a TryLock whose ctx has ended acquires nothing"},
 	with: func(f *faulty) {
 		f.tryLock = func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.TryLock(context.Background(), req)
@@ -22,7 +22,7 @@ var brokenCalls = []broken{{
 	},
 }, {
 	what:   "unlocks whether or not ctx has ended",
-	caught: []string{ctxRow, "an Unlock whose ctx has ended frees nothing"},
+	caught: []string{ctxRow, "an Unlock whose ctx has ended releases nothing"},
 	with: func(f *faulty) {
 		f.unlock = func(_ context.Context, key, owner string) error {
 			return f.Store.Unlock(context.Background(), key, owner)
@@ -64,15 +64,15 @@ var brokenCalls = []broken{{
 	},
 }, {
 	what:     "cannot do all that its harness declares",
-	caught:   []string{"a store can do what it declares"},
+	caught:   []string{"a store supports exactly what it declares"},
 	declares: append(allFeatures(), "YIELD"),
 }, {
 	what:     "can do more than its harness declares",
-	caught:   []string{"a store can do what it declares"},
+	caught:   []string{"a store supports exactly what it declares"},
 	declares: []string{"FENCING", "LIST"},
 }, {
 	what:   "does not answer a ping",
-	caught: []string{"a storage that works answers a ping"},
+	caught: []string{"a reachable storage answers a ping"},
 	with:   func(f *faulty) { f.ping = func(context.Context) error { return errors.New("no pong") } },
 }}
 

@@ -13,8 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// callRows are about what every call has in common: its errors, and whether the store has
-// it at all.
+// callRows test what all calls have in common: their errors, and whether the store
+// supports them.
 var callRows = []row{{
 	name: "errors name the store, the call and the key",
 	rule: `An error reads "store: operation "key": cause", with the key quoted, and wraps its cause once.`,
@@ -31,15 +31,15 @@ var callRows = []row{{
 		}
 	},
 }, {
-	name: "a store can do what it declares",
-	rule: "Features tells exactly the abilities that the store's documentation and harness promise.",
+	name: "a store supports exactly what it declares",
+	rule: "Features returns exactly the abilities that the store's documentation and its harness declare.",
 	check: func(f *fixture) {
 		got := stores.Features(f.open().Store)
 		f.want(slices.Equal(got, f.Features), "Features are %q, the harness declares %q", got, f.Features)
 	},
 }, {
-	name:  "a storage that works answers a ping",
-	rule:  "Ping returns nil if the storage answers and would serve a TryLock.",
+	name:  "a reachable storage answers a ping",
+	rule:  "Ping returns nil if the storage responds and would serve a TryLock.",
 	needs: []string{needPing},
 	check: func(f *fixture) {
 		err := stores.Ping(f.ctx, f.open().Store)
@@ -47,7 +47,7 @@ var callRows = []row{{
 	},
 }}
 
-// endedRows are about calls whose ctx has ended.
+// canceledRows test calls whose ctx has ended.
 var canceledRows = []row{{
 	name: "a call whose ctx has ended fails with the ctx's error",
 	rule: "All methods honour ctx: they return soon after it ends, with an error that wraps ctx.Err.",
@@ -63,16 +63,16 @@ var canceledRows = []row{{
 		}
 	},
 }, {
-	name: "a TryLock whose ctx has ended takes nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "a TryLock whose ctx has ended acquires nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		_, _ = s.TryLock(canceledContext(), stores.Request{Key: f.key("disk"), Owner: "ann", TTL: lease})
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "an Unlock whose ctx has ended frees nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "an Unlock whose ctx has ended releases nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -81,14 +81,14 @@ var canceledRows = []row{{
 	},
 }}
 
-// ended returns a ctx that was cancelled.
+// canceledContext returns a ctx that has been canceled.
 func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// reads expects an error that tells the operation and the key, once.
+// wantErrorText expects an error with the operation and the key, once.
 func (f *fixture) wantErrorText(err error, op, name string) {
 	key := strconv.Quote(f.key(name))
 	shape := regexp.MustCompile(fmt.Sprintf(`^\w+: %s %s: .`, op, regexp.QuoteMeta(key)))

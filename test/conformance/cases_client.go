@@ -8,10 +8,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// clientRows are about several clients of one storage, and about their end.
+// clientRows test several clients of one storage, and Close.
 var clientRows = []row{{
 	name: "clients of one storage share its locks",
-	rule: "A lock that one client took is held for every client of the same storage.",
+	rule: "A lock that one client has acquired is held for every client of the same storage.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -22,7 +22,7 @@ var clientRows = []row{{
 	},
 }, {
 	name: "an owner unlocks through another client",
-	rule: "The owner string proves whose a lock is, not the client or the connection that asks.",
+	rule: "The owner string identifies the holder, not the client or the connection.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -32,7 +32,7 @@ var clientRows = []row{{
 	},
 }, {
 	name: "locks outlive their client",
-	rule: "Close leaves locks as they are.",
+	rule: "Close does not release locks.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -41,8 +41,8 @@ var clientRows = []row{{
 		f.open().mustUnlock("disk", "ann")
 	},
 }, {
-	name: "closing one client leaves the others",
-	rule: "Close ends this client's use of the storage and nobody else's.",
+	name: "closing one client leaves the others open",
+	rule: "Close closes this client and no other client of the storage.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		f.want(s.Close() == nil, "Close failed")
@@ -50,8 +50,8 @@ var clientRows = []row{{
 		other.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "a client is closed twice",
-	rule: "A second Close is no error.",
+	name: "a client can be closed twice",
+	rule: "A second Close returns nil.",
 	check: func(f *fixture) {
 		s := f.open()
 		for range 2 {
@@ -60,8 +60,8 @@ var clientRows = []row{{
 		}
 	},
 }, {
-	name: "a closed client answers ErrClosed",
-	rule: "Calls after Close, a second Close excepted, fail with ErrClosed.",
+	name: "a closed client returns ErrClosed",
+	rule: "Calls after Close fail with ErrClosed, except a second Close.",
 	check: func(f *fixture) {
 		s := f.open()
 		_ = s.Close()
@@ -73,8 +73,8 @@ var clientRows = []row{{
 		}
 	},
 }, {
-	name: "a call that meets a Close is served or refused",
-	rule: "A call under way when the client is closed succeeds or fails with ErrClosed.",
+	name: "a call during Close succeeds or fails with ErrClosed",
+	rule: "A call in progress when the client is closed succeeds or fails with ErrClosed.",
 	check: func(f *fixture) {
 		for range 20 {
 			closeDuringCalls(f)
@@ -88,20 +88,20 @@ func closeDuringCalls(f *fixture) {
 	for i := range 4 {
 		callers.Go(func() {
 			_, err := s.tryLock(nth("disk", i), "ann", lease)
-			f.want(err == nil || errors.Is(err, stores.ErrClosed), "TryLock beside a Close returned %v", err)
+			f.want(err == nil || errors.Is(err, stores.ErrClosed), "TryLock during Close returned %v", err)
 		})
 	}
 	f.want(s.Close() == nil, "Close failed")
 	callers.Wait()
 }
 
-// call is one of a store's methods with its arguments filled in.
+// call is one of a store's methods with its arguments.
 type call struct {
-	op string // as it stands in the store's errors
+	op string // as in the store's errors
 	do func(ctx context.Context) error
 }
 
-// calls returns everything that can be asked of the store, but for Close.
+// calls returns all calls that the store supports, except Close.
 func (s store) calls(name, owner string) []call {
 	req := s.f.request(name, owner, lease)
 	all := stores.MultiRequest{Keys: []string{req.Key}, Owner: owner, TTL: lease}

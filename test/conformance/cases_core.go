@@ -6,24 +6,24 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// grantRows are about one client that takes locks.
+// grantRows test TryLock with one client.
 var grantRows = []row{{
 	name: "a free lock is granted",
-	rule: "TryLock takes the lock if nobody holds it.",
+	rule: "TryLock acquires the lock if it is free.",
 	check: func(f *fixture) {
 		f.open().mustLock("disk", "ann")
 	},
 }, {
 	name: "a grant has a token and a deadline",
-	rule: "A grant carries a fencing token, which is not zero, and the moment at which the holder must stop.",
+	rule: "A grant has a fencing token other than zero, and the time at which the holder must stop.",
 	check: func(f *fixture) {
 		g := f.open().mustLock("disk", "ann")
 		f.want(g.Token != 0, "the token is zero")
 		f.want(!g.Expires.IsZero(), "the deadline is zero")
 	},
 }, {
-	name: "a grant tells its TTL",
-	rule: "A grant carries how long the lock lasts from the grant, as asked for.",
+	name: "a grant reports its TTL",
+	rule: "A grant has the requested TTL, which counts from the grant.",
 	check: func(f *fixture) {
 		s := f.open()
 		for i, ttl := range []time.Duration{lease, f.briefTTL(), stores.MaxTTL} {
@@ -32,8 +32,8 @@ var grantRows = []row{{
 		}
 	},
 }, {
-	name: "a held lock is refused to others",
-	rule: "At most one owner holds a lock at a time. That it is held is an answer and not an error.",
+	name: "a held lock is refused to other owners",
+	rule: "At most one owner holds a lock at a time. A held lock is a result and not an error.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -42,7 +42,7 @@ var grantRows = []row{{
 	},
 }, {
 	name: "a held lock is refused to its own owner",
-	rule: "The present owner is refused like anybody else: a second TryLock never looks like a second grant.",
+	rule: "TryLock by the present owner is refused too: a second TryLock never looks like a second grant.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -55,11 +55,11 @@ var grantRows = []row{{
 		s := f.open()
 		s.mustLock("disk", "ann")
 		g := s.mustRefuse("disk", "bob")
-		f.want(g == stores.Grant{}, "the refusal carries %+v", g)
+		f.want(g == stores.Grant{}, "the refusal has %+v", g)
 	},
 }, {
 	name: "a refusal changes nothing",
-	rule: "A refused TryLock leaves the lock with its owner.",
+	rule: "A refused TryLock does not change the lock's owner.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -68,8 +68,8 @@ var grantRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "each key is a lock of its own",
-	rule: "Taking a lock, or giving it back, does nothing to the lock of another key.",
+	name: "locks of different keys are independent",
+	rule: "Acquiring or releasing a lock does not change the lock of another key.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -79,7 +79,7 @@ var grantRows = []row{{
 	},
 }, {
 	name: "an owner holds several locks",
-	rule: "An owner proves whose a lock is; it does not limit how many locks are its own.",
+	rule: "An owner may hold any number of locks.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -90,10 +90,10 @@ var grantRows = []row{{
 	},
 }}
 
-// unlockRows are about one client that gives locks back.
+// unlockRows test Unlock with one client.
 var unlockRows = []row{{
 	name: "unlock frees the lock",
-	rule: "A lock is held until its owner's Unlock; then anybody may take it.",
+	rule: "A lock is held until its owner's Unlock; then any owner can acquire it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -101,8 +101,8 @@ var unlockRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "an owner takes a lock again",
-	rule: "Once a lock is given back, its former owner may take it like anybody else.",
+	name: "an owner acquires a lock again",
+	rule: "After Unlock the former owner can acquire the lock again.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -111,16 +111,16 @@ var unlockRows = []row{{
 		s.mustRefuse("disk", "bob")
 	},
 }, {
-	name: "a lock never taken is not held",
-	rule: "Unlock fails with ErrNotHeld if nobody holds the lock, and does not take it.",
+	name: "a lock that was never acquired is not held",
+	rule: "Unlock fails with ErrNotHeld if the lock is free, and does not acquire it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.unlockFails("disk", "ann", stores.ErrNotHeld)
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "a lock is given back once",
-	rule: "After an Unlock nobody holds the lock: a second Unlock fails with ErrNotHeld, whoever asks.",
+	name: "a lock is released once",
+	rule: "After Unlock the lock is free: a second Unlock by any owner fails with ErrNotHeld.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -129,8 +129,8 @@ var unlockRows = []row{{
 		s.unlockFails("disk", "bob", stores.ErrNotHeld)
 	},
 }, {
-	name: "another owner does not unlock",
-	rule: "Unlock fails with ErrNotOwner if somebody else holds the lock, and then changes nothing.",
+	name: "another owner cannot unlock",
+	rule: "Unlock fails with ErrNotOwner if another owner holds the lock, and changes nothing.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -139,8 +139,8 @@ var unlockRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "a former owner does not unlock",
-	rule: "Who gave a lock back has no say over it: its Unlock of the next owner's lock fails with ErrNotOwner.",
+	name: "a former owner cannot unlock",
+	rule: "After Unlock the former owner's Unlock of the next owner's lock fails with ErrNotOwner.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")

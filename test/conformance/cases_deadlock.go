@@ -7,18 +7,18 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// deadlockRows are about waiting that would never end. Their owners have names that no
-// other row uses, because a circle goes by owners and rows may share a storage.
+// deadlockRows test cycles of waiters. Their owners have names that no other row uses,
+// because cycles depend on owners and rows may share a storage.
 func deadlockRows() []row {
 	return withNeeds(slices.Concat(cycleRows, simultaneousRows, noCycleRows), needWait, needList)
 }
 
-const deadlockRule = "Lock fails with ErrDeadlock if the lock is held by an owner in Holding, or by one that waits for such a " +
-	"lock, directly or through others, and takes nothing."
+const deadlockRule = "Lock fails with ErrDeadlock if the lock is held by an owner in Holding, or by an owner that waits, " +
+	"directly or through others, for such a lock. It acquires nothing."
 
-// cycleRows are about waits in a circle.
+// cycleRows test requests that would wait in a cycle.
 var cycleRows = []row{{
-	name: "waiting for oneself is a deadlock",
+	name: "a wait for a lock in its own Holding is a deadlock",
 	rule: deadlockRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -30,7 +30,7 @@ var cycleRows = []row{{
 		other.startLockHolding("disk", "anew", ann).mustGet()
 	},
 }, {
-	name: "two that wait for each other are a deadlock",
+	name: "two owners that wait for each other are a deadlock",
 	rule: deadlockRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -44,7 +44,7 @@ var cycleRows = []row{{
 		atGate.mustGet()
 	},
 }, {
-	name: "three that wait in a circle are a deadlock",
+	name: "three owners that wait in a cycle are a deadlock",
 	rule: deadlockRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -60,22 +60,22 @@ var cycleRows = []row{{
 		first.mustStillWait()
 	},
 }, {
-	name: "who is told of a deadlock waits for nothing",
-	rule: "A request that fails with ErrDeadlock takes nothing and is in no queue.",
+	name: "a request that fails with a deadlock leaves the queue",
+	rule: "A request that fails with ErrDeadlock acquires nothing and is in no queue.",
 	check: func(f *fixture) {
 		s := f.open()
 		ann := f.key("ann")
 		s.mustLock("disk", ann)
 		s.mustDeadlock("disk", "anew", ann)
 		n := s.waiterCount("disk")
-		f.want(n == 0, "%d wait after a deadlock was told", n)
+		f.want(n == 0, "%d waiters after ErrDeadlock", n)
 		atDisk := s.startWait("disk", "bob")
 		s.mustUnlock("disk", ann)
 		atDisk.mustGet()
 	},
 }, {
-	name:  "a deadlock over several locks at once is told",
-	rule:  "LockAll waits as Lock does: it fails with ErrDeadlock if one of the locks can never come free.",
+	name:  "a cycle through several locks is a deadlock",
+	rule:  "LockAll waits like Lock: it fails with ErrDeadlock if one of the locks can never become free.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -85,7 +85,7 @@ var cycleRows = []row{{
 		s.startLockAllRequest(stores.MultiRequest{
 			Keys: f.keys([]string{"hatch", "disk"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
 		}).mustFail(stores.ErrDeadlock)
-		s.mustLock("hatch", "carl") // nothing of it was taken
+		s.mustLock("hatch", "carl") // LockAll has not acquired it
 		s.mustUnlock("hatch", "carl")
 		atGate := s.mustQueue(func() *waiter {
 			return s.startLockAllRequest(stores.MultiRequest{
@@ -97,7 +97,7 @@ var cycleRows = []row{{
 		atGate.mustGet()
 	},
 }, {
-	name:  "who holds several locks and waits is in a circle by each of them",
+	name:  "each of several held locks can close a cycle",
 	rule:  deadlockRule,
 	needs: []string{needMulti},
 	check: func(f *fixture) {
@@ -111,10 +111,10 @@ var cycleRows = []row{{
 	},
 }}
 
-// meetRows are about waits that close a circle from both sides at once.
+// simultaneousRows test cycles that two requests close at the same time.
 var simultaneousRows = []row{{
-	name:      "of two that begin to wait for each other at once one is told",
-	rule:      "That somebody begins to wait, and that it would be a deadlock, are found out in one step: one of the two can go on.",
+	name:      "one of two simultaneous waits for each other fails",
+	rule:      "Detecting a deadlock and joining the queue are one step: one of the two requests can continue.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -124,14 +124,14 @@ var simultaneousRows = []row{{
 	},
 }}
 
-// meet lets ann and bob, who hold a lock each, wait for the other's.
+// waitForEachOther lets ann and bob, who hold one lock each, wait for the other's.
 func (f *fixture) waitForEachOther(s, other store, disk, gate string) {
 	ann, bob := f.key("ann"), f.key("bob")
 	s.mustLock(disk, ann)
 	s.mustLock(gate, bob)
 	atGate, atDisk := s.startLockHolding(gate, "ann-2", ann), other.startLockHolding(disk, "bob-2", bob)
-	told := f.eventually(f.promptLimit(), func() bool { return atGate.returned() || atDisk.returned() })
-	f.want(told, "%s and %s wait for each other, and neither is told", atGate.call, atDisk.call)
+	failed := f.eventually(f.promptLimit(), func() bool { return atGate.returned() || atDisk.returned() })
+	f.want(failed, "%s and %s wait for each other, and neither has failed", atGate.call, atDisk.call)
 	if atGate.returned() {
 		atGate.mustFail(stores.ErrDeadlock)
 		s.mustUnlock(disk, ann)
@@ -143,10 +143,10 @@ func (f *fixture) waitForEachOther(s, other store, disk, gate string) {
 	}
 }
 
-// noCycleRows are about waits that may look like a circle and are none.
+// noCycleRows test requests that resemble a cycle but are none.
 var noCycleRows = []row{{
 	name: "siblings may wait for each other",
-	rule: "That two requests hold the same ancestor's lock is no deadlock: it has waited for neither.",
+	rule: "Two requests that hold the same ancestor's lock are not a deadlock, because the ancestor waits for neither.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		parent, child := f.key("parent"), f.key("child")
@@ -164,8 +164,8 @@ var noCycleRows = []row{{
 		third.mustGet()
 	},
 }, {
-	name: "a wait that was given up is in no circle",
-	rule: "Only those who wait can be waited for in a circle: who has given up waits no more.",
+	name: "a canceled wait is not part of a cycle",
+	rule: "Only present waiters are part of a cycle: a canceled request is not.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		ann, bob := f.key("ann"), f.key("bob")
@@ -177,8 +177,8 @@ var noCycleRows = []row{{
 		atDisk.mustGet()
 	},
 }, {
-	name: "a wait that was served is in no circle",
-	rule: "Only those who wait can be waited for in a circle: who was served waits no more.",
+	name: "a granted wait is not part of a cycle",
+	rule: "Only present waiters are part of a cycle: a granted request is not.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		ann, bob := f.key("ann"), f.key("bob")
@@ -192,23 +192,23 @@ var noCycleRows = []row{{
 		atDisk.mustGet()
 	},
 }, {
-	name: "who holds nothing waits for whom it likes",
-	rule: "An owner in Holding that holds nothing is in no circle, and nor is a request without Holding.",
+	name: "an owner without locks is not part of a cycle",
+	rule: "An owner in Holding that holds nothing is in no cycle, and neither is a request without Holding.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		ann, bob := f.key("ann"), f.key("bob")
 		s.mustLock("disk", ann)
 		other.mustLock("gate", bob)
 		atGate := s.startWait("gate", ann)
-		atDisk := other.startWaitHolding("disk", "bob-2", "nobody", "bob-2")
+		atDisk := other.startWaitHolding("disk", "bob-2", "carl", "bob-2")
 		s.mustUnlock("disk", ann)
 		atDisk.mustGet()
 		other.mustUnlock("gate", bob)
 		atGate.mustGet()
 	},
 }, {
-	name: "who does not wait is in no deadlock",
-	rule: "TryLock, which does not wait, has no use for Holding, and nor has LockAll without Wait: they are refused.",
+	name: "a request that does not wait is no deadlock",
+	rule: "TryLock ignores Holding because it does not wait, and so does LockAll without Wait: they are refused.",
 	check: func(f *fixture) {
 		s := f.open()
 		ann, bob := f.key("ann"), f.key("bob")
@@ -227,22 +227,21 @@ var noCycleRows = []row{{
 	},
 }}
 
-// asksHolding begins to ask for the lock on behalf of who keeps the locks of other owners
-// meanwhile.
+// startLockHolding starts a Lock whose Holding has the given owners.
 func (s store) startLockHolding(name, owner string, holding ...string) *waiter {
 	req := s.f.request(name, owner, lease)
 	req.Holding = holding
 	return s.startLockRequest(req)
 }
 
-// waitsHolding is waits on behalf of who keeps the locks of other owners meanwhile.
+// startWaitHolding is startWait with Holding.
 func (s store) startWaitHolding(name, owner string, holding ...string) *waiter {
 	return s.mustQueue(func() *waiter { return s.startLockHolding(name, owner, holding...) })
 }
 
-// stuck expects that waiting is told to be a deadlock.
+// mustDeadlock expects Lock to fail with ErrDeadlock.
 func (s store) mustDeadlock(name, owner string, holding ...string) {
 	w := s.startLockHolding(name, owner, holding...)
-	w.call += fmt.Sprintf(" that holds what is %q's", holding)
+	w.call += fmt.Sprintf(" with Holding %q", holding)
 	w.mustFail(stores.ErrDeadlock)
 }

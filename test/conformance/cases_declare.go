@@ -7,7 +7,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declareRows are about stores that implement stores.Declarer.
+// declareRows test stores that implement stores.Declarer.
 func declareRows() []row {
 	return withNeeds(slices.Concat(
 		declaredRows, limitRows, groupRows, withdrawnRows, memberRows, memberTimeRows, memberRevokeRows, declareRaceRows,
@@ -18,14 +18,14 @@ func declareRows() []row {
 }
 
 const (
-	declareRule = "A declared lock exists, held or not, from Declare until it is withdrawn, and its group tells it."
-	groupRule   = "Group returns the locks of a group, held or not, as of one moment, sorted by key."
+	declareRule = "A declared lock exists, held or free, from Declare to Withdraw, and Group returns it."
+	groupRule   = "Group returns the locks of a group, held or free, as of one moment, sorted by key."
 )
 
-// declaredRows are about locks that exist.
+// declaredRows test that declared locks exist.
 var declaredRows = []row{{
-	name: "a declared lock exists while nobody holds it",
-	rule: declareRule + " Then it has only a key and the TTL that it was declared with.",
+	name: "a declared lock exists while it is free",
+	rule: declareRule + " A free lock has only a key and its declared TTL.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -33,8 +33,8 @@ var declaredRows = []row{{
 		other.unlockFails("room/disk", "ann", stores.ErrNotHeld)
 	},
 }, {
-	name: "a declared lock is told as it is held",
-	rule: declareRule + " A row has who holds the lock, with its TTL, token and metadata, and the TTL that it was declared with.",
+	name: "a group returns the holder of a declared lock",
+	rule: declareRule + " A held lock has its owner, TTL, token and metadata, and the declared TTL.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -48,7 +48,7 @@ var declaredRows = []row{{
 		s.mustGroup("room/", declaredLock(heldLock("room/disk", "bob", other.mustLockMember("room/disk", "bob"))))
 	},
 }, {
-	name: "a declared lock outlives those who hold it",
+	name: "a declared lock outlives its holders",
 	rule: declareRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -68,7 +68,7 @@ var declaredRows = []row{{
 	},
 }, {
 	name: "a lock is declared once",
-	rule: "Declare fails with ErrDeclared if the group has the lock, and changes nothing then.",
+	rule: "Declare fails with ErrDeclared if the group has the lock, and changes nothing.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -81,8 +81,8 @@ var declaredRows = []row{{
 		s.mustUnlock("room/disk", "ann")
 	},
 }, {
-	name: "a lock that is held is declared",
-	rule: "Declare lets the lock exist, whether or not somebody holds it; it stays the lock of who does.",
+	name: "a held lock can be declared",
+	rule: "Declare succeeds for a free and for a held lock; the holder keeps it.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		l := heldLock("room/disk", "ann", s.mustLock("room/disk", "ann"))
@@ -96,7 +96,7 @@ var declaredRows = []row{{
 	},
 }, {
 	name: "declared locks outlive their client",
-	rule: "Close leaves locks as they are, those that nobody holds too.",
+	rule: "Close does not withdraw locks, even if they are free.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -105,8 +105,8 @@ var declaredRows = []row{{
 		f.open().mustWithdraw("room/disk")
 	},
 }, {
-	name: "a declaration whose ctx has ended changes nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "a Declare whose ctx has ended changes nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		_ = stores.Declare(canceledContext(), s.Store, f.declaration("room/disk", lease))
@@ -119,10 +119,10 @@ var declaredRows = []row{{
 	},
 }}
 
-// limitRows are about how many locks a group has.
+// limitRows test the limit of locks in a group.
 var limitRows = []row{{
-	name: "a group has as many locks as the limit says",
-	rule: "Declare fails with ErrLimit if the group has as many locks as the limit says, and changes nothing.",
+	name: "a group has at most as many locks as its limit",
+	rule: "Declare fails with ErrLimit if the group has as many locks as the limit, and changes nothing.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		third := f.declaration("room/c", lease)
@@ -141,8 +141,8 @@ var limitRows = []row{{
 		s.mustGroup("room/", freeLocks("room/b", "room/c")...)
 	},
 }, {
-	name: "a lock is declared already, be its group full or not",
-	rule: "Declare fails with ErrDeclared if the group has it; else with ErrLimit if the group is full.",
+	name: "a declared lock in a full group fails with ErrDeclared",
+	rule: "Declare fails with ErrDeclared if the group has the lock, and otherwise with ErrLimit if the group is full.",
 	check: func(f *fixture) {
 		s := f.open()
 		d := f.declaration("room/a", lease)
@@ -151,8 +151,8 @@ var limitRows = []row{{
 		s.declareFails(d, stores.ErrDeclared)
 	},
 }, {
-	name: "a limit is that of the call",
-	rule: "Limit is how many locks the group may have with this one; zero or less is no limit.",
+	name: "each Declare has its own limit",
+	rule: "Limit is the number of locks that the group may have including this one; zero or less is no limit.",
 	check: func(f *fixture) {
 		s := f.open()
 		for i, limit := range []int{1, 0, -1, 4, math.MaxInt, math.MinInt} {
@@ -168,8 +168,8 @@ var limitRows = []row{{
 		s.mustGroupLen("room/", 6)
 	},
 }, {
-	name: "what is not of the group does not fill it",
-	rule: "The locks of a group are counted without others: those of other groups, and those that are held and not declared.",
+	name: "a limit counts only declared locks of the group",
+	rule: "Locks of other groups do not count towards the limit, and neither do held locks that are not declared.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("hall/a", "hall/b", "roomy/a")
@@ -182,10 +182,10 @@ var limitRows = []row{{
 	},
 }}
 
-// groupRows are about what Group returns.
+// groupRows test Group.
 var groupRows = []row{{
-	name: "a group without locks is told as such",
-	rule: "A group without locks is no error.",
+	name: "a group without locks is empty",
+	rule: "Group of a group without locks returns no error.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustGroupLen("room/", 0)
@@ -210,7 +210,7 @@ var groupRows = []row{{
 	},
 }, {
 	name: "a group is complete",
-	rule: groupRule + " However many there are, none is missing.",
+	rule: groupRule + " It returns all locks, however many there are.",
 	check: func(f *fixture) {
 		want := make([]stores.LockInfo, 300)
 		for i := range want {
@@ -229,8 +229,8 @@ var groupRows = []row{{
 		other.mustGroup("room/", want...)
 	},
 }, {
-	name: "a lock is of its group and of no other",
-	rule: "A declared lock is one of a group; for other groups it does not exist, though its key may begin with their names.",
+	name: "a lock belongs to one group",
+	rule: "A declared lock belongs to one group and does not exist for others, even if its key begins with their names.",
 	check: func(f *fixture) {
 		s := f.open()
 		for group, name := range map[string]string{"r": "rest", "ro": "room", "room": "room/disk"} {
@@ -246,8 +246,8 @@ var groupRows = []row{{
 		s.mustGroup("room", freeLock("room/disk"))
 	},
 }, {
-	name: "a group has names as they were given",
-	rule: "Groups, keys and owners are opaque and come back as they are.",
+	name: "a group returns names unchanged",
+	rule: "Groups, keys and owners are opaque and are returned unchanged.",
 	check: func(f *fixture) {
 		for _, n := range nameSets {
 			if !n.bytes {
@@ -256,8 +256,8 @@ var groupRows = []row{{
 		}
 	},
 }, {
-	name:  "a group has names of any bytes",
-	rule:  "Groups, keys and owners are opaque and come back as they are.",
+	name:  "a group returns names of any bytes unchanged",
+	rule:  "Groups, keys and owners are opaque and are returned unchanged.",
 	needs: []string{needAnyBytes},
 	check: func(f *fixture) {
 		for _, n := range nameSets {
@@ -268,8 +268,8 @@ var groupRows = []row{{
 	},
 }}
 
-// groupNames declares a lock for each name, in a group that has the name too, takes them
-// all, and withdraws them one by one.
+// checkGroupNames declares a lock for each name in a group of the same name, acquires all
+// of them, and withdraws them one by one.
 func checkGroupNames(f *fixture, names []string) {
 	s := f.open()
 	member := func(name string) stores.Request {
@@ -289,9 +289,9 @@ func checkGroupNames(f *fixture, names []string) {
 	}
 }
 
-// declaredListRows are about declared locks in a list.
+// declaredListRows test List with declared locks.
 var declaredListRows = []row{{
-	name: "a list has declared locks that nobody holds",
+	name: "a list has free declared locks",
 	rule: "List returns the locks under the prefix that are held or declared, sorted by key.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -308,8 +308,8 @@ var declaredListRows = []row{{
 		other.mustList("room/", "room/c", "room/d")
 	},
 }, {
-	name: "a declared lock is told throughout while it changes hands",
-	rule: "A lock that is held or declared throughout is always told, once.",
+	name: "a declared lock stays listed while its holder changes",
+	rule: "A lock that is held or declared during the whole List is returned exactly once.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/a", "room/m", "room/z")
@@ -321,8 +321,8 @@ var declaredListRows = []row{{
 		})
 	},
 }, {
-	name:  "a free lock is told with those who wait for it",
-	rule:  "A lock that nobody holds has only a key, the TTL that it was declared with, and perhaps waiters.",
+	name:  "a free lock is listed with its waiters",
+	rule:  "A free lock has only a key, its declared TTL, and possibly waiters.",
 	needs: []string{needMulti, needWait},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()

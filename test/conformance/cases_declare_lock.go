@@ -7,13 +7,13 @@ import (
 )
 
 const (
-	withdrawRule = "Withdraw ends the lock's existence, and if somebody holds it that too, in one step."
+	withdrawRule = "Withdraw ends the lock's existence, and its hold if it is held, in one step."
 	repeatedRule = "A request with a group fails with ErrRepeated if its owner holds the lock or waits for it, and changes nothing."
 )
 
-// withdrawnRows are about locks that exist no more.
+// withdrawnRows test Withdraw.
 var withdrawnRows = []row{{
-	name: "a lock that is withdrawn exists no more",
+	name: "a withdrawn lock no longer exists",
 	rule: withdrawRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -22,12 +22,12 @@ var withdrawnRows = []row{{
 		s.mustGroup("room/", freeLock("room/gate"))
 		s.lockMemberFails("room/disk", "ann", stores.ErrNotDeclared)
 		s.unlockFails("room/disk", "ann", stores.ErrNotHeld)
-		s.mustLock("room/disk", "ann") // as any lock
+		s.mustLock("room/disk", "ann") // like any lock
 		s.mustGroup("room/", freeLock("room/gate"))
 	},
 }, {
-	name: "a lock that is not declared is not withdrawn",
-	rule: "Withdraw fails with ErrNotDeclared if the group has no such lock, and changes nothing.",
+	name: "a lock that is not declared cannot be withdrawn",
+	rule: "Withdraw fails with ErrNotDeclared if the group does not have the lock, and changes nothing.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.withdrawFails("room/disk")
@@ -40,8 +40,8 @@ var withdrawnRows = []row{{
 		s.mustUnlock("room/disk", "ann")
 	},
 }, {
-	name: "a lock that is withdrawn is taken from its holder",
-	rule: withdrawRule + " Then nobody holds it, however it was taken.",
+	name: "withdrawing a lock ends its hold",
+	rule: withdrawRule + " Then the lock is free, however it was acquired.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		take := map[string]func() stores.Grant{
@@ -60,8 +60,8 @@ var withdrawnRows = []row{{
 		s.mustGroupLen("room/", 0)
 	},
 }, {
-	name: "a withdrawal is of one lock",
-	rule: withdrawRule + " The others of its group and of its holder stay as they are.",
+	name: "a withdrawal affects one lock",
+	rule: withdrawRule + " Other locks of its group and of its holder do not change.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("room/disk", "room/gate", "room/disk/2")
@@ -72,8 +72,8 @@ var withdrawnRows = []row{{
 		s.mustUnlock("room/gate", "ann")
 	},
 }, {
-	name: "a lock that was withdrawn is declared anew",
-	rule: "A lock that was withdrawn may be declared again: as a new lock, with its own TTL, which nobody holds.",
+	name: "a withdrawn lock can be declared again",
+	rule: "A withdrawn lock can be declared again as a new free lock with its own TTL.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -103,7 +103,7 @@ var withdrawnRows = []row{{
 		}
 	},
 }, {
-	name: "tokens grow across a time when the lock did not exist",
+	name: "tokens grow after the lock did not exist for a while",
 	rule: tokenRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -116,10 +116,10 @@ var withdrawnRows = []row{{
 	},
 }}
 
-// memberRows are about requests for one of a group.
+// memberRows test requests with a group.
 var memberRows = []row{{
-	name: "who asks for a declared lock gets it if nobody holds it",
-	rule: "A request with a group is for a lock that exists, and takes it as any lock is taken.",
+	name: "a free declared lock is granted",
+	rule: "A request with a group acquires a declared lock like any other lock.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -130,8 +130,8 @@ var memberRows = []row{{
 		s.mustLockMember("room/disk", "bob")
 	},
 }, {
-	name: "who asks for a lock that does not exist is told so",
-	rule: "A request with a group fails with ErrNotDeclared if the group has no such lock, held or not, and takes nothing.",
+	name: "a lock that is not declared is rejected",
+	rule: "A request with a group fails with ErrNotDeclared if the group does not have the lock, held or free, and acquires nothing.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/gate", "hall/disk")
@@ -142,8 +142,8 @@ var memberRows = []row{{
 		s.mustUnlock("room/disk", "bob")
 	},
 }, {
-	name: "a declared lock that is held is refused to others",
-	rule: "That a declared lock is held is an answer and not an error, however its holder took it.",
+	name: "a held declared lock is refused to other owners",
+	rule: "A held declared lock is a result and not an error, however the holder acquired it.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -155,7 +155,7 @@ var memberRows = []row{{
 		s.mustUnlock("room/disk", "ann")
 	},
 }, {
-	name: "who has a declared lock is told so",
+	name: "a declared lock is rejected if its owner holds it",
 	rule: repeatedRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -171,8 +171,8 @@ var memberRows = []row{{
 		other.lockMemberFails("room/disk", "ann", stores.ErrRepeated)
 	},
 }, {
-	name: "who had a declared lock until it expired may ask again",
-	rule: "An expired lock is not held by anybody, and so not by the owner who asks again.",
+	name: "an owner acquires a declared lock again after it expired",
+	rule: "An expired lock is free: its former owner can acquire it again.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclareFor("room/disk", f.shortTTL())
@@ -182,8 +182,8 @@ var memberRows = []row{{
 		}
 	},
 }, {
-	name: "who does not name the group gets a declared lock like any other",
-	rule: "For requests without a group a declared lock is a lock like any other: they bring a TTL, and are refused to their owner.",
+	name: "requests without a group treat a declared lock like any other",
+	rule: "Requests without a group treat a declared lock like any other: they have a TTL, and are refused if the owner holds it.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclareFor("room/disk", 2*lease)
@@ -196,8 +196,8 @@ var memberRows = []row{{
 		other.mustRefuse("room/disk", "ann")
 	},
 }, {
-	name:  "several locks are taken at once, be they declared or not",
-	rule:  "LockAll names no group: it takes declared locks like others. A withdrawal ends that one of them.",
+	name:  "declared and other locks can be acquired together",
+	rule:  "LockAll has no group: it acquires declared locks like others. Withdraw ends the hold of one of them.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -211,10 +211,10 @@ var memberRows = []row{{
 	},
 }}
 
-// memberTimeRows are about how long a lock lasts for one of the group.
+// memberTimeRows test the TTL of declared locks.
 var memberTimeRows = []row{{
-	name: "a declared lock lasts as long as it was declared to",
-	rule: "The TTL of a request with a group is that of the declaration: the lock is held for it, not for less and not for more.",
+	name: "a declared lock lasts for its declared TTL",
+	rule: "A request with a group has the TTL of the declaration: the lock is held for exactly that time.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclareFor("room/disk", f.briefTTL())
@@ -223,8 +223,8 @@ var memberTimeRows = []row{{
 		s.mustExpireBetween("room/disk", sent.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name: "a grant of a declared lock tells its TTL",
-	rule: "The grant to one of a group carries how long the lock lasts from the grant, as declared.",
+	name: "a grant of a declared lock reports its TTL",
+	rule: "The grant of a request with a group has the declared TTL, which counts from the grant.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclareFor("room/disk", 2*lease)
@@ -235,8 +235,8 @@ var memberTimeRows = []row{{
 		f.want(g.TTL == lease, "without the group the TTL is %v, want %v", g.TTL, lease)
 	},
 }, {
-	name: "a millisecond and 68 years are TTLs of a declaration",
-	rule: "A declaration has a TTL within the bounds of any TTL, and the lock lasts for it.",
+	name: "a declared TTL may be a millisecond or 68 years",
+	rule: "A declaration has the same bounds for its TTL as a request, and the lock lasts for it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclareFor("room/short", stores.MinTTL)
@@ -246,14 +246,14 @@ var memberTimeRows = []row{{
 		s.mustLockMember("room/short", "ann")
 		sent := time.Now()
 		left := s.mustLockMember("room/long", "ann").Expires.Sub(sent)
-		f.want(left > stores.MaxTTL/2, "the holder is told to stop after %v", left)
+		f.want(left > stores.MaxTTL/2, "the holder must stop after %v", left)
 		f.waitExpired(f.shortTTL())
 		s.mustRefuseMember("room/long", "bob")
 		s.mustLockMember("room/short", "bob")
 	},
 }, {
-	name: "the holder of a declared lock stops before the next one starts",
-	rule: "Expires is counted from before the request left, with the TTL of the declaration.",
+	name: "the holder of a declared lock stops before the next owner starts",
+	rule: "Expires counts the declared TTL from before the request was sent.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclareFor("room/disk", f.briefTTL())
@@ -264,17 +264,17 @@ var memberTimeRows = []row{{
 	},
 }, {
 	name: "the holder of a declared lock has most of its lease",
-	rule: "Expires leaves the holder the TTL of the declaration but for the time that the request took and a reserve.",
+	rule: "Expires is the declared TTL minus the duration of the request and a safety margin.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("room/disk")
 		sent := time.Now()
 		left := s.mustLockMember("room/disk", "ann").Expires.Sub(sent)
-		f.want(left > lease/2, "of %v the holder is left %v", lease, left)
+		f.want(left > lease/2, "of %v the holder has only %v", lease, left)
 	},
 }, {
-	name:      "the deadline of a declared lock is on the monotonic clock",
-	rule:      "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
+	name:      "the deadline of a declared lock has a monotonic reading",
+	rule:      "Expires has a monotonic reading, so that a holder stops in time even if the wall clock is set.",
 	realClock: true,
 	check: func(f *fixture) {
 		s := f.open()
@@ -283,7 +283,7 @@ var memberTimeRows = []row{{
 	},
 }, {
 	name:  "a declared lock is renewed like any other",
-	rule:  "Renew lets a declared lock last for the TTL of the renewal from now; it stays declared as it was.",
+	rule:  "Renew extends a declared lock to the renewal's TTL from now; the declared TTL does not change.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -309,8 +309,8 @@ var memberTimeRows = []row{{
 		s.unlockFails("room/disk", "bob", stores.ErrNotHeld)
 	},
 }, {
-	name:  "a renewal has no use for a group",
-	rule:  "Renew has no use for a Group: it is for who holds the lock, declared or not.",
+	name:  "a renewal ignores the group",
+	rule:  "Renew ignores Group: it renews any lock that the owner holds, declared or not.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s := f.open()
@@ -326,10 +326,10 @@ var memberTimeRows = []row{{
 	},
 }}
 
-// memberEndRows are about how a declared lock comes free, but for Unlock and time.
+// memberRevokeRows test Revoke of declared locks, and the calls of a former holder.
 var memberRevokeRows = []row{{
 	name:  "a declared lock is revoked like any other",
-	rule:  "Revoke ends the lock of the owner, and not its existence. ErrNotHeld and ErrNotOwner are as for any lock.",
+	rule:  "Revoke ends the hold of a declared lock, which still exists. ErrNotHeld and ErrNotOwner are as for any lock.",
 	needs: []string{needRevoke},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -346,8 +346,8 @@ var memberRevokeRows = []row{{
 		f.wantGreater(s.mustLockMember("room/disk", "bob").Token, last)
 	},
 }, {
-	name:  "whose lock was withdrawn does not renew it",
-	rule:  "After Withdraw the former owner's Renew fails with ErrNotHeld, or with ErrNotOwner once another holds the lock.",
+	name:  "a withdrawn lock cannot be renewed",
+	rule:  "After Withdraw the former owner's Renew fails with ErrNotHeld, or with ErrNotOwner once another owner holds the lock.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -361,8 +361,8 @@ var memberRevokeRows = []row{{
 		s.renewFails("room/disk", "ann", stores.ErrNotOwner)
 	},
 }, {
-	name:  "whose lock was withdrawn has nothing to be revoked",
-	rule:  "After Withdraw nobody holds the lock: Revoke fails with ErrNotHeld.",
+	name:  "a withdrawn lock cannot be revoked",
+	rule:  "After Withdraw the lock is free: Revoke fails with ErrNotHeld.",
 	needs: []string{needRevoke},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()

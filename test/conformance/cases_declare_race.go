@@ -9,11 +9,11 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declareRaceRows are about many who declare, take and withdraw at once. They say most
-// under -race.
+// declareRaceRows test concurrent calls of Declare, TryLock and Withdraw. Run them under
+// -race.
 var declareRaceRows = []row{{
-	name:      "of a crowd as many declare as the limit says",
-	rule:      "Of 16 that declare a lock each, at once and with a limit of 8, exactly 8 succeed; the others fail with ErrLimit.",
+	name:      "concurrent declarations stop at the limit",
+	rule:      "Of 16 concurrent declarations of different locks with a limit of 8, exactly 8 succeed; the others fail with ErrLimit.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -24,13 +24,13 @@ var declareRaceRows = []row{{
 				d.Limit = 8
 				return f.succeeded(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
 			})
-			f.want(declared == 8, "%d of 16 declared a lock", declared)
+			f.want(declared == 8, "%d of 16 declarations succeeded", declared)
 			s.mustGroupLen(group+"/", 8)
 		})
 	},
 }, {
-	name:      "of a crowd that declares one lock one succeeds",
-	rule:      "Of many that declare the same lock at once exactly one succeeds; the others fail with ErrDeclared.",
+	name:      "one of many concurrent declarations of a lock succeeds",
+	rule:      "Of many concurrent declarations of the same lock exactly one succeeds; the others fail with ErrDeclared.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -44,8 +44,8 @@ var declareRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "of many withdrawals one succeeds",
-	rule:      "One Withdraw ends a lock; every other at the same time fails with ErrNotDeclared.",
+	name:      "one of many concurrent withdrawals succeeds",
+	rule:      "One Withdraw ends a lock; every concurrent one fails with ErrNotDeclared.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(10, func(s, other store, name string, _ int) {
@@ -56,8 +56,8 @@ var declareRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "a group never has more locks than the limit says",
-	rule:      "The limit holds at each moment, whatever is declared and withdrawn at once.",
+	name:      "a group never has more locks than the limit",
+	rule:      "The limit holds at any time during concurrent calls of Declare and Withdraw.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -79,7 +79,7 @@ var declareRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "a group is told as of one moment",
+	name:      "a group is read at one moment",
 	rule:      groupRule,
 	realClock: true,
 	check: func(f *fixture) {
@@ -87,16 +87,16 @@ var declareRaceRows = []row{{
 		last, next := "room/a", "room/z"
 		s.mustDeclare(last)
 		withBackground(func() {
-			s.mustDeclare(next) // so that there is always one of them
+			s.mustDeclare(next) // so that one of them always exists
 			s.mustWithdraw(last)
 			last, next = next, last
 		}, func() {
-			f.repeatBriefly(func() { f.want(len(other.group("room/")) > 0, "the group was told as empty") })
+			f.repeatBriefly(func() { f.want(len(other.group("room/")) > 0, "the group was returned as empty") })
 		})
 	},
 }, {
-	name:      "of a crowd that asks for a declared lock one gets it",
-	rule:      "Of many that ask for a free declared lock at once exactly one is granted, and the others are refused.",
+	name:      "one of many concurrent requests gets a declared lock",
+	rule:      "Of many concurrent requests for a free declared lock exactly one is granted, and the others are refused.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(10, func(s, other store, name string, _ int) {
@@ -108,8 +108,8 @@ var declareRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "an owner that asks many times at once gets a declared lock once",
-	rule:      "One request of an owner is granted; every other at the same time fails with ErrRepeated.",
+	name:      "one of an owner's concurrent requests gets a declared lock",
+	rule:      "One request of an owner is granted; every concurrent one fails with ErrRepeated.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(10, func(s, other store, name string, _ int) {
@@ -122,8 +122,8 @@ var declareRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "nobody has a lock that was withdrawn",
-	rule:      withdrawRule + " After it nobody holds the lock, whoever asked for it meanwhile, and nobody gets it.",
+	name:      "a lock that is withdrawn during requests is free",
+	rule:      withdrawRule + " Afterwards the lock is free, whichever requests were in progress, and none is granted.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(rounds, func(s, other store, name string, round int) {
@@ -132,10 +132,10 @@ var declareRaceRows = []row{{
 	},
 }}
 
-// memberWaitRaceRows are about waiting for declared locks while much happens at once.
+// memberWaitRaceRows test concurrent calls with waiters for declared locks.
 var memberWaitRaceRows = []row{{
-	name:      "an owner that asks many times at once waits once",
-	rule:      "One request of an owner waits or is granted; every other at the same time fails with ErrRepeated.",
+	name:      "one of an owner's concurrent requests waits",
+	rule:      "One request of an owner waits or is granted; every concurrent one fails with ErrRepeated.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(10, func(s, other store, name string, round int) {
@@ -158,8 +158,8 @@ var memberWaitRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "nobody waits for a lock that was withdrawn",
-	rule:      withdrawRule + " Who asks for it meanwhile, and would wait, is told that it does not exist.",
+	name:      "a lock that is withdrawn during waiting requests is free",
+	rule:      withdrawRule + " A waiting request in progress fails with ErrNotDeclared.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(rounds, func(s, other store, name string, round int) {
@@ -167,8 +167,8 @@ var memberWaitRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "those who wait for a lock that is withdrawn are never served",
-	rule:      "Requests with the group that wait for a lock fail when it is withdrawn, although it is declared again at once.",
+	name:      "waiters of a withdrawn lock are never granted",
+	rule:      "Waiting requests with the group fail when the lock is withdrawn, even if it is declared again immediately.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(rounds, func(s, other store, name string, round int) {
@@ -180,15 +180,15 @@ var memberWaitRaceRows = []row{{
 			}, func() {
 				f.succeeded(other.unlock(name, "ann"), stores.ErrNotHeld, "Unlock")
 			})
-			bob.mustGetOrFail(stores.ErrNotDeclared) // if Unlock came first, for a moment
+			bob.mustGetOrFail(stores.ErrNotDeclared) // only if Unlock came first
 			carl.mustFail(stores.ErrNotDeclared)
 			s.mustGroup("room/", freeLock(name))
 			s.mustWithdraw(name)
 		})
 	},
 }, {
-	name:      "a grant and giving up are one or the other",
-	rule:      "Unlock ends the wait of its owner, or the lock that it has just got: either way Lock returns, and nobody has it.",
+	name:      "a grant and the end of a wait by Unlock exclude each other",
+	rule:      "Unlock ends the wait of its owner or the lock just granted to it: either way Lock returns and the lock is free.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(rounds, func(s, other store, name string, round int) {
@@ -200,8 +200,8 @@ var memberWaitRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "who leaves while the lock is withdrawn leaves nothing behind",
-	rule:      "A wait ends once, by the end of ctx or by the withdrawal; its owner may come again.",
+	name:      "a wait that is canceled during a withdrawal leaves no trace",
+	rule:      "A wait ends once, by the end of ctx or by the withdrawal; its owner can request the lock again.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(rounds, func(s, other store, name string, round int) {
@@ -219,15 +219,15 @@ var memberWaitRaceRows = []row{{
 	},
 }}
 
-// oneIn tells whether a call of many succeeded. One that did not must have the outcome
+// succeeded reports whether a concurrent call succeeded. Otherwise it expects the error
 // want.
 func (f *fixture) succeeded(err, want error, call string) bool {
 	f.want(err == nil || errors.Is(err, want), "%s returned %v, want %v or nothing", call, err, want)
 	return err == nil
 }
 
-// disks calls f n times, until there is a problem, with clients and a lock that is
-// declared.
+// withDeclared calls do n times, or until there is a failure, with two clients and the
+// name of a declared lock.
 func (f *fixture) withDeclared(n int, do func(s, other store, name string, round int)) {
 	s, other := f.open(), f.open()
 	f.repeat(n, func(round int) {
@@ -237,7 +237,8 @@ func (f *fixture) withDeclared(n int, do func(s, other store, name string, round
 	})
 }
 
-// clash lets two things happen at once, in each round one of them a little later.
+// race calls two functions concurrently. Each round delays the second one by a different
+// time.
 func (f *fixture) race(round int, first, second func()) {
 	if round%2 == 1 {
 		first, second = second, first
@@ -253,8 +254,8 @@ func (f *fixture) race(round int, first, second func()) {
 	})
 }
 
-// withdrawsAmid withdraws the lock while some take it again and again, and expects that
-// nobody has it afterwards.
+// withdrawDuringLocks withdraws the lock during concurrent requests for it, and expects
+// it to be free afterwards.
 func (f *fixture) withdrawDuringLocks(s, other store, name string, round int, ask func(store, stores.Request) (stores.Grant, error)) {
 	var gone atomic.Bool
 	f.race(round, func() {
@@ -265,38 +266,38 @@ func (f *fixture) withdrawDuringLocks(s, other store, name string, round int, as
 	}, func() {
 		s.mustWithdraw(name)
 		gone.Store(true)
-		s.unlockFails(name, "anybody", stores.ErrNotHeld)
+		s.unlockFails(name, "carl", stores.ErrNotHeld)
 	})
 	f.wantFree(s, name, "zoe")
 }
 
-// turnUntilGone takes the declared lock again and again and gives it back, until it is
-// withdrawn. After that there must be nothing to give back.
+// lockUntilWithdrawn acquires and releases the declared lock until it is withdrawn. After
+// that no grant may be left.
 func (f *fixture) lockUntilWithdrawn(
 	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), gone *atomic.Bool,
 ) {
 	name := f.name(req.Key)
 	for f.err() == nil {
 		g, err := ask(s, req)
-		if !f.succeeded(err, stores.ErrNotDeclared, "asking for a lock that is withdrawn meanwhile") {
+		if !f.succeeded(err, stores.ErrNotDeclared, "a request during the withdrawal") {
 			return
 		}
 		if g.Acquired {
 			late := gone.Load()
 			had := f.succeeded(s.unlock(name, req.Owner), stores.ErrNotHeld, "Unlock")
-			f.want(!late || !had, "%q had %q after it was withdrawn", req.Owner, name)
+			f.want(!late || !had, "%q held %q after it was withdrawn", req.Owner, name)
 		}
 	}
 }
 
-// lockFor is Lock within the bounds of the bench.
+// lockRequest calls Lock with a timeout.
 func (s store) lockRequest(req stores.Request) (stores.Grant, error) {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
 	return stores.Lock(ctx, s.Store, req)
 }
 
-// grantedOr expects the call to end now, with a grant or with the outcome want.
+// mustGetOrFail expects the call to return promptly, with a grant or with want.
 func (w *waiter) mustGetOrFail(want error) {
 	if w.waitReturn(w.s.f.promptLimit()); w.returned() && w.err == nil {
 		w.mustGet()
@@ -305,24 +306,24 @@ func (w *waiter) mustGetOrFail(want error) {
 	w.mustFail(want)
 }
 
-// ended expects so many of the calls to have ended, now or soon.
+// wantReturned expects want of the calls to return promptly.
 func (f *fixture) wantReturned(calls []*waiter, want int) {
 	n := 0
 	f.eventually(f.promptLimit(), func() bool {
 		n = len(filter(calls, (*waiter).returned))
 		return n >= want
 	})
-	f.want(n == want, "%d of %d calls have ended, want %d", n, len(calls), want)
+	f.want(n == want, "%d of %d calls have returned, want %d", n, len(calls), want)
 }
 
-// often calls f with the numbers of n rounds, until there is a problem.
+// repeat calls do n times, or until there is a failure.
 func (f *fixture) repeat(n int, do func(round int)) {
 	for round := 0; round < n && f.err() == nil; round++ {
 		do(round)
 	}
 }
 
-// forAWhile repeats f for as long as something has to go wrong that seldom does.
+// repeatBriefly repeats do long enough for a rare failure to be likely.
 func (f *fixture) repeatBriefly(do func()) {
 	end := time.Now().Add(50 * time.Millisecond)
 	for n := 0; (n < 50 || time.Now().Before(end)) && f.err() == nil; n++ {

@@ -7,10 +7,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// memberWaitRows are about what comes of waiting for a declared lock.
+// memberWaitRows test waiting for a declared lock.
 var memberWaitRows = []row{{
-	name: "who would wait gets a free declared lock at once",
-	rule: "Lock takes a declared lock, and does not wait if nobody holds it.",
+	name: "a waiting request gets a free declared lock at once",
+	rule: "Lock acquires a free declared lock without waiting.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -18,8 +18,8 @@ var memberWaitRows = []row{{
 		s.mustUnlock("room/disk", "ann")
 	},
 }, {
-	name: "who would wait for a lock that does not exist is told so",
-	rule: "A request with a group fails with ErrNotDeclared at once if the group has no such lock, held or not.",
+	name: "a waiting request for a lock that is not declared fails",
+	rule: "A request with a group fails with ErrNotDeclared at once if the group does not have the lock, held or free.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.startLockMember("room/disk", "ann").mustFail(stores.ErrNotDeclared)
@@ -32,8 +32,8 @@ var memberWaitRows = []row{{
 		f.wantWaiters(s, "room/disk", 0)
 	},
 }, {
-	name: "who waits for a declared lock gets it when it is given back",
-	rule: "A waiter is woken by a push when the lock is given back, and holds it then, with a larger token.",
+	name: "a waiter gets a declared lock when it is released",
+	rule: "A waiter is notified when the lock is released, and holds it then, with a greater token.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -49,8 +49,8 @@ var memberWaitRows = []row{{
 		s.mustUnlock("room/disk", "bob")
 	},
 }, {
-	name: "who waits for a declared lock gets it when it expires",
-	rule: "A waiter is woken by a push when the lock expires: not before, and soon after.",
+	name: "a waiter gets a declared lock when it expires",
+	rule: "A waiter is notified when the lock expires: not before, and soon after.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclareFor("room/disk", f.ampleTTL())
@@ -60,8 +60,8 @@ var memberWaitRows = []row{{
 		f.wantGrantedAtExpiry(other.waitMember("room/disk", "bob"), sent.Add(f.ampleTTL()), latest)
 	},
 }, {
-	name:  "who waits for a declared lock gets it when it is revoked",
-	rule:  "After Revoke the next who waits gets the lock.",
+	name:  "a waiter gets a declared lock when it is revoked",
+	rule:  "After Revoke the next waiter gets the lock.",
 	needs: []string{needRevoke},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -73,8 +73,8 @@ var memberWaitRows = []row{{
 		s.unlockFails("room/disk", "ann", stores.ErrNotOwner)
 	},
 }, {
-	name: "a declared lock that was waited for lasts as long as it was declared to",
-	rule: "The lease of who has waited begins with the grant, and Expires tells no later end.",
+	name: "a declared lock lasts for its TTL after a wait",
+	rule: "The lease of a waiter begins with the grant, and Expires is no later than its end.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclareFor("room/disk", f.briefTTL())
@@ -91,10 +91,10 @@ var memberWaitRows = []row{{
 	},
 }}
 
-// memberLineRows are about the line of those who wait for a declared lock.
+// memberOrderRows test the queue of a declared lock.
 var memberOrderRows = []row{{
-	name: "who waits with the group and without is served in the order of arrival",
-	rule: "Those who wait for a key are served first come, first served, whether or not they name the group.",
+	name: "waiters with and without a group are served in order of arrival",
+	rule: "The waiters of a key are served first come, first served, with or without a group.",
 	check: func(f *fixture) {
 		const waiters = 8
 		s, other := f.open(), f.open()
@@ -103,7 +103,7 @@ var memberOrderRows = []row{{
 		var line []*waiter
 		for i := range waiters {
 			wait := pick(i/2, store.waitMember, store.startWait)
-			line = append(line, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // in no order of names
+			line = append(line, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // not in the order of names
 		}
 		s.mustRefuseMember("room/disk", "pushy")
 		s.mustUnlock("room/disk", "owner")
@@ -116,8 +116,8 @@ var memberOrderRows = []row{{
 		}
 	},
 }, {
-	name: "a lock that somebody waits for is declared",
-	rule: "Declare lets the lock exist, and changes nothing for who holds it and who waits for it.",
+	name: "a lock with waiters can be declared",
+	rule: "Declare changes neither the holder nor the waiters of the lock.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("room/disk", "ann")
@@ -132,7 +132,7 @@ var memberOrderRows = []row{{
 		carl.mustGet()
 	},
 }, {
-	name: "who has a declared lock does not wait for it",
+	name: "a waiting request is rejected if its owner holds the declared lock",
 	rule: repeatedRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -148,7 +148,7 @@ var memberOrderRows = []row{{
 		}
 	},
 }, {
-	name: "who waits for a declared lock does not ask for it again",
+	name: "a request is rejected if its owner waits for the declared lock",
 	rule: repeatedRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -169,8 +169,8 @@ var memberOrderRows = []row{{
 		}
 	},
 }, {
-	name: "who has left the line for a declared lock may ask again",
-	rule: "Who gives up by the end of ctx, or through a client that is closed, waits no more: it gets nothing, and may come again.",
+	name: "an owner whose wait ended can wait for a declared lock again",
+	rule: "After ctx ends or the client is closed, an owner no longer waits: it is granted nothing, and can request the lock again.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -189,8 +189,8 @@ var memberOrderRows = []row{{
 		s.mustGroup("room/", freeLock("room/disk"))
 	},
 }, {
-	name: "a Lock of a declared lock whose ctx has ended takes nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "a Lock of a declared lock whose ctx has ended acquires nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("room/disk")
@@ -198,8 +198,8 @@ var memberOrderRows = []row{{
 		s.mustGroup("room/", freeLock("room/disk"))
 	},
 }, {
-	name: "waiting in a circle for declared locks is a deadlock",
-	rule: "Lock fails with ErrDeadlock if the lock is held by an owner that waits for one in the request's Holding, group or not.",
+	name: "waiting in a cycle for declared locks is a deadlock",
+	rule: "Lock fails with ErrDeadlock if the holder waits for a lock of an owner in Holding, with or without a group.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk", "room/gate")
@@ -216,10 +216,10 @@ var memberOrderRows = []row{{
 	},
 }}
 
-// gaveUpRows are about those who give up waiting by Unlock.
+// unlockedWaitRows test Unlock by a waiting owner.
 var unlockedWaitRows = []row{{
-	name: "an Unlock ends the wait of its owner",
-	rule: "If the owner waits for the lock by a request with a group, Unlock ends that, with ErrGaveUp, and returns nil.",
+	name: "Unlock ends the wait of its owner",
+	rule: "If the owner waits for the lock by a request with a group, Unlock ends the wait with ErrGaveUp and returns nil.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -237,8 +237,8 @@ var unlockedWaitRows = []row{{
 		s.mustLockMember("room/disk", "bob")
 	},
 }, {
-	name: "who gives up by Unlock lets the others through",
-	rule: "Who gives up waiting leaves nothing in the way of those behind, nor changes their order.",
+	name: "waiters behind a wait that Unlock ended move up",
+	rule: "A wait that Unlock ends blocks no waiter behind it and does not change their order.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -258,8 +258,8 @@ var unlockedWaitRows = []row{{
 		line[3].mustGet()
 	},
 }, {
-	name: "an Unlock does not end a wait without the group",
-	rule: "Unlock of who waits by a request without a group fails with ErrNotOwner and changes nothing.",
+	name: "Unlock does not end a wait without a group",
+	rule: "Unlock by an owner that waits without a group fails with ErrNotOwner and changes nothing.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -272,8 +272,8 @@ var unlockedWaitRows = []row{{
 		s.mustUnlock("room/disk", "bob")
 	},
 }, {
-	name:  "an Unlock ends the wait for a lock that nobody holds",
-	rule:  "If the owner waits for the lock by a request with a group, Unlock ends that instead, held or not, and returns nil.",
+	name:  "Unlock ends the wait for a free lock",
+	rule:  "If the owner waits for the lock by a request with a group, Unlock ends the wait, whether the lock is held or free, and returns nil.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -290,10 +290,10 @@ var unlockedWaitRows = []row{{
 	},
 }}
 
-// withdrawnWaitRows are about those who wait for a lock that is withdrawn.
+// withdrawnWaitRows test waiters of a lock that is withdrawn.
 var withdrawnWaitRows = []row{{
-	name: "a lock that is withdrawn fails those who wait for it",
-	rule: "Requests with the group that wait for the lock fail with ErrNotDeclared.",
+	name: "withdrawing a lock fails its waiters",
+	rule: "Waiting requests with the group fail with ErrNotDeclared.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -309,8 +309,8 @@ var withdrawnWaitRows = []row{{
 		other.mustLock("room/disk", "dora")
 	},
 }, {
-	name: "a lock that is declared again fails those who waited for the old one",
-	rule: "Requests with the group that wait for a lock that is withdrawn fail, although it may be declared again at once.",
+	name: "declaring a withdrawn lock again does not keep its waiters",
+	rule: "Waiting requests with the group fail when the lock is withdrawn, even if it is declared again immediately.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -327,8 +327,8 @@ var withdrawnWaitRows = []row{{
 		carl.mustGet()
 	},
 }, {
-	name: "a lock that is withdrawn goes to who waits without the group",
-	rule: "Only requests with the group fail; to the others the lock is one like any other, and it goes to the first of them.",
+	name: "a withdrawn lock goes to the next waiter without a group",
+	rule: "Only requests with the group fail; the first waiter without a group gets the lock.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
@@ -349,8 +349,8 @@ var withdrawnWaitRows = []row{{
 		f.wantGreater(dora.mustGet().Token, last)
 	},
 }, {
-	name:  "who waits for several locks gets them when one is withdrawn",
-	rule:  "Withdraw ends the hold of the lock, and who waits for it without the group is served.",
+	name:  "a waiter for several locks gets them when one is withdrawn",
+	rule:  "Withdraw ends the hold of the lock, and the next waiter without a group gets it.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -362,8 +362,8 @@ var withdrawnWaitRows = []row{{
 		s.mustList("", "gate", "room/disk")
 	},
 }, {
-	name:  "a free lock that is withdrawn fails those who wait for it",
-	rule:  "Requests with the group that wait for the lock fail with ErrNotDeclared, also if nobody holds it.",
+	name:  "withdrawing a free lock fails its waiters",
+	rule:  "Waiting requests with the group fail with ErrNotDeclared, even if the lock is free.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()

@@ -7,10 +7,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declaredWatchRows are about what a watcher is told of declared locks.
+// declaredWatchRows test the events of declared locks.
 var declaredWatchRows = []row{{
-	name: "a watcher is first told what is declared",
-	rule: "Watch tells first a Snapshot of the locks that List would return: held or declared, sorted by key.",
+	name: "a snapshot has the declared locks",
+	rule: "Watch first sends a snapshot of the locks that List would return: held or declared, sorted by key.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("room/d", "room/b", "hall/a")
@@ -21,8 +21,8 @@ var declaredWatchRows = []row{{
 		w.mustSee(stores.EventReleased, a)
 	},
 }, {
-	name: "a watcher is told what is declared and withdrawn",
-	rule: "Watch tells DECLARED of a lock as it has become, and WITHDRAWN of it as it was before.",
+	name: "a watcher sees locks declared and withdrawn",
+	rule: "Watch sends DECLARED with the lock's new state, and WITHDRAWN with its old state.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		w := f.open().mustWatch("")
@@ -35,8 +35,8 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told the life of a declared lock",
-	rule: changeRule + " WITHDRAWN tells that nobody holds the lock any more, too: it is one change, and one event.",
+	name: "a watcher sees each change of a declared lock",
+	rule: changeRule + " WITHDRAWN also ends the hold of the lock: it is one change with one event.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		w := f.open().mustWatch("")
@@ -63,8 +63,8 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told that a lock is declared which somebody holds",
-	rule: "DECLARED tells a lock as it has become, with its holder; it stays declared when the holder is gone.",
+	name: "a watcher sees a held lock declared",
+	rule: "DECLARED has the lock's new state with its holder; the lock stays declared after its hold has ended.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		w := f.open().mustWatch("")
@@ -79,8 +79,8 @@ var declaredWatchRows = []row{{
 		w.mustSee(stores.EventWithdrawn, freeLock("room/disk"))
 	},
 }, {
-	name: "a watcher is told that a declared lock has expired",
-	rule: changeRule + " That a TTL passes is a change, though nobody calls the store; the lock exists as before.",
+	name: "a watcher sees a declared lock expire",
+	rule: changeRule + " The end of a TTL is a change without a call; the lock still exists.",
 	check: func(f *fixture) {
 		s := f.open()
 		w := f.open().mustWatch("")
@@ -96,7 +96,7 @@ var declaredWatchRows = []row{{
 		w.mustSee(stores.EventWithdrawn, want)
 	},
 }, {
-	name: "a watcher is told that a lock expired before it is withdrawn",
+	name: "a watcher sees a lock expire before it is withdrawn",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -105,18 +105,18 @@ var declaredWatchRows = []row{{
 		l.TTL, l.DeclaredTTL = f.ampleTTL(), f.ampleTTL()
 		w := f.open().startWatch(f.key(""), nil)
 		if e := w.next(); len(e.Locks) != 1 || e.Locks[0].Owner == "" {
-			f.want(f.mayHaveExpired(), "the snapshot tells %+v", e.Locks)
+			f.want(f.mayHaveExpired(), "the snapshot has %+v", e.Locks)
 			return // the machine was too slow
 		}
 		f.waitExpired(f.ampleTTL())
 		s.mustWithdraw("room/disk")
-		l.DeclaredTTL = 0 // of no meaning
+		l.DeclaredTTL = 0 // has no meaning in this event
 		w.mustSee(stores.EventExpired, l)
 		w.mustSee(stores.EventWithdrawn, stores.LockInfo{Key: "room/disk", DeclaredTTL: f.ampleTTL()})
 	},
 }, {
-	name: "a watcher is told nothing of declarations that are refused",
-	rule: "What was refused is no change.",
+	name: "a rejected declaration sends no event",
+	rule: "Refused and failed calls change nothing and send no events.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("room/disk")
@@ -133,8 +133,8 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of those who give up",
-	rule:  "Waiters are no events, nor is their leaving.",
+	name:  "a wait that Unlock ends sends no event",
+	rule:  "Starting and ending a wait sends no events.",
 	needs: []string{needWait, needList},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -147,7 +147,7 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told of a withdrawal before the next one gets the lock",
+	name:  "a watcher sees a withdrawal before the next grant",
 	rule:  changeRule,
 	needs: []string{needWait, needList},
 	check: func(f *fixture) {
@@ -166,8 +166,8 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told of the declared locks under its prefix",
-	rule: "Watch is of the locks whose key starts with the prefix, whatever their group.",
+	name: "a watcher sees only declared locks under its prefix",
+	rule: "Watch covers the locks whose key starts with the prefix, in any group.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustDeclare("room/a", "hall/a")
@@ -180,8 +180,8 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:      "a watcher knows what is declared, whenever it began",
-	rule:      "Applied to the snapshot, the events give the state: who holds what, with which token, and what is declared.",
+	name:      "watchers of declared locks agree with the list",
+	rule:      "The events, applied to the snapshot, give the state: the holders, their tokens, and the declared locks.",
 	needs:     []string{needList},
 	realClock: true,
 	check: func(f *fixture) {
@@ -189,8 +189,8 @@ var declaredWatchRows = []row{{
 	},
 }}
 
-// stirDeclared declares, takes, gives back and withdraws some of a few locks at random,
-// through both clients at once.
+// changeDeclared declares, acquires, releases and withdraws locks at random, concurrently
+// through both clients.
 func (f *fixture) changeDeclared(s, other store) {
 	concurrently(4, func(i int) bool {
 		client, owner := pick(i, s, other), nth("owner", i)
