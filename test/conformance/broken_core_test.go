@@ -34,7 +34,7 @@ var brokenGrants = []broken{{
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.TTL = 0 }),
 }, {
 	what:   "grants twice",
-	caught: []string{"a held lock is refused to other owners", "no two hold a lock at once"},
+	caught: []string{"a held lock is refused to other owners", "a lock never has two holders"},
 	with:   func(f *faulty) { f.tryLock = f.take },
 }, {
 	what:   "grants again to the same owner",
@@ -87,7 +87,7 @@ var brokenUnlocks = []broken{{
 	with:   func(f *faulty) { f.unlock = func(context.Context, string, string) error { return nil } },
 }, {
 	what:   "serves each owner once",
-	caught: []string{"an owner acquires a lock again", "an expired lock is taken again by its old owner"},
+	caught: []string{"an owner acquires a lock again", "an owner acquires its expired lock again"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, served := f.notes.LoadOrStore(req.Key+req.Owner, true); served {
@@ -98,7 +98,7 @@ var brokenUnlocks = []broken{{
 	},
 }, {
 	what:   "is content when there is nothing to unlock",
-	caught: []string{"a lock that was never acquired is not held", "a lock is released once", "of many unlocks one succeeds"},
+	caught: []string{"a lock that was never acquired is not held", "a lock is released once", "one of many concurrent unlocks succeeds"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); !errors.Is(err, stores.ErrNotHeld) {
@@ -126,7 +126,7 @@ var brokenUnlocks = []broken{{
 	what: "frees a successor's lock",
 	caught: []string{
 		"a former owner cannot unlock",
-		"an owner that came too late does not free its successor's lock",
+		"a late owner cannot release its successor's lock",
 	},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key+req.Owner, true) })(f)

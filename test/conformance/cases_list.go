@@ -10,15 +10,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// listRows are about stores that implement stores.Lister.
+// listRows test stores that implement stores.Lister.
 func listRows() []row {
 	return withNeeds(slices.Concat(listedRows, prefixRows, notListedRows), needList)
 }
 
-// listedRows are about what a list tells of the locks that are held.
+// listedRows test the held locks in a list.
 var listedRows = []row{{
-	name: "a list tells a lock as it was granted",
-	rule: "A row has the lock's key, owner, token and TTL, and the time left: positive, and no more than the TTL.",
+	name: "a list has a lock as it was granted",
+	rule: "A lock is listed with its key, owner, token, TTL, and remaining time: positive, and at most the TTL.",
 	check: func(f *fixture) {
 		s := f.open()
 		token := s.mustLock("disk", "ann").Token
@@ -26,8 +26,8 @@ var listedRows = []row{{
 		f.wantLocks(f.open().list("disk"), want)
 	},
 }, {
-	name:  "a list tells a lock as it was renewed",
-	rule:  "After a renewal a row has the TTL of the renewal and the token of the grant.",
+	name:  "a list has a lock as it was renewed",
+	rule:  "After a renewal a lock is listed with the TTL of the renewal and the token of the grant.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s := f.open()
@@ -36,14 +36,14 @@ var listedRows = []row{{
 		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease / 2, Token: token}})
 	},
 }, {
-	name: "the time left runs down",
+	name: "the remaining time decreases",
 	rule: "Remaining is the time until the lock expires on the store's clock.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
 		time.Sleep(f.shortTTL())
 		for _, l := range s.list("disk") {
-			f.want(l.Remaining <= lease-f.shortTTL(), "after %v of %v %v are left", f.shortTTL(), lease, l.Remaining)
+			f.want(l.Remaining <= lease-f.shortTTL(), "after %v of %v the remaining time is %v", f.shortTTL(), lease, l.Remaining)
 		}
 		s.mustList("disk", "disk")
 	},
@@ -59,7 +59,7 @@ var listedRows = []row{{
 	},
 }, {
 	name: "a list is complete",
-	rule: "List returns all locks that are held, however many there are.",
+	rule: "List returns all held locks, however many there are.",
 	check: func(f *fixture) {
 		var names []string
 		for i := range 500 {
@@ -70,8 +70,8 @@ var listedRows = []row{{
 		s.mustList("disk-", names...)
 	},
 }, {
-	name: "a lock held throughout is told while others come and go",
-	rule: "Locks that change hands during List may be missing; a lock held throughout is always told.",
+	name: "a held lock stays listed while others come and go",
+	rule: "Locks that are acquired or released during List may be missing; a lock held during the whole List is always returned.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("m", "ann")
@@ -79,17 +79,17 @@ var listedRows = []row{{
 		withBackground(func() { lockAndUnlock(s, "a") }, func() {
 			for range 20 {
 				got := s.list("")
-				told := filter(got, func(l stores.LockInfo) bool { return l.Owner == "ann" })
-				f.want(len(told) == 2, "of 2 locks held throughout %d are told, %+v", len(told), got)
+				listed := filter(got, func(l stores.LockInfo) bool { return l.Owner == "ann" })
+				f.want(len(listed) == 2, "of 2 locks held during List %d are listed: %+v", len(told), got)
 			}
 		})
 	},
 }}
 
-// prefixRows are about which locks a list is of.
+// prefixRows test the prefix of a list.
 var prefixRows = []row{{
-	name: "a list is of the locks under a prefix",
-	rule: "List returns the locks whose key starts with the prefix: the key that equals it too, and others not.",
+	name: "a list has only locks under its prefix",
+	rule: "List returns the locks whose key starts with the prefix, including the key that equals it, and no others.",
 	check: func(f *fixture) {
 		s := f.open()
 		for _, name := range []string{"a", "a/1", "a/2", "ab", "b", "ba/1"} {
@@ -100,8 +100,8 @@ var prefixRows = []row{{
 		s.mustList("b", "b", "ba/1")
 	},
 }, {
-	name: "a look-up is of one lock",
-	rule: "Get returns the lock whose key it is, as List does, and fails with ErrNotHeld if that is free.",
+	name: "Get returns one lock",
+	rule: "Get returns the lock with exactly that key, as List does, and fails with ErrNotHeld if the lock is free.",
 	check: func(f *fixture) {
 		s := f.open()
 		token := s.mustLock("a/1", "ann").Token
@@ -111,12 +111,12 @@ var prefixRows = []row{{
 		f.want(l.Key == f.key("a/1") && l.Owner == "ann" && l.Token == token && l.Remaining > 0, "Get returned %+v", l)
 		for _, name := range []string{"a", "a/", "a/11"} {
 			_, err := stores.Get(f.ctx, s.Store, f.key(name))
-			f.want(errors.Is(err, stores.ErrNotHeld), "Get of a free lock: %v", err)
+			f.want(errors.Is(err, stores.ErrNotHeld), "Get of a free lock returned %v", err)
 		}
 	},
 }, {
-	name: "a prefix is no pattern",
-	rule: "Each character of a prefix stands for itself, the glob characters too.",
+	name: "a prefix is not a pattern",
+	rule: "Each character of a prefix is literal, including glob characters.",
 	check: func(f *fixture) {
 		s := f.open()
 		names := []string{"*", "?", "[ab]x", "[^a]x", `\*`, `\`, "a*b", "a?b", "axb", "ax", "bx", "{a,b}"}
@@ -130,18 +130,18 @@ var prefixRows = []row{{
 		}
 	},
 }, {
-	name: "the empty prefix lists everything",
+	name: "the empty prefix lists all locks",
 	rule: "Every key starts with the empty prefix.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
 		locks, err := stores.List(f.ctx, s.Store, "")
 		f.want(err == nil, "List failed: %v", err)
-		f.want(len(f.ownLocks(locks)) == 1, "the lock is not among %d", len(locks))
+		f.want(len(f.ownLocks(locks)) == 1, "the lock is not among the %d listed", len(locks))
 	},
 }, {
-	name: "a list has keys and owners as they were given",
-	rule: "Keys and owners are opaque and come back as they are.",
+	name: "a list returns names unchanged",
+	rule: "Keys and owners are opaque and are returned unchanged.",
 	check: func(f *fixture) {
 		for _, n := range nameSets {
 			if !n.bytes {
@@ -150,8 +150,8 @@ var prefixRows = []row{{
 		}
 	},
 }, {
-	name:  "a list has keys and owners of any bytes",
-	rule:  "Keys and owners are opaque and come back as they are.",
+	name:  "a list returns names of any bytes unchanged",
+	rule:  "Keys and owners are opaque and are returned unchanged.",
 	needs: []string{needAnyBytes},
 	check: func(f *fixture) {
 		for _, n := range nameSets {
@@ -162,16 +162,16 @@ var prefixRows = []row{{
 	},
 }}
 
-// unlistedRows are about locks that are not held.
+// notListedRows test that free locks are not listed.
 var notListedRows = []row{{
-	name: "an empty list is no error",
-	rule: "List of a prefix without locks returns no rows and no error.",
+	name: "an empty list is not an error",
+	rule: "List of a prefix without locks returns no locks and no error.",
 	check: func(f *fixture) {
 		f.open().mustList("disk")
 	},
 }, {
-	name: "a lock that was given back is not listed",
-	rule: "List returns the locks that are held.",
+	name: "a released lock is not listed",
+	rule: "List returns only held locks.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -181,7 +181,7 @@ var notListedRows = []row{{
 	},
 }, {
 	name: "an expired lock is not listed",
-	rule: "An expired lock is not held by anybody, for every call, whether or not the store has cleaned it up.",
+	rule: "An expired lock is free for every call, whether or not the store has removed it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -191,11 +191,11 @@ var notListedRows = []row{{
 	},
 }}
 
-// tells expects the locks wanted, with time left if they are held.
+// wantLocks expects exactly the locks in want, with time remaining if they are held.
 func (f *fixture) wantLocks(got, want []stores.LockInfo) {
 	for i, l := range got {
 		held := l.Owner != ""
-		f.want((l.Remaining > 0) == held && l.Remaining >= 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
+		f.want((l.Remaining > 0) == held && l.Remaining >= 0 && l.Remaining <= l.TTL, "of a TTL of %v, %v remains", l.TTL, l.Remaining)
 		got[i].Remaining = 0
 		if len(l.Metadata) == 0 {
 			got[i].Metadata = nil
@@ -204,8 +204,8 @@ func (f *fixture) wantLocks(got, want []stores.LockInfo) {
 	f.want(reflect.DeepEqual(got, want), "the list is %+v, want %+v", got, want)
 }
 
-// listNames takes a lock for each name, as its key and its owner, and expects to find it
-// in a list.
+// checkListNames acquires a lock for each name, as its key and its owner, and expects to
+// find it in a list.
 func checkListNames(f *fixture, names []string) {
 	s := f.open()
 	for _, name := range names {
@@ -216,14 +216,14 @@ func checkListNames(f *fixture, names []string) {
 	}
 }
 
-// comeAndGo takes a lock and gives it back.
+// lockAndUnlock acquires and releases a lock.
 func lockAndUnlock(s store, name string) {
 	s.mustLock(name, "passer-by")
 	time.Sleep(time.Millisecond)
 	s.mustUnlock(name, "passer-by")
 }
 
-// during repeats background until f returns.
+// withBackground repeats background until f returns.
 func withBackground(background, f func()) {
 	var done sync.WaitGroup
 	stop := make(chan struct{})

@@ -7,15 +7,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// metadataRows are about what a list tells beside the lock: metadata, and how many wait.
+// metadataRows test the metadata and the waiters in a list.
 func metadataRows() []row {
 	return slices.Concat(withNeeds(metadataListRows, needList), withNeeds(waiterCountRows, needList, needWait))
 }
 
-const metadataRule = "Metadata is what people shall see beside the lock in a list: as it was given, for as long as the lock is held."
+const metadataRule = "Metadata is information for people in a list: it is returned unchanged for as long as the lock is held."
 
 var metadataListRows = []row{{
-	name: "a list tells metadata as it was given",
+	name: "a list returns metadata unchanged",
 	rule: metadataRule,
 	check: func(f *fixture) {
 		for i, md := range []map[string]string{
@@ -28,7 +28,7 @@ var metadataListRows = []row{{
 		}
 	},
 }, {
-	name: "a lock without metadata is told without",
+	name: "a lock without metadata is listed without",
 	rule: metadataRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -36,8 +36,8 @@ var metadataListRows = []row{{
 		s.mustLockWithMetadata("gate", map[string]string{})
 	},
 }, {
-	name: "metadata goes with the lock it was given for",
-	rule: "A grant has the metadata of its own request, and not that of who held the lock before.",
+	name: "a grant has the metadata of its own request",
+	rule: "A grant has the metadata of its own request, and not that of the previous holder.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockWithMetadata("disk", map[string]string{"host": "a", "why": "because"})
@@ -47,7 +47,7 @@ var metadataListRows = []row{{
 		s.mustLockWithMetadata("disk", nil)
 	},
 }, {
-	name: "who is refused leaves no metadata",
+	name: "a refused request leaves no metadata",
 	rule: "A refused TryLock changes nothing.",
 	check: func(f *fixture) {
 		s := f.open()
@@ -60,7 +60,7 @@ var metadataListRows = []row{{
 	},
 }, {
 	name:  "a renewal keeps the metadata",
-	rule:  "Metadata is that of the grant: a renewal keeps it, whatever its own request says.",
+	rule:  "A renewal keeps the metadata of the grant, whatever its own request has.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s := f.open()
@@ -75,7 +75,7 @@ var metadataListRows = []row{{
 		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
 	},
 }, {
-	name:  "who has waited has the metadata of its request",
+	name:  "a waiter's grant has the metadata of its request",
 	rule:  metadataRule,
 	needs: []string{needWait},
 	check: func(f *fixture) {
@@ -89,7 +89,7 @@ var metadataListRows = []row{{
 		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
 	},
 }, {
-	name:  "several locks taken at once have the same metadata",
+	name:  "locks acquired together have the same metadata",
 	rule:  metadataRule,
 	needs: []string{needMulti},
 	check: func(f *fixture) {
@@ -105,10 +105,10 @@ var metadataListRows = []row{{
 	},
 }}
 
-// countedRows are about how many wait.
+// waiterCountRows test the number of waiters.
 var waiterCountRows = []row{{
-	name: "a list tells how many wait",
-	rule: "Waiters is how many wait for the lock: each from when it is queued until it is served or has left.",
+	name: "a list has the number of waiters",
+	rule: "Waiters is the number of requests that wait for the lock, from joining the queue to the grant or the end of the wait.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -127,7 +127,7 @@ var waiterCountRows = []row{{
 		f.wantWaiters(s, "disk", 0)
 	},
 }, {
-	name:  "who waits for several locks is counted for each",
+	name:  "a waiter for several locks counts for each",
 	rule:  "LockAll waits in the queue of every key.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
@@ -146,8 +146,8 @@ var waiterCountRows = []row{{
 	},
 }}
 
-// described takes the lock for ann with the metadata, expects it to be told so, and
-// returns the token.
+// mustLockWithMetadata acquires the lock for ann with the metadata, expects List to
+// return it, and returns the token.
 func (s store) mustLockWithMetadata(name string, metadata map[string]string) uint64 {
 	req := s.f.request(name, "ann", lease)
 	req.Metadata = metadata
@@ -159,9 +159,9 @@ func (s store) mustLockWithMetadata(name string, metadata map[string]string) uin
 	return token
 }
 
-// counts expects so many to wait for the lock, which is held.
+// wantWaiters expects want waiters for a held lock.
 func (f *fixture) wantWaiters(s store, name string, want int) {
 	s.mustList(name, name)
 	got := s.waiterCount(name)
-	f.want(got == want, "%d are told to wait for %q, want %d", got, name, want)
+	f.want(got == want, "%d waiters for %q, want %d", got, name, want)
 }

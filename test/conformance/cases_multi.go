@@ -9,7 +9,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// multiRows are about stores that implement stores.MultiLocker.
+// multiRows test stores that implement stores.MultiLocker.
 func multiRows() []row {
 	return slices.Concat(
 		withNeeds(multiGrantRows, needMulti), withNeeds(multiRefusedRows, needMulti), withNeeds(multiWaitRows, needMulti, needWait, needList),
@@ -17,10 +17,10 @@ func multiRows() []row {
 	)
 }
 
-// allRows are about several locks that are granted at once.
+// multiGrantRows test grants of several locks.
 var multiGrantRows = []row{{
-	name: "several free locks are granted in one step",
-	rule: "LockAll takes the locks of all keys for one owner.",
+	name: "several free locks are granted together",
+	rule: "LockAll acquires the locks of all keys for one owner.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		g := s.mustLockAll("ann", "gate", "disk", "hatch")
@@ -33,15 +33,15 @@ var multiGrantRows = []row{{
 		}
 	},
 }, {
-	name: "a grant of several locks tells their TTL",
-	rule: "A grant carries how long each of the locks lasts from the grant, as asked for.",
+	name: "a grant of several locks reports their TTL",
+	rule: "A grant has the requested TTL, which counts from the grant, for each of the locks.",
 	check: func(f *fixture) {
 		g := f.open().mustLockAllFor("ann", 2*lease, "disk", "gate")
 		f.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
 	},
 }, {
-	name: "one lock is granted like several",
-	rule: "LockAll takes 1 to 64 locks.",
+	name: "LockAll of one lock is like TryLock",
+	rule: "LockAll acquires 1 to 64 locks.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockAll("ann", "disk")
@@ -51,8 +51,8 @@ var multiGrantRows = []row{{
 		s.mustLockAll("bob", "disk")
 	},
 }, {
-	name: "as many as 64 locks are granted at once",
-	rule: "LockAll takes 1 to 64 locks.",
+	name: "64 locks are granted together",
+	rule: "LockAll acquires 1 to 64 locks.",
 	check: func(f *fixture) {
 		names := make([]string, stores.MaxKeys)
 		for i := range names {
@@ -67,12 +67,12 @@ var multiGrantRows = []row{{
 	},
 }, {
 	name: "several locks have one token",
-	rule: "The grant has one token for all locks, greater than every token that the store gave for any of these keys before.",
+	rule: "The grant has one token for all locks, greater than every earlier token of any of these keys.",
 	check: func(f *fixture) {
 		s := f.open()
 		last := map[string]uint64{}
 		for i := range 3 {
-			for range i { // so that the keys have a history of different lengths
+			for range i { // so that the keys have histories of different lengths
 				last[nth("disk", i)] = s.mustLock(nth("disk", i), "ann").Token
 				s.mustUnlock(nth("disk", i), "ann")
 			}
@@ -85,8 +85,8 @@ var multiGrantRows = []row{{
 		}
 	},
 }, {
-	name:  "each of several locks is told in a list",
-	rule:  "The grant is for each of the locks, with one token for all; each is a lock like any other.",
+	name:  "each of several locks is listed",
+	rule:  "Each of the locks is a lock like any other, with the token of the grant.",
 	needs: []string{needList},
 	check: func(f *fixture) {
 		s := f.open()
@@ -97,8 +97,8 @@ var multiGrantRows = []row{{
 		})
 	},
 }, {
-	name: "each of several locks is given back by itself",
-	rule: "After LockAll each lock is a lock like any other, to be given back by itself.",
+	name: "each of several locks is released separately",
+	rule: "After LockAll each lock is a lock like any other and is released separately.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockAll("ann", "disk", "gate")
@@ -109,8 +109,8 @@ var multiGrantRows = []row{{
 		s.mustUnlock("gate", "ann")
 	},
 }, {
-	name:  "each of several locks is renewed by itself",
-	rule:  "After LockAll each lock is a lock like any other, to be renewed by itself; it keeps the token.",
+	name:  "each of several locks is renewed separately",
+	rule:  "After LockAll each lock is a lock like any other and is renewed separately; it keeps the token.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s := f.open()
@@ -124,7 +124,7 @@ var multiGrantRows = []row{{
 	},
 }, {
 	name: "several locks last for their TTL",
-	rule: "Each of the locks is held until its TTL has passed, and its holder stops before the next one starts.",
+	rule: "Each of the locks is held for its TTL, and the holder stops before the next owner starts.",
 	check: func(f *fixture) {
 		s := f.open()
 		sent := time.Now()
@@ -137,10 +137,10 @@ var multiGrantRows = []row{{
 	},
 }}
 
-// noneRows are about several locks of which one is in the way.
+// multiRefusedRows test LockAll while one of the locks is held.
 var multiRefusedRows = []row{{
 	name: "several locks are refused if one is held",
-	rule: "LockAll takes the locks of all keys or none of them. That one is held is an answer and not an error.",
+	rule: "LockAll acquires all of the locks or none. A held lock is a result and not an error.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("gate", "ann")
@@ -154,8 +154,8 @@ var multiRefusedRows = []row{{
 		s.mustUnlock("gate", "ann")
 	},
 }, {
-	name: "an expired lock is not in the way of several",
-	rule: "An expired lock is not held by anybody: LockAll takes it.",
+	name: "an expired lock does not block LockAll",
+	rule: "An expired lock is free: LockAll acquires it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("gate", "ann", f.shortTTL())
@@ -167,8 +167,8 @@ var multiRefusedRows = []row{{
 		s.mustLockAll("dora", "shed", "hatch")
 	},
 }, {
-	name: "a LockAll whose ctx has ended takes nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "a LockAll whose ctx has ended acquires nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		_, _ = stores.LockAll(canceledContext(), s.Store, stores.MultiRequest{
@@ -178,10 +178,10 @@ var multiRefusedRows = []row{{
 	},
 }}
 
-// multiRaceRows are about many that want several locks at once.
+// multiRaceRows test concurrent calls of LockAll.
 var multiRaceRows = []row{{
-	name: "of a crowd one gets several locks",
-	rule: "Of many that try to take the same free locks at once exactly one is granted, in whichever order they name them.",
+	name: "one of many concurrent LockAll calls is granted",
+	rule: "Of many concurrent requests for the same free locks exactly one is granted, in whichever order they list the keys.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		f.wantOne(callers, concurrently(callers, func(i int) bool {
@@ -195,8 +195,8 @@ var multiRaceRows = []row{{
 		}))
 	},
 }, {
-	name:      "who is refused several locks has held none for a moment",
-	rule:      "LockAll takes the locks of all keys or none of them, and at no moment a part.",
+	name:      "a refused LockAll never holds a part of the locks",
+	rule:      "LockAll acquires all of the locks or none, and holds a part of them at no time.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -213,8 +213,8 @@ var multiRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "who gets several locks gets them in one moment",
-	rule:      "LockAll takes the locks of all keys or none of them, and at no moment a part.",
+	name:      "a granted LockAll acquires all locks at one moment",
+	rule:      "LockAll acquires all of the locks or none, and holds a part of them at no time.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -232,7 +232,8 @@ var multiRaceRows = []row{{
 	},
 }}
 
-// together looks at one lock until it is held, and expects the other to be held as well.
+// wantHeldTogether polls one lock until it is held, and expects the other lock to be held
+// too.
 func (f *fixture) wantHeldTogether(s store, one, other string) {
 	for end := time.Now().Add(callTimeout); time.Now().Before(end); {
 		if err := s.unlock(one, "ann"); errors.Is(err, stores.ErrNotOwner) {
@@ -240,5 +241,5 @@ func (f *fixture) wantHeldTogether(s store, one, other string) {
 			return
 		}
 	}
-	f.failf("nobody holds %q", one)
+	f.failf("%q is free", one)
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// multiWaitRows are about waiting for several locks.
+// multiWaitRows test waiting for several locks.
 var multiWaitRows = []row{{
-	name: "who would wait gets several free locks at once",
-	rule: "LockAll with Wait does not wait if nobody holds any of the locks.",
+	name: "a waiting LockAll gets free locks at once",
+	rule: "LockAll with Wait does not wait if all of the locks are free.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.startLockAll("ann", "disk", "gate").mustGet()
@@ -20,7 +20,7 @@ var multiWaitRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "who waits for several locks gets them when the last is given back",
+	name: "a waiter for several locks gets them when the last is released",
 	rule: "LockAll with Wait is granted when all of the locks are free.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -38,8 +38,8 @@ var multiWaitRows = []row{{
 		}
 	},
 }, {
-	name: "who waits for several locks gets them when the last expires",
-	rule: "LockAll with Wait is granted when all of the locks are free; an expired lock is.",
+	name: "a waiter for several locks gets them when the last expires",
+	rule: "LockAll with Wait is granted when all of the locks are free; expired locks are.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		sent := time.Now()
@@ -50,8 +50,8 @@ var multiWaitRows = []row{{
 		s.mustRefuse("gate", "carl")
 	},
 }, {
-	name: "who waits for several locks holds none of them",
-	rule: "LockAll takes the locks of all keys or none of them, and at no moment a part: who waits holds nothing.",
+	name: "a waiter for several locks holds none of them",
+	rule: "LockAll acquires all of the locks or none: a waiter holds nothing.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -62,8 +62,8 @@ var multiWaitRows = []row{{
 		bob.mustStillWait()
 	},
 }, {
-	name: "nobody overtakes who waits for several locks",
-	rule: "LockAll waits in the queue of every key: while it does, TryLock and LockAll are refused, the free locks too.",
+	name: "no request overtakes a waiter for several locks",
+	rule: "LockAll waits in the queue of every key: meanwhile TryLock and LockAll are refused, even for the locks that are free.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -75,13 +75,13 @@ var multiWaitRows = []row{{
 		bob.mustGet()
 	},
 }, {
-	name: "who comes later for one of several locks waits for its turn",
-	rule: "Those who wait for a key are served first come, first served, whether they want it alone or with others.",
+	name: "a later waiter for one of several locks is served later",
+	rule: "The waiters of a key are served first come, first served, whether or not they wait for other locks too.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
 		bob := other.startWaitAll("bob", "disk", "gate")
-		carl := s.startLock("gate", "carl") // free, but bob's turn comes first
+		carl := s.startLock("gate", "carl") // free, but bob comes first
 		dora := other.startWait("disk", "dora")
 		eve := s.startWaitAll("eve", "hatch", "disk")
 		f.shortPause()
@@ -101,8 +101,8 @@ var multiWaitRows = []row{{
 		eve.mustGet()
 	},
 }, {
-	name: "who comes earlier for one of several locks is served first",
-	rule: "Those who wait for a key are served first come, first served, whether they want it alone or with others.",
+	name: "an earlier waiter for one of several locks is served first",
+	rule: "The waiters of a key are served first come, first served, whether or not they wait for other locks too.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -119,8 +119,8 @@ var multiWaitRows = []row{{
 		carl.mustGet()
 	},
 }, {
-	name: "who gives up several locks leaves nothing behind",
-	rule: "If ctx ends first the owner holds none of the locks and is in no queue.",
+	name: "a canceled wait for several locks leaves no trace",
+	rule: "If ctx ends first, the owner holds none of the locks and is in no queue.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -137,8 +137,8 @@ var multiWaitRows = []row{{
 		s.mustLock("gate", "eve")
 	},
 }, {
-	name: "several locks that were waited for last for their TTL",
-	rule: "The lease of who has waited begins with the grant, and Expires counts from a moment that is surely not after it.",
+	name: "several locks last for their TTL after a wait",
+	rule: "The lease of a waiter begins with the grant, and Expires counts from a time that is not after it.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLockFor("disk", "ann", 2*lease)
@@ -156,8 +156,8 @@ var multiWaitRows = []row{{
 		s.mustLock("disk", "next")
 	},
 }, {
-	name: "a closed client wakes those who wait for several locks through it",
-	rule: "LockAll fails with ErrClosed if the store is closed meanwhile, and its owner gets none of the locks.",
+	name: "closing a client ends its waits for several locks",
+	rule: "LockAll fails with ErrClosed if the client is closed meanwhile, and acquires none of the locks.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -169,10 +169,10 @@ var multiWaitRows = []row{{
 	},
 }}
 
-// multiWaitRaceRows are about many that wait for several locks at once.
+// multiWaitRaceRows test concurrent waits for several locks.
 var multiWaitRaceRows = []row{{
-	name:      "locks that are wanted in opposite orders are no deadlock",
-	rule:      "LockAll takes its locks in one step: those who want the same in another order are served in turn, without end.",
+	name:      "locks requested in opposite orders cause no deadlock",
+	rule:      "LockAll acquires its locks in one step: requests for the same locks in another order are all served.",
 	realClock: true,
 	check: func(f *fixture) {
 		const disks = 5
@@ -194,8 +194,8 @@ var multiWaitRaceRows = []row{{
 		s.mustLockAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2))
 	},
 }, {
-	name:      "a grant of several locks and the end of ctx are one or the other",
-	rule:      "A grant and the end of ctx are decided in one step: either LockAll returns the grant, or its owner has nothing.",
+	name:      "a grant of several locks and the end of ctx exclude each other",
+	rule:      "Grant and cancellation are decided in one step: either LockAll returns the grant, or its owner holds nothing.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -213,12 +213,12 @@ var multiWaitRaceRows = []row{{
 	},
 }}
 
-// dine waits for two locks, holds them for a moment and gives them back.
+// lockPair waits for two locks, holds them briefly and releases them.
 func (f *fixture) lockPair(ctx context.Context, s store, owner string, disks []int, holders []atomic.Int64) {
 	names := []string{nth("disk", disks[0]), nth("disk", disks[1])}
 	g, err := stores.LockAll(ctx, s.Store, stores.MultiRequest{Keys: f.keys(names), Owner: owner, TTL: lease, Wait: true})
 	if err != nil || !g.Acquired {
-		f.failf("LockAll of %q by %q did not get them, and no other owner did for %v: %v", names, owner, stallLimit, err)
+		f.failf("LockAll of %q by %q was not granted, and neither was any other for %v: %v", names, owner, stallLimit, err)
 		return
 	}
 	for i, disk := range disks {
@@ -232,6 +232,6 @@ func (f *fixture) lockPair(ctx context.Context, s store, owner string, disks []i
 	}
 }
 
-// moment is a pause in which what was begun may come to where it waits. Where it does
-// not, the row sees less.
+// shortPause gives calls that have started time to join a queue. If they need longer, the
+// row detects fewer failures.
 func (f *fixture) shortPause() { time.Sleep(50 * time.Millisecond) }

@@ -11,32 +11,32 @@ import (
 )
 
 const (
-	callers        = 32               // owners that want one lock
-	locksPerCaller = 3                // how often each of them wants it
-	stallLimit     = 10 * time.Second // within which one of them must get it
+	callers        = 32               // concurrent owners of one lock
+	locksPerCaller = 3                // how often each of them acquires it
+	stallLimit     = 10 * time.Second // the limit for the next grant to any of them
 	pollInterval   = 2 * time.Millisecond
 )
 
-// raceRows are about many callers at once. They say most under -race.
+// raceRows test concurrent calls. Run them under -race.
 var raceRows = []row{{
-	name: "of a crowd one is let in",
-	rule: "Of many that try to take a free lock at once exactly one is granted.",
+	name: "one of many concurrent requests gets a free lock",
+	rule: "Of many concurrent requests for a free lock exactly one is granted.",
 	check: func(f *fixture) {
 		for i := range 5 {
 			f.wantOne(callers, f.tryAtOnce(callers, nth("disk", i)))
 		}
 	},
 }, {
-	name: "of a crowd one is let in when a lock expires",
-	rule: "Of many that try to take an expired lock at once exactly one is granted.",
+	name: "one of many concurrent requests gets an expired lock",
+	rule: "Of many concurrent requests for an expired lock exactly one is granted.",
 	check: func(f *fixture) {
 		f.open().mustLockFor("disk", "ann", f.shortTTL())
 		f.waitExpired(f.shortTTL())
 		f.wantOne(callers, f.tryAtOnce(callers, "disk"))
 	},
 }, {
-	name: "of many unlocks one succeeds",
-	rule: "One Unlock ends a grant; every other Unlock at the same time fails with ErrNotHeld.",
+	name: "one of many concurrent unlocks succeeds",
+	rule: "One Unlock ends a grant; every concurrent one fails with ErrNotHeld.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -47,14 +47,14 @@ var raceRows = []row{{
 		}))
 	},
 }, {
-	name: "no two hold a lock at once",
-	rule: "At most one owner holds a lock at a time, however many take turns through however many clients.",
+	name: "a lock never has two holders",
+	rule: "At most one owner holds a lock at a time, with any number of owners and clients.",
 	check: func(f *fixture) {
 		f.tryInTurns()
 	},
 }, {
 	name: "tokens grow in the order of the grants",
-	rule: "Two clients of one storage see one order of grants, and it is that of the tokens.",
+	rule: "All clients of a storage see the same order of grants, which is the order of the tokens.",
 	check: func(f *fixture) {
 		var last uint64
 		for _, token := range f.tryInTurns().tokens {
@@ -62,16 +62,16 @@ var raceRows = []row{{
 		}
 	},
 }, {
-	name: "no unlock is lost in a crowd",
-	rule: "A lock that its owner gave back is free, also while others ask for it.",
+	name: "no concurrent unlock is lost",
+	rule: "A lock is free after its owner's Unlock, even during concurrent requests.",
 	check: func(f *fixture) {
 		got := len(f.tryInTurns().tokens)
 		f.want(got == callers*locksPerCaller, "%d of %d turns were had", got, callers*locksPerCaller)
 		f.open().mustLock("disk", "ann")
 	},
 }, {
-	name: "many keys at once do not disturb one another",
-	rule: "Locks of different keys are independent, also when they are asked for at the same time.",
+	name: "concurrent calls for different keys are independent",
+	rule: "Locks of different keys are independent, even if they are requested concurrently.",
 	check: func(f *fixture) {
 		const keys = 4 * callers
 		s, other := f.open(), f.open()
@@ -87,8 +87,8 @@ var raceRows = []row{{
 	},
 }}
 
-// rush lets a crowd of owners try to take one lock at once, and returns how many were
-// granted.
+// tryAtOnce calls TryLock of one lock for n owners concurrently, and returns the number
+// of grants.
 func (f *fixture) tryAtOnce(n int, name string) int {
 	s, other := f.open(), f.open()
 	return concurrently(n, func(i int) bool {
@@ -98,12 +98,12 @@ func (f *fixture) tryAtOnce(n int, name string) int {
 	})
 }
 
-// oneOf expects one success.
+// wantOne expects one success.
 func (f *fixture) wantOne(n, successes int) {
 	f.want(successes == 1, "%d of %d succeeded", successes, n)
 }
 
-// together calls f n times at once and returns how many calls returned true.
+// concurrently calls f n times concurrently and returns how many calls returned true.
 func concurrently(n int, f func(i int) bool) int {
 	var successes atomic.Int64
 	var callers sync.WaitGroup
@@ -121,17 +121,17 @@ func concurrently(n int, f func(i int) bool) int {
 	return int(successes.Load())
 }
 
-// pick deals the callers out to the clients.
+// pick returns one of the clients for the i-th caller.
 func pick[T any](i int, clients ...T) T { return clients[i%len(clients)] }
 
-// history is what happened to one lock while a crowd took turns.
+// history records the grants of one lock.
 type history struct {
 	mu      sync.Mutex
 	holders int
 	tokens  []uint64 // in the order of the grants
 }
 
-// enter returns how many hold the lock now.
+// enter returns the present number of holders.
 func (h *history) enter(token uint64) (holders int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,8 +146,7 @@ func (h *history) leave() {
 	h.holders--
 }
 
-// takeTurns lets a crowd of owners poll for one lock, hold it for a moment and give it
-// back.
+// tryInTurns lets many owners poll one lock, hold it briefly and release it.
 func (f *fixture) tryInTurns() *history {
 	h := &history{}
 	s, other := f.open(), f.open()
@@ -163,8 +162,8 @@ func (f *fixture) tryInTurns() *history {
 	return h
 }
 
-// untilStalled returns a ctx that ends when progress has not been called for patience. So
-// a crowd may take as long as the machine needs, if it gets on.
+// untilStalled returns a ctx that ends if progress is not called for stallLimit, so that
+// a row may take as long as a slow machine needs.
 func (f *fixture) untilStalled() (ctx context.Context, progress, stop func()) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	stalled := time.AfterFunc(stallLimit, cancel)

@@ -8,13 +8,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// renewRows are about stores that implement stores.Renewer.
+// renewRows test stores that implement stores.Renewer.
 func renewRows() []row { return withNeeds(slices.Concat(renewalRows, noRenewalRows), needRenew) }
 
-// renewalRows are about renewals that the store grants.
+// renewalRows test renewals that succeed.
 var renewalRows = []row{{
-	name: "a renewal makes a lock last longer",
-	rule: "Renew lets the lock last for the TTL from now, if that is longer than what is left.",
+	name: "a renewal extends a lock",
+	rule: "Renew makes the lock last for the TTL from now, if that is longer than the remaining time.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.briefTTL())
@@ -24,8 +24,8 @@ var renewalRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "a renewal makes a lock end sooner",
-	rule: "Renew lets the lock last for the TTL from now, if that is shorter than what is left.",
+	name: "a renewal shortens a lock",
+	rule: "Renew makes the lock last for the TTL from now, if that is shorter than the remaining time.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -35,7 +35,7 @@ var renewalRows = []row{{
 	},
 }, {
 	name: "a renewal counts from now",
-	rule: "Renew lets the lock last for the TTL from now, not from the grant and not from the old end.",
+	rule: "Renew makes the lock last for the TTL from now, not from the grant and not from the old expiry.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -45,8 +45,8 @@ var renewalRows = []row{{
 		s.mustExpireBetween("disk", sent.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name: "a lock is renewed again and again",
-	rule: "Renew may be repeated; each time the whole TTL lies ahead.",
+	name: "a lock is renewed repeatedly",
+	rule: "Renew can be repeated; each time the lock lasts for the whole TTL.",
 	check: func(f *fixture) {
 		s := f.open()
 		ttl := 2 * f.briefTTL()
@@ -60,7 +60,7 @@ var renewalRows = []row{{
 	},
 }, {
 	name: "a renewal keeps the token",
-	rule: "The grant of a renewal carries the token that the lock has, and the next grant a greater one.",
+	rule: "The grant of a renewal has the token of the lock, and the next grant a greater one.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		token := s.mustLock("disk", "ann").Token
@@ -72,8 +72,8 @@ var renewalRows = []row{{
 		f.wantGreater(s.mustLock("disk", "ann").Token, token)
 	},
 }, {
-	name: "a renewal tells its TTL",
-	rule: "The grant of a renewal carries how long the lock lasts from now, as asked for.",
+	name: "a renewal reports its TTL",
+	rule: "The grant of a renewal has the requested TTL, which counts from now.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -81,8 +81,8 @@ var renewalRows = []row{{
 		f.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
 	},
 }, {
-	name: "the holder stops before the next one starts after a renewal",
-	rule: "Expires of a renewal is counted like that of a grant: never later than the moment the store lets another in.",
+	name: "the holder stops before the next owner starts after a renewal",
+	rule: "Expires of a renewal is never later than the time at which the store grants the lock to another owner.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -92,8 +92,8 @@ var renewalRows = []row{{
 		s.mustExpireBetween("disk", g.Expires, time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name:      "the deadline of a renewal is on the monotonic clock",
-	rule:      "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
+	name:      "the deadline of a renewal has a monotonic reading",
+	rule:      "Expires has a monotonic reading, so that a holder stops in time even if the wall clock is set.",
 	realClock: true,
 	check: func(f *fixture) {
 		s := f.open()
@@ -102,10 +102,10 @@ var renewalRows = []row{{
 	},
 }}
 
-// noRenewalRows are about renewals that it must not grant.
+// noRenewalRows test renewals that fail.
 var noRenewalRows = []row{{
 	name: "only the holder renews",
-	rule: "Renew fails with ErrNotOwner if somebody else holds the lock, and changes neither its owner nor its end.",
+	rule: "Renew fails with ErrNotOwner if another owner holds the lock, and changes neither its owner nor its expiry.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.briefTTL())
@@ -115,8 +115,8 @@ var noRenewalRows = []row{{
 		s.mustLock("disk", "carl")
 	},
 }, {
-	name: "a free lock is not renewed",
-	rule: "Renew fails with ErrNotHeld if nobody holds the lock, and does not take it.",
+	name: "a free lock cannot be renewed",
+	rule: "Renew fails with ErrNotHeld if the lock is free, and does not acquire it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.renewFails("disk", "ann", stores.ErrNotHeld)
@@ -126,8 +126,8 @@ var noRenewalRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "an expired lock is not renewed",
-	rule: "A lock that is gone is not taken again: Renew of an expired lock fails with ErrNotHeld.",
+	name: "an expired lock cannot be renewed",
+	rule: "Renew of an expired lock fails with ErrNotHeld and does not acquire it again.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -138,7 +138,7 @@ var noRenewalRows = []row{{
 	},
 }, {
 	name: "a renewal whose ctx has ended changes nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.briefTTL())
@@ -147,8 +147,8 @@ var noRenewalRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "a renewal that meets an unlock does not bring the lock back",
-	rule: "Renew and Unlock of one lock at once have an order: after both, the lock is free.",
+	name: "a renewal during Unlock does not restore the lock",
+	rule: "Concurrent calls of Renew and Unlock have an order: after both the lock is free.",
 	check: func(f *fixture) {
 		for i := range 10 {
 			renewDuringUnlock(f, nth("disk", i))
@@ -165,7 +165,7 @@ func renewDuringUnlock(f *fixture, name string) {
 			return true
 		}
 		_, err := other.renew(name, "ann", lease)
-		f.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Renew beside an Unlock returned %v", err)
+		f.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Renew during Unlock returned %v", err)
 		return err == nil
 	})
 	s.mustLock(name, "bob")

@@ -8,9 +8,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// reservedRows are about what begins with ReservedPrefix, which is no lock.
+// reservedRows test keys that begin with ReservedPrefix, which belong to the store.
 var reservedRows = []row{{
-	name:  "a key of the store's own is refused",
+	name:  "a reserved key is rejected",
 	rule:  "Every call for a lock whose key begins with ReservedPrefix fails with a FieldError.",
 	needs: []string{needChecks},
 	check: func(f *fixture) {
@@ -22,8 +22,8 @@ var reservedRows = []row{{
 		}
 	},
 }, {
-	name:  "several keys with one of the store's own are refused",
-	rule:  "A LockAll with a key that begins with ReservedPrefix fails with a FieldError and takes nothing.",
+	name:  "several keys with a reserved one are rejected",
+	rule:  "LockAll with a key that begins with ReservedPrefix fails with a FieldError and acquires nothing.",
 	needs: []string{needChecks, needMulti},
 	check: func(f *fixture) {
 		s := f.open()
@@ -33,8 +33,8 @@ var reservedRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name:  "a list has nothing of the store's own",
-	rule:  "A prefix may begin with ReservedPrefix, and no lock is below it.",
+	name:  "a list has no reserved keys",
+	rule:  "A prefix may begin with ReservedPrefix, and has no locks.",
 	needs: []string{needList},
 	check: func(f *fixture) {
 		s := f.open()
@@ -43,8 +43,8 @@ var reservedRows = []row{{
 		s.mustList("")
 	},
 }, {
-	name:  "a snapshot has nothing of the store's own",
-	rule:  "A prefix may begin with ReservedPrefix, and no lock is below it.",
+	name:  "a snapshot has no reserved keys",
+	rule:  "A prefix may begin with ReservedPrefix, and has no locks.",
 	needs: []string{needWatch},
 	check: func(f *fixture) {
 		s := f.open()
@@ -54,7 +54,7 @@ var reservedRows = []row{{
 	},
 }}
 
-// refusedByField expects a call to fail because of its arguments.
+// wantFieldError expects the call to fail with a FieldError.
 func (f *fixture) wantFieldError(c call) {
 	ctx, cancel := f.callContext()
 	defer cancel()

@@ -7,13 +7,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// revokeRows are about stores that implement stores.Revoker.
+// revokeRows test stores that implement stores.Revoker.
 func revokeRows() []row { return withNeeds(slices.Concat(revokedRows, notRevokedRows), needRevoke) }
 
-// revokedRows are about locks that are taken from their owners.
+// revokedRows test revocations that succeed.
 var revokedRows = []row{{
-	name: "a lock is taken from the owner that is named",
-	rule: "Revoke ends the lock of the owner: nobody holds it then.",
+	name: "a lock is revoked from the named owner",
+	rule: "Revoke ends the hold of the named owner: the lock is free then.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -22,8 +22,8 @@ var revokedRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "a lock is taken from whoever holds it",
-	rule: "Revoke for the empty owner ends the lock of whoever holds it.",
+	name: "a lock is revoked from any holder",
+	rule: "Revoke for the empty owner ends the hold of any holder.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		for _, owner := range []string{"ann", "bob"} {
@@ -33,8 +33,8 @@ var revokedRows = []row{{
 		s.mustLock("disk", "carl")
 	},
 }, {
-	name: "a revocation is of one lock",
-	rule: "Revoke ends the lock of one key: others of the same owner stay as they are.",
+	name: "a revocation affects one lock",
+	rule: "Revoke ends the hold of one lock: other locks of its owner do not change.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -44,8 +44,8 @@ var revokedRows = []row{{
 		s.mustUnlock("gate", "ann")
 	},
 }, {
-	name:  "whose lock was revoked does not renew it",
-	rule:  "After Revoke the former owner's Renew fails with ErrNotHeld, or with ErrNotOwner once another holds the lock.",
+	name:  "a revoked lock cannot be renewed",
+	rule:  "After Revoke the former owner's Renew fails with ErrNotHeld, or with ErrNotOwner once another owner holds the lock.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s := f.open()
@@ -56,8 +56,8 @@ var revokedRows = []row{{
 		s.renewFails("disk", "ann", stores.ErrNotOwner)
 	},
 }, {
-	name: "whose lock was revoked does not free its successor's",
-	rule: "After Revoke the former owner's Unlock fails with ErrNotOwner once another holds the lock.",
+	name: "a former owner cannot release its successor's lock after a revocation",
+	rule: "After Revoke the former owner's Unlock fails with ErrNotOwner once another owner holds the lock.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -78,8 +78,8 @@ var revokedRows = []row{{
 		}
 	},
 }, {
-	name:  "who waits gets a lock that is revoked",
-	rule:  "After Revoke the next who waits gets the lock, with a larger token.",
+	name:  "a waiter gets a lock that is revoked",
+	rule:  "After Revoke the next waiter gets the lock, with a greater token.",
 	needs: []string{needWait, needList},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -94,8 +94,8 @@ var revokedRows = []row{{
 		s.mustUnlock("disk", "carl")
 	},
 }, {
-	name: "of many revocations one succeeds",
-	rule: "One Revoke ends a grant; every other at the same time fails with ErrNotHeld.",
+	name: "one of many concurrent revocations succeeds",
+	rule: "One Revoke ends a grant; every concurrent one fails with ErrNotHeld.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -107,10 +107,10 @@ var revokedRows = []row{{
 	},
 }}
 
-// notRevokedRows are about revocations that the store refuses.
+// notRevokedRows test revocations that fail.
 var notRevokedRows = []row{{
-	name: "a lock that nobody holds is not revoked",
-	rule: "Revoke fails with ErrNotHeld if nobody holds the lock, whoever is named, and does not take it.",
+	name: "a free lock cannot be revoked",
+	rule: "Revoke fails with ErrNotHeld if the lock is free, for any owner, and does not acquire it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.revokeFails("disk", "ann", stores.ErrNotHeld)
@@ -122,8 +122,8 @@ var notRevokedRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "an expired lock is not revoked",
-	rule: "An expired lock is not held by anybody: Revoke fails with ErrNotHeld.",
+	name: "an expired lock cannot be revoked",
+	rule: "An expired lock is free: Revoke fails with ErrNotHeld.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -132,8 +132,8 @@ var notRevokedRows = []row{{
 		s.revokeFails("disk", "", stores.ErrNotHeld)
 	},
 }, {
-	name: "a lock is not taken from who is not named",
-	rule: "Revoke fails with ErrNotOwner if somebody else than the owner named holds the lock, and changes nothing.",
+	name: "a lock is not revoked from another owner than its holder",
+	rule: "Revoke fails with ErrNotOwner if the named owner is not the holder, and changes nothing.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -142,8 +142,8 @@ var notRevokedRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "a Revoke whose ctx has ended takes nothing away",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "a Revoke whose ctx has ended changes nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")

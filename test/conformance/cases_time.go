@@ -6,7 +6,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// leaseRows are about how long a lock lasts that nobody gives back.
+// leaseRows test how long a lock lasts that is not released.
 var leaseRows = []row{{
 	name: "a lock lasts for its TTL",
 	rule: "A lock is held until its TTL has passed on the store's clock: not for less, and not for more.",
@@ -17,8 +17,8 @@ var leaseRows = []row{{
 		s.mustExpireBetween("disk", sent.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name: "each grant has a TTL of its own",
-	rule: "A lock's TTL is that of the request that took it, whatever others ask for.",
+	name: "each grant has its own TTL",
+	rule: "A lock's TTL is that of the request that acquired it, whatever other requests have.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -28,8 +28,8 @@ var leaseRows = []row{{
 		s.mustRefuse("gate", "bob")
 	},
 }, {
-	name: "a broken TTL is rounded up",
-	rule: "A lease that is no whole number of the store's units lasts longer than asked for, never shorter.",
+	name: "a fractional TTL is rounded up",
+	rule: "A TTL that is not a multiple of the store's unit is rounded up, never down.",
 	check: func(f *fixture) {
 		s := f.open()
 		ttl := f.briefTTL() + f.MinTTL/2
@@ -38,8 +38,8 @@ var leaseRows = []row{{
 		s.mustExpireBetween("disk", sent.Add(ttl), time.Now().Add(f.briefTTL()+f.MinTTL+f.Slack))
 	},
 }, {
-	name: "a millisecond is a TTL",
-	rule: "The least TTL is granted and ends, if need be as the shortest lease that the store can keep.",
+	name: "a TTL may be a millisecond",
+	rule: "The minimum TTL is granted and expires, at the latest after the shortest lease of the store.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", stores.MinTTL)
@@ -47,23 +47,23 @@ var leaseRows = []row{{
 		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "68 years are a TTL",
-	rule: "The largest TTL, as many seconds as an int32 holds, is granted and does not end at once.",
+	name: "a TTL may be 68 years",
+	rule: "The maximum TTL, as many seconds as an int32 holds, is granted and does not expire immediately.",
 	check: func(f *fixture) {
 		s := f.open()
 		sent := time.Now()
 		g := s.mustLockFor("disk", "ann", stores.MaxTTL)
-		f.want(g.Expires.Sub(sent) > stores.MaxTTL/2, "the holder is told to stop after %v", g.Expires.Sub(sent))
+		f.want(g.Expires.Sub(sent) > stores.MaxTTL/2, "the holder must stop after %v", g.Expires.Sub(sent))
 		f.waitExpired(f.shortTTL())
 		s.mustRefuse("disk", "bob")
 		s.mustUnlock("disk", "ann")
 	},
 }}
 
-// expiredRows are about a lock whose TTL has passed.
+// expiredRows test locks whose TTL has passed.
 var expiredRows = []row{{
 	name: "an expired lock is free",
-	rule: "An expired lock is not held by anybody: TryLock takes it.",
+	rule: "An expired lock is free: TryLock acquires it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -72,8 +72,8 @@ var expiredRows = []row{{
 		s.mustRefuse("disk", "ann")
 	},
 }, {
-	name: "an expired lock is taken again by its old owner",
-	rule: "An expired lock is not held by anybody: its old owner may take it like anybody else.",
+	name: "an owner acquires its expired lock again",
+	rule: "An expired lock is free: its former owner can acquire it again.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -83,8 +83,8 @@ var expiredRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "an expired lock cannot be given back",
-	rule: "An expired lock is not held by anybody: Unlock fails with ErrNotHeld, whoever asks.",
+	name: "an expired lock cannot be released",
+	rule: "An expired lock is free: Unlock by any owner fails with ErrNotHeld.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -93,8 +93,8 @@ var expiredRows = []row{{
 		s.unlockFails("disk", "bob", stores.ErrNotHeld)
 	},
 }, {
-	name: "an owner that came too late does not free its successor's lock",
-	rule: "Unlock by the owner of an expired lock fails with ErrNotOwner once another has it, and changes nothing.",
+	name: "a late owner cannot release its successor's lock",
+	rule: "Unlock by the owner of an expired lock fails with ErrNotOwner once another owner holds it, and changes nothing.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -106,7 +106,7 @@ var expiredRows = []row{{
 	},
 }, {
 	name: "an old lease does not end a new one",
-	rule: "What was due at the end of a lock that was given back does not touch the lock of who took it since.",
+	rule: "The expiry of a released lock does not affect the next holder.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.briefTTL())
@@ -117,10 +117,10 @@ var expiredRows = []row{{
 	},
 }}
 
-// deadlineRows are about what the holder is told of the end.
+// deadlineRows test the deadline of the holder.
 var deadlineRows = []row{{
-	name: "the holder stops before the next one starts",
-	rule: "Expires is counted from before the request left: it is never later than the moment the store lets another in.",
+	name: "the holder stops before the next owner starts",
+	rule: "Expires is never later than the time at which the store grants the lock to another owner.",
 	check: func(f *fixture) {
 		s := f.open()
 		sent := time.Now()
@@ -130,29 +130,29 @@ var deadlineRows = []row{{
 	},
 }, {
 	name: "the holder has most of its lease",
-	rule: "Expires leaves the holder its TTL but for the time that the request took and a reserve.",
+	rule: "Expires is the TTL minus the duration of the request and a safety margin.",
 	check: func(f *fixture) {
 		sent := time.Now()
 		g := f.open().mustLock("disk", "ann")
-		f.want(g.Expires.Sub(sent) > lease/2, "of %v the holder is left %v", lease, g.Expires.Sub(sent))
+		f.want(g.Expires.Sub(sent) > lease/2, "of %v the holder has only %v", lease, g.Expires.Sub(sent))
 	},
 }, {
-	name:      "the deadline is on the monotonic clock",
-	rule:      "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
+	name:      "the deadline has a monotonic reading",
+	rule:      "Expires has a monotonic reading, so that a holder stops in time even if the wall clock is set.",
 	realClock: true, // the clock of a bubble has no monotonic readings
 	check: func(f *fixture) {
 		f.wantMonotonic(f.open().mustLock("disk", "ann"))
 	},
 }}
 
-// counted expects that the deadline was counted from before the request left. That shows
-// in a bubble only, where the row and the store read the same time from the clock.
+// wantDeadlineFromSend expects the deadline to count from before the request was sent.
+// This can be checked only in a bubble, where the row and the store read the same time.
 func (f *fixture) wantDeadlineFromSend(g stores.Grant, sent time.Time, ttl time.Duration) {
 	late := g.Expires.Sub(sent.Add(ttl))
-	f.want(!f.Bubble || late <= 0, "the deadline is %v later than the TTL after the request", late)
+	f.want(!f.Bubble || late <= 0, "the deadline is %v later than the request plus its TTL", late)
 }
 
-// monotonic expects that the deadline is no mere wall clock reading.
+// wantMonotonic expects the deadline to have a monotonic reading.
 func (f *fixture) wantMonotonic(g stores.Grant) {
-	f.want(g.Expires != g.Expires.Round(0), "%v is a moment of the wall clock", g.Expires)
+	f.want(g.Expires != g.Expires.Round(0), "%v has no monotonic reading", g.Expires)
 }

@@ -1,8 +1,8 @@
 package conformance
 
-const tokenRule = "A token is greater than every token that the store gave for this key before."
+const tokenRule = "A token is greater than every token that the store has issued for this key before."
 
-// tokenRows are about fencing tokens.
+// tokenRows test fencing tokens.
 var tokenRows = []row{{
 	name: "tokens grow across unlock",
 	rule: tokenRule,
@@ -40,20 +40,20 @@ var tokenRows = []row{{
 		}
 	},
 }, {
-	name: "tokens grow across a time when nobody wants the lock",
+	name: "tokens grow after the lock was unused for a while",
 	rule: tokenRule,
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
 		s.mustUnlock("disk", "ann")
 		last := s.mustLockFor("disk", "ann", f.shortTTL()).Token
-		_ = s.unlock("disk", "ann") // which may be too late
+		_ = s.unlock("disk", "ann") // may be too late
 		f.waitExpired(4 * f.shortTTL())
 		f.wantGreater(s.mustLock("disk", "bob").Token, last)
 	},
 }}
 
-// greater expects a token to be greater than the last one, and returns it.
+// wantGreater expects the token to be greater than the last one, and returns it.
 func (f *fixture) wantGreater(token, last uint64) uint64 {
 	f.want(token > last, "token %d follows %d", token, last)
 	return token

@@ -8,17 +8,17 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// waitRows are about stores that implement stores.Waiter. What is queued shows in a list,
-// so they need that too.
+// waitRows test stores that implement stores.Waiter. They also need stores.Lister to see
+// the queue.
 func waitRows() []row {
 	rows := slices.Concat(grantedWaitRows, waitedGrantRows, orderRows, canceledWaitRows, closedWaitRows, waitRaceRows)
 	return slices.Concat(withNeeds(freeRows, needWait), withNeeds(rows, needWait, needList))
 }
 
-// freeRows are about asking for a lock that nobody holds.
+// freeRows test Lock of a free lock.
 var freeRows = []row{{
-	name: "who would wait gets a free lock at once",
-	rule: "Lock takes the lock, and does not wait if nobody holds it. A Grant without an error is always an acquired one.",
+	name: "a waiting request gets a free lock at once",
+	rule: "Lock acquires a free lock without waiting. Without an error the grant is always acquired.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		g := s.startLock("disk", "ann").mustGet()
@@ -30,8 +30,8 @@ var freeRows = []row{{
 		other.startLock("disk", "bob").mustGet()
 	},
 }, {
-	name: "who would wait gets a lock that has expired at once",
-	rule: "An expired lock is not held by anybody: Lock takes it.",
+	name: "a waiting request gets an expired lock at once",
+	rule: "An expired lock is free: Lock acquires it.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLockFor("disk", "ann", f.shortTTL())
@@ -40,8 +40,8 @@ var freeRows = []row{{
 		s.unlockFails("disk", "ann", stores.ErrNotOwner)
 	},
 }, {
-	name: "a Lock whose ctx has ended takes nothing",
-	rule: "A request that was given up before it was made has no effect.",
+	name: "a Lock whose ctx has ended acquires nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
 	check: func(f *fixture) {
 		s := f.open()
 		_, _ = stores.Lock(canceledContext(), s.Store, f.request("disk", "ann", lease))
@@ -49,15 +49,15 @@ var freeRows = []row{{
 	},
 }}
 
-// servedRows are about what makes a lock come to who waits for it.
+// grantedWaitRows test what grants a lock to a waiter.
 var grantedWaitRows = []row{{
-	name: "who waits gets the lock when it is given back",
-	rule: "A waiter is woken by a push when the lock is given back, and holds it then.",
+	name: "a waiter gets the lock when it is released",
+	rule: "A waiter is notified when the lock is released, and holds it then.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
 		bob := other.startWait("disk", "bob")
-		s.unlockFails("disk", "bob", stores.ErrNotOwner) // yet
+		s.unlockFails("disk", "bob", stores.ErrNotOwner) // bob still waits
 		s.mustUnlock("disk", "ann")
 		bob.mustGet()
 		s.unlockFails("disk", "ann", stores.ErrNotOwner)
@@ -66,8 +66,8 @@ var grantedWaitRows = []row{{
 		s.mustLock("disk", "carl")
 	},
 }, {
-	name: "who waits gets the lock when it expires",
-	rule: "A waiter is woken by a push when the lock expires: not before, and soon after.",
+	name: "a waiter gets the lock when it expires",
+	rule: "A waiter is notified when the lock expires: not before, and soon after.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		sent := time.Now()
@@ -78,8 +78,8 @@ var grantedWaitRows = []row{{
 		s.mustUnlock("disk", "bob")
 	},
 }, {
-	name:  "who waits gets the lock when it expires sooner than it would have",
-	rule:  "A waiter is woken when the lock expires, also if a renewal has made that sooner while it waited.",
+	name:  "a waiter gets the lock when a shortened lease expires",
+	rule:  "A waiter is notified when the lock expires, even if a renewal during the wait has shortened the lease.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -90,15 +90,15 @@ var grantedWaitRows = []row{{
 		f.wantGrantedAtExpiry(bob, sent.Add(f.briefTTL()), time.Now().Add(f.briefTTL()))
 	},
 }, {
-	name:  "who waits does not get a lock that is renewed",
-	rule:  "A lock that its holder renews in time stays held, whoever waits for its end.",
+	name:  "a waiter does not get a lock that is renewed",
+	rule:  "A lock that its holder renews in time stays held, even if there are waiters.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLockFor("disk", "ann", f.ampleTTL())
 		bob := other.startWait("disk", "bob")
 		if g, err := s.renew("disk", "ann", lease); err != nil || !g.Acquired {
-			f.want(f.mayHaveExpired(), "Renew while somebody waits returned %v", err)
+			f.want(f.mayHaveExpired(), "Renew of a lock with a waiter returned %v", err)
 			return // the machine was too slow
 		}
 		f.waitExpired(f.ampleTTL() + f.shortTTL())
@@ -107,8 +107,8 @@ var grantedWaitRows = []row{{
 		bob.mustGet()
 	},
 }, {
-	name: "the owner waits for its own lock like anybody else",
-	rule: "The present owner waits like anybody else, unless it is in its own Holding.",
+	name: "a holder can wait for its own lock",
+	rule: "The present owner waits like any other, unless it is in its own Holding.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		token := s.mustLock("disk", "ann").Token
@@ -122,8 +122,8 @@ var grantedWaitRows = []row{{
 		s.unlockFails("disk", "ann", stores.ErrNotHeld)
 	},
 }, {
-	name: "waits for different locks do not disturb each other",
-	rule: "Locks of different keys are independent, and so are those who wait for them.",
+	name: "waits for different locks are independent",
+	rule: "Locks of different keys are independent, and so are their waiters.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -138,7 +138,7 @@ var grantedWaitRows = []row{{
 	},
 }}
 
-// waitedRows are about the grant of who has waited.
+// waitedGrantRows test the grant of a waiter.
 var waitedGrantRows = []row{{
 	name: "tokens grow from waiter to waiter",
 	rule: tokenRule,
@@ -157,8 +157,8 @@ var waitedGrantRows = []row{{
 		f.wantGreater(s.mustLock("disk", "owner").Token, last)
 	},
 }, {
-	name: "a grant that was waited for tells its TTL",
-	rule: "A grant carries how long the lock lasts from the grant, as asked for, whether or not there was a wait.",
+	name: "a grant after a wait reports its TTL",
+	rule: "A grant has the requested TTL, which counts from the grant, with or without a wait.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		g := s.startLockRequest(f.request("disk", "ann", 2*lease)).mustGet()
@@ -169,8 +169,8 @@ var waitedGrantRows = []row{{
 		f.want(g.TTL == lease, "after a wait the TTL is %v, want %v", g.TTL, lease)
 	},
 }, {
-	name: "a lock that was waited for lasts for its TTL",
-	rule: "The lease of who has waited begins with the grant: the whole TTL lies ahead, however long the wait was.",
+	name: "a lock lasts for its TTL after a wait",
+	rule: "The lease of a waiter begins with the grant: the lock lasts for the whole TTL, however long the wait was.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLockFor("disk", "ann", 2*lease)
@@ -182,8 +182,8 @@ var waitedGrantRows = []row{{
 		s.mustExpireBetween("disk", freed.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name: "the holder stops before the next one starts after a wait",
-	rule: "Expires of who has waited counts from a moment that is surely not after the grant.",
+	name: "the holder stops before the next owner starts after a wait",
+	rule: "Expires of a waiter counts from a time that is not after the grant.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLockFor("disk", "ann", 2*lease)
@@ -196,23 +196,23 @@ var waitedGrantRows = []row{{
 		s.mustExpireBetween("disk", g.Expires, time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name: "who has waited long has most of its lease",
-	rule: "Expires leaves the holder its TTL but for a reserve, and does not count the wait.",
+	name: "a holder has most of its lease after a long wait",
+	rule: "Expires is the TTL minus a safety margin, and does not include the wait.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLockFor("disk", "ann", 2*lease)
 		bob := other.startWait("disk", "bob")
-		if f.Bubble { // elsewhere nobody waits that long
+		if f.Bubble { // elsewhere this would take too long
 			time.Sleep(lease * 3 / 4)
 		}
 		freed := time.Now()
 		s.mustUnlock("disk", "ann")
 		left := bob.mustGet().Expires.Sub(freed)
-		f.want(left > lease/2, "of %v the holder is left %v", lease, left)
+		f.want(left > lease/2, "of %v the holder has only %v", lease, left)
 	},
 }, {
-	name:      "the deadline of who has waited is on the monotonic clock",
-	rule:      "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
+	name:      "the deadline after a wait has a monotonic reading",
+	rule:      "Expires has a monotonic reading, so that a holder stops in time even if the wall clock is set.",
 	realClock: true,
 	check: func(f *fixture) {
 		s := f.open()
@@ -223,17 +223,17 @@ var waitedGrantRows = []row{{
 	},
 }}
 
-// orderRows are about who comes next.
+// orderRows test the order of the queue.
 var orderRows = []row{{
-	name: "first come, first served",
-	rule: "Those who wait for a key are served in the order in which they came, over all clients.",
+	name: "waiters are served first come, first served",
+	rule: "The waiters of a key are served in order of arrival, across all clients.",
 	check: func(f *fixture) {
 		const waiters = 10
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "owner")
 		var line []*waiter
 		for i := range waiters {
-			line = append(line, pick(i/2, s, other).startWait("disk", nth("owner", (i*7)%waiters))) // in no order of names
+			line = append(line, pick(i/2, s, other).startWait("disk", nth("owner", (i*7)%waiters))) // not in the order of names
 		}
 		s.mustUnlock("disk", "owner")
 		for i, w := range line {
@@ -245,8 +245,8 @@ var orderRows = []row{{
 		}
 	},
 }, {
-	name: "who gives up leaves the others in their order",
-	rule: "Those who wait are served in the order in which they came, also when one between them leaves.",
+	name: "canceled waits do not change the order",
+	rule: "Waiters are served in order of arrival, even if one between them is canceled.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "owner")
@@ -264,10 +264,10 @@ var orderRows = []row{{
 	},
 }}
 
-// givenUpRows are about waiting that comes to nothing.
+// canceledWaitRows test waits whose ctx ends.
 var canceledWaitRows = []row{{
-	name: "who gives up waiting hears so",
-	rule: "If ctx ends first the error wraps ctx.Err, whether it was cancelled or has passed its deadline.",
+	name: "a canceled wait fails with the ctx's error",
+	rule: "If ctx ends first, the error wraps ctx.Err, after a cancellation and after a deadline.",
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
@@ -282,8 +282,8 @@ var canceledWaitRows = []row{{
 		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "who has given up waiting does not get the lock",
-	rule: "If ctx ends first the owner does not hold the lock and is in no queue.",
+	name: "a canceled waiter does not get the lock",
+	rule: "If ctx ends first, the owner does not hold the lock and is in no queue.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -293,8 +293,8 @@ var canceledWaitRows = []row{{
 		s.mustLock("disk", "carl")
 	},
 }, {
-	name: "who gives up waiting does not hold up the next",
-	rule: "Somebody who leaves the queue leaves nothing in the way of those behind.",
+	name: "a canceled waiter does not block the next",
+	rule: "A waiter that leaves the queue does not block those behind it.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -306,10 +306,10 @@ var canceledWaitRows = []row{{
 	},
 }}
 
-// waitingClientRows are about the end of a client that waits.
+// closedWaitRows test Close of a client with waiters.
 var closedWaitRows = []row{{
-	name: "a closed client wakes those who wait through it",
-	rule: "Lock fails with ErrClosed if the store is closed meanwhile, and its owner does not get the lock.",
+	name: "closing a client ends its waits",
+	rule: "Lock fails with ErrClosed if the client is closed meanwhile, and does not acquire the lock.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -317,13 +317,13 @@ var closedWaitRows = []row{{
 		f.want(other.Close() == nil, "Close failed")
 		bob.mustFail(stores.ErrClosed)
 		gone := f.eventually(f.Settle, func() bool { return s.waiterCount("disk") == 0 })
-		f.want(gone, "%s is still among those who wait", bob.call)
+		f.want(gone, "%s is still counted as a waiter", bob.call)
 		s.mustUnlock("disk", "ann")
 		s.mustLock("disk", "carl")
 	},
 }, {
-	name: "closing one client leaves those who wait through others",
-	rule: "Close ends this client's use of the storage and nobody else's, and leaves nothing in the way of others.",
+	name: "closing one client keeps the waits of others",
+	rule: "Close closes this client and no other client of the storage, and does not block their waiters.",
 	check: func(f *fixture) {
 		s, other, third := f.open(), f.open(), f.open()
 		s.mustLock("disk", "ann")
@@ -339,10 +339,11 @@ var closedWaitRows = []row{{
 	},
 }}
 
-// wakes expects the waiter to be granted the lock when it ends, between the two moments.
+// wantGrantedAtExpiry expects the waiter to be granted the lock when it expires, between
+// earliest and latest.
 func (f *fixture) wantGrantedAtExpiry(w *waiter, earliest, latest time.Time) {
 	w.waitReturn(time.Until(latest))
 	if g := w.mustGet(); g.Acquired {
-		f.want(!w.at.Before(earliest), "%s was granted %v before the holder's end", w.call, earliest.Sub(w.at))
+		f.want(!w.at.Before(earliest), "%s was granted %v before the holder's lease ends", w.call, earliest.Sub(w.at))
 	}
 }

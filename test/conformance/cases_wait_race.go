@@ -9,13 +9,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// rounds is how often a row lets two things meet that seldom meet badly.
+// rounds is how often a row repeats a race that rarely goes wrong.
 const rounds = 60
 
-// waitRaceRows are about waiting while much happens at once.
+// waitRaceRows test concurrent calls with waiters.
 var waitRaceRows = []row{{
-	name:      "nobody overtakes those who wait",
-	rule:      "While somebody waits, TryLock is refused even in the moment when the lock is free.",
+	name:      "TryLock does not overtake waiters",
+	rule:      "While there are waiters, TryLock is refused even when the lock is free for a moment.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -34,17 +34,17 @@ var waitRaceRows = []row{{
 			line.Wait()
 		})
 		for _, token := range pushy {
-			f.want(token > tokens[len(tokens)-1], "TryLock was granted token %d between those who wait, %d", token, tokens)
+			f.want(token > tokens[len(tokens)-1], "TryLock was granted token %d between the waiters' tokens %d", token, tokens)
 		}
 	},
 }, {
-	name:      "no two hold a lock at once that they have waited for",
-	rule:      "At most one owner holds a lock at a time, however many wait for it through however many clients.",
+	name:      "a lock never has two holders after waits",
+	rule:      "At most one owner holds a lock at a time, with any number of waiters and clients.",
 	realClock: true,
 	check:     func(f *fixture) { f.lockInTurns() },
 }, {
-	name:      "no wake-up is lost in a crowd",
-	rule:      "Everybody who waits is served, as long as each holder gives the lock back.",
+	name:      "no notification of a waiter is lost",
+	rule:      "Every waiter is served, as long as each holder releases the lock.",
 	realClock: true,
 	check: func(f *fixture) {
 		got := len(f.lockInTurns().tokens)
@@ -52,8 +52,8 @@ var waitRaceRows = []row{{
 		f.open().mustLock("disk", "ann")
 	},
 }, {
-	name:      "a grant and the end of ctx are one or the other",
-	rule:      "A grant and the end of ctx are decided in one step: either Lock returns the grant, or its owner has nothing.",
+	name:      "a grant and the end of ctx exclude each other",
+	rule:      "Grant and cancellation are decided in one step: either Lock returns the grant, or its owner holds nothing.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -69,8 +69,8 @@ var waitRaceRows = []row{{
 		}
 	},
 }, {
-	name:      "who gives up in the last moment lets the next one through",
-	rule:      "A grant that came too late is given back: the next one gets the lock.",
+	name:      "a grant that comes too late passes to the next waiter",
+	rule:      "A grant that comes after the cancellation is released: the next waiter gets the lock.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -88,8 +88,8 @@ var waitRaceRows = []row{{
 	},
 }}
 
-// elbows tries again and again to take the lock called disk through both clients until f
-// has returned, gives it back at once, and returns the tokens that it got.
+// tryRepeatedly acquires and releases the lock called disk, whenever TryLock succeeds,
+// through both clients until do has returned. It returns the tokens of its grants.
 func (f *fixture) tryRepeatedly(s, other store, do func()) (tokens []uint64) {
 	var mu sync.Mutex
 	var pushy sync.WaitGroup
@@ -120,9 +120,8 @@ func (f *fixture) tryRepeatedly(s, other store, do func()) (tokens []uint64) {
 	return tokens
 }
 
-// leavesDuringUnlock ends the waiter's ctx while the lock is being given back, in each
-// round a little sooner or later, and waits for both. It returns whether the waiter got
-// the lock.
+// cancelDuringUnlock cancels the wait during the call of unlock, at a different time in
+// each round, and waits for both. It reports whether the waiter got the lock.
 func (f *fixture) cancelDuringUnlock(w *waiter, round int, unlock func()) (granted bool) {
 	concurrently(2, func(i int) bool {
 		if i == 0 {
@@ -134,20 +133,20 @@ func (f *fixture) cancelDuringUnlock(w *waiter, round int, unlock func()) (grant
 		return true
 	})
 	if !w.waitReturn(f.promptLimit()) {
-		f.failf("%s did not end with its ctx", w.call)
+		f.failf("%s did not return after the end of its ctx", w.call)
 		return false
 	}
 	if w.err == nil {
-		f.want(w.grant.Acquired, "%s ended neither with a grant nor with an error", w.call)
+		f.want(w.grant.Acquired, "%s returned neither a grant nor an error", w.call)
 		return true
 	}
 	f.want(errors.Is(w.err, context.Canceled), "%s returned %v, want %v", w.call, w.err, context.Canceled)
-	f.want(w.grant == stores.Grant{}, "%s failed and granted %+v", w.call, w.grant)
+	f.want(w.grant == stores.Grant{}, "%s failed with a grant: %+v", w.call, w.grant)
 	return false
 }
 
-// comesFree expects the lock to be free for owner to take, as soon as calls that were
-// given up have settled, and has it given back.
+// wantFree expects TryLock by owner to be granted, as soon as canceled calls have
+// settled, and releases the lock.
 func (f *fixture) wantFree(s store, name, owner string) {
 	free := f.eventually(f.Settle, func() bool {
 		g, err := s.tryLock(name, owner, lease)
@@ -155,14 +154,13 @@ func (f *fixture) wantFree(s store, name, owner string) {
 		return g.Acquired
 	})
 	if !free {
-		f.failf("nobody has %q, and TryLock by %q was refused", name, owner)
+		f.failf("%q must be free, and TryLock by %q was refused", name, owner)
 		return
 	}
 	s.mustUnlock(name, owner)
 }
 
-// waitTurns lets a crowd of owners wait for one lock, hold it for a moment and give it
-// back.
+// lockInTurns lets many owners wait for one lock, hold it briefly and release it.
 func (f *fixture) lockInTurns() *history {
 	h := &history{}
 	s, other := f.open(), f.open()
@@ -181,7 +179,7 @@ func (f *fixture) lockInTurns() *history {
 func (f *fixture) lockOnce(ctx context.Context, s store, owner string, h *history) {
 	g, err := stores.Lock(ctx, s.Store, f.request("disk", owner, lease))
 	if err != nil || !g.Acquired {
-		f.failf("Lock by %q did not get the lock, and no other owner did for %v: %v", owner, stallLimit, err)
+		f.failf("Lock by %q was not granted, and neither was any other for %v: %v", owner, stallLimit, err)
 		return
 	}
 	holders := h.enter(g.Token)

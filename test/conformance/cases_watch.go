@@ -7,26 +7,26 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// watchRows are about stores that implement stores.Watcher.
+// watchRows test stores that implement stores.Watcher.
 func watchRows() []row {
 	return withNeeds(slices.Concat(snapshotRows, changeRows, handoffRows, watchPrefixRows, noEventRows, watchEndRows, watchRaceRows),
 		needWatch)
 }
 
 const (
-	snapshotRule = "Watch tells first a Snapshot of the held locks under the prefix, sorted by key, which has missed nothing."
-	changeRule   = "Watch tells every change in the order in which they happened, with the lock as granted, or as it was before."
+	snapshotRule = "Watch first sends a snapshot of the held locks under the prefix, sorted by key, with Missed false."
+	changeRule   = "Watch sends every change in order, with the lock as granted, or as it was before it became free."
 )
 
-// snapshotRows are about what a watcher is told first.
+// snapshotRows test the first event of a watcher.
 var snapshotRows = []row{{
-	name: "a watcher of nothing is first told so",
+	name: "an empty snapshot is sent too",
 	rule: snapshotRule,
 	check: func(f *fixture) {
 		f.open().mustWatch("")
 	},
 }, {
-	name: "a watcher is first told what is held",
+	name: "a snapshot has the held locks",
 	rule: snapshotRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -38,7 +38,7 @@ var snapshotRows = []row{{
 		f.open().mustWatch("", want...)
 	},
 }, {
-	name: "a watcher is first told only what is still held",
+	name: "a snapshot has no free locks",
 	rule: snapshotRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -48,10 +48,10 @@ var snapshotRows = []row{{
 		hatch := heldLock("hatch", "ann", s.mustLock("hatch", "ann"))
 		f.waitExpired(f.shortTTL())
 		w := s.mustWatch("", hatch)
-		w.mustBeIdle() // nor later of what was over before
+		w.mustBeIdle() // and no later events of locks that were free before
 	},
 }, {
-	name: "a watcher is first told of many locks",
+	name: "a snapshot may have many locks",
 	rule: snapshotRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -64,9 +64,9 @@ var snapshotRows = []row{{
 	},
 }}
 
-// changeRows are about what a watcher is told of a lock's life.
+// changeRows test the events of a lock's life.
 var changeRows = []row{{
-	name: "a watcher is told who gets a lock and gives it back",
+	name: "a watcher sees grants and releases",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -80,7 +80,7 @@ var changeRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told the metadata of a lock",
+	name: "a watcher sees the metadata of a lock",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -96,7 +96,7 @@ var changeRows = []row{{
 		second.mustSee(stores.EventReleased, l)
 	},
 }, {
-	name: "a watcher is told of the end of a lock that it was first told",
+	name: "a watcher sees the release of a lock in the snapshot",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -106,8 +106,8 @@ var changeRows = []row{{
 		w.mustSee(stores.EventReleased, l)
 	},
 }, {
-	name: "a watcher is told that a lock has expired",
-	rule: changeRule + " That a TTL passes is a change, though nobody calls the store.",
+	name: "a watcher sees a lock expire",
+	rule: changeRule + " The end of a TTL is a change without a call.",
 	check: func(f *fixture) {
 		s := f.open()
 		w := f.open().mustWatch("")
@@ -118,18 +118,18 @@ var changeRows = []row{{
 		w.mustSee(stores.EventAcquired, l)
 		time.Sleep(time.Until(latest))
 		w.mustSee(stores.EventExpired, l)
-		f.want(!time.Now().Before(sent.Add(f.briefTTL())), "EXPIRED was told before the end")
+		f.want(!time.Now().Before(sent.Add(f.briefTTL())), "EXPIRED was sent before the lease ended")
 		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told that a lock which it was first told has expired",
-	rule: changeRule + " That a TTL passes is a change, though nobody calls the store.",
+	name: "a watcher sees a lock in the snapshot expire",
+	rule: changeRule + " The end of a TTL is a change without a call.",
 	check: func(f *fixture) {
 		s := f.open()
 		l := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.ampleTTL()))
 		w := f.open().startWatch(f.key(""), nil)
 		if e := w.next(); len(e.Locks) == 0 {
-			f.want(f.mayHaveExpired(), "the snapshot tells of no lock")
+			f.want(f.mayHaveExpired(), "the snapshot is empty")
 			return // the machine was too slow
 		}
 		time.Sleep(f.ampleTTL())
@@ -137,7 +137,7 @@ var changeRows = []row{{
 		w.mustSee(stores.EventExpired, l)
 	},
 }, {
-	name: "a watcher is told that a lock expired before another gets it",
+	name: "a watcher sees a lock expire before the next grant",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s := f.open()
@@ -151,7 +151,7 @@ var changeRows = []row{{
 		w.mustSee(stores.EventAcquired, next)
 	},
 }, {
-	name:  "a watcher is told that a lock was revoked",
+	name:  "a watcher sees a lock revoked",
 	rule:  changeRule,
 	needs: []string{needRevoke},
 	check: func(f *fixture) {
@@ -165,7 +165,7 @@ var changeRows = []row{{
 		}
 	},
 }, {
-	name:  "a watcher is told of the end of a renewed lock",
+	name:  "a watcher sees a renewed lock expire",
 	rule:  changeRule,
 	needs: []string{needRenew},
 	check: func(f *fixture) {
@@ -180,10 +180,10 @@ var changeRows = []row{{
 		w.mustSee(stores.EventAcquired, l)
 		time.Sleep(f.ampleTTL() + f.briefTTL())
 		e := w.next()
-		f.want(e.Kind == stores.EventExpired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the end was told as %+v", e)
+		f.want(e.Kind == stores.EventExpired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the lock ended with %+v", e)
 	},
 }, {
-	name:  "a watcher is told each of several locks",
+	name:  "a watcher sees each of several locks",
 	rule:  changeRule,
 	needs: []string{needMulti},
 	check: func(f *fixture) {
@@ -193,21 +193,21 @@ var changeRows = []row{{
 		var got []stores.LockInfo
 		for range 3 {
 			e := w.next()
-			f.want(e.Kind == stores.EventAcquired, "a watcher was told %v", e.Kind)
+			f.want(e.Kind == stores.EventAcquired, "a watcher received %v", e.Kind)
 			got = append(got, e.Lock)
 		}
 		slices.SortFunc(got, func(a, b stores.LockInfo) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
 		want := []stores.LockInfo{heldLock("disk", "ann", g), heldLock("gate", "ann", g), heldLock("hatch", "ann", g)}
 		f.want(slices.EqualFunc(got, want, func(a, b stores.LockInfo) bool { return a.Key == b.Key && a.Token == b.Token && a.Owner == b.Owner }),
-			"a watcher was told %+v, want %+v", got, want)
+			"a watcher received %+v, want %+v", got, want)
 		s.mustUnlock("gate", "ann")
 		w.mustSee(stores.EventReleased, want[1])
 	},
 }}
 
-// handOverRows are about what a watcher is told when a lock goes to who waits for it.
+// handoffRows test the events when a lock is granted to a waiter.
 var handoffRows = withNeeds([]row{{
-	name: "a watcher is told of both halves of a hand-over",
+	name: "a watcher sees a release before the waiter's grant",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -222,7 +222,7 @@ var handoffRows = withNeeds([]row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told of a revocation before the next one gets the lock",
+	name:  "a watcher sees a revocation before the waiter's grant",
 	rule:  changeRule,
 	needs: []string{needRevoke},
 	check: func(f *fixture) {
@@ -237,7 +237,7 @@ var handoffRows = withNeeds([]row{{
 		w.mustSee(stores.EventAcquired, bob)
 	},
 }, {
-	name: "a watcher is told of an expiry before the next one gets the lock",
+	name: "a watcher sees an expiry before the waiter's grant",
 	rule: changeRule,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()

@@ -7,10 +7,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// watchPrefixRows are about which locks a watcher is told of.
+// watchPrefixRows test the prefix of a watcher.
 var watchPrefixRows = []row{{
-	name: "a watcher is told of the locks under its prefix",
-	rule: "Watch is of the locks whose key starts with the prefix: the key that equals it too, and others not.",
+	name: "a watcher sees only locks under its prefix",
+	rule: "Watch covers the locks whose key starts with the prefix, including the key that equals it, and no others.",
 	check: func(f *fixture) {
 		s := f.open()
 		a := heldLock("a", "ann", s.mustLock("a", "ann"))
@@ -26,8 +26,8 @@ var watchPrefixRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher's prefix is no pattern",
-	rule: "Each character of a prefix stands for itself, the glob characters too.",
+	name: "a watcher's prefix is not a pattern",
+	rule: "Each character of a prefix is literal, including glob characters.",
 	check: func(f *fixture) {
 		s := f.open()
 		for _, prefix := range []string{"*", "?", "[ab]", "[^a]", `\`, `\*`, "a*", "{a", "%", "_", ".*"} {
@@ -42,7 +42,7 @@ var watchPrefixRows = []row{{
 		}
 	},
 }, {
-	name: "the empty prefix watches everything",
+	name: "the empty prefix watches all locks",
 	rule: "Every key starts with the empty prefix.",
 	check: func(f *fixture) {
 		s := f.open()
@@ -53,8 +53,8 @@ var watchPrefixRows = []row{{
 		w.mustSee(stores.EventAcquired, gate)
 	},
 }, {
-	name: "a watcher is told keys and owners as they were given",
-	rule: "Keys and owners are opaque and come back as they are.",
+	name: "a watcher receives names unchanged",
+	rule: "Keys and owners are opaque and are returned unchanged.",
 	check: func(f *fixture) {
 		for _, n := range nameSets {
 			if !n.bytes {
@@ -63,8 +63,8 @@ var watchPrefixRows = []row{{
 		}
 	},
 }, {
-	name:  "a watcher is told keys and owners of any bytes",
-	rule:  "Keys and owners are opaque and come back as they are.",
+	name:  "a watcher receives names of any bytes unchanged",
+	rule:  "Keys and owners are opaque and are returned unchanged.",
 	needs: []string{needAnyBytes},
 	check: func(f *fixture) {
 		for _, n := range nameSets {
@@ -75,10 +75,10 @@ var watchPrefixRows = []row{{
 	},
 }}
 
-// silentRows are about what a watcher is not told.
+// noEventRows test calls that send no events.
 var noEventRows = []row{{
-	name: "a watcher is told nothing of what changes nothing",
-	rule: "What was refused is no change.",
+	name: "refused calls send no event",
+	rule: "Refused and failed calls change nothing and send no events.",
 	check: func(f *fixture) {
 		s := f.open()
 		disk := heldLock("disk", "ann", s.mustLock("disk", "ann"))
@@ -89,8 +89,8 @@ var noEventRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of renewals",
-	rule:  "Renewals are no events.",
+	name:  "renewals send no event",
+	rule:  "Renewals send no events.",
 	needs: []string{needRenew},
 	check: func(f *fixture) {
 		s := f.open()
@@ -101,8 +101,8 @@ var noEventRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of those who wait",
-	rule:  "Waiters are no events.",
+	name:  "waits send no event",
+	rule:  "Starting and ending a wait sends no events.",
 	needs: []string{needWait, needList},
 	check: func(f *fixture) {
 		s := f.open()
@@ -112,8 +112,8 @@ var noEventRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of several locks that are refused",
-	rule:  "What was refused is no change.",
+	name:  "a refused LockAll sends no event",
+	rule:  "Refused and failed calls change nothing and send no events.",
 	needs: []string{needMulti},
 	check: func(f *fixture) {
 		s := f.open()
@@ -124,10 +124,10 @@ var noEventRows = []row{{
 	},
 }}
 
-// watchEndRows are about the end of a Watch.
+// watchEndRows test the end of a Watch.
 var watchEndRows = []row{{
-	name: "a watcher's error ends its watch",
-	rule: "Watch runs until tell returns an error; that error is returned as it is, and tell is not called again.",
+	name: "an error of the callback ends the watch",
+	rule: "Watch runs until the callback returns an error, returns that error unchanged, and does not call the callback again.",
 	check: func(f *fixture) {
 		enough := errors.New("enough")
 		for _, at := range []stores.EventKind{stores.EventSnapshot, stores.EventAcquired} {
@@ -143,10 +143,10 @@ var watchEndRows = []row{{
 				w.mustSee(at, heldLock("disk", "ann", s.mustLock("disk", "ann")))
 			}
 			w.mustFail(enough)
-			f.want(!w.returned() || w.err == enough, "Watch returned %v, want the error as it is", w.err) //nolint:errorlint // the rule
+			f.want(!w.returned() || w.err == enough, "Watch returned %v, want the error unchanged", w.err) //nolint:errorlint // the rule
 			s.mustLock("gate", "ann")
-			if e, told := w.pop(); told {
-				f.failf("after its error a watcher was told %+v", e)
+			if e, ok := w.pop(); ok {
+				f.failf("after its error a watcher received %+v", e)
 			}
 			s.mustUnlock("gate", "ann")
 		}
@@ -161,8 +161,8 @@ var watchEndRows = []row{{
 		w.mustFail(context.Canceled)
 	},
 }, {
-	name: "a closed client ends its watches and no others",
-	rule: "Watch fails with ErrClosed if the store is closed meanwhile.",
+	name: "closing a client ends only its own watches",
+	rule: "Watch fails with ErrClosed if the client is closed meanwhile.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		w, stays := other.mustWatch(""), s.mustWatch("")
@@ -171,8 +171,8 @@ var watchEndRows = []row{{
 		stays.mustBeIdle()
 	},
 }, {
-	name: "a watcher may use the store",
-	rule: "All methods are safe for concurrent use, also from within tell.",
+	name: "the callback may use the store",
+	rule: "All methods are safe for concurrent use, including calls from the callback of Watch.",
 	check: func(f *fixture) {
 		s := f.open()
 		w := s.startWatch(f.key("disk"), func(stores.Event) error {
@@ -184,8 +184,8 @@ var watchEndRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name: "each watcher is told everything",
-	rule: changeRule + " However many watch, each is told all.",
+	name: "all watchers see all changes",
+	rule: changeRule + " Every watcher receives all of them.",
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		watchers := []*watcher{s.mustWatch(""), s.mustWatch("di"), other.mustWatch(""), other.mustWatch("disk")}
@@ -201,7 +201,7 @@ var watchEndRows = []row{{
 	},
 }}
 
-// returned tells whether Watch has returned.
+// returned reports whether Watch has returned.
 func (w *watcher) returned() bool {
 	select {
 	case <-w.done:
@@ -211,8 +211,8 @@ func (w *watcher) returned() bool {
 	}
 }
 
-// watchNames takes a lock for each name, as its key and its owner, and expects a watcher
-// to be told of it.
+// checkWatchNames acquires a lock for each name, as its key and its owner, and expects a
+// watcher to see it.
 func checkWatchNames(f *fixture, names []string) {
 	s := f.open()
 	w := s.mustWatch("")

@@ -8,22 +8,22 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// flood is how many changes are more than any store keeps for a slow watcher, and any
-// connection under way to it.
+// overflowChanges is more changes than any store and connection buffer for a slow
+// watcher.
 const overflowChanges = 12_000
 
-// watchRaceRows are about watching while much happens at once.
+// watchRaceRows test watchers during concurrent calls.
 var watchRaceRows = []row{{
-	name:      "a watcher knows the state, whenever it began",
-	rule:      "Applied to the snapshot, the events give the state: there is no gap between them, and nothing is told twice.",
+	name:      "watchers agree with the list",
+	rule:      "The events, applied to the snapshot, give the state: no change is missing between them, and none is sent twice.",
 	needs:     []string{needList},
 	realClock: true,
 	check: func(f *fixture) {
 		f.checkReplays("disk", f.changeLocks)
 	},
 }, {
-	name: "revisions never fall",
-	rule: "Revision numbers the states of the storage. It never falls from one event to the next.",
+	name: "revisions never decrease",
+	rule: "Revision numbers the states of the storage. It never decreases from one event to the next.",
 	check: func(f *fixture) {
 		s := f.open()
 		w := s.startWatch(f.key(""), nil)
@@ -41,16 +41,16 @@ var watchRaceRows = []row{{
 		r.apply(w.next())
 	},
 }, {
-	name: "a watcher that falls behind is told that it missed something",
-	rule: "If tell is slow, some thousand events are kept. If it falls further behind, it is told by a Snapshot that has Missed " +
-		"set, and never by a gap.",
+	name: "a slow watcher learns that it missed events",
+	rule: "Some thousand events are buffered for a slow callback. After more, Watch sends a snapshot with Missed " +
+		"set, and never leaves a gap.",
 	needs:     []string{needList},
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		asleep := make(chan struct{})
 		wake := sync.OnceFunc(func() { close(asleep) })
-		f.cleanup(wake) // a row that fails leaves nobody behind
+		f.cleanup(wake) // ends the callback if the row fails
 		w := other.startWatch(f.key("disk"), func(stores.Event) error {
 			<-asleep
 			return nil
@@ -72,14 +72,14 @@ var watchRaceRows = []row{{
 		wake()
 		s.mustLock("disk/end", "end")
 		r.follow(w, "disk/end")
-		f.want(r.missed, "a watcher that missed most of %d changes was not told so", overflowChanges)
+		f.want(r.missed, "a watcher that missed most of %d changes received no snapshot with Missed set", overflowChanges)
 		r.wantEqual(w, s.list("disk"))
 		s.mustUnlock("disk/end", "end")
 		w.mustSee(stores.EventReleased, r.locks["disk/end"])
 	},
 }, {
-	name:      "a watcher that is a little slow misses nothing",
-	rule:      "If tell is slow, some thousand events are kept for it, and told in their order.",
+	name:      "a slightly slow watcher misses nothing",
+	rule:      "Some thousand events are buffered for a slow callback, and sent in order.",
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
@@ -104,8 +104,8 @@ var watchRaceRows = []row{{
 		}
 	},
 }, {
-	name: "a watcher is told by one at a time",
-	rule: "tell is called by one goroutine at a time.",
+	name: "the callback is not called concurrently",
+	rule: "The callback is called by one goroutine at a time.",
 	check: func(f *fixture) {
 		s := f.open()
 		w := f.open().startWatch(f.key(""), func(stores.Event) error {
@@ -123,12 +123,12 @@ var watchRaceRows = []row{{
 	},
 }}
 
-// knowAll lets watchers begin one after the other while the locks under the prefix are
-// stirred, and expects each to know in the end what is listed.
-func (f *fixture) checkReplays(prefix string, stir func(s, other store)) {
+// checkReplays starts watchers one after the other while change runs, and expects the
+// final state of each to equal the list.
+func (f *fixture) checkReplays(prefix string, change func(s, other store)) {
 	s, other := f.open(), f.open()
 	var watchers []*watcher
-	withBackground(func() { stir(s, other) }, func() {
+	withBackground(func() { change(s, other) }, func() {
 		for i := range 8 {
 			watchers = append(watchers, pick(i, s, other).startWatch(f.key(prefix), nil))
 			time.Sleep(time.Duration(i) * time.Millisecond)
@@ -144,7 +144,7 @@ func (f *fixture) checkReplays(prefix string, stir func(s, other store)) {
 	}
 }
 
-// stir changes some of a few locks at random, through both clients at once.
+// changeLocks acquires and releases locks at random, concurrently through both clients.
 func (f *fixture) changeLocks(s, other store) {
 	concurrently(4, func(i int) bool {
 		client, owner := pick(i, s, other), nth("owner", i)
