@@ -13,7 +13,7 @@ import (
 
 var brokenRenewals = []broken{{
 	what:   "does not renew",
-	caught: []string{"a renewal makes a lock last longer", "a renewal makes a lock end sooner"},
+	caught: []string{"a renewal extends a lock", "a renewal shortens a lock"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			l, _ := f.lock(req.Key)
@@ -22,11 +22,11 @@ var brokenRenewals = []broken{{
 	},
 }, {
 	what:   "only makes locks last longer",
-	caught: []string{"a renewal makes a lock end sooner"},
+	caught: []string{"a renewal shortens a lock"},
 	with:   renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration { return max(req.TTL, l.Remaining) }),
 }, {
 	what:   "renews from the old end",
-	caught: []string{"a renewal counts from now", "a renewal makes a lock end sooner"},
+	caught: []string{"a renewal counts from now", "a renewal shortens a lock"},
 	with:   renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration { return req.TTL + l.Remaining }),
 }, {
 	what:   "renews from the grant",
@@ -36,7 +36,7 @@ var brokenRenewals = []broken{{
 	}),
 }, {
 	what:   "renews once",
-	caught: []string{"a lock is renewed again and again"},
+	caught: []string{"a lock is renewed repeatedly"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, again := f.notes.LoadOrStore(req.Key, true); again {
@@ -51,18 +51,18 @@ var brokenRenewals = []broken{{
 	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Token++ }),
 }, {
 	what:   "tells the TTL of the grant with a renewal",
-	caught: []string{"a renewal tells its TTL"},
+	caught: []string{"a renewal reports its TTL"},
 	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.TTL = lease }),
 }, {
 	what:   "counts Expires of a renewal from the answer",
-	caught: []string{"the holder stops before the next one starts after a renewal"},
+	caught: []string{"the holder stops before the next owner starts after a renewal"},
 	with: renewals(func(req stores.Request, g *stores.Grant) {
 		pause()
 		g.Expires = time.Now().Add(req.TTL)
 	}),
 }, {
 	what:   "tells Expires of a renewal by the wall clock",
-	caught: []string{"the deadline of a renewal is on the monotonic clock"},
+	caught: []string{"the deadline of a renewal has a monotonic reading"},
 	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }, {
 	what:   "lets anybody renew",
@@ -86,7 +86,7 @@ var brokenRenewals = []broken{{
 	},
 }, {
 	what:   "takes a free lock when asked to renew it",
-	caught: []string{"a free lock is not renewed", "an expired lock is not renewed"},
+	caught: []string{"a free lock cannot be renewed", "an expired lock cannot be renewed"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Renew(ctx, req)
@@ -106,7 +106,7 @@ var brokenRenewals = []broken{{
 	},
 }, {
 	what:   "looks whether a lock is held and renews it in two steps",
-	caught: []string{"a renewal that meets an unlock does not bring the lock back"},
+	caught: []string{"a renewal during Unlock does not restore the lock"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			time.Sleep(time.Microsecond) // so that the two begin together
@@ -136,11 +136,11 @@ func renewsFor(ttl func(req stores.Request, l stores.LockInfo) time.Duration) fu
 
 var brokenLists = []broken{{
 	what:   "lists no tokens",
-	caught: []string{"a list tells a lock as it was granted"},
+	caught: []string{"a list has a lock as it was granted"},
 	with:   rewrites(func(l *stores.LockInfo) { l.Token = 0 }),
 }, {
 	what:   "lists the time left as the TTL",
-	caught: []string{"a list tells a lock as it was renewed"},
+	caught: []string{"a list has a lock as it was renewed"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
 		rewrites(func(l *stores.LockInfo) {
@@ -150,7 +150,7 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "lists the TTL as the time left",
-	caught: []string{"the time left runs down"},
+	caught: []string{"the remaining time decreases"},
 	with:   rewrites(func(l *stores.LockInfo) { l.Remaining = l.TTL }),
 }, {
 	what:   "lists in no order",
@@ -171,7 +171,7 @@ var brokenLists = []broken{{
 	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
 	what:   "reads the second page from where the first one ended",
-	caught: []string{"a lock held throughout is told while others come and go"},
+	caught: []string{"a held lock stays listed while others come and go"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			page, _ := f.Store.List(ctx, prefix)
@@ -183,7 +183,7 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "lists what is under the prefix only",
-	caught: []string{"a list is of the locks under a prefix", "a look-up is of one lock"},
+	caught: []string{"a list has only locks under its prefix", "Get returns one lock"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
@@ -192,7 +192,7 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "takes the prefix for a pattern",
-	caught: []string{"a prefix is no pattern"},
+	caught: []string{"a prefix is not a pattern"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
@@ -205,7 +205,7 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "lists nothing under the empty prefix",
-	caught: []string{"the empty prefix lists everything"},
+	caught: []string{"the empty prefix lists all locks"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			if prefix == "" {
@@ -216,15 +216,15 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "lists names with their white space trimmed",
-	caught: []string{"a list has keys and owners as they were given"},
+	caught: []string{"a list returns names unchanged"},
 	with:   rewrites(func(l *stores.LockInfo) { l.Owner = strings.TrimSpace(l.Owner) }),
 }, {
 	what:   "lists names as UTF-8",
-	caught: []string{"a list has keys and owners of any bytes"},
+	caught: []string{"a list returns names of any bytes unchanged"},
 	with:   rewrites(func(l *stores.LockInfo) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
 }, {
 	what:   "finds an empty list an error",
-	caught: []string{"an empty list is no error"},
+	caught: []string{"an empty list is not an error"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
@@ -236,7 +236,7 @@ var brokenLists = []broken{{
 	},
 }, {
 	what:   "lists every lock there ever was",
-	caught: []string{"a lock that was given back is not listed", "an expired lock is not listed"},
+	caught: []string{"a released lock is not listed", "an expired lock is not listed"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, g *stores.Grant) {
 			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})

@@ -14,7 +14,7 @@ const ctxRow = "a call whose ctx has ended fails with the ctx's error"
 
 var brokenCalls = []broken{{
 	what:   "does not look at ctx",
-	caught: []string{ctxRow, "a TryLock whose ctx has ended takes nothing"},
+	caught: []string{ctxRow, "a TryLock whose ctx has ended acquires nothing"},
 	with: func(f *faulty) {
 		f.tryLock = func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.TryLock(context.Background(), req)
@@ -22,7 +22,7 @@ var brokenCalls = []broken{{
 	},
 }, {
 	what:   "unlocks whether or not ctx has ended",
-	caught: []string{ctxRow, "an Unlock whose ctx has ended frees nothing"},
+	caught: []string{ctxRow, "an Unlock whose ctx has ended releases nothing"},
 	with: func(f *faulty) {
 		f.unlock = func(_ context.Context, key, owner string) error {
 			return f.Store.Unlock(context.Background(), key, owner)
@@ -64,15 +64,15 @@ var brokenCalls = []broken{{
 	},
 }, {
 	what:     "cannot do all that its harness declares",
-	caught:   []string{"a store can do what it declares"},
+	caught:   []string{"a store supports exactly what it declares"},
 	declares: append(allFeatures(), "YIELD"),
 }, {
 	what:     "can do more than its harness declares",
-	caught:   []string{"a store can do what it declares"},
+	caught:   []string{"a store supports exactly what it declares"},
 	declares: []string{"FENCING", "LIST"},
 }, {
 	what:   "does not answer a ping",
-	caught: []string{"a storage that works answers a ping"},
+	caught: []string{"a reachable storage answers a ping"},
 	with:   func(f *faulty) { f.ping = func(context.Context) error { return errors.New("no pong") } },
 }}
 
@@ -85,18 +85,18 @@ func brokenNames() []broken {
 		{"folds case", "keeps its case", strings.ToLower},
 		{"trims names", "keeps its white space", strings.TrimSpace},
 		{"joins words", "keeps its white space", func(name string) string { return strings.Join(strings.Fields(name), " ") }},
-		{"reads names up to a slash", "may begin with another", upTo("/1")},
-		{"drops backslashes", "may hold glob characters", dropping(`\`)},
-		{"drops the separator", "may hold separators", dropping("||")},
-		{"cleans paths", "may hold separators", dropping("./")},
-		{"reads names as formats", "may hold syntax", func(name string) string { return strings.ReplaceAll(name, "%00", "%s") }},
-		{"hashes what is in braces", "may hold syntax", braced},
-		{"reads names up to a NUL", "may hold control characters", upTo("\x00")},
+		{"reads names up to a slash", "may be a prefix of another", upTo("/1")},
+		{"drops backslashes", "may have glob characters", dropping(`\`)},
+		{"drops the separator", "may have separators", dropping("||")},
+		{"cleans paths", "may have separators", dropping("./")},
+		{"reads names as formats", "may have syntax", func(name string) string { return strings.ReplaceAll(name, "%00", "%s") }},
+		{"hashes what is in braces", "may have syntax", braced},
+		{"reads names up to a NUL", "may have control characters", upTo("\x00")},
 		{"composes characters", "may be in any script", strings.NewReplacer("e\u0301", "\u00e9").Replace},
 		{"folds letters", "may be in any script", func(name string) string { return strings.ToLower(strings.ToUpper(name)) }},
 		{"reads the first 255 bytes", "may be 1024 bytes long", func(name string) string { return name[:min(len(name), 255)] }},
 		{"reads all but the last byte", "may be 1024 bytes long", func(name string) string { return name[:min(len(name), 1023)] }},
-		{"replaces what is not in UTF-8", "may hold any bytes", func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }},
+		{"replaces what is not in UTF-8", "may have any bytes", func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }},
 	} {
 		rows = append(rows,
 			broken{what: n.what + " in keys", caught: []string{"a key " + n.says}, with: renames(n.wire)},

@@ -30,11 +30,11 @@ var brokenGrants = []broken{{
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Token = 0 }),
 }, {
 	what:   "tells no TTL with a grant",
-	caught: []string{"a grant tells its TTL", "a grant of a declared lock tells its TTL"},
+	caught: []string{"a grant reports its TTL", "a grant of a declared lock reports its TTL"},
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.TTL = 0 }),
 }, {
 	what:   "grants twice",
-	caught: []string{"a held lock is refused to others", "no two hold a lock at once"},
+	caught: []string{"a held lock is refused to other owners", "a lock never has two holders"},
 	with:   func(f *faulty) { f.tryLock = f.take },
 }, {
 	what:   "grants again to the same owner",
@@ -73,7 +73,7 @@ var brokenGrants = []broken{{
 	},
 }, {
 	what:   "has one lock for all keys",
-	caught: []string{"each key is a lock of its own"},
+	caught: []string{"locks of different keys are independent"},
 	with:   renames(func(string) string { return "lock" }),
 }, {
 	what:   "gives each owner one lock",
@@ -87,7 +87,7 @@ var brokenUnlocks = []broken{{
 	with:   func(f *faulty) { f.unlock = func(context.Context, string, string) error { return nil } },
 }, {
 	what:   "serves each owner once",
-	caught: []string{"an owner takes a lock again", "an expired lock is taken again by its old owner"},
+	caught: []string{"an owner acquires a lock again", "an owner acquires its expired lock again"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, served := f.notes.LoadOrStore(req.Key+req.Owner, true); served {
@@ -98,7 +98,7 @@ var brokenUnlocks = []broken{{
 	},
 }, {
 	what:   "is content when there is nothing to unlock",
-	caught: []string{"a lock never taken is not held", "a lock is given back once", "of many unlocks one succeeds"},
+	caught: []string{"a lock that was never acquired is not held", "a lock is released once", "one of many concurrent unlocks succeeds"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); !errors.Is(err, stores.ErrNotHeld) {
@@ -109,11 +109,11 @@ var brokenUnlocks = []broken{{
 	},
 }, {
 	what:   "lets anybody unlock",
-	caught: []string{"another owner does not unlock"},
+	caught: []string{"another owner cannot unlock"},
 	with:   func(f *faulty) { f.unlocks(stores.ErrNotOwner) },
 }, {
 	what:   "does not tell who is not the owner from what is not held",
-	caught: []string{"another owner does not unlock"},
+	caught: []string{"another owner cannot unlock"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); err != nil {
@@ -125,8 +125,8 @@ var brokenUnlocks = []broken{{
 }, {
 	what: "frees a successor's lock",
 	caught: []string{
-		"a former owner does not unlock",
-		"an owner that came too late does not free its successor's lock",
+		"a former owner cannot unlock",
+		"a late owner cannot release its successor's lock",
 	},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key+req.Owner, true) })(f)
@@ -168,7 +168,7 @@ var brokenClients = []broken{{
 	},
 }, {
 	what:   "closes the storage for everybody",
-	caught: []string{"closing one client leaves the others"},
+	caught: []string{"closing one client leaves the others open"},
 	with: func(f *faulty) {
 		f.notes.Store(f, true)
 		f.close = func() error {
@@ -180,7 +180,7 @@ var brokenClients = []broken{{
 	},
 }, {
 	what:   "cannot be closed twice",
-	caught: []string{"a client is closed twice"},
+	caught: []string{"a client can be closed twice"},
 	with: func(f *faulty) {
 		closed := false
 		f.close = func() error {
@@ -193,15 +193,15 @@ var brokenClients = []broken{{
 	},
 }, {
 	what:   "works on after Close",
-	caught: []string{"a closed client answers ErrClosed"},
+	caught: []string{"a closed client returns ErrClosed"},
 	with:   func(f *faulty) { f.close = func() error { return nil } },
 }, {
 	what:   "answers a ping after Close",
-	caught: []string{"a closed client answers ErrClosed"},
+	caught: []string{"a closed client returns ErrClosed"},
 	with:   func(f *faulty) { f.ping = func(ctx context.Context) error { return ctx.Err() } },
 }, {
 	what:   "tears down what its calls are using",
-	caught: []string{"a call that meets a Close is served or refused"},
+	caught: []string{"a call during Close succeeds or fails with ErrClosed"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			pause()

@@ -12,15 +12,15 @@ import (
 
 var brokenDeadlocks = []broken{{
 	what:   "sees no deadlock",
-	caught: []string{"waiting for oneself is a deadlock", "a deadlock over several locks at once is told"},
+	caught: []string{"a wait for a lock in its own Holding is a deadlock", "a cycle through several locks is a deadlock"},
 	with:   func(f *faulty) { f.blind(func(stores.MultiRequest) bool { return true }) },
 }, {
 	what:   "sees that somebody waits for itself, and no more",
-	caught: []string{"two that wait for each other are a deadlock"},
+	caught: []string{"two owners that wait for each other are a deadlock"},
 	with:   func(f *faulty) { f.sees(graph{depth: 0}) },
 }, {
 	what:   "sees that somebody waits for itself, but not for one of several",
-	caught: []string{"waiting for oneself is a deadlock"},
+	caught: []string{"a wait for a lock in its own Holding is a deadlock"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			req.Holding = req.Holding[:min(1, len(req.Holding))]
@@ -29,15 +29,15 @@ var brokenDeadlocks = []broken{{
 	},
 }, {
 	what:   "sees no circle of more than two",
-	caught: []string{"three that wait in a circle are a deadlock"},
+	caught: []string{"three owners that wait in a cycle are a deadlock"},
 	with:   func(f *faulty) { f.sees(graph{depth: 1}) },
 }, {
 	what:   "looks for a circle and begins to wait in two steps",
-	caught: []string{"of two that begin to wait for each other at once one is told"},
+	caught: []string{"one of two simultaneous waits for each other fails"},
 	with:   func(f *faulty) { f.sees(graph{depth: 9, slow: true}) },
 }, {
 	what:   "waits on when it has told of a deadlock",
-	caught: []string{"who is told of a deadlock waits for nothing"},
+	caught: []string{"a request that fails with a deadlock leaves the queue"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
@@ -56,13 +56,13 @@ var brokenDeadlocks = []broken{{
 	},
 }, {
 	what:   "sees no deadlock of who waits for several locks",
-	caught: []string{"a deadlock over several locks at once is told"},
+	caught: []string{"a cycle through several locks is a deadlock"},
 	with: func(f *faulty) {
 		f.blind(func(req stores.MultiRequest) bool { return len(req.Keys) > 1 })
 	},
 }, {
 	what:   "sees no deadlock by the second of several locks",
-	caught: []string{"who holds several locks and waits is in a circle by each of them"},
+	caught: []string{"each of several held locks can close a cycle"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys[1:] {
@@ -91,15 +91,15 @@ var brokenDeadlocks = []broken{{
 	},
 }, {
 	what:   "remembers who has given up waiting",
-	caught: []string{"a wait that was given up is in no circle"},
+	caught: []string{"a canceled wait is not part of a cycle"},
 	with:   func(f *faulty) { f.sees(graph{depth: 9, keepLeft: true}) },
 }, {
 	what:   "remembers who has been served",
-	caught: []string{"a wait that was served is in no circle"},
+	caught: []string{"a granted wait is not part of a cycle"},
 	with:   func(f *faulty) { f.sees(graph{depth: 9, keepServed: true}) },
 }, {
 	what:   "takes all who wait for a holder that waits for a circle",
-	caught: []string{"who holds nothing waits for whom it likes"},
+	caught: []string{"an owner without locks is not part of a cycle"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, waits := f.notes.Load(f.holder(req.Key)); waits {
@@ -112,7 +112,7 @@ var brokenDeadlocks = []broken{{
 	},
 }, {
 	what:   "sees a deadlock where nobody waits",
-	caught: []string{"who does not wait is in no deadlock"},
+	caught: []string{"a request that does not wait is no deadlock"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if slices.Contains(req.Holding, f.holder(req.Key)) {

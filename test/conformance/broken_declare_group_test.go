@@ -11,7 +11,7 @@ import (
 // brokenGroups are stores that tell the wrong locks of a group, or in a list.
 var brokenGroups = []broken{{
 	what:   "finds a group without locks an error",
-	caught: []string{"a group without locks is told as such"},
+	caught: []string{"a group without locks is empty"},
 	with: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
@@ -37,7 +37,7 @@ var brokenGroups = []broken{{
 	with:   regroups(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
 	what:   "takes the beginning of a key for its group",
-	caught: []string{"a lock is of its group and of no other"},
+	caught: []string{"a lock belongs to one group"},
 	with: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, group)
@@ -46,13 +46,13 @@ var brokenGroups = []broken{{
 	},
 }, {
 	what:   "tells of a group what is held and not declared",
-	caught: []string{"a lock that is held is declared", "a lock is of its group and of no other"},
+	caught: []string{"a held lock can be declared", "a lock belongs to one group"},
 	with: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.Store.List(ctx, group) }
 	},
 }, {
 	what:   "withdraws a lock of whatever group",
-	caught: []string{"a lock is of its group and of no other"},
+	caught: []string{"a lock belongs to one group"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			for end := len(key); end > 0; end-- {
@@ -65,7 +65,7 @@ var brokenGroups = []broken{{
 	},
 }, {
 	what:   "gives a lock of whatever group",
-	caught: []string{"a lock is of its group and of no other"},
+	caught: []string{"a lock belongs to one group"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			for end := len(req.Key); end > 0; end-- {
@@ -79,19 +79,19 @@ var brokenGroups = []broken{{
 	},
 }, {
 	what:   "folds the case of groups",
-	caught: []string{"a group has names as they were given"},
+	caught: []string{"a group returns names unchanged"},
 	with:   regrouped(strings.ToLower),
 }, {
 	what:   "reads groups up to a NUL",
-	caught: []string{"a group has names as they were given"},
+	caught: []string{"a group returns names unchanged"},
 	with:   regrouped(upTo("\x00")),
 }, {
 	what:   "takes groups for UTF-8",
-	caught: []string{"a group has names of any bytes"},
+	caught: []string{"a group returns names of any bytes unchanged"},
 	with:   regrouped(func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }),
 }, {
 	what:   "tells the owners in a group with their white space trimmed",
-	caught: []string{"a group has names as they were given"},
+	caught: []string{"a group returns names unchanged"},
 	with: regroups(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			locks[i].Owner = strings.TrimSpace(locks[i].Owner)
@@ -100,17 +100,17 @@ var brokenGroups = []broken{{
 	}),
 }, {
 	what:   "lists what is held only",
-	caught: []string{"a list has declared locks that nobody holds"},
+	caught: []string{"a list has free declared locks"},
 	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { return filter(locks, isHeld) }),
 }, {
 	what:   "lists what is held and then what is declared",
-	caught: []string{"a list has declared locks that nobody holds"},
+	caught: []string{"a list has free declared locks"},
 	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
 	what:   "looks for what is held and for what is free in two steps",
-	caught: []string{"a declared lock is told throughout while it changes hands"},
+	caught: []string{"a declared lock stays listed while its holder changes"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			held, _ := f.Store.List(ctx, prefix)
@@ -123,7 +123,7 @@ var brokenGroups = []broken{{
 	},
 }, {
 	what:   "tells of no waiters where nobody holds the lock",
-	caught: []string{"a free lock is told with those who wait for it"},
+	caught: []string{"a free lock is listed with its waiters"},
 	with: redraws(func(l *stores.LockInfo) {
 		if l.Owner == "" {
 			l.Waiters = 0

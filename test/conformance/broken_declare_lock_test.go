@@ -13,12 +13,12 @@ import (
 var brokenWithdrawals = []broken{{
 	what: "does not withdraw",
 	caught: []string{
-		"a lock that is withdrawn exists no more", "a group without locks is told as such", "tokens grow across a withdrawal",
+		"a withdrawn lock no longer exists", "a group without locks is empty", "tokens grow across a withdrawal",
 	},
 	with: func(f *faulty) { f.withdraw = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
 }, {
 	what:   "is content when there is nothing to withdraw",
-	caught: []string{"a lock that is not declared is not withdrawn"},
+	caught: []string{"a lock that is not declared cannot be withdrawn"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			if err := f.Store.Withdraw(ctx, group, key); !errors.Is(err, stores.ErrNotDeclared) {
@@ -29,7 +29,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "revokes what is not declared when it shall withdraw it",
-	caught: []string{"a lock that is not declared is not withdrawn"},
+	caught: []string{"a lock that is not declared cannot be withdrawn"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			err := f.Store.Withdraw(ctx, group, key)
@@ -42,8 +42,8 @@ var brokenWithdrawals = []broken{{
 }, {
 	what: "leaves a withdrawn lock to its holder",
 	caught: []string{
-		"a lock that is withdrawn is taken from its holder", "several locks are taken at once, be they declared or not",
-		"whose lock was withdrawn has nothing to be revoked",
+		"withdrawing a lock ends its hold", "declared and other locks can be acquired together",
+		"a withdrawn lock cannot be revoked",
 	},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -57,7 +57,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "takes a withdrawn lock only from one of the group",
-	caught: []string{"a lock that is withdrawn is taken from its holder"},
+	caught: []string{"withdrawing a lock ends its hold"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req) })(f)
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -71,7 +71,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "withdraws all that begins with the key",
-	caught: []string{"a withdrawal is of one lock"},
+	caught: []string{"a withdrawal affects one lock"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			locks, _ := f.Store.List(ctx, key+"/")
@@ -83,7 +83,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "takes all locks from the holder of a withdrawn one",
-	caught: []string{"a withdrawal is of one lock", "several locks are taken at once, be they declared or not"},
+	caught: []string{"a withdrawal affects one lock", "declared and other locks can be acquired together"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			holder := f.holder(key)
@@ -96,7 +96,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "gives a lock that is declared again to its old holder",
-	caught: []string{"a lock that was withdrawn is declared anew"},
+	caught: []string{"a withdrawn lock can be declared again"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			f.notes.Store(key, f.holder(key))
@@ -112,7 +112,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "declares a lock again as it was before",
-	caught: []string{"a lock that was withdrawn is declared anew"},
+	caught: []string{"a withdrawn lock can be declared again"},
 	with: func(f *faulty) {
 		declarations(func(d *stores.Declaration) {
 			first, _ := f.notes.LoadOrStore(d.Key, d.TTL)
@@ -121,7 +121,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "forgets the token of a lock that is withdrawn",
-	caught: []string{"tokens grow across a withdrawal", "tokens grow across a time when the lock did not exist"},
+	caught: []string{"tokens grow across a withdrawal", "tokens grow after the lock did not exist for a while"},
 	with: func(f *faulty) {
 		f.counts(func(req stores.Request) string { return req.Key })
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -131,7 +131,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "forgets the token of a lock that was withdrawn a while ago",
-	caught: []string{"tokens grow across a time when the lock did not exist"},
+	caught: []string{"tokens grow after the lock did not exist for a while"},
 	with: func(f *faulty) {
 		f.counts(func(req stores.Request) string { return req.Key })
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -141,7 +141,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "renews what was withdrawn",
-	caught: []string{"whose lock was withdrawn does not renew it"},
+	caught: []string{"a withdrawn lock cannot be renewed"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.Renew(ctx, req); !errors.Is(err, stores.ErrNotHeld) {
@@ -152,7 +152,7 @@ var brokenWithdrawals = []broken{{
 	},
 }, {
 	what:   "revokes what was withdrawn",
-	caught: []string{"whose lock was withdrawn has nothing to be revoked"},
+	caught: []string{"a withdrawn lock cannot be revoked"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -168,7 +168,7 @@ var brokenWithdrawals = []broken{{
 // brokenMembers are stores that give one of a group the wrong answer.
 var brokenMembers = []broken{{
 	what:   "grants a declared lock and does not take it",
-	caught: []string{"who asks for a declared lock gets it if nobody holds it", "a declared lock that is held is refused to others"},
+	caught: []string{"a free declared lock is granted", "a held declared lock is refused to other owners"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -180,7 +180,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "gives no token with a declared lock",
-	caught: []string{"who asks for a declared lock gets it if nobody holds it"},
+	caught: []string{"a free declared lock is granted"},
 	with: answers(func(req stores.Request, g *stores.Grant) {
 		if req.Group != "" {
 			g.Token = 0
@@ -188,7 +188,7 @@ var brokenMembers = []broken{{
 	}),
 }, {
 	what:   "gives a lock that does not exist",
-	caught: []string{"who asks for a lock that does not exist is told so", "a lock that is withdrawn exists no more"},
+	caught: []string{"a lock that is not declared is rejected", "a withdrawn lock no longer exists"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrNotDeclared) {
@@ -199,7 +199,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "refuses a lock that does not exist",
-	caught: []string{"who asks for a lock that does not exist is told so"},
+	caught: []string{"a lock that is not declared is rejected"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrNotDeclared) {
@@ -210,7 +210,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "looks who holds a lock before it looks whether it exists",
-	caught: []string{"who asks for a lock that does not exist is told so"},
+	caught: []string{"a lock that is not declared is rejected"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if holder := f.holder(req.Key); holder != "" && holder != req.Owner {
@@ -221,7 +221,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "finds it an error that a declared lock is held",
-	caught: []string{"a declared lock that is held is refused to others"},
+	caught: []string{"a held declared lock is refused to other owners"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -233,7 +233,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "refuses a declared lock to its holder without a word",
-	caught: []string{"who has a declared lock is told so"},
+	caught: []string{"a declared lock is rejected if its owner holds it"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrRepeated) {
@@ -244,7 +244,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "gives a declared lock to its holder again",
-	caught: []string{"who has a declared lock is told so"},
+	caught: []string{"a declared lock is rejected if its owner holds it"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrRepeated) {
@@ -256,7 +256,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "knows only those holders who named the group",
-	caught: []string{"who has a declared lock is told so"},
+	caught: []string{"a declared lock is rejected if its owner holds it"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.Group) })(f)
 		try := f.tryLock
@@ -270,7 +270,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "remembers holders whose time is over",
-	caught: []string{"who had a declared lock until it expired may ask again"},
+	caught: []string{"an owner acquires a declared lock again after it expired"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if last, ok := f.notes.Load(req.Key); ok && last == req.Owner {
@@ -285,7 +285,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "gives each holder of a declared lock the TTL of the declaration",
-	caught: []string{"who does not name the group gets a declared lock like any other"},
+	caught: []string{"requests without a group treat a declared lock like any other"},
 	with: func(f *faulty) {
 		asks(func(req *stores.Request) {
 			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 && req.Group == "" {
@@ -295,7 +295,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "tells who does not name the group that it has the lock",
-	caught: []string{"who does not name the group gets a declared lock like any other"},
+	caught: []string{"requests without a group treat a declared lock like any other"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 && l.Owner == req.Owner {
@@ -306,7 +306,7 @@ var brokenMembers = []broken{{
 	},
 }, {
 	what:   "takes no declared lock together with others",
-	caught: []string{"several locks are taken at once, be they declared or not"},
+	caught: []string{"declared and other locks can be acquired together"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {

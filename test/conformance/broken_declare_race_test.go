@@ -13,7 +13,7 @@ import (
 var brokenDeclaredCrowds = []broken{{
 	what: "counts a group and adds to it in two steps",
 	caught: []string{
-		"of a crowd as many declare as the limit says", "a group never has more locks than the limit says",
+		"concurrent declarations stop at the limit", "a group never has more locks than the limit",
 	},
 	with: func(f *faulty) {
 		f.limits(func(d stores.Declaration) int {
@@ -24,7 +24,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether a lock is declared and declares it in two steps",
-	caught: []string{"of a crowd that declares one lock one succeeds"},
+	caught: []string{"one of many concurrent declarations of a lock succeeds"},
 	with: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			if _, declared := f.lock(d.Key); declared {
@@ -37,7 +37,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks at the limit before it looks whether the lock is declared",
-	caught: []string{"of a crowd that declares one lock one succeeds"},
+	caught: []string{"one of many concurrent declarations of a lock succeeds"},
 	with: func(f *faulty) {
 		f.limits(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
@@ -46,7 +46,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether a lock is declared and withdraws it in two steps",
-	caught: []string{"of many withdrawals one succeeds"},
+	caught: []string{"one of many concurrent withdrawals succeeds"},
 	with: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			if _, declared := f.lock(key); !declared {
@@ -59,7 +59,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "reads a group in two halves",
-	caught: []string{"a group is told as of one moment"},
+	caught: []string{"a group is read at one moment"},
 	with: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			middle := group + "m"
@@ -74,7 +74,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether a declared lock is held and takes it in two steps",
-	caught: []string{"of a crowd that asks for a declared lock one gets it"},
+	caught: []string{"one of many concurrent requests gets a declared lock"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if l, declared := f.lock(req.Key); !declared || isHeld(l) {
@@ -86,7 +86,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether an owner has the lock and takes it in two steps",
-	caught: []string{"an owner that asks many times at once gets a declared lock once"},
+	caught: []string{"one of an owner's concurrent requests gets a declared lock"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if f.holder(req.Key) == req.Owner {
@@ -102,7 +102,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether an owner waits and lets it wait in two steps",
-	caught: []string{"an owner that asks many times at once waits once"},
+	caught: []string{"one of an owner's concurrent requests waits"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, waits := f.notes.Load(req.Key + req.Owner); waits {
@@ -115,7 +115,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether a lock is declared and takes it in two steps",
-	caught: []string{"nobody has a lock that was withdrawn"},
+	caught: []string{"a lock that is withdrawn during requests is free"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, declared := f.lock(req.Key); !declared {
@@ -127,7 +127,7 @@ var brokenDeclaredCrowds = []broken{{
 	},
 }, {
 	what:   "looks whether a lock is declared and waits for it in two steps",
-	caught: []string{"nobody waits for a lock that was withdrawn"},
+	caught: []string{"a lock that is withdrawn during waiting requests is free"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if _, declared := f.lock(req.Key); !declared {

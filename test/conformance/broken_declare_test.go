@@ -12,15 +12,15 @@ import (
 var brokenDeclarations = []broken{{
 	what: "does not declare",
 	caught: []string{
-		"a declared lock exists while nobody holds it", "a group is complete", "a group has names as they were given",
-		"a group has names of any bytes",
+		"a declared lock exists while it is free", "a group is complete", "a group returns names unchanged",
+		"a group returns names of any bytes unchanged",
 	},
 	with: func(f *faulty) {
 		f.declare = func(ctx context.Context, _ stores.Declaration) error { return ctx.Err() }
 	},
 }, {
 	what:   "tells what was declared as what was asked for",
-	caught: []string{"a declared lock exists while nobody holds it", "a list has declared locks that nobody holds"},
+	caught: []string{"a declared lock exists while it is free", "a list has free declared locks"},
 	with: redraws(func(l *stores.LockInfo) {
 		if l.Owner == "" {
 			l.TTL = l.DeclaredTTL
@@ -28,7 +28,7 @@ var brokenDeclarations = []broken{{
 	}),
 }, {
 	what:   "tells declared locks as free",
-	caught: []string{"a declared lock is told as it is held"},
+	caught: []string{"a group returns the holder of a declared lock"},
 	with: redraws(func(l *stores.LockInfo) {
 		if l.DeclaredTTL > 0 {
 			*l = stores.LockInfo{Key: l.Key, DeclaredTTL: l.DeclaredTTL}
@@ -36,11 +36,11 @@ var brokenDeclarations = []broken{{
 	}),
 }, {
 	what:   "tells declared locks without their metadata",
-	caught: []string{"a declared lock is told as it is held"},
+	caught: []string{"a group returns the holder of a declared lock"},
 	with:   redraws(func(l *stores.LockInfo) { l.Metadata = nil }),
 }, {
 	what:   "declares a lock for its first holder",
-	caught: []string{"a declared lock outlives those who hold it"},
+	caught: []string{"a declared lock outlives its holders"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Unlock(ctx, key, owner)
@@ -52,7 +52,7 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "lets a declared lock end with its TTL",
-	caught: []string{"a declared lock outlives those who hold it"},
+	caught: []string{"a declared lock outlives its holders"},
 	with: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
@@ -89,7 +89,7 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "declares only what nobody holds",
-	caught: []string{"a lock that is held is declared"},
+	caught: []string{"a held lock can be declared"},
 	with: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			if f.holder(d.Key) != "" {
@@ -100,7 +100,7 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "takes a lock from its holder to declare it",
-	caught: []string{"a lock that is held is declared"},
+	caught: []string{"a held lock can be declared"},
 	with: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			_ = f.Store.Revoke(ctx, d.Key, "")
@@ -121,13 +121,13 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "declares whether or not ctx has ended",
-	caught: []string{"a declaration whose ctx has ended changes nothing", ctxRow},
+	caught: []string{"a Declare whose ctx has ended changes nothing", ctxRow},
 	with: func(f *faulty) {
 		f.declare = func(_ context.Context, d stores.Declaration) error { return f.Store.Declare(context.Background(), d) }
 	},
 }, {
 	what:   "withdraws whether or not ctx has ended",
-	caught: []string{"a declaration whose ctx has ended changes nothing", ctxRow},
+	caught: []string{"a Declare whose ctx has ended changes nothing", ctxRow},
 	with: func(f *faulty) {
 		f.withdraw = func(_ context.Context, group, key string) error {
 			return f.Store.Withdraw(context.Background(), group, key)
@@ -135,21 +135,21 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "tells a group after Close",
-	caught: []string{"a closed client answers ErrClosed"},
+	caught: []string{"a closed client returns ErrClosed"},
 	with: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.open().Group(ctx, group) }
 	},
 }, {
 	what:   "knows no limit",
-	caught: []string{"a group has as many locks as the limit says"},
+	caught: []string{"a group has at most as many locks as its limit"},
 	with:   declarations(func(d *stores.Declaration) { d.Limit = 0 }),
 }, {
 	what:   "lets in one more than the limit says",
-	caught: []string{"a group has as many locks as the limit says"},
+	caught: []string{"a group has at most as many locks as its limit"},
 	with:   declarations(func(d *stores.Declaration) { d.Limit++ }),
 }, {
 	what:   "counts the locks that nobody holds",
-	caught: []string{"a group has as many locks as the limit says"},
+	caught: []string{"a group has at most as many locks as its limit"},
 	with: func(f *faulty) {
 		f.limits(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
@@ -158,7 +158,7 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "looks at the limit first",
-	caught: []string{"a lock is declared already, be its group full or not"},
+	caught: []string{"a declared lock in a full group fails with ErrDeclared"},
 	with: func(f *faulty) {
 		f.limits(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
@@ -167,11 +167,11 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "takes no limit for none at all",
-	caught: []string{"a limit is that of the call"},
+	caught: []string{"each Declare has its own limit"},
 	with:   declarations(func(d *stores.Declaration) { d.Limit = max(d.Limit, 1) }),
 }, {
 	what:   "keeps the first limit of a group",
-	caught: []string{"a limit is that of the call"},
+	caught: []string{"each Declare has its own limit"},
 	with: func(f *faulty) {
 		declarations(func(d *stores.Declaration) {
 			first, _ := f.notes.LoadOrStore(d.Group, d.Limit)
@@ -180,7 +180,7 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "counts the locks of all groups",
-	caught: []string{"what is not of the group does not fill it"},
+	caught: []string{"a limit counts only declared locks of the group"},
 	with: func(f *faulty) {
 		f.limits(func(stores.Declaration) int {
 			locks, _ := f.Store.List(context.Background(), "")
@@ -189,7 +189,7 @@ var brokenDeclarations = []broken{{
 	},
 }, {
 	what:   "counts the locks whose key begins with the group",
-	caught: []string{"what is not of the group does not fill it"},
+	caught: []string{"a limit counts only declared locks of the group"},
 	with: func(f *faulty) {
 		f.limits(func(d stores.Declaration) int {
 			locks, _ := f.Store.List(context.Background(), d.Group)

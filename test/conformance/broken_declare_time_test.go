@@ -11,14 +11,14 @@ import (
 // brokenMemberTimes are stores that let a declared lock last or end in the wrong way.
 var brokenMemberTimes = []broken{{
 	what:   "lets a declared lock last for a minute",
-	caught: []string{"a declared lock lasts as long as it was declared to", "a declared lock is renewed like any other"},
+	caught: []string{"a declared lock lasts for its declared TTL", "a declared lock is renewed like any other"},
 	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
 		_, _ = f.Store.Renew(context.Background(), ungrouped(req))
 	}),
 }, {
 	what: "lets a declared lock last for half of its TTL",
 	caught: []string{
-		"a declared lock lasts as long as it was declared to", "the holder of a declared lock stops before the next one starts",
+		"a declared lock lasts for its declared TTL", "the holder of a declared lock stops before the next owner starts",
 	},
 	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
 		l, _ := f.lock(req.Key)
@@ -27,15 +27,15 @@ var brokenMemberTimes = []broken{{
 	}),
 }, {
 	what:   "declares for an hour at the most",
-	caught: []string{"a millisecond and 68 years are TTLs of a declaration"},
+	caught: []string{"a declared TTL may be a millisecond or 68 years"},
 	with:   declarations(func(d *stores.Declaration) { d.TTL = min(d.TTL, time.Hour) }),
 }, {
 	what:   "declares for a second at the least",
-	caught: []string{"a millisecond and 68 years are TTLs of a declaration"},
+	caught: []string{"a declared TTL may be a millisecond or 68 years"},
 	with:   declarations(func(d *stores.Declaration) { d.TTL = max(d.TTL, time.Second) }),
 }, {
 	what:   "renews for a group only what is declared in it",
-	caught: []string{"a renewal has no use for a group"},
+	caught: []string{"a renewal ignores the group"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if l, _ := f.lock(req.Key); req.Group != "" && l.DeclaredTTL == 0 {
@@ -46,7 +46,7 @@ var brokenMemberTimes = []broken{{
 	},
 }, {
 	what:   "counts Expires of a declared lock from the answer",
-	caught: []string{"the holder of a declared lock stops before the next one starts"},
+	caught: []string{"the holder of a declared lock stops before the next owner starts"},
 	with: answeredAs(func(f *faulty, req stores.Request, g *stores.Grant) {
 		pause()
 		l, _ := f.lock(req.Key)
@@ -58,7 +58,7 @@ var brokenMemberTimes = []broken{{
 	with:   answeredAs(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
 }, {
 	what:   "tells the TTL of the declaration to whoever takes the lock",
-	caught: []string{"a grant of a declared lock tells its TTL"},
+	caught: []string{"a grant of a declared lock reports its TTL"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, g *stores.Grant) {
 			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 {
@@ -68,7 +68,7 @@ var brokenMemberTimes = []broken{{
 	},
 }, {
 	what:   "tells Expires of a declared lock by the wall clock",
-	caught: []string{"the deadline of a declared lock is on the monotonic clock"},
+	caught: []string{"the deadline of a declared lock has a monotonic reading"},
 	with:   answeredAs(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }, {
 	what:   "renews a declared lock for the TTL of the declaration",

@@ -13,8 +13,8 @@ import (
 var brokenMemberWaits = []broken{{
 	what: "finds out each second what has become of a declared lock",
 	caught: []string{
-		"who would wait gets a free declared lock at once", "who waits for a declared lock gets it when it is given back",
-		"who waits for a declared lock gets it when it expires", "who waits for a declared lock gets it when it is revoked",
+		"a waiting request gets a free declared lock at once", "a waiter gets a declared lock when it is released",
+		"a waiter gets a declared lock when it expires", "a waiter gets a declared lock when it is revoked",
 	},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -26,7 +26,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "waits until a lock exists",
-	caught: []string{"who would wait for a lock that does not exist is told so"},
+	caught: []string{"a waiting request for a lock that is not declared fails"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			for {
@@ -40,7 +40,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "waits for what somebody holds, be it declared or not",
-	caught: []string{"who would wait for a lock that does not exist is told so"},
+	caught: []string{"a waiting request for a lock that is not declared fails"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL == 0 {
@@ -51,11 +51,11 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "tells no TTL to who has waited for a declared lock",
-	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
+	caught: []string{"a declared lock lasts for its TTL after a wait"},
 	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
 }, {
 	what:   "hands a declared lock over with the token that it had",
-	caught: []string{"who waits for a declared lock gets it when it is given back"},
+	caught: []string{"a waiter gets a declared lock when it is released"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			l, _ := f.lock(req.Key)
@@ -68,7 +68,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "counts the lease of a declared lock from the request",
-	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
+	caught: []string{"a declared lock lasts for its TTL after a wait"},
 	with: waited(func(req stores.Request, asked time.Time, g *stores.Grant) {
 		if req.Group != "" {
 			g.Expires = asked
@@ -76,7 +76,7 @@ var brokenMemberWaits = []broken{{
 	}),
 }, {
 	what:   "gives who has waited for a declared lock a minute",
-	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
+	caught: []string{"a declared lock lasts for its TTL after a wait"},
 	with: func(f *faulty) {
 		waited(func(req stores.Request, _ time.Time, _ *stores.Grant) {
 			if req.Group != "" {
@@ -86,7 +86,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "serves those who name the group before others",
-	caught: []string{"who waits with the group and without is served in the order of arrival"},
+	caught: []string{"waiters with and without a group are served in order of arrival"},
 	with: func(f *faulty) {
 		f.lineUp(func(p *place, before, behind []*place) bool {
 			named := func(other *place) bool { return other.member }
@@ -98,7 +98,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "sends those away who wait for a lock that is declared",
-	caught: []string{"a lock that somebody waits for is declared"},
+	caught: []string{"a lock with waiters can be declared"},
 	with: func(f *faulty) {
 		f.cancelsUngrouped()
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -108,7 +108,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "lets one of a group overtake those who wait",
-	caught: []string{"who waits with the group and without is served in the order of arrival"},
+	caught: []string{"waiters with and without a group are served in order of arrival"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -121,13 +121,13 @@ var brokenMemberWaits = []broken{{
 }, {
 	what: "lets an owner wait for what it has or waits for",
 	caught: []string{
-		"who has a declared lock does not wait for it", "who waits for a declared lock does not ask for it again",
-		"an owner that asks many times at once waits once",
+		"a waiting request is rejected if its owner holds the declared lock", "a request is rejected if its owner waits for the declared lock",
+		"one of an owner's concurrent requests waits",
 	},
 	with: waitsUngrouped(stores.ErrRepeated),
 }, {
 	what:   "refuses a declared lock without a word to who waits for it",
-	caught: []string{"who waits for a declared lock does not ask for it again"},
+	caught: []string{"a request is rejected if its owner waits for the declared lock"},
 	with: func(f *faulty) {
 		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -139,7 +139,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "ends the wait of an owner that asks again",
-	caught: []string{"who waits for a declared lock does not ask for it again"},
+	caught: []string{"a request is rejected if its owner waits for the declared lock"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
@@ -151,7 +151,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "knows in each client only who waits through it",
-	caught: []string{"who waits for a declared lock does not ask for it again"},
+	caught: []string{"a request is rejected if its owner waits for the declared lock"},
 	with: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -166,7 +166,7 @@ var brokenMemberWaits = []broken{{
 }, {
 	what: "remembers who has waited",
 	caught: []string{
-		"who has left the line for a declared lock may ask again", "who leaves while the lock is withdrawn leaves nothing behind",
+		"an owner whose wait ended can wait for a declared lock again", "a wait that is canceled during a withdrawal leaves no trace",
 	},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -178,7 +178,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "waits for a declared lock whether or not ctx has ended",
-	caught: []string{"a Lock of a declared lock whose ctx has ended takes nothing"},
+	caught: []string{"a Lock of a declared lock whose ctx has ended acquires nothing"},
 	with: func(f *faulty) {
 		f.waitAs(func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.Lock(context.Background(), req)
@@ -186,7 +186,7 @@ var brokenMemberWaits = []broken{{
 	},
 }, {
 	what:   "sees no circle of those who wait for declared locks",
-	caught: []string{"waiting in a circle for declared locks is a deadlock"},
+	caught: []string{"waiting in a cycle for declared locks is a deadlock"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			req.Holding = nil
@@ -199,8 +199,8 @@ var brokenMemberWaits = []broken{{
 var brokenGivingUp = []broken{{
 	what: "ends no wait by Unlock",
 	caught: []string{
-		"an Unlock ends the wait of its owner", "who gives up by Unlock lets the others through",
-		"an Unlock ends the wait for a lock that nobody holds", "a grant and giving up are one or the other",
+		"Unlock ends the wait of its owner", "waiters behind a wait that Unlock ended move up",
+		"Unlock ends the wait for a free lock", "a grant and the end of a wait by Unlock exclude each other",
 	},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -215,7 +215,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "ends a wait by Unlock and tells that it was somebody else's lock",
-	caught: []string{"an Unlock ends the wait of its owner"},
+	caught: []string{"Unlock ends the wait of its owner"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
@@ -228,7 +228,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "takes a wait that was given up for one that was cancelled",
-	caught: []string{"an Unlock ends the wait of its owner"},
+	caught: []string{"Unlock ends the wait of its owner"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
@@ -240,7 +240,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "takes the lock from its holder when somebody gives up",
-	caught: []string{"an Unlock ends the wait of its owner"},
+	caught: []string{"Unlock ends the wait of its owner"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
@@ -253,7 +253,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "sends everybody away when one gives up",
-	caught: []string{"who gives up by Unlock lets the others through"},
+	caught: []string{"waiters behind a wait that Unlock ended move up"},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			f.notes.Store(req.Owner, req.Owner)
@@ -272,7 +272,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "ends any wait by Unlock",
-	caught: []string{"an Unlock does not end a wait without the group"},
+	caught: []string{"Unlock does not end a wait without a group"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			ctx, cancel := f.cancels().add(ctx, req.Key+req.Owner)
@@ -289,7 +289,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "looks at those who wait only if somebody holds the lock",
-	caught: []string{"an Unlock ends the wait for a lock that nobody holds"},
+	caught: []string{"Unlock ends the wait for a free lock"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if f.holder(key) == "" {
@@ -300,7 +300,7 @@ var brokenGivingUp = []broken{{
 	},
 }, {
 	what:   "waits on when its owner has given up",
-	caught: []string{"an Unlock ends the wait of its owner", "a grant and giving up are one or the other"},
+	caught: []string{"Unlock ends the wait of its owner", "a grant and the end of a wait by Unlock exclude each other"},
 	with:   waitsOnAfter(stores.ErrGaveUp),
 }}
 
@@ -309,8 +309,8 @@ var brokenGivingUp = []broken{{
 var brokenWithdrawnWaits = []broken{{
 	what: "lets those who wait go on when the lock is withdrawn",
 	caught: []string{
-		"a lock that is withdrawn fails those who wait for it", "a lock that is withdrawn goes to who waits without the group",
-		"a free lock that is withdrawn fails those who wait for it",
+		"withdrawing a lock fails its waiters", "a withdrawn lock goes to the next waiter without a group",
+		"withdrawing a free lock fails its waiters",
 	},
 	with: func(f *faulty) {
 		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -325,17 +325,17 @@ var brokenWithdrawnWaits = []broken{{
 }, {
 	what: "lets those who wait have the lock that is declared next",
 	caught: []string{
-		"a lock that is declared again fails those who waited for the old one",
-		"those who wait for a lock that is withdrawn are never served",
+		"declaring a withdrawn lock again does not keep its waiters",
+		"waiters of a withdrawn lock are never granted",
 	},
 	with: waitsOnAfter(stores.ErrNotDeclared),
 }, {
 	what:   "gives a withdrawn lock to those who wait for it",
-	caught: []string{"a lock that is withdrawn fails those who wait for it"},
+	caught: []string{"withdrawing a lock fails its waiters"},
 	with:   waitsUngrouped(stores.ErrNotDeclared),
 }, {
 	what:   "sends everybody away when a lock is withdrawn",
-	caught: []string{"a lock that is withdrawn goes to who waits without the group"},
+	caught: []string{"a withdrawn lock goes to the next waiter without a group"},
 	with: func(f *faulty) {
 		f.cancelsUngrouped()
 		f.withdraw = f.sendsAway
@@ -343,7 +343,7 @@ var brokenWithdrawnWaits = []broken{{
 }, {
 	what: "sends everybody away who waits for several locks when one is withdrawn",
 	caught: []string{
-		"who waits for several locks gets them when one is withdrawn", "a free lock that is withdrawn fails those who wait for it",
+		"a waiter for several locks gets them when one is withdrawn", "withdrawing a free lock fails its waiters",
 	},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {

@@ -10,11 +10,11 @@ import (
 // brokenDeclaredEvents are stores that tell the wrong events of declared locks.
 var brokenDeclaredEvents = []broken{{
 	what:   "first tells what is held only",
-	caught: []string{"a watcher is first told what is declared"},
+	caught: []string{"a snapshot has the declared locks"},
 	with:   retells(func(e *stores.Event) { e.Locks = filter(e.Locks, isHeld) }),
 }, {
 	what:   "first tells what is held as if it were not declared",
-	caught: []string{"a watcher is first told what is declared"},
+	caught: []string{"a snapshot has the declared locks"},
 	with: retells(func(e *stores.Event) {
 		for i, l := range e.Locks {
 			if isHeld(l) {
@@ -24,19 +24,19 @@ var brokenDeclaredEvents = []broken{{
 	}),
 }, {
 	what:   "tells nothing of what is declared",
-	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
+	caught: []string{"a watcher sees locks declared and withdrawn", "a watcher sees each change of a declared lock"},
 	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventDeclared }),
 }, {
 	what:   "tells nothing of what is withdrawn",
-	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
+	caught: []string{"a watcher sees locks declared and withdrawn", "a watcher sees each change of a declared lock"},
 	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn }),
 }, {
 	what:   "tells no TTL with what is declared",
-	caught: []string{"a watcher is told what is declared and withdrawn"},
+	caught: []string{"a watcher sees locks declared and withdrawn"},
 	with:   retells(func(e *stores.Event) { e.Lock.DeclaredTTL = 0 }),
 }, {
 	what:   "tells that a lock is revoked and then that it is withdrawn",
-	caught: []string{"a watcher is told the life of a declared lock"},
+	caught: []string{"a watcher sees each change of a declared lock"},
 	with: tellsEach(func(e stores.Event) []stores.Event {
 		if e.Kind != stores.EventWithdrawn || isFree(e.Lock) {
 			return []stores.Event{e}
@@ -49,22 +49,22 @@ var brokenDeclaredEvents = []broken{{
 }, {
 	what: "does not tell from whom a lock is withdrawn",
 	caught: []string{
-		"a watcher is told the life of a declared lock", "a watcher is told of a withdrawal before the next one gets the lock",
+		"a watcher sees each change of a declared lock", "a watcher sees a withdrawal before the next grant",
 	},
 	with: retells(forgetsHolder(stores.EventWithdrawn)),
 }, {
 	what:   "does not tell who holds what is declared",
-	caught: []string{"a watcher is told that a lock is declared which somebody holds"},
+	caught: []string{"a watcher sees a held lock declared"},
 	with:   retells(forgetsHolder(stores.EventDeclared)),
 }, {
 	what: "tells nothing of declared locks that expire",
 	caught: []string{
-		"a watcher is told that a declared lock has expired", "a watcher is told that a lock expired before it is withdrawn",
+		"a watcher sees a declared lock expire", "a watcher sees a lock expire before it is withdrawn",
 	},
 	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
 	what:   "tells that a lock is withdrawn when it expires",
-	caught: []string{"a watcher is told that a declared lock has expired"},
+	caught: []string{"a watcher sees a declared lock expire"},
 	with: tellsEach(func(e stores.Event) []stores.Event {
 		if e.Kind != stores.EventExpired {
 			return []stores.Event{e}
@@ -75,7 +75,7 @@ var brokenDeclaredEvents = []broken{{
 	}),
 }, {
 	what:   "tells of declarations that are refused",
-	caught: []string{"a watcher is told nothing of declarations that are refused"},
+	caught: []string{"a rejected declaration sends no event"},
 	with: func(f *faulty) {
 		f.tellsAll()
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -88,7 +88,7 @@ var brokenDeclaredEvents = []broken{{
 	},
 }, {
 	what:   "tells of withdrawals that are refused",
-	caught: []string{"a watcher is told nothing of declarations that are refused"},
+	caught: []string{"a rejected declaration sends no event"},
 	with: func(f *faulty) {
 		f.tellsAll()
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -101,7 +101,7 @@ var brokenDeclaredEvents = []broken{{
 	},
 }, {
 	what:   "tells of those who give up",
-	caught: []string{"a watcher is told nothing of those who give up"},
+	caught: []string{"a wait that Unlock ends sends no event"},
 	with: func(f *faulty) {
 		f.tellsAll()
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -115,13 +115,13 @@ var brokenDeclaredEvents = []broken{{
 	},
 }, {
 	what:   "tells of a withdrawal only if the lock is free afterwards",
-	caught: []string{"a watcher is told of a withdrawal before the next one gets the lock"},
+	caught: []string{"a watcher sees a withdrawal before the next grant"},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn || f.holder(e.Lock.Key) == "" })(f)
 	},
 }, {
 	what:   "tells every watcher what is declared",
-	caught: []string{"a watcher is told of the declared locks under its prefix"},
+	caught: []string{"a watcher sees only declared locks under its prefix"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
@@ -135,7 +135,7 @@ var brokenDeclaredEvents = []broken{{
 	},
 }, {
 	what:   "tells most declarations, and not each",
-	caught: []string{"a watcher knows what is declared, whenever it began"},
+	caught: []string{"watchers of declared locks agree with the list"},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventDeclared || e.Revision%7 != 0 })(f)
 	},

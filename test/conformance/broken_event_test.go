@@ -12,18 +12,18 @@ import (
 // brokenEvents are stores that tell the wrong events.
 var brokenEvents = []broken{{
 	what:   "tells nothing of locks that are given back",
-	caught: []string{"a watcher is told who gets a lock and gives it back"},
+	caught: []string{"a watcher sees grants and releases"},
 	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventReleased }),
 }, {
 	what: "tells nothing of locks that expire",
 	caught: []string{
-		"a watcher is told that a lock has expired", "a watcher is told that a lock expired before another gets it",
-		"a watcher is told that a lock which it was first told has expired", "a watcher is told of the end of a renewed lock",
+		"a watcher sees a lock expire", "a watcher sees a lock expire before the next grant",
+		"a watcher sees a lock in the snapshot expire", "a watcher sees a renewed lock expire",
 	},
 	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
 	what:   "tells that a lock has expired when something else happens",
-	caught: []string{"a watcher is told that a lock has expired"},
+	caught: []string{"a watcher sees a lock expire"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			var late []stores.Event
@@ -44,8 +44,8 @@ var brokenEvents = []broken{{
 }, {
 	what: "tells the end of a lock only if it has told the beginning",
 	caught: []string{
-		"a watcher is told of the end of a lock that it was first told",
-		"a watcher is told that a lock which it was first told has expired",
+		"a watcher sees the release of a lock in the snapshot",
+		"a watcher sees a lock in the snapshot expire",
 	},
 	with: func(f *faulty) {
 		var begun sync.Map
@@ -59,17 +59,17 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells keys and owners only",
-	caught: []string{"a watcher is told who gets a lock and gives it back"},
+	caught: []string{"a watcher sees grants and releases"},
 	with: retells(func(e *stores.Event) {
 		e.Lock = stores.LockInfo{Key: e.Lock.Key, Owner: e.Lock.Owner}
 	}),
 }, {
 	what:   "tells no metadata",
-	caught: []string{"a watcher is told the metadata of a lock"},
+	caught: []string{"a watcher sees the metadata of a lock"},
 	with:   retells(func(e *stores.Event) { e.Lock.Metadata = nil }),
 }, {
 	what:   "tells a revoked lock as given back",
-	caught: []string{"a watcher is told that a lock was revoked"},
+	caught: []string{"a watcher sees a lock revoked"},
 	with: retells(func(e *stores.Event) {
 		if e.Kind == stores.EventRevoked {
 			e.Kind = stores.EventReleased
@@ -77,7 +77,7 @@ var brokenEvents = []broken{{
 	}),
 }, {
 	what:   "tells that a lock has expired when its first lease is over",
-	caught: []string{"a watcher is told of the end of a renewed lock"},
+	caught: []string{"a watcher sees a renewed lock expire"},
 	with: func(f *faulty) {
 		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
 		tellsIf(func(e stores.Event) bool {
@@ -87,7 +87,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells one of several locks",
-	caught: []string{"a watcher is told each of several locks"},
+	caught: []string{"a watcher sees each of several locks"},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool {
 			_, again := f.notes.LoadOrStore(e.Lock.Token, true)
@@ -97,9 +97,9 @@ var brokenEvents = []broken{{
 }, {
 	what: "tells half of a hand-over",
 	caught: []string{
-		"a watcher is told of both halves of a hand-over",
-		"a watcher is told of a revocation before the next one gets the lock",
-		"a watcher is told of an expiry before the next one gets the lock",
+		"a watcher sees a release before the waiter's grant",
+		"a watcher sees a revocation before the waiter's grant",
+		"a watcher sees an expiry before the waiter's grant",
 	},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool {
@@ -108,7 +108,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells what is under the prefix only",
-	caught: []string{"a watcher is told of the locks under its prefix"},
+	caught: []string{"a watcher sees only locks under its prefix"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
@@ -121,7 +121,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells all changes to every watcher",
-	caught: []string{"a watcher is told of the locks under its prefix"},
+	caught: []string{"a watcher sees only locks under its prefix"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
@@ -132,7 +132,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "takes a watcher's prefix for a pattern",
-	caught: []string{"a watcher's prefix is no pattern"},
+	caught: []string{"a watcher's prefix is not a pattern"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			matches := func(l stores.LockInfo) bool { ok, _ := path.Match(prefix+"*", l.Key); return ok }
@@ -147,7 +147,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells nothing under the empty prefix",
-	caught: []string{"the empty prefix watches everything"},
+	caught: []string{"the empty prefix watches all locks"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			if prefix == "" {
@@ -158,15 +158,15 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells names with their white space trimmed",
-	caught: []string{"a watcher is told keys and owners as they were given"},
+	caught: []string{"a watcher receives names unchanged"},
 	with:   retells(func(e *stores.Event) { e.Lock.Owner = strings.TrimSpace(e.Lock.Owner) }),
 }, {
 	what:   "tells names as UTF-8",
-	caught: []string{"a watcher is told keys and owners of any bytes"},
+	caught: []string{"a watcher receives names of any bytes unchanged"},
 	with:   retells(func(e *stores.Event) { e.Lock.Key = strings.ToValidUTF8(e.Lock.Key, "\ufffd") }),
 }, {
 	what:   "tells of those who are refused",
-	caught: []string{"a watcher is told nothing of what changes nothing"},
+	caught: []string{"refused calls send no event"},
 	with: func(f *faulty) {
 		f.tellsAll()
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -179,7 +179,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells of renewals",
-	caught: []string{"a watcher is told nothing of renewals"},
+	caught: []string{"renewals send no event"},
 	with: func(f *faulty) {
 		f.tellsAll()
 		renewals(func(req stores.Request, g *stores.Grant) {
@@ -188,7 +188,7 @@ var brokenEvents = []broken{{
 	},
 }, {
 	what:   "tells of those who wait",
-	caught: []string{"a watcher is told nothing of those who wait"},
+	caught: []string{"waits send no event"},
 	with: func(f *faulty) {
 		f.tellsAll()
 		waits(func(req *stores.Request) {

@@ -10,11 +10,11 @@ import (
 
 var brokenMetadata = []broken{{
 	what:   "keeps no metadata",
-	caught: []string{"a list tells metadata as it was given"},
+	caught: []string{"a list returns metadata unchanged"},
 	with:   asks(func(req *stores.Request) { req.Metadata = nil }),
 }, {
 	what:   "folds the case of metadata",
-	caught: []string{"a list tells metadata as it was given"},
+	caught: []string{"a list returns metadata unchanged"},
 	with: asks(func(req *stores.Request) {
 		folded := map[string]string{}
 		for key, value := range req.Metadata {
@@ -24,7 +24,7 @@ var brokenMetadata = []broken{{
 	}),
 }, {
 	what:   "cuts long metadata",
-	caught: []string{"a list tells metadata as it was given"},
+	caught: []string{"a list returns metadata unchanged"},
 	with: asks(func(req *stores.Request) {
 		req.Metadata = maps.Clone(req.Metadata)
 		for key, value := range req.Metadata {
@@ -33,7 +33,7 @@ var brokenMetadata = []broken{{
 	}),
 }, {
 	what:   "adds metadata of its own",
-	caught: []string{"a lock without metadata is told without"},
+	caught: []string{"a lock without metadata is listed without"},
 	with: asks(func(req *stores.Request) {
 		req.Metadata = maps.Clone(req.Metadata)
 		if req.Metadata == nil {
@@ -43,7 +43,7 @@ var brokenMetadata = []broken{{
 	}),
 }, {
 	what:   "mixes metadata with that of who held the lock before",
-	caught: []string{"metadata goes with the lock it was given for"},
+	caught: []string{"a grant has the metadata of its own request"},
 	with: func(f *faulty) {
 		asks(func(req *stores.Request) {
 			if before, ok := f.notes.Load(req.Key); ok {
@@ -56,7 +56,7 @@ var brokenMetadata = []broken{{
 	},
 }, {
 	what:   "writes down the metadata of who is refused",
-	caught: []string{"who is refused leaves no metadata"},
+	caught: []string{"a refused request leaves no metadata"},
 	with: func(f *faulty) {
 		asks(func(req *stores.Request) { f.notes.Store(req.Key, req.Metadata) })(f)
 		rewrites(func(l *stores.LockInfo) {
@@ -80,10 +80,10 @@ var brokenMetadata = []broken{{
 	},
 }, {
 	what:   "forgets metadata while somebody waits",
-	caught: []string{"who has waited has the metadata of its request"},
+	caught: []string{"a waiter's grant has the metadata of its request"},
 	with:   waits(func(req *stores.Request) { req.Metadata = nil }),
 }, {
 	what:   "keeps no metadata of several locks",
-	caught: []string{"several locks taken at once have the same metadata"},
+	caught: []string{"locks acquired together have the same metadata"},
 	with:   asksAll(func(req *stores.MultiRequest) { req.Metadata = nil }),
 }}

@@ -12,11 +12,11 @@ import (
 
 var brokenMultis = []broken{{
 	what:   "takes the first of several locks",
-	caught: []string{"several free locks are granted in one step", "several locks taken at once have the same metadata"},
+	caught: []string{"several free locks are granted together", "locks acquired together have the same metadata"},
 	with:   asksAll(func(req *stores.MultiRequest) { req.Keys = req.Keys[:1] }),
 }, {
 	what:   "tells no TTL with several locks",
-	caught: []string{"a grant of several locks tells their TTL"},
+	caught: []string{"a grant of several locks reports their TTL"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
@@ -26,7 +26,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "takes only locks that are really several",
-	caught: []string{"one lock is granted like several"},
+	caught: []string{"LockAll of one lock is like TryLock"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if len(req.Keys) == 1 {
@@ -37,7 +37,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "takes up to fifty locks at once",
-	caught: []string{"as many as 64 locks are granted at once"},
+	caught: []string{"64 locks are granted together"},
 	with:   asksAll(func(req *stores.MultiRequest) { req.Keys = req.Keys[:min(len(req.Keys), 50)] }),
 }, {
 	what:   "counts the token of several locks by the first",
@@ -53,7 +53,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "has a token for each of several locks",
-	caught: []string{"each of several locks is told in a list"},
+	caught: []string{"each of several locks is listed"},
 	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			locks[i].Token += uint64(i)
@@ -62,7 +62,7 @@ var brokenMultis = []broken{{
 	}),
 }, {
 	what:   "gives several locks back together",
-	caught: []string{"each of several locks is given back by itself"},
+	caught: []string{"each of several locks is released separately"},
 	with: func(f *faulty) {
 		f.remembersAll()
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -75,7 +75,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "renews several locks together",
-	caught: []string{"each of several locks is renewed by itself"},
+	caught: []string{"each of several locks is renewed separately"},
 	with: func(f *faulty) {
 		f.remembersAll()
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -128,7 +128,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "refuses several locks of which one has expired",
-	caught: []string{"an expired lock is not in the way of several"},
+	caught: []string{"an expired lock does not block LockAll"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -142,7 +142,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "takes several locks whether or not ctx has ended",
-	caught: []string{"a LockAll whose ctx has ended takes nothing"},
+	caught: []string{"a LockAll whose ctx has ended acquires nothing"},
 	with: func(f *faulty) {
 		f.lockAll = func(_ context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			return f.Store.LockAll(context.Background(), req)
@@ -150,7 +150,7 @@ var brokenMultis = []broken{{
 	},
 }, {
 	what:   "looks whether several locks are free and takes them in two steps",
-	caught: []string{"of a crowd one gets several locks"},
+	caught: []string{"one of many concurrent LockAll calls is granted"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {
@@ -165,8 +165,8 @@ var brokenMultis = []broken{{
 }, {
 	what: "takes several locks one after the other",
 	caught: []string{
-		"who is refused several locks has held none for a moment",
-		"who gets several locks gets them in one moment", "a watcher is told nothing of several locks that are refused",
+		"a refused LockAll never holds a part of the locks",
+		"a granted LockAll acquires all locks at one moment", "a refused LockAll sends no event",
 	},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -177,7 +177,7 @@ var brokenMultis = []broken{{
 
 var brokenMultiWaits = []broken{{
 	what:   "makes everybody wait who would wait for several locks",
-	caught: []string{"who would wait gets several free locks at once"},
+	caught: []string{"a waiting LockAll gets free locks at once"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if req.Wait {
@@ -188,7 +188,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "waits for one of several locks",
-	caught: []string{"who waits for several locks gets them when the last is given back"},
+	caught: []string{"a waiter for several locks gets them when the last is released"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			singles := singles(req)
@@ -203,12 +203,12 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "wakes nobody who waits for several locks when one expires",
-	caught: []string{"who waits for several locks gets them when the last expires"},
+	caught: []string{"a waiter for several locks gets them when the last expires"},
 	with:   func(f *faulty) { f.lineUp(inOrder) },
 }, {
 	what: "takes what it gets of several locks and waits for the rest",
 	caught: []string{
-		"who waits for several locks holds none of them", "locks that are wanted in opposite orders are no deadlock",
+		"a waiter for several locks holds none of them", "locks requested in opposite orders cause no deadlock",
 	},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -221,14 +221,14 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "lets others take what is free while somebody waits for more",
-	caught: []string{"nobody overtakes who waits for several locks"},
+	caught: []string{"no request overtakes a waiter for several locks"},
 	with: func(f *faulty) {
 		f.lineUp(inOrder)
 		f.tryLock = nil
 	},
 }, {
 	what:   "lets others take several locks while somebody waits for one of them",
-	caught: []string{"nobody overtakes who waits for several locks"},
+	caught: []string{"no request overtakes a waiter for several locks"},
 	with: func(f *faulty) {
 		f.lineUp(inOrder)
 		lockAll := f.lockAll
@@ -241,7 +241,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "serves who wants one lock before those who want several",
-	caught: []string{"who comes later for one of several locks waits for its turn"},
+	caught: []string{"a later waiter for one of several locks is served later"},
 	with: func(f *faulty) {
 		f.lineUp(func(p *place, before, behind []*place) bool {
 			one := func(other *place) bool { return len(other.keys) == 1 }
@@ -253,7 +253,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "serves who wants several locks before those who want one",
-	caught: []string{"who comes earlier for one of several locks is served first"},
+	caught: []string{"an earlier waiter for one of several locks is served first"},
 	with: func(f *faulty) {
 		f.lineUp(func(p *place, before, behind []*place) bool {
 			several := func(other *place) bool { return len(other.keys) > 1 }
@@ -265,7 +265,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "keeps the places of who has given up several locks",
-	caught: []string{"who gives up several locks leaves nothing behind"},
+	caught: []string{"a canceled wait for several locks leaves no trace"},
 	with: func(f *faulty) {
 		n := f.lineUp(inOrder)
 		lockAll := f.lockAll
@@ -279,7 +279,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "counts the lease of who has waited for several locks from the request",
-	caught: []string{"several locks that were waited for last for their TTL"},
+	caught: []string{"several locks last for their TTL after a wait"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			asked := time.Now()
@@ -293,7 +293,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "leaves those who wait for several locks asleep when it is closed",
-	caught: []string{"a closed client wakes those who wait for several locks through it"},
+	caught: []string{"closing a client ends its waits for several locks"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			return f.open().LockAll(ctx, req)
@@ -301,7 +301,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "throws a grant of several locks away that came too late",
-	caught: []string{"a grant of several locks and the end of ctx are one or the other"},
+	caught: []string{"a grant of several locks and the end of ctx exclude each other"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
@@ -314,7 +314,7 @@ var brokenMultiWaits = []broken{{
 	},
 }, {
 	what:   "counts who waits for several locks once",
-	caught: []string{"who waits for several locks is counted for each"},
+	caught: []string{"a waiter for several locks counts for each"},
 	with: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys[1:] {

@@ -11,7 +11,7 @@ import (
 var brokenCrowds = []broken{{
 	what: "looks whether a lock is held and takes it in two steps",
 	caught: []string{
-		"of a crowd one is let in", "of a crowd one is let in when a lock expires", "no two hold a lock at once",
+		"one of many concurrent requests gets a free lock", "one of many concurrent requests gets an expired lock", "a lock never has two holders",
 	},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -24,7 +24,7 @@ var brokenCrowds = []broken{{
 	},
 }, {
 	what:   "looks who the owner is and unlocks in two steps",
-	caught: []string{"of many unlocks one succeeds"},
+	caught: []string{"one of many concurrent unlocks succeeds"},
 	with: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if f.holder(key) != owner {
@@ -52,7 +52,7 @@ var brokenCrowds = []broken{{
 	},
 }, {
 	what:   "drops an unlock while it is busy",
-	caught: []string{"no unlock is lost in a crowd"},
+	caught: []string{"no concurrent unlock is lost"},
 	with: func(f *faulty) {
 		var busy atomic.Int64
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -70,7 +70,7 @@ var brokenCrowds = []broken{{
 	},
 }, {
 	what:   "refuses while it is busy with another key",
-	caught: []string{"many keys at once do not disturb one another"},
+	caught: []string{"concurrent calls for different keys are independent"},
 	with: func(f *faulty) {
 		var busy atomic.Bool
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {

@@ -10,11 +10,11 @@ import (
 )
 
 // ownKeysRow is the row that catches who lets a key of the store's own through.
-const ownKeysRow = "a key of the store's own is refused"
+const ownKeysRow = "a reserved key is rejected"
 
 var brokenReserved = []broken{{
 	what:   "checks nothing",
-	caught: []string{ownKeysRow, "several keys with one of the store's own are refused"},
+	caught: []string{ownKeysRow, "several keys with a reserved one are rejected"},
 }, {
 	what:   "takes what is the store's own",
 	caught: []string{ownKeysRow},
@@ -41,7 +41,7 @@ var brokenReserved = []broken{{
 	with:   checkedBut(func(f *faulty) { f.declare = nil }),
 }, {
 	what:   "checks the first of several keys",
-	caught: []string{"several keys with one of the store's own are refused"},
+	caught: []string{"several keys with a reserved one are rejected"},
 	with: checkedBut(func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if err := stores.ValidateKey(req.Keys[0], req.Owner); err != nil {
@@ -52,7 +52,7 @@ var brokenReserved = []broken{{
 	}),
 }, {
 	what:   "takes the locks of the keys before the store's own",
-	caught: []string{"several keys with one of the store's own are refused"},
+	caught: []string{"several keys with a reserved one are rejected"},
 	with: checkedBut(func(f *faulty) {
 		check := f.lockAll
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -65,7 +65,7 @@ var brokenReserved = []broken{{
 	}),
 }, {
 	what:   "lists its records",
-	caught: []string{"a list has nothing of the store's own"},
+	caught: []string{"a list has no reserved keys"},
 	with: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
@@ -78,7 +78,7 @@ var brokenReserved = []broken{{
 }, {
 	what: "refuses prefixes of its own",
 	caught: []string{
-		"a list has nothing of the store's own", "a snapshot has nothing of the store's own",
+		"a list has no reserved keys", "a snapshot has no reserved keys",
 	},
 	with: func(f *faulty) {
 		f.list = func(context.Context, string) ([]stores.LockInfo, error) { return nil, errors.New("prefix is reserved") }
@@ -86,7 +86,7 @@ var brokenReserved = []broken{{
 	},
 }, {
 	what:   "has its records in snapshots",
-	caught: []string{"a snapshot has nothing of the store's own"},
+	caught: []string{"a snapshot has no reserved keys"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {

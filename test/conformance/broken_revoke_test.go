@@ -11,11 +11,11 @@ import (
 
 var brokenRevokes = []broken{{
 	what:   "does not revoke",
-	caught: []string{"a lock is taken from the owner that is named"},
+	caught: []string{"a lock is revoked from the named owner"},
 	with:   func(f *faulty) { f.revoke = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
 }, {
 	what:   "takes nobody's name for somebody's",
-	caught: []string{"a lock is taken from whoever holds it"},
+	caught: []string{"a lock is revoked from any holder"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			if owner == "" {
@@ -26,7 +26,7 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "revokes all locks of an owner",
-	caught: []string{"a revocation is of one lock"},
+	caught: []string{"a revocation affects one lock"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Revoke(ctx, key, owner)
@@ -39,7 +39,7 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "renews what was revoked",
-	caught: []string{"whose lock was revoked does not renew it"},
+	caught: []string{"a revoked lock cannot be renewed"},
 	with: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.Renew(ctx, req); !errors.Is(err, stores.ErrNotHeld) {
@@ -50,7 +50,7 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "lets whose lock was revoked give back another's",
-	caught: []string{"whose lock was revoked does not free its successor's"},
+	caught: []string{"a former owner cannot release its successor's lock after a revocation"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			f.notes.Store(key, true)
@@ -75,14 +75,14 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "wakes nobody when it revokes",
-	caught: []string{"who waits gets a lock that is revoked"},
+	caught: []string{"a waiter gets a lock that is revoked"},
 	with: func(f *faulty) {
 		f.lineUp(inOrder)
 		f.revoke = nil
 	},
 }, {
 	what:   "is content when there is nothing to revoke",
-	caught: []string{"a lock that nobody holds is not revoked", "of many revocations one succeeds", "an expired lock is not revoked"},
+	caught: []string{"a free lock cannot be revoked", "one of many concurrent revocations succeeds", "an expired lock cannot be revoked"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Revoke(ctx, key, owner); !errors.Is(err, stores.ErrNotHeld) {
@@ -93,7 +93,7 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "looks who the owner is and revokes in two steps",
-	caught: []string{"of many revocations one succeeds"},
+	caught: []string{"one of many concurrent revocations succeeds"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			if f.holder(key) == "" {
@@ -106,7 +106,7 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "revokes what has expired",
-	caught: []string{"an expired lock is not revoked"},
+	caught: []string{"an expired lock cannot be revoked"},
 	with: func(f *faulty) {
 		var taken sync.Map
 		answers(func(req stores.Request, _ *stores.Grant) { taken.Store(req.Key, req.Owner) })(f)
@@ -120,13 +120,13 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "revokes from whoever holds the lock, whoever is named",
-	caught: []string{"a lock is not taken from who is not named"},
+	caught: []string{"a lock is not revoked from another owner than its holder"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, _ string) error { return f.Store.Revoke(ctx, key, "") }
 	},
 }, {
 	what:   "revokes before it looks at the owner",
-	caught: []string{"a lock is not taken from who is not named"},
+	caught: []string{"a lock is not revoked from another owner than its holder"},
 	with: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
@@ -138,7 +138,7 @@ var brokenRevokes = []broken{{
 	},
 }, {
 	what:   "revokes whether or not ctx has ended",
-	caught: []string{"a Revoke whose ctx has ended takes nothing away"},
+	caught: []string{"a Revoke whose ctx has ended changes nothing"},
 	with: func(f *faulty) {
 		f.revoke = func(_ context.Context, key, owner string) error {
 			return f.Store.Revoke(context.Background(), key, owner)

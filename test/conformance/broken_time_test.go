@@ -10,11 +10,11 @@ import (
 
 var brokenLeases = []broken{{
 	what:   "never lets a lock expire",
-	caught: []string{"a lock lasts for its TTL", "an expired lock is free", "a millisecond is a TTL"},
+	caught: []string{"a lock lasts for its TTL", "an expired lock is free", "a TTL may be a millisecond"},
 	with:   asks(func(req *stores.Request) { req.TTL = stores.MaxTTL }),
 }, {
 	what:   "lets locks expire a little early",
-	caught: []string{"a lock lasts for its TTL", "the holder stops before the next one starts"},
+	caught: []string{"a lock lasts for its TTL", "the holder stops before the next owner starts"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			sent, asked := time.Now(), req.TTL
@@ -32,7 +32,7 @@ var brokenLeases = []broken{{
 	with:   asks(func(req *stores.Request) { req.TTL += time.Millisecond }),
 }, {
 	what:   "has one TTL, that of the last request",
-	caught: []string{"each grant has a TTL of its own"},
+	caught: []string{"each grant has its own TTL"},
 	with: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -45,11 +45,11 @@ var brokenLeases = []broken{{
 	},
 }, {
 	what:   "rounds TTLs down",
-	caught: []string{"a broken TTL is rounded up"},
+	caught: []string{"a fractional TTL is rounded up"},
 	with:   asks(func(req *stores.Request) { req.TTL = max(req.TTL.Truncate(time.Millisecond), time.Millisecond) }),
 }, {
 	what:   "takes less than a second for no limit",
-	caught: []string{"a millisecond is a TTL"},
+	caught: []string{"a TTL may be a millisecond"},
 	with: asks(func(req *stores.Request) {
 		if req.TTL < time.Second {
 			req.TTL = stores.MaxTTL
@@ -57,7 +57,7 @@ var brokenLeases = []broken{{
 	}),
 }, {
 	what:   "counts milliseconds in 32 bits",
-	caught: []string{"68 years are a TTL"},
+	caught: []string{"a TTL may be 68 years"},
 	with: asks(func(req *stores.Request) {
 		req.TTL = max(1, time.Duration(int32(req.TTL.Milliseconds()))*time.Millisecond)
 	}),
@@ -74,7 +74,7 @@ var brokenLeases = []broken{{
 	},
 }, {
 	what:   "lets owners give back what has expired",
-	caught: []string{"an expired lock cannot be given back"},
+	caught: []string{"an expired lock cannot be released"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.Owner) })(f)
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -97,14 +97,14 @@ var brokenLeases = []broken{{
 
 var brokenDeadlines = []broken{{
 	what:   "counts Expires from the answer",
-	caught: []string{"the holder stops before the next one starts"},
+	caught: []string{"the holder stops before the next owner starts"},
 	with: answers(func(req stores.Request, g *stores.Grant) {
 		pause()
 		g.Expires = time.Now().Add(req.TTL)
 	}),
 }, {
 	what:   "tells Expires too late",
-	caught: []string{"the holder stops before the next one starts"},
+	caught: []string{"the holder stops before the next owner starts"},
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Add(time.Millisecond) }),
 }, {
 	what:   "tells the holder to stop at once",
@@ -112,7 +112,7 @@ var brokenDeadlines = []broken{{
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
 }, {
 	what:   "tells Expires by the wall clock",
-	caught: []string{"the deadline is on the monotonic clock"},
+	caught: []string{"the deadline has a monotonic reading"},
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }}
 
@@ -140,7 +140,7 @@ var brokenTokens = []broken{{
 	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
 }, {
 	what:   "forgets the token with the lease",
-	caught: []string{"tokens grow across a time when nobody wants the lock"},
+	caught: []string{"tokens grow after the lock was unused for a while"},
 	with: func(f *faulty) {
 		f.counts(func(req stores.Request) string {
 			time.AfterFunc(req.TTL, func() { f.notes.Delete(req.Key) })

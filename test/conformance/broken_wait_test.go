@@ -13,7 +13,7 @@ import (
 var brokenWaits = []broken{{
 	what: "makes everybody wait for a push",
 	caught: []string{
-		"who would wait gets a free lock at once", "who would wait gets a lock that has expired at once",
+		"a waiting request gets a free lock at once", "a waiting request gets an expired lock at once",
 	},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -23,7 +23,7 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "waits for what is not given back, be it expired",
-	caught: []string{"who would wait gets a lock that has expired at once"},
+	caught: []string{"a waiting request gets an expired lock at once"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -35,15 +35,15 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "answers a wait like a try",
-	caught: []string{"who waits gets the lock when it is given back"},
+	caught: []string{"a waiter gets the lock when it is released"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.Store.TryLock(ctx, req) }
 	},
 }, {
 	what: "finds out each second what has changed",
 	caught: []string{
-		"who waits gets the lock when it is given back", "who waits gets the lock when it expires",
-		"who waits gets a lock that is revoked",
+		"a waiter gets the lock when it is released", "a waiter gets the lock when it expires",
+		"a waiter gets a lock that is revoked",
 	},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -55,11 +55,11 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "wakes nobody when a lock expires",
-	caught: []string{"who waits gets the lock when it expires"},
+	caught: []string{"a waiter gets the lock when it expires"},
 	with:   func(f *faulty) { f.lineUp(inOrder) },
 }, {
 	what:   "wakes those who wait at the end of the lease that they saw",
-	caught: []string{"who waits gets the lock when it expires sooner than it would have"},
+	caught: []string{"a waiter gets the lock when a shortened lease expires"},
 	with: func(f *faulty) {
 		n := f.lineUp(inOrder)
 		wait := f.wait
@@ -71,7 +71,7 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "hands a lock over at the end of the lease that was seen",
-	caught: []string{"who waits does not get a lock that is renewed"},
+	caught: []string{"a waiter does not get a lock that is renewed"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if l, held := f.lock(req.Key); held {
@@ -82,7 +82,7 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "grants a wait for one's own lock at once",
-	caught: []string{"the owner waits for its own lock like anybody else"},
+	caught: []string{"a holder can wait for its own lock"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if f.holder(req.Key) == req.Owner {
@@ -93,11 +93,11 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "takes a wait for one's own lock for a deadlock",
-	caught: []string{"the owner waits for its own lock like anybody else"},
+	caught: []string{"a holder can wait for its own lock"},
 	with:   waits(func(req *stores.Request) { req.Holding = append(req.Holding, req.Owner) }),
 }, {
 	what:   "waits whether or not ctx has ended",
-	caught: []string{"a Lock whose ctx has ended takes nothing"},
+	caught: []string{"a Lock whose ctx has ended acquires nothing"},
 	with: func(f *faulty) {
 		f.wait = func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.Lock(context.Background(), req)
@@ -109,11 +109,11 @@ var brokenWaits = []broken{{
 	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
 }, {
 	what:   "tells no TTL to who would wait",
-	caught: []string{"a grant that was waited for tells its TTL"},
+	caught: []string{"a grant after a wait reports its TTL"},
 	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
 }, {
 	what:   "counts the lease of who has waited from the request",
-	caught: []string{"a lock that was waited for lasts for its TTL"},
+	caught: []string{"a lock lasts for its TTL after a wait"},
 	with: func(f *faulty) {
 		waited(func(req stores.Request, asked time.Time, _ *stores.Grant) {
 			req.TTL = max(req.TTL-time.Since(asked), stores.MinTTL)
@@ -122,28 +122,28 @@ var brokenWaits = []broken{{
 	},
 }, {
 	what:   "counts Expires of who has waited from the answer",
-	caught: []string{"the holder stops before the next one starts after a wait"},
+	caught: []string{"the holder stops before the next owner starts after a wait"},
 	with: waited(func(req stores.Request, _ time.Time, g *stores.Grant) {
 		g.Expires = time.Now().Add(req.TTL + time.Microsecond)
 	}),
 }, {
 	what:   "counts Expires of who has waited from the request",
-	caught: []string{"who has waited long has most of its lease"},
+	caught: []string{"a holder has most of its lease after a long wait"},
 	with:   waited(func(req stores.Request, asked time.Time, g *stores.Grant) { g.Expires = asked.Add(req.TTL) }),
 }, {
 	what:   "tells Expires of who has waited by the wall clock",
-	caught: []string{"the deadline of who has waited is on the monotonic clock"},
+	caught: []string{"the deadline after a wait has a monotonic reading"},
 	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }}
 
 // brokenLines are stores that keep another order than that of arrival.
 var brokenLines = []broken{{
 	what:   "serves first who came last",
-	caught: []string{"first come, first served"},
+	caught: []string{"waiters are served first come, first served"},
 	with:   func(f *faulty) { f.lineUp(func(p *place, _, behind []*place) bool { return !p.meets(behind) }) },
 }, {
 	what:   "keeps a queue in each client",
-	caught: []string{"first come, first served"},
+	caught: []string{"waiters are served first come, first served"},
 	with: func(f *faulty) {
 		f.lineUp(func(p *place, before, _ []*place) bool {
 			return !p.meets(filter(before, func(other *place) bool { return other.client == p.client }))
@@ -151,7 +151,7 @@ var brokenLines = []broken{{
 	},
 }, {
 	what:   "lets the last be the first when somebody leaves the queue",
-	caught: []string{"who gives up leaves the others in their order"},
+	caught: []string{"canceled waits do not change the order"},
 	with: func(f *faulty) {
 		n := f.lineUp(inOrder)
 		wait := f.wait
@@ -165,7 +165,7 @@ var brokenLines = []broken{{
 	},
 }, {
 	what:   "keeps the place of who has given up",
-	caught: []string{"who gives up waiting does not hold up the next"},
+	caught: []string{"a canceled waiter does not block the next"},
 	with: func(f *faulty) {
 		n := f.lineUp(inOrder)
 		wait := f.wait
@@ -179,11 +179,11 @@ var brokenLines = []broken{{
 	},
 }, {
 	what:   "has one queue for all locks",
-	caught: []string{"waits for different locks do not disturb each other"},
+	caught: []string{"waits for different locks are independent"},
 	with:   func(f *faulty) { f.lineUp(func(_ *place, before, _ []*place) bool { return len(before) == 0 }) },
 }, {
 	what:   "lets TryLock overtake those who wait",
-	caught: []string{"nobody overtakes those who wait"},
+	caught: []string{"TryLock does not overtake waiters"},
 	with: func(f *faulty) {
 		f.lineUp(func(p *place, before, _ []*place) bool {
 			pause()
@@ -193,7 +193,7 @@ var brokenLines = []broken{{
 	},
 }, {
 	what:   "forgets to wake somebody now and then",
-	caught: []string{"no wake-up is lost in a crowd"},
+	caught: []string{"no notification of a waiter is lost"},
 	with: func(f *faulty) {
 		n := f.lineUp(inOrder)
 		var unlocks atomic.Int64
@@ -207,11 +207,11 @@ var brokenLines = []broken{{
 	},
 }, {
 	what:   "grants a lock to who would wait for it",
-	caught: []string{"no two hold a lock at once that they have waited for"},
+	caught: []string{"a lock never has two holders after waits"},
 	with:   func(f *faulty) { f.wait = f.take },
 }, {
 	what:   "tells for each lock how many wait for any",
-	caught: []string{"a list tells how many wait"},
+	caught: []string{"a list has the number of waiters"},
 	with: func(f *faulty) {
 		rewrites(func(l *stores.LockInfo) {
 			locks, _ := f.Store.List(context.Background(), "")
@@ -226,7 +226,7 @@ var brokenLines = []broken{{
 // brokenCancels are stores that know no good end of waiting.
 var brokenCancels = []broken{{
 	what:   "tells of the end of a wait in its own words",
-	caught: []string{"who gives up waiting hears so"},
+	caught: []string{"a canceled wait fails with the ctx's error"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
@@ -238,7 +238,7 @@ var brokenCancels = []broken{{
 	},
 }, {
 	what:   "takes every end of a wait for a cancellation",
-	caught: []string{"who gives up waiting hears so"},
+	caught: []string{"a canceled wait fails with the ctx's error"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
@@ -250,7 +250,7 @@ var brokenCancels = []broken{{
 	},
 }, {
 	what:   "leaves those who gave up in the queue",
-	caught: []string{"who gives up waiting hears so", "a list tells how many wait"},
+	caught: []string{"a canceled wait fails with the ctx's error", "a list has the number of waiters"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			return detached(ctx, func(ctx context.Context) (stores.Grant, error) { return f.Store.Lock(ctx, req) })
@@ -258,7 +258,7 @@ var brokenCancels = []broken{{
 	},
 }, {
 	what:   "gives the lock to who has given up waiting for it",
-	caught: []string{"who has given up waiting does not get the lock"},
+	caught: []string{"a canceled waiter does not get the lock"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
@@ -277,13 +277,13 @@ var brokenCancels = []broken{{
 	},
 }, {
 	what:   "leaves those who wait asleep when it is closed",
-	caught: []string{"a closed client wakes those who wait through it"},
+	caught: []string{"closing a client ends its waits"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.open().Lock(ctx, req) }
 	},
 }, {
 	what:   "wakes everybody when one client is closed",
-	caught: []string{"closing one client leaves those who wait through others"},
+	caught: []string{"closing one client keeps the waits of others"},
 	with: func(f *faulty) {
 		f.notes.Store(f, true)
 		f.close = func() error {
@@ -295,7 +295,7 @@ var brokenCancels = []broken{{
 	},
 }, {
 	what:   "throws a grant away that came too late",
-	caught: []string{"a grant and the end of ctx are one or the other", "who gives up in the last moment lets the next one through"},
+	caught: []string{"a grant and the end of ctx exclude each other", "a grant that comes too late passes to the next waiter"},
 	with: func(f *faulty) {
 		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)

@@ -13,19 +13,19 @@ import (
 // brokenSnapshots are stores that begin a Watch in the wrong way.
 var brokenSnapshots = []broken{{
 	what:   "tells no empty snapshot",
-	caught: []string{"a watcher of nothing is first told so"},
+	caught: []string{"an empty snapshot is sent too"},
 	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
 }, {
 	what:   "says of the first snapshot that something was missed",
-	caught: []string{"a watcher of nothing is first told so"},
+	caught: []string{"an empty snapshot is sent too"},
 	with:   retells(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
 }, {
 	what:   "tells what is held in no order",
-	caught: []string{"a watcher is first told what is held"},
+	caught: []string{"a snapshot has the held locks"},
 	with:   retells(func(e *stores.Event) { slices.Reverse(e.Locks) }),
 }, {
 	what:   "tells what is held one by one",
-	caught: []string{"a watcher is first told what is held"},
+	caught: []string{"a snapshot has the held locks"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
@@ -43,7 +43,7 @@ var brokenSnapshots = []broken{{
 	},
 }, {
 	what:   "first tells of what has expired too",
-	caught: []string{"a watcher is first told only what is still held"},
+	caught: []string{"a snapshot has no free locks"},
 	with: func(f *faulty) {
 		answers(func(req stores.Request, g *stores.Grant) {
 			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
@@ -63,11 +63,11 @@ var brokenSnapshots = []broken{{
 	},
 }, {
 	what:   "first tells one page",
-	caught: []string{"a watcher is first told of many locks"},
+	caught: []string{"a snapshot may have many locks"},
 	with:   retells(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
 }, {
 	what:   "takes a snapshot and then begins to listen",
-	caught: []string{"a watcher knows the state, whenever it began"},
+	caught: []string{"watchers agree with the list"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			locks, err := f.Store.List(ctx, prefix)
@@ -91,7 +91,7 @@ var brokenSnapshots = []broken{{
 // brokenWatches are stores that carry on or end a Watch in the wrong way.
 var brokenWatches = []broken{{
 	what:   "goes on when the watcher has had enough",
-	caught: []string{"a watcher's error ends its watch"},
+	caught: []string{"an error of the callback ends the watch"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			var enough error
@@ -109,7 +109,7 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "wraps the watcher's error",
-	caught: []string{"a watcher's error ends its watch"},
+	caught: []string{"an error of the callback ends the watch"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			err := f.Store.Watch(ctx, prefix, tell)
@@ -130,7 +130,7 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "watches on when it is closed",
-	caught: []string{"a closed client ends its watches and no others"},
+	caught: []string{"closing a client ends only its own watches"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			return f.open().Watch(ctx, prefix, tell)
@@ -138,7 +138,7 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "ends all watches when one client is closed",
-	caught: []string{"a closed client ends its watches and no others"},
+	caught: []string{"closing a client ends only its own watches"},
 	with: func(f *faulty) {
 		f.notes.Store(f, true)
 		f.close = func() error {
@@ -150,7 +150,7 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "serves nobody while it tells a watcher",
-	caught: []string{"a watcher may use the store"},
+	caught: []string{"the callback may use the store"},
 	with: func(f *faulty) {
 		busy := make(chan struct{}, 1)
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
@@ -172,7 +172,7 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "deals its changes out to those who watch",
-	caught: []string{"each watcher is told everything"},
+	caught: []string{"all watchers see all changes"},
 	with: func(f *faulty) {
 		tellsIf(func(e stores.Event) bool {
 			_, told := f.notes.LoadOrStore(e.Revision, true)
@@ -181,11 +181,11 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "counts revisions backwards",
-	caught: []string{"revisions never fall"},
+	caught: []string{"revisions never decrease"},
 	with:   retells(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
 }, {
 	what:   "numbers snapshots in its own way",
-	caught: []string{"revisions never fall"},
+	caught: []string{"revisions never decrease"},
 	with: retells(func(e *stores.Event) {
 		if e.Kind == stores.EventSnapshot {
 			e.Revision = 1 << 63
@@ -193,13 +193,13 @@ var brokenWatches = []broken{{
 	}),
 }, {
 	what:   "drops what a slow watcher has no room for",
-	caught: []string{"a watcher that falls behind is told that it missed something", "a watcher that is a little slow misses nothing"},
+	caught: []string{"a slow watcher learns that it missed events", "a slightly slow watcher misses nothing"},
 	with:   func(f *faulty) { f.buffers(100) },
 }, {
 	what:   "keeps everything for a slow watcher",
-	caught: []string{"a watcher that falls behind is told that it missed something"},
+	caught: []string{"a slow watcher learns that it missed events"},
 	with: func(f *faulty) {
-		f.buffers(10 * flood)
+		f.buffers(10 * overflowChanges)
 		var unlocks atomic.Int64
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
@@ -211,11 +211,11 @@ var brokenWatches = []broken{{
 	},
 }, {
 	what:   "hides that something was missed",
-	caught: []string{"a watcher that falls behind is told that it missed something"},
+	caught: []string{"a slow watcher learns that it missed events"},
 	with:   retells(func(e *stores.Event) { e.Missed = false }),
 }, {
 	what:   "tells a watcher of several things at once",
-	caught: []string{"a watcher is told by one at a time"},
+	caught: []string{"the callback is not called concurrently"},
 	with: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
 			var tellers sync.WaitGroup

@@ -43,11 +43,11 @@ func newMemory(t testing.TB) func() *memory.Store {
 	}
 }
 
-func TestASoundStorePasses(t *testing.T) {
+func TestRun(t *testing.T) {
 	Run(t, harness(soundStorage))
 }
 
-func TestASoundStorePassesInRealTime(t *testing.T) {
+func TestRun_RealTime(t *testing.T) {
 	h := harness(soundStorage)
 	h.Bubble = false
 	h.MinTTL = 20 * time.Millisecond
@@ -55,7 +55,7 @@ func TestASoundStorePassesInRealTime(t *testing.T) {
 	Run(t, h)
 }
 
-func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
+func TestRun_NoAbilities(t *testing.T) {
 	h := harness(func(t testing.TB) func() stores.Store {
 		open := soundStorage(t)
 		return func() stores.Store { return struct{ stores.Store }{open()} }
@@ -66,11 +66,11 @@ func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
 
 // A row is finished when there is a broken store that it catches, and it lets the sound
 // one pass.
-func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
+func TestRows_FailBrokenStores(t *testing.T) {
 	sound := harness(soundStorage)
 	for _, broken := range brokenStores() {
 		t.Run(broken.what, func(t *testing.T) {
-			if slices.ContainsFunc(broken.caught, func(name string) bool { return rowNamed(t, name).awake }) {
+			if slices.ContainsFunc(broken.caught, func(name string) bool { return rowNamed(t, name).realClock }) {
 				t.Parallel() // it may take seconds until something does not happen
 			}
 			for _, name := range broken.caught {
@@ -88,7 +88,7 @@ func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
 	}
 }
 
-func TestEachRowIsBrokenByAStore(t *testing.T) {
+func TestRows_HaveBrokenStores(t *testing.T) {
 	var broken []string
 	for _, b := range brokenStores() {
 		broken = append(broken, b.caught...)
@@ -100,7 +100,7 @@ func TestEachRowIsBrokenByAStore(t *testing.T) {
 	}
 }
 
-func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
+func TestRows_NameAndRule(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {
 		if seen[r.name] {
@@ -113,7 +113,7 @@ func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
 	}
 }
 
-func TestRowsRunIfTheHarnessDeclaresWhatTheyNeed(t *testing.T) {
+func TestHarness_Declares(t *testing.T) {
 	for _, c := range []struct {
 		says string
 		h    Harness
@@ -121,13 +121,13 @@ func TestRowsRunIfTheHarnessDeclaresWhatTheyNeed(t *testing.T) {
 		want bool
 	}{
 		{"no need", Harness{}, nil, true},
-		{"an ability it has", Harness{Features: []string{"LIST"}}, []string{listing}, true},
-		{"an ability it has not", Harness{Features: []string{"LIST"}}, []string{renewing}, false},
-		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{listing, renewing}, false},
-		{"any bytes", Harness{}, []string{anyBytes}, true},
-		{"a check of arguments", Harness{Checked: true}, []string{checks}, true},
-		{"a check of arguments that are not looked at", Harness{}, []string{checks}, false},
-		{"any bytes of a store for UTF-8", Harness{UTF8: true}, []string{anyBytes}, false},
+		{"an ability it has", Harness{Features: []string{"LIST"}}, []string{needList}, true},
+		{"an ability it has not", Harness{Features: []string{"LIST"}}, []string{needRenew}, false},
+		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{needList, needRenew}, false},
+		{"any bytes", Harness{}, []string{needAnyBytes}, true},
+		{"a check of arguments", Harness{Checked: true}, []string{needChecks}, true},
+		{"a check of arguments that are not looked at", Harness{}, []string{needChecks}, false},
+		{"any bytes of a store for UTF-8", Harness{UTF8: true}, []string{needAnyBytes}, false},
 	} {
 		if got := c.h.declares(c.need); got != c.want {
 			t.Errorf("%s: declares is %v, want %v", c.says, got, c.want)

@@ -153,20 +153,20 @@ func (p *place) meets(others []*place) bool {
 // inOrder is the order that the contract demands.
 func inOrder(p *place, before, _ []*place) bool { return !p.meets(before) }
 
-func TestALineInOrderIsSound(t *testing.T) {
+func TestBrokenQueue_InOrder(t *testing.T) {
 	sound := broken{with: func(f *faulty) { f.lineUp(inOrder) }}
 	for _, name := range []string{
-		"first come, first served",
-		"who gives up leaves the others in their order",
-		"who gives up waiting does not hold up the next",
-		"waits for different locks do not disturb each other",
-		"nobody overtakes those who wait",
-		"no wake-up is lost in a crowd",
-		"nobody overtakes who waits for several locks",
-		"who comes later for one of several locks waits for its turn",
-		"who comes earlier for one of several locks is served first",
-		"who gives up several locks leaves nothing behind",
-		"who waits gets a lock that is revoked",
+		"waiters are served first come, first served",
+		"canceled waits do not change the order",
+		"a canceled waiter does not block the next",
+		"waits for different locks are independent",
+		"TryLock does not overtake waiters",
+		"no notification of a waiter is lost",
+		"no request overtakes a waiter for several locks",
+		"a later waiter for one of several locks is served later",
+		"an earlier waiter for one of several locks is served first",
+		"a canceled wait for several locks leaves no trace",
+		"a waiter gets a lock that is revoked",
 	} {
 		if err := rowNamed(t, name).run(t, sound.harness()); err != nil {
 			t.Errorf("%q fails a line in order: %v", name, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestTheSuiteRunsOverTheWire(t *testing.T) {
+func TestRun_RemoteLockStore(t *testing.T) {
 	Run(t, Harness{
 		Storage: func(t testing.TB) func() stores.Store {
 			locks := soundStorage(t)()
@@ -36,7 +36,7 @@ func TestTheSuiteRunsOverTheWire(t *testing.T) {
 	})
 }
 
-func TestWireRoundsTheTTLUpToSeconds(t *testing.T) {
+func TestRemoteLockStore_TTL(t *testing.T) {
 	for _, row := range []struct {
 		ttl  time.Duration
 		want int32
@@ -54,7 +54,7 @@ func TestWireRoundsTheTTLUpToSeconds(t *testing.T) {
 	}
 }
 
-func TestWireTurnsAnswersIntoErrors(t *testing.T) {
+func TestRemoteLockStore_Errors(t *testing.T) {
 	for _, row := range []struct {
 		says   string
 		server server
@@ -63,8 +63,8 @@ func TestWireTurnsAnswersIntoErrors(t *testing.T) {
 	}{
 		{says: "LOCK_DOES_NOT_EXIST", server: server{status: 1}, is: stores.ErrNotHeld},
 		{says: "LOCK_BELONGS_TO_OTHERS", server: server{status: 2}, is: stores.ErrNotOwner},
-		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `wire: unlock "disk": the answer has status INTERNAL_ERROR`},
-		{says: "an unknown status", server: server{status: 9}, reads: `wire: unlock "disk": the answer has status 9`},
+		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `remote: unlock "disk": the response has status INTERNAL_ERROR`},
+		{says: "an unknown status", server: server{status: 9}, reads: `remote: unlock "disk": the response has status 9`},
 		{says: "a deadline", server: server{err: status.Error(codes.DeadlineExceeded, "")}, is: context.DeadlineExceeded},
 		{says: "a failure", server: server{err: status.Error(codes.Internal, "no luck")}, reads: "no luck"},
 	} {
@@ -80,7 +80,7 @@ func TestWireTurnsAnswersIntoErrors(t *testing.T) {
 	}
 }
 
-func TestWiresTellOfABadField(t *testing.T) {
+func TestRemoteStores_FieldError(t *testing.T) {
 	bad, err := status.New(codes.InvalidArgument, "key is bad").WithDetails(&errdetails.BadRequest{
 		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "key", Description: "is bad"}},
 	})
@@ -105,7 +105,7 @@ func TestWiresTellOfABadField(t *testing.T) {
 	}
 }
 
-func TestWireReadsTheGrant(t *testing.T) {
+func TestRemoteLockStore_Grant(t *testing.T) {
 	for _, row := range []struct {
 		says    string
 		md      map[string]string
@@ -113,8 +113,8 @@ func TestWireReadsTheGrant(t *testing.T) {
 		reads   string
 	}{
 		{says: "complete", md: map[string]string{"fencingToken": "7", "expiresInMs": "1500"}, expires: 1500 * time.Millisecond},
-		{says: "without a token", md: map[string]string{"expiresInMs": "1500"}, reads: `wire: try lock "disk": fencingToken`},
-		{says: "without a deadline", md: map[string]string{"fencingToken": "7"}, reads: `wire: try lock "disk": expiresInMs`},
+		{says: "without a token", md: map[string]string{"expiresInMs": "1500"}, reads: `remote: try lock "disk": fencingToken`},
+		{says: "without a deadline", md: map[string]string{"fencingToken": "7"}, reads: `remote: try lock "disk": expiresInMs`},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestWireReadsTheGrant(t *testing.T) {
 	}
 }
 
-func TestWireNamesTheInstance(t *testing.T) {
+func TestRemoteLockStore_Instance(t *testing.T) {
 	s := &server{}
 	if err := dial(t, s).Ping(t.Context()); err != nil {
 		t.Fatal(err)

@@ -28,11 +28,11 @@ var (
 	_ stores.Watcher     = (*RemoteLocks)(nil)
 )
 
-// giveUpLimit bounds what is done for a caller that has given up.
-const giveUpLimit = 5 * time.Second
+// cancelTimeout bounds the clean-up after a canceled call.
+const cancelTimeout = 5 * time.Second
 
-// outcomes are the errors that the Locks protocol has reasons for.
-var outcomes = map[string]error{
+// errorsByReason maps the reasons of the Locks protocol to the contract's errors.
+var errorsByReason = map[string]error{
 	"NOT_HELD":      stores.ErrNotHeld,
 	"NOT_OWNER":     stores.ErrNotOwner,
 	"DEADLOCK":      stores.ErrDeadlock,
@@ -40,23 +40,23 @@ var outcomes = map[string]error{
 	"SHUTTING_DOWN": stores.ErrClosed,
 }
 
-// RemoteLocks is a store at the other end of a connection: it speaks the Locks protocol
-// as Mortise's clients do, so that the rows run through a server as they run against a
-// store. The protocol has all abilities but Ping and Declare, though it tells of declared
-// locks; keys and owners are valid UTF-8.
+// RemoteLocks is a store behind a gRPC connection. It speaks the Locks protocol as
+// Mortise's clients do, so that the suite runs through a server. The protocol supports
+// all abilities except Ping and Declare, though it reports declared locks. Keys and
+// owners must be valid UTF-8.
 type RemoteLocks struct {
 	conn  *grpc.ClientConn
 	locks lockspb.LocksClient
 	name  string
 
-	mu      sync.Mutex     // held to begin to wait, and to close
-	waits   sync.WaitGroup // calls that may wait
-	closing context.Context
-	close   context.CancelFunc
+	mu        sync.Mutex     // guards the start of waits against Close
+	waitCalls sync.WaitGroup // calls that may wait
+	closing   context.Context
+	close     context.CancelFunc
 }
 
-// NewRemoteLocks returns a client of the component called store. The connection is the
-// client's own: Close closes it.
+// NewRemoteLocks returns a client of the component called store. It owns the connection:
+// Close closes it.
 func NewRemoteLocks(conn *grpc.ClientConn, store string) *RemoteLocks {
 	w := &RemoteLocks{conn: conn, locks: lockspb.NewLocksClient(conn), name: store}
 	w.closing, w.close = context.WithCancel(context.Background())
@@ -65,7 +65,7 @@ func NewRemoteLocks(conn *grpc.ClientConn, store string) *RemoteLocks {
 
 // TryLock implements [stores.Store].
 func (w *RemoteLocks) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
+	g, err := callLock(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.TryLock(ctx, &lockspb.TryLockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
 		})
@@ -81,7 +81,7 @@ func (w *RemoteLocks) Unlock(ctx context.Context, key, owner string) error {
 
 // Renew implements [stores.Renewer].
 func (w *RemoteLocks) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := granted(req.TTL, func() (*lockspb.LockResponse, error) {
+	g, err := callLock(req.TTL, func() (*lockspb.LockResponse, error) {
 		return w.locks.Renew(ctx, &lockspb.RenewRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL),
 		})
@@ -91,7 +91,7 @@ func (w *RemoteLocks) Renew(ctx context.Context, req stores.Request) (stores.Gra
 
 // Lock implements [stores.Waiter].
 func (w *RemoteLocks) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	g, err := w.waited(ctx, []string{req.Key}, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
+	g, err := w.lockWaiting(ctx, []string{req.Key}, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.Lock(ctx, &lockspb.LockRequest{
 			Store: w.name, Key: req.Key, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata, Holding: req.Holding,
 		})
@@ -101,7 +101,7 @@ func (w *RemoteLocks) Lock(ctx context.Context, req stores.Request) (stores.Gran
 
 // LockAll implements [stores.MultiLocker].
 func (w *RemoteLocks) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
-	g, err := w.waited(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
+	g, err := w.lockWaiting(ctx, req.Keys, req.Owner, req.TTL, func(ctx context.Context) (*lockspb.LockResponse, error) {
 		return w.locks.LockAll(ctx, &lockspb.LockAllRequest{
 			Store: w.name, Keys: req.Keys, Owner: req.Owner, Ttl: durationpb.New(req.TTL), Metadata: req.Metadata,
 			Holding: req.Holding, Try: !req.Wait,
@@ -129,7 +129,7 @@ func (w *RemoteLocks) Get(ctx context.Context, key string) (stores.LockInfo, err
 		return stores.LockInfo{}, w.wrap(ctx, "get", key, err)
 	}
 	if len(locks) != 1 {
-		return stores.LockInfo{}, fmt.Errorf("wire: get %q: %w", key, stores.ErrNotHeld)
+		return stores.LockInfo{}, fmt.Errorf("remote: get %q: %w", key, stores.ErrNotHeld)
 	}
 	return locks[0], nil
 }
@@ -137,8 +137,8 @@ func (w *RemoteLocks) Get(ctx context.Context, key string) (stores.LockInfo, err
 func (w *RemoteLocks) list(ctx context.Context, req *lockspb.ListRequest) (locks []stores.LockInfo, err error) {
 	stream, err := w.locks.List(ctx, req)
 	if err == nil {
-		err = receive(stream, func(m *lockspb.ListResponse) error {
-			locks = append(locks, read(m.GetLocks())...)
+		err = receiveAll(stream, func(m *lockspb.ListResponse) error {
+			locks = append(locks, locksFromProto(m.GetLocks())...)
 			return nil
 		})
 	}
@@ -149,33 +149,33 @@ func (w *RemoteLocks) list(ctx context.Context, req *lockspb.ListRequest) (locks
 }
 
 // Watch implements [stores.Watcher].
-func (w *RemoteLocks) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+func (w *RemoteLocks) Watch(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := w.locks.Watch(watching, &lockspb.WatchRequest{Store: w.name, Prefix: prefix})
 	if err != nil {
 		return w.wrap(ctx, "watch", prefix, err)
 	}
-	var locks []stores.LockInfo // of a snapshot that goes on
-	var told error
-	err = receive(stream, func(m *lockspb.WatchResponse) error {
-		locks = append(locks, read(m.GetLocks())...)
+	var locks []stores.LockInfo // of an incomplete snapshot
+	var notifyErr error
+	err = receiveAll(stream, func(m *lockspb.WatchResponse) error {
+		locks = append(locks, locksFromProto(m.GetLocks())...)
 		if m.GetMore() {
 			return nil
 		}
-		told = tell(event(m, locks))
+		notifyErr = notify(eventFromProto(m, locks))
 		locks = nil
-		return told
+		return notifyErr
 	})
-	if told != nil {
-		return told
+	if notifyErr != nil {
+		return notifyErr
 	}
 	return w.wrap(ctx, "watch", prefix, err)
 }
 
-// Close implements [stores.Store]. Calls under way fail with ErrClosed. Those that wait
-// give up first, while there is a connection: a lock that is granted to nobody would be
-// held until the end of its TTL.
+// Close implements [stores.Store]. Calls in progress fail with ErrClosed. Waiting calls
+// are canceled first, while the connection is open, so that a lock granted to one of them
+// is released and not held until the end of its TTL.
 func (w *RemoteLocks) Close() error {
 	w.mu.Lock()
 	first := w.closing.Err() == nil
@@ -184,14 +184,14 @@ func (w *RemoteLocks) Close() error {
 	if !first {
 		return nil
 	}
-	w.waits.Wait()
+	w.waitCalls.Wait()
 	return w.conn.Close()
 }
 
-// granted makes a call for a lock that lasts for ttl, and reads its answer. What is left
-// at the answer is counted from before the call, so that the end is never too late; it is
-// too early by as long as the call took.
-func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
+// callLock makes a call for a lock that lasts for ttl, and returns the grant. It counts
+// the remaining time from before the call: the expiry is never too late, and too early by
+// at most the duration of the call.
+func callLock(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (stores.Grant, error) {
 	sent := time.Now()
 	m, err := call()
 	if err != nil || !m.GetAcquired() {
@@ -201,32 +201,32 @@ func granted(ttl time.Duration, call func() (*lockspb.LockResponse, error)) (sto
 	return stores.Grant{Acquired: true, Token: m.GetToken(), TTL: ttl, Expires: expires}, nil
 }
 
-// waited makes a call that may wait. If the caller gives up, the answer may have been
-// under way: what it granted is given back. If the wait was long, a renewal tells when
-// the lock ends.
-func (w *RemoteLocks) waited(
+// lockWaiting makes a call that may wait. If ctx ends, the server may have granted the
+// lock already; then it is released. After a long wait a renewal determines the expiry.
+func (w *RemoteLocks) lockWaiting(
 	ctx context.Context, keys []string, owner string, ttl time.Duration, call func(context.Context) (*lockspb.LockResponse, error),
 ) (stores.Grant, error) {
-	ctx, leave := w.enter(ctx)
+	ctx, leave := w.beginWait(ctx)
 	defer leave()
 	if ctx.Err() != nil {
 		return stores.Grant{}, ctx.Err()
 	}
-	before := w.tokens(ctx, keys, owner)
+	before := w.heldTokens(ctx, keys, owner)
 	sent := time.Now()
-	g, err := granted(ttl, func() (*lockspb.LockResponse, error) { return call(ctx) })
+	g, err := callLock(ttl, func() (*lockspb.LockResponse, error) { return call(ctx) })
 	if g.Acquired && time.Since(sent) > ttl/10 {
-		g.Expires = w.prolong(ctx, keys, owner, ttl, g.Expires)
+		g.Expires = w.renewAll(ctx, keys, owner, ttl, g.Expires)
 	}
 	if ctx.Err() != nil {
-		w.giveBack(ctx, keys, owner, before)
+		w.unlockNew(ctx, keys, owner, before)
 		return stores.Grant{}, ctx.Err()
 	}
 	return g, err
 }
 
-// enter returns a ctx that ends with the client, too, which waits for leave to be called.
-func (w *RemoteLocks) enter(ctx context.Context) (entered context.Context, leave func()) {
+// beginWait returns a ctx that also ends when the client is closed. Close waits for leave
+// to be called.
+func (w *RemoteLocks) beginWait(ctx context.Context) (entered context.Context, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -234,18 +234,18 @@ func (w *RemoteLocks) enter(ctx context.Context) (entered context.Context, leave
 		cancel()
 		return ctx, func() {}
 	}
-	w.waits.Add(1)
+	w.waitCalls.Add(1)
 	stop := context.AfterFunc(w.closing, cancel)
 	return ctx, func() {
 		stop()
 		cancel()
-		w.waits.Done()
+		w.waitCalls.Done()
 	}
 }
 
-// prolong renews the locks and returns when the first of them ends, or what is known
-// already if one cannot be renewed.
-func (w *RemoteLocks) prolong(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
+// renewAll renews the locks and returns when the first of them expires, or known if a
+// renewal fails.
+func (w *RemoteLocks) renewAll(ctx context.Context, keys []string, owner string, ttl time.Duration, known time.Time) time.Time {
 	var first time.Time
 	for i, key := range keys {
 		g, err := w.Renew(ctx, stores.Request{Key: key, Owner: owner, TTL: ttl})
@@ -259,24 +259,24 @@ func (w *RemoteLocks) prolong(ctx context.Context, keys []string, owner string, 
 	return first
 }
 
-// giveBack unlocks what the owner holds and did not hold before.
-func (w *RemoteLocks) giveBack(ctx context.Context, keys []string, owner string, before map[string]uint64) {
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpLimit)
+// unlockNew releases the locks that owner has acquired since before.
+func (w *RemoteLocks) unlockNew(ctx context.Context, keys []string, owner string, before map[string]uint64) {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer cancel()
-	for key, token := range w.tokens(late, keys, owner) {
+	for key, token := range w.heldTokens(late, keys, owner) {
 		if token != before[key] {
-			_ = w.Unlock(late, key, owner) // what cannot be given back ends with its TTL
+			_ = w.Unlock(late, key, owner) // a lock that cannot be released expires
 		}
 	}
 }
 
-// tokens are those of the keys that the owner holds. The rows use an owner more than
-// once; clients that make a new one for each request need no such thing, and simply
+// heldTokens returns the tokens of the keys that owner holds. It is needed because the
+// rows use the same owner repeatedly; clients with a unique owner for each request simply
 // unlock.
-func (w *RemoteLocks) tokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
+func (w *RemoteLocks) heldTokens(ctx context.Context, keys []string, owner string) map[string]uint64 {
 	tokens := map[string]uint64{}
 	for _, key := range keys {
-		locks, _ := w.List(ctx, key) // what cannot be told is not held
+		locks, _ := w.List(ctx, key) // on an error the lock counts as not held
 		if len(locks) > 0 && locks[0].Key == key && locks[0].Owner == owner {
 			tokens[key] = locks[0].Token
 		}
@@ -284,13 +284,13 @@ func (w *RemoteLocks) tokens(ctx context.Context, keys []string, owner string) m
 	return tokens
 }
 
-// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx
-// or a closed connection back into what they were.
+// wrap adds the operation and the key to an error, and restores the errors that gRPC
+// reports for an ended ctx and a closed connection.
 func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	switch outcome := outcomes[reason(err)]; {
+	switch outcome := errorsByReason[errorReason(err)]; {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case w.closing.Err() != nil:
@@ -302,11 +302,11 @@ func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error
 	case status.Code(err) == codes.InvalidArgument:
 		err = fieldError(err)
 	}
-	return fmt.Errorf("wire: %s %q: %w", op, key, err)
+	return fmt.Errorf("remote: %s %q: %w", op, key, err)
 }
 
-// reason is what the status of an error has for programs, or empty.
-func reason(err error) string {
+// errorReason returns the reason in the details of a status, or "".
+func errorReason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
 			return info.GetReason()
@@ -315,9 +315,9 @@ func reason(err error) string {
 	return ""
 }
 
-// receive passes on the messages of a stream until it ends or take fails. That the server
-// ends it is no error.
-func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) error {
+// receiveAll passes the messages of a stream to take until the stream ends or take fails.
+// The end of the stream is not an error.
+func receiveAll[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) error {
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -332,8 +332,8 @@ func receive[M any](stream grpc.ServerStreamingClient[M], take func(*M) error) e
 	}
 }
 
-// read are the rows of a message.
-func read(rows []*lockspb.Lock) []stores.LockInfo {
+// locksFromProto converts the locks of a message.
+func locksFromProto(rows []*lockspb.Lock) []stores.LockInfo {
 	locks := make([]stores.LockInfo, len(rows))
 	for i, row := range rows {
 		locks[i] = stores.LockInfo{
@@ -345,8 +345,9 @@ func read(rows []*lockspb.Lock) []stores.LockInfo {
 	return locks
 }
 
-// event is what a message tells, with the locks of those before it that it goes on with.
-func event(m *lockspb.WatchResponse, locks []stores.LockInfo) stores.Event {
+// eventFromProto converts a message to an event. A snapshot has the given locks,
+// collected from all its messages.
+func eventFromProto(m *lockspb.WatchResponse, locks []stores.LockInfo) stores.Event {
 	e := stores.Event{Kind: stores.EventKind(m.GetKind()), Revision: m.GetRevision(), Missed: m.GetMissed()}
 	if e.Kind == stores.EventSnapshot {
 		e.Locks = locks

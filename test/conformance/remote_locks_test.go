@@ -23,14 +23,14 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// locksServer is a Locks service that answers what it is told to, and notes the calls.
+// locksServer is a Locks service that answers what it is events to, and notes the calls.
 type locksServer struct {
 	lockspb.UnimplementedLocksServer
 	err    error
 	answer *lockspb.LockResponse
 	wait   time.Duration            // before Lock answers, whatever becomes of its ctx
 	held   [][]*lockspb.Lock        // what one List after the other tells
-	tells  []*lockspb.WatchResponse // what Watch tells before it fails with err
+	events []*lockspb.WatchResponse // what Watch tells before it fails with err
 
 	mu    sync.Mutex
 	calls []string
@@ -86,7 +86,7 @@ func (s *locksServer) List(_ *lockspb.ListRequest, stream grpc.ServerStreamingSe
 }
 
 func (s *locksServer) Watch(_ *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
-	for _, m := range s.tells {
+	for _, m := range s.events {
 		if err := stream.Send(m); err != nil {
 			return err
 		}
@@ -121,14 +121,14 @@ func dialLocks(t testing.TB, s *locksServer) *RemoteLocks {
 // withReason is the status of an error as the service sends it.
 func withReason(t *testing.T, code codes.Code, reason string) error {
 	t.Helper()
-	s, err := status.New(code, "said so").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "mortise"})
+	s, err := status.New(code, "test error").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "mortise"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s.Err()
 }
 
-func TestLocksWireTurnsReasonsIntoErrors(t *testing.T) {
+func TestRemoteLocks_Errors(t *testing.T) {
 	for _, row := range []struct {
 		code   codes.Code
 		reason string
@@ -148,14 +148,14 @@ func TestLocksWireTurnsReasonsIntoErrors(t *testing.T) {
 		for call, err := range map[string]error{
 			"unlock": w.Unlock(t.Context(), "disk", "ann"), "lock": lockErr, "list": listErr, "watch": watchErr,
 		} {
-			if want := "wire: " + call + ` "disk": ` + row.is.Error(); err == nil || !errors.Is(err, row.is) || err.Error() != want {
+			if want := "remote: " + call + ` "disk": ` + row.is.Error(); err == nil || !errors.Is(err, row.is) || err.Error() != want {
 				t.Errorf("%s: got %v, want %s", row.reason, err, want)
 			}
 		}
 	}
 }
 
-func TestLocksWireNeverTellsAnEndThatIsTooLate(t *testing.T) {
+func TestRemoteLocks_Expires(t *testing.T) {
 	full := durationpb.New(lease)
 	answer := &lockspb.LockResponse{Acquired: true, Token: 7, ExpiresIn: full}
 	for _, row := range []struct {
@@ -185,7 +185,7 @@ func TestLocksWireNeverTellsAnEndThatIsTooLate(t *testing.T) {
 	}
 }
 
-func TestLocksWireGivesBackWhatItGotTooLate(t *testing.T) {
+func TestRemoteLocks_CanceledLock(t *testing.T) {
 	mine := func(token uint64) []*lockspb.Lock { return []*lockspb.Lock{{Key: "disk", Owner: "ann", Token: token}} }
 	other := []*lockspb.Lock{{Key: "disk", Owner: "bob", Token: 9}}
 	for _, row := range []struct {
@@ -230,7 +230,7 @@ func TestLocksWireGivesBackWhatItGotTooLate(t *testing.T) {
 	}
 }
 
-func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
+func TestRemoteLocks_Watch(t *testing.T) {
 	row := func(key string) *lockspb.Lock {
 		return &lockspb.Lock{Key: key, Owner: "ann", Ttl: durationpb.New(lease), Token: 7}
 	}
@@ -241,16 +241,16 @@ func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
 		}
 		return rows
 	}
-	w := dialLocks(t, &locksServer{tells: []*lockspb.WatchResponse{
+	w := dialLocks(t, &locksServer{events: []*lockspb.WatchResponse{
 		{Kind: lockspb.WatchResponse_SNAPSHOT, Revision: 1, Locks: rows("a", "b"), More: true},
 		{Kind: lockspb.WatchResponse_SNAPSHOT, Revision: 1, Locks: rows("c")},
 		{Kind: lockspb.WatchResponse_ACQUIRED, Revision: 2, Locks: rows("d")},
 		{Kind: lockspb.WatchResponse_SNAPSHOT, Revision: 5, Locks: rows("e"), Missed: true},
 	}})
-	var told []stores.Event
+	var events []stores.Event
 	stop := errors.New("enough")
 	err := w.Watch(t.Context(), "", func(e stores.Event) error {
-		if told = append(told, e); len(told) == 3 {
+		if events = append(events, e); len(events) == 3 {
 			return stop
 		}
 		return nil
@@ -260,12 +260,12 @@ func TestLocksWirePutsSnapshotsTogether(t *testing.T) {
 		{Kind: stores.EventAcquired, Revision: 2, Lock: lock("d")},
 		{Kind: stores.EventSnapshot, Revision: 5, Locks: []stores.LockInfo{lock("e")}, Missed: true},
 	}
-	if !errors.Is(err, stop) || !reflect.DeepEqual(told, want) {
-		t.Errorf("%v, told %+v", err, told)
+	if !errors.Is(err, stop) || !reflect.DeepEqual(events, want) {
+		t.Errorf("Watch returned %v after %+v", err, events)
 	}
 }
 
-func TestLocksWireTellsOfDeclaredLocks(t *testing.T) {
+func TestRemoteLocks_DeclaredLocks(t *testing.T) {
 	rows := []*lockspb.Lock{
 		{Key: "a", Ttl: &durationpb.Duration{}, Remaining: &durationpb.Duration{}, Declared: durationpb.New(lease)},
 		{Key: "b", Owner: "ann", Ttl: durationpb.New(lease), Token: 7, Declared: durationpb.New(2 * lease)},
@@ -276,7 +276,7 @@ func TestLocksWireTellsOfDeclaredLocks(t *testing.T) {
 		{Key: "b", Owner: "ann", TTL: lease, Token: 7, DeclaredTTL: 2 * lease},
 		{Key: "c", Owner: "bob", TTL: lease, Token: 8},
 	}
-	w := dialLocks(t, &locksServer{held: [][]*lockspb.Lock{rows}, tells: []*lockspb.WatchResponse{
+	w := dialLocks(t, &locksServer{held: [][]*lockspb.Lock{rows}, events: []*lockspb.WatchResponse{
 		{Kind: lockspb.WatchResponse_SNAPSHOT, Locks: rows},
 		{Kind: lockspb.WatchResponse_DECLARED, Locks: rows[:1]},
 		{Kind: lockspb.WatchResponse_WITHDRAWN, Locks: rows[1:2]},
@@ -284,15 +284,15 @@ func TestLocksWireTellsOfDeclaredLocks(t *testing.T) {
 	if got, err := w.List(t.Context(), ""); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("List returned %+v and %v, want %+v", got, err, want)
 	}
-	var told []stores.Event
+	var got []stores.Event
 	_ = w.Watch(t.Context(), "", func(e stores.Event) error {
-		told = append(told, e)
+		got = append(got, e)
 		return nil
 	})
 	events := []stores.Event{
 		{Kind: stores.EventSnapshot, Locks: want}, {Kind: stores.EventDeclared, Lock: want[0]}, {Kind: stores.EventWithdrawn, Lock: want[1]},
 	}
-	if !reflect.DeepEqual(told, events) {
-		t.Errorf("Watch told %+v, want %+v", told, events)
+	if !reflect.DeepEqual(got, events) {
+		t.Errorf("Watch sent %+v, want %+v", got, events)
 	}
 }

@@ -27,10 +27,10 @@ var (
 // instanceHeader names the component that a call is for.
 const instanceHeader = "x-component-instance"
 
-// RemoteLockStore is a store at the other end of a connection: it speaks Dapr's LockStore
-// protocol as daprd does, so that the rows run through a server as they run against a
-// store. The protocol knows no other abilities than Ping, keys and owners are valid
-// UTF-8, and a TTL is a whole number of seconds, rounded up.
+// RemoteLockStore is a store behind a gRPC connection. It speaks Dapr's LockStore
+// protocol as daprd does, so that the suite runs through a server. The protocol supports
+// Ping and no other ability. Keys and owners must be valid UTF-8, and a TTL is rounded up
+// to whole seconds.
 type RemoteLockStore struct {
 	conn     *grpc.ClientConn
 	locks    components.LockStoreClient
@@ -38,8 +38,8 @@ type RemoteLockStore struct {
 	closed   atomic.Bool
 }
 
-// NewRemoteLockStore returns a client of the component called instance, which must be initialized.
-// The connection is the client's own: Close closes it.
+// NewRemoteLockStore returns a client of the component called instance, which must be
+// initialized. It owns the connection: Close closes it.
 func NewRemoteLockStore(conn *grpc.ClientConn, instance string) *RemoteLockStore {
 	return &RemoteLockStore{conn: conn, locks: components.NewLockStoreClient(conn), instance: instance}
 }
@@ -58,7 +58,7 @@ func (w *RemoteLockStore) TryLock(ctx context.Context, req stores.Request) (stor
 	if !resp.GetSuccess() {
 		return stores.Grant{}, nil
 	}
-	g, err := grant(req.TTL, resp.GetMetadata(), sent)
+	g, err := grantFromMetadata(req.TTL, resp.GetMetadata(), sent)
 	if err != nil {
 		return stores.Grant{}, w.wrap(ctx, "try lock", req.Key, err)
 	}
@@ -69,7 +69,7 @@ func (w *RemoteLockStore) TryLock(ctx context.Context, req stores.Request) (stor
 func (w *RemoteLockStore) Unlock(ctx context.Context, key, owner string) error {
 	resp, err := w.locks.Unlock(w.outgoing(ctx), &components.UnlockRequest{ResourceId: key, LockOwner: owner})
 	if err == nil {
-		err = outcome(resp.GetStatus())
+		err = unlockError(resp.GetStatus())
 	}
 	if err != nil {
 		return w.wrap(ctx, "unlock", key, err)
@@ -85,7 +85,7 @@ func (w *RemoteLockStore) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close implements [stores.Store]. A call under way fails with ErrClosed.
+// Close implements [stores.Store]. Calls in progress fail with ErrClosed.
 func (w *RemoteLockStore) Close() error {
 	if w.closed.Swap(true) {
 		return nil
@@ -97,8 +97,8 @@ func (w *RemoteLockStore) outgoing(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, instanceHeader, w.instance)
 }
 
-// wrap gives an error its place, and turns the ways in which gRPC tells of an ended ctx
-// or a closed connection back into what they were.
+// wrap adds the operation and the key to an error, and restores the errors that gRPC
+// reports for an ended ctx and a closed connection.
 func (w *RemoteLockStore) wrap(ctx context.Context, op, key string, err error) error {
 	switch code := status.Code(err); {
 	case ctx.Err() != nil:
@@ -110,11 +110,11 @@ func (w *RemoteLockStore) wrap(ctx context.Context, op, key string, err error) e
 	case code == codes.InvalidArgument:
 		err = fieldError(err)
 	}
-	return fmt.Errorf("wire: %s %q: %w", op, key, err)
+	return fmt.Errorf("remote: %s %q: %w", op, key, err)
 }
 
-// fieldError is the *stores.FieldError that a status tells of, or the status if there is
-// none.
+// fieldError returns the *stores.FieldError in the details of a status, or err if there
+// is none.
 func fieldError(err error) error {
 	for _, detail := range status.Convert(err).Details() {
 		bad, _ := detail.(*errdetails.BadRequest)
@@ -125,7 +125,7 @@ func fieldError(err error) error {
 	return err
 }
 
-// wholeSeconds rounds up, so that a holder gets no less than it asked for.
+// wholeSeconds rounds up, so that the lease is never shorter than the request.
 func wholeSeconds(ttl time.Duration) int32 {
 	seconds := ttl / time.Second
 	if ttl%time.Second > 0 {
@@ -134,21 +134,22 @@ func wholeSeconds(ttl time.Duration) int32 {
 	return int32(seconds)
 }
 
-// grant reads what the answer to a request says about the lock, which lasts for ttl.
-func grant(ttl time.Duration, md map[string]string, sent time.Time) (stores.Grant, error) {
+// grantFromMetadata reads the grant of a lock, which lasts for ttl, from the metadata of
+// the response.
+func grantFromMetadata(ttl time.Duration, md map[string]string, sent time.Time) (stores.Grant, error) {
 	token, err := strconv.ParseUint(md["fencingToken"], 10, 64)
 	if err != nil {
-		return stores.Grant{}, errors.New("fencingToken in the answer is no number")
+		return stores.Grant{}, errors.New("fencingToken in the response must be a number")
 	}
 	ms, err := strconv.ParseInt(md["expiresInMs"], 10, 64)
 	if err != nil {
-		return stores.Grant{}, errors.New("expiresInMs in the answer is no number")
+		return stores.Grant{}, errors.New("expiresInMs in the response must be a number")
 	}
 	return stores.Grant{Acquired: true, Token: token, TTL: ttl, Expires: sent.Add(time.Duration(ms) * time.Millisecond)}, nil
 }
 
-// outcome maps the status of an Unlock to the contract's errors.
-func outcome(s components.UnlockResponse_Status) error {
+// unlockError maps the status of an Unlock to the contract's errors.
+func unlockError(s components.UnlockResponse_Status) error {
 	switch s {
 	case components.UnlockResponse_SUCCESS:
 		return nil
@@ -157,6 +158,6 @@ func outcome(s components.UnlockResponse_Status) error {
 	case components.UnlockResponse_LOCK_BELONGS_TO_OTHERS:
 		return stores.ErrNotOwner
 	default:
-		return fmt.Errorf("the answer has status %v", s)
+		return fmt.Errorf("the response has status %v", s)
 	}
 }
