@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -57,7 +58,7 @@ func (s *Set) openLater(i *instance, within time.Duration, err error) {
 
 // retry tries to open the instance's store until that succeeds or the instance is closed.
 func (s *Set) retry(i *instance, within time.Duration) {
-	for pause := minRetryInterval; sleep(i.closing, pause); pause = min(2*pause, maxRetryInterval) {
+	for pause := minRetryInterval; sleep.For(i.closing, pause); pause = min(2*pause, maxRetryInterval) {
 		store, err := s.openStore(i.closing, i, within)
 		if err == nil {
 			s.opened(i, store)
@@ -88,16 +89,6 @@ func (s *Set) stillNotOpen(i *instance, err error) {
 		s.logOf(i).Warnf("Component still cannot be opened: %v", err)
 	}
 	i.notOpen = &notOpenError{i.name, err}
-}
-
-// sleep reports whether the time has passed before ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // timeLeft returns the time until the deadline of ctx, which has one.
