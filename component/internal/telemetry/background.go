@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// background runs fn until stop is called, which ends its ctx and waits for it.
+// runInBackground runs fn in a goroutine until stop is called. stop cancels fn's ctx and
+// waits until fn has returned.
 func runInBackground(fn func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -17,7 +18,7 @@ func runInBackground(fn func(context.Context)) (stop func()) {
 	}
 }
 
-// sleep waits for d, and tells whether ctx has lasted.
+// sleep waits for d and returns true, or returns false as soon as ctx ends.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
