@@ -46,6 +46,8 @@ func (o *TCPOptions) addFlags(flags *pflag.FlagSet) {
 		"host:port to serve RTM channel locks at over HTTP, with the same TLS and token; off if empty")
 	flags.StringVar(&o.MetricsAddress, "metrics-address", "",
 		"host:port to serve Prometheus's /metrics and /healthz at, with the same TLS and token; off if empty")
+	flags.BoolVar(&o.LockEventMetrics, "lock-event-metrics", false,
+		"add the metrics of locks held, expired and revoked, for which the process subscribes to all lock events of every store")
 	flags.StringVar(&o.CertFile, "tls-cert-file", "",
 		"PEM certificate, with which all TCP ports require TLS 1.3; read again when it changes")
 	flags.StringVar(&o.KeyFile, "tls-key-file", "", "PEM key of that certificate")

@@ -35,7 +35,7 @@ func TestFolder(t *testing.T) {
 func TestAddFlags(t *testing.T) {
 	o, err := parse(map[string]string{"MORTISE_API_TOKEN": "secret"},
 		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b,c", "--start-degraded", "--drain-timeout=3s",
-		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3",
+		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3", "--lock-event-metrics",
 		"--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca", "--token-file=t", "--allow-insecure-tcp")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestAddFlags(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	want := TCPOptions{
-		Address: ":1", HTTPAddress: ":2", MetricsAddress: ":3", CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
+		Address: ":1", HTTPAddress: ":2", MetricsAddress: ":3", LockEventMetrics: true, CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
 		Token: "secret", TokenFile: "t", AllowInsecure: true,
 	}
 	if o.TCP != want {

@@ -64,8 +64,12 @@ func withResources(t *testing.T, yaml string) func(*Options) {
 
 func TestHealth_UnresponsiveStorage(t *testing.T) {
 	redis := servers.StartRedis(t)
-	h := newFixture(t, withResources(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
-		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n"))
+	open := withResources(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
+		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n")
+	h := newFixture(t, func(o *Options) {
+		open(o)
+		o.TCP.LockEventMetrics = true
+	})
 	check := func(shared string, code int, body, up string) {
 		t.Helper()
 		h.awaitStatus("component/shared", shared)

@@ -206,7 +206,10 @@ func TestMetrics_CallsOfEveryAPI(t *testing.T) {
 	}
 	slices.Sort(want)
 	if got := h.metrics("mortise_calls_total", "mortise_build_info"); !slices.Equal(got, want) {
-		t.Errorf("counted\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got := h.metrics("mortise_lock"); len(got) != 0 {
+		t.Errorf("without --lock-event-metrics there are %q", got)
 	}
 	if err := h.end(t); err != nil {
 		t.Error(err)

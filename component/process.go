@@ -63,6 +63,9 @@ func (o Options) newTelemetry(ctx context.Context, log logger.Logger) (observed 
 	observed.Health = telemetry.NewHealth(log)
 	if o.TCP.MetricsAddress != "" {
 		observed.Metrics = telemetry.NewMetrics(o.Version, observed.Health)
+		if o.TCP.LockEventMetrics {
+			observed.Metrics.CountLockEvents()
+		}
 	}
 	if o.Tracing {
 		observed.Tracing, err = telemetry.NewTracing(ctx, o.Version, os.Getenv, log)

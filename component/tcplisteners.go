@@ -26,7 +26,11 @@ type TCPOptions struct {
 	ClientCAFile   string // whose certificates clients must have; empty: they need none
 	Token          string // what clients must send as "authorization: Bearer <token>"; empty: nothing
 	TokenFile      string // where the token is, in the place of Token
-	AllowInsecure  bool   // serve other machines without TLS, or whoever connects
+	// LockEventMetrics adds, at MetricsAddress, the metrics that need a subscription to
+	// all lock events of every store.
+	LockEventMetrics bool
+
+	AllowInsecure bool // serve other machines without TLS, or whoever connects
 
 	Dapr DaprOptions // which have a token of their own
 }
@@ -85,8 +89,10 @@ func (o TCPOptions) check() error {
 	endpoints := o.endpoints()
 	secured := o.CertFile + o.KeyFile + o.ClientCAFile + o.TokenFile
 	switch {
-	case len(endpoints) == 0 && (secured != "" || o.AllowInsecure):
+	case len(endpoints) == 0 && (secured != "" || o.AllowInsecure || o.LockEventMetrics):
 		return errors.New("flags for TCP are given, and no address to listen at, as by --listen-address")
+	case o.LockEventMetrics && o.MetricsAddress == "":
+		return errors.New("--lock-event-metrics needs --metrics-address")
 	case (o.CertFile == "") != (o.KeyFile == ""):
 		return errors.New("--tls-cert-file and --tls-key-file need each other")
 	case o.ClientCAFile != "" && o.CertFile == "":

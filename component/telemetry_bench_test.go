@@ -25,6 +25,7 @@ func BenchmarkTelemetry(b *testing.B) {
 	}{
 		{"off", Options{}},
 		{"metrics", Options{TCP: TCPOptions{MetricsAddress: "127.0.0.1:0"}}},
+		{"metrics with lock events", Options{TCP: TCPOptions{MetricsAddress: "127.0.0.1:0", LockEventMetrics: true}}},
 		{"traces", Options{Tracing: true}},
 		{"both", Options{TCP: TCPOptions{MetricsAddress: "127.0.0.1:0"}, Tracing: true}},
 	} {

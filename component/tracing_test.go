@@ -197,7 +197,7 @@ func TestTracing_UnknownProtocol(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
 	o := Options{Folder: t.TempDir(), Tracing: true}
 	_, err := startRun(t, o, all.Backends("memory"))
-	if err == nil || !strings.Contains(err.Error(), `OTEL_EXPORTER_OTLP_PROTOCOL is "http/json", known are http/protobuf and grpc`) {
+	if err == nil || !strings.Contains(err.Error(), `OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or grpc, got "http/json"`) {
 		t.Errorf("%v", err)
 	}
 }

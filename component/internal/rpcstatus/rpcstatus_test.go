@@ -44,7 +44,7 @@ func TestStatus(t *testing.T) {
 		checkDetail(t, got, &errdetails.ErrorInfo{Reason: row.reason, Domain: "mortise"})
 	}
 	if err := Status(nil); err != nil {
-		t.Errorf("nil becomes %v", err)
+		t.Errorf("Status(nil) is %v", err)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestStatusOr(t *testing.T) {
 	}
 	checkDetail(t, got, &errdetails.ErrorInfo{Reason: "INIT_FAILED", Domain: "mortise"})
 	if got := StatusOr(stores.ErrClosed, codes.InvalidArgument, "INIT_FAILED"); status.Code(got) != codes.Unavailable {
-		t.Errorf("what is in the table becomes %v", got)
+		t.Errorf("the status of an error in the table is %v", got)
 	}
 }
 

@@ -14,19 +14,20 @@ import (
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
-// The APIs of the process.
+// The names of the APIs, as values of the metric label api and the span attribute
+// mortise.api.
 const (
-	LockStore = "lockstore" // LockStore, for our daprd
+	LockStore = "lockstore" // LockStore, for Mortise's daprd
 	Locks     = "locks"     // Mortise's own service
 	RTM       = "rtm"       // channel locks, over gRPC and HTTP
 	Dapr      = "dapr"      // Dapr's API without a sidecar, over gRPC and HTTP
 	Layotto   = "layotto"   // Layotto's API
 	Binding   = "binding"   // Dapr's bindings
-	Internal  = "internal"  // none: what the process does by itself, as renewing the locks of RTM's users who are online
+	Internal  = "internal"  // no API: the process's own calls, as renewals for RTM users
 )
 
-// APIs are the APIs by their gRPC services. Calls of other services, those for health and
-// reflection, reach no store.
+// apis maps gRPC services to APIs. Other services, which are health and reflection, call
+// no store.
 var apis = map[string]string{
 	lockpb.LockStore_ServiceDesc.ServiceName:     LockStore,
 	lockspb.Locks_ServiceDesc.ServiceName:        Locks,
@@ -37,12 +38,12 @@ var apis = map[string]string{
 	daprpb.OutputBinding_ServiceDesc.ServiceName: Binding,
 }
 
-// apiKey is the key of a ctx's API.
+// apiKey is the context key of the API.
 type apiKey struct{}
 
-// WithAPI returns a ctx for what is asked for through the API. A call that has come in by
-// an API and is answered by another's service, as a binding's are, stays with the one it
-// has come in by.
+// WithAPI returns a ctx that attributes calls of stores to the API. It returns ctx as it
+// is if that has an API already: a call through a binding stays one, although the Locks
+// service answers it.
 func WithAPI(ctx context.Context, api string) context.Context {
 	if apiFrom(ctx) != Internal {
 		return ctx
@@ -50,7 +51,7 @@ func WithAPI(ctx context.Context, api string) context.Context {
 	return context.WithValue(ctx, apiKey{}, api)
 }
 
-// apiFrom is the API that the ctx has come through.
+// apiFrom returns the API of ctx, which is Internal if none was set.
 func apiFrom(ctx context.Context) string {
 	if api, ok := ctx.Value(apiKey{}).(string); ok {
 		return api
@@ -58,37 +59,38 @@ func apiFrom(ctx context.Context) string {
 	return Internal
 }
 
-// service is the service and the method of a gRPC call, and the API that they are.
-func splitMethod(fullMethod string) (name, method, api string) {
-	name, method, _ = strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
-	return name, method, apis[name]
+// splitMethod returns the service, the method and the API of a gRPC call. The API of a
+// service that calls no store is empty.
+func splitMethod(fullMethod string) (service, method, api string) {
+	service, method, _ = strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+	return service, method, apis[service]
 }
 
-// unary observes a gRPC call.
+// unary is the interceptor of unary calls.
 func (o Telemetry) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	name, method, api := splitMethod(call.FullMethod)
+	service, method, api := splitMethod(call.FullMethod)
 	if api == "" {
 		return handle(ctx, req)
 	}
-	ctx, end := o.Tracing.startSpan(WithAPI(ctx, api), name, method, req)
-	answer, err := handle(ctx, req)
+	ctx, end := o.Tracing.startSpan(WithAPI(ctx, api), service, method, req)
+	resp, err := handle(ctx, req)
 	end(err)
-	return answer, err
+	return resp, err
 }
 
-// stream observes a gRPC call that streams.
+// stream is the interceptor of streaming calls.
 func (o Telemetry) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	name, method, api := splitMethod(call.FullMethod)
+	service, method, api := splitMethod(call.FullMethod)
 	if api == "" {
 		return handle(srv, stream)
 	}
-	ctx, end := o.Tracing.startSpan(WithAPI(stream.Context(), api), name, method, nil)
+	ctx, end := o.Tracing.startSpan(WithAPI(stream.Context(), api), service, method, nil)
 	err := handle(srv, &streamWithContext{stream, ctx})
 	end(err)
 	return err
 }
 
-// streamWithin is a stream with a ctx of its own.
+// streamWithContext is a stream with another context.
 type streamWithContext struct {
 	grpc.ServerStream
 	ctx context.Context

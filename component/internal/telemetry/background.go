@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// background runs fn until stop is called, which ends its ctx and waits for it.
+// runInBackground runs fn in a goroutine until stop is called. stop cancels fn's ctx and
+// waits until fn has returned.
 func runInBackground(fn func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

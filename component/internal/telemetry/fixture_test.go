@@ -17,7 +17,14 @@ var quiet = func() logger.Logger {
 	return log
 }()
 
-// openMemory opens a memory store of its own.
+// newLockEventMetrics returns metrics that count lock events.
+func newLockEventMetrics() *Metrics {
+	m := NewMetrics("v1", NewHealth(quiet))
+	m.CountLockEvents()
+	return m
+}
+
+// openMemory opens a memory store with locks of its own.
 func openMemory(t testing.TB) stores.Store {
 	t.Helper()
 	s, err := memory.NewProcess().Backend().Open(t.Context(), stores.Component{Name: "locks", Log: quiet})
@@ -27,21 +34,21 @@ func openMemory(t testing.TB) stores.Store {
 	return s
 }
 
-// attend has the store observed until the test ends, when it is closed.
+// wrap wraps the store until the test ends, when the store is closed.
 func wrap(t testing.TB, o Telemetry, component string, s stores.Store) stores.Store {
 	t.Helper()
-	used, leave := o.Wrap(component, s)
+	wrapped, release := o.Wrap(component, s)
 	t.Cleanup(func() {
-		leave()
+		release()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return used
+	return wrapped
 }
 
-// take takes the lock, or fails the test.
-func lock(t testing.TB, ctx context.Context, s stores.Store, key string, ttl time.Duration) { //nolint:revive // as tests do
+// lock takes the lock for ann, or fails the test.
+func lock(ctx context.Context, t testing.TB, s stores.Store, key string, ttl time.Duration) {
 	t.Helper()
 	grant, err := stores.TryLock(ctx, s, stores.Request{Key: key, Owner: "ann", TTL: ttl})
 	if err != nil || !grant.Acquired {
@@ -49,23 +56,23 @@ func lock(t testing.TB, ctx context.Context, s stores.Store, key string, ttl tim
 	}
 }
 
-// sick is a store whose signs of life and watches are as the test says.
+// faultyStore is a store with the test's Ping and Watch.
 type faultyStore struct {
 	stores.Store
 	ping  func(context.Context) error
-	watch func(ctx context.Context, tell func(stores.Event) error) error
+	watch func(ctx context.Context, fn func(stores.Event) error) error
 }
 
 func (s *faultyStore) Close() error                   { return nil }
 func (s *faultyStore) Ping(ctx context.Context) error { return s.ping(ctx) }
-func (s *faultyStore) Watch(ctx context.Context, _ string, tell func(stores.Event) error) error {
-	return s.watch(ctx, tell)
+func (s *faultyStore) Watch(ctx context.Context, _ string, fn func(stores.Event) error) error {
+	return s.watch(ctx, fn)
 }
 
-// well is a storage that answers.
+// pingOK is the Ping of a store whose storage answers.
 func pingOK(context.Context) error { return nil }
 
-// simple is a store without abilities.
+// minimalStore is a store without optional methods.
 type minimalStore struct{ stores.Store }
 
 func (minimalStore) Close() error { return nil }

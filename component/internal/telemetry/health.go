@@ -20,52 +20,53 @@ import (
 )
 
 const (
-	// ComponentService and a component's name are the service whose health is that of the
-	// component, with gRPC.
+	// ComponentService, followed by a component's name, is the gRPC service name whose
+	// health is that of the component.
 	ComponentService = "component/"
 
-	// pingEvery is how often a store is asked whether a lock could be taken, and
-	// pingAgain after it could not.
+	// pingInterval is the pause between pings of a store, and pingRetryInterval the one
+	// after a ping that failed.
 	pingInterval      = 5 * time.Second
 	pingRetryInterval = time.Second
 
-	// pingTimeout bounds the answer.
+	// pingTimeout bounds one ping.
 	pingTimeout = 2 * time.Second
 
-	// pings is how many must fail, one after the other, before a component is reported as
-	// failing.
+	// failureThreshold is how many pings in a row must fail before a component is
+	// reported as failing.
 	failureThreshold = 2
 )
 
-// Health knows in which components a lock could be taken now, and reports it. All methods
-// are safe for concurrent use.
+// Health pings the stores and reports in which components a lock could be taken now. All
+// methods are safe for concurrent use.
 //
-// It covers components and not the process: a restart of the process does not bring a
-// storage back. So it does not affect the health of gRPC services, nor that of a server
-// as a whole.
+// It covers components and not the process, because a restart of the process does not
+// bring a storage back. So it affects neither the health of gRPC services nor that of a
+// server as a whole.
 type Health struct {
 	log logger.Logger
 
 	mu           sync.Mutex
-	targets      map[string]map[*healthTarget]struct{} // by component; none is empty
+	targets      map[string]map[*healthTarget]struct{} // by component; no set is empty
 	servers      []*health.Server
 	shuttingDown bool
 }
 
-// patient is one open store of a component.
+// healthTarget is one store of a component.
 type healthTarget struct {
 	component string
 	store     stores.Store
-	failures  int // how often in a row; guarded by Health.mu
+	failures  int // pings in a row; guarded by Health.mu
 }
 
-// NewHealth returns the health of no components.
+// NewHealth returns a Health without components.
 func NewHealth(log logger.Logger) *Health {
 	return &Health{log: log, targets: map[string]map[*healthTarget]struct{}{}}
 }
 
-// Tell lets the server know of every component, now and from now on, by services whose
-// names begin with ComponentService. Of nil it does nothing.
+// AddServer publishes the health of every component to the server, now and whenever it
+// changes, as services whose names begin with ComponentService. On a nil Health it does
+// nothing.
 func (h *Health) AddServer(s *health.Server) {
 	if h == nil {
 		return
@@ -78,14 +79,15 @@ func (h *Health) AddServer(s *health.Server) {
 	}
 }
 
-// Leave lets those who ask know that the process takes no more calls.
+// SetShuttingDown makes Health report that the process takes no more calls.
 func (h *Health) SetShuttingDown() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.shuttingDown = true
 }
 
-// Leaving tells whether the process takes no more calls. Of nil it takes them.
+// ShuttingDown reports whether the process takes no more calls. A nil Health returns
+// false.
 func (h *Health) ShuttingDown() bool {
 	if h == nil {
 		return false
@@ -96,25 +98,25 @@ func (h *Health) ShuttingDown() bool {
 }
 
 // Failing reports the component as failing until recovered is called. It is for a
-// component whose store is not open yet, and so cannot be asked.
+// component whose store is not open yet and cannot be pinged.
 func (h *Health) Failing(component string) (recovered func()) {
 	p := &healthTarget{component: component, failures: failureThreshold}
 	h.add(p)
 	return func() { h.remove(p) }
 }
 
-// attend pings a store until leave is called.
-func (h *Health) startPinging(component string, s stores.Store) (leave func()) {
+// startPinging pings a store until stop is called.
+func (h *Health) startPinging(component string, s stores.Store) (stop func()) {
 	p := &healthTarget{component: component, store: s}
 	h.add(p)
-	stop := runInBackground(func(ctx context.Context) { h.pingLoop(ctx, p) })
+	stopLoop := runInBackground(func(ctx context.Context) { h.pingLoop(ctx, p) })
 	return func() {
-		stop()
+		stopLoop()
 		h.remove(p)
 	}
 }
 
-// add takes in a store that has just been opened, and so has answered.
+// add adds a target. A store that has just been opened counts as healthy.
 func (h *Health) add(p *healthTarget) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -134,7 +136,8 @@ func (h *Health) remove(p *healthTarget) {
 	h.publish(p.component)
 }
 
-// ask pings the store until ctx ends. A store that has no Ping counts as well.
+// pingLoop pings the store until ctx ends. A store that does not support Ping counts as
+// healthy.
 func (h *Health) pingLoop(ctx context.Context, p *healthTarget) {
 	for pause := time.Duration(0); sleep.For(ctx, pause); {
 		err := ping(ctx, p.store)
@@ -156,7 +159,7 @@ func ping(ctx context.Context, s stores.Store) error {
 	return stores.Ping(ctx, s)
 }
 
-// note takes in how a store has answered.
+// record records the result of a ping and publishes a change.
 func (h *Health) record(p *healthTarget, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,16 +169,16 @@ func (h *Health) record(p *healthTarget, err error) {
 	}
 	switch {
 	case p.failures == failureThreshold:
-		h.log.Warnf("Component %q: no lock can be taken: %v", p.component, err)
+		h.log.Warnf("Component %q is failing, no lock can be taken: %v", p.component, err)
 	case p.failures == 0 && before >= failureThreshold:
-		h.log.Infof("Component %q: locks can be taken again", p.component)
+		h.log.Infof("Component %q has recovered, locks can be taken again", p.component)
 	default:
 		return
 	}
 	h.publish(p.component)
 }
 
-// tell lets the servers know of a component. The caller has locked mu.
+// publish sets the status of a component in all servers. The caller holds h.mu.
 func (h *Health) publish(component string) {
 	status := healthpb.HealthCheckResponse_SERVING
 	switch {
@@ -189,8 +192,8 @@ func (h *Health) publish(component string) {
 	}
 }
 
-// isWell reports whether a lock could be taken in all stores of a component. The caller
-// has locked mu.
+// isHealthy reports whether a lock could be taken in all stores of a component. The
+// caller holds h.mu.
 func (h *Health) isHealthy(component string) bool {
 	for p := range h.targets[component] {
 		if p.failures >= failureThreshold {
@@ -200,47 +203,47 @@ func (h *Health) isHealthy(component string) bool {
 	return true
 }
 
-// well reports for each component whether a lock could be taken, and whether the process
-// takes no more calls.
-func (h *Health) statuses() (all map[string]bool, leaving bool) {
+// statuses returns for each component whether a lock could be taken, and whether the
+// process is shutting down.
+func (h *Health) statuses() (healthy map[string]bool, shuttingDown bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all = make(map[string]bool, len(h.targets))
+	healthy = make(map[string]bool, len(h.targets))
 	for component := range h.targets {
-		all[component] = h.isHealthy(component)
+		healthy[component] = h.isHealthy(component)
 	}
-	return all, h.shuttingDown
+	return healthy, h.shuttingDown
 }
 
-// report is why things are not well, in JSON.
+// healthReport is the body of a 503 response, in JSON.
 type healthReport struct {
 	ShuttingDown bool     `json:"shuttingDown,omitempty"`
 	Failing      []string `json:"failing,omitempty"` // components, sorted
 }
 
-// ServeHTTP answers 204 if calls are taken and a lock could be taken in every component,
-// and otherwise 503 with what is failing.
+// ServeHTTP responds with 204 if the process takes calls and a lock could be taken in
+// every component, and otherwise with 503 and a healthReport.
 func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	all, leaving := h.statuses()
-	maps.DeleteFunc(all, func(_ string, well bool) bool { return well })
-	bad := healthReport{leaving, slices.Sorted(maps.Keys(all))}
-	if !bad.ShuttingDown && len(bad.Failing) == 0 {
+	components, shuttingDown := h.statuses()
+	maps.DeleteFunc(components, func(_ string, healthy bool) bool { return healthy })
+	report := healthReport{shuttingDown, slices.Sorted(maps.Keys(components))}
+	if !report.ShuttingDown && len(report.Failing) == 0 {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_ = json.NewEncoder(w).Encode(bad) // to a client that is gone
+	_ = json.NewEncoder(w).Encode(report) // fails only if the client has disconnected
 }
 
-// up is the health of components as a metric.
+// upCollector collects the health of components as a metric.
 type upCollector struct {
 	health *Health
 	desc   *prometheus.Desc
 }
 
 func newUpCollector(h *Health) upCollector {
-	return upCollector{h, prometheus.NewDesc("mortise_component_up", "Whether a lock could be taken in the component now: 1 or 0.",
+	return upCollector{h, prometheus.NewDesc("mortise_component_up", "1 if a lock could be taken in the component now, else 0.",
 		[]string{componentLabel}, nil)}
 }
 
@@ -249,10 +252,10 @@ func (u upCollector) Describe(descs chan<- *prometheus.Desc) { descs <- u.desc }
 
 // Collect implements [prometheus.Collector].
 func (u upCollector) Collect(metrics chan<- prometheus.Metric) {
-	all, _ := u.health.statuses()
-	for component, well := range all {
+	components, _ := u.health.statuses()
+	for component, healthy := range components {
 		value := 0.0
-		if well {
+		if healthy {
 			value = 1
 		}
 		metrics <- prometheus.MustNewConstMetric(u.desc, prometheus.GaugeValue, value, component)

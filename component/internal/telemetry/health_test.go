@@ -14,15 +14,15 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-var errDown = errors.New("away")
+var errDown = errors.New("storage is down")
 
-// silence gives no sign of life within the time there is.
+// pingTimesOut is the Ping of a store whose storage does not answer.
 func pingTimesOut(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// statusOf is what a server tells of a component.
+// statusOf returns the status of a component in a server.
 func statusOf(t *testing.T, s *health.Server, component string) string {
 	t.Helper()
 	resp, err := s.Check(t.Context(), &healthpb.HealthCheckRequest{Service: ComponentService + component})
@@ -32,19 +32,19 @@ func statusOf(t *testing.T, s *health.Server, component string) string {
 	return resp.GetStatus().String()
 }
 
-// site is what an HTTP client is told.
+// getHealth returns the response to an HTTP request.
 func getHealth(h http.Handler) (code int, body string) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	return w.Code, w.Body.String()
 }
 
-// checkHealth checks what is told of component c by every way, where nothing else can
-// fail.
-func checkHealth(t *testing.T, h *Health, s *health.Server, well bool) {
+// checkHealth checks the status of component c over gRPC and HTTP. No other component may
+// be failing.
+func checkHealth(t *testing.T, h *Health, s *health.Server, healthy bool) {
 	t.Helper()
 	wantStatus, wantCode, wantBody := "SERVING", http.StatusNoContent, ""
-	if !well {
+	if !healthy {
 		wantStatus, wantCode, wantBody = "NOT_SERVING", http.StatusServiceUnavailable, `{"failing":["c"]}`+"\n"
 	}
 	if got := statusOf(t, s, "c"); got != wantStatus {
@@ -59,10 +59,10 @@ func TestHealth_StorageFailsAndRecovers(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		ping  func(context.Context) error
-		after time.Duration // how long it takes until the failure is told, at most
+		after time.Duration // how long until the failure is reported, at most
 	}{
-		{"that is away", func(context.Context) error { return errDown }, pingInterval + pingRetryInterval},
-		{"that stands still", pingTimesOut, pingInterval + pingRetryInterval + 2*pingTimeout},
+		{"storage is down", func(context.Context) error { return errDown }, pingInterval + pingRetryInterval},
+		{"storage does not answer", pingTimesOut, pingInterval + pingRetryInterval + 2*pingTimeout},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestHealth_StorageFailsAndRecovers(t *testing.T) {
 				failing.Store(true)
 				time.Sleep(pingInterval - time.Second)
 				synctest.Wait()
-				checkHealth(t, h, server, true) // one failure is none
+				checkHealth(t, h, server, true) // one failure is below the threshold
 				time.Sleep(row.after - pingInterval)
 				synctest.Wait()
 				checkHealth(t, h, server, false)
@@ -98,9 +98,9 @@ func TestHealth_SingleFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
 		h.AddServer(server)
-		var asked atomic.Int64
+		var pings atomic.Int64
 		wrap(t, Telemetry{Health: h}, "c", &faultyStore{ping: func(context.Context) error {
-			if asked.Add(1)%2 == 1 {
+			if pings.Add(1)%2 == 1 {
 				return errDown
 			}
 			return nil
@@ -110,22 +110,22 @@ func TestHealth_SingleFailures(t *testing.T) {
 			synctest.Wait()
 			checkHealth(t, h, server, true)
 		}
-		if got := asked.Load(); got < 6 {
-			t.Errorf("asked %d times in 20 s", got)
+		if got := pings.Load(); got < 6 {
+			t.Errorf("%d pings in 20 s", got)
 		}
 	})
 }
 
 func TestHealth_FirstPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Bool
+		var pinged atomic.Bool
 		wrap(t, Telemetry{Health: NewHealth(quiet)}, "c", &faultyStore{ping: func(context.Context) error {
-			asked.Store(true)
+			pinged.Store(true)
 			return nil
 		}})
 		synctest.Wait()
-		if !asked.Load() {
-			t.Error("not asked")
+		if !pinged.Load() {
+			t.Error("the store is not pinged")
 		}
 	})
 }
@@ -144,7 +144,7 @@ func TestHealth_SeveralStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
 		wrap(t, Telemetry{Health: h}, "c", openMemory(t))
-		leave := h.startPinging("c", &faultyStore{ping: func(context.Context) error { return errDown }})
+		stop := h.startPinging("c", &faultyStore{ping: func(context.Context) error { return errDown }})
 		wrap(t, Telemetry{Health: h}, "d", openMemory(t))
 		time.Sleep(time.Minute)
 		h.AddServer(server)
@@ -152,7 +152,7 @@ func TestHealth_SeveralStores(t *testing.T) {
 		if got := statusOf(t, server, "d"); got != "SERVING" {
 			t.Errorf("the other component: %s", got)
 		}
-		leave()
+		stop()
 		checkHealth(t, h, server, true)
 	})
 }
@@ -161,10 +161,10 @@ func TestHealth_ClosedComponent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, server := NewHealth(quiet), health.NewServer()
 		h.AddServer(server)
-		leave := h.startPinging("c", &faultyStore{ping: pingTimesOut})
+		stop := h.startPinging("c", &faultyStore{ping: pingTimesOut})
 		time.Sleep(time.Minute)
 		checkHealth(t, h, server, false)
-		leave()
+		stop()
 		if got := statusOf(t, server, "c"); got != "SERVICE_UNKNOWN" {
 			t.Errorf("over gRPC %s", got)
 		}

@@ -14,15 +14,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// How long after a failure a store is watched anew. The pause grows, for beginning may
-// cost the storage a walk over all its keys.
+// The pause before a failed watch is restarted doubles from minWatchRetry to
+// maxWatchRetry, because a watch may begin with a scan of all keys.
 const (
 	minWatchRetry = time.Second
 	maxWatchRetry = time.Minute
 )
 
-// heldLockCounters tell of the locks of all stores that are open. It is a collector,
-// since what nobody knows has no value.
+// heldLockCounters collects the metrics of locks held, expired and revoked in all open
+// stores. A store whose watch is interrupted has no value of locks held.
 type heldLockCounters struct {
 	heldDesc    *prometheus.Desc
 	expirations *prometheus.CounterVec
@@ -35,11 +35,11 @@ type heldLockCounters struct {
 func newHeldLockCounters(of []string) *heldLockCounters {
 	return &heldLockCounters{
 		heldDesc: prometheus.NewDesc("mortise_locks_held",
-			"Locks held in the component's storage, by way of whichever process. Absent while that is not known.", of, nil),
+			"Locks held in the component's storage, whichever process took them. Absent while unknown.", of, nil),
 		expirations: counter("mortise_lock_expirations_total",
-			"Locks in the component's storage that have expired, by way of whichever process they were taken.", of...),
+			"Locks in the component's storage that expired, whichever process took them.", of...),
 		revocations: counter("mortise_lock_revocations_total",
-			"Locks in the component's storage that were taken from their holders, by way of whichever process.", of...),
+			"Locks in the component's storage that were revoked, whichever process took them.", of...),
 	}
 }
 
@@ -59,47 +59,48 @@ func (c *heldLockCounters) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// place is where locks are counted: a component, and the kind of its store.
+// storeLabels are the label values of a store.
 type storeLabels struct{ component, store string }
 
-// held is how many locks are held. Two stores can have one place, when two sidecars have
-// opened one name with different metadata, or for a moment when metadata has changed.
-// Mostly they have one storage, whose locks count once; of two storages, the one with
-// more locks is told. A place is missing as long as one of its stores does not tell.
+// held returns the number of locks held, by labels. Two stores have the same labels if
+// two sidecars have opened one component name with different metadata, or briefly when
+// metadata changes. Usually they share a storage, whose locks count once; of two storages
+// it is the one with more locks. Labels are missing while the number of one of their
+// stores is unknown.
 func (c *heldLockCounters) held() map[storeLabels]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	most, silent := map[storeLabels]int{}, map[storeLabels]bool{}
+	most, unknown := map[storeLabels]int{}, map[storeLabels]bool{}
 	for _, s := range c.open {
 		most[s.labels] = max(most[s.labels], s.held)
-		silent[s.labels] = silent[s.labels] || !s.known
+		unknown[s.labels] = unknown[s.labels] || !s.known
 	}
-	maps.DeleteFunc(most, func(p storeLabels, _ int) bool { return silent[p] })
+	maps.DeleteFunc(most, func(l storeLabels, _ int) bool { return unknown[l] })
 	return most
 }
 
-// count counts what has happened, if s is the one of its place's censuses that does: the
-// oldest that knows. The caller has locked mu.
-func (c *heldLockCounters) countEvent(s *heldLockCounter, what stores.EventKind) {
+// countEvent counts an expiry or a revocation that s reports. Of the stores with the same
+// labels only the oldest one whose watch is up counts. The caller holds c.mu.
+func (c *heldLockCounters) countEvent(s *heldLockCounter, kind stores.EventKind) {
 	expirations := c.expirations.WithLabelValues(s.labels.component, s.labels.store)
 	revocations := c.revocations.WithLabelValues(s.labels.component, s.labels.store)
 	i := slices.IndexFunc(c.open, func(other *heldLockCounter) bool { return other.labels == s.labels && other.known })
 	switch {
 	case i < 0 || c.open[i] != s:
-	case what == stores.EventExpired:
+	case kind == stores.EventExpired:
 		expirations.Inc()
-	case what == stores.EventRevoked:
+	case kind == stores.EventRevoked:
 		revocations.Inc()
 	}
 }
 
-// attend counts the store's locks until leave is called.
-func (m *Metrics) watchLocks(component string, s stores.Store) (leave func()) {
+// watchLocks counts the store's locks until stop is called.
+func (m *Metrics) watchLocks(component string, s stores.Store) (stop func()) {
 	c := &heldLockCounter{counters: m.heldLocks, labels: storeLabels{component, stores.NameOf(s)}}
 	m.heldLocks.add(c)
-	stop := runInBackground(func(ctx context.Context) { c.run(ctx, s) })
+	stopWatch := runInBackground(func(ctx context.Context) { c.run(ctx, s) })
 	return func() {
-		stop()
+		stopWatch()
 		m.heldLocks.remove(c)
 	}
 }
@@ -121,12 +122,13 @@ type heldLockCounter struct {
 	counters *heldLockCounters
 	labels   storeLabels
 
-	// Guarded by censuses.mu.
+	// Guarded by counters.mu.
 	known bool
 	held  int
 }
 
-// run watches the store until ctx ends, or it turns out that the store cannot be watched.
+// run watches the store until ctx ends. It returns early if the store does not support
+// Watch.
 func (c *heldLockCounter) run(ctx context.Context, s stores.Store) {
 	for pause := minWatchRetry; ; pause = min(2*pause, maxWatchRetry) {
 		err := stores.Watch(ctx, s, "", func(e stores.Event) error {
@@ -141,13 +143,14 @@ func (c *heldLockCounter) run(ctx context.Context, s stores.Store) {
 	}
 }
 
+// setUnknown marks the number of locks as unknown, until the next snapshot.
 func (c *heldLockCounter) setUnknown() {
 	c.counters.mu.Lock()
 	defer c.counters.mu.Unlock()
 	c.known = false
 }
 
-// apply takes in what the store tells.
+// apply updates the counters with an event.
 func (c *heldLockCounter) apply(e stores.Event) {
 	c.counters.mu.Lock()
 	defer c.counters.mu.Unlock()
@@ -164,7 +167,7 @@ func (c *heldLockCounter) apply(e stores.Event) {
 	c.counters.countEvent(c, e.Kind)
 }
 
-// countHeld counts the locks that somebody holds.
+// countHeld returns how many of the locks are held.
 func countHeld(locks []stores.LockInfo) (held int) {
 	for _, l := range locks {
 		if l.Owner != "" {

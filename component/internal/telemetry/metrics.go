@@ -12,32 +12,31 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// The labels. All their values are few: names of APIs and operations are ours, and
-// components are what somebody has configured.
+// The metric labels. Each has few values: the names of APIs and operations are fixed, and
+// components are configured.
 const (
 	apiLabel       = "api"
 	componentLabel = "component"
-	storeLabel     = "store" // the kind, as memory or redis
+	storeLabel     = "store" // the name of the backend, as memory or redis
 	operationLabel = "operation"
 	outcomeLabel   = "outcome"
 )
 
 // Upper bounds of histograms, in seconds.
 var (
-	// callBuckets begin with what the memory store takes and end with what a client waits
-	// for an answer.
+	// callBuckets range from a call of the memory store to the timeout of a client.
 	callBuckets = []float64{
 		0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 	}
-	// waitBuckets end with the patience of people.
+	// waitBuckets range up to an hour, for waits that a person started.
 	waitBuckets = []float64{0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 )
 
-// Metrics counts calls and locks, for Prometheus. All methods are safe for concurrent
-// use.
+// Metrics are Prometheus metrics of calls and locks. All methods are safe for concurrent
+// use, except CountLockEvents.
 type Metrics struct {
 	registry  *prometheus.Registry
-	heldLocks *heldLockCounters
+	heldLocks *heldLockCounters // nil unless CountLockEvents was called
 
 	calls     *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -48,31 +47,38 @@ type Metrics struct {
 	errors    *prometheus.CounterVec
 }
 
-// NewMetrics returns metrics of a process of the version, whose components are as health
-// tells.
+// NewMetrics returns the metrics of a process of the given version. Whether a component
+// is up is taken from health.
 func NewMetrics(version string, health *Health) *Metrics {
 	of := []string{componentLabel, storeLabel}
 	m := &Metrics{
-		registry:  prometheus.NewRegistry(),
-		heldLocks: newHeldLockCounters(of),
-		calls: counter("mortise_calls_total", "Calls of stores that have ended, by what has become of them.",
+		registry: prometheus.NewRegistry(),
+		calls: counter("mortise_calls_total", "Finished calls of stores, by outcome.",
 			apiLabel, componentLabel, storeLabel, operationLabel, outcomeLabel),
-		durations: histogram("mortise_call_duration_seconds", "Time that calls of stores took which do not wait for other clients.",
+		durations: histogram("mortise_call_duration_seconds", "Duration of calls of stores that do not wait for a lock.",
 			callBuckets, apiLabel, componentLabel, storeLabel, operationLabel),
-		waits: histogram("mortise_wait_duration_seconds", "Time that calls took which wait for locks, by what has become of them.",
+		waits: histogram("mortise_wait_duration_seconds", "Duration of calls that wait for a lock, by outcome.",
 			waitBuckets, componentLabel, storeLabel, outcomeLabel),
-		waiters:  gauge("mortise_waiters", "Calls by way of this process that wait for locks now.", of...),
-		renewals: counter("mortise_renewals_total", "Locks that were renewed by way of this process.", of...),
+		waiters:  gauge("mortise_waiters", "Calls of this process that wait for a lock now.", of...),
+		renewals: counter("mortise_renewals_total", "Renewals through this process.", of...),
 		lost: counter("mortise_leases_lost_total",
-			"Renewals that came too late: by then nobody held the lock, or somebody else.", of...),
+			"Renewals that came too late: the lock was free or another owner held it.", of...),
 		errors: counter("mortise_store_errors_total",
-			"Calls that failed because the storage could not be asked, or did not answer in time.", of...),
+			"Calls that failed because the storage was unreachable or did not answer in time.", of...),
 	}
-	build := gauge("mortise_build_info", "Always 1, with the version of this process.", "version")
+	build := gauge("mortise_build_info", "Always 1, with the version of the process as a label.", "version")
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.calls, m.durations, m.waits, m.waiters, m.renewals, m.lost, m.errors, m.heldLocks, build,
+	m.registry.MustRegister(m.calls, m.durations, m.waits, m.waiters, m.renewals, m.lost, m.errors, build,
 		newUpCollector(health), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// CountLockEvents adds the metrics of locks held, expired and revoked. Every store that
+// is wrapped from then on is watched, if it can be, which costs a subscription to all of
+// its lock events. It must be called before the first store is wrapped.
+func (m *Metrics) CountLockEvents() {
+	m.heldLocks = newHeldLockCounters([]string{componentLabel, storeLabel})
+	m.registry.MustRegister(m.heldLocks)
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
@@ -87,12 +93,12 @@ func histogram(name, help string, buckets []float64, labels ...string) *promethe
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
-// Handler serves the metrics to Prometheus.
+// Handler returns a handler that serves the metrics in Prometheus's format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
-// meter observes one store. Its metrics have the labels for that.
+// storeMetrics are the metrics of one store, with its labels. It is a [stores.Observer].
 type storeMetrics struct {
 	calls     *prometheus.CounterVec
 	durations prometheus.ObserverVec
@@ -103,7 +109,8 @@ type storeMetrics struct {
 	errors    prometheus.Counter
 }
 
-// meter returns what observes a store. It lets the store's metrics begin with zero.
+// forStore returns the observer of a store. The store's metrics exist from then on, with
+// the value 0.
 func (m *Metrics) forStore(component, store string) *storeMetrics {
 	of := prometheus.Labels{componentLabel: component, storeLabel: store}
 	return &storeMetrics{
@@ -138,7 +145,7 @@ func (m *storeMetrics) Begin(ctx context.Context, op stores.Operation) (context.
 	}
 }
 
-// judge counts what an outcome means.
+// countOutcome counts renewals, lost leases and errors of the store.
 func (m *storeMetrics) countOutcome(op stores.Operation, outcome stores.Outcome) {
 	switch {
 	case isStoreFailure(op, outcome):
@@ -151,8 +158,8 @@ func (m *storeMetrics) countOutcome(op stores.Operation, outcome stores.Outcome)
 	}
 }
 
-// isTrouble tells whether the storage is to blame for the outcome. That time was up is
-// nothing bad when others were waited for.
+// isStoreFailure reports whether the storage caused the outcome. A timeout is one only of
+// operations that do not wait for other clients.
 func isStoreFailure(op stores.Operation, outcome stores.Outcome) bool {
 	return outcome == stores.OutcomeFailed || outcome == stores.OutcomeTimedOut && !op.Waits()
 }

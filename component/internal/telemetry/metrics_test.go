@@ -18,7 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// checkMetrics checks the metrics whose names begin with the prefix.
+// checkMetrics checks the metrics whose names begin with the prefix, without histograms.
 func checkMetrics(t *testing.T, m *Metrics, prefix, want string) {
 	t.Helper()
 	var got strings.Builder
@@ -32,10 +32,10 @@ func checkMetrics(t *testing.T, m *Metrics, prefix, want string) {
 	}
 }
 
-// work does some of everything with a store, through an API.
-func useStore(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revive // t comes first in tests
+// useStore makes calls of each kind, with each outcome.
+func useStore(ctx context.Context, t *testing.T, s stores.Store) {
 	t.Helper()
-	lock(t, ctx, s, "k", time.Minute)
+	lock(ctx, t, s, "k", time.Minute)
 	bob := stores.Request{Key: "k", Owner: "bob", TTL: time.Minute}
 	brief, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -45,17 +45,17 @@ func useStore(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revi
 		err  error
 		want error
 	}{
-		{"refused", errorOf(stores.TryLock(ctx, s, bob)), nil},
-		{"refused of two", errorOf(stores.LockAll(ctx, s, both)), nil},
-		{"waited in vain", errorOf(stores.Lock(brief, s, bob)), context.DeadlineExceeded},
-		{"renewed", errorOf(stores.Renew(ctx, s, stores.Request{Key: "k", Owner: "ann", TTL: time.Minute})), nil},
-		{"renewed another's", errorOf(stores.Renew(ctx, s, bob)), stores.ErrNotOwner},
-		{"unlocked", s.Unlock(ctx, "k", "ann"), nil},
-		{"unlocked twice", s.Unlock(ctx, "k", "ann"), stores.ErrNotHeld},
-		{"renewed what is free", errorOf(stores.Renew(ctx, s, bob)), stores.ErrNotHeld},
-		{"waited", errorOf(stores.Lock(ctx, s, bob)), nil},
-		{"listed", errorOf(stores.List(ctx, s, "")), nil},
-		{"pinged", stores.Ping(ctx, s), nil},
+		{"TryLock of a held lock", errorOf(stores.TryLock(ctx, s, bob)), nil},
+		{"LockAll with a held lock", errorOf(stores.LockAll(ctx, s, both)), nil},
+		{"Lock until the deadline", errorOf(stores.Lock(brief, s, bob)), context.DeadlineExceeded},
+		{"Renew", errorOf(stores.Renew(ctx, s, stores.Request{Key: "k", Owner: "ann", TTL: time.Minute})), nil},
+		{"Renew of another owner's lock", errorOf(stores.Renew(ctx, s, bob)), stores.ErrNotOwner},
+		{"Unlock", s.Unlock(ctx, "k", "ann"), nil},
+		{"Unlock of a free lock", s.Unlock(ctx, "k", "ann"), stores.ErrNotHeld},
+		{"Renew of a free lock", errorOf(stores.Renew(ctx, s, bob)), stores.ErrNotHeld},
+		{"Lock", errorOf(stores.Lock(ctx, s, bob)), nil},
+		{"List", errorOf(stores.List(ctx, s, "")), nil},
+		{"Ping", stores.Ping(ctx, s), nil},
 	} {
 		if !errors.Is(step.err, step.want) {
 			t.Errorf("%s: %v", step.what, step.err)
@@ -63,7 +63,7 @@ func useStore(t *testing.T, ctx context.Context, s stores.Store) { //nolint:revi
 	}
 }
 
-// second is the error of a call with an answer.
+// errorOf returns the error of a call.
 func errorOf[A any](_ A, err error) error { return err }
 
 const usedStoreMetrics = `
@@ -94,16 +94,17 @@ func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := NewHealth(quiet)
 		m := NewMetrics("v1", health)
+		m.CountLockEvents()
 		s := wrap(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
-		useStore(t, WithAPI(t.Context(), Locks), s)
+		useStore(WithAPI(t.Context(), Locks), t, s)
 		synctest.Wait()
 		checkMetrics(t, m, "mortise_", usedStoreMetrics)
 		checkTimes(t, m)
 	})
 }
 
-// checkTimes checks how long the work has taken, which in a bubble is exact: only the
-// wait in vain takes time.
+// checkTimes checks the durations after useStore. In a bubble they are exact: only the
+// Lock until the deadline takes time.
 func checkTimes(t *testing.T, m *Metrics) {
 	t.Helper()
 	families, err := m.registry.Gather()
@@ -114,12 +115,12 @@ func checkTimes(t *testing.T, m *Metrics) {
 	for _, f := range families {
 		for _, one := range f.GetMetric() {
 			h := one.GetHistogram()
-			told := fmt.Sprint(h.GetSampleCount(), " in ", h.GetSampleSum())
+			got := fmt.Sprint(h.GetSampleCount(), " in ", h.GetSampleSum())
 			switch f.GetName() {
 			case "mortise_call_duration_seconds":
-				calls[labelOf(one, "api")+" "+labelOf(one, "operation")] = told
+				calls[labelOf(one, "api")+" "+labelOf(one, "operation")] = got
 			case "mortise_wait_duration_seconds":
-				waits[labelOf(one, "outcome")] = told
+				waits[labelOf(one, "outcome")] = got
 			}
 		}
 	}
@@ -142,11 +143,25 @@ func labelOf(m *dto.Metric, name string) string {
 	return ""
 }
 
+func TestMetrics_LockEventsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMetrics("v1", NewHealth(quiet))
+		wrap(t, Telemetry{Metrics: m}, "c", &faultyStore{watch: func(context.Context, func(stores.Event) error) error {
+			t.Error("the store is watched")
+			return errDown
+		}})
+		s := wrap(t, Telemetry{Metrics: m}, "c", openMemory(t))
+		lock(t.Context(), t, s, "k", time.Minute)
+		synctest.Wait()
+		checkMetrics(t, m, "mortise_lock", "\n")
+	})
+}
+
 func TestMetrics_Waiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMetrics("v1", NewHealth(quiet))
 		s := wrap(t, Telemetry{Metrics: m}, "c", openMemory(t))
-		lock(t, t.Context(), s, "k", time.Hour)
+		lock(t.Context(), t, s, "k", time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 2)
 		for _, owner := range []string{"bob", "eve"} {
@@ -157,7 +172,7 @@ func TestMetrics_Waiters(t *testing.T) {
 		synctest.Wait()
 		waiters := m.waiters.WithLabelValues("c", "memory")
 		if got := testutil.ToFloat64(waiters); got != 2 {
-			t.Errorf("%v wait", got)
+			t.Errorf("%v waiters, want 2", got)
 		}
 		cancel()
 		for range 2 {
@@ -166,7 +181,7 @@ func TestMetrics_Waiters(t *testing.T) {
 			}
 		}
 		if got := testutil.ToFloat64(waiters); got != 0 {
-			t.Errorf("%v wait when nobody does", got)
+			t.Errorf("%v waiters after all have ended", got)
 		}
 	})
 }
@@ -203,10 +218,10 @@ func TestMetrics_Watch(t *testing.T) {
 	_, end := m.forStore("c", "s").Begin(t.Context(), stores.OpWatch)
 	end(stores.OutcomeDone)
 	if got := testutil.ToFloat64(m.calls); got != 1 {
-		t.Errorf("%v are counted", got)
+		t.Errorf("%v calls are counted", got)
 	}
 	if n := testutil.CollectAndCount(m.durations) + testutil.CollectAndCount(m.waits); n != 0 {
-		t.Errorf("%d are timed", n)
+		t.Errorf("%d durations are observed", n)
 	}
 }
 
@@ -214,8 +229,9 @@ func TestMetrics_Lint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := NewHealth(quiet)
 		m := NewMetrics("v1", health)
+		m.CountLockEvents()
 		s := wrap(t, Telemetry{Health: health, Metrics: m}, "c", openMemory(t))
-		useStore(t, t.Context(), s)
+		useStore(t.Context(), t, s)
 		synctest.Wait()
 		problems, err := testutil.GatherAndLint(m.registry)
 		if err != nil {
@@ -235,12 +251,12 @@ func TestMetrics_Lint(t *testing.T) {
 	})
 }
 
-// secret is in names that nobody may be told.
+// secret is part of keys, owners and metadata, which must not be exported.
 const secret = "xyzzy"
 
 func TestMetrics_NoKeysOrOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMetrics("v1", NewHealth(quiet))
+		m := newLockEventMetrics()
 		s := wrap(t, Telemetry{Metrics: m}, "c", openMemory(t))
 		ask := stores.Request{Key: secret + "1", Owner: secret + "2", TTL: time.Minute, Metadata: map[string]string{"for": secret}}
 		if _, err := stores.TryLock(t.Context(), s, ask); err != nil {
@@ -248,12 +264,12 @@ func TestMetrics_NoKeysOrOwners(t *testing.T) {
 		}
 		synctest.Wait()
 		if body := scrape(t, m); strings.Contains(body, secret) {
-			t.Errorf("told in %s", body)
+			t.Errorf("exported in %s", body)
 		}
 	})
 }
 
-// scrape is what Prometheus gets.
+// scrape returns the metrics as Prometheus gets them.
 func scrape(t *testing.T, m *Metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()

@@ -14,10 +14,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// w3c finds in a request the span that it belongs to.
+// w3c extracts the parent span from the headers of a request.
 var w3c propagation.TraceContext
 
-// headers are a gRPC call's metadata as that which carries a trace.
+// metadataCarrier is the metadata of a gRPC call as a [propagation.TextMapCarrier].
 type metadataCarrier metadata.MD
 
 // Get implements [propagation.TextMapCarrier].
@@ -40,9 +40,9 @@ func (h metadataCarrier) Keys() []string {
 	return keys
 }
 
-// begin begins the span of a gRPC call. It continues the trace that the call's headers
-// tell, or else that which the request's metadata tells: daprd does not send it to a
-// binding in another way.
+// startSpan starts the span of a gRPC call. It continues the trace in the call's headers
+// or, if there is none, the one in the request's metadata, which is how daprd sends it to
+// a binding.
 func (t *Tracing) startSpan(ctx context.Context, service, method string, req any) (context.Context, func(error)) {
 	if t == nil {
 		return ctx, func(error) {}
@@ -65,21 +65,21 @@ func (t *Tracing) startSpan(ctx context.Context, service, method string, req any
 	}
 }
 
-// faults are the codes that a server is to blame for, as OpenTelemetry has it.
+// serverErrors are the codes of errors of the server, as OpenTelemetry defines them.
 var serverErrors = []codes.Code{
 	codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss,
 }
 
-// methods are those that spans are named after, as OpenTelemetry has it. Others are
-// whatever clients make up.
+// knownMethods are the methods that OpenTelemetry allows in span names. Clients may send
+// any other text.
 var knownMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
 	http.MethodOptions, http.MethodTrace,
 }
 
-// beginHTTP begins the span of a request, which continues the trace that its headers
-// tell. The path names a component and an operation; what they are about is in the query
-// or in the body, which are not told.
+// startHTTPSpan starts the span of a request, which continues the trace in its headers.
+// The span has the request's path, which names a component and an operation. Keys and
+// owners are in the query or in the body, which the span does not have.
 func (t *Tracing) startHTTPSpan(r *http.Request) (context.Context, trace.Span) {
 	ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	api := apiFrom(ctx)
@@ -92,7 +92,7 @@ func (t *Tracing) startHTTPSpan(r *http.Request) (context.Context, trace.Span) {
 		attribute.String("mortise.api", api)))
 }
 
-// endHTTP tells the span how the request was answered.
+// endHTTPSpan sets the status of the response.
 func endHTTPSpan(span trace.Span, code int) {
 	span.SetAttributes(attribute.Int("http.response.status_code", code))
 	if code >= http.StatusInternalServerError {
@@ -100,10 +100,10 @@ func endHTTPSpan(span trace.Span, code int) {
 	}
 }
 
-func setError(span trace.Span, why string) { span.SetStatus(otelcodes.Error, why) }
+func setError(span trace.Span, reason string) { span.SetStatus(otelcodes.Error, reason) }
 
-// statusWriter remembers the status of an answer. What else a ResponseWriter can do an
-// [http.ResponseController] finds by Unwrap.
+// statusWriter records the status of a response. An [http.ResponseController] finds the
+// other abilities of the ResponseWriter through Unwrap.
 type statusWriter struct {
 	http.ResponseWriter
 	code int
@@ -114,5 +114,5 @@ func (w *statusWriter) WriteHeader(code int) {
 	w.ResponseWriter.WriteHeader(code)
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap implements what [http.ResponseController] looks for.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

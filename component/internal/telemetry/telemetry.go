@@ -1,8 +1,8 @@
-// Package observe tells what the process does and how it is: metrics of its calls and its
-// locks, traces that continue those of its clients, and the health of its stores.
+// Package telemetry exports metrics of calls and locks, traces that continue those of the
+// clients, and the health of the stores.
 //
-// No label, attribute or answer of it holds a key or an owner of a lock. What is off
-// costs nothing: a store that nobody observes is not wrapped, and servers get no
+// No metric label, span attribute or response contains a key or an owner of a lock. What
+// is off costs nothing: a store without observers is not wrapped, and servers get no
 // interceptors.
 package telemetry
 
@@ -14,41 +14,42 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Telemetry is what stores and calls are observed by. The zero Telemetry observes
-// nothing.
+// Telemetry observes stores and calls. The zero Telemetry observes nothing.
 type Telemetry struct {
-	Health  *Health  // nil: nobody asks
-	Metrics *Metrics // nil: none
-	Tracing *Tracing // nil: none
+	Health  *Health  // nil: stores are not pinged
+	Metrics *Metrics // nil: no metrics
+	Tracing *Tracing // nil: no traces
 }
 
-// Attend observes a store from when it is opened until leave is called, when it is not
-// used any more. It returns the store to be used in its place. The observers' own calls
-// of the store are not observed.
-func (o Telemetry) Wrap(component string, s stores.Store) (used stores.Store, leave func()) {
-	var leaves []func()
+// Wrap returns the store to use instead of s, which is s itself if no call is observed.
+// It observes the store until release is called, which must happen after the last call
+// and before s is closed. Calls that Telemetry itself makes to s are not observed.
+func (o Telemetry) Wrap(component string, s stores.Store) (wrapped stores.Store, release func()) {
+	var stops []func()
 	if o.Health != nil {
-		leaves = append(leaves, o.Health.startPinging(component, s))
+		stops = append(stops, o.Health.startPinging(component, s))
 	}
-	used = s
+	wrapped = s
 	if o.Metrics != nil {
-		leaves = append(leaves, o.Metrics.watchLocks(component, s))
-		used = stores.Observe(used, o.Metrics.forStore(component, stores.NameOf(s)))
+		if o.Metrics.heldLocks != nil {
+			stops = append(stops, o.Metrics.watchLocks(component, s))
+		}
+		wrapped = stores.Observe(wrapped, o.Metrics.forStore(component, stores.NameOf(s)))
 	}
 	if o.Tracing != nil {
-		used = stores.Observe(used, o.Tracing.forStore(component, stores.NameOf(s)))
+		wrapped = stores.Observe(wrapped, o.Tracing.forStore(component, stores.NameOf(s)))
 	}
-	return used, func() {
-		for _, leave := range leaves {
-			leave()
+	return wrapped, func() {
+		for _, stop := range stops {
+			stop()
 		}
 	}
 }
 
-// callsAreObserved tells whether calls are, and not only stores.
+// observesCalls reports whether gRPC calls and HTTP requests are observed.
 func (o Telemetry) observesCalls() bool { return o.Metrics != nil || o.Tracing != nil }
 
-// ServerOptions are those that a gRPC server needs for its calls to be observed.
+// ServerOptions returns the options with which a gRPC server has its calls observed.
 func (o Telemetry) ServerOptions() []grpc.ServerOption {
 	if !o.observesCalls() {
 		return nil
@@ -56,7 +57,7 @@ func (o Telemetry) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream)}
 }
 
-// Handler returns next, as the API of that name, for its requests to be observed.
+// Handler returns a handler that calls next and attributes the requests to the API.
 func (o Telemetry) Handler(api string, next http.Handler) http.Handler {
 	if !o.observesCalls() {
 		return next

@@ -21,28 +21,28 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// flushTimeout bounds how long the last spans are tried to be exported at the end.
+// flushTimeout bounds the export of the last spans at shutdown.
 const flushTimeout = 3 * time.Second
 
-// Tracing makes spans of calls. All methods are safe for concurrent use; of nil they do
-// nothing.
+// Tracing exports spans of calls. All methods are safe for concurrent use. On a nil
+// Tracing they do nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 	log      logger.Logger
 }
 
-// WantsTracing tells whether the environment says where traces go, and not that there
-// shall be none.
+// TracingConfigured reports whether OpenTelemetry's environment variables name an
+// endpoint for traces and do not turn traces off.
 func TracingConfigured(getenv func(string) string) bool {
 	return getenv("OTEL_EXPORTER_OTLP_ENDPOINT")+getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" &&
 		!strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") &&
 		!strings.EqualFold(getenv("OTEL_TRACES_EXPORTER"), "none")
 }
 
-// NewTracing returns tracing for a process of the version. Where the spans go and how,
-// which are sampled, and the names of what they come from is said by OpenTelemetry's
-// environment variables, as to any program; errors of exporting go to the log.
+// NewTracing returns a Tracing for a process of the given version. OpenTelemetry's
+// environment variables set the exporter, the sampler and the resource attributes. Export
+// errors are logged.
 func NewTracing(ctx context.Context, version string, getenv func(string) string, log logger.Logger) (*Tracing, error) {
 	exporter, err := newExporter(ctx, getenv)
 	if err != nil {
@@ -54,11 +54,11 @@ func NewTracing(ctx context.Context, version string, getenv func(string) string,
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("tracing: %w", err), exporter.Shutdown(ctx))
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warnf("Tracing: %v", err) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warnf("Cannot export spans: %v", err) }))
 	return newTracing(log, sdktrace.WithBatcher(exporter), sdktrace.WithResource(origin)), nil
 }
 
-// newExporter returns the exporter for the protocol that the environment names.
+// newExporter returns the exporter for the protocol in the environment.
 func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Exporter, error) {
 	protocol := getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 	if protocol == "" {
@@ -70,7 +70,7 @@ func newExporter(ctx context.Context, getenv func(string) string) (*otlptrace.Ex
 	case "grpc":
 		return otlptracegrpc.New(ctx)
 	}
-	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q, known are http/protobuf and grpc", protocol)
+	return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or grpc, got %q", protocol)
 }
 
 func newTracing(log logger.Logger, options ...sdktrace.TracerProviderOption) *Tracing {
@@ -78,7 +78,8 @@ func newTracing(log logger.Logger, options ...sdktrace.TracerProviderOption) *Tr
 	return &Tracing{provider, provider.Tracer("github.com/mortise-lock/mortise/component/internal/telemetry"), log}
 }
 
-// Close exports the last spans. That they get lost is no reason to fail.
+// Close exports the last spans. It logs an error instead of returning it, because the
+// loss of spans is no reason to fail.
 func (t *Tracing) Close() {
 	if t == nil {
 		return
@@ -86,11 +87,11 @@ func (t *Tracing) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		t.log.Warnf("Tracing: the last spans are lost: %v", err)
+		t.log.Warnf("Cannot export the last spans: %v", err)
 	}
 }
 
-// spans observes one store.
+// storeSpans starts spans of the calls of one store. It is a [stores.Observer].
 type storeSpans struct {
 	tracer     trace.Tracer
 	attributes trace.SpanStartEventOption
@@ -101,8 +102,8 @@ func (t *Tracing) forStore(component, store string) storeSpans {
 		attribute.String("mortise.component", component), attribute.String("mortise.store", store))}
 }
 
-// Begin implements [stores.Observer]. Only calls that belong to somebody's trace have
-// spans; else those that the process makes by itself would bury them.
+// Begin implements [stores.Observer]. Only calls within a trace have spans. The process's
+// own calls have none, because they would outnumber those of clients.
 func (s storeSpans) Begin(ctx context.Context, op stores.Operation) (context.Context, func(stores.Outcome)) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx, func(stores.Outcome) {}
@@ -118,7 +119,7 @@ func (s storeSpans) Begin(ctx context.Context, op stores.Operation) (context.Con
 	}
 }
 
-// serve lets next serve a request within a span.
+// serve calls next within the span of the request.
 func (t *Tracing) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if t == nil {
 		next.ServeHTTP(w, r)

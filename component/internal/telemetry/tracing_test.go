@@ -35,7 +35,7 @@ const (
 	unknownMethod = "/other.Service/Method"
 )
 
-// traced returns an observation that only traces, and what it exports.
+// newTracedTelemetry returns a Telemetry with traces only, and its exporter.
 func newTracedTelemetry(t *testing.T) (Telemetry, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
@@ -44,12 +44,12 @@ func newTracedTelemetry(t *testing.T) (Telemetry, *tracetest.InMemoryExporter) {
 	return o, spans
 }
 
-// incoming is the ctx of a gRPC call with the headers.
+// incoming returns the ctx of a gRPC call with the headers.
 func incoming(t *testing.T, headers ...string) context.Context {
 	return metadata.NewIncomingContext(t.Context(), metadata.Pairs(headers...))
 }
 
-// call makes a gRPC call, by way of the interceptor, that ends as handle says.
+// call makes a gRPC call that handle answers, through the interceptor.
 func call(ctx context.Context, o Telemetry, method string, req any, handle func(context.Context) error) error {
 	_, err := o.unary(ctx, req, &grpc.UnaryServerInfo{FullMethod: method}, func(ctx context.Context, _ any) (any, error) {
 		return nil, handle(ctx)
@@ -57,7 +57,7 @@ func call(ctx context.Context, o Telemetry, method string, req any, handle func(
 	return err
 }
 
-// stream is a gRPC stream that is not used.
+// stream is a gRPC stream that only has a context.
 type stream struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -65,14 +65,14 @@ type stream struct {
 
 func (s stream) Context() context.Context { return s.ctx }
 
-// callStream is call for a method that streams.
+// callStream is call for a streaming method.
 func callStream(ctx context.Context, o Telemetry, method string, handle func(context.Context) error) error {
 	return o.stream(nil, stream{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: method}, func(_ any, s grpc.ServerStream) error {
 		return handle(s.Context())
 	})
 }
 
-// describe tells what a span is, in a line.
+// describe returns a line about a span.
 func describe(s tracetest.SpanStub) string {
 	line := fmt.Sprintf("%s %s parent=%s", s.Name, s.SpanKind, s.Parent.SpanID())
 	for _, a := range s.Attributes {
@@ -88,7 +88,7 @@ func TestTracing_GRPCCall(t *testing.T) {
 	const attributes = " rpc.system=grpc rpc.service=mortise.locks.v1.Locks rpc.method=LockAll mortise.api=locks" +
 		" rpc.grpc.status_code=0"
 	request := &daprpb.InvokeRequest{Metadata: map[string]string{"traceparent": traceparent, "key": secret}}
-	nobody := trace.SpanID{}.String()
+	noParent := trace.SpanID{}.String()
 	for _, row := range []struct {
 		name    string
 		headers []string
@@ -97,15 +97,15 @@ func TestTracing_GRPCCall(t *testing.T) {
 		parent  string
 		want    string
 	}{
-		{"that is in its headers", []string{"traceparent", traceparent}, nil, lockAll, parentID,
+		{"trace in the headers", []string{"traceparent", traceparent}, nil, lockAll, parentID,
 			"mortise.locks.v1.Locks/LockAll server parent=" + parentID + attributes},
-		{"that daprd tells a binding in its metadata", nil, request, invoke, parentID,
+		{"trace in the metadata of a binding", nil, request, invoke, parentID,
 			"dapr.proto.components.v1.OutputBinding/Invoke server parent=" + parentID + " rpc.system=grpc" +
 				" rpc.service=dapr.proto.components.v1.OutputBinding rpc.method=Invoke mortise.api=binding rpc.grpc.status_code=0"},
-		{"which is not, so it begins one", nil, nil, lockAll, nobody,
-			"mortise.locks.v1.Locks/LockAll server parent=" + nobody + attributes},
-		{"which is not readable, so it begins one", []string{"traceparent", "00-x-y-01"}, nil, lockAll, nobody,
-			"mortise.locks.v1.Locks/LockAll server parent=" + nobody + attributes},
+		{"no trace", nil, nil, lockAll, noParent,
+			"mortise.locks.v1.Locks/LockAll server parent=" + noParent + attributes},
+		{"invalid trace", []string{"traceparent", "00-x-y-01"}, nil, lockAll, noParent,
+			"mortise.locks.v1.Locks/LockAll server parent=" + noParent + attributes},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o, spans := newTracedTelemetry(t)
@@ -117,7 +117,7 @@ func TestTracing_GRPCCall(t *testing.T) {
 				t.Fatalf("spans are %v, want %s", got, row.want)
 			}
 			if continued := got[0].SpanContext.TraceID().String() == traceID; continued != (row.parent == parentID) {
-				t.Errorf("the trace is %s", got[0].SpanContext.TraceID())
+				t.Errorf("the trace ID is %s", got[0].SpanContext.TraceID())
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func TestTracing_GRPCStream(t *testing.T) {
 	o, spans := newTracedTelemetry(t)
 	err := callStream(incoming(t, "traceparent", traceparent), o, watch, func(ctx context.Context) error {
 		if got := trace.SpanContextFromContext(ctx).TraceID().String(); got != traceID || apiFrom(ctx) != Locks {
-			t.Errorf("the handler is in trace %s, API %s", got, apiFrom(ctx))
+			t.Errorf("the handler has trace %s and API %s", got, apiFrom(ctx))
 		}
 		return status.Error(codes.Unavailable, secret)
 	})
@@ -158,7 +158,7 @@ func TestTracing_OtherServices(t *testing.T) {
 		o, spans := newTracedTelemetry(t)
 		handle := func(ctx context.Context) error {
 			if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Internal {
-				t.Errorf("%s: in a span or by API %s", method, apiFrom(ctx))
+				t.Errorf("%s: the handler has a span, or API %s", method, apiFrom(ctx))
 			}
 			return errDown
 		}
@@ -179,7 +179,7 @@ func TestTracing_StoreSpans(t *testing.T) {
 	o, spans := newTracedTelemetry(t)
 	s := wrap(t, o, "c", openMemory(t))
 	err := call(incoming(t, "traceparent", traceparent), o, lockAll, nil, func(ctx context.Context) error {
-		lock(t, ctx, s, secret, time.Minute)
+		lock(ctx, t, s, secret, time.Minute)
 		if err := s.Unlock(ctx, secret, "bob"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Error(err)
 		}
@@ -206,12 +206,12 @@ func TestTracing_StoreSpans(t *testing.T) {
 	}
 	for _, span := range got {
 		if strings.Contains(fmt.Sprintf("%+v", span), secret) {
-			t.Errorf("a key is told: %+v", span)
+			t.Errorf("a span has a key: %+v", span)
 		}
 	}
 }
 
-// brokenStore cannot be asked.
+// brokenStore is a store whose storage is down.
 type brokenStore struct{ stores.Store }
 
 func (brokenStore) TryLock(_ context.Context, req stores.Request) (stores.Grant, error) {
@@ -221,7 +221,7 @@ func (brokenStore) TryLock(_ context.Context, req stores.Request) (stores.Grant,
 func TestTracing_InternalCalls(t *testing.T) {
 	o, spans := newTracedTelemetry(t)
 	s := wrap(t, o, "c", openMemory(t))
-	lock(t, t.Context(), s, "k", time.Minute)
+	lock(t.Context(), t, s, "k", time.Minute)
 	if got := spans.GetSpans(); len(got) != 0 {
 		t.Errorf("spans are %v", got)
 	}
@@ -235,9 +235,9 @@ func TestTracing_HTTPRequest(t *testing.T) {
 		o, spans := newTracedTelemetry(t)
 		handler := o.Handler(RTM, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if got := trace.SpanContextFromContext(r.Context()).TraceID().String(); got != traceID || apiFrom(r.Context()) != RTM {
-				t.Errorf("the handler is in trace %s, API %s", got, apiFrom(r.Context()))
+				t.Errorf("the handler has trace %s and API %s", got, apiFrom(r.Context()))
 			}
-			if code != http.StatusOK { // which nobody need write
+			if code != http.StatusOK { // which is implied
 				w.WriteHeader(code)
 			}
 			if err := http.NewResponseController(w).Flush(); err != nil {
@@ -252,7 +252,7 @@ func TestTracing_HTTPRequest(t *testing.T) {
 		want := fmt.Sprintf("POST rtm server parent=%s http.request.method=POST url.path=/v1/rtm/c/setLock mortise.api=rtm"+
 			" http.response.status_code=%d%s", parentID, code, bad)
 		if len(got) != 1 || describe(got[0]) != want || w.Code != code || !w.Flushed {
-			t.Errorf("answered %d, spans are %v, want %s", w.Code, got, want)
+			t.Errorf("status %d, spans are %v, want %s", w.Code, got, want)
 		}
 	}
 }
@@ -273,7 +273,7 @@ func TestTelemetry_MetricsOnly(t *testing.T) {
 	o := Telemetry{Metrics: NewMetrics("v1", NewHealth(quiet))}
 	handle := func(ctx context.Context) error {
 		if trace.SpanContextFromContext(ctx).IsValid() || apiFrom(ctx) != Locks {
-			t.Errorf("in a span, or by API %s", apiFrom(ctx))
+			t.Errorf("the handler has a span, or API %s", apiFrom(ctx))
 		}
 		return nil
 	}
@@ -285,17 +285,17 @@ func TestTelemetry_MetricsOnly(t *testing.T) {
 		served = apiFrom(r.Context()) == Dapr && got == http.ResponseWriter(w)
 	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if !served {
-		t.Error("not served as it is")
+		t.Error("the handler does not get the original ResponseWriter and the API")
 	}
 }
 
 func TestWithAPI(t *testing.T) {
 	if api := apiFrom(t.Context()); api != Internal {
-		t.Errorf("without one: %s", api)
+		t.Errorf("without an API: %s", api)
 	}
 	ctx := WithAPI(WithAPI(t.Context(), Binding), Locks)
 	if api := apiFrom(ctx); api != Binding {
-		t.Errorf("by way of another: %s", api)
+		t.Errorf("after WithAPI of another API: %s", api)
 	}
 }
 
