@@ -44,7 +44,7 @@ func TestOpen_OwnStore(t *testing.T) {
 	})
 }
 
-// uninitialized tells whether the sidecar has to initialize its bindings first.
+// uninitialized reports whether calls fail because the binding is not initialized.
 func (s *sidecar) uninitialized() bool {
 	s.Helper()
 	_, err := s.invoke("list", `{}`)
@@ -60,7 +60,7 @@ func (s *sidecar) uninitialized() bool {
 	return true
 }
 
-// pids of processes that run, as far as the tests are concerned: our own and the first.
+// shopProcess and officeProcess are the pids of processes that exist: this one and init.
 var shopProcess, officeProcess = int64(os.Getpid()), int64(1)
 
 func TestConnRegistry_Reconnect(t *testing.T) {
@@ -75,7 +75,7 @@ func TestConnRegistry_Reconnect(t *testing.T) {
 		office.lock("k")
 		office.unlock("k")
 
-		time.Sleep(31 * time.Minute) // gRPC's clients close what is idle
+		time.Sleep(31 * time.Minute) // gRPC clients close idle connections
 		e.idle()
 		e.process.Store(shopProcess)
 		shop.lock("k")
@@ -85,7 +85,7 @@ func TestConnRegistry_Reconnect(t *testing.T) {
 	})
 }
 
-// idle checks that there is no connection, and no store of a binding's own.
+// idle checks that no connection is open, and that the binding's own store is closed.
 func (e *env) idle() {
 	e.Helper()
 	synctest.Wait()
@@ -105,7 +105,7 @@ func TestConnRegistry_UnknownProcess(t *testing.T) {
 		shop.lock("k")
 		office.lock("k")
 		third := e.dial("b")
-		third.unlock("k") // the office's, whose binding is the last
+		third.unlock("k") // uses the binding that was initialized last, the office's
 		office.lock("k")
 	})
 }
@@ -114,13 +114,14 @@ func TestConnRegistry_Preloaded(t *testing.T) {
 	inEnv(t, func(e *env) {
 		stranger := e.dial("b")
 		if !stranger.uninitialized() {
-			t.Error("what nobody has initialized is there")
+			t.Error("the binding is there before Open")
 		}
-		if err := e.Open(e.Context(), "b", locksMetadata); err != nil { // as the process does at its start
+		// As the process does when it starts:
+		if err := e.Open(e.Context(), "b", locksMetadata); err != nil {
 			t.Fatal(err)
 		}
 		if stranger.uninitialized() {
-			t.Error("what nobody has initialized is nobody's")
+			t.Error("the preloaded binding is missing")
 		}
 	})
 }
@@ -138,7 +139,7 @@ func TestConnRegistry_ForgetsExitedProcesses(t *testing.T) {
 		e.conns.mu.Lock()
 		defer e.conns.mu.Unlock()
 		if n := len(e.conns.initialized); n != 1 {
-			t.Errorf("%d processes are remembered", n)
+			t.Errorf("%d processes are recorded, want 1", n)
 		}
 	})
 }
@@ -150,7 +151,7 @@ func TestConnRegistry_InitAfterDisconnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !e.dial("b").uninitialized() {
-			t.Error("somebody has it")
+			t.Error("the binding was recorded")
 		}
 	})
 }
@@ -198,23 +199,23 @@ func TestInit_Metadata(t *testing.T) {
 		{"none", nil, ""},
 		{"everything", map[string]string{
 			"LOCKSTORE": "locks", "keys": "a,b*,*", "channels": "MESSAGE/c, STREAM/a b", "user": "u", "retries": "0"}, ""},
-		{"what daprd has of its own", map[string]string{"direction": "output", "route": "/r"}, ""},
+		{"daprd's own keys", map[string]string{"direction": "output", "route": "/r"}, ""},
 		{"a store of its own", map[string]string{"store": "memory", "restartGrace": "0s"}, ""},
 		{"two stores", map[string]string{"lockStore": "locks", "store": "memory", "restartGrace": "1s"},
-			`binding "b": metadata keys ["restartGrace" "store"]: the store is that of lockStore, and has its own`},
-		{"a key that nobody knows", map[string]string{"lockStor": "locks"},
+			`binding "b": metadata keys ["restartGrace" "store"]: must not be set together with lockStore`},
+		{"an unknown key", map[string]string{"lockStor": "locks"},
 			`component "b": metadata key "lockStor": store memory does not know it`},
 		{"a key twice", map[string]string{"keys": "a", "Keys": "b"}, "metadata keys Keys and keys differ only in case"},
-		{"an oversized key", map[string]string{"keys": long}, "metadata key keys: has one of 1025 bytes, the most is 1024"},
-		{"an oversized prefix", map[string]string{"keys": long + "*"}, "metadata key keys: has one of 1025 bytes, the most is 1024"},
+		{"an oversized key", map[string]string{"keys": long}, "metadata key keys: each must be at most 1024 bytes, got 1025"},
+		{"an oversized prefix", map[string]string{"keys": long + "*"}, "metadata key keys: each must be at most 1024 bytes, got 1025"},
 		{"a channel without a type", map[string]string{"channels": "c", "user": "u"},
-			`metadata key channels: "c" is no MESSAGE/ or STREAM/`},
-		{"a channel of another type", map[string]string{"channels": "USER/c", "user": "u"}, `"USER/c" is no MESSAGE/ or STREAM/`},
-		{"a channel without a name", map[string]string{"channels": "MESSAGE/", "user": "u"}, `"MESSAGE/" is no MESSAGE/ or STREAM/`},
-		{"a channel without a user", map[string]string{"channels": "MESSAGE/c"}, "metadata key channels: needs a user"},
-		{"no number of retries", map[string]string{"retries": "often"}, "metadata key retries"},
-		{"too few retries", map[string]string{"retries": "-1"}, "metadata key retries: is not in 0 to 100"},
-		{"too many retries", map[string]string{"retries": "101"}, "metadata key retries: is not in 0 to 100"},
+			`metadata key channels: each must be MESSAGE/ or STREAM/ and a name, got "c"`},
+		{"a channel of another type", map[string]string{"channels": "USER/c", "user": "u"}, `each must be MESSAGE/ or STREAM/ and a name, got "USER/c"`},
+		{"a channel without a name", map[string]string{"channels": "MESSAGE/", "user": "u"}, `each must be MESSAGE/ or STREAM/ and a name, got "MESSAGE/"`},
+		{"a channel without a user", map[string]string{"channels": "MESSAGE/c"}, "metadata key channels: requires the metadata key user"},
+		{"retries that are not a number", map[string]string{"retries": "often"}, "metadata key retries"},
+		{"too few retries", map[string]string{"retries": "-1"}, "metadata key retries: must be 0 to 100, got -1"},
+		{"too many retries", map[string]string{"retries": "101"}, "metadata key retries: must be 0 to 100, got 101"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inEnv(t, func(e *env) {
@@ -241,7 +242,7 @@ func TestInit_FailureKeepsTheBinding(t *testing.T) {
 		b := e.newOutput("b", locksMetadata)
 		bad := &daprpb.OutputBindingInitRequest{Metadata: properties(map[string]string{"retries": "x"})}
 		if _, err := b.output.Init(e.Context(), bad); err == nil {
-			t.Error("bad metadata was taken")
+			t.Error("Init accepts invalid metadata")
 		}
 		b.lock("k")
 	})

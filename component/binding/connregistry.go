@@ -10,30 +10,30 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// sidecars knows which bindings each sidecar has initialized.
+// connRegistry records which bindings each sidecar has initialized.
 //
-// A sidecar initializes once and may connect again: gRPC's clients give up a connection
-// on which nothing has happened for half an hour. It is recognized by its process. Where
-// processes cannot be told apart, as between the containers of a pod, all are one, and
-// the last to initialize a name has it, but for connections that last and have
-// initialized it themselves.
+// A sidecar initializes a binding once, but may connect again: gRPC clients close a
+// connection that has been idle for half an hour. A sidecar is identified by its process.
+// Where processes cannot be identified, as between the containers of a pod, all sidecars
+// count as one. The last one to initialize a name then has it, except for open
+// connections that have initialized the name themselves.
 type connRegistry struct {
-	peerProcess func(net.Conn) int // 0 is any that cannot be told from others
+	peerProcess func(net.Conn) int // 0 if it is unknown
 
 	mu          sync.Mutex
-	accepted    uint64                 // how many connections there were
-	connections map[string]*connection // that last, by address
+	accepted    uint64                 // number of connections so far
+	connections map[string]*connection // the open ones, by address
 	initialized map[int]bindings       // by process
-	preloaded   bindings               // what was initialized by no sidecar
+	preloaded   bindings               // from the process's resource files
 }
 
 // bindings are bindings by name.
 type bindings map[string]*binding
 
-// connection is one connection of a sidecar.
+// connection is an open connection of a sidecar.
 type connection struct {
 	process  int
-	bindings bindings // those that are ready for its calls
+	bindings bindings // those that are prepared for its calls
 }
 
 func newConnRegistry() *connRegistry {
@@ -45,50 +45,51 @@ func newConnRegistry() *connRegistry {
 	}
 }
 
-// keep keeps the binding for the sidecar of ctx, in the place of one of that name. A
-// connection that is gone has no use for it.
-func (s *connRegistry) put(ctx context.Context, b *binding) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// put records the binding for the sidecar of ctx, and replaces one of the same name. It
+// does nothing if the connection has ended.
+func (r *connRegistry) put(ctx context.Context, b *binding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	address, connected := addressOf(ctx)
 	if !connected {
-		s.preloaded[b.name] = b
+		r.preloaded[b.name] = b
 		return
 	}
-	c := s.connections[address]
+	c := r.connections[address]
 	if c == nil {
 		return
 	}
-	s.forgetExited()
-	if s.initialized[c.process] == nil {
-		s.initialized[c.process] = bindings{}
+	r.forgetExited()
+	if r.initialized[c.process] == nil {
+		r.initialized[c.process] = bindings{}
 	}
-	c.bindings[b.name], s.initialized[c.process][b.name] = b, b
+	c.bindings[b.name], r.initialized[c.process][b.name] = b, b
 }
 
-// find returns the binding of that name, or nil: what the sidecar of ctx has initialized,
-// or nobody has. It tells whether it is ready for calls by this connection.
-func (s *connRegistry) find(ctx context.Context, name string) (b *binding, ready bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// find returns the binding of that name that the sidecar of ctx has initialized, or else
+// the preloaded one, or nil. It also reports whether the binding is prepared for calls
+// from this connection.
+func (r *connRegistry) find(ctx context.Context, name string) (b *binding, ready bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	address, _ := addressOf(ctx)
-	if c := s.connections[address]; c != nil {
+	if c := r.connections[address]; c != nil {
 		if b := c.bindings[name]; b != nil {
 			return b, true
 		}
-		if b := s.initialized[c.process][name]; b != nil {
+		if b := r.initialized[c.process][name]; b != nil {
 			return b, false
 		}
 	}
-	return s.preloaded[name], true
+	return r.preloaded[name], true
 }
 
-// forgetEnded forgets what was initialized by processes that have ended.
-func (s *connRegistry) forgetExited() {
-	maps.DeleteFunc(s.initialized, func(process int, _ bindings) bool { return process != 0 && !processExists(process) })
+// forgetExited removes the bindings of processes that have exited.
+func (r *connRegistry) forgetExited() {
+	maps.DeleteFunc(r.initialized, func(process int, _ bindings) bool { return process != 0 && !processExists(process) })
 }
 
-// addressOf is where a call comes from, if it comes by a connection.
+// addressOf returns the address of a call's connection, if the call comes from one.
 func addressOf(ctx context.Context) (address string, connected bool) {
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		return p.Addr.String(), true
@@ -96,9 +97,9 @@ func addressOf(ctx context.Context) (address string, connected bool) {
 	return "", false
 }
 
-// Listener makes connections recognizable, so that the service can tell by whom a binding
-// was initialized. The connections that it takes come from its Listener; other listeners
-// may be around it, and none of those may be within that change connections.
+// Listener gives each connection a unique address, by which the service recognizes a
+// binding's sidecar. The service's connections must be accepted by this Listener. Other
+// listeners may wrap it, but l must return the original connections.
 func (s *Service) Listener(l net.Listener) net.Listener { return &listener{l, s.conns} }
 
 type listener struct {
@@ -114,7 +115,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	return &conn{c, l.conns, l.conns.add(c)}, nil
 }
 
-// conn is a connection that tells when it ends.
+// conn is a connection that is removed from the registry when it is closed.
 type conn struct {
 	net.Conn
 	conns   *connRegistry
@@ -128,26 +129,26 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// address is a connection's address with its number behind it, because the clients of
-// Unix sockets have none.
+// address is a connection's address followed by its number, because the clients of Unix
+// sockets have no address.
 type address struct{ network, name string }
 
 func (a address) Network() string { return a.network }
 func (a address) String() string  { return a.name }
 
-func (s *connRegistry) add(c net.Conn) address {
-	process := s.peerProcess(c)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.accepted++
+func (r *connRegistry) add(c net.Conn) address {
+	process := r.peerProcess(c)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.accepted++
 	remote := c.RemoteAddr()
-	a := address{remote.Network(), fmt.Sprintf("%v connection %d", remote, s.accepted)}
-	s.connections[a.name] = &connection{process, bindings{}}
+	a := address{remote.Network(), fmt.Sprintf("%v connection %d", remote, r.accepted)}
+	r.connections[a.name] = &connection{process, bindings{}}
 	return a
 }
 
-func (s *connRegistry) remove(a address) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.connections, a.name)
+func (r *connRegistry) remove(a address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.connections, a.name)
 }

@@ -23,17 +23,17 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// world is a process with bindings, on its own listener.
+// env is a process with bindings, on its own listener.
 type env struct {
 	*testing.T
 	*Service
 	set     *instances.Set
 	l       *bufconn.Listener
-	process atomic.Int64 // that connections come from
+	process atomic.Int64 // of the connections' clients
 }
 
-// inWorld runs a test in a bubble, with the real services, and memory stores called locks
-// and others. Nothing is left after it.
+// inEnv runs a test in a synctest bubble, with the real services, and memory stores named
+// locks and others. No goroutine is left after it.
 func inEnv(t *testing.T, test func(e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -77,8 +77,8 @@ func (e *env) serve() (end func()) {
 	}
 }
 
-// sidecar is a connection of a daprd for one component, which tells the component's name
-// with each call.
+// sidecar is a connection of a daprd for one component. Each call carries the component's
+// name.
 type sidecar struct {
 	*env
 	conn   *grpc.ClientConn
@@ -109,7 +109,7 @@ func (e *env) dial(name string) *sidecar {
 	return &sidecar{e, conn, daprpb.NewOutputBindingClient(conn), daprpb.NewInputBindingClient(conn)}
 }
 
-// outputOf is a sidecar that has initialized an output binding.
+// newOutput returns a sidecar that has initialized an output binding.
 func (e *env) newOutput(name string, md map[string]string) *sidecar {
 	e.Helper()
 	s := e.dial(name)
@@ -131,7 +131,7 @@ func (s *sidecar) invoke(operation, data string) (map[string]any, error) {
 		return nil, err
 	}
 	if resp.GetContentType() != "application/json" {
-		s.Errorf("%s answers with %s", operation, resp.GetContentType())
+		s.Errorf("%s: content type %s", operation, resp.GetContentType())
 	}
 	return s.decode(resp.GetData()), nil
 }
@@ -144,8 +144,7 @@ func (e *env) decode(data []byte) (object map[string]any) {
 	return object
 }
 
-// expect runs an operation whose answer is known but for the fields that are named with
-// null.
+// expect runs an operation and compares the answer. A null in want stands for any value.
 func (s *sidecar) expect(operation, data, want string) map[string]any {
 	s.Helper()
 	got, err := s.invoke(operation, data)
@@ -156,8 +155,8 @@ func (s *sidecar) expect(operation, data, want string) map[string]any {
 	return got
 }
 
-// compare compares an object with a known one, in which null stands for anything but
-// nothing.
+// compare compares an object with want, in which null stands for any value except the
+// zero value.
 func (e *env) compare(what string, got map[string]any, want string) {
 	e.Helper()
 	if !matches(got, e.decode([]byte(want))) {
@@ -187,10 +186,10 @@ func matches(got, want any) bool {
 	return got == want
 }
 
-// watchStream is where a Watch tells.
+// watchStream is the stream of Watch.
 type watchStream = grpc.ServerStreamingServer[lockspb.WatchResponse]
 
-// locksServer is a Locks service whose Watch does what it is told to.
+// locksServer is a Locks service whose Watch calls watch.
 type locksServer struct {
 	lockspb.UnimplementedLocksServer
 	watch func(watchStream) error

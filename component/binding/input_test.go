@@ -16,15 +16,16 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// app is what is told events, behind a sidecar.
+// app receives events through a sidecar.
 type app struct {
 	*sidecar
 	stream daprpb.InputBinding_ReadClient
 	events chan *daprpb.ReadResponse // closed when the stream has ended
-	ended  error                     // why
+	ended  error                     // the stream's error
 }
 
-// inputOf is an app whose sidecar has initialized an input binding and reads from it.
+// newInput returns an app whose sidecar has initialized an input binding and reads from
+// it.
 func (e *env) newInput(name string, md map[string]string) *app {
 	e.Helper()
 	s := e.dial(name)
@@ -55,7 +56,7 @@ func (s *sidecar) read() *app {
 	return a
 }
 
-// next waits for an event that is known but for the fields that are named with null.
+// next waits for an event and compares it. A null in want stands for any value.
 func (a *app) next(want string) (id string) {
 	a.Helper()
 	m, ok := <-a.events
@@ -69,7 +70,7 @@ func (a *app) next(want string) (id string) {
 	return m.GetMessageId()
 }
 
-// answer tells what has become of an event; no fault is success.
+// ack acknowledges an event. A fault that is not empty rejects it.
 func (a *app) ack(id, fault string) {
 	a.Helper()
 	m := &daprpb.ReadRequest{MessageId: id}
@@ -81,33 +82,33 @@ func (a *app) ack(id, fault string) {
 	}
 }
 
-// take waits for an event and is content with it.
+// accept waits for an event and accepts it.
 func (a *app) accept(want string) {
 	a.Helper()
 	a.ack(a.next(want), "")
 }
 
-// quiet checks that there is no event as things are.
+// expectNone checks that there is no event before the time moves on.
 func (a *app) expectNone() {
 	a.Helper()
 	synctest.Wait()
 	select {
 	case m, ok := <-a.events:
-		a.Fatalf("told %s, %v", m.GetData(), ok)
+		a.Fatalf("got event %s, %v", m.GetData(), ok)
 	default:
 	}
 }
 
-// end waits for the end of the stream.
+// waitEnd waits for the end of the stream.
 func (a *app) waitEnd() error {
 	a.Helper()
 	if m, ok := <-a.events; ok {
-		a.Fatalf("told %s instead of an end", m.GetData())
+		a.Fatalf("got event %s, want the end of the stream", m.GetData())
 	}
 	return a.ended
 }
 
-// lock and unlock change the state of a key, through an output binding.
+// lock and unlock acquire and release a lock through an output binding.
 func (s *sidecar) lock(key string) {
 	s.Helper()
 	s.expect("tryLock", `{"key": "`+key+`", "owner": "o", "ttl": "10m"}`, `{"acquired": true, "token": null, "expiresIn": "600s"}`)
@@ -137,7 +138,7 @@ func TestRead_ExactKey(t *testing.T) {
 		a := e.newInput("b", keysMetadata("order"))
 		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": [
 			{"key": "order", "owner": "o", "token": null, "ttl": "600s", "remaining": "600s"}]}`)
-		b.lock("orders") // begins alike, and is another
+		b.lock("orders") // has the key as its prefix
 		b.unlock("order")
 		b.lock("order")
 		b.expect("revoke", `{"key": "order"}`, `{"revoked": true}`)
@@ -197,7 +198,7 @@ func TestRead_Retries(t *testing.T) {
 		}
 		a.accept(acquired("k"))
 		if took := time.Since(start); took != 700*time.Millisecond {
-			t.Errorf("given four times in %v", took)
+			t.Errorf("four attempts took %v", took)
 		}
 		a.accept(released("k"))
 	})
@@ -214,14 +215,14 @@ func TestRead_MissedAfterRetries(t *testing.T) {
 		}
 		const now = `{"kind": "SNAPSHOT", "revision": null, "missed": true, "locks": [
 			{"key": "k", "owner": "o", "token": null, "ttl": "600s", "remaining": null}]}`
-		for range 20 { // it goes on for as long as the app is down
+		for range 20 { // the snapshot is repeated while the app is down
 			a.ack(a.next(now), "down")
 		}
 		start := time.Now()
 		a.ack(a.next(now), "down")
 		id := a.next(now)
 		if took := time.Since(start); took > maxBackoff+minBackoff {
-			t.Errorf("asked again after %v", took)
+			t.Errorf("the pause was %v", took)
 		}
 		a.ack(id, "")
 		b.unlock("k")
@@ -250,8 +251,8 @@ func TestRead_NothingToRead(t *testing.T) {
 		md   map[string]string
 		is   codes.Code
 	}{
-		{"of nothing", map[string]string{"lockStore": "locks"}, codes.OK},
-		{"of what no service takes", map[string]string{"lockStore": "locks", "channels": "MESSAGE/_", "keys": "k", "user": "u"},
+		{"neither keys nor channels", map[string]string{"lockStore": "locks"}, codes.OK},
+		{"an invalid channel", map[string]string{"lockStore": "locks", "channels": "MESSAGE/_", "keys": "k", "user": "u"},
 			codes.InvalidArgument},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -275,18 +276,17 @@ func TestRead_Close(t *testing.T) {
 		a := e.newInput("b", keysMetadata("k"))
 		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
 		b.lock("k")
-		a.next(acquired("k")) // which has no answer yet
+		a.next(acquired("k")) // not acknowledged
 		e.Close()
-		for what, err := range map[string]error{"reading": a.waitEnd(), "reading after the end": a.read().waitEnd()} { // daprd logs no io.EOF
+		for name, err := range map[string]error{"Read": a.waitEnd(), "Read after Close": a.read().waitEnd()} {
 			if status.Code(err) != codes.Unavailable {
-				t.Errorf("%s: %v", what, err)
+				t.Errorf("%s: %v, want an error that daprd logs", name, err)
 			}
 		}
 	})
 }
 
-// TestTroubleIsWaitedFor has a Locks service that fails as the rows say, until nothing is
-// wrong any more.
+// TestRead_RestartsAfterErrors uses a Locks service that fails with each of the faults.
 func TestRead_RestartsAfterErrors(t *testing.T) {
 	inEnv(t, func(e *env) {
 		faults := []error{
@@ -314,13 +314,15 @@ func TestRead_RestartsAfterErrors(t *testing.T) {
 		}}
 		start := time.Now()
 		a := e.newInput("b", keysMetadata("k"))
-		for range 2 { // after each of which the service ends without a word, or for good
+		// After the first, Watch returns nil; after the second, a permanent error.
+		for range 2 {
 			a.accept(`{"kind": "SNAPSHOT", "revision": 0, "locks": [], "missed": true, "more": true}`)
 			a.accept(`{"kind": "SNAPSHOT", "revision": 0, "locks": [], "missed": true}`)
 			a.accept(`{"kind": "SNAPSHOT", "revision": 0, "locks": []}`)
 		}
-		if took := time.Since(start); took != 800*time.Millisecond { // 100, 200 and 400 ms, and 100 again
-			t.Errorf("asked five times in %v", took)
+		// The pauses are 100, 200, 400 and 100 ms.
+		if took := time.Since(start); took != 800*time.Millisecond {
+			t.Errorf("five attempts took %v", took)
 		}
 		if err := a.waitEnd(); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%v", err)
@@ -343,19 +345,19 @@ func TestRead_SplitsLongSnapshots(t *testing.T) {
 			return stream.Context().Err()
 		}}
 		a := e.newInput("b", keysMetadata("*"))
-		var told []string
-		for len(told) < len(rows) {
+		var keys []string
+		for len(keys) < len(rows) {
 			m := <-a.events
 			event := a.decode(m.GetData())
 			if len(m.GetData()) > maxData || event["more"] != true {
-				t.Fatalf("told %d bytes, more is %v", len(m.GetData()), event["more"])
+				t.Fatalf("got %d bytes, more is %v", len(m.GetData()), event["more"])
 			}
 			for _, l := range event["locks"].([]any) {
-				told = append(told, l.(map[string]any)["key"].(string))
+				keys = append(keys, l.(map[string]any)["key"].(string))
 			}
 			a.ack(m.GetMessageId(), "")
 		}
-		for i, key := range told {
+		for i, key := range keys {
 			if key != rows[i].GetKey() {
 				t.Fatalf("lock %d is %s", i, key)
 			}

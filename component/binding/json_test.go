@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// quoted is the text as a JSON string.
+// quoted returns the text as a JSON string.
 func quoted(text string) string {
-	quotes, _ := json.Marshal(text) // a text always can be
+	quotes, _ := json.Marshal(text) // cannot fail
 	return string(quotes)
 }
 
@@ -21,7 +21,7 @@ func TestParseObject(t *testing.T) {
 	for _, row := range []struct{ name, data, want string }{
 		{"an object", object, object},
 		{"an object in a string", quoted(object), object},
-		{"an object in a string, escaped as far as it can be", `"\u007b\u0022key\u0022:\u0022k\u0022\u007d"`, `{"key":"k"}`},
+		{"an object in a string, with every character escaped", `"\u007b\u0022key\u0022:\u0022k\u0022\u007d"`, `{"key":"k"}`},
 		{"with space around it", " \r\n\t" + quoted("\n"+object+"\n") + "\n", object},
 		{"with a byte order mark", "\ufeff" + object, object},
 		{"with a byte order mark in the string", quoted("\ufeff" + object), object},
@@ -54,9 +54,9 @@ func TestParseObject_Rejects(t *testing.T) {
 		{"a list in a string", quoted(`[` + object + `]`)},
 		{"a number", `1`},
 		{"a number in a string", `"1"`},
-		{"a truth value", `true`},
-		{"a text", `"order-1"`},
-		{"a text without quotation marks", `order-1`},
+		{"a boolean", `true`},
+		{"a string without JSON", `"order-1"`},
+		{"text without quotation marks", `order-1`},
 		{"an object in two strings", quoted(quoted(object))},
 		{"two objects", object + object},
 		{"two objects in a string", quoted(object + object)},
@@ -65,20 +65,21 @@ func TestParseObject_Rejects(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := parseObject([]byte(row.data))
-			if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != "data is no JSON object" {
+			if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != "data must be a JSON object" {
 				t.Errorf("%s: got %s, %v", row.data, got.text(), err)
 			}
 		})
 	}
 }
 
-// FuzzData holds a string with JSON in it to what the same JSON is without the string.
+// FuzzData compares the result for a JSON string that contains JSON with the result for
+// that JSON.
 func FuzzData(f *testing.F) {
 	for _, text := range []string{``, `{}`, `{"key":"k","ttl":1e3}`, `null`, `[]`, `"`, "\ufeff {\"a\":\"\\u0000\"}", "\xff"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		text = strings.ToValidUTF8(text, "\ufffd") // as a JSON string has it
+		text = strings.ToValidUTF8(text, "\ufffd") // as in a JSON string
 		bare, bareErr := parseObject([]byte(text))
 		wrapped, wrappedErr := parseObject([]byte(quoted(text)))
 		var inner string
@@ -94,8 +95,8 @@ func FuzzData(f *testing.F) {
 	})
 }
 
-// TestEveryOperationUnwrapsItsData calls every operation with an object, and with a
-// string that contains it, and expects one answer.
+// TestInvoke_DataInAString calls every operation with an object, and with a string that
+// contains the object, and expects the same answer.
 func TestInvoke_DataInAString(t *testing.T) {
 	inEnv(t, func(e *env) {
 		b := e.newOutput("b", locksMetadata)

@@ -140,7 +140,7 @@ func TestInvoke_User(t *testing.T) {
 	})
 }
 
-// expectAny runs an operation that has an answer, whatever it is.
+// mustInvoke runs an operation and fails the test if it returns an error.
 func (s *sidecar) mustInvoke(operation, data string) {
 	s.Helper()
 	if _, err := s.invoke(operation, data); err != nil {
@@ -187,29 +187,29 @@ func TestInvoke_Errors(t *testing.T) {
 		code                  codes.Code
 		want                  string
 	}{
-		{"no operation", "", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation "" is unknown, known are acquireLock, getLock,`},
-		{"an unknown operation", "create", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation "create" is unknown, known are`},
-		{"no JSON", "tryLock", `{`, codes.InvalidArgument, "INVALID_ARGUMENT: data is no JSON object"},
-		{"no object", "tryLock", `["k"]`, codes.InvalidArgument, "INVALID_ARGUMENT: data is no JSON object"},
+		{"no operation", "", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation must be one of acquireLock, getLock,`},
+		{"an unknown operation", "create", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation must be one of acquireLock,`},
+		{"invalid JSON", "tryLock", `{`, codes.InvalidArgument, "INVALID_ARGUMENT: data must be a JSON object"},
+		{"a list", "tryLock", `["k"]`, codes.InvalidArgument, "INVALID_ARGUMENT: data must be a JSON object"},
 		{"nothing", "tryLock", `null`, codes.InvalidArgument, "INVALID_ARGUMENT: ttl is missing"},
 		{"an unknown field", "tryLock", `{"name": "k"}`, codes.InvalidArgument,
-			"INVALID_ARGUMENT: name is unknown, known are store, key, owner, ttl, metadata"},
+			"INVALID_ARGUMENT: name is unknown, known fields are store, key, owner, ttl, metadata"},
 		{"a field of another operation", "unlock", `{"key": "k", "owner": "o", "ttl": 1}`, codes.InvalidArgument,
-			"INVALID_ARGUMENT: ttl is unknown, known are store, key, owner"},
-		{"a number for a text", "tryLock", `{"key": 1, "owner": "o", "ttl": 1}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: data is not what it must be: invalid value for string field key: 1`},
-		{"a store that is no text", "tryLock", `{"store": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: store is no text"},
+			"INVALID_ARGUMENT: ttl is unknown, known fields are store, key, owner"},
+		{"a number instead of a string", "tryLock", `{"key": 1, "owner": "o", "ttl": 1}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: data is invalid: invalid value for string field key: 1`},
+		{"a number for store", "tryLock", `{"store": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: store must be a string"},
 		{"a bad duration", "tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: ttl is no duration such as "1m30s" or a number of seconds`},
-		{"a duration beyond all bounds", "lock", `{"key": "k", "owner": "o", "ttl": 1e300}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: ttl is no duration`},
-		{"no duration at all", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: ttl is no duration`},
+			`INVALID_ARGUMENT: ttl must be a duration such as "1m30s" or a number of seconds, got "soon"`},
+		{"a duration that overflows", "lock", `{"key": "k", "owner": "o", "ttl": 1e300}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl must be a duration`},
+		{"null for a duration", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl must be a duration`},
 		{"a duration out of bounds", "tryLock", `{"key": "k", "owner": "o", "ttl": -1}`, codes.InvalidArgument,
 			"INVALID_ARGUMENT: ttl is -1s, the least is 1ms"},
 		{"no owner", "tryLock", `{"key": "k", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: owner is empty"},
 		{"no keys", "lockAll", `{"owner": "o", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: keys are 0, must be 1 to 64"},
-		{"a prefix for a list", "list", `{"prefix": ["k"]}`, codes.InvalidArgument, "INVALID_ARGUMENT: data is not what it must be:"},
+		{"a list for a string", "list", `{"prefix": ["k"]}`, codes.InvalidArgument, "INVALID_ARGUMENT: data is invalid:"},
 		{"an unknown store", "tryLock", `{"store": "nosuch", "key": "k", "owner": "o", "ttl": 1}`, codes.FailedPrecondition,
 			`NOT_INITIALIZED: component "nosuch": component is not initialized`},
 		{"an unknown store of channels", "getLock", `{"store": "nosuch", "channel": "c", "channelType": 1}`, codes.Unavailable,
@@ -235,7 +235,7 @@ func TestInvoke_ListTooLong(t *testing.T) {
 			b.mustInvoke("tryLock", fmt.Sprintf(`{"key": "k%d", "owner": "o", "ttl": 60, "metadata": {"x": "%s"}}`, i, text))
 		}
 		_, err := b.invoke("list", `{}`)
-		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "TOO_LONG: locks are more than") {
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "TOO_LONG: locks must be at most") {
 			t.Errorf("%v", err)
 		}
 		if answer, err := b.invoke("list", `{"prefix": "k10"}`); err != nil || len(answer["locks"].([]any)) != 111 {

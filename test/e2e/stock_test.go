@@ -150,10 +150,10 @@ func TestAStockDaprdTellsItsAppWhatMadeNoSense(t *testing.T) {
 	eachStock(t, func(t *testing.T, b binding) {
 		b.fails("create", `{}`, "does not support operation create", "setLock tryLock unlock")
 		b.fails("tryLock", `null`, "code = InvalidArgument", "INVALID_ARGUMENT: ttl is missing")
-		b.fails("tryLock", `"k"`, "INVALID_ARGUMENT: data is no JSON object")
+		b.fails("tryLock", `"k"`, "INVALID_ARGUMENT: data must be a JSON object")
 		b.fails("tryLock", `{"key": "k", "owner": "", "ttl": 1}`, "INVALID_ARGUMENT: owner is empty")
-		b.fails("unlock", `{"key": "k", "owner": "o", "ttl": 1}`, "INVALID_ARGUMENT: ttl is unknown, known are store, key, owner")
-		b.fails("tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, "INVALID_ARGUMENT: ttl is no duration")
+		b.fails("unlock", `{"key": "k", "owner": "o", "ttl": 1}`, "INVALID_ARGUMENT: ttl is unknown, known fields are store, key, owner")
+		b.fails("tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, "INVALID_ARGUMENT: ttl must be a duration")
 		b.fails("list", `{"store": "depot"}`, "code = FailedPrecondition", `NOT_INITIALIZED: component \"depot\"`)
 		b.fails("getLock", `{"store": "depot", "channel": "c", "channelType": 1}`, "-14009 LOCK_NOT_AVAILABLE")
 		b.answers("list", `{}`, `{"locks":[]}`)
