@@ -9,7 +9,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// AcquireLock makes the user the owner, and with retry waits for that.
+// AcquireLock makes the user the owner of the lock. With retry it waits for the lock if
+// another owner holds it.
 func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
 	return s.runOnLock(ctx, "RTMAcquireOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		acquire := s.tryAcquire
@@ -33,8 +34,8 @@ func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.
 }
 
 func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
-	ctx, leave := s.waiting.add(ctx, u)
-	defer leave()
+	ctx, done := s.waiting.add(ctx, u)
+	defer done()
 	err = s.components.Wait(ctx, u.store.Name(), func(waiting context.Context, store stores.Store) error {
 		grant, err = stores.Lock(waiting, store, storeRequest(u, l))
 		return s.recordGrant(u, l, grant, err)
@@ -45,7 +46,7 @@ func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores
 	return grant, err
 }
 
-// asked is what the user asks of a store.
+// storeRequest returns the store's request for the user and the lock.
 func storeRequest(u user, l lock) stores.Request {
 	return stores.Request{Key: l.key(), Group: l.group(), Owner: u.name}
 }
@@ -58,19 +59,20 @@ func (s *Service) recordGrant(u user, l lock, grant stores.Grant, err error) err
 	return err
 }
 
-// waiting is the calls that wait for locks, by user, so that they end when he logs out.
+// waitingCalls are the calls that wait for locks, by user. A logout of the user cancels
+// them. It is safe for concurrent use.
 type waitingCalls struct {
 	mu    sync.Mutex
-	calls map[user]map[*context.CancelCauseFunc]struct{} // none is empty
+	calls map[user]map[*context.CancelCauseFunc]struct{} // no inner map is empty
 }
 
 func newWaitingCalls() *waitingCalls {
 	return &waitingCalls{calls: map[user]map[*context.CancelCauseFunc]struct{}{}}
 }
 
-// enter adds a call, which calls leave when it has ended. The ctx ends with errLoggedOut
-// as its cause when the user logs out.
-func (w *waitingCalls) add(ctx context.Context, u user) (_ context.Context, leave func()) {
+// add adds a call, which must call done when it has ended. The ctx that it returns is
+// canceled with errLoggedOut as its cause when the user logs out.
+func (w *waitingCalls) add(ctx context.Context, u user) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +90,7 @@ func (w *waitingCalls) add(ctx context.Context, u user) (_ context.Context, leav
 	}
 }
 
-// end ends the calls of a user.
+// cancel cancels the calls of a user.
 func (w *waitingCalls) cancel(u user) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -12,28 +12,28 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// holding is a lock and who holds it.
+// heldLock is a lock with its owner.
 type heldLock struct {
 	lock
-	owner string        // empty: nobody
-	ttl   time.Duration // as declared; zero if it is not known
-	rev   uint64        // of the owner
+	owner string        // empty if the lock is free
+	ttl   time.Duration // as declared; zero if it is unknown
+	rev   uint64        // token of the grant to the owner
 }
 
-// event is an event about the lock.
-func (o heldLock) event(what rtmpb.LockEvent_Type) *rtmpb.LockEvent {
+// event returns an event about the lock.
+func (o heldLock) event(kind rtmpb.LockEvent_Type) *rtmpb.LockEvent {
 	return &rtmpb.LockEvent{
-		EventType: what, Channel: o.channel.name, ChannelType: o.kind, LockName: o.name,
+		EventType: kind, Channel: o.channel.name, ChannelType: o.kind, LockName: o.name,
 		Owner: o.owner, Ttl: seconds(o.ttl), LockRev: o.rev,
 	}
 }
 
-// detail is the lock as a channel's list has it.
+// detail returns the lock for a list of the locks of a channel.
 func (o heldLock) detail() *rtmpb.LockDetail {
 	return &rtmpb.LockDetail{LockName: o.name, Owner: o.owner, Ttl: seconds(o.ttl), LockRev: o.rev}
 }
 
-// ownDetail is the lock as its owner's list has it.
+// detailWithChannel returns the lock for a list of the locks of an owner.
 func (o heldLock) detailWithChannel() *rtmpb.LockDetail {
 	d := o.detail()
 	d.Channel, d.ChannelType = o.channel.name, o.kind
@@ -48,17 +48,17 @@ func detailsWithChannel(all []heldLock) []*rtmpb.LockDetail {
 	return details
 }
 
-// unique is the first of the holdings of each lock.
+// dedupe removes all but the first element for each lock.
 func dedupe(all []heldLock) []heldLock {
-	known := map[lock]bool{}
+	seen := map[lock]bool{}
 	return slices.DeleteFunc(all, func(o heldLock) bool {
-		again := known[o.lock]
-		known[o.lock] = true
-		return again
+		duplicate := seen[o.lock]
+		seen[o.lock] = true
+		return duplicate
 	})
 }
 
-// without is those of all that are not among the known: the same lock with the same rev.
+// except removes the grants that are also among known: the same lock with the same rev.
 func except(all, known []heldLock) []heldLock {
 	type grant struct {
 		lock
@@ -71,7 +71,8 @@ func except(all, known []heldLock) []heldLock {
 	return slices.DeleteFunc(all, func(o heldLock) bool { return skip[grant{o.lock, o.rev}] })
 }
 
-// claimant reads who the message is from, and what he believes to hold.
+// readClaims returns the user of the message, and the locks that the user's client
+// assumes to hold.
 func (s *Service) readClaims(ctx context.Context, m interface {
 	request
 	GetHeld() []*rtmpb.LockDetail
@@ -88,8 +89,8 @@ func (s *Service) readClaims(ctx context.Context, m interface {
 	return u, claims, err
 }
 
-// check tells which of the claims are right, and which are not. One without a rev is
-// right if the user has the lock.
+// checkClaims returns which of the claims are right and which are wrong. A claim without
+// a rev is right if the user holds the lock.
 func (s *Service) checkClaims(ctx context.Context, u user, claims []heldLock) (right, wrong []heldLock, err error) {
 	rows, err := s.lockInfos(ctx, u, claims)
 	for _, c := range claims {
@@ -105,8 +106,8 @@ func (s *Service) checkClaims(ctx context.Context, u user, claims []heldLock) (r
 	return right, wrong, err
 }
 
-// rows returns the locks of all channels of the claims, by key. It asks the store for
-// each channel once.
+// lockInfos returns the locks of all channels of the claims by key. It queries the store
+// once for each channel.
 func (s *Service) lockInfos(ctx context.Context, u user, claims []heldLock) (map[string]stores.LockInfo, error) {
 	groups := map[string]bool{}
 	for _, c := range claims {

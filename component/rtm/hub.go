@@ -14,51 +14,53 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// linger is how long a hub goes on that nobody uses: beginning anew may cost the storage
-// a walk over all its keys.
+// idleTimeout is how long an unused hub continues to watch, because starting a Watch may
+// make the storage scan all its keys.
 const idleTimeout = time.Minute
 
-// hub knows the locks of all channels of one store, by one Watch for all who want to
-// know: the subscribers of channels, the sessions of users, and the keeper, which renews
-// what users hold who are online. Several processes on one storage have a hub each;
-// whoever acquires by one of them is renewed by the one that has his session.
+// hub mirrors the locks of all channels of one store with a single Watch. Subscribers of
+// channels, sessions of users and the renewer, which renews the locks of online users,
+// share it. Each process on a storage has its own hub; a lock is renewed by the process
+// that has the owner's session, whichever process granted it.
 //
-// When the Watch ends the hub does, and with it all its streams; so it does when the
-// store is replaced. Who comes back gets a new one.
+// The hub ends when its Watch ends, also when the store is replaced, and its streams end
+// with it. The next call starts a new hub.
 type hub struct {
-	store instances.Instance // and no other, whatever the component's name means by now
+	store instances.Instance // stays the same when the component's name refers to another
 	log   logger.Logger
 
-	renewing sync.RWMutex // the keeper has it while it renews
+	renewing sync.RWMutex // locked while the renewer renews
 
-	ready chan struct{} // closed when the locks are known, or never will be
-	ended chan struct{} // closed when nothing of the hub runs any more; err is why
+	ready chan struct{} // closed when the locks are known or the hub has ended
+	ended chan struct{} // closed when the hub's goroutines have ended; err is the reason
 
-	mu                sync.Mutex
-	renewQueue        renewQueue
-	locks             map[string]*entry             // that are declared, by key
-	channels          map[string]map[string]*entry  // the same, by group and key; none is empty
-	held              map[string]map[string]*entry  // those that are held, by owner and key; none is empty
-	subscribers       map[string]map[*feed]struct{} // by group; none is empty
-	sessions          map[string]*feed              // of those who are online, by user
-	unconfirmedGrants map[string]map[string]*entry  // what was granted here and the Watch has not told yet, by owner and key
-	err               error                         // why the hub has ended
+	mu          sync.Mutex // guards the fields below, down to err; inner maps are not empty
+	renewQueue  renewQueue
+	locks       map[string]*entry             // declared locks, by key
+	channels    map[string]map[string]*entry  // the same, by group and key
+	held        map[string]map[string]*entry  // those that have an owner, by owner and key
+	subscribers map[string]map[*feed]struct{} // by group
+	sessions    map[string]*feed              // of online users, by user
+	// unconfirmedGrants are grants of this process that the Watch has not reported yet,
+	// by owner and key.
+	unconfirmedGrants map[string]map[string]*entry
+	err               error // why the hub has ended
 
-	// These are guarded by hubs.mu.
-	uses      int         // how many calls and streams there are
-	idleTimer *time.Timer // ends the hub if there are none
+	// The mu of the hubPool guards these fields.
+	uses      int         // number of calls and streams that use the hub
+	idleTimer *time.Timer // ends the hub if uses stays 0
 	stop      context.CancelFunc
 }
 
-// entry is a lock as the hub knows it.
+// entry is the hub's state of one lock.
 type entry struct {
 	heldLock
 	key     string
-	lastRev uint64 // the last rev
+	lastRev uint64 // the largest rev so far
 
-	// These are of use while the owner is online.
-	renewAt   time.Time // when the keeper renews it
-	heldUntil time.Time // to when it was renewed
+	// These fields are valid while the owner is online.
+	renewAt   time.Time // when the renewer renews the lock next
+	heldUntil time.Time // end of the lease of the last renewal
 }
 
 func newHub(store instances.Instance, log logger.Logger) *hub {
@@ -77,12 +79,12 @@ func newHub(store instances.Instance, log logger.Logger) *hub {
 	}
 }
 
-// run watches and renews until ctx ends or the Watch does.
+// run watches the store and renews locks until ctx or the Watch ends.
 func (h *hub) run(ctx context.Context) {
 	defer close(h.ended)
 	ctx, cancel := context.WithCancel(ctx)
-	var keeping sync.WaitGroup
-	keeping.Go(func() { h.renewUntilDone(ctx) })
+	var renewer sync.WaitGroup
+	renewer.Go(func() { h.renewUntilDone(ctx) })
 	err := h.store.Wait(ctx, func(ctx context.Context, store stores.Store) error {
 		return stores.Watch(ctx, store, keyPrefix, func(e stores.Event) error {
 			h.apply(e)
@@ -90,7 +92,7 @@ func (h *hub) run(ctx context.Context) {
 		})
 	})
 	cancel()
-	keeping.Wait()
+	renewer.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err = err; errors.Is(err, context.Canceled) {
@@ -99,14 +101,14 @@ func (h *hub) run(ctx context.Context) {
 	h.markReady()
 }
 
-// failure is why the hub has ended, or nil.
+// watchError returns why the hub has ended, or nil.
 func (h *hub) watchError() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err
 }
 
-// begin tells that ready is true. The caller has locked mu.
+// markReady closes ready. The caller has locked mu.
 func (h *hub) markReady() {
 	select {
 	case <-h.ready:
@@ -115,7 +117,7 @@ func (h *hub) markReady() {
 	}
 }
 
-// apply takes in what the store tells.
+// apply updates the hub's state with an event of the store, and publishes it.
 func (h *hub) apply(e stores.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +129,7 @@ func (h *hub) apply(e stores.Event) {
 	switch l := h.locks[e.Lock.Key]; {
 	case e.Kind == stores.EventDeclared:
 		h.applyDeclared(e.Lock)
-	case l == nil: // not declared, so no channel's
+	case l == nil: // not declared, so not in a channel
 	case e.Kind == stores.EventWithdrawn:
 		h.applyWithdrawn(l)
 	case e.Kind == stores.EventAcquired:
@@ -138,7 +140,7 @@ func (h *hub) apply(e stores.Event) {
 	}
 }
 
-// restart forgets everything for what is there now, and tells all.
+// reset replaces the state by a snapshot, and sends new snapshots to all streams.
 func (h *hub) reset(locks []stores.LockInfo) {
 	before := h.held
 	h.renewQueue.Clear()
@@ -146,9 +148,9 @@ func (h *hub) reset(locks []stores.LockInfo) {
 	for _, row := range locks {
 		h.addLock(row)
 	}
-	for _, notes := range h.unconfirmedGrants {
-		for _, n := range notes {
-			h.scheduleRenewal(n)
+	for _, grants := range h.unconfirmedGrants {
+		for _, g := range grants {
+			h.scheduleRenewal(g)
 		}
 	}
 	for _, feeds := range h.subscribers {
@@ -180,8 +182,8 @@ func (h *hub) applyWithdrawn(l *entry) {
 	h.publish(e)
 }
 
-// released takes in that the lock has an owner no more. Only the owner is told that it
-// has expired.
+// applyReleased removes the lock's owner. An expiry is reported as EXPIRED to the owner
+// only; subscribers of the channel receive RELEASED.
 func (h *hub) applyReleased(l *entry, how stores.EventKind) {
 	others, own := l.event(rtmpb.LockEvent_RELEASED), l.event(rtmpb.LockEvent_RELEASED)
 	if how == stores.EventExpired {
@@ -192,7 +194,8 @@ func (h *hub) applyReleased(l *entry, how stores.EventKind) {
 	h.publishToOwner(own)
 }
 
-// add adds a lock that is declared, unless its key is none of a channel's.
+// addLock adds a declared lock and returns its entry, or nil if its key does not belong
+// to a channel.
 func (h *hub) addLock(row stores.LockInfo) *entry {
 	name, ok := parseKey(row.Key)
 	if !ok || row.DeclaredTTL == 0 {
@@ -217,51 +220,56 @@ func (h *hub) setOwner(l *entry, owner string, rev uint64) {
 		return
 	}
 	addToIndex(h.held, owner, l.key, l)
-	if n := h.unconfirmedGrants[owner][l.key]; n != nil && n.rev <= rev {
-		l.heldUntil = n.heldUntil
-		h.removeUnconfirmed(n)
-	}
+	h.confirm(l)
 	h.scheduleRenewal(l)
 }
 
-// remind has the lock renewed if its owner is online.
+// scheduleRenewal queues the lock for renewal if its owner is online.
 func (h *hub) scheduleRenewal(l *entry) {
 	if h.sessions[l.owner] != nil {
 		h.renewQueue.schedule(l)
 	}
 }
 
-// note takes in a grant of which the Watch may tell a good deal later.
+// addUnconfirmed adds a grant that the Watch may report much later.
 func (h *hub) addUnconfirmed(granted heldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := &entry{heldLock: granted, key: granted.key()}
-	if l := h.locks[n.key]; l != nil && l.lastRev >= n.rev {
+	g := &entry{heldLock: granted, key: granted.key()}
+	if l := h.locks[g.key]; l != nil && l.lastRev >= g.rev {
 		return
 	}
-	if earlier := h.unconfirmedGrants[n.owner][n.key]; earlier != nil {
+	if earlier := h.unconfirmedGrants[g.owner][g.key]; earlier != nil {
 		h.removeUnconfirmed(earlier)
 	}
-	addToIndex(h.unconfirmedGrants, n.owner, n.key, n)
-	h.scheduleRenewal(n)
+	addToIndex(h.unconfirmedGrants, g.owner, g.key, g)
+	h.scheduleRenewal(g)
 }
 
-// strike takes back a note.
-func (h *hub) removeUnconfirmed(n *entry) {
-	h.renewQueue.Delete(n)
-	removeFromIndex(h.unconfirmedGrants, n.owner, n.key)
+// confirm removes the unconfirmed grant that the Watch has reported as l.
+func (h *hub) confirm(l *entry) {
+	if g := h.unconfirmedGrants[l.owner][l.key]; g != nil && g.rev <= l.rev {
+		l.heldUntil = g.heldUntil
+		h.removeUnconfirmed(g)
+	}
 }
 
-// isWrong takes back a note that says the same and was seen to be wrong.
+// discard removes the unconfirmed grant that equals o, because the store has reported
+// that the owner does not hold the lock.
 func (h *hub) discard(o heldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := h.unconfirmedGrants[o.owner][o.key()]; n != nil && n.rev == o.rev {
-		h.removeUnconfirmed(n)
+	if g := h.unconfirmedGrants[o.owner][o.key()]; g != nil && g.rev == o.rev {
+		h.removeUnconfirmed(g)
 	}
 }
 
-// belonging are the locks that the user holds, or has held a moment ago; some twice.
+func (h *hub) removeUnconfirmed(g *entry) {
+	h.renewQueue.Delete(g)
+	removeFromIndex(h.unconfirmedGrants, g.owner, g.key)
+}
+
+// entriesOf yields the locks that the user holds or held recently; some twice.
 func (h *hub) entriesOf(name string) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for _, l := range h.held[name] {
@@ -269,15 +277,16 @@ func (h *hub) entriesOf(name string) iter.Seq[*entry] {
 				return
 			}
 		}
-		for _, n := range h.unconfirmedGrants[name] {
-			if !yield(n) {
+		for _, g := range h.unconfirmedGrants[name] {
+			if !yield(g) {
 				return
 			}
 		}
 	}
 }
 
-// holdings returns what the user holds, and perhaps what he held a moment ago.
+// heldLocks returns the locks that the user holds, and possibly some that the user held
+// recently.
 func (h *hub) heldLocks(name string) []heldLock {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -288,7 +297,7 @@ func (h *hub) heldLocks(name string) []heldLock {
 	return dedupe(all)
 }
 
-// tell tells the channel and the owner.
+// publish adds the event to the feeds of the channel and of the owner.
 func (h *hub) publish(e *rtmpb.LockEvent) {
 	h.publishToChannel(e)
 	h.publishToOwner(e)

@@ -3,7 +3,9 @@ package rtm
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"maps"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,11 +25,14 @@ import (
 const component = "locks"
 
 const (
-	scenarioTimeout = 3 * time.Minute      // for a whole scenario, which is slow on a loaded machine; in a bubble an hour, which costs nothing
-	pollInterval    = 2 * time.Millisecond // between two looks at something that nobody tells
+	// scenarioTimeout bounds a scenario on a loaded machine. In a bubble the bound is an
+	// hour, which takes no time.
+	scenarioTimeout = 3 * time.Minute
+	// pollInterval is the time between two checks of a state that no event reports.
+	pollInterval = 2 * time.Millisecond
 )
 
-// APIs are the ways in.
+// apis are the ways to connect to a service.
 var apis = []struct {
 	name string
 	open func(testing.TB, rtmpb.ChannelLocksServer) api
@@ -37,41 +42,81 @@ var apis = []struct {
 	{"HTTP", openHTTP},
 }
 
-// place is where a test happens: a way in, and a store behind. In the memory's time is
-// that of a bubble.
+// target is an API and a store that a scenario runs against. Scenarios with the memory
+// store run in a bubble.
 type target struct {
 	openAPI func(testing.TB, rtmpb.ChannelLocksServer) api
-	redis   *redisServer // nil: memory
+	index   int          // of the API among apis
+	redis   *redisServer // nil for the memory store
 }
 
-// redis is a server with databases that nobody has used.
+// redisServer is a Redis server that hands out unused databases.
 type redisServer struct {
 	*servers.Redis
 	used atomic.Int64 // databases
 }
 
-// databases are enough for all that one test does.
+// maxDatabases is enough for all scenarios of a test.
 const maxDatabases = "1024"
 
 func startRedis(t *testing.T) *redisServer {
 	return &redisServer{Redis: servers.StartRedis(t, "--databases", maxDatabases)}
 }
 
-// everywhere runs a test at each way in, with each store.
+// forEachTarget runs a test in parallel for each API with each store.
 func forEachTarget(t *testing.T, test func(t *testing.T, p target)) {
 	server := startRedis(t)
-	for _, d := range apis {
-		t.Run("memory, "+d.name, func(t *testing.T) { test(t, target{d.open, nil}) })
-		t.Run("redis, "+d.name, func(t *testing.T) { test(t, target{d.open, server}) })
+	forEachAPI(t, "memory, ", func(t *testing.T, p target) { test(t, p) })
+	forEachAPI(t, "redis, ", func(t *testing.T, p target) {
+		p.redis = server
+		test(t, p)
+	})
+}
+
+// forEachAPI runs a test in parallel for each API.
+func forEachAPI(t *testing.T, prefix string, test func(t *testing.T, p target)) {
+	for i, d := range apis {
+		t.Run(prefix+d.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, target{openAPI: d.open, index: i})
+		})
 	}
 }
 
-// run runs a test in a world of its own.
+// runWithEnv runs a scenario in its own env, once with each store, or for each target if
+// MORTISE_TEST_ALL is set.
 func (p target) runWithEnv(t *testing.T, name string, test func(w *env)) {
-	t.Run(name, func(t *testing.T) { p.withEnv(t, nil, test) })
+	t.Run(name, func(t *testing.T) {
+		p.skipVariants(t, name)
+		p.withEnv(t, nil, test)
+	})
 }
 
-// alone runs a test in a world of its own, in which the component has the metadata.
+// skipVariants skips the scenario unless the target's API is the one that has to run it
+// with the target's store. Which API that is depends on the scenario's name, so that each
+// API runs some scenarios with each store. With MORTISE_TEST_ALL it skips nothing.
+func (p target) skipVariants(t *testing.T, scenario string) {
+	t.Helper()
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(scenario))
+	n := hash.Sum32()
+	if p.redis != nil {
+		n++
+	}
+	if int(n%uint32(len(apis))) != p.index {
+		skipLong(t)
+	}
+}
+
+// skipLong skips the test unless MORTISE_TEST_ALL is set.
+func skipLong(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MORTISE_TEST_ALL") == "" {
+		t.Skip("long; make test-all runs it")
+	}
+}
+
+// withEnv runs a test in its own env, in which the component has the metadata.
 func (p target) withEnv(t *testing.T, metadata map[string]string, test func(w *env)) {
 	if p.redis == nil {
 		synctest.Test(t, func(t *testing.T) { test(p.newEnv(t, time.Hour, metadata, 1)) })
@@ -80,7 +125,7 @@ func (p target) withEnv(t *testing.T, metadata map[string]string, test func(w *e
 	test(p.newEnv(t, scenarioTimeout, metadata, 1))
 }
 
-// world is a storage, the services that use it, and a way in to each.
+// env is a storage, the services that use it, and a connection to each.
 type env struct {
 	*testing.T
 	target
@@ -90,8 +135,8 @@ type env struct {
 	sets     []*instances.Set
 }
 
-// create makes a world with n services. They have processes of their own, so to say,
-// unless the store is memory.
+// newEnv returns an env with n services. They share no memory, as if each had its own
+// process, unless the store is memory.
 func (p target) newEnv(t *testing.T, bound time.Duration, metadata map[string]string, n int) *env {
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	t.Cleanup(cancel)
@@ -103,15 +148,14 @@ func (p target) newEnv(t *testing.T, bound time.Duration, metadata map[string]st
 	return w
 }
 
-// add adds a service that uses the components, and a way in to it.
+// addService adds a service that uses the components, and a connection to it.
 func (w *env) addService(set *instances.Set) {
 	service := rtm.New(set.Resolver(), newLogger())
 	w.Cleanup(service.Close)
 	w.sets, w.services, w.apis = append(w.sets, set), append(w.services, service), append(w.apis, w.openAPI(w.T, service))
 }
 
-// metadata is the component's: what a test wants, and the storage, in which there is
-// nothing.
+// metadata returns the component's metadata: an empty storage, and what the test wants.
 func (p target) metadata(wanted map[string]string) map[string]string {
 	metadata := map[string]string{"store": "memory"}
 	if p.redis != nil {
@@ -121,7 +165,7 @@ func (p target) metadata(wanted map[string]string) map[string]string {
 	return metadata
 }
 
-// registry has all stores, and the metadata of this API.
+// registry returns a registry of all stores, with the metadata of this API.
 func registry() *stores.Registry {
 	r := all.Backends("memory")
 	r.Common(rtm.Config{}, rtm.CheckConfig)
@@ -141,7 +185,8 @@ func newSet(t *testing.T, r *stores.Registry, metadata map[string]string) *insta
 	return set
 }
 
-// queue waits until n calls wait for the lock. Nobody is told, so it looks at the store.
+// waitForWaiters waits until n calls wait for the lock. No event reports that, so it polls
+// the store.
 func (w *env) waitForWaiters(a request, n int) {
 	w.Helper()
 	group := fmt.Sprintf("rtm||%d||%s||", a.kind, a.channel)
@@ -163,21 +208,21 @@ func (w *env) waitForWaiters(a request, n int) {
 	})
 }
 
-// until waits until something is so.
-func (w *env) waitUntil(what string, so func() bool) {
+// waitUntil waits until the condition is true.
+func (w *env) waitUntil(what string, condition func() bool) {
 	w.Helper()
-	for !so() {
+	for !condition() {
 		select {
 		case <-time.After(pollInterval):
 		case <-w.ctx.Done():
-			w.Fatal("it never came about that " + what)
+			w.Fatalf("timeout before %s", what)
 		}
 	}
 }
 
-// quiet is a log without what goes well.
+// newLogger returns a log of warnings and errors.
 func newLogger() logger.Logger {
-	log := logger.NewLogger("channels")
+	log := logger.NewLogger("rtm")
 	log.SetOutputLevel(logger.WarnLevel)
 	return log
 }

@@ -113,7 +113,8 @@ func TestFailures(t *testing.T) {
 const timeout = -14002
 
 func TestAcquireLock_Timeout(t *testing.T) {
-	target{openDirect, nil}.runWithEnv(t, "in process", func(w *env) { // else the client does not wait for the answer
+	// Only this API waits for the answer of a call that is canceled.
+	target{openAPI: openDirect}.withEnv(t, nil, func(w *env) {
 		ann, bob := w.user("ann"), w.user("bob")
 		bob.must(setLock, frontDesk)
 		bob.must(acquireLock, frontDesk)

@@ -90,7 +90,7 @@ func TestChannelTypes(t *testing.T) {
 
 // TestTheComponentMayBeNamedByAHeaderOrNotAtAll is about gRPC: HTTP has it in the path.
 func TestComponentName_GRPC(t *testing.T) {
-	target{openGRPC, nil}.withEnv(t, nil, func(w *env) {
+	target{openAPI: openGRPC}.withEnv(t, nil, func(w *env) {
 		a := frontDesk
 		a.store = ""
 		w.user("ann").must(setLock, a)

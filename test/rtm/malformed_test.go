@@ -170,7 +170,9 @@ func TestHTTP_InvalidPathsAndMethods(t *testing.T) {
 
 // onHTTP runs a test at the API that is HTTP. What it is about the store never sees.
 func runOverHTTP(t *testing.T, name string, test func(w *env, d *overHTTP)) {
-	target{openHTTP, nil}.runWithEnv(t, name, func(w *env) { test(w, w.apis[0].(*overHTTP)) })
+	t.Run(name, func(t *testing.T) {
+		target{openAPI: openHTTP}.withEnv(t, nil, func(w *env) { test(w, w.apis[0].(*overHTTP)) })
+	})
 }
 
 // post posts a body, and returns HTTP's code and what came back.

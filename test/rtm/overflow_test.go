@@ -13,6 +13,7 @@ const setCount = 2500
 
 func TestSubscribe_SlowSubscriber(t *testing.T) {
 	forEachTarget(t, func(t *testing.T, p target) {
+		p.skipVariants(t, "slow subscriber")
 		p.withEnv(t, nil, func(w *env) {
 			a := request{store: component, channel: strings.Repeat("c", 64), kind: messageType, lock: strings.Repeat("l", 64)}
 			ann := user{w, openDirect(w.T, w.services[0]), "ann"} // in no time

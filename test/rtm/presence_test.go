@@ -165,16 +165,14 @@ func sameGrant(a, b lock) bool {
 }
 
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	forEachTarget(t, func(t *testing.T, p target) {
-		inParallel := func(t *testing.T) {
-			if p.redis != nil {
-				t.Parallel() // they wait most of the time
-			}
-		}
-		inParallel(t)
 		for _, row := range presenceCases {
 			t.Run(row.name, func(t *testing.T) {
-				inParallel(t)
+				p.skipVariants(t, row.name)
+				if p.redis != nil {
+					t.Parallel() // these scenarios mostly wait for TTLs
+				}
 				p.withEnv(t, p.shortTTLs(), func(w *env) { row.play(newPresence(w)) })
 			})
 		}

@@ -12,7 +12,7 @@ func TestRedis_DocumentedPermissions(t *testing.T) {
 	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", "~rtm||*")
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
-			p := target{d.open, &redisServer{Redis: server}}
+			p := target{openAPI: d.open, redis: &redisServer{Redis: server}}
 			login := map[string]string{"redisDB": "0", "redisUsername": servers.User, "redisPassword": servers.Password}
 			p.withEnv(t, login, func(w *env) {
 				admin.Set(w.ctx, "other:page", "x", 0)

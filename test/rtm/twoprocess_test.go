@@ -102,16 +102,18 @@ var twoProcessCases = []struct {
 }
 
 func TestPresence_TwoProcesses(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
-	for _, d := range apis {
+	forEachAPI(t, "", func(t *testing.T, p target) {
+		p.redis = server
 		for _, row := range twoProcessCases {
-			t.Run(d.name+", "+row.name, func(t *testing.T) {
+			t.Run(row.name, func(t *testing.T) {
+				p.skipVariants(t, row.name)
 				t.Parallel()
-				p := target{d.open, server}
 				w := p.newEnv(t, scenarioTimeout, p.shortTTLs(), 2)
 				s := newPresence(w)
 				row.play(s, s.ann, user{w, w.apis[1], "ann"})
 			})
 		}
-	}
+	})
 }

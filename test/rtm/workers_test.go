@@ -57,29 +57,34 @@ func TestEvents(t *testing.T) {
 
 func TestEvents_TwoProcesses(t *testing.T) {
 	server := startRedis(t)
-	for _, d := range apis {
+	forEachAPI(t, "", func(t *testing.T, p target) {
+		p.redis = server
 		for seed := range int64(seeds) {
-			t.Run(fmt.Sprintf("%s, seed %d", d.name, seed), func(t *testing.T) {
-				newWorkers(target{d.open, server}.newEnv(t, scenarioTimeout, nil, 2), seed).run()
+			name := fmt.Sprintf("seed %d", seed)
+			t.Run(name, func(t *testing.T) {
+				p.skipVariants(t, name)
+				newWorkers(p.newEnv(t, scenarioTimeout, nil, 2), seed).run()
 			})
 		}
-	}
+	})
 }
 
-// TestEventsTellWhatThereIsWhenLocksExpire has people who are never online and rest for
-// longer than they keep their locks.
+// TestEvents_Expiry has users that are never online and pause for longer than the TTL of
+// their locks.
 func TestEvents_Expiry(t *testing.T) {
-	for _, d := range apis {
+	forEachAPI(t, "", func(t *testing.T, p target) {
 		for seed := range int64(seeds) {
-			t.Run(fmt.Sprintf("%s, seed %d", d.name, seed), func(t *testing.T) {
-				target{d.open, nil}.withEnv(t, map[string]string{"rtmMinTTL": "1s", "rtmMaxTTL": "1s"}, func(w *env) {
+			name := fmt.Sprintf("seed %d", seed)
+			t.Run(name, func(t *testing.T) {
+				p.skipVariants(t, name)
+				p.withEnv(t, map[string]string{"rtmMinTTL": "1s", "rtmMaxTTL": "1s"}, func(w *env) {
 					c := newWorkers(w, seed)
 					c.maxPause = time.Second
 					c.run()
 				})
 			})
 		}
-	}
+	})
 }
 
 func newWorkers(w *env, seed int64) *workers {
