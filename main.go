@@ -29,7 +29,7 @@ const heapFloor = 16 << 20
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "locks" {
-		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Getenv, cli.OS()))
+		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Getenv, cli.OSStreams()))
 	}
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)

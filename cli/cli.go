@@ -41,7 +41,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, streams
 	if err != nil && err.Error() != "" { // a command that ran has reported for itself
 		fmt.Fprintln(streams.Err, "mortise:", strings.TrimPrefix(err.Error(), "mortise: "))
 	}
-	return code(err)
+	return exitCodeOf(err)
 }
 
 // newRoot returns the command "mortise" with nothing below it but "locks".
@@ -53,28 +53,28 @@ func newRoot(getenv func(string) string) *cobra.Command {
 		Use:   "locks",
 		Short: "look at locks, take and revoke them",
 		Long:  rootHelp,
-		Args:  usage(cobra.NoArgs),
+		Args:  checkUsage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return failed(exitUsage, errors.New("no command is named; see mortise locks --help"))
+			return withExitCode(exitUsage, errors.New("no command is named; see mortise locks --help"))
 		},
 	}
 	target := newTarget(locks.PersistentFlags(), getenv)
 	locks.AddCommand(newList(target), newGet(target), newWatch(target), newLock(target), newRevoke(target))
-	locks.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failed(exitUsage, err) })
+	locks.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withExitCode(exitUsage, err) })
 	root.AddCommand(locks)
 	return root
 }
 
 // usage checks arguments: besides what check does, that they are text, as the wire wants
 // it.
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+func checkUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			if !utf8.ValidString(arg) {
-				return failed(exitUsage, fmt.Errorf("%q is not valid UTF-8", arg))
+				return withExitCode(exitUsage, fmt.Errorf("%q is not valid UTF-8", arg))
 			}
 		}
-		return failed(exitUsage, check(cmd, args))
+		return withExitCode(exitUsage, check(cmd, args))
 	}
 }
 
@@ -84,4 +84,4 @@ func streams(cmd *cobra.Command) Streams {
 }
 
 // OS are the streams of the process.
-func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
+func OSStreams() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }

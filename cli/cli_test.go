@@ -34,13 +34,13 @@ func TestMain(m *testing.M) {
 		if os.Getenv(asSubreaper) != "" {
 			becomeSubreaper()
 		}
-		os.Exit(Run(context.Background(), os.Args[1:], os.Getenv, OS()))
+		os.Exit(Run(context.Background(), os.Args[1:], os.Getenv, OSStreams()))
 	}
 	os.Exit(m.Run())
 }
 
 // patience bounds what should take an instant.
-const patience = 20 * time.Second
+const waitTimeout = 20 * time.Second
 
 const lockstore = `
 apiVersion: dapr.io/v1alpha1
@@ -114,7 +114,7 @@ func serve(t *testing.T, o component.Options) (stop func()) {
 		}
 	})
 	t.Cleanup(stop)
-	await(t, "the socket", func() bool {
+	waitFor(t, "the socket", func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
@@ -168,7 +168,7 @@ type result struct {
 // run runs "mortise locks" and the arguments in this process.
 func (s *server) run(t *testing.T, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	var out, errs bytes.Buffer
 	code := Run(ctx, append([]string{"locks"}, args...), s.getenv, Streams{nil, &out, &errs})
@@ -185,7 +185,7 @@ type program struct {
 // start starts "mortise locks" and the arguments.
 func (s *server) start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := s.program(t, binary(t), append([]string{"locks"}, args...)...)
+	p := s.program(t, testBinary(t), append([]string{"locks"}, args...)...)
 	p.begin(t)
 	return p
 }
@@ -193,14 +193,14 @@ func (s *server) start(t *testing.T, args ...string) *program {
 // program returns a program that finds the server, to begin with.
 func (s *server) program(t *testing.T, name string, args ...string) *program {
 	t.Helper()
-	p := &program{Cmd: exec.Command(name, args...), out: file(t), err: file(t), ended: make(chan struct{})}
+	p := &program{Cmd: exec.Command(name, args...), out: tempFile(t), err: tempFile(t), ended: make(chan struct{})}
 	p.Env = append(os.Environ(), asProgram+"=1", component.FolderVariables[0]+"="+s.folder)
 	p.Stdout, p.Stderr = p.out, p.err
 	return p
 }
 
 // binary is what is "mortise" when asProgram is set.
-func binary(t *testing.T) string {
+func testBinary(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
@@ -230,19 +230,19 @@ func (p *program) result(t *testing.T) result {
 	t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
-		t.Fatalf("%v goes on; it wrote %q, %q", p.Args, read(t, p.out), read(t, p.err))
+	case <-time.After(waitTimeout):
+		t.Fatalf("%v goes on; it wrote %q, %q", p.Args, readFile(t, p.out), readFile(t, p.err))
 	}
-	return result{read(t, p.out), read(t, p.err), p.ProcessState.ExitCode()}
+	return result{readFile(t, p.out), readFile(t, p.err), p.ProcessState.ExitCode()}
 }
 
 // says waits until the program has written the text to standard output.
-func (p *program) says(t *testing.T, text string) {
+func (p *program) awaitOutput(t *testing.T, text string) {
 	t.Helper()
-	await(t, text, func() bool { return strings.Contains(read(t, p.out), text) })
+	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.out), text) })
 }
 
-func file(t *testing.T) *os.File {
+func tempFile(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "stream")
 	if err != nil {
@@ -252,7 +252,7 @@ func file(t *testing.T) *os.File {
 	return f
 }
 
-func read(t *testing.T, f *os.File) string {
+func readFile(t *testing.T, f *os.File) string {
 	t.Helper()
 	text, err := os.ReadFile(f.Name())
 	if err != nil {
@@ -262,9 +262,9 @@ func read(t *testing.T, f *os.File) string {
 }
 
 // await waits until it is so.
-func await(t *testing.T, what string, so func() bool) {
+func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for: %s", what)
 		}

@@ -12,12 +12,12 @@ import (
 
 // Exit codes. Those of "locks lock" are besides the command's own.
 const (
-	exitDone          = 0
+	exitSuccess       = 0
 	exitNotHeld       = 1   // get, revoke: the lock is not held, or not by that owner
 	exitUsage         = 2   // the command line is wrong, or a file that it names
 	exitUnavailable   = 69  // Mortise or its store does not answer
 	exitFailed        = 70  // anything else; lock: also that waiting would be a deadlock
-	exitNotGot        = 75  // lock: it is held, and still was when the time to wait was over
+	exitConflict      = 75  // lock: it is held, and still was when the time to wait was over
 	exitLost          = 76  // lock: it was lost while the command ran
 	exitDenied        = 77  // the token is missing or wrong
 	exitNotExecutable = 126 // lock: the command could not be started
@@ -35,7 +35,7 @@ type exitError struct {
 func (e *exitError) Unwrap() error { return e.error }
 
 // failed gives an error an exit code, unless it has one.
-func failed(code int, err error) error {
+func withExitCode(code int, err error) error {
 	var told *exitError
 	if err == nil || errors.As(err, &told) {
 		return err
@@ -44,15 +44,15 @@ func failed(code int, err error) error {
 }
 
 // code returns the exit code that an error stands for.
-func code(err error) int {
+func exitCodeOf(err error) int {
 	var told *exitError
 	switch {
 	case err == nil:
-		return exitDone
+		return exitSuccess
 	case errors.As(err, &told):
 		return told.code
 	case errors.Is(err, client.ErrLocked):
-		return exitNotGot
+		return exitConflict
 	case errors.Is(err, client.ErrNotHeld):
 		return exitNotHeld
 	case status.Code(err) == codes.InvalidArgument:

@@ -49,24 +49,24 @@ func (t *target) dial() (*client.Client, error) {
 	options := []client.DialOption{client.Store(t.store)}
 	config, err := t.tlsConfig()
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return nil, withExitCode(exitUsage, err)
 	}
 	if config != nil {
 		options = append(options, client.TLS(config))
 	}
 	token, err := t.token()
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return nil, withExitCode(exitUsage, err)
 	}
 	if token != "" {
 		options = append(options, client.BearerToken(token))
 	}
 	c, err := client.Dial(t.address, options...)
-	return c, failed(exitUsage, err)
+	return c, withExitCode(exitUsage, err)
 }
 
 // ask calls do with a client, and with the time that a question may take.
-func (t *target) ask(ctx context.Context, do func(context.Context, *client.Client) error) error {
+func (t *target) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	c, err := t.dial()
 	if err != nil {
 		return err

@@ -22,22 +22,22 @@ func hideTimes(text string) string {
 	})
 }
 
-func TestListAsTable(t *testing.T) {
+func TestList_Table(t *testing.T) {
 	s := startServer(t)
-	s.run(t, "list").check(t, "KEY  OWNER  TOKEN  TTL  LEFT  WAITERS  DECLARED  METADATA\n", "", exitDone)
+	s.run(t, "list").check(t, "KEY  OWNER  TOKEN  TTL  LEFT  WAITERS  DECLARED  METADATA\n", "", exitSuccess)
 	b, a := s.lock(t, "b", client.TTL(time.Hour)), s.lock(t, "a", client.TTL(time.Hour))
 	ownerA, ownerB := s.owner(t, "a"), s.owner(t, "b")
 	head := "KEY  OWNER                                 TOKEN             TTL  LEFT  WAITERS  DECLARED  METADATA\n"
 	lineA := fmt.Sprintf("a    %s  %d  1h   1h    0        -         host=alpha\n", ownerA, a.Token())
 	lineB := fmt.Sprintf("b    %s  %d  1h   1h    0        -         host=alpha\n", ownerB, b.Token())
-	s.run(t, "list").check(t, head+lineA+lineB, "", exitDone)
-	s.run(t, "list", "b").check(t, head+lineB, "", exitDone)
-	s.run(t, "list", "b", "-o", "table").check(t, head+lineB, "", exitDone)
+	s.run(t, "list").check(t, head+lineA+lineB, "", exitSuccess)
+	s.run(t, "list", "b").check(t, head+lineB, "", exitSuccess)
+	s.run(t, "list", "b", "-o", "table").check(t, head+lineB, "", exitSuccess)
 }
 
-func TestListAsJSON(t *testing.T) {
+func TestList_JSON(t *testing.T) {
 	s := startServer(t)
-	s.run(t, "list", "-o", "json").check(t, "[]\n", "", exitDone)
+	s.run(t, "list", "-o", "json").check(t, "[]\n", "", exitSuccess)
 	lease := s.lock(t, "a<b>", client.TTL(time.Hour))
 	got := s.run(t, "list", "--output", "json")
 	got.out = hideTimes(got.out)
@@ -54,7 +54,7 @@ func TestListAsJSON(t *testing.T) {
     }
   }
 ]
-`, s.owner(t, "a<b>"), lease.Token()), "", exitDone)
+`, s.owner(t, "a<b>"), lease.Token()), "", exitSuccess)
 }
 
 func TestGet(t *testing.T) {
@@ -68,7 +68,7 @@ ttl      1h
 left     1h
 waiters  0
 host     alpha
-`, s.owner(t, "disk"), lease.Token()), "", exitDone)
+`, s.owner(t, "disk"), lease.Token()), "", exitSuccess)
 
 	var got lockJSON
 	r := s.run(t, "get", "disk", "-o", "json")
@@ -88,18 +88,18 @@ host     alpha
 	}
 }
 
-func TestGetOfALockThatNobodyHolds(t *testing.T) {
+func TestGet_Free(t *testing.T) {
 	s := startServer(t)
 	s.lock(t, "disk-2")
 	s.run(t, "get", "disk").check(t, "", `mortise: get "disk": lock is not held`+"\n", exitNotHeld)
 	s.run(t, "get", "disk", "-o", "json").check(t, "", `mortise: get "disk": lock is not held`, exitNotHeld)
 }
 
-func TestWaitersAreCounted(t *testing.T) {
+func TestGet_Waiters(t *testing.T) {
 	s := startServer(t)
 	s.lock(t, "disk")
 	s.start(t, "lock", "disk", "--", "true")
-	await(t, "a waiter", func() bool { return strings.Contains(s.run(t, "get", "disk").out, "waiters  1\n") })
+	waitFor(t, "a waiter", func() bool { return strings.Contains(s.run(t, "get", "disk").out, "waiters  1\n") })
 }
 
 func TestRevoke(t *testing.T) {
@@ -109,8 +109,8 @@ func TestRevoke(t *testing.T) {
 		err  string
 		code int
 	}{
-		{"by its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitDone},
-		{"from whoever holds it", func(string) []string { return []string{"--force"} }, "", exitDone},
+		{"by its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitSuccess},
+		{"from whoever holds it", func(string) []string { return []string{"--force"} }, "", exitSuccess},
 		{"by another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "disk": lock is not held by this owner`, exitNotHeld},
 		{"by nobody", func(string) []string { return nil }, "mortise: give either --owner", exitUsage},
 		{"by both", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: give either --owner", exitUsage},
@@ -122,7 +122,7 @@ func TestRevoke(t *testing.T) {
 			owner := s.owner(t, "disk")
 			s.run(t, append([]string{"revoke", "disk"}, row.args(owner)...)...).check(t, "", row.err, row.code)
 			want := owner
-			if row.code == exitDone {
+			if row.code == exitSuccess {
 				want = ""
 			}
 			if got := s.owner(t, "disk"); got != want {
@@ -132,49 +132,49 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-func TestRevokeOfALockThatNobodyHolds(t *testing.T) {
+func TestRevoke_Free(t *testing.T) {
 	s := startServer(t)
 	s.run(t, "revoke", "disk", "--force").check(t, "", `mortise: revoke "disk": lock is not held`, exitNotHeld)
 }
 
-func TestWatchAsTable(t *testing.T) {
+func TestWatch_Table(t *testing.T) {
 	s := startServer(t)
 	held := s.lock(t, "disk-0")
 	owner := s.owner(t, "disk-0")
 	p := s.start(t, "watch", "disk")
-	p.says(t, fmt.Sprintf("  HELD       %d  disk-0                %s\n", held.Token(), owner))
+	p.awaitOutput(t, fmt.Sprintf("  HELD       %d  disk-0                %s\n", held.Token(), owner))
 	s.lock(t, "gate")
 	lease := s.lock(t, "disk-1")
-	p.says(t, fmt.Sprintf("  ACQUIRED   %d  disk-1                %s\n", lease.Token(), s.owner(t, "disk-1")))
+	p.awaitOutput(t, fmt.Sprintf("  ACQUIRED   %d  disk-1                %s\n", lease.Token(), s.owner(t, "disk-1")))
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.run(t, "revoke", "disk-0", "--force").check(t, "", "", exitDone)
-	p.says(t, fmt.Sprintf("  REVOKED    %d  disk-0                %s\n", held.Token(), owner))
+	s.run(t, "revoke", "disk-0", "--force").check(t, "", "", exitSuccess)
+	p.awaitOutput(t, fmt.Sprintf("  REVOKED    %d  disk-0                %s\n", held.Token(), owner))
 	var kinds []string
-	for line := range strings.Lines(read(t, p.out)) {
+	for line := range strings.Lines(readFile(t, p.out)) {
 		kinds = append(kinds, strings.Fields(line)[1])
 	}
 	if got, want := fmt.Sprint(kinds), "[HELD ACQUIRED RELEASED REVOKED]"; got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if text := read(t, p.err); text != "" {
+	if text := readFile(t, p.err); text != "" {
 		t.Errorf("it complains: %s", text)
 	}
 }
 
-func TestWatchAsJSONLines(t *testing.T) {
+func TestWatch_JSON(t *testing.T) {
 	s := startServer(t)
 	p := s.start(t, "watch", "-o", "json")
-	p.says(t, "\n")
+	p.awaitOutput(t, "\n")
 	lease := s.lock(t, "disk", client.TTL(time.Minute))
 	owner := s.owner(t, "disk")
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.says(t, "RELEASED")
+	p.awaitOutput(t, "RELEASED")
 	var lines []eventJSON
-	for line := range strings.Lines(read(t, p.out)) {
+	for line := range strings.Lines(readFile(t, p.out)) {
 		var e eventJSON
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%q: %v", line, err)
@@ -187,18 +187,18 @@ func TestWatchAsJSONLines(t *testing.T) {
 	}
 	want := []eventJSON{{Kind: "SNAPSHOT", Locks: &[]lockJSON{}}, {Kind: "ACQUIRED", Lock: lock}, {Kind: "RELEASED", Lock: lock}}
 	if !reflect.DeepEqual(lines, want) {
-		t.Errorf("got %s", read(t, p.out))
+		t.Errorf("got %s", readFile(t, p.out))
 	}
 }
 
-func TestWatchTellsThatItMissedSomething(t *testing.T) {
+func TestWatch_Missed(t *testing.T) {
 	s := startServer(t)
 	p := s.start(t, "watch", "-o", "json")
-	p.says(t, "\n")
+	p.awaitOutput(t, "\n")
 	s.Stop()
 	again := startServerIn(t, s.folder)
-	p.says(t, `"missed":true`)
+	p.awaitOutput(t, `"missed":true`)
 	lease := again.lock(t, "disk")
-	p.says(t, fmt.Sprint(lease.Token()))
-	await(t, "a word about it", func() bool { return strings.HasPrefix(read(t, p.err), "mortise: changes were missed") })
+	p.awaitOutput(t, fmt.Sprint(lease.Token()))
+	waitFor(t, "a word about it", func() bool { return strings.HasPrefix(readFile(t, p.err), "mortise: changes were missed") })
 }

@@ -13,61 +13,61 @@ import (
 )
 
 func newList(t *target) *cobra.Command {
-	var output format
+	var output outputFormat
 	cmd := &cobra.Command{
 		Use:   "list [PREFIX]",
 		Short: "list the locks whose key starts with PREFIX, sorted by key",
 		Long: `List the locks whose key starts with PREFIX and that are held, or declared like those of RTM, sorted by key.
 
 A declared lock that nobody holds has no owner; DECLARED is the TTL it gets when acquired.`,
-		Args: usage(cobra.MaximumNArgs(1)),
+		Args: checkUsage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			locks, err := list(cmd.Context(), t, first(args))
+			locks, err := list(cmd.Context(), t, firstArg(args))
 			if err != nil {
 				return err
 			}
-			if output == asJSON {
-				return printJSON(cmd.OutOrStdout(), allToJSON(locks), true)
+			if output == formatJSON {
+				return printJSON(cmd.OutOrStdout(), locksToJSON(locks), true)
 			}
 			return printTable(cmd.OutOrStdout(), locks)
 		},
 	}
-	output.addTo(cmd.Flags())
+	output.addFlag(cmd.Flags())
 	return cmd
 }
 
 func newGet(t *target) *cobra.Command {
-	var output format
+	var output outputFormat
 	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "show one lock; the exit code is 1 if it is free",
 		Long: `Show one lock, also one that another program holds in the same Redis, such as node-redlock.
 
 The exit code is 1 if the lock is free, and 70 if the key holds data that is not a lock.`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: checkUsage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var lock client.LockInfo
-			err := t.ask(cmd.Context(), func(ctx context.Context, c *client.Client) (err error) {
+			err := t.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) (err error) {
 				lock, err = c.Get(ctx, args[0])
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			return show(cmd.OutOrStdout(), lock, output)
+			return printLock(cmd.OutOrStdout(), lock, output)
 		},
 	}
-	output.addTo(cmd.Flags())
+	output.addFlag(cmd.Flags())
 	return cmd
 }
 
 // show prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds
 // it.
-func show(w io.Writer, l client.LockInfo, output format) (err error) {
-	if output == asJSON {
-		err = printJSON(w, toJSON(l), true)
+func printLock(w io.Writer, l client.LockInfo, output outputFormat) (err error) {
+	if output == formatJSON {
+		err = printJSON(w, lockToJSON(l), true)
 	} else {
-		err = printCard(w, l)
+		err = printDetails(w, l)
 	}
 	if err == nil && !l.Held() {
 		err = fmt.Errorf("get %q: %w", l.Key, client.ErrNotHeld)
@@ -76,7 +76,7 @@ func show(w io.Writer, l client.LockInfo, output format) (err error) {
 }
 
 func newWatch(t *target) *cobra.Command {
-	var output format
+	var output outputFormat
 	cmd := &cobra.Command{
 		Use:   "watch [PREFIX]",
 		Short: "show the locks whose key starts with PREFIX, and then every change, until interrupted",
@@ -85,10 +85,10 @@ func newWatch(t *target) *cobra.Command {
 With -o json every line is an event: kind, revision, and the lock after the change, or before it if the lock has ended. The
 first event is of kind SNAPSHOT and has all locks. A later SNAPSHOT replaces all that came before: changes were missed, or
 Mortise did not answer for a while.`,
-		Args: usage(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return watch(cmd, t, first(args), output) },
+		Args: checkUsage(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return watch(cmd, t, firstArg(args), output) },
 	}
-	output.addTo(cmd.Flags())
+	output.addFlag(cmd.Flags())
 	return cmd
 }
 
@@ -107,12 +107,12 @@ tokens keeps it out. The exit code is 1 if the lock is not held, or not by OWNER
 
 A lock of another program in the same Redis, whose owner get shows, is taken with --owner only: without it, a value that a
 program caches under that key would be lost. The exit code is 70 then, as it is if the key holds other data.`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: checkUsage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if force == (owner != "") {
-				return failed(exitUsage, errors.New("give either --owner OWNER, or --force for any owner"))
+				return withExitCode(exitUsage, errors.New("give either --owner OWNER, or --force for any owner"))
 			}
-			return t.ask(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			return t.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				return c.Revoke(ctx, args[0], owner)
 			})
 		},
@@ -123,7 +123,7 @@ program caches under that key would be lost. The exit code is 70 then, as it is 
 }
 
 func list(ctx context.Context, t *target, prefix string) (locks []client.LockInfo, err error) {
-	err = t.ask(ctx, func(ctx context.Context, c *client.Client) error {
+	err = t.withClient(ctx, func(ctx context.Context, c *client.Client) error {
 		locks, err = c.List(ctx, prefix)
 		return err
 	})
@@ -132,7 +132,7 @@ func list(ctx context.Context, t *target, prefix string) (locks []client.LockInf
 
 // watch prints until ctx ends, which is how it is to end. Only the first event has to
 // come in time.
-func watch(cmd *cobra.Command, t *target, prefix string, output format) error {
+func watch(cmd *cobra.Command, t *target, prefix string, output outputFormat) error {
 	c, err := t.dial()
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func watch(cmd *cobra.Command, t *target, prefix string, output format) error {
 		if e.Missed {
 			fmt.Fprintln(cmd.ErrOrStderr(), "mortise: changes were missed; all locks follow")
 		}
-		if output == asJSON {
+		if output == formatJSON {
 			return printJSON(cmd.OutOrStdout(), eventToJSON(e), false)
 		}
 		return printEvent(cmd.OutOrStdout(), time.Now(), e)
@@ -159,7 +159,7 @@ func watch(cmd *cobra.Command, t *target, prefix string, output format) error {
 }
 
 // first returns the first of the arguments, or nothing.
-func first(args []string) string {
+func firstArg(args []string) string {
 	if len(args) == 0 {
 		return ""
 	}

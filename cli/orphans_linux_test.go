@@ -17,7 +17,7 @@ func becomeSubreaper() {
 
 // adopters start "mortise locks" and the arguments as a process that orphans become
 // children of.
-var adopters = []struct {
+var orphanParents = []struct {
 	name  string
 	start func(s *server, t *testing.T, args ...string) *program
 }{
@@ -27,7 +27,7 @@ var adopters = []struct {
 			unshare = append(unshare, "--user", "--map-root-user")
 		}
 		needUnshare(t, unshare)
-		p := s.program(t, "unshare", append(append(unshare, binary(t), "locks"), args...)...)
+		p := s.program(t, "unshare", append(append(unshare, testBinary(t), "locks"), args...)...)
 		p.begin(t)
 		return p
 	}},
@@ -47,48 +47,48 @@ func needUnshare(t *testing.T, flags []string) {
 	}
 }
 
-func TestOrphansAreReaped(t *testing.T) {
-	for _, row := range adopters {
+func TestLock_ReapsOrphans(t *testing.T) {
+	for _, row := range orphanParents {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
 			t.Setenv("PID", filepath.Join(t.TempDir(), "pid"))
 			const script = `sh -c 'true & echo $! >"$PID"'; read orphan <"$PID"; while [ -e /proc/$orphan ]; do sleep 0.02; done; exit 3`
-			row.start(s, t, sh(script)...).result(t).check(t, "", "", 3)
+			row.start(s, t, lockScript(script)...).result(t).check(t, "", "", 3)
 		})
 	}
 }
 
 // None of the group runs when its leader has ended, so the grace, which is an hour, is
 // not waited for.
-func TestZombiesDoNotKeepALostLockWaiting(t *testing.T) {
+func TestLock_LostIgnoresZombies(t *testing.T) {
 	const orphan = `trap 'exit 0' TERM; sh -c 'sleep 1000 &'; echo begun; while :; do sleep 0.02; done`
-	for _, row := range adopters {
+	for _, row := range orphanParents {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
-			s.loses(t, row.start(s, t, sh(orphan, "--ttl", "300ms", "--grace", "1h")...))
+			s.revokeAndAwaitExit(t, row.start(s, t, lockScript(orphan, "--ttl", "300ms", "--grace", "1h")...))
 		})
 	}
 	t.Run("of a parent that does not ask", func(t *testing.T) {
 		s := startServer(t)
 		pidFile(t)
 		const script = `(sleep 1000 & exec setsid sh -c 'echo $$ >"$PIDS"; echo begun; exec sleep 1000') & trap 'exit 0' TERM; wait`
-		p := s.start(t, sh(script, "--ttl", "300ms", "--grace", "1h")...)
-		p.says(t, "begun")
-		s.loses(t, p)
+		p := s.start(t, lockScript(script, "--ttl", "300ms", "--grace", "1h")...)
+		p.awaitOutput(t, "begun")
+		s.revokeAndAwaitExit(t, p)
 	})
 }
 
 // loses takes the lock of a program that has begun, and waits for the program's end.
-func (s *server) loses(t *testing.T, p *program) {
+func (s *server) revokeAndAwaitExit(t *testing.T, p *program) {
 	t.Helper()
-	p.says(t, "begun")
+	p.awaitOutput(t, "begun")
 	s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 	if r := p.result(t); r.code != exitLost || !strings.Contains(r.err, "lock is lost") {
 		t.Errorf("got %+v", r)
 	}
 }
 
-func TestLinesOfProc(t *testing.T) {
+func TestParseStat(t *testing.T) {
 	for _, row := range []struct {
 		line  string
 		state string

@@ -17,7 +17,7 @@ import (
 )
 
 // processes returns the numbers that a file of the test contains.
-func processes(t *testing.T, path string) (pids []int) {
+func readPIDs(t *testing.T, path string) (pids []int) {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func pidFile(t *testing.T) (path string) {
 	}
 	t.Setenv("PIDS", path)
 	t.Cleanup(func() {
-		for _, pid := range processes(t, path) {
+		for _, pid := range readPIDs(t, path) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
@@ -54,12 +54,12 @@ func pidFile(t *testing.T) (path string) {
 // least one, have ended.
 func awaitEnds(t *testing.T, path string) {
 	t.Helper()
-	pids := processes(t, path)
+	pids := readPIDs(t, path)
 	if len(pids) == 0 {
 		t.Fatal("the command has not written its processes")
 	}
 	for _, pid := range pids {
-		await(t, fmt.Sprintf("the end of %d", pid), func() bool { return !runs(t, pid) })
+		waitFor(t, fmt.Sprintf("the end of %d", pid), func() bool { return !isRunning(t, pid) })
 	}
 }
 
@@ -75,51 +75,51 @@ func runProgram(t *testing.T, name string, args ...string) result {
 
 // family is a script of a process, its child and its grandchild, all in one group, that
 // writes their numbers to $PIDS.
-const family = `sh -c 'sleep 1000 & echo $! $$ >>"$PIDS"; wait' & echo $$ >>"$PIDS"
+const groupScript = `sh -c 'sleep 1000 & echo $! $$ >>"$PIDS"; wait' & echo $$ >>"$PIDS"
 while [ "$(wc -w <"$PIDS")" -lt 3 ]; do sleep 0.02; done; echo begun; wait`
 
 // deaf is the same, and its processes ignore what can be ignored.
-const deaf = `trap "" TERM HUP INT; ` + family
+const ignoringScript = `trap "" TERM HUP INT; ` + groupScript
 
 // deaths are the ways in which this process can end that leave it no time to stop the
 // command.
-var deaths = []struct {
+var deathCases = []struct {
 	name   string
 	script string
 	os     string // the only one on which it is so, or empty
 	die    func(s *server, t *testing.T, p *program)
 }{
-	{"SIGKILL", family, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
-	{"SIGKILL with a command that ignores signals", deaf, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
-	{"SIGKILL for its whole group", family, "", func(_ *server, t *testing.T, p *program) {
+	{"SIGKILL", groupScript, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
+	{"SIGKILL with a command that ignores signals", ignoringScript, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
+	{"SIGKILL for its whole group", groupScript, "", func(_ *server, t *testing.T, p *program) {
 		if err := syscall.Kill(-p.Process.Pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}},
-	{"a signal that Go does not catch", family, "linux", func(_ *server, t *testing.T, p *program) { p.send(t, 34) }},
-	{"SIGKILL during the grace", deaf, "", func(s *server, t *testing.T, p *program) {
+	{"a signal that Go does not catch", groupScript, "linux", func(_ *server, t *testing.T, p *program) { p.send(t, 34) }},
+	{"SIGKILL during the grace", ignoringScript, "", func(s *server, t *testing.T, p *program) {
 		s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
-		await(t, "the lock's end", func() bool { return s.owner(t, "disk") == "" })
+		waitFor(t, "the lock's end", func() bool { return s.owner(t, "disk") == "" })
 		p.send(t, syscall.SIGKILL)
 	}},
-	{"SIGKILL while it is stopped", family, "", func(_ *server, t *testing.T, p *program) {
+	{"SIGKILL while it is stopped", groupScript, "", func(_ *server, t *testing.T, p *program) {
 		p.send(t, syscall.SIGSTOP)
 		p.send(t, syscall.SIGKILL)
 	}},
 }
 
-func TestTheWholeGroupDiesWithUs(t *testing.T) {
-	for _, row := range deaths {
+func TestLock_ProcessDeathKillsGroup(t *testing.T) {
+	for _, row := range deathCases {
 		t.Run(row.name, func(t *testing.T) {
 			if row.os != "" && row.os != runtime.GOOS {
 				t.Skipf("it is so on %s only", row.os)
 			}
 			s := startServer(t)
 			pids := pidFile(t)
-			p := s.program(t, binary(t), append([]string{"locks"}, sh(row.script, "--ttl", "1m", "--grace", "1h")...)...)
+			p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript(row.script, "--ttl", "1m", "--grace", "1h")...)...)
 			p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			p.begin(t)
-			p.says(t, "begun")
+			p.awaitOutput(t, "begun")
 			row.die(s, t, p)
 			awaitEnds(t, pids)
 		})
@@ -127,11 +127,11 @@ func TestTheWholeGroupDiesWithUs(t *testing.T) {
 }
 
 // A process that is suspended cannot stop the command when the lock expires.
-func TestTheCommandDoesNotOutliveTheLockOfASuspendedProcess(t *testing.T) {
+func TestLock_SuspendedProcess(t *testing.T) {
 	s := startServer(t)
 	pids := pidFile(t)
-	p := s.start(t, sh(deaf, "--ttl", "500ms", "--grace", "100ms")...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript(ignoringScript, "--ttl", "500ms", "--grace", "100ms")...)
+	p.awaitOutput(t, "begun")
 	p.send(t, syscall.SIGSTOP)
 	awaitEnds(t, pids)
 	p.send(t, syscall.SIGCONT)
@@ -141,13 +141,13 @@ func TestTheCommandDoesNotOutliveTheLockOfASuspendedProcess(t *testing.T) {
 }
 
 // The guard's limit moves on with the lock.
-func TestRenewalsMoveTheLimit(t *testing.T) {
+func TestLock_RenewalExtendsLimit(t *testing.T) {
 	s := startServer(t)
 	const ttl = 3 * time.Second
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
-	p := s.start(t, sh(`echo begun; while [ ! -e "$END" ]; do sleep 0.1; done; echo done`, "--ttl", ttl.String(), "--grace", "0")...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.1; done; echo done`, "--ttl", ttl.String(), "--grace", "0")...)
+	p.awaitOutput(t, "begun")
 	time.Sleep(ttl + limitSlack + 500*time.Millisecond) // the first limit is over
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestRenewalsMoveTheLimit(t *testing.T) {
 // guardOf returns the number of the process that guards a program's command.
 func guardOf(t *testing.T, p *program) (pid int) {
 	t.Helper()
-	await(t, "a guard", func() bool {
+	waitFor(t, "a guard", func() bool {
 		out := runProgram(t, "ps", "-A", "-o", "pid=,ppid=,args=").out
 		for line := range strings.Lines(out) {
 			var parent int
@@ -174,7 +174,7 @@ func guardOf(t *testing.T, p *program) (pid int) {
 }
 
 // A command that nothing guards could outlive the lock, so it is stopped.
-func TestACommandWhoseGuardIsKilledIsStopped(t *testing.T) {
+func TestLock_GuardKilled(t *testing.T) {
 	starts := map[string]func(s *server, t *testing.T, args ...string) *program{"by a process": (*server).start}
 	if runtime.GOOS == "linux" { // where another wait may reap the guard
 		starts["by a subreaper"] = (*server).startSubreaper
@@ -183,8 +183,8 @@ func TestACommandWhoseGuardIsKilledIsStopped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t)
 			pids := pidFile(t)
-			p := start(s, t, sh(family)...)
-			p.says(t, "begun")
+			p := start(s, t, lockScript(groupScript)...)
+			p.awaitOutput(t, "begun")
 			if err := syscall.Kill(guardOf(t, p), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
@@ -197,9 +197,9 @@ func TestACommandWhoseGuardIsKilledIsStopped(t *testing.T) {
 	}
 }
 
-func TestTheLongestGraceIsNoLimitThatIsOver(t *testing.T) {
+func TestLock_MaxGrace(t *testing.T) {
 	s := startServer(t)
-	p := s.start(t, sh("echo begun; sleep 0.3; echo done", "--grace", time.Duration(math.MaxInt64).String(), "--ttl", "1s")...)
+	p := s.start(t, lockScript("echo begun; sleep 0.3; echo done", "--grace", time.Duration(math.MaxInt64).String(), "--ttl", "1s")...)
 	p.result(t).check(t, "begun\ndone\n", "", 0)
 }
 
@@ -211,14 +211,14 @@ func (s *server) startSubreaper(t *testing.T, args ...string) *program {
 }
 
 // Nothing of this process keeps the standard output open, so what reads it ends too.
-func TestAPipelineEndsWithUs(t *testing.T) {
+func TestLock_PipelineEnds(t *testing.T) {
 	s := startServer(t)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	p := s.program(t, binary(t), append([]string{"locks"}, sh("echo begun; sleep 1000")...)...)
+	p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript("echo begun; sleep 1000")...)...)
 	p.Stdout = writer
 	p.begin(t)
 	if err := writer.Close(); err != nil {
@@ -229,7 +229,7 @@ func TestAPipelineEndsWithUs(t *testing.T) {
 		t.Fatalf("it wrote %q, %v", line, err)
 	}
 	p.send(t, syscall.SIGKILL)
-	if err := reader.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := reader.SetReadDeadline(time.Now().Add(waitTimeout)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, lines); err != nil {
@@ -238,9 +238,9 @@ func TestAPipelineEndsWithUs(t *testing.T) {
 }
 
 // Files that a shell opens for the command reach it.
-func TestTheCommandInheritsFiles(t *testing.T) {
+func TestLock_InheritedFiles(t *testing.T) {
 	s := startServer(t)
-	p := s.program(t, "sh", "-c", `"$0" locks lock disk -- sh -c 'echo three >&3; echo four >&4; echo nine >&9' 3>&1 4>&1 9>&1`, binary(t))
+	p := s.program(t, "sh", "-c", `"$0" locks lock disk -- sh -c 'echo three >&3; echo four >&4; echo nine >&9' 3>&1 4>&1 9>&1`, testBinary(t))
 	p.begin(t)
 	p.result(t).check(t, "three\nfour\nnine\n", "", 0)
 }
