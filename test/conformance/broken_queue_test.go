@@ -12,36 +12,36 @@ import (
 
 // line is a queue in front of a memory store, for stores that break the order of those
 // who wait. It knows of no expiry.
-type line struct {
+type lockQueue struct {
 	mu      sync.Mutex
-	places  []*place
+	entries []*queueEntry
 	changed chan struct{} // closed when somebody leaves or a lock is given back
 }
 
 // place is somebody in the line.
-type place struct {
-	client *faulty
-	keys   []string
-	member bool // names a group
-	gone   bool // has given up, but was left in the line; does not count
+type queueEntry struct {
+	client   *faulty
+	keys     []string
+	hasGroup bool // names a group
+	stale    bool // has given up, but was left in the line; does not count
 }
 
 // mayGo tells whether who is at p may take the locks.
-type mayGo func(p *place, before, behind []*place) bool
+type policy func(p *queueEntry, before, behind []*queueEntry) bool
 
 // lineUp lets Lock and LockAll wait in a line that the clients of a storage share. Who is
 // there may take the locks when may says so, of the places before it and those behind.
-func (f *faulty) lineUp(may mayGo) *line {
-	shared, _ := f.notes.LoadOrStore("line", &line{changed: make(chan struct{})})
-	n := shared.(*line)
+func (f *faulty) queueLocks(may policy) *lockQueue {
+	shared, _ := f.shared.LoadOrStore("line", &lockQueue{changed: make(chan struct{})})
+	n := shared.(*lockQueue)
 	f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if n.waiters(req.Key) > 0 {
 			return stores.Grant{}, ctx.Err()
 		}
 		return f.Store.TryLock(ctx, req)
 	}
-	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-		p := &place{client: f, keys: []string{req.Key}, member: req.Group != ""}
+	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		p := &queueEntry{client: f, keys: []string{req.Key}, hasGroup: req.Group != ""}
 		return n.wait(ctx, may, p, func() (stores.Grant, error) { return f.Store.TryLock(ctx, req) })
 	}
 	f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -57,25 +57,25 @@ func (f *faulty) lineUp(may mayGo) *line {
 		default:
 			return try()
 		}
-		return n.wait(ctx, may, &place{client: f, keys: req.Keys}, try)
+		return n.wait(ctx, may, &queueEntry{client: f, keys: req.Keys}, try)
 	}
 	f.unlock = func(ctx context.Context, key, owner string) error {
-		defer n.change()
+		defer n.notifyAll()
 		return f.Store.Unlock(ctx, key, owner)
 	}
 	f.revoke = func(ctx context.Context, key, owner string) error {
-		defer n.change()
+		defer n.notifyAll()
 		return f.Store.Revoke(ctx, key, owner)
 	}
-	rewrites(func(l *stores.LockInfo) { l.Waiters = n.waiters(l.Key) })(f)
+	changeListedLocks(func(l *stores.LockInfo) { l.Waiters = n.waiters(l.Key) })(f)
 	return n
 }
 
-func (n *line) wait(ctx context.Context, may mayGo, p *place, try func() (stores.Grant, error)) (stores.Grant, error) {
+func (n *lockQueue) wait(ctx context.Context, may policy, p *queueEntry, try func() (stores.Grant, error)) (stores.Grant, error) {
 	n.join(p)
 	defer n.leave(p)
 	for {
-		changed, before, behind := n.around(p)
+		changed, before, behind := n.neighbors(p)
 		if may(p, before, behind) {
 			if g, err := try(); err != nil || g.Acquired {
 				return g, err
@@ -89,29 +89,29 @@ func (n *line) wait(ctx context.Context, may mayGo, p *place, try func() (stores
 	}
 }
 
-func (n *line) join(p *place) {
+func (n *lockQueue) join(p *queueEntry) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.places = append(n.places, p)
+	n.entries = append(n.entries, p)
 }
 
-func (n *line) leave(p *place) {
-	defer n.change()
+func (n *lockQueue) leave(p *queueEntry) {
+	defer n.notifyAll()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.places = slices.DeleteFunc(n.places, func(other *place) bool { return other == p })
+	n.entries = slices.DeleteFunc(n.entries, func(other *queueEntry) bool { return other == p })
 }
 
 // around returns who is before p and who is behind, for as long as nothing has changed.
-func (n *line) around(p *place) (changed chan struct{}, before, behind []*place) {
+func (n *lockQueue) neighbors(p *queueEntry) (changed chan struct{}, before, behind []*queueEntry) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	i := slices.Index(n.places, p)
-	return n.changed, slices.Clone(n.places[:i]), slices.Clone(n.places[i+1:])
+	i := slices.Index(n.entries, p)
+	return n.changed, slices.Clone(n.entries[:i]), slices.Clone(n.entries[i+1:])
 }
 
 // change lets everybody look again.
-func (n *line) change() {
+func (n *lockQueue) notifyAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	close(n.changed)
@@ -119,42 +119,42 @@ func (n *line) change() {
 }
 
 // jump lets the last in the line be the first.
-func (n *line) jump() {
+func (n *lockQueue) moveLastToFront() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if last := len(n.places) - 1; last > 0 {
-		n.places = slices.Insert(n.places[:last:last], 0, n.places[last])
+	if last := len(n.entries) - 1; last > 0 {
+		n.entries = slices.Insert(n.entries[:last:last], 0, n.entries[last])
 	}
 }
 
 // haunt puts somebody at the head of the line who does not count and never goes.
-func (n *line) haunt(keys ...string) {
-	p := &place{keys: keys}
+func (n *lockQueue) addStale(keys ...string) {
+	p := &queueEntry{keys: keys}
 	n.join(p)
-	n.jump()
+	n.moveLastToFront()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p.gone = true
+	p.stale = true
 }
 
-func (n *line) waiters(key string) int {
+func (n *lockQueue) waiters(key string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(filter(n.places, func(p *place) bool { return !p.gone && slices.Contains(p.keys, key) }))
+	return len(filter(n.entries, func(p *queueEntry) bool { return !p.stale && slices.Contains(p.keys, key) }))
 }
 
 // meets tells whether p wants a lock that somebody in others wants.
-func (p *place) meets(others []*place) bool {
-	return slices.ContainsFunc(others, func(other *place) bool {
+func (p *queueEntry) conflictsWith(others []*queueEntry) bool {
+	return slices.ContainsFunc(others, func(other *queueEntry) bool {
 		return slices.ContainsFunc(other.keys, func(key string) bool { return slices.Contains(p.keys, key) })
 	})
 }
 
 // inOrder is the order that the contract demands.
-func inOrder(p *place, before, _ []*place) bool { return !p.meets(before) }
+func fifo(p *queueEntry, before, _ []*queueEntry) bool { return !p.conflictsWith(before) }
 
 func TestBrokenQueue_InOrder(t *testing.T) {
-	sound := broken{with: func(f *faulty) { f.lineUp(inOrder) }}
+	sound := broken{inject: func(f *faulty) { f.queueLocks(fifo) }}
 	for _, name := range []string{
 		"waiters are served first come, first served",
 		"canceled waits do not change the order",

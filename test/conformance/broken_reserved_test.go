@@ -10,39 +10,39 @@ import (
 )
 
 // ownKeysRow is the row that catches who lets a key of the store's own through.
-const ownKeysRow = "a reserved key is rejected"
+const reservedRow = "a reserved key is rejected"
 
 var brokenReserved = []broken{{
-	what:   "checks nothing",
-	caught: []string{ownKeysRow, "several keys with a reserved one are rejected"},
+	name: "checks nothing",
+	rows: []string{reservedRow, "several keys with a reserved one are rejected"},
 }, {
-	what:   "takes what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.tryLock = nil }),
+	name:   "takes what is the store's own",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.tryLock = nil }),
 }, {
-	what:   "lets everybody unlock what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.unlock = nil }),
+	name:   "lets everybody unlock what is the store's own",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.unlock = nil }),
 }, {
-	what:   "lets everybody revoke what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.revoke = nil }),
+	name:   "lets everybody revoke what is the store's own",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.revoke = nil }),
 }, {
-	what:   "renews what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.renew = nil }),
+	name:   "renews what is the store's own",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.renew = nil }),
 }, {
-	what:   "waits for what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.wait = nil }),
+	name:   "waits for what is the store's own",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.lock = nil }),
 }, {
-	what:   "declares what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.declare = nil }),
+	name:   "declares what is the store's own",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.declare = nil }),
 }, {
-	what:   "checks the first of several keys",
-	caught: []string{"several keys with a reserved one are rejected"},
-	with: checkedBut(func(f *faulty) {
+	name: "checks the first of several keys",
+	rows: []string{"several keys with a reserved one are rejected"},
+	inject: checkedExcept(func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if err := stores.ValidateKey(req.Keys[0], req.Owner); err != nil {
 				return stores.Grant{}, err
@@ -51,9 +51,9 @@ var brokenReserved = []broken{{
 		}
 	}),
 }, {
-	what:   "takes the locks of the keys before the store's own",
-	caught: []string{"several keys with a reserved one are rejected"},
-	with: checkedBut(func(f *faulty) {
+	name: "takes the locks of the keys before the store's own",
+	rows: []string{"several keys with a reserved one are rejected"},
+	inject: checkedExcept(func(f *faulty) {
 		check := f.lockAll
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := check(ctx, req)
@@ -64,9 +64,9 @@ var brokenReserved = []broken{{
 		}
 	}),
 }, {
-	what:   "lists its records",
-	caught: []string{"a list has no reserved keys"},
-	with: func(f *faulty) {
+	name: "lists its records",
+	rows: []string{"a list has no reserved keys"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
 			for _, l := range locks {
@@ -76,29 +76,29 @@ var brokenReserved = []broken{{
 		}
 	},
 }, {
-	what: "refuses prefixes of its own",
-	caught: []string{
+	name: "refuses prefixes of its own",
+	rows: []string{
 		"a list has no reserved keys", "a snapshot has no reserved keys",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.list = func(context.Context, string) ([]stores.LockInfo, error) { return nil, errors.New("prefix is reserved") }
 		f.watch = func(context.Context, string, func(stores.Event) error) error { return errors.New("prefix is reserved") }
 	},
 }, {
-	what:   "has its records in snapshots",
-	caught: []string{"a snapshot has no reserved keys"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "has its records in snapshots",
+	rows: []string{"a snapshot has no reserved keys"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				e.Locks = append(e.Locks, stores.LockInfo{Key: stores.ReservedPrefix + "token"})
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }}
 
 // checkedBut breaks a store whose arguments are checked.
-func checkedBut(spoil func(*faulty)) func(*faulty) {
+func checkedExcept(spoil func(*faulty)) func(*faulty) {
 	return func(f *faulty) {
 		checked(f)
 		spoil(f)
@@ -107,10 +107,10 @@ func checkedBut(spoil func(*faulty)) func(*faulty) {
 
 // checked looks at the arguments of all calls as APIs do.
 func checked(f *faulty) {
-	f.tryLock = checking(stores.Request.Validate, f.Store.TryLock)
-	f.renew = checking(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)
-	f.wait = checking(stores.Request.Validate, f.Store.Lock)
-	f.lockAll = checking(stores.MultiRequest.Validate, f.Store.LockAll)
+	f.tryLock = validating(stores.Request.Validate, f.Store.TryLock)
+	f.renew = validating(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)
+	f.lock = validating(stores.Request.Validate, f.Store.Lock)
+	f.lockAll = validating(stores.MultiRequest.Validate, f.Store.LockAll)
 	f.unlock = func(ctx context.Context, key, owner string) error {
 		if err := stores.ValidateKey(key, owner); err != nil {
 			return err
@@ -132,7 +132,7 @@ func checked(f *faulty) {
 }
 
 // checking makes a call only with arguments that are valid.
-func checking[Request any](
+func validating[Request any](
 	validate func(Request) error, call func(context.Context, Request) (stores.Grant, error),
 ) func(context.Context, Request) (stores.Grant, error) {
 	return func(ctx context.Context, req Request) (stores.Grant, error) {

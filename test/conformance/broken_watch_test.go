@@ -12,69 +12,69 @@ import (
 
 // brokenSnapshots are stores that begin a Watch in the wrong way.
 var brokenSnapshots = []broken{{
-	what:   "tells no empty snapshot",
-	caught: []string{"an empty snapshot is sent too"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
+	name:   "tells no empty snapshot",
+	rows:   []string{"an empty snapshot is sent too"},
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
 }, {
-	what:   "says of the first snapshot that something was missed",
-	caught: []string{"an empty snapshot is sent too"},
-	with:   retells(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
+	name:   "says of the first snapshot that something was missed",
+	rows:   []string{"an empty snapshot is sent too"},
+	inject: changeEvents(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
 }, {
-	what:   "tells what is held in no order",
-	caught: []string{"a snapshot has the held locks"},
-	with:   retells(func(e *stores.Event) { slices.Reverse(e.Locks) }),
+	name:   "tells what is held in no order",
+	rows:   []string{"a snapshot has the held locks"},
+	inject: changeEvents(func(e *stores.Event) { slices.Reverse(e.Locks) }),
 }, {
-	what:   "tells what is held one by one",
-	caught: []string{"a snapshot has the held locks"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "tells what is held one by one",
+	rows: []string{"a snapshot has the held locks"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				for _, l := range e.Locks {
-					if err := tell(stores.Event{Kind: stores.EventAcquired, Lock: l}); err != nil {
+					if err := notify(stores.Event{Kind: stores.EventAcquired, Lock: l}); err != nil {
 						return err
 					}
 				}
 				if e.Kind == stores.EventSnapshot {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }, {
-	what:   "first tells of what has expired too",
-	caught: []string{"a snapshot has no free locks"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, g *stores.Grant) {
-			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+	name: "first tells of what has expired too",
+	rows: []string{"a snapshot has no free locks"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, g *stores.Grant) {
+			f.shared.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
 		})(f)
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			f.notes.Delete(key)
+			f.shared.Delete(key)
 			return f.Store.Unlock(ctx, key, owner)
 		}
-		retells(func(e *stores.Event) {
+		changeEvents(func(e *stores.Event) {
 			if e.Kind == stores.EventSnapshot {
 				e.Locks = nil
-				for _, l := range f.notes.Range {
+				for _, l := range f.shared.Range {
 					e.Locks = append(e.Locks, l.(stores.LockInfo))
 				}
 			}
 		})(f)
 	},
 }, {
-	what:   "first tells one page",
-	caught: []string{"a snapshot may have many locks"},
-	with:   retells(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
+	name:   "first tells one page",
+	rows:   []string{"a snapshot may have many locks"},
+	inject: changeEvents(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
 }, {
-	what:   "takes a snapshot and then begins to listen",
-	caught: []string{"watchers agree with the list"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "takes a snapshot and then begins to listen",
+	rows: []string{"watchers agree with the list"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			locks, err := f.Store.List(ctx, prefix)
 			if err != nil {
 				return err
 			}
-			if err := tell(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
+			if err := notify(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
 				return err
 			}
 			pause()
@@ -82,7 +82,7 @@ var brokenSnapshots = []broken{{
 				if e.Kind == stores.EventSnapshot {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
@@ -90,13 +90,13 @@ var brokenSnapshots = []broken{{
 
 // brokenWatches are stores that carry on or end a Watch in the wrong way.
 var brokenWatches = []broken{{
-	what:   "goes on when the watcher has had enough",
-	caught: []string{"an error of the callback ends the watch"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "goes on when the watcher has had enough",
+	rows: []string{"an error of the callback ends the watch"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			var enough error
 			err := f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if err := tell(e); err != nil {
+				if err := notify(e); err != nil {
 					enough = err
 				}
 				return nil
@@ -108,20 +108,20 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "wraps the watcher's error",
-	caught: []string{"an error of the callback ends the watch"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			err := f.Store.Watch(ctx, prefix, tell)
+	name: "wraps the watcher's error",
+	rows: []string{"an error of the callback ends the watch"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			err := f.Store.Watch(ctx, prefix, notify)
 			return fmt.Errorf("memory: watch %q: %w", prefix, err)
 		}
 	},
 }, {
-	what:   "is content when the ctx of a watch ends",
-	caught: []string{"a watch ends with its ctx"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			err := f.Store.Watch(ctx, prefix, tell)
+	name: "is content when the ctx of a watch ends",
+	rows: []string{"a watch ends with its ctx"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			err := f.Store.Watch(ctx, prefix, notify)
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -129,35 +129,35 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "watches on when it is closed",
-	caught: []string{"closing a client ends only its own watches"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			return f.open().Watch(ctx, prefix, tell)
+	name: "watches on when it is closed",
+	rows: []string{"closing a client ends only its own watches"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			return f.open().Watch(ctx, prefix, notify)
 		}
 	},
 }, {
-	what:   "ends all watches when one client is closed",
-	caught: []string{"closing a client ends only its own watches"},
-	with: func(f *faulty) {
-		f.notes.Store(f, true)
+	name: "ends all watches when one client is closed",
+	rows: []string{"closing a client ends only its own watches"},
+	inject: func(f *faulty) {
+		f.shared.Store(f, true)
 		f.close = func() error {
-			for other := range f.notes.Range {
+			for other := range f.shared.Range {
 				_ = other.(*faulty).Store.Close()
 			}
 			return nil
 		}
 	},
 }, {
-	what:   "serves nobody while it tells a watcher",
-	caught: []string{"the callback may use the store"},
-	with: func(f *faulty) {
+	name: "serves nobody while it tells a watcher",
+	rows: []string{"the callback may use the store"},
+	inject: func(f *faulty) {
 		busy := make(chan struct{}, 1)
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				busy <- struct{}{}
 				defer func() { <-busy }()
-				return tell(e)
+				return notify(e)
 			})
 		}
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -171,38 +171,38 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "deals its changes out to those who watch",
-	caught: []string{"all watchers see all changes"},
-	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool {
-			_, told := f.notes.LoadOrStore(e.Revision, true)
+	name: "deals its changes out to those who watch",
+	rows: []string{"all watchers see all changes"},
+	inject: func(f *faulty) {
+		filterEvents(func(e stores.Event) bool {
+			_, told := f.shared.LoadOrStore(e.Revision, true)
 			return !told || e.Kind == stores.EventSnapshot
 		})(f)
 	},
 }, {
-	what:   "counts revisions backwards",
-	caught: []string{"revisions never decrease"},
-	with:   retells(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
+	name:   "counts revisions backwards",
+	rows:   []string{"revisions never decrease"},
+	inject: changeEvents(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
 }, {
-	what:   "numbers snapshots in its own way",
-	caught: []string{"revisions never decrease"},
-	with: retells(func(e *stores.Event) {
+	name: "numbers snapshots in its own way",
+	rows: []string{"revisions never decrease"},
+	inject: changeEvents(func(e *stores.Event) {
 		if e.Kind == stores.EventSnapshot {
 			e.Revision = 1 << 63
 		}
 	}),
 }, {
-	what:   "drops what a slow watcher has no room for",
-	caught: []string{"a slow watcher learns that it missed events", "a slightly slow watcher misses nothing"},
-	with:   func(f *faulty) { f.buffers(100) },
+	name:   "drops what a slow watcher has no room for",
+	rows:   []string{"a slow watcher learns that it missed events", "a slightly slow watcher misses nothing"},
+	inject: func(f *faulty) { f.bufferEvents(100) },
 }, {
-	what:   "keeps everything for a slow watcher",
-	caught: []string{"a slow watcher learns that it missed events"},
-	with: func(f *faulty) {
-		f.buffers(10 * overflowChanges)
+	name: "keeps everything for a slow watcher",
+	rows: []string{"a slow watcher learns that it missed events"},
+	inject: func(f *faulty) {
+		f.bufferEvents(10 * overflowChanges)
 		var unlocks atomic.Int64
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
+			kept, _ := f.shared.LoadOrStore("kept", new(atomic.Int64))
 			for n := unlocks.Add(1); 2*n > kept.(*atomic.Int64).Load()+1000 && ctx.Err() == nil; {
 				pause() // lest the sound store should miss something
 			}
@@ -210,21 +210,21 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "hides that something was missed",
-	caught: []string{"a slow watcher learns that it missed events"},
-	with:   retells(func(e *stores.Event) { e.Missed = false }),
+	name:   "hides that something was missed",
+	rows:   []string{"a slow watcher learns that it missed events"},
+	inject: changeEvents(func(e *stores.Event) { e.Missed = false }),
 }, {
-	what:   "tells a watcher of several things at once",
-	caught: []string{"the callback is not called concurrently"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			var tellers sync.WaitGroup
-			defer tellers.Wait()
+	name: "tells a watcher of several things at once",
+	rows: []string{"the callback is not called concurrently"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			var callbacks sync.WaitGroup
+			defer callbacks.Wait()
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				if e.Kind == stores.EventSnapshot {
-					return tell(e)
+					return notify(e)
 				}
-				tellers.Go(func() { _ = tell(e) })
+				callbacks.Go(func() { _ = notify(e) })
 				return nil
 			})
 		}
@@ -232,19 +232,19 @@ var brokenWatches = []broken{{
 }}
 
 // buffers keeps some events for a slow watcher and drops the rest.
-func (f *faulty) buffers(size int) {
-	f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+func (f *faulty) bufferEvents(size int) {
+	f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 		events := make(chan stores.Event, size)
-		var teller sync.WaitGroup
-		defer teller.Wait()
+		var callback sync.WaitGroup
+		defer callback.Wait()
 		defer close(events)
-		teller.Go(func() {
+		callback.Go(func() {
 			for e := range events {
-				_ = tell(e)
+				_ = notify(e)
 			}
 		})
 		return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
+			kept, _ := f.shared.LoadOrStore("kept", new(atomic.Int64))
 			kept.(*atomic.Int64).Add(1)
 			select {
 			case events <- e:

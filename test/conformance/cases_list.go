@@ -80,7 +80,7 @@ var listedRows = []row{{
 			for range 20 {
 				got := s.list("")
 				listed := filter(got, func(l stores.LockInfo) bool { return l.Owner == "ann" })
-				f.want(len(listed) == 2, "of 2 locks held during List %d are listed: %+v", len(told), got)
+				f.want(len(listed) == 2, "of 2 locks held during List %d are listed: %+v", len(listed), got)
 			}
 		})
 	},

@@ -29,7 +29,7 @@ func allFeatures() []string {
 }
 
 // soundStorage opens memory stores whose arguments are checked.
-func soundStorage(t testing.TB) func() stores.Store { return broken{with: checked}.storage(t) }
+func checkedStorage(t testing.TB) func() stores.Store { return broken{inject: checked}.storage(t) }
 
 // newMemory returns a function that opens clients of one new memory.
 func newMemory(t testing.TB) func() *memory.Store {
@@ -44,11 +44,11 @@ func newMemory(t testing.TB) func() *memory.Store {
 }
 
 func TestRun(t *testing.T) {
-	Run(t, harness(soundStorage))
+	Run(t, harness(checkedStorage))
 }
 
 func TestRun_RealTime(t *testing.T) {
-	h := harness(soundStorage)
+	h := harness(checkedStorage)
 	h.Bubble = false
 	h.MinTTL = 20 * time.Millisecond
 	h.Slack = 100 * time.Millisecond
@@ -57,7 +57,7 @@ func TestRun_RealTime(t *testing.T) {
 
 func TestRun_NoAbilities(t *testing.T) {
 	h := harness(func(t testing.TB) func() stores.Store {
-		open := soundStorage(t)
+		open := checkedStorage(t)
 		return func() stores.Store { return struct{ stores.Store }{open()} }
 	})
 	h.Features = []string{"FENCING"}
@@ -67,19 +67,19 @@ func TestRun_NoAbilities(t *testing.T) {
 // A row is finished when there is a broken store that it catches, and it lets the sound
 // one pass.
 func TestRows_FailBrokenStores(t *testing.T) {
-	sound := harness(soundStorage)
+	sound := harness(checkedStorage)
 	for _, broken := range brokenStores() {
-		t.Run(broken.what, func(t *testing.T) {
-			if slices.ContainsFunc(broken.caught, func(name string) bool { return rowNamed(t, name).realClock }) {
+		t.Run(broken.name, func(t *testing.T) {
+			if slices.ContainsFunc(broken.rows, func(name string) bool { return rowNamed(t, name).realClock }) {
 				t.Parallel() // it may take seconds until something does not happen
 			}
-			for _, name := range broken.caught {
+			for _, name := range broken.rows {
 				r := rowNamed(t, name)
 				if err := r.run(t, sound); err != nil {
 					t.Errorf("%q fails a sound store: %v", name, err)
 				}
 				if err := r.run(t, broken.harness()); err == nil {
-					t.Errorf("%q passes the store that %s", name, broken.what)
+					t.Errorf("%q passes the store that %s", name, broken.name)
 				} else {
 					t.Logf("%s: %v", name, err)
 				}
@@ -91,7 +91,7 @@ func TestRows_FailBrokenStores(t *testing.T) {
 func TestRows_HaveBrokenStores(t *testing.T) {
 	var broken []string
 	for _, b := range brokenStores() {
-		broken = append(broken, b.caught...)
+		broken = append(broken, b.rows...)
 	}
 	for _, r := range rows() {
 		if !slices.Contains(broken, r.name) {

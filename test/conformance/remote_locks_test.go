@@ -36,13 +36,13 @@ type locksServer struct {
 	calls []string
 }
 
-func (s *locksServer) note(call string) {
+func (s *locksServer) record(call string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, call)
 }
 
-func (s *locksServer) noted() []string {
+func (s *locksServer) recorded() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
@@ -53,24 +53,24 @@ func (s *locksServer) TryLock(context.Context, *lockspb.TryLockRequest) (*locksp
 }
 
 func (s *locksServer) Lock(_ context.Context, m *lockspb.LockRequest) (*lockspb.LockResponse, error) {
-	s.note("Lock " + m.GetKey())
+	s.record("Lock " + m.GetKey())
 	time.Sleep(s.wait)
 	return s.answer, s.err
 }
 
 func (s *locksServer) LockAll(context.Context, *lockspb.LockAllRequest) (*lockspb.LockResponse, error) {
-	s.note("LockAll")
+	s.record("LockAll")
 	time.Sleep(s.wait)
 	return s.answer, s.err
 }
 
 func (s *locksServer) Renew(_ context.Context, m *lockspb.RenewRequest) (*lockspb.LockResponse, error) {
-	s.note("Renew " + m.GetKey())
+	s.record("Renew " + m.GetKey())
 	return &lockspb.LockResponse{Acquired: true, Token: s.answer.GetToken(), ExpiresIn: m.GetTtl()}, s.err
 }
 
 func (s *locksServer) Unlock(_ context.Context, m *lockspb.UnlockRequest) (*lockspb.UnlockResponse, error) {
-	s.note("Unlock " + m.GetKey())
+	s.record("Unlock " + m.GetKey())
 	return &lockspb.UnlockResponse{}, s.err
 }
 
@@ -177,7 +177,7 @@ func TestRemoteLocks_Expires(t *testing.T) {
 				if want := (stores.Grant{Acquired: true, Token: 7, TTL: lease, Expires: start.Add(row.expires)}); err != nil || g != want {
 					t.Errorf("got %+v, %v, want %+v", g, err, want)
 				}
-				if got := s.noted(); !slices.Equal(got, row.calls) {
+				if got := s.recorded(); !slices.Equal(got, row.calls) {
 					t.Errorf("called %q", got)
 				}
 			})
@@ -221,7 +221,7 @@ func TestRemoteLocks_CanceledLock(t *testing.T) {
 					if err := <-ended; !errors.Is(err, want) {
 						t.Errorf("Lock returned %v", err)
 					}
-					if got := s.noted(); !slices.Equal(got, row.want) {
+					if got := s.recorded(); !slices.Equal(got, row.want) {
 						t.Errorf("called %q", got)
 					}
 				})

@@ -26,7 +26,7 @@ import (
 func TestRun_RemoteLockStore(t *testing.T) {
 	Run(t, Harness{
 		Storage: func(t testing.TB) func() stores.Store {
-			locks := soundStorage(t)()
+			locks := checkedStorage(t)()
 			return func() stores.Store { return dial(t, &server{store: locks}) }
 		},
 		Features: []string{"FENCING", "PING"},
