@@ -58,7 +58,7 @@ func (d sdkAPI) unlock(ctx context.Context, store string, r request) (status, er
 type httpAPI struct{ base string }
 
 // httpClient has a timeout of its own, beyond any a test expects.
-var httpClient = &http.Client{Timeout: 2 * patience}
+var httpClient = &http.Client{Timeout: 2 * waitTimeout}
 
 // httpError is an answer other than 200.
 type httpError struct {

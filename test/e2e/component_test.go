@@ -7,7 +7,7 @@ import (
 )
 
 // silence is a port that takes connections and never answers.
-func silence(t *testing.T) string {
+func silentAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -17,10 +17,10 @@ func silence(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestABadComponentIsToldByItsCause(t *testing.T) {
+func TestComponent_Invalid(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	impatient := redis("bad", server).with("redisHost", silence(t))
+	impatient := redis("bad", server).with("redisHost", silentAddr(t))
 	impatient.initTimeout = "1s"
 	rows := []struct {
 		name string
@@ -45,58 +45,58 @@ func TestABadComponentIsToldByItsCause(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			row.says = append(row.says, "INIT_COMPONENT_FAILURE", "bad (lock.mortise/v1)")
-			endsDaprd(t, m, row.bad, row.says)
+			expectStartFailure(t, m, row.bad, row.says)
 			row.bad.ignoreErrors = true
-			isIgnored(t, m, row.bad, row.says)
+			expectIgnored(t, m, row.bad, row.says)
 		})
 	}
 }
 
 // With ignoreErrors daprd would use this component as if it had no keyPrefix: it files
 // the store before it looks.
-func TestAKeyPrefixWithTheSeparatorInItEndsDaprd(t *testing.T) {
+func TestComponent_InvalidKeyPrefix(t *testing.T) {
 	t.Parallel()
 	bad := memory("bad").with("keyPrefix", "a||b")
-	endsDaprd(t, startMortise(t), bad, []string{"bad (lock.mortise/v1)", "keyprefix", "'a||b' can't contain '||'"})
+	expectStartFailure(t, startMortise(t), bad, []string{"bad (lock.mortise/v1)", "keyprefix", "'a||b' can't contain '||'"})
 }
 
 // endsDaprd expects that daprd does not start with the component.
-func endsDaprd(t *testing.T, m *mortise, bad component, says []string) {
+func expectStartFailure(t *testing.T, m *mortise, bad component, says []string) {
 	t.Helper()
 	daprd := launchSidecar(t, m.folder, "app", newResources(t, bad))
 	if code := daprd.exitCode(); code == 0 {
 		t.Error("daprd ended without an error")
 	}
-	if err := daprd.hasSaid(append(says, "level=fatal")...); err != nil {
+	if err := daprd.checkLine(append(says, "level=fatal")...); err != nil {
 		t.Error(err)
 	}
 }
 
 // isIgnored expects that daprd starts, and that another component serves while this one
 // does not.
-func isIgnored(t *testing.T, m *mortise, bad component, says []string) {
+func expectIgnored(t *testing.T, m *mortise, bad component, says []string) {
 	t.Helper()
 	app := startSidecar(t, m, "app", newResources(t, bad, memory("good")))
-	if err := app.hasSaid(says...); err != nil {
+	if err := app.checkLine(says...); err != nil {
 		t.Error(err)
 	}
 	good := app.user(t, "good")
-	good.takes("report", "alice")
-	good.frees("report", "alice")
+	good.acquires("report", "alice")
+	good.unlocks("report", "alice")
 	app.user(t, bad.name).fails(request{"report", "alice", minute}, "lock store bad not found")
 }
 
-func TestABadComponentIsServedOnceItsYAMLIsMended(t *testing.T) {
+func TestComponent_Corrected(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	bad := redis("locks", server).with("redisPassword", "not-"+secret)
 	bad.ignoreErrors = true
 	r := newResources(t, bad)
 	app := startSidecar(t, startMortise(t), "app", r)
-	app.says("locks (lock.mortise/v1)", "WRONGPASS")
+	app.awaitLine("locks (lock.mortise/v1)", "WRONGPASS")
 	u := app.user(t, "locks")
 	u.fails(request{"report", "alice", minute}, "lock store is not configured")
 
 	r.write(bad.with("redisPassword", secret))
-	u.soon(true, "report", "alice")
+	u.eventuallyTryLock(true, "report", "alice")
 }

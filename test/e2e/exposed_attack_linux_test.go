@@ -24,11 +24,11 @@ import (
 
 // How long Mortise bears with clients, and how much longer it may take on a busy machine.
 const (
-	handshakePatience = 5 * time.Second  // of gRPC
-	requestPatience   = 10 * time.Second // of all others, with what they send first
-	pingPatience      = 20 * time.Second // of gRPC, with who answers no pings
-	daprPatience      = 30 * time.Second // of Dapr's HTTP, with a body
-	margin            = 5 * time.Second
+	handshakeTimeout = 5 * time.Second  // of gRPC
+	requestTimeout   = 10 * time.Second // of all others, with what they send first
+	pingTimeout      = 20 * time.Second // of gRPC, with who answers no pings
+	daprTimeout      = 30 * time.Second // of Dapr's HTTP, with a body
+	margin           = 5 * time.Second
 )
 
 // connect connects to the port. It may take what ctx allows.
@@ -48,7 +48,7 @@ func (e endpoint) connect(ctx context.Context, options ...func(fd int) error) (*
 }
 
 // enter agrees on TLS, if there is any, over a connection.
-func (e endpoint) enter(ctx context.Context, conn net.Conn, err error) (net.Conn, error) {
+func (e endpoint) handshake(ctx context.Context, conn net.Conn, err error) (net.Conn, error) {
 	if err != nil || e.tls == nil {
 		return conn, err
 	}
@@ -65,14 +65,14 @@ func (e endpoint) enter(ctx context.Context, conn net.Conn, err error) (net.Conn
 }
 
 // inside connects and agrees on TLS.
-func (e endpoint) inside(ctx context.Context) (net.Conn, error) {
+func (e endpoint) open(ctx context.Context) (net.Conn, error) {
 	conn, err := e.connect(ctx)
-	return e.enter(ctx, conn, err)
+	return e.handshake(ctx, conn, err)
 }
 
 // lasts sends something at once, and something each second, and returns an error if the
 // connection has not ended in time.
-func lasts(conn net.Conn, sends, drips string, patience time.Duration) error {
+func expectEnd(conn net.Conn, sends, drips string, patience time.Duration) error {
 	defer conn.Close()
 	_, _ = io.WriteString(conn, sends) // if it fails, the connection has ended
 	for end := time.Now().Add(patience + margin); time.Now().Before(end); {
@@ -86,7 +86,7 @@ func lasts(conn net.Conn, sends, drips string, patience time.Duration) error {
 }
 
 // patience is that of gRPC, or of HTTP.
-func (e endpoint) patience(overGRPC, overHTTP time.Duration) time.Duration {
+func (e endpoint) timeout(overGRPC, overHTTP time.Duration) time.Duration {
 	if e.isGRPC() {
 		return overGRPC
 	}
@@ -94,16 +94,16 @@ func (e endpoint) patience(overGRPC, overHTTP time.Duration) time.Duration {
 }
 
 // saysNothing connects, and that is all.
-func saysNothing(ctx context.Context, e endpoint) error {
+func sendNothing(ctx context.Context, e endpoint) error {
 	conn, err := e.connect(ctx)
 	if err != nil {
 		return err
 	}
-	return lasts(conn, "", "", e.patience(handshakePatience, requestPatience))
+	return expectEnd(conn, "", "", e.timeout(handshakeTimeout, requestTimeout))
 }
 
 // beginsToSpeak sends the beginning of the first thing to say.
-func beginsToSpeak(ctx context.Context, e endpoint) error {
+func sendPartialHandshake(ctx context.Context, e endpoint) error {
 	conn, err := e.connect(ctx)
 	if err != nil {
 		return err
@@ -115,41 +115,41 @@ func beginsToSpeak(ctx context.Context, e endpoint) error {
 	case e.isGRPC():
 		hello = http2.ClientPreface[:10]
 	}
-	return lasts(conn, hello, "", e.patience(handshakePatience, requestPatience))
+	return expectEnd(conn, hello, "", e.timeout(handshakeTimeout, requestTimeout))
 }
 
 // neverEndsTheHeader sends a header, line by line, or the beginning of a block of it.
-func neverEndsTheHeader(ctx context.Context, e endpoint) error {
-	conn, err := e.inside(ctx)
+func sendUnendingHeader(ctx context.Context, e endpoint) error {
+	conn, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
 	if e.isGRPC() {
-		return lasts(conn, greeting+e.frames(1, ""), "", pingPatience)
+		return expectEnd(conn, grpcPreface+e.frames(1, ""), "", pingTimeout)
 	}
-	return lasts(conn, "POST "+e.path+" HTTP/1.1\r\nHost: h\r\n", "X: y\r\n", requestPatience)
+	return expectEnd(conn, "POST "+e.path+" HTTP/1.1\r\nHost: h\r\n", "X: y\r\n", requestTimeout)
 }
 
 // neverEndsTheBody has the token, and sends what comes after it byte by byte.
-func neverEndsTheBody(ctx context.Context, e endpoint) error {
-	conn, err := e.inside(ctx)
+func sendUnendingBody(ctx context.Context, e endpoint) error {
+	conn, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
 	if e.isGRPC() {
-		return endsTheCall(conn, greeting+e.frames(http2.FlagHeadersEndHeaders, "\x00\x00\x00\x10\x00part"))
+		return expectCanceled(conn, grpcPreface+e.frames(http2.FlagHeadersEndHeaders, "\x00\x00\x00\x10\x00part"))
 	}
-	patience := requestPatience
+	patience := requestTimeout
 	if strings.HasPrefix(e.flag, "--dapr") {
-		patience = daprPatience
+		patience = daprTimeout
 	}
-	return lasts(conn, e.head(1000), " ", patience)
+	return expectEnd(conn, e.requestHeader(1000), " ", patience)
 }
 
 // endsTheCall expects that the call is told to be cancelled. The connection may go on.
-func endsTheCall(conn net.Conn, sends string) error {
+func expectCanceled(conn net.Conn, sends string) error {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(requestPatience + margin))
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
 	_, _ = io.WriteString(conn, sends) // if it fails, there is no answer
 	framer := http2.NewFramer(io.Discard, conn)
 	framer.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
@@ -175,20 +175,20 @@ func endsTheCall(conn net.Conn, sends string) error {
 
 // neverReads has the token, asks for as much as it can, and reads nothing. Its connection
 // is told to take little at a time.
-func neverReads(ctx context.Context, e endpoint) error {
+func sendWithoutReading(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx,
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) },
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536) })
-	conn, err := e.enter(ctx, tcp, err)
+	conn, err := e.handshake(ctx, tcp, err)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ended := time.After(pingPatience)
+	ended := time.After(pingTimeout)
 	_ = conn.SetWriteDeadline(time.Now().Add(margin))
-	_, err = io.WriteString(conn, e.lasting())
+	_, err = io.WriteString(conn, e.longRequest())
 	for !e.isGRPC() && e.stream == "" && err == nil { // until nothing more is taken
-		_, err = io.WriteString(conn, e.lasting())
+		_, err = io.WriteString(conn, e.longRequest())
 	}
 	select {
 	case <-ended:
@@ -198,14 +198,14 @@ func neverReads(ctx context.Context, e endpoint) error {
 	if e.flag == "--dapr-http-listen-address" {
 		return nil // which waits for a minute, as its own tests show
 	}
-	return lasts(conn, "", "", margin)
+	return expectEnd(conn, "", "", margin)
 }
 
 // sendsGarbage sends what nobody understands, with TLS and without.
-func sendsGarbage(ctx context.Context, e endpoint) error {
+func sendGarbage(ctx context.Context, e endpoint) error {
 	for _, open := range []func(context.Context) (net.Conn, error){
 		func(ctx context.Context) (net.Conn, error) { return e.connect(ctx) },
-		e.inside,
+		e.open,
 	} {
 		conn, err := open(ctx)
 		if err != nil {
@@ -215,7 +215,7 @@ func sendsGarbage(ctx context.Context, e endpoint) error {
 		for i := range garbage {
 			garbage[i] = byte(rand.Uint32())
 		}
-		if err := lasts(conn, string(garbage)+"\r\n\r\n", "", requestPatience); err != nil {
+		if err := expectEnd(conn, string(garbage)+"\r\n\r\n", "", requestTimeout); err != nil {
 			return err
 		}
 	}
@@ -223,19 +223,19 @@ func sendsGarbage(ctx context.Context, e endpoint) error {
 }
 
 // hasNoToken makes good calls without the token.
-func hasNoToken(ctx context.Context, e endpoint) error {
-	return e.gets(ctx, having(e, e.header, e.value+"x"), needsToken)
+func sendNoToken(ctx context.Context, e endpoint) error {
+	return e.expect(ctx, withHeader(e, e.header, e.value+"x"), unauthenticated)
 }
 
 // sendsTooMuch makes calls that are larger than anything good, with the token. Over HTTP
 // the answer can be lost by the end of the connection, which comes before all is sent.
-func sendsTooMuch(ctx context.Context, e endpoint) error {
-	c, want := e.welcome(), tooLarge
+func sendLargeRequest(ctx context.Context, e endpoint) error {
+	c, want := e.authorized(), tooLarge
 	c.fill = strings.Repeat(" ", 5<<20)
 	if e.method == http.MethodGet {
 		want = answered // a body is not asked for, and not read
 	}
-	if got := e.ask(ctx, c); got != want && (e.isGRPC() || got != cutOff) {
+	if got := e.do(ctx, c); got != want && (e.isGRPC() || got != disconnected) {
 		return fmt.Errorf("is %s, want %s", got, want)
 	}
 	return nil
@@ -243,18 +243,18 @@ func sendsTooMuch(ctx context.Context, e endpoint) error {
 
 // sendsAHugeHeader sends a header larger than anything good. The answer can be lost by
 // the end of the connection.
-func sendsAHugeHeader(ctx context.Context, e endpoint) error {
-	conn, err := e.inside(ctx)
+func sendLargeHeader(ctx context.Context, e endpoint) error {
+	conn, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
 	if !e.isGRPC() {
 		line := "X: " + strings.Repeat("x", 1<<10) + "\r\n"
-		return lasts(conn, e.method+" "+e.path+" HTTP/1.1\r\nHost: h\r\n"+strings.Repeat(line, 256)+"\r\n", "", requestPatience)
+		return expectEnd(conn, e.method+" "+e.path+" HTTP/1.1\r\nHost: h\r\n"+strings.Repeat(line, 256)+"\r\n", "", requestTimeout)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(requestPatience + margin))
-	_, _ = io.WriteString(conn, greeting+e.hugeFrames()) // as much of it as is taken
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
+	_, _ = io.WriteString(conn, grpcPreface+e.largeFrames()) // as much of it as is taken
 	for framer := http2.NewFramer(io.Discard, conn); ; {
 		switch frame, err := framer.ReadFrame(); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -271,28 +271,28 @@ func sendsAHugeHeader(ctx context.Context, e endpoint) error {
 
 // isGone asks for something that lasts, if there is something, and is gone without a
 // word: it sends nothing more, not even that.
-func isGone(ctx context.Context, e endpoint) error {
+func disappear(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx)
-	conn, err := e.enter(ctx, tcp, err)
+	conn, err := e.handshake(ctx, tcp, err)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(conn, e.lasting())
+	_, err = io.WriteString(conn, e.longRequest())
 	if err == nil {
 		_, err = conn.Read(make([]byte, 1)) // it is served
 	}
-	if err := errors.Join(err, vanish(tcp)); err != nil {
+	if err := errors.Join(err, closeSilently(tcp)); err != nil {
 		return err
 	}
 	select {
-	case <-time.After(requestPatience):
+	case <-time.After(requestTimeout):
 	case <-ctx.Done():
 	}
 	return ctx.Err()
 }
 
 // vanish closes a connection so that the other end hears nothing of it.
-func vanish(conn *net.TCPConn) error {
+func closeSilently(conn *net.TCPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
@@ -304,29 +304,29 @@ func vanish(conn *net.TCPConn) error {
 
 // lasting is what a client with the token sends to be served for long, or else, where
 // nothing lasts, a small request.
-func (e endpoint) lasting() string {
+func (e endpoint) longRequest() string {
 	switch {
 	case e.isGRPC() && e.stream != "":
 		call := e
 		call.path = e.stream
-		return greeting + call.frames(http2.FlagHeadersEndHeaders, message(e.streamRequest))
+		return grpcPreface + call.frames(http2.FlagHeadersEndHeaders, message(e.streamRequest))
 	case e.isGRPC():
 		m, _ := e.request("")
-		return greeting + e.frames(http2.FlagHeadersEndHeaders, message(m))
+		return grpcPreface + e.frames(http2.FlagHeadersEndHeaders, message(m))
 	case e.stream != "":
 		return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\n\r\n", e.stream, e.header, e.value)
 	}
-	return e.head(len(e.body)) + e.body
+	return e.requestHeader(len(e.body)) + e.body
 }
 
 // head is the header of a request of HTTP with the token, whose body has so many bytes.
-func (e endpoint) head(length int) string {
+func (e endpoint) requestHeader(length int) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\nContent-Length: %d\r\n\r\n",
 		e.method, e.path, e.header, e.value, length)
 }
 
 // greeting is what clients of gRPC say first.
-var greeting = http2.ClientPreface + framed(func(f *http2.Framer) error { return f.WriteSettings() })
+var grpcPreface = http2.ClientPreface + framed(func(f *http2.Framer) error { return f.WriteSettings() })
 
 func framed(write func(*http2.Framer) error) string {
 	var text strings.Builder
@@ -351,7 +351,7 @@ func (e endpoint) frames(flags http2.Flags, body string) string {
 }
 
 // hugeFrames are those of a call of gRPC whose header has a quarter of a megabyte.
-func (e endpoint) hugeFrames() string {
+func (e endpoint) largeFrames() string {
 	return framed(func(f *http2.Framer) error {
 		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(e.block())})
 		line := []byte(block("x", strings.Repeat("x", 1<<10)))

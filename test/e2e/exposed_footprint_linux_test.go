@@ -17,11 +17,11 @@ type footprint struct{ files, goroutines int }
 
 // restless is by how many goroutines a process at rest may differ: one that was asked for
 // something lingers.
-const restless = 8
+const goroutineTolerance = 8
 
 // exceeds returns an error if it is more than before.
 func (f footprint) exceeds(before footprint) error {
-	if f.files > before.files || f.goroutines > before.goroutines+restless {
+	if f.files > before.files || f.goroutines > before.goroutines+goroutineTolerance {
 		return fmt.Errorf("there are %d files and %d goroutines, and there were %d and %d",
 			f.files, f.goroutines, before.files, before.goroutines)
 	}
@@ -46,7 +46,7 @@ func (x *exposed) files() (int, error) {
 // goroutines is how many the process has, as its metrics tell.
 func (x *exposed) goroutines(ctx context.Context) (int, error) {
 	metrics := x.endpoints[slices.IndexFunc(x.endpoints, func(e endpoint) bool { return e.flag == "--metrics-address" })]
-	_, body, err := metrics.call(ctx, metrics.welcome())
+	_, body, err := metrics.call(ctx, metrics.authorized())
 	if err != nil {
 		return 0, err
 	}

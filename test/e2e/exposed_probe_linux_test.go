@@ -38,7 +38,7 @@ type latencies struct {
 }
 
 // beside tells the latencies beside those of the calm.
-func (l latencies) beside(calm latencies) string {
+func (l latencies) compare(calm latencies) string {
 	ratio := func(before, now time.Duration) string {
 		return fmt.Sprintf("%v to %v (x%.1f)", before, now, float64(now)/float64(max(1, before)))
 	}
@@ -47,7 +47,7 @@ func (l latencies) beside(calm latencies) string {
 }
 
 // summary is what there is to tell.
-func summary(took []time.Duration, failures []string) latencies {
+func summarize(took []time.Duration, failures []string) latencies {
 	slices.Sort(took)
 	if len(took) == 0 {
 		took = []time.Duration{0}
@@ -58,7 +58,7 @@ func summary(took []time.Duration, failures []string) latencies {
 
 // probing is the probe. It measures from one line of its input to the next, writes what
 // it has measured, and so on until its input ends.
-func probing(socket string) error {
+func runProbe(socket string) error {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -86,18 +86,18 @@ func measure(locks lockspb.LocksClient, stop <-chan struct{}) latencies {
 	for i := 0; ; i++ {
 		select {
 		case <-stop:
-			return summary(took, failures)
+			return summarize(took, failures)
 		default:
 		}
 		begun := time.Now()
-		if err := takeAndGiveBack(locks, fmt.Sprint("probe", i)); err != nil && len(failures) < 10 {
+		if err := lockAndUnlock(locks, fmt.Sprint("probe", i)); err != nil && len(failures) < 10 {
 			failures = append(failures, err.Error())
 		}
 		took = append(took, time.Since(begun))
 	}
 }
 
-func takeAndGiveBack(locks lockspb.LocksClient, key string) error {
+func lockAndUnlock(locks lockspb.LocksClient, key string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
 	took, err := locks.TryLock(ctx, &lockspb.TryLockRequest{Store: "locks", Key: key, Owner: "o", Ttl: durationpb.New(answerLimit)})

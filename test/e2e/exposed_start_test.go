@@ -10,10 +10,10 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestMortiseIsExposedOnPurposeOnly(t *testing.T) {
+func TestExposure_Flags(t *testing.T) {
 	t.Parallel()
 	certificate := servers.NewCertificate(t)
-	withoutTLS, withTLS, withClientCA := newSecurities(certificate)
+	withoutTLS, withTLS, withClientCA := securities(certificate)
 	const (
 		everywhere = "0.0.0.0:0"
 		starts     = ""
@@ -46,13 +46,13 @@ func TestMortiseIsExposedOnPurposeOnly(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			for _, e := range exposables {
+			for _, e := range endpointSpecs {
 				args := append(append([]string{e.flag, row.address}, row.security.args...), row.args...)
 				p := start(t, "mortise", mortiseProgram.path, append(inFolder(socketsFolder(t)), row.variables...), args...)
 				if row.says == starts {
-					p.startsAndEnds(e)
+					p.expectStart(e)
 				} else {
-					p.refuses(e, row.says)
+					p.expectRefusal(e, row.says)
 				}
 			}
 		})
@@ -60,17 +60,17 @@ func TestMortiseIsExposedOnPurposeOnly(t *testing.T) {
 }
 
 // startsAndEnds expects Mortise to serve the endpoint until it is asked to end.
-func (p *process) startsAndEnds(e exposable) {
+func (p *process) expectStart(e endpointSpec) {
 	p.t.Helper()
-	p.says("Listening on", e.flag)
-	p.says("Ready on")
+	p.awaitLine("Listening on", e.flag)
+	p.awaitLine("Ready on")
 	if code := p.terminate(); code != 0 {
 		p.t.Errorf("%s: it ends with %d", e.flag, code)
 	}
 }
 
 // refuses expects Mortise not to start, and to say why.
-func (p *process) refuses(e exposable, why string) {
+func (p *process) expectRefusal(e endpointSpec, why string) {
 	p.t.Helper()
 	if code := p.exitCode(); code != 1 || p.line(why) == "" {
 		p.t.Errorf("%s: it ends with %d and says %s", e.flag, code, p.output.String())
@@ -85,7 +85,7 @@ func (p *process) refuses(e exposable, why string) {
 
 // A machine on which localhost is everywhere is made of another /etc/hosts, which only
 // this one process sees.
-func TestALocalhostThatIsEverywhereIsRefused(t *testing.T) {
+func TestExposure_LocalhostNotLoopback(t *testing.T) {
 	t.Parallel()
 	unshare, err := exec.LookPath("unshare")
 	if err == nil {
@@ -99,7 +99,7 @@ func TestALocalhostThatIsEverywhereIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	const script = `mount --bind "$0" /etc/hosts && exec "$@"`
-	for _, e := range exposables {
+	for _, e := range endpointSpecs {
 		for _, allowed := range []bool{false, true} {
 			args := []string{"--mount", "sh", "-c", script, hosts, mortiseProgram.path, e.flag, "localhost:0"}
 			if allowed {
@@ -107,9 +107,9 @@ func TestALocalhostThatIsEverywhereIsRefused(t *testing.T) {
 			}
 			p := start(t, "mortise", unshare, inFolder(socketsFolder(t)), args...)
 			if allowed {
-				p.startsAndEnds(e)
+				p.expectStart(e)
 			} else {
-				p.refuses(e, "localhost:0 can be reached from other machines, since it is ")
+				p.expectRefusal(e, "localhost:0 can be reached from other machines, since it is ")
 			}
 		}
 	}

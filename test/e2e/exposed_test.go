@@ -37,7 +37,7 @@ const (
 
 // exposable is an endpoint that Mortise can have: its flag, how clients prove there that
 // they may, and something small to ask.
-type exposable struct {
+type endpointSpec struct {
 	flag          string
 	header, value string // the header with the token
 	method        string // of HTTP; empty: gRPC
@@ -49,7 +49,7 @@ type exposable struct {
 }
 
 // exposables are all of them.
-var exposables = []exposable{
+var endpointSpecs = []endpointSpec{
 	{flag: "--listen-address", header: "authorization", value: "Bearer " + ourToken,
 		path: lockspb.Locks_TryLock_FullMethodName,
 		request: func(fill string) (m, answer proto.Message) {
@@ -69,7 +69,7 @@ var exposables = []exposable{
 		method: http.MethodPost, path: "/v1.0-alpha1/unlock/locks", body: `{"resourceId":"k","lockOwner":"o"}`},
 }
 
-func (e exposable) isGRPC() bool { return e.method == "" }
+func (e endpointSpec) isGRPC() bool { return e.method == "" }
 
 // exposed is a Mortise with all endpoints, on the loopback interface.
 type exposed struct {
@@ -80,10 +80,10 @@ type exposed struct {
 
 // endpoint is one of them.
 type endpoint struct {
-	exposable
-	addr string
-	most int         // connections at a time, as it says
-	tls  *tls.Config // of a client who may; nil: without TLS
+	endpointSpec
+	addr     string
+	maxConns int         // connections at a time, as it says
+	tls      *tls.Config // of a client who may; nil: without TLS
 }
 
 // security is how the endpoints are secured besides their tokens.
@@ -94,7 +94,7 @@ type security struct {
 }
 
 // newSecurities returns all of them, with the certificate.
-func newSecurities(c servers.Certificate) (withoutTLS, withTLS, withClientCA security) {
+func securities(c servers.Certificate) (withoutTLS, withTLS, withClientCA security) {
 	withTLS = security{"with TLS", []string{"--tls-cert-file", c.File, "--tls-key-file", c.KeyFile}, c.ClientConfig()}
 	withClientCA = security{"with a client CA", append([]string{"--tls-client-ca-file", c.File}, withTLS.args...), withTLS.tls}
 	withTLS.tls = withTLS.tls.Clone()
@@ -110,23 +110,23 @@ var listening = regexp.MustCompile(`Listening on (\S+) for (--\S+), at most (\d+
 
 // expose starts Mortise with all endpoints and a component named locks, and waits until
 // it serves.
-func expose(t testing.TB, s security) *exposed {
+func startExposed(t testing.TB, s security) *exposed {
 	t.Helper()
 	folder := socketsFolder(t)
 	args := append([]string{"--resources-path", newResources(t, memory("locks")).path, "--app-id", "app"}, s.args...)
-	for _, e := range exposables {
+	for _, e := range endpointSpecs {
 		args = append(args, e.flag, "127.0.0.1:0")
 	}
 	x := &exposed{
 		process: start(t, "mortise "+s.name, mortiseProgram.path, append(inFolder(folder), tokens...), args...),
 		socket:  folder + "/mortise.sock",
 	}
-	x.says("Ready on")
+	x.awaitLine("Ready on")
 	told := map[string][]string{}
 	for _, match := range listening.FindAllStringSubmatch(x.output.String(), -1) {
 		told[match[2]] = match
 	}
-	for _, e := range exposables {
+	for _, e := range endpointSpecs {
 		if told[e.flag] == nil {
 			t.Fatalf("%s is not said to be served", e.flag)
 		}
@@ -144,7 +144,7 @@ type caller struct {
 }
 
 // welcome is a caller who may.
-func (e endpoint) welcome() caller {
+func (e endpoint) authorized() caller {
 	return caller{header: http.Header{e.header: {e.value}}, tls: e.tls}
 }
 
@@ -152,21 +152,21 @@ func (e endpoint) welcome() caller {
 type outcome string
 
 const (
-	answered   outcome = "answered"
-	needsToken outcome = "told to have the token"
-	tooLarge   outcome = "told that it is too large"
-	cutOff     outcome = "cut off"
+	answered        outcome = "answered"
+	unauthenticated outcome = "told to have the token"
+	tooLarge        outcome = "told that it is too large"
+	disconnected    outcome = "cut off"
 )
 
 // ask asks for something small, on a connection of its own.
-func (e endpoint) ask(ctx context.Context, c caller) outcome {
+func (e endpoint) do(ctx context.Context, c caller) outcome {
 	if e.isGRPC() {
-		return e.askGRPC(ctx, c)
+		return e.doGRPC(ctx, c)
 	}
-	return e.askHTTP(ctx, c)
+	return e.doHTTP(ctx, c)
 }
 
-func (e endpoint) askGRPC(ctx context.Context, c caller) outcome {
+func (e endpoint) doGRPC(ctx context.Context, c caller) outcome {
 	creds := insecure.NewCredentials()
 	if c.tls != nil {
 		creds = credentials.NewTLS(c.tls)
@@ -184,25 +184,25 @@ func (e endpoint) askGRPC(ctx context.Context, c caller) outcome {
 	case codes.OK:
 		return answered
 	case codes.Unauthenticated:
-		return needsToken
+		return unauthenticated
 	case codes.ResourceExhausted:
 		return tooLarge
 	case codes.Unavailable:
-		return cutOff
+		return disconnected
 	default:
 		return outcome(err.Error())
 	}
 }
 
-func (e endpoint) askHTTP(ctx context.Context, c caller) outcome {
+func (e endpoint) doHTTP(ctx context.Context, c caller) outcome {
 	code, body, err := e.call(ctx, c)
 	switch {
 	case ctx.Err() != nil:
 		return outcome(ctx.Err().Error())
 	case err != nil, bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server.")):
-		return cutOff
+		return disconnected
 	case code == http.StatusUnauthorized:
-		return needsToken
+		return unauthenticated
 	case code == http.StatusRequestEntityTooLarge, bytes.Contains(body, []byte("stream too large")):
 		return tooLarge
 	case code != http.StatusOK:
@@ -235,8 +235,8 @@ func (e endpoint) call(ctx context.Context, c caller) (code int, body []byte, er
 }
 
 // gets returns an error unless this comes of a call.
-func (e endpoint) gets(ctx context.Context, c caller, want outcome) error {
-	if got := e.ask(ctx, c); got != want {
+func (e endpoint) expect(ctx context.Context, c caller, want outcome) error {
+	if got := e.do(ctx, c); got != want {
 		return errors.New(e.flag + ": is " + string(got) + ", want " + string(want))
 	}
 	return nil

@@ -21,19 +21,19 @@ import (
 )
 
 // site is two Mortises on one Redis. The near one reaches it through a proxy.
-type site struct {
+type faultEnv struct {
 	t         testing.TB
 	server    *servers.Redis
 	proxy     *servers.Proxy
 	near, far *mortise
 }
 
-func newSite(t testing.TB) *site {
+func newFaultEnv(t testing.TB) *faultEnv {
 	server := startPersistentRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	far := newResources(t, redis("locks", server))
 	near := newResources(t, redis("locks", server).with("redisHost", proxy.Addr))
-	return &site{
+	return &faultEnv{
 		t: t, server: server, proxy: proxy,
 		near: startMortise(t, "--resources-path", near.path),
 		far:  startMortise(t, "--resources-path", far.path),
@@ -41,118 +41,118 @@ func newSite(t testing.TB) *site {
 }
 
 // long is how long a trouble lasts: every lease is over before it.
-const long = 2*term + term/2
+const longFault = 2*lockTTL + lockTTL/2
 
-var troubles = []struct {
+var faults = []struct {
 	name   string
-	strike func(s *site) // causes the trouble and ends it
-	spares bool          // the far Mortise and Redis have no part in it
+	strike func(s *faultEnv) // causes the trouble and ends it
+	spares bool              // the far Mortise and Redis have no part in it
 }{
-	{"Mortise is killed, and comes back", func(s *site) {
-		s.near.crash(term / 2)
+	{"Mortise is killed, and comes back", func(s *faultEnv) {
+		s.near.crash(lockTTL / 2)
 		s.near.start(s.t)
 	}, true},
-	{"Mortise is killed, and stays away for long", func(s *site) {
-		s.near.crash(long)
+	{"Mortise is killed, and stays away for long", func(s *faultEnv) {
+		s.near.crash(longFault)
 		s.near.start(s.t)
 	}, true},
-	{"Mortise stands still", func(s *site) {
+	{"Mortise stands still", func(s *faultEnv) {
 		s.near.signal(syscall.SIGSTOP)
-		time.Sleep(long)
+		time.Sleep(longFault)
 		s.near.signal(syscall.SIGCONT)
 	}, true},
-	{"Mortise is replaced in order", func(s *site) {
+	{"Mortise is replaced in order", func(s *faultEnv) {
 		if code := s.near.terminate(); code != 0 {
 			s.t.Errorf("mortise ended with code %d", code)
 		}
 		s.near.start(s.t)
 	}, true},
-	{"Redis is killed, and comes back", func(s *site) {
+	{"Redis is killed, and comes back", func(s *faultEnv) {
 		s.server.Stop()
-		time.Sleep(term / 2)
+		time.Sleep(lockTTL / 2)
 		s.server.Start()
 	}, false},
-	{"Redis is killed, and stays away for long", func(s *site) {
+	{"Redis is killed, and stays away for long", func(s *faultEnv) {
 		s.server.Stop()
-		time.Sleep(long)
+		time.Sleep(longFault)
 		s.server.Start()
 	}, false},
-	{"Redis stands still", func(s *site) {
+	{"Redis stands still", func(s *faultEnv) {
 		resume := s.server.Pause()
-		time.Sleep(long)
+		time.Sleep(longFault)
 		resume()
 	}, false},
-	{"the network is cut", func(s *site) {
+	{"the network is cut", func(s *faultEnv) {
 		mend := s.proxy.Cut()
-		time.Sleep(long)
+		time.Sleep(longFault)
 		mend()
 	}, true},
-	{"the network is cut again and again", func(s *site) {
+	{"the network is cut again and again", func(s *faultEnv) {
 		for range 20 {
 			mend := s.proxy.Cut()
-			time.Sleep(term / 20)
+			time.Sleep(lockTTL / 20)
 			mend()
-			time.Sleep(term / 20)
+			time.Sleep(lockTTL / 20)
 		}
 	}, true},
-	{"answers are lost now and then", func(s *site) {
+	{"answers are lost now and then", func(s *faultEnv) {
 		for range 50 {
 			s.proxy.LoseAnswers(1)
-			time.Sleep(term / 20)
+			time.Sleep(lockTTL / 20)
 		}
 		s.proxy.LoseAnswers(0)
 	}, true},
-	{"answers are late", func(s *site) {
-		s.proxy.Delay(term / 10)
-		time.Sleep(long)
+	{"answers are late", func(s *faultEnv) {
+		s.proxy.Delay(lockTTL / 10)
+		time.Sleep(longFault)
 		s.proxy.Delay(0)
 	}, true},
-	{"answers are later than a lease", func(s *site) {
-		s.proxy.Delay(term + term/2)
-		time.Sleep(2 * long)
+	{"answers are later than a lease", func(s *faultEnv) {
+		s.proxy.Delay(lockTTL + lockTTL/2)
+		time.Sleep(2 * longFault)
 		s.proxy.Delay(0)
 	}, false}, // a far worker may wait for several near ones, each of which gets the lock and cannot use it
 }
 
-func TestTroubleWhileACrewWorks(t *testing.T) {
-	for _, trouble := range troubles {
+func TestFaults_Redis(t *testing.T) {
+	for _, trouble := range faults {
 		t.Run(trouble.name, func(t *testing.T) {
-			s := newSite(t)
+			s := newFaultEnv(t)
 			const each = 4
-			c := hire(t, each, s.near, s.far)
-			time.Sleep(term)
+			c := startWorkers(t, each, s.near, s.far)
+			time.Sleep(lockTTL)
 			trouble.strike(s)
 			over := time.Now()
-			time.Sleep(limit + slack + term/2)
+			time.Sleep(waitLimit + slack + lockTTL/2)
 
-			shifts := c.dismiss()
+			shifts := c.stopAll()
 			t.Logf("%d shifts", len(shifts))
-			err := errors.Join(excluded(shifts), served(shifts, over, 2*each))
+			err := errors.Join(checkExclusion(shifts), checkProgress(shifts, over, 2*each))
 			if trouble.spares {
-				err = errors.Join(err, spared(shifts, "far"))
+				err = errors.Join(err, checkUnaffected(shifts, "far"))
 			}
 			if err != nil {
 				t.Error(err)
 			}
-			s.leavesNothing()
-			endsInOrder(t, s.near, s.far)
-			noGoroutineIsLeft(t)
+			s.checkNothingLeft()
+			checkShutdown(t, s.near, s.far)
+			checkGoroutines(t)
 		})
 	}
 }
 
-func TestAMemoryThatIsKilledWhileACrewWorks(t *testing.T) {
-	grace := memory("locks").with("restartGrace", term.String())
+func TestFaults_MemoryKilled(t *testing.T) {
+	grace := memory("locks").with("restartGrace", lockTTL.String())
 	m := startMortise(t, "--resources-path", newResources(t, grace).path)
-	c := hire(t, 4, m)
-	time.Sleep(2 * term)
-	m.crash(term / 2)
+	c := startWorkers(t, 4, m)
+	time.Sleep(2 * lockTTL)
+	m.crash(lockTTL / 2)
 	m.start(t)
 	over := time.Now()
-	time.Sleep(limit + slack + term/2)
+	time.Sleep(waitLimit + slack + lockTTL/2)
 
-	shifts := c.dismiss()
-	if err := errors.Join(excluded(shifts), served(shifts, over, 4)); err != nil {
+	shifts := c.stopAll()
+	if err := errors.Join(checkExclusion(shifts), checkProgress(shifts, over, 4)); err != nil {
 		t.Error(err)
 	}
 	cl, err := client.Dial("unix://" + m.socket())
@@ -165,16 +165,16 @@ func TestAMemoryThatIsKilledWhileACrewWorks(t *testing.T) {
 	if err := cl.Close(); err != nil {
 		t.Error(err)
 	}
-	endsInOrder(t, m)
-	noGoroutineIsLeft(t)
+	checkShutdown(t, m)
+	checkGoroutines(t)
 }
 
 // leavesNothing expects that a TTL later nothing is locked, and soon after there is
 // nothing in Redis but the last token.
-func (s *site) leavesNothing() {
+func (s *faultEnv) checkNothingLeft() {
 	s.t.Helper()
 	r := s.server.Client(func(o *goredis.Options) { o.Password = secret })
-	time.Sleep(term)
+	time.Sleep(lockTTL)
 	if owner, err := r.Get(context.Background(), "report").Result(); !errors.Is(err, goredis.Nil) {
 		s.t.Errorf("the lock is still held by %q, %v", owner, err)
 	}
@@ -189,7 +189,7 @@ func (s *site) leavesNothing() {
 
 // endsInOrder expects that the Mortises end when they are told to, well before they would
 // be cut short.
-func endsInOrder(t testing.TB, all ...*mortise) {
+func checkShutdown(t testing.TB, all ...*mortise) {
 	t.Helper()
 	for _, m := range all {
 		within(t, 2*time.Second, func() {
@@ -201,7 +201,7 @@ func endsInOrder(t testing.TB, all ...*mortise) {
 }
 
 // noGoroutineIsLeft expects that nothing of the client runs any more in this process.
-func noGoroutineIsLeft(t testing.TB) {
+func checkGoroutines(t testing.TB) {
 	t.Helper()
 	eventually(t, "every goroutine of the client has ended", func() error {
 		var b strings.Builder

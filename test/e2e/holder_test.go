@@ -22,10 +22,10 @@ const holderVariable = "MORTISE_E2E_HOLDER"
 
 // holder takes the lock, says so, and when it has lost it writes to the Redis at the
 // address all the same, as a program would that does not look.
-func holder(socket, redisAddr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+func runHolder(socket, redisAddr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*waitTimeout)
 	defer cancel()
-	c, err := client.Dial("unix://"+socket, client.TTL(term))
+	c, err := client.Dial("unix://"+socket, client.TTL(lockTTL))
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func holder(socket, redisAddr string) error {
 	return nil
 }
 
-func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
+func TestHolder_Suspended(t *testing.T) {
 	server := startRedis(t)
 	for _, c := range []component{memory("locks"), redis("locks", server)} {
 		t.Run(c.metadata["store"], func(t *testing.T) {
@@ -61,16 +61,16 @@ func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			h := start(t, "holder", self, []string{holderVariable + "=" + m.socket() + " " + server.Addr})
-			h.says("token")
+			h.awaitLine("token")
 			h.signal(syscall.SIGSTOP)
 
-			cl, err := client.Dial("unix://"+m.socket(), client.TTL(term))
+			cl, err := client.Dial("unix://"+m.socket(), client.TTL(lockTTL))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer cl.Close()
 			var next *client.Lease
-			within(t, limit+slack, func() { next, err = cl.Lock(t.Context(), "report") })
+			within(t, waitLimit+slack, func() { next, err = cl.Lock(t.Context(), "report") })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,9 +84,9 @@ func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
 			}
 
 			h.signal(syscall.SIGCONT)
-			h.says("cause:", client.ErrLost.Error())
-			h.says("write:", fencedredis.ErrStale.Error())
-			h.says("unlock:", client.ErrLost.Error())
+			h.awaitLine("cause:", client.ErrLost.Error())
+			h.awaitLine("write:", fencedredis.ErrStale.Error())
+			h.awaitLine("unlock:", client.ErrLost.Error())
 			if code := h.exitCode(); code != 0 {
 				t.Errorf("the holder ended with code %d", code)
 			}

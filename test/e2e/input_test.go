@@ -10,7 +10,7 @@ import (
 // Sizes in bytes that the key and the owner may have. daprd puts keyPrefix before the
 // app's resource id.
 const (
-	most      = 1024
+	maxLength = 1024
 	keyPrefix = "lock||app||"
 )
 
@@ -24,9 +24,9 @@ var badRequests = []struct {
 }{
 	{"empty resource", request{"", "alice", 1}, []string{"ResourceId is empty"}, true},
 	{"empty owner", request{"report", "", 1}, []string{"LockOwner is empty"}, true},
-	{"resource too long", request{strings.Repeat("r", most-len(keyPrefix)+1), "alice", 1},
+	{"resource too long", request{strings.Repeat("r", maxLength-len(keyPrefix)+1), "alice", 1},
 		[]string{"resource_id is 1025 bytes long, the most is 1024"}, true},
-	{"owner too long", request{"report", strings.Repeat("a", most+1), 1},
+	{"owner too long", request{"report", strings.Repeat("a", maxLength+1), 1},
 		[]string{"lock_owner is 1025 bytes long, the most is 1024"}, true},
 	{"resource enormous", request{strings.Repeat("r", 1<<20), "alice", 1}, []string{"resource_id is", "the most is 1024"}, true},
 	{"resource not UTF-8", request{"\xff\xfe", "alice", 1}, []string{"invalid UTF-8"}, true},
@@ -37,9 +37,9 @@ var badRequests = []struct {
 	{"expiry most negative", request{"report", "alice", math.MinInt32}, []string{"ExpiryInSeconds is not positive"}, false},
 }
 
-func TestABadRequestIsRefusedByNameAndHarmsNothing(t *testing.T) {
+func TestRequest_Invalid(t *testing.T) {
 	t.Parallel()
-	everyWay(t, func(t *testing.T, u user) {
+	forEachStoreAndAPI(t, func(t *testing.T, u user) {
 		for _, row := range badRequests {
 			granted, err := u.tryLock(row.bad)
 			if err == nil || !containsAll(err.Error(), row.errors) {
@@ -51,38 +51,38 @@ func TestABadRequestIsRefusedByNameAndHarmsNothing(t *testing.T) {
 					t.Errorf("%s: free: got %d, %v; want an error with %q", row.name, got, err, row.errors)
 				}
 			}
-			u.takes("report", "alice")
-			u.frees("report", "alice")
+			u.acquires("report", "alice")
+			u.unlocks("report", "alice")
 		}
 	})
 }
 
-func TestWhatIsUnusualButRightIsGranted(t *testing.T) {
+func TestRequest_Unusual(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
 		name string
 		ask  request
 	}{
 		{"longest expiry", request{"report", "alice", math.MaxInt32}},
-		{"longest resource", request{strings.Repeat("r", most-len(keyPrefix)), "alice", minute}},
-		{"longest owner", request{"report", strings.Repeat("a", most), minute}},
+		{"longest resource", request{strings.Repeat("r", maxLength-len(keyPrefix)), "alice", minute}},
+		{"longest owner", request{"report", strings.Repeat("a", maxLength), minute}},
 		{"beyond ASCII", request{"报告 📄/é", "愛麗絲", minute}},
 		{"one pipe and braces", request{"a|b{c}*?[d]", "alice:1", minute}},
 		{"blanks", request{" ", "  ", minute}},
 	}
-	everyWay(t, func(t *testing.T, u user) {
+	forEachStoreAndAPI(t, func(t *testing.T, u user) {
 		for _, row := range rows {
 			if granted, err := u.tryLock(row.ask); err != nil || !granted {
 				t.Errorf("%s: got %t, %v; want it granted", row.name, granted, err)
 				continue
 			}
 			u.isRefused(row.ask.resource, "bob")
-			u.frees(row.ask.resource, row.ask.owner)
+			u.unlocks(row.ask.resource, row.ask.owner)
 		}
 	})
 }
 
-func TestARequestForAStoreThatIsNotThereNamesIt(t *testing.T) {
+func TestRequest_UnknownStore(t *testing.T) {
 	t.Parallel()
 	app := startSidecar(t, startMortise(t), "app", newResources(t, memory("locks")))
 	for way, api := range app.apis() {

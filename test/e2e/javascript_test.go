@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTheSamplesOfRTMsDocumentationWork(t *testing.T) {
+func TestJavaScript_Samples(t *testing.T) {
 	t.Parallel()
 	addr := "127.0.0.1:" + freePort(t)
 	startMortise(t, "--resources-path", newResources(t, memory("locks")).path, "--http-listen-address", addr)
@@ -36,7 +36,7 @@ func TestTheSamplesOfRTMsDocumentationWork(t *testing.T) {
 	}
 }
 
-func TestAFailureIsTheDocumentsStatus(t *testing.T) {
+func TestJavaScript_ErrorStatus(t *testing.T) {
 	t.Parallel()
 	addr := "127.0.0.1:" + freePort(t)
 	startMortise(t, "--resources-path", newResources(t, memory("locks")).path, "--http-listen-address", addr)
@@ -63,7 +63,7 @@ func TestAFailureIsTheDocumentsStatus(t *testing.T) {
 	}
 }
 
-func TestAListenerLearnsHowItsStreamEnds(t *testing.T) {
+func TestJavaScript_StreamEnd(t *testing.T) {
 	t.Parallel()
 	addr := "127.0.0.1:" + freePort(t)
 	m := startMortise(t, "--resources-path", newResources(t, memory("locks")).path, "--http-listen-address", addr)
@@ -91,7 +91,7 @@ func TestAListenerLearnsHowItsStreamEnds(t *testing.T) {
 		const cut = new Promise((ended) => rtm.events(lobby, heard, { ended }));
 		say(await cut);`
 	node := start(t, "node", "node", nil, "--input-type=module", "--eval", run)
-	node.says("heard 1")
+	node.awaitLine("heard 1")
 	m.kill()
 	if code := node.exitCode(); code != 0 {
 		t.Errorf("node ended with code %d", code)

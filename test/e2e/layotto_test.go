@@ -32,7 +32,7 @@ func (d layottoAPI) unlock(ctx context.Context, store string, r request) (status
 // keepAlive renews a lock. What becomes of it has the numbers of an unlock.
 func (d layottoAPI) keepAlive(t testing.TB, store string, r request) (status, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	resp, err := d.client.LockKeepAlive(ctx,
 		&layottopb.LockKeepAliveRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner, Expire: r.seconds})
@@ -54,7 +54,7 @@ func startLayotto(t testing.TB, app string, components ...component) layottoAPI 
 
 // The questions and answers of Layotto's documentation: one owner, for two apps and for
 // two processes of one app.
-func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
+func TestLayotto_SameOwner(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	locks := redis("locks", server)
@@ -62,22 +62,22 @@ func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
 	office := user{t: t, api: startLayotto(t, "office", locks), store: "locks"}
 	branch := user{t: t, api: startLayotto(t, "shop", locks), store: "locks"}
 
-	shop.takes("order_id_111", "one owner")
-	office.gets(doesNotExist, "order_id_111", "one owner")
-	office.takes("order_id_111", "one owner")
+	shop.acquires("order_id_111", "one owner")
+	office.unlockReturns(doesNotExist, "order_id_111", "one owner")
+	office.acquires("order_id_111", "one owner")
 	want := map[string]string{"lock|||shop||order_id_111": "one owner", "lock|||office||order_id_111": "one owner"}
 	if got := locksIn(t, server); !maps.Equal(got, want) {
 		t.Errorf("Redis has %v, want %v", got, want)
 	}
 	branch.isRefused("order_id_111", "one owner")
-	branch.gets(belongsToOthers, "order_id_111", "another owner")
-	branch.frees("order_id_111", "one owner") // as the documentation warns: it is somebody else's
-	shop.gets(doesNotExist, "order_id_111", "one owner")
+	branch.unlockReturns(belongsToOthers, "order_id_111", "another owner")
+	branch.unlocks("order_id_111", "one owner") // as the documentation warns: it is somebody else's
+	shop.unlockReturns(doesNotExist, "order_id_111", "one owner")
 	office.isRefused("order_id_111", "another owner")
-	office.frees("order_id_111", "one owner")
+	office.unlocks("order_id_111", "one owner")
 }
 
-func TestLayottosCallsHaveTheirOutcomes(t *testing.T) {
+func TestLayotto_Outcomes(t *testing.T) {
 	t.Parallel()
 	api := startLayotto(t, "shop", memory("memory"), redis("redis", startRedis(t)))
 	for _, store := range []string{"memory", "redis"} {
@@ -90,25 +90,25 @@ func TestLayottosCallsHaveTheirOutcomes(t *testing.T) {
 				}
 			}
 			begin := time.Now()
-			u.takesFor(1, "invoice", "alice")
+			u.acquiresFor(1, "invoice", "alice")
 			u.isRefused("invoice", "bob")
 			keeps(belongsToOthers, "bob", minute)
 			keeps(unlocked, "alice", 3)
-			u.soon(true, "invoice", "bob")
+			u.eventuallyTryLock(true, "invoice", "bob")
 			if held := time.Since(begin); held < 2990*time.Millisecond {
 				t.Errorf("a lock that was kept for 3s was free after %v", held)
 			}
 			keeps(belongsToOthers, "alice", minute)
-			u.gets(belongsToOthers, "invoice", "alice")
-			u.frees("invoice", "bob")
+			u.unlockReturns(belongsToOthers, "invoice", "alice")
+			u.unlocks("invoice", "bob")
 			keeps(doesNotExist, "bob", minute)
-			u.gets(doesNotExist, "invoice", "bob")
-			u.takes("invoice", "alice")
+			u.unlockReturns(doesNotExist, "invoice", "bob")
+			u.acquires("invoice", "alice")
 		})
 	}
 }
 
-func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
+func TestLayotto_Errors(t *testing.T) {
 	t.Parallel()
 	api := startLayotto(t, "shop", memory("locks"))
 	for _, row := range []struct {

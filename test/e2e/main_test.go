@@ -39,18 +39,18 @@ var (
 
 func TestMain(m *testing.M) {
 	if socket, redisAddr, ok := strings.Cut(os.Getenv(holderVariable), " "); ok {
-		if err := holder(socket, redisAddr); err != nil {
+		if err := runHolder(socket, redisAddr); err != nil {
 			fmt.Fprintln(os.Stderr, "holder:", err)
 			os.Exit(1)
 		}
 		return
 	}
 	if socket, name, ok := strings.Cut(os.Getenv(ownerVariable), " "); ok {
-		fmt.Fprintln(os.Stderr, "owner:", owner(socket, name))
+		fmt.Fprintln(os.Stderr, "owner:", runOwner(socket, name))
 		os.Exit(1)
 	}
 	if socket := os.Getenv(probeVariable); socket != "" {
-		if err := probing(socket); err != nil {
+		if err := runProbe(socket); err != nil {
 			fmt.Fprintln(os.Stderr, "probe:", err)
 			os.Exit(1)
 		}
@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 		err = os.Chmod(dir, 0o755) // other users run programs, too
 	}
 	if err == nil {
-		err = provide(dir, &mortiseProgram, &daprdProgram, &stockProgram)
+		err = buildPrograms(dir, &mortiseProgram, &daprdProgram, &stockProgram)
 	}
 	code := 1
 	if err != nil {
@@ -75,7 +75,7 @@ func TestMain(m *testing.M) {
 }
 
 // provide finds or builds the programs.
-func provide(dir string, programs ...*program) error {
+func buildPrograms(dir string, programs ...*program) error {
 	for _, p := range programs {
 		if p.path = os.Getenv(p.variable); p.path != "" {
 			if _, err := os.Stat(p.path); err != nil {

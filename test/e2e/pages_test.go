@@ -23,7 +23,7 @@ var pagesWithStockDaprd = map[string]bool{"bindings.md": true}
 
 // explicit gives programs that a page starts the flags for what they would do by default,
 // as far as it cannot be had twice on one machine.
-var explicit = strings.NewReplacer(
+var explicitFlags = strings.NewReplacer(
 	"mortise dev", "mortise dev --dapr-http-listen-address 127.0.0.1:3500 --dapr-grpc-listen-address 127.0.0.1:50001 "+
 		"--http-listen-address 127.0.0.1:7080",
 	"daprd --", "daprd --dapr-http-port 3500 --dapr-grpc-port 50001 --dapr-internal-grpc-port 50002 --enable-metrics=false --",
@@ -40,7 +40,7 @@ var (
 	function = regexp.MustCompile(`(?m)^\w+\(\) \{.*\}\n`) // of the shell
 )
 
-func TestPagesDoWhatTheySay(t *testing.T) {
+func TestPages(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob("../../docs/apis/*.md")
 	if err != nil || len(pages) == 0 {
@@ -57,9 +57,9 @@ func TestPagesDoWhatTheySay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := newReader(t, pagesWithStockDaprd[filepath.Base(page)])
+			r := newPageRunner(t, pagesWithStockDaprd[filepath.Base(page)])
 			for _, step := range steps {
-				r.take(step)
+				r.runStep(step)
 			}
 		})
 	}
@@ -67,58 +67,58 @@ func TestPagesDoWhatTheySay(t *testing.T) {
 
 // reader does what a page says, in a folder, with a few programs, and at ports of its
 // own.
-type reader struct {
-	t               *testing.T
-	folder, sockets string
-	own, ofPage     map[string]string // ports, by those of the page, and the other way round
-	variables       []string
-	functions       string // of the shell, that commands have defined
-	terminals       map[string]*process
+type pageRunner struct {
+	t                *testing.T
+	folder, sockets  string
+	ports, pagePorts map[string]string // ports, by those of the page, and the other way round
+	variables        []string
+	functions        string // of the shell, that commands have defined
+	terminals        map[string]*process
 }
 
-func newReader(t *testing.T, stock bool) *reader {
+func newPageRunner(t *testing.T, stock bool) *pageRunner {
 	t.Helper()
-	r := &reader{
+	r := &pageRunner{
 		t: t, folder: t.TempDir(), sockets: socketsFolder(t),
-		own: map[string]string{}, ofPage: map[string]string{}, terminals: map[string]*process{},
+		ports: map[string]string{}, pagePorts: map[string]string{}, terminals: map[string]*process{},
 	}
 	r.variables = append(inFolder(r.sockets),
 		"PATH="+r.programs(stock)+string(filepath.ListSeparator)+os.Getenv("PATH"),
 		"GOBIN="+filepath.Join(r.folder, "bin"),
 		"GOWORK="+r.workspace(),
-		"DAPR_GRPC_PORT="+r.ownPort("50001"),
-		"DAPR_HTTP_PORT="+r.ownPort("3500"),
+		"DAPR_GRPC_PORT="+r.localPort("50001"),
+		"DAPR_HTTP_PORT="+r.localPort("3500"),
 	)
 	return r
 }
 
 // here is what the page says, for this reader.
-func (r *reader) here(text string) string {
-	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.ownPort)
+func (r *pageRunner) localize(text string) string {
+	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.localPort)
 }
 
 // ownPort is the reader's port in the place of one that pages name. It is looked for when
 // it is needed, lest it be taken by then.
-func (r *reader) ownPort(p string) string {
+func (r *pageRunner) localPort(p string) string {
 	if !slices.Contains(pagePorts, p) {
 		return p
 	}
-	if r.own[p] == "" {
-		r.own[p] = freePort(r.t)
-		r.ofPage[r.own[p]] = p
+	if r.ports[p] == "" {
+		r.ports[p] = freePort(r.t)
+		r.pagePorts[r.ports[p]] = p
 	}
-	return r.own[p]
+	return r.ports[p]
 }
 
 // inPage is what a program has said, as the page has it.
-func (r *reader) inPage(text string) string {
+func (r *pageRunner) toPage(text string) string {
 	text = strings.ReplaceAll(docs.Mask(text), r.sockets, pageSockets)
-	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.ofPage[p], p) })
+	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.pagePorts[p], p) })
 }
 
 // programs returns a folder with the programs that the pages start. What the reader's
 // clone has is beside it.
-func (r *reader) programs(stock bool) string {
+func (r *pageRunner) programs(stock bool) string {
 	r.t.Helper()
 	daprd := daprdProgram.path
 	if stock {
@@ -144,7 +144,7 @@ func (r *reader) programs(stock bool) string {
 
 // workspace returns a go.work by which the reader's programs find this repository, and
 // Dapr's SDK.
-func (r *reader) workspace() string {
+func (r *pageRunner) workspace() string {
 	r.t.Helper()
 	module, err := os.Getwd()
 	if err != nil {
@@ -159,25 +159,25 @@ func (r *reader) workspace() string {
 }
 
 // take takes a step. The test ends if it does not come out as the page says.
-func (r *reader) take(step docs.Step) {
+func (r *pageRunner) runStep(step docs.Step) {
 	r.t.Helper()
 	var err error
 	switch step.Kind {
 	case docs.File:
-		err = r.write(step.Name, r.here(step.Text))
+		err = r.write(step.Name, r.localize(step.Text))
 	case docs.Command:
 		err = r.run(step)
 	case docs.Terminal:
-		r.open(step)
+		r.startTerminal(step)
 	case docs.Appears:
-		err = r.watch(step)
+		err = r.awaitOutput(step)
 	}
 	if err != nil {
 		r.t.Fatalf("line %d, %s %s: %v", step.Line, step.Kind, step.Name, err)
 	}
 }
 
-func (r *reader) write(name, text string) error {
+func (r *pageRunner) write(name, text string) error {
 	path := filepath.Join(r.folder, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -186,11 +186,11 @@ func (r *reader) write(name, text string) error {
 }
 
 // script is the text of commands as a shell takes them.
-func (r *reader) script(text string) string { return r.here(explicit.Replace(text)) }
+func (r *pageRunner) script(text string) string { return r.localize(explicitFlags.Replace(text)) }
 
 // run runs commands until they end. They know the functions that commands before them
 // have defined, as in one terminal.
-func (r *reader) run(step docs.Step) error {
+func (r *pageRunner) run(step docs.Step) error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // some compile
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-ec", r.script(r.functions+step.Text))
@@ -200,7 +200,7 @@ func (r *reader) run(step docs.Step) error {
 	shell.Stdout, shell.Stderr = &printed, &complained
 	err := shell.Run()
 	if err == nil {
-		err = step.Answer.Check(r.inPage(printed.String()))
+		err = step.Answer.Check(r.toPage(printed.String()))
 	}
 	if err != nil {
 		return fmt.Errorf("%s%w\n%s", step.Text, err, complained.String())
@@ -209,20 +209,20 @@ func (r *reader) run(step docs.Step) error {
 }
 
 // open starts a command that goes on.
-func (r *reader) open(step docs.Step) {
+func (r *pageRunner) startTerminal(step docs.Step) {
 	r.t.Helper()
 	script := fmt.Sprintf("cd '%s' && exec env %s", r.folder, r.script(step.Text))
 	r.terminals[step.Name] = start(r.t, step.Name, "sh", r.variables, "-c", script)
 }
 
 // watch waits until a terminal says what it shall.
-func (r *reader) watch(step docs.Step) error {
+func (r *pageRunner) awaitOutput(step docs.Step) error {
 	terminal := r.terminals[step.Name]
 	if terminal == nil {
 		return fmt.Errorf("no command has been started there")
 	}
 	eventually(r.t, fmt.Sprintf("line %d, it says so in terminal %s", step.Line, step.Name), func() error {
-		if line := docs.Missing(step.Text, r.inPage(terminal.output.String())); line != "" {
+		if line := docs.Missing(step.Text, r.toPage(terminal.output.String())); line != "" {
 			return fmt.Errorf("it does not say %s", line)
 		}
 		return nil

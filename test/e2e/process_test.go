@@ -19,7 +19,7 @@ import (
 const secret = "swordfish-9f2c"
 
 // patience is how long anything may take that should take a moment.
-const patience = 15 * time.Second
+const waitTimeout = 15 * time.Second
 
 // process is a program that the test has started. It is killed when the test ends, and
 // what it said is printed if the test failed.
@@ -85,8 +85,8 @@ func (p *process) exitCode() int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
-		p.t.Fatalf("%s did not end within %v", p.name, patience)
+	case <-time.After(waitTimeout):
+		p.t.Fatalf("%s did not end within %v", p.name, waitTimeout)
 	}
 	var exit *exec.ExitError
 	if p.err != nil && !errors.As(p.err, &exit) {
@@ -116,7 +116,7 @@ func (p *process) line(texts ...string) string {
 
 // hasSaid returns an error unless some line of the output contains every one of the
 // texts.
-func (p *process) hasSaid(texts ...string) error {
+func (p *process) checkLine(texts ...string) error {
 	if p.line(texts...) == "" {
 		return fmt.Errorf("%s did not say, in one line, %q", p.name, texts)
 	}
@@ -124,9 +124,9 @@ func (p *process) hasSaid(texts ...string) error {
 }
 
 // says waits until some line of the output contains every one of the texts.
-func (p *process) says(texts ...string) {
+func (p *process) awaitLine(texts ...string) {
 	p.t.Helper()
-	eventually(p.t, p.name+" says it", func() error { return p.hasSaid(texts...) })
+	eventually(p.t, p.name+" says it", func() error { return p.checkLine(texts...) })
 }
 
 func containsAll(s string, texts []string) bool {
@@ -161,13 +161,13 @@ func (o *output) String() string {
 // eventually calls check until it returns nil, and fails the test if that takes too long.
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(20 * time.Millisecond) {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, patience, err)
+			t.Fatalf("%s: not within %v: %v", what, waitTimeout, err)
 		}
 	}
 }

@@ -10,25 +10,25 @@ import (
 )
 
 // returnLimit is how long the first call after Mortise's return may take.
-const returnLimit = 3 * time.Second
+const reconnectLimit = 3 * time.Second
 
 // moment is long enough for daprd to see that its connection has ended. A call that is
 // sent before may fail: whether Mortise has granted it nobody knows.
-const moment = 200 * time.Millisecond
+const disconnectTime = 200 * time.Millisecond
 
-func TestTheFirstCallAfterACrashOfMortiseSucceeds(t *testing.T) {
+func TestCrash_FirstCallSucceeds(t *testing.T) {
 	t.Parallel()
 	for _, knows := range []bool{true, false} {
 		// gRPC waits longer after each failure to connect; 8s is past the point where
 		// that would exceed the limit.
-		for _, absence := range []time.Duration{moment, 8 * time.Second} {
+		for _, absence := range []time.Duration{disconnectTime, 8 * time.Second} {
 			name := fmt.Sprintf("back after %v without a resources path", absence)
 			if knows {
 				name = fmt.Sprintf("back after %v with a resources path", absence)
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				survive(t, knows, absence)
+				testCrash(t, knows, absence)
 			})
 		}
 	}
@@ -36,7 +36,7 @@ func TestTheFirstCallAfterACrashOfMortiseSucceeds(t *testing.T) {
 
 // survive kills a Mortise that knows its components from a resources path, or not, and
 // expects much of its return.
-func survive(t *testing.T, knows bool, absence time.Duration) {
+func testCrash(t *testing.T, knows bool, absence time.Duration) {
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	var args []string
 	if knows {
@@ -45,29 +45,29 @@ func survive(t *testing.T, knows bool, absence time.Duration) {
 	m := startMortise(t, args...)
 	app := startSidecar(t, m, "app", r)
 	inMemory, inRedis := app.user(t, "memory"), app.user(t, "redis")
-	inMemory.takes("report", "alice")
-	inRedis.takes("report", "alice")
+	inMemory.acquires("report", "alice")
+	inRedis.acquires("report", "alice")
 
 	m.crash(absence)
 	m.start(t)
 
-	within(t, returnLimit, func() { inRedis.isRefused("report", "bob") })
-	within(t, returnLimit, func() { inMemory.takes("report", "bob") }) // memory has forgotten, as documented
-	inRedis.frees("report", "alice")
-	inMemory.gets(belongsToOthers, "report", "alice")
+	within(t, reconnectLimit, func() { inRedis.isRefused("report", "bob") })
+	within(t, reconnectLimit, func() { inMemory.acquires("report", "bob") }) // memory has forgotten, as documented
+	inRedis.unlocks("report", "alice")
+	inMemory.unlockReturns(belongsToOthers, "report", "alice")
 	if reopened := app.line("has restarted, initializing it again") != ""; reopened == knows {
 		t.Errorf("daprd initialized the components again: %t, want %t", reopened, !knows)
 	}
 }
 
-func TestACallDuringMortisesAbsenceWaitsForItAndNotForLong(t *testing.T) {
+func TestCrash_CallWaits(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	app := startSidecar(t, m, "app", newResources(t, memory("locks")))
 	u := app.user(t, "locks")
 
-	m.crash(moment)
-	within(t, returnLimit+time.Second, func() {
+	m.crash(disconnectTime)
+	within(t, reconnectLimit+time.Second, func() {
 		u.fails(request{"report", "alice", minute}, "no connection to component", "mortise.sock")
 	})
 
@@ -81,7 +81,7 @@ func TestACallDuringMortisesAbsenceWaitsForItAndNotForLong(t *testing.T) {
 		granted <- err
 	}()
 	m.start(t)
-	within(t, returnLimit, func() {
+	within(t, reconnectLimit, func() {
 		if err := <-granted; err != nil {
 			t.Errorf("the call that waited: %v", err)
 		}
@@ -89,65 +89,65 @@ func TestACallDuringMortisesAbsenceWaitsForItAndNotForLong(t *testing.T) {
 	u.isRefused("report", "bob")
 }
 
-func TestASidecarThatStartsBesideADeadMortiseWaitsForIt(t *testing.T) {
+func TestCrash_SidecarStarts(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	m.kill() // its socket file stays
 	app := launchSidecar(t, m.folder, "app", newResources(t, memory("locks")))
-	app.says("Initialized name resolution") // what it does before it looks for sockets
+	app.awaitLine("Initialized name resolution") // what it does before it looks for sockets
 	m.start(t)
-	app.await(t)
-	app.user(t, "locks").takes("report", "alice")
+	app.awaitReady(t)
+	app.user(t, "locks").acquires("report", "alice")
 }
 
-func TestAPasswordInASecretStoreOutlivesACrashOfMortise(t *testing.T) {
+func TestCrash_SecretStore(t *testing.T) {
 	t.Parallel()
 	r := newResources(t)
 	r.writeSecretly(redis("locks", startRedis(t)), "redisPassword")
 	m := startMortise(t, "--resources-path", r.path)
-	m.says(`Component \"locks\" is opened when daprd initializes it`)
+	m.awaitLine(`Component \"locks\" is opened when daprd initializes it`)
 	u := startSidecar(t, m, "app", r).user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
-	m.crash(moment)
+	m.crash(disconnectTime)
 	m.start(t)
 	u.isRefused("report", "bob")
-	u.frees("report", "alice")
+	u.unlocks("report", "alice")
 }
 
-func TestRestartGraceKeepsALostMemorysLocksFromBeingGranted(t *testing.T) {
+func TestCrash_RestartGrace(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	u := startSidecar(t, m, "app", newResources(t, memory("locks").with("restartGrace", "2s"))).user(t, "locks")
-	u.soon(true, "report", "alice") // the grace counts from the first start too
+	u.eventuallyTryLock(true, "report", "alice") // the grace counts from the first start too
 
-	m.crash(moment)
+	m.crash(disconnectTime)
 	begin := time.Now()
 	m.start(t)
 	u.isRefused("report", "bob")
-	u.soon(true, "report", "bob")
+	u.eventuallyTryLock(true, "report", "bob")
 	if grace := time.Since(begin); grace < 2*time.Second {
 		t.Errorf("granted %v after the crash, want at least the grace of 2s", grace)
 	}
 }
 
-func TestReplacingMortiseLosesNoCall(t *testing.T) {
+func TestReplace_LosesNoCall(t *testing.T) {
 	t.Parallel()
-	replace(t, 3, func(u user) {
-		u.takes("probe", "bob")
-		u.frees("probe", "bob")
+	testReplace(t, 3, func(u user) {
+		u.acquires("probe", "bob")
+		u.unlocks("probe", "bob")
 	})
 }
 
 // Here a Mortise may end before daprd is done with initializing it.
-func TestReplacingMortiseInQuickSuccessionLosesNoCall(t *testing.T) {
+func TestReplace_QuickSuccession(t *testing.T) {
 	t.Parallel()
-	replace(t, 10, func(user) {})
+	testReplace(t, 10, func(user) {})
 }
 
 // replace ends Mortise in order and starts another, some times over, and does something
 // after each time. Meanwhile other users call.
-func replace(t *testing.T, times int, each func(user)) {
+func testReplace(t *testing.T, times int, each func(user)) {
 	t.Helper()
 	m := startMortise(t)
 	app := startSidecar(t, m, "app", newResources(t, redis("locks", startRedis(t))))
@@ -156,7 +156,7 @@ func replace(t *testing.T, times int, each func(user)) {
 	for worker := range 4 {
 		resource := fmt.Sprintf("report%d", worker)
 		workers.Go(func() {
-			if err := takeAndFree(ctx, app.sdk, resource); err != nil {
+			if err := lockUntilDone(ctx, app.sdk, resource); err != nil {
 				t.Errorf("%s: %v", resource, err)
 			}
 		})
@@ -174,7 +174,7 @@ func replace(t *testing.T, times int, each func(user)) {
 
 // takeAndFree takes and gives back a lock until ctx ends. The calls themselves are not
 // cut short.
-func takeAndFree(ctx context.Context, d api, resource string) error {
+func lockUntilDone(ctx context.Context, d api, resource string) error {
 	for whole := context.Background(); ctx.Err() == nil; {
 		if granted, err := d.tryLock(whole, "locks", request{resource, "alice", minute}); err != nil || !granted {
 			return fmt.Errorf("take: %t, %w", granted, err)

@@ -14,13 +14,13 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
+func TestRTM_ThousandChannels(t *testing.T) {
 	t.Parallel()
 	const channels, locks = 1000, 32
-	near, far, server := startTwins(t)
+	near, far, server := startPair(t)
 	setter, watcher := login(t, near, "setter"), login(t, far, "watcher")
 	channel := func(i int) rtm.Channel { return rtm.Stream(fmt.Sprint("room ", i)) }
-	inEach(t, channels, func(i int) error {
+	forEachChannel(t, channels, func(i int) error {
 		for j := range locks {
 			if _, err := setter.SetLock(t.Context(), channel(i), fmt.Sprint("seat ", j), 0); err != nil {
 				return err
@@ -37,7 +37,7 @@ func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
 	ready := make(chan struct{}, channels)
 	for i := range channels {
 		watching.Go(func() {
-			if err := sees(t.Context(), watcher, channel(i), locks, ready); err != nil {
+			if err := watchUntilRemoved(t.Context(), watcher, channel(i), locks, ready); err != nil {
 				t.Errorf("channel %d: %v", i, err)
 			}
 		})
@@ -45,14 +45,14 @@ func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
 	for range channels {
 		<-ready
 	}
-	inEach(t, channels, func(i int) error {
+	forEachChannel(t, channels, func(i int) error {
 		rows, err := watcher.GetLock(t.Context(), channel(i))
 		if err == nil && (len(rows) != locks || rows[0].Owner != "setter" || rows[1].Owner != "") {
 			err = fmt.Errorf("the locks are %v", rows)
 		}
 		return err
 	})
-	inEach(t, channels, func(i int) error {
+	forEachChannel(t, channels, func(i int) error {
 		for j := range locks {
 			if err := setter.RemoveLock(t.Context(), channel(i), fmt.Sprint("seat ", j)); err != nil {
 				return err
@@ -76,7 +76,7 @@ func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
 }
 
 // inEach calls fn for each channel, some at once.
-func inEach(t *testing.T, channels int, fn func(i int) error) {
+func forEachChannel(t *testing.T, channels int, fn func(i int) error) {
 	t.Helper()
 	var working sync.WaitGroup
 	todo := make(chan int)
@@ -100,8 +100,8 @@ func inEach(t *testing.T, channels int, fn func(i int) error) {
 }
 
 // sees watches a channel of so many locks until all of them have been removed.
-func sees(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 4*patience)
+func watchUntilRemoved(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*waitTimeout)
 	defer cancel()
 	left := map[string]bool{}
 	for e, err := range u.Events(ctx, channel) {

@@ -20,11 +20,11 @@ import (
 
 const (
 	// grace is the TTL of the tests' locks.
-	grace = 2 * time.Second
+	rtmTTL = 2 * time.Second
 	// late is how much longer a lock may last whose owner has gone together with the
 	// Mortise that he was online by: two fifths of its TTL, and a second for a busy
 	// machine.
-	late = 2*grace/5 + time.Second
+	takeoverDelay = 2*rtmTTL/5 + time.Second
 
 	// ownerVariable makes the test's own binary a user who acquires the report's lock by
 	// the Mortise at this socket, and keeps it.
@@ -38,7 +38,7 @@ var (
 
 // owner says what it holds when it is online, acquires the lock if that is nothing, and
 // never ends.
-func owner(socket, name string) error {
+func runOwner(socket, name string) error {
 	c, err := client.Dial("unix://" + socket)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func startOwner(t *testing.T, m *mortise, name, how string) (*process, uint64) {
 		t.Fatal(err)
 	}
 	p := start(t, name, self, []string{ownerVariable + "=" + m.socket() + " " + name})
-	p.says(how)
+	p.awaitLine(how)
 	rev, err := strconv.ParseUint(strings.Fields(p.line(how))[2], 10, 64)
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +77,10 @@ func startOwner(t *testing.T, m *mortise, name, how string) (*process, uint64) {
 }
 
 // startTwins starts two Mortises on one Redis.
-func startTwins(t *testing.T) (near, far *mortise, server *servers.Redis) {
+func startPair(t *testing.T) (near, far *mortise, server *servers.Redis) {
 	t.Helper()
 	server = startRedis(t)
-	path := newResources(t, redis("locks", server).with("rtmMinTTL", "1s").with("rtmDefaultTTL", grace.String())).path
+	path := newResources(t, redis("locks", server).with("rtmMinTTL", "1s").with("rtmDefaultTTL", rtmTTL.String())).path
 	return startMortise(t, "--resources-path", path), startMortise(t, "--resources-path", path), server
 }
 
@@ -119,14 +119,14 @@ func acquire(t *testing.T, u *rtm.User) *rtm.Lock {
 }
 
 // isOwnedBy expects that the report's lock has this owner.
-func isOwnedBy(t *testing.T, u *rtm.User, owner string) {
+func expectOwner(t *testing.T, u *rtm.User, owner string) {
 	t.Helper()
-	if err := ownedBy(t.Context(), u, owner); err != nil {
+	if err := checkOwner(t.Context(), u, owner); err != nil {
 		t.Error(err)
 	}
 }
 
-func ownedBy(ctx context.Context, u *rtm.User, owner string) error {
+func checkOwner(ctx context.Context, u *rtm.User, owner string) error {
 	locks, err := u.GetLock(ctx, team)
 	if err != nil || len(locks) != 1 || locks[0].Owner != owner {
 		return fmt.Errorf("the locks are %v, %w, want one of %q", locks, err, owner)
@@ -136,12 +136,12 @@ func ownedBy(ctx context.Context, u *rtm.User, owner string) error {
 
 // wait acquires the lock in the background, and returns when the user stands in the queue
 // as the nth.
-func wait(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan answer {
+func acquireInBackground(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan acquireResult {
 	t.Helper()
-	answers := make(chan answer, 1)
+	answers := make(chan acquireResult, 1)
 	go func() {
 		l, err := u.AcquireLock(t.Context(), team, report, true)
-		answers <- answer{l, err, time.Now()}
+		answers <- acquireResult{l, err, time.Now()}
 	}()
 	c, err := client.Dial("unix://" + m.socket())
 	if err != nil {
@@ -159,14 +159,14 @@ func wait(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan answer {
 }
 
 // answer is how an AcquireLock has ended, and when.
-type answer struct {
+type acquireResult struct {
 	*rtm.Lock
 	error
 	at time.Time
 }
 
 // watch hears a channel's events from now on until the end of the test.
-func watch(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
+func subscribe(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
 	t.Helper()
 	events := make(chan rtm.Event, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -183,48 +183,48 @@ func watch(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
 		cancel()
 		watching.Wait()
 	})
-	if e := next(t, events); e.Type != rtm.EventSnapshot {
+	if e := nextEvent(t, events); e.Type != rtm.EventSnapshot {
 		t.Fatalf("the first event is %v", e)
 	}
 	return events
 }
 
 // next is the next event.
-func next(t *testing.T, events <-chan rtm.Event) rtm.Event {
+func nextEvent(t *testing.T, events <-chan rtm.Event) rtm.Event {
 	t.Helper()
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("there is no event")
 		return rtm.Event{}
 	}
 }
 
 // isNext expects an event about the lock of this user.
-func isNext(t *testing.T, events <-chan rtm.Event, what rtm.EventType, owner string) {
+func expectEvent(t *testing.T, events <-chan rtm.Event, what rtm.EventType, owner string) {
 	t.Helper()
-	if e := next(t, events); e.Type != what || e.Lock.Owner != owner {
+	if e := nextEvent(t, events); e.Type != what || e.Lock.Owner != owner {
 		t.Errorf("the event is %v, want %v of %q", e, what, owner)
 	}
 }
 
-func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
+func TestRTM_QueueOrder(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	ann := login(t, near, "ann")
-	events := watch(t, ann, team)
+	events := subscribe(t, ann, team)
 	setLock(t, ann)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
 
 	names := []string{"bob", "cleo", "dan", "eve"}
 	var users []*rtm.User
-	var turns []<-chan answer
+	var turns []<-chan acquireResult
 	for i, name := range names {
 		m := []*mortise{far, near}[i%2]
 		users = append(users, login(t, m, name))
-		turns = append(turns, wait(t, m, users[i], i+1))
+		turns = append(turns, acquireInBackground(t, m, users[i], i+1))
 	}
 	if err := held.Release(t.Context()); err != nil {
 		t.Fatal(err)
@@ -246,106 +246,106 @@ func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
 		}
 	}
 	for _, name := range slices.Insert(names, 0, "ann") {
-		isNext(t, events, rtm.EventAcquired, name)
-		isNext(t, events, rtm.EventReleased, name)
+		expectEvent(t, events, rtm.EventAcquired, name)
+		expectEvent(t, events, rtm.EventReleased, name)
 	}
 }
 
-func TestAnOwnerWhoDiesKeepsTheLockForItsTTL(t *testing.T) {
+func TestRTM_OwnerKilled(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		mortise bool // dies with him
 		most    time.Duration
 	}{
-		{"alone", false, grace + time.Second},
-		{"together with his Mortise", true, grace + late},
+		{"alone", false, rtmTTL + time.Second},
+		{"together with his Mortise", true, rtmTTL + takeoverDelay},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			near, far, _ := startTwins(t)
+			near, far, _ := startPair(t)
 			bob := login(t, far, "bob")
-			events := watch(t, bob, team)
+			events := subscribe(t, bob, team)
 			setLock(t, bob)
-			isNext(t, events, rtm.EventSet, "")
+			expectEvent(t, events, rtm.EventSet, "")
 			ann, rev := startOwner(t, near, "ann", "acquired")
-			isNext(t, events, rtm.EventAcquired, "ann")
-			turn := wait(t, far, bob, 1)
+			expectEvent(t, events, rtm.EventAcquired, "ann")
+			turn := acquireInBackground(t, far, bob, 1)
 
-			time.Sleep(2 * grace) // online for longer than the TTL
-			isOwnedBy(t, bob, "ann")
+			time.Sleep(2 * rtmTTL) // online for longer than the TTL
+			expectOwner(t, bob, "ann")
 			died := time.Now()
 			if row.mortise {
 				near.kill()
 			}
 			ann.kill()
 			got := <-turn
-			if after := got.at.Sub(died); got.error != nil || got.Rev <= rev || after < grace || after > row.most {
-				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, grace, row.most)
+			if after := got.at.Sub(died); got.error != nil || got.Rev <= rev || after < rtmTTL || after > row.most {
+				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, rtmTTL, row.most)
 			}
-			isNext(t, events, rtm.EventReleased, "ann")
-			isNext(t, events, rtm.EventAcquired, "bob")
+			expectEvent(t, events, rtm.EventReleased, "ann")
+			expectEvent(t, events, rtm.EventAcquired, "bob")
 		})
 	}
 }
 
-func TestAnOwnerWhoComesBackInTimeHasTheLockStill(t *testing.T) {
+func TestRTM_OwnerReconnects(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	bob := login(t, far, "bob")
-	events := watch(t, bob, team)
+	events := subscribe(t, bob, team)
 	setLock(t, bob)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	ann, rev := startOwner(t, near, "ann", "acquired")
-	isNext(t, events, rtm.EventAcquired, "ann")
+	expectEvent(t, events, rtm.EventAcquired, "ann")
 	for _, m := range []*mortise{near, far} { // he may come back by another
 		ann.kill()
-		time.Sleep(grace / 4)
+		time.Sleep(rtmTTL / 4)
 		var again uint64
 		if ann, again = startOwner(t, m, "ann", "still"); again != rev {
 			t.Errorf("the lockRev is %d, and was %d", again, rev)
 		}
 	}
-	time.Sleep(2 * grace)
-	isOwnedBy(t, bob, "ann")
+	time.Sleep(2 * rtmTTL)
+	expectOwner(t, bob, "ann")
 	if len(events) > 0 {
 		t.Errorf("others were told %v", <-events)
 	}
 }
 
-func TestAnOwnerWhoseMortiseIsKilledKeepsHisLock(t *testing.T) {
+func TestRTM_ServerKilled(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	bob, ann := login(t, far, "bob"), login(t, near, "ann")
-	events := watch(t, bob, team)
+	events := subscribe(t, bob, team)
 	setLock(t, bob)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	l := acquire(t, ann)
-	isNext(t, events, rtm.EventAcquired, "ann")
-	near.crash(grace / 4)
+	expectEvent(t, events, rtm.EventAcquired, "ann")
+	near.crash(rtmTTL / 4)
 	near.start(t)
-	time.Sleep(2 * grace)
+	time.Sleep(2 * rtmTTL)
 	if err := l.Err(); err != nil {
 		t.Errorf("ann was told: %v", err)
 	}
-	isOwnedBy(t, bob, "ann")
+	expectOwner(t, bob, "ann")
 	if len(events) > 0 {
 		t.Errorf("others were told %v", <-events)
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
-	isNext(t, events, rtm.EventReleased, "ann")
+	expectEvent(t, events, rtm.EventReleased, "ann")
 }
 
-func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
+func TestRTM_RemoveHeldLock(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	ann, bob, eve := login(t, near, "ann"), login(t, far, "bob"), login(t, far, "eve")
-	events := watch(t, eve, team)
+	events := subscribe(t, eve, team)
 	setLock(t, eve)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
-	turn := wait(t, far, bob, 1)
+	turn := acquireInBackground(t, far, bob, 1)
 	if err := eve.RemoveLock(t.Context(), team, report); err != nil {
 		t.Fatal(err)
 	}
@@ -357,12 +357,12 @@ func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
 	if err := held.Err(); !errors.Is(err, rtm.ErrRemoved) {
 		t.Errorf("ann was told: %v", err)
 	}
-	isOwnedBy(t, eve, "")
+	expectOwner(t, eve, "")
 	if l := acquire(t, bob); l.Rev <= held.Rev {
 		t.Errorf("lockRev %d follows %d", l.Rev, held.Rev)
 	}
-	isNext(t, events, rtm.EventAcquired, "ann")
-	isNext(t, events, rtm.EventRemoved, "ann")
-	isNext(t, events, rtm.EventSet, "")
-	isNext(t, events, rtm.EventAcquired, "bob")
+	expectEvent(t, events, rtm.EventAcquired, "ann")
+	expectEvent(t, events, rtm.EventRemoved, "ann")
+	expectEvent(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventAcquired, "bob")
 }

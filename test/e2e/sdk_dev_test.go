@@ -30,7 +30,7 @@ func startDev(t testing.TB, token string, args ...string) *dev {
 	d.process = start(t, "mortise dev", mortiseProgram.path, append(inFolder(socketsFolder(t)), d.variable()), append([]string{"dev",
 		"--http-listen-address", "", "--dapr-grpc-listen-address", "127.0.0.1:0", "--dapr-http-listen-address", "127.0.0.1:0",
 	}, args...)...)
-	d.says("Ready on")
+	d.awaitLine("Ready on")
 	listening := d.after("Listening on ")
 	if len(listening) != 2 {
 		t.Fatalf("it listens on %q", listening)
@@ -77,13 +77,13 @@ func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) api {
 		if app.hasEnded() {
 			t.Fatalf("the app ended: %v", app.err)
 		}
-		return app.hasSaid("API at ")
+		return app.checkLine("API at ")
 	})
 	return httpAPI{app.after("API at ")[0]}
 }
 
 // needs fails the test if there is no such program.
-func needs(t testing.TB, program, debian string) {
+func requireProgram(t testing.TB, program, debian string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Fatalf("%v. Debian, Ubuntu: sudo apt-get install %s", err, debian)
@@ -93,8 +93,8 @@ func needs(t testing.TB, program, debian string) {
 // installJavaScriptSDK returns a folder with what is in js, and with what that needs.
 func installJavaScriptSDK(t testing.TB) string {
 	t.Helper()
-	needs(t, "node", "nodejs")
-	needs(t, "npm", "npm")
+	requireProgram(t, "node", "nodejs")
+	requireProgram(t, "npm", "npm")
 	folder := t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS("js")); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func startSidecar(t testing.TB, m *mortise, app string, r resources) *sidecar {
 func startSidecarIn(t testing.TB, folder, app string, r resources) *sidecar {
 	t.Helper()
 	s := launchSidecar(t, folder, app, r)
-	s.await(t)
+	s.awaitReady(t)
 	return s
 }
 
@@ -66,7 +66,7 @@ func (s *sidecar) launch(t testing.TB) {
 }
 
 // await waits until daprd serves, and opens its APIs.
-func (s *sidecar) await(t testing.TB) {
+func (s *sidecar) awaitReady(t testing.TB) {
 	t.Helper()
 	eventually(t, "daprd of "+s.app+" serves", func() error {
 		if s.hasEnded() && s.line("address already in use") != "" {

@@ -23,20 +23,20 @@ func bindingOf(lock component) component {
 }
 
 // newStock is an unmodified daprd that has not been started.
-func newStock(m *mortise, r resources) *sidecar {
+func newStockSidecar(m *mortise, r resources) *sidecar {
 	return &sidecar{program: &stockProgram, app: "app", folder: m.folder, resources: r}
 }
 
 // startStock starts an unmodified daprd, for an app that listens unless it is nil, and
 // waits until it serves.
-func startStock(t testing.TB, m *mortise, a *app, r resources) *sidecar {
+func startStockSidecar(t testing.TB, m *mortise, a *app, r resources) *sidecar {
 	t.Helper()
-	s := newStock(m, r)
+	s := newStockSidecar(m, r)
 	if a != nil {
 		s.flags = []string{"--app-port", a.port}
 	}
 	s.launch(t)
-	s.await(t)
+	s.awaitReady(t)
 	return s
 }
 
@@ -59,25 +59,25 @@ func (b binding) invoke(ctx context.Context, operation, data string) (code int, 
 // varying is what is another each time, in answers and events, and what stands for it
 // here: fencing tokens and revisions, the time that is left, and reasons that are for
 // people.
-var varying = []struct{ found, known string }{
+var varyingFields = []struct{ found, known string }{
 	{`"(token|lockRev|revision)":[1-9]\d*`, `"$1":N`},
 	{`"(expiresIn|remaining)":"[\d.]+s"`, `"$1":"T"`},
 	{`"(message|reason)":"(?:[^"\\]|\\.)* (?:[^"\\]|\\.)*"`, `"$1":"…"`},
 }
 
 // steady is the text with what is varying replaced.
-func steady(text string) string {
-	for _, v := range varying {
+func normalize(text string) string {
+	for _, v := range varyingFields {
 		text = regexp.MustCompile(v.found).ReplaceAllString(text, v.known)
 	}
 	return text
 }
 
 // answers expects an answer, as steady has it, and returns the fencing token in it.
-func (b binding) answers(operation, data, want string) (token uint64) {
+func (b binding) returns(operation, data, want string) (token uint64) {
 	b.t.Helper()
 	code, got, err := b.invoke(b.t.Context(), operation, data)
-	if err != nil || code != http.StatusOK || steady(got) != want {
+	if err != nil || code != http.StatusOK || normalize(got) != want {
 		b.t.Fatalf("%s: %s %s: got %d %s, %v; want %s", b.name, operation, data, code, got, err, want)
 	}
 	return tokenIn(b.t, got)
@@ -86,12 +86,12 @@ func (b binding) answers(operation, data, want string) (token uint64) {
 // fails expects the error that daprd makes of every failure, with the texts in it.
 func (b binding) fails(operation, data string, texts ...string) {
 	b.t.Helper()
-	if err := b.failure(operation, data, texts...); err != nil {
+	if err := b.checkFailure(operation, data, texts...); err != nil {
 		b.t.Errorf("%s: %s %s: %v", b.name, operation, data, err)
 	}
 }
 
-func (b binding) failure(operation, data string, texts ...string) error {
+func (b binding) checkFailure(operation, data string, texts ...string) error {
 	code, got, err := b.invoke(b.t.Context(), operation, data)
 	if err != nil || code != http.StatusInternalServerError || !containsAll(got, append(texts, `"ERR_INVOKE_OUTPUT_BINDING"`)) {
 		return fmt.Errorf("got %d %s, %w; want 500 with %q", code, got, err, texts)
@@ -103,11 +103,11 @@ func (b binding) failure(operation, data string, texts ...string) error {
 }
 
 // soon expects an answer after a while. What comes before does not count.
-func (b binding) soon(operation, data, want string) {
+func (b binding) eventually(operation, data, want string) {
 	b.t.Helper()
 	eventually(b.t, b.name+": "+operation, func() error {
 		code, got, err := b.invoke(b.t.Context(), operation, data)
-		if err == nil && steady(got) != want {
+		if err == nil && normalize(got) != want {
 			err = fmt.Errorf("got %d %s, want %s", code, got, want)
 		}
 		return err
@@ -126,16 +126,16 @@ func tokenIn(t testing.TB, text string) uint64 {
 
 // app is an app that takes lock events.
 type app struct {
-	t      testing.TB
-	port   string
-	events chan string   // what it was given, in order
-	fails  chan struct{} // each lets it fail once
+	t        testing.TB
+	port     string
+	events   chan string   // what it was given, in order
+	failures chan struct{} // each lets it fail once
 }
 
 // startApp starts an app that lives until the test ends.
 func startApp(t testing.TB) *app {
 	t.Helper()
-	a := &app{t: t, events: make(chan string, 1000), fails: make(chan struct{}, 1000)}
+	a := &app{t: t, events: make(chan string, 1000), failures: make(chan struct{}, 1000)}
 	server := httptest.NewServer(a)
 	t.Cleanup(server.Close)
 	_, a.port, _ = net.SplitHostPort(server.Listener.Addr().String())
@@ -152,7 +152,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // of a daprd that is gone
 	}
 	select {
-	case <-a.fails:
+	case <-a.failures:
 		w.WriteHeader(http.StatusInternalServerError)
 	default:
 	}
@@ -160,15 +160,15 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // isTold expects the next event, as steady has it, and returns the fencing token in it.
-func (a *app) isTold(want string) (token uint64) {
+func (a *app) receives(want string) (token uint64) {
 	a.t.Helper()
 	select {
 	case got := <-a.events:
-		if steady(got) != want {
+		if normalize(got) != want {
 			a.t.Fatalf("the app was told %s, want %s", got, want)
 		}
 		return tokenIn(a.t, got)
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		a.t.Fatalf("the app was told nothing, want %s", want)
 		return 0
 	}

@@ -21,13 +21,13 @@ type user struct {
 }
 
 // takes expects to be granted the lock, for a minute.
-func (u user) takes(resource, owner string) {
+func (u user) acquires(resource, owner string) {
 	u.t.Helper()
-	u.takesFor(minute, resource, owner)
+	u.acquiresFor(minute, resource, owner)
 }
 
 // takesFor expects to be granted the lock for some seconds.
-func (u user) takesFor(seconds int32, resource, owner string) {
+func (u user) acquiresFor(seconds int32, resource, owner string) {
 	u.t.Helper()
 	if granted, err := u.tryLock(request{resource, owner, seconds}); err != nil || !granted {
 		u.t.Fatalf("%s: %s takes %s: got %t, %v; want it granted", u.store, owner, resource, granted, err)
@@ -43,7 +43,7 @@ func (u user) isRefused(resource, owner string) {
 }
 
 // gets expects an unlock to have this outcome.
-func (u user) gets(want status, resource, owner string) {
+func (u user) unlockReturns(want status, resource, owner string) {
 	u.t.Helper()
 	if got, err := u.unlock(request{resource: resource, owner: owner}); err != nil || got != want {
 		u.t.Fatalf("%s: %s unlocks %s: got %d, %v; want %d", u.store, owner, resource, got, err, want)
@@ -51,9 +51,9 @@ func (u user) gets(want status, resource, owner string) {
 }
 
 // frees expects to give back the lock.
-func (u user) frees(resource, owner string) {
+func (u user) unlocks(resource, owner string) {
 	u.t.Helper()
-	u.gets(unlocked, resource, owner)
+	u.unlockReturns(unlocked, resource, owner)
 }
 
 // fails expects an error that contains every one of the texts.
@@ -67,7 +67,7 @@ func (u user) fails(r request, texts ...string) {
 
 // soon polls until the lock is granted, or refused, as wanted. Errors on the way do not
 // count.
-func (u user) soon(want bool, resource, owner string) {
+func (u user) eventuallyTryLock(want bool, resource, owner string) {
 	u.t.Helper()
 	eventually(u.t, fmt.Sprintf("%s: %s takes %s and gets %t", u.store, owner, resource, want), func() error {
 		granted, err := u.tryLock(request{resource, owner, minute})
@@ -90,24 +90,24 @@ func within(t testing.TB, limit time.Duration, do func()) {
 
 func (u user) tryLock(r request) (bool, error) {
 	u.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	granted, err := u.api.tryLock(ctx, u.store, r)
-	u.checkDiscreet(err)
+	u.checkNoSecret(err)
 	return granted, err
 }
 
 func (u user) unlock(r request) (status, error) {
 	u.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	got, err := u.api.unlock(ctx, u.store, r)
-	u.checkDiscreet(err)
+	u.checkNoSecret(err)
 	return got, err
 }
 
 // checkDiscreet fails the test if an error tells the password.
-func (u user) checkDiscreet(err error) {
+func (u user) checkNoSecret(err error) {
 	u.t.Helper()
 	if err != nil && strings.Contains(err.Error(), secret) {
 		u.t.Errorf("the error tells the password: %v", err)

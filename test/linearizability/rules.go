@@ -54,7 +54,7 @@ func (r Rules) checkAnswer(op *Operation) error {
 	case op.Token == 0:
 		return fmt.Errorf("a grant must have a token")
 	case op.Expires > latest:
-		return fmt.Errorf("Expires of a grant must not be after the end of its lease, %v, got %v", latest, op.Expires)
+		return fmt.Errorf("a grant must not expire after the end of its lease, %v, got %v", latest, op.Expires)
 	}
 	return nil
 }

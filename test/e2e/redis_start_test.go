@@ -7,28 +7,28 @@ import (
 	"testing"
 )
 
-func TestMortiseWaitsForARedisThatIsNotUpYet(t *testing.T) {
+func TestStart_AwaitsRedis(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	late := redis("locks", server)
-	late.initTimeout = patience.String()
+	late.initTimeout = waitTimeout.String()
 	server.Stop()
 	m := &mortise{folder: socketsFolder(t), name: "mortise"}
 	r := newResources(t, late)
 	m.process = start(t, "mortise", mortiseProgram.path, m.variables(), "--resources-path", r.path)
 	server.Start()
-	m.says("Ready on", m.socket())
-	startSidecar(t, m, "app", r).user(t, "locks").takes("report", "alice")
+	m.awaitLine("Ready on", m.socket())
+	startSidecar(t, m, "app", r).user(t, "locks").acquires("report", "alice")
 }
 
-func TestMortiseStartsWithoutItsRedisAndConnectsLater(t *testing.T) {
+func TestStart_Degraded(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	server.Stop()
 	r := newResources(t, redis("locks", server), memory("other"))
 	metrics := "127.0.0.1:" + freePort(t)
 	m := startMortise(t, "--resources-path", r.path, "--start-degraded", "--metrics-address", metrics)
-	m.says("Component cannot be opened yet", "instance=locks", "connection refused")
+	m.awaitLine("Component cannot be opened yet", "instance=locks", "connection refused")
 	health := func(want int) func() error {
 		return func() error {
 			resp, err := httpClient.Get("http://" + metrics + "/healthz")
@@ -46,11 +46,11 @@ func TestMortiseStartsWithoutItsRedisAndConnectsLater(t *testing.T) {
 		t.Error(err)
 	}
 	app := startSidecar(t, m, "app", r) // which starts, although Redis is not there
-	app.user(t, "other").takes("report", "alice")
+	app.user(t, "other").acquires("report", "alice")
 	u := app.user(t, "locks")
 	u.fails(request{"report", "alice", minute}, `component "locks" is not open yet`, "connection refused")
 
 	server.Start()
-	u.soon(true, "report", "alice")
+	u.eventuallyTryLock(true, "report", "alice")
 	eventually(t, "it is healthy", health(http.StatusNoContent))
 }

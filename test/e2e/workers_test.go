@@ -16,43 +16,43 @@ import (
 )
 
 const (
-	term  = time.Second          // the TTL of the lock that a crew wants
-	hold  = 5 * time.Millisecond // how long a worker keeps it
-	limit = term + time.Second   // how long a waiter may be stuck if the holder dies
-	slack = 500 * time.Millisecond
+	lockTTL   = time.Second           // the TTL of the lock that a crew wants
+	holdTime  = 5 * time.Millisecond  // how long a worker keeps it
+	waitLimit = lockTTL + time.Second // how long a waiter may be stuck if the holder dies
+	slack     = 500 * time.Millisecond
 )
 
 // crew is workers who want the same lock.
-type crew struct {
+type workers struct {
 	t       testing.TB
 	clients []*client.Client
-	stop    context.CancelFunc
-	working sync.WaitGroup
+	cancel  context.CancelFunc
+	running sync.WaitGroup
 
-	mu     sync.Mutex
-	shifts []shift
+	mu       sync.Mutex
+	holdings []holding
 }
 
 // shift is one time that a worker had the lock.
-type shift struct {
-	worker            string
-	asked, begin, end time.Time // end is when it gave the lock back, or when its lease was over
-	token             uint64
+type holding struct {
+	worker                string
+	requested, begin, end time.Time // end is when it gave the lock back, or when its lease was over
+	token                 uint64
 }
 
 // hire sets n workers to work at each of the Mortises.
-func hire(t testing.TB, n int, at ...*mortise) *crew {
+func startWorkers(t testing.TB, n int, at ...*mortise) *workers {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	c := &crew{t: t, stop: stop}
+	c := &workers{t: t, cancel: stop}
 	for i, m := range at {
 		for j := range n {
-			cl, err := client.Dial("unix://"+m.socket(), client.TTL(term))
+			cl, err := client.Dial("unix://"+m.socket(), client.TTL(lockTTL))
 			if err != nil {
 				t.Fatal(err)
 			}
 			c.clients = append(c.clients, cl)
-			c.working.Go(func() { c.work(ctx, fmt.Sprintf("%s%d", []string{"near", "far"}[i], j), cl) })
+			c.running.Go(func() { c.run(ctx, fmt.Sprintf("%s%d", []string{"near", "far"}[i], j), cl) })
 		}
 	}
 	return c
@@ -60,7 +60,7 @@ func hire(t testing.TB, n int, at ...*mortise) *crew {
 
 // work takes and gives back the lock until ctx ends. Trouble on the way is the client's
 // to get over.
-func (c *crew) work(ctx context.Context, name string, cl *client.Client) {
+func (c *workers) run(ctx context.Context, name string, cl *client.Client) {
 	for ctx.Err() == nil {
 		asked := time.Now()
 		lease, err := cl.Lock(ctx, "report")
@@ -70,13 +70,13 @@ func (c *crew) work(ctx context.Context, name string, cl *client.Client) {
 			}
 			return
 		}
-		s := shift{worker: name, asked: asked, begin: time.Now(), token: lease.Token()}
+		s := holding{worker: name, requested: asked, begin: time.Now(), token: lease.Token()}
 		select {
 		case <-lease.Done():
-		case <-time.After(hold):
+		case <-time.After(holdTime):
 		}
 		s.end = earlier(time.Now(), lease.Expires())
-		c.note(s)
+		c.record(s)
 		_ = lease.Unlock(ctx) // a lost one is told so, which is no news here
 	}
 }
@@ -88,27 +88,27 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-func (c *crew) note(s shift) {
+func (c *workers) record(s holding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shifts = append(c.shifts, s)
+	c.holdings = append(c.holdings, s)
 }
 
 // dismiss ends the work, and tells what there was of it in the order of time.
-func (c *crew) dismiss() []shift {
-	c.stop()
-	c.working.Wait()
+func (c *workers) stopAll() []holding {
+	c.cancel()
+	c.running.Wait()
 	for _, cl := range c.clients {
 		if err := cl.Close(); err != nil {
 			c.t.Error(err)
 		}
 	}
-	slices.SortFunc(c.shifts, func(a, b shift) int { return a.begin.Compare(b.begin) })
-	return c.shifts
+	slices.SortFunc(c.holdings, func(a, b holding) int { return a.begin.Compare(b.begin) })
+	return c.holdings
 }
 
 // excluded returns an error if two had the lock at once, or if a token did not grow.
-func excluded(shifts []shift) (err error) {
+func checkExclusion(shifts []holding) (err error) {
 	for i := 1; i < len(shifts); i++ {
 		before, after := shifts[i-1], shifts[i]
 		if after.begin.Before(before.end) {
@@ -123,7 +123,7 @@ func excluded(shifts []shift) (err error) {
 
 // served returns an error unless each of the workers got the lock soon after the trouble
 // was over.
-func served(shifts []shift, over time.Time, workers int) (err error) {
+func checkProgress(shifts []holding, over time.Time, workers int) (err error) {
 	first := map[string]time.Duration{}
 	for _, s := range shifts {
 		if _, ok := first[s.worker]; !ok && s.begin.After(over) {
@@ -131,8 +131,8 @@ func served(shifts []shift, over time.Time, workers int) (err error) {
 		}
 	}
 	for worker, d := range first {
-		if d > limit+slack {
-			err = errors.Join(err, fmt.Errorf("%s was stuck for %v after the trouble, the limit is %v", worker, d, limit))
+		if d > waitLimit+slack {
+			err = errors.Join(err, fmt.Errorf("%s was stuck for %v after the trouble, the limit is %v", worker, d, waitLimit))
 		}
 	}
 	if len(first) < workers {
@@ -142,24 +142,24 @@ func served(shifts []shift, over time.Time, workers int) (err error) {
 }
 
 // spared returns an error if a worker whom the trouble does not concern waited for long.
-func spared(shifts []shift, workers string) (err error) {
+func checkUnaffected(shifts []holding, workers string) (err error) {
 	for _, s := range shifts {
-		if strings.HasPrefix(s.worker, workers) && s.begin.Sub(s.asked) > limit+slack {
-			err = errors.Join(err, fmt.Errorf("%s was stuck for %v, the limit is %v", s.worker, s.begin.Sub(s.asked), limit))
+		if strings.HasPrefix(s.worker, workers) && s.begin.Sub(s.requested) > waitLimit+slack {
+			err = errors.Join(err, fmt.Errorf("%s was stuck for %v, the limit is %v", s.worker, s.begin.Sub(s.requested), waitLimit))
 		}
 	}
 	return err
 }
 
-func TestABrokenCrewIsTold(t *testing.T) {
+func TestWorkerChecks(t *testing.T) {
 	start := time.Now()
 	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
-	sound := []shift{
+	sound := []holding{
 		{"near0", at(0), at(0), at(1), 1},
 		{"far0", at(0), at(1), at(2), 2},
 		{"near0", at(1), at(3), at(4), 3},
 	}
-	with := func(i int, change func(*shift)) []shift {
+	with := func(i int, change func(*holding)) []holding {
 		shifts := slices.Clone(sound)
 		change(&shifts[i])
 		return shifts
@@ -169,12 +169,12 @@ func TestABrokenCrewIsTold(t *testing.T) {
 		err  error
 		want string // in the error, or nothing if there is none
 	}{
-		{"a sound one", errors.Join(excluded(sound), served(sound, at(0.5), 2), spared(sound, "far")), ""},
-		{"two at once", excluded(with(1, func(s *shift) { s.begin = at(0.9) })), "far0 got the lock 100ms before"},
-		{"a token twice", excluded(with(1, func(s *shift) { s.token = 1 })), "got token 1 after near0 got 1"},
-		{"one who was late", served(sound, at(0.1), 2), "near0 was stuck for 2.9s"},
-		{"one who never came", served(sound, at(2), 2), "1 of 2 workers"},
-		{"one who waited", spared(with(1, func(s *shift) { s.asked = at(-2) }), "far"), "far0 was stuck for 3s"},
+		{"a sound one", errors.Join(checkExclusion(sound), checkProgress(sound, at(0.5), 2), checkUnaffected(sound, "far")), ""},
+		{"two at once", checkExclusion(with(1, func(s *holding) { s.begin = at(0.9) })), "far0 got the lock 100ms before"},
+		{"a token twice", checkExclusion(with(1, func(s *holding) { s.token = 1 })), "got token 1 after near0 got 1"},
+		{"one who was late", checkProgress(sound, at(0.1), 2), "near0 was stuck for 2.9s"},
+		{"one who never came", checkProgress(sound, at(2), 2), "1 of 2 workers"},
+		{"one who waited", checkUnaffected(with(1, func(s *holding) { s.requested = at(-2) }), "far"), "far0 was stuck for 3s"},
 	} {
 		if row.want == "" && row.err != nil || row.want != "" && (row.err == nil || !strings.Contains(row.err.Error(), row.want)) {
 			t.Errorf("%s: %v, want %q", row.name, row.err, row.want)

@@ -20,7 +20,7 @@ import (
 )
 
 // storage is a Redis whose administrator is not Mortise's user, and what uses it.
-type storage struct {
+type redisEnv struct {
 	*mortise
 	server  *servers.Redis
 	admin   *goredis.Client
@@ -30,9 +30,9 @@ type storage struct {
 
 // startStorage starts Mortise with a component in a Redis of its own, as the user
 // "mortise".
-func startStorage(t *testing.T) *storage {
+func startRedisEnv(t *testing.T) *redisEnv {
 	t.Helper()
-	s := &storage{server: servers.StartRedis(t), address: "127.0.0.1:" + freePort(t)}
+	s := &redisEnv{server: servers.StartRedis(t), address: "127.0.0.1:" + freePort(t)}
 	s.admin = s.server.Client()
 	s.do(t, "ACL", "SETUSER", "mortise", "on", ">"+secret, "allkeys", "allchannels", "allcommands")
 	locks := redis("locks", s.server).with("redisUsername", "mortise")
@@ -46,7 +46,7 @@ func startStorage(t *testing.T) *storage {
 	return s
 }
 
-func (s *storage) do(t *testing.T, args ...any) {
+func (s *redisEnv) do(t *testing.T, args ...any) {
 	t.Helper()
 	if err := s.admin.Do(t.Context(), args...).Err(); err != nil {
 		t.Fatalf("%v: %v", args, err)
@@ -75,8 +75,8 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 	for _, row := range refusals {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := startStorage(t)
-			held, err := s.client.Lock(t.Context(), "held", client.NoRenew(), client.TTL(term)) // then the waiter is to be served
+			s := startRedisEnv(t)
+			held, err := s.client.Lock(t.Context(), "held", client.NoRenew(), client.TTL(lockTTL)) // then the waiter is to be served
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 				_, err := s.client.Lock(context.WithoutCancel(t.Context()), held.Key())
 				waiting <- err
 			}()
-			eventually(t, "a waiter", func() error { return s.waits(t.Context(), held.Key()) })
+			eventually(t, "a waiter", func() error { return s.checkWaiting(t.Context(), held.Key()) })
 			for _, command := range row.make {
 				s.do(t, command...)
 			}
@@ -107,7 +107,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 }
 
 // waits returns an error unless a request waits for the key.
-func (s *storage) waits(ctx context.Context, key string) error {
+func (s *redisEnv) checkWaiting(ctx context.Context, key string) error {
 	l, err := s.client.Get(ctx, key)
 	if err == nil && l.Waiters == 0 {
 		err = errors.New("no waiter")
@@ -119,24 +119,24 @@ func TestLostLease_ReportsTheStoragesError(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name string
-		lose func(t *testing.T, s *storage)
+		lose func(t *testing.T, s *redisEnv)
 		says string
 	}{
-		{"that is gone", func(_ *testing.T, s *storage) { s.server.Stop() }, "connection refused"},
-		{"that has become a replica", func(t *testing.T, s *storage) { s.do(t, "REPLICAOF", "127.0.0.1", "1") }, "READONLY"},
-		{"that refuses", func(t *testing.T, s *storage) { s.do(t, "ACL", "SETUSER", "mortise", "-eval", "-evalsha") }, "NOPERM"},
+		{"that is gone", func(_ *testing.T, s *redisEnv) { s.server.Stop() }, "connection refused"},
+		{"that has become a replica", func(t *testing.T, s *redisEnv) { s.do(t, "REPLICAOF", "127.0.0.1", "1") }, "READONLY"},
+		{"that refuses", func(t *testing.T, s *redisEnv) { s.do(t, "ACL", "SETUSER", "mortise", "-eval", "-evalsha") }, "NOPERM"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := startStorage(t)
-			lease, err := s.client.Lock(t.Context(), "k", client.TTL(term))
+			s := startRedisEnv(t)
+			lease, err := s.client.Lock(t.Context(), "k", client.TTL(lockTTL))
 			if err != nil {
 				t.Fatal(err)
 			}
 			row.lose(t, s)
 			select {
 			case <-lease.Done():
-			case <-time.After(patience):
+			case <-time.After(waitTimeout):
 				t.Fatal("the lease has not ended")
 			}
 			if err := lease.Err(); !errors.Is(err, client.ErrLost) || !strings.Contains(err.Error(), row.says) ||
@@ -147,7 +147,7 @@ func TestLostLease_ReportsTheStoragesError(t *testing.T) {
 	}
 }
 
-func TestHealth_MeansThatALockCouldBeTaken(t *testing.T) {
+func TestHealth_Writable(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name       string
@@ -160,7 +160,7 @@ func TestHealth_MeansThatALockCouldBeTaken(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			s := startStorage(t)
+			s := startRedisEnv(t)
 			s.awaitHealth(t, http.StatusNoContent)
 			for _, command := range row.make {
 				s.do(t, command...)
@@ -179,7 +179,7 @@ func TestHealth_MeansThatALockCouldBeTaken(t *testing.T) {
 }
 
 // awaitHealth waits until /healthz answers with the status.
-func (s *storage) awaitHealth(t *testing.T, want int) {
+func (s *redisEnv) awaitHealth(t *testing.T, want int) {
 	t.Helper()
 	eventually(t, "health", func() error {
 		resp, err := http.Get("http://" + s.address + "/healthz")

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-func TestMortiseTakesItsSocketAwayWhenItIsAskedToEnd(t *testing.T) {
+func TestShutdown_RemovesSocket(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
-	startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks").takes("report", "alice")
+	startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks").acquires("report", "alice")
 	if code := m.terminate(); code != 0 {
 		t.Errorf("mortise ended with code %d, want 0", code)
 	}
@@ -20,24 +20,24 @@ func TestMortiseTakesItsSocketAwayWhenItIsAskedToEnd(t *testing.T) {
 	}
 }
 
-func TestASecondMortiseLeavesTheFirstOnesSocketAlone(t *testing.T) {
+func TestStart_SocketInUse(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	u := startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
 	second := start(t, "the second mortise", mortiseProgram.path, m.variables(), m.args...)
 	if code := second.exitCode(); code == 0 {
 		t.Error("the second ended without an error")
 	}
-	second.says("mortise:", m.socket(), "is in use by another process")
+	second.awaitLine("mortise:", m.socket(), "is in use by another process")
 
 	u.isRefused("report", "bob")
 	late := startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks")
-	late.frees("report", "alice")
+	late.unlocks("report", "alice")
 }
 
-func TestMortiseDoesNotStartWithWhatCannotWork(t *testing.T) {
+func TestStart_Invalid(t *testing.T) {
 	t.Parallel()
 	bad := newResources(t, memory("locks").with("restartGrase", "1s"))
 	down := newResources(t, redis("locks", startRedis(t)).with("redisHost", "127.0.0.1:"+freePort(t)))
@@ -60,7 +60,7 @@ func TestMortiseDoesNotStartWithWhatCannotWork(t *testing.T) {
 			if code := m.exitCode(); code == 0 {
 				t.Error("mortise ended without an error")
 			}
-			if err := m.hasSaid(append(row.says, "mortise:")...); err != nil {
+			if err := m.checkLine(append(row.says, "mortise:")...); err != nil {
 				t.Error(err)
 			}
 			if _, err := os.Stat(folder + "/mortise.sock"); !errors.Is(err, fs.ErrNotExist) {

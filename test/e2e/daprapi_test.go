@@ -25,46 +25,46 @@ import (
 )
 
 // place is where Dapr's API is served.
-type place struct {
+type daprAPI struct {
 	base string // of its HTTP
 	conn *grpc.ClientConn
 }
 
-func placeAt(t testing.TB, httpAddr, grpcAddr string) place {
+func newDaprAPI(t testing.TB, httpAddr, grpcAddr string) daprAPI {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return place{"http://" + httpAddr, conn}
+	return daprAPI{"http://" + httpAddr, conn}
 }
 
 // startDaprd starts a sidecar with the components, and no Mortise.
-func startDaprd(t testing.TB, app string, components ...component) place {
+func startDaprd(t testing.TB, app string, components ...component) daprAPI {
 	t.Helper()
 	s := startSidecarIn(t, socketsFolder(t), app, newResources(t, components...))
-	return placeAt(t, s.httpAddr, s.grpcAddr)
+	return newDaprAPI(t, s.httpAddr, s.grpcAddr)
 }
 
 // startAPI starts Mortise, as the process that it is, with the components of type
 // lock.redis, and returns where it serves Dapr's API for the app.
-func startAPI(t testing.TB, app string, components ...component) place {
+func startAPI(t testing.TB, app string, components ...component) daprAPI {
 	t.Helper()
 	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", newResources(t, components...).path,
 		"--app-id", app, "--dapr-grpc-listen-address", "127.0.0.1:0", "--dapr-http-listen-address", "127.0.0.1:0")
-	m.says("Ready on")
+	m.awaitLine("Ready on")
 	listening := m.after("Listening on ")
 	if len(listening) != 2 {
 		t.Fatalf("it listens on %q", listening)
 	}
-	return placeAt(t, listening[1], listening[0])
+	return newDaprAPI(t, listening[1], listening[0])
 }
 
 // call is a request, over HTTP or gRPC.
 type call interface {
 	// send returns the whole answer in words, without what no two answers have in common.
-	send(t testing.TB, p place) string
+	send(t testing.TB, p daprAPI) string
 }
 
 // exchange is a row: a request that both are sent, and what is sure to be in the answer
@@ -72,19 +72,19 @@ type call interface {
 type exchange struct {
 	name  string
 	call  call
-	says  string
+	want  string
 	after time.Duration // which must have passed since the row before
 }
 
 // answerAlike sends every request to both, in order, and prints every difference.
-func answerAlike(t *testing.T, daprd, api place, rows []exchange) {
+func compareAnswers(t *testing.T, daprd, api daprAPI, rows []exchange) {
 	t.Helper()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			time.Sleep(row.after) // until a lock has expired on a real server
 			want, got := row.call.send(t, daprd), row.call.send(t, api)
-			if !strings.Contains(want, row.says) {
-				t.Errorf("daprd does not say %s, but\n%s", row.says, want)
+			if !strings.Contains(want, row.want) {
+				t.Errorf("daprd does not say %s, but\n%s", row.want, want)
 			}
 			if got != want {
 				t.Errorf("daprd answers\n%s\nand the API answers\n%s", want, got)
@@ -114,7 +114,7 @@ func (c httpCall) with(name, value string) httpCall {
 	return c
 }
 
-func (c httpCall) send(t testing.TB, p place) string {
+func (c httpCall) send(t testing.TB, p daprAPI) string {
 	t.Helper()
 	var body io.Reader = strings.NewReader(c.body)
 	if c.chunked {
@@ -136,7 +136,7 @@ func (c httpCall) send(t testing.TB, p place) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := stable(string(text))
+	plain := normalizeSpaces(string(text))
 	if resp.ContentLength == int64(len(text)) {
 		resp.Header.Set("Content-Length", fmt.Sprint(len(plain)))
 	}
@@ -163,9 +163,9 @@ func raw(bytes ...byte) proto.Message {
 	return m
 }
 
-func (c grpcCall) send(t testing.TB, p place) string {
+func (c grpcCall) send(t testing.TB, p daprAPI) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	path, answer, header := c.method, new(emptypb.Empty), metadata.MD{}
 	if !strings.HasPrefix(path, "/") {
@@ -174,7 +174,7 @@ func (c grpcCall) send(t testing.TB, p place) string {
 	err := p.conn.Invoke(metadata.AppendToOutgoingContext(ctx, c.header...), path, c.message, answer, grpc.Header(&header))
 	s := grpcstatus.Convert(err)
 	delete(header, "content-type") // an error comes without headers, and so without it, unless there are some of traces
-	return fmt.Sprintf("%v: %s\nanswer [%x]\ndetails %v\n%s", s.Code(), stable(s.Message()),
+	return fmt.Sprintf("%v: %s\nanswer [%x]\ndetails %v\n%s", s.Code(), normalizeSpaces(s.Message()),
 		answer.ProtoReflect().GetUnknown(), s.Details(), headers(header))
 }
 
@@ -193,7 +193,7 @@ func headers(all map[string][]string) string {
 
 // stable is the text with spaces where errors of protobuf have others: which it takes, it
 // draws lots for when it is compiled.
-func stable(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
+func normalizeSpaces(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
 
 // locksIn returns the locks in the server, keys and owners.
 func locksIn(t testing.TB, server *servers.Redis) map[string]string {

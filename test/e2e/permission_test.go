@@ -9,17 +9,17 @@ import (
 )
 
 // nobody is a user who owns nothing.
-const nobody = 65534
+const unprivilegedUID = 65534
 
 // allow sets the mode of a file.
-func allow(t testing.TB, path string, mode os.FileMode) {
+func chmod(t testing.TB, path string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(path, mode); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestASidecarSkipsASocketThatItMayNotOpen(t *testing.T) {
+func TestSidecar_SocketPermission(t *testing.T) {
 	t.Parallel()
 	m := startMortiseNamed(t, "open", "--socket-mode", "0666")
 	denied := startMortiseNamed(t, "denied", "--socket-mode", "0600")
@@ -30,21 +30,21 @@ func TestASidecarSkipsASocketThatItMayNotOpen(t *testing.T) {
 	r := resources{t: t, path: socketsFolder(t)} // a folder that can be opened to others
 	r.write(component{name: "locks", kind: "lock.open", metadata: map[string]string{"store": "memory"}})
 	for _, path := range []string{m.folder, r.path} {
-		allow(t, path, 0o755)
+		chmod(t, path, 0o755)
 	}
-	allow(t, filepath.Join(r.path, "locks.yaml"), 0o644)
+	chmod(t, filepath.Join(r.path, "locks.yaml"), 0o644)
 
 	s := &sidecar{program: &daprdProgram, app: "app", folder: m.folder, resources: r}
 	if os.Geteuid() == 0 { // to whom modes do not apply
-		s.runAs = &syscall.Credential{Uid: nobody, Gid: nobody}
+		s.runAs = &syscall.Credential{Uid: unprivilegedUID, Gid: unprivilegedUID}
 	} else {
-		allow(t, socket, 0)
+		chmod(t, socket, 0)
 	}
 	s.launch(t)
-	s.says("level=error", "Skipping socket "+socket, "permission denied", "--socket-mode")
-	s.await(t)
+	s.awaitLine("level=error", "Skipping socket "+socket, "permission denied", "--socket-mode")
+	s.awaitReady(t)
 	u := s.user(t, "locks")
-	u.takes("invoice", "alice")
+	u.acquires("invoice", "alice")
 	u.isRefused("invoice", "bob")
-	u.frees("invoice", "alice")
+	u.unlocks("invoice", "alice")
 }

@@ -30,7 +30,7 @@ import (
 // component that is served, its name, an at sign and the number of the Redis database in
 // which its locks are, and then the key of a lock on the resource R if that is not
 // lock||shop||R.
-type loading struct {
+type loadCase struct {
 	name  string
 	files map[string]string // by name; $REDIS is a server, $DOWN an address at which none is, $FOLDER where the files are
 	links map[string]string // by name: the targets of symbolic links
@@ -40,27 +40,27 @@ type loading struct {
 	// mortise is the outcome of Mortise where that is another one on purpose, and because
 	// says why. A component whose name has a question mark behind it is listed, but left
 	// to the Init of a daprd.
-	mortise, because string
+	mortise, reason string
 }
 
-func TestMortiseServesTheComponentsThatDaprdServes(t *testing.T) {
+func TestResources_Served(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	down := "127.0.0.1:" + freePort(t)
 	turns := make(chan struct{}, 2) // how many sidecars start at a time
-	for i, row := range loadings {
+	for i, row := range loadCases {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			folder := row.folder(t, strings.NewReplacer("$REDIS", server.Addr, "$DOWN", down))
 			row.env = append(row.env, "PLACE="+server.Addr)
-			want := servedAt(t, server, fmt.Sprintf("/%d-daprd/", i), row.startDaprd(t, folder))
-			got := servedAt(t, server, fmt.Sprintf("/%d-mortise/", i), row.startMortise(t, folder))
+			want := servedComponents(t, server, fmt.Sprintf("/%d-daprd/", i), row.startDaprd(t, folder))
+			got := servedComponents(t, server, fmt.Sprintf("/%d-mortise/", i), row.startMortise(t, folder))
 			if want != row.want {
 				t.Errorf("daprd: %q, want %q", want, row.want)
 			}
-			if row.because != "" {
+			if row.reason != "" {
 				want = row.mortise
 			}
 			if got != want {
@@ -71,7 +71,7 @@ func TestMortiseServesTheComponentsThatDaprdServes(t *testing.T) {
 }
 
 // folder writes the row's files to a new folder.
-func (row loading) folder(t *testing.T, fill *strings.Replacer) string {
+func (row loadCase) folder(t *testing.T, fill *strings.Replacer) string {
 	t.Helper()
 	dir := socketsFolder(t) // without the name of the row, whose commas would separate paths
 	for name, text := range row.files {
@@ -92,7 +92,7 @@ func (row loading) folder(t *testing.T, fill *strings.Replacer) string {
 }
 
 // startDaprd starts a sidecar, and returns where it serves, or "" if it ends.
-func (row loading) startDaprd(t *testing.T, folder string) (base string) {
+func (row loadCase) startDaprd(t *testing.T, folder string) (base string) {
 	t.Helper()
 	s := &sidecar{program: &daprdProgram, app: "shop", folder: socketsFolder(t), resources: resources{t, folder}, env: row.env}
 	s.launch(t)
@@ -105,7 +105,7 @@ func (row loading) startDaprd(t *testing.T, folder string) (base string) {
 		}
 		// Another sidecar could answer at a port that both wanted, and a sidecar that is
 		// about to end says that it runs.
-		return cmp.Or(s.hasSaid("dapr initialized. Status: Running"), s.ready())
+		return cmp.Or(s.checkLine("dapr initialized. Status: Running"), s.ready())
 	})
 	if s.hasEnded() {
 		return ""
@@ -115,7 +115,7 @@ func (row loading) startDaprd(t *testing.T, folder string) (base string) {
 
 // startMortise starts Mortise for the app, as what stands in for lock.redis, and returns
 // where it serves, or "" if it ends.
-func (row loading) startMortise(t *testing.T, folder string) (base string) {
+func (row loadCase) startMortise(t *testing.T, folder string) (base string) {
 	t.Helper()
 	addr := "127.0.0.1:" + freePort(t)
 	m := start(t, "mortise", mortiseProgram.path, append(inFolder(socketsFolder(t)), row.env...),
@@ -124,7 +124,7 @@ func (row loading) startMortise(t *testing.T, folder string) (base string) {
 		if m.hasEnded() {
 			return nil
 		}
-		return m.hasSaid("Ready on")
+		return m.checkLine("Ready on")
 	})
 	if m.hasEnded() {
 		return ""
@@ -134,7 +134,7 @@ func (row loading) startMortise(t *testing.T, folder string) (base string) {
 
 // servedAt takes a lock of every lock component that is served at the base, on a resource
 // of that name, and returns the row's outcome.
-func servedAt(t *testing.T, server *servers.Redis, resource, base string) string {
+func servedComponents(t *testing.T, server *servers.Redis, resource, base string) string {
 	t.Helper()
 	if base == "" {
 		return "ends"
@@ -151,7 +151,7 @@ func servedAt(t *testing.T, server *servers.Redis, resource, base string) string
 		case !strings.Contains(answer, `"success":true`):
 			t.Errorf("%s at %s: %s", name, base, answer)
 		default:
-			served = append(served, name+placeOf(t, server, resource+name))
+			served = append(served, name+lockPlace(t, server, resource+name))
 		}
 	}
 	return strings.Join(slices.Sorted(slices.Values(served)), ", ")
@@ -181,7 +181,7 @@ func lockComponents(t *testing.T, base string) []string {
 }
 
 // placeOf is where the lock on the resource is, as outcomes have it.
-func placeOf(t *testing.T, server *servers.Redis, resource string) string {
+func lockPlace(t *testing.T, server *servers.Redis, resource string) string {
 	t.Helper()
 	for db := range 4 {
 		client := server.Client(func(o *goredis.Options) { o.DB = db })
@@ -212,43 +212,43 @@ func item(name, value string, hasValue bool, variable, secret, key string) strin
 
 // Dapr's own loader and ours, in one process. So there can be rows with which a daprd
 // would take seconds.
-func TestFilesAreReadAsDaprsLoaderReadsThem(t *testing.T) {
-	for _, row := range slices.Concat(loadings, moreLoadings) {
+func TestResources_Read(t *testing.T) {
+	for _, row := range slices.Concat(loadCases, loaderCases) {
 		t.Run(row.name, func(t *testing.T) {
 			for _, variable := range row.env {
 				name, value, _ := strings.Cut(variable, "=")
 				t.Setenv(name, value)
 			}
-			readAlike(t, row.folder(t, strings.NewReplacer()))
+			compareReads(t, row.folder(t, strings.NewReplacer()))
 		})
 	}
 }
 
 // FuzzFilesAreReadAsDaprsLoaderReadsThem looks for a file that is read differently.
-func FuzzFilesAreReadAsDaprsLoaderReadsThem(f *testing.F) {
-	for _, row := range slices.Concat(loadings, moreLoadings) {
+func FuzzResources_Read(f *testing.F) {
+	for _, row := range slices.Concat(loadCases, loaderCases) {
 		for _, text := range row.files {
 			f.Add(text)
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) < 50_000 { // a document of 64 kB is too much for Dapr's loader, which then never returns
-			readAlike(t, loading{files: map[string]string{"f.yaml": text}}.folder(t, strings.NewReplacer()))
+			compareReads(t, loadCase{files: map[string]string{"f.yaml": text}}.folder(t, strings.NewReplacer()))
 		}
 	})
 }
 
 // readAlike lets both read the folder, and prints every difference.
-func readAlike(t *testing.T, folder string) {
+func compareReads(t *testing.T, folder string) {
 	t.Helper()
-	want, wantErr := readByDapr(t, folder)
-	got, gotErr := readByUs(t, folder)
+	want, wantErr := daprRead(t, folder)
+	got, gotErr := mortiseRead(t, folder)
 	if !reflect.DeepEqual(got, want) || (gotErr == nil) != (wantErr == nil) {
 		t.Errorf("read is %+v, %v\nand by Dapr %+v, %v", got, gotErr, want, wantErr)
 	}
 }
 
-func readByDapr(t *testing.T, folder string) (all []read, err error) {
+func daprRead(t *testing.T, folder string) (all []read, err error) {
 	t.Helper()
 	components, err := dapr.NewLocalLoader("shop", []string{folder}).Load(t.Context())
 	for _, c := range components {
@@ -261,7 +261,7 @@ func readByDapr(t *testing.T, folder string) (all []read, err error) {
 	return all, err
 }
 
-func readByUs(t *testing.T, folder string) (all []read, err error) {
+func mortiseRead(t *testing.T, folder string) (all []read, err error) {
 	t.Helper()
 	log := logger.NewLogger("loading")
 	log.SetOutputLevel(logger.FatalLevel)

@@ -92,10 +92,10 @@ spec:
     spec: {containers: [{name: shop, image: shop}]}
 ---
 `
-	gone        = "secrets are for daprd alone to read, so the component waits for its Init"
-	ofOthers    = "components of other types are none of Mortise's business"
-	undefined   = "a variable can be set for daprd and not for Mortise, so the component waits for daprd's Init"
-	placeholder = "daprd fills this in, so the component waits for its Init"
+	needsSecret       = "secrets are for daprd alone to read, so the component waits for its Init"
+	otherTypes        = "components of other types are none of Mortise's business"
+	undefinedVariable = "a variable can be set for daprd and not for Mortise, so the component waits for daprd's Init"
+	placeholder       = "daprd fills this in, so the component waits for its Init"
 )
 
 // indented is the text with every line but the first indented by four.
@@ -103,7 +103,7 @@ func indented(text string) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 }
 
-var loadings = []loading{
+var loadCases = []loadCase{
 	// Documents.
 	{name: "Dapr's own sample", files: file(lockOf("lockstore", "0", "  version: v1\n", "", "value: \"0\"", "value: \"\"", "redisDB", "redisPassword")),
 		want: "lockstore@0"},
@@ -207,7 +207,7 @@ apiVersion: dapr.io/v1alpha1
 	{name: "a variable that is empty", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, envRef: PREFIX}\n"), env: []string{"PREFIX="},
 		want: "locks@1 lock||||R"},
 	{name: "a variable that is not set", files: file(lockOf("locks", "1") + "  - {name: redisPassword, envRef: LOCK_PASSWORD}\n"),
-		want: "locks@1", mortise: "locks?", because: undefined},
+		want: "locks@1", mortise: "locks?", reason: undefinedVariable},
 	{name: "a value and a variable", files: file(lockOf("locks", "1", `value: "1"`, "value: 1\n    envRef: DB")), env: []string{"DB=2"}, want: "locks@1"},
 	{name: "an empty value and a variable", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, value: '', envRef: DB}\n"), env: []string{"DB=2"},
 		want: "locks@1 lock||||R"},
@@ -230,15 +230,15 @@ apiVersion: dapr.io/v1alpha1
 			"redisDB", "nestedSeparator", 1),
 		"locks.yaml": lockOf("locks", "1", `value: "1"`, "secretKeyRef: {name: db, key: db}") + "auth: {secretStore: vault}\n",
 		"value.yaml": lockOf("value", "1", `value: "1"`, "value: 2\n    secretKeyRef: {name: db}") + "auth: {secretStore: vault}\n",
-	}, want: "locks@3, value@3", mortise: "locks?, value?", because: gone},
+	}, want: "locks@3, value@3", mortise: "locks?, value?", reason: needsSecret},
 	{name: "a secret in no secret store", files: beside(lockOf("locks", "1", `value: "1"`, "secretKeyRef: {name: a, key: b}") + "auth: {secretStore: vault}\n"),
-		want: "good@2", mortise: "good@2, locks?", because: gone},
+		want: "good@2", mortise: "good@2, locks?", reason: needsSecret},
 	{name: "a secret without a name", files: file(lockOf("locks", "1") + "  - {name: redisPassword, secretKeyRef: {key: a}}\nauth: {secretStore: vault}\n"),
 		want: "locks@1"},
 	{name: "a secret store that is not used", files: file(lockOf("locks", "1") + "auth:\n  secretStore: kubernetes\n"), want: "locks@1"},
 	{name: "the app's id in the key prefix", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, value: 'a-{appID}'}\n"), want: "locks@1 lock||a-shop||R"},
 	{name: "the app's id in another value", files: file(lockOf("locks", "1") + "  - {name: redisUsername, value: ''}\n  - {name: sentinelUsername, value: '{appID}'}\n"),
-		want: "locks@1", mortise: "locks?", because: placeholder},
+		want: "locks@1", mortise: "locks?", reason: placeholder},
 
 	// Namespaces, scopes and names.
 	{name: "two namespaces, one of them ours", env: []string{"NAMESPACE=staging"}, files: map[string]string{
@@ -277,8 +277,8 @@ apiVersion: dapr.io/v1alpha1
 	{name: "another version", files: file(lockOf("locks", "1", "version: v1", "version: v2")), want: "ends"},
 	{name: "other types", files: beside(lockOf("states", "1", "lock.redis", "state.in-memory") + "---\n" +
 		lockOf("env", "1", "lock.redis", "secretstores.local.env")), want: "good@2"},
-	{name: "a type that does not exist", files: beside(lockOf("x", "1", "lock.redis", "lock.paper")), want: "ends", mortise: "good@2", because: ofOthers},
-	{name: "no spec", files: beside("apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\n"), want: "ends", mortise: "good@2", because: ofOthers},
+	{name: "a type that does not exist", files: beside(lockOf("x", "1", "lock.redis", "lock.paper")), want: "ends", mortise: "good@2", reason: otherTypes},
+	{name: "no spec", files: beside("apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\n"), want: "ends", mortise: "good@2", reason: otherTypes},
 
 	// What cannot be opened.
 	{name: "a Redis that is down", files: file(lockOf("locks", "1", "$REDIS", "$DOWN", "  version: v1\n", "  version: v1\n  initTimeout: 1s\n")), want: "ends"},
@@ -299,11 +299,11 @@ apiVersion: dapr.io/v1alpha1
 		"3.yaml": lockOf("c", "1") + "  - {name: keyprefix, value: appid}\n", "4.yaml": lockOf("d", "1") + "  - {name: keyPrefix, value: Shared}\n",
 	}, want: "a@1 lock||a||R, b@1 lock||R, c@1, d@1 lock||shared||R"},
 	{name: "a key that lock.redis ignores", files: file(lockOf("locks", "1") + "  - {name: owner, value: shop}\n"),
-		want: "locks@1", mortise: "ends", because: "Mortise refuses keys that it does not know, because a typing error could lose locks"},
+		want: "locks@1", mortise: "ends", reason: "Mortise refuses keys that it does not know, because a typing error could lose locks"},
 }
 
 // moreLoadings are for Dapr's loader alone: types and values that no lock component has.
-var moreLoadings = []loading{
+var loaderCases = []loadCase{
 	{name: "values", files: file(lockOf("locks", "1") + `  - {name: octal, value: 017}
   - {name: binary, value: 0b11}
   - {name: float, value: 1.50}
