@@ -33,7 +33,7 @@ func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
 	}
 	for call, do := range bothCallsOf(found) {
 		err := do(from(t, office), func(store stores.Store) error {
-			if got := store.(*fakeStore).metadata["a"]; got != "1" {
+			if got := stores.Unwrap(store).(*fakeStore).metadata["a"]; got != "1" {
 				t.Errorf("%s: gets what has a: %s", call, got)
 			}
 			return errors.New("done")

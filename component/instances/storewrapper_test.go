@@ -43,7 +43,7 @@ func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told diary
 		inner := func(_ string, s stores.Store) (stores.Store, func()) {
-			return closes{s.(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
+			return closes{stores.Unwrap(s).(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
 		}
 		plain, _ := newSet()
 		s := New(plain.registry, logger.NewLogger("test"), inner, told.attendant("ann"), told.attendant("bob"))

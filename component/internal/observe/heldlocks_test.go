@@ -108,7 +108,7 @@ func TestWhatIsNotKnownIsNotTold(t *testing.T) {
 		}
 		time.Sleep(firstPause + 2*firstPause + 4*firstPause)
 		synctest.Wait()
-		if held := m.censuses.held()[place{"c", "observe"}]; held != 1 || begun.Load() != 4 {
+		if held := m.censuses.held()[place{"c", "store"}]; held != 1 || begun.Load() != 4 {
 			t.Errorf("begun %d times: %d", begun.Load(), held)
 		}
 	})
@@ -177,11 +177,11 @@ func TestLocksOfStoresWithOneNameAreToldAsSoonAsAllAreKnown(t *testing.T) {
 		}
 		close(known)
 		synctest.Wait()
-		if held := m.censuses.held()[place{"c", "observe"}]; held != 2 {
+		if held := m.censuses.held()[place{"c", "store"}]; held != 2 {
 			t.Errorf("when both are: %d", held)
 		}
 		leave()
-		if held := m.censuses.held()[place{"c", "observe"}]; held != 1 {
+		if held := m.censuses.held()[place{"c", "store"}]; held != 1 {
 			t.Errorf("when one has left: %d", held)
 		}
 	})
