@@ -11,20 +11,20 @@ func (t *table) deadlocked(w *waiter, now time.Time) bool {
 	if len(w.Holding) == 0 {
 		return false // nothing waits for it: it is last in its queues and keeps nothing
 	}
-	t.line.walks++
+	t.waitQueue.searchEpoch++
 	for ahead := []*waiter{w}; len(ahead) > 0; {
 		last := len(ahead) - 1
 		at := ahead[last]
 		ahead = ahead[:last]
 		for i, key := range at.Keys {
-			if before := at.places[i].Prev(); before != nil {
-				ahead = t.line.meet(before.Value.(*waiter), ahead)
+			if before := at.positions[i].Prev(); before != nil {
+				ahead = t.waitQueue.visit(before.Value.(*waiter), ahead)
 			}
-			for keeper := range t.keepers(key, now) {
+			for keeper := range t.waitersHolding(key, now) {
 				if keeper == w {
 					return true
 				}
-				ahead = t.line.meet(keeper, ahead)
+				ahead = t.waitQueue.visit(keeper, ahead)
 			}
 		}
 	}
@@ -32,18 +32,18 @@ func (t *table) deadlocked(w *waiter, now time.Time) bool {
 }
 
 // keepers returns who waits and keeps the lock of key meanwhile.
-func (t *table) keepers(key string, now time.Time) map[*waiter]struct{} {
+func (t *table) waitersHolding(key string, now time.Time) map[*waiter]struct{} {
 	if l, err := t.heldByAny(key, now); err == nil {
-		return t.line.keepers[l.owner]
+		return t.waitQueue.waitersByHeldOwner[l.owner]
 	}
 	return nil
 }
 
 // meet appends w to ahead unless this walk has met it before.
-func (n *line) meet(w *waiter, ahead []*waiter) []*waiter {
-	if w.met == n.walks {
+func (n *waitQueue) visit(w *waiter, ahead []*waiter) []*waiter {
+	if w.visitedEpoch == n.searchEpoch {
 		return ahead
 	}
-	w.met = n.walks
+	w.visitedEpoch = n.searchEpoch
 	return append(ahead, w)
 }

@@ -95,8 +95,8 @@ func (t *table) declare(d stores.Declaration) error {
 	err := t.declared.add(d)
 	if err == nil {
 		now := time.Now()
-		t.tell(stores.EventDeclared, t.current(d.Key, now))
-		t.serve(d.Key, now)
+		t.publish(stores.EventDeclared, t.current(d.Key, now))
+		t.grantNext(d.Key, now)
 	}
 	return err
 }
@@ -109,13 +109,13 @@ func (t *table) withdraw(group, key string) error {
 	if _, err := t.declared.get(group, key); err != nil {
 		return err
 	}
-	for _, w := range t.line.members(key) {
-		t.line.dismiss(w, stores.ErrNotDeclared)
+	for _, w := range t.waitQueue.members(key) {
+		t.waitQueue.dismiss(w, stores.ErrNotDeclared)
 	}
 	now := time.Now()
 	t.remove(t.current(key, now), stores.EventWithdrawn)
 	t.declared.remove(key) // only now, so that it is told with the TTL
-	t.serve(key, now)
+	t.grantNext(key, now)
 	return nil
 }
 
@@ -134,7 +134,7 @@ func (t *table) group(name string) []stores.LockInfo {
 		if err != nil {
 			l = &lock{key: key}
 		}
-		rows = append(rows, t.rowNow(l, now))
+		rows = append(rows, t.describe(l, now))
 		return true
 	})
 	return rows
@@ -156,13 +156,13 @@ func (t *table) current(key string, now time.Time) *lock {
 // enter gives req the TTL of the lock of a group that it asks for. It fails with
 // ErrNotDeclared if the group has no such lock, and with ErrRepeated if the owner holds
 // it or waits for it.
-func (t *table) enter(req *request, now time.Time) error {
+func (t *table) resolveDeclared(req *request, now time.Time) error {
 	key := req.Keys[0]
 	d, err := t.declared.get(req.group, key)
 	if err != nil {
 		return err
 	}
-	if _, err := t.heldBy(key, req.Owner, now); err == nil || t.line.has(key, req.Owner) {
+	if _, err := t.heldBy(key, req.Owner, now); err == nil || t.waitQueue.has(key, req.Owner) {
 		return stores.ErrRepeated
 	}
 	req.TTL = d.ttl
@@ -170,11 +170,11 @@ func (t *table) enter(req *request, now time.Time) error {
 }
 
 // giveUp ends the owner's wait for a lock of a group. It tells whether there was one.
-func (t *table) giveUp(key, owner string, now time.Time) bool {
-	w, ok := t.line.members(key)[owner]
+func (t *table) cancelWait(key, owner string, now time.Time) bool {
+	w, ok := t.waitQueue.members(key)[owner]
 	if ok {
-		t.line.dismiss(w, stores.ErrGaveUp)
-		t.serve(key, now)
+		t.waitQueue.dismiss(w, stores.ErrGaveUp)
+		t.grantNext(key, now)
 	}
 	return ok
 }

@@ -100,7 +100,7 @@ func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
 			take(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
 		}
 		time.Sleep(time.Second)
-		for range backlog / perGrant {
+		for range backlog / reclaimPerGrant {
 			take(t, s, "gate", "ann", time.Minute, s.table.byKey.Len() == backlog)
 		}
 		if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != 1 || byExpiry != 1 {

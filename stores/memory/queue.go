@@ -13,10 +13,10 @@ import (
 // Who waits for several keys joins all of their queues at once. So queues agree on who
 // came first, the first of all is first wherever it stands, and the order alone makes
 // nobody wait for ever.
-type line struct {
-	queues  map[string]*queue               // by key; none is empty
-	keepers map[string]map[*waiter]struct{} // by owner: whose Holding it is in; none is empty
-	walks   uint64                          // how often a deadlock was looked for
+type waitQueue struct {
+	queues             map[string]*queue               // by key; none is empty
+	waitersByHeldOwner map[string]map[*waiter]struct{} // by owner: whose Holding it is in; none is empty
+	searchEpoch        uint64                          // how often a deadlock was looked for
 }
 
 // queue is who waits for one key.
@@ -28,22 +28,22 @@ type queue struct {
 // waiter is a request that waits.
 type waiter struct {
 	request
-	from     time.Time       // when the restart grace of its store is over
-	places   []*list.Element // one in the queue of each key
-	grant    stores.Grant    // the answer, or
-	err      error           // why there is none; both are of no use to the one who waits before answered is closed
-	answered chan struct{}
-	met      uint64 // the last walk that came by
+	from         time.Time       // when the restart grace of its store is over
+	positions    []*list.Element // one in the queue of each key
+	grant        stores.Grant    // the answer, or
+	err          error           // why there is none; both are of no use to the one who waits before answered is closed
+	done         chan struct{}
+	visitedEpoch uint64 // the last walk that came by
 }
 
-func newLine() line {
-	return line{queues: map[string]*queue{}, keepers: map[string]map[*waiter]struct{}{}}
+func newWaitQueue() waitQueue {
+	return waitQueue{queues: map[string]*queue{}, waitersByHeldOwner: map[string]map[*waiter]struct{}{}}
 }
 
-func (n *line) empty() bool { return len(n.queues) == 0 }
+func (n *waitQueue) empty() bool { return len(n.queues) == 0 }
 
 // count returns how many wait for key.
-func (n *line) count(key string) int {
+func (n *waitQueue) count(key string) int {
 	if q, ok := n.queues[key]; ok {
 		return q.Len()
 	}
@@ -51,7 +51,7 @@ func (n *line) count(key string) int {
 }
 
 // awaited tells whether somebody waits for any of the keys.
-func (n *line) awaited(keys []string) bool {
+func (n *waitQueue) hasWaiters(keys []string) bool {
 	if n.empty() {
 		return false // most often, and without a look at the keys
 	}
@@ -64,47 +64,47 @@ func (n *line) awaited(keys []string) bool {
 }
 
 // join puts w at the end of its queues.
-func (n *line) join(w *waiter) {
+func (n *waitQueue) join(w *waiter) {
 	for _, key := range w.Keys {
 		q, ok := n.queues[key]
 		if !ok {
 			q = &queue{}
 			n.queues[key] = q
 		}
-		w.places = append(w.places, q.add(w))
+		w.positions = append(w.positions, q.add(w))
 	}
 	for _, owner := range w.Holding {
-		if n.keepers[owner] == nil {
-			n.keepers[owner] = map[*waiter]struct{}{}
+		if n.waitersByHeldOwner[owner] == nil {
+			n.waitersByHeldOwner[owner] = map[*waiter]struct{}{}
 		}
-		n.keepers[owner][w] = struct{}{}
+		n.waitersByHeldOwner[owner][w] = struct{}{}
 	}
 }
 
 // leave takes w out of its queues. Somebody else may now be first.
-func (n *line) leave(w *waiter) {
+func (n *waitQueue) leave(w *waiter) {
 	for i, key := range w.Keys {
 		q := n.queues[key]
-		if q.remove(w, w.places[i]); q.Len() == 0 {
+		if q.remove(w, w.positions[i]); q.Len() == 0 {
 			delete(n.queues, key)
 		}
 	}
 	for _, owner := range w.Holding {
-		if delete(n.keepers[owner], w); len(n.keepers[owner]) == 0 {
-			delete(n.keepers, owner)
+		if delete(n.waitersByHeldOwner[owner], w); len(n.waitersByHeldOwner[owner]) == 0 {
+			delete(n.waitersByHeldOwner, owner)
 		}
 	}
 }
 
 // dismiss ends the wait of w with an error. Somebody else may now be first.
-func (n *line) dismiss(w *waiter, err error) {
+func (n *waitQueue) dismiss(w *waiter, err error) {
 	n.leave(w)
 	w.err = err
-	close(w.answered)
+	close(w.done)
 }
 
 // members returns, by owner, who waits for key as a lock of a group.
-func (n *line) members(key string) map[string]*waiter {
+func (n *waitQueue) members(key string) map[string]*waiter {
 	if q, ok := n.queues[key]; ok {
 		return q.members
 	}
@@ -112,7 +112,7 @@ func (n *line) members(key string) map[string]*waiter {
 }
 
 // has tells whether the owner waits for key.
-func (n *line) has(key, owner string) bool {
+func (n *waitQueue) has(key, owner string) bool {
 	q, ok := n.queues[key]
 	if !ok {
 		return false
@@ -151,8 +151,8 @@ func (q *queue) remove(w *waiter, place *list.Element) {
 }
 
 // first tells whether w is first in each of its queues.
-func (w *waiter) first() bool {
-	for _, place := range w.places {
+func (w *waiter) isFirst() bool {
+	for _, place := range w.positions {
 		if place.Prev() != nil {
 			return false
 		}
@@ -169,10 +169,10 @@ func (t *table) takeOrJoin(req *request, from time.Time) (stores.Grant, *waiter,
 	if grant, err := t.try(req, from, now); grant.Acquired || err != nil {
 		return grant, nil, err
 	}
-	w := &waiter{request: *req, from: from, answered: make(chan struct{})}
-	t.line.join(w)
+	w := &waiter{request: *req, from: from, done: make(chan struct{})}
+	t.waitQueue.join(w)
 	if t.deadlocked(w, now) {
-		t.line.leave(w)
+		t.waitQueue.leave(w)
 		return stores.Grant{}, nil, stores.ErrDeadlock
 	}
 	t.setAlarm(now)
@@ -186,13 +186,13 @@ func (t *table) wait(ctx context.Context, w *waiter, closed <-chan struct{}) (st
 		select {
 		case <-time.After(grace):
 			t.admit(w)
-		case <-w.answered:
+		case <-w.done:
 		case <-ctx.Done():
 		case <-closed:
 		}
 	}
 	select {
-	case <-w.answered:
+	case <-w.done:
 	case <-ctx.Done():
 	case <-closed:
 	}
@@ -207,7 +207,7 @@ func (t *table) wait(ctx context.Context, w *waiter, closed <-chan struct{}) (st
 func (t *table) admit(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.serve(w.Keys[0], time.Now())
+	t.grantNext(w.Keys[0], time.Now())
 }
 
 // abandon ends the wait of w; if it was granted the locks it gives them back. Who comes
@@ -217,29 +217,29 @@ func (t *table) abandon(w *waiter) {
 	defer t.mu.Unlock()
 	now := time.Now()
 	if !w.grant.Acquired && w.err == nil {
-		t.line.leave(w)
+		t.waitQueue.leave(w)
 	}
 	for _, key := range w.Keys {
 		if l, err := t.heldBy(key, w.Owner, now); err == nil && l.token == w.grant.Token {
 			t.end(l, stores.EventReleased, now)
 		} else {
-			t.serve(key, now)
+			t.grantNext(key, now)
 		}
 	}
 }
 
 // serve grants key, if it is vacant, to the first in its queue, unless that has to wait
 // for something else.
-func (t *table) serve(key string, now time.Time) {
-	q, ok := t.line.queues[key]
+func (t *table) grantNext(key string, now time.Time) {
+	q, ok := t.waitQueue.queues[key]
 	if !ok {
 		return
 	}
 	w := q.Front().Value.(*waiter)
-	if now.Before(w.from) || !w.first() || !t.vacant(w.Keys, now) {
+	if now.Before(w.from) || !w.isFirst() || !t.free(w.Keys, now) {
 		return
 	}
-	t.line.leave(w)
+	t.waitQueue.leave(w)
 	w.grant = t.grant(&w.request, now)
-	close(w.answered)
+	close(w.done)
 }

@@ -14,8 +14,8 @@ import (
 const (
 	// perGrant is two for the one that a grant adds: the table shrinks to what is held
 	// while locks are being taken and forgotten, and no call pays for a backlog.
-	perGrant = 2
-	perSweep = 1000 // a millisecond or two, in which nobody else gets at the table
+	reclaimPerGrant = 2
+	reclaimPerSweep = 1000 // a millisecond or two, in which nobody else gets at the table
 )
 
 // table is the locks of one component: the rules of the contract on an ordered map.
@@ -31,17 +31,17 @@ const (
 type table struct {
 	epoch time.Time // expiries count from here on the monotonic clock
 
-	mu       sync.Mutex // of all that follows; whoever waits for a lock does not hold it
-	byKey    *btree.BTreeG[*lock]
-	byExpiry *btree.BTreeG[*lock] // the same locks, the next to expire first
-	hint     btree.PathHint       // where the last look-up in byKey ended; the change that follows begins there
-	sought   lock                 // what get looks for; its own, so that a look-up allocates nothing
-	token    uint64               // the last one given
-	declared declarations         // what exists also while nobody holds it
-	line     line                 // who waits
-	audience audience             // who watches
-	alarm    *time.Timer          // calls sweep; nil until it is first set
-	alarmFor time.Duration        // when, since the epoch; 0 is never. It may be earlier than need be, but not later
+	mu        sync.Mutex // of all that follows; whoever waits for a lock does not hold it
+	byKey     *btree.BTreeG[*lock]
+	byExpiry  *btree.BTreeG[*lock] // the same locks, the next to expire first
+	hint      btree.PathHint       // where the last look-up in byKey ended; the change that follows begins there
+	lookupKey lock                 // what get looks for; its own, so that a look-up allocates nothing
+	token     uint64               // the last one given
+	declared  declarations         // what exists also while nobody holds it
+	waitQueue waitQueue            // who waits
+	watchers  watcherSet           // who watches
+	alarm     *time.Timer          // calls sweep; nil until it is first set
+	alarmFor  time.Duration        // when, since the epoch; 0 is never. It may be earlier than need be, but not later
 }
 
 // lock is a lock that was granted and not given back; it may have expired. It is small
@@ -70,9 +70,9 @@ func newTable() *table {
 			}
 			return a.key < b.key // taken in one step
 		}, unlocked),
-		declared: newDeclarations(),
-		line:     newLine(),
-		audience: newAudience(now),
+		declared:  newDeclarations(),
+		waitQueue: newWaitQueue(),
+		watchers:  newWatcherSet(now),
 	}
 }
 
@@ -85,13 +85,13 @@ func (t *table) take(req *request, from time.Time) (stores.Grant, error) {
 }
 
 func (t *table) try(req *request, from, now time.Time) (stores.Grant, error) {
-	t.reclaim(perGrant, now)
+	t.reclaim(reclaimPerGrant, now)
 	if req.group != "" {
-		if err := t.enter(req, now); err != nil {
+		if err := t.resolveDeclared(req, now); err != nil {
 			return stores.Grant{}, err
 		}
 	}
-	if now.Before(from) || t.line.awaited(req.Keys) || !t.vacant(req.Keys, now) {
+	if now.Before(from) || t.waitQueue.hasWaiters(req.Keys) || !t.free(req.Keys, now) {
 		return stores.Grant{}, nil
 	}
 	return t.grant(req, now), nil
@@ -107,7 +107,7 @@ func (t *table) unlock(key, owner string) error {
 	switch {
 	case err == nil:
 		t.end(l, stores.EventReleased, now)
-	case !t.giveUp(key, owner, now):
+	case !t.cancelWait(key, owner, now):
 		return err
 	}
 	return nil
@@ -145,17 +145,17 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 }
 
 // rowNow tells people about l, which may be vacant, and about those who wait for it.
-func (t *table) rowNow(l *lock, now time.Time) stores.LockInfo {
-	row := t.row(l)
+func (t *table) describe(l *lock, now time.Time) stores.LockInfo {
+	row := t.describeEvent(l)
 	row.Remaining = l.remaining(now.Sub(t.epoch))
-	row.Waiters = t.line.count(l.key)
+	row.Waiters = t.waitQueue.count(l.key)
 	return row
 }
 
 // row tells people about l, which may be vacant.
-func (t *table) row(l *lock) stores.LockInfo { return l.row(t.declared.ttl(l.key)) }
+func (t *table) describeEvent(l *lock) stores.LockInfo { return l.info(t.declared.ttl(l.key)) }
 
-func (l *lock) row(declared time.Duration) stores.LockInfo {
+func (l *lock) info(declared time.Duration) stores.LockInfo {
 	return stores.LockInfo{
 		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata), DeclaredTTL: declared,
 	}
@@ -165,7 +165,7 @@ func (l *lock) row(declared time.Duration) stores.LockInfo {
 func (l *lock) remaining(at time.Duration) time.Duration { return max(0, l.expires-at) }
 
 // vacant tells whether nobody holds any of the locks.
-func (t *table) vacant(keys []string, now time.Time) bool {
+func (t *table) free(keys []string, now time.Time) bool {
 	for _, key := range keys {
 		if l, ok := t.get(key); ok && t.held(l, now) {
 			return false
@@ -184,10 +184,10 @@ func (t *table) grant(req *request, now time.Time) stores.Grant {
 		}
 		if last, ok := t.byKey.SetHint(l, &t.hint); ok { // it has expired
 			t.byExpiry.Delete(last)
-			t.tell(stores.EventExpired, last)
+			t.publish(stores.EventExpired, last)
 		}
 		t.start(l, req.TTL, now)
-		t.tell(stores.EventAcquired, l)
+		t.publish(stores.EventAcquired, l)
 	}
 	return stores.Grant{Acquired: true, Token: t.token, TTL: req.TTL, Expires: now.Add(req.TTL)}
 }
@@ -203,19 +203,19 @@ func (t *table) start(l *lock, ttl time.Duration, now time.Time) {
 // end removes l; who waits for it is next.
 func (t *table) end(l *lock, how stores.EventKind, now time.Time) {
 	t.remove(l, how)
-	t.serve(l.key, now)
+	t.grantNext(l.key, now)
 }
 
 // remove removes l, if it is there. The caller serves those who wait for it.
 func (t *table) remove(l *lock, how stores.EventKind) {
 	t.byKey.DeleteHint(l, &t.hint)
 	t.byExpiry.Delete(l)
-	t.tell(how, l)
+	t.publish(how, l)
 }
 
 func (t *table) get(key string) (*lock, bool) {
-	t.sought.key = key
-	return t.byKey.GetHint(&t.sought, &t.hint)
+	t.lookupKey.key = key
+	return t.byKey.GetHint(&t.lookupKey, &t.hint)
 }
 
 // heldBy returns the lock if owner holds it.
@@ -253,7 +253,7 @@ func (t *table) reclaim(n int, now time.Time) {
 // next expiry. Where locks are given back in time the alarm is rarely moved: it goes off
 // early, once in a TTL, and is set again.
 func (t *table) setAlarm(now time.Time) {
-	if t.line.empty() && t.audience.empty() {
+	if t.waitQueue.empty() && t.watchers.empty() {
 		return
 	}
 	l, ok := t.byExpiry.Min()
@@ -275,6 +275,6 @@ func (t *table) sweep() {
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.alarmFor = 0
-	t.reclaim(perSweep, now)
+	t.reclaim(reclaimPerSweep, now)
 	t.setAlarm(now)
 }

@@ -12,7 +12,7 @@ import (
 
 // perCount is for how many locks at once those who wait are counted: a tenth of a
 // millisecond.
-const perCount = 1000
+const countBatch = 1000
 
 // view is the locks of one moment. It is read without the table's mutex, so that nobody
 // waits while there are millions to read. Its trees are copies, made in no time: until
@@ -33,13 +33,13 @@ func (t *table) list(prefix string) []stores.LockInfo {
 	t.mu.Lock()
 	v := t.view(time.Now())
 	t.mu.Unlock()
-	return t.rows(v, prefix)
+	return t.describeView(v, prefix)
 }
 
 // rows returns the rows of v, with those who wait now.
-func (t *table) rows(v view, prefix string) []stores.LockInfo {
-	rows := v.rows(prefix)
-	for some := range slices.Chunk(rows, perCount) {
+func (t *table) describeView(v view, prefix string) []stores.LockInfo {
+	rows := v.list(prefix)
+	for some := range slices.Chunk(rows, countBatch) {
 		t.countWaiters(some)
 	}
 	return rows
@@ -49,17 +49,17 @@ func (t *table) rows(v view, prefix string) []stores.LockInfo {
 func (t *table) countWaiters(rows []stores.LockInfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.line.empty() {
+	if t.waitQueue.empty() {
 		return
 	}
 	for i := range rows {
-		rows[i].Waiters = t.line.count(rows[i].Key)
+		rows[i].Waiters = t.waitQueue.count(rows[i].Key)
 	}
 }
 
 // rows returns the held and the declared locks under a prefix, by key, without those who
 // wait.
-func (v view) rows(prefix string) []stores.LockInfo {
+func (v view) list(prefix string) []stores.LockInfo {
 	var rows []stores.LockInfo
 	v.byKey.Ascend(&lock{key: prefix}, func(l *lock) bool {
 		if !strings.HasPrefix(l.key, prefix) {
@@ -67,7 +67,7 @@ func (v view) rows(prefix string) []stores.LockInfo {
 		}
 		if left := l.remaining(v.at); left > 0 {
 			declared, _ := v.declared.Get(l.key)
-			row := l.row(declared.ttl)
+			row := l.info(declared.ttl)
 			row.Remaining = left
 			rows = append(rows, row)
 		}

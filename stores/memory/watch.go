@@ -9,22 +9,22 @@ import (
 )
 
 // maxNews is how many events are kept for a watcher that is slow.
-const maxNews = 4096
+const maxPending = 4096
 
 // audience is who watches.
-type audience struct {
-	watchers map[*watcher]struct{}
+type watcherSet struct {
+	set      map[*watcher]struct{}
 	revision uint64 // counts the changes; begins with the wall clock, so that it grows across a restart as tokens do
 }
 
 // watcher is one call of Watch.
 type watcher struct {
-	prefix string
-	since  time.Duration  // when its last snapshot was taken, since the table's epoch
-	begin  *snapshot      // to be told before the news; nil if it was
-	news   []stores.Event // not yet told
-	missed bool           // some were dropped
-	wake   chan struct{}  // has an element if there are news
+	prefix   string
+	since    time.Duration  // when its last snapshot was taken, since the table's epoch
+	snapshot *snapshot      // to be told before the news; nil if it was
+	pending  []stores.Event // not yet told
+	missed   bool           // some were dropped
+	wake     chan struct{}  // has an element if there are news
 }
 
 // snapshot is a new beginning for a watcher.
@@ -34,36 +34,36 @@ type snapshot struct {
 	missed   bool
 }
 
-func newAudience(now time.Time) audience {
-	return audience{watchers: map[*watcher]struct{}{}, revision: uint64(now.UnixMicro())}
+func newWatcherSet(now time.Time) watcherSet {
+	return watcherSet{set: map[*watcher]struct{}{}, revision: uint64(now.UnixMicro())}
 }
 
-func (a *audience) empty() bool { return len(a.watchers) == 0 }
+func (a *watcherSet) empty() bool { return len(a.set) == 0 }
 
 // tell lets those who watch l, which may be vacant, know what happened to it.
-func (t *table) tell(what stores.EventKind, l *lock) {
-	t.audience.revision++
-	for w := range t.audience.watchers {
+func (t *table) publish(what stores.EventKind, l *lock) {
+	t.watchers.revision++
+	for w := range t.watchers.set {
 		if !strings.HasPrefix(l.key, w.prefix) || what == stores.EventExpired && l.expires <= w.since {
 			continue // not its business, or it was told that nobody holds l
 		}
-		w.add(stores.Event{Kind: what, Revision: t.audience.revision, Lock: t.row(l)})
+		w.add(stores.Event{Kind: what, Revision: t.watchers.revision, Lock: t.describeEvent(l)})
 	}
 }
 
 func (w *watcher) add(e stores.Event) {
 	switch {
 	case w.missed:
-	case len(w.news) < maxNews:
-		w.news = append(w.news, e)
+	case len(w.pending) < maxPending:
+		w.pending = append(w.pending, e)
 	default:
-		w.news, w.missed = nil, true
+		w.pending, w.missed = nil, true
 	}
-	w.rouse()
+	w.notify()
 }
 
 // rouse tells w that there are news.
-func (w *watcher) rouse() {
+func (w *watcher) notify() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -84,7 +84,7 @@ func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}
 		if err := ended(ctx, closed); err != nil {
 			return err
 		}
-		for _, e := range t.collect(w) {
+		for _, e := range t.nextEvents(w) {
 			if err := tell(e); err != nil {
 				return err
 			}
@@ -110,9 +110,9 @@ func (t *table) subscribe(prefix string) *watcher {
 	defer t.mu.Unlock()
 	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1)}
 	now := time.Now()
-	t.restart(w, now)
-	w.rouse()
-	t.audience.watchers[w] = struct{}{}
+	t.resubscribe(w, now)
+	w.notify()
+	t.watchers.set[w] = struct{}{}
 	t.setAlarm(now)
 	return w
 }
@@ -120,36 +120,36 @@ func (t *table) subscribe(prefix string) *watcher {
 func (t *table) unsubscribe(w *watcher) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.audience.watchers, w)
+	delete(t.watchers.set, w)
 }
 
 // restart lets w begin with a snapshot of now.
-func (t *table) restart(w *watcher, now time.Time) {
+func (t *table) resubscribe(w *watcher, now time.Time) {
 	v := t.view(now)
 	w.since = v.at
-	w.begin = &snapshot{v, t.audience.revision, w.missed}
-	w.news, w.missed = nil, false
+	w.snapshot = &snapshot{v, t.watchers.revision, w.missed}
+	w.pending, w.missed = nil, false
 }
 
 // collect returns the news of w, of which it is relieved.
-func (t *table) collect(w *watcher) []stores.Event {
-	begin, news := t.relieve(w)
+func (t *table) nextEvents(w *watcher) []stores.Event {
+	begin, news := t.takePending(w)
 	if begin == nil {
 		return news
 	}
 	return append([]stores.Event{{
-		Kind: stores.EventSnapshot, Revision: begin.revision, Locks: t.rows(begin.view, w.prefix), Missed: begin.missed,
+		Kind: stores.EventSnapshot, Revision: begin.revision, Locks: t.describeView(begin.view, w.prefix), Missed: begin.missed,
 	}}, news...)
 }
 
 // relieve takes its news from w, with a new beginning if it missed some.
-func (t *table) relieve(w *watcher) (*snapshot, []stores.Event) {
+func (t *table) takePending(w *watcher) (*snapshot, []stores.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w.missed {
-		t.restart(w, time.Now())
+		t.resubscribe(w, time.Now())
 	}
-	begin, news := w.begin, w.news
-	w.begin, w.news = nil, nil
+	begin, news := w.snapshot, w.pending
+	w.snapshot, w.pending = nil, nil
 	return begin, news
 }
