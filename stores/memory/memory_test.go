@@ -67,7 +67,7 @@ func TestMetadataIsChecked(t *testing.T) {
 		{"0", ""},
 		{"90", ""},
 		{"1m30s", ""},
-		{"-1s", "memory: metadata key restartGrace: is negative"},
+		{"-1s", "memory: metadata key restartGrace: must not be negative"},
 		{"soon", "memory: metadata key restartGrace: is no duration"},
 	} {
 		c := stores.Component{Name: "locks", Metadata: map[string]string{"restartGrace": row.grace}}

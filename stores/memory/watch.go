@@ -8,26 +8,29 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// maxNews is how many events are kept for a watcher that is slow.
+// maxPending is the number of events that are buffered for a slow watcher.
 const maxPending = 4096
 
-// audience is who watches.
+// watcherSet holds the watchers of a table.
 type watcherSet struct {
-	set      map[*watcher]struct{}
-	revision uint64 // counts the changes; begins with the wall clock, so that it grows across a restart as tokens do
+	set map[*watcher]struct{}
+
+	// revision counts the changes. It begins with the wall clock, so that it grows across
+	// a restart as tokens do.
+	revision uint64
 }
 
 // watcher is one call of Watch.
 type watcher struct {
 	prefix   string
 	since    time.Duration  // when its last snapshot was taken, since the table's epoch
-	snapshot *snapshot      // to be told before the news; nil if it was
-	pending  []stores.Event // not yet told
-	missed   bool           // some were dropped
-	wake     chan struct{}  // has an element if there are news
+	snapshot *snapshot      // to be sent before pending; nil if it was sent
+	pending  []stores.Event // the buffer of events that were not sent
+	missed   bool           // the buffer overflowed
+	wake     chan struct{}  // has an element if there is a snapshot or pending events
 }
 
-// snapshot is a new beginning for a watcher.
+// snapshot is the state of the table that a watcher starts from.
 type snapshot struct {
 	view
 	revision uint64
@@ -40,14 +43,14 @@ func newWatcherSet(now time.Time) watcherSet {
 
 func (a *watcherSet) empty() bool { return len(a.set) == 0 }
 
-// tell lets those who watch l, which may be vacant, know what happened to it.
-func (t *table) publish(what stores.EventKind, l *lock) {
+// publish adds an event about l, which may be free, to the buffers of the watchers.
+func (t *table) publish(kind stores.EventKind, l *lock) {
 	t.watchers.revision++
 	for w := range t.watchers.set {
-		if !strings.HasPrefix(l.key, w.prefix) || what == stores.EventExpired && l.expires <= w.since {
-			continue // not its business, or it was told that nobody holds l
+		if !strings.HasPrefix(l.key, w.prefix) || kind == stores.EventExpired && l.expires <= w.since {
+			continue // not under its prefix, or not held in its snapshot either
 		}
-		w.add(stores.Event{Kind: what, Revision: t.watchers.revision, Lock: t.describeEvent(l)})
+		w.add(stores.Event{Kind: kind, Revision: t.watchers.revision, Lock: t.describeEvent(l)})
 	}
 }
 
@@ -62,7 +65,7 @@ func (w *watcher) add(e stores.Event) {
 	w.notify()
 }
 
-// rouse tells w that there are news.
+// notify wakes up the call of w.
 func (w *watcher) notify() {
 	select {
 	case w.wake <- struct{}{}:
@@ -70,9 +73,9 @@ func (w *watcher) notify() {
 	}
 }
 
-// watch tells a snapshot of the locks under prefix and every change to them, until ctx
-// ends, closed is closed or tell fails.
-func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}, tell func(stores.Event) error) error {
+// watch calls handle with a snapshot of the locks under prefix and with every change to
+// them, until ctx ends, closed is closed or handle fails.
+func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}, handle func(stores.Event) error) error {
 	w := t.subscribe(prefix)
 	defer t.unsubscribe(w)
 	for {
@@ -85,7 +88,7 @@ func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}
 			return err
 		}
 		for _, e := range t.nextEvents(w) {
-			if err := tell(e); err != nil {
+			if err := handle(e); err != nil {
 				return err
 			}
 			if err := ended(ctx, closed); err != nil {
@@ -95,7 +98,7 @@ func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}
 	}
 }
 
-// ended returns the reason for a call to end, or nil if there is none.
+// ended returns the error with which a call must end now, or nil.
 func ended(ctx context.Context, closed <-chan struct{}) error {
 	select {
 	case <-closed:
@@ -110,7 +113,7 @@ func (t *table) subscribe(prefix string) *watcher {
 	defer t.mu.Unlock()
 	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1)}
 	now := time.Now()
-	t.resubscribe(w, now)
+	t.takeSnapshot(w, now)
 	w.notify()
 	t.watchers.set[w] = struct{}{}
 	t.setAlarm(now)
@@ -123,33 +126,34 @@ func (t *table) unsubscribe(w *watcher) {
 	delete(t.watchers.set, w)
 }
 
-// restart lets w begin with a snapshot of now.
-func (t *table) resubscribe(w *watcher, now time.Time) {
+// takeSnapshot takes a snapshot for w and discards its buffered events.
+func (t *table) takeSnapshot(w *watcher, now time.Time) {
 	v := t.view(now)
 	w.since = v.at
 	w.snapshot = &snapshot{v, t.watchers.revision, w.missed}
 	w.pending, w.missed = nil, false
 }
 
-// collect returns the news of w, of which it is relieved.
+// nextEvents removes and returns the events that w has to send.
 func (t *table) nextEvents(w *watcher) []stores.Event {
-	begin, news := t.takePending(w)
-	if begin == nil {
-		return news
+	start, events := t.takePending(w)
+	if start == nil {
+		return events
 	}
 	return append([]stores.Event{{
-		Kind: stores.EventSnapshot, Revision: begin.revision, Locks: t.describeView(begin.view, w.prefix), Missed: begin.missed,
-	}}, news...)
+		Kind: stores.EventSnapshot, Revision: start.revision, Locks: t.describeView(start.view, w.prefix), Missed: start.missed,
+	}}, events...)
 }
 
-// relieve takes its news from w, with a new beginning if it missed some.
+// takePending removes and returns w's buffered events, preceded by a snapshot if the
+// buffer overflowed or w has just been subscribed.
 func (t *table) takePending(w *watcher) (*snapshot, []stores.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w.missed {
-		t.resubscribe(w, time.Now())
+		t.takeSnapshot(w, time.Now())
 	}
-	begin, news := w.snapshot, w.pending
+	start, events := w.snapshot, w.pending
 	w.snapshot, w.pending = nil, nil
-	return begin, news
+	return start, events
 }

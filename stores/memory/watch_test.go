@@ -149,7 +149,7 @@ func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
 		take(t, s, "disk", "ann", time.Second, true)
 		s.table.mu.Lock() // before the alarm comes to it
 		w.missed = true
-		s.table.resubscribe(w, time.Now().Add(time.Second))
+		s.table.takeSnapshot(w, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
