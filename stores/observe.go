@@ -3,8 +3,6 @@ package stores
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 )
 
 // An Observer hears of the calls of a store. All methods are safe for concurrent use.
@@ -126,24 +124,6 @@ var _ interface {
 	Declarer
 	Pinger
 } = (*observed)(nil)
-
-// bare is the store itself, without observers.
-func bare(s Store) Store {
-	for {
-		o, ok := s.(*observed)
-		if !ok {
-			return s
-		}
-		s = o.store
-	}
-}
-
-// NameOf is the name of the store's kind: that of its package, which by the rule of the
-// house is its folder and its metadata value.
-func NameOf(s Store) string {
-	name, _, _ := strings.Cut(strings.TrimPrefix(fmt.Sprintf("%T", bare(s)), "*"), ".")
-	return name
-}
 
 // tell lets the observer hear of a call.
 func (o *observed) tell(ctx context.Context, op Operation, call func(context.Context) error) error {

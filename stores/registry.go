@@ -107,7 +107,11 @@ func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 			return nil, err
 		}
 	}
-	return r.backends[name].Open(ctx, c)
+	s, err := r.backends[name].Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &named{s, name}, nil
 }
 
 func (r *Registry) storeName(md map[string]string) (string, error) {

@@ -52,7 +52,7 @@ func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := s.(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
+			if got := Unwrap(s).(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
 				t.Errorf("%s opened %+v, want %s", got.by, got.from, row.want)
 			}
 		})

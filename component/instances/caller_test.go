@@ -28,7 +28,7 @@ func openFrom(t *testing.T, s *Set, c *caller, a string) {
 func storeOf(t *testing.T, s *Set, c *caller) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	err := s.Do(callFrom(t, c), "c", func(s stores.Store) error { store = s.(*fakeStore); return nil })
+	err := s.Do(callFrom(t, c), "c", func(s stores.Store) error { store = stores.Unwrap(s).(*fakeStore); return nil })
 	if err != nil && !errors.Is(err, ErrNotInitialized) {
 		t.Fatal(err)
 	}

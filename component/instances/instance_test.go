@@ -33,7 +33,7 @@ func TestInstance(t *testing.T) {
 	}
 	for call, do := range instanceCalls(found) {
 		err := do(callFrom(t, office), func(store stores.Store) error {
-			if got := store.(*fakeStore).metadata["a"]; got != "1" {
+			if got := stores.Unwrap(store).(*fakeStore).metadata["a"]; got != "1" {
 				t.Errorf("%s: gets what has a: %s", call, got)
 			}
 			return errors.New("done")

@@ -50,7 +50,7 @@ func TestResolver(t *testing.T) {
 			for call, do := range resolverCalls(s.Resolver()) {
 				var got string
 				err := do(callFrom(t, callers[row.as]), row.asks, func(store stores.Store) error {
-					got = store.(*fakeStore).metadata["a"]
+					got = stores.Unwrap(store).(*fakeStore).metadata["a"]
 					return nil
 				})
 				if !errors.Is(err, row.is) {

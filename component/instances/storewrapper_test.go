@@ -43,7 +43,7 @@ func TestStoreWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told callLog
 		inner := func(_ string, s stores.Store) (stores.Store, func()) {
-			return closeRecorder{s.(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
+			return closeRecorder{stores.Unwrap(s).(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
 		}
 		plain, _ := newSet()
 		s := New(plain.registry, logger.NewLogger("test"), inner, told.wrapper("ann"), told.wrapper("bob"))
