@@ -3,8 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,12 +45,8 @@ func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
 		}
 	}
 	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"} // beside the scripts
-	parts, err := filepath.Glob("*.lua")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range parts {
-		text, err := os.ReadFile(part)
+	for _, path := range luaPaths(t) {
+		text, err := luaFiles.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}

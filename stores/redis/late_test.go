@@ -155,7 +155,9 @@ func TestALateRequestBringsNobodyBack(t *testing.T) {
 		}
 		s.leave(t.Context(), w)
 		w.arrival = 0
-		w.queueIn(t, s)
+		if g, err := s.ask(t.Context(), w, true); !errors.Is(err, errHasLeft) || g.Acquired {
+			t.Errorf("after %d claims: %+v, %v", claims, g, err)
+		}
 		if n := waiters(t, s, "k"); n != 1 {
 			t.Errorf("after %d claims: %d wait", claims, n)
 		}
