@@ -244,7 +244,7 @@ func TestLoadedResources_Properties(t *testing.T) {
 		if !maps.Equal(got, want) || isLeftToDaprd(err) != left {
 			t.Errorf("%s: got %q, %v", placeholder, got, err)
 		}
-		if left && err.Error() != "metadata key filled: "+placeholder+" is not the same for every daprd" {
+		if left && err.Error() != "metadata key filled: "+placeholder+" differs between daprds" {
 			t.Errorf("%s: %v", placeholder, err)
 		}
 	}

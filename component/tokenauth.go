@@ -14,17 +14,16 @@ import (
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
 )
 
-// guard lets calls pass that carry the token, and those for the health: whoever probes
-// that has no secrets, and learns no more than that the process lives, and whether a lock
-// can be taken in a component that he can name. Streams of the health need the token,
-// since they never end. It keeps the token's hash, so that comparing takes the same time
-// whatever is sent.
+// tokenAuth accepts calls with the token, and health checks without it: a prober has no
+// secrets, and learns only whether the process runs and whether a lock can be taken in a
+// component whose name it knows. Health streams need the token, because they never end.
+// tokenAuth is the token's hash, so that a comparison takes constant time.
 type tokenAuth [sha256.Size]byte
 
 func newTokenAuth(token string) tokenAuth { return sha256.Sum256([]byte(token)) }
 
-// guarded puts the guard, if there is one, before a handler. Requests that may not pass
-// are for refuse.
+// requireToken returns a handler that calls next for requests with the token, and refuse
+// for others. Without a token it returns next.
 func (n *tcpListeners) requireToken(next http.Handler, refuse refuseFunc) http.Handler {
 	if n.auth == nil {
 		return next
@@ -39,17 +38,17 @@ func (n *tcpListeners) requireToken(next http.Handler, refuse refuseFunc) http.H
 	})
 }
 
-// options put the guard before every call of gRPC.
-func (g tokenAuth) serverOptions() []grpc.ServerOption {
+// serverOptions returns the interceptors that require the token.
+func (a tokenAuth) serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-			if err := g.check(ctx, call.FullMethod); err != nil {
+			if err := a.check(ctx, call.FullMethod); err != nil {
 				return nil, err
 			}
 			return handle(ctx, req)
 		}),
 		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			if err := g.check(stream.Context(), call.FullMethod); err != nil {
+			if err := a.check(stream.Context(), call.FullMethod); err != nil {
 				return err
 			}
 			return handle(srv, stream)
@@ -57,21 +56,21 @@ func (g tokenAuth) serverOptions() []grpc.ServerOption {
 	}
 }
 
-// check returns the status of a call that may not pass, or nil.
-func (g tokenAuth) check(ctx context.Context, method string) error {
+// check returns nil for a call that is accepted, and otherwise its status.
+func (a tokenAuth) check(ctx context.Context, method string) error {
 	if method == healthpb.Health_Check_FullMethodName ||
-		g.matches(bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))) {
+		a.matches(bearer(metadata.ValueFromIncomingContext(ctx, "authorization"))) {
 		return nil
 	}
 	return rpcstatus.Status(rpcstatus.ErrUnauthenticated)
 }
 
-func (g tokenAuth) matches(token string) bool {
+func (a tokenAuth) matches(token string) bool {
 	sum := sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(sum[:], g[:]) == 1
+	return subtle.ConstantTimeCompare(sum[:], a[:]) == 1
 }
 
-// bearer is the token in the authorization headers of a call, or empty.
+// bearer returns the token in the authorization headers of a call, or "".
 func bearer(values []string) string {
 	if len(values) != 1 {
 		return ""

@@ -105,7 +105,7 @@ func TestAPasswordInASecretStoreOutlivesACrashOfMortise(t *testing.T) {
 	r := newResources(t)
 	r.writeSecretly(redis("locks", startRedis(t)), "redisPassword")
 	m := startMortise(t, "--resources-path", r.path)
-	m.says(`Component \"locks\" is opened when daprd initializes it`)
+	m.says(`Leaving component \"locks\" to daprd`)
 	u := startSidecar(t, m, "app", r).user(t, "locks")
 	u.takes("report", "alice")
 
