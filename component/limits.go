@@ -57,7 +57,8 @@ func connectionLimit(endpoints int) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return maxConnections
 	}
-	return connectionShare(uint64(files.Cur), uint64(endpoints)) //nolint:unconvert // Cur is an int64 on FreeBSD
+	open := uint64(files.Cur) //nolint:unconvert // it is an int64 on FreeBSD
+	return connectionShare(open, uint64(endpoints))
 }
 
 // connectionShare returns an endpoint's share of the files that the process may open.

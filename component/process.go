@@ -29,7 +29,7 @@ import (
 
 // Options are the options of a process.
 type Options struct {
-	Name       string      // of the socket, without ".sock"; the component type is "lock." + Name
+	Name       string      // of the socket; the component type is "lock." + Name
 	Folder     string      // where the socket appears
 	SocketMode os.FileMode // permissions of the socket
 	TCP        TCPOptions
@@ -46,7 +46,7 @@ type Options struct {
 	StartDegraded bool
 
 	DrainTimeout time.Duration // how long calls in progress may take at shutdown
-	Tracing      bool          // export traces, as OpenTelemetry's environment variables say
+	Tracing      bool          // export traces; OpenTelemetry's variables configure them
 	Version      string        // of the program, for metrics and traces
 
 	// Ready, unless it is nil, is called when everything is served.
@@ -140,17 +140,24 @@ func serve(ctx context.Context, o Options, set *instances.Set, tel telemetry.Tel
 
 // server serves a listener.
 type server interface {
-	Serve(net.Listener) error // returns when the server is stopped or fails
-	notReady()                // makes the health report that the server takes no more calls
-	GracefulStop()            // takes no more calls, and returns when those in progress have finished
-	Stop()                    // cancels the calls in progress, and returns when they have finished
+	// Serve returns when the server is stopped or fails.
+	Serve(net.Listener) error
+
+	// notReady makes the health report that the server takes no more calls.
+	notReady()
+
+	// GracefulStop takes no more calls, and returns when those in progress have finished.
+	GracefulStop()
+
+	// Stop cancels the calls in progress, and returns when they have finished.
+	Stop()
 }
 
 // serverGroup is the servers of the process, each with its listener.
 type serverGroup struct {
 	servers []server
 	serving sync.WaitGroup
-	failed  chan error // errors of servers that were not stopped; has room for all servers
+	failed  chan error // errors of servers; has room for all
 }
 
 // start serves the listener until the server is stopped or fails.

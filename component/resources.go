@@ -100,7 +100,8 @@ func (o Options) load(log logger.Logger) (*loadedResources, error) {
 		l.ofOwnApp = byOwn
 	}
 	l.components = slices.DeleteFunc(all, func(c *resources.Component) bool {
-		return c.Metadata.Name == "" || !o.isMortiseType(c) // daprd ignores a component without a name
+		// daprd ignores a component without a name.
+		return c.Metadata.Name == "" || !o.isMortiseType(c)
 	})
 	return l, nil
 }

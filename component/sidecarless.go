@@ -79,7 +79,8 @@ func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d si
 // daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
 func (n *tcpListeners) daprGRPCServer(s services) server {
 	options := append(n.grpcOptions(), s.sidecarless.dapr.ServerOptions()...)
-	options = append(options, grpc.UnknownServiceHandler(unknownMethod)) // replaces the one of daprapi
+	// unknownMethod replaces the handler of daprapi.
+	options = append(options, grpc.UnknownServiceHandler(unknownMethod))
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		s.sidecarless.dapr.Register(r)
 		layottopb.RegisterRuntimeServer(r, s.sidecarless.layotto)

@@ -31,7 +31,7 @@ type TCPOptions struct {
 	CertFile, KeyFile string
 
 	ClientCAFile  string // CAs of client certificates, which are not required if empty
-	Token         string // clients must send "authorization: Bearer <token>"; none if empty
+	Token         string // bearer token that clients must send; none if empty
 	TokenFile     string // file with the token, used instead of Token
 	AllowInsecure bool   // permit other machines without TLS or without authentication
 

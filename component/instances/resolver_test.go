@@ -28,7 +28,7 @@ func TestResolver(t *testing.T) {
 		{name: "by another name", open: []opening{{shop, "c", "1"}}, asks: "d", want: `component "d"`, is: ErrNotInitialized},
 		{name: "the only one, unnamed", open: []opening{{shop, "c", "1"}}, want: "1"},
 		{name: "the only one, whose name is empty", open: []opening{{shop, "", "1"}}, want: "1"},
-		{name: "one of two, unnamed", open: []opening{{shop, "d", "1"}, {shop, "c", "1"}}, want: `name one of ["c" "d"]`, is: ErrAmbiguous},
+		{name: "one of two, unnamed", open: []opening{{shop, "d", "1"}, {shop, "c", "1"}}, want: `name must be one of ["c" "d"]`, is: ErrAmbiguous},
 		{name: "what two have opened alike", open: []opening{{shop, "c", "1"}, {"office", "c", "1"}}, asks: "c", want: "1"},
 		{name: "what two have opened differently", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, asks: "c", want: "different metadata", is: ErrAmbiguous},
 		{name: "the same, unnamed", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, is: ErrAmbiguous},
