@@ -12,7 +12,7 @@ import (
 // all equal.
 type caller struct {
 	net.Addr
-	bound        map[string]*instance // the components that it has opened, by name; guarded by Set.mu
+	bound        map[string]*instance // by component name; guarded by Set.mu
 	disconnected bool                 // guarded by Set.mu
 }
 
