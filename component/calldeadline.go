@@ -7,14 +7,14 @@ import (
 	"google.golang.org/grpc"
 )
 
-// answerTime is how long before its deadline the work of a call ends at most, so that the
-// answer reaches the client before that stops waiting for it. It is less than the
-// client's timerSlack.
+// replyMargin is by how much the deadline of a call is shortened at most, so that the
+// response reaches the client before the client's deadline. It is less than the client's
+// timerSlack.
 const replyMargin = 25 * time.Millisecond
 
-// answerInTime is an interceptor that ends calls a little before their deadline: by a
-// tenth of the time that is left, at most by answerTime. What a storage said last is then
-// in the answer, and not lost with it.
+// shortenDeadline is an interceptor that shortens the deadline of calls by a tenth of the
+// time that is left, and at most by replyMargin. So a client whose deadline passes gets
+// the last error of the storage and not just DEADLINE_EXCEEDED.
 func shortenDeadline(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

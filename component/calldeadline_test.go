@@ -21,9 +21,9 @@ func TestShortenDeadline(t *testing.T) {
 		name          string
 		timeout, want time.Duration // 0: none
 	}{
-		{"leaves a call without a deadline alone", 0, 0},
-		{"ends a long call by answerTime earlier", time.Minute, time.Minute - replyMargin},
-		{"ends a short call by a tenth earlier", 100 * time.Millisecond, 90 * time.Millisecond},
+		{"keeps a call without a deadline", 0, 0},
+		{"shortens a long deadline by replyMargin", time.Minute, time.Minute - replyMargin},
+		{"shortens a short deadline by a tenth", 100 * time.Millisecond, 90 * time.Millisecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -41,14 +41,14 @@ func TestShortenDeadline(t *testing.T) {
 					return nil, nil
 				})
 				if err != nil || got != row.want {
-					t.Errorf("the handler has %v, want %v; %v", got, row.want, err)
+					t.Errorf("the handler has %v left, want %v; %v", got, row.want, err)
 				}
 			})
 		})
 	}
 }
 
-// stalled is a store whose storage answers no call.
+// stalledStore is a store whose storage never answers.
 type stalledStore struct{ stores.Store }
 
 func (stalledStore) wait(ctx context.Context) error {
@@ -72,8 +72,8 @@ func (s stalledStore) Unlock(ctx context.Context, _, _ string) error { return s.
 
 func (stalledStore) Close() error { return nil }
 
-// TestCalls_ReportTheStorageAtTheirDeadline checks that a client whose deadline passes
-// learns what the storage said last.
+// TestShortenDeadline_ReportsStorageError checks that a client whose deadline passes gets
+// the storage's error.
 func TestShortenDeadline_ReportsStorageError(t *testing.T) {
 	const key, owner = "k", "ann"
 	for _, row := range []struct {
@@ -108,14 +108,14 @@ func TestShortenDeadline_ReportsStorageError(t *testing.T) {
 					t.Errorf("got %q, want the storage's error", text)
 				}
 				if ctx.Err() != nil {
-					t.Error("the answer came after the deadline")
+					t.Error("the response arrived after the deadline")
 				}
 			})
 		})
 	}
 }
 
-// opensStalled returns services with one component, whose store is stalled.
+// openStalledServices returns services with one component, whose store is stalled.
 func openStalledServices(t *testing.T) services {
 	t.Helper()
 	registry := stores.NewRegistry("stalled")

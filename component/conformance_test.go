@@ -19,11 +19,11 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// API is a service, and what its protocol lets through of a store.
+// testedAPI is a service with the features of a store that its protocol has.
 type testedAPI struct {
 	name     string
 	features []string
-	minTTL   time.Duration // or the shortest lease in which a slow machine gets an answer through a connection
+	minTTL   time.Duration // long enough for a call on a slow machine
 	open     func(conn *grpc.ClientConn, instance string) stores.Store
 }
 
@@ -38,12 +38,12 @@ var (
 		}}
 )
 
-// harness is what any store looks like from the other side of the API.
-func (d testedAPI) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
+// harness returns the harness of any store behind the API.
+func (a testedAPI) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
 	return conformance.Harness{
 		Storage:  storage,
-		Features: d.features,
-		MinTTL:   d.minTTL,
+		Features: a.features,
+		MinTTL:   a.minTTL,
 		Slack:    300 * time.Millisecond,
 		Settle:   2 * time.Second,
 		UTF8:     true,
@@ -52,31 +52,31 @@ func (d testedAPI) harness(storage func(t testing.TB) func() stores.Store) confo
 }
 
 func TestConformance_MemoryInBubble(t *testing.T) {
-	for _, d := range []testedAPI{lockStoreAPI, locksAPI} {
-		t.Run(d.name, func(t *testing.T) {
-			h := d.harness(func(t testing.TB) func() stores.Store {
+	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
+		t.Run(a.name, func(t *testing.T) {
+			h := a.harness(func(t testing.TB) func() stores.Store {
 				l, s := bufconn.Listen(1<<16), openServices(t, map[string]string{"store": "memory"})
 				serveOn(t, socketServer(s), s.set.Listener(l))
-				return d.clients(t, "passthrough:///memory", insecure.NewCredentials(),
+				return a.clients(t, "passthrough:///memory", insecure.NewCredentials(),
 					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 			})
-			h.Bubble, h.Slack = true, 0 // time stands still on a real socket, but not on a bufconn
+			h.Bubble, h.Slack = true, 0 // which work with a bufconn, but not with a real socket
 			conformance.Run(t, h)
 		})
 	}
 }
 
 func TestConformance_RedisOverSocket(t *testing.T) {
-	for _, d := range []testedAPI{lockStoreAPI, locksAPI} {
-		t.Run(d.name, func(t *testing.T) {
+	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
+		t.Run(a.name, func(t *testing.T) {
 			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := openServices(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
 			serveOn(t, socketServer(s), s.set.Listener(l))
-			conformance.Run(t, d.harness(func(t testing.TB) func() stores.Store {
-				return d.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
+			conformance.Run(t, a.harness(func(t testing.TB) func() stores.Store {
+				return a.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
 			}))
 		})
 	}
@@ -92,14 +92,14 @@ func TestConformance_MemoryOverTCP(t *testing.T) {
 	}))
 }
 
-// opened returns the services of the component "locks", which is closed at the end of the
-// test.
+// openServices opens component locks and returns its services. They are closed at the end
+// of the test.
 func openServices(t testing.TB, metadata map[string]string) services {
 	t.Helper()
 	return openServicesFrom(t, all.Backends("memory"), metadata)
 }
 
-// openedFromRegistry is opened with a store of the registry.
+// openServicesFrom is openServices with a registry.
 func openServicesFrom(t testing.TB, registry *stores.Registry, metadata map[string]string) services {
 	t.Helper()
 	set := instances.New(registry, discard)
@@ -116,7 +116,8 @@ func openServicesFrom(t testing.TB, registry *stores.Registry, metadata map[stri
 	return s
 }
 
-// serveTCP serves at the one address of the options until the test ends, and returns it.
+// serveTCP serves at the only address of the options until the test ends, and returns the
+// address with its port.
 func serveTCP(t testing.TB, s services, o TCPOptions) string {
 	t.Helper()
 	n, err := newTCPListeners(o, discard)
@@ -132,7 +133,7 @@ func serveTCP(t testing.TB, s services, o TCPOptions) string {
 	return l.Addr().String()
 }
 
-// serveOn lets the server serve until the test ends.
+// serveOn serves the listener until the test ends.
 func serveOn(t testing.TB, s server, l net.Listener) {
 	t.Helper()
 	group := &serverGroup{failed: make(chan error, 1)}
@@ -147,19 +148,18 @@ func serveOn(t testing.TB, s server, l net.Listener) {
 	})
 }
 
-// clients returns a function that opens stores at the other end of a connection of their
-// own.
-func (d testedAPI) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
+// clients returns a function that opens remote stores, each with a connection of its own.
+func (a testedAPI) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
 	return func() stores.Store {
 		conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(creds))...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d.open(conn, "locks")
+		return a.open(conn, "locks")
 	}
 }
 
-// bearing is a bearer token that is sent with each call, over whatever connection.
+// bearerCredentials is a bearer token that is sent with each call, even without TLS.
 type bearerCredentials string
 
 func (b bearerCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {

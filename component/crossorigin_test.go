@@ -64,7 +64,7 @@ func TestCrossOriginProtection(t *testing.T) {
 }
 
 func TestRequireLocalHost(t *testing.T) {
-	metrics := browserRequest{"metrics", "GET", "/metrics", "", (*tcpListeners).metricsServer, http.StatusOK, "the Host header names neither"}
+	metrics := browserRequest{"metrics", "GET", "/metrics", "", (*tcpListeners).metricsServer, http.StatusOK, "the Host header must name localhost"}
 	certificate := servers.NewCertificate(t)
 	secured := TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile}
 	for _, row := range []struct {

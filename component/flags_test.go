@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// parse reads flags in an environment.
+// parse parses flags in an environment.
 func parse(env map[string]string, args ...string) (Options, error) {
 	var o Options
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
@@ -21,7 +21,7 @@ func parse(env map[string]string, args ...string) (Options, error) {
 func TestFolder(t *testing.T) {
 	env := map[string]string{}
 	if o, err := parse(env); err != nil || o.Folder != DefaultFolder {
-		t.Errorf("with none set: %s, %v", o.Folder, err)
+		t.Errorf("without variables: %s, %v", o.Folder, err)
 	}
 	for i := len(FolderVariables) - 1; i >= 0; i-- {
 		name := FolderVariables[i]
@@ -55,7 +55,7 @@ func TestAddFlags(t *testing.T) {
 
 func TestAddFlags_Tracing(t *testing.T) {
 	if o, err := parse(nil); err != nil || o.Tracing {
-		t.Errorf("without a word: %v, %v", o.Tracing, err)
+		t.Errorf("without variables: %v, %v", o.Tracing, err)
 	}
 	if o, err := parse(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}); err != nil || !o.Tracing {
 		t.Errorf("with an endpoint: %v, %v", o.Tracing, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// statusOf is the health of a service, as it is told on the socket.
+// statusOf returns the health of a service on the socket.
 func (h *fixture) statusOf(service string) string {
 	h.Helper()
 	resp, err := healthpb.NewHealthClient(h.socket).Check(h.Context(), &healthpb.HealthCheckRequest{Service: service})
@@ -28,31 +28,31 @@ func (h *fixture) statusOf(service string) string {
 	return must(h, resp, err).GetStatus().String()
 }
 
-// awaitStatus waits until a service has the health.
+// awaitStatus waits until a service has the status.
 func (h *fixture) awaitStatus(service, want string) {
 	h.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for h.statusOf(service) != want {
 		if time.Now().After(deadline) {
-			h.Fatalf("%s is %s, not %s", service, h.statusOf(service), want)
+			h.Fatalf("%s is %s, want %s", service, h.statusOf(service), want)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// awaitMetric waits until there is the line in the metrics.
+// awaitMetric waits until the metrics contain the line.
 func (h *fixture) awaitMetric(line string) {
 	h.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for len(h.metrics(line+"\n")) == 0 {
 		if time.Now().After(deadline) {
-			h.Fatalf("no %s", line)
+			h.Fatalf("the metrics do not contain %s", line)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// openedFrom lets a process open what the YAML says.
+// withResources returns a function that adds a resource file with the YAML to options.
 func withResources(t *testing.T, yaml string) func(*Options) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "components.yaml")
@@ -99,7 +99,7 @@ func TestHealth_UnresponsiveStorage(t *testing.T) {
 	check("SERVING", http.StatusNoContent, "", "1")
 	h.awaitMetric(held)
 	if got := h.statusOf("component/other"); got != "NOT_FOUND" {
-		t.Errorf("a component that nobody knows is %s", got)
+		t.Errorf("an unknown component is %s", got)
 	}
 	if err := h.end(t); err != nil {
 		t.Error(err)

@@ -15,21 +15,22 @@ import (
 	"github.com/mortise-lock/mortise/component/rtm"
 )
 
-// shuttingDown is what those are told who come too late.
+// shuttingDownReason is the reason for refusing requests during shutdown.
 const shuttingDownReason = "Mortise is shutting down"
 
-// httpServer is an HTTP server that can be stopped as one of gRPC can.
+// httpServer is an HTTP server that is stopped like a gRPC server.
 type httpServer struct {
 	*http.Server
 	inflight     inflight
 	shuttingDown atomic.Bool
 }
 
-// newHTTPServer returns a server on the network that does as s says, for which clients
-// need a token or not. Requests that come too late, or for another host, are for refuse.
-func newHTTPServer(n *tcpListeners, s *http.Server, token bool, refuse refuseFunc) *httpServer {
+// newHTTPServer returns s with the TLS configuration of the listeners and with the
+// handlers that count requests and check their Host header. needsToken is whether clients
+// need a token. refuse responds to requests for another host or during shutdown.
+func newHTTPServer(n *tcpListeners, s *http.Server, needsToken bool, refuse refuseFunc) *httpServer {
 	h := &httpServer{Server: s}
-	h.Handler = h.inflight.track(n.requireLocalHost(s.Handler, token, refuse), func(w http.ResponseWriter, r *http.Request) {
+	h.Handler = h.inflight.track(n.requireLocalHost(s.Handler, needsToken, refuse), func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusServiceUnavailable, shuttingDownReason)
 	})
 	h.TLSConfig = n.certificates.config("h2", "http/1.1")
@@ -37,8 +38,8 @@ func newHTTPServer(n *tcpListeners, s *http.Server, token bool, refuse refuseFun
 	return h
 }
 
-// httpServer returns the server for RTM's channel locks over HTTP, and the health beside
-// them, for which nobody needs a token.
+// httpServer returns the server for RTM's channel locks over HTTP. It also serves the
+// health of the process, without a token.
 func (n *tcpListeners) httpServer(s services) server {
 	handler := crossOriginProtection(s.telemetry.Handler(telemetry.RTM, rtm.Handler(s.channels)), rtm.Refuse)
 	mux := http.NewServeMux()
@@ -48,8 +49,8 @@ func (n *tcpListeners) httpServer(s services) server {
 	return h
 }
 
-// metricsServer returns the server for metrics over HTTP, and the health of all beside
-// them, for which nobody needs a token.
+// metricsServer returns the server for metrics. It also serves the health of the process
+// and of all components, without a token.
 func (n *tcpListeners) metricsServer(s services) server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", n.requireToken(s.telemetry.Metrics.Handler(), refuseAsText))
@@ -57,8 +58,8 @@ func (n *tcpListeners) metricsServer(s services) server {
 	return newHTTPServer(n, newLimitedServer(mux), n.auth != nil, refuseAsText)
 }
 
-// bounded returns a server with the handler, and bounds for what clients may send and how
-// long they may take.
+// newLimitedServer returns a server with the handler that limits the size of requests and
+// the time for reading a request and for writing a response.
 func newLimitedServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -71,7 +72,7 @@ func newLimitedServer(handler http.Handler) *http.Server {
 	}
 }
 
-// health tells that the process lives, and wants to be asked.
+// health responds with 204, or with 503 during shutdown.
 func (s *httpServer) health(w http.ResponseWriter, _ *http.Request) {
 	code := http.StatusNoContent
 	if s.shuttingDown.Load() {
@@ -82,7 +83,7 @@ func (s *httpServer) health(w http.ResponseWriter, _ *http.Request) {
 
 func (s *httpServer) notReady() { s.shuttingDown.Store(true) }
 
-// Serve serves the listener until the server is stopped.
+// Serve serves the listener until the server is stopped or fails.
 func (s *httpServer) Serve(l net.Listener) error {
 	if s.TLSConfig != nil {
 		return s.Server.ServeTLS(l, "", "")
@@ -90,28 +91,28 @@ func (s *httpServer) Serve(l net.Listener) error {
 	return s.Server.Serve(l)
 }
 
-// GracefulStop takes no more connections, and returns when the requests under way are
-// answered.
+// GracefulStop accepts no more connections, and returns when the requests in progress
+// have finished.
 func (s *httpServer) GracefulStop() {
-	_ = s.Shutdown(context.Background()) // whose only other errors are those of closing listeners
+	_ = s.Shutdown(context.Background()) // fails only if closing a listener fails
 	s.inflight.drain()
 }
 
-// Stop ends all connections, and waits for the requests that it cancels by that.
+// Stop closes all connections and waits for the requests that it cancels by that.
 func (s *httpServer) Stop() {
 	_ = s.Close()
 	s.inflight.drain()
 }
 
-// requests are those under way. Package http does not wait for all of them when it is
-// stopped.
+// inflight counts the requests in progress, because http.Server.Close does not wait for
+// them.
 type inflight struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
 	closed  bool
 }
 
-// count counts the requests that next handles. Those after the end are for refuse.
+// track returns a handler that counts the requests to next. After drain it calls refuse.
 func (q *inflight) track(next http.Handler, refuse http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !q.begin() {
@@ -123,6 +124,7 @@ func (q *inflight) track(next http.Handler, refuse http.HandlerFunc) http.Handle
 	})
 }
 
+// begin counts a request, or returns false after drain.
 func (q *inflight) begin() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -132,7 +134,7 @@ func (q *inflight) begin() bool {
 	return !q.closed
 }
 
-// end lets no more requests in, and waits for those that are.
+// drain refuses new requests and waits for those in progress.
 func (q *inflight) drain() {
 	q.mu.Lock()
 	q.closed = true
@@ -140,12 +142,12 @@ func (q *inflight) drain() {
 	q.running.Wait()
 }
 
-// warnings are what package http has to tell, line by line: handlers that panic, files
-// that cannot be opened.
+// httpErrorLog receives the error log of net/http, line by line: panics of handlers and
+// failures to accept connections.
 type httpErrorLog struct{ logger.Logger }
 
-// Write logs a line. Clients that cannot agree on TLS are for those who look for them:
-// anybody can connect, any number of times.
+// Write logs a line as a warning. TLS handshake failures are logged at debug level,
+// because any client can cause them.
 func (w httpErrorLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if strings.HasPrefix(text, "http: TLS handshake error") {

@@ -30,12 +30,12 @@ func TestTokenAuth_HTTP(t *testing.T) {
 		good   bool
 	}{
 		{"no token", nil, false},
-		{"an empty one", []string{""}, false},
-		{"a wrong one", []string{"Bearer secreT"}, false},
-		{"a longer one", []string{"Bearer secrets"}, false},
-		{"one of another scheme", []string{"Basic secret"}, false},
-		{"two, of which one is right", []string{"Bearer secret", "Bearer other"}, false},
-		{"the right one", []string{"Bearer secret"}, true},
+		{"an empty token", []string{""}, false},
+		{"a wrong token", []string{"Bearer secreT"}, false},
+		{"a longer token", []string{"Bearer secrets"}, false},
+		{"a token with another scheme", []string{"Basic secret"}, false},
+		{"two tokens, one of them right", []string{"Bearer secret", "Bearer other"}, false},
+		{"the right token", []string{"Bearer secret"}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for method, path := range map[string]string{"POST": "setLock", "GET": "subscribe?user=u", "DELETE": "nothing"} {
@@ -52,7 +52,7 @@ func TestTokenAuth_HTTP(t *testing.T) {
 	}
 	got := s.post(t, "setLock", "{}")
 	if got.operation != "RTMSetLockOperation" || !strings.Contains(got.reason, "bearer token is missing or wrong") {
-		t.Errorf("the refusal is %s", got.body)
+		t.Errorf("the response is %s", got.body)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestHTTPServer_TLS(t *testing.T) {
 		{"version 1", "HTTP/1.1", func(*http.Transport) {}},
 		{"version 2", "HTTP/2.0", func(h *http.Transport) { h.ForceAttemptHTTP2 = true }},
 		{"without a client's certificate", "", func(h *http.Transport) { h.TLSClientConfig.Certificates = nil }},
-		{"with a stranger's", "", func(h *http.Transport) { h.TLSClientConfig.Certificates = stranger.ClientConfig().Certificates }},
+		{"with a certificate of another CA", "", func(h *http.Transport) { h.TLSClientConfig.Certificates = stranger.ClientConfig().Certificates }},
 		{"with old TLS", "", func(h *http.Transport) { h.TLSClientConfig.MaxVersion = 0x0303 }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestHTTPServer_TLS(t *testing.T) {
 			if row.proto == "" {
 				if err == nil {
 					_ = response.Body.Close()
-					t.Errorf("answers %d", response.StatusCode)
+					t.Errorf("status %d, want a failed handshake", response.StatusCode)
 				}
 				return
 			}
@@ -111,11 +111,11 @@ func TestHTTPServer_TLS(t *testing.T) {
 	}
 }
 
-// checkOneLife sets a lock, hands it over, removes it, and checks what a subscriber hears
-// of that.
+// checkLockLifecycle sets a lock, passes it from ann to bob, removes it, and checks the
+// events of a subscriber.
 func (s httpTestClient) checkLockLifecycle(t *testing.T) {
 	t.Helper()
-	heard := s.subscribe(t, "subscribe?user=eve&channel=c&channelType=MESSAGE")
+	stream := s.subscribe(t, "subscribe?user=eve&channel=c&channelType=MESSAGE")
 	s.must(t, "setLock", byAnn)
 	s.must(t, "acquireLock", byAnn)
 	waited := make(chan httpResponse, 1)
@@ -123,21 +123,22 @@ func (s httpTestClient) checkLockLifecycle(t *testing.T) {
 	s.awaitWaiter(t)
 	s.must(t, "releaseLock", byAnn)
 	if got := <-waited; got.code != http.StatusOK {
-		t.Errorf("bob is answered %d %s", got.code, got.body)
+		t.Errorf("response to bob is %d %s", got.code, got.body)
 	}
 	s.must(t, "removeLock", byAnn)
 	for _, want := range []string{"SET", "ACQUIRED ann", "RELEASED ann", "ACQUIRED bob", "REMOVED bob"} {
-		name, data := heard.next()
+		name, data := stream.next()
 		kind, owner, _ := strings.Cut(want, " ")
 		if name != kind || !strings.Contains(data, fmt.Sprintf(`"owner":%q`, owner)) {
-			t.Errorf("hears %s %s, want %s", name, data, want)
+			t.Errorf("event is %s %s, want %s", name, data, want)
 		}
 	}
 }
 
 func TestLimits_LargeRequests(t *testing.T) {
 	s := newHTTPTestClient(t, TCPOptions{Token: "secret"})
-	large := strings.Repeat(" ", 64<<10) + "{" // is read to its end, so no reset can overtake the answer
+	// The server reads the body to its end, so no reset can overtake the response.
+	large := strings.Repeat(" ", 64<<10) + "{"
 	if got := s.post(t, "getLock", large); got.code != http.StatusRequestEntityTooLarge || got.errorCode != -10014 {
 		t.Errorf("a large body: %d %s", got.code, got.body)
 	}
@@ -147,7 +148,7 @@ func TestLimits_LargeRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = response.Body.Close() // it ends with a reset, since nobody reads the header to its end
+	_ = response.Body.Close() // ends with a reset, because the header was not read to its end
 	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a large header: %d", response.StatusCode)
 	}
@@ -157,15 +158,15 @@ func TestLimits_LargeRequests(t *testing.T) {
 	}
 }
 
-// stalling keeps every stream open until its client is gone, and tells when one has begun
-// and has ended.
+// blockingStreams keeps every stream open until its client disconnects. It reports when a
+// stream has started and ended.
 type blockingStreams struct {
 	rtmpb.UnimplementedChannelLocksServer
-	begun, ended chan struct{}
+	started, ended chan struct{}
 }
 
 func newBlockingStreams() blockingStreams {
-	return blockingStreams{begun: make(chan struct{}), ended: make(chan struct{}, 1)}
+	return blockingStreams{started: make(chan struct{}), ended: make(chan struct{}, 1)}
 }
 
 func (s blockingStreams) Subscribe(_ *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
@@ -173,14 +174,14 @@ func (s blockingStreams) Subscribe(_ *rtmpb.SubscribeRequest, stream grpc.Server
 	if err := stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}); err != nil {
 		return err
 	}
-	close(s.begun)
+	close(s.started)
 	<-stream.Context().Done()
 	return stream.Context().Err()
 }
 
 func TestHTTPServer_StreamEndsWithConnection(t *testing.T) {
-	stalling := newBlockingStreams()
-	addr := serveTCP(t, services{channels: stalling}, TCPOptions{HTTPAddress: "127.0.0.1:0"})
+	streams := newBlockingStreams()
+	addr := serveTCP(t, services{channels: streams}, TCPOptions{HTTPAddress: "127.0.0.1:0"})
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -188,25 +189,25 @@ func TestHTTPServer_StreamEndsWithConnection(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /v1/rtm/s/subscribe HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	<-stalling.begun
-	if err := conn.(*net.TCPConn).SetLinger(0); err != nil { // the end is a reset
+	<-streams.started
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil { // closing sends a reset
 		t.Fatal(err)
 	}
 	_ = conn.Close()
 	select {
-	case <-stalling.ended:
+	case <-streams.ended:
 	case <-time.After(10 * time.Second):
-		t.Error("the stream goes on")
+		t.Error("the stream has not ended")
 	}
 }
 
 func TestHTTPServer_Stop(t *testing.T) {
-	stalling := newBlockingStreams()
+	streams := newBlockingStreams()
 	n, err := newTCPListeners(TCPOptions{}, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, l := n.httpServer(services{channels: stalling}), bufconn.Listen(1<<10)
+	server, l := n.httpServer(services{channels: streams}), bufconn.Listen(1<<10)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	conn, err := l.DialContext(t.Context())
@@ -217,12 +218,12 @@ func TestHTTPServer_Stop(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET /v1/rtm/s/subscribe HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	<-stalling.begun
+	<-streams.started
 	server.Stop()
 	select {
-	case <-stalling.ended:
+	case <-streams.ended:
 	default:
-		t.Error("the stream outlives the server")
+		t.Error("the stream has not ended when Stop returns")
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
@@ -232,16 +233,17 @@ func TestHTTPServer_Stop(t *testing.T) {
 func TestLimits_SlowHTTPClients(t *testing.T) {
 	const post = "POST /v1/rtm/s/getLock HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer "
 	for _, row := range []struct {
-		name, sends, drips string // what comes at once, and what each second
-		code               string // in the answer
-		after              time.Duration
+		name         string
+		first, later string // what the client sends at once, and then each second
+		code         string // status of the response
+		after        time.Duration
 	}{
-		{"one who says nothing", "", "", "", requestTimeout},
-		{"one who begins a header", "POST /v1/rtm/s/getLock HTTP/1.1\r\n", "", "", requestTimeout},
-		{"one whose header does not end", "POST /v1/rtm/s/getLock HTTP/1.1\r\n", "X: y\r\n", "", requestTimeout},
-		{"one whose body does not end", post + "secret\r\nContent-Length: 100\r\n\r\n", " ", "408 Request Timeout", requestTimeout},
-		{"one whose body nobody wants", post + "wrong\r\nContent-Length: 100\r\n\r\n", " ", "401 Unauthorized", requestTimeout},
-		{"one who has no more to say", post + "secret\r\nContent-Length: 1\r\n\r\n{", "", "400 Bad Request", idleTimeout},
+		{"a client that sends nothing", "", "", "", requestTimeout},
+		{"an incomplete header", "POST /v1/rtm/s/getLock HTTP/1.1\r\n", "", "", requestTimeout},
+		{"an endless header", "POST /v1/rtm/s/getLock HTTP/1.1\r\n", "X: y\r\n", "", requestTimeout},
+		{"an endless body", post + "secret\r\nContent-Length: 100\r\n\r\n", " ", "408 Request Timeout", requestTimeout},
+		{"an endless body without the token", post + "wrong\r\nContent-Length: 100\r\n\r\n", " ", "401 Unauthorized", requestTimeout},
+		{"an idle connection", post + "secret\r\nContent-Length: 1\r\n\r\n{", "", "400 Bad Request", idleTimeout},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -255,29 +257,29 @@ func TestLimits_SlowHTTPClients(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				begun := time.Now()
-				sendSlowly(t, conn, row.sends, row.drips)
-				told, _ := io.ReadAll(conn)
-				status, _, _ := strings.Cut(string(told), "\r\n")
-				if took := time.Since(begun); took != row.after || strings.TrimPrefix(status, "HTTP/1.1 ") != row.code {
-					t.Errorf("after %v it is told %q", took, told)
+				start := time.Now()
+				sendSlowly(t, conn, row.first, row.later)
+				response, _ := io.ReadAll(conn)
+				status, _, _ := strings.Cut(string(response), "\r\n")
+				if took := time.Since(start); took != row.after || strings.TrimPrefix(status, "HTTP/1.1 ") != row.code {
+					t.Errorf("closed after %v with response %q", took, response)
 				}
 			})
 		})
 	}
 }
 
-// drip sends at once, and then each second, until the connection ends.
-func sendSlowly(t *testing.T, conn net.Conn, sends, drips string) {
+// sendSlowly sends first at once, and later each second, until the connection is closed.
+func sendSlowly(t *testing.T, conn net.Conn, first, later string) {
 	t.Helper()
-	if _, err := io.WriteString(conn, sends); err != nil {
+	if _, err := io.WriteString(conn, first); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for tick := time.Tick(time.Second); drips != ""; <-tick {
-			if _, err := io.WriteString(conn, drips); err != nil {
+		for tick := time.Tick(time.Second); later != ""; <-tick {
+			if _, err := io.WriteString(conn, later); err != nil {
 				return
 			}
 		}
@@ -311,7 +313,7 @@ func TestRun_ShutdownEndsHTTPWaits(t *testing.T) {
 	s.awaitWaiter(t)
 	r.stop()
 	if got := <-waited; got.code != http.StatusServiceUnavailable || got.errorCode != -14009 {
-		t.Errorf("who waits is answered %d %s", got.code, got.body)
+		t.Errorf("response to the waiter is %d %s", got.code, got.body)
 	}
 	for _, e := range streams {
 		var last string

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// site is an HTTP server as its clients see it.
+// httpTestClient is a client of an HTTP server.
 type httpTestClient struct {
 	client *http.Client
-	url    string // without a slash at its end
+	url    string // of the server, without a final slash
 	token  string
 }
 
-// serveSite serves memory over HTTP.
+// newHTTPTestClient serves the memory store over HTTP and returns a client.
 func newHTTPTestClient(t *testing.T, o TCPOptions) httpTestClient {
 	t.Helper()
 	o.HTTPAddress = "127.0.0.1:0"
@@ -25,18 +25,19 @@ func newHTTPTestClient(t *testing.T, o TCPOptions) httpTestClient {
 	return httpTestClient{&http.Client{Transport: transport(t)}, "http://" + addr, o.Token}
 }
 
-// transport is that of a client who has its connections for itself.
+// transport returns a transport that shares no connections.
 func transport(t *testing.T) *http.Transport {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
 
-// request makes a request to the component "locks", with the token if there is one.
+// request returns a request for an operation of component locks, with the token if there
+// is one.
 func (s httpTestClient) request(ctx context.Context, method, operation, body string) *http.Request {
 	r, err := http.NewRequestWithContext(ctx, method, s.url+"/v1/rtm/locks/"+operation, strings.NewReader(body))
 	if err != nil {
-		panic(err) // the tests' own paths are good
+		panic(err) // the tests' paths are valid
 	}
 	if s.token != "" {
 		r.Header.Set("Authorization", "Bearer "+s.token)
@@ -44,7 +45,7 @@ func (s httpTestClient) request(ctx context.Context, method, operation, body str
 	return r
 }
 
-// answer is what a site says.
+// httpResponse is a response with its body.
 type httpResponse struct {
 	code   int
 	header http.Header
@@ -55,7 +56,7 @@ type httpResponse struct {
 	operation, reason string
 }
 
-// answerTo sends the request and returns the answer.
+// do sends the request and returns the response.
 func (s httpTestClient) do(t *testing.T, r *http.Request) httpResponse {
 	t.Helper()
 	response, err := s.client.Do(r)
@@ -65,6 +66,7 @@ func (s httpTestClient) do(t *testing.T, r *http.Request) httpResponse {
 	return read(t, response)
 }
 
+// read reads a response.
 func read(t *testing.T, response *http.Response) httpResponse {
 	t.Helper()
 	defer response.Body.Close()
@@ -72,27 +74,27 @@ func read(t *testing.T, response *http.Response) httpResponse {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told struct {
+	var fields struct {
 		ErrorCode         int32
 		Operation, Reason string
 	}
 	if response.Header.Get("Content-Type") == "application/json" {
-		if err := json.Unmarshal(body, &told); err != nil {
+		if err := json.Unmarshal(body, &fields); err != nil {
 			t.Fatalf("%s: %v", body, err)
 		}
 	}
 	return httpResponse{
-		response.StatusCode, response.Header, response.Proto, string(body), told.ErrorCode, told.Operation, told.Reason,
+		response.StatusCode, response.Header, response.Proto, string(body), fields.ErrorCode, fields.Operation, fields.Reason,
 	}
 }
 
-// post posts the body to an operation.
+// post sends the body to an operation.
 func (s httpTestClient) post(t *testing.T, operation, body string) httpResponse {
 	t.Helper()
 	return s.do(t, s.request(t.Context(), http.MethodPost, operation, body))
 }
 
-// must posts the body, to an operation that has to succeed.
+// must is post for an operation that has to succeed.
 func (s httpTestClient) must(t *testing.T, operation, body string) httpResponse {
 	t.Helper()
 	got := s.post(t, operation, body)
@@ -102,16 +104,16 @@ func (s httpTestClient) must(t *testing.T, operation, body string) httpResponse 
 	return got
 }
 
-// the lock that is set and acquired here.
+// Requests for a lock by ann, and by bob, who waits for it.
 const (
 	byAnn = `{"user":"ann","channel":"c","channelType":1,"lockName":"l"}`
 	byBob = `{"user":"bob","channel":"c","channelType":1,"lockName":"l","retry":true}`
 )
 
-// events reads a stream's events.
+// eventStream reads the events of a stream.
 type eventStream struct{ lines *bufio.Scanner }
 
-// listen opens a stream, and takes its first event, which is a snapshot.
+// subscribe opens a stream and reads its first event, which is a snapshot.
 func (s httpTestClient) subscribe(t *testing.T, path string) eventStream {
 	t.Helper()
 	response, err := s.client.Do(s.request(timeoutContext(t), http.MethodGet, path, ""))
@@ -126,7 +128,7 @@ func (s httpTestClient) subscribe(t *testing.T, path string) eventStream {
 	return e
 }
 
-// next is the next event; empty after the last.
+// next returns the next event, which is empty after the last.
 func (e eventStream) next() (name, data string) {
 	for e.lines.Scan() {
 		field, value, _ := strings.Cut(e.lines.Text(), ": ")
@@ -140,7 +142,8 @@ func (e eventStream) next() (name, data string) {
 	return "", ""
 }
 
-// awaitBob returns when bob waits for the lock: then he may not even try to have it.
+// awaitWaiter waits until bob waits for the lock. From then on another request of bob for
+// it fails.
 func (s httpTestClient) awaitWaiter(t *testing.T) {
 	t.Helper()
 	try := strings.Replace(byBob, "true", "false", 1)
@@ -148,9 +151,9 @@ func (s httpTestClient) awaitWaiter(t *testing.T) {
 		switch got := s.post(t, "acquireLock", try); got.errorCode {
 		case -14003:
 			return
-		case -14007: // somebody else has it
+		case -14007: // ann holds the lock, and bob does not wait yet
 		default:
-			t.Errorf("bob is answered %d %s", got.code, got.body)
+			t.Errorf("response to bob is %d %s", got.code, got.body)
 		}
 	}
 }

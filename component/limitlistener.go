@@ -5,20 +5,19 @@ import (
 	"sync"
 )
 
-// limitListener bounds how many connections of a listener are open at a time: Accept
-// waits for one of them to be closed. Its connections have all methods of TCP's, unlike
-// those of x/net/netutil. net/http needs CloseWrite to refuse a request that it has not
-// read to its end; else the client's connection is reset, often before the client has
-// read the answer.
+// limitListener limits the open connections of a listener: Accept waits until there are
+// fewer. Unlike those of x/net/netutil, its connections have all methods of a TCPConn,
+// because net/http needs CloseWrite to refuse a request that it has not read to its end.
+// Without it the connection is reset, often before the client has read the response.
 type limitListener struct {
 	*net.TCPListener
-	slots  chan struct{} // has an element for each open connection
+	slots  chan struct{} // holds an element for each open connection
 	close  sync.Once
-	closed chan struct{} // is closed with the listener
+	closed chan struct{} // closed by Close
 }
 
-func newLimitListener(l *net.TCPListener, most int) *limitListener {
-	return &limitListener{TCPListener: l, slots: make(chan struct{}, most), closed: make(chan struct{})}
+func newLimitListener(l *net.TCPListener, limit int) *limitListener {
+	return &limitListener{TCPListener: l, slots: make(chan struct{}, limit), closed: make(chan struct{})}
 }
 
 // Accept returns the next connection.
@@ -36,7 +35,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 	return &limitedConn{TCPConn: conn, release: sync.OnceFunc(func() { <-l.slots })}, nil
 }
 
-// Close closes the listener. Open connections stay open.
+// Close closes the listener. It does not close its connections.
 func (l *limitListener) Close() error {
 	l.close.Do(func() { close(l.closed) })
 	return l.TCPListener.Close()
@@ -48,7 +47,7 @@ type limitedConn struct {
 	release func()
 }
 
-// Close closes the connection and lets the listener accept another one.
+// Close closes the connection, after which the listener accepts another one.
 func (c *limitedConn) Close() error {
 	defer c.release()
 	return c.TCPConn.Close()

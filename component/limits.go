@@ -1,117 +1,67 @@
 package component
 
 import (
-	"context"
 	"syscall"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/tap"
 )
 
-// What follows bounds what those can cost who can connect and perhaps have no token, in
-// connections, bytes and time.
+// These limits bound the connections, the memory and the time that a TCP client can take,
+// even one without a token.
 const (
-	// pingAfter and pongWithin are how a client is found that is gone without a word:
-	// after their sum, with everything that it waited for. A Unix socket needs no such
-	// thing, its end is always told. TCP itself asks in the same time, for clients of
-	// HTTP, by so many probes.
+	// keepaliveTime and keepaliveTimeout detect clients that are lost: a connection is
+	// closed, and its calls end, after their sum without a sign of life. gRPC sends
+	// pings; for HTTP clients TCP sends keepaliveProbes probes in the same time. Unix
+	// sockets need neither, because the kernel always reports their end.
 	keepaliveTime    = 10 * time.Second
 	keepaliveTimeout = 10 * time.Second
 	keepaliveProbes  = 2
 
-	// requestTimeout is how long a client may take to send a request, and to read an
-	// answer. Waiting for a lock comes in between.
+	// requestTimeout bounds the time for sending a request and for reading a response,
+	// but not the wait for a lock in between.
 	requestTimeout = 10 * time.Second
 
-	// idleTimeout is how long a connection stays on which nothing is asked for.
+	// idleTimeout is how long a connection without calls stays open.
 	idleTimeout = 2 * time.Minute
 
-	// maxConnections bounds the connections of an endpoint. It is so large because
-	// HTTP/1.1 has a connection for each who waits for a lock, and the one that would
-	// free the lock must get one too.
+	// maxConnections limits the connections of an endpoint. It is large because with
+	// HTTP/1.1 every waiter has a connection, and the holder needs one to release the
+	// lock.
 	maxConnections = 1 << 14
 
-	// spareFiles is the part of the files that a process may open which TCP leaves for
-	// the socket and the stores: a quarter.
+	// reservedFileShare is the share of the process's file descriptors, a quarter, that
+	// TCP leaves to the socket and the stores.
 	reservedFileShare = 4
 
-	// maxCalls bounds the calls under way on one connection. It is so large because a
-	// call that waits for a lock counts, and the call that would free the lock must not
-	// be kept waiting behind those.
+	// maxCalls limits the calls in progress on one connection. It is large because calls
+	// that wait for a lock count, and the call that releases it must not queue behind
+	// them.
 	maxCalls = 1 << 16
 
-	// maxHeader bounds the bytes of a call's metadata, which anybody can send who can
-	// connect.
+	// maxHeader limits the bytes of a call's metadata or of a request's header.
 	maxHeader = 64 << 10
 
-	// maxRequest bounds the bytes of a request of gRPC, which is read before its token is
-	// looked at. The largest that is good, for as many keys as there may be, has less
-	// than a tenth of that.
+	// maxRequest limits the bytes of a gRPC request, which is read before its token is
+	// checked. The largest valid request, with the most keys, has less than a tenth of
+	// it.
 	maxRequest = 1 << 20
 
-	// readBuffer is how many bytes gRPC reads at a time. Every connection has a buffer
-	// for them, also one that says nothing.
+	// readBuffer is the size of gRPC's read buffer, which every connection has.
 	readBuffer = 4 << 10
 )
 
-// connections is how many connections each endpoint may have, if there are so many
-// endpoints. More wait until one of those ends, and each endpoint has its own, so that
-// who takes all of one's leaves the others'.
+// connectionLimit returns how many connections each of the endpoints may have. Further
+// connections wait until one is closed. Each endpoint has a limit of its own, so that
+// clients of one cannot exhaust the others.
 func connectionLimit(endpoints int) int {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return maxConnections
 	}
-	return connectionShare(uint64(files.Cur), uint64(endpoints)) //nolint:unconvert // Cur is an int64 on FreeBSD
+	open := uint64(files.Cur) //nolint:unconvert // it is an int64 on FreeBSD
+	return connectionShare(open, uint64(endpoints))
 }
 
-// share is an endpoint's share of the files that the process may open.
+// connectionShare returns an endpoint's share of the files that the process may open.
 func connectionShare(files, endpoints uint64) int {
 	return int(max(1, min(maxConnections, (files-files/reservedFileShare)/endpoints)))
-}
-
-// arrivalKey is that of the timer which cancels a call of gRPC whose request does not
-// arrive.
-type requestTimerKey struct{}
-
-// timely are the options by which a request of gRPC has to arrive in as much time as one
-// of HTTP. Without them a client could keep any number of them arriving, with no token,
-// and the server what it has of each.
-func requestDeadlineOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.InTapHandle(startRequestDeadline),
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-			stopRequestDeadline(ctx)
-			return handle(ctx, req)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			return handle(srv, requestStream{stream})
-		}),
-	}
-}
-
-// expect returns the ctx of a call whose header has arrived, and nothing else.
-func startRequestDeadline(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	return context.WithValue(ctx, requestTimerKey{}, time.AfterFunc(requestTimeout, cancel)), nil
-}
-
-// arrived lets a call take as long as it likes from here on.
-func stopRequestDeadline(ctx context.Context) {
-	if timer, ok := ctx.Value(requestTimerKey{}).(*time.Timer); ok {
-		timer.Stop()
-	}
-}
-
-// arriving is a stream whose first message is its request.
-type requestStream struct{ grpc.ServerStream }
-
-// RecvMsg implements [grpc.ServerStream].
-func (s requestStream) RecvMsg(m any) error {
-	err := s.ServerStream.RecvMsg(m)
-	if err == nil {
-		stopRequestDeadline(s.Context())
-	}
-	return err
 }

@@ -40,7 +40,7 @@ func checkReason(t *testing.T, what string, err error, code codes.Code, reason s
 	t.Errorf("%s: %v with %v, want %v and %s", what, s, s.Details(), code, reason)
 }
 
-// hold takes the lock called API for ann.
+// lockDisk takes lock disk for ann.
 func lockDisk(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
 	resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "disk", Owner: "ann", Ttl: hour})
@@ -49,8 +49,8 @@ func lockDisk(t *testing.T, locks lockspb.LocksClient) {
 	}
 }
 
-// waitFor waits for the lock called API for bob. The channel gets the error, also if the
-// lock is granted.
+// waitForDisk waits for lock disk for bob. The channel gets the result, which is an error
+// even if the lock is granted.
 func waitForDisk(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
@@ -63,7 +63,7 @@ func waitForDisk(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	return ended
 }
 
-// waiters is how many wait for the lock called API.
+// countWaiters returns the number of waiters of lock disk, which ann must hold.
 func countWaiters(t *testing.T, locks lockspb.LocksClient) int {
 	t.Helper()
 	rows := list(t, locks)
@@ -74,6 +74,7 @@ func countWaiters(t *testing.T, locks lockspb.LocksClient) int {
 	return int(rows[0].GetWaiters())
 }
 
+// list returns all locks.
 func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
 	t.Helper()
 	stream, err := locks.List(t.Context(), &lockspb.ListRequest{})
@@ -92,14 +93,14 @@ func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
 	}
 }
 
-// patient is the ctx of a call that is to be ended by something else than its ctx.
+// timeoutContext returns the ctx of a call that must end before its ctx.
 func timeoutContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// awaitWaiter returns when somebody waits for the lock called API.
+// awaitWaiter waits until lock disk has a waiter.
 func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
 	for countWaiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
@@ -108,8 +109,7 @@ func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 }
 
 func TestRun_ShutdownEndsWaits(t *testing.T) {
-	// The drain timeout is much longer than end waits: nobody who waits may hold up the
-	// end.
+	// The drain timeout is much longer than end waits: waiters must not delay the shutdown.
 	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
@@ -151,9 +151,9 @@ func TestRun_ReopenEndsWaits(t *testing.T) {
 	if err := initialize(t, sidecar, "a", map[string]string{"restartGrace": "1ms"}); err != nil {
 		t.Fatal(err)
 	}
-	checkReason(t, "who waits", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
+	checkReason(t, "Lock", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
 	if n := countWaiters(t, locks); n != 0 {
-		t.Errorf("%d wait still", n)
+		t.Errorf("%d waiters are left", n)
 	}
 	again := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
@@ -161,7 +161,7 @@ func TestRun_ReopenEndsWaits(t *testing.T) {
 		t.Error(err)
 	}
 	if err := <-again; !strings.HasPrefix(err.Error(), "granted") {
-		t.Errorf("who asks again: %v", err)
+		t.Errorf("Lock after the reopening: %v", err)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestRun_AmbiguousComponent(t *testing.T) {
 		_, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Store: store, Key: "k", Owner: "o", Ttl: hour})
 		return err
 	}
-	checkReason(t, "before all", try("a"), codes.FailedPrecondition, "NOT_INITIALIZED")
+	checkReason(t, "without a sidecar", try("a"), codes.FailedPrecondition, "NOT_INITIALIZED")
 	for i, grace := range []string{"0s", "1ms"} {
 		if err := initialize(t, lockpb.NewLockStoreClient(r.connect(t)), "a", map[string]string{"restartGrace": grace}); err != nil {
 			t.Fatal(err)
@@ -183,17 +183,17 @@ func TestRun_AmbiguousComponent(t *testing.T) {
 			}
 		}
 	}
-	checkReason(t, "with two that differ", try("a"), codes.FailedPrecondition, "AMBIGUOUS")
+	checkReason(t, "with two sidecars that differ", try("a"), codes.FailedPrecondition, "AMBIGUOUS")
 }
 
-// inMemory serves memory in a bubble with the server that make makes, and returns a
-// function that connects clients. through may change a client's connection.
+// serveInMemory serves the memory store over gRPC in a bubble. It returns a function that
+// connects clients; through may wrap a client's connection.
 func serveInMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
 	return serveServicesInMemory(t, o, openServices(t, map[string]string{"store": "memory"}))
 }
 
-// inMemoryWith is inMemory with the services.
+// serveServicesInMemory is serveInMemory with other services.
 func serveServicesInMemory(t *testing.T, o TCPOptions, s services) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
 	l := bufconn.Listen(1 << 16)
@@ -219,6 +219,7 @@ func serveServicesInMemory(t *testing.T, o TCPOptions, s services) func(through 
 	}
 }
 
+// unchanged does not wrap the connection.
 func unchanged(c net.Conn) net.Conn { return c }
 
 func TestLock_CanceledWait(t *testing.T) {
@@ -228,8 +229,8 @@ func TestLock_CanceledWait(t *testing.T) {
 		cancel bool
 		code   codes.Code
 	}{
-		{"by its client", context.WithCancel, true, codes.Canceled},
-		{"by its deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+		{"by the client", context.WithCancel, true, codes.Canceled},
+		{"by the deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Minute)
 		}, false, codes.DeadlineExceeded},
 	} {
@@ -242,7 +243,7 @@ func TestLock_CanceledWait(t *testing.T) {
 				waiting := waitForDisk(ctx, locks)
 				synctest.Wait()
 				if n := countWaiters(t, locks); n != 1 {
-					t.Errorf("%d wait", n)
+					t.Errorf("%d waiters, want 1", n)
 				}
 				if row.cancel {
 					cancel()
@@ -252,20 +253,20 @@ func TestLock_CanceledWait(t *testing.T) {
 				}
 				synctest.Wait()
 				if n := countWaiters(t, locks); n != 0 {
-					t.Errorf("%d wait still", n)
+					t.Errorf("%d waiters are left", n)
 				}
 				if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
 					t.Error(err)
 				}
 				if rows := list(t, locks); len(rows) != 0 {
-					t.Errorf("there is still %v", rows)
+					t.Errorf("locks are left: %v", rows)
 				}
 			})
 		})
 	}
 }
 
-// mute is a connection whose other end is lost without a word when silent is set.
+// blackholeConn is a connection that loses all data while dropping is true.
 type blackholeConn struct {
 	net.Conn
 	dropping *atomic.Bool
@@ -290,19 +291,19 @@ func TestLimits_KeepaliveEndsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		connect := serveInMemory(t, loopback)
 		locks := connect(unchanged)
-		var silent atomic.Bool
-		lost := connect(func(c net.Conn) net.Conn { return blackholeConn{c, &silent} })
+		var dropping atomic.Bool
+		lost := connect(func(c net.Conn) net.Conn { return blackholeConn{c, &dropping} })
 		lockDisk(t, locks)
 		waiting := waitForDisk(t.Context(), lost)
-		time.Sleep(time.Minute) // one that answers pings may wait for as long as it likes
+		time.Sleep(time.Minute) // a client that answers pings may wait any time
 		if n := countWaiters(t, locks); n != 1 {
-			t.Errorf("%d wait", n)
+			t.Errorf("%d waiters, want 1", n)
 		}
-		silent.Store(true)
+		dropping.Store(true)
 		time.Sleep(keepaliveTime + keepaliveTimeout)
 		synctest.Wait()
 		if n := countWaiters(t, locks); n != 0 {
-			t.Errorf("%d wait still", n)
+			t.Errorf("%d waiters are left", n)
 		}
 		if err := <-waiting; status.Code(err) != codes.Unavailable {
 			t.Errorf("ended with %v", err)
@@ -337,13 +338,13 @@ func TestLocks_ListLargerThanOneMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told []*lockspb.Lock
+	var snapshot []*lockspb.Lock
 	for more := true; more; {
 		m, err := watch.Recv()
 		if err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT || m.GetMissed() {
 			t.Fatalf("%.99v, %v", m, err)
 		}
-		told, more = append(told, m.GetLocks()...), m.GetMore()
+		snapshot, more = append(snapshot, m.GetLocks()...), m.GetMore()
 	}
-	check("Watch", told)
+	check("Watch", snapshot)
 }

@@ -1,5 +1,11 @@
-// Package component is the process: the socket, the services on it, and their beginning
-// and end.
+// Package component runs the Mortise process: a Unix socket and TCP listeners that serve
+// every API, and the components that they use.
+//
+// A reader starts with the process (process.go, flags.go, dev.go), continues with its
+// listeners (socket.go, services.go, tcplisteners.go, httpserver.go, sidecarless.go),
+// with what protects these (tokenauth.go, tls.go, crossorigin.go, limits.go,
+// limitlistener.go, requestdeadline.go, calldeadline.go) and ends with the components in
+// resource files (resources.go).
 package component
 
 import (
@@ -21,60 +27,69 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Options says where and how to serve.
+// Options are the options of a process.
 type Options struct {
-	Name          string        // of the socket without ".sock"; the component type is "lock." and this name
-	Folder        string        // where the socket appears
-	SocketMode    os.FileMode   // who may connect
-	ResourcePaths []string      // YAML files, or folders of them, whose components are opened before the socket appears
-	StartDegraded bool          // to start although a component's storage is unreachable, and to open that component later
-	DrainTimeout  time.Duration // how long calls under way may take to finish at the end
-	TCP           TCPOptions
-	Tracing       bool   // export traces, as OpenTelemetry's environment variables say
-	Version       string // of the program, for metrics and traces
+	Name       string      // of the socket; the component type is "lock." + Name
+	Folder     string      // where the socket appears
+	SocketMode os.FileMode // permissions of the socket
+	TCP        TCPOptions
 
-	// Components are opened like those of ResourcePaths, before them.
+	// Components are opened before those of ResourcePaths.
 	Components []Component
+
+	// ResourcePaths are YAML files, or folders of them, whose components are opened
+	// before the socket appears.
+	ResourcePaths []string
+
+	// StartDegraded starts the process although the storage of a component is
+	// unreachable, and opens that component later.
+	StartDegraded bool
+
+	DrainTimeout time.Duration // how long calls in progress may take at shutdown
+	Tracing      bool          // export traces; OpenTelemetry's variables configure them
+	Version      string        // of the program, for metrics and traces
 
 	// Ready, unless it is nil, is called when everything is served.
 	Ready func()
 }
 
-// Run serves until ctx ends, then removes the socket and finishes the calls under way. It
-// returns an error if it cannot start, or cannot go on, or cannot end in order.
+// Run serves until ctx ends, then removes the socket and finishes the calls in progress.
+// It returns an error if it cannot start, if a server fails, or if it cannot shut down in
+// order. It does not change the registry.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
-	registry = registry.Clone() // the caller's stays as it is
+	registry = registry.Clone()
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
-	observed, err := o.newTelemetry(ctx, log)
+	tel, err := o.newTelemetry(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer observed.Tracing.Close()
-	set := instances.New(registry, log, observed.Wrap)
+	defer tel.Tracing.Close()
+	set := instances.New(registry, log, tel.Wrap)
 	if o.StartDegraded {
-		set.OpenUnreachableLater(observed.Health.Failing)
+		set.OpenUnreachableLater(tel.Health.Failing)
 	}
-	err = serve(ctx, o, set, observed, log)
+	err = serve(ctx, o, set, tel, log)
 	return errors.Join(err, set.Close())
 }
 
-// observe returns what observes the process, as far as somebody wants to know.
-func (o Options) newTelemetry(ctx context.Context, log logger.Logger) (observed telemetry.Telemetry, err error) {
-	observed.Health = telemetry.NewHealth(log)
+// newTelemetry returns the telemetry that the options turn on.
+func (o Options) newTelemetry(ctx context.Context, log logger.Logger) (tel telemetry.Telemetry, err error) {
+	tel.Health = telemetry.NewHealth(log)
 	if o.TCP.MetricsAddress != "" {
-		observed.Metrics = telemetry.NewMetrics(o.Version, observed.Health)
+		tel.Metrics = telemetry.NewMetrics(o.Version, tel.Health)
 		if o.TCP.LockEventMetrics {
-			observed.Metrics.CountLockEvents()
+			tel.Metrics.CountLockEvents()
 		}
 	}
 	if o.Tracing {
-		observed.Tracing, err = telemetry.NewTracing(ctx, o.Version, os.Getenv, log)
+		tel.Tracing, err = telemetry.NewTracing(ctx, o.Version, os.Getenv, log)
 	}
-	return observed, err
+	return tel, err
 }
 
-func serve(ctx context.Context, o Options, set *instances.Set, observed telemetry.Telemetry, log logger.Logger) (err error) {
-	network, err := newTCPListeners(o.TCP, log)
+// serve opens the components, serves all listeners, and shuts down when ctx ends.
+func serve(ctx context.Context, o Options, set *instances.Set, tel telemetry.Telemetry, log logger.Logger) (err error) {
+	listeners, err := newTCPListeners(o.TCP, log)
 	if err != nil {
 		return err
 	}
@@ -83,19 +98,19 @@ func serve(ctx context.Context, o Options, set *instances.Set, observed telemetr
 		return err
 	}
 	defer func() { err = errors.Join(err, socket.remove()) }()
-	served := newServices(set, log)
-	served.telemetry = observed
-	defer served.close()
-	components, err := served.open(ctx, o, log)
+	services := newServices(set, log)
+	services.telemetry = tel
+	defer services.close()
+	components, err := services.open(ctx, o, log)
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	if served.sidecarless, err = newSidecarlessAPIs(o.TCP.Dapr, components, served); err != nil {
+	if services.sidecarless, err = newSidecarlessAPIs(o.TCP.Dapr, components, services); err != nil {
 		return errors.Join(err, socket.Close())
 	}
 	s := &serverGroup{failed: make(chan error, 1+len(o.TCP.endpoints()))} // one for each
-	s.start(socketServer(served), set.Listener(served.bindings.Listener(socket)))
-	if err := network.serve(ctx, s, served); err != nil {
+	s.start(socketServer(services), set.Listener(services.bindings.Listener(socket)))
+	if err := listeners.serve(ctx, s, services); err != nil {
 		s.drain(0)
 		return err
 	}
@@ -113,30 +128,39 @@ func serve(ctx context.Context, o Options, set *instances.Set, observed telemetr
 	case <-ctx.Done():
 	}
 	log.Info("Shutting down")
-	observed.Health.SetShuttingDown()
+	tel.Health.SetShuttingDown()
 	s.notReady()
-	served.endWaiting()
-	err = errors.Join(err, socket.unlink()) // before it is closed: a daprd that finds it would wait for an answer
+	services.endWaiting()
+	// The socket disappears before it is closed, because a daprd that finds a closed one
+	// waits for it.
+	err = errors.Join(err, socket.unlink())
 	s.drain(o.DrainTimeout)
 	return err
 }
 
 // server serves a listener.
 type server interface {
-	Serve(net.Listener) error // until it is stopped
-	notReady()                // lets the health tell that no more calls are wanted
-	GracefulStop()            // takes no more calls, and returns when those under way have finished
-	Stop()                    // cancels the calls under way
+	// Serve returns when the server is stopped or fails.
+	Serve(net.Listener) error
+
+	// notReady makes the health report that the server takes no more calls.
+	notReady()
+
+	// GracefulStop takes no more calls, and returns when those in progress have finished.
+	GracefulStop()
+
+	// Stop cancels the calls in progress, and returns when they have finished.
+	Stop()
 }
 
-// serverGroup is the process's servers, each on a listener of its own.
+// serverGroup is the servers of the process, each with its listener.
 type serverGroup struct {
 	servers []server
 	serving sync.WaitGroup
-	failed  chan error // why servers have ended that nobody stopped; has room for all
+	failed  chan error // errors of servers; has room for all
 }
 
-// start lets the server serve until it is stopped, or fails.
+// start serves the listener until the server is stopped or fails.
 func (s *serverGroup) start(next server, l net.Listener) {
 	s.servers = append(s.servers, next)
 	s.serving.Go(func() {
@@ -147,20 +171,20 @@ func (s *serverGroup) start(next server, l net.Listener) {
 	})
 }
 
-// notReady lets the health tell that no more calls are wanted.
+// notReady makes the health of all servers report that they take no more calls.
 func (s *serverGroup) notReady() {
 	for _, server := range s.servers {
 		server.notReady()
 	}
 }
 
-// drain stops taking calls and lets those under way finish; what takes longer than the
-// timeout is cancelled. It returns when nothing of the servers is left.
+// drain stops taking calls and waits until those in progress have finished. It cancels
+// calls that take longer than the timeout.
 func (s *serverGroup) drain(timeout time.Duration) {
 	for _, server := range s.servers {
 		s.serving.Go(func() {
-			impatient := time.AfterFunc(timeout, server.Stop)
-			defer impatient.Stop()
+			stop := time.AfterFunc(timeout, server.Stop)
+			defer stop.Stop()
 			server.GracefulStop()
 		})
 	}

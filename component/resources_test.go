@@ -177,13 +177,13 @@ func TestServices_OpenErrors(t *testing.T) {
 		{"a storage that is down, for our app", "shop", componentYAML("a", unreachableMetadata, "scopes: [shop]"), []string{"f.yaml", `"a"`, "connection refused"}},
 		{"no time to open it", "", componentYAML("a", "  initTimeout: 0s"), []string{"f.yaml", `"a"`, "deadline exceeded"}},
 		{"a separator in keyPrefix", "", componentYAML("a", "  metadata: [{name: keyprefix, value: 'a||b'}]"), []string{"f.yaml", "keyPrefix", "||"}},
-		{"one name twice", "", componentYAML("a") + "---\n" + componentYAML("a"), []string{"f.yaml", `of the name "a"`}},
+		{"one name twice", "", componentYAML("a") + "---\n" + componentYAML("a"), []string{"f.yaml", `with the name "a"`}},
 		{"one name twice, for our app", "shop", componentYAML("a", "scopes: [shop]") + "---\n" + componentYAML("a", "scopes: [bank]"),
-			[]string{"f.yaml", `of the name "a"`}},
+			[]string{"f.yaml", `with the name "a"`}},
 		{"one name twice, once for another app", "", componentYAML("a") + "---\n" + componentYAML("a", "scopes: [bank]"),
-			[]string{"f.yaml", `of the name "a"`}},
+			[]string{"f.yaml", `with the name "a"`}},
 		{"one name twice, in other types", "", componentYAML("a") + "---\n" + strings.Replace(componentYAML("a"), "lock.", "state.", 1),
-			[]string{"f.yaml", `of the name "a"`}},
+			[]string{"f.yaml", `with the name "a"`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, _, err := openDir(t, row.app, map[string]string{"f.yaml": row.text})
@@ -221,7 +221,7 @@ func TestRun_SameNameInTwoFolders(t *testing.T) {
 		t.Errorf("before it is said which: %v", err)
 	}
 	own := Options{Folder: t.TempDir(), ResourcePaths: paths, TCP: TCPOptions{Dapr: DaprOptions{AppID: "shop"}}}
-	if _, err := startRun(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `of the name "a"`) {
+	if _, err := startRun(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `with the name "a"`) {
 		t.Errorf("for one app: %v", err)
 	}
 }
@@ -244,7 +244,7 @@ func TestLoadedResources_Properties(t *testing.T) {
 		if !maps.Equal(got, want) || isLeftToDaprd(err) != left {
 			t.Errorf("%s: got %q, %v", placeholder, got, err)
 		}
-		if left && err.Error() != "metadata key filled: "+placeholder+" is not the same for every daprd" {
+		if left && err.Error() != "metadata key filled: "+placeholder+" differs between daprds" {
 			t.Errorf("%s: %v", placeholder, err)
 		}
 	}

@@ -86,7 +86,7 @@ func TestRun_ScopesOfOwnApp(t *testing.T) {
 func TestRun_DuplicateNameForOwnApp(t *testing.T) {
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: "127.0.0.1:0", AppID: "shop"}}}
 	_, err := runWithResources(t, o, scopedComponent("twice", "", "shop"), scopedComponent("twice", "", ""))
-	if err == nil || !strings.Contains(err.Error(), `of the name "twice"`) {
+	if err == nil || !strings.Contains(err.Error(), `with the name "twice"`) {
 		t.Errorf("%v", err)
 	}
 }

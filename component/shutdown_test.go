@@ -22,7 +22,7 @@ func TestRun_ShutdownWithUnreadStream(t *testing.T) {
 	if err := initialize(t, locks, "locks", nil); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 300 { // whose snapshots are more than a client gets that does not read
+	for i := range 300 { // so that the snapshots exceed the flow-control window
 		for _, prefix := range []string{"a", "b"} {
 			if _, err := tryLock(t, locks, "locks", fmt.Sprint(prefix, i, strings.Repeat("x", 900))); err != nil {
 				t.Fatal(err)
@@ -37,10 +37,10 @@ func TestRun_ShutdownWithUnreadStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.Header(); err != nil { // the first event is under way
+	if _, err := stream.Header(); err != nil { // the first event is sent
 		t.Fatal(err)
 	}
-	for range 100 { // and the second cannot be, by the time that these are answered
+	for range 100 { // after these the server is blocked on the second event
 		if _, err := input.Ping(at(t, "reader"), &daprpb.PingRequest{}); err != nil {
 			t.Fatal(err)
 		}

@@ -13,29 +13,30 @@ import (
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
-// DaprOptions says how to serve apps that speak the API of Dapr or of Layotto and have no
+// DaprOptions are the options of serving Dapr's and Layotto's API to apps without a
 // sidecar.
 type DaprOptions struct {
-	GRPCAddress string // host:port; empty is not at all
-	HTTPAddress string // host:port; empty is not at all
-	AppID       string // whose locks these are; part of their keys
-	Namespace   string // for components whose keyPrefix has {namespace} in it
-	PodName     string // for components whose keyPrefix has {podName} in it
-	Token       string // what apps must send as dapr-api-token; empty: nothing
-	Version     string // told to apps that ask
+	GRPCAddress string // host:port; off if empty
+	HTTPAddress string // host:port; off if empty
+	AppID       string // id of the app; part of its locks' keys
+	Namespace   string // replaces {namespace} in a keyPrefix
+	PodName     string // replaces {podName} in a keyPrefix
+	Token       string // apps must send it as dapr-api-token; none if empty
+	Version     string // of the program, in Dapr's metadata API
 }
 
-// answerTimeout is how long a request of Dapr's API may take until its answer is read. It
-// waits for nothing but the store.
+// daprWriteTimeout is how long a request of Dapr's API may take until its response is
+// read. The request waits only for the store.
 const daprWriteTimeout = time.Minute
 
-// served tells whether apps are served at all.
+// enabled reports whether an API for apps without a sidecar is served.
 func (o DaprOptions) enabled() bool { return o.GRPCAddress+o.HTTPAddress != "" }
 
-// app returns the id of the app that this process stands in for, and whether it does.
+// ownApp returns the id of the app whose sidecar this process replaces, and whether there
+// is one.
 func (o DaprOptions) ownApp() (id string, known bool) { return o.AppID, o.enabled() || o.AppID != "" }
 
-// checkToken tells whether apps cannot send the token.
+// checkToken returns an error if apps cannot send the token.
 func (o DaprOptions) checkToken() error {
 	if o.Token == "" || !o.enabled() {
 		return nil
@@ -44,15 +45,16 @@ func (o DaprOptions) checkToken() error {
 	return err
 }
 
-// sidecarlessAPIs are the APIs that stand in for a sidecar.
+// sidecarlessAPIs are the APIs for apps without a sidecar. They are nil if none is
+// served.
 type sidecarlessAPIs struct {
 	dapr    *daprapi.API
 	layotto *layotto.Service
 }
 
-// newSidecarlessAPIs returns the APIs for an app, to those of the components that it may
-// use. Where apps are not served there are no APIs, and what their components have in
-// their metadata for a daprd is no matter.
+// newSidecarlessAPIs returns the APIs for the app of the options, with the components
+// that the app may use. If no API is served, it does not check the components' metadata
+// that only a daprd uses.
 func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d sidecarlessAPIs, err error) {
 	if !o.enabled() {
 		return sidecarlessAPIs{}, nil
@@ -77,15 +79,16 @@ func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d si
 // daprGRPCServer returns the server for Dapr's and Layotto's API over gRPC.
 func (n *tcpListeners) daprGRPCServer(s services) server {
 	options := append(n.grpcOptions(), s.sidecarless.dapr.ServerOptions()...)
-	options = append(options, grpc.UnknownServiceHandler(unknownMethod)) // replaces that of daprapi
+	// unknownMethod replaces the handler of daprapi.
+	options = append(options, grpc.UnknownServiceHandler(unknownMethod))
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		s.sidecarless.dapr.Register(r)
 		layottopb.RegisterRuntimeServer(r, s.sidecarless.layotto)
 	}, options...)
 }
 
-// unknownMethod answers calls of methods that neither API serves: Layotto's are
-// UNIMPLEMENTED, all others are answered as daprd answers them.
+// unknownMethod handles calls of methods that neither API serves. Layotto's fail with
+// UNIMPLEMENTED, all others as in daprd.
 func unknownMethod(srv any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	if err := layotto.Unserved(method); err != nil {

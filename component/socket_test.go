@@ -21,8 +21,8 @@ func TestListen_Errors(t *testing.T) {
 	for _, row := range []struct{ name, folder, socket, want string }{
 		{"the parent of the folder is missing", filepath.Join(dir, "a", "b"), "mortise", "no such file"},
 		{"the folder is a file", file, "mortise", "not a directory"},
-		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "the most is 107"},
-		{"something else is in the socket's place", occupied, "mortise", "no socket is in its place"},
+		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "at most 107 bytes"},
+		{"something else is in the socket's place", occupied, "mortise", "is not a socket"},
 		{"the name is a path", dir, "../mortise", "must be a file name"},
 		{"the name is empty", dir, "", "must be a file name"},
 		{"the name is hidden", dir, ".mortise", "must be a file name"},

@@ -15,54 +15,57 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// TCPOptions says how to serve clients that cannot use the socket. What is said of TLS
-// and tokens is for all of them.
+// TCPOptions are the options of serving clients that cannot use the socket. TLS and the
+// token are for all addresses but Dapr's, which have a token of their own.
 type TCPOptions struct {
-	Address        string // host:port for gRPC; empty is not at all
-	HTTPAddress    string // host:port for HTTP; empty is not at all
-	MetricsAddress string // host:port for metrics over HTTP; empty is not at all
-	CertFile       string // with KeyFile: the certificate for TLS, PEM; read again when it changes
-	KeyFile        string
-	ClientCAFile   string // whose certificates clients must have; empty: they need none
-	Token          string // what clients must send as "authorization: Bearer <token>"; empty: nothing
-	TokenFile      string // where the token is, in the place of Token
+	Address        string // host:port of gRPC; off if empty
+	HTTPAddress    string // host:port of RTM over HTTP; off if empty
+	MetricsAddress string // host:port of metrics over HTTP; off if empty
+
 	// LockEventMetrics adds, at MetricsAddress, the metrics that need a subscription to
 	// all lock events of every store.
 	LockEventMetrics bool
 
-	AllowInsecure bool // serve other machines without TLS, or whoever connects
+	// CertFile and KeyFile are the PEM files of the TLS certificate. They are reloaded
+	// when they change.
+	CertFile, KeyFile string
 
-	Dapr DaprOptions // which have a token of their own
+	ClientCAFile  string // CAs of client certificates, which are not required if empty
+	Token         string // bearer token that clients must send; none if empty
+	TokenFile     string // file with the token, used instead of Token
+	AllowInsecure bool   // permit other machines without TLS or without authentication
+
+	Dapr DaprOptions
 }
 
-// endpoint is an address to listen at.
+// endpoint is a TCP address that is served.
 type endpoint struct {
 	flag, address string
-	needsToken    bool // is asked for
+	needsToken    bool
 	server        func(*tcpListeners, services) server
 }
 
-// endpoints are those that are wanted.
+// endpoints returns the endpoints that are on.
 func (o TCPOptions) endpoints() []endpoint {
-	ours, daprs := o.Token+o.TokenFile != "", o.Dapr.Token != ""
+	token, daprToken := o.Token+o.TokenFile != "", o.Dapr.Token != ""
 	return slices.DeleteFunc([]endpoint{
-		{"--listen-address", o.Address, ours, (*tcpListeners).grpcServer},
-		{"--http-listen-address", o.HTTPAddress, ours, (*tcpListeners).httpServer},
-		{"--metrics-address", o.MetricsAddress, ours, (*tcpListeners).metricsServer},
-		{"--dapr-grpc-listen-address", o.Dapr.GRPCAddress, daprs, (*tcpListeners).daprGRPCServer},
-		{"--dapr-http-listen-address", o.Dapr.HTTPAddress, daprs, (*tcpListeners).daprHTTPServer},
+		{"--listen-address", o.Address, token, (*tcpListeners).grpcServer},
+		{"--http-listen-address", o.HTTPAddress, token, (*tcpListeners).httpServer},
+		{"--metrics-address", o.MetricsAddress, token, (*tcpListeners).metricsServer},
+		{"--dapr-grpc-listen-address", o.Dapr.GRPCAddress, daprToken, (*tcpListeners).daprGRPCServer},
+		{"--dapr-http-listen-address", o.Dapr.HTTPAddress, daprToken, (*tcpListeners).daprHTTPServer},
 	}, func(e endpoint) bool { return e.address == "" })
 }
 
-// network is what serves TCP.
+// tcpListeners are the listeners of all endpoints.
 type tcpListeners struct {
 	options      TCPOptions
 	log          logger.Logger
-	auth         *tokenAuth    // nil: nobody needs a token
-	certificates *certificates // nil: there is no TLS
+	auth         *tokenAuth    // nil: no token is required
+	certificates *certificates // nil: no TLS
 }
 
-// newNetwork checks the options, and reads the files that they name.
+// newTCPListeners checks the options and reads the files that they name.
 func newTCPListeners(o TCPOptions, log logger.Logger) (*tcpListeners, error) {
 	n := &tcpListeners{options: o, log: log}
 	if err := o.check(); err != nil || len(o.endpoints()) == 0 {
@@ -84,13 +87,13 @@ func newTCPListeners(o TCPOptions, log logger.Logger) (*tcpListeners, error) {
 	return n, err
 }
 
-// check tells what is missing or dangerous.
+// check returns an error if options are missing, contradictory or dangerous.
 func (o TCPOptions) check() error {
 	endpoints := o.endpoints()
 	secured := o.CertFile + o.KeyFile + o.ClientCAFile + o.TokenFile
 	switch {
 	case len(endpoints) == 0 && (secured != "" || o.AllowInsecure || o.LockEventMetrics):
-		return errors.New("flags for TCP are given, and no address to listen at, as by --listen-address")
+		return errors.New("flags for TCP need an address to listen at, such as --listen-address")
 	case o.LockEventMetrics && o.MetricsAddress == "":
 		return errors.New("--lock-event-metrics needs --metrics-address")
 	case (o.CertFile == "") != (o.KeyFile == ""):
@@ -106,7 +109,8 @@ func (o TCPOptions) check() error {
 	return nil
 }
 
-// checkEndpoint tells whether more can connect than may.
+// checkEndpoint returns an error if clients without authentication can connect from other
+// machines.
 func (o TCPOptions) checkEndpoint(e endpoint) error {
 	host, _, err := net.SplitHostPort(e.address)
 	switch {
@@ -122,17 +126,18 @@ func (o TCPOptions) checkEndpoint(e endpoint) error {
 	return nil
 }
 
-func (e endpoint) insecureError(how string) error {
-	return fmt.Errorf("%s %s can be reached from other machines, %s: --allow-insecure-tcp allows that", e.flag, e.address, how)
+// insecureError returns the error of an endpoint that other machines can reach.
+func (e endpoint) insecureError(reason string) error {
+	return fmt.Errorf("%s %s can be reached from other machines, %s: --allow-insecure-tcp allows that", e.flag, e.address, reason)
 }
 
-// isLoopback tells whether only this machine can reach the host. Of names that is
-// believed of one only.
+// isLoopback reports whether the host is a loopback address. The only name that it
+// accepts is localhost.
 func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
-// token is what clients must send; empty: nothing.
+// token returns the token that clients must send, or "".
 func (o TCPOptions) token() (string, error) {
 	if o.TokenFile == "" {
 		if o.Token == "" {
@@ -147,20 +152,21 @@ func (o TCPOptions) token() (string, error) {
 	return checkToken("--token-file: "+o.TokenFile, strings.TrimSpace(string(text)))
 }
 
-// checkToken returns the token if clients can send it. An empty one would let everybody
-// in where somebody is to be kept out.
+// checkToken returns the token, or an error if clients cannot send it. An empty token is
+// an error too, because it would accept every client.
 func checkToken(source, token string) (string, error) {
 	trimmed := strings.TrimSpace(token)
 	if trimmed == "" {
-		return "", fmt.Errorf("%s is empty", source)
+		return "", fmt.Errorf("%s must not be empty", source)
 	}
 	if trimmed != token || strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s has characters that a header cannot carry", source)
+		return "", fmt.Errorf("%s must have only printable ASCII characters, as a header can carry", source)
 	}
 	return token, nil
 }
 
-// serve opens the ports and lets the group serve them. If it fails, some may be served.
+// serve opens the ports and starts the servers in the group. If it fails, some servers
+// may have started.
 func (n *tcpListeners) serve(ctx context.Context, group *serverGroup, s services) error {
 	endpoints := n.options.endpoints()
 	for _, e := range endpoints {
@@ -168,16 +174,16 @@ func (n *tcpListeners) serve(ctx context.Context, group *serverGroup, s services
 		if err != nil {
 			return err
 		}
-		most := connectionLimit(len(endpoints))
-		n.log.Infof("Listening on %s for %s, at most %d connections", l.Addr(), e.flag, most)
-		group.start(e.server(n, s), newLimitListener(l, most))
+		limit := connectionLimit(len(endpoints))
+		n.log.Infof("Listening on %s for %s, at most %d connections", l.Addr(), e.flag, limit)
+		group.start(e.server(n, s), newLimitListener(l, limit))
 	}
 	return nil
 }
 
-// listen opens the port. Unless it may be open, a name for this machine must be that of
-// no other.
-func (e endpoint) listen(ctx context.Context, open bool) (*net.TCPListener, error) {
+// listen opens the port. Unless insecure is set, a host that names this machine must
+// resolve to a loopback address.
+func (e endpoint) listen(ctx context.Context, insecure bool) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: keepaliveTime, Interval: keepaliveTimeout / keepaliveProbes, Count: keepaliveProbes,
 	}}
@@ -185,24 +191,23 @@ func (e endpoint) listen(ctx context.Context, open bool) (*net.TCPListener, erro
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.flag, err)
 	}
-	if err := e.checkBound(l.Addr().(*net.TCPAddr)); err != nil && !open {
+	if err := e.checkBound(l.Addr().(*net.TCPAddr)); err != nil && !insecure {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l.(*net.TCPListener), nil
 }
 
-// checkBound tells whether what was believed to be this machine's alone has turned out to
-// be another address.
+// checkBound returns an error if the host names this machine and has resolved to an
+// address that other machines can reach.
 func (e endpoint) checkBound(addr *net.TCPAddr) error {
 	if host, _, _ := net.SplitHostPort(e.address); !isLoopback(host) || addr.IP.IsLoopback() {
 		return nil
 	}
-	return e.insecureError(fmt.Sprintf("since it is %s", addr))
+	return e.insecureError(fmt.Sprintf("because it resolves to %s", addr))
 }
 
-// grpcServer returns the server for gRPC over TCP. It has no LockStore service, whose
-// Init opens stores with any metadata: who may use locks from afar may not make Mortise
-// connect to wherever they like.
+// grpcServer returns the server for gRPC over TCP. It has no LockStore service: with that
+// service's Init a remote client could make Mortise connect to any address.
 func (n *tcpListeners) grpcServer(s services) server {
 	options := append(n.grpcOptions(), grpc.MaxRecvMsgSize(maxRequest))
 	if n.auth != nil {
@@ -211,7 +216,7 @@ func (n *tcpListeners) grpcServer(s services) server {
 	return s.newGRPCServer(s.register, options...)
 }
 
-// grpcOptions are for every gRPC server that is reached over TCP.
+// grpcOptions returns the options of every gRPC server on TCP.
 func (n *tcpListeners) grpcOptions() []grpc.ServerOption {
 	options := append(requestDeadlineOptions(),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: keepaliveTime, Timeout: keepaliveTimeout}),

@@ -16,8 +16,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// BenchmarkObservation takes and gives back a lock through the socket, with the memory
-// store, so that what it costs to be observed is as large a part of all as it can be.
+// BenchmarkTelemetry locks and unlocks through the socket with the memory store, whose calls
+// are short, so that the share of telemetry in the cost is large.
 func BenchmarkTelemetry(b *testing.B) {
 	for _, row := range []struct {
 		name string
@@ -30,46 +30,47 @@ func BenchmarkTelemetry(b *testing.B) {
 		{"both", Options{TCP: TCPOptions{MetricsAddress: "127.0.0.1:0"}, Tracing: true}},
 	} {
 		b.Run(row.name, func(b *testing.B) {
-			nowhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-			b.Cleanup(nowhere.Close)
-			b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", nowhere.URL)
-			observed, err := row.o.newTelemetry(b.Context(), discard)
+			collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			b.Cleanup(collector.Close)
+			b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+			tel, err := row.o.newTelemetry(b.Context(), discard)
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.Cleanup(observed.Tracing.Close)
-			lockAndUnlock(b, lockspb.NewLocksClient(serveSocket(b, observed)))
+			b.Cleanup(tel.Tracing.Close)
+			lockAndUnlock(b, lockspb.NewLocksClient(serveSocket(b, tel)))
 		})
 	}
 }
 
-// takeAndGiveBack does so again and again.
+// lockAndUnlock locks and unlocks in a loop.
 func lockAndUnlock(b *testing.B, locks lockspb.LocksClient) {
-	take := &lockspb.TryLockRequest{Key: "key", Owner: "owner", Ttl: hour}
-	giveBack := &lockspb.UnlockRequest{Key: "key", Owner: "owner"}
+	lock := &lockspb.TryLockRequest{Key: "key", Owner: "owner", Ttl: hour}
+	unlock := &lockspb.UnlockRequest{Key: "key", Owner: "owner"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if m, err := locks.TryLock(b.Context(), take); err != nil || !m.GetAcquired() {
+		if m, err := locks.TryLock(b.Context(), lock); err != nil || !m.GetAcquired() {
 			b.Fatal(m, err)
 		}
-		if _, err := locks.Unlock(b.Context(), giveBack); err != nil {
+		if _, err := locks.Unlock(b.Context(), unlock); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// serveSocket serves memory on a socket until the benchmark ends, and connects to it.
-func serveSocket(b *testing.B, observed telemetry.Telemetry) *grpc.ClientConn {
+// serveSocket serves the memory store on a socket until the benchmark ends, and connects
+// to it.
+func serveSocket(b *testing.B, tel telemetry.Telemetry) *grpc.ClientConn {
 	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	set := instances.New(all.Backends("memory"), discard, observed.Wrap)
+	set := instances.New(all.Backends("memory"), discard, tel.Wrap)
 	if err := set.Open(b.Context(), "locks", nil); err != nil {
 		b.Fatal(err)
 	}
 	s := newServices(set, discard)
-	s.telemetry = observed
+	s.telemetry = tel
 	b.Cleanup(func() {
 		s.close()
 		if err := set.Close(); err != nil {

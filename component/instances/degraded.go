@@ -11,55 +11,56 @@ import (
 )
 
 const (
-	// firstTimeout bounds the first attempt to open a component that may be opened later,
-	// so that the process starts soon.
+	// firstOpenTimeout bounds the first attempt to open a component that may be opened
+	// later, so that the process starts soon.
 	firstOpenTimeout = time.Second
 
-	// The pause between attempts doubles from minRetryPause to maxRetryPause.
+	// The pause between attempts doubles from minRetryInterval to maxRetryInterval.
 	minRetryInterval = 100 * time.Millisecond
 	maxRetryInterval = 5 * time.Second
 )
 
-// ErrNotOpen reports a call for a component whose store could not be opened yet.
+// ErrNotOpen reports a call for a component whose store is not open yet.
 var ErrNotOpen = errors.New("component is not open yet")
 
-// OpenUnreachableLater lets Open succeed for a component that no caller opens, but a
-// resource file, while its storage is unreachable. The set then retries until the store
-// is open or not used any more; meanwhile calls fail with ErrNotOpen and the error of the
-// last attempt. failing is called when that begins, and what it returns when it ends.
+// OpenUnreachableLater makes Open succeed for a component from a resource file whose
+// storage is unreachable. The set retries until the store is open or no longer used;
+// meanwhile calls fail with ErrNotOpen and the error of the last attempt. The set calls
+// failing when the retries start, and the returned function when they end.
 //
-// It is called before the set is used.
+// It must be called before the set is used.
 func (s *Set) OpenUnreachableLater(failing func(component string) (recovered func())) {
 	s.failing = failing
 }
 
-// opensLater reports whether what ctx opens may be opened later.
+// opensLater reports whether a component that ctx opens may be opened later.
 func (s *Set) opensLater(ctx context.Context) bool {
 	return s.failing != nil && s.callerOf(ctx) == s.preloaded
 }
 
-// isUnreachable reports whether opening failed because the storage did not answer. Every
-// other failure is one of the configuration, which time does not mend.
+// isUnreachable reports whether opening failed because the storage did not answer. Other
+// failures are permanent ones of the configuration.
 func isUnreachable(err error) bool {
 	return errors.Is(err, stores.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// openLater starts a goroutine that opens the instance's store, every attempt within the
-// time. It ends when the instance is closed, which waits for it.
-func (s *Set) openLater(i *instance, within time.Duration, err error) {
-	s.logOf(i).Warnf("Component cannot be opened yet, retrying until its storage is reachable: %v", err)
+// openLater starts a goroutine that retries to open the instance's store, with the
+// timeout for each attempt. Closing the instance ends it and waits for it.
+func (s *Set) openLater(i *instance, timeout time.Duration, err error) {
+	s.logOf(i).Warnf("Retrying to open the component until its storage is reachable: %v", err)
 	i.notOpen = &notOpenError{i.name, err}
 	recovered := s.failing(i.name)
 	i.opening.Go(func() {
 		defer recovered()
-		s.retry(i, within)
+		s.retry(i, timeout)
 	})
 }
 
-// retry tries to open the instance's store until that succeeds or the instance is closed.
-func (s *Set) retry(i *instance, within time.Duration) {
+// retry retries to open the instance's store until that succeeds or the instance is
+// closed.
+func (s *Set) retry(i *instance, timeout time.Duration) {
 	for pause := minRetryInterval; sleep.For(i.closing, pause); pause = min(2*pause, maxRetryInterval) {
-		store, err := s.openStore(i.closing, i, within)
+		store, err := s.openStore(i.closing, i, timeout)
 		if err == nil {
 			s.opened(i, store)
 			return
@@ -68,17 +69,16 @@ func (s *Set) retry(i *instance, within time.Duration) {
 	}
 }
 
-// opened lets calls use the store of an instance that was not open.
+// opened sets the store of an instance that was not open.
 func (s *Set) opened(i *instance, store stores.Store) {
-	used, unattend := s.wrap(i, store)
+	wrapped, releases := s.wrap(i, store)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i.store, i.releases, i.notOpen = used, unattend, nil
+	i.store, i.releases, i.notOpen = wrapped, releases, nil
 }
 
-// stillNotOpen keeps the error of an attempt for calls, and logs one that differs from
-// the error before. An attempt that ended because the instance is closed has no error of
-// its own.
+// stillNotOpen records the error of an attempt for calls, and logs it if it differs from
+// the last one. It ignores an attempt that failed because the instance is closing.
 func (s *Set) stillNotOpen(i *instance, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,20 +86,20 @@ func (s *Set) stillNotOpen(i *instance, err error) {
 		return
 	}
 	if err.Error() != i.notOpen.cause.Error() {
-		s.logOf(i).Warnf("Component still cannot be opened: %v", err)
+		s.logOf(i).Warnf("Still retrying to open the component: %v", err)
 	}
 	i.notOpen = &notOpenError{i.name, err}
 }
 
-// timeLeft returns the time until the deadline of ctx, which has one.
+// timeLeft returns the time until the deadline of ctx, which must have one.
 func timeLeft(ctx context.Context) time.Duration {
 	deadline, _ := ctx.Deadline()
 	return time.Until(deadline)
 }
 
-// notOpenError is why a component is not open yet. It is an ErrNotOpen and what the cause
-// is, except that its cause can be a deadline of the attempt to open the store, which is
-// not that of the call.
+// notOpenError is the error of calls for a component that is not open yet. It matches
+// ErrNotOpen and what its cause matches, except context errors, which are those of the
+// attempt to open the store and not of the call.
 type notOpenError struct {
 	component string
 	cause     error

@@ -18,8 +18,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// storage is what a fake store is opened from. Opening fails with its error unless that
-// is nil.
+// storage is the storage of fake stores. Opening a store fails with err unless that is
+// nil.
 type storage struct {
 	mu  sync.Mutex
 	err error
@@ -40,10 +40,10 @@ func (s *storage) open(context.Context, stores.Component) (stores.Store, error) 
 	return &fakeStore{}, nil
 }
 
-// failures is the components that are reported as failing, as health would.
+// failures records the components that are reported as failing.
 type failures struct {
 	mu  sync.Mutex
-	now map[string]int
+	now map[string]int // by component; no value is 0
 }
 
 func (f *failures) failing(component string) (recovered func()) {
@@ -65,7 +65,7 @@ func (f *failures) list() []string {
 	return slices.Sorted(maps.Keys(f.now))
 }
 
-// newLateSet returns a set that opens components later, from the storage.
+// newDegradedSet returns a set that opens components later, from the storage.
 func newDegradedSet(t *testing.T, s *storage) (*Set, *failures) {
 	t.Helper()
 	r := stores.NewRegistry("fake")
@@ -75,11 +75,12 @@ func newDegradedSet(t *testing.T, s *storage) (*Set, *failures) {
 	return set, f
 }
 
-// fromSidecar returns a context as a call of a sidecar has it.
+// fromSidecar returns the context of a call of a new sidecar.
 func fromSidecar(ctx context.Context) context.Context {
 	return peer.NewContext(ctx, &peer.Peer{Addr: newCaller(nil)})
 }
 
+// unreachableError returns the error of an unreachable storage.
 func unreachableError(reason string) error {
 	return fmt.Errorf("fake: %s: %w", reason, stores.ErrUnreachable)
 }
@@ -90,9 +91,9 @@ func TestOpenUnreachableLater(t *testing.T) {
 		set, f := newDegradedSet(t, s)
 		open(t, set, "c", nil)
 		if got := f.list(); !slices.Equal(got, []string{"c"}) {
-			t.Errorf("failing are %q", got)
+			t.Errorf("the failing components are %q", got)
 		}
-		isNotOpen := func(cause string) {
+		checkNotOpen := func(cause string) {
 			t.Helper()
 			err := set.Do(t.Context(), "c", func(stores.Store) error { t.Error("called"); return nil })
 			if !errors.Is(err, ErrNotOpen) || !errors.Is(err, stores.ErrUnreachable) ||
@@ -100,19 +101,19 @@ func TestOpenUnreachableLater(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		isNotOpen("connection refused")
+		checkNotOpen("connection refused")
 		if err := set.Resolver().Do(t.Context(), "", func(stores.Store) error { return nil }); !errors.Is(err, ErrNotOpen) {
-			t.Errorf("the only component, without its name: %v", err)
+			t.Errorf("the only component with an empty name: %v", err)
 		}
 
 		s.set(unreachableError("no route to host"))
 		advance(maxRetryInterval)
-		isNotOpen("no route to host")
+		checkNotOpen("no route to host")
 
 		s.set(nil)
 		advance(maxRetryInterval)
 		if got := f.list(); len(got) != 0 {
-			t.Errorf("after it was opened, failing are %q", got)
+			t.Errorf("after it was opened, the failing components are %q", got)
 		}
 		store := current(t, set, "c")
 		if err := set.Close(); err != nil || !store.closed.Load() {
@@ -121,7 +122,7 @@ func TestOpenUnreachableLater(t *testing.T) {
 	})
 }
 
-// wait lets the time pass in a bubble, and what is due then happen.
+// advance sleeps in a bubble and waits until it is idle.
 func advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -145,13 +146,13 @@ func TestOpenUnreachableLater_RetriedErrors(t *testing.T) {
 			set, f := newDegradedSet(t, &storage{err: row.err})
 			err := set.Open(row.ctx, "c", nil)
 			if later := err == nil; later != row.later || later != (len(f.list()) == 1) {
-				t.Errorf("got %v, failing are %q", err, f.list())
+				t.Errorf("got %v, the failing components are %q", err, f.list())
 			}
 			if err := set.Close(); err != nil {
 				t.Error(err)
 			}
 			if got := f.list(); len(got) != 0 {
-				t.Errorf("after the end, failing are %q", got)
+				t.Errorf("after Close, the failing components are %q", got)
 			}
 		})
 	}
@@ -178,8 +179,8 @@ func TestOpenUnreachableLater_Sidecar(t *testing.T) {
 	})
 }
 
-// A deadline of the attempt is not one of the call, which would be reported as having
-// taken too long.
+// TestNotOpenError checks that a deadline of the attempt to open the store is not
+// reported as one of the call.
 func TestNotOpenError(t *testing.T) {
 	err := error(&notOpenError{"c", fmt.Errorf("fake: %w: %w", stores.ErrUnreachable, context.DeadlineExceeded)})
 	if errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, stores.ErrUnreachable) {

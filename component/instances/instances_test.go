@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// fakeStore tells what happens to it.
+// fakeStore records its metadata and whether it is closed.
 type fakeStore struct {
 	stores.Store
 	metadata map[string]string
@@ -27,13 +27,13 @@ func (s *fakeStore) Close() error {
 	return nil
 }
 
-// fakeConfig is what the fake backend knows.
+// fakeConfig has the metadata keys of the fake backend.
 type fakeConfig struct {
 	A string `mapstructure:"a"`
 }
 
-// newSet returns a set whose stores are fake, and counts how many were opened. A
-// component with a: bad cannot be opened, one with a: slow only when its context ends.
+// newSet returns a set of fake stores and the number of stores that were opened. Opening
+// a component with a: bad fails, and with a: slow it fails when ctx ends.
 func newSet() (*Set, *atomic.Int64) {
 	var opened atomic.Int64
 	r := stores.NewRegistry("fake")
@@ -51,6 +51,7 @@ func newSet() (*Set, *atomic.Int64) {
 	return New(r, logger.NewLogger("test")), &opened
 }
 
+// open opens the component without a caller.
 func open(t *testing.T, s *Set, name string, metadata map[string]string) {
 	t.Helper()
 	if err := s.Open(t.Context(), name, metadata); err != nil {
@@ -58,6 +59,7 @@ func open(t *testing.T, s *Set, name string, metadata map[string]string) {
 	}
 }
 
+// current returns the preloaded store of the component.
 func current(t *testing.T, s *Set, name string) *fakeStore {
 	t.Helper()
 	var store *fakeStore
@@ -82,9 +84,9 @@ func TestSet_OpenAgain(t *testing.T) {
 		reopened bool
 	}{
 		{"with equal metadata keeps the store", map[string]string{"a": "1"}, false},
-		{"with another keyPrefix, which is daprd's, keeps the store", map[string]string{"a": "1", "KeyPrefix": "none"}, false},
-		{"with another value swaps the store", map[string]string{"a": "2"}, true},
-		{"with a value less swaps the store", nil, true},
+		{"with another keyPrefix keeps the store", map[string]string{"a": "1", "KeyPrefix": "none"}, false},
+		{"with another value replaces the store", map[string]string{"a": "2"}, true},
+		{"with a value less replaces the store", nil, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, opened := newSet()
@@ -112,7 +114,7 @@ func TestSet_OpenFails(t *testing.T) {
 		}
 	}
 	if current(t, s, "c") != before || before.closed.Load() {
-		t.Error("the store has changed")
+		t.Error("the store was replaced or closed")
 	}
 }
 
@@ -127,7 +129,7 @@ func TestSet_ReplacedStoreFinishesCalls(t *testing.T) {
 		open(t, s, "c", map[string]string{"a": "2"})
 		synctest.Wait()
 		if old.closed.Load() {
-			t.Error("closed under a call")
+			t.Error("closed during a call")
 		}
 		close(finish)
 		synctest.Wait()
@@ -148,13 +150,13 @@ func TestSet_OpenTimeout(t *testing.T) {
 		ctx, cancel := context.WithTimeout(fromSidecar(t.Context()), time.Second)
 		defer cancel()
 		if err := s.Open(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 900*time.Millisecond {
-			t.Errorf("behind a slow one: %v after %v", err, time.Since(start))
+			t.Errorf("Open that waits for a slow one: %v after %v", err, time.Since(start))
 		}
 		if err := s.Open(t.Context(), "other", nil); err != nil {
-			t.Errorf("another component behind a slow one: %v", err)
+			t.Errorf("Open of another component: %v", err)
 		}
 		if err := <-first; !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != openTimeout {
-			t.Errorf("the slow one: %v after %v", err, time.Since(start))
+			t.Errorf("the slow Open: %v after %v", err, time.Since(start))
 		}
 	})
 }
@@ -166,10 +168,10 @@ func TestSet_Close(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Do(t.Context(), "c", func(stores.Store) error { return nil }); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("call: %v", err)
+		t.Errorf("Do: %v", err)
 	}
 	if err := s.Open(t.Context(), "d", nil); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("open: %v", err)
+		t.Errorf("Open: %v", err)
 	}
 }
 
@@ -182,7 +184,7 @@ func TestSet_ConcurrentUse(t *testing.T) {
 			for range 200 {
 				err := s.Do(t.Context(), "c", func(store stores.Store) error {
 					if stores.Unwrap(store).(*fakeStore).closed.Load() {
-						t.Error("a call met a closed store")
+						t.Error("a call uses a closed store")
 					}
 					return nil
 				})

@@ -16,19 +16,19 @@ import (
 
 const head = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: locks\nspec:\n  type: lock.mortise\n"
 
-// loader returns a loader in an environment, and what it logs.
+// loader returns a loader with the environment, and its log.
 func loader(env map[string]string) (Loader, *strings.Builder) {
-	var said strings.Builder
+	var logged strings.Builder
 	log := logger.NewLogger("test of resources")
-	log.SetOutput(&said)
+	log.SetOutput(&logged)
 	lookup := func(name string) (string, bool) {
 		value, ok := env[name]
 		return value, ok
 	}
-	return Loader{lookup, log}, &said
+	return Loader{lookup, log}, &logged
 }
 
-// folder writes the files, by name, to a new folder.
+// writeFolder writes the files, by name, to a new folder.
 func writeFolder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,7 +49,7 @@ func names(components []*Component) []string {
 	return names
 }
 
-// called is a component with another name and another line behind the name.
+// componentNamed returns a component with the name and more lines of metadata.
 func componentNamed(name string, lines ...string) string {
 	return strings.Replace(head, "name: locks", "name: "+strings.Join(append([]string{name}, lines...), "\n  "), 1)
 }
@@ -58,7 +58,7 @@ func TestLoader_LoadFile(t *testing.T) {
 	for _, row := range []struct {
 		name, text string
 		want       []string
-		warns      string // in what is logged; empty: nothing is
+		warns      string // part of the log; empty if nothing is logged
 	}{
 		{"one component", head, []string{"locks"}, ""},
 		{"several documents", componentNamed("a") + "---\n" + componentNamed("b") + "--- # the last\n" + componentNamed("c"), []string{"a", "b", "c"}, ""},
@@ -103,13 +103,13 @@ func TestLoader_LoadFile(t *testing.T) {
 		{"a document that is too long", head + "---\n# " + strings.Repeat("x", 70_000) + "\n---\n" + componentNamed("b"), []string{"locks"}, "too long"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			l, said := loader(nil)
+			l, logged := loader(nil)
 			got, err := l.Load(writeFolder(t, map[string]string{"f.yaml": row.text}))
 			if err != nil || !slices.Equal(names(got), row.want) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
-			if row.warns == "" && said.Len() > 0 || !strings.Contains(said.String(), row.warns) {
-				t.Errorf("it logs %q, want %q", said, row.warns)
+			if row.warns == "" && logged.Len() > 0 || !strings.Contains(logged.String(), row.warns) {
+				t.Errorf("log is %q, want %q", logged, row.warns)
 			}
 		})
 	}
@@ -131,14 +131,14 @@ func TestLoader_LoadFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, said := loader(nil)
+	l, logged := loader(nil)
 	got, err := l.Load(dir)
 	if err != nil || !slices.Equal(names(got), []string{"d", "b", "a", "e"}) {
 		t.Errorf("got %q, %v", names(got), err)
 	}
 	for _, skipped := range []string{"3.json", "notes", "broken.yaml", "5.yaml", "6.yaml"} {
-		if !strings.Contains(said.String(), skipped) {
-			t.Errorf("it does not log that it skips %s", skipped)
+		if !strings.Contains(logged.String(), skipped) {
+			t.Errorf("the log does not mention %s", skipped)
 		}
 	}
 }
@@ -178,7 +178,7 @@ func TestLoader_Namespaces(t *testing.T) {
 	}
 }
 
-// parsed returns the only component in the text.
+// parseOne returns the only component in the text.
 func parseOne(t *testing.T, text string) *Component {
 	t.Helper()
 	components, err := parse(strings.NewReader(text))
@@ -222,7 +222,7 @@ func TestLoader_Properties(t *testing.T) {
       a
       b
 `)
-	l, said := loader(map[string]string{"LOCK_HOST": "h", "EMPTY": "", "QUOTED": `"q"`, "Dapr_Host": "secret", "APP_API_TOKEN": "secret"})
+	l, logged := loader(map[string]string{"LOCK_HOST": "h", "EMPTY": "", "QUOTED": `"q"`, "Dapr_Host": "secret", "APP_API_TOKEN": "secret"})
 	got, err := l.Properties(c)
 	want := map[string]string{
 		"text": "07", "number": "3", "octal": "15", "big": "1000", "truth": "true", "true": "true", "date": "2020-01-01",
@@ -234,8 +234,8 @@ func TestLoader_Properties(t *testing.T) {
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
-	if log := said.String(); strings.Count(log, "does not allow") != 2 || strings.Contains(log, "secret") {
-		t.Errorf("it logs %s", log)
+	if log := logged.String(); strings.Count(log, "does not allow") != 2 || strings.Contains(log, "secret") {
+		t.Errorf("log is %s", log)
 	}
 }
 
@@ -295,18 +295,18 @@ func TestForApp(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		all  []*Component
-		want []string // of shop
-		err  string   // of shop
-		none bool     // whether no daprd starts
+		want []string // for app shop
+		err  string   // for app shop
+		none bool     // no daprd starts
 	}{
-		{"what is for every app, or for this", []*Component{scoped("a"), scoped("b", "bank", "shop"), scoped("c", "bank")},
+		{"components for every app and for this one", []*Component{scoped("a"), scoped("b", "bank", "shop"), scoped("c", "bank")},
 			[]string{"a", "b"}, "", false},
 		{"one name for two apps, this app's last", []*Component{scoped("a", "bank"), scoped("a", "shop")}, []string{"a"}, "", false},
-		{"one name for two apps, this app's first", []*Component{scoped("a", "shop"), scoped("a", "bank")}, nil, `of the name "a"`, false},
-		{"one name for every app, and later for another", []*Component{scoped("a"), scoped("a", "bank")}, nil, `of the name "a"`, true},
-		{"one name for this app, and later for every app", []*Component{scoped("a", "shop"), scoped("a")}, nil, `of the name "a"`, false},
-		{"one name for every app, twice", []*Component{scoped("a"), scoped("a")}, nil, `of the name "a"`, true},
-		{"no name, twice", []*Component{scoped(""), scoped("")}, nil, `of the name ""`, true},
+		{"one name for two apps, this app's first", []*Component{scoped("a", "shop"), scoped("a", "bank")}, nil, `with the name "a"`, false},
+		{"one name for every app, and later for another", []*Component{scoped("a"), scoped("a", "bank")}, nil, `with the name "a"`, true},
+		{"one name for this app, and later for every app", []*Component{scoped("a", "shop"), scoped("a")}, nil, `with the name "a"`, false},
+		{"one name for every app, twice", []*Component{scoped("a"), scoped("a")}, nil, `with the name "a"`, true},
+		{"no name, twice", []*Component{scoped(""), scoped("")}, nil, `with the name ""`, true},
 		{"nothing", nil, nil, "", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -319,7 +319,7 @@ func TestForApp(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
 			if err := Check(row.all); (err != nil) != row.none {
-				t.Errorf("of any app: %v", err)
+				t.Errorf("Check: %v", err)
 			}
 		})
 	}
@@ -335,7 +335,7 @@ func TestSpec_Timeout(t *testing.T) {
 	}
 }
 
-// FuzzLoad looks for files that crash the reader.
+// FuzzLoad checks that no file makes the parser panic.
 func FuzzLoad(f *testing.F) {
 	f.Add(head + "  metadata:\n  - {name: a, value: 1}\n")
 	f.Add("---\n---\n- a\n")
