@@ -94,8 +94,7 @@ func (s *Service) Unlock(ctx context.Context, m *lockspb.UnlockRequest) (*locksp
 	return &lockspb.UnlockResponse{}, rpcstatus.Status(err)
 }
 
-// Revoke releases the owner's lock on behalf of another client. If the owner is empty, it
-// releases any owner's.
+// Revoke forcibly releases the owner's lock, or any owner's if the owner is empty.
 func (s *Service) Revoke(ctx context.Context, m *lockspb.RevokeRequest) (*lockspb.RevokeResponse, error) {
 	key, owner := m.GetKey(), m.GetOwner()
 	if err := validateKey(key, owner); err != nil {
