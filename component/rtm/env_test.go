@@ -18,15 +18,15 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// world is a service on a memory store called locks, in a bubble.
+// env is a service with a memory store called locks, in a bubble.
 type env struct {
 	*testing.T
 	*Service
 	set  *instances.Set
-	conn net.Conn // that calls come by; nil is that of a client who opens no components
+	conn net.Conn // connection of calls; nil for a client that opens no components
 }
 
-// sidecar is the world by another connection.
+// sidecar returns the same env with another connection.
 func (w *env) sidecar() *env {
 	w.Helper()
 	inner, _ := net.Pipe()
@@ -37,13 +37,13 @@ func (w *env) sidecar() *env {
 	return &env{w.T, w.Service, w.set, conn}
 }
 
-// pipe listens for one connection, which it has.
+// pipe is a listener that accepts one connection.
 type pipe struct{ net.Conn }
 
 func (p pipe) Accept() (net.Conn, error) { return p.Conn, nil }
 func (p pipe) Addr() net.Addr            { return p.LocalAddr() }
 
-// Context is that of calls by the connection.
+// Context returns the context of calls on the connection.
 func (w *env) Context() context.Context {
 	if w.conn == nil {
 		return w.T.Context()
@@ -51,7 +51,7 @@ func (w *env) Context() context.Context {
 	return peer.NewContext(w.T.Context(), &peer.Peer{Addr: w.conn.RemoteAddr()})
 }
 
-// open opens locks by the connection, in that storage, with that many locks in a channel.
+// open opens the component locks on the connection, in the given storage.
 func (w *env) open(storage, locksPerChannel string) {
 	w.Helper()
 	md := map[string]string{"store": storage, "rtmLocksPerChannel": locksPerChannel}
@@ -60,7 +60,7 @@ func (w *env) open(storage, locksPerChannel string) {
 	}
 }
 
-// inWorld runs a test in a bubble. Nothing of the service is left after it.
+// withEnv runs a test in a bubble. It closes the service and the store afterwards.
 func withEnv(t *testing.T, test func(w *env)) {
 	withEmptyEnv(t, func(w *env) {
 		w.open("memory", "")
@@ -68,8 +68,8 @@ func withEnv(t *testing.T, test func(w *env)) {
 	})
 }
 
-// inEmptyWorld is inWorld before anything is open. Components can be on two storages,
-// memory and other.
+// withEmptyEnv is like withEnv, but no component is open. There are two storages, memory
+// and other.
 func withEmptyEnv(t *testing.T, test func(w *env)) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logger.NewLogger("test")
@@ -116,7 +116,7 @@ func (w *env) release(user, name string) {
 	}
 }
 
-// owner is who holds the lock.
+// owner returns the owner of the lock.
 func (w *env) owner(name string) string {
 	w.Helper()
 	locks, err := w.GetLock(w.Context(), &rtmpb.GetLockRequest{User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE})
@@ -128,27 +128,27 @@ func (w *env) owner(name string) string {
 			return l.GetOwner()
 		}
 	}
-	return "nobody, for there is no such lock"
+	return "(the lock does not exist)"
 }
 
 func (w *env) checkOwner(owner, name string) {
 	w.Helper()
 	if got := w.owner(name); got != owner {
-		w.Errorf("%s is held by %q, want %q", name, got, owner)
+		w.Errorf("owner of %s = %q, want %q", name, got, owner)
 	}
 }
 
-// heard is what a stream was told.
+// eventRecorder records the events of a stream.
 type eventRecorder struct {
 	cancel context.CancelFunc
 	ended  chan error
-	pace   chan struct{} // an event is taken for each element, or when it is closed
+	pace   chan struct{} // each element lets Send return once; always if it is closed
 
 	mu     sync.Mutex
 	events []*rtmpb.LockEvent
 }
 
-// listen runs a stream until the end of the test, or until it is cancelled.
+// record runs a stream until the test ends or the recorder is canceled.
 func (w *env) record(run func(ctx context.Context, send func(*rtmpb.LockEvent) error) error) *eventRecorder {
 	ctx, cancel := context.WithCancel(w.Context())
 	h := &eventRecorder{cancel: cancel, ended: make(chan error, 1), pace: make(chan struct{})}
@@ -188,26 +188,26 @@ func (w *env) openSession(user string, held ...*rtmpb.LockDetail) *eventRecorder
 	return h
 }
 
-// told are the events so far: what, which lock, and whose it is or was.
+// summary returns a line for each event so far: its type, lock and owner.
 func (h *eventRecorder) summary() []string {
 	synctest.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var told []string
+	var lines []string
 	for _, e := range h.events {
 		if e.GetEventType() == rtmpb.LockEvent_SNAPSHOT {
-			told = append(told, fmt.Sprint("SNAPSHOT of ", len(e.GetLocks())))
+			lines = append(lines, fmt.Sprint("SNAPSHOT of ", len(e.GetLocks())))
 		} else {
-			told = append(told, fmt.Sprint(e.GetEventType(), " ", e.GetLockName(), " ", e.GetOwner()))
+			lines = append(lines, fmt.Sprint(e.GetEventType(), " ", e.GetLockName(), " ", e.GetOwner()))
 		}
 	}
-	return told
+	return lines
 }
 
 func (h *eventRecorder) check(t *testing.T, want ...string) {
 	t.Helper()
 	if got := h.summary(); !slices.Equal(got, want) {
-		t.Errorf("told was %q, want %q", got, want)
+		t.Errorf("events = %q, want %q", got, want)
 	}
 }
 

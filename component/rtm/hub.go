@@ -32,13 +32,13 @@ type hub struct {
 	renewing sync.RWMutex // locked while the renewer renews
 
 	ready chan struct{} // closed when the locks are known or the hub has ended
-	ended chan struct{} // closed when the hub's goroutines have ended; err is the reason
+	ended chan struct{} // closed when the goroutines have ended (see err)
 
-	mu          sync.Mutex // guards the fields below, down to err; inner maps are not empty
+	mu          sync.Mutex // guards the fields down to err; no inner map is empty
 	renewQueue  renewQueue
 	locks       map[string]*entry             // declared locks, by key
 	channels    map[string]map[string]*entry  // the same, by group and key
-	held        map[string]map[string]*entry  // those that have an owner, by owner and key
+	held        map[string]map[string]*entry  // those with an owner, by owner and key
 	subscribers map[string]map[*feed]struct{} // by group
 	sessions    map[string]*feed              // of online users, by user
 	// unconfirmedGrants are grants of this process that the Watch has not reported yet,

@@ -12,14 +12,14 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// hubs is the hubs that run, one for each store that somebody watches or is online in. A
-// component may have several.
+// hubPool holds the running hubs, one for each store that has subscribers or online
+// users. A component may have several stores. A hubPool is safe for concurrent use.
 type hubPool struct {
 	log logger.Logger
 
-	running context.Context // ends with close
-	stop    context.CancelFunc
-	all     sync.WaitGroup // grows only under mu while running has not ended
+	running    context.Context // canceled by close
+	stop       context.CancelFunc
+	goroutines sync.WaitGroup // grows only under mu and until running is canceled
 
 	mu   sync.Mutex
 	open map[instances.Instance]*hub
@@ -31,16 +31,16 @@ func newHubPool(log logger.Logger) *hubPool {
 	return s
 }
 
-// close ends all hubs and waits for them.
+// close ends all hubs and waits for their goroutines.
 func (s *hubPool) close() {
 	s.mu.Lock()
 	s.stop()
 	s.mu.Unlock()
-	s.all.Wait()
+	s.goroutines.Wait()
 }
 
-// use calls fn with the store's hub, which knows the locks and goes on at least until fn
-// returns, unless its Watch fails.
+// use calls fn with the store's hub, whose state is complete. The hub runs at least until
+// fn returns, unless its Watch fails.
 func (s *hubPool) use(ctx context.Context, store instances.Instance, fn func(*hub) error) error {
 	h, err := s.acquire(store)
 	if err != nil {
@@ -53,12 +53,13 @@ func (s *hubPool) use(ctx context.Context, store instances.Instance, fn func(*hu
 		return ctx.Err()
 	}
 	if err := cmp.Or(h.watchError(), ctx.Err()); err != nil {
-		return err // also for one who is gone by now: a session of his must not end the one that he has opened since
+		// A canceled session must not replace one that the user has opened since.
+		return err
 	}
 	return fn(h)
 }
 
-// enter returns the store's hub, counted as used.
+// acquire returns the store's hub and counts the use. It starts the hub if necessary.
 func (s *hubPool) acquire(store instances.Instance) (*hub, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,11 +79,11 @@ func (s *hubPool) acquire(store instances.Instance) (*hub, error) {
 	return h, nil
 }
 
-// start lets the hub run until it is stopped. The caller has locked mu.
+// start starts the hub's goroutine. The caller has locked mu.
 func (s *hubPool) start(h *hub) {
 	ctx, stop := context.WithCancel(s.running)
 	h.stop = stop
-	s.all.Go(func() {
+	s.goroutines.Go(func() {
 		defer stop()
 		h.run(ctx)
 		s.mu.Lock()
@@ -91,7 +92,7 @@ func (s *hubPool) start(h *hub) {
 	})
 }
 
-// leave counts the hub as no longer used. If nobody uses it for a while, it ends.
+// release ends a use of the hub. A hub that stays unused for idleTimeout ends.
 func (s *hubPool) release(h *hub) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +109,7 @@ func (s *hubPool) release(h *hub) {
 	})
 }
 
-// forget stops the hub; who comes next gets another. The caller has locked mu.
+// remove stops the hub; the next call starts another. The caller has locked mu.
 func (s *hubPool) remove(h *hub) {
 	h.stop()
 	if h.idleTimer != nil {
@@ -119,8 +120,8 @@ func (s *hubPool) remove(h *hub) {
 	}
 }
 
-// granted lets the hub of the user's store, if there is one, know of a grant before its
-// Watch tells.
+// addGrant adds a grant to the hub of the user's store, if there is one, before the Watch
+// reports it.
 func (s *hubPool) addGrant(u user, l lock, grant stores.Grant) {
 	s.mu.Lock()
 	h := s.open[u.store]

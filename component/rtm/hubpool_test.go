@@ -50,11 +50,11 @@ func TestHubPool_SameUserInTwoStores(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-namesake.ended; err != nil {
-			t.Errorf("the session of who has logged out ended by %v", err)
+			t.Errorf("session of the other ann = %v after her logout", err)
 		}
 		own.release("bob", "l")
 		if err := <-waited; err != nil {
-			t.Errorf("the other one's waiting ended by %v", err)
+			t.Errorf("AcquireLock of ann = %v after the logout of the other ann", err)
 		}
 		time.Sleep(time.Minute)
 		own.checkOwner("ann", "l")
@@ -82,7 +82,7 @@ func TestHubPool_AmbiguousComponent(t *testing.T) {
 	})
 }
 
-// Hot reload opens the component by another connection, and then ends the first.
+// Hot reload opens the component with another connection, and then closes the first.
 func TestHubPool_StoreReplaced(t *testing.T) {
 	withEmptyEnv(t, func(w *env) {
 		first, second := w.sidecar(), w.sidecar()
@@ -95,7 +95,7 @@ func TestHubPool_StoreReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-ann.ended; !errors.Is(err, stores.ErrClosed) {
-			t.Errorf("the session ended by %v", err)
+			t.Errorf("session = %v, want ErrClosed", err)
 		}
 		time.Sleep(9 * time.Second)
 		ann = w.openSession("ann")
@@ -103,7 +103,7 @@ func TestHubPool_StoreReplaced(t *testing.T) {
 		w.checkOwner("ann", "l")
 		ann.check(t, "SNAPSHOT of 1")
 		if n := len(w.hubs.open); n != 1 {
-			t.Errorf("there are %d hubs", n)
+			t.Errorf("%d hubs are open, want 1", n)
 		}
 	})
 }

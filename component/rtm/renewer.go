@@ -12,24 +12,25 @@ import (
 )
 
 const (
-	// longestPeriod is how often a lock is renewed at least.
+	// maxRenewInterval is the longest time between two renewals of a lock.
 	maxRenewInterval = 5 * time.Second
 )
 
-// period is how often a lock with this TTL is renewed while its owner is online.
+// renewInterval returns the time between two renewals of a lock with this TTL while its
+// owner is online.
 func renewInterval(ttl time.Duration) time.Duration { return min(ttl/5, maxRenewInterval) }
 
-// online is the lease of a lock whose owner is online. Should this process die, at least
-// the TTL is left of it.
+// onlineLease returns the lease of a lock whose owner is online. It is so long that at
+// least the TTL remains if this process dies.
 func onlineLease(ttl time.Duration) time.Duration { return ttl + 2*renewInterval(ttl) }
 
-// offline is the lease of a lock whose owner goes offline now.
+// offlineLease returns the lease of a lock whose owner goes offline now.
 func offlineLease(ttl time.Duration) time.Duration { return ttl }
 
-// agenda is the locks of users who are online, by when they are to be renewed.
+// renewQueue holds the locks of online users, ordered by the time of their next renewal.
 type renewQueue struct {
 	*btree.BTreeG[*entry]
-	added chan struct{} // has an element if something was added to the agenda
+	added chan struct{} // has an element if a lock was added to the queue
 }
 
 func newRenewQueue() renewQueue {
@@ -42,19 +43,19 @@ func newRenewQueue() renewQueue {
 	return renewQueue{btree.NewBTreeGOptions(byTime, btree.Options{NoLocks: true}), make(chan struct{}, 1)}
 }
 
-// add has the lock renewed at once: the lease of a grant is no longer than its TTL.
-func (a renewQueue) schedule(l *entry) {
-	a.reschedule(l, time.Now())
-	notify(a.added)
+// schedule queues the lock for renewal now, because the lease of a grant is only its TTL.
+func (q renewQueue) schedule(l *entry) {
+	q.reschedule(l, time.Now())
+	notify(q.added)
 }
 
-func (a renewQueue) reschedule(l *entry, due time.Time) {
-	a.Delete(l)
-	l.renewAt = due
-	a.Set(l)
+func (q renewQueue) reschedule(l *entry, at time.Time) {
+	q.Delete(l)
+	l.renewAt = at
+	q.Set(l)
 }
 
-// keep renews the locks of users who are online until ctx ends.
+// renewUntilDone renews the locks of online users until ctx ends.
 func (h *hub) renewUntilDone(ctx context.Context) {
 	timer := time.NewTimer(maxRenewInterval)
 	defer timer.Stop()
@@ -68,19 +69,19 @@ func (h *hub) renewUntilDone(ctx context.Context) {
 	}
 }
 
-// round renews what is due, and returns for how long nothing else is.
+// renewDue renews the locks that are due, and returns the time until the next is.
 func (h *hub) renewDue(ctx context.Context) time.Duration {
 	h.renewing.Lock()
 	defer h.renewing.Unlock()
 	due, pause := h.takeDue(time.Now())
-	if _, err := h.renew(ctx, due, onlineLease); err != nil && ctx.Err() == nil { // the next period tries again
-		h.log.Warnf("Component %q: locks of users who are online could not be renewed: %v", h.store.Name(), err)
+	if _, err := h.renew(ctx, due, onlineLease); err != nil && ctx.Err() == nil {
+		h.log.Warnf("Renewing locks of online users of component %q failed, will retry: %v", h.store.Name(), err)
 	}
 	return pause
 }
 
-// goOffline lets the TTL of the user's locks count from now, after a round that may have
-// been about to prolong them.
+// goOffline renews the user's locks for their TTL from now. It waits for a running round
+// of renewals, which could otherwise extend them afterwards.
 func (h *hub) goOffline(ctx context.Context, name string) error {
 	h.renewing.RLock()
 	defer h.renewing.RUnlock()
@@ -88,8 +89,8 @@ func (h *hub) goOffline(ctx context.Context, name string) error {
 	return err
 }
 
-// due returns the locks to be renewed now, and for how long there are no others. It plans
-// when to renew them again.
+// takeDue returns the locks that are due, and the time until the next is. It schedules
+// their next renewals.
 func (h *hub) takeDue(now time.Time) (due []heldLock, pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -106,9 +107,8 @@ func (h *hub) takeDue(now time.Time) (due []heldLock, pause time.Duration) {
 	}
 }
 
-// renew lets the locks last from now, for as long as lease makes of their TTLs. It
-// returns those that their owners hold, and an error if the store could not be asked
-// about all.
+// renew renews the locks from now for lease(TTL). It returns the locks that their owners
+// still hold, and an error if a call to the store failed.
 func (h *hub) renew(ctx context.Context, all []heldLock, lease func(ttl time.Duration) time.Duration) ([]heldLock, error) {
 	held := make(chan heldLock, len(all))
 	err := h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o heldLock) error {
@@ -125,20 +125,21 @@ func (h *hub) renew(ctx context.Context, all []heldLock, lease func(ttl time.Dur
 	return drain(held), err
 }
 
-// prolonged takes in until when the owner surely has the lock, unless it is taken from
-// him.
+// recordRenewal records that the owner holds the lock until then unless it is revoked.
 func (h *hub) recordRenewal(o heldLock, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, l := range []*entry{h.held[o.owner][o.key()], h.unconfirmedGrants[o.owner][o.key()]} {
+	key := o.key()
+	for _, l := range []*entry{h.held[o.owner][key], h.unconfirmedGrants[o.owner][key]} {
 		if l != nil && l.rev == o.rev {
 			l.heldUntil = until
 		}
 	}
 }
 
-// sure returns what the user has for a TTL from now at least, unless it is taken from
-// him: while he is online, all but what he was granted a moment ago.
+// recentlyRenewed returns the locks that the user holds for at least a TTL from now
+// unless they are revoked. While the user is online these are all locks but those that
+// were granted just now.
 func (h *hub) recentlyRenewed(name string) []heldLock {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,15 +153,15 @@ func (h *hub) recentlyRenewed(name string) []heldLock {
 	return dedupe(all)
 }
 
-// release frees the locks that their owners hold still.
+// release releases the locks that their owners still hold.
 func (h *hub) release(ctx context.Context, all []heldLock) error {
 	return h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o heldLock) error {
 		return stores.Unlock(ctx, store, o.key(), o.owner)
 	})
 }
 
-// each calls fn for the locks, some at once. That the owner does not hold one any more is
-// no error, but worth a note.
+// forEach calls fn for the locks, some concurrently. If fn reports that the owner does
+// not hold the lock, forEach discards the lock's unconfirmed grant; that is not an error.
 func (h *hub) forEach(ctx context.Context, all []heldLock, fn func(context.Context, stores.Store, heldLock) error) error {
 	if len(all) == 0 {
 		return nil

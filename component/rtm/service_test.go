@@ -26,7 +26,7 @@ func TestSubscribe_SlowSubscriber(t *testing.T) {
 		close(h.pace)
 		h.check(t, "SNAPSHOT of 1", "SNAPSHOT of 1")
 		if last := h.events[1].GetLocks()[0]; last.GetOwner() != "bob" {
-			t.Errorf("the snapshot tells %v", last)
+			t.Errorf("snapshot = %v, want the owner bob", last)
 		}
 	})
 }
@@ -37,7 +37,7 @@ func TestHubPool_IdleTimeout(t *testing.T) {
 		hub := w.hub()
 		h.cancel()
 		if err := <-h.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("the stream ended by %v", err)
+			t.Errorf("stream = %v, want Canceled", err)
 		}
 		time.Sleep(idleTimeout - time.Second)
 		h = w.subscribeTo(false)
@@ -46,12 +46,12 @@ func TestHubPool_IdleTimeout(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(idleTimeout - time.Second)
 		if w.hub() != hub {
-			t.Error("it has ended too soon")
+			t.Error("hub has ended before its idle timeout")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if w.hub() != nil {
-			t.Error("it goes on although nobody needs it")
+			t.Error("hub runs after its idle timeout")
 		}
 		<-hub.ended
 	})
@@ -61,7 +61,7 @@ func TestHubPool_UnknownComponent(t *testing.T) {
 	withEnv(t, func(w *env) {
 		err := w.session(w.Context(), &rtmpb.SessionRequest{User: "ann", Store: "none"}, nil)
 		if !errors.Is(err, instances.ErrNotInitialized) || w.hub() != nil || len(w.hubs.open) > 0 {
-			t.Errorf("%v, and there are %d hubs", err, len(w.hubs.open))
+			t.Errorf("session = %v, want ErrNotInitialized; %d hubs are open", err, len(w.hubs.open))
 		}
 	})
 }
@@ -92,7 +92,7 @@ func TestSession_RenewsLocks(t *testing.T) {
 	})
 }
 
-// Should the process die, nobody renews any more; then at least the TTL is left.
+// If the process dies, renewals end. At least the TTL must remain at any time.
 func TestSession_RemainingTTL(t *testing.T) {
 	withEnv(t, func(w *env) {
 		w.setLock("l")
@@ -101,14 +101,14 @@ func TestSession_RemainingTTL(t *testing.T) {
 		for range 1000 {
 			synctest.Wait()
 			if left := w.remaining(); left < 10*time.Second || left > 15*time.Second {
-				t.Fatalf("%v are left", left)
+				t.Fatalf("remaining time = %v, want 10s to 15s", left)
 			}
 			time.Sleep(37 * time.Millisecond)
 		}
 	})
 }
 
-// left is how long the only lock lasts if nobody renews it.
+// remaining returns the remaining lease of the only lock.
 func (w *env) remaining() (left time.Duration) {
 	w.Helper()
 	err := w.set.Do(w.Context(), "locks", func(s stores.Store) error {
@@ -127,16 +127,16 @@ func (w *env) remaining() (left time.Duration) {
 func TestSession_Reconnect(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		away    time.Duration
-		taken   bool
+		offline time.Duration
+		taken   bool // by bob
 		owner   string
-		heard   []string
+		session []string
 		channel []string
 	}{
 		{"in time", 9 * time.Second, false, "ann", []string{"SNAPSHOT of 1"}, []string{"SNAPSHOT of 1"}},
 		{"too late", 10*time.Second + time.Nanosecond, false, "",
 			[]string{"SNAPSHOT of 0", "EXPIRED l ann"}, []string{"SNAPSHOT of 1", "RELEASED l ann"}},
-		{"when it is another's", 11 * time.Second, true, "bob",
+		{"when another owner holds it", 11 * time.Second, true, "bob",
 			[]string{"SNAPSHOT of 0", "EXPIRED l ann"}, []string{"SNAPSHOT of 1", "RELEASED l ann", "ACQUIRED l bob"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestSession_Reconnect(t *testing.T) {
 				rev := w.acquire("ann", "l")
 				w.openSession("ann").cancel()
 				others := w.subscribeTo(false)
-				time.Sleep(row.away)
+				time.Sleep(row.offline)
 				if row.taken {
 					w.acquire("bob", "l")
 				}
@@ -154,7 +154,7 @@ func TestSession_Reconnect(t *testing.T) {
 				})
 				time.Sleep(time.Second)
 				w.checkOwner(row.owner, "l")
-				ann.check(t, row.heard...)
+				ann.check(t, row.session...)
 				others.check(t, row.channel...)
 			})
 		})
@@ -191,7 +191,7 @@ func TestSession_Replaced(t *testing.T) {
 		first := w.openSession("ann")
 		second := w.openSession("ann")
 		if err := <-first.ended; !errors.Is(err, errReplaced) {
-			t.Errorf("the first ended by %v", err)
+			t.Errorf("first session = %v, want errReplaced", err)
 		}
 		time.Sleep(time.Hour)
 		w.checkOwner("ann", "l")
@@ -204,12 +204,12 @@ func TestLogout(t *testing.T) {
 		name    string
 		online  bool
 		release bool
-		after   string // who holds the lock at once
+		after   string // owner of the lock after the logout
 	}{
-		{"that releases", true, true, ""},
-		{"that keeps", true, false, "ann"},
-		{"that releases without a session", false, true, ""},
-		{"that keeps without a session", false, false, "ann"},
+		{"with release", true, true, ""},
+		{"without release", true, false, "ann"},
+		{"with release and no session", false, true, ""},
+		{"without release and session", false, false, "ann"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			withEnv(t, func(w *env) {
@@ -220,7 +220,7 @@ func TestLogout(t *testing.T) {
 					ann := w.openSession("ann")
 					defer func() {
 						if err := <-ann.ended; err != nil {
-							t.Errorf("the session ended by %v", err)
+							t.Errorf("session = %v, want nil", err)
 						}
 					}()
 				}
@@ -253,12 +253,12 @@ func TestLogout_EndsWaiting(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-ended; err.Error() != statusError("RTMAcquireOperation", errLoggedOut).Error() {
-			t.Errorf("waiting ended by %v", err)
+			t.Errorf("AcquireLock = %v, want errLoggedOut", err)
 		}
 		w.release("bob", "l")
 		w.checkOwner("", "l")
 		if len(w.waiting.calls) > 0 {
-			t.Error("the call is remembered")
+			t.Error("the ended call is still registered")
 		}
 	})
 }
@@ -279,7 +279,7 @@ func TestKeepAlive(t *testing.T) {
 			}})
 			if err != nil || len(got.GetLocks()) != 1 || got.GetLocks()[0].GetLockName() != "held" ||
 				len(got.GetExpired()) != 1 || got.GetExpired()[0].GetLockName() != "lost" {
-				t.Fatalf("%v, %v", got, err)
+				t.Fatalf("KeepAlive = %v, %v, want held as a lock and lost as expired", got, err)
 			}
 		}
 		w.checkOwner("ann", "held")
@@ -296,17 +296,17 @@ func TestSession_ComponentCloses(t *testing.T) {
 		w.set.EndWaiting()
 		for _, h := range []*eventRecorder{ann, others} {
 			if err := <-h.ended; !errors.Is(err, stores.ErrClosed) {
-				t.Errorf("a stream ended by %v", err)
+				t.Errorf("stream = %v, want ErrClosed", err)
 			}
 		}
 		if left := w.remaining(); left != 10*time.Second {
-			t.Errorf("of ann's lock %v are left", left)
+			t.Errorf("remaining time of ann's lock = %v, want 10s", left)
 		}
 	})
 }
 
-// Whoever comes back by another hub has them renewed there; who goes late here must not
-// shorten that.
+// When the Watch has failed, the user may already have a session in another hub, which
+// renews the locks. The end of the old session must not shorten their leases.
 func TestSession_WatchFails(t *testing.T) {
 	withEnv(t, func(w *env) {
 		w.setLock("l")
@@ -315,19 +315,19 @@ func TestSession_WatchFails(t *testing.T) {
 		synctest.Wait()
 		h := w.hub()
 		h.mu.Lock()
-		h.err = errors.New("the storage is away")
+		h.err = errors.New("storage is unreachable")
 		h.mu.Unlock()
 		ann.cancel()
 		synctest.Wait()
 		if left := w.remaining(); left != onlineLease(10*time.Second) {
-			t.Errorf("of ann's lock %v are left", left)
+			t.Errorf("remaining time of ann's lock = %v, want %v", left, onlineLease(10*time.Second))
 		}
 	})
 }
 
 func TestHub_Cleanup(t *testing.T) {
 	withEnv(t, func(w *env) {
-		keeping := w.openSession("eve")
+		eve := w.openSession("eve")
 		ann, others := w.openSession("ann"), w.subscribeTo(false)
 		w.setLock("l")
 		w.acquire("ann", "l")
@@ -342,16 +342,16 @@ func TestHub_Cleanup(t *testing.T) {
 		ann.check(t, "SNAPSHOT of 0", "ACQUIRED l ann", "RELEASED l ann", "ACQUIRED l ann", "REMOVED l ann")
 		ann.cancel()
 		others.cancel()
-		keeping.cancel()
+		eve.cancel()
 		synctest.Wait()
 		h := w.hub()
 		if n := len(h.locks) + len(h.channels) + len(h.held) + len(h.subscribers) + len(h.sessions) + len(h.unconfirmedGrants) + h.renewQueue.Len(); n > 0 {
-			t.Errorf("there are %d things left: %+v", n, h)
+			t.Errorf("%d entries remain: %+v", n, h)
 		}
 	})
 }
 
-// On a storage that is far away the Watch may tell of a grant a good deal later.
+// With a slow storage the Watch may report a grant much later.
 func TestHub_UnconfirmedGrant(t *testing.T) {
 	withEnv(t, func(w *env) {
 		w.setLock("l")
@@ -359,24 +359,25 @@ func TestHub_UnconfirmedGrant(t *testing.T) {
 		rev := w.acquire("ann", "l")
 		synctest.Wait()
 		h := w.hub()
-		h.apply(stores.Event{Kind: stores.EventSnapshot}) // as if it had told nothing yet
+		// As if the Watch had not reported the grant.
+		h.apply(stores.Event{Kind: stores.EventSnapshot})
 		h.addUnconfirmed(heldLock{lock{channel{rtmpb.ChannelType_MESSAGE, "c"}, "l"}, "ann", 10 * time.Second, rev})
 		time.Sleep(time.Hour)
 		w.checkOwner("ann", "l")
 		if got := h.heldLocks("ann"); len(got) != 1 || got[0].rev != rev {
-			t.Errorf("ann's are %v", got)
+			t.Errorf("locks of ann = %v, want one with the rev %d", got, rev)
 		}
 		ann.cancel()
 		synctest.Wait()
 		if h.renewQueue.Len() > 0 {
-			t.Error("the note is renewed although ann is offline")
+			t.Error("the unconfirmed grant is renewed although ann is offline")
 		}
 		time.Sleep(10 * time.Second)
 		w.checkOwner("", "l")
-		w.openSession("ann").cancel() // who renews it, and finds that it is wrong
+		w.openSession("ann").cancel() // the hub tries to renew the grant, and discards it
 		synctest.Wait()
 		if len(h.unconfirmedGrants) > 0 {
-			t.Error("the note is still there")
+			t.Error("the unconfirmed grant remains after its renewal has failed")
 		}
 	})
 }

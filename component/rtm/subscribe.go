@@ -11,7 +11,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// Subscribe tells all locks of a channel, and then each change.
+// Subscribe sends a snapshot of the locks of a channel, and then each change.
 func (s *Service) Subscribe(m *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
 	return statusError("RTMSubscribeOperation", s.subscribe(stream.Context(), m, stream.Send))
 }
@@ -54,7 +54,7 @@ func (h *hub) unsubscribe(c channel, f *feed) {
 	}
 }
 
-// snapshot tells the channel's locks.
+// channelSnapshot returns a snapshot of the channel's locks.
 func (h *hub) channelSnapshot(c channel) *rtmpb.LockEvent {
 	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT, Channel: c.name, ChannelType: c.kind}
 	for _, l := range sortedByName(h.channels[c.group()]) {
@@ -63,8 +63,8 @@ func (h *hub) channelSnapshot(c channel) *rtmpb.LockEvent {
 	return e
 }
 
-// sorted returns the locks by channel and name. Their keys have another order, because
-// names are escaped there.
+// sortedByName returns the locks sorted by channel and name. The order of the keys
+// differs, because they contain escaped names.
 func sortedByName(locks map[string]*entry) []*entry {
 	return slices.SortedFunc(maps.Values(locks), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.name, b.name))
