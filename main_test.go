@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mortise-lock/mortise/cli"
 	"github.com/mortise-lock/mortise/component"
 )
 
@@ -37,6 +38,17 @@ func TestLocksCommand(t *testing.T) {
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "between the keys and the command") {
 		t.Errorf("exit code %d, %s", code, out)
+	}
+}
+
+func TestLocksCommand_Defaults(t *testing.T) {
+	t.Setenv(component.FolderVariables[0], "/run/sockets")
+	t.Setenv(component.TokenVariable, "secret")
+	got, want := cliDefaults(os.Getenv), cli.Defaults{
+		Target: "unix:///run/sockets/mortise.sock", Token: "secret", TokenVariable: component.TokenVariable,
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

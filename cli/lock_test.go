@@ -212,7 +212,7 @@ func TestLock_CanceledContext(t *testing.T) {
 	out := tempFile(t)
 	done := make(chan int)
 	go func() {
-		done <- Run(ctx, append([]string{"locks"}, lockScript("echo begun; sleep 1000")...), s.getenv, Streams{nil, out, out})
+		done <- Run(ctx, append([]string{"locks"}, lockScript("echo begun; sleep 1000")...), s.defaults(), Streams{nil, out, out})
 	}()
 	waitFor(t, "the command", func() bool { return readFile(t, out) == "begun\n" })
 	cancel()
