@@ -94,7 +94,7 @@ func TestRun_CanceledContext(t *testing.T) {
 	}
 }
 
-// says reads lines until one has the text, and returns what follows it.
+// awaitLine reads lines until one has the text, and returns what follows it.
 func awaitLine(t *testing.T, lines *bufio.Scanner, text string) string {
 	t.Helper()
 	for lines.Scan() {

@@ -72,7 +72,7 @@ func newRoot(defaults Defaults) *cobra.Command {
 	return root
 }
 
-// usage checks arguments: besides what check does, that they are text, as the wire wants
+// checkUsage checks arguments: besides what check does, that they are text, as the wire wants
 // it.
 func checkUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -90,5 +90,5 @@ func streams(cmd *cobra.Command) Streams {
 	return Streams{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
 }
 
-// OS are the streams of the process.
+// OSStreams are the streams of the process.
 func OSStreams() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }

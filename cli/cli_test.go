@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience bounds what should take an instant.
+// waitTimeout bounds what should take an instant.
 const waitTimeout = 20 * time.Second
 
 // server is a Mortise with a memory store, in this process, until the end of the test or
@@ -148,7 +148,7 @@ func (s *server) program(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// binary is what is "mortise" when asProgram is set.
+// testBinary is what is "mortise" when asProgram is set.
 func testBinary(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
@@ -185,7 +185,7 @@ func (p *program) result(t *testing.T) result {
 	return result{readFile(t, p.out), readFile(t, p.err), p.ProcessState.ExitCode()}
 }
 
-// says waits until the program has written the text to standard output.
+// awaitOutput waits until the program has written the text to standard output.
 func (p *program) awaitOutput(t *testing.T, text string) {
 	t.Helper()
 	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.out), text) })
@@ -210,7 +210,7 @@ func readFile(t *testing.T, f *os.File) string {
 	return string(text)
 }
 
-// await waits until it is so.
+// waitFor waits until it is so.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); !so(); time.Sleep(5 * time.Millisecond) {

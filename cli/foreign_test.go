@@ -43,7 +43,7 @@ func TestForeignData(t *testing.T) {
 	}
 }
 
-// TestALockOfAnotherProgramIsShown has a lock as node-redlock takes it.
+// TestForeignLock has a lock as node-redlock takes it.
 func TestForeignLock(t *testing.T) {
 	s, redis := startServerWithRedis(t)
 	client := redis.Client()

@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// sh returns the arguments that run a script while holding the lock called disk.
+// lockScript returns the arguments that run a script while holding the lock called disk.
 func lockScript(script string, flags ...string) []string {
 	return append(append([]string{"lock", "disk"}, flags...), "--", "sh", "-c", script)
 }
@@ -280,7 +280,7 @@ func (s *server) waiters(t *testing.T, key string) int {
 	return locks[0].Waiters
 }
 
-// runs tells whether the process runs. One that has ended and that nobody has asked about
+// isRunning tells whether the process runs. One that has ended and that nobody has asked about
 // runs no more.
 func isRunning(t *testing.T, pid int) bool {
 	t.Helper()

@@ -62,7 +62,7 @@ func (t *target) dial() (*client.Client, error) {
 	return c, withExitCode(exitUsage, err)
 }
 
-// ask calls do with a client, and with the time that a question may take.
+// withClient calls do with a client, and with the time that a question may take.
 func (t *target) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	c, err := t.dial()
 	if err != nil {
