@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mortise-lock/mortise/cli"
 	"github.com/mortise-lock/mortise/component"
 )
 
@@ -37,6 +38,17 @@ func TestLocksCommand(t *testing.T) {
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "between the keys and the command") {
 		t.Errorf("exit code %d, %s", code, out)
+	}
+}
+
+func TestLocksCommand_Defaults(t *testing.T) {
+	t.Setenv(component.FolderVariables[0], "/run/sockets")
+	t.Setenv(component.TokenVariable, "secret")
+	got, want := cliDefaults(os.Getenv), cli.Defaults{
+		Target: "unix:///run/sockets/mortise.sock", Token: "secret", TokenVariable: component.TokenVariable,
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -82,7 +94,7 @@ func TestRun_CanceledContext(t *testing.T) {
 	}
 }
 
-// says reads lines until one has the text, and returns what follows it.
+// awaitLine reads lines until one has the text, and returns what follows it.
 func awaitLine(t *testing.T, lines *bufio.Scanner, text string) string {
 	t.Helper()
 	for lines.Scan() {

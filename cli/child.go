@@ -16,7 +16,7 @@ type child struct {
 
 func (c child) group() group { return group(c.cmd.Process.Pid) }
 
-// next waits until the command stops or ends. Orphans that end meanwhile are reaped, and
+// waitForChange waits until the command stops or ends. Orphans that end meanwhile are reaped, and
 // nothing else would do it.
 //
 // A process that adopts orphans has no other children whose exit status anything waits
@@ -34,7 +34,7 @@ func (c child) waitForChange() (status syscall.WaitStatus, err error) {
 	}
 }
 
-// awaitGate waits until the command stands before its gate.
+// awaitGateStop waits until the command stands before its gate.
 func (c child) awaitGateStop() error {
 	switch status, err := c.waitForChange(); {
 	case err != nil:

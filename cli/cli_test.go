@@ -3,22 +3,15 @@ package cli
 import (
 	"bytes"
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/dapr/kit/logger"
-
 	"github.com/mortise-lock/mortise/client"
-	"github.com/mortise-lock/mortise/component"
-	"github.com/mortise-lock/mortise/stores"
-	"github.com/mortise-lock/mortise/stores/memory"
-	"github.com/mortise-lock/mortise/stores/redis"
+	"github.com/mortise-lock/mortise/test/inprocess"
 )
 
 // asProgram, when set, makes the test binary the program: signals and exit codes need a
@@ -29,44 +22,34 @@ const asProgram = "MORTISE_TEST_PROGRAM"
 // process 1.
 const asSubreaper = "MORTISE_TEST_SUBREAPER"
 
+// targetVariable names the target of that program.
+const targetVariable = "MORTISE_TEST_TARGET"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		if os.Getenv(asSubreaper) != "" {
 			becomeSubreaper()
 		}
-		os.Exit(Run(context.Background(), os.Args[1:], os.Getenv, OSStreams()))
+		os.Exit(Run(context.Background(), os.Args[1:], Defaults{Target: os.Getenv(targetVariable)}, OSStreams()))
 	}
 	os.Exit(m.Run())
 }
 
-// patience bounds what should take an instant.
+// waitTimeout bounds what should take an instant.
 const waitTimeout = 20 * time.Second
-
-const lockstore = `
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata:
-  name: lockstore
-spec:
-  type: lock.mortise
-  version: v1
-  metadata:
-    - name: store
-      value: memory
-`
 
 // server is a Mortise with a memory store, in this process, until the end of the test or
 // Stop.
 type server struct {
 	folder string
-	token  string // in the environment of those who ask
+	token  string // in the environment of the commands that run starts
 	*client.Client
 	Stop func()
 }
 
-func startServer(t *testing.T, options ...func(*component.Options)) *server {
+func startServer(t *testing.T, options ...func(*inprocess.Config)) *server {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "cli") // shorter than t.TempDir, as a socket's path has to be
+	folder, err := os.MkdirTemp("", "cli") // shorter than t.TempDir: a socket's path is limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,62 +57,28 @@ func startServer(t *testing.T, options ...func(*component.Options)) *server {
 	return startServerIn(t, folder, options...)
 }
 
-func startServerIn(t *testing.T, folder string, options ...func(*component.Options)) *server {
+func startServerIn(t *testing.T, folder string, options ...func(*inprocess.Config)) *server {
 	t.Helper()
-	resources := filepath.Join(t.TempDir(), "lockstore.yaml")
-	if err := os.WriteFile(resources, []byte(lockstore), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o := component.Options{
-		Name: "mortise", Folder: folder, SocketMode: 0o600, ResourcePaths: []string{resources}, DrainTimeout: time.Second,
-	}
+	config := inprocess.Config{Folder: folder}
 	for _, option := range options {
-		option(&o)
+		option(&config)
 	}
 	s := &server{folder: folder}
-	s.Stop = serve(t, o)
+	s.Stop = inprocess.Start(t, config)
 	var err error
-	if s.Client, err = client.Dial("unix://" + filepath.Join(folder, "mortise.sock")); err != nil {
+	if s.Client, err = client.Dial(s.target()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
-// serve runs a Mortise until the function that it returns is called.
-func serve(t *testing.T, o component.Options) (stop func()) {
-	t.Helper()
-	log := logger.NewLogger("cli-test")
-	log.SetOutput(io.Discard)
-	registry := stores.NewRegistry("memory")
-	registry.Register("memory", memory.NewProcess().Backend())
-	registry.Register("redis", redis.Backend())
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- component.Run(ctx, o, registry, log) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
-	waitFor(t, "the socket", func() bool {
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("the server has ended: %v", err)
-		default:
-		}
-		_, err := os.Stat(filepath.Join(o.Folder, o.Name+".sock"))
-		return err == nil
-	})
-	return stop
-}
+// target returns the address of the server's socket.
+func (s *server) target() string { return "unix://" + filepath.Join(s.folder, "mortise.sock") }
 
-// getenv is the environment of those who ask.
-func (s *server) getenv(name string) string {
-	return map[string]string{component.FolderVariables[0]: s.folder, component.TokenVariable: s.token}[name]
+// defaults returns the defaults of the flags that find the server.
+func (s *server) defaults() Defaults {
+	return Defaults{Target: s.target(), TokenVariable: "MORTISE_API_TOKEN", Token: s.token}
 }
 
 // lock takes a lock for the test, with metadata that is the same everywhere.
@@ -171,7 +120,7 @@ func (s *server) run(t *testing.T, args ...string) result {
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	var out, errs bytes.Buffer
-	code := Run(ctx, append([]string{"locks"}, args...), s.getenv, Streams{nil, &out, &errs})
+	code := Run(ctx, append([]string{"locks"}, args...), s.defaults(), Streams{nil, &out, &errs})
 	return result{out.String(), errs.String(), code}
 }
 
@@ -194,12 +143,12 @@ func (s *server) start(t *testing.T, args ...string) *program {
 func (s *server) program(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	p := &program{Cmd: exec.Command(name, args...), out: tempFile(t), err: tempFile(t), ended: make(chan struct{})}
-	p.Env = append(os.Environ(), asProgram+"=1", component.FolderVariables[0]+"="+s.folder)
+	p.Env = append(os.Environ(), asProgram+"=1", targetVariable+"="+s.target())
 	p.Stdout, p.Stderr = p.out, p.err
 	return p
 }
 
-// binary is what is "mortise" when asProgram is set.
+// testBinary is what is "mortise" when asProgram is set.
 func testBinary(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
@@ -236,7 +185,7 @@ func (p *program) result(t *testing.T) result {
 	return result{readFile(t, p.out), readFile(t, p.err), p.ProcessState.ExitCode()}
 }
 
-// says waits until the program has written the text to standard output.
+// awaitOutput waits until the program has written the text to standard output.
 func (p *program) awaitOutput(t *testing.T, text string) {
 	t.Helper()
 	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.out), text) })
@@ -261,7 +210,7 @@ func readFile(t *testing.T, f *os.File) string {
 	return string(text)
 }
 
-// await waits until it is so.
+// waitFor waits until it is so.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); !so(); time.Sleep(5 * time.Millisecond) {

@@ -34,7 +34,7 @@ type exitError struct {
 // Unwrap returns what is told.
 func (e *exitError) Unwrap() error { return e.error }
 
-// failed gives an error an exit code, unless it has one.
+// withExitCode gives an error an exit code, unless it has one.
 func withExitCode(code int, err error) error {
 	var told *exitError
 	if err == nil || errors.As(err, &told) {
@@ -43,7 +43,7 @@ func withExitCode(code int, err error) error {
 	return &exitError{code, err}
 }
 
-// code returns the exit code that an error stands for.
+// exitCodeOf returns the exit code that an error stands for.
 func exitCodeOf(err error) int {
 	var told *exitError
 	switch {

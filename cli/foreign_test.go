@@ -2,13 +2,11 @@ package cli
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/mortise-lock/mortise/component"
+	"github.com/mortise-lock/mortise/test/inprocess"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -16,12 +14,8 @@ import (
 func startServerWithRedis(t *testing.T) (*server, *servers.Redis) {
 	t.Helper()
 	redis := servers.StartRedis(t)
-	text := strings.Replace(lockstore, "value: memory", "value: redis\n    - name: redisHost\n      value: "+redis.Addr, 1)
-	path := filepath.Join(t.TempDir(), "redis.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return startServer(t, func(o *component.Options) { o.ResourcePaths = []string{path} }), redis
+	resource := strings.Replace(inprocess.Resource, "value: memory", "value: redis\n    - name: redisHost\n      value: "+redis.Addr, 1)
+	return startServer(t, func(c *inprocess.Config) { c.Resource = resource }), redis
 }
 
 func TestForeignData(t *testing.T) {
@@ -49,7 +43,7 @@ func TestForeignData(t *testing.T) {
 	}
 }
 
-// TestALockOfAnotherProgramIsShown has a lock as node-redlock takes it.
+// TestForeignLock has a lock as node-redlock takes it.
 func TestForeignLock(t *testing.T) {
 	s, redis := startServerWithRedis(t)
 	client := redis.Client()

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// processes returns the numbers that a file of the test contains.
+// readPIDs returns the numbers that a file of the test contains.
 func readPIDs(t *testing.T, path string) (pids []int) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -73,15 +73,15 @@ func runProgram(t *testing.T, name string, args ...string) result {
 	return result{out: string(out)}
 }
 
-// family is a script of a process, its child and its grandchild, all in one group, that
+// groupScript is a script of a process, its child and its grandchild, all in one group, that
 // writes their numbers to $PIDS.
 const groupScript = `sh -c 'sleep 1000 & echo $! $$ >>"$PIDS"; wait' & echo $$ >>"$PIDS"
 while [ "$(wc -w <"$PIDS")" -lt 3 ]; do sleep 0.02; done; echo begun; wait`
 
-// deaf is the same, and its processes ignore what can be ignored.
+// ignoringScript is the same, and its processes ignore what can be ignored.
 const ignoringScript = `trap "" TERM HUP INT; ` + groupScript
 
-// deaths are the ways in which this process can end that leave it no time to stop the
+// deathCases are the ways in which this process can end that leave it no time to stop the
 // command.
 var deathCases = []struct {
 	name   string

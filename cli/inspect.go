@@ -61,7 +61,7 @@ The exit code is 1 if the lock is free, and 70 if the key holds data that is not
 	return cmd
 }
 
-// show prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds
+// printLock prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds
 // it.
 func printLock(w io.Writer, l client.LockInfo, output outputFormat) (err error) {
 	if output == formatJSON {
@@ -158,7 +158,7 @@ func watch(cmd *cobra.Command, t *target, prefix string, output outputFormat) er
 	return err
 }
 
-// first returns the first of the arguments, or nothing.
+// firstArg returns the first of the arguments, or nothing.
 func firstArg(args []string) string {
 	if len(args) == 0 {
 		return ""

@@ -54,7 +54,7 @@ The exit code is COMMAND's, 128 plus the number of the signal that ended it or t
   127  there is no such COMMAND
 and 2, 70 and 77 as with the other commands.`
 
-// locking is a run of "locks lock".
+// lockCommand is a run of "locks lock".
 type lockCommand struct {
 	target   *target
 	ttl      time.Duration
@@ -152,7 +152,7 @@ func (l *lockCommand) run(ctx context.Context) error {
 	return nil
 }
 
-// get takes the locks. A signal ends the waiting, unless it would do nothing to other
+// acquire takes the locks. A signal ends the waiting, unless it would do nothing to other
 // programs.
 func (l *lockCommand) acquire(ctx context.Context, c *client.Client) (*client.Lease, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -192,7 +192,7 @@ func (l *lockCommand) acquire(ctx context.Context, c *client.Client) (*client.Le
 	return lease, err
 }
 
-// take asks once without waiting, which tells soon if Mortise is away, and then waits.
+// tryThenWait asks once without waiting, which tells soon if Mortise is away, and then waits.
 // The lease lives in ctx, so there is no other way to bound the first question than
 // cancel.
 func (l *lockCommand) tryThenWait(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
@@ -211,7 +211,7 @@ func (l *lockCommand) tryThenWait(ctx context.Context, cancel context.CancelCaus
 	return lockKeys(ctx, c, l.keys, options)
 }
 
-// ask takes one lock as one, which every store can, and several in one step.
+// lockKeys takes one lock as one, which every store can, and several in one step.
 func lockKeys(ctx context.Context, c *client.Client, keys []string, options []client.Option) (*client.Lease, error) {
 	if len(keys) == 1 {
 		return c.Lock(ctx, keys[0], options...)

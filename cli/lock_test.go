@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// sh returns the arguments that run a script while holding the lock called disk.
+// lockScript returns the arguments that run a script while holding the lock called disk.
 func lockScript(script string, flags ...string) []string {
 	return append(append([]string{"lock", "disk"}, flags...), "--", "sh", "-c", script)
 }
@@ -212,7 +212,7 @@ func TestLock_CanceledContext(t *testing.T) {
 	out := tempFile(t)
 	done := make(chan int)
 	go func() {
-		done <- Run(ctx, append([]string{"locks"}, lockScript("echo begun; sleep 1000")...), s.getenv, Streams{nil, out, out})
+		done <- Run(ctx, append([]string{"locks"}, lockScript("echo begun; sleep 1000")...), s.defaults(), Streams{nil, out, out})
 	}()
 	waitFor(t, "the command", func() bool { return readFile(t, out) == "begun\n" })
 	cancel()
@@ -280,7 +280,7 @@ func (s *server) waiters(t *testing.T, key string) int {
 	return locks[0].Waiters
 }
 
-// runs tells whether the process runs. One that has ended and that nobody has asked about
+// isRunning tells whether the process runs. One that has ended and that nobody has asked about
 // runs no more.
 func isRunning(t *testing.T, pid int) bool {
 	t.Helper()

@@ -10,7 +10,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// nested returns the arguments of "mortise locks" that run it within itself, once for
+// nestedArgs returns the arguments of "mortise locks" that run it within itself, once for
 // each word that stands for the flags and keys of one level.
 func nestedArgs(t *testing.T, levels ...string) []string {
 	t.Helper()

@@ -15,7 +15,7 @@ func becomeSubreaper() {
 	}
 }
 
-// adopters start "mortise locks" and the arguments as a process that orphans become
+// orphanParents start "mortise locks" and the arguments as a process that orphans become
 // children of.
 var orphanParents = []struct {
 	name  string
@@ -78,7 +78,7 @@ func TestLock_LostIgnoresZombies(t *testing.T) {
 	})
 }
 
-// loses takes the lock of a program that has begun, and waits for the program's end.
+// revokeAndAwaitExit takes the lock of a program that has begun, and waits for the program's end.
 func (s *server) revokeAndAwaitExit(t *testing.T, p *program) {
 	t.Helper()
 	p.awaitOutput(t, "begun")

@@ -16,7 +16,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// format is the form of the output, a flag.
+// outputFormat is the form of the output, a flag.
 type outputFormat string
 
 const (
@@ -24,7 +24,7 @@ const (
 	formatJSON  outputFormat = "json"
 )
 
-// addTo adds the flag, with what it is by default.
+// addFlag adds the flag, with what it is by default.
 func (f *outputFormat) addFlag(flags *pflag.FlagSet) {
 	*f = formatTable
 	flags.VarP(f, "output", "o", "table or json")
@@ -122,7 +122,7 @@ func printTable(w io.Writer, locks []client.LockInfo) error {
 	return table.Flush()
 }
 
-// printCard writes a line for each thing that is known of a lock.
+// printDetails writes a line for each thing that is known of a lock.
 func printDetails(w io.Writer, l client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "key\t%s\nowner\t%s\ntoken\t%s\nttl\t%s\nleft\t%s\nwaiters\t%d\n",
@@ -160,7 +160,7 @@ func printChange(w io.Writer, at time.Time, kind string, l client.LockInfo) erro
 	return err
 }
 
-// plain returns text as it is if it is one printable word, and else quoted: it must not
+// quoteIfNeeded returns text as it is if it is one printable word, and else quoted: it must not
 // look like two columns, or be read by the terminal as a command.
 func quoteIfNeeded(text string) string {
 	if quoted := strconv.Quote(text); text == "" || strings.ContainsAny(text, " =") || quoted != `"`+text+`"` {
@@ -169,7 +169,7 @@ func quoteIfNeeded(text string) string {
 	return text
 }
 
-// holder returns the owner, or a dash if there is none.
+// formatOwner returns the owner, or a dash if there is none.
 func formatOwner(l client.LockInfo) string {
 	if !l.Held() {
 		return "-"
@@ -177,7 +177,7 @@ func formatOwner(l client.LockInfo) string {
 	return quoteIfNeeded(l.Owner)
 }
 
-// pairs returns metadata in one column, sorted.
+// formatMetadata returns metadata in one column, sorted.
 func formatMetadata(metadata map[string]string) string {
 	if len(metadata) == 0 {
 		return "-"
@@ -189,7 +189,7 @@ func formatMetadata(metadata map[string]string) string {
 	return strings.Join(words, " ")
 }
 
-// token returns a fencing token, or a dash if there is none.
+// formatToken returns a fencing token, or a dash if there is none.
 func formatToken(t uint64) string {
 	if t == 0 {
 		return "-"
@@ -197,7 +197,7 @@ func formatToken(t uint64) string {
 	return strconv.FormatUint(t, 10)
 }
 
-// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h.
+// formatDuration returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h.
 // Zero, which is unknown or none, is a dash.
 func formatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
@@ -221,7 +221,7 @@ func formatDuration(d time.Duration) string {
 	return text
 }
 
-// withoutZeros returns 1h and not 1h0m0s.
+// trimZeroUnits returns 1h and not 1h0m0s.
 func trimZeroUnits(d time.Duration) string {
 	text := d.String()
 	if s, ok := strings.CutSuffix(text, "m0s"); ok {

@@ -17,7 +17,7 @@ import (
 // the pace of one that is stopped again and again.
 const resumeDelay = 200 * time.Millisecond
 
-// outputDelay is how long we go on copying the output of a command that has ended but has
+// outputWait is how long we go on copying the output of a command that has ended but has
 // left others who write. Files need no copying.
 const outputWait = time.Second
 
@@ -92,7 +92,7 @@ func (p process) start(watcher *guard.Guard) (child, error) {
 // guard kills it.
 const limitSlack = time.Second
 
-// longGrace bounds the grace in sums, which would overflow with the longest that a flag
+// maxGrace bounds the grace in sums, which would overflow with the longest that a flag
 // can have.
 const maxGrace = 100 * 365 * 24 * time.Hour
 
@@ -104,7 +104,7 @@ func (p process) limit(watcher *guard.Guard) error {
 
 var errGuardEnded = errors.New("the guard process has ended; the command was stopped")
 
-// attend handles signals, stops of the group, renewals of the lock and the end of ctx. It
+// supervise handles signals, stops of the group, renewals of the lock and the end of ctx. It
 // returns when the command has ended, or has been killed. It fails if the guard has ended
 // before.
 //
@@ -148,7 +148,7 @@ func (p process) supervise(ctx context.Context, g group, watcher *guard.Guard, s
 
 const cannotSuspend = "a command that holds a lock cannot be suspended"
 
-// passOn sends a signal to the group, unless that is Ctrl-Z for this process.
+// forward sends a signal to the group, unless that is Ctrl-Z for this process.
 func (p process) forward(s syscall.Signal, g group, t *terminal) {
 	switch {
 	case s == syscall.SIGTSTP:
@@ -162,7 +162,7 @@ func (p process) forward(s syscall.Signal, g group, t *terminal) {
 	}
 }
 
-// tellOfStop tells that a stop will not last, if the command has the terminal, or for
+// warnOfStop tells that a stop will not last, if the command has the terminal, or for
 // what the command stands still, if not.
 func (p process) warnOfStop(s syscall.Signal, hasTerminal bool) {
 	wantsTerminal := s == syscall.SIGTTIN || s == syscall.SIGTTOU

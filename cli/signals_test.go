@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// heedSignals lets programs that the test starts heed what whoever runs the tests may
+// unignoreSignals lets programs that the test starts heed what whoever runs the tests may
 // have them ignore.
 func unignoreSignals(t *testing.T) {
 	t.Helper()
@@ -19,7 +19,7 @@ func unignoreSignals(t *testing.T) {
 	t.Cleanup(func() { signal.Stop(signals) })
 }
 
-// ignoring has a row for each signal that nohup, or a shell for what it runs in the
+// ignoredSignalCases has a row for each signal that nohup, or a shell for what it runs in the
 // background, lets a program ignore.
 var ignoredSignalCases = []struct {
 	signal syscall.Signal

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mortise-lock/mortise/component"
+	"github.com/mortise-lock/mortise/test/inprocess"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -34,10 +34,8 @@ func writeFile(t *testing.T, text string) (path string) {
 func TestTarget_TLSAndToken(t *testing.T) {
 	address := freeAddress(t)
 	cert, other := servers.NewCertificate(t), servers.NewCertificate(t)
-	s := startServer(t, func(o *component.Options) {
-		o.TCP = component.TCPOptions{
-			Address: address, CertFile: cert.File, KeyFile: cert.KeyFile, ClientCAFile: cert.File, Token: "secret",
-		}
+	s := startServer(t, func(c *inprocess.Config) {
+		c.Address, c.Certificate, c.Token = address, cert, "secret"
 	})
 	s.lock(t, "disk")
 	good, bad := writeFile(t, "secret\n"), writeFile(t, "guess")

@@ -30,7 +30,7 @@ func newTerminal(in io.Reader, borrower group) *terminal {
 	return t
 }
 
-// owner returns the process group that has the terminal.
+// foregroundGroup returns the process group that has the terminal.
 func (t *terminal) foregroundGroup() (group, error) {
 	g, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
 	return group(g), err
@@ -40,7 +40,7 @@ func (t *terminal) setForegroundGroup(to group) error {
 	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, int(to))
 }
 
-// lend gives the terminal to the group if it is ours, which it is not while a shell has
+// moveToForeground gives the terminal to the group if it is ours, which it is not while a shell has
 // us in the background. Once the group has got it, lend lets the group go on, as the
 // kernel stops those who read without having it. It tells whether the group has got it.
 func (t *terminal) moveToForeground() bool {
@@ -56,7 +56,7 @@ func (t *terminal) moveToForeground() bool {
 	return t.childInForeground
 }
 
-// takeBack makes the terminal ours again; else the shell takes it.
+// restoreForeground makes the terminal ours again; else the shell takes it.
 func (t *terminal) restoreForeground() {
 	if t != nil && t.childInForeground {
 		_ = t.setForegroundGroup(group(syscall.Getpgrp()))

@@ -76,16 +76,16 @@ func TestTerminal_CtrlC(t *testing.T) {
 	p.result(t).check(t, "begun\ninterrupted\n", "", 6)
 }
 
-// cannotBeSuspended is told to whoever types Ctrl-Z.
+// cannotSuspendLine is told to whoever types Ctrl-Z.
 const cannotSuspendLine = "mortise: a command that holds a lock cannot be suspended\n"
 
-// complains waits until the program has written the text to standard error.
+// awaitErrorOutput waits until the program has written the text to standard error.
 func (p *program) awaitErrorOutput(t *testing.T, text string) {
 	t.Helper()
 	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.err), text) })
 }
 
-// types lets the person before a terminal type.
+// typeText lets the person before a terminal type.
 func typeText(t *testing.T, person *os.File, text string) {
 	t.Helper()
 	if _, err := person.WriteString(text); err != nil {

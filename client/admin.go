@@ -13,46 +13,46 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// LockInfo is a lock that is held or declared, as the store sees it. A declared lock, as
-// RTM's are, exists while nobody holds it too; then it has no owner, no token and no
+// LockInfo is the state of a lock that is held or declared. A declared lock, such as
+// RTM's, also exists while it is free; it then has no owner, no token and no remaining
 // time.
 type LockInfo struct {
 	Key         string        // with namespace and tenant
-	Owner       string        // of the holder: a name for Revoke; empty if nobody holds it
-	TTL         time.Duration // as asked for; 0 if a foreign program took the lock
-	Remaining   time.Duration // until it expires, unless it is renewed
-	Token       uint64        // 0 if a foreign program took the lock
-	Waiters     int           // how many wait for it
+	Owner       string        // of the holder, for Revoke; empty if the lock is free
+	TTL         time.Duration // as requested; 0 if a foreign program acquired the lock
+	Remaining   time.Duration // until the lock expires, unless it is renewed
+	Token       uint64        // 0 if a foreign program acquired the lock
+	Waiters     int           // the number of waiters
 	Metadata    map[string]string
-	DeclaredTTL time.Duration // the TTL that it was declared with; 0 if it was not
+	DeclaredTTL time.Duration // the TTL of the declaration; 0 if the lock is not declared
 }
 
-// Held tells whether somebody holds the lock. One that nobody has declared would not be
-// there otherwise.
+// Held reports whether the lock is held. A lock that is not declared exists only while it
+// is held.
 func (l LockInfo) Held() bool { return l.Owner != "" || l.DeclaredTTL == 0 }
 
-// Event is a change that Watch tells of. Of its Lock, what it was declared with is told
-// by Declared and Withdrawn alone.
+// Event is a change that Watch reports. Lock.DeclaredTTL is only set in EventDeclared and
+// EventWithdrawn.
 type Event struct {
 	Kind     EventKind
-	Revision uint64     // of the store's state; it never falls, unless the store lost its memory
-	Lock     LockInfo   // which lock: as it has become, or for one that ended as it was before; not in a Snapshot
-	Locks    []LockInfo // of a Snapshot, sorted by key
-	Missed   bool       // of a Snapshot: there may have been changes before it that were not told
+	Revision uint64     // of the store; it decreases only if the store loses its data
+	Lock     LockInfo   // after the change; before it if the lock ended
+	Locks    []LockInfo // of a snapshot, sorted by key
+	Missed   bool       // of a snapshot: changes before it may not have been reported
 }
 
-// EventKind says what happened.
+// EventKind is the kind of a change.
 type EventKind int
 
-// What can happen to a lock.
+// The kinds of changes.
 const (
-	EventSnapshot  EventKind = iota + 1 // nothing: what follows is a new beginning
-	EventAcquired                       // an owner got the lock
-	EventReleased                       // its owner gave it back
-	EventExpired                        // its TTL passed
-	EventRevoked                        // it was taken from its owner
-	EventDeclared                       // it exists from now on, whether or not somebody holds it
-	EventWithdrawn                      // it does not exist any more, and nobody holds it
+	EventSnapshot  EventKind = iota + 1 // no change: Locks replaces all earlier state
+	EventAcquired                       // an owner acquired the lock
+	EventReleased                       // the owner released the lock
+	EventExpired                        // the TTL passed
+	EventRevoked                        // the lock was revoked
+	EventDeclared                       // the lock was declared, held or not
+	EventWithdrawn                      // the lock no longer exists and is not held
 )
 
 // String returns the kind in capital letters.
@@ -70,13 +70,13 @@ func (c *Client) List(ctx context.Context, prefix string) ([]LockInfo, error) {
 	return locks, wrapOp("list", strconv.Quote(prefix), err)
 }
 
-// Get returns the lock of a key, which is as in a list, with namespace and tenant. It
-// also returns a lock that another program took in the same storage, such as
-// node-redlock's, which no list has. It fails with [ErrNotHeld] if the lock is neither
+// Get returns the lock of a key, which includes namespace and tenant as in List. It also
+// returns a lock that another program acquired in the same storage, such as
+// node-redlock's, which List omits. It fails with [ErrNotHeld] if the lock is neither
 // held nor declared.
 func (c *Client) Get(ctx context.Context, key string) (LockInfo, error) {
 	locks, err := c.list(ctx, &lockspb.ListRequest{Store: c.settings.store, Prefix: key, Exact: true})
-	if err == nil && (len(locks) == 0 || locks[0].Key != key) { // an older Mortise lists more, the shortest first
+	if err == nil && (len(locks) == 0 || locks[0].Key != key) { // old servers ignore it
 		err = ErrNotHeld
 	}
 	if err != nil {
@@ -102,17 +102,17 @@ func (c *Client) list(ctx context.Context, req *lockspb.ListRequest) (locks []Lo
 	}
 }
 
-// Revoke takes the lock from the owner, or if owner is empty from whoever holds it, and
-// the next who waits gets it. The holder learns of it with its next renewal; until then
-// only a fencing token keeps it out. It fails with [ErrNotHeld] if that owner does not
-// hold the lock. The key is as in a list, with namespace and tenant.
+// Revoke takes the lock from the owner, or from any owner if owner is empty; the next
+// waiter acquires it. The holder loses its lease at the next renewal; until then only
+// fencing tokens exclude it. Revoke fails with [ErrNotHeld] if that owner does not hold
+// the lock. The key includes namespace and tenant, as in List.
 func (c *Client) Revoke(ctx context.Context, key, owner string) error {
 	_, err := c.locks.Revoke(ctx, &lockspb.RevokeRequest{Store: c.settings.store, Key: key, Owner: owner})
 	return wrapOp("revoke", strconv.Quote(key), c.explain(ctx, err))
 }
 
-// RevokeAll revokes the locks whose key starts with prefix and returns how many: a clean
-// slate for tests, or after a disaster. Declared locks stay declared.
+// RevokeAll revokes the locks whose key starts with prefix and returns their number. It
+// is for tests and for recovery. Declared locks stay declared.
 func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 	locks, err := c.List(ctx, prefix)
 	revoked := 0
@@ -130,22 +130,22 @@ func (c *Client) RevokeAll(ctx context.Context, prefix string) (int, error) {
 	return revoked, err
 }
 
-// Watch calls tell with a [Snapshot] of the locks that List would return for prefix, and
-// then with each change in order, until ctx ends or tell returns an error; that error is
-// returned as it is. Renewals are no changes. When the connection breaks, Watch makes a
-// new one, and what it missed begins with another Snapshot that has Missed set.
-func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) error) error {
-	w := &watch{connection: c.connection, handle: tell}
+// Watch calls handle with an [EventSnapshot] of the locks that List returns for prefix,
+// and then with each change in order, until ctx ends or handle returns an error; Watch
+// returns that error unchanged. Renewals are not reported. When the connection breaks,
+// Watch reconnects and continues with another snapshot, which has Missed set.
+func (c *Client) Watch(ctx context.Context, prefix string, handle func(Event) error) error {
+	w := &watch{connection: c.connection, handle: handle}
 	req := &lockspb.WatchRequest{Store: c.settings.store, Prefix: prefix}
 	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
 	var still retryWindow
 	for {
-		told := w.delivered
+		delivered := w.delivered
 		err := w.follow(ctx, req)
 		if w.handlerFailed {
 			return err
 		}
-		if told != w.delivered {
+		if delivered != w.delivered {
 			pause.next = 20 * time.Millisecond
 		}
 		if ctx.Err() == nil && still.allows(err) && pause.sleep(ctx, time.Time{}) {
@@ -158,15 +158,15 @@ func (c *Client) Watch(ctx context.Context, prefix string, tell func(Event) erro
 	}
 }
 
-// watch is what Watch remembers from one connection to the next.
+// watch is the state of a Watch across connections.
 type watch struct {
 	*connection
 	handle        func(Event) error
-	delivered     int  // how many events
-	handlerFailed bool // tell returned an error
+	delivered     int  // number of events
+	handlerFailed bool // handle returned an error
 }
 
-// follow tells the events of one stream. It always returns an error.
+// follow passes the events of one stream to handle. It always returns an error.
 func (w *watch) follow(ctx context.Context, req *lockspb.WatchRequest) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream
@@ -211,7 +211,7 @@ func eventFromProto(resp *lockspb.WatchResponse) Event {
 		event.Lock = locks[0]
 	}
 	if event.Kind != EventDeclared && event.Kind != EventWithdrawn {
-		event.Lock.DeclaredTTL = 0 // some stores tell it, and others do not
+		event.Lock.DeclaredTTL = 0 // only some stores report it
 	}
 	return event
 }

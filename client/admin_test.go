@@ -85,7 +85,7 @@ func TestWatch(t *testing.T) {
 				got += " " + l.Key
 			}
 			if e.Kind != kind || e.Missed != missed || got != keys {
-				t.Errorf("told is %v of %q, missed %v; want %v of %q, missed %v", e.Kind, got, e.Missed, kind, keys, missed)
+				t.Errorf("got %v of %q, missed %v; want %v of %q, missed %v", e.Kind, got, e.Missed, kind, keys, missed)
 			}
 		}
 		expect(client.EventSnapshot, false, " disks/a disks/b")
@@ -164,15 +164,15 @@ func TestWatch_Declared(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		var told []string
+		var lines []string
 		for _, e := range events {
 			locks := append(e.Locks, e.Lock)
-			told = append(told, fmt.Sprintf("%v %s %v %v", e.Kind, locks[0].Key, locks[0].Token == l.Token(), locks[0].DeclaredTTL))
+			lines = append(lines, fmt.Sprintf("%v %s %v %v", e.Kind, locks[0].Key, locks[0].Token == l.Token(), locks[0].DeclaredTTL))
 		}
 		want := "[SNAPSHOT disks/a false 1h0m0s DECLARED disks/b false 1h0m0s ACQUIRED disks/b true 0s " +
 			"WITHDRAWN disks/b true 1h0m0s WITHDRAWN disks/a false 1h0m0s]"
-		if got := fmt.Sprint(told); got != want {
-			t.Errorf("told is\n%s, want\n%s", got, want)
+		if got := fmt.Sprint(lines); got != want {
+			t.Errorf("got\n%s, want\n%s", got, want)
 		}
 	})
 }
@@ -181,7 +181,7 @@ func TestWatch_HandlerError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := setup(t)
 		if err := c.Watch(t.Context(), "", func(client.Event) error { return io.EOF }); !errors.Is(err, io.EOF) {
-			t.Errorf("Watch returned %v, want tell's error as it is", err)
+			t.Errorf("Watch returned %v, want the handler's error", err)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func TestLock_Deadlock(t *testing.T) {
 		}()
 		synctest.Wait()
 		if _, err := c.Lock(inner.Context(), "b"); !errors.Is(err, client.ErrDeadlock) {
-			t.Errorf("a is held and wants b, b is held and wants a: %v, want ErrDeadlock", err)
+			t.Errorf("the holder of a locks b, the holder of b waits for a: %v, want ErrDeadlock", err)
 		}
 		unlock(t, inner)
 		unlock(t, a)
@@ -57,7 +57,7 @@ func TestLock_EndedLeaseIsNotDeadlock(t *testing.T) {
 		}
 		n.inject(nil)
 		if n.ownerOf("disk") == "" {
-			t.Error("the lock is free, so this test shows nothing")
+			t.Fatal("the lock must still be held here")
 		}
 		next, err := c.Lock(context.WithoutCancel(l.Context()), "disk")
 		if err != nil {

@@ -52,16 +52,16 @@ func TestDo_Locked(t *testing.T) {
 
 func TestDo_Lost(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		fn   func(ctx context.Context) error
 		also error
 	}{
 		{"though fn succeeded", func(ctx context.Context) error { <-ctx.Done(); return nil }, nil},
-		{"beside fn's error", func(ctx context.Context) error { <-ctx.Done(); return io.EOF }, io.EOF},
-		{"once if fn says so itself", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }, nil},
+		{"joined with fn's error", func(ctx context.Context) error { <-ctx.Done(); return io.EOF }, io.EOF},
+		{"once if fn returns it, too", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }, nil},
 		{"before the loss was noticed", func(context.Context) error { return nil }, nil},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				got, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (string, error) {
@@ -72,7 +72,7 @@ func TestDo_Lost(t *testing.T) {
 					t.Errorf("Do returned %q, %v, want the result, ErrLost and %v", got, err, row.also)
 				}
 				if strings.Count(err.Error(), "lost") != 1 {
-					t.Errorf("the loss is not told once: %v", err)
+					t.Errorf("the loss must be reported once: %v", err)
 				}
 			})
 		})
@@ -121,7 +121,7 @@ func TestDo_NestedDeadlock(t *testing.T) {
 
 func TestDoIsolated_Level(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		at   datasource.Source
 		opts []client.Option
 		want datasource.Source
@@ -131,7 +131,7 @@ func TestDoIsolated_Level(t *testing.T) {
 		{"from a level", datasource.Source{Name: "main", Level: 2}, []client.Option{client.Level(0)}, datasource.Source{Name: "main", Level: 1}},
 		{"in another source", datasource.Source{Name: "main", Level: 2}, []client.Option{client.DataSource("log")}, datasource.Source{Name: "log", Level: 3}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				got, err := client.DoIsolated(datasource.With(t.Context(), row.at), c, "disk", func(ctx context.Context) (datasource.Source, error) {

@@ -15,22 +15,22 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// trouble is the error of a storage that cannot be reached, as the server reports it for
-// a method.
+// storeError returns the error that the server reports for a method whose storage is
+// unreachable.
 func storeError(method, cause string) error {
 	info := &errdetails.ErrorInfo{Reason: "STORE_ERROR", Domain: "mortise"}
 	return must(status.New(codes.Unavailable, "redis: "+strings.ToLower(method)+": "+cause).WithDetails(info)).Err()
 }
 
-// unreachable fails every call with the cause.
+// failStore returns a fault that fails every call with a storage error.
 func failStore(cause string) fault {
 	return func(_ context.Context, method string, _ func() (any, error)) (any, error) {
 		return nil, storeError(method, cause)
 	}
 }
 
-// TestLock_NamesItsOwnFailure checks that an error at the end of a wait is that of the
-// request and not of the Unlock by which a failed request is undone.
+// TestLock_ErrorAtEndOfWait checks that a wait ends with the error of the request, not
+// with the error of the Unlock that undoes a failed request.
 func TestLock_ErrorAtEndOfWait(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -74,8 +74,8 @@ func lockSeveral(ctx context.Context, c *client.Client, opts ...client.Option) (
 	return c.LockAll(ctx, []string{"disk", "gate"}, opts...)
 }
 
-// TestLock_EndsWithARefusal checks that a storage that refuses ends a wait of any length
-// with its own words.
+// TestLock_StorageRefusal checks that a refusal of the storage ends the wait immediately
+// and is reported.
 func TestLock_StorageRefusal(t *testing.T) {
 	refusal := func() error {
 		info := &errdetails.ErrorInfo{Reason: "STORE_REFUSED", Domain: "mortise"}
@@ -110,8 +110,8 @@ func TestLock_StorageRefusal(t *testing.T) {
 	}
 }
 
-// TestLease_ReportsTheStoragesError checks that a lease that expires because the storage
-// is lost says so, whatever happened to the renewals that had no answer.
+// TestLease_StorageError checks that a lease that expires because the storage fails
+// reports the storage's error, whatever happened to renewals without a response.
 func TestLease_StorageError(t *testing.T) {
 	reset := status.Error(codes.Canceled, "stream terminated by RST_STREAM with error code: CANCEL")
 	for _, row := range []struct {
@@ -155,8 +155,8 @@ func TestLease_StorageError(t *testing.T) {
 	}
 }
 
-// TestLease_EndsWhenItsKeyHoldsOtherData checks that a holder learns at its next renewal
-// that another program has overwritten the lock.
+// TestLease_KeyHoldsOtherData checks that the next renewal reports that another program
+// has overwritten the lock.
 func TestLease_KeyHoldsOtherData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := setup(t)

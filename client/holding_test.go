@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// Every way in which a program learns of locks that whatever started it keeps makes
-// waiting for these a deadlock.
+// TestHolding_Deadlock checks each way to declare the owners of locks that the parent
+// process holds.
 func TestHolding_Deadlock(t *testing.T) {
 	long := strings.Repeat("x", 1025)
 	for _, row := range []struct {

@@ -14,11 +14,11 @@ import (
 	"github.com/mortise-lock/mortise/client/internal/journal"
 )
 
-// doing is Do or DoIsolated.
+// doFunc is Do or DoIsolated.
 type doFunc func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
 
-// circle lets one who has the only connection of a pool wait for a lock whose holder
-// needs a connection.
+// runCircularWait runs a caller that has the only connection of a pool and waits for a
+// lock whose holder needs a connection.
 func runCircularWait(t *testing.T, do doFunc) (noted []string, holder, caller error) {
 	_, c := setup(t)
 	j := &journal.Journal{}
@@ -63,13 +63,13 @@ func TestDoIsolated_CircularWait(t *testing.T) {
 			t.Errorf("the holder ended with %v, the caller with %v", holder, caller)
 		}
 		if want := []string{"begin", "of the holder", "of the caller", "commit"}; !slices.Equal(noted, want) {
-			t.Errorf("the database saw %q, want %q", noted, want)
+			t.Errorf("the database got %q, want %q", noted, want)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		_, holder, caller := runCircularWait(t, client.Do[int])
 		if !errors.Is(holder, context.DeadlineExceeded) && !errors.Is(caller, context.DeadlineExceeded) {
-			t.Errorf("with Do there is no circle, so this test shows nothing: %v, %v", holder, caller)
+			t.Errorf("with Do the calls returned %v and %v, want a deadlock", holder, caller)
 		}
 	})
 }

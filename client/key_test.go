@@ -14,7 +14,7 @@ func TestLease_Key(t *testing.T) {
 	acme := func(ctx context.Context) context.Context { return client.WithTenant(ctx, "acme") }
 	shop := []client.Option{client.Namespace("shop")}
 	for _, row := range []struct {
-		says     string
+		name     string
 		defaults []client.Option
 		ctx      func(context.Context) context.Context
 		opts     []client.Option
@@ -31,7 +31,7 @@ func TestLease_Key(t *testing.T) {
 		{"of the call's tenant before ctx's", shop, acme, []client.Option{client.Tenant("cork")}, "shop:cork:a:b"},
 		{"in the call's namespace", shop, nil, []client.Option{client.Namespace("yard")}, "yard:~:a:b"},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				ctx := t.Context()

@@ -75,20 +75,20 @@ type key string
 
 func TestUnlock_Error(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		before func(n *network, l *client.Lease)
 		want   error
 	}{
 		{"held until now", func(*network, *client.Lease) {}, nil},
 		{"revoked meanwhile", func(n *network, l *client.Lease) { n.revoke(l.Key()) }, client.ErrLost},
-		{"another has it", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.lockAsOther(l.Key()) }, client.ErrLost},
-		{"Mortise restarts and remembers", func(n *network, _ *client.Lease) { n.stop(); time.AfterFunc(time.Second, n.start) }, nil},
-		{"Mortise restarts and forgets", func(n *network, _ *client.Lease) { n.stop(); n.reset(); n.start() }, client.ErrLost},
-		{"the answer is lost", func(n *network, _ *client.Lease) { n.inject(dropResponse("Unlock")) }, client.ErrLost},
-		{"Mortise is away", func(n *network, _ *client.Lease) { n.stop(); time.AfterFunc(time.Hour, n.start) }, client.ErrUnavailable},
-		{"Mortise says nothing", func(n *network, _ *client.Lease) { n.inject(hang) }, client.ErrUnavailable},
+		{"held by another owner", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.lockAsOther(l.Key()) }, client.ErrLost},
+		{"Mortise restarts with its locks", func(n *network, _ *client.Lease) { n.stop(); time.AfterFunc(time.Second, n.start) }, nil},
+		{"Mortise restarts without its locks", func(n *network, _ *client.Lease) { n.stop(); n.reset(); n.start() }, client.ErrLost},
+		{"the response is lost", func(n *network, _ *client.Lease) { n.inject(dropResponse("Unlock")) }, client.ErrLost},
+		{"Mortise is unreachable", func(n *network, _ *client.Lease) { n.stop(); time.AfterFunc(time.Hour, n.start) }, client.ErrUnavailable},
+		{"Mortise does not respond", func(n *network, _ *client.Lease) { n.inject(hang) }, client.ErrUnavailable},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				l := lock(t, c, "disk")
@@ -189,10 +189,10 @@ func TestLockAll(t *testing.T) {
 		<-l.Done()
 		synctest.Wait()
 		if a, b, c := n.ownerOf("a"), n.ownerOf("b"), n.ownerOf("c"); a+b+c != "" {
-			t.Errorf("one is lost, and still held are %q %q %q", a, b, c)
+			t.Errorf("one lock is lost, but the others are held by %q %q %q", a, b, c)
 		}
 		if got := n.count("Unlock"); got != 2 {
-			t.Errorf("%d locks were given back, want the two survivors", got)
+			t.Errorf("%d locks were released, want the two others", got)
 		}
 		if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrLost) {
 			t.Errorf("Unlock returned %v, want ErrLost", err)
@@ -212,7 +212,7 @@ func TestLockAll_UnlockAfterLoss(t *testing.T) {
 			t.Errorf("Unlock returned %v, want ErrLost", err)
 		}
 		if n.ownerOf("b") != "" {
-			t.Error("the survivor is still held")
+			t.Error("the other lock is still held")
 		}
 	})
 }
@@ -233,7 +233,7 @@ func TestClient_Close(t *testing.T) {
 			t.Errorf("the cause is %v, want ErrLost and ErrClosed", cause)
 		}
 		if n.ownerOf("disk") == "" {
-			t.Error("the lock was freed under its work")
+			t.Error("Close released the lock")
 		}
 		if err := <-waiting; !errors.Is(err, client.ErrClosed) {
 			t.Errorf("Lock returned %v, want ErrClosed", err)
@@ -267,7 +267,7 @@ func TestClient_CloseDuringGrant(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := <-waiting; err == nil {
-			n.revoke("disk") // it was granted before, and Close frees no lock
+			n.revoke("disk") // it was granted before Close, which does not release locks
 			met++
 		} else if !errors.Is(err, client.ErrClosed) {
 			t.Fatal(err)
@@ -281,7 +281,7 @@ func TestClient_CloseDuringGrant(t *testing.T) {
 	t.Logf("%d were granted", met)
 }
 
-// lock takes the lock or ends the test.
+// lock acquires the lock.
 func lock(t *testing.T, c *client.Client, resource string, opts ...client.Option) *client.Lease {
 	t.Helper()
 	l, err := c.Lock(t.Context(), resource, opts...)
@@ -298,27 +298,27 @@ func unlock(t *testing.T, l *client.Lease) {
 	}
 }
 
-// silence lets calls arrive and never answers.
+// hang is a fault that never responds to a call.
 func hang(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-// tooLate does what it is told, and answers when the lease that it is about has ended.
+// respondLate is a fault that responds after the lease has ended.
 func respondLate(_ context.Context, _ string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	time.Sleep(ttl)
 	return resp, err
 }
 
-// refuse answers with the code.
+// failWithCode returns a fault that fails every call with the code.
 func failWithCode(code codes.Code) fault {
 	return func(context.Context, string, func() (any, error)) (any, error) {
 		return nil, status.Error(code, "refused")
 	}
 }
 
-// lose does what it is told, and loses the first answer to the method.
+// dropResponse returns a fault that loses the first response of the method.
 func dropResponse(method string) fault {
 	lost := false
 	return func(_ context.Context, m string, call func() (any, error)) (any, error) {

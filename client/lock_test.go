@@ -29,10 +29,10 @@ func TestTryLock(t *testing.T) {
 			t.Errorf("within the lock TryLock returned %v, want ErrLocked", err)
 		}
 		if _, err := c.Lock(t.Context(), "disk", client.Wait(0)); !errors.Is(err, client.ErrLocked) {
-			t.Errorf("Lock that must not wait returned %v, want ErrLocked", err)
+			t.Errorf("Lock with Wait(0) returned %v, want ErrLocked", err)
 		}
 		if _, err := c.LockAll(t.Context(), []string{"disk", "gate"}, client.Wait(0)); !errors.Is(err, client.ErrLocked) {
-			t.Errorf("LockAll that must not wait returned %v, want ErrLocked", err)
+			t.Errorf("LockAll with Wait(0) returned %v, want ErrLocked", err)
 		}
 		unlock(t, l)
 		if l, err = c.TryLock(t.Context(), "disk"); err != nil {
@@ -42,7 +42,7 @@ func TestTryLock(t *testing.T) {
 		n.stop()
 		start := time.Now()
 		if _, err := c.TryLock(t.Context(), "disk"); !errors.Is(err, client.ErrUnavailable) || status.Code(err) != codes.Unavailable {
-			t.Errorf("TryLock while Mortise is away returned %v, want ErrUnavailable with its status", err)
+			t.Errorf("TryLock without a server returned %v, want ErrUnavailable with its status", err)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("it took %v", took)
@@ -77,35 +77,35 @@ func TestLock_Waits(t *testing.T) {
 
 func TestLock_End(t *testing.T) {
 	for _, row := range []struct {
-		says     string
+		name     string
 		deadline time.Duration // of ctx; 0 is none
 		wait     time.Duration // 0 is not set
-		away     bool          // Mortise is
+		stopped  bool          // Mortise is
 		meddle   fault
 		want     error
 		also     error
 		after    time.Duration
 	}{
-		{says: "the time to wait", wait: time.Minute, deadline: time.Hour, want: client.ErrLocked, after: time.Minute},
-		{says: "the ctx", wait: time.Hour, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the ctx, without a time to wait", deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the ctx, with the longest time to wait", wait: math.MaxInt64, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the ctx while Mortise is away", deadline: time.Minute, away: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
-		{says: "the time to wait while Mortise is away", wait: time.Minute, away: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
-		{says: "the ctx while the storage is away", deadline: time.Minute, meddle: failWithReason("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the time to wait while the storage is away", wait: time.Minute, meddle: failWithReason("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
-		{says: "patience with a component that is unknown", meddle: failWithReason("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
-		{says: "a refusal for good", meddle: failWithReason("UNSUPPORTED"), want: client.ErrUnsupported},
-		{says: "a storage that refuses", meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
-		{says: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
-		{says: "data that is not a lock", meddle: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
+		{name: "the time to wait", wait: time.Minute, deadline: time.Hour, want: client.ErrLocked, after: time.Minute},
+		{name: "the ctx", wait: time.Hour, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the ctx, without a time to wait", deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the ctx, with the longest time to wait", wait: math.MaxInt64, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the ctx while Mortise is unreachable", deadline: time.Minute, stopped: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
+		{name: "the time to wait while Mortise is unreachable", wait: time.Minute, stopped: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
+		{name: "the ctx while the storage is unreachable", deadline: time.Minute, meddle: failWithReason("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the time to wait while the storage is unreachable", wait: time.Minute, meddle: failWithReason("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
+		{name: "retries for an unknown component", meddle: failWithReason("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
+		{name: "an unsupported operation", meddle: failWithReason("UNSUPPORTED"), want: client.ErrUnsupported},
+		{name: "a storage that refuses", meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{name: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{name: "data that is not a lock", meddle: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				holder := lock(t, c, "disk")
 				n.inject(row.meddle)
-				if row.away {
+				if row.stopped {
 					n.stop()
 				}
 				ctx, cancel := context.Background(), func() {}
@@ -127,37 +127,37 @@ func TestLock_End(t *testing.T) {
 				}
 				checkMentionsOnce(t, err)
 				n.inject(nil)
-				if row.away {
+				if row.stopped {
 					n.start()
 				}
 				_ = holder.Unlock(t.Context())
 				time.Sleep(2 * ttl)
 				if n.ownerOf("disk") != "" {
-					t.Error("the one who gave up holds the lock")
+					t.Error("the request that failed holds the lock")
 				}
 			})
 		})
 	}
 }
 
-// toldOnce checks that the error names operation and resource, and neither of them twice.
+// checkMentionsOnce checks that the error names the operation and the resource once.
 func checkMentionsOnce(t *testing.T, err error) {
 	t.Helper()
 	if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"disk"`) != 1 {
-		t.Errorf("the error is not told once: %v", err)
+		t.Errorf("the error must name operation and resource once: %v", err)
 	}
 }
 
 func TestLock_CanceledLeavesNoLock(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		take func(ctx context.Context, c *client.Client) (*client.Lease, error)
 	}{
 		{"of one", byLock("disk")},
 		{"of several", byLockAll("disk", "gate")},
 		{"of a try", byTryLock("disk")},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				n.inject(respondAfterCancel)
@@ -189,29 +189,29 @@ func TestLock_CanceledWithoutResponse(t *testing.T) {
 			t.Errorf("Lock returned %v", err)
 		}
 		if took := time.Since(start); took > 1500*time.Millisecond {
-			t.Errorf("Lock took %v, half a second more than its ctx at most", took)
+			t.Errorf("Lock took %v, want at most 1.5s", took)
 		}
 	})
 }
 
 func TestLock_Restart(t *testing.T) {
 	for _, row := range []struct {
-		says    string
+		name    string
 		restart func(n *network)
 	}{
-		{"that remembers", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
-		{"that forgets", func(n *network) { n.stop(); n.reset(); time.Sleep(time.Second); n.start() }},
+		{"that keeps the locks", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
+		{"that loses the locks", func(n *network) { n.stop(); n.reset(); time.Sleep(time.Second); n.start() }},
 		{"that takes long", func(n *network) { n.stop(); time.Sleep(10 * time.Minute); n.start() }},
-		{"whose component comes later", func(n *network) {
+		{"that opens the component later", func(n *network) {
 			n.stop()
 			n.inject(failWithReason("NOT_INITIALIZED"))
 			n.start()
 			time.Sleep(5 * time.Second)
 			n.inject(nil)
 		}},
-		{"that ends in order", func(n *network) { n.inject(failWithReason("SHUTTING_DOWN")); n.stop(); n.inject(nil); n.start() }},
+		{"after an orderly shutdown", func(n *network) { n.inject(failWithReason("SHUTTING_DOWN")); n.stop(); n.inject(nil); n.start() }},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				holder := lock(t, c, "disk")
@@ -242,7 +242,7 @@ func TestLock_CutConnection(t *testing.T) {
 		start := time.Now()
 		l := <-got
 		if took := time.Since(start); took > ttl+20*time.Second {
-			t.Errorf("the lock was free, and taken after %v", took)
+			t.Errorf("the free lock was acquired after %v", took)
 		}
 		unlock(t, l)
 	})
@@ -294,20 +294,20 @@ func TestLock_Validation(t *testing.T) {
 			ctx  context.Context
 			opts []client.Option
 		}{
-			{`TTL is 0s, the least is 1ms`, t.Context(), []client.Option{client.TTL(0)}},
-			{`namespace "a:b" contains a colon`, t.Context(), []client.Option{client.Namespace("a:b")}},
-			{`tenant "a:b" contains a colon`, t.Context(), []client.Option{client.Tenant("a:b")}},
-			{`tenant is empty; Global is for locks of all tenants`, client.WithTenant(t.Context(), ""), nil},
-			{`tenant is not valid UTF-8`, t.Context(), []client.Option{client.Tenant("\xff")}},
+			{`TTL must be at least 1ms, got 0s`, t.Context(), []client.Option{client.TTL(0)}},
+			{`namespace must not contain a colon, got "a:b"`, t.Context(), []client.Option{client.Namespace("a:b")}},
+			{`tenant must not contain a colon, got "a:b"`, t.Context(), []client.Option{client.Tenant("a:b")}},
+			{`tenant must not be empty; use Global for locks of all tenants`, client.WithTenant(t.Context(), ""), nil},
+			{`tenant must be valid UTF-8, got "\xff"`, t.Context(), []client.Option{client.Tenant("\xff")}},
 		} {
 			if _, err := c.Lock(row.ctx, "disk", row.opts...); err == nil || err.Error() != `mortise: lock "disk": `+row.want {
 				t.Errorf("Lock returned %v, want %s", err, row.want)
 			}
 		}
-		if _, err := c.Lock(t.Context(), "\xff"); err == nil || err.Error() != `mortise: lock "\xff": resource is not valid UTF-8` {
+		if _, err := c.Lock(t.Context(), "\xff"); err == nil || err.Error() != `mortise: lock "\xff": resource must be valid UTF-8` {
 			t.Errorf("Lock returned %v", err)
 		}
-		if _, err := c.LockAll(t.Context(), nil); err == nil || err.Error() != `mortise: lock all []: no resource is named` {
+		if _, err := c.LockAll(t.Context(), nil); err == nil || err.Error() != `mortise: lock all []: at least one resource is required` {
 			t.Errorf("LockAll of nothing returned %v", err)
 		}
 		if got := n.count(""); got != 0 {
@@ -325,12 +325,12 @@ func TestLock_StatusError(t *testing.T) {
 			t.Errorf("Lock returned %v", err)
 		}
 		if got := n.count(""); got != 1 {
-			t.Errorf("%d calls, want no other after the refusal", got)
+			t.Errorf("%d calls, want no retry", got)
 		}
 	})
 }
 
-// slow does what it is told, and answers who takes a lock when nobody listens any more.
+// respondAfterCancel is a fault that responds to lock calls after their ctx has ended.
 func respondAfterCancel(ctx context.Context, method string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	if strings.Contains(method, "Lock") && method != "Unlock" {
@@ -340,7 +340,7 @@ func respondAfterCancel(ctx context.Context, method string, call func() (any, er
 	return resp, err
 }
 
-// fail refuses every call for the reason.
+// failWithReason returns a fault that fails every call with the reason.
 func failWithReason(why string) fault {
 	code := map[string]codes.Code{
 		"NOT_INITIALIZED": codes.FailedPrecondition, "UNSUPPORTED": codes.Unimplemented,

@@ -27,11 +27,11 @@ func TestReadmeSnippets(t *testing.T) {
 	}
 	snippets := snippet.FindAllStringSubmatch(string(readme), -1)
 	if len(snippets) == 0 {
-		t.Error("there are none")
+		t.Error("README.md has no Go snippet")
 	}
 	for _, s := range snippets {
 		if !strings.Contains(code, s[1]) {
-			t.Errorf("in no example:\n%s", s[1])
+			t.Errorf("not in an example:\n%s", s[1])
 		}
 	}
 }

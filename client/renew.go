@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// look is how often a lease compares the clocks. A machine that slept is found out so
-	// much later.
+	// clockCheckInterval is how often a lease compares the clocks: the delay after which
+	// it detects that the machine slept.
 	clockCheckInterval = time.Second
-	// renewTimeout is the most that one renewal may take.
+	// renewTimeout bounds one renewal.
 	renewTimeout = 5 * time.Second
-	// leastPause keeps attempts apart when the lease is about to end.
+	// minRetryDelay is the least delay between attempts when the lease is about to end.
 	minRetryDelay = 10 * time.Millisecond
 )
 
-// keep renews the lease until it ends, and looks at the clocks.
+// renewLoop renews the lease until it ends, and checks the clocks.
 func (l *Lease) renewLoop() {
 	for l.waitForRenewal() {
 		l.renewUntilDone()
@@ -53,9 +53,9 @@ func (l *Lease) waitForRenewal() bool {
 	}
 }
 
-// keepTrying renews the lease, again and again until it worked or the lease has ended.
-// One attempt gets half of the time that is left, so that there is always time for
-// another, and a pause a quarter.
+// renewUntilDone renews the lease, with retries until a renewal succeeds or the lease has
+// ended. An attempt takes at most half of the remaining time, so that there is always
+// time for another one, and a pause at most a quarter.
 func (l *Lease) renewUntilDone() {
 	pause := backoff{next: min(50*time.Millisecond, l.ttl/30), max: min(time.Second, l.ttl/10)}
 	for {
@@ -77,14 +77,14 @@ func (l *Lease) renewUntilDone() {
 	}
 }
 
-// expire is called by the timer at Expires.
+// expire runs when the timer fires at Expires.
 func (l *Lease) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checkExpiry()
 }
 
-// checkExpiry ends the lease if its time is over on the monotonic clock or on the wall
+// checkExpiry ends the lease if it has expired on the monotonic clock or on the wall
 // clock. The caller holds mu.
 func (l *Lease) checkExpiry() {
 	now := time.Now()
@@ -109,15 +109,15 @@ func (l *Lease) lostError(reason error) error {
 	return wrapOp("lock", l.quoted, withCause(ErrLost, reason))
 }
 
-// Why a lease is lost. None of them is an ErrNotHeld, which is for those who have given
-// the lock back themselves.
+// Reasons for the loss of a lease. None of them is an ErrNotHeld, which means that the
+// caller has released the lock.
 var (
 	errExpired    = errors.New("it has expired")
-	errFree       = errors.New("nobody holds it")
-	errOtherOwner = errors.New("somebody else holds it")
+	errFree       = errors.New("it is free")
+	errOtherOwner = errors.New("another owner holds it")
 )
 
-// lossOf is what it means for a lease that the server says its lock is gone.
+// lossReason returns the reason for the loss of a lease whose renewal failed with err.
 func lossReason(err error) error {
 	var a *rpcError
 	switch {
@@ -130,11 +130,11 @@ func lossReason(err error) error {
 	return errFree
 }
 
-// errUnlocked is how a lease ends that is not lost.
+// errUnlocked is the error of a lease that Unlock has ended.
 var errUnlocked = fmt.Errorf("%w any more", ErrNotHeld)
 
-// finish ends the lease for an Unlock. It returns why there is nothing to give back, or
-// nil.
+// endForUnlock ends the lease for an Unlock. It returns nil if the lock must be released,
+// else the reason why not.
 func (l *Lease) endForUnlock() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

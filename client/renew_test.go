@@ -48,20 +48,20 @@ func TestLease_RenewInterval(t *testing.T) {
 
 func TestLease_Lost(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		lose func(n *network, l *client.Lease)
-		in   time.Duration // at most, until it is told
+		in   time.Duration // at most, until Context ends
 		want error         // besides ErrLost
 	}{
 		{"revoked", func(n *network, l *client.Lease) { n.revoke(l.Key()) }, ttl / 3, nil},
-		{"given to another", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.lockAsOther(l.Key()) }, ttl / 3, nil},
+		{"acquired by another owner", func(n *network, l *client.Lease) { n.revoke(l.Key()); n.lockAsOther(l.Key()) }, ttl / 3, nil},
 		{"unreachable until it expires", func(n *network, _ *client.Lease) { n.stop() }, ttl, client.ErrUnavailable},
-		{"no answers until it expires", func(n *network, _ *client.Lease) { n.inject(hang) }, ttl, client.ErrUnavailable},
-		{"late answers", func(n *network, _ *client.Lease) { n.inject(respondLate) }, ttl, client.ErrUnavailable},
+		{"no responses until it expires", func(n *network, _ *client.Lease) { n.inject(hang) }, ttl, client.ErrUnavailable},
+		{"late responses", func(n *network, _ *client.Lease) { n.inject(respondLate) }, ttl, client.ErrUnavailable},
 		{"only refusals until it expires", func(n *network, _ *client.Lease) { n.inject(failWithCode(codes.Internal)) }, ttl, nil},
 		{"the machine slept", func(n *network, l *client.Lease) { l.Sleep(time.Hour) }, time.Second, nil},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork()
 				c := n.client()
@@ -72,7 +72,7 @@ func TestLease_Lost(t *testing.T) {
 				start := time.Now()
 				<-l.Context().Done()
 				if took := time.Since(start); took > row.in {
-					t.Errorf("it was told after %v, want at most %v", took, row.in)
+					t.Errorf("Context ended after %v, want at most %v", took, row.in)
 				}
 				cause := context.Cause(l.Context())
 				if !errors.Is(cause, client.ErrLost) || errors.Is(cause, client.ErrNotHeld) || row.want != nil && !errors.Is(cause, row.want) {
@@ -105,7 +105,7 @@ func TestLease_EndsBeforeStoreExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, c := setup(t)
 		n.inject(func(ctx context.Context, method string, call func() (any, error)) (any, error) {
-			time.Sleep(time.Second) // the way there
+			time.Sleep(time.Second) // latency of the request
 			return call()
 		})
 		l := lock(t, c, "disk")
@@ -127,28 +127,28 @@ func TestLease_EndsBeforeStoreExpiry(t *testing.T) {
 
 func TestLease_RenewRetries(t *testing.T) {
 	for _, row := range []struct {
-		says       string
-		harm, mend func(n *network)
-		left       time.Duration // of the lease when it is mended
+		name              string
+		interrupt, repair func(n *network)
+		left              time.Duration // of the lease at the repair
 	}{
-		{"Mortise is away", (*network).stop, (*network).start, time.Second},
+		{"Mortise is unreachable", (*network).stop, (*network).start, time.Second},
 		{"every call fails", func(n *network) { n.inject(failWithCode(codes.Unavailable)) }, func(n *network) { n.inject(nil) }, 200 * time.Millisecond},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
-				var leases [10]*client.Lease // for there is chance in the pauses
+				var leases [10]*client.Lease // several, because the pauses are random
 				for i := range leases {
 					leases[i] = lock(t, c, strconv.Itoa(i))
 				}
-				row.harm(n)
+				row.interrupt(n)
 				time.Sleep(ttl - row.left)
-				row.mend(n)
+				row.repair(n)
 				time.Sleep(row.left)
 				synctest.Wait()
 				for _, l := range leases {
 					if err := l.Err(); err != nil || l.Context().Err() != nil {
-						t.Fatalf("the lease ended though it was mended in time: %v", err)
+						t.Fatalf("the lease ended despite the repair: %v", err)
 					}
 					if left := time.Until(l.Expires()); left < ttl/2 {
 						t.Errorf("%v are left, want it renewed", left)
@@ -174,7 +174,7 @@ func TestLease_RenewTimeoutLeavesTimeForRetry(t *testing.T) {
 		})
 		time.Sleep(time.Minute)
 		if err := l.Err(); err != nil {
-			t.Errorf("one lost message cost the lease: %v", err)
+			t.Errorf("the lease was lost after one lost message: %v", err)
 		}
 		unlock(t, l)
 	})
@@ -200,7 +200,7 @@ func TestNoRenew(t *testing.T) {
 			t.Errorf("the cause is %v, want ErrLost", cause)
 		}
 		if got := n.count("Renew"); got != 1 {
-			t.Errorf("%d renewals, want the one that was asked for", got)
+			t.Errorf("%d renewals, want one", got)
 		}
 	})
 }
@@ -228,10 +228,10 @@ func TestUnlock_WaitsForRenewal(t *testing.T) {
 				case *lockspb.RenewRequest:
 					renewing.Add(1)
 					defer renewing.Add(-1)
-					defer time.Sleep(time.Second) // it is slow to notice that it shall end
+					defer time.Sleep(time.Second) // it is slow to notice its cancellation
 				case *lockspb.UnlockRequest:
 					if renewing.Load() != 0 {
-						t.Error("the lock is given back while it is renewed")
+						t.Error("the lock is released during a renewal")
 					}
 				}
 				return call(ctx, method, req, reply, conn, opts...)
@@ -247,7 +247,7 @@ func TestUnlock_WaitsForRenewal(t *testing.T) {
 		time.Sleep(ttl / 3)
 		synctest.Wait()
 		if renewing.Load() != 1 {
-			t.Error("it is not being renewed, so this test shows nothing")
+			t.Error("no renewal is in progress")
 		}
 		unlock(t, l)
 	})

@@ -9,7 +9,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// abandonTimeout bounds the first try to give back what nobody waits for any more; later
+// releaseTimeout bounds the first try to give back what nobody waits for any more; later
 // ones are made in the background.
 const releaseTimeout = 500 * time.Millisecond
 
@@ -46,7 +46,7 @@ type attempt struct {
 	released     chan struct{}    // of an attempt to give it back: closed when it is; else nil
 }
 
-// claim makes it the attempt for its lock, for which there must be no other. One that
+// register makes it the attempt for its lock, for which there must be no other. One that
 // gives back is waited for.
 func (a *attempt) register(ctx context.Context) error {
 	ctx, cancel := a.withSession(ctx)
@@ -68,7 +68,7 @@ func (a *attempt) register(ctx context.Context) error {
 	}
 }
 
-// enter makes it the attempt for its lock if there is none, and returns which is.
+// tryRegister makes it the attempt for its lock if there is none, and returns which is.
 func (a *attempt) tryRegister() *attempt {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -94,13 +94,13 @@ func (a *attempt) run(ctx context.Context) (*Lock, error) {
 	}
 }
 
-// mayBeOurs tells whether an error can mean that a former request, whose answer was lost,
+// mayBeGranted tells whether an error can mean that a former request, whose answer was lost,
 // has the lock or still waits for it.
 func (a *attempt) mayBeGranted(err error) bool {
 	return errors.Is(err, ErrPerforming) && a.lockByID(a.id) == nil
 }
 
-// ask asks once. If a former answer may have been lost, that the user has the lock
+// send asks once. If a former answer may have been lost, that the user has the lock
 // already is a grant: that answer's.
 func (a *attempt) send(ctx context.Context, again bool) (*Lock, error) {
 	if !a.retry {
@@ -178,7 +178,7 @@ func (a *attempt) finish(ctx context.Context, err error) {
 	}
 }
 
-// settled ends the attempt unless the lock is to be given back first, and returns whether
+// finishNow ends the attempt unless the lock is to be given back first, and returns whether
 // it has ended.
 func (a *attempt) finishNow(err error) bool {
 	a.mu.Lock()
@@ -190,7 +190,7 @@ func (a *attempt) finishNow(err error) bool {
 	return true
 }
 
-// giveBack releases in the background a lock that the user may have and does not want,
+// releaseInBackground releases in the background a lock that the user may have and does not want,
 // until the server has answered, or he leaves and its TTL ends it. If an attempt is under
 // way, that does so at its end, unless it acquires it. The caller holds mu.
 func (u *User) releaseInBackground(id lockID) {

@@ -13,13 +13,13 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// acquisition is what AcquireLock returned.
+// acquireResult is what AcquireLock returned.
 type acquireResult struct {
 	lock *rtm.Lock
 	err  error
 }
 
-// waits lets a user wait for the room's lock, and returns when he does.
+// startWaiting lets a user wait for the room's lock, and returns when he does.
 func startWaiting(ctx context.Context, u *rtm.User, name string) <-chan acquireResult {
 	got := make(chan acquireResult, 1)
 	go func() {
@@ -30,7 +30,7 @@ func startWaiting(ctx context.Context, u *rtm.User, name string) <-chan acquireR
 	return got
 }
 
-// loseAnswer lets the answer to the next call of the method that succeeds be lost.
+// dropResponse lets the answer to the next call of the method that succeeds be lost.
 func (n *network) dropResponse(method string) {
 	var lost atomic.Bool
 	n.inject(func(_ context.Context, called string, call func() (any, error)) (any, error) {
@@ -71,7 +71,7 @@ func TestAcquireLock_WaitsInOrder(t *testing.T) {
 
 func TestAcquireLock_WaitEnds(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		end  func(t *testing.T, alice, bob *rtm.User, cancel context.CancelFunc)
 		want []error
 	}{
@@ -91,7 +91,7 @@ func TestAcquireLock_WaitEnds(t *testing.T) {
 		{"with Close", func(_ *testing.T, _, bob *rtm.User, _ context.CancelFunc) { bob.Close() },
 			[]error{rtm.ErrAcquireFailed, rtm.ErrNotLogin}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice, bob := n.login(t, "alice"), n.login(t, "bob")
@@ -218,7 +218,7 @@ func TestAcquireLock_ExpiredWhileRetrying(t *testing.T) {
 
 func TestAcquireLock_KeepsHeldLock(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		meddle func(n *network)
 		retry  bool
 		want   error
@@ -232,7 +232,7 @@ func TestAcquireLock_KeepsHeldLock(t *testing.T) {
 			})
 		}, true, rtm.ErrPerforming},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")

@@ -13,7 +13,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// releases is a server that only counts what is given back.
+// releaseCounter is a server that only counts what is given back.
 type releaseCounter struct {
 	rtmpb.ChannelLocksClient
 	atomic.Int32

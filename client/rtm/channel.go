@@ -73,7 +73,7 @@ type message interface {
 	GetLockRev() uint64
 }
 
-// detailOf reads what a message says of a lock.
+// detailFromProto reads what a message says of a lock.
 func detailFromProto(m message, owner string) Detail {
 	return Detail{
 		Channel: Channel{ChannelType(m.GetChannelType()), m.GetChannel()},
@@ -81,7 +81,7 @@ func detailFromProto(m message, owner string) Detail {
 	}
 }
 
-// detailsOf reads the locks of one channel.
+// detailsFromProto reads the locks of one channel.
 func detailsFromProto(rows []*rtmpb.LockDetail, channel Channel) []Detail {
 	details := make([]Detail, len(rows))
 	for i, row := range rows {

@@ -40,7 +40,7 @@ const (
 	ErrLockNotAvailable    Code = -14009 // there is no such component, or its storage does not answer or refuses the operation
 )
 
-// names are those of the proto's table.
+// codeNames are those of the proto's table.
 var codeNames = map[Code]string{
 	ErrNotLogin:            "NOT_LOGIN",
 	ErrInvalidToken:        "INVALID_TOKEN",
@@ -144,7 +144,7 @@ func (u *User) explain(ctx context.Context, op string, err error) error {
 	return e
 }
 
-// ended is what it means that a stream ends well: a session is ended so when the user is
+// streamEnded is what it means that a stream ends well: a session is ended so when the user is
 // logged out by another program.
 func streamEnded(op string) error {
 	if op == opSession {
@@ -167,14 +167,14 @@ func interrupted(op string, cause error) *Error {
 	return &Error{Code: code, Operation: op, Reason: reasonText(cause), cause: cause, interrupted: true}
 }
 
-// interruptedAfter is interrupted with the reason of the operation's last failure.
+// interruptedWithReason is interrupted with the reason of the operation's last failure.
 func interruptedWithReason(failure error, op string, cause error) error {
 	err := interrupted(op, cause)
 	err.Reason += ": " + reasonText(failure)
 	return err
 }
 
-// during returns the error of an operation that was part of another, as an error of that
+// asOperation returns the error of an operation that was part of another, as an error of that
 // one.
 func asOperation(op string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -185,7 +185,7 @@ func asOperation(op string, err error) error {
 	return err
 }
 
-// reasonOf is what an error tells people, without what another has around it.
+// reasonText is what an error tells people, without what another has around it.
 func reasonText(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
@@ -193,7 +193,7 @@ func reasonText(err error) string {
 	return err.Error()
 }
 
-// answer reads the status of an RPC.
+// errorFromStatus reads the status of an RPC.
 func errorFromStatus(op string, err error) *Error {
 	s := status.Convert(err)
 	for _, detail := range s.Details() {
@@ -204,7 +204,7 @@ func errorFromStatus(op string, err error) *Error {
 	return &Error{Code: codeFromGRPC(s.Code()), Operation: op, Reason: s.Message(), cause: err}
 }
 
-// codeOf is what a status means that the service itself has not made.
+// codeFromGRPC is what a status means that the service itself has not made.
 func codeFromGRPC(c codes.Code) Code {
 	switch c {
 	case codes.Unavailable:
@@ -219,7 +219,7 @@ func codeFromGRPC(c codes.Code) Code {
 	return ErrOperationFailed
 }
 
-// passing reports whether the same request may soon have another answer, because Mortise
+// isTransient reports whether the same request may soon have another answer, because Mortise
 // or its storage cannot be reached. It may not if the storage answered and refuses the
 // operation.
 func isTransient(err error) bool {
@@ -229,7 +229,7 @@ func isTransient(err error) bool {
 	return errors.Is(err, ErrNotConnected) || errors.Is(err, ErrLockNotAvailable) || errors.Is(err, ErrOperationTimeout)
 }
 
-// certain tells whether it is sure after the error of an AcquireLock that the server has
+// isNotGranted tells whether it is sure after the error of an AcquireLock that the server has
 // not granted the lock. It is not if the answer did not come, or says that the storage
 // did not answer. A cause that the caller gave his ctx says nothing, though it may be
 // what a server answered somebody else.

@@ -12,7 +12,7 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// listen collects the room's events until ctx ends, and then sends the error that was
+// collectEvents collects the room's events until ctx ends, and then sends the error that was
 // last. The server knows by then of all that was before.
 func collectEvents(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan error {
 	synctest.Wait()
@@ -31,7 +31,7 @@ func collectEvents(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan
 	return last
 }
 
-// same tells whether two events are.
+// equalEvents tells whether two events are.
 func equalEvents(a, b rtm.Event) bool {
 	return a.Type == b.Type && a.Lock == b.Lock && slices.Equal(a.Locks, b.Locks)
 }
@@ -120,7 +120,7 @@ func TestEvents_Break(t *testing.T) {
 
 func TestEvents_Error(t *testing.T) {
 	for _, row := range []struct {
-		says    string
+		name    string
 		channel rtm.Channel
 		make    func(n *network)
 		want    error
@@ -131,7 +131,7 @@ func TestEvents_Error(t *testing.T) {
 		{"a token that is refused", room, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, rtm.ErrInvalidToken},
 		{"nobody there until ctx ends", room, (*network).stop, context.DeadlineExceeded},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// look is how often a lock compares the clocks, at least. A machine that slept is
+	// clockCheckInterval is how often a lock compares the clocks, at least. A machine that slept is
 	// found out so much later.
 	clockCheckInterval = time.Second
-	// proofTimeout bounds one question whether the user is still known.
+	// revalidateTimeout bounds one question whether the user is still known.
 	revalidateTimeout = 3 * time.Second
 )
 
@@ -57,7 +57,7 @@ func (l *Lock) Release(ctx context.Context) error {
 	return l.user.release(ctx, l.id(), l)
 }
 
-// hold begins a lock that the user was surely the owner of at the moment given. ctx's
+// addLock begins a lock that the user was surely the owner of at the moment given. ctx's
 // values are for the lock's. The caller holds mu.
 func (u *User) addLock(ctx context.Context, d Detail, alive time.Time) *Lock {
 	if was := u.locks[d.id()]; was != nil {
@@ -71,7 +71,7 @@ func (u *User) addLock(ctx context.Context, d Detail, alive time.Time) *Lock {
 	return l
 }
 
-// drop ends a lock that has not ended. The caller holds mu.
+// endLock ends a lock that has not ended. The caller holds mu.
 func (u *User) endLock(l *Lock, cause error) {
 	delete(u.locks, l.id())
 	l.timer.Stop()
@@ -81,7 +81,7 @@ func (u *User) endLock(l *Lock, cause error) {
 	}
 }
 
-// drops ends the lock if there is one that has not ended, and returns whether that was
+// endLockOnce ends the lock if there is one that has not ended, and returns whether that was
 // so.
 func (u *User) endLockOnce(l *Lock, cause error) bool {
 	u.mu.Lock()
@@ -93,17 +93,17 @@ func (u *User) endLockOnce(l *Lock, cause error) bool {
 	return true
 }
 
-// held returns the user's lock, or nil.
+// lockByID returns the user's lock, or nil.
 func (u *User) lockByID(id lockID) *Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.locks[id]
 }
 
-// pace is how often the lock is looked at.
+// checkInterval is how often the lock is looked at.
 func (l *Lock) checkInterval() time.Duration { return min(l.TTL/10, clockCheckInterval) }
 
-// look ends the lock a TTL after the user surely had it last, and has that proved anew
+// check ends the lock a TTL after the user surely had it last, and has that proved anew
 // when a third of it is over. A lock that is believed to be lost may not be, so it is
 // given back.
 func (l *Lock) check() {
@@ -125,21 +125,21 @@ func (l *Lock) check() {
 	l.timer.Reset(min(left, l.checkInterval()))
 }
 
-// believe takes in that the user surely had the lock at that moment. The caller holds mu.
+// extend takes in that the user surely had the lock at that moment. The caller holds mu.
 func (l *Lock) extend(alive time.Time) {
 	l.validUntil = alive.Add(l.TTL)
 	l.wallValidUntil = l.validUntil.Round(0)
 	l.reportedLost = false
 }
 
-// left is how long the lock can be believed in, by the clock that says less. The caller
+// remaining is how long the lock can be believed in, by the clock that says less. The caller
 // holds mu.
 func (l *Lock) remaining() time.Duration {
 	now := time.Now()
 	return min(l.validUntil.Sub(now), l.wallValidUntil.Sub(now.Round(0)))
 }
 
-// prove asks in the background which locks the user has, unless it does already. Those
+// revalidate asks in the background which locks the user has, unless it does already. Those
 // last, whatever becomes of his session, for a TTL from when the question was sent. The
 // caller holds mu.
 func (u *User) revalidate() {
@@ -159,7 +159,7 @@ func (u *User) revalidate() {
 	})
 }
 
-// proved takes in which locks the user has, and which he has lost. The session tells
+// applyRevalidation takes in which locks the user has, and which he has lost. The session tells
 // better why, so it gets the time until the next proof to do so. The caller holds mu.
 func (u *User) applyRevalidation(resp *rtmpb.KeepAliveResponse, sent time.Time) {
 	for _, row := range resp.GetLocks() {

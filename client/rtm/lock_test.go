@@ -33,9 +33,9 @@ func TestLock_Online(t *testing.T) {
 	})
 }
 
-// ending is a way in which alice's lock of the pen ends.
+// endCase is a way in which alice's lock of the pen ends.
 type endCase struct {
-	says string
+	name string
 	end  func(t *testing.T, n *network, alice, bob *rtm.User, l *rtm.Lock) error
 	want []error // of Err
 	lost bool
@@ -129,11 +129,11 @@ func TestLock_End(t *testing.T) {
 			return nil
 		}, []error{rtm.ErrExpired}, true, ""},
 	} {
-		t.Run(e.says, func(t *testing.T) { synctest.Test(t, e.check) })
+		t.Run(e.name, func(t *testing.T) { synctest.Test(t, e.check) })
 	}
 }
 
-// ended returns a ctx that has ended.
+// canceledContext returns a ctx that has ended.
 func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -142,14 +142,14 @@ func canceledContext() context.Context {
 
 func TestLock_EndsBeforeServerExpiry(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		away func(n *network)
 	}{
 		{"when Mortise is away", func(n *network) { n.stop(); time.Sleep(2 * time.Second); n.inject(hang); n.start() }},
 		{"when the connection is cut", (*network).cutConns},
 		{"when Mortise does not answer", func(n *network) { n.inject(hang) }},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")

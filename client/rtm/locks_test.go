@@ -35,7 +35,7 @@ func TestError_Code(t *testing.T) {
 		}
 	}
 	for _, row := range []struct {
-		says string
+		name string
 		call call
 		want rtm.Code // or 0
 		op   string
@@ -82,7 +82,7 @@ func TestError_Code(t *testing.T) {
 			return alice.RemoveLock(ctx, room, "bobs")
 		}, 0, ""},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice, bob := n.login(t, "alice"), n.login(t, "bob")
@@ -109,7 +109,7 @@ func TestError_Code(t *testing.T) {
 
 func TestError_TransportCode(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		meddle fault
 		ctx    time.Duration // until its deadline
 		want   []error
@@ -127,7 +127,7 @@ func TestError_TransportCode(t *testing.T) {
 			return nil, status.Error(codes.DeadlineExceeded, "too late")
 		}, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second - 10*time.Millisecond},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")
@@ -147,12 +147,12 @@ func TestError_TransportCode(t *testing.T) {
 	}
 }
 
-// answers is a server that has one answer to everything.
+// failWithCode is a server that has one answer to everything.
 func failWithCode(code codes.Code) fault {
 	return func(context.Context, string, func() (any, error)) (any, error) { return nil, status.Error(code, "no") }
 }
 
-// silent is a server that answers nothing.
+// hang is a server that answers nothing.
 func hang(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()

@@ -12,7 +12,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// row is a row about alice's lock.
+// lockRow is a row about alice's lock.
 func lockRow(name string, rev uint64) *rtmpb.LockDetail {
 	return &rtmpb.LockDetail{
 		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name, Owner: "alice", Ttl: 10, LockRev: rev,
@@ -52,7 +52,7 @@ func TestLogin_RenewsEarlierLocks(t *testing.T) {
 
 func TestLogin_RenewFails(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		meddle fault
 		want   []error
 		in     time.Duration
@@ -61,7 +61,7 @@ func TestLogin_RenewFails(t *testing.T) {
 		{"no answer", hang, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
 		{"a late answer", respondAfterCancel, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")

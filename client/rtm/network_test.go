@@ -42,7 +42,7 @@ type network struct {
 	conns    []*cuttableConn
 }
 
-// meddling stands between a call that has arrived and its answer.
+// fault stands between a call that has arrived and its answer.
 type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
 var discardLog = func() logger.Logger {
@@ -51,7 +51,7 @@ var discardLog = func() logger.Logger {
 	return l
 }()
 
-// begin starts a network; Mortise is there.
+// newNetwork starts a network; Mortise is there.
 func newNetwork() *network {
 	n := &network{backend: memory.NewProcess().Backend()}
 	n.store = must(n.backend.Open(context.Background(), stores.Component{Name: "chat"})).(*memory.Store)
@@ -59,7 +59,7 @@ func newNetwork() *network {
 	return n
 }
 
-// open starts a network for a test.
+// setup starts a network for a test.
 func setup(t *testing.T) *network {
 	n := newNetwork()
 	t.Cleanup(n.stop)
@@ -131,7 +131,7 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return w, err
 }
 
-// cut lets what is sent on the connections that there are go astray, without a word to
+// cutConns lets what is sent on the connections that there are go astray, without a word to
 // either side.
 func (n *network) cutConns() {
 	n.mu.Lock()
@@ -141,7 +141,7 @@ func (n *network) cutConns() {
 	}
 }
 
-// wire is a connection that can be cut.
+// cuttableConn is a connection that can be cut.
 type cuttableConn struct {
 	net.Conn
 	cut atomic.Bool
@@ -163,7 +163,7 @@ func (w *cuttableConn) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-// with has calls go through meddle from now on.
+// inject has calls go through meddle from now on.
 func (n *network) inject(meddle fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -203,7 +203,7 @@ func (n *network) client(opts ...client.DialOption) *client.Client {
 	return must(client.Dial("passthrough:///mortise", append(opts, client.GRPC(grpc.WithContextDialer(n.dial)))...))
 }
 
-// dialed returns a client that ends with the test.
+// dialClient returns a client that ends with the test.
 func (n *network) dialClient(t *testing.T, opts ...client.DialOption) *client.Client {
 	c := n.client(opts...)
 	t.Cleanup(func() {
@@ -246,7 +246,7 @@ const (
 
 var room = rtm.Message("room")
 
-// set lets free locks exist in the room.
+// setLocks lets free locks exist in the room.
 func setLocks(t *testing.T, u *rtm.User, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -266,7 +266,7 @@ func acquire(t *testing.T, u *rtm.User, name string) *rtm.Lock {
 	return l
 }
 
-// owner tells who holds the room's lock as the store has it, and with which token.
+// ownerOf tells who holds the room's lock as the store has it, and with which token.
 func (n *network) ownerOf(t *testing.T, name string) (string, uint64) {
 	t.Helper()
 	for _, l := range must(n.store.List(context.Background(), "rtm||1||room||"+name)) {
@@ -291,7 +291,7 @@ func (n *network) waiters() (waiters int) {
 	return waiters
 }
 
-// checkLives demands that the lock has not ended.
+// checkHeld demands that the lock has not ended.
 func checkHeld(t *testing.T, l *rtm.Lock) {
 	t.Helper()
 	if err := l.Err(); err != nil {

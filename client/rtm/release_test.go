@@ -13,14 +13,14 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// late answers when nobody waits any more.
+// respondAfterCancel answers when nobody waits any more.
 func respondAfterCancel(ctx context.Context, _ string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	<-ctx.Done()
 	return resp, err
 }
 
-// only meddles with one method.
+// onMethod meddles with one method.
 func onMethod(method string, meddle fault) fault {
 	return func(ctx context.Context, called string, call func() (any, error)) (any, error) {
 		if called != method {
@@ -32,7 +32,7 @@ func onMethod(method string, meddle fault) fault {
 
 func TestAcquireLock_AbandonedGrantIsReleased(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		meddle func(n *network)
 		leaves time.Duration // after which the caller is gone, or 0
 		want   error
@@ -62,7 +62,7 @@ func TestAcquireLock_AbandonedGrantIsReleased(t *testing.T) {
 			})
 		}, 0, rtm.ErrNotConnected},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")
@@ -110,7 +110,7 @@ func TestAcquireLock_CancelCause(t *testing.T) {
 	}
 }
 
-// refused returns an error by which Mortise refuses something.
+// refusalError returns an error by which Mortise refuses something.
 func refusalError(t *testing.T) (err error) {
 	synctest.Test(t, func(t *testing.T) {
 		err = setup(t).login(t, "bob").RemoveLock(t.Context(), room, "no pen")

@@ -16,7 +16,7 @@ const (
 	// operationTimeout bounds every operation that does not wait for a lock, as in RTM's
 	// own clients.
 	operationTimeout = 10 * time.Second
-	// again is the least time between two attempts, and the most is twice that: as fast
+	// retryInterval is the least time between two attempts, and the most is twice that: as fast
 	// as the client dials again.
 	retryInterval = 100 * time.Millisecond
 )
@@ -27,7 +27,7 @@ func withOperationTimeout(ctx context.Context) (context.Context, context.CancelF
 	return context.WithTimeoutCause(ctx, operationTimeout, errNoResponse)
 }
 
-// within returns a ctx that ends with the login too.
+// withSession returns a ctx that ends with the login too.
 func (u *User) withSession(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(u.sessionCtx, func() { cancel(u.Err()) })
@@ -37,7 +37,7 @@ func (u *User) withSession(ctx context.Context) (context.Context, context.Cancel
 	}
 }
 
-// pause waits until it is time for another attempt. It returns false if ctx has ended.
+// sleepBeforeRetry waits until it is time for another attempt. It returns false if ctx has ended.
 func sleepBeforeRetry(ctx context.Context) bool {
 	timer := time.NewTimer(retryInterval + rand.N(retryInterval))
 	defer timer.Stop()
@@ -68,7 +68,7 @@ func call[Request proto.Message, Response any](
 	return response, u.explain(ctx, op, err)
 }
 
-// operate makes a call that is bounded.
+// callWithTimeout makes a call that is bounded.
 func callWithTimeout[Request proto.Message, Response any](
 	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (Response, error) {
@@ -77,7 +77,7 @@ func callWithTimeout[Request proto.Message, Response any](
 	return call(ctx, u, op, rpc, request)
 }
 
-// listen calls hear with what a stream tells, until the stream ends or hear returns
+// receive calls hear with what a stream tells, until the stream ends or hear returns
 // false; it returns nil then, and else an error.
 func receive[Request proto.Message](
 	ctx context.Context, u *User, op string, open method[Request, grpc.ServerStreamingClient[rtmpb.LockEvent]], request Request,
@@ -98,7 +98,7 @@ func receive[Request proto.Message](
 	return u.explain(ctx, op, err)
 }
 
-// check returns an error if the request cannot be sent, because a name is not valid
+// validate returns an error if the request cannot be sent, because a name is not valid
 // UTF-8.
 func validate(op string, request proto.Message) error {
 	if _, err := proto.Marshal(request); err != nil {

@@ -11,7 +11,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// scripted is a server that says what it is told to say.
+// scriptedServer is a server that says what it is told to say.
 type scriptedServer struct {
 	rtmpb.UnimplementedChannelLocksServer
 	snapshot  []*rtmpb.LockDetail   // of the snapshot of each session
@@ -20,13 +20,13 @@ type scriptedServer struct {
 	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil agrees to all claims
 }
 
-// perform starts a server that grants the revs one after the other, and a user of it.
+// setupScriptedUser starts a server that grants the revs one after the other, and a user of it.
 func setupScriptedUser(t *testing.T, revs ...uint64) (*scriptedServer, *rtm.User) {
 	s, n := setupScripted(t, revs...)
 	return s, n.login(t, "alice")
 }
 
-// script starts such a server, which nobody uses yet.
+// setupScripted starts such a server, which nobody uses yet.
 func setupScripted(t *testing.T, revs ...uint64) (*scriptedServer, *network) {
 	s := &scriptedServer{events: make(chan *rtmpb.LockEvent)}
 	s.acquire = func() (*rtmpb.LockResponse, error) {
@@ -82,7 +82,7 @@ func (s *scriptedServer) KeepAlive(_ context.Context, m *rtmpb.KeepAliveRequest)
 	return s.keepAlive(m.GetHeld()), nil
 }
 
-// tell tells the session.
+// send tells the session.
 func (s *scriptedServer) send(events ...*rtmpb.LockEvent) {
 	for _, e := range events {
 		s.events <- e
@@ -90,7 +90,7 @@ func (s *scriptedServer) send(events ...*rtmpb.LockEvent) {
 	synctest.Wait()
 }
 
-// about is an event about alice's pen.
+// penEvent is an event about alice's pen.
 func penEvent(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
 	return &rtmpb.LockEvent{
 		EventType: what, Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen",
@@ -98,7 +98,7 @@ func penEvent(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
 	}
 }
 
-// grant is a grant of the pen.
+// penGrant is a grant of the pen.
 func penGrant(rev uint64) *rtmpb.LockResponse {
 	return &rtmpb.LockResponse{
 		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen", Ttl: 10, LockRev: rev,
@@ -108,7 +108,7 @@ func penGrant(rev uint64) *rtmpb.LockResponse {
 func TestLock_EventOrder(t *testing.T) {
 	const acquired, released, expired = rtmpb.LockEvent_ACQUIRED, rtmpb.LockEvent_RELEASED, rtmpb.LockEvent_EXPIRED
 	for _, row := range []struct {
-		says          string
+		name          string
 		before, after []*rtmpb.LockEvent // the answer, which is a grant of rev 7
 		want          error              // by which the lock has ended, or nil
 	}{
@@ -119,7 +119,7 @@ func TestLock_EventOrder(t *testing.T) {
 		{"what is told is of an older grant", []*rtmpb.LockEvent{penEvent(released, 5)}, []*rtmpb.LockEvent{penEvent(expired, 6)}, nil},
 		{"what is told is of a newer grant", nil, []*rtmpb.LockEvent{penEvent(acquired, 8)}, rtm.ErrExpired},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, alice := setupScriptedUser(t, 7)
 				granted := s.acquire
@@ -250,7 +250,7 @@ func TestAcquireLock_ExpiredGrantIsRetried(t *testing.T) {
 
 func TestAcquireLock_EndedGrantIsNotConfirmed(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		end  func(s *scriptedServer, alice *rtm.User, l *rtm.Lock) error
 	}{
 		{"released", func(_ *scriptedServer, alice *rtm.User, _ *rtm.Lock) error {
@@ -272,7 +272,7 @@ func TestAcquireLock_EndedGrantIsNotConfirmed(t *testing.T) {
 			return nil
 		}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, alice := setupScriptedUser(t, 7, 9, 11)
 				granted := s.acquire

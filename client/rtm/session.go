@@ -9,7 +9,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// stay keeps the user online by one session after the other. If the first one does not
+// runSessions keeps the user online by one session after the other. If the first one does not
 // begin, or a later one cannot, he is logged out.
 func (u *User) runSessions() {
 	for {
@@ -23,7 +23,7 @@ func (u *User) runSessions() {
 	}
 }
 
-// final tells whether after the error of a session there is no use in another.
+// isFinal tells whether after the error of a session there is no use in another.
 func isFinal(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && slices.Contains([]Code{
@@ -31,7 +31,7 @@ func isFinal(err error) bool {
 	}, e.Code)
 }
 
-// session keeps the user online while a stream lasts that tells what happens to his
+// runSession keeps the user online while a stream lasts that tells what happens to his
 // locks. It always returns an error.
 func (u *User) runSession() error {
 	var trouble error
@@ -56,7 +56,7 @@ func (u *User) claims() []*rtmpb.LockDetail {
 	return claims
 }
 
-// begin takes in that the user is online. When he arrives he gets what he had before, if
+// handleSnapshot takes in that the user is online. When he arrives he gets what he had before, if
 // it is renewed for him. Later he is asked to prove what he has: what he lost meanwhile
 // is told, but a snapshot may come after lost events, and the server may not know yet of
 // a grant that he knows.
@@ -70,7 +70,7 @@ func (u *User) handleSnapshot(rows []*rtmpb.LockDetail) error {
 	return nil
 }
 
-// arrive begins the first session. That he had the locks of its snapshot does not say for
+// start begins the first session. That he had the locks of its snapshot does not say for
 // how long he has them yet, as nothing was renewed for it; so they are asked for. What
 // happens meanwhile is heard after that.
 func (u *User) start(rows []*rtmpb.LockDetail) error {
@@ -92,7 +92,7 @@ func (u *User) start(rows []*rtmpb.LockDetail) error {
 	return nil
 }
 
-// happened takes in a change of a lock that the user has or had.
+// handleEvent takes in a change of a lock that the user has or had.
 func (u *User) handleEvent(what rtmpb.LockEvent_Type, d Detail) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -112,7 +112,7 @@ func (u *User) handleEvent(what rtmpb.LockEvent_Type, d Detail) {
 	}
 }
 
-// endOf is why a lock ends by such an event, or nil.
+// endCause is why a lock ends by such an event, or nil.
 func endCause(what rtmpb.LockEvent_Type) error {
 	switch what {
 	case rtmpb.LockEvent_RELEASED:

@@ -2,11 +2,11 @@ package rtm
 
 import "time"
 
-// memory is how long it is remembered at least that a grant has ended. Mortise may go on
+// tombstoneTTL is how long it is remembered at least that a grant has ended. Mortise may go on
 // saying for some seconds that the user has it, until its storage tells.
 const tombstoneTTL = time.Minute
 
-// endings are the grants whose end the server has told a short time ago: of each lock the
+// tombstones are the grants whose end the server has told a short time ago: of each lock the
 // last one's rev.
 type tombstones struct {
 	recent, earlier map[lockID]uint64
@@ -23,7 +23,7 @@ func (e *tombstones) add(id lockID, rev uint64) {
 // has tells whether the grant has ended, or a later one of the same lock.
 func (e *tombstones) has(d Detail) bool { return d.Rev <= max(e.recent[d.id()], e.earlier[d.id()]) }
 
-// gone ends the lock, if it is one and has not ended: the server has told that its grant
+// endConfirmed ends the lock, if it is one and has not ended: the server has told that its grant
 // is no more.
 func (u *User) endConfirmed(l *Lock, cause error) {
 	if l == nil {
@@ -35,7 +35,7 @@ func (u *User) endConfirmed(l *Lock, cause error) {
 	u.endLockOnce(l, cause)
 }
 
-// mayHold tells whether the user may have what a row says that he has.
+// notEnded tells whether the user may have what a row says that he has.
 func (u *User) notEnded(d Detail) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

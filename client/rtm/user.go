@@ -119,7 +119,7 @@ func (u *User) Close() {
 	u.background.Wait()
 }
 
-// leave logs the user out, and returns false if he is already. why is nil if he wants it
+// logout logs the user out, and returns false if he is already. why is nil if he wants it
 // so himself. The locks end with end, or if it is nil for the same reason.
 func (u *User) logout(why, end error) bool {
 	u.mu.Lock()
@@ -158,7 +158,7 @@ func (u *User) Lost(ctx context.Context) iter.Seq[*Lock] {
 	}
 }
 
-// loss is a lock that was lost, or the place for the next one.
+// lostNode is a lock that was lost, or the place for the next one.
 type lostNode struct {
 	ready chan struct{} // closed when lock and next are there
 	lock  *Lock
@@ -167,7 +167,7 @@ type lostNode struct {
 
 func newLostNode() *lostNode { return &lostNode{ready: make(chan struct{})} }
 
-// tell makes it the loss of l, and returns the place for the next.
+// append makes it the loss of l, and returns the place for the next.
 func (n *lostNode) append(l *Lock) *lostNode {
 	n.lock, n.next = l, newLostNode()
 	close(n.ready)

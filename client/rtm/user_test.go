@@ -17,7 +17,7 @@ import (
 
 func TestLogin_Error(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		user string
 		opts []client.DialOption
 		make func(n *network)
@@ -33,7 +33,7 @@ func TestLogin_Error(t *testing.T) {
 		{"no service", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
 		{"no answer", "alice", nil, func(n *network) { n.inject(hang) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				c := n.dialClient(t, row.opts...)
@@ -241,7 +241,7 @@ func TestUser_CloseStopsGoroutines(t *testing.T) {
 	}
 }
 
-// running is where some goroutine of a User is, or empty.
+// userStack is where some goroutine of a User is, or empty.
 func userStack() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]

@@ -29,7 +29,7 @@ func Command(name string, args ...string) (*exec.Cmd, error) {
 	return selfCommand(gateName, append([]string{strconv.Itoa(os.Getpid()), program.Path, name}, args...)...)
 }
 
-// pass does the gate's work. Its arguments are the number of the parent, the path of the
+// runGate does the gate's work. Its arguments are the number of the parent, the path of the
 // program, and the program's name and arguments.
 func runGate(args []string) (code int) {
 	if len(args) < 3 {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// self returns a command that runs this program's executable under another name. The link
+// selfCommand returns a command that runs this program's executable under another name. The link
 // leads to the file even if another one has replaced it.
 func selfCommand(name string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command("/proc/self/exe", args...)
@@ -18,7 +18,7 @@ func selfCommand(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// stop stops the process. The signal is for this thread, so it takes effect before the
+// stopSelf stops the process. The signal is for this thread, so it takes effect before the
 // call returns.
 func stopSelf() error { return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) }
 

@@ -103,7 +103,7 @@ func (g *Guard) Stop() {
 	_ = g.pipe.Close()
 }
 
-// serve does the guard's work until the pipe breaks.
+// run does the guard's work until the pipe breaks.
 func run(pipe io.Reader) {
 	lines := make(chan string)
 	go func() {
@@ -132,7 +132,7 @@ func run(pipe io.Reader) {
 	}
 }
 
-// apply returns the group and the limit after a line that Watch or Limit has sent.
+// parseLine returns the group and the limit after a line that Watch or Limit has sent.
 func parseLine(line string, group int, limit time.Duration) (int, time.Duration) {
 	var text string
 	if _, err := fmt.Sscanf(line, "limit %s", &text); err == nil {
@@ -143,7 +143,7 @@ func parseLine(line string, group int, limit time.Duration) (int, time.Duration)
 	return group, limit
 }
 
-// kill kills a group. The numbers 0 and 1 would stand for the guard's own group and for
+// killGroup kills a group. The numbers 0 and 1 would stand for the guard's own group and for
 // every process.
 func killGroup(group int) {
 	if group > 1 {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// patience bounds what should take an instant.
+// waitTimeout bounds what should take an instant.
 const waitTimeout = 20 * time.Second
 
 // startGuard starts a guard, which ends with the test.
@@ -24,7 +24,7 @@ func startGuard(t *testing.T) *Guard {
 	return g
 }
 
-// victims is a process group of a shell and its child, and ends with the test.
+// processGroup is a process group of a shell and its child, and ends with the test.
 type processGroup struct {
 	*exec.Cmd
 	output *bufio.Reader // ends when both have ended
@@ -67,7 +67,7 @@ func (v processGroup) awaitEnd(t *testing.T) {
 	}
 }
 
-// check fails the test if there is an error.
+// fatalIf fails the test if there is an error.
 func fatalIf(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -175,7 +175,7 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
-// gate starts a command that stands before its gate.
+// startGate starts a command that stands before its gate.
 func startGate(t *testing.T, name string, args ...string) (cmd *exec.Cmd, out, errs *bytes.Buffer) {
 	t.Helper()
 	cmd, err := Command(name, args...)
@@ -186,7 +186,7 @@ func startGate(t *testing.T, name string, args ...string) (cmd *exec.Cmd, out, e
 	return cmd, out, errs
 }
 
-// begin starts a command and waits until it stands before its gate.
+// startAndAwaitStop starts a command and waits until it stands before its gate.
 func startAndAwaitStop(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	fatalIf(t, cmd.Start())
