@@ -66,7 +66,7 @@ func TestRemoteLockStore_Errors(t *testing.T) {
 		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `remote: unlock "disk": the response has status INTERNAL_ERROR`},
 		{says: "an unknown status", server: server{status: 9}, reads: `remote: unlock "disk": the response has status 9`},
 		{says: "a deadline", server: server{err: status.Error(codes.DeadlineExceeded, "")}, is: context.DeadlineExceeded},
-		{says: "a failure", server: server{err: status.Error(codes.Internal, "no luck")}, reads: "no luck"},
+		{says: "a failure", server: server{err: status.Error(codes.Internal, "test error")}, reads: "test error"},
 	} {
 		t.Run(row.says, func(t *testing.T) {
 			err := dial(t, &row.server).Unlock(t.Context(), "disk", "ann")
@@ -141,8 +141,7 @@ func TestRemoteLockStore_Instance(t *testing.T) {
 	}
 }
 
-// server is a LockStore over a store. Without a store it gives the answers that it was
-// made with.
+// server serves LockStore from a store, or with prepared responses if store is nil.
 type server struct {
 	components.UnimplementedLockStoreServer
 	store stores.Store
