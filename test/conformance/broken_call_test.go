@@ -79,8 +79,8 @@ var brokenCalls = []broken{{
 func brokenNames() []broken {
 	rows := []broken{}
 	for _, n := range []struct {
-		what, says string
-		wire       func(name string) string // what the store keeps of a name
+		name, property string
+		keep           func(name string) string // what the store keeps of a name
 	}{
 		{"folds case", "keeps its case", strings.ToLower},
 		{"trims white space", "keeps its white space", strings.TrimSpace},
@@ -99,8 +99,8 @@ func brokenNames() []broken {
 		{"replaces invalid UTF-8", "may have any bytes", func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }},
 	} {
 		rows = append(rows,
-			broken{name: n.what + " in keys", rows: []string{"a key " + n.says}, inject: changeKeys(n.wire)},
-			broken{name: n.what + " in owners", rows: []string{"an owner " + n.says}, inject: changeOwners(n.wire)})
+			broken{name: n.name + " in keys", rows: []string{"a key " + n.property}, inject: changeKeys(n.keep)},
+			broken{name: n.name + " in owners", rows: []string{"an owner " + n.property}, inject: changeOwners(n.keep)})
 	}
 	return rows
 }

@@ -114,7 +114,7 @@ func TestRows_NameAndRule(t *testing.T) {
 
 func TestHarness_Declares(t *testing.T) {
 	for _, c := range []struct {
-		says string
+		name string
 		h    Harness
 		need []string
 		want bool
@@ -129,7 +129,7 @@ func TestHarness_Declares(t *testing.T) {
 		{"any bytes with UTF8 set", Harness{UTF8: true}, []string{needAnyBytes}, false},
 	} {
 		if got := c.h.declares(c.need); got != c.want {
-			t.Errorf("%s: declares is %v, want %v", c.says, got, c.want)
+			t.Errorf("%s: declares is %v, want %v", c.name, got, c.want)
 		}
 	}
 }
