@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,27 +66,43 @@ func TestRun_NoAbilities(t *testing.T) {
 	Run(t, h)
 }
 
-// Each row needs a broken store that fails it, and the memory store must pass it.
-func TestRows_FailBrokenStores(t *testing.T) {
-	sound := harness(checkedStorage)
+// TestRun_Repeated runs the rows as often as there are broken stores that must fail them.
+func TestRun_Repeated(t *testing.T) {
+	if os.Getenv("MORTISE_TEST_ALL") == "" {
+		t.Skip("repeats TestRun: set MORTISE_TEST_ALL=1 to run it")
+	}
+	h := harness(checkedStorage)
 	for _, broken := range brokenStores() {
-		t.Run(broken.name, func(t *testing.T) {
-			if slices.ContainsFunc(broken.rows, func(name string) bool { return rowNamed(t, name).realClock }) {
-				t.Parallel() // it may wait for seconds
-			}
-			for _, name := range broken.rows {
-				r := rowNamed(t, name)
-				if err := r.run(t, sound); err != nil {
-					t.Errorf("%q fails a correct store: %v", name, err)
+		for _, name := range broken.rows {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				rowNamed(t, name).report(t, h)
+			})
+		}
+	}
+}
+
+// Each row needs a broken store that fails it. The memory store must pass it, which
+// TestRun checks.
+func TestRows_FailBrokenStores(t *testing.T) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, concurrentRows) // rows on the real clock may wait for seconds
+	for _, broken := range brokenStores() {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			t.Run(broken.name, func(t *testing.T) {
+				for _, name := range broken.rows {
+					if err := rowNamed(t, name).run(t, broken.harness()); err == nil {
+						t.Errorf("%q passes a store that %s", name, broken.name)
+					} else {
+						t.Logf("%s: %v", name, err)
+					}
 				}
-				if err := r.run(t, broken.harness()); err == nil {
-					t.Errorf("%q passes a store that %s", name, broken.name)
-				} else {
-					t.Logf("%s: %v", name, err)
-				}
-			}
+			})
 		})
 	}
+	group.Wait()
 }
 
 func TestRows_HaveBrokenStores(t *testing.T) {
