@@ -21,7 +21,7 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	name:   "only makes locks last longer",
+	name:   "only extends locks",
 	rows:   []string{"a renewal shortens a lock"},
 	inject: renewForTTL(func(req stores.Request, l stores.LockInfo) time.Duration { return max(req.TTL, l.Remaining) }),
 }, {
@@ -50,22 +50,22 @@ var brokenRenewals = []broken{{
 	rows:   []string{"a renewal keeps the token"},
 	inject: changeRenewals(func(_ stores.Request, g *stores.Grant) { g.Token++ }),
 }, {
-	name:   "tells the TTL of the grant with a renewal",
+	name:   "returns the TTL of the grant from a renewal",
 	rows:   []string{"a renewal reports its TTL"},
 	inject: changeRenewals(func(_ stores.Request, g *stores.Grant) { g.TTL = lease }),
 }, {
-	name: "counts Expires of a renewal from the answer",
+	name: "counts Expires of a renewal from the response",
 	rows: []string{"the holder stops before the next owner starts after a renewal"},
 	inject: changeRenewals(func(req stores.Request, g *stores.Grant) {
 		pause()
 		g.Expires = time.Now().Add(req.TTL)
 	}),
 }, {
-	name:   "tells Expires of a renewal by the wall clock",
+	name:   "returns Expires of a renewal without a monotonic reading",
 	rows:   []string{"the deadline of a renewal has a monotonic reading"},
 	inject: changeRenewals(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }, {
-	name: "lets anybody renew",
+	name: "lets any owner renew",
 	rows: []string{"only the holder renews"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -76,7 +76,7 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	name: "renews before it looks at the owner",
+	name: "renews before it checks the owner",
 	rows: []string{"only the holder renews"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -85,7 +85,7 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	name: "takes a free lock when asked to renew it",
+	name: "acquires a free lock in Renew",
 	rows: []string{"a free lock cannot be renewed", "an expired lock cannot be renewed"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -97,7 +97,7 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	name: "renews whether or not ctx has ended",
+	name: "renews after ctx has ended",
 	rows: []string{"a renewal whose ctx has ended changes nothing"},
 	inject: func(f *faulty) {
 		f.renew = func(_ context.Context, req stores.Request) (stores.Grant, error) {
@@ -105,11 +105,11 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	name: "looks whether a lock is held and renews it in two steps",
+	name: "checks the holder and renews in two steps",
 	rows: []string{"a renewal during Unlock does not restore the lock"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			time.Sleep(time.Microsecond) // so that the two begin together
+			time.Sleep(time.Microsecond) // so that both calls are in progress
 			return f.Store.Unlock(ctx, key, owner)
 		}
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -122,7 +122,7 @@ var brokenRenewals = []broken{{
 	},
 }}
 
-// renewsFor renews for another time than was asked for.
+// renewForTTL renews for another TTL than the requested one.
 func renewForTTL(ttl func(req stores.Request, l stores.LockInfo) time.Duration) func(*faulty) {
 	return func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -139,7 +139,7 @@ var brokenLists = []broken{{
 	rows:   []string{"a list has a lock as it was granted"},
 	inject: changeListedLocks(func(l *stores.LockInfo) { l.Token = 0 }),
 }, {
-	name: "lists the time left as the TTL",
+	name: "lists the remaining time as the TTL",
 	rows: []string{"a list has a lock as it was renewed"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.TTL) })(f)
@@ -149,15 +149,15 @@ var brokenLists = []broken{{
 		})(f)
 	},
 }, {
-	name:   "lists the TTL as the time left",
+	name:   "lists the TTL as the remaining time",
 	rows:   []string{"the remaining time decreases"},
 	inject: changeListedLocks(func(l *stores.LockInfo) { l.Remaining = l.TTL }),
 }, {
-	name:   "lists in no order",
+	name:   "lists in reverse order",
 	rows:   []string{"a list is sorted by key"},
 	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
 }, {
-	name: "sorts without regard to case",
+	name: "sorts a list without regard to case",
 	rows: []string{"a list is sorted by key"},
 	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		slices.SortFunc(locks, func(a, b stores.LockInfo) int {
@@ -170,7 +170,7 @@ var brokenLists = []broken{{
 	rows:   []string{"a list is complete"},
 	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
-	name: "reads the second page from where the first one ended",
+	name: "lists the second page by its offset",
 	rows: []string{"a held lock stays listed while others come and go"},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -182,7 +182,7 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	name: "lists what is under the prefix only",
+	name: "does not list the key that equals the prefix",
 	rows: []string{"a list has only locks under its prefix", "Get returns one lock"},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -191,13 +191,13 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	name: "takes the prefix for a pattern",
+	name: "treats the prefix as a pattern",
 	rows: []string{"a prefix is not a pattern"},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
 			return filter(locks, func(l stores.LockInfo) bool {
-				flat := strings.NewReplacer("/", ":") // so that * spans all
+				flat := strings.NewReplacer("/", ":") // so that * matches everything
 				matches, _ := path.Match(flat.Replace(prefix)+"*", flat.Replace(l.Key))
 				return matches
 			}), err
@@ -215,15 +215,15 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	name:   "lists names with their white space trimmed",
+	name:   "lists names without surrounding white space",
 	rows:   []string{"a list returns names unchanged"},
 	inject: changeListedLocks(func(l *stores.LockInfo) { l.Owner = strings.TrimSpace(l.Owner) }),
 }, {
-	name:   "lists names as UTF-8",
+	name:   "lists names as valid UTF-8",
 	rows:   []string{"a list returns names of any bytes unchanged"},
 	inject: changeListedLocks(func(l *stores.LockInfo) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
 }, {
-	name: "finds an empty list an error",
+	name: "returns an error for an empty list",
 	rows: []string{"an empty list is not an error"},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -235,7 +235,7 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	name: "lists every lock there ever was",
+	name: "lists all locks that were ever held",
 	rows: []string{"a released lock is not listed", "an expired lock is not listed"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, g *stores.Grant) {
@@ -251,7 +251,7 @@ var brokenLists = []broken{{
 	},
 }}
 
-// relists changes each list.
+// changeLists changes each list.
 func changeLists(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	return func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -261,7 +261,7 @@ func changeLists(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty)
 	}
 }
 
-// rewrites changes each lock in a list.
+// changeListedLocks changes each lock in a list.
 func changeListedLocks(change func(l *stores.LockInfo)) func(*faulty) {
 	return changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {

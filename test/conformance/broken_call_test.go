@@ -9,11 +9,11 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// ctxRow is the row that catches most of what can be done wrong with a ctx.
+// canceledCallRow is the row that most stores with a wrong treatment of ctx fail.
 const canceledCallRow = "a call whose ctx has ended fails with the ctx's error"
 
 var brokenCalls = []broken{{
-	name: "does not look at ctx",
+	name: "ignores ctx in TryLock",
 	rows: []string{canceledCallRow, "a TryLock whose ctx has ended acquires nothing"},
 	inject: func(f *faulty) {
 		f.tryLock = func(_ context.Context, req stores.Request) (stores.Grant, error) {
@@ -21,7 +21,7 @@ var brokenCalls = []broken{{
 		}
 	},
 }, {
-	name: "unlocks whether or not ctx has ended",
+	name: "unlocks after ctx has ended",
 	rows: []string{canceledCallRow, "an Unlock whose ctx has ended releases nothing"},
 	inject: func(f *faulty) {
 		f.unlock = func(_ context.Context, key, owner string) error {
@@ -29,7 +29,7 @@ var brokenCalls = []broken{{
 		}
 	},
 }, {
-	name: "tells of an ended ctx in its own words",
+	name: "does not wrap the error of ctx",
 	rows: []string{canceledCallRow},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -40,7 +40,7 @@ var brokenCalls = []broken{{
 		}
 	},
 }, {
-	name: "returns bare errors",
+	name: "returns errors without operation and key",
 	rows: []string{"errors name the store, the call and the key"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -51,7 +51,7 @@ var brokenCalls = []broken{{
 		}
 	},
 }, {
-	name: "wraps errors twice",
+	name: "adds operation and key twice",
 	rows: []string{"errors name the store, the call and the key"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -63,44 +63,44 @@ var brokenCalls = []broken{{
 		}
 	},
 }, {
-	name:     "cannot do all that its harness declares",
+	name:     "lacks an ability that its harness declares",
 	rows:     []string{"a store supports exactly what it declares"},
 	features: append(allFeatures(), "YIELD"),
 }, {
-	name:     "can do more than its harness declares",
+	name:     "has abilities that its harness does not declare",
 	rows:     []string{"a store supports exactly what it declares"},
 	features: []string{"FENCING", "LIST"},
 }, {
-	name:   "does not answer a ping",
+	name:   "fails a ping",
 	rows:   []string{"a reachable storage answers a ping"},
-	inject: func(f *faulty) { f.ping = func(context.Context) error { return errors.New("no pong") } },
+	inject: func(f *faulty) { f.ping = func(context.Context) error { return errors.New("ping failed") } },
 }}
 
 func brokenNames() []broken {
 	rows := []broken{}
 	for _, n := range []struct {
-		what, says string
-		wire       func(name string) string // what is left of a name on its way
+		name, property string
+		keep           func(name string) string // what the store keeps of a name
 	}{
 		{"folds case", "keeps its case", strings.ToLower},
-		{"trims names", "keeps its white space", strings.TrimSpace},
-		{"joins words", "keeps its white space", func(name string) string { return strings.Join(strings.Fields(name), " ") }},
-		{"reads names up to a slash", "may be a prefix of another", truncateAt("/1")},
-		{"drops backslashes", "may have glob characters", removing(`\`)},
-		{"drops the separator", "may have separators", removing("||")},
+		{"trims white space", "keeps its white space", strings.TrimSpace},
+		{"collapses white space", "keeps its white space", func(name string) string { return strings.Join(strings.Fields(name), " ") }},
+		{"cuts names at a slash", "may be a prefix of another", truncateAt("/1")},
+		{"removes backslashes", "may have glob characters", removing(`\`)},
+		{"removes the separator", "may have separators", removing("||")},
 		{"cleans paths", "may have separators", removing("./")},
-		{"reads names as formats", "may have syntax", func(name string) string { return strings.ReplaceAll(name, "%00", "%s") }},
-		{"hashes what is in braces", "may have syntax", hashTag},
-		{"reads names up to a NUL", "may have control characters", truncateAt("\x00")},
+		{"expands formats", "may have syntax", func(name string) string { return strings.ReplaceAll(name, "%00", "%s") }},
+		{"hashes only what is in braces", "may have syntax", hashTag},
+		{"cuts names at a NUL", "may have control characters", truncateAt("\x00")},
 		{"composes characters", "may be in any script", strings.NewReplacer("e\u0301", "\u00e9").Replace},
 		{"folds letters", "may be in any script", func(name string) string { return strings.ToLower(strings.ToUpper(name)) }},
-		{"reads the first 255 bytes", "may be 1024 bytes long", func(name string) string { return name[:min(len(name), 255)] }},
-		{"reads all but the last byte", "may be 1024 bytes long", func(name string) string { return name[:min(len(name), 1023)] }},
-		{"replaces what is not in UTF-8", "may have any bytes", func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }},
+		{"keeps 255 bytes", "may be 1024 bytes long", func(name string) string { return name[:min(len(name), 255)] }},
+		{"keeps 1023 bytes", "may be 1024 bytes long", func(name string) string { return name[:min(len(name), 1023)] }},
+		{"replaces invalid UTF-8", "may have any bytes", func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }},
 	} {
 		rows = append(rows,
-			broken{name: n.what + " in keys", rows: []string{"a key " + n.says}, inject: changeKeys(n.wire)},
-			broken{name: n.what + " in owners", rows: []string{"an owner " + n.says}, inject: changeOwners(n.wire)})
+			broken{name: n.name + " in keys", rows: []string{"a key " + n.property}, inject: changeKeys(n.keep)},
+			broken{name: n.name + " in owners", rows: []string{"an owner " + n.property}, inject: changeOwners(n.keep)})
 	}
 	return rows
 }
@@ -116,8 +116,8 @@ func removing(part string) func(string) string {
 	return func(name string) string { return strings.ReplaceAll(name, part, "") }
 }
 
-// braced returns the part of a name in braces, or else the name: what Redis Cluster finds
-// a key's node by.
+// hashTag returns the part of a name in braces, or the whole name without braces, as
+// Redis Cluster does to find a key's node.
 func hashTag(name string) string {
 	_, rest, open := strings.Cut(name, "{")
 	tag, _, closed := strings.Cut(rest, "}")

@@ -25,19 +25,19 @@ var brokenGrants = []broken{{
 		f.tryLock = func(context.Context, stores.Request) (stores.Grant, error) { return stores.Grant{}, nil }
 	},
 }, {
-	name:   "gives no token",
+	name:   "returns no token",
 	rows:   []string{"a grant has a token and a deadline"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Token = 0 }),
 }, {
-	name:   "tells no TTL with a grant",
+	name:   "returns no TTL with a grant",
 	rows:   []string{"a grant reports its TTL", "a grant of a declared lock reports its TTL"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.TTL = 0 }),
 }, {
-	name:   "grants twice",
+	name:   "grants a held lock",
 	rows:   []string{"a held lock is refused to other owners", "a lock never has two holders"},
 	inject: func(f *faulty) { f.tryLock = f.forceLock },
 }, {
-	name: "grants again to the same owner",
+	name: "grants a held lock to its owner again",
 	rows: []string{"a held lock is refused to its own owner"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -48,7 +48,7 @@ var brokenGrants = []broken{{
 		}
 	},
 }, {
-	name: "tells the holder's token in a refusal",
+	name: "returns the holder's token with a refusal",
 	rows: []string{"a refusal is empty"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -60,7 +60,7 @@ var brokenGrants = []broken{{
 		}
 	},
 }, {
-	name: "writes down the owner that it refuses",
+	name: "gives the lock to the refused owner",
 	rows: []string{"a refusal changes nothing"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -76,17 +76,17 @@ var brokenGrants = []broken{{
 	rows:   []string{"locks of different keys are independent"},
 	inject: changeKeys(func(string) string { return "lock" }),
 }, {
-	name:   "gives each owner one lock",
+	name:   "has one lock for each owner",
 	rows:   []string{"an owner holds several locks"},
 	inject: changeRequests(func(req *stores.Request) { req.Key = req.Owner }),
 }}
 
 var brokenUnlocks = []broken{{
-	name:   "forgets to unlock",
+	name:   "does not unlock",
 	rows:   []string{"unlock frees the lock"},
 	inject: func(f *faulty) { f.unlock = func(context.Context, string, string) error { return nil } },
 }, {
-	name: "serves each owner once",
+	name: "grants a lock to each owner only once",
 	rows: []string{"an owner acquires a lock again", "an owner acquires its expired lock again"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -97,7 +97,7 @@ var brokenUnlocks = []broken{{
 		}
 	},
 }, {
-	name: "is content when there is nothing to unlock",
+	name: "returns no error for a lock that is not held",
 	rows: []string{"a lock that was never acquired is not held", "a lock is released once", "one of many concurrent unlocks succeeds"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -108,11 +108,11 @@ var brokenUnlocks = []broken{{
 		}
 	},
 }, {
-	name:   "lets anybody unlock",
+	name:   "lets any owner unlock",
 	rows:   []string{"another owner cannot unlock"},
 	inject: func(f *faulty) { f.retryUnlockAsHolder(stores.ErrNotOwner) },
 }, {
-	name: "does not tell who is not the owner from what is not held",
+	name: "returns ErrNotHeld to another owner",
 	rows: []string{"another owner cannot unlock"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -123,7 +123,7 @@ var brokenUnlocks = []broken{{
 		}
 	},
 }, {
-	name: "frees a successor's lock",
+	name: "lets a former owner unlock",
 	rows: []string{
 		"a former owner cannot unlock",
 		"a late owner cannot release its successor's lock",
@@ -140,21 +140,21 @@ var brokenUnlocks = []broken{{
 }}
 
 var brokenClients = []broken{{
-	name: "keeps its locks to itself",
+	name: "has separate locks for each client",
 	rows: []string{"clients of one storage share its locks"},
 	inject: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
 		changeKeys(func(key string) string { return key + own })(f)
 	},
 }, {
-	name: "takes the connection for the owner",
+	name: "treats the connection as the owner",
 	rows: []string{"an owner unlocks through another client"},
 	inject: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
 		changeOwners(func(owner string) string { return owner + own })(f)
 	},
 }, {
-	name: "gives its locks back when it is closed",
+	name: "releases its locks in Close",
 	rows: []string{"locks outlive their client"},
 	inject: func(f *faulty) {
 		var mine sync.Map
@@ -167,7 +167,7 @@ var brokenClients = []broken{{
 		}
 	},
 }, {
-	name: "closes the storage for everybody",
+	name: "closes all clients of the storage",
 	rows: []string{"closing one client leaves the others open"},
 	inject: func(f *faulty) {
 		f.shared.Store(f, true)
@@ -179,7 +179,7 @@ var brokenClients = []broken{{
 		}
 	},
 }, {
-	name: "cannot be closed twice",
+	name: "fails a second Close",
 	rows: []string{"a client can be closed twice"},
 	inject: func(f *faulty) {
 		closed := false
@@ -192,7 +192,7 @@ var brokenClients = []broken{{
 		}
 	},
 }, {
-	name:   "works on after Close",
+	name:   "continues after Close",
 	rows:   []string{"a closed client returns ErrClosed"},
 	inject: func(f *faulty) { f.close = func() error { return nil } },
 }, {
@@ -200,7 +200,7 @@ var brokenClients = []broken{{
 	rows:   []string{"a closed client returns ErrClosed"},
 	inject: func(f *faulty) { f.ping = func(ctx context.Context) error { return ctx.Err() } },
 }, {
-	name: "tears down what its calls are using",
+	name: "returns connection errors during Close",
 	rows: []string{"a call during Close succeeds or fails with ErrClosed"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {

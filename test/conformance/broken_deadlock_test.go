@@ -11,15 +11,15 @@ import (
 )
 
 var brokenDeadlocks = []broken{{
-	name:   "sees no deadlock",
+	name:   "detects no deadlock",
 	rows:   []string{"a wait for a lock in its own Holding is a deadlock", "a cycle through several locks is a deadlock"},
 	inject: func(f *faulty) { f.dropHolding(func(stores.MultiRequest) bool { return true }) },
 }, {
-	name:   "sees that somebody waits for itself, and no more",
+	name:   "detects only cycles of one owner",
 	rows:   []string{"two owners that wait for each other are a deadlock"},
 	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 0}) },
 }, {
-	name: "sees that somebody waits for itself, but not for one of several",
+	name: "checks only the first owner in Holding",
 	rows: []string{"a wait for a lock in its own Holding is a deadlock"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -28,15 +28,15 @@ var brokenDeadlocks = []broken{{
 		}
 	},
 }, {
-	name:   "sees no circle of more than two",
+	name:   "detects only cycles of two owners",
 	rows:   []string{"three owners that wait in a cycle are a deadlock"},
 	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 1}) },
 }, {
-	name:   "looks for a circle and begins to wait in two steps",
+	name:   "checks for a cycle and joins the queue in two steps",
 	rows:   []string{"one of two simultaneous waits for each other fails"},
 	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 9, slow: true}) },
 }, {
-	name: "waits on when it has told of a deadlock",
+	name: "keeps waiting after ErrDeadlock",
 	rows: []string{"a request that fails with a deadlock leaves the queue"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -55,13 +55,13 @@ var brokenDeadlocks = []broken{{
 		}
 	},
 }, {
-	name: "sees no deadlock of who waits for several locks",
+	name: "detects no deadlock in LockAll",
 	rows: []string{"a cycle through several locks is a deadlock"},
 	inject: func(f *faulty) {
 		f.dropHolding(func(req stores.MultiRequest) bool { return len(req.Keys) > 1 })
 	},
 }, {
-	name: "sees no deadlock by the second of several locks",
+	name: "detects no deadlock through the second of several locks",
 	rows: []string{"each of several held locks can close a cycle"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -78,7 +78,7 @@ var brokenDeadlocks = []broken{{
 		}
 	},
 }, {
-	name: "takes those who have an ancestor in common for one",
+	name: "treats a common ancestor as a deadlock",
 	rows: []string{"siblings may wait for each other"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -90,15 +90,15 @@ var brokenDeadlocks = []broken{{
 		}
 	},
 }, {
-	name:   "remembers who has given up waiting",
+	name:   "keeps canceled waits in its graph",
 	rows:   []string{"a canceled wait is not part of a cycle"},
 	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 9, keepLeft: true}) },
 }, {
-	name:   "remembers who has been served",
+	name:   "keeps granted waits in its graph",
 	rows:   []string{"a granted wait is not part of a cycle"},
 	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 9, keepServed: true}) },
 }, {
-	name: "takes all who wait for a holder that waits for a circle",
+	name: "treats every wait for a waiting holder as a cycle",
 	rows: []string{"an owner without locks is not part of a cycle"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -111,7 +111,7 @@ var brokenDeadlocks = []broken{{
 		}
 	},
 }, {
-	name: "sees a deadlock where nobody waits",
+	name: "detects deadlocks in TryLock",
 	rows: []string{"a request that does not wait is no deadlock"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -123,7 +123,7 @@ var brokenDeadlocks = []broken{{
 	},
 }}
 
-// blind hides who holds what from some of the requests that would wait.
+// dropHolding removes Holding from some of the waiting requests.
 func (f *faulty) dropHolding(to func(req stores.MultiRequest) bool) {
 	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if to(stores.MultiRequest{Keys: []string{req.Key}}) {
@@ -139,22 +139,23 @@ func (f *faulty) dropHolding(to func(req stores.MultiRequest) bool) {
 	}
 }
 
-// graph says how a store looks for circles.
+// waitGraph describes how a store detects cycles.
 type waitGraph struct {
-	depth                int  // how many waits it follows
-	keepLeft, keepServed bool // it does not forget those who left, or were served
-	slow                 bool // it looks some time before it waits
+	depth                int  // the number of waits that it follows
+	keepLeft, keepServed bool // it keeps canceled or granted waits
+	slow                 bool // it pauses between the check and the wait
 
-	waits *sync.Map // owner to seen
+	waits *sync.Map // owner to recordedWait
 }
 
-// seen is a wait, and who held the lock when it began.
+// recordedWait is a wait with the holder of the lock when it started.
 type recordedWait struct {
 	stores.Request
 	holder string
 }
 
-// sees looks for circles in a graph of its own, and hides them from the sound store.
+// detectCycles detects cycles in a graph of its own and hides Holding from the memory
+// store.
 func (f *faulty) detectCycles(g waitGraph) {
 	g.waits = f.shared
 	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -175,7 +176,7 @@ func (f *faulty) detectCycles(g waitGraph) {
 	}
 }
 
-// circle tells whether the holder is one of those in holding, or waits for one.
+// hasCycle reports whether the holder is in holding or waits for an owner in holding.
 func (g waitGraph) hasCycle(holder string, holding []string, depth int) bool {
 	if slices.Contains(holding, holder) {
 		return true

@@ -8,9 +8,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenGroups are stores that tell the wrong locks of a group, or in a list.
+// brokenGroups return the wrong locks in a group or in a list.
 var brokenGroups = []broken{{
-	name: "finds a group without locks an error",
+	name: "returns an error for an empty group",
 	rows: []string{"a group without locks is empty"},
 	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
@@ -22,21 +22,21 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	name:   "tells a group in no order",
+	name:   "returns a group in reverse order",
 	rows:   []string{"a group is sorted by key"},
 	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
 }, {
-	name: "tells first what of a group is held",
+	name: "returns the held locks of a group first",
 	rows: []string{"a group is sorted by key"},
 	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
-	name:   "tells one page of a group",
+	name:   "returns one page of a group",
 	rows:   []string{"a group is complete"},
 	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
-	name: "takes the beginning of a key for its group",
+	name: "finds the locks of a group by their prefix",
 	rows: []string{"a lock belongs to one group"},
 	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
@@ -45,13 +45,13 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	name: "tells of a group what is held and not declared",
+	name: "returns held locks of a group that are not declared",
 	rows: []string{"a held lock can be declared", "a lock belongs to one group"},
 	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.Store.List(ctx, group) }
 	},
 }, {
-	name: "withdraws a lock of whatever group",
+	name: "withdraws locks of other groups",
 	rows: []string{"a lock belongs to one group"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -64,7 +64,7 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	name: "gives a lock of whatever group",
+	name: "grants locks of other groups",
 	rows: []string{"a lock belongs to one group"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -82,15 +82,15 @@ var brokenGroups = []broken{{
 	rows:   []string{"a group returns names unchanged"},
 	inject: changeGroups(strings.ToLower),
 }, {
-	name:   "reads groups up to a NUL",
+	name:   "cuts groups at a NUL",
 	rows:   []string{"a group returns names unchanged"},
 	inject: changeGroups(truncateAt("\x00")),
 }, {
-	name:   "takes groups for UTF-8",
+	name:   "treats groups as valid UTF-8",
 	rows:   []string{"a group returns names of any bytes unchanged"},
 	inject: changeGroups(func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }),
 }, {
-	name: "tells the owners in a group with their white space trimmed",
+	name: "returns owners in a group without surrounding white space",
 	rows: []string{"a group returns names unchanged"},
 	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
@@ -99,17 +99,17 @@ var brokenGroups = []broken{{
 		return locks
 	}),
 }, {
-	name:   "lists what is held only",
+	name:   "lists only held locks",
 	rows:   []string{"a list has free declared locks"},
 	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo { return filter(locks, isHeld) }),
 }, {
-	name: "lists what is held and then what is declared",
+	name: "lists held locks before declared ones",
 	rows: []string{"a list has free declared locks"},
 	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
-	name: "looks for what is held and for what is free in two steps",
+	name: "reads held and free locks in two steps",
 	rows: []string{"a declared lock stays listed while its holder changes"},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -122,7 +122,7 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	name: "tells of no waiters where nobody holds the lock",
+	name: "returns no waiters for free locks",
 	rows: []string{"a free lock is listed with its waiters"},
 	inject: changeLockInfos(func(l *stores.LockInfo) {
 		if l.Owner == "" {

@@ -11,10 +11,10 @@ import (
 func isHeld(l stores.LockInfo) bool { return l.Owner != "" }
 func isFree(l stores.LockInfo) bool { return l.Owner == "" }
 
-// groupIn returns the group of a lock from its key, as rows name them.
+// groupOfKey returns the group of a lock from its key.
 func groupOfKey(key string) string { return key[:prefixLen] + groupOf(key[prefixLen:]) }
 
-// declarations changes each declaration.
+// changeDeclarations changes each declaration.
 func changeDeclarations(change func(d *stores.Declaration)) func(*faulty) {
 	return func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -24,7 +24,7 @@ func changeDeclarations(change func(d *stores.Declaration)) func(*faulty) {
 	}
 }
 
-// limits looks first whether as many locks as count tells are fewer than the limit.
+// checkLimit compares the limit of a declaration with count before the store does.
 func (f *faulty) checkLimit(count func(d stores.Declaration) int) {
 	f.declare = func(ctx context.Context, d stores.Declaration) error {
 		if d.Limit > 0 && count(d) >= d.Limit {
@@ -35,7 +35,7 @@ func (f *faulty) checkLimit(count func(d stores.Declaration) int) {
 	}
 }
 
-// regroups changes what is told of each group.
+// changeGroupResult changes each result of Group.
 func changeGroupResult(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	return func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
@@ -45,7 +45,7 @@ func changeGroupResult(change func([]stores.LockInfo) []stores.LockInfo) func(*f
 	}
 }
 
-// redraws changes each lock in a group and in a list.
+// changeLockInfos changes each lock in a group and in a list.
 func changeLockInfos(change func(l *stores.LockInfo)) func(*faulty) {
 	return func(f *faulty) {
 		changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo {
@@ -58,7 +58,7 @@ func changeLockInfos(change func(l *stores.LockInfo)) func(*faulty) {
 	}
 }
 
-// regrouped changes the name of each group.
+// changeGroups changes the name of each group.
 func changeGroups(change func(group string) string) func(*faulty) {
 	return func(f *faulty) {
 		changeDeclarations(func(d *stores.Declaration) { d.Group = change(d.Group) })(f)
@@ -70,7 +70,7 @@ func changeGroups(change func(group string) string) func(*faulty) {
 	}
 }
 
-// tryAs replaces TryLock for requests with a group.
+// replaceTryLockMember replaces TryLock for requests with a group.
 func (f *faulty) replaceTryLockMember(try func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
 	f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if req.Group == "" {
@@ -80,7 +80,7 @@ func (f *faulty) replaceTryLockMember(try func(ctx context.Context, req stores.R
 	}
 }
 
-// waitAs replaces Lock for requests with a group.
+// replaceLockMember replaces Lock for requests with a group.
 func (f *faulty) replaceLockMember(wait func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
 	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if req.Group == "" {
@@ -90,20 +90,19 @@ func (f *faulty) replaceLockMember(wait func(ctx context.Context, req stores.Req
 	}
 }
 
-// ungrouped is the request as if the lock were like any other.
+// withoutGroup returns the request without its group and with a TTL.
 func withoutGroup(req stores.Request) stores.Request {
 	req.Group, req.TTL = "", lease
 	return req
 }
 
-// cancels keeps, for each key, those who wait for it without a group, so that they can be
-// sent away.
+// cancelSet has the cancel functions of the waits without a group, by key.
 type cancelSet struct {
 	mu     sync.Mutex
 	byName map[string][]context.CancelFunc
 }
 
-// add returns a ctx that ends when those with the name are sent away.
+// add returns a ctx that cancelAll cancels.
 func (c *cancelSet) add(ctx context.Context, name string) (context.Context, context.CancelFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +111,7 @@ func (c *cancelSet) add(ctx context.Context, name string) (context.Context, cont
 	return ctx, cancel
 }
 
-// send sends those with the name away and tells whether there were any.
+// cancelAll cancels the waits with the name and reports whether there were any.
 func (c *cancelSet) cancelAll(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,13 +123,13 @@ func (c *cancelSet) cancelAll(name string) bool {
 	return len(all) > 0
 }
 
-// cancels returns what the clients of a storage share.
+// cancelSet returns the set that the clients of a storage share.
 func (f *faulty) cancelSet() *cancelSet {
 	shared, _ := f.shared.LoadOrStore("cancels", &cancelSet{byName: map[string][]context.CancelFunc{}})
 	return shared.(*cancelSet)
 }
 
-// cancelsUngrouped lets those who wait for a key without a group be sent away by it.
+// allowCancel lets cancelSet cancel the waits for a key without a group.
 func (f *faulty) allowCancel() {
 	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if req.Group == "" {

@@ -9,7 +9,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenWithdrawals are stores that withdraw in the wrong way.
+// brokenWithdrawals break the rules of Withdraw.
 var brokenWithdrawals = []broken{{
 	name: "does not withdraw",
 	rows: []string{
@@ -17,7 +17,7 @@ var brokenWithdrawals = []broken{{
 	},
 	inject: func(f *faulty) { f.withdraw = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
 }, {
-	name: "is content when there is nothing to withdraw",
+	name: "returns no error for a lock that is not declared",
 	rows: []string{"a lock that is not declared cannot be withdrawn"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -28,7 +28,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "revokes what is not declared when it shall withdraw it",
+	name: "revokes a lock that is not declared in Withdraw",
 	rows: []string{"a lock that is not declared cannot be withdrawn"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -40,7 +40,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "leaves a withdrawn lock to its holder",
+	name: "keeps the hold of a withdrawn lock",
 	rows: []string{
 		"withdrawing a lock ends its hold", "declared and other locks can be acquired together",
 		"a withdrawn lock cannot be revoked",
@@ -56,7 +56,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "takes a withdrawn lock only from one of the group",
+	name: "ends only holds by requests with a group in Withdraw",
 	rows: []string{"withdrawing a lock ends its hold"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req) })(f)
@@ -70,7 +70,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "withdraws all that begins with the key",
+	name: "withdraws all locks whose key begins with the key",
 	rows: []string{"a withdrawal affects one lock"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -82,7 +82,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "takes all locks from the holder of a withdrawn one",
+	name: "revokes all locks of the holder in Withdraw",
 	rows: []string{"a withdrawal affects one lock", "declared and other locks can be acquired together"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -95,7 +95,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "gives a lock that is declared again to its old holder",
+	name: "restores the holder of a lock that is declared again",
 	rows: []string{"a withdrawn lock can be declared again"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -111,7 +111,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "declares a lock again as it was before",
+	name: "restores the TTL of a lock that is declared again",
 	rows: []string{"a withdrawn lock can be declared again"},
 	inject: func(f *faulty) {
 		changeDeclarations(func(d *stores.Declaration) {
@@ -120,7 +120,7 @@ var brokenWithdrawals = []broken{{
 		})(f)
 	},
 }, {
-	name: "forgets the token of a lock that is withdrawn",
+	name: "resets the token in Withdraw",
 	rows: []string{"tokens grow across a withdrawal", "tokens grow after the lock did not exist for a while"},
 	inject: func(f *faulty) {
 		f.countTokens(func(req stores.Request) string { return req.Key })
@@ -130,7 +130,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "forgets the token of a lock that was withdrawn a while ago",
+	name: "resets the token some time after Withdraw",
 	rows: []string{"tokens grow after the lock did not exist for a while"},
 	inject: func(f *faulty) {
 		f.countTokens(func(req stores.Request) string { return req.Key })
@@ -140,7 +140,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "renews what was withdrawn",
+	name: "renews withdrawn locks",
 	rows: []string{"a withdrawn lock cannot be renewed"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -151,7 +151,7 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	name: "revokes what was withdrawn",
+	name: "revokes withdrawn locks",
 	rows: []string{"a withdrawn lock cannot be revoked"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
@@ -165,9 +165,9 @@ var brokenWithdrawals = []broken{{
 	},
 }}
 
-// brokenMembers are stores that give one of a group the wrong answer.
+// brokenMembers break the rules of requests with a group.
 var brokenMembers = []broken{{
-	name: "grants a declared lock and does not take it",
+	name: "grants a declared lock and releases it",
 	rows: []string{"a free declared lock is granted", "a held declared lock is refused to other owners"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -179,7 +179,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "gives no token with a declared lock",
+	name: "returns no token with a declared lock",
 	rows: []string{"a free declared lock is granted"},
 	inject: changeGrants(func(req stores.Request, g *stores.Grant) {
 		if req.Group != "" {
@@ -187,7 +187,7 @@ var brokenMembers = []broken{{
 		}
 	}),
 }, {
-	name: "gives a lock that does not exist",
+	name: "grants locks that are not declared",
 	rows: []string{"a lock that is not declared is rejected", "a withdrawn lock no longer exists"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -198,7 +198,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "refuses a lock that does not exist",
+	name: "refuses locks that are not declared",
 	rows: []string{"a lock that is not declared is rejected"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -209,7 +209,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "looks who holds a lock before it looks whether it exists",
+	name: "checks the holder before the declaration",
 	rows: []string{"a lock that is not declared is rejected"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -220,7 +220,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "finds it an error that a declared lock is held",
+	name: "returns an error if a declared lock is held",
 	rows: []string{"a held declared lock is refused to other owners"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -232,7 +232,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "refuses a declared lock to its holder without a word",
+	name: "refuses a declared lock to its holder without an error",
 	rows: []string{"a declared lock is rejected if its owner holds it"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -243,7 +243,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "gives a declared lock to its holder again",
+	name: "grants a declared lock to its holder again",
 	rows: []string{"a declared lock is rejected if its owner holds it"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -255,7 +255,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "knows only those holders who named the group",
+	name: "forgets holders without a group",
 	rows: []string{"a declared lock is rejected if its owner holds it"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.Group) })(f)
@@ -269,7 +269,7 @@ var brokenMembers = []broken{{
 		}
 	},
 }, {
-	name: "remembers holders whose time is over",
+	name: "remembers holders after their lease",
 	rows: []string{"an owner acquires a declared lock again after it expired"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -284,7 +284,7 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	name: "gives each holder of a declared lock the TTL of the declaration",
+	name: "uses the declared TTL for requests without a group",
 	rows: []string{"requests without a group treat a declared lock like any other"},
 	inject: func(f *faulty) {
 		changeRequests(func(req *stores.Request) {
@@ -294,7 +294,7 @@ var brokenMembers = []broken{{
 		})(f)
 	},
 }, {
-	name: "tells who does not name the group that it has the lock",
+	name: "returns ErrRepeated to requests without a group",
 	rows: []string{"requests without a group treat a declared lock like any other"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -305,7 +305,7 @@ var brokenMembers = []broken{{
 		}
 	},
 }, {
-	name: "takes no declared lock together with others",
+	name: "refuses declared locks in LockAll",
 	rows: []string{"declared and other locks can be acquired together"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {

@@ -9,9 +9,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenDeclaredCrowds are stores that do in two steps what is to be done in one.
+// brokenDeclaredRaces do in two steps what must be one step.
 var brokenDeclaredRaces = []broken{{
-	name: "counts a group and adds to it in two steps",
+	name: "counts a group and declares in two steps",
 	rows: []string{
 		"concurrent declarations stop at the limit", "a group never has more locks than the limit",
 	},
@@ -23,7 +23,7 @@ var brokenDeclaredRaces = []broken{{
 		})
 	},
 }, {
-	name: "looks whether a lock is declared and declares it in two steps",
+	name: "checks the declaration and declares in two steps",
 	rows: []string{"one of many concurrent declarations of a lock succeeds"},
 	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -36,7 +36,7 @@ var brokenDeclaredRaces = []broken{{
 		}
 	},
 }, {
-	name: "looks at the limit before it looks whether the lock is declared",
+	name: "checks the limit before the declaration",
 	rows: []string{"one of many concurrent declarations of a lock succeeds"},
 	inject: func(f *faulty) {
 		f.checkLimit(func(d stores.Declaration) int {
@@ -45,7 +45,7 @@ var brokenDeclaredRaces = []broken{{
 		})
 	},
 }, {
-	name: "looks whether a lock is declared and withdraws it in two steps",
+	name: "checks the declaration and withdraws in two steps",
 	rows: []string{"one of many concurrent withdrawals succeeds"},
 	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
@@ -58,7 +58,7 @@ var brokenDeclaredRaces = []broken{{
 		}
 	},
 }, {
-	name: "reads a group in two halves",
+	name: "reads a group in two steps",
 	rows: []string{"a group is read at one moment"},
 	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
@@ -73,7 +73,7 @@ var brokenDeclaredRaces = []broken{{
 		}
 	},
 }, {
-	name: "looks whether a declared lock is held and takes it in two steps",
+	name: "checks the holder and acquires a declared lock in two steps",
 	rows: []string{"one of many concurrent requests gets a declared lock"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -85,7 +85,7 @@ var brokenDeclaredRaces = []broken{{
 		})
 	},
 }, {
-	name: "looks whether an owner has the lock and takes it in two steps",
+	name: "checks the owner and acquires a declared lock in two steps",
 	rows: []string{"one of an owner's concurrent requests gets a declared lock"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -101,7 +101,7 @@ var brokenDeclaredRaces = []broken{{
 		})
 	},
 }, {
-	name: "looks whether an owner waits and lets it wait in two steps",
+	name: "checks for waits of the owner and waits in two steps",
 	rows: []string{"one of an owner's concurrent requests waits"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -114,7 +114,7 @@ var brokenDeclaredRaces = []broken{{
 		})
 	},
 }, {
-	name: "looks whether a lock is declared and takes it in two steps",
+	name: "checks the declaration and acquires in two steps",
 	rows: []string{"a lock that is withdrawn during requests is free"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -126,7 +126,7 @@ var brokenDeclaredRaces = []broken{{
 		})
 	},
 }, {
-	name: "looks whether a lock is declared and waits for it in two steps",
+	name: "checks the declaration and waits in two steps",
 	rows: []string{"a lock that is withdrawn during waiting requests is free"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {

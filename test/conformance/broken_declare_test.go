@@ -8,7 +8,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenDeclarations are stores that let locks exist in the wrong way.
+// brokenDeclarations break the rules of Declare.
 var brokenDeclarations = []broken{{
 	name: "does not declare",
 	rows: []string{
@@ -19,7 +19,7 @@ var brokenDeclarations = []broken{{
 		f.declare = func(ctx context.Context, _ stores.Declaration) error { return ctx.Err() }
 	},
 }, {
-	name: "tells what was declared as what was asked for",
+	name: "returns the declared TTL as the TTL of a free lock",
 	rows: []string{"a declared lock exists while it is free", "a list has free declared locks"},
 	inject: changeLockInfos(func(l *stores.LockInfo) {
 		if l.Owner == "" {
@@ -27,7 +27,7 @@ var brokenDeclarations = []broken{{
 		}
 	}),
 }, {
-	name: "tells declared locks as free",
+	name: "returns held declared locks as free",
 	rows: []string{"a group returns the holder of a declared lock"},
 	inject: changeLockInfos(func(l *stores.LockInfo) {
 		if l.DeclaredTTL > 0 {
@@ -35,11 +35,11 @@ var brokenDeclarations = []broken{{
 		}
 	}),
 }, {
-	name:   "tells declared locks without their metadata",
+	name:   "returns declared locks without metadata",
 	rows:   []string{"a group returns the holder of a declared lock"},
 	inject: changeLockInfos(func(l *stores.LockInfo) { l.Metadata = nil }),
 }, {
-	name: "declares a lock for its first holder",
+	name: "withdraws declared locks in Unlock",
 	rows: []string{"a declared lock outlives its holders"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -51,7 +51,7 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "lets a declared lock end with its TTL",
+	name: "withdraws declared locks at the end of their TTL",
 	rows: []string{"a declared lock outlives its holders"},
 	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
@@ -64,7 +64,7 @@ var brokenDeclarations = []broken{{
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
 	},
 }, {
-	name: "is content with a lock that is declared already",
+	name: "returns no error for a lock that is already declared",
 	rows: []string{"a lock is declared once"},
 	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -75,7 +75,7 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "changes the TTL of a lock that is declared already",
+	name: "changes the TTL of a lock that is already declared",
 	rows: []string{"a lock is declared once"},
 	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -88,7 +88,7 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "declares only what nobody holds",
+	name: "declares only free locks",
 	rows: []string{"a held lock can be declared"},
 	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -99,7 +99,7 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "takes a lock from its holder to declare it",
+	name: "revokes a lock in Declare",
 	rows: []string{"a held lock can be declared"},
 	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
@@ -108,7 +108,7 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "withdraws what it has declared when it is closed",
+	name: "withdraws its locks in Close",
 	rows: []string{"declared locks outlive their client"},
 	inject: func(f *faulty) {
 		changeDeclarations(func(d *stores.Declaration) { f.shared.Store(d.Key, d.Group) })(f)
@@ -120,13 +120,13 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "declares whether or not ctx has ended",
+	name: "declares after ctx has ended",
 	rows: []string{"a Declare whose ctx has ended changes nothing", canceledCallRow},
 	inject: func(f *faulty) {
 		f.declare = func(_ context.Context, d stores.Declaration) error { return f.Store.Declare(context.Background(), d) }
 	},
 }, {
-	name: "withdraws whether or not ctx has ended",
+	name: "withdraws after ctx has ended",
 	rows: []string{"a Declare whose ctx has ended changes nothing", canceledCallRow},
 	inject: func(f *faulty) {
 		f.withdraw = func(_ context.Context, group, key string) error {
@@ -134,21 +134,21 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	name: "tells a group after Close",
+	name: "returns a group after Close",
 	rows: []string{"a closed client returns ErrClosed"},
 	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.open().Group(ctx, group) }
 	},
 }, {
-	name:   "knows no limit",
+	name:   "ignores limits",
 	rows:   []string{"a group has at most as many locks as its limit"},
 	inject: changeDeclarations(func(d *stores.Declaration) { d.Limit = 0 }),
 }, {
-	name:   "lets in one more than the limit says",
+	name:   "allows one lock more than the limit",
 	rows:   []string{"a group has at most as many locks as its limit"},
 	inject: changeDeclarations(func(d *stores.Declaration) { d.Limit++ }),
 }, {
-	name: "counts the locks that nobody holds",
+	name: "counts only the free locks of a group",
 	rows: []string{"a group has at most as many locks as its limit"},
 	inject: func(f *faulty) {
 		f.checkLimit(func(d stores.Declaration) int {
@@ -157,7 +157,7 @@ var brokenDeclarations = []broken{{
 		})
 	},
 }, {
-	name: "looks at the limit first",
+	name: "checks the limit before the lock",
 	rows: []string{"a declared lock in a full group fails with ErrDeclared"},
 	inject: func(f *faulty) {
 		f.checkLimit(func(d stores.Declaration) int {
@@ -166,7 +166,7 @@ var brokenDeclarations = []broken{{
 		})
 	},
 }, {
-	name:   "takes no limit for none at all",
+	name:   "treats no limit as a limit of one",
 	rows:   []string{"each Declare has its own limit"},
 	inject: changeDeclarations(func(d *stores.Declaration) { d.Limit = max(d.Limit, 1) }),
 }, {

@@ -8,15 +8,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenMemberTimes are stores that let a declared lock last or end in the wrong way.
+// brokenMemberTimes break the rules about the TTL of declared locks.
 var brokenMemberTimes = []broken{{
-	name: "lets a declared lock last for a minute",
+	name: "makes every declared lock last for a minute",
 	rows: []string{"a declared lock lasts for its declared TTL", "a declared lock is renewed like any other"},
 	inject: changeMemberGrants(func(f *faulty, req stores.Request, _ *stores.Grant) {
 		_, _ = f.Store.Renew(context.Background(), withoutGroup(req))
 	}),
 }, {
-	name: "lets a declared lock last for half of its TTL",
+	name: "makes a declared lock last for half of its TTL",
 	rows: []string{
 		"a declared lock lasts for its declared TTL", "the holder of a declared lock stops before the next owner starts",
 	},
@@ -26,15 +26,15 @@ var brokenMemberTimes = []broken{{
 		_, _ = f.Store.Renew(context.Background(), req)
 	}),
 }, {
-	name:   "declares for an hour at the most",
+	name:   "declares for at most an hour",
 	rows:   []string{"a declared TTL may be a millisecond or 68 years"},
 	inject: changeDeclarations(func(d *stores.Declaration) { d.TTL = min(d.TTL, time.Hour) }),
 }, {
-	name:   "declares for a second at the least",
+	name:   "declares for at least a second",
 	rows:   []string{"a declared TTL may be a millisecond or 68 years"},
 	inject: changeDeclarations(func(d *stores.Declaration) { d.TTL = max(d.TTL, time.Second) }),
 }, {
-	name: "renews for a group only what is declared in it",
+	name: "renews with a group only declared locks",
 	rows: []string{"a renewal ignores the group"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -45,7 +45,7 @@ var brokenMemberTimes = []broken{{
 		}
 	},
 }, {
-	name: "counts Expires of a declared lock from the answer",
+	name: "counts Expires of a declared lock from the response",
 	rows: []string{"the holder of a declared lock stops before the next owner starts"},
 	inject: changeMemberGrants(func(f *faulty, req stores.Request, g *stores.Grant) {
 		pause()
@@ -53,11 +53,11 @@ var brokenMemberTimes = []broken{{
 		g.Expires = time.Now().Add(l.DeclaredTTL)
 	}),
 }, {
-	name:   "counts Expires of a declared lock by the TTL of the request",
+	name:   "counts Expires of a declared lock with the TTL of the request",
 	rows:   []string{"the holder of a declared lock has most of its lease"},
 	inject: changeMemberGrants(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
 }, {
-	name: "tells the TTL of the declaration to whoever takes the lock",
+	name: "returns the declared TTL to every holder",
 	rows: []string{"a grant of a declared lock reports its TTL"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, g *stores.Grant) {
@@ -67,15 +67,15 @@ var brokenMemberTimes = []broken{{
 		})(f)
 	},
 }, {
-	name:   "tells Expires of a declared lock by the wall clock",
+	name:   "returns Expires of a declared lock without a monotonic reading",
 	rows:   []string{"the deadline of a declared lock has a monotonic reading"},
 	inject: changeMemberGrants(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }, {
-	name:   "renews a declared lock for the TTL of the declaration",
+	name:   "renews a declared lock for its declared TTL",
 	rows:   []string{"a declared lock is renewed like any other"},
 	inject: renewForTTL(func(_ stores.Request, l stores.LockInfo) time.Duration { return l.DeclaredTTL }),
 }, {
-	name: "declares a lock anew when it is renewed",
+	name: "declares a lock again in Renew",
 	rows: []string{"a declared lock is renewed like any other"},
 	inject: func(f *faulty) {
 		changeRenewals(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.TTL) })(f)
@@ -86,7 +86,7 @@ var brokenMemberTimes = []broken{{
 		})(f)
 	},
 }, {
-	name: "withdraws what it revokes",
+	name: "withdraws locks in Revoke",
 	rows: []string{"a declared lock is revoked like any other"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -98,7 +98,7 @@ var brokenMemberTimes = []broken{{
 		}
 	},
 }, {
-	name: "finds something to revoke in a free lock",
+	name: "revokes free declared locks",
 	rows: []string{"a declared lock is revoked like any other"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -111,7 +111,7 @@ var brokenMemberTimes = []broken{{
 	},
 }}
 
-// answeredAs changes each grant of a TryLock with a group.
+// changeMemberGrants changes each grant of a TryLock with a group.
 func changeMemberGrants(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		changeGrants(func(req stores.Request, g *stores.Grant) {

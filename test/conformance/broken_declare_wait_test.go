@@ -9,9 +9,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenMemberWaits are stores in which one waits for a declared lock in the wrong way.
+// brokenMemberWaits break the rules about waiting for declared locks.
 var brokenMemberWaits = []broken{{
-	name: "finds out each second what has become of a declared lock",
+	name: "polls declared locks once a second",
 	rows: []string{
 		"a waiting request gets a free declared lock at once", "a waiter gets a declared lock when it is released",
 		"a waiter gets a declared lock when it expires", "a waiter gets a declared lock when it is revoked",
@@ -25,7 +25,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "waits until a lock exists",
+	name: "waits until a lock is declared",
 	rows: []string{"a waiting request for a lock that is not declared fails"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -39,7 +39,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "waits for what somebody holds, be it declared or not",
+	name: "waits for held locks that are not declared",
 	rows: []string{"a waiting request for a lock that is not declared fails"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -50,11 +50,11 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name:   "tells no TTL to who has waited for a declared lock",
+	name:   "returns no TTL after a wait for a declared lock",
 	rows:   []string{"a declared lock lasts for its TTL after a wait"},
 	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
 }, {
-	name: "hands a declared lock over with the token that it had",
+	name: "hands a declared lock over with its old token",
 	rows: []string{"a waiter gets a declared lock when it is released"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -75,7 +75,7 @@ var brokenMemberWaits = []broken{{
 		}
 	}),
 }, {
-	name: "gives who has waited for a declared lock a minute",
+	name: "makes a declared lock last for a minute after a wait",
 	rows: []string{"a declared lock lasts for its TTL after a wait"},
 	inject: func(f *faulty) {
 		changeWaitedGrants(func(req stores.Request, _ time.Time, _ *stores.Grant) {
@@ -85,19 +85,19 @@ var brokenMemberWaits = []broken{{
 		})(f)
 	},
 }, {
-	name: "serves those who name the group before others",
+	name: "serves waiters with a group first",
 	rows: []string{"waiters with and without a group are served in order of arrival"},
 	inject: func(f *faulty) {
-		f.queueLocks(func(p *queueEntry, before, behind []*queueEntry) bool {
+		f.queueLocks(func(e *queueEntry, before, behind []*queueEntry) bool {
 			named := func(other *queueEntry) bool { return other.hasGroup }
-			if p.hasGroup {
-				return !p.conflictsWith(filter(before, named))
+			if e.hasGroup {
+				return !e.conflictsWith(filter(before, named))
 			}
-			return !p.conflictsWith(before) && !p.conflictsWith(filter(behind, named))
+			return !e.conflictsWith(before) && !e.conflictsWith(filter(behind, named))
 		})
 	},
 }, {
-	name: "sends those away who wait for a lock that is declared",
+	name: "cancels waiters in Declare",
 	rows: []string{"a lock with waiters can be declared"},
 	inject: func(f *faulty) {
 		f.allowCancel()
@@ -107,7 +107,7 @@ var brokenMemberWaits = []broken{{
 		}
 	},
 }, {
-	name: "lets one of a group overtake those who wait",
+	name: "lets requests with a group overtake waiters",
 	rows: []string{"waiters with and without a group are served in order of arrival"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -119,14 +119,14 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "lets an owner wait for what it has or waits for",
+	name: "lets an owner wait for its own lock",
 	rows: []string{
 		"a waiting request is rejected if its owner holds the declared lock", "a request is rejected if its owner waits for the declared lock",
 		"one of an owner's concurrent requests waits",
 	},
 	inject: waitWithoutGroupAfter(stores.ErrRepeated),
 }, {
-	name: "refuses a declared lock without a word to who waits for it",
+	name: "refuses a declared lock to its waiter without an error",
 	rows: []string{"a request is rejected if its owner waits for the declared lock"},
 	inject: func(f *faulty) {
 		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -138,7 +138,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "ends the wait of an owner that asks again",
+	name: "ends the first wait of an owner that requests the lock again",
 	rows: []string{"a request is rejected if its owner waits for the declared lock"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -150,7 +150,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "knows in each client only who waits through it",
+	name: "checks only for waits through the same client",
 	rows: []string{"a request is rejected if its owner waits for the declared lock"},
 	inject: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
@@ -164,7 +164,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "remembers who has waited",
+	name: "remembers former waiters",
 	rows: []string{
 		"an owner whose wait ended can wait for a declared lock again", "a wait that is canceled during a withdrawal leaves no trace",
 	},
@@ -177,7 +177,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "waits for a declared lock whether or not ctx has ended",
+	name: "waits for a declared lock after ctx has ended",
 	rows: []string{"a Lock of a declared lock whose ctx has ended acquires nothing"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(_ context.Context, req stores.Request) (stores.Grant, error) {
@@ -185,7 +185,7 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	name: "sees no circle of those who wait for declared locks",
+	name: "detects no cycles of declared locks",
 	rows: []string{"waiting in a cycle for declared locks is a deadlock"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -195,9 +195,9 @@ var brokenMemberWaits = []broken{{
 	},
 }}
 
-// brokenGivingUp are stores in which Unlock ends no wait, or the wrong one.
+// brokenUnlockedWaits break the rules about waits that Unlock ends.
 var brokenUnlockedWaits = []broken{{
-	name: "ends no wait by Unlock",
+	name: "ends no wait in Unlock",
 	rows: []string{
 		"Unlock ends the wait of its owner", "waiters behind a wait that Unlock ended move up",
 		"Unlock ends the wait for a free lock", "a grant and the end of a wait by Unlock exclude each other",
@@ -214,7 +214,7 @@ var brokenUnlockedWaits = []broken{{
 		}
 	},
 }, {
-	name: "ends a wait by Unlock and tells that it was somebody else's lock",
+	name: "ends a wait in Unlock and returns ErrNotOwner",
 	rows: []string{"Unlock ends the wait of its owner"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -227,7 +227,7 @@ var brokenUnlockedWaits = []broken{{
 		}
 	},
 }, {
-	name: "takes a wait that was given up for one that was cancelled",
+	name: "returns context.Canceled from a wait that Unlock ends",
 	rows: []string{"Unlock ends the wait of its owner"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -239,7 +239,7 @@ var brokenUnlockedWaits = []broken{{
 		})
 	},
 }, {
-	name: "takes the lock from its holder when somebody gives up",
+	name: "revokes the lock when Unlock ends a wait",
 	rows: []string{"Unlock ends the wait of its owner"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -252,7 +252,7 @@ var brokenUnlockedWaits = []broken{{
 		}
 	},
 }, {
-	name: "sends everybody away when one gives up",
+	name: "cancels all waiters when Unlock ends one wait",
 	rows: []string{"waiters behind a wait that Unlock ended move up"},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -271,7 +271,7 @@ var brokenUnlockedWaits = []broken{{
 		}
 	},
 }, {
-	name: "ends any wait by Unlock",
+	name: "ends every wait in Unlock",
 	rows: []string{"Unlock does not end a wait without a group"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -288,7 +288,7 @@ var brokenUnlockedWaits = []broken{{
 		}
 	},
 }, {
-	name: "looks at those who wait only if somebody holds the lock",
+	name: "ends waits in Unlock only if the lock is held",
 	rows: []string{"Unlock ends the wait for a free lock"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -299,15 +299,14 @@ var brokenUnlockedWaits = []broken{{
 		}
 	},
 }, {
-	name:   "waits on when its owner has given up",
+	name:   "waits again after Unlock has ended the wait",
 	rows:   []string{"Unlock ends the wait of its owner", "a grant and the end of a wait by Unlock exclude each other"},
 	inject: waitAgainAfter(stores.ErrGaveUp),
 }}
 
-// brokenWithdrawnWaits are stores in which those who wait fare ill when a lock is
-// withdrawn.
+// brokenWithdrawnWaits break the rules about waiters of a withdrawn lock.
 var brokenWithdrawnWaits = []broken{{
-	name: "lets those who wait go on when the lock is withdrawn",
+	name: "keeps the waiters of a withdrawn lock",
 	rows: []string{
 		"withdrawing a lock fails its waiters", "a withdrawn lock goes to the next waiter without a group",
 		"withdrawing a free lock fails its waiters",
@@ -323,25 +322,25 @@ var brokenWithdrawnWaits = []broken{{
 		})
 	},
 }, {
-	name: "lets those who wait have the lock that is declared next",
+	name: "grants a lock that is declared again to its old waiters",
 	rows: []string{
 		"declaring a withdrawn lock again does not keep its waiters",
 		"waiters of a withdrawn lock are never granted",
 	},
 	inject: waitAgainAfter(stores.ErrNotDeclared),
 }, {
-	name:   "gives a withdrawn lock to those who wait for it",
+	name:   "grants a withdrawn lock to its waiters",
 	rows:   []string{"withdrawing a lock fails its waiters"},
 	inject: waitWithoutGroupAfter(stores.ErrNotDeclared),
 }, {
-	name: "sends everybody away when a lock is withdrawn",
+	name: "cancels waiters without a group in Withdraw",
 	rows: []string{"a withdrawn lock goes to the next waiter without a group"},
 	inject: func(f *faulty) {
 		f.allowCancel()
 		f.withdraw = f.withdrawAndCancel
 	},
 }, {
-	name: "sends everybody away who waits for several locks when one is withdrawn",
+	name: "cancels waiters for several locks in Withdraw",
 	rows: []string{
 		"a waiter for several locks gets them when one is withdrawn", "withdrawing a free lock fails its waiters",
 	},
@@ -358,8 +357,7 @@ var brokenWithdrawnWaits = []broken{{
 	},
 }}
 
-// waitsUngrouped lets one of a group wait as if the lock were like any other when it is
-// told the outcome.
+// waitWithoutGroupAfter waits without the group if the request fails with outcome.
 func waitWithoutGroupAfter(outcome error) func(*faulty) {
 	return func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -372,8 +370,7 @@ func waitWithoutGroupAfter(outcome error) func(*faulty) {
 	}
 }
 
-// waitsOnAfter lets one of a group, who has begun to wait, wait again when it is told the
-// outcome.
+// waitAgainAfter waits again if a wait for a declared lock fails with outcome.
 func waitAgainAfter(outcome error) func(*faulty) {
 	return func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -389,7 +386,7 @@ func waitAgainAfter(outcome error) func(*faulty) {
 	}
 }
 
-// sendsAway withdraws a lock and sends those away who wait for it without a group.
+// withdrawAndCancel withdraws a lock and cancels its waiters without a group.
 func (f *faulty) withdrawAndCancel(ctx context.Context, group, key string) error {
 	err := f.Store.Withdraw(ctx, group, key)
 	f.cancelSet().cancelAll(key)

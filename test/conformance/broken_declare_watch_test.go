@@ -7,13 +7,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenDeclaredEvents are stores that tell the wrong events of declared locks.
+// brokenDeclaredEvents send the wrong events of declared locks.
 var brokenDeclaredEvents = []broken{{
-	name:   "first tells what is held only",
+	name:   "has only held locks in a snapshot",
 	rows:   []string{"a snapshot has the declared locks"},
 	inject: changeEvents(func(e *stores.Event) { e.Locks = filter(e.Locks, isHeld) }),
 }, {
-	name: "first tells what is held as if it were not declared",
+	name: "has no declared TTL of held locks in a snapshot",
 	rows: []string{"a snapshot has the declared locks"},
 	inject: changeEvents(func(e *stores.Event) {
 		for i, l := range e.Locks {
@@ -23,19 +23,19 @@ var brokenDeclaredEvents = []broken{{
 		}
 	}),
 }, {
-	name:   "tells nothing of what is declared",
+	name:   "sends no event of declarations",
 	rows:   []string{"a watcher sees locks declared and withdrawn", "a watcher sees each change of a declared lock"},
 	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventDeclared }),
 }, {
-	name:   "tells nothing of what is withdrawn",
+	name:   "sends no event of withdrawals",
 	rows:   []string{"a watcher sees locks declared and withdrawn", "a watcher sees each change of a declared lock"},
 	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn }),
 }, {
-	name:   "tells no TTL with what is declared",
+	name:   "sends declarations without the TTL",
 	rows:   []string{"a watcher sees locks declared and withdrawn"},
 	inject: changeEvents(func(e *stores.Event) { e.Lock.DeclaredTTL = 0 }),
 }, {
-	name: "tells that a lock is revoked and then that it is withdrawn",
+	name: "sends a revocation before a withdrawal",
 	rows: []string{"a watcher sees each change of a declared lock"},
 	inject: replaceEvents(func(e stores.Event) []stores.Event {
 		if e.Kind != stores.EventWithdrawn || isFree(e.Lock) {
@@ -47,23 +47,23 @@ var brokenDeclaredEvents = []broken{{
 		return []stores.Event{revoked, e}
 	}),
 }, {
-	name: "does not tell from whom a lock is withdrawn",
+	name: "sends withdrawals without the holder",
 	rows: []string{
 		"a watcher sees each change of a declared lock", "a watcher sees a withdrawal before the next grant",
 	},
 	inject: changeEvents(removeHolder(stores.EventWithdrawn)),
 }, {
-	name:   "does not tell who holds what is declared",
+	name:   "sends declarations without the holder",
 	rows:   []string{"a watcher sees a held lock declared"},
 	inject: changeEvents(removeHolder(stores.EventDeclared)),
 }, {
-	name: "tells nothing of declared locks that expire",
+	name: "sends no event of declared locks that expire",
 	rows: []string{
 		"a watcher sees a declared lock expire", "a watcher sees a lock expire before it is withdrawn",
 	},
 	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
-	name: "tells that a lock is withdrawn when it expires",
+	name: "sends a withdrawal of locks that expire",
 	rows: []string{"a watcher sees a declared lock expire"},
 	inject: replaceEvents(func(e stores.Event) []stores.Event {
 		if e.Kind != stores.EventExpired {
@@ -74,7 +74,7 @@ var brokenDeclaredEvents = []broken{{
 		return []stores.Event{e, withdrawn}
 	}),
 }, {
-	name: "tells of declarations that are refused",
+	name: "sends events of rejected declarations",
 	rows: []string{"a rejected declaration sends no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
@@ -87,7 +87,7 @@ var brokenDeclaredEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells of withdrawals that are refused",
+	name: "sends events of rejected withdrawals",
 	rows: []string{"a rejected declaration sends no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
@@ -100,7 +100,7 @@ var brokenDeclaredEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells of those who give up",
+	name: "sends an event when Unlock ends a wait",
 	rows: []string{"a wait that Unlock ends sends no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
@@ -114,13 +114,13 @@ var brokenDeclaredEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells of a withdrawal only if the lock is free afterwards",
+	name: "sends withdrawals only of locks that become free",
 	rows: []string{"a watcher sees a withdrawal before the next grant"},
 	inject: func(f *faulty) {
 		filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn || f.holder(e.Lock.Key) == "" })(f)
 	},
 }, {
-	name: "tells every watcher what is declared",
+	name: "sends declarations to every watcher",
 	rows: []string{"a watcher sees only declared locks under its prefix"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -134,14 +134,14 @@ var brokenDeclaredEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells most declarations, and not each",
+	name: "skips a few declarations",
 	rows: []string{"watchers of declared locks agree with the list"},
 	inject: func(f *faulty) {
 		filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventDeclared || e.Revision%7 != 0 })(f)
 	},
 }}
 
-// forgetsHolder leaves out who holds the lock in events of the kind.
+// removeHolder removes the holder from events of the kind.
 func removeHolder(kind stores.EventKind) func(e *stores.Event) {
 	return func(e *stores.Event) {
 		if e.Kind == kind {
@@ -150,7 +150,7 @@ func removeHolder(kind stores.EventKind) func(e *stores.Event) {
 	}
 }
 
-// tellsEach tells others than an event.
+// replaceEvents sends other events instead of each event.
 func replaceEvents(instead func(e stores.Event) []stores.Event) func(*faulty) {
 	return func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {

@@ -9,20 +9,20 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenEvents are stores that tell the wrong events.
+// brokenEvents send the wrong events.
 var brokenEvents = []broken{{
-	name:   "tells nothing of locks that are given back",
+	name:   "sends no event of releases",
 	rows:   []string{"a watcher sees grants and releases"},
 	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventReleased }),
 }, {
-	name: "tells nothing of locks that expire",
+	name: "sends no event of locks that expire",
 	rows: []string{
 		"a watcher sees a lock expire", "a watcher sees a lock expire before the next grant",
 		"a watcher sees a lock in the snapshot expire", "a watcher sees a renewed lock expire",
 	},
 	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
-	name: "tells that a lock has expired when something else happens",
+	name: "delays events before an expiry",
 	rows: []string{"a watcher sees a lock expire"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -42,7 +42,7 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells the end of a lock only if it has told the beginning",
+	name: "sends the end of a lock only after its start",
 	rows: []string{
 		"a watcher sees the release of a lock in the snapshot",
 		"a watcher sees a lock in the snapshot expire",
@@ -58,17 +58,17 @@ var brokenEvents = []broken{{
 		})(f)
 	},
 }, {
-	name: "tells keys and owners only",
+	name: "sends only keys and owners",
 	rows: []string{"a watcher sees grants and releases"},
 	inject: changeEvents(func(e *stores.Event) {
 		e.Lock = stores.LockInfo{Key: e.Lock.Key, Owner: e.Lock.Owner}
 	}),
 }, {
-	name:   "tells no metadata",
+	name:   "sends no metadata",
 	rows:   []string{"a watcher sees the metadata of a lock"},
 	inject: changeEvents(func(e *stores.Event) { e.Lock.Metadata = nil }),
 }, {
-	name: "tells a revoked lock as given back",
+	name: "sends revocations as releases",
 	rows: []string{"a watcher sees a lock revoked"},
 	inject: changeEvents(func(e *stores.Event) {
 		if e.Kind == stores.EventRevoked {
@@ -76,7 +76,7 @@ var brokenEvents = []broken{{
 		}
 	}),
 }, {
-	name: "tells that a lock has expired when its first lease is over",
+	name: "sends no expiry of renewed locks",
 	rows: []string{"a watcher sees a renewed lock expire"},
 	inject: func(f *faulty) {
 		changeRenewals(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
@@ -86,7 +86,7 @@ var brokenEvents = []broken{{
 		})(f)
 	},
 }, {
-	name: "tells one of several locks",
+	name: "sends an event of only one of several locks",
 	rows: []string{"a watcher sees each of several locks"},
 	inject: func(f *faulty) {
 		filterEvents(func(e stores.Event) bool {
@@ -95,7 +95,7 @@ var brokenEvents = []broken{{
 		})(f)
 	},
 }, {
-	name: "tells half of a hand-over",
+	name: "sends only the grant of a handoff",
 	rows: []string{
 		"a watcher sees a release before the waiter's grant",
 		"a watcher sees a revocation before the waiter's grant",
@@ -107,7 +107,7 @@ var brokenEvents = []broken{{
 		})(f)
 	},
 }, {
-	name: "tells what is under the prefix only",
+	name: "does not watch the key that equals the prefix",
 	rows: []string{"a watcher sees only locks under its prefix"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -120,7 +120,7 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells all changes to every watcher",
+	name: "sends all changes to every watcher",
 	rows: []string{"a watcher sees only locks under its prefix"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -131,7 +131,7 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	name: "takes a watcher's prefix for a pattern",
+	name: "treats a watcher's prefix as a pattern",
 	rows: []string{"a watcher's prefix is not a pattern"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -146,7 +146,7 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells nothing under the empty prefix",
+	name: "watches nothing under the empty prefix",
 	rows: []string{"the empty prefix watches all locks"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -157,15 +157,15 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	name:   "tells names with their white space trimmed",
+	name:   "sends names without surrounding white space",
 	rows:   []string{"a watcher receives names unchanged"},
 	inject: changeEvents(func(e *stores.Event) { e.Lock.Owner = strings.TrimSpace(e.Lock.Owner) }),
 }, {
-	name:   "tells names as UTF-8",
+	name:   "sends names as valid UTF-8",
 	rows:   []string{"a watcher receives names of any bytes unchanged"},
 	inject: changeEvents(func(e *stores.Event) { e.Lock.Key = strings.ToValidUTF8(e.Lock.Key, "\ufffd") }),
 }, {
-	name: "tells of those who are refused",
+	name: "sends events of refused calls",
 	rows: []string{"refused calls send no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
@@ -178,7 +178,7 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	name: "tells of renewals",
+	name: "sends events of renewals",
 	rows: []string{"renewals send no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
@@ -187,7 +187,7 @@ var brokenEvents = []broken{{
 		})(f)
 	},
 }, {
-	name: "tells of those who wait",
+	name: "sends events of waiters",
 	rows: []string{"waits send no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
@@ -197,12 +197,12 @@ var brokenEvents = []broken{{
 	},
 }}
 
-// tellsIf leaves some events out.
-func filterEvents(told func(e stores.Event) bool) func(*faulty) {
+// filterEvents drops the events that keep rejects.
+func filterEvents(keep func(e stores.Event) bool) func(*faulty) {
 	return func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if !told(e) {
+				if !keep(e) {
 					return nil
 				}
 				return notify(e)
@@ -211,7 +211,7 @@ func filterEvents(told func(e stores.Event) bool) func(*faulty) {
 	}
 }
 
-// retells changes each event.
+// changeEvents changes each event.
 func changeEvents(change func(e *stores.Event)) func(*faulty) {
 	return func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -223,10 +223,10 @@ func changeEvents(change func(e *stores.Event)) func(*faulty) {
 	}
 }
 
-// tellsAll lets tellAll reach those who watch.
+// allowFakeEvents lets sendFakeEvent reach the watchers.
 func (f *faulty) allowFakeEvents() {
 	f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
-		var mu sync.Mutex // tell is called by one at a time
+		var mu sync.Mutex // notify must not be called concurrently
 		locked := func(e stores.Event) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -238,10 +238,10 @@ func (f *faulty) allowFakeEvents() {
 	}
 }
 
-// tellAll tells all who watch of something that has not happened.
+// sendFakeEvent sends an event of a change that has not happened to all watchers.
 func (f *faulty) sendFakeEvent(e stores.Event) {
-	for _, tell := range f.shared.Range {
-		if notify, ok := tell.(func(stores.Event) error); ok {
+	for _, callback := range f.shared.Range {
+		if notify, ok := callback.(func(stores.Event) error); ok {
 			_ = notify(e)
 		}
 	}

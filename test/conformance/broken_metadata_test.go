@@ -23,7 +23,7 @@ var brokenMetadata = []broken{{
 		req.Metadata = folded
 	}),
 }, {
-	name: "cuts long metadata",
+	name: "truncates long metadata",
 	rows: []string{"a list returns metadata unchanged"},
 	inject: changeRequests(func(req *stores.Request) {
 		req.Metadata = maps.Clone(req.Metadata)
@@ -32,7 +32,7 @@ var brokenMetadata = []broken{{
 		}
 	}),
 }, {
-	name: "adds metadata of its own",
+	name: "adds its own metadata",
 	rows: []string{"a lock without metadata is listed without"},
 	inject: changeRequests(func(req *stores.Request) {
 		req.Metadata = maps.Clone(req.Metadata)
@@ -42,7 +42,7 @@ var brokenMetadata = []broken{{
 		req.Metadata["store"] = "memory"
 	}),
 }, {
-	name: "mixes metadata with that of who held the lock before",
+	name: "merges metadata with that of the previous holder",
 	rows: []string{"a grant has the metadata of its own request"},
 	inject: func(f *faulty) {
 		changeRequests(func(req *stores.Request) {
@@ -55,7 +55,7 @@ var brokenMetadata = []broken{{
 		})(f)
 	},
 }, {
-	name: "writes down the metadata of who is refused",
+	name: "stores the metadata of refused requests",
 	rows: []string{"a refused request leaves no metadata"},
 	inject: func(f *faulty) {
 		changeRequests(func(req *stores.Request) { f.shared.Store(req.Key, req.Metadata) })(f)
@@ -65,7 +65,7 @@ var brokenMetadata = []broken{{
 		})(f)
 	},
 }, {
-	name: "takes the metadata of a renewal",
+	name: "stores the metadata of renewals",
 	rows: []string{"a renewal keeps the metadata"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.Metadata) })(f)
@@ -79,11 +79,11 @@ var brokenMetadata = []broken{{
 		})(f)
 	},
 }, {
-	name:   "forgets metadata while somebody waits",
+	name:   "loses the metadata of waiters",
 	rows:   []string{"a waiter's grant has the metadata of its request"},
 	inject: changeWaits(func(req *stores.Request) { req.Metadata = nil }),
 }, {
-	name:   "keeps no metadata of several locks",
+	name:   "stores no metadata in LockAll",
 	rows:   []string{"locks acquired together have the same metadata"},
 	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.Metadata = nil }),
 }}

@@ -11,11 +11,11 @@ import (
 )
 
 var brokenMultis = []broken{{
-	name:   "takes the first of several locks",
+	name:   "acquires only the first of several locks",
 	rows:   []string{"several free locks are granted together", "locks acquired together have the same metadata"},
 	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.Keys = req.Keys[:1] }),
 }, {
-	name: "tells no TTL with several locks",
+	name: "returns no TTL from LockAll",
 	rows: []string{"a grant of several locks reports their TTL"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -25,7 +25,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "takes only locks that are really several",
+	name: "refuses LockAll of one lock",
 	rows: []string{"LockAll of one lock is like TryLock"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -36,7 +36,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name:   "takes up to fifty locks at once",
+	name:   "acquires at most fifty locks together",
 	rows:   []string{"64 locks are granted together"},
 	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.Keys = req.Keys[:min(len(req.Keys), 50)] }),
 }, {
@@ -61,7 +61,7 @@ var brokenMultis = []broken{{
 		return locks
 	}),
 }, {
-	name: "gives several locks back together",
+	name: "releases several locks together",
 	rows: []string{"each of several locks is released separately"},
 	inject: func(f *faulty) {
 		f.rememberGroups()
@@ -88,11 +88,11 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name:   "counts the lease of several locks a little short",
+	name:   "makes several locks expire early",
 	rows:   []string{"several locks last for their TTL"},
 	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.TTL = max(req.TTL-2*time.Millisecond, stores.MinTTL) }),
 }, {
-	name: "counts Expires of several locks from the answer",
+	name: "counts Expires of several locks from the response",
 	rows: []string{"several locks last for their TTL"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -103,7 +103,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "keeps what it could take of several locks",
+	name: "keeps a part of several locks",
 	rows: []string{"several locks are refused if one is held"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -115,7 +115,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "finds an error in that one of several locks is held",
+	name: "returns an error if one of several locks is held",
 	rows: []string{"several locks are refused if one is held"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -127,7 +127,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "refuses several locks of which one has expired",
+	name: "refuses several locks if one has expired",
 	rows: []string{"an expired lock does not block LockAll"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
@@ -141,7 +141,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "takes several locks whether or not ctx has ended",
+	name: "acquires several locks after ctx has ended",
 	rows: []string{"a LockAll whose ctx has ended acquires nothing"},
 	inject: func(f *faulty) {
 		f.lockAll = func(_ context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -149,7 +149,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "looks whether several locks are free and takes them in two steps",
+	name: "checks several locks and acquires them in two steps",
 	rows: []string{"one of many concurrent LockAll calls is granted"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -163,7 +163,7 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	name: "takes several locks one after the other",
+	name: "acquires several locks one after the other",
 	rows: []string{
 		"a refused LockAll never holds a part of the locks",
 		"a granted LockAll acquires all locks at one moment", "a refused LockAll sends no event",
@@ -176,7 +176,7 @@ var brokenMultis = []broken{{
 }}
 
 var brokenMultiWaits = []broken{{
-	name: "makes everybody wait who would wait for several locks",
+	name: "delays every waiting LockAll",
 	rows: []string{"a waiting LockAll gets free locks at once"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -202,11 +202,11 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	name:   "wakes nobody who waits for several locks when one expires",
+	name:   "does not notify waiters for several locks at an expiry",
 	rows:   []string{"a waiter for several locks gets them when the last expires"},
 	inject: func(f *faulty) { f.queueLocks(fifo) },
 }, {
-	name: "takes what it gets of several locks and waits for the rest",
+	name: "holds a part of several locks while it waits",
 	rows: []string{
 		"a waiter for several locks holds none of them", "locks requested in opposite orders cause no deadlock",
 	},
@@ -220,14 +220,14 @@ var brokenMultiWaits = []broken{{
 		failWaitsSoon(f)
 	},
 }, {
-	name: "lets others take what is free while somebody waits for more",
+	name: "lets TryLock overtake waiters for several locks",
 	rows: []string{"no request overtakes a waiter for several locks"},
 	inject: func(f *faulty) {
 		f.queueLocks(fifo)
 		f.tryLock = nil
 	},
 }, {
-	name: "lets others take several locks while somebody waits for one of them",
+	name: "lets LockAll overtake waiters for several locks",
 	rows: []string{"no request overtakes a waiter for several locks"},
 	inject: func(f *faulty) {
 		f.queueLocks(fifo)
@@ -240,45 +240,45 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	name: "serves who wants one lock before those who want several",
+	name: "serves waiters for one lock first",
 	rows: []string{"a later waiter for one of several locks is served later"},
 	inject: func(f *faulty) {
-		f.queueLocks(func(p *queueEntry, before, behind []*queueEntry) bool {
+		f.queueLocks(func(e *queueEntry, before, behind []*queueEntry) bool {
 			one := func(other *queueEntry) bool { return len(other.keys) == 1 }
-			if one(p) {
-				return !p.conflictsWith(filter(before, one))
+			if one(e) {
+				return !e.conflictsWith(filter(before, one))
 			}
-			return !p.conflictsWith(before) && !p.conflictsWith(filter(behind, one))
+			return !e.conflictsWith(before) && !e.conflictsWith(filter(behind, one))
 		})
 	},
 }, {
-	name: "serves who wants several locks before those who want one",
+	name: "serves waiters for several locks first",
 	rows: []string{"an earlier waiter for one of several locks is served first"},
 	inject: func(f *faulty) {
-		f.queueLocks(func(p *queueEntry, before, behind []*queueEntry) bool {
+		f.queueLocks(func(e *queueEntry, before, behind []*queueEntry) bool {
 			several := func(other *queueEntry) bool { return len(other.keys) > 1 }
-			if several(p) {
-				return !p.conflictsWith(filter(before, several))
+			if several(e) {
+				return !e.conflictsWith(filter(before, several))
 			}
-			return !p.conflictsWith(before) && !p.conflictsWith(filter(behind, several))
+			return !e.conflictsWith(before) && !e.conflictsWith(filter(behind, several))
 		})
 	},
 }, {
-	name: "keeps the places of who has given up several locks",
+	name: "keeps canceled waits for several locks in the queue",
 	rows: []string{"a canceled wait for several locks leaves no trace"},
 	inject: func(f *faulty) {
-		n := f.queueLocks(fifo)
+		q := f.queueLocks(fifo)
 		lockAll := f.lockAll
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := lockAll(ctx, req)
 			if err != nil {
-				n.addStale(req.Keys...)
+				q.addStale(req.Keys...)
 			}
 			return g, err
 		}
 	},
 }, {
-	name: "counts the lease of who has waited for several locks from the request",
+	name: "counts the lease of several locks from the request",
 	rows: []string{"several locks last for their TTL after a wait"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -292,7 +292,7 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	name: "leaves those who wait for several locks asleep when it is closed",
+	name: "does not end waits for several locks in Close",
 	rows: []string{"closing a client ends its waits for several locks"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -300,7 +300,7 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	name: "throws a grant of several locks away that came too late",
+	name: "drops a late grant of several locks",
 	rows: []string{"a grant of several locks and the end of ctx exclude each other"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -313,7 +313,7 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	name: "counts who waits for several locks once",
+	name: "counts waiters for several locks once",
 	rows: []string{"a waiter for several locks counts for each"},
 	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -331,7 +331,7 @@ var brokenMultiWaits = []broken{{
 	},
 }}
 
-// asksAll changes each request for several locks.
+// changeMultiRequests changes each request for several locks.
 func changeMultiRequests(change func(req *stores.MultiRequest)) func(*faulty) {
 	return func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -349,8 +349,8 @@ func singles(req stores.MultiRequest) (singles []stores.Request) {
 	return singles
 }
 
-// oneByOne takes several locks one after the other, and gives them back if it does not
-// get one.
+// lockOneByOne acquires several locks one after the other, and releases them if it does
+// not get one.
 func (f *faulty) lockOneByOne(
 	ctx context.Context, req stores.MultiRequest, take func(context.Context, stores.Request) (stores.Grant, error),
 ) (g stores.Grant, err error) {
@@ -366,7 +366,7 @@ func (f *faulty) lockOneByOne(
 	return g, nil
 }
 
-// remembersAll notes which locks were taken together.
+// rememberGroups records which locks were acquired together.
 func (f *faulty) rememberGroups() {
 	f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 		for _, key := range req.Keys {
@@ -376,7 +376,7 @@ func (f *faulty) rememberGroups() {
 	}
 }
 
-// takenWith returns the locks that were taken together with another.
+// lockedWith returns the locks that were acquired together with the key.
 func (f *faulty) lockedWith(key string) []string {
 	keys, _ := f.shared.LoadOrStore(key, []string{})
 	return filter(keys.([]string), func(other string) bool { return other != key })

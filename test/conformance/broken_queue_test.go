@@ -10,39 +10,40 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// line is a queue in front of a memory store, for stores that break the order of those
-// who wait. It knows of no expiry.
+// lockQueue is a queue in front of a memory store, for stores with another order of
+// waiters. It ignores expiry.
 type lockQueue struct {
 	mu      sync.Mutex
 	entries []*queueEntry
-	changed chan struct{} // closed when somebody leaves or a lock is given back
+	changed chan struct{} // closed when a waiter leaves or a lock is released
 }
 
-// place is somebody in the line.
+// queueEntry is a waiter.
 type queueEntry struct {
 	client   *faulty
 	keys     []string
-	hasGroup bool // names a group
-	stale    bool // has given up, but was left in the line; does not count
+	hasGroup bool // the request has a group
+	stale    bool // the wait was canceled but stays in the queue; not counted
 }
 
-// mayGo tells whether who is at p may take the locks.
-type policy func(p *queueEntry, before, behind []*queueEntry) bool
+// policy reports whether the waiter of e may acquire its locks.
+type policy func(e *queueEntry, before, behind []*queueEntry) bool
 
-// lineUp lets Lock and LockAll wait in a line that the clients of a storage share. Who is
-// there may take the locks when may says so, of the places before it and those behind.
+// queueLocks lets Lock and LockAll wait in a queue that the clients of a storage share.
+// may decides from the entries before and behind a waiter whether it may acquire its
+// locks.
 func (f *faulty) queueLocks(may policy) *lockQueue {
 	shared, _ := f.shared.LoadOrStore("line", &lockQueue{changed: make(chan struct{})})
-	n := shared.(*lockQueue)
+	q := shared.(*lockQueue)
 	f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-		if n.waiters(req.Key) > 0 {
+		if q.waiters(req.Key) > 0 {
 			return stores.Grant{}, ctx.Err()
 		}
 		return f.Store.TryLock(ctx, req)
 	}
 	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-		p := &queueEntry{client: f, keys: []string{req.Key}, hasGroup: req.Group != ""}
-		return n.wait(ctx, may, p, func() (stores.Grant, error) { return f.Store.TryLock(ctx, req) })
+		e := &queueEntry{client: f, keys: []string{req.Key}, hasGroup: req.Group != ""}
+		return q.wait(ctx, may, e, func() (stores.Grant, error) { return f.Store.TryLock(ctx, req) })
 	}
 	f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 		try := func() (stores.Grant, error) {
@@ -52,31 +53,31 @@ func (f *faulty) queueLocks(may policy) *lockQueue {
 		}
 		switch {
 		case req.Wait:
-		case slices.ContainsFunc(req.Keys, func(key string) bool { return n.waiters(key) > 0 }):
+		case slices.ContainsFunc(req.Keys, func(key string) bool { return q.waiters(key) > 0 }):
 			return stores.Grant{}, ctx.Err()
 		default:
 			return try()
 		}
-		return n.wait(ctx, may, &queueEntry{client: f, keys: req.Keys}, try)
+		return q.wait(ctx, may, &queueEntry{client: f, keys: req.Keys}, try)
 	}
 	f.unlock = func(ctx context.Context, key, owner string) error {
-		defer n.notifyAll()
+		defer q.notifyAll()
 		return f.Store.Unlock(ctx, key, owner)
 	}
 	f.revoke = func(ctx context.Context, key, owner string) error {
-		defer n.notifyAll()
+		defer q.notifyAll()
 		return f.Store.Revoke(ctx, key, owner)
 	}
-	changeListedLocks(func(l *stores.LockInfo) { l.Waiters = n.waiters(l.Key) })(f)
-	return n
+	changeListedLocks(func(l *stores.LockInfo) { l.Waiters = q.waiters(l.Key) })(f)
+	return q
 }
 
-func (n *lockQueue) wait(ctx context.Context, may policy, p *queueEntry, try func() (stores.Grant, error)) (stores.Grant, error) {
-	n.join(p)
-	defer n.leave(p)
+func (q *lockQueue) wait(ctx context.Context, may policy, e *queueEntry, try func() (stores.Grant, error)) (stores.Grant, error) {
+	q.join(e)
+	defer q.leave(e)
 	for {
-		changed, before, behind := n.neighbors(p)
-		if may(p, before, behind) {
+		changed, before, behind := q.neighbors(e)
+		if may(e, before, behind) {
 			if g, err := try(); err != nil || g.Acquired {
 				return g, err
 			}
@@ -84,74 +85,75 @@ func (n *lockQueue) wait(ctx context.Context, may policy, p *queueEntry, try fun
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", p.keys, ctx.Err())
+			return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", e.keys, ctx.Err())
 		}
 	}
 }
 
-func (n *lockQueue) join(p *queueEntry) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.entries = append(n.entries, p)
+func (q *lockQueue) join(e *queueEntry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.entries = append(q.entries, e)
 }
 
-func (n *lockQueue) leave(p *queueEntry) {
-	defer n.notifyAll()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.entries = slices.DeleteFunc(n.entries, func(other *queueEntry) bool { return other == p })
+func (q *lockQueue) leave(e *queueEntry) {
+	defer q.notifyAll()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.entries = slices.DeleteFunc(q.entries, func(other *queueEntry) bool { return other == e })
 }
 
-// around returns who is before p and who is behind, for as long as nothing has changed.
-func (n *lockQueue) neighbors(p *queueEntry) (changed chan struct{}, before, behind []*queueEntry) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	i := slices.Index(n.entries, p)
-	return n.changed, slices.Clone(n.entries[:i]), slices.Clone(n.entries[i+1:])
+// neighbors returns the entries before and behind e, and a channel that is closed when
+// they change.
+func (q *lockQueue) neighbors(e *queueEntry) (changed chan struct{}, before, behind []*queueEntry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.entries, e)
+	return q.changed, slices.Clone(q.entries[:i]), slices.Clone(q.entries[i+1:])
 }
 
-// change lets everybody look again.
-func (n *lockQueue) notifyAll() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	close(n.changed)
-	n.changed = make(chan struct{})
+// notifyAll lets all waiters check again.
+func (q *lockQueue) notifyAll() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	close(q.changed)
+	q.changed = make(chan struct{})
 }
 
-// jump lets the last in the line be the first.
-func (n *lockQueue) moveLastToFront() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if last := len(n.entries) - 1; last > 0 {
-		n.entries = slices.Insert(n.entries[:last:last], 0, n.entries[last])
+// moveLastToFront moves the last entry to the front.
+func (q *lockQueue) moveLastToFront() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if last := len(q.entries) - 1; last > 0 {
+		q.entries = slices.Insert(q.entries[:last:last], 0, q.entries[last])
 	}
 }
 
-// haunt puts somebody at the head of the line who does not count and never goes.
-func (n *lockQueue) addStale(keys ...string) {
-	p := &queueEntry{keys: keys}
-	n.join(p)
-	n.moveLastToFront()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p.stale = true
+// addStale adds an entry at the front that is not counted and never leaves.
+func (q *lockQueue) addStale(keys ...string) {
+	e := &queueEntry{keys: keys}
+	q.join(e)
+	q.moveLastToFront()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e.stale = true
 }
 
-func (n *lockQueue) waiters(key string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(filter(n.entries, func(p *queueEntry) bool { return !p.stale && slices.Contains(p.keys, key) }))
+func (q *lockQueue) waiters(key string) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(filter(q.entries, func(e *queueEntry) bool { return !e.stale && slices.Contains(e.keys, key) }))
 }
 
-// meets tells whether p wants a lock that somebody in others wants.
-func (p *queueEntry) conflictsWith(others []*queueEntry) bool {
+// conflictsWith reports whether e waits for a lock that one of the others waits for.
+func (e *queueEntry) conflictsWith(others []*queueEntry) bool {
 	return slices.ContainsFunc(others, func(other *queueEntry) bool {
-		return slices.ContainsFunc(other.keys, func(key string) bool { return slices.Contains(p.keys, key) })
+		return slices.ContainsFunc(other.keys, func(key string) bool { return slices.Contains(e.keys, key) })
 	})
 }
 
-// inOrder is the order that the contract demands.
-func fifo(p *queueEntry, before, _ []*queueEntry) bool { return !p.conflictsWith(before) }
+// fifo is the order that the contract requires.
+func fifo(e *queueEntry, before, _ []*queueEntry) bool { return !e.conflictsWith(before) }
 
 func TestBrokenQueue_InOrder(t *testing.T) {
 	sound := broken{inject: func(f *faulty) { f.queueLocks(fifo) }}
@@ -169,7 +171,7 @@ func TestBrokenQueue_InOrder(t *testing.T) {
 		"a waiter gets a lock that is revoked",
 	} {
 		if err := rowNamed(t, name).run(t, sound.harness()); err != nil {
-			t.Errorf("%q fails a line in order: %v", name, err)
+			t.Errorf("%q fails a queue in order: %v", name, err)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 var brokenRaces = []broken{{
-	name: "looks whether a lock is held and takes it in two steps",
+	name: "checks the lock and acquires it in two steps",
 	rows: []string{
 		"one of many concurrent requests gets a free lock", "one of many concurrent requests gets an expired lock", "a lock never has two holders",
 	},
@@ -23,7 +23,7 @@ var brokenRaces = []broken{{
 		}
 	},
 }, {
-	name: "looks who the owner is and unlocks in two steps",
+	name: "checks the owner and unlocks in two steps",
 	rows: []string{"one of many concurrent unlocks succeeds"},
 	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
@@ -36,7 +36,7 @@ var brokenRaces = []broken{{
 		}
 	},
 }, {
-	name: "draws the token before it knows that the lock is free",
+	name: "increments the token before it checks the lock",
 	rows: []string{"tokens grow in the order of the grants"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -51,7 +51,7 @@ var brokenRaces = []broken{{
 		}
 	},
 }, {
-	name: "drops an unlock while it is busy",
+	name: "loses an unlock during other calls",
 	rows: []string{"no concurrent unlock is lost"},
 	inject: func(f *faulty) {
 		var busy atomic.Int64
@@ -69,7 +69,7 @@ var brokenRaces = []broken{{
 		}
 	},
 }, {
-	name: "refuses while it is busy with another key",
+	name: "refuses requests during a call for another key",
 	rows: []string{"concurrent calls for different keys are independent"},
 	inject: func(f *faulty) {
 		var busy atomic.Bool

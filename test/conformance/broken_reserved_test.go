@@ -9,38 +9,38 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// ownKeysRow is the row that catches who lets a key of the store's own through.
+// reservedRow is the row that stores without a check of reserved keys fail.
 const reservedRow = "a reserved key is rejected"
 
 var brokenReserved = []broken{{
-	name: "checks nothing",
+	name: "validates nothing",
 	rows: []string{reservedRow, "several keys with a reserved one are rejected"},
 }, {
-	name:   "takes what is the store's own",
+	name:   "acquires reserved keys",
 	rows:   []string{reservedRow},
 	inject: checkedExcept(func(f *faulty) { f.tryLock = nil }),
 }, {
-	name:   "lets everybody unlock what is the store's own",
+	name:   "unlocks reserved keys",
 	rows:   []string{reservedRow},
 	inject: checkedExcept(func(f *faulty) { f.unlock = nil }),
 }, {
-	name:   "lets everybody revoke what is the store's own",
+	name:   "revokes reserved keys",
 	rows:   []string{reservedRow},
 	inject: checkedExcept(func(f *faulty) { f.revoke = nil }),
 }, {
-	name:   "renews what is the store's own",
+	name:   "renews reserved keys",
 	rows:   []string{reservedRow},
 	inject: checkedExcept(func(f *faulty) { f.renew = nil }),
 }, {
-	name:   "waits for what is the store's own",
+	name:   "waits for reserved keys",
 	rows:   []string{reservedRow},
 	inject: checkedExcept(func(f *faulty) { f.lock = nil }),
 }, {
-	name:   "declares what is the store's own",
+	name:   "declares reserved keys",
 	rows:   []string{reservedRow},
 	inject: checkedExcept(func(f *faulty) { f.declare = nil }),
 }, {
-	name: "checks the first of several keys",
+	name: "validates only the first of several keys",
 	rows: []string{"several keys with a reserved one are rejected"},
 	inject: checkedExcept(func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
@@ -51,7 +51,7 @@ var brokenReserved = []broken{{
 		}
 	}),
 }, {
-	name: "takes the locks of the keys before the store's own",
+	name: "acquires the keys before a reserved one",
 	rows: []string{"several keys with a reserved one are rejected"},
 	inject: checkedExcept(func(f *faulty) {
 		check := f.lockAll
@@ -64,7 +64,7 @@ var brokenReserved = []broken{{
 		}
 	}),
 }, {
-	name: "lists its records",
+	name: "lists reserved keys",
 	rows: []string{"a list has no reserved keys"},
 	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
@@ -76,16 +76,20 @@ var brokenReserved = []broken{{
 		}
 	},
 }, {
-	name: "refuses prefixes of its own",
+	name: "rejects reserved prefixes",
 	rows: []string{
 		"a list has no reserved keys", "a snapshot has no reserved keys",
 	},
 	inject: func(f *faulty) {
-		f.list = func(context.Context, string) ([]stores.LockInfo, error) { return nil, errors.New("prefix is reserved") }
-		f.watch = func(context.Context, string, func(stores.Event) error) error { return errors.New("prefix is reserved") }
+		f.list = func(context.Context, string) ([]stores.LockInfo, error) {
+			return nil, errors.New("prefix must not be reserved")
+		}
+		f.watch = func(context.Context, string, func(stores.Event) error) error {
+			return errors.New("prefix must not be reserved")
+		}
 	},
 }, {
-	name: "has its records in snapshots",
+	name: "has reserved keys in snapshots",
 	rows: []string{"a snapshot has no reserved keys"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -97,7 +101,7 @@ var brokenReserved = []broken{{
 	},
 }}
 
-// checkedBut breaks a store whose arguments are checked.
+// checkedExcept breaks a store with validated arguments.
 func checkedExcept(spoil func(*faulty)) func(*faulty) {
 	return func(f *faulty) {
 		checked(f)
@@ -105,7 +109,7 @@ func checkedExcept(spoil func(*faulty)) func(*faulty) {
 	}
 }
 
-// checked looks at the arguments of all calls as APIs do.
+// checked validates the arguments of all calls as APIs do.
 func checked(f *faulty) {
 	f.tryLock = validating(stores.Request.Validate, f.Store.TryLock)
 	f.renew = validating(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)
@@ -131,7 +135,7 @@ func checked(f *faulty) {
 	}
 }
 
-// checking makes a call only with arguments that are valid.
+// validating makes a call only if its arguments are valid.
 func validating[Request any](
 	validate func(Request) error, call func(context.Context, Request) (stores.Grant, error),
 ) func(context.Context, Request) (stores.Grant, error) {

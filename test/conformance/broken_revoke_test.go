@@ -14,7 +14,7 @@ var brokenRevokes = []broken{{
 	rows:   []string{"a lock is revoked from the named owner"},
 	inject: func(f *faulty) { f.revoke = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
 }, {
-	name: "takes nobody's name for somebody's",
+	name: "does not treat the empty owner as any holder",
 	rows: []string{"a lock is revoked from any holder"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -38,7 +38,7 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "renews what was revoked",
+	name: "renews revoked locks",
 	rows: []string{"a revoked lock cannot be renewed"},
 	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -49,7 +49,7 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "lets whose lock was revoked give back another's",
+	name: "lets a former owner unlock after a revocation",
 	rows: []string{"a former owner cannot release its successor's lock after a revocation"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -64,7 +64,7 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "forgets the token with a revocation",
+	name: "resets the token in Revoke",
 	rows: []string{"tokens grow across a revocation"},
 	inject: func(f *faulty) {
 		f.countTokens(func(req stores.Request) string { return req.Key })
@@ -74,14 +74,14 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "wakes nobody when it revokes",
+	name: "does not notify waiters in Revoke",
 	rows: []string{"a waiter gets a lock that is revoked"},
 	inject: func(f *faulty) {
 		f.queueLocks(fifo)
 		f.revoke = nil
 	},
 }, {
-	name: "is content when there is nothing to revoke",
+	name: "revokes free locks",
 	rows: []string{"a free lock cannot be revoked", "one of many concurrent revocations succeeds", "an expired lock cannot be revoked"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -92,7 +92,7 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "looks who the owner is and revokes in two steps",
+	name: "checks the owner and revokes in two steps",
 	rows: []string{"one of many concurrent revocations succeeds"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -105,7 +105,7 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "revokes what has expired",
+	name: "revokes expired locks",
 	rows: []string{"an expired lock cannot be revoked"},
 	inject: func(f *faulty) {
 		var taken sync.Map
@@ -119,13 +119,13 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "revokes from whoever holds the lock, whoever is named",
+	name: "revokes from any holder",
 	rows: []string{"a lock is not revoked from another owner than its holder"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, _ string) error { return f.Store.Revoke(ctx, key, "") }
 	},
 }, {
-	name: "revokes before it looks at the owner",
+	name: "revokes before it checks the owner",
 	rows: []string{"a lock is not revoked from another owner than its holder"},
 	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
@@ -137,7 +137,7 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	name: "revokes whether or not ctx has ended",
+	name: "revokes after ctx has ended",
 	rows: []string{"a Revoke whose ctx has ended changes nothing"},
 	inject: func(f *faulty) {
 		f.revoke = func(_ context.Context, key, owner string) error {

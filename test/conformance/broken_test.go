@@ -11,12 +11,12 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// broken is a store that breaks a rule, and the rows that must catch it.
+// broken is a store that breaks a rule, and the rows that must fail with it.
 type broken struct {
-	name     string // it does, after "the store that"
+	name     string // what the store does wrong
 	rows     []string
-	inject   func(f *faulty) // breaks it; nil if it is sound
-	features []string        // its features, if others than the memory store's
+	inject   func(f *faulty) // breaks the store; nil if it is correct
+	features []string        // the declared features; nil for those of the memory store
 }
 
 func (b broken) harness() Harness {
@@ -27,12 +27,12 @@ func (b broken) harness() Harness {
 	return h
 }
 
-// faulty is a memory store of which some methods are replaced. Those that are nil are
-// sound.
+// faulty is a memory store with some methods replaced. Those that are nil are the memory
+// store's.
 type faulty struct {
 	*memory.Store
-	open   func() *memory.Store // opens another sound client
-	shared *sync.Map            // what the clients of one storage remember together
+	open   func() *memory.Store // opens another unbroken client
+	shared *sync.Map            // the state that the clients of one storage share
 
 	tryLock  func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	unlock   func(ctx context.Context, key, owner string) error
@@ -153,7 +153,7 @@ func (b broken) storage(t testing.TB) func() stores.Store {
 	}
 }
 
-// asks changes each request for a lock.
+// changeRequests changes each request of TryLock.
 func changeRequests(change func(req *stores.Request)) func(*faulty) {
 	return func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -163,7 +163,7 @@ func changeRequests(change func(req *stores.Request)) func(*faulty) {
 	}
 }
 
-// answers changes each grant.
+// changeGrants changes each grant of TryLock.
 func changeGrants(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -176,7 +176,7 @@ func changeGrants(change func(req stores.Request, g *stores.Grant)) func(*faulty
 	}
 }
 
-// renewals changes each grant of a renewal.
+// changeRenewals changes each grant of Renew.
 func changeRenewals(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -189,7 +189,7 @@ func changeRenewals(change func(req stores.Request, g *stores.Grant)) func(*faul
 	}
 }
 
-// renames changes each key.
+// changeKeys changes each key.
 func changeKeys(change func(key string) string) func(*faulty) {
 	return func(f *faulty) {
 		changeRequests(func(req *stores.Request) { req.Key = change(req.Key) })(f)
@@ -197,7 +197,7 @@ func changeKeys(change func(key string) string) func(*faulty) {
 	}
 }
 
-// readdresses changes each owner.
+// changeOwners changes each owner.
 func changeOwners(change func(owner string) string) func(*faulty) {
 	return func(f *faulty) {
 		changeRequests(func(req *stores.Request) { req.Owner = change(req.Owner) })(f)
@@ -205,8 +205,8 @@ func changeOwners(change func(owner string) string) func(*faulty) {
 	}
 }
 
-// unlocks calls Unlock again, for whoever holds the lock, when it has failed with the
-// outcome given.
+// retryUnlockAsHolder calls Unlock again as the present holder if it has failed with
+// outcome.
 func (f *faulty) retryUnlockAsHolder(outcome error) {
 	f.unlock = func(ctx context.Context, key, owner string) error {
 		err := f.Store.Unlock(ctx, key, owner)
@@ -217,7 +217,7 @@ func (f *faulty) retryUnlockAsHolder(outcome error) {
 	}
 }
 
-// lock tells about a lock, if it is held or declared.
+// lookup returns a lock and reports whether it is held or declared.
 func (f *faulty) lookup(key string) (stores.LockInfo, bool) {
 	locks, _ := f.Store.List(context.Background(), key)
 	if len(locks) == 0 || locks[0].Key != key {
@@ -232,7 +232,7 @@ func (f *faulty) holder(key string) string {
 	return l.Owner
 }
 
-// take takes a lock by all means.
+// forceLock acquires a lock, if necessary from its holder.
 func (f *faulty) forceLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	for {
 		if g, err := f.Store.TryLock(ctx, req); err != nil || g.Acquired {
@@ -242,5 +242,5 @@ func (f *faulty) forceLock(ctx context.Context, req stores.Request) (stores.Gran
 	}
 }
 
-// pause gives others the time to do something in between.
+// pause gives concurrent calls time to interfere.
 func pause() { time.Sleep(time.Millisecond) }

@@ -31,7 +31,7 @@ var brokenLeases = []broken{{
 	rows:   []string{"a lock lasts for its TTL"},
 	inject: changeRequests(func(req *stores.Request) { req.TTL += time.Millisecond }),
 }, {
-	name: "has one TTL, that of the last request",
+	name: "uses the TTL of the last request for all locks",
 	rows: []string{"each grant has its own TTL"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -48,7 +48,7 @@ var brokenLeases = []broken{{
 	rows:   []string{"a fractional TTL is rounded up"},
 	inject: changeRequests(func(req *stores.Request) { req.TTL = max(req.TTL.Truncate(time.Millisecond), time.Millisecond) }),
 }, {
-	name: "takes less than a second for no limit",
+	name: "treats less than a second as no limit",
 	rows: []string{"a TTL may be a millisecond"},
 	inject: changeRequests(func(req *stores.Request) {
 		if req.TTL < time.Second {
@@ -62,7 +62,7 @@ var brokenLeases = []broken{{
 		req.TTL = max(1, time.Duration(int32(req.TTL.Milliseconds()))*time.Millisecond)
 	}),
 }, {
-	name: "keeps a lock for who held it last",
+	name: "keeps an expired lock for its last holder",
 	rows: []string{"an expired lock is free", "unlock frees the lock"},
 	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -73,7 +73,7 @@ var brokenLeases = []broken{{
 		}
 	},
 }, {
-	name: "lets owners give back what has expired",
+	name: "lets owners unlock expired locks",
 	rows: []string{"an expired lock cannot be released"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.Owner) })(f)
@@ -86,7 +86,7 @@ var brokenLeases = []broken{{
 		}
 	},
 }, {
-	name: "unlocks by timers that it forgets to stop",
+	name: "unlocks by timers that it does not stop",
 	rows: []string{"an old lease does not end a new one"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) {
@@ -96,22 +96,22 @@ var brokenLeases = []broken{{
 }}
 
 var brokenDeadlines = []broken{{
-	name: "counts Expires from the answer",
+	name: "counts Expires from the response",
 	rows: []string{"the holder stops before the next owner starts"},
 	inject: changeGrants(func(req stores.Request, g *stores.Grant) {
 		pause()
 		g.Expires = time.Now().Add(req.TTL)
 	}),
 }, {
-	name:   "tells Expires too late",
+	name:   "returns Expires too late",
 	rows:   []string{"the holder stops before the next owner starts"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Add(time.Millisecond) }),
 }, {
-	name:   "tells the holder to stop at once",
+	name:   "returns Expires too early",
 	rows:   []string{"the holder has most of its lease"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
 }, {
-	name:   "tells Expires by the wall clock",
+	name:   "returns Expires without a monotonic reading",
 	rows:   []string{"the deadline has a monotonic reading"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }}
@@ -121,7 +121,7 @@ var brokenTokens = []broken{{
 	rows:   []string{"tokens grow across unlock", "tokens grow in the order of the grants"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Token = 1 }),
 }, {
-	name: "starts tokens again after an unlock",
+	name: "resets tokens in Unlock",
 	rows: []string{"tokens grow across unlock"},
 	inject: func(f *faulty) {
 		f.countTokens(func(req stores.Request) string { return req.Key })
@@ -139,7 +139,7 @@ var brokenTokens = []broken{{
 	rows:   []string{"tokens grow across expiry"},
 	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
 }, {
-	name: "forgets the token with the lease",
+	name: "resets the token at the end of the lease",
 	rows: []string{"tokens grow after the lock was unused for a while"},
 	inject: func(f *faulty) {
 		f.countTokens(func(req stores.Request) string {
@@ -149,7 +149,7 @@ var brokenTokens = []broken{{
 	},
 }}
 
-// counts gives tokens from counters in the notes, by a name that it finds for each grant.
+// countTokens returns tokens from a counter, whose name may depend on the request.
 func (f *faulty) countTokens(name func(req stores.Request) string) {
 	changeGrants(func(req stores.Request, g *stores.Grant) {
 		counter := name(req)

@@ -11,7 +11,7 @@ import (
 )
 
 var brokenWaits = []broken{{
-	name: "makes everybody wait for a push",
+	name: "delays every waiting request",
 	rows: []string{
 		"a waiting request gets a free lock at once", "a waiting request gets an expired lock at once",
 	},
@@ -22,7 +22,7 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	name: "waits for what is not given back, be it expired",
+	name: "waits for expired locks",
 	rows: []string{"a waiting request gets an expired lock at once"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
@@ -34,13 +34,13 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	name: "answers a wait like a try",
+	name: "does not wait",
 	rows: []string{"a waiter gets the lock when it is released"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.Store.TryLock(ctx, req) }
 	},
 }, {
-	name: "finds out each second what has changed",
+	name: "polls once a second",
 	rows: []string{
 		"a waiter gets the lock when it is released", "a waiter gets the lock when it expires",
 		"a waiter gets a lock that is revoked",
@@ -54,23 +54,23 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	name:   "wakes nobody when a lock expires",
+	name:   "does not notify waiters at an expiry",
 	rows:   []string{"a waiter gets the lock when it expires"},
 	inject: func(f *faulty) { f.queueLocks(fifo) },
 }, {
-	name: "wakes those who wait at the end of the lease that they saw",
+	name: "notifies waiters at the end of the first lease",
 	rows: []string{"a waiter gets the lock when a shortened lease expires"},
 	inject: func(f *faulty) {
-		n := f.queueLocks(fifo)
+		q := f.queueLocks(fifo)
 		wait := f.lock
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			l, _ := f.lookup(req.Key)
-			time.AfterFunc(l.Remaining, n.notifyAll)
+			time.AfterFunc(l.Remaining, q.notifyAll)
 			return wait(ctx, req)
 		}
 	},
 }, {
-	name: "hands a lock over at the end of the lease that was seen",
+	name: "hands a lock over at the end of the first lease",
 	rows: []string{"a waiter does not get a lock that is renewed"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -81,7 +81,7 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	name: "grants a wait for one's own lock at once",
+	name: "grants the holder's wait for its own lock",
 	rows: []string{"a holder can wait for its own lock"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -92,11 +92,11 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	name:   "takes a wait for one's own lock for a deadlock",
+	name:   "treats the holder's wait for its own lock as a deadlock",
 	rows:   []string{"a holder can wait for its own lock"},
 	inject: changeWaits(func(req *stores.Request) { req.Holding = append(req.Holding, req.Owner) }),
 }, {
-	name: "waits whether or not ctx has ended",
+	name: "waits after ctx has ended",
 	rows: []string{"a Lock whose ctx has ended acquires nothing"},
 	inject: func(f *faulty) {
 		f.lock = func(_ context.Context, req stores.Request) (stores.Grant, error) {
@@ -104,15 +104,15 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	name:   "counts the tokens of those who have waited backwards",
+	name:   "returns decreasing tokens to waiters",
 	rows:   []string{"tokens grow from waiter to waiter"},
 	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
 }, {
-	name:   "tells no TTL to who would wait",
+	name:   "returns no TTL to waiters",
 	rows:   []string{"a grant after a wait reports its TTL"},
 	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
 }, {
-	name: "counts the lease of who has waited from the request",
+	name: "counts the lease of a waiter from the request",
 	rows: []string{"a lock lasts for its TTL after a wait"},
 	inject: func(f *faulty) {
 		changeWaitedGrants(func(req stores.Request, asked time.Time, _ *stores.Grant) {
@@ -121,60 +121,60 @@ var brokenWaits = []broken{{
 		})(f)
 	},
 }, {
-	name: "counts Expires of who has waited from the answer",
+	name: "counts Expires of a waiter from the response",
 	rows: []string{"the holder stops before the next owner starts after a wait"},
 	inject: changeWaitedGrants(func(req stores.Request, _ time.Time, g *stores.Grant) {
 		g.Expires = time.Now().Add(req.TTL + time.Microsecond)
 	}),
 }, {
-	name:   "counts Expires of who has waited from the request",
+	name:   "counts Expires of a waiter from the request",
 	rows:   []string{"a holder has most of its lease after a long wait"},
 	inject: changeWaitedGrants(func(req stores.Request, asked time.Time, g *stores.Grant) { g.Expires = asked.Add(req.TTL) }),
 }, {
-	name:   "tells Expires of who has waited by the wall clock",
+	name:   "returns Expires of a waiter without a monotonic reading",
 	rows:   []string{"the deadline after a wait has a monotonic reading"},
 	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }}
 
-// brokenLines are stores that keep another order than that of arrival.
+// brokenQueues serve waiters in another order than that of arrival.
 var brokenQueues = []broken{{
-	name: "serves first who came last",
+	name: "serves the last waiter first",
 	rows: []string{"waiters are served first come, first served"},
 	inject: func(f *faulty) {
-		f.queueLocks(func(p *queueEntry, _, behind []*queueEntry) bool { return !p.conflictsWith(behind) })
+		f.queueLocks(func(e *queueEntry, _, behind []*queueEntry) bool { return !e.conflictsWith(behind) })
 	},
 }, {
-	name: "keeps a queue in each client",
+	name: "has a queue for each client",
 	rows: []string{"waiters are served first come, first served"},
 	inject: func(f *faulty) {
-		f.queueLocks(func(p *queueEntry, before, _ []*queueEntry) bool {
-			return !p.conflictsWith(filter(before, func(other *queueEntry) bool { return other.client == p.client }))
+		f.queueLocks(func(e *queueEntry, before, _ []*queueEntry) bool {
+			return !e.conflictsWith(filter(before, func(other *queueEntry) bool { return other.client == e.client }))
 		})
 	},
 }, {
-	name: "lets the last be the first when somebody leaves the queue",
+	name: "moves the last waiter to the front after a cancellation",
 	rows: []string{"canceled waits do not change the order"},
 	inject: func(f *faulty) {
-		n := f.queueLocks(fifo)
+		q := f.queueLocks(fifo)
 		wait := f.lock
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := wait(ctx, req)
 			if err != nil {
-				n.moveLastToFront()
+				q.moveLastToFront()
 			}
 			return g, err
 		}
 	},
 }, {
-	name: "keeps the place of who has given up",
+	name: "keeps canceled waits in the queue",
 	rows: []string{"a canceled waiter does not block the next"},
 	inject: func(f *faulty) {
-		n := f.queueLocks(fifo)
+		q := f.queueLocks(fifo)
 		wait := f.lock
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := wait(ctx, req)
 			if err != nil {
-				n.addStale(req.Key)
+				q.addStale(req.Key)
 			}
 			return g, err
 		}
@@ -186,35 +186,35 @@ var brokenQueues = []broken{{
 		f.queueLocks(func(_ *queueEntry, before, _ []*queueEntry) bool { return len(before) == 0 })
 	},
 }, {
-	name: "lets TryLock overtake those who wait",
+	name: "lets TryLock overtake waiters",
 	rows: []string{"TryLock does not overtake waiters"},
 	inject: func(f *faulty) {
-		f.queueLocks(func(p *queueEntry, before, _ []*queueEntry) bool {
+		f.queueLocks(func(e *queueEntry, before, _ []*queueEntry) bool {
 			pause()
-			return fifo(p, before, nil)
+			return fifo(e, before, nil)
 		})
 		f.tryLock = nil
 	},
 }, {
-	name: "forgets to wake somebody now and then",
+	name: "loses some notifications",
 	rows: []string{"no notification of a waiter is lost"},
 	inject: func(f *faulty) {
-		n := f.queueLocks(fifo)
+		q := f.queueLocks(fifo)
 		var unlocks atomic.Int64
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if unlocks.Add(1)%20 != 0 {
-				defer n.notifyAll()
+				defer q.notifyAll()
 			}
 			return f.Store.Unlock(ctx, key, owner)
 		}
 		failWaitsSoon(f)
 	},
 }, {
-	name:   "grants a lock to who would wait for it",
+	name:   "grants held locks to waiters",
 	rows:   []string{"a lock never has two holders after waits"},
 	inject: func(f *faulty) { f.lock = f.forceLock },
 }, {
-	name: "tells for each lock how many wait for any",
+	name: "counts all waiters for each lock",
 	rows: []string{"a list has the number of waiters"},
 	inject: func(f *faulty) {
 		changeListedLocks(func(l *stores.LockInfo) {
@@ -227,9 +227,9 @@ var brokenQueues = []broken{{
 	},
 }}
 
-// brokenCancels are stores that know no good end of waiting.
+// brokenCancels break the rules about the end of a wait.
 var brokenCancels = []broken{{
-	name: "tells of the end of a wait in its own words",
+	name: "does not wrap the error of ctx after a wait",
 	rows: []string{"a canceled wait fails with the ctx's error"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -241,7 +241,7 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	name: "takes every end of a wait for a cancellation",
+	name: "returns context.Canceled from every wait",
 	rows: []string{"a canceled wait fails with the ctx's error"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -253,7 +253,7 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	name: "leaves those who gave up in the queue",
+	name: "keeps waiting after a cancellation",
 	rows: []string{"a canceled wait fails with the ctx's error", "a list has the number of waiters"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -261,7 +261,7 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	name: "gives the lock to who has given up waiting for it",
+	name: "grants the lock to a canceled waiter",
 	rows: []string{"a canceled waiter does not get the lock"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -280,13 +280,13 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	name: "leaves those who wait asleep when it is closed",
+	name: "does not end waits in Close",
 	rows: []string{"closing a client ends its waits"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.open().Lock(ctx, req) }
 	},
 }, {
-	name: "wakes everybody when one client is closed",
+	name: "ends the waits of all clients in Close",
 	rows: []string{"closing one client keeps the waits of others"},
 	inject: func(f *faulty) {
 		f.shared.Store(f, true)
@@ -298,7 +298,7 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	name: "throws a grant away that came too late",
+	name: "drops a late grant",
 	rows: []string{"a grant and the end of ctx exclude each other", "a grant that comes too late passes to the next waiter"},
 	inject: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -312,7 +312,7 @@ var brokenCancels = []broken{{
 	},
 }}
 
-// waits changes each request of who would wait.
+// changeWaits changes each request of Lock.
 func changeWaits(change func(req *stores.Request)) func(*faulty) {
 	return func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -322,7 +322,7 @@ func changeWaits(change func(req *stores.Request)) func(*faulty) {
 	}
 }
 
-// waited changes each grant of who may have waited.
+// changeWaitedGrants changes each grant of Lock.
 func changeWaitedGrants(change func(req stores.Request, asked time.Time, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -336,7 +336,7 @@ func changeWaitedGrants(change func(req stores.Request, asked time.Time, g *stor
 	}
 }
 
-// detached lets a call go on for a while when its ctx has ended.
+// withoutCancel lets a call continue for a while after its ctx has ended.
 func withoutCancel(ctx context.Context, call func(context.Context) (stores.Grant, error)) (stores.Grant, error) {
 	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
 	var g stores.Grant
@@ -355,8 +355,7 @@ func withoutCancel(ctx context.Context, call func(context.Context) (stores.Grant
 	}
 }
 
-// hurries lets waits fail soon, so that a row in real time sees what it would only see
-// later.
+// failWaitsSoon limits the duration of waits, so that a row on the real clock fails soon.
 func failWaitsSoon(f *faulty) {
 	wait := f.lock
 	if wait == nil {

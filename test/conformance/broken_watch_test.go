@@ -10,21 +10,21 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenSnapshots are stores that begin a Watch in the wrong way.
+// brokenSnapshots send a wrong first event.
 var brokenSnapshots = []broken{{
-	name:   "tells no empty snapshot",
+	name:   "sends no empty snapshot",
 	rows:   []string{"an empty snapshot is sent too"},
 	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
 }, {
-	name:   "says of the first snapshot that something was missed",
+	name:   "sets Missed in the first snapshot",
 	rows:   []string{"an empty snapshot is sent too"},
 	inject: changeEvents(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
 }, {
-	name:   "tells what is held in no order",
+	name:   "sends snapshots in reverse order",
 	rows:   []string{"a snapshot has the held locks"},
 	inject: changeEvents(func(e *stores.Event) { slices.Reverse(e.Locks) }),
 }, {
-	name: "tells what is held one by one",
+	name: "sends grants instead of a snapshot",
 	rows: []string{"a snapshot has the held locks"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -42,7 +42,7 @@ var brokenSnapshots = []broken{{
 		}
 	},
 }, {
-	name: "first tells of what has expired too",
+	name: "has expired locks in a snapshot",
 	rows: []string{"a snapshot has no free locks"},
 	inject: func(f *faulty) {
 		changeGrants(func(req stores.Request, g *stores.Grant) {
@@ -62,11 +62,11 @@ var brokenSnapshots = []broken{{
 		})(f)
 	},
 }, {
-	name:   "first tells one page",
+	name:   "sends one page of a snapshot",
 	rows:   []string{"a snapshot may have many locks"},
 	inject: changeEvents(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
 }, {
-	name: "takes a snapshot and then begins to listen",
+	name: "takes a snapshot before it subscribes",
 	rows: []string{"watchers agree with the list"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -88,9 +88,9 @@ var brokenSnapshots = []broken{{
 	},
 }}
 
-// brokenWatches are stores that carry on or end a Watch in the wrong way.
+// brokenWatches break the rules about later events and the end of a Watch.
 var brokenWatches = []broken{{
-	name: "goes on when the watcher has had enough",
+	name: "continues after an error of the callback",
 	rows: []string{"an error of the callback ends the watch"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -108,7 +108,7 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	name: "wraps the watcher's error",
+	name: "wraps the error of the callback",
 	rows: []string{"an error of the callback ends the watch"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -117,7 +117,7 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	name: "is content when the ctx of a watch ends",
+	name: "returns no error when ctx ends",
 	rows: []string{"a watch ends with its ctx"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -129,7 +129,7 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	name: "watches on when it is closed",
+	name: "does not end watches in Close",
 	rows: []string{"closing a client ends only its own watches"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -137,7 +137,7 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	name: "ends all watches when one client is closed",
+	name: "ends the watches of all clients in Close",
 	rows: []string{"closing a client ends only its own watches"},
 	inject: func(f *faulty) {
 		f.shared.Store(f, true)
@@ -149,7 +149,7 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	name: "serves nobody while it tells a watcher",
+	name: "blocks other calls during the callback",
 	rows: []string{"the callback may use the store"},
 	inject: func(f *faulty) {
 		busy := make(chan struct{}, 1)
@@ -171,20 +171,20 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	name: "deals its changes out to those who watch",
+	name: "distributes the events among the watchers",
 	rows: []string{"all watchers see all changes"},
 	inject: func(f *faulty) {
 		filterEvents(func(e stores.Event) bool {
-			_, told := f.shared.LoadOrStore(e.Revision, true)
-			return !told || e.Kind == stores.EventSnapshot
+			_, sent := f.shared.LoadOrStore(e.Revision, true)
+			return !sent || e.Kind == stores.EventSnapshot
 		})(f)
 	},
 }, {
-	name:   "counts revisions backwards",
+	name:   "sends decreasing revisions",
 	rows:   []string{"revisions never decrease"},
 	inject: changeEvents(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
 }, {
-	name: "numbers snapshots in its own way",
+	name: "sends snapshots with unrelated revisions",
 	rows: []string{"revisions never decrease"},
 	inject: changeEvents(func(e *stores.Event) {
 		if e.Kind == stores.EventSnapshot {
@@ -192,11 +192,11 @@ var brokenWatches = []broken{{
 		}
 	}),
 }, {
-	name:   "drops what a slow watcher has no room for",
+	name:   "drops events of slow watchers",
 	rows:   []string{"a slow watcher learns that it missed events", "a slightly slow watcher misses nothing"},
 	inject: func(f *faulty) { f.bufferEvents(100) },
 }, {
-	name: "keeps everything for a slow watcher",
+	name: "buffers everything for slow watchers",
 	rows: []string{"a slow watcher learns that it missed events"},
 	inject: func(f *faulty) {
 		f.bufferEvents(10 * overflowChanges)
@@ -204,17 +204,17 @@ var brokenWatches = []broken{{
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			kept, _ := f.shared.LoadOrStore("kept", new(atomic.Int64))
 			for n := unlocks.Add(1); 2*n > kept.(*atomic.Int64).Load()+1000 && ctx.Err() == nil; {
-				pause() // lest the sound store should miss something
+				pause() // the memory store must not drop events
 			}
 			return f.Store.Unlock(ctx, key, owner)
 		}
 	},
 }, {
-	name:   "hides that something was missed",
+	name:   "does not set Missed",
 	rows:   []string{"a slow watcher learns that it missed events"},
 	inject: changeEvents(func(e *stores.Event) { e.Missed = false }),
 }, {
-	name: "tells a watcher of several things at once",
+	name: "calls the callback concurrently",
 	rows: []string{"the callback is not called concurrently"},
 	inject: func(f *faulty) {
 		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
@@ -231,7 +231,7 @@ var brokenWatches = []broken{{
 	},
 }}
 
-// buffers keeps some events for a slow watcher and drops the rest.
+// bufferEvents buffers size events for a slow watcher and drops the rest.
 func (f *faulty) bufferEvents(size int) {
 	f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 		events := make(chan stores.Event, size)

@@ -250,8 +250,8 @@ var groupRows = []row{{
 	rule: "Groups, keys and owners are opaque and are returned unchanged.",
 	check: func(f *fixture) {
 		for _, n := range nameSets {
-			if !n.bytes {
-				checkGroupNames(f, n.these)
+			if !n.nonUTF8 {
+				checkGroupNames(f, n.names)
 			}
 		}
 	},
@@ -261,8 +261,8 @@ var groupRows = []row{{
 	needs: []string{needAnyBytes},
 	check: func(f *fixture) {
 		for _, n := range nameSets {
-			if n.bytes {
-				checkGroupNames(f, n.these)
+			if n.nonUTF8 {
+				checkGroupNames(f, n.names)
 			}
 		}
 	},

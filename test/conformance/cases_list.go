@@ -144,8 +144,8 @@ var prefixRows = []row{{
 	rule: "Keys and owners are opaque and are returned unchanged.",
 	check: func(f *fixture) {
 		for _, n := range nameSets {
-			if !n.bytes {
-				checkListNames(f, n.these)
+			if !n.nonUTF8 {
+				checkListNames(f, n.names)
 			}
 		}
 	},
@@ -155,8 +155,8 @@ var prefixRows = []row{{
 	needs: []string{needAnyBytes},
 	check: func(f *fixture) {
 		for _, n := range nameSets {
-			if n.bytes {
-				checkListNames(f, n.these)
+			if n.nonUTF8 {
+				checkListNames(f, n.names)
 			}
 		}
 	},

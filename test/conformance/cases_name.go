@@ -13,55 +13,55 @@ func nameRows() []row {
 	rows := []row{}
 	for _, n := range nameSets {
 		var needs []string
-		if n.bytes {
+		if n.nonUTF8 {
 			needs = []string{needAnyBytes}
 		}
 		rows = append(rows,
-			row{name: "a key " + n.says, rule: rule, needs: needs, check: func(f *fixture) { differentKeys(f, n.these) }},
-			row{name: "an owner " + n.says, rule: rule, needs: needs, check: func(f *fixture) { differentOwners(f, n.these) }})
+			row{name: "a key " + n.property, rule: rule, needs: needs, check: func(f *fixture) { differentKeys(f, n.names) }},
+			row{name: "an owner " + n.property, rule: rule, needs: needs, check: func(f *fixture) { differentOwners(f, n.names) }})
 	}
 	return rows
 }
 
 // nameSets are names that a store might confuse or corrupt.
 var nameSets = []struct {
-	says  string
-	these []string
-	bytes bool // some are not valid UTF-8
+	property string
+	names    []string
+	nonUTF8  bool // some are not valid UTF-8
 }{{
-	says:  "keeps its case",
-	these: []string{"disk", "Disk", "DISK"},
+	property: "keeps its case",
+	names:    []string{"disk", "Disk", "DISK"},
 }, {
-	says:  "keeps its white space",
-	these: []string{"disk", " disk", "disk ", "do or", "do  or", "disk\t", "disk\n", "disk\r\n", " "},
+	property: "keeps its white space",
+	names:    []string{"disk", " disk", "disk ", "do or", "do  or", "disk\t", "disk\n", "disk\r\n", " "},
 }, {
-	says:  "may be a prefix of another",
-	these: []string{"d", "di", "disk", "disk/", "disk/1", "disk/11"},
+	property: "may be a prefix of another",
+	names:    []string{"d", "di", "disk", "disk/", "disk/1", "disk/11"},
 }, {
-	says:  "may have glob characters",
-	these: []string{"*", "?", "**", "d*", "d?", "d[ai]", "d[^i]", "di", "da", `d\*`, `d\`, `\`},
+	property: "may have glob characters",
+	names:    []string{"*", "?", "**", "d*", "d?", "d[ai]", "d[^i]", "di", "da", `d\*`, `d\`, `\`},
 }, {
-	says:  "may have separators",
-	these: []string{"a||b", "a|b", "a||b||", "||", "a:b", "a/b", "a//b", "a/./b", "a/../b", "a,b", "a;b", "a.b"},
+	property: "may have separators",
+	names:    []string{"a||b", "a|b", "a||b||", "||", "a:b", "a/b", "a//b", "a/./b", "a/../b", "a,b", "a;b", "a.b"},
 }, {
-	says:  "may have syntax",
-	these: []string{"%s", "%00", "$1", "{a}b", "{a}c", `"`, "'", "`", "<a>", "a=b", "a&b", "-a", "0", "00", "nil"},
+	property: "may have syntax",
+	names:    []string{"%s", "%00", "$1", "{a}b", "{a}c", `"`, "'", "`", "<a>", "a=b", "a&b", "-a", "0", "00", "nil"},
 }, {
-	says:  "may have control characters",
-	these: []string{"a", "a\x00", "a\x00b", "\x00", "\x00a", "\x01", "\x1b", "\x7f"},
+	property: "may have control characters",
+	names:    []string{"a", "a\x00", "a\x00b", "\x00", "\x00a", "\x01", "\x1b", "\x7f"},
 }, {
-	says: "may be in any script",
-	these: []string{"ключ", "鍵", "🔑", "ß", "ss", "ſ", "s", "a", "\ufeffa", "\ufffd",
+	property: "may be in any script",
+	names: []string{"ключ", "鍵", "🔑", "ß", "ss", "ſ", "s", "a", "\ufeffa", "\ufffd",
 		"\u00e9", "e\u0301", // é, composed and decomposed
 		"k", "\u212a", // the letter and the kelvin sign, which are equal under case folding
 	},
 }, {
-	says:  "may be 1024 bytes long",
-	these: []string{longName("a"), longName("b"), longName("a")[1:], "b" + longName("a")[1:]},
+	property: "may be 1024 bytes long",
+	names:    []string{longName("a"), longName("b"), longName("a")[1:], "b" + longName("a")[1:]},
 }, {
-	says:  "may have any bytes",
-	these: []string{"\xff", "\xfe", "\xff\xff", "a\xffb", "a\x80b", "\xc3\x28", "\xc0\xaf", "\ufffd", "ab"},
-	bytes: true,
+	property: "may have any bytes",
+	names:    []string{"\xff", "\xfe", "\xff\xff", "a\xffb", "a\x80b", "\xc3\x28", "\xc0\xaf", "\ufffd", "ab"},
+	nonUTF8:  true,
 }}
 
 // longName returns a name that makes a key of the maximum length and ends in last.

@@ -57,8 +57,8 @@ var watchPrefixRows = []row{{
 	rule: "Keys and owners are opaque and are returned unchanged.",
 	check: func(f *fixture) {
 		for _, n := range nameSets {
-			if !n.bytes {
-				checkWatchNames(f, n.these)
+			if !n.nonUTF8 {
+				checkWatchNames(f, n.names)
 			}
 		}
 	},
@@ -68,8 +68,8 @@ var watchPrefixRows = []row{{
 	needs: []string{needAnyBytes},
 	check: func(f *fixture) {
 		for _, n := range nameSets {
-			if n.bytes {
-				checkWatchNames(f, n.these)
+			if n.nonUTF8 {
+				checkWatchNames(f, n.names)
 			}
 		}
 	},

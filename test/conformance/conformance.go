@@ -11,6 +11,7 @@ package conformance
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,21 +57,33 @@ type Harness struct {
 	Bubble bool
 }
 
-// Run runs each row as a subtest: one after the other in bubbles, otherwise in parallel.
+// concurrentRows is how many rows sleep at the same time. Unlike parallel tests, their
+// number does not depend on the processors, because they mostly wait for leases to end.
+const concurrentRows = 8
+
+// Run runs each row as a subtest. Outside of bubbles the rows that sleep run first,
+// several at a time, so that those that load the machine do not delay them. All others
+// are parallel tests.
 func Run(t *testing.T, h Harness) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, concurrentRows)
 	for _, r := range rows() {
-		if !h.declares(r.needs) {
-			continue
-		}
-		t.Run(r.name, func(t *testing.T) {
-			if !h.Bubble {
+		switch {
+		case !h.declares(r.needs):
+		case h.Bubble || r.realClock:
+			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
-			}
-			if err := r.run(t, h); err != nil {
-				t.Errorf("%v\nrule: %s", err, r.rule)
-			}
-		})
+				r.report(t, h)
+			})
+		default:
+			slots <- struct{}{}
+			group.Go(func() {
+				defer func() { <-slots }()
+				t.Run(r.name, func(t *testing.T) { r.report(t, h) })
+			})
+		}
 	}
+	group.Wait()
 }
 
 // row is one rule of the contract with its check.
@@ -123,6 +136,13 @@ func (h Harness) declares(needs []string) bool {
 		}
 		return !slices.Contains(h.Features, need)
 	})
+}
+
+// report fails the test if the store breaks the rule.
+func (r row) report(t *testing.T, h Harness) {
+	if err := r.run(t, h); err != nil {
+		t.Errorf("%v\nrule: %s", err, r.rule)
+	}
 }
 
 // run checks one row with a fresh fixture and returns the first failure.

@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// harness describes the memory store, and stores made of it.
+// harness describes the memory store and broken stores.
 func harness(storage func(t testing.TB) func() stores.Store) Harness {
 	return Harness{
 		Storage:  storage,
@@ -23,15 +25,15 @@ func harness(storage func(t testing.TB) func() stores.Store) Harness {
 	}
 }
 
-// allFeatures is what the memory store can do: everything.
+// allFeatures returns the abilities of the memory store.
 func allFeatures() []string {
 	return []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"}
 }
 
-// soundStorage opens memory stores whose arguments are checked.
+// checkedStorage opens memory stores with validated arguments.
 func checkedStorage(t testing.TB) func() stores.Store { return broken{inject: checked}.storage(t) }
 
-// newMemory returns a function that opens clients of one new memory.
+// newMemory returns a function that opens clients of a new memory storage.
 func newMemory(t testing.TB) func() *memory.Store {
 	backend := memory.NewProcess().Backend()
 	return func() *memory.Store {
@@ -64,28 +66,43 @@ func TestRun_NoAbilities(t *testing.T) {
 	Run(t, h)
 }
 
-// A row is finished when there is a broken store that it catches, and it lets the sound
-// one pass.
-func TestRows_FailBrokenStores(t *testing.T) {
-	sound := harness(checkedStorage)
+// TestRun_Repeated runs the rows as often as there are broken stores that must fail them.
+func TestRun_Repeated(t *testing.T) {
+	if os.Getenv("MORTISE_TEST_ALL") == "" {
+		t.Skip("repeats TestRun: set MORTISE_TEST_ALL=1 to run it")
+	}
+	h := harness(checkedStorage)
 	for _, broken := range brokenStores() {
-		t.Run(broken.name, func(t *testing.T) {
-			if slices.ContainsFunc(broken.rows, func(name string) bool { return rowNamed(t, name).realClock }) {
-				t.Parallel() // it may take seconds until something does not happen
-			}
-			for _, name := range broken.rows {
-				r := rowNamed(t, name)
-				if err := r.run(t, sound); err != nil {
-					t.Errorf("%q fails a sound store: %v", name, err)
+		for _, name := range broken.rows {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				rowNamed(t, name).report(t, h)
+			})
+		}
+	}
+}
+
+// Each row needs a broken store that fails it. The memory store must pass it, which
+// TestRun checks.
+func TestRows_FailBrokenStores(t *testing.T) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, concurrentRows) // rows on the real clock may wait for seconds
+	for _, broken := range brokenStores() {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			t.Run(broken.name, func(t *testing.T) {
+				for _, name := range broken.rows {
+					if err := rowNamed(t, name).run(t, broken.harness()); err == nil {
+						t.Errorf("%q passes a store that %s", name, broken.name)
+					} else {
+						t.Logf("%s: %v", name, err)
+					}
 				}
-				if err := r.run(t, broken.harness()); err == nil {
-					t.Errorf("%q passes the store that %s", name, broken.name)
-				} else {
-					t.Logf("%s: %v", name, err)
-				}
-			}
+			})
 		})
 	}
+	group.Wait()
 }
 
 func TestRows_HaveBrokenStores(t *testing.T) {
@@ -95,7 +112,7 @@ func TestRows_HaveBrokenStores(t *testing.T) {
 	}
 	for _, r := range rows() {
 		if !slices.Contains(broken, r.name) {
-			t.Errorf("no broken store is caught by %q", r.name)
+			t.Errorf("no broken store fails %q", r.name)
 		}
 	}
 }
@@ -108,29 +125,29 @@ func TestRows_NameAndRule(t *testing.T) {
 		}
 		seen[r.name] = true
 		if !strings.HasSuffix(r.rule, ".") || r.check == nil {
-			t.Errorf("%q has the rule %q", r.name, r.rule)
+			t.Errorf("%q has the rule %q, which must end in a full stop, and must have a check", r.name, r.rule)
 		}
 	}
 }
 
 func TestHarness_Declares(t *testing.T) {
 	for _, c := range []struct {
-		says string
+		name string
 		h    Harness
 		need []string
 		want bool
 	}{
-		{"no need", Harness{}, nil, true},
-		{"an ability it has", Harness{Features: []string{"LIST"}}, []string{needList}, true},
-		{"an ability it has not", Harness{Features: []string{"LIST"}}, []string{needRenew}, false},
+		{"no needs", Harness{}, nil, true},
+		{"an ability of the store", Harness{Features: []string{"LIST"}}, []string{needList}, true},
+		{"an ability the store lacks", Harness{Features: []string{"LIST"}}, []string{needRenew}, false},
 		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{needList, needRenew}, false},
 		{"any bytes", Harness{}, []string{needAnyBytes}, true},
-		{"a check of arguments", Harness{Checked: true}, []string{needChecks}, true},
-		{"a check of arguments that are not looked at", Harness{}, []string{needChecks}, false},
-		{"any bytes of a store for UTF-8", Harness{UTF8: true}, []string{needAnyBytes}, false},
+		{"validated arguments", Harness{Checked: true}, []string{needChecks}, true},
+		{"arguments that are not validated", Harness{}, []string{needChecks}, false},
+		{"any bytes with UTF8 set", Harness{UTF8: true}, []string{needAnyBytes}, false},
 	} {
 		if got := c.h.declares(c.need); got != c.want {
-			t.Errorf("%s: declares is %v, want %v", c.says, got, c.want)
+			t.Errorf("%s: declares is %v, want %v", c.name, got, c.want)
 		}
 	}
 }

@@ -23,14 +23,14 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// locksServer is a Locks service that answers what it is events to, and notes the calls.
+// locksServer is a Locks service that returns prepared responses and records its calls.
 type locksServer struct {
 	lockspb.UnimplementedLocksServer
 	err    error
 	answer *lockspb.LockResponse
-	wait   time.Duration            // before Lock answers, whatever becomes of its ctx
-	held   [][]*lockspb.Lock        // what one List after the other tells
-	events []*lockspb.WatchResponse // what Watch tells before it fails with err
+	wait   time.Duration            // Lock returns after wait, even if its ctx ends
+	held   [][]*lockspb.Lock        // the responses of successive calls of List
+	events []*lockspb.WatchResponse // what Watch sends before it fails with err
 
 	mu    sync.Mutex
 	calls []string
@@ -118,7 +118,7 @@ func dialLocks(t testing.TB, s *locksServer) *RemoteLocks {
 	return w
 }
 
-// withReason is the status of an error as the service sends it.
+// withReason returns the status of an error as the service sends it.
 func withReason(t *testing.T, code codes.Code, reason string) error {
 	t.Helper()
 	s, err := status.New(code, "test error").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "mortise"})
@@ -161,7 +161,7 @@ func TestRemoteLocks_Expires(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		wait    time.Duration
-		expires time.Duration // after the call was made
+		expires time.Duration // from the call
 		calls   []string
 	}{
 		{"counts from before the call", 0, lease, []string{"Lock disk"}},
@@ -190,16 +190,16 @@ func TestRemoteLocks_CanceledLock(t *testing.T) {
 	other := []*lockspb.Lock{{Key: "disk", Owner: "bob", Token: 9}}
 	for _, row := range []struct {
 		name string
-		held [][]*lockspb.Lock // before the call, and after
+		held [][]*lockspb.Lock // before and after the call
 		want []string
 	}{
-		{"a lock that was granted meanwhile", [][]*lockspb.Lock{other, mine(10)}, []string{"Lock disk", "Unlock disk"}},
-		{"a lock that was granted again meanwhile", [][]*lockspb.Lock{mine(9), mine(10)}, []string{"Lock disk", "Unlock disk"}},
-		{"no lock that it had before", [][]*lockspb.Lock{mine(9), mine(9)}, []string{"Lock disk"}},
-		{"no lock of another owner", [][]*lockspb.Lock{mine(9), other}, []string{"Lock disk"}},
+		{"a lock granted during the call", [][]*lockspb.Lock{other, mine(10)}, []string{"Lock disk", "Unlock disk"}},
+		{"a lock granted again during the call", [][]*lockspb.Lock{mine(9), mine(10)}, []string{"Lock disk", "Unlock disk"}},
+		{"not a lock held before the call", [][]*lockspb.Lock{mine(9), mine(9)}, []string{"Lock disk"}},
+		{"not a lock of another owner", [][]*lockspb.Lock{mine(9), other}, []string{"Lock disk"}},
 	} {
 		for _, end := range []string{"cancel", "close"} {
-			t.Run(row.name+", at "+end, func(t *testing.T) {
+			t.Run(row.name+", after "+end, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := &locksServer{answer: &lockspb.LockResponse{}, wait: time.Minute, held: slices.Clone(row.held)}
 					w := dialLocks(t, s)

@@ -56,25 +56,25 @@ func TestRemoteLockStore_TTL(t *testing.T) {
 
 func TestRemoteLockStore_Errors(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		server server
 		is     error
-		reads  string
+		text   string
 	}{
-		{says: "LOCK_DOES_NOT_EXIST", server: server{status: 1}, is: stores.ErrNotHeld},
-		{says: "LOCK_BELONGS_TO_OTHERS", server: server{status: 2}, is: stores.ErrNotOwner},
-		{says: "INTERNAL_ERROR", server: server{status: 3}, reads: `remote: unlock "disk": the response has status INTERNAL_ERROR`},
-		{says: "an unknown status", server: server{status: 9}, reads: `remote: unlock "disk": the response has status 9`},
-		{says: "a deadline", server: server{err: status.Error(codes.DeadlineExceeded, "")}, is: context.DeadlineExceeded},
-		{says: "a failure", server: server{err: status.Error(codes.Internal, "no luck")}, reads: "no luck"},
+		{name: "LOCK_DOES_NOT_EXIST", server: server{status: 1}, is: stores.ErrNotHeld},
+		{name: "LOCK_BELONGS_TO_OTHERS", server: server{status: 2}, is: stores.ErrNotOwner},
+		{name: "INTERNAL_ERROR", server: server{status: 3}, text: `remote: unlock "disk": the response has status INTERNAL_ERROR`},
+		{name: "an unknown status", server: server{status: 9}, text: `remote: unlock "disk": the response has status 9`},
+		{name: "a deadline", server: server{err: status.Error(codes.DeadlineExceeded, "")}, is: context.DeadlineExceeded},
+		{name: "a failure", server: server{err: status.Error(codes.Internal, "test error")}, text: "test error"},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			err := dial(t, &row.server).Unlock(t.Context(), "disk", "ann")
 			if row.is != nil && !errors.Is(err, row.is) {
 				t.Errorf("Unlock returned %v, want %v", err, row.is)
 			}
-			if err == nil || !strings.Contains(err.Error(), row.reads) {
-				t.Errorf("Unlock returned %v, want %q", err, row.reads)
+			if err == nil || !strings.Contains(err.Error(), row.text) {
+				t.Errorf("Unlock returned %v, want %q", err, row.text)
 			}
 		})
 	}
@@ -107,23 +107,23 @@ func TestRemoteStores_FieldError(t *testing.T) {
 
 func TestRemoteLockStore_Grant(t *testing.T) {
 	for _, row := range []struct {
-		says    string
+		name    string
 		md      map[string]string
 		expires time.Duration
-		reads   string
+		text    string
 	}{
-		{says: "complete", md: map[string]string{"fencingToken": "7", "expiresInMs": "1500"}, expires: 1500 * time.Millisecond},
-		{says: "without a token", md: map[string]string{"expiresInMs": "1500"}, reads: `remote: try lock "disk": fencingToken`},
-		{says: "without a deadline", md: map[string]string{"fencingToken": "7"}, reads: `remote: try lock "disk": expiresInMs`},
+		{name: "complete", md: map[string]string{"fencingToken": "7", "expiresInMs": "1500"}, expires: 1500 * time.Millisecond},
+		{name: "without a token", md: map[string]string{"expiresInMs": "1500"}, text: `remote: try lock "disk": fencingToken`},
+		{name: "without a deadline", md: map[string]string{"fencingToken": "7"}, text: `remote: try lock "disk": expiresInMs`},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sent := time.Now()
 				g, err := dial(t, &server{md: row.md}).TryLock(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: lease})
 				switch {
-				case row.reads != "" && (err == nil || !strings.HasPrefix(err.Error(), row.reads)):
-					t.Errorf("TryLock returned %v, want %q", err, row.reads)
-				case row.reads == "" && g != stores.Grant{Acquired: true, Token: 7, TTL: lease, Expires: sent.Add(row.expires)}:
+				case row.text != "" && (err == nil || !strings.HasPrefix(err.Error(), row.text)):
+					t.Errorf("TryLock returned %v, want %q", err, row.text)
+				case row.text == "" && g != stores.Grant{Acquired: true, Token: 7, TTL: lease, Expires: sent.Add(row.expires)}:
 					t.Errorf("TryLock returned %+v, %v", g, err)
 				}
 			})
@@ -141,8 +141,7 @@ func TestRemoteLockStore_Instance(t *testing.T) {
 	}
 }
 
-// server is a LockStore over a store. Without a store it gives the answers that it was
-// made with.
+// server serves LockStore from a store, or with prepared responses if store is nil.
 type server struct {
 	components.UnimplementedLockStoreServer
 	store stores.Store
