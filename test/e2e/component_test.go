@@ -66,7 +66,7 @@ func expectStartFailure(t *testing.T, m *mortise, bad component, says []string) 
 	t.Helper()
 	daprd := launchSidecar(t, m.folder, "app", newResources(t, bad))
 	if code := daprd.exitCode(); code == 0 {
-		t.Error("daprd ended without an error")
+		t.Error("daprd: got exit code 0, want an error")
 	}
 	if err := daprd.checkLine(append(says, "level=fatal")...); err != nil {
 		t.Error(err)
