@@ -38,7 +38,8 @@ func TestSidecars_SharedKeyPrefix(t *testing.T) {
 			alice.acquires("report", "alice")
 			bob.isRefused("report", "bob")
 			bob.unlockReturns(belongsToOthers, "report", "bob")
-			bob.unlocks("report", "alice") // a caller that knows the owner may act as the owner
+			// A caller that knows the owner may act as the owner.
+			bob.unlocks("report", "alice")
 			bob.acquires("report", "bob")
 			alice.isRefused("report", "alice")
 		}
@@ -68,8 +69,8 @@ func TestSidecars_SameComponentName(t *testing.T) {
 	office.isRefused("report", "carol")
 }
 
-// Each host has its own Mortise, and all share one Redis. Every worker increments a number
-// that only the lock protects.
+// Each host has its own Mortise, and all share one Redis. Every worker increments a
+// number that only the lock protects.
 func TestHosts_SharedRedis(t *testing.T) {
 	t.Parallel()
 	const hosts, workers, rounds = 2, 4, 5

@@ -73,7 +73,8 @@ var httpJSON = []exchange{
 	{name: "the largest body", call: unlockPost("locks", aliceUnlock+strings.Repeat(" ", maxBody-len(aliceUnlock))),
 		want: `{"status":1}`},
 	{name: "a body that is too large", call: unlockPost("locks", aliceUnlock+strings.Repeat(" ", maxBody+2-len(aliceUnlock))),
-		want: "failed to read request body: stream too large"}, // daprd accepts one byte too many
+		// daprd accepts one byte too many.
+		want: "failed to read request body: stream too large"},
 	{name: "a body that is far too large", call: unlockPost("locks", strings.Repeat(" ", 2*maxBody)), want: "stream too large"},
 	{name: "no body", call: lockPost("locks", ""), want: notPositive},
 	{name: "no body to unlock", call: unlockPost("locks", ""), want: "ResourceId is empty in lock store locks"},

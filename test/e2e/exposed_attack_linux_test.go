@@ -174,8 +174,8 @@ func expectCanceled(conn net.Conn, frames string) error {
 	}
 }
 
-// sendWithoutReading sends the token and as many requests as the server accepts, and reads
-// nothing. Its connection has a small receive buffer.
+// sendWithoutReading sends the token and as many requests as the server accepts, and
+// reads nothing. Its connection has a small receive buffer.
 func sendWithoutReading(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx,
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) },
@@ -242,8 +242,8 @@ func sendLargeRequest(ctx context.Context, e endpoint) error {
 	return nil
 }
 
-// sendLargeHeader sends a header that exceeds the limit. The response can be lost when the
-// connection ends.
+// sendLargeHeader sends a header that exceeds the limit. The response can be lost when
+// the connection ends.
 func sendLargeHeader(ctx context.Context, e endpoint) error {
 	conn, err := e.open(ctx)
 	if err != nil {
@@ -255,7 +255,8 @@ func sendLargeHeader(ctx context.Context, e endpoint) error {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
-	_, _ = io.WriteString(conn, grpcPreface+e.largeFrames()) // the server may stop reading
+	// The server may stop reading.
+	_, _ = io.WriteString(conn, grpcPreface+e.largeFrames())
 	for framer := http2.NewFramer(io.Discard, conn); ; {
 		switch frame, err := framer.ReadFrame(); {
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -18,7 +18,8 @@ type authCase struct {
 	want   outcome
 }
 
-// withHeader returns an authorized caller with this header, or none, instead of the token.
+// withHeader returns an authorized caller with this header, or none, instead of the
+// token.
 func withHeader(e endpoint, name, value string) caller {
 	c := e.authorized()
 	c.header = http.Header{}

@@ -24,9 +24,9 @@ const (
 	// answerLimit is the time limit of any call on the socket, also during an attack.
 	answerLimit = time.Second
 
-	// probeVariable, if it is set to a socket, makes the test binary run runProbe. The probe
-	// is another process, because in this one it would compete with the attackers for CPU
-	// time.
+	// probeVariable, if it is set to a socket, makes the test binary run runProbe. The
+	// probe is another process, because in this one it would compete with the attackers
+	// for CPU time.
 	probeVariable = "MORTISE_E2E_PROBE"
 )
 
@@ -147,8 +147,8 @@ func startProbe(t testing.TB, socket string) *probe {
 	return &probe{input, json.NewDecoder(output)}
 }
 
-// during returns the latencies that the probe measures while do runs. Each call must return
-// within answerLimit.
+// during returns the latencies that the probe measures while do runs. Each call must
+// return within answerLimit.
 func (p *probe) during(t testing.TB, do func()) (l latencies) {
 	t.Helper()
 	p.next(t)

@@ -28,13 +28,14 @@ type siege struct {
 	name           string
 	attackers      int // the number of attackers of each endpoint
 	attack         func(context.Context, endpoint) error
-	duration       time.Duration // how long each attacker repeats the attack; at least once
-	events         bool          // locks change during the attack, so that streams have events
-	fillsEndpoints bool          // at least half of the permitted connections must be open
+	duration       time.Duration // of repetitions by each attacker; at least one
+	events         bool          // streams have events during the attack
+	fillsEndpoints bool          // half of the connections must be open
 }
 
 // TestSiege checks that each call on the socket succeeds during a siege. Afterwards the
-// process must have no more files and goroutines than before, and its endpoints must answer.
+// process must have no more files and goroutines than before, and its endpoints must
+// answer.
 func TestSiege(t *testing.T) {
 	if os.Getenv(siegeVariable) == "" {
 		t.Skipf("runs for minutes on all CPUs: make siege sets %s", siegeVariable)

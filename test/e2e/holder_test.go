@@ -20,8 +20,9 @@ import (
 // holderVariable, if it is set to a socket, makes the test binary run runHolder.
 const holderVariable = "MORTISE_E2E_HOLDER"
 
-// runHolder acquires the lock and prints its token. When it has lost the lock, it writes to
-// the Redis at the address nevertheless, as a program would that does not check its lease.
+// runHolder acquires the lock and prints its token. When it has lost the lock, it writes
+// to the Redis at the address nevertheless, as a program would that does not check its
+// lease.
 func runHolder(socket, redisAddr string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*waitTimeout)
 	defer cancel()

@@ -212,8 +212,8 @@ func item(name, value string, hasValue bool, variable, secret, key string) strin
 	return fmt.Sprintf("%q = %q (%v), variable %q, secret %q %q", name, value, hasValue, variable, secret, key)
 }
 
-// TestResources_Read runs Dapr's own loader and ours in one process, which takes much less
-// time than starting a daprd.
+// TestResources_Read runs Dapr's own loader and ours in one process, which takes much
+// less time than starting a daprd.
 func TestResources_Read(t *testing.T) {
 	for _, row := range slices.Concat(loadCases, loaderCases) {
 		t.Run(row.name, func(t *testing.T) {

@@ -38,8 +38,8 @@ func TestMigration_SharedLocks(t *testing.T) {
 	}
 }
 
-// wholeBuiltin returns a component of the built-in lock.redis with the keys that are common
-// in practice.
+// wholeBuiltin returns a component of the built-in lock.redis with the keys that are
+// common in practice.
 func wholeBuiltin(server *servers.Redis) component {
 	return builtin("locks", server).
 		with("redisUsername", "").

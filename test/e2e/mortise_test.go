@@ -64,8 +64,8 @@ func inFolder(folder string) []string {
 	return []string{fmt.Sprintf("DAPR_COMPONENTS_SOCKETS_FOLDER=%s", folder)}
 }
 
-// socketsFolder returns an empty folder with a short name: a socket's path has at most 107
-// bytes, and t.TempDir's are long.
+// socketsFolder returns an empty folder with a short name: a socket's path has at most
+// 107 bytes, and t.TempDir's are long.
 func socketsFolder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e")

@@ -67,9 +67,10 @@ func TestPages(t *testing.T) {
 
 // pageRunner runs the steps of a page, with its own folder, programs and ports.
 type pageRunner struct {
-	t                *testing.T
-	folder, sockets  string
-	ports, pagePorts map[string]string // local ports by those of the page, and the reverse
+	t               *testing.T
+	folder, sockets string
+	// Local ports by those of the page, and the reverse.
+	ports, pagePorts map[string]string
 	variables        []string
 	functions        string // shell functions that commands have defined
 	terminals        map[string]*process
@@ -115,8 +116,8 @@ func (r *pageRunner) toPage(text string) string {
 	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.pagePorts[p], p) })
 }
 
-// programs returns a folder with the programs that the pages start. The folders of a clone
-// are beside it.
+// programs returns a folder with the programs that the pages start. The folders of a
+// clone are beside it.
 func (r *pageRunner) programs(stock bool) string {
 	r.t.Helper()
 	daprd := daprdProgram.path
@@ -190,7 +191,8 @@ func (r *pageRunner) script(text string) string { return r.localize(explicitFlag
 // run runs commands until they end. They can call the functions that previous commands
 // have defined, as in one terminal.
 func (r *pageRunner) run(step docs.Step) error {
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // some commands compile
+	// Some commands compile.
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-ec", r.script(r.functions+step.Text))
 	r.functions += strings.Join(function.FindAllString(step.Text, -1), "")

@@ -27,7 +27,8 @@ func TestSidecar_SocketPermission(t *testing.T) {
 	if err := os.Rename(denied.socket(), socket); err != nil {
 		t.Fatal(err)
 	}
-	r := resources{t: t, path: socketsFolder(t)} // its parent is accessible to other users
+	// Its parent is accessible to other users.
+	r := resources{t: t, path: socketsFolder(t)}
 	r.write(component{name: "locks", kind: "lock.open", metadata: map[string]string{"store": "memory"}})
 	for _, path := range []string{m.folder, r.path} {
 		chmod(t, path, 0o755)

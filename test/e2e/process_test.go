@@ -21,8 +21,8 @@ const secret = "swordfish-9f2c"
 // waitTimeout is the time limit of operations that should take a moment.
 const waitTimeout = 15 * time.Second
 
-// process is a program that the test has started. It is killed when the test ends, and its
-// output is printed if the test failed.
+// process is a program that the test has started. It is killed when the test ends, and
+// its output is printed if the test failed.
 type process struct {
 	t      testing.TB
 	name   string

@@ -18,8 +18,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// redisEnv is a Redis with an administrator and a user for Mortise, a Mortise that uses it,
-// and a client.
+// redisEnv is a Redis with an administrator and a user for Mortise, a Mortise that uses
+// it, and a client.
 type redisEnv struct {
 	*mortise
 	server  *servers.Redis
@@ -52,8 +52,8 @@ func (s *redisEnv) do(t *testing.T, args ...any) {
 	}
 }
 
-// refusals are commands of an administrator after which Redis answers, but grants no lock.
-// Redis 7.0 has other errors for a refusal within a script.
+// refusals are commands of an administrator after which Redis answers, but grants no
+// lock. Redis 7.0 has other errors for a refusal within a script.
 var refusals = []struct {
 	name  string
 	apply [][]any

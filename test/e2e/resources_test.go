@@ -94,8 +94,8 @@ func (r resources) write(c component) {
 	r.writeFile(c.name+".yaml", c.yaml())
 }
 
-// writeSecretly writes the component with the value of one key in a secret store, and adds
-// that store.
+// writeSecretly writes the component with the value of one key in a secret store, and
+// adds that store.
 func (r resources) writeSecretly(c component, key string) {
 	r.t.Helper()
 	file := filepath.Join(r.t.TempDir(), "secrets.json")

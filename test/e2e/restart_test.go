@@ -52,7 +52,8 @@ func testCrash(t *testing.T, withPath bool, absence time.Duration) {
 	m.start(t)
 
 	within(t, reconnectLimit, func() { inRedis.isRefused("report", "bob") })
-	within(t, reconnectLimit, func() { inMemory.acquires("report", "bob") }) // memory has forgotten, as documented
+	// The memory store has lost the lock, as documented.
+	within(t, reconnectLimit, func() { inMemory.acquires("report", "bob") })
 	inRedis.unlocks("report", "alice")
 	inMemory.unlockReturns(belongsToOthers, "report", "alice")
 	if reopened := app.line("has restarted, initializing it again") != ""; reopened == withPath {
@@ -94,7 +95,8 @@ func TestCrash_SidecarStarts(t *testing.T) {
 	m := startMortise(t)
 	m.kill() // its socket file remains
 	app := launchSidecar(t, m.folder, "app", newResources(t, memory("locks")))
-	app.awaitLine("Initialized name resolution") // logged before daprd searches for sockets
+	// Logged before daprd searches for sockets.
+	app.awaitLine("Initialized name resolution")
 	m.start(t)
 	app.awaitReady(t)
 	app.user(t, "locks").acquires("report", "alice")
@@ -119,7 +121,8 @@ func TestCrash_RestartGrace(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	u := startSidecar(t, m, "app", newResources(t, memory("locks").with("restartGrace", "2s"))).user(t, "locks")
-	u.eventuallyTryLock(true, "report", "alice") // the grace also applies to the first start
+	// The grace also applies to the first start.
+	u.eventuallyTryLock(true, "report", "alice")
 
 	m.crash(disconnectTime)
 	begin := time.Now()
@@ -172,7 +175,8 @@ func testReplace(t *testing.T, times int, each func(user)) {
 	}
 }
 
-// lockUntilDone acquires and releases a lock until ctx ends, which does not cancel a call.
+// lockUntilDone acquires and releases a lock until ctx ends, which does not cancel a
+// call.
 func lockUntilDone(ctx context.Context, d api, resource string) error {
 	for whole := context.Background(); ctx.Err() == nil; {
 		if granted, err := d.tryLock(whole, "locks", request{resource, "alice", minute}); err != nil || !granted {

@@ -99,7 +99,8 @@ func forEachChannel(t *testing.T, channels int, fn func(i int) error) {
 	}
 }
 
-// watchUntilRemoved watches a channel of this number of locks until all have been removed.
+// watchUntilRemoved watches a channel of this number of locks until all have been
+// removed.
 func watchUntilRemoved(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*waitTimeout)
 	defer cancel()

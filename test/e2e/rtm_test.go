@@ -21,8 +21,9 @@ import (
 const (
 	// rtmTTL is the TTL of the tests' locks.
 	rtmTTL = 2 * time.Second
-	// takeoverDelay is how much longer a lock may last if its owner and the owner's Mortise
-	// are killed together: two fifths of the TTL, and a second for a busy machine.
+	// takeoverDelay is how much longer a lock may last if its owner and the owner's
+	// Mortise are killed together: two fifths of the TTL, and a second for a busy
+	// machine.
 	takeoverDelay = 2*rtmTTL/5 + time.Second
 
 	// ownerVariable, if it is set to a socket and a name, makes the test binary run
@@ -35,8 +36,8 @@ var (
 	report = "report"
 )
 
-// runOwner logs in, prints the locks that it holds, acquires the lock if it holds none, and
-// never returns.
+// runOwner logs in, prints the locks that it holds, acquires the lock if it holds none,
+// and never returns.
 func runOwner(socket, name string) error {
 	c, err := client.Dial("unix://" + socket)
 	if err != nil {
@@ -59,7 +60,8 @@ func runOwner(socket, name string) error {
 	select {}
 }
 
-// startOwner starts runOwner in a process, and returns it and the lockRev that it printed.
+// startOwner starts runOwner in a process, and returns it and the lockRev that it
+// printed.
 func startOwner(t *testing.T, m *mortise, name, verb string) (*process, uint64) {
 	t.Helper()
 	self, err := os.Executable()
@@ -296,7 +298,8 @@ func TestRTM_OwnerReconnects(t *testing.T) {
 	expectEvent(t, events, rtm.EventSet, "")
 	ann, rev := startOwner(t, near, "ann", "acquired")
 	expectEvent(t, events, rtm.EventAcquired, "ann")
-	for _, m := range []*mortise{near, far} { // the owner may reconnect through another Mortise
+	// The owner may reconnect through another Mortise.
+	for _, m := range []*mortise{near, far} {
 		ann.kill()
 		time.Sleep(rtmTTL / 4)
 		var newRev uint64

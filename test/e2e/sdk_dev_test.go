@@ -42,8 +42,8 @@ func startDev(t testing.TB, token string, args ...string) *dev {
 // variable returns the environment variable with the token, for Mortise and the SDKs.
 func (d *dev) variable() string { return "DAPR_API_TOKEN=" + d.token }
 
-// after returns what follows the text, up to a space or a quotation mark, in each line that
-// contains it.
+// after returns what follows the text, up to a space or a quotation mark, in each line
+// that contains it.
 func (p *process) after(text string) (found []string) {
 	for line := range strings.Lines(p.output.String()) {
 		if _, rest, ok := strings.Cut(line, text); ok {
@@ -67,8 +67,8 @@ func (d *dev) goSDK(t testing.TB, token string) dapr.Client {
 	return client
 }
 
-// javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the folder,
-// and returns the API through it.
+// javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the
+// folder, and returns the API through it.
 func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) api {
 	t.Helper()
 	port := addr[strings.LastIndex(addr, ":")+1:]
@@ -99,7 +99,8 @@ func installJavaScriptSDK(t testing.TB) string {
 	if err := os.CopyFS(folder, os.DirFS("js")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // npm downloads packages
+	// npm downloads packages.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	npm := exec.CommandContext(ctx, "npm", "ci")
 	npm.Dir, npm.WaitDelay = folder, time.Second

@@ -92,8 +92,8 @@ func TestSDK_Token(t *testing.T) {
 	user{t: t, api: sdkAPI{d.goSDK(t, secret)}, store: devStore}.acquires(ask.resource, "bob")
 }
 
-// Before its first call, Python's SDK repeats this request until the status is between 200
-// and 299, for at most a minute.
+// Before its first call, Python's SDK repeats this request until the status is between
+// 200 and 299, for at most a minute.
 func TestSDK_PythonHealthCheck(t *testing.T) {
 	t.Parallel()
 	withAndWithoutToken(t, func(t *testing.T, token string) {
@@ -104,7 +104,8 @@ func TestSDK_PythonHealthCheck(t *testing.T) {
 		}
 		req.Header = http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {"dapr-sdk-python/1.17.0"}}
 		req.Close = true
-		for _, sent := range []string{"", token} { // the SDK sends what it has, and none is asked for
+		// The SDK sends its token, if it has one. None is required.
+		for _, sent := range []string{"", token} {
 			if sent != "" {
 				req.Header.Set("dapr-api-token", sent)
 			}

@@ -17,7 +17,7 @@ type sidecar struct {
 	*process
 	program            *program            // which daprd
 	flags              []string            // in addition to those of every sidecar
-	runAs              *syscall.Credential // the user that runs it; nil: the user of the test
+	runAs              *syscall.Credential // nil: the user of the test
 	app                string
 	folder             string   // its sockets folder
 	env                []string // in addition to the variable with that folder

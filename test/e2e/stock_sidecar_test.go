@@ -160,8 +160,8 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.events <- string(event)
 }
 
-// receives fails the test unless the next normalized event is want. It returns the fencing
-// token of the event.
+// receives fails the test unless the next normalized event is want. It returns the
+// fencing token of the event.
 func (a *app) receives(want string) (token uint64) {
 	a.t.Helper()
 	select {

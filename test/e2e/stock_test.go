@@ -20,8 +20,8 @@ func TestStockDaprd_NoPluggableLocks(t *testing.T) {
 	}
 }
 
-// forEachBinding runs the test with a binding on memory and with one on Redis, in one stock
-// daprd.
+// forEachBinding runs the test with a binding on memory and with one on Redis, in one
+// stock daprd.
 func forEachBinding(t *testing.T, test func(t *testing.T, b binding)) {
 	t.Helper()
 	locks := []component{memory("memory"), redis("redis", startRedis(t))}

@@ -12,8 +12,8 @@ import (
 // minute is a TTL, in seconds, that outlasts every test.
 const minute = 60
 
-// user calls one store through one API, and fails the test if a result is not the expected
-// one.
+// user calls one store through one API, and fails the test if a result is not the
+// expected one.
 type user struct {
 	t     testing.TB
 	api   api

@@ -35,7 +35,7 @@ type workers struct {
 // holding is one period in which a worker held the lock.
 type holding struct {
 	worker                string
-	requested, begin, end time.Time // end is the release or, if earlier, the end of the lease
+	requested, begin, end time.Time // end is at most the end of the lease
 	token                 uint64
 }
 
@@ -76,7 +76,8 @@ func (c *workers) run(ctx context.Context, name string, cl *client.Client) {
 		}
 		s.end = earlier(time.Now(), lease.Expires())
 		c.record(s)
-		_ = lease.Unlock(ctx) // returns an error if the lock was lost, which record has considered
+		// Returns an error if the lock was lost, which record has considered.
+		_ = lease.Unlock(ctx)
 	}
 }
 
