@@ -1,4 +1,4 @@
-// Several apps, each with a daprd of its own.
+// Several apps, each with its own daprd.
 package e2e
 
 import (
@@ -38,7 +38,8 @@ func TestSidecars_SharedKeyPrefix(t *testing.T) {
 			alice.acquires("report", "alice")
 			bob.isRefused("report", "bob")
 			bob.unlockReturns(belongsToOthers, "report", "bob")
-			bob.unlocks("report", "alice") // who knows the owner is the owner
+			// A caller that knows the owner may act as the owner.
+			bob.unlocks("report", "alice")
 			bob.acquires("report", "bob")
 			alice.isRefused("report", "alice")
 		}
@@ -68,11 +69,11 @@ func TestSidecars_SameComponentName(t *testing.T) {
 	office.isRefused("report", "carol")
 }
 
-// Each host has a Mortise, and all have one Redis. Every worker raises a number that
-// nothing but the lock protects.
+// Each host has its own Mortise, and all share one Redis. Every worker increments a
+// number that only the lock protects.
 func TestHosts_SharedRedis(t *testing.T) {
 	t.Parallel()
-	const hosts, workers, turns = 2, 4, 5
+	const hosts, workers, rounds = 2, 4, 5
 	r := newResources(t, redis("locks", startRedis(t)).with("keyPrefix", "none"))
 	var (
 		inside, number atomic.Int32
@@ -83,7 +84,7 @@ func TestHosts_SharedRedis(t *testing.T) {
 		for worker := range workers {
 			name := fmt.Sprintf("%d.%d", host, worker)
 			group.Go(func() {
-				for range turns {
+				for range rounds {
 					if err := incrementLocked(t.Context(), app.sdk, name, &inside, &number); err != nil {
 						t.Errorf("%s: %v", name, err)
 						return
@@ -93,12 +94,13 @@ func TestHosts_SharedRedis(t *testing.T) {
 		}
 	}
 	group.Wait()
-	if got := number.Load(); !t.Failed() && got != hosts*workers*turns {
-		t.Errorf("the number is %d, want %d", got, hosts*workers*turns)
+	if got := number.Load(); !t.Failed() && got != hosts*workers*rounds {
+		t.Errorf("the number is %d, want %d", got, hosts*workers*rounds)
 	}
 }
 
-// takeTurn tries until it has the lock, then raises the number in two steps.
+// incrementLocked retries until it holds the lock, then increments the number in two
+// steps.
 func incrementLocked(ctx context.Context, d api, owner string, inside, number *atomic.Int32) error {
 	for granted := false; !granted; {
 		var err error

@@ -1,4 +1,4 @@
-// Component YAML that cannot work.
+// Invalid component YAML.
 package e2e
 
 import (
@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// silence is a port that takes connections and never answers.
+// silentAddr returns the address of a listener that accepts connections and never
+// answers.
 func silentAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -20,12 +21,12 @@ func silentAddr(t *testing.T) string {
 func TestComponent_Invalid(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	impatient := redis("bad", server).with("redisHost", silentAddr(t))
-	impatient.initTimeout = "1s"
+	silent := redis("bad", server).with("redisHost", silentAddr(t))
+	silent.initTimeout = "1s"
 	rows := []struct {
 		name string
 		bad  component
-		says []string // in one line of daprd's
+		says []string // parts of one line of daprd's log
 	}{
 		{"unknown store", memory("bad").with("store", "mongo"), []string{"store", "mongo", "known are memory, redis"}},
 		{"unknown key", memory("bad").with("restartGrase", "1s"), []string{"restartGrase", "restartGrace"}},
@@ -38,8 +39,8 @@ func TestComponent_Invalid(t *testing.T) {
 		{"no host", redis("bad", server).with("redisHost", ""), []string{"redisHost", "is empty"}},
 		{"wrong password", redis("bad", server).with("redisPassword", "not-"+secret), []string{"WRONGPASS"}},
 		{"no password", redis("bad", server).with("redisPassword", ""), []string{"NOAUTH"}},
-		{"nobody listens", redis("bad", server).with("redisHost", "127.0.0.1:"+freePort(t)), []string{"connection refused"}},
-		{"nobody answers", impatient, []string{"redis: connect: context deadline exceeded"}},
+		{"connection refused", redis("bad", server).with("redisHost", "127.0.0.1:"+freePort(t)), []string{"connection refused"}},
+		{"no answer", silent, []string{"redis: connect: context deadline exceeded"}},
 	}
 	m := startMortise(t)
 	for _, row := range rows {
@@ -52,28 +53,28 @@ func TestComponent_Invalid(t *testing.T) {
 	}
 }
 
-// With ignoreErrors daprd would use this component as if it had no keyPrefix: it files
-// the store before it looks.
+// With ignoreErrors, daprd would serve this component as if it had no keyPrefix: it
+// registers the store before it checks the prefix.
 func TestComponent_InvalidKeyPrefix(t *testing.T) {
 	t.Parallel()
 	bad := memory("bad").with("keyPrefix", "a||b")
 	expectStartFailure(t, startMortise(t), bad, []string{"bad (lock.mortise/v1)", "keyprefix", "'a||b' can't contain '||'"})
 }
 
-// endsDaprd expects that daprd does not start with the component.
+// expectStartFailure fails the test unless daprd fails to start with the component.
 func expectStartFailure(t *testing.T, m *mortise, bad component, says []string) {
 	t.Helper()
 	daprd := launchSidecar(t, m.folder, "app", newResources(t, bad))
 	if code := daprd.exitCode(); code == 0 {
-		t.Error("daprd ended without an error")
+		t.Error("daprd: got exit code 0, want an error")
 	}
 	if err := daprd.checkLine(append(says, "level=fatal")...); err != nil {
 		t.Error(err)
 	}
 }
 
-// isIgnored expects that daprd starts, and that another component serves while this one
-// does not.
+// expectIgnored fails the test unless daprd starts and serves another component but not
+// this one.
 func expectIgnored(t *testing.T, m *mortise, bad component, says []string) {
 	t.Helper()
 	app := startSidecar(t, m, "app", newResources(t, bad, memory("good")))

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// tryLock and unlock are calls of Dapr's service.
+// tryLock and unlock return calls of Dapr's service.
 func tryLock(store, resource, owner string, seconds int32) grpcCall {
 	return grpcCall{method: "TryLockAlpha1", message: &runtimepb.TryLockRequest{
 		StoreName: store, ResourceId: resource, LockOwner: owner, ExpiryInSeconds: seconds,
@@ -20,7 +20,7 @@ func unlock(store, resource, owner string) grpcCall {
 	}}
 }
 
-// Answers that are no errors, as bytes: of a truth value, and of the number of a status.
+// Responses without an error, as encoded bytes of a bool or of a status.
 const (
 	wantGranted  = "OK: \nanswer [0801]"
 	wantRefused  = "OK: \nanswer []"
@@ -29,23 +29,23 @@ const (
 	wantNotOwner = "OK: \nanswer [0802]"
 )
 
-// grpcOrder is what an app does with its locks.
+// grpcLocks are the usual calls of an app.
 var grpcLocks = []exchange{
 	{name: "a free lock is granted", call: tryLock("locks", "g1", "alice", 60), want: wantGranted},
 	{name: "its owner is refused", call: tryLock("locks", "g1", "alice", 60), want: wantRefused},
 	{name: "others are refused", call: tryLock("locks", "g1", "bob", 60), want: wantRefused},
 	{name: "others cannot unlock", call: unlock("locks", "g1", "bob"), want: wantNotOwner},
-	{name: "what nobody holds cannot be unlocked", call: unlock("locks", "g2", "bob"), want: wantNotFound},
+	{name: "a free lock cannot be unlocked", call: unlock("locks", "g2", "bob"), want: wantNotFound},
 	{name: "its owner unlocks", call: unlock("locks", "g1", "alice"), want: wantUnlocked},
-	{name: "and not twice", call: unlock("locks", "g1", "alice"), want: wantNotFound},
+	{name: "but not twice", call: unlock("locks", "g1", "alice"), want: wantNotFound},
 	{name: "a lock for a second is granted", call: tryLock("locks", "g3", "alice", 1), want: wantGranted},
-	{name: "it is free when it has expired", call: tryLock("locks", "g3", "bob", 60), want: wantGranted, after: expiryOne},
-	{name: "who had it cannot unlock", call: unlock("locks", "g3", "alice"), want: wantNotOwner},
-	{name: "fields that nobody knows", call: grpcCall{method: "TryLockAlpha1", message: raw(
+	{name: "it is free after its expiry", call: tryLock("locks", "g3", "bob", 60), want: wantGranted, after: expiryOne},
+	{name: "its previous owner cannot unlock", call: unlock("locks", "g3", "alice"), want: wantNotOwner},
+	{name: "unknown fields", call: grpcCall{method: "TryLockAlpha1", message: raw(
 		0x0a, 5, 'l', 'o', 'c', 'k', 's', 0x12, 2, 'g', '4', 0x1a, 1, 'a', 0x20, 60, 0x7a, 1, 'x')}, want: wantGranted},
 }
 
-// grpcFields are bad values, and which of several faults is told.
+// grpcFields are invalid values, and which of several errors is returned.
 var grpcFields = []exchange{
 	{name: "nothing", call: tryLock("", "", "", 0), want: "ExpiryInSeconds is not positive in lock store "},
 	{name: "seconds come first", call: tryLock("nix", "", "", -1),
@@ -61,17 +61,17 @@ var grpcFields = []exchange{
 		want: "InvalidArgument: LockOwner is empty in lock store nix"},
 	{name: "to unlock: the store", call: unlock("nix", "a||b", "a"), want: "InvalidArgument: lock store nix not found"},
 	{name: "to unlock: a separator", call: unlock("locks", "||", "a"), want: "Internal: failed to release lock"},
-	{name: "bytes that are no UTF-8", call: grpcCall{method: "TryLockAlpha1", message: raw(0x0a, 1, 0xff)},
+	{name: "invalid UTF-8", call: grpcCall{method: "TryLockAlpha1", message: raw(0x0a, 1, 0xff)},
 		want: "invalid UTF-8"},
-	{name: "a message that breaks off", call: grpcCall{method: "UnlockAlpha1", message: raw(0x0a, 5, 'l')}, want: "Internal"},
+	{name: "a truncated message", call: grpcCall{method: "UnlockAlpha1", message: raw(0x0a, 5, 'l')}, want: "Internal"},
 	{name: "a message that is too large", call: unlock("locks", "a", strings.Repeat("x", maxBody)), want: "ResourceExhausted"},
 }
 
-// grpcMethods are methods that lead nowhere.
+// grpcMethods are unknown methods.
 var grpcMethods = []exchange{
 	{name: "a method that does not exist", call: grpcCall{method: "RenewLockAlpha1", message: &emptypb.Empty{}},
 		want: "Unknown: failed to proxy request"},
 	{name: "a service that does not exist", call: grpcCall{method: "/a.B/C", message: &emptypb.Empty{}},
 		want: "Unknown: cannot proxy request"},
-	{name: "what is no method", call: grpcCall{method: "/nix", message: &emptypb.Empty{}}, want: "nix"},
+	{name: "an invalid method", call: grpcCall{method: "/nix", message: &emptypb.Empty{}}, want: "nix"},
 }

@@ -20,7 +20,7 @@ const (
 	notPositive  = "ExpiryInSeconds is not positive in lock store locks"
 )
 
-// httpTake and httpFree ask for a lock, and give it back, as JSON has it.
+// httpTryLock and httpUnlock return calls with a JSON body.
 func httpTryLock(resource, owner string, seconds int32) call {
 	return lockPost("locks", string(request{resource, owner, seconds}.json()))
 }
@@ -29,18 +29,18 @@ func httpUnlock(resource, owner string) call {
 	return unlockPost("locks", fmt.Sprintf(`{"resourceId":"%s","lockOwner":"%s"}`, resource, owner))
 }
 
-// httpOrder is what an app does with its locks.
+// httpLocks are the usual calls of an app.
 var httpLocks = []exchange{
 	{name: "a free lock is granted", call: httpTryLock("report", "alice", 60), want: granted},
 	{name: "its owner is refused", call: httpTryLock("report", "alice", 60), want: refused},
 	{name: "others are refused", call: httpTryLock("report", "bob", 60), want: refused},
 	{name: "another lock is free", call: httpTryLock("letter", "bob", 60), want: granted},
 	{name: "others cannot unlock", call: httpUnlock("report", "bob"), want: `{"status":2}`},
-	{name: "what nobody holds cannot be unlocked", call: httpUnlock("memo", "bob"), want: `{"status":1}`},
+	{name: "a free lock cannot be unlocked", call: httpUnlock("memo", "bob"), want: `{"status":1}`},
 	{name: "its owner unlocks", call: httpUnlock("report", "alice"), want: `{"status":0}`},
-	{name: "and not twice", call: httpUnlock("report", "alice"), want: `{"status":1}`},
+	{name: "but not twice", call: httpUnlock("report", "alice"), want: `{"status":1}`},
 	{name: "a lock for a second is granted", call: httpTryLock("brief", "alice", 1), want: granted},
-	{name: "it cannot be unlocked when it has expired", call: httpUnlock("brief", "alice"),
+	{name: "it cannot be unlocked after its expiry", call: httpUnlock("brief", "alice"),
 		want: `{"status":1}`, after: expiryOne},
 	{name: "and is free for others", call: httpTryLock("brief", "bob", 60), want: granted},
 	{name: "the longest lease", call: httpTryLock("long", "a", 2147483647), want: granted},
@@ -49,7 +49,7 @@ var httpLocks = []exchange{
 	{name: "half a separator", call: httpTryLock("a|b|", "a||b", 60), want: granted},
 }
 
-// httpJSON is what can be written as JSON, or is none.
+// httpJSON are variants of JSON, valid and invalid.
 var httpJSON = []exchange{
 	{name: "names with underscores", call: lockPost("locks", `{"resource_id":"j1","lock_owner":"a","expiry_in_seconds":60}`),
 		want: granted},
@@ -73,7 +73,8 @@ var httpJSON = []exchange{
 	{name: "the largest body", call: unlockPost("locks", aliceUnlock+strings.Repeat(" ", maxBody-len(aliceUnlock))),
 		want: `{"status":1}`},
 	{name: "a body that is too large", call: unlockPost("locks", aliceUnlock+strings.Repeat(" ", maxBody+2-len(aliceUnlock))),
-		want: "failed to read request body: stream too large"}, // of one byte too much daprd takes no notice
+		// daprd accepts one byte too many.
+		want: "failed to read request body: stream too large"},
 	{name: "a body that is far too large", call: unlockPost("locks", strings.Repeat(" ", 2*maxBody)), want: "stream too large"},
 	{name: "no body", call: lockPost("locks", ""), want: notPositive},
 	{name: "no body to unlock", call: unlockPost("locks", ""), want: "ResourceId is empty in lock store locks"},
@@ -81,34 +82,34 @@ var httpJSON = []exchange{
 	{name: "null", call: lockPost("locks", "null"), want: malformed},
 	{name: "a list", call: lockPost("locks", "[]"), want: malformed},
 	{name: "a text", call: lockPost("locks", `"x"`), want: malformed},
-	{name: "a body that breaks off", call: lockPost("locks", aliceTryLock[:20]), want: malformed},
-	{name: "something behind it", call: lockPost("locks", aliceTryLock+"x"), want: malformed},
-	{name: "a comma too much", call: lockPost("locks", `{"resourceId":"a",}`), want: malformed},
+	{name: "a truncated body", call: lockPost("locks", aliceTryLock[:20]), want: malformed},
+	{name: "text behind the object", call: lockPost("locks", aliceTryLock+"x"), want: malformed},
+	{name: "a trailing comma", call: lockPost("locks", `{"resourceId":"a",}`), want: malformed},
 	{name: "a field twice", call: lockPost("locks", `{"resourceId":"a","resourceId":"b"}`), want: malformed},
 	{name: "a field by both its names", call: lockPost("locks", `{"resourceId":"a","resource_id":"b"}`), want: malformed},
-	{name: "quotes of the other kind", call: lockPost("locks", `{'resourceId':'a'}`), want: malformed},
-	{name: "bytes that are no UTF-8", call: lockPost("locks", "{\"resourceId\":\"\xff\"}"), want: malformed},
+	{name: "single quotes", call: lockPost("locks", `{'resourceId':'a'}`), want: malformed},
+	{name: "invalid UTF-8", call: lockPost("locks", "{\"resourceId\":\"\xff\"}"), want: malformed},
 	{name: "half a surrogate", call: lockPost("locks", `{"resourceId":"\ud800"}`), want: malformed},
 	{name: "a byte order mark", call: lockPost("locks", "\ufeff{}"), want: malformed},
 	{name: "names in another case are unknown", call: lockPost("locks", `{"ExpiryInSeconds":60}`), want: notPositive},
 }
 
-// httpFields are bad values in good JSON, and which of several faults is told.
+// httpFields are invalid values in valid JSON, and which of several errors is returned.
 var httpFields = []exchange{
 	{name: "a fraction", call: lockPost("locks", `{"expiryInSeconds":1.5}`), want: malformed},
 	{name: "a number that is too large", call: lockPost("locks", `{"expiryInSeconds":2147483648}`), want: malformed},
-	{name: "a text that is no number", call: lockPost("locks", `{"expiryInSeconds":"x"}`), want: malformed},
+	{name: "a string that is not a number", call: lockPost("locks", `{"expiryInSeconds":"x"}`), want: malformed},
 	{name: "a number with a space", call: lockPost("locks", `{"expiryInSeconds":" 1"}`), want: malformed},
 	{name: "an empty number", call: lockPost("locks", `{"expiryInSeconds":""}`), want: malformed},
-	{name: "a truth value for a number", call: lockPost("locks", `{"expiryInSeconds":true}`), want: malformed},
+	{name: "a boolean for a number", call: lockPost("locks", `{"expiryInSeconds":true}`), want: malformed},
 	{name: "a list for a number", call: lockPost("locks", `{"expiryInSeconds":[1]}`), want: malformed},
-	{name: "a number for a text", call: lockPost("locks", `{"resourceId":5}`), want: malformed},
-	{name: "an object for a text", call: unlockPost("locks", `{"lockOwner":{}}`), want: malformed},
-	{name: "a store that is no text", call: unlockPost("locks", `{"storeName":1}`), want: malformed},
+	{name: "a number for a string", call: lockPost("locks", `{"resourceId":5}`), want: malformed},
+	{name: "an object for a string", call: unlockPost("locks", `{"lockOwner":{}}`), want: malformed},
+	{name: "a store that is not a string", call: unlockPost("locks", `{"storeName":1}`), want: malformed},
 	{name: "null for a number", call: lockPost("locks", `{"expiryInSeconds":null}`), want: notPositive},
-	{name: "null for a text", call: unlockPost("locks", `{"resourceId":null}`), want: "ResourceId is empty"},
-	{name: "no seconds", call: lockPost("locks", `{"resourceId":"f","lockOwner":"a","expiryInSeconds":0}`), want: notPositive},
-	{name: "less than no seconds", call: lockPost("locks", `{"resourceId":"f","lockOwner":"a","expiryInSeconds":-1}`),
+	{name: "null for a string", call: unlockPost("locks", `{"resourceId":null}`), want: "ResourceId is empty"},
+	{name: "zero seconds", call: lockPost("locks", `{"resourceId":"f","lockOwner":"a","expiryInSeconds":0}`), want: notPositive},
+	{name: "negative seconds", call: lockPost("locks", `{"resourceId":"f","lockOwner":"a","expiryInSeconds":-1}`),
 		want: notPositive},
 	{name: "seconds come first", call: lockPost("nix", `{"expiryInSeconds":-2147483648}`),
 		want: "not positive in lock store nix"},
@@ -128,19 +129,19 @@ var httpFields = []exchange{
 	{name: "to unlock: a separator", call: unlockPost("locks", `{"resourceId":"||<&>\"","lockOwner":"a"}`), want: "ERR_UNLOCK"},
 }
 
-// httpRoutes are ways to an answer, and paths and methods that lead nowhere.
+// httpRoutes are spellings of routes, and unknown paths and methods.
 var httpRoutes = []exchange{
 	{name: "another case of the store", call: unlockPost("Locks", aliceUnlock), want: "lock store Locks not found"},
 	{name: "an escaped store", call: unlockPost("l%6fcks", aliceUnlock), want: `{"status":1}`},
 	{name: "an escaped slash in a store", call: unlockPost("a%2Fb%20c+d%25", aliceUnlock), want: "lock store a/b c d% not found"},
-	{name: "signs of HTML in a store", call: unlockPost("%3C&%3E%22", aliceUnlock), want: `\u003c\u0026\u003e`},
+	{name: "HTML characters in a store", call: unlockPost("%3C&%3E%22", aliceUnlock), want: `\u003c\u0026\u003e`},
 	{name: "a store in other letters", call: unlockPost("東京", aliceUnlock), want: "lock store 東京 not found"},
-	{name: "slashes too many", call: post("//v1.0-alpha1///unlock//locks//", aliceUnlock), want: `{"status":1}`},
+	{name: "repeated slashes", call: post("//v1.0-alpha1///unlock//locks//", aliceUnlock), want: `{"status":1}`},
 	{name: "dots", call: post("/v1.0-alpha1/./lock/x/../../unlock/locks/.", aliceUnlock), want: `{"status":1}`},
 	{name: "an escaped route", call: post("/v1.0-alpha1/%75nlock/locks", aliceUnlock), want: noRoute},
 	{name: "a route in capitals", call: post("/v1.0-alpha1/UNLOCK/locks", aliceUnlock), want: noRoute},
 	{name: "no store", call: unlockPost("", aliceUnlock), want: noRoute},
-	{name: "something behind the store", call: unlockPost("locks/x", aliceUnlock), want: noRoute},
+	{name: "a path behind the store", call: unlockPost("locks/x", aliceUnlock), want: noRoute},
 	{name: "another version of the lock", call: post("/v1.0/lock/locks", aliceTryLock), want: noRoute},
 	{name: "another version of the metadata", call: get("/v1.0-alpha1/metadata"), want: noRoute},
 	{name: "GET a lock", call: get("/v1.0-alpha1/lock/locks"), want: noRoute},
@@ -148,16 +149,16 @@ var httpRoutes = []exchange{
 	{name: "DELETE a lock", call: httpCall{method: "DELETE", path: "/v1.0-alpha1/unlock/locks"}, want: noRoute},
 	{name: "OPTIONS of a lock", call: httpCall{method: "OPTIONS", path: "/v1.0-alpha1/lock/locks"}, want: noRoute},
 	{name: "HEAD of a lock", call: httpCall{method: "HEAD", path: "/v1.0-alpha1/lock/locks"}, want: "404"},
-	{name: "a method of one's own", call: httpCall{method: "LOCK", path: "/v1.0-alpha1/lock/locks"}, want: noRoute},
+	{name: "an unknown method", call: httpCall{method: "LOCK", path: "/v1.0-alpha1/lock/locks"}, want: noRoute},
 	{name: "the root", call: get("/"), want: noRoute},
-	{name: "anything else", call: get("/favicon.ico"), want: noRoute},
+	{name: "another path", call: get("/favicon.ico"), want: noRoute},
 	{name: "an API without a name", call: get("/v1.0/state"), want: noRoute},
 	{name: "an API that does not exist", call: post("/v1.0-alpha1/renew/locks", aliceTryLock), want: noRoute},
 	{name: "an invocation without a method", call: get("/v1.0/invoke/app"), want: noRoute},
 	{name: "a header that is too large", call: get("/v1.0/healthz").with("X", strings.Repeat("x", 16<<10)), want: "431"},
 }
 
-// httpHealth is what those ask who want to know whether a sidecar is there.
+// httpHealth are calls that check whether a sidecar is healthy.
 var httpHealth = []exchange{
 	{name: "the health", call: get("/v1.0/healthz"), want: "204"},
 	{name: "the health of the app", call: get("/v1.0/healthz?appid=app"), want: "204"},
@@ -169,16 +170,16 @@ var httpHealth = []exchange{
 	{name: "the health outbound of another app", call: get("/v1.0/healthz/outbound?appid=other"), want: "204"},
 	{name: "HEAD of the health", call: httpCall{method: "HEAD", path: "/v1.0/healthz"}, want: "404"},
 	{name: "POST to the health", call: post("/v1.0/healthz", ""), want: noRoute},
-	{name: "something behind the health", call: get("/v1.0/healthz/inbound"), want: noRoute},
+	{name: "a path behind the health", call: get("/v1.0/healthz/inbound"), want: noRoute},
 	{name: "metadata with a bad body", call: httpCall{method: "GET", path: "/v1.0/metadata", body: "[]"}, want: malformed},
 	{name: "POST to the metadata", call: post("/v1.0/metadata", "{}"), want: noRoute},
 }
 
 func TestDaprAPI_Answers(t *testing.T) {
 	t.Parallel()
-	theirs, ours := startRedis(t), startRedis(t)
-	daprd := startDaprd(t, "app", builtin("locks", theirs))
-	api := startAPI(t, "app", builtin("locks", ours))
+	daprdRedis, apiRedis := startRedis(t), startRedis(t)
+	daprd := startDaprd(t, "app", builtin("locks", daprdRedis))
+	api := startAPI(t, "app", builtin("locks", apiRedis))
 	for _, table := range []struct {
 		name string
 		rows []exchange
@@ -189,8 +190,8 @@ func TestDaprAPI_Answers(t *testing.T) {
 	} {
 		t.Run(table.name, func(t *testing.T) { compareAnswers(t, daprd, api, table.rows) })
 	}
-	want, got := locksIn(t, theirs), locksIn(t, ours)
+	want, got := locksIn(t, daprdRedis), locksIn(t, apiRedis)
 	if len(want) < 10 || !maps.Equal(want, got) {
-		t.Errorf("daprd leaves the locks\n%q\nand the API leaves\n%q", want, got)
+		t.Errorf("locks of daprd\n%q\nlocks of the API\n%q", want, got)
 	}
 }

@@ -67,13 +67,13 @@ func TestDaprAPI_Token(t *testing.T) {
 	})
 }
 
-// anyLength and anyCause are what depends on the words of a store.
+// anyLength and anyCause match what depends on a store's error.
 var (
 	anyLength = regexp.MustCompile(`Content-Length: .*`)
 	anyCause  = regexp.MustCompile(`(acquiring lock|release lock): .+`)
 )
 
-// carelessly is a call of whose answer the store's own words do not count.
+// ignoringCause is a call whose response is compared without the store's error.
 type ignoringCause struct{ call }
 
 func (c ignoringCause) send(t testing.TB, p daprAPI) string {
@@ -83,11 +83,11 @@ func (c ignoringCause) send(t testing.TB, p daprAPI) string {
 
 func TestDaprAPI_RedisDown(t *testing.T) {
 	t.Parallel()
-	theirs, ours := startRedis(t), startRedis(t)
-	daprd := startDaprd(t, "app", builtin("locks", theirs))
-	api := startAPI(t, "app", builtin("locks", ours))
-	theirs.Stop()
-	ours.Stop()
+	daprdRedis, apiRedis := startRedis(t), startRedis(t)
+	daprd := startDaprd(t, "app", builtin("locks", daprdRedis))
+	api := startAPI(t, "app", builtin("locks", apiRedis))
+	daprdRedis.Stop()
+	apiRedis.Stop()
 	compareAnswers(t, daprd, api, []exchange{
 		{name: "HTTP: a lock", call: ignoringCause{lockPost("locks", aliceTryLock)}, want: "ERR_TRY_LOCK"},
 		{name: "gRPC: to unlock", call: ignoringCause{unlock("locks", "a", "a")}, want: "Internal: failed to release lock: ..."},
@@ -95,7 +95,7 @@ func TestDaprAPI_RedisDown(t *testing.T) {
 	})
 }
 
-// Versions and features are those of a program, and each tells its own.
+// The programs differ in their versions and features, which are not compared.
 func TestDaprAPI_Metadata(t *testing.T) {
 	t.Parallel()
 	locks := builtin("locks", startRedis(t))
@@ -104,13 +104,13 @@ func TestDaprAPI_Metadata(t *testing.T) {
 	t.Run("over HTTP", func(t *testing.T) {
 		want, got := metadataJSON(t, daprd), metadataJSON(t, api)
 		if len(want) < 4 || !reflect.DeepEqual(got, want) {
-			t.Errorf("daprd tells\n%v\nand the API tells\n%v", want, got)
+			t.Errorf("metadata of daprd\n%v\nmetadata of the API\n%v", want, got)
 		}
 	})
 	t.Run("over gRPC", func(t *testing.T) {
 		want, got := metadataMessage(t, daprd), metadataMessage(t, api)
 		if !proto.Equal(got, want) {
-			t.Errorf("daprd tells\n%v\nand the API tells\n%v", want, got)
+			t.Errorf("metadata of daprd\n%v\nmetadata of the API\n%v", want, got)
 		}
 	})
 }
@@ -122,34 +122,34 @@ func metadataJSON(t *testing.T, p daprAPI) map[string]any {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var told map[string]any
-	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || resp.Header.Get("Content-Type") != "application/json" {
+	var m map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || resp.Header.Get("Content-Type") != "application/json" {
 		t.Fatalf("%v, of type %s", err, resp.Header.Get("Content-Type"))
 	}
-	if told["runtimeVersion"] == "" || told["extended"].(map[string]any)["daprRuntimeVersion"] != told["runtimeVersion"] {
-		t.Errorf("no version in %v", told)
+	if m["runtimeVersion"] == "" || m["extended"].(map[string]any)["daprRuntimeVersion"] != m["runtimeVersion"] {
+		t.Errorf("no version in %v", m)
 	}
-	delete(told, "runtimeVersion")
-	delete(told, "extended")
-	delete(told, "enabledFeatures")
-	return told
+	delete(m, "runtimeVersion")
+	delete(m, "extended")
+	delete(m, "enabledFeatures")
+	return m
 }
 
 func metadataMessage(t *testing.T, p daprAPI) *runtimepb.GetMetadataResponse {
 	t.Helper()
-	told, err := runtimepb.NewDaprClient(p.conn).GetMetadata(t.Context(), &runtimepb.GetMetadataRequest{})
+	m, err := runtimepb.NewDaprClient(p.conn).GetMetadata(t.Context(), &runtimepb.GetMetadataRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if told.GetRuntimeVersion() == "" || told.GetExtendedMetadata()["daprRuntimeVersion"] != told.GetRuntimeVersion() {
-		t.Errorf("no version in %v", told)
+	if m.GetRuntimeVersion() == "" || m.GetExtendedMetadata()["daprRuntimeVersion"] != m.GetRuntimeVersion() {
+		t.Errorf("no version in %v", m)
 	}
-	told.RuntimeVersion, told.ExtendedMetadata, told.EnabledFeatures = "", nil, nil
-	return told
+	m.RuntimeVersion, m.ExtendedMetadata, m.EnabledFeatures = "", nil, nil
+	return m
 }
 
-// keyPrefixes are components by how their keys begin, for the app Shop in the namespace
-// Prod.
+// keyPrefixes are values of keyPrefix, and the resulting keys for the app Shop in the
+// namespace Prod.
 var keyPrefixes = []struct{ name, key, value, lock string }{
 	{name: "default", lock: "lock||Shop||default"},
 	{"appid", "keyPrefix", "appid", "lock||Shop||appid"},

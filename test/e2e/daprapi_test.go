@@ -1,5 +1,5 @@
 // The same requests to a sidecar with Dapr's lock.redis and to the API for apps without a
-// sidecar, answer by answer.
+// sidecar, whose responses must be equal.
 package e2e
 
 import (
@@ -24,9 +24,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// place is where Dapr's API is served.
+// daprAPI is the addresses of a server of Dapr's API.
 type daprAPI struct {
-	base string // of its HTTP
+	base string // the base URL of HTTP
 	conn *grpc.ClientConn
 }
 
@@ -47,8 +47,8 @@ func startDaprd(t testing.TB, app string, components ...component) daprAPI {
 	return newDaprAPI(t, s.httpAddr, s.grpcAddr)
 }
 
-// startAPI starts Mortise, as the process that it is, with the components of type
-// lock.redis, and returns where it serves Dapr's API for the app.
+// startAPI starts Mortise with the components of type lock.redis, and returns the
+// addresses at which it serves Dapr's API for the app.
 func startAPI(t testing.TB, app string, components ...component) daprAPI {
 	t.Helper()
 	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", newResources(t, components...).path,
@@ -56,27 +56,27 @@ func startAPI(t testing.TB, app string, components ...component) daprAPI {
 	m.awaitLine("Ready on")
 	listening := m.after("Listening on ")
 	if len(listening) != 2 {
-		t.Fatalf("it listens on %q", listening)
+		t.Fatalf("got the listeners %q, want 2", listening)
 	}
 	return newDaprAPI(t, listening[1], listening[0])
 }
 
 // call is a request, over HTTP or gRPC.
 type call interface {
-	// send returns the whole answer in words, without what no two answers have in common.
+	// send returns the whole response as text, without what differs in every response.
 	send(t testing.TB, p daprAPI) string
 }
 
-// exchange is a row: a request that both are sent, and what is sure to be in the answer
-// of a daprd.
+// exchange is a request that is sent to both servers, and a part of daprd's response.
 type exchange struct {
 	name  string
 	call  call
 	want  string
-	after time.Duration // which must have passed since the row before
+	after time.Duration // the time between the previous row and this one
 }
 
-// answerAlike sends every request to both, in order, and prints every difference.
+// compareAnswers sends every request to both servers, in order, and reports every
+// difference.
 func compareAnswers(t *testing.T, daprd, api daprAPI, rows []exchange) {
 	t.Helper()
 	for _, row := range rows {
@@ -84,10 +84,10 @@ func compareAnswers(t *testing.T, daprd, api daprAPI, rows []exchange) {
 			time.Sleep(row.after) // until a lock has expired on a real server
 			want, got := row.call.send(t, daprd), row.call.send(t, api)
 			if !strings.Contains(want, row.want) {
-				t.Errorf("daprd does not say %s, but\n%s", row.want, want)
+				t.Errorf("response of daprd must contain %s, got\n%s", row.want, want)
 			}
 			if got != want {
-				t.Errorf("daprd answers\n%s\nand the API answers\n%s", want, got)
+				t.Errorf("response of daprd\n%s\nresponse of the API\n%s", want, got)
 			}
 		})
 	}
@@ -97,7 +97,7 @@ func compareAnswers(t *testing.T, daprd, api daprAPI, rows []exchange) {
 type httpCall struct {
 	method, path string
 	body         string
-	chunked      bool     // the length of the body is not told
+	chunked      bool     // sent without Content-Length
 	header       []string // names and values
 }
 
@@ -145,7 +145,7 @@ func (c httpCall) send(t testing.TB, p daprAPI) string {
 
 // grpcCall is a request over gRPC.
 type grpcCall struct {
-	method  string // of Dapr's service, or a whole path
+	method  string // a name in Dapr's service, or a whole path
 	message proto.Message
 	header  []string // names and values
 }
@@ -156,7 +156,7 @@ func (c grpcCall) with(name, value string) grpcCall {
 	return c
 }
 
-// raw is a message with these bytes, which need not be a message.
+// raw returns a message that is encoded as these bytes, which may be invalid.
 func raw(bytes ...byte) proto.Message {
 	m := new(emptypb.Empty)
 	m.ProtoReflect().SetUnknown(bytes)
@@ -173,12 +173,13 @@ func (c grpcCall) send(t testing.TB, p daprAPI) string {
 	}
 	err := p.conn.Invoke(metadata.AppendToOutgoingContext(ctx, c.header...), path, c.message, answer, grpc.Header(&header))
 	s := grpcstatus.Convert(err)
-	delete(header, "content-type") // an error comes without headers, and so without it, unless there are some of traces
+	// Errors have this header only together with headers of traces.
+	delete(header, "content-type")
 	return fmt.Sprintf("%v: %s\nanswer [%x]\ndetails %v\n%s", s.Code(), normalizeSpaces(s.Message()),
 		answer.ProtoReflect().GetUnknown(), s.Details(), headers(header))
 }
 
-// headers are the headers in order, but for the clock's and those of traces.
+// headers returns the headers in order, except for the date and those of traces.
 func headers(all map[string][]string) string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -191,11 +192,11 @@ func headers(all map[string][]string) string {
 	return strings.Join(lines, "\n")
 }
 
-// stable is the text with spaces where errors of protobuf have others: which it takes, it
-// draws lots for when it is compiled.
+// normalizeSpaces replaces the non-breaking spaces that protobuf, depending on the build,
+// puts into its errors.
 func normalizeSpaces(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
 
-// locksIn returns the locks in the server, keys and owners.
+// locksIn returns the owners of the locks in the server, by key.
 func locksIn(t testing.TB, server *servers.Redis) map[string]string {
 	t.Helper()
 	client := server.Client(func(o *goredis.Options) { o.Password = secret })
@@ -206,7 +207,7 @@ func locksIn(t testing.TB, server *servers.Redis) map[string]string {
 	locks := map[string]string{}
 	for _, key := range keys {
 		if strings.HasPrefix(key, "mortise:") {
-			continue // what lock.redis has no place for
+			continue // a key that lock.redis does not have
 		}
 		if locks[key], err = client.Get(t.Context(), key).Result(); err != nil {
 			t.Fatal(err)

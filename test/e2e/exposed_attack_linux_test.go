@@ -1,4 +1,4 @@
-// Attacks on an exposed Mortise, each on one connection, and what must come of it.
+// Attacks on an exposed Mortise, each on one connection, with the required reaction.
 package e2e
 
 import (
@@ -22,16 +22,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// How long Mortise bears with clients, and how much longer it may take on a busy machine.
+// The timeouts of Mortise, and a margin for a busy machine.
 const (
 	handshakeTimeout = 5 * time.Second  // of gRPC
-	requestTimeout   = 10 * time.Second // of all others, with what they send first
-	pingTimeout      = 20 * time.Second // of gRPC, with who answers no pings
-	daprTimeout      = 30 * time.Second // of Dapr's HTTP, with a body
+	requestTimeout   = 10 * time.Second // of HTTP, for the first request
+	pingTimeout      = 20 * time.Second // of gRPC, for clients that do not answer pings
+	daprTimeout      = 30 * time.Second // of Dapr's HTTP API, for the body
 	margin           = 5 * time.Second
 )
 
-// connect connects to the port. It may take what ctx allows.
+// connect opens a TCP connection.
 func (e endpoint) connect(ctx context.Context, options ...func(fd int) error) (*net.TCPConn, error) {
 	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		return errors.Join(raw.Control(func(fd uintptr) {
@@ -47,7 +47,7 @@ func (e endpoint) connect(ctx context.Context, options ...func(fd int) error) (*
 	return conn.(*net.TCPConn), nil
 }
 
-// enter agrees on TLS, if there is any, over a connection.
+// handshake performs the TLS handshake, if the endpoint uses TLS, on a connection.
 func (e endpoint) handshake(ctx context.Context, conn net.Conn, err error) (net.Conn, error) {
 	if err != nil || e.tls == nil {
 		return conn, err
@@ -64,28 +64,28 @@ func (e endpoint) handshake(ctx context.Context, conn net.Conn, err error) (net.
 	return secured, nil
 }
 
-// inside connects and agrees on TLS.
+// open connects and performs the TLS handshake.
 func (e endpoint) open(ctx context.Context) (net.Conn, error) {
 	conn, err := e.connect(ctx)
 	return e.handshake(ctx, conn, err)
 }
 
-// lasts sends something at once, and something each second, and returns an error if the
-// connection has not ended in time.
-func expectEnd(conn net.Conn, sends, drips string, patience time.Duration) error {
+// expectEnd writes first immediately and then next every second, and returns an error if
+// the connection is still open after the timeout and a margin.
+func expectEnd(conn net.Conn, first, next string, timeout time.Duration) error {
 	defer conn.Close()
-	_, _ = io.WriteString(conn, sends) // if it fails, the connection has ended
-	for end := time.Now().Add(patience + margin); time.Now().Before(end); {
+	_, _ = io.WriteString(conn, first) // if it fails, the connection has ended
+	for end := time.Now().Add(timeout + margin); time.Now().Before(end); {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
-		_, _ = io.WriteString(conn, drips)
+		_, _ = io.WriteString(conn, next)
 	}
-	return fmt.Errorf("the connection goes on for more than %v", patience)
+	return fmt.Errorf("the connection must end within %v", timeout)
 }
 
-// patience is that of gRPC, or of HTTP.
+// timeout returns the one for the endpoint's protocol.
 func (e endpoint) timeout(overGRPC, overHTTP time.Duration) time.Duration {
 	if e.isGRPC() {
 		return overGRPC
@@ -93,7 +93,7 @@ func (e endpoint) timeout(overGRPC, overHTTP time.Duration) time.Duration {
 	return overHTTP
 }
 
-// saysNothing connects, and that is all.
+// sendNothing connects and sends nothing.
 func sendNothing(ctx context.Context, e endpoint) error {
 	conn, err := e.connect(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func sendNothing(ctx context.Context, e endpoint) error {
 	return expectEnd(conn, "", "", e.timeout(handshakeTimeout, requestTimeout))
 }
 
-// beginsToSpeak sends the beginning of the first thing to say.
+// sendPartialHandshake sends the first bytes of the protocol's first message.
 func sendPartialHandshake(ctx context.Context, e endpoint) error {
 	conn, err := e.connect(ctx)
 	if err != nil {
@@ -118,7 +118,7 @@ func sendPartialHandshake(ctx context.Context, e endpoint) error {
 	return expectEnd(conn, hello, "", e.timeout(handshakeTimeout, requestTimeout))
 }
 
-// neverEndsTheHeader sends a header, line by line, or the beginning of a block of it.
+// sendUnendingHeader sends a header line by line, or a header block without its end.
 func sendUnendingHeader(ctx context.Context, e endpoint) error {
 	conn, err := e.open(ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func sendUnendingHeader(ctx context.Context, e endpoint) error {
 	return expectEnd(conn, "POST "+e.path+" HTTP/1.1\r\nHost: h\r\n", "X: y\r\n", requestTimeout)
 }
 
-// neverEndsTheBody has the token, and sends what comes after it byte by byte.
+// sendUnendingBody sends the token, and then the body byte by byte.
 func sendUnendingBody(ctx context.Context, e endpoint) error {
 	conn, err := e.open(ctx)
 	if err != nil {
@@ -139,24 +139,25 @@ func sendUnendingBody(ctx context.Context, e endpoint) error {
 	if e.isGRPC() {
 		return expectCanceled(conn, grpcPreface+e.frames(http2.FlagHeadersEndHeaders, "\x00\x00\x00\x10\x00part"))
 	}
-	patience := requestTimeout
+	timeout := requestTimeout
 	if strings.HasPrefix(e.flag, "--dapr") {
-		patience = daprTimeout
+		timeout = daprTimeout
 	}
-	return expectEnd(conn, e.requestHeader(1000), " ", patience)
+	return expectEnd(conn, e.requestHeader(1000), " ", timeout)
 }
 
-// endsTheCall expects that the call is told to be cancelled. The connection may go on.
-func expectCanceled(conn net.Conn, sends string) error {
+// expectCanceled returns an error unless the server cancels the call. The connection may
+// stay open.
+func expectCanceled(conn net.Conn, frames string) error {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
-	_, _ = io.WriteString(conn, sends) // if it fails, there is no answer
+	_, _ = io.WriteString(conn, frames) // if it fails, reading fails too
 	framer := http2.NewFramer(io.Discard, conn)
 	framer.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
 	for {
 		frame, err := framer.ReadFrame()
 		if err != nil {
-			return fmt.Errorf("waiting for an answer: %w", err)
+			return fmt.Errorf("read response: %w", err)
 		}
 		header, ok := frame.(*http2.MetaHeadersFrame)
 		if !ok {
@@ -164,7 +165,7 @@ func expectCanceled(conn net.Conn, sends string) error {
 		}
 		for _, field := range header.Fields {
 			if field.Name == "grpc-status" && field.Value != "1" {
-				return fmt.Errorf("the status is %s", field.Value)
+				return fmt.Errorf("grpc-status must be 1, got %s", field.Value)
 			}
 		}
 		if header.StreamEnded() {
@@ -173,8 +174,8 @@ func expectCanceled(conn net.Conn, sends string) error {
 	}
 }
 
-// neverReads has the token, asks for as much as it can, and reads nothing. Its connection
-// is told to take little at a time.
+// sendWithoutReading sends the token and as many requests as the server accepts, and
+// reads nothing. Its connection has a small receive buffer.
 func sendWithoutReading(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx,
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) },
@@ -187,7 +188,7 @@ func sendWithoutReading(ctx context.Context, e endpoint) error {
 	ended := time.After(pingTimeout)
 	_ = conn.SetWriteDeadline(time.Now().Add(margin))
 	_, err = io.WriteString(conn, e.longRequest())
-	for !e.isGRPC() && e.stream == "" && err == nil { // until nothing more is taken
+	for !e.isGRPC() && e.stream == "" && err == nil { // until the server stops reading
 		_, err = io.WriteString(conn, e.longRequest())
 	}
 	select {
@@ -196,12 +197,12 @@ func sendWithoutReading(ctx context.Context, e endpoint) error {
 		return ctx.Err()
 	}
 	if e.flag == "--dapr-http-listen-address" {
-		return nil // which waits for a minute, as its own tests show
+		return nil // its timeout is a minute, which its own tests check
 	}
 	return expectEnd(conn, "", "", margin)
 }
 
-// sendsGarbage sends what nobody understands, with TLS and without.
+// sendGarbage sends random bytes, with TLS and without.
 func sendGarbage(ctx context.Context, e endpoint) error {
 	for _, open := range []func(context.Context) (net.Conn, error){
 		func(ctx context.Context) (net.Conn, error) { return e.connect(ctx) },
@@ -222,27 +223,27 @@ func sendGarbage(ctx context.Context, e endpoint) error {
 	return nil
 }
 
-// hasNoToken makes good calls without the token.
+// sendNoToken makes valid calls with a wrong token.
 func sendNoToken(ctx context.Context, e endpoint) error {
 	return e.expect(ctx, withHeader(e, e.header, e.value+"x"), unauthenticated)
 }
 
-// sendsTooMuch makes calls that are larger than anything good, with the token. Over HTTP
-// the answer can be lost by the end of the connection, which comes before all is sent.
+// sendLargeRequest makes calls with the token whose requests exceed the limit. Over HTTP
+// the response can be lost, because the connection ends before all is sent.
 func sendLargeRequest(ctx context.Context, e endpoint) error {
 	c, want := e.authorized(), tooLarge
 	c.fill = strings.Repeat(" ", 5<<20)
 	if e.method == http.MethodGet {
-		want = answered // a body is not asked for, and not read
+		want = answered // the server ignores the body
 	}
 	if got := e.do(ctx, c); got != want && (e.isGRPC() || got != disconnected) {
-		return fmt.Errorf("is %s, want %s", got, want)
+		return fmt.Errorf("got %q, want %q", got, want)
 	}
 	return nil
 }
 
-// sendsAHugeHeader sends a header larger than anything good. The answer can be lost by
-// the end of the connection.
+// sendLargeHeader sends a header that exceeds the limit. The response can be lost when
+// the connection ends.
 func sendLargeHeader(ctx context.Context, e endpoint) error {
 	conn, err := e.open(ctx)
 	if err != nil {
@@ -254,23 +255,24 @@ func sendLargeHeader(ctx context.Context, e endpoint) error {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
-	_, _ = io.WriteString(conn, grpcPreface+e.largeFrames()) // as much of it as is taken
+	// The server may stop reading.
+	_, _ = io.WriteString(conn, grpcPreface+e.largeFrames())
 	for framer := http2.NewFramer(io.Discard, conn); ; {
 		switch frame, err := framer.ReadFrame(); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return errors.New("a huge header is not refused")
+			return errors.New("a large header must be rejected")
 		case err != nil:
 			return nil
 		case frame.Header().Type == http2.FrameRSTStream, frame.Header().Type == http2.FrameGoAway:
 			return nil
 		case frame.Header().Type == http2.FrameHeaders:
-			return errors.New("a huge header is answered")
+			return errors.New("a large header must be rejected, got a response")
 		}
 	}
 }
 
-// isGone asks for something that lasts, if there is something, and is gone without a
-// word: it sends nothing more, not even that.
+// disappear makes a long request, if there is one, and then disappears: it sends nothing
+// more, not even the end of the connection.
 func disappear(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx)
 	conn, err := e.handshake(ctx, tcp, err)
@@ -279,7 +281,7 @@ func disappear(ctx context.Context, e endpoint) error {
 	}
 	_, err = io.WriteString(conn, e.longRequest())
 	if err == nil {
-		_, err = conn.Read(make([]byte, 1)) // it is served
+		_, err = conn.Read(make([]byte, 1)) // the server has accepted the request
 	}
 	if err := errors.Join(err, closeSilently(tcp)); err != nil {
 		return err
@@ -291,7 +293,7 @@ func disappear(ctx context.Context, e endpoint) error {
 	return ctx.Err()
 }
 
-// vanish closes a connection so that the other end hears nothing of it.
+// closeSilently closes a connection without notifying the other end.
 func closeSilently(conn *net.TCPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -302,8 +304,8 @@ func closeSilently(conn *net.TCPConn) error {
 	return errors.Join(err, repair, conn.Close())
 }
 
-// lasting is what a client with the token sends to be served for long, or else, where
-// nothing lasts, a small request.
+// longRequest returns a request, with the token, for a stream, or a small request if the
+// endpoint has no streams.
 func (e endpoint) longRequest() string {
 	switch {
 	case e.isGRPC() && e.stream != "":
@@ -319,25 +321,26 @@ func (e endpoint) longRequest() string {
 	return e.requestHeader(len(e.body)) + e.body
 }
 
-// head is the header of a request of HTTP with the token, whose body has so many bytes.
+// requestHeader returns the header of an HTTP request with the token and a body of this
+// length.
 func (e endpoint) requestHeader(length int) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\nContent-Length: %d\r\n\r\n",
 		e.method, e.path, e.header, e.value, length)
 }
 
-// greeting is what clients of gRPC say first.
+// grpcPreface is what gRPC clients send first.
 var grpcPreface = http2.ClientPreface + framed(func(f *http2.Framer) error { return f.WriteSettings() })
 
 func framed(write func(*http2.Framer) error) string {
 	var text strings.Builder
 	if err := write(http2.NewFramer(&text, nil)); err != nil {
-		panic(err) // the tests' own frames are good
+		panic(err) // the frames of tests are valid
 	}
 	return text.String()
 }
 
-// frames are those of a call of gRPC with the token: its header, with these flags, and
-// what has come of its request.
+// frames returns the frames of a gRPC call with the token: its header, with these flags,
+// and the body.
 func (e endpoint) frames(flags http2.Flags, body string) string {
 	return framed(func(f *http2.Framer) error {
 		err := f.WriteHeaders(http2.HeadersFrameParam{
@@ -350,7 +353,7 @@ func (e endpoint) frames(flags http2.Flags, body string) string {
 	})
 }
 
-// hugeFrames are those of a call of gRPC whose header has a quarter of a megabyte.
+// largeFrames returns the frames of a gRPC call whose header has 256 KiB.
 func (e endpoint) largeFrames() string {
 	return framed(func(f *http2.Framer) error {
 		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(e.block())})
@@ -362,27 +365,28 @@ func (e endpoint) largeFrames() string {
 	})
 }
 
-// block is the header of a call of gRPC with the token.
+// block returns the encoded header of a gRPC call with the token.
 func (e endpoint) block() string {
 	return block(":method", "POST", ":scheme", "http", ":path", e.path, ":authority", "h",
 		"content-type", "application/grpc", e.header, e.value)
 }
 
-// block is a header of HTTP/2.
+// block returns an encoded header of HTTP/2.
 func block(namesAndValues ...string) string {
 	var text strings.Builder
 	encoder := hpack.NewEncoder(&text)
 	for i := 0; i < len(namesAndValues); i += 2 {
-		_ = encoder.WriteField(hpack.HeaderField{Name: namesAndValues[i], Value: namesAndValues[i+1]}) // a Builder takes everything
+		// Writing to a Builder cannot fail.
+		_ = encoder.WriteField(hpack.HeaderField{Name: namesAndValues[i], Value: namesAndValues[i+1]})
 	}
 	return text.String()
 }
 
-// message is a request of gRPC, with its length before it.
+// message returns a gRPC message with its length prefix.
 func message(m proto.Message) string {
 	text, err := proto.Marshal(m)
 	if err != nil {
-		panic(err) // the tests' own requests are good
+		panic(err) // the requests of tests are valid
 	}
 	return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text)))) + string(text)
 }

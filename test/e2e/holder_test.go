@@ -1,4 +1,4 @@
-// A holder that stands still for longer than its lease, as a process of its own.
+// A holder that is suspended for longer than its lease, in its own process.
 package e2e
 
 import (
@@ -17,11 +17,12 @@ import (
 	"github.com/mortise-lock/mortise/examples/fencedredis"
 )
 
-// holderVariable makes the test's own binary a holder of the lock at this socket.
+// holderVariable, if it is set to a socket, makes the test binary run runHolder.
 const holderVariable = "MORTISE_E2E_HOLDER"
 
-// holder takes the lock, says so, and when it has lost it writes to the Redis at the
-// address all the same, as a program would that does not look.
+// runHolder acquires the lock and prints its token. When it has lost the lock, it writes
+// to the Redis at the address nevertheless, as a program would that does not check its
+// lease.
 func runHolder(socket, redisAddr string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*waitTimeout)
 	defer cancel()
@@ -76,7 +77,7 @@ func TestHolder_Suspended(t *testing.T) {
 			}
 			stale, err := strconv.ParseUint(strings.Fields(h.line("token"))[1], 10, 64)
 			if err != nil || next.Token() <= stale {
-				t.Errorf("token %d follows %d, %v", next.Token(), stale, err)
+				t.Errorf("got token %d after %d, %v; want a larger one", next.Token(), stale, err)
 			}
 			r := server.Client(func(o *goredis.Options) { o.Password = secret })
 			if err := fencedredis.Set(t.Context(), r, "report-text", "fresh", next.Token()); err != nil {
@@ -88,7 +89,7 @@ func TestHolder_Suspended(t *testing.T) {
 			h.awaitLine("write:", fencedredis.ErrStale.Error())
 			h.awaitLine("unlock:", client.ErrLost.Error())
 			if code := h.exitCode(); code != 0 {
-				t.Errorf("the holder ended with code %d", code)
+				t.Errorf("holder: got exit code %d, want 0", code)
 			}
 			if text, err := r.HGet(t.Context(), "report-text", "value").Result(); text != "fresh" || err != nil {
 				t.Errorf("the report is %q, %v", text, err)

@@ -1,4 +1,4 @@
-// Requests that make no sense, through the whole chain.
+// Invalid and unusual requests, through the whole chain.
 package e2e
 
 import (
@@ -7,20 +7,20 @@ import (
 	"testing"
 )
 
-// Sizes in bytes that the key and the owner may have. daprd puts keyPrefix before the
-// app's resource id.
+// The largest size in bytes of the key and the owner. daprd puts keyPrefix before the
+// app's resource ID.
 const (
 	maxLength = 1024
 	keyPrefix = "lock||app||"
 )
 
-// badRequests are refused by every store and through every API, with an error that tells
-// what is wrong.
+// badRequests are rejected by every store and through every API, with an error that names
+// the cause.
 var badRequests = []struct {
 	name   string
 	bad    request
-	errors []string // each of which the error contains
-	forAll bool     // an unlock is as wrong
+	errors []string // parts of the error
+	forAll bool     // also invalid for an unlock
 }{
 	{"empty resource", request{"", "alice", 1}, []string{"ResourceId is empty"}, true},
 	{"empty owner", request{"report", "", 1}, []string{"LockOwner is empty"}, true},
@@ -43,12 +43,12 @@ func TestRequest_Invalid(t *testing.T) {
 		for _, row := range badRequests {
 			granted, err := u.tryLock(row.bad)
 			if err == nil || !containsAll(err.Error(), row.errors) {
-				t.Errorf("%s: take: got %t, %v; want an error with %q", row.name, granted, err, row.errors)
+				t.Errorf("%s: lock: got %t, %v; want an error with %q", row.name, granted, err, row.errors)
 			}
 			if row.forAll {
 				got, err := u.unlock(row.bad)
 				if err == nil || !containsAll(err.Error(), row.errors) {
-					t.Errorf("%s: free: got %d, %v; want an error with %q", row.name, got, err, row.errors)
+					t.Errorf("%s: unlock: got %d, %v; want an error with %q", row.name, got, err, row.errors)
 				}
 			}
 			u.acquires("report", "alice")
@@ -85,8 +85,8 @@ func TestRequest_Unusual(t *testing.T) {
 func TestRequest_UnknownStore(t *testing.T) {
 	t.Parallel()
 	app := startSidecar(t, startMortise(t), "app", newResources(t, memory("locks")))
-	for way, api := range app.apis() {
-		t.Run("through "+way, func(t *testing.T) {
+	for name, api := range app.apis() {
+		t.Run("through "+name, func(t *testing.T) {
 			u := user{t: t, api: api, store: "loks"}
 			u.fails(request{"report", "alice", minute}, "lock store loks not found")
 		})

@@ -2,9 +2,9 @@ package e2e
 
 import "strings"
 
-// lockOf is a component of type lock.redis whose locks are in the database, with texts in
-// it replaced: old and new in turn. Lines that are added behind it are metadata entries,
-// or, without indentation, fields of the component.
+// lockOf returns a component of type lock.redis whose locks are in the database db, with
+// texts replaced: old and new in turn. Lines appended to it are metadata entries or,
+// without indentation, fields of the component.
 func lockOf(name, db string, edits ...string) string {
 	return strings.NewReplacer(edits...).Replace(`apiVersion: dapr.io/v1alpha1
 kind: Component
@@ -21,21 +21,21 @@ spec:
 `)
 }
 
-// file is a folder with one file.
+// file returns a folder with one file.
 func file(text string) map[string]string { return map[string]string{"locks.yaml": text} }
 
-// beside is a folder with the text in a file, and in another a component that is served.
+// beside returns a folder with the text in a file, and a valid component in another.
 func beside(text string) map[string]string {
 	return map[string]string{"1.yaml": text, "2.yaml": lockOf("good", "2")}
 }
 
-// spec adds a line to the spec of a component: use it as edits of lockOf.
+// spec returns edits of lockOf that add a line to the spec.
 func spec(line string) (old, new string) { return "  version: v1\n", "  version: v1\n  " + line + "\n" }
 
-// meta adds a line to the metadata of a component: use it as edits of lockOf.
+// meta returns edits of lockOf that add a line to the metadata.
 func meta(line string) (old, new string) { return "\nspec:", "\n  " + line + "\nspec:" }
 
-// edited is lockOf for the functions above.
+// edited returns a component with one of the edits above.
 func edited(old, new string) string { return lockOf("locks", "1", old, new) }
 
 const (
@@ -92,13 +92,13 @@ spec:
     spec: {containers: [{name: shop, image: shop}]}
 ---
 `
-	needsSecret       = "secrets are for daprd alone to read, so the component waits for its Init"
-	otherTypes        = "components of other types are none of Mortise's business"
-	undefinedVariable = "a variable can be set for daprd and not for Mortise, so the component waits for daprd's Init"
-	placeholder       = "daprd fills this in, so the component waits for its Init"
+	needsSecret       = "only daprd can read secrets, so the component waits for its Init"
+	otherTypes        = "Mortise ignores components of other types"
+	undefinedVariable = "the variable may be set for daprd only, so the component waits for daprd's Init"
+	placeholder       = "daprd replaces the placeholder, so the component waits for its Init"
 )
 
-// indented is the text with every line but the first indented by four.
+// indented returns the text with every line but the first indented by four.
 func indented(text string) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 }
@@ -177,10 +177,10 @@ apiVersion: dapr.io/v1alpha1
 	{name: "scopes as numbers", files: beside(lockOf("locks", "1") + "scopes: [1, shop]\n"), want: "good@2"},
 	{name: "metadata as a map", files: beside(lockOf("locks", "1", "  - name: redisHost\n    value: $REDIS\n  - name: redisDB\n    value: \"1\"", "    redisHost: $REDIS")),
 		want: "good@2"},
-	{name: "a truth value as text", files: beside(edited(spec(`ignoreErrors: "true"`))), want: "good@2"},
+	{name: "a boolean as text", files: beside(edited(spec(`ignoreErrors: "true"`))), want: "good@2"},
 	{name: "a number as initTimeout", files: file(edited(spec("initTimeout: 5"))), want: "locks@1"},
 	{name: "labels as a list", files: beside(edited(meta("labels: [shop]"))), want: "good@2"},
-	{name: "a page that was downloaded", files: beside("<!DOCTYPE html>\n<html><body>404: Not Found</body></html>\n"), want: "good@2"},
+	{name: "an HTML page", files: beside("<!DOCTYPE html>\n<html><body>404: Not Found</body></html>\n"), want: "good@2"},
 	{name: "text", files: beside("404: Not Found"), want: "good@2"},
 	{name: "a sequence", files: beside("- " + indented(lockOf("locks", "1"))), want: "good@2"},
 	{name: "a merge conflict", files: beside("<<<<<<< HEAD\n" + lockOf("locks", "1") + "=======\n" + lockOf("locks", "2") + ">>>>>>> main\n"), want: "good@2"},
@@ -192,7 +192,7 @@ apiVersion: dapr.io/v1alpha1
 		lockOf("locks", "1", "- name: redisHost\n    value: $REDIS", "- <<: *host")), want: "locks@1"},
 	{name: "a key that is repeated", files: file(lockOf("locks", "1", "  name: locks\n", "  name: other\n  name: locks\n")), want: "locks@1"},
 	{name: "a metadata entry that is repeated", files: file(lockOf("locks", "1") + "  - {name: redisDB, value: 2}\n"), want: "locks@2"},
-	{name: "numbers and truth values", files: file(lockOf("locks", "1", `value: "1"`, "value: 0x2") +
+	{name: "numbers and booleans", files: file(lockOf("locks", "1", `value: "1"`, "value: 0x2") +
 		"  - {name: enableTLS, value: no}\n  - {name: redisMaxRetries, value: 1_0}\n"), want: "locks@2"},
 	{name: "no value", files: file(lockOf("locks", "1") + "  - name: redisPassword\n  - {name: redisUsername, value: }\n  - {name: redisType, value: ~}\n"),
 		want: "locks@1"},
@@ -201,7 +201,7 @@ apiVersion: dapr.io/v1alpha1
 	{name: "a map as a value", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, value: {a: {b: true}}}\n"), want: `locks@1 lock||{"a":{"b":true}}||R`},
 	{name: "quotes in a value", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, value: '\"a\"'}\n"), want: `locks@1 lock||"a"||R`},
 
-	// Values that are elsewhere.
+	// Values from variables and secrets.
 	{name: "a variable", files: file(lockOf("locks", "1", "value: $REDIS", "envRef: PLACE")), want: "locks@1"},
 	{name: "a variable in quotes", files: file(lockOf("locks", "1", `value: "1"`, "envRef: DB")), env: []string{`DB="2"`}, want: "locks@2"},
 	{name: "a variable that is empty", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, envRef: PREFIX}\n"), env: []string{"PREFIX="},
@@ -241,13 +241,13 @@ apiVersion: dapr.io/v1alpha1
 		want: "locks@1", mortise: "locks?", reason: placeholder},
 
 	// Namespaces, scopes and names.
-	{name: "two namespaces, one of them ours", env: []string{"NAMESPACE=staging"}, files: map[string]string{
+	{name: "two namespaces, one of them the app's", env: []string{"NAMESPACE=staging"}, files: map[string]string{
 		"1.yaml": edited(meta("namespace: production")), "2.yaml": lockOf("locks", "2", "\nspec:", "\n  namespace: staging\nspec:"),
 	}, want: "locks@2"},
 	{name: "another namespace", env: []string{"NAMESPACE=staging"}, files: beside(edited(meta("namespace: production"))), want: "good@2"},
-	{name: "a namespace, and none of ours", files: file(edited(meta("namespace: production"))), want: "locks@1"},
-	{name: "a namespace, and an empty one of ours", env: []string{"NAMESPACE="}, files: file(edited(meta("namespace: production"))), want: "locks@1"},
-	{name: "two namespaces, and none of ours", files: map[string]string{
+	{name: "a namespace, and none of the app", files: file(edited(meta("namespace: production"))), want: "locks@1"},
+	{name: "a namespace, and an empty one of the app", env: []string{"NAMESPACE="}, files: file(edited(meta("namespace: production"))), want: "locks@1"},
+	{name: "two namespaces, and none of the app", files: map[string]string{
 		"1.yaml": edited(meta("namespace: production")), "2.yaml": lockOf("locks", "2", "\nspec:", "\n  namespace: staging\nspec:"),
 	}, want: "ends"},
 	{name: "scopes", files: map[string]string{
@@ -280,7 +280,7 @@ apiVersion: dapr.io/v1alpha1
 	{name: "a type that does not exist", files: beside(lockOf("x", "1", "lock.redis", "lock.paper")), want: "ends", mortise: "good@2", reason: otherTypes},
 	{name: "no spec", files: beside("apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: x}\n"), want: "ends", mortise: "good@2", reason: otherTypes},
 
-	// What cannot be opened.
+	// Components that cannot be opened.
 	{name: "a Redis that is down", files: file(lockOf("locks", "1", "$REDIS", "$DOWN", "  version: v1\n", "  version: v1\n  initTimeout: 1s\n")), want: "ends"},
 	{name: "a Redis that is down, with ignoreErrors", files: beside(lockOf("locks", "1", "$REDIS", "$DOWN",
 		"  version: v1\n", "  version: v1\n  initTimeout: 1s\n  ignoreErrors: true\n")), want: "good@2"},
@@ -291,18 +291,18 @@ apiVersion: dapr.io/v1alpha1
 	{name: "a cluster", files: file(lockOf("locks", "1") + "  - {name: redisType, value: cluster}\n"), want: "ends"},
 	{name: "no host", files: file(lockOf("locks", "1", "value: $REDIS", "value: ''")), want: "ends"},
 	{name: "a separator in the key prefix", files: file(lockOf("locks", "1") + "  - {name: KEYPREFIX, value: 'a||b'}\n"), want: "ends"},
-	{name: "the name of a pod that is not known", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, value: '{podName}'}\n"), want: "ends"},
-	{name: "no time to open it", files: file(edited(spec("initTimeout: 0s"))), want: "ends"},
-	{name: "an initTimeout that is none", files: file(edited(spec("initTimeout: soon"))), want: "locks@1"},
+	{name: "an unknown pod name", files: file(lockOf("locks", "1") + "  - {name: keyPrefix, value: '{podName}'}\n"), want: "ends"},
+	{name: "a zero initTimeout", files: file(edited(spec("initTimeout: 0s"))), want: "ends"},
+	{name: "an invalid initTimeout", files: file(edited(spec("initTimeout: soon"))), want: "locks@1"},
 	{name: "the key prefixes", files: map[string]string{
 		"1.yaml": lockOf("a", "1") + "  - {name: keyPrefix, value: name}\n", "2.yaml": lockOf("b", "1") + "  - {name: keyPrefix, value: None}\n",
 		"3.yaml": lockOf("c", "1") + "  - {name: keyprefix, value: appid}\n", "4.yaml": lockOf("d", "1") + "  - {name: keyPrefix, value: Shared}\n",
 	}, want: "a@1 lock||a||R, b@1 lock||R, c@1, d@1 lock||shared||R"},
 	{name: "a key that lock.redis ignores", files: file(lockOf("locks", "1") + "  - {name: owner, value: shop}\n"),
-		want: "locks@1", mortise: "ends", reason: "Mortise refuses keys that it does not know, because a typing error could lose locks"},
+		want: "locks@1", mortise: "ends", reason: "Mortise rejects unknown keys, because a typing error could lose locks"},
 }
 
-// moreLoadings are for Dapr's loader alone: types and values that no lock component has.
+// loaderCases are for the loaders only: types and values that no lock component has.
 var loaderCases = []loadCase{
 	{name: "values", files: file(lockOf("locks", "1") + `  - {name: octal, value: 017}
   - {name: binary, value: 0b11}

@@ -1,4 +1,4 @@
-// One folder of resource files before a real daprd, with Dapr's lock.redis, and before
+// The same folders of resource files for a real daprd, with Dapr's lock.redis, and for
 // Mortise: both serve the same components, with the same metadata, or neither starts.
 package e2e
 
@@ -23,23 +23,25 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// loading is a row: resource files, and what becomes of them in the sidecar of the app
-// shop.
+// loadCase is a folder of resource files, and the outcome in the sidecar of the app shop.
 //
-// An outcome is "ends" if the program does not start. Otherwise it has, for every
-// component that is served, its name, an at sign and the number of the Redis database in
-// which its locks are, and then the key of a lock on the resource R if that is not
-// lock||shop||R.
+// An outcome is "ends" if the program does not start. Otherwise it contains, for every
+// component that is served, its name, an at sign and the number of the Redis database of
+// its locks, and then the key of a lock on the resource R if that is not lock||shop||R.
 type loadCase struct {
-	name  string
-	files map[string]string // by name; $REDIS is a server, $DOWN an address at which none is, $FOLDER where the files are
-	links map[string]string // by name: the targets of symbolic links
+	name string
+
+	// files are texts by name. $REDIS stands for the address of a server, $DOWN for an
+	// address without one, $FOLDER for the folder of the files.
+	files map[string]string
+
+	links map[string]string // targets of symbolic links by name
 	env   []string
 	want  string // daprd's outcome
 
-	// mortise is the outcome of Mortise where that is another one on purpose, and because
-	// says why. A component whose name has a question mark behind it is listed, but left
-	// to the Init of a daprd.
+	// mortise is the outcome of Mortise if it differs on purpose, for this reason. A
+	// question mark follows the name of a component that is listed but is opened only by
+	// the Init of a daprd.
 	mortise, reason string
 }
 
@@ -47,12 +49,12 @@ func TestResources_Served(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	down := "127.0.0.1:" + freePort(t)
-	turns := make(chan struct{}, 2) // how many sidecars start at a time
+	starting := make(chan struct{}, 2) // limits how many sidecars start at a time
 	for i, row := range loadCases {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			turns <- struct{}{}
-			defer func() { <-turns }()
+			starting <- struct{}{}
+			defer func() { <-starting }()
 			folder := row.folder(t, strings.NewReplacer("$REDIS", server.Addr, "$DOWN", down))
 			row.env = append(row.env, "PLACE="+server.Addr)
 			want := servedComponents(t, server, fmt.Sprintf("/%d-daprd/", i), row.startDaprd(t, folder))
@@ -73,7 +75,7 @@ func TestResources_Served(t *testing.T) {
 // folder writes the row's files to a new folder.
 func (row loadCase) folder(t *testing.T, fill *strings.Replacer) string {
 	t.Helper()
-	dir := socketsFolder(t) // without the name of the row, whose commas would separate paths
+	dir := socketsFolder(t) // its name has no commas, which separate paths
 	for name, text := range row.files {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -91,7 +93,7 @@ func (row loadCase) folder(t *testing.T, fill *strings.Replacer) string {
 	return dir
 }
 
-// startDaprd starts a sidecar, and returns where it serves, or "" if it ends.
+// startDaprd starts a sidecar, and returns its base URL, or "" if it ends.
 func (row loadCase) startDaprd(t *testing.T, folder string) (base string) {
 	t.Helper()
 	s := &sidecar{program: &daprdProgram, app: "shop", folder: socketsFolder(t), resources: resources{t, folder}, env: row.env}
@@ -103,8 +105,8 @@ func (row loadCase) startDaprd(t *testing.T, folder string) (base string) {
 		if s.hasEnded() {
 			return nil
 		}
-		// Another sidecar could answer at a port that both wanted, and a sidecar that is
-		// about to end says that it runs.
+		// Another sidecar may listen on the port, and a sidecar that is about to end logs
+		// that it runs.
 		return cmp.Or(s.checkLine("dapr initialized. Status: Running"), s.ready())
 	})
 	if s.hasEnded() {
@@ -113,8 +115,8 @@ func (row loadCase) startDaprd(t *testing.T, folder string) (base string) {
 	return "http://" + s.httpAddr
 }
 
-// startMortise starts Mortise for the app, as what stands in for lock.redis, and returns
-// where it serves, or "" if it ends.
+// startMortise starts Mortise for the app, as lock.redis, and returns its base URL, or ""
+// if it ends.
 func (row loadCase) startMortise(t *testing.T, folder string) (base string) {
 	t.Helper()
 	addr := "127.0.0.1:" + freePort(t)
@@ -132,8 +134,8 @@ func (row loadCase) startMortise(t *testing.T, folder string) (base string) {
 	return "http://" + addr
 }
 
-// servedAt takes a lock of every lock component that is served at the base, on a resource
-// of that name, and returns the row's outcome.
+// servedComponents acquires a lock of every lock component at the base URL, and returns
+// the outcome of the row.
 func servedComponents(t *testing.T, server *servers.Redis, resource, base string) string {
 	t.Helper()
 	if base == "" {
@@ -180,7 +182,7 @@ func lockComponents(t *testing.T, base string) []string {
 	return names
 }
 
-// placeOf is where the lock on the resource is, as outcomes have it.
+// lockPlace returns the database and the key of the lock on the resource, as in outcomes.
 func lockPlace(t *testing.T, server *servers.Redis, resource string) string {
 	t.Helper()
 	for db := range 4 {
@@ -197,7 +199,7 @@ func lockPlace(t *testing.T, server *servers.Redis, resource string) string {
 	return "@nowhere"
 }
 
-// read is what is read of a component.
+// read is the fields of a component that are read.
 type read struct {
 	name, namespace, kind, version, timeout, secretStore string
 	ignoreErrors                                         bool
@@ -205,13 +207,13 @@ type read struct {
 	items                                                []string
 }
 
-// item is a metadata entry in words.
+// item formats a metadata entry.
 func item(name, value string, hasValue bool, variable, secret, key string) string {
 	return fmt.Sprintf("%q = %q (%v), variable %q, secret %q %q", name, value, hasValue, variable, secret, key)
 }
 
-// Dapr's own loader and ours, in one process. So there can be rows with which a daprd
-// would take seconds.
+// TestResources_Read runs Dapr's own loader and ours in one process, which takes much
+// less time than starting a daprd.
 func TestResources_Read(t *testing.T) {
 	for _, row := range slices.Concat(loadCases, loaderCases) {
 		t.Run(row.name, func(t *testing.T) {
@@ -224,7 +226,7 @@ func TestResources_Read(t *testing.T) {
 	}
 }
 
-// FuzzFilesAreReadAsDaprsLoaderReadsThem looks for a file that is read differently.
+// FuzzResources_Read searches for a file that the two loaders read differently.
 func FuzzResources_Read(f *testing.F) {
 	for _, row := range slices.Concat(loadCases, loaderCases) {
 		for _, text := range row.files {
@@ -232,19 +234,19 @@ func FuzzResources_Read(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) < 50_000 { // a document of 64 kB is too much for Dapr's loader, which then never returns
+		if len(text) < 50_000 { // Dapr's loader never returns for a document of 64 kB
 			compareReads(t, loadCase{files: map[string]string{"f.yaml": text}}.folder(t, strings.NewReplacer()))
 		}
 	})
 }
 
-// readAlike lets both read the folder, and prints every difference.
+// compareReads runs both loaders on the folder, and reports every difference.
 func compareReads(t *testing.T, folder string) {
 	t.Helper()
 	want, wantErr := daprRead(t, folder)
 	got, gotErr := mortiseRead(t, folder)
 	if !reflect.DeepEqual(got, want) || (gotErr == nil) != (wantErr == nil) {
-		t.Errorf("read is %+v, %v\nand by Dapr %+v, %v", got, gotErr, want, wantErr)
+		t.Errorf("got %+v, %v\nDapr reads %+v, %v", got, gotErr, want, wantErr)
 	}
 }
 

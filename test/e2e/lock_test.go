@@ -1,4 +1,4 @@
-// One app and its locks.
+// One app with one sidecar.
 package e2e
 
 import (
@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// everyWay runs the test for memory and for Redis, through the SDK and through HTTP, all
-// on one sidecar.
+// forEachStoreAndAPI runs the test for memory and for Redis, through the SDK and through
+// HTTP, on one sidecar.
 func forEachStoreAndAPI(t *testing.T, test func(t *testing.T, u user)) {
 	t.Helper()
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	app := startSidecar(t, startMortise(t), "app", r)
 	for _, store := range []string{"memory", "redis"} {
-		for way, api := range app.apis() {
-			t.Run(fmt.Sprintf("kept in %s, through %s", store, way), func(t *testing.T) {
+		for name, api := range app.apis() {
+			t.Run(fmt.Sprintf("%s store, %s", store, name), func(t *testing.T) {
 				test(t, user{t: t, api: api, store: store})
 			})
 		}
@@ -49,9 +49,9 @@ func TestLock_Expiry(t *testing.T) {
 		begin := time.Now()
 		u.acquiresFor(1, "report", "alice")
 		u.eventuallyTryLock(true, "report", "bob")
-		// Redis's clock counts whole milliseconds.
+		// Redis measures time in whole milliseconds.
 		if held := time.Since(begin); held < 990*time.Millisecond || held > 2*time.Second {
-			t.Errorf("a lock taken for 1s was held for %v", held)
+			t.Errorf("a lock with a TTL of 1s was held for %v", held)
 		}
 		u.unlockReturns(belongsToOthers, "report", "alice")
 		u.unlocks("report", "bob")

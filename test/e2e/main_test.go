@@ -16,10 +16,10 @@ import (
 // program is one of the programs under test.
 type program struct {
 	variable string   // names a ready binary, in the environment
-	folder   string   // of its module
-	flags    []string // of go build
-	source   string   // the package; empty is that of the folder
-	path     string   // where the binary is, once TestMain has seen to it
+	folder   string   // the folder of its module
+	flags    []string // flags of go build
+	source   string   // the package; empty: that of the folder
+	path     string   // the binary; set by TestMain
 }
 
 var (
@@ -31,7 +31,7 @@ var (
 	}
 	stockProgram = program{
 		variable: "STOCK_DAPRD_BIN",
-		folder:   daprdProgram.folder, // whose go.mod says which version
+		folder:   daprdProgram.folder, // its go.mod selects the version
 		flags:    daprdProgram.flags,
 		source:   "github.com/dapr/dapr/cmd/daprd",
 	}
@@ -56,10 +56,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	dapr.SetLogger(nil) // it would tell of every client
+	dapr.SetLogger(nil) // it would log every client
 	dir, err := os.MkdirTemp("", "e2e")
 	if err == nil {
-		err = os.Chmod(dir, 0o755) // other users run programs, too
+		err = os.Chmod(dir, 0o755) // other users run programs from it
 	}
 	if err == nil {
 		err = buildPrograms(dir, &mortiseProgram, &daprdProgram, &stockProgram)
@@ -74,7 +74,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// provide finds or builds the programs.
+// buildPrograms finds or builds the programs.
 func buildPrograms(dir string, programs ...*program) error {
 	for _, p := range programs {
 		if p.path = os.Getenv(p.variable); p.path != "" {

@@ -1,4 +1,4 @@
-// The way from Dapr's built-in lock.redis to Mortise, without stopping the apps.
+// Migration from Dapr's built-in lock.redis to Mortise, without stopping the apps.
 package e2e
 
 import (
@@ -15,31 +15,31 @@ func TestMigration_SharedLocks(t *testing.T) {
 		redis("mortise", server).with("keyPrefix", "none"))
 	app := startSidecar(t, startMortise(t), "app", r)
 	for _, direction := range [][2]string{{"builtin", "mortise"}, {"mortise", "builtin"}} {
-		t.Run("taken through "+direction[0], func(t *testing.T) {
-			taker, other := app.user(t, direction[0]), app.user(t, direction[1])
+		t.Run("locked through "+direction[0], func(t *testing.T) {
+			holder, other := app.user(t, direction[0]), app.user(t, direction[1])
 
-			taker.acquires("report", "alice")
+			holder.acquires("report", "alice")
 			other.isRefused("report", "bob")
 			other.unlockReturns(belongsToOthers, "report", "bob")
-			taker.isRefused("report", "bob")
+			holder.isRefused("report", "bob")
 
 			other.unlocks("report", "alice")
-			taker.unlockReturns(doesNotExist, "report", "alice")
+			holder.unlockReturns(doesNotExist, "report", "alice")
 			other.acquires("report", "bob")
-			taker.isRefused("report", "carol")
-			taker.unlocks("report", "bob")
+			holder.isRefused("report", "carol")
+			holder.unlocks("report", "bob")
 
-			taker.acquiresFor(1, "report", "alice")
+			holder.acquiresFor(1, "report", "alice")
 			other.isRefused("report", "bob")
 			other.eventuallyTryLock(true, "report", "bob")
-			taker.isRefused("report", "alice")
-			taker.unlocks("report", "bob")
+			holder.isRefused("report", "alice")
+			holder.unlocks("report", "bob")
 		})
 	}
 }
 
-// wholeBuiltin is a component of the built-in lock.redis with the keys that one meets in
-// the wild.
+// wholeBuiltin returns a component of the built-in lock.redis with the keys that are
+// common in practice.
 func wholeBuiltin(server *servers.Redis) component {
 	return builtin("locks", server).
 		with("redisUsername", "").

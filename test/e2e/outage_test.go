@@ -1,4 +1,4 @@
-// A Redis that goes away and comes back.
+// A Redis that stops and restarts.
 package e2e
 
 import (
@@ -21,13 +21,13 @@ func TestOutage_RedisRestarts(t *testing.T) {
 			t.Errorf("%s: got %d %s, %v; want 500 %s with the cause", verb, code, answer, err, errorCode)
 		}
 		if strings.Contains(answer, secret) {
-			t.Errorf("%s: the answer tells the password: %s", verb, answer)
+			t.Errorf("%s: the response contains the password: %s", verb, answer)
 		}
 	}
 	u.fails(request{"report", "alice", minute}, "code = Internal", "connection refused")
 
 	server.Start()
-	u.acquires("report", "bob") // it forgot alice's lock, having no persistence
+	u.acquires("report", "bob") // alice's lock was not persisted
 	u.unlocks("report", "bob")
 }
 

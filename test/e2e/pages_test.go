@@ -1,4 +1,4 @@
-// The pages of docs/apis, done as a reader would do what they say.
+// The pages of docs/apis, whose steps are run as a reader would run them.
 package e2e
 
 import (
@@ -18,26 +18,26 @@ import (
 	"github.com/mortise-lock/mortise/test/docs"
 )
 
-// pagesWithStockDaprd are those whose daprd is Dapr's own; on the others it is ours.
+// pagesWithStockDaprd are the pages that use Dapr's own daprd. The others use ours.
 var pagesWithStockDaprd = map[string]bool{"bindings.md": true}
 
-// explicit gives programs that a page starts the flags for what they would do by default,
-// as far as it cannot be had twice on one machine.
+// explicitFlags adds to programs that a page starts the flags for their default ports,
+// which are then replaced, because tests run in parallel.
 var explicitFlags = strings.NewReplacer(
 	"mortise dev", "mortise dev --dapr-http-listen-address 127.0.0.1:3500 --dapr-grpc-listen-address 127.0.0.1:50001 "+
 		"--http-listen-address 127.0.0.1:7080",
 	"daprd --", "daprd --dapr-http-port 3500 --dapr-grpc-port 50001 --dapr-internal-grpc-port 50002 --enable-metrics=false --",
 )
 
-// pagePorts are all ports that pages name, and pageSockets is where they say that the
-// socket is. Each reader has others.
+// pagePorts are all ports in the pages, and pageSockets is their sockets folder. Each
+// pageRunner replaces them.
 var pagePorts = []string{"3000", "3500", "7070", "7080", "9464", "34904", "50001", "50002"}
 
 const pageSockets = "/tmp/dapr-components-sockets"
 
 var (
-	port     = regexp.MustCompile(`\b\d{4,5}\b`)           // what can be one in a text
-	function = regexp.MustCompile(`(?m)^\w+\(\) \{.*\}\n`) // of the shell
+	port     = regexp.MustCompile(`\b\d{4,5}\b`)           // anything that may be a port
+	function = regexp.MustCompile(`(?m)^\w+\(\) \{.*\}\n`) // a function of the shell
 )
 
 func TestPages(t *testing.T) {
@@ -65,14 +65,14 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// reader does what a page says, in a folder, with a few programs, and at ports of its
-// own.
+// pageRunner runs the steps of a page, with its own folder, programs and ports.
 type pageRunner struct {
-	t                *testing.T
-	folder, sockets  string
-	ports, pagePorts map[string]string // ports, by those of the page, and the other way round
+	t               *testing.T
+	folder, sockets string
+	// Local ports by those of the page, and the reverse.
+	ports, pagePorts map[string]string
 	variables        []string
-	functions        string // of the shell, that commands have defined
+	functions        string // shell functions that commands have defined
 	terminals        map[string]*process
 }
 
@@ -92,13 +92,13 @@ func newPageRunner(t *testing.T, stock bool) *pageRunner {
 	return r
 }
 
-// here is what the page says, for this reader.
+// localize replaces the ports and the sockets folder of the page by local ones.
 func (r *pageRunner) localize(text string) string {
 	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.localPort)
 }
 
-// ownPort is the reader's port in the place of one that pages name. It is looked for when
-// it is needed, lest it be taken by then.
+// localPort returns the local port for one of the page. It reserves none before it is
+// needed, because another process could take it.
 func (r *pageRunner) localPort(p string) string {
 	if !slices.Contains(pagePorts, p) {
 		return p
@@ -110,14 +110,14 @@ func (r *pageRunner) localPort(p string) string {
 	return r.ports[p]
 }
 
-// inPage is what a program has said, as the page has it.
+// toPage replaces local ports and the sockets folder by those of the page.
 func (r *pageRunner) toPage(text string) string {
 	text = strings.ReplaceAll(docs.Mask(text), r.sockets, pageSockets)
 	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.pagePorts[p], p) })
 }
 
-// programs returns a folder with the programs that the pages start. What the reader's
-// clone has is beside it.
+// programs returns a folder with the programs that the pages start. The folders of a
+// clone are beside it.
 func (r *pageRunner) programs(stock bool) string {
 	r.t.Helper()
 	daprd := daprdProgram.path
@@ -142,7 +142,7 @@ func (r *pageRunner) programs(stock bool) string {
 	return bin
 }
 
-// workspace returns a go.work by which the reader's programs find this repository, and
+// workspace returns a go.work with which programs of the page find this repository and
 // Dapr's SDK.
 func (r *pageRunner) workspace() string {
 	r.t.Helper()
@@ -158,7 +158,7 @@ func (r *pageRunner) workspace() string {
 	return filepath.Join(work.Dir, "go.work")
 }
 
-// take takes a step. The test ends if it does not come out as the page says.
+// runStep runs a step. The test ends if its output differs from the page.
 func (r *pageRunner) runStep(step docs.Step) {
 	r.t.Helper()
 	var err error
@@ -185,45 +185,46 @@ func (r *pageRunner) write(name, text string) error {
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
-// script is the text of commands as a shell takes them.
+// script returns the commands with local ports.
 func (r *pageRunner) script(text string) string { return r.localize(explicitFlags.Replace(text)) }
 
-// run runs commands until they end. They know the functions that commands before them
+// run runs commands until they end. They can call the functions that previous commands
 // have defined, as in one terminal.
 func (r *pageRunner) run(step docs.Step) error {
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // some compile
+	// Some commands compile.
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-ec", r.script(r.functions+step.Text))
 	r.functions += strings.Join(function.FindAllString(step.Text, -1), "")
 	shell.Dir, shell.Env, shell.WaitDelay = r.folder, append(os.Environ(), r.variables...), time.Second
-	var printed, complained bytes.Buffer
-	shell.Stdout, shell.Stderr = &printed, &complained
+	var stdout, stderr bytes.Buffer
+	shell.Stdout, shell.Stderr = &stdout, &stderr
 	err := shell.Run()
 	if err == nil {
-		err = step.Answer.Check(r.toPage(printed.String()))
+		err = step.Answer.Check(r.toPage(stdout.String()))
 	}
 	if err != nil {
-		return fmt.Errorf("%s%w\n%s", step.Text, err, complained.String())
+		return fmt.Errorf("%s%w\n%s", step.Text, err, stderr.String())
 	}
 	return nil
 }
 
-// open starts a command that goes on.
+// startTerminal starts a command that keeps running.
 func (r *pageRunner) startTerminal(step docs.Step) {
 	r.t.Helper()
 	script := fmt.Sprintf("cd '%s' && exec env %s", r.folder, r.script(step.Text))
 	r.terminals[step.Name] = start(r.t, step.Name, "sh", r.variables, "-c", script)
 }
 
-// watch waits until a terminal says what it shall.
+// awaitOutput waits until the output of a terminal contains that of the step.
 func (r *pageRunner) awaitOutput(step docs.Step) error {
 	terminal := r.terminals[step.Name]
 	if terminal == nil {
-		return fmt.Errorf("no command has been started there")
+		return fmt.Errorf("no command has been started in this terminal")
 	}
-	eventually(r.t, fmt.Sprintf("line %d, it says so in terminal %s", step.Line, step.Name), func() error {
+	eventually(r.t, fmt.Sprintf("line %d, output of terminal %s", step.Line, step.Name), func() error {
 		if line := docs.Missing(step.Text, r.toPage(terminal.output.String())); line != "" {
-			return fmt.Errorf("it does not say %s", line)
+			return fmt.Errorf("missing line: %s", line)
 		}
 		return nil
 	})

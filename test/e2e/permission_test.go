@@ -1,4 +1,4 @@
-// A daprd whose user may not open one of the sockets in its folder.
+// A daprd without permission for one of the sockets in its folder.
 package e2e
 
 import (
@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// nobody is a user who owns nothing.
+// unprivilegedUID is the ID of a user that owns no files.
 const unprivilegedUID = 65534
 
-// allow sets the mode of a file.
+// chmod sets the mode of a file.
 func chmod(t testing.TB, path string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(path, mode); err != nil {
@@ -27,7 +27,8 @@ func TestSidecar_SocketPermission(t *testing.T) {
 	if err := os.Rename(denied.socket(), socket); err != nil {
 		t.Fatal(err)
 	}
-	r := resources{t: t, path: socketsFolder(t)} // a folder that can be opened to others
+	// Its parent is accessible to other users.
+	r := resources{t: t, path: socketsFolder(t)}
 	r.write(component{name: "locks", kind: "lock.open", metadata: map[string]string{"store": "memory"}})
 	for _, path := range []string{m.folder, r.path} {
 		chmod(t, path, 0o755)
@@ -35,7 +36,7 @@ func TestSidecar_SocketPermission(t *testing.T) {
 	chmod(t, filepath.Join(r.path, "locks.yaml"), 0o644)
 
 	s := &sidecar{program: &daprdProgram, app: "app", folder: m.folder, resources: r}
-	if os.Geteuid() == 0 { // to whom modes do not apply
+	if os.Geteuid() == 0 { // modes do not apply to root
 		s.runAs = &syscall.Credential{Uid: unprivilegedUID, Gid: unprivilegedUID}
 	} else {
 		chmod(t, socket, 0)

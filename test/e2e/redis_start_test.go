@@ -1,4 +1,4 @@
-// A Redis that is not up yet when Mortise starts.
+// A Redis that is not reachable yet when Mortise starts.
 package e2e
 
 import (
@@ -10,11 +10,11 @@ import (
 func TestStart_AwaitsRedis(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
-	late := redis("locks", server)
-	late.initTimeout = waitTimeout.String()
+	locks := redis("locks", server)
+	locks.initTimeout = waitTimeout.String()
 	server.Stop()
 	m := &mortise{folder: socketsFolder(t), name: "mortise"}
-	r := newResources(t, late)
+	r := newResources(t, locks)
 	m.process = start(t, "mortise", mortiseProgram.path, m.variables(), "--resources-path", r.path)
 	server.Start()
 	m.awaitLine("Ready on", m.socket())
@@ -37,7 +37,7 @@ func TestStart_Degraded(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			if resp.StatusCode != want {
-				return fmt.Errorf("health is %s, want %d", resp.Status, want)
+				return fmt.Errorf("health: got %s, want %d", resp.Status, want)
 			}
 			return nil
 		}
@@ -45,12 +45,12 @@ func TestStart_Degraded(t *testing.T) {
 	if err := health(http.StatusServiceUnavailable)(); err != nil {
 		t.Error(err)
 	}
-	app := startSidecar(t, m, "app", r) // which starts, although Redis is not there
+	app := startSidecar(t, m, "app", r) // daprd starts although Redis is unreachable
 	app.user(t, "other").acquires("report", "alice")
 	u := app.user(t, "locks")
 	u.fails(request{"report", "alice", minute}, `component "locks" is not open yet`, "connection refused")
 
 	server.Start()
 	u.eventuallyTryLock(true, "report", "alice")
-	eventually(t, "it is healthy", health(http.StatusNoContent))
+	eventually(t, "health", health(http.StatusNoContent))
 }

@@ -1,5 +1,4 @@
-// A storage that answers and refuses, and one that is lost: what callers and health
-// report.
+// A storage that refuses commands, or is lost: the errors of callers, and health.
 package e2e
 
 import (
@@ -19,17 +18,17 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// storage is a Redis whose administrator is not Mortise's user, and what uses it.
+// redisEnv is a Redis with an administrator and a user for Mortise, a Mortise that uses
+// it, and a client.
 type redisEnv struct {
 	*mortise
 	server  *servers.Redis
 	admin   *goredis.Client
 	client  *client.Client
-	address string // of the metrics
+	address string // of the metrics endpoint
 }
 
-// startStorage starts Mortise with a component in a Redis of its own, as the user
-// "mortise".
+// startRedisEnv starts Mortise with a component in a new Redis, as the user "mortise".
 func startRedisEnv(t *testing.T) *redisEnv {
 	t.Helper()
 	s := &redisEnv{server: servers.StartRedis(t), address: "127.0.0.1:" + freePort(t)}
@@ -53,21 +52,20 @@ func (s *redisEnv) do(t *testing.T, args ...any) {
 	}
 }
 
-// refusals are what an administrator can do to a Redis so that it answers and grants
-// nothing until the next change. Redis 7.0 words a refusal within a script in its own
-// way.
+// refusals are commands of an administrator after which Redis answers, but grants no
+// lock. Redis 7.0 has other errors for a refusal within a script.
 var refusals = []struct {
-	name string
-	make [][]any
-	says *regexp.Regexp
+	name  string
+	apply [][]any
+	says  *regexp.Regexp
 }{
 	{"a command is not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-time"}}, regexp.MustCompile("NOPERM|can't run this command")},
 	{"scripts are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-eval", "-evalsha"}}, regexp.MustCompile("NOPERM")},
 	{"the keys are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "resetkeys"}}, regexp.MustCompile("NOPERM")},
-	{"the password is another", [][]any{
+	{"the password has changed", [][]any{
 		{"ACL", "SETUSER", "mortise", "resetpass", ">another"}, {"CLIENT", "KILL", "USER", "mortise"},
 	}, regexp.MustCompile("WRONGPASS")},
-	{"the user is gone", [][]any{{"ACL", "DELUSER", "mortise"}}, regexp.MustCompile("WRONGPASS")},
+	{"the user does not exist", [][]any{{"ACL", "DELUSER", "mortise"}}, regexp.MustCompile("WRONGPASS")},
 }
 
 func TestRefusal_EndsEveryWait(t *testing.T) {
@@ -76,7 +74,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := startRedisEnv(t)
-			held, err := s.client.Lock(t.Context(), "held", client.NoRenew(), client.TTL(lockTTL)) // then the waiter is to be served
+			held, err := s.client.Lock(t.Context(), "held", client.NoRenew(), client.TTL(lockTTL))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +84,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 				waiting <- err
 			}()
 			eventually(t, "a waiter", func() error { return s.checkWaiting(t.Context(), held.Key()) })
-			for _, command := range row.make {
+			for _, command := range row.apply {
 				s.do(t, command...)
 			}
 			check := func(what string, err error) {
@@ -106,7 +104,7 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 	}
 }
 
-// waits returns an error unless a request waits for the key.
+// checkWaiting returns an error unless a request waits for the key.
 func (s *redisEnv) checkWaiting(ctx context.Context, key string) error {
 	l, err := s.client.Get(ctx, key)
 	if err == nil && l.Waiters == 0 {
@@ -122,9 +120,9 @@ func TestLostLease_ReportsTheStoragesError(t *testing.T) {
 		lose func(t *testing.T, s *redisEnv)
 		says string
 	}{
-		{"that is gone", func(_ *testing.T, s *redisEnv) { s.server.Stop() }, "connection refused"},
-		{"that has become a replica", func(t *testing.T, s *redisEnv) { s.do(t, "REPLICAOF", "127.0.0.1", "1") }, "READONLY"},
-		{"that refuses", func(t *testing.T, s *redisEnv) { s.do(t, "ACL", "SETUSER", "mortise", "-eval", "-evalsha") }, "NOPERM"},
+		{"unreachable", func(_ *testing.T, s *redisEnv) { s.server.Stop() }, "connection refused"},
+		{"a replica", func(t *testing.T, s *redisEnv) { s.do(t, "REPLICAOF", "127.0.0.1", "1") }, "READONLY"},
+		{"no permission", func(t *testing.T, s *redisEnv) { s.do(t, "ACL", "SETUSER", "mortise", "-eval", "-evalsha") }, "NOPERM"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -150,8 +148,8 @@ func TestLostLease_ReportsTheStoragesError(t *testing.T) {
 func TestHealth_Writable(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		name       string
-		make, mend [][]any
+		name        string
+		apply, undo [][]any
 	}{
 		{"a replica", [][]any{{"REPLICAOF", "127.0.0.1", "1"}}, [][]any{{"REPLICAOF", "NO", "ONE"}}},
 		{"out of memory", [][]any{{"CONFIG", "SET", "maxmemory", "1"}}, [][]any{{"CONFIG", "SET", "maxmemory", "0"}}},
@@ -162,23 +160,23 @@ func TestHealth_Writable(t *testing.T) {
 			t.Parallel()
 			s := startRedisEnv(t)
 			s.awaitHealth(t, http.StatusNoContent)
-			for _, command := range row.make {
+			for _, command := range row.apply {
 				s.do(t, command...)
 			}
 			s.awaitHealth(t, http.StatusServiceUnavailable)
-			for _, command := range row.mend {
+			for _, command := range row.undo {
 				s.do(t, command...)
 			}
 			s.awaitHealth(t, http.StatusNoContent)
 			keys, err := s.admin.Keys(t.Context(), "mortise:probe:*").Result()
 			if err != nil || len(keys) > 0 {
-				t.Errorf("health has left the keys %q, %v", keys, err)
+				t.Errorf("health must leave no keys, got %q, %v", keys, err)
 			}
 		})
 	}
 }
 
-// awaitHealth waits until /healthz answers with the status.
+// awaitHealth waits until /healthz returns the status.
 func (s *redisEnv) awaitHealth(t *testing.T, want int) {
 	t.Helper()
 	eventually(t, "health", func() error {

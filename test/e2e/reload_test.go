@@ -1,4 +1,4 @@
-// Component YAML that changes under a running daprd, which reads it again by itself.
+// Component YAML that changes while daprd runs. daprd reloads it automatically.
 package e2e
 
 import (
@@ -14,7 +14,7 @@ func TestReload_KeepsMemoryLocks(t *testing.T) {
 	u := startSidecar(t, m, "app", r).user(t, "locks")
 	u.acquires("report", "alice")
 
-	// A grace longer than the test shows in refusals, and its end in grants.
+	// During restartGrace all requests are refused, and after its end they are granted.
 	r.write(locks.with("restartGrace", "1h"))
 	u.eventuallyTryLock(false, "probe 1", "bob")
 	u.unlockReturns(belongsToOthers, "report", "bob")
@@ -34,21 +34,20 @@ func TestReload_KeyPrefixRestored(t *testing.T) {
 	u.acquires("report", "alice")
 
 	r.write(locks.with("keyPrefix", "none"))
-	u.eventuallyTryLock(true, "report", "bob") // another key now
+	u.eventuallyTryLock(true, "report", "bob") // the key is another one
 
 	r.write(locks)
-	eventually(t, "alice's lock is back, and hers to free", func() error {
+	eventually(t, "alice unlocks", func() error {
 		got, err := u.unlock(request{resource: "report", owner: "alice"})
 		if err == nil && got != unlocked {
-			err = fmt.Errorf("unlock gives %d", got)
+			err = fmt.Errorf("got status %d", got)
 		}
 		return err
 	})
 	u.acquires("report", "carol")
 }
 
-// Without ignoreErrors, daprd ends over the mistake. With it, daprd goes on without the
-// component.
+// Without ignoreErrors, daprd would end. With it, daprd continues without the component.
 func TestReload_InvalidYAML(t *testing.T) {
 	t.Parallel()
 	locks := memory("locks")
@@ -76,10 +75,10 @@ func TestReload_MemoryToRedis(t *testing.T) {
 	server := startRedis(t)
 	moved := redis("locks", server)
 	r.write(moved)
-	u.eventuallyTryLock(true, "report", "alice") // Redis knows nothing of memory's locks
+	u.eventuallyTryLock(true, "report", "alice") // Redis does not have memory's locks
 	u.isRefused("report", "bob")
 
-	// And it is really there: a Mortise that never saw the YAML before finds it.
+	// Another Mortise finds the lock in Redis.
 	other := startSidecar(t, startMortise(t), "app", newResources(t, moved)).user(t, "locks")
 	other.isRefused("report", "bob")
 	other.unlocks("report", "alice")

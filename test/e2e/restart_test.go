@@ -1,4 +1,4 @@
-// A Mortise that dies, or is replaced, under a running daprd.
+// A Mortise that crashes, or is replaced, while daprd runs.
 package e2e
 
 import (
@@ -9,37 +9,37 @@ import (
 	"time"
 )
 
-// returnLimit is how long the first call after Mortise's return may take.
+// reconnectLimit is the time limit of the first call after a restart of Mortise.
 const reconnectLimit = 3 * time.Second
 
-// moment is long enough for daprd to see that its connection has ended. A call that is
-// sent before may fail: whether Mortise has granted it nobody knows.
+// disconnectTime is long enough for daprd to detect that its connection has ended. A call
+// that is sent earlier may fail, because its outcome is unknown.
 const disconnectTime = 200 * time.Millisecond
 
 func TestCrash_FirstCallSucceeds(t *testing.T) {
 	t.Parallel()
-	for _, knows := range []bool{true, false} {
+	for _, withPath := range []bool{true, false} {
 		// gRPC waits longer after each failure to connect; 8s is past the point where
 		// that would exceed the limit.
 		for _, absence := range []time.Duration{disconnectTime, 8 * time.Second} {
-			name := fmt.Sprintf("back after %v without a resources path", absence)
-			if knows {
-				name = fmt.Sprintf("back after %v with a resources path", absence)
+			name := fmt.Sprintf("restart after %v without a resources path", absence)
+			if withPath {
+				name = fmt.Sprintf("restart after %v with a resources path", absence)
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				testCrash(t, knows, absence)
+				testCrash(t, withPath, absence)
 			})
 		}
 	}
 }
 
-// survive kills a Mortise that knows its components from a resources path, or not, and
-// expects much of its return.
-func testCrash(t *testing.T, knows bool, absence time.Duration) {
+// testCrash kills a Mortise with or without a resources path, and checks the calls after
+// its restart.
+func testCrash(t *testing.T, withPath bool, absence time.Duration) {
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	var args []string
-	if knows {
+	if withPath {
 		args = []string{"--resources-path", r.path}
 	}
 	m := startMortise(t, args...)
@@ -52,11 +52,12 @@ func testCrash(t *testing.T, knows bool, absence time.Duration) {
 	m.start(t)
 
 	within(t, reconnectLimit, func() { inRedis.isRefused("report", "bob") })
-	within(t, reconnectLimit, func() { inMemory.acquires("report", "bob") }) // memory has forgotten, as documented
+	// The memory store has lost the lock, as documented.
+	within(t, reconnectLimit, func() { inMemory.acquires("report", "bob") })
 	inRedis.unlocks("report", "alice")
 	inMemory.unlockReturns(belongsToOthers, "report", "alice")
-	if reopened := app.line("has restarted, initializing it again") != ""; reopened == knows {
-		t.Errorf("daprd initialized the components again: %t, want %t", reopened, !knows)
+	if reopened := app.line("has restarted, initializing it again") != ""; reopened == withPath {
+		t.Errorf("daprd initialized the components again: %t, want %t", reopened, !withPath)
 	}
 }
 
@@ -71,7 +72,7 @@ func TestCrash_CallWaits(t *testing.T) {
 		u.fails(request{"report", "alice", minute}, "no connection to component", "mortise.sock")
 	})
 
-	// A call of its own goroutine is on its way before a process has started.
+	// A call in another goroutine waits before the process has started.
 	granted := make(chan error, 1)
 	go func() {
 		ok, err := u.api.tryLock(context.Background(), "locks", request{"report", "alice", minute})
@@ -83,7 +84,7 @@ func TestCrash_CallWaits(t *testing.T) {
 	m.start(t)
 	within(t, reconnectLimit, func() {
 		if err := <-granted; err != nil {
-			t.Errorf("the call that waited: %v", err)
+			t.Errorf("waiting call: %v", err)
 		}
 	})
 	u.isRefused("report", "bob")
@@ -92,9 +93,10 @@ func TestCrash_CallWaits(t *testing.T) {
 func TestCrash_SidecarStarts(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
-	m.kill() // its socket file stays
+	m.kill() // its socket file remains
 	app := launchSidecar(t, m.folder, "app", newResources(t, memory("locks")))
-	app.awaitLine("Initialized name resolution") // what it does before it looks for sockets
+	// Logged before daprd searches for sockets.
+	app.awaitLine("Initialized name resolution")
 	m.start(t)
 	app.awaitReady(t)
 	app.user(t, "locks").acquires("report", "alice")
@@ -119,7 +121,8 @@ func TestCrash_RestartGrace(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	u := startSidecar(t, m, "app", newResources(t, memory("locks").with("restartGrace", "2s"))).user(t, "locks")
-	u.eventuallyTryLock(true, "report", "alice") // the grace counts from the first start too
+	// The grace also applies to the first start.
+	u.eventuallyTryLock(true, "report", "alice")
 
 	m.crash(disconnectTime)
 	begin := time.Now()
@@ -139,14 +142,14 @@ func TestReplace_LosesNoCall(t *testing.T) {
 	})
 }
 
-// Here a Mortise may end before daprd is done with initializing it.
+// In this test a Mortise may end before daprd has initialized it.
 func TestReplace_QuickSuccession(t *testing.T) {
 	t.Parallel()
 	testReplace(t, 10, func(user) {})
 }
 
-// replace ends Mortise in order and starts another, some times over, and does something
-// after each time. Meanwhile other users call.
+// testReplace terminates Mortise and starts another one, several times, and calls each
+// after each replacement. Meanwhile other users call.
 func testReplace(t *testing.T, times int, each func(user)) {
 	t.Helper()
 	m := startMortise(t)
@@ -165,22 +168,22 @@ func testReplace(t *testing.T, times int, each func(user)) {
 	defer stop()
 	for range times {
 		if code := m.terminate(); code != 0 {
-			t.Errorf("mortise ended with code %d", code)
+			t.Errorf("mortise: got exit code %d, want 0", code)
 		}
 		m.start(t)
 		each(app.user(t, "locks"))
 	}
 }
 
-// takeAndFree takes and gives back a lock until ctx ends. The calls themselves are not
-// cut short.
+// lockUntilDone acquires and releases a lock until ctx ends, which does not cancel a
+// call.
 func lockUntilDone(ctx context.Context, d api, resource string) error {
 	for whole := context.Background(); ctx.Err() == nil; {
 		if granted, err := d.tryLock(whole, "locks", request{resource, "alice", minute}); err != nil || !granted {
-			return fmt.Errorf("take: %t, %w", granted, err)
+			return fmt.Errorf("lock: %t, %w", granted, err)
 		}
 		if got, err := d.unlock(whole, "locks", request{resource: resource, owner: "alice"}); err != nil || got != unlocked {
-			return fmt.Errorf("free: %d, %w", got, err)
+			return fmt.Errorf("unlock: %d, %w", got, err)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-// Many RTM channels at once.
+// Many RTM channels.
 package e2e
 
 import (
@@ -48,7 +48,7 @@ func TestRTM_ThousandChannels(t *testing.T) {
 	forEachChannel(t, channels, func(i int) error {
 		rows, err := watcher.GetLock(t.Context(), channel(i))
 		if err == nil && (len(rows) != locks || rows[0].Owner != "setter" || rows[1].Owner != "") {
-			err = fmt.Errorf("the locks are %v", rows)
+			err = fmt.Errorf("got the locks %v", rows)
 		}
 		return err
 	})
@@ -69,19 +69,19 @@ func TestRTM_ThousandChannels(t *testing.T) {
 	eventually(t, "Redis is empty", func() error {
 		keys, err := r.Keys(t.Context(), "*").Result()
 		if err == nil && !slices.Equal(keys, []string{"mortise:token"}) {
-			err = fmt.Errorf("there are %d keys, among them %q", len(keys), keys[:min(5, len(keys))])
+			err = fmt.Errorf("got %d keys, among them %q", len(keys), keys[:min(5, len(keys))])
 		}
 		return err
 	})
 }
 
-// inEach calls fn for each channel, some at once.
+// forEachChannel calls fn for each channel, with some concurrency.
 func forEachChannel(t *testing.T, channels int, fn func(i int) error) {
 	t.Helper()
-	var working sync.WaitGroup
+	var running sync.WaitGroup
 	todo := make(chan int)
 	for range 16 {
-		working.Go(func() {
+		running.Go(func() {
 			for i := range todo {
 				if err := fn(i); err != nil {
 					t.Errorf("channel %d: %v", i, err)
@@ -93,13 +93,14 @@ func forEachChannel(t *testing.T, channels int, fn func(i int) error) {
 		todo <- i
 	}
 	close(todo)
-	working.Wait()
+	running.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
 }
 
-// sees watches a channel of so many locks until all of them have been removed.
+// watchUntilRemoved watches a channel of this number of locks until all have been
+// removed.
 func watchUntilRemoved(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*waitTimeout)
 	defer cancel()
@@ -114,14 +115,14 @@ func watchUntilRemoved(ctx context.Context, u *rtm.User, channel rtm.Channel, lo
 			}
 			ready <- struct{}{}
 			if len(left) != locks {
-				return fmt.Errorf("the snapshot has %d locks", len(left))
+				return fmt.Errorf("got a snapshot of %d locks", len(left))
 			}
 		case e.Type == rtm.EventRemoved && left[e.Lock.Name]:
 			if delete(left, e.Lock.Name); len(left) == 0 {
 				return nil
 			}
 		default:
-			return fmt.Errorf("told was %v", e)
+			return fmt.Errorf("unexpected event %v", e)
 		}
 	}
 	return errors.New("the events have ended")

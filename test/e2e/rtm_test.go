@@ -1,4 +1,4 @@
-// Users of RTM channels, by two Mortises on one Redis.
+// Users of RTM channels, with two Mortises on one Redis.
 package e2e
 
 import (
@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// grace is the TTL of the tests' locks.
+	// rtmTTL is the TTL of the tests' locks.
 	rtmTTL = 2 * time.Second
-	// late is how much longer a lock may last whose owner has gone together with the
-	// Mortise that he was online by: two fifths of its TTL, and a second for a busy
+	// takeoverDelay is how much longer a lock may last if its owner and the owner's
+	// Mortise are killed together: two fifths of the TTL, and a second for a busy
 	// machine.
 	takeoverDelay = 2*rtmTTL/5 + time.Second
 
-	// ownerVariable makes the test's own binary a user who acquires the report's lock by
-	// the Mortise at this socket, and keeps it.
+	// ownerVariable, if it is set to a socket and a name, makes the test binary run
+	// runOwner.
 	ownerVariable = "MORTISE_E2E_OWNER"
 )
 
@@ -36,8 +36,8 @@ var (
 	report = "report"
 )
 
-// owner says what it holds when it is online, acquires the lock if that is nothing, and
-// never ends.
+// runOwner logs in, prints the locks that it holds, acquires the lock if it holds none,
+// and never returns.
 func runOwner(socket, name string) error {
 	c, err := client.Dial("unix://" + socket)
 	if err != nil {
@@ -60,23 +60,24 @@ func runOwner(socket, name string) error {
 	select {}
 }
 
-// startOwner starts owner as a process, and returns it with the lockRev that it has told.
-func startOwner(t *testing.T, m *mortise, name, how string) (*process, uint64) {
+// startOwner starts runOwner in a process, and returns it and the lockRev that it
+// printed.
+func startOwner(t *testing.T, m *mortise, name, verb string) (*process, uint64) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, name, self, []string{ownerVariable + "=" + m.socket() + " " + name})
-	p.awaitLine(how)
-	rev, err := strconv.ParseUint(strings.Fields(p.line(how))[2], 10, 64)
+	p.awaitLine(verb)
+	rev, err := strconv.ParseUint(strings.Fields(p.line(verb))[2], 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p, rev
 }
 
-// startTwins starts two Mortises on one Redis.
+// startPair starts two Mortises on one Redis.
 func startPair(t *testing.T) (near, far *mortise, server *servers.Redis) {
 	t.Helper()
 	server = startRedis(t)
@@ -84,7 +85,7 @@ func startPair(t *testing.T) (near, far *mortise, server *servers.Redis) {
 	return startMortise(t, "--resources-path", path), startMortise(t, "--resources-path", path), server
 }
 
-// login makes a user online until the end of the test.
+// login logs a user in until the end of the test.
 func login(t *testing.T, m *mortise, name string) *rtm.User {
 	t.Helper()
 	c, err := client.Dial("unix://" + m.socket())
@@ -118,7 +119,7 @@ func acquire(t *testing.T, u *rtm.User) *rtm.Lock {
 	return l
 }
 
-// isOwnedBy expects that the report's lock has this owner.
+// expectOwner fails the test unless the lock has this owner.
 func expectOwner(t *testing.T, u *rtm.User, owner string) {
 	t.Helper()
 	if err := checkOwner(t.Context(), u, owner); err != nil {
@@ -129,13 +130,13 @@ func expectOwner(t *testing.T, u *rtm.User, owner string) {
 func checkOwner(ctx context.Context, u *rtm.User, owner string) error {
 	locks, err := u.GetLock(ctx, team)
 	if err != nil || len(locks) != 1 || locks[0].Owner != owner {
-		return fmt.Errorf("the locks are %v, %w, want one of %q", locks, err, owner)
+		return fmt.Errorf("got the locks %v, %w, want one of %q", locks, err, owner)
 	}
 	return nil
 }
 
-// wait acquires the lock in the background, and returns when the user stands in the queue
-// as the nth.
+// acquireInBackground starts AcquireLock, and returns when the user is the nth in the
+// queue.
 func acquireInBackground(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan acquireResult {
 	t.Helper()
 	answers := make(chan acquireResult, 1)
@@ -151,21 +152,21 @@ func acquireInBackground(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan 
 	eventually(t, u.Name()+" waits", func() error {
 		locks, err := c.List(t.Context(), "rtm||")
 		if err == nil && (len(locks) != 1 || locks[0].Waiters < nth) {
-			err = fmt.Errorf("the locks are %+v", locks)
+			err = fmt.Errorf("got the locks %+v", locks)
 		}
 		return err
 	})
 	return answers
 }
 
-// answer is how an AcquireLock has ended, and when.
+// acquireResult is the result of AcquireLock, and the time of its return.
 type acquireResult struct {
 	*rtm.Lock
 	error
 	at time.Time
 }
 
-// watch hears a channel's events from now on until the end of the test.
+// subscribe returns a channel's events from now on until the end of the test.
 func subscribe(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
 	t.Helper()
 	events := make(chan rtm.Event, 1000)
@@ -184,28 +185,28 @@ func subscribe(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event 
 		watching.Wait()
 	})
 	if e := nextEvent(t, events); e.Type != rtm.EventSnapshot {
-		t.Fatalf("the first event is %v", e)
+		t.Fatalf("first event: got %v, want a snapshot", e)
 	}
 	return events
 }
 
-// next is the next event.
+// nextEvent returns the next event.
 func nextEvent(t *testing.T, events <-chan rtm.Event) rtm.Event {
 	t.Helper()
 	select {
 	case e := <-events:
 		return e
 	case <-time.After(waitTimeout):
-		t.Fatal("there is no event")
+		t.Fatal("got no event")
 		return rtm.Event{}
 	}
 }
 
-// isNext expects an event about the lock of this user.
+// expectEvent fails the test unless the next event has this type and owner.
 func expectEvent(t *testing.T, events <-chan rtm.Event, what rtm.EventType, owner string) {
 	t.Helper()
 	if e := nextEvent(t, events); e.Type != what || e.Lock.Owner != owner {
-		t.Errorf("the event is %v, want %v of %q", e, what, owner)
+		t.Errorf("got the event %v, want %v of %q", e, what, owner)
 	}
 }
 
@@ -220,25 +221,25 @@ func TestRTM_QueueOrder(t *testing.T) {
 
 	names := []string{"bob", "cleo", "dan", "eve"}
 	var users []*rtm.User
-	var turns []<-chan acquireResult
+	var results []<-chan acquireResult
 	for i, name := range names {
 		m := []*mortise{far, near}[i%2]
 		users = append(users, login(t, m, name))
-		turns = append(turns, acquireInBackground(t, m, users[i], i+1))
+		results = append(results, acquireInBackground(t, m, users[i], i+1))
 	}
 	if err := held.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	last := held.Rev
-	for i, turn := range turns {
-		got := <-turn
+	for i, result := range results {
+		got := <-result
 		if got.error != nil || got.Rev <= last {
 			t.Fatalf("%s got %v, %v after %d", names[i], got.Lock, got.error, last)
 		}
 		last = got.Rev
-		for j, later := range turns[i+1:] {
+		for j, later := range results[i+1:] {
 			if len(later) > 0 {
-				t.Errorf("%s has overtaken %s", names[i+1+j], names[i])
+				t.Errorf("%s was granted the lock before %s", names[i+1+j], names[i])
 			}
 		}
 		if err := users[i].ReleaseLock(t.Context(), team, report); err != nil {
@@ -254,11 +255,11 @@ func TestRTM_QueueOrder(t *testing.T) {
 func TestRTM_OwnerKilled(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		mortise bool // dies with him
+		mortise bool // is killed together with the owner
 		most    time.Duration
 	}{
-		{"alone", false, rtmTTL + time.Second},
-		{"together with his Mortise", true, rtmTTL + takeoverDelay},
+		{"without its Mortise", false, rtmTTL + time.Second},
+		{"together with its Mortise", true, rtmTTL + takeoverDelay},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -269,17 +270,17 @@ func TestRTM_OwnerKilled(t *testing.T) {
 			expectEvent(t, events, rtm.EventSet, "")
 			ann, rev := startOwner(t, near, "ann", "acquired")
 			expectEvent(t, events, rtm.EventAcquired, "ann")
-			turn := acquireInBackground(t, far, bob, 1)
+			result := acquireInBackground(t, far, bob, 1)
 
 			time.Sleep(2 * rtmTTL) // online for longer than the TTL
 			expectOwner(t, bob, "ann")
-			died := time.Now()
+			killed := time.Now()
 			if row.mortise {
 				near.kill()
 			}
 			ann.kill()
-			got := <-turn
-			if after := got.at.Sub(died); got.error != nil || got.Rev <= rev || after < rtmTTL || after > row.most {
+			got := <-result
+			if after := got.at.Sub(killed); got.error != nil || got.Rev <= rev || after < rtmTTL || after > row.most {
 				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, rtmTTL, row.most)
 			}
 			expectEvent(t, events, rtm.EventReleased, "ann")
@@ -297,18 +298,19 @@ func TestRTM_OwnerReconnects(t *testing.T) {
 	expectEvent(t, events, rtm.EventSet, "")
 	ann, rev := startOwner(t, near, "ann", "acquired")
 	expectEvent(t, events, rtm.EventAcquired, "ann")
-	for _, m := range []*mortise{near, far} { // he may come back by another
+	// The owner may reconnect through another Mortise.
+	for _, m := range []*mortise{near, far} {
 		ann.kill()
 		time.Sleep(rtmTTL / 4)
-		var again uint64
-		if ann, again = startOwner(t, m, "ann", "still"); again != rev {
-			t.Errorf("the lockRev is %d, and was %d", again, rev)
+		var newRev uint64
+		if ann, newRev = startOwner(t, m, "ann", "still"); newRev != rev {
+			t.Errorf("got the lockRev %d, want %d", newRev, rev)
 		}
 	}
 	time.Sleep(2 * rtmTTL)
 	expectOwner(t, bob, "ann")
 	if len(events) > 0 {
-		t.Errorf("others were told %v", <-events)
+		t.Errorf("unexpected event %v", <-events)
 	}
 }
 
@@ -325,11 +327,11 @@ func TestRTM_ServerKilled(t *testing.T) {
 	near.start(t)
 	time.Sleep(2 * rtmTTL)
 	if err := l.Err(); err != nil {
-		t.Errorf("ann was told: %v", err)
+		t.Errorf("ann: got the error %v", err)
 	}
 	expectOwner(t, bob, "ann")
 	if len(events) > 0 {
-		t.Errorf("others were told %v", <-events)
+		t.Errorf("unexpected event %v", <-events)
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Error(err)
@@ -345,21 +347,21 @@ func TestRTM_RemoveHeldLock(t *testing.T) {
 	setLock(t, eve)
 	expectEvent(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
-	turn := acquireInBackground(t, far, bob, 1)
+	result := acquireInBackground(t, far, bob, 1)
 	if err := eve.RemoveLock(t.Context(), team, report); err != nil {
 		t.Fatal(err)
 	}
 	setLock(t, eve)
-	if got := <-turn; !errors.Is(got.error, rtm.ErrLockNotExist) {
+	if got := <-result; !errors.Is(got.error, rtm.ErrLockNotExist) {
 		t.Errorf("bob got %v, %v", got.Lock, got.error)
 	}
 	<-held.Done()
 	if err := held.Err(); !errors.Is(err, rtm.ErrRemoved) {
-		t.Errorf("ann was told: %v", err)
+		t.Errorf("ann: got the error %v", err)
 	}
 	expectOwner(t, eve, "")
 	if l := acquire(t, bob); l.Rev <= held.Rev {
-		t.Errorf("lockRev %d follows %d", l.Rev, held.Rev)
+		t.Errorf("got lockRev %d after %d, want a larger one", l.Rev, held.Rev)
 	}
 	expectEvent(t, events, rtm.EventAcquired, "ann")
 	expectEvent(t, events, rtm.EventRemoved, "ann")

@@ -1,4 +1,4 @@
-// Dapr's SDKs as they are, with no sidecar.
+// Dapr's unmodified SDKs, without a sidecar.
 package e2e
 
 import (
@@ -33,7 +33,7 @@ func TestSDK_Outcomes(t *testing.T) {
 	})
 }
 
-// takeLoseAndFree has every outcome that Dapr's API for locks has.
+// testOutcomes checks every outcome of Dapr's lock API.
 func testOutcomes(u user) {
 	u.t.Helper()
 	u.acquires("invoice", "alice")
@@ -92,8 +92,8 @@ func TestSDK_Token(t *testing.T) {
 	user{t: t, api: sdkAPI{d.goSDK(t, secret)}, store: devStore}.acquires(ask.resource, "bob")
 }
 
-// Before its first call, Python's SDK asks this until the answer is between 200 and 299,
-// and gives up after a minute.
+// Before its first call, Python's SDK repeats this request until the status is between
+// 200 and 299, for at most a minute.
 func TestSDK_PythonHealthCheck(t *testing.T) {
 	t.Parallel()
 	withAndWithoutToken(t, func(t *testing.T, token string) {
@@ -104,7 +104,8 @@ func TestSDK_PythonHealthCheck(t *testing.T) {
 		}
 		req.Header = http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {"dapr-sdk-python/1.17.0"}}
 		req.Close = true
-		for _, sent := range []string{"", token} { // the SDK sends what it has, and none is asked for
+		// The SDK sends its token, if it has one. None is required.
+		for _, sent := range []string{"", token} {
 			if sent != "" {
 				req.Header.Set("dapr-api-token", sent)
 			}
@@ -128,7 +129,7 @@ func TestDev_PrintedCommand(t *testing.T) {
 		curl := exec.CommandContext(t.Context(), "sh", "-c", d.line("curl "))
 		curl.Env = append(curl.Environ(), d.variable())
 		if out, err := curl.Output(); err != nil || string(out) != `{"success":true}` {
-			t.Errorf("%s says %s, %v", d.line("curl "), out, err)
+			t.Errorf("%s: got %s, %v", d.line("curl "), out, err)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-// The end of Mortise, and a start that cannot be.
+// Shutdown, and starts that fail.
 package e2e
 
 import (
@@ -13,10 +13,10 @@ func TestShutdown_RemovesSocket(t *testing.T) {
 	m := startMortise(t)
 	startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks").acquires("report", "alice")
 	if code := m.terminate(); code != 0 {
-		t.Errorf("mortise ended with code %d, want 0", code)
+		t.Errorf("mortise: got exit code %d, want 0", code)
 	}
 	if _, err := os.Stat(m.socket()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the socket is still there: %v", err)
+		t.Errorf("the socket must be removed, got %v", err)
 	}
 }
 
@@ -26,15 +26,15 @@ func TestStart_SocketInUse(t *testing.T) {
 	u := startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks")
 	u.acquires("report", "alice")
 
-	second := start(t, "the second mortise", mortiseProgram.path, m.variables(), m.args...)
+	second := start(t, "second mortise", mortiseProgram.path, m.variables(), m.args...)
 	if code := second.exitCode(); code == 0 {
-		t.Error("the second ended without an error")
+		t.Error("second mortise: got exit code 0, want an error")
 	}
 	second.awaitLine("mortise:", m.socket(), "is in use by another process")
 
 	u.isRefused("report", "bob")
-	late := startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks")
-	late.unlocks("report", "alice")
+	other := startSidecar(t, m, "app", newResources(t, memory("locks"))).user(t, "locks")
+	other.unlocks("report", "alice")
 }
 
 func TestStart_Invalid(t *testing.T) {
@@ -58,13 +58,13 @@ func TestStart_Invalid(t *testing.T) {
 			folder := socketsFolder(t)
 			m := start(t, "mortise", mortiseProgram.path, inFolder(folder), row.args...)
 			if code := m.exitCode(); code == 0 {
-				t.Error("mortise ended without an error")
+				t.Error("mortise: got exit code 0, want an error")
 			}
 			if err := m.checkLine(append(row.says, "mortise:")...); err != nil {
 				t.Error(err)
 			}
 			if _, err := os.Stat(folder + "/mortise.sock"); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("there is a socket: %v", err)
+				t.Errorf("the socket must not exist, got %v", err)
 			}
 		})
 	}

@@ -8,18 +8,18 @@ const (
 	acquired = `{"acquired":true,"expiresIn":"T","token":N}`
 )
 
-// eventOf is an event of the lock that these tests take as alice.
+// eventOf returns an event of alice's lock on orders/1.
 func eventOf(kind, ttl string) string {
 	return `{"kind":"` + kind + `","revision":N,"key":"orders/1","owner":"alice","token":N,"ttl":"` + ttl + `"}`
 }
 
-// eachStockApp runs the test with a binding on memory and with one on Redis that tell an
-// app of what the metadata says.
+// forEachInputBinding runs the test with a binding on memory and with one on Redis that
+// send an app the events that the metadata selects.
 func forEachInputBinding(t *testing.T, key, value string, test func(b binding, a *app)) {
 	t.Helper()
 	m := startMortise(t)
 	for _, lock := range []component{memory("memory"), redis("redis", startRedis(t))} {
-		t.Run("kept in "+lock.name, func(t *testing.T) {
+		t.Run(lock.name+" store", func(t *testing.T) {
 			t.Parallel()
 			a := startApp(t)
 			s := startStockSidecar(t, m, a, newResources(t, bindingOf(lock).with(key, value).with("user", "ann").with("retries", "1")))
@@ -32,13 +32,14 @@ func TestBinding_LockEvents(t *testing.T) {
 	t.Parallel()
 	forEachInputBinding(t, "keys", "orders/*", func(b binding, a *app) {
 		a.receives(noLocks)
-		b.returns("tryLock", `{"key": "cash", "owner": "alice", "ttl": 60}`, acquired) // of which the app does not want to know
+		// The binding does not select this key.
+		b.returns("tryLock", `{"key": "cash", "owner": "alice", "ttl": 60}`, acquired)
 		token := b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
 		b.returns("tryLock", `{"key": "orders/1", "owner": "bob", "ttl": 60}`, `{"acquired":false}`)
 		b.returns("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
 		for _, kind := range []string{"ACQUIRED", "RELEASED"} {
-			if told := a.receives(eventOf(kind, "60s")); told != token {
-				b.t.Errorf("%s has the token %d, want %d", kind, told, token)
+			if got := a.receives(eventOf(kind, "60s")); got != token {
+				b.t.Errorf("%s: got the token %d, want %d", kind, got, token)
 			}
 		}
 		b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 1}`, acquired)
@@ -59,8 +60,8 @@ func TestBinding_ChannelEvents(t *testing.T) {
 		b.returns("setLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`,"ttl":10}`)
 		a.receives(`{"eventType":2,` + lock + `,"owner":"","ttl":10,"lockRev":0}`)
 		token := b.returns("acquireLock", `{`+lock+`, "user": "bob"}`, `{"errorCode":0,`+lock+`,"ttl":10,"lockRev":N}`)
-		if told := a.receives(`{"eventType":4,` + lock + `,"owner":"bob","ttl":10,"lockRev":N}`); told != token {
-			b.t.Errorf("the event has the token %d, want %d", told, token)
+		if got := a.receives(`{"eventType":4,` + lock + `,"owner":"bob","ttl":10,"lockRev":N}`); got != token {
+			b.t.Errorf("event: got the token %d, want %d", got, token)
 		}
 		b.returns("releaseLock", `{`+lock+`, "user": "bob"}`, `{"errorCode":0,`+lock+`}`)
 		a.receives(`{"eventType":5,` + lock + `,"owner":"bob","ttl":10,"lockRev":N}`)
@@ -77,7 +78,7 @@ func TestBinding_EventRetried(t *testing.T) {
 		b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
 		b.returns("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
 		if first, second := a.receives(eventOf("ACQUIRED", "60s")), a.receives(eventOf("ACQUIRED", "60s")); first != second {
-			b.t.Errorf("the tokens are %d and %d", first, second)
+			b.t.Errorf("got the tokens %d and %d", first, second)
 		}
 		a.receives(eventOf("RELEASED", "60s"))
 	})
@@ -91,7 +92,7 @@ func TestBinding_SnapshotAfterFailures(t *testing.T) {
 		a.failures <- struct{}{}
 		b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
 		a.receives(eventOf("ACQUIRED", "60s"))
-		a.receives(eventOf("ACQUIRED", "60s")) // retries says once
+		a.receives(eventOf("ACQUIRED", "60s")) // retries is 1
 		a.receives(`{"kind":"SNAPSHOT","revision":N,"locks":[{"key":"orders/1","owner":"alice","token":N,"ttl":"60s",` +
 			`"remaining":"T"}],"missed":true}`)
 		b.returns("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)

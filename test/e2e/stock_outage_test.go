@@ -1,4 +1,4 @@
-// A Mortise, or a Redis, that goes away under an unmodified daprd.
+// A Mortise, or a Redis, that stops while an unmodified daprd runs.
 package e2e
 
 import (
@@ -24,7 +24,7 @@ func TestBinding_ServerCrash(t *testing.T) {
 		`{"errorCode":0,"channel":"c","channelType":"STREAM","lockName":"l","ttl":10}`)
 	b.returns("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
 
-	// daprd does not read again by itself, only when it reloads.
+	// daprd does not call Read again until it reloads.
 	b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestBinding_NotInitialized(t *testing.T) {
 	b.returns("list", `{}`, `{"locks":[]}`)
 	m.crash(disconnectTime)
 	m.start(t)
-	eventually(t, "the app is told", func() error {
+	eventually(t, "the binding fails", func() error {
 		return b.checkFailure("list", `{}`, "code = FailedPrecondition", `NOT_INITIALIZED: binding \"locks\"`, "--resources-path")
 	})
 }

@@ -1,4 +1,4 @@
-// Dapr's own daprd, which knows no locks but loads bindings, and an app at its other end.
+// Dapr's own daprd, which has no pluggable locks but loads bindings, and an app.
 package e2e
 
 import (
@@ -15,20 +15,20 @@ import (
 	"time"
 )
 
-// bindingOf is a component of type bindings.mortise that keeps its locks where the lock
-// component would.
+// bindingOf returns a component of type bindings.mortise with the storage of the lock
+// component.
 func bindingOf(lock component) component {
 	lock.kind = "bindings.mortise"
 	return lock
 }
 
-// newStock is an unmodified daprd that has not been started.
+// newStockSidecar returns an unmodified daprd that has not been started.
 func newStockSidecar(m *mortise, r resources) *sidecar {
 	return &sidecar{program: &stockProgram, app: "app", folder: m.folder, resources: r}
 }
 
-// startStock starts an unmodified daprd, for an app that listens unless it is nil, and
-// waits until it serves.
+// startStockSidecar starts an unmodified daprd, for an app unless it is nil, and waits
+// until it serves.
 func startStockSidecar(t testing.TB, m *mortise, a *app, r resources) *sidecar {
 	t.Helper()
 	s := newStockSidecar(m, r)
@@ -51,29 +51,29 @@ func (s *sidecar) binding(t testing.TB, name string) binding {
 	return binding{t, name, "http://" + s.httpAddr + "/v1.0/bindings/" + name}
 }
 
-// invoke runs an operation.
+// invoke calls an operation.
 func (b binding) invoke(ctx context.Context, operation, data string) (code int, answer string, err error) {
 	return postJSON(ctx, b.url, fmt.Appendf(nil, `{"operation": %q, "data": %s}`, operation, data))
 }
 
-// varying is what is another each time, in answers and events, and what stands for it
-// here: fencing tokens and revisions, the time that is left, and reasons that are for
-// people.
-var varyingFields = []struct{ found, known string }{
+// varyingFields are patterns of fields that differ each time, and their replacements:
+// fencing tokens and revisions, remaining times, and messages.
+var varyingFields = []struct{ pattern, replacement string }{
 	{`"(token|lockRev|revision)":[1-9]\d*`, `"$1":N`},
 	{`"(expiresIn|remaining)":"[\d.]+s"`, `"$1":"T"`},
 	{`"(message|reason)":"(?:[^"\\]|\\.)* (?:[^"\\]|\\.)*"`, `"$1":"…"`},
 }
 
-// steady is the text with what is varying replaced.
+// normalize replaces the varying fields of the text.
 func normalize(text string) string {
 	for _, v := range varyingFields {
-		text = regexp.MustCompile(v.found).ReplaceAllString(text, v.known)
+		text = regexp.MustCompile(v.pattern).ReplaceAllString(text, v.replacement)
 	}
 	return text
 }
 
-// answers expects an answer, as steady has it, and returns the fencing token in it.
+// returns fails the test unless the normalized response is want. It returns the fencing
+// token of the response.
 func (b binding) returns(operation, data, want string) (token uint64) {
 	b.t.Helper()
 	code, got, err := b.invoke(b.t.Context(), operation, data)
@@ -83,7 +83,8 @@ func (b binding) returns(operation, data, want string) (token uint64) {
 	return tokenIn(b.t, got)
 }
 
-// fails expects the error that daprd makes of every failure, with the texts in it.
+// fails fails the test unless daprd returns its error for failed operations, with the
+// texts.
 func (b binding) fails(operation, data string, texts ...string) {
 	b.t.Helper()
 	if err := b.checkFailure(operation, data, texts...); err != nil {
@@ -97,12 +98,12 @@ func (b binding) checkFailure(operation, data string, texts ...string) error {
 		return fmt.Errorf("got %d %s, %w; want 500 with %q", code, got, err, texts)
 	}
 	if strings.Contains(got, secret) {
-		return fmt.Errorf("it tells the password: %s", got)
+		return fmt.Errorf("the response contains the password: %s", got)
 	}
 	return nil
 }
 
-// soon expects an answer after a while. What comes before does not count.
+// eventually retries until the normalized response is want.
 func (b binding) eventually(operation, data, want string) {
 	b.t.Helper()
 	eventually(b.t, b.name+": "+operation, func() error {
@@ -114,7 +115,7 @@ func (b binding) eventually(operation, data, want string) {
 	})
 }
 
-// tokenIn is the fencing token in an answer or event, 0 if it has none.
+// tokenIn returns the fencing token in a response or event, or 0 if it has none.
 func tokenIn(t testing.TB, text string) uint64 {
 	t.Helper()
 	var has struct{ Token, LockRev uint64 }
@@ -124,15 +125,15 @@ func tokenIn(t testing.TB, text string) uint64 {
 	return has.Token + has.LockRev
 }
 
-// app is an app that takes lock events.
+// app is an app that receives lock events.
 type app struct {
 	t        testing.TB
 	port     string
-	events   chan string   // what it was given, in order
-	failures chan struct{} // each lets it fail once
+	events   chan string   // the received events in order
+	failures chan struct{} // each makes it fail once
 }
 
-// startApp starts an app that lives until the test ends.
+// startApp starts an app that runs until the test ends.
 func startApp(t testing.TB) *app {
 	t.Helper()
 	a := &app{t: t, events: make(chan string, 1000), failures: make(chan struct{}, 1000)}
@@ -142,14 +143,14 @@ func startApp(t testing.TB) *app {
 	return a
 }
 
-// ServeHTTP takes an event, or says that it wants the events of a binding.
+// ServeHTTP receives an event, or confirms that the app accepts the events of a binding.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
-		return // OPTIONS asks whether there is anybody
+		return // OPTIONS checks whether the app accepts events
 	}
 	event, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // of a daprd that is gone
+		return // daprd has ended
 	}
 	select {
 	case <-a.failures:
@@ -159,17 +160,18 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.events <- string(event)
 }
 
-// isTold expects the next event, as steady has it, and returns the fencing token in it.
+// receives fails the test unless the next normalized event is want. It returns the
+// fencing token of the event.
 func (a *app) receives(want string) (token uint64) {
 	a.t.Helper()
 	select {
 	case got := <-a.events:
 		if normalize(got) != want {
-			a.t.Fatalf("the app was told %s, want %s", got, want)
+			a.t.Fatalf("event: got %s, want %s", got, want)
 		}
 		return tokenIn(a.t, got)
 	case <-time.After(waitTimeout):
-		a.t.Fatalf("the app was told nothing, want %s", want)
+		a.t.Fatalf("got no event, want %s", want)
 		return 0
 	}
 }

@@ -1,4 +1,4 @@
-// Every operation, by the output binding of an unmodified daprd.
+// Every operation, through the output binding of an unmodified daprd.
 package e2e
 
 import (
@@ -13,25 +13,25 @@ func TestStockDaprd_NoPluggableLocks(t *testing.T) {
 	s := newStockSidecar(startMortise(t), newResources(t, memory("locks")))
 	s.launch(t)
 	if code := s.exitCode(); code == 0 {
-		t.Error("daprd ended without an error")
+		t.Error("daprd: got exit code 0, want an error")
 	}
 	if err := s.checkLine("level=fatal", "couldn't find lock store lock.mortise/v1"); err != nil {
 		t.Error(err)
 	}
 }
 
-// eachStock runs the test with a binding on memory and with one on Redis, of one stock
-// daprd.
+// forEachBinding runs the test with a binding on memory and with one on Redis, in one
+// stock daprd.
 func forEachBinding(t *testing.T, test func(t *testing.T, b binding)) {
 	t.Helper()
-	kept := []component{memory("memory"), redis("redis", startRedis(t))}
+	locks := []component{memory("memory"), redis("redis", startRedis(t))}
 	r := newResources(t)
-	for _, lock := range kept {
+	for _, lock := range locks {
 		r.write(bindingOf(lock).with("user", "ann"))
 	}
 	s := startStockSidecar(t, startMortise(t), nil, r)
-	for _, lock := range kept {
-		t.Run("kept in "+lock.name, func(t *testing.T) {
+	for _, lock := range locks {
+		t.Run(lock.name+" store", func(t *testing.T) {
 			test(t, s.binding(t, lock.name))
 		})
 	}
@@ -46,7 +46,7 @@ func TestBinding_LockOperations(t *testing.T) {
 		b.returns("lock", `{"key": "k", "owner": "bob", "ttl": 60, "wait": 0.1}`, `{"acquired":false}`)
 		renewed := b.returns("renew", `{"key": "k", "owner": "alice", "ttl": "1m30s"}`, acquired)
 		if renewed != first {
-			t.Errorf("renewing the lock made a token %d of %d", renewed, first)
+			t.Errorf("renew: got the token %d, want %d", renewed, first)
 		}
 		b.returns("list", `{"prefix": "k"}`, `{"locks":[{"key":"k","owner":"alice","token":N,"ttl":"90s","remaining":"T",`+
 			`"metadata":{"host":"h"}}]}`)
@@ -57,7 +57,7 @@ func TestBinding_LockOperations(t *testing.T) {
 
 		all := b.returns("lockAll", `{"keys": ["k", "l"], "owner": "alice", "ttl": 60}`, acquired)
 		if all <= first {
-			t.Errorf("the tokens are %d and then %d", first, all)
+			t.Errorf("got the token %[2]d after %[1]d, want a larger one", first, all)
 		}
 		b.returns("lockAll", `{"keys": ["l", "m"], "owner": "bob", "ttl": 60, "try": true}`, `{"acquired":false}`)
 		b.returns("revoke", `{"key": "k", "owner": "bob"}`, `{`+notOwner+`,"revoked":false}`)
@@ -84,7 +84,7 @@ func TestBinding_Wait(t *testing.T) {
 		b.returns("unlock", `{"key": "k", "owner": "alice"}`, `{"unlocked":true}`)
 		answer := <-answered
 		if normalize(answer) != acquired || tokenIn(t, answer) <= first {
-			t.Errorf("who waited got %s after the token %d", answer, first)
+			t.Errorf("waiter: got %s after the token %d", answer, first)
 		}
 		b.returns("unlock", `{"key": "k", "owner": "bob"}`, `{"unlocked":true}`)
 	})
@@ -94,14 +94,14 @@ func TestBinding_WaitCanceled(t *testing.T) {
 	t.Parallel()
 	const lock = `"channel":"lobby","channelType":"MESSAGE","lockName":"disk"`
 	const rows = `{"key":"k","owner":"alice","token":N,"ttl":"60s","remaining":"T"%s},` +
-		`{"key":"rtm||1||lobby||desk","owner":"ann","token":N,"ttl":"10s","remaining":"T"%[1]s,"declared":"10s"}`
+		`{"key":"rtm||1||lobby||disk","owner":"ann","token":N,"ttl":"10s","remaining":"T"%[1]s,"declared":"10s"}`
 	forEachBinding(t, func(t *testing.T, b binding) {
 		b.returns("tryLock", `{"key": "k", "owner": "alice", "ttl": 60}`, acquired)
 		b.returns("setLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`,"ttl":10}`)
 		b.returns("acquireLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`,"ttl":10,"lockRev":N}`)
 		var waiting sync.WaitGroup
-		ctx, giveUp := context.WithCancel(t.Context())
-		defer giveUp()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		for operation, data := range map[string]string{
 			"lock":        `{"key": "k", "owner": "bob", "ttl": 60}`,
 			"acquireLock": `{` + lock + `, "user": "bob", "retry": true}`,
@@ -113,12 +113,12 @@ func TestBinding_WaitCanceled(t *testing.T) {
 			})
 		}
 		b.eventually("list", `{}`, fmt.Sprintf(`{"locks":[`+rows+`]}`, `,"waiters":1`))
-		giveUp()
+		cancel()
 		waiting.Wait()
 		b.eventually("list", `{}`, fmt.Sprintf(`{"locks":[`+rows+`]}`, ""))
 		b.returns("unlock", `{"key": "k", "owner": "alice"}`, `{"unlocked":true}`)
 		b.returns("releaseLock", `{`+lock+`}`, `{"errorCode":0,`+lock+`}`)
-		b.returns("list", `{}`, `{"locks":[{"key":"rtm||1||lobby||desk","declared":"10s"}]}`)
+		b.returns("list", `{}`, `{"locks":[{"key":"rtm||1||lobby||disk","declared":"10s"}]}`)
 	})
 }
 

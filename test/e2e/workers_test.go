@@ -1,5 +1,4 @@
-// Users of the Go client who want one lock, again and again, and what may never happen to
-// them.
+// Clients that compete for one lock, and checks of what they were granted.
 package e2e
 
 import (
@@ -16,13 +15,13 @@ import (
 )
 
 const (
-	lockTTL   = time.Second           // the TTL of the lock that a crew wants
-	holdTime  = 5 * time.Millisecond  // how long a worker keeps it
-	waitLimit = lockTTL + time.Second // how long a waiter may be stuck if the holder dies
+	lockTTL   = time.Second           // the TTL of the lock that workers compete for
+	holdTime  = 5 * time.Millisecond  // how long a worker holds it
+	waitLimit = lockTTL + time.Second // the longest wait after the holder has crashed
 	slack     = 500 * time.Millisecond
 )
 
-// crew is workers who want the same lock.
+// workers are clients that compete for the same lock.
 type workers struct {
 	t       testing.TB
 	clients []*client.Client
@@ -33,14 +32,14 @@ type workers struct {
 	holdings []holding
 }
 
-// shift is one time that a worker had the lock.
+// holding is one period in which a worker held the lock.
 type holding struct {
 	worker                string
-	requested, begin, end time.Time // end is when it gave the lock back, or when its lease was over
+	requested, begin, end time.Time // end is at most the end of the lease
 	token                 uint64
 }
 
-// hire sets n workers to work at each of the Mortises.
+// startWorkers starts n workers for each of the servers.
 func startWorkers(t testing.TB, n int, at ...*mortise) *workers {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -58,15 +57,15 @@ func startWorkers(t testing.TB, n int, at ...*mortise) *workers {
 	return c
 }
 
-// work takes and gives back the lock until ctx ends. Trouble on the way is the client's
-// to get over.
+// run acquires and releases the lock until ctx ends. The client must recover from all
+// faults.
 func (c *workers) run(ctx context.Context, name string, cl *client.Client) {
 	for ctx.Err() == nil {
 		asked := time.Now()
 		lease, err := cl.Lock(ctx, "report")
 		if err != nil {
 			if ctx.Err() == nil {
-				c.t.Errorf("%s gave up: %v", name, err)
+				c.t.Errorf("%s: Lock failed: %v", name, err)
 			}
 			return
 		}
@@ -77,7 +76,8 @@ func (c *workers) run(ctx context.Context, name string, cl *client.Client) {
 		}
 		s.end = earlier(time.Now(), lease.Expires())
 		c.record(s)
-		_ = lease.Unlock(ctx) // a lost one is told so, which is no news here
+		// Returns an error if the lock was lost, which record has considered.
+		_ = lease.Unlock(ctx)
 	}
 }
 
@@ -94,7 +94,7 @@ func (c *workers) record(s holding) {
 	c.holdings = append(c.holdings, s)
 }
 
-// dismiss ends the work, and tells what there was of it in the order of time.
+// stopAll stops the workers, and returns their holdings in the order of time.
 func (c *workers) stopAll() []holding {
 	c.cancel()
 	c.running.Wait()
@@ -107,22 +107,23 @@ func (c *workers) stopAll() []holding {
 	return c.holdings
 }
 
-// excluded returns an error if two had the lock at once, or if a token did not grow.
+// checkExclusion returns an error if two workers held the lock at once, or if a token did
+// not increase.
 func checkExclusion(shifts []holding) (err error) {
 	for i := 1; i < len(shifts); i++ {
 		before, after := shifts[i-1], shifts[i]
 		if after.begin.Before(before.end) {
-			err = errors.Join(err, fmt.Errorf("%s got the lock %v before the end of %s's", after.worker, before.end.Sub(after.begin), before.worker))
+			err = errors.Join(err, fmt.Errorf("%s was granted the lock %v before the end of the lease of %s", after.worker, before.end.Sub(after.begin), before.worker))
 		}
 		if after.token <= before.token {
-			err = errors.Join(err, fmt.Errorf("%s got token %d after %s got %d", after.worker, after.token, before.worker, before.token))
+			err = errors.Join(err, fmt.Errorf("%s was granted token %d after %s was granted %d", after.worker, after.token, before.worker, before.token))
 		}
 	}
 	return err
 }
 
-// served returns an error unless each of the workers got the lock soon after the trouble
-// was over.
+// checkProgress returns an error unless each of the workers was granted the lock soon
+// after the fault ended.
 func checkProgress(shifts []holding, over time.Time, workers int) (err error) {
 	first := map[string]time.Duration{}
 	for _, s := range shifts {
@@ -132,20 +133,21 @@ func checkProgress(shifts []holding, over time.Time, workers int) (err error) {
 	}
 	for worker, d := range first {
 		if d > waitLimit+slack {
-			err = errors.Join(err, fmt.Errorf("%s was stuck for %v after the trouble, the limit is %v", worker, d, waitLimit))
+			err = errors.Join(err, fmt.Errorf("%s must be granted the lock within %[3]v after the fault, took %[2]v", worker, d, waitLimit))
 		}
 	}
 	if len(first) < workers {
-		err = errors.Join(err, fmt.Errorf("%d of %d workers got the lock after the trouble", len(first), workers))
+		err = errors.Join(err, fmt.Errorf("%d of %d workers were granted the lock after the fault", len(first), workers))
 	}
 	return err
 }
 
-// spared returns an error if a worker whom the trouble does not concern waited for long.
+// checkUnaffected returns an error if a worker that the fault does not affect waited for
+// long.
 func checkUnaffected(shifts []holding, workers string) (err error) {
 	for _, s := range shifts {
 		if strings.HasPrefix(s.worker, workers) && s.begin.Sub(s.requested) > waitLimit+slack {
-			err = errors.Join(err, fmt.Errorf("%s was stuck for %v, the limit is %v", s.worker, s.begin.Sub(s.requested), waitLimit))
+			err = errors.Join(err, fmt.Errorf("%s must be granted the lock within %[3]v, took %[2]v", s.worker, s.begin.Sub(s.requested), waitLimit))
 		}
 	}
 	return err
@@ -154,27 +156,27 @@ func checkUnaffected(shifts []holding, workers string) (err error) {
 func TestWorkerChecks(t *testing.T) {
 	start := time.Now()
 	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
-	sound := []holding{
+	correct := []holding{
 		{"near0", at(0), at(0), at(1), 1},
 		{"far0", at(0), at(1), at(2), 2},
 		{"near0", at(1), at(3), at(4), 3},
 	}
 	with := func(i int, change func(*holding)) []holding {
-		shifts := slices.Clone(sound)
+		shifts := slices.Clone(correct)
 		change(&shifts[i])
 		return shifts
 	}
 	for _, row := range []struct {
 		name string
 		err  error
-		want string // in the error, or nothing if there is none
+		want string // a part of the error; empty if there must be none
 	}{
-		{"a sound one", errors.Join(checkExclusion(sound), checkProgress(sound, at(0.5), 2), checkUnaffected(sound, "far")), ""},
-		{"two at once", checkExclusion(with(1, func(s *holding) { s.begin = at(0.9) })), "far0 got the lock 100ms before"},
-		{"a token twice", checkExclusion(with(1, func(s *holding) { s.token = 1 })), "got token 1 after near0 got 1"},
-		{"one who was late", checkProgress(sound, at(0.1), 2), "near0 was stuck for 2.9s"},
-		{"one who never came", checkProgress(sound, at(2), 2), "1 of 2 workers"},
-		{"one who waited", checkUnaffected(with(1, func(s *holding) { s.requested = at(-2) }), "far"), "far0 was stuck for 3s"},
+		{"correct", errors.Join(checkExclusion(correct), checkProgress(correct, at(0.5), 2), checkUnaffected(correct, "far")), ""},
+		{"two holders", checkExclusion(with(1, func(s *holding) { s.begin = at(0.9) })), "far0 was granted the lock 100ms before"},
+		{"repeated token", checkExclusion(with(1, func(s *holding) { s.token = 1 })), "was granted token 1 after near0 was granted 1"},
+		{"late grant", checkProgress(correct, at(0.1), 2), "after the fault, took 2.9s"},
+		{"no grant", checkProgress(correct, at(2), 2), "1 of 2 workers"},
+		{"long wait", checkUnaffected(with(1, func(s *holding) { s.requested = at(-2) }), "far"), "took 3s"},
 	} {
 		if row.want == "" && row.err != nil || row.want != "" && (row.err == nil || !strings.Contains(row.err.Error(), row.want)) {
 			t.Errorf("%s: %v, want %q", row.name, row.err, row.want)
