@@ -81,9 +81,10 @@ var canceledRows = []row{{
 	},
 }}
 
-// canceledContext returns a ctx that has been canceled.
+// canceledContext returns a ctx that has been canceled, of a caller that is present, so
+// that no helper undoes a grant.
 func canceledContext() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(stores.WithCaller(context.Background()))
 	cancel()
 	return ctx
 }
