@@ -203,7 +203,7 @@ func TestMetadataIsUnderstood(t *testing.T) {
 		{"two stores", map[string]string{"lockStore": "locks", "store": "memory", "restartGrace": "1s"},
 			`binding "b": metadata keys ["restartGrace" "store"]: the store is that of lockStore, and has its own`},
 		{"a key that nobody knows", map[string]string{"lockStor": "locks"},
-			`component "b": metadata key "lockStor": store memory does not know it`},
+			`component "b": metadata key "lockStor": store memory does not support it`},
 		{"a key twice", map[string]string{"keys": "a", "Keys": "b"}, "metadata keys Keys and keys differ only in case"},
 		{"an oversized key", map[string]string{"keys": long}, "metadata key keys: has one of 1025 bytes, the most is 1024"},
 		{"an oversized prefix", map[string]string{"keys": long + "*"}, "metadata key keys: has one of 1025 bytes, the most is 1024"},

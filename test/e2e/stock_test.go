@@ -151,7 +151,7 @@ func TestAStockDaprdTellsItsAppWhatMadeNoSense(t *testing.T) {
 		b.fails("create", `{}`, "does not support operation create", "setLock tryLock unlock")
 		b.fails("tryLock", `null`, "code = InvalidArgument", "INVALID_ARGUMENT: ttl is missing")
 		b.fails("tryLock", `"k"`, "INVALID_ARGUMENT: data is no JSON object")
-		b.fails("tryLock", `{"key": "k", "owner": "", "ttl": 1}`, "INVALID_ARGUMENT: owner is empty")
+		b.fails("tryLock", `{"key": "k", "owner": "", "ttl": 1}`, "INVALID_ARGUMENT: owner must not be empty")
 		b.fails("unlock", `{"key": "k", "owner": "o", "ttl": 1}`, "INVALID_ARGUMENT: ttl is unknown, known are store, key, owner")
 		b.fails("tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, "INVALID_ARGUMENT: ttl is no duration")
 		b.fails("list", `{"store": "depot"}`, "code = FailedPrecondition", `NOT_INITIALIZED: component \"depot\"`)
