@@ -67,7 +67,7 @@ func TestRun_BadFlags(t *testing.T) {
 		{"Dapr's API for other machines", []string{"--dapr-http-listen-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"metrics for other machines", []string{"--metrics-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"unknown level", []string{"--log-level", "loud"}, "--log-level"},
-		{"unknown store", []string{"--default-store", "paper"}, "--default-store: no store \"paper\", known are memory, redis"},
+		{"unknown store", []string{"--default-store", "paper"}, "--default-store: unknown store \"paper\", must be one of memory, redis"},
 		{"resources that are not there", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

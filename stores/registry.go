@@ -79,7 +79,7 @@ func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.backends)
 // Check returns an error that tells the known names if name is not registered.
 func (r *Registry) Check(name string) error {
 	if _, ok := r.backends[name]; !ok {
-		return fmt.Errorf("no store %q, known are %s", name, strings.Join(r.Names(), ", "))
+		return fmt.Errorf("unknown store %q, must be one of %s", name, strings.Join(r.Names(), ", "))
 	}
 	return nil
 }
@@ -145,11 +145,11 @@ func (r *Registry) checkKeys(store string, md map[string]string) error {
 		}
 		for _, other := range r.Names() {
 			if contains(Keys(r.backends[other].Config), key) {
-				return fmt.Errorf("metadata key %q: store %s does not know it, store %s does; add \"store: %s\" or remove it",
+				return fmt.Errorf("metadata key %q: store %s does not support it, but store %s does; add \"store: %s\" or remove the key",
 					key, store, other, other)
 			}
 		}
-		return fmt.Errorf("metadata key %q: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
+		return fmt.Errorf("metadata key %q: store %s does not support it; the nearest supported key is %s", key, store, nearest(known, key))
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func TestMetadataIsChecked(t *testing.T) {
 		{"90", ""},
 		{"1m30s", ""},
 		{"-1s", "memory: metadata key restartGrace: must not be negative"},
-		{"soon", "memory: metadata key restartGrace: is no duration"},
+		{"soon", "memory: metadata key restartGrace: must be a duration"},
 	} {
 		c := stores.Component{Name: "locks", Metadata: map[string]string{"restartGrace": row.grace}}
 		_, err := NewProcess().Backend().Open(t.Context(), c)

@@ -219,7 +219,7 @@ func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
 		{"belongs to a state store", []string{"outboxPublishPubsub", "outboxPublishTopic", "outboxDiscardWhenMissingState"}},
 		{"belongs to a pub/sub component", []string{"publishingScopes", "subscriptionScopes", "allowedTopics", "protectedTopics"}},
 		{"belongs to a binding", []string{"direction"}},
-		{"nearest it knows is clientKey", []string{"clientKay"}},
+		{"nearest supported key is clientKey", []string{"clientKay"}},
 	} {
 		for _, key := range row.keys {
 			err := open(t, key, "true")

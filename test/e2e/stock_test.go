@@ -151,7 +151,7 @@ func TestBinding_InvalidRequests(t *testing.T) {
 		b.fails("create", `{}`, "does not support operation create", "setLock tryLock unlock")
 		b.fails("tryLock", `null`, "code = InvalidArgument", "INVALID_ARGUMENT: ttl is missing")
 		b.fails("tryLock", `"k"`, "INVALID_ARGUMENT: data must be a JSON object")
-		b.fails("tryLock", `{"key": "k", "owner": "", "ttl": 1}`, "INVALID_ARGUMENT: owner is empty")
+		b.fails("tryLock", `{"key": "k", "owner": "", "ttl": 1}`, "INVALID_ARGUMENT: owner must not be empty")
 		b.fails("unlock", `{"key": "k", "owner": "o", "ttl": 1}`, "INVALID_ARGUMENT: ttl is unknown, known fields are store, key, owner")
 		b.fails("tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, "INVALID_ARGUMENT: ttl must be a duration")
 		b.fails("list", `{"store": "depot"}`, "code = FailedPrecondition", `NOT_INITIALIZED: component \"depot\"`)
