@@ -146,10 +146,10 @@ func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
 	req := request("other:k", "o", time.Minute)
 	multi := stores.MultiRequest{Keys: []string{"lock||k", "other:k"}, Owner: "o", TTL: time.Minute, Wait: true}
 	for name, err := range map[string]error{
-		"try lock": errOf(s.TryLock(ctx, req)),
-		"lock":     errOf(s.Lock(ctx, req)),
-		"lock all": errOf(s.LockAll(ctx, multi)),
-		"renew":    errOf(s.Renew(ctx, req)),
+		"try lock": grantErr(s.TryLock(ctx, req)),
+		"lock":     grantErr(s.Lock(ctx, req)),
+		"lock all": grantErr(s.LockAll(ctx, multi)),
+		"renew":    grantErr(s.Renew(ctx, req)),
 		"unlock":   s.Unlock(ctx, req.Key, req.Owner),
 		"revoke":   s.Revoke(ctx, req.Key, ""),
 		"declare":  s.Declare(ctx, stores.Declaration{Group: "other:", Key: req.Key, TTL: time.Minute}),
@@ -181,7 +181,7 @@ func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 			<-watching
 			w := startLock(t, s, request("lock||k", "o", time.Minute), 1)
 			setUser("SETUSER", "mortise", rule)
-			if _, err := w.end(); !errors.Is(err, stores.ErrRefused) {
+			if _, err := w.result(); !errors.Is(err, stores.ErrRefused) {
 				t.Errorf("the wait ended with %v", err)
 			}
 			if err := <-watched; !errors.Is(err, stores.ErrRefused) {

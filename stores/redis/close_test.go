@@ -86,7 +86,7 @@ func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := w.end(); !errors.Is(err, stores.ErrClosed) {
+	if _, err := w.result(); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("the waiter got %v", err)
 	}
 }

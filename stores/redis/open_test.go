@@ -20,7 +20,7 @@ import (
 // startFake starts what speaks Redis's protocol as far as answer does, which is given
 // each command in lower case and returns what to send. Without an answer the connection
 // ends.
-func startFake(t *testing.T, answer func(command string) string) (addr string) {
+func startFakeServer(t *testing.T, answer func(command string) string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,13 +33,13 @@ func startFake(t *testing.T, answer func(command string) string) (addr string) {
 			if err != nil {
 				return
 			}
-			go serveFake(conn, answer)
+			go serveFakeConn(conn, answer)
 		}
 	}()
 	return l.Addr().String()
 }
 
-func serveFake(conn net.Conn, answer func(command string) string) {
+func serveFakeConn(conn net.Conn, answer func(command string) string) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
@@ -82,9 +82,9 @@ func TestOpenSaysWhatTheServerLacks(t *testing.T) {
 		{"no hashes", renamed("HSET"), "does not know the command hset"},
 		{"no lists of keys", renamed("SCAN"), "does not know the command scan"},
 		{"no messages", renamed("SUBSCRIBE", "PUBLISH"), "does not know the commands publish, subscribe"},
-		{"protected mode", startFake(t, func(string) string { return "-DENIED Redis is running in protected mode\r\n" }), "DENIED"},
+		{"protected mode", startFakeServer(t, func(string) string { return "-DENIED Redis is running in protected mode\r\n" }), "DENIED"},
 		{"protected mode, which ends the connection", startDenying(t, "-DENIED Redis is running in protected mode\r\n"), "DENIED"},
-		{"a server that knows nothing", startFake(t, unknown), "does not know the commands time, set"},
+		{"a server that knows nothing", startFakeServer(t, unknown), "does not know the commands time, set"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -185,12 +185,12 @@ func TestOpenGivesUpAtItsDeadlineWithTheLastCause(t *testing.T) {
 	replica := servers.StartRedis(t, "--replicaof", "127.0.0.1 1", "--rename-command", "INFO", "")
 	for _, row := range []struct{ name, addr, want string }{
 		{"nobody listens", down.Addr, "connection refused"},
-		{"it loads its data", startFake(t, func(string) string {
+		{"it loads its data", startFakeServer(t, func(string) string {
 			return "-LOADING Redis is loading the dataset in memory\r\n"
 		}), "LOADING Redis is loading"},
-		{"it ends every connection", startFake(t, func(string) string { return "" }), "EOF"},
+		{"it ends every connection", startFakeServer(t, func(string) string { return "" }), "EOF"},
 		{"it is read-only", replica.Addr, "READONLY"},
-		{"it loses messages", startPushless(t), "subscribe to the channels mortise:*"},
+		{"it loses messages", startWithoutPubSub(t), "subscribe to the channels mortise:*"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -208,9 +208,9 @@ func TestOpenGivesUpAtItsDeadlineWithTheLastCause(t *testing.T) {
 }
 
 // startPushless starts a server behind which subscriptions are never confirmed.
-func startPushless(t *testing.T) (addr string) {
+func startWithoutPubSub(t *testing.T) (addr string) {
 	t.Helper()
-	return startFake(t, func(command string) string {
+	return startFakeServer(t, func(command string) string {
 		switch command {
 		case "hello":
 			return "-ERR unknown command 'hello'\r\n"
@@ -281,7 +281,7 @@ func TestPingTellsNothingToOthersAndNeedsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
-	var sent counter
+	var sent commandRecorder
 	s.client.AddHook(&sent)
 	if err := s.Ping(t.Context()); err != nil {
 		t.Fatal(err)

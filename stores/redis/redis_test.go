@@ -184,17 +184,17 @@ func TestTokensGrow(t *testing.T) {
 }
 
 // counter counts the commands that a client sends.
-type counter struct{ names []string }
+type commandRecorder struct{ names []string }
 
-func (c *counter) DialHook(next goredis.DialHook) goredis.DialHook { return next }
-func (c *counter) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+func (c *commandRecorder) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+func (c *commandRecorder) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		c.names = append(c.names, cmd.Name())
 		return next(ctx, cmd)
 	}
 }
 
-func (c *counter) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+func (c *commandRecorder) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []goredis.Cmder) error {
 		c.names = append(c.names, "pipeline")
 		return next(ctx, cmds)
@@ -213,7 +213,7 @@ func TestEachCallIsOneRoundTrip(t *testing.T) {
 		unlock(t, s, "k", "o")
 	}
 	cycle() // Redis learns the scripts
-	var sent counter
+	var sent commandRecorder
 	s.client.AddHook(&sent)
 	cycle()
 	if got := strings.Join(sent.names, " "); got != "evalsha evalsha evalsha" {

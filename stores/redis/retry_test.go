@@ -36,9 +36,9 @@ func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 			lock(t, s, "held", "o", time.Minute)
 			row.fail(t, server)
 			for name, call := range map[string]func(context.Context) error{
-				"try lock": func(ctx context.Context) error { return errOf(s.TryLock(ctx, request("k", "o", time.Minute))) },
-				"lock":     func(ctx context.Context) error { return errOf(s.Lock(ctx, request("k", "o", time.Minute))) },
-				"renew":    func(ctx context.Context) error { return errOf(s.Renew(ctx, request("held", "o", time.Minute))) },
+				"try lock": func(ctx context.Context) error { return grantErr(s.TryLock(ctx, request("k", "o", time.Minute))) },
+				"lock":     func(ctx context.Context) error { return grantErr(s.Lock(ctx, request("k", "o", time.Minute))) },
+				"renew":    func(ctx context.Context) error { return grantErr(s.Renew(ctx, request("held", "o", time.Minute))) },
 				"unlock":   func(ctx context.Context) error { return s.Unlock(ctx, "held", "o") },
 				"ping":     s.Ping,
 			} {
@@ -73,10 +73,10 @@ func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	<-watching
 	w := startLock(t, s, request("k", "o", time.Minute), 1)
 	server.Stop()
-	eventually(t, "the outage is known", func() bool { return s.outage.reason() != nil })
+	eventually(t, "the outage is known", func() bool { return s.outage.lastError() != nil })
 	cancel()
 	w.cancel()
-	_, err := w.end()
+	_, err := w.result()
 	for name, err := range map[string]error{"lock": err, "watch": <-watched} {
 		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("%s: %v", name, err)
@@ -117,7 +117,7 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s retries after %q", row.retries, row.answer), func(t *testing.T) {
 			var sent atomic.Int64
-			addr := startFake(t, func(command string) string {
+			addr := startFakeServer(t, func(command string) string {
 				if command != "get" {
 					return "-ERR unknown command\r\n"
 				}
@@ -148,13 +148,13 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 
 func TestPausesGrowAndStayInTheirBounds(t *testing.T) {
 	t.Parallel()
-	r := &retrier{shortest: 10 * time.Millisecond, longest: time.Second}
+	r := &retrier{minBackoff: 10 * time.Millisecond, maxBackoff: time.Second}
 	for n := 1; n < 100; n++ {
-		if d := r.backoff(n); d < r.shortest || d > r.longest {
+		if d := r.backoff(n); d < r.minBackoff || d > r.maxBackoff {
 			t.Errorf("pause %d is %v", n, d)
 		}
 	}
-	if d := (&retrier{longest: time.Second}).backoff(3); d != 0 {
+	if d := (&retrier{maxBackoff: time.Second}).backoff(3); d != 0 {
 		t.Errorf("without pauses: %v", d)
 	}
 }
@@ -177,5 +177,5 @@ func TestAnOutageIsKnownToManyCallsAtOnce(t *testing.T) {
 	server.Stop()
 	server.Start()
 	calls.Wait()
-	eventually(t, "it is over", func() bool { return s.Ping(t.Context()) == nil && s.outage.reason() == nil })
+	eventually(t, "it is over", func() bool { return s.Ping(t.Context()) == nil && s.outage.lastError() == nil })
 }

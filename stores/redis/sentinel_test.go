@@ -128,7 +128,7 @@ func TestSentinelsMayComeLater(t *testing.T) {
 	primary := servers.StartRedis(t)
 	gone, other := primary.StartSentinel("locks"), primary.StartSentinel("other")
 	gone.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	md := []string{"redisHost", gone.Addr + "," + other.Addr, "failover", "true", "sentinelMasterName", "locks"}
 	_, err := tryOpen(ctx, md...)
