@@ -25,7 +25,7 @@ type serverError string
 func (s serverError) Error() string { return string(s) }
 func (serverError) RedisError()     {}
 
-func TestAnswersThatTimeCannotMendAreRefusals(t *testing.T) {
+func TestWrap_ServerErrors(t *testing.T) {
 	t.Parallel()
 	const script6 = "ERR Error running script (call to f_0123): @user_script:12: "
 	for _, row := range []struct {
@@ -87,7 +87,7 @@ func TestAnswersThatTimeCannotMendAreRefusals(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
+func TestIsPermanent(t *testing.T) {
 	t.Parallel()
 	denied := serverError("NOPERM no")
 	for _, row := range []struct {
@@ -111,9 +111,9 @@ func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
 	}
 }
 
-// TestRealAnswersAreWhatTheyAre provokes answers of a real server, of calls that were
+// TestStore_ServerErrors provokes answers of a real server, of calls that were
 // well when the store was opened.
-func TestRealAnswersAreWhatTheyAre(t *testing.T) {
+func TestStore_ServerErrors(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name    string

@@ -94,10 +94,10 @@ func wantNotLock(t *testing.T, s *Store, key, data string) {
 	}
 }
 
-// TestEveryCallForOtherDataSaysSo makes every call for every kind of data, under a name
+// TestStore_KeyHoldsData makes every call for every kind of data, under a name
 // like those of users and one like those of daprd; the key was declared before, or was
 // not.
-func TestEveryCallForOtherDataSaysSo(t *testing.T) {
+func TestStore_KeyHoldsData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -139,9 +139,9 @@ func TestEveryCallForOtherDataSaysSo(t *testing.T) {
 	}
 }
 
-// TestAWaitEndsWhenItsKeyBecomesData writes data in the place of a lock while requests of
+// TestLock_KeyBecomesData writes data in the place of a lock while requests of
 // all kinds wait for it.
-func TestAWaitEndsWhenItsKeyBecomesData(t *testing.T) {
+func TestLock_KeyBecomesData(t *testing.T) {
 	t.Parallel()
 	for _, command := range [][]any{{"HSET", "f", "v"}, {"SET", "x"}} {
 		t.Run(fmt.Sprint(command[0]), func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestAWaitEndsWhenItsKeyBecomesData(t *testing.T) {
 	}
 }
 
-func TestWhatIsGrantedAndOverwrittenIsNotClaimed(t *testing.T) {
+func TestLock_OverwrittenBeforeClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -195,9 +195,9 @@ func TestWhatIsGrantedAndOverwrittenIsNotClaimed(t *testing.T) {
 	}
 }
 
-// TestADeadlockIsSoughtPastOtherData has the search meet a key that was overwritten while
+// TestDeadlock_KeyHoldsData has the search meet a key that was overwritten while
 // requests waited for it.
-func TestADeadlockIsSoughtPastOtherData(t *testing.T) {
+func TestDeadlock_KeyHoldsData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()

@@ -14,8 +14,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestLostAnswersAboutDeclarations has go-redis repeat requests that were carried out.
-func TestLostAnswersAboutDeclarations(t *testing.T) {
+// TestDeclare_LostAnswers has go-redis repeat requests that were carried out.
+func TestDeclare_LostAnswers(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -53,7 +53,7 @@ func TestLostAnswersAboutDeclarations(t *testing.T) {
 
 func grantErr(_ stores.Grant, err error) error { return err }
 
-func TestDeclarationsLastAsLongAsRedisKeepsThem(t *testing.T) {
+func TestDeclare_RedisRestarts(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -73,7 +73,7 @@ func TestDeclarationsLastAsLongAsRedisKeepsThem(t *testing.T) {
 	goes.failsWith(stores.ErrNotDeclared)
 }
 
-func TestAKilledProcessLeavesItsDeclaredLocksToOthers(t *testing.T) {
+func TestDeclaredLock_ProcessKilled(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -99,7 +99,7 @@ func TestAKilledProcessLeavesItsDeclaredLocksToOthers(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
+func TestDeclaredLock_WaiterCutOff(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -128,9 +128,9 @@ func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when
+// TestRace_GrantOrCancelWait hands locks to waiters in the moment when
 // their owners give up, or when the locks are withdrawn.
-func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
+func TestRace_GrantOrCancelWait(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -220,9 +220,9 @@ func abandonWaiter(t *testing.T, dead *Store, owner string) (id string) {
 	return w.id
 }
 
-// TestTheDeadHaveNothingToGiveBack has owners unlock what they neither hold nor wait for,
+// TestUnlock_DeadWaiter has owners unlock what they neither hold nor wait for,
 // because their process is dead.
-func TestTheDeadHaveNothingToGiveBack(t *testing.T) {
+func TestUnlock_DeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -246,8 +246,8 @@ func TestTheDeadHaveNothingToGiveBack(t *testing.T) {
 	}
 }
 
-// TestTheNamesOfTheDeadAreForgotten covers those whose data Redis has lost.
-func TestTheNamesOfTheDeadAreForgotten(t *testing.T) {
+// TestDeclaredLock_DeadWaiterWithoutData covers those whose data Redis has lost.
+func TestDeclaredLock_DeadWaiterWithoutData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -265,9 +265,9 @@ func TestTheNamesOfTheDeadAreForgotten(t *testing.T) {
 	last.granted()
 }
 
-// TestALateClaimLeavesNoName lets the time for a claim run out while nobody else wants
+// TestDeclaredLock_LateClaim lets the time for a claim run out while nobody else wants
 // the lock.
-func TestALateClaimLeavesNoName(t *testing.T) {
+func TestDeclaredLock_LateClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

@@ -53,7 +53,7 @@ func (w *lockCall) failsWith(want error) {
 	}
 }
 
-func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+func TestDeclaredLock_TTL(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -92,7 +92,7 @@ func handOver(t *testing.T, from, to *Store) (stores.Grant, error) {
 	return w.result()
 }
 
-func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
+func TestWithdraw_EndsWaitsInOtherStores(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -120,9 +120,9 @@ func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that
+// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter to whom no push came, nor the note that
 // it was sent away.
-func TestAWaiterKnowsItsDeclaration(t *testing.T) {
+func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -145,7 +145,7 @@ func TestAWaiterKnowsItsDeclaration(t *testing.T) {
 	}
 }
 
-func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
+func TestUnlock_EndsWaitsInOtherStores(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -170,7 +170,7 @@ func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
+func TestDeclaredLock_LongWait(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -187,8 +187,8 @@ func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
 	w.failsWith(stores.ErrGaveUp)
 }
 
-// TestWhoIsSentAwayIsWoken does without the checks, which find out later.
-func TestWhoIsSentAwayIsWoken(t *testing.T) {
+// TestDeclaredLock_CanceledWaiterIsWoken does without the checks, which find out later.
+func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -223,9 +223,9 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not
+// TestDeclaredLock_EndsBeforeClaim ends a lock that was handed to a waiter who does not
 // know it yet.
-func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
+func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
@@ -275,7 +275,7 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 	}
 }
 
-func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
+func TestDeclaredLock_RepeatedRequest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -317,9 +317,9 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that
+// TestDeclaredLock_RepeatsDeadWaiter has an owner ask again whose process is dead, and then that
 // process come back.
-func TestTheDeadRepeatNothing(t *testing.T) {
+func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -347,7 +347,7 @@ func TestTheDeadRepeatNothing(t *testing.T) {
 	w.failsWith(stores.ErrGaveUp)
 }
 
-func TestManyGroupsAreListed(t *testing.T) {
+func TestList_ManyGroups(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

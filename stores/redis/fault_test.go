@@ -75,7 +75,7 @@ func stop(t *testing.T, process *os.Process) {
 	})
 }
 
-func TestAKilledProcessIsPassedOver(t *testing.T) {
+func TestLock_ProcessKilled(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -95,7 +95,7 @@ func TestAKilledProcessIsPassedOver(t *testing.T) {
 	w.granted()
 }
 
-func TestAStoppedProcessIsPassedOver(t *testing.T) {
+func TestLock_ProcessStopped(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -111,8 +111,8 @@ func TestAStoppedProcessIsPassedOver(t *testing.T) {
 	}
 }
 
-// TestAStoppedProcessTakesItsPlaceAgain covers a claim that comes too late.
-func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
+// TestLock_ProcessContinues covers a claim that comes too late.
+func TestLock_ProcessContinues(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -137,7 +137,7 @@ func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
 	}
 }
 
-func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
+func TestLock_WaiterCutOff(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -161,7 +161,7 @@ func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
 	}
 }
 
-func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
+func TestLock_ConnectionsLost(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -195,7 +195,7 @@ func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
 	}
 }
 
-func TestWaitersSurviveARestartOfRedis(t *testing.T) {
+func TestLock_RedisRestarts(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -229,9 +229,9 @@ func TestWaitersSurviveARestartOfRedis(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// TestARedisThatHangsLosesNobody lets Redis stop for longer than claims and calls last,
+// TestLock_RedisHangs lets Redis stop for longer than claims and calls last,
 // with one who waits, one who comes and one who leaves meanwhile.
-func TestARedisThatHangsLosesNobody(t *testing.T) {
+func TestLock_RedisHangs(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -261,9 +261,9 @@ func TestARedisThatHangsLosesNobody(t *testing.T) {
 	}
 }
 
-// TestLostAnswersChangeNothing loses answers during each step of a wait: to the request,
+// TestLock_LostAnswers loses answers during each step of a wait: to the request,
 // to the claim, to the leave.
-func TestLostAnswersChangeNothing(t *testing.T) {
+func TestLock_LostAnswers(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -313,9 +313,9 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 	}
 }
 
-// TestAGrantAndACancelExcludeEachOther gives locks to waiters in the moment when they
+// TestRace_GrantOrCancelContext gives locks to waiters in the moment when they
 // leave.
-func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
+func TestRace_GrantOrCancelContext(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -358,7 +358,7 @@ func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestTheDeadCauseNoDeadlock(t *testing.T) {
+func TestDeadlock_DeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

@@ -94,7 +94,7 @@ func request(key, owner string, ttl time.Duration, holding ...string) stores.Req
 	return stores.Request{Key: key, Owner: owner, TTL: ttl, Holding: holding}
 }
 
-func TestWaitersOfTwoStoresAreServedInTheOrderOfTheirArrival(t *testing.T) {
+func TestLock_Order(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -149,7 +149,7 @@ func onlyTheTokenIsLeft(t *testing.T, s *Store) {
 	})
 }
 
-func TestAStoreWaitsForLocksOfLockRedis(t *testing.T) {
+func TestLock_LockRedisHolds(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -168,7 +168,7 @@ func TestAStoreWaitsForLocksOfLockRedis(t *testing.T) {
 	}
 }
 
-func TestAWaiterGetsALockThatExpires(t *testing.T) {
+func TestLock_HolderExpires(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -180,9 +180,9 @@ func TestAWaiterGetsALockThatExpires(t *testing.T) {
 	}
 }
 
-// TestExpiresIsNotLaterThanTheLocksEnd compares the two clocks by the moment at which
+// TestLock_Expires compares the two clocks by the moment at which
 // Redis was asked.
-func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
+func TestLock_Expires(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -208,7 +208,7 @@ func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
 	}
 }
 
-func TestALockAllThatIsHalfRevokedBeforeItsClaimWaitsOn(t *testing.T) {
+func TestLockAll_PartlyRevokedBeforeClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -231,7 +231,7 @@ func TestALockAllThatIsHalfRevokedBeforeItsClaimWaitsOn(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftOfThoseWhoWaited(t *testing.T) {
+func TestLock_LeavesNoKeys(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -259,7 +259,7 @@ func TestNothingIsLeftOfThoseWhoWaited(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-func TestMetadataIsKeptFromAnyGrantToTheNext(t *testing.T) {
+func TestLock_Metadata(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -280,7 +280,7 @@ func TestMetadataIsKeptFromAnyGrantToTheNext(t *testing.T) {
 	}
 }
 
-func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
+func TestLockAll_AnyBytes(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -306,9 +306,9 @@ func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestADeadlockIsSeenThroughQueues covers what a row of held locks does not show: a
+// TestDeadlock_ThroughQueues covers what a row of held locks does not show: a
 // request for several locks stands before us, and waits for a lock of ours.
-func TestADeadlockIsSeenThroughQueues(t *testing.T) {
+func TestDeadlock_ThroughQueues(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)

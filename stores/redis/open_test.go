@@ -66,7 +66,7 @@ func serveFakeConn(conn net.Conn, answer func(command string) string) {
 	}
 }
 
-func TestOpenSaysWhatTheServerLacks(t *testing.T) {
+func TestOpen_MissingCommand(t *testing.T) {
 	t.Parallel()
 	renamed := func(commands ...string) string {
 		var args []string
@@ -125,7 +125,7 @@ func startDenying(t *testing.T, answer string) (addr string) {
 	return l.Addr().String()
 }
 
-func TestOpenWaitsForARedisThatIsNotUpYet(t *testing.T) {
+func TestOpen_WaitsForRedis(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name    string
@@ -178,7 +178,7 @@ func TestOpenWaitsForARedisThatIsNotUpYet(t *testing.T) {
 	}
 }
 
-func TestOpenGivesUpAtItsDeadlineWithTheLastCause(t *testing.T) {
+func TestOpen_Unreachable(t *testing.T) {
 	t.Parallel()
 	down := servers.StartRedis(t)
 	down.Stop()
@@ -223,7 +223,7 @@ func startWithoutPubSub(t *testing.T) (addr string) {
 	})
 }
 
-func TestOpenEndsWithItsContext(t *testing.T) {
+func TestOpen_Canceled(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	server.Stop()
@@ -234,7 +234,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestOpeningLeavesNothingBehind(t *testing.T) {
+func TestOpen_LeavesNoKeys(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	client := server.Client()
@@ -248,8 +248,8 @@ func TestOpeningLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// TestOpeningIsNoEvent opens a store while another one watches.
-func TestOpeningIsNoEvent(t *testing.T) {
+// TestOpen_PublishesNoEvent opens a store while another one watches.
+func TestOpen_PublishesNoEvent(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -277,7 +277,7 @@ func TestOpeningIsNoEvent(t *testing.T) {
 	}
 }
 
-func TestPingTellsNothingToOthersAndNeedsOneRoundTrip(t *testing.T) {
+func TestPing(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)

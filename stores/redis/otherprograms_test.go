@@ -73,7 +73,7 @@ func forEachProgram(t *testing.T, test func(t *testing.T, s *Store, p otherProgr
 
 const secret = "6f1e1d0c2b3a49586776859493a2b1c0" // as node-redlock makes a lock's value
 
-func TestLocksOfOtherProgramsExclude(t *testing.T) {
+func TestOtherPrograms_Exclude(t *testing.T) {
 	t.Parallel()
 	forEachProgram(t, func(t *testing.T, s *Store, p otherProgram) {
 		for _, key := range []string{"report", "redlock_app:~:module.report", "lock||app||report", "{a}*?[b]\\"} {
@@ -107,7 +107,7 @@ func TestLocksOfOtherProgramsExclude(t *testing.T) {
 	})
 }
 
-func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
+func TestOtherPrograms_Get(t *testing.T) {
 	t.Parallel()
 	forEachProgram(t, func(t *testing.T, s *Store, p otherProgram) {
 		for _, key := range []string{"report", "lock||app||report"} {
@@ -130,9 +130,9 @@ func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
 	})
 }
 
-// TestAListHasNoValuesOfOtherPrograms covers strings that expire and may be what programs
+// TestOtherPrograms_List covers strings that expire and may be what programs
 // cache.
-func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
+func TestOtherPrograms_List(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -150,9 +150,9 @@ func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestWhoEndsLocksOfOtherPrograms tries to end strings that expire: a caller that knows
+// TestOtherPrograms_End tries to end strings that expire: a caller that knows
 // the value may, and for the keys that daprd makes any operator.
-func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
+func TestOtherPrograms_End(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -199,9 +199,9 @@ func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestALockWithoutItsExpiryIsALockAsLongAsItsRecord has another program remove the expiry
+// TestStore_ExpiryRemoved has another program remove the expiry
 // of a lock of ours.
-func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
+func TestStore_ExpiryRemoved(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -231,9 +231,9 @@ func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
 	}
 }
 
-// TestAListOfDaprsLocksHasEachOnce covers that they are found by other names than the
+// TestList_DaprLocks covers that they are found by other names than the
 // rest.
-func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
+func TestList_DaprLocks(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -256,7 +256,7 @@ func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
 	}
 }
 
-func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
+func TestRevoke_LockRedisHolds(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -267,8 +267,8 @@ func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
 	}
 }
 
-// TestTokensGrowThoughTheLastIsSpoilt has somebody write what no Mortise draws.
-func TestTokensGrowThoughTheLastIsSpoilt(t *testing.T) {
+// TestToken_InvalidLastToken has somebody write what no Mortise draws.
+func TestToken_InvalidLastToken(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()

@@ -12,9 +12,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestARepeatedRevokeEndsOneLock loses the answer to a Revoke from whoever holds the
+// TestRevoke_LostAnswer loses the answer to a Revoke from whoever holds the
 // lock, while two others wait for it.
-func TestARepeatedRevokeEndsOneLock(t *testing.T) {
+func TestRevoke_LostAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -51,7 +51,7 @@ func (w *waiter) enqueue(t *testing.T, s *Store) {
 	}
 }
 
-func TestALateRequestDoesNotShortenALease(t *testing.T) {
+func TestLock_DelayedRequestAfterRenew(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -74,9 +74,9 @@ func TestALateRequestDoesNotShortenALease(t *testing.T) {
 	}
 }
 
-// TestARepeatedRequestIsNoDeadlock has one who waits send his first request again, after
+// TestDeadlock_RepeatedRequest has one who waits send his first request again, after
 // somebody has come who waits for him.
-func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
+func TestDeadlock_RepeatedRequest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -89,7 +89,7 @@ func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
 	first.enqueue(t, s)
 }
 
-func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
+func TestDeadlock_VisitsEachQueueOnce(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -108,8 +108,8 @@ func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
 	}
 }
 
-// TestTheEndOfAWaitWins answers a request after its caller has given up.
-func TestTheEndOfAWaitWins(t *testing.T) {
+// TestLock_GrantAfterCancel answers a request after its caller has given up.
+func TestLock_GrantAfterCancel(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -140,9 +140,9 @@ func TestTheEndOfAWaitWins(t *testing.T) {
 	}
 }
 
-// TestALateRequestBringsNobodyBack has a request come to Redis after its repetition was
+// TestLock_DelayedRequestAfterLeave has a request come to Redis after its repetition was
 // answered and its waiter has left.
-func TestALateRequestBringsNobodyBack(t *testing.T) {
+func TestLock_DelayedRequestAfterLeave(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)

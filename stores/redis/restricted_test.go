@@ -32,7 +32,7 @@ func refusals(t *testing.T, client *goredis.Client) []any {
 	return rows
 }
 
-func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
+func TestRestricted_List(t *testing.T) {
 	t.Parallel()
 	app, _, client := openRestricted(t)
 	for i, data := range otherData {
@@ -63,9 +63,9 @@ func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestLocksThatTheUserMayNotReadFailNothing has another user take locks of all kinds, of
+// TestRestricted_UnreadableLocks has another user take locks of all kinds, of
 // which the restricted one sees records.
-func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
+func TestRestricted_UnreadableLocks(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	w := startWatch(t, app, "")
@@ -132,9 +132,9 @@ func find(t *testing.T, s *Store, key string) stores.LockInfo {
 	return stores.LockInfo{}
 }
 
-// TestWaitersForOtherKeysFailNothing has a waiter for several locks stand first in a
+// TestRestricted_WaiterForOtherKeys has a waiter for several locks stand first in a
 // queue, of which the user that frees the lock may access a part.
-func TestWaitersForOtherKeysFailNothing(t *testing.T) {
+func TestRestricted_WaiterForOtherKeys(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	lock(t, app, "app:1", "o", time.Minute)
@@ -157,8 +157,8 @@ func TestWaitersForOtherKeysFailNothing(t *testing.T) {
 	last.granted()
 }
 
-// TestAUserWhoLosesAKeyLosesNoOther takes a permission away while requests wait.
-func TestAUserWhoLosesAKeyLosesNoOther(t *testing.T) {
+// TestRestricted_RevokedKey takes a permission away while requests wait.
+func TestRestricted_RevokedKey(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	client.Do(t.Context(), "ACL", "SETUSER", "app", "~more:*")

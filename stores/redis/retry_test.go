@@ -14,9 +14,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestACallThatEndsTellsWhyRedisDoesNotAnswer lets the context of calls end while they
+// TestStore_ContextEndsInOutage lets the context of calls end while they
 // are repeated.
-func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
+func TestStore_ContextEndsInOutage(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name string
@@ -59,9 +59,9 @@ func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// TestAWaitThatEndsTellsWhyRedisDoesNotAnswer covers waits in a queue, which survive the
+// TestLock_ContextEndsInOutage covers waits in a queue, which survive the
 // loss of Redis, and watches.
-func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
+func TestLock_ContextEndsInOutage(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -84,7 +84,7 @@ func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestAWaitForALockThatIsHeldEndsWithItsContextAlone(t *testing.T) {
+func TestLock_ContextEndsAfterOutage(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -100,8 +100,8 @@ func TestAWaitForALockThatIsHeldEndsWithItsContextAlone(t *testing.T) {
 	}
 }
 
-// TestACommandIsRepeatedAsOftenAsConfigured counts the commands of a server that loads.
-func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
+// TestRetrier_Retries counts the commands of a server that loads.
+func TestRetrier_Retries(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		retries string
@@ -146,7 +146,7 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 	}
 }
 
-func TestPausesGrowAndStayInTheirBounds(t *testing.T) {
+func TestRetrier_Backoff(t *testing.T) {
 	t.Parallel()
 	r := &retrier{minBackoff: 10 * time.Millisecond, maxBackoff: time.Second}
 	for n := 1; n < 100; n++ {
@@ -159,8 +159,8 @@ func TestPausesGrowAndStayInTheirBounds(t *testing.T) {
 	}
 }
 
-// TestAnOutageIsKnownToManyCallsAtOnce looks for races.
-func TestAnOutageIsKnownToManyCallsAtOnce(t *testing.T) {
+// TestOutage_ConcurrentCalls looks for races.
+func TestOutage_ConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)

@@ -10,9 +10,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and
+// TestView_OlderEvents applies events to a list in which "k" is held and
 // declared as of revision 10.
-func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
+func TestView_OlderEvents(t *testing.T) {
 	t.Parallel()
 	now := stores.LockInfo{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
 	event := func(kind stores.EventKind, revision uint64, l stores.LockInfo) stores.Event {
@@ -62,7 +62,7 @@ func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 	}
 }
 
-func TestAQuestionThatFailsIsForgotten(t *testing.T) {
+func TestWatch_FailedReportRequest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)

@@ -157,7 +157,7 @@ func (w *eventRecorder) waitForState(s *Store, prefix string) {
 	w.t.Fatalf("the watcher has %v, the list %v", told, stateOf(list))
 }
 
-func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
+func TestWatch_Events(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -188,7 +188,7 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 	}
 }
 
-func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
+func TestWatch_Declarations(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -212,7 +212,7 @@ func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
 	w.waitForState(other, "g")
 }
 
-func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
+func TestWatch_Renewal(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -229,7 +229,7 @@ func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
 	w.waitForState(s, "")
 }
 
-func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
+func TestWatch_LockRedisHolds(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -241,8 +241,8 @@ func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
 	w.waitForState(s, "lock||")
 }
 
-// TestAWatcherThatMissedSomethingIsTold loses events in all ways there are.
-func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
+// TestWatch_Missed loses events in all ways there are.
+func TestWatch_Missed(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
@@ -293,9 +293,9 @@ func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
 	}
 }
 
-// TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks
+// TestWatch_Concurrent lets watchers come and go, and be cut off, while locks
 // change hands in all ways.
-func TestSnapshotAndEventsAreTheState(t *testing.T) {
+func TestWatch_Concurrent(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
@@ -353,7 +353,7 @@ func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
 	}
 }
 
-func TestDatabasesAreWatchedApart(t *testing.T) {
+func TestWatch_Databases(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	zero, one := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr, "redisDB", "1")
@@ -366,7 +366,7 @@ func TestDatabasesAreWatchedApart(t *testing.T) {
 	}
 }
 
-func TestNothingIsPublishedForNobody(t *testing.T) {
+func TestWatch_NotPublishedWithoutWatchers(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
