@@ -12,7 +12,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
+func TestParseConfig_LockRedisYAML(t *testing.T) {
 	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "r", "redisPort": "7000", "redisUsername": "u", "redisPassword": "p", "redisDB": "3",
@@ -59,7 +59,7 @@ func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
 	}
 }
 
-func TestParseConfigKnowsOlderNames(t *testing.T) {
+func TestParseConfig_LegacyNames(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name    string
@@ -86,7 +86,7 @@ func TestParseConfigKnowsOlderNames(t *testing.T) {
 	}
 }
 
-func TestParseConfigUsesSentinels(t *testing.T) {
+func TestParseConfig_Sentinels(t *testing.T) {
 	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "a, b:7,c", "redisType": "sentinel", "failover": "true", "sentinelMasterName": "m",
@@ -107,7 +107,7 @@ func TestParseConfigUsesSentinels(t *testing.T) {
 	}
 }
 
-func TestAnAddressHasAPort(t *testing.T) {
+func TestConfig_Addr(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ host, port, want string }{
 		{"r", "", "r:6379"},
@@ -125,8 +125,8 @@ func TestAnAddressHasAPort(t *testing.T) {
 	}
 }
 
-// TestACertificateWithoutTLSIsIgnored, as by lock.redis.
-func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
+// TestParseConfig_CertificateWithoutTLS, as by lock.redis.
+func TestParseConfig_CertificateWithoutTLS(t *testing.T) {
 	t.Parallel()
 	c, err := parseConfig(map[string]string{"redisHost": "r", "clientCert": "any", "clientKey": "any"})
 	if err != nil {
@@ -137,7 +137,7 @@ func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
 	}
 }
 
-func TestParseConfigRefusesByName(t *testing.T) {
+func TestParseConfig_Errors(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2"
 	for _, row := range []struct {
@@ -186,8 +186,8 @@ func TestParseConfigRefusesByName(t *testing.T) {
 	}
 }
 
-// TestKeysOfOtherLoginsAreExplained opens components by a registry, which knows the keys.
-func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
+// TestBackend_ExplainsKeys opens components by a registry, which knows the keys.
+func TestBackend_ExplainsKeys(t *testing.T) {
 	t.Parallel()
 	registry := stores.NewRegistry("redis")
 	registry.Register("redis", Backend())

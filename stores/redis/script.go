@@ -79,8 +79,8 @@ func assemble(path string, included map[string]bool) string {
 }
 
 // run runs a script, and tells it who we are.
-func (s *Store) run(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
-	return script.Run(ctx, s.client, keys, append([]any{s.id, s.seen.Load(), s.events}, args...)...)
+func (s *Store) runScript(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
+	return script.Run(ctx, s.client, keys, append([]any{s.id, s.maxToken.Load(), s.events}, args...)...)
 }
 
 // scriptError returns the contract's error for a script's answer, and nil for an answer

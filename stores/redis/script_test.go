@@ -78,7 +78,7 @@ func TestScript_Includes(t *testing.T) {
 	}
 }
 
-func TestScript_LoadsOnRedis(t *testing.T) {
+func TestScript_Load(t *testing.T) {
 	t.Parallel()
 	client := servers.StartRedis(t).Client()
 	for _, name := range scriptNames(t) {

@@ -39,7 +39,7 @@ func TestCheckTopology(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesRealTopologies(t *testing.T) {
+func TestOpen_Topology(t *testing.T) {
 	t.Parallel()
 	primary := servers.StartRedis(t)
 	replica := primary.StartReplicas(1)[0]
@@ -57,7 +57,7 @@ func TestOpenRefusesRealTopologies(t *testing.T) {
 	}
 }
 
-func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
+func TestFailover(t *testing.T) {
 	t.Parallel()
 	primary := servers.StartRedis(t)
 	primary.StartReplicas(1)
@@ -89,7 +89,7 @@ func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
 	}
 }
 
-func TestOpenUsesDatabaseUserAndTLS(t *testing.T) {
+func TestOpen_DatabaseUserTLS(t *testing.T) {
 	t.Parallel()
 	cert := servers.NewCertificate(t)
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all", "--user", "default", "off",

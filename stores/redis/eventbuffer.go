@@ -3,52 +3,52 @@ package redis
 import "sync"
 
 // mailboxSize is how many messages are kept for a watcher who is slow.
-const mailboxSize = 4096
+const eventBufferSize = 4096
 
 // mailbox keeps what was received until the watcher has time. When it is full, or
 // messages were lost elsewhere, it is behind: what it has then means nothing, and it
 // keeps nothing until a restart.
-type mailbox struct {
-	more chan struct{} // tells that there is something new
+type eventBuffer struct {
+	ready chan struct{} // tells that there is something new
 
-	mu       sync.Mutex
-	messages []any // stores.Event and report
-	behind   bool
-	hearing  bool  // messages come in
-	broken   error // why not, if that is known
+	mu         sync.Mutex
+	messages   []any // stores.Event and report
+	behind     bool
+	subscribed bool  // messages come in
+	err        error // why not, if that is known
 }
 
-func newMailbox() *mailbox { return &mailbox{more: make(chan struct{}, 1), behind: true} }
+func newEventBuffer() *eventBuffer { return &eventBuffer{ready: make(chan struct{}, 1), behind: true} }
 
 // keep adds a message.
-func (m *mailbox) keep(message any) {
+func (m *eventBuffer) add(message any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.behind {
 		return
 	}
-	if m.messages = append(m.messages, message); len(m.messages) > mailboxSize {
+	if m.messages = append(m.messages, message); len(m.messages) > eventBufferSize {
 		m.behind, m.messages = true, nil
 	}
-	poke(m.more)
+	notify(m.ready)
 }
 
 // open notes that messages come in from now on.
-func (m *mailbox) open() { m.set(true, nil) }
+func (m *eventBuffer) connected() { m.set(true, nil) }
 
 // shut notes that no messages come in.
-func (m *mailbox) shut(why error) { m.set(false, why) }
+func (m *eventBuffer) disconnected(why error) { m.set(false, why) }
 
-func (m *mailbox) set(hearing bool, broken error) {
+func (m *eventBuffer) set(hearing bool, broken error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hearing, m.broken = hearing, broken
+	m.subscribed, m.err = hearing, broken
 	m.behind, m.messages = true, nil
-	poke(m.more)
+	notify(m.ready)
 }
 
 // lose notes that messages were lost.
-func (m *mailbox) lose() {
+func (m *eventBuffer) markLost() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.behind, m.messages = true, nil
@@ -56,19 +56,19 @@ func (m *mailbox) lose() {
 
 // restart lets messages be kept again, if they come in; else it tells why not, if that is
 // known.
-func (m *mailbox) restart() (hearing bool, broken error) {
+func (m *eventBuffer) restart() (hearing bool, broken error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.behind = !m.hearing
-	return m.hearing, m.broken
+	m.behind = !m.subscribed
+	return m.subscribed, m.err
 }
 
 // next returns the next message, nil if there is none, or errBehind.
-func (m *mailbox) next() (any, error) {
+func (m *eventBuffer) next() (any, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.behind {
-		return nil, errBehind
+		return nil, errMessagesLost
 	}
 	if len(m.messages) == 0 {
 		return nil, nil

@@ -12,9 +12,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestARepeatedRevokeEndsOneLock loses the answer to a Revoke from whoever holds the
+// TestRevoke_LostAnswer loses the answer to a Revoke from whoever holds the
 // lock, while two others wait for it.
-func TestARepeatedRevokeEndsOneLock(t *testing.T) {
+func TestRevoke_LostAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
@@ -24,7 +24,7 @@ func TestARepeatedRevokeEndsOneLock(t *testing.T) {
 	lock(t, s, "k", "holder", time.Minute)
 	first := startLock(t, direct, request("k", "first", time.Minute), 1)
 	second := startLock(t, direct, request("k", "second", time.Minute), 2)
-	for _, next := range []*waiting{first, second} {
+	for _, next := range []*lockCall{first, second} {
 		proxy.LoseAnswers(1)
 		if err := s.Revoke(t.Context(), "k", ""); err != nil {
 			t.Error(err)
@@ -44,27 +44,27 @@ func TestARepeatedRevokeEndsOneLock(t *testing.T) {
 }
 
 // queueIn has a request wait for its locks, without anybody who looks after it.
-func (w *waiter) queueIn(t *testing.T, s *Store) {
+func (w *waiter) enqueue(t *testing.T, s *Store) {
 	t.Helper()
-	if g, err := s.ask(t.Context(), w, true); err != nil || g.Acquired {
+	if g, err := s.request(t.Context(), w, true); err != nil || g.Acquired {
 		t.Fatal(g, err)
 	}
 }
 
-func TestALateRequestDoesNotShortenALease(t *testing.T) {
+func TestLock_DelayedRequestAfterRenew(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
-	w := s.newSingle(request("k", "o", 10*time.Second))
+	w := s.newSingleWaiter(request("k", "o", 10*time.Second))
 	for range 2 {
-		if g, err := s.ask(t.Context(), w, true); err != nil || !g.Acquired {
+		if g, err := s.request(t.Context(), w, true); err != nil || !g.Acquired {
 			t.Fatal(g, err)
 		}
 		if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if g, err := s.ask(t.Context(), w, true); err != nil || !g.Acquired {
+	if g, err := s.request(t.Context(), w, true); err != nil || !g.Acquired {
 		t.Fatal(g, err)
 	}
 	for _, key := range []string{"k", recordPrefix + "k"} {
@@ -74,22 +74,22 @@ func TestALateRequestDoesNotShortenALease(t *testing.T) {
 	}
 }
 
-// TestARepeatedRequestIsNoDeadlock has one who waits send his first request again, after
+// TestDeadlock_RepeatedRequest has one who waits send his first request again, after
 // somebody has come who waits for him.
-func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
+func TestDeadlock_RepeatedRequest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "held", "us", time.Minute)
 	lock(t, s, "wanted", "holder", time.Minute)
-	first := s.newSingle(request("wanted", "us too", time.Minute, "us"))
-	first.queueIn(t, s)
-	s.newWaiter(stores.MultiRequest{Keys: []string{"wanted", "held"}, Owner: "other", TTL: time.Minute}).queueIn(t, s)
+	first := s.newSingleWaiter(request("wanted", "us too", time.Minute, "us"))
+	first.enqueue(t, s)
+	s.newWaiter(stores.MultiRequest{Keys: []string{"wanted", "held"}, Owner: "other", TTL: time.Minute}).enqueue(t, s)
 	first.arrival = 0 // the answer was lost
-	first.queueIn(t, s)
+	first.enqueue(t, s)
 }
 
-func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
+func TestDeadlock_VisitsEachQueueOnce(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
@@ -98,18 +98,18 @@ func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
 		lock(t, s, key, "holder of "+key, time.Minute)
 	}
 	for i := range 100 {
-		s.newWaiter(stores.MultiRequest{Keys: keys, Owner: fmt.Sprint("o", i), TTL: time.Minute}).queueIn(t, s)
+		s.newWaiter(stores.MultiRequest{Keys: keys, Owner: fmt.Sprint("o", i), TTL: time.Minute}).enqueue(t, s)
 	}
 	s.client.ConfigResetStat(t.Context())
-	s.newWaiter(stores.MultiRequest{Keys: keys, Owner: "last", TTL: time.Minute, Holding: []string{"x"}}).queueIn(t, s)
+	s.newWaiter(stores.MultiRequest{Keys: keys, Owner: "last", TTL: time.Minute, Holding: []string{"x"}}).enqueue(t, s)
 	stats := s.client.Info(t.Context(), "commandstats").Val()
 	if !strings.Contains(stats, "cmdstat_zrangebyscore:calls=3,") {
 		t.Errorf("looked into three queues: %s", stats)
 	}
 }
 
-// TestTheEndOfAWaitWins answers a request after its caller has given up.
-func TestTheEndOfAWaitWins(t *testing.T) {
+// TestLock_GrantAfterCancel answers a request after its caller has given up.
+func TestLock_GrantAfterCancel(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -140,28 +140,28 @@ func TestTheEndOfAWaitWins(t *testing.T) {
 	}
 }
 
-// TestALateRequestBringsNobodyBack has a request come to Redis after its repetition was
+// TestLock_DelayedRequestAfterLeave has a request come to Redis after its repetition was
 // answered and its waiter has left.
-func TestALateRequestBringsNobodyBack(t *testing.T) {
+func TestLock_DelayedRequestAfterLeave(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s := openStore(t, "redisHost", proxy.Addr)
 	lock(t, s, "k", "holder", time.Minute)
-	s.newSingle(request("k", "o", time.Minute)).queueIn(t, s) // Redis learns the script
+	s.newSingleWaiter(request("k", "o", time.Minute)).enqueue(t, s) // Redis learns the script
 	for _, claims := range []int{0, 1} {
-		w := s.newSingle(request("k", "o", time.Minute))
+		w := s.newSingleWaiter(request("k", "o", time.Minute))
 		proxy.LoseAnswers(1)
-		w.queueIn(t, s)
+		w.enqueue(t, s)
 		if !proxy.Lost() {
 			t.Fatal("no answer was lost")
 		}
 		for range claims {
-			w.queueIn(t, s)
+			w.enqueue(t, s)
 		}
 		s.leave(t.Context(), w)
 		w.arrival = 0
-		if g, err := s.ask(t.Context(), w, true); !errors.Is(err, errHasLeft) || g.Acquired {
+		if g, err := s.request(t.Context(), w, true); !errors.Is(err, errHasLeft) || g.Acquired {
 			t.Errorf("after %d claims: %+v, %v", claims, g, err)
 		}
 		if n := waiters(t, s, "k"); n != 1 {

@@ -13,20 +13,20 @@ import (
 const (
 	// silence is after how long without a message a connection is taken for broken and
 	// replaced. Who listens sees to it that something is published more often.
-	silence = 3 * time.Second
+	receiveTimeout = 3 * time.Second
 	// redial is the pause after a failure.
-	redial = 50 * time.Millisecond
+	redialDelay = 50 * time.Millisecond
 )
 
 // listener receives what is published on channels, in order, over a connection of its
 // own. It calls its functions from one goroutine. go-redis's own loop is not used,
 // because it drops messages when it is not read in time.
 type listener struct {
-	client     goredis.UniversalClient
-	channels   []string
-	subscribed func()                        // from now on nothing is missed; again after the connection was replaced
-	heard      func(channel, message string) // something was published
-	failed     func(error)                   // the connection is broken, or Redis refuses to subscribe it
+	client       goredis.UniversalClient
+	channels     []string
+	onSubscribed func()                        // from now on nothing is missed; again after the connection was replaced
+	onMessage    func(channel, message string) // something was published
+	onError      func(error)                   // the connection is broken, or Redis refuses to subscribe it
 }
 
 // run listens until ctx ends.
@@ -41,7 +41,7 @@ func (l *listener) run(ctx context.Context) {
 func (l *listener) listen(ctx context.Context) {
 	pubsub := l.client.Subscribe(ctx, l.channels...)
 	closed := make(chan struct{})
-	watchdog := time.NewTimer(silence)
+	watchdog := time.NewTimer(receiveTimeout)
 	go func() {
 		defer close(closed)
 		select {
@@ -56,20 +56,20 @@ func (l *listener) listen(ctx context.Context) {
 		switch message := message.(type) {
 		case *goredis.Subscription:
 			if message.Count == len(l.channels) {
-				l.subscribed()
+				l.onSubscribed()
 			}
 		case *goredis.Message:
-			l.heard(message.Channel, message.Payload)
+			l.onMessage(message.Channel, message.Payload)
 		}
 		if errors.Is(err, goredis.ErrClosed) {
 			watchdog.Reset(0) // if it was the client that was closed
 			return
 		}
 		if err != nil {
-			l.failed(err)
-			sleep.For(ctx, redial)
+			l.onError(err)
+			sleep.For(ctx, redialDelay)
 			continue
 		}
-		watchdog.Reset(silence)
+		watchdog.Reset(receiveTimeout)
 	}
 }

@@ -32,11 +32,11 @@ func refusals(t *testing.T, client *goredis.Client) []any {
 	return rows
 }
 
-func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
+func TestRestricted_List(t *testing.T) {
 	t.Parallel()
 	app, _, client := openRestricted(t)
 	for i, data := range otherData {
-		write(t, client, fmt.Sprint("other:", i), data.command, data.ttl)
+		writeData(t, client, fmt.Sprint("other:", i), data.command, data.ttl)
 	}
 	client.Set(t.Context(), "other:session", "secret", time.Hour)
 	client.Set(t.Context(), "app:page", "x", 0)
@@ -52,20 +52,20 @@ func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
 		if err != nil || len(list) != want {
 			t.Errorf("list %q: %+v, %v", prefix, list, err)
 		}
-		startWatch(t, app, prefix).agrees(app, prefix)
+		startWatch(t, app, prefix).waitForState(app, prefix)
 	}
 	lock(t, app, "app:3", "o", 200*time.Millisecond) // which the watchers ask about at its end
 	eventually(t, "the lock expires", func() bool { return client.Exists(t.Context(), "app:3").Val() == 0 })
 	startLock(t, app, request("app:1", "p", time.Minute), 1)
-	startWatch(t, app, "").agrees(app, "")
+	startWatch(t, app, "").waitForState(app, "")
 	if refused := refusals(t, client); len(refused) > 0 {
 		t.Errorf("Redis refused %v", refused)
 	}
 }
 
-// TestLocksThatTheUserMayNotReadFailNothing has another user take locks of all kinds, of
+// TestRestricted_UnreadableLocks has another user take locks of all kinds, of
 // which the restricted one sees records.
-func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
+func TestRestricted_UnreadableLocks(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	w := startWatch(t, app, "")
@@ -95,19 +95,19 @@ func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
 			t.Errorf("%q: %+v", key, l)
 		}
 	}
-	w.agrees(app, "")
-	startWatch(t, app, "").agrees(app, "")
+	w.waitForState(app, "")
+	startWatch(t, app, "").waitForState(app, "")
 	if group, err := app.Group(t.Context(), "other:"); err != nil || len(group) != 2 {
 		t.Errorf("group: %+v, %v", group, err)
 	}
 	unlock(t, all, "other:1", "x")
-	w.agrees(app, "")
+	w.waitForState(app, "")
 
 	for name, err := range map[string]error{
-		"try lock": errOf(app.TryLock(t.Context(), request("other:3", "o", time.Minute))),
-		"lock":     errOf(app.Lock(t.Context(), request("other:3", "o", time.Minute))),
+		"try lock": grantErr(app.TryLock(t.Context(), request("other:3", "o", time.Minute))),
+		"lock":     grantErr(app.Lock(t.Context(), request("other:3", "o", time.Minute))),
 		"revoke":   app.Revoke(t.Context(), "other:held", "y"),
-		"get":      errOfGet(app.Get(t.Context(), "other:held")),
+		"get":      infoErr(app.Get(t.Context(), "other:held")),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "access") || errors.Is(err, stores.ErrNotLock) {
 			t.Errorf("%s of a key that the user may not access: %v", name, err)
@@ -115,7 +115,7 @@ func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
 	}
 }
 
-func errOfGet(_ stores.LockInfo, err error) error { return err }
+func infoErr(_ stores.LockInfo, err error) error { return err }
 
 // find returns a lock of the list.
 func find(t *testing.T, s *Store, key string) stores.LockInfo {
@@ -132,9 +132,9 @@ func find(t *testing.T, s *Store, key string) stores.LockInfo {
 	return stores.LockInfo{}
 }
 
-// TestWaitersForOtherKeysFailNothing has a waiter for several locks stand first in a
+// TestRestricted_WaiterForOtherKeys has a waiter for several locks stand first in a
 // queue, of which the user that frees the lock may access a part.
-func TestWaitersForOtherKeysFailNothing(t *testing.T) {
+func TestRestricted_WaiterForOtherKeys(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	lock(t, app, "app:1", "o", time.Minute)
@@ -150,15 +150,15 @@ func TestWaitersForOtherKeysFailNothing(t *testing.T) {
 
 	// One whose process is dead is dropped, and all its keys are looked at.
 	dead := openStore(t, "redisHost", client.Options().Addr)
-	dead.newWaiter(stores.MultiRequest{Keys: []string{"app:1", "other:1"}, Owner: "d", TTL: time.Minute}).queueIn(t, dead)
+	dead.newWaiter(stores.MultiRequest{Keys: []string{"app:1", "other:1"}, Owner: "d", TTL: time.Minute}).enqueue(t, dead)
 	last := startLock(t, app, request("app:1", "last", time.Minute), 2)
 	client.Del(t.Context(), "mortise:process:"+dead.id, "other:1")
 	unlock(t, app, "app:1", "next")
 	last.granted()
 }
 
-// TestAUserWhoLosesAKeyLosesNoOther takes a permission away while requests wait.
-func TestAUserWhoLosesAKeyLosesNoOther(t *testing.T) {
+// TestRestricted_RevokedKey takes a permission away while requests wait.
+func TestRestricted_RevokedKey(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	client.Do(t.Context(), "ACL", "SETUSER", "app", "~more:*")

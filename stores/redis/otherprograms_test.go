@@ -29,7 +29,7 @@ const (
 
 // peer is a program that locks by strings that expire. Its calls answer whether they
 // succeeded.
-type peer struct {
+type otherProgram struct {
 	t      *testing.T
 	client *goredis.Client
 	name   string
@@ -38,19 +38,19 @@ type peer struct {
 	acquire, extend, release string
 }
 
-var peers = []peer{
+var otherPrograms = []otherProgram{
 	{name: "node-redlock", acquire: redlockAcquire, extend: redlockExtend, release: redlockRelease},
 	{name: "SET NX PX", extend: redlockExtend, release: lockRedisUnlock},
 }
 
-func (p peer) take(key, value string, ttl time.Duration) bool {
+func (p otherProgram) take(key, value string, ttl time.Duration) bool {
 	if p.acquire == "" {
 		return p.client.SetNX(p.t.Context(), key, value, ttl).Val()
 	}
 	return p.run(p.acquire, key, value, ttl)
 }
 
-func (p peer) run(script, key, value string, ttl time.Duration) bool {
+func (p otherProgram) run(script, key, value string, ttl time.Duration) bool {
 	p.t.Helper()
 	n, err := p.client.Eval(p.t.Context(), script, []string{key}, value, ttl.Milliseconds()).Int()
 	if err != nil {
@@ -60,8 +60,8 @@ func (p peer) run(script, key, value string, ttl time.Duration) bool {
 }
 
 // forEachPeer runs a test with every peer, on a Redis of its own.
-func forEachPeer(t *testing.T, test func(t *testing.T, s *Store, p peer)) {
-	for _, p := range peers {
+func forEachProgram(t *testing.T, test func(t *testing.T, s *Store, p otherProgram)) {
+	for _, p := range otherPrograms {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			server := servers.StartRedis(t)
@@ -73,9 +73,9 @@ func forEachPeer(t *testing.T, test func(t *testing.T, s *Store, p peer)) {
 
 const secret = "6f1e1d0c2b3a49586776859493a2b1c0" // as node-redlock makes a lock's value
 
-func TestLocksOfOtherProgramsExclude(t *testing.T) {
+func TestOtherPrograms_Exclude(t *testing.T) {
 	t.Parallel()
-	forEachPeer(t, func(t *testing.T, s *Store, p peer) {
+	forEachProgram(t, func(t *testing.T, s *Store, p otherProgram) {
 		for _, key := range []string{"report", "redlock_app:~:module.report", "lock||app||report", "{a}*?[b]\\"} {
 			if !p.take(key, secret, time.Minute) {
 				t.Fatal("a free lock is refused")
@@ -88,7 +88,7 @@ func TestLocksOfOtherProgramsExclude(t *testing.T) {
 				t.Errorf("lock all with %q: %+v, %v", key, g, err)
 			}
 			w := startLock(t, s, request(key, "o", time.Minute), 1)
-			if !p.run(p.extend, key, secret, 2*time.Minute) || !w.waits() {
+			if !p.run(p.extend, key, secret, 2*time.Minute) || !w.isWaiting() {
 				t.Error("the holder cannot extend its lock")
 			}
 			if !p.run(p.release, key, secret, 0) {
@@ -107,9 +107,9 @@ func TestLocksOfOtherProgramsExclude(t *testing.T) {
 	})
 }
 
-func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
+func TestOtherPrograms_Get(t *testing.T) {
 	t.Parallel()
-	forEachPeer(t, func(t *testing.T, s *Store, p peer) {
+	forEachProgram(t, func(t *testing.T, s *Store, p otherProgram) {
 		for _, key := range []string{"report", "lock||app||report"} {
 			p.take(key, secret, time.Minute)
 			p.take(key+"-2", secret, time.Minute)
@@ -130,9 +130,9 @@ func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
 	})
 }
 
-// TestAListHasNoValuesOfOtherPrograms covers strings that expire and may be what programs
+// TestOtherPrograms_List covers strings that expire and may be what programs
 // cache.
-func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
+func TestOtherPrograms_List(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -145,14 +145,14 @@ func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
 			t.Errorf("list %q: %+v, %v", prefix, list, err)
 		}
 		w := startWatch(t, s, prefix)
-		w.agrees(s, prefix)
+		w.waitForState(s, prefix)
 		w.cancel()
 	}
 }
 
-// TestWhoEndsLocksOfOtherPrograms tries to end strings that expire: a caller that knows
+// TestOtherPrograms_End tries to end strings that expire: a caller that knows
 // the value may, and for the keys that daprd makes any operator.
-func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
+func TestOtherPrograms_End(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -163,7 +163,7 @@ func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
 		return func(key string) error { return s.Revoke(t.Context(), key, owner) }
 	}
 	renew := func(owner string) func(string) error {
-		return func(key string) error { return errOf(s.Renew(t.Context(), request(key, owner, time.Hour))) }
+		return func(key string) error { return grantErr(s.Renew(t.Context(), request(key, owner, time.Hour))) }
 	}
 	withdraw := func(key string) error { return s.Withdraw(t.Context(), group, key) }
 	for _, row := range []struct {
@@ -199,9 +199,9 @@ func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
 	}
 }
 
-// TestALockWithoutItsExpiryIsALockAsLongAsItsRecord has another program remove the expiry
+// TestStore_ExpiryRemoved has another program remove the expiry
 // of a lock of ours.
-func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
+func TestStore_ExpiryRemoved(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -215,7 +215,7 @@ func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Token != token || list[0].Remaining < 50*time.Second {
 		t.Errorf("list: %+v, %v", list, err)
 	}
-	startWatch(t, s, "").agrees(s, "")
+	startWatch(t, s, "").waitForState(s, "")
 	if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil || client.PTTL(t.Context(), "k").Val() < 0 {
 		t.Errorf("renew: %v", err)
 	}
@@ -225,15 +225,15 @@ func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
 
 	client.Persist(t.Context(), "k")
 	client.PExpire(t.Context(), recordPrefix+"k", time.Millisecond)
-	startLock(t, s, request("k", "q", time.Minute), 0).ends(stores.ErrNotLock)
+	startLock(t, s, request("k", "q", time.Minute), 0).failsWith(stores.ErrNotLock)
 	if client.Get(t.Context(), "k").Val() != "p" {
 		t.Error("what nothing says is a lock was changed")
 	}
 }
 
-// TestAListOfDaprsLocksHasEachOnce covers that they are found by other names than the
+// TestList_DaprLocks covers that they are found by other names than the
 // rest.
-func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
+func TestList_DaprLocks(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -256,7 +256,7 @@ func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
 	}
 }
 
-func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
+func TestRevoke_LockRedisHolds(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -267,8 +267,8 @@ func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
 	}
 }
 
-// TestTokensGrowThoughTheLastIsSpoilt has somebody write what no Mortise draws.
-func TestTokensGrowThoughTheLastIsSpoilt(t *testing.T) {
+// TestToken_InvalidLastToken has somebody write what no Mortise draws.
+func TestToken_InvalidLastToken(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
@@ -276,7 +276,7 @@ func TestTokensGrowThoughTheLastIsSpoilt(t *testing.T) {
 	for _, text := range []string{"no number", "", "nan", "inf", "-inf", "1e300", "9007199254740992", "9007199254740991"} {
 		for _, seen := range []uint64{0, 1<<53 - 1, 1 << 53, 1<<64 - 1} {
 			client.Set(t.Context(), tokenKey, text, 0)
-			s.seen.Store(seen)
+			s.maxToken.Store(seen)
 			for range 2 {
 				unlock(t, s, "k", "o")
 				token := lock(t, s, "k", "o", time.Minute)

@@ -7,7 +7,7 @@ import (
 )
 
 // gate counts the calls that may take long, so that Close can end them and wait for them.
-type gate struct {
+type inflight struct {
 	closing chan struct{}  // closed by shut
 	calls   sync.WaitGroup // those who have entered, and what they have started
 
@@ -15,10 +15,10 @@ type gate struct {
 	closed bool
 }
 
-func newGate() *gate { return &gate{closing: make(chan struct{})} }
+func newInflight() *inflight { return &inflight{closing: make(chan struct{})} }
 
 // enter lets a call in, which ends with calls.Done. It fails with ErrClosed after shut.
-func (g *gate) enter() error {
+func (g *inflight) start() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -29,7 +29,7 @@ func (g *gate) enter() error {
 }
 
 // shut tells those inside to leave, and returns a channel that is closed when they have.
-func (g *gate) shut() (empty <-chan struct{}) {
+func (g *inflight) close() (empty <-chan struct{}) {
 	g.mu.Lock()
 	if !g.closed {
 		g.closed = true
