@@ -21,7 +21,8 @@ type browserRequest struct {
 var browserRequests = []browserRequest{
 	{"RTM's POST", "POST", "/v1/rtm/locks/getLock", `{"user":"u","channel":"c","channelType":1}`, (*tcpListeners).httpServer,
 		http.StatusOK, `{"errorCode":-14010,"operation":"RTMGetLockOperation",`},
-	{"RTM's GET", "GET", "/v1/rtm/locks/session", "", (*tcpListeners).httpServer, // without a user, which fails
+	// A session without a user fails.
+	{"RTM's GET", "GET", "/v1/rtm/locks/session", "", (*tcpListeners).httpServer,
 		http.StatusUnauthorized, `{"errorCode":-14010,"operation":"RTMSessionOperation",`},
 	{"Dapr's POST", "POST", "/v1.0-alpha1/lock/locks", `{"resourceId":"r","lockOwner":"o","expiryInSeconds":9}`,
 		(*tcpListeners).daprHTTPServer, http.StatusOK, `{"errorCode":"ERR_PERMISSION_DENIED",`},

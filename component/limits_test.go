@@ -165,7 +165,8 @@ func headersFrame(method string, complete bool) string {
 	for _, field := range [][2]string{
 		{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "h"}, {"content-type", "application/grpc"},
 	} {
-		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // cannot fail
+		// A strings.Builder never returns an error.
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 	}
 	return frames(func(f *http2.Framer) error {
 		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndHeaders: complete})
@@ -193,7 +194,9 @@ func readUntilEnd(conn net.Conn, pongs bool) string {
 		switch frame := frame.(type) {
 		case *http2.PingFrame:
 			if pongs && !frame.IsAck() {
-				_ = f.WritePing(true, frame.Data) // fails if the connection is closed, as ReadFrame will
+				// WritePing fails if the connection is closed, and then ReadFrame does
+				// too.
+				_ = f.WritePing(true, frame.Data)
 			}
 		case *http2.MetaHeadersFrame:
 			for _, field := range frame.Fields {

@@ -238,7 +238,8 @@ func TestLoadedResources_Properties(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := l.properties(lockCategory, l.components[0])
-		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"} // stores ignore keyPrefix
+		// Placeholders in keyPrefix do not matter, because stores ignore it.
+		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"}
 		if !left {
 			want["filled"] = "secret " + placeholder
 		}

@@ -62,7 +62,8 @@ func TestRun_ScopesOfOwnApp(t *testing.T) {
 		scopedComponent("ours", "", "bank, shop"),
 		scopedComponent("theirs", "", "bank, shopping"),
 		scopedComponent("twice", "", "shop"),
-		scopedComponent("other", "{name: store, value: paper}", "bank")) // cannot be opened
+		// The store of the last one does not exist.
+		scopedComponent("other", "{name: store, value: paper}", "bank"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -337,7 +337,8 @@ func TestRun_ShutdownWithSilentConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Read(make([]byte, 1)); err != nil { // the server waits for the preface
+	// After its settings the server waits for the client's preface.
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.end(t); err != nil {

@@ -62,7 +62,8 @@ func TestTLS_ReplacedClientCA(t *testing.T) {
 			return false, err
 		}
 		defer conn.Close()
-		_, err = conn.Read(make([]byte, 1)) // an accepted client receives the server's settings
+		// An accepted client receives the server's settings.
+		_, err = conn.Read(make([]byte, 1))
 		return conn.ConnectionState().DidResume, err
 	}
 	for _, want := range []bool{false, true} {

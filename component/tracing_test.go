@@ -139,7 +139,9 @@ func TestTracing_ContinuesClientTraces(t *testing.T) {
 			if !slices.Equal(continued, want) {
 				t.Errorf("continued %q, want %q", continued, want)
 			}
-			if len(others) != 2 { // the HTTP request without a trace, and its call of the store
+			// The HTTP request has no trace: the others are its span and that of its
+			// call.
+			if len(others) != 2 {
 				t.Errorf("other spans are %q", others)
 			}
 			if strings.Contains(c.text, `"ann"`) || strings.Contains(c.text, `"bob"`) {

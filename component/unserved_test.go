@@ -209,7 +209,7 @@ func TestUnserved_HTTP(t *testing.T) {
 	for _, row := range []struct {
 		endpoint, address, method, path string
 		code                            int
-		errorCode                       any // in the JSON body; nil if the body is not JSON
+		errorCode                       any // of the JSON body, if it is one
 	}{
 		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/v1.0/state/locks/a", 501, "ERR_API_UNIMPLEMENTED"},
 		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/publish/bus/topic", 501, "ERR_API_UNIMPLEMENTED"},
