@@ -60,7 +60,8 @@ func TestConformance_MemoryInBubble(t *testing.T) {
 				return a.clients(t, "passthrough:///memory", insecure.NewCredentials(),
 					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 			})
-			h.Bubble, h.Slack = true, 0 // which work with a bufconn, but not with a real socket
+			// Bubbles work with a bufconn, but not with a real socket.
+			h.Bubble, h.Slack = true, 0
 			conformance.Run(t, h)
 		})
 	}

@@ -148,7 +148,8 @@ func TestLimits_LargeRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = response.Body.Close() // ends with a reset, because the header was not read to its end
+	// The body ends with a reset, because the server has not read the whole header.
+	_ = response.Body.Close()
 	if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a large header: %d", response.StatusCode)
 	}

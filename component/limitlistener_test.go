@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// newListener returns a listener with a limit, and a function that connects to it.
-func newListener(t *testing.T, most int) (*limitListener, func() net.Conn) {
+// newListener returns a limitListener and a function that connects to it.
+func newListener(t *testing.T, limit int) (*limitListener, func() net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := newLimitListener(l.(*net.TCPListener), most)
+	limited := newLimitListener(l.(*net.TCPListener), limit)
 	t.Cleanup(func() { _ = limited.Close() })
 	return limited, func() net.Conn {
 		t.Helper()
@@ -48,11 +48,11 @@ func TestLimitListener(t *testing.T) {
 	}
 	first, second := <-accepted, <-accepted
 	if len(l.slots) != cap(l.slots) {
-		t.Errorf("%d of %d slots are taken by two connections", len(l.slots), cap(l.slots))
+		t.Errorf("two connections take %d of %d slots", len(l.slots), cap(l.slots))
 	}
 	select {
 	case <-accepted:
-		t.Error("a third connection was accepted beside two")
+		t.Error("a third connection was accepted")
 	default:
 	}
 	for range 2 { // the second has no effect
@@ -62,7 +62,7 @@ func TestLimitListener(t *testing.T) {
 	connect()
 	select {
 	case <-accepted:
-		t.Error("a fourth connection was accepted beside two")
+		t.Error("a fourth connection was accepted")
 	default:
 	}
 	if err := l.Close(); err != nil {

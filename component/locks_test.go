@@ -109,7 +109,8 @@ func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 }
 
 func TestRun_ShutdownEndsWaits(t *testing.T) {
-	// The drain timeout is much longer than end waits: waiters must not delay the shutdown.
+	// The drain timeout is much longer than end waits: waiters must not delay the
+	// shutdown.
 	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)

@@ -27,15 +27,14 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// running is a Run under way.
+// process is a running Run.
 type process struct {
 	socket string
 	stop   context.CancelFunc
 	ended  chan error
 }
 
-// run starts Run and waits until its socket appears, or returns the error that it could
-// not start with.
+// startRun starts Run. It returns when the socket appears or with the error of Run.
 func startRun(t *testing.T, o Options, registry *stores.Registry) (*process, error) {
 	t.Helper()
 	o.Name, o.SocketMode = "mortise", 0o600
@@ -55,6 +54,7 @@ func startRun(t *testing.T, o Options, registry *stores.Registry) (*process, err
 	}
 }
 
+// start starts Run with the memory store.
 func start(t *testing.T) *process {
 	t.Helper()
 	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Second}, all.Backends("memory"))
@@ -64,7 +64,7 @@ func start(t *testing.T) *process {
 	return r
 }
 
-// end stops Run and returns its result.
+// end stops Run and returns its error.
 func (r *process) end(t *testing.T) error {
 	t.Helper()
 	r.stop()
@@ -77,13 +77,13 @@ func (r *process) end(t *testing.T) error {
 	}
 }
 
-// awaitNoSocket waits until the socket is gone.
+// awaitNoSocket waits until the socket has disappeared.
 func (r *process) awaitNoSocket(t *testing.T) {
 	t.Helper()
 	for late := time.After(10 * time.Second); ; {
 		select {
 		case <-late:
-			t.Fatal("the socket is there")
+			t.Fatal("the socket has not disappeared")
 		case <-time.After(5 * time.Millisecond):
 			if _, err := os.Lstat(r.socket); errors.Is(err, os.ErrNotExist) {
 				return
@@ -92,6 +92,7 @@ func (r *process) awaitNoSocket(t *testing.T) {
 	}
 }
 
+// connect connects to the socket.
 func (r *process) connect(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("unix:"+r.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -102,7 +103,7 @@ func (r *process) connect(t *testing.T) *grpc.ClientConn {
 	return conn
 }
 
-// at names the component of a call.
+// at returns the ctx of a call for the component.
 func at(t *testing.T, instance string) context.Context {
 	return metadata.AppendToOutgoingContext(t.Context(), instances.Header, instance)
 }
@@ -142,8 +143,8 @@ func TestRun_SocketServices(t *testing.T) {
 	}
 }
 
-// listServices asks one version of the reflection service, whose messages are the same on
-// the wire.
+// listServices lists the services through a version of the reflection service. All
+// versions have the same messages.
 func listServices(t *testing.T, conn *grpc.ClientConn, version string) (names []string) {
 	t.Helper()
 	method := "/grpc.reflection." + version + ".ServerReflection/ServerReflectionInfo"
@@ -151,8 +152,8 @@ func listServices(t *testing.T, conn *grpc.ClientConn, version string) (names []
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := &reflectpb.ServerReflectionRequest{MessageRequest: &reflectpb.ServerReflectionRequest_ListServices{}}
-	if err := stream.SendMsg(ask); err != nil {
+	req := &reflectpb.ServerReflectionRequest{MessageRequest: &reflectpb.ServerReflectionRequest_ListServices{}}
+	if err := stream.SendMsg(req); err != nil {
 		t.Fatal(err)
 	}
 	var resp reflectpb.ServerReflectionResponse
@@ -176,7 +177,7 @@ func TestRun_SeparateComponents(t *testing.T) {
 		}
 	}
 	if _, err := tryLock(t, locks, "c", "k"); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("in one that is not there: %v", err)
+		t.Errorf("in a component that is not open: %v", err)
 	}
 }
 
@@ -251,7 +252,7 @@ func TestRun_FailedStart(t *testing.T) {
 		t.Errorf("the socket: %v", err)
 	}
 	if r, err := startRun(t, Options{Folder: folder}, all.Backends("memory")); err != nil {
-		t.Errorf("a good start after it: %v", err)
+		t.Errorf("the next start: %v", err)
 	} else if err := r.end(t); err != nil {
 		t.Error(err)
 	}
@@ -277,15 +278,15 @@ func TestRun_GarbageOnSocket(t *testing.T) {
 		_ = conn.Close()
 	}
 	if ok, err := tryLock(t, locks, "a", "k"); err != nil || !ok {
-		t.Errorf("after all of it: %v, %v", ok, err)
+		t.Errorf("after the garbage: %v, %v", ok, err)
 	}
 }
 
-// slowStore takes its time for a TryLock.
+// slowStore is a store whose TryLock blocks until leave is closed.
 type slowStore struct {
 	stores.Store
 	entered chan struct{}
-	leave   chan struct{} // nil: until the call is cancelled
+	leave   chan struct{} // nil: until ctx ends
 }
 
 func (s slowStore) TryLock(ctx context.Context, _ stores.Request) (stores.Grant, error) {
@@ -303,11 +304,11 @@ func (s slowStore) Close() error { return nil }
 func TestRun_Shutdown(t *testing.T) {
 	for _, row := range []struct {
 		name     string
-		patience time.Duration
+		timeout  time.Duration
 		finishes bool
 		want     codes.Code
 	}{
-		{"finishes a call under way, when the socket is gone already", time.Minute, true, codes.OK},
+		{"finishes a call in progress after the socket has disappeared", time.Minute, true, codes.OK},
 		{"cancels a call that takes too long", 50 * time.Millisecond, false, codes.Unavailable},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -319,7 +320,7 @@ func TestRun_Shutdown(t *testing.T) {
 			registry.Register("slow", stores.Backend{Config: struct{}{}, Open: func(context.Context, stores.Component) (stores.Store, error) {
 				return slow, nil
 			}})
-			r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: row.patience}, registry)
+			r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: row.timeout}, registry)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -339,7 +340,7 @@ func TestRun_Shutdown(t *testing.T) {
 				close(slow.leave)
 			}
 			if err := <-answered; status.Code(err) != row.want {
-				t.Errorf("the call under way: %v", err)
+				t.Errorf("the call in progress: %v", err)
 			}
 			if err := r.end(t); err != nil {
 				t.Errorf("Run: %v", err)

@@ -25,7 +25,7 @@ import (
 
 const componentHead = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: locks\nspec:\n  type: lock.mortise\n"
 
-// folderOf writes the files, by name, to a new folder.
+// writeFiles writes the files, by name, to a new folder.
 func writeFiles(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -37,10 +37,10 @@ func writeFiles(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// unreachable is a store whose storage can be reached when its channel is closed.
+// unreachable is a storage that is reachable once the channel is closed.
 type unreachable chan struct{}
 
-// registry returns memory, and a store that is unreachable under that name.
+// registry returns a registry with the memory store and one called unreachable.
 func (u unreachable) registry() *stores.Registry {
 	r := all.Backends("memory")
 	r.Register("unreachable", stores.Backend{Config: &memory.Config{}, Open: func(ctx context.Context, c stores.Component) (stores.Store, error) {
@@ -54,8 +54,8 @@ func (u unreachable) registry() *stores.Registry {
 	return r
 }
 
-// openDir opens the components of a folder for an app, or without an app if that is
-// empty.
+// openDir opens the components of a folder. app is the own app, or empty if there is
+// none.
 func openDir(t *testing.T, app string, files map[string]string) (*instances.Set, []Component, error) {
 	t.Helper()
 	log := logger.NewLogger("test")
@@ -69,11 +69,12 @@ func openDir(t *testing.T, app string, files map[string]string) (*instances.Set,
 	return set, served, err
 }
 
+// isOpen reports whether the component is open.
 func isOpen(set *instances.Set, name string) bool {
 	return set.Do(context.Background(), name, func(stores.Store) error { return nil }) == nil
 }
 
-// component is the head with another name, with lines behind it: those that begin with
+// componentYAML returns a component with the name and more lines. Those that begin with
 // two spaces belong to spec.
 func componentYAML(name string, lines ...string) string {
 	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + strings.Join(append(lines, ""), "\n")
@@ -92,14 +93,14 @@ func TestServices_Open(t *testing.T) {
 		app   string
 		files []string
 		open  []string // the components that are open
-		left  []string // those that are left for daprd
+		left  []string // those that are left to daprd
 	}{
 		{"several in a file", "", []string{componentYAML("a") + "---\n" + componentYAML("b", "  version: V1") + "---\n---\n"},
 			[]string{"a", "b"}, nil},
 		{"other types", "", []string{componentYAML("a"), strings.Replace(componentYAML("b"), "lock.mortise", "state.redis", 1)}, []string{"a"}, nil},
 		{"a type in another case", "", []string{strings.Replace(componentYAML("a"), "lock.mortise", "lock.Mortise", 1)}, []string{"a"}, nil},
 		{"no name", "", []string{componentYAML(`""`), componentYAML("a")}, []string{"a"}, nil},
-		{"broken beside good", "", []string{"a: [", componentYAML("a"), componentYAML("b", "scopes: shop")}, []string{"a"}, nil},
+		{"invalid documents beside a valid one", "", []string{"a: [", componentYAML("a"), componentYAML("b", "scopes: shop")}, []string{"a"}, nil},
 		{"namespaces", "", []string{
 			strings.Replace(componentYAML("a", brokenMetadata), "name: a", "name: a\n  namespace: production", 1),
 			strings.Replace(componentYAML("a"), "name: a", "name: a\n  namespace: staging", 1),
@@ -119,12 +120,12 @@ func TestServices_Open(t *testing.T) {
 			strings.Replace(componentYAML("a", "  ignoreErrors: true"), "lock.", "Lock.", 1), componentYAML("b"),
 		}, []string{"b"}, nil},
 		{"errors of another app", "shop", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")}, []string{"b"}, nil},
-		{"errors of some app, if ours is not known", "", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")},
+		{"errors of an app, without an own app", "", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")},
 			[]string{"b"}, nil},
 		{"a component of another app", "shop", []string{componentYAML("a", "scopes: [bank]")}, []string{"a"}, nil},
 
 		{"one name for two apps", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a", "scopes: [bank]")}, nil, []string{"a", "a"}},
-		{"one name for two apps, one of them ours", "shop", []string{componentYAML("a", "scopes: [bank]"), componentYAML("a", "scopes: [shop]")},
+		{"one name for two apps, one of them the own app", "shop", []string{componentYAML("a", "scopes: [bank]"), componentYAML("a", "scopes: [shop]")},
 			[]string{"a"}, []string{"a"}},
 		{"one name for one app, and for every app", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a")},
 			nil, []string{"a", "a"}},
@@ -155,7 +156,7 @@ func TestServices_Open(t *testing.T) {
 			}
 			want := slices.Concat(row.open, row.left)
 			if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(names)), want) {
-				t.Errorf("served are %q, want %q", names, want)
+				t.Errorf("served components are %q, want %q", names, want)
 			}
 		})
 	}
@@ -174,11 +175,11 @@ func TestServices_OpenErrors(t *testing.T) {
 		{"a bad value", "", componentYAML("a", "  metadata: [{name: restartGrace, value: soon}]"), []string{"f.yaml", "restartGrace"}},
 		{"an unknown store", "", componentYAML("a", brokenMetadata), []string{"f.yaml", "memory, redis"}},
 		{"a storage that is down", "", componentYAML("a", unreachableMetadata), []string{"f.yaml", `"a"`, "connection refused"}},
-		{"a storage that is down, for our app", "shop", componentYAML("a", unreachableMetadata, "scopes: [shop]"), []string{"f.yaml", `"a"`, "connection refused"}},
+		{"a storage that is down, for the own app", "shop", componentYAML("a", unreachableMetadata, "scopes: [shop]"), []string{"f.yaml", `"a"`, "connection refused"}},
 		{"no time to open it", "", componentYAML("a", "  initTimeout: 0s"), []string{"f.yaml", `"a"`, "deadline exceeded"}},
 		{"a separator in keyPrefix", "", componentYAML("a", "  metadata: [{name: keyprefix, value: 'a||b'}]"), []string{"f.yaml", "keyPrefix", "||"}},
 		{"one name twice", "", componentYAML("a") + "---\n" + componentYAML("a"), []string{"f.yaml", `with the name "a"`}},
-		{"one name twice, for our app", "shop", componentYAML("a", "scopes: [shop]") + "---\n" + componentYAML("a", "scopes: [bank]"),
+		{"one name twice, for the own app", "shop", componentYAML("a", "scopes: [shop]") + "---\n" + componentYAML("a", "scopes: [bank]"),
 			[]string{"f.yaml", `with the name "a"`}},
 		{"one name twice, once for another app", "", componentYAML("a") + "---\n" + componentYAML("a", "scopes: [bank]"),
 			[]string{"f.yaml", `with the name "a"`}},
@@ -206,8 +207,8 @@ func TestServices_OpenErrors(t *testing.T) {
 	})
 }
 
-// Two sidecars can have a folder each, with other components of one name. Mortise, which
-// has both folders, waits for their Init.
+// TestRun_SameNameInTwoFolders checks that Mortise leaves a component to daprd if two
+// folders, which may be those of two sidecars, define it differently.
 func TestRun_SameNameInTwoFolders(t *testing.T) {
 	paths := []string{
 		writeFiles(t, map[string]string{"a.yaml": componentYAML("a")}),
@@ -218,11 +219,11 @@ func TestRun_SameNameInTwoFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := tryLock(t, lockpb.NewLockStoreClient(r.connect(t)), "a", "k"); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("before it is said which: %v", err)
+		t.Errorf("before Init: %v", err)
 	}
 	own := Options{Folder: t.TempDir(), ResourcePaths: paths, TCP: TCPOptions{Dapr: DaprOptions{AppID: "shop"}}}
 	if _, err := startRun(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `with the name "a"`) {
-		t.Errorf("for one app: %v", err)
+		t.Errorf("with an own app: %v", err)
 	}
 }
 
@@ -237,7 +238,8 @@ func TestLoadedResources_Properties(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := l.properties(lockCategory, l.components[0])
-		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"} // of which the stores take no notice
+		// Placeholders in keyPrefix do not matter, because stores ignore it.
+		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"}
 		if !left {
 			want["filled"] = "secret " + placeholder
 		}
@@ -265,7 +267,7 @@ func TestRun_StartDegraded(t *testing.T) {
 	h := &fixture{T: t, process: r, tcp: o.TCP, socket: r.connect(t)}
 	locks := lockpb.NewLockStoreClient(h.socket)
 	if ok, err := tryLock(t, locks, "locks", "k"); err != nil || !ok {
-		t.Errorf("the other component: %v, %v", ok, err)
+		t.Errorf("the reachable component: %v, %v", ok, err)
 	}
 	_, err = tryLock(t, locks, "late", "k")
 	if s := status.Convert(err); s.Code() != codes.Unavailable || !strings.Contains(s.Message(), `component "late" is not open yet`) ||
@@ -273,7 +275,7 @@ func TestRun_StartDegraded(t *testing.T) {
 		t.Errorf("while the storage is unreachable: %v", err)
 	}
 	if err := initialize(t, locks, "late", map[string]string{"store": "unreachable"}); err != nil {
-		t.Errorf("a sidecar cannot start: %v", err)
+		t.Errorf("Init of a sidecar: %v", err)
 	}
 	h.awaitStatus("component/late", "NOT_SERVING")
 	h.awaitStatus("", "SERVING")
@@ -287,7 +289,7 @@ func TestRun_StartDegraded(t *testing.T) {
 	h.awaitStatus("component/events", "SERVING")
 	h.awaitMetric(`mortise_component_up{component="late"} 1`)
 	if ok, err := tryLock(t, locks, "late", "k"); err != nil || !ok {
-		t.Errorf("when the storage can be reached: %v, %v", ok, err)
+		t.Errorf("when the storage is reachable: %v, %v", ok, err)
 	}
 	if err := r.end(t); err != nil {
 		t.Error(err)

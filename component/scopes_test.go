@@ -15,12 +15,12 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// described is a file with a component of that name, with metadata, and for the apps.
+// scopedComponent returns a component with the name, the metadata and the scopes.
 func scopedComponent(name, metadata, apps string) string {
 	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + "  metadata: [" + metadata + "]\nscopes: [" + apps + "]\n"
 }
 
-// runWith runs with the resources in one file.
+// runWithResources starts a process with the resources in one file.
 func runWithResources(t *testing.T, o Options, resources ...string) (*process, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "locks.yaml")
@@ -44,13 +44,13 @@ func TestRun_ComponentsLeftToDaprd(t *testing.T) {
 		t.Errorf("%v, %v", ok, err)
 	}
 	if _, err := tryLock(t, locks, "twice", "k"); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("one of several, before it is said which: %v", err)
+		t.Errorf("an ambiguous component before Init: %v", err)
 	}
 	if err := initialize(t, locks, "twice", nil); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := tryLock(t, locks, "twice", "k"); err != nil || !ok {
-		t.Errorf("one of several: %v, %v", ok, err)
+		t.Errorf("an ambiguous component after Init: %v, %v", ok, err)
 	}
 }
 
@@ -58,16 +58,17 @@ func TestRun_ScopesOfOwnApp(t *testing.T) {
 	addr := freePort(t)
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: addr, AppID: "shop"}}}
 	_, err := runWithResources(t, o,
-		scopedComponent("everybodys", "", ""),
+		scopedComponent("unscoped", "", ""),
 		scopedComponent("ours", "", "bank, shop"),
 		scopedComponent("theirs", "", "bank, shopping"),
 		scopedComponent("twice", "", "shop"),
-		scopedComponent("other", "{name: store, value: paper}", "bank")) // and cannot be opened
+		// The store of the last one does not exist.
+		scopedComponent("other", "{name: store, value: paper}", "bank"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"everybodys": `{"success":true}`, "ours": `{"success":true}`, "twice": `{"success":true}`,
+		"unscoped": `{"success":true}`, "ours": `{"success":true}`, "twice": `{"success":true}`,
 		"theirs": `{"errorCode":"ERR_LOCK_STORE_NOT_FOUND","message":"lock store theirs not found"}`,
 	} {
 		response, err := http.Post("http://"+addr+"/v1.0-alpha1/lock/"+name, "application/json",

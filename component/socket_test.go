@@ -22,11 +22,11 @@ func TestListen_Errors(t *testing.T) {
 		{"the parent of the folder is missing", filepath.Join(dir, "a", "b"), "mortise", "no such file"},
 		{"the folder is a file", file, "mortise", "not a directory"},
 		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "at most 107 bytes"},
-		{"something else is in the socket's place", occupied, "mortise", "is not a socket"},
+		{"another file has the socket's path", occupied, "mortise", "is not a socket"},
 		{"the name is a path", dir, "../mortise", "must be a file name"},
 		{"the name is empty", dir, "", "must be a file name"},
 		{"the name is hidden", dir, ".mortise", "must be a file name"},
-		{"nobody may write there", "/proc/self", "mortise", "sockets folder"},
+		{"the folder is not writable", "/proc/self", "mortise", "sockets folder"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, err := listen(row.folder, row.socket, 0o660)
@@ -34,13 +34,13 @@ func TestListen_Errors(t *testing.T) {
 				t.Fatalf("listens on %s", s.path)
 			}
 			if !strings.Contains(err.Error(), row.want) {
-				t.Errorf("%q does not tell %q", err, row.want)
+				t.Errorf("got %q, want %q", err, row.want)
 			}
 		})
 	}
 }
 
-// published returns a socket that has appeared, and removes it at the end.
+// publishedSocket returns a published socket, which is closed at the end of the test.
 func publishedSocket(t *testing.T, folder string) *socket {
 	t.Helper()
 	s, err := listen(folder, "mortise", 0o606)
@@ -86,18 +86,18 @@ func TestSocket_Publish(t *testing.T) {
 }
 
 func TestListen_SocketInUse(t *testing.T) {
-	t.Run("of another Mortise", func(t *testing.T) {
+	t.Run("of another Mortise process", func(t *testing.T) {
 		folder := t.TempDir()
 		first := publishedSocket(t, folder)
 		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("a second one: %v", err)
+			t.Errorf("a second listen: %v", err)
 		}
 		if err := first.remove(); err != nil {
 			t.Fatal(err)
 		}
 		publishedSocket(t, folder)
 	})
-	t.Run("of a Mortise that is not ready yet", func(t *testing.T) {
+	t.Run("of a Mortise process that is not ready yet", func(t *testing.T) {
 		folder := t.TempDir()
 		first, err := listen(folder, "mortise", 0o660)
 		if err != nil {
@@ -105,7 +105,7 @@ func TestListen_SocketInUse(t *testing.T) {
 		}
 		defer first.Close()
 		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("a second one: %v", err)
+			t.Errorf("a second listen: %v", err)
 		}
 	})
 	t.Run("of another program", func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestListen_StaleSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.SetUnlinkOnClose(false)
-	_ = l.Close() // what kill -9 leaves
+	_ = l.Close() // which leaves the file, as kill -9 does
 	s := publishedSocket(t, folder)
 	conn, err := net.Dial("unix", s.path)
 	if err != nil {
@@ -137,20 +137,20 @@ func TestListen_StaleSocket(t *testing.T) {
 	_ = conn.Close()
 }
 
-// removeLeavesTheirs puts another's socket where ours was, and expects that remove leaves
-// it there.
+// checkRemoveKeepsOther replaces the socket file by that of another process and checks
+// that remove keeps it.
 func checkRemoveKeepsOther(t *testing.T, s *socket) {
 	t.Helper()
-	theirs, err := net.Listen("unix", s.path)
+	other, err := net.Listen("unix", s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer theirs.Close()
+	defer other.Close()
 	if err := s.remove(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(s.path); err != nil {
-		t.Errorf("their socket: %v", err)
+		t.Errorf("the other socket: %v", err)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestSocket_UnlinkKeepsName(t *testing.T) {
 		t.Errorf("after unlink: %v", err)
 	}
 	if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("a second listen: %v", err)
 	}
 	checkRemoveKeepsOther(t, s)
 }

@@ -32,7 +32,7 @@ var (
 	loopback = TCPOptions{Address: "127.0.0.1:0"}
 )
 
-// dial connects to a TCP listener.
+// dial connects to a gRPC server on TCP.
 func dial(t *testing.T, target string, creds credentials.TransportCredentials) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds))
@@ -43,7 +43,7 @@ func dial(t *testing.T, target string, creds credentials.TransportCredentials) *
 	return conn
 }
 
-// serveMemory serves memory over TCP and returns the address.
+// serveMemory serves the memory store over TCP and returns the address.
 func serveMemory(t *testing.T, o TCPOptions) string {
 	t.Helper()
 	return serveTCP(t, openServices(t, map[string]string{"store": "memory"}), o)
@@ -61,32 +61,32 @@ func TestTCPOptions_Check(t *testing.T) {
 	}
 	const far, near = "0.0.0.0:0", "127.0.0.1:0"
 	const (
-		ok        = ""
-		noTLS     = " can be reached from other machines, without TLS: --allow-insecure-tcp allows that"
-		everybody = " can be reached from other machines, with neither a token nor client certificates: --allow-insecure-tcp allows that"
+		ok     = ""
+		noTLS  = " can be reached from other machines, without TLS: --allow-insecure-tcp allows that"
+		noAuth = " can be reached from other machines, with neither a token nor client certificates: --allow-insecure-tcp allows that"
 	)
 	for _, row := range []struct {
 		name    string
 		options TCPOptions
 		want    string // part of the error
 	}{
-		{"nothing at all", TCPOptions{}, ok},
+		{"no options", TCPOptions{}, ok},
 		{"a token in the environment and no TCP", TCPOptions{Token: "t"}, ok},
 		{"plain TCP on 127.0.0.1", TCPOptions{Address: near}, ok},
 		{"plain TCP on ::1", TCPOptions{Address: "[::1]:0"}, ok},
 		{"plain TCP on localhost", TCPOptions{Address: "localhost:0"}, ok},
 		{"plain TCP on all interfaces", TCPOptions{Address: far, Token: "t"}, noTLS},
-		{"plain TCP on no interface in particular", TCPOptions{Address: ":0", Token: "t"}, noTLS},
+		{"plain TCP on an unspecified interface", TCPOptions{Address: ":0", Token: "t"}, noTLS},
 		{"plain TCP on all interfaces of IPv6", TCPOptions{Address: "[::]:0", Token: "t"}, noTLS},
 		{"plain TCP on another address", TCPOptions{Address: "192.0.2.1:0", Token: "t"}, noTLS},
-		{"plain TCP on a host by its name", TCPOptions{Address: "mortise.example:0", Token: "t"}, noTLS},
-		{"plain TCP on a name that only begins well", TCPOptions{Address: "localhost.example:0", Token: "t"}, noTLS},
-		{"TLS for everybody", secure(TCPOptions{Address: far}), everybody},
+		{"plain TCP on a host name", TCPOptions{Address: "mortise.example:0", Token: "t"}, noTLS},
+		{"plain TCP on a name that begins with localhost", TCPOptions{Address: "localhost.example:0", Token: "t"}, noTLS},
+		{"TLS without authentication", secure(TCPOptions{Address: far}), noAuth},
 		{"TLS with a token of spaces", secure(TCPOptions{Address: far, Token: " "}), "_API_TOKEN must not be empty"},
 		{"TLS with a token", secure(TCPOptions{Address: far, Token: "t"}), ok},
 		{"TLS with client certificates", secure(TCPOptions{Address: far, ClientCAFile: certificate.File}), ok},
 		{"plain TCP on all interfaces, allowed", TCPOptions{Address: far, AllowInsecure: true}, ok},
-		{"TLS on all interfaces for everybody, allowed", secure(TCPOptions{Address: far, AllowInsecure: true}), ok},
+		{"TLS on all interfaces without authentication, allowed", secure(TCPOptions{Address: far, AllowInsecure: true}), ok},
 		{"an address without a port", TCPOptions{Address: "127.0.0.1"}, ": address 127.0.0.1: missing port"},
 		{"a token file and no TCP", TCPOptions{TokenFile: empty}, "need an address to listen at"},
 		{"a certificate and no TCP", secure(TCPOptions{}), "need an address to listen at"},
@@ -97,11 +97,11 @@ func TestTCPOptions_Check(t *testing.T) {
 		{"a certificate without its key", TCPOptions{Address: near, CertFile: certificate.File}, "--tls-key-file"},
 		{"a key without its certificate", TCPOptions{Address: near, KeyFile: certificate.KeyFile}, "--tls-cert-file"},
 		{"client certificates without TLS", TCPOptions{Address: near, ClientCAFile: certificate.File}, "--tls-cert-file"},
-		{"a certificate that is not there", TCPOptions{Address: near, CertFile: "/no", KeyFile: "/no"}, "--tls-cert-file: open /no"},
-		{"a client CA that is not there", secure(TCPOptions{Address: near, ClientCAFile: "/no"}), "--tls-client-ca-file: open /no"},
-		{"a client CA that is none", secure(TCPOptions{Address: near, ClientCAFile: empty}), "contains no certificate"},
-		{"a token file that is not there", TCPOptions{Address: near, TokenFile: "/no"}, "--token-file: open /no"},
-		{"a token file with nothing in it", TCPOptions{Address: near, TokenFile: empty}, "must not be empty"},
+		{"a certificate that does not exist", TCPOptions{Address: near, CertFile: "/no", KeyFile: "/no"}, "--tls-cert-file: open /no"},
+		{"a client CA that does not exist", secure(TCPOptions{Address: near, ClientCAFile: "/no"}), "--tls-client-ca-file: open /no"},
+		{"an empty client CA", secure(TCPOptions{Address: near, ClientCAFile: empty}), "contains no certificate"},
+		{"a token file that does not exist", TCPOptions{Address: near, TokenFile: "/no"}, "--token-file: open /no"},
+		{"an empty token file", TCPOptions{Address: near, TokenFile: empty}, "must not be empty"},
 		{"a token that cannot be sent", TCPOptions{Address: near, Token: "se\ncret"}, "printable ASCII"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -119,8 +119,8 @@ func TestTCPOptions_Check(t *testing.T) {
 	}
 }
 
-// endpointsOf are, by their flags, options for the same endpoint at another flag's
-// address, with that one's token.
+// optionsByFlag has functions that move the address and the token of options to those of
+// another flag.
 var optionsByFlag = map[string]func(TCPOptions) TCPOptions{
 	"--listen-address": func(o TCPOptions) TCPOptions { return o },
 	"--http-listen-address": func(o TCPOptions) TCPOptions {
@@ -152,13 +152,13 @@ func TestEndpoint_CheckBound(t *testing.T) {
 	for _, row := range []struct {
 		name, address, ip, want string
 	}{
-		{"localhost as it should be", "localhost:1", "127.0.0.1", ""},
-		{"localhost as IPv6 has it", "localhost:1", "::1", ""},
-		{"localhost that is a network's", "localhost:1", "192.0.2.1",
+		{"localhost as a loopback address", "localhost:1", "127.0.0.1", ""},
+		{"localhost as a loopback address of IPv6", "localhost:1", "::1", ""},
+		{"localhost as another address", "localhost:1", "192.0.2.1",
 			"--x localhost:1 can be reached from other machines, because it resolves to 192.0.2.1:1: --allow-insecure-tcp allows that"},
-		{"localhost that is every network's", "localhost:1", "0.0.0.0",
+		{"localhost as the unspecified address", "localhost:1", "0.0.0.0",
 			"--x localhost:1 can be reached from other machines, because it resolves to 0.0.0.0:1: --allow-insecure-tcp allows that"},
-		{"a network's address, whose security was looked at", "192.0.2.1:1", "192.0.2.1", ""},
+		{"another address, which was checked before", "192.0.2.1:1", "192.0.2.1", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := ""
@@ -179,8 +179,8 @@ func TestTCPOptions_ChecksEveryAddress(t *testing.T) {
 	checkTCPOptions(t, TCPOptions{Address: good, HTTPAddress: bad}, "--http-listen-address :0 can be reached from other machines")
 }
 
-// checkNetwork checks whether the options are good, if want is empty, or else what is
-// told of them. That never is the token.
+// checkTCPOptions checks that the options are valid, if want is empty, or that their
+// error contains want. No error contains the token.
 func checkTCPOptions(t *testing.T, o TCPOptions, want string) {
 	t.Helper()
 	_, err := newTCPListeners(o, discard)
@@ -188,7 +188,7 @@ func checkTCPOptions(t *testing.T, o TCPOptions, want string) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 	if err != nil && strings.Contains(err.Error(), "cret") {
-		t.Errorf("the token is told: %v", err)
+		t.Errorf("the error contains the token: %v", err)
 	}
 }
 
@@ -223,16 +223,16 @@ func TestTokenAuth_GRPC(t *testing.T) {
 		good   bool
 	}{
 		{"no token", nil, false},
-		{"an empty one", []string{""}, false},
-		{"an empty one by its scheme", []string{"Bearer "}, false},
-		{"a wrong one", []string{"Bearer secreT"}, false},
-		{"a shorter one", []string{"Bearer secre"}, false},
-		{"a longer one", []string{"Bearer secrets"}, false},
-		{"one without a scheme", []string{"secret"}, false},
-		{"one of another scheme", []string{"Basic secret"}, false},
-		{"two, of which one is right", []string{"Bearer secret", "Bearer other"}, false},
-		{"the right one", []string{"Bearer secret"}, true},
-		{"the right one, its scheme in other letters", []string{"bearer secret"}, true},
+		{"an empty token", []string{""}, false},
+		{"an empty token with its scheme", []string{"Bearer "}, false},
+		{"a wrong token", []string{"Bearer secreT"}, false},
+		{"a shorter token", []string{"Bearer secre"}, false},
+		{"a longer token", []string{"Bearer secrets"}, false},
+		{"a token without a scheme", []string{"secret"}, false},
+		{"a token with another scheme", []string{"Basic secret"}, false},
+		{"two tokens, one of them right", []string{"Bearer secret", "Bearer other"}, false},
+		{"the right token", []string{"Bearer secret"}, true},
+		{"the right token with a lower-case scheme", []string{"bearer secret"}, true},
 	} {
 		for call, do := range map[string]func(context.Context) error{"unary": unary, "stream": stream} {
 			ctx := t.Context()
@@ -256,7 +256,7 @@ func TestTokenAuth_GRPC(t *testing.T) {
 	if err == nil {
 		_, err = watch.Recv()
 	}
-	checkReason(t, "a stream of the health without a token", err, codes.Unauthenticated, "UNAUTHENTICATED")
+	checkReason(t, "health stream without a token", err, codes.Unauthenticated, "UNAUTHENTICATED")
 }
 
 func TestTCPListeners_NoLockStore(t *testing.T) {
@@ -295,7 +295,7 @@ func TestRun_PortInUse(t *testing.T) {
 	}
 }
 
-// freePort returns an address on which nobody listens yet.
+// freePort returns an address with a port that is free.
 func freePort(t *testing.T) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -320,7 +320,7 @@ func TestRun_SocketAndTCP(t *testing.T) {
 	waiting := waitForDisk(timeoutContext(t), far)
 	awaitWaiter(t, near)
 	r.stop()
-	checkReason(t, "who waits over TCP", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
+	checkReason(t, "Lock over TCP", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
 	if err := r.end(t); err != nil {
 		t.Error(err)
 	}
@@ -337,7 +337,8 @@ func TestRun_ShutdownWithSilentConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Read(make([]byte, 1)); err != nil { // the server has begun, and waits for the client to
+	// After its settings the server waits for the client's preface.
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.end(t); err != nil {

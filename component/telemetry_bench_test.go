@@ -16,8 +16,8 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// BenchmarkTelemetry locks and unlocks through the socket with the memory store, whose calls
-// are short, so that the share of telemetry in the cost is large.
+// BenchmarkTelemetry locks and unlocks through the socket with the memory store, whose
+// calls are short, so that the share of telemetry in the cost is large.
 func BenchmarkTelemetry(b *testing.B) {
 	for _, row := range []struct {
 		name string

@@ -27,15 +27,15 @@ const (
 	traceparent = "00-" + traceID + "-b7ad6b7169203331-01"
 )
 
-// collector is what programs export their spans to.
+// collector is an OpenTelemetry collector.
 type collector struct {
 	tracepb.UnimplementedTraceServiceServer
 	mu    sync.Mutex
-	spans []string // one line each
-	text  string   // all that was exported
+	spans []string // a line for each
+	text  string   // everything that was exported
 }
 
-// Export takes spans over gRPC.
+// Export receives spans over gRPC.
 func (c *collector) Export(_ context.Context, m *tracepb.ExportTraceServiceRequest) (*tracepb.ExportTraceServiceResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,7 +55,7 @@ func (c *collector) Export(_ context.Context, m *tracepb.ExportTraceServiceReque
 	return &tracepb.ExportTraceServiceResponse{}, nil
 }
 
-// ServeHTTP takes spans over HTTP.
+// ServeHTTP receives spans over HTTP.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	m := &tracepb.ExportTraceServiceRequest{}
@@ -69,15 +69,14 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = c.Export(r.Context(), m)
 }
 
-// exported are the spans, sorted.
+// exported returns the spans, sorted.
 func (c *collector) exported() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(slices.Values(c.spans))
 }
 
-// serveHTTP and serveGRPC serve the collector until the test ends, and return its address
-// as a URL.
+// serveHTTP and serveGRPC serve the collector until the test ends and return its URL.
 func (c *collector) serveHTTP(t *testing.T) string {
 	s := httptest.NewServer(c)
 	t.Cleanup(s.Close)
@@ -107,7 +106,7 @@ func TestTracing_ContinuesClientTraces(t *testing.T) {
 		name, protocol string
 		serve          func(*collector, *testing.T) string
 	}{
-		{"over what is usual", "", (*collector).serveHTTP},
+		{"over the default protocol", "", (*collector).serveHTTP},
 		{"over HTTP", "http/protobuf", (*collector).serveHTTP},
 		{"over gRPC", "grpc", (*collector).serveGRPC},
 	} {
@@ -121,7 +120,7 @@ func TestTracing_ContinuesClientTraces(t *testing.T) {
 			}
 			h.useLocks()
 			h.useDapr()
-			if err := h.end(t); err != nil { // which exports what is left
+			if err := h.end(t); err != nil { // exports the last spans
 				t.Fatal(err)
 			}
 			var continued, others []string
@@ -140,11 +139,13 @@ func TestTracing_ContinuesClientTraces(t *testing.T) {
 			if !slices.Equal(continued, want) {
 				t.Errorf("continued %q, want %q", continued, want)
 			}
-			if len(others) != 2 { // the one request over HTTP, which tells no trace, and what the store did for it
-				t.Errorf("others are %q", others)
+			// The HTTP request has no trace: the others are its span and that of its
+			// call.
+			if len(others) != 2 {
+				t.Errorf("other spans are %q", others)
 			}
 			if strings.Contains(c.text, `"ann"`) || strings.Contains(c.text, `"bob"`) {
-				t.Errorf("an owner is told: %s", c.text)
+				t.Errorf("an owner is exported: %s", c.text)
 			}
 		})
 	}
@@ -172,7 +173,7 @@ func TestTracing_DaprHTTP(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.path, got.code, row.code)
 		}
 	}
-	if err := h.end(t); err != nil { // which exports what is left
+	if err := h.end(t); err != nil { // exports the last spans
 		t.Fatal(err)
 	}
 	if got := c.exported(); len(got) != 1 || !strings.HasPrefix(got[0], "mortise v1.2.3: GET dapr in ") {
@@ -184,11 +185,11 @@ func TestTracing_UnreachableCollector(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+freePort(t))
 	h := newFixture(t, func(o *Options) { o.Tracing = true })
 	h.useLocks()
-	begun := time.Now()
+	start := time.Now()
 	if err := h.end(t); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took > 8*time.Second {
+	if took := time.Since(start); took > 8*time.Second {
 		t.Errorf("took %v", took)
 	}
 }

@@ -18,11 +18,11 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// What is answered at each endpoint to calls that it does not serve, in a process that
-// serves every API at every endpoint at once. Servers that a test builds for one API
-// alone may have other options than those of the process.
+// These tests check the responses of each endpoint to calls that it does not serve, in a
+// process that serves all endpoints, because servers that a test constructs for one API
+// may have other options.
 
-// served has what each gRPC endpoint serves: services, or single methods of one.
+// servedMethods lists what each gRPC endpoint serves: services, or single methods of one.
 var servedMethods = map[string][]string{
 	"the socket": {
 		"dapr.proto.components.v1.LockStore", "dapr.proto.components.v1.InputBinding", "dapr.proto.components.v1.OutputBinding",
@@ -35,12 +35,12 @@ var servedMethods = map[string][]string{
 	},
 }
 
-// everywhere is what every gRPC endpoint serves.
+// servedEverywhere lists the services of every gRPC endpoint.
 var servedEverywhere = []string{
 	"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
 }
 
-// layottos are methods of Layotto's services, as its .proto files have them.
+// layottoMethods are methods of Layotto's services in its .proto files.
 var layottoMethods = strings.Fields(`
 	spec.proto.runtime.v1.Runtime/SayHello spec.proto.runtime.v1.Runtime/InvokeService
 	spec.proto.runtime.v1.Runtime/GetConfiguration spec.proto.runtime.v1.Runtime/SaveConfiguration
@@ -59,14 +59,14 @@ var layottoMethods = strings.Fields(`
 	spec.proto.extension.v1.delay_queue.DelayQueue/PublishDelayMessage spec.proto.extension.v1.email.EmailService/SendEmail
 	spec.proto.extension.v1.phone.PhoneCallService/SendVoiceWithTemplate spec.proto.extension.v1.sms.SmsService/SendSmsWithTemplate`)
 
-// unknown are methods that no API has.
+// unknownMethods are methods that no API has.
 var unknownMethods = strings.Fields(`
 	dapr.proto.runtime.v1.Dapr/RenewLockAlpha1 dapr.proto.runtime.v1.NoSuchService/TryLockAlpha1
 	dapr.proto.components.v1.LockStore/RenewLock mortise.locks.v1.Locks/NoSuchMethod mortise.rtm.v1.ChannelLocks/NoSuchMethod
 	grpc.health.v1.Health/NoSuchMethod shop.Orders/List`)
 
-// unserved returns the methods that an endpoint does not serve, of all services that the
-// program knows and of those above.
+// unservedMethods returns the methods that an endpoint does not serve, of those above and
+// of all services that are linked into the program.
 func unservedMethods(endpoint string) []string {
 	methods := slices.Concat(layottoMethods, unknownMethods)
 	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
@@ -86,8 +86,8 @@ func unservedMethods(endpoint string) []string {
 	return slices.DeleteFunc(methods, isServed)
 }
 
-// answerOf is the code that an endpoint must answer a method with that it does not serve,
-// and what the message must contain.
+// wantStatus returns the code of an endpoint's response to a method that it does not
+// serve, and a part of the message.
 func wantStatus(endpoint, method string) (codes.Code, string) {
 	service, name, _ := strings.Cut(method, "/")
 	switch {
@@ -96,7 +96,8 @@ func wantStatus(endpoint, method string) (codes.Code, string) {
 	case strings.HasPrefix(method, "spec.proto."):
 		return codes.Unimplemented, method + " is not implemented: of Layotto's API, only TryLock, Unlock, LockKeepAlive of " +
 			"spec.proto.runtime.v1.Runtime are served"
-	case slices.Contains(unknownMethods, method) && service == "dapr.proto.runtime.v1.Dapr", // daprd's words for both
+	// daprd has the same message for both.
+	case slices.Contains(unknownMethods, method) && service == "dapr.proto.runtime.v1.Dapr",
 		strings.HasPrefix(service, "dapr.proto.runtime.") && service != "dapr.proto.runtime.v1.Dapr":
 		return codes.Unknown, "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
 	case service == "dapr.proto.runtime.v1.Dapr":
@@ -105,8 +106,8 @@ func wantStatus(endpoint, method string) (codes.Code, string) {
 	return codes.Unknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 }
 
-// invoke calls a method with an empty message, as a stream, which is on the wire what a
-// call of any other kind is.
+// invoke calls a method with an empty message, as a stream, whose messages are those of
+// every kind of call.
 func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -114,13 +115,13 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	if err != nil {
 		return err
 	}
-	_ = stream.SendMsg(&emptypb.Empty{}) // RecvMsg has the error
+	_ = stream.SendMsg(&emptypb.Empty{}) // RecvMsg returns the error
 	_ = stream.CloseSend()
 	return stream.RecvMsg(&emptypb.Empty{})
 }
 
-// grpcEndpoints connects to every gRPC endpoint of a process with every API, whose
-// clients send the token, if there is one.
+// dialGRPCEndpoints connects to every gRPC endpoint of a process with every API. token is
+// the token of TCP endpoints, or empty.
 func dialGRPCEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
 	t.Helper()
 	h := newFixture(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })
@@ -137,7 +138,7 @@ func TestUnserved_GRPC(t *testing.T) {
 			ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token, "dapr-api-token", token)
 			methods := unservedMethods(endpoint)
 			if len(methods) < 50 {
-				t.Errorf("%s: only %d methods are tried", endpoint, len(methods))
+				t.Errorf("%s: only %d methods are unserved", endpoint, len(methods))
 			}
 			for _, method := range methods {
 				code, text := wantStatus(endpoint, method)
@@ -208,7 +209,7 @@ func TestUnserved_HTTP(t *testing.T) {
 	for _, row := range []struct {
 		endpoint, address, method, path string
 		code                            int
-		errorCode                       any // of the answer's JSON; nil if it is no JSON
+		errorCode                       any // of the JSON body, if it is one
 	}{
 		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/v1.0/state/locks/a", 501, "ERR_API_UNIMPLEMENTED"},
 		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/publish/bus/topic", 501, "ERR_API_UNIMPLEMENTED"},
