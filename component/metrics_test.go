@@ -23,35 +23,35 @@ import (
 
 // house is a process that serves memory, as the component "locks", on every API, and its
 // metrics.
-type house struct {
+type fixture struct {
 	*testing.T
-	*running
-	tcp     TCPOptions
-	socket  *grpc.ClientConn
-	dapr    *grpc.ClientConn
-	calling func(context.Context) context.Context // makes a ctx that of all calls over gRPC
+	*process
+	tcp         TCPOptions
+	socket      *grpc.ClientConn
+	dapr        *grpc.ClientConn
+	withHeaders func(context.Context) context.Context // makes a ctx that of all calls over gRPC
 }
 
-func serveEverything(t *testing.T, change func(*Options)) *house {
+func newFixture(t *testing.T, change func(*Options)) *fixture {
 	t.Helper()
 	o := Dev()
 	o.Folder, o.Components[0].Name = t.TempDir(), "locks"
 	o.TCP.HTTPAddress, o.TCP.Dapr.HTTPAddress, o.TCP.Dapr.GRPCAddress = freePort(t), freePort(t), freePort(t)
 	o.TCP.MetricsAddress, o.Version = freePort(t), "v1.2.3"
 	change(&o)
-	r, err := run(t, o, all.Backends("memory"))
+	r, err := startRun(t, o, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	same := func(ctx context.Context) context.Context { return ctx }
-	return &house{t, r, o.TCP, r.connect(t), dial(t, o.TCP.Dapr.GRPCAddress, insecure.NewCredentials()), same}
+	return &fixture{t, r, o.TCP, r.connect(t), dial(t, o.TCP.Dapr.GRPCAddress, insecure.NewCredentials()), same}
 }
 
 // at is the ctx of a call for the component, over gRPC.
-func (h *house) at(component string) context.Context { return h.calling(at(h.T, component)) }
+func (h *fixture) at(component string) context.Context { return h.withHeaders(at(h.T, component)) }
 
 // must is what is answered to calls that do not fail.
-func must[A any](h *house, answer A, err error) A {
+func must[A any](h *fixture, answer A, err error) A {
 	h.Helper()
 	if err != nil {
 		h.Fatal(err)
@@ -60,7 +60,7 @@ func must[A any](h *house, answer A, err error) A {
 }
 
 // post sends JSON, and expects an answer with the status 200.
-func (h *house) post(url, body string) {
+func (h *fixture) post(url, body string) {
 	h.Helper()
 	r, err := http.NewRequestWithContext(h.Context(), http.MethodPost, "http://"+url, strings.NewReader(body))
 	if err != nil {
@@ -77,7 +77,7 @@ func (h *house) post(url, body string) {
 
 // useLockStore, and what follows, takes a lock for one, which is refused to another, and
 // gives it back, all through one API.
-func (h *house) useLockStore() {
+func (h *fixture) useLockStore() {
 	locks, ctx := lockpb.NewLockStoreClient(h.socket), h.at("locks")
 	must(h, 0, initialize(h.T, locks, "locks", nil))
 	for _, owner := range []string{"ann", "bob"} {
@@ -88,7 +88,7 @@ func (h *house) useLockStore() {
 	must(h, m, err)
 }
 
-func (h *house) useLocks() {
+func (h *fixture) useLocks() {
 	locks, ctx := lockspb.NewLocksClient(h.socket), h.at("locks")
 	for _, owner := range []string{"ann", "bob"} {
 		m, err := locks.TryLock(ctx, &lockspb.TryLockRequest{Key: "locks", Owner: owner, Ttl: hour})
@@ -98,7 +98,7 @@ func (h *house) useLocks() {
 	must(h, m, err)
 }
 
-func (h *house) useBinding() {
+func (h *fixture) useBinding() {
 	output, ctx := daprpb.NewOutputBindingClient(h.socket), h.at("binding")
 	_, err := output.Init(ctx, &daprpb.OutputBindingInitRequest{
 		Metadata: &daprpb.MetadataRequest{Properties: map[string]string{"lockStore": "locks"}},
@@ -114,10 +114,10 @@ func (h *house) useBinding() {
 	}
 }
 
-func (h *house) useDapr() {
+func (h *fixture) useDapr() {
 	app := runtimepb.NewDaprClient(h.dapr)
 	for _, owner := range []string{"ann", "bob"} {
-		m, err := app.TryLockAlpha1(h.calling(h.Context()), &runtimepb.TryLockRequest{
+		m, err := app.TryLockAlpha1(h.withHeaders(h.Context()), &runtimepb.TryLockRequest{
 			StoreName: "locks", ResourceId: "dapr", LockOwner: owner, ExpiryInSeconds: 60,
 		})
 		must(h, m, err)
@@ -125,8 +125,8 @@ func (h *house) useDapr() {
 	h.post(h.tcp.Dapr.HTTPAddress+"/v1.0-alpha1/unlock/locks", `{"resourceId": "dapr", "lockOwner": "ann"}`)
 }
 
-func (h *house) useLayotto() {
-	app, ctx := layottopb.NewRuntimeClient(h.dapr), h.calling(h.Context())
+func (h *fixture) useLayotto() {
+	app, ctx := layottopb.NewRuntimeClient(h.dapr), h.withHeaders(h.Context())
 	for _, owner := range []string{"ann", "bob"} {
 		m, err := app.TryLock(ctx, &layottopb.TryLockRequest{StoreName: "locks", ResourceId: "layotto", LockOwner: owner, Expire: 60})
 		must(h, m, err)
@@ -136,8 +136,8 @@ func (h *house) useLayotto() {
 }
 
 // useRTM sets the lock, too, without which it does not exist.
-func (h *house) useRTM() {
-	channels, ctx := rtmpb.NewChannelLocksClient(h.socket), h.calling(h.Context())
+func (h *fixture) useRTM() {
+	channels, ctx := rtmpb.NewChannelLocksClient(h.socket), h.withHeaders(h.Context())
 	set, err := channels.SetLock(ctx, &rtmpb.SetLockRequest{
 		Store: "locks", User: "ann", Channel: "lobby", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "rtm",
 	})
@@ -153,7 +153,7 @@ func (h *house) useRTM() {
 }
 
 // useAll uses every API, and returns the APIs.
-func (h *house) useAll() []string {
+func (h *fixture) useAll() []string {
 	uses := map[string]func(){
 		"lockstore": h.useLockStore, "locks": h.useLocks, "binding": h.useBinding, "dapr": h.useDapr, "layotto": h.useLayotto,
 		"rtm": h.useRTM,
@@ -167,9 +167,9 @@ func (h *house) useAll() []string {
 }
 
 // scrape gets what is at the path of the metrics' address.
-func (h *house) scrape(path, token string) answer {
+func (h *fixture) scrape(path, token string) httpResponse {
 	h.Helper()
-	s := site{client: &http.Client{Transport: transport(h.T)}}
+	s := httpTestClient{client: &http.Client{Transport: transport(h.T)}}
 	r, err := http.NewRequestWithContext(h.Context(), http.MethodGet, "http://"+h.tcp.MetricsAddress+path, nil)
 	if err != nil {
 		h.Fatal(err)
@@ -177,11 +177,11 @@ func (h *house) scrape(path, token string) answer {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return s.answerTo(h.T, r)
+	return s.do(h.T, r)
 }
 
 // metrics are the lines of the metrics that begin with one of the prefixes.
-func (h *house) metrics(prefixes ...string) (lines []string) {
+func (h *fixture) metrics(prefixes ...string) (lines []string) {
 	h.Helper()
 	for line := range strings.Lines(h.scrape("/metrics", "").body) {
 		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(line, prefix) }) {
@@ -191,8 +191,8 @@ func (h *house) metrics(prefixes ...string) (lines []string) {
 	return lines
 }
 
-func TestCountersAreWhatWasDoneThroughEveryAPI(t *testing.T) {
-	h := serveEverything(t, func(*Options) {})
+func TestMetrics_CallsOfEveryAPI(t *testing.T) {
+	h := newFixture(t, func(*Options) {})
 	want := []string{
 		`mortise_build_info{version="v1.2.3"} 1`,
 		`mortise_calls_total{api="rtm",component="locks",operation="declare",outcome="ok",store="memory"} 1`,
@@ -206,15 +206,18 @@ func TestCountersAreWhatWasDoneThroughEveryAPI(t *testing.T) {
 	}
 	slices.Sort(want)
 	if got := h.metrics("mortise_calls_total", "mortise_build_info"); !slices.Equal(got, want) {
-		t.Errorf("counted\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got := h.metrics("mortise_lock"); len(got) != 0 {
+		t.Errorf("without --lock-event-metrics there are %q", got)
 	}
 	if err := h.end(t); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestTheMetricsNeedTheTokenAndTheHealthDoesNot(t *testing.T) {
-	h := serveEverything(t, func(o *Options) { o.TCP.Token = "secret" })
+func TestTokenAuth_Metrics(t *testing.T) {
+	h := newFixture(t, func(o *Options) { o.TCP.Token = "secret" })
 	for _, row := range []struct {
 		path, token string
 		want        int
@@ -233,12 +236,12 @@ func TestTheMetricsNeedTheTokenAndTheHealthDoesNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := (site{client: &http.Client{Transport: transport(t)}}).answerTo(t, r); got.code != http.StatusMethodNotAllowed {
+	if got := (httpTestClient{client: &http.Client{Transport: transport(t)}}).do(t, r); got.code != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", got.code)
 	}
 }
 
-func TestMetricsAreNotForOtherMachinesUnlessThatIsMeant(t *testing.T) {
+func TestTCPOptions_MetricsAddress(t *testing.T) {
 	c := servers.NewCertificate(t)
 	for _, row := range []struct {
 		name    string
@@ -250,6 +253,6 @@ func TestMetricsAreNotForOtherMachinesUnlessThatIsMeant(t *testing.T) {
 		{"allowed", TCPOptions{MetricsAddress: ":0", AllowInsecure: true}, ""},
 		{"on this machine", TCPOptions{MetricsAddress: "127.0.0.1:0"}, ""},
 	} {
-		t.Run(row.name, func(t *testing.T) { checkNetwork(t, row.options, row.want) })
+		t.Run(row.name, func(t *testing.T) { checkTCPOptions(t, row.options, row.want) })
 	}
 }

@@ -16,26 +16,26 @@ import (
 )
 
 // described is a file with a component of that name, with metadata, and for the apps.
-func described(name, metadata, apps string) string {
+func scopedComponent(name, metadata, apps string) string {
 	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + "  metadata: [" + metadata + "]\nscopes: [" + apps + "]\n"
 }
 
 // runWith runs with the resources in one file.
-func runWith(t *testing.T, o Options, resources ...string) (*running, error) {
+func runWithResources(t *testing.T, o Options, resources ...string) (*process, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "locks.yaml")
 	if err := os.WriteFile(file, []byte(strings.Join(resources, "---\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o.Folder, o.ResourcePaths = t.TempDir(), []string{file}
-	return run(t, o, all.Backends("memory"))
+	return startRun(t, o, all.Backends("memory"))
 }
 
-func TestWithoutAnAppOfItsOwnMortiseStartsWithWhatOnlyDaprdUnderstands(t *testing.T) {
-	r, err := runWith(t, Options{},
-		described("locks", `{name: keyPrefix, value: "{podName}"}`, ""),
-		described("twice", "", "shop"),
-		described("twice", "{name: restartGrace, value: 0s}", "bank"))
+func TestRun_ComponentsLeftToDaprd(t *testing.T) {
+	r, err := runWithResources(t, Options{},
+		scopedComponent("locks", `{name: keyPrefix, value: "{podName}"}`, ""),
+		scopedComponent("twice", "", "shop"),
+		scopedComponent("twice", "{name: restartGrace, value: 0s}", "bank"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,15 +54,15 @@ func TestWithoutAnAppOfItsOwnMortiseStartsWithWhatOnlyDaprdUnderstands(t *testin
 	}
 }
 
-func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
+func TestRun_ScopesOfOwnApp(t *testing.T) {
 	addr := freePort(t)
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: addr, AppID: "shop"}}}
-	_, err := runWith(t, o,
-		described("everybodys", "", ""),
-		described("ours", "", "bank, shop"),
-		described("theirs", "", "bank, shopping"),
-		described("twice", "", "shop"),
-		described("other", "{name: store, value: paper}", "bank")) // and cannot be opened
+	_, err := runWithResources(t, o,
+		scopedComponent("everybodys", "", ""),
+		scopedComponent("ours", "", "bank, shop"),
+		scopedComponent("theirs", "", "bank, shopping"),
+		scopedComponent("twice", "", "shop"),
+		scopedComponent("other", "{name: store, value: paper}", "bank")) // and cannot be opened
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +83,10 @@ func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
 	}
 }
 
-func TestTwoComponentsOfOneNameForOneAppAreRefused(t *testing.T) {
+func TestRun_DuplicateNameForOwnApp(t *testing.T) {
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: "127.0.0.1:0", AppID: "shop"}}}
-	_, err := runWith(t, o, described("twice", "", "shop"), described("twice", "", ""))
-	if err == nil || !strings.Contains(err.Error(), `of the name "twice"`) {
+	_, err := runWithResources(t, o, scopedComponent("twice", "", "shop"), scopedComponent("twice", "", ""))
+	if err == nil || !strings.Contains(err.Error(), `with the name "twice"`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestListenSaysWhyNot(t *testing.T) {
+func TestListen_Errors(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -21,8 +21,8 @@ func TestListenSaysWhyNot(t *testing.T) {
 	for _, row := range []struct{ name, folder, socket, want string }{
 		{"the parent of the folder is missing", filepath.Join(dir, "a", "b"), "mortise", "no such file"},
 		{"the folder is a file", file, "mortise", "not a directory"},
-		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "the most is 107"},
-		{"something else is in the socket's place", occupied, "mortise", "no socket is in its place"},
+		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "at most 107 bytes"},
+		{"something else is in the socket's place", occupied, "mortise", "is not a socket"},
 		{"the name is a path", dir, "../mortise", "must be a file name"},
 		{"the name is empty", dir, "", "must be a file name"},
 		{"the name is hidden", dir, ".mortise", "must be a file name"},
@@ -41,7 +41,7 @@ func TestListenSaysWhyNot(t *testing.T) {
 }
 
 // published returns a socket that has appeared, and removes it at the end.
-func published(t *testing.T, folder string) *socket {
+func publishedSocket(t *testing.T, folder string) *socket {
 	t.Helper()
 	s, err := listen(folder, "mortise", 0o606)
 	if err != nil {
@@ -54,7 +54,7 @@ func published(t *testing.T, folder string) *socket {
 	return s
 }
 
-func TestTheSocketAppearsWhenPublished(t *testing.T) {
+func TestSocket_Publish(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "made")
 	s, err := listen(folder, "mortise", 0o606)
 	if err != nil {
@@ -85,17 +85,17 @@ func TestTheSocketAppearsWhenPublished(t *testing.T) {
 	}
 }
 
-func TestALiveSocketIsNotTakenOver(t *testing.T) {
+func TestListen_SocketInUse(t *testing.T) {
 	t.Run("of another Mortise", func(t *testing.T) {
 		folder := t.TempDir()
-		first := published(t, folder)
+		first := publishedSocket(t, folder)
 		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("a second one: %v", err)
 		}
 		if err := first.remove(); err != nil {
 			t.Fatal(err)
 		}
-		published(t, folder)
+		publishedSocket(t, folder)
 	})
 	t.Run("of a Mortise that is not ready yet", func(t *testing.T) {
 		folder := t.TempDir()
@@ -121,7 +121,7 @@ func TestALiveSocketIsNotTakenOver(t *testing.T) {
 	})
 }
 
-func TestADeadSocketIsReplaced(t *testing.T) {
+func TestListen_StaleSocket(t *testing.T) {
 	folder := t.TempDir()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, "mortise.sock"), Net: "unix"})
 	if err != nil {
@@ -129,7 +129,7 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	_ = l.Close() // what kill -9 leaves
-	s := published(t, folder)
+	s := publishedSocket(t, folder)
 	conn, err := net.Dial("unix", s.path)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 
 // removeLeavesTheirs puts another's socket where ours was, and expects that remove leaves
 // it there.
-func removeLeavesTheirs(t *testing.T, s *socket) {
+func checkRemoveKeepsOther(t *testing.T, s *socket) {
 	t.Helper()
 	theirs, err := net.Listen("unix", s.path)
 	if err != nil {
@@ -154,17 +154,17 @@ func removeLeavesTheirs(t *testing.T, s *socket) {
 	}
 }
 
-func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
-	s := published(t, t.TempDir())
+func TestSocket_RemoveKeepsOtherFiles(t *testing.T) {
+	s := publishedSocket(t, t.TempDir())
 	if err := os.Remove(s.path); err != nil {
 		t.Fatal(err)
 	}
-	removeLeavesTheirs(t, s)
+	checkRemoveKeepsOther(t, s)
 }
 
-func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
+func TestSocket_UnlinkKeepsName(t *testing.T) {
 	folder := t.TempDir()
-	s := published(t, folder)
+	s := publishedSocket(t, folder)
 	if err := s.unlink(); err != nil {
 		t.Fatal(err)
 	}
@@ -174,5 +174,5 @@ func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
 	if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second one: %v", err)
 	}
-	removeLeavesTheirs(t, s)
+	checkRemoveKeepsOther(t, s)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestClientCertificatesAreDemanded(t *testing.T) {
+func TestTLS_ClientCertificates(t *testing.T) {
 	certificate, stranger := servers.NewCertificate(t), servers.NewCertificate(t)
 	addr := serveMemory(t, TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File,
@@ -48,7 +48,7 @@ func TestClientCertificatesAreDemanded(t *testing.T) {
 	}
 }
 
-func TestClientsOfACAThatIsReplacedDoNotResume(t *testing.T) {
+func TestTLS_ReplacedClientCA(t *testing.T) {
 	trusted, next := servers.NewCertificate(t), servers.NewCertificate(t)
 	addr := serveMemory(t, TCPOptions{
 		Address: "127.0.0.1:0", CertFile: next.File, KeyFile: next.KeyFile, ClientCAFile: trusted.File,
@@ -82,7 +82,7 @@ func TestClientsOfACAThatIsReplacedDoNotResume(t *testing.T) {
 	}
 }
 
-func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
+func TestTLS_ReloadsCertificate(t *testing.T) {
 	served, next := servers.NewCertificate(t), servers.NewCertificate(t)
 	addr := serveMemory(t, TCPOptions{Address: "127.0.0.1:0", CertFile: served.File, KeyFile: served.KeyFile})
 	shows := func(c servers.Certificate) bool {

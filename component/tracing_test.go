@@ -102,7 +102,7 @@ func (c *collector) serveGRPC(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
+func TestTracing_ContinuesClientTraces(t *testing.T) {
 	for _, row := range []struct {
 		name, protocol string
 		serve          func(*collector, *testing.T) string
@@ -115,8 +115,8 @@ func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
 			c := &collector{}
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", row.serve(c, t))
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", row.protocol)
-			h := serveEverything(t, func(o *Options) { o.Tracing = true })
-			h.calling = func(ctx context.Context) context.Context {
+			h := newFixture(t, func(o *Options) { o.Tracing = true })
+			h.withHeaders = func(ctx context.Context) context.Context {
 				return metadata.AppendToOutgoingContext(ctx, "traceparent", traceparent)
 			}
 			h.useLocks()
@@ -150,10 +150,10 @@ func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
 	}
 }
 
-func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *testing.T) {
+func TestTracing_DaprHTTP(t *testing.T) {
 	c := &collector{}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveHTTP(t))
-	h := serveEverything(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
+	h := newFixture(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
 	for _, row := range []struct {
 		path, token string
 		code        int
@@ -168,7 +168,7 @@ func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *te
 			t.Fatal(err)
 		}
 		r.Header.Set("dapr-api-token", row.token)
-		if got := (site{client: &http.Client{Transport: transport(t)}}).answerTo(t, r); got.code != row.code {
+		if got := (httpTestClient{client: &http.Client{Transport: transport(t)}}).do(t, r); got.code != row.code {
 			t.Errorf("%s: %d, want %d", row.path, got.code, row.code)
 		}
 	}
@@ -180,9 +180,9 @@ func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *te
 	}
 }
 
-func TestACollectorThatIsAwayHoldsUpTheEndForAMoment(t *testing.T) {
+func TestTracing_UnreachableCollector(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+freePort(t))
-	h := serveEverything(t, func(o *Options) { o.Tracing = true })
+	h := newFixture(t, func(o *Options) { o.Tracing = true })
 	h.useLocks()
 	begun := time.Now()
 	if err := h.end(t); err != nil {
@@ -193,11 +193,11 @@ func TestACollectorThatIsAwayHoldsUpTheEndForAMoment(t *testing.T) {
 	}
 }
 
-func TestAnUnknownProtocolOfTracesIsRefused(t *testing.T) {
+func TestTracing_UnknownProtocol(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
 	o := Options{Folder: t.TempDir(), Tracing: true}
-	_, err := run(t, o, all.Backends("memory"))
-	if err == nil || !strings.Contains(err.Error(), `OTEL_EXPORTER_OTLP_PROTOCOL is "http/json", known are http/protobuf and grpc`) {
+	_, err := startRun(t, o, all.Backends("memory"))
+	if err == nil || !strings.Contains(err.Error(), `OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or grpc, got "http/json"`) {
 		t.Errorf("%v", err)
 	}
 }

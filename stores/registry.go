@@ -68,6 +68,11 @@ func (r *Registry) Common(config any, check func(md map[string]string) error) {
 	r.common = append(r.common, common{Keys(config), check})
 }
 
+// Clone returns a copy of the registry. Registering with one does not change the other.
+func (r *Registry) Clone() *Registry {
+	return &Registry{backends: maps.Clone(r.backends), fallback: r.fallback, common: slices.Clone(r.common)}
+}
+
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.backends)) }
 
@@ -102,7 +107,11 @@ func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 			return nil, err
 		}
 	}
-	return r.backends[name].Open(ctx, c)
+	s, err := r.backends[name].Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &named{s, name}, nil
 }
 
 func (r *Registry) storeName(md map[string]string) (string, error) {

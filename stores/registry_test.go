@@ -52,7 +52,7 @@ func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := s.(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
+			if got := Unwrap(s).(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
 				t.Errorf("%s opened %+v, want %s", got.by, got.from, row.want)
 			}
 		})
@@ -274,4 +274,22 @@ func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
 			t.Errorf("%q repeats the value", err)
 		}
 	})
+}
+
+func TestRegistry_Clone(t *testing.T) {
+	r := newRegistry()
+	c := r.Clone()
+	c.Register("added", Backend{Config: struct{}{}})
+	c.Common(&struct {
+		Limit string `mapstructure:"apiLimit"`
+	}{}, func(map[string]string) error { return nil })
+	if err := r.Check("added"); err == nil {
+		t.Error("the original knows a backend of the copy")
+	}
+	if err := c.Check("redis"); err != nil {
+		t.Errorf("the copy does not know a backend of the original: %v", err)
+	}
+	if _, err := r.Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "1"}}); err == nil {
+		t.Error("the original knows a metadata key of the copy")
+	}
 }

@@ -9,9 +9,9 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// abandonTimeout bounds the first try to give back what nobody waits for any more; later
+// releaseTimeout bounds the first try to give back what nobody waits for any more; later
 // ones are made in the background.
-const abandonTimeout = 500 * time.Millisecond
+const releaseTimeout = 500 * time.Millisecond
 
 // AcquireLock makes the user the lock's owner. If somebody else is, that is an
 // [ErrAcquireFailed], or with retry AcquireLock waits, first come first served, until ctx
@@ -26,8 +26,8 @@ const abandonTimeout = 500 * time.Millisecond
 // takes no longer than half a second, else in the background. While that lasts another
 // AcquireLock of it waits if it may, and else is ErrPerforming.
 func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, retry bool) (*Lock, error) {
-	a := &attempt{User: u, id: lockID{channel, name}, retry: retry, over: map[uint64]error{}}
-	if err := a.claim(ctx); err != nil {
+	a := &attempt{User: u, id: lockID{channel, name}, retry: retry, endedGrants: map[uint64]error{}}
+	if err := a.register(ctx); err != nil {
 		return nil, err
 	}
 	l, err := a.run(ctx)
@@ -39,72 +39,72 @@ func (u *User) AcquireLock(ctx context.Context, channel Channel, name string, re
 // giving back what one may have been granted cannot end the grant of another.
 type attempt struct {
 	*User
-	id    lockID
-	retry bool
-	over  map[uint64]error // grants that the session said the end of, guarded by mu
-	owed  bool             // the lock is to be given back unless it is acquired, guarded by mu
-	back  chan struct{}    // of an attempt to give it back: closed when it is; else nil
+	id           lockID
+	retry        bool
+	endedGrants  map[uint64]error // grants that the session said the end of, guarded by mu
+	releaseLater bool             // the lock is to be given back unless it is acquired, guarded by mu
+	released     chan struct{}    // of an attempt to give it back: closed when it is; else nil
 }
 
-// claim makes it the attempt for its lock, for which there must be no other. One that
+// register makes it the attempt for its lock, for which there must be no other. One that
 // gives back is waited for.
-func (a *attempt) claim(ctx context.Context) error {
-	ctx, cancel := a.within(ctx)
+func (a *attempt) register(ctx context.Context) error {
+	ctx, cancel := a.withSession(ctx)
 	defer cancel()
 	for {
-		other := a.enter()
+		other := a.tryRegister()
 		switch {
 		case other == a:
 			return nil
-		case other.back == nil || !a.retry:
+		case other.released == nil || !a.retry:
 			reason := fmt.Sprintf("the user waits for %v, or it is being given back", a.id)
 			return &Error{Code: ErrPerforming, Operation: opAcquire, Reason: reason}
 		}
 		select {
-		case <-other.back:
+		case <-other.released:
 		case <-ctx.Done():
 			return interrupted(opAcquire, context.Cause(ctx))
 		}
 	}
 }
 
-// enter makes it the attempt for its lock if there is none, and returns which is.
-func (a *attempt) enter() *attempt {
+// tryRegister makes it the attempt for its lock if there is none, and returns which is.
+func (a *attempt) tryRegister() *attempt {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.busy[a.id] == nil {
-		a.busy[a.id] = a
+	if a.attempts[a.id] == nil {
+		a.attempts[a.id] = a
 	}
-	return a.busy[a.id]
+	return a.attempts[a.id]
 }
 
 // run asks until there is an answer that counts.
 func (a *attempt) run(ctx context.Context) (*Lock, error) {
 	for again := false; ; again = true {
-		l, err := a.ask(ctx, again)
-		if err == nil || !a.retry || !passing(err) && !(again && a.mayBeOurs(err)) {
+		l, err := a.send(ctx, again)
+		if err == nil || !a.retry || !isTransient(err) && !(again && a.mayBeGranted(err)) {
 			return l, err
 		}
-		waiting, cancel := a.within(ctx)
-		more := pause(waiting)
+		waiting, cancel := a.withSession(ctx)
+		more := sleepBeforeRetry(waiting)
 		cancel()
 		if !more {
-			return nil, interruptedAfter(err, opAcquire, context.Cause(waiting))
+			return nil, interruptedWithReason(err, opAcquire, context.Cause(waiting))
 		}
 	}
 }
 
-// mayBeOurs tells whether an error can mean that a former request, whose answer was lost,
+// mayBeGranted tells whether an error can mean that a former request, whose answer was lost,
 // has the lock or still waits for it.
-func (a *attempt) mayBeOurs(err error) bool {
-	return errors.Is(err, ErrPerforming) && a.held(a.id) == nil
+func (a *attempt) mayBeGranted(err error) bool {
+	return errors.Is(err, ErrPerforming) && a.lockByID(a.id) == nil
 }
 
-// ask asks once. If a former answer may have been lost, that the user has the lock
+// send asks once. If a former answer may have been lost, that the user has the lock
 // already is a grant: that answer's.
-func (a *attempt) ask(ctx context.Context, again bool) (*Lock, error) {
+func (a *attempt) send(ctx context.Context, again bool) (*Lock, error) {
 	if !a.retry {
-		bound, cancel := bounded(ctx)
+		bound, cancel := withOperationTimeout(ctx)
 		defer cancel()
 		ctx = bound
 	}
@@ -113,10 +113,10 @@ func (a *attempt) ask(ctx context.Context, again bool) (*Lock, error) {
 		Store: a.store, User: a.name, Channel: a.id.channel.Name, ChannelType: a.id.channel.Type.wire(), LockName: a.id.name,
 		Retry: a.retry,
 	})
-	switch d := detailOf(resp, a.name); {
+	switch d := detailFromProto(resp, a.name); {
 	case err == nil && time.Since(sent) < d.TTL/3:
 		return a.granted(ctx, d, sent)
-	case err == nil || again && a.mayBeOurs(err):
+	case err == nil || again && a.mayBeGranted(err):
 		return a.confirm(ctx, d, err)
 	}
 	return nil, err
@@ -132,10 +132,10 @@ func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, 
 	sent := time.Now()
 	resp, trouble := a.keepAlive(ctx, claims)
 	if trouble != nil {
-		return nil, during(opAcquire, trouble)
+		return nil, asOperation(opAcquire, trouble)
 	}
 	for _, row := range resp.GetLocks() {
-		if d := detailOf(row, a.name); d.id() == a.id && a.mayHold(d) {
+		if d := detailFromProto(row, a.name); d.id() == a.id && a.notEnded(d) {
 			return a.granted(ctx, d, sent)
 		}
 	}
@@ -151,12 +151,12 @@ func (a *attempt) confirm(ctx context.Context, claim Detail, err error) (*Lock, 
 func (a *attempt) granted(ctx context.Context, d Detail, alive time.Time) (*Lock, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.online.Err() != nil {
+	if a.sessionCtx.Err() != nil {
 		return nil, interrupted(opAcquire, a.Err())
 	}
-	l := a.hold(ctx, d, alive)
-	if cause := a.over[d.Rev]; cause != nil {
-		a.drop(l, cause)
+	l := a.addLock(ctx, d, alive)
+	if cause := a.endedGrants[d.Rev]; cause != nil {
+		a.endLock(l, cause)
 	}
 	return l, nil
 }
@@ -164,57 +164,57 @@ func (a *attempt) granted(ctx context.Context, d Detail, alive time.Time) (*Lock
 // finish ends the attempt. If it failed, and the server may nevertheless have granted it,
 // the lock is given back first.
 func (a *attempt) finish(ctx context.Context, err error) {
-	if a.settled(err) {
+	if a.finishNow(err) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	trouble := a.unlock(ctx, a.id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.busy, a.id)
-	if passing(trouble) {
-		a.giveBack(a.id)
+	delete(a.attempts, a.id)
+	if isTransient(trouble) {
+		a.releaseInBackground(a.id)
 	}
 }
 
-// settled ends the attempt unless the lock is to be given back first, and returns whether
+// finishNow ends the attempt unless the lock is to be given back first, and returns whether
 // it has ended.
-func (a *attempt) settled(err error) bool {
+func (a *attempt) finishNow(err error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err != nil && a.locks[a.id] == nil && (a.owed || !certain(err)) {
+	if err != nil && a.locks[a.id] == nil && (a.releaseLater || !isNotGranted(err)) {
 		return false
 	}
-	delete(a.busy, a.id)
+	delete(a.attempts, a.id)
 	return true
 }
 
-// giveBack releases in the background a lock that the user may have and does not want,
+// releaseInBackground releases in the background a lock that the user may have and does not want,
 // until the server has answered, or he leaves and its TTL ends it. If an attempt is under
 // way, that does so at its end, unless it acquires it. The caller holds mu.
-func (u *User) giveBack(id lockID) {
-	switch a := u.busy[id]; {
-	case u.online.Err() != nil || u.locks[id] != nil:
+func (u *User) releaseInBackground(id lockID) {
+	switch a := u.attempts[id]; {
+	case u.sessionCtx.Err() != nil || u.locks[id] != nil:
 		return
 	case a != nil:
-		a.owed = true
+		a.releaseLater = true
 		return
 	}
-	a := &attempt{over: map[uint64]error{}, back: make(chan struct{})}
-	u.busy[id] = a
-	u.working.Go(func() {
-		defer close(a.back)
-		for passing(u.tryUnlock(id)) && pause(u.online) {
+	a := &attempt{endedGrants: map[uint64]error{}, released: make(chan struct{})}
+	u.attempts[id] = a
+	u.background.Go(func() {
+		defer close(a.released)
+		for isTransient(u.tryUnlock(id)) && sleepBeforeRetry(u.sessionCtx) {
 		}
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		delete(u.busy, id)
+		delete(u.attempts, id)
 	})
 }
 
 func (u *User) tryUnlock(id lockID) error {
-	ctx, cancel := bounded(u.online)
+	ctx, cancel := withOperationTimeout(u.sessionCtx)
 	defer cancel()
 	return u.unlock(ctx, id)
 }
@@ -236,23 +236,23 @@ func (u *User) unlock(ctx context.Context, id lockID) error {
 // as Mortise does.
 func (u *User) ReleaseLock(ctx context.Context, channel Channel, name string) error {
 	id := lockID{channel, name}
-	l := u.held(id)
-	u.drops(l, ErrReleased)
+	l := u.lockByID(id)
+	u.endLockOnce(l, ErrReleased)
 	return u.release(ctx, id, l)
 }
 
 // release releases a lock that has ended here; l is what the user had of it, or nil.
 func (u *User) release(ctx context.Context, id lockID, l *Lock) error {
-	ctx, cancel := bounded(context.WithoutCancel(ctx))
+	ctx, cancel := withOperationTimeout(context.WithoutCancel(ctx))
 	defer cancel()
 	err := u.unlock(ctx, id)
 	switch {
 	case err == nil:
-		u.gone(l, ErrReleased)
-	case passing(err):
+		u.endConfirmed(l, ErrReleased)
+	case isTransient(err):
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		u.giveBack(id)
+		u.releaseInBackground(id)
 	}
 	return err
 }

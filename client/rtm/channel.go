@@ -73,19 +73,19 @@ type message interface {
 	GetLockRev() uint64
 }
 
-// detailOf reads what a message says of a lock.
-func detailOf(m message, owner string) Detail {
+// detailFromProto reads what a message says of a lock.
+func detailFromProto(m message, owner string) Detail {
 	return Detail{
 		Channel: Channel{ChannelType(m.GetChannelType()), m.GetChannel()},
 		Name:    m.GetLockName(), Owner: owner, TTL: time.Duration(m.GetTtl()) * time.Second, Rev: m.GetLockRev(),
 	}
 }
 
-// detailsOf reads the locks of one channel.
-func detailsOf(rows []*rtmpb.LockDetail, channel Channel) []Detail {
+// detailsFromProto reads the locks of one channel.
+func detailsFromProto(rows []*rtmpb.LockDetail, channel Channel) []Detail {
 	details := make([]Detail, len(rows))
 	for i, row := range rows {
-		details[i] = detailOf(row, row.GetOwner())
+		details[i] = detailFromProto(row, row.GetOwner())
 		details[i].Channel = channel
 	}
 	return details

@@ -40,8 +40,8 @@ const (
 	ErrLockNotAvailable    Code = -14009 // there is no such component, or its storage does not answer or refuses the operation
 )
 
-// names are those of the proto's table.
-var names = map[Code]string{
+// codeNames are those of the proto's table.
+var codeNames = map[Code]string{
 	ErrNotLogin:            "NOT_LOGIN",
 	ErrInvalidToken:        "INVALID_TOKEN",
 	ErrInvalidUserID:       "INVALID_USER_ID",
@@ -64,7 +64,7 @@ var names = map[Code]string{
 
 // Error returns number and name: "-14008 LOCK_NOT_EXIST".
 func (c Code) Error() string {
-	if name, ok := names[c]; ok {
+	if name, ok := codeNames[c]; ok {
 		return fmt.Sprintf("%d %s", int(c), name)
 	}
 	return fmt.Sprint(int(c))
@@ -135,18 +135,18 @@ func (u *User) explain(ctx context.Context, op string, err error) error {
 		return &Error{Code: ErrNotLogin, Operation: op, Reason: client.ErrClosed.Error(), cause: client.ErrClosed}
 	}
 	if errors.Is(err, io.EOF) {
-		return ended(op)
+		return streamEnded(op)
 	}
-	e := answer(op, err)
+	e := errorFromStatus(op, err)
 	if deadline, ok := ctx.Deadline(); ok && e.Code == ErrOperationTimeout && time.Until(deadline) < timerSlack {
 		e.cause = context.DeadlineExceeded
 	}
 	return e
 }
 
-// ended is what it means that a stream ends well: a session is ended so when the user is
+// streamEnded is what it means that a stream ends well: a session is ended so when the user is
 // logged out by another program.
-func ended(op string) error {
+func streamEnded(op string) error {
 	if op == opSession {
 		return &Error{Code: ErrNotLogin, Operation: op, Reason: "by a Logout elsewhere"}
 	}
@@ -164,19 +164,19 @@ func interrupted(op string, cause error) *Error {
 	case errors.Is(cause, ErrNotLogin):
 		code = ErrNotLogin
 	}
-	return &Error{Code: code, Operation: op, Reason: reasonOf(cause), cause: cause, interrupted: true}
+	return &Error{Code: code, Operation: op, Reason: reasonText(cause), cause: cause, interrupted: true}
 }
 
-// interruptedAfter is interrupted with the reason of the operation's last failure.
-func interruptedAfter(failure error, op string, cause error) error {
+// interruptedWithReason is interrupted with the reason of the operation's last failure.
+func interruptedWithReason(failure error, op string, cause error) error {
 	err := interrupted(op, cause)
-	err.Reason += ": " + reasonOf(failure)
+	err.Reason += ": " + reasonText(failure)
 	return err
 }
 
-// during returns the error of an operation that was part of another, as an error of that
+// asOperation returns the error of an operation that was part of another, as an error of that
 // one.
-func during(op string, err error) error {
+func asOperation(op string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		part := *e
 		part.Operation = op
@@ -185,27 +185,27 @@ func during(op string, err error) error {
 	return err
 }
 
-// reasonOf is what an error tells people, without what another has around it.
-func reasonOf(err error) string {
+// reasonText is what an error tells people, without what another has around it.
+func reasonText(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
 	return err.Error()
 }
 
-// answer reads the status of an RPC.
-func answer(op string, err error) *Error {
+// errorFromStatus reads the status of an RPC.
+func errorFromStatus(op string, err error) *Error {
 	s := status.Convert(err)
 	for _, detail := range s.Details() {
 		if said, ok := detail.(*rtmpb.Status); ok {
 			return &Error{Code: Code(said.GetErrorCode()), Operation: said.GetOperation(), Reason: said.GetReason(), cause: err}
 		}
 	}
-	return &Error{Code: codeOf(s.Code()), Operation: op, Reason: s.Message(), cause: err}
+	return &Error{Code: codeFromGRPC(s.Code()), Operation: op, Reason: s.Message(), cause: err}
 }
 
-// codeOf is what a status means that the service itself has not made.
-func codeOf(c codes.Code) Code {
+// codeFromGRPC is what a status means that the service itself has not made.
+func codeFromGRPC(c codes.Code) Code {
 	switch c {
 	case codes.Unavailable:
 		return ErrNotConnected
@@ -219,21 +219,21 @@ func codeOf(c codes.Code) Code {
 	return ErrOperationFailed
 }
 
-// passing reports whether the same request may soon have another answer, because Mortise
+// isTransient reports whether the same request may soon have another answer, because Mortise
 // or its storage cannot be reached. It may not if the storage answered and refuses the
 // operation.
-func passing(err error) bool {
+func isTransient(err error) bool {
 	if errors.Is(err, ErrLockNotAvailable) && status.Code(err) == codes.FailedPrecondition {
 		return false
 	}
 	return errors.Is(err, ErrNotConnected) || errors.Is(err, ErrLockNotAvailable) || errors.Is(err, ErrOperationTimeout)
 }
 
-// certain tells whether it is sure after the error of an AcquireLock that the server has
+// isNotGranted tells whether it is sure after the error of an AcquireLock that the server has
 // not granted the lock. It is not if the answer did not come, or says that the storage
 // did not answer. A cause that the caller gave his ctx says nothing, though it may be
 // what a server answered somebody else.
-func certain(err error) bool {
+func isNotGranted(err error) bool {
 	e, _ := errors.AsType[*Error](err)
-	return !e.interrupted && !passing(err) && e.Code != ErrOperationFailed
+	return !e.interrupted && !isTransient(err) && e.Code != ErrOperationFailed
 }

@@ -35,17 +35,17 @@ func (t EventType) String() string { return rtmpb.LockEvent_Type(t).String() }
 // When the connection breaks, or the loop is too slow, it goes on with another Snapshot.
 func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		ctx, cancel := u.within(ctx)
+		ctx, cancel := u.withSession(ctx)
 		defer cancel()
 		request := &rtmpb.SubscribeRequest{Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire()}
 		for {
-			err := listen(ctx, u, opSubscribe, u.rpc.Subscribe, request, func(e *rtmpb.LockEvent) bool {
-				return yield(eventOf(e, channel), nil)
+			err := receive(ctx, u, opSubscribe, u.rpc.Subscribe, request, func(e *rtmpb.LockEvent) bool {
+				return yield(eventFromProto(e, channel), nil)
 			})
 			if err == nil {
 				return // the loop has ended
 			}
-			if passing(err) && pause(ctx) {
+			if isTransient(err) && sleepBeforeRetry(ctx) {
 				continue
 			}
 			if cause := context.Cause(ctx); cause != nil {
@@ -57,12 +57,12 @@ func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, err
 	}
 }
 
-func eventOf(e *rtmpb.LockEvent, channel Channel) Event {
+func eventFromProto(e *rtmpb.LockEvent, channel Channel) Event {
 	event := Event{Type: EventType(e.GetEventType())}
 	if event.Type == EventSnapshot {
-		event.Locks = detailsOf(e.GetLocks(), channel)
+		event.Locks = detailsFromProto(e.GetLocks(), channel)
 	} else {
-		event.Lock = detailOf(e, e.GetOwner())
+		event.Lock = detailFromProto(e, e.GetOwner())
 	}
 	return event
 }

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// look is how often a lock compares the clocks, at least. A machine that slept is
+	// clockCheckInterval is how often a lock compares the clocks, at least. A machine that slept is
 	// found out so much later.
-	look = time.Second
-	// proofTimeout bounds one question whether the user is still known.
-	proofTimeout = 3 * time.Second
+	clockCheckInterval = time.Second
+	// revalidateTimeout bounds one question whether the user is still known.
+	revalidateTimeout = 3 * time.Second
 )
 
 // Lock is a lock that the user acquired. It stays his until he releases it, it is revoked
@@ -30,9 +30,9 @@ type Lock struct {
 	timer *time.Timer // runs look
 
 	// Guarded by user.mu.
-	until  time.Time // when it can be believed in no longer: a TTL after the user surely had it last
-	wall   time.Time // until by the wall clock, which goes on while the machine sleeps
-	missed bool      // the server has said that the user has lost it
+	validUntil     time.Time // when it can be believed in no longer: a TTL after the user surely had it last
+	wallValidUntil time.Time // until by the wall clock, which goes on while the machine sleeps
+	reportedLost   bool      // the server has said that the user has lost it
 }
 
 // Context is for the work under the lock, and ends with it; its cause is then [Lock.Err].
@@ -51,131 +51,131 @@ func (l *Lock) Err() error { return context.Cause(l.ctx) }
 // Release is [User.ReleaseLock], but only of this grant: if it has ended, Release returns
 // its Err, and leaves a later one of the same lock alone.
 func (l *Lock) Release(ctx context.Context) error {
-	if !l.user.drops(l, ErrReleased) {
+	if !l.user.endLockOnce(l, ErrReleased) {
 		return l.Err()
 	}
 	return l.user.release(ctx, l.id(), l)
 }
 
-// hold begins a lock that the user was surely the owner of at the moment given. ctx's
+// addLock begins a lock that the user was surely the owner of at the moment given. ctx's
 // values are for the lock's. The caller holds mu.
-func (u *User) hold(ctx context.Context, d Detail, alive time.Time) *Lock {
+func (u *User) addLock(ctx context.Context, d Detail, alive time.Time) *Lock {
 	if was := u.locks[d.id()]; was != nil {
-		u.drop(was, ErrExpired)
+		u.endLock(was, ErrExpired)
 	}
 	l := &Lock{Detail: d, user: u}
-	l.believe(alive)
+	l.extend(alive)
 	l.ctx, l.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	l.timer = time.AfterFunc(l.pace(), l.look)
+	l.timer = time.AfterFunc(l.checkInterval(), l.check)
 	u.locks[d.id()] = l
 	return l
 }
 
-// drop ends a lock that has not ended. The caller holds mu.
-func (u *User) drop(l *Lock, cause error) {
+// endLock ends a lock that has not ended. The caller holds mu.
+func (u *User) endLock(l *Lock, cause error) {
 	delete(u.locks, l.id())
 	l.timer.Stop()
 	l.end(fmt.Errorf("mortise: %v: %w", l.id(), cause))
 	if errors.Is(cause, client.ErrLost) {
-		u.losses = u.losses.tell(l)
+		u.lostList = u.lostList.append(l)
 	}
 }
 
-// drops ends the lock if there is one that has not ended, and returns whether that was
+// endLockOnce ends the lock if there is one that has not ended, and returns whether that was
 // so.
-func (u *User) drops(l *Lock, cause error) bool {
+func (u *User) endLockOnce(l *Lock, cause error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if l == nil || l.Err() != nil {
 		return false
 	}
-	u.drop(l, cause)
+	u.endLock(l, cause)
 	return true
 }
 
-// held returns the user's lock, or nil.
-func (u *User) held(id lockID) *Lock {
+// lockByID returns the user's lock, or nil.
+func (u *User) lockByID(id lockID) *Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.locks[id]
 }
 
-// pace is how often the lock is looked at.
-func (l *Lock) pace() time.Duration { return min(l.TTL/10, look) }
+// checkInterval is how often the lock is looked at.
+func (l *Lock) checkInterval() time.Duration { return min(l.TTL/10, clockCheckInterval) }
 
-// look ends the lock a TTL after the user surely had it last, and has that proved anew
+// check ends the lock a TTL after the user surely had it last, and has that proved anew
 // when a third of it is over. A lock that is believed to be lost may not be, so it is
 // given back.
-func (l *Lock) look() {
+func (l *Lock) check() {
 	u := l.user
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if l.Err() != nil {
 		return
 	}
-	left := l.left()
+	left := l.remaining()
 	switch {
 	case left <= 0:
-		u.drop(l, ErrExpired)
-		u.giveBack(l.id())
+		u.endLock(l, ErrExpired)
+		u.releaseInBackground(l.id())
 		return
 	case left <= l.TTL*2/3:
-		u.prove()
+		u.revalidate()
 	}
-	l.timer.Reset(min(left, l.pace()))
+	l.timer.Reset(min(left, l.checkInterval()))
 }
 
-// believe takes in that the user surely had the lock at that moment. The caller holds mu.
-func (l *Lock) believe(alive time.Time) {
-	l.until = alive.Add(l.TTL)
-	l.wall = l.until.Round(0)
-	l.missed = false
+// extend takes in that the user surely had the lock at that moment. The caller holds mu.
+func (l *Lock) extend(alive time.Time) {
+	l.validUntil = alive.Add(l.TTL)
+	l.wallValidUntil = l.validUntil.Round(0)
+	l.reportedLost = false
 }
 
-// left is how long the lock can be believed in, by the clock that says less. The caller
+// remaining is how long the lock can be believed in, by the clock that says less. The caller
 // holds mu.
-func (l *Lock) left() time.Duration {
+func (l *Lock) remaining() time.Duration {
 	now := time.Now()
-	return min(l.until.Sub(now), l.wall.Sub(now.Round(0)))
+	return min(l.validUntil.Sub(now), l.wallValidUntil.Sub(now.Round(0)))
 }
 
-// prove asks in the background which locks the user has, unless it does already. Those
+// revalidate asks in the background which locks the user has, unless it does already. Those
 // last, whatever becomes of his session, for a TTL from when the question was sent. The
 // caller holds mu.
-func (u *User) prove() {
-	if u.proving || len(u.locks) == 0 || u.online.Err() != nil {
+func (u *User) revalidate() {
+	if u.revalidating || len(u.locks) == 0 || u.sessionCtx.Err() != nil {
 		return
 	}
-	u.proving = true
-	u.working.Go(func() {
-		ctx, cancel := context.WithTimeout(u.online, proofTimeout)
+	u.revalidating = true
+	u.background.Go(func() {
+		ctx, cancel := context.WithTimeout(u.sessionCtx, revalidateTimeout)
 		defer cancel()
 		sent := time.Now()
 		resp, _ := u.keepAlive(ctx, u.claims()) // without an answer nothing is proved, and the locks look again
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		u.proving = false
-		u.proved(resp, sent)
+		u.revalidating = false
+		u.applyRevalidation(resp, sent)
 	})
 }
 
-// proved takes in which locks the user has, and which he has lost. The session tells
+// applyRevalidation takes in which locks the user has, and which he has lost. The session tells
 // better why, so it gets the time until the next proof to do so. The caller holds mu.
-func (u *User) proved(resp *rtmpb.KeepAliveResponse, sent time.Time) {
+func (u *User) applyRevalidation(resp *rtmpb.KeepAliveResponse, sent time.Time) {
 	for _, row := range resp.GetLocks() {
-		if l := u.locks[detailOf(row, "").id()]; l != nil && l.Rev == row.GetLockRev() {
-			l.believe(sent)
+		if l := u.locks[detailFromProto(row, "").id()]; l != nil && l.Rev == row.GetLockRev() {
+			l.extend(sent)
 		}
 	}
 	for _, row := range resp.GetExpired() {
-		l := u.locks[detailOf(row, "").id()]
+		l := u.locks[detailFromProto(row, "").id()]
 		switch {
 		case l == nil || l.Rev != row.GetLockRev():
-		case l.missed:
-			u.ended.add(l.id(), l.Rev)
-			u.drop(l, ErrExpired)
+		case l.reportedLost:
+			u.tombstones.add(l.id(), l.Rev)
+			u.endLock(l, ErrExpired)
 		default:
-			l.missed = true
+			l.reportedLost = true
 		}
 	}
 }

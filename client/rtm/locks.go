@@ -18,43 +18,43 @@ func (u *User) SetLock(ctx context.Context, channel Channel, name string, ttl ti
 		reason := fmt.Sprintf("ttl is %v, must be 0s to %v", ttl, math.MaxInt32*time.Second)
 		return 0, &Error{Code: ErrInvalidParameter, Operation: opSet, Reason: reason}
 	}
-	resp, err := operate(ctx, u, opSet, u.rpc.SetLock, &rtmpb.SetLockRequest{
+	resp, err := callWithTimeout(ctx, u, opSet, u.rpc.SetLock, &rtmpb.SetLockRequest{
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name,
 		Ttl: uint32((ttl + time.Second - 1) / time.Second),
 	})
-	return detailOf(resp, "").TTL, err
+	return detailFromProto(resp, "").TTL, err
 }
 
 // RevokeLock takes the lock from the owner, or if owner is empty from whoever holds it,
 // and the next who waits gets it. It fails with [ErrLockNotAcquired] if that owner does
 // not hold it, and with [ErrLockNotExist].
 func (u *User) RevokeLock(ctx context.Context, channel Channel, name, owner string) error {
-	own := u.held(lockID{channel, name})
-	_, err := operate(ctx, u, opRevoke, u.rpc.RevokeLock, &rtmpb.RevokeLockRequest{
+	own := u.lockByID(lockID{channel, name})
+	_, err := callWithTimeout(ctx, u, opRevoke, u.rpc.RevokeLock, &rtmpb.RevokeLockRequest{
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name, Owner: owner,
 	})
 	if err == nil {
-		u.gone(own, ErrRevoked) // whoever was the owner: he is not
+		u.endConfirmed(own, ErrRevoked) // whoever was the owner: he is not
 	}
 	return err
 }
 
 // RemoveLock ends the lock's existence, held or not, or fails with [ErrLockNotExist].
 func (u *User) RemoveLock(ctx context.Context, channel Channel, name string) error {
-	own := u.held(lockID{channel, name})
-	_, err := operate(ctx, u, opRemove, u.rpc.RemoveLock, &rtmpb.RemoveLockRequest{
+	own := u.lockByID(lockID{channel, name})
+	_, err := callWithTimeout(ctx, u, opRemove, u.rpc.RemoveLock, &rtmpb.RemoveLockRequest{
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(), LockName: name,
 	})
 	if err == nil {
-		u.gone(own, ErrRemoved)
+		u.endConfirmed(own, ErrRemoved)
 	}
 	return err
 }
 
 // GetLock returns the channel's locks, held or not, sorted by name.
 func (u *User) GetLock(ctx context.Context, channel Channel) ([]Detail, error) {
-	resp, err := operate(ctx, u, opGet, u.rpc.GetLock, &rtmpb.GetLockRequest{
+	resp, err := callWithTimeout(ctx, u, opGet, u.rpc.GetLock, &rtmpb.GetLockRequest{
 		Store: u.store, User: u.name, Channel: channel.Name, ChannelType: channel.Type.wire(),
 	})
-	return detailsOf(resp.GetLocks(), channel), err
+	return detailsFromProto(resp.GetLocks(), channel), err
 }

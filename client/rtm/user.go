@@ -24,17 +24,17 @@ type User struct {
 	conn  *grpc.ClientConn
 	rpc   rtmpb.ChannelLocksClient
 
-	online  context.Context // has the values of Login's ctx; ends when the user is logged out, with Err as its cause
-	end     context.CancelCauseFunc
-	arrived chan struct{}  // closed when the first session has begun
-	working sync.WaitGroup // all that runs in the background; grows only under mu while online lasts
+	sessionCtx context.Context // has the values of Login's ctx; ends when the user is logged out, with Err as its cause
+	endSession context.CancelCauseFunc
+	ready      chan struct{}  // closed when the first session has begun
+	background sync.WaitGroup // all that runs in the background; grows only under mu while online lasts
 
-	mu      sync.Mutex
-	locks   map[lockID]*Lock    // that have not ended
-	busy    map[lockID]*attempt // to acquire them, or to give them back
-	ended   endings             // grants of late
-	losses  *loss               // the next one
-	proving bool                // prove runs
+	mu           sync.Mutex
+	locks        map[lockID]*Lock    // that have not ended
+	attempts     map[lockID]*attempt // to acquire them, or to give them back
+	tombstones   tombstones          // grants of late
+	lostList     *lostNode           // the next one
+	revalidating bool                // prove runs
 }
 
 // Login opens a session of the user and returns when he is online. What he still holds
@@ -48,20 +48,20 @@ func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 	conn, store := c.Conn()
 	u := &User{
 		name: user, store: store, conn: conn, rpc: rtmpb.NewChannelLocksClient(conn),
-		arrived: make(chan struct{}), locks: map[lockID]*Lock{}, busy: map[lockID]*attempt{}, losses: newLoss(),
+		ready: make(chan struct{}), locks: map[lockID]*Lock{}, attempts: map[lockID]*attempt{}, lostList: newLostNode(),
 	}
-	u.online, u.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	u.working.Go(u.stay)
-	bound, cancel := bounded(ctx)
+	u.sessionCtx, u.endSession = context.WithCancelCause(context.WithoutCancel(ctx))
+	u.background.Go(u.runSessions)
+	bound, cancel := withOperationTimeout(ctx)
 	defer cancel()
 	select {
-	case <-u.arrived:
+	case <-u.ready:
 		return u, nil
-	case <-u.online.Done():
+	case <-u.sessionCtx.Done():
 	case <-bound.Done():
-		u.leave(interrupted(opSession, context.Cause(bound)), nil)
+		u.logout(interrupted(opSession, context.Cause(bound)), nil)
 	}
-	u.working.Wait()
+	u.background.Wait()
 	out, _ := errors.AsType[*Error](u.Err())
 	return nil, out.cause
 }
@@ -83,12 +83,12 @@ func (u *User) Locks() []*Lock {
 
 // Done is closed when the user is logged out: by Logout or Close, by another login of
 // his, or because the client was closed.
-func (u *User) Done() <-chan struct{} { return u.online.Done() }
+func (u *User) Done() <-chan struct{} { return u.sessionCtx.Done() }
 
 // Err is nil until Done is closed, and then an [ErrNotLogin] that tells why: it is an
 // [ErrDuplicateUserID] too if the user has logged in elsewhere, and a [client.ErrClosed]
 // if the client was closed.
-func (u *User) Err() error { return context.Cause(u.online) }
+func (u *User) Err() error { return context.Cause(u.sessionCtx) }
 
 // Logout ends the user's session, his waiting for locks and his Locks: with [ErrReleased]
 // if they are to be released, else with [ErrNotLogin], and then Mortise keeps them for
@@ -102,11 +102,11 @@ func (u *User) Logout(ctx context.Context, release bool) error {
 	if release {
 		why = ErrReleased
 	}
-	if !u.leave(nil, why) {
+	if !u.logout(nil, why) {
 		return interrupted(opLogout, u.Err())
 	}
-	u.working.Wait()
-	ctx, cancel := bounded(context.WithoutCancel(ctx))
+	u.background.Wait()
+	ctx, cancel := withOperationTimeout(context.WithoutCancel(ctx))
 	defer cancel()
 	_, err := u.rpc.Logout(ctx, &rtmpb.LogoutRequest{Store: u.store, User: u.name, Release: release})
 	return u.explain(ctx, opLogout, err)
@@ -115,21 +115,21 @@ func (u *User) Logout(ctx context.Context, release bool) error {
 // Close is Logout without release, and without waiting for Mortise. When it returns
 // nothing runs any more.
 func (u *User) Close() {
-	u.leave(nil, nil)
-	u.working.Wait()
+	u.logout(nil, nil)
+	u.background.Wait()
 }
 
-// leave logs the user out, and returns false if he is already. why is nil if he wants it
+// logout logs the user out, and returns false if he is already. why is nil if he wants it
 // so himself. The locks end with end, or if it is nil for the same reason.
-func (u *User) leave(why, end error) bool {
+func (u *User) logout(why, end error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.online.Err() != nil {
+	if u.sessionCtx.Err() != nil {
 		return false
 	}
 	out := &Error{Code: ErrNotLogin, Operation: opSession, Reason: fmt.Sprintf("user %q has logged out", u.name), cause: why}
 	if why != nil {
-		out.Reason = fmt.Sprintf("user %q was logged out: %s", u.name, reasonOf(why))
+		out.Reason = fmt.Sprintf("user %q was logged out: %s", u.name, reasonText(why))
 	}
 	switch {
 	case end != nil:
@@ -139,9 +139,9 @@ func (u *User) leave(why, end error) bool {
 		end = out
 	}
 	for _, l := range u.locks {
-		u.drop(l, end)
+		u.endLock(l, end)
 	}
-	u.end(out)
+	u.endSession(out)
 	return true
 }
 
@@ -150,42 +150,42 @@ func (u *User) leave(why, end error) bool {
 // lost.
 func (u *User) Lost(ctx context.Context) iter.Seq[*Lock] {
 	u.mu.Lock()
-	first := u.losses
+	first := u.lostList
 	u.mu.Unlock()
 	return func(yield func(*Lock) bool) {
-		for next := first; next.wait(ctx, u.online) && yield(next.lock); next = next.next {
+		for next := first; next.wait(ctx, u.sessionCtx) && yield(next.lock); next = next.next {
 		}
 	}
 }
 
-// loss is a lock that was lost, or the place for the next one.
-type loss struct {
-	told chan struct{} // closed when lock and next are there
-	lock *Lock
-	next *loss
+// lostNode is a lock that was lost, or the place for the next one.
+type lostNode struct {
+	ready chan struct{} // closed when lock and next are there
+	lock  *Lock
+	next  *lostNode
 }
 
-func newLoss() *loss { return &loss{told: make(chan struct{})} }
+func newLostNode() *lostNode { return &lostNode{ready: make(chan struct{})} }
 
-// tell makes it the loss of l, and returns the place for the next.
-func (n *loss) tell(l *Lock) *loss {
-	n.lock, n.next = l, newLoss()
-	close(n.told)
+// append makes it the loss of l, and returns the place for the next.
+func (n *lostNode) append(l *Lock) *lostNode {
+	n.lock, n.next = l, newLostNode()
+	close(n.ready)
 	return n.next
 }
 
 // wait returns true when there is a lock, and false if ctx ends, or if there is none and
 // online ends.
-func (n *loss) wait(ctx, online context.Context) bool {
+func (n *lostNode) wait(ctx, online context.Context) bool {
 	select {
-	case <-n.told:
+	case <-n.ready:
 	case <-ctx.Done():
 	case <-online.Done():
 	}
-	return ctx.Err() == nil && closed(n.told)
+	return ctx.Err() == nil && isClosed(n.ready)
 }
 
-func closed(c <-chan struct{}) bool {
+func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
 		return true

@@ -28,7 +28,7 @@ func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) 
 func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
 	err = s.do(ctx, u, func(bounded context.Context, store stores.Store) error {
 		grant, err = stores.TryLock(bounded, store, storeRequest(u, l))
-		return s.keep(ctx, store, u, l, grant, err)
+		return s.recordGrant(u, l, grant, err)
 	})
 	return grant, err
 }
@@ -38,7 +38,7 @@ func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores
 	defer done()
 	err = s.components.Wait(ctx, u.store.Name(), func(waiting context.Context, store stores.Store) error {
 		grant, err = stores.Lock(waiting, store, storeRequest(u, l))
-		return s.keep(ctx, store, u, l, grant, err)
+		return s.recordGrant(u, l, grant, err)
 	})
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errLoggedOut) {
 		err = errLoggedOut
@@ -51,10 +51,8 @@ func storeRequest(u user, l lock) stores.Request {
 	return stores.Request{Key: l.key(), Group: l.group(), Owner: u.name}
 }
 
-// keep records the grant of a call whose caller still waits for it, and undoes it
-// otherwise.
-func (s *Service) keep(ctx context.Context, store stores.Store, u user, l lock, grant stores.Grant, err error) error {
-	grant, err = stores.Keep(ctx, store, grant, err, u.name, l.key())
+// recordGrant lets the hub renew the lock if it was granted. It returns err.
+func (s *Service) recordGrant(u user, l lock, grant stores.Grant, err error) error {
 	if err == nil && grant.Acquired {
 		s.hubs.addGrant(u, l, grant)
 	}

@@ -29,7 +29,7 @@ func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.
 func (s *Service) ReleaseLock(ctx context.Context, m *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
 	return s.runOnLock(ctx, "RTMReleaseLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
-			return explain(ctx, store, l, store.Unlock(ctx, l.key(), u.name))
+			return explain(ctx, store, l, stores.Unlock(ctx, store, l.key(), u.name))
 		})
 	})
 }

@@ -156,7 +156,7 @@ func (h *hub) recentlyRenewed(name string) []heldLock {
 // release releases the locks that their owners still hold.
 func (h *hub) release(ctx context.Context, all []heldLock) error {
 	return h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o heldLock) error {
-		return store.Unlock(ctx, o.key(), o.owner)
+		return stores.Unlock(ctx, store, o.key(), o.owner)
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 const (
 	// awayTimeout is how long a call waits for a component that is away, because it is
 	// being restarted for example.
-	awayTimeout = 3 * time.Second
+	reconnectTimeout = 3 * time.Second
 
 	// maxReconnectDelay is the longest pause between attempts to connect, but for a
 	// jitter of a fifth. It is less than half of awayTimeout, so a call finds a component
@@ -35,10 +35,10 @@ func dialOptions() []grpc.DialOption {
 				Jitter:     0.2,
 				MaxDelay:   maxReconnectDelay,
 			},
-			MinConnectTimeout: awayTimeout, // for one attempt
+			MinConnectTimeout: reconnectTimeout, // for one attempt
 		}),
 		grpc.WithChainUnaryInterceptor(awaitConnection),
-		grpc.WithResolvers(plainUnix), // the bounds here replace those of unixBuilder
+		grpc.WithResolvers(defaultUnix), // the bounds here replace those of unixBuilder
 		// Discovery's dialer blocks until it is connected. Like every other, that
 		// connection is waited for, instead of given up at the first refusal; and if it
 		// does not come, the error says why.
@@ -52,7 +52,7 @@ func dialOptions() []grpc.DialOption {
 // deadline.
 func dialWithin(ctx context.Context, dial pluggable.GRPCConnectionDialer) pluggable.GRPCConnectionDialer {
 	return func(_ context.Context, name string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-		ctx, cancel := context.WithTimeout(ctx, awayTimeout)
+		ctx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 		defer cancel()
 		return dial(ctx, name, opts...)
 	}
@@ -68,7 +68,7 @@ func dialWithin(ctx context.Context, dial pluggable.GRPCConnectionDialer) plugga
 func awaitConnection(
 	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
-	waitCtx, cancel := context.WithTimeout(ctx, awayTimeout)
+	waitCtx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 	defer cancel()
 	for awaitReady(waitCtx, conn) {
 		var receiver peer.Peer // stays empty unless the request is given to a connection
@@ -84,7 +84,7 @@ func awaitConnection(
 	case conn.GetState() == connectivity.Shutdown:
 		return status.Error(codes.Canceled, "connection to component is closed")
 	default:
-		return status.Errorf(codes.Unavailable, "no connection to component at %s for %v", conn.Target(), awayTimeout)
+		return status.Errorf(codes.Unavailable, "no connection to component at %s for %v", conn.Target(), reconnectTimeout)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestACallFindsAComponentThatIsBack(t *testing.T) {
+func TestCall_AfterRestart(t *testing.T) {
 	for _, absence := range []time.Duration{0, time.Millisecond, time.Second, time.Minute, 3 * time.Minute, 5 * time.Minute} {
 		t.Run("after "+absence.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestACallFindsAComponentThatIsBack(t *testing.T) {
 				if err := tryLock(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(start); took > awayTimeout {
+				if took := time.Since(start); took > reconnectTimeout {
 					t.Errorf("call took %v", took)
 				}
 				if inits, locks := c.inits.Load(), c.locks.Load(); inits != 1 || locks != 2 {
@@ -47,20 +47,20 @@ func TestACallFindsAComponentThatIsBack(t *testing.T) {
 	}
 }
 
-func TestACallWaitsForAComponentThatIsAway(t *testing.T) {
+func TestCall_AwaitsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
 		p.kill()
 		synctest.Wait() // the store has noticed
-		time.AfterFunc(awayTimeout/2, func() { p.start(&component{}) })
+		time.AfterFunc(reconnectTimeout/2, func() { p.start(&component{}) })
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
+func TestCall_ConnectionTimeout(t *testing.T) {
 	tests := []struct {
 		name    string
 		timeout time.Duration
@@ -68,7 +68,7 @@ func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
 		code    codes.Code
 		text    string
 	}{
-		{"when the bound is reached", time.Hour, awayTimeout, codes.Unavailable,
+		{"when the bound is reached", time.Hour, reconnectTimeout, codes.Unavailable,
 			"no connection to component at passthrough:///memory for 3s"},
 		{"when its deadline passes", time.Second, time.Second, codes.DeadlineExceeded,
 			"no connection to component at passthrough:///memory: context deadline exceeded"},
@@ -92,7 +92,7 @@ func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
 	}
 }
 
-func TestCloseEndsACallThatWaitsForTheComponent(t *testing.T) {
+func TestClose_EndsWaitingCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
@@ -103,10 +103,10 @@ func TestCloseEndsACallThatWaitsForTheComponent(t *testing.T) {
 	})
 }
 
-func TestTheWaitDoesNotBoundTheCallItself(t *testing.T) {
+func TestCall_LongerThanReconnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{onTryLock: func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
-			<-time.After(10 * awayTimeout)
+			<-time.After(10 * reconnectTimeout)
 			return &lockpb.TryLockResponse{}, nil
 		}}
 		if err := tryLock(t.Context(), open(t, run(t, c))); err != nil {
@@ -115,7 +115,7 @@ func TestTheWaitDoesNotBoundTheCallItself(t *testing.T) {
 	})
 }
 
-func TestACallThatWasSentIsNotRepeated(t *testing.T) {
+func TestCall_NotRepeatedOnceSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &component{}
 		next.initialized.Store(true)
@@ -139,7 +139,7 @@ func TestACallThatWasSentIsNotRepeated(t *testing.T) {
 	})
 }
 
-func TestARequestIsRepeatedOnlyIfNoConnectionTookIt(t *testing.T) {
+func TestAwaitConnection_Repeats(t *testing.T) {
 	tests := []struct {
 		name     string
 		receiver net.Addr
@@ -180,7 +180,7 @@ func TestARequestIsRepeatedOnlyIfNoConnectionTookIt(t *testing.T) {
 
 // The number of calls is small for a reason: the race detector breaks down when a
 // bubble's timers fire some ten thousand times, golang/go#78156.
-func TestAGracefulRestartLosesNoCall(t *testing.T) {
+func TestCall_GracefulRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 			<-time.After(time.Millisecond)
@@ -193,7 +193,7 @@ func TestAGracefulRestartLosesNoCall(t *testing.T) {
 			<-time.After(time.Second)
 			p.start(&component{onTryLock: busy})
 		})
-		together(50, func() error {
+		runConcurrently(50, func() error {
 			for range 20 {
 				if err := tryLock(t.Context(), s); err != nil {
 					t.Error(err)
@@ -204,7 +204,7 @@ func TestAGracefulRestartLosesNoCall(t *testing.T) {
 	})
 }
 
-func TestAConnectionThatFellIdleWakesUp(t *testing.T) {
+func TestCall_IdleConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
@@ -215,16 +215,16 @@ func TestAConnectionThatFellIdleWakesUp(t *testing.T) {
 	})
 }
 
-func TestInitWaitsForAComponentThatIsAway(t *testing.T) {
+func TestInit_AwaitsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &process{}
 		t.Cleanup(p.kill)
-		time.AfterFunc(awayTimeout/2, func() { p.start(&component{}) })
+		time.AfterFunc(reconnectTimeout/2, func() { p.start(&component{}) })
 		open(t, p)
 	})
 }
 
-func TestInitGivesUpOnAComponentThatStaysAway(t *testing.T) {
+func TestInit_ConnectionTimeout(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Second, time.Hour} {
 		t.Run("within "+timeout.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestInitGivesUpOnAComponentThatStaysAway(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), "connection refused") {
 					t.Errorf("error does not say why: %v", err)
 				}
-				if took, want := time.Since(start), min(timeout, awayTimeout); took != want {
+				if took, want := time.Since(start), min(timeout, reconnectTimeout); took != want {
 					t.Errorf("took %v, want %v", took, want)
 				}
 			})
@@ -244,7 +244,7 @@ func TestInitGivesUpOnAComponentThatStaysAway(t *testing.T) {
 	}
 }
 
-func TestDialWithinIgnoresTheConnectorsContext(t *testing.T) {
+func TestDialWithin_Context(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, "Init's")
 	dial := dialWithin(ctx, func(ctx context.Context, name string, _ ...grpc.DialOption) (*grpc.ClientConn, error) {

@@ -19,7 +19,7 @@ import (
 
 // Dapr's own conformance suite, which its built-in locks pass, against every store:
 // through daprd's discovery, this package, the socket and the LockStore service.
-func TestEveryStorePassesDaprsConformanceSuite(t *testing.T) {
+func TestDaprConformance(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	serveMortise(t, folder)

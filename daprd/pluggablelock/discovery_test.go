@@ -19,7 +19,7 @@ import (
 // The whole way once, over a socket: daprd's discovery finds the component, its registry
 // makes stores, the component tells them apart by the header, and is stopped and started
 // again.
-func TestDaprdDiscoversLockStores(t *testing.T) {
+func TestDiscovery(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	socket := filepath.Join(folder, "mortise.sock")

@@ -33,7 +33,7 @@ type componentError struct {
 }
 
 // readable returns err as a componentError if it is a gRPC error, and as it is otherwise.
-func readable(err error) error {
+func messageOnly(err error) error {
 	if _, ok := status.FromError(err); err == nil || !ok {
 		return err
 	}

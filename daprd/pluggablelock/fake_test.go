@@ -35,7 +35,7 @@ type component struct {
 	onTryLock  func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error)
 	onUnlock   func(context.Context, *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error)
 
-	slowRefusal time.Duration // how long every second TryLock takes that is refused for want of an Init
+	notInitializedDelay time.Duration // how long every second TryLock takes that is refused for want of an Init
 
 	initialized           atomic.Bool
 	inits, locks, unlocks atomic.Int32 // calls that arrived
@@ -65,7 +65,7 @@ func (c *component) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*l
 	n := c.locks.Add(1)
 	switch {
 	case !c.initialized.Load():
-		<-time.After(time.Duration(n%2) * c.slowRefusal)
+		<-time.After(time.Duration(n%2) * c.notInitializedDelay)
 		return nil, errNotInitialized()
 	case c.onTryLock != nil:
 		return c.onTryLock(ctx, req)

@@ -41,7 +41,7 @@ const (
 	closeTimeout = time.Second
 
 	// allCalls is more than there can be.
-	allCalls = math.MaxInt64
+	maxCalls = math.MaxInt64
 )
 
 func init() {
@@ -69,9 +69,9 @@ type grpcLockStore struct {
 	initRequest *lockpb.LockStoreInitRequest
 	initTimeout time.Duration
 
-	turn     *semaphore.Weighted // held by the one call that repeats Init
-	attempts atomic.Uint64       // how many repetitions of Init have ended; see initAgain
-	outcome  error               // of the last of them; guarded by turn
+	initLock  *semaphore.Weighted // held by the one call that repeats Init
+	initCount atomic.Uint64       // how many repetitions of Init have ended; see initAgain
+	initErr   error               // of the last of them; guarded by turn
 }
 
 func newGRPCLockStore(l logger.Logger, dial pluggable.GRPCConnectionDialer) *grpcLockStore {
@@ -79,8 +79,8 @@ func newGRPCLockStore(l logger.Logger, dial pluggable.GRPCConnectionDialer) *grp
 		logger:      l,
 		dial:        dial.WithOptions(dialOptions()...),
 		initTimeout: defaultInitTimeout,
-		calls:       semaphore.NewWeighted(allCalls),
-		turn:        semaphore.NewWeighted(1),
+		calls:       semaphore.NewWeighted(maxCalls),
+		initLock:    semaphore.NewWeighted(1),
 	}
 }
 
@@ -116,11 +116,11 @@ func (s *grpcLockStore) sendInit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.initTimeout)
 	defer cancel()
 	if _, err := s.connector.Client.Init(ctx, s.initRequest); err != nil {
-		return readable(err)
+		return messageOnly(err)
 	}
 	resp, err := s.connector.Client.Features(ctx, &daprpb.FeaturesRequest{})
 	if err != nil {
-		return readable(err)
+		return messageOnly(err)
 	}
 	s.logger.Infof("pluggable lock store %s initialized, features: %v", s.name, resp.GetFeatures())
 	return nil
@@ -165,8 +165,8 @@ func (s *grpcLockStore) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if s.calls.Acquire(ctx, allCalls) == nil {
-		defer s.calls.Release(allCalls)
+	if s.calls.Acquire(ctx, maxCalls) == nil {
+		defer s.calls.Release(maxCalls)
 	}
 	return s.connector.Close()
 }
@@ -182,13 +182,13 @@ func call[Req, Resp any](
 	}
 	defer s.calls.Release(1)
 	for restarts := 0; ; restarts++ {
-		attempts := s.attempts.Load()
-		resp, err := send(traced(ctx), req)
+		attempts := s.initCount.Load()
+		resp, err := send(withTraceContext(ctx), req)
 		if !notInitialized(err) || restarts == maxRestarts {
-			return resp, readable(err)
+			return resp, messageOnly(err)
 		}
-		if err := s.initAgain(ctx, attempts); err != nil && !notInitialized(err) {
-			return resp, readable(err)
+		if err := s.reinitialize(ctx, attempts); err != nil && !notInitialized(err) {
+			return resp, messageOnly(err)
 		}
 	}
 }
@@ -196,13 +196,13 @@ func call[Req, Resp any](
 // initAgain repeats Init, once for all calls that met the same restart, and tells every
 // one of them how it went. Which those are is told by seen, the number of attempts before
 // the call was sent: if there are more by now, another call has been here since.
-func (s *grpcLockStore) initAgain(ctx context.Context, seen uint64) error {
-	if err := s.turn.Acquire(ctx, 1); err != nil {
+func (s *grpcLockStore) reinitialize(ctx context.Context, seen uint64) error {
+	if err := s.initLock.Acquire(ctx, 1); err != nil {
 		return status.FromContextError(err).Err()
 	}
-	defer s.turn.Release(1)
-	if s.attempts.Load() != seen {
-		return s.outcome
+	defer s.initLock.Release(1)
+	if s.initCount.Load() != seen {
+		return s.initErr
 	}
 
 	s.logger.Warnf("pluggable lock store %s has restarted, initializing it again", s.name)
@@ -212,8 +212,8 @@ func (s *grpcLockStore) initAgain(ctx context.Context, seen uint64) error {
 	}
 	// If ctx ended, that is this call's affair. The next in turn tries for itself.
 	if err == nil || ctx.Err() == nil {
-		s.outcome = err
-		s.attempts.Add(1)
+		s.initErr = err
+		s.initCount.Add(1)
 	}
 	return err
 }

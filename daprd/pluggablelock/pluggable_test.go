@@ -15,7 +15,7 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestInitPassesTheMetadataOn(t *testing.T) {
+func TestInit_Metadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got map[string]string
 		c := &component{onInit: func(_ context.Context, req *lockpb.LockStoreInitRequest) error {
@@ -32,7 +32,7 @@ func TestInitPassesTheMetadataOn(t *testing.T) {
 	})
 }
 
-func TestInitFails(t *testing.T) {
+func TestInit_Errors(t *testing.T) {
 	tests := []struct {
 		name string
 		c    *component
@@ -75,7 +75,7 @@ func TestInitFails(t *testing.T) {
 	}
 }
 
-func TestTryLockCarriesEveryField(t *testing.T) {
+func TestTryLock_Fields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got *lockpb.TryLockRequest
 		c := &component{onTryLock: func(_ context.Context, req *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -97,7 +97,7 @@ func TestTryLockCarriesEveryField(t *testing.T) {
 	})
 }
 
-func TestTryLockOfAHeldLockIsNoError(t *testing.T) {
+func TestTryLock_HeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{onTryLock: func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 			return &lockpb.TryLockResponse{}, nil
@@ -109,7 +109,7 @@ func TestTryLockOfAHeldLockIsNoError(t *testing.T) {
 	})
 }
 
-func TestUnlockCarriesEveryField(t *testing.T) {
+func TestUnlock_Fields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got *lockpb.UnlockRequest
 		c := &component{onUnlock: func(_ context.Context, req *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
@@ -131,7 +131,7 @@ func TestUnlockCarriesEveryField(t *testing.T) {
 	})
 }
 
-func TestUnlockStatus(t *testing.T) {
+func TestUnlock_Status(t *testing.T) {
 	want := map[lockpb.UnlockResponse_Status]contriblock.Status{
 		lockpb.UnlockResponse_SUCCESS:                contriblock.Success,
 		lockpb.UnlockResponse_LOCK_DOES_NOT_EXIST:    contriblock.LockDoesNotExist,
@@ -157,7 +157,7 @@ func TestUnlockStatus(t *testing.T) {
 	}
 }
 
-func TestTheCallersDeadlineReachesTheComponent(t *testing.T) {
+func TestCall_Deadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left time.Duration
 		c := &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -177,7 +177,7 @@ func TestTheCallersDeadlineReachesTheComponent(t *testing.T) {
 	})
 }
 
-func TestTheCallersCancelReachesTheComponent(t *testing.T) {
+func TestCall_Cancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		arrived, ended := make(chan struct{}), make(chan struct{})
 		c := &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {

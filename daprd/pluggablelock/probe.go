@@ -90,14 +90,14 @@ func probe(ctx context.Context, socket string) error {
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
-		return unreachable(socket, err)
+		return dialError(socket, err)
 	}
 	defer conn.Close()
-	return unanswered(listServices(ctx, conn))
+	return answerError(listServices(ctx, conn))
 }
 
 // unreachable explains why a socket cannot be connected to.
-func unreachable(socket string, err error) error {
+func dialError(socket string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("permission denied: daprd (uid %d, gid %d) must have write permission for the socket (%s); "+
@@ -130,7 +130,7 @@ func modeOf(path string) string {
 }
 
 // unanswered explains why a process that accepts connections does not list its services.
-func unanswered(err error) error {
+func answerError(err error) error {
 	switch status.Code(err) {
 	case codes.OK:
 		return nil
@@ -145,7 +145,7 @@ func unanswered(err error) error {
 // listServices asks the gRPC server at the other end of conn for its services.
 func listServices(ctx context.Context, conn net.Conn) error {
 	client, err := grpc.NewClient("passthrough:///"+conn.RemoteAddr().String(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(once(conn)))
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dialOnce(conn)))
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func listServices(ctx context.Context, conn net.Conn) error {
 
 // once returns a dialer that returns conn for the first call, and an error for all
 // others.
-func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
+func dialOnce(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 	conns := make(chan net.Conn, 1)
 	conns <- conn
 	return func(context.Context, string) (net.Conn, error) {

@@ -14,7 +14,7 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestAComponentThatRestarted(t *testing.T) {
+func TestRestart(t *testing.T) {
 	tests := []struct {
 		name string
 		call func(context.Context, *grpcLockStore) error
@@ -44,7 +44,7 @@ func TestAComponentThatRestarted(t *testing.T) {
 	}
 }
 
-func TestAComponentThatRestartsDuringItsInitGetsAnother(t *testing.T) {
+func TestRestart_DuringInit(t *testing.T) {
 	tests := []struct {
 		name  string
 		where string
@@ -80,7 +80,7 @@ func TestAComponentThatRestartsDuringItsInitGetsAnother(t *testing.T) {
 	}
 }
 
-func TestARestartRepeatsTheMetadataAndTheTimeOfTheFirstInit(t *testing.T) {
+func TestRestart_RepeatsInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left []time.Duration
 		var hosts []string
@@ -109,7 +109,7 @@ func TestARestartRepeatsTheMetadataAndTheTimeOfTheFirstInit(t *testing.T) {
 }
 
 // Half of the refusals arrive while Init is being repeated, half of them after that.
-func TestCallsThatMeetARestartTogetherShareOneInit(t *testing.T) {
+func TestRestart_ConcurrentCallsShareInit(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer error
@@ -122,14 +122,14 @@ func TestCallsThatMeetARestartTogetherShareOneInit(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := &component{slowRefusal: 2 * time.Second}
+				c := &component{notInitializedDelay: 2 * time.Second}
 				s := open(t, run(t, c))
 				c.initialized.Store(false)
 				c.onInit = func(context.Context, *lockpb.LockStoreInitRequest) error {
 					<-time.After(time.Second)
 					return tt.answer
 				}
-				for _, err := range together(200, func() error { return tryLock(t.Context(), s) }) {
+				for _, err := range runConcurrently(200, func() error { return tryLock(t.Context(), s) }) {
 					if tt.text != "" {
 						wantError(t, err, codes.Unavailable, tt.text)
 					} else if err != nil {
@@ -144,7 +144,7 @@ func TestCallsThatMeetARestartTogetherShareOneInit(t *testing.T) {
 	}
 }
 
-func TestACallThatGivesUpDuringInitLeavesItToTheNext(t *testing.T) {
+func TestRestart_CanceledDuringInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -170,7 +170,7 @@ func TestACallThatGivesUpDuringInitLeavesItToTheNext(t *testing.T) {
 	})
 }
 
-func TestACallStopsWaitingForAnothersInitWhenItsDeadlinePasses(t *testing.T) {
+func TestRestart_DeadlineDuringInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -187,7 +187,7 @@ func TestACallStopsWaitingForAnothersInitWhenItsDeadlinePasses(t *testing.T) {
 	})
 }
 
-func TestCloseDuringTheInitOfARestartEndsAllCalls(t *testing.T) {
+func TestRestart_CloseDuringInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -197,7 +197,7 @@ func TestCloseDuringTheInitOfARestartEndsAllCalls(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		for _, err := range together(50, func() error { return tryLock(t.Context(), s) }) {
+		for _, err := range runConcurrently(50, func() error { return tryLock(t.Context(), s) }) {
 			if status.Code(err) != codes.Canceled {
 				t.Errorf("error is %v, want %v", err, codes.Canceled)
 			}
@@ -208,7 +208,7 @@ func TestCloseDuringTheInitOfARestartEndsAllCalls(t *testing.T) {
 	})
 }
 
-func TestAComponentThatForgetsAtOnceIsNotAskedForever(t *testing.T) {
+func TestRestart_MaxRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -223,7 +223,7 @@ func TestAComponentThatForgetsAtOnceIsNotAskedForever(t *testing.T) {
 }
 
 // together runs n calls at a time and returns their errors.
-func together(n int, call func() error) []error {
+func runConcurrently(n int, call func() error) []error {
 	var all sync.WaitGroup
 	errs := make([]error, n)
 	for i := range errs {

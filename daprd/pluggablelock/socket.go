@@ -29,9 +29,9 @@ var socketLog = logger.NewLogger("pluggable-components-sockets")
 
 // plainUnix is gRPC's own resolver of unix targets. Package grpc, which is imported
 // above, has registered it.
-var plainUnix = resolver.Get("unix")
+var defaultUnix = resolver.Get("unix")
 
-func init() { resolver.Register(&unixBuilder{plainUnix, socketTimeout}) }
+func init() { resolver.Register(&unixBuilder{defaultUnix, socketTimeout}) }
 
 // unixBuilder resolves unix targets like gRPC's own resolver, and bounds how long a dial
 // waits for a socket in daprd's sockets folder.
@@ -98,7 +98,7 @@ func (r *unixResolver) run(ctx context.Context, timeout time.Duration) {
 	err := awaitComponent(within, r.socket)
 	if err != nil && ctx.Err() == nil {
 		socketLog.Errorf("Skipping socket %s, which cannot be used: %v", r.socket, err)
-		defer r.serveInstead(err)()
+		defer r.serveUnavailable(err)()
 		err = awaitChange(ctx, r.socket)
 	}
 	if err == nil {
@@ -108,8 +108,8 @@ func (r *unixResolver) run(ctx context.Context, timeout time.Duration) {
 
 // serveInstead sends the connection to a gRPC server of its own, which answers all calls
 // except reflection with the reason, until stop is called.
-func (r *unixResolver) serveInstead(reason error) (stop func()) {
-	l, err := listenPrivately()
+func (r *unixResolver) serveUnavailable(reason error) (stop func()) {
+	l, err := listenOutside()
 	if err != nil {
 		socketLog.Errorf("Cannot skip socket %s: %v", r.socket, err)
 		return func() {}
@@ -128,7 +128,7 @@ func (r *unixResolver) serveInstead(reason error) (stop func()) {
 
 // listenPrivately listens on a socket outside of the sockets folder. On Linux it has no
 // file, because daprd's file system may be read-only.
-func listenPrivately() (net.Listener, error) {
+func listenOutside() (net.Listener, error) {
 	name := "daprd-skipped-" + rand.Text()
 	if runtime.GOOS == "linux" {
 		return net.Listen("unix", "@"+name)

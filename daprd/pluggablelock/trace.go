@@ -9,7 +9,7 @@ import (
 
 // traced returns a ctx whose calls tell the component which trace they belong to, if
 // there is one: daprd itself does so in calls to apps, and not in those to components.
-func traced(ctx context.Context) context.Context {
+func withTraceContext(ctx context.Context) context.Context {
 	headers := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, headers)
 	for name, value := range headers {

@@ -13,7 +13,7 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestTheComponentHearsOfTheTrace(t *testing.T) {
+func TestCall_TraceContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []string
 		c := &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {

@@ -3,8 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,6 +34,7 @@ func aclLogin(server *servers.Redis, more ...string) []string {
 }
 
 func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
+	t.Parallel()
 	rules := servers.DocumentedACL(t, componentOf)
 	if page := servers.DocumentedACL(t, pageOf); !slices.Equal(page, rules) {
 		t.Errorf("%s has %q, %s has %q", pageOf, page, componentOf, rules)
@@ -47,12 +46,8 @@ func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
 		}
 	}
 	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"} // beside the scripts
-	parts, err := filepath.Glob("*.lua")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range parts {
-		text, err := os.ReadFile(part)
+	for _, path := range luaPaths(t) {
+		text, err := luaFiles.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +64,7 @@ func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
 
 // TestOpenNamesEachMissingPermission takes each documented permission away in turn.
 func TestOpenNamesEachMissingPermission(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	rules := servers.DocumentedACL(t, componentOf)
 	for _, rule := range rules {
@@ -111,6 +107,7 @@ func without(rules []string, rule string) []string {
 }
 
 func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	for _, row := range []struct{ name, rule, want string }{
 		{"no scripting", "-@scripting", "+eval +evalsha"},
@@ -132,6 +129,7 @@ func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
 }
 
 func TestAUserWithoutINFOIsAccepted(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	setUser(without(servers.DocumentedACL(t, componentOf), "+info")...)
 	lock(t, openStore(t, aclLogin(server)...), "lock||k", "o", time.Minute)
@@ -139,6 +137,7 @@ func TestAUserWithoutINFOIsAccepted(t *testing.T) {
 
 // TestAKeyThatTheUserMayNotUseIsRefused covers what opening cannot know.
 func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	setUser(servers.DocumentedACL(t, componentOf)...)
 	s := openStore(t, aclLogin(server)...)
@@ -165,8 +164,10 @@ func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
 
 // TestAPermissionThatIsRevokedEndsWaitsAndWatches revokes it while they are under way.
 func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
+	t.Parallel()
 	for _, rule := range []string{"-evalsha", "-@all", "resetkeys"} {
 		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
 			server, setUser := startWithACL(t)
 			setUser(servers.DocumentedACL(t, componentOf)...)
 			s := openStore(t, aclLogin(server)...)
@@ -193,6 +194,7 @@ func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 // TestAUserWhoLosesItsChannelsWaitsToo revokes what opening demands. Waiters then look
 // for themselves.
 func TestAUserWhoLosesItsChannelsWaitsToo(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all")
 	a := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
 	b := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")

@@ -26,6 +26,7 @@ func (s said) Error() string { return string(s) }
 func (said) RedisError()     {}
 
 func TestAnswersThatTimeCannotMendAreRefusals(t *testing.T) {
+	t.Parallel()
 	const script6 = "ERR Error running script (call to f_0123): @user_script:12: "
 	for _, row := range []struct {
 		answer  string
@@ -87,6 +88,7 @@ func TestAnswersThatTimeCannotMendAreRefusals(t *testing.T) {
 }
 
 func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
+	t.Parallel()
 	denied := said("NOPERM no")
 	for _, row := range []struct {
 		name    string
@@ -112,6 +114,7 @@ func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
 // TestRealAnswersAreWhatTheyAre provokes answers of a real server, of calls that were
 // well when the store was opened.
 func TestRealAnswersAreWhatTheyAre(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		args    []string

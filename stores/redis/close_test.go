@@ -13,6 +13,7 @@ import (
 )
 
 func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	for round := range 2 {
@@ -29,6 +30,7 @@ func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
+// TestCloseEndsWhatWaits counts goroutines, so it does not run in parallel.
 func TestCloseEndsWhatWaits(t *testing.T) {
 	server := servers.StartRedis(t)
 	other := openStore(t, "redisHost", server.Addr)
@@ -70,6 +72,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 
 // TestCloseDoesNotHopeForARedisThatHangs closes a store whose waiter cannot leave.
 func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	s, other := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "k", "holder", time.Minute)

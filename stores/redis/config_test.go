@@ -13,6 +13,7 @@ import (
 )
 
 func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "r", "redisPort": "7000", "redisUsername": "u", "redisPassword": "p", "redisDB": "3",
 		"redisType": "node", "enableTLS": "true", "insecureSkipTLSVerify": "1",
@@ -59,6 +60,7 @@ func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
 }
 
 func TestParseConfigKnowsOlderNames(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		md      map[string]string
@@ -85,6 +87,7 @@ func TestParseConfigKnowsOlderNames(t *testing.T) {
 }
 
 func TestParseConfigUsesSentinels(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "a, b:7,c", "redisType": "sentinel", "failover": "true", "sentinelMasterName": "m",
 		"sentinelUsername": "su", "sentinelPassword": "sp",
@@ -105,6 +108,7 @@ func TestParseConfigUsesSentinels(t *testing.T) {
 }
 
 func TestAnAddressHasAPort(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct{ host, port, want string }{
 		{"r", "", "r:6379"},
 		{"r", "7", "r:7"},
@@ -123,6 +127,7 @@ func TestAnAddressHasAPort(t *testing.T) {
 
 // TestACertificateWithoutTLSIsIgnored, as by lock.redis.
 func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{"redisHost": "r", "clientCert": "any", "clientKey": "any"})
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +138,7 @@ func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
 }
 
 func TestParseConfigRefusesByName(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2"
 	for _, row := range []struct {
 		name string
@@ -182,6 +188,7 @@ func TestParseConfigRefusesByName(t *testing.T) {
 
 // TestKeysOfOtherLoginsAreExplained opens components by a registry, which knows the keys.
 func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
+	t.Parallel()
 	registry := stores.NewRegistry("redis")
 	registry.Register("redis", Backend())
 	open := func(t *testing.T, key, value string) error {

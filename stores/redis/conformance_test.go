@@ -13,6 +13,7 @@ import (
 )
 
 func TestStoreKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	backend := redis.Backend()
 	component := stores.Component{
 		Name:     "locks",

@@ -98,6 +98,7 @@ func allSay(t *testing.T, s *Store, key, data string) {
 // like those of users and one like those of daprd; the key was declared before, or was
 // not.
 func TestEveryCallForOtherDataSaysSo(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	listening := openStore(t, "redisHost", server.Addr) // where a Lock goes into the queue at once
@@ -141,8 +142,10 @@ func TestEveryCallForOtherDataSaysSo(t *testing.T) {
 // TestAWaitEndsWhenItsKeyBecomesData writes data in the place of a lock while requests of
 // all kinds wait for it.
 func TestAWaitEndsWhenItsKeyBecomesData(t *testing.T) {
+	t.Parallel()
 	for _, command := range [][]any{{"HSET", "f", "v"}, {"SET", "x"}} {
 		t.Run(fmt.Sprint(command[0]), func(t *testing.T) {
+			t.Parallel()
 			server := servers.StartRedis(t)
 			s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 			declare(t, s, group, group+"k", time.Minute)
@@ -172,6 +175,7 @@ func TestAWaitEndsWhenItsKeyBecomesData(t *testing.T) {
 }
 
 func TestWhatIsGrantedAndOverwrittenIsNotClaimed(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	w := s.newSingle(request("k", "o", time.Minute))
@@ -194,6 +198,7 @@ func TestWhatIsGrantedAndOverwrittenIsNotClaimed(t *testing.T) {
 // TestADeadlockIsSoughtPastOtherData has the search meet a key that was overwritten while
 // requests waited for it.
 func TestADeadlockIsSoughtPastOtherData(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "held", "me", time.Minute)

@@ -21,7 +21,7 @@ const (
 func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 	answer, err := s.run(ctx, declareScript, []string{d.Key}, d.Group, millis(d.TTL), d.Limit, s.newRequest()).Int64()
 	if err == nil {
-		err = outcome(answer)
+		err = scriptError(answer)
 	}
 	return wrap(ctx, "declare", d.Key, err)
 }

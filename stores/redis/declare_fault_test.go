@@ -16,6 +16,7 @@ import (
 
 // TestLostAnswersAboutDeclarations has go-redis repeat requests that were carried out.
 func TestLostAnswersAboutDeclarations(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
@@ -53,6 +54,7 @@ func TestLostAnswersAboutDeclarations(t *testing.T) {
 func errOf(_ stores.Grant, err error) error { return err }
 
 func TestDeclarationsLastAsLongAsRedisKeepsThem(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -72,6 +74,7 @@ func TestDeclarationsLastAsLongAsRedisKeepsThem(t *testing.T) {
 }
 
 func TestAKilledProcessLeavesItsDeclaredLocksToOthers(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
@@ -97,6 +100,7 @@ func TestAKilledProcessLeavesItsDeclaredLocksToOthers(t *testing.T) {
 }
 
 func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	away, s := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
@@ -127,6 +131,7 @@ func TestWhoIsCutOffLearnsThatHisWaitIsOver(t *testing.T) {
 // TestAGrantAndTheEndOfAWaitExcludeEachOther hands locks to waiters in the moment when
 // their owners give up, or when the locks are withdrawn.
 func TestAGrantAndTheEndOfAWaitExcludeEachOther(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	rounds := raceRounds(t, 400) // of each worker
@@ -218,6 +223,7 @@ func abandon(t *testing.T, dead *Store, owner string) (id string) {
 // TestTheDeadHaveNothingToGiveBack has owners unlock what they neither hold nor wait for,
 // because their process is dead.
 func TestTheDeadHaveNothingToGiveBack(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
@@ -242,6 +248,7 @@ func TestTheDeadHaveNothingToGiveBack(t *testing.T) {
 
 // TestTheNamesOfTheDeadAreForgotten covers those whose data Redis has lost.
 func TestTheNamesOfTheDeadAreForgotten(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
@@ -261,6 +268,7 @@ func TestTheNamesOfTheDeadAreForgotten(t *testing.T) {
 // TestALateClaimLeavesNoName lets the time for a claim run out while nobody else wants
 // the lock.
 func TestALateClaimLeavesNoName(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)

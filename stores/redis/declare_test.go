@@ -54,6 +54,7 @@ func (w *waiting) ends(want error) {
 }
 
 func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute+time.Microsecond)
@@ -92,6 +93,7 @@ func handOver(t *testing.T, from, to *Store) (stores.Grant, error) {
 }
 
 func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -121,6 +123,7 @@ func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
 // TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that
 // it was sent away.
 func TestAWaiterKnowsItsDeclaration(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -143,6 +146,7 @@ func TestAWaiterKnowsItsDeclaration(t *testing.T) {
 }
 
 func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -167,6 +171,7 @@ func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
 }
 
 func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
@@ -184,6 +189,7 @@ func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
 
 // TestWhoIsSentAwayIsWoken does without the checks, which find out later.
 func TestWhoIsSentAwayIsWoken(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -220,6 +226,7 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 // TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not
 // know it yet.
 func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
 	withdraw := func(s *Store) error { return s.Withdraw(t.Context(), group, "g/k") }
@@ -269,6 +276,7 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 }
 
 func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -312,6 +320,7 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 // TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that
 // process come back.
 func TestTheDeadRepeatNothing(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
@@ -339,6 +348,7 @@ func TestTheDeadRepeatNothing(t *testing.T) {
 }
 
 func TestManyGroupsAreListed(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	var all []string

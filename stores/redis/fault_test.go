@@ -20,24 +20,6 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// In the environment, these make the test binary a process that waits three times for a
-// lock of a Redis until it is killed.
-const (
-	waitOn    = "MORTISE_TEST_WAIT_ON"
-	waitGroup = "MORTISE_TEST_WAIT_GROUP"
-	waitKey   = "MORTISE_TEST_WAIT_KEY"
-)
-
-func TestMain(m *testing.M) {
-	if addr := os.Getenv(waitOn); addr != "" {
-		if err := waitAndHold(addr, os.Getenv(waitGroup), os.Getenv(waitKey)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	os.Exit(m.Run())
-}
-
 // waitAndHold waits three times for a lock, as one of a group if that is not empty, and
 // keeps what it gets, until standard input ends.
 func waitAndHold(addr, group, key string) error {
@@ -94,6 +76,7 @@ func stop(t *testing.T, process *os.Process) {
 }
 
 func TestAKilledProcessIsPassedOver(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "k", "holder", time.Minute)
@@ -113,6 +96,7 @@ func TestAKilledProcessIsPassedOver(t *testing.T) {
 }
 
 func TestAStoppedProcessIsPassedOver(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
@@ -129,6 +113,7 @@ func TestAStoppedProcessIsPassedOver(t *testing.T) {
 
 // TestAStoppedProcessTakesItsPlaceAgain covers a claim that comes too late.
 func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
@@ -153,6 +138,7 @@ func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
 }
 
 func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, other := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
@@ -176,6 +162,7 @@ func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
 }
 
 func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	client := server.Client()
@@ -209,6 +196,7 @@ func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
 }
 
 func TestWaitersSurviveARestartOfRedis(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	last := lock(t, both[0], "k", "holder", time.Minute)
@@ -244,6 +232,7 @@ func TestWaitersSurviveARestartOfRedis(t *testing.T) {
 // TestARedisThatHangsLosesNobody lets Redis stop for longer than claims and calls last,
 // with one who waits, one who comes and one who leaves meanwhile.
 func TestARedisThatHangsLosesNobody(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, a, "k", "holder", time.Minute)
@@ -275,6 +264,7 @@ func TestARedisThatHangsLosesNobody(t *testing.T) {
 // TestLostAnswersChangeNothing loses answers during each step of a wait: to the request,
 // to the claim, to the leave.
 func TestLostAnswersChangeNothing(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr, "redisMaxRetries", "20"), openStore(t, "redisHost", server.Addr)
@@ -326,6 +316,7 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 // TestAGrantAndACancelExcludeEachOther gives locks to waiters in the moment when they
 // leave.
 func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	rounds := raceRounds(t, 2_500) // of each worker
@@ -368,6 +359,7 @@ func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 }
 
 func TestTheDeadCauseNoDeadlock(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, s, "ours", "us", time.Minute)

@@ -63,6 +63,7 @@ func (p peer) run(script, key, value string, ttl time.Duration) bool {
 func forEachPeer(t *testing.T, test func(t *testing.T, s *Store, p peer)) {
 	for _, p := range peers {
 		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
 			server := servers.StartRedis(t)
 			p.t, p.client = t, server.Client()
 			test(t, openStore(t, "redisHost", server.Addr), p)
@@ -73,6 +74,7 @@ func forEachPeer(t *testing.T, test func(t *testing.T, s *Store, p peer)) {
 const secret = "6f1e1d0c2b3a49586776859493a2b1c0" // as node-redlock makes a lock's value
 
 func TestLocksOfOtherProgramsExclude(t *testing.T) {
+	t.Parallel()
 	forEachPeer(t, func(t *testing.T, s *Store, p peer) {
 		for _, key := range []string{"report", "redlock_app:~:module.report", "lock||app||report", "{a}*?[b]\\"} {
 			if !p.take(key, secret, time.Minute) {
@@ -106,6 +108,7 @@ func TestLocksOfOtherProgramsExclude(t *testing.T) {
 }
 
 func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
+	t.Parallel()
 	forEachPeer(t, func(t *testing.T, s *Store, p peer) {
 		for _, key := range []string{"report", "lock||app||report"} {
 			p.take(key, secret, time.Minute)
@@ -130,6 +133,7 @@ func TestGetShowsLocksOfOtherPrograms(t *testing.T) {
 // TestAListHasNoValuesOfOtherPrograms covers strings that expire and may be what programs
 // cache.
 func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	client.Set(t.Context(), "session", "confidential", time.Minute)
@@ -149,6 +153,7 @@ func TestAListHasNoValuesOfOtherPrograms(t *testing.T) {
 // TestWhoEndsLocksOfOtherPrograms tries to end strings that expire: a caller that knows
 // the value may, and for the keys that daprd makes any operator.
 func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	unlock := func(owner string) func(string) error {
@@ -197,6 +202,7 @@ func TestWhoEndsLocksOfOtherPrograms(t *testing.T) {
 // TestALockWithoutItsExpiryIsALockAsLongAsItsRecord has another program remove the expiry
 // of a lock of ours.
 func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	token := lock(t, s, "k", "o", time.Minute)
@@ -228,6 +234,7 @@ func TestALockWithoutItsExpiryIsALockAsLongAsItsRecord(t *testing.T) {
 // TestAListOfDaprsLocksHasEachOnce covers that they are found by other names than the
 // rest.
 func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "lock||app||ours", "o", time.Minute)
@@ -250,6 +257,7 @@ func TestAListOfDaprsLocksHasEachOnce(t *testing.T) {
 }
 
 func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
@@ -261,6 +269,7 @@ func TestALockOfLockRedisIsRevokedFromWhoeverHoldsIt(t *testing.T) {
 
 // TestTokensGrowThoughTheLastIsSpoilt has somebody write what no Mortise draws.
 func TestTokensGrowThoughTheLastIsSpoilt(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	last := lock(t, s, "k", "o", time.Minute)

@@ -15,6 +15,7 @@ import (
 // TestARepeatedRevokeEndsOneLock loses the answer to a Revoke from whoever holds the
 // lock, while two others wait for it.
 func TestARepeatedRevokeEndsOneLock(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
@@ -51,6 +52,7 @@ func (w *waiter) queueIn(t *testing.T, s *Store) {
 }
 
 func TestALateRequestDoesNotShortenALease(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	w := s.newSingle(request("k", "o", 10*time.Second))
@@ -75,6 +77,7 @@ func TestALateRequestDoesNotShortenALease(t *testing.T) {
 // TestARepeatedRequestIsNoDeadlock has one who waits send his first request again, after
 // somebody has come who waits for him.
 func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "held", "us", time.Minute)
@@ -87,6 +90,7 @@ func TestARepeatedRequestIsNoDeadlock(t *testing.T) {
 }
 
 func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	keys := []string{"a", "b", "c"}
@@ -106,6 +110,7 @@ func TestADeadlockIsSoughtOnceInEachQueue(t *testing.T) {
 
 // TestTheEndOfAWaitWins answers a request after its caller has given up.
 func TestTheEndOfAWaitWins(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	if g, err := s.Lock(t.Context(), request("warm up", "o", time.Minute)); err != nil || !g.Acquired {
@@ -138,6 +143,7 @@ func TestTheEndOfAWaitWins(t *testing.T) {
 // TestALateRequestBringsNobodyBack has a request come to Redis after its repetition was
 // answered and its waiter has left.
 func TestALateRequestBringsNobodyBack(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s := openStore(t, "redisHost", proxy.Addr)
@@ -155,7 +161,9 @@ func TestALateRequestBringsNobodyBack(t *testing.T) {
 		}
 		s.leave(t.Context(), w)
 		w.arrival = 0
-		w.queueIn(t, s)
+		if g, err := s.ask(t.Context(), w, true); !errors.Is(err, errHasLeft) || g.Acquired {
+			t.Errorf("after %d claims: %+v, %v", claims, g, err)
+		}
 		if n := waiters(t, s, "k"); n != 1 {
 			t.Errorf("after %d claims: %d wait", claims, n)
 		}

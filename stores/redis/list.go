@@ -97,10 +97,10 @@ func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
-		return stores.LockInfo{}, fmt.Errorf("the script answered %v", answer)
+		return stores.LockInfo{}, fmt.Errorf("the script's answer must begin with a number, got %v", answer)
 	}
 	if len(answer) == 1 {
-		return stores.LockInfo{}, outcome(code)
+		return stores.LockInfo{}, scriptError(code)
 	}
 	row := make([]string, 0, rowLen)
 	for _, value := range answer[1:] {

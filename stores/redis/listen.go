@@ -6,6 +6,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/internal/sleep"
 )
 
 const (
@@ -65,19 +67,9 @@ func (l *listener) listen(ctx context.Context) {
 		}
 		if err != nil {
 			l.failed(err)
-			sleep(ctx, redial)
+			sleep.For(ctx, redial)
 			continue
 		}
 		watchdog.Reset(silence)
-	}
-}
-
-// sleep waits, but not longer than ctx lasts.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

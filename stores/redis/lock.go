@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -154,7 +155,7 @@ func (s *Store) ask(ctx context.Context, w *waiter, wait bool) (stores.Grant, er
 	}
 	w.unsure = false
 	if len(answer) < 3 {
-		return stores.Grant{}, outcome(answer[0])
+		return stores.Grant{}, cmp.Or(scriptError(answer[0]), fmt.Errorf("the script's answer must have at least 3 values, got %v", answer))
 	}
 	if len(answer) == 6 {
 		w.arrival, w.waited = answer[3], uint64(answer[5])

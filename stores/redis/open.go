@@ -9,6 +9,7 @@ import (
 	"github.com/dapr/kit/logger"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -57,7 +58,7 @@ func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalO
 		if last == nil || !isTimeout(err) || ctx.Err() == nil {
 			last = err
 		}
-		if sleep(ctx, pause); errors.Is(ctx.Err(), context.Canceled) {
+		if sleep.For(ctx, pause); errors.Is(ctx.Err(), context.Canceled) {
 			return nil, fmt.Errorf("%w: %w", ctx.Err(), last)
 		} else if ctx.Err() != nil {
 			return nil, unreachable{last}

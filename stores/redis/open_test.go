@@ -67,6 +67,7 @@ func serveFake(conn net.Conn, answer func(command string) string) {
 }
 
 func TestOpenSaysWhatTheServerLacks(t *testing.T) {
+	t.Parallel()
 	renamed := func(commands ...string) string {
 		var args []string
 		for _, command := range commands {
@@ -125,6 +126,7 @@ func startDenying(t *testing.T, answer string) (addr string) {
 }
 
 func TestOpenWaitsForARedisThatIsNotUpYet(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		prepare func(t *testing.T, server *servers.Redis) (up func())
@@ -177,6 +179,7 @@ func TestOpenWaitsForARedisThatIsNotUpYet(t *testing.T) {
 }
 
 func TestOpenGivesUpAtItsDeadlineWithTheLastCause(t *testing.T) {
+	t.Parallel()
 	down := servers.StartRedis(t)
 	down.Stop()
 	replica := servers.StartRedis(t, "--replicaof", "127.0.0.1 1", "--rename-command", "INFO", "")
@@ -221,6 +224,7 @@ func startPushless(t *testing.T) (addr string) {
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	server.Stop()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -231,6 +235,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 }
 
 func TestOpeningLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	client := server.Client()
 	s := openStore(t, "redisHost", server.Addr)
@@ -245,6 +250,7 @@ func TestOpeningLeavesNothingBehind(t *testing.T) {
 
 // TestOpeningIsNoEvent opens a store while another one watches.
 func TestOpeningIsNoEvent(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	events, watching := make(chan stores.Event, 100), make(chan struct{})
@@ -272,6 +278,7 @@ func TestOpeningIsNoEvent(t *testing.T) {
 }
 
 func TestPingTellsNothingToOthersAndNeedsOneRoundTrip(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	var sent counter

@@ -33,6 +33,7 @@ func refusals(t *testing.T, client *goredis.Client) []any {
 }
 
 func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
+	t.Parallel()
 	app, _, client := openRestricted(t)
 	for i, data := range otherData {
 		write(t, client, fmt.Sprint("other:", i), data.command, data.ttl)
@@ -65,6 +66,7 @@ func TestNothingReadsKeysOfOtherPrograms(t *testing.T) {
 // TestLocksThatTheUserMayNotReadFailNothing has another user take locks of all kinds, of
 // which the restricted one sees records.
 func TestLocksThatTheUserMayNotReadFailNothing(t *testing.T) {
+	t.Parallel()
 	app, all, client := openRestricted(t)
 	w := startWatch(t, app, "")
 	token := lock(t, all, "other:1", "x", time.Minute)
@@ -133,6 +135,7 @@ func find(t *testing.T, s *Store, key string) stores.LockInfo {
 // TestWaitersForOtherKeysFailNothing has a waiter for several locks stand first in a
 // queue, of which the user that frees the lock may access a part.
 func TestWaitersForOtherKeysFailNothing(t *testing.T) {
+	t.Parallel()
 	app, all, client := openRestricted(t)
 	lock(t, app, "app:1", "o", time.Minute)
 	both := startLockAll(t, all, stores.MultiRequest{Keys: []string{"app:1", "other:1"}, Owner: "w", TTL: time.Minute}, 1)
@@ -156,6 +159,7 @@ func TestWaitersForOtherKeysFailNothing(t *testing.T) {
 
 // TestAUserWhoLosesAKeyLosesNoOther takes a permission away while requests wait.
 func TestAUserWhoLosesAKeyLosesNoOther(t *testing.T) {
+	t.Parallel()
 	app, all, client := openRestricted(t)
 	client.Do(t.Context(), "ACL", "SETUSER", "app", "~more:*")
 	lock(t, all, "app:1", "o", time.Minute)

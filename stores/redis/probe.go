@@ -112,7 +112,7 @@ func (s *Store) probeScripts(ctx context.Context, key string) error {
 	run := func(script *goredis.Script, args ...any) {
 		script.Eval(ctx, pipe, []string{key}, append([]any{s.id, s.seen.Load(), s.events}, args...)...)
 	}
-	run(freeScript, "probe", "RELEASED")
+	run(unlockScript, "probe", "RELEASED")
 	run(lockScript, key, "probe", 1, "", false, 0, key, 0)
 	run(leaveScript, key, "probe", 0, "")
 	run(checkScript)

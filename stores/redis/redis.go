@@ -186,7 +186,7 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 	start := time.Now()
 	token, err := s.run(ctx, tryLockScript, []string{req.Key},
 		req.Owner, millis(req.TTL), s.newRequest(), encode(req.Metadata)).Int64()
-	if err = cmp.Or(err, outcome(token)); err != nil {
+	if err = cmp.Or(err, scriptError(token)); err != nil {
 		return stores.Grant{}, wrap(ctx, "try lock", req.Key, err)
 	}
 	if token == 0 {
@@ -200,14 +200,14 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 // repeats it, ErrNotHeld tells of the first try's success; if it ended a wait, ErrNotHeld
 // or ErrNotOwner does.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.EventReleased.String()))
+	return wrap(ctx, "unlock", key, s.end(ctx, unlockScript, key, owner, stores.EventReleased.String()))
 }
 
 // Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too; for
 // those of other programs see the package's comment. If owner is empty, a repetition by
 // go-redis ends nothing more; else it is told as in Unlock.
 func (s *Store) Revoke(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.EventRevoked.String(), s.newRequest()))
+	return wrap(ctx, "revoke", key, s.end(ctx, unlockScript, key, owner, stores.EventRevoked.String(), s.newRequest()))
 }
 
 // end runs a script that ends a lock. If that served waiters of this Store, the answer
@@ -227,9 +227,9 @@ func (s *Store) end(ctx context.Context, script *goredis.Script, key string, arg
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
-		return fmt.Errorf("the script answered %v", answer)
+		return fmt.Errorf("the script's answer must begin with a number, got %v", answer)
 	}
-	return outcome(code)
+	return scriptError(code)
 }
 
 // Renew implements [stores.Renewer]. A lock that lock.redis took is renewed too; it has
@@ -238,7 +238,7 @@ func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, er
 	start := time.Now()
 	keys := []string{req.Key, recordPrefix + req.Key}
 	answer, err := renewScript.Run(ctx, s.client, keys, req.Owner, millis(req.TTL)).Int64()
-	if err = cmp.Or(err, outcome(answer)); err != nil {
+	if err = cmp.Or(err, scriptError(answer)); err != nil {
 		return stores.Grant{}, wrap(ctx, "renew", req.Key, err)
 	}
 	return stores.Grant{Acquired: true, Token: uint64(answer), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil

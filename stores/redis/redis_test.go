@@ -51,10 +51,10 @@ func unlock(t *testing.T, s *Store, key, owner string) {
 	}
 }
 
-// eventually waits until ok, for at most ten seconds.
+// eventually waits until ok, for at most twenty seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
@@ -62,6 +62,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestALockLooksLikeOneOfLockRedis(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "lock||app||r", "owner", time.Minute)
@@ -78,6 +79,7 @@ const lockRedisUnlock = `local v = redis.call("get",KEYS[1]); if v==false then r
 	`if v~=ARGV[1] then return -2 else return redis.call("del",KEYS[1]) end`
 
 func TestLocksOfLockRedisAreLocks(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
@@ -118,6 +120,7 @@ func TestLocksOfLockRedisAreLocks(t *testing.T) {
 // TestAStaleRecordIsNotBelieved covers the record that stays when lock.redis gives back a
 // lock that we took.
 func TestAStaleRecordIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
@@ -138,6 +141,7 @@ func TestAStaleRecordIsNotBelieved(t *testing.T) {
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	for _, key := range []string{"a", "b", "c"} {
@@ -152,6 +156,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestTokensGrow(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	last := lock(t, s, "k", "o", time.Minute)
@@ -197,6 +202,7 @@ func (c *counter) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.
 }
 
 func TestEachCallIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	cycle := func() {
@@ -219,6 +225,7 @@ func TestEachCallIsOneRoundTrip(t *testing.T) {
 // request: go-redis sends it again, and must not hear that the lock is held by somebody,
 // who is itself.
 func TestALostAnswerIsNoLostGrant(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s := openStore(t, "redisHost", proxy.Addr)
@@ -237,6 +244,7 @@ func TestALostAnswerIsNoLostGrant(t *testing.T) {
 }
 
 func TestOpenSaysWhyNot(t *testing.T) {
+	t.Parallel()
 	const password = "hunter2"
 	locked := servers.StartRedis(t, "--requirepass", "right")
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -278,6 +286,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 }
 
 func TestCallsFailWhileRedisIsAwayAndWorkWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	server.Stop()
@@ -290,6 +299,7 @@ func TestCallsFailWhileRedisIsAwayAndWorkWhenItIsBack(t *testing.T) {
 }
 
 func TestADeadlineEndsACallOnTime(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	client.Do(t.Context(), "CLIENT", "PAUSE", "5000", "WRITE")
@@ -308,6 +318,7 @@ func TestADeadlineEndsACallOnTime(t *testing.T) {
 // TestATimeoutOfOurOwnIsNotTheCallers wraps what go-redis says when it cannot dial in
 // time.
 func TestATimeoutOfOurOwnIsNotTheCallers(t *testing.T) {
+	t.Parallel()
 	dialer := net.Dialer{Timeout: time.Nanosecond}
 	_, dial := dialer.DialContext(t.Context(), "tcp", "127.0.0.1:1")
 	over, cancel := context.WithTimeout(t.Context(), 0)

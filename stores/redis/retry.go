@@ -12,6 +12,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/internal/sleep"
 )
 
 // stale is after how long a failure no longer explains another one.
@@ -81,7 +83,7 @@ func (r *retrier) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 			if last = err; n > r.retries {
 				return err
 			}
-			if sleep(ctx, r.backoff(n)); ctx.Err() != nil {
+			if sleep.For(ctx, r.backoff(n)); ctx.Err() != nil {
 				return r.outage.because(ctx.Err(), ctx.Err(), last)
 			}
 		}

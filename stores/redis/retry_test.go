@@ -17,6 +17,7 @@ import (
 // TestACallThatEndsTellsWhyRedisDoesNotAnswer lets the context of calls end while they
 // are repeated.
 func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		fail func(t *testing.T, server *servers.Redis)
@@ -61,6 +62,7 @@ func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 // TestAWaitThatEndsTellsWhyRedisDoesNotAnswer covers waits in a queue, which survive the
 // loss of Redis, and watches.
 func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
@@ -83,6 +85,7 @@ func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 }
 
 func TestAWaitForALockThatIsHeldEndsWithItsContextAlone(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	server.Stop()
@@ -99,6 +102,7 @@ func TestAWaitForALockThatIsHeldEndsWithItsContextAlone(t *testing.T) {
 
 // TestACommandIsRepeatedAsOftenAsConfigured counts the commands of a server that loads.
 func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		retries string
 		answer  string
@@ -143,6 +147,7 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 }
 
 func TestPausesGrowAndStayInTheirBounds(t *testing.T) {
+	t.Parallel()
 	r := &retrier{shortest: 10 * time.Millisecond, longest: time.Second}
 	for n := 1; n < 100; n++ {
 		if d := r.backoff(n); d < r.shortest || d > r.longest {
@@ -156,6 +161,7 @@ func TestPausesGrowAndStayInTheirBounds(t *testing.T) {
 
 // TestAnOutageIsKnownToManyCallsAtOnce looks for races.
 func TestAnOutageIsKnownToManyCallsAtOnce(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	var calls sync.WaitGroup

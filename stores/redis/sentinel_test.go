@@ -26,6 +26,7 @@ func do(t *testing.T, server *servers.Redis, command string) {
 }
 
 func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	sentinel := func(commands ...string) string {
 		s := primary.StartSentinel("locks")
@@ -55,6 +56,7 @@ func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
 }
 
 func TestAServerIsNotTakenForASentinel(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--requirepass", "right")
 	for _, password := range []string{"", "wrong"} {
 		_, err := tryOpen(t.Context(), "redisHost", server.Addr, "redisPassword", password)
@@ -65,6 +67,7 @@ func TestAServerIsNotTakenForASentinel(t *testing.T) {
 }
 
 func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
+	t.Parallel()
 	const password = "hunter2"
 	primary := servers.StartRedis(t)
 	sentinel, locked := primary.StartSentinel("locks"), primary.StartSentinel("locks")
@@ -109,6 +112,7 @@ func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
 
 // TestOneSentinelIsEnough has others that are unreachable, or know less.
 func TestOneSentinelIsEnough(t *testing.T) {
+	t.Parallel()
 	primary, gone := servers.StartRedis(t), servers.StartRedis(t)
 	gone.Stop()
 	other := primary.StartSentinel("other")
@@ -120,6 +124,7 @@ func TestOneSentinelIsEnough(t *testing.T) {
 // TestSentinelsMayComeLater covers Sentinels of which none is reachable, or none that
 // could know the primary.
 func TestSentinelsMayComeLater(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	gone, other := primary.StartSentinel("locks"), primary.StartSentinel("other")
 	gone.Stop()
@@ -141,6 +146,7 @@ func TestSentinelsMayComeLater(t *testing.T) {
 
 // TestACallSaysThatSentinelsForgotThePrimary removes it when the store is open.
 func TestACallSaysThatSentinelsForgotThePrimary(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	sentinel := primary.StartSentinel("locks")
 	s := openStore(t, "redisHost", sentinel.Addr, "failover", "true", "sentinelMasterName", "locks", "redisMaxRetries", "-1")

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCheckTopology(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name     string
 		info     string
@@ -39,6 +40,7 @@ func TestCheckTopology(t *testing.T) {
 }
 
 func TestOpenRefusesRealTopologies(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	replica := primary.StartReplicas(1)[0]
 	cluster := servers.StartRedis(t, "--cluster-enabled", "yes")
@@ -56,6 +58,7 @@ func TestOpenRefusesRealTopologies(t *testing.T) {
 }
 
 func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	primary.StartReplicas(1)
 	sentinel := primary.StartSentinel("locks")
@@ -87,6 +90,7 @@ func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
 }
 
 func TestOpenUsesDatabaseUserAndTLS(t *testing.T) {
+	t.Parallel()
 	cert := servers.NewCertificate(t)
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all", "--user", "default", "off",
 		"--tls-cert-file", cert.File, "--tls-key-file", cert.KeyFile, "--tls-ca-cert-file", cert.File)

@@ -13,6 +13,7 @@ import (
 // TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and
 // declared as of revision 10.
 func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
+	t.Parallel()
 	now := stores.LockInfo{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
 	event := func(kind stores.EventKind, revision uint64, l stores.LockInfo) stores.Event {
 		l.Key, l.DeclaredTTL = "k", time.Minute
@@ -62,6 +63,7 @@ func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 }
 
 func TestAQuestionThatFailsIsForgotten(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	w := &watch{store: s, mailbox: newMailbox()}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -81,7 +82,7 @@ func (w *watch) listener() *listener {
 func (w *watch) beat(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, _ = w.ask(ctx, 0, nil) // without an answer, the connection will be replaced
-		sleep(ctx, beatPeriod)
+		sleep.For(ctx, beatPeriod)
 	}
 }
 

@@ -158,6 +158,7 @@ func (w *watcher) agrees(s *Store, prefix string) {
 }
 
 func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	req := request("a:\x00:k", "there before", time.Minute)
@@ -188,6 +189,7 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 }
 
 func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, other, group, "g/short", time.Millisecond)
@@ -211,6 +213,7 @@ func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
 }
 
 func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	w := startWatch(t, s, "")
@@ -227,6 +230,7 @@ func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
 }
 
 func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	client.SetNX(t.Context(), "lock||k", "theirs", 300*time.Millisecond)
@@ -239,6 +243,7 @@ func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
 
 // TestAWatcherThatMissedSomethingIsTold loses events in all ways there are.
 func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	for _, row := range []struct {
@@ -291,6 +296,7 @@ func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
 // TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks
 // change hands in all ways.
 func TestSnapshotAndEventsAreTheState(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	ctx, stop := context.WithCancel(t.Context())
@@ -348,6 +354,7 @@ func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
 }
 
 func TestDatabasesAreWatchedApart(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	zero, one := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr, "redisDB", "1")
 	w, other := startWatch(t, zero, ""), startWatch(t, one, "")
@@ -360,6 +367,7 @@ func TestDatabasesAreWatchedApart(t *testing.T) {
 }
 
 func TestNothingIsPublishedForNobody(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	w := startWatch(t, s, "")
@@ -376,6 +384,7 @@ func TestNothingIsPublishedForNobody(t *testing.T) {
 }
 
 func TestUnpack(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		text string
 		want []string // nil if refused
