@@ -185,8 +185,8 @@ func newSet(t *testing.T, r *stores.Registry, metadata map[string]string) *insta
 	return set
 }
 
-// waitForWaiters waits until n calls wait for the lock. No event reports that, so it polls
-// the store.
+// waitForWaiters waits until n calls wait for the lock. No event reports that, so it
+// polls the store.
 func (w *env) waitForWaiters(a request, n int) {
 	w.Helper()
 	group := fmt.Sprintf("rtm||%d||%s||", a.kind, a.channel)

@@ -10,40 +10,39 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// troubles are how calls fail that have nothing wrong with them, and for locks of which
-// nothing is known.
+// failureCases are failures of valid requests that do not depend on the lock's state.
 var failureCases = []struct {
 	name    string
 	code    int32
 	provoke func(w *env) (operation string, err error)
 }{
-	{"a channel that is full", -14001, func(w *env) (string, error) {
+	{"setLock in a full channel", -14001, func(w *env) (string, error) {
 		for i := range 32 {
 			w.user("ann").must(setLock, frontDesk.withLock(fmt.Sprint("desk ", i)))
 		}
 		return w.callAsAnn(setLock, frontDesk)
 	}},
-	{"a session after which there is another", -10027, func(w *env) (string, error) {
+	{"a session that another replaces", -10027, func(w *env) (string, error) {
 		first, _ := w.user("ann").openSession()
 		w.user("ann").openSession()
 		return session, first.waitEnd()
 	}},
-	{"a session when the service ends", -14009, func(w *env) (string, error) {
+	{"a session when the service closes", -14009, func(w *env) (string, error) {
 		s, _ := w.user("ann").openSession()
 		w.services[0].Close()
 		return session, s.waitEnd()
 	}},
-	{"a subscription when the service ends", -14009, func(w *env) (string, error) {
+	{"a subscription when the service closes", -14009, func(w *env) (string, error) {
 		s, _ := w.user("ann").subscribe(frontDesk)
 		w.services[0].Close()
 		return subscribe, s.waitEnd()
 	}},
-	{"a session when the process ends", -14009, func(w *env) (string, error) {
+	{"a session when the process stops", -14009, func(w *env) (string, error) {
 		s, _ := w.user("ann").openSession()
 		w.sets[0].EndWaiting()
 		return session, s.waitEnd()
 	}},
-	{"a call that waits when the process ends", -14009, func(w *env) (string, error) {
+	{"a waiting call when the process stops", -14009, func(w *env) (string, error) {
 		w.user("bob").must(setLock, frontDesk)
 		w.user("bob").must(acquireLock, frontDesk)
 		p := w.user("ann").start(acquireLock, frontDesk.withRetry())
@@ -52,29 +51,29 @@ var failureCases = []struct {
 		<-p.done
 		return acquireLock, p.err
 	}},
-	{"a call to wait when the process has ended", -14009, func(w *env) (string, error) {
+	{"a call that would wait after the process has stopped", -14009, func(w *env) (string, error) {
 		w.user("bob").must(setLock, frontDesk)
 		w.sets[0].EndWaiting()
 		return w.callAsAnn(acquireLock, frontDesk.withRetry())
 	}},
-	{"setLock without a store that keeps locks", -10022, withBasicStore(setLock, false)},
-	{"acquireLock without a store that keeps locks", -10022, withBasicStore(acquireLock, false)},
-	{"acquireLock with retry without a store that keeps locks", -10022, withBasicStore(acquireLock, true)},
-	{"releaseLock without a store that keeps locks", -10022, withBasicStore(releaseLock, false)},
-	{"revokeLock without a store that keeps locks", -10022, withBasicStore(revokeLock, false)},
-	{"getLock without a store that keeps locks", -10022, withBasicStore(getLock, false)},
-	{"removeLock without a store that keeps locks", -10022, withBasicStore(removeLock, false)},
-	{"subscribe without a store that keeps locks", -10022, withBasicStore(subscribe, false)},
-	{"session without a store that keeps locks", -10022, withBasicStore(session, false)},
+	{"setLock with a store without declarations", -10022, withBasicStore(setLock, false)},
+	{"acquireLock with a store without declarations", -10022, withBasicStore(acquireLock, false)},
+	{"acquireLock with retry with a store without declarations", -10022, withBasicStore(acquireLock, true)},
+	{"releaseLock with a store without declarations", -10022, withBasicStore(releaseLock, false)},
+	{"revokeLock with a store without declarations", -10022, withBasicStore(revokeLock, false)},
+	{"getLock with a store without declarations", -10022, withBasicStore(getLock, false)},
+	{"removeLock with a store without declarations", -10022, withBasicStore(removeLock, false)},
+	{"subscribe with a store without declarations", -10022, withBasicStore(subscribe, false)},
+	{"session with a store without declarations", -10022, withBasicStore(session, false)},
 }
 
-// try makes ann's call, or opens her stream.
+// callAsAnn calls an operation of ann, or opens a stream.
 func (w *env) callAsAnn(operation string, a request) (string, error) {
 	a.user = "ann"
 	return operation, w.callOrOpen(operation, a)
 }
 
-// without provokes a call with a store that cannot keep locks while nobody holds them.
+// withBasicStore returns a function that calls the operation with a basicStore.
 func withBasicStore(operation string, retry bool) func(w *env) (string, error) {
 	return func(w *env) (string, error) {
 		r := stores.NewRegistry("plain")
@@ -89,7 +88,7 @@ func withBasicStore(operation string, retry bool) func(w *env) (string, error) {
 	}
 }
 
-// plain is a store without abilities. It gives a lock to anybody.
+// basicStore is a store without optional abilities. It grants all locks.
 type basicStore struct{}
 
 func (basicStore) TryLock(context.Context, stores.Request) (stores.Grant, error) {
@@ -109,7 +108,7 @@ func TestFailures(t *testing.T) {
 	})
 }
 
-// timeout is the code of a call that takes too long.
+// timeout is the code of a call that times out.
 const timeout = -14002
 
 func TestAcquireLock_Timeout(t *testing.T) {
@@ -147,7 +146,7 @@ func TestErrorCodes_Complete(t *testing.T) {
 	}
 	for _, row := range codeTable {
 		if !slices.Contains(provoked, row.number) {
-			t.Errorf("nothing provokes %d %s", row.number, row.name)
+			t.Errorf("no test provokes %d %s", row.number, row.name)
 		}
 	}
 }

@@ -18,15 +18,14 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// overHTTP is an API for clients that write JSON by hand, and believe nothing that they
-// read.
+// overHTTP is an API that writes requests as JSON text, and checks the text of answers.
 type overHTTP struct {
 	client *http.Client
 	url    string
 }
 
-// openHTTP returns an API that is an HTTP server. It has no socket, lest time go on in a
-// bubble.
+// openHTTP returns an API that is a client of an HTTP server. It has no socket; see
+// openGRPC.
 func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	l := listen(t)
 	server := httptest.NewUnstartedServer(rtm.Handler(service))
@@ -38,7 +37,7 @@ func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	return &overHTTP{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, server.URL + "/v1/rtm/"}
 }
 
-// bodies are the requests.
+// bodies are templates of the requests.
 var bodies = map[string]string{
 	setLock:     `{"user":$user,"channel":$channel,"channelType":$type,"lockName":$lock,"ttl":$ttl}`,
 	acquireLock: `{"user":$user,"channel":$channel,"channelType":$type,"lockName":$lock,"retry":$retry}`,
@@ -51,7 +50,7 @@ var bodies = map[string]string{
 	logout:      `{"user":$user,"release":$release}`,
 }
 
-// members are what answers have, no less and no more.
+// answerMembers are the members of answers. All are required, and no others are allowed.
 var answerMembers = map[string]string{
 	setLock:     "errorCode channel channelType lockName ttl",
 	acquireLock: "errorCode channel channelType lockName ttl lockRev",
@@ -63,7 +62,7 @@ var answerMembers = map[string]string{
 	logout:      "errorCode",
 }
 
-// body is the request in JSON.
+// body returns the request as JSON.
 func (a request) body(operation string) string { return a.expand(bodies[operation]) }
 
 func (a request) expand(template string) string {
@@ -80,11 +79,11 @@ func (a request) expand(template string) string {
 }
 
 func quoted(text string) string {
-	encoded, _ := json.Marshal(text) // a string always can be
+	encoded, _ := json.Marshal(text) // cannot fail for a string
 	return string(encoded)
 }
 
-// typeInJSON is a number for one type and a word for the other, which are both allowed.
+// typeInJSON returns a number for one type and a name for the other, to use both formats.
 func typeInJSON(kind channelType) string {
 	if kind == streamType {
 		return `"STREAM"`

@@ -9,20 +9,20 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// The calls by what they have.
+// The operations by the fields of their requests.
 var (
 	lockOperations    = []string{setLock, acquireLock, releaseLock, revokeLock, removeLock}
 	channelOperations = append(slices.Clone(lockOperations), getLock, subscribe)
 	userOperations    = append(slices.Clone(channelOperations), session, keepAlive, logout)
 )
 
-// names are fields that hold one, and the codes of bad ones.
+// nameFields are the fields that contain names, with the codes for invalid names.
 var nameFields = []struct {
 	field string
 	calls []string
 	put   func(a *request, name string)
-	empty int32 // code of an empty one; 0 is none
-	bad   int32
+	empty int32 // code for an empty name; 0 if it is valid
+	bad   int32 // code for any other invalid name
 }{
 	{"user", userOperations, func(a *request, name string) { a.user = name }, -10002, -10006},
 	{"channel", channelOperations, func(a *request, name string) { a.channel = name }, -10008, -10008},
@@ -30,7 +30,7 @@ var nameFields = []struct {
 	{"owner", []string{revokeLock}, func(a *request, name string) { a.owner = name }, 0, -10006},
 }
 
-// badNames are names that nothing can have.
+// badNames are invalid for users, channels and locks.
 var badNames = []struct{ what, name string }{
 	{"is too long", strings.Repeat("n", 65)},
 	{"is far too long", strings.Repeat("n", 1<<15)},
@@ -51,7 +51,7 @@ var badNames = []struct{ what, name string }{
 	{"has a wide space", "na\u3000me"},
 }
 
-// badValues are fields that hold something else.
+// badValues are invalid values of other fields.
 var badValues = []struct {
 	name  string
 	calls []string
@@ -59,18 +59,19 @@ var badValues = []struct {
 	code  int32
 	says  string // part of the reason
 }{
-	{"no type of channel", channelOperations, func(a *request) { a.kind = rtmpb.ChannelType_NONE }, -10019, "channelType"},
-	{"the type of users", channelOperations, func(a *request) { a.kind = 3 }, -10019, "channelType"},
-	{"a type of channel that is not", channelOperations, func(a *request) { a.kind = 7 }, -10019, "channelType"},
-	{"a negative type of channel", channelOperations, func(a *request) { a.kind = -1 }, -10019, "channelType"},
-	{"a component that is not", userOperations, func(a *request) { a.store = "nowhere" }, -14009, "nowhere"},
-	{"a component in capital letters", userOperations, func(a *request) { a.store = "LOCKS" }, -14009, "LOCKS"},
+	{"no channel type", channelOperations, func(a *request) { a.kind = rtmpb.ChannelType_NONE }, -10019, "channelType"},
+	{"the channel type of users", channelOperations, func(a *request) { a.kind = 3 }, -10019, "channelType"},
+	{"an unknown channel type", channelOperations, func(a *request) { a.kind = 7 }, -10019, "channelType"},
+	{"a negative channel type", channelOperations, func(a *request) { a.kind = -1 }, -10019, "channelType"},
+	{"an unknown component", userOperations, func(a *request) { a.store = "nowhere" }, -14009, "nowhere"},
+	{"a component in upper case", userOperations, func(a *request) { a.store = "LOCKS" }, -14009, "LOCKS"},
 	{"a held lock without a channel", claimCalls, func(a *request) { a.held[1].channel = "" }, -10008, "channel"},
-	{"a held lock of no type of channel", claimCalls, func(a *request) { a.held[1].kind = 0 }, -10019, "channelType"},
+	{"a held lock without a channel type", claimCalls, func(a *request) { a.held[1].kind = 0 }, -10019, "channelType"},
 	{"a held lock without a name", claimCalls, func(a *request) { a.held[1].name = "" }, -14005, "lockName"},
 }
 
-// holding are the calls that tell what their user believes to hold.
+// claimCalls are the operations whose requests list the locks that the client assumes to
+// hold.
 var claimCalls = []string{session, keepAlive}
 
 func TestInvalidNames(t *testing.T) {
@@ -98,7 +99,7 @@ func TestInvalidUTF8(t *testing.T) {
 				switch _, http := w.apis[0].(*overHTTP); {
 				case isDirect(w.apis[0]):
 					w.checkRejected(f.calls, f.bad, f.field, spoil)
-				case http: // JSON is text, and what reads it does not tell what was in place of it
+				case http: // rejects invalid UTF-8 when it decodes JSON
 					w.checkRejected(f.calls, -10014, f.field, spoil)
 				default:
 					w.checkNotSent(f.calls, spoil)
@@ -108,14 +109,14 @@ func TestInvalidUTF8(t *testing.T) {
 	})
 }
 
-// unsent checks that gRPC's client does not send the requests.
+// checkNotSent checks that gRPC's client does not send the requests.
 func (w *env) checkNotSent(calls []string, spoil func(a *request)) {
 	for _, call := range calls {
 		a := frontDesk
 		a.user = "ann"
 		spoil(&a)
-		if err := w.callOrOpen(call, a); !errors.Is(err, errNoText) {
-			w.Errorf("%s: %v", call, err)
+		if err := w.callOrOpen(call, a); !errors.Is(err, errInvalidUTF8) {
+			w.Errorf("%s = %v, want errInvalidUTF8", call, err)
 		}
 	}
 }
@@ -128,8 +129,8 @@ func TestInvalidValues(t *testing.T) {
 	})
 }
 
-// refused makes each of the calls with a request that is spoiled, and checks that it
-// fails with the code, that its reason says why, and that nothing has changed by it.
+// checkRejected calls each operation with a spoiled request. It checks that the operation
+// fails with the code, that its reason contains says, and that it changes nothing.
 func (w *env) checkRejected(calls []string, code int32, says string, spoil func(a *request)) {
 	w.checkUnchanged(func() {
 		for _, call := range calls {
@@ -142,8 +143,8 @@ func (w *env) checkRejected(calls []string, code int32, says string, spoil func(
 	})
 }
 
-// unharmed checks that nothing changes by what is done, in a channel with a lock that bob
-// holds and one that nobody does.
+// checkUnchanged checks that do changes nothing in a channel with a lock of bob and a
+// free one.
 func (w *env) checkUnchanged(do func()) {
 	bob := w.user("bob")
 	bob.must(setLock, frontDesk)
@@ -152,10 +153,10 @@ func (w *env) checkUnchanged(do func()) {
 	dora, before := w.user("dora").subscribe(frontDesk)
 	do()
 	if after := dora.locks(frontDesk); !slices.Equal(before, after) {
-		w.Errorf("before there was %v, afterwards %v", before, after)
+		w.Errorf("locks = %v, want %v as before", after, before)
 	}
-	if seen := dora.channelEvents(); len(seen) > 0 {
-		w.Errorf("the channel sees %q", describe(seen))
+	if events := dora.channelEvents(); len(events) > 0 {
+		w.Errorf("events of the channel = %q, want none", describe(events))
 	}
 }
 
@@ -163,15 +164,15 @@ func (w *env) checkUnchanged(do func()) {
 func (w *env) checkStatus(call string, err error, code int32, says string) {
 	w.Helper()
 	if got := w.codeOf(call, err); got != code {
-		w.Errorf("%s ends with %d, want %d: %v", call, got, code, err)
+		w.Errorf("code of %s = %d, want %d: %v", call, got, code, err)
 		return
 	}
 	if f, ok := errors.AsType[*statusError](err); !ok || !strings.Contains(f.reason, says) {
-		w.Errorf("%s fails because %v, which does not say %q", call, err, says)
+		w.Errorf("%s = %v, want a reason that contains %q", call, err, says)
 	}
 }
 
-// attempt makes a call, or opens a stream and takes its first event.
+// callOrOpen calls an operation, or opens a stream and reads its first event.
 func (w *env) callOrOpen(call string, a request) error {
 	if call != subscribe && call != session {
 		_, err := w.apis[0].call(w.ctx, call, a)
@@ -210,7 +211,7 @@ func TestSetLock_TTLBounds(t *testing.T) {
 	})
 }
 
-// checkTTL checks who is told of a lock's TTL.
+// checkTTL checks the TTL in all answers and events about a lock.
 func (w *env) checkTTL(asked, want uint32) {
 	ann := w.user("ann")
 	dora, _ := w.user("dora").subscribe(frontDesk)
@@ -220,12 +221,12 @@ func (w *env) checkTTL(asked, want uint32) {
 	set, acquired := ann.must(setLock, a).ttl, ann.must(acquireLock, a).ttl
 	l, _ := ann.findLock(a)
 	if set != want || acquired != want || l.ttl != want {
-		w.Errorf("a TTL of %d: setLock tells %d, acquireLock %d, getLock %d, want %d", asked, set, acquired, l.ttl, want)
+		w.Errorf("TTL of %d: setLock = %d, acquireLock = %d, getLock = %d, want %d", asked, set, acquired, l.ttl, want)
 	}
 	ann.must(removeLock, a)
 	for _, e := range dora.channelEvents() {
 		if e.ttl != want {
-			w.Errorf("a TTL of %d: %v tells %d, want %d", asked, e, e.ttl, want)
+			w.Errorf("TTL of %d: event %v has %d, want %d", asked, e, e.ttl, want)
 		}
 	}
 }

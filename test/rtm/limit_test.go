@@ -24,7 +24,7 @@ func TestSetLock_ChannelLimit(t *testing.T) {
 	})
 }
 
-// fill fills a channel with locks, and looks what can be done then.
+// checkLimit fills a channel with locks, and checks which operations succeed then.
 func (w *env) checkLimit(most int) {
 	ann := w.user("ann")
 	desk := func(i int) request { return frontDesk.withLock(fmt.Sprint("desk ", i)) }
@@ -35,9 +35,9 @@ func (w *env) checkLimit(most int) {
 	}
 	ann.must(acquireLock, desk(0))
 	for _, step := range []struct {
-		call string
-		ask  request
-		code int32
+		call    string
+		request request
+		code    int32
 	}{
 		{setLock, desk(most), -14001},
 		{setLock, desk(0), -14004},
@@ -53,12 +53,12 @@ func (w *env) checkLimit(most int) {
 		{removeLock, desk(1), 0},
 		{setLock, desk(0), 0},
 	} {
-		if got := ann.code(step.call, step.ask); got != step.code {
-			w.Errorf("%s of %q in %q ends with %d, want %d", step.call, step.ask.lock, step.ask.channel, got, step.code)
+		if got := ann.code(step.call, step.request); got != step.code {
+			w.Errorf("code of %s of %q in %q = %d, want %d", step.call, step.request.lock, step.request.channel, got, step.code)
 		}
 	}
 	if got := len(ann.locks(frontDesk)); got != most {
-		w.Errorf("there are %d locks, want %d", got, most)
+		w.Errorf("the channel has %d locks, want %d", got, most)
 	}
 }
 
@@ -72,23 +72,24 @@ func TestChannelTypes(t *testing.T) {
 			ann.must(acquireLock, frontDesk)
 			for _, call := range []string{acquireLock, releaseLock, revokeLock, removeLock} {
 				if got := ann.code(call, stream); got != -14008 {
-					w.Errorf("%s in the other channel ends with %d", call, got)
+					w.Errorf("code of %s in the other channel = %d, want -14008", call, got)
 				}
 			}
 			ann.must(setLock, stream)
 			if got := ann.state(stream); got != "free" {
-				w.Errorf("the lock of the other channel is %s", got)
+				w.Errorf("state of the other channel's lock = %s, want free", got)
 			}
 			w.user("bob").must(acquireLock, stream)
 			ann.must(releaseLock, frontDesk)
 			if got := describe(ofStream.channelEvents()); got != "SET, ACQUIRED bob" {
-				w.Errorf("the other channel sees %q", got)
+				w.Errorf("events of the other channel = %q", got)
 			}
 		})
 	})
 }
 
-// TestTheComponentMayBeNamedByAHeaderOrNotAtAll is about gRPC: HTTP has it in the path.
+// TestComponentName_GRPC names the component by a header, or not at all. Over HTTP its
+// name is part of the path.
 func TestComponentName_GRPC(t *testing.T) {
 	target{openAPI: openGRPC}.withEnv(t, nil, func(w *env) {
 		a := frontDesk

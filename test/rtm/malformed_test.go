@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// misspelt are requests with something in another place, or of another type, than it has
-// to be.
+// malformedRequests are requests with a wrong type, field name or syntax.
 var malformedRequests = []struct {
 	call     string
 	old, new string // in the template of the request
@@ -126,7 +125,7 @@ func TestHTTP_RequestVariants(t *testing.T) {
 			code, text := w.post(d, setLock, a.expand(strings.Replace(bodies[setLock], row.old, row.new, 1)))
 			got, err := answerOf(setLock, text)
 			if code != http.StatusOK || err != nil || got.lock != row.want {
-				w.Errorf("HTTP's code %d, %v, %+v, want %+v", code, err, got.lock, row.want)
+				w.Errorf("answer = %d, %v, %+v, want 200 and %+v", code, err, got.lock, row.want)
 			}
 		})
 	}
@@ -139,10 +138,10 @@ func TestHTTP_InvalidPathsAndMethods(t *testing.T) {
 		http                     int
 		operation, says          string
 	}{
-		{"a call that is not", "POST", "locks/stealLock", `{}`, 404, "RTMOperation", "path"},
-		{"a call in capital letters", "POST", "locks/SETLOCK", `{}`, 404, "RTMOperation", "path"},
-		{"a path that is longer", "POST", "locks/setLock/now", `{}`, 404, "RTMOperation", "path"},
-		{"a path that is shorter", "POST", "locks", `{}`, 404, "RTMOperation", "path"},
+		{"an unknown operation", "POST", "locks/stealLock", `{}`, 404, "RTMOperation", "path"},
+		{"an operation in upper case", "POST", "locks/SETLOCK", `{}`, 404, "RTMOperation", "path"},
+		{"a path that is too long", "POST", "locks/setLock/now", `{}`, 404, "RTMOperation", "path"},
+		{"a path that is too short", "POST", "locks", `{}`, 404, "RTMOperation", "path"},
 		{"a call by GET", "GET", "locks/setLock?user=ann&channel=house&channelType=1", "", 405, "RTMSetLockOperation", "POST"},
 		{"a call by PUT", "PUT", "locks/releaseLock", `{}`, 405, "RTMReleaseLockOperation", "POST"},
 		{"a call by DELETE", "DELETE", "locks/removeLock", `{}`, 405, "RTMRemoveLockOperation", "POST"},
@@ -162,20 +161,21 @@ func TestHTTP_InvalidPathsAndMethods(t *testing.T) {
 			f, ok := errors.AsType[*statusError](failureIn(text))
 			if !ok || response.StatusCode != row.http || *f != (statusError{-10014, row.operation, f.reason}) ||
 				!strings.Contains(f.reason, row.says) {
-				w.Errorf("HTTP's code %d: %s", response.StatusCode, text)
+				w.Errorf("answer = %d %s, want %d", response.StatusCode, text, row.http)
 			}
 		})
 	}
 }
 
-// onHTTP runs a test at the API that is HTTP. What it is about the store never sees.
+// runOverHTTP runs a test of the HTTP API with the memory store only. Such requests do
+// not reach the store.
 func runOverHTTP(t *testing.T, name string, test func(w *env, d *overHTTP)) {
 	t.Run(name, func(t *testing.T) {
 		target{openAPI: openHTTP}.withEnv(t, nil, func(w *env) { test(w, w.apis[0].(*overHTTP)) })
 	})
 }
 
-// post posts a body, and returns HTTP's code and what came back.
+// post posts a body, and returns the HTTP code and the body of the answer.
 func (w *env) post(d *overHTTP, call, body string) (code int, text []byte) {
 	w.Helper()
 	response, err := d.post(w.ctx, component, call, body)
@@ -187,7 +187,7 @@ func (w *env) post(d *overHTTP, call, body string) (code int, text []byte) {
 		w.Fatal(err)
 	}
 	if kind := response.Header.Get("Content-Type"); kind != "application/json" {
-		w.Errorf("the answer's type is %q", kind)
+		w.Errorf("Content-Type = %q", kind)
 	}
 	return response.StatusCode, text
 }

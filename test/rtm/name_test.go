@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// symbols are what names may have besides letters and digits.
+// symbols are the characters that names may contain besides letters and digits.
 const symbols = " !#$%&()+,-:;<=>?@[]^_{|}~`"
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -49,7 +49,7 @@ func TestValidNames_EachCharacter(t *testing.T) {
 	})
 }
 
-// live lets a user, a channel and a lock of this name go through everything.
+// checkName calls all operations with a user, a channel and a lock of this name.
 func (w *env) checkName(name string) {
 	w.Helper()
 	u := w.user(name)
@@ -62,35 +62,35 @@ func (w *env) checkName(name string) {
 	for _, call := range []string{setLock, acquireLock, revokeLock, acquireLock, releaseLock, acquireLock} {
 		got := u.must(call, a).lock
 		if got.ttl, got.rev = 0, 0; got != named {
-			w.Errorf("%s is about %+v, want %+v", call, got, named)
+			w.Errorf("answer of %s = %+v, want %+v", call, got, named)
 		}
 	}
 	if locks := u.locks(a); len(locks) != 1 || locks[0].name != name || locks[0].owner != name {
-		w.Errorf("getLock of %q tells %+v", name, locks)
+		w.Errorf("getLock of %q = %+v, want one lock with this name and owner", name, locks)
 	}
 	u.must(removeLock, a)
-	seen := []string{"SET", "ACQUIRED", "RELEASED", "ACQUIRED", "RELEASED", "ACQUIRED", "REMOVED"}
-	w.checkNames(dora.channelEvents(), named, seen)
-	w.checkNames(session.sessionEvents(), named, seen[1:])
+	kinds := []string{"SET", "ACQUIRED", "RELEASED", "ACQUIRED", "RELEASED", "ACQUIRED", "REMOVED"}
+	w.checkNames(dora.channelEvents(), named, kinds)
+	w.checkNames(session.sessionEvents(), named, kinds[1:])
 }
 
-// checkNames checks that events of these kinds are about the lock.
+// checkNames checks that the events have these types and name the lock.
 func (w *env) checkNames(events []event, named lock, kinds []string) {
 	w.Helper()
 	var got []string
 	for _, e := range events {
 		got = append(got, e.kind.String())
 		if e.channel != named.channel || e.lock.kind != named.kind || e.lock.name != named.name {
-			w.Errorf("%v is about %+v, want %+v", e, e.lock, named)
+			w.Errorf("event %v names %+v, want %+v", e, e.lock, named)
 		}
 	}
 	if !slices.Equal(got, kinds) {
-		w.Errorf("%q goes through %v, want %v", named.name, got, kinds)
+		w.Errorf("events of %q = %v, want %v", named.name, got, kinds)
 	}
 }
 
 func TestDistinctNames(t *testing.T) {
-	asks := []request{
+	requests := []request{
 		{channel: "a", lock: "b||c"}, {channel: "a||b", lock: "c"}, {channel: "a|", lock: "|b||c"}, {channel: "a", lock: "c"},
 		{channel: "a", lock: "b%7C%7Cc"}, {channel: "a%7C%7Cb", lock: "c"}, {channel: "a%", lock: "7C"}, {channel: "a%7", lock: "C"},
 		{channel: "a|b", lock: "c"}, {channel: "a", lock: "C"}, {channel: "A", lock: "c"}, {channel: "a ", lock: "c"},
@@ -98,7 +98,7 @@ func TestDistinctNames(t *testing.T) {
 	}
 	forEachTarget(t, func(t *testing.T, p target) {
 		p.withEnv(t, nil, func(w *env) {
-			for i, a := range asks {
+			for i, a := range requests {
 				a.store = component
 				for _, a.kind = range []channelType{messageType, streamType} {
 					u := w.user(fmt.Sprintf("user %d of %v", i, a.kind))
@@ -106,11 +106,11 @@ func TestDistinctNames(t *testing.T) {
 					u.must(acquireLock, a)
 				}
 			}
-			for i, a := range asks {
+			for i, a := range requests {
 				a.store = component
 				for _, a.kind = range []channelType{messageType, streamType} {
 					if want := fmt.Sprintf("user %d of %v", i, a.kind); w.user("dora").state(a) != want {
-						w.Errorf("%q of %q is held by %s, want %s", a.lock, a.channel, w.user("dora").state(a), want)
+						w.Errorf("owner of %q in %q = %s, want %s", a.lock, a.channel, w.user("dora").state(a), want)
 					}
 				}
 			}
@@ -132,7 +132,7 @@ func TestGetLock_Order(t *testing.T) {
 					got = append(got, l.name)
 				}
 				if !slices.Equal(got, want) {
-					w.Errorf("%s tells %q, want %q", how, got, want)
+					w.Errorf("locks in %s = %q, want %q", how, got, want)
 				}
 			}
 		})

@@ -32,8 +32,7 @@ func TestRedis_Stopped(t *testing.T) {
 	})
 }
 
-// TestAStorageThatDoesNotAnswerIsNotWaitedForLong stops Redis where it is. Calls then end
-// when their time is over.
+// TestRedis_Paused suspends the server process. Calls then end with a timeout.
 func TestRedis_Paused(t *testing.T) {
 	t.Parallel()
 	forEachAPI(t, "", func(t *testing.T, p target) {
@@ -49,17 +48,16 @@ func TestRedis_Paused(t *testing.T) {
 		}
 		for _, call := range calls {
 			if got := call.wait(); got != timeout && got != -14009 {
-				w.Errorf("%s ends with %d: %v", call.operation, got, call.err)
+				w.Errorf("code of %s = %d: %v", call.operation, got, call.err)
 			}
 		}
 		if took := time.Since(begin); took > 15*time.Second {
-			w.Errorf("it took %v", took)
+			w.Errorf("calls took %v, want at most 15s", took)
 		}
 	})
 }
 
-// TestWhoWasCutOffFromTheStorageIsToldAnew has a process that does not see what happens
-// for a while.
+// TestRedis_ConnectionCut has a process that cannot connect to the server for a while.
 func TestRedis_ConnectionCut(t *testing.T) {
 	forEachAPI(t, "", func(t *testing.T, p target) {
 		p.redis = startRedis(t)
@@ -85,14 +83,14 @@ func TestRedis_ConnectionCut(t *testing.T) {
 			{name: "window", ttl: 30},
 		}
 		if e := dora.next(); e.kind != rtmpb.LockEvent_SNAPSHOT || !slices.Equal(e.locks, want) {
-			w.Errorf("the channel sees %v of %+v, want a snapshot of %+v", e, e.locks, want)
+			w.Errorf("event of the channel = %v of %+v, want a snapshot of %+v", e, e.locks, want)
 		}
 		own := []lock{{"house", messageType, "back desk", "ann", 30, kept}}
 		if e := session.next(); e.kind != rtmpb.LockEvent_SNAPSHOT || !slices.Equal(e.locks, own) {
-			w.Errorf("the session hears %v of %+v, want a snapshot of %+v", e, e.locks, own)
+			w.Errorf("event of the session = %v of %+v, want a snapshot of %+v", e, e.locks, own)
 		}
 		if e := session.next(); e.String() != "EXPIRED ann" || e.rev != lost {
-			w.Errorf("the session hears %v with the token %d, want EXPIRED with %d", e, e.rev, lost)
+			w.Errorf("event of the session = %v with the token %d, want EXPIRED with %d", e, e.rev, lost)
 		}
 	})
 }

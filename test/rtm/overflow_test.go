@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// many is how many times a lock is set and removed: more than lies anywhere between a
-// store and a client who does not read.
+// setCount is the number of times that a lock is set and removed. It exceeds all buffers
+// between a store and a client that does not read.
 const setCount = 2500
 
 func TestSubscribe_SlowSubscriber(t *testing.T) {
@@ -16,7 +16,7 @@ func TestSubscribe_SlowSubscriber(t *testing.T) {
 		p.skipVariants(t, "slow subscriber")
 		p.withEnv(t, nil, func(w *env) {
 			a := request{store: component, channel: strings.Repeat("c", 64), kind: messageType, lock: strings.Repeat("l", 64)}
-			ann := user{w, openDirect(w.T, w.services[0]), "ann"} // in no time
+			ann := user{w, openDirect(w.T, w.services[0]), "ann"} // the fastest API
 			a.user = "dora"
 			slow, err := w.apis[0].open(w.ctx, subscribe, a)
 			if err != nil {
@@ -30,7 +30,9 @@ func TestSubscribe_SlowSubscriber(t *testing.T) {
 			ann.must(setLock, a.withLock("the end"))
 			r := newReplica("")
 			err = r.follow(slow, "the end")
-			if errors.Is(err, io.ErrUnexpectedEOF) { // on a slow machine it read nothing for so long that HTTP cut it off
+			// On a slow machine the HTTP server may have closed the connection, because
+			// the client read nothing for the write timeout.
+			if errors.Is(err, io.ErrUnexpectedEOF) {
 				if slow, err = w.apis[0].open(w.ctx, subscribe, a); err == nil {
 					err = r.follow(slow, "the end")
 				}
@@ -39,7 +41,7 @@ func TestSubscribe_SlowSubscriber(t *testing.T) {
 				w.Fatal(err)
 			}
 			if len(r.locks) != 2 || r.snapshots < 2 {
-				w.Errorf("after %d snapshots there is %+v", r.snapshots, r.locks)
+				w.Errorf("%d snapshots and locks %+v, want at least 2 and 2", r.snapshots, r.locks)
 			}
 		})
 	})

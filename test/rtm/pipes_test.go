@@ -9,13 +9,14 @@ import (
 	"testing"
 )
 
-// buffered is how many writes of a server lie between it and a client who does not read.
+// maxBufferedWrites is the number of server writes that are buffered for a client that
+// does not read.
 const maxBufferedWrites = 256
 
-// pipes is a listener whose connections are in this process, for in a bubble time stands
-// still as long as somebody waits for a socket. They are made of net.Pipes. Those of
-// package bufconn set timers to the past, and by that the race detector of Go 1.26
-// crashes in a bubble now and then.
+// pipes is a listener whose connections are in memory, because a bubble's time does not
+// advance while a goroutine waits for a socket. It uses net.Pipe instead of bufconn,
+// which sets timers to the past; that sometimes crashes the race detector of Go 1.26 in a
+// bubble.
 type pipes struct {
 	dialed chan net.Conn
 	closed context.Context
@@ -23,7 +24,7 @@ type pipes struct {
 	relays sync.WaitGroup
 }
 
-// listen returns a listener, whose connections the test closes before it ends.
+// listen returns a listener. The test must close its connections.
 func listen(t testing.TB) *pipes {
 	p := &pipes{dialed: make(chan net.Conn)}
 	p.closed, p.close = context.WithCancel(context.Background())
@@ -31,7 +32,7 @@ func listen(t testing.TB) *pipes {
 	return p
 }
 
-// Accept waits for somebody who dials.
+// Accept waits for a call to dial.
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.dialed:
@@ -41,16 +42,16 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept. Connections stay.
+// Close ends Accept. It does not close connections.
 func (p *pipes) Close() error {
 	p.close()
 	return nil
 }
 
-// Addr is no address.
+// Addr returns a placeholder.
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// dial returns a connection that Accept takes.
+// dial returns the client side of a connection, whose server side Accept returns.
 func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	client, near := net.Pipe()
 	far, server := net.Pipe()
@@ -65,13 +66,13 @@ func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	p.relays.Go(func() { receive(far, chunks) })
 	p.relays.Go(func() { deliver(near, far, chunks) })
 	p.relays.Go(func() {
-		_, _ = io.Copy(far, near) // an end is an end, however it came
+		_, _ = io.Copy(far, near) // all errors end the connection
 		_ = far.Close()
 	})
 	return client, nil
 }
 
-// receive passes on what comes, until there is no more.
+// receive sends what it reads to the channel, until a read fails.
 func receive(from net.Conn, chunks chan<- []byte) {
 	defer close(chunks)
 	buffer := make([]byte, 32<<10)
@@ -86,7 +87,7 @@ func receive(from net.Conn, chunks chan<- []byte) {
 	}
 }
 
-// deliver writes what comes, as long as somebody reads it, and then ends both.
+// deliver writes the chunks, and then closes both connections.
 func deliver(to, from net.Conn, chunks <-chan []byte) {
 	for chunk := range chunks {
 		if _, err := to.Write(chunk); err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ttl is how long ann keeps her locks while she is offline. Nothing shorter than a second
-// is possible; where time goes on by itself it is more, because machines stall.
+// ttl returns the TTL of ann's locks. A second is the minimum. Outside of bubbles it is
+// longer, because loaded machines delay goroutines.
 func (p target) ttl() time.Duration {
 	if p.redis == nil {
 		return time.Second
@@ -18,24 +18,24 @@ func (p target) ttl() time.Duration {
 	return 2 * time.Second
 }
 
-// short is the metadata by which locks have this TTL whatever is asked for.
+// shortTTLs returns metadata with which all locks have this TTL.
 func (p target) shortTTLs() map[string]string {
 	return map[string]string{"rtmMinTTL": p.ttl().String(), "rtmMaxTTL": p.ttl().String(), "rtmDefaultTTL": p.ttl().String()}
 }
 
-// late is how much later than its TTL a lock may be released in a real Redis. In a bubble
-// it is released to the nanosecond.
+// maxExpiryDelay bounds the time from a lock's expiry to its release with a real Redis.
+// In a bubble there is no delay.
 const maxExpiryDelay = time.Second
 
-// stay is a time in which ann holds the front desk, and dora sees what becomes of it.
+// presence is an env in which ann acquires frontDesk and dora subscribes to its channel.
 type presence struct {
 	*env
 	ttl           time.Duration
 	ann           user
 	bob           user
 	dora          *eventRecorder
-	desk          lock      // as ann's session tells of it
-	acquiredAfter time.Time // before she took it
+	desk          lock      // as in events of ann's session
+	acquiredAfter time.Time // time before ann acquired it
 }
 
 func newPresence(w *env) *presence {
@@ -45,7 +45,7 @@ func newPresence(w *env) *presence {
 	return s
 }
 
-// take lets ann acquire the lock.
+// acquire acquires the lock for ann.
 func (s *presence) acquire() {
 	s.Helper()
 	s.acquiredAfter = time.Now()
@@ -54,12 +54,12 @@ func (s *presence) acquire() {
 	s.checkChannelEvents("ACQUIRED ann")
 }
 
-// anns is a lock that ann holds.
+// annsLock returns a lock that ann holds.
 func (s *presence) annsLock(channel string, kind channelType, name string, rev uint64) lock {
 	return lock{channel, kind, name, "ann", uint32(s.ttl / time.Second), rev}
 }
 
-// waitForBob lets a user wait for the lock, which bob takes.
+// waitForBob acquires the lock for bob, and starts a call of u that waits for it.
 func (s *presence) waitForBob(u user) *pendingCall {
 	s.Helper()
 	s.bob.must(acquireLock, frontDesk)
@@ -68,39 +68,40 @@ func (s *presence) waitForBob(u user) *pendingCall {
 	return p
 }
 
-// sees checks that dora sees this next, and nothing else.
+// checkChannelEvents checks dora's events since the previous call.
 func (s *presence) checkChannelEvents(want string) {
 	s.Helper()
 	if got := describe(s.dora.channelEvents()); got != want {
-		s.Fatalf("the channel sees %q, want %q", got, want)
+		s.Fatalf("events of the channel = %q, want %q", got, want)
 	}
 }
 
-// kept checks that the lock is ann's as it was, for n TTLs from now.
+// checkKept waits for n TTLs, and checks that ann still holds the lock by the same grant.
 func (s *presence) checkKept(n int) {
 	s.Helper()
 	time.Sleep(time.Duration(n) * s.ttl)
 	l, _ := s.dora.findLock(frontDesk)
 	if l.owner != "ann" || l.rev != s.desk.rev {
-		s.Errorf("after %d TTLs the lock is %+v, want %+v", n, l, s.desk)
+		s.Errorf("lock after %d TTLs = %+v, want %+v", n, l, s.desk)
 	}
 	s.checkChannelEvents("")
 }
 
-// lost checks that ann's lock is released when its TTL has passed since then.
+// checkExpired waits until ann's lock is released, and checks that this happens a TTL
+// after since.
 func (s *presence) checkExpired(since time.Time) {
 	s.Helper()
 	e := s.dora.next()
 	if got := e.String(); got != "RELEASED ann" || e.rev != s.desk.rev {
-		s.Errorf("the channel sees %s with the token %d, want RELEASED ann with %d", got, e.rev, s.desk.rev)
+		s.Errorf("event of the channel = %s with the token %d, want RELEASED ann with %d", got, e.rev, s.desk.rev)
 	}
 	s.checkTTLPassed(since)
 	if got := s.dora.state(frontDesk); got != "free" {
-		s.Errorf("the lock is released, and %s", got)
+		s.Errorf("state of the released lock = %s, want free", got)
 	}
 }
 
-// passed checks that a TTL has passed since then, and not much more.
+// checkTTLPassed checks that a TTL has passed since then, and not much more.
 func (s *presence) checkTTLPassed(since time.Time) {
 	s.Helper()
 	most := s.ttl
@@ -108,31 +109,32 @@ func (s *presence) checkTTLPassed(since time.Time) {
 		most += maxExpiryDelay
 	}
 	if took := time.Since(since); took < s.ttl || took > most {
-		s.Errorf("it took %v, with a TTL of %v", took, s.ttl)
+		s.Errorf("release after %v, want %v to %v", took, s.ttl, most)
 	}
 }
 
-// online lets ann be online, and checks which locks she is told that she holds.
+// openSession opens a session of ann, and checks the locks of its snapshot.
 func (s *presence) openSession(held []lock, want ...lock) *eventRecorder {
 	s.Helper()
 	session, got := s.ann.openSession(held...)
 	if !slices.Equal(got, want) {
-		s.Errorf("the session begins with %+v, want %+v", got, want)
+		s.Errorf("snapshot of the session = %+v, want %+v", got, want)
 	}
 	return session
 }
 
-// heard checks what a session was told since the last time.
+// checkSessionEvents checks a session's events since the previous call, and returns them.
 func (s *presence) checkSessionEvents(session *eventRecorder, want string) []event {
 	s.Helper()
 	events := session.sessionEvents()
 	if got := describe(events); got != want {
-		s.Errorf("the session hears %q, want %q", got, want)
+		s.Errorf("events of the session = %q, want %q", got, want)
 	}
 	return events
 }
 
-// ended checks how a session has ended: by itself if there is no code.
+// checkSessionEnded waits until a session ends, and checks its code, which is 0 if it
+// ends without an error.
 func (s *presence) checkSessionEnded(session *eventRecorder, code int32) {
 	s.Helper()
 	err := session.waitEnd()
@@ -140,26 +142,27 @@ func (s *presence) checkSessionEnded(session *eventRecorder, code int32) {
 		return
 	}
 	if got := s.codeOf("session", err); got != code {
-		s.Errorf("the session ends with %d, want %d: %v", got, code, err)
+		s.Errorf("code of the session = %d, want %d: %v", got, code, err)
 	}
 }
 
-// alive lets ann be alive, and checks what she is told that she holds and has lost.
+// checkKeepAlive calls keepAlive for ann, and checks the locks that it reports as held
+// and as expired.
 func (s *presence) checkKeepAlive(held, want, expired []lock) {
 	s.Helper()
 	got := s.ann.must(keepAlive, request{store: component, held: held})
 	slices.SortFunc(got.locks, compareLocks)
 	if !slices.Equal(got.locks, want) || !slices.EqualFunc(got.expired, expired, sameGrant) {
-		s.Errorf("keepAlive tells %+v and as expired %+v, want %+v and %+v", got.locks, got.expired, want, expired)
+		s.Errorf("keepAlive = %+v, expired %+v, want %+v, expired %+v", got.locks, got.expired, want, expired)
 	}
 }
 
-// byPlace orders locks by type of channel, channel and name.
+// compareLocks orders locks by channel type, channel and name.
 func compareLocks(a, b lock) int {
 	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.channel, b.channel), cmp.Compare(a.name, b.name))
 }
 
-// sameGrant tells whether two locks are one, and were given by one grant.
+// sameGrant reports whether both are the same lock with the same owner and token.
 func sameGrant(a, b lock) bool {
 	return compareLocks(a, b) == 0 && a.owner == b.owner && a.rev == b.rev
 }
@@ -173,7 +176,7 @@ func TestPresence(t *testing.T) {
 				if p.redis != nil {
 					t.Parallel() // these scenarios mostly wait for TTLs
 				}
-				p.withEnv(t, p.shortTTLs(), func(w *env) { row.play(newPresence(w)) })
+				p.withEnv(t, p.shortTTLs(), func(w *env) { row.run(newPresence(w)) })
 			})
 		}
 	})

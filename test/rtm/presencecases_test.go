@@ -2,28 +2,28 @@ package rtm
 
 import "time"
 
-// stays are what can become of the locks of a user who comes and goes.
+// presenceCases are the ways in which sessions, keepAlive and logout affect locks.
 var presenceCases = []struct {
 	name string
-	play func(s *presence)
+	run  func(s *presence)
 }{
-	{"who is online keeps what she takes for many TTLs", func(s *presence) {
+	{"a session renews a lock acquired during it", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		s.checkKept(4)
 		s.checkSessionEvents(session, "ACQUIRED ann")
 	}},
-	{"who comes online keeps what she has taken before", func(s *presence) {
+	{"a session renews a lock acquired before it", func(s *presence) {
 		s.acquire()
 		session := s.openSession(nil, s.desk)
 		s.checkKept(4)
 		s.checkSessionEvents(session, "")
 	}},
-	{"who is never online loses a lock a TTL after she took it", func(s *presence) {
+	{"without a session a lock expires after its TTL", func(s *presence) {
 		s.acquire()
 		s.checkExpired(s.acquiredAfter)
 	}},
-	{"who goes loses a lock a TTL later, and anybody can take it", func(s *presence) {
+	{"a lock expires a TTL after its session, and is free", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		s.checkKept(2)
@@ -31,13 +31,13 @@ var presenceCases = []struct {
 		session.disconnect()
 		s.checkExpired(since)
 		if got := s.ann.code(releaseLock, frontDesk); got != -14006 {
-			s.Errorf("releaseLock after the loss ends with %d", got)
+			s.Errorf("code of releaseLock after the expiry = %d, want -14006", got)
 		}
 		if got := s.bob.must(acquireLock, frontDesk); got.rev <= s.desk.rev {
-			s.Errorf("bob's token is %d, after ann's %d", got.rev, s.desk.rev)
+			s.Errorf("token of bob = %d, want more than ann's %d", got.rev, s.desk.rev)
 		}
 	}},
-	{"who waits gets a lock a TTL after its owner has gone", func(s *presence) {
+	{"a waiter acquires a lock a TTL after its owner's session", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		p := s.bob.start(acquireLock, frontDesk.withRetry())
@@ -45,13 +45,13 @@ var presenceCases = []struct {
 		since := time.Now()
 		session.disconnect()
 		if got := p.wait(); got != 0 {
-			s.Errorf("bob's waiting ends with %d", got)
+			s.Errorf("code of bob's waiting call = %d, want 0", got)
 		}
 		s.checkTTLPassed(since)
 		s.bob.must(removeLock, frontDesk)
 		s.checkChannelEvents("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
-	{"who comes back in time keeps her lock, and nobody is told", func(s *presence) {
+	{"a new session within the TTL keeps the lock without events", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		s.checkKept(2)
@@ -61,7 +61,7 @@ var presenceCases = []struct {
 		s.checkKept(3)
 		s.checkSessionEvents(session, "")
 	}},
-	{"who comes and goes all the time keeps her lock", func(s *presence) {
+	{"many short sessions keep the lock", func(s *presence) {
 		s.acquire()
 		for range 5 {
 			session := s.openSession([]lock{s.desk}, s.desk)
@@ -71,32 +71,32 @@ var presenceCases = []struct {
 		}
 		s.checkChannelEvents("")
 	}},
-	{"who comes back too late is told what she has lost", func(s *presence) {
+	{"a new session after the TTL reports the expired lock", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		since := time.Now()
 		session.disconnect()
 		s.checkExpired(since)
 		session = s.openSession([]lock{s.desk})
-		if heard := s.checkSessionEvents(session, "EXPIRED ann"); len(heard) == 1 && heard[0].rev != s.desk.rev {
-			s.Errorf("EXPIRED with the token %d, want %d", heard[0].rev, s.desk.rev)
+		if events := s.checkSessionEvents(session, "EXPIRED ann"); len(events) == 1 && events[0].rev != s.desk.rev {
+			s.Errorf("token of EXPIRED = %d, want %d", events[0].rev, s.desk.rev)
 		}
 		s.checkChannelEvents("")
 	}},
-	{"who comes back too late is told what somebody else has got since", func(s *presence) {
+	{"a new session after the TTL reports a lock that another owner holds", func(s *presence) {
 		s.acquire()
 		s.checkExpired(s.acquiredAfter)
 		s.bob.must(acquireLock, frontDesk)
 		s.checkChannelEvents("ACQUIRED bob")
 		s.checkSessionEvents(s.openSession([]lock{s.desk}), "EXPIRED ann")
 	}},
-	{"who comes back too late is told what does not exist any more", func(s *presence) {
+	{"a new session reports a removed lock", func(s *presence) {
 		s.acquire()
 		s.bob.must(removeLock, frontDesk)
 		s.checkChannelEvents("REMOVED ann")
 		s.checkSessionEvents(s.openSession([]lock{s.desk}), "EXPIRED ann")
 	}},
-	{"who has two sessions loses the first, with its reason, and keeps her lock", func(s *presence) {
+	{"a second session ends the first with a code, and keeps the lock", func(s *presence) {
 		first := s.openSession(nil)
 		s.acquire()
 		second := s.openSession([]lock{s.desk}, s.desk)
@@ -107,7 +107,7 @@ var presenceCases = []struct {
 		second.disconnect()
 		s.checkExpired(since)
 	}},
-	{"who has many sessions keeps her lock by the last", func(s *presence) {
+	{"the last of many sessions keeps the lock", func(s *presence) {
 		s.acquire()
 		var sessions []*eventRecorder
 		for range 5 {
@@ -118,7 +118,7 @@ var presenceCases = []struct {
 		}
 		s.checkKept(3)
 	}},
-	{"who logs out loses her session, and a TTL later her lock", func(s *presence) {
+	{"logout ends the session, and the lock expires a TTL later", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		s.checkKept(2)
@@ -127,7 +127,7 @@ var presenceCases = []struct {
 		s.checkSessionEnded(session, 0)
 		s.checkExpired(since)
 	}},
-	{"who logs out and in again in time keeps her lock", func(s *presence) {
+	{"a new session within the TTL after a logout keeps the lock", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		s.ann.must(logout, frontDesk)
@@ -135,7 +135,7 @@ var presenceCases = []struct {
 		s.openSession([]lock{s.desk}, s.desk)
 		s.checkKept(3)
 	}},
-	{"who logs out and gives all back is free of it at once", func(s *presence) {
+	{"logout with release releases the lock immediately", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		p := s.bob.start(acquireLock, frontDesk.withRetry())
@@ -144,29 +144,29 @@ var presenceCases = []struct {
 		s.ann.must(logout, request{store: component, release: true})
 		s.checkSessionEnded(session, 0)
 		if got := p.wait(); got != 0 || time.Since(since) >= s.ttl/2 {
-			s.Errorf("bob's waiting ends with %d, after %v", got, time.Since(since))
+			s.Errorf("code of bob's waiting call = %d after %v, want 0 before %v", got, time.Since(since), s.ttl/2)
 		}
 		s.bob.must(removeLock, frontDesk)
 		s.checkChannelEvents("RELEASED ann, ACQUIRED bob, REMOVED bob")
 	}},
-	{"who logs out without a session gives all back, too", func(s *presence) {
+	{"logout with release needs no session", func(s *presence) {
 		s.acquire()
 		s.ann.must(logout, request{store: component, release: true})
 		s.checkChannelEvents("RELEASED ann")
 	}},
-	{"who logs out waits no more", func(s *presence) {
+	{"logout ends waiting calls", func(s *presence) {
 		for _, release := range []bool{false, true} {
 			p := s.waitForBob(s.ann)
 			s.ann.must(logout, request{store: component, release: release})
 			if got := p.wait(); got != -14007 {
-				s.Errorf("her waiting ends with %d: %v", got, p.err)
+				s.Errorf("code of the waiting call = %d, want -14007: %v", got, p.err)
 			}
 			s.waitForWaiters(frontDesk, 0)
 			s.bob.must(releaseLock, frontDesk)
 			s.checkChannelEvents("ACQUIRED bob, RELEASED bob")
 		}
 	}},
-	{"who logs out is not in the way of others", func(s *presence) {
+	{"logout does not affect other users", func(s *presence) {
 		session := s.openSession(nil)
 		other, _ := s.bob.openSession()
 		s.bob.must(acquireLock, frontDesk)
@@ -177,14 +177,14 @@ var presenceCases = []struct {
 		time.Sleep(3 * s.ttl)
 		s.checkChannelEvents("")
 	}},
-	{"who logs out twice, or has never been there, does nothing", func(s *presence) {
+	{"logout without sessions and locks succeeds", func(s *presence) {
 		for _, u := range []user{s.ann, s.ann, s.user("eve")} {
 			u.must(logout, request{store: component, release: true})
 			u.must(logout, request{store: component})
 		}
 		s.checkChannelEvents("")
 	}},
-	{"who is alive keeps her lock without a session", func(s *presence) {
+	{"keepAlive renews a lock without a session", func(s *presence) {
 		s.acquire()
 		for range 6 {
 			time.Sleep(s.ttl / 2)
@@ -195,7 +195,7 @@ var presenceCases = []struct {
 		s.checkKeepAlive([]lock{s.desk}, []lock{s.desk}, nil)
 		s.checkExpired(since)
 	}},
-	{"who is alive too late is told what she has lost", func(s *presence) {
+	{"keepAlive after the TTL reports the expired lock", func(s *presence) {
 		s.acquire()
 		s.checkExpired(s.acquiredAfter)
 		s.checkKeepAlive([]lock{s.desk}, nil, []lock{s.desk})
@@ -204,45 +204,45 @@ var presenceCases = []struct {
 		s.bob.must(removeLock, frontDesk)
 		s.checkChannelEvents("ACQUIRED bob, REMOVED bob")
 	}},
-	{"who is alive and online keeps her lock", func(s *presence) {
+	{"keepAlive during a session keeps the lock", func(s *presence) {
 		session := s.openSession(nil)
 		s.acquire()
 		s.checkKeepAlive(nil, []lock{s.desk}, nil)
 		s.checkKept(3)
 		s.checkSessionEvents(session, "ACQUIRED ann")
 	}},
-	{"who holds nothing is told so", func(s *presence) {
+	{"keepAlive and a session without locks report none", func(s *presence) {
 		s.checkKeepAlive(nil, nil, nil)
 		s.checkSessionEvents(s.openSession(nil), "")
 	}},
-	{"who was given a lock while she was offline has it for a TTL", func(s *presence) {
+	{"a lock granted to a waiter without a session lasts a TTL", func(s *presence) {
 		p := s.waitForBob(s.ann)
 		since := time.Now()
 		s.bob.must(releaseLock, frontDesk)
 		if got := p.wait(); got != 0 {
-			s.Fatalf("her waiting ends with %d", got)
+			s.Fatalf("code of the waiting call = %d, want 0", got)
 		}
 		s.desk.rev = p.answer.rev
 		for _, want := range []string{"ACQUIRED bob", "RELEASED bob", "ACQUIRED ann"} {
 			if got := s.dora.next().String(); got != want {
-				s.Errorf("the channel sees %q, want %q", got, want)
+				s.Errorf("event of the channel = %q, want %q", got, want)
 			}
 		}
 		s.checkExpired(since)
 	}},
-	{"who was given a lock while she was online keeps it", func(s *presence) {
+	{"a session renews a lock granted to a waiter", func(s *presence) {
 		session := s.openSession(nil)
 		p := s.waitForBob(s.ann)
 		s.bob.must(releaseLock, frontDesk)
 		if got := p.wait(); got != 0 {
-			s.Fatalf("her waiting ends with %d", got)
+			s.Fatalf("code of the waiting call = %d, want 0", got)
 		}
 		s.desk.rev = p.answer.rev
 		s.checkChannelEvents("ACQUIRED bob, RELEASED bob, ACQUIRED ann")
 		s.checkKept(4)
 		s.checkSessionEvents(session, "ACQUIRED ann")
 	}},
-	{"who holds locks in many channels is told all, by channel and name", func(s *presence) {
+	{"snapshots list locks of many channels by channel and name", func(s *presence) {
 		session := s.openSession(nil)
 		want := []lock{
 			s.annsLock("garden", messageType, "gate", 0),
@@ -253,7 +253,7 @@ var presenceCases = []struct {
 		}
 		for i, l := range want {
 			a := request{store: component, channel: l.channel, kind: l.kind, lock: l.name}
-			_, _ = s.ann.call(setLock, a) // begin has set one of them
+			_, _ = s.ann.call(setLock, a) // fails for the lock that newPresence has set
 			want[i].rev = s.ann.must(acquireLock, a).rev
 		}
 		s.checkSessionEvents(session, "ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann, ACQUIRED ann")

@@ -7,36 +7,35 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// witness is somebody who is told events: a subscriber of a channel, or a user who is
-// online.
+// eventRecorder reads the events of a subscriber of a channel or of a user's session.
 type eventRecorder struct {
 	user
 	stream stream
 	cancel context.CancelFunc
-	marker request // the lock that tells what came before from what comes after
+	marker request // a lock whose events separate earlier events from later ones
 }
 
-// subscribe tells the user what happens in the channel. It returns the snapshot besides.
+// subscribe subscribes to the channel. It also returns the locks of the snapshot.
 func (u user) subscribe(a request) (*eventRecorder, []lock) {
 	u.Helper()
-	w, first := u.openStream(subscribe, a, a.withLock("mark"))
+	w, first := u.openStream(subscribe, a, a.withLock("marker"))
 	if want := (lock{channel: a.channel, kind: a.kind}); first.lock != want {
-		u.Errorf("the snapshot is about %+v, want %+v", first.lock, want)
+		u.Errorf("snapshot of %+v, want %+v", first.lock, want)
 	}
 	return w, first.locks
 }
 
-// online opens a session of the user, who believes to hold some locks. It returns those
-// that he holds besides.
+// openSession opens a session with the locks that the client assumes to hold. It also
+// returns the locks of the snapshot.
 func (u user) openSession(held ...lock) (*eventRecorder, []lock) {
 	u.Helper()
 	w, first := u.openStream(session, request{store: component, held: held}, request{
-		store: component, channel: u.name, kind: messageType, lock: "mark", ttl: 30,
+		store: component, channel: u.name, kind: messageType, lock: "marker", ttl: 30,
 	})
 	return w, first.locks
 }
 
-func (u user) openStream(operation string, a, mark request) (*eventRecorder, event) {
+func (u user) openStream(operation string, a, marker request) (*eventRecorder, event) {
 	u.Helper()
 	a.user = u.name
 	ctx, cancel := context.WithCancel(u.ctx)
@@ -45,25 +44,25 @@ func (u user) openStream(operation string, a, mark request) (*eventRecorder, eve
 	if err != nil {
 		u.Fatalf("%s's %s: %v", u.name, operation, err)
 	}
-	w := &eventRecorder{u, s, cancel, mark}
+	w := &eventRecorder{u, s, cancel, marker}
 	first := w.next()
 	if first.kind != rtmpb.LockEvent_SNAPSHOT {
-		u.Fatalf("%s's %s begins with %v", u.name, operation, first)
+		u.Fatalf("first event of %s's %s = %v, want a snapshot", u.name, operation, first)
 	}
 	return w, first
 }
 
-// next is the next event, which has to come.
+// next waits for the next event, and fails the test if the stream ends before it.
 func (w *eventRecorder) next() event {
 	w.Helper()
 	e, err := w.stream.next()
 	if err != nil {
-		w.Fatalf("%s is told no more: %v", w.name, err)
+		w.Fatalf("stream of %s ended: %v", w.name, err)
 	}
 	return e
 }
 
-// seen is what a subscriber was told since the last time.
+// channelEvents returns the events of a subscription since the previous call.
 func (w *eventRecorder) channelEvents() []event {
 	w.Helper()
 	w.must(setLock, w.marker)
@@ -72,7 +71,7 @@ func (w *eventRecorder) channelEvents() []event {
 	return append(events, w.eventsBefore(rtmpb.LockEvent_REMOVED)...)
 }
 
-// heard is what a user who is online was told since the last time.
+// sessionEvents returns the events of a session since the previous call.
 func (w *eventRecorder) sessionEvents() []event {
 	w.Helper()
 	w.must(setLock, w.marker)
@@ -82,7 +81,7 @@ func (w *eventRecorder) sessionEvents() []event {
 	return append(events, w.eventsBefore(rtmpb.LockEvent_REMOVED)...)
 }
 
-// before returns the events that come before the one of this kind about the mark.
+// eventsBefore returns the events before the marker's event of this kind.
 func (w *eventRecorder) eventsBefore(kind rtmpb.LockEvent_Type) []event {
 	w.Helper()
 	var events []event
@@ -92,13 +91,13 @@ func (w *eventRecorder) eventsBefore(kind rtmpb.LockEvent_Type) []event {
 	return events
 }
 
-// leave ends the stream, as a client does that is gone.
+// disconnect cancels the stream, as a client that disconnects does.
 func (w *eventRecorder) disconnect() {
 	w.cancel()
-	_ = w.waitEnd() // of ctx
+	_ = w.waitEnd() // the error of ctx
 }
 
-// end waits for the end of the stream, and returns why it has ended.
+// waitEnd waits until the stream ends, and returns its error.
 func (w *eventRecorder) waitEnd() error {
 	for {
 		if _, err := w.stream.next(); err != nil {
@@ -107,7 +106,7 @@ func (w *eventRecorder) waitEnd() error {
 	}
 }
 
-// sentence is what happened, in one line.
+// describe returns the events in one line.
 func describe(events []event) string {
 	words := make([]string, len(events))
 	for i, e := range events {

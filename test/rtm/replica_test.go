@@ -7,7 +7,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// spot is where a lock is: its channel and its name.
+// lockID identifies a lock.
 type lockID struct {
 	kind          channelType
 	channel, name string
@@ -15,17 +15,17 @@ type lockID struct {
 
 func idOf(l lock) lockID { return lockID{l.kind, l.channel, l.name} }
 
-// replica is what somebody knows of locks who has been told nothing but events.
+// replica is the state of locks according to the events of a stream.
 type replica struct {
-	user      string // whose session told them; empty if it was a channel's subscription
+	user      string // of the session; empty for a subscription
 	locks     map[lockID]lock
-	lastRev   map[lockID]uint64 // the largest token that was ever told
-	snapshots int
+	lastRev   map[lockID]uint64 // largest token in events so far
+	snapshots int               // number of snapshots so far
 }
 
 func newReplica(user string) *replica { return &replica{user: user, lastRev: map[lockID]uint64{}} }
 
-// apply takes an event in. It returns an error if that does not fit what is known.
+// apply applies an event. It returns an error if the event contradicts the earlier ones.
 func (r *replica) apply(e event) error {
 	at := idOf(e.lock)
 	known, exists := r.locks[at]
@@ -34,17 +34,17 @@ func (r *replica) apply(e event) error {
 		return r.applySnapshot(e)
 	case rtmpb.LockEvent_SET:
 		if exists || e.owner != "" || r.user != "" {
-			return fmt.Errorf("%v of %+v, although there is %+v", e, e.lock, known)
+			return fmt.Errorf("%v of %+v after %+v", e, e.lock, known)
 		}
 		r.locks[at] = e.lock
 	case rtmpb.LockEvent_ACQUIRED:
 		if known.owner != "" || exists != (r.user == "") || e.rev <= r.lastRev[at] || r.user != "" && e.owner != r.user {
-			return fmt.Errorf("%v of %+v, after the token %d, although there is %+v", e, e.lock, r.lastRev[at], known)
+			return fmt.Errorf("%v of %+v after the token %d and %+v", e, e.lock, r.lastRev[at], known)
 		}
 		r.locks[at], r.lastRev[at] = e.lock, e.rev
 	case rtmpb.LockEvent_REMOVED, rtmpb.LockEvent_RELEASED, rtmpb.LockEvent_EXPIRED:
 		if known != e.lock || !exists || e.kind == rtmpb.LockEvent_EXPIRED && r.user == "" {
-			return fmt.Errorf("%v of %+v, although there is %+v", e, e.lock, known)
+			return fmt.Errorf("%v of %+v after %+v", e, e.lock, known)
 		}
 		delete(r.locks, at)
 		if e.kind == rtmpb.LockEvent_RELEASED && r.user == "" {
@@ -52,12 +52,12 @@ func (r *replica) apply(e event) error {
 			r.locks[at] = known
 		}
 	default:
-		return fmt.Errorf("no event: %+v", e)
+		return fmt.Errorf("unknown type of event %+v", e)
 	}
 	return nil
 }
 
-// restart takes a snapshot in. It may tell of earlier tokens only those that are known.
+// applySnapshot replaces the locks. It returns an error if a token has decreased.
 func (r *replica) applySnapshot(e event) error {
 	r.snapshots++
 	r.locks = map[lockID]lock{}
@@ -67,14 +67,14 @@ func (r *replica) applySnapshot(e event) error {
 		}
 		at := idOf(l)
 		if l.rev != 0 && l.rev < r.lastRev[at] {
-			return fmt.Errorf("a snapshot with %+v, after the token %d", l, r.lastRev[at])
+			return fmt.Errorf("snapshot with %+v after the token %d", l, r.lastRev[at])
 		}
 		r.locks[at], r.lastRev[at] = l, max(l.rev, r.lastRev[at])
 	}
 	return nil
 }
 
-// follow takes in what a stream tells, until there is a lock of that name.
+// follow applies the events of a stream until a lock of that name exists.
 func (r *replica) follow(s stream, last string) error {
 	for {
 		e, err := s.next()
@@ -92,10 +92,10 @@ func (r *replica) follow(s stream, last string) error {
 	}
 }
 
-// compare returns an error if what is known is not what there is.
+// compare returns an error if the locks differ from want.
 func (r *replica) compare(want map[lockID]lock) error {
 	if maps.Equal(r.locks, want) {
 		return nil
 	}
-	return fmt.Errorf("the events tell %+v, getLock %+v", r.locks, want)
+	return fmt.Errorf("locks according to events = %+v, getLock = %+v", r.locks, want)
 }

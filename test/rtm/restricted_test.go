@@ -6,8 +6,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestAUserWithTheDocumentedPermissionsIsEnough has data of another program in the
-// database, too.
+// TestRedis_DocumentedPermissions runs workers as a Redis user with the permissions that
+// the component's documentation lists. The database also has keys of another program.
 func TestRedis_DocumentedPermissions(t *testing.T) {
 	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", "~rtm||*")
 	for _, d := range apis {

@@ -3,7 +3,6 @@ package rtm
 import (
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -17,16 +16,18 @@ func TestOperations(t *testing.T) {
 	})
 }
 
-// scene is a world in which something has been arranged, and those who take part.
+// scenario is an env with a lock in one of the states, and its users.
 type scenario struct {
 	*env
 	state            string
 	ann, bob, cid    user
-	dora             *eventRecorder // sees what happens in the channel
+	dora             *eventRecorder // subscribes to the channel
 	sessions         []*eventRecorder
 	annCall, cidCall *pendingCall
-	revs             map[string]uint64 // with which a user got the lock
+	revs             map[string]uint64 // tokens of the users that acquired the lock
 }
+
+// newScenario brings the lock into the state.
 
 func newScenario(w *env, state string) *scenario {
 	s := &scenario{env: w, state: state, ann: w.user("ann"), bob: w.user("bob"), cid: w.user("cid"), revs: map[string]uint64{}}
@@ -40,13 +41,13 @@ func newScenario(w *env, state string) *scenario {
 	if holder := s.firstHolder(); holder != nil {
 		s.revs[holder.name] = holder.must(acquireLock, frontDesk).rev
 	}
-	if strings.Contains(state, "cid waits") {
-		s.cidCall = s.startWaiting(s.cid, 1)
-	}
 	switch state {
 	case annWaits:
 		s.annCall = s.startWaiting(s.ann, 1)
+	case heldByAnnCidWaits, heldByBobCidWaits:
+		s.cidCall = s.startWaiting(s.cid, 1)
 	case cidAndAnnWait:
+		s.cidCall = s.startWaiting(s.cid, 1)
 		s.annCall = s.startWaiting(s.ann, 2)
 	}
 	for _, session := range s.sessions {
@@ -56,7 +57,7 @@ func newScenario(w *env, state string) *scenario {
 	return s
 }
 
-// holder is who holds the lock at first, if somebody does.
+// firstHolder returns the holder of the lock in the scenario's state, or nil.
 func (s *scenario) firstHolder() *user {
 	switch s.state {
 	case absent, free:
@@ -68,38 +69,38 @@ func (s *scenario) firstHolder() *user {
 	}
 }
 
-// wait lets the user wait for the lock as the nth.
+// startWaiting starts a call of the user that waits for the lock as the nth waiter.
 func (s *scenario) startWaiting(u user, n int) *pendingCall {
 	p := u.start(acquireLock, frontDesk.withRetry())
 	s.waitForWaiters(frontDesk, n)
 	return p
 }
 
-// play lets ann call and looks at everything that may come of it.
+// run calls ann's operation, and checks the answer, the waiters, the lock and the events.
 func (s *scenario) run(r row) {
 	before := s.dora.locks(frontDesk)
 	s.call(r, before)
 	s.checkWaiter("ann", s.annCall, r.ann)
 	s.checkWaiter("cid", s.cidCall, r.cid)
 	if got := s.dora.state(frontDesk); got != r.after {
-		s.Errorf("afterwards the lock is %s, want %s", got, r.after)
+		s.Errorf("state of the lock = %s, want %s", got, r.after)
 	}
-	seen := s.dora.channelEvents()
-	var heard []event
+	channel := s.dora.channelEvents()
+	var sessions []event
 	for _, session := range s.sessions {
-		heard = append(heard, session.sessionEvents()...)
+		sessions = append(sessions, session.sessionEvents()...)
 	}
-	if got := describe(seen); got != r.channel {
-		s.Errorf("the channel sees %q, want %q", got, r.channel)
+	if got := describe(channel); got != r.channel {
+		s.Errorf("events of the channel = %q, want %q", got, r.channel)
 	}
-	if got := describe(heard); got != r.sessions {
-		s.Errorf("the sessions hear %q, want %q", got, r.sessions)
+	if got := describe(sessions); got != r.sessions {
+		s.Errorf("events of the sessions = %q, want %q", got, r.sessions)
 	}
-	s.checkEvents(append(seen, heard...))
+	s.checkEvents(append(channel, sessions...))
 	s.finish(r.late)
 }
 
-// call makes the call and checks its answer.
+// call calls ann's operation and checks its answer, or checks that it waits.
 func (s *scenario) call(r row, before []lock) {
 	a := frontDesk
 	a.retry, a.owner = r.retry, r.owner
@@ -114,14 +115,14 @@ func (s *scenario) call(r row, before []lock) {
 		return
 	}
 	if got := p.wait(); got != r.code {
-		s.Fatalf("the call ends with %d, want %d: %v", got, r.code, p.err)
+		s.Fatalf("code of the call = %d, want %d: %v", got, r.code, p.err)
 	}
 	if r.code == 0 {
 		s.checkAnswer(r.call, p.answer, before)
 	}
 }
 
-// checkAnswer checks everything that a call is told that succeeds.
+// checkAnswer checks the answer of a successful call.
 func (s *scenario) checkAnswer(call string, got answer, before []lock) {
 	want := lock{channel: "house", kind: messageType, name: "front desk"}
 	switch call {
@@ -133,24 +134,24 @@ func (s *scenario) checkAnswer(call string, got answer, before []lock) {
 	case getLock:
 		want.name = ""
 		if len(got.locks) != len(before) || len(before) > 0 && got.locks[0] != before[0] {
-			s.Errorf("ann is told %v, dora %v", got.locks, before)
+			s.Errorf("locks for ann = %v, want %v as for dora", got.locks, before)
 		}
 	}
 	if got.lock != want {
-		s.Errorf("the answer is %+v, want %+v", got.lock, want)
+		s.Errorf("answer = %+v, want %+v", got.lock, want)
 	}
 }
 
-// took notes the fencing token of a user who got the lock, which is to be larger than all
-// before.
+// checkToken checks that the fencing token of a user that acquired the lock is larger
+// than all earlier ones.
 func (s *scenario) checkToken(name string, rev uint64) {
 	for other, old := range s.revs {
 		if rev <= old {
-			s.Errorf("%s has the token %d, after %s's %d", name, rev, other, old)
+			s.Errorf("token of %s = %d, want more than %s's %d", name, rev, other, old)
 		}
 	}
 	if rev == 0 {
-		s.Errorf("%s has no token", name)
+		s.Errorf("token of %s = 0", name)
 	}
 	s.revs[name] = rev
 }
@@ -161,19 +162,19 @@ func (s *scenario) checkWaiter(name string, p *pendingCall, want int32) {
 	}
 	if want == continues {
 		if p.isDone() {
-			s.Errorf("%s waits no more: %v", name, p.err)
+			s.Errorf("waiting call of %s ended: %v", name, p.err)
 		}
 		return
 	}
 	if got := p.wait(); got != want {
-		s.Errorf("%s's waiting ends with %d, want %d: %v", name, got, want, p.err)
+		s.Errorf("code of the waiting call of %s = %d, want %d: %v", name, got, want, p.err)
 	}
 	if want == granted {
 		s.checkToken(name, p.answer.rev)
 	}
 }
 
-// checkEvents checks what is the same of all events here, and their tokens.
+// checkEvents checks that all events describe the lock, with the owner's token.
 func (s *scenario) checkEvents(events []event) {
 	for _, e := range events {
 		want := lock{"house", messageType, "front desk", e.owner, 30, 0}
@@ -181,27 +182,27 @@ func (s *scenario) checkEvents(events []event) {
 			want.rev = s.revs[e.owner]
 		}
 		if e.lock != want {
-			s.Errorf("%v is about %+v, want %+v", e.kind, e.lock, want)
+			s.Errorf("event %v describes %+v, want %+v", e.kind, e.lock, want)
 		}
 	}
 }
 
-// finish lets the first holder release the lock, whether or not he still has it, and
-// those who still wait get it in turn.
+// finish calls releaseLock for the first holder, which may have lost the lock, and checks
+// that the remaining waiters acquire it in turn.
 func (s *scenario) finish(late int32) {
 	holder := s.firstHolder()
 	if holder == nil {
 		return
 	}
 	if got := holder.code(releaseLock, frontDesk); got != late {
-		s.Errorf("releaseLock of who has held it ends with %d, want %d", got, late)
+		s.Errorf("code of the first holder's releaseLock = %d, want %d", got, late)
 	}
 	for _, p := range []*pendingCall{s.cidCall, s.annCall} {
 		if p == nil || p.isDone() && p.err != nil {
 			continue
 		}
 		if got := p.wait(); got != 0 {
-			s.Errorf("%s does not get the lock in the end: %v", p.name, p.err)
+			s.Errorf("waiting call of %s = %v, want the lock", p.name, p.err)
 		}
 		p.must(releaseLock, frontDesk)
 	}
@@ -225,14 +226,14 @@ func TestSubscribe_Snapshot(t *testing.T) {
 					row.want[i].rev = s.revs[row.want[i].owner]
 				}
 				if !slices.Equal(got, row.want) {
-					s.Errorf("the snapshot is %+v, want %+v", got, row.want)
+					s.Errorf("snapshot = %+v, want %+v", got, row.want)
 				}
 			})
 		}
 	})
 }
 
-// TestTheTableIsComplete compares the table with the calls and states that there are.
+// TestOperationTable_Complete checks that the table has all calls for all states.
 func TestOperationTable_Complete(t *testing.T) {
 	want := map[string]int{setLock: 1, acquireLock: 2, releaseLock: 1, revokeLock: 3, getLock: 1, removeLock: 1}
 	states := map[string]bool{}
@@ -244,10 +245,10 @@ func TestOperationTable_Complete(t *testing.T) {
 			names[r.name(group.state)] = true
 		}
 		if !maps.Equal(got, want) || len(names) != len(group.rows) {
-			t.Errorf("of a lock %s there are %v, want %v", group.state, names, want)
+			t.Errorf("rows for a lock %s = %v, want %v", group.state, names, want)
 		}
 	}
 	if len(states) != len(table) || len(table) != 8 {
-		t.Errorf("there are %d states in %d groups, want 8", len(states), len(table))
+		t.Errorf("%d states in %d groups, want 8 and 8", len(states), len(table))
 	}
 }

@@ -1,21 +1,21 @@
 package rtm
 
-// states are what may be of a lock when ann calls.
+// The states of a lock when ann calls an operation.
 const (
 	absent            = "that does not exist"
 	free              = "that is free"
-	heldByAnn         = "that she holds"
-	heldByBob         = "that bob holds"
-	annWaits          = "that bob holds and she waits for"
-	heldByAnnCidWaits = "that she holds and cid waits for"
-	heldByBobCidWaits = "that bob holds and cid waits for"
-	cidAndAnnWait     = "that bob holds and cid waits for, and then she"
+	heldByAnn         = "held by ann"
+	heldByBob         = "held by bob"
+	annWaits          = "held by bob with ann waiting"
+	heldByAnnCidWaits = "held by ann with cid waiting"
+	heldByBobCidWaits = "held by bob with cid waiting"
+	cidAndAnnWait     = "held by bob with cid and then ann waiting"
 )
 
-// waits is the code of a call that has not ended.
+// stillWaiting is the code of a call that has not ended.
 const stillWaiting int32 = 1
 
-// What becomes of those who wait.
+// The codes of waiting calls.
 const (
 	continues int32 = stillWaiting
 	granted   int32 = 0
@@ -23,22 +23,22 @@ const (
 	removed   int32 = -14008
 )
 
-// row says what comes of a call that ann makes.
+// row is an operation that ann calls, with its expected results.
 type row struct {
 	call  string
 	retry bool   // of acquireLock
 	owner string // of revokeLock
 
 	code     int32  // of the call
-	after    string // what getLock tells dora
-	channel  string // what the channel's subscribers see
-	sessions string // what the sessions of ann, bob and cid hear, one after the other
-	cid      int32  // what becomes of his waiting
-	ann      int32  // what becomes of her waiting
-	late     int32  // code of releaseLock, if who has held the lock calls it afterwards
+	after    string // state of the lock after the call
+	channel  string // events of the channel
+	sessions string // events of the sessions of ann, bob and cid, in this order
+	cid      int32  // code of cid's waiting call
+	ann      int32  // code of ann's waiting call
+	late     int32  // code of a later releaseLock of the first holder
 }
 
-// table is every call in every state.
+// table has every call in every state.
 var table = []struct {
 	state string
 	rows  []row
@@ -142,7 +142,7 @@ var table = []struct {
 	}},
 }
 
-// name is the row as a sentence.
+// name returns the name of the row's sub-test.
 func (r row) name(state string) string {
 	name := "ann calls " + r.call
 	if r.retry {

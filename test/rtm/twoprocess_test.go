@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// stories are what ann and bob do at two processes that use one Redis: here, where dora
-// sees it, and there.
+// twoProcessCases are calls of ann and bob to two processes that share a Redis server.
+// here is ann at the process where dora subscribes, there is ann at the other.
 var twoProcessCases = []struct {
 	name string
-	play func(s *presence, here, there user)
+	run  func(s *presence, here, there user)
 }{
-	{"who is online here keeps what she takes there", func(s *presence, here, there user) {
+	{"a session renews a lock that the other process granted", func(s *presence, here, there user) {
 		session, _ := here.openSession()
 		s.desk.rev = there.must(acquireLock, frontDesk).rev
 		s.checkChannelEvents("ACQUIRED ann")
@@ -21,19 +21,19 @@ var twoProcessCases = []struct {
 		session.disconnect()
 		s.checkExpired(since)
 	}},
-	{"who goes here and comes back there keeps her lock", func(s *presence, here, there user) {
+	{"a session can move to the other process", func(s *presence, here, there user) {
 		session, _ := here.openSession()
 		s.acquire()
 		s.checkKept(1)
 		session.disconnect()
 		session, locks := there.openSession(s.desk)
 		if len(locks) != 1 || locks[0] != s.desk {
-			s.Errorf("the session begins with %+v, want %+v", locks, s.desk)
+			s.Errorf("snapshot of the session = %+v, want %+v", locks, s.desk)
 		}
 		s.checkKept(3)
 		s.checkSessionEvents(session, "")
 	}},
-	{"who is alive there keeps what she has taken here", func(s *presence, _, there user) {
+	{"keepAlive renews a lock that the other process granted", func(s *presence, _, there user) {
 		s.acquire()
 		var since time.Time
 		for range 6 {
@@ -44,52 +44,52 @@ var twoProcessCases = []struct {
 		s.checkChannelEvents("")
 		s.checkExpired(since)
 	}},
-	{"who has taken a lock here has it there", func(s *presence, _, there user) {
+	{"a held lock is held in the other process", func(s *presence, _, there user) {
 		s.acquire()
 		if got := there.code(acquireLock, frontDesk); got != -14003 {
-			s.Errorf("acquireLock there ends with %d", got)
+			s.Errorf("code of acquireLock = %d, want -14003", got)
 		}
 		there.must(releaseLock, frontDesk)
 		s.checkChannelEvents("RELEASED ann")
 	}},
-	{"who waits here waits there, too", func(s *presence, here, there user) {
+	{"a waiter is known in the other process", func(s *presence, here, there user) {
 		p := s.waitForBob(here)
 		for _, retry := range []bool{false, true} {
 			a := frontDesk
 			a.retry = retry
 			if got := there.code(acquireLock, a); got != -14003 {
-				s.Errorf("acquireLock there ends with %d", got)
+				s.Errorf("code of acquireLock with retry %v = %d, want -14003", retry, got)
 			}
 		}
 		there.must(releaseLock, frontDesk)
 		if got := p.wait(); got != -14007 {
-			s.Errorf("her waiting here ends with %d", got)
+			s.Errorf("code of the waiting call = %d, want -14007", got)
 		}
 		s.checkChannelEvents("ACQUIRED bob")
 	}},
-	{"who waits there gets what is released here", func(s *presence, _, there user) {
+	{"a waiter acquires a lock that the other process releases", func(s *presence, _, there user) {
 		p := s.waitForBob(there)
 		s.bob.must(releaseLock, frontDesk)
 		if got := p.wait(); got != 0 {
-			s.Errorf("her waiting there ends with %d", got)
+			s.Errorf("code of the waiting call = %d, want 0", got)
 		}
 		s.checkChannelEvents("ACQUIRED bob, RELEASED bob, ACQUIRED ann")
 	}},
-	{"who waits there hears that the lock is removed here", func(s *presence, _, there user) {
+	{"a waiter fails when the other process removes the lock", func(s *presence, _, there user) {
 		p := s.waitForBob(there)
 		s.bob.must(removeLock, frontDesk)
 		s.bob.must(setLock, frontDesk)
 		if got := p.wait(); got != -14008 {
-			s.Errorf("her waiting there ends with %d", got)
+			s.Errorf("code of the waiting call = %d, want -14008", got)
 		}
 		s.checkChannelEvents("ACQUIRED bob, REMOVED bob, SET")
 	}},
-	{"who logs out there gives back what she has taken here", func(s *presence, _, there user) {
+	{"logout releases a lock that the other process granted", func(s *presence, _, there user) {
 		s.acquire()
 		there.must(logout, request{store: component, release: true})
 		s.checkChannelEvents("RELEASED ann")
 	}},
-	{"whose process ends keeps her lock for a TTL", func(s *presence, _, there user) {
+	{"a lock lasts a TTL after the process of its session has closed", func(s *presence, _, there user) {
 		session, _ := there.openSession()
 		s.desk.rev = there.must(acquireLock, frontDesk).rev
 		s.checkChannelEvents("ACQUIRED ann")
@@ -112,7 +112,7 @@ func TestPresence_TwoProcesses(t *testing.T) {
 				t.Parallel()
 				w := p.newEnv(t, scenarioTimeout, p.shortTTLs(), 2)
 				s := newPresence(w)
-				row.play(s, s.ann, user{w, w.apis[1], "ann"})
+				row.run(s, s.ann, user{w, w.apis[1], "ann"})
 			})
 		}
 	})

@@ -14,7 +14,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// typed is an API for clients with the generated code, whatever carries the messages.
+// typed is an API that uses the generated client with any connection.
 type typed struct {
 	rtmpb.ChannelLocksClient
 	conn grpc.ClientConnInterface
@@ -99,7 +99,7 @@ func (s typedStream) next() (event, error) {
 
 func lockAnswer(m *rtmpb.LockResponse, err error) (answer, error) {
 	if err == nil && m.GetErrorCode() != 0 {
-		err = fmt.Errorf("an answer that is no failure has the error code %d", m.GetErrorCode())
+		err = fmt.Errorf("error code of a successful answer must be 0, got %d", m.GetErrorCode())
 	}
 	return answer{lock: lock{m.GetChannel(), m.GetChannelType(), m.GetLockName(), "", m.GetTtl(), m.GetLockRev()}}, err
 }
@@ -111,7 +111,7 @@ func channelAnswer(m *rtmpb.GetLockResponse, err error) (answer, error) {
 	return answer{lock: lock{channel: m.GetChannel(), kind: m.GetChannelType()}, locks: locksOf(m.GetLocks())}, err
 }
 
-// detail is what each message has that describes a lock.
+// detail is a message that describes a lock.
 type detail interface {
 	GetChannel() string
 	GetChannelType() rtmpb.ChannelType
@@ -143,9 +143,8 @@ func lockDetails(locks []lock) []*rtmpb.LockDetail {
 	return messages
 }
 
-// failureOf reads the details of a gRPC status. Without them it is what gRPC itself says
-// when ctx has ended; else they are a Status, and an ErrorInfo with the name of the same
-// code.
+// failureOf returns the error for a gRPC status. Its details have to be a Status and an
+// ErrorInfo with the name of the same code. A status without details is of gRPC itself.
 func failureOf(err error) error {
 	s, ok := status.FromError(err)
 	switch {
@@ -156,28 +155,28 @@ func failureOf(err error) error {
 	case len(s.Details()) == 0 && s.Code() == codes.DeadlineExceeded:
 		return context.DeadlineExceeded
 	case len(s.Details()) == 0 && strings.HasSuffix(s.Message(), "contains invalid UTF-8"):
-		return errNoText
+		return errInvalidUTF8
 	case len(s.Details()) != 2:
 		return fmt.Errorf("details %v: %w", s.Details(), err)
 	}
 	what, _ := s.Details()[0].(*rtmpb.Status)
 	info, _ := s.Details()[1].(*errdetails.ErrorInfo)
 	for _, row := range codeTable {
-		told := row.number == what.GetErrorCode() && row.name == info.GetReason()
-		if told && info.GetDomain() == "mortise" && codeMatches(s.Code(), row.grpc) {
+		matches := row.number == what.GetErrorCode() && row.name == info.GetReason()
+		if matches && info.GetDomain() == "mortise" && codeMatches(s.Code(), row.grpc) {
 			return &statusError{what.GetErrorCode(), what.GetOperation(), what.GetReason()}
 		}
 	}
-	return fmt.Errorf("details %v are in no row: %w", s.Details(), err)
+	return fmt.Errorf("details %v are not in codeTable: %w", s.Details(), err)
 }
 
-// fits tells whether a status has the code that it should have. A call that is cancelled
-// says so.
+// codeMatches reports whether a status has the expected code. The code of a canceled call
+// is Canceled instead of DeadlineExceeded.
 func codeMatches(got, want codes.Code) bool {
 	return got == want || got == codes.Canceled && want == codes.DeadlineExceeded
 }
 
 var (
-	errNoMethod = errors.New("the service has no such method")
-	errNoText   = errors.New("gRPC does not send what is no UTF-8")
+	errNoMethod    = errors.New("the service has no such method")
+	errInvalidUTF8 = errors.New("gRPC does not send invalid UTF-8")
 )

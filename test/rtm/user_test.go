@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// user is somebody, at one of the world's ways in.
+// user is a user at one of the env's APIs.
 type user struct {
 	*env
 	api  api
@@ -14,31 +14,31 @@ type user struct {
 
 func (w *env) user(name string) user { return user{w, w.apis[0], name} }
 
-// frontDesk is a lock of a channel, as most tests ask for it.
+// frontDesk is the request of most tests.
 var frontDesk = request{store: component, channel: "house", kind: messageType, lock: "front desk", ttl: 30}
 
-// other returns the request for another lock of the channel.
+// withLock returns the request for another lock of the channel.
 func (a request) withLock(lock string) request {
 	a.lock = lock
 	return a
 }
 
-// waiting returns the request that waits.
+// withRetry returns the request with retry, which waits for the lock.
 func (a request) withRetry() request {
 	a.retry = true
 	return a
 }
 
-// call makes a call.
+// call calls an operation.
 func (u user) call(operation string, a request) (answer, error) { return u.callIn(u.ctx, operation, a) }
 
-// callIn makes a call that ends with ctx.
+// callIn calls an operation with ctx.
 func (u user) callIn(ctx context.Context, operation string, a request) (answer, error) {
 	a.user = u.name
 	return u.api.call(ctx, operation, a)
 }
 
-// must makes a call that is to succeed.
+// must calls an operation that has to succeed.
 func (u user) must(operation string, a request) answer {
 	u.Helper()
 	got, err := u.call(operation, a)
@@ -48,15 +48,15 @@ func (u user) must(operation string, a request) answer {
 	return got
 }
 
-// code makes a call, and returns its error code.
+// code calls an operation and returns its error code, which is 0 if it succeeds.
 func (u user) code(operation string, a request) int32 {
 	u.Helper()
 	_, err := u.call(operation, a)
 	return u.codeOf(operation, err)
 }
 
-// codeOf is the code of an operation's error, whose Status has to name the operation and
-// give a reason.
+// codeOf returns the code of an operation's error. It checks that the Status has the
+// operation's name and a reason.
 func (w *env) codeOf(operation string, err error) int32 {
 	w.Helper()
 	if err == nil {
@@ -67,18 +67,18 @@ func (w *env) codeOf(operation string, err error) int32 {
 		w.Fatalf("%s: %v", operation, err)
 	}
 	if f.operation != operationNames[operation] || f.reason == "" {
-		w.Errorf("%s fails with the operation %q, and the reason %q", operation, f.operation, f.reason)
+		w.Errorf("Status of %s has the operation %q and the reason %q", operation, f.operation, f.reason)
 	}
 	return f.code
 }
 
-// locks are all locks of the channel.
+// locks returns all locks of the channel.
 func (u user) locks(a request) []lock {
 	u.Helper()
 	return u.must(getLock, a).locks
 }
 
-// find is the lock in what getLock tells, if it is there.
+// findLock returns the lock if getLock returns it.
 func (u user) findLock(a request) (lock, bool) {
 	u.Helper()
 	for _, l := range u.locks(a) {
@@ -89,7 +89,7 @@ func (u user) findLock(a request) (lock, bool) {
 	return lock{}, false
 }
 
-// state tells what has become of the lock: absent, free, or who holds it.
+// state returns the state of the lock: absent, free, or the name of its owner.
 func (u user) state(a request) string {
 	u.Helper()
 	switch l, ok := u.findLock(a); {
@@ -102,27 +102,27 @@ func (u user) state(a request) string {
 	}
 }
 
-// pending is a call under way.
+// pendingCall is a call in progress.
 type pendingCall struct {
 	user
 	operation string
-	done      chan struct{} // closed when the others are there
+	done      chan struct{} // closed when answer and err are set
 	answer    answer
 	err       error
 }
 
-// start makes a call that may last.
+// start starts a call that may wait.
 func (u user) start(operation string, a request) *pendingCall {
 	p := &pendingCall{user: u, operation: operation, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		p.answer, p.err = u.call(operation, a)
 	}()
-	u.Cleanup(func() { <-p.done }) // the world's ctx has ended by then
+	u.Cleanup(func() { <-p.done }) // the env's ctx has ended by then
 	return p
 }
 
-// over tells whether the call has ended.
+// isDone reports whether the call has ended.
 func (p *pendingCall) isDone() bool {
 	select {
 	case <-p.done:
@@ -132,9 +132,9 @@ func (p *pendingCall) isDone() bool {
 	}
 }
 
-// end waits for the call's end, and returns its error code.
+// wait waits until the call ends, and returns its error code.
 func (p *pendingCall) wait() int32 {
 	p.Helper()
-	<-p.done // it ends with the world's ctx
+	<-p.done // it ends with the env's ctx at the latest
 	return p.codeOf(p.operation, p.err)
 }

@@ -12,36 +12,35 @@ import (
 	"time"
 )
 
-// What a crowd is.
+// The size of a test.
 const (
 	seeds           = 3
 	workerCount     = 6
-	callsPerWorker  = 60 // of each
-	locksPerChannel = 3  // of each channel
-	endMarker       = "~ the end"
+	callsPerWorker  = 60
+	locksPerChannel = 3
+	endMarker       = "~ the end" // name of the lock whose event is the last of a stream
 )
 
-// rooms are the channels.
 var channels = []request{
 	{store: component, channel: "house", kind: messageType, ttl: 300},
 	{store: component, channel: "house", kind: streamType, ttl: 300},
 	{store: component, channel: "garden", kind: messageType, ttl: 300},
 }
 
-// crowd is people who use locks at random, and others who are told of it.
+// workers are users that call operations at random, with streams that report the events.
 type workers struct {
 	*env
 	seed     int64
-	maxPause time.Duration // how long people rest at most between two calls
-	halfDone chan struct{} // closed when the first has done half of it
-	allDone  chan struct{} // closed when all have done all
+	maxPause time.Duration // longest pause between two calls of a worker
+	halfDone chan struct{} // closed when the first worker has made half of its calls
+	allDone  chan struct{} // closed when all workers have made all calls
 	readers  sync.WaitGroup
 
 	mu      sync.Mutex
-	granted map[grant]string // who was told that he got a lock
+	granted map[grant]string // users that acquired locks, by grant
 }
 
-// grant is a lock and the token of whoever got it.
+// grant is a lock with the token of a grant.
 type grant struct {
 	lockID
 	rev uint64
@@ -91,36 +90,37 @@ func newWorkers(w *env, seed int64) *workers {
 	return &workers{env: w, seed: seed, halfDone: make(chan struct{}), allDone: make(chan struct{}), granted: map[grant]string{}}
 }
 
-// at returns a user at one of the ways in.
+// userAt returns a user at one of the env's APIs.
 func (c *workers) userAt(i int, name string) user { return user{c.env, c.apis[i%len(c.apis)], name} }
 
-// play lets all do what they do, and then checks what those know who were told.
+// run runs the workers, and then compares the events of all streams with the locks.
 func (c *workers) run() {
 	now := make(chan struct{})
 	close(now)
-	for i, room := range channels {
-		for j, watcher := range []struct{ begin, read chan struct{} }{
+	for i, channel := range channels {
+		for j, subscriber := range []struct{ begin, read chan struct{} }{
 			{now, now}, {c.halfDone, c.halfDone}, {now, c.allDone}, {now, c.halfDone},
 		} {
-			c.readStream(c.userAt(i+j, fmt.Sprint("watcher ", j)), subscribe, room, watcher.begin, watcher.read)
+			u := c.userAt(i+j, fmt.Sprint("subscriber ", j))
+			c.readStream(u, subscribe, channel, subscriber.begin, subscriber.read)
 		}
 	}
-	var crowd sync.WaitGroup
+	var all sync.WaitGroup
 	for i := range workerCount {
 		u := c.userAt(i, fmt.Sprint("user ", i))
 		if i%2 == 0 {
 			c.readStream(c.userAt(i/2, u.name), session, request{store: component}, now, now)
 		}
-		crowd.Go(func() { c.runWorker(u, rand.New(rand.NewPCG(uint64(c.seed), uint64(i)))) })
+		all.Go(func() { c.runWorker(u, rand.New(rand.NewPCG(uint64(c.seed), uint64(i)))) })
 	}
-	crowd.Wait()
+	all.Wait()
 	close(c.allDone)
 	c.setEndMarkers()
 	c.readers.Wait()
 	c.checkFinalState()
 }
 
-// live lets a user do something many times.
+// runWorker makes the calls of a worker.
 func (c *workers) runWorker(u user, dice *rand.Rand) {
 	for i := range callsPerWorker {
 		if i == callsPerWorker/2 && u.name == "user 0" {
@@ -133,13 +133,13 @@ func (c *workers) runWorker(u user, dice *rand.Rand) {
 	}
 }
 
-// choices are the calls, those that are frequent several times.
+// randomOperations are the operations to choose from; frequent ones occur several times.
 var randomOperations = []string{
 	setLock, setLock, acquireLock, acquireLock, acquireLock, acquireLock, acquireLock, releaseLock, releaseLock, releaseLock,
 	revokeLock, removeLock,
 }
 
-// do lets a user make a call, for which he has not always the patience.
+// randomCall makes a random call, which may time out. It ignores expected errors.
 func (c *workers) randomCall(u user, dice *rand.Rand) error {
 	operation := randomOperations[dice.IntN(len(randomOperations))]
 	a := channels[dice.IntN(len(channels))].withLock(fmt.Sprint("lock ", dice.IntN(locksPerChannel)))
@@ -162,22 +162,22 @@ func (c *workers) randomCall(u user, dice *rand.Rand) error {
 	return err
 }
 
-// refusals are the codes of calls that somebody else has made impossible, or that last
-// too long.
+// expectedCodes are the codes of calls that conflict with another user's calls or time
+// out.
 var expectedCodes = []int32{-14002, -14003, -14004, -14006, -14007, -14008}
 
-// note takes note of a token, which nobody has been given before.
+// recordGrant records a grant, whose token must be new.
 func (c *workers) recordGrant(name string, got grant) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other, ok := c.granted[got]; ok || got.rev == 0 {
-		return fmt.Errorf("he has the token of %+v, which %q has", got, other)
+		return fmt.Errorf("grant %+v must be new, %q has the same", got, other)
 	}
 	c.granted[got] = name
 	return nil
 }
 
-// watch opens a stream as soon as begin is closed, and reads it as soon as read is.
+// readStream opens a stream when begin is closed, and reads it when read is closed.
 func (c *workers) readStream(u user, operation string, a request, begin, read chan struct{}) {
 	a.user = u.name
 	opened := make(chan struct{})
@@ -201,7 +201,7 @@ func (c *workers) readStream(u user, operation string, a request, begin, read ch
 	}
 }
 
-// learn follows a stream to the end, and compares what it has told with what there is.
+// verifyStream reads a stream until the end marker, and compares the result with getLock.
 func (c *workers) verifyStream(u user, operation string, a request, s stream) error {
 	if operation == subscribe {
 		r := newReplica("")
@@ -217,7 +217,7 @@ func (c *workers) verifyStream(u user, operation string, a request, s stream) er
 	return r.compare(c.currentLocks(u, u.name, channels...))
 }
 
-// present is what getLock tells of the channels: all locks, or those that the owner has.
+// currentLocks returns the locks of the channels by getLock: all, or only the owner's.
 func (c *workers) currentLocks(u user, owner string, channels ...request) map[lockID]lock {
 	present := map[lockID]lock{}
 	for _, a := range channels {
@@ -234,8 +234,7 @@ func (c *workers) currentLocks(u user, owner string, channels ...request) map[lo
 	return present
 }
 
-// conclude lets there be the locks by which streams are known to be at an end, the one of
-// all channels as the last.
+// setEndMarkers sets the locks whose events end the streams, first those of sessions.
 func (c *workers) setEndMarkers() {
 	for i := 0; i < workerCount; i += 2 {
 		u := c.userAt(i, fmt.Sprint("user ", i))
@@ -248,16 +247,17 @@ func (c *workers) setEndMarkers() {
 	}
 }
 
-// checkQueues checks that calls which have ended do not wait any more, and that nobody
-// holds what he was not told of.
+// checkFinalState checks that no call waits any more, and that owners have received the
+// answer for each lock that they hold.
 func (c *workers) checkFinalState() {
 	for _, room := range channels {
 		for _, l := range c.userAt(0, "dora").locks(room) {
 			c.waitForWaiters(room.withLock(l.name), 0)
 			l.channel, l.kind = room.channel, room.kind
-			told := c.granted[grant{idOf(l), l.rev}]
-			if isDirect(c.apis[0]) && l.owner != told && !strings.HasPrefix(l.name, endMarker) { // else an answer may get lost
-				c.Errorf("%s holds %+v, and was not told", l.owner, l)
+			owner := c.granted[grant{idOf(l), l.rev}]
+			// With other APIs the answer may be lost.
+			if isDirect(c.apis[0]) && l.owner != owner && !strings.HasPrefix(l.name, endMarker) {
+				c.Errorf("%s holds %+v, but its call did not return the grant", l.owner, l)
 			}
 		}
 	}
