@@ -7,32 +7,32 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// Event is something that happened to the locks of a channel.
+// Event is a change of the locks of a channel.
 type Event struct {
 	Type  EventType
-	Lock  Detail   // which one; its Owner is who has it now, and if it was released or removed who had it. Not of a Snapshot
-	Locks []Detail // of a Snapshot: all locks of the channel
+	Lock  Detail   // with its owner, or the former one if the lock was released or removed
+	Locks []Detail // of a snapshot: all locks of the channel
 }
 
-// EventType says what happened, with RTM's number.
+// EventType is the type of a change. Its values are RTM's.
 type EventType int32
 
-// What can happen to a channel's locks. That the user himself has lost one is told by
-// [User.Lost] and [Lock.Done].
+// The types of changes. [User.Lost] and [Lock.Done] report the loss of the user's own
+// locks.
 const (
-	EventSnapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // nothing: what follows is a new beginning
+	EventSnapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // Locks replaces all earlier state
 	EventSet      = EventType(rtmpb.LockEvent_SET)
 	EventRemoved  = EventType(rtmpb.LockEvent_REMOVED)
 	EventAcquired = EventType(rtmpb.LockEvent_ACQUIRED)
-	EventReleased = EventType(rtmpb.LockEvent_RELEASED) // or revoked, or the owner was offline for too long
+	EventReleased = EventType(rtmpb.LockEvent_RELEASED) // or revoked, or expired
 )
 
 // String returns the type in capital letters.
 func (t EventType) String() string { return rtmpb.LockEvent_Type(t).String() }
 
-// Events returns a [Snapshot] of the channel's locks, and then each change in order,
-// until ctx ends or the user is logged out; the last thing is the error that says so.
-// When the connection breaks, or the loop is too slow, it goes on with another Snapshot.
+// Events returns an [EventSnapshot] of the channel's locks, and then each change in
+// order, until ctx ends or the user is logged out. The last pair has the error. When the
+// connection breaks, or the loop is too slow, Events continues with another snapshot.
 func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := u.withSession(ctx)
@@ -43,7 +43,7 @@ func (u *User) Events(ctx context.Context, channel Channel) iter.Seq2[Event, err
 				return yield(eventFromProto(e, channel), nil)
 			})
 			if err == nil {
-				return // the loop has ended
+				return // the caller's loop has ended
 			}
 			if isTransient(err) && sleepBeforeRetry(ctx) {
 				continue

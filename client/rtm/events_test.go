@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// collectEvents collects the room's events until ctx ends, and then sends the error that was
-// last. The server knows by then of all that was before.
+// collectEvents collects the room's events until ctx ends, and then sends the error that
+// was last. The server knows by then of all that was before.
 func collectEvents(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan error {
 	synctest.Wait()
 	last := make(chan error, 1)

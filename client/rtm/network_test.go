@@ -131,8 +131,8 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return w, err
 }
 
-// cutConns lets what is sent on the connections that there are go astray, without a word to
-// either side.
+// cutConns lets what is sent on the connections that there are go astray, without a word
+// to either side.
 func (n *network) cutConns() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -14,20 +14,20 @@ import (
 
 const (
 	// operationTimeout bounds every operation that does not wait for a lock, as in RTM's
-	// own clients.
+	// clients.
 	operationTimeout = 10 * time.Second
-	// retryInterval is the least time between two attempts, and the most is twice that: as fast
-	// as the client dials again.
+	// retryInterval is the least pause between two attempts, and half of the longest. It
+	// matches the reconnections of the client.
 	retryInterval = 100 * time.Millisecond
 )
 
-var errNoResponse = fmt.Errorf("no answer in %v: %w", operationTimeout, context.DeadlineExceeded)
+var errNoResponse = fmt.Errorf("no response in %v: %w", operationTimeout, context.DeadlineExceeded)
 
 func withOperationTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, operationTimeout, errNoResponse)
 }
 
-// withSession returns a ctx that ends with the login too.
+// withSession returns a child of ctx that also ends when the user is logged out.
 func (u *User) withSession(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(u.sessionCtx, func() { cancel(u.Err()) })
@@ -37,7 +37,7 @@ func (u *User) withSession(ctx context.Context) (context.Context, context.Cancel
 	}
 }
 
-// sleepBeforeRetry waits until it is time for another attempt. It returns false if ctx has ended.
+// sleepBeforeRetry pauses before another attempt. It returns false if ctx has ended.
 func sleepBeforeRetry(ctx context.Context) bool {
 	timer := time.NewTimer(retryInterval + rand.N(retryInterval))
 	defer timer.Stop()
@@ -49,10 +49,10 @@ func sleepBeforeRetry(ctx context.Context) bool {
 	}
 }
 
-// method is what the service can be asked.
+// method is an RPC of the generated client.
 type method[Request, Response any] = func(context.Context, Request, ...grpc.CallOption) (Response, error)
 
-// call makes a call that ends with the login.
+// call makes a call that also ends when the user is logged out.
 func call[Request proto.Message, Response any](
 	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (response Response, err error) {
@@ -68,7 +68,7 @@ func call[Request proto.Message, Response any](
 	return response, u.explain(ctx, op, err)
 }
 
-// callWithTimeout makes a call that is bounded.
+// callWithTimeout is call, bounded by operationTimeout.
 func callWithTimeout[Request proto.Message, Response any](
 	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (Response, error) {
@@ -77,11 +77,11 @@ func callWithTimeout[Request proto.Message, Response any](
 	return call(ctx, u, op, rpc, request)
 }
 
-// receive calls hear with what a stream tells, until the stream ends or hear returns
-// false; it returns nil then, and else an error.
+// receive calls handle with each event of a stream until handle returns false, and then
+// returns nil. It returns an error if the stream ends.
 func receive[Request proto.Message](
 	ctx context.Context, u *User, op string, open method[Request, grpc.ServerStreamingClient[rtmpb.LockEvent]], request Request,
-	hear func(*rtmpb.LockEvent) bool,
+	handle func(*rtmpb.LockEvent) bool,
 ) error {
 	if err := validate(op, request); err != nil {
 		return err
@@ -91,7 +91,7 @@ func receive[Request proto.Message](
 	stream, err := open(ctx, request)
 	for err == nil {
 		var event *rtmpb.LockEvent
-		if event, err = stream.Recv(); err == nil && !hear(event) {
+		if event, err = stream.Recv(); err == nil && !handle(event) {
 			return nil
 		}
 	}

@@ -20,7 +20,8 @@ type scriptedServer struct {
 	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil agrees to all claims
 }
 
-// setupScriptedUser starts a server that grants the revs one after the other, and a user of it.
+// setupScriptedUser starts a server that grants the revs one after the other, and a user
+// of it.
 func setupScriptedUser(t *testing.T, revs ...uint64) (*scriptedServer, *rtm.User) {
 	s, n := setupScripted(t, revs...)
 	return s, n.login(t, "alice")

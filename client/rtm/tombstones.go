@@ -2,12 +2,13 @@ package rtm
 
 import "time"
 
-// tombstoneTTL is how long it is remembered at least that a grant has ended. Mortise may go on
-// saying for some seconds that the user has it, until its storage tells.
+// tombstoneTTL is the least time for which the end of a grant is remembered. For some
+// seconds Mortise may still report that the user has the grant, until its storage
+// notifies it.
 const tombstoneTTL = time.Minute
 
-// tombstones are the grants whose end the server has told a short time ago: of each lock the
-// last one's rev.
+// tombstones are the grants whose end the server has recently reported: the last rev of
+// each lock.
 type tombstones struct {
 	recent, earlier map[lockID]uint64
 	recentSince     time.Time // when recent began
@@ -20,11 +21,11 @@ func (e *tombstones) add(id lockID, rev uint64) {
 	e.recent[id] = max(e.recent[id], rev)
 }
 
-// has tells whether the grant has ended, or a later one of the same lock.
+// has reports whether the grant has ended, or a later one of the same lock.
 func (e *tombstones) has(d Detail) bool { return d.Rev <= max(e.recent[d.id()], e.earlier[d.id()]) }
 
-// endConfirmed ends the lock, if it is one and has not ended: the server has told that its grant
-// is no more.
+// endConfirmed ends the lock after the server has reported the end of its grant. It does
+// nothing if l is nil.
 func (u *User) endConfirmed(l *Lock, cause error) {
 	if l == nil {
 		return
@@ -35,7 +36,7 @@ func (u *User) endConfirmed(l *Lock, cause error) {
 	u.endLockOnce(l, cause)
 }
 
-// notEnded tells whether the user may have what a row says that he has.
+// notEnded reports whether the user may still have the grant.
 func (u *User) notEnded(d Detail) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

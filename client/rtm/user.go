@@ -16,7 +16,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// User is somebody who is logged in. His session goes on over broken connections, until
+// User is a user that is logged in. Its session continues across broken connections until
 // Logout or Close. All methods are safe for concurrent use.
 type User struct {
 	name  string
@@ -24,26 +24,28 @@ type User struct {
 	conn  *grpc.ClientConn
 	rpc   rtmpb.ChannelLocksClient
 
-	sessionCtx context.Context // has the values of Login's ctx; ends when the user is logged out, with Err as its cause
+	// sessionCtx has the values of Login's ctx. It ends when the user is logged out, with
+	// Err as its cause.
+	sessionCtx context.Context
 	endSession context.CancelCauseFunc
-	ready      chan struct{}  // closed when the first session has begun
-	background sync.WaitGroup // all that runs in the background; grows only under mu while online lasts
+	ready      chan struct{}  // closed when the first session has started
+	background sync.WaitGroup // goroutines; grows only under mu until sessionCtx ends
 
 	mu           sync.Mutex
 	locks        map[lockID]*Lock    // that have not ended
-	attempts     map[lockID]*attempt // to acquire them, or to give them back
-	tombstones   tombstones          // grants of late
-	lostList     *lostNode           // the next one
-	revalidating bool                // prove runs
+	attempts     map[lockID]*attempt // that acquire or release locks
+	tombstones   tombstones
+	lostList     *lostNode // the last node, which is empty
+	revalidating bool      // a revalidation is in progress
 }
 
-// Login opens a session of the user and returns when he is online. What he still holds
-// since an earlier one is in [User.Locks]. If he is online elsewhere, he is logged out
-// there, with [ErrDuplicateUserID].
+// Login starts a session of the user and returns when the user is online. [User.Locks]
+// returns the locks that the user still holds from an earlier session. An online session
+// of the same user elsewhere ends with [ErrDuplicateUserID].
 //
-// It goes by c's connection and default of [client.Store], and fails with
-// [ErrNotConnected] if Mortise cannot be reached, and after ten seconds without an answer
-// with [ErrOperationTimeout]. Of ctx the user keeps the values, not the end.
+// Login uses c's connection and its default of [client.Store]. It fails with
+// [ErrNotConnected] if Mortise is unreachable, and with [ErrOperationTimeout] after ten
+// seconds without a response. The User uses ctx's values but ignores its end.
 func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 	conn, store := c.Conn()
 	u := &User{
@@ -69,8 +71,8 @@ func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 // Name returns the user's name.
 func (u *User) Name() string { return u.name }
 
-// Locks returns the locks that the user holds as far as is known, sorted by channel and
-// name: those that he had when he logged in, and those acquired since.
+// Locks returns the locks that the user has, as far as the client knows, sorted by
+// channel and name: those from before the login, and those acquired since.
 func (u *User) Locks() []*Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -81,28 +83,28 @@ func (u *User) Locks() []*Lock {
 	})
 }
 
-// Done is closed when the user is logged out: by Logout or Close, by another login of
-// his, or because the client was closed.
+// Done returns a channel that is closed when the user is logged out: by Logout or Close,
+// by another login of the user, or because the client was closed.
 func (u *User) Done() <-chan struct{} { return u.sessionCtx.Done() }
 
-// Err is nil until Done is closed, and then an [ErrNotLogin] that tells why: it is an
-// [ErrDuplicateUserID] too if the user has logged in elsewhere, and a [client.ErrClosed]
-// if the client was closed.
+// Err returns nil until Done is closed, and then an [ErrNotLogin] with the reason: it
+// also is [ErrDuplicateUserID] if the user has logged in elsewhere, and
+// [client.ErrClosed] if the client was closed.
 func (u *User) Err() error { return context.Cause(u.sessionCtx) }
 
-// Logout ends the user's session, his waiting for locks and his Locks: with [ErrReleased]
-// if they are to be released, else with [ErrNotLogin], and then Mortise keeps them for
-// their TTL. They have ended before Mortise hears of it.
+// Logout ends the user's session, waits and Locks. With release, the Locks end with
+// [ErrReleased]; otherwise they end with [ErrNotLogin], and Mortise keeps them for their
+// TTL. They end before the request is sent.
 //
-// It uses ctx's values only and not its end, and takes ten seconds at the most. If it
-// fails the user is logged out nevertheless, and Mortise finds that out by itself. If he
-// was before, it is an ErrNotLogin.
+// Logout uses ctx's values but ignores its end, and takes at most ten seconds. If it
+// fails, the user is logged out nevertheless, and Mortise detects the end of the session.
+// If the user was not logged in, Logout fails with ErrNotLogin.
 func (u *User) Logout(ctx context.Context, release bool) error {
-	why := error(nil)
+	lockErr := error(nil)
 	if release {
-		why = ErrReleased
+		lockErr = ErrReleased
 	}
-	if !u.logout(nil, why) {
+	if !u.logout(nil, lockErr) {
 		return interrupted(opLogout, u.Err())
 	}
 	u.background.Wait()
@@ -112,15 +114,15 @@ func (u *User) Logout(ctx context.Context, release bool) error {
 	return u.explain(ctx, opLogout, err)
 }
 
-// Close is Logout without release, and without waiting for Mortise. When it returns
-// nothing runs any more.
+// Close is Logout without release and without a request to Mortise. When it returns, all
+// goroutines of the User have ended.
 func (u *User) Close() {
 	u.logout(nil, nil)
 	u.background.Wait()
 }
 
-// logout logs the user out, and returns false if he is already. why is nil if he wants it
-// so himself. The locks end with end, or if it is nil for the same reason.
+// logout logs the user out, and returns false if the user is not logged in. why is nil
+// after a Logout or Close. The locks end with end, or if it is nil for the same reason.
 func (u *User) logout(why, end error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -146,8 +148,7 @@ func (u *User) logout(why, end error) bool {
 }
 
 // Lost returns the locks that the user loses from now on, in order, until ctx ends or the
-// user is logged out. Those that end by ReleaseLock, Release, Logout and Close are not
-// lost.
+// user is logged out. Locks that ReleaseLock, Release, Logout or Close end are not lost.
 func (u *User) Lost(ctx context.Context) iter.Seq[*Lock] {
 	u.mu.Lock()
 	first := u.lostList
@@ -158,29 +159,29 @@ func (u *User) Lost(ctx context.Context) iter.Seq[*Lock] {
 	}
 }
 
-// lostNode is a lock that was lost, or the place for the next one.
+// lostNode is a node of the list of lost locks; the last one is empty.
 type lostNode struct {
-	ready chan struct{} // closed when lock and next are there
+	ready chan struct{} // closed when lock and next are set
 	lock  *Lock
 	next  *lostNode
 }
 
 func newLostNode() *lostNode { return &lostNode{ready: make(chan struct{})} }
 
-// append makes it the loss of l, and returns the place for the next.
+// append sets the lock of the last node, and returns the new last node.
 func (n *lostNode) append(l *Lock) *lostNode {
 	n.lock, n.next = l, newLostNode()
 	close(n.ready)
 	return n.next
 }
 
-// wait returns true when there is a lock, and false if ctx ends, or if there is none and
-// online ends.
-func (n *lostNode) wait(ctx, online context.Context) bool {
+// wait returns true when n has a lock, and false if ctx ends, or if the session ends
+// before.
+func (n *lostNode) wait(ctx, session context.Context) bool {
 	select {
 	case <-n.ready:
 	case <-ctx.Done():
-	case <-online.Done():
+	case <-session.Done():
 	}
 	return ctx.Err() == nil && isClosed(n.ready)
 }
