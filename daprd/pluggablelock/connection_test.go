@@ -23,10 +23,10 @@ func TestCall_AfterRestart(t *testing.T) {
 				p := run(t, &component{})
 				s := open(t, p)
 				p.kill()
-				synctest.Wait() // the store has noticed
+				synctest.Wait() // the store detects the end
 				ctx, cancel := context.WithTimeout(t.Context(), absence)
 				defer cancel()
-				if err := tryLock(ctx, s); err == nil { // gRPC tries to connect again from now on
+				if err := tryLock(ctx, s); err == nil { // from now on gRPC reconnects
 					t.Error("a call succeeded without a component")
 				}
 				<-ctx.Done()
@@ -37,10 +37,10 @@ func TestCall_AfterRestart(t *testing.T) {
 					t.Fatal(err)
 				}
 				if took := time.Since(start); took > reconnectTimeout {
-					t.Errorf("call took %v", took)
+					t.Errorf("call took %v, want at most reconnectTimeout", took)
 				}
 				if inits, locks := c.inits.Load(), c.locks.Load(); inits != 1 || locks != 2 {
-					t.Errorf("the new process got %d inits and %d calls, want 1 and 2", inits, locks)
+					t.Errorf("the new process received %d inits and %d calls, want 1 and 2", inits, locks)
 				}
 			})
 		})
@@ -52,7 +52,7 @@ func TestCall_AwaitsConnection(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
 		p.kill()
-		synctest.Wait() // the store has noticed
+		synctest.Wait() // the store detects the end
 		time.AfterFunc(reconnectTimeout/2, func() { p.start(&component{}) })
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Error(err)
@@ -68,9 +68,9 @@ func TestCall_ConnectionTimeout(t *testing.T) {
 		code    codes.Code
 		text    string
 	}{
-		{"when the bound is reached", time.Hour, reconnectTimeout, codes.Unavailable,
+		{"at the timeout", time.Hour, reconnectTimeout, codes.Unavailable,
 			"no connection to component at passthrough:///memory for 3s"},
-		{"when its deadline passes", time.Second, time.Second, codes.DeadlineExceeded,
+		{"at its deadline", time.Second, time.Second, codes.DeadlineExceeded,
 			"no connection to component at passthrough:///memory: context deadline exceeded"},
 	}
 	for _, tt := range tests {
@@ -79,7 +79,7 @@ func TestCall_ConnectionTimeout(t *testing.T) {
 				p := run(t, &component{})
 				s := open(t, p)
 				p.kill()
-				synctest.Wait() // the store has noticed
+				synctest.Wait() // the store detects the end
 				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 				defer cancel()
 				start := time.Now()
@@ -97,7 +97,7 @@ func TestClose_EndsWaitingCall(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
 		p.kill()
-		synctest.Wait() // the store has noticed
+		synctest.Wait() // the store detects the end
 		time.AfterFunc(time.Second, func() { s.Close() })
 		wantError(t, tryLock(t.Context(), s), codes.Canceled, "connection to component is closed")
 	})
@@ -134,7 +134,7 @@ func TestCall_NotRepeatedOnceSent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if before, after := c.locks.Load(), next.locks.Load(); before != 1 || after != 1 {
-			t.Errorf("%d and %d calls arrived, want one for each TryLock", before, after)
+			t.Errorf("the processes received %d and %d calls, want 1 and 1", before, after)
 		}
 	})
 }
@@ -146,10 +146,10 @@ func TestAwaitConnection_Repeats(t *testing.T) {
 		err      error
 		want     int
 	}{
-		{"not if it was answered", &net.UnixAddr{}, nil, 1},
-		{"not if it was sent and got no answer", &net.UnixAddr{}, status.Error(codes.Unavailable, "EOF"), 1},
-		{"if it found no connection", nil, status.Error(codes.Unavailable, "connection refused"), 3},
-		{"not if it was refused before it was sent", nil, status.Error(codes.ResourceExhausted, "too large"), 1},
+		{"not after a response", &net.UnixAddr{}, nil, 1},
+		{"not after it was sent", &net.UnixAddr{}, status.Error(codes.Unavailable, "EOF"), 1},
+		{"without a connection", nil, status.Error(codes.Unavailable, "connection refused"), 3},
+		{"not after another error", nil, status.Error(codes.ResourceExhausted, "too large"), 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,8 +178,8 @@ func TestAwaitConnection_Repeats(t *testing.T) {
 	}
 }
 
-// The number of calls is small for a reason: the race detector breaks down when a
-// bubble's timers fire some ten thousand times, golang/go#78156.
+// The number of calls is small because the race detector fails when a bubble's timers
+// fire some ten thousand times, golang/go#78156.
 func TestCall_GracefulRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -208,7 +208,7 @@ func TestCall_IdleConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
-		<-time.After(24 * time.Hour) // gRPC lets go of a connection after half an hour without calls
+		<-time.After(24 * time.Hour) // gRPC closes an idle connection after half an hour
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Error(err)
 		}
@@ -234,7 +234,7 @@ func TestInit_ConnectionTimeout(t *testing.T) {
 				start := time.Now()
 				err := s.InitLockStore(ctx, named("orders", nil))
 				if err == nil || !strings.Contains(err.Error(), "connection refused") {
-					t.Errorf("error does not say why: %v", err)
+					t.Errorf("error must contain the cause, got %v", err)
 				}
 				if took, want := time.Since(start), min(timeout, reconnectTimeout); took != want {
 					t.Errorf("took %v, want %v", took, want)

@@ -19,8 +19,8 @@ func TestRestart(t *testing.T) {
 		name string
 		call func(context.Context, *grpcLockStore) error
 	}{
-		{"gets Init and the TryLock again", tryLock},
-		{"gets Init and the Unlock again", func(ctx context.Context, s *grpcLockStore) error {
+		{"repeats Init and TryLock", tryLock},
+		{"repeats Init and Unlock", func(ctx context.Context, s *grpcLockStore) error {
 			_, err := s.Unlock(ctx, &contriblock.UnlockRequest{})
 			return err
 		}},
@@ -49,8 +49,8 @@ func TestRestart_DuringInit(t *testing.T) {
 		name  string
 		where string
 	}{
-		{"when it is gone before it tells its features", "features"},
-		{"when it is gone before the request comes again", "request"},
+		{"before the features are sent", "features"},
+		{"before the request is repeated", "request"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,16 +58,16 @@ func TestRestart_DuringInit(t *testing.T) {
 				c := &component{}
 				s := open(t, run(t, c))
 				c.initialized.Store(false)
-				forgotten := func() bool { return c.inits.Load() < 4 }
+				restarted := func() bool { return c.inits.Load() < 4 }
 				c.onFeatures = func(context.Context) error {
-					if tt.where == "features" && forgotten() {
+					if tt.where == "features" && restarted() {
 						c.initialized.Store(false)
 						return errNotInitialized()
 					}
 					return nil
 				}
 				c.onTryLock = func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
-					if tt.where == "request" && forgotten() {
+					if tt.where == "request" && restarted() {
 						return nil, errNotInitialized()
 					}
 					return &lockpb.TryLockResponse{Success: true}, nil
@@ -97,18 +97,18 @@ func TestRestart_RepeatsInit(t *testing.T) {
 		if err := s.InitLockStore(ctx, named("orders", properties)); err != nil {
 			t.Fatal(err)
 		}
-		properties["redisHost"] = "the caller's map is the caller's"
+		properties["redisHost"] = "changed by the caller"
 		c.initialized.Store(false)
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 		if len(left) != 2 || left[0] != 30*time.Second || left[1] != left[0] || hosts[1] != "a:1" {
-			t.Errorf("inits had %v left and the hosts %v", left, hosts)
+			t.Errorf("inits received the timeouts %v and the hosts %v", left, hosts)
 		}
 	})
 }
 
-// Half of the refusals arrive while Init is being repeated, half of them after that.
+// Half of the errors are returned while Init is repeated, half of them afterwards.
 func TestRestart_ConcurrentCallsShareInit(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -137,7 +137,7 @@ func TestRestart_ConcurrentCallsShareInit(t *testing.T) {
 					}
 				}
 				if n := c.inits.Load(); n != 2 {
-					t.Errorf("%d inits, want the first and one for the restart", n)
+					t.Errorf("got %d inits, want the first and one for the restart", n)
 				}
 			})
 		})
@@ -161,7 +161,7 @@ func TestRestart_CanceledDuringInit(t *testing.T) {
 		go func() { errs <- tryLock(first, s) }()
 		synctest.Wait() // the first call is in Init
 		go func() { errs <- tryLock(t.Context(), s) }()
-		synctest.Wait() // the second waits for it
+		synctest.Wait() // the second call waits for it
 		cancel()
 		wantError(t, <-errs, codes.Canceled, "component has restarted and could not be initialized again: context canceled")
 		if err := <-errs; err != nil {
@@ -203,7 +203,7 @@ func TestRestart_CloseDuringInit(t *testing.T) {
 			}
 		}
 		if n := c.inits.Load(); n != 2 {
-			t.Errorf("%d inits, want the first and one for the restart", n)
+			t.Errorf("got %d inits, want the first and one for the restart", n)
 		}
 	})
 }
@@ -217,12 +217,12 @@ func TestRestart_MaxRestarts(t *testing.T) {
 		}
 		wantError(t, tryLock(t.Context(), s), codes.FailedPrecondition, "no such instance")
 		if inits, locks := c.inits.Load(), c.locks.Load(); inits != 1+maxRestarts || locks != 1+maxRestarts {
-			t.Errorf("%d inits and %d calls, want %d of each", inits, locks, 1+maxRestarts)
+			t.Errorf("got %d inits and %d calls, want %d of each", inits, locks, 1+maxRestarts)
 		}
 	})
 }
 
-// together runs n calls at a time and returns their errors.
+// runConcurrently runs n calls concurrently and returns their errors.
 func runConcurrently(n int, call func() error) []error {
 	var all sync.WaitGroup
 	errs := make([]error, n)

@@ -31,11 +31,11 @@ import (
 )
 
 const (
-	// discoverVariable makes the test binary run discovery, and has the time for one
-	// socket.
+	// discoverVariable, if it is set to the timeout of one socket, makes the test binary
+	// run discovery.
 	discoverVariable = "TEST_DISCOVER_SOCKET_TIMEOUT"
 
-	// nobody is a user who owns nothing.
+	// unprivilegedUID is the ID of a user that owns no files.
 	unprivilegedUID = 65534
 )
 
@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// discoverAndReport runs discovery as daprd does, and prints what it has found.
+// discoverAndReport runs discovery as daprd does, and prints the result.
 func discoverAndReport(timeout string) {
 	d, err := time.ParseDuration(timeout)
 	if err != nil {
@@ -65,10 +65,10 @@ func discoverAndReport(timeout string) {
 	}
 }
 
-// openFolder returns a new folder that all users can search.
+// sharedFolder returns a new folder that all users can search.
 func sharedFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "s") // that of t.TempDir is in one for its owner only
+	folder, err := os.MkdirTemp("", "s") // the parent of t.TempDir is private
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +84,8 @@ func chmod(t *testing.T, path string, mode os.FileMode) {
 	}
 }
 
-// deny takes all permissions for the path from the user of discoverAsNobody, until the
-// test ends.
+// denyAccess removes all permissions for the path from the user of discoverUnprivileged,
+// until the test ends.
 func denyAccess(t *testing.T, path string) {
 	t.Helper()
 	mode := os.FileMode(0o700)
@@ -96,8 +96,8 @@ func denyAccess(t *testing.T, path string) {
 	t.Cleanup(func() { chmod(t, path, 0o700) })
 }
 
-// discoverAsNobody runs discovery in a process of a user to whom modes apply. It is this
-// user's, unless that is root.
+// discoverUnprivileged runs discovery in another process, as another user if this one is
+// root, to which modes do not apply.
 func discoverUnprivileged(t *testing.T, folder string, timeout time.Duration) (output string) {
 	t.Helper()
 	program, err := os.Executable()
@@ -108,7 +108,7 @@ func discoverUnprivileged(t *testing.T, folder string, timeout time.Duration) (o
 	defer cancel()
 	attributes := &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 {
-		program = "/proc/self/exe" // the folder of the binary is closed to others
+		program = "/proc/self/exe" // the folder of the binary is private
 		attributes.Credential = &syscall.Credential{Uid: unprivilegedUID, Gid: unprivilegedUID}
 	}
 	cmd := exec.CommandContext(ctx, program)
@@ -116,7 +116,7 @@ func discoverUnprivileged(t *testing.T, folder string, timeout time.Duration) (o
 	cmd.Env = append(os.Environ(), pluggable.SocketFolderEnvVar+"="+folder, discoverVariable+"="+timeout.String())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("discovery does not end: %v\n%s", err, out)
+		t.Fatalf("discovery: %v\n%s", err, out)
 	}
 	return string(out)
 }
@@ -131,7 +131,7 @@ func linesWith(output, text string) (lines []string) {
 	return lines
 }
 
-// listenAt listens on a socket that all users may connect to.
+// listenAt listens on a socket that all users can connect to.
 func listenAt(t *testing.T, path string) *net.UnixListener {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -143,7 +143,7 @@ func listenAt(t *testing.T, path string) *net.UnixListener {
 	return l
 }
 
-// leaveBehind makes a socket on which no process listens any more.
+// leaveStaleSocket creates a socket on which no process listens.
 func leaveStaleSocket(t *testing.T, path string) {
 	t.Helper()
 	l := listenAt(t, path)
@@ -153,11 +153,11 @@ func leaveStaleSocket(t *testing.T, path string) {
 	}
 }
 
-// unusable are the sockets, and what else can be in the folder, that discovery must skip.
+// unusable are the sockets and other files that discovery must skip.
 var unusable = []struct {
 	name string
 	make func(t *testing.T, path string)
-	want string // in the one line of the log
+	want string // a part of the line in the log
 }{
 	{"denied", func(t *testing.T, path string) {
 		serve(t, path, &component{})
@@ -209,9 +209,9 @@ var unusable = []struct {
 		chmod(t, path, 0o666)
 	}, "it is not a stream socket; remove the file"},
 	{"long-" + strings.Repeat("x", 90), func(t *testing.T, path string) {
-		t.Chdir(filepath.Dir(path)) // so that a short path leads to it, for now
+		t.Chdir(filepath.Dir(path)) // to listen with a short path
 		listenAt(t, filepath.Base(path))
-	}, " bytes, the most is "},
+	}, "its path must be at most "},
 	{"file", func(t *testing.T, path string) {
 		if err := os.WriteFile(path, nil, 0o666); err != nil {
 			t.Fatal(err)
@@ -231,7 +231,7 @@ var unusable = []struct {
 
 func TestDiscovery_SkipsUnusableSockets(t *testing.T) {
 	folder := sharedFolder(t)
-	for _, name := range []string{"a-good", "z-good"} { // before and behind the others
+	for _, name := range []string{"a-good", "z-good"} { // before and after the others
 		serve(t, filepath.Join(folder, name+".sock"), &component{})
 		chmod(t, filepath.Join(folder, name+".sock"), 0o666)
 	}
@@ -247,7 +247,7 @@ func TestDiscovery_SkipsUnusableSockets(t *testing.T) {
 	}
 	for _, name := range []string{"a-good", "z-good"} {
 		if len(linesWith(output, "found "+name)) != 1 {
-			t.Errorf("%s is not found:\n%s", name, output)
+			t.Errorf("%s must be found:\n%s", name, output)
 		}
 	}
 }
@@ -260,15 +260,15 @@ func TestDiscovery_SocketPermission(t *testing.T) {
 	start := time.Now()
 	output := discoverUnprivileged(t, folder, socketTimeout)
 	if took := time.Since(start); took < socketTimeout {
-		t.Errorf("it waited for %v, want %v: a component may set the mode after it listens", took, socketTimeout)
+		t.Errorf("waited for %v, want %v: a component may set the mode after it listens", took, socketTimeout)
 	}
 	lines := linesWith(output, path)
 	if len(lines) != 1 {
-		t.Fatalf("%d lines name the socket:\n%s", len(lines), output)
+		t.Fatalf("got %d lines with the socket, want 1:\n%s", len(lines), output)
 	}
 	for _, want := range []string{"level=error", "permission denied", "write permission", "--socket-mode", "uid", "mode 0"} {
 		if !strings.Contains(lines[0], want) {
-			t.Errorf("%q is not in %s", want, lines[0])
+			t.Errorf("missing %q in %s", want, lines[0])
 		}
 	}
 }
@@ -283,7 +283,7 @@ func TestDiscovery_FolderPermission(t *testing.T) {
 	}
 }
 
-// dialFolder dials a socket in daprd's folder, as discovery does, with a bound.
+// dialFolder dials a socket in daprd's folder, as discovery does, with a timeout.
 func dialFolder(t *testing.T, socket string, timeout time.Duration) (*grpc.ClientConn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -344,7 +344,7 @@ func TestResolver_ComponentAfterTimeout(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal(err)
 		}
-		conn.WaitForStateChange(ctx, conn.GetState()) // it has come to another server
+		conn.WaitForStateChange(ctx, conn.GetState()) // the resolver reconnects
 	}
 }
 
@@ -356,7 +356,8 @@ func TestResolver_CanceledDial(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	_, err := pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{defaultUnix, time.Hour}))
-	if !errors.Is(err, context.Canceled) { // and Close of the resolver has waited for its goroutine
+	// The resolver's Close has waited for its goroutine.
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -375,8 +376,8 @@ func TestResolver_OtherUnixTargets(t *testing.T) {
 	}
 }
 
-// A store whose component is unreachable waits by its own bound, and reports why it
-// cannot connect.
+// A store whose component is unreachable waits for reconnectTimeout, and reports the
+// cause.
 func TestInit_StaleSocket(t *testing.T) {
 	folder := sharedFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)

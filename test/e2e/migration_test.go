@@ -86,7 +86,7 @@ func TestMigration_UnchangedYAML(t *testing.T) {
 	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", r.path)
 	m.awaitLine("Component is open", "component=lock.redis", "instance=locks")
 	app := startSidecar(t, m, "app", r)
-	app.awaitLine("pluggable lock store locks initialized")
+	app.awaitLine("Initialized pluggable lock store locks")
 	u := app.user(t, "locks")
 	u.isRefused("report", "bob")
 	u.unlocks("report", "alice")

@@ -56,7 +56,7 @@ func testCrash(t *testing.T, withPath bool, absence time.Duration) {
 	within(t, reconnectLimit, func() { inMemory.acquires("report", "bob") })
 	inRedis.unlocks("report", "alice")
 	inMemory.unlockReturns(belongsToOthers, "report", "alice")
-	if reopened := app.line("has restarted, initializing it again") != ""; reopened == withPath {
+	if reopened := app.line("Initializing pluggable lock store") != ""; reopened == withPath {
 		t.Errorf("daprd initialized the components again: %t, want %t", reopened, !withPath)
 	}
 }
