@@ -82,11 +82,11 @@ type LockInfo struct {
 	// TTL is the TTL of the grant or of the last renewal. It is zero if another program
 	// acquired the lock.
 	TTL         time.Duration
-	Remaining   time.Duration // until the lock expires on the store's clock; positive
+	Remaining   time.Duration // until it expires on the store's clock; positive
 	Token       uint64        // as in Grant
 	Waiters     int           // the number of waiters
 	Metadata    map[string]string
-	DeclaredTTL time.Duration // the TTL of the lock's Declaration; zero if it is not declared
+	DeclaredTTL time.Duration // of the declaration; zero if it is not declared
 }
 
 // A Declarer can declare locks, which then exist while they are free too.
@@ -116,8 +116,8 @@ type Declarer interface {
 type Declaration struct {
 	Group string        // a prefix of Key; 1 to MaxKeyLen bytes
 	Key   string        // as in Request
-	TTL   time.Duration // the TTL of every grant to a request with the Group; MinTTL to MaxTTL
-	Limit int           // the most locks that the group may have; no limit if zero or less
+	TTL   time.Duration // of grants to requests with the Group; MinTTL to MaxTTL
+	Limit int           // the most locks in the group; no limit if zero or less
 }
 
 // A Watcher can report which locks change hands.
@@ -156,7 +156,7 @@ type EventKind int
 
 // The kinds of events.
 const (
-	EventSnapshot  EventKind = iota + 1 // the present locks; it replaces all earlier events
+	EventSnapshot  EventKind = iota + 1 // the present locks, instead of earlier events
 	EventAcquired                       // an owner acquired the lock
 	EventReleased                       // the holder released the lock
 	EventExpired                        // the lock's TTL passed
@@ -178,8 +178,8 @@ func (k EventKind) String() string {
 type Pinger interface {
 	// Ping acquires and releases a lock that no other client uses, or checks the same in
 	// another way. It returns nil if the storage grants locks, and otherwise the reason
-	// why not; the storage may still answer other calls. Ping is cheap enough to be called
-	// every few seconds.
+	// why not; the storage may still answer other calls. Ping is cheap enough to be
+	// called every few seconds.
 	Ping(ctx context.Context) error
 }
 
@@ -192,7 +192,8 @@ func Renew(ctx context.Context, s Store, req Request) (Grant, error) {
 }
 
 // TryLock calls s's TryLock. It fails with ErrUnsupported if the request has a Group and
-// s is not a [Declarer], which would ignore the Group and grant a lock that does not exist.
+// s is not a [Declarer], which would ignore the Group and grant a lock that does not
+// exist.
 //
 // If ctx has ended by the time the lock is granted, TryLock releases it and fails with
 // ctx.Err, because the caller has gone and cannot release it. The same is true of [Lock]
@@ -209,8 +210,8 @@ func tryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return s.TryLock(ctx, req)
 }
 
-// Lock calls s's Lock. It fails with ErrUnsupported if s is not a [Waiter], or the request
-// has a Group and s is not a [Declarer].
+// Lock calls s's Lock. It fails with ErrUnsupported if s is not a [Waiter], or the
+// request has a Group and s is not a [Declarer].
 func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	grant, err := lock(ctx, s, req)
 	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Key)
@@ -227,8 +228,8 @@ func lock(ctx context.Context, s Store, req Request) (Grant, error) {
 	return w.Lock(ctx, req)
 }
 
-// LockAll calls s's LockAll. It fails with ErrUnsupported if s is not a [MultiLocker], or if
-// req.Wait is set and s is not a [Waiter].
+// LockAll calls s's LockAll. It fails with ErrUnsupported if s is not a [MultiLocker], or
+// if req.Wait is set and s is not a [Waiter].
 func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
 	grant, err := lockAll(ctx, s, req)
 	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Keys...)

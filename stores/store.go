@@ -123,7 +123,7 @@ type Store interface {
 // FieldError reports an argument that is not within its limits.
 type FieldError struct {
 	Field   string // key, keys, owner, ttl, metadata, holding or group
-	Problem string // what must hold, for example "must not be empty"; it never contains a key or an owner
+	Problem string // the rule, without the key or the owner: "must not be empty"
 }
 
 // Error names the field and the problem.
