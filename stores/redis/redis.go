@@ -4,9 +4,9 @@
 //
 // Each lock has a record, the hash mortise:lock:<key> with the owner, the fencing token,
 // the TTL, the metadata and the id of the request; it expires with the lock. The key
-// mortise:token holds the last number drawn: tokens, revisions and arrivals of waiters are
-// numbers of one sequence. While there are waiters, watchers or revocations, and for a
-// while after, there are
+// mortise:token holds the last number drawn: tokens, revisions and arrivals of waiters
+// are numbers of one sequence. While there are waiters, watchers or revocations, and for
+// a while after, there are
 //
 //   - mortise:queue:<key>, a sorted set of the lock's waiters, by their arrival;
 //   - mortise:waiter:<id>, a hash with a waiter's request, or a note that it has left;
@@ -57,30 +57,30 @@
 // whose process has died is skipped immediately. A live waiter that does not claim the
 // lock in time loses this turn but keeps its place in the queue. Five times a second, and
 // when a lock expires, each Store with waiters checks whether it has missed a message.
-// This is how it notices that lock.redis has released a lock. lock.redis does not know the
-// queue, and can take a lock before its waiters.
+// This is how it notices that lock.redis has released a lock. lock.redis does not know
+// the queue, and can take a lock before its waiters.
 //
-// When Redis loses its data, waiters enter their queues again at their old places, but the
-// first to return may be served before earlier waiters have returned. They keep waiting
-// while Redis is unreachable.
+// When Redis loses its data, waiters enter their queues again at their old places, but
+// the first to return may be served before earlier waiters have returned. They keep
+// waiting while Redis is unreachable.
 //
 // # Declared locks
 //
-// A request with a group belongs to the declaration that it finds first, which it knows by
-// its number: when the lock is withdrawn the request fails, even if the lock is declared
-// again at once and the message is lost. A waiter whose wait was cancelled, by a Withdraw
-// or by the owner's Unlock in any process, finds a note in place of its data. The note
-// lasts for a minute: a waiter that Redis has not seen for longer keeps waiting although
-// its owner has given up. A waiter whose process is dead does not count, and the owner can
-// request the lock from another process; if the first process comes back, that waiter
-// fails with ErrRepeated.
+// A request with a group belongs to the declaration that it finds first, which it knows
+// by its number: when the lock is withdrawn the request fails, even if the lock is
+// declared again at once and the message is lost. A waiter whose wait was cancelled, by a
+// Withdraw or by the owner's Unlock in any process, finds a note in place of its data.
+// The note lasts for a minute: a waiter that Redis has not seen for longer keeps waiting
+// although its owner has given up. A waiter whose process is dead does not count, and the
+// owner can request the lock from another process; if the first process comes back, that
+// waiter fails with ErrRepeated.
 //
-// Declarations have no TTL and are only as durable as Redis. When one is lost, its waiters
-// fail with ErrNotDeclared.
+// Declarations have no TTL and are only as durable as Redis. When one is lost, its
+// waiters fail with ErrNotDeclared.
 //
 // # Watching
 //
-// Events come by pub/sub and are published only while there are watchers. lock.redis
+// Events use pub/sub and are published only while there are watchers. lock.redis
 // publishes no events: a lock that it holds is in a snapshot, and is otherwise noticed
 // only if it replaces one that a watcher knew; a lock that it releases is reported as
 // expired when its TTL ends or another owner takes it. A waiter that dies between the
@@ -199,8 +199,8 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 	return stores.Grant{Acquired: true, Token: uint64(token), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil
 }
 
-// Unlock implements [stores.Store]. If the answer is lost and the request is repeated, the
-// error is ErrNotHeld although the first attempt released the lock, and ErrNotHeld or
+// Unlock implements [stores.Store]. If the answer is lost and the request is repeated,
+// the error is ErrNotHeld although the first attempt released the lock, and ErrNotHeld or
 // ErrNotOwner if it cancelled a wait.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "unlock", key, s.endLock(ctx, unlockScript, key, owner, stores.EventReleased.String()))
@@ -252,8 +252,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return wrap(ctx, "ping", probePrefix+s.id, s.probeGrant(ctx))
 }
 
-// probeGrant takes a lock that only this Store uses and releases it in one script, so that
-// no other client sees it.
+// probeGrant takes a lock that only this Store uses and releases it in one script, so
+// that no other client sees it.
 func (s *Store) probeGrant(ctx context.Context) error {
 	return s.runScript(ctx, pingScript, []string{probePrefix + s.id}).Err()
 }
