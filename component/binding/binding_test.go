@@ -204,7 +204,7 @@ func TestInit_Metadata(t *testing.T) {
 		{"two stores", map[string]string{"lockStore": "locks", "store": "memory", "restartGrace": "1s"},
 			`binding "b": metadata keys ["restartGrace" "store"]: must not be set together with lockStore`},
 		{"an unknown key", map[string]string{"lockStor": "locks"},
-			`component "b": metadata key "lockStor": store memory does not know it`},
+			`component "b": metadata key "lockStor": store memory does not support it`},
 		{"a key twice", map[string]string{"keys": "a", "Keys": "b"}, "metadata keys Keys and keys differ only in case"},
 		{"an oversized key", map[string]string{"keys": long}, "metadata key keys: each must be at most 1024 bytes, got 1025"},
 		{"an oversized prefix", map[string]string{"keys": long + "*"}, "metadata key keys: each must be at most 1024 bytes, got 1025"},

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -119,7 +120,7 @@ func (s *Service) forward(ctx context.Context, b *binding, source source, r *eve
 			return err
 		}
 		s.log.Warnf("Restarting the events of binding %q for %s: %v", b.name, source, err)
-		if !sleep(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			return nil
 		}
 		pause = min(2*pause, maxBackoff)
@@ -174,7 +175,7 @@ func (r *eventSender) deliver(ctx context.Context, event []byte, retries int) er
 			return nil
 		case left == 0:
 			return fmt.Errorf("%w: %s", errRejected, fault.GetMessage())
-		case !sleep(ctx, pause):
+		case !sleep.For(ctx, pause):
 			return ctx.Err()
 		}
 		pause = min(2*pause, maxBackoff)
@@ -208,16 +209,4 @@ func (r *eventSender) send(event []byte, answer chan<- *daprpb.ReadRequest) (id 
 	id = strconv.FormatUint(r.last, 10)
 	r.acks[id] = answer
 	return id, r.stream.Send(&daprpb.ReadResponse{Data: event, ContentType: contentType, MessageId: id})
-}
-
-// sleep pauses for d. It returns false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -77,8 +77,7 @@ func (a *API) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRe
 	}
 	ask := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
 	err = a.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
-		grant, err := store.TryLock(ctx, ask)
-		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		grant, err := stores.TryLock(ctx, store, ask)
 		acquired = grant.Acquired
 		return err
 	})
@@ -91,7 +90,7 @@ func (a *API) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequ
 		return err
 	}
 	return a.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
-		return store.Unlock(ctx, key, m.GetLockOwner())
+		return stores.Unlock(ctx, store, key, m.GetLockOwner())
 	})
 }
 

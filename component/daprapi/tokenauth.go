@@ -2,8 +2,6 @@ package daprapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +13,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/mortise-lock/mortise/component/internal/tokenauth"
 )
 
 // tokenHeader is the name of the token in the metadata of gRPC calls and in the header of
@@ -23,42 +23,19 @@ const tokenHeader = "dapr-api-token"
 
 // tokenAuth rejects calls without the token, except health checks, because a prober has
 // no secrets. Health.Watch needs the token, because its stream never ends. tokenAuth
-// keeps the token's hash, so that a comparison takes the same time for every input.
+// accepts every call if no token is configured.
 type tokenAuth struct {
 	disabled bool // no token is configured
-	hash     [sha256.Size]byte
+	token    tokenauth.Token
 }
 
-func newTokenAuth(token string) tokenAuth {
-	return tokenAuth{token == "", sha256.Sum256([]byte(token))}
-}
+func newTokenAuth(token string) tokenAuth { return tokenAuth{token == "", tokenauth.New(token)} }
 
-func (t tokenAuth) accepts(token string) bool {
-	hash := sha256.Sum256([]byte(token))
-	return t.disabled || subtle.ConstantTimeCompare(hash[:], t.hash[:]) == 1
-}
+func (t tokenAuth) accepts(token string) bool { return t.disabled || t.token.Equals(token) }
 
 // ServerOptions are the options with which a gRPC server responds as daprd's does.
 func (a *API) ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(a.auth.unary),
-		grpc.ChainStreamInterceptor(a.auth.stream),
-		grpc.UnknownServiceHandler(UnknownMethod),
-	}
-}
-
-func (t tokenAuth) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	if err := t.check(ctx, call.FullMethod); err != nil {
-		return nil, err
-	}
-	return handle(ctx, req)
-}
-
-func (t tokenAuth) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	if err := t.check(stream.Context(), call.FullMethod); err != nil {
-		return err
-	}
-	return handle(srv, stream)
+	return append(tokenauth.ServerOptions(a.auth.check), grpc.UnknownServiceHandler(UnknownMethod))
 }
 
 // check returns the status with which a gRPC call is rejected, or nil.

@@ -61,8 +61,7 @@ func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*la
 	}
 	var grant stores.Grant
 	err = s.do(ctx, m, func(store stores.Store) (err error) {
-		grant, err = store.TryLock(ctx, ask)
-		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		grant, err = stores.TryLock(ctx, store, ask)
 		return err
 	})
 	if err != nil {
@@ -78,7 +77,9 @@ func (s *Service) Unlock(ctx context.Context, m *layottopb.UnlockRequest) (*layo
 	if err != nil {
 		return nil, err
 	}
-	status, err := outcome(s.do(ctx, m, func(store stores.Store) error { return store.Unlock(ctx, key, m.GetLockOwner()) }))
+	status, err := outcome(s.do(ctx, m, func(store stores.Store) error {
+		return stores.Unlock(ctx, store, key, m.GetLockOwner())
+	}))
 	if err != nil {
 		return nil, err
 	}

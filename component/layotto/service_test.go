@@ -229,9 +229,9 @@ func TestCalls_InvalidRequests(t *testing.T) {
 		{"pipes in the resource", some, message{"redis", "a||b", "o", 1},
 			codes.Unknown, "input key/keyPrefix 'a||b' can't contain '||'", false},
 		{"a long resource", some, message{"redis", long, "o", 1}, codes.InvalidArgument,
-			"ResourceId with its prefix is 1037 bytes long, the most is 1024 in lock store redis", false},
+			"ResourceId with its prefix must be at most 1024 bytes, got 1037 in lock store redis", false},
 		{"a long owner", some, message{"redis", "r", long + "x", 1}, codes.InvalidArgument,
-			"LockOwner is 1025 bytes long, the most is 1024 in lock store redis", false},
+			"LockOwner must be at most 1024 bytes, got 1025 in lock store redis", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c := client(t, "app1", row.components, openStores(t, row.components))

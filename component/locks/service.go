@@ -35,8 +35,7 @@ func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lock
 		return nil, rpcstatus.Status(err)
 	}
 	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
-		grant, err := store.TryLock(ctx, ask)
-		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		return stores.TryLock(ctx, store, ask)
 	})
 }
 
@@ -52,8 +51,7 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 		return nil, rpcstatus.Status(err)
 	}
 	return s.answerLater(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		grant, err := stores.Lock(waiting, store, ask)
-		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		return stores.Lock(waiting, store, ask)
 	})
 }
 
@@ -69,8 +67,7 @@ func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lock
 		return nil, rpcstatus.Status(err)
 	}
 	lockAll := func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		grant, err := stores.LockAll(waiting, store, ask)
-		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Keys...)
+		return stores.LockAll(waiting, store, ask)
 	}
 	if !ask.Wait {
 		return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return lockAll(ctx, store) })
@@ -93,7 +90,7 @@ func (s *Service) Unlock(ctx context.Context, m *lockspb.UnlockRequest) (*locksp
 	if err := stores.ValidateKey(key, owner); err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
+	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return stores.Unlock(ctx, store, key, owner) })
 	return &lockspb.UnlockResponse{}, rpcstatus.Status(err)
 }
 

@@ -83,8 +83,7 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 	}
 	var grant stores.Grant
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) (err error) {
-		grant, err = store.TryLock(ctx, ask)
-		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		grant, err = stores.TryLock(ctx, store, ask)
 		return err
 	})
 	if err != nil {
@@ -100,7 +99,9 @@ func (s *Service) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*lockp
 	if err := stores.ValidateKey(key, owner); err != nil {
 		return nil, callStatus(err)
 	}
-	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
+	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
+		return stores.Unlock(ctx, store, key, owner)
+	})
 	switch {
 	case errors.Is(err, stores.ErrNotHeld):
 		return &lockpb.UnlockResponse{Status: lockpb.UnlockResponse_LOCK_DOES_NOT_EXIST}, nil
