@@ -164,7 +164,7 @@ func (w *cuttableConn) Write(b []byte) (int, error) {
 }
 
 // inject applies the fault to all later calls; nil removes it.
-func (n *network) inject(fault fault) {
+func (n *network) inject(f fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fault = f
@@ -181,7 +181,7 @@ func (n *network) intercept(ctx context.Context, full string, call func() (any, 
 	method := path.Base(full)
 	n.mu.Lock()
 	n.calls = append(n.calls, method)
-	fault := n.fault
+	f := n.fault
 	n.mu.Unlock()
 	if f == nil {
 		return call()

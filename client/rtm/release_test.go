@@ -21,7 +21,7 @@ func respondAfterCancel(ctx context.Context, _ string, call func() (any, error))
 }
 
 // onMethod applies a fault to one method.
-func onMethod(method string, fault fault) fault {
+func onMethod(method string, f fault) fault {
 	return func(ctx context.Context, called string, call func() (any, error)) (any, error) {
 		if called != method {
 			return call()

@@ -17,7 +17,7 @@ type scriptedServer struct {
 	snapshot  []*rtmpb.LockDetail   // of the snapshot of each session
 	events    chan *rtmpb.LockEvent // of the session, after the snapshot
 	acquire   func() (*rtmpb.LockResponse, error)
-	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil: confirm all
+	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // or nil
 }
 
 // setupScriptedUser starts a server that grants the revs in order, and logs alice in.
