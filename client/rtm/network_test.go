@@ -27,8 +27,8 @@ import (
 )
 
 // network connects clients in memory with a Mortise that can stop and restart. Its
-// component "chat" keeps its locks across a restart. It records the calls that arrive, and
-// can inject a fault.
+// component "chat" keeps its locks across a restart. It records the calls that arrive,
+// and can inject a fault.
 type network struct {
 	backend stores.Backend
 	store   *memory.Store
