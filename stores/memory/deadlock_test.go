@@ -17,7 +17,7 @@ type step struct {
 	deadlock             bool
 }
 
-var situations = []struct {
+var deadlockCases = []struct {
 	name  string
 	held  []string // owner and key
 	steps []step
@@ -93,14 +93,14 @@ var situations = []struct {
 	},
 }
 
-func TestDeadlocks(t *testing.T) {
-	for _, row := range situations {
+func TestDeadlock(t *testing.T) {
+	for _, row := range deadlockCases {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, NewProcess(), "locks", "")
 				for _, l := range row.held {
 					owner, key, _ := strings.Cut(l, " ")
-					take(t, s, key, owner, time.Hour, true)
+					tryLock(t, s, key, owner, time.Hour, true)
 				}
 				runSteps(t, s, row.steps)
 			})
@@ -113,39 +113,39 @@ func runSteps(t *testing.T, s *Store, steps []step) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	for _, step := range steps {
-		got := ask(ctx, s, step.owner, strings.Fields(step.holding), strings.Fields(step.keys)...)
+		got := startLock(ctx, s, step.owner, strings.Fields(step.holding), strings.Fields(step.keys)...)
 		if step.deadlock {
-			isAnswered(t, got, stores.ErrDeadlock)
+			checkResult(t, got, stores.ErrDeadlock)
 		} else {
-			waits(t, got)
+			checkWaiting(t, got)
 		}
 	}
 	cancel()
 	synctest.Wait()
-	isForgotten(t, s)
+	checkNoWaiters(t, s)
 }
 
-func TestExpiredHolderIsNoDeadlock(t *testing.T) {
+func TestDeadlock_ExpiredHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "b", "bob", time.Hour, true)
-		take(t, s, "a", "ann", time.Second, true)
-		ann := ask(t.Context(), s, "ann2", []string{"ann"}, "b")
+		tryLock(t, s, "b", "bob", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Second, true)
+		ann := startLock(t.Context(), s, "ann2", []string{"ann"}, "b")
 		time.Sleep(time.Second)
-		isGranted(t, ask(t.Context(), s, "bob2", []string{"bob"}, "a"))
-		release(t, s, "b", "bob")
-		isGranted(t, ann)
-		isForgotten(t, s)
+		checkGranted(t, startLock(t.Context(), s, "bob2", []string{"bob"}, "a"))
+		unlock(t, s, "b", "bob")
+		checkGranted(t, ann)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
+func TestDeadlock_ExpiredHolderNotReclaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Second, true)
+		tryLock(t, s, "a", "ann", time.Second, true)
 		s.table.mu.Lock()
 		defer s.table.mu.Unlock()
-		w := &waiter{request: single(&stores.Request{Owner: "bob", Holding: []string{"ann"}}, []string{"a"})}
+		w := &waiter{request: singleRequest(&stores.Request{Owner: "bob", Holding: []string{"ann"}}, []string{"a"})}
 		s.table.waitQueue.join(w)
 		now := time.Now()
 		if !s.table.deadlocked(w, now) || s.table.deadlocked(w, now.Add(time.Second)) {
@@ -156,50 +156,50 @@ func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
 
 // A request that names an owner which comes to hold a lock only later can close a cycle
 // without a word.
-func TestSearchEndsInTheDeadlockOfOthers(t *testing.T) {
+func TestDeadlock_CycleOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
-		take(t, s, "b", "bob", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Hour, true)
+		tryLock(t, s, "b", "bob", time.Hour, true)
 		ctx, cancel := context.WithCancel(t.Context())
-		ask(ctx, s, "eve", []string{"later"}, "a")
-		later := ask(ctx, s, "later", nil, "b")
-		waits(t, ask(ctx, s, "ann2", []string{"ann"}, "b"))
-		release(t, s, "b", "bob")
-		isGranted(t, later) // ann2 waits for later, eve keeps that and waits for ann, whom ann2 keeps
+		startLock(ctx, s, "eve", []string{"later"}, "a")
+		later := startLock(ctx, s, "later", nil, "b")
+		checkWaiting(t, startLock(ctx, s, "ann2", []string{"ann"}, "b"))
+		unlock(t, s, "b", "bob")
+		checkGranted(t, later) // ann2 waits for later, eve keeps that and waits for ann, whom ann2 keeps
 
-		waits(t, ask(ctx, s, "cleo2", []string{"cleo"}, "a"))
+		checkWaiting(t, startLock(ctx, s, "cleo2", []string{"cleo"}, "a"))
 		cancel()
 		synctest.Wait()
-		isForgotten(t, s)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestDeadlockHasGoneWithItsWaiter(t *testing.T) {
+func TestDeadlock_EndsWithWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
-		take(t, s, "b", "bob", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Hour, true)
+		tryLock(t, s, "b", "bob", time.Hour, true)
 		ctx, cancel := context.WithCancel(t.Context())
-		ask(ctx, s, "ann2", []string{"ann"}, "b")
-		isAnswered(t, ask(t.Context(), s, "bob2", []string{"bob"}, "a"), stores.ErrDeadlock)
+		startLock(ctx, s, "ann2", []string{"ann"}, "b")
+		checkResult(t, startLock(t.Context(), s, "bob2", []string{"bob"}, "a"), stores.ErrDeadlock)
 		cancel()
 		synctest.Wait()
-		bob := ask(t.Context(), s, "bob2", []string{"bob"}, "a")
-		waits(t, bob)
-		release(t, s, "a", "ann")
-		isGranted(t, bob)
-		isForgotten(t, s)
+		bob := startLock(t.Context(), s, "bob2", []string{"bob"}, "a")
+		checkWaiting(t, bob)
+		unlock(t, s, "a", "ann")
+		checkGranted(t, bob)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestRefusedDeadlockLeavesTheQueue(t *testing.T) {
+func TestDeadlock_LeavesQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range 3 {
-			take(t, s, fmt.Sprint(i), "ann", time.Hour, true)
+			tryLock(t, s, fmt.Sprint(i), "ann", time.Hour, true)
 		}
-		isAnswered(t, ask(t.Context(), s, "ann2", []string{"ann"}, "0", "1", "2"), stores.ErrDeadlock)
-		isForgotten(t, s)
+		checkResult(t, startLock(t.Context(), s, "ann2", []string{"ann"}, "0", "1", "2"), stores.ErrDeadlock)
+		checkNoWaiters(t, s)
 	})
 }

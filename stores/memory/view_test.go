@@ -15,7 +15,7 @@ import (
 )
 
 // looks are the calls that look at all locks under a prefix.
-var looks = []struct {
+var readers = []struct {
 	name string
 	look func(ctx context.Context, s *Store, prefix string) ([]stores.LockInfo, error)
 }{
@@ -31,13 +31,13 @@ var looks = []struct {
 	}},
 }
 
-func TestNobodyWaitsForALookAtManyLocks(t *testing.T) {
+func TestList_DoesNotBlock(t *testing.T) {
 	const many, rounds = 100_000, 5 // other work on the machine may spoil some of them
 	s := open(t, NewProcess(), "locks", "")
 	for i := range many {
-		take(t, s, fmt.Sprintf("disk-%06d", i), "ann", time.Hour, true)
+		tryLock(t, s, fmt.Sprintf("disk-%06d", i), "ann", time.Hour, true)
 	}
-	for _, row := range looks {
+	for _, row := range readers {
 		t.Run(row.name, func(t *testing.T) {
 			var worst []string
 			for range rounds {
@@ -68,23 +68,23 @@ func TestNobodyWaitsForALookAtManyLocks(t *testing.T) {
 func longestCall(t *testing.T, s *Store, done <-chan time.Duration) (longest time.Duration) {
 	for len(done) == 0 {
 		start := time.Now()
-		take(t, s, "gate", "bob", time.Hour, true)
-		release(t, s, "gate", "bob")
+		tryLock(t, s, "gate", "bob", time.Hour, true)
+		unlock(t, s, "gate", "bob")
 		longest = max(longest, time.Since(start))
 	}
 	return longest
 }
 
-func TestALookTellsHowManyWait(t *testing.T) {
+func TestList_CountsWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range countBatch + 1 {
-			take(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
+			tryLock(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
 		}
 		for _, key := range []string{"disk-0000", fmt.Sprintf("disk-%04d", countBatch)} {
-			waits(t, ask(t.Context(), s, "bob", nil, key))
+			checkWaiting(t, startLock(t.Context(), s, "bob", nil, key))
 		}
-		for _, row := range looks {
+		for _, row := range readers {
 			locks, err := row.look(t.Context(), s, "disk")
 			if err != nil || locks[0].Waiters != 1 || locks[1].Waiters != 0 || locks[countBatch].Waiters != 1 {
 				t.Errorf("%s: %v, %+v", row.name, err, locks)
@@ -96,37 +96,37 @@ func TestALookTellsHowManyWait(t *testing.T) {
 // Somebody goes from one lock to another, and takes the next before he leaves the last.
 // Who looked at one lock after the other while that changes might see him nowhere; and
 // the times of a lock that is being renewed belong together.
-func TestALookIsAtOneMoment(t *testing.T) {
+func TestList_Snapshot(t *testing.T) {
 	const disks, steps = 3000, 3000
 	s := open(t, NewProcess(), "locks", "")
 	for i := range disks {
-		take(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
+		tryLock(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
 	}
 	if err := s.Declare(t.Context(), stores.Declaration{Group: "disk", Key: "disk", TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	take(t, s, "disk-0000/side", "bob", time.Hour, true) // before the first look
+	tryLock(t, s, "disk-0000/side", "bob", time.Hour, true) // before the first look
 	done := make(chan struct{})
 	var others sync.WaitGroup
-	for _, row := range looks {
+	for _, row := range readers {
 		others.Go(func() {
 			for ended(t.Context(), done) == nil {
 				locks, err := row.look(t.Context(), s, "disk")
-				if problem := walker(locks); err != nil || problem != "" {
+				if problem := checkMoves(locks); err != nil || problem != "" {
 					t.Errorf("%s: %v %s", row.name, err, problem)
 					return
 				}
 			}
 		})
 	}
-	walk(t, s, disks, steps)
+	moveLock(t, s, disks, steps)
 	close(done)
 	others.Wait()
 }
 
 // walk lets bob, who holds the first disk's side entrance, take one after the other, and
 // ann renew the disks.
-func walk(t *testing.T, s *Store, disks, steps int) {
+func moveLock(t *testing.T, s *Store, disks, steps int) {
 	at := "disk-0000/side"
 	for range steps {
 		disk := fmt.Sprintf("disk-%04d", rand.IntN(disks))
@@ -135,15 +135,15 @@ func walk(t *testing.T, s *Store, disks, steps int) {
 			t.Error(err)
 		}
 		if next := disk + "/side"; next != at {
-			take(t, s, next, "bob", time.Hour, true)
-			release(t, s, at, "bob")
+			tryLock(t, s, next, "bob", time.Hour, true)
+			unlock(t, s, at, "bob")
 			at = next
 		}
 	}
 }
 
 // walker tells what is wrong with a look at the disks, or nothing.
-func walker(locks []stores.LockInfo) string {
+func checkMoves(locks []stores.LockInfo) string {
 	bobs := 0
 	for _, l := range locks {
 		if strings.HasSuffix(l.Key, "/side") {

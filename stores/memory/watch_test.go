@@ -15,19 +15,19 @@ import (
 )
 
 // told is what a watcher was told so far.
-type told struct {
+type eventRecorder struct {
 	mu   sync.Mutex
 	list []stores.Event
 }
 
-func (w *told) add(e stores.Event) {
+func (w *eventRecorder) record(e stores.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.list = append(w.list, e)
 }
 
 // events returns them, from the snapshot at the beginning on.
-func (w *told) events() []stores.Event {
+func (w *eventRecorder) events() []stores.Event {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -36,18 +36,18 @@ func (w *told) events() []stores.Event {
 
 // watch starts to watch, and returns when the snapshot was told. It works in a bubble
 // only.
-func watch(ctx context.Context, s *Store, prefix string) *told {
+func startWatch(ctx context.Context, s *Store, prefix string) *eventRecorder {
 	pace := make(chan struct{})
 	close(pace)
-	return watchAt(ctx, s, prefix, pace)
+	return startSlowWatch(ctx, s, prefix, pace)
 }
 
 // watchAt is watch for somebody who is stuck in the first event until pace is closed.
-func watchAt(ctx context.Context, s *Store, prefix string, pace <-chan struct{}) *told {
-	w := &told{}
+func startSlowWatch(ctx context.Context, s *Store, prefix string, pace <-chan struct{}) *eventRecorder {
+	w := &eventRecorder{}
 	go func() {
 		_ = s.Watch(ctx, prefix, func(e stores.Event) error {
-			w.add(e)
+			w.record(e)
 			<-pace
 			return nil
 		})
@@ -56,7 +56,7 @@ func watchAt(ctx context.Context, s *Store, prefix string, pace <-chan struct{})
 	return w
 }
 
-func (w *told) kinds() []stores.EventKind {
+func (w *eventRecorder) kinds() []stores.EventKind {
 	var kinds []stores.EventKind
 	for _, e := range w.events() {
 		kinds = append(kinds, e.Kind)
@@ -65,7 +65,7 @@ func (w *told) kinds() []stores.EventKind {
 }
 
 // is expects these events since the snapshot.
-func (w *told) is(t *testing.T, want ...string) {
+func (w *eventRecorder) check(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
 	for _, e := range w.events()[1:] {
@@ -77,76 +77,76 @@ func (w *told) is(t *testing.T, want ...string) {
 }
 
 // state returns the condition of each lock that is held or declared, by what w was told.
-func (w *told) state(t *testing.T) map[string]condition {
+func (w *eventRecorder) state(t *testing.T) map[string]lockState {
 	t.Helper()
 	return replay(t, w.events())
 }
 
-func TestExpiryIsToldWithoutACall(t *testing.T) {
+func TestWatch_ExpiryWithoutCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "disk", "ann", time.Hour, true)
-		w := watch(t.Context(), s, "")
-		take(t, s, "gate", "ann", time.Second, true)
+		tryLock(t, s, "disk", "ann", time.Hour, true)
+		w := startWatch(t.Context(), s, "")
+		tryLock(t, s, "gate", "ann", time.Second, true)
 		time.Sleep(time.Second - 1)
-		w.is(t, "ACQUIRED gate ann")
+		w.check(t, "ACQUIRED gate ann")
 		time.Sleep(time.Nanosecond)
-		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann")
+		w.check(t, "ACQUIRED gate ann", "EXPIRED gate ann")
 		time.Sleep(time.Hour - time.Second)
-		w.is(t, "ACQUIRED gate ann", "EXPIRED gate ann", "EXPIRED disk ann")
+		w.check(t, "ACQUIRED gate ann", "EXPIRED gate ann", "EXPIRED disk ann")
 	})
 }
 
-func TestExpiryIsToldBeforeTheNextGrant(t *testing.T) {
+func TestWatch_ExpiryBeforeNextGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		w := watch(t.Context(), s, "")
-		take(t, s, "disk", "ann", time.Second, true)
-		ask(t.Context(), s, "bob", nil, "disk")
+		w := startWatch(t.Context(), s, "")
+		tryLock(t, s, "disk", "ann", time.Second, true)
+		startLock(t.Context(), s, "bob", nil, "disk")
 		time.Sleep(time.Second)
-		w.is(t, "ACQUIRED disk ann", "EXPIRED disk ann", "ACQUIRED disk bob")
+		w.check(t, "ACQUIRED disk ann", "EXPIRED disk ann", "ACQUIRED disk bob")
 	})
 }
 
-func TestExpiryThatAGrantFindsIsToldFirst(t *testing.T) {
+func TestWatch_ExpiryFoundByGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		w := watch(t.Context(), s, "disk")
+		w := startWatch(t.Context(), s, "disk")
 		for i := range 10 * reclaimPerGrant { // they expire first, so a grant clears some of them away and not the disk
-			take(t, s, fmt.Sprint(i), "ann", time.Second-1, true)
+			tryLock(t, s, fmt.Sprint(i), "ann", time.Second-1, true)
 		}
-		take(t, s, "disk", "ann", time.Second, true)
+		tryLock(t, s, "disk", "ann", time.Second, true)
 
 		s.table.mu.Lock() // before the alarm comes to it
-		req := single(&stores.Request{Owner: "bob", TTL: time.Hour}, []string{"disk"})
+		req := singleRequest(&stores.Request{Owner: "bob", TTL: time.Hour}, []string{"disk"})
 		_, _ = s.table.try(&req, time.Time{}, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
-		w.is(t, "ACQUIRED disk ann", "EXPIRED disk ann", "ACQUIRED disk bob")
+		w.check(t, "ACQUIRED disk ann", "EXPIRED disk ann", "ACQUIRED disk bob")
 	})
 }
 
-func TestWhatExpiredBeforeTheSnapshotIsNotTold(t *testing.T) {
+func TestWatch_ExpiryBeforeSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range 100 {
-			take(t, s, fmt.Sprint(i), "ann", time.Second, true)
+			tryLock(t, s, fmt.Sprint(i), "ann", time.Second, true)
 		}
 		time.Sleep(time.Second)
-		w := watch(t.Context(), s, "")
+		w := startWatch(t.Context(), s, "")
 		time.Sleep(time.Nanosecond) // for the alarm
 		if n := len(w.events()[0].Locks); n > 0 {
 			t.Errorf("the snapshot has %d locks that have expired", n)
 		}
-		w.is(t)
+		w.check(t)
 	})
 }
 
-func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
+func TestWatch_ExpiryBeforeLaterSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		w := s.table.subscribe("")
 		defer s.table.unsubscribe(w)
-		take(t, s, "disk", "ann", time.Second, true)
+		tryLock(t, s, "disk", "ann", time.Second, true)
 		s.table.mu.Lock() // before the alarm comes to it
 		w.missed = true
 		s.table.takeSnapshot(w, time.Now().Add(time.Second))
@@ -159,21 +159,21 @@ func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
 	})
 }
 
-func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
+func TestWatch_OverflowStartsNewSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		pace := make(chan struct{})
-		w := watchAt(t.Context(), s, "", pace)
+		w := startSlowWatch(t.Context(), s, "", pace)
 		for range maxPending / 2 {
-			take(t, s, "disk", "ann", time.Hour, true)
-			release(t, s, "disk", "ann")
+			tryLock(t, s, "disk", "ann", time.Hour, true)
+			unlock(t, s, "disk", "ann")
 		}
-		take(t, s, "gate", "ann", time.Second, true) // one too many
-		take(t, s, "disk", "ann", time.Hour, true)
+		tryLock(t, s, "gate", "ann", time.Second, true) // one too many
+		tryLock(t, s, "disk", "ann", time.Hour, true)
 		time.Sleep(time.Second)
 		close(pace)
 		synctest.Wait()
-		take(t, s, "wall", "ann", time.Hour, true)
+		tryLock(t, s, "wall", "ann", time.Hour, true)
 
 		if kinds := w.kinds(); !slices.Equal(kinds, []stores.EventKind{stores.EventSnapshot, stores.EventSnapshot, stores.EventAcquired}) {
 			t.Fatalf("the watcher was told %v", kinds)
@@ -187,14 +187,14 @@ func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
 	})
 }
 
-func TestWatcherJustInTimeMissesNothing(t *testing.T) {
+func TestWatch_FullBufferMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		pace := make(chan struct{})
-		w := watchAt(t.Context(), s, "", pace)
+		w := startSlowWatch(t.Context(), s, "", pace)
 		for range maxPending / 2 {
-			take(t, s, "disk", "ann", time.Hour, true)
-			release(t, s, "disk", "ann")
+			tryLock(t, s, "disk", "ann", time.Hour, true)
+			unlock(t, s, "disk", "ann")
 		}
 		close(pace)
 		if n := len(w.events()); n != 1+maxPending || len(w.state(t)) > 0 {
@@ -203,7 +203,7 @@ func TestWatcherJustInTimeMissesNothing(t *testing.T) {
 	})
 }
 
-func TestNothingIsLeftOfAWatcher(t *testing.T) {
+func TestWatch_LeavesNothing(t *testing.T) {
 	errEnough := errors.New("enough")
 	for _, row := range []struct {
 		name string
@@ -228,13 +228,13 @@ func TestNothingIsLeftOfAWatcher(t *testing.T) {
 				if err := <-ended; !errors.Is(err, row.want) {
 					t.Errorf("Watch returned %v, want %v", err, row.want)
 				}
-				isForgotten(t, s)
+				checkNoWaiters(t, s)
 			})
 		})
 	}
 }
 
-func TestCloseWaitsForATellThatCallsTheStore(t *testing.T) {
+func TestClose_WaitsForWatchHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		goOn, watched, closed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
