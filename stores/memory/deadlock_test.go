@@ -11,9 +11,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// step is a request that waits: by whom, what for, and which owners' locks it keeps.
+// step is a request that waits.
 type step struct {
-	owner, keys, holding string // the last two with spaces between
+	owner, keys, holding string // keys and holding are separated by spaces
 	deadlock             bool
 }
 
@@ -23,7 +23,7 @@ var deadlockCases = []struct {
 	steps []step
 }{
 	{
-		name:  "a lock that the asker keeps",
+		name:  "a lock that the requester holds",
 		held:  []string{"ann a"},
 		steps: []step{{"ann2", "a", "ann", true}},
 	},
@@ -45,29 +45,29 @@ var deadlockCases = []struct {
 		steps: []step{{"ann2", "x y b", "ann", false}, {"bob2", "v a w", "bob", true}},
 	},
 	{
-		name:  "a cycle through the queue of a vacant key",
+		name:  "a cycle through the queue of a free key",
 		held:  []string{"ann a"},
 		steps: []step{{"bob", "a b", "", false}, {"ann2", "b", "ann", true}},
 	},
 	{
-		name: "a cycle through somebody further ahead in a queue",
+		name: "a cycle through a waiter further ahead in a queue",
 		held: []string{"ann a"},
 		steps: []step{
 			{"bob", "a b", "", false}, {"cleo", "b", "", false}, {"ann2", "b", "ann", true},
 		},
 	},
 	{
-		name:  "a cycle through the second of the locks that are kept",
+		name:  "a cycle through the second owner in Holding",
 		held:  []string{"ann a", "eve e", "bob b"},
 		steps: []step{{"ann2", "b", "ann eve", false}, {"bob2", "e", "bob", true}},
 	},
 	{
-		name:  "a lock that the asker keeps, told twice",
+		name:  "an owner that is twice in Holding",
 		held:  []string{"ann a", "bob b"},
 		steps: []step{{"ann2", "b", "ann ann", false}, {"bob2", "a", "bob bob", true}},
 	},
 	{
-		name:  "no deadlock for siblings that keep the same lock",
+		name:  "no deadlock for siblings with the same Holding",
 		held:  []string{"ann a", "x x", "y y"},
 		steps: []step{{"one", "x", "ann", false}, {"two", "x", "ann", false}, {"three", "y x", "ann", false}},
 	},
@@ -77,17 +77,17 @@ var deadlockCases = []struct {
 		steps: []step{{"one2", "y", "ann one", false}, {"two", "x", "ann", false}},
 	},
 	{
-		name:  "no deadlock for one who comes later in the same direction",
+		name:  "no deadlock for a later waiter in the same direction",
 		held:  []string{"ann a", "bob b"},
 		steps: []step{{"ann2", "b", "ann", false}, {"eve2", "a", "eve", false}},
 	},
 	{
-		name:  "no deadlock for a holder who keeps nothing",
+		name:  "no deadlock for a holder without Holding",
 		held:  []string{"ann a", "bob b"},
 		steps: []step{{"ann2", "b", "", false}, {"bob2", "a", "bob", false}},
 	},
 	{
-		name:  "no deadlock for a holder who waits for its own lock without saying so",
+		name:  "no deadlock for a holder that waits for its own lock without Holding",
 		held:  []string{"ann a"},
 		steps: []step{{"ann", "a", "", false}, {"bob", "a", "bob", false}},
 	},
@@ -108,7 +108,7 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
-// runSteps expects each step to wait or to be a deadlock, whichever it says.
+// runSteps checks that each step waits or fails with ErrDeadlock, as it says.
 func runSteps(t *testing.T, s *Store, steps []step) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -149,13 +149,13 @@ func TestDeadlock_ExpiredHolderNotReclaimed(t *testing.T) {
 		s.table.waitQueue.join(w)
 		now := time.Now()
 		if !s.table.deadlocked(w, now) || s.table.deadlocked(w, now.Add(time.Second)) {
-			t.Error("it is a deadlock for as long as ann holds the lock, and no longer")
+			t.Error("want a deadlock as long as ann holds the lock, and no longer")
 		}
 	})
 }
 
-// A request that names an owner which comes to hold a lock only later can close a cycle
-// without a word.
+// A cycle can arise unnoticed if a Holding contains an owner that acquires its lock
+// later.
 func TestDeadlock_CycleOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
@@ -166,7 +166,9 @@ func TestDeadlock_CycleOfOthers(t *testing.T) {
 		later := startLock(ctx, s, "later", nil, "b")
 		checkWaiting(t, startLock(ctx, s, "ann2", []string{"ann"}, "b"))
 		unlock(t, s, "b", "bob")
-		checkGranted(t, later) // ann2 waits for later, eve keeps that and waits for ann, whom ann2 keeps
+		// A cycle: ann2 waits for later, eve holds later's lock and waits for ann, and
+		// ann2 holds ann's lock.
+		checkGranted(t, later)
 
 		checkWaiting(t, startLock(ctx, s, "cleo2", []string{"cleo"}, "a"))
 		cancel()

@@ -12,10 +12,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// team is the group of these tests, and disk and gate are locks that it may have.
+// team is the group of these tests, and disk and gate are locks in it.
 const team, disk, gate = "team|", "team|disk", "team|gate"
 
-// declare expects Declare of a lock of the team to succeed, for an hour.
+// declare declares a lock of the team with a TTL of an hour.
 func declare(t *testing.T, s *Store, key string) {
 	t.Helper()
 	if err := s.Declare(t.Context(), stores.Declaration{Group: team, Key: key, TTL: time.Hour}); err != nil {
@@ -23,7 +23,7 @@ func declare(t *testing.T, s *Store, key string) {
 	}
 }
 
-// withdraw expects Withdraw of a lock of the team to succeed.
+// withdraw withdraws a lock of the team.
 func withdraw(t *testing.T, s *Store, key string) {
 	t.Helper()
 	if err := s.Withdraw(t.Context(), team, key); err != nil {
@@ -31,23 +31,23 @@ func withdraw(t *testing.T, s *Store, key string) {
 	}
 }
 
-// member is a request for a lock of the team.
+// memberRequest returns a request for a lock of the team.
 func memberRequest(key, owner string) stores.Request {
 	return stores.Request{Key: key, Owner: owner, Group: team}
 }
 
-// join expects TryLock for a lock of the team to be answered with want, and to grant the
-// lock if that is nil.
+// tryLockMember calls TryLock for a lock of the team and checks that it fails with want,
+// or grants the lock if want is nil.
 func tryLockMember(t *testing.T, s *Store, key, owner string, want error) stores.Grant {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), memberRequest(key, owner))
 	if !errors.Is(err, want) || g.Acquired != (want == nil) {
-		t.Errorf("TryLock of %q by %q answered %+v and %v, want the error %v", key, owner, g, err, want)
+		t.Errorf("TryLock of %q by %q returned %+v, %v, want the error %v", key, owner, g, err, want)
 	}
 	return g
 }
 
-// askTeam starts a call that waits for a lock of the team, as ask does.
+// lockMember starts a call that waits for a lock of the team, as startLock does.
 func lockMember(ctx context.Context, s *Store, key, owner string) <-chan result {
 	return startCall(func() (stores.Grant, error) { return s.Lock(ctx, memberRequest(key, owner)) })
 }
@@ -67,7 +67,7 @@ func TestDeclare_Errors(t *testing.T) {
 	}{
 		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: disk, TTL: time.Hour}), stores.ErrDeclared,
 			`memory: declare "team|disk": lock is declared already`},
-		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: disk, TTL: time.Hour}), stores.ErrDeclared, // in another
+		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: disk, TTL: time.Hour}), stores.ErrDeclared,
 			`memory: declare "team|disk": lock is declared already`},
 		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: disk, TTL: time.Hour, Limit: 1}), stores.ErrDeclared,
 			`memory: declare "team|disk": lock is declared already`},
@@ -90,7 +90,7 @@ func TestDeclare_Errors(t *testing.T) {
 		}
 	}
 	if rows := groupOf(t, s, team); len(rows) != 1 || rows[0].Key != disk || rows[0].Owner != "ann" {
-		t.Errorf("after all these errors the team has %v", rows)
+		t.Errorf("after these errors the team has %v", rows)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestGroup_Separate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	tryLock(t, s, "ab15", "ann", time.Hour, true) // of no group
+	tryLock(t, s, "ab15", "ann", time.Hour, true) // in no group
 	want := func(keys ...string) (rows []stores.LockInfo) {
 		for _, key := range keys {
 			rows = append(rows, stores.LockInfo{Key: key, DeclaredTTL: time.Second})
@@ -138,7 +138,7 @@ func TestDeclare_TTL(t *testing.T) {
 			t.Errorf("the list has %+v, want %+v", rows, want)
 		}
 		if left := time.Until(ann.Expires); left != time.Hour || ann.TTL != time.Hour {
-			t.Errorf("ann's grant lasts %v, and says %v", left, ann.TTL)
+			t.Errorf("ann's grant expires in %v and has the TTL %v", left, ann.TTL)
 		}
 		time.Sleep(time.Hour - 1)
 		checkWaiting(t, bob)
@@ -176,19 +176,19 @@ func TestTryLock_RepeatedOwner(t *testing.T) {
 		name   string
 		before func(ctx context.Context, s *Store)
 	}{
-		{"holds it as one of the group", func(ctx context.Context, s *Store) { lockMember(ctx, s, disk, "ann") }},
-		{"holds it otherwise", func(ctx context.Context, s *Store) { startLock(ctx, s, "ann", nil, disk) }},
-		{"waits as one of the group", func(ctx context.Context, s *Store) {
+		{"holds it as a member", func(ctx context.Context, s *Store) { lockMember(ctx, s, disk, "ann") }},
+		{"holds it without the group", func(ctx context.Context, s *Store) { startLock(ctx, s, "ann", nil, disk) }},
+		{"waits as a member", func(ctx context.Context, s *Store) {
 			startLock(ctx, s, "bob", nil, disk)
 			lockMember(ctx, s, disk, "ann")
 		}},
-		{"waits as one of the group, among others", func(ctx context.Context, s *Store) {
+		{"waits as a member, among others", func(ctx context.Context, s *Store) {
 			startLock(ctx, s, "bob", nil, disk)
 			startLock(ctx, s, "cleo", nil, disk)
 			lockMember(ctx, s, disk, "ann")
 			lockMember(ctx, s, disk, "dan")
 		}},
-		{"waits otherwise", func(ctx context.Context, s *Store) {
+		{"waits without the group", func(ctx context.Context, s *Store) {
 			startLock(ctx, s, "bob", nil, disk)
 			startLock(ctx, s, "ann", nil, disk)
 		}},
@@ -224,9 +224,9 @@ func TestTryLock_OwnerOfExpiredLock(t *testing.T) {
 		declare(t, s, disk)
 		first := tryLockMember(t, s, disk, "ann", nil)
 		time.Sleep(time.Hour)
-		vacant := []stores.LockInfo{{Key: disk, DeclaredTTL: time.Hour}}
-		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, vacant) || !reflect.DeepEqual(all, vacant) {
-			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, vacant)
+		free := []stores.LockInfo{{Key: disk, DeclaredTTL: time.Hour}}
+		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, free) || !reflect.DeepEqual(all, free) {
+			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, free)
 		}
 		if again := tryLockMember(t, s, disk, "ann", nil); again.Token <= first.Token {
 			t.Errorf("token %d follows %d", again.Token, first.Token)
@@ -243,10 +243,10 @@ func TestUnlock_EndsWaitWithGroup(t *testing.T) {
 		unlock(t, s, disk, "bob")
 		checkResult(t, bob, stores.ErrGaveUp)
 		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("bob gives up a second time: %v", err)
+			t.Errorf("the second Unlock of bob returned %v", err)
 		}
 		checkWaiting(t, cleo)
-		bob = lockMember(t.Context(), s, disk, "bob") // now at the end
+		bob = lockMember(t.Context(), s, disk, "bob") // at the end of the queue now
 		unlock(t, s, disk, "ann")
 		checkGranted(t, cleo)
 		unlock(t, s, disk, "cleo")
@@ -262,7 +262,7 @@ func TestUnlock_KeepsWaitWithoutGroup(t *testing.T) {
 		tryLockMember(t, s, disk, "ann", nil)
 		bob := startLock(t.Context(), s, "bob", nil, disk)
 		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("Unlock by one who waits without a group: %v", err)
+			t.Errorf("Unlock of a waiter without a group returned %v", err)
 		}
 		checkWaiting(t, bob)
 		unlock(t, s, disk, "ann")
@@ -274,9 +274,9 @@ func TestUnlock_EndedWaitGrantsNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		late, s := open(t, p, "locks", "30s"), open(t, p, "locks", "")
-		declare(t, late, disk) // which the grace does not forbid
+		declare(t, late, disk) // allowed in the restart grace
 		bob := lockMember(t.Context(), late, disk, "bob")
-		cleo := lockMember(t.Context(), s, disk, "cleo") // has no grace, but bob was first
+		cleo := lockMember(t.Context(), s, disk, "cleo") // bob came first
 		checkWaiting(t, cleo)
 		unlock(t, s, disk, "bob")
 		checkResult(t, bob, stores.ErrGaveUp)

@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// open opens the component of p called name, with restartGrace as given.
+// open opens the component name of p with the restartGrace.
 func open(t *testing.T, p *Process, name, grace string) *Store {
 	t.Helper()
 	c := stores.Component{Name: name, Metadata: map[string]string{"restartGrace": grace}}
@@ -23,7 +23,7 @@ func open(t *testing.T, p *Process, name, grace string) *Store {
 	return s.(*Store)
 }
 
-// take expects TryLock to grant the lock or to refuse it, and returns the token.
+// tryLock checks that TryLock grants the lock or refuses it, and returns the token.
 func tryLock(t *testing.T, s *Store, key, owner string, ttl time.Duration, granted bool) uint64 {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), stores.Request{Key: key, Owner: owner, TTL: ttl})
@@ -40,7 +40,7 @@ func TestRestartGrace_Refuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		time.Sleep(10 * time.Second)
-		s := open(t, p, "locks", "30s") // counts from the start of the process
+		s := open(t, p, "locks", "30s") // counted from the start of the process
 		tryLock(t, s, "disk", "ann", time.Minute, false)
 		time.Sleep(20*time.Second - time.Nanosecond)
 		tryLock(t, s, "disk", "ann", time.Minute, false)
@@ -61,7 +61,7 @@ func TestRestartGrace_NotRestartedByOpen(t *testing.T) {
 func TestParseConfig(t *testing.T) {
 	for _, row := range []struct {
 		grace string
-		want  string // what the error says, or nothing if there is none
+		want  string // the beginning of the error, or empty if there is none
 	}{
 		{"", ""},
 		{"0", ""},
@@ -118,13 +118,13 @@ func TestTable_IndexesAgree(t *testing.T) {
 			if _, err := s.Renew(t.Context(), req); err != nil {
 				t.Fatal(err)
 			}
-			all := stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "ann", TTL: time.Millisecond} // of one token
+			all := stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "ann", TTL: time.Millisecond}
 			if g, err := s.LockAll(t.Context(), all); err != nil || !g.Acquired {
 				t.Fatal(g, err)
 			}
 			time.Sleep(time.Millisecond)
 			if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != byExpiry {
-				t.Fatalf("by key there are %d locks, by expiry %d", byKey, byExpiry)
+				t.Fatalf("byKey has %d locks, byExpiry %d", byKey, byExpiry)
 			}
 		}
 	})
@@ -139,7 +139,7 @@ func TestToken_GrowsAcrossRestart(t *testing.T) {
 				t.Errorf("token %d of the next process follows %d", token, last)
 			}
 			last = token
-			time.Sleep(time.Millisecond) // no process starts faster
+			time.Sleep(time.Millisecond) // a process does not start faster
 		}
 	})
 }
@@ -194,6 +194,6 @@ func TestUnlock_EmptyOwner(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
 	tryLock(t, s, "disk", "ann", time.Minute, true)
 	if err := s.Unlock(t.Context(), "disk", ""); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("Unlock without an owner, whom disks refuse, returned %v", err)
+		t.Errorf("Unlock without an owner returned %v", err)
 	}
 }

@@ -14,23 +14,23 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// answer is what a Lock or LockAll returned.
+// result is the result of Lock or LockAll.
 type result struct {
 	stores.Grant
 	err error
 	at  time.Time
 }
 
-// ask starts a call that waits for keys, and returns when it waits or was answered. It
-// works in a bubble only.
+// startLock starts a call that waits for keys, and returns when it waits or has returned.
+// It works only in a bubble.
 func startLock(ctx context.Context, s *Store, owner string, holding []string, keys ...string) <-chan result {
 	return startCall(func() (stores.Grant, error) {
 		return s.LockAll(ctx, stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: holding, Wait: true})
 	})
 }
 
-// start starts a call, and returns when it waits or was answered. It works in a bubble
-// only.
+// startCall starts a call, and returns when it waits or has returned. It works only in a
+// bubble.
 func startCall(call func() (stores.Grant, error)) <-chan result {
 	got := make(chan result, 1)
 	go func() {
@@ -41,37 +41,37 @@ func startCall(call func() (stores.Grant, error)) <-chan result {
 	return got
 }
 
-// waits expects no answer yet.
+// checkWaiting checks that the call has not returned.
 func checkWaiting(t *testing.T, got <-chan result) {
 	t.Helper()
 	synctest.Wait()
 	if len(got) > 0 {
-		t.Errorf("there is an answer already: %+v", <-got)
+		t.Errorf("the call returned already: %+v", <-got)
 	}
 }
 
-// isGranted expects that the answer is there, a grant, and returns it.
+// checkGranted checks that the call has returned a grant, and returns it.
 func checkGranted(t *testing.T, got <-chan result) result {
 	t.Helper()
 	return checkResult(t, got, nil)
 }
 
-// isAnswered expects that the answer is there and that its error is want.
+// checkResult checks that the call has returned the error want, or a grant if it is nil.
 func checkResult(t *testing.T, got <-chan result, want error) result {
 	t.Helper()
 	synctest.Wait()
 	if len(got) == 0 {
-		t.Error("there is no answer yet")
+		t.Error("the call has not returned")
 		return result{}
 	}
 	a := <-got
 	if !errors.Is(a.err, want) || a.Acquired != (want == nil) {
-		t.Errorf("the answer is %+v, want the error %v", a, want)
+		t.Errorf("the call returned %+v, want the error %v", a, want)
 	}
 	return a
 }
 
-// release expects Unlock to succeed.
+// unlock releases the lock.
 func unlock(t *testing.T, s *Store, key, owner string) {
 	t.Helper()
 	if err := s.Unlock(t.Context(), key, owner); err != nil {
@@ -79,14 +79,14 @@ func unlock(t *testing.T, s *Store, key, owner string) {
 	}
 }
 
-// isForgotten expects that nothing is left in the table of those who waited and watched.
+// checkNoWaiters checks that the table has no waiters and no watchers.
 func checkNoWaiters(t *testing.T, s *Store) {
 	t.Helper()
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
 	n := s.table.waitQueue
 	if len(n.queues)+len(n.waitersByHeldOwner)+len(s.table.watchers.set) > 0 {
-		t.Errorf("the table still has %d queues, %d keepers and %d watchers",
+		t.Errorf("the table still has %d queues, %d owners in Holding and %d watchers",
 			len(n.queues), len(n.waitersByHeldOwner), len(s.table.watchers.set))
 	}
 }
@@ -99,7 +99,8 @@ func TestRestartGrace_KeepsQueueOrder(t *testing.T) {
 		for i := range 5 {
 			got = append(got, startLock(t.Context(), s, fmt.Sprint(i), nil, "disk"))
 		}
-		tryLock(t, open(t, p, "locks", ""), "disk", "hasty", time.Minute, false) // has no grace, but they were first
+		// Another store without a restart grace does not overtake them.
+		tryLock(t, open(t, p, "locks", ""), "disk", "hasty", time.Minute, false)
 		time.Sleep(30*time.Second - 1)
 		checkWaiting(t, got[0])
 		time.Sleep(time.Nanosecond)
@@ -120,7 +121,7 @@ func TestRestartGrace_NotEndedByUnlock(t *testing.T) {
 		got := startLock(t.Context(), s, "bob", nil, "disk")
 		unlock(t, hasty, "disk", "ann")
 		if locks := listOf(t, s, ""); len(locks) > 0 {
-			t.Errorf("held are %v", locks)
+			t.Errorf("still held are %v", locks)
 		}
 		time.Sleep(30 * time.Second)
 		checkGranted(t, got)
@@ -130,16 +131,16 @@ func TestRestartGrace_NotEndedByUnlock(t *testing.T) {
 func TestLock_GrantedAtExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		tryLock(t, s, "other", "ann", time.Second, true) // for which an alarm would be set first
+		tryLock(t, s, "other", "ann", time.Second, true) // the alarm would be set for it
 		tryLock(t, s, "disk", "ann", 3*time.Second, true)
 		began := time.Now()
 		bob, eve := startLock(t.Context(), s, "bob", nil, "disk"), startLock(t.Context(), s, "eve", nil, "disk")
 		time.Sleep(time.Hour)
 		if a := checkGranted(t, bob); a.at.Sub(began) != 3*time.Second {
-			t.Errorf("it went to bob after %v", a.at.Sub(began))
+			t.Errorf("bob acquired it after %v", a.at.Sub(began))
 		}
 		if a := checkGranted(t, eve); a.at.Sub(began) != 3*time.Second+time.Minute {
-			t.Errorf("it went to eve after %v", a.at.Sub(began))
+			t.Errorf("eve acquired it after %v", a.at.Sub(began))
 		}
 		checkNoWaiters(t, s)
 	})
@@ -148,7 +149,7 @@ func TestLock_GrantedAtExpiry(t *testing.T) {
 func TestLock_CanceledWaitHoldsNothing(t *testing.T) {
 	const rounds, clients = 100_000, 8
 	s := open(t, NewProcess(), "locks", "")
-	var granted, cancelled atomic.Int64
+	var granted, canceled atomic.Int64
 	before := s.table.watchers.revision
 	var wg sync.WaitGroup
 	for c := range clients {
@@ -160,9 +161,9 @@ func TestLock_CanceledWaitHoldsNothing(t *testing.T) {
 					unlock(t, s, "disk", owner)
 					continue
 				}
-				cancelled.Add(1)
+				canceled.Add(1)
 				if err := s.Unlock(t.Context(), "disk", owner); err == nil {
-					t.Errorf("%s was cancelled and held the lock", owner)
+					t.Errorf("%s was canceled and held the lock", owner)
 				}
 			}
 		})
@@ -170,7 +171,7 @@ func TestLock_CanceledWaitHoldsNothing(t *testing.T) {
 	wg.Wait()
 	changes := s.table.watchers.revision - before
 	tooLate := int64(changes/2) - granted.Load() // a grant and its end are two changes
-	t.Logf("%d granted, %d cancelled, %d of them granted too late", granted.Load(), cancelled.Load(), tooLate)
+	t.Logf("%d granted, %d canceled, %d of them granted too late", granted.Load(), canceled.Load(), tooLate)
 	if granted.Load() == 0 || tooLate == 0 {
 		t.Error("there was no race")
 	}
@@ -178,13 +179,13 @@ func TestLock_CanceledWaitHoldsNothing(t *testing.T) {
 	checkNoWaiters(t, s)
 }
 
-// lockWithin takes the disk unless that takes longer than the limit.
+// lockWithin acquires the disk, with a limit for the wait.
 func lockWithin(t *testing.T, s *Store, owner string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	g, err := s.Lock(ctx, stores.Request{Key: "disk", Owner: owner, TTL: time.Hour})
 	if g.Acquired != (err == nil) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Lock answered %+v and %v", g, err)
+		t.Errorf("Lock returned %+v, %v", g, err)
 	}
 	return err
 }
@@ -195,7 +196,7 @@ func TestLockAll_NotOvertaken(t *testing.T) {
 		tryLock(t, s, "a", "ann", time.Hour, true)
 		both := startLock(t.Context(), s, "both", nil, "a", "b")
 		late := startLock(t.Context(), s, "late", nil, "b")
-		tryLock(t, s, "b", "hasty", time.Hour, false) // vacant, but awaited
+		tryLock(t, s, "b", "hasty", time.Hour, false) // free, but it has a waiter
 		checkWaiting(t, late)
 		unlock(t, s, "a", "ann")
 		checkGranted(t, both)
@@ -214,7 +215,7 @@ func TestLockAll_WaitsInEveryQueue(t *testing.T) {
 		early := startLock(t.Context(), s, "early", nil, "b", "c")
 		late := startLock(t.Context(), s, "late", nil, "a", "b")
 		unlock(t, s, "a", "ann")
-		checkWaiting(t, late) // a and b are vacant
+		checkWaiting(t, late) // a and b are free
 		unlock(t, s, "c", "ann")
 		checkGranted(t, early)
 		unlock(t, s, "b", "early")
@@ -279,10 +280,10 @@ func TestLock_DespiteBacklog(t *testing.T) {
 		tryLock(t, s, "disk", "ann", time.Second, true)
 		time.Sleep(time.Millisecond)
 		bob := startLock(t.Context(), s, "bob", nil, "disk")
-		time.Sleep(time.Nanosecond) // for the alarm
+		time.Sleep(time.Nanosecond) // lets the alarm fire
 		s.table.mu.Lock()
 		if n := s.table.byKey.Len(); n != 1 {
-			t.Errorf("somebody waits, and the table still has %d locks", n)
+			t.Errorf("while a call waits the table has %d locks, want 1", n)
 		}
 		s.table.mu.Unlock()
 		time.Sleep(time.Second - time.Millisecond)
@@ -296,7 +297,7 @@ func TestLockAll_ReclaimsItsKeys(t *testing.T) {
 		for i := range 10 * reclaimPerGrant {
 			tryLock(t, s, fmt.Sprint(i), "ann", time.Second, true)
 		}
-		tryLock(t, s, "a", "ann", time.Second, true) // behind a backlog
+		tryLock(t, s, "a", "ann", time.Second, true) // after a backlog of expired locks
 		tryLock(t, s, "b", "ann", time.Second, true)
 		time.Sleep(time.Second)
 		checkGranted(t, startLock(t.Context(), s, "bob", nil, "b", "a"))
@@ -319,7 +320,7 @@ func TestClose_EndsWaiters(t *testing.T) {
 		checkResult(t, last, stores.ErrClosed)
 		checkGranted(t, stays)
 		checkResult(t, startLock(t.Context(), s, "after", nil, "free"), stores.ErrClosed)
-		tryLock(t, other, "disk", "bob", time.Hour, false) // still ann's
+		tryLock(t, other, "disk", "bob", time.Hour, false) // ann still holds it
 		checkNoWaiters(t, other)
 	})
 }
@@ -380,7 +381,7 @@ func TestLockAll_ManyClients(t *testing.T) {
 				}
 				for _, n := range some {
 					if holders[n].Add(1) != 1 {
-						t.Errorf("%d is held twice", n)
+						t.Errorf("%d has two holders", n)
 					}
 				}
 				for _, n := range some {

@@ -14,7 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// told is what a watcher was told so far.
+// eventRecorder records the events of one call of Watch.
 type eventRecorder struct {
 	mu   sync.Mutex
 	list []stores.Event
@@ -26,7 +26,7 @@ func (w *eventRecorder) record(e stores.Event) {
 	w.list = append(w.list, e)
 }
 
-// events returns them, from the snapshot at the beginning on.
+// events returns the recorded events. The first is a snapshot.
 func (w *eventRecorder) events() []stores.Event {
 	synctest.Wait()
 	w.mu.Lock()
@@ -34,21 +34,21 @@ func (w *eventRecorder) events() []stores.Event {
 	return slices.Clone(w.list)
 }
 
-// watch starts to watch, and returns when the snapshot was told. It works in a bubble
-// only.
+// startWatch starts to watch, and returns when the snapshot was recorded. It works only
+// in a bubble.
 func startWatch(ctx context.Context, s *Store, prefix string) *eventRecorder {
-	pace := make(chan struct{})
-	close(pace)
-	return startSlowWatch(ctx, s, prefix, pace)
+	resume := make(chan struct{})
+	close(resume)
+	return startSlowWatch(ctx, s, prefix, resume)
 }
 
-// watchAt is watch for somebody who is stuck in the first event until pace is closed.
-func startSlowWatch(ctx context.Context, s *Store, prefix string, pace <-chan struct{}) *eventRecorder {
+// startSlowWatch is startWatch with a handler that blocks until resume is closed.
+func startSlowWatch(ctx context.Context, s *Store, prefix string, resume <-chan struct{}) *eventRecorder {
 	w := &eventRecorder{}
 	go func() {
 		_ = s.Watch(ctx, prefix, func(e stores.Event) error {
 			w.record(e)
-			<-pace
+			<-resume
 			return nil
 		})
 	}()
@@ -64,7 +64,7 @@ func (w *eventRecorder) kinds() []stores.EventKind {
 	return kinds
 }
 
-// is expects these events since the snapshot.
+// check checks the events after the snapshot.
 func (w *eventRecorder) check(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
@@ -72,11 +72,11 @@ func (w *eventRecorder) check(t *testing.T, want ...string) {
 		got = append(got, fmt.Sprint(e.Kind, " ", e.Lock.Key, " ", e.Lock.Owner))
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("the watcher was told %q, want %q", got, want)
+		t.Errorf("the events are %q, want %q", got, want)
 	}
 }
 
-// state returns the condition of each lock that is held or declared, by what w was told.
+// state returns the state of each lock that is held or declared according to the events.
 func (w *eventRecorder) state(t *testing.T) map[string]lockState {
 	t.Helper()
 	return replay(t, w.events())
@@ -112,12 +112,13 @@ func TestWatch_ExpiryFoundByGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		w := startWatch(t.Context(), s, "disk")
-		for i := range 10 * reclaimPerGrant { // they expire first, so a grant clears some of them away and not the disk
+		// They expire first, so a grant removes some of them and not the disk.
+		for i := range 10 * reclaimPerGrant {
 			tryLock(t, s, fmt.Sprint(i), "ann", time.Second-1, true)
 		}
 		tryLock(t, s, "disk", "ann", time.Second, true)
 
-		s.table.mu.Lock() // before the alarm comes to it
+		s.table.mu.Lock() // keeps the alarm out
 		req := singleRequest(&stores.Request{Owner: "bob", TTL: time.Hour}, []string{"disk"})
 		_, _ = s.table.try(&req, time.Time{}, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
@@ -133,7 +134,7 @@ func TestWatch_ExpiryBeforeSnapshot(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		w := startWatch(t.Context(), s, "")
-		time.Sleep(time.Nanosecond) // for the alarm
+		time.Sleep(time.Nanosecond) // lets the alarm fire
 		if n := len(w.events()[0].Locks); n > 0 {
 			t.Errorf("the snapshot has %d locks that have expired", n)
 		}
@@ -147,14 +148,14 @@ func TestWatch_ExpiryBeforeLaterSnapshot(t *testing.T) {
 		w := s.table.subscribe("")
 		defer s.table.unsubscribe(w)
 		tryLock(t, s, "disk", "ann", time.Second, true)
-		s.table.mu.Lock() // before the alarm comes to it
+		s.table.mu.Lock() // keeps the alarm out
 		w.missed = true
 		s.table.takeSnapshot(w, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if news := s.table.nextEvents(w); len(news) != 1 || !news[0].Missed || len(news[0].Locks) > 0 {
-			t.Errorf("the watcher is told %v", news)
+		if events := s.table.nextEvents(w); len(events) != 1 || !events[0].Missed || len(events[0].Locks) > 0 {
+			t.Errorf("the events are %v", events)
 		}
 	})
 }
@@ -162,27 +163,27 @@ func TestWatch_ExpiryBeforeLaterSnapshot(t *testing.T) {
 func TestWatch_OverflowStartsNewSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		pace := make(chan struct{})
-		w := startSlowWatch(t.Context(), s, "", pace)
+		resume := make(chan struct{})
+		w := startSlowWatch(t.Context(), s, "", resume)
 		for range maxPending / 2 {
 			tryLock(t, s, "disk", "ann", time.Hour, true)
 			unlock(t, s, "disk", "ann")
 		}
-		tryLock(t, s, "gate", "ann", time.Second, true) // one too many
+		tryLock(t, s, "gate", "ann", time.Second, true) // overflows the buffer
 		tryLock(t, s, "disk", "ann", time.Hour, true)
 		time.Sleep(time.Second)
-		close(pace)
+		close(resume)
 		synctest.Wait()
 		tryLock(t, s, "wall", "ann", time.Hour, true)
 
 		if kinds := w.kinds(); !slices.Equal(kinds, []stores.EventKind{stores.EventSnapshot, stores.EventSnapshot, stores.EventAcquired}) {
-			t.Fatalf("the watcher was told %v", kinds)
+			t.Fatalf("the events are %v", kinds)
 		}
 		if w.events()[0].Missed || !w.events()[1].Missed {
 			t.Errorf("missed is %v and then %v", w.events()[0].Missed, w.events()[1].Missed)
 		}
 		if got := slices.Sorted(maps.Keys(w.state(t))); !slices.Equal(got, []string{"disk", "wall"}) {
-			t.Errorf("the watcher believes that %q are held", got)
+			t.Errorf("according to the events %q are held", got)
 		}
 	})
 }
@@ -190,30 +191,30 @@ func TestWatch_OverflowStartsNewSnapshot(t *testing.T) {
 func TestWatch_FullBufferMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		pace := make(chan struct{})
-		w := startSlowWatch(t.Context(), s, "", pace)
+		resume := make(chan struct{})
+		w := startSlowWatch(t.Context(), s, "", resume)
 		for range maxPending / 2 {
 			tryLock(t, s, "disk", "ann", time.Hour, true)
 			unlock(t, s, "disk", "ann")
 		}
-		close(pace)
+		close(resume)
 		if n := len(w.events()); n != 1+maxPending || len(w.state(t)) > 0 {
-			t.Errorf("the watcher was told %d events and believes %v", n, w.state(t))
+			t.Errorf("there were %d events, with the state %v", n, w.state(t))
 		}
 	})
 }
 
 func TestWatch_LeavesNothing(t *testing.T) {
-	errEnough := errors.New("enough")
+	errStop := errors.New("stop")
 	for _, row := range []struct {
 		name string
 		end  func(s *Store, cancel func())
-		tell error
+		fail error // the result of the handler
 		want error
 	}{
-		{"whose ctx ends", func(_ *Store, cancel func()) { cancel() }, nil, context.Canceled},
-		{"whose store is closed", func(s *Store, _ func()) { _ = s.Close() }, nil, stores.ErrClosed},
-		{"who has enough", func(*Store, func()) {}, errEnough, errEnough},
+		{"when ctx ends", func(_ *Store, cancel func()) { cancel() }, nil, context.Canceled},
+		{"when the store is closed", func(s *Store, _ func()) { _ = s.Close() }, nil, stores.ErrClosed},
+		{"when the handler fails", func(*Store, func()) {}, errStop, errStop},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -221,7 +222,7 @@ func TestWatch_LeavesNothing(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				ended := make(chan error, 1)
-				go func() { ended <- s.Watch(ctx, "", func(stores.Event) error { return row.tell }) }()
+				go func() { ended <- s.Watch(ctx, "", func(stores.Event) error { return row.fail }) }()
 				synctest.Wait()
 				row.end(s, cancel)
 				synctest.Wait()
@@ -237,10 +238,10 @@ func TestWatch_LeavesNothing(t *testing.T) {
 func TestClose_WaitsForWatchHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		goOn, watched, closed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+		resume, watched, closed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 		go func() {
 			watched <- s.Watch(t.Context(), "", func(stores.Event) error {
-				<-goOn
+				<-resume
 				_, err := s.List(t.Context(), "")
 				return err
 			})
@@ -249,9 +250,9 @@ func TestClose_WaitsForWatchHandler(t *testing.T) {
 		go func() { closed <- s.Close() }()
 		synctest.Wait()
 		if len(closed) > 0 {
-			t.Error("Close has returned, and tell has not")
+			t.Error("Close returned before the handler")
 		}
-		close(goOn)
+		close(resume)
 		if err := <-watched; !errors.Is(err, stores.ErrClosed) {
 			t.Errorf("Watch returned %v", err)
 		}
