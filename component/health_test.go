@@ -63,6 +63,7 @@ func withResources(t *testing.T, yaml string) func(*Options) {
 }
 
 func TestHealth_UnresponsiveStorage(t *testing.T) {
+	t.Parallel()
 	redis := servers.StartRedis(t)
 	open := withResources(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
 		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n")

@@ -79,6 +79,7 @@ func connectTo(t *testing.T, api string, o TCPOptions) net.Conn {
 func isAbout(took, want time.Duration) bool { return took >= want && took < want+5*time.Second }
 
 func TestLimits_SlowTLSHandshake(t *testing.T) {
+	t.Parallel()
 	certificate := servers.NewCertificate(t)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
@@ -209,6 +210,7 @@ func readUntilEnd(conn net.Conn, pongs bool) string {
 }
 
 func TestLimits_SlowGRPCClients(t *testing.T) {
+	t.Parallel()
 	const ended, cancelled = "connection closed", "status 1"
 	methods := map[string][2]string{
 		"gRPC":        {"/mortise.locks.v1.Locks/TryLock", "/mortise.locks.v1.Locks/Watch"},
