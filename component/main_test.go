@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// parallelTests is the number of parallel tests. Most of their time they wait for timeouts
-// and for locks to expire.
+// parallelTests is the number of parallel tests. Most of their time they wait for
+// timeouts and for locks to expire.
 const parallelTests = "8"
 
 func TestMain(m *testing.M) {
