@@ -8,27 +8,27 @@ import (
 )
 
 // plain is a store without abilities.
-type plain struct{ Store }
+type minimalStore struct{ Store }
 
 // able is a store with all abilities, each of which fails with errAsked.
-type able struct{ plain }
+type fullStore struct{ minimalStore }
 
-var errAsked = errors.New("asked")
+var errCalled = errors.New("asked")
 
-func (able) Renew(context.Context, Request) (Grant, error)          { return Grant{}, errAsked }
-func (able) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errAsked }
-func (able) LockAll(context.Context, MultiRequest) (Grant, error)   { return Grant{}, errAsked }
-func (able) Revoke(context.Context, string, string) error           { return errAsked }
-func (able) List(context.Context, string) ([]LockInfo, error)       { return nil, errAsked }
-func (able) Watch(context.Context, string, func(Event) error) error { return errAsked }
-func (able) Declare(context.Context, Declaration) error             { return errAsked }
-func (able) Withdraw(context.Context, string, string) error         { return errAsked }
-func (able) Group(context.Context, string) ([]LockInfo, error)      { return nil, errAsked }
-func (able) Ping(context.Context) error                             { return errAsked }
-func (able) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
-func (able) Unlock(_ context.Context, _ string, _ string) error     { return nil }
+func (fullStore) Renew(context.Context, Request) (Grant, error)          { return Grant{}, errCalled }
+func (fullStore) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errCalled }
+func (fullStore) LockAll(context.Context, MultiRequest) (Grant, error)   { return Grant{}, errCalled }
+func (fullStore) Revoke(context.Context, string, string) error           { return errCalled }
+func (fullStore) List(context.Context, string) ([]LockInfo, error)       { return nil, errCalled }
+func (fullStore) Watch(context.Context, string, func(Event) error) error { return errCalled }
+func (fullStore) Declare(context.Context, Declaration) error             { return errCalled }
+func (fullStore) Withdraw(context.Context, string, string) error         { return errCalled }
+func (fullStore) Group(context.Context, string) ([]LockInfo, error)      { return nil, errCalled }
+func (fullStore) Ping(context.Context) error                             { return errCalled }
+func (fullStore) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
+func (fullStore) Unlock(_ context.Context, _ string, _ string) error     { return nil }
 
-func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
+func TestHelpers(t *testing.T) {
 	for _, row := range []struct {
 		helper  string
 		ability string
@@ -46,10 +46,10 @@ func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 		{"Ping", "ping", func(s Store) error { return Ping(t.Context(), s) }},
 	} {
 		t.Run(row.helper, func(t *testing.T) {
-			if err := row.ask(able{}); err != errAsked { //nolint:errorlint // the helper adds nothing
+			if err := row.ask(fullStore{}); err != errCalled { //nolint:errorlint // the helper adds nothing
 				t.Errorf("a store that has the ability returned %v", err)
 			}
-			for _, s := range []Store{plain{}, &plain{}} {
+			for _, s := range []Store{minimalStore{}, &minimalStore{}} {
 				err := row.ask(s)
 				want := "store: " + row.ability + ": unsupported operation"
 				if !errors.Is(err, ErrUnsupported) || err.Error() != want {
@@ -60,13 +60,13 @@ func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 	}
 }
 
-func TestFeaturesAreTheAbilities(t *testing.T) {
+func TestFeatures(t *testing.T) {
 	for _, row := range []struct {
 		store Store
 		want  string
 	}{
-		{plain{}, "FENCING"},
-		{able{}, "DECLARE FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
+		{minimalStore{}, "FENCING"},
+		{fullStore{}, "DECLARE FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
 		{struct {
 			Store
 			Pinger
@@ -78,12 +78,12 @@ func TestFeaturesAreTheAbilities(t *testing.T) {
 	}
 }
 
-func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
+func TestLockAll_WaitNeedsWaiter(t *testing.T) {
 	s := struct {
 		Store
 		MultiLocker
-	}{plain{}, able{}}
-	if _, err := LockAll(t.Context(), s, MultiRequest{}); err != errAsked { //nolint:errorlint // the helper adds nothing
+	}{minimalStore{}, fullStore{}}
+	if _, err := LockAll(t.Context(), s, MultiRequest{}); err != errCalled { //nolint:errorlint // the helper adds nothing
 		t.Errorf("without waiting: %v", err)
 	}
 	if _, err := LockAll(t.Context(), s, MultiRequest{Wait: true}); !errors.Is(err, ErrUnsupported) {
@@ -91,11 +91,11 @@ func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
 	}
 }
 
-func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
+func TestLock_GroupNeedsDeclarer(t *testing.T) {
 	waiter := struct {
 		Store
 		Waiter
-	}{able{}, able{}}
+	}{fullStore{}, fullStore{}}
 	for name, ask := range map[string]func(Store, Request) (Grant, error){
 		"TryLock": func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
 		"Lock":    func(s Store, r Request) (Grant, error) { return Lock(t.Context(), s, r) },
@@ -103,7 +103,7 @@ func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
 		if _, err := ask(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s of a store that declares no locks: %v", name, err)
 		}
-		for s, r := range map[Store]Request{waiter: {}, able{}: {Group: "g"}} {
+		for s, r := range map[Store]Request{waiter: {}, fullStore{}: {Group: "g"}} {
 			if _, err := ask(s, r); errors.Is(err, ErrUnsupported) {
 				t.Errorf("%s of %+v: %v", name, r, err)
 			}
@@ -111,7 +111,7 @@ func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
 	}
 }
 
-func TestEventKindsHaveNames(t *testing.T) {
+func TestEventKind_String(t *testing.T) {
 	for kind, want := range map[EventKind]string{
 		EventSnapshot: "SNAPSHOT", EventAcquired: "ACQUIRED", EventReleased: "RELEASED", EventExpired: "EXPIRED", EventRevoked: "REVOKED",
 		EventDeclared: "DECLARED", EventWithdrawn: "WITHDRAWN", 0: "EventKind(0)", EventWithdrawn + 1: "EventKind(8)",

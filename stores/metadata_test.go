@@ -36,7 +36,7 @@ func (m *mode) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func TestDecodeReadsValuesAsDaprWritesThem(t *testing.T) {
+func TestDecode_Values(t *testing.T) {
 	for _, row := range []struct {
 		key, value string
 		want       config
@@ -68,7 +68,7 @@ func TestDecodeReadsValuesAsDaprWritesThem(t *testing.T) {
 	}
 }
 
-func TestDecodeKeepsDefaults(t *testing.T) {
+func TestDecode_Defaults(t *testing.T) {
 	defaults := config{Host: "h:1", TLS: true, Timeout: time.Second, Pool: 7, Mode: mode{"node"}}
 	for _, md := range []map[string]string{
 		nil,
@@ -84,7 +84,7 @@ func TestDecodeKeepsDefaults(t *testing.T) {
 }
 
 // The values are those of someone who wrote a password into the wrong line.
-func TestDecodeNamesTheKeyAndDoesNotRepeatTheValue(t *testing.T) {
+func TestDecode_ErrorsOmitValue(t *testing.T) {
 	for _, row := range []struct{ key, value, want string }{
 		{"enableTLS", "pa55word", "metadata key enableTLS: must be true or false"},
 		{"ENABLETLS", "pa55word", "metadata key enableTLS: must be true or false"},
@@ -110,7 +110,7 @@ func TestDecodeNamesTheKeyAndDoesNotRepeatTheValue(t *testing.T) {
 	}
 }
 
-func TestDecodeRefusesKeysThatDifferInCase(t *testing.T) {
+func TestDecode_KeysDifferInCase(t *testing.T) {
 	for _, row := range []struct{ key, twin string }{
 		{"redisHost", "redishost"},
 		{"REDISHOST", "redisHost"},
@@ -128,7 +128,7 @@ func TestDecodeRefusesKeysThatDifferInCase(t *testing.T) {
 	}
 }
 
-func TestDecodeTakesHugeMetadata(t *testing.T) {
+func TestDecode_HugeMetadata(t *testing.T) {
 	md := map[string]string{"redisHost": strings.Repeat("h", 1<<20), strings.Repeat("k", 1<<20): "x"}
 	for i := range 10000 {
 		md[fmt.Sprint("key", i)] = "x"
@@ -139,7 +139,7 @@ func TestDecodeTakesHugeMetadata(t *testing.T) {
 	}
 }
 
-func FuzzDecodeNeitherPanicsNorRepeatsAValue(f *testing.F) {
+func FuzzDecode(f *testing.F) {
 	f.Add("redisHost", "pa55word", "enableTLS", "pa55word")
 	f.Add("", "", "", "pa55word")
 	f.Add("mode", "\xff\xfe\xfd\xfc", "MODE", "\x00\x00\x00\x00")
@@ -158,7 +158,7 @@ func FuzzDecodeNeitherPanicsNorRepeatsAValue(f *testing.F) {
 	})
 }
 
-func TestParseDurationKnowsItsUnit(t *testing.T) {
+func TestParseDuration(t *testing.T) {
 	for _, row := range []struct {
 		value string
 		unit  time.Duration
@@ -191,7 +191,7 @@ func TestParseDurationKnowsItsUnit(t *testing.T) {
 	}
 }
 
-func FuzzParseDurationReadsNumbersWithoutOverflow(f *testing.F) {
+func FuzzParseDuration(f *testing.F) {
 	f.Add("5", int64(time.Second))
 	f.Add("9223372036854775807", int64(time.Hour))
 	f.Add("-9223372036854775808", int64(2))
@@ -212,7 +212,7 @@ func FuzzParseDurationReadsNumbersWithoutOverflow(f *testing.F) {
 	})
 }
 
-func TestKeysAreTheTagsAndTheCommonOnes(t *testing.T) {
+func TestKeys(t *testing.T) {
 	want := []string{
 		"store", "keyPrefix", "redisHost", "enableTLS", "dialTimeout", "poolSize", "share", "maxRetries", "mode",
 	}

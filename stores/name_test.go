@@ -28,11 +28,11 @@ func TestNameOf(t *testing.T) {
 		store Store
 		want  string
 	}{
-		{"a store that no registry opened", able{}, "store"},
-		{"its decorator", Observe(able{}, &recorder{}), "store"},
-		{"a store that a registry opened", openNamed(t, able{}), "disk"},
-		{"its decorators", Observe(Observe(openNamed(t, able{}), &recorder{}), &recorder{}), "disk"},
-		{"a store that two registries opened", openNamed(t, openNamed(t, able{})), "disk"},
+		{"a store that no registry opened", fullStore{}, "store"},
+		{"its decorator", Observe(fullStore{}, &recordingObserver{}), "store"},
+		{"a store that a registry opened", openNamed(t, fullStore{}), "disk"},
+		{"its decorators", Observe(Observe(openNamed(t, fullStore{}), &recordingObserver{}), &recordingObserver{}), "disk"},
+		{"a store that two registries opened", openNamed(t, openNamed(t, fullStore{})), "disk"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := NameOf(row.store); got != row.want {
@@ -46,9 +46,9 @@ func TestRegistry_OpenKeepsAbilities(t *testing.T) {
 	pinger := struct {
 		Store
 		Pinger
-	}{plain{}, able{}}
-	for _, s := range []Store{plain{}, able{}, pinger} {
-		for _, opened := range []Store{openNamed(t, s), openNamed(t, openNamed(t, s)), Observe(openNamed(t, s), &recorder{})} {
+	}{minimalStore{}, fullStore{}}
+	for _, s := range []Store{minimalStore{}, fullStore{}, pinger} {
+		for _, opened := range []Store{openNamed(t, s), openNamed(t, openNamed(t, s)), Observe(openNamed(t, s), &recordingObserver{})} {
 			if got, want := Features(opened), Features(s); !slices.Equal(got, want) {
 				t.Errorf("features are %q, want %q", got, want)
 			}
@@ -57,8 +57,8 @@ func TestRegistry_OpenKeepsAbilities(t *testing.T) {
 			}
 		}
 	}
-	if err := Ping(t.Context(), openNamed(t, pinger)); err != errAsked { //nolint:errorlint // the helper adds nothing
-		t.Errorf("Ping returned %v, want %v", err, errAsked)
+	if err := Ping(t.Context(), openNamed(t, pinger)); err != errCalled { //nolint:errorlint // the helper adds nothing
+		t.Errorf("Ping returned %v, want %v", err, errCalled)
 	}
 	_, err := List(t.Context(), openNamed(t, pinger), "")
 	if !errors.Is(err, ErrUnsupported) || err.Error() != "disk: list: unsupported operation" {

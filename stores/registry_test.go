@@ -13,25 +13,25 @@ import (
 // them.
 func newRegistry() *Registry {
 	r := NewRegistry("memory")
-	r.Register("redis", Backend{Config: &config{}, Open: opens("redis")})
+	r.Register("redis", Backend{Config: &config{}, Open: openAs("redis")})
 	r.Register("memory", Backend{Config: &struct {
 		Grace string `mapstructure:"restartGrace"`
-	}{}, Open: opens("memory")})
+	}{}, Open: openAs("memory")})
 	return r
 }
 
 // opened is a store that tells who opened it, and from what.
-type opened struct {
+type openedStore struct {
 	Store
 	by   string
 	from Component
 }
 
-func opens(name string) func(context.Context, Component) (Store, error) {
-	return func(_ context.Context, c Component) (Store, error) { return opened{by: name, from: c}, nil }
+func openAs(name string) func(context.Context, Component) (Store, error) {
+	return func(_ context.Context, c Component) (Store, error) { return openedStore{by: name, from: c}, nil }
 }
 
-func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
+func TestRegistry_Open(t *testing.T) {
 	for _, row := range []struct {
 		says string
 		md   map[string]string
@@ -52,14 +52,14 @@ func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := Unwrap(s).(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
+			if got := Unwrap(s).(openedStore); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
 				t.Errorf("%s opened %+v, want %s", got.by, got.from, row.want)
 			}
 		})
 	}
 }
 
-func TestRegistryTellsWhatIsWrong(t *testing.T) {
+func TestRegistry_OpenInvalidMetadata(t *testing.T) {
 	for _, row := range []struct {
 		says string
 		md   map[string]string
@@ -115,9 +115,9 @@ func TestRegistryTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestABackendExplainsWhatItRefuses(t *testing.T) {
+func TestRegistry_Explain(t *testing.T) {
 	r := NewRegistry("redis")
-	r.Register("redis", Backend{Config: &config{}, Open: opens("redis"), Explain: func(key string) string {
+	r.Register("redis", Backend{Config: &config{}, Open: openAs("redis"), Explain: func(key string) string {
 		if strings.HasPrefix(key, "azure") {
 			return "Entra ID is not supported"
 		}
@@ -138,7 +138,7 @@ func TestABackendExplainsWhatItRefuses(t *testing.T) {
 
 // newRegistryWithAPI returns the registry with the metadata of an API, which wants its
 // number to be even.
-func newRegistryWithAPI() *Registry {
+func newRegistryWithCommon() *Registry {
 	r := newRegistry()
 	r.Common(&struct {
 		Limit string `mapstructure:"apiLimit"`
@@ -153,7 +153,7 @@ func newRegistryWithAPI() *Registry {
 	return r
 }
 
-func TestRegistryKnowsTheMetadataOfAAPIWhateverTheStore(t *testing.T) {
+func TestRegistry_Common(t *testing.T) {
 	for _, row := range []struct {
 		says string
 		md   map[string]string
@@ -180,7 +180,7 @@ func TestRegistryKnowsTheMetadataOfAAPIWhateverTheStore(t *testing.T) {
 		},
 	} {
 		t.Run(row.says, func(t *testing.T) {
-			s, err := newRegistryWithAPI().Open(t.Context(), Component{Metadata: row.md})
+			s, err := newRegistryWithCommon().Open(t.Context(), Component{Metadata: row.md})
 			if (s == nil) != (err != nil) || err == nil && row.want != "" || err != nil && err.Error() != row.want {
 				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
 			}
@@ -191,8 +191,8 @@ func TestRegistryKnowsTheMetadataOfAAPIWhateverTheStore(t *testing.T) {
 	}
 }
 
-func TestRegistryAsksEachAPI(t *testing.T) {
-	r := newRegistryWithAPI()
+func TestRegistry_CommonOfSeveralAPIs(t *testing.T) {
+	r := newRegistryWithCommon()
 	r.Common(&struct {
 		Colour string `mapstructure:"colour"`
 	}{}, func(md map[string]string) error {
@@ -212,14 +212,14 @@ func TestRegistryAsksEachAPI(t *testing.T) {
 	}
 }
 
-func TestRegistryRefusesAHugeKey(t *testing.T) {
+func TestRegistry_HugeKey(t *testing.T) {
 	md := map[string]string{strings.Repeat("k", 1<<17): "pa55word"}
 	if _, err := newRegistry().Open(t.Context(), Component{Metadata: md}); err == nil {
 		t.Error("Open knows the key")
 	}
 }
 
-func TestRegistryPassesOnWhyAStoreDoesNotOpen(t *testing.T) {
+func TestRegistry_OpenError(t *testing.T) {
 	why := errors.New("no answer")
 	r := NewRegistry("lost")
 	r.Register("lost", Backend{
@@ -231,7 +231,7 @@ func TestRegistryPassesOnWhyAStoreDoesNotOpen(t *testing.T) {
 	}
 }
 
-func TestRegistryListsItsNamesInOrder(t *testing.T) {
+func TestRegistry_Names(t *testing.T) {
 	r := newRegistry()
 	if got, want := r.Names(), []string{"memory", "redis"}; !slices.Equal(got, want) {
 		t.Errorf("Names are %q, want %q", got, want)
@@ -241,7 +241,7 @@ func TestRegistryListsItsNamesInOrder(t *testing.T) {
 	}
 }
 
-func TestRegistryPanicsOnADuplicate(t *testing.T) {
+func TestRegistry_DuplicatePanics(t *testing.T) {
 	defer func() {
 		if got, want := fmt.Sprint(recover()), "stores: backend redis is registered twice"; got != want {
 			t.Errorf("Register panicked with %s, want %s", got, want)
@@ -250,7 +250,7 @@ func TestRegistryPanicsOnADuplicate(t *testing.T) {
 	newRegistry().Register("redis", Backend{})
 }
 
-func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
+func FuzzRegistry_Open(f *testing.F) {
 	f.Add("redisHost", "h:1")
 	f.Add("", "")
 	f.Add("store", "memory")

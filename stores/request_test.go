@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestValidateNamesTheFirstFieldThatIsOutOfBounds(t *testing.T) {
+func TestRequest_Validate(t *testing.T) {
 	long := strings.Repeat("x", 1025)
 	for _, row := range []struct {
 		says string
@@ -30,51 +30,51 @@ func TestValidateNamesTheFirstFieldThatIsOutOfBounds(t *testing.T) {
 		{"no TTL", Request{Key: "k", Owner: "o", TTL: 0}, "ttl must be at least 1ms, got 0s"},
 		{"a negative TTL", Request{Key: "k", Owner: "o", TTL: -time.Second}, "ttl must be at least 1ms, got -1s"},
 		{"a TTL below a millisecond", Request{Key: "k", Owner: "o", TTL: time.Millisecond - 1}, "ttl must be at least 1ms, got 999.999µs"},
-		{"as much metadata as may be", with(func(r *Request) { r.Metadata = map[string]string{"a": long[:1000], "b": strings.Repeat("x", 3094)} }), ""},
-		{"too much metadata", with(func(r *Request) { r.Metadata = map[string]string{"a": strings.Repeat("x", 4096)} }), "metadata must be at most 4096 bytes, got 4097"},
-		{"metadata that is no text", with(func(r *Request) { r.Metadata = map[string]string{"a": "\xff"} }), "metadata must be valid UTF-8"},
-		{"as many owners as may be", with(func(r *Request) { r.Holding = strings.Split(long[:64], "")[:64] }), ""},
-		{"too many owners", with(func(r *Request) { r.Holding = strings.Split(long[:65], "") }), "holding must be at most 64 owners, got 65"},
-		{"an owner that is nobody", with(func(r *Request) { r.Holding = []string{""} }), "holding must not be empty"},
+		{"as much metadata as may be", requestWith(func(r *Request) { r.Metadata = map[string]string{"a": long[:1000], "b": strings.Repeat("x", 3094)} }), ""},
+		{"too much metadata", requestWith(func(r *Request) { r.Metadata = map[string]string{"a": strings.Repeat("x", 4096)} }), "metadata must be at most 4096 bytes, got 4097"},
+		{"metadata that is no text", requestWith(func(r *Request) { r.Metadata = map[string]string{"a": "\xff"} }), "metadata must be valid UTF-8"},
+		{"as many owners as may be", requestWith(func(r *Request) { r.Holding = strings.Split(long[:64], "")[:64] }), ""},
+		{"too many owners", requestWith(func(r *Request) { r.Holding = strings.Split(long[:65], "") }), "holding must be at most 64 owners, got 65"},
+		{"an owner that is nobody", requestWith(func(r *Request) { r.Holding = []string{""} }), "holding must not be empty"},
 		{"a TTL above the largest", Request{Key: "k", Owner: "o", TTL: MaxTTL + 1}, "ttl must be at most 596523h14m7s, got 596523h14m7.000000001s"},
-		{"a group that the key begins with", of("g", "gk"), ""},
-		{"a group that is the key", of("gk", "gk"), ""},
-		{"the longest group", of(long[:1024], long[:1024]), ""},
-		{"a group of any bytes", of("\xff\x00", "\xff\x00k"), ""},
-		{"a long group", of(long, long), "group must be at most 1024 bytes, got 1025"},
-		{"a group without a key", of("g", ""), "key must not be empty"},
-		{"a group and a long key", of("x", long), "key must be at most 1024 bytes, got 1025"},
-		{"a group that the key does not begin with", of("h", "gk"), "key must begin with the group"},
-		{"a group and a key of Mortise's own", of("mort", "mortise:k"), `key must not begin with "mortise:", which is reserved`},
-		{"a group that is longer than the key", of("gk", "g"), "key must begin with the group"},
-		{"a group and a TTL", with(func(r *Request) { r.Group = "k" }), "ttl must be zero if group is set"},
+		{"a group that the key begins with", groupRequest("g", "gk"), ""},
+		{"a group that is the key", groupRequest("gk", "gk"), ""},
+		{"the longest group", groupRequest(long[:1024], long[:1024]), ""},
+		{"a group of any bytes", groupRequest("\xff\x00", "\xff\x00k"), ""},
+		{"a long group", groupRequest(long, long), "group must be at most 1024 bytes, got 1025"},
+		{"a group without a key", groupRequest("g", ""), "key must not be empty"},
+		{"a group and a long key", groupRequest("x", long), "key must be at most 1024 bytes, got 1025"},
+		{"a group that the key does not begin with", groupRequest("h", "gk"), "key must begin with the group"},
+		{"a group and a key of Mortise's own", groupRequest("mort", "mortise:k"), `key must not begin with "mortise:", which is reserved`},
+		{"a group that is longer than the key", groupRequest("gk", "g"), "key must begin with the group"},
+		{"a group and a TTL", requestWith(func(r *Request) { r.Group = "k" }), "ttl must be zero if group is set"},
 		{"a group and no owner", Request{Group: "k", Key: "k"}, "owner must not be empty"},
 		{"a group and a long owner", Request{Group: "k", Key: "k", Owner: long}, "owner must be at most 1024 bytes, got 1025"},
-		{"a group and bad metadata", ofWith(func(r *Request) { r.Metadata = map[string]string{"\xff": ""} }), "metadata must be valid UTF-8"},
-		{"a group and an owner that is nobody", ofWith(func(r *Request) { r.Holding = []string{""} }), "holding must not be empty"},
+		{"a group and bad metadata", groupRequestWith(func(r *Request) { r.Metadata = map[string]string{"\xff": ""} }), "metadata must be valid UTF-8"},
+		{"a group and an owner that is nobody", groupRequestWith(func(r *Request) { r.Holding = []string{""} }), "holding must not be empty"},
 	} {
 		t.Run(row.says, func(t *testing.T) { checkField(t, row.req.Validate(), row.want) })
 	}
 }
 
 // with changes a request that is within the bounds.
-func with(change func(*Request)) Request {
+func requestWith(change func(*Request)) Request {
 	r := Request{Key: "k", Owner: "o", TTL: time.Second}
 	change(&r)
 	return r
 }
 
 // of is a request for a declared lock.
-func of(group, key string) Request { return Request{Group: group, Key: key, Owner: "o"} }
+func groupRequest(group, key string) Request { return Request{Group: group, Key: key, Owner: "o"} }
 
 // ofWith changes a request for a declared lock that is within the bounds.
-func ofWith(change func(*Request)) Request {
-	r := of("g", "gk")
+func groupRequestWith(change func(*Request)) Request {
+	r := groupRequest("g", "gk")
 	change(&r)
 	return r
 }
 
-func TestValidateNamesWhatIsWrongWithADeclaration(t *testing.T) {
+func TestDeclaration_Validate(t *testing.T) {
 	long := strings.Repeat("x", 1025)
 	for _, row := range []struct {
 		says string
@@ -109,7 +109,7 @@ func checkField(t *testing.T, err error, want string) {
 	}
 }
 
-func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
+func TestMultiRequest_Validate(t *testing.T) {
 	many := make([]string, MaxKeys+1)
 	for i := range many {
 		many[i] = strings.Repeat("k", i+1)
@@ -138,7 +138,7 @@ func TestValidateNamesWhatIsWrongWithSeveralKeys(t *testing.T) {
 	}
 }
 
-func TestValidateKeyIsForCallsThatHaveNothingElse(t *testing.T) {
+func TestValidateKey(t *testing.T) {
 	for _, row := range []struct{ says, key, owner, want string }{
 		{"a key and an owner", "k", "o", ""},
 		{"no key", "", "o", "key must not be empty"},
@@ -149,7 +149,7 @@ func TestValidateKeyIsForCallsThatHaveNothingElse(t *testing.T) {
 	}
 }
 
-func FuzzValidateAcceptsWhatIsWithinBounds(f *testing.F) {
+func FuzzRequest_Validate(f *testing.F) {
 	f.Add("disk", "ann", int64(time.Second))
 	f.Add("", "", int64(0))
 	f.Add(strings.Repeat("k", 1024), strings.Repeat("o", 1025), int64(math.MaxInt64))

@@ -24,9 +24,9 @@ const root = "../.."
 // a rule, and belongs to the suite.
 const conformanceLines = 40
 
-// TestEveryBackendFollowsTheHouseRules walks over the backends' folders, so that a new
+// TestBackends_Complete walks over the backends' folders, so that a new
 // one cannot be half finished.
-func TestEveryBackendFollowsTheHouseRules(t *testing.T) {
+func TestBackends_Complete(t *testing.T) {
 	registry := all.Backends("memory")
 	for _, name := range folders(t) {
 		t.Run(name, func(t *testing.T) {
@@ -40,19 +40,19 @@ func TestEveryBackendFollowsTheHouseRules(t *testing.T) {
 	}
 }
 
-func TestEveryRegisteredNameIsAFolder(t *testing.T) {
+func TestBackends_NamesAreFolders(t *testing.T) {
 	if names, folders := all.Backends("memory").Names(), folders(t); !slices.Equal(names, folders) {
 		t.Errorf("registered are %q, folders with a config.go are %q", names, folders)
 	}
 }
 
-func TestNamesAreSorted(t *testing.T) {
+func TestBackends_NamesAreSorted(t *testing.T) {
 	if names := all.Backends("memory").Names(); !slices.IsSorted(names) {
 		t.Errorf("Names() = %q", names)
 	}
 }
 
-func TestRegisteringANameTwicePanics(t *testing.T) {
+func TestBackends_DuplicatePanics(t *testing.T) {
 	registry := all.Backends("memory")
 	defer func() {
 		if recover() == nil {
@@ -62,7 +62,7 @@ func TestRegisteringANameTwicePanics(t *testing.T) {
 	registry.Register("memory", stores.Backend{})
 }
 
-func TestAnUnknownStoreIsToldTheKnownOnes(t *testing.T) {
+func TestBackends_UnknownStore(t *testing.T) {
 	registry := all.Backends("memory")
 	_, err := registry.Open(t.Context(), stores.Component{Metadata: map[string]string{"store": "abacus"}})
 	if err == nil {
@@ -75,7 +75,7 @@ func TestAnUnknownStoreIsToldTheKnownOnes(t *testing.T) {
 	}
 }
 
-func TestTheFallbackIsWhatAComponentWithoutAStoreGets(t *testing.T) {
+func TestBackends_Fallback(t *testing.T) {
 	_, err := all.Backends("redis").Open(t.Context(), stores.Component{})
 	if err == nil || !strings.HasPrefix(err.Error(), "redis: ") {
 		t.Errorf("Open with fallback redis and no metadata: %v, want redis to miss its host", err)
@@ -150,7 +150,8 @@ func checkReadme(t *testing.T, name string) {
 	}
 }
 
-// commented is a metadata entry in a comment: a line that begins with its name, and those that are indented below it.
+// commented is a metadata entry in a comment: a line that begins with its name, and those
+// that are indented below it.
 var commented = regexp.MustCompile(`(?m)^( *)# (- name: \w+)$((?:\n *#   +\S.*$)+)`)
 
 // uncomment puts the commented entries into effect.

@@ -87,7 +87,7 @@ type Store struct {
 // TryLock implements [stores.Store]. During the restart grace every lock counts as held.
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
 	err = s.do(ctx, "try lock", func() error {
-		all := single(&req, []string{req.Key})
+		all := singleRequest(&req, []string{req.Key})
 		grant, err = s.table.take(&all, s.from)
 		return err
 	}, req.Key)
@@ -97,7 +97,7 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.G
 // Lock implements [stores.Waiter]. During the restart grace it waits.
 func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
 	err = s.do(ctx, "lock", func() error {
-		all := single(&req, []string{req.Key})
+		all := singleRequest(&req, []string{req.Key})
 		grant, err = s.lock(ctx, &all)
 		return err
 	}, req.Key)
@@ -221,7 +221,7 @@ type request struct {
 }
 
 // single converts req to a request for keys, which contains only req.Key.
-func single(req *stores.Request, keys []string) request {
+func singleRequest(req *stores.Request, keys []string) request {
 	return request{
 		MultiRequest: stores.MultiRequest{
 			Keys: keys, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,
