@@ -10,6 +10,7 @@ import (
 	"github.com/mortise-lock/mortise/component/rtm/internal/rtmtest"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
 )
 
 // env is a service with a component called locks, in a bubble.
@@ -29,9 +30,14 @@ func withEnv(t *testing.T, test func(w *env)) {
 	})
 }
 
-// withEmptyEnv is like withEnv, but no component is open.
+// withEmptyEnv is like withEnv, but no component is open. There are two storages, memory
+// and other.
 func withEmptyEnv(t *testing.T, test func(w *env)) {
-	register := func(r *stores.Registry) { r.Common(&Config{}, CheckConfig) }
+	register := func(r *stores.Registry) {
+		r.Register("memory", memory.NewProcess().Backend())
+		r.Register("other", memory.NewProcess().Backend())
+		r.Common(&Config{}, CheckConfig)
+	}
 	rtmtest.Run(t, register, func(w *rtmtest.Env, log logger.Logger) {
 		s := New(w.Set.Resolver(), log)
 		test(&env{w, s})

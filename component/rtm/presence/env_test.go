@@ -12,6 +12,7 @@ import (
 	"github.com/mortise-lock/mortise/component/rtm/internal/rtmtest"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/memory"
 )
 
 // env is a pool with a component called locks, in a bubble. Its methods lock in the
@@ -35,6 +36,7 @@ func withEmptyEnv(t *testing.T, test func(w *env)) {
 		Limit int `mapstructure:"rtmLocksPerChannel"` // for components that differ
 	}
 	register := func(r *stores.Registry) {
+		r.Register("memory", memory.NewProcess().Backend())
 		r.Common(&config{}, func(map[string]string) error { return nil })
 	}
 	rtmtest.Run(t, register, func(w *rtmtest.Env, log logger.Logger) {

@@ -12,11 +12,9 @@ import (
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/stores"
-	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// Env is a set of components in a bubble, and a connection. There are two storages,
-// memory and other.
+// Env is a set of components in a bubble, and a connection.
 type Env struct {
 	*testing.T
 	Set  *instances.Set
@@ -24,14 +22,12 @@ type Env struct {
 }
 
 // Run runs a test in a bubble without open components. It closes the stores afterwards.
-// register adds the API's metadata to the registry.
+// register adds stores and metadata to the registry.
 func Run(t *testing.T, register func(*stores.Registry), test func(w *Env, log logger.Logger)) {
 	synctest.Test(t, func(t *testing.T) {
 		log := logger.NewLogger("test")
 		log.SetOutputLevel(logger.WarnLevel)
 		registry := stores.NewRegistry("memory")
-		registry.Register("memory", memory.NewProcess().Backend())
-		registry.Register("other", memory.NewProcess().Backend())
 		register(registry)
 		set := instances.New(registry, log)
 		test(&Env{t, set, nil}, log)
