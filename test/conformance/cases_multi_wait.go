@@ -145,14 +145,14 @@ var multiWaitRows = []row{{
 		bob := other.mustQueue(func() *waiter {
 			return other.startLockAllRequest(stores.MultiRequest{Keys: f.keys([]string{"gate", "disk"}), Owner: "bob", TTL: f.briefTTL()})
 		})
-		time.Sleep(2 * f.briefTTL())
+		f.sleep(2 * f.briefTTL())
 		freed := time.Now()
 		s.mustUnlock("disk", "ann")
 		g := bob.mustGet()
 		latest := time.Now().Add(f.briefTTL() + f.Slack)
 		f.wantDeadlineFromSend(g, freed, f.briefTTL())
 		s.mustExpireBetween("gate", freed.Add(f.briefTTL()), latest)
-		time.Sleep(time.Until(latest))
+		f.sleepUntil(latest)
 		s.mustLock("disk", "next")
 	},
 }, {
