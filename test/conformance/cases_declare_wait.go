@@ -80,7 +80,7 @@ var memberWaitRows = []row{{
 		s.mustDeclareFor("room/disk", f.briefTTL())
 		s.mustLock("room/disk", "ann")
 		bob := other.waitMember("room/disk", "bob")
-		f.sleep(2 * f.briefTTL())
+		time.Sleep(2 * f.briefTTL())
 		freed := time.Now()
 		s.mustUnlock("room/disk", "ann")
 		g := bob.mustGet()

@@ -145,7 +145,7 @@ var multiWaitRows = []row{{
 		bob := other.mustQueue(func() *waiter {
 			return other.startLockAllRequest(stores.MultiRequest{Keys: f.keys([]string{"gate", "disk"}), Owner: "bob", TTL: f.briefTTL()})
 		})
-		f.sleep(2 * f.briefTTL())
+		time.Sleep(2 * f.briefTTL())
 		freed := time.Now()
 		s.mustUnlock("disk", "ann")
 		g := bob.mustGet()
