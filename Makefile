@@ -28,7 +28,7 @@ e2e: ## run the tests through real Dapr sidecars, and those that kill and suspen
 
 races: ## run the races between a grant and the end of a wait on Redis ten times as long as test does
 	test/install.sh cc:build-essential redis-server
-	MORTISE_RACE_FACTOR=10 go test -race -count=1 -timeout 30m -run 'ExcludeEachOther' ./stores/redis
+	MORTISE_TEST_ALL=1 MORTISE_RACE_FACTOR=10 go test -race -count=1 -timeout 30m -run TestRace_ ./stores/redis
 
 siege: ## measure what thousands of hostile clients at the TCP ports do to clients of the socket; five minutes
 	cd test/e2e && MORTISE_SIEGE=1 go test -v -count=1 -timeout 30m -run TestSiege .

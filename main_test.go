@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mortise-lock/mortise/cli"
 	"github.com/mortise-lock/mortise/component"
 )
 
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestLocksIsACommandOfItsOwn(t *testing.T) {
+func TestLocksCommand(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,18 @@ func TestLocksIsACommandOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestBadFlagsAreRefusedByName(t *testing.T) {
+func TestLocksCommand_Defaults(t *testing.T) {
+	t.Setenv(component.FolderVariables[0], "/run/sockets")
+	t.Setenv(component.TokenVariable, "secret")
+	got, want := cliDefaults(os.Getenv), cli.Defaults{
+		Target: "unix:///run/sockets/mortise.sock", Token: "secret", TokenVariable: component.TokenVariable,
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestRun_BadFlags(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		args []string
@@ -55,7 +67,7 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 		{"Dapr's API for other machines", []string{"--dapr-http-listen-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"metrics for other machines", []string{"--metrics-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"unknown level", []string{"--log-level", "loud"}, "--log-level"},
-		{"unknown store", []string{"--default-store", "paper"}, "--default-store: no store \"paper\", known are memory, redis"},
+		{"unknown store", []string{"--default-store", "paper"}, "--default-store: unknown store \"paper\", must be one of memory, redis"},
 		{"resources that are not there", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -68,7 +80,7 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 	}
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestRun_CanceledContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	getenv := func(name string) string {
@@ -82,8 +94,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// says reads lines until one has the text, and returns what follows it.
-func says(t *testing.T, lines *bufio.Scanner, text string) string {
+// awaitLine reads lines until one has the text, and returns what follows it.
+func awaitLine(t *testing.T, lines *bufio.Scanner, text string) string {
 	t.Helper()
 	for lines.Scan() {
 		if _, after, found := strings.Cut(lines.Text(), text); found {
@@ -94,7 +106,7 @@ func says(t *testing.T, lines *bufio.Scanner, text string) string {
 	return ""
 }
 
-func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
+func TestMain_SecondSignal(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +123,7 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(output)
-	addr, _, _ := strings.Cut(says(t, lines, "Listening on "), " ")
+	addr, _, _ := strings.Cut(awaitLine(t, lines, "Listening on "), " ")
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -121,11 +133,11 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
-	says(t, bufio.NewScanner(conn), "100 Continue") // so a call is under way, whose end is waited for
+	awaitLine(t, bufio.NewScanner(conn), "100 Continue") // so a call is under way, whose end is waited for
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	says(t, lines, "Shutting down")
+	awaitLine(t, lines, "Shutting down")
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

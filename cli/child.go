@@ -10,20 +10,20 @@ import (
 // child is a command that has started. Its methods do os/exec's waiting for a process,
 // which does not report stops.
 type child struct {
-	cmd    *exec.Cmd
-	adopts bool // this process is the parent of orphans, too
+	cmd          *exec.Cmd
+	reapsOrphans bool // this process is the parent of orphans, too
 }
 
 func (c child) group() group { return group(c.cmd.Process.Pid) }
 
-// next waits until the command stops or ends. Orphans that end meanwhile are reaped, and
+// waitForChange waits until the command stops or ends. Orphans that end meanwhile are reaped, and
 // nothing else would do it.
 //
 // A process that adopts orphans has no other children whose exit status anything waits
 // for, except the guard, whose end is reported to its owner in any case.
-func (c child) next() (status syscall.WaitStatus, err error) {
+func (c child) waitForChange() (status syscall.WaitStatus, err error) {
 	which := c.cmd.Process.Pid
-	if c.adopts {
+	if c.reapsOrphans {
 		which = -1
 	}
 	for {
@@ -34,9 +34,9 @@ func (c child) next() (status syscall.WaitStatus, err error) {
 	}
 }
 
-// awaitGate waits until the command stands before its gate.
-func (c child) awaitGate() error {
-	switch status, err := c.next(); {
+// awaitGateStop waits until the command stands before its gate.
+func (c child) awaitGateStop() error {
+	switch status, err := c.waitForChange(); {
 	case err != nil:
 		return err
 	case !status.Stopped():
@@ -49,7 +49,7 @@ func (c child) awaitGate() error {
 // Until ctx ends it sends each signal that has stopped the command.
 func (c child) wait(ctx context.Context, stops chan<- syscall.Signal) (code int, err error) {
 	for {
-		status, err := c.next()
+		status, err := c.waitForChange()
 		if err != nil || status.Exited() || status.Signaled() {
 			_ = c.cmd.Wait() // it finds the process gone
 			return exitCode(status), err

@@ -23,6 +23,13 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
+// Defaults are the values of flags that the command line does not set.
+type Defaults struct {
+	Target        string // of --target
+	Token         string // the bearer token, without --token-file
+	TokenVariable string // the environment variable that Token comes from, for the help
+}
+
 const rootHelp = `Look at the locks of a running Mortise, take them and revoke them.
 
 Exit codes: 0 success, 1 the lock is not held (get, revoke), 2 the command line is wrong, 69 Mortise or its store does not
@@ -31,8 +38,8 @@ answer, 77 the token is missing or wrong, 70 any other failure, such as a key th
 
 // Run runs the command line args, whose first word is "locks", and returns the exit code.
 // When ctx ends, so does the command.
-func Run(ctx context.Context, args []string, getenv func(string) string, streams Streams) int {
-	root := newRoot(getenv)
+func Run(ctx context.Context, args []string, defaults Defaults, streams Streams) int {
+	root := newRoot(defaults)
 	root.SetArgs(args)
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
@@ -41,11 +48,11 @@ func Run(ctx context.Context, args []string, getenv func(string) string, streams
 	if err != nil && err.Error() != "" { // a command that ran has reported for itself
 		fmt.Fprintln(streams.Err, "mortise:", strings.TrimPrefix(err.Error(), "mortise: "))
 	}
-	return code(err)
+	return exitCodeOf(err)
 }
 
 // newRoot returns the command "mortise" with nothing below it but "locks".
-func newRoot(getenv func(string) string) *cobra.Command {
+func newRoot(defaults Defaults) *cobra.Command {
 	root := &cobra.Command{Use: "mortise", SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Hidden: true}) // --help does
@@ -53,28 +60,28 @@ func newRoot(getenv func(string) string) *cobra.Command {
 		Use:   "locks",
 		Short: "look at locks, take and revoke them",
 		Long:  rootHelp,
-		Args:  usage(cobra.NoArgs),
+		Args:  checkUsage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return failed(exitUsage, errors.New("no command is named; see mortise locks --help"))
+			return withExitCode(exitUsage, errors.New("no command is named; see mortise locks --help"))
 		},
 	}
-	target := newTarget(locks.PersistentFlags(), getenv)
+	target := newTarget(locks.PersistentFlags(), defaults)
 	locks.AddCommand(newList(target), newGet(target), newWatch(target), newLock(target), newRevoke(target))
-	locks.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failed(exitUsage, err) })
+	locks.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withExitCode(exitUsage, err) })
 	root.AddCommand(locks)
 	return root
 }
 
-// usage checks arguments: besides what check does, that they are text, as the wire wants
+// checkUsage checks arguments: besides what check does, that they are text, as the wire wants
 // it.
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+func checkUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			if !utf8.ValidString(arg) {
-				return failed(exitUsage, fmt.Errorf("%q is not valid UTF-8", arg))
+				return withExitCode(exitUsage, fmt.Errorf("%q is not valid UTF-8", arg))
 			}
 		}
-		return failed(exitUsage, check(cmd, args))
+		return withExitCode(exitUsage, check(cmd, args))
 	}
 }
 
@@ -83,5 +90,5 @@ func streams(cmd *cobra.Command) Streams {
 	return Streams{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
 }
 
-// OS are the streams of the process.
-func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
+// OSStreams are the streams of the process.
+func OSStreams() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }

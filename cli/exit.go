@@ -12,12 +12,12 @@ import (
 
 // Exit codes. Those of "locks lock" are besides the command's own.
 const (
-	exitDone          = 0
+	exitSuccess       = 0
 	exitNotHeld       = 1   // get, revoke: the lock is not held, or not by that owner
 	exitUsage         = 2   // the command line is wrong, or a file that it names
 	exitUnavailable   = 69  // Mortise or its store does not answer
 	exitFailed        = 70  // anything else; lock: also that waiting would be a deadlock
-	exitNotGot        = 75  // lock: it is held, and still was when the time to wait was over
+	exitConflict      = 75  // lock: it is held, and still was when the time to wait was over
 	exitLost          = 76  // lock: it was lost while the command ran
 	exitDenied        = 77  // the token is missing or wrong
 	exitNotExecutable = 126 // lock: the command could not be started
@@ -34,8 +34,8 @@ type exitError struct {
 // Unwrap returns what is told.
 func (e *exitError) Unwrap() error { return e.error }
 
-// failed gives an error an exit code, unless it has one.
-func failed(code int, err error) error {
+// withExitCode gives an error an exit code, unless it has one.
+func withExitCode(code int, err error) error {
 	var told *exitError
 	if err == nil || errors.As(err, &told) {
 		return err
@@ -43,16 +43,16 @@ func failed(code int, err error) error {
 	return &exitError{code, err}
 }
 
-// code returns the exit code that an error stands for.
-func code(err error) int {
+// exitCodeOf returns the exit code that an error stands for.
+func exitCodeOf(err error) int {
 	var told *exitError
 	switch {
 	case err == nil:
-		return exitDone
+		return exitSuccess
 	case errors.As(err, &told):
 		return told.code
 	case errors.Is(err, client.ErrLocked):
-		return exitNotGot
+		return exitConflict
 	case errors.Is(err, client.ErrNotHeld):
 		return exitNotHeld
 	case status.Code(err) == codes.InvalidArgument:

@@ -18,7 +18,7 @@ func (g group) signal(s syscall.Signal) { _ = syscall.Kill(-int(g), s) } // a gr
 // which their parent has not asked about, do not count: a parent that never asks would
 // make them last for the whole grace.
 func (g group) alive() bool {
-	return syscall.Kill(-int(g), 0) == nil && g.runs()
+	return syscall.Kill(-int(g), 0) == nil && g.hasRunning()
 }
 
 // stop ends the group, its leader included. ended is closed when the leader has ended.

@@ -54,12 +54,12 @@ The exit code is COMMAND's, 128 plus the number of the signal that ended it or t
   127  there is no such COMMAND
 and 2, 70 and 77 as with the other commands.`
 
-// locking is a run of "locks lock".
-type locking struct {
+// lockCommand is a run of "locks lock".
+type lockCommand struct {
 	target   *target
 	ttl      time.Duration
 	wait     time.Duration
-	waits    bool // no longer than wait; else until the lock is granted
+	hasWait  bool // no longer than wait; else until the lock is granted
 	try      bool
 	conflict int
 	grace    time.Duration
@@ -71,17 +71,17 @@ type locking struct {
 }
 
 func newLock(t *target) *cobra.Command {
-	l := &locking{target: t}
+	l := &lockCommand{target: t}
 	cmd := &cobra.Command{
 		Use:     "lock [flags] KEY... -- COMMAND [ARGUMENT...]",
 		Short:   "run a command while holding a lock",
 		Long:    lockHelp,
 		Example: "  mortise locks lock --wait 1m backup -- pg_dump --file shop.sql shop",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l.waits = cmd.Flags().Changed("wait")
+			l.hasWait = cmd.Flags().Changed("wait")
 			l.streams = streams(cmd)
 			if err := l.parse(args, cmd.ArgsLenAtDash()); err != nil {
-				return failed(exitUsage, err)
+				return withExitCode(exitUsage, err)
 			}
 			return l.run(cmd.Context())
 		},
@@ -90,14 +90,14 @@ func newLock(t *target) *cobra.Command {
 	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the lock outlives this process if it dies; renewed at a third of it")
 	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; without it, as long as it takes")
 	flags.BoolVarP(&l.try, "try", "n", false, "do not wait")
-	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitNotGot, "exit code if the lock is not acquired")
+	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitConflict, "exit code if the lock is not acquired")
 	flags.DurationVar(&l.grace, "grace", 5*time.Second, "time from SIGTERM to SIGKILL when the lock is lost")
 	return cmd
 }
 
 // parse takes the arguments apart, of which dash are before "--", or is -1, and checks
 // the flags.
-func (l *locking) parse(args []string, dash int) error {
+func (l *lockCommand) parse(args []string, dash int) error {
 	switch {
 	case dash < 0:
 		return errors.New(`there is no "--" between the keys and the command`)
@@ -105,7 +105,7 @@ func (l *locking) parse(args []string, dash int) error {
 		return errors.New("no key is named")
 	case dash == len(args):
 		return errors.New("no command is named")
-	case l.try && l.waits:
+	case l.try && l.hasWait:
 		return errors.New("--try and --wait: choose one")
 	case l.wait < 0:
 		return errors.New("--wait: is negative")
@@ -117,13 +117,13 @@ func (l *locking) parse(args []string, dash int) error {
 		return errors.New("--conflict-exit-code: is not from 0 to 255")
 	}
 	l.keys, l.args = args[:dash], args[dash:]
-	return usage(cobra.ArbitraryArgs)(nil, l.keys)
+	return checkUsage(cobra.ArbitraryArgs)(nil, l.keys)
 }
 
 // run takes the locks, runs the command and gives the locks back. From beginning to end
 // it, and not the system, deals with signals, so that none leaves a lock or a command
 // behind.
-func (l *locking) run(ctx context.Context) error {
+func (l *lockCommand) run(ctx context.Context) error {
 	signals, stop := catchSignals()
 	defer stop()
 	l.signals = signals
@@ -132,7 +132,7 @@ func (l *locking) run(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	lease, err := l.get(ctx, c)
+	lease, err := l.acquire(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -142,19 +142,19 @@ func (l *locking) run(ctx context.Context) error {
 	case err != nil:
 		return err
 	case errors.Is(unlocked, client.ErrLost):
-		return failed(exitLost, unlocked)
+		return withExitCode(exitLost, unlocked)
 	case unlocked != nil:
 		fmt.Fprintf(l.streams.Err, "mortise: the lock may last for the rest of its TTL of %v: %v\n", l.ttl, unlocked)
 	}
 	if code != 0 {
-		return failed(code, errors.New(""))
+		return withExitCode(code, errors.New(""))
 	}
 	return nil
 }
 
-// get takes the locks. A signal ends the waiting, unless it would do nothing to other
+// acquire takes the locks. A signal ends the waiting, unless it would do nothing to other
 // programs.
-func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, error) {
+func (l *lockCommand) acquire(ctx context.Context, c *client.Client) (*client.Lease, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var (
 		lease       *client.Lease
@@ -163,7 +163,7 @@ func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, err
 		got         = make(chan struct{})
 	)
 	go func() {
-		lease, err = l.take(ctx, cancel, c)
+		lease, err = l.tryThenWait(ctx, cancel, c)
 		close(got)
 	}()
 	for {
@@ -183,36 +183,36 @@ func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, err
 		if err == nil {
 			err = errors.Join(errors.New("interrupted"), lease.Unlock(ctx))
 		}
-		return nil, failed(exitSignal+int(interrupted.(syscall.Signal)), err)
+		return nil, withExitCode(exitSignal+int(interrupted.(syscall.Signal)), err)
 	case errors.Is(err, client.ErrLocked):
-		return nil, failed(l.conflict, err)
+		return nil, withExitCode(l.conflict, err)
 	case errors.Is(err, client.ErrUnavailable):
-		return nil, failed(exitUnavailable, err)
+		return nil, withExitCode(exitUnavailable, err)
 	}
 	return lease, err
 }
 
-// take asks once without waiting, which tells soon if Mortise is away, and then waits.
+// tryThenWait asks once without waiting, which tells soon if Mortise is away, and then waits.
 // The lease lives in ctx, so there is no other way to bound the first question than
 // cancel.
-func (l *locking) take(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
+func (l *lockCommand) tryThenWait(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
 	options := []client.Option{client.TTL(l.ttl), client.Metadata(l.metadata())}
 	late := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })
-	lease, err := ask(ctx, c, l.keys, append(options, client.Wait(0)))
+	lease, err := lockKeys(ctx, c, l.keys, append(options, client.Wait(0)))
 	if !late.Stop() && err == nil {
 		return nil, errors.Join(context.DeadlineExceeded, lease.Unlock(ctx)) // it came with the end of its ctx
 	}
 	if l.try || !errors.Is(err, client.ErrLocked) {
 		return lease, err
 	}
-	if l.waits {
+	if l.hasWait {
 		options = append(options, client.Wait(l.wait))
 	}
-	return ask(ctx, c, l.keys, options)
+	return lockKeys(ctx, c, l.keys, options)
 }
 
-// ask takes one lock as one, which every store can, and several in one step.
-func ask(ctx context.Context, c *client.Client, keys []string, options []client.Option) (*client.Lease, error) {
+// lockKeys takes one lock as one, which every store can, and several in one step.
+func lockKeys(ctx context.Context, c *client.Client, keys []string, options []client.Option) (*client.Lease, error) {
 	if len(keys) == 1 {
 		return c.Lock(ctx, keys[0], options...)
 	}
@@ -221,7 +221,7 @@ func ask(ctx context.Context, c *client.Client, keys []string, options []client.
 
 // metadata tells those who look at a list whose lock it is. The command's arguments are
 // nobody's business.
-func (l *locking) metadata() map[string]string {
+func (l *lockCommand) metadata() map[string]string {
 	host, _ := os.Hostname() // or nothing
 	return map[string]string{
 		"host":    host,
@@ -230,17 +230,17 @@ func (l *locking) metadata() map[string]string {
 	}
 }
 
-func (l *locking) process(lease *client.Lease) process {
+func (l *lockCommand) process(lease *client.Lease) process {
 	return process{
 		args: l.args,
 		env: append(os.Environ(),
 			"MORTISE_KEY="+strings.Join(lease.Keys(), "\n"),
 			"MORTISE_TOKEN="+strconv.FormatUint(lease.Token(), 10),
 			client.HoldingVariable+"="+strings.Join(lease.Holding(), ",")),
-		streams: l.streams,
-		signals: l.signals,
-		grace:   l.grace,
-		expires: lease.Expires,
-		beat:    max(l.ttl/6, 100*time.Millisecond),
+		streams:       l.streams,
+		signals:       l.signals,
+		grace:         l.grace,
+		expires:       lease.Expires,
+		limitInterval: max(l.ttl/6, 100*time.Millisecond),
 	}
 }

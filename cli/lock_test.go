@@ -13,12 +13,12 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// sh returns the arguments that run a script while holding the lock called disk.
-func sh(script string, flags ...string) []string {
+// lockScript returns the arguments that run a script while holding the lock called disk.
+func lockScript(script string, flags ...string) []string {
 	return append(append([]string{"lock", "disk"}, flags...), "--", "sh", "-c", script)
 }
 
-func TestTheCommandsExitCodeIsPassedOn(t *testing.T) {
+func TestLock_ExitCode(t *testing.T) {
 	s := startServer(t)
 	for _, row := range []struct {
 		name string
@@ -27,10 +27,10 @@ func TestTheCommandsExitCodeIsPassedOn(t *testing.T) {
 		err  string
 		code int
 	}{
-		{"success", sh("echo out; echo err >&2"), "out\n", "err\n", 0},
-		{"failure", sh("exit 3"), "", "", 3},
-		{"a code like one of ours", sh("exit 75"), "", "", 75},
-		{"killed by a signal", sh("kill -KILL $$"), "", "", 128 + 9},
+		{"success", lockScript("echo out; echo err >&2"), "out\n", "err\n", 0},
+		{"failure", lockScript("exit 3"), "", "", 3},
+		{"a code like one of ours", lockScript("exit 75"), "", "", 75},
+		{"killed by a signal", lockScript("kill -KILL $$"), "", "", 128 + 9},
 		{"no such command", []string{"lock", "disk", "--", "no-such-command"}, "", `mortise: exec: "no-such-command": executable file not found`, exitNotFound},
 		{"no such path", []string{"lock", "disk", "--", "/no/such"}, "", "mortise: fork/exec /no/such: no such file", exitNotFound},
 		{"not executable", []string{"lock", "disk", "--", "/"}, "", "mortise: ", exitNotExecutable},
@@ -45,10 +45,10 @@ func TestTheCommandsExitCodeIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestTheCommandKnowsKeyAndToken(t *testing.T) {
+func TestLock_Environment(t *testing.T) {
 	s := startServer(t)
 	before := s.lock(t, "other").Token()
-	r := s.run(t, sh(`echo "$MORTISE_KEY"; echo "$MORTISE_TOKEN"`)...)
+	r := s.run(t, lockScript(`echo "$MORTISE_KEY"; echo "$MORTISE_TOKEN"`)...)
 	key, text, _ := strings.Cut(strings.TrimSpace(r.out), "\n")
 	token, err := strconv.ParseUint(text, 10, 64)
 	if after := s.lock(t, "disk").Token(); key != "disk" || err != nil || token <= before || token >= after {
@@ -56,12 +56,12 @@ func TestTheCommandKnowsKeyAndToken(t *testing.T) {
 	}
 }
 
-func TestTheLockIsRenewedWhileTheCommandRuns(t *testing.T) {
+func TestLock_Renewal(t *testing.T) {
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
-	p := s.start(t, sh(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "300ms")...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "300ms")...)
+	p.awaitOutput(t, "begun")
 	look := func() client.LockInfo {
 		locks, err := s.List(t.Context(), "disk")
 		if err != nil || len(locks) != 1 {
@@ -90,32 +90,32 @@ func TestTheLockIsRenewedWhileTheCommandRuns(t *testing.T) {
 	p.result(t).check(t, "begun\n", "", 0)
 }
 
-func TestALockThatIsHeld(t *testing.T) {
+func TestLock_Held(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		flags []string
 		code  int
 	}{
-		{"is not waited for", []string{"--try"}, exitNotGot},
+		{"is not waited for", []string{"--try"}, exitConflict},
 		{"is not waited for, in short", []string{"-n", "-E", "9"}, 9},
-		{"is waited for in vain", []string{"--wait", "30ms"}, exitNotGot},
+		{"is waited for in vain", []string{"--wait", "30ms"}, exitConflict},
 		{"is waited for in vain, in short", []string{"-w", "30ms", "--conflict-exit-code", "0"}, 0},
-		{"is not waited for, as no time is given", []string{"--wait", "0"}, exitNotGot},
+		{"is not waited for, as no time is given", []string{"--wait", "0"}, exitConflict},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
 			s.lock(t, "disk")
-			s.run(t, sh("echo run", row.flags...)...).check(t, "", `mortise: lock "disk": lock is held`, row.code)
+			s.run(t, lockScript("echo run", row.flags...)...).check(t, "", `mortise: lock "disk": lock is held`, row.code)
 		})
 	}
 }
 
-func TestALockIsWaitedFor(t *testing.T) {
+func TestLock_Wait(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--wait", "1h"}} {
 		s := startServer(t)
 		lease := s.lock(t, "disk")
-		p := s.start(t, sh("echo run", flags...)...)
-		await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
+		p := s.start(t, lockScript("echo run", flags...)...)
+		waitFor(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 		if err := lease.Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -123,12 +123,12 @@ func TestALockIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestSeveralKeysAreTakenInOneStep(t *testing.T) {
+func TestLock_SeveralKeys(t *testing.T) {
 	s := startServer(t)
 	args := []string{"lock", "--try", "b", "a", "b", "--", "sh", "-c", `echo "$MORTISE_KEY"`}
 	s.run(t, args...).check(t, "a\nb\n", "", 0)
 	held := s.lock(t, "b")
-	s.run(t, args...).check(t, "", `mortise: lock all ["b" "a" "b"]: lock is held`, exitNotGot)
+	s.run(t, args...).check(t, "", `mortise: lock all ["b" "a" "b"]: lock is held`, exitConflict)
 	if owner := s.owner(t, "a"); owner != "" {
 		t.Errorf("the other lock is held by %q", owner)
 	}
@@ -138,7 +138,7 @@ func TestSeveralKeysAreTakenInOneStep(t *testing.T) {
 	s.run(t, args...).check(t, "a\nb\n", "", 0)
 }
 
-func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
+func TestLock_LostStopsGroup(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		grace  string
@@ -152,10 +152,10 @@ func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
 			pids := pidFile(t)
-			p := s.start(t, sh(row.script, "--ttl", "300ms", "--grace", row.grace)...)
-			p.says(t, "begun")
+			p := s.start(t, lockScript(row.script, "--ttl", "300ms", "--grace", row.grace)...)
+			p.awaitOutput(t, "begun")
 			if strings.Contains(row.script, "trapped; while") {
-				p.says(t, "trapped")
+				p.awaitOutput(t, "trapped")
 			}
 			s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 			r := p.result(t)
@@ -167,20 +167,20 @@ func TestALostLockStopsTheCommandAndItsChildren(t *testing.T) {
 	}
 }
 
-func TestACommandMayEndInOrderWhenTheLockIsLost(t *testing.T) {
+func TestLock_LostGracefulExit(t *testing.T) {
 	s := startServer(t)
-	p := s.start(t, sh(`trap 'echo ending; exit 0' TERM; echo begun; while :; do sleep 0.02; done`, "--ttl", "300ms", "--grace", "1h")...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript(`trap 'echo ending; exit 0' TERM; echo begun; while :; do sleep 0.02; done`, "--ttl", "300ms", "--grace", "1h")...)
+	p.awaitOutput(t, "begun")
 	s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 	if r := p.result(t); r.out != "begun\nending\n" || r.code != exitLost {
 		t.Errorf("got %+v", r)
 	}
 }
 
-func TestASignalThatTheCommandDoesNotCatchEndsIt(t *testing.T) {
+func TestLock_SignalEndsCommand(t *testing.T) {
 	s := startServer(t)
-	p := s.start(t, sh("echo begun; sleep 1000")...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript("echo begun; sleep 1000")...)
+	p.awaitOutput(t, "begun")
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -190,31 +190,31 @@ func TestASignalThatTheCommandDoesNotCatchEndsIt(t *testing.T) {
 	}
 }
 
-func TestASignalEndsTheWaiting(t *testing.T) {
-	heedSignals(t)
+func TestLock_SignalEndsWait(t *testing.T) {
+	unignoreSignals(t)
 	s := startServer(t)
 	lease := s.lock(t, "disk")
-	p := s.start(t, sh("echo run")...)
-	await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
+	p := s.start(t, lockScript("echo run")...)
+	waitFor(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 	if err := p.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	p.result(t).check(t, "", `mortise: lock "disk": context canceled`, 128+2)
-	await(t, "no waiter", func() bool { return s.waiters(t, "disk") == 0 })
+	waitFor(t, "no waiter", func() bool { return s.waiters(t, "disk") == 0 })
 	if err := lease.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestTheEndOfTheContextStopsTheCommand(t *testing.T) {
+func TestLock_CanceledContext(t *testing.T) {
 	s := startServer(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	out := file(t)
+	out := tempFile(t)
 	done := make(chan int)
 	go func() {
-		done <- Run(ctx, append([]string{"locks"}, sh("echo begun; sleep 1000")...), s.getenv, Streams{nil, out, out})
+		done <- Run(ctx, append([]string{"locks"}, lockScript("echo begun; sleep 1000")...), s.defaults(), Streams{nil, out, out})
 	}()
-	await(t, "the command", func() bool { return read(t, out) == "begun\n" })
+	waitFor(t, "the command", func() bool { return readFile(t, out) == "begun\n" })
 	cancel()
 	if code := <-done; code != 128+15 {
 		t.Errorf("the exit code is %d", code)
@@ -224,12 +224,12 @@ func TestTheEndOfTheContextStopsTheCommand(t *testing.T) {
 	}
 }
 
-func TestTheCommandsExitCodeCountsThoughTheLockCannotBeGivenBack(t *testing.T) {
+func TestLock_UnlockFails(t *testing.T) {
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
-	p := s.start(t, sh(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 4`, "--ttl", "1h")...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 4`, "--ttl", "1h")...)
+	p.awaitOutput(t, "begun")
 	s.Stop()
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestTheCommandsExitCodeCountsThoughTheLockCannotBeGivenBack(t *testing.T) {
 	p.result(t).check(t, "begun\n", "mortise: the lock may last for the rest of its TTL of 1h0m0s: ", 4)
 }
 
-func TestArgumentsOfLockAreChecked(t *testing.T) {
+func TestLock_Usage(t *testing.T) {
 	s := startServer(t)
 	for _, row := range []struct {
 		name string
@@ -280,9 +280,9 @@ func (s *server) waiters(t *testing.T, key string) int {
 	return locks[0].Waiters
 }
 
-// runs tells whether the process runs. One that has ended and that nobody has asked about
+// isRunning tells whether the process runs. One that has ended and that nobody has asked about
 // runs no more.
-func runs(t *testing.T, pid int) bool {
+func isRunning(t *testing.T, pid int) bool {
 	t.Helper()
 	if syscall.Kill(pid, 0) != nil {
 		return false

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes make a command the leader of a process group. It is killed when the thread
+// sysProcAttr make a command the leader of a process group. It is killed when the thread
 // that starts it ends, even if the guard was killed before.
-func attributes() *syscall.SysProcAttr {
+func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// runs reports whether a process of the group is not a zombie. Without a /proc that shows
+// hasRunning reports whether a process of the group is not a zombie. Without a /proc that shows
 // any of them, it takes them all for running.
-func (g group) runs() bool {
+func (g group) hasRunning() bool {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	seen := false
 	for _, file := range files {
@@ -45,9 +45,9 @@ func parseStat(text []byte) (state string, g group) {
 	return state, g
 }
 
-// adoptsOrphans reports whether processes whose parent has ended become children of this
+// reapsOrphans reports whether processes whose parent has ended become children of this
 // one.
-func adoptsOrphans() bool {
+func reapsOrphans() bool {
 	var subreaper int32
 	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0); err != nil {
 		subreaper = 0

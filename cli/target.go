@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/mortise-lock/mortise/client"
-	"github.com/mortise-lock/mortise/component"
 )
 
 // target is which Mortise to ask, as flags say it.
@@ -27,20 +25,19 @@ type target struct {
 	certFile  string
 	keyFile   string
 	tokenFile string
-	getenv    func(string) string
+	defaults  Defaults
 }
 
-func newTarget(flags *pflag.FlagSet, getenv func(string) string) *target {
-	t := &target{getenv: getenv}
-	flags.StringVar(&t.address, "target", "unix://"+filepath.Join(component.Folder(getenv), "mortise.sock"),
-		"where Mortise is: unix:///path or host:port")
+func newTarget(flags *pflag.FlagSet, defaults Defaults) *target {
+	t := &target{defaults: defaults}
+	flags.StringVar(&t.address, "target", defaults.Target, "where Mortise is: unix:///path or host:port")
 	flags.StringVar(&t.store, "store", "", "the component to use; required if Mortise has several")
 	flags.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long one request to Mortise may take")
 	flags.BoolVar(&t.tls, "tls", false, "encrypt the connection; the other TLS flags imply it")
 	flags.StringVar(&t.caFile, "tls-ca-file", "", "PEM certificates to trust instead of the system's")
 	flags.StringVar(&t.certFile, "tls-cert-file", "", "PEM client certificate")
 	flags.StringVar(&t.keyFile, "tls-key-file", "", "PEM key of that certificate")
-	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; default from $"+component.TokenVariable)
+	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; default from $"+defaults.TokenVariable)
 	return t
 }
 
@@ -49,24 +46,24 @@ func (t *target) dial() (*client.Client, error) {
 	options := []client.DialOption{client.Store(t.store)}
 	config, err := t.tlsConfig()
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return nil, withExitCode(exitUsage, err)
 	}
 	if config != nil {
 		options = append(options, client.TLS(config))
 	}
 	token, err := t.token()
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return nil, withExitCode(exitUsage, err)
 	}
 	if token != "" {
 		options = append(options, client.BearerToken(token))
 	}
 	c, err := client.Dial(t.address, options...)
-	return c, failed(exitUsage, err)
+	return c, withExitCode(exitUsage, err)
 }
 
-// ask calls do with a client, and with the time that a question may take.
-func (t *target) ask(ctx context.Context, do func(context.Context, *client.Client) error) error {
+// withClient calls do with a client, and with the time that a question may take.
+func (t *target) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	c, err := t.dial()
 	if err != nil {
 		return err
@@ -110,7 +107,7 @@ func (t *target) tlsConfig() (*tls.Config, error) {
 // token returns the bearer token, or nothing.
 func (t *target) token() (string, error) {
 	if t.tokenFile == "" {
-		return t.getenv(component.TokenVariable), nil
+		return t.defaults.Token, nil
 	}
 	text, err := os.ReadFile(t.tokenFile)
 	if err != nil {

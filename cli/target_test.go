@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mortise-lock/mortise/component"
+	"github.com/mortise-lock/mortise/test/inprocess"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
@@ -22,7 +22,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func write(t *testing.T, text string) (path string) {
+func writeFile(t *testing.T, text string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -31,16 +31,14 @@ func write(t *testing.T, text string) (path string) {
 	return path
 }
 
-func TestTCPWithTLSAndAToken(t *testing.T) {
+func TestTarget_TLSAndToken(t *testing.T) {
 	address := freeAddress(t)
 	cert, other := servers.NewCertificate(t), servers.NewCertificate(t)
-	s := startServer(t, func(o *component.Options) {
-		o.TCP = component.TCPOptions{
-			Address: address, CertFile: cert.File, KeyFile: cert.KeyFile, ClientCAFile: cert.File, Token: "secret",
-		}
+	s := startServer(t, func(c *inprocess.Config) {
+		c.Address, c.Certificate, c.Token = address, cert, "secret"
 	})
 	s.lock(t, "disk")
-	good, bad := write(t, "secret\n"), write(t, "guess")
+	good, bad := writeFile(t, "secret\n"), writeFile(t, "guess")
 	identity := []string{"--tls-ca-file", cert.File, "--tls-cert-file", cert.File, "--tls-key-file", cert.KeyFile}
 	for _, row := range []struct {
 		name  string
@@ -49,9 +47,9 @@ func TestTCPWithTLSAndAToken(t *testing.T) {
 		err   string // what is said, or nothing if all is well
 		code  int
 	}{
-		{"token in a file", append(identity, "--token-file", good), "", "", exitDone},
-		{"token in the environment", identity, "secret", "", exitDone},
-		{"the file before the environment", append(identity, "--token-file", good), "guess", "", exitDone},
+		{"token in a file", append(identity, "--token-file", good), "", "", exitSuccess},
+		{"token in the environment", identity, "secret", "", exitSuccess},
+		{"the file before the environment", append(identity, "--token-file", good), "guess", "", exitSuccess},
 		{"wrong token in a file", append(identity, "--token-file", bad), "secret", "token", exitDenied},
 		{"no token", identity, "", "token", exitDenied},
 		{"a server that is not trusted", []string{"--tls", "--token-file", good}, "", "certificate", exitUnavailable},
@@ -72,15 +70,15 @@ func TestTCPWithTLSAndAToken(t *testing.T) {
 	}
 }
 
-func TestATokenMayBeSentOnTheSocket(t *testing.T) {
+func TestTarget_TokenOnSocket(t *testing.T) {
 	s := startServer(t)
 	s.token = "secret"
-	s.run(t, "list", "-o", "json").check(t, "[]\n", "", exitDone)
+	s.run(t, "list", "-o", "json").check(t, "[]\n", "", exitSuccess)
 }
 
-func TestFlagsOfTheTargetAreChecked(t *testing.T) {
+func TestTarget_Usage(t *testing.T) {
 	s := startServer(t)
-	noPEM, empty := write(t, "no certificate"), write(t, " \n")
+	noPEM, empty := writeFile(t, "no certificate"), writeFile(t, " \n")
 	for _, row := range []struct {
 		name string
 		args []string
@@ -106,12 +104,12 @@ func TestFlagsOfTheTargetAreChecked(t *testing.T) {
 	}
 }
 
-func TestAMortiseThatIsAway(t *testing.T) {
+func TestTarget_Unreachable(t *testing.T) {
 	s := startServer(t)
 	s.Stop()
 	for _, args := range [][]string{
 		{"list"}, {"get", "disk"}, {"revoke", "disk", "--force"}, {"watch", "--timeout", "100ms"},
-		sh("echo run"), sh("echo run", "--wait", "1h"), {"lock", "a", "b", "--", "echo", "run"},
+		lockScript("echo run"), lockScript("echo run", "--wait", "1h"), {"lock", "a", "b", "--", "echo", "run"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			s.run(t, args...).check(t, "", "mortise: ", exitUnavailable)
@@ -120,14 +118,14 @@ func TestAMortiseThatIsAway(t *testing.T) {
 }
 
 // A server that takes connections and then says nothing is not waited for without end.
-func TestAMortiseThatSaysNothing(t *testing.T) {
+func TestTarget_NoResponse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	s := &server{folder: t.TempDir()}
-	for _, args := range [][]string{{"list"}, {"revoke", "disk", "--force"}, {"watch"}, sh("echo run")} {
+	for _, args := range [][]string{{"list"}, {"revoke", "disk", "--force"}, {"watch"}, lockScript("echo run")} {
 		t.Run(args[0], func(t *testing.T) {
 			args := append([]string{args[0], "--timeout", "100ms", "--target", l.Addr().String()}, args[1:]...)
 			s.run(t, args...).check(t, "", "mortise: ", exitUnavailable)
@@ -135,13 +133,13 @@ func TestAMortiseThatSaysNothing(t *testing.T) {
 	}
 }
 
-func TestTheComponentIsChosen(t *testing.T) {
+func TestTarget_Store(t *testing.T) {
 	s := startServer(t)
-	s.run(t, "list", "--store", "lockstore", "-o", "json").check(t, "[]\n", "", exitDone)
+	s.run(t, "list", "--store", "lockstore", "-o", "json").check(t, "[]\n", "", exitSuccess)
 	s.run(t, "list", "--store", "nope", "--timeout", "1s").check(t, "", "mortise: ", exitUnavailable)
 }
 
-func TestCommandLinesThatAreNone(t *testing.T) {
+func TestUsage(t *testing.T) {
 	s := startServer(t)
 	for _, args := range [][]string{nil, {"nope"}, {"get"}, {"get", "a", "b"}, {"revoke"}, {"help"}, {"completion"}, {"watch", "a", "b"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
@@ -162,7 +160,7 @@ func TestHelp(t *testing.T) {
 	} {
 		t.Run(row.command, func(t *testing.T) {
 			args := append(strings.Fields(row.command), "--help")
-			if r := s.run(t, args...); r.code != exitDone || !strings.Contains(r.out, row.says) || r.err != "" {
+			if r := s.run(t, args...); r.code != exitSuccess || !strings.Contains(r.out, row.says) || r.err != "" {
 				t.Errorf("got %+v", r)
 			}
 		})

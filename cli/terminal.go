@@ -12,9 +12,9 @@ import (
 // one goroutine, which ignores SIGTTOU: that we would get for taking it back. A nil
 // terminal cannot be lent.
 type terminal struct {
-	fd       int
-	borrower group
-	lent     bool
+	fd                int
+	child             group
+	childInForeground bool
 }
 
 // newTerminal returns the terminal that in is, or nil if it is none that we could lend.
@@ -23,42 +23,42 @@ func newTerminal(in io.Reader, borrower group) *terminal {
 	if !ok {
 		return nil
 	}
-	t := &terminal{fd: int(file.Fd()), borrower: borrower}
-	if _, err := t.owner(); err != nil {
+	t := &terminal{fd: int(file.Fd()), child: borrower}
+	if _, err := t.foregroundGroup(); err != nil {
 		return nil
 	}
 	return t
 }
 
-// owner returns the process group that has the terminal.
-func (t *terminal) owner() (group, error) {
+// foregroundGroup returns the process group that has the terminal.
+func (t *terminal) foregroundGroup() (group, error) {
 	g, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
 	return group(g), err
 }
 
-func (t *terminal) pass(to group) error {
+func (t *terminal) setForegroundGroup(to group) error {
 	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, int(to))
 }
 
-// lend gives the terminal to the group if it is ours, which it is not while a shell has
+// moveToForeground gives the terminal to the group if it is ours, which it is not while a shell has
 // us in the background. Once the group has got it, lend lets the group go on, as the
 // kernel stops those who read without having it. It tells whether the group has got it.
-func (t *terminal) lend() bool {
+func (t *terminal) moveToForeground() bool {
 	if t == nil {
 		return false
 	}
-	if owner, err := t.owner(); err == nil && owner == group(syscall.Getpgrp()) && t.pass(t.borrower) == nil {
-		t.lent = true
+	if owner, err := t.foregroundGroup(); err == nil && owner == group(syscall.Getpgrp()) && t.setForegroundGroup(t.child) == nil {
+		t.childInForeground = true
 	}
-	if t.lent {
-		t.borrower.signal(syscall.SIGCONT)
+	if t.childInForeground {
+		t.child.signal(syscall.SIGCONT)
 	}
-	return t.lent
+	return t.childInForeground
 }
 
-// takeBack makes the terminal ours again; else the shell takes it.
-func (t *terminal) takeBack() {
-	if t != nil && t.lent {
-		_ = t.pass(group(syscall.Getpgrp()))
+// restoreForeground makes the terminal ours again; else the shell takes it.
+func (t *terminal) restoreForeground() {
+	if t != nil && t.childInForeground {
+		_ = t.setForegroundGroup(group(syscall.Getpgrp()))
 	}
 }

@@ -19,31 +19,31 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// API is a service, and what its protocol lets through of a store.
-type api struct {
+// testedAPI is a service with the features of a store that its protocol has.
+type testedAPI struct {
 	name     string
 	features []string
-	minTTL   time.Duration // or the shortest lease in which a slow machine gets an answer through a connection
+	minTTL   time.Duration // long enough for a call on a slow machine
 	open     func(conn *grpc.ClientConn, instance string) stores.Store
 }
 
 var (
-	lockStoreAPI = api{"LockStore", []string{"FENCING", "PING"}, time.Second,
+	lockStoreAPI = testedAPI{"LockStore", []string{"FENCING", "PING"}, time.Second,
 		func(conn *grpc.ClientConn, instance string) stores.Store {
 			return conformance.NewRemoteLockStore(conn, instance)
 		}}
-	locksAPI = api{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, 100 * time.Millisecond,
+	locksAPI = testedAPI{"Locks", []string{"FENCING", "LIST", "MULTI", "RENEW", "REVOKE", "WAIT", "WATCH"}, 100 * time.Millisecond,
 		func(conn *grpc.ClientConn, instance string) stores.Store {
 			return conformance.NewRemoteLocks(conn, instance)
 		}}
 )
 
-// harness is what any store looks like from the other side of the API.
-func (d api) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
+// harness returns the harness of any store behind the API.
+func (a testedAPI) harness(storage func(t testing.TB) func() stores.Store) conformance.Harness {
 	return conformance.Harness{
 		Storage:  storage,
-		Features: d.features,
-		MinTTL:   d.minTTL,
+		Features: a.features,
+		MinTTL:   a.minTTL,
 		Slack:    300 * time.Millisecond,
 		Settle:   2 * time.Second,
 		UTF8:     true,
@@ -51,56 +51,57 @@ func (d api) harness(storage func(t testing.TB) func() stores.Store) conformance
 	}
 }
 
-func TestMemoryKeepsTheContractThroughTheWire(t *testing.T) {
-	for _, d := range []api{lockStoreAPI, locksAPI} {
-		t.Run(d.name, func(t *testing.T) {
-			h := d.harness(func(t testing.TB) func() stores.Store {
-				l, s := bufconn.Listen(1<<16), opened(t, map[string]string{"store": "memory"})
+func TestConformance_MemoryInBubble(t *testing.T) {
+	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
+		t.Run(a.name, func(t *testing.T) {
+			h := a.harness(func(t testing.TB) func() stores.Store {
+				l, s := bufconn.Listen(1<<16), openServices(t, map[string]string{"store": "memory"})
 				serveOn(t, socketServer(s), s.set.Listener(l))
-				return d.clients(t, "passthrough:///memory", insecure.NewCredentials(),
+				return a.clients(t, "passthrough:///memory", insecure.NewCredentials(),
 					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 			})
-			h.Bubble, h.Slack = true, 0 // time stands still on a real socket, but not on a bufconn
+			// Bubbles work with a bufconn, but not with a real socket.
+			h.Bubble, h.Slack = true, 0
 			conformance.Run(t, h)
 		})
 	}
 }
 
-func TestRedisKeepsTheContractThroughTheSocket(t *testing.T) {
-	for _, d := range []api{lockStoreAPI, locksAPI} {
-		t.Run(d.name, func(t *testing.T) {
+func TestConformance_RedisOverSocket(t *testing.T) {
+	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
+		t.Run(a.name, func(t *testing.T) {
 			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := opened(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
+			s := openServices(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
 			serveOn(t, socketServer(s), s.set.Listener(l))
-			conformance.Run(t, d.harness(func(t testing.TB) func() stores.Store {
-				return d.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
+			conformance.Run(t, a.harness(func(t testing.TB) func() stores.Store {
+				return a.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
 			}))
 		})
 	}
 }
 
-func TestMemoryKeepsTheContractOverTCP(t *testing.T) {
+func TestConformance_MemoryOverTCP(t *testing.T) {
 	certificate := servers.NewCertificate(t)
-	addr := serveTCP(t, opened(t, map[string]string{"store": "memory"}), TCPOptions{
+	addr := serveTCP(t, openServices(t, map[string]string{"store": "memory"}), TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",
 	})
 	conformance.Run(t, locksAPI.harness(func(t testing.TB) func() stores.Store {
-		return locksAPI.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearing("secret")))
+		return locksAPI.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearerCredentials("secret")))
 	}))
 }
 
-// opened returns the services of the component "locks", which is closed at the end of the
-// test.
-func opened(t testing.TB, metadata map[string]string) services {
+// openServices opens component locks and returns its services. They are closed at the end
+// of the test.
+func openServices(t testing.TB, metadata map[string]string) services {
 	t.Helper()
-	return openedFromRegistry(t, all.Backends("memory"), metadata)
+	return openServicesFrom(t, all.Backends("memory"), metadata)
 }
 
-// openedFromRegistry is opened with a store of the registry.
-func openedFromRegistry(t testing.TB, registry *stores.Registry, metadata map[string]string) services {
+// openServicesFrom is openServices with a registry.
+func openServicesFrom(t testing.TB, registry *stores.Registry, metadata map[string]string) services {
 	t.Helper()
 	set := instances.New(registry, discard)
 	if err := set.Open(t.Context(), "locks", metadata); err != nil {
@@ -116,10 +117,11 @@ func openedFromRegistry(t testing.TB, registry *stores.Registry, metadata map[st
 	return s
 }
 
-// serveTCP serves at the one address of the options until the test ends, and returns it.
+// serveTCP serves at the only address of the options until the test ends, and returns the
+// address with its port.
 func serveTCP(t testing.TB, s services, o TCPOptions) string {
 	t.Helper()
-	n, err := newNetwork(o, discard)
+	n, err := newTCPListeners(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +134,7 @@ func serveTCP(t testing.TB, s services, o TCPOptions) string {
 	return l.Addr().String()
 }
 
-// serveOn lets the server serve until the test ends.
+// serveOn serves the listener until the test ends.
 func serveOn(t testing.TB, s server, l net.Listener) {
 	t.Helper()
 	group := &serverGroup{failed: make(chan error, 1)}
@@ -147,23 +149,22 @@ func serveOn(t testing.TB, s server, l net.Listener) {
 	})
 }
 
-// clients returns a function that opens stores at the other end of a connection of their
-// own.
-func (d api) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
+// clients returns a function that opens remote stores, each with a connection of its own.
+func (a testedAPI) clients(t testing.TB, target string, creds credentials.TransportCredentials, options ...grpc.DialOption) func() stores.Store {
 	return func() stores.Store {
 		conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(creds))...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d.open(conn, "locks")
+		return a.open(conn, "locks")
 	}
 }
 
-// bearing is a bearer token that is sent with each call, over whatever connection.
-type bearing string
+// bearerCredentials is a bearer token that is sent with each call, even without TLS.
+type bearerCredentials string
 
-func (b bearing) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+func (b bearerCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	return map[string]string{"authorization": "Bearer " + string(b)}, nil
 }
 
-func (b bearing) RequireTransportSecurity() bool { return false }
+func (b bearerCredentials) RequireTransportSecurity() bool { return false }

@@ -2,10 +2,9 @@ package component
 
 import "fmt"
 
-// Dev returns options for trying things out on one machine: a component called lockstore
-// on the memory store, served on the socket, as RTM over HTTP, and as Dapr's and
-// Layotto's API at the ports that Dapr's SDKs look for by themselves. Flags can change
-// all of it, and add the rest.
+// Dev returns the options of mortise dev: a component named lockstore with the memory
+// store, served on the socket, by RTM over HTTP, and by Dapr's and Layotto's API on the
+// default ports of Dapr's SDKs. Flags can change all of them.
 func Dev() Options {
 	return Options{
 		Components: []Component{{Name: "lockstore", Type: "lock.mortise", Version: "v1"}},
@@ -16,8 +15,8 @@ func Dev() Options {
 	}
 }
 
-// Hint is a command that takes a lock of what the options serve, for a shell; empty if
-// they do not serve Dapr's API over HTTP.
+// Hint returns a shell command that takes a lock through Dapr's API over HTTP, or "" if
+// the options do not serve that API.
 func (o Options) Hint() string {
 	if o.TCP.Dapr.HTTPAddress == "" || len(o.Components) == 0 {
 		return ""

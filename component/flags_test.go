@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// parse reads flags in an environment.
+// parse parses flags in an environment.
 func parse(env map[string]string, args ...string) (Options, error) {
 	var o Options
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
@@ -18,10 +18,10 @@ func parse(env map[string]string, args ...string) (Options, error) {
 	return o, flags.Parse(args)
 }
 
-func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
+func TestFolder(t *testing.T) {
 	env := map[string]string{}
 	if o, err := parse(env); err != nil || o.Folder != DefaultFolder {
-		t.Errorf("with none set: %s, %v", o.Folder, err)
+		t.Errorf("without variables: %s, %v", o.Folder, err)
 	}
 	for i := len(FolderVariables) - 1; i >= 0; i-- {
 		name := FolderVariables[i]
@@ -32,10 +32,10 @@ func TestTheFirstVariableThatIsSetNamesTheFolder(t *testing.T) {
 	}
 }
 
-func TestFlagsAreOptions(t *testing.T) {
+func TestAddFlags(t *testing.T) {
 	o, err := parse(map[string]string{"MORTISE_API_TOKEN": "secret"},
 		"--sockets-folder=/f", "--name=n", "--socket-mode=0600", "--resources-path=a", "--resources-path=b,c", "--start-degraded", "--drain-timeout=3s",
-		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3",
+		"--listen-address=:1", "--http-listen-address=:2", "--metrics-address=:3", "--lock-event-metrics",
 		"--tls-cert-file=c", "--tls-key-file=k", "--tls-client-ca-file=ca", "--token-file=t", "--allow-insecure-tcp")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestFlagsAreOptions(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	want := TCPOptions{
-		Address: ":1", HTTPAddress: ":2", MetricsAddress: ":3", CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
+		Address: ":1", HTTPAddress: ":2", MetricsAddress: ":3", LockEventMetrics: true, CertFile: "c", KeyFile: "k", ClientCAFile: "ca",
 		Token: "secret", TokenFile: "t", AllowInsecure: true,
 	}
 	if o.TCP != want {
@@ -53,16 +53,16 @@ func TestFlagsAreOptions(t *testing.T) {
 	}
 }
 
-func TestTracesAreExportedIfTheEnvironmentSaysWhereTo(t *testing.T) {
+func TestAddFlags_Tracing(t *testing.T) {
 	if o, err := parse(nil); err != nil || o.Tracing {
-		t.Errorf("without a word: %v, %v", o.Tracing, err)
+		t.Errorf("without variables: %v, %v", o.Tracing, err)
 	}
 	if o, err := parse(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}); err != nil || !o.Tracing {
 		t.Errorf("with an endpoint: %v, %v", o.Tracing, err)
 	}
 }
 
-func TestTheDefaultModeLetsTheGroupIn(t *testing.T) {
+func TestAddFlags_DefaultSocketMode(t *testing.T) {
 	if o, err := parse(nil); err != nil || o.SocketMode != 0o660 {
 		t.Errorf("%v, %v", o.SocketMode, err)
 	}

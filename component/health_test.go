@@ -13,13 +13,13 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// statusOf is the health of a service, as it is told on the socket.
-func (h *house) statusOf(service string) string {
+// statusOf returns the health of a service on the socket.
+func (h *fixture) statusOf(service string) string {
 	h.Helper()
 	resp, err := healthpb.NewHealthClient(h.socket).Check(h.Context(), &healthpb.HealthCheckRequest{Service: service})
 	if status.Code(err) == codes.NotFound {
@@ -28,32 +28,32 @@ func (h *house) statusOf(service string) string {
 	return must(h, resp, err).GetStatus().String()
 }
 
-// awaitStatus waits until a service has the health.
-func (h *house) awaitStatus(service, want string) {
+// awaitStatus waits until a service has the status.
+func (h *fixture) awaitStatus(service, want string) {
 	h.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for h.statusOf(service) != want {
 		if time.Now().After(deadline) {
-			h.Fatalf("%s is %s, not %s", service, h.statusOf(service), want)
+			h.Fatalf("%s is %s, want %s", service, h.statusOf(service), want)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// awaitMetric waits until there is the line in the metrics.
-func (h *house) awaitMetric(line string) {
+// awaitMetric waits until the metrics contain the line.
+func (h *fixture) awaitMetric(line string) {
 	h.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for len(h.metrics(line+"\n")) == 0 {
 		if time.Now().After(deadline) {
-			h.Fatalf("no %s", line)
+			h.Fatalf("the metrics do not contain %s", line)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// openedFrom lets a process open what the YAML says.
-func openedFrom(t *testing.T, yaml string) func(*Options) {
+// withResources returns a function that adds a resource file with the YAML to options.
+func withResources(t *testing.T, yaml string) func(*Options) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "components.yaml")
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
@@ -62,10 +62,14 @@ func openedFrom(t *testing.T, yaml string) func(*Options) {
 	return func(o *Options) { o.ResourcePaths = []string{file} }
 }
 
-func TestHealthTellsOfAStorageThatStandsStill(t *testing.T) {
+func TestHealth_UnresponsiveStorage(t *testing.T) {
 	redis := servers.StartRedis(t)
-	h := serveEverything(t, openedFrom(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
-		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n"))
+	open := withResources(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
+		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n")
+	h := newFixture(t, func(o *Options) {
+		open(o)
+		o.TCP.LockEventMetrics = true
+	})
 	check := func(shared string, code int, body, up string) {
 		t.Helper()
 		h.awaitStatus("component/shared", shared)
@@ -95,18 +99,18 @@ func TestHealthTellsOfAStorageThatStandsStill(t *testing.T) {
 	check("SERVING", http.StatusNoContent, "", "1")
 	h.awaitMetric(held)
 	if got := h.statusOf("component/other"); got != "NOT_FOUND" {
-		t.Errorf("a component that nobody knows is %s", got)
+		t.Errorf("an unknown component is %s", got)
 	}
 	if err := h.end(t); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestDaprsHealthTellsThatTheProcessEnds(t *testing.T) {
-	n, s := withMemory(t, TCPOptions{})
-	s.observed.Health = observe.NewHealth(discard)
+func TestHealth_DaprAPIDuringShutdown(t *testing.T) {
+	n, s := newMemoryServices(t, TCPOptions{})
+	s.telemetry.Health = telemetry.NewHealth(discard)
 	var err error
-	if s.apps, err = newSidecarlessAPIs(DaprOptions{HTTPAddress: "127.0.0.1:0"}, nil, s); err != nil {
+	if s.sidecarless, err = newSidecarlessAPIs(DaprOptions{HTTPAddress: "127.0.0.1:0"}, nil, s); err != nil {
 		t.Fatal(err)
 	}
 	server := n.daprHTTPServer(s).(*httpServer)
@@ -119,12 +123,12 @@ func TestDaprsHealthTellsThatTheProcessEnds(t *testing.T) {
 		}
 	}
 	check(http.StatusNoContent)
-	s.observed.Health.Leave()
+	s.telemetry.Health.SetShuttingDown()
 	check(http.StatusInternalServerError)
 }
 
-func TestTheHealthOfComponentsIsToldOverTCPToo(t *testing.T) {
-	h := serveEverything(t, func(*Options) {})
+func TestHealth_ComponentOverTCP(t *testing.T) {
+	h := newFixture(t, func(*Options) {})
 	resp, err := healthpb.NewHealthClient(h.dapr).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "component/locks"})
 	if err != nil || resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", resp, err)

@@ -40,8 +40,8 @@ func checkReason(t *testing.T, what string, err error, code codes.Code, reason s
 	t.Errorf("%s: %v with %v, want %v and %s", what, s, s.Details(), code, reason)
 }
 
-// hold takes the lock called API for ann.
-func hold(t *testing.T, locks lockspb.LocksClient) {
+// lockDisk takes lock disk for ann.
+func lockDisk(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
 	resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "disk", Owner: "ann", Ttl: hour})
 	if err != nil || !resp.GetAcquired() {
@@ -49,9 +49,9 @@ func hold(t *testing.T, locks lockspb.LocksClient) {
 	}
 }
 
-// waitFor waits for the lock called API for bob. The channel gets the error, also if the
-// lock is granted.
-func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
+// waitForDisk waits for lock disk for bob. The channel gets the result, which is an error
+// even if the lock is granted.
+func waitForDisk(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
 		resp, err := locks.Lock(ctx, &lockspb.LockRequest{Key: "disk", Owner: "bob", Ttl: hour})
@@ -63,8 +63,8 @@ func waitFor(ctx context.Context, locks lockspb.LocksClient) <-chan error {
 	return ended
 }
 
-// waiters is how many wait for the lock called API.
-func waiters(t *testing.T, locks lockspb.LocksClient) int {
+// countWaiters returns the number of waiters of lock disk, which ann must hold.
+func countWaiters(t *testing.T, locks lockspb.LocksClient) int {
 	t.Helper()
 	rows := list(t, locks)
 	if len(rows) != 1 || rows[0].GetKey() != "disk" || rows[0].GetOwner() != "ann" {
@@ -74,6 +74,7 @@ func waiters(t *testing.T, locks lockspb.LocksClient) int {
 	return int(rows[0].GetWaiters())
 }
 
+// list returns all locks.
 func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
 	t.Helper()
 	stream, err := locks.List(t.Context(), &lockspb.ListRequest{})
@@ -92,25 +93,25 @@ func list(t *testing.T, locks lockspb.LocksClient) (rows []*lockspb.Lock) {
 	}
 }
 
-// patient is the ctx of a call that is to be ended by something else than its ctx.
-func patient(t *testing.T) context.Context {
+// timeoutContext returns the ctx of a call that must end before its ctx.
+func timeoutContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// awaitWaiter returns when somebody waits for the lock called API.
+// awaitWaiter waits until lock disk has a waiter.
 func awaitWaiter(t *testing.T, locks lockspb.LocksClient) {
 	t.Helper()
-	for waiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
+	for countWaiters(t, locks) < 1 && t.Context().Err() == nil && !t.Failed() {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func TestShutdownWakesThoseWhoWait(t *testing.T) {
-	// The drain timeout is much longer than end waits: nobody who waits may hold up the
-	// end.
-	r, err := run(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
+func TestRun_ShutdownEndsWaits(t *testing.T) {
+	// The drain timeout is much longer than end waits: waiters must not delay the
+	// shutdown.
+	r, err := startRun(t, Options{Folder: t.TempDir(), DrainTimeout: time.Hour}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,15 +120,15 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	locks := lockspb.NewLocksClient(conn)
-	hold(t, locks)
-	watch, err := locks.Watch(patient(t), &lockspb.WatchRequest{})
+	lockDisk(t, locks)
+	watch, err := locks.Watch(timeoutContext(t), &lockspb.WatchRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m, err := watch.Recv(); err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT {
 		t.Fatalf("%v, %v", m, err)
 	}
-	waiting := waitFor(patient(t), locks)
+	waiting := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
 	r.stop()
 	checkReason(t, "Lock", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
@@ -138,41 +139,41 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 	}
 }
 
-func TestASwapWakesThoseWhoWait(t *testing.T) {
+func TestRun_ReopenEndsWaits(t *testing.T) {
 	r := start(t)
 	sidecar := lockpb.NewLockStoreClient(r.connect(t))
 	if err := initialize(t, sidecar, "a", nil); err != nil {
 		t.Fatal(err)
 	}
 	locks := lockspb.NewLocksClient(r.connect(t))
-	hold(t, locks)
-	waiting := waitFor(patient(t), locks)
+	lockDisk(t, locks)
+	waiting := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
 	if err := initialize(t, sidecar, "a", map[string]string{"restartGrace": "1ms"}); err != nil {
 		t.Fatal(err)
 	}
-	checkReason(t, "who waits", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
-	if n := waiters(t, locks); n != 0 {
-		t.Errorf("%d wait still", n)
+	checkReason(t, "Lock", <-waiting, codes.Unavailable, "SHUTTING_DOWN")
+	if n := countWaiters(t, locks); n != 0 {
+		t.Errorf("%d waiters are left", n)
 	}
-	again := waitFor(patient(t), locks)
+	again := waitForDisk(timeoutContext(t), locks)
 	awaitWaiter(t, locks)
 	if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
 		t.Error(err)
 	}
 	if err := <-again; !strings.HasPrefix(err.Error(), "granted") {
-		t.Errorf("who asks again: %v", err)
+		t.Errorf("Lock after the reopening: %v", err)
 	}
 }
 
-func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
+func TestRun_AmbiguousComponent(t *testing.T) {
 	r := start(t)
 	locks := lockspb.NewLocksClient(r.connect(t))
 	try := func(store string) error {
 		_, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{Store: store, Key: "k", Owner: "o", Ttl: hour})
 		return err
 	}
-	checkReason(t, "before all", try("a"), codes.FailedPrecondition, "NOT_INITIALIZED")
+	checkReason(t, "without a sidecar", try("a"), codes.FailedPrecondition, "NOT_INITIALIZED")
 	for i, grace := range []string{"0s", "1ms"} {
 		if err := initialize(t, lockpb.NewLockStoreClient(r.connect(t)), "a", map[string]string{"restartGrace": grace}); err != nil {
 			t.Fatal(err)
@@ -183,21 +184,21 @@ func TestTwoSidecarsThatDifferLeaveAGuestNothing(t *testing.T) {
 			}
 		}
 	}
-	checkReason(t, "with two that differ", try("a"), codes.FailedPrecondition, "AMBIGUOUS")
+	checkReason(t, "with two sidecars that differ", try("a"), codes.FailedPrecondition, "AMBIGUOUS")
 }
 
-// inMemory serves memory in a bubble with the server that make makes, and returns a
-// function that connects clients. through may change a client's connection.
-func inMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+// serveInMemory serves the memory store over gRPC in a bubble. It returns a function that
+// connects clients; through may wrap a client's connection.
+func serveInMemory(t *testing.T, o TCPOptions) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
-	return inMemoryWith(t, o, opened(t, map[string]string{"store": "memory"}))
+	return serveServicesInMemory(t, o, openServices(t, map[string]string{"store": "memory"}))
 }
 
-// inMemoryWith is inMemory with the services.
-func inMemoryWith(t *testing.T, o TCPOptions, s services) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
+// serveServicesInMemory is serveInMemory with other services.
+func serveServicesInMemory(t *testing.T, o TCPOptions, s services) func(through func(net.Conn) net.Conn) lockspb.LocksClient {
 	t.Helper()
 	l := bufconn.Listen(1 << 16)
-	n, err := newNetwork(o, discard)
+	n, err := newTCPListeners(o, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,30 +220,31 @@ func inMemoryWith(t *testing.T, o TCPOptions, s services) func(through func(net.
 	}
 }
 
-func plainly(c net.Conn) net.Conn { return c }
+// unchanged does not wrap the connection.
+func unchanged(c net.Conn) net.Conn { return c }
 
-func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
+func TestLock_CanceledWait(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		ctx    func(context.Context) (context.Context, context.CancelFunc)
 		cancel bool
 		code   codes.Code
 	}{
-		{"by its client", context.WithCancel, true, codes.Canceled},
-		{"by its deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+		{"by the client", context.WithCancel, true, codes.Canceled},
+		{"by the deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Minute)
 		}, false, codes.DeadlineExceeded},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				locks := inMemory(t, loopback)(plainly)
-				hold(t, locks)
+				locks := serveInMemory(t, loopback)(unchanged)
+				lockDisk(t, locks)
 				ctx, cancel := row.ctx(t.Context())
 				defer cancel()
-				waiting := waitFor(ctx, locks)
+				waiting := waitForDisk(ctx, locks)
 				synctest.Wait()
-				if n := waiters(t, locks); n != 1 {
-					t.Errorf("%d wait", n)
+				if n := countWaiters(t, locks); n != 1 {
+					t.Errorf("%d waiters, want 1", n)
 				}
 				if row.cancel {
 					cancel()
@@ -251,58 +253,58 @@ func TestAWaitingCallThatIsCancelledLeavesNothing(t *testing.T) {
 					t.Errorf("ended with %v", err)
 				}
 				synctest.Wait()
-				if n := waiters(t, locks); n != 0 {
-					t.Errorf("%d wait still", n)
+				if n := countWaiters(t, locks); n != 0 {
+					t.Errorf("%d waiters are left", n)
 				}
 				if _, err := locks.Unlock(t.Context(), &lockspb.UnlockRequest{Key: "disk", Owner: "ann"}); err != nil {
 					t.Error(err)
 				}
 				if rows := list(t, locks); len(rows) != 0 {
-					t.Errorf("there is still %v", rows)
+					t.Errorf("locks are left: %v", rows)
 				}
 			})
 		})
 	}
 }
 
-// mute is a connection whose other end is lost without a word when silent is set.
-type mute struct {
+// blackholeConn is a connection that loses all data while dropping is true.
+type blackholeConn struct {
 	net.Conn
-	silent *atomic.Bool
+	dropping *atomic.Bool
 }
 
-func (m mute) Read(b []byte) (int, error) {
+func (m blackholeConn) Read(b []byte) (int, error) {
 	for {
-		if n, err := m.Conn.Read(b); err != nil || !m.silent.Load() {
+		if n, err := m.Conn.Read(b); err != nil || !m.dropping.Load() {
 			return n, err
 		}
 	}
 }
 
-func (m mute) Write(b []byte) (int, error) {
-	if m.silent.Load() {
+func (m blackholeConn) Write(b []byte) (int, error) {
+	if m.dropping.Load() {
 		return len(b), nil
 	}
 	return m.Conn.Write(b)
 }
 
-func TestATCPClientThatIsLostWithoutAWordWaitsNoMore(t *testing.T) {
+func TestLimits_KeepaliveEndsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		connect := inMemory(t, loopback)
-		locks := connect(plainly)
-		var silent atomic.Bool
-		lost := connect(func(c net.Conn) net.Conn { return mute{c, &silent} })
-		hold(t, locks)
-		waiting := waitFor(t.Context(), lost)
-		time.Sleep(time.Minute) // one that answers pings may wait for as long as it likes
-		if n := waiters(t, locks); n != 1 {
-			t.Errorf("%d wait", n)
+		connect := serveInMemory(t, loopback)
+		locks := connect(unchanged)
+		var dropping atomic.Bool
+		lost := connect(func(c net.Conn) net.Conn { return blackholeConn{c, &dropping} })
+		lockDisk(t, locks)
+		waiting := waitForDisk(t.Context(), lost)
+		time.Sleep(time.Minute) // a client that answers pings may wait any time
+		if n := countWaiters(t, locks); n != 1 {
+			t.Errorf("%d waiters, want 1", n)
 		}
-		silent.Store(true)
-		time.Sleep(pingAfter + pongWithin)
+		dropping.Store(true)
+		time.Sleep(keepaliveTime + keepaliveTimeout)
 		synctest.Wait()
-		if n := waiters(t, locks); n != 0 {
-			t.Errorf("%d wait still", n)
+		if n := countWaiters(t, locks); n != 0 {
+			t.Errorf("%d waiters are left", n)
 		}
 		if err := <-waiting; status.Code(err) != codes.Unavailable {
 			t.Errorf("ended with %v", err)
@@ -310,9 +312,9 @@ func TestATCPClientThatIsLostWithoutAWordWaitsNoMore(t *testing.T) {
 	})
 }
 
-func TestListsLargerThanAMessageArriveWhole(t *testing.T) {
+func TestLocks_ListLargerThanOneMessage(t *testing.T) {
 	const rows = 3000
-	locks := inMemory(t, loopback)(plainly)
+	locks := serveInMemory(t, loopback)(unchanged)
 	fill := strings.Repeat("x", stores.MaxKeyLen-4)
 	for i := range rows {
 		resp, err := locks.TryLock(t.Context(), &lockspb.TryLockRequest{
@@ -337,13 +339,13 @@ func TestListsLargerThanAMessageArriveWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told []*lockspb.Lock
+	var snapshot []*lockspb.Lock
 	for more := true; more; {
 		m, err := watch.Recv()
 		if err != nil || m.GetKind() != lockspb.WatchResponse_SNAPSHOT || m.GetMissed() {
 			t.Fatalf("%.99v, %v", m, err)
 		}
-		told, more = append(told, m.GetLocks()...), m.GetMore()
+		snapshot, more = append(snapshot, m.GetLocks()...), m.GetMore()
 	}
-	check("Watch", told)
+	check("Watch", snapshot)
 }

@@ -15,38 +15,38 @@ import (
 	"github.com/mortise-lock/mortise/component/resources"
 )
 
-// Component is a lock component: one that a resource file describes, or one that needs no
-// file.
+// Component is a lock component, from a resource file or from [Options].
 type Component = daprapi.Component
 
-// Why a component is left for daprd, besides what only daprd can read.
+// Reasons for which a component is left to daprd, besides those of package resources.
 var (
-	errFilledIn  = errors.New("is not the same for every daprd")
-	errNamesakes = errors.New("there are several of that name")
+	errPerSidecar    = errors.New("differs between daprds")
+	errDuplicateName = errors.New("several components have that name")
 )
 
-func isForDaprd(err error) bool {
+// isLeftToDaprd reports whether only daprd can open the component.
+func isLeftToDaprd(err error) bool {
 	return errors.Is(err, resources.ErrSecret) || errors.Is(err, resources.ErrNoVariable) ||
-		errors.Is(err, errFilledIn) || errors.Is(err, errNamesakes)
+		errors.Is(err, errPerSidecar) || errors.Is(err, errDuplicateName)
 }
 
-// placeholders are those in metadata that every daprd fills in by what it knows of its
-// app.
+// placeholders matches the placeholders in metadata that daprd replaces with facts about
+// its app.
 var placeholders = regexp.MustCompile(`\{(appID|namespace|podName|uuid)\}`)
 
-// Categories of components, which begin their types.
+// The categories of components, which are the prefixes of their types.
 const (
 	lockCategory    = "lock."
 	bindingCategory = "bindings."
 )
 
-// opener opens a component of one category.
-type opener func(ctx context.Context, name string, metadata map[string]string) error
+// openFunc opens a component.
+type openFunc func(ctx context.Context, name string, metadata map[string]string) error
 
-// open opens the components of our types that the options and the resource files name:
-// first the locks, because the bindings may use them. It returns the locks that are
-// served. A component is left for daprd, which will send Init, if only daprd knows its
-// metadata, or if several daprds mean different components by its name.
+// open opens Mortise's components of the options and of the resource files: first the
+// locks, because bindings may use them. It returns the locks that are served. A component
+// is left to daprd, which sends Init later, if only daprd knows its metadata, or if its
+// name means different components to several daprds.
 func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Component, error) {
 	for _, c := range o.Components {
 		if err := s.set.Open(ctx, c.Name, c.Metadata); err != nil {
@@ -67,19 +67,19 @@ func (s services) open(ctx context.Context, o Options, log logger.Logger) ([]Com
 	return slices.Concat(o.Components, locks), nil
 }
 
-// loaded is what the resource files contain for us.
-type loaded struct {
-	options Options
-	loader  resources.Loader
-	log     logger.Logger
-	ours    []*resources.Component // those of our types
-	certain []*resources.Component // what our own app uses; nil if that is not known
+// loadedResources is the content of the resource files.
+type loadedResources struct {
+	options    Options
+	loader     resources.Loader
+	log        logger.Logger
+	components []*resources.Component // those of Mortise's types
+	ofOwnApp   []*resources.Component // those that the own app uses; nil without one
 }
 
-// load reads the resource files. It fails as the daprd of our own app does. If it is not
-// known whose sidecars we serve, it fails if no daprd could start with one of the paths.
-func (o Options) load(log logger.Logger) (*loaded, error) {
-	l := &loaded{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
+// load reads the resource files. With an own app it fails if the daprd of that app would
+// fail; without one it fails if no daprd could start with one of the paths.
+func (o Options) load(log logger.Logger) (*loadedResources, error) {
+	l := &loadedResources{options: o, loader: resources.Loader{LookupEnv: os.LookupEnv, Log: log}, log: log}
 	var all []*resources.Component
 	for _, path := range o.ResourcePaths {
 		components, err := l.loader.Load(path)
@@ -91,43 +91,46 @@ func (o Options) load(log logger.Logger) (*loaded, error) {
 		}
 		all = append(all, components...)
 	}
-	own, known := o.TCP.Dapr.app()
+	own, known := o.TCP.Dapr.ownApp()
 	byOwn, err := resources.ForApp(all, own)
 	if known && err != nil {
 		return nil, err
 	}
 	if known {
-		l.certain = byOwn
+		l.ofOwnApp = byOwn
 	}
-	l.ours = slices.DeleteFunc(all, func(c *resources.Component) bool {
-		return c.Metadata.Name == "" || !o.isOurs(c) // daprd ignores a component without a name
+	l.components = slices.DeleteFunc(all, func(c *resources.Component) bool {
+		// daprd ignores a component without a name.
+		return c.Metadata.Name == "" || !o.isMortiseType(c)
 	})
 	return l, nil
 }
 
-// isAmbiguous reports whether the component's name means another of ours to some daprd.
-// What it means to our own app is certain.
-func (l *loaded) isAmbiguous(c *resources.Component) bool {
-	return !slices.Contains(l.certain, c) && slices.ContainsFunc(l.ours, func(other *resources.Component) bool {
+// isAmbiguous reports whether the component's name may mean another component of Mortise
+// to some daprd. To the own app it means one.
+func (l *loadedResources) isAmbiguous(c *resources.Component) bool {
+	return !slices.Contains(l.ofOwnApp, c) && slices.ContainsFunc(l.components, func(other *resources.Component) bool {
 		return other != c && other.Metadata.Name == c.Metadata.Name
 	})
 }
 
-// isOurs reports whether the component is of one of our types, in whatever case.
-func (o Options) isOurs(c *resources.Component) bool {
-	return o.isOf(lockCategory, c) || o.isOf(bindingCategory, c)
+// isMortiseType reports whether the component has one of Mortise's types, ignoring case.
+func (o Options) isMortiseType(c *resources.Component) bool {
+	return o.hasType(lockCategory, c) || o.hasType(bindingCategory, c)
 }
 
-func (o Options) isOf(category string, c *resources.Component) bool {
+// hasType reports whether the component is one of Mortise's in the category, ignoring
+// case.
+func (o Options) hasType(category string, c *resources.Component) bool {
 	return strings.EqualFold(c.Spec.Type, category+o.Name)
 }
 
-// openAll opens the components of the category, and returns them and those that only
-// daprd can open.
-func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]Component, error) {
+// openAll opens the components of the category. It returns them and those that are left
+// to daprd.
+func (l *loadedResources) openAll(ctx context.Context, category string, open openFunc) ([]Component, error) {
 	var served []Component
-	for _, c := range l.ours {
-		if !l.options.isOf(category, c) {
+	for _, c := range l.components {
+		if !l.options.hasType(category, c) {
 			continue
 		}
 		properties, err := l.properties(category, c)
@@ -135,10 +138,10 @@ func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]C
 			err = openWithin(ctx, c, properties, open)
 		}
 		switch {
-		case isForDaprd(err):
-			l.log.Warnf("Component %q is opened when daprd initializes it: %v", c.Metadata.Name, err)
+		case isLeftToDaprd(err):
+			l.log.Warnf("Leaving component %q to daprd, which initializes it: %v", c.Metadata.Name, err)
 		case err != nil && l.mayFail(c):
-			l.log.Warnf("Component %q in %s is not served: %v", c.Metadata.Name, c.File, err)
+			l.log.Warnf("Skipping component %q in %s: %v", c.Metadata.Name, c.File, err)
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", c.File, err)
@@ -150,23 +153,25 @@ func (l *loaded) openAll(ctx context.Context, category string, open opener) ([]C
 	return served, nil
 }
 
-func openWithin(ctx context.Context, c *resources.Component, properties map[string]string, open opener) error {
+// openWithin opens the component within its timeout.
+func openWithin(ctx context.Context, c *resources.Component, properties map[string]string, open openFunc) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Spec.Timeout())
 	defer cancel()
 	return open(ctx, c.Metadata.Name, properties)
 }
 
-// mayFail reports whether the component may be left out if it cannot be opened. A daprd
-// that uses it starts without it, or it may be that no daprd of ours uses it: one that
-// does sends Init, and hears of the error then.
-func (l *loaded) mayFail(c *resources.Component) bool {
-	own, known := l.options.TCP.Dapr.app()
+// mayFail reports whether the component is skipped if it cannot be opened: either daprd
+// starts without it too, or it is possible that no daprd of this process uses it. A daprd
+// that does use it sends Init and gets the error then.
+func (l *loadedResources) mayFail(c *resources.Component) bool {
+	own, known := l.options.TCP.Dapr.ownApp()
 	return c.Spec.IgnoreErrors || len(c.Scopes) > 0 && !(known && c.IsFor(own))
 }
 
-// properties returns the metadata that daprd would send with Init. If that is not known,
-// the error is for daprd, and comes with what is known.
-func (l *loaded) properties(category string, c *resources.Component) (map[string]string, error) {
+// properties returns the metadata that daprd would send with Init. If only daprd knows
+// some of it, properties returns the rest and an error for which isLeftToDaprd returns
+// true.
+func (l *loadedResources) properties(category string, c *resources.Component) (map[string]string, error) {
 	err := checkType(category, c)
 	if err != nil {
 		return nil, fmt.Errorf("component %q: %w", c.Metadata.Name, err)
@@ -178,17 +183,17 @@ func (l *loaded) properties(category string, c *resources.Component) (map[string
 	for key, value := range properties {
 		if placeholder := placeholders.FindString(value); placeholder != "" && !isKeyPrefix(key) {
 			delete(properties, key)
-			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errFilledIn)
+			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errPerSidecar)
 		}
 	}
 	if err == nil && l.isAmbiguous(c) {
-		err = errNamesakes
+		err = errDuplicateName
 	}
 	return properties, err
 }
 
-// checkType returns an error if daprd finds nothing that serves the component's type,
-// which is one of ours in some case.
+// checkType returns an error if the case of the type, or the version, is one that no
+// component serves.
 func checkType(category string, c *resources.Component) error {
 	if !strings.HasPrefix(c.Spec.Type, category) {
 		return fmt.Errorf("spec.type must begin with %s in lower case, got %q", category, c.Spec.Type)
@@ -199,23 +204,23 @@ func checkType(category string, c *resources.Component) error {
 	return nil
 }
 
-// checkKeyPrefix returns an error if no daprd, or not that of our own app, starts with
-// the keyPrefix.
+// checkKeyPrefix returns an error if daprd, or this process in its place, cannot start
+// with the keyPrefix.
 func (o Options) checkKeyPrefix(prefix string) error {
 	if strings.Contains(prefix, "||") {
 		return fmt.Errorf("must not contain ||, got %q", prefix)
 	}
-	if o.TCP.Dapr.served() && o.TCP.Dapr.PodName == "" && strings.Contains(prefix, "{podName}") {
-		return errors.New("refers to {podName}, but $POD_NAME is not set")
+	if o.TCP.Dapr.enabled() && o.TCP.Dapr.PodName == "" && strings.Contains(prefix, "{podName}") {
+		return errors.New("{podName} needs $POD_NAME, which is not set")
 	}
 	return nil
 }
 
-// isKeyPrefix tells whether a metadata key is the one for those who make the keys of
-// locks, and not for stores.
+// isKeyPrefix reports whether a metadata key is keyPrefix, which is for daprd and the
+// APIs in its place, and not for stores.
 func isKeyPrefix(name string) bool { return strings.EqualFold(name, "keyPrefix") }
 
-// keyPrefix is what a component's metadata says about the keys of its locks.
+// keyPrefix returns the keyPrefix in a component's metadata, or "".
 func keyPrefix(metadata map[string]string) string {
 	for key, value := range metadata {
 		if isKeyPrefix(key) {

@@ -25,8 +25,8 @@ import (
 
 const componentHead = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: locks\nspec:\n  type: lock.mortise\n"
 
-// folderOf writes the files, by name, to a new folder.
-func folderOf(t *testing.T, files map[string]string) string {
+// writeFiles writes the files, by name, to a new folder.
+func writeFiles(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -37,10 +37,10 @@ func folderOf(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// unreachable is a store whose storage can be reached when its channel is closed.
+// unreachable is a storage that is reachable once the channel is closed.
 type unreachable chan struct{}
 
-// registry returns memory, and a store that is unreachable under that name.
+// registry returns a registry with the memory store and one called unreachable.
 func (u unreachable) registry() *stores.Registry {
 	r := all.Backends("memory")
 	r.Register("unreachable", stores.Backend{Config: &memory.Config{}, Open: func(ctx context.Context, c stores.Component) (stores.Store, error) {
@@ -54,8 +54,8 @@ func (u unreachable) registry() *stores.Registry {
 	return r
 }
 
-// openDir opens the components of a folder for an app, or without an app if that is
-// empty.
+// openDir opens the components of a folder. app is the own app, or empty if there is
+// none.
 func openDir(t *testing.T, app string, files map[string]string) (*instances.Set, []Component, error) {
 	t.Helper()
 	log := logger.NewLogger("test")
@@ -63,28 +63,29 @@ func openDir(t *testing.T, app string, files map[string]string) (*instances.Set,
 	t.Cleanup(func() { _ = set.Close() })
 	s := newServices(set, log)
 	t.Cleanup(s.close)
-	o := Options{Name: "mortise", ResourcePaths: []string{folderOf(t, files)}}
+	o := Options{Name: "mortise", ResourcePaths: []string{writeFiles(t, files)}}
 	o.TCP.Dapr.AppID = app
 	served, err := s.open(t.Context(), o, log)
 	return set, served, err
 }
 
+// isOpen reports whether the component is open.
 func isOpen(set *instances.Set, name string) bool {
 	return set.Do(context.Background(), name, func(stores.Store) error { return nil }) == nil
 }
 
-// component is the head with another name, with lines behind it: those that begin with
+// componentYAML returns a component with the name and more lines. Those that begin with
 // two spaces belong to spec.
-func componentOf(name string, lines ...string) string {
+func componentYAML(name string, lines ...string) string {
 	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + strings.Join(append(lines, ""), "\n")
 }
 
 const (
-	broken = "  metadata: [{name: store, value: paper}]"
-	down   = "  metadata: [{name: store, value: unreachable}]"
+	brokenMetadata      = "  metadata: [{name: store, value: paper}]"
+	unreachableMetadata = "  metadata: [{name: store, value: unreachable}]"
 )
 
-func TestWhichComponentsAreOpened(t *testing.T) {
+func TestServices_Open(t *testing.T) {
 	t.Setenv("NAMESPACE", "staging")
 	t.Setenv("LOCK_GRACE", "3s")
 	for _, row := range []struct {
@@ -92,47 +93,47 @@ func TestWhichComponentsAreOpened(t *testing.T) {
 		app   string
 		files []string
 		open  []string // the components that are open
-		left  []string // those that are left for daprd
+		left  []string // those that are left to daprd
 	}{
-		{"several in a file", "", []string{componentOf("a") + "---\n" + componentOf("b", "  version: V1") + "---\n---\n"},
+		{"several in a file", "", []string{componentYAML("a") + "---\n" + componentYAML("b", "  version: V1") + "---\n---\n"},
 			[]string{"a", "b"}, nil},
-		{"other types", "", []string{componentOf("a"), strings.Replace(componentOf("b"), "lock.mortise", "state.redis", 1)}, []string{"a"}, nil},
-		{"a type in another case", "", []string{strings.Replace(componentOf("a"), "lock.mortise", "lock.Mortise", 1)}, []string{"a"}, nil},
-		{"no name", "", []string{componentOf(`""`), componentOf("a")}, []string{"a"}, nil},
-		{"broken beside good", "", []string{"a: [", componentOf("a"), componentOf("b", "scopes: shop")}, []string{"a"}, nil},
+		{"other types", "", []string{componentYAML("a"), strings.Replace(componentYAML("b"), "lock.mortise", "state.redis", 1)}, []string{"a"}, nil},
+		{"a type in another case", "", []string{strings.Replace(componentYAML("a"), "lock.mortise", "lock.Mortise", 1)}, []string{"a"}, nil},
+		{"no name", "", []string{componentYAML(`""`), componentYAML("a")}, []string{"a"}, nil},
+		{"invalid documents beside a valid one", "", []string{"a: [", componentYAML("a"), componentYAML("b", "scopes: shop")}, []string{"a"}, nil},
 		{"namespaces", "", []string{
-			strings.Replace(componentOf("a", broken), "name: a", "name: a\n  namespace: production", 1),
-			strings.Replace(componentOf("a"), "name: a", "name: a\n  namespace: staging", 1),
+			strings.Replace(componentYAML("a", brokenMetadata), "name: a", "name: a\n  namespace: production", 1),
+			strings.Replace(componentYAML("a"), "name: a", "name: a\n  namespace: staging", 1),
 		}, []string{"a"}, nil},
 
-		{"a secret", "", []string{componentOf("a", "  metadata: [{name: restartGrace, secretKeyRef: {name: a, key: b}}]")}, nil, []string{"a"}},
-		{"a variable", "", []string{componentOf("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE}]")}, []string{"a"}, nil},
-		{"a variable that is not set", "", []string{componentOf("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE_2}]")},
+		{"a secret", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, secretKeyRef: {name: a, key: b}}]")}, nil, []string{"a"}},
+		{"a variable", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE}]")}, []string{"a"}, nil},
+		{"a variable that is not set", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE_2}]")},
 			nil, []string{"a"}},
-		{"a placeholder", "", []string{componentOf("a", "  metadata: [{name: restartGrace, value: '{uuid}'}]")}, nil, []string{"a"}},
-		{"a placeholder in keyPrefix", "", []string{componentOf("a", "  metadata: [{name: keyPrefix, value: '{appID}'}]")}, []string{"a"}, nil},
+		{"a placeholder", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, value: '{uuid}'}]")}, nil, []string{"a"}},
+		{"a placeholder in keyPrefix", "", []string{componentYAML("a", "  metadata: [{name: keyPrefix, value: '{appID}'}]")}, []string{"a"}, nil},
 
-		{"ignored errors", "shop", []string{componentOf("a", broken, "  ignoreErrors: true"), componentOf("b")}, []string{"b"}, nil},
-		{"ignored errors of a storage that is down", "", []string{componentOf("a", down, "  ignoreErrors: true"), componentOf("b")},
+		{"ignored errors", "shop", []string{componentYAML("a", brokenMetadata, "  ignoreErrors: true"), componentYAML("b")}, []string{"b"}, nil},
+		{"ignored errors of a storage that is down", "", []string{componentYAML("a", unreachableMetadata, "  ignoreErrors: true"), componentYAML("b")},
 			[]string{"b"}, nil},
 		{"ignored errors of a type", "", []string{
-			strings.Replace(componentOf("a", "  ignoreErrors: true"), "lock.", "Lock.", 1), componentOf("b"),
+			strings.Replace(componentYAML("a", "  ignoreErrors: true"), "lock.", "Lock.", 1), componentYAML("b"),
 		}, []string{"b"}, nil},
-		{"errors of another app", "shop", []string{componentOf("a", down, "scopes: [bank]"), componentOf("b")}, []string{"b"}, nil},
-		{"errors of some app, if ours is not known", "", []string{componentOf("a", down, "scopes: [bank]"), componentOf("b")},
+		{"errors of another app", "shop", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")}, []string{"b"}, nil},
+		{"errors of an app, without an own app", "", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")},
 			[]string{"b"}, nil},
-		{"a component of another app", "shop", []string{componentOf("a", "scopes: [bank]")}, []string{"a"}, nil},
+		{"a component of another app", "shop", []string{componentYAML("a", "scopes: [bank]")}, []string{"a"}, nil},
 
-		{"one name for two apps", "", []string{componentOf("a", "scopes: [shop]"), componentOf("a", "scopes: [bank]")}, nil, []string{"a", "a"}},
-		{"one name for two apps, one of them ours", "shop", []string{componentOf("a", "scopes: [bank]"), componentOf("a", "scopes: [shop]")},
+		{"one name for two apps", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a", "scopes: [bank]")}, nil, []string{"a", "a"}},
+		{"one name for two apps, one of them the own app", "shop", []string{componentYAML("a", "scopes: [bank]"), componentYAML("a", "scopes: [shop]")},
 			[]string{"a"}, []string{"a"}},
-		{"one name for one app, and for every app", "", []string{componentOf("a", "scopes: [shop]"), componentOf("a")},
+		{"one name for one app, and for every app", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a")},
 			nil, []string{"a", "a"}},
 		{"one name for two apps, in other types", "", []string{
-			componentOf("a", "scopes: [shop]"), strings.Replace(componentOf("a", "scopes: [bank]"), "lock.mortise", "state.redis", 1),
+			componentYAML("a", "scopes: [shop]"), strings.Replace(componentYAML("a", "scopes: [bank]"), "lock.mortise", "state.redis", 1),
 		}, []string{"a"}, nil},
 		{"one name for a lock and a binding", "", []string{
-			componentOf("a", "scopes: [shop]"), strings.Replace(componentOf("a", "scopes: [bank]"), "lock.", "bindings.", 1),
+			componentYAML("a", "scopes: [shop]"), strings.Replace(componentYAML("a", "scopes: [bank]"), "lock.", "bindings.", 1),
 		}, nil, []string{"a"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -155,35 +156,35 @@ func TestWhichComponentsAreOpened(t *testing.T) {
 			}
 			want := slices.Concat(row.open, row.left)
 			if slices.Sort(want); !slices.Equal(slices.Sorted(slices.Values(names)), want) {
-				t.Errorf("served are %q, want %q", names, want)
+				t.Errorf("served components are %q, want %q", names, want)
 			}
 		})
 	}
 }
 
-func TestWhatStopsAStart(t *testing.T) {
+func TestServices_OpenErrors(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		app   string
 		text  string
 		wants []string // in the error
 	}{
-		{"another version", "", componentOf("a", "  version: v2"), []string{"f.yaml", `"a"`, "spec.version must be v1"}},
+		{"another version", "", componentYAML("a", "  version: v2"), []string{"f.yaml", `"a"`, "spec.version must be v1"}},
 		{"a category in another case", "", strings.Replace(componentHead, "lock.", "Lock.", 1), []string{"f.yaml", `"locks"`, "spec.type must begin"}},
-		{"an unknown key", "", componentOf("a", "  metadata: [{name: restartGrase, value: 3}]"), []string{"f.yaml", `"a"`, "restartGrace"}},
-		{"a bad value", "", componentOf("a", "  metadata: [{name: restartGrace, value: soon}]"), []string{"f.yaml", "restartGrace"}},
-		{"an unknown store", "", componentOf("a", broken), []string{"f.yaml", "memory, redis"}},
-		{"a storage that is down", "", componentOf("a", down), []string{"f.yaml", `"a"`, "connection refused"}},
-		{"a storage that is down, for our app", "shop", componentOf("a", down, "scopes: [shop]"), []string{"f.yaml", `"a"`, "connection refused"}},
-		{"no time to open it", "", componentOf("a", "  initTimeout: 0s"), []string{"f.yaml", `"a"`, "deadline exceeded"}},
-		{"a separator in keyPrefix", "", componentOf("a", "  metadata: [{name: keyprefix, value: 'a||b'}]"), []string{"f.yaml", "keyPrefix", "||"}},
-		{"one name twice", "", componentOf("a") + "---\n" + componentOf("a"), []string{"f.yaml", `of the name "a"`}},
-		{"one name twice, for our app", "shop", componentOf("a", "scopes: [shop]") + "---\n" + componentOf("a", "scopes: [bank]"),
-			[]string{"f.yaml", `of the name "a"`}},
-		{"one name twice, once for another app", "", componentOf("a") + "---\n" + componentOf("a", "scopes: [bank]"),
-			[]string{"f.yaml", `of the name "a"`}},
-		{"one name twice, in other types", "", componentOf("a") + "---\n" + strings.Replace(componentOf("a"), "lock.", "state.", 1),
-			[]string{"f.yaml", `of the name "a"`}},
+		{"an unknown key", "", componentYAML("a", "  metadata: [{name: restartGrase, value: 3}]"), []string{"f.yaml", `"a"`, "restartGrace"}},
+		{"a bad value", "", componentYAML("a", "  metadata: [{name: restartGrace, value: soon}]"), []string{"f.yaml", "restartGrace"}},
+		{"an unknown store", "", componentYAML("a", brokenMetadata), []string{"f.yaml", "memory, redis"}},
+		{"a storage that is down", "", componentYAML("a", unreachableMetadata), []string{"f.yaml", `"a"`, "connection refused"}},
+		{"a storage that is down, for the own app", "shop", componentYAML("a", unreachableMetadata, "scopes: [shop]"), []string{"f.yaml", `"a"`, "connection refused"}},
+		{"no time to open it", "", componentYAML("a", "  initTimeout: 0s"), []string{"f.yaml", `"a"`, "deadline exceeded"}},
+		{"a separator in keyPrefix", "", componentYAML("a", "  metadata: [{name: keyprefix, value: 'a||b'}]"), []string{"f.yaml", "keyPrefix", "||"}},
+		{"one name twice", "", componentYAML("a") + "---\n" + componentYAML("a"), []string{"f.yaml", `with the name "a"`}},
+		{"one name twice, for the own app", "shop", componentYAML("a", "scopes: [shop]") + "---\n" + componentYAML("a", "scopes: [bank]"),
+			[]string{"f.yaml", `with the name "a"`}},
+		{"one name twice, once for another app", "", componentYAML("a") + "---\n" + componentYAML("a", "scopes: [bank]"),
+			[]string{"f.yaml", `with the name "a"`}},
+		{"one name twice, in other types", "", componentYAML("a") + "---\n" + strings.Replace(componentYAML("a"), "lock.", "state.", 1),
+			[]string{"f.yaml", `with the name "a"`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, _, err := openDir(t, row.app, map[string]string{"f.yaml": row.text})
@@ -195,77 +196,78 @@ func TestWhatStopsAStart(t *testing.T) {
 		})
 	}
 	t.Run("a path that does not exist", func(t *testing.T) {
-		_, err := runWith(t, Options{})
+		_, err := runWithResources(t, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = run(t, Options{Folder: t.TempDir(), ResourcePaths: []string{"/does/not/exist"}}, all.Backends("memory"))
+		_, err = startRun(t, Options{Folder: t.TempDir(), ResourcePaths: []string{"/does/not/exist"}}, all.Backends("memory"))
 		if err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-// Two sidecars can have a folder each, with other components of one name. Mortise, which
-// has both folders, waits for their Init.
-func TestOneNameInTwoFolders(t *testing.T) {
+// TestRun_SameNameInTwoFolders checks that Mortise leaves a component to daprd if two
+// folders, which may be those of two sidecars, define it differently.
+func TestRun_SameNameInTwoFolders(t *testing.T) {
 	paths := []string{
-		folderOf(t, map[string]string{"a.yaml": componentOf("a")}),
-		folderOf(t, map[string]string{"a.yaml": componentOf("a", "  metadata: [{name: restartGrace, value: 3s}]")}),
+		writeFiles(t, map[string]string{"a.yaml": componentYAML("a")}),
+		writeFiles(t, map[string]string{"a.yaml": componentYAML("a", "  metadata: [{name: restartGrace, value: 3s}]")}),
 	}
-	r, err := run(t, Options{Folder: t.TempDir(), ResourcePaths: paths}, all.Backends("memory"))
+	r, err := startRun(t, Options{Folder: t.TempDir(), ResourcePaths: paths}, all.Backends("memory"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tryLock(t, lockpb.NewLockStoreClient(r.connect(t)), "a", "k"); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("before it is said which: %v", err)
+		t.Errorf("before Init: %v", err)
 	}
 	own := Options{Folder: t.TempDir(), ResourcePaths: paths, TCP: TCPOptions{Dapr: DaprOptions{AppID: "shop"}}}
-	if _, err := run(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `of the name "a"`) {
-		t.Errorf("for one app: %v", err)
+	if _, err := startRun(t, own, all.Backends("memory")); err == nil || !strings.Contains(err.Error(), `with the name "a"`) {
+		t.Errorf("with an own app: %v", err)
 	}
 }
 
-func TestOnlyDaprdFillsValuesIn(t *testing.T) {
+func TestLoadedResources_Properties(t *testing.T) {
 	for placeholder, left := range map[string]bool{
 		"{appID}": true, "{podName}": true, "{namespace}": true, "{uuid}": true, "{appid}": false, "appID": false,
 	} {
-		file := filepath.Join(folderOf(t, map[string]string{"f.yaml": componentHead + "  metadata:\n" +
+		file := filepath.Join(writeFiles(t, map[string]string{"f.yaml": componentHead + "  metadata:\n" +
 			"  - {name: plain, value: v}\n  - {name: KeyPrefix, value: '{appID}'}\n  - {name: filled, value: 'secret " + placeholder + "'}\n"}), "f.yaml")
 		l, err := Options{Name: "mortise", ResourcePaths: []string{file}}.load(logger.NewLogger("test"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := l.properties(lockCategory, l.ours[0])
-		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"} // of which the stores take no notice
+		got, err := l.properties(lockCategory, l.components[0])
+		// Placeholders in keyPrefix do not matter, because stores ignore it.
+		want := map[string]string{"plain": "v", "KeyPrefix": "{appID}"}
 		if !left {
 			want["filled"] = "secret " + placeholder
 		}
-		if !maps.Equal(got, want) || isForDaprd(err) != left {
+		if !maps.Equal(got, want) || isLeftToDaprd(err) != left {
 			t.Errorf("%s: got %q, %v", placeholder, got, err)
 		}
-		if left && err.Error() != "metadata key filled: "+placeholder+" is not the same for every daprd" {
+		if left && err.Error() != "metadata key filled: "+placeholder+" differs between daprds" {
 			t.Errorf("%s: %v", placeholder, err)
 		}
 	}
 }
 
-func TestMortiseStartsDegradedAndConnectsLater(t *testing.T) {
+func TestRun_StartDegraded(t *testing.T) {
 	storage := make(unreachable)
 	addr := freePort(t)
 	o := Options{Folder: t.TempDir(), StartDegraded: true, TCP: TCPOptions{MetricsAddress: addr}}
-	o.ResourcePaths = []string{folderOf(t, map[string]string{
-		"1.yaml": componentOf("late", down), "2.yaml": componentOf("locks"),
-		"3.yaml": strings.Replace(componentOf("events", down), "lock.", "bindings.", 1),
+	o.ResourcePaths = []string{writeFiles(t, map[string]string{
+		"1.yaml": componentYAML("late", unreachableMetadata), "2.yaml": componentYAML("locks"),
+		"3.yaml": strings.Replace(componentYAML("events", unreachableMetadata), "lock.", "bindings.", 1),
 	})}
-	r, err := run(t, o, storage.registry())
+	r, err := startRun(t, o, storage.registry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{T: t, running: r, tcp: o.TCP, socket: r.connect(t)}
+	h := &fixture{T: t, process: r, tcp: o.TCP, socket: r.connect(t)}
 	locks := lockpb.NewLockStoreClient(h.socket)
 	if ok, err := tryLock(t, locks, "locks", "k"); err != nil || !ok {
-		t.Errorf("the other component: %v, %v", ok, err)
+		t.Errorf("the reachable component: %v, %v", ok, err)
 	}
 	_, err = tryLock(t, locks, "late", "k")
 	if s := status.Convert(err); s.Code() != codes.Unavailable || !strings.Contains(s.Message(), `component "late" is not open yet`) ||
@@ -273,7 +275,7 @@ func TestMortiseStartsDegradedAndConnectsLater(t *testing.T) {
 		t.Errorf("while the storage is unreachable: %v", err)
 	}
 	if err := initialize(t, locks, "late", map[string]string{"store": "unreachable"}); err != nil {
-		t.Errorf("a sidecar cannot start: %v", err)
+		t.Errorf("Init of a sidecar: %v", err)
 	}
 	h.awaitStatus("component/late", "NOT_SERVING")
 	h.awaitStatus("", "SERVING")
@@ -287,17 +289,17 @@ func TestMortiseStartsDegradedAndConnectsLater(t *testing.T) {
 	h.awaitStatus("component/events", "SERVING")
 	h.awaitMetric(`mortise_component_up{component="late"} 1`)
 	if ok, err := tryLock(t, locks, "late", "k"); err != nil || !ok {
-		t.Errorf("when the storage can be reached: %v, %v", ok, err)
+		t.Errorf("when the storage is reachable: %v, %v", ok, err)
 	}
 	if err := r.end(t); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestADegradedStartEndsWhileItRetries(t *testing.T) {
+func TestRun_StartDegradedShutdown(t *testing.T) {
 	o := Options{Folder: t.TempDir(), StartDegraded: true}
-	o.ResourcePaths = []string{folderOf(t, map[string]string{"1.yaml": componentOf("late", down)})}
-	r, err := run(t, o, make(unreachable).registry())
+	o.ResourcePaths = []string{writeFiles(t, map[string]string{"1.yaml": componentYAML("late", unreachableMetadata)})}
+	r, err := startRun(t, o, make(unreachable).registry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,10 +308,10 @@ func TestADegradedStartEndsWhileItRetries(t *testing.T) {
 	}
 }
 
-func TestADegradedStartFailsByAWrongConfiguration(t *testing.T) {
+func TestRun_StartDegradedBadConfiguration(t *testing.T) {
 	o := Options{Folder: t.TempDir(), StartDegraded: true}
-	o.ResourcePaths = []string{folderOf(t, map[string]string{"1.yaml": componentOf("late", broken)})}
-	if _, err := run(t, o, make(unreachable).registry()); err == nil || errors.Is(err, stores.ErrUnreachable) {
+	o.ResourcePaths = []string{writeFiles(t, map[string]string{"1.yaml": componentYAML("late", brokenMetadata)})}
+	if _, err := startRun(t, o, make(unreachable).registry()); err == nil || errors.Is(err, stores.ErrUnreachable) {
 		t.Errorf("got %v", err)
 	}
 }

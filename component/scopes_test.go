@@ -15,27 +15,27 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// described is a file with a component of that name, with metadata, and for the apps.
-func described(name, metadata, apps string) string {
+// scopedComponent returns a component with the name, the metadata and the scopes.
+func scopedComponent(name, metadata, apps string) string {
 	return strings.Replace(componentHead, "name: locks", "name: "+name, 1) + "  metadata: [" + metadata + "]\nscopes: [" + apps + "]\n"
 }
 
-// runWith runs with the resources in one file.
-func runWith(t *testing.T, o Options, resources ...string) (*running, error) {
+// runWithResources starts a process with the resources in one file.
+func runWithResources(t *testing.T, o Options, resources ...string) (*process, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "locks.yaml")
 	if err := os.WriteFile(file, []byte(strings.Join(resources, "---\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o.Folder, o.ResourcePaths = t.TempDir(), []string{file}
-	return run(t, o, all.Backends("memory"))
+	return startRun(t, o, all.Backends("memory"))
 }
 
-func TestWithoutAnAppOfItsOwnMortiseStartsWithWhatOnlyDaprdUnderstands(t *testing.T) {
-	r, err := runWith(t, Options{},
-		described("locks", `{name: keyPrefix, value: "{podName}"}`, ""),
-		described("twice", "", "shop"),
-		described("twice", "{name: restartGrace, value: 0s}", "bank"))
+func TestRun_ComponentsLeftToDaprd(t *testing.T) {
+	r, err := runWithResources(t, Options{},
+		scopedComponent("locks", `{name: keyPrefix, value: "{podName}"}`, ""),
+		scopedComponent("twice", "", "shop"),
+		scopedComponent("twice", "{name: restartGrace, value: 0s}", "bank"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,30 +44,31 @@ func TestWithoutAnAppOfItsOwnMortiseStartsWithWhatOnlyDaprdUnderstands(t *testin
 		t.Errorf("%v, %v", ok, err)
 	}
 	if _, err := tryLock(t, locks, "twice", "k"); status.Code(err) != codes.FailedPrecondition {
-		t.Errorf("one of several, before it is said which: %v", err)
+		t.Errorf("an ambiguous component before Init: %v", err)
 	}
 	if err := initialize(t, locks, "twice", nil); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := tryLock(t, locks, "twice", "k"); err != nil || !ok {
-		t.Errorf("one of several: %v, %v", ok, err)
+		t.Errorf("an ambiguous component after Init: %v, %v", ok, err)
 	}
 }
 
-func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
+func TestRun_ScopesOfOwnApp(t *testing.T) {
 	addr := freePort(t)
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: addr, AppID: "shop"}}}
-	_, err := runWith(t, o,
-		described("everybodys", "", ""),
-		described("ours", "", "bank, shop"),
-		described("theirs", "", "bank, shopping"),
-		described("twice", "", "shop"),
-		described("other", "{name: store, value: paper}", "bank")) // and cannot be opened
+	_, err := runWithResources(t, o,
+		scopedComponent("unscoped", "", ""),
+		scopedComponent("ours", "", "bank, shop"),
+		scopedComponent("theirs", "", "bank, shopping"),
+		scopedComponent("twice", "", "shop"),
+		// The store of the last one does not exist.
+		scopedComponent("other", "{name: store, value: paper}", "bank"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"everybodys": `{"success":true}`, "ours": `{"success":true}`, "twice": `{"success":true}`,
+		"unscoped": `{"success":true}`, "ours": `{"success":true}`, "twice": `{"success":true}`,
 		"theirs": `{"errorCode":"ERR_LOCK_STORE_NOT_FOUND","message":"lock store theirs not found"}`,
 	} {
 		response, err := http.Post("http://"+addr+"/v1.0-alpha1/lock/"+name, "application/json",
@@ -83,10 +84,10 @@ func TestAnAppUsesTheComponentsThatAreForIt(t *testing.T) {
 	}
 }
 
-func TestTwoComponentsOfOneNameForOneAppAreRefused(t *testing.T) {
+func TestRun_DuplicateNameForOwnApp(t *testing.T) {
 	o := Options{TCP: TCPOptions{Dapr: DaprOptions{HTTPAddress: "127.0.0.1:0", AppID: "shop"}}}
-	_, err := runWith(t, o, described("twice", "", "shop"), described("twice", "", ""))
-	if err == nil || !strings.Contains(err.Error(), `of the name "twice"`) {
+	_, err := runWithResources(t, o, scopedComponent("twice", "", "shop"), scopedComponent("twice", "", ""))
+	if err == nil || !strings.Contains(err.Error(), `with the name "twice"`) {
 		t.Errorf("%v", err)
 	}
 }

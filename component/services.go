@@ -12,7 +12,7 @@ import (
 
 	"github.com/mortise-lock/mortise/component/binding"
 	"github.com/mortise-lock/mortise/component/instances"
-	"github.com/mortise-lock/mortise/component/internal/observe"
+	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
 	"github.com/mortise-lock/mortise/component/rtm"
@@ -22,36 +22,36 @@ import (
 )
 
 const (
-	// streamWorkers is how many goroutines stay to serve calls. Else each call starts
-	// one, and grows its stack anew. More calls than that get a goroutine of their own,
-	// as usual.
+	// streamWorkers is the number of goroutines that stay to serve calls. Without them
+	// each call starts a goroutine, whose stack has to grow. More calls than that start a
+	// goroutine each.
 	streamWorkers = 64
 
-	// window is how many bytes a client may send ahead. A fixed size spares the pings by
-	// which gRPC measures a distance that a Unix socket does not have.
-	window = 1 << 20
+	// flowControlWindow is how many bytes a client may send ahead. A fixed size saves the
+	// pings by which gRPC estimates the bandwidth, which a Unix socket does not need.
+	flowControlWindow = 1 << 20
 
-	// handshakeTimeout is how long a client may take to begin. One that connects and says
-	// nothing holds up the end.
+	// handshakeTimeout is how long a client may take for the handshake. Shutdown waits
+	// for clients that have connected and send nothing.
 	handshakeTimeout = 5 * time.Second
 
-	// leastPing is how often clients may ping. gRPC's own least, five minutes, would take
-	// those for hostile that want to notice soon that a connection is dead.
-	leastPing = 5 * time.Second
+	// minPingInterval is the shortest interval at which clients may ping. gRPC's default
+	// of five minutes would disconnect clients that detect dead connections soon.
+	minPingInterval = 5 * time.Second
 )
 
-// services are what clients ask for, by whichever way they come in.
+// services are the gRPC services and APIs of the process, for all listeners.
 type services struct {
-	set      *instances.Set
-	locks    lockspb.LocksServer
-	channels rtmpb.ChannelLocksServer
-	bindings *binding.Service
-	apps     sidecarlessAPIs
-	observed observe.Telemetry
-	close    func() // ends what the services have started
+	set         *instances.Set
+	locks       lockspb.LocksServer
+	channels    rtmpb.ChannelLocksServer
+	bindings    *binding.Service
+	sidecarless sidecarlessAPIs
+	telemetry   telemetry.Telemetry
+	close       func() // ends the goroutines of the services
 }
 
-// newServices returns services that use the components of the set.
+// newServices returns the services for the components of the set.
 func newServices(set *instances.Set, log logger.Logger) services {
 	channels := rtm.New(set.Resolver(), log)
 	s := services{set: set, locks: locks.New(set.Resolver()), channels: channels}
@@ -63,45 +63,44 @@ func newServices(set *instances.Set, log logger.Logger) services {
 	return s
 }
 
-// endWaiting ends the calls that wait and the streams, and does not wait for their end.
-// Other calls go on.
+// endWaiting ends the calls that wait for locks and the streams, without waiting for
+// their end. Other calls continue.
 func (s services) endWaiting() {
 	s.set.EndWaiting()
 	s.bindings.EndReading()
 }
 
-// register adds the services for clients that open no components.
+// register registers the services of clients that do not open components.
 func (s services) register(r grpc.ServiceRegistrar) {
 	lockspb.RegisterLocksServer(r, s.locks)
 	rtmpb.RegisterChannelLocksServer(r, s.channels)
 }
 
-// grpcServer is a gRPC server, and the health that tells of its services.
+// grpcServer is a gRPC server with the health of its services.
 type grpcServer struct {
 	*grpc.Server
 	health *health.Server
 }
 
-// newGRPCServer returns a server with those of the services that register adds, and
-// health and reflection beside them. The health of the server and of its services is that
-// of the process: they serve from the beginning until it shuts down, also while some
-// storage is away, which no restart would bring back. A component has a health of its
-// own.
+// newGRPCServer returns a server with the services that register adds, with health and
+// with reflection. The server and its services are healthy until the process shuts down,
+// even while a storage is unreachable, because a restart would not help. Each component
+// has a health of its own.
 func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ...grpc.ServerOption) *grpcServer {
-	options = append(options, s.observed.ServerOptions()...)
+	options = append(options, s.telemetry.ServerOptions()...)
 	options = append(options,
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(answerInTime),
+		grpc.ChainUnaryInterceptor(shortenDeadline),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 	)
 	g := &grpcServer{grpc.NewServer(options...), health.NewServer()}
 	register(g)
 	for name := range g.GetServiceInfo() {
 		g.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 	}
-	s.observed.Health.Tell(g.health)
+	s.telemetry.Health.AddServer(g.health)
 	healthpb.RegisterHealthServer(g, g.health)
 	reflection.Register(g) // v1, and v1alpha for daprd
 	return g
@@ -109,12 +108,12 @@ func (s services) newGRPCServer(register func(grpc.ServiceRegistrar), options ..
 
 func (s *grpcServer) notReady() { s.health.Shutdown() }
 
-// socketServer returns the server for the socket, with every service on it: who can open
-// the socket is trusted.
+// socketServer returns the server for the socket. It serves every service: processes that
+// can open the socket are trusted.
 func socketServer(s services) server {
 	return s.newGRPCServer(func(r grpc.ServiceRegistrar) {
 		lockpb.RegisterLockStoreServer(r, lockstore.New(s.set))
 		s.bindings.Register(r)
 		s.register(r)
-	}, grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window))
+	}, grpc.StaticStreamWindowSize(flowControlWindow), grpc.StaticConnWindowSize(flowControlWindow))
 }

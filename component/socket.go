@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	// DefaultFolder is where daprd looks for sockets if nobody tells it otherwise.
+	// DefaultFolder is daprd's default sockets folder.
 	DefaultFolder = "/tmp/dapr-components-sockets"
 
-	// maxSocketPath is the longest path a socket can have: sun_path of unix(7) without
-	// its closing NUL.
+	// maxSocketPath is the length of the longest path of a socket: sun_path of unix(7)
+	// without its final NUL.
 	maxSocketPath = 107
 
-	// dialTimeout is how long a socket file that is in our place gets to prove that
-	// somebody listens on it.
+	// dialTimeout bounds the attempt to connect to an existing socket file, which shows
+	// whether a process listens on it.
 	dialTimeout = time.Second
 )
 
-// FolderVariables are the environment variables that name the sockets folder, the first
-// that is set counts. daprd reads the first, its injector sets the last on both
+// FolderVariables are the environment variables that name the sockets folder; the first
+// that is set counts. daprd reads the first, its injector sets the last for both
 // containers, and Dapr's SDK for components reads the last two.
 var FolderVariables = []string{
 	"DAPR_COMPONENTS_SOCKETS_FOLDER",
@@ -33,49 +33,49 @@ var FolderVariables = []string{
 	"DAPR_COMPONENT_SOCKET_FOLDER",
 }
 
-// socket is a Unix socket that appears under its name only when publish says so.
+// socket is a Unix socket that appears at its path when publish is called.
 //
-// daprd probes every socket it finds in the folder, and one that does not answer stops
-// it. So we listen in a folder beside (daprd skips folders) and rename the socket into
-// place when everything behind it is ready. A lock on a file in there keeps a second
-// process of the same name out, from before it looks until we are gone.
+// daprd connects to every socket in the folder and does not start if one does not answer.
+// So the socket is created in a subfolder, which daprd skips, and renamed to its path
+// when everything is ready. While the process runs it holds a lock on a file in the
+// subfolder, so that a second process with the same name fails to start.
 type socket struct {
 	net.Listener
-	path   string      // where it appears
-	hidden string      // where it is until then
-	owned  *os.File    // locked while the socket is ours
-	file   os.FileInfo // what we published, or nil
+	path        string      // where the socket appears
+	pendingPath string      // where the socket is until then
+	lockFile    *os.File    // locked while the process uses the name
+	published   os.FileInfo // the socket file at path; nil unless published
 }
 
-// listen prepares the socket <folder>/<name>.sock. The folder is created if only its last
-// element is missing.
+// listen creates the socket <folder>/<name>.sock, unpublished. It creates the folder if
+// only its last element is missing.
 func listen(folder, name string, mode os.FileMode) (*socket, error) {
 	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
-		return nil, fmt.Errorf("socket name %q: must be a file name", name)
+		return nil, fmt.Errorf("socket name must be a file name, got %q", name)
 	}
 	path := filepath.Join(folder, name+".sock")
-	beside := filepath.Join(folder, "."+name)
+	subfolder := filepath.Join(folder, "."+name)
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("socket path %s is %d bytes long, the most is %d", path, len(path), maxSocketPath)
+		return nil, fmt.Errorf("socket path must be at most %d bytes, got %d: %s", maxSocketPath, len(path), path)
 	}
-	for _, dir := range []string{folder, beside} {
+	for _, dir := range []string{folder, subfolder} {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, fmt.Errorf("sockets folder: %w", err)
 		}
 	}
-	s := &socket{path: path, hidden: filepath.Join(beside, "s")}
-	if err := s.claim(filepath.Join(beside, "lock")); err != nil {
+	s := &socket{path: path, pendingPath: filepath.Join(subfolder, "s")}
+	if err := s.lockName(filepath.Join(subfolder, "lock")); err != nil {
 		return nil, err
 	}
-	if err := s.open(mode); err != nil {
-		return nil, errors.Join(err, s.owned.Close())
+	if err := s.listen(mode); err != nil {
+		return nil, errors.Join(err, s.lockFile.Close())
 	}
 	return s, nil
 }
 
-// claim makes the socket's name ours, or tells that another process has it.
-func (s *socket) claim(lockFile string) error {
-	f, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o666)
+// lockName locks the lock file, or fails if another process has locked it.
+func (s *socket) lockName(file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return fmt.Errorf("sockets folder: %w", err)
 	}
@@ -83,34 +83,33 @@ func (s *socket) claim(lockFile string) error {
 		_ = f.Close()
 		return fmt.Errorf("socket %s is in use by another process", s.path)
 	}
-	s.owned = f
+	s.lockFile = f
 	return nil
 }
 
-// open listens at the hidden place, after making sure that nobody foreign listens at the
-// final one.
-func (s *socket) open(mode os.FileMode) error {
-	if err := removeDead(s.path); err != nil {
+// listen listens at pendingPath, unless another program listens at path.
+func (s *socket) listen(mode os.FileMode) error {
+	if err := removeStale(s.path); err != nil {
 		return err
 	}
-	if err := os.Remove(s.hidden); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(s.pendingPath); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("sockets folder: %w", err)
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.hidden, Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.pendingPath, Net: "unix"})
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	l.SetUnlinkOnClose(false) // its path changes; close removes it
-	if err := os.Chmod(s.hidden, mode); err != nil {
+	l.SetUnlinkOnClose(false) // because the path changes; unlink removes it
+	if err := os.Chmod(s.pendingPath, mode); err != nil {
 		return errors.Join(fmt.Errorf("socket mode: %w", err), l.Close())
 	}
 	s.Listener = l
 	return nil
 }
 
-// removeDead removes a socket file on which nobody listens, what a killed process leaves
-// behind.
-func removeDead(path string) error {
+// removeStale removes a socket file on which no process listens, such as one of a process
+// that was killed.
+func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -118,7 +117,7 @@ func removeDead(path string) error {
 	case err != nil:
 		return fmt.Errorf("socket: %w", err)
 	case info.Mode().Type() != os.ModeSocket:
-		return fmt.Errorf("socket %s: a file that is no socket is in its place", path)
+		return fmt.Errorf("socket %s: the file exists and is not a socket", path)
 	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
 	if err == nil {
@@ -129,40 +128,39 @@ func removeDead(path string) error {
 		return fmt.Errorf("socket %s may be in use: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("socket of a process that is gone: %w", err)
+		return fmt.Errorf("stale socket: %w", err)
 	}
 	return nil
 }
 
-// publish lets the socket appear.
+// publish makes the socket appear at its path.
 func (s *socket) publish() error {
-	info, err := os.Lstat(s.hidden)
+	info, err := os.Lstat(s.pendingPath)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	if err := os.Rename(s.hidden, s.path); err != nil {
+	if err := os.Rename(s.pendingPath, s.path); err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	s.file = info
+	s.published = info
 	return nil
 }
 
-// unlink takes the socket away, unless somebody has put another file in its place. Its
-// name stays ours. A second call does nothing.
+// unlink removes the socket file, unless another file has replaced it. The name stays
+// locked. A second call does nothing.
 func (s *socket) unlink() error {
-	path := s.hidden
-	if s.file != nil {
+	path := s.pendingPath
+	if s.published != nil {
 		path = s.path
 	}
 	info, err := os.Lstat(path)
-	if err != nil || s.file != nil && !os.SameFile(info, s.file) {
+	if err != nil || s.published != nil && !os.SameFile(info, s.published) {
 		return nil
 	}
-	s.file = nil // what may come to be there is not ours
+	s.published = nil // a file that appears at path later is another process's
 	return os.Remove(path)
 }
 
-// remove takes the socket away, if it is there, and gives its name free. The folder
-// beside stays: removing the lock file would let two processes lock two files of its
-// name.
-func (s *socket) remove() error { return errors.Join(s.unlink(), s.owned.Close()) }
+// remove removes the socket file, if it exists, and unlocks the name. The subfolder
+// stays: if the lock file were removed, two processes could lock two files of that name.
+func (s *socket) remove() error { return errors.Join(s.unlink(), s.lockFile.Close()) }

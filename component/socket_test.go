@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestListenSaysWhyNot(t *testing.T) {
+func TestListen_Errors(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -21,12 +21,12 @@ func TestListenSaysWhyNot(t *testing.T) {
 	for _, row := range []struct{ name, folder, socket, want string }{
 		{"the parent of the folder is missing", filepath.Join(dir, "a", "b"), "mortise", "no such file"},
 		{"the folder is a file", file, "mortise", "not a directory"},
-		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "the most is 107"},
-		{"something else is in the socket's place", occupied, "mortise", "no socket is in its place"},
+		{"the path is too long", filepath.Join(dir, strings.Repeat("x", 100)), "mortise", "at most 107 bytes"},
+		{"another file has the socket's path", occupied, "mortise", "is not a socket"},
 		{"the name is a path", dir, "../mortise", "must be a file name"},
 		{"the name is empty", dir, "", "must be a file name"},
 		{"the name is hidden", dir, ".mortise", "must be a file name"},
-		{"nobody may write there", "/proc/self", "mortise", "sockets folder"},
+		{"the folder is not writable", "/proc/self", "mortise", "sockets folder"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, err := listen(row.folder, row.socket, 0o660)
@@ -34,14 +34,14 @@ func TestListenSaysWhyNot(t *testing.T) {
 				t.Fatalf("listens on %s", s.path)
 			}
 			if !strings.Contains(err.Error(), row.want) {
-				t.Errorf("%q does not tell %q", err, row.want)
+				t.Errorf("got %q, want %q", err, row.want)
 			}
 		})
 	}
 }
 
-// published returns a socket that has appeared, and removes it at the end.
-func published(t *testing.T, folder string) *socket {
+// publishedSocket returns a published socket, which is closed at the end of the test.
+func publishedSocket(t *testing.T, folder string) *socket {
 	t.Helper()
 	s, err := listen(folder, "mortise", 0o606)
 	if err != nil {
@@ -54,7 +54,7 @@ func published(t *testing.T, folder string) *socket {
 	return s
 }
 
-func TestTheSocketAppearsWhenPublished(t *testing.T) {
+func TestSocket_Publish(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "made")
 	s, err := listen(folder, "mortise", 0o606)
 	if err != nil {
@@ -85,19 +85,19 @@ func TestTheSocketAppearsWhenPublished(t *testing.T) {
 	}
 }
 
-func TestALiveSocketIsNotTakenOver(t *testing.T) {
-	t.Run("of another Mortise", func(t *testing.T) {
+func TestListen_SocketInUse(t *testing.T) {
+	t.Run("of another Mortise process", func(t *testing.T) {
 		folder := t.TempDir()
-		first := published(t, folder)
+		first := publishedSocket(t, folder)
 		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("a second one: %v", err)
+			t.Errorf("a second listen: %v", err)
 		}
 		if err := first.remove(); err != nil {
 			t.Fatal(err)
 		}
-		published(t, folder)
+		publishedSocket(t, folder)
 	})
-	t.Run("of a Mortise that is not ready yet", func(t *testing.T) {
+	t.Run("of a Mortise process that is not ready yet", func(t *testing.T) {
 		folder := t.TempDir()
 		first, err := listen(folder, "mortise", 0o660)
 		if err != nil {
@@ -105,7 +105,7 @@ func TestALiveSocketIsNotTakenOver(t *testing.T) {
 		}
 		defer first.Close()
 		if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
-			t.Errorf("a second one: %v", err)
+			t.Errorf("a second listen: %v", err)
 		}
 	})
 	t.Run("of another program", func(t *testing.T) {
@@ -121,15 +121,15 @@ func TestALiveSocketIsNotTakenOver(t *testing.T) {
 	})
 }
 
-func TestADeadSocketIsReplaced(t *testing.T) {
+func TestListen_StaleSocket(t *testing.T) {
 	folder := t.TempDir()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, "mortise.sock"), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.SetUnlinkOnClose(false)
-	_ = l.Close() // what kill -9 leaves
-	s := published(t, folder)
+	_ = l.Close() // which leaves the file, as kill -9 does
+	s := publishedSocket(t, folder)
 	conn, err := net.Dial("unix", s.path)
 	if err != nil {
 		t.Fatal(err)
@@ -137,34 +137,34 @@ func TestADeadSocketIsReplaced(t *testing.T) {
 	_ = conn.Close()
 }
 
-// removeLeavesTheirs puts another's socket where ours was, and expects that remove leaves
-// it there.
-func removeLeavesTheirs(t *testing.T, s *socket) {
+// checkRemoveKeepsOther replaces the socket file by that of another process and checks
+// that remove keeps it.
+func checkRemoveKeepsOther(t *testing.T, s *socket) {
 	t.Helper()
-	theirs, err := net.Listen("unix", s.path)
+	other, err := net.Listen("unix", s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer theirs.Close()
+	defer other.Close()
 	if err := s.remove(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(s.path); err != nil {
-		t.Errorf("their socket: %v", err)
+		t.Errorf("the other socket: %v", err)
 	}
 }
 
-func TestRemoveLeavesWhatIsNotOurs(t *testing.T) {
-	s := published(t, t.TempDir())
+func TestSocket_RemoveKeepsOtherFiles(t *testing.T) {
+	s := publishedSocket(t, t.TempDir())
 	if err := os.Remove(s.path); err != nil {
 		t.Fatal(err)
 	}
-	removeLeavesTheirs(t, s)
+	checkRemoveKeepsOther(t, s)
 }
 
-func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
+func TestSocket_UnlinkKeepsName(t *testing.T) {
 	folder := t.TempDir()
-	s := published(t, folder)
+	s := publishedSocket(t, folder)
 	if err := s.unlink(); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestTheNameStaysOursUntilTheEnd(t *testing.T) {
 		t.Errorf("after unlink: %v", err)
 	}
 	if _, err := listen(folder, "mortise", 0o660); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("a second listen: %v", err)
 	}
-	removeLeavesTheirs(t, s)
+	checkRemoveKeepsOther(t, s)
 }

@@ -10,28 +10,28 @@ import (
 	"github.com/dapr/kit/logger"
 )
 
-// certificates are the files of a TLS server, read again when they have changed:
-// certificates are renewed while we run.
+// certificates are the files of a TLS server. They are reloaded when they change, because
+// certificates are renewed while the process runs.
 type certificates struct {
 	options TCPOptions
 	log     logger.Logger
 
-	mu    sync.Mutex
-	last  *tls.Config // of the files when they were good
-	stamp string      // of the files when they were read
+	mu         sync.Mutex
+	lastConfig *tls.Config // of the files when they were good
+	lastState  string      // of the files when they were last read
 }
 
-// newCertificates reads the files, which must be good to begin with.
+// newCertificates loads the files, which must be valid.
 func newCertificates(o TCPOptions, log logger.Logger) (*certificates, error) {
 	c := &certificates{options: o, log: log}
-	c.stamp = c.look()
+	c.lastState = c.fileState()
 	var err error
-	c.last, err = c.read()
+	c.lastConfig, err = c.load()
 	return c, err
 }
 
-// config returns a configuration that follows the files, for a server that speaks the
-// protocols. Without certificates it is nil.
+// config returns a configuration with the current files, for a server of the application
+// protocols. For nil certificates it returns nil.
 func (c *certificates) config(protocols ...string) *tls.Config {
 	if c == nil {
 		return nil
@@ -46,36 +46,37 @@ func (c *certificates) config(protocols ...string) *tls.Config {
 	}
 }
 
-// current returns what a new connection gets. Files that are not good change nothing.
+// current returns the configuration for a new connection. Invalid files do not replace
+// it.
 func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stamp := c.look()
-	if stamp == c.stamp {
-		return c.last
+	state := c.fileState()
+	if state == c.lastState {
+		return c.lastConfig
 	}
-	c.stamp = stamp
-	if config, err := c.read(); err == nil {
-		c.last = config
+	c.lastState = state
+	if config, err := c.load(); err == nil {
+		c.lastConfig = config
 	} else {
-		c.log.Warnf("The certificate stays, since its files are no good until they change again: %v", err)
+		c.log.Warnf("Keeping the certificate until its files change again, because they are invalid: %v", err)
 	}
-	return c.last
+	return c.lastConfig
 }
 
-// look returns what is different when a file has changed.
-func (c *certificates) look() (stamp string) {
+// fileState returns a string that changes when a file changes.
+func (c *certificates) fileState() (state string) {
 	for _, file := range []string{c.options.CertFile, c.options.KeyFile, c.options.ClientCAFile} {
 		if info, err := os.Stat(file); err == nil {
-			stamp += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
+			state += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
 		} else {
-			stamp += fmt.Sprintln(err)
+			state += fmt.Sprintln(err)
 		}
 	}
-	return stamp
+	return state
 }
 
-func (c *certificates) read() (*tls.Config, error) {
+func (c *certificates) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(c.options.CertFile, c.options.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert-file: %w", err)
@@ -90,7 +91,7 @@ func (c *certificates) read() (*tls.Config, error) {
 	}
 	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 	if !config.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--tls-client-ca-file: %s has no certificate", c.options.ClientCAFile)
+		return nil, fmt.Errorf("--tls-client-ca-file: %s contains no certificate", c.options.ClientCAFile)
 	}
 	return config, nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestClientCertificatesAreDemanded(t *testing.T) {
+func TestTLS_ClientCertificates(t *testing.T) {
 	certificate, stranger := servers.NewCertificate(t), servers.NewCertificate(t)
 	addr := serveMemory(t, TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File,
@@ -30,9 +30,9 @@ func TestClientCertificatesAreDemanded(t *testing.T) {
 		creds credentials.TransportCredentials
 		want  codes.Code
 	}{
-		{"a client with one", with(func(*tls.Config) {}), codes.OK},
-		{"a client with none", with(func(c *tls.Config) { c.Certificates = nil }), codes.Unavailable},
-		{"a client with a stranger's", with(func(c *tls.Config) {
+		{"a client with a certificate", with(func(*tls.Config) {}), codes.OK},
+		{"a client without a certificate", with(func(c *tls.Config) { c.Certificates = nil }), codes.Unavailable},
+		{"a client with a certificate of another CA", with(func(c *tls.Config) {
 			c.Certificates = stranger.ClientConfig().Certificates
 		}), codes.Unavailable},
 		{"a client without TLS", insecure.NewCredentials(), codes.Unavailable},
@@ -48,7 +48,7 @@ func TestClientCertificatesAreDemanded(t *testing.T) {
 	}
 }
 
-func TestClientsOfACAThatIsReplacedDoNotResume(t *testing.T) {
+func TestTLS_ReplacedClientCA(t *testing.T) {
 	trusted, next := servers.NewCertificate(t), servers.NewCertificate(t)
 	addr := serveMemory(t, TCPOptions{
 		Address: "127.0.0.1:0", CertFile: next.File, KeyFile: next.KeyFile, ClientCAFile: trusted.File,
@@ -62,30 +62,32 @@ func TestClientsOfACAThatIsReplacedDoNotResume(t *testing.T) {
 			return false, err
 		}
 		defer conn.Close()
-		_, err = conn.Read(make([]byte, 1)) // the server speaks first, to those whom it has let in
+		// An accepted client receives the server's settings.
+		_, err = conn.Read(make([]byte, 1))
 		return conn.ConnectionState().DidResume, err
 	}
 	for _, want := range []bool{false, true} {
 		if resumed, err := connect(); err != nil || resumed != want {
-			t.Fatalf("a good client: resumed is %v, want %v; %v", resumed, want, err)
+			t.Fatalf("a client of the CA: resumed is %v, want %v; %v", resumed, want, err)
 		}
 	}
 	if err := os.WriteFile(trusted.File, []byte(next.PEM), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	soon := time.Now().Add(time.Second) // whatever the file system's clock can tell apart
+	soon := time.Now().Add(time.Second) // regardless of the file system's resolution
 	if err := os.Chtimes(trusted.File, soon, soon); err != nil {
 		t.Fatal(err)
 	}
 	if resumed, err := connect(); err == nil {
-		t.Errorf("a client whose CA is no longer trusted is let in; resumed is %v", resumed)
+		t.Errorf("a client of a CA that was replaced is accepted; resumed is %v", resumed)
 	}
 }
 
-func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
+func TestTLS_ReloadsCertificate(t *testing.T) {
 	served, next := servers.NewCertificate(t), servers.NewCertificate(t)
 	addr := serveMemory(t, TCPOptions{Address: "127.0.0.1:0", CertFile: served.File, KeyFile: served.KeyFile})
-	shows := func(c servers.Certificate) bool {
+	// serves reports whether the server has the certificate.
+	serves := func(c servers.Certificate) bool {
 		t.Helper()
 		config := c.ClientConfig()
 		config.NextProtos = []string{"h2"}
@@ -102,26 +104,26 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		age = age.Add(time.Second) // whatever the file system's clock can tell apart
+		age = age.Add(time.Second) // regardless of the file system's resolution
 		if err := os.Chtimes(file, age, age); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !shows(served) {
-		t.Error("the certificate is not shown")
+	if !serves(served) {
+		t.Error("the certificate is not served")
 	}
-	write(served.File, next.PEM) // its key is still the old one's
-	if !shows(served) || shows(next) {
-		t.Error("files that do not belong together have changed the certificate")
+	write(served.File, next.PEM) // while the key file has the old key
+	if !serves(served) || serves(next) {
+		t.Error("a mismatched certificate and key have replaced the certificate")
 	}
 	write(served.KeyFile, next.KeyPEM)
-	if !shows(next) || shows(served) {
-		t.Error("the new certificate is not shown")
+	if !serves(next) || serves(served) {
+		t.Error("the new certificate is not served")
 	}
 	if err := os.Remove(served.File); err != nil {
 		t.Fatal(err)
 	}
-	if !shows(next) {
-		t.Error("a missing file has changed the certificate")
+	if !serves(next) {
+		t.Error("a missing file has replaced the certificate")
 	}
 }

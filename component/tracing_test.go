@@ -27,15 +27,15 @@ const (
 	traceparent = "00-" + traceID + "-b7ad6b7169203331-01"
 )
 
-// collector is what programs export their spans to.
+// collector is an OpenTelemetry collector.
 type collector struct {
 	tracepb.UnimplementedTraceServiceServer
 	mu    sync.Mutex
-	spans []string // one line each
-	text  string   // all that was exported
+	spans []string // a line for each
+	text  string   // everything that was exported
 }
 
-// Export takes spans over gRPC.
+// Export receives spans over gRPC.
 func (c *collector) Export(_ context.Context, m *tracepb.ExportTraceServiceRequest) (*tracepb.ExportTraceServiceResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,7 +55,7 @@ func (c *collector) Export(_ context.Context, m *tracepb.ExportTraceServiceReque
 	return &tracepb.ExportTraceServiceResponse{}, nil
 }
 
-// ServeHTTP takes spans over HTTP.
+// ServeHTTP receives spans over HTTP.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	m := &tracepb.ExportTraceServiceRequest{}
@@ -69,15 +69,14 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = c.Export(r.Context(), m)
 }
 
-// exported are the spans, sorted.
+// exported returns the spans, sorted.
 func (c *collector) exported() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(slices.Values(c.spans))
 }
 
-// serveHTTP and serveGRPC serve the collector until the test ends, and return its address
-// as a URL.
+// serveHTTP and serveGRPC serve the collector until the test ends and return its URL.
 func (c *collector) serveHTTP(t *testing.T) string {
 	s := httptest.NewServer(c)
 	t.Cleanup(s.Close)
@@ -102,12 +101,12 @@ func (c *collector) serveGRPC(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
+func TestTracing_ContinuesClientTraces(t *testing.T) {
 	for _, row := range []struct {
 		name, protocol string
 		serve          func(*collector, *testing.T) string
 	}{
-		{"over what is usual", "", (*collector).serveHTTP},
+		{"over the default protocol", "", (*collector).serveHTTP},
 		{"over HTTP", "http/protobuf", (*collector).serveHTTP},
 		{"over gRPC", "grpc", (*collector).serveGRPC},
 	} {
@@ -115,13 +114,13 @@ func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
 			c := &collector{}
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", row.serve(c, t))
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", row.protocol)
-			h := serveEverything(t, func(o *Options) { o.Tracing = true })
-			h.calling = func(ctx context.Context) context.Context {
+			h := newFixture(t, func(o *Options) { o.Tracing = true })
+			h.withHeaders = func(ctx context.Context) context.Context {
 				return metadata.AppendToOutgoingContext(ctx, "traceparent", traceparent)
 			}
 			h.useLocks()
 			h.useDapr()
-			if err := h.end(t); err != nil { // which exports what is left
+			if err := h.end(t); err != nil { // exports the last spans
 				t.Fatal(err)
 			}
 			var continued, others []string
@@ -140,20 +139,22 @@ func TestTracesOfClientsAreContinuedAndExported(t *testing.T) {
 			if !slices.Equal(continued, want) {
 				t.Errorf("continued %q, want %q", continued, want)
 			}
-			if len(others) != 2 { // the one request over HTTP, which tells no trace, and what the store did for it
-				t.Errorf("others are %q", others)
+			// The HTTP request has no trace: the others are its span and that of its
+			// call.
+			if len(others) != 2 {
+				t.Errorf("other spans are %q", others)
 			}
 			if strings.Contains(c.text, `"ann"`) || strings.Contains(c.text, `"bob"`) {
-				t.Errorf("an owner is told: %s", c.text)
+				t.Errorf("an owner is exported: %s", c.text)
 			}
 		})
 	}
 }
 
-func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *testing.T) {
+func TestTracing_DaprHTTP(t *testing.T) {
 	c := &collector{}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveHTTP(t))
-	h := serveEverything(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
+	h := newFixture(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
 	for _, row := range []struct {
 		path, token string
 		code        int
@@ -168,11 +169,11 @@ func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *te
 			t.Fatal(err)
 		}
 		r.Header.Set("dapr-api-token", row.token)
-		if got := (site{client: &http.Client{Transport: transport(t)}}).answerTo(t, r); got.code != row.code {
+		if got := (httpTestClient{client: &http.Client{Transport: transport(t)}}).do(t, r); got.code != row.code {
 			t.Errorf("%s: %d, want %d", row.path, got.code, row.code)
 		}
 	}
-	if err := h.end(t); err != nil { // which exports what is left
+	if err := h.end(t); err != nil { // exports the last spans
 		t.Fatal(err)
 	}
 	if got := c.exported(); len(got) != 1 || !strings.HasPrefix(got[0], "mortise v1.2.3: GET dapr in ") {
@@ -180,24 +181,24 @@ func TestRequestsToDaprsAPIHaveSpansOnlyIfTheyMayPassAndAreNotForTheHealth(t *te
 	}
 }
 
-func TestACollectorThatIsAwayHoldsUpTheEndForAMoment(t *testing.T) {
+func TestTracing_UnreachableCollector(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+freePort(t))
-	h := serveEverything(t, func(o *Options) { o.Tracing = true })
+	h := newFixture(t, func(o *Options) { o.Tracing = true })
 	h.useLocks()
-	begun := time.Now()
+	start := time.Now()
 	if err := h.end(t); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took > 8*time.Second {
+	if took := time.Since(start); took > 8*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
 
-func TestAnUnknownProtocolOfTracesIsRefused(t *testing.T) {
+func TestTracing_UnknownProtocol(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
 	o := Options{Folder: t.TempDir(), Tracing: true}
-	_, err := run(t, o, all.Backends("memory"))
-	if err == nil || !strings.Contains(err.Error(), `OTEL_EXPORTER_OTLP_PROTOCOL is "http/json", known are http/protobuf and grpc`) {
+	_, err := startRun(t, o, all.Backends("memory"))
+	if err == nil || !strings.Contains(err.Error(), `OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or grpc, got "http/json"`) {
 		t.Errorf("%v", err)
 	}
 }

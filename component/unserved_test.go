@@ -18,12 +18,12 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// What is answered at each endpoint to calls that it does not serve, in a process that
-// serves every API at every endpoint at once. Servers that a test builds for one API
-// alone may have other options than those of the process.
+// These tests check the responses of each endpoint to calls that it does not serve, in a
+// process that serves all endpoints, because servers that a test constructs for one API
+// may have other options.
 
-// served has what each gRPC endpoint serves: services, or single methods of one.
-var served = map[string][]string{
+// servedMethods lists what each gRPC endpoint serves: services, or single methods of one.
+var servedMethods = map[string][]string{
 	"the socket": {
 		"dapr.proto.components.v1.LockStore", "dapr.proto.components.v1.InputBinding", "dapr.proto.components.v1.OutputBinding",
 		"mortise.locks.v1.Locks", "mortise.rtm.v1.ChannelLocks",
@@ -35,13 +35,13 @@ var served = map[string][]string{
 	},
 }
 
-// everywhere is what every gRPC endpoint serves.
-var everywhere = []string{
+// servedEverywhere lists the services of every gRPC endpoint.
+var servedEverywhere = []string{
 	"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
 }
 
-// layottos are methods of Layotto's services, as its .proto files have them.
-var layottos = strings.Fields(`
+// layottoMethods are methods of Layotto's services in its .proto files.
+var layottoMethods = strings.Fields(`
 	spec.proto.runtime.v1.Runtime/SayHello spec.proto.runtime.v1.Runtime/InvokeService
 	spec.proto.runtime.v1.Runtime/GetConfiguration spec.proto.runtime.v1.Runtime/SaveConfiguration
 	spec.proto.runtime.v1.Runtime/DeleteConfiguration spec.proto.runtime.v1.Runtime/SubscribeConfiguration
@@ -59,16 +59,16 @@ var layottos = strings.Fields(`
 	spec.proto.extension.v1.delay_queue.DelayQueue/PublishDelayMessage spec.proto.extension.v1.email.EmailService/SendEmail
 	spec.proto.extension.v1.phone.PhoneCallService/SendVoiceWithTemplate spec.proto.extension.v1.sms.SmsService/SendSmsWithTemplate`)
 
-// unknown are methods that no API has.
-var unknown = strings.Fields(`
+// unknownMethods are methods that no API has.
+var unknownMethods = strings.Fields(`
 	dapr.proto.runtime.v1.Dapr/RenewLockAlpha1 dapr.proto.runtime.v1.NoSuchService/TryLockAlpha1
 	dapr.proto.components.v1.LockStore/RenewLock mortise.locks.v1.Locks/NoSuchMethod mortise.rtm.v1.ChannelLocks/NoSuchMethod
 	grpc.health.v1.Health/NoSuchMethod shop.Orders/List`)
 
-// unserved returns the methods that an endpoint does not serve, of all services that the
-// program knows and of those above.
-func unserved(endpoint string) []string {
-	methods := slices.Concat(layottos, unknown)
+// unservedMethods returns the methods that an endpoint does not serve, of those above and
+// of all services that are linked into the program.
+func unservedMethods(endpoint string) []string {
+	methods := slices.Concat(layottoMethods, unknownMethods)
 	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
@@ -80,15 +80,15 @@ func unserved(endpoint string) []string {
 	})
 	isServed := func(method string) bool {
 		service, _, _ := strings.Cut(method, "/")
-		list := slices.Concat(served[endpoint], everywhere)
-		return !slices.Contains(unknown, method) && (slices.Contains(list, service) || slices.Contains(list, method))
+		list := slices.Concat(servedMethods[endpoint], servedEverywhere)
+		return !slices.Contains(unknownMethods, method) && (slices.Contains(list, service) || slices.Contains(list, method))
 	}
 	return slices.DeleteFunc(methods, isServed)
 }
 
-// answerOf is the code that an endpoint must answer a method with that it does not serve,
-// and what the message must contain.
-func answerOf(endpoint, method string) (codes.Code, string) {
+// wantStatus returns the code of an endpoint's response to a method that it does not
+// serve, and a part of the message.
+func wantStatus(endpoint, method string) (codes.Code, string) {
 	service, name, _ := strings.Cut(method, "/")
 	switch {
 	case endpoint != "--dapr-grpc-listen-address":
@@ -96,7 +96,8 @@ func answerOf(endpoint, method string) (codes.Code, string) {
 	case strings.HasPrefix(method, "spec.proto."):
 		return codes.Unimplemented, method + " is not implemented: of Layotto's API, only TryLock, Unlock, LockKeepAlive of " +
 			"spec.proto.runtime.v1.Runtime are served"
-	case slices.Contains(unknown, method) && service == "dapr.proto.runtime.v1.Dapr", // daprd's words for both
+	// daprd has the same message for both.
+	case slices.Contains(unknownMethods, method) && service == "dapr.proto.runtime.v1.Dapr",
 		strings.HasPrefix(service, "dapr.proto.runtime.") && service != "dapr.proto.runtime.v1.Dapr":
 		return codes.Unknown, "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
 	case service == "dapr.proto.runtime.v1.Dapr":
@@ -105,8 +106,8 @@ func answerOf(endpoint, method string) (codes.Code, string) {
 	return codes.Unknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 }
 
-// invoke calls a method with an empty message, as a stream, which is on the wire what a
-// call of any other kind is.
+// invoke calls a method with an empty message, as a stream, whose messages are those of
+// every kind of call.
 func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -114,16 +115,16 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	if err != nil {
 		return err
 	}
-	_ = stream.SendMsg(&emptypb.Empty{}) // RecvMsg has the error
+	_ = stream.SendMsg(&emptypb.Empty{}) // RecvMsg returns the error
 	_ = stream.CloseSend()
 	return stream.RecvMsg(&emptypb.Empty{})
 }
 
-// grpcEndpoints connects to every gRPC endpoint of a process with every API, whose
-// clients send the token, if there is one.
-func grpcEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
+// dialGRPCEndpoints connects to every gRPC endpoint of a process with every API. token is
+// the token of TCP endpoints, or empty.
+func dialGRPCEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
 	t.Helper()
-	h := serveEverything(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })
+	h := newFixture(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })
 	return map[string]*grpc.ClientConn{
 		"the socket":                 h.socket,
 		"--listen-address":           dial(t, h.tcp.Address, insecure.NewCredentials()),
@@ -131,16 +132,16 @@ func grpcEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
 	}
 }
 
-func TestWhatAnEndpointDoesNotServeIsAnsweredInTheWayOfItsAPI(t *testing.T) {
+func TestUnserved_GRPC(t *testing.T) {
 	for _, token := range []string{"", "secret"} {
-		for endpoint, conn := range grpcEndpoints(t, token) {
+		for endpoint, conn := range dialGRPCEndpoints(t, token) {
 			ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token, "dapr-api-token", token)
-			methods := unserved(endpoint)
+			methods := unservedMethods(endpoint)
 			if len(methods) < 50 {
-				t.Errorf("%s: only %d methods are tried", endpoint, len(methods))
+				t.Errorf("%s: only %d methods are unserved", endpoint, len(methods))
 			}
 			for _, method := range methods {
-				code, text := answerOf(endpoint, method)
+				code, text := wantStatus(endpoint, method)
 				got := status.Convert(invoke(ctx, conn, method))
 				if got.Code() != code || !strings.Contains(got.Message(), text) {
 					t.Errorf("%s, token %q: %s: got %v %q, want %v %q", endpoint, token, method, got.Code(), got.Message(), code, text)
@@ -150,9 +151,9 @@ func TestWhatAnEndpointDoesNotServeIsAnsweredInTheWayOfItsAPI(t *testing.T) {
 	}
 }
 
-func TestWhatAnEndpointServesIsNotUnimplemented(t *testing.T) {
-	for endpoint, conn := range grpcEndpoints(t, "") {
-		for _, method := range served[endpoint] {
+func TestServed_GRPC(t *testing.T) {
+	for endpoint, conn := range dialGRPCEndpoints(t, "") {
+		for _, method := range servedMethods[endpoint] {
 			if !strings.Contains(method, "/") {
 				continue
 			}
@@ -160,7 +161,7 @@ func TestWhatAnEndpointServesIsNotUnimplemented(t *testing.T) {
 				t.Errorf("%s: %s: %v", endpoint, method, err)
 			}
 		}
-		for _, service := range slices.Concat(served[endpoint], everywhere) {
+		for _, service := range slices.Concat(servedMethods[endpoint], servedEverywhere) {
 			service, _, _ = strings.Cut(service, "/")
 			if !slices.Contains(listServices(t, conn, "v1"), service) {
 				t.Errorf("%s: reflection does not list %s", endpoint, service)
@@ -169,16 +170,16 @@ func TestWhatAnEndpointServesIsNotUnimplemented(t *testing.T) {
 	}
 }
 
-func TestLayottosSayHelloIsUnimplemented(t *testing.T) {
-	conn := grpcEndpoints(t, "")["--dapr-grpc-listen-address"]
+func TestUnserved_LayottoSayHello(t *testing.T) {
+	conn := dialGRPCEndpoints(t, "")["--dapr-grpc-listen-address"]
 	err := conn.Invoke(t.Context(), "/spec.proto.runtime.v1.Runtime/SayHello", &emptypb.Empty{}, &emptypb.Empty{})
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("got %v, want UNIMPLEMENTED", err)
 	}
 }
 
-func TestACallForAnotherAppIsUnimplemented(t *testing.T) {
-	conn := grpcEndpoints(t, "")["--dapr-grpc-listen-address"]
+func TestUnserved_CallOfOtherApp(t *testing.T) {
+	conn := dialGRPCEndpoints(t, "")["--dapr-grpc-listen-address"]
 	for _, header := range []string{"dapr-app-id", "dapr-callee-app-id"} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), header, "shop")
 		for method, want := range map[string]string{
@@ -193,22 +194,22 @@ func TestACallForAnotherAppIsUnimplemented(t *testing.T) {
 	}
 }
 
-func TestAMethodThatIsNotServedNeedsDaprsTokenToo(t *testing.T) {
-	conn := grpcEndpoints(t, "secret")["--dapr-grpc-listen-address"]
-	for _, method := range slices.Concat(layottos, unknown) {
+func TestUnserved_NeedsToken(t *testing.T) {
+	conn := dialGRPCEndpoints(t, "secret")["--dapr-grpc-listen-address"]
+	for _, method := range slices.Concat(layottoMethods, unknownMethods) {
 		if err := invoke(t.Context(), conn, method); status.Code(err) != codes.Unauthenticated {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
 }
 
-func TestWhatAnHTTPEndpointDoesNotServeIsAnsweredInTheWayOfItsAPI(t *testing.T) {
-	h := serveEverything(t, func(*Options) {})
+func TestUnserved_HTTP(t *testing.T) {
+	h := newFixture(t, func(*Options) {})
 	client := &http.Client{Transport: transport(t)}
 	for _, row := range []struct {
 		endpoint, address, method, path string
 		code                            int
-		errorCode                       any // of the answer's JSON; nil if it is no JSON
+		errorCode                       any // of the JSON body, if it is one
 	}{
 		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/v1.0/state/locks/a", 501, "ERR_API_UNIMPLEMENTED"},
 		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/publish/bus/topic", 501, "ERR_API_UNIMPLEMENTED"},

@@ -181,16 +181,25 @@ type Pinger interface {
 
 // Renew calls s's Renew. It fails with ErrUnsupported if s is no [Renewer].
 func Renew(ctx context.Context, s Store, req Request) (Grant, error) {
-	if r, ok := s.(Renewer); ok {
+	if r, ok := ability[Renewer](s); ok {
 		return r.Renew(ctx, req)
 	}
 	return Grant{}, unsupported(s, "renew")
 }
 
 // TryLock calls s's TryLock. It fails with ErrUnsupported if the request has a Group and
-// s is no [Declarer], which would not see the Group and give a lock that does not exist.
+// s is no [Declarer], which would ignore the Group and grant a lock that does not exist.
+//
+// If ctx has ended by the time the lock is granted, TryLock releases it and fails with
+// ctx.Err, because the caller has gone and cannot release it. The same is true of [Lock]
+// and [LockAll]. Where ctx may end before the caller has gone, see [WithCaller].
 func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
-	if _, ok := s.(Declarer); !ok && req.Group != "" {
+	grant, err := tryLock(ctx, s, req)
+	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Key)
+}
+
+func tryLock(ctx context.Context, s Store, req Request) (Grant, error) {
+	if _, ok := ability[Declarer](s); !ok && req.Group != "" {
 		return Grant{}, unsupported(s, "declare")
 	}
 	return s.TryLock(ctx, req)
@@ -199,32 +208,47 @@ func TryLock(ctx context.Context, s Store, req Request) (Grant, error) {
 // Lock calls s's Lock. It fails with ErrUnsupported if s is no [Waiter], or the request
 // has a Group and s is no [Declarer].
 func Lock(ctx context.Context, s Store, req Request) (Grant, error) {
-	w, ok := s.(Waiter)
+	grant, err := lock(ctx, s, req)
+	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Key)
+}
+
+func lock(ctx context.Context, s Store, req Request) (Grant, error) {
+	w, ok := ability[Waiter](s)
 	if !ok {
 		return Grant{}, unsupported(s, "wait")
 	}
-	if _, ok := s.(Declarer); !ok && req.Group != "" {
+	if _, ok := ability[Declarer](s); !ok && req.Group != "" {
 		return Grant{}, unsupported(s, "declare")
 	}
 	return w.Lock(ctx, req)
 }
 
-// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or is
-// to wait and is no [Waiter].
+// LockAll calls s's LockAll. It fails with ErrUnsupported if s is no [MultiLocker], or if
+// req.Wait is set and s is no [Waiter].
 func LockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
-	m, ok := s.(MultiLocker)
+	grant, err := lockAll(ctx, s, req)
+	return undoIfCanceled(ctx, s, grant, err, req.Owner, req.Keys...)
+}
+
+func lockAll(ctx context.Context, s Store, req MultiRequest) (Grant, error) {
+	m, ok := ability[MultiLocker](s)
 	if !ok {
 		return Grant{}, unsupported(s, "lock all")
 	}
-	if _, ok := s.(Waiter); !ok && req.Wait {
+	if _, ok := ability[Waiter](s); !ok && req.Wait {
 		return Grant{}, unsupported(s, "wait")
 	}
 	return m.LockAll(ctx, req)
 }
 
+// Unlock calls s's Unlock.
+func Unlock(ctx context.Context, s Store, key, owner string) error {
+	return s.Unlock(ctx, key, owner)
+}
+
 // Revoke calls s's Revoke. It fails with ErrUnsupported if s is no [Revoker].
 func Revoke(ctx context.Context, s Store, key, owner string) error {
-	if r, ok := s.(Revoker); ok {
+	if r, ok := ability[Revoker](s); ok {
 		return r.Revoke(ctx, key, owner)
 	}
 	return unsupported(s, "revoke")
@@ -232,7 +256,7 @@ func Revoke(ctx context.Context, s Store, key, owner string) error {
 
 // List calls s's List. It fails with ErrUnsupported if s is no [Lister].
 func List(ctx context.Context, s Store, prefix string) ([]LockInfo, error) {
-	if l, ok := s.(Lister); ok {
+	if l, ok := ability[Lister](s); ok {
 		return l.List(ctx, prefix)
 	}
 	return nil, unsupported(s, "list")
@@ -241,7 +265,7 @@ func List(ctx context.Context, s Store, prefix string) ([]LockInfo, error) {
 // Get calls s's Get, or finds the key in a list. It fails with ErrUnsupported if s is
 // neither a [Getter] nor a [Lister].
 func Get(ctx context.Context, s Store, key string) (LockInfo, error) {
-	if g, ok := s.(Getter); ok {
+	if g, ok := ability[Getter](s); ok {
 		return g.Get(ctx, key)
 	}
 	locks, err := List(ctx, s, key)
@@ -256,7 +280,7 @@ func Get(ctx context.Context, s Store, key string) (LockInfo, error) {
 
 // Watch calls s's Watch. It fails with ErrUnsupported if s is no [Watcher].
 func Watch(ctx context.Context, s Store, prefix string, tell func(Event) error) error {
-	if w, ok := s.(Watcher); ok {
+	if w, ok := ability[Watcher](s); ok {
 		return w.Watch(ctx, prefix, tell)
 	}
 	return unsupported(s, "watch")
@@ -264,7 +288,7 @@ func Watch(ctx context.Context, s Store, prefix string, tell func(Event) error) 
 
 // Declare calls s's Declare. It fails with ErrUnsupported if s is no [Declarer].
 func Declare(ctx context.Context, s Store, d Declaration) error {
-	if dc, ok := s.(Declarer); ok {
+	if dc, ok := ability[Declarer](s); ok {
 		return dc.Declare(ctx, d)
 	}
 	return unsupported(s, "declare")
@@ -272,7 +296,7 @@ func Declare(ctx context.Context, s Store, d Declaration) error {
 
 // Withdraw calls s's Withdraw. It fails with ErrUnsupported if s is no [Declarer].
 func Withdraw(ctx context.Context, s Store, group, key string) error {
-	if d, ok := s.(Declarer); ok {
+	if d, ok := ability[Declarer](s); ok {
 		return d.Withdraw(ctx, group, key)
 	}
 	return unsupported(s, "declare")
@@ -280,7 +304,7 @@ func Withdraw(ctx context.Context, s Store, group, key string) error {
 
 // Group calls s's Group. It fails with ErrUnsupported if s is no [Declarer].
 func Group(ctx context.Context, s Store, group string) ([]LockInfo, error) {
-	if d, ok := s.(Declarer); ok {
+	if d, ok := ability[Declarer](s); ok {
 		return d.Group(ctx, group)
 	}
 	return nil, unsupported(s, "declare")
@@ -288,7 +312,7 @@ func Group(ctx context.Context, s Store, group string) ([]LockInfo, error) {
 
 // Ping calls s's Ping. It fails with ErrUnsupported if s is no [Pinger].
 func Ping(ctx context.Context, s Store) error {
-	if p, ok := s.(Pinger); ok {
+	if p, ok := ability[Pinger](s); ok {
 		return p.Ping(ctx)
 	}
 	return unsupported(s, "ping")
@@ -316,10 +340,10 @@ func Features(s Store) []string {
 }
 
 func is[Ability any](s Store) bool {
-	_, ok := bare(s).(Ability)
+	_, ok := Unwrap(s).(Ability)
 	return ok
 }
 
-func unsupported(s Store, ability string) error {
-	return fmt.Errorf("%s: %s: %w", NameOf(s), ability, ErrUnsupported)
+func unsupported(s Store, what string) error {
+	return fmt.Errorf("%s: %s: %w", NameOf(s), what, ErrUnsupported)
 }

@@ -51,7 +51,7 @@ func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 			}
 			for _, s := range []Store{plain{}, &plain{}} {
 				err := row.ask(s)
-				want := "stores: " + row.ability + ": unsupported operation"
+				want := "store: " + row.ability + ": unsupported operation"
 				if !errors.Is(err, ErrUnsupported) || err.Error() != want {
 					t.Errorf("a store that has it not returned %v, want %s", err, want)
 				}

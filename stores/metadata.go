@@ -3,6 +3,7 @@ package stores
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -83,7 +84,7 @@ func decodeBool(from, to reflect.Type, value any) (any, error) {
 	case "n", "no", "false", "f", "off", "0":
 		return false, nil
 	}
-	return nil, errors.New("is neither true nor false")
+	return nil, errors.New("must be true or false")
 }
 
 func decodeDuration(from, to reflect.Type, value any) (any, error) {
@@ -101,11 +102,11 @@ func ParseDuration(value string, unit time.Duration) (time.Duration, error) {
 		if d := time.Duration(n) * unit; d/unit == time.Duration(n) {
 			return d, nil
 		}
-		return 0, errors.New("is too long a duration")
+		return 0, fmt.Errorf("must be at most %v", time.Duration(math.MaxInt64))
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil {
-		return 0, fmt.Errorf("is no duration such as 1m30s or a whole number of %v", unit)
+		return 0, fmt.Errorf("must be a duration such as 1m30s or a whole number of %v", unit)
 	}
 	return d, nil
 }

@@ -3,8 +3,6 @@ package stores
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 )
 
 // An Observer hears of the calls of a store. All methods are safe for concurrent use.
@@ -127,24 +125,6 @@ var _ interface {
 	Pinger
 } = (*observed)(nil)
 
-// bare is the store itself, without observers.
-func bare(s Store) Store {
-	for {
-		o, ok := s.(*observed)
-		if !ok {
-			return s
-		}
-		s = o.store
-	}
-}
-
-// NameOf is the name of the store's kind: that of its package, which by the rule of the
-// house is its folder and its metadata value.
-func NameOf(s Store) string {
-	name, _, _ := strings.Cut(strings.TrimPrefix(fmt.Sprintf("%T", bare(s)), "*"), ".")
-	return name
-}
-
 // tell lets the observer hear of a call.
 func (o *observed) tell(ctx context.Context, op Operation, call func(context.Context) error) error {
 	ctx, end := o.observer.Begin(ctx, op)
@@ -162,11 +142,11 @@ func (o *observed) tellGrant(ctx context.Context, op Operation, call func(contex
 }
 
 func (o *observed) TryLock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpTryLock, func(ctx context.Context) (Grant, error) { return TryLock(ctx, o.store, req) })
+	return o.tellGrant(ctx, OpTryLock, func(ctx context.Context) (Grant, error) { return tryLock(ctx, o.store, req) })
 }
 
 func (o *observed) Lock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return Lock(ctx, o.store, req) })
+	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return lock(ctx, o.store, req) })
 }
 
 func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error) {
@@ -174,7 +154,7 @@ func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error)
 	if req.Wait {
 		op = OpLockAll
 	}
-	return o.tellGrant(ctx, op, func(ctx context.Context) (Grant, error) { return LockAll(ctx, o.store, req) })
+	return o.tellGrant(ctx, op, func(ctx context.Context) (Grant, error) { return lockAll(ctx, o.store, req) })
 }
 
 func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err error) {
@@ -186,7 +166,7 @@ func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err err
 }
 
 func (o *observed) Unlock(ctx context.Context, key, owner string) error {
-	return o.tell(ctx, OpUnlock, func(ctx context.Context) error { return o.store.Unlock(ctx, key, owner) })
+	return o.tell(ctx, OpUnlock, func(ctx context.Context) error { return Unlock(ctx, o.store, key, owner) })
 }
 
 func (o *observed) Revoke(ctx context.Context, key, owner string) error {

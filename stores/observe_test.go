@@ -170,9 +170,6 @@ func TestAnObservedStoreCanDoWhatTheStoreCan(t *testing.T) {
 		if got, want := Features(twice), Features(s); !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
-		if got, want := NameOf(twice), NameOf(s); got != want {
-			t.Errorf("named %q, want %q", got, want)
-		}
 	}
 	for op, ask := range asked {
 		if op == OpTryLock || op == OpUnlock {
@@ -181,7 +178,7 @@ func TestAnObservedStoreCanDoWhatTheStoreCan(t *testing.T) {
 		heard := &recorder{}
 		_, err := ask(t.Context(), Observe(&plain{}, heard))
 		ends := heard.heard[1]
-		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "stores: ") || ends != string(op)+" unsupported" {
+		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "store: ") || ends != string(op)+" unsupported" {
 			t.Errorf("%v, heard %q", err, heard.heard)
 		}
 	}

@@ -68,13 +68,18 @@ func (r *Registry) Common(config any, check func(md map[string]string) error) {
 	r.common = append(r.common, common{Keys(config), check})
 }
 
+// Clone returns a copy of the registry. Registering with one does not change the other.
+func (r *Registry) Clone() *Registry {
+	return &Registry{backends: maps.Clone(r.backends), fallback: r.fallback, common: slices.Clone(r.common)}
+}
+
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.backends)) }
 
 // Check returns an error that tells the known names if name is not registered.
 func (r *Registry) Check(name string) error {
 	if _, ok := r.backends[name]; !ok {
-		return fmt.Errorf("no store %q, known are %s", name, strings.Join(r.Names(), ", "))
+		return fmt.Errorf("unknown store %q, must be one of %s", name, strings.Join(r.Names(), ", "))
 	}
 	return nil
 }
@@ -102,7 +107,11 @@ func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 			return nil, err
 		}
 	}
-	return r.backends[name].Open(ctx, c)
+	s, err := r.backends[name].Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &named{s, name}, nil
 }
 
 func (r *Registry) storeName(md map[string]string) (string, error) {
@@ -136,11 +145,11 @@ func (r *Registry) checkKeys(store string, md map[string]string) error {
 		}
 		for _, other := range r.Names() {
 			if contains(Keys(r.backends[other].Config), key) {
-				return fmt.Errorf("metadata key %q: store %s does not know it, store %s does; add \"store: %s\" or remove it",
+				return fmt.Errorf("metadata key %q: store %s does not support it, but store %s does; add \"store: %s\" or remove the key",
 					key, store, other, other)
 			}
 		}
-		return fmt.Errorf("metadata key %q: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
+		return fmt.Errorf("metadata key %q: store %s does not support it; the nearest supported key is %s", key, store, nearest(known, key))
 	}
 	return nil
 }

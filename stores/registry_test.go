@@ -52,7 +52,7 @@ func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := s.(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
+			if got := Unwrap(s).(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
 				t.Errorf("%s opened %+v, want %s", got.by, got.from, row.want)
 			}
 		})
@@ -68,37 +68,37 @@ func TestRegistryTellsWhatIsWrong(t *testing.T) {
 		{
 			"an unknown store",
 			map[string]string{"store": "etcd"},
-			`metadata key store: no store "etcd", known are memory, redis`,
+			`metadata key store: unknown store "etcd", must be one of memory, redis`,
 		},
 		{
 			"a misspelt key",
 			map[string]string{"store": "redis", "dialTimout": "pa55word"},
-			"metadata key \"dialTimout\": store redis does not know it; the nearest it knows is dialTimeout",
+			"metadata key \"dialTimout\": store redis does not support it; the nearest supported key is dialTimeout",
 		},
 		{
 			"a key in the wrong store",
 			map[string]string{"redisHost": "pa55word"},
-			`metadata key "redisHost": store memory does not know it, store redis does; add "store: redis" or remove it`,
+			`metadata key "redisHost": store memory does not support it, but store redis does; add "store: redis" or remove the key`,
 		},
 		{
 			"a key in the wrong store, in another case",
 			map[string]string{"store": "redis", "RESTARTGRACE": "pa55word"},
-			`metadata key "RESTARTGRACE": store redis does not know it, store memory does; add "store: memory" or remove it`,
+			`metadata key "RESTARTGRACE": store redis does not support it, but store memory does; add "store: memory" or remove the key`,
 		},
 		{
 			"several unknown keys",
 			map[string]string{"zz": "", "restartGrac": "pa55word"},
-			"metadata key \"restartGrac\": store memory does not know it; the nearest it knows is restartGrace",
+			"metadata key \"restartGrac\": store memory does not support it; the nearest supported key is restartGrace",
 		},
 		{
 			"an unknown key without a value",
 			map[string]string{"restartGrac": ""},
-			"metadata key \"restartGrac\": store memory does not know it; the nearest it knows is restartGrace",
+			"metadata key \"restartGrac\": store memory does not support it; the nearest supported key is restartGrace",
 		},
 		{
 			"an empty key",
 			map[string]string{"": "pa55word"},
-			"metadata key \"\": store memory does not know it; the nearest it knows is store",
+			"metadata key \"\": store memory does not support it; the nearest supported key is store",
 		},
 		{
 			"keys that differ in case",
@@ -127,7 +127,7 @@ func TestABackendExplainsWhatItRefuses(t *testing.T) {
 		{"azureClientID", "pa55word", `metadata key "azureClientID": Entra ID is not supported`},
 		{"azureClientID", "", ""},
 		{"azureClientID", "false", ""},
-		{"dialTimout", "false", "metadata key \"dialTimout\": store redis does not know it; the nearest it knows is dialTimeout"},
+		{"dialTimout", "false", "metadata key \"dialTimout\": store redis does not support it; the nearest supported key is dialTimeout"},
 	} {
 		_, err := r.Open(t.Context(), Component{Metadata: map[string]string{row.key: row.value}})
 		if got := fmt.Sprint(err); err == nil && row.want != "" || err != nil && got != row.want {
@@ -171,12 +171,12 @@ func TestRegistryKnowsTheMetadataOfAAPIWhateverTheStore(t *testing.T) {
 		{
 			"as the nearest to a misspelt key",
 			map[string]string{"apiLimt": "even"},
-			`metadata key "apiLimt": store memory does not know it; the nearest it knows is apiLimit`,
+			`metadata key "apiLimt": store memory does not support it; the nearest supported key is apiLimit`,
 		},
 		{
 			"after a key that nobody knows",
 			map[string]string{"apiLimit": "odd", "zz": ""},
-			`metadata key "zz": store memory does not know it; the nearest it knows is store`,
+			`metadata key "zz": store memory does not support it; the nearest supported key is store`,
 		},
 	} {
 		t.Run(row.says, func(t *testing.T) {
@@ -274,4 +274,22 @@ func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
 			t.Errorf("%q repeats the value", err)
 		}
 	})
+}
+
+func TestRegistry_Clone(t *testing.T) {
+	r := newRegistry()
+	c := r.Clone()
+	c.Register("added", Backend{Config: struct{}{}})
+	c.Common(&struct {
+		Limit string `mapstructure:"apiLimit"`
+	}{}, func(map[string]string) error { return nil })
+	if err := r.Check("added"); err == nil {
+		t.Error("the original knows a backend of the copy")
+	}
+	if err := c.Check("redis"); err != nil {
+		t.Errorf("the copy does not know a backend of the original: %v", err)
+	}
+	if _, err := r.Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "1"}}); err == nil {
+		t.Error("the original knows a metadata key of the copy")
+	}
 }

@@ -77,7 +77,7 @@ func (r Request) Validate() error {
 		)
 	}
 	if r.TTL != 0 {
-		return &FieldError{"ttl", "is set although group is"}
+		return &FieldError{"ttl", "must be zero if group is set"}
 	}
 	return firstError(
 		validateMember(r.Group, r.Key),
@@ -107,7 +107,7 @@ func validateMember(group, key string) error {
 		return err
 	}
 	if !strings.HasPrefix(key, group) {
-		return &FieldError{"key", "does not begin with the group"}
+		return &FieldError{"key", "must begin with the group"}
 	}
 	return nil
 }
@@ -123,14 +123,14 @@ func validateAsker(owner string, ttl time.Duration, metadata map[string]string, 
 
 func validateKeys(keys []string) error {
 	if n := len(keys); n == 0 || n > MaxKeys {
-		return &FieldError{"keys", fmt.Sprintf("are %d, must be 1 to %d", n, MaxKeys)}
+		return &FieldError{"keys", fmt.Sprintf("must be 1 to %d, got %d", MaxKeys, n)}
 	}
 	for i, key := range keys {
 		if err := validateKey("keys", key); err != nil {
 			return err
 		}
 		if slices.Contains(keys[:i], key) {
-			return &FieldError{"keys", "has one twice"}
+			return &FieldError{"keys", "must not contain a key twice"}
 		}
 	}
 	return nil
@@ -139,9 +139,9 @@ func validateKeys(keys []string) error {
 func validateTTL(ttl time.Duration) error {
 	switch {
 	case ttl < MinTTL:
-		return &FieldError{"ttl", fmt.Sprintf("is %v, the least is %v", ttl, MinTTL)}
+		return &FieldError{"ttl", fmt.Sprintf("must be at least %v, got %v", MinTTL, ttl)}
 	case ttl > MaxTTL:
-		return &FieldError{"ttl", fmt.Sprintf("is %v, the most is %v", ttl, MaxTTL)}
+		return &FieldError{"ttl", fmt.Sprintf("must be at most %v, got %v", MaxTTL, ttl)}
 	}
 	return nil
 }
@@ -151,18 +151,18 @@ func validateMetadata(metadata map[string]string) error {
 	for key, value := range metadata {
 		size += len(key) + len(value)
 		if !utf8.ValidString(key) || !utf8.ValidString(value) {
-			return &FieldError{"metadata", "is not valid UTF-8"}
+			return &FieldError{"metadata", "must be valid UTF-8"}
 		}
 	}
 	if size > MaxMetadata {
-		return &FieldError{"metadata", fmt.Sprintf("is %d bytes long, the most is %d", size, MaxMetadata)}
+		return &FieldError{"metadata", fmt.Sprintf("must be at most %d bytes, got %d", MaxMetadata, size)}
 	}
 	return nil
 }
 
 func validateHolding(holding []string) error {
 	if n := len(holding); n > MaxHolding {
-		return &FieldError{"holding", fmt.Sprintf("has %d owners, the most is %d", n, MaxHolding)}
+		return &FieldError{"holding", fmt.Sprintf("must be at most %d owners, got %d", MaxHolding, n)}
 	}
 	for _, owner := range holding {
 		if err := validateLen("holding", owner, MaxOwnerLen); err != nil {
@@ -174,7 +174,7 @@ func validateHolding(holding []string) error {
 
 func validateKey(field, key string) error {
 	if strings.HasPrefix(key, ReservedPrefix) {
-		return &FieldError{field, fmt.Sprintf("begins with %q, which is reserved", ReservedPrefix)}
+		return &FieldError{field, fmt.Sprintf("must not begin with %q, which is reserved", ReservedPrefix)}
 	}
 	return validateLen(field, key, MaxKeyLen)
 }
@@ -182,9 +182,9 @@ func validateKey(field, key string) error {
 func validateLen(field, value string, limit int) error {
 	switch {
 	case value == "":
-		return &FieldError{field, "is empty"}
+		return &FieldError{field, "must not be empty"}
 	case len(value) > limit:
-		return &FieldError{field, fmt.Sprintf("is %d bytes long, the most is %d", len(value), limit)}
+		return &FieldError{field, fmt.Sprintf("must be at most %d bytes, got %d", limit, len(value))}
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func TestInTxKeepsTheTransactionOfALevel(t *testing.T) {
 		return err
 	}
 	for _, row := range []struct {
-		says string
+		name string
 		do   func(ctx context.Context) error
 		want []string
 		err  error
@@ -88,7 +88,7 @@ func TestInTxKeepsTheTransactionOfALevel(t *testing.T) {
 			return errors.Join(datasource.InTx(up(ctx), pools, nil, func(ctx context.Context) error { return exec(ctx, "b") }), exec(ctx, "a"))
 		}, []string{"begin", "begin", "tx b", "commit", "tx a", "commit"}, nil},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			if err := datasource.InTx(t.Context(), pools, nil, row.do); !errors.Is(err, row.err) {
 				t.Errorf("InTx returned %v, want %v", err, row.err)
 			}

@@ -13,27 +13,27 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// acquisition is what AcquireLock returned.
-type acquisition struct {
+// acquireResult is what AcquireLock returned.
+type acquireResult struct {
 	lock *rtm.Lock
 	err  error
 }
 
-// waits lets a user wait for the room's lock, and returns when he does.
-func waits(ctx context.Context, u *rtm.User, name string) <-chan acquisition {
-	got := make(chan acquisition, 1)
+// startWaiting lets a user wait for the room's lock, and returns when he does.
+func startWaiting(ctx context.Context, u *rtm.User, name string) <-chan acquireResult {
+	got := make(chan acquireResult, 1)
 	go func() {
 		l, err := u.AcquireLock(ctx, room, name, true)
-		got <- acquisition{l, err}
+		got <- acquireResult{l, err}
 	}()
 	synctest.Wait()
 	return got
 }
 
-// loseAnswer lets the answer to the next call of the method that succeeds be lost.
-func (n *network) loseAnswer(method string) {
+// dropResponse lets the answer to the next call of the method that succeeds be lost.
+func (n *network) dropResponse(method string) {
 	var lost atomic.Bool
-	n.with(func(_ context.Context, called string, call func() (any, error)) (any, error) {
+	n.inject(func(_ context.Context, called string, call func() (any, error)) (any, error) {
 		resp, err := call()
 		if called == method && err == nil && !lost.Swap(true) {
 			return nil, status.Error(codes.Unavailable, "the answer is lost")
@@ -42,13 +42,13 @@ func (n *network) loseAnswer(method string) {
 	})
 }
 
-func TestUsersWaitForALockInTurn(t *testing.T) {
+func TestAcquireLock_WaitsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob, carol := n.login(t, "alice"), n.login(t, "bob"), n.login(t, "carol")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		first := acquire(t, alice, "pen")
-		second, third := waits(t.Context(), bob, "pen"), waits(t.Context(), carol, "pen")
+		second, third := startWaiting(t.Context(), bob, "pen"), startWaiting(t.Context(), carol, "pen")
 		time.Sleep(long) // more than a third of the TTL, so that the grant is asked about
 		if err := first.Release(t.Context()); err != nil {
 			t.Error(err)
@@ -65,13 +65,13 @@ func TestUsersWaitForALockInTurn(t *testing.T) {
 			t.Fatalf("carol got %+v after rev %d", last, got.lock.Rev)
 		}
 		time.Sleep(long)
-		checkLives(t, last.lock)
+		checkHeld(t, last.lock)
 	})
 }
 
-func TestWaitingEnds(t *testing.T) {
+func TestAcquireLock_WaitEnds(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		end  func(t *testing.T, alice, bob *rtm.User, cancel context.CancelFunc)
 		want []error
 	}{
@@ -91,15 +91,15 @@ func TestWaitingEnds(t *testing.T) {
 		{"with Close", func(_ *testing.T, _, bob *rtm.User, _ context.CancelFunc) { bob.Close() },
 			[]error{rtm.ErrAcquireFailed, rtm.ErrNotLogin}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice, bob := n.login(t, "alice"), n.login(t, "bob")
-				set(t, alice, "pen")
+				setLocks(t, alice, "pen")
 				acquire(t, alice, "pen")
 				ctx, cancel := context.WithTimeout(t.Context(), long)
 				defer cancel()
-				got := waits(ctx, bob, "pen")
+				got := startWaiting(ctx, bob, "pen")
 				if n.waiters() != 1 {
 					t.Fatal("he does not wait")
 				}
@@ -120,20 +120,20 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
-func TestOneWaitAtATime(t *testing.T) {
+func TestAcquireLock_Performing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		for _, retry := range []bool{false, true} {
 			_, err := alice.AcquireLock(t.Context(), room, "pen", retry)
 			checkIs(t, "AcquireLock of the owner", err, rtm.ErrPerforming)
 		}
-		got := waits(t.Context(), bob, "pen")
+		got := startWaiting(t.Context(), bob, "pen")
 		_, err := bob.AcquireLock(t.Context(), room, "pen", true)
 		checkIs(t, "AcquireLock of one who waits", err, rtm.ErrPerforming)
-		checkLives(t, l)
+		checkHeld(t, l)
 		if err := l.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -143,13 +143,13 @@ func TestOneWaitAtATime(t *testing.T) {
 	})
 }
 
-func TestWaitingGoesOnAfterARestart(t *testing.T) {
+func TestAcquireLock_Restart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
-		got := waits(t.Context(), bob, "pen")
+		got := startWaiting(t.Context(), bob, "pen")
 		for range 3 {
 			n.stop()
 			time.Sleep(ttl / 2)
@@ -167,74 +167,74 @@ func TestWaitingGoesOnAfterARestart(t *testing.T) {
 			t.Fatal(end.err)
 		}
 		n.stop() // he waits for another, while nobody is there
-		other := waits(t.Context(), bob, "ink")
+		other := startWaiting(t.Context(), bob, "ink")
 		time.Sleep(ttl / 2)
 		n.start()
 		checkIs(t, "AcquireLock", (<-other).err, rtm.ErrLockNotExist)
 		time.Sleep(long)
-		checkLives(t, end.lock)
+		checkHeld(t, end.lock)
 	})
 }
 
-func TestAGrantWhoseAnswerWasLostIsKeptByWhoGoesOnAsking(t *testing.T) {
+func TestAcquireLock_LostResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
-		n.loseAnswer("AcquireLock")
+		setLocks(t, alice, "pen")
+		n.dropResponse("AcquireLock")
 		l, err := alice.AcquireLock(t.Context(), room, "pen", true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if owner, rev := n.owner(t, "pen"); owner != "alice" || rev != l.Rev {
+		if owner, rev := n.ownerOf(t, "pen"); owner != "alice" || rev != l.Rev {
 			t.Errorf("%q holds it with %d, want alice with %d", owner, rev, l.Rev)
 		}
 		if got := n.count("ReleaseLock"); got != 0 {
 			t.Errorf("it was released %d times", got)
 		}
 		time.Sleep(long)
-		checkLives(t, l)
+		checkHeld(t, l)
 	})
 }
 
-func TestALockThatIsBelievedLostWhileItIsAskedForIsGotAgain(t *testing.T) {
+func TestAcquireLock_ExpiredWhileRetrying(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
-		n.cut()
-		got := waits(t.Context(), alice, "pen")
+		n.cutConns()
+		got := startWaiting(t.Context(), alice, "pen")
 		<-l.Done()
 		end := <-got // the server, which did not notice, says that she has it
 		if end.err != nil || end.lock.Rev != l.Rev {
 			t.Fatalf("AcquireLock returned %+v, want rev %d", end, l.Rev)
 		}
 		time.Sleep(long)
-		checkLives(t, end.lock)
+		checkHeld(t, end.lock)
 		n.checkOwner(t, "pen", "alice")
 	})
 }
 
-func TestWhatBecomesOfARequestLeavesALockThatIsHeldAlone(t *testing.T) {
+func TestAcquireLock_KeepsHeldLock(t *testing.T) {
 	for _, row := range []struct {
-		says   string
+		name   string
 		meddle func(n *network)
 		retry  bool
 		want   error
 	}{
-		{"no connection", func(n *network) { n.with(only("AcquireLock", answers(codes.Unavailable))) }, false, rtm.ErrNotConnected},
-		{"no answer", func(n *network) { n.with(only("AcquireLock", silent)) }, false, rtm.ErrOperationTimeout},
+		{"no connection", func(n *network) { n.inject(onMethod("AcquireLock", failWithCode(codes.Unavailable))) }, false, rtm.ErrNotConnected},
+		{"no answer", func(n *network) { n.inject(onMethod("AcquireLock", hang)) }, false, rtm.ErrOperationTimeout},
 		{"another request after one that was lost", func(n *network) {
-			n.with(func(context.Context, string, func() (any, error)) (any, error) {
-				n.with(nil)
+			n.inject(func(context.Context, string, func() (any, error)) (any, error) {
+				n.inject(nil)
 				return nil, status.Error(codes.Unavailable, "no")
 			})
 		}, true, rtm.ErrPerforming},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
 				if _, err := alice.SetLock(t.Context(), room, "pen", time.Minute); err != nil {
 					t.Fatal(err)
@@ -243,9 +243,9 @@ func TestWhatBecomesOfARequestLeavesALockThatIsHeldAlone(t *testing.T) {
 				row.meddle(n)
 				_, err := alice.AcquireLock(t.Context(), room, "pen", row.retry)
 				checkIs(t, "AcquireLock", err, row.want)
-				n.with(nil)
+				n.inject(nil)
 				time.Sleep(long)
-				checkLives(t, l)
+				checkHeld(t, l)
 				n.checkOwner(t, "pen", "alice")
 			})
 		})

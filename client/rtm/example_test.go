@@ -14,9 +14,9 @@ import (
 // The examples use a Mortise in this process. Yours is at
 // "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
 var (
-	ctx    = context.Background()
-	around = begin()
-	c      = around.client()
+	ctx            = context.Background()
+	exampleNetwork = newNetwork()
+	c              = exampleNetwork.client()
 )
 
 func Example() {

@@ -7,5 +7,5 @@ import "time"
 func (l *Lock) Sleep(d time.Duration) {
 	l.user.mu.Lock()
 	defer l.user.mu.Unlock()
-	l.wall = l.wall.Add(-d)
+	l.wallValidUntil = l.wallValidUntil.Add(-d)
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
+func TestError_Code(t *testing.T) {
 	type call = func(ctx context.Context, alice, bob *rtm.User) error
 	acquiring := func(channel rtm.Channel, name string, retry bool) call {
 		return func(ctx context.Context, alice, _ *rtm.User) error {
@@ -35,7 +35,7 @@ func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
 		}
 	}
 	for _, row := range []struct {
-		says string
+		name string
 		call call
 		want rtm.Code // or 0
 		op   string
@@ -82,11 +82,11 @@ func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
 			return alice.RemoveLock(ctx, room, "bobs")
 		}, 0, ""},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice, bob := n.login(t, "alice"), n.login(t, "bob")
-				set(t, alice, "free", "own", "bobs")
+				setLocks(t, alice, "free", "own", "bobs")
 				acquire(t, alice, "own")
 				acquire(t, bob, "bobs")
 				err := row.call(t.Context(), alice, bob)
@@ -107,31 +107,31 @@ func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
 	}
 }
 
-func TestTroubleOnTheWayHasACodeToo(t *testing.T) {
+func TestError_TransportCode(t *testing.T) {
 	for _, row := range []struct {
-		says   string
-		meddle meddling
+		name   string
+		meddle fault
 		ctx    time.Duration // until its deadline
 		want   []error
 		in     time.Duration
 	}{
-		{"the token is refused", answers(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
-		{"there is no such service", answers(codes.Unimplemented), long, []error{rtm.ErrServiceNotSupported}, 0},
-		{"the connection breaks", answers(codes.Unavailable), long, []error{rtm.ErrNotConnected}, 0},
-		{"something else is wrong", answers(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
-		{"no answer comes", silent, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
-		{"no answer comes in time", silent, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
+		{"the token is refused", failWithCode(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
+		{"there is no such service", failWithCode(codes.Unimplemented), long, []error{rtm.ErrServiceNotSupported}, 0},
+		{"the connection breaks", failWithCode(codes.Unavailable), long, []error{rtm.ErrNotConnected}, 0},
+		{"something else is wrong", failWithCode(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
+		{"no answer comes", hang, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"no answer comes in time", hang, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
 		{"the server's clock is ahead", func(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 			deadline, _ := ctx.Deadline()
 			time.Sleep(time.Until(deadline) - 10*time.Millisecond)
 			return nil, status.Error(codes.DeadlineExceeded, "too late")
 		}, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second - 10*time.Millisecond},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
-				n.with(row.meddle)
+				n.inject(row.meddle)
 				ctx, cancel := context.WithTimeout(t.Context(), row.ctx)
 				defer cancel()
 				start := time.Now()
@@ -140,27 +140,27 @@ func TestTroubleOnTheWayHasACodeToo(t *testing.T) {
 				if took := time.Since(start); took != row.in {
 					t.Errorf("it took %v, want %v", took, row.in)
 				}
-				_, err = alice.SetLock(ended(), room, "pen", 0)
+				_, err = alice.SetLock(canceledContext(), room, "pen", 0)
 				checkIs(t, "SetLock with a ctx that has ended", err, rtm.ErrOperationFailed, context.Canceled)
 			})
 		})
 	}
 }
 
-// answers is a server that has one answer to everything.
-func answers(code codes.Code) meddling {
+// failWithCode is a server that has one answer to everything.
+func failWithCode(code codes.Code) fault {
 	return func(context.Context, string, func() (any, error)) (any, error) { return nil, status.Error(code, "no") }
 }
 
-// silent is a server that answers nothing.
-func silent(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
+// hang is a server that answers nothing.
+func hang(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-func TestALocksTTLIsTheNearestThatIsAllowed(t *testing.T) {
+func TestSetLock_TTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		alice := open(t).login(t, "alice")
+		alice := setup(t).login(t, "alice")
 		for i, row := range []struct{ ask, want time.Duration }{
 			{0, 10 * time.Second}, {1, 10 * time.Second}, {10 * time.Second, 10 * time.Second}, {10*time.Second + 1, 11 * time.Second},
 			{time.Minute, time.Minute}, {time.Hour, 5 * time.Minute}, {math.MaxInt32 * time.Second, 5 * time.Minute},
@@ -176,11 +176,11 @@ func TestALocksTTLIsTheNearestThatIsAllowed(t *testing.T) {
 	})
 }
 
-func TestGetLockTellsAllLocksOfAChannel(t *testing.T) {
+func TestGetLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "b", "a")
+		setLocks(t, alice, "b", "a")
 		if _, err := alice.SetLock(t.Context(), rtm.Stream("room"), "c", 0); err != nil {
 			t.Error(err)
 		}
@@ -196,7 +196,7 @@ func TestGetLockTellsAllLocksOfAChannel(t *testing.T) {
 	})
 }
 
-func TestCodesAreThoseOfTheProto(t *testing.T) {
+func TestCode_Error(t *testing.T) {
 	proto, err := os.ReadFile("../../proto/mortise/rtm/v1/rtm.proto")
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestCodesAreThoseOfTheProto(t *testing.T) {
 	}
 }
 
-func TestChannelsAndEventsHaveNames(t *testing.T) {
+func TestStringers(t *testing.T) {
 	for _, row := range []struct {
 		what fmt.Stringer
 		want string

@@ -36,32 +36,32 @@ type network struct {
 
 	mu       sync.Mutex
 	listener *bufconn.Listener // nil while Mortise is away
-	shut     func()
+	shutdown func()
 	calls    []string // the methods, in order of arrival
-	meddle   meddling
-	wires    []*wire
+	fault    fault
+	conns    []*cuttableConn
 }
 
-// meddling stands between a call that has arrived and its answer.
-type meddling = func(ctx context.Context, method string, call func() (any, error)) (any, error)
+// fault stands between a call that has arrived and its answer.
+type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
-var quiet = func() logger.Logger {
+var discardLog = func() logger.Logger {
 	l := logger.NewLogger("client-rtm-test")
 	l.SetOutput(io.Discard)
 	return l
 }()
 
-// begin starts a network; Mortise is there.
-func begin() *network {
+// newNetwork starts a network; Mortise is there.
+func newNetwork() *network {
 	n := &network{backend: memory.NewProcess().Backend()}
 	n.store = must(n.backend.Open(context.Background(), stores.Component{Name: "chat"})).(*memory.Store)
 	n.start()
 	return n
 }
 
-// open starts a network for a test.
-func open(t *testing.T) *network {
-	n := begin()
+// setup starts a network for a test.
+func setup(t *testing.T) *network {
+	n := newNetwork()
 	t.Cleanup(n.stop)
 	return n
 }
@@ -77,7 +77,7 @@ func (n *network) start() {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	n.listener = listener
-	n.shut = func() {
+	n.shutdown = func() {
 		server.Stop()
 		end()
 		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // it was stopped before it began
@@ -94,11 +94,11 @@ func (n *network) serve(server *grpc.Server) (end func()) {
 	}
 	registry := stores.NewRegistry("memory")
 	registry.Register("memory", n.backend)
-	set := instances.New(registry, quiet)
+	set := instances.New(registry, discardLog)
 	if err := set.Open(context.Background(), "chat", nil); err != nil {
 		panic(err)
 	}
-	service := api.New(set.Resolver(), quiet)
+	service := api.New(set.Resolver(), discardLog)
 	rtmpb.RegisterChannelLocksServer(server, service)
 	return func() {
 		service.Close()
@@ -115,7 +115,7 @@ func (n *network) stop() {
 	n.listener = nil
 	n.mu.Unlock()
 	if !away {
-		n.shut()
+		n.shutdown()
 	}
 }
 
@@ -126,48 +126,48 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 		return nil, errors.New("nobody listens")
 	}
 	c, err := n.listener.DialContext(ctx)
-	w := &wire{Conn: c}
-	n.wires = append(n.wires, w)
+	w := &cuttableConn{Conn: c}
+	n.conns = append(n.conns, w)
 	return w, err
 }
 
-// cut lets what is sent on the connections that there are go astray, without a word to
-// either side.
-func (n *network) cut() {
+// cutConns lets what is sent on the connections that there are go astray, without a word
+// to either side.
+func (n *network) cutConns() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, w := range n.wires {
-		w.broken.Store(true)
+	for _, w := range n.conns {
+		w.cut.Store(true)
 	}
 }
 
-// wire is a connection that can be cut.
-type wire struct {
+// cuttableConn is a connection that can be cut.
+type cuttableConn struct {
 	net.Conn
-	broken atomic.Bool
+	cut atomic.Bool
 }
 
-func (w *wire) Read(b []byte) (int, error) {
+func (w *cuttableConn) Read(b []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(b)
-		if err != nil || !w.broken.Load() {
+		if err != nil || !w.cut.Load() {
 			return n, err
 		}
 	}
 }
 
-func (w *wire) Write(b []byte) (int, error) {
-	if w.broken.Load() {
+func (w *cuttableConn) Write(b []byte) (int, error) {
+	if w.cut.Load() {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
 }
 
-// with has calls go through meddle from now on.
-func (n *network) with(meddle meddling) {
+// inject has calls go through meddle from now on.
+func (n *network) inject(meddle fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.meddle = meddle
+	n.fault = meddle
 }
 
 // count returns how many calls of the method have arrived.
@@ -177,11 +177,11 @@ func (n *network) count(method string) int {
 	return len(slices.DeleteFunc(slices.Clone(n.calls), func(m string) bool { return m != method }))
 }
 
-func (n *network) pass(ctx context.Context, full string, call func() (any, error)) (any, error) {
+func (n *network) intercept(ctx context.Context, full string, call func() (any, error)) (any, error) {
 	method := path.Base(full)
 	n.mu.Lock()
 	n.calls = append(n.calls, method)
-	meddle := n.meddle
+	meddle := n.fault
 	n.mu.Unlock()
 	if meddle == nil {
 		return call()
@@ -190,11 +190,11 @@ func (n *network) pass(ctx context.Context, full string, call func() (any, error
 }
 
 func (n *network) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	return n.pass(ctx, info.FullMethod, func() (any, error) { return handler(ctx, req) })
+	return n.intercept(ctx, info.FullMethod, func() (any, error) { return handler(ctx, req) })
 }
 
 func (n *network) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	_, err := n.pass(stream.Context(), info.FullMethod, func() (any, error) { return nil, handler(srv, stream) })
+	_, err := n.intercept(stream.Context(), info.FullMethod, func() (any, error) { return nil, handler(srv, stream) })
 	return err
 }
 
@@ -203,8 +203,8 @@ func (n *network) client(opts ...client.DialOption) *client.Client {
 	return must(client.Dial("passthrough:///mortise", append(opts, client.GRPC(grpc.WithContextDialer(n.dial)))...))
 }
 
-// dialed returns a client that ends with the test.
-func (n *network) dialed(t *testing.T, opts ...client.DialOption) *client.Client {
+// dialClient returns a client that ends with the test.
+func (n *network) dialClient(t *testing.T, opts ...client.DialOption) *client.Client {
 	c := n.client(opts...)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -217,7 +217,7 @@ func (n *network) dialed(t *testing.T, opts ...client.DialOption) *client.Client
 // login logs a user in over a connection of his own. He leaves with the test.
 func (n *network) login(t *testing.T, name string) *rtm.User {
 	t.Helper()
-	u, err := rtm.Login(t.Context(), n.dialed(t), name)
+	u, err := rtm.Login(t.Context(), n.dialClient(t), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func (n *network) login(t *testing.T, name string) *rtm.User {
 
 // logout logs the user out by a program of its own.
 func (n *network) logout(t *testing.T, name string) error {
-	conn, _ := n.dialed(t).Conn()
+	conn, _ := n.dialClient(t).Conn()
 	_, err := rtmpb.NewChannelLocksClient(conn).Logout(t.Context(), &rtmpb.LogoutRequest{User: name})
 	return err
 }
@@ -246,8 +246,8 @@ const (
 
 var room = rtm.Message("room")
 
-// set lets free locks exist in the room.
-func set(t *testing.T, u *rtm.User, names ...string) {
+// setLocks lets free locks exist in the room.
+func setLocks(t *testing.T, u *rtm.User, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if got, err := u.SetLock(t.Context(), room, name, ttl); err != nil || got != ttl {
@@ -266,8 +266,8 @@ func acquire(t *testing.T, u *rtm.User, name string) *rtm.Lock {
 	return l
 }
 
-// owner tells who holds the room's lock as the store has it, and with which token.
-func (n *network) owner(t *testing.T, name string) (string, uint64) {
+// ownerOf tells who holds the room's lock as the store has it, and with which token.
+func (n *network) ownerOf(t *testing.T, name string) (string, uint64) {
 	t.Helper()
 	for _, l := range must(n.store.List(context.Background(), "rtm||1||room||"+name)) {
 		return l.Owner, l.Token
@@ -278,7 +278,7 @@ func (n *network) owner(t *testing.T, name string) (string, uint64) {
 // checkOwner demands that the user holds the room's lock as the store has it.
 func (n *network) checkOwner(t *testing.T, name, want string) {
 	t.Helper()
-	if got, _ := n.owner(t, name); got != want {
+	if got, _ := n.ownerOf(t, name); got != want {
 		t.Errorf("%q holds %s, want %q", got, name, want)
 	}
 }
@@ -291,8 +291,8 @@ func (n *network) waiters() (waiters int) {
 	return waiters
 }
 
-// checkLives demands that the lock has not ended.
-func checkLives(t *testing.T, l *rtm.Lock) {
+// checkHeld demands that the lock has not ended.
+func checkHeld(t *testing.T, l *rtm.Lock) {
 	t.Helper()
 	if err := l.Err(); err != nil {
 		t.Errorf("the lock has ended: %v", err)

@@ -15,9 +15,9 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestLoginTellsWhyItFails(t *testing.T) {
+func TestLogin_Error(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		user string
 		opts []client.DialOption
 		make func(n *network)
@@ -29,14 +29,14 @@ func TestLoginTellsWhyItFails(t *testing.T) {
 		{"a name that is no text", "\xff", nil, nil, []error{rtm.ErrInvalidParameter}, 0},
 		{"another component", "alice", []client.DialOption{client.Store("other")}, nil, []error{rtm.ErrLockNotAvailable}, 0},
 		{"away", "alice", nil, (*network).stop, []error{rtm.ErrNotConnected}, time.Second},
-		{"a wrong token", "alice", nil, func(n *network) { n.with(answers(codes.Unauthenticated)) }, []error{rtm.ErrInvalidToken}, 0},
-		{"no service", "alice", nil, func(n *network) { n.with(answers(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
-		{"no answer", "alice", nil, func(n *network) { n.with(silent) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"a wrong token", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, []error{rtm.ErrInvalidToken}, 0},
+		{"no service", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
+		{"no answer", "alice", nil, func(n *network) { n.inject(hang) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
-				c := n.dialed(t, row.opts...)
+				n := setup(t)
+				c := n.dialClient(t, row.opts...)
 				if row.make != nil {
 					row.make(n)
 				}
@@ -54,12 +54,12 @@ func TestLoginTellsWhyItFails(t *testing.T) {
 	}
 }
 
-func TestLoginGoesByTheClientsStoreAndItsCtx(t *testing.T) {
+func TestLogin_StoreAndContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
-		c := n.dialed(t).With(client.Store("chat"))
+		c := n.dialClient(t).With(client.Store("chat"))
 		alice, err := rtm.Login(ctx, c, "alice")
 		if err != nil {
 			t.Fatal(err)
@@ -68,14 +68,14 @@ func TestLoginGoesByTheClientsStoreAndItsCtx(t *testing.T) {
 		if alice.Name() != "alice" {
 			t.Errorf("her name is %q", alice.Name())
 		}
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l, err := alice.AcquireLock(ctx, room, "pen", true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 		time.Sleep(long)
-		checkLives(t, l)
+		checkHeld(t, l)
 		if got := l.Context().Value(key{}); got != "value" {
 			t.Errorf("the lock's Context has %v", got)
 		}
@@ -84,11 +84,11 @@ func TestLoginGoesByTheClientsStoreAndItsCtx(t *testing.T) {
 	})
 }
 
-func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
+func TestLogin_Again(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen", "ink", "nib")
+		setLocks(t, alice, "pen", "ink", "nib")
 		pen, ink := acquire(t, alice, "pen"), acquire(t, alice, "ink")
 		alice.Close()
 		time.Sleep(ttl - time.Second)
@@ -98,7 +98,7 @@ func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
 			t.Fatalf("she has %+v, want %+v, %+v", locks, ink.Detail, pen.Detail)
 		}
 		time.Sleep(long)
-		checkLives(t, locks[0])
+		checkHeld(t, locks[0])
 		if err := locks[1].Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -114,14 +114,14 @@ func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
 	})
 }
 
-func TestASecondLoginEndsTheFirst(t *testing.T) {
+func TestLogin_Duplicate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		first, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, first, "pen", "ink")
+		setLocks(t, first, "pen", "ink")
 		l := acquire(t, first, "pen")
 		acquire(t, bob, "ink")
-		waiting := waits(t.Context(), first, "ink")
+		waiting := startWaiting(t.Context(), first, "ink")
 		second := n.login(t, "alice")
 		<-first.Done()
 		kicked := []error{rtm.ErrNotLogin, rtm.ErrDuplicateUserID}
@@ -148,15 +148,15 @@ func TestASecondLoginEndsTheFirst(t *testing.T) {
 	})
 }
 
-func TestTheUsersOfAClosedClientAreLoggedOut(t *testing.T) {
+func TestUser_ClientClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		c := n.client()
 		alice, err := rtm.Login(t.Context(), c, "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -170,11 +170,11 @@ func TestTheUsersOfAClosedClientAreLoggedOut(t *testing.T) {
 	})
 }
 
-func TestLogoutIsToldOnce(t *testing.T) {
+func TestLogout_Twice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		acquire(t, alice, "pen")
 		if err := alice.Logout(t.Context(), true); err != nil {
 			t.Error(err)
@@ -193,11 +193,11 @@ func TestLogoutIsToldOnce(t *testing.T) {
 	})
 }
 
-func TestNothingRunsAfterClose(t *testing.T) {
-	n := open(t)
-	c := n.dialed(t)
+func TestUser_CloseStopsGoroutines(t *testing.T) {
+	n := setup(t)
+	c := n.dialClient(t)
 	bob := n.login(t, "bob")
-	set(t, bob, "pen", "ink")
+	setLocks(t, bob, "pen", "ink")
 	acquire(t, bob, "ink")
 	alice, err := rtm.Login(t.Context(), c, "alice")
 	if err != nil {
@@ -233,16 +233,16 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		checkIs(t, "what she did", <-ended, rtm.ErrNotLogin)
 	}
 	deadline := time.Now().Add(time.Second) // for what is about to return
-	for running() != "" && time.Now().Before(deadline) {
+	for userStack() != "" && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}
-	if stack := running(); stack != "" {
+	if stack := userStack(); stack != "" {
 		t.Errorf("there runs\n%s", stack)
 	}
 }
 
-// running is where some goroutine of a User is, or empty.
-func running() string {
+// userStack is where some goroutine of a User is, or empty.
+func userStack() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	at := strings.Index(string(stacks), "client/rtm.(*User)")

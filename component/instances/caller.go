@@ -7,37 +7,38 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// caller is one connection, and with it one client as long as it does not reconnect. It
-// is the address that gRPC knows the connection by; Unix sockets have none of their own.
+// caller is a connection, which stands for a client until that reconnects. It is the
+// remote address that gRPC reports for the connection, because those of Unix sockets are
+// all equal.
 type caller struct {
 	net.Addr
-	bound map[string]*instance // what it has opened, by name; guarded by Set.mu
-	gone  bool                 // guarded by Set.mu
+	bound        map[string]*instance // by component name; guarded by Set.mu
+	disconnected bool                 // guarded by Set.mu
 }
 
 func newCaller(addr net.Addr) *caller { return &caller{Addr: addr, bound: map[string]*instance{}} }
 
-// callerOf returns the caller whose call ctx belongs to, or nobody if it came in by no
-// [Listener].
+// callerOf returns the caller whose call ctx belongs to. For a call that did not come in
+// through a [Set.Listener] it returns s.preloaded.
 func (s *Set) callerOf(ctx context.Context) *caller {
 	if p, ok := peer.FromContext(ctx); ok {
 		if c, ok := p.Addr.(*caller); ok {
 			return c
 		}
 	}
-	return s.nobody
+	return s.preloaded
 }
 
-// leave gives up what the caller has opened by that name.
-func (c *caller) leave(name string) {
+// unbind unbinds the caller from its instance of that name. The caller holds Set.mu.
+func (c *caller) unbind(name string) {
 	if i := c.bound[name]; i != nil {
 		i.callers--
 		delete(c.bound, name)
 	}
 }
 
-// Listener makes connections recognizable, so that a Set can tell by whom a component was
-// opened. Connections that a Set's services take come from its Listener.
+// Listener returns a listener whose connections the set can distinguish, so that it knows
+// which client has opened a component. A set's services use its Listener.
 func (s *Set) Listener(l net.Listener) net.Listener { return &listener{l, s} }
 
 type listener struct {
@@ -53,7 +54,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	return &conn{c, l.set, newCaller(c.RemoteAddr())}, nil
 }
 
-// conn is a connection that tells its set when it ends.
+// conn is a connection whose Close disconnects its caller from the set.
 type conn struct {
 	net.Conn
 	set    *Set
@@ -63,17 +64,17 @@ type conn struct {
 func (c *conn) RemoteAddr() net.Addr { return c.caller }
 
 func (c *conn) Close() error {
-	c.set.forget(c.caller)
+	c.set.disconnect(c.caller)
 	return c.Conn.Close()
 }
 
-// forget gives up everything that the caller has opened.
-func (s *Set) forget(c *caller) {
+// disconnect unbinds the caller from all instances and retires those that are unused.
+func (s *Set) disconnect(c *caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.gone = true
+	c.disconnected = true
 	for name := range c.bound {
-		c.leave(name)
+		c.unbind(name)
 		s.retire(name)
 	}
 }

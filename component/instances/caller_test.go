@@ -12,91 +12,93 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// from returns the context of a call by the caller.
-func from(t *testing.T, c *caller) context.Context {
+// callFrom returns the context of a call of the caller.
+func callFrom(t *testing.T, c *caller) context.Context {
 	return peer.NewContext(t.Context(), &peer.Peer{Addr: c})
 }
 
+// openFrom opens component c with the value of metadata key a.
 func openFrom(t *testing.T, s *Set, c *caller, a string) {
 	t.Helper()
-	if err := s.Open(from(t, c), "c", map[string]string{"a": a}); err != nil {
+	if err := s.Open(callFrom(t, c), "c", map[string]string{"a": a}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// storeOf is what the caller gets, or nil if it has to open the component first.
+// storeOf returns the caller's store of component c, or nil if the component is not
+// initialized.
 func storeOf(t *testing.T, s *Set, c *caller) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	err := s.Do(from(t, c), "c", func(s stores.Store) error { store = s.(*fakeStore); return nil })
+	err := s.Do(callFrom(t, c), "c", func(s stores.Store) error { store = stores.Unwrap(s).(*fakeStore); return nil })
 	if err != nil && !errors.Is(err, ErrNotInitialized) {
 		t.Fatal(err)
 	}
 	return store
 }
 
-func TestEachCallerGetsWhatItHasOpened(t *testing.T) {
+func TestSet_CallersStores(t *testing.T) {
 	s, opened := newSet()
-	shop, office, branch := newCaller(nil), newCaller(nil), newCaller(nil)
-	openFrom(t, s, shop, "1")
-	openFrom(t, s, office, "2")
-	openFrom(t, s, branch, "1")
-	if got := storeOf(t, s, shop).metadata["a"]; got != "1" {
-		t.Errorf("shop gets what has a: %s", got)
+	sidecar, other, same := newCaller(nil), newCaller(nil), newCaller(nil)
+	openFrom(t, s, sidecar, "1")
+	openFrom(t, s, other, "2")
+	openFrom(t, s, same, "1")
+	if got := storeOf(t, s, sidecar).metadata["a"]; got != "1" {
+		t.Errorf("the first caller gets the store with a: %s", got)
 	}
-	if got := storeOf(t, s, office).metadata["a"]; got != "2" {
-		t.Errorf("office gets what has a: %s", got)
+	if got := storeOf(t, s, other).metadata["a"]; got != "2" {
+		t.Errorf("the second caller gets the store with a: %s", got)
 	}
-	if storeOf(t, s, branch) != storeOf(t, s, shop) || opened.Load() != 2 {
-		t.Errorf("equal metadata, and %d stores", opened.Load())
+	if storeOf(t, s, same) != storeOf(t, s, sidecar) || opened.Load() != 2 {
+		t.Errorf("callers with equal metadata have different stores, of %d", opened.Load())
 	}
 	_ = s.Close()
 }
 
-func TestACallerThatHasOpenedNothingGetsTheResourceFiles(t *testing.T) {
+func TestSet_PreloadedStore(t *testing.T) {
 	s, _ := newSet()
-	shop, stranger := newCaller(nil), newCaller(nil)
-	openFrom(t, s, shop, "1")
+	sidecar, stranger := newCaller(nil), newCaller(nil)
+	openFrom(t, s, sidecar, "1")
 	if storeOf(t, s, stranger) != nil {
-		t.Error("a stranger gets what somebody else has opened")
+		t.Error("a caller gets the store that another caller has opened")
 	}
 	open(t, s, "c", map[string]string{"a": "2"})
 	if got := storeOf(t, s, stranger); got == nil || got.metadata["a"] != "2" {
-		t.Errorf("a stranger gets %v", got)
+		t.Errorf("a caller that has opened nothing gets %v", got)
 	}
-	if got := storeOf(t, s, shop).metadata["a"]; got != "1" {
-		t.Errorf("the shop gets what has a: %s", got)
+	if got := storeOf(t, s, sidecar).metadata["a"]; got != "1" {
+		t.Errorf("the caller that has opened a store gets the one with a: %s", got)
 	}
 	_ = s.Close()
 }
 
-func TestAStoreIsClosedWhenNobodyIsLeft(t *testing.T) {
+func TestSet_ClosesUnusedStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		shop, branch := newCaller(nil), newCaller(nil)
-		openFrom(t, s, shop, "1")
-		openFrom(t, s, branch, "1")
-		store := storeOf(t, s, shop)
-		s.forget(shop)
+		sidecar, other := newCaller(nil), newCaller(nil)
+		openFrom(t, s, sidecar, "1")
+		openFrom(t, s, other, "1")
+		store := storeOf(t, s, sidecar)
+		s.disconnect(sidecar)
 		synctest.Wait()
 		if store.closed.Load() {
-			t.Error("closed although one is left")
+			t.Error("closed although another caller uses it")
 		}
-		openFrom(t, s, branch, "2")
+		openFrom(t, s, other, "2")
 		synctest.Wait()
 		if !store.closed.Load() {
-			t.Error("open although nobody is left")
+			t.Error("open although no caller uses it")
 		}
-		openFrom(t, s, shop, "3") // an Init that ends after its connection did
-		if storeOf(t, s, shop) != nil {
-			t.Error("a caller that is gone has a store")
+		openFrom(t, s, sidecar, "3") // an Init that outlasts its connection
+		if storeOf(t, s, sidecar) != nil {
+			t.Error("a disconnected caller has a store")
 		}
 		_ = s.Close()
-		s.forget(branch)
+		s.disconnect(other)
 	})
 }
 
-func TestAListenerMakesCallers(t *testing.T) {
+func TestListener(t *testing.T) {
 	s, _ := newSet()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,7 +117,7 @@ func TestAListenerMakesCallers(t *testing.T) {
 	}
 	c, ok := server.RemoteAddr().(*caller)
 	if !ok || c.String() != client.LocalAddr().String() {
-		t.Fatalf("the connection comes from %v", server.RemoteAddr())
+		t.Fatalf("the remote address is %v", server.RemoteAddr())
 	}
 	openFrom(t, s, c, "1")
 	store := storeOf(t, s, c)
@@ -123,6 +125,6 @@ func TestAListenerMakesCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil || !store.closed.Load() {
-		t.Errorf("after the connection's end: %v, %v", err, store.closed.Load())
+		t.Errorf("after the end of the connection: %v, closed is %v", err, store.closed.Load())
 	}
 }

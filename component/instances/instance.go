@@ -9,9 +9,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Instance is one store of a component, for those who go on with the store that a guest
-// has found, whatever the name means by then and to whom. Equal instances are the same
-// store. When that is replaced, or nobody has it open any more, calls fail with
+// Instance is one store of a component. It stays that store when the component's name
+// means another one later, or means another one to other callers. Equal instances are the
+// same store. When the store is replaced or is no longer used, calls fail with
 // stores.ErrClosed. All methods are safe for concurrent use.
 type Instance struct {
 	set *Set
@@ -21,12 +21,13 @@ type Instance struct {
 // Name returns the name of the component.
 func (o Instance) Name() string { return o.name }
 
-// Metadata returns what the store was opened from, which the caller does not change.
+// Metadata returns the metadata that the store was opened with. The caller must not
+// change it.
 func (o Instance) Metadata() map[string]string { return o.metadata }
 
 // Do calls fn with the store as [Resolver.Do] does.
 func (o Instance) Do(ctx context.Context, fn func(stores.Store) error) error {
-	i, err := o.set.enter(ctx, o.name, o.findAgain)
+	i, err := o.set.acquire(ctx, o.name, o.find)
 	if err != nil {
 		return err
 	}
@@ -36,31 +37,32 @@ func (o Instance) Do(ctx context.Context, fn func(stores.Store) error) error {
 
 // Wait calls fn with the store as [Resolver.Wait] does.
 func (o Instance) Wait(ctx context.Context, fn func(context.Context, stores.Store) error) error {
-	i, err := o.set.enter(ctx, o.name, o.findAgain)
+	i, err := o.set.acquire(ctx, o.name, o.find)
 	if err != nil {
 		return err
 	}
 	return i.wait(ctx, fn)
 }
 
-// findAgain returns the instance, whoever the caller is, if it is open.
-func (o Instance) findAgain(_ *caller, name string) (*instance, error) {
+// find returns the instance, for every caller, if it is still open.
+func (o Instance) find(_ *caller, name string) (*instance, error) {
 	if !slices.Contains(o.set.open[name], o.instance) {
 		return nil, o.closed()
 	}
 	return o.instance, nil
 }
 
-// wait calls fn, with a call counted on the instance that ends with it.
+// wait calls fn with a ctx that ends when the instance is closing. The caller has counted
+// a call on the instance, which wait ends.
 func (i *instance) wait(ctx context.Context, fn func(context.Context, stores.Store) error) error {
 	defer i.calls.Done()
 	closed := i.closed()
-	if i.leaving.Err() != nil {
+	if i.closing.Err() != nil {
 		return closed
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(stores.WithCaller(ctx))
 	defer cancel(nil)
-	defer context.AfterFunc(i.leaving, func() { cancel(closed) })()
+	defer context.AfterFunc(i.closing, func() { cancel(closed) })()
 	err := fn(ctx, i.store)
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), closed) {
 		return closed

@@ -9,32 +9,32 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// find is what the caller finds by the name c.
+// find returns the instance of component c for the caller.
 func find(t *testing.T, s *Set, c *caller) Instance {
 	t.Helper()
-	i, err := s.Resolver().Find(from(t, c), "c")
+	i, err := s.Resolver().Find(callFrom(t, c), "c")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return i
 }
 
-func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
+func TestInstance(t *testing.T) {
 	s, _ := newSet()
-	shop, office, guest := newCaller(nil), newCaller(nil), newCaller(nil)
+	shop, office, client := newCaller(nil), newCaller(nil), newCaller(nil)
 	openFrom(t, s, shop, "1")
-	found := find(t, s, guest)
-	openFrom(t, s, office, "2") // from here on the guest's name is ambiguous
+	found := find(t, s, client)
+	openFrom(t, s, office, "2") // from here on the name is ambiguous for the client
 	if found != find(t, s, shop) || found == find(t, s, office) {
-		t.Error("two stores are one, or one is two")
+		t.Error("instances are not equal exactly if their stores are")
 	}
 	if found.Name() != "c" || found.Metadata()["a"] != "1" {
-		t.Errorf("it is %q, opened from %v", found.Name(), found.Metadata())
+		t.Errorf("the instance is %q with metadata %v", found.Name(), found.Metadata())
 	}
-	for call, do := range bothCallsOf(found) {
-		err := do(from(t, office), func(store stores.Store) error {
-			if got := store.(*fakeStore).metadata["a"]; got != "1" {
-				t.Errorf("%s: gets what has a: %s", call, got)
+	for call, do := range instanceCalls(found) {
+		err := do(callFrom(t, office), func(store stores.Store) error {
+			if got := stores.Unwrap(store).(*fakeStore).metadata["a"]; got != "1" {
+				t.Errorf("%s: gets the store with a: %s", call, got)
 			}
 			return errors.New("done")
 		})
@@ -45,13 +45,13 @@ func TestAnInstanceIsTheStoreThatItsFinderMeant(t *testing.T) {
 	_ = s.Close()
 }
 
-func TestAnInstanceEndsWithItsStore(t *testing.T) {
+func TestInstance_ClosedStore(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *Set, shop *caller){
-		"when it is swapped":        func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, shop, "2") },
-		"when its sidecar is gone":  func(_ *testing.T, s *Set, shop *caller) { s.forget(shop) },
-		"when the set is closed":    func(_ *testing.T, s *Set, _ *caller) { _ = s.Close() },
-		"when all is opened anew":   func(t *testing.T, s *Set, shop *caller) { s.forget(shop); openFrom(t, s, newCaller(nil), "1") },
-		"when another takes it all": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(nil), "2"); s.forget(shop) },
+		"when it is replaced":            func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, shop, "2") },
+		"when its sidecar disconnects":   func(_ *testing.T, s *Set, shop *caller) { s.disconnect(shop) },
+		"when the set is closed":         func(_ *testing.T, s *Set, _ *caller) { _ = s.Close() },
+		"when it is opened again":        func(t *testing.T, s *Set, shop *caller) { s.disconnect(shop); openFrom(t, s, newCaller(nil), "1") },
+		"when another store replaces it": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(nil), "2"); s.disconnect(shop) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -68,8 +68,8 @@ func TestAnInstanceEndsWithItsStore(t *testing.T) {
 				}()
 				synctest.Wait()
 				end(t, s, shop)
-				checkClosed(t, "who waits", <-waited)
-				for call, do := range bothCallsOf(found) {
+				checkClosed(t, "the waiting call", <-waited)
+				for call, do := range instanceCalls(found) {
 					checkClosed(t, call, do(t.Context(), func(stores.Store) error { t.Error(call, "was called"); return nil }))
 				}
 				_ = s.Close()
@@ -78,10 +78,10 @@ func TestAnInstanceEndsWithItsStore(t *testing.T) {
 	}
 }
 
-func TestAnInstanceIsOpenUntilWaitingIsEndedAndLonger(t *testing.T) {
+func TestInstance_EndWaiting(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
-	found := find(t, s, s.nobody)
+	found := find(t, s, s.preloaded)
 	s.EndWaiting()
 	checkClosed(t, "Wait", found.Wait(t.Context(), func(context.Context, stores.Store) error { return nil }))
 	if err := found.Do(t.Context(), func(stores.Store) error { return nil }); err != nil {
@@ -90,6 +90,7 @@ func TestAnInstanceIsOpenUntilWaitingIsEndedAndLonger(t *testing.T) {
 	_ = s.Close()
 }
 
+// checkClosed checks that the error is ErrClosed and no context error.
 func checkClosed(t *testing.T, call string, err error) {
 	t.Helper()
 	if !errors.Is(err, stores.ErrClosed) || errors.Is(err, context.Canceled) {
@@ -97,8 +98,8 @@ func checkClosed(t *testing.T, call string, err error) {
 	}
 }
 
-// bothCallsOf are the ways to an instance's store.
-func bothCallsOf(o Instance) map[string]func(context.Context, func(stores.Store) error) error {
+// instanceCalls returns the methods that call a function with an instance's store.
+func instanceCalls(o Instance) map[string]func(context.Context, func(stores.Store) error) error {
 	return map[string]func(context.Context, func(stores.Store) error) error{
 		"Do": o.Do,
 		"Wait": func(ctx context.Context, fn func(stores.Store) error) error {

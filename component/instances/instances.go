@@ -1,5 +1,5 @@
-// Package instances knows which store serves which Dapr component, and swaps stores under
-// running calls.
+// Package instances maps component names to open stores, for each client, and replaces
+// stores while calls are in progress.
 package instances
 
 import (
@@ -18,118 +18,122 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Header is the gRPC metadata key in which daprd tells the component's name with every
+// Header is the gRPC metadata key in which daprd sends the component's name with each
 // call.
 const Header = "x-component-instance"
 
-// openTimeout bounds Open for a caller that set no deadline. It is daprd's own default
-// for a component's initTimeout.
+// openTimeout bounds Open for a caller without a deadline. It is daprd's default for a
+// component's initTimeout.
 const openTimeout = 5 * time.Second
 
-// answerShare is the part of a caller's deadline, one in so many, that Open leaves for
-// telling why it has failed.
-const answerShare = 10
+// replyShare is the part of a remote caller's deadline, a tenth, that Open leaves for the
+// response.
+const replyShare = 10
 
-// ErrNotInitialized reports a call for a component that was not opened in this process.
-// Open, and then repeat the call.
+// ErrNotInitialized reports a call for a component that is not open in this process. The
+// client opens the component and repeats the call.
 var ErrNotInitialized = errors.New("component is not initialized")
 
-// Set is the open components by name. All methods are safe for concurrent use.
+// Set is the open components. All methods are safe for concurrent use.
 //
-// Two sidecars may call different components by one name. So what a caller (see
-// [Listener]) has opened is what it gets, as long as it is connected. A caller that has
-// opened nothing gets what was opened by no caller, from resource files. Clients that
-// never open anything see the set as [Resolver].
+// Two sidecars may use one name for different components. So a caller (see
+// [Set.Listener]) uses the store that it has opened itself, as long as it is connected. A
+// caller that has not opened the component uses the one that was opened without a caller,
+// from a resource file. Clients that do not open components use a [Resolver].
 type Set struct {
-	registry   *stores.Registry
-	log        logger.Logger
-	attendants []StoreWrapper
+	registry *stores.Registry
+	log      logger.Logger
+	wrappers []StoreWrapper
 
-	mu      sync.RWMutex
-	open    map[string][]*instance   // by name, each with other metadata
-	opening map[string]chan struct{} // by name: holds one element while an Open is under way
-	nobody  *caller                  // has bound what was opened by no caller
-	closed  bool
-	retired sync.WaitGroup // instances that wait for their last call
+	mu        sync.RWMutex
+	open      map[string][]*instance   // by name; metadata differs
+	openLocks map[string]chan struct{} // by name; full while Open runs
+	preloaded *caller                  // bound to what was opened without a caller
+	closed    bool
+	retiring  sync.WaitGroup // goroutines that close instances
 
-	ending context.Context // ends when calls shall wait no longer
-	end    context.CancelFunc
+	waitsEnd context.Context // ends the calls that wait
+	endWaits context.CancelFunc
 
-	failing func(component string) (recovered func()) // nil unless OpenUnreachableLater was called
+	// failing is nil unless OpenUnreachableLater was called.
+	failing func(component string) (recovered func())
 }
 
-// A StoreWrapper looks after a store from when it is opened until it is closed. It
-// returns the store to be used in its place, which may be the same, and what is called
-// when nobody uses that any more, before it is closed. Calls may come at once.
-type StoreWrapper func(component string, store stores.Store) (used stores.Store, leave func())
+// A StoreWrapper returns the store to use instead of an opened store, which may be the
+// same one, and a function that is called after the last call, before the store is
+// closed. It must be safe for concurrent use.
+type StoreWrapper func(component string, store stores.Store) (wrapped stores.Store, release func())
 
-// instance is a component's store and what it was opened from.
+// instance is a store of a component, with the metadata that it was opened with.
 type instance struct {
 	name     string
-	store    stores.Store // nil while notOpen is not
 	metadata map[string]string
-	unattend []func()        // of its attendants, in their order
-	notOpen  *notOpenError   // why calls fail until the store is open; guarded by Set.mu
-	opening  sync.WaitGroup  // the goroutine that opens the store later
-	callers  int             // how many have it bound; guarded by Set.mu
-	calls    sync.WaitGroup  // grows only under Set.mu while the instance is in Set.open
-	leaving  context.Context // ends when the store is to be closed: calls that wait then leave
-	leave    context.CancelFunc
+	store    stores.Store   // nil while notOpen is not
+	releases []func()       // of the wrappers, in their order
+	opening  sync.WaitGroup // the goroutine that opens the store later
+	calls    sync.WaitGroup // grows only under Set.mu while the instance is in Set.open
+
+	notOpen *notOpenError // error of calls until the store is open; guarded by Set.mu
+	callers int           // how many are bound to the instance; guarded by Set.mu
+
+	closing      context.Context // ends when the instance starts to close; ends waits
+	startClosing context.CancelFunc
 }
 
-// New returns a set without components, which opens stores from registry. Each of the
-// attendants gets what the one before it has returned.
-func New(registry *stores.Registry, log logger.Logger, attendants ...StoreWrapper) *Set {
+// New returns a set without components, which opens stores from the registry. Each
+// wrapper gets the store that the one before it has returned.
+func New(registry *stores.Registry, log logger.Logger, wrappers ...StoreWrapper) *Set {
 	s := &Set{
-		registry:   registry,
-		log:        log,
-		attendants: attendants,
-		open:       map[string][]*instance{},
-		opening:    map[string]chan struct{}{},
-		nobody:     newCaller(nil),
+		registry:  registry,
+		log:       log,
+		wrappers:  wrappers,
+		open:      map[string][]*instance{},
+		openLocks: map[string]chan struct{}{},
+		preloaded: newCaller(nil),
 	}
-	s.ending, s.end = context.WithCancel(context.Background())
+	s.waitsEnd, s.endWaits = context.WithCancel(context.Background())
 	return s
 }
 
 // newInstance returns an instance without a store.
 func (s *Set) newInstance(name string, metadata map[string]string) *instance {
 	i := &instance{name: name, metadata: metadata}
-	i.leaving, i.leave = context.WithCancel(s.ending)
+	i.closing, i.startClosing = context.WithCancel(s.waitsEnd)
 	return i
 }
 
-// attend lets the attendants have the store, and returns what is to be used in its place.
-func (s *Set) attend(i *instance, store stores.Store) (used stores.Store, unattend []func()) {
+// wrap applies the wrappers to the store. It returns the store to use and the functions
+// to call before it is closed, in the order of the wrappers.
+func (s *Set) wrap(i *instance, store stores.Store) (wrapped stores.Store, releases []func()) {
 	s.logOf(i).Infof("Component is open, with %s", strings.Join(stores.Features(store), ", "))
-	for _, attend := range s.attendants {
-		var leave func()
-		store, leave = attend(i.name, store)
-		unattend = append(unattend, leave)
+	for _, wrap := range s.wrappers {
+		var release func()
+		store, release = wrap(i.name, store)
+		releases = append(releases, release)
 	}
-	return store, unattend
+	return store, releases
 }
 
-// Open opens the component for the caller of ctx. If it is open with equal metadata, that
-// store is used. A store that it was opened with before, and that nobody else has opened,
-// is closed after its last call, once the new one is open. If the new one cannot be
-// opened, everything stays and the error is returned.
+// Open opens the component for the caller of ctx. If it is open with equal metadata, the
+// caller uses that store. A store that the caller used before, and that no other caller
+// uses, is closed after its last call, once the new one is open. If Open fails, nothing
+// changes.
 func (s *Set) Open(ctx context.Context, name string, metadata map[string]string) error {
 	ctx, cancel := withTimeout(ctx)
 	defer cancel()
-	turn, err := s.turn(ctx, name)
+	lock, err := s.openLock(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer func() { <-turn }()
+	defer func() { <-lock }()
 
-	metadata = ours(metadata)
+	metadata = storeMetadata(metadata)
 	if s.reuse(s.callerOf(ctx), name, metadata) {
 		return nil
 	}
 	i := s.newInstance(name, metadata)
 	if err := s.openFirst(ctx, i); err != nil {
-		s.logOf(i).Errorf("Component cannot be opened: %v", err)
+		s.logOf(i).Errorf("Cannot open the component: %v", err)
 		return fmt.Errorf("component %q: %w", name, err)
 	}
 	if err := s.add(s.callerOf(ctx), name, i); err != nil {
@@ -138,16 +142,17 @@ func (s *Set) Open(ctx context.Context, name string, metadata map[string]string)
 	return nil
 }
 
-// openFirst opens the store of an instance that is not in the set yet, or begins to try.
+// openFirst opens the store of an instance that is not in the set yet, or starts to
+// retry.
 func (s *Set) openFirst(ctx context.Context, i *instance) error {
 	timeout := timeLeft(ctx)
 	first := timeout
 	if s.opensLater(ctx) {
-		first = min(first, firstTimeout)
+		first = min(first, firstOpenTimeout)
 	}
 	store, err := s.openStore(ctx, i, first)
 	if err == nil {
-		i.store, i.unattend = s.attend(i, store)
+		i.store, i.releases = s.wrap(i, store)
 	} else if s.opensLater(ctx) && isUnreachable(err) {
 		s.openLater(i, timeout, err)
 		err = nil
@@ -155,22 +160,23 @@ func (s *Set) openFirst(ctx context.Context, i *instance) error {
 	return err
 }
 
-// openStore opens the instance's store within the time.
-func (s *Set) openStore(ctx context.Context, i *instance, within time.Duration) (stores.Store, error) {
-	ctx, cancel := context.WithTimeout(ctx, within)
+// openStore opens the instance's store within the timeout.
+func (s *Set) openStore(ctx context.Context, i *instance, timeout time.Duration) (stores.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return s.registry.Open(ctx, stores.Component{Name: i.name, Metadata: i.metadata, Log: s.logOf(i)})
 }
 
+// logOf returns the logger of an instance.
 func (s *Set) logOf(i *instance) logger.Logger {
 	return s.log.WithFields(map[string]any{"instance": i.name})
 }
 
-// Do calls fn with the component's store, which stays open until fn returns. It fails
-// with ErrNotInitialized if the component is not open and with stores.ErrClosed after
-// Close; fn's error is returned as it is.
+// Do calls fn with the component's store, which stays open until fn returns, and returns
+// fn's error. It fails with ErrNotInitialized if the component is not open, and with
+// stores.ErrClosed after Close.
 func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
-	i, err := s.enter(ctx, name, s.find)
+	i, err := s.acquire(ctx, name, s.find)
 	if err != nil {
 		return err
 	}
@@ -178,12 +184,12 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 	return fn(i.store)
 }
 
-// EndWaiting ends what [Resolver.Wait] has called, and what it will call, with
-// stores.ErrClosed. Other calls go on.
-func (s *Set) EndWaiting() { s.end() }
+// EndWaiting ends all current and future calls of [Resolver.Wait] and [Instance.Wait]
+// with stores.ErrClosed. Other calls continue.
+func (s *Set) EndWaiting() { s.endWaits() }
 
-// Close ends the calls that wait and closes every store after its last call. Calls that
-// come later fail.
+// Close ends the calls that wait and closes every store after its last call. Later calls
+// fail.
 func (s *Set) Close() error {
 	s.EndWaiting()
 	s.mu.Lock()
@@ -197,13 +203,13 @@ func (s *Set) Close() error {
 			errs = append(errs, i.close())
 		}
 	}
-	s.retired.Wait()
+	s.retiring.Wait()
 	return errors.Join(errs...)
 }
 
-// enter returns the instance that find finds for the caller of ctx, with a call counted
-// on it.
-func (s *Set) enter(ctx context.Context, name string, find func(*caller, string) (*instance, error)) (*instance, error) {
+// acquire returns the instance that find returns for the caller of ctx, and counts a call
+// on it. The instance stays open until that call is done.
+func (s *Set) acquire(ctx context.Context, name string, find func(*caller, string) (*instance, error)) (*instance, error) {
 	c := s.callerOf(ctx)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -221,7 +227,7 @@ func (s *Set) enter(ctx context.Context, name string, find func(*caller, string)
 	return i, nil
 }
 
-// find returns what the caller has opened, or what was opened by nobody.
+// find returns the instance that the caller has opened, or else the preloaded one.
 func (s *Set) find(c *caller, name string) (*instance, error) {
 	if i := s.bound(c, name); i != nil {
 		return i, nil
@@ -229,39 +235,41 @@ func (s *Set) find(c *caller, name string) (*instance, error) {
 	return nil, notInitialized(name)
 }
 
+// bound returns the caller's instance, or else the preloaded one, or nil.
 func (s *Set) bound(c *caller, name string) *instance {
 	if i := c.bound[name]; i != nil {
 		return i
 	}
-	return s.nobody.bound[name]
+	return s.preloaded.bound[name]
 }
 
 func notInitialized(name string) error {
 	return fmt.Errorf("component %q: %w", name, ErrNotInitialized)
 }
 
-// turn waits until no other Open of the component is under way. It fails if ctx has
-// ended. The caller receives from the channel when it is done.
-func (s *Set) turn(ctx context.Context, name string) (chan struct{}, error) {
+// openLock waits until no other Open of the component runs, or fails if ctx ends. The
+// caller receives from the returned channel to release the lock.
+func (s *Set) openLock(ctx context.Context, name string) (chan struct{}, error) {
 	s.mu.Lock()
-	turn, ok := s.opening[name]
+	lock, ok := s.openLocks[name]
 	if !ok {
-		turn = make(chan struct{}, 1)
-		s.opening[name] = turn
+		lock = make(chan struct{}, 1)
+		s.openLocks[name] = lock
 	}
 	s.mu.Unlock()
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("component %q: %w", name, ctx.Err())
 	}
 	select {
-	case turn <- struct{}{}:
-		return turn, nil
+	case lock <- struct{}{}:
+		return lock, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("component %q: waiting for its other initialization: %w", name, ctx.Err())
+		return nil, fmt.Errorf("component %q: wait for another initialization: %w", name, ctx.Err())
 	}
 }
 
-// reuse binds the caller to the instance that has equal metadata, if there is one.
+// reuse binds the caller to the instance with equal metadata. It returns false if there
+// is none.
 func (s *Set) reuse(c *caller, name string, metadata map[string]string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,7 +281,7 @@ func (s *Set) reuse(c *caller, name string, metadata map[string]string) bool {
 	return true
 }
 
-// add takes the instance in and binds the caller to it.
+// add adds the instance to the set and binds the caller to it.
 func (s *Set) add(c *caller, name string, i *instance) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,29 +293,30 @@ func (s *Set) add(c *caller, name string, i *instance) error {
 	return nil
 }
 
-// bind gives the caller the instance in the place of the one it had. A caller that is
-// gone has no use for either.
+// bind binds the caller to the instance instead of the one that it had. It does not bind
+// a caller that has disconnected.
 func (s *Set) bind(c *caller, name string, i *instance) {
-	if !c.gone {
+	if !c.disconnected {
 		i.callers++
-		c.leave(name)
+		c.unbind(name)
 		c.bound[name] = i
 	}
 	s.retire(name)
 }
 
-// retire closes, in the background, the instances that no caller has bound.
+// retire closes, in the background, the instances of that name without callers. The
+// caller holds s.mu.
 func (s *Set) retire(name string) {
 	if s.closed {
-		return // Close sees to all of them
+		return // Close closes all instances
 	}
 	s.open[name] = slices.DeleteFunc(s.open[name], func(i *instance) bool {
 		if i.callers > 0 {
 			return false
 		}
-		s.retired.Go(func() {
+		s.retiring.Go(func() {
 			if err := i.close(); err != nil {
-				s.log.Warnf("Component %q: the store that was replaced: %v", name, err)
+				s.log.Warnf("Cannot close an unused store of component %q: %v", name, err)
 			}
 		})
 		return true
@@ -319,11 +328,11 @@ func (s *Set) retire(name string) {
 
 // close ends the calls that wait and closes the store after the last call.
 func (i *instance) close() error {
-	i.leave()
+	i.startClosing()
 	i.opening.Wait()
 	i.calls.Wait()
-	for _, leave := range slices.Backward(i.unattend) {
-		leave()
+	for _, release := range slices.Backward(i.releases) {
+		release()
 	}
 	if i.store == nil {
 		return nil
@@ -331,9 +340,9 @@ func (i *instance) close() error {
 	return i.store.Close()
 }
 
-// ours is the metadata without what daprd alone uses, so that two apps which differ in
-// nothing else share a store.
-func ours(metadata map[string]string) map[string]string {
+// storeMetadata returns the metadata without keyPrefix, which only daprd uses, so that
+// apps whose metadata differs in nothing else share a store.
+func storeMetadata(metadata map[string]string) map[string]string {
 	kept := make(map[string]string, len(metadata))
 	for key, value := range metadata {
 		if !strings.EqualFold(key, "keyPrefix") {
@@ -343,15 +352,15 @@ func ours(metadata map[string]string) map[string]string {
 	return kept
 }
 
-// withTimeout bounds an Open whose caller set no deadline. A remote caller that set one
-// gets its answer before that.
+// withTimeout returns ctx with the deadline of Open: openTimeout if ctx has none, and for
+// a remote caller one that is early enough for the response to arrive.
 func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return context.WithTimeout(ctx, openTimeout)
 	}
 	if _, remote := peer.FromContext(ctx); remote {
-		deadline = deadline.Add(-time.Until(deadline) / answerShare)
+		deadline = deadline.Add(-time.Until(deadline) / replyShare)
 	}
 	return context.WithDeadline(ctx, deadline)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// fakeStore tells what happens to it.
+// fakeStore records its metadata and whether it is closed.
 type fakeStore struct {
 	stores.Store
 	metadata map[string]string
@@ -27,13 +27,13 @@ func (s *fakeStore) Close() error {
 	return nil
 }
 
-// fakeConfig is what the fake backend knows.
+// fakeConfig has the metadata keys of the fake backend.
 type fakeConfig struct {
 	A string `mapstructure:"a"`
 }
 
-// newSet returns a set whose stores are fake, and counts how many were opened. A
-// component with a: bad cannot be opened, one with a: slow only when its context ends.
+// newSet returns a set of fake stores and the number of stores that were opened. Opening
+// a component with a: bad fails, and with a: slow it fails when ctx ends.
 func newSet() (*Set, *atomic.Int64) {
 	var opened atomic.Int64
 	r := stores.NewRegistry("fake")
@@ -51,6 +51,7 @@ func newSet() (*Set, *atomic.Int64) {
 	return New(r, logger.NewLogger("test")), &opened
 }
 
+// open opens the component without a caller.
 func open(t *testing.T, s *Set, name string, metadata map[string]string) {
 	t.Helper()
 	if err := s.Open(t.Context(), name, metadata); err != nil {
@@ -58,16 +59,17 @@ func open(t *testing.T, s *Set, name string, metadata map[string]string) {
 	}
 }
 
+// current returns the preloaded store of the component.
 func current(t *testing.T, s *Set, name string) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	if err := s.Do(t.Context(), name, func(s stores.Store) error { store = s.(*fakeStore); return nil }); err != nil {
+	if err := s.Do(t.Context(), name, func(s stores.Store) error { store = stores.Unwrap(s).(*fakeStore); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return store
 }
 
-func TestACallBeforeOpenIsToldApart(t *testing.T) {
+func TestSet_DoBeforeOpen(t *testing.T) {
 	s, _ := newSet()
 	err := s.Do(t.Context(), "c", func(stores.Store) error { t.Error("called"); return nil })
 	if !errors.Is(err, ErrNotInitialized) || !strings.Contains(err.Error(), `"c"`) {
@@ -75,16 +77,16 @@ func TestACallBeforeOpenIsToldApart(t *testing.T) {
 	}
 }
 
-func TestOpenAgain(t *testing.T) {
+func TestSet_OpenAgain(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		metadata map[string]string
 		reopened bool
 	}{
 		{"with equal metadata keeps the store", map[string]string{"a": "1"}, false},
-		{"with another keyPrefix, which is daprd's, keeps the store", map[string]string{"a": "1", "KeyPrefix": "none"}, false},
-		{"with another value swaps the store", map[string]string{"a": "2"}, true},
-		{"with a value less swaps the store", nil, true},
+		{"with another keyPrefix keeps the store", map[string]string{"a": "1", "KeyPrefix": "none"}, false},
+		{"with another value replaces the store", map[string]string{"a": "2"}, true},
+		{"with a value less replaces the store", nil, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, opened := newSet()
@@ -102,7 +104,7 @@ func TestOpenAgain(t *testing.T) {
 	}
 }
 
-func TestAFailedOpenLeavesTheStoreThatIsThere(t *testing.T) {
+func TestSet_OpenFails(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
 	before := current(t, s, "c")
@@ -112,11 +114,11 @@ func TestAFailedOpenLeavesTheStoreThatIsThere(t *testing.T) {
 		}
 	}
 	if current(t, s, "c") != before || before.closed.Load() {
-		t.Error("the store has changed")
+		t.Error("the store was replaced or closed")
 	}
 }
 
-func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
+func TestSet_ReplacedStoreFinishesCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
 		open(t, s, "c", nil)
@@ -127,7 +129,7 @@ func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
 		open(t, s, "c", map[string]string{"a": "2"})
 		synctest.Wait()
 		if old.closed.Load() {
-			t.Error("closed under a call")
+			t.Error("closed during a call")
 		}
 		close(finish)
 		synctest.Wait()
@@ -138,7 +140,7 @@ func TestAStoreIsClosedAfterItsLastCall(t *testing.T) {
 	})
 }
 
-func TestOpenEndsInTime(t *testing.T) {
+func TestSet_OpenTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
 		start := time.Now()
@@ -148,32 +150,32 @@ func TestOpenEndsInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(fromSidecar(t.Context()), time.Second)
 		defer cancel()
 		if err := s.Open(ctx, "c", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 900*time.Millisecond {
-			t.Errorf("behind a slow one: %v after %v", err, time.Since(start))
+			t.Errorf("Open that waits for a slow one: %v after %v", err, time.Since(start))
 		}
 		if err := s.Open(t.Context(), "other", nil); err != nil {
-			t.Errorf("another component behind a slow one: %v", err)
+			t.Errorf("Open of another component: %v", err)
 		}
 		if err := <-first; !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != openTimeout {
-			t.Errorf("the slow one: %v after %v", err, time.Since(start))
+			t.Errorf("the slow Open: %v after %v", err, time.Since(start))
 		}
 	})
 }
 
-func TestAfterCloseNothingIsOpen(t *testing.T) {
+func TestSet_Close(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Do(t.Context(), "c", func(stores.Store) error { return nil }); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("call: %v", err)
+		t.Errorf("Do: %v", err)
 	}
 	if err := s.Open(t.Context(), "d", nil); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("open: %v", err)
+		t.Errorf("Open: %v", err)
 	}
 }
 
-func TestCallsAndSwapsRunTogether(t *testing.T) {
+func TestSet_ConcurrentUse(t *testing.T) {
 	s, opened := newSet()
 	open(t, s, "c", nil)
 	var all sync.WaitGroup
@@ -181,8 +183,8 @@ func TestCallsAndSwapsRunTogether(t *testing.T) {
 		all.Go(func() {
 			for range 200 {
 				err := s.Do(t.Context(), "c", func(store stores.Store) error {
-					if store.(*fakeStore).closed.Load() {
-						t.Error("a call met a closed store")
+					if stores.Unwrap(store).(*fakeStore).closed.Load() {
+						t.Error("a call uses a closed store")
 					}
 					return nil
 				})

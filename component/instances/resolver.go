@@ -10,26 +10,26 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// ErrAmbiguous reports a call that could mean several components, or several stores of
-// one.
-var ErrAmbiguous = errors.New("several components could be meant")
+// ErrAmbiguous reports a call whose component name could mean several components, or
+// several stores of one.
+var ErrAmbiguous = errors.New("component is ambiguous")
 
-// Resolver are the components of a set for clients that open none themselves.
+// Resolver resolves component names for clients that do not open components.
 //
-// A sidecar's YAML says which store it means, and it opens that; so it must never be
-// given somebody else's (see [Set]). A guest has only a name to say it with. It gets the
-// store that everybody under that name uses, whoever has opened it, and nothing if there
-// are several: a lock in the wrong store would exclude nobody. What resource files opened
-// comes first, because it stays when sidecars come and go.
+// A sidecar opens the store that its YAML describes and must never get another one (see
+// [Set]). Other clients have only a name. A Resolver returns the store that all callers
+// use under that name, whichever of them opened it, and fails if there are several,
+// because locks in different stores do not exclude each other. A component from a
+// resource file takes precedence, because it stays when sidecars connect and disconnect.
 type Resolver struct{ set *Set }
 
-// Resolver returns the set as guests see it.
+// Resolver returns the set's Resolver.
 func (s *Set) Resolver() Resolver { return Resolver{s} }
 
 // Do calls fn with the component's store as [Set.Do] does. An empty name means the only
-// component that is open. It fails with ErrAmbiguous if several stores could be meant.
-func (g Resolver) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+// open component. Do fails with ErrAmbiguous if the name could mean several stores.
+func (r Resolver) Do(ctx context.Context, name string, fn func(stores.Store) error) error {
+	i, err := r.set.acquire(ctx, name, r.set.resolve)
 	if err != nil {
 		return err
 	}
@@ -37,31 +37,31 @@ func (g Resolver) Do(ctx context.Context, name string, fn func(stores.Store) err
 	return fn(i.store)
 }
 
-// Wait is Do for calls that last: the ctx that fn gets ends, too, as soon as the store is
-// to be closed. If fn fails because of that, Wait fails with stores.ErrClosed.
-func (g Resolver) Wait(ctx context.Context, name string, fn func(context.Context, stores.Store) error) error {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+// Wait is Do for calls that wait: fn's ctx also ends when the store starts to close. If
+// fn fails because of that, Wait fails with stores.ErrClosed.
+func (r Resolver) Wait(ctx context.Context, name string, fn func(context.Context, stores.Store) error) error {
+	i, err := r.set.acquire(ctx, name, r.set.resolve)
 	if err != nil {
 		return err
 	}
 	return i.wait(ctx, fn)
 }
 
-// Find returns what Do would call fn with now. It fails as Do does.
-func (g Resolver) Find(ctx context.Context, name string) (Instance, error) {
-	i, err := g.set.enter(ctx, name, g.set.findForGuest)
+// Find returns the instance whose store Do would use now. It fails as Do does.
+func (r Resolver) Find(ctx context.Context, name string) (Instance, error) {
+	i, err := r.set.acquire(ctx, name, r.set.resolve)
 	if err != nil {
 		return Instance{}, err
 	}
 	defer i.calls.Done()
-	return Instance{g.set, i}, nil
+	return Instance{r.set, i}, nil
 }
 
-// findForGuest returns what the caller has opened under the name, or what was opened by
-// nobody, or what everybody else has.
-func (s *Set) findForGuest(c *caller, name string) (*instance, error) {
+// resolve returns the instance of that name that the caller has opened, or else the one
+// from a resource file, or else the only one of all other callers.
+func (s *Set) resolve(c *caller, name string) (*instance, error) {
 	if name == "" && len(s.open) > 1 {
-		return nil, fmt.Errorf("%w: name one of %q", ErrAmbiguous, slices.Sorted(maps.Keys(s.open)))
+		return nil, fmt.Errorf("%w: name must be one of %q", ErrAmbiguous, slices.Sorted(maps.Keys(s.open)))
 	}
 	if name == "" {
 		for only := range s.open {

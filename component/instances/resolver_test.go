@@ -11,14 +11,14 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
+func TestResolver(t *testing.T) {
 	type opening struct{ by, name, a string }
 	shop, files := "shop", ""
 	for _, row := range []struct {
 		name string
 		open []opening
-		asks string
-		as   string // the caller that asks; by default one that has opened nothing
+		asks string // the name
+		as   string // the caller; by default one that has opened nothing
 		want string // value of a, or part of an error
 		is   error
 	}{
@@ -28,29 +28,29 @@ func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
 		{name: "by another name", open: []opening{{shop, "c", "1"}}, asks: "d", want: `component "d"`, is: ErrNotInitialized},
 		{name: "the only one, unnamed", open: []opening{{shop, "c", "1"}}, want: "1"},
 		{name: "the only one, whose name is empty", open: []opening{{shop, "", "1"}}, want: "1"},
-		{name: "one of two, unnamed", open: []opening{{shop, "d", "1"}, {shop, "c", "1"}}, want: `name one of ["c" "d"]`, is: ErrAmbiguous},
-		{name: "what two have opened alike", open: []opening{{shop, "c", "1"}, {"office", "c", "1"}}, asks: "c", want: "1"},
-		{name: "what two have opened differently", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, asks: "c", want: "different metadata", is: ErrAmbiguous},
+		{name: "one of two, unnamed", open: []opening{{shop, "d", "1"}, {shop, "c", "1"}}, want: `name must be one of ["c" "d"]`, is: ErrAmbiguous},
+		{name: "what two callers have opened with equal metadata", open: []opening{{shop, "c", "1"}, {"office", "c", "1"}}, asks: "c", want: "1"},
+		{name: "what two callers have opened with different metadata", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, asks: "c", want: "different metadata", is: ErrAmbiguous},
 		{name: "the same, unnamed", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, is: ErrAmbiguous},
-		{name: "what a file has opened before others'", open: []opening{{shop, "c", "1"}, {files, "c", "2"}, {"office", "c", "3"}}, asks: "c", want: "2"},
-		{name: "what it has opened itself before all", open: []opening{{shop, "c", "1"}, {files, "c", "2"}}, as: shop, asks: "c", want: "1"},
-		{name: "what took the place of another", open: []opening{{shop, "c", "1"}, {shop, "c", "2"}}, asks: "c", want: "2"},
+		{name: "a preloaded component takes precedence over those of callers", open: []opening{{shop, "c", "1"}, {files, "c", "2"}, {"office", "c", "3"}}, asks: "c", want: "2"},
+		{name: "the caller's own component takes precedence", open: []opening{{shop, "c", "1"}, {files, "c", "2"}}, as: shop, asks: "c", want: "1"},
+		{name: "a store that replaced another", open: []opening{{shop, "c", "1"}, {shop, "c", "2"}}, asks: "c", want: "2"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, _ := newSet()
-			callers := map[string]*caller{files: s.nobody, shop: newCaller(nil), "office": newCaller(nil), "guest": newCaller(nil)}
+			callers := map[string]*caller{files: s.preloaded, shop: newCaller(nil), "office": newCaller(nil), "client": newCaller(nil)}
 			for _, o := range row.open {
-				if err := s.Open(from(t, callers[o.by]), o.name, map[string]string{"a": o.a}); err != nil {
+				if err := s.Open(callFrom(t, callers[o.by]), o.name, map[string]string{"a": o.a}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if row.as == "" {
-				row.as = "guest"
+				row.as = "client"
 			}
-			for call, do := range bothCalls(s.Resolver()) {
+			for call, do := range resolverCalls(s.Resolver()) {
 				var got string
-				err := do(from(t, callers[row.as]), row.asks, func(store stores.Store) error {
-					got = store.(*fakeStore).metadata["a"]
+				err := do(callFrom(t, callers[row.as]), row.asks, func(store stores.Store) error {
+					got = stores.Unwrap(store).(*fakeStore).metadata["a"]
 					return nil
 				})
 				if !errors.Is(err, row.is) {
@@ -68,22 +68,22 @@ func TestAGuestGetsTheStoreThatTheNameCanOnlyMean(t *testing.T) {
 	}
 }
 
-// bothCalls are a guest's ways to a store.
-func bothCalls(g Resolver) map[string]func(context.Context, string, func(stores.Store) error) error {
+// resolverCalls returns the methods that call a function with a component's store.
+func resolverCalls(r Resolver) map[string]func(context.Context, string, func(stores.Store) error) error {
 	return map[string]func(context.Context, string, func(stores.Store) error) error{
-		"Do": g.Do,
+		"Do": r.Do,
 		"Wait": func(ctx context.Context, name string, fn func(stores.Store) error) error {
-			return g.Wait(ctx, name, func(_ context.Context, s stores.Store) error { return fn(s) })
+			return r.Wait(ctx, name, func(_ context.Context, s stores.Store) error { return fn(s) })
 		},
 	}
 }
 
-func TestACloseOfTheStoreEndsCallsThatWait(t *testing.T) {
+func TestResolver_WaitEndsWithStore(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		close func(t *testing.T, s *Set)
 	}{
-		{"when it is swapped", func(t *testing.T, s *Set) { open(t, s, "c", map[string]string{"a": "2"}) }},
+		{"when it is replaced", func(t *testing.T, s *Set) { open(t, s, "c", map[string]string{"a": "2"}) }},
 		{"when waiting is ended", func(_ *testing.T, s *Set) { s.EndWaiting() }},
 		{"when the set is closed", func(_ *testing.T, s *Set) { _ = s.Close() }},
 	} {
@@ -114,7 +114,7 @@ func TestACloseOfTheStoreEndsCallsThatWait(t *testing.T) {
 	}
 }
 
-func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
+func TestResolver_WaitErrors(t *testing.T) {
 	s, _ := newSet()
 	open(t, s, "c", nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -123,10 +123,10 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 		return s.Resolver().Wait(ctx, "c", func(ctx context.Context, _ stores.Store) error { return ctx.Err() })
 	}
 	if err := wait(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("a caller that gave up gets %v", err)
+		t.Errorf("a canceled call returns %v", err)
 	}
 	if err := wait(t.Context()); err != nil {
-		t.Errorf("a call that ends well returns %v", err)
+		t.Errorf("a successful call returns %v", err)
 	}
 	err := s.Resolver().Wait(t.Context(), "c", func(ctx context.Context, _ stores.Store) error {
 		s.EndWaiting()
@@ -134,13 +134,13 @@ func TestWaitLeavesAloneWhatIsNotItsOwn(t *testing.T) {
 		return stores.ErrNotHeld
 	})
 	if !errors.Is(err, stores.ErrNotHeld) {
-		t.Errorf("an outcome that came at the end becomes %v", err)
+		t.Errorf("a call with an outcome at the end returns %v", err)
 	}
 	if err := wait(t.Context()); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("a call that comes after the end returns %v", err)
+		t.Errorf("Wait after EndWaiting returns %v", err)
 	}
 	if err := s.Resolver().Do(t.Context(), "c", func(stores.Store) error { return nil }); err != nil {
-		t.Errorf("a call that does not wait returns %v", err)
+		t.Errorf("Do after EndWaiting returns %v", err)
 	}
 	_ = s.Close()
 }

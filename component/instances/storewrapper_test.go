@@ -10,49 +10,48 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// wrapped is what an attendant makes of a store.
-type wrapped struct {
+// wrappedStore is a store that a wrapper has returned.
+type wrappedStore struct {
 	stores.Store
 	by string
 }
 
-// diary is what attendants and stores do, in order. A bubble has but one of them at work
-// at a time.
-type diary []string
+// callLog records the calls of wrappers and of Close, in order. Calls are not concurrent.
+type callLog []string
 
-// attendant returns an attendant that wraps stores, and tells what it does.
-func (d *diary) attendant(name string) StoreWrapper {
+// wrapper returns a StoreWrapper that logs its calls under the name.
+func (l *callLog) wrapper(name string) StoreWrapper {
 	return func(component string, s stores.Store) (stores.Store, func()) {
-		*d = append(*d, name+" comes to "+component)
-		return &wrapped{s, name}, func() { *d = append(*d, name+" leaves "+component) }
+		*l = append(*l, name+" wraps "+component)
+		return &wrappedStore{s, name}, func() { *l = append(*l, name+" releases "+component) }
 	}
 }
 
-// closes lets the diary tell of the end of a store.
-type closes struct {
+// closeRecorder logs the Close of a store.
+type closeRecorder struct {
 	*fakeStore
-	diary *diary
+	log *callLog
 }
 
-func (c closes) Close() error {
-	*c.diary = append(*c.diary, "closed")
+func (c closeRecorder) Close() error {
+	*c.log = append(*c.log, "closed")
 	return nil
 }
 
-func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
+func TestStoreWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told diary
+		var log callLog
 		inner := func(_ string, s stores.Store) (stores.Store, func()) {
-			return closes{s.(*fakeStore), &told}, func() { told = append(told, "innermost leaves") }
+			return closeRecorder{stores.Unwrap(s).(*fakeStore), &log}, func() { log = append(log, "innermost releases c") }
 		}
 		plain, _ := newSet()
-		s := New(plain.registry, logger.NewLogger("test"), inner, told.attendant("ann"), told.attendant("bob"))
+		s := New(plain.registry, logger.NewLogger("test"), inner, log.wrapper("ann"), log.wrapper("bob"))
 		open(t, s, "c", nil)
 		finish, ended := make(chan struct{}), make(chan error, 1)
 		go func() {
 			ended <- s.Do(t.Context(), "c", func(store stores.Store) error {
-				outer := store.(*wrapped)
-				if outer.by != "bob" || outer.Store.(*wrapped).by != "ann" {
+				outer := store.(*wrappedStore)
+				if outer.by != "bob" || outer.Store.(*wrappedStore).by != "ann" {
 					t.Errorf("the store is wrapped by %s first", outer.by)
 				}
 				<-finish
@@ -62,36 +61,36 @@ func TestAttendantsStayFromOpenUntilTheLastCallHasEnded(t *testing.T) {
 		synctest.Wait()
 		open(t, s, "c", map[string]string{"a": "2"})
 		synctest.Wait()
-		if want := (diary{"ann comes to c", "bob comes to c", "ann comes to c", "bob comes to c"}); !slices.Equal(told, want) {
-			t.Errorf("while a call is under way: %q", told)
+		if want := (callLog{"ann wraps c", "bob wraps c", "ann wraps c", "bob wraps c"}); !slices.Equal(log, want) {
+			t.Errorf("while a call is under way: %q", log)
 		}
-		told = nil
+		log = nil
 		close(finish)
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if want := (diary{"bob leaves c", "ann leaves c", "innermost leaves", "closed"}); !slices.Equal(told, want) {
-			t.Errorf("after it: %q, want %q", told, want)
+		if want := (callLog{"bob releases c", "ann releases c", "innermost releases c", "closed"}); !slices.Equal(log, want) {
+			t.Errorf("after it: %q, want %q", log, want)
 		}
-		told = nil
-		if err := s.Close(); err != nil || len(told) != 4 {
-			t.Errorf("when the set is closed: %v, %q", err, told)
+		log = nil
+		if err := s.Close(); err != nil || len(log) != 4 {
+			t.Errorf("when the set is closed: %v, %q", err, log)
 		}
 	})
 }
 
-func TestAttendantsLeaveWhatIsOpenedTooLate(t *testing.T) {
-	var told diary
+func TestStoreWrapper_OpenAfterClose(t *testing.T) {
+	var log callLog
 	plain, _ := newSet()
-	s := New(plain.registry, logger.NewLogger("test"), told.attendant("ann"))
+	s := New(plain.registry, logger.NewLogger("test"), log.wrapper("ann"))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Open(t.Context(), "c", nil); err == nil {
 		t.Error("opened after Close")
 	}
-	if want := (diary{"ann comes to c", "ann leaves c"}); !slices.Equal(told, want) {
-		t.Errorf("%q, want %q", told, want)
+	if want := (callLog{"ann wraps c", "ann releases c"}); !slices.Equal(log, want) {
+		t.Errorf("%q, want %q", log, want)
 	}
 }

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// defaultInitTimeout bounds the opening of a component whose file does not say how long
-// it may take.
+// defaultInitTimeout is the init timeout of a component whose file has none.
 const defaultInitTimeout = 5 * time.Second
 
 // Component is Dapr's Component, version v1alpha1.
@@ -19,17 +18,18 @@ type Component struct {
 	Auth     Auth       `json:"auth,omitempty"`
 	Scoped   `json:",inline"`
 
-	// File is where the component was read. It is not part of the document.
+	// File is the path of the file that the component was read from. It is not part of
+	// the document.
 	File string `json:"-"`
 }
 
-// TypeMeta says what a document describes.
+// TypeMeta is the kind of a document.
 type TypeMeta struct {
 	Kind       string `json:"kind,omitempty"`
 	APIVersion string `json:"apiVersion,omitempty"`
 }
 
-// Spec says what a component is.
+// Spec is the specification of a component.
 type Spec struct {
 	Type         string `json:"type"`
 	Version      string `json:"version"`
@@ -45,10 +45,11 @@ type Auth struct {
 
 // Scoped restricts a component to apps.
 type Scoped struct {
-	Scopes []string `json:"scopes,omitempty"` // ids of the apps that may use the component; empty is every app
+	// Scopes are the ids of the apps that may use the component. Empty means every app.
+	Scopes []string `json:"scopes,omitempty"`
 }
 
-// Item is one metadata entry: a value, or where to find it.
+// Item is a metadata entry: a value or a reference to one.
 type Item struct {
 	Name         string       `json:"name"`
 	Value        DynamicValue `json:"value,omitempty"`
@@ -56,16 +57,16 @@ type Item struct {
 	EnvRef       string       `json:"envRef,omitempty"`
 }
 
-// SecretKeyRef is the place of a value in a secret store.
+// SecretKeyRef refers to a value in a secret store.
 type SecretKeyRef struct {
 	Name string `json:"name"`
 	Key  string `json:"key"`
 }
 
-// DynamicValue is a value of any type, in JSON; empty if there is none.
+// DynamicValue is a value of any type, in JSON. It is empty if there is no value.
 type DynamicValue []byte
 
-// UnmarshalJSON implements [json.Unmarshaler]. null is the same as no value.
+// UnmarshalJSON implements [json.Unmarshaler]. null means no value.
 func (v *DynamicValue) UnmarshalJSON(text []byte) error {
 	if string(text) != "null" {
 		*v = slices.Clone(text)
@@ -75,7 +76,7 @@ func (v *DynamicValue) UnmarshalJSON(text []byte) error {
 
 var _ json.Unmarshaler = (*DynamicValue)(nil)
 
-// String returns a string as it is and any other value in JSON.
+// String returns a string value as it is and other values in JSON.
 func (v DynamicValue) String() string { return unquote(string(v)) }
 
 func unquote(text string) string {
@@ -88,8 +89,8 @@ func unquote(text string) string {
 // IsFor reports whether the app may use the component.
 func (s Scoped) IsFor(app string) bool { return len(s.Scopes) == 0 || slices.Contains(s.Scopes, app) }
 
-// Timeout returns how long opening the component may take. A timeout that cannot be read
-// is the default, as in daprd.
+// Timeout returns how long opening the component may take. An invalid timeout means the
+// default, as in daprd.
 func (s Spec) Timeout() time.Duration {
 	if timeout, err := time.ParseDuration(s.InitTimeout); err == nil {
 		return timeout

@@ -16,12 +16,11 @@ const (
 	kind       = "Component"
 )
 
-// separator begins the line between two documents. The rest of that line belongs to
-// neither.
+// separator starts the line between two documents. The rest of that line is ignored.
 var separator = []byte("\n---")
 
-// parse returns the components in a file, and with them an error that says what of the
-// file cannot be read. Documents of another kind are skipped.
+// parse returns the components in a file. The error, if any, lists the documents that
+// cannot be read. parse skips documents of another kind.
 func parse(file io.Reader) ([]*Component, error) {
 	var (
 		components []*Component
@@ -37,13 +36,13 @@ func parse(file io.Reader) ([]*Component, error) {
 			components = append(components, c)
 		}
 	}
-	// daprd never gets past a document that is longer than the scanner's buffer. Here it
-	// ends the file.
+	// A document that is longer than the scanner's buffer ends the file. daprd retries it
+	// forever.
 	return components, errors.Join(append(errs, documents.Err())...)
 }
 
-// parseDocument returns the component that the document describes, or nil if it describes
-// something else.
+// parseDocument returns the component in the document, or nil if the document has another
+// kind.
 func parseDocument(text []byte) (*Component, error) {
 	var head struct {
 		TypeMeta `json:",inline"`
@@ -65,7 +64,7 @@ func parseDocument(text []byte) (*Component, error) {
 	return c, nil
 }
 
-// checkName returns an error if the name cannot be a segment of a URL's path.
+// checkName returns an error if the name cannot be a segment of a URL path.
 func checkName(name string) error {
 	if name == "." || name == ".." || strings.ContainsAny(name, "/%") {
 		return fmt.Errorf("metadata.name must be neither . nor .. and must contain neither / nor %%, got %q", name)
@@ -74,8 +73,8 @@ func checkName(name string) error {
 }
 
 // splitDocument is a [bufio.SplitFunc] for the documents of a file. As in daprd, a
-// document is lost if the separator behind it is the last line of the file, has text
-// behind the dashes and does not end in a newline.
+// document is dropped if the separator after it is the last line of the file, has text
+// after the dashes and does not end in a newline.
 func splitDocument(data []byte, atEOF bool) (advance int, document []byte, err error) {
 	if atEOF && len(data) == 0 {
 		return 0, nil, nil

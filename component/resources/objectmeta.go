@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// ObjectMeta is the metadata of every Kubernetes object. Only Name and Namespace are
-// used; a document with a value of the wrong type in another field is skipped, as in
-// daprd.
+// ObjectMeta is the metadata of a Kubernetes object. Only Name and Namespace are used. A
+// document with a value of the wrong type in any field is skipped, as in daprd.
 type ObjectMeta struct {
 	Name                       string            `json:"name,omitempty"`
 	GenerateName               string            `json:"generateName,omitempty"`
@@ -36,7 +35,7 @@ type OwnerReference struct {
 	BlockOwnerDeletion *bool  `json:"blockOwnerDeletion,omitempty"`
 }
 
-// ManagedFields says which program has set which fields of an object.
+// ManagedFields names the program that has set some fields of an object.
 type ManagedFields struct {
 	Manager     string          `json:"manager,omitempty"`
 	Operation   string          `json:"operation,omitempty"`
@@ -47,7 +46,7 @@ type ManagedFields struct {
 	Subresource string          `json:"subresource,omitempty"`
 }
 
-// Time is a time as Kubernetes writes it.
+// Time is a time in the format of Kubernetes.
 type Time struct{ time.Time }
 
 // UnmarshalJSON implements [json.Unmarshaler]. null is the zero time.

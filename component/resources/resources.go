@@ -1,10 +1,10 @@
-// Package resources reads the components in Dapr's resource files as the disk loader of
-// daprd 1.18 does, so that a sidecar and Mortise find the same components in the same
-// files.
+// Package resources reads the components in Dapr's resource files in the same way as the
+// disk loader of daprd 1.18, so that a sidecar and Mortise find the same components in
+// the same files.
 //
-// The types mirror Dapr's own, down to which field is embedded, because that decides
-// which values the YAML library converts to text. Dapr's types are not used: they pull in
-// client-go and controller-runtime. Package test/e2e compares both.
+// The types mirror Dapr's, including which fields are embedded, because that decides
+// which values the YAML library converts to text. Dapr's own types would import client-go
+// and controller-runtime. Package test/e2e compares both.
 package resources
 
 import (
@@ -23,17 +23,18 @@ const namespaceVariable = "NAMESPACE"
 
 // Loader reads resource files.
 type Loader struct {
-	// LookupEnv is os.LookupEnv, or stands for it.
+	// LookupEnv is os.LookupEnv, or a replacement in tests.
 	LookupEnv func(name string) (value string, ok bool)
 	Log       logger.Logger
 }
 
-// Load returns the components in the folder, or in the file, in the order in which daprd
-// reads them: those for every app, and of several that have the same name, all. It skips
-// what daprd skips: silently components of other namespaces, and with a warning files and
-// documents that cannot be read. It fails if the path cannot be read.
+// Load returns the components in the folder or in the file, in the order in which daprd
+// reads them. It returns components of every app, and all of several with the same name.
+// Like daprd it skips components of other namespaces silently, and files and documents
+// that cannot be read with a warning. It fails if the path cannot be read.
 //
-// daprd takes folders only. A path that is a file is read whatever its name is.
+// Unlike daprd, which takes only folders, it reads a path that is a file, whatever its
+// name.
 func (l Loader) Load(path string) ([]*Component, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -44,11 +45,11 @@ func (l Loader) Load(path string) ([]*Component, error) {
 		read = l.readFolder
 	}
 	components, err := read(path)
-	return slices.DeleteFunc(components, l.isElsewhere), err
+	return slices.DeleteFunc(components, l.isOfOtherNamespace), err
 }
 
-// readFolder returns the components in the YAML files of the folder, but not of folders
-// below it. It fails if the folder cannot be read. Files that cannot be read are logged.
+// readFolder returns the components in the YAML files of the folder, without subfolders.
+// It fails if the folder cannot be read. It logs files that cannot be read.
 func (l Loader) readFolder(folder string) ([]*Component, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -72,8 +73,8 @@ func (l Loader) readFolder(folder string) ([]*Component, error) {
 	return found, nil
 }
 
-// readRegular is readFile for files of a folder. A link there can lead to a folder, and
-// opening a pipe would wait for a writer; daprd does not start with either.
+// readRegular is readFile for files of a folder. It rejects links to folders, and pipes,
+// whose opening would wait for a writer. daprd does not start with either.
 func (l Loader) readRegular(file string) ([]*Component, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -86,7 +87,7 @@ func (l Loader) readRegular(file string) ([]*Component, error) {
 }
 
 // readFile returns the components in the file. It fails if the file cannot be opened, and
-// logs what cannot be read as a component.
+// logs documents that cannot be read.
 func (l Loader) readFile(file string) ([]*Component, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -95,7 +96,7 @@ func (l Loader) readFile(file string) ([]*Component, error) {
 	defer f.Close()
 	components, err := parse(f)
 	if err != nil {
-		l.Log.Warnf("Skipping what cannot be read as a component in %s: %v", file, err)
+		l.Log.Warnf("Skipping documents in %s that are not valid components: %v", file, err)
 	}
 	for _, c := range components {
 		c.File = file
@@ -103,22 +104,22 @@ func (l Loader) readFile(file string) ([]*Component, error) {
 	return components, nil
 }
 
-// isElsewhere reports whether the component belongs to a namespace other than that of
-// this process. If either names no namespace, it does not.
-func (l Loader) isElsewhere(c *Component) bool {
+// isOfOtherNamespace reports whether the component and this process have different
+// namespaces. It returns false if either has none.
+func (l Loader) isOfOtherNamespace(c *Component) bool {
 	namespace, _ := l.LookupEnv(namespaceVariable)
 	return namespace != "" && c.Metadata.Namespace != "" && c.Metadata.Namespace != namespace
 }
 
-// ForApp returns those of the components that the daprd of the app uses. It fails where
-// that daprd does not start, because the name of a component that the app may use is
-// repeated by a later component, whether or not the app may use that one.
+// ForApp returns the components that the daprd of the app uses. Like that daprd it fails
+// if a component that the app may use has the name of a later component, even if the app
+// may not use the later one.
 func ForApp(components []*Component, app string) ([]*Component, error) {
 	var used []*Component
 	taken := map[string]*Component{}
 	for _, c := range components {
 		if earlier, ok := taken[c.Metadata.Name]; ok {
-			return nil, fmt.Errorf("%s and %s define two components of the name %q", earlier.File, c.File, c.Metadata.Name)
+			return nil, fmt.Errorf("%s and %s define two components with the name %q", earlier.File, c.File, c.Metadata.Name)
 		}
 		if c.IsFor(app) {
 			taken[c.Metadata.Name] = c
@@ -128,9 +129,9 @@ func ForApp(components []*Component, app string) ([]*Component, error) {
 	return used, nil
 }
 
-// Check fails if no daprd starts with the components, whichever its app is.
+// Check fails if no daprd starts with the components, whatever its app.
 func Check(components []*Component) error {
-	_, err := ForApp(components, "") // which stands for every app that no scope names
+	_, err := ForApp(components, "") // like an app that no scope names
 	for _, c := range components {
 		for _, app := range c.Scopes {
 			if err == nil {

@@ -16,20 +16,20 @@ import (
 
 const head = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: locks\nspec:\n  type: lock.mortise\n"
 
-// loader returns a loader in an environment, and what it logs.
+// loader returns a loader with the environment, and its log.
 func loader(env map[string]string) (Loader, *strings.Builder) {
-	var said strings.Builder
+	var logged strings.Builder
 	log := logger.NewLogger("test of resources")
-	log.SetOutput(&said)
+	log.SetOutput(&logged)
 	lookup := func(name string) (string, bool) {
 		value, ok := env[name]
 		return value, ok
 	}
-	return Loader{lookup, log}, &said
+	return Loader{lookup, log}, &logged
 }
 
-// folder writes the files, by name, to a new folder.
-func folder(t *testing.T, files map[string]string) string {
+// writeFolder writes the files, by name, to a new folder.
+func writeFolder(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -49,23 +49,23 @@ func names(components []*Component) []string {
 	return names
 }
 
-// called is a component with another name and another line behind the name.
-func called(name string, lines ...string) string {
+// componentNamed returns a component with the name and more lines of metadata.
+func componentNamed(name string, lines ...string) string {
 	return strings.Replace(head, "name: locks", "name: "+strings.Join(append([]string{name}, lines...), "\n  "), 1)
 }
 
-func TestWhatIsReadOfAFile(t *testing.T) {
+func TestLoader_LoadFile(t *testing.T) {
 	for _, row := range []struct {
 		name, text string
 		want       []string
-		warns      string // in what is logged; empty: nothing is
+		warns      string // part of the log; empty if nothing is logged
 	}{
 		{"one component", head, []string{"locks"}, ""},
-		{"several documents", called("a") + "---\n" + called("b") + "--- # the last\n" + called("c"), []string{"a", "b", "c"}, ""},
+		{"several documents", componentNamed("a") + "---\n" + componentNamed("b") + "--- # the last\n" + componentNamed("c"), []string{"a", "b", "c"}, ""},
 		{"a separator before the first and behind the last", "---\n" + head + "---\n", []string{"locks"}, ""},
 		{"a separator at the end without a newline", head + "---", []string{"locks"}, ""},
-		{"a separator at the end with a space and without a newline", called("a") + "---\n" + called("b") + "--- ", []string{"a"}, ""},
-		{"lines that end as on Windows", strings.ReplaceAll(called("a")+"---\n"+called("b"), "\n", "\r\n"), []string{"a", "b"}, ""},
+		{"a separator at the end with a space and without a newline", componentNamed("a") + "---\n" + componentNamed("b") + "--- ", []string{"a"}, ""},
+		{"lines that end as on Windows", strings.ReplaceAll(componentNamed("a")+"---\n"+componentNamed("b"), "\n", "\r\n"), []string{"a", "b"}, ""},
 		{"a byte order mark", "\ufeff" + head, []string{"locks"}, ""},
 		{"comments and empty documents", "# nothing\n---\n\n---\n# here\n" + head, []string{"locks"}, ""},
 		{"nothing", "", nil, ""},
@@ -74,9 +74,9 @@ func TestWhatIsReadOfAFile(t *testing.T) {
 		{"field names in other cases", "APIVersion: dapr.io/v1alpha1\nKind: Component\nMetadata:\n  NAME: locks\n", []string{"locks"}, ""},
 		{"an alias and a merge", "x: &m\n  name: locks\n" + strings.Replace(head, "  name: locks", "  <<: *m", 1), []string{"locks"}, ""},
 		{"a key that is repeated", strings.Replace(head, "  name: locks", "  name: a\n  name: b", 1), []string{"b"}, ""},
-		{"a name that is a number", called("7"), []string{"7"}, ""},
+		{"a name that is a number", componentNamed("7"), []string{"7"}, ""},
 		{"no name", strings.Replace(head, "name: locks", "labels: {}", 1), []string{""}, ""},
-		{"the metadata that kubectl prints", called("k", "creationTimestamp: null", "generation: 1", "uid: 0f", "labels: {n: 1}"),
+		{"the metadata that kubectl prints", componentNamed("k", "creationTimestamp: null", "generation: 1", "uid: 0f", "labels: {n: 1}"),
 			[]string{"k"}, ""},
 
 		{"another kind", strings.Replace(head, "Component", "Configuration", 1), nil, ""},
@@ -86,9 +86,9 @@ func TestWhatIsReadOfAFile(t *testing.T) {
 		{"metadata of another kind", strings.Replace(head, "Component", "Subscription", 1) + "  metadata: {raw: 1}\n", nil, ""},
 
 		{"bad indentation beside a good document", "a:\n b: 1\n   c: 2\n---\n" + head, []string{"locks"}, "mapping values"},
-		{"a line of a Helm template", head + "{{- range .Values.x }}\n---\n" + called("b"), []string{"b"}, "error converting YAML"},
-		{"a value of a Helm template", called("{{ .Values.name }}") + "---\n" + called("b"), []string{"b"}, "invalid map key"},
-		{"a tab", "\t" + head + "---\n" + called("b"), []string{"b"}, "cannot start any token"},
+		{"a line of a Helm template", head + "{{- range .Values.x }}\n---\n" + componentNamed("b"), []string{"b"}, "error converting YAML"},
+		{"a value of a Helm template", componentNamed("{{ .Values.name }}") + "---\n" + componentNamed("b"), []string{"b"}, "invalid map key"},
+		{"a tab", "\t" + head + "---\n" + componentNamed("b"), []string{"b"}, "cannot start any token"},
 		{"scopes as text", head + "scopes: shop\n", nil, "cannot unmarshal string"},
 		{"scopes as numbers", head + "scopes: [1]\n", nil, "cannot unmarshal number"},
 		{"a truth value as text", head + "  ignoreErrors: 'true'\n", nil, "cannot unmarshal string"},
@@ -96,33 +96,33 @@ func TestWhatIsReadOfAFile(t *testing.T) {
 		{"metadata as a map", head + "  metadata: {a: b}\n", nil, "cannot unmarshal object"},
 		{"a sequence", "- a\n- b\n", nil, "cannot unmarshal array"},
 		{"text", "just words", nil, "cannot unmarshal string"},
-		{"a name with a slash", called("a/b"), nil, "metadata.name must"},
-		{"a name of dots", called(".."), nil, "metadata.name must"},
-		{"labels that are a list", called("a", "labels: [a]"), nil, "cannot unmarshal array"},
-		{"a time that is none", called("a", "creationTimestamp: soon"), nil, "cannot parse"},
-		{"a document that is too long", head + "---\n# " + strings.Repeat("x", 70_000) + "\n---\n" + called("b"), []string{"locks"}, "too long"},
+		{"a name with a slash", componentNamed("a/b"), nil, "metadata.name must"},
+		{"a name of dots", componentNamed(".."), nil, "metadata.name must"},
+		{"labels that are a list", componentNamed("a", "labels: [a]"), nil, "cannot unmarshal array"},
+		{"a time that is none", componentNamed("a", "creationTimestamp: soon"), nil, "cannot parse"},
+		{"a document that is too long", head + "---\n# " + strings.Repeat("x", 70_000) + "\n---\n" + componentNamed("b"), []string{"locks"}, "too long"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			l, said := loader(nil)
-			got, err := l.Load(folder(t, map[string]string{"f.yaml": row.text}))
+			l, logged := loader(nil)
+			got, err := l.Load(writeFolder(t, map[string]string{"f.yaml": row.text}))
 			if err != nil || !slices.Equal(names(got), row.want) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
-			if row.warns == "" && said.Len() > 0 || !strings.Contains(said.String(), row.warns) {
-				t.Errorf("it logs %q, want %q", said, row.warns)
+			if row.warns == "" && logged.Len() > 0 || !strings.Contains(logged.String(), row.warns) {
+				t.Errorf("log is %q, want %q", logged, row.warns)
 			}
 		})
 	}
 }
 
-func TestWhichFilesOfAFolderAreRead(t *testing.T) {
-	dir := folder(t, map[string]string{
-		"2.yaml": called("a"), "1.YML": called("b"), "3.json": called("c"), "notes": "-", ".hidden.yaml": called("d"), "broken.yaml": "a: [",
+func TestLoader_LoadFolder(t *testing.T) {
+	dir := writeFolder(t, map[string]string{
+		"2.yaml": componentNamed("a"), "1.YML": componentNamed("b"), "3.json": componentNamed("c"), "notes": "-", ".hidden.yaml": componentNamed("d"), "broken.yaml": "a: [",
 	})
 	below := filepath.Join(dir, "below.yaml")
 	for _, err := range []error{
 		os.Mkdir(below, 0o700),
-		os.WriteFile(filepath.Join(below, "e.yaml"), []byte(called("e")), 0o600),
+		os.WriteFile(filepath.Join(below, "e.yaml"), []byte(componentNamed("e")), 0o600),
 		os.Symlink(filepath.Join(below, "e.yaml"), filepath.Join(dir, "4.yaml")),
 		os.Symlink(filepath.Join(dir, "missing"), filepath.Join(dir, "5.yaml")),
 		os.Symlink(below, filepath.Join(dir, "6.yaml")),
@@ -131,21 +131,21 @@ func TestWhichFilesOfAFolderAreRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, said := loader(nil)
+	l, logged := loader(nil)
 	got, err := l.Load(dir)
 	if err != nil || !slices.Equal(names(got), []string{"d", "b", "a", "e"}) {
 		t.Errorf("got %q, %v", names(got), err)
 	}
 	for _, skipped := range []string{"3.json", "notes", "broken.yaml", "5.yaml", "6.yaml"} {
-		if !strings.Contains(said.String(), skipped) {
-			t.Errorf("it does not log that it skips %s", skipped)
+		if !strings.Contains(logged.String(), skipped) {
+			t.Errorf("the log does not mention %s", skipped)
 		}
 	}
 }
 
-func TestAPathThatIsAFileIsReadWhateverItsName(t *testing.T) {
+func TestLoader_LoadAnyFileName(t *testing.T) {
 	l, _ := loader(nil)
-	file := filepath.Join(folder(t, map[string]string{"locks": head}), "locks")
+	file := filepath.Join(writeFolder(t, map[string]string{"locks": head}), "locks")
 	got, err := l.Load(file)
 	if err != nil || len(got) != 1 || got[0].File != file {
 		t.Errorf("got %v, %v", got, err)
@@ -155,9 +155,9 @@ func TestAPathThatIsAFileIsReadWhateverItsName(t *testing.T) {
 	}
 }
 
-func TestNamespaces(t *testing.T) {
-	dir := folder(t, map[string]string{
-		"1.yaml": called("none"), "2.yaml": called("staging", "namespace: staging"), "3.yaml": called("production", "namespace: production"),
+func TestLoader_Namespaces(t *testing.T) {
+	dir := writeFolder(t, map[string]string{
+		"1.yaml": componentNamed("none"), "2.yaml": componentNamed("staging", "namespace: staging"), "3.yaml": componentNamed("production", "namespace: production"),
 	})
 	for _, row := range []struct {
 		name string
@@ -178,8 +178,8 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
-// parsed returns the only component in the text.
-func parsed(t *testing.T, text string) *Component {
+// parseOne returns the only component in the text.
+func parseOne(t *testing.T, text string) *Component {
 	t.Helper()
 	components, err := parse(strings.NewReader(text))
 	if err != nil || len(components) != 1 {
@@ -188,8 +188,8 @@ func parsed(t *testing.T, text string) *Component {
 	return components[0]
 }
 
-func TestPropertiesAreWhatDaprdWouldSend(t *testing.T) {
-	c := parsed(t, head+`  version: v1
+func TestLoader_Properties(t *testing.T) {
+	c := parseOne(t, head+`  version: v1
   metadata:
   - name: text
     value: "07"
@@ -222,7 +222,7 @@ func TestPropertiesAreWhatDaprdWouldSend(t *testing.T) {
       a
       b
 `)
-	l, said := loader(map[string]string{"LOCK_HOST": "h", "EMPTY": "", "QUOTED": `"q"`, "Dapr_Host": "secret", "APP_API_TOKEN": "secret"})
+	l, logged := loader(map[string]string{"LOCK_HOST": "h", "EMPTY": "", "QUOTED": `"q"`, "Dapr_Host": "secret", "APP_API_TOKEN": "secret"})
 	got, err := l.Properties(c)
 	want := map[string]string{
 		"text": "07", "number": "3", "octal": "15", "big": "1000", "truth": "true", "true": "true", "date": "2020-01-01",
@@ -234,12 +234,12 @@ func TestPropertiesAreWhatDaprdWouldSend(t *testing.T) {
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
-	if log := said.String(); strings.Count(log, "does not allow") != 2 || strings.Contains(log, "secret") {
-		t.Errorf("it logs %s", log)
+	if log := logged.String(); strings.Count(log, "does not allow") != 2 || strings.Contains(log, "secret") {
+		t.Errorf("log is %s", log)
 	}
 }
 
-func TestWhatOnlyDaprdCanReadIsReported(t *testing.T) {
+func TestLoader_PropertiesForDaprdOnly(t *testing.T) {
 	for _, row := range []struct {
 		name, item string
 		want       error
@@ -252,7 +252,7 @@ func TestWhatOnlyDaprdCanReadIsReported(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l, _ := loader(nil)
-			got, err := l.Properties(parsed(t, head+"  metadata:\n  - {name: plain, value: v}\n  - {name: k, "+row.item+"}\n"))
+			got, err := l.Properties(parseOne(t, head+"  metadata:\n  - {name: plain, value: v}\n  - {name: k, "+row.item+"}\n"))
 			if !errors.Is(err, row.want) || err.Error() != row.text || !maps.Equal(got, map[string]string{"plain": "v"}) {
 				t.Errorf("got %q, %v", got, err)
 			}
@@ -260,7 +260,7 @@ func TestWhatOnlyDaprdCanReadIsReported(t *testing.T) {
 	}
 }
 
-func TestWhichVariablesMayBeReferredTo(t *testing.T) {
+func TestLoader_MayReferTo(t *testing.T) {
 	for _, row := range []struct {
 		variable, allowed string
 		want              bool
@@ -288,25 +288,25 @@ func TestWhichVariablesMayBeReferredTo(t *testing.T) {
 	}
 }
 
-func TestWhatTheDaprdOfAnAppUses(t *testing.T) {
+func TestForApp(t *testing.T) {
 	scoped := func(name string, apps ...string) *Component {
 		return &Component{Metadata: ObjectMeta{Name: name}, Scoped: Scoped{apps}, File: name + " of " + strings.Join(apps, ",")}
 	}
 	for _, row := range []struct {
 		name string
 		all  []*Component
-		want []string // of shop
-		err  string   // of shop
-		none bool     // whether no daprd starts
+		want []string // for app shop
+		err  string   // for app shop
+		none bool     // no daprd starts
 	}{
-		{"what is for every app, or for this", []*Component{scoped("a"), scoped("b", "bank", "shop"), scoped("c", "bank")},
+		{"components for every app and for this one", []*Component{scoped("a"), scoped("b", "bank", "shop"), scoped("c", "bank")},
 			[]string{"a", "b"}, "", false},
 		{"one name for two apps, this app's last", []*Component{scoped("a", "bank"), scoped("a", "shop")}, []string{"a"}, "", false},
-		{"one name for two apps, this app's first", []*Component{scoped("a", "shop"), scoped("a", "bank")}, nil, `of the name "a"`, false},
-		{"one name for every app, and later for another", []*Component{scoped("a"), scoped("a", "bank")}, nil, `of the name "a"`, true},
-		{"one name for this app, and later for every app", []*Component{scoped("a", "shop"), scoped("a")}, nil, `of the name "a"`, false},
-		{"one name for every app, twice", []*Component{scoped("a"), scoped("a")}, nil, `of the name "a"`, true},
-		{"no name, twice", []*Component{scoped(""), scoped("")}, nil, `of the name ""`, true},
+		{"one name for two apps, this app's first", []*Component{scoped("a", "shop"), scoped("a", "bank")}, nil, `with the name "a"`, false},
+		{"one name for every app, and later for another", []*Component{scoped("a"), scoped("a", "bank")}, nil, `with the name "a"`, true},
+		{"one name for this app, and later for every app", []*Component{scoped("a", "shop"), scoped("a")}, nil, `with the name "a"`, false},
+		{"one name for every app, twice", []*Component{scoped("a"), scoped("a")}, nil, `with the name "a"`, true},
+		{"no name, twice", []*Component{scoped(""), scoped("")}, nil, `with the name ""`, true},
 		{"nothing", nil, nil, "", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -319,13 +319,13 @@ func TestWhatTheDaprdOfAnAppUses(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", names(got), err, row.want)
 			}
 			if err := Check(row.all); (err != nil) != row.none {
-				t.Errorf("of any app: %v", err)
+				t.Errorf("Check: %v", err)
 			}
 		})
 	}
 }
 
-func TestInitTimeouts(t *testing.T) {
+func TestSpec_Timeout(t *testing.T) {
 	for written, want := range map[string]time.Duration{
 		"": 5 * time.Second, "30s": 30 * time.Second, "1m30s": 90 * time.Second, "0": 0, "-1s": -time.Second, "5": 5 * time.Second, "soon": 5 * time.Second,
 	} {
@@ -335,7 +335,7 @@ func TestInitTimeouts(t *testing.T) {
 	}
 }
 
-// FuzzLoad looks for files that crash the reader.
+// FuzzLoad checks that no file makes the parser panic.
 func FuzzLoad(f *testing.F) {
 	f.Add(head + "  metadata:\n  - {name: a, value: 1}\n")
 	f.Add("---\n---\n- a\n")

@@ -6,24 +6,27 @@ import (
 	"strings"
 )
 
-// Errors of [Loader.Properties] for a component that only its daprd can open.
+// The errors of [Loader.Properties] for values that only daprd knows.
 var (
 	// ErrSecret reports a value in a secret store, which only daprd can read.
 	ErrSecret = errors.New("is in a secret store")
-	// ErrNoVariable reports a value in an environment variable that this process does not
-	// have.
+	// ErrNoVariable reports a reference to an environment variable that this process does
+	// not have.
 	ErrNoVariable = errors.New("is not set in Mortise's environment")
 )
 
 const (
-	envKeysVariable = "DAPR_ENV_KEYS" // names the variables that may be referred to; set by Dapr's injector
-	appTokenKey     = "APP_API_TOKEN"
-	daprKeyPrefix   = "DAPR_"
+	// envKeysVariable lists the variables that metadata may refer to. Dapr's injector
+	// sets it.
+	envKeysVariable = "DAPR_ENV_KEYS"
+
+	appTokenKey   = "APP_API_TOKEN"
+	daprKeyPrefix = "DAPR_"
 )
 
-// Properties returns the component's metadata as daprd passes it to a component, except
-// for placeholders, which stay as they are. If some of it is known to daprd only, the
-// rest comes with an error that wraps ErrSecret or ErrNoVariable.
+// Properties returns the component's metadata as daprd sends it, except that it does not
+// replace placeholders. If only daprd knows some values, Properties returns the others
+// and an error that wraps ErrSecret or ErrNoVariable.
 func (l Loader) Properties(c *Component) (map[string]string, error) {
 	properties := make(map[string]string, len(c.Spec.Metadata))
 	var unknown error
@@ -38,8 +41,8 @@ func (l Loader) Properties(c *Component) (map[string]string, error) {
 	return properties, unknown
 }
 
-// value returns the value of an item. A variable is looked up only if there is no value,
-// and a secret only if there is no variable. A secret takes the place of a value.
+// value returns the value of an item. A reference to a variable counts only without a
+// value, and a secret only without such a variable. A secret replaces a value.
 func (l Loader) value(c *Component, item Item) (string, error) {
 	switch {
 	case len(item.Value) == 0 && item.EnvRef != "":
@@ -50,8 +53,8 @@ func (l Loader) value(c *Component, item Item) (string, error) {
 	return item.Value.String(), nil
 }
 
-// variable returns the value of the variable that an item refers to. Of a variable that
-// may not be referred to it is empty, and that is logged.
+// variable returns the value of the variable that an item refers to. For a variable that
+// metadata may not refer to it logs a warning and returns "".
 func (l Loader) variable(c *Component, item Item) (string, error) {
 	if !l.mayReferTo(item.EnvRef) {
 		l.Log.Warnf("Component %q: metadata key %s refers to the environment variable %q, which Dapr does not allow; its value is empty",
@@ -65,9 +68,9 @@ func (l Loader) variable(c *Component, item Item) (string, error) {
 	return unquote(value), nil
 }
 
-// mayReferTo reports whether daprd lets metadata refer to the variable. It compares the
-// name in upper case with the list as it is written, and looks at the first place only
-// where the list contains the name.
+// mayReferTo reports whether daprd allows metadata to refer to the variable. Like daprd
+// it compares the name in upper case with the list, and considers only the first
+// occurrence of the name in the list.
 func (l Loader) mayReferTo(variable string) bool {
 	name := strings.ToUpper(variable)
 	if name == appTokenKey || strings.HasPrefix(name, daprKeyPrefix) || strings.Contains(name, " ") {

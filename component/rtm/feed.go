@@ -6,60 +6,62 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// maxNews is how many events are kept for a stream that is slow. One that falls further
-// behind is told a new snapshot.
-const maxNews = 1024
+// maxPending is the number of events that are buffered for a stream. When a slow stream
+// exceeds it, a new snapshot replaces its buffered events.
+const maxPending = 1024
 
-// feed is what a stream has yet to be told. Its hub's mu guards it, but for the channels.
+// feed holds the events that a stream has not sent yet. The mu of its hub guards all
+// fields but the channels.
 type feed struct {
-	snapshot func() *rtmpb.LockEvent // of the present state
-	news     []*rtmpb.LockEvent
-	wake     chan struct{} // has an element if there are news
-	ended    chan struct{} // closed when the stream shall end
-	why      error         // it shall; valid when ended is closed
+	snapshot func() *rtmpb.LockEvent // returns the current state
+	pending  []*rtmpb.LockEvent
+	wake     chan struct{} // has an element if events are pending
+	ended    chan struct{} // closed when the stream has to end
+	err      error         // why it has to end; valid when ended is closed
 }
 
-// newFeed returns a feed that begins with a snapshot.
+// newFeed returns a feed whose first event is a snapshot.
 func newFeed(snapshot func() *rtmpb.LockEvent) *feed {
 	f := &feed{snapshot: snapshot, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	f.restart()
+	f.reset()
 	return f
 }
 
-// add adds an event that the present state has taken in already.
+// add adds an event that the current state already includes.
 func (f *feed) add(e *rtmpb.LockEvent) {
-	if len(f.news) >= maxNews {
-		f.restart()
+	if len(f.pending) >= maxPending {
+		f.reset()
 		return
 	}
-	f.news = append(f.news, e)
-	poke(f.wake)
+	f.pending = append(f.pending, e)
+	notify(f.wake)
 }
 
-// restart lets a snapshot be all that there is to tell.
-func (f *feed) restart() {
-	f.news = []*rtmpb.LockEvent{f.snapshot()}
-	poke(f.wake)
+// reset replaces the pending events by a snapshot.
+func (f *feed) reset() {
+	f.pending = []*rtmpb.LockEvent{f.snapshot()}
+	notify(f.wake)
 }
 
-// end lets the stream end.
-func (f *feed) end(why error) {
-	f.why = why
+// end ends the stream with err.
+func (f *feed) end(err error) {
+	f.err = err
 	close(f.ended)
 }
 
-// stream sends the feed's events until ctx ends, the feed or the hub does, or send fails.
+// stream sends the feed's events until ctx, the feed or the hub ends, or send fails. It
+// returns the reason.
 func (h *hub) stream(ctx context.Context, f *feed, send func(*rtmpb.LockEvent) error) error {
 	for {
 		select {
 		case <-f.wake:
-			for _, e := range h.collect(f) {
+			for _, e := range h.takePending(f) {
 				if err := send(e); err != nil {
 					return err
 				}
 			}
 		case <-f.ended:
-			return f.why
+			return f.err
 		case <-h.ended:
 			return h.err
 		case <-ctx.Done():
@@ -68,17 +70,17 @@ func (h *hub) stream(ctx context.Context, f *feed, send func(*rtmpb.LockEvent) e
 	}
 }
 
-// collect returns the news, of which the feed is relieved.
-func (h *hub) collect(f *feed) []*rtmpb.LockEvent {
+// takePending removes and returns the pending events.
+func (h *hub) takePending(f *feed) []*rtmpb.LockEvent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	news := f.news
-	f.news = nil
-	return news
+	pending := f.pending
+	f.pending = nil
+	return pending
 }
 
-// poke sends to a channel that holds one element, unless it has one.
-func poke(c chan struct{}) {
+// notify sends to a channel with a buffer of one element, unless the buffer is full.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

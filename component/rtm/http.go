@@ -13,20 +13,21 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// server is what HTTP is translated to.
+// server is the service that requests are passed to.
 type server = rtmpb.ChannelLocksServer
 
-// httpOperation is one operation as HTTP has it.
+// httpOperation is an operation of the HTTP API.
 type httpOperation struct {
-	name    string               // as a Status tells it
-	methods []string             // with which it can be asked for
-	message func() proto.Message // a new request
+	name       string   // in a Status
+	methods    []string // that are allowed
+	newRequest func() proto.Message
 
-	// serve asks the server, and answers. It returns an error that it has not told.
+	// serve calls the server and writes the answer. If it returns an error, it has not
+	// written anything.
 	serve func(s server, m proto.Message, w http.ResponseWriter, r *http.Request) error
 }
 
-// httpOperations are the operations by the last element of their path.
+// httpOperations maps the last elements of paths to operations.
 var httpOperations = map[string]httpOperation{
 	"setLock":     unary("RTMSetLockOperation", server.SetLock, newLockAnswer),
 	"acquireLock": unary("RTMAcquireOperation", server.AcquireLock, newLockAnswer),
@@ -40,23 +41,24 @@ var httpOperations = map[string]httpOperation{
 	"session":     stream("RTMSessionOperation", server.Session, http.MethodGet, http.MethodPost),
 }
 
-// noOperation is the operation that a Status tells if a path has none.
-const noOperation = "RTMOperation"
+// unknownOperation is the operation in a Status for paths without an operation.
+const unknownOperation = "RTMOperation"
 
-// Handler serves channel locks over HTTP: it asks s, and knows nothing of locks itself.
+// Handler returns a handler that serves channel locks over HTTP by calling s.
 //
-//	POST /v1/rtm/{store}/{setLock|acquireLock|releaseLock|revokeLock|getLock|removeLock|keepAlive|logout}
+//	POST /v1/rtm/{store}/{operation}
 //	GET  /v1/rtm/{store}/{subscribe|session}, and POST for session
 //
-// The fields of a request have their names in JSON. They are in the query, but for held,
-// and with POST in the body, an object. Answers are JSON; failures are a Status. Streams
-// are server-sent events, whose names are those of the event types; a failure on the way
-// is the last event, ERROR. They end when the client does not read, or is gone without a
-// word.
+// The operations of POST are setLock, acquireLock, releaseLock, revokeLock, getLock,
+// removeLock, keepAlive and logout. The fields of a request have their JSON names. They
+// are parameters of the query, except held, or with POST members of an object in the
+// body. Answers are JSON; the answer of a failed operation is a Status. Streams are
+// server-sent events, named for the event types; if a stream fails, its last event is
+// ERROR. A stream ends when its client stops reading or disconnects.
 //
-// The server that uses the handler bounds reading a request, and writing, by its
-// ReadTimeout and WriteTimeout. The handler lifts both when the request is read: locks
-// are waited for without limit. Whatever it writes itself has a limit of its own.
+// The ReadTimeout and WriteTimeout of the server that uses the handler bound reading a
+// request and writing. The handler removes both bounds when it has read the request,
+// because waits for locks have no limit. Its own writes have separate deadlines.
 func Handler(s rtmpb.ChannelLocksServer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/rtm/{store}/{operation}", func(w http.ResponseWriter, r *http.Request) { serveHTTP(s, w, r) })
@@ -76,32 +78,32 @@ func serveHTTP(s server, w http.ResponseWriter, r *http.Request) {
 		refuse(w, operation.name, &httpError{http.StatusMethodNotAllowed, invalid(invalidParameter, "method", "must be "+allowed)})
 		return
 	}
-	m := operation.message()
+	m := operation.newRequest()
 	if err := readRequest(m.ProtoReflect(), w, r); err != nil {
 		refuse(w, operation.name, err)
 		return
 	}
 	if err := operation.serve(s, m, w, r); err != nil {
-		fail(w, operation.name, err)
+		writeError(w, operation.name, err)
 	}
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
-	fault := "must be /v1/rtm/{store}/{operation}, with an operation that there is"
-	refuse(w, noOperation, &httpError{http.StatusNotFound, invalid(invalidParameter, "path", fault)})
+	problem := "must be /v1/rtm/{store}/{operation} with a known operation"
+	refuse(w, unknownOperation, &httpError{http.StatusNotFound, invalid(invalidParameter, "path", problem)})
 }
 
-// refusals are RTM's codes for what the server that uses the handler refuses.
+// refusals are RTM's codes for the HTTP codes of Refuse.
 var refusals = map[int]*code{
-	http.StatusUnauthorized:       {number: -10005, name: "INVALID_TOKEN", text: "no access"},
-	http.StatusForbidden:          {number: -14010, name: "LOCK_PERMISSION_DENIED", text: "no access"},
+	http.StatusUnauthorized:       {number: -10005, name: "INVALID_TOKEN", text: "access denied"},
+	http.StatusForbidden:          {number: -14010, name: "LOCK_PERMISSION_DENIED", text: "access denied"},
 	http.StatusServiceUnavailable: lockNotAvailable,
 }
 
-// Refuse answers a request that shall not come as far as to the Handler, in the same way.
-// httpCode is 401, 403 or 503.
+// Refuse answers a request that is rejected before it reaches the Handler, in the
+// Handler's format. httpCode is 401, 403 or 503.
 func Refuse(w http.ResponseWriter, r *http.Request, httpCode int, reason string) {
-	name := noOperation
+	name := unknownOperation
 	if operation, ok := httpOperations[path.Base(r.URL.Path)]; ok {
 		name = operation.name
 	}
@@ -109,39 +111,40 @@ func Refuse(w http.ResponseWriter, r *http.Request, httpCode int, reason string)
 	respond(w, httpCode, statusAnswer{c.number, name, c.text + ": " + reason})
 }
 
-// messageOf is a pointer to a message.
+// messageOf is a pointer to M that is a message.
 type messageOf[M any] interface {
 	*M
 	proto.Message
 }
 
-// unary is an operation with one answer, as call gives it and tell writes it.
+// unary returns an operation with one answer. It calls the server by call, and convert
+// returns the value whose JSON is the answer.
 func unary[M any, P messageOf[M], A any](
-	name string, call func(server, context.Context, P) (A, error), tell func(A) any,
+	name string, call func(server, context.Context, P) (A, error), convert func(A) any,
 ) httpOperation {
 	return httpOperation{
-		name:    name,
-		methods: []string{http.MethodPost},
-		message: func() proto.Message { return P(new(M)) },
+		name:       name,
+		methods:    []string{http.MethodPost},
+		newRequest: func() proto.Message { return P(new(M)) },
 		serve: func(s server, m proto.Message, w http.ResponseWriter, r *http.Request) error {
 			answer, err := call(s, r.Context(), m.(P))
 			if err != nil {
 				return err
 			}
-			respond(w, http.StatusOK, tell(answer))
+			respond(w, http.StatusOK, convert(answer))
 			return nil
 		},
 	}
 }
 
-// stream is an operation that is answered by events.
+// stream returns an operation whose answer is a stream of events.
 func stream[M any, P messageOf[M]](
 	name string, call func(server, P, grpc.ServerStreamingServer[rtmpb.LockEvent]) error, methods ...string,
 ) httpOperation {
 	return httpOperation{
-		name:    name,
-		methods: methods,
-		message: func() proto.Message { return P(new(M)) },
+		name:       name,
+		methods:    methods,
+		newRequest: func() proto.Message { return P(new(M)) },
 		serve: func(s server, m proto.Message, w http.ResponseWriter, r *http.Request) error {
 			events := newEventStream(w, r)
 			return events.end(name, call(s, m.(P), events))

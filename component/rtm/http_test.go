@@ -17,18 +17,18 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// scriptedServer answers as it is told to, and remembers what it was asked.
+// scriptedServer returns a fixed answer, and records the request.
 type scriptedServer struct {
 	rtmpb.UnimplementedChannelLocksServer
-	asked  proto.Message
-	answer proto.Message
-	err    error
-	events func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error
+	received proto.Message
+	answer   proto.Message
+	err      error
+	events   func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error
 }
 
-// scriptedReply is what the script answers to the message.
+// scriptedReply records the request and returns the answer.
 func scriptedReply[A proto.Message](s *scriptedServer, m proto.Message) (answer A, err error) {
-	s.asked = m
+	s.received = m
 	if s.err == nil {
 		answer = s.answer.(A)
 	}
@@ -68,17 +68,17 @@ func (s *scriptedServer) Logout(_ context.Context, m *rtmpb.LogoutRequest) (*rtm
 }
 
 func (s *scriptedServer) Subscribe(m *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	s.asked = m
+	s.received = m
 	return s.events(stream)
 }
 
 func (s *scriptedServer) Session(m *rtmpb.SessionRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	s.asked = m
+	s.received = m
 	return s.events(stream)
 }
 
-// agreeableServer answers everything with nothing.
-func agreeableServer(operation string) *scriptedServer {
+// newEmptyServer returns a server whose answers are empty.
+func newEmptyServer(operation string) *scriptedServer {
 	s := &scriptedServer{events: func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error { return nil }}
 	switch operation {
 	case "getLock":
@@ -93,65 +93,65 @@ func agreeableServer(operation string) *scriptedServer {
 	return s
 }
 
-// askHTTP sends one request, to the component "s".
-func askHTTP(s *scriptedServer, method, operation, body string) *httptest.ResponseRecorder {
+// sendHTTP sends a request for the component "s".
+func sendHTTP(s *scriptedServer, method, operation, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	Handler(s).ServeHTTP(w, httptest.NewRequest(method, "/v1/rtm/s/"+operation, strings.NewReader(body)))
 	return w
 }
 
-func TestAnswersAreTheDocuments(t *testing.T) {
+func TestHandler_Answers(t *testing.T) {
 	held := &rtmpb.LockDetail{LockName: "a", Owner: "u", Ttl: 30, LockRev: 1<<53 + 1}
 	for _, row := range []struct {
 		name, operation string
 		answer          proto.Message
 		want            string
 	}{
-		{"a lock that is set", "setLock", &rtmpb.LockResponse{Channel: "c", ChannelType: ofMessages, LockName: "l", Ttl: 10},
+		{"setLock", "setLock", &rtmpb.LockResponse{Channel: "c", ChannelType: ofMessages, LockName: "l", Ttl: 10},
 			`{"errorCode":0,"channel":"c","channelType":"MESSAGE","lockName":"l","ttl":10}`},
-		{"a lock that is acquired", "acquireLock", &rtmpb.LockResponse{
+		{"acquireLock", "acquireLock", &rtmpb.LockResponse{
 			Channel: "c", ChannelType: ofStreams, LockName: "l", Ttl: 10, LockRev: 1<<64 - 1,
 		}, `{"errorCode":0,"channel":"c","channelType":"STREAM","lockName":"l","ttl":10,"lockRev":18446744073709551615}`},
-		{"a lock that is released", "releaseLock", &rtmpb.LockResponse{Channel: "c", ChannelType: ofMessages, LockName: `"`},
+		{"releaseLock with a quoted name", "releaseLock", &rtmpb.LockResponse{Channel: "c", ChannelType: ofMessages, LockName: `"`},
 			`{"errorCode":0,"channel":"c","channelType":"MESSAGE","lockName":"\""}`},
-		{"the locks of a channel", "getLock", &rtmpb.GetLockResponse{
+		{"getLock", "getLock", &rtmpb.GetLockResponse{
 			Channel: "c", ChannelType: ofMessages, TotalLocks: 2, Locks: []*rtmpb.LockDetail{held, {LockName: "b", Ttl: 10}},
 		}, `{"errorCode":0,"channel":"c","channelType":"MESSAGE","totalLocks":2,"locks":[` +
 			`{"lockName":"a","owner":"u","ttl":30,"lockRev":9007199254740993},{"lockName":"b","owner":"","ttl":10,"lockRev":0}]}`},
-		{"no locks", "getLock", &rtmpb.GetLockResponse{Channel: "c", ChannelType: ofMessages},
+		{"getLock without locks", "getLock", &rtmpb.GetLockResponse{Channel: "c", ChannelType: ofMessages},
 			`{"errorCode":0,"channel":"c","channelType":"MESSAGE","totalLocks":0,"locks":[]}`},
-		{"a user who has all he has", "keepAlive", &rtmpb.KeepAliveResponse{}, `{"errorCode":0,"locks":[],"expired":[]}`},
-		{"a user who has lost a lock", "keepAlive", &rtmpb.KeepAliveResponse{
+		{"keepAlive without locks", "keepAlive", &rtmpb.KeepAliveResponse{}, `{"errorCode":0,"locks":[],"expired":[]}`},
+		{"keepAlive with an expired lock", "keepAlive", &rtmpb.KeepAliveResponse{
 			Locks: []*rtmpb.LockDetail{held}, Expired: []*rtmpb.LockDetail{{Channel: "c", ChannelType: ofStreams, LockName: "b"}},
 		}, `{"errorCode":0,"locks":[{"lockName":"a","owner":"u","ttl":30,"lockRev":9007199254740993}],` +
 			`"expired":[{"channel":"c","channelType":"STREAM","lockName":"b","owner":"","ttl":0,"lockRev":0}]}`},
-		{"a user who is gone", "logout", &rtmpb.LogoutResponse{}, `{"errorCode":0}`},
+		{"logout", "logout", &rtmpb.LogoutResponse{}, `{"errorCode":0}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := askHTTP(&scriptedServer{answer: row.answer}, "POST", row.operation, "{}")
+			w := sendHTTP(&scriptedServer{answer: row.answer}, "POST", row.operation, "{}")
 			if w.Code != http.StatusOK || w.Body.String() != row.want+"\n" {
-				t.Errorf("answers %d %s, want %s", w.Code, w.Body, row.want)
+				t.Errorf("answer = %d %s, want %s", w.Code, w.Body, row.want)
 			}
 			if h := w.Header(); h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store" {
-				t.Errorf("the header is %v", h)
+				t.Errorf("header = %v", h)
 			}
 		})
 	}
 }
 
-// checkFailure checks an answer that is a Status. Reason is part of it.
-func checkFailure(t *testing.T, w *httptest.ResponseRecorder, httpCode int, errorCode int32, operation, reason string) {
+// checkStatus checks an answer that is a Status. The reason is a part of its reason.
+func checkStatus(t *testing.T, w *httptest.ResponseRecorder, httpCode int, errorCode int32, operation, reason string) {
 	t.Helper()
 	var got statusAnswer
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Header().Get("Content-Type") != "application/json" {
-		t.Errorf("answers %d %q: %v", w.Code, w.Body, err)
+		t.Errorf("answer = %d %q: %v", w.Code, w.Body, err)
 	}
 	if w.Code != httpCode || got.ErrorCode != errorCode || got.Operation != operation || !strings.Contains(got.Reason, reason) {
-		t.Errorf("answers %d %s, want %d, %d, %s and %q", w.Code, w.Body, httpCode, errorCode, operation, reason)
+		t.Errorf("answer = %d %s, want %d, %d, %s and %q", w.Code, w.Body, httpCode, errorCode, operation, reason)
 	}
 }
 
-func TestFailuresKeepTheirStatus(t *testing.T) {
+func TestHandler_ErrorStatus(t *testing.T) {
 	for code, want := range map[codes.Code]int{
 		codes.InvalidArgument: 400, codes.Unauthenticated: 401, codes.NotFound: 404, codes.AlreadyExists: 409,
 		codes.FailedPrecondition: 409, codes.Aborted: 409, codes.ResourceExhausted: 429, codes.DeadlineExceeded: 504,
@@ -159,58 +159,58 @@ func TestFailuresKeepTheirStatus(t *testing.T) {
 	} {
 		t.Run(code.String(), func(t *testing.T) {
 			status := status.New(code, "bare")
-			told, err := status.WithDetails(&rtmpb.Status{ErrorCode: -14007, Operation: "O", Reason: "held"})
+			detailed, err := status.WithDetails(&rtmpb.Status{ErrorCode: -14007, Operation: "O", Reason: "held"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkFailure(t, failWith(told.Err(), "POST", "acquireLock"), want, -14007, "O", "held")
-			checkFailure(t, failWith(told.Err(), "GET", "session"), want, -14007, "O", "held")
-			checkFailure(t, failWith(status.Err(), "POST", "setLock"), want, -14001, "RTMSetLockOperation", "bare")
-			checkFailure(t, failWith(status.Err(), "GET", "session"), want, -14001, "RTMSessionOperation", "bare")
+			checkStatus(t, answerToError(detailed.Err(), "POST", "acquireLock"), want, -14007, "O", "held")
+			checkStatus(t, answerToError(detailed.Err(), "GET", "session"), want, -14007, "O", "held")
+			checkStatus(t, answerToError(status.Err(), "POST", "setLock"), want, -14001, "RTMSetLockOperation", "bare")
+			checkStatus(t, answerToError(status.Err(), "GET", "session"), want, -14001, "RTMSessionOperation", "bare")
 		})
 	}
-	checkFailure(t, failWith(errors.New("no status"), "POST", "logout"), 500, -14001, "RTMLogoutOperation", "no status")
+	checkStatus(t, answerToError(errors.New("no status"), "POST", "logout"), 500, -14001, "RTMLogoutOperation", "no status")
 }
 
-// failWith is the answer if the server fails with that error.
-func failWith(err error, method, operation string) *httptest.ResponseRecorder {
+// answerToError returns the answer to a request if the server fails with err.
+func answerToError(err error, method, operation string) *httptest.ResponseRecorder {
 	s := &scriptedServer{err: err, events: func(grpc.ServerStreamingServer[rtmpb.LockEvent]) error { return err }}
-	return askHTTP(s, method, operation, "{}")
+	return sendHTTP(s, method, operation, "{}")
 }
 
-func TestEveryOperationIsToldByItsName(t *testing.T) {
+func TestHandler_OperationNames(t *testing.T) {
 	for path, want := range map[string]string{
 		"setLock": "RTMSetLockOperation", "acquireLock": "RTMAcquireOperation", "releaseLock": "RTMReleaseLockOperation",
 		"revokeLock": "RTMRevokeLockOperation", "getLock": "RTMGetLockOperation", "removeLock": "RTMRemoveLockOperation",
 		"subscribe": "RTMSubscribeOperation", "session": "RTMSessionOperation", "keepAlive": "RTMKeepAliveOperation",
 		"logout": "RTMLogoutOperation",
 	} {
-		checkFailure(t, askHTTP(agreeableServer(path), "PATCH", path, ""), 405, -10014, want, "method must be ")
+		checkStatus(t, sendHTTP(newEmptyServer(path), "PATCH", path, ""), 405, -10014, want, "method must be ")
 		w := httptest.NewRecorder()
-		Refuse(w, httptest.NewRequest("GET", "/v1/rtm/s/"+path, nil), 401, "who is it")
-		checkFailure(t, w, 401, -10005, want, "who is it")
+		Refuse(w, httptest.NewRequest("GET", "/v1/rtm/s/"+path, nil), 401, "token is missing")
+		checkStatus(t, w, 401, -10005, want, "token is missing")
 	}
 }
 
-func TestWhatIsNoOperationIsToldSo(t *testing.T) {
+func TestHandler_UnknownOperation(t *testing.T) {
 	for _, row := range []struct {
 		name, method, operation string
 		httpCode                int
-		told, reason, allow     string
+		answered, reason, allow string
 	}{
 		{"no operation", "POST", "", 404, "RTMOperation", "path must be /v1/rtm/{store}/{operation}", ""},
 		{"an unknown operation", "POST", "setlock", 404, "RTMOperation", "path must be", ""},
-		{"something below an operation", "POST", "setLock/x", 404, "RTMOperation", "path must be", ""},
-		{"a stream that is no request", "POST", "subscribe", 405, "RTMSubscribeOperation", "method must be GET", "GET"},
-		{"a stream without its events", "HEAD", "session", 405, "RTMSessionOperation", "method must be GET, POST", "GET, POST"},
-		{"a request that is no stream", "GET", "getLock", 405, "RTMGetLockOperation", "method must be POST", "POST"},
+		{"a path that is too long", "POST", "setLock/x", 404, "RTMOperation", "path must be", ""},
+		{"POST of a stream", "POST", "subscribe", 405, "RTMSubscribeOperation", "method must be GET", "GET"},
+		{"HEAD of a stream", "HEAD", "session", 405, "RTMSessionOperation", "method must be GET, POST", "GET, POST"},
+		{"GET of a request", "GET", "getLock", 405, "RTMGetLockOperation", "method must be POST", "POST"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := agreeableServer(row.operation)
-			w := askHTTP(s, row.method, row.operation, "{}")
-			checkFailure(t, w, row.httpCode, -10014, row.told, row.reason)
-			if allow := w.Header().Get("Allow"); s.asked != nil || allow != row.allow {
-				t.Errorf("asks %v, and allows %q", s.asked, allow)
+			s := newEmptyServer(row.operation)
+			w := sendHTTP(s, row.method, row.operation, "{}")
+			checkStatus(t, w, row.httpCode, -10014, row.answered, row.reason)
+			if allow := w.Header().Get("Allow"); s.received != nil || allow != row.allow {
+				t.Errorf("server received %v, Allow = %q, want %q", s.received, allow, row.allow)
 			}
 		})
 	}

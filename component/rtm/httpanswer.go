@@ -12,11 +12,11 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// writeTimeout is how long a client may take to read an answer or an event.
+// writeTimeout bounds the time in which a client reads an answer or an event.
 const writeTimeout = 10 * time.Second
 
-// The answers in JSON. Numbers are numbers there, as large as they are: a fencing token
-// is below 2^53.
+// The JSON of answers. All numbers are JSON numbers, because fencing tokens are below
+// 2^53.
 type (
 	lockAnswer struct {
 		ErrorCode   int32  `json:"errorCode"`
@@ -85,7 +85,7 @@ func newKeepAliveAnswer(m *rtmpb.KeepAliveResponse) any {
 
 func newLogoutAnswer(*rtmpb.LogoutResponse) any { return logoutAnswer{} }
 
-// newDetails are the locks as JSON has them. It is never nil, which would be null.
+// newDetails returns the locks for JSON. It is never nil, whose JSON is null.
 func newDetails(locks []*rtmpb.LockDetail) []detailAnswer {
 	rows := make([]detailAnswer, len(locks))
 	for i, l := range locks {
@@ -103,15 +103,15 @@ func newEvent(m *rtmpb.LockEvent) any {
 	}
 }
 
-// typeName is the type of the channel, empty if there is no channel.
-func typeName(m inChannel) string {
+// typeName returns the name of the channel type, or "" if the message has no channel.
+func typeName(m channelMessage) string {
 	if m.GetChannelType() == rtmpb.ChannelType_NONE {
 		return ""
 	}
 	return m.GetChannelType().String()
 }
 
-// httpCodes are the codes of HTTP for those of gRPC. What is missing is 500.
+// httpCodes maps gRPC codes to HTTP codes. The others map to 500.
 var httpCodes = map[codes.Code]int{
 	codes.InvalidArgument:    http.StatusBadRequest,
 	codes.Unauthenticated:    http.StatusUnauthorized,
@@ -125,32 +125,32 @@ var httpCodes = map[codes.Code]int{
 	codes.Unimplemented:      http.StatusNotImplemented,
 }
 
-// httpError is an error for which HTTP has a code, and gRPC none.
+// httpError is an error with an HTTP code that no gRPC code maps to.
 type httpError struct {
 	code int
 	error
 }
 
-// Unwrap lets callers find the field.
+// Unwrap returns the error about the field.
 func (e *httpError) Unwrap() error { return e.error }
 
-// refuse answers a request that does not make sense.
+// refuse answers an invalid request.
 func refuse(w http.ResponseWriter, operation string, err error) {
-	httpCode, answer := newStatusAnswer(operation, failure(operation, err))
-	if of, ok := errors.AsType[*httpError](err); ok {
-		httpCode = of.code
+	httpCode, answer := newStatusAnswer(operation, statusError(operation, err))
+	if httpErr, ok := errors.AsType[*httpError](err); ok {
+		httpCode = httpErr.code
 	}
 	respond(w, httpCode, answer)
 }
 
-// fail answers with the gRPC status of an operation.
-func fail(w http.ResponseWriter, operation string, err error) {
+// writeError answers with the gRPC status of an operation.
+func writeError(w http.ResponseWriter, operation string, err error) {
 	httpCode, answer := newStatusAnswer(operation, err)
 	respond(w, httpCode, answer)
 }
 
-// newStatusAnswer is a gRPC status as HTTP tells it. What has no Status as a detail has
-// failed in no particular way.
+// newStatusAnswer returns the answer for a gRPC status. If the status has no Status as a
+// detail, its error code is that of LOCK_OPERATION_FAILED.
 func newStatusAnswer(operation string, err error) (httpCode int, answer statusAnswer) {
 	s := status.Convert(err)
 	httpCode, ok := httpCodes[s.Code()]
@@ -158,25 +158,25 @@ func newStatusAnswer(operation string, err error) (httpCode int, answer statusAn
 		httpCode = http.StatusInternalServerError
 	}
 	for _, detail := range s.Details() {
-		if told, ok := detail.(*rtmpb.Status); ok {
-			return httpCode, statusAnswer{told.GetErrorCode(), told.GetOperation(), told.GetReason()}
+		if d, ok := detail.(*rtmpb.Status); ok {
+			return httpCode, statusAnswer{d.GetErrorCode(), d.GetOperation(), d.GetReason()}
 		}
 	}
 	return httpCode, statusAnswer{lockOperationFailed.number, operation, s.Message()}
 }
 
-// respond answers a request. A client that is gone, or does not read, loses the
-// connection.
+// respond writes the answer of a request. It ignores write errors; the server closes the
+// connection if the client does not read the answer.
 func respond(w http.ResponseWriter, httpCode int, answer any) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(httpCode)
-	_, _ = w.Write(append(inJSON(answer), '\n'))
+	_, _ = w.Write(append(marshal(answer), '\n'))
 }
 
-// inJSON is one of the answers above, which all can be encoded, in one line.
-func inJSON(answer any) []byte {
+// marshal returns the JSON of an answer in one line. It cannot fail for the types above.
+func marshal(answer any) []byte {
 	text, _ := json.Marshal(answer)
 	return text
 }

@@ -22,21 +22,21 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// maxBody bounds the body of a request, in bytes. A session's tells hundreds of locks in
-// that.
+// maxBody is the maximum size of a request's body, in bytes. It is enough for hundreds of
+// held locks.
 const maxBody = 64 << 10
 
-// storeField is the field that the path has, and nothing else.
+// storeField is the field that is part of the path, and not allowed elsewhere.
 const storeField = "store"
 
-// member is one of a JSON object.
-type member struct {
+// jsonMember is a member of a JSON object.
+type jsonMember struct {
 	name  string
 	value json.RawMessage
 }
 
-// readRequest sets the message to what the request says, and lets its client take as long
-// from here on as it likes. Errors name the field.
+// readRequest sets the message's fields from the request, and removes the request's
+// deadlines. Errors name the field.
 func readRequest(m protoreflect.Message, w http.ResponseWriter, r *http.Request) error {
 	members, err := queryMembers(m.Descriptor().Fields(), r.URL.RawQuery)
 	if err != nil {
@@ -47,7 +47,7 @@ func readRequest(m protoreflect.Message, w http.ResponseWriter, r *http.Request)
 		if err != nil {
 			return err
 		}
-		if len(body) > 0 || len(members) == 0 { // the query may say it all
+		if len(body) > 0 || len(members) == 0 { // with a query, the body may be empty
 			more, err := objectMembers("body", body)
 			if err != nil {
 				return err
@@ -56,97 +56,99 @@ func readRequest(m protoreflect.Message, w http.ResponseWriter, r *http.Request)
 		}
 	}
 	m.Set(m.Descriptor().Fields().ByName(storeField), protoreflect.ValueOfString(r.PathValue(storeField)))
+	// Both fail only with a ResponseWriter that has no deadlines.
 	control := http.NewResponseController(w)
-	_ = errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})) // a server without them sets none
-	return fill(m, "", members)
+	_ = errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
+	return setFields(m, "", members)
 }
 
-// readBody returns the body, if it is not too long and comes in time.
+// readBody returns the body. It fails if the body is too long or does not arrive in time.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		return body, nil
 	}
-	code, fault := http.StatusBadRequest, "cannot be read: "+err.Error()
+	code, problem := http.StatusBadRequest, "cannot be read: "+err.Error()
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		code, fault = http.StatusRequestEntityTooLarge, fmt.Sprintf("is longer than %d bytes", maxBody)
+		code, problem = http.StatusRequestEntityTooLarge, fmt.Sprintf("must be at most %d bytes", maxBody)
 	} else if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
-		code, fault = http.StatusRequestTimeout, "did not come in time"
+		code, problem = http.StatusRequestTimeout, "did not arrive in time"
 	}
-	return nil, &httpError{code, invalid(invalidParameter, "body", fault)}
+	return nil, &httpError{code, invalid(invalidParameter, "body", problem)}
 }
 
-// queryMembers are the parameters of a query, as if they were in a body, for a message
-// with these fields.
-func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]member, error) {
+// queryMembers returns the parameters of a query as members of an object with these
+// fields.
+func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]jsonMember, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, invalid(invalidParameter, "query", err.Error())
+		return nil, invalid(invalidParameter, "query", "cannot be parsed: "+err.Error())
 	}
-	var members []member
+	var members []jsonMember
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		for _, text := range values[name] {
-			members = append(members, member{name, queryValue(fields.ByJSONName(name), text)})
+			members = append(members, jsonMember{name, queryValue(fields.ByJSONName(name), text)})
 		}
 	}
 	return members, nil
 }
 
-// queryValue is a parameter's value in JSON: a string, or for a field that is none a
-// number or a truth value. No field is nil.
+// queryValue returns a parameter's value as JSON: a number or boolean if the text is one
+// and the field is not a string, otherwise a string. The field is nil if it is unknown.
 func queryValue(field protoreflect.FieldDescriptor, text string) json.RawMessage {
 	if field != nil && !field.IsList() && field.Kind() != protoreflect.StringKind && isLiteral(text) {
 		return json.RawMessage(text)
 	}
-	quoted, _ := json.Marshal(text) // a string always can be
+	quoted, _ := json.Marshal(text) // cannot fail for a string
 	return quoted
 }
 
-// isLiteral tells whether the text is a number or a truth value, as JSON writes them.
+// isLiteral reports whether the text is a JSON number or boolean.
 func isLiteral(text string) bool {
 	return text == "true" || text == "false" || strings.Trim(text, "0123456789+-.eE") == "" && json.Valid([]byte(text))
 }
 
-// objectMembers are the members of a JSON object, in their order. At is where it is in
-// the request.
-func objectMembers(at string, text []byte) (members []member, err error) {
+// objectMembers returns the members of a JSON object in their order. Errors name the
+// object at.
+func objectMembers(at string, text []byte) (members []jsonMember, err error) {
 	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
-		return nil, invalid(invalidParameter, at, "is not JSON: "+err.Error())
+		return nil, invalid(invalidParameter, at, "must be JSON: "+err.Error())
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if first, _ := decoder.Token(); first != json.Delim('{') {
 		return nil, invalid(invalidParameter, at, "must be an object")
 	}
-	for decoder.More() { // and no error, for it is JSON
+	for decoder.More() { // errors are impossible, because the text is valid JSON
 		name, _ := decoder.Token()
-		next := member{name: name.(string)}
+		next := jsonMember{name: name.(string)}
 		_ = decoder.Decode(&next.value)
 		members = append(members, next)
 	}
 	return members, nil
 }
 
-// fill sets the message's fields to the members. Path is what the fields' names are told
-// behind.
-func fill(m protoreflect.Message, path string, members []member) error {
+// setFields sets the message's fields to the members. Errors name fields with the path as
+// a prefix.
+func setFields(m protoreflect.Message, path string, members []jsonMember) error {
 	seen := map[string]bool{}
 	for _, next := range members {
 		field := m.Descriptor().Fields().ByJSONName(next.name)
 		if field == nil || field.Name() == storeField {
-			return invalid(invalidParameter, fmt.Sprintf("%s%.64q", path, next.name), "is no field; those are "+fieldNames(m))
+			problem := "is an unknown field, must be one of " + fieldNames(m)
+			return invalid(invalidParameter, fmt.Sprintf("%s%.64q", path, next.name), problem)
 		}
 		if seen[next.name] {
-			return invalid(invalidParameter, path+next.name, "is given twice")
+			return invalid(invalidParameter, path+next.name, "must be given once")
 		}
 		seen[next.name] = true
-		if err := set(m, field, path+next.name, next.value); err != nil {
+		if err := setField(m, field, path+next.name, next.value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fieldNames are the fields that a request can have.
+// fieldNames lists the fields that a request may contain.
 func fieldNames(m protoreflect.Message) string {
 	var names []string
 	for i := range m.Descriptor().Fields().Len() {
@@ -157,53 +159,54 @@ func fieldNames(m protoreflect.Message) string {
 	return strings.Join(names, ", ")
 }
 
-// set sets one field. At is where its value is in the request.
-func set(m protoreflect.Message, field protoreflect.FieldDescriptor, at string, text json.RawMessage) error {
+// setField sets one field. Errors name it at.
+func setField(m protoreflect.Message, field protoreflect.FieldDescriptor, at string, text json.RawMessage) error {
 	if field.IsList() {
-		return appendAll(m.Mutable(field).List(), at, text)
+		return appendMessages(m.Mutable(field).List(), at, text)
 	}
 	if field.Kind() == protoreflect.EnumKind {
-		kind, ok := channelType(text)
+		kind, ok := parseChannelType(text)
 		m.Set(field, protoreflect.ValueOfEnum(kind.Number()))
 		if !ok {
-			return invalid(invalidChannelType, at, fmt.Sprintf(`is %.64s, must be 1 or "MESSAGE", or 2 or "STREAM"`, text))
+			return invalid(invalidChannelType, at, fmt.Sprintf(`must be 1 or "MESSAGE", or 2 or "STREAM", got %.64s`, text))
 		}
 		return nil
 	}
-	value, fault := scalar(field.Kind(), text)
-	if fault != "" {
-		return invalid(invalidParameter, at, fault)
+	value, problem := parseScalar(field.Kind(), text)
+	if problem != "" {
+		return invalid(invalidParameter, at, problem)
 	}
 	m.Set(field, value)
 	return nil
 }
 
-// appendAll appends the objects of an array to a list of messages.
-func appendAll(list protoreflect.List, at string, text json.RawMessage) error {
+// appendMessages appends the objects of an array to a list of messages.
+func appendMessages(list protoreflect.List, at string, text json.RawMessage) error {
 	elements, ok := decode[[]json.RawMessage](text)
 	if !ok {
 		return invalid(invalidParameter, at, "must be an array")
 	}
 	for i, element := range elements {
-		here := fmt.Sprintf("%s[%d]", at, i)
-		members, err := objectMembers(here, element)
+		name := fmt.Sprintf("%s[%d]", at, i)
+		members, err := objectMembers(name, element)
 		if err != nil {
 			return err
 		}
-		if err := fill(list.AppendMutable().Message(), here+".", members); err != nil {
+		if err := setFields(list.AppendMutable().Message(), name+".", members); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// scalar is the value of a field of that kind, or what is wrong with it.
-func scalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Value, fault string) {
+// parseScalar returns the value of a field of that kind, or why the text is invalid.
+func parseScalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Value, problem string) {
 	switch kind {
 	case protoreflect.StringKind:
 		s, ok := decode[string](text)
-		if !ok || strings.ContainsRune(s, utf8.RuneError) { // what is no text is decoded to that
-			return value, "must be a string, of valid characters"
+		// Decoding replaces invalid UTF-8 by RuneError.
+		if !ok || strings.ContainsRune(s, utf8.RuneError) {
+			return value, "must be a string of valid characters"
 		}
 		return protoreflect.ValueOfString(s), ""
 	case protoreflect.BoolKind:
@@ -213,7 +216,7 @@ func scalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Va
 		}
 		return protoreflect.ValueOfBool(b), ""
 	case protoreflect.Uint32Kind:
-		n, ok := wholeSeconds(text)
+		n, ok := parseSeconds(text)
 		if !ok {
 			return value, "must be a whole number of seconds"
 		}
@@ -227,7 +230,7 @@ func scalar(kind protoreflect.Kind, text json.RawMessage) (value protoreflect.Va
 	}
 }
 
-// decode reads JSON as a value of that type. Null is of none.
+// decode decodes JSON into a value of type T. It returns false for other types and null.
 func decode[T any](text json.RawMessage) (value T, ok bool) {
 	var p *T
 	if err := json.Unmarshal(text, &p); err != nil || p == nil {
@@ -236,9 +239,9 @@ func decode[T any](text json.RawMessage) (value T, ok bool) {
 	return *p, true
 }
 
-// wholeSeconds reads a number of seconds. Whatever its size it means something: less than
-// none is the shortest time, and too many are the longest.
-func wholeSeconds(text json.RawMessage) (uint32, bool) {
+// parseSeconds returns a whole number of seconds. Out of range numbers are valid: it
+// returns 1 for negative ones, and the maximum for those that are too large.
+func parseSeconds(text json.RawMessage) (uint32, bool) {
 	n, err := strconv.ParseFloat(string(text), 64)
 	if errors.Is(err, strconv.ErrSyntax) || n != math.Trunc(n) {
 		return 0, false
@@ -249,8 +252,8 @@ func wholeSeconds(text json.RawMessage) (uint32, bool) {
 	return uint32(min(n, math.MaxUint32)), true
 }
 
-// channelType reads the type of a channel, by number or name.
-func channelType(text json.RawMessage) (rtmpb.ChannelType, bool) {
+// parseChannelType returns the channel type with that number or name.
+func parseChannelType(text json.RawMessage) (rtmpb.ChannelType, bool) {
 	value, _ := decode[any](text)
 	switch value {
 	case 1.0, "MESSAGE":

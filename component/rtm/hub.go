@@ -14,75 +14,77 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// linger is how long a hub goes on that nobody uses: beginning anew may cost the storage
-// a walk over all its keys.
-const linger = time.Minute
+// idleTimeout is how long an unused hub continues to watch, because starting a Watch may
+// make the storage scan all its keys.
+const idleTimeout = time.Minute
 
-// hub knows the locks of all channels of one store, by one Watch for all who want to
-// know: the subscribers of channels, the sessions of users, and the keeper, which renews
-// what users hold who are online. Several processes on one storage have a hub each;
-// whoever acquires by one of them is renewed by the one that has his session.
+// hub mirrors the locks of all channels of one store with a single Watch. Subscribers of
+// channels, sessions of users and the renewer, which renews the locks of online users,
+// share it. Each process on a storage has its own hub; a lock is renewed by the process
+// that has the owner's session, whichever process granted it.
 //
-// When the Watch ends the hub does, and with it all its streams; so it does when the
-// store is replaced. Who comes back gets a new one.
+// The hub ends when its Watch ends, also when the store is replaced, and its streams end
+// with it. The next call starts a new hub.
 type hub struct {
-	store instances.Instance // and no other, whatever the component's name means by now
+	store instances.Instance // stays the same when the component's name refers to another
 	log   logger.Logger
 
-	rounds sync.RWMutex // the keeper has it while it renews
+	renewing sync.RWMutex // locked while the renewer renews
 
-	ready chan struct{} // closed when the locks are known, or never will be
-	ended chan struct{} // closed when nothing of the hub runs any more; err is why
+	ready chan struct{} // closed when the locks are known or the hub has ended
+	ended chan struct{} // closed when the goroutines have ended (see err)
 
-	mu          sync.Mutex
-	agenda      agenda
-	locks       map[string]*entry             // that are declared, by key
-	channels    map[string]map[string]*entry  // the same, by group and key; none is empty
-	held        map[string]map[string]*entry  // those that are held, by owner and key; none is empty
-	subscribers map[string]map[*feed]struct{} // by group; none is empty
-	sessions    map[string]*feed              // of those who are online, by user
-	notes       map[string]map[string]*entry  // what was granted here and the Watch has not told yet, by owner and key
-	err         error                         // why the hub has ended
+	mu          sync.Mutex // guards the fields down to err; no inner map is empty
+	renewQueue  renewQueue
+	locks       map[string]*entry             // declared locks, by key
+	channels    map[string]map[string]*entry  // the same, by group and key
+	held        map[string]map[string]*entry  // those with an owner, by owner and key
+	subscribers map[string]map[*feed]struct{} // by group
+	sessions    map[string]*feed              // of online users, by user
+	// unconfirmedGrants are grants of this process that the Watch has not reported yet,
+	// by owner and key.
+	unconfirmedGrants map[string]map[string]*entry
+	err               error // why the hub has ended
 
-	// These are guarded by hubs.mu.
-	uses int         // how many calls and streams there are
-	idle *time.Timer // ends the hub if there are none
-	stop context.CancelFunc
+	// The mu of the hubPool guards these fields.
+	uses      int         // number of calls and streams that use the hub
+	idleTimer *time.Timer // ends the hub if uses stays 0
+	stop      context.CancelFunc
 }
 
-// entry is a lock as the hub knows it.
+// entry is the hub's state of one lock.
 type entry struct {
-	holding
-	key  string
-	seen uint64 // the last rev
+	heldLock
+	key     string
+	lastRev uint64 // the largest rev so far
 
-	// These are of use while the owner is online.
-	due   time.Time // when the keeper renews it
-	until time.Time // to when it was renewed
+	// These fields are valid while the owner is online.
+	renewAt   time.Time // when the renewer renews the lock next
+	heldUntil time.Time // end of the lease of the last renewal
 }
 
 func newHub(store instances.Instance, log logger.Logger) *hub {
 	return &hub{
-		store:       store,
-		log:         log,
-		agenda:      newAgenda(),
-		ready:       make(chan struct{}),
-		ended:       make(chan struct{}),
-		locks:       map[string]*entry{},
-		channels:    map[string]map[string]*entry{},
-		held:        map[string]map[string]*entry{},
-		subscribers: map[string]map[*feed]struct{}{},
-		sessions:    map[string]*feed{},
-		notes:       map[string]map[string]*entry{},
+		store:             store,
+		log:               log,
+		renewQueue:        newRenewQueue(),
+		ready:             make(chan struct{}),
+		ended:             make(chan struct{}),
+		locks:             map[string]*entry{},
+		channels:          map[string]map[string]*entry{},
+		held:              map[string]map[string]*entry{},
+		subscribers:       map[string]map[*feed]struct{}{},
+		sessions:          map[string]*feed{},
+		unconfirmedGrants: map[string]map[string]*entry{},
 	}
 }
 
-// run watches and renews until ctx ends or the Watch does.
+// run watches the store and renews locks until ctx or the Watch ends.
 func (h *hub) run(ctx context.Context) {
 	defer close(h.ended)
 	ctx, cancel := context.WithCancel(ctx)
-	var keeping sync.WaitGroup
-	keeping.Go(func() { h.keep(ctx) })
+	var renewer sync.WaitGroup
+	renewer.Go(func() { h.renewUntilDone(ctx) })
 	err := h.store.Wait(ctx, func(ctx context.Context, store stores.Store) error {
 		return stores.Watch(ctx, store, keyPrefix, func(e stores.Event) error {
 			h.apply(e)
@@ -90,24 +92,24 @@ func (h *hub) run(ctx context.Context) {
 		})
 	})
 	cancel()
-	keeping.Wait()
+	renewer.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err = err; errors.Is(err, context.Canceled) {
 		h.err = stores.ErrClosed
 	}
-	h.begin()
+	h.markReady()
 }
 
-// failure is why the hub has ended, or nil.
-func (h *hub) failure() error {
+// watchError returns why the hub has ended, or nil.
+func (h *hub) watchError() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err
 }
 
-// begin tells that ready is true. The caller has locked mu.
-func (h *hub) begin() {
+// markReady closes ready. The caller has locked mu.
+func (h *hub) markReady() {
 	select {
 	case <-h.ready:
 	default:
@@ -115,49 +117,49 @@ func (h *hub) begin() {
 	}
 }
 
-// apply takes in what the store tells.
+// apply updates the hub's state with an event of the store, and publishes it.
 func (h *hub) apply(e stores.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if e.Kind == stores.EventSnapshot {
-		h.restart(e.Locks)
-		h.begin()
+		h.reset(e.Locks)
+		h.markReady()
 		return
 	}
 	switch l := h.locks[e.Lock.Key]; {
 	case e.Kind == stores.EventDeclared:
-		h.declared(e.Lock)
-	case l == nil: // not declared, so no channel's
+		h.applyDeclared(e.Lock)
+	case l == nil: // not declared, so not in a channel
 	case e.Kind == stores.EventWithdrawn:
-		h.withdrawn(l)
+		h.applyWithdrawn(l)
 	case e.Kind == stores.EventAcquired:
 		h.setOwner(l, e.Lock.Owner, e.Lock.Token)
-		h.tell(l.event(rtmpb.LockEvent_ACQUIRED))
+		h.publish(l.event(rtmpb.LockEvent_ACQUIRED))
 	default:
-		h.released(l, e.Kind)
+		h.applyReleased(l, e.Kind)
 	}
 }
 
-// restart forgets everything for what is there now, and tells all.
-func (h *hub) restart(locks []stores.LockInfo) {
+// reset replaces the state by a snapshot, and sends new snapshots to all streams.
+func (h *hub) reset(locks []stores.LockInfo) {
 	before := h.held
-	h.agenda.Clear()
+	h.renewQueue.Clear()
 	h.locks, h.channels, h.held = map[string]*entry{}, map[string]map[string]*entry{}, map[string]map[string]*entry{}
 	for _, row := range locks {
-		h.add(row)
+		h.addLock(row)
 	}
-	for _, notes := range h.notes {
-		for _, n := range notes {
-			h.remind(n)
+	for _, grants := range h.unconfirmedGrants {
+		for _, g := range grants {
+			h.scheduleRenewal(g)
 		}
 	}
 	for _, feeds := range h.subscribers {
 		for f := range feeds {
-			f.restart()
+			f.reset()
 		}
 	}
 	for name, f := range h.sessions {
-		f.restart()
+		f.reset()
 		for _, was := range before[name] {
 			if is := h.held[name][was.key]; is == nil || is.rev != was.rev {
 				f.add(was.event(rtmpb.LockEvent_EXPIRED))
@@ -166,41 +168,42 @@ func (h *hub) restart(locks []stores.LockInfo) {
 	}
 }
 
-func (h *hub) declared(row stores.LockInfo) {
-	if l := h.add(row); l != nil {
-		h.tell(l.event(rtmpb.LockEvent_SET))
+func (h *hub) applyDeclared(row stores.LockInfo) {
+	if l := h.addLock(row); l != nil {
+		h.publish(l.event(rtmpb.LockEvent_SET))
 	}
 }
 
-func (h *hub) withdrawn(l *entry) {
+func (h *hub) applyWithdrawn(l *entry) {
 	e := l.event(rtmpb.LockEvent_REMOVED)
 	h.setOwner(l, "", 0)
-	drop(h.channels, l.group(), l.key)
+	removeFromIndex(h.channels, l.group(), l.key)
 	delete(h.locks, l.key)
-	h.tell(e)
+	h.publish(e)
 }
 
-// released takes in that the lock has an owner no more. Only the owner is told that it
-// has expired.
-func (h *hub) released(l *entry, how stores.EventKind) {
+// applyReleased removes the lock's owner. An expiry is reported as EXPIRED to the owner
+// only; subscribers of the channel receive RELEASED.
+func (h *hub) applyReleased(l *entry, how stores.EventKind) {
 	others, own := l.event(rtmpb.LockEvent_RELEASED), l.event(rtmpb.LockEvent_RELEASED)
 	if how == stores.EventExpired {
 		own = l.event(rtmpb.LockEvent_EXPIRED)
 	}
 	h.setOwner(l, "", 0)
-	h.tellChannel(others)
-	h.tellOwner(own)
+	h.publishToChannel(others)
+	h.publishToOwner(own)
 }
 
-// add adds a lock that is declared, unless its key is none of a channel's.
-func (h *hub) add(row stores.LockInfo) *entry {
+// addLock adds a declared lock and returns its entry, or nil if its key does not belong
+// to a channel.
+func (h *hub) addLock(row stores.LockInfo) *entry {
 	name, ok := parseKey(row.Key)
 	if !ok || row.DeclaredTTL == 0 {
 		return nil
 	}
-	l := &entry{holding: holding{lock: name, ttl: row.DeclaredTTL}, key: row.Key}
+	l := &entry{heldLock: heldLock{lock: name, ttl: row.DeclaredTTL}, key: row.Key}
 	h.locks[l.key] = l
-	put(h.channels, l.group(), l.key, l)
+	addToIndex(h.channels, l.group(), l.key, l)
 	if row.Owner != "" {
 		h.setOwner(l, row.Owner, row.Token)
 	}
@@ -209,111 +212,117 @@ func (h *hub) add(row stores.LockInfo) *entry {
 
 func (h *hub) setOwner(l *entry, owner string, rev uint64) {
 	if l.owner != "" {
-		drop(h.held, l.owner, l.key)
-		h.agenda.Delete(l)
+		removeFromIndex(h.held, l.owner, l.key)
+		h.renewQueue.Delete(l)
 	}
-	l.owner, l.rev, l.seen, l.until = owner, rev, max(l.seen, rev), time.Time{}
+	l.owner, l.rev, l.lastRev, l.heldUntil = owner, rev, max(l.lastRev, rev), time.Time{}
 	if owner == "" {
 		return
 	}
-	put(h.held, owner, l.key, l)
-	if n := h.notes[owner][l.key]; n != nil && n.rev <= rev {
-		l.until = n.until
-		h.strike(n)
-	}
-	h.remind(l)
+	addToIndex(h.held, owner, l.key, l)
+	h.confirm(l)
+	h.scheduleRenewal(l)
 }
 
-// remind has the lock renewed if its owner is online.
-func (h *hub) remind(l *entry) {
+// scheduleRenewal queues the lock for renewal if its owner is online.
+func (h *hub) scheduleRenewal(l *entry) {
 	if h.sessions[l.owner] != nil {
-		h.agenda.add(l)
+		h.renewQueue.schedule(l)
 	}
 }
 
-// note takes in a grant of which the Watch may tell a good deal later.
-func (h *hub) note(granted holding) {
+// addUnconfirmed adds a grant that the Watch may report much later.
+func (h *hub) addUnconfirmed(granted heldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := &entry{holding: granted, key: granted.key()}
-	if l := h.locks[n.key]; l != nil && l.seen >= n.rev {
+	g := &entry{heldLock: granted, key: granted.key()}
+	if l := h.locks[g.key]; l != nil && l.lastRev >= g.rev {
 		return
 	}
-	if earlier := h.notes[n.owner][n.key]; earlier != nil {
-		h.strike(earlier)
+	if earlier := h.unconfirmedGrants[g.owner][g.key]; earlier != nil {
+		h.removeUnconfirmed(earlier)
 	}
-	put(h.notes, n.owner, n.key, n)
-	h.remind(n)
+	addToIndex(h.unconfirmedGrants, g.owner, g.key, g)
+	h.scheduleRenewal(g)
 }
 
-// strike takes back a note.
-func (h *hub) strike(n *entry) {
-	h.agenda.Delete(n)
-	drop(h.notes, n.owner, n.key)
+// confirm removes the unconfirmed grant that the Watch has reported as l.
+func (h *hub) confirm(l *entry) {
+	if g := h.unconfirmedGrants[l.owner][l.key]; g != nil && g.rev <= l.rev {
+		l.heldUntil = g.heldUntil
+		h.removeUnconfirmed(g)
+	}
 }
 
-// isWrong takes back a note that says the same and was seen to be wrong.
-func (h *hub) isWrong(o holding) {
+// discard removes the unconfirmed grant that equals o, because the store has reported
+// that the owner does not hold the lock.
+func (h *hub) discard(o heldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := h.notes[o.owner][o.key()]; n != nil && n.rev == o.rev {
-		h.strike(n)
+	if g := h.unconfirmedGrants[o.owner][o.key()]; g != nil && g.rev == o.rev {
+		h.removeUnconfirmed(g)
 	}
 }
 
-// belonging are the locks that the user holds, or has held a moment ago; some twice.
-func (h *hub) belonging(name string) iter.Seq[*entry] {
+func (h *hub) removeUnconfirmed(g *entry) {
+	h.renewQueue.Delete(g)
+	removeFromIndex(h.unconfirmedGrants, g.owner, g.key)
+}
+
+// entriesOf yields the locks that the user holds or held recently; some twice.
+func (h *hub) entriesOf(name string) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for _, l := range h.held[name] {
 			if !yield(l) {
 				return
 			}
 		}
-		for _, n := range h.notes[name] {
-			if !yield(n) {
+		for _, g := range h.unconfirmedGrants[name] {
+			if !yield(g) {
 				return
 			}
 		}
 	}
 }
 
-// holdings returns what the user holds, and perhaps what he held a moment ago.
-func (h *hub) holdings(name string) []holding {
+// heldLocks returns the locks that the user holds, and possibly some that the user held
+// recently.
+func (h *hub) heldLocks(name string) []heldLock {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var all []holding
-	for l := range h.belonging(name) {
-		all = append(all, l.holding)
+	var all []heldLock
+	for l := range h.entriesOf(name) {
+		all = append(all, l.heldLock)
 	}
-	return unique(all)
+	return dedupe(all)
 }
 
-// tell tells the channel and the owner.
-func (h *hub) tell(e *rtmpb.LockEvent) {
-	h.tellChannel(e)
-	h.tellOwner(e)
+// publish adds the event to the feeds of the channel and of the owner.
+func (h *hub) publish(e *rtmpb.LockEvent) {
+	h.publishToChannel(e)
+	h.publishToOwner(e)
 }
 
-func (h *hub) tellChannel(e *rtmpb.LockEvent) {
+func (h *hub) publishToChannel(e *rtmpb.LockEvent) {
 	for f := range h.subscribers[channel{e.GetChannelType(), e.GetChannel()}.group()] {
 		f.add(e)
 	}
 }
 
-func (h *hub) tellOwner(e *rtmpb.LockEvent) {
+func (h *hub) publishToOwner(e *rtmpb.LockEvent) {
 	if f := h.sessions[e.GetOwner()]; f != nil {
 		f.add(e)
 	}
 }
 
-func put[V any](index map[string]map[string]V, at, key string, value V) {
+func addToIndex[V any](index map[string]map[string]V, at, key string, value V) {
 	if index[at] == nil {
 		index[at] = map[string]V{}
 	}
 	index[at][key] = value
 }
 
-func drop[V any](index map[string]map[string]V, at, key string) {
+func removeFromIndex[V any](index map[string]map[string]V, at, key string) {
 	if delete(index[at], key); len(index[at]) == 0 {
 		delete(index, at)
 	}

@@ -13,11 +13,11 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// JSON is a service in the JSON that HTTP has, for APIs that carry objects and not
-// messages.
+// JSON is a service with the JSON of the HTTP API, for APIs whose requests are JSON
+// objects.
 type JSON struct{ rtmpb.ChannelLocksServer }
 
-// Operations names the operations that have one answer.
+// Operations returns the names of the operations that have one answer.
 func (j JSON) Operations() []string {
 	var names []string
 	for _, method := range rtmpb.ChannelLocks_ServiceDesc.Methods {
@@ -26,14 +26,14 @@ func (j JSON) Operations() []string {
 	return names
 }
 
-// operationOf is setLock for SetLock.
+// operationOf returns setLock for the method SetLock.
 func operationOf(method grpc.MethodDesc) string {
 	return strings.ToLower(method.MethodName[:1]) + method.MethodName[1:]
 }
 
 // Invoke runs an operation with the component's store. The request is an object with the
-// fields of the operation but store. A failure is told twice: by the answer, which is a
-// Status, and by an error, which is that of gRPC.
+// operation's fields except store. If the operation fails, Invoke returns both an answer,
+// which is a Status, and an error, which is a gRPC status.
 func (j JSON) Invoke(ctx context.Context, store, operation string, request []byte) (answer []byte, err error) {
 	methods := rtmpb.ChannelLocks_ServiceDesc.Methods
 	at := slices.IndexFunc(methods, func(method grpc.MethodDesc) bool { return operationOf(method) == operation })
@@ -42,26 +42,26 @@ func (j JSON) Invoke(ctx context.Context, store, operation string, request []byt
 	}
 	name := httpOperations[operation].name
 	response, err := methods[at].Handler(j.ChannelLocksServer, ctx, func(m any) error {
-		return failure(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
+		return statusError(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
 	}, nil)
 	if err != nil {
 		_, status := newStatusAnswer(name, err)
-		return inJSON(status), err
+		return marshal(status), err
 	}
-	return inJSON(newAnswer(response)), nil
+	return marshal(newAnswer(response)), nil
 }
 
-// readObject sets the message to what the object says.
+// readObject sets the message's fields to the members of the object.
 func readObject(m protoreflect.Message, store string, object []byte) error {
 	members, err := objectMembers("data", object)
 	if err != nil {
 		return err
 	}
 	m.Set(m.Descriptor().Fields().ByName(storeField), protoreflect.ValueOfString(store))
-	return fill(m, "", members)
+	return setFields(m, "", members)
 }
 
-// newAnswer is a response as HTTP has it.
+// newAnswer returns the response in the form of the HTTP API.
 func newAnswer(response any) any {
 	switch m := response.(type) {
 	case *rtmpb.LockResponse:
@@ -76,5 +76,5 @@ func newAnswer(response any) any {
 	return response
 }
 
-// Event is an event of Subscribe or Session.
-func (j JSON) Event(m *rtmpb.LockEvent) []byte { return inJSON(newEvent(m)) }
+// Event returns an event of Subscribe or Session as JSON.
+func (j JSON) Event(m *rtmpb.LockEvent) []byte { return marshal(newEvent(m)) }

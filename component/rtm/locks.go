@@ -11,9 +11,9 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// SetLock lets a free lock exist.
+// SetLock declares a lock, which is free.
 func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMSetLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMSetLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		config, err := parseConfig(u.store.Metadata())
 		if err != nil {
 			return nil, err
@@ -25,20 +25,21 @@ func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.
 	})
 }
 
-// ReleaseLock frees the user's lock, or ends his waiting for it.
+// ReleaseLock releases the user's lock, or ends the user's wait for it.
 func (s *Service) ReleaseLock(ctx context.Context, m *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMReleaseLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMReleaseLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
-			return explain(ctx, store, l, store.Unlock(ctx, l.key(), u.name))
+			return explain(ctx, store, l, stores.Unlock(ctx, store, l.key(), u.name))
 		})
 	})
 }
 
-// RevokeLock takes the lock from the owner, or from whoever holds it.
+// RevokeLock releases the lock if the given owner holds it, or whatever owner holds it if
+// none is given.
 func (s *Service) RevokeLock(ctx context.Context, m *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMRevokeLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
-		if fault := nameFault(m.GetOwner()); m.GetOwner() != "" && fault != "" {
-			return nil, invalid(invalidUserID, "owner", fault)
+	return s.runOnLock(ctx, "RTMRevokeLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+		if problem := nameProblem(m.GetOwner()); m.GetOwner() != "" && problem != "" {
+			return nil, invalid(invalidUserID, "owner", problem)
 		}
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
 			return explain(ctx, store, l, stores.Revoke(ctx, store, l.key(), m.GetOwner()))
@@ -46,9 +47,9 @@ func (s *Service) RevokeLock(ctx context.Context, m *rtmpb.RevokeLockRequest) (*
 	})
 }
 
-// explain tells a lock that does not exist from one that nobody holds. It looks after the
-// fact; what it sees was so at some time during the operation, in which nobody held the
-// lock.
+// explain replaces ErrNotHeld by ErrNotDeclared if the lock does not exist. It queries
+// the store after the failed call. That is consistent, because the lock had no owner
+// during the call and the result was true at some time during the operation.
 func explain(ctx context.Context, store stores.Store, l lock, err error) error {
 	if !errors.Is(err, stores.ErrNotHeld) {
 		return err
@@ -63,19 +64,19 @@ func explain(ctx context.Context, store stores.Store, l lock, err error) error {
 	return err
 }
 
-// RemoveLock ends the lock's existence.
+// RemoveLock removes the lock, also while it is held.
 func (s *Service) RemoveLock(ctx context.Context, m *rtmpb.RemoveLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMRemoveLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMRemoveLockOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
 			return stores.Withdraw(ctx, store, l.group(), l.key())
 		})
 	})
 }
 
-// GetLock tells all locks of a channel.
+// GetLock returns all locks of a channel.
 func (s *Service) GetLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.GetLockResponse, error) {
 	response, err := s.getLock(ctx, m)
-	return response, failure("RTMGetLockOperation", err)
+	return response, statusError("RTMGetLockOperation", err)
 }
 
 func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.GetLockResponse, error) {
@@ -92,13 +93,14 @@ func (s *Service) getLock(ctx context.Context, m *rtmpb.GetLockRequest) (*rtmpb.
 		locks, err := stores.Group(ctx, store, c.group())
 		for _, row := range locks {
 			if l, ok := parseKey(row.Key); ok {
-				response.Locks = append(response.Locks, holding{l, row.Owner, row.DeclaredTTL, row.Token}.detail())
+				response.Locks = append(response.Locks, heldLock{l, row.Owner, row.DeclaredTTL, row.Token}.detail())
 			}
 		}
 		return err
 	})
+	// The store sorts by key. Keys contain escaped names, whose order differs.
 	byName := func(a, b *rtmpb.LockDetail) int { return cmp.Compare(a.GetLockName(), b.GetLockName()) }
-	slices.SortFunc(response.Locks, byName) // keys, where names are escaped, have another order
+	slices.SortFunc(response.Locks, byName)
 	response.TotalLocks = uint32(len(response.Locks))
 	return response, err
 }

@@ -5,32 +5,33 @@ import (
 	"sync"
 )
 
-// atOnce is how many calls for one user, or one round of renewals, a store gets at once.
-const atOnce = 16
+// maxParallel is the number of concurrent calls to a store for one user, or one round of
+// renewals.
+const maxParallel = 16
 
-// inParallel calls fn for each of all, some at once, waits for them, and returns their
-// errors.
+// inParallel calls fn for each element, at most maxParallel at the same time. It waits
+// for all calls and returns their errors.
 func inParallel[T any](all []T, fn func(T) error) error {
 	errs := make([]error, len(all))
-	turns := make(chan struct{}, atOnce)
-	var working sync.WaitGroup
-	for i, one := range all {
-		turns <- struct{}{}
-		working.Go(func() {
-			defer func() { <-turns }()
-			errs[i] = fn(one)
+	slots := make(chan struct{}, maxParallel)
+	var calls sync.WaitGroup
+	for i, element := range all {
+		slots <- struct{}{}
+		calls.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = fn(element)
 		})
 	}
-	working.Wait()
+	calls.Wait()
 	return errors.Join(errs...)
 }
 
-// drained returns what is in a channel that nobody sends to any more.
-func drained[T any](c chan T) []T {
+// drain closes a buffered channel and returns the elements in its buffer.
+func drain[T any](c chan T) []T {
 	close(c)
 	var all []T
-	for one := range c {
-		all = append(all, one)
+	for element := range c {
+		all = append(all, element)
 	}
 	return all
 }

@@ -1,9 +1,9 @@
 // Package rtm is the API of RTM's channel locks: named objects that the users of a
 // channel set, acquire and remove.
 //
-// A lock's owner is a user, and its TTL is how long he keeps it while he is offline. The
-// stores know leases only, so a user who is online has his renewed by this process; see
-// [hub] for how it learns what he holds.
+// A lock's owner is a user, and its TTL is how long the user keeps it while offline.
+// Stores have only leases, so this process renews the locks of users that are online; see
+// [hub] for how it follows which locks they hold.
 package rtm
 
 import (
@@ -18,47 +18,47 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// operationTimeout bounds every operation that does not wait for a lock, as RTM's own
-// clients do.
+// operationTimeout bounds every operation that does not wait for a lock. RTM's own
+// clients use the same bound.
 const operationTimeout = 10 * time.Second
 
-// Service serves the components of a set to the users of RTM's channels. It is safe for
-// concurrent use.
+// Service implements the operations on channel locks with the stores of components. It is
+// safe for concurrent use.
 type Service struct {
 	rtmpb.UnimplementedChannelLocksServer
 	components instances.Resolver
-	waiting    *waiting
-	hubs       *hubs
+	waiting    *waitingCalls
+	hubs       *hubPool
 }
 
-// New returns a service that uses the components. What it starts ends with Close.
+// New returns a service that uses the components. The caller must Close it.
 func New(components instances.Resolver, log logger.Logger) *Service {
-	return &Service{components: components, waiting: newWaiting(), hubs: newHubs(log)}
+	return &Service{components: components, waiting: newWaitingCalls(), hubs: newHubPool(log)}
 }
 
-// Close ends the streams and waits for everything that the service has started.
+// Close ends the streams and waits for all goroutines of the service.
 func (s *Service) Close() { s.hubs.close() }
 
-// user is who an operation is for. Users of one name in two stores have nothing in
-// common.
+// user identifies the user of an operation. Users of two stores are different even if
+// their names are equal.
 type user struct {
 	store instances.Instance
 	name  string
 }
 
-// request is what every message has.
+// request is the message of any operation.
 type request interface {
 	GetStore() string
 	GetUser() string
 }
 
-// userOf reads who the message is from.
+// userOf returns the user that the message is from, or an error that names a field.
 func (s *Service) userOf(ctx context.Context, m request) (user, error) {
 	if m.GetUser() == "" {
-		return user{}, invalid(notLogin, "user", "is empty")
+		return user{}, invalid(notLogin, "user", "must not be empty")
 	}
-	if fault := nameFault(m.GetUser()); fault != "" {
-		return user{}, invalid(invalidUserID, "user", fault)
+	if problem := nameProblem(m.GetUser()); problem != "" {
+		return user{}, invalid(invalidUserID, "user", problem)
 	}
 	component := m.GetStore()
 	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); component == "" && len(names) > 0 {
@@ -68,29 +68,29 @@ func (s *Service) userOf(ctx context.Context, m request) (user, error) {
 	return user{store, m.GetUser()}, err
 }
 
-// operate runs an operation on one lock, and completes its answer.
-func (s *Service) operate(ctx context.Context, operation string, m interface {
+// runOnLock runs an operation on one lock, and sets the lock's fields of the response.
+func (s *Service) runOnLock(ctx context.Context, operation string, m interface {
 	request
-	ofLock
+	lockMessage
 }, run func(user, lock) (*rtmpb.LockResponse, error)) (*rtmpb.LockResponse, error) {
 	l, err := lockOf(m)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, statusError(operation, err)
 	}
 	u, err := s.userOf(ctx, m)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, statusError(operation, err)
 	}
 	response, err := run(u, l)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, statusError(operation, err)
 	}
 	response.Channel, response.ChannelType, response.LockName = l.channel.name, l.kind, l.name
 	return response, nil
 }
 
-// do calls fn with the store of the user's component, also if that has just been
-// replaced, and a ctx that is bounded.
+// do calls fn with the current store of the user's component, and a ctx that ends after
+// operationTimeout.
 func (s *Service) do(ctx context.Context, u user, fn func(context.Context, stores.Store) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()

@@ -10,61 +10,62 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Session keeps the user online while the stream is open, and tells what happens to his
-// locks.
+// Session keeps the user online while the stream is open, and sends the events of the
+// user's locks.
 func (s *Service) Session(m *rtmpb.SessionRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	return failure("RTMSessionOperation", s.session(stream.Context(), m, stream.Send))
+	return statusError("RTMSessionOperation", s.session(stream.Context(), m, stream.Send))
 }
 
 func (s *Service) session(ctx context.Context, m *rtmpb.SessionRequest, send func(*rtmpb.LockEvent) error) error {
-	u, claims, err := s.claimant(ctx, m)
+	u, claims, err := s.readClaims(ctx, m)
 	if err != nil {
 		return err
 	}
 	return s.hubs.use(ctx, u.store, func(h *hub) error {
 		f := h.login(u.name)
-		defer h.leave(u.name, f)
-		_, wrong, err := s.check(ctx, u, claims) // after the login, so that nothing goes unseen in between
+		defer h.endSession(u.name, f)
+		// After the login, so that no event is missed between the two.
+		_, wrong, err := s.checkClaims(ctx, u, claims)
 		if err != nil {
 			return err
 		}
-		h.tellExpired(f, wrong)
+		h.sendExpired(f, wrong)
 		return h.stream(ctx, f, send)
 	})
 }
 
-// KeepAlive lets the TTL of all locks of the user count from now. If he has a session,
-// they do not expire anyway.
+// KeepAlive renews all locks of the user for their TTL. Users with a session need not
+// call it, because their locks do not expire.
 func (s *Service) KeepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
 	response := &rtmpb.KeepAliveResponse{}
-	return response, failure("RTMKeepAliveOperation", s.keepAlive(ctx, m, response))
+	return response, statusError("RTMKeepAliveOperation", s.keepAlive(ctx, m, response))
 }
 
 func (s *Service) keepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest, response *rtmpb.KeepAliveResponse) error {
-	u, claims, err := s.claimant(ctx, m)
+	u, claims, err := s.readClaims(ctx, m)
 	if err != nil {
 		return err
 	}
 	return s.hubs.use(ctx, u.store, func(h *hub) error {
-		sure := h.sure(u.name)
-		right, wrong, err := s.check(ctx, u, without(claims, sure))
+		renewed := h.recentlyRenewed(u.name)
+		right, wrong, err := s.checkClaims(ctx, u, except(claims, renewed))
 		if err != nil {
 			return err
 		}
-		lease := offline
+		lease := offlineLease
 		if h.isOnline(u.name) {
-			lease = online
+			lease = onlineLease
 		}
-		rest := without(unique(append(h.holdings(u.name), right...)), sure)
+		rest := except(dedupe(append(h.heldLocks(u.name), right...)), renewed)
 		kept, err := h.renew(ctx, rest, lease)
-		response.Locks, response.Expired = ownDetails(append(sure, kept...)), ownDetails(wrong)
+		response.Locks, response.Expired = detailsWithChannel(append(renewed, kept...)), detailsWithChannel(wrong)
 		return err
 	})
 }
 
-// Logout ends the user's session and his waiting for locks.
+// Logout ends the user's session and waits for locks.
 func (s *Service) Logout(ctx context.Context, m *rtmpb.LogoutRequest) (*rtmpb.LogoutResponse, error) {
-	return &rtmpb.LogoutResponse{}, failure("RTMLogoutOperation", s.logout(ctx, m))
+	return &rtmpb.LogoutResponse{}, statusError("RTMLogoutOperation", s.logout(ctx, m))
 }
 
 func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
@@ -72,11 +73,11 @@ func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
 	if err != nil {
 		return err
 	}
-	s.waiting.end(u)
+	s.waiting.cancel(u)
 	return s.hubs.use(ctx, u.store, func(h *hub) error {
 		wasOnline := h.logout(u.name)
 		if m.GetRelease() {
-			return h.release(ctx, h.holdings(u.name))
+			return h.release(ctx, h.heldLocks(u.name))
 		}
 		if wasOnline {
 			err = h.goOffline(ctx, u.name)
@@ -85,22 +86,23 @@ func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
 	})
 }
 
-// login makes the user online. An earlier session of his ends.
+// login starts a session of the user and returns its feed. It ends an earlier session of
+// the user.
 func (h *hub) login(name string) *feed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if earlier := h.sessions[name]; earlier != nil {
 		earlier.end(errReplaced)
 	}
-	f := newFeed(func() *rtmpb.LockEvent { return h.belongings(name) })
+	f := newFeed(func() *rtmpb.LockEvent { return h.sessionSnapshot(name) })
 	h.sessions[name] = f
-	for l := range h.belonging(name) {
-		h.agenda.add(l)
+	for l := range h.entriesOf(name) {
+		h.renewQueue.schedule(l)
 	}
 	return f
 }
 
-// logout ends the user's session. It returns false if he has none.
+// logout ends the user's session. It reports whether there was one.
 func (h *hub) logout(name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -112,10 +114,10 @@ func (h *hub) logout(name string) bool {
 	return f != nil
 }
 
-// leave ends a session whose stream has ended, and lets the TTL of the user's locks count
-// from now, unless he has logged out, or in again. If the Watch has failed it lets them
-// be: another hub may have renewed them since.
-func (h *hub) leave(name string, f *feed) {
+// endSession ends the session of a stream that has ended, and renews the user's locks for
+// their TTL, unless the user has logged out or opened another session. If the Watch has
+// failed it does not change the locks, because another hub may have renewed them since.
+func (h *hub) endSession(name string, f *feed) {
 	h.mu.Lock()
 	current := h.sessions[name] == f
 	if current {
@@ -124,15 +126,15 @@ func (h *hub) leave(name string, f *feed) {
 	failed := h.err != nil && !errors.Is(h.err, stores.ErrClosed)
 	h.mu.Unlock()
 	if current && !failed {
-		_ = h.goOffline(context.Background(), name) // else they last as they were renewed to last
+		_ = h.goOffline(context.Background(), name) // on failure the last leases remain
 	}
 }
 
-// setOffline ends that the user's locks are renewed. The caller has locked mu.
+// setOffline stops renewing the user's locks. The caller has locked mu.
 func (h *hub) setOffline(name string) {
 	delete(h.sessions, name)
-	for l := range h.belonging(name) {
-		h.agenda.Delete(l)
+	for l := range h.entriesOf(name) {
+		h.renewQueue.Delete(l)
 	}
 }
 
@@ -142,18 +144,18 @@ func (h *hub) isOnline(name string) bool {
 	return h.sessions[name] != nil
 }
 
-// belongings tells the locks that the user holds.
-func (h *hub) belongings(name string) *rtmpb.LockEvent {
+// sessionSnapshot returns a snapshot of the locks that the user holds.
+func (h *hub) sessionSnapshot(name string) *rtmpb.LockEvent {
 	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}
-	for _, l := range sorted(h.held[name]) {
-		e.Locks = append(e.Locks, l.ownDetail())
+	for _, l := range sortedByName(h.held[name]) {
+		e.Locks = append(e.Locks, l.detailWithChannel())
 	}
 	return e
 }
 
-// tellExpired tells a session what its user has lost before it, but for what the Watch is
-// about to tell.
-func (h *hub) tellExpired(f *feed, lost []holding) {
+// sendExpired adds EXPIRED events for locks that the user lost before the session began.
+// It skips locks whose loss the Watch has yet to report.
+func (h *hub) sendExpired(f *feed, lost []heldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, o := range lost {

@@ -13,21 +13,21 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// beat is how often something is written to a stream on which nothing happens, lest a
-// client be gone unnoticed.
-const beat = 10 * time.Second
+// heartbeatInterval is the time between two comments on a stream. Writing them detects
+// clients that have disconnected.
+const heartbeatInterval = 10 * time.Second
 
-// eventStream is the answer to one request, as server-sent events. It is what a server
-// takes for a stream of gRPC. The first event commits to it: until then, the answer can
-// be another.
+// eventStream writes the answer to a request as server-sent events. It implements gRPC's
+// server stream. The header is written with the first event; before that the answer can
+// still be an error.
 type eventStream struct {
-	ctx    context.Context // ends with the request, and when something could not be written
+	ctx    context.Context // ends with the request, and after a failed write
 	cancel context.CancelFunc
 	w      http.ResponseWriter
 
-	beating sync.WaitGroup // has one goroutine from the first event on, until ctx ends
-	mu      sync.Mutex     // guards w, and begun, which is false until the first event
-	begun   bool
+	heartbeats sync.WaitGroup // has one goroutine from the first event on, until ctx ends
+	mu         sync.Mutex     // guards w, and begun, which is false until the first event
+	started    bool
 }
 
 func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
@@ -36,34 +36,34 @@ func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {
 	return s
 }
 
-// Send writes an event. It fails if the client does not read it in time, and so does what
-// comes after that.
+// Send writes an event. It fails if the client does not read it within writeTimeout;
+// later calls fail, too.
 func (s *eventStream) Send(m *rtmpb.LockEvent) error {
-	return s.event(m.GetEventType().String(), newEvent(m))
+	return s.writeEvent(m.GetEventType().String(), newEvent(m))
 }
 
-// Context ends with the request, or when its client is lost.
+// Context returns a context that ends with the request, or after a failed write.
 func (s *eventStream) Context() context.Context { return s.ctx }
 
-// end tells how the operation has ended, and waits until nothing is written anymore. If
-// there was no event it returns the error, for an answer of the usual kind.
+// end writes the operation's error as the last event, stops the heartbeats and waits for
+// them. If no event was written it returns the error, which can still be the answer.
 func (s *eventStream) end(operation string, err error) error {
-	if err != nil && s.begun {
+	if err != nil && s.started {
 		_, answer := newStatusAnswer(operation, err)
 		err = nil
-		_ = s.event("ERROR", answer)
+		_ = s.writeEvent("ERROR", answer)
 	}
 	s.cancel()
-	s.beating.Wait()
+	s.heartbeats.Wait()
 	return err
 }
 
-func (s *eventStream) event(name string, data any) error {
-	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, inJSON(data)))
+func (s *eventStream) writeEvent(name string, data any) error {
+	return s.write(fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, marshal(data)))
 }
 
-// write writes a text, and the header before it. After a failure there is nothing more to
-// be written.
+// write writes the text, and before the first one the header. A failed write ends the
+// stream.
 func (s *eventStream) write(text []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,8 +71,8 @@ func (s *eventStream) write(text []byte) error {
 	if err != nil {
 		return err
 	}
-	if !s.begun {
-		s.begin()
+	if !s.started {
+		s.start()
 	}
 	if err = writeInTime(s.w, text); err != nil {
 		s.cancel()
@@ -80,8 +80,8 @@ func (s *eventStream) write(text []byte) error {
 	return err
 }
 
-// writeInTime writes a text, and flushes it. It leaves no deadline, for HTTP/2 would end
-// the stream by that, written to or not.
+// writeInTime writes the text and flushes it, within writeTimeout. It clears the deadline
+// afterwards, because in HTTP/2 an expired deadline ends the stream even between writes.
 func writeInTime(w http.ResponseWriter, text []byte) error {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -95,30 +95,30 @@ func writeInTime(w http.ResponseWriter, text []byte) error {
 	return nil
 }
 
-func (s *eventStream) begin() {
-	s.begun = true
+func (s *eventStream) start() {
+	s.started = true
 	s.w.Header().Set("Content-Type", "text/event-stream")
 	s.w.Header().Set("Cache-Control", "no-store")
-	s.w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events until there are many
-	s.beating.Go(s.keepBeating)
+	s.w.Header().Set("X-Accel-Buffering", "no") // otherwise nginx buffers events
+	s.heartbeats.Go(s.sendHeartbeats)
 }
 
-// keepBeating writes comments until the stream ends.
-func (s *eventStream) keepBeating() {
-	ticker := time.NewTicker(beat)
+// sendHeartbeats writes comments until the stream ends.
+func (s *eventStream) sendHeartbeats() {
+	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			_ = s.write([]byte(":\n\n")) // if that fails, ctx ends
+			_ = s.write([]byte(":\n\n")) // a failure ends ctx
 		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
-// What follows makes the stream one of gRPC's. HTTP has no use for its metadata, and
-// there is nothing to receive.
+// The remaining methods complete the interface of gRPC's streams. Metadata is ignored,
+// and there are no messages to receive.
 
 // SetHeader does nothing.
 func (s *eventStream) SetHeader(metadata.MD) error { return nil }
@@ -129,7 +129,7 @@ func (s *eventStream) SendHeader(metadata.MD) error { return nil }
 // SetTrailer does nothing.
 func (s *eventStream) SetTrailer(metadata.MD) {}
 
-// SendMsg is Send.
+// SendMsg calls Send.
 func (s *eventStream) SendMsg(m any) error { return s.Send(m.(*rtmpb.LockEvent)) }
 
 // RecvMsg fails with io.EOF.

@@ -20,15 +20,15 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// eventSink is where a script sends its events.
+// eventSink is the server side of a stream.
 type eventSink = grpc.ServerStreamingServer[rtmpb.LockEvent]
 
-// site is an HTTP server with the Handler, on a connection in memory that holds few
-// bytes.
-type site struct{ listener *bufconn.Listener }
+// testServer is an HTTP server with the Handler, whose connections are in memory and
+// buffer few bytes.
+type testServer struct{ listener *bufconn.Listener }
 
-// newSite serves s until the test ends.
-func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
+// newTestServer serves s until the test ends.
+func newTestServer(t *testing.T, s rtmpb.ChannelLocksServer) testServer {
 	l := bufconn.Listen(1 << 10)
 	server := &http.Server{
 		Handler: Handler(s), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, Protocols: new(http.Protocols),
@@ -43,11 +43,11 @@ func newSite(t *testing.T, s rtmpb.ChannelLocksServer) site {
 			t.Error(err)
 		}
 	})
-	return site{l}
+	return testServer{l}
 }
 
-// newest is a client of the site that speaks version 2 of HTTP.
-func (s site) newest(t *testing.T) *http.Client {
+// http2Client returns a client of the server that uses HTTP/2.
+func (s testServer) http2Client(t *testing.T) *http.Client {
 	transport := &http.Transport{
 		Protocols:   new(http.Protocols),
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.listener.DialContext(ctx) },
@@ -58,7 +58,7 @@ func (s site) newest(t *testing.T) *http.Client {
 }
 
 // send opens a connection and sends the text on it.
-func (s site) send(t *testing.T, text string) net.Conn {
+func (s testServer) send(t *testing.T, text string) net.Conn {
 	t.Helper()
 	conn, err := s.listener.DialContext(t.Context())
 	if err != nil {
@@ -71,8 +71,8 @@ func (s site) send(t *testing.T, text string) net.Conn {
 	return conn
 }
 
-// listen asks for a stream, and returns the answer.
-func (s site) listen(t *testing.T, path string) *http.Response {
+// listen requests a stream, and returns the answer.
+func (s testServer) listen(t *testing.T, path string) *http.Response {
 	t.Helper()
 	conn := s.send(t, "GET /v1/rtm/s/"+path+" HTTP/1.1\r\nHost: h\r\n\r\n")
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -82,25 +82,26 @@ func (s site) listen(t *testing.T, path string) *http.Response {
 	return answer
 }
 
-// taken is how a stream has ended, and how long after its beginning.
-type taken struct {
-	after time.Duration
-	err   error
+// streamEnd is the error of a stream, and its duration.
+type streamEnd struct {
+	duration time.Duration
+	err      error
 }
 
-// talking is a server whose streams run talk. The channel gets how they end.
-func talking(talk func(eventSink) error) (*scriptedServer, <-chan taken) {
-	ended := make(chan taken, 1)
+// newStreamingServer returns a server whose streams run send. It sends their ends to the
+// channel.
+func newStreamingServer(send func(eventSink) error) (*scriptedServer, <-chan streamEnd) {
+	ended := make(chan streamEnd, 1)
 	return &scriptedServer{events: func(stream eventSink) error {
-		begun := time.Now()
-		err := talk(stream)
-		ended <- taken{time.Since(begun), err}
+		start := time.Now()
+		err := send(stream)
+		ended <- streamEnd{time.Since(start), err}
 		return err
 	}}, ended
 }
 
-func TestEventsAreServerSentEvents(t *testing.T) {
-	s, _ := talking(func(stream eventSink) error {
+func TestEventStream_Format(t *testing.T) {
+	s, _ := newStreamingServer(func(stream eventSink) error {
 		for _, m := range []*rtmpb.LockEvent{
 			{EventType: rtmpb.LockEvent_SNAPSHOT, Channel: "c", ChannelType: ofMessages},
 			{EventType: rtmpb.LockEvent_SNAPSHOT, Locks: []*rtmpb.LockDetail{
@@ -115,7 +116,7 @@ func TestEventsAreServerSentEvents(t *testing.T) {
 		}
 		return nil
 	})
-	w := askHTTP(s, "GET", "subscribe?user=u&channel=c&channelType=1", "")
+	w := sendHTTP(s, "GET", "subscribe?user=u&channel=c&channelType=1", "")
 	want := `event: SNAPSHOT
 data: {"eventType":1,"channel":"c","channelType":"MESSAGE","locks":[]}
 
@@ -131,138 +132,139 @@ data: {"eventType":3,"channel":"c","channelType":"MESSAGE","lockName":"\n","owne
 
 `
 	if w.Code != http.StatusOK || w.Body.String() != want {
-		t.Errorf("answers %d %s", w.Code, w.Body)
+		t.Errorf("answer = %d %s, want %s", w.Code, w.Body, want)
 	}
-	if kind := w.Header().Get("Content-Type"); kind != "text/event-stream" {
-		t.Errorf("the answer is %s", kind)
+	if contentType := w.Header().Get("Content-Type"); contentType != "text/event-stream" {
+		t.Errorf("Content-Type = %q", contentType)
 	}
 }
 
-func TestAFailureAfterEventsIsTheLastOfThem(t *testing.T) {
-	s, _ := talking(func(stream eventSink) error {
+func TestEventStream_ErrorAfterEvents(t *testing.T) {
+	s, _ := newStreamingServer(func(stream eventSink) error {
 		if err := stream.SendMsg(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}); err != nil {
 			return err
 		}
-		return failure("RTMSessionOperation", errReplaced)
+		return statusError("RTMSessionOperation", errReplaced)
 	})
-	w := askHTTP(s, "GET", "session?user=u", "")
+	w := sendHTTP(s, "GET", "session?user=u", "")
 	_, last, _ := strings.Cut(w.Body.String(), "\n\n")
 	want := "event: ERROR\ndata: " + `{"errorCode":-10027,"operation":"RTMSessionOperation","reason":"` + duplicateUserID.text
 	if w.Code != http.StatusOK || !strings.HasPrefix(last, want) || !strings.HasSuffix(last, "\"}\n\n") {
-		t.Errorf("answers %d %s", w.Code, w.Body)
+		t.Errorf("answer = %d %s, want the last event %s", w.Code, w.Body, want)
 	}
 }
 
-// silence sends nothing, until the stream ends.
-func silence(stream eventSink) error {
+// sendNone sends no events until the stream ends.
+func sendNone(stream eventSink) error {
 	<-stream.Context().Done()
 	return stream.Context().Err()
 }
 
-// greet sends one event, and no more until the stream ends.
-func greet(stream eventSink) error {
+// sendOne sends one event, and no more until the stream ends.
+func sendOne(stream eventSink) error {
 	if err := stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SET}); err != nil {
 		return err
 	}
-	return silence(stream)
+	return sendNone(stream)
 }
 
-// flood sends events without a pause.
-func flood(stream eventSink) (err error) {
+// sendContinuously sends events without pauses.
+func sendContinuously(stream eventSink) (err error) {
 	for err == nil {
 		err = stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SET})
 	}
 	return err
 }
 
-func TestAStreamWithoutEventsBeats(t *testing.T) {
+func TestEventStream_Heartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := talking(greet)
-		answer := newSite(t, s).listen(t, "subscribe")
+		s, ended := newStreamingServer(sendOne)
+		answer := newTestServer(t, s).listen(t, "subscribe")
 		lines := bufio.NewReader(answer.Body)
 		for range 2 {
 			if _, err := lines.ReadString('\n'); err != nil { // the event
 				t.Fatal(err)
 			}
 		}
-		for i, begun := 0, time.Now(); i < 100; i++ { // for longer than the server lets reading and writing take
+		// Longer than the server's ReadTimeout and WriteTimeout.
+		for i, begun := 0, time.Now(); i < 100; i++ {
 			blank, err := lines.ReadString('\n')
 			comment, _ := lines.ReadString('\n')
-			if at := time.Since(begun); err != nil || blank != "\n" || comment != ":\n" || at != time.Duration(i+1)*beat {
+			if at := time.Since(begun); err != nil || blank != "\n" || comment != ":\n" || at != time.Duration(i+1)*heartbeatInterval {
 				t.Fatalf("after %v: %q, %q, %v", at, blank, comment, err)
 			}
 		}
 		select {
 		case got := <-ended:
-			t.Errorf("ended: %v", got)
+			t.Errorf("stream ended: %v", got)
 		default:
 		}
 	})
 }
 
-func TestStreamsEndWithTheirClients(t *testing.T) {
+func TestEventStream_ClientGone(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		talk   func(eventSink) error
-		leaves bool
+		send   func(eventSink) error
+		closes bool // closes the connection; otherwise the client does not read
 		atMost time.Duration
 	}{
-		{"of a client that leaves", greet, true, 0},
-		{"of a client that leaves before the first event", silence, true, 0},
-		{"of a client that leaves a torrent", flood, true, 0},
-		{"of a client that does not read what happens", flood, false, writeTimeout},
-		{"of a client that does not read the beats", greet, false, time.Hour},
+		{"client disconnects", sendOne, true, 0},
+		{"client disconnects before the first event", sendNone, true, 0},
+		{"client disconnects while events are sent", sendContinuously, true, 0},
+		{"client does not read events", sendContinuously, false, writeTimeout},
+		{"client does not read heartbeats", sendOne, false, time.Hour},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, ended := talking(row.talk)
-				conn := newSite(t, s).send(t, session)
+				s, ended := newStreamingServer(row.send)
+				conn := newTestServer(t, s).send(t, session)
 				synctest.Wait()
-				if row.leaves {
+				if row.closes {
 					_ = conn.Close()
 				}
-				if got := <-ended; got.err == nil || got.after > row.atMost {
-					t.Errorf("ended after %v: %v", got.after, got.err)
+				if got := <-ended; got.err == nil || got.duration > row.atMost {
+					t.Errorf("stream ended after %v with %v, want an error within %v", got.duration, got.err, row.atMost)
 				}
 			})
 		})
 	}
 }
 
-// deadWriter is the answer to a client that is lost.
-type deadWriter struct{ *httptest.ResponseRecorder }
+// brokenWriter is a ResponseWriter whose client has disconnected.
+type brokenWriter struct{ *httptest.ResponseRecorder }
 
-func (deadWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-func TestAStreamToALostClientIsOver(t *testing.T) {
-	left, leave := context.WithCancel(t.Context())
-	leave()
+func TestEventStream_WriteFails(t *testing.T) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
 	for _, row := range []struct {
 		name string
 		ctx  context.Context
 		w    http.ResponseWriter
 		want error
 	}{
-		{"of a client who cannot be written to", t.Context(), deadWriter{httptest.NewRecorder()}, io.ErrClosedPipe},
-		{"of a client who has left", left, httptest.NewRecorder(), context.Canceled},
+		{"write error", t.Context(), brokenWriter{httptest.NewRecorder()}, io.ErrClosedPipe},
+		{"canceled request", canceled, httptest.NewRecorder(), context.Canceled},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s, ended := talking(func(stream eventSink) error {
+			s, ended := newStreamingServer(func(stream eventSink) error {
 				err := stream.Send(&rtmpb.LockEvent{})
 				if again := stream.Send(&rtmpb.LockEvent{}); !errors.Is(again, context.Canceled) || stream.Context().Err() == nil {
-					t.Errorf("goes on: %v, %v", again, stream.Context().Err())
+					t.Errorf("second Send = %v, want Canceled; error of the context = %v", again, stream.Context().Err())
 				}
 				return err
 			})
 			Handler(s).ServeHTTP(row.w, httptest.NewRequestWithContext(row.ctx, "GET", "/v1/rtm/s/session", nil))
 			if got := <-ended; !errors.Is(got.err, row.want) {
-				t.Errorf("ends with %v", got.err)
+				t.Errorf("stream = %v, want %v", got.err, row.want)
 			}
 		})
 	}
 }
 
-// waitingServer lets AcquireLock wait for the end of its ctx, or of a minute.
+// waitingServer is a server whose AcquireLock waits until its ctx ends, or a minute.
 type waitingServer struct {
 	scriptedServer
 	ended atomic.Int32
@@ -274,36 +276,36 @@ func (s *waitingServer) AcquireLock(ctx context.Context, _ *rtmpb.AcquireLockReq
 	case <-time.After(time.Minute):
 		return &rtmpb.LockResponse{LockName: "l"}, nil
 	case <-ctx.Done():
-		return nil, failure("RTMAcquireOperation", ctx.Err())
+		return nil, statusError("RTMAcquireOperation", ctx.Err())
 	}
 }
 
-// Requests that are answered late.
+// Requests whose answers take time.
 const (
 	session = "GET /v1/rtm/s/session HTTP/1.1\r\nHost: h\r\n\r\n"
 	acquire = "POST /v1/rtm/s/acquireLock HTTP/1.1\r\nHost: h\r\nContent-Length: 14\r\n\r\n" + `{"retry":true}`
 )
 
-func TestWaitingLastsAsLongAsItTakes(t *testing.T) {
+func TestHandler_LongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, begun := newSite(t, &waitingServer{}).send(t, acquire), time.Now()
+		conn, begun := newTestServer(t, &waitingServer{}).send(t, acquire), time.Now()
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || answer.StatusCode != http.StatusOK || time.Since(begun) != time.Minute {
-			t.Errorf("after %v: %v, %v", time.Since(begun), answer, err)
+			t.Errorf("answer after %v = %v, %v, want 200 after a minute", time.Since(begun), answer, err)
 		}
 	})
 }
 
-func TestWithHTTP2NothingIsCutShort(t *testing.T) {
+func TestHandler_HTTP2LongWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := talking(func(stream eventSink) error {
-			if err := greet(stream); err != nil && !errors.Is(err, context.Canceled) {
+		s, ended := newStreamingServer(func(stream eventSink) error {
+			if err := sendOne(stream); err != nil && !errors.Is(err, context.Canceled) {
 				return err
 			}
 			return nil
 		})
 		waiting := &waitingServer{scriptedServer: *s}
-		client, begun := newSite(t, waiting).newest(t), time.Now()
+		client, begun := newTestServer(t, waiting).http2Client(t), time.Now()
 		ctx, leave := context.WithCancel(t.Context())
 		request, err := http.NewRequestWithContext(ctx, "GET", "http://h/v1/rtm/s/session", nil)
 		if err != nil {
@@ -320,61 +322,61 @@ func TestWithHTTP2NothingIsCutShort(t *testing.T) {
 		}
 		_ = answer.Body.Close()
 		if took := time.Since(begun); answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK || took != time.Minute {
-			t.Errorf("after %v: %v", took, answer)
+			t.Errorf("answer after %v = %v, want 200 by HTTP/2 after a minute", took, answer)
 		}
 		leave()
-		if got := <-ended; got.err != nil || got.after != time.Minute {
-			t.Errorf("the stream ends after %v: %v", got.after, got.err)
+		if got := <-ended; got.err != nil || got.duration != time.Minute {
+			t.Errorf("stream ended after %v with %v, want nil after a minute", got.duration, got.err)
 		}
 	})
 }
 
-func TestWithHTTP2ASlowReaderHoldsNobodyUp(t *testing.T) {
+func TestHandler_HTTP2SlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, ended := talking(flood)
-		client := newSite(t, s).newest(t)
+		s, ended := newStreamingServer(sendContinuously)
+		client := newTestServer(t, s).http2Client(t)
 		stream, err := client.Get("http://h/v1/rtm/s/session")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer stream.Body.Close()
-		if got := <-ended; got.err == nil || got.after != writeTimeout {
-			t.Errorf("the stream ends after %v: %v", got.after, got.err)
+		if got := <-ended; got.err == nil || got.duration != writeTimeout {
+			t.Errorf("stream ended after %v with %v, want an error after %v", got.duration, got.err, writeTimeout)
 		}
 	})
 }
 
-func TestWaitingEndsWithItsClient(t *testing.T) {
+func TestHandler_WaitEndsWithClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &waitingServer{}
-		conn := newSite(t, s).send(t, acquire)
+		conn := newTestServer(t, s).send(t, acquire)
 		synctest.Wait()
 		if n := s.ended.Load(); n != 0 {
-			t.Fatal("does not wait")
+			t.Fatal("AcquireLock ended while its client was connected")
 		}
 		_ = conn.Close()
 		synctest.Wait()
 		if n := s.ended.Load(); n != 1 {
-			t.Error("waits for nobody")
+			t.Error("AcquireLock waits although its client has disconnected")
 		}
 	})
 }
 
-func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+func TestHandler_SlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := agreeableServer("acquireLock")
+		s := newEmptyServer("acquireLock")
 		half := strings.TrimSuffix(acquire, "true}")
-		conn, begun := newSite(t, s).send(t, half), time.Now()
+		conn, begun := newTestServer(t, s).send(t, half), time.Now()
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		told, err := io.ReadAll(answer.Body)
-		if answer.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(told), "body did not come in time") {
-			t.Errorf("answers %v %s, %v", answer, told, err)
+		body, err := io.ReadAll(answer.Body)
+		if answer.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(body), "body did not arrive in time") {
+			t.Errorf("answer = %v %s, %v, want 408", answer, body, err)
 		}
-		if waited := time.Since(begun); waited != 5*time.Second || s.asked != nil {
-			t.Errorf("after %v it asks %v", waited, s.asked)
+		if waited := time.Since(begun); waited != 5*time.Second || s.received != nil {
+			t.Errorf("answer after %v, want 5s; server received %v", waited, s.received)
 		}
 	})
 }

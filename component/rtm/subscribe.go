@@ -11,9 +11,9 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// Subscribe tells all locks of a channel, and then each change.
+// Subscribe sends a snapshot of the locks of a channel, and then each change.
 func (s *Service) Subscribe(m *rtmpb.SubscribeRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	return failure("RTMSubscribeOperation", s.subscribe(stream.Context(), m, stream.Send))
+	return statusError("RTMSubscribeOperation", s.subscribe(stream.Context(), m, stream.Send))
 }
 
 func (s *Service) subscribe(ctx context.Context, m *rtmpb.SubscribeRequest, send func(*rtmpb.LockEvent) error) error {
@@ -36,7 +36,7 @@ func (s *Service) subscribe(ctx context.Context, m *rtmpb.SubscribeRequest, send
 func (h *hub) subscribe(c channel) *feed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := newFeed(func() *rtmpb.LockEvent { return h.snapshot(c) })
+	f := newFeed(func() *rtmpb.LockEvent { return h.channelSnapshot(c) })
 	group := c.group()
 	if h.subscribers[group] == nil {
 		h.subscribers[group] = map[*feed]struct{}{}
@@ -54,18 +54,18 @@ func (h *hub) unsubscribe(c channel, f *feed) {
 	}
 }
 
-// snapshot tells the channel's locks.
-func (h *hub) snapshot(c channel) *rtmpb.LockEvent {
+// channelSnapshot returns a snapshot of the channel's locks.
+func (h *hub) channelSnapshot(c channel) *rtmpb.LockEvent {
 	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT, Channel: c.name, ChannelType: c.kind}
-	for _, l := range sorted(h.channels[c.group()]) {
+	for _, l := range sortedByName(h.channels[c.group()]) {
 		e.Locks = append(e.Locks, l.detail())
 	}
 	return e
 }
 
-// sorted returns the locks by channel and name. Their keys have another order, because
-// names are escaped there.
-func sorted(locks map[string]*entry) []*entry {
+// sortedByName returns the locks sorted by channel and name. The order of the keys
+// differs, because they contain escaped names.
+func sortedByName(locks map[string]*entry) []*entry {
 	return slices.SortedFunc(maps.Values(locks), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.group(), b.group()), cmp.Compare(a.name, b.name))
 	})

@@ -146,7 +146,7 @@ func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
 		s.table.mu.Lock()
 		defer s.table.mu.Unlock()
 		w := &waiter{request: single(&stores.Request{Owner: "bob", Holding: []string{"ann"}}, []string{"a"})}
-		s.table.line.join(w)
+		s.table.waitQueue.join(w)
 		now := time.Now()
 		if !s.table.deadlocked(w, now) || s.table.deadlocked(w, now.Add(time.Second)) {
 			t.Error("it is a deadlock for as long as ann holds the lock, and no longer")

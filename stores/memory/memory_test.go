@@ -67,8 +67,8 @@ func TestMetadataIsChecked(t *testing.T) {
 		{"0", ""},
 		{"90", ""},
 		{"1m30s", ""},
-		{"-1s", "memory: metadata key restartGrace: is negative"},
-		{"soon", "memory: metadata key restartGrace: is no duration"},
+		{"-1s", "memory: metadata key restartGrace: must not be negative"},
+		{"soon", "memory: metadata key restartGrace: must be a duration"},
 	} {
 		c := stores.Component{Name: "locks", Metadata: map[string]string{"restartGrace": row.grace}}
 		_, err := NewProcess().Backend().Open(t.Context(), c)
@@ -100,7 +100,7 @@ func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
 			take(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
 		}
 		time.Sleep(time.Second)
-		for range backlog / perGrant {
+		for range backlog / reclaimPerGrant {
 			take(t, s, "gate", "ann", time.Minute, s.table.byKey.Len() == backlog)
 		}
 		if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != 1 || byExpiry != 1 {

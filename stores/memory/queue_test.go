@@ -84,10 +84,10 @@ func isForgotten(t *testing.T, s *Store) {
 	t.Helper()
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	n := s.table.line
-	if len(n.queues)+len(n.keepers)+len(s.table.audience.watchers) > 0 {
+	n := s.table.waitQueue
+	if len(n.queues)+len(n.waitersByHeldOwner)+len(s.table.watchers.set) > 0 {
 		t.Errorf("the table still has %d queues, %d keepers and %d watchers",
-			len(n.queues), len(n.keepers), len(s.table.audience.watchers))
+			len(n.queues), len(n.waitersByHeldOwner), len(s.table.watchers.set))
 	}
 }
 
@@ -149,7 +149,7 @@ func TestNobodyHoldsAfterACancelledWait(t *testing.T) {
 	const rounds, clients = 100_000, 8
 	s := open(t, NewProcess(), "locks", "")
 	var granted, cancelled atomic.Int64
-	before := s.table.audience.revision
+	before := s.table.watchers.revision
 	var wg sync.WaitGroup
 	for c := range clients {
 		wg.Go(func() {
@@ -168,7 +168,7 @@ func TestNobodyHoldsAfterACancelledWait(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	changes := s.table.audience.revision - before
+	changes := s.table.watchers.revision - before
 	tooLate := int64(changes/2) - granted.Load() // a grant and its end are two changes
 	t.Logf("%d granted, %d cancelled, %d of them granted too late", granted.Load(), cancelled.Load(), tooLate)
 	if granted.Load() == 0 || tooLate == 0 {
@@ -273,7 +273,7 @@ func TestLongerLeaseIsHandedOverLater(t *testing.T) {
 func TestBacklogDoesNotHoldUpTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		for i := range 2*perSweep + 1 {
+		for i := range 2*reclaimPerSweep + 1 {
 			take(t, s, fmt.Sprint(i), "ann", time.Millisecond, true)
 		}
 		take(t, s, "disk", "ann", time.Second, true)
@@ -293,7 +293,7 @@ func TestBacklogDoesNotHoldUpTheLine(t *testing.T) {
 func TestExpiredLockInTheWayIsCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		for i := range 10 * perGrant {
+		for i := range 10 * reclaimPerGrant {
 			take(t, s, fmt.Sprint(i), "ann", time.Second, true)
 		}
 		take(t, s, "a", "ann", time.Second, true) // behind a backlog

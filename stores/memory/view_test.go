@@ -78,15 +78,15 @@ func longestCall(t *testing.T, s *Store, done <-chan time.Duration) (longest tim
 func TestALookTellsHowManyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		for i := range perCount + 1 {
+		for i := range countBatch + 1 {
 			take(t, s, fmt.Sprintf("disk-%04d", i), "ann", time.Hour, true)
 		}
-		for _, key := range []string{"disk-0000", fmt.Sprintf("disk-%04d", perCount)} {
+		for _, key := range []string{"disk-0000", fmt.Sprintf("disk-%04d", countBatch)} {
 			waits(t, ask(t.Context(), s, "bob", nil, key))
 		}
 		for _, row := range looks {
 			locks, err := row.look(t.Context(), s, "disk")
-			if err != nil || locks[0].Waiters != 1 || locks[1].Waiters != 0 || locks[perCount].Waiters != 1 {
+			if err != nil || locks[0].Waiters != 1 || locks[1].Waiters != 0 || locks[countBatch].Waiters != 1 {
 				t.Errorf("%s: %v, %+v", row.name, err, locks)
 			}
 		}

@@ -112,7 +112,7 @@ func TestExpiryThatAGrantFindsIsToldFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		w := watch(t.Context(), s, "disk")
-		for i := range 10 * perGrant { // they expire first, so a grant clears some of them away and not the disk
+		for i := range 10 * reclaimPerGrant { // they expire first, so a grant clears some of them away and not the disk
 			take(t, s, fmt.Sprint(i), "ann", time.Second-1, true)
 		}
 		take(t, s, "disk", "ann", time.Second, true)
@@ -149,11 +149,11 @@ func TestWhatExpiredBeforeALaterSnapshotIsNotTold(t *testing.T) {
 		take(t, s, "disk", "ann", time.Second, true)
 		s.table.mu.Lock() // before the alarm comes to it
 		w.missed = true
-		s.table.restart(w, time.Now().Add(time.Second))
+		s.table.takeSnapshot(w, time.Now().Add(time.Second))
 		s.table.mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if news := s.table.collect(w); len(news) != 1 || !news[0].Missed || len(news[0].Locks) > 0 {
+		if news := s.table.nextEvents(w); len(news) != 1 || !news[0].Missed || len(news[0].Locks) > 0 {
 			t.Errorf("the watcher is told %v", news)
 		}
 	})
@@ -164,7 +164,7 @@ func TestSlowWatcherIsToldThatItMissed(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		pace := make(chan struct{})
 		w := watchAt(t.Context(), s, "", pace)
-		for range maxNews / 2 {
+		for range maxPending / 2 {
 			take(t, s, "disk", "ann", time.Hour, true)
 			release(t, s, "disk", "ann")
 		}
@@ -192,12 +192,12 @@ func TestWatcherJustInTimeMissesNothing(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		pace := make(chan struct{})
 		w := watchAt(t.Context(), s, "", pace)
-		for range maxNews / 2 {
+		for range maxPending / 2 {
 			take(t, s, "disk", "ann", time.Hour, true)
 			release(t, s, "disk", "ann")
 		}
 		close(pace)
-		if n := len(w.events()); n != 1+maxNews || len(w.state(t)) > 0 {
+		if n := len(w.events()); n != 1+maxPending || len(w.state(t)) > 0 {
 			t.Errorf("the watcher was told %d events and believes %v", n, w.state(t))
 		}
 	})

@@ -27,7 +27,7 @@ func TestWithdrawSendsTheGroupAwayAndNobodyElse(t *testing.T) {
 		watching, lookAway := context.WithCancel(t.Context())
 		w := watch(watching, s, "")
 		withdraw(t, s, disk)
-		if m := s.table.line.queues[disk].members; m != nil {
+		if m := s.table.waitQueue.queues[disk].members; m != nil {
 			t.Errorf("the queue still has a place for members: %v", m)
 		}
 		isAnswered(t, bob, stores.ErrNotDeclared)
@@ -167,7 +167,7 @@ func TestCancelAgainstWithdrawAgainstGrantAgainstGivingUp(t *testing.T) {
 			t.Errorf("bob's wait ended with %v, and his Unlock with %v", bob, gaveUp)
 		}
 		ends[errors.Unwrap(bob)]++
-		if state := replay(t, s.table.collect(w)); len(state) > 0 {
+		if state := replay(t, s.table.nextEvents(w)); len(state) > 0 {
 			t.Errorf("the watcher believes %v", state)
 		}
 		s.table.unsubscribe(w)

@@ -37,9 +37,10 @@ func startRestricted(t *testing.T) stores.Component {
 	}
 }
 
-// TestStoreKeepsTheContractWithTheDocumentedPermissions runs the suite as a user who may
+// TestConformance_DocumentedPermissions runs the suite as a user who may
 // do no more than documented.
-func TestStoreKeepsTheContractWithTheDocumentedPermissions(t *testing.T) {
+func TestConformance_DocumentedPermissions(t *testing.T) {
+	t.Parallel()
 	component := startRestricted(t)
 	conformance.Run(t, conformance.Harness{
 		Storage: func(t testing.TB) func() stores.Store {
@@ -60,8 +61,9 @@ func openRestricted(t testing.TB, component stores.Component) stores.Store {
 	return s
 }
 
-// TestNothingThatIsNotOursIsRead lists and watches everything as that user.
-func TestNothingThatIsNotOursIsRead(t *testing.T) {
+// TestList_DocumentedPermissions lists and watches everything as that user.
+func TestList_DocumentedPermissions(t *testing.T) {
+	t.Parallel()
 	s := openRestricted(t, startRestricted(t))
 	t.Cleanup(func() { _ = s.Close() })
 	g, err := s.TryLock(t.Context(), stores.Request{Key: "lock||k", Owner: "o", TTL: time.Minute})

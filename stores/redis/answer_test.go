@@ -20,12 +20,13 @@ import (
 )
 
 // said is an error that a server answers.
-type said string
+type serverError string
 
-func (s said) Error() string { return string(s) }
-func (said) RedisError()     {}
+func (s serverError) Error() string { return string(s) }
+func (serverError) RedisError()     {}
 
-func TestAnswersThatTimeCannotMendAreRefusals(t *testing.T) {
+func TestWrap_ServerErrors(t *testing.T) {
+	t.Parallel()
 	const script6 = "ERR Error running script (call to f_0123): @user_script:12: "
 	for _, row := range []struct {
 		answer  string
@@ -79,15 +80,16 @@ func TestAnswersThatTimeCannotMendAreRefusals(t *testing.T) {
 		{"upstream failure", false},
 		{"ERR LOADING kvrocks is loading", false},
 	} {
-		err := wrap(t.Context(), "lock", "k", fmt.Errorf("failed to authenticate: %w", said(row.answer)))
+		err := wrap(t.Context(), "lock", "k", fmt.Errorf("failed to authenticate: %w", serverError(row.answer)))
 		if errors.Is(err, stores.ErrRefused) != row.refuses || !strings.Contains(err.Error(), row.answer) {
 			t.Errorf("%q: %v", row.answer, err)
 		}
 	}
 }
 
-func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
-	denied := said("NOPERM no")
+func TestIsPermanent(t *testing.T) {
+	t.Parallel()
+	denied := serverError("NOPERM no")
 	for _, row := range []struct {
 		name    string
 		err     error
@@ -100,18 +102,19 @@ func TestWhatIsNoAnswerIsNoRefusal(t *testing.T) {
 		{"a closed store", stores.ErrClosed, false},
 		{"an outcome of the contract", fmt.Errorf("%w: %w", stores.ErrNotLock, denied), false},
 		{"one refusal of two", errors.Join(denied, io.EOF), false},
-		{"two refusals", errors.Join(denied, said("WRONGPASS no")), true},
+		{"two refusals", errors.Join(denied, serverError("WRONGPASS no")), true},
 		{"a certificate that is not valid", &tls.CertificateVerificationError{Err: errors.New("expired")}, true},
 	} {
-		if refuses(row.err) != row.refuses {
+		if isPermanent(row.err) != row.refuses {
 			t.Errorf("%s: refuses is %v", row.name, !row.refuses)
 		}
 	}
 }
 
-// TestRealAnswersAreWhatTheyAre provokes answers of a real server, of calls that were
+// TestStore_ServerErrors provokes answers of a real server, of calls that were
 // well when the store was opened.
-func TestRealAnswersAreWhatTheyAre(t *testing.T) {
+func TestStore_ServerErrors(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		args    []string
@@ -146,10 +149,13 @@ func TestRealAnswersAreWhatTheyAre(t *testing.T) {
 				}
 			}
 			want := regexp.MustCompile(row.want)
-			try := func() error { return errOf(s.TryLock(t.Context(), request(uuid.NewString(), "o", time.Minute))) }
-			eventually(t, row.want, func() bool { err := try(); return err != nil && want.MatchString(err.Error()) })
-			for what, err := range map[string]error{"try lock": try(), "ping": s.Ping(t.Context())} {
-				if err == nil || !want.MatchString(err.Error()) || errors.Is(err, stores.ErrRefused) != row.refused {
+			for what, call := range map[string]func() error{
+				"try lock": func() error { return grantErr(s.TryLock(t.Context(), request(uuid.NewString(), "o", time.Minute))) },
+				"ping":     func() error { return s.Ping(t.Context()) },
+			} {
+				var err error
+				eventually(t, what+" fails with "+row.want, func() bool { err = call(); return err != nil && want.MatchString(err.Error()) })
+				if errors.Is(err, stores.ErrRefused) != row.refused {
 					t.Errorf("%s: %v", what, err)
 				}
 			}

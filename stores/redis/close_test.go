@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
+func TestLock_IdleTimeout(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	for round := range 2 {
@@ -29,7 +30,8 @@ func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-func TestCloseEndsWhatWaits(t *testing.T) {
+// TestClose_EndsWaits counts goroutines, so it does not run in parallel.
+func TestClose_EndsWaits(t *testing.T) {
 	server := servers.StartRedis(t)
 	other := openStore(t, "redisHost", server.Addr)
 	lock(t, other, "k", "holder", time.Minute)
@@ -68,8 +70,9 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// TestCloseDoesNotHopeForARedisThatHangs closes a store whose waiter cannot leave.
-func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
+// TestClose_RedisHangs closes a store whose waiter cannot leave.
+func TestClose_RedisHangs(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	s, other := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "k", "holder", time.Minute)
@@ -83,7 +86,7 @@ func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := w.end(); !errors.Is(err, stores.ErrClosed) {
+	if _, err := w.result(); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("the waiter got %v", err)
 	}
 }

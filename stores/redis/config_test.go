@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
+func TestParseConfig_LockRedisYAML(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "r", "redisPort": "7000", "redisUsername": "u", "redisPassword": "p", "redisDB": "3",
 		"redisType": "node", "enableTLS": "true", "insecureSkipTLSVerify": "1",
@@ -58,7 +59,8 @@ func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
 	}
 }
 
-func TestParseConfigKnowsOlderNames(t *testing.T) {
+func TestParseConfig_LegacyNames(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		md      map[string]string
@@ -84,7 +86,8 @@ func TestParseConfigKnowsOlderNames(t *testing.T) {
 	}
 }
 
-func TestParseConfigUsesSentinels(t *testing.T) {
+func TestParseConfig_Sentinels(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "a, b:7,c", "redisType": "sentinel", "failover": "true", "sentinelMasterName": "m",
 		"sentinelUsername": "su", "sentinelPassword": "sp",
@@ -104,7 +107,8 @@ func TestParseConfigUsesSentinels(t *testing.T) {
 	}
 }
 
-func TestAnAddressHasAPort(t *testing.T) {
+func TestConfig_Addr(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct{ host, port, want string }{
 		{"r", "", "r:6379"},
 		{"r", "7", "r:7"},
@@ -121,8 +125,9 @@ func TestAnAddressHasAPort(t *testing.T) {
 	}
 }
 
-// TestACertificateWithoutTLSIsIgnored, as by lock.redis.
-func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
+// TestParseConfig_CertificateWithoutTLS, as by lock.redis.
+func TestParseConfig_CertificateWithoutTLS(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{"redisHost": "r", "clientCert": "any", "clientKey": "any"})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +137,8 @@ func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
 	}
 }
 
-func TestParseConfigRefusesByName(t *testing.T) {
+func TestParseConfig_Errors(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2"
 	for _, row := range []struct {
 		name string
@@ -180,8 +186,9 @@ func TestParseConfigRefusesByName(t *testing.T) {
 	}
 }
 
-// TestKeysOfOtherLoginsAreExplained opens components by a registry, which knows the keys.
-func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
+// TestBackend_ExplainsKeys opens components by a registry, which knows the keys.
+func TestBackend_ExplainsKeys(t *testing.T) {
+	t.Parallel()
 	registry := stores.NewRegistry("redis")
 	registry.Register("redis", Backend())
 	open := func(t *testing.T, key, value string) error {
@@ -212,7 +219,7 @@ func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
 		{"belongs to a state store", []string{"outboxPublishPubsub", "outboxPublishTopic", "outboxDiscardWhenMissingState"}},
 		{"belongs to a pub/sub component", []string{"publishingScopes", "subscriptionScopes", "allowedTopics", "protectedTopics"}},
 		{"belongs to a binding", []string{"direction"}},
-		{"nearest it knows is clientKey", []string{"clientKay"}},
+		{"nearest supported key is clientKey", []string{"clientKay"}},
 	} {
 		for _, key := range row.keys {
 			err := open(t, key, "true")

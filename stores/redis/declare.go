@@ -19,9 +19,9 @@ const (
 
 // Declare implements [stores.Declarer].
 func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
-	answer, err := s.run(ctx, declareScript, []string{d.Key}, d.Group, millis(d.TTL), d.Limit, s.newRequest()).Int64()
+	answer, err := s.runScript(ctx, declareScript, []string{d.Key}, d.Group, millis(d.TTL), d.Limit, s.newRequestID()).Int64()
 	if err == nil {
-		err = outcome(answer)
+		err = scriptError(answer)
 	}
 	return wrap(ctx, "declare", d.Key, err)
 }
@@ -29,7 +29,7 @@ func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 // Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the
 // request, ErrNotDeclared tells of the first try's success.
 func (s *Store) Withdraw(ctx context.Context, group, key string) error {
-	return wrap(ctx, "withdraw", key, s.end(ctx, withdrawScript, key, group))
+	return wrap(ctx, "withdraw", key, s.endLock(ctx, withdrawScript, key, group))
 }
 
 // Group implements [stores.Declarer].
@@ -69,7 +69,7 @@ func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, l
 	if len(groups) == 0 {
 		return 0, nil, nil
 	}
-	values, err := groupScript.Run(ctx, s.client, nil, anys(groups)...).StringSlice()
+	values, err := groupScript.Run(ctx, s.client, nil, toAny(groups)...).StringSlice()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -36,7 +36,7 @@ func member(key, owner string) stores.Request {
 }
 
 // admit takes a declared lock that must be free.
-func admit(t *testing.T, s *Store, key, owner string) stores.Grant {
+func lockDeclared(t *testing.T, s *Store, key, owner string) stores.Grant {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), member(key, owner))
 	if err != nil || !g.Acquired {
@@ -46,14 +46,15 @@ func admit(t *testing.T, s *Store, key, owner string) stores.Grant {
 }
 
 // ends expects a Lock to fail.
-func (w *waiting) ends(want error) {
+func (w *lockCall) failsWith(want error) {
 	w.t.Helper()
-	if g, err := w.end(); !errors.Is(err, want) || g != (stores.Grant{}) {
+	if g, err := w.result(); !errors.Is(err, want) || g != (stores.Grant{}) {
 		w.t.Errorf("ended with %+v and %v, want %v", g, err, want)
 	}
 }
 
-func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+func TestDeclaredLock_TTL(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute+time.Microsecond)
@@ -85,18 +86,19 @@ func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 // handOver has one store give "g/k" back while "o" waits for it in the other.
 func handOver(t *testing.T, from, to *Store) (stores.Grant, error) {
 	t.Helper()
-	admit(t, from, "g/k", "first")
+	lockDeclared(t, from, "g/k", "first")
 	w := startLock(t, to, member("g/k", "o"), 1)
 	unlock(t, from, "g/k", "first")
-	return w.end()
+	return w.result()
 }
 
-func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
+func TestWithdraw_EndsWaitsInOtherStores(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	held := admit(t, a, "g/k", "holder")
-	members := []*waiting{startLock(t, a, member("g/k", "ann"), 1), startLock(t, b, member("g/k", "bob"), 2)}
+	held := lockDeclared(t, a, "g/k", "holder")
+	members := []*lockCall{startLock(t, a, member("g/k", "ann"), 1), startLock(t, b, member("g/k", "bob"), 2)}
 	other := startLock(t, b, request("g/k", "other", time.Minute), 3)
 	last := startLock(t, a, member("g/k", "cid"), 4)
 	withdraw(t, b, group, "g/k")
@@ -105,7 +107,7 @@ func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
 	}
 	declare(t, b, group, "g/k", time.Hour) // at once, before they know
 	for _, w := range append(members, last) {
-		w.ends(stores.ErrNotDeclared)
+		w.failsWith(stores.ErrNotDeclared)
 	}
 	if token := other.granted(); token <= held.Token {
 		t.Errorf("token %d after %d", token, held.Token)
@@ -118,40 +120,42 @@ func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that
+// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter to whom no push came, nor the note that
 // it was sent away.
-func TestAWaiterKnowsItsDeclaration(t *testing.T) {
+func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	admit(t, a, "g/k", "holder")
-	w := a.newSingle(member("g/k", "o"))
-	if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+	lockDeclared(t, a, "g/k", "holder")
+	w := a.newSingleWaiter(member("g/k", "o"))
+	if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 		t.Fatal(g, err)
 	}
 	withdraw(t, b, group, "g/k")
 	declare(t, b, group, "g/k", time.Minute)
 	b.client.Del(t.Context(), "mortise:waiter:"+w.id)
-	if g, err := a.ask(t.Context(), w, true); !errors.Is(err, stores.ErrNotDeclared) || g.Acquired {
+	if g, err := a.request(t.Context(), w, true); !errors.Is(err, stores.ErrNotDeclared) || g.Acquired {
 		t.Errorf("asked again: %+v, %v", g, err)
 	}
-	if w := a.newSingle(member("g/k", "o")); w.declared != 0 {
+	if w := a.newSingleWaiter(member("g/k", "o")); w.declared != 0 {
 		t.Error("a new request knows a declaration")
-	} else if g, err := a.ask(t.Context(), w, false); err != nil || !g.Acquired {
+	} else if g, err := a.request(t.Context(), w, false); err != nil || !g.Acquired {
 		t.Errorf("a new request: %+v, %v", g, err)
 	}
 }
 
-func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
+func TestUnlock_EndsWaitsInOtherStores(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	admit(t, a, "g/k", "holder")
+	lockDeclared(t, a, "g/k", "holder")
 	for i, from := range []*Store{a, b} {
 		gives := startLock(t, a, member("g/k", "o"), 1)
 		next := startLock(t, b, member("g/k", "next"), 2)
 		unlock(t, from, "g/k", "o")
-		gives.ends(stores.ErrGaveUp)
+		gives.failsWith(stores.ErrGaveUp)
 		if n := waiters(t, a, "g/k"); n != 1 {
 			t.Errorf("round %d: %d wait", i, n)
 		}
@@ -159,18 +163,19 @@ func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
 			t.Errorf("round %d: unlock once more: %v", i, err)
 		}
 		unlock(t, from, "g/k", "next")
-		next.ends(stores.ErrGaveUp)
+		next.failsWith(stores.ErrGaveUp)
 	}
 	unlock(t, a, "g/k", "holder")
 	withdraw(t, a, group, "g/k")
 	onlyTheTokenIsLeft(t, a)
 }
 
-func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
+func TestDeclaredLock_LongWait(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
-	admit(t, s, "g/k", "holder")
+	lockDeclared(t, s, "g/k", "holder")
 	w := startLock(t, s, member("g/k", "o"), 1)
 	if !s.client.PExpire(t.Context(), "mortise:waiting:g/k", time.Second).Val() {
 		t.Fatal("nobody is known by name")
@@ -179,15 +184,16 @@ func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
 		return s.client.PTTL(t.Context(), "mortise:waiting:g/k").Val() > 2*time.Second
 	})
 	unlock(t, s, "g/k", "o")
-	w.ends(stores.ErrGaveUp)
+	w.failsWith(stores.ErrGaveUp)
 }
 
-// TestWhoIsSentAwayIsWoken does without the checks, which find out later.
-func TestWhoIsSentAwayIsWoken(t *testing.T) {
+// TestDeclaredLock_CanceledWaiterIsWoken does without the checks, which find out later.
+func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	admit(t, a, "g/k", "holder")
+	lockDeclared(t, a, "g/k", "holder")
 	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
 	if _, err := pushes.Receive(t.Context()); err != nil {
 		t.Fatal(err)
@@ -205,7 +211,7 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 		if err := row.end(); err != nil {
 			t.Fatal(err)
 		}
-		w.ends(row.want)
+		w.failsWith(row.want)
 		eventually(t, row.name+", he is woken", func() bool {
 			select {
 			case message := <-pushes.Channel():
@@ -217,9 +223,10 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not
+// TestDeclaredLock_EndsBeforeClaim ends a lock that was handed to a waiter who does not
 // know it yet.
-func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
+func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
 	withdraw := func(s *Store) error { return s.Withdraw(t.Context(), group, "g/k") }
@@ -239,9 +246,9 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 			declare(t, a, group, "g/k", time.Minute)
 			lock(t, b, "other", "holder", time.Minute)
 			startLock(t, a, request("other", "o", time.Minute), 1) // so that the store listens
-			admit(t, b, "g/k", "holder")
-			w := a.newSingle(member("g/k", "o")) // whom nobody wakes
-			if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+			lockDeclared(t, b, "g/k", "holder")
+			w := a.newSingleWaiter(member("g/k", "o")) // whom nobody wakes
+			if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 				t.Fatal(g, err)
 			}
 			if err := b.Unlock(t.Context(), "g/k", "holder"); err != nil {
@@ -260,7 +267,7 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 			if n := b.client.Exists(t.Context(), "g/k", "mortise:waiting:g/k").Val(); n != 0 {
 				t.Error("something is left")
 			}
-			if _, err := a.ask(t.Context(), w, true); !errors.Is(err, row.want) {
+			if _, err := a.request(t.Context(), w, true); !errors.Is(err, row.want) {
 				t.Errorf("the claim: %v", err)
 			}
 			b.client.FlushDB(t.Context())
@@ -268,7 +275,8 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 	}
 }
 
-func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
+func TestDeclaredLock_RepeatedRequest(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -283,11 +291,11 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 			t.Errorf("%s, and does not want to wait: %v", name, err)
 		}
 	}
-	admit(t, a, "g/k", "o")
+	lockDeclared(t, a, "g/k", "o")
 	repeats("who holds the lock")
 	unlock(t, a, "g/k", "o")
 
-	admit(t, a, "g/k", "holder")
+	lockDeclared(t, a, "g/k", "holder")
 	w := startLock(t, a, member("g/k", "o"), 1)
 	repeats("who waits")
 	unlock(t, a, "g/k", "holder")
@@ -298,26 +306,27 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 	plain := startLock(t, a, request("g/k", "o", time.Minute), 1)
 	repeats("who waits without the group")
 	plain.cancel()
-	plain.ends(context.Canceled)
+	plain.failsWith(context.Canceled)
 	left := startLock(t, b, member("g/k", "o"), 1)
 	repeats("who waits elsewhere")
 	left.cancel()
-	left.ends(context.Canceled)
+	left.failsWith(context.Canceled)
 	if err := a.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
 		t.Errorf("unlock by who has left: %v", err)
 	}
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that
+// TestDeclaredLock_RepeatsDeadWaiter has an owner ask again whose process is dead, and then that
 // process come back.
-func TestTheDeadRepeatNothing(t *testing.T) {
+func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
-	admit(t, s, "g/k", "holder")
-	before := dead.newSingle(member("g/k", "o"))
-	if _, err := dead.ask(t.Context(), before, true); err != nil { // and gives no sign of life any more
+	lockDeclared(t, s, "g/k", "holder")
+	before := dead.newSingleWaiter(member("g/k", "o"))
+	if _, err := dead.request(t.Context(), before, true); err != nil { // and gives no sign of life any more
 		t.Fatal(err)
 	}
 	if _, err := s.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
@@ -328,17 +337,18 @@ func TestTheDeadRepeatNothing(t *testing.T) {
 		return err == nil && !g.Acquired
 	})
 	w := startLock(t, s, member("g/k", "o"), 1)
-	if _, err := dead.ask(t.Context(), before, true); !errors.Is(err, stores.ErrRepeated) {
+	if _, err := dead.request(t.Context(), before, true); !errors.Is(err, stores.ErrRepeated) {
 		t.Errorf("the process comes back: %v", err)
 	}
-	if err := dead.tellLeft(t.Context(), before); err != nil {
+	if err := dead.sendLeave(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
 	unlock(t, s, "g/k", "o")
-	w.ends(stores.ErrGaveUp)
+	w.failsWith(stores.ErrGaveUp)
 }
 
-func TestManyGroupsAreListed(t *testing.T) {
+func TestList_ManyGroups(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	var all []string
@@ -364,7 +374,7 @@ func TestManyGroupsAreListed(t *testing.T) {
 		if err != nil || len(list) != want || !slices.IsSortedFunc(list, byKey) {
 			t.Errorf("%q: %d locks, want %d: %+v, %v", prefix, len(list), want, list, err)
 		}
-		startWatch(t, other, prefix).agrees(s, prefix)
+		startWatch(t, other, prefix).waitForState(s, prefix)
 	}
 	for g, want := range map[string]int{"room000/": 2, "room000": 0, "room": 0} {
 		if locks, err := other.Group(t.Context(), g); err != nil || len(locks) != want || !slices.IsSortedFunc(locks, byKey) {

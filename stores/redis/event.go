@@ -16,10 +16,10 @@ const eventsPrefix = "mortise:events:"
 // report is a watcher's answer from Redis, in line with the events: all that happened
 // before comes before it.
 type report struct {
-	number   uint64 // of the request
-	since    string // when the present time of being watched began
-	revision uint64
-	locks    []stores.LockInfo
+	number       uint64 // of the request
+	watchedSince string // when the present time of being watched began
+	revision     uint64
+	locks        []stores.LockInfo
 }
 
 // parseEvent reads what tell.lua publishes: kind, revision and the lock's description.
@@ -60,7 +60,7 @@ func parseReport(message string) (report, error) {
 		return report{}, err
 	}
 	locks, err := parseRows(values[3:])
-	return report{number: number, since: values[1], revision: revision, locks: locks}, err
+	return report{number: number, watchedSince: values[1], revision: revision, locks: locks}, err
 }
 
 var errPacked = errors.New("values are not packed well")

@@ -20,24 +20,6 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// In the environment, these make the test binary a process that waits three times for a
-// lock of a Redis until it is killed.
-const (
-	waitOn    = "MORTISE_TEST_WAIT_ON"
-	waitGroup = "MORTISE_TEST_WAIT_GROUP"
-	waitKey   = "MORTISE_TEST_WAIT_KEY"
-)
-
-func TestMain(m *testing.M) {
-	if addr := os.Getenv(waitOn); addr != "" {
-		if err := waitAndHold(addr, os.Getenv(waitGroup), os.Getenv(waitKey)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	os.Exit(m.Run())
-}
-
 // waitAndHold waits three times for a lock, as one of a group if that is not empty, and
 // keeps what it gets, until standard input ends.
 func waitAndHold(addr, group, key string) error {
@@ -93,7 +75,8 @@ func stop(t *testing.T, process *os.Process) {
 	})
 }
 
-func TestAKilledProcessIsPassedOver(t *testing.T) {
+func TestLock_ProcessKilled(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "k", "holder", time.Minute)
@@ -112,7 +95,8 @@ func TestAKilledProcessIsPassedOver(t *testing.T) {
 	w.granted()
 }
 
-func TestAStoppedProcessIsPassedOver(t *testing.T) {
+func TestLock_ProcessStopped(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
@@ -127,8 +111,9 @@ func TestAStoppedProcessIsPassedOver(t *testing.T) {
 	}
 }
 
-// TestAStoppedProcessTakesItsPlaceAgain covers a claim that comes too late.
-func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
+// TestLock_ProcessContinues covers a claim that comes too late.
+func TestLock_ProcessContinues(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
@@ -147,12 +132,13 @@ func TestAStoppedProcessTakesItsPlaceAgain(t *testing.T) {
 	eventually(t, "one of the three comes before who came later", func() bool {
 		return strings.HasPrefix(s.client.Get(t.Context(), "k").Val(), "child")
 	})
-	if !last.waits() {
+	if !last.isWaiting() {
 		t.Error("who came later was served first")
 	}
 }
 
-func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
+func TestLock_WaiterCutOff(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, other := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
@@ -164,7 +150,7 @@ func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
 	mend := proxy.Cut()
 	unlock(t, other, "k", "holder")
 	last := w.granted()
-	if !away.waits() {
+	if !away.isWaiting() {
 		t.Error("who was cut off does not wait")
 	}
 	mend()
@@ -175,12 +161,13 @@ func TestAWaiterWhoIsCutOffIsPassedOverAndComesBack(t *testing.T) {
 	}
 }
 
-func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
+func TestLock_ConnectionsLost(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	client := server.Client()
 	lock(t, both[0], "k", "holder", time.Minute)
-	all := make([]*waiting, 8)
+	all := make([]*lockCall, 8)
 	for i := range all {
 		all[i] = startLock(t, both[i%2], request("k", fmt.Sprint("o", i), time.Minute), i+1)
 	}
@@ -197,7 +184,7 @@ func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
 		holder = ""
 		eventually(t, "the next is served", func() bool {
 			for i, w := range all {
-				if !served[i] && !w.waits() {
+				if !served[i] && !w.isWaiting() {
 					w.granted()
 					served[i], holder = true, fmt.Sprint("o", i)
 					return true
@@ -208,11 +195,12 @@ func TestWaitersSurviveTheLossOfConnections(t *testing.T) {
 	}
 }
 
-func TestWaitersSurviveARestartOfRedis(t *testing.T) {
+func TestLock_RedisRestarts(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	last := lock(t, both[0], "k", "holder", time.Minute)
-	all := make([]*waiting, 4)
+	all := make([]*lockCall, 4)
 	for i := range all {
 		all[i] = startLock(t, both[i%2], request("k", fmt.Sprint("o", i), time.Minute), i+1)
 	}
@@ -223,7 +211,7 @@ func TestWaitersSurviveARestartOfRedis(t *testing.T) {
 	for len(served) < len(all) {
 		eventually(t, "one of them is served", func() bool {
 			for i, w := range all {
-				if served[i] || w.waits() {
+				if served[i] || w.isWaiting() {
 					continue
 				}
 				if token := w.granted(); token <= last {
@@ -241,9 +229,10 @@ func TestWaitersSurviveARestartOfRedis(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// TestARedisThatHangsLosesNobody lets Redis stop for longer than claims and calls last,
+// TestLock_RedisHangs lets Redis stop for longer than claims and calls last,
 // with one who waits, one who comes and one who leaves meanwhile.
-func TestARedisThatHangsLosesNobody(t *testing.T) {
+func TestLock_RedisHangs(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, a, "k", "holder", time.Minute)
@@ -257,7 +246,7 @@ func TestARedisThatHangsLosesNobody(t *testing.T) {
 	if _, err := b.Lock(ctx, request("other", "late", time.Minute)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a lock of a Redis that hangs: %v", err)
 	}
-	if _, err := leaves.end(); !errors.Is(err, context.Canceled) {
+	if _, err := leaves.result(); !errors.Is(err, context.Canceled) {
 		t.Errorf("who left got %v", err)
 	}
 	unlock(t, a, "k", "holder")
@@ -266,15 +255,16 @@ func TestARedisThatHangsLosesNobody(t *testing.T) {
 	eventually(t, "nobody holds what was asked for in vain", func() bool {
 		return a.client.Exists(t.Context(), "k", "other").Val() == 0
 	})
-	time.Sleep(2 * checkPeriod) // a late request would come now
+	time.Sleep(2 * checkInterval) // a late request would come now
 	if n := a.client.Exists(t.Context(), "k", "other", "mortise:queue:k", "mortise:queue:other").Val(); n != 0 {
 		t.Error("a request that was given up came late")
 	}
 }
 
-// TestLostAnswersChangeNothing loses answers during each step of a wait: to the request,
+// TestLock_LostAnswers loses answers during each step of a wait: to the request,
 // to the claim, to the leave.
-func TestLostAnswersChangeNothing(t *testing.T) {
+func TestLock_LostAnswers(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr, "redisMaxRetries", "20"), openStore(t, "redisHost", server.Addr)
@@ -313,7 +303,7 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 			proxy.Delay(0)
 			lose()
 			left.cancel()
-			if _, err := left.end(); !errors.Is(err, context.Canceled) {
+			if _, err := left.result(); !errors.Is(err, context.Canceled) {
 				t.Errorf("who left got %v", err)
 			}
 			eventually(t, "nobody waits", func() bool { return waiters(t, direct, req.Key) == 0 })
@@ -323,9 +313,10 @@ func TestLostAnswersChangeNothing(t *testing.T) {
 	}
 }
 
-// TestAGrantAndACancelExcludeEachOther gives locks to waiters in the moment when they
+// TestRace_GrantOrCancelContext gives locks to waiters in the moment when they
 // leave.
-func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
+func TestRace_GrantOrCancelContext(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	rounds := raceRounds(t, 2_500) // of each worker
@@ -367,13 +358,14 @@ func TestAGrantAndACancelExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestTheDeadCauseNoDeadlock(t *testing.T) {
+func TestDeadlock_DeadWaiter(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, s, "ours", "us", time.Minute)
 	lock(t, s, "theirs", "them", time.Minute)
 	req := stores.MultiRequest{Keys: []string{"ours"}, Owner: "dead", TTL: time.Minute, Holding: []string{"them"}}
-	if _, err := dead.ask(t.Context(), dead.newWaiter(req), true); err != nil { // and gives no sign of life any more
+	if _, err := dead.request(t.Context(), dead.newWaiter(req), true); err != nil { // and gives no sign of life any more
 		t.Fatal(err)
 	}
 	ask := func() error {

@@ -23,26 +23,26 @@ const (
 )
 
 // place is where List finds the names of locks.
-type place struct {
+type keyspace struct {
 	match string // a pattern of Redis
 	kind  string // the type of the keys that fit
-	cut   string // what is before the lock's name
+	trim  string // what is before the lock's name
 }
 
 // places returns where the locks under a prefix are found. Those that daprd names are
 // found by their own keys, because lock.redis keeps no records, and all others by the
 // records of their holders. Keys that belong to other programs are never read.
-func places(prefix string) []place {
-	daprs := place{match: literal(prefix) + "*", kind: "string"}
+func keyspaces(prefix string) []keyspace {
+	daprs := keyspace{match: literal(prefix) + "*", kind: "string"}
 	if strings.HasPrefix(prefix, daprPrefix) {
-		return []place{daprs}
+		return []keyspace{daprs}
 	}
-	records := place{match: literal(recordPrefix+prefix) + "*", kind: "hash", cut: recordPrefix}
+	records := keyspace{match: literal(recordPrefix+prefix) + "*", kind: "hash", trim: recordPrefix}
 	if !strings.HasPrefix(daprPrefix, prefix) {
-		return []place{records}
+		return []keyspace{records}
 	}
 	daprs.match = literal(daprPrefix) + "*"
-	return []place{records, daprs}
+	return []keyspace{records, daprs}
 }
 
 // List implements [stores.Lister]. It returns the locks that Mortise took or whose key is
@@ -97,10 +97,10 @@ func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
-		return stores.LockInfo{}, fmt.Errorf("the script answered %v", answer)
+		return stores.LockInfo{}, fmt.Errorf("the script's answer must begin with a number, got %v", answer)
 	}
 	if len(answer) == 1 {
-		return stores.LockInfo{}, outcome(code)
+		return stores.LockInfo{}, scriptError(code)
 	}
 	row := make([]string, 0, rowLen)
 	for _, value := range answer[1:] {
@@ -117,15 +117,15 @@ func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 // scan calls found with the locks of one step after the other, each as it was at that
 // step.
 func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.LockInfo) error) error {
-	for _, p := range places(prefix) {
-		if err := s.scanPlace(ctx, p, found); err != nil {
+	for _, p := range keyspaces(prefix) {
+		if err := s.scanKeyspace(ctx, p, found); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.LockInfo) error) error {
+func (s *Store) scanKeyspace(ctx context.Context, p keyspace, found func([]stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		names, next, err := s.client.ScanType(ctx, cursor, p.match, scanBatch, p.kind).Result()
 		if err != nil {
@@ -146,11 +146,11 @@ func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.Lock
 
 // keys returns the locks' keys by the names found. Among the records, those of the keys
 // that daprd makes are left out, because they are found in their own place.
-func (p place) keys(names []string) []any {
+func (p keyspace) keys(names []string) []any {
 	var keys []any
 	for _, name := range names {
-		key, recorded := strings.CutPrefix(name, p.cut)
-		if p.cut == "" || recorded && !strings.HasPrefix(key, daprPrefix) {
+		key, recorded := strings.CutPrefix(name, p.trim)
+		if p.trim == "" || recorded && !strings.HasPrefix(key, daprPrefix) {
 			keys = append(keys, key)
 		}
 	}

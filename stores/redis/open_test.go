@@ -20,7 +20,7 @@ import (
 // startFake starts what speaks Redis's protocol as far as answer does, which is given
 // each command in lower case and returns what to send. Without an answer the connection
 // ends.
-func startFake(t *testing.T, answer func(command string) string) (addr string) {
+func startFakeServer(t *testing.T, answer func(command string) string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,13 +33,13 @@ func startFake(t *testing.T, answer func(command string) string) (addr string) {
 			if err != nil {
 				return
 			}
-			go serveFake(conn, answer)
+			go serveFakeConn(conn, answer)
 		}
 	}()
 	return l.Addr().String()
 }
 
-func serveFake(conn net.Conn, answer func(command string) string) {
+func serveFakeConn(conn net.Conn, answer func(command string) string) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
@@ -66,7 +66,8 @@ func serveFake(conn net.Conn, answer func(command string) string) {
 	}
 }
 
-func TestOpenSaysWhatTheServerLacks(t *testing.T) {
+func TestOpen_MissingCommand(t *testing.T) {
+	t.Parallel()
 	renamed := func(commands ...string) string {
 		var args []string
 		for _, command := range commands {
@@ -81,9 +82,9 @@ func TestOpenSaysWhatTheServerLacks(t *testing.T) {
 		{"no hashes", renamed("HSET"), "does not know the command hset"},
 		{"no lists of keys", renamed("SCAN"), "does not know the command scan"},
 		{"no messages", renamed("SUBSCRIBE", "PUBLISH"), "does not know the commands publish, subscribe"},
-		{"protected mode", startFake(t, func(string) string { return "-DENIED Redis is running in protected mode\r\n" }), "DENIED"},
+		{"protected mode", startFakeServer(t, func(string) string { return "-DENIED Redis is running in protected mode\r\n" }), "DENIED"},
 		{"protected mode, which ends the connection", startDenying(t, "-DENIED Redis is running in protected mode\r\n"), "DENIED"},
-		{"a server that knows nothing", startFake(t, unknown), "does not know the commands time, set"},
+		{"a server that knows nothing", startFakeServer(t, unknown), "does not know the commands time, set"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +125,8 @@ func startDenying(t *testing.T, answer string) (addr string) {
 	return l.Addr().String()
 }
 
-func TestOpenWaitsForARedisThatIsNotUpYet(t *testing.T) {
+func TestOpen_WaitsForRedis(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		prepare func(t *testing.T, server *servers.Redis) (up func())
@@ -176,18 +178,19 @@ func TestOpenWaitsForARedisThatIsNotUpYet(t *testing.T) {
 	}
 }
 
-func TestOpenGivesUpAtItsDeadlineWithTheLastCause(t *testing.T) {
+func TestOpen_Unreachable(t *testing.T) {
+	t.Parallel()
 	down := servers.StartRedis(t)
 	down.Stop()
 	replica := servers.StartRedis(t, "--replicaof", "127.0.0.1 1", "--rename-command", "INFO", "")
 	for _, row := range []struct{ name, addr, want string }{
 		{"nobody listens", down.Addr, "connection refused"},
-		{"it loads its data", startFake(t, func(string) string {
+		{"it loads its data", startFakeServer(t, func(string) string {
 			return "-LOADING Redis is loading the dataset in memory\r\n"
 		}), "LOADING Redis is loading"},
-		{"it ends every connection", startFake(t, func(string) string { return "" }), "EOF"},
+		{"it ends every connection", startFakeServer(t, func(string) string { return "" }), "EOF"},
 		{"it is read-only", replica.Addr, "READONLY"},
-		{"it loses messages", startPushless(t), "subscribe to the channels mortise:*"},
+		{"it loses messages", startWithoutPubSub(t), "subscribe to the channels mortise:*"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -205,9 +208,9 @@ func TestOpenGivesUpAtItsDeadlineWithTheLastCause(t *testing.T) {
 }
 
 // startPushless starts a server behind which subscriptions are never confirmed.
-func startPushless(t *testing.T) (addr string) {
+func startWithoutPubSub(t *testing.T) (addr string) {
 	t.Helper()
-	return startFake(t, func(command string) string {
+	return startFakeServer(t, func(command string) string {
 		switch command {
 		case "hello":
 			return "-ERR unknown command 'hello'\r\n"
@@ -220,7 +223,8 @@ func startPushless(t *testing.T) (addr string) {
 	})
 }
 
-func TestOpenEndsWithItsContext(t *testing.T) {
+func TestOpen_Canceled(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	server.Stop()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -230,7 +234,8 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestOpeningLeavesNothingBehind(t *testing.T) {
+func TestOpen_LeavesNoKeys(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	client := server.Client()
 	s := openStore(t, "redisHost", server.Addr)
@@ -243,8 +248,9 @@ func TestOpeningLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// TestOpeningIsNoEvent opens a store while another one watches.
-func TestOpeningIsNoEvent(t *testing.T) {
+// TestOpen_PublishesNoEvent opens a store while another one watches.
+func TestOpen_PublishesNoEvent(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	events, watching := make(chan stores.Event, 100), make(chan struct{})
@@ -271,10 +277,11 @@ func TestOpeningIsNoEvent(t *testing.T) {
 	}
 }
 
-func TestPingTellsNothingToOthersAndNeedsOneRoundTrip(t *testing.T) {
+func TestPing(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
-	var sent counter
+	var sent commandRecorder
 	s.client.AddHook(&sent)
 	if err := s.Ping(t.Context()); err != nil {
 		t.Fatal(err)

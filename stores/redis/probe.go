@@ -18,13 +18,13 @@ const (
 	// probePrefix begins the keys of what is written only to see whether it can be.
 	probePrefix = "mortise:probe:"
 	// pushTimeout is how long a message may take that a Store publishes to itself.
-	pushTimeout = 2 * time.Second
+	messageTimeout = 2 * time.Second
 )
 
 // probe finds out whether Redis lets the user do what calls need. Nothing that it writes
 // looks like a lock, and all of it expires.
 func (s *Store) probe(ctx context.Context, user string) error {
-	key, l := probePrefix+uuid.NewString(), &lack{user: userName(user)}
+	key, l := probePrefix+uuid.NewString(), &missing{user: userName(user)}
 	if err := s.probeCommands(ctx, key, l); err != nil {
 		return err
 	}
@@ -37,13 +37,13 @@ func (s *Store) probe(ctx context.Context, user string) error {
 	if err := s.probeScripts(ctx, key); err != nil {
 		return fmt.Errorf("run the scripts on the key %q: %w", key, err)
 	}
-	return s.tryToGrant(ctx)
+	return s.probeGrant(ctx)
 }
 
 // needs are the commands by which the scripts and the Store itself ask Redis, each on a
 // key that holds a string: a command for another type fails with WRONGTYPE if it is
 // permitted, and writes nothing.
-func (s *Store) needs(key string) [][]any {
+func (s *Store) requiredCommands(key string) [][]any {
 	return [][]any{
 		{"time"}, {"set", key, "", "px", 5000}, {"get", key}, {"exists", key}, {"pttl", key}, {"pexpire", key, 5000},
 		{"hset", key, "f", "v"}, {"hget", key, "f"}, {"hmget", key, "f"}, {"hgetall", key}, {"hvals", key},
@@ -61,24 +61,24 @@ func (s *Store) needs(key string) [][]any {
 
 // probeCommands runs each command by itself, and adds those that are not to be had to the
 // lack.
-func (s *Store) probeCommands(ctx context.Context, key string, l *lack) error {
+func (s *Store) probeCommands(ctx context.Context, key string, l *missing) error {
 	pipe := s.client.Pipeline()
-	for _, args := range s.needs(key) {
+	for _, args := range s.requiredCommands(key) {
 		pipe.Do(ctx, args...)
 	}
 	cmds, err := pipe.Exec(ctx)
-	if err != nil && !answered(err) {
+	if err != nil && !isServerError(err) {
 		return fmt.Errorf("connect: %w", err)
 	}
 	for _, cmd := range cmds {
-		l.add(cmd.Name(), cmd.Err())
+		l.record(cmd.Name(), cmd.Err())
 	}
 	return nil
 }
 
 // probePubSub subscribes as waiters and watchers do, and waits for a message of its own.
-func (s *Store) probePubSub(ctx context.Context, l *lack) error {
-	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
+func (s *Store) probePubSub(ctx context.Context, l *missing) error {
+	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
 	channels := []string{wakePrefix + s.id, s.events, watchPrefix + s.id}
 	pubsub := s.client.Subscribe(ctx, channels...)
@@ -96,8 +96,8 @@ func (s *Store) probePubSub(ctx context.Context, l *lack) error {
 				return nil
 			}
 		}
-		if answered(err) {
-			l.add("subscribe", err)
+		if isServerError(err) {
+			l.record("subscribe", err)
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("subscribe to the channels mortise:* and receive a message: %w", err)
@@ -110,9 +110,9 @@ func (s *Store) probePubSub(ctx context.Context, l *lack) error {
 func (s *Store) probeScripts(ctx context.Context, key string) error {
 	pipe := s.client.Pipeline()
 	run := func(script *goredis.Script, args ...any) {
-		script.Eval(ctx, pipe, []string{key}, append([]any{s.id, s.seen.Load(), s.events}, args...)...)
+		script.Eval(ctx, pipe, []string{key}, append([]any{s.id, s.maxToken.Load(), s.events}, args...)...)
 	}
-	run(freeScript, "probe", "RELEASED")
+	run(unlockScript, "probe", "RELEASED")
 	run(lockScript, key, "probe", 1, "", false, 0, key, 0)
 	run(leaveScript, key, "probe", 0, "")
 	run(checkScript)
@@ -127,50 +127,50 @@ func (s *Store) probeScripts(ctx context.Context, key string) error {
 }
 
 // lack collects what Redis does not let the user do.
-type lack struct {
+type missing struct {
 	user              string
 	commands, unknown []string
 	keys, channels    bool
 	other             []string
-	first             error // that is permanent
-	passing           error // the first that is not
+	firstPermanent    error // that is permanent
+	firstTransient    error // the first that is not
 }
 
 // add notes the answer to a command.
-func (l *lack) add(command string, err error) {
+func (l *missing) record(command string, err error) {
 	switch {
 	case err == nil || errors.Is(err, goredis.Nil) || goredis.HasErrorPrefix(err, "WRONGTYPE") || goredis.HasErrorPrefix(err, "NOSCRIPT"):
 		return
-	case !refuses(err):
-		l.passing = cmp.Or(l.passing, err)
+	case !isPermanent(err):
+		l.firstTransient = cmp.Or(l.firstTransient, err)
 		return
 	case isUnknown(err):
-		l.unknown = appendNew(l.unknown, named(command, err))
+		l.unknown = appendUnique(l.unknown, commandIn(command, err))
 	case isDenied(err):
-		l.denied(named(command, err), answer(err))
+		l.addDenied(commandIn(command, err), serverMessage(err))
 	default:
 		l.other = append(l.other, command)
 	}
-	l.first = cmp.Or(l.first, err)
+	l.firstPermanent = cmp.Or(l.firstPermanent, err)
 }
 
 // quoted finds the command that a server's answer names.
-var quoted = regexp.MustCompile("command ['`]([^'`]+)['`]|'([^']+)' command")
+var quotedCommand = regexp.MustCompile("command ['`]([^'`]+)['`]|'([^']+)' command")
 
 // named returns the command that the answer is about. It may be one that go-redis sends for a
 // new connection.
-func named(command string, err error) string {
-	if m := quoted.FindStringSubmatch(answer(err)); m != nil {
+func commandIn(command string, err error) string {
+	if m := quotedCommand.FindStringSubmatch(serverMessage(err)); m != nil {
 		return strings.ToLower(m[1] + m[2])
 	}
 	return command
 }
 
 // denied notes what the access control list forbids: a command, or the use of a key or channel.
-func (l *lack) denied(command, answer string) {
+func (l *missing) addDenied(command, answer string) {
 	switch {
 	case strings.Contains(answer, " command"):
-		l.commands = appendNew(l.commands, command)
+		l.commands = appendUnique(l.commands, command)
 	case strings.Contains(answer, " channel"):
 		l.channels = true
 	default:
@@ -179,14 +179,14 @@ func (l *lack) denied(command, answer string) {
 }
 
 // err names what is missing and how to get it. It is nil if nothing is.
-func (l *lack) err() error {
-	if l.first == nil {
-		return l.passing
+func (l *missing) err() error {
+	if l.firstPermanent == nil {
+		return l.firstTransient
 	}
 	var texts []string
-	if may := l.forbidden(); len(may) > 0 {
+	if may := l.describeDenied(); len(may) > 0 {
 		texts = append(texts, fmt.Sprintf("the user %q may not %s; grant it with ACL SETUSER %s %s",
-			l.user, strings.Join(may, " or "), l.user, strings.Join(l.rules(), " ")))
+			l.user, strings.Join(may, " or "), l.user, strings.Join(l.aclRules(), " ")))
 	}
 	if len(l.unknown) > 0 {
 		texts = append(texts, fmt.Sprintf("the server, or a proxy before it, does not know the %s, which Mortise needs: "+
@@ -195,11 +195,11 @@ func (l *lack) err() error {
 	if len(l.other) > 0 {
 		texts = append(texts, "the server refuses the "+plural("command", l.other))
 	}
-	return refusef("%s: %w", strings.Join(texts, "; "), l.first)
+	return permanentf("%s: %w", strings.Join(texts, "; "), l.firstPermanent)
 }
 
 // forbidden lists what the user may not do.
-func (l *lack) forbidden() (may []string) {
+func (l *missing) describeDenied() (may []string) {
 	if len(l.commands) > 0 {
 		may = append(may, "run the "+plural("command", l.commands))
 	}
@@ -213,7 +213,7 @@ func (l *lack) forbidden() (may []string) {
 }
 
 // rules are the rules of an access control list that would grant it.
-func (l *lack) rules() (rules []string) {
+func (l *missing) aclRules() (rules []string) {
 	for _, command := range l.commands {
 		rules = append(rules, "+"+command)
 	}
@@ -233,7 +233,7 @@ func plural(noun string, names []string) string {
 	return noun + " " + strings.Join(names, ", ")
 }
 
-func appendNew(names []string, name string) []string {
+func appendUnique(names []string, name string) []string {
 	if slices.Contains(names, name) {
 		return names
 	}

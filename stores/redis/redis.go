@@ -148,29 +148,29 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Deb
 // Store is a client of one Redis. A call that is under way when its context is cancelled
 // returns within the configured readTimeout; a deadline ends it on time.
 type Store struct {
-	*gate
-	client   goredis.UniversalClient
-	outage   *outage       // at present, if there is one
-	pause    time.Duration // before a request is sent again, at least
-	id       string        // unique to this Store
-	events   string        // the channel of the events of its database
-	queue    *queue        // of who wait for locks
-	requests atomic.Uint64 // counted, for unique request ids
-	seen     atomic.Uint64 // the largest token this Store has been given
+	*inflight
+	client       goredis.UniversalClient
+	outage       *outage       // at present, if there is one
+	retryDelay   time.Duration // before a request is sent again, at least
+	id           string        // unique to this Store
+	events       string        // the channel of the events of its database
+	queue        *queue        // of who wait for locks
+	requestCount atomic.Uint64 // counted, for unique request ids
+	maxToken     atomic.Uint64 // the largest token this Store has been given
 }
 
 func newStore(options *goredis.UniversalOptions) *Store {
 	o := *options
 	o.MaxRetries = -1 // see retrier
 	s := &Store{
-		gate:   newGate(),
-		client: goredis.NewUniversalClient(&o),
-		id:     uuid.NewString(),
-		events: eventsPrefix + strconv.Itoa(options.DB),
-		outage: &outage{},
+		inflight: newInflight(),
+		client:   goredis.NewUniversalClient(&o),
+		id:       uuid.NewString(),
+		events:   eventsPrefix + strconv.Itoa(options.DB),
+		outage:   &outage{},
 	}
 	if client, ok := s.client.(*goredis.Client); ok {
-		s.pause = min(client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff)
+		s.retryDelay = min(client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff)
 		s.outage = addRetrier(client, options)
 	}
 	s.queue = newQueue(s)
@@ -180,19 +180,19 @@ func newStore(options *goredis.UniversalOptions) *Store {
 // TryLock implements [stores.Store].
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	if req.Group != "" {
-		g, err := s.ask(ctx, s.newSingle(req), false)
+		g, err := s.request(ctx, s.newSingleWaiter(req), false)
 		return g, wrap(ctx, "try lock", req.Key, err)
 	}
 	start := time.Now()
-	token, err := s.run(ctx, tryLockScript, []string{req.Key},
-		req.Owner, millis(req.TTL), s.newRequest(), encode(req.Metadata)).Int64()
-	if err = cmp.Or(err, outcome(token)); err != nil {
+	token, err := s.runScript(ctx, tryLockScript, []string{req.Key},
+		req.Owner, millis(req.TTL), s.newRequestID(), encode(req.Metadata)).Int64()
+	if err = cmp.Or(err, scriptError(token)); err != nil {
 		return stores.Grant{}, wrap(ctx, "try lock", req.Key, err)
 	}
 	if token == 0 {
 		return stores.Grant{}, nil
 	}
-	s.saw(uint64(token))
+	s.observeToken(uint64(token))
 	return stores.Grant{Acquired: true, Token: uint64(token), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil
 }
 
@@ -200,22 +200,22 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 // repeats it, ErrNotHeld tells of the first try's success; if it ended a wait, ErrNotHeld
 // or ErrNotOwner does.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "unlock", key, s.end(ctx, freeScript, key, owner, stores.EventReleased.String()))
+	return wrap(ctx, "unlock", key, s.endLock(ctx, unlockScript, key, owner, stores.EventReleased.String()))
 }
 
 // Revoke implements [stores.Revoker]. A lock that lock.redis took is revoked too; for
 // those of other programs see the package's comment. If owner is empty, a repetition by
 // go-redis ends nothing more; else it is told as in Unlock.
 func (s *Store) Revoke(ctx context.Context, key, owner string) error {
-	return wrap(ctx, "revoke", key, s.end(ctx, freeScript, key, owner, stores.EventRevoked.String(), s.newRequest()))
+	return wrap(ctx, "revoke", key, s.endLock(ctx, unlockScript, key, owner, stores.EventRevoked.String(), s.newRequestID()))
 }
 
 // end runs a script that ends a lock. If that served waiters of this Store, the answer
 // tells, and spares them a claim: the locks were handed over after the start, and for the
 // whole TTL.
-func (s *Store) end(ctx context.Context, script *goredis.Script, key string, args ...any) error {
+func (s *Store) endLock(ctx context.Context, script *goredis.Script, key string, args ...any) error {
 	start := time.Now()
-	answer, err := s.run(ctx, script, []string{key}, args...).Slice()
+	answer, err := s.runScript(ctx, script, []string{key}, args...).Slice()
 	if err != nil {
 		return err
 	}
@@ -223,13 +223,13 @@ func (s *Store) end(ctx context.Context, script *goredis.Script, key string, arg
 		id, _ := answer[i-2].(string)
 		token, _ := answer[i-1].(int64)
 		ttl, _ := answer[i].(int64)
-		s.queue.grant(id, handed{uint64(token), ttl, start})
+		s.queue.deliver(id, handoff{uint64(token), ttl, start})
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
-		return fmt.Errorf("the script answered %v", answer)
+		return fmt.Errorf("the script's answer must begin with a number, got %v", answer)
 	}
-	return outcome(code)
+	return scriptError(code)
 }
 
 // Renew implements [stores.Renewer]. A lock that lock.redis took is renewed too; it has
@@ -238,7 +238,7 @@ func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, er
 	start := time.Now()
 	keys := []string{req.Key, recordPrefix + req.Key}
 	answer, err := renewScript.Run(ctx, s.client, keys, req.Owner, millis(req.TTL)).Int64()
-	if err = cmp.Or(err, outcome(answer)); err != nil {
+	if err = cmp.Or(err, scriptError(answer)); err != nil {
 		return stores.Grant{}, wrap(ctx, "renew", req.Key, err)
 	}
 	return stores.Grant{Acquired: true, Token: uint64(answer), TTL: req.TTL, Expires: start.Add(req.TTL)}, nil
@@ -246,19 +246,19 @@ func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, er
 
 // Ping implements [stores.Pinger].
 func (s *Store) Ping(ctx context.Context) error {
-	return wrap(ctx, "ping", probePrefix+s.id, s.tryToGrant(ctx))
+	return wrap(ctx, "ping", probePrefix+s.id, s.probeGrant(ctx))
 }
 
 // tryToGrant takes a lock of its own and releases it in one script, so that no other
 // client sees it.
-func (s *Store) tryToGrant(ctx context.Context) error {
-	return s.run(ctx, pingScript, []string{probePrefix + s.id}).Err()
+func (s *Store) probeGrant(ctx context.Context) error {
+	return s.runScript(ctx, pingScript, []string{probePrefix + s.id}).Err()
 }
 
 // Close implements [stores.Store]. Those who wait leave their queues, if Redis answers in
 // time.
 func (s *Store) Close() error {
-	empty := s.shut()
+	empty := s.close()
 	select {
 	case <-empty:
 	case <-time.After(2 * callTimeout):
@@ -272,9 +272,9 @@ func (s *Store) Close() error {
 }
 
 // saw remembers the largest token.
-func (s *Store) saw(token uint64) {
-	for last := s.seen.Load(); token > last; last = s.seen.Load() {
-		if s.seen.CompareAndSwap(last, token) {
+func (s *Store) observeToken(token uint64) {
+	for last := s.maxToken.Load(); token > last; last = s.maxToken.Load() {
+		if s.maxToken.CompareAndSwap(last, token) {
 			return
 		}
 	}
@@ -296,10 +296,10 @@ func wrap(ctx context.Context, op, key string, err error) error {
 	if errors.Is(err, goredis.ErrClosed) {
 		err = stores.ErrClosed
 	}
-	if refuses(err) {
-		err = refusal{err}
+	if isPermanent(err) {
+		err = permanentError{err}
 	}
-	if ended := ended(ctx); ended != nil && !errors.Is(err, ended) {
+	if ended := contextErr(ctx); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	} else if ended == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = errors.New(err.Error())
@@ -309,7 +309,7 @@ func wrap(ctx context.Context, op, key string, err error) error {
 
 // ended is ctx.Err, told a moment earlier if the deadline is over and its timer has not
 // fired yet.
-func ended(ctx context.Context) error {
+func contextErr(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
 	}

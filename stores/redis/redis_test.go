@@ -51,17 +51,18 @@ func unlock(t *testing.T, s *Store, key, owner string) {
 	}
 }
 
-// eventually waits until ok, for at most ten seconds.
+// eventually waits until ok, for at most twenty seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
 	}
 }
 
-func TestALockLooksLikeOneOfLockRedis(t *testing.T) {
+func TestTryLock_SameKeyAsLockRedis(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "lock||app||r", "owner", time.Minute)
@@ -77,7 +78,8 @@ func TestALockLooksLikeOneOfLockRedis(t *testing.T) {
 const lockRedisUnlock = `local v = redis.call("get",KEYS[1]); if v==false then return -1 end; ` +
 	`if v~=ARGV[1] then return -2 else return redis.call("del",KEYS[1]) end`
 
-func TestLocksOfLockRedisAreLocks(t *testing.T) {
+func TestStore_LockRedisHolds(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
@@ -115,9 +117,10 @@ func TestLocksOfLockRedisAreLocks(t *testing.T) {
 	}
 }
 
-// TestAStaleRecordIsNotBelieved covers the record that stays when lock.redis gives back a
+// TestStore_StaleRecord covers the record that stays when lock.redis gives back a
 // lock that we took.
-func TestAStaleRecordIsNotBelieved(t *testing.T) {
+func TestStore_StaleRecord(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
@@ -137,7 +140,8 @@ func TestAStaleRecordIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftBehind(t *testing.T) {
+func TestTryLock_LeavesNoKeys(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	for _, key := range []string{"a", "b", "c"} {
@@ -151,7 +155,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	})
 }
 
-func TestTokensGrow(t *testing.T) {
+func TestToken_Grows(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	last := lock(t, s, "k", "o", time.Minute)
@@ -179,24 +184,25 @@ func TestTokensGrow(t *testing.T) {
 }
 
 // counter counts the commands that a client sends.
-type counter struct{ names []string }
+type commandRecorder struct{ names []string }
 
-func (c *counter) DialHook(next goredis.DialHook) goredis.DialHook { return next }
-func (c *counter) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+func (c *commandRecorder) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+func (c *commandRecorder) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		c.names = append(c.names, cmd.Name())
 		return next(ctx, cmd)
 	}
 }
 
-func (c *counter) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+func (c *commandRecorder) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []goredis.Cmder) error {
 		c.names = append(c.names, "pipeline")
 		return next(ctx, cmds)
 	}
 }
 
-func TestEachCallIsOneRoundTrip(t *testing.T) {
+func TestStore_RoundTrips(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	cycle := func() {
@@ -207,7 +213,7 @@ func TestEachCallIsOneRoundTrip(t *testing.T) {
 		unlock(t, s, "k", "o")
 	}
 	cycle() // Redis learns the scripts
-	var sent counter
+	var sent commandRecorder
 	s.client.AddHook(&sent)
 	cycle()
 	if got := strings.Join(sent.names, " "); got != "evalsha evalsha evalsha" {
@@ -215,10 +221,11 @@ func TestEachCallIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// TestALostAnswerIsNoLostGrant cuts the connection after Redis has carried out the
+// TestTryLock_LostAnswer cuts the connection after Redis has carried out the
 // request: go-redis sends it again, and must not hear that the lock is held by somebody,
 // who is itself.
-func TestALostAnswerIsNoLostGrant(t *testing.T) {
+func TestTryLock_LostAnswer(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s := openStore(t, "redisHost", proxy.Addr)
@@ -236,7 +243,8 @@ func TestALostAnswerIsNoLostGrant(t *testing.T) {
 	}
 }
 
-func TestOpenSaysWhyNot(t *testing.T) {
+func TestOpen_Errors(t *testing.T) {
+	t.Parallel()
 	const password = "hunter2"
 	locked := servers.StartRedis(t, "--requirepass", "right")
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -277,7 +285,8 @@ func TestOpenSaysWhyNot(t *testing.T) {
 	}
 }
 
-func TestCallsFailWhileRedisIsAwayAndWorkWhenItIsBack(t *testing.T) {
+func TestTryLock_RedisRestarts(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	server.Stop()
@@ -289,7 +298,8 @@ func TestCallsFailWhileRedisIsAwayAndWorkWhenItIsBack(t *testing.T) {
 	lock(t, s, "k", "o", time.Minute)
 }
 
-func TestADeadlineEndsACallOnTime(t *testing.T) {
+func TestTryLock_Deadline(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	client.Do(t.Context(), "CLIENT", "PAUSE", "5000", "WRITE")
@@ -305,9 +315,10 @@ func TestADeadlineEndsACallOnTime(t *testing.T) {
 	}
 }
 
-// TestATimeoutOfOurOwnIsNotTheCallers wraps what go-redis says when it cannot dial in
+// TestWrap_Deadline wraps what go-redis says when it cannot dial in
 // time.
-func TestATimeoutOfOurOwnIsNotTheCallers(t *testing.T) {
+func TestWrap_Deadline(t *testing.T) {
+	t.Parallel()
 	dialer := net.Dialer{Timeout: time.Nanosecond}
 	_, dial := dialer.DialContext(t.Context(), "tcp", "127.0.0.1:1")
 	over, cancel := context.WithTimeout(t.Context(), 0)

@@ -14,14 +14,14 @@ import (
 // askSentinels asks all Sentinels at once where the primary is, and succeeds with the
 // first that knows. go-redis asks too, but reports every trouble as Sentinels that are
 // unreachable.
-func askSentinels(ctx context.Context, o *goredis.UniversalOptions) error {
+func querySentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel()
 	answers := make(chan error, len(o.Addrs))
 	for _, addr := range o.Addrs {
-		asking.Go(func() { answers <- askSentinel(ctx, o, addr) })
+		asking.Go(func() { answers <- querySentinel(ctx, o, addr) })
 	}
 	var all sentinelErrors
 	for range o.Addrs {
@@ -52,7 +52,7 @@ func (e sentinelErrors) Error() string {
 func (e sentinelErrors) Unwrap() []error { return e }
 
 // askSentinel asks one Sentinel where the primary is.
-func askSentinel(ctx context.Context, o *goredis.UniversalOptions, addr string) error {
+func querySentinel(ctx context.Context, o *goredis.UniversalOptions, addr string) error {
 	client := newSentinel(o, addr, o.SentinelUsername, o.SentinelPassword)
 	defer client.Close()
 	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // which ends a request without an answer
@@ -60,22 +60,24 @@ func askSentinel(ctx context.Context, o *goredis.UniversalOptions, addr string) 
 	switch {
 	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("the Sentinel at %s: %w", addr, ctx.Err())
 	case errors.Is(err, goredis.Nil):
-		return refusef("the Sentinel at %s knows no primary named %q%s; set sentinelMasterName to the name in its configuration",
-			addr, o.MasterName, primaries(ctx, client))
+		return permanentf("the Sentinel at %s knows no primary named %q%s; set sentinelMasterName to the name in its configuration",
+			addr, o.MasterName, knownPrimaries(ctx, client))
 	case isUnknown(err):
-		return refusef("the server at %s is not a Sentinel; with failover, redisHost must name the Sentinels: %w", addr, err)
+		return permanentf("the server at %s is not a Sentinel; with failover, redisHost must name the Sentinels: %w", addr, err)
 	case isDenied(err):
-		return refusef("the Sentinel at %s: its user %q must be allowed +sentinel|get-master-addr-by-name: %w",
+		return permanentf("the Sentinel at %s: its user %q must be allowed +sentinel|get-master-addr-by-name: %w",
 			addr, userName(o.SentinelUsername), err)
-	case refuses(err):
-		return refusef("the Sentinel at %s: check sentinelUsername and sentinelPassword: %w", addr, err)
+	case isPermanent(err):
+		return permanentf("the Sentinel at %s: check sentinelUsername and sentinelPassword: %w", addr, err)
 	}
 	return fmt.Errorf("the Sentinel at %s: %w", addr, err)
 }
 
 // primaries describes which primaries a Sentinel knows, if it says so.
-func primaries(ctx context.Context, client *goredis.SentinelClient) string {
+func knownPrimaries(ctx context.Context, client *goredis.SentinelClient) string {
 	masters, err := client.Masters(ctx).Result()
 	if err != nil {
 		return ""

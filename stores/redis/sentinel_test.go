@@ -25,7 +25,8 @@ func do(t *testing.T, server *servers.Redis, command string) {
 	}
 }
 
-func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
+func TestOpen_RedisHostNamesSentinel(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	sentinel := func(commands ...string) string {
 		s := primary.StartSentinel("locks")
@@ -54,7 +55,8 @@ func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
 	}
 }
 
-func TestAServerIsNotTakenForASentinel(t *testing.T) {
+func TestOpen_WrongPassword(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--requirepass", "right")
 	for _, password := range []string{"", "wrong"} {
 		_, err := tryOpen(t.Context(), "redisHost", server.Addr, "redisPassword", password)
@@ -64,7 +66,8 @@ func TestAServerIsNotTakenForASentinel(t *testing.T) {
 	}
 }
 
-func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
+func TestOpen_SentinelErrors(t *testing.T) {
+	t.Parallel()
 	const password = "hunter2"
 	primary := servers.StartRedis(t)
 	sentinel, locked := primary.StartSentinel("locks"), primary.StartSentinel("locks")
@@ -107,8 +110,9 @@ func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
 	}
 }
 
-// TestOneSentinelIsEnough has others that are unreachable, or know less.
-func TestOneSentinelIsEnough(t *testing.T) {
+// TestOpen_OneSentinelAnswers has others that are unreachable, or know less.
+func TestOpen_OneSentinelAnswers(t *testing.T) {
+	t.Parallel()
 	primary, gone := servers.StartRedis(t), servers.StartRedis(t)
 	gone.Stop()
 	other := primary.StartSentinel("other")
@@ -117,13 +121,14 @@ func TestOneSentinelIsEnough(t *testing.T) {
 	lock(t, s, "k", "o", time.Minute)
 }
 
-// TestSentinelsMayComeLater covers Sentinels of which none is reachable, or none that
+// TestOpen_WaitsForSentinels covers Sentinels of which none is reachable, or none that
 // could know the primary.
-func TestSentinelsMayComeLater(t *testing.T) {
+func TestOpen_WaitsForSentinels(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	gone, other := primary.StartSentinel("locks"), primary.StartSentinel("other")
 	gone.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	md := []string{"redisHost", gone.Addr + "," + other.Addr, "failover", "true", "sentinelMasterName", "locks"}
 	_, err := tryOpen(ctx, md...)
@@ -139,8 +144,9 @@ func TestSentinelsMayComeLater(t *testing.T) {
 	openStore(t, md...)
 }
 
-// TestACallSaysThatSentinelsForgotThePrimary removes it when the store is open.
-func TestACallSaysThatSentinelsForgotThePrimary(t *testing.T) {
+// TestTryLock_SentinelsForgetPrimary removes it when the store is open.
+func TestTryLock_SentinelsForgetPrimary(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	sentinel := primary.StartSentinel("locks")
 	s := openStore(t, "redisHost", sentinel.Addr, "failover", "true", "sentinelMasterName", "locks", "redisMaxRetries", "-1")

@@ -12,6 +12,7 @@ import (
 )
 
 func TestCheckTopology(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name     string
 		info     string
@@ -38,7 +39,8 @@ func TestCheckTopology(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesRealTopologies(t *testing.T) {
+func TestOpen_Topology(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	replica := primary.StartReplicas(1)[0]
 	cluster := servers.StartRedis(t, "--cluster-enabled", "yes")
@@ -55,7 +57,8 @@ func TestOpenRefusesRealTopologies(t *testing.T) {
 	}
 }
 
-func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
+func TestFailover(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	primary.StartReplicas(1)
 	sentinel := primary.StartSentinel("locks")
@@ -86,7 +89,8 @@ func TestSentinelLeadsToTheNewPrimaryAndTokensGrow(t *testing.T) {
 	}
 }
 
-func TestOpenUsesDatabaseUserAndTLS(t *testing.T) {
+func TestOpen_DatabaseUserTLS(t *testing.T) {
+	t.Parallel()
 	cert := servers.NewCertificate(t)
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all", "--user", "default", "off",
 		"--tls-cert-file", cert.File, "--tls-key-file", cert.KeyFile, "--tls-ca-cert-file", cert.File)

@@ -10,32 +10,32 @@ import (
 const (
 	// recheck is after how long a lock is asked about again whose time is over, if there
 	// was no answer.
-	recheck = time.Second
+	recheckInterval = time.Second
 	// checkedAtOnce is about how many locks one report tells.
-	checkedAtOnce = 256
+	maxReportKeys = 256
 	// idleWatch is how long a view waits that expects no expiry.
-	idleWatch = time.Minute
+	maxWait = time.Minute
 )
 
 // view is the state as its watcher knows it: snapshot and events applied. It is for one
 // goroutine.
 type view struct {
-	tell    func(stores.Event) error
-	refusal error // what tell has returned
+	handle    func(stores.Event) error
+	handleErr error // what tell has returned
 
-	held     map[string]*held
-	declared map[string]declaration
-	expiries expiries
-	checks   map[uint64][]string // the keys that a report was asked for, by its number
-	reported uint64              // the number of the last report
-	since    string              // as in report
-	revision uint64              // of the last event
-	told     bool                // a snapshot was
-	silent   bool                // the next snapshot has not been told yet
+	held          map[string]*heldLock
+	declared      map[string]declaration
+	expiries      expiries
+	pendingChecks map[uint64][]string // the keys that a report was asked for, by its number
+	lastReport    uint64              // the number of the last report
+	watchedSince  string              // as in report
+	revision      uint64              // of the last event
+	published     bool                // a snapshot was
+	loading       bool                // the next snapshot has not been told yet
 }
 
 // held is a lock, and when to look whether it has expired.
-type held struct {
+type heldLock struct {
 	stores.LockInfo
 	at    time.Time
 	index int // in expiries
@@ -48,14 +48,14 @@ type declaration struct {
 }
 
 // begin forgets everything. Nothing is told until publish.
-func (v *view) begin(since string) {
-	v.held, v.expiries, v.checks = map[string]*held{}, nil, map[uint64][]string{}
+func (v *view) reset(since string) {
+	v.held, v.expiries, v.pendingChecks = map[string]*heldLock{}, nil, map[uint64][]string{}
 	v.declared = map[string]declaration{}
-	v.since, v.silent = since, true
+	v.watchedSince, v.loading = since, true
 }
 
 // publish tells the snapshot.
-func (v *view) publish() error {
+func (v *view) publishSnapshot() error {
 	locks := make(map[string]stores.LockInfo, max(len(v.held), len(v.declared)))
 	for key, d := range v.declared {
 		locks[key] = stores.LockInfo{Key: key, DeclaredTTL: d.ttl}
@@ -66,15 +66,15 @@ func (v *view) publish() error {
 		l.DeclaredTTL = locks[key].DeclaredTTL
 		locks[key] = l
 	}
-	missed := v.told
-	v.silent, v.told = false, true
+	missed := v.published
+	v.loading, v.published = false, true
 	return v.emit(stores.Event{Kind: stores.EventSnapshot, Revision: v.revision, Locks: sorted(locks), Missed: missed})
 }
 
 // put adds a lock in the place of what was known about its key.
 func (v *view) put(l stores.LockInfo) {
 	v.remove(l.Key)
-	h := &held{LockInfo: l, at: time.Now().Add(l.Remaining)}
+	h := &heldLock{LockInfo: l, at: time.Now().Add(l.Remaining)}
 	v.held[l.Key] = h
 	heap.Push(&v.expiries, h)
 }
@@ -100,22 +100,22 @@ func (v *view) apply(message any) error {
 func (v *view) applyEvent(e stores.Event) error {
 	switch e.Kind {
 	case stores.EventAcquired:
-		return v.acquired(e)
+		return v.applyAcquired(e)
 	case stores.EventDeclared:
-		return v.exists(e)
+		return v.applyDeclared(e)
 	case stores.EventWithdrawn:
-		return v.vanished(e)
+		return v.applyWithdrawn(e)
 	}
-	return v.ended(e)
+	return v.applyEnd(e)
 }
 
 // acquired takes in a grant, unless it is in the list already. If the lock was held until
 // now, nobody noticed its end.
-func (v *view) acquired(e stores.Event) error {
+func (v *view) applyAcquired(e stores.Event) error {
 	if h := v.held[e.Lock.Key]; h != nil && h.Token >= e.Lock.Token {
 		return nil
 	}
-	if err := v.overtaken(e); err != nil {
+	if err := v.expireReplaced(e); err != nil {
 		return err
 	}
 	v.put(e.Lock)
@@ -124,7 +124,7 @@ func (v *view) acquired(e stores.Event) error {
 
 // overtaken tells that a lock has expired, if an event about its key shows another
 // holder, or none.
-func (v *view) overtaken(e stores.Event) error {
+func (v *view) expireReplaced(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token >= e.Revision || h.Token == e.Lock.Token && h.Owner == e.Lock.Owner {
 		return nil
@@ -134,7 +134,7 @@ func (v *view) overtaken(e stores.Event) error {
 }
 
 // ended takes in the end of a lock, unless the list did not have it any more.
-func (v *view) ended(e stores.Event) error {
+func (v *view) applyEnd(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token != e.Lock.Token || h.Owner != e.Lock.Owner {
 		return nil
@@ -145,11 +145,11 @@ func (v *view) ended(e stores.Event) error {
 
 // exists takes in a declaration, unless it is in the list already. If the lock was held
 // until now, nobody noticed its end.
-func (v *view) exists(e stores.Event) error {
+func (v *view) applyDeclared(e stores.Event) error {
 	if d, ok := v.declared[e.Lock.Key]; ok && d.revision >= e.Revision {
 		return nil
 	}
-	if err := v.overtaken(e); err != nil {
+	if err := v.expireReplaced(e); err != nil {
 		return err
 	}
 	v.declared[e.Lock.Key] = declaration{e.Lock.DeclaredTTL, e.Revision}
@@ -158,8 +158,8 @@ func (v *view) exists(e stores.Event) error {
 
 // vanished takes in that a lock was withdrawn, unless the list did not have it any more.
 // If another owner held the lock until now, nobody noticed its end.
-func (v *view) vanished(e stores.Event) error {
-	if err := v.overtaken(e); err != nil {
+func (v *view) applyWithdrawn(e stores.Event) error {
+	if err := v.expireReplaced(e); err != nil {
 		return err
 	}
 	if h := v.held[e.Lock.Key]; h != nil && h.Token < e.Revision {
@@ -175,18 +175,18 @@ func (v *view) vanished(e stores.Event) error {
 // applyReport takes in what Redis says about the locks whose time was over: they may have
 // been renewed, or they have expired.
 func (v *view) applyReport(r report) error {
-	if r.since != v.since {
-		return errBehind // for a while nothing was published
+	if r.watchedSince != v.watchedSince {
+		return errMessagesLost // for a while nothing was published
 	}
-	v.reported, v.revision = max(v.reported, r.number), max(v.revision, r.revision)
+	v.lastReport, v.revision = max(v.lastReport, r.number), max(v.revision, r.revision)
 	found := map[string]stores.LockInfo{}
 	for _, l := range r.locks {
 		found[l.Key] = l
 	}
-	keys := v.checks[r.number]
-	delete(v.checks, r.number)
+	keys := v.pendingChecks[r.number]
+	delete(v.pendingChecks, r.number)
 	for _, key := range keys {
-		if err := v.compare(key, found[key], r.revision); err != nil {
+		if err := v.reconcile(key, found[key], r.revision); err != nil {
 			return err
 		}
 	}
@@ -194,7 +194,7 @@ func (v *view) applyReport(r report) error {
 }
 
 // compare takes in what Redis knows about a key: a lock, or the zero Lock.
-func (v *view) compare(key string, now stores.LockInfo, revision uint64) error {
+func (v *view) reconcile(key string, now stores.LockInfo, revision uint64) error {
 	h := v.held[key]
 	if h == nil {
 		return nil
@@ -214,23 +214,23 @@ func (v *view) compare(key string, now stores.LockInfo, revision uint64) error {
 // emit tells an event.
 func (v *view) emit(e stores.Event) error {
 	v.revision = max(v.revision, e.Revision)
-	if v.silent {
+	if v.loading {
 		return nil
 	}
 	e.Revision = v.revision
-	if v.refusal = v.tell(e); v.refusal != nil {
-		return errRefused
+	if v.handleErr = v.handle(e); v.handleErr != nil {
+		return errHandler
 	}
 	return nil
 }
 
 // due returns keys of locks whose time is over, and plans to look again.
-func (v *view) due(now time.Time) []string {
+func (v *view) takeDue(now time.Time) []string {
 	var keys []string
-	for len(v.expiries) > 0 && len(keys) < checkedAtOnce && !v.expiries[0].at.After(now) {
+	for len(v.expiries) > 0 && len(keys) < maxReportKeys && !v.expiries[0].at.After(now) {
 		h := v.expiries[0]
 		keys = append(keys, h.Key)
-		h.at = now.Add(recheck)
+		h.at = now.Add(recheckInterval)
 		heap.Fix(&v.expiries, 0)
 	}
 	return keys
@@ -239,13 +239,13 @@ func (v *view) due(now time.Time) []string {
 // untilExpiry returns how long it is until a lock may have expired.
 func (v *view) untilExpiry() time.Duration {
 	if len(v.expiries) == 0 {
-		return idleWatch
+		return maxWait
 	}
 	return time.Until(v.expiries[0].at) + time.Millisecond
 }
 
 // expiries is a heap of locks, the first to expire on top.
-type expiries []*held
+type expiries []*heldLock
 
 func (e expiries) Len() int           { return len(e) }
 func (e expiries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
@@ -256,7 +256,7 @@ func (e expiries) Swap(i, j int) {
 
 // Push implements [heap.Interface].
 func (e *expiries) Push(x any) {
-	h := x.(*held)
+	h := x.(*heldLock)
 	h.index = len(*e)
 	*e = append(*e, h)
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestASnapshotIsNotMisledByWhatIsOlder applies events to a list in which "k" is held and
+// TestView_OlderEvents applies events to a list in which "k" is held and
 // declared as of revision 10.
-func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
+func TestView_OlderEvents(t *testing.T) {
+	t.Parallel()
 	now := stores.LockInfo{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
 	event := func(kind stores.EventKind, revision uint64, l stores.LockInfo) stores.Event {
 		l.Key, l.DeclaredTTL = "k", time.Minute
@@ -42,8 +43,8 @@ func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var told []stores.Event
-			v := view{tell: func(e stores.Event) error { told = append(told, e); return nil }}
-			v.begin("")
+			v := view{handle: func(e stores.Event) error { told = append(told, e); return nil }}
+			v.reset("")
 			v.put(now)
 			v.declared["k"] = declaration{time.Hour, 10}
 			for _, e := range row.events {
@@ -51,7 +52,7 @@ func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := v.publish(); err != nil || len(told) != 1 {
+			if err := v.publishSnapshot(); err != nil || len(told) != 1 {
 				t.Fatalf("told %+v, %v", told, err)
 			}
 			if got := stateOf(told[0].Locks); !reflect.DeepEqual(got, row.want) {
@@ -61,21 +62,22 @@ func TestASnapshotIsNotMisledByWhatIsOlder(t *testing.T) {
 	}
 }
 
-func TestAQuestionThatFailsIsForgotten(t *testing.T) {
+func TestWatch_FailedReportRequest(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
-	w := &watch{store: s, mailbox: newMailbox()}
-	w.begin("")
+	w := &watch{store: s, eventBuffer: newEventBuffer()}
+	w.reset("")
 	w.put(stores.LockInfo{Key: "k"})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w.checkDue(ctx)
-	if len(w.checks) != 0 {
-		t.Errorf("waits for the answers %v", w.checks)
+	w.checkExpired(ctx)
+	if len(w.pendingChecks) != 0 {
+		t.Errorf("waits for the answers %v", w.pendingChecks)
 	}
 	w.put(stores.LockInfo{Key: "k"})
-	w.checkDue(t.Context())
-	if len(w.checks) != 1 {
-		t.Errorf("asked twice, waits for the answers %v", w.checks)
+	w.checkExpired(t.Context())
+	if len(w.pendingChecks) != 1 {
+		t.Errorf("asked twice, waits for the answers %v", w.pendingChecks)
 	}
 }

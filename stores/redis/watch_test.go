@@ -18,7 +18,7 @@ import (
 )
 
 // watcher is a Watch under way, and the state that it tells.
-type watcher struct {
+type eventRecorder struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -38,20 +38,20 @@ type state struct {
 }
 
 // startWatch begins to watch, and returns after the first snapshot.
-func startWatch(t *testing.T, s *Store, prefix string) *watcher {
+func startWatch(t *testing.T, s *Store, prefix string) *eventRecorder {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{t: t, cancel: cancel, done: make(chan struct{}), pause: make(chan struct{}, 1)}
+	w := &eventRecorder{t: t, cancel: cancel, done: make(chan struct{}), pause: make(chan struct{}, 1)}
 	go func() {
 		defer close(w.done)
-		w.err = s.Watch(ctx, prefix, w.tell)
+		w.err = s.Watch(ctx, prefix, w.record)
 	}()
 	t.Cleanup(func() { cancel(); <-w.done })
 	eventually(t, "the first snapshot", func() bool { return len(w.kinds()) > 0 })
 	return w
 }
 
-func (w *watcher) tell(e stores.Event) error {
+func (w *eventRecorder) record(e stores.Event) error {
 	w.pause <- struct{}{}
 	<-w.pause
 	w.mu.Lock()
@@ -73,7 +73,7 @@ func (w *watcher) tell(e stores.Event) error {
 }
 
 // apply takes in a change, which must be one of the state before.
-func (w *watcher) apply(e stores.Event) {
+func (w *eventRecorder) apply(e stores.Event) {
 	key, was := e.Lock.Key, holder(e.Lock)
 	if e.Kind == stores.EventAcquired {
 		was = ""
@@ -121,7 +121,7 @@ func stateOf(locks []stores.LockInfo) state {
 	return s
 }
 
-func (w *watcher) kinds() []string {
+func (w *eventRecorder) kinds() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var kinds []string
@@ -131,14 +131,14 @@ func (w *watcher) kinds() []string {
 	return kinds
 }
 
-func (w *watcher) missing() int {
+func (w *eventRecorder) missedCount() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.missed
 }
 
 // agrees waits until the watcher's state is Redis's.
-func (w *watcher) agrees(s *Store, prefix string) {
+func (w *eventRecorder) waitForState(s *Store, prefix string) {
 	w.t.Helper()
 	var list []stores.LockInfo
 	var told state
@@ -157,7 +157,8 @@ func (w *watcher) agrees(s *Store, prefix string) {
 	w.t.Fatalf("the watcher has %v, the list %v", told, stateOf(list))
 }
 
-func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
+func TestWatch_Events(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	req := request("a:\x00:k", "there before", time.Minute)
@@ -179,7 +180,7 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 	if got := strings.Join(w.kinds(), ", "); got != want {
 		t.Errorf("told: %s", got)
 	}
-	w.agrees(other, "a:")
+	w.waitForState(other, "a:")
 	w.cancel()
 	<-w.done
 	if !errors.Is(w.err, context.Canceled) {
@@ -187,7 +188,8 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 	}
 }
 
-func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
+func TestWatch_Declarations(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, other, group, "g/short", time.Millisecond)
@@ -198,7 +200,7 @@ func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
 	withdraw(t, other, group, "g/k")
 	waiter.granted()
 	declare(t, s, "h/", "h/k", time.Minute)
-	admit(t, other, "g/short", "short")
+	lockDeclared(t, other, "g/short", "short")
 	time.Sleep(2 * time.Millisecond) // until the lock expires, and nobody looks
 	withdraw(t, s, group, "g/short")
 	eventually(t, "the last withdrawal is told", func() bool { return slices.Contains(w.kinds(), "WITHDRAWN ") })
@@ -207,10 +209,11 @@ func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
 	if got := strings.Join(w.kinds(), ", "); got != want {
 		t.Errorf("told: %s", got)
 	}
-	w.agrees(other, "g")
+	w.waitForState(other, "g")
 }
 
-func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
+func TestWatch_Renewal(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	w := startWatch(t, s, "")
@@ -223,10 +226,11 @@ func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
 	if slices.Contains(w.kinds(), "EXPIRED o") {
 		t.Errorf("told: %v", w.kinds())
 	}
-	w.agrees(s, "")
+	w.waitForState(s, "")
 }
 
-func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
+func TestWatch_LockRedisHolds(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	client.SetNX(t.Context(), "lock||k", "theirs", 300*time.Millisecond)
@@ -234,39 +238,40 @@ func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
 	w := startWatch(t, s, "lock||")
 	client.Set(t.Context(), "lock||l", "second", time.Minute)
 	eventually(t, "both are seen", func() bool { return len(w.kinds()) == 4 })
-	w.agrees(s, "lock||")
+	w.waitForState(s, "lock||")
 }
 
-// TestAWatcherThatMissedSomethingIsTold loses events in all ways there are.
-func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
+// TestWatch_Missed loses events in all ways there are.
+func TestWatch_Missed(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	for _, row := range []struct {
 		name string
-		lose func(w *watcher)
+		lose func(w *eventRecorder)
 	}{
-		{"the connection is cut", func(*watcher) {
+		{"the connection is cut", func(*eventRecorder) {
 			client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub")
 			lock(t, other, "k", "unseen", time.Minute)
 		}},
-		{"Redis forgets that somebody watches", func(*watcher) {
+		{"Redis forgets that somebody watches", func(*eventRecorder) {
 			client.Del(t.Context(), "mortise:watched")
 			lock(t, other, "k", "unseen", time.Minute)
 		}},
-		{"all locks are deleted", func(*watcher) {
+		{"all locks are deleted", func(*eventRecorder) {
 			lock(t, other, "k", "o", time.Minute)
 			client.FlushDB(t.Context())
 			lock(t, other, "k2", "unseen", time.Minute)
 		}},
-		{"Redis is restarted", func(*watcher) {
+		{"Redis is restarted", func(*eventRecorder) {
 			lock(t, other, "k", "o", time.Minute)
 			server.Stop()
 			server.Start()
 			lock(t, other, "k2", "unseen", time.Minute)
 		}},
-		{"the watcher is slow", func(w *watcher) {
+		{"the watcher is slow", func(w *eventRecorder) {
 			w.pause <- struct{}{}
-			for range mailboxSize/2 + 10 {
+			for range eventBufferSize/2 + 10 {
 				lock(t, other, "k", "o", time.Minute)
 				unlock(t, other, "k", "o")
 			}
@@ -278,19 +283,20 @@ func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
 			client.FlushDB(t.Context())
 			w := startWatch(t, s, "k")
 			row.lose(w)
-			eventually(t, "it is told", func() bool { return w.missing() > 0 })
-			w.agrees(other, "k")
+			eventually(t, "it is told", func() bool { return w.missedCount() > 0 })
+			w.waitForState(other, "k")
 			lock(t, other, "k3", "seen again", time.Minute)
-			w.agrees(other, "k")
+			w.waitForState(other, "k")
 			w.cancel()
 			<-w.done
 		})
 	}
 }
 
-// TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks
+// TestWatch_Concurrent lets watchers come and go, and be cut off, while locks
 // change hands in all ways.
-func TestSnapshotAndEventsAreTheState(t *testing.T) {
+func TestWatch_Concurrent(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	ctx, stop := context.WithCancel(t.Context())
@@ -330,7 +336,7 @@ func TestSnapshotAndEventsAreTheState(t *testing.T) {
 	})
 	stop()
 	busy.Wait()
-	last.agrees(both[1], "k")
+	last.waitForState(both[1], "k")
 }
 
 // declareAndWithdraw does one of the things that can be done with declared locks.
@@ -347,7 +353,8 @@ func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
 	}
 }
 
-func TestDatabasesAreWatchedApart(t *testing.T) {
+func TestWatch_Databases(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	zero, one := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr, "redisDB", "1")
 	w, other := startWatch(t, zero, ""), startWatch(t, one, "")
@@ -359,7 +366,8 @@ func TestDatabasesAreWatchedApart(t *testing.T) {
 	}
 }
 
-func TestNothingIsPublishedForNobody(t *testing.T) {
+func TestWatch_NotPublishedWithoutWatchers(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	w := startWatch(t, s, "")
@@ -376,6 +384,7 @@ func TestNothingIsPublishedForNobody(t *testing.T) {
 }
 
 func TestUnpack(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		text string
 		want []string // nil if refused

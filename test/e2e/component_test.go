@@ -28,13 +28,13 @@ func TestComponent_Invalid(t *testing.T) {
 		bad  component
 		says []string // parts of one line of daprd's log
 	}{
-		{"unknown store", memory("bad").with("store", "mongo"), []string{"store", "mongo", "known are memory, redis"}},
+		{"unknown store", memory("bad").with("store", "mongo"), []string{"store", "mongo", "must be one of memory, redis"}},
 		{"unknown key", memory("bad").with("restartGrase", "1s"), []string{"restartGrase", "restartGrace"}},
 		{"key of another store", memory("bad").with("redisHost", "h"), []string{"redisHost", "store: redis"}},
 		{"key in two cases", memory("bad").with("STORE", "memory"), []string{"STORE and store differ only in case"}},
 		{"bad duration", memory("bad").with("restartGrace", "soon"), []string{"restartGrace", "no duration such as"}},
 		{"negative duration", memory("bad").with("restartGrace", "-1s"), []string{"restartGrace", "negative"}},
-		{"bad truth value", redis("bad", server).with("enableTLS", "perhaps"), []string{"enableTLS", "neither true nor false"}},
+		{"bad truth value", redis("bad", server).with("enableTLS", "perhaps"), []string{"enableTLS", "must be true or false"}},
 		{"bad number", redis("bad", server).with("redisDB", "one"), []string{"redisDB"}},
 		{"no host", redis("bad", server).with("redisHost", ""), []string{"redisHost", "is empty"}},
 		{"wrong password", redis("bad", server).with("redisPassword", "not-"+secret), []string{"WRONGPASS"}},

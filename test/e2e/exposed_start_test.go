@@ -38,7 +38,7 @@ func TestExposure_Flags(t *testing.T) {
 		{"a name that begins like this machine's, with tokens", "localhost.example:0", withoutTLS, tokens, nil, withoutTLSError},
 		{"everywhere, with TLS", everywhere, withTLS, nil, nil, withoutAuthError},
 		{"everywhere, with TLS and a token of spaces", everywhere, withTLS, []string{"MORTISE_API_TOKEN= ", "DAPR_API_TOKEN= "}, nil,
-			"_API_TOKEN is empty"},
+			"_API_TOKEN must not be empty"},
 		{"everywhere, with TLS and tokens", everywhere, withTLS, tokens, nil, starts},
 		{"everywhere, with a client CA", everywhere, withClientCA, nil, nil, starts},
 		{"everywhere, with nothing, allowed", everywhere, withoutTLS, nil, on, starts},
@@ -109,7 +109,7 @@ func TestExposure_LocalhostNotLoopback(t *testing.T) {
 			if allowed {
 				p.expectStart(e)
 			} else {
-				p.expectRefusal(e, "localhost:0 can be reached from other machines, since it is ")
+				p.expectRefusal(e, "localhost:0 can be reached from other machines, because it resolves to ")
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func TestStart_Degraded(t *testing.T) {
 	r := newResources(t, redis("locks", server), memory("other"))
 	metrics := "127.0.0.1:" + freePort(t)
 	m := startMortise(t, "--resources-path", r.path, "--start-degraded", "--metrics-address", metrics)
-	m.awaitLine("Component cannot be opened yet", "instance=locks", "connection refused")
+	m.awaitLine("Retrying to open the component", "instance=locks", "connection refused")
 	health := func(want int) func() error {
 		return func() error {
 			resp, err := httpClient.Get("http://" + metrics + "/healthz")

@@ -107,7 +107,7 @@ func TestCrash_SecretStore(t *testing.T) {
 	r := newResources(t)
 	r.writeSecretly(redis("locks", startRedis(t)), "redisPassword")
 	m := startMortise(t, "--resources-path", r.path)
-	m.awaitLine(`Component \"locks\" is opened when daprd initializes it`)
+	m.awaitLine(`Leaving component \"locks\" to daprd`)
 	u := startSidecar(t, m, "app", r).user(t, "locks")
 	u.acquires("report", "alice")
 

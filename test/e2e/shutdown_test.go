@@ -48,7 +48,7 @@ func TestStart_Invalid(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--folder", "x"}, []string{"--folder"}},
 		{"unknown argument", []string{"x"}, []string{`unknown argument "x"`}},
-		{"unknown store", []string{"--default-store", "mongo"}, []string{"--default-store", "known are memory, redis"}},
+		{"unknown store", []string{"--default-store", "mongo"}, []string{"--default-store", "must be one of memory, redis"}},
 		{"no resources", []string{"--resources-path", "/nowhere"}, []string{"resources path", "/nowhere"}},
 		{"bad resource", []string{"--resources-path", bad.path}, []string{"locks.yaml", `component "locks"`, "restartGrase"}},
 		{"no Redis", []string{"--resources-path", down.path}, []string{"locks.yaml", `component "locks"`, "connection refused"}},

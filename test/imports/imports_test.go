@@ -30,6 +30,7 @@ var rules = []struct{ folder, mayNotImport, because string }{
 	{"client", "stores", "a program that takes locks has no use for what keeps them"},
 	{"client", "component", "a program that takes locks has no use for what serves them"},
 	{"cli", "stores", "the command line is a client"},
+	{"cli", "component", "the command line is a client"},
 	{".", "test", "what we ship does not depend on tests"},
 }
 

@@ -26,18 +26,18 @@ func Command(name string, args ...string) (*exec.Cmd, error) {
 	if program.Err != nil {
 		return nil, program.Err
 	}
-	return self(gateName, append([]string{strconv.Itoa(os.Getpid()), program.Path, name}, args...)...)
+	return selfCommand(gateName, append([]string{strconv.Itoa(os.Getpid()), program.Path, name}, args...)...)
 }
 
-// pass does the gate's work. Its arguments are the number of the parent, the path of the
+// runGate does the gate's work. Its arguments are the number of the parent, the path of the
 // program, and the program's name and arguments.
-func pass(args []string) (code int) {
+func runGate(args []string) (code int) {
 	if len(args) < 3 {
 		return ExitNotExecutable
 	}
 	parent, path, command := args[0], args[1], args[2:]
 	resetSignals()
-	if err := stop(); err != nil || strconv.Itoa(os.Getppid()) != parent {
+	if err := stopSelf(); err != nil || strconv.Itoa(os.Getppid()) != parent {
 		return ExitNotExecutable
 	}
 	err := syscall.Exec(path, command, os.Environ())

@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// self returns a command that runs this program's executable under another name. The link
+// selfCommand returns a command that runs this program's executable under another name. The link
 // leads to the file even if another one has replaced it.
-func self(name string, args ...string) (*exec.Cmd, error) {
+func selfCommand(name string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
 	return cmd, nil
 }
 
-// stop stops the process. The signal is for this thread, so it takes effect before the
+// stopSelf stops the process. The signal is for this thread, so it takes effect before the
 // call returns.
-func stop() error { return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) }
+func stopSelf() error { return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) }
 
 // resetSignals makes signals that arrive from now on act as they will on the command.
 // Go's own handlers, which os/signal cannot remove, would swallow most of them. It leaves

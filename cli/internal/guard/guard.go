@@ -37,10 +37,10 @@ func init() {
 	switch os.Args[0] {
 	case guardName:
 		ignoreSignals()
-		serve(os.NewFile(pipeFD, "guard"))
+		run(os.NewFile(pipeFD, "guard"))
 		os.Exit(0)
 	case gateName:
-		os.Exit(pass(os.Args[1:]))
+		os.Exit(runGate(os.Args[1:]))
 	}
 }
 
@@ -61,7 +61,7 @@ func Start() (*Guard, error) {
 		return nil, fmt.Errorf("start the guard: %w", err)
 	}
 	defer in.Close()
-	cmd, err := self(guardName)
+	cmd, err := selfCommand(guardName)
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
@@ -103,8 +103,8 @@ func (g *Guard) Stop() {
 	_ = g.pipe.Close()
 }
 
-// serve does the guard's work until the pipe breaks.
-func serve(pipe io.Reader) {
+// run does the guard's work until the pipe breaks.
+func run(pipe io.Reader) {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
@@ -119,21 +119,21 @@ func serve(pipe io.Reader) {
 		select {
 		case line, open := <-lines:
 			if !open {
-				kill(group)
+				killGroup(group)
 				return
 			}
-			if group, limit = apply(line, group, limit); limit > 0 {
+			if group, limit = parseLine(line, group, limit); limit > 0 {
 				timer.Reset(limit)
 			}
 		case <-timer.C:
-			kill(group)
+			killGroup(group)
 			group = 0 // its number may belong to other processes from now on
 		}
 	}
 }
 
-// apply returns the group and the limit after a line that Watch or Limit has sent.
-func apply(line string, group int, limit time.Duration) (int, time.Duration) {
+// parseLine returns the group and the limit after a line that Watch or Limit has sent.
+func parseLine(line string, group int, limit time.Duration) (int, time.Duration) {
 	var text string
 	if _, err := fmt.Sscanf(line, "limit %s", &text); err == nil {
 		limit, _ = time.ParseDuration(text)
@@ -143,9 +143,9 @@ func apply(line string, group int, limit time.Duration) (int, time.Duration) {
 	return group, limit
 }
 
-// kill kills a group. The numbers 0 and 1 would stand for the guard's own group and for
+// killGroup kills a group. The numbers 0 and 1 would stand for the guard's own group and for
 // every process.
-func kill(group int) {
+func killGroup(group int) {
 	if group > 1 {
 		_ = syscall.Kill(-group, syscall.SIGKILL)
 	}

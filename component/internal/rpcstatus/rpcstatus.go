@@ -1,5 +1,5 @@
-// Package rpcstatus turns errors into what a client of an API sees: a gRPC status, with a
-// detail that its program can read.
+// Package rpcstatus converts errors to gRPC statuses with machine-readable details, for
+// all APIs.
 package rpcstatus
 
 import (
@@ -15,15 +15,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Domain is the google.rpc.ErrorInfo domain of our reasons.
+// Domain is the google.rpc.ErrorInfo domain of Mortise's reasons.
 const Domain = "mortise"
 
-// ErrUnauthenticated reports a call without the proof that it may be made.
+// ErrUnauthenticated reports a call without a valid token.
 var ErrUnauthenticated = errors.New("bearer token is missing or wrong")
 
-// reasons is the one table from an error to what a client sees: the first row that
-// matches counts. The text of the error goes along as the status message.
-var reasons = []struct {
+// statusRows maps errors to codes and reasons; the first row that matches counts. The
+// error's text becomes the status message.
+var statusRows = []struct {
 	is     error
 	code   codes.Code
 	reason string
@@ -37,17 +37,17 @@ var reasons = []struct {
 	{stores.ErrNotLock, codes.FailedPrecondition, "NOT_A_LOCK"},
 	{stores.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
 	{stores.ErrClosed, codes.Unavailable, "SHUTTING_DOWN"},
-	{stores.ErrUnreachable, codes.Unavailable, "STORE_ERROR"}, // also if ctx ended meanwhile
+	{stores.ErrUnreachable, codes.Unavailable, "STORE_ERROR"}, // even if ctx has ended
 	{context.Canceled, codes.Canceled, "CANCELLED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "TIMEOUT"},
 	{ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED"},
 }
 
-// Status is the gRPC status of a call's error, as an error; nil stays nil. What is in no
-// table is the storage's trouble.
+// Status returns the gRPC status of a call's error, as an error, or nil for nil. An error
+// that is in no row of the table is one of the storage.
 func Status(err error) error { return StatusOr(err, codes.Unavailable, "STORE_ERROR") }
 
-// StatusOr is Status for calls where what is in no table means something else.
+// StatusOr is Status with the code and the reason of errors that are in no row.
 func StatusOr(err error, code codes.Code, reason string) error {
 	if err == nil {
 		return nil
@@ -55,7 +55,7 @@ func StatusOr(err error, code codes.Code, reason string) error {
 	if bad, ok := errors.AsType[*stores.FieldError](err); ok {
 		return Field(bad.Field, bad.Problem)
 	}
-	for _, row := range reasons {
+	for _, row := range statusRows {
 		if errors.Is(err, row.is) {
 			code, reason = row.code, row.reason
 			break
@@ -64,14 +64,15 @@ func StatusOr(err error, code codes.Code, reason string) error {
 	return withDetail(status.New(code, err.Error()), &errdetails.ErrorInfo{Reason: reason, Domain: Domain})
 }
 
-// Field is the status of a request with a bad field, by its name on the wire.
+// Field returns the status of a request with an invalid field, named as in the protocol.
 func Field(field, problem string) error {
 	violation := &errdetails.BadRequest_FieldViolation{Field: field, Description: problem}
 	return withDetail(status.New(codes.InvalidArgument, field+" "+problem),
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{violation}})
 }
 
-// withDetail adds the detail, or leaves the status as it is if that cannot be encoded.
+// withDetail adds the detail. If the detail cannot be encoded, it returns the status
+// without it.
 func withDetail(s *status.Status, detail protoadapt.MessageV1) error {
 	if detailed, err := s.WithDetails(detail); err == nil {
 		return detailed.Err()

@@ -16,7 +16,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestEveryErrorHasACodeAndAReason(t *testing.T) {
+func TestStatus(t *testing.T) {
 	for _, row := range []struct {
 		err    error
 		code   codes.Code
@@ -44,22 +44,22 @@ func TestEveryErrorHasACodeAndAReason(t *testing.T) {
 		checkDetail(t, got, &errdetails.ErrorInfo{Reason: row.reason, Domain: "mortise"})
 	}
 	if err := Status(nil); err != nil {
-		t.Errorf("nil becomes %v", err)
+		t.Errorf("Status(nil) is %v", err)
 	}
 }
 
-func TestWhatIsInNoTableIsWhatTheCallSays(t *testing.T) {
+func TestStatusOr(t *testing.T) {
 	got := status.Convert(StatusOr(errors.New("no such key"), codes.InvalidArgument, "INIT_FAILED"))
 	if got.Code() != codes.InvalidArgument {
 		t.Errorf("%v", got)
 	}
 	checkDetail(t, got, &errdetails.ErrorInfo{Reason: "INIT_FAILED", Domain: "mortise"})
 	if got := StatusOr(stores.ErrClosed, codes.InvalidArgument, "INIT_FAILED"); status.Code(got) != codes.Unavailable {
-		t.Errorf("what is in the table becomes %v", got)
+		t.Errorf("the status of an error in the table is %v", got)
 	}
 }
 
-func TestABadFieldIsNamed(t *testing.T) {
+func TestStatus_FieldError(t *testing.T) {
 	got := status.Convert(Status(fmt.Errorf("some: call: %w", &stores.FieldError{Field: "ttl", Problem: "is missing"})))
 	if got.Code() != codes.InvalidArgument || got.Message() != "ttl is missing" {
 		t.Errorf("%v", got)

@@ -1,0 +1,254 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// readPIDs returns the numbers that a file of the test contains.
+func readPIDs(t *testing.T, path string) (pids []int) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// pidFile returns a file, named in the environment, in which scripts write the numbers of
+// their processes. Those that are left at the end of the test are killed.
+func pidFile(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pids")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PIDS", path)
+	t.Cleanup(func() {
+		for _, pid := range readPIDs(t, path) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	return path
+}
+
+// awaitEnds waits until the processes whose numbers a file contains, of which there is at
+// least one, have ended.
+func awaitEnds(t *testing.T, path string) {
+	t.Helper()
+	pids := readPIDs(t, path)
+	if len(pids) == 0 {
+		t.Fatal("the command has not written its processes")
+	}
+	for _, pid := range pids {
+		waitFor(t, fmt.Sprintf("the end of %d", pid), func() bool { return !isRunning(t, pid) })
+	}
+}
+
+// runProgram runs a program to its end.
+func runProgram(t *testing.T, name string, args ...string) result {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return result{err: fmt.Sprintf("%v: %s", err, out), code: exitFailed}
+	}
+	return result{out: string(out)}
+}
+
+// groupScript is a script of a process, its child and its grandchild, all in one group, that
+// writes their numbers to $PIDS.
+const groupScript = `sh -c 'sleep 1000 & echo $! $$ >>"$PIDS"; wait' & echo $$ >>"$PIDS"
+while [ "$(wc -w <"$PIDS")" -lt 3 ]; do sleep 0.02; done; echo begun; wait`
+
+// ignoringScript is the same, and its processes ignore what can be ignored.
+const ignoringScript = `trap "" TERM HUP INT; ` + groupScript
+
+// deathCases are the ways in which this process can end that leave it no time to stop the
+// command.
+var deathCases = []struct {
+	name   string
+	script string
+	os     string // the only one on which it is so, or empty
+	die    func(s *server, t *testing.T, p *program)
+}{
+	{"SIGKILL", groupScript, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
+	{"SIGKILL with a command that ignores signals", ignoringScript, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
+	{"SIGKILL for its whole group", groupScript, "", func(_ *server, t *testing.T, p *program) {
+		if err := syscall.Kill(-p.Process.Pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}},
+	{"a signal that Go does not catch", groupScript, "linux", func(_ *server, t *testing.T, p *program) { p.send(t, 34) }},
+	{"SIGKILL during the grace", ignoringScript, "", func(s *server, t *testing.T, p *program) {
+		s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
+		waitFor(t, "the lock's end", func() bool { return s.owner(t, "disk") == "" })
+		p.send(t, syscall.SIGKILL)
+	}},
+	{"SIGKILL while it is stopped", groupScript, "", func(_ *server, t *testing.T, p *program) {
+		p.send(t, syscall.SIGSTOP)
+		p.send(t, syscall.SIGKILL)
+	}},
+}
+
+func TestLock_ProcessDeathKillsGroup(t *testing.T) {
+	for _, row := range deathCases {
+		t.Run(row.name, func(t *testing.T) {
+			if row.os != "" && row.os != runtime.GOOS {
+				t.Skipf("it is so on %s only", row.os)
+			}
+			s := startServer(t)
+			pids := pidFile(t)
+			p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript(row.script, "--ttl", "1m", "--grace", "1h")...)...)
+			p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			p.begin(t)
+			p.awaitOutput(t, "begun")
+			row.die(s, t, p)
+			awaitEnds(t, pids)
+		})
+	}
+}
+
+// A process that is suspended cannot stop the command when the lock expires.
+func TestLock_SuspendedProcess(t *testing.T) {
+	s := startServer(t)
+	pids := pidFile(t)
+	p := s.start(t, lockScript(ignoringScript, "--ttl", "500ms", "--grace", "100ms")...)
+	p.awaitOutput(t, "begun")
+	p.send(t, syscall.SIGSTOP)
+	awaitEnds(t, pids)
+	p.send(t, syscall.SIGCONT)
+	if r := p.result(t); r.code != exitLost || !strings.Contains(r.err, "lock is lost") {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// The guard's limit moves on with the lock.
+func TestLock_RenewalExtendsLimit(t *testing.T) {
+	s := startServer(t)
+	const ttl = 3 * time.Second
+	end := filepath.Join(t.TempDir(), "end")
+	t.Setenv("END", end)
+	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.1; done; echo done`, "--ttl", ttl.String(), "--grace", "0")...)
+	p.awaitOutput(t, "begun")
+	time.Sleep(ttl + limitSlack + 500*time.Millisecond) // the first limit is over
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.result(t).check(t, "begun\ndone\n", "", 0)
+}
+
+// guardOf returns the number of the process that guards a program's command.
+func guardOf(t *testing.T, p *program) (pid int) {
+	t.Helper()
+	waitFor(t, "a guard", func() bool {
+		out := runProgram(t, "ps", "-A", "-o", "pid=,ppid=,args=").out
+		for line := range strings.Lines(out) {
+			var parent int
+			var name string
+			_, err := fmt.Sscan(line, &pid, &parent, &name)
+			if err == nil && parent == p.Process.Pid && name == "lock-guard" {
+				return true
+			}
+		}
+		return false
+	})
+	return pid
+}
+
+// A command that nothing guards could outlive the lock, so it is stopped.
+func TestLock_GuardKilled(t *testing.T) {
+	starts := map[string]func(s *server, t *testing.T, args ...string) *program{"by a process": (*server).start}
+	if runtime.GOOS == "linux" { // where another wait may reap the guard
+		starts["by a subreaper"] = (*server).startSubreaper
+	}
+	for name, start := range starts {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			pids := pidFile(t)
+			p := start(s, t, lockScript(groupScript)...)
+			p.awaitOutput(t, "begun")
+			if err := syscall.Kill(guardOf(t, p), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			p.result(t).check(t, "begun\n", "mortise: the guard process has ended; the command was stopped\n", exitFailed)
+			awaitEnds(t, pids)
+			if owner := s.owner(t, "disk"); owner != "" {
+				t.Errorf("the lock is still held by %q", owner)
+			}
+		})
+	}
+}
+
+func TestLock_MaxGrace(t *testing.T) {
+	s := startServer(t)
+	p := s.start(t, lockScript("echo begun; sleep 0.3; echo done", "--grace", time.Duration(math.MaxInt64).String(), "--ttl", "1s")...)
+	p.result(t).check(t, "begun\ndone\n", "", 0)
+}
+
+// startSubreaper starts "mortise locks" and the arguments as the parent of its orphans.
+func (s *server) startSubreaper(t *testing.T, args ...string) *program {
+	t.Helper()
+	t.Setenv(asSubreaper, "1")
+	return s.start(t, args...)
+}
+
+// Nothing of this process keeps the standard output open, so what reads it ends too.
+func TestLock_PipelineEnds(t *testing.T) {
+	s := startServer(t)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript("echo begun; sleep 1000")...)...)
+	p.Stdout = writer
+	p.begin(t)
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(reader)
+	if line, err := lines.ReadString('\n'); line != "begun\n" {
+		t.Fatalf("it wrote %q, %v", line, err)
+	}
+	p.send(t, syscall.SIGKILL)
+	if err := reader.SetReadDeadline(time.Now().Add(waitTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, lines); err != nil {
+		t.Errorf("the pipe does not end: %v", err)
+	}
+}
+
+// Files that a shell opens for the command reach it.
+func TestLock_InheritedFiles(t *testing.T) {
+	s := startServer(t)
+	p := s.program(t, "sh", "-c", `"$0" locks lock disk -- sh -c 'echo three >&3; echo four >&4; echo nine >&9' 3>&1 4>&1 9>&1`, testBinary(t))
+	p.begin(t)
+	p.result(t).check(t, "three\nfour\nnine\n", "", 0)
+}
+
+// send sends the program a signal.
+func (p *program) send(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
