@@ -3,15 +3,15 @@ package stores
 // unnamed is the name of a store that no [Registry] opened.
 const unnamed = "store"
 
-// named is a store and the name under which the registry that opened it knows its
-// backend. It has the methods of [Store] only; ability finds those of the store in it.
+// named decorates a store with the name of its backend in the registry that opened it. It
+// has only the methods of [Store]; ability finds the others in the store itself.
 type named struct {
 	Store
 	name string
 }
 
-// NameOf returns the name under which the [Registry] that opened s knows its backend,
-// which is the value of metadata key store. It returns "store" if no registry opened s.
+// NameOf returns the name of the backend of s in the [Registry] that opened s. It is the
+// value of the metadata key store. NameOf returns "store" if no registry opened s.
 func NameOf(s Store) string {
 	for {
 		switch decorated := s.(type) {

@@ -14,10 +14,10 @@ import (
 
 	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/internal/connid"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -89,7 +89,7 @@ func TestConnRegistry_Reconnect(t *testing.T) {
 func (e *env) idle() {
 	e.Helper()
 	synctest.Wait()
-	if n := len(e.conns.connections); n != 0 {
+	if n := len(e.conns.open); n != 0 {
 		e.Fatalf("there are %d connections", n)
 	}
 	err := e.set.Resolver().Do(e.Context(), "own", func(stores.Store) error { return nil })
@@ -146,7 +146,7 @@ func TestConnRegistry_ForgetsExitedProcesses(t *testing.T) {
 
 func TestConnRegistry_InitAfterDisconnect(t *testing.T) {
 	inEnv(t, func(e *env) {
-		gone := peer.NewContext(e.Context(), &peer.Peer{Addr: address{"bufconn", "bufconn connection 0"}})
+		gone := connid.NewContext(e.Context(), &connection{bindings: bindings{}})
 		if err := e.Open(gone, "b", locksMetadata); err != nil {
 			t.Fatal(err)
 		}

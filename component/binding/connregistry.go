@@ -2,12 +2,11 @@ package binding
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net"
 	"sync"
 
-	"google.golang.org/grpc/peer"
+	"github.com/mortise-lock/mortise/component/internal/connid"
 )
 
 // connRegistry records which bindings each sidecar has initialized.
@@ -21,10 +20,9 @@ type connRegistry struct {
 	peerProcess func(net.Conn) int // 0 if it is unknown
 
 	mu          sync.Mutex
-	accepted    uint64                 // number of connections so far
-	connections map[string]*connection // the open ones, by address
-	initialized map[int]bindings       // by process
-	preloaded   bindings               // from the process's resource files
+	open        map[*connection]struct{}
+	initialized map[int]bindings // by process
+	preloaded   bindings         // from the process's resource files
 }
 
 // bindings are bindings by name.
@@ -39,7 +37,7 @@ type connection struct {
 func newConnRegistry() *connRegistry {
 	return &connRegistry{
 		peerProcess: peerProcess,
-		connections: map[string]*connection{},
+		open:        map[*connection]struct{}{},
 		initialized: map[int]bindings{},
 		preloaded:   bindings{},
 	}
@@ -50,13 +48,12 @@ func newConnRegistry() *connRegistry {
 func (r *connRegistry) put(ctx context.Context, b *binding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	address, connected := addressOf(ctx)
-	if !connected {
+	c := connid.FromContext[connection](ctx)
+	if c == nil {
 		r.preloaded[b.name] = b
 		return
 	}
-	c := r.connections[address]
-	if c == nil {
+	if _, open := r.open[c]; !open {
 		return
 	}
 	r.forgetExited()
@@ -72,8 +69,7 @@ func (r *connRegistry) put(ctx context.Context, b *binding) {
 func (r *connRegistry) find(ctx context.Context, name string) (b *binding, ready bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	address, _ := addressOf(ctx)
-	if c := r.connections[address]; c != nil {
+	if c := connid.FromContext[connection](ctx); c != nil {
 		if b := c.bindings[name]; b != nil {
 			return b, true
 		}
@@ -89,66 +85,23 @@ func (r *connRegistry) forgetExited() {
 	maps.DeleteFunc(r.initialized, func(process int, _ bindings) bool { return process != 0 && !processExists(process) })
 }
 
-// addressOf returns the address of a call's connection, if the call comes from one.
-func addressOf(ctx context.Context) (address string, connected bool) {
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		return p.Addr.String(), true
-	}
-	return "", false
+// Listener identifies each connection, so that the service recognizes a binding's sidecar.
+// The service's connections must be accepted by this Listener. Other listeners may wrap
+// it, but l must return the original connections.
+func (s *Service) Listener(l net.Listener) net.Listener {
+	return connid.Listener(l, s.conns.add, s.conns.remove)
 }
 
-// Listener gives each connection a unique address, by which the service recognizes a
-// binding's sidecar. The service's connections must be accepted by this Listener. Other
-// listeners may wrap it, but l must return the original connections.
-func (s *Service) Listener(l net.Listener) net.Listener { return &listener{l, s.conns} }
-
-type listener struct {
-	net.Listener
-	conns *connRegistry
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &conn{c, l.conns, l.conns.add(c)}, nil
-}
-
-// conn is a connection that is removed from the registry when it is closed.
-type conn struct {
-	net.Conn
-	conns   *connRegistry
-	address address
-}
-
-func (c *conn) RemoteAddr() net.Addr { return c.address }
-
-func (c *conn) Close() error {
-	c.conns.remove(c.address)
-	return c.Conn.Close()
-}
-
-// address is a connection's address followed by its number, because the clients of Unix
-// sockets have no address.
-type address struct{ network, name string }
-
-func (a address) Network() string { return a.network }
-func (a address) String() string  { return a.name }
-
-func (r *connRegistry) add(c net.Conn) address {
-	process := r.peerProcess(c)
+func (r *connRegistry) add(conn net.Conn) *connection {
+	c := &connection{r.peerProcess(conn), bindings{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.accepted++
-	remote := c.RemoteAddr()
-	a := address{remote.Network(), fmt.Sprintf("%v connection %d", remote, r.accepted)}
-	r.connections[a.name] = &connection{process, bindings{}}
-	return a
+	r.open[c] = struct{}{}
+	return c
 }
 
-func (r *connRegistry) remove(a address) {
+func (r *connRegistry) remove(c *connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.connections, a.name)
+	delete(r.open, c)
 }

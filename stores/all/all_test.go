@@ -150,7 +150,8 @@ func checkReadme(t *testing.T, name string) {
 	}
 }
 
-// commented is a metadata entry in a comment: a line that begins with its name, and those that are indented below it.
+// commented is a metadata entry in a comment: a line that begins with its name, and those
+// that are indented below it.
 var commented = regexp.MustCompile(`(?m)^( *)# (- name: \w+)$((?:\n *#   +\S.*$)+)`)
 
 // uncomment puts the commented entries into effect.

@@ -157,8 +157,8 @@ func (l *missing) record(command string, err error) {
 // quoted finds the command that a server's answer names.
 var quotedCommand = regexp.MustCompile("command ['`]([^'`]+)['`]|'([^']+)' command")
 
-// named returns the command that the answer is about. It may be one that go-redis sends for a
-// new connection.
+// named returns the command that the answer is about. It may be one that go-redis sends
+// for a new connection.
 func commandIn(command string, err error) string {
 	if m := quotedCommand.FindStringSubmatch(serverMessage(err)); m != nil {
 		return strings.ToLower(m[1] + m[2])
@@ -166,7 +166,8 @@ func commandIn(command string, err error) string {
 	return command
 }
 
-// denied notes what the access control list forbids: a command, or the use of a key or channel.
+// denied notes what the access control list forbids: a command, or the use of a key or
+// channel.
 func (l *missing) addDenied(command, answer string) {
 	switch {
 	case strings.Contains(answer, " command"):
