@@ -15,9 +15,9 @@ func rows(o options) []row {
 	add(throughputs("memory", throughMortise("memory"), bareEcho, aims{64: ratioAtLeast(0.9)})...)
 	add(throughputs("memory-wire", throughMortise("memory"), cannedLocks, nil)...)
 	add(throughputs("redis", throughMortise("redis"), directRedis, nil)...)
-	everywhere := aims{1: ratioAtLeast(0.9), 16: ratioAtLeast(0.9), 64: ratioAtLeast(0.9)}
-	add(throughputs("daprd-memory", throughDaprd("memory"), throughDaprd("builtin"), everywhere)...)
-	add(throughputs("daprd-redis", throughDaprd("redis"), throughDaprd("builtin"), everywhere)...)
+	atAllCallers := aims{1: ratioAtLeast(0.9), 16: ratioAtLeast(0.9), 64: ratioAtLeast(0.9)}
+	add(throughputs("daprd-memory", throughDaprd("memory"), throughDaprd("builtin"), atAllCallers)...)
+	add(throughputs("daprd-redis", throughDaprd("redis"), throughDaprd("builtin"), atAllCallers)...)
 	if o.against != "" {
 		add(throughputs("against", throughMortise("memory"), otherMortise, nil)...)
 	}
