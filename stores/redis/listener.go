@@ -26,7 +26,7 @@ type listener struct {
 	channels     []string
 	onSubscribed func() // no message is missed from now on; again after a reconnect
 	onMessage    func(channel, message string)
-	onError      func(error) // the connection is broken, or Redis rejects the subscription
+	onError      func(error) // the connection broke, or Redis denied the subscription
 }
 
 // run receives messages until ctx ends.

@@ -22,15 +22,15 @@ const (
 // waiter is a request for locks that waits, or may have to.
 type waiter struct {
 	stores.MultiRequest
-	group       string        // as in stores.Request; TTL is zero then until an answer sets it
-	declared    int64         // number of the request's declaration, 0 until an answer sets it
+	group       string        // as in stores.Request; with it, an answer sets the TTL
+	declared    int64         // number of the declaration, 0 until an answer sets it
 	id          string        // of the request, unique
 	arrival     int64         // the place in the queues, 0 until the waiter is queued
 	wake        chan struct{} // has a message if the waiter has to ask Redis
 	handoffs    chan handoff  // grants that came with the answer to another request
 	lastNumber  uint64        // the last number drawn when Redis queued the waiter
 	unanswered  bool          // the last request has had no answer
-	maybeResent bool          // a request may have been sent twice, and the first be delayed
+	maybeResent bool          // a request may have been sent twice and the first be late
 	leftAt      time.Time     // when Lock returned while Redis was unreachable
 }
 
@@ -91,7 +91,8 @@ func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
 		case <-s.closing:
 			err = stores.ErrClosed
 		case h := <-w.handoffs:
-			if h.token > w.lastNumber { // else it has expired, and a repeated request queued the waiter again
+			// Else the grant has expired, and a repeated request queued the waiter again.
+			if h.token > w.lastNumber {
 				g = w.grant(h)
 			}
 		case <-w.wake:

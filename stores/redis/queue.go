@@ -35,7 +35,7 @@ type queue struct {
 	mu          sync.Mutex
 	waiters     map[string]*waiter // by id
 	leaving     map[string]*waiter // that have left while Redis was unreachable, by id
-	ready       chan struct{}      // closed when subscribed or denied; nil if nothing runs
+	ready       chan struct{}      // closed when subscribed or denied; nil if idle
 	nextCheck   time.Time
 	rescheduled chan struct{} // has a message if nextCheck is earlier than it was
 }
@@ -239,7 +239,7 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	answer, err := q.store.runScript(ctx, checkScript, nil, append(args, toAny(ids)...)...).Int64Slice()
 	if isPermanent(err) {
 		for _, w := range waiters {
-			notify(w.wake) // each asks for itself, because the error may concern others only
+			notify(w.wake) // each asks itself: the error may concern another waiter
 		}
 	}
 	if err != nil {

@@ -33,13 +33,13 @@
 // Other programs may lock and keep data in the same database. The value of a key decides
 // what it is:
 //
-//   - A string that its record names as the owner is a lock of Mortise, even if its expiry
-//     was removed: then it lasts as long as its record.
+//   - A string that its record names as the owner is a lock of Mortise, even if its
+//     expiry was removed: then it lasts as long as its record.
 //   - A string that expires, and has no such record, is a lock of another program, as
 //     node-redlock, redsync and SET NX PX write it; its value is the owner. It excludes
 //     Mortise's locks, and they exclude it. Get returns it, and a caller that names its
-//     value as the owner can renew, release and revoke it. A Revoke without an owner and a
-//     Withdraw end it only if its key begins with lock||, as lock.redis's do; otherwise
+//     value as the owner can renew, release and revoke it. A Revoke without an owner and
+//     a Withdraw end it only if its key begins with lock||, as lock.redis's do; otherwise
 //     they fail with ErrNotLock, because the value may be one that a program caches.
 //   - Everything else is data. Every call for such a key fails with ErrNotLock, and the
 //     next check ends a wait with it.

@@ -82,7 +82,7 @@ func (w *watch) newListener() *listener {
 // comes among the events, and shows that messages come in.
 func (w *watch) heartbeat(ctx context.Context) {
 	for ctx.Err() == nil {
-		_, _ = w.requestReport(ctx, 0, nil) // without a report, the listener replaces the connection
+		_, _ = w.requestReport(ctx, 0, nil) // if no report comes, the listener reconnects
 		sleep.For(ctx, heartbeatInterval)
 	}
 }
