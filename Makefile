@@ -26,7 +26,7 @@ e2e: ## run the tests through real Dapr sidecars, and those that kill and suspen
 	test/install.sh cc:build-essential redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -count=1 -timeout 20m ./...
 
-races: ## run the races between a grant and the end of a wait on Redis ten times as long as test does
+races: ## run the races between a grant and the end of a wait on Redis ten times as long as test-all does
 	test/install.sh cc:build-essential redis-server
 	MORTISE_TEST_ALL=1 MORTISE_RACE_FACTOR=10 go test -race -count=1 -timeout 30m -run TestRace_ ./stores/redis
 

@@ -14,7 +14,7 @@ func runLocks(args []string) int {
 	return cli.Run(context.Background(), args, cliDefaults(os.Getenv), cli.OSStreams())
 }
 
-// cliDefaults returns the defaults of the flags by which "mortise locks" finds the server.
+// cliDefaults returns the defaults of the flags with which "mortise locks" connects.
 func cliDefaults(getenv func(string) string) cli.Defaults {
 	return cli.Defaults{
 		Target: "unix://" + filepath.Join(component.Folder(getenv), "mortise.sock"),

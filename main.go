@@ -23,7 +23,7 @@ var version = "dev"
 
 const usage = `mortise [flags]      serves
 mortise dev [flags]  serves a memory store on the socket, by RTM over HTTP, and by Dapr's API, to try things out
-mortise locks        looks at locks, takes and revokes them
+mortise locks        lists, acquires and revokes locks
 
 `
 

@@ -17,7 +17,7 @@ import (
 	"github.com/mortise-lock/mortise/component"
 )
 
-// asProgram, when set, makes the test binary the program.
+// asProgram, when set, makes the test binary run the program.
 const asProgram = "MORTISE_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -59,7 +59,7 @@ func TestRun_BadFlags(t *testing.T) {
 		want string
 	}{
 		{"unknown flag", []string{"--nope"}, "--nope"},
-		{"argument that is no flag", []string{"serve"}, `"serve"`},
+		{"argument that is not a flag", []string{"serve"}, `"serve"`},
 		{"mode that is not octal", []string{"--socket-mode", "rw"}, "--socket-mode"},
 		{"mode that is too large", []string{"--socket-mode", "1777"}, "--socket-mode"},
 		{"a TLS certificate without a key", []string{"--listen-address", "127.0.0.1:0", "--tls-cert-file", "c"}, "--tls-key-file"},
@@ -68,7 +68,7 @@ func TestRun_BadFlags(t *testing.T) {
 		{"metrics for other machines", []string{"--metrics-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"unknown level", []string{"--log-level", "loud"}, "--log-level"},
 		{"unknown store", []string{"--default-store", "paper"}, "--default-store: unknown store \"paper\", must be one of memory, redis"},
-		{"resources that are not there", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
+		{"resources that do not exist", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "s")
@@ -94,7 +94,7 @@ func TestRun_CanceledContext(t *testing.T) {
 	}
 }
 
-// awaitLine reads lines until one has the text, and returns what follows it.
+// awaitLine reads lines until one contains the text, and returns the text after it.
 func awaitLine(t *testing.T, lines *bufio.Scanner, text string) string {
 	t.Helper()
 	for lines.Scan() {
@@ -102,7 +102,7 @@ func awaitLine(t *testing.T, lines *bufio.Scanner, text string) string {
 			return after
 		}
 	}
-	t.Fatalf("it does not say %q: %v", text, lines.Err())
+	t.Fatalf("no line with %q: %v", text, lines.Err())
 	return ""
 }
 
@@ -133,7 +133,7 @@ func TestMain_SecondSignal(t *testing.T) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
-	awaitLine(t, bufio.NewScanner(conn), "100 Continue") // so a call is under way, whose end is waited for
+	awaitLine(t, bufio.NewScanner(conn), "100 Continue") // a call in progress
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -143,14 +143,14 @@ func TestMain_SecondSignal(t *testing.T) {
 		defer close(ended)
 		_ = cmd.Wait()
 	}()
-	late, again := time.After(15*time.Second), time.Tick(50*time.Millisecond)
-	for { // the first signal that is not caught is the last
+	timeout, again := time.After(15*time.Second), time.Tick(50*time.Millisecond)
+	for { // until a signal is not caught
 		select {
-		case <-late:
-			t.Fatal("it does not end")
+		case <-timeout:
+			t.Fatal("the process does not end")
 		case <-ended:
 			if how := cmd.ProcessState.Sys().(syscall.WaitStatus); how.Signal() != syscall.SIGTERM {
-				t.Errorf("it ends with %v", cmd.ProcessState)
+				t.Errorf("the process ended with %v", cmd.ProcessState)
 			}
 			return
 		case <-again:

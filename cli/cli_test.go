@@ -14,12 +14,12 @@ import (
 	"github.com/mortise-lock/mortise/test/inprocess"
 )
 
-// asProgram, when set, makes the test binary the program: signals and exit codes need a
-// process.
+// asProgram, when set, makes the test binary run the program: tests of signals and exit
+// codes need a process.
 const asProgram = "MORTISE_TEST_PROGRAM"
 
-// asSubreaper, when set too, makes that program the parent of its orphans, as if it were
-// process 1.
+// asSubreaper, when set, too, makes that program reap its orphans, as if it were process
+// 1.
 const asSubreaper = "MORTISE_TEST_SUBREAPER"
 
 // targetVariable names the target of that program.
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// waitTimeout bounds what should take an instant.
+// waitTimeout bounds waits for events that usually happen immediately.
 const waitTimeout = 20 * time.Second
 
 // server is a Mortise with a memory store, in this process, until the end of the test or
@@ -49,7 +49,7 @@ type server struct {
 
 func startServer(t *testing.T, options ...func(*inprocess.Config)) *server {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "cli") // shorter than t.TempDir: a socket's path is limited
+	folder, err := os.MkdirTemp("", "cli") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func (s *server) defaults() Defaults {
 	return Defaults{Target: s.target(), TokenVariable: "MORTISE_API_TOKEN", Token: s.token}
 }
 
-// lock takes a lock for the test, with metadata that is the same everywhere.
+// lock acquires a lock for the test, with fixed metadata.
 func (s *server) lock(t *testing.T, key string, options ...client.Option) *client.Lease {
 	t.Helper()
 	options = append([]client.Option{client.Metadata(map[string]string{"host": "alpha"})}, options...)
@@ -93,7 +93,7 @@ func (s *server) lock(t *testing.T, key string, options ...client.Option) *clien
 	return lease
 }
 
-// owner returns who holds a lock, or nobody.
+// owner returns the owner of a lock, or "".
 func (s *server) owner(t *testing.T, key string) string {
 	t.Helper()
 	locks, err := s.List(t.Context(), key)
@@ -108,13 +108,13 @@ func (s *server) owner(t *testing.T, key string) string {
 	return ""
 }
 
-// result is what a shell sees of a command.
+// result is the outcome of a command.
 type result struct {
 	out, err string
 	code     int
 }
 
-// run runs "mortise locks" and the arguments in this process.
+// run runs "mortise locks" with the arguments in this process.
 func (s *server) run(t *testing.T, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
@@ -124,14 +124,14 @@ func (s *server) run(t *testing.T, args ...string) result {
 	return result{out.String(), errs.String(), code}
 }
 
-// program is "mortise locks" in a process of its own.
+// program is "mortise locks" in a separate process.
 type program struct {
 	*exec.Cmd
 	out, err *os.File
 	ended    chan struct{}
 }
 
-// start starts "mortise locks" and the arguments.
+// start starts "mortise locks" with the arguments.
 func (s *server) start(t *testing.T, args ...string) *program {
 	t.Helper()
 	p := s.program(t, testBinary(t), append([]string{"locks"}, args...)...)
@@ -139,7 +139,7 @@ func (s *server) start(t *testing.T, args ...string) *program {
 	return p
 }
 
-// program returns a program that finds the server, to begin with.
+// program returns a program that is configured for the server and has not started.
 func (s *server) program(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	p := &program{Cmd: exec.Command(name, args...), out: tempFile(t), err: tempFile(t), ended: make(chan struct{})}
@@ -148,7 +148,7 @@ func (s *server) program(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// testBinary is what is "mortise" when asProgram is set.
+// testBinary returns the path of the test binary.
 func testBinary(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
@@ -158,7 +158,7 @@ func testBinary(t *testing.T) string {
 	return path
 }
 
-// begin starts the program. It is killed, if it has to be, at the end of the test.
+// begin starts the program, and kills it at the end of the test.
 func (p *program) begin(t *testing.T) {
 	t.Helper()
 	if err := p.Start(); err != nil {
@@ -174,13 +174,13 @@ func (p *program) begin(t *testing.T) {
 	})
 }
 
-// result waits for the program's end.
+// result waits for the end of the program.
 func (p *program) result(t *testing.T) result {
 	t.Helper()
 	select {
 	case <-p.ended:
 	case <-time.After(waitTimeout):
-		t.Fatalf("%v goes on; it wrote %q, %q", p.Args, readFile(t, p.out), readFile(t, p.err))
+		t.Fatalf("%v still runs; it wrote %q, %q", p.Args, readFile(t, p.out), readFile(t, p.err))
 	}
 	return result{readFile(t, p.out), readFile(t, p.err), p.ProcessState.ExitCode()}
 }
@@ -210,17 +210,17 @@ func readFile(t *testing.T, f *os.File) string {
 	return string(text)
 }
 
-// waitFor waits until it is so.
-func waitFor(t *testing.T, what string, so func() bool) {
+// waitFor waits until the condition holds.
+func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(waitTimeout); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for: %s", what)
+			t.Fatalf("timeout; waited for: %s", what)
 		}
 	}
 }
 
-// check compares all that a shell sees; of standard error the beginning is given.
+// check compares the outcome; err is the prefix of standard error.
 func (r result) check(t *testing.T, out, err string, code int) {
 	t.Helper()
 	if r.out != out || !strings.HasPrefix(r.err, err) || (err == "") != (r.err == "") || r.code != code {

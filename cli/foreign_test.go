@@ -10,7 +10,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// startServerWithRedis is a Mortise whose locks are in a Redis that has other data, too.
+// startServerWithRedis starts a Mortise with the store redis.
 func startServerWithRedis(t *testing.T) (*server, *servers.Redis) {
 	t.Helper()
 	redis := servers.StartRedis(t)
@@ -23,7 +23,7 @@ func TestForeignData(t *testing.T) {
 	client := redis.Client()
 	client.HSet(t.Context(), "order-1", "total", 5)
 	client.Set(t.Context(), "order-2", "x", 0)
-	s.lock(t, "order-10") // which begins like the data's name
+	s.lock(t, "order-10") // a key with the data's key as its prefix
 	for _, key := range []string{"order-1", "order-2"} {
 		for _, args := range [][]string{
 			{"get", key}, {"get", key, "-o", "json"}, {"revoke", key, "--force"}, {"revoke", key, "--owner", "x"},
@@ -36,14 +36,14 @@ func TestForeignData(t *testing.T) {
 		}
 	}
 	if client.HGet(t.Context(), "order-1", "total").Val() != "5" || client.Get(t.Context(), "order-2").Val() != "x" {
-		t.Error("the data was changed")
+		t.Error("the data has changed")
 	}
 	if r := s.run(t, "list", "order-1"); r.code != exitSuccess || !strings.Contains(r.out, "order-10") {
 		t.Errorf("list: %+v", r)
 	}
 }
 
-// TestForeignLock has a lock as node-redlock takes it.
+// TestForeignLock checks the commands with a lock of node-redlock.
 func TestForeignLock(t *testing.T) {
 	s, redis := startServerWithRedis(t)
 	client := redis.Client()
@@ -60,7 +60,7 @@ func TestForeignLock(t *testing.T) {
 		t.Errorf("lock: %+v", r)
 	}
 	if r := s.run(t, "revoke", "report", "--force"); r.code != exitFailed || client.Exists(t.Context(), "report").Val() != 1 {
-		t.Errorf("revoke from anyone: %+v", r)
+		t.Errorf("revoke --force: %+v", r)
 	}
 	if r := s.run(t, "revoke", "report", "--owner", "6f1e1d0c"); r.code != exitSuccess || client.Exists(t.Context(), "report").Val() != 0 {
 		t.Errorf("revoke from its owner: %+v", r)

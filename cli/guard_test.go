@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// readPIDs returns the numbers that a file of the test contains.
+// readPIDs returns the process ids in a file of the test.
 func readPIDs(t *testing.T, path string) (pids []int) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -33,8 +33,8 @@ func readPIDs(t *testing.T, path string) (pids []int) {
 	return pids
 }
 
-// pidFile returns a file, named in the environment, in which scripts write the numbers of
-// their processes. Those that are left at the end of the test are killed.
+// pidFile returns a file, $PIDS, to which scripts write the ids of their processes. At
+// the end of the test it kills those that still run.
 func pidFile(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "pids")
@@ -50,20 +50,20 @@ func pidFile(t *testing.T) (path string) {
 	return path
 }
 
-// awaitEnds waits until the processes whose numbers a file contains, of which there is at
-// least one, have ended.
+// awaitEnds waits until the processes whose ids a file contains have ended. There must be
+// at least one.
 func awaitEnds(t *testing.T, path string) {
 	t.Helper()
 	pids := readPIDs(t, path)
 	if len(pids) == 0 {
-		t.Fatal("the command has not written its processes")
+		t.Fatal("the command has not written its process ids")
 	}
 	for _, pid := range pids {
 		waitFor(t, fmt.Sprintf("the end of %d", pid), func() bool { return !isRunning(t, pid) })
 	}
 }
 
-// runProgram runs a program to its end.
+// runProgram runs a program and returns its outcome.
 func runProgram(t *testing.T, name string, args ...string) result {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -73,20 +73,19 @@ func runProgram(t *testing.T, name string, args ...string) result {
 	return result{out: string(out)}
 }
 
-// groupScript is a script of a process, its child and its grandchild, all in one group, that
-// writes their numbers to $PIDS.
+// groupScript runs a process, its child and its grandchild in one group, and writes their
+// ids to $PIDS.
 const groupScript = `sh -c 'sleep 1000 & echo $! $$ >>"$PIDS"; wait' & echo $$ >>"$PIDS"
 while [ "$(wc -w <"$PIDS")" -lt 3 ]; do sleep 0.02; done; echo begun; wait`
 
-// ignoringScript is the same, and its processes ignore what can be ignored.
+// ignoringScript is groupScript with processes that ignore signals.
 const ignoringScript = `trap "" TERM HUP INT; ` + groupScript
 
-// deathCases are the ways in which this process can end that leave it no time to stop the
-// command.
+// deathCases are the ways in which this process can end without stopping the command.
 var deathCases = []struct {
 	name   string
 	script string
-	os     string // the only one on which it is so, or empty
+	os     string // the only operating system of the case, or empty
 	die    func(s *server, t *testing.T, p *program)
 }{
 	{"SIGKILL", groupScript, "", func(_ *server, t *testing.T, p *program) { p.send(t, syscall.SIGKILL) }},
@@ -112,7 +111,7 @@ func TestLock_ProcessDeathKillsGroup(t *testing.T) {
 	for _, row := range deathCases {
 		t.Run(row.name, func(t *testing.T) {
 			if row.os != "" && row.os != runtime.GOOS {
-				t.Skipf("it is so on %s only", row.os)
+				t.Skipf("only on %s", row.os)
 			}
 			s := startServer(t)
 			pids := pidFile(t)
@@ -126,7 +125,7 @@ func TestLock_ProcessDeathKillsGroup(t *testing.T) {
 	}
 }
 
-// A process that is suspended cannot stop the command when the lock expires.
+// A suspended process cannot stop the command when the lock expires; the guard kills it.
 func TestLock_SuspendedProcess(t *testing.T) {
 	s := startServer(t)
 	pids := pidFile(t)
@@ -140,7 +139,7 @@ func TestLock_SuspendedProcess(t *testing.T) {
 	}
 }
 
-// The guard's limit moves on with the lock.
+// A renewal also extends the guard's limit.
 func TestLock_RenewalExtendsLimit(t *testing.T) {
 	s := startServer(t)
 	const ttl = 3 * time.Second
@@ -148,14 +147,14 @@ func TestLock_RenewalExtendsLimit(t *testing.T) {
 	t.Setenv("END", end)
 	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.1; done; echo done`, "--ttl", ttl.String(), "--grace", "0")...)
 	p.awaitOutput(t, "begun")
-	time.Sleep(ttl + limitSlack + 500*time.Millisecond) // the first limit is over
+	time.Sleep(ttl + limitSlack + 500*time.Millisecond) // the first limit has passed
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.result(t).check(t, "begun\ndone\n", "", 0)
 }
 
-// guardOf returns the number of the process that guards a program's command.
+// guardOf returns the process id of the guard of a program.
 func guardOf(t *testing.T, p *program) (pid int) {
 	t.Helper()
 	waitFor(t, "a guard", func() bool {
@@ -173,10 +172,10 @@ func guardOf(t *testing.T, p *program) (pid int) {
 	return pid
 }
 
-// A command that nothing guards could outlive the lock, so it is stopped.
+// A command without a guard could outlive the lock, so it is stopped.
 func TestLock_GuardKilled(t *testing.T) {
 	starts := map[string]func(s *server, t *testing.T, args ...string) *program{"by a process": (*server).start}
-	if runtime.GOOS == "linux" { // where another wait may reap the guard
+	if runtime.GOOS == "linux" { // where the wait for orphans may reap the guard
 		starts["by a subreaper"] = (*server).startSubreaper
 	}
 	for name, start := range starts {
@@ -203,14 +202,14 @@ func TestLock_MaxGrace(t *testing.T) {
 	p.result(t).check(t, "begun\ndone\n", "", 0)
 }
 
-// startSubreaper starts "mortise locks" and the arguments as the parent of its orphans.
+// startSubreaper starts "mortise locks" with the arguments as a subreaper.
 func (s *server) startSubreaper(t *testing.T, args ...string) *program {
 	t.Helper()
 	t.Setenv(asSubreaper, "1")
 	return s.start(t, args...)
 }
 
-// Nothing of this process keeps the standard output open, so what reads it ends too.
+// The guard does not keep the standard output open, so that a pipeline ends.
 func TestLock_PipelineEnds(t *testing.T) {
 	s := startServer(t)
 	reader, writer, err := os.Pipe()
@@ -233,11 +232,11 @@ func TestLock_PipelineEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, lines); err != nil {
-		t.Errorf("the pipe does not end: %v", err)
+		t.Errorf("the pipe is still open: %v", err)
 	}
 }
 
-// Files that a shell opens for the command reach it.
+// The command inherits files that a shell opens.
 func TestLock_InheritedFiles(t *testing.T) {
 	s := startServer(t)
 	p := s.program(t, "sh", "-c", `"$0" locks lock disk -- sh -c 'echo three >&3; echo four >&4; echo nine >&9' 3>&1 4>&1 9>&1`, testBinary(t))

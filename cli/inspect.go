@@ -19,7 +19,7 @@ func newList(t *target) *cobra.Command {
 		Short: "list the locks whose key starts with PREFIX, sorted by key",
 		Long: `List the locks whose key starts with PREFIX and that are held, or declared like those of RTM, sorted by key.
 
-A declared lock that nobody holds has no owner; DECLARED is the TTL it gets when acquired.`,
+A declared lock that is free has no owner; DECLARED is its TTL when it is acquired.`,
 		Args: checkUsage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			locks, err := list(cmd.Context(), t, firstArg(args))
@@ -61,8 +61,7 @@ The exit code is 1 if the lock is free, and 70 if the key holds data that is not
 	return cmd
 }
 
-// printLock prints a lock. It fails with ErrNotHeld if the lock is declared and nobody holds
-// it.
+// printLock prints a lock. It fails with ErrNotHeld if the lock is declared but free.
 func printLock(w io.Writer, l client.LockInfo, output outputFormat) (err error) {
 	if output == formatJSON {
 		err = printJSON(w, lockToJSON(l), true)
@@ -102,11 +101,11 @@ func newRevoke(t *target) *cobra.Command {
 		Short: "take a lock from its holder; the next waiter gets it",
 		Long: `Take a lock from its holder; the next waiter gets it, with a larger fencing token.
 
-The former holder learns of it at its next renewal. Until then it goes on working, and only a resource that checks fencing
-tokens keeps it out. The exit code is 1 if the lock is not held, or not by OWNER.
+The former holder loses the lock at its next renewal. Until then it continues to work, and only a resource that checks fencing
+tokens rejects it. The exit code is 1 if the lock is not held, or not by OWNER.
 
-A lock of another program in the same Redis, whose owner get shows, is taken with --owner only: without it, a value that a
-program caches under that key would be lost. The exit code is 70 then, as it is if the key holds other data.`,
+A lock of another program in the same Redis is only revoked with --owner, from the owner that get shows: without it, a value
+that a program caches under that key could be deleted. The exit code is then 70, as it is if the key holds other data.`,
 		Args: checkUsage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if force == (owner != "") {
@@ -130,8 +129,8 @@ func list(ctx context.Context, t *target, prefix string) (locks []client.LockInf
 	return locks, err
 }
 
-// watch prints until ctx ends, which is how it is to end. Only the first event has to
-// come in time.
+// watch prints events until ctx ends, which is not an error. The timeout applies to the
+// first event.
 func watch(cmd *cobra.Command, t *target, prefix string, output outputFormat) error {
 	c, err := t.dial()
 	if err != nil {
@@ -158,7 +157,7 @@ func watch(cmd *cobra.Command, t *target, prefix string, output outputFormat) er
 	return err
 }
 
-// firstArg returns the first of the arguments, or nothing.
+// firstArg returns the first argument, or "".
 func firstArg(args []string) string {
 	if len(args) == 0 {
 		return ""

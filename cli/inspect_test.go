@@ -12,7 +12,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// hideTimes replaces what is left of a lease, which nobody can know.
+// hideTimes replaces the remaining times, which vary.
 func hideTimes(text string) string {
 	return regexp.MustCompile(`("remainingMs": |  )\d+(\.\d)?(m?s|)(,|  |\n)`).ReplaceAllStringFunc(text, func(s string) string {
 		if strings.Contains(s, "remaining") {
@@ -109,12 +109,12 @@ func TestRevoke(t *testing.T) {
 		err  string
 		code int
 	}{
-		{"by its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitSuccess},
-		{"from whoever holds it", func(string) []string { return []string{"--force"} }, "", exitSuccess},
-		{"by another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "disk": lock is not held by this owner`, exitNotHeld},
-		{"by nobody", func(string) []string { return nil }, "mortise: give either --owner", exitUsage},
-		{"by both", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: give either --owner", exitUsage},
-		{"by an empty owner", func(string) []string { return []string{"--owner", ""} }, "mortise: give either --owner", exitUsage},
+		{"from its owner", func(owner string) []string { return []string{"--owner", owner} }, "", exitSuccess},
+		{"from any owner", func(string) []string { return []string{"--force"} }, "", exitSuccess},
+		{"from another owner", func(string) []string { return []string{"--owner", "bob"} }, `mortise: revoke "disk": lock is not held by this owner`, exitNotHeld},
+		{"without an owner", func(string) []string { return nil }, "mortise: give either --owner", exitUsage},
+		{"with both flags", func(owner string) []string { return []string{"--force", "--owner", owner} }, "mortise: give either --owner", exitUsage},
+		{"from an empty owner", func(string) []string { return []string{"--owner", ""} }, "mortise: give either --owner", exitUsage},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
@@ -159,7 +159,7 @@ func TestWatch_Table(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if text := readFile(t, p.err); text != "" {
-		t.Errorf("it complains: %s", text)
+		t.Errorf("standard error has %s", text)
 	}
 }
 
@@ -200,5 +200,5 @@ func TestWatch_Missed(t *testing.T) {
 	p.awaitOutput(t, `"missed":true`)
 	lease := again.lock(t, "disk")
 	p.awaitOutput(t, fmt.Sprint(lease.Token()))
-	waitFor(t, "a word about it", func() bool { return strings.HasPrefix(readFile(t, p.err), "mortise: changes were missed") })
+	waitFor(t, "a warning", func() bool { return strings.HasPrefix(readFile(t, p.err), "mortise: changes were missed") })
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// lockScript returns the arguments that run a script while holding the lock called disk.
+// lockScript returns the arguments that run a script under the lock "disk".
 func lockScript(script string, flags ...string) []string {
 	return append(append([]string{"lock", "disk"}, flags...), "--", "sh", "-c", script)
 }
@@ -29,12 +29,12 @@ func TestLock_ExitCode(t *testing.T) {
 	}{
 		{"success", lockScript("echo out; echo err >&2"), "out\n", "err\n", 0},
 		{"failure", lockScript("exit 3"), "", "", 3},
-		{"a code like one of ours", lockScript("exit 75"), "", "", 75},
+		{"a code that this program uses, too", lockScript("exit 75"), "", "", 75},
 		{"killed by a signal", lockScript("kill -KILL $$"), "", "", 128 + 9},
 		{"no such command", []string{"lock", "disk", "--", "no-such-command"}, "", `mortise: exec: "no-such-command": executable file not found`, exitNotFound},
 		{"no such path", []string{"lock", "disk", "--", "/no/such"}, "", "mortise: fork/exec /no/such: no such file", exitNotFound},
 		{"not executable", []string{"lock", "disk", "--", "/"}, "", "mortise: ", exitNotExecutable},
-		{"its flags are its own", []string{"lock", "disk", "--", "echo", "--try", "-n", "--"}, "--try -n --\n", "", 0},
+		{"flags of the command", []string{"lock", "disk", "--", "echo", "--try", "-n", "--"}, "--try -n --\n", "", 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s.run(t, row.args...).check(t, row.out, row.err, row.code)
@@ -62,22 +62,22 @@ func TestLock_Renewal(t *testing.T) {
 	t.Setenv("END", end)
 	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "300ms")...)
 	p.awaitOutput(t, "begun")
-	look := func() client.LockInfo {
+	get := func() client.LockInfo {
 		locks, err := s.List(t.Context(), "disk")
 		if err != nil || len(locks) != 1 {
 			t.Fatalf("%v, %v", locks, err)
 		}
 		return locks[0]
 	}
-	first := look()
+	first := get()
 	host, _ := os.Hostname()
 	if got, want := fmt.Sprint(first.Metadata), fmt.Sprintf("map[command:sh host:%s pid:%d]", host, p.Process.Pid); got != want {
 		t.Errorf("the metadata is %s, want %s", got, want)
 	}
 	for left := first.Remaining; ; {
-		now := look()
+		now := get()
 		if now.Token != first.Token {
-			t.Fatal("it is another lock")
+			t.Fatal("the token has changed")
 		}
 		if now.Remaining > left {
 			break
@@ -97,10 +97,10 @@ func TestLock_Held(t *testing.T) {
 		code  int
 	}{
 		{"is not waited for", []string{"--try"}, exitConflict},
-		{"is not waited for, in short", []string{"-n", "-E", "9"}, 9},
-		{"is waited for in vain", []string{"--wait", "30ms"}, exitConflict},
-		{"is waited for in vain, in short", []string{"-w", "30ms", "--conflict-exit-code", "0"}, 0},
-		{"is not waited for, as no time is given", []string{"--wait", "0"}, exitConflict},
+		{"is not waited for, with short flags", []string{"-n", "-E", "9"}, 9},
+		{"is not released in time", []string{"--wait", "30ms"}, exitConflict},
+		{"is not released in time, with short flags", []string{"-w", "30ms", "--conflict-exit-code", "0"}, 0},
+		{"is not waited for, with a time of 0", []string{"--wait", "0"}, exitConflict},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
@@ -130,7 +130,7 @@ func TestLock_SeveralKeys(t *testing.T) {
 	held := s.lock(t, "b")
 	s.run(t, args...).check(t, "", `mortise: lock all ["b" "a" "b"]: lock is held`, exitConflict)
 	if owner := s.owner(t, "a"); owner != "" {
-		t.Errorf("the other lock is held by %q", owner)
+		t.Errorf("the lock of a is held by %q", owner)
 	}
 	if err := held.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
@@ -142,12 +142,12 @@ func TestLock_LostStopsGroup(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		grace  string
-		script string // says "begun", has the pids of all in the file $PIDS
+		script string // writes "begun", and all process ids to $PIDS
 	}{
-		{"which end by SIGTERM", "1h", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; wait`},
-		{"the child of which does not", "200ms", `sh -c 'trap "" TERM; echo trapped; while :; do sleep 1; done' & echo $$ $! >"$PIDS"; echo begun; wait`},
-		{"none of which do", "200ms", `trap "" TERM; sleep 1000 & echo $$ $! >"$PIDS"; echo begun; trapped; wait; wait; sleep 1000`},
-		{"which are stopped", "1h", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; kill -STOP $$; wait`},
+		{"all end by SIGTERM", "1h", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; wait`},
+		{"the child ignores SIGTERM", "200ms", `sh -c 'trap "" TERM; echo trapped; while :; do sleep 1; done' & echo $$ $! >"$PIDS"; echo begun; wait`},
+		{"all ignore SIGTERM", "200ms", `trap "" TERM; sleep 1000 & echo $$ $! >"$PIDS"; echo begun; trapped; wait; wait; sleep 1000`},
+		{"the command is stopped", "1h", `sleep 1000 & echo $$ $! >"$PIDS"; echo begun; kill -STOP $$; wait`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
@@ -244,20 +244,20 @@ func TestLock_Usage(t *testing.T) {
 		args []string
 		err  string
 	}{
-		{"no separator", []string{"disk", "true"}, `mortise: there is no "--"`},
-		{"no key", []string{"--", "true"}, "mortise: no key is named"},
-		{"no command", []string{"disk", "--"}, "mortise: no command is named"},
-		{"nothing", nil, `mortise: there is no "--"`},
+		{"no separator", []string{"disk", "true"}, `mortise: "--" is required between the keys and the command`},
+		{"no key", []string{"--", "true"}, "mortise: at least one key is required"},
+		{"no command", []string{"disk", "--"}, "mortise: a command is required"},
+		{"no arguments", nil, `mortise: "--" is required`},
 		{"an empty key", []string{"", "--", "true"}, "mortise: "},
 		{"a key that is too long", []string{strings.Repeat("k", 1025), "--", "true"}, "mortise: "},
-		{"a key that is no text", []string{"k\xff", "--", "true"}, "mortise: "},
+		{"a key that is not UTF-8", []string{"k\xff", "--", "true"}, "mortise: "},
 		{"try and wait", []string{"-n", "-w", "1s", "disk", "--", "true"}, "mortise: --try and --wait"},
 		{"a negative wait", []string{"-w", "-1s", "disk", "--", "true"}, "mortise: --wait"},
 		{"a wait without a unit", []string{"-w", "5", "disk", "--", "true"}, "mortise: invalid argument"},
 		{"no ttl", []string{"--ttl", "0", "disk", "--", "true"}, "mortise: --ttl"},
 		{"an endless ttl", []string{"--ttl", "999999h", "disk", "--", "true"}, "mortise: "},
 		{"a negative grace", []string{"--grace", "-1s", "disk", "--", "true"}, "mortise: --grace"},
-		{"a code that is none", []string{"-E", "256", "disk", "--", "true"}, "mortise: --conflict-exit-code"},
+		{"an invalid code", []string{"-E", "256", "disk", "--", "true"}, "mortise: --conflict-exit-code"},
 		{"an unknown flag", []string{"--nope", "disk", "--", "true"}, "mortise: unknown flag: --nope"},
 		{"a flag of other commands", []string{"-o", "json", "disk", "--", "true"}, "mortise: unknown shorthand flag"},
 	} {
@@ -267,7 +267,7 @@ func TestLock_Usage(t *testing.T) {
 	}
 }
 
-// waiters returns how many wait for the lock.
+// waiters returns the number of waiters for the lock.
 func (s *server) waiters(t *testing.T, key string) int {
 	t.Helper()
 	locks, err := s.List(t.Context(), key)
@@ -280,8 +280,7 @@ func (s *server) waiters(t *testing.T, key string) int {
 	return locks[0].Waiters
 }
 
-// isRunning tells whether the process runs. One that has ended and that nobody has asked about
-// runs no more.
+// isRunning reports whether the process runs and is not a zombie.
 func isRunning(t *testing.T, pid int) bool {
 	t.Helper()
 	if syscall.Kill(pid, 0) != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// nestedArgs returns the arguments of "mortise locks" that run it within itself, once for
-// each word that stands for the flags and keys of one level.
+// nestedArgs returns arguments of "mortise locks" that run it within itself. Each level
+// has the flags and keys of one "locks lock".
 func nestedArgs(t *testing.T, levels ...string) []string {
 	t.Helper()
 	var args []string
@@ -29,15 +29,15 @@ func TestLock_Deadlock(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		levels []string
-		err    string // or nothing, if the command runs
+		err    string // empty if the command runs
 		code   int
 	}{
 		{"the same key", []string{"nest", "nest"}, deadlock, exitFailed},
-		{"with a time to wait", []string{"nest", "--wait 1h nest"}, deadlock, exitFailed},
-		{"with a code for conflicts", []string{"nest", "-E 9 nest"}, deadlock, exitFailed},
+		{"with --wait", []string{"nest", "--wait 1h nest"}, deadlock, exitFailed},
+		{"with an exit code for conflicts", []string{"nest", "-E 9 nest"}, deadlock, exitFailed},
 		{"without waiting", []string{"nest", "--try nest"}, "lock is held", exitConflict},
 		{"without waiting, with a code", []string{"nest", "--try -E 9 nest"}, "lock is held", 9},
-		{"no time to wait", []string{"nest", "--wait 0 nest"}, "lock is held", exitConflict},
+		{"with --wait 0", []string{"nest", "--wait 0 nest"}, "lock is held", exitConflict},
 		{"two levels below", []string{"a", "b", "a"}, deadlock, exitFailed},
 		{"three levels below", []string{"a", "b", "c", "a"}, deadlock, exitFailed},
 		{"the one in the middle", []string{"a", "b", "c", "b"}, deadlock, exitFailed},
@@ -57,7 +57,7 @@ func TestLock_Deadlock(t *testing.T) {
 	}
 }
 
-// A command waits for a lock whose holder waits for the command's own.
+// A command waits for a lock whose holder waits for the command's lock.
 func TestLock_CircularDeadlock(t *testing.T) {
 	s := startServer(t)
 	b := s.lock(t, "b")
@@ -72,7 +72,7 @@ func TestLock_CircularDeadlock(t *testing.T) {
 	p.result(t).check(t, "run\n", "", 0)
 }
 
-// A sibling that waits for its sibling waits for something that will end.
+// Waiting for a lock that a sibling holds is not a deadlock.
 func TestLock_SiblingsWait(t *testing.T) {
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")

@@ -15,8 +15,8 @@ func becomeSubreaper() {
 	}
 }
 
-// orphanParents start "mortise locks" and the arguments as a process that orphans become
-// children of.
+// orphanParents start "mortise locks" with the arguments as a process whose children
+// orphans become.
 var orphanParents = []struct {
 	name  string
 	start func(s *server, t *testing.T, args ...string) *program
@@ -34,7 +34,7 @@ var orphanParents = []struct {
 	{"a subreaper", (*server).startSubreaper},
 }
 
-// needUnshare skips the test where namespaces of processes cannot be made, except in CI.
+// needUnshare skips the test where PID namespaces cannot be created, except in CI.
 func needUnshare(t *testing.T, flags []string) {
 	t.Helper()
 	r := runProgram(t, "unshare", append(flags, "true")...)
@@ -58,8 +58,8 @@ func TestLock_ReapsOrphans(t *testing.T) {
 	}
 }
 
-// None of the group runs when its leader has ended, so the grace, which is an hour, is
-// not waited for.
+// When the leader has ended, only zombies of the group are left, so the end of the grace
+// period, an hour, is not awaited.
 func TestLock_LostIgnoresZombies(t *testing.T) {
 	const orphan = `trap 'exit 0' TERM; sh -c 'sleep 1000 &'; echo begun; while :; do sleep 0.02; done`
 	for _, row := range orphanParents {
@@ -68,7 +68,7 @@ func TestLock_LostIgnoresZombies(t *testing.T) {
 			s.revokeAndAwaitExit(t, row.start(s, t, lockScript(orphan, "--ttl", "300ms", "--grace", "1h")...))
 		})
 	}
-	t.Run("of a parent that does not ask", func(t *testing.T) {
+	t.Run("of a parent that does not wait", func(t *testing.T) {
 		s := startServer(t)
 		pidFile(t)
 		const script = `(sleep 1000 & exec setsid sh -c 'echo $$ >"$PIDS"; echo begun; exec sleep 1000') & trap 'exit 0' TERM; wait`
@@ -78,7 +78,7 @@ func TestLock_LostIgnoresZombies(t *testing.T) {
 	})
 }
 
-// revokeAndAwaitExit takes the lock of a program that has begun, and waits for the program's end.
+// revokeAndAwaitExit revokes the lock of a program, and waits for the program's end.
 func (s *server) revokeAndAwaitExit(t *testing.T, p *program) {
 	t.Helper()
 	p.awaitOutput(t, "begun")

@@ -24,7 +24,7 @@ const (
 	formatJSON  outputFormat = "json"
 )
 
-// addFlag adds the flag, with what it is by default.
+// addFlag adds the flag with its default.
 func (f *outputFormat) addFlag(flags *pflag.FlagSet) {
 	*f = formatTable
 	flags.VarP(f, "output", "o", "table or json")
@@ -43,8 +43,8 @@ func (f *outputFormat) String() string { return string(*f) }
 // Type implements [pflag.Value].
 func (f *outputFormat) Type() string { return "format" }
 
-// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, which
-// every JSON reader has exactly.
+// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, so that
+// every JSON parser represents them exactly.
 type lockJSON struct {
 	Key         string            `json:"key"`
 	Owner       string            `json:"owner"`
@@ -56,7 +56,7 @@ type lockJSON struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`
 }
 
-// changeJSON is a lock in an event, where time left and waiters have no meaning.
+// changeJSON is a lock in an event, which has no remaining time and no waiters.
 type changeJSON struct {
 	Key        string            `json:"key"`
 	Owner      string            `json:"owner"`
@@ -72,7 +72,7 @@ type eventJSON struct {
 	Revision uint64      `json:"revision"`
 	Missed   bool        `json:"missed,omitempty"`
 	Lock     *changeJSON `json:"lock,omitempty"`
-	Locks    *[]lockJSON `json:"locks,omitempty"` // of a SNAPSHOT, and then there even if there are none
+	Locks    *[]lockJSON `json:"locks,omitempty"` // of a SNAPSHOT, even if there are none
 }
 
 func lockToJSON(l client.LockInfo) lockJSON {
@@ -90,15 +90,15 @@ func locksToJSON(locks []client.LockInfo) []lockJSON {
 }
 
 func eventToJSON(e client.Event) eventJSON {
-	told := eventJSON{Kind: e.Kind.String(), Revision: e.Revision, Missed: e.Missed}
+	out := eventJSON{Kind: e.Kind.String(), Revision: e.Revision, Missed: e.Missed}
 	if e.Kind == client.EventSnapshot {
 		locks := locksToJSON(e.Locks)
-		told.Locks = &locks
+		out.Locks = &locks
 	} else {
 		l := e.Lock
-		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.DeclaredTTL.Milliseconds(), l.Metadata}
+		out.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.DeclaredTTL.Milliseconds(), l.Metadata}
 	}
-	return told
+	return out
 }
 
 // printJSON writes v in one line, or indented.
@@ -111,7 +111,7 @@ func printJSON(w io.Writer, v any, indented bool) error {
 	return encoder.Encode(v)
 }
 
-// printTable writes a line for each lock, below a headline.
+// printTable writes a header and a line for each lock.
 func printTable(w io.Writer, locks []client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tOWNER\tTOKEN\tTTL\tLEFT\tWAITERS\tDECLARED\tMETADATA")
@@ -122,7 +122,7 @@ func printTable(w io.Writer, locks []client.LockInfo) error {
 	return table.Flush()
 }
 
-// printDetails writes a line for each thing that is known of a lock.
+// printDetails writes a line for each property of a lock.
 func printDetails(w io.Writer, l client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "key\t%s\nowner\t%s\ntoken\t%s\nttl\t%s\nleft\t%s\nwaiters\t%d\n",
@@ -136,8 +136,8 @@ func printDetails(w io.Writer, l client.LockInfo) error {
 	return table.Flush()
 }
 
-// printEvent writes a line for an event, a snapshot's being a line for each lock. The
-// columns have fixed widths, for nobody knows what comes.
+// printEvent writes a line for an event, or for each lock of a snapshot. The columns have
+// fixed widths, because later events are not known.
 func printEvent(w io.Writer, at time.Time, e client.Event) error {
 	if e.Kind != client.EventSnapshot {
 		return printChange(w, at, e.Kind.String(), e.Lock)
@@ -160,8 +160,8 @@ func printChange(w io.Writer, at time.Time, kind string, l client.LockInfo) erro
 	return err
 }
 
-// quoteIfNeeded returns text as it is if it is one printable word, and else quoted: it must not
-// look like two columns, or be read by the terminal as a command.
+// quoteIfNeeded quotes text unless it is one printable word, so that it cannot look like
+// two columns or contain a control sequence of the terminal.
 func quoteIfNeeded(text string) string {
 	if quoted := strconv.Quote(text); text == "" || strings.ContainsAny(text, " =") || quoted != `"`+text+`"` {
 		return quoted
@@ -169,7 +169,7 @@ func quoteIfNeeded(text string) string {
 	return text
 }
 
-// formatOwner returns the owner, or a dash if there is none.
+// formatOwner returns the owner, or a dash for a free lock.
 func formatOwner(l client.LockInfo) string {
 	if !l.Held() {
 		return "-"
@@ -177,7 +177,7 @@ func formatOwner(l client.LockInfo) string {
 	return quoteIfNeeded(l.Owner)
 }
 
-// formatMetadata returns metadata in one column, sorted.
+// formatMetadata returns the metadata as one column, sorted.
 func formatMetadata(metadata map[string]string) string {
 	if len(metadata) == 0 {
 		return "-"
@@ -189,7 +189,7 @@ func formatMetadata(metadata map[string]string) string {
 	return strings.Join(words, " ")
 }
 
-// formatToken returns a fencing token, or a dash if there is none.
+// formatToken returns a fencing token, or a dash for 0.
 func formatToken(t uint64) string {
 	if t == 0 {
 		return "-"
@@ -197,8 +197,8 @@ func formatToken(t uint64) string {
 	return strconv.FormatUint(t, 10)
 }
 
-// formatDuration returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h.
-// Zero, which is unknown or none, is a dash.
+// formatDuration returns a duration with about two digits: 40ms, 2.3s, 45s, 12m30s, 6h,
+// 3d4h. Zero, which means unknown or none, is a dash.
 func formatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -221,7 +221,7 @@ func formatDuration(d time.Duration) string {
 	return text
 }
 
-// trimZeroUnits returns 1h and not 1h0m0s.
+// trimZeroUnits returns 1h instead of 1h0m0s.
 func trimZeroUnits(d time.Duration) string {
 	text := d.String()
 	if s, ok := strings.CutSuffix(text, "m0s"); ok {

@@ -95,7 +95,7 @@ func TestPrintLock_Declared(t *testing.T) {
 	for _, row := range []struct {
 		lock   client.LockInfo
 		output outputFormat
-		want   string // the beginning
+		want   string // a prefix
 		err    error
 	}{
 		{sampleLocks[2], formatTable, free, client.ErrNotHeld},

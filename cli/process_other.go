@@ -29,5 +29,5 @@ func (g group) hasRunning() bool {
 }
 
 // reapsOrphans reports whether processes whose parent has ended become children of this
-// one. They become launchd's.
+// process. They become children of launchd.
 func reapsOrphans() bool { return false }

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// unignoreSignals lets programs that the test starts heed what whoever runs the tests may
-// have them ignore.
+// unignoreSignals makes programs that the test starts handle SIGHUP and SIGINT, even if
+// the tests were started with them ignored.
 func unignoreSignals(t *testing.T) {
 	t.Helper()
 	signals := make(chan os.Signal, 1)
@@ -19,19 +19,18 @@ func unignoreSignals(t *testing.T) {
 	t.Cleanup(func() { signal.Stop(signals) })
 }
 
-// ignoredSignalCases has a row for each signal that nohup, or a shell for what it runs in the
-// background, lets a program ignore.
+// ignoredSignalCases has a row for each signal that nohup or a shell's "&" makes a
+// program ignore.
 var ignoredSignalCases = []struct {
 	signal syscall.Signal
-	trap   string // which has a shell ignore it and what is ignored with it
+	trap   string // makes a shell ignore the signal and those that go with it
 }{
 	{syscall.SIGHUP, `trap "" HUP`},
 	{syscall.SIGINT, `trap "" INT QUIT`},
 	{syscall.SIGQUIT, `trap "" INT QUIT`},
 }
 
-// startIgnoring starts "mortise locks" and the arguments from a shell that has set a
-// trap.
+// startIgnoring starts "mortise locks" with the arguments from a shell with a trap.
 func (s *server) startIgnoring(t *testing.T, trap string, args ...string) *program {
 	t.Helper()
 	p := s.program(t, "sh", append([]string{"-c", trap + `; exec "$0" locks "$@"`, testBinary(t)}, args...)...)
@@ -89,7 +88,7 @@ func TestLock_ForwardsSignals(t *testing.T) {
 	script.WriteString(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done 2>/dev/null; exit 5`)
 	p := s.start(t, lockScript(script.String())...)
 	p.awaitOutput(t, "begun")
-	p.send(t, syscall.SIGCONT) // which follows most of the others
+	p.send(t, syscall.SIGCONT) // sent after most of the others, too
 	p.awaitOutput(t, fmt.Sprintf("got %d.\n", syscall.SIGCONT))
 	for _, signal := range forwarded() {
 		t.Run(fmt.Sprint(int(signal), " ", signal), func(t *testing.T) {
@@ -105,8 +104,8 @@ func TestLock_ForwardsSignals(t *testing.T) {
 	}
 }
 
-// They suspend neither this process, which holds a lock, nor the command, and SIGPIPE
-// ends neither.
+// Signals that are not forwarded suspend neither this process, which holds a lock, nor
+// the command, and SIGPIPE ends neither.
 func TestLock_SignalsNotForwarded(t *testing.T) {
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
@@ -129,7 +128,7 @@ echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 5`
 	p.result(t).check(t, "begun\ngot it\n", "mortise: "+cannotSuspend+"\n", 5)
 }
 
-// A window that changes its size while a program waits does not end the waiting.
+// A change of the window's size, for example, does not end the wait.
 func TestLock_HarmlessSignalsWhileWaiting(t *testing.T) {
 	s := startServer(t)
 	lease := s.lock(t, "disk")

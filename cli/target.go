@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// target is which Mortise to ask, as flags say it.
+// target is the server of a command, as configured by flags.
 type target struct {
 	address   string
 	store     string
@@ -41,7 +41,7 @@ func newTarget(flags *pflag.FlagSet, defaults Defaults) *target {
 	return t
 }
 
-// dial returns a client, which has not connected yet.
+// dial returns a client that has not yet connected.
 func (t *target) dial() (*client.Client, error) {
 	options := []client.DialOption{client.Store(t.store)}
 	config, err := t.tlsConfig()
@@ -62,7 +62,7 @@ func (t *target) dial() (*client.Client, error) {
 	return c, withExitCode(exitUsage, err)
 }
 
-// withClient calls do with a client, and with the time that a question may take.
+// withClient calls do with a client and a ctx that is bounded by --timeout.
 func (t *target) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	c, err := t.dial()
 	if err != nil {
@@ -74,7 +74,7 @@ func (t *target) withClient(ctx context.Context, do func(context.Context, *clien
 	return do(ctx, c)
 }
 
-// tlsConfig returns nil if the connection is not to be encrypted.
+// tlsConfig returns nil for a connection without encryption.
 func (t *target) tlsConfig() (*tls.Config, error) {
 	if !t.tls && t.caFile == "" && t.certFile == "" && t.keyFile == "" {
 		return nil, nil
@@ -87,14 +87,14 @@ func (t *target) tlsConfig() (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca-file: there is no certificate in %s", t.caFile)
+			return nil, fmt.Errorf("--tls-ca-file: %s must have a PEM certificate", t.caFile)
 		}
 	}
 	if t.certFile == "" && t.keyFile == "" {
 		return config, nil
 	}
 	if t.certFile == "" || t.keyFile == "" {
-		return nil, errors.New("--tls-cert-file and --tls-key-file: one needs the other")
+		return nil, errors.New("--tls-cert-file and --tls-key-file must be set together")
 	}
 	pair, err := tls.LoadX509KeyPair(t.certFile, t.keyFile)
 	if err != nil {
@@ -104,7 +104,7 @@ func (t *target) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// token returns the bearer token, or nothing.
+// token returns the bearer token, or "".
 func (t *target) token() (string, error) {
 	if t.tokenFile == "" {
 		return t.defaults.Token, nil
@@ -115,7 +115,7 @@ func (t *target) token() (string, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" {
-		return "", fmt.Errorf("--token-file: %s is empty", t.tokenFile)
+		return "", fmt.Errorf("--token-file: %s must not be empty", t.tokenFile)
 	}
 	return token, nil
 }

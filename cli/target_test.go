@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// freeAddress returns an address of this machine that was free a moment ago.
+// freeAddress returns a loopback address with a free port.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,17 +44,17 @@ func TestTarget_TLSAndToken(t *testing.T) {
 		name  string
 		args  []string
 		token string // in the environment
-		err   string // what is said, or nothing if all is well
+		err   string // of standard error, or empty for success
 		code  int
 	}{
 		{"token in a file", append(identity, "--token-file", good), "", "", exitSuccess},
 		{"token in the environment", identity, "secret", "", exitSuccess},
-		{"the file before the environment", append(identity, "--token-file", good), "guess", "", exitSuccess},
+		{"token in both; the file has precedence", append(identity, "--token-file", good), "guess", "", exitSuccess},
 		{"wrong token in a file", append(identity, "--token-file", bad), "secret", "token", exitDenied},
 		{"no token", identity, "", "token", exitDenied},
 		{"a server that is not trusted", []string{"--tls", "--token-file", good}, "", "certificate", exitUnavailable},
 		{"another server's certificate", []string{"--tls-ca-file", other.File, "--token-file", good}, "", "certificate", exitUnavailable},
-		{"no certificate to show", []string{"--tls-ca-file", cert.File, "--token-file", good}, "", "unavailable", exitUnavailable},
+		{"no client certificate", []string{"--tls-ca-file", cert.File, "--token-file", good}, "", "unavailable", exitUnavailable},
 		{"no TLS", []string{"--token-file", good}, "", "unavailable", exitUnavailable},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestTarget_TLSAndToken(t *testing.T) {
 				t.Errorf("got %+v, want %d, %q", r, row.code, row.err)
 			}
 			if strings.Contains(r.err, "secret") || strings.Contains(r.err, "guess") {
-				t.Errorf("it tells the token: %s", r.err)
+				t.Errorf("standard error has the token: %s", r.err)
 			}
 		})
 	}
@@ -84,19 +84,19 @@ func TestTarget_Usage(t *testing.T) {
 		args []string
 		err  string
 	}{
-		{"authorities that are not there", []string{"--tls-ca-file", "/no/such"}, "mortise: --tls-ca-file: open /no/such: "},
-		{"authorities that are none", []string{"--tls-ca-file", noPEM}, "mortise: --tls-ca-file: there is no certificate in "},
-		{"a certificate without its key", []string{"--tls-cert-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file: one needs the other"},
-		{"a key without its certificate", []string{"--tls-key-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file: one needs the other"},
-		{"a certificate that is none", []string{"--tls-cert-file", noPEM, "--tls-key-file", noPEM}, "mortise: --tls-cert-file, --tls-key-file: "},
-		{"a token that is not there", []string{"--token-file", "/no/such"}, "mortise: --token-file: open /no/such: "},
-		{"a token that is empty", []string{"--token-file", empty}, "mortise: --token-file: "},
-		{"a token that would cross the network in the clear", []string{"--target", "192.0.2.1:80", "--token-file", noPEM}, `mortise: dial "192.0.2.1:80": `},
+		{"a CA file that does not exist", []string{"--tls-ca-file", "/no/such"}, "mortise: --tls-ca-file: open /no/such: "},
+		{"an invalid CA file", []string{"--tls-ca-file", noPEM}, "mortise: --tls-ca-file: " + noPEM + " must have a PEM certificate"},
+		{"a certificate without its key", []string{"--tls-cert-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file must be set together"},
+		{"a key without its certificate", []string{"--tls-key-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file must be set together"},
+		{"an invalid certificate", []string{"--tls-cert-file", noPEM, "--tls-key-file", noPEM}, "mortise: --tls-cert-file, --tls-key-file: "},
+		{"a token file that does not exist", []string{"--token-file", "/no/such"}, "mortise: --token-file: open /no/such: "},
+		{"an empty token file", []string{"--token-file", empty}, "mortise: --token-file: "},
+		{"a token without TLS", []string{"--target", "192.0.2.1:80", "--token-file", noPEM}, `mortise: dial "192.0.2.1:80": `},
 		{"a timeout without a unit", []string{"--timeout", "5"}, "mortise: invalid argument"},
-		{"an unknown form", []string{"-o", "yaml"}, `mortise: invalid argument "yaml" for "-o, --output" flag: must be table or json`},
+		{"an unknown format", []string{"-o", "yaml"}, `mortise: invalid argument "yaml" for "-o, --output" flag: must be table or json`},
 		{"an unknown flag", []string{"--nope"}, "mortise: unknown flag: --nope"},
 		{"too many arguments", []string{"a", "b"}, "mortise: accepts at most 1 arg"},
-		{"a prefix that is no text", []string{"a\xff"}, "mortise: "},
+		{"a prefix that is not UTF-8", []string{"a\xff"}, "mortise: "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s.run(t, append([]string{"list"}, row.args...)...).check(t, "", row.err, exitUsage)
@@ -117,7 +117,7 @@ func TestTarget_Unreachable(t *testing.T) {
 	}
 }
 
-// A server that takes connections and then says nothing is not waited for without end.
+// A server that accepts connections and does not respond is not awaited forever.
 func TestTarget_NoResponse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -150,7 +150,7 @@ func TestUsage(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	s := startServer(t)
-	for _, row := range []struct{ command, says string }{
+	for _, row := range []struct{ command, want string }{
 		{"", "Exit codes: "},
 		{"list", "mortise locks list [PREFIX] [flags]"},
 		{"get", "mortise locks get KEY [flags]"},
@@ -160,7 +160,7 @@ func TestHelp(t *testing.T) {
 	} {
 		t.Run(row.command, func(t *testing.T) {
 			args := append(strings.Fields(row.command), "--help")
-			if r := s.run(t, args...); r.code != exitSuccess || !strings.Contains(r.out, row.says) || r.err != "" {
+			if r := s.run(t, args...); r.code != exitSuccess || !strings.Contains(r.out, row.want) || r.err != "" {
 				t.Errorf("got %+v", r)
 			}
 		})

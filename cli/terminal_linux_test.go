@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal returns the two ends of a terminal: who sits before it, and the programs.
+// openTerminal returns the two ends of a pseudoterminal: of the person and of programs.
 func openTerminal(t *testing.T) (person, programs *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("there are no terminals: %v", err)
+		t.Skipf("no pseudoterminal: %v", err)
 	}
 	t.Cleanup(func() { _ = person.Close() })
 	fd := int(person.Fd())
@@ -36,7 +36,7 @@ func openTerminal(t *testing.T) (person, programs *os.File) {
 	return person, programs
 }
 
-// onTerminal lets a program begin in a session of its own that has the terminal.
+// onTerminal starts a program in a separate session with the terminal.
 func (p *program) onTerminal(t *testing.T, terminal *os.File) {
 	t.Helper()
 	p.Stdin = terminal
@@ -45,8 +45,7 @@ func (p *program) onTerminal(t *testing.T, terminal *os.File) {
 	p.awaitOutput(t, "begun")
 }
 
-// A command reads from the terminal while it runs, and the shell that has started us
-// afterwards.
+// The command reads from the terminal while it runs, and afterwards the shell does.
 func TestTerminal_Read(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
@@ -62,7 +61,7 @@ func TestTerminal_Read(t *testing.T) {
 	p.result(t).check(t, "begun\nthe command read line 0\nthe shell read line 1\n", "", 0)
 }
 
-// Who types Ctrl-C means the command.
+// Ctrl-C interrupts the command.
 func TestTerminal_CtrlC(t *testing.T) {
 	unignoreSignals(t)
 	s := startServer(t)
@@ -76,7 +75,7 @@ func TestTerminal_CtrlC(t *testing.T) {
 	p.result(t).check(t, "begun\ninterrupted\n", "", 6)
 }
 
-// cannotSuspendLine is told to whoever types Ctrl-Z.
+// cannotSuspendLine is the message after Ctrl-Z.
 const cannotSuspendLine = "mortise: a command that holds a lock cannot be suspended\n"
 
 // awaitErrorOutput waits until the program has written the text to standard error.
@@ -85,7 +84,7 @@ func (p *program) awaitErrorOutput(t *testing.T, text string) {
 	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.err), text) })
 }
 
-// typeText lets the person before a terminal type.
+// typeText types text on the terminal.
 func typeText(t *testing.T, person *os.File, text string) {
 	t.Helper()
 	if _, err := person.WriteString(text); err != nil {
@@ -93,8 +92,7 @@ func typeText(t *testing.T, person *os.File, text string) {
 	}
 }
 
-// awaitStop waits until the process of which the program has written the number is
-// stopped.
+// awaitStop waits until the process whose id the program has written is stopped.
 func (p *program) awaitStop(t *testing.T) {
 	t.Helper()
 	waitFor(t, "the stop", func() bool {
@@ -104,7 +102,7 @@ func (p *program) awaitStop(t *testing.T) {
 	})
 }
 
-// A command that stood still would keep the lock, and the terminal, from everybody.
+// A suspended command would keep the lock and the terminal.
 func TestTerminal_CtrlZ(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
@@ -123,15 +121,15 @@ func TestTerminal_RepeatedStops(t *testing.T) {
 	p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript(script)...)...)
 	p.onTerminal(t, programs)
 	begun := time.Now()
-	typeText(t, person, "\n") // it is read when the command has the terminal
+	typeText(t, person, "\n") // the command reads it when it is in the foreground
 	p.result(t).check(t, "begun\ndone\n", cannotSuspendLine, 0)
 	if took := time.Since(begun); took < 3*resumeDelay {
 		t.Errorf("it took %v", took)
 	}
 }
 
-// If we were suspended the lock would not be renewed, and the command would run on
-// without it. Here Ctrl-Z is for us, as the command does not read from the terminal.
+// A suspended process would not renew the lock, and the command would continue without
+// it. Here Ctrl-Z reaches this process, as the command does not read from the terminal.
 func TestTerminal_CtrlZInOwnGroup(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
@@ -150,7 +148,7 @@ echo "the shell: $?"`
 	p.result(t).check(t, "begun\nthe shell: 0\n", cannotSuspendLine, 0)
 }
 
-// A command in the background that reads from the terminal waits for the shell's fg.
+// A background command that reads from the terminal waits for the shell's fg.
 func TestTerminal_Foreground(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
@@ -166,7 +164,8 @@ echo begun; read b; echo "the shell read $b"; fg >/dev/null`
 	p.result(t).check(t, "begun\nthe shell read line 0\nthe command read line 1\n", "mortise: the command holds a lock", 0)
 }
 
-// A signal that a stopped command kept for later would neither end it nor free the lock.
+// A stopped command would handle a signal only when it continues, so forwarding continues
+// it.
 func TestLock_SignalReachesStoppedCommand(t *testing.T) {
 	s := startServer(t)
 	p := s.start(t, lockScript(`trap 'echo ended; exit 5' TERM; echo $$; kill -STOP $$; while :; do sleep 0.02; done`)...)

@@ -81,7 +81,7 @@ func TestLock_End(t *testing.T) {
 		deadline time.Duration // of ctx; 0 is none
 		wait     time.Duration // 0 is not set
 		stopped  bool          // Mortise is
-		meddle   fault
+		fault    fault
 		want     error
 		also     error
 		after    time.Duration
@@ -92,19 +92,19 @@ func TestLock_End(t *testing.T) {
 		{name: "the ctx, with the longest time to wait", wait: math.MaxInt64, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
 		{name: "the ctx while Mortise is unreachable", deadline: time.Minute, stopped: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
 		{name: "the time to wait while Mortise is unreachable", wait: time.Minute, stopped: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
-		{name: "the ctx while the storage is unreachable", deadline: time.Minute, meddle: failWithReason("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
-		{name: "the time to wait while the storage is unreachable", wait: time.Minute, meddle: failWithReason("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
-		{name: "retries for an unknown component", meddle: failWithReason("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
-		{name: "an unsupported operation", meddle: failWithReason("UNSUPPORTED"), want: client.ErrUnsupported},
-		{name: "a storage that refuses", meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
-		{name: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
-		{name: "data that is not a lock", meddle: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
+		{name: "the ctx while the storage is unreachable", deadline: time.Minute, fault: failWithReason("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the time to wait while the storage is unreachable", wait: time.Minute, fault: failWithReason("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
+		{name: "retries for an unknown component", fault: failWithReason("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
+		{name: "an unsupported operation", fault: failWithReason("UNSUPPORTED"), want: client.ErrUnsupported},
+		{name: "a storage that refuses", fault: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{name: "a storage that refuses, with a time to wait", wait: time.Minute, fault: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{name: "data that is not a lock", fault: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				holder := lock(t, c, "disk")
-				n.inject(row.meddle)
+				n.inject(row.fault)
 				if row.stopped {
 					n.stop()
 				}

@@ -32,7 +32,7 @@ type network struct {
 	conns    []*cuttableConn
 }
 
-// fault replaces the handler of a call that has arrived. It can run the handler by call.
+// fault replaces the handler of a call; call runs the handler.
 type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
 // newNetwork returns a network with a running Mortise.

@@ -52,8 +52,10 @@ func (a testedAPI) harness(storage func(t testing.TB) func() stores.Store) confo
 }
 
 func TestConformance_MemoryInBubble(t *testing.T) {
+	t.Parallel()
 	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
 		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
 			h := a.harness(func(t testing.TB) func() stores.Store {
 				l, s := bufconn.Listen(1<<16), openServices(t, map[string]string{"store": "memory"})
 				serveOn(t, socketServer(s), s.set.Listener(l))
@@ -68,8 +70,10 @@ func TestConformance_MemoryInBubble(t *testing.T) {
 }
 
 func TestConformance_RedisOverSocket(t *testing.T) {
+	t.Parallel()
 	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
 		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
 			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 			if err != nil {
 				t.Fatal(err)
@@ -84,6 +88,7 @@ func TestConformance_RedisOverSocket(t *testing.T) {
 }
 
 func TestConformance_MemoryOverTCP(t *testing.T) {
+	t.Parallel()
 	certificate := servers.NewCertificate(t)
 	addr := serveTCP(t, openServices(t, map[string]string{"store": "memory"}), TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",

@@ -13,13 +13,13 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// acquireResult is what AcquireLock returned.
+// acquireResult is the result of an AcquireLock.
 type acquireResult struct {
 	lock *rtm.Lock
 	err  error
 }
 
-// startWaiting lets a user wait for the room's lock, and returns when he does.
+// startWaiting starts an AcquireLock of a lock in the room, and returns when it waits.
 func startWaiting(ctx context.Context, u *rtm.User, name string) <-chan acquireResult {
 	got := make(chan acquireResult, 1)
 	go func() {
@@ -30,13 +30,13 @@ func startWaiting(ctx context.Context, u *rtm.User, name string) <-chan acquireR
 	return got
 }
 
-// dropResponse lets the answer to the next call of the method that succeeds be lost.
+// dropResponse drops the response to the next successful call of the method.
 func (n *network) dropResponse(method string) {
 	var lost atomic.Bool
 	n.inject(func(_ context.Context, called string, call func() (any, error)) (any, error) {
 		resp, err := call()
 		if called == method && err == nil && !lost.Swap(true) {
-			return nil, status.Error(codes.Unavailable, "the answer is lost")
+			return nil, status.Error(codes.Unavailable, "the response is lost")
 		}
 		return resp, err
 	})
@@ -49,7 +49,7 @@ func TestAcquireLock_WaitsInOrder(t *testing.T) {
 		setLocks(t, alice, "pen")
 		first := acquire(t, alice, "pen")
 		second, third := startWaiting(t.Context(), bob, "pen"), startWaiting(t.Context(), carol, "pen")
-		time.Sleep(long) // more than a third of the TTL, so that the grant is asked about
+		time.Sleep(long) // more than a third of the TTL: the client confirms the grant
 		if err := first.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -101,19 +101,19 @@ func TestAcquireLock_WaitEnds(t *testing.T) {
 				defer cancel()
 				got := startWaiting(ctx, bob, "pen")
 				if n.waiters() != 1 {
-					t.Fatal("he does not wait")
+					t.Fatal("bob does not wait")
 				}
 				row.end(t, alice, bob, cancel)
 				end := <-got
 				if end.err == nil {
-					t.Fatal("he got it")
+					t.Fatal("bob acquired the lock")
 				}
 				checkIs(t, "AcquireLock", end.err, row.want...)
 				synctest.Wait()
 				if n.waiters() != 0 || len(bob.Locks()) != 0 {
-					t.Errorf("%d wait, and he holds %v", n.waiters(), bob.Locks())
+					t.Errorf("%d waiters, and bob holds %v", n.waiters(), bob.Locks())
 				}
-				_ = alice.ReleaseLock(t.Context(), room, "pen") // if it exists still
+				_ = alice.ReleaseLock(t.Context(), room, "pen") // if it still exists
 				n.checkOwner(t, "pen", "")
 			})
 		})
@@ -132,7 +132,7 @@ func TestAcquireLock_Performing(t *testing.T) {
 		}
 		got := startWaiting(t.Context(), bob, "pen")
 		_, err := bob.AcquireLock(t.Context(), room, "pen", true)
-		checkIs(t, "AcquireLock of one who waits", err, rtm.ErrPerforming)
+		checkIs(t, "AcquireLock of a waiter", err, rtm.ErrPerforming)
 		checkHeld(t, l)
 		if err := l.Release(t.Context()); err != nil {
 			t.Error(err)
@@ -156,7 +156,7 @@ func TestAcquireLock_Restart(t *testing.T) {
 			n.start()
 			time.Sleep(time.Minute)
 			if n.waiters() != 1 {
-				t.Errorf("%d wait, want 1", n.waiters())
+				t.Errorf("%d waiters, want 1", n.waiters())
 			}
 		}
 		if err := l.Release(t.Context()); err != nil {
@@ -166,7 +166,7 @@ func TestAcquireLock_Restart(t *testing.T) {
 		if end.err != nil {
 			t.Fatal(end.err)
 		}
-		n.stop() // he waits for another, while nobody is there
+		n.stop() // the next AcquireLock starts without a server
 		other := startWaiting(t.Context(), bob, "ink")
 		time.Sleep(ttl / 2)
 		n.start()
@@ -206,7 +206,7 @@ func TestAcquireLock_ExpiredWhileRetrying(t *testing.T) {
 		n.cutConns()
 		got := startWaiting(t.Context(), alice, "pen")
 		<-l.Done()
-		end := <-got // the server, which did not notice, says that she has it
+		end := <-got // the server has not noticed, and responds that alice has the lock
 		if end.err != nil || end.lock.Rev != l.Rev {
 			t.Fatalf("AcquireLock returned %+v, want rev %d", end, l.Rev)
 		}
@@ -218,14 +218,14 @@ func TestAcquireLock_ExpiredWhileRetrying(t *testing.T) {
 
 func TestAcquireLock_KeepsHeldLock(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		meddle func(n *network)
-		retry  bool
-		want   error
+		name  string
+		fault func(n *network)
+		retry bool
+		want  error
 	}{
 		{"no connection", func(n *network) { n.inject(onMethod("AcquireLock", failWithCode(codes.Unavailable))) }, false, rtm.ErrNotConnected},
-		{"no answer", func(n *network) { n.inject(onMethod("AcquireLock", hang)) }, false, rtm.ErrOperationTimeout},
-		{"another request after one that was lost", func(n *network) {
+		{"no response", func(n *network) { n.inject(onMethod("AcquireLock", hang)) }, false, rtm.ErrOperationTimeout},
+		{"a retry of a lost request", func(n *network) {
 			n.inject(func(context.Context, string, func() (any, error)) (any, error) {
 				n.inject(nil)
 				return nil, status.Error(codes.Unavailable, "no")
@@ -240,7 +240,7 @@ func TestAcquireLock_KeepsHeldLock(t *testing.T) {
 					t.Fatal(err)
 				}
 				l := acquire(t, alice, "pen")
-				row.meddle(n)
+				row.fault(n)
 				_, err := alice.AcquireLock(t.Context(), room, "pen", row.retry)
 				checkIs(t, "AcquireLock", err, row.want)
 				n.inject(nil)

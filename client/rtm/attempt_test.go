@@ -13,7 +13,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// releaseCounter is a server that only counts what is given back.
+// releaseCounter is a server that only counts releases.
 type releaseCounter struct {
 	rtmpb.ChannelLocksClient
 	atomic.Int32
@@ -25,7 +25,7 @@ func (r *releaseCounter) ReleaseLock(context.Context, *rtmpb.ReleaseLockRequest,
 }
 
 func TestAttempt_FinishDuringExpiry(t *testing.T) {
-	refused := &Error{Code: ErrPerforming, Operation: opAcquire}
+	performing := &Error{Code: ErrPerforming, Operation: opAcquire}
 	for range 10_000 {
 		server := &releaseCounter{}
 		u := &User{rpc: server, locks: map[lockID]*Lock{}, attempts: map[lockID]*attempt{}, lostList: newLostNode()}
@@ -35,7 +35,7 @@ func TestAttempt_FinishDuringExpiry(t *testing.T) {
 		a.tryRegister()
 		var both sync.WaitGroup
 		u.mu.Lock()
-		both.Go(func() { a.finish(t.Context(), refused) })
+		both.Go(func() { a.finish(t.Context(), performing) })
 		both.Go(func() {
 			u.mu.Lock()
 			defer u.mu.Unlock()
@@ -43,13 +43,13 @@ func TestAttempt_FinishDuringExpiry(t *testing.T) {
 			u.releaseInBackground(l.id())
 		})
 		for range 10 {
-			runtime.Gosched() // so that both are about to begin
+			runtime.Gosched() // so that both wait for the mutex
 		}
 		u.mu.Unlock()
 		both.Wait()
 		u.background.Wait()
 		if got := server.Load(); got != 1 {
-			t.Fatalf("it was given back %d times, want once", got)
+			t.Fatalf("the lock was released %d times, want once", got)
 		}
 	}
 }

@@ -26,18 +26,18 @@ const (
 	ErrInvalidChannelName  Code = -10008
 	ErrInvalidParameter    Code = -10014
 	ErrInvalidChannelType  Code = -10019
-	ErrServiceNotSupported Code = -10022 // Mortise or its store does not support RTM locks
+	ErrServiceNotSupported Code = -10022 // Mortise or its store has no RTM locks
 	ErrNotConnected        Code = -10025 // Mortise is unreachable
 	ErrDuplicateUserID     Code = -10027 // the user has logged in elsewhere
-	ErrOperationFailed     Code = -14001 // too many locks in the channel, or another failure
-	ErrOperationTimeout    Code = -14002 // no response in ten seconds or until ctx's deadline
+	ErrOperationFailed     Code = -14001 // too many locks in the channel, or other errors
+	ErrOperationTimeout    Code = -14002 // no response in ten seconds, or in ctx's time
 	ErrPerforming          Code = -14003 // the user holds the lock or waits for it
 	ErrLockAlreadyExist    Code = -14004
 	ErrInvalidLockName     Code = -14005
 	ErrLockNotAcquired     Code = -14006 // the lock is free, or another user holds it
 	ErrAcquireFailed       Code = -14007 // another user holds the lock, or the wait ended
 	ErrLockNotExist        Code = -14008
-	ErrLockNotAvailable    Code = -14009 // no such component, or its storage fails or refuses
+	ErrLockNotAvailable    Code = -14009 // no such component, or its storage fails
 )
 
 // codeNames are the names in rtm.proto.

@@ -16,8 +16,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// notAvailableError is the error of an operation for which there is no storage, with the
-// code for a transient or permanent one.
+// notAvailableError returns the error of an operation whose storage failed, with the code
+// of a transient or a permanent failure.
 func notAvailableError(code codes.Code, operation, reason string) error {
 	detail := &rtmpb.Status{ErrorCode: int32(rtm.ErrLockNotAvailable), Operation: operation, Reason: reason}
 	return must(status.New(code, reason).WithDetails(detail)).Err()

@@ -10,7 +10,7 @@ import (
 // Event is a change of the locks of a channel.
 type Event struct {
 	Type  EventType
-	Lock  Detail   // with its owner, or the former one if the lock was released or removed
+	Lock  Detail   // the owner is the former one if the lock was released or removed
 	Locks []Detail // of a snapshot: all locks of the channel
 }
 
@@ -20,7 +20,7 @@ type EventType int32
 // The types of changes. [User.Lost] and [Lock.Done] report the loss of the user's own
 // locks.
 const (
-	EventSnapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // Locks replaces all earlier state
+	EventSnapshot = EventType(rtmpb.LockEvent_SNAPSHOT) // Locks replaces earlier state
 	EventSet      = EventType(rtmpb.LockEvent_SET)
 	EventRemoved  = EventType(rtmpb.LockEvent_REMOVED)
 	EventAcquired = EventType(rtmpb.LockEvent_ACQUIRED)

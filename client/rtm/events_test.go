@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// collectEvents collects the room's events until ctx ends, and then sends the error that
-// was last. The server knows by then of all that was before.
+// collectEvents collects the room's events until ctx ends, and then sends the last error.
+// It returns when the subscription has started.
 func collectEvents(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan error {
 	synctest.Wait()
 	last := make(chan error, 1)
@@ -31,7 +31,7 @@ func collectEvents(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan
 	return last
 }
 
-// equalEvents tells whether two events are.
+// equalEvents reports whether two events are equal.
 func equalEvents(a, b rtm.Event) bool {
 	return a.Type == b.Type && a.Lock == b.Lock && slices.Equal(a.Locks, b.Locks)
 }
@@ -114,7 +114,7 @@ func TestEvents_Break(t *testing.T) {
 			}
 			break
 		}
-		<-ended // the server knows
+		<-ended // on the server
 	})
 }
 
@@ -125,11 +125,11 @@ func TestEvents_Error(t *testing.T) {
 		make    func(n *network)
 		want    error
 	}{
-		{"a channel that cannot be", rtm.Message(""), nil, rtm.ErrInvalidChannelName},
-		{"a type that is none", rtm.Channel{Name: "room"}, nil, rtm.ErrInvalidChannelType},
-		{"a name that is no text", rtm.Message("\xff"), nil, rtm.ErrInvalidParameter},
-		{"a token that is refused", room, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, rtm.ErrInvalidToken},
-		{"nobody there until ctx ends", room, (*network).stop, context.DeadlineExceeded},
+		{"an invalid channel", rtm.Message(""), nil, rtm.ErrInvalidChannelName},
+		{"an invalid type", rtm.Channel{Name: "room"}, nil, rtm.ErrInvalidChannelType},
+		{"a name that is not UTF-8", rtm.Message("\xff"), nil, rtm.ErrInvalidParameter},
+		{"a rejected token", room, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, rtm.ErrInvalidToken},
+		{"no server until ctx ends", room, (*network).stop, context.DeadlineExceeded},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -185,16 +185,16 @@ func TestUser_Lost(t *testing.T) {
 		late := alice.Lost(ctx)
 		revoke("c")
 		if got := names(early, 2); !slices.Equal(got, []string{"b", "c"}) {
-			t.Errorf("the first listener hears %v", got)
+			t.Errorf("the first listener got %v", got)
 		}
 		if got := names(late, 1); !slices.Equal(got, []string{"c"}) {
-			t.Errorf("the second listener hears %v", got)
+			t.Errorf("the second listener got %v", got)
 		}
 		if alice.Close(); !slices.Equal(names(late, 2), []string{"c"}) {
-			t.Error("after Close a listener does not hear what was before")
+			t.Error("after Close a listener must get the losses before it")
 		}
 		if cancel(); names(early, 1) != nil {
-			t.Error("a listener hears something after its ctx has ended")
+			t.Error("a listener got a loss after its ctx has ended")
 		}
 	})
 }

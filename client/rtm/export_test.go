@@ -2,8 +2,7 @@ package rtm
 
 import "time"
 
-// Sleep lets it seem that the machine has slept for d, which the monotonic clock does not
-// count.
+// Sleep simulates that the machine slept for d: only the wall clock advances.
 func (l *Lock) Sleep(d time.Duration) {
 	l.user.mu.Lock()
 	defer l.user.mu.Unlock()

@@ -31,7 +31,7 @@ type Lock struct {
 
 	// Guarded by user.mu.
 	validUntil     time.Time // one TTL after the user last certainly had the lock
-	wallValidUntil time.Time // validUntil on the wall clock, which runs during system sleep
+	wallValidUntil time.Time // on the wall clock, which runs during system sleep
 	reportedLost   bool      // the server has reported the loss
 }
 
@@ -151,7 +151,7 @@ func (u *User) revalidate() {
 		ctx, cancel := context.WithTimeout(u.sessionCtx, revalidateTimeout)
 		defer cancel()
 		sent := time.Now()
-		resp, _ := u.keepAlive(ctx, u.claims()) // after an error nothing is extended; check retries
+		resp, _ := u.keepAlive(ctx, u.claims()) // after an error, check retries
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		u.revalidating = false

@@ -39,7 +39,7 @@ type endCase struct {
 	end  func(t *testing.T, n *network, alice, bob *rtm.User, l *rtm.Lock) error
 	want []error // of Err
 	lost bool
-	who  string // holds it then
+	who  string // the owner then
 }
 
 func (e endCase) check(t *testing.T) {
@@ -48,10 +48,10 @@ func (e endCase) check(t *testing.T) {
 	setLocks(t, alice, "pen")
 	l := acquire(t, alice, "pen")
 	var lost []*rtm.Lock
-	told := make(chan struct{})
+	collected := make(chan struct{})
 	seq := alice.Lost(t.Context())
 	go func() {
-		defer close(told)
+		defer close(collected)
 		lost = slices.Collect(seq)
 	}()
 	checkHeld(t, l)
@@ -72,7 +72,7 @@ func (e endCase) check(t *testing.T) {
 	}
 	n.checkOwner(t, "pen", e.who)
 	alice.Close()
-	<-told
+	<-collected
 	if e.lost != slices.Contains(lost, l) {
 		t.Errorf("lost are %v, want this one: %v", lost, e.lost)
 	}
@@ -143,11 +143,11 @@ func canceledContext() context.Context {
 func TestLock_EndsBeforeServerExpiry(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		away func(n *network)
+		fail func(n *network)
 	}{
-		{"when Mortise is away", func(n *network) { n.stop(); time.Sleep(2 * time.Second); n.inject(hang); n.start() }},
+		{"when Mortise is unreachable", func(n *network) { n.stop(); time.Sleep(2 * time.Second); n.inject(hang); n.start() }},
 		{"when the connection is cut", (*network).cutConns},
-		{"when Mortise does not answer", func(n *network) { n.inject(hang) }},
+		{"when Mortise does not respond", func(n *network) { n.inject(hang) }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,17 +157,17 @@ func TestLock_EndsBeforeServerExpiry(t *testing.T) {
 				l := acquire(t, alice, "pen")
 				time.Sleep(time.Minute + 1234*time.Millisecond)
 				start := time.Now()
-				row.away(n)
+				row.fail(n)
 				<-l.Done()
 				checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 				if took := time.Since(start); took > ttl {
 					t.Errorf("it ended after %v, want at most %v", took, ttl)
 				}
 				if who, _ := n.ownerOf(t, "pen"); who != "alice" {
-					t.Errorf("%q holds it before alice knows", who)
+					t.Errorf("%q holds it before alice's Lock has ended", who)
 				}
 				n.inject(nil)
-				time.Sleep(time.Minute) // it is given back, now that she does not believe in it
+				time.Sleep(time.Minute) // the client releases the lock
 				n.checkOwner(t, "pen", "")
 				acquire(t, alice, "pen")
 			})

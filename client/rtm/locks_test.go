@@ -40,45 +40,45 @@ func TestError_Code(t *testing.T) {
 		want rtm.Code // or 0
 		op   string
 	}{
-		{"SetLock of one that exists", setting(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
+		{"SetLock of an existing lock", setting(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
 		{"SetLock in another type of channel", setting(rtm.Stream("room"), "free", 0), 0, ""},
 		{"SetLock with a negative TTL", setting(room, "x", -time.Second), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"SetLock with a TTL for ever", setting(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"SetLock with too large a TTL", setting(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
 		{"SetLock without a name", setting(room, "", 0), rtm.ErrInvalidLockName, "RTMSetLockOperation"},
 		{"SetLock without a channel", setting(rtm.Message(""), "x", 0), rtm.ErrInvalidChannelName, "RTMSetLockOperation"},
 		{"SetLock without a type", setting(rtm.Channel{Name: "room"}, "x", 0), rtm.ErrInvalidChannelType, "RTMSetLockOperation"},
-		{"SetLock with a name that is no text", setting(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"AcquireLock of a free one", acquiring(room, "free", false), 0, ""},
-		{"AcquireLock of another's", acquiring(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
-		{"AcquireLock of one's own", acquiring(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
-		{"AcquireLock of none", acquiring(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
-		{"AcquireLock with a name that is no text", acquiring(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
-		{"ReleaseLock of a free one", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"SetLock with a name that is not UTF-8", setting(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"AcquireLock of a free lock", acquiring(room, "free", false), 0, ""},
+		{"AcquireLock of another user's lock", acquiring(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
+		{"AcquireLock of the user's own lock", acquiring(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
+		{"AcquireLock of an unknown lock", acquiring(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
+		{"AcquireLock with a name that is not UTF-8", acquiring(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
+		{"ReleaseLock of a free lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "free")
 		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
-		{"ReleaseLock of another's", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"ReleaseLock of another user's lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "bobs")
 		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
-		{"ReleaseLock of none", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"ReleaseLock of an unknown lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "none")
 		}, rtm.ErrLockNotExist, "RTMReleaseLockOperation"},
 		{"RevokeLock from the wrong owner", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RevokeLock(ctx, room, "bobs", "carol")
 		}, rtm.ErrLockNotAcquired, "RTMRevokeLockOperation"},
-		{"RevokeLock from nobody that can be", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RevokeLock from an invalid user", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RevokeLock(ctx, room, "bobs", "/")
 		}, rtm.ErrInvalidUserID, "RTMRevokeLockOperation"},
-		{"RevokeLock from whoever has it", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RevokeLock from any user", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RevokeLock(ctx, room, "bobs", "")
 		}, 0, ""},
 		{"GetLock without a type", func(ctx context.Context, alice, _ *rtm.User) error {
 			_, err := alice.GetLock(ctx, rtm.Channel{Name: "room"})
 			return err
 		}, rtm.ErrInvalidChannelType, "RTMGetLockOperation"},
-		{"RemoveLock of none", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RemoveLock of an unknown lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RemoveLock(ctx, room, "none")
 		}, rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
-		{"RemoveLock of another's", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RemoveLock of another user's lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RemoveLock(ctx, room, "bobs")
 		}, 0, ""},
 	} {
@@ -109,18 +109,18 @@ func TestError_Code(t *testing.T) {
 
 func TestError_TransportCode(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		meddle fault
-		ctx    time.Duration // until its deadline
-		want   []error
-		in     time.Duration
+		name  string
+		fault fault
+		ctx   time.Duration // until its deadline
+		want  []error
+		in    time.Duration
 	}{
-		{"the token is refused", failWithCode(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
+		{"the token is rejected", failWithCode(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
 		{"there is no such service", failWithCode(codes.Unimplemented), long, []error{rtm.ErrServiceNotSupported}, 0},
 		{"the connection breaks", failWithCode(codes.Unavailable), long, []error{rtm.ErrNotConnected}, 0},
-		{"something else is wrong", failWithCode(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
-		{"no answer comes", hang, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
-		{"no answer comes in time", hang, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
+		{"another error", failWithCode(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
+		{"no response", hang, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"no response before the deadline", hang, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
 		{"the server's clock is ahead", func(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 			deadline, _ := ctx.Deadline()
 			time.Sleep(time.Until(deadline) - 10*time.Millisecond)
@@ -131,7 +131,7 @@ func TestError_TransportCode(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")
-				n.inject(row.meddle)
+				n.inject(row.fault)
 				ctx, cancel := context.WithTimeout(t.Context(), row.ctx)
 				defer cancel()
 				start := time.Now()
@@ -147,12 +147,12 @@ func TestError_TransportCode(t *testing.T) {
 	}
 }
 
-// failWithCode is a server that has one answer to everything.
+// failWithCode returns a fault that fails every call with the code.
 func failWithCode(code codes.Code) fault {
 	return func(context.Context, string, func() (any, error)) (any, error) { return nil, status.Error(code, "no") }
 }
 
-// hang is a server that answers nothing.
+// hang is a fault that never responds to a call.
 func hang(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()

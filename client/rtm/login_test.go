@@ -12,7 +12,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// lockRow is a row about alice's lock.
+// lockRow returns a lock of alice.
 func lockRow(name string, rev uint64) *rtmpb.LockDetail {
 	return &rtmpb.LockDetail{
 		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name, Owner: "alice", Ttl: 10, LockRev: rev,
@@ -25,7 +25,7 @@ func TestLogin_RenewsEarlierLocks(t *testing.T) {
 		s.snapshot = []*rtmpb.LockDetail{lockRow("pen", 7), lockRow("ink", 8), lockRow("nib", 9)}
 		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
 			if len(claims) > 0 {
-				t.Errorf("she claims %v", claims)
+				t.Errorf("the claims are %v, want none", claims)
 			}
 			time.Sleep(3 * time.Second)
 			return &rtmpb.KeepAliveResponse{Locks: []*rtmpb.LockDetail{lockRow("ink", 10), lockRow("pen", 7)}}
@@ -35,31 +35,31 @@ func TestLogin_RenewsEarlierLocks(t *testing.T) {
 		alice := n.login(t, "alice")
 		locks := alice.Locks()
 		if len(locks) == 0 || locks[0].Name != "ink" || locks[0].Rev != 10 {
-			t.Fatalf("she has %v, want the ink with rev 10", locks)
+			t.Fatalf("alice has %v, want the ink with rev 10", locks)
 		}
 		synctest.Wait()
 		if len(alice.Locks()) != 1 {
-			t.Errorf("she has %v, want the ink alone", alice.Locks())
+			t.Errorf("alice has %v, want only the ink", alice.Locks())
 		}
 		n.inject(hang)
 		<-locks[0].Done()
 		checkIs(t, "the ink ended with", locks[0].Err(), rtm.ErrExpired)
 		if took := time.Since(start); took != ttl {
-			t.Errorf("the ink ended %v after the question, want %v", took, ttl)
+			t.Errorf("the ink ended %v after the KeepAlive, want %v", took, ttl)
 		}
 	})
 }
 
 func TestLogin_RenewFails(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		meddle fault
-		want   []error
-		in     time.Duration
+		name  string
+		fault fault
+		want  []error
+		in    time.Duration
 	}{
 		{"no connection", failWithCode(codes.Unavailable), []error{rtm.ErrNotConnected}, 0},
-		{"no answer", hang, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
-		{"a late answer", respondAfterCancel, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
+		{"no response", hang, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
+		{"a late response", respondAfterCancel, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -69,11 +69,11 @@ func TestLogin_RenewFails(t *testing.T) {
 				acquire(t, alice, "pen")
 				alice.Close()
 				time.Sleep(8 * time.Second)
-				n.inject(onMethod("KeepAlive", row.meddle))
+				n.inject(onMethod("KeepAlive", row.fault))
 				start := time.Now()
 				alice, err := rtm.Login(t.Context(), n.dialClient(t), "alice")
 				if err == nil {
-					t.Fatalf("Login returned, and she has %v", alice.Locks())
+					t.Fatalf("Login succeeded, and alice has %v", alice.Locks())
 				}
 				checkIs(t, "Login", err, row.want...)
 				if took := time.Since(start); took != row.in {
@@ -82,7 +82,7 @@ func TestLogin_RenewFails(t *testing.T) {
 				n.inject(nil)
 				time.Sleep(8 * time.Second)
 				if got := n.login(t, "alice").Locks(); len(got) != 1 {
-					t.Errorf("later she has %v, want her pen", got)
+					t.Errorf("later alice has %v, want the pen", got)
 				}
 			})
 		})

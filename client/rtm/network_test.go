@@ -26,23 +26,23 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// network is where users find a Mortise, or nobody while it is away. Its one component,
-// "chat", remembers its locks over a restart. It notes the calls that arrive, and can
-// meddle with them.
+// network connects clients in memory with a Mortise that can stop and restart. Its
+// component "chat" keeps its locks across a restart. It records the calls that arrive,
+// and can inject a fault.
 type network struct {
 	backend stores.Backend
 	store   *memory.Store
 	script  rtmpb.ChannelLocksServer // instead of the real service, if it is not nil
 
 	mu       sync.Mutex
-	listener *bufconn.Listener // nil while Mortise is away
+	listener *bufconn.Listener // nil while Mortise is stopped
 	shutdown func()
-	calls    []string // the methods, in order of arrival
+	calls    []string // methods, in order of arrival
 	fault    fault
 	conns    []*cuttableConn
 }
 
-// fault stands between a call that has arrived and its answer.
+// fault replaces the handler of a call; call runs the handler.
 type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
 var discardLog = func() logger.Logger {
@@ -51,7 +51,7 @@ var discardLog = func() logger.Logger {
 	return l
 }()
 
-// newNetwork starts a network; Mortise is there.
+// newNetwork returns a network with a running Mortise.
 func newNetwork() *network {
 	n := &network{backend: memory.NewProcess().Backend()}
 	n.store = must(n.backend.Open(context.Background(), stores.Component{Name: "chat"})).(*memory.Store)
@@ -59,14 +59,14 @@ func newNetwork() *network {
 	return n
 }
 
-// setup starts a network for a test.
+// setup returns a network that ends with the test.
 func setup(t *testing.T) *network {
 	n := newNetwork()
 	t.Cleanup(n.stop)
 	return n
 }
 
-// start lets Mortise come back.
+// start starts Mortise.
 func (n *network) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,13 +80,14 @@ func (n *network) start() {
 	n.shutdown = func() {
 		server.Stop()
 		end()
-		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // it was stopped before it began
+		err := <-served
+		if err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before Serve
 			panic(err)
 		}
 	}
 }
 
-// serve adds a service to the server, and returns how to end it.
+// serve adds the service to the server, and returns a function that ends the service.
 func (n *network) serve(server *grpc.Server) (end func()) {
 	if n.script != nil {
 		rtmpb.RegisterChannelLocksServer(server, n.script)
@@ -108,13 +109,13 @@ func (n *network) serve(server *grpc.Server) (end func()) {
 	}
 }
 
-// stop breaks every connection, and nobody is there until start. It may be so already.
+// stop stops Mortise, if it is running, and breaks every connection.
 func (n *network) stop() {
 	n.mu.Lock()
-	away := n.listener == nil
+	stopped := n.listener == nil
 	n.listener = nil
 	n.mu.Unlock()
-	if !away {
+	if !stopped {
 		n.shutdown()
 	}
 }
@@ -123,7 +124,7 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listener == nil {
-		return nil, errors.New("nobody listens")
+		return nil, errors.New("connection refused")
 	}
 	c, err := n.listener.DialContext(ctx)
 	w := &cuttableConn{Conn: c}
@@ -131,8 +132,7 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return w, err
 }
 
-// cutConns lets what is sent on the connections that there are go astray, without a word
-// to either side.
+// cutConns makes the present connections lose all data, without an error on either side.
 func (n *network) cutConns() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -141,7 +141,7 @@ func (n *network) cutConns() {
 	}
 }
 
-// cuttableConn is a connection that can be cut.
+// cuttableConn is a connection that can lose all data.
 type cuttableConn struct {
 	net.Conn
 	cut atomic.Bool
@@ -163,14 +163,14 @@ func (w *cuttableConn) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-// inject has calls go through meddle from now on.
-func (n *network) inject(meddle fault) {
+// inject applies the fault to all later calls; nil removes it.
+func (n *network) inject(f fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.fault = meddle
+	n.fault = f
 }
 
-// count returns how many calls of the method have arrived.
+// count returns the number of calls of the method.
 func (n *network) count(method string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -181,12 +181,12 @@ func (n *network) intercept(ctx context.Context, full string, call func() (any, 
 	method := path.Base(full)
 	n.mu.Lock()
 	n.calls = append(n.calls, method)
-	meddle := n.fault
+	f := n.fault
 	n.mu.Unlock()
-	if meddle == nil {
+	if f == nil {
 		return call()
 	}
-	return meddle(ctx, method, call)
+	return f(ctx, method, call)
 }
 
 func (n *network) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -198,12 +198,12 @@ func (n *network) stream(srv any, stream grpc.ServerStream, info *grpc.StreamSer
 	return err
 }
 
-// client returns a client on the network.
+// client returns a client of the network's Mortise.
 func (n *network) client(opts ...client.DialOption) *client.Client {
 	return must(client.Dial("passthrough:///mortise", append(opts, client.GRPC(grpc.WithContextDialer(n.dial)))...))
 }
 
-// dialClient returns a client that ends with the test.
+// dialClient returns a client that is closed at the end of the test.
 func (n *network) dialClient(t *testing.T, opts ...client.DialOption) *client.Client {
 	c := n.client(opts...)
 	t.Cleanup(func() {
@@ -214,7 +214,7 @@ func (n *network) dialClient(t *testing.T, opts ...client.DialOption) *client.Cl
 	return c
 }
 
-// login logs a user in over a connection of his own. He leaves with the test.
+// login logs a user in over a separate connection, until the end of the test.
 func (n *network) login(t *testing.T, name string) *rtm.User {
 	t.Helper()
 	u, err := rtm.Login(t.Context(), n.dialClient(t), name)
@@ -225,7 +225,7 @@ func (n *network) login(t *testing.T, name string) *rtm.User {
 	return u
 }
 
-// logout logs the user out by a program of its own.
+// logout logs the user out over a separate connection.
 func (n *network) logout(t *testing.T, name string) error {
 	conn, _ := n.dialClient(t).Conn()
 	_, err := rtmpb.NewChannelLocksClient(conn).Logout(t.Context(), &rtmpb.LogoutRequest{User: name})
@@ -240,13 +240,13 @@ func must[T any](value T, err error) T {
 }
 
 const (
-	ttl  = 10 * time.Second // the least that RTM allows
+	ttl  = 10 * time.Second // the minimum of RTM
 	long = 10 * time.Minute
 )
 
 var room = rtm.Message("room")
 
-// setLocks lets free locks exist in the room.
+// setLocks creates free locks in the room.
 func setLocks(t *testing.T, u *rtm.User, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -256,7 +256,7 @@ func setLocks(t *testing.T, u *rtm.User, names ...string) {
 	}
 }
 
-// acquire takes a lock in the room, which must be free.
+// acquire acquires a lock in the room, which must be free.
 func acquire(t *testing.T, u *rtm.User, name string) *rtm.Lock {
 	t.Helper()
 	l, err := u.AcquireLock(t.Context(), room, name, false)
@@ -266,7 +266,7 @@ func acquire(t *testing.T, u *rtm.User, name string) *rtm.Lock {
 	return l
 }
 
-// ownerOf tells who holds the room's lock as the store has it, and with which token.
+// ownerOf returns the owner of the room's lock in the store, and the token.
 func (n *network) ownerOf(t *testing.T, name string) (string, uint64) {
 	t.Helper()
 	for _, l := range must(n.store.List(context.Background(), "rtm||1||room||"+name)) {
@@ -275,7 +275,7 @@ func (n *network) ownerOf(t *testing.T, name string) (string, uint64) {
 	return "", 0
 }
 
-// checkOwner demands that the user holds the room's lock as the store has it.
+// checkOwner checks the owner of the room's lock in the store.
 func (n *network) checkOwner(t *testing.T, name, want string) {
 	t.Helper()
 	if got, _ := n.ownerOf(t, name); got != want {
@@ -283,7 +283,7 @@ func (n *network) checkOwner(t *testing.T, name, want string) {
 	}
 }
 
-// waiters tells how many wait for locks.
+// waiters returns the number of waiters for locks.
 func (n *network) waiters() (waiters int) {
 	for _, l := range must(n.store.List(context.Background(), "rtm||")) {
 		waiters += l.Waiters
@@ -291,7 +291,7 @@ func (n *network) waiters() (waiters int) {
 	return waiters
 }
 
-// checkHeld demands that the lock has not ended.
+// checkHeld checks that the lock has not ended.
 func checkHeld(t *testing.T, l *rtm.Lock) {
 	t.Helper()
 	if err := l.Err(); err != nil {
@@ -299,7 +299,7 @@ func checkHeld(t *testing.T, l *rtm.Lock) {
 	}
 }
 
-// checkIs demands an error that is all of those.
+// checkIs checks that the error wraps all wanted ones.
 func checkIs(t *testing.T, what string, err error, want ...error) {
 	t.Helper()
 	for _, w := range want {

@@ -13,40 +13,40 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// respondAfterCancel answers when nobody waits any more.
+// respondAfterCancel is a fault that responds after the caller's ctx has ended.
 func respondAfterCancel(ctx context.Context, _ string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	<-ctx.Done()
 	return resp, err
 }
 
-// onMethod meddles with one method.
-func onMethod(method string, meddle fault) fault {
+// onMethod applies a fault to one method.
+func onMethod(method string, f fault) fault {
 	return func(ctx context.Context, called string, call func() (any, error)) (any, error) {
 		if called != method {
 			return call()
 		}
-		return meddle(ctx, called, call)
+		return f(ctx, called, call)
 	}
 }
 
 func TestAcquireLock_AbandonedGrantIsReleased(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		meddle func(n *network)
-		leaves time.Duration // after which the caller is gone, or 0
+		fault  func(n *network)
+		cancel time.Duration // after which the caller cancels, or 0
 		want   error
 	}{
-		{"whose answer was lost", func(n *network) { n.dropResponse("AcquireLock") }, 0, rtm.ErrNotConnected},
-		{"whose answer was garbled", func(n *network) {
+		{"whose response is lost", func(n *network) { n.dropResponse("AcquireLock") }, 0, rtm.ErrNotConnected},
+		{"whose response is an internal error", func(n *network) {
 			n.inject(onMethod("AcquireLock", func(_ context.Context, _ string, call func() (any, error)) (any, error) {
 				_, _ = call()
 				return nil, status.Error(codes.Internal, "garbled")
 			}))
 		}, 0, rtm.ErrOperationFailed},
-		{"which came too late", func(n *network) { n.inject(onMethod("AcquireLock", respondAfterCancel)) }, 0, rtm.ErrOperationTimeout},
-		{"which came when the caller was gone", func(n *network) { n.inject(onMethod("AcquireLock", respondAfterCancel)) }, time.Second, context.Canceled},
-		{"while Mortise goes away", func(n *network) {
+		{"whose response is late", func(n *network) { n.inject(onMethod("AcquireLock", respondAfterCancel)) }, 0, rtm.ErrOperationTimeout},
+		{"whose caller has canceled", func(n *network) { n.inject(onMethod("AcquireLock", respondAfterCancel)) }, time.Second, context.Canceled},
+		{"while Mortise stops", func(n *network) {
 			n.inject(func(_ context.Context, method string, call func() (any, error)) (any, error) {
 				resp, err := call()
 				if method != "AcquireLock" {
@@ -67,11 +67,11 @@ func TestAcquireLock_AbandonedGrantIsReleased(t *testing.T) {
 				n := setup(t)
 				alice := n.login(t, "alice")
 				setLocks(t, alice, "pen")
-				row.meddle(n)
+				row.fault(n)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				if row.leaves > 0 {
-					time.AfterFunc(row.leaves, cancel)
+				if row.cancel > 0 {
+					time.AfterFunc(row.cancel, cancel)
 				}
 				l, err := alice.AcquireLock(ctx, room, "pen", false)
 				if l != nil || !errors.Is(err, row.want) {
@@ -89,7 +89,7 @@ func TestAcquireLock_AbandonedGrantIsReleased(t *testing.T) {
 func TestAcquireLock_CancelCause(t *testing.T) {
 	for _, cause := range []error{
 		context.Canceled,
-		status.Error(codes.NotFound, "what another goroutine was told"),
+		status.Error(codes.NotFound, "the error of another request"),
 		rtm.ErrLockAlreadyExist,
 		refusalError(t),
 	} {
@@ -110,7 +110,7 @@ func TestAcquireLock_CancelCause(t *testing.T) {
 	}
 }
 
-// refusalError returns an error by which Mortise refuses something.
+// refusalError returns an error with which Mortise rejects a request.
 func refusalError(t *testing.T) (err error) {
 	synctest.Test(t, func(t *testing.T) {
 		err = setup(t).login(t, "bob").RemoveLock(t.Context(), room, "no pen")
@@ -133,7 +133,7 @@ func TestAcquireLock_ExpiredLockIsReleased(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		_, err := alice.AcquireLock(t.Context(), room, "pen", false)
-		checkIs(t, "AcquireLock", err, rtm.ErrPerforming) // the server's answer
+		checkIs(t, "AcquireLock", err, rtm.ErrPerforming) // from the server
 		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 		n.inject(nil)
 		time.Sleep(time.Minute)
@@ -151,7 +151,7 @@ func TestRelease_LostResponseKeepsLaterGrant(t *testing.T) {
 			resp, err := call()
 			if method == "ReleaseLock" {
 				time.Sleep(time.Second)
-				return nil, status.Error(codes.Unavailable, "the answer is lost")
+				return nil, status.Error(codes.Unavailable, "the response is lost")
 			}
 			return resp, err
 		})

@@ -11,23 +11,22 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// scriptedServer is a server that says what it is told to say.
+// scriptedServer is a server whose responses and events the test determines.
 type scriptedServer struct {
 	rtmpb.UnimplementedChannelLocksServer
 	snapshot  []*rtmpb.LockDetail   // of the snapshot of each session
 	events    chan *rtmpb.LockEvent // of the session, after the snapshot
 	acquire   func() (*rtmpb.LockResponse, error)
-	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil agrees to all claims
+	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // or nil
 }
 
-// setupScriptedUser starts a server that grants the revs one after the other, and a user
-// of it.
+// setupScriptedUser starts a server that grants the revs in order, and logs alice in.
 func setupScriptedUser(t *testing.T, revs ...uint64) (*scriptedServer, *rtm.User) {
 	s, n := setupScripted(t, revs...)
 	return s, n.login(t, "alice")
 }
 
-// setupScripted starts such a server, which nobody uses yet.
+// setupScripted starts a server that grants the revs in order.
 func setupScripted(t *testing.T, revs ...uint64) (*scriptedServer, *network) {
 	s := &scriptedServer{events: make(chan *rtmpb.LockEvent)}
 	s.acquire = func() (*rtmpb.LockResponse, error) {
@@ -55,7 +54,7 @@ func (s *scriptedServer) Session(_ *rtmpb.SessionRequest, stream rtmpb.ChannelLo
 	}
 }
 
-// Subscribe ends as soon as it has begun.
+// Subscribe ends after the snapshot.
 func (s *scriptedServer) Subscribe(_ *rtmpb.SubscribeRequest, stream rtmpb.ChannelLocks_SubscribeServer) error {
 	return stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT})
 }
@@ -83,7 +82,7 @@ func (s *scriptedServer) KeepAlive(_ context.Context, m *rtmpb.KeepAliveRequest)
 	return s.keepAlive(m.GetHeld()), nil
 }
 
-// send tells the session.
+// send sends the events to the session.
 func (s *scriptedServer) send(events ...*rtmpb.LockEvent) {
 	for _, e := range events {
 		s.events <- e
@@ -91,7 +90,7 @@ func (s *scriptedServer) send(events ...*rtmpb.LockEvent) {
 	synctest.Wait()
 }
 
-// penEvent is an event about alice's pen.
+// penEvent returns an event of alice's pen.
 func penEvent(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
 	return &rtmpb.LockEvent{
 		EventType: what, Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen",
@@ -99,7 +98,7 @@ func penEvent(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
 	}
 }
 
-// penGrant is a grant of the pen.
+// penGrant returns a grant of the pen.
 func penGrant(rev uint64) *rtmpb.LockResponse {
 	return &rtmpb.LockResponse{
 		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen", Ttl: 10, LockRev: rev,
@@ -110,15 +109,15 @@ func TestLock_EventOrder(t *testing.T) {
 	const acquired, released, expired = rtmpb.LockEvent_ACQUIRED, rtmpb.LockEvent_RELEASED, rtmpb.LockEvent_EXPIRED
 	for _, row := range []struct {
 		name          string
-		before, after []*rtmpb.LockEvent // the answer, which is a grant of rev 7
-		want          error              // by which the lock has ended, or nil
+		before, after []*rtmpb.LockEvent // the response, which is a grant of rev 7
+		want          error              // of the Lock, or nil
 	}{
-		{"the grant is told before the answer", []*rtmpb.LockEvent{penEvent(acquired, 7)}, nil, nil},
-		{"and after it", nil, []*rtmpb.LockEvent{penEvent(acquired, 7)}, nil},
-		{"the end is told before the answer", []*rtmpb.LockEvent{penEvent(acquired, 7), penEvent(released, 7)}, nil, rtm.ErrRevoked},
-		{"and after it", nil, []*rtmpb.LockEvent{penEvent(acquired, 7), penEvent(released, 7)}, rtm.ErrRevoked},
-		{"what is told is of an older grant", []*rtmpb.LockEvent{penEvent(released, 5)}, []*rtmpb.LockEvent{penEvent(expired, 6)}, nil},
-		{"what is told is of a newer grant", nil, []*rtmpb.LockEvent{penEvent(acquired, 8)}, rtm.ErrExpired},
+		{"the grant's event before the response", []*rtmpb.LockEvent{penEvent(acquired, 7)}, nil, nil},
+		{"the grant's event after the response", nil, []*rtmpb.LockEvent{penEvent(acquired, 7)}, nil},
+		{"the end's event before the response", []*rtmpb.LockEvent{penEvent(acquired, 7), penEvent(released, 7)}, nil, rtm.ErrRevoked},
+		{"the end's event after the response", nil, []*rtmpb.LockEvent{penEvent(acquired, 7), penEvent(released, 7)}, rtm.ErrRevoked},
+		{"events of an older grant", []*rtmpb.LockEvent{penEvent(released, 5)}, []*rtmpb.LockEvent{penEvent(expired, 6)}, nil},
+		{"an event of a newer grant", nil, []*rtmpb.LockEvent{penEvent(acquired, 8)}, rtm.ErrExpired},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -146,7 +145,7 @@ func TestLock_LaterGrant(t *testing.T) {
 		_, alice := setupScriptedUser(t, 7, 9)
 		before := acquire(t, alice, "pen")
 		after := acquire(t, alice, "pen")
-		checkIs(t, "the one before ended with", before.Err(), rtm.ErrExpired)
+		checkIs(t, "the earlier lock ended with", before.Err(), rtm.ErrExpired)
 		checkHeld(t, after)
 	})
 }
@@ -185,7 +184,7 @@ func TestLock_LostWithoutEvent(t *testing.T) {
 		<-l.Done()
 		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 		if took := time.Since(start); took > ttl*2/3 {
-			t.Errorf("it was found out after %v", took)
+			t.Errorf("the loss was detected after %v", took)
 		}
 	})
 }
@@ -209,11 +208,11 @@ func TestLock_LossReasonFromEvent(t *testing.T) {
 func TestLock_ValidForTTLAfterRevalidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, alice := setupScriptedUser(t, 7)
-		var questions []time.Time
+		var requests []time.Time
 		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
-			questions = append(questions, time.Now())
-			if len(questions) > 3 {
-				claims[0].LockRev++ // another grant proves nothing
+			requests = append(requests, time.Now())
+			if len(requests) > 3 {
+				claims[0].LockRev++ // another grant does not extend the lock
 			}
 			time.Sleep(ttl / 5)
 			return &rtmpb.KeepAliveResponse{Locks: claims}
@@ -222,8 +221,8 @@ func TestLock_ValidForTTLAfterRevalidation(t *testing.T) {
 		<-l.Done()
 		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 		synctest.Wait()
-		if got := time.Since(questions[2]); got != ttl {
-			t.Errorf("it ended %v after the question, want %v", got, ttl)
+		if got := time.Since(requests[2]); got != ttl {
+			t.Errorf("it ended %v after the request, want %v", got, ttl)
 		}
 	})
 }
@@ -264,11 +263,11 @@ func TestAcquireLock_EndedGrantIsNotConfirmed(t *testing.T) {
 		{"removed", func(_ *scriptedServer, alice *rtm.User, _ *rtm.Lock) error {
 			return alice.RemoveLock(context.Background(), room, "pen")
 		}},
-		{"told", func(s *scriptedServer, _ *rtm.User, _ *rtm.Lock) error {
+		{"reported by an event", func(s *scriptedServer, _ *rtm.User, _ *rtm.Lock) error {
 			s.send(penEvent(rtmpb.LockEvent_RELEASED, 7))
 			return nil
 		}},
-		{"found out", func(_ *scriptedServer, _ *rtm.User, l *rtm.Lock) error {
+		{"reported by KeepAlive", func(_ *scriptedServer, _ *rtm.User, l *rtm.Lock) error {
 			<-l.Done()
 			return nil
 		}},
@@ -280,7 +279,7 @@ func TestAcquireLock_EndedGrantIsNotConfirmed(t *testing.T) {
 				s.acquire = func() (*rtmpb.LockResponse, error) {
 					grant, err := granted()
 					if grant.GetLockRev() > 7 {
-						time.Sleep(ttl / 2) // so that it is to be confirmed
+						time.Sleep(ttl / 2) // so that the client confirms the grant
 					}
 					return grant, err
 				}

@@ -24,14 +24,14 @@ func TestLogin_Error(t *testing.T) {
 		want []error
 		in   time.Duration
 	}{
-		{"nobody", "", nil, nil, []error{rtm.ErrNotLogin}, 0},
-		{"a name that cannot be", "al/ice", nil, nil, []error{rtm.ErrInvalidUserID}, 0},
-		{"a name that is no text", "\xff", nil, nil, []error{rtm.ErrInvalidParameter}, 0},
+		{"no name", "", nil, nil, []error{rtm.ErrNotLogin}, 0},
+		{"an invalid name", "al/ice", nil, nil, []error{rtm.ErrInvalidUserID}, 0},
+		{"a name that is not UTF-8", "\xff", nil, nil, []error{rtm.ErrInvalidParameter}, 0},
 		{"another component", "alice", []client.DialOption{client.Store("other")}, nil, []error{rtm.ErrLockNotAvailable}, 0},
-		{"away", "alice", nil, (*network).stop, []error{rtm.ErrNotConnected}, time.Second},
+		{"no server", "alice", nil, (*network).stop, []error{rtm.ErrNotConnected}, time.Second},
 		{"a wrong token", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, []error{rtm.ErrInvalidToken}, 0},
 		{"no service", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
-		{"no answer", "alice", nil, func(n *network) { n.inject(hang) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"no response", "alice", nil, func(n *network) { n.inject(hang) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestLogin_StoreAndContext(t *testing.T) {
 		}
 		defer alice.Close()
 		if alice.Name() != "alice" {
-			t.Errorf("her name is %q", alice.Name())
+			t.Errorf("the name is %q", alice.Name())
 		}
 		setLocks(t, alice, "pen")
 		l, err := alice.AcquireLock(ctx, room, "pen", true)
@@ -95,7 +95,7 @@ func TestLogin_Again(t *testing.T) {
 		alice = n.login(t, "alice")
 		locks := alice.Locks()
 		if len(locks) != 2 || locks[0].Detail != ink.Detail || locks[1].Detail != pen.Detail {
-			t.Fatalf("she has %+v, want %+v, %+v", locks, ink.Detail, pen.Detail)
+			t.Fatalf("alice has %+v, want %+v, %+v", locks, ink.Detail, pen.Detail)
 		}
 		time.Sleep(long)
 		checkHeld(t, locks[0])
@@ -109,7 +109,7 @@ func TestLogin_Again(t *testing.T) {
 		}
 		time.Sleep(ttl + time.Second)
 		if got := n.login(t, "alice").Locks(); len(got) != 0 {
-			t.Errorf("later she has %v", got)
+			t.Errorf("later alice has %v", got)
 		}
 	})
 }
@@ -188,7 +188,7 @@ func TestLogout_Twice(t *testing.T) {
 		}
 		acquire(t, bob, "pen")
 		n.stop()
-		checkIs(t, "Logout that nobody hears", bob.Logout(t.Context(), true), rtm.ErrNotConnected)
+		checkIs(t, "Logout without a server", bob.Logout(t.Context(), true), rtm.ErrNotConnected)
 		checkIs(t, "Err", bob.Err(), rtm.ErrNotLogin)
 	})
 }
@@ -230,18 +230,18 @@ func TestUser_CloseStopsGoroutines(t *testing.T) {
 	bob.Close()
 	alice.Close()
 	for range cap(ended) {
-		checkIs(t, "what she did", <-ended, rtm.ErrNotLogin)
+		checkIs(t, "alice's call", <-ended, rtm.ErrNotLogin)
 	}
-	deadline := time.Now().Add(time.Second) // for what is about to return
+	deadline := time.Now().Add(time.Second) // for goroutines that are about to return
 	for userStack() != "" && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}
 	if stack := userStack(); stack != "" {
-		t.Errorf("there runs\n%s", stack)
+		t.Errorf("a goroutine of the User still runs:\n%s", stack)
 	}
 }
 
-// userStack is where some goroutine of a User is, or empty.
+// userStack returns the stack of a goroutine of a User, or "".
 func userStack() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]

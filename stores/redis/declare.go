@@ -12,8 +12,8 @@ import (
 
 const (
 	groupsKey = "mortise:groups" // the set of the groups that have locks
-	// groupBatch is about how many groups are described in one step; other clients are
-	// served between the steps.
+	// groupBatch is about how many groups are described in one step; Redis serves other
+	// clients between the steps.
 	groupBatch = 100
 )
 
@@ -26,8 +26,8 @@ func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 	return wrap(ctx, "declare", d.Key, err)
 }
 
-// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the
-// request, ErrNotDeclared tells of the first try's success.
+// Withdraw implements [stores.Declarer]. If the answer is lost and the request is
+// repeated, the error is ErrNotDeclared although the first attempt withdrew the lock.
 func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 	return wrap(ctx, "withdraw", key, s.endLock(ctx, withdrawScript, key, group))
 }
@@ -39,8 +39,8 @@ func (s *Store) Group(ctx context.Context, group string) ([]stores.LockInfo, err
 	return locks, wrap(ctx, "group", group, err)
 }
 
-// scanGroups calls found with the declared locks whose key starts with prefix, those of
-// some groups after the other, each as it was at a revision.
+// scanGroups calls found with the declared locks whose key starts with prefix, a batch of
+// groups at a time, as they were at a revision.
 func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64, []stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		groups, next, err := s.client.SScan(ctx, groupsKey, cursor, "", groupBatch).Result()
@@ -74,7 +74,7 @@ func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, l
 		return 0, nil, err
 	}
 	if len(values) == 0 {
-		return 0, nil, errors.New("the script did not answer")
+		return 0, nil, errors.New("the script's answer must have a revision, got none")
 	}
 	if revision, err = strconv.ParseUint(values[0], 10, 64); err != nil {
 		return 0, nil, err

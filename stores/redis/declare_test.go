@@ -120,8 +120,8 @@ func TestWithdraw_EndsWaitsInOtherStores(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter to whom no push came, nor the note that
-// it was sent away.
+// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter to whom no push came, nor
+// the note that it was sent away.
 func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -317,8 +317,8 @@ func TestDeclaredLock_RepeatedRequest(t *testing.T) {
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestDeclaredLock_RepeatsDeadWaiter has an owner ask again whose process is dead, and then that
-// process come back.
+// TestDeclaredLock_RepeatsDeadWaiter has an owner ask again whose process is dead, and
+// then that process come back.
 func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

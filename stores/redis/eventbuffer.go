@@ -2,78 +2,77 @@ package redis
 
 import "sync"
 
-// mailboxSize is how many messages are kept for a watcher who is slow.
+// eventBufferSize is how many messages are kept for a slow watcher.
 const eventBufferSize = 4096
 
-// mailbox keeps what was received until the watcher has time. When it is full, or
-// messages were lost elsewhere, it is behind: what it has then means nothing, and it
-// keeps nothing until a restart.
+// eventBuffer keeps received messages until the watcher takes them. When it is full, or
+// messages were lost elsewhere, it is behind: it drops all messages until a restart.
 type eventBuffer struct {
-	ready chan struct{} // tells that there is something new
+	ready chan struct{} // has a message if something has changed
 
 	mu         sync.Mutex
-	messages   []any // stores.Event and report
+	messages   []any // of type stores.Event and report
 	behind     bool
 	subscribed bool  // messages come in
-	err        error // why not, if that is known
+	err        error // why not, if known
 }
 
 func newEventBuffer() *eventBuffer { return &eventBuffer{ready: make(chan struct{}, 1), behind: true} }
 
-// keep adds a message.
-func (m *eventBuffer) add(message any) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.behind {
+// add appends a message.
+func (b *eventBuffer) add(message any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.behind {
 		return
 	}
-	if m.messages = append(m.messages, message); len(m.messages) > eventBufferSize {
-		m.behind, m.messages = true, nil
+	if b.messages = append(b.messages, message); len(b.messages) > eventBufferSize {
+		b.behind, b.messages = true, nil
 	}
-	notify(m.ready)
+	notify(b.ready)
 }
 
-// open notes that messages come in from now on.
-func (m *eventBuffer) connected() { m.set(true, nil) }
+// connected records that messages come in from now on.
+func (b *eventBuffer) connected() { b.set(true, nil) }
 
-// shut notes that no messages come in.
-func (m *eventBuffer) disconnected(why error) { m.set(false, why) }
+// disconnected records that no messages come in, and why.
+func (b *eventBuffer) disconnected(err error) { b.set(false, err) }
 
-func (m *eventBuffer) set(hearing bool, broken error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.subscribed, m.err = hearing, broken
-	m.behind, m.messages = true, nil
-	notify(m.ready)
+func (b *eventBuffer) set(subscribed bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subscribed, b.err = subscribed, err
+	b.behind, b.messages = true, nil
+	notify(b.ready)
 }
 
-// lose notes that messages were lost.
-func (m *eventBuffer) markLost() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.behind, m.messages = true, nil
+// markLost records that messages were lost.
+func (b *eventBuffer) markLost() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.behind, b.messages = true, nil
 }
 
-// restart lets messages be kept again, if they come in; else it tells why not, if that is
-// known.
-func (m *eventBuffer) restart() (hearing bool, broken error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.behind = !m.subscribed
-	return m.subscribed, m.err
+// restart keeps messages again if they come in; else it returns why not, if known.
+func (b *eventBuffer) restart() (subscribed bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.behind = !b.subscribed
+	return b.subscribed, b.err
 }
 
-// next returns the next message, nil if there is none, or errBehind.
-func (m *eventBuffer) next() (any, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.behind {
+// next removes and returns the next message. It returns nil if there is none, and
+// errMessagesLost if the buffer is behind.
+func (b *eventBuffer) next() (any, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.behind {
 		return nil, errMessagesLost
 	}
-	if len(m.messages) == 0 {
+	if len(b.messages) == 0 {
 		return nil, nil
 	}
-	message := m.messages[0]
-	m.messages = m.messages[1:]
+	message := b.messages[0]
+	b.messages = b.messages[1:]
 	return message, nil
 }

@@ -6,10 +6,11 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// gate counts the calls that may take long, so that Close can end them and wait for them.
+// inflight counts the calls that may take long, so that Close can end them and wait for
+// them.
 type inflight struct {
-	closing chan struct{}  // closed by shut
-	calls   sync.WaitGroup // those who have entered, and what they have started
+	closing chan struct{}  // closed by close
+	calls   sync.WaitGroup // started calls and their goroutines
 
 	mu     sync.Mutex
 	closed bool
@@ -17,29 +18,30 @@ type inflight struct {
 
 func newInflight() *inflight { return &inflight{closing: make(chan struct{})} }
 
-// enter lets a call in, which ends with calls.Done. It fails with ErrClosed after shut.
-func (g *inflight) start() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
+// start counts a call, which ends with calls.Done. It fails with ErrClosed after close.
+func (i *inflight) start() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
 		return stores.ErrClosed
 	}
-	g.calls.Add(1)
+	i.calls.Add(1)
 	return nil
 }
 
-// shut tells those inside to leave, and returns a channel that is closed when they have.
-func (g *inflight) close() (empty <-chan struct{}) {
-	g.mu.Lock()
-	if !g.closed {
-		g.closed = true
-		close(g.closing)
+// close ends the calls, and returns a channel that is closed when all of them have
+// returned.
+func (i *inflight) close() (done <-chan struct{}) {
+	i.mu.Lock()
+	if !i.closed {
+		i.closed = true
+		close(i.closing)
 	}
-	g.mu.Unlock()
-	left := make(chan struct{})
+	i.mu.Unlock()
+	returned := make(chan struct{})
 	go func() {
-		defer close(left)
-		g.calls.Wait()
+		defer close(returned)
+		i.calls.Wait()
 	}()
-	return left
+	return returned
 }

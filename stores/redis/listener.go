@@ -11,25 +11,25 @@ import (
 )
 
 const (
-	// silence is after how long without a message a connection is taken for broken and
-	// replaced. Who listens sees to it that something is published more often.
+	// receiveTimeout is after how long without a message a connection counts as broken
+	// and is replaced. Every subscriber makes sure that messages come more often.
 	receiveTimeout = 3 * time.Second
-	// redial is the pause after a failure.
+	// redialDelay is the pause after a failure.
 	redialDelay = 50 * time.Millisecond
 )
 
-// listener receives what is published on channels, in order, over a connection of its
-// own. It calls its functions from one goroutine. go-redis's own loop is not used,
-// because it drops messages when it is not read in time.
+// listener receives the messages of channels, in order, over a connection of its own. It
+// calls its functions from one goroutine. go-redis's own loop is not used, because it
+// drops messages if they are not read in time.
 type listener struct {
 	client       goredis.UniversalClient
 	channels     []string
-	onSubscribed func()                        // from now on nothing is missed; again after the connection was replaced
-	onMessage    func(channel, message string) // something was published
-	onError      func(error)                   // the connection is broken, or Redis refuses to subscribe it
+	onSubscribed func() // no message is missed from now on; again after a reconnect
+	onMessage    func(channel, message string)
+	onError      func(error) // the connection broke, or Redis denied the subscription
 }
 
-// run listens until ctx ends.
+// run receives messages until ctx ends.
 func (l *listener) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.listen(ctx)
@@ -37,7 +37,7 @@ func (l *listener) run(ctx context.Context) {
 }
 
 // listen uses one PubSub, which replaces its connection when that breaks, until ctx ends
-// or there is silence.
+// or no message has come for receiveTimeout.
 func (l *listener) listen(ctx context.Context) {
 	pubsub := l.client.Subscribe(ctx, l.channels...)
 	closed := make(chan struct{})
@@ -48,7 +48,7 @@ func (l *listener) listen(ctx context.Context) {
 		case <-ctx.Done():
 		case <-watchdog.C:
 		}
-		_ = pubsub.Close() // which ends Receive
+		_ = pubsub.Close() // ends Receive
 	}()
 	defer func() { <-closed }()
 	for {
@@ -62,7 +62,7 @@ func (l *listener) listen(ctx context.Context) {
 			l.onMessage(message.Channel, message.Payload)
 		}
 		if errors.Is(err, goredis.ErrClosed) {
-			watchdog.Reset(0) // if it was the client that was closed
+			watchdog.Reset(0) // in case the client was closed
 			return
 		}
 		if err != nil {

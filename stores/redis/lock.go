@@ -11,34 +11,34 @@ import (
 )
 
 const (
-	// callTimeout bounds what is asked on behalf of one who waits. It is longer than a
-	// lock waits to be claimed.
+	// callTimeout bounds the requests on behalf of a waiter. It is longer than a lock
+	// waits to be claimed.
 	callTimeout = time.Second
-	// remembered is how long Redis remembers that a waiter has left of whom a request may
-	// be on its way still.
+	// leftNoteTTL is how long Redis keeps a note that a waiter has left of which a
+	// request may be delayed.
 	leftNoteTTL = 10 * time.Second
 )
 
 // waiter is a request for locks that waits, or may have to.
 type waiter struct {
 	stores.MultiRequest
-	group       string        // as in stores.Request; TTL is zero until an answer tells it then
-	declared    int64         // the number of the declaration that the request is for; 0 until an answer tells it
+	group       string        // as in stores.Request; with it, an answer sets the TTL
+	declared    int64         // number of the declaration, 0 until an answer sets it
 	id          string        // of the request, unique
-	arrival     int64         // by which the waiter stands in its queues; 0 until it does
-	wake        chan struct{} // tells to ask again
-	handoffs    chan handoff  // what was handed over without asking
-	lastNumber  uint64        // the last number drawn when an answer said that the waiter waits
+	arrival     int64         // the place in the queues, 0 until the waiter is queued
+	wake        chan struct{} // has a message if the waiter has to ask Redis
+	handoffs    chan handoff  // grants that came with the answer to another request
+	lastNumber  uint64        // the last number drawn when Redis queued the waiter
 	unanswered  bool          // the last request has had no answer
-	maybeResent bool          // a request may have been sent twice, and the first may be on its way still
-	leftAt      time.Time     // when Lock returned although Redis could not be told
+	maybeResent bool          // a request may have been sent twice and the first be late
+	leftAt      time.Time     // when Lock returned while Redis was unreachable
 }
 
-// handed is what an answer tells of locks that went to a waiter.
+// handoff is a grant that came with the answer to another request.
 type handoff struct {
 	token uint64
 	ttl   int64     // milliseconds
-	start time.Time // they were handed over after it
+	start time.Time // the locks were granted after it
 }
 
 // Lock implements [stores.Waiter].
@@ -72,9 +72,9 @@ func (s *Store) newSingleWaiter(req stores.Request) *waiter {
 	return w
 }
 
-// await takes the locks, and waits for them as long as ctx lasts. While the first of a
-// Store's waiters does not hear Redis yet it only tries, because who is not heard is
-// passed over. What is granted when ctx has ended is given back.
+// wait takes the locks, and waits for them until ctx ends. Until the Store's subscription
+// works it only tries, because a waiter that does not receive messages is skipped. A
+// grant that comes when ctx has ended is released.
 func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
 	if err := s.start(); err != nil {
 		return stores.Grant{}, err
@@ -91,7 +91,8 @@ func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
 		case <-s.closing:
 			err = stores.ErrClosed
 		case h := <-w.handoffs:
-			if h.token > w.lastNumber { // else it has ended, and a repeated request brought the waiter back
+			// Else the grant has expired, and a repeated request queued the waiter again.
+			if h.token > w.lastNumber {
 				g = w.grant(h)
 			}
 		case <-w.wake:
@@ -109,8 +110,8 @@ func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return g, nil
 }
 
-// begin asks for the first time. Its failure is the call's: until a waiter stands in the
-// queue it has nothing to lose.
+// enqueue sends the first request. An error ends the call: until a waiter is queued it
+// has no place to lose.
 func (s *Store) enqueue(ctx context.Context, w *waiter) (stores.Grant, error) {
 	if !s.queue.isListening() {
 		if g, err := s.request(ctx, w, false); err != nil || g.Acquired {
@@ -123,15 +124,14 @@ func (s *Store) enqueue(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return s.request(ctx, w, true)
 }
 
-// over returns the end of ctx, and why Redis does not answer, if it does not.
+// contextError returns ctx's error and, if Redis does not answer, the reason.
 func (s *Store) contextError(ctx context.Context) error {
 	return s.outage.wrap(ctx.Err(), ctx.Err(), nil)
 }
 
-// claim takes what was handed to the waiter, or learns that the wait is over. A Redis
-// that does not answer, or with an error that time can mend, does not end it: if there
-// was something to claim, or if the place in the queue was lost, the next check finds out
-// and wakes the waiter again.
+// claim takes the locks that were handed to the waiter, or returns why the wait is over.
+// If Redis does not answer, or returns a transient error, the wait goes on: the next
+// check finds a lock to claim or a lost place in the queue, and wakes the waiter again.
 func (s *Store) claim(ctx context.Context, w *waiter) (stores.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -142,8 +142,8 @@ func (s *Store) claim(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return g, err
 }
 
-// ask takes the locks if they can be had, or were handed to the waiter. Otherwise the
-// waiter stands in the queues afterwards, if it shall wait.
+// request takes the locks if they are available or were handed to the waiter. Otherwise,
+// if wait is set, it queues the waiter.
 func (s *Store) request(ctx context.Context, w *waiter, wait bool) (stores.Grant, error) {
 	start := time.Now()
 	w.unanswered = true
@@ -171,7 +171,7 @@ func (s *Store) request(ctx context.Context, w *waiter, wait bool) (stores.Grant
 	return w.grant(handoff{token, ttl, start}), nil
 }
 
-// grant is what was handed to the waiter, as its caller is told.
+// grant returns the Grant for a handoff.
 func (w *waiter) grant(h handoff) stores.Grant {
 	if w.group != "" {
 		w.TTL = time.Duration(h.ttl) * time.Millisecond
@@ -179,8 +179,8 @@ func (w *waiter) grant(h handoff) stores.Grant {
 	return stores.Grant{Acquired: true, Token: h.token, TTL: w.TTL, Expires: h.start.Add(w.TTL)}
 }
 
-// leave takes the waiter out of the queues, or gives back what it was granted meanwhile.
-// If Redis cannot be told now, the queue tells it later.
+// leave removes the waiter from the queues, or releases what it was granted meanwhile. If
+// Redis does not answer, the queue tries again later.
 func (s *Store) leave(ctx context.Context, w *waiter) {
 	if err := s.sendLeave(context.WithoutCancel(ctx), w); err != nil {
 		s.queue.leaveLater(w)
@@ -190,14 +190,14 @@ func (s *Store) leave(ctx context.Context, w *waiter) {
 func (s *Store) sendLeave(ctx context.Context, w *waiter) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	remember := int64(0)
+	noteTTL := int64(0)
 	if w.unanswered || w.maybeResent {
-		remember = millis(leftNoteTTL)
+		noteTTL = millis(leftNoteTTL)
 	}
-	return s.runScript(ctx, leaveScript, w.Keys, appendStrings([]any{w.id, w.Owner, remember, w.group}, w.Holding)...).Err()
+	return s.runScript(ctx, leaveScript, w.Keys, appendStrings([]any{w.id, w.Owner, noteTTL, w.group}, w.Holding)...).Err()
 }
 
-// newRequest returns an id that no other request has. It begins with the Store's.
+// newRequestID returns a unique id of a request. It begins with the Store's.
 func (s *Store) newRequestID() string {
 	return s.id + "-" + strconv.FormatUint(s.requestCount.Add(1), 36)
 }

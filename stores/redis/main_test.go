@@ -17,8 +17,8 @@ const (
 )
 
 // parallelTests is how many tests run at once unless the flag -parallel is given. It is
-// larger than the number of processors, because the tests spend most of their time waiting
-// for leases to expire.
+// larger than the number of processors, because the tests spend most of their time
+// waiting for leases to expire.
 const parallelTests = 12
 
 func TestMain(m *testing.M) {

@@ -16,14 +16,14 @@ import (
 const (
 	// openTimeout bounds opening if ctx has no deadline.
 	openTimeout = 5 * time.Second
-	// firstPause and longestPause are between two attempts to open a store.
+	// minOpenDelay and maxOpenDelay bound the pause between two attempts to open a store.
 	minOpenDelay = 50 * time.Millisecond
 	maxOpenDelay = 500 * time.Millisecond
 )
 
-// open returns a store whose Redis can be trusted with locks and grants what calls need.
-// It tries until ctx ends, unless it meets an error that time cannot mend. The error
-// wraps ErrUnreachable if a later attempt may succeed.
+// open returns a store after it has checked that Redis is fit for locks and permits what
+// calls need. It retries until ctx ends, unless an error is permanent. The error wraps
+// ErrUnreachable if a later attempt may succeed.
 func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 	config, err := parseConfig(c.Metadata)
 	if err != nil {
@@ -66,8 +66,8 @@ func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalO
 	}
 }
 
-// unreachable is an error that time can mend, of opening or of a call that had no answer.
-// It is an [stores.ErrUnreachable] with a text of its own.
+// unreachableError is a transient error of opening, or of a call without an answer. It is
+// an [stores.ErrUnreachable] with a text of its own.
 type unreachableError struct{ error }
 
 // Is reports whether target is ErrUnreachable.
@@ -76,18 +76,18 @@ func (unreachableError) Is(target error) bool { return target == stores.ErrUnrea
 // Unwrap returns the cause.
 func (u unreachableError) Unwrap() error { return u.error }
 
-// attempt opens a store with a client of its own, so that an attempt does not meet the
-// dial errors that the pool of the one before remembers.
+// openOnce opens a store with a client of its own, so that it does not meet dial errors
+// that an earlier attempt's pool remembers.
 func openOnce(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) (*Store, error) {
 	s := newStore(options)
 	if err := s.verify(ctx, log, options); err != nil {
-		_ = s.client.Close() // it has no part in the failure
+		_ = s.client.Close() // the first error matters
 		return nil, err
 	}
 	return s, nil
 }
 
-// check asks Redis what it is and whether it grants what calls need.
+// verify checks what Redis is and whether it permits what calls need.
 func (s *Store) verify(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) error {
 	if options.MasterName != "" {
 		if err := querySentinels(ctx, options); err != nil {

@@ -11,32 +11,33 @@ import (
 )
 
 const (
-	wakePrefix = "mortise:wake:" // and a Store's id: the channel by which its waiters are woken
+	// wakePrefix and a Store's id are the channel by which its waiters are woken.
+	wakePrefix = "mortise:wake:"
 
-	// checkPeriod is how often a Store with waiters tells Redis that it lives, and looks
-	// whether a push was lost. Redis believes it dead after 850 ms.
+	// checkInterval is how often a Store with waiters sends its heartbeat and checks
+	// whether it has missed a message. Redis takes it for dead after 850 ms.
 	checkInterval = 200 * time.Millisecond
-	// checkBatch is how many waiters one script looks after; other clients are served
+	// checkBatchSize is how many waiters one script checks; Redis serves other clients
 	// between the scripts.
 	checkBatchSize = 256
-	// lingering is how long a Store without waiters goes on to listen. It is shorter than
-	// silence.
+	// idleTimeout is how long a Store without waiters stays subscribed. It is shorter
+	// than receiveTimeout.
 	idleTimeout = 2 * time.Second
-	// tellingTime is how long a Store tries to tell Redis that a waiter has left.
+	// leaveRetryTime is how long a Store retries to remove a waiter that has left.
 	leaveRetryTime = time.Minute
 )
 
-// queue looks after those who wait in one Store. While there are any, it runs two
-// goroutines: one listens for pushes, the other checks what pushes may have missed.
+// queue holds the waiters of one Store. While there are any, it runs two goroutines: one
+// receives messages, the other checks for missed ones.
 type queue struct {
 	store *Store
 
 	mu          sync.Mutex
-	waiters     map[string]*waiter // who wait, by id
-	leaving     map[string]*waiter // who have left, and Redis does not know
-	ready       chan struct{}      // closed when pushes are heard, or cannot be; nil while nothing runs
-	nextCheck   time.Time          // of the next check
-	rescheduled chan struct{}      // tells that next is sooner than it was
+	waiters     map[string]*waiter // by id
+	leaving     map[string]*waiter // that have left while Redis was unreachable, by id
+	ready       chan struct{}      // closed when subscribed or denied; nil if idle
+	nextCheck   time.Time
+	rescheduled chan struct{} // has a message if nextCheck is earlier than it was
 }
 
 func newQueue(s *Store) *queue {
@@ -48,7 +49,7 @@ func newQueue(s *Store) *queue {
 	}
 }
 
-// listening tells whether pushes are heard.
+// isListening reports whether the Store receives messages.
 func (q *queue) isListening() bool {
 	q.mu.Lock()
 	ready := q.ready
@@ -61,8 +62,8 @@ func (q *queue) isListening() bool {
 	}
 }
 
-// add makes the waiter known, and returns when pushes can reach it or are seen to be
-// impossible.
+// add registers the waiter, and returns when messages can reach it or the subscription
+// has failed.
 func (q *queue) add(ctx context.Context, w *waiter) error {
 	q.mu.Lock()
 	q.waiters[w.id] = w
@@ -78,14 +79,15 @@ func (q *queue) add(ctx context.Context, w *waiter) error {
 	}
 }
 
-// start has the goroutines run. The caller has locked mu, and entered the Store.
+// ensureRunning starts the goroutines if necessary. The caller has locked mu and started
+// a call of the Store.
 func (q *queue) ensureRunning() (ready <-chan struct{}) {
 	if q.ready == nil {
 		q.ready = make(chan struct{})
 		q.nextCheck = time.Now().Add(checkInterval)
 		ready := q.ready
-		hears := sync.OnceFunc(func() { close(ready) })
-		q.store.calls.Go(func() { q.run(hears) })
+		onReady := sync.OnceFunc(func() { close(ready) })
+		q.store.calls.Go(func() { q.run(onReady) })
 	}
 	return q.ready
 }
@@ -96,7 +98,7 @@ func (q *queue) remove(w *waiter) {
 	delete(q.waiters, w.id)
 }
 
-// tellLater has Redis told that the waiter has left, as soon as it can be.
+// leaveLater removes a waiter that has left from its queues as soon as Redis answers.
 func (q *queue) leaveLater(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -105,15 +107,15 @@ func (q *queue) leaveLater(w *waiter) {
 	q.ensureRunning()
 }
 
-// expect has the next check done when a lock expires, in so many milliseconds. Negative
-// ones mean nothing.
+// checkAfterExpiry schedules a check for when a lock expires, in this many milliseconds.
+// A negative number is ignored.
 func (q *queue) checkAfterExpiry(expiry int64) {
 	if expiry >= 0 {
 		q.checkAt(time.Now().Add(time.Duration(expiry+1) * time.Millisecond))
 	}
 }
 
-// checkAt has the next check done at a time, if it is not sooner anyway.
+// checkAt moves the next check to a time, if it is not earlier already.
 func (q *queue) checkAt(at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,12 +125,12 @@ func (q *queue) checkAt(at time.Time) {
 	}
 }
 
-// keep listens and checks until the queue is closed or has been empty for a while. It
-// calls hears when pushes are heard or seen to be impossible.
-func (q *queue) run(hears func()) {
+// run receives messages and checks until the Store is closed or has had no waiters for a
+// while. It calls onReady when the subscription works or has failed.
+func (q *queue) run(onReady func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var listening sync.WaitGroup
-	listening.Go(func() { q.newListener(hears).run(ctx) })
+	listening.Go(func() { q.newListener(onReady).run(ctx) })
 	defer listening.Wait()
 	defer cancel()
 	timer := time.NewTimer(checkInterval)
@@ -149,19 +151,19 @@ func (q *queue) run(hears func()) {
 	}
 }
 
-// listener returns one that wakes waiters. Each time it begins to hear, everything is
-// checked.
-func (q *queue) newListener(hears func()) *listener {
+// newListener returns a listener that wakes waiters. Each time it has subscribed, all
+// waiters are checked.
+func (q *queue) newListener(onReady func()) *listener {
 	return &listener{
 		client:       q.store.client,
 		channels:     []string{wakePrefix + q.store.id},
-		onSubscribed: func() { hears(); q.checkAt(time.Now()) },
+		onSubscribed: func() { onReady(); q.checkAt(time.Now()) },
 		onMessage:    func(_, id string) { q.wake(id) },
-		onError:      func(error) { hears() },
+		onError:      func(error) { onReady() },
 	}
 }
 
-// stop tells that nothing runs any more, unless somebody has come.
+// stopIfIdle marks the goroutines as stopped and returns true, unless there are waiters.
 func (q *queue) stopIfIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,7 +180,7 @@ func (q *queue) untilNextCheck() time.Duration {
 	return time.Until(q.nextCheck)
 }
 
-// wake tells the waiter to ask, if it is there still.
+// wake lets the waiter ask Redis, if it still waits.
 func (q *queue) wake(id string) {
 	q.mu.Lock()
 	w := q.waiters[id]
@@ -188,8 +190,8 @@ func (q *queue) wake(id string) {
 	}
 }
 
-// grant tells the waiter, if it is there still, what was handed to it. Otherwise it is
-// leaving and gives that back.
+// deliver passes a grant to the waiter, if it still waits. Otherwise it is leaving, which
+// releases the grant.
 func (q *queue) deliver(id string, h handoff) {
 	q.store.observeToken(h.token)
 	q.mu.Lock()
@@ -199,15 +201,15 @@ func (q *queue) deliver(id string, h handoff) {
 		return
 	}
 	select {
-	case <-w.handoffs: // what it has not seen yet has ended
+	case <-w.handoffs: // an earlier grant has expired
 	default:
 	}
-	w.handoffs <- h // which has room: mu is held
+	w.handoffs <- h // never blocks: only holders of mu send
 }
 
 // check refreshes all waiters, and wakes those that were served, whose data Redis has
-// lost, or whose key holds data that is not a lock. It plans the next check, and returns
-// false if no waiter is left.
+// lost, or whose key holds data that is not a lock. It schedules the next check, and
+// returns false if there are no waiters.
 func (q *queue) check(ctx context.Context) bool {
 	q.mu.Lock()
 	waiters := slices.Collect(maps.Values(q.waiters))
@@ -237,7 +239,7 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	answer, err := q.store.runScript(ctx, checkScript, nil, append(args, toAny(ids)...)...).Int64Slice()
 	if isPermanent(err) {
 		for _, w := range waiters {
-			notify(w.wake) // to meet the same refusal, if it is about this waiter
+			notify(w.wake) // each asks itself: the error may concern another waiter
 		}
 	}
 	if err != nil {
@@ -250,12 +252,12 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 	return nil
 }
 
-// tellLeft tells Redis who have left, and forgets those who are told or no longer worth
-// trying.
+// sendLeaves removes waiters that have left from their queues in Redis, and forgets those
+// that are removed or have expired there.
 func (q *queue) sendLeaves(ctx context.Context, left []*waiter) {
 	var err error
 	for _, w := range left {
-		if err == nil { // else Redis does not answer, and the others can wait
+		if err == nil { // else Redis does not answer, and the next check tries again
 			err = q.store.sendLeave(ctx, w)
 		}
 		if err == nil || time.Since(w.leftAt) > leaveRetryTime {
@@ -266,7 +268,7 @@ func (q *queue) sendLeaves(ctx context.Context, left []*waiter) {
 	}
 }
 
-// poke sends to a channel that holds one message, unless it has one.
+// notify sends to a channel with room for one message, unless a message is there already.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -30,7 +30,8 @@ const (
 // errHasLeft is the answer to a delayed request of a waiter that has left its queues.
 var errHasLeft = errors.New("the waiter has left the queue")
 
-// luaFiles holds one file for each script, and in lua/lib the functions that scripts share.
+// luaFiles holds one file for each script, and in lua/lib the functions that scripts
+// share.
 //
 //go:embed lua
 var luaFiles embed.FS
@@ -59,10 +60,11 @@ func loadScript(name string) *goredis.Script {
 	return goredis.NewScript(assemble("lua/"+name+".lua", map[string]bool{}))
 }
 
-// assemble returns the text of a Lua file in which each line "-- include NAME" is replaced
-// by lua/lib/NAME.lua, and by nothing if included has the name already. The place matters:
-// Redis creates a script's functions each time that the script reaches them, so a script
-// handles the usual case and returns before it includes what only the other cases need.
+// assemble returns the text of a Lua file in which each line "-- include NAME" is
+// replaced by lua/lib/NAME.lua, and by nothing if included has the name already. The
+// place matters: Redis creates a script's functions each time that the script reaches
+// them, so a script handles the usual case and returns before it includes what only the
+// other cases need.
 func assemble(path string, included map[string]bool) string {
 	text, err := luaFiles.ReadFile(path)
 	if err != nil {
@@ -78,7 +80,7 @@ func assemble(path string, included map[string]bool) string {
 	})
 }
 
-// run runs a script, and tells it who we are.
+// runScript runs a script with the Store's own arguments first, see lib/caller.lua.
 func (s *Store) runScript(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
 	return script.Run(ctx, s.client, keys, append([]any{s.id, s.maxToken.Load(), s.events}, args...)...)
 }
@@ -113,7 +115,7 @@ func scriptError(answer int64) error {
 	return fmt.Errorf("the script's answer must be a known code, got %d", answer)
 }
 
-// encode is metadata as a record has it: JSON, or nothing.
+// encode returns metadata as a record has it: JSON, or nothing.
 func encode(metadata map[string]string) string {
 	if len(metadata) == 0 {
 		return ""

@@ -11,17 +11,17 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// askSentinels asks all Sentinels at once where the primary is, and succeeds with the
-// first that knows. go-redis asks too, but reports every trouble as Sentinels that are
-// unreachable.
+// querySentinels asks all Sentinels at once for the primary's address, and succeeds with
+// the first that knows it. go-redis asks too, but reports every problem as unreachable
+// Sentinels.
 func querySentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	var queries sync.WaitGroup
+	defer queries.Wait()
 	defer cancel()
 	answers := make(chan error, len(o.Addrs))
 	for _, addr := range o.Addrs {
-		asking.Go(func() { answers <- querySentinel(ctx, o, addr) })
+		queries.Go(func() { answers <- querySentinel(ctx, o, addr) })
 	}
 	var all sentinelErrors
 	for range o.Addrs {
@@ -34,8 +34,7 @@ func querySentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	return all
 }
 
-// sentinelErrors is what each of the Sentinels answered. It is permanent if all of them
-// are.
+// sentinelErrors are the errors of all Sentinels. It is permanent if all of them are.
 type sentinelErrors []error
 
 // Error joins the texts.
@@ -51,11 +50,11 @@ func (e sentinelErrors) Error() string {
 // Unwrap returns the errors.
 func (e sentinelErrors) Unwrap() []error { return e }
 
-// askSentinel asks one Sentinel where the primary is.
+// querySentinel asks one Sentinel for the primary's address.
 func querySentinel(ctx context.Context, o *goredis.UniversalOptions, addr string) error {
 	client := newSentinel(o, addr, o.SentinelUsername, o.SentinelPassword)
 	defer client.Close()
-	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // which ends a request without an answer
+	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // ends the request
 	_, err := client.GetMasterAddrByName(ctx, o.MasterName).Result()
 	switch {
 	case err == nil:
@@ -76,7 +75,7 @@ func querySentinel(ctx context.Context, o *goredis.UniversalOptions, addr string
 	return fmt.Errorf("the Sentinel at %s: %w", addr, err)
 }
 
-// primaries describes which primaries a Sentinel knows, if it says so.
+// knownPrimaries describes which primaries a Sentinel knows, if it answers that.
 func knownPrimaries(ctx context.Context, client *goredis.SentinelClient) string {
 	masters, err := client.Masters(ctx).Result()
 	if err != nil {
@@ -95,8 +94,8 @@ func knownPrimaries(ctx context.Context, client *goredis.SentinelClient) string 
 	return fmt.Sprintf(" (it knows %q)", names)
 }
 
-// isSentinel reports whether redisHost names a Sentinel. Its user and password may not be
-// those that were configured.
+// isSentinel reports whether redisHost names a Sentinel. The configured user and password
+// may not be valid for it.
 func isSentinel(ctx context.Context, o *goredis.UniversalOptions) bool {
 	for _, login := range [][2]string{{o.Username, o.Password}, {"", ""}} {
 		client := newSentinel(o, o.Addrs[0], login[0], login[1])
@@ -126,7 +125,7 @@ func newSentinel(o *goredis.UniversalOptions, addr, user, password string) *gore
 	})
 }
 
-// userName is the name of a user, as Redis knows it.
+// userName returns the user's name in Redis.
 func userName(configured string) string {
 	if configured == "" {
 		return "default"

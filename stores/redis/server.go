@@ -13,8 +13,7 @@ import (
 var errSentinel = permanentf("redisHost names a Sentinel: set failover to true and sentinelMasterName to the primary's name, " +
 	"or let redisHost name the primary")
 
-// checkServer asks Redis what it is, and refuses a topology in which locks would get
-// lost.
+// checkServer reads INFO, and rejects a topology in which locks would get lost.
 func (s *Store) checkServer(ctx context.Context, options *goredis.UniversalOptions) (warnings []string, err error) {
 	text, err := s.client.Info(ctx).Result()
 	switch {
@@ -31,8 +30,7 @@ func (s *Store) checkServer(ctx context.Context, options *goredis.UniversalOptio
 	return warnings, checkTopology(info, options.MasterName != "")
 }
 
-// checkTopology refuses what lock.redis refuses, and the mistakes that it would only meet
-// later.
+// checkTopology rejects what lock.redis rejects, and mistakes that would only show later.
 func checkTopology(info map[string]string, failover bool) error {
 	switch replicas := info["connected_slaves"]; {
 	case info["redis_mode"] == "sentinel":

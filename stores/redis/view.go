@@ -8,53 +8,53 @@ import (
 )
 
 const (
-	// recheck is after how long a lock is asked about again whose time is over, if there
-	// was no answer.
+	// recheckInterval is after how long a report about a lock whose TTL is over is
+	// requested again.
 	recheckInterval = time.Second
-	// checkedAtOnce is about how many locks one report tells.
+	// maxReportKeys is how many locks are requested in one report.
 	maxReportKeys = 256
-	// idleWatch is how long a view waits that expects no expiry.
+	// maxWait is how long a view waits that expects no lock to expire.
 	maxWait = time.Minute
 )
 
-// view is the state as its watcher knows it: snapshot and events applied. It is for one
-// goroutine.
+// view is the state as its watcher knows it: snapshot and events applied. It is used by
+// one goroutine.
 type view struct {
 	handle    func(stores.Event) error
-	handleErr error // what tell has returned
+	handleErr error // what handle has returned
 
 	held          map[string]*heldLock
 	declared      map[string]declaration
 	expiries      expiries
-	pendingChecks map[uint64][]string // the keys that a report was asked for, by its number
-	lastReport    uint64              // the number of the last report
+	pendingChecks map[uint64][]string // the keys of requested reports, by number
+	lastReport    uint64              // its number
 	watchedSince  string              // as in report
 	revision      uint64              // of the last event
-	published     bool                // a snapshot was
-	loading       bool                // the next snapshot has not been told yet
+	published     bool                // a snapshot, at least
+	loading       bool                // a snapshot is being prepared
 }
 
-// held is a lock, and when to look whether it has expired.
+// heldLock is a lock and the time at which to check whether it has expired.
 type heldLock struct {
 	stores.LockInfo
 	at    time.Time
 	index int // in expiries
 }
 
-// declaration is what is known of a lock that was declared.
+// declaration is a declared lock.
 type declaration struct {
 	ttl      time.Duration
-	revision uint64 // at which it was declared, if not before
+	revision uint64 // at which it was declared, or a later one
 }
 
-// begin forgets everything. Nothing is told until publish.
+// reset forgets everything. No event is passed on until publishSnapshot.
 func (v *view) reset(since string) {
 	v.held, v.expiries, v.pendingChecks = map[string]*heldLock{}, nil, map[uint64][]string{}
 	v.declared = map[string]declaration{}
 	v.watchedSince, v.loading = since, true
 }
 
-// publish tells the snapshot.
+// publishSnapshot passes the snapshot on.
 func (v *view) publishSnapshot() error {
 	locks := make(map[string]stores.LockInfo, max(len(v.held), len(v.declared)))
 	for key, d := range v.declared {
@@ -71,7 +71,7 @@ func (v *view) publishSnapshot() error {
 	return v.emit(stores.Event{Kind: stores.EventSnapshot, Revision: v.revision, Locks: sorted(locks), Missed: missed})
 }
 
-// put adds a lock in the place of what was known about its key.
+// put replaces what is known about a lock's key.
 func (v *view) put(l stores.LockInfo) {
 	v.remove(l.Key)
 	h := &heldLock{LockInfo: l, at: time.Now().Add(l.Remaining)}
@@ -86,7 +86,7 @@ func (v *view) remove(key string) {
 	}
 }
 
-// apply takes in a message, and tells what is new in it.
+// apply applies a message, and passes the changes on.
 func (v *view) apply(message any) error {
 	switch m := message.(type) {
 	case report:
@@ -109,8 +109,8 @@ func (v *view) applyEvent(e stores.Event) error {
 	return v.applyEnd(e)
 }
 
-// acquired takes in a grant, unless it is in the list already. If the lock was held until
-// now, nobody noticed its end.
+// applyAcquired applies a grant, unless the list has included it. If the view still has
+// another holder, its lock has expired.
 func (v *view) applyAcquired(e stores.Event) error {
 	if h := v.held[e.Lock.Key]; h != nil && h.Token >= e.Lock.Token {
 		return nil
@@ -122,8 +122,8 @@ func (v *view) applyAcquired(e stores.Event) error {
 	return v.emit(e)
 }
 
-// overtaken tells that a lock has expired, if an event about its key shows another
-// holder, or none.
+// expireReplaced passes on that a lock has expired, if an event about its key shows
+// another holder or none.
 func (v *view) expireReplaced(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token >= e.Revision || h.Token == e.Lock.Token && h.Owner == e.Lock.Owner {
@@ -133,7 +133,7 @@ func (v *view) expireReplaced(e stores.Event) error {
 	return v.emit(stores.Event{Kind: stores.EventExpired, Revision: e.Revision, Lock: h.LockInfo})
 }
 
-// ended takes in the end of a lock, unless the list did not have it any more.
+// applyEnd applies the end of a lock, unless the list has excluded it already.
 func (v *view) applyEnd(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token != e.Lock.Token || h.Owner != e.Lock.Owner {
@@ -143,8 +143,8 @@ func (v *view) applyEnd(e stores.Event) error {
 	return v.emit(e)
 }
 
-// exists takes in a declaration, unless it is in the list already. If the lock was held
-// until now, nobody noticed its end.
+// applyDeclared applies a declaration, unless the list has included it. If the view still
+// has another holder, its lock has expired.
 func (v *view) applyDeclared(e stores.Event) error {
 	if d, ok := v.declared[e.Lock.Key]; ok && d.revision >= e.Revision {
 		return nil
@@ -156,8 +156,8 @@ func (v *view) applyDeclared(e stores.Event) error {
 	return v.emit(e)
 }
 
-// vanished takes in that a lock was withdrawn, unless the list did not have it any more.
-// If another owner held the lock until now, nobody noticed its end.
+// applyWithdrawn applies a withdrawal, unless the list has excluded the declaration. If
+// the view still has another holder, its lock has expired.
 func (v *view) applyWithdrawn(e stores.Event) error {
 	if err := v.expireReplaced(e); err != nil {
 		return err
@@ -172,11 +172,11 @@ func (v *view) applyWithdrawn(e stores.Event) error {
 	return v.emit(e)
 }
 
-// applyReport takes in what Redis says about the locks whose time was over: they may have
-// been renewed, or they have expired.
+// applyReport applies a report about locks whose TTL was over: they were renewed or have
+// expired.
 func (v *view) applyReport(r report) error {
 	if r.watchedSince != v.watchedSince {
-		return errMessagesLost // for a while nothing was published
+		return errMessagesLost // there was a period without events
 	}
 	v.lastReport, v.revision = max(v.lastReport, r.number), max(v.revision, r.revision)
 	found := map[string]stores.LockInfo{}
@@ -193,7 +193,7 @@ func (v *view) applyReport(r report) error {
 	return nil
 }
 
-// compare takes in what Redis knows about a key: a lock, or the zero Lock.
+// reconcile applies the present state of a key: a lock, or the zero Lock.
 func (v *view) reconcile(key string, now stores.LockInfo, revision uint64) error {
 	h := v.held[key]
 	if h == nil {
@@ -207,11 +207,11 @@ func (v *view) reconcile(key string, now stores.LockInfo, revision uint64) error
 	if err := v.emit(stores.Event{Kind: stores.EventExpired, Revision: revision, Lock: h.LockInfo}); err != nil || now.Key == "" {
 		return err
 	}
-	v.put(now) // a foreign program took it
+	v.put(now) // another program took it
 	return v.emit(stores.Event{Kind: stores.EventAcquired, Revision: revision, Lock: now})
 }
 
-// emit tells an event.
+// emit passes an event on.
 func (v *view) emit(e stores.Event) error {
 	v.revision = max(v.revision, e.Revision)
 	if v.loading {
@@ -224,7 +224,7 @@ func (v *view) emit(e stores.Event) error {
 	return nil
 }
 
-// due returns keys of locks whose time is over, and plans to look again.
+// takeDue returns keys of locks whose TTL is over, and schedules another check of them.
 func (v *view) takeDue(now time.Time) []string {
 	var keys []string
 	for len(v.expiries) > 0 && len(keys) < maxReportKeys && !v.expiries[0].at.After(now) {
@@ -236,7 +236,7 @@ func (v *view) takeDue(now time.Time) []string {
 	return keys
 }
 
-// untilExpiry returns how long it is until a lock may have expired.
+// untilExpiry returns how long it takes until a lock may have expired.
 func (v *view) untilExpiry() time.Duration {
 	if len(v.expiries) == 0 {
 		return maxWait

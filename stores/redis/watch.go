@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	watchPrefix = "mortise:watch:" // and an id: the channel of one watcher
+	// watchPrefix and an id are the channel of one watcher.
+	watchPrefix = "mortise:watch:"
 
-	// beatPeriod is how often a watcher tells Redis that it is there. Redis forgets it
+	// heartbeatInterval is how often a watcher sends its heartbeat. Redis forgets it
 	// after five seconds.
 	heartbeatInterval = time.Second
 	// syncTimeout is how long a watcher waits for the report that ends a snapshot.
@@ -24,28 +25,28 @@ const (
 )
 
 var (
-	// errBehind means that messages were lost, and that a new snapshot is needed.
+	// errMessagesLost means that messages were lost, and that a new snapshot is needed.
 	errMessagesLost = errors.New("messages were lost")
-	// errRefused means that tell has returned an error.
-	errHandler = errors.New("the watcher does not want to be told more")
+	// errHandler means that the watcher's function has returned an error.
+	errHandler = errors.New("the watcher's function has failed")
 )
 
-// watch is a Watch under way. Two goroutines help the caller's: one receives, the other
-// tells Redis that somebody watches. Without a watcher nothing is published.
+// watch is one Watch call in progress. Beside the caller's goroutine, one receives
+// messages and one sends the heartbeat, without which Redis publishes nothing.
 type watch struct {
 	store        *Store
 	prefix       string
 	channel      string
-	reportNumber uint64 // of the last report asked for; the helpers do not ask for any
+	reportNumber uint64 // of the last report requested; heartbeats request none
 
 	*eventBuffer
 	view
 }
 
 // Watch implements [stores.Watcher]. While Redis does not answer there are no events;
-// after that there is a Snapshot. That a lock has expired is found out by asking when its
-// time is over.
-func (s *Store) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+// after that there is a Snapshot. Watch notices the end of a lock that expires by asking
+// Redis when its TTL is over.
+func (s *Store) Watch(ctx context.Context, prefix string, handle func(stores.Event) error) error {
 	if err := s.start(); err != nil {
 		return wrap(ctx, "watch", prefix, err)
 	}
@@ -53,7 +54,7 @@ func (s *Store) Watch(ctx context.Context, prefix string, tell func(stores.Event
 	if err := contextErr(ctx); err != nil {
 		return wrap(ctx, "watch", prefix, err)
 	}
-	w := &watch{store: s, prefix: prefix, channel: watchPrefix + uuid.NewString(), eventBuffer: newEventBuffer(), view: view{handle: tell}}
+	w := &watch{store: s, prefix: prefix, channel: watchPrefix + uuid.NewString(), eventBuffer: newEventBuffer(), view: view{handle: handle}}
 	helpers, cancel := context.WithCancel(ctx)
 	var helping sync.WaitGroup
 	defer helping.Wait()
@@ -77,24 +78,24 @@ func (w *watch) newListener() *listener {
 	}
 }
 
-// beat tells Redis that somebody watches, until ctx ends. The answer comes among the
-// events, and shows that they come.
+// heartbeat sends the watcher's heartbeat until ctx ends. The report that answers it
+// comes among the events, and shows that messages come in.
 func (w *watch) heartbeat(ctx context.Context) {
 	for ctx.Err() == nil {
-		_, _ = w.requestReport(ctx, 0, nil) // without an answer, the connection will be replaced
+		_, _ = w.requestReport(ctx, 0, nil) // if no report comes, the listener reconnects
 		sleep.For(ctx, heartbeatInterval)
 	}
 }
 
-// ask has Redis publish a report about some keys to the watcher, under a number. It
-// returns since when somebody has been watching.
+// requestReport has Redis publish a report about some keys to the watcher, under a
+// number. It returns when the present period with watchers began.
 func (w *watch) requestReport(ctx context.Context, number uint64, keys []string) (since string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return w.store.runScript(ctx, watchScript, nil, appendStrings([]any{w.channel, number}, keys)...).Text()
 }
 
-// heard keeps a message, if it is about our locks.
+// receive buffers a message, if it concerns the watched locks.
 func (w *watch) receive(channel, message string) {
 	if channel == w.channel {
 		if r, err := parseReport(message); err == nil {
@@ -107,7 +108,7 @@ func (w *watch) receive(channel, message string) {
 	}
 }
 
-// run tells until ctx ends.
+// run passes events to the watcher until ctx ends.
 func (w *watch) run(ctx context.Context) error {
 	for {
 		message, err := w.next()
@@ -127,7 +128,8 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// idle waits for a message. If time passes before, there are locks to check.
+// waitForMessage waits for a message, for d at most. Then it checks the locks whose TTL
+// is over.
 func (w *watch) waitForMessage(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -143,8 +145,8 @@ func (w *watch) waitForMessage(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// checkDue asks about the locks whose time is over. Should that fail, or the report be
-// lost, it asks again after a while.
+// checkExpired requests a report about the locks whose TTL is over. If that fails, or the
+// report is lost, a later call repeats it.
 func (w *watch) checkExpired(ctx context.Context) {
 	if due := w.takeDue(time.Now()); len(due) > 0 {
 		w.reportNumber++
@@ -155,14 +157,14 @@ func (w *watch) checkExpired(ctx context.Context) {
 	}
 }
 
-// catchUp publishes a snapshot, as soon as Redis is heard. Trouble with the first is an
-// error; later it is a reason to try again, unless time cannot mend it.
+// resync passes a snapshot to the watcher, as soon as messages come in. An error before
+// the first snapshot ends the watch; later ones are retried unless they are permanent.
 func (w *watch) resync(ctx context.Context) error {
-	hearing, broken := w.restart()
+	subscribed, cause := w.restart()
 	switch {
-	case !hearing && broken != nil && (!w.published || isPermanent(broken)):
-		return broken
-	case !hearing:
+	case !subscribed && cause != nil && (!w.published || isPermanent(cause)):
+		return cause
+	case !subscribed:
 		return w.waitForMessage(ctx, syncTimeout)
 	}
 	err := w.loadSnapshot(ctx)
@@ -173,11 +175,11 @@ func (w *watch) resync(ctx context.Context) error {
 	return w.waitForMessage(ctx, heartbeatInterval)
 }
 
-// snapshot tells what is held or declared. It takes what Redis lists, with the changes
-// that come meanwhile, up to a report that Redis publishes after all that was listed: so
-// it is the state of one moment.
+// loadSnapshot passes all locks that are held or declared to the watcher. It takes what
+// Redis lists, with the events that come meanwhile, up to a report that Redis publishes
+// after that: so the snapshot is the state of one moment.
 func (w *watch) loadSnapshot(ctx context.Context) error {
-	since, err := w.requestReport(ctx, 0, nil) // from now on events are published
+	since, err := w.requestReport(ctx, 0, nil) // starts the publishing of events
 	if err != nil {
 		return err
 	}
@@ -203,7 +205,7 @@ func (w *watch) loadSnapshot(ctx context.Context) error {
 	return w.publishSnapshot()
 }
 
-// gather takes what Redis lists, and the changes that come meanwhile.
+// loadLocks takes what Redis lists, with the events that come meanwhile.
 func (w *watch) loadLocks(ctx context.Context) error {
 	err := w.store.scan(ctx, w.prefix, func(locks []stores.LockInfo) error {
 		for _, l := range locks {
@@ -222,7 +224,7 @@ func (w *watch) loadLocks(ctx context.Context) error {
 	})
 }
 
-// drain applies the messages that there are.
+// applyPending applies the buffered messages.
 func (w *watch) applyPending() error {
 	for {
 		message, err := w.next()

@@ -203,7 +203,7 @@ var waitedGrantRows = []row{{
 		s.mustLockFor("disk", "ann", 2*lease)
 		bob := other.startWait("disk", "bob")
 		if f.Bubble { // elsewhere this would take too long
-			time.Sleep(lease * 3 / 4)
+			f.sleep(lease * 3 / 4)
 		}
 		freed := time.Now()
 		s.mustUnlock("disk", "ann")
@@ -277,7 +277,7 @@ var canceledWaitRows = []row{{
 			defer cancel()
 			return stores.Lock(ctx, s.Store, f.request("disk", "carl", lease))
 		})
-		time.Sleep(f.briefTTL())
+		f.sleep(f.briefTTL())
 		late.mustFail(context.DeadlineExceeded)
 		s.mustUnlock("disk", "ann")
 	},
@@ -342,6 +342,7 @@ var closedWaitRows = []row{{
 // wantGrantedAtExpiry expects the waiter to be granted the lock when it expires, between
 // earliest and latest.
 func (f *fixture) wantGrantedAtExpiry(w *waiter, earliest, latest time.Time) {
+	f.expectExpiry(latest)
 	w.waitReturn(time.Until(latest))
 	if g := w.mustGet(); g.Acquired {
 		f.want(!w.at.Before(earliest), "%s was granted %v before the holder's lease ends", w.call, earliest.Sub(w.at))

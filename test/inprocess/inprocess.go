@@ -42,7 +42,7 @@ type Config struct {
 	Folder   string // of the socket, mortise.sock
 	Resource string // YAML of the component; empty means Resource
 
-	Address     string              // host:port of a TCP listener with mutual TLS; empty means none
+	Address     string              // host:port of a TCP listener with mutual TLS, or ""
 	Certificate servers.Certificate // of that listener and of its clients
 	Token       string              // that TCP clients must send
 }
@@ -59,7 +59,8 @@ func Start(t testing.TB, c Config) (stop func()) {
 		t.Fatal(err)
 	}
 	o := component.Options{
-		Name: "mortise", Folder: c.Folder, SocketMode: 0o600, ResourcePaths: []string{resource}, DrainTimeout: time.Second,
+		Name: "mortise", Folder: c.Folder, SocketMode: 0o600, ResourcePaths: []string{resource},
+		DrainTimeout: time.Second,
 	}
 	if c.Address != "" {
 		o.TCP = component.TCPOptions{

@@ -17,7 +17,7 @@ const (
 )
 
 // documented is the command ACL SETUSER with its lines, in a text or in a comment.
-var documented = regexp.MustCompile(`(?m)^[ #]*ACL (SETUSER .*(?:\n[ #]+\+.*)+)`)
+var documented = regexp.MustCompile(`(?m)^[ #]*ACL (SETUSER .*(?:\n[ #]+[&+].*)+)`)
 
 // DocumentedACL returns the arguments of the command ACL that a file documents.
 func DocumentedACL(t testing.TB, path string) []string {

@@ -24,8 +24,8 @@ func selfCommand(name string, args ...string) (*exec.Cmd, error) {
 // stopSelf stops the process.
 func stopSelf() error { return syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
 
-// resetSignals makes the command ignore what the background ignores. Other signals that
-// arrive before the program runs have the effect that they have on a Go program.
+// resetSignals makes the command ignore SIGQUIT in the background. Other signals that
+// arrive before the program runs act as on a Go program.
 func resetSignals() {
 	if InBackground() {
 		signal.Ignore(syscall.SIGQUIT)

@@ -24,12 +24,12 @@ func awaitIgnored(t *testing.T, pid int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("it ignores %s", word)
+			t.Fatalf("the mask of ignored signals is %s", word)
 		}
 	}
 }
 
-// A guard that kept the standard streams would keep a pipeline from ending.
+// A guard that inherited the standard streams would keep pipelines open.
 func TestGuard_InheritsNothing(t *testing.T) {
 	g := startGuard(t)
 	folder := fmt.Sprintf("/proc/%d/", g.process.Process.Pid)
@@ -45,7 +45,7 @@ func TestGuard_InheritsNothing(t *testing.T) {
 	}
 }
 
-// Whatever a signal does to a program by default, it does to one that has not begun.
+// A signal before SIGCONT has its default effect on the command.
 func TestCommand_SignalBeforeGate(t *testing.T) {
 	for s := syscall.Signal(1); s <= 64; s++ {
 		switch s {

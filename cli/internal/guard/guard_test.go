@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// waitTimeout bounds what should take an instant.
+// waitTimeout bounds waits for events that usually happen immediately.
 const waitTimeout = 20 * time.Second
 
-// startGuard starts a guard, which ends with the test.
+// startGuard starts a guard, and stops it at the end of the test.
 func startGuard(t *testing.T) *Guard {
 	t.Helper()
 	g, err := Start()
@@ -24,10 +24,10 @@ func startGuard(t *testing.T) *Guard {
 	return g
 }
 
-// processGroup is a process group of a shell and its child, and ends with the test.
+// processGroup is a process group of a shell and its child.
 type processGroup struct {
 	*exec.Cmd
-	output *bufio.Reader // ends when both have ended
+	output *bufio.Reader // EOF when both have ended
 }
 
 func startProcessGroup(t *testing.T) processGroup {
@@ -63,11 +63,11 @@ func (v processGroup) awaitEnd(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(waitTimeout):
-		t.Fatal("the group goes on")
+		t.Fatal("the group still runs")
 	}
 }
 
-// fatalIf fails the test if there is an error.
+// fatalIf fails the test if err is not nil.
 func fatalIf(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -93,7 +93,7 @@ func TestGuard_Limit(t *testing.T) {
 			v.awaitEnd(t)
 			select {
 			case <-g.Ended():
-				t.Error("the guard has ended, too")
+				t.Error("the guard must not end at the limit")
 			default:
 			}
 		})
@@ -107,7 +107,7 @@ func TestGuard_LimitReplaced(t *testing.T) {
 	fatalIf(t, g.Limit(300*time.Millisecond))
 	fatalIf(t, g.Limit(time.Hour))
 	fatalIf(t, other.Watch(short.Process.Pid))
-	fatalIf(t, other.Limit(600*time.Millisecond)) // so the first limit of g is over when this one is
+	fatalIf(t, other.Limit(600*time.Millisecond)) // after the first limit of g
 	short.awaitEnd(t)
 	if err := syscall.Kill(long.Process.Pid, 0); err != nil {
 		t.Errorf("the group with the later limit has ended: %v", err)
@@ -121,7 +121,7 @@ func TestGuard_Stop(t *testing.T) {
 	select {
 	case <-g.Ended():
 	default:
-		t.Error("the guard goes on")
+		t.Error("the guard still runs")
 	}
 	var status syscall.WaitStatus
 	if pid, err := syscall.Wait4(v.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
@@ -129,8 +129,7 @@ func TestGuard_Stop(t *testing.T) {
 	}
 }
 
-// The group's number reaches the guard before the pipe breaks, so nothing is left to do
-// but to kill.
+// Only the end of the pipe ends the guard, which kills the group.
 func TestGuard_IgnoresSignals(t *testing.T) {
 	g, v := startGuard(t), startProcessGroup(t)
 	fatalIf(t, g.Watch(v.Process.Pid))
@@ -150,7 +149,7 @@ func TestGuard_Ended(t *testing.T) {
 	select {
 	case <-g.Ended():
 	case <-time.After(waitTimeout):
-		t.Fatal("its end is not reported")
+		t.Fatal("Ended is not closed")
 	}
 	if err := g.Watch(1 << 20); err == nil {
 		t.Error("Watch reports no error")
@@ -175,7 +174,7 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
-// startGate starts a command that stands before its gate.
+// startGate starts a command and waits until its gate has stopped.
 func startGate(t *testing.T, name string, args ...string) (cmd *exec.Cmd, out, errs *bytes.Buffer) {
 	t.Helper()
 	cmd, err := Command(name, args...)
@@ -186,7 +185,7 @@ func startGate(t *testing.T, name string, args ...string) (cmd *exec.Cmd, out, e
 	return cmd, out, errs
 }
 
-// startAndAwaitStop starts a command and waits until it stands before its gate.
+// startAndAwaitStop starts a command and waits until its gate has stopped.
 func startAndAwaitStop(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	fatalIf(t, cmd.Start())
@@ -204,7 +203,7 @@ func TestCommand(t *testing.T) {
 	t.Setenv("FILE", file)
 	cmd, out, errs := startGate(t, "sh", "-c", `>"$FILE"; echo "$0,$1,$2,$#"; exit 3`, "a", "b c", "")
 	if _, err := os.Stat(file); err == nil {
-		t.Error("it has run before")
+		t.Error("the command ran before SIGCONT")
 	}
 	fatalIf(t, cmd.Process.Signal(syscall.SIGCONT))
 	_ = cmd.Wait()
@@ -242,7 +241,7 @@ func TestCommand_Error(t *testing.T) {
 func TestCommand_ParentDied(t *testing.T) {
 	cmd, err := Command("echo", "run")
 	fatalIf(t, err)
-	cmd.Args[1] = "1" // the number of a process that is not its parent
+	cmd.Args[1] = "1" // the id of a process that is not the parent
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	startAndAwaitStop(t, cmd)

@@ -1,11 +1,12 @@
 -- Sends the heartbeat of a process, serves the keys that its waiters wait for, and
 -- refreshes the waiters' data. Returns the milliseconds until the first of the locks
--- expires, or -1, and then the indexes of the waiters that have to ask: those that are not
--- queued, because they were served or their data was lost, and those whose key holds data
--- that is not a lock or may not be read.
--- ARGV: after those of lib/caller, 4 the number of keys, the keys of the waiters, and the
--- waiters' ids. The keys are not in KEYS, because Redis rejects a script if the user may
--- not access one of its KEYS, and the waiters for all other keys would lose their places.
+-- expires, or -1, and then the indexes of the waiters that have to ask: those that are
+-- not queued, because they were served or their data was lost, and those whose key holds
+-- data that is not a lock or may not be read.
+-- ARGV: after those of lib/caller, 4 the number of keys, the keys of the waiters, and
+-- the waiters' ids. The keys are not in KEYS, because Redis rejects a script if the user
+-- may not access one of its KEYS, and the waiters for all other keys would lose their
+-- places.
 -- include caller
 -- include durations
 -- include pack
@@ -23,7 +24,7 @@ local function cannot_succeed(keys)
 end
 
 redis.call('SET', 'mortise:process:' .. self, '', 'PX', alive_ms)
-redis.pcall('PUBLISH', 'mortise:wake:' .. self, '') -- shows the process that its connection works
+redis.pcall('PUBLISH', 'mortise:wake:' .. self, '') -- proves that the subscription works
 for i = 5, last do
     local key = ARGV[i]
     work[#work + 1] = key

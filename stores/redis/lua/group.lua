@@ -1,5 +1,5 @@
--- Describes the locks of groups, all as of one moment. Returns the last number drawn, and
--- then the descriptions.
+-- Describes the locks of groups, all as of one moment. Returns the last number drawn,
+-- and then the descriptions.
 -- ARGV: the groups
 -- include describe
 local values = { redis.call('GET', 'mortise:token') or '0' }

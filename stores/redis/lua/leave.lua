@@ -1,10 +1,10 @@
--- Removes a waiter from its queues, or releases what it was granted meanwhile, and serves
--- the next waiters.
+-- Removes a waiter from its queues, or releases what it was granted meanwhile, and
+-- serves the next waiters.
 -- KEYS: the locks
--- ARGV: after those of lib/caller, 4 the waiter's id, 5 owner, 6 for how many milliseconds
--- to keep a note that the waiter has left, so that a delayed request does not queue it
--- again, or 0, 7 the group of its request, or nothing, and then the owners that it holds
--- locks as
+-- ARGV: after those of lib/caller, 4 the waiter's id, 5 owner, 6 for how many
+-- milliseconds to keep a note that the waiter has left, so that a delayed request does
+-- not queue it again, or 0, 7 the group of its request, or nothing, and then the owners
+-- that it holds locks as
 -- include queue
 local id, owner, note_ms = ARGV[4], ARGV[5], ARGV[6]
 local holding, work = {}, {}

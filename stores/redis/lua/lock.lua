@@ -1,26 +1,27 @@
--- Takes all locks for one owner, waits for them, or claims what was handed to the waiter.
--- Running it again changes nothing. Returns the fencing token, or 0 if the locks are not
--- available; the number of the lock's declaration, or 0 without a group; the TTL in
--- milliseconds; and, if the waiter is queued, its arrival number, the milliseconds until
--- the first of the locks expires, or -1, and the last number drawn. Otherwise one number:
--- -3 if waiting would be a deadlock, -4 if the waiter has left, -5 if the lock is not
--- declared or was declared again, -6 if the owner has released the lock while it waited,
--- -7 if the owner holds the lock or waits for it by another request, or -10 if one of the
--- keys holds data that is not a lock.
+-- Takes all locks for one owner, waits for them, or claims what was handed to the
+-- waiter. Running it again changes nothing. Returns the fencing token, or 0 if the locks
+-- are not available; the number of the lock's declaration, or 0 without a group; the TTL
+-- in milliseconds; and, if the waiter is queued, its arrival number, the milliseconds
+-- until the first of the locks expires, or -1, and the last number drawn. Otherwise one
+-- number: -3 if waiting would be a deadlock, -4 if the waiter has left, -5 if the lock
+-- is not declared or was declared again, -6 if the owner has released the lock while it
+-- waited, -7 if the owner holds the lock or waits for it by another request, or -10 if
+-- one of the keys holds data that is not a lock.
 -- KEYS: the locks; exactly one if there is a group
--- ARGV: after those of lib/caller, 4 the waiter's id, 5 owner, 6 TTL in milliseconds,
--- 7 metadata, 8 whether to wait, 1 or 0, 9 the arrival number, or 0 if the waiter is new,
+-- ARGV: after those of lib/caller, 4 the waiter's id, 5 owner, 6 TTL in milliseconds, 7
+-- metadata, 8 whether to wait, 1 or 0, 9 the arrival number, or 0 if the waiter is new,
 -- 10 the group in which the lock must be declared, or nothing, 11 the number of the
 -- declaration that the waiter knows, or 0, and then the owners that it holds locks as
 -- include data
 local id, owner, ttl, metadata, wait, arrival, group = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10]
 local name, declared = 'mortise:waiter:' .. id, 0
--- With a group: the hash of waiters by owner, the owner's waiter in it, and whether another
--- request of the owner may be queued.
+-- With a group: the hash of waiters by owner, the owner's waiter in it, and whether
+-- another request of the owner may be queued.
 local waiting, registered, may_repeat
 
--- Extends the locks to the TTL if all of them were granted to this waiter, and returns the
--- token, else nil. A claim that comes after a renewal for longer does not shorten it.
+-- Extends the locks to the TTL if all of them were granted to this waiter, and returns
+-- the token, else nil. A claim that comes after a renewal for longer does not shorten
+-- it.
 local function claim()
     local token
     for _, key in ipairs(KEYS) do
@@ -153,7 +154,8 @@ local function is_repeated()
 end
 
 local function grant_all()
-    if registered == id then redis.call('HDEL', waiting, owner) end -- an earlier grant expired before its claim
+    -- An earlier grant to the waiter may have expired before its claim.
+    if registered == id then redis.call('HDEL', waiting, owner) end
     return { tonumber(grant(KEYS, owner, ttl, ttl, id, metadata)), declared, tonumber(ttl) }
 end
 

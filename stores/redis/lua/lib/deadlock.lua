@@ -1,8 +1,8 @@
 -- include pack
 -- include queue
 
--- Reports whether a request for KEYS would wait, directly or through other requests, for a
--- lock that one of these owners holds. The search visits at most 1000 requests.
+-- Reports whether a request for KEYS would wait, directly or through other requests, for
+-- a lock that one of these owners holds. The search visits at most 1000 requests.
 local function is_deadlock(holding)
     local ours, known, requests = {}, {}, { { keys = KEYS, arrival = math.huge } }
     local scanned = {} -- by key, the arrival up to which its queue was visited
@@ -18,8 +18,8 @@ local function is_deadlock(holding)
         end
     end
 
-    -- Reports whether one of our owners holds the key's lock. Else it follows the requests
-    -- of the holder, and those that are queued for the key before the arrival.
+    -- Reports whether one of our owners holds the key's lock. Else it follows the
+    -- requests of the holder, and those that are queued for the key before the arrival.
     local function visit(key, arrival)
         local from = scanned[key]
         local holder = not from and redis.pcall('GET', key)

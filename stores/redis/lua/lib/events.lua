@@ -4,8 +4,8 @@
 -- include pack
 -- include describe
 
--- Publishes an event about a lock that is held, or about one that is declared with a TTL.
--- An error is ignored: a user that may not publish may not subscribe either.
+-- Publishes an event about a lock that is held, or about one that is declared with a
+-- TTL. An error is ignored: a user that may not publish may not subscribe either.
 local function publish(kind, revision, key, declared)
     redis.pcall('PUBLISH', events, pack({ kind, revision, unpack(describe(key, declared)) }))
 end

@@ -6,8 +6,8 @@
 -- A waiter's id begins with that of its process, a UUID.
 local function process_of(id) return string.sub(id, 1, 36) end
 
--- Reports whether a waiter's process is alive. The process that runs this script is alive
--- even if its last heartbeat is too old.
+-- Reports whether a waiter's process is alive. The process that runs this script is
+-- alive even if its last heartbeat is too old.
 local function is_alive(id)
     return process_of(id) == self or redis.call('EXISTS', 'mortise:process:' .. process_of(id)) == 1
 end
@@ -41,8 +41,8 @@ local function drop_lost_waiters(key)
     end
 end
 
--- Returns the id and the data of a key's first waiter, or nil. Dead waiters before it are
--- dropped.
+-- Returns the id and the data of a key's first waiter, or nil. Dead waiters before it
+-- are dropped.
 local function first_waiter(key, work)
     local lost = false
     while true do
@@ -69,18 +69,19 @@ local function comes_first(id, keys, work)
     return true
 end
 
--- Wakes a waiter, and reports whether its process is alive: if no connection receives the
--- message, it is dead, unless it is the process that runs this script. A user that may not
--- publish does not know, so the process counts as alive; its next check finds the lock.
+-- Wakes a waiter, and reports whether its process is alive: if no connection receives
+-- the message, it is dead, unless it is the process that runs this script. A user that
+-- may not publish does not know, so the process counts as alive; its next check finds
+-- the lock.
 local function wake(id)
     local receivers = redis.pcall('PUBLISH', 'mortise:wake:' .. process_of(id), id)
     return receivers ~= 0 or process_of(id) == self
 end
 
 -- Hands locks to a waiter, which has to claim them within claim_ms. If its process runs
--- this script and reads the answer, the answer is the claim: the locks last for the whole
--- TTL at once. Until a claim, an owner in mortise:waiting counts as waiting. Returns false
--- if the waiter's process is dead.
+-- this script and reads the answer, the answer is the claim: the locks last for the
+-- whole TTL at once. Until a claim, an owner in mortise:waiting counts as waiting.
+-- Returns false if the waiter's process is dead.
 local function hand_over(id, keys, waiter, answer)
     local owner, ttl, expiry = waiter[3], waiter[4], waiter[4]
     local claimed = answer and process_of(id) == self
@@ -98,8 +99,8 @@ local function hand_over(id, keys, waiter, answer)
     return true
 end
 
--- Grants each key of work that is free to the waiter that comes first. The optional answer
--- receives the grants to waiters of the process that runs this script.
+-- Grants each key of work that is free to the waiter that comes first. The optional
+-- answer receives the grants to waiters of the process that runs this script.
 local function grant_next(work, answer)
     local i = 1
     while work[i] do

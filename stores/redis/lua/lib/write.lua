@@ -1,7 +1,7 @@
 -- include number
 
--- Grants free locks to an owner with one token. They expire after expiry milliseconds; ttl
--- is the TTL that the record keeps. No event is published.
+-- Grants free locks to an owner with one token. They expire after expiry milliseconds;
+-- ttl is the TTL that the record keeps. No event is published.
 local function write_locks(keys, owner, ttl, expiry, request, metadata)
     local token = next_number()
     for _, key in ipairs(keys) do
