@@ -94,8 +94,8 @@ func wantNotLock(t *testing.T, s *Store, key, data string) {
 	}
 }
 
-// TestStore_KeyHoldsData makes every call for every kind of data, under keys of users and of
-// daprd, and under keys that were declared before.
+// TestStore_KeyHoldsData makes every call for every kind of data, under keys of users and
+// of daprd, and under keys that were declared before.
 func TestStore_KeyHoldsData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -138,7 +138,8 @@ func TestStore_KeyHoldsData(t *testing.T) {
 	}
 }
 
-// TestLock_KeyBecomesData replaces a lock by data while requests of all kinds wait for it.
+// TestLock_KeyBecomesData replaces a lock by data while requests of all kinds wait for
+// it.
 func TestLock_KeyBecomesData(t *testing.T) {
 	t.Parallel()
 	for _, command := range [][]any{{"HSET", "f", "v"}, {"SET", "x"}} {

@@ -128,8 +128,8 @@ func TestDeclaredLock_WaiterCutOff(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestRace_GrantOrCancelWait hands locks to waiters while their owners unlock, or while the
-// locks are withdrawn.
+// TestRace_GrantOrCancelWait hands locks to waiters while their owners unlock, or while
+// the locks are withdrawn.
 func TestRace_GrantOrCancelWait(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -158,8 +158,8 @@ func TestRace_GrantOrCancelWait(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// raceRound is one race between the hand-over of a declared lock to a waiter and the end of
-// its wait.
+// raceRound is one race between the hand-over of a declared lock to a waiter and the end
+// of its wait.
 type raceRound struct {
 	t              *testing.T
 	name, key      string
@@ -220,8 +220,8 @@ func abandonWaiter(t *testing.T, dead *Store, owner string) (id string) {
 	return w.id
 }
 
-// TestUnlock_DeadWaiter unlocks for owners that neither hold nor wait for the lock, because
-// their process is dead.
+// TestUnlock_DeadWaiter unlocks for owners that neither hold nor wait for the lock,
+// because their process is dead.
 func TestUnlock_DeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -265,8 +265,8 @@ func TestDeclaredLock_DeadWaiterWithoutData(t *testing.T) {
 	last.granted()
 }
 
-// TestDeclaredLock_LateClaim claims a lock after its reservation has expired, without other
-// waiters.
+// TestDeclaredLock_LateClaim claims a lock after its reservation has expired, without
+// other waiters.
 func TestDeclaredLock_LateClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

@@ -318,8 +318,8 @@ func TestDeclaredLock_RepeatedRequest(t *testing.T) {
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestDeclaredLock_RepeatsDeadWaiter repeats the request of an owner whose process is dead,
-// and then revives that process.
+// TestDeclaredLock_RepeatsDeadWaiter repeats the request of an owner whose process is
+// dead, and then revives that process.
 func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

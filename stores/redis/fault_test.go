@@ -20,8 +20,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// waitAndHold waits three times for a lock, one of a group if group is not empty, and holds
-// what it was granted until standard input ends.
+// waitAndHold waits three times for a lock, one of a group if group is not empty, and
+// holds what it was granted until standard input ends.
 func waitAndHold(addr, group, key string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -230,8 +230,8 @@ func TestLock_RedisRestarts(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// TestLock_RedisHangs stops Redis for longer than the timeouts of claims and calls, with a
-// waiter that stays, one that leaves and one that arrives meanwhile.
+// TestLock_RedisHangs stops Redis for longer than the timeouts of claims and calls, with
+// a waiter that stays, one that leaves and one that arrives meanwhile.
 func TestLock_RedisHangs(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
@@ -262,8 +262,8 @@ func TestLock_RedisHangs(t *testing.T) {
 	}
 }
 
-// TestLock_LostAnswers loses answers in each step of a wait: to the request, to the claim,
-// to the leave.
+// TestLock_LostAnswers loses answers in each step of a wait: to the request, to the
+// claim, to the leave.
 func TestLock_LostAnswers(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -315,7 +315,8 @@ func TestLock_LostAnswers(t *testing.T) {
 	}
 }
 
-// TestRace_GrantOrCancelContext hands locks to waiters whose contexts end at the same time.
+// TestRace_GrantOrCancelContext hands locks to waiters whose contexts end at the same
+// time.
 func TestRace_GrantOrCancelContext(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

@@ -221,8 +221,8 @@ func TestStore_RoundTrips(t *testing.T) {
 	}
 }
 
-// TestTryLock_LostAnswer cuts the connection after Redis has granted the lock. The request
-// is repeated, and must return its own grant.
+// TestTryLock_LostAnswer cuts the connection after Redis has granted the lock. The
+// request is repeated, and must return its own grant.
 func TestTryLock_LostAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestRevoke_LostAnswer loses the answer to a Revoke without an owner, while two others wait
-// for the lock.
+// TestRevoke_LostAnswer loses the answer to a Revoke without an owner, while two others
+// wait for the lock.
 func TestRevoke_LostAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -74,8 +74,8 @@ func TestLock_DelayedRequestAfterRenew(t *testing.T) {
 	}
 }
 
-// TestDeadlock_RepeatedRequest repeats a waiter's first request after another request that
-// waits for it was queued.
+// TestDeadlock_RepeatedRequest repeats a waiter's first request after another request
+// that waits for it was queued.
 func TestDeadlock_RepeatedRequest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

@@ -20,7 +20,7 @@ func TestCheckTopology(t *testing.T) {
 		refusal  string // empty if accepted
 	}{
 		{"a single primary", "redis_mode:standalone\r\nrole:master\r\nconnected_slaves:0\r\n", false, ""},
-		{"a server that says nothing", "", false, ""},
+		{"an empty answer", "", false, ""},
 		{"a primary with replicas", "role:master\r\nconnected_slaves:2\r\n", false, "replication is not supported"},
 		{"a primary with replicas behind Sentinel", "role:master\r\nconnected_slaves:2\r\n", true, ""},
 		{"a replica", "role:slave\r\nconnected_slaves:0\r\n", false, "is a replica"},
@@ -80,7 +80,7 @@ func TestFailover(t *testing.T) {
 		after = g
 		return err == nil && g.Acquired
 	})
-	_ = s.Unlock(t.Context(), "waited for", "holder") // unless the failover has lost the lock
+	_ = s.Unlock(t.Context(), "waited for", "holder") // fails if the failover has lost the lock
 	if token := w.granted(); token <= before {
 		t.Errorf("the waiter's token is %d after the failover, %d before", token, before)
 	}
@@ -106,6 +106,6 @@ func TestOpen_DatabaseUserTLS(t *testing.T) {
 		t.Errorf("database 5 has owner %q", got)
 	}
 	if _, err := tryOpen(t.Context(), login...); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("a certificate that nobody vouches for: %v", err)
+		t.Errorf("a certificate of an unknown authority: %v", err)
 	}
 }
