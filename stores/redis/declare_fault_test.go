@@ -91,7 +91,8 @@ func TestDeclaredLock_ProcessKilled(t *testing.T) {
 	eventually(t, "the owner can request the lock", func() bool {
 		return !errors.Is(grantErr(s.TryLock(t.Context(), member("g/k", "child 1"))), stores.ErrRepeated)
 	})
-	w := startLock(t, s, member("g/k", "child 1"), 3) // the two dead waiters are still queued
+	// The two dead waiters are still queued.
+	w := startLock(t, s, member("g/k", "child 1"), 3)
 	unlock(t, s, "g/k", "holder")
 	w.granted()
 	unlock(t, s, "g/k", "child 1")

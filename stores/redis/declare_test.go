@@ -246,9 +246,11 @@ func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 			a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 			declare(t, a, group, "g/k", time.Minute)
 			lock(t, b, "other", "holder", time.Minute)
-			startLock(t, a, request("other", "o", time.Minute), 1) // so that the store is subscribed
+			// A store with a waiter is subscribed.
+			startLock(t, a, request("other", "o", time.Minute), 1)
 			lockDeclared(t, b, "g/k", "holder")
-			w := a.newSingleWaiter(member("g/k", "o")) // which is not registered to be woken
+			// This waiter is not registered to be woken.
+			w := a.newSingleWaiter(member("g/k", "o"))
 			if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 				t.Fatal(g, err)
 			}
@@ -327,7 +329,8 @@ func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	declare(t, s, group, "g/k", time.Minute)
 	lockDeclared(t, s, "g/k", "holder")
 	before := dead.newSingleWaiter(member("g/k", "o"))
-	if _, err := dead.request(t.Context(), before, true); err != nil { // and sends no heartbeat
+	// The waiter sends no heartbeat.
+	if _, err := dead.request(t.Context(), before, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {

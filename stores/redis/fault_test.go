@@ -367,7 +367,8 @@ func TestDeadlock_DeadWaiter(t *testing.T) {
 	lock(t, s, "ours", "us", time.Minute)
 	lock(t, s, "theirs", "them", time.Minute)
 	req := stores.MultiRequest{Keys: []string{"ours"}, Owner: "dead", TTL: time.Minute, Holding: []string{"them"}}
-	if _, err := dead.request(t.Context(), dead.newWaiter(req), true); err != nil { // and sends no heartbeat
+	// The waiter sends no heartbeat.
+	if _, err := dead.request(t.Context(), dead.newWaiter(req), true); err != nil {
 		t.Fatal(err)
 	}
 	ask := func() error {

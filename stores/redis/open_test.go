@@ -168,7 +168,8 @@ func TestOpen_WaitsForRedis(t *testing.T) {
 			select {
 			case err := <-opened:
 				t.Fatalf("opening ended too early: %v", err)
-			case <-time.After(400 * time.Millisecond): // longer than the retries of a call
+			// This is longer than the retries of a call.
+			case <-time.After(400 * time.Millisecond):
 			}
 			up()
 			if err := <-opened; err != nil {

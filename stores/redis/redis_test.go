@@ -251,7 +251,8 @@ func TestOpen_Errors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = gone.Close()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
+	// The listener accepts connections and never answers.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

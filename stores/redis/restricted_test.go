@@ -54,7 +54,8 @@ func TestRestricted_List(t *testing.T) {
 		}
 		startWatch(t, app, prefix).waitForState(app, prefix)
 	}
-	lock(t, app, "app:3", "o", 200*time.Millisecond) // about which the watchers ask Redis when it expires
+	// The watchers ask Redis about this lock when it expires.
+	lock(t, app, "app:3", "o", 200*time.Millisecond)
 	eventually(t, "the lock expires", func() bool { return client.Exists(t.Context(), "app:3").Val() == 0 })
 	startLock(t, app, request("app:1", "p", time.Minute), 1)
 	startWatch(t, app, "").waitForState(app, "")

@@ -80,7 +80,8 @@ func TestFailover(t *testing.T) {
 		after = g
 		return err == nil && g.Acquired
 	})
-	_ = s.Unlock(t.Context(), "waited for", "holder") // fails if the failover has lost the lock
+	// This fails if the failover has lost the lock.
+	_ = s.Unlock(t.Context(), "waited for", "holder")
 	if token := w.granted(); token <= before {
 		t.Errorf("the waiter's token is %d after the failover, %d before", token, before)
 	}

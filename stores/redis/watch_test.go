@@ -221,7 +221,8 @@ func TestWatch_Renewal(t *testing.T) {
 	if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	lock(t, s, "l", "p", 300*time.Millisecond) // expires after the first one's original TTL
+	// This lock expires after the first one's original TTL.
+	lock(t, s, "l", "p", 300*time.Millisecond)
 	eventually(t, "the other lock expires", func() bool { return slices.Contains(w.kinds(), "EXPIRED p") })
 	if slices.Contains(w.kinds(), "EXPIRED o") {
 		t.Errorf("events: %v", w.kinds())
@@ -381,21 +382,4 @@ func TestWatch_NotPublishedWithoutWatchers(t *testing.T) {
 		t.Error("an unlock was published")
 	}
 	onlyTheTokenIsLeft(t, s)
-}
-
-func TestUnpack(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		text string
-		want []string // nil if invalid
-	}{
-		{"1:a0:2:::", []string{"a", "", "::"}},
-		{"3:\x00\xff1", []string{"\x00\xff1"}},
-		{"2:a", nil}, {"-1:a", nil}, {"a", nil}, {"1a:b", nil}, {":", nil},
-	} {
-		got, err := unpack(row.text)
-		if !slices.Equal(got, row.want) || (err == nil) != (row.want != nil) {
-			t.Errorf("unpack(%q) = %q, %v", row.text, got, err)
-		}
-	}
 }
