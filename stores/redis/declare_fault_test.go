@@ -113,7 +113,7 @@ func TestDeclaredLock_WaiterCutOff(t *testing.T) {
 			return cutOff.Lock(ctx, member("g/k", owner))
 		}))
 	}
-	mend := proxy.Cut()
+	reconnect := proxy.Cut()
 	unlock(t, s, "g/k", "ann")
 	withdraw(t, s, group, "g/k")
 	declare(t, s, group, "g/k", time.Minute)
@@ -122,7 +122,7 @@ func TestDeclaredLock_WaiterCutOff(t *testing.T) {
 			t.Error("a wait ended while Redis was unreachable")
 		}
 	}
-	mend()
+	reconnect()
 	both[0].failsWith(stores.ErrGaveUp)
 	both[1].failsWith(stores.ErrNotDeclared)
 	withdraw(t, s, group, "g/k")
@@ -278,8 +278,8 @@ func TestDeclaredLock_LateClaim(t *testing.T) {
 	if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 		t.Fatal(g, err)
 	}
-	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
-	if _, err := pushes.Receive(t.Context()); err != nil {
+	messages := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := messages.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	unlock(t, b, "g/k", "holder")

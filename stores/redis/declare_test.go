@@ -195,8 +195,8 @@ func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
 	lockDeclared(t, a, "g/k", "holder")
-	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
-	if _, err := pushes.Receive(t.Context()); err != nil {
+	messages := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := messages.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
@@ -215,7 +215,7 @@ func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 		w.failsWith(row.want)
 		eventually(t, row.name+": the waiter is woken", func() bool {
 			select {
-			case message := <-pushes.Channel():
+			case message := <-messages.Channel():
 				return message.Payload == id // others are heartbeats
 			default:
 				return false

@@ -148,13 +148,13 @@ func TestLock_WaiterCutOff(t *testing.T) {
 		return s.Lock(ctx, request("k", "cut off", time.Minute))
 	})
 	w := startLock(t, other, request("k", "o", time.Minute), 2)
-	mend := proxy.Cut()
+	reconnect := proxy.Cut()
 	unlock(t, other, "k", "holder")
 	last := w.granted()
 	if !cutOff.isWaiting() {
 		t.Error("the waiter that was cut off must still wait")
 	}
-	mend()
+	reconnect()
 	eventually(t, "the waiter that was cut off is queued", func() bool { return waiters(t, other, "k") == 1 })
 	unlock(t, other, "k", "o")
 	if token := cutOff.granted(); token <= last {

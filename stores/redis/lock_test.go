@@ -155,7 +155,7 @@ func TestLock_LockRedisHolds(t *testing.T) {
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
 	if !client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
-		t.Fatal("SET NX refused")
+		t.Fatal("SET NX must succeed")
 	}
 	w := startLock(t, s, request(key, "ours", time.Minute), 1)
 	if got := client.Eval(t.Context(), lockRedisUnlock, []string{key}, "theirs").Val(); got != int64(1) {

@@ -78,7 +78,7 @@ func TestOtherPrograms_Exclude(t *testing.T) {
 	forEachProgram(t, func(t *testing.T, s *Store, p otherProgram) {
 		for _, key := range []string{"report", "redlock_app:~:module.report", "lock||app||report", "{a}*?[b]\\"} {
 			if !p.take(key, secret, time.Minute) {
-				t.Fatal("a free lock is refused")
+				t.Fatal("a free lock must be granted")
 			}
 			if g, err := s.TryLock(t.Context(), request(key, "o", time.Minute)); err != nil || g.Acquired {
 				t.Errorf("try lock %q: %+v, %v", key, g, err)
@@ -100,7 +100,7 @@ func TestOtherPrograms_Exclude(t *testing.T) {
 			}
 			unlock(t, s, key, "o")
 			if !p.take(key, secret, 300*time.Millisecond) {
-				t.Error("a lock that Mortise released is refused")
+				t.Error("a lock that Mortise released must be granted")
 			}
 			startLock(t, s, request(key, "o", time.Minute), 1).granted() // after the TTL
 		}

@@ -84,7 +84,7 @@ func TestStore_LockRedisHolds(t *testing.T) {
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
 	if !client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
-		t.Fatal("SET NX refused")
+		t.Fatal("SET NX must succeed")
 	}
 	if g, err := s.TryLock(t.Context(), stores.Request{Key: key, Owner: "ours", TTL: time.Minute}); err != nil || g.Acquired {
 		t.Errorf("a lock that lock.redis holds: %+v, %v", g, err)
