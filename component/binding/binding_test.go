@@ -146,8 +146,8 @@ func TestConnRegistry_ForgetsExitedProcesses(t *testing.T) {
 
 func TestConnRegistry_InitAfterDisconnect(t *testing.T) {
 	inEnv(t, func(e *env) {
-		gone := connid.NewContext(e.Context(), &connection{bindings: bindings{}})
-		if err := e.Open(gone, "b", locksMetadata); err != nil {
+		ended := connid.NewContext(e.Context(), &connection{bindings: bindings{}})
+		if err := e.Open(ended, "b", locksMetadata); err != nil {
 			t.Fatal(err)
 		}
 		if !e.dial("b").uninitialized() {

@@ -75,9 +75,9 @@ func (a *API) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRe
 	if err != nil {
 		return false, err
 	}
-	ask := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
+	req := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
 	err = a.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
-		grant, err := stores.TryLock(ctx, store, ask)
+		grant, err := stores.TryLock(ctx, store, req)
 		acquired = grant.Acquired
 		return err
 	})

@@ -55,13 +55,13 @@ func New(o Options) (*Service, error) {
 // TryLock acquires the lock if it is free. If the caller has canceled by then, the lock
 // is released again.
 func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*layottopb.TryLockResponse, error) {
-	ask, err := s.newRequest(m)
+	req, err := s.newRequest(m)
 	if err != nil {
 		return nil, err
 	}
 	var grant stores.Grant
 	err = s.do(ctx, m, func(store stores.Store) (err error) {
-		grant, err = stores.TryLock(ctx, store, ask)
+		grant, err = stores.TryLock(ctx, store, req)
 		return err
 	})
 	if err != nil {
@@ -91,12 +91,12 @@ func (s *Service) Unlock(ctx context.Context, m *layottopb.UnlockRequest) (*layo
 func (s *Service) LockKeepAlive(
 	ctx context.Context, m *layottopb.LockKeepAliveRequest,
 ) (*layottopb.LockKeepAliveResponse, error) {
-	ask, err := s.newRequest(m)
+	req, err := s.newRequest(m)
 	if err != nil {
 		return nil, err
 	}
 	status, err := outcome(s.do(ctx, m, func(store stores.Store) error {
-		_, err := stores.Renew(ctx, store, ask)
+		_, err := stores.Renew(ctx, store, req)
 		return err
 	}))
 	if err != nil {

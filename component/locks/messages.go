@@ -24,21 +24,21 @@ type leaseRequest interface {
 // contract's fields have the same names in the messages.
 func request(m leaseRequest, metadata map[string]string, holding []string) (stores.Request, error) {
 	ttl, err := duration("ttl", m.GetTtl())
-	ask := stores.Request{Key: m.GetKey(), Owner: m.GetOwner(), TTL: ttl, Metadata: metadata, Holding: holding}
-	return ask, cmp.Or(err, ask.Validate())
+	req := stores.Request{Key: m.GetKey(), Owner: m.GetOwner(), TTL: ttl, Metadata: metadata, Holding: holding}
+	return req, cmp.Or(err, req.Validate())
 }
 
 // multiRequest is request for several locks.
 func multiRequest(m *lockspb.LockAllRequest) (stores.MultiRequest, error) {
 	ttl, err := duration("ttl", m.GetTtl())
-	ask := stores.MultiRequest{
+	req := stores.MultiRequest{
 		Keys: m.GetKeys(), Owner: m.GetOwner(), TTL: ttl,
 		Metadata: m.GetMetadata(), Holding: m.GetHolding(), Wait: !m.GetTry(),
 	}
 	if m.GetTry() && m.GetWait().AsDuration() != 0 {
 		err = cmp.Or(err, fieldError("wait", "must not be set together with try"))
 	}
-	return ask, cmp.Or(err, ask.Validate())
+	return req, cmp.Or(err, req.Validate())
 }
 
 // waitTime returns how long the message asks to wait; zero is without limit.

@@ -30,8 +30,8 @@ type scripted struct {
 	unlocked []string        // keys that were unlocked before their ctx ended
 }
 
-func (s *scripted) record(ctx context.Context, asked any) (stores.Grant, error) {
-	s.received, s.ctx = asked, ctx
+func (s *scripted) record(ctx context.Context, received any) (stores.Grant, error) {
+	s.received, s.ctx = received, ctx
 	if s.before != nil {
 		s.before(ctx)
 	}
@@ -65,10 +65,10 @@ func (s *scripted) List(_ context.Context, prefix string) ([]stores.LockInfo, er
 	s.received = prefix
 	return s.locks, s.err
 }
-func (s *scripted) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+func (s *scripted) Watch(ctx context.Context, prefix string, send func(stores.Event) error) error {
 	s.received = prefix
 	for _, e := range s.events {
-		if err := tell(e); err != nil {
+		if err := send(e); err != nil {
 			return err
 		}
 	}

@@ -30,19 +30,19 @@ func New(components instances.Resolver) *Service { return &Service{components: c
 
 // TryLock acquires the lock if it is free and has no waiters.
 func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lockspb.LockResponse, error) {
-	ask, err := request(m, m.GetMetadata(), nil)
+	req, err := request(m, m.GetMetadata(), nil)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
-		return stores.TryLock(ctx, store, ask)
+	return s.respond(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
+		return stores.TryLock(ctx, store, req)
 	})
 }
 
 // Lock acquires the lock, and waits for it. If the caller cancels before it receives the
 // grant, the lock is released again.
 func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.LockResponse, error) {
-	ask, err := request(m, m.GetMetadata(), m.GetHolding())
+	req, err := request(m, m.GetMetadata(), m.GetHolding())
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
@@ -50,15 +50,15 @@ func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.Lo
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	return s.answerLater(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		return stores.Lock(waiting, store, ask)
+	return s.respondAfterWait(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
+		return stores.Lock(waiting, store, req)
 	})
 }
 
 // LockAll acquires all of several locks or none. It waits for them unless the request
 // sets try.
 func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lockspb.LockResponse, error) {
-	ask, err := multiRequest(m)
+	req, err := multiRequest(m)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
@@ -67,21 +67,21 @@ func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lock
 		return nil, rpcstatus.Status(err)
 	}
 	lockAll := func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		return stores.LockAll(waiting, store, ask)
+		return stores.LockAll(waiting, store, req)
 	}
-	if !ask.Wait {
-		return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return lockAll(ctx, store) })
+	if !req.Wait {
+		return s.respond(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return lockAll(ctx, store) })
 	}
-	return s.answerLater(ctx, m.GetStore(), wait, lockAll)
+	return s.respondAfterWait(ctx, m.GetStore(), wait, lockAll)
 }
 
 // Renew sets the lock's remaining time to the TTL.
 func (s *Service) Renew(ctx context.Context, m *lockspb.RenewRequest) (*lockspb.LockResponse, error) {
-	ask, err := request(m, nil, nil)
+	req, err := request(m, nil, nil)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return stores.Renew(ctx, store, ask) })
+	return s.respond(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return stores.Renew(ctx, store, req) })
 }
 
 // Unlock releases the lock.
@@ -104,20 +104,20 @@ func (s *Service) Revoke(ctx context.Context, m *lockspb.RevokeRequest) (*locksp
 	return &lockspb.RevokeResponse{}, rpcstatus.Status(err)
 }
 
-// answer calls ask with the component's store and returns the grant.
-func (s *Service) answer(ctx context.Context, name string, ask func(stores.Store) (stores.Grant, error)) (*lockspb.LockResponse, error) {
+// respond returns the grant that call returns for the component's store.
+func (s *Service) respond(ctx context.Context, name string, call func(stores.Store) (stores.Grant, error)) (*lockspb.LockResponse, error) {
 	var grant stores.Grant
 	err := s.do(ctx, name, func(store stores.Store) (err error) {
-		grant, err = ask(store)
+		grant, err = call(store)
 		return err
 	})
 	return response(grant), rpcstatus.Status(err)
 }
 
-// answerLater is answer for calls that wait. The ctx of ask ends when wait has elapsed,
-// if it is not zero, and when the store is about to close.
-func (s *Service) answerLater(
-	ctx context.Context, name string, wait time.Duration, ask func(context.Context, stores.Store) (stores.Grant, error),
+// respondAfterWait is respond for calls that wait. The ctx of call ends when wait has
+// elapsed, if it is not zero, and when the store is about to close.
+func (s *Service) respondAfterWait(
+	ctx context.Context, name string, wait time.Duration, call func(context.Context, stores.Store) (stores.Grant, error),
 ) (*lockspb.LockResponse, error) {
 	var grant stores.Grant
 	err := s.components.Wait(ctx, component(ctx, name), func(ctx context.Context, store stores.Store) (err error) {
@@ -126,7 +126,7 @@ func (s *Service) answerLater(
 			ctx, stop = context.WithTimeoutCause(ctx, wait, errWaitElapsed)
 			defer stop()
 		}
-		grant, err = ask(ctx, store)
+		grant, err = call(ctx, store)
 		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errWaitElapsed) {
 			return nil // refused, which is a result
 		}

@@ -169,14 +169,14 @@ func TestWatch_SnapshotsAndChanges(t *testing.T) {
 }
 
 func TestWatch_ClientEnds(t *testing.T) {
-	gone := errors.New("client disconnected")
+	sendErr := errors.New("client disconnected")
 	for _, row := range []struct {
 		name   string
 		stream *fakeStream[lockspb.WatchResponse]
 		want   string
 	}{
 		{"canceled", &fakeStream[lockspb.WatchResponse]{}, "context canceled"},
-		{"Send fails", &fakeStream[lockspb.WatchResponse]{err: gone}, gone.Error()},
+		{"Send fails", &fakeStream[lockspb.WatchResponse]{err: sendErr}, sendErr.Error()},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left

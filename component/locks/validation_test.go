@@ -198,9 +198,9 @@ func FuzzLock(f *testing.F) {
 		good := within(key) && !strings.HasPrefix(key, "mortise:") && within(owner) &&
 			regular(ttlSeconds, ttlNanos) && ttlSeconds <= math.MaxInt32 && ttl >= stores.MinTTL && ttl <= stores.MaxTTL &&
 			regular(waitSeconds, waitNanos) && waitSeconds < math.MaxInt64/int64(time.Second)
-		asked, reached := store.received.(stores.Request)
+		req, reached := store.received.(stores.Request)
 		switch {
-		case good && (err != nil || asked.Key != key || asked.Owner != owner || asked.TTL != ttl):
+		case good && (err != nil || req.Key != key || req.Owner != owner || req.TTL != ttl):
 			t.Errorf("%v, received %+v", err, store.received)
 		case good:
 			deadline, bounded := store.ctx.Deadline()

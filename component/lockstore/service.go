@@ -73,17 +73,17 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 	if seconds := req.GetExpiryInSeconds(); seconds < 1 {
 		return nil, rpcstatus.Field("expiry_in_seconds", fmt.Sprintf("must be at least 1, got %d", seconds))
 	}
-	ask := stores.Request{
+	request := stores.Request{
 		Key:   req.GetResourceId(),
 		Owner: req.GetLockOwner(),
 		TTL:   time.Duration(req.GetExpiryInSeconds()) * time.Second,
 	}
-	if err := ask.Validate(); err != nil {
+	if err := request.Validate(); err != nil {
 		return nil, callStatus(err)
 	}
 	var grant stores.Grant
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) (err error) {
-		grant, err = stores.TryLock(ctx, store, ask)
+		grant, err = stores.TryLock(ctx, store, request)
 		return err
 	})
 	if err != nil {
