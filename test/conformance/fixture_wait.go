@@ -173,8 +173,8 @@ func (w *waiter) mustCancel() {
 	before := w.s.waiterCount("")
 	w.stop()
 	w.mustFail(context.Canceled)
-	gone := w.s.f.eventually(w.s.f.Settle, func() bool { return w.s.waiterCount("") < before })
-	w.s.f.want(gone, "%s was canceled and is still counted as a waiter", w.call)
+	left := w.s.f.eventually(w.s.f.Settle, func() bool { return w.s.waiterCount("") < before })
+	w.s.f.want(left, "%s was canceled and is still counted as a waiter", w.call)
 }
 
 // lockAll calls LockAll with a timeout.
