@@ -32,7 +32,7 @@ func TestComponent_Invalid(t *testing.T) {
 		{"unknown key", memory("bad").with("restartGrase", "1s"), []string{"restartGrase", "restartGrace"}},
 		{"key of another store", memory("bad").with("redisHost", "h"), []string{"redisHost", "store: redis"}},
 		{"key in two cases", memory("bad").with("STORE", "memory"), []string{"STORE and store differ only in case"}},
-		{"bad duration", memory("bad").with("restartGrace", "soon"), []string{"restartGrace", "no duration such as"}},
+		{"bad duration", memory("bad").with("restartGrace", "soon"), []string{"restartGrace", "must be a duration such as"}},
 		{"negative duration", memory("bad").with("restartGrace", "-1s"), []string{"restartGrace", "negative"}},
 		{"bad truth value", redis("bad", server).with("enableTLS", "perhaps"), []string{"enableTLS", "must be true or false"}},
 		{"bad number", redis("bad", server).with("redisDB", "one"), []string{"redisDB"}},
