@@ -95,7 +95,8 @@ func request(key, owner string, ttl time.Duration, holding ...string) stores.Req
 }
 
 // TestLock_Order serves the waiters of two stores. A waiter that does not claim a lock
-// within claimTime loses its turn, so the order is not judged if the machine was so slow.
+// within claimTime loses its turn, so another order is accepted if the machine was so
+// slow.
 func TestLock_Order(t *testing.T) {
 	t.Parallel()
 	const n, claimTime = 20, 850 * time.Millisecond
@@ -128,21 +129,28 @@ func TestLock_Order(t *testing.T) {
 	for i, w := range all {
 		tokens[i] = w.granted()
 	}
-	for i, at := range served[1:] {
-		if at.Sub(served[i]) >= claimTime {
-			t.Skipf("too slow: a waiter may have lost its turn, served in the order %s", strings.Join(order, ", "))
+	if err := checkOrder(order, tokens, last); err != nil {
+		for i, at := range served[1:] {
+			if at.Sub(served[i]) >= claimTime {
+				t.Logf("a waiter may have lost its turn: %v", err)
+				return
+			}
 		}
-	}
-	for i, owner := range order {
-		if tokens[i] <= last {
-			t.Errorf("the token of waiter %d is not larger than the one before", i)
-		}
-		last = tokens[i]
-		if want := fmt.Sprint("owner ", i); owner != want {
-			t.Fatalf("served in the order %s", strings.Join(order, ", "))
-		}
+		t.Error(err)
 	}
 	onlyTheTokenIsLeft(t, both[0])
+}
+
+// checkOrder returns an error unless "owner 0", "owner 1" and so on were served in this
+// order, with tokens that grow from last.
+func checkOrder(order []string, tokens []uint64, last uint64) error {
+	for i, owner := range order {
+		if owner != fmt.Sprint("owner ", i) || tokens[i] <= last {
+			return fmt.Errorf("served in the order %q with tokens %d after %d", order, tokens, last)
+		}
+		last = tokens[i]
+	}
+	return nil
 }
 
 // onlyTheTokenIsLeft waits until Redis has no key but that of the token, and notes of

@@ -278,7 +278,7 @@ func TestWatch_Missed(t *testing.T) {
 				unlock(t, other, "k", "o")
 			}
 			lock(t, other, "k", "unseen", time.Minute)
-			fast.waitForState(other, "k") // so that the buffer of the slow one has overflowed
+			fast.waitForState(other, "k") // by now the slow one's buffer has overflowed
 			<-w.pause
 		}},
 	} {
