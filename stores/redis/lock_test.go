@@ -94,23 +94,27 @@ func request(key, owner string, ttl time.Duration, holding ...string) stores.Req
 	return stores.Request{Key: key, Owner: owner, TTL: ttl, Holding: holding}
 }
 
+// TestLock_Order serves the waiters of two stores. A waiter that does not claim a lock
+// within claimTime loses its turn, so another order is accepted if the machine was so
+// slow.
 func TestLock_Order(t *testing.T) {
 	t.Parallel()
+	const n, claimTime = 20, 850 * time.Millisecond
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	last := lock(t, both[0], "k", "holder", time.Minute)
 	var (
-		mu    sync.Mutex
-		order []string
+		mu     sync.Mutex
+		order  []string
+		served = make([]time.Time, 1, n+1) // begins with the release by the holder
 	)
-	const n = 20
 	all := make([]*lockCall, n)
 	for i := range all {
 		s, owner := both[i%2], fmt.Sprint("owner ", i)
 		all[i] = start(t, s, i+1, "k", func(ctx context.Context) (stores.Grant, error) {
 			g, err := s.Lock(ctx, request("k", owner, time.Minute))
 			mu.Lock()
-			order = append(order, owner)
+			order, served = append(order, owner), append(served, time.Now())
 			mu.Unlock()
 			return g, errors.Join(err, s.Unlock(ctx, "k", owner))
 		})
@@ -119,20 +123,34 @@ func TestLock_Order(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Waiters != n {
 		t.Errorf("list: %+v, %v", list, err)
 	}
+	served[0] = time.Now()
 	unlock(t, both[1], "k", "holder")
+	tokens := make([]uint64, n)
 	for i, w := range all {
-		if token := w.granted(); token <= last {
-			t.Errorf("the token of waiter %d is not larger than the one before", i)
-		} else {
-			last = token
-		}
+		tokens[i] = w.granted()
 	}
-	for i, owner := range order {
-		if want := fmt.Sprint("owner ", i); owner != want {
-			t.Fatalf("served in the order %s", strings.Join(order, ", "))
+	if err := checkOrder(order, tokens, last); err != nil {
+		for i, at := range served[1:] {
+			if at.Sub(served[i]) >= claimTime {
+				t.Logf("a waiter may have lost its turn: %v", err)
+				return
+			}
 		}
+		t.Error(err)
 	}
 	onlyTheTokenIsLeft(t, both[0])
+}
+
+// checkOrder returns an error unless "owner 0", "owner 1" and so on were served in this
+// order, with tokens that grow from last.
+func checkOrder(order []string, tokens []uint64, last uint64) error {
+	for i, owner := range order {
+		if owner != fmt.Sprint("owner ", i) || tokens[i] <= last {
+			return fmt.Errorf("served in the order %q with tokens %d after %d", order, tokens, last)
+		}
+		last = tokens[i]
+	}
+	return nil
 }
 
 // onlyTheTokenIsLeft waits until Redis has no key but that of the token, and notes of

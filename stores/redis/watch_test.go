@@ -271,12 +271,14 @@ func TestWatch_Missed(t *testing.T) {
 			lock(t, other, "k2", "unseen", time.Minute)
 		}},
 		{"the watcher is slow", func(w *eventRecorder) {
+			fast := startWatch(t, s, "k")
 			w.pause <- struct{}{}
-			for range eventBufferSize/2 + 10 {
+			for range eventBufferSize/2 + 100 {
 				lock(t, other, "k", "o", time.Minute)
 				unlock(t, other, "k", "o")
 			}
 			lock(t, other, "k", "unseen", time.Minute)
+			fast.waitForState(other, "k") // by now the slow one's buffer has overflowed
 			<-w.pause
 		}},
 	} {
