@@ -28,6 +28,7 @@ func (fullStore) List(context.Context, string) ([]LockInfo, error)       { retur
 func (fullStore) Watch(context.Context, string, func(Event) error) error { return errCalled }
 func (fullStore) Declare(context.Context, Declaration) error             { return errCalled }
 func (fullStore) Withdraw(context.Context, string, string) error         { return errCalled }
+func (fullStore) Release(context.Context, string, string) error          { return errCalled }
 func (fullStore) Group(context.Context, string) ([]LockInfo, error)      { return nil, errCalled }
 func (fullStore) Ping(context.Context) error                             { return errCalled }
 func (fullStore) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
@@ -47,6 +48,7 @@ func TestHelpers(t *testing.T) {
 		{"List", "list", func(s Store) error { _, err := List(t.Context(), s, ""); return err }},
 		{"Declare", "declare", func(s Store) error { return Declare(t.Context(), s, Declaration{}) }},
 		{"Withdraw", "declare", func(s Store) error { return Withdraw(t.Context(), s, "", "") }},
+		{"Release", "declare", func(s Store) error { return Release(t.Context(), s, "", "") }},
 		{"Group", "declare", func(s Store) error { _, err := Group(t.Context(), s, ""); return err }},
 		{"Ping", "ping", func(s Store) error { return Ping(t.Context(), s) }},
 	} {

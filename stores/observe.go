@@ -30,6 +30,7 @@ const (
 	OpWatch      Operation = "watch"
 	OpDeclare    Operation = "declare"
 	OpWithdraw   Operation = "withdraw"
+	OpRelease    Operation = "release"
 	OpGroup      Operation = "group"
 	OpPing       Operation = "ping"
 )
@@ -217,6 +218,10 @@ func (o *observed) Declare(ctx context.Context, d Declaration) error {
 
 func (o *observed) Withdraw(ctx context.Context, group, key string) error {
 	return o.observe(ctx, OpWithdraw, func(ctx context.Context) error { return Withdraw(ctx, o.store, group, key) })
+}
+
+func (o *observed) Release(ctx context.Context, key, owner string) error {
+	return o.observe(ctx, OpRelease, func(ctx context.Context) error { return Release(ctx, o.store, key, owner) })
 }
 
 func (o *observed) Group(ctx context.Context, group string) (locks []LockInfo, err error) {

@@ -91,6 +91,9 @@ func (m *scriptedStore) Declare(ctx context.Context, _ Declaration) error {
 func (m *scriptedStore) Withdraw(ctx context.Context, _, _ string) error {
 	return m.called(ctx, OpWithdraw)
 }
+func (m *scriptedStore) Release(ctx context.Context, _, _ string) error {
+	return m.called(ctx, OpRelease)
+}
 func (m *scriptedStore) Ping(ctx context.Context) error { return m.called(ctx, OpPing) }
 func (m *scriptedStore) Close() error                   { return m.err }
 
@@ -117,6 +120,7 @@ var operations = map[Operation]func(ctx context.Context, s Store) (any, error){
 	},
 	OpDeclare:  func(ctx context.Context, s Store) (any, error) { return nil, Declare(ctx, s, Declaration{}) },
 	OpWithdraw: func(ctx context.Context, s Store) (any, error) { return nil, Withdraw(ctx, s, "", "") },
+	OpRelease:  func(ctx context.Context, s Store) (any, error) { return nil, Release(ctx, s, "", "") },
 	OpPing:     func(ctx context.Context, s Store) (any, error) { return nil, Ping(ctx, s) },
 }
 

@@ -50,19 +50,6 @@ var (
 	// ErrDeadlock reports that waiting would never end: the holder of the lock waits,
 	// directly or through others, for a lock of an owner in the request's Holding.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
-	// ErrNotDeclared reports that the group has no such lock: it was never declared, or
-	// it was withdrawn.
-	ErrNotDeclared = errors.New("lock is not declared")
-	// ErrDeclared reports that the lock is already declared.
-	ErrDeclared = errors.New("lock is declared already")
-	// ErrLimit reports that the group has reached the limit of its locks.
-	ErrLimit = errors.New("group is full")
-	// ErrRepeated reports that the owner already holds the declared lock or already waits
-	// for it.
-	ErrRepeated = errors.New("owner has the lock or waits for it already")
-	// ErrGaveUp reports that an owner waited for a declared lock and called Unlock
-	// meanwhile, which ended the wait.
-	ErrGaveUp = errors.New("owner has given up waiting")
 	// ErrRefused reports that the storage rejects the operation until its permissions,
 	// its configuration or its data change. Retrying before that cannot succeed.
 	ErrRefused = errors.New("storage refuses the operation")
@@ -110,9 +97,7 @@ type Store interface {
 	TryLock(ctx context.Context, req Request) (Grant, error)
 
 	// Unlock releases the lock. It fails with ErrNotHeld if the lock is free and with
-	// ErrNotOwner if another owner holds it, and then changes nothing. If the owner waits
-	// for the lock with a request that has a Group, Unlock ends that request with
-	// ErrGaveUp instead and returns nil.
+	// ErrNotOwner if another owner holds it, and then changes nothing.
 	Unlock(ctx context.Context, key, owner string) error
 
 	// Close releases the store's connections and waits for its goroutines. It does not

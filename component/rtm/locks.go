@@ -30,7 +30,7 @@ func (s *Service) SetLock(ctx context.Context, m *rtmpb.SetLockRequest) (*rtmpb.
 func (s *Service) ReleaseLock(ctx context.Context, m *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
 	return s.runOnLock(ctx, "RTMReleaseLockOperation", m, func(u presence.User, l presence.Lock) (*rtmpb.LockResponse, error) {
 		return &rtmpb.LockResponse{}, s.do(ctx, u, func(ctx context.Context, store stores.Store) error {
-			return explain(ctx, store, l, stores.Unlock(ctx, store, l.Key(), u.Name))
+			return explain(ctx, store, l, stores.Release(ctx, store, l.Key(), u.Name))
 		})
 	})
 }

@@ -37,6 +37,11 @@ func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 	return s.do(ctx, "withdraw", func() error { return s.table.withdraw(group, key) }, key)
 }
 
+// Release implements [stores.Declarer].
+func (s *Store) Release(ctx context.Context, key, owner string) error {
+	return s.do(ctx, "release", func() error { return s.table.release(key, owner) }, key)
+}
+
 // Group implements [stores.Declarer].
 func (s *Store) Group(ctx context.Context, group string) (locks []stores.LockInfo, err error) {
 	err = s.do(ctx, "group", func() error {
@@ -167,6 +172,23 @@ func (t *table) resolveDeclared(req *request, now time.Time) error {
 		return stores.ErrRepeated
 	}
 	req.TTL = d.ttl
+	return nil
+}
+
+// release releases the owner's lock, or cancels its wait for a lock of a group. An owner
+// never holds a lock of a group and waits for it too: resolveDeclared refuses the second
+// request, and a lock that has waiters is granted only to the first of them.
+func (t *table) release(key, owner string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	l, err := t.heldBy(key, owner, now)
+	switch {
+	case err == nil:
+		t.end(l, stores.EventReleased, now)
+	case !t.cancelWait(key, owner, now):
+		return err
+	}
 	return nil
 }
 

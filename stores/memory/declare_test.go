@@ -234,20 +234,20 @@ func TestTryLock_OwnerOfExpiredLock(t *testing.T) {
 	})
 }
 
-func TestUnlock_EndsWaitWithGroup(t *testing.T) {
+func TestRelease_EndsWaitWithGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		declare(t, s, disk)
 		tryLockMember(t, s, disk, "ann", nil)
 		bob, cleo := lockMember(t.Context(), s, disk, "bob"), lockMember(t.Context(), s, disk, "cleo")
-		unlock(t, s, disk, "bob")
+		release(t, s, disk, "bob")
 		checkResult(t, bob, stores.ErrGaveUp)
-		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("the second Unlock of bob returned %v", err)
+		if err := s.Release(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("the second Release of bob returned %v", err)
 		}
 		checkWaiting(t, cleo)
 		bob = lockMember(t.Context(), s, disk, "bob") // at the end of the queue now
-		unlock(t, s, disk, "ann")
+		release(t, s, disk, "ann")
 		checkGranted(t, cleo)
 		unlock(t, s, disk, "cleo")
 		checkGranted(t, bob)
@@ -255,14 +255,14 @@ func TestUnlock_EndsWaitWithGroup(t *testing.T) {
 	})
 }
 
-func TestUnlock_KeepsWaitWithoutGroup(t *testing.T) {
+func TestRelease_KeepsWaitWithoutGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		declare(t, s, disk)
 		tryLockMember(t, s, disk, "ann", nil)
 		bob := startLock(t.Context(), s, "bob", nil, disk)
-		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("Unlock of a waiter without a group returned %v", err)
+		if err := s.Release(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("Release of a waiter without a group returned %v", err)
 		}
 		checkWaiting(t, bob)
 		unlock(t, s, disk, "ann")
@@ -270,7 +270,7 @@ func TestUnlock_KeepsWaitWithoutGroup(t *testing.T) {
 	})
 }
 
-func TestUnlock_EndedWaitGrantsNext(t *testing.T) {
+func TestRelease_EndedWaitGrantsNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		late, s := open(t, p, "locks", "30s"), open(t, p, "locks", "")
@@ -278,9 +278,16 @@ func TestUnlock_EndedWaitGrantsNext(t *testing.T) {
 		bob := lockMember(t.Context(), late, disk, "bob")
 		cleo := lockMember(t.Context(), s, disk, "cleo") // bob came first
 		checkWaiting(t, cleo)
-		unlock(t, s, disk, "bob")
+		release(t, s, disk, "bob")
 		checkResult(t, bob, stores.ErrGaveUp)
 		checkGranted(t, cleo)
 		checkNoWaiters(t, s)
 	})
+}
+
+func release(t *testing.T, s *Store, key, owner string) {
+	t.Helper()
+	if err := s.Release(t.Context(), key, owner); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -100,21 +100,16 @@ func (t *table) try(req *request, from, now time.Time) (stores.Grant, error) {
 	return t.grant(req, now), nil
 }
 
-// unlock releases the owner's lock, or cancels its wait for a lock of a group. An owner
-// never holds a lock of a group and waits for it too: resolveDeclared refuses the second
-// request, and a lock that has waiters is granted only to the first of them.
+// unlock releases the owner's lock.
 func (t *table) unlock(key, owner string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	l, err := t.heldBy(key, owner, now)
-	switch {
-	case err == nil:
+	if err == nil {
 		t.end(l, stores.EventReleased, now)
-	case !t.cancelWait(key, owner, now):
-		return err
 	}
-	return nil
+	return err
 }
 
 // revoke ends the owner's lock, or any owner's lock if owner is empty.

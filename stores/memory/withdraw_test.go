@@ -156,15 +156,15 @@ func TestLock_RaceOfEnds(t *testing.T) {
 		w := s.table.subscribe("")
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		var bob, unlocked error
+		var bob, released error
 		wg.Go(func() { _, bob = s.Lock(ctx, memberRequest(disk, "bob")) })
 		goAfterPause(&wg, cancel)
 		goAfterPause(&wg, func() { withdraw(t, s, disk) })
 		goAfterPause(&wg, func() { _ = s.Unlock(t.Context(), disk, "ann") })
-		goAfterPause(&wg, func() { unlocked = s.Unlock(t.Context(), disk, "bob") })
+		goAfterPause(&wg, func() { released = s.Release(t.Context(), disk, "bob") })
 		wg.Wait()
-		if errors.Is(bob, stores.ErrGaveUp) && unlocked != nil {
-			t.Errorf("bob's Lock returned %v, and bob's Unlock %v", bob, unlocked)
+		if errors.Is(bob, stores.ErrGaveUp) && released != nil {
+			t.Errorf("bob's Lock returned %v, and bob's Release %v", bob, released)
 		}
 		ends[errors.Unwrap(bob)]++
 		if state := replay(t, s.table.nextEvents(w)); len(state) > 0 {

@@ -32,6 +32,13 @@ func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 	return wrap(ctx, "withdraw", key, s.endLock(ctx, withdrawScript, key, group))
 }
 
+// Release implements [stores.Declarer]. If the answer is lost and the request is repeated,
+// the error is that of Unlock, or ErrNotHeld or ErrNotOwner if the first attempt cancelled
+// a wait.
+func (s *Store) Release(ctx context.Context, key, owner string) error {
+	return wrap(ctx, "release", key, s.endLock(ctx, unlockScript, key, owner, stores.EventReleased.String(), "waits"))
+}
+
 // Group implements [stores.Declarer].
 func (s *Store) Group(ctx context.Context, group string) ([]stores.LockInfo, error) {
 	_, locks, err := s.groups(ctx, []string{group})

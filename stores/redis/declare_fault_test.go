@@ -114,7 +114,7 @@ func TestDeclaredLock_WaiterCutOff(t *testing.T) {
 		}))
 	}
 	reconnect := proxy.Cut()
-	unlock(t, s, "g/k", "ann")
+	release(t, s, "g/k", "ann")
 	withdraw(t, s, group, "g/k")
 	declare(t, s, group, "g/k", time.Minute)
 	for _, w := range both {
@@ -165,7 +165,7 @@ type raceRound struct {
 	t              *testing.T
 	name, key      string
 	waitsIn, other *Store // the waiter's store, and that of the other calls
-	withdraws      bool   // else the owner unlocks
+	withdraws      bool   // else the owner calls Release
 }
 
 // run runs the round and returns the error of Lock.
@@ -187,7 +187,7 @@ func (r raceRound) end() error {
 	if r.withdraws {
 		return r.other.Withdraw(r.t.Context(), group, r.key)
 	}
-	return r.other.Unlock(r.t.Context(), r.key, "o")
+	return r.other.Release(r.t.Context(), r.key, "o")
 }
 
 // check compares the errors of Lock, the holder's Unlock and the end, and cleans up.

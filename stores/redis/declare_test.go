@@ -145,7 +145,7 @@ func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
 	}
 }
 
-func TestUnlock_EndsWaitsInOtherStores(t *testing.T) {
+func TestRelease_EndsWaitsInOtherStores(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -154,15 +154,15 @@ func TestUnlock_EndsWaitsInOtherStores(t *testing.T) {
 	for i, from := range []*Store{a, b} {
 		gaveUp := startLock(t, a, member("g/k", "o"), 1)
 		next := startLock(t, b, member("g/k", "next"), 2)
-		unlock(t, from, "g/k", "o")
+		release(t, from, "g/k", "o")
 		gaveUp.failsWith(stores.ErrGaveUp)
 		if n := waiters(t, a, "g/k"); n != 1 {
 			t.Errorf("round %d: %d waiters", i, n)
 		}
-		if err := from.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("round %d: unlock once more: %v", i, err)
+		if err := from.Release(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("round %d: release once more: %v", i, err)
 		}
-		unlock(t, from, "g/k", "next")
+		release(t, from, "g/k", "next")
 		next.failsWith(stores.ErrGaveUp)
 	}
 	unlock(t, a, "g/k", "holder")
@@ -183,7 +183,7 @@ func TestDeclaredLock_LongWait(t *testing.T) {
 	eventually(t, "a check refreshes the hash", func() bool {
 		return s.client.PTTL(t.Context(), "mortise:waiting:g/k").Val() > 2*time.Second
 	})
-	unlock(t, s, "g/k", "o")
+	release(t, s, "g/k", "o")
 	w.failsWith(stores.ErrGaveUp)
 }
 
@@ -204,7 +204,7 @@ func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 		end  func() error
 		want error
 	}{
-		{"unlocked", func() error { return b.Unlock(t.Context(), "g/k", "o") }, stores.ErrGaveUp},
+		{"released", func() error { return b.Release(t.Context(), "g/k", "o") }, stores.ErrGaveUp},
 		{"withdrawn", func() error { return b.Withdraw(t.Context(), group, "g/k") }, stores.ErrNotDeclared},
 	} {
 		w := startLock(t, a, member("g/k", "o"), 1)
@@ -229,7 +229,7 @@ func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
-	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
+	release := func(s *Store) error { return s.Release(t.Context(), "g/k", "o") }
 	withdraw := func(s *Store) error { return s.Withdraw(t.Context(), group, "g/k") }
 	for _, row := range []struct {
 		name string
@@ -237,8 +237,8 @@ func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 		end  func(*Store) error
 		want error
 	}{
-		{"unlock while the lock is reserved", 0, unlock, stores.ErrGaveUp},
-		{"unlock after the reservation", time.Second, unlock, stores.ErrGaveUp},
+		{"release while the lock is reserved", 0, release, stores.ErrGaveUp},
+		{"release after the reservation", time.Second, release, stores.ErrGaveUp},
 		{"withdraw while the lock is reserved", 0, withdraw, stores.ErrNotDeclared},
 		{"withdraw after the reservation", time.Second, withdraw, stores.ErrNotDeclared},
 	} {
@@ -347,7 +347,7 @@ func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	if err := dead.sendLeave(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
-	unlock(t, s, "g/k", "o")
+	release(t, s, "g/k", "o")
 	w.failsWith(stores.ErrGaveUp)
 }
 
@@ -384,5 +384,12 @@ func TestList_ManyGroups(t *testing.T) {
 		if locks, err := other.Group(t.Context(), g); err != nil || len(locks) != want || !slices.IsSortedFunc(locks, byKey) {
 			t.Errorf("group %q: %+v, %v", g, locks, err)
 		}
+	}
+}
+
+func release(t *testing.T, s *Store, key, owner string) {
+	t.Helper()
+	if err := s.Release(t.Context(), key, owner); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -200,8 +200,7 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, 
 }
 
 // Unlock implements [stores.Store]. If the answer is lost and the request is repeated,
-// the error is ErrNotHeld although the first attempt released the lock, and ErrNotHeld or
-// ErrNotOwner if it cancelled a wait.
+// the error is ErrNotHeld although the first attempt released the lock.
 func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "unlock", key, s.endLock(ctx, unlockScript, key, owner, stores.EventReleased.String()))
 }

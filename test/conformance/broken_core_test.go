@@ -14,7 +14,7 @@ func brokenStores() []broken {
 	return slices.Concat(brokenGrants, brokenUnlocks, brokenClients, brokenCalls, brokenNames(), brokenReserved, brokenLeases,
 		brokenDeadlines, brokenTokens, brokenRaces, brokenRenewals, brokenLists, brokenMetadata, brokenWaits, brokenQueues,
 		brokenCancels, brokenDeadlocks, brokenMultis, brokenMultiWaits, brokenRevokes, brokenDeclarations,
-		brokenGroups, brokenWithdrawals, brokenMembers, brokenMemberTimes, brokenMemberWaits, brokenUnlockedWaits, brokenWithdrawnWaits,
+		brokenGroups, brokenWithdrawals, brokenMembers, brokenMemberTimes, brokenMemberWaits, brokenReleases, brokenWithdrawnWaits,
 		brokenDeclaredEvents, brokenDeclaredRaces, brokenSnapshots, brokenEvents, brokenWatches)
 }
 

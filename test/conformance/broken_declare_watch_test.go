@@ -100,13 +100,13 @@ var brokenDeclaredEvents = []broken{{
 		}
 	},
 }, {
-	name: "sends an event when Unlock ends a wait",
-	rows: []string{"a wait that Unlock ends sends no event"},
+	name: "sends an event when Release ends a wait",
+	rows: []string{"a wait that Release ends sends no event"},
 	inject: func(f *faulty) {
 		f.allowFakeEvents()
-		f.unlock = func(ctx context.Context, key, owner string) error {
+		f.release = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
-			err := f.Store.Unlock(ctx, key, owner)
+			err := f.Store.Release(ctx, key, owner)
 			if err == nil && holder != owner {
 				f.sendFakeEvent(stores.Event{Kind: stores.EventReleased, Lock: stores.LockInfo{Key: key, Owner: owner}})
 			}

@@ -43,6 +43,7 @@ type faulty struct {
 	revoke   func(ctx context.Context, key, owner string) error
 	declare  func(ctx context.Context, d stores.Declaration) error
 	withdraw func(ctx context.Context, group, key string) error
+	release  func(ctx context.Context, key, owner string) error
 	group    func(ctx context.Context, group string) ([]stores.LockInfo, error)
 	watch    func(ctx context.Context, prefix string, notify func(stores.Event) error) error
 	ping     func(ctx context.Context) error
@@ -110,6 +111,13 @@ func (f *faulty) Withdraw(ctx context.Context, group, key string) error {
 		return f.withdraw(ctx, group, key)
 	}
 	return f.Store.Withdraw(ctx, group, key)
+}
+
+func (f *faulty) Release(ctx context.Context, key, owner string) error {
+	if f.release != nil {
+		return f.release(ctx, key, owner)
+	}
+	return f.Store.Release(ctx, key, owner)
 }
 
 func (f *faulty) Group(ctx context.Context, group string) ([]stores.LockInfo, error) {

@@ -118,12 +118,13 @@ func (s store) calls(name, owner string) []call {
 		{"list", func(ctx context.Context) error { return errorOf(stores.List(ctx, s.Store, req.Key)) }},
 		{"declare", func(ctx context.Context) error { return stores.Declare(ctx, s.Store, declaration) }},
 		{"withdraw", func(ctx context.Context) error { return stores.Withdraw(ctx, s.Store, req.Key, req.Key) }},
+		{"release", func(ctx context.Context) error { return stores.Release(ctx, s.Store, req.Key, owner) }},
 		{"group", func(ctx context.Context) error { return errorOf(stores.Group(ctx, s.Store, req.Key)) }},
 		{"ping", func(ctx context.Context) error { return stores.Ping(ctx, s.Store) }},
 	}
 	ability := map[string]string{
 		"renew": needRenew, "lock": needWait, "lock all": needMulti, "revoke": needRevoke, "watch": needWatch, "list": needList, "ping": needPing,
-		"declare": needDeclare, "withdraw": needDeclare, "group": needDeclare,
+		"declare": needDeclare, "withdraw": needDeclare, "release": needDeclare, "group": needDeclare,
 	}
 	return filter(calls, func(c call) bool { return ability[c.op] == "" || s.f.declares([]string{ability[c.op]}) })
 }

@@ -12,7 +12,7 @@ func declareRows() []row {
 	return withNeeds(slices.Concat(
 		declaredRows, limitRows, groupRows, withdrawnRows, memberRows, memberTimeRows, memberRevokeRows, declareRaceRows,
 		withNeeds(declaredListRows, needList),
-		withNeeds(slices.Concat(memberWaitRows, memberOrderRows, unlockedWaitRows, withdrawnWaitRows, memberWaitRaceRows), needWait, needList),
+		withNeeds(slices.Concat(memberWaitRows, memberOrderRows, releaseRows, withdrawnWaitRows, memberWaitRaceRows), needWait, needList),
 		withNeeds(declaredWatchRows, needWatch),
 	), needDeclare)
 }

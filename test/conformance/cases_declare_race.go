@@ -187,14 +187,14 @@ var memberWaitRaceRows = []row{{
 		})
 	},
 }, {
-	name:      "a grant and the end of a wait by Unlock exclude each other",
-	rule:      "Unlock ends the wait of its owner or the lock just granted to it: either way Lock returns and the lock is free.",
+	name:      "a grant and the end of a wait by Release exclude each other",
+	rule:      "Release ends the wait of its owner or the lock just granted to it: either way Lock returns and the lock is free.",
 	realClock: true,
 	check: func(f *fixture) {
 		f.withDeclared(rounds, func(s, other store, name string, round int) {
 			s.mustLockMember(name, "ann")
 			bob := other.waitMember(name, "bob")
-			f.race(round, func() { s.mustUnlock(name, "ann") }, func() { pick(round, s, other).mustUnlock(name, "bob") })
+			f.race(round, func() { s.mustUnlock(name, "ann") }, func() { pick(round, s, other).mustRelease(name, "bob") })
 			bob.mustGetOrFail(stores.ErrGaveUp)
 			s.mustLockMember(name, "carl")
 		})

@@ -132,7 +132,7 @@ var declaredWatchRows = []row{{
 		w.mustBeIdle()
 	},
 }, {
-	name:  "a wait that Unlock ends sends no event",
+	name:  "a wait that Release ends sends no event",
 	rule:  "Starting and ending a wait sends no events.",
 	needs: []string{needWait, needList},
 	check: func(f *fixture) {
@@ -141,7 +141,7 @@ var declaredWatchRows = []row{{
 		l := declaredLock(heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann")))
 		w := f.open().mustWatch("", l)
 		bob := other.waitMember("room/disk", "bob")
-		s.mustUnlock("room/disk", "bob")
+		s.mustRelease("room/disk", "bob")
 		bob.mustFail(stores.ErrGaveUp)
 		w.mustBeIdle()
 	},

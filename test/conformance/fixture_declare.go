@@ -163,3 +163,28 @@ func freeLocks(names ...string) (locks []stores.LockInfo) {
 	}
 	return locks
 }
+
+// release calls Release with a timeout.
+func (s store) release(name, owner string) error {
+	ctx, cancel := s.f.callContext()
+	defer cancel()
+	err := stores.Release(ctx, s.Store, s.f.key(name), owner)
+	if err == nil {
+		s.f.noteEnd(name)
+	}
+	return err
+}
+
+// mustRelease expects Release by owner to succeed.
+func (s store) mustRelease(name, owner string) {
+	if err := s.release(name, owner); err != nil {
+		s.f.failf("Release of %q by %q failed: %v", name, owner, err)
+	}
+}
+
+// releaseFails expects Release to fail with want.
+func (s store) releaseFails(name, owner string, want error) {
+	if err := s.release(name, owner); !errors.Is(err, want) {
+		s.f.failf("Release of %q by %q returned %v, want %v", name, owner, err, want)
+	}
+}

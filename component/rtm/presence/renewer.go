@@ -157,7 +157,7 @@ func (h *hub) recentlyRenewed(name string) []HeldLock {
 // release releases the locks that their owners still hold.
 func (h *hub) release(ctx context.Context, all []HeldLock) error {
 	return h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o HeldLock) error {
-		return stores.Unlock(ctx, store, o.Key(), o.Owner)
+		return stores.Release(ctx, store, o.Key(), o.Owner)
 	})
 }
 

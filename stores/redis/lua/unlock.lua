@@ -1,12 +1,12 @@
--- Releases or revokes the lock, and hands it to the next waiter. If the owner only waits
--- for it by a request with a group, the wait is cancelled. Returns 0, -1 if the lock is
+-- Releases or revokes the lock, and hands it to the next waiter. Returns 0, -1 if the lock is
 -- free, -2 if another owner holds it, or -10 if the key holds data that is not a lock;
 -- and then, for each lock that was granted to a waiter of the process that runs this
 -- script, the waiter's id, the token and the TTL in milliseconds.
 -- KEYS: 1 the lock
 -- ARGV: after those of lib/caller, 4 owner, 5 RELEASED or REVOKED, 6 for REVOKED the
--- request's id. A revocation without an owner ends the present holder's lock, and a
--- repeated one with the same id does not end a later holder's.
+-- request's id, and for RELEASED 'waits' if the owner's wait for the lock by a request
+-- with a group ends too. A revocation without an owner ends the present holder's lock,
+-- and a repeated one with the same id does not end a later holder's.
 local key, record, waiting = KEYS[1], 'mortise:lock:' .. KEYS[1], 'mortise:waiting:' .. KEYS[1]
 local owner = redis.pcall('GET', key)
 -- The usual case: no waiter and no watcher.
@@ -23,7 +23,7 @@ local note = ARGV[4] == '' and 'mortise:revoked:' .. ARGV[6]
 if note and redis.call('EXISTS', note) == 1 then return { 0 } end
 if is_data(key, owner) or note and owner and not is_managed(key, owner) then return { -10 } end
 local holds = owner and (owner == ARGV[4] or note)
-local waits = ARGV[5] == 'RELEASED' and redis.call('HGET', waiting, ARGV[4])
+local waits = ARGV[6] == 'waits' and redis.call('HGET', waiting, ARGV[4])
 if not holds and not waits then return { owner and -2 or -1 } end
 
 -- include queue
