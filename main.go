@@ -14,7 +14,6 @@ import (
 	"github.com/dapr/kit/logger"
 	"github.com/spf13/pflag"
 
-	"github.com/mortise-lock/mortise/cli"
 	"github.com/mortise-lock/mortise/component"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -22,14 +21,20 @@ import (
 // version is set when a release is built.
 var version = "dev"
 
-// heapFloor is memory that is never touched, so it takes addresses only. The garbage
-// collector counts it, and so runs when garbage has grown to its size, and not dozens of
-// times a second on a heap of two megabytes.
+const usage = `mortise [flags]      serves
+mortise dev [flags]  serves a memory store on the socket, by RTM over HTTP, and by Dapr's API, to try things out
+mortise locks        lists, acquires and revokes locks
+
+`
+
+// heapFloor is the size of an allocation that is never touched, so it uses address space
+// only. The garbage collector counts it as live heap, and so runs rarely: without it, a
+// heap of two megabytes is collected dozens of times a second.
 const heapFloor = 16 << 20
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "locks" {
-		os.Exit(cli.Run(context.Background(), os.Args[1:], os.Getenv, cli.OS()))
+		os.Exit(runLocks(os.Args[1:]))
 	}
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
@@ -49,8 +54,8 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 	var (
 		o        component.Options
 		logging  = logger.DefaultOptions()
-		fallback = flags.String("default-store", "memory", "store of a component that names none")
-		tell     = flags.Bool("version", false, "print the version and exit")
+		fallback = flags.String("default-store", "memory", "store of a component without the metadata key store")
+		show     = flags.Bool("version", false, "print the version and exit")
 	)
 	dev := len(args) > 0 && args[0] == "dev"
 	if dev {
@@ -60,22 +65,18 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 	o.Version, o.TCP.Dapr.Version = version, version
 	flags.StringVar(&logging.OutputLevel, "log-level", logging.OutputLevel, "debug, info, warn or error")
 	flags.BoolVar(&logging.JSONFormatEnabled, "log-as-json", false, "write logs as JSON")
-	flags.Usage = func() {
-		fmt.Fprint(os.Stderr, "mortise [flags]      serves\n"+
-			"mortise dev [flags]  serves a memory store on the socket, by RTM over HTTP, and by Dapr's API, to try things out\n"+
-			"mortise locks        looks at locks, takes and revokes them\n\n", flags.FlagUsages())
-	}
+	flags.Usage = func() { fmt.Fprint(os.Stderr, usage, flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *tell {
+	if *show {
 		fmt.Println(version)
 		return nil
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
-	logger.DaprVersion = version // what kit's logger tells as ver
+	logger.DaprVersion = version // logged as "ver"
 	log := logger.NewLogger("mortise").WithFields(map[string]any{"component": "lock." + o.Name})
 	if err := logger.ApplyOptionsToLoggers(&logging); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
@@ -85,7 +86,7 @@ func run(ctx context.Context, args []string, getenv func(string) string) error {
 		return fmt.Errorf("--default-store: %w", err)
 	}
 	if len(o.ResourcePaths) > 0 {
-		o.Components = nil // who describes his own wants no other
+		o.Components = nil // explicit resource files replace the default dev component
 	}
 	if hint := o.Hint(); dev && hint != "" {
 		o.Ready = func() { fmt.Println(hint) }

@@ -13,10 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mortise-lock/mortise/cli"
 	"github.com/mortise-lock/mortise/component"
 )
 
-// asProgram, when set, makes the test binary the program.
+// asProgram, when set, makes the test binary run the program.
 const asProgram = "MORTISE_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestLocksIsACommandOfItsOwn(t *testing.T) {
+func TestLocksCommand(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -40,14 +41,25 @@ func TestLocksIsACommandOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestBadFlagsAreRefusedByName(t *testing.T) {
+func TestLocksCommand_Defaults(t *testing.T) {
+	t.Setenv(component.FolderVariables[0], "/run/sockets")
+	t.Setenv(component.TokenVariable, "secret")
+	got, want := cliDefaults(os.Getenv), cli.Defaults{
+		Target: "unix:///run/sockets/mortise.sock", Token: "secret", TokenVariable: component.TokenVariable,
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestRun_BadFlags(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		args []string
 		want string
 	}{
 		{"unknown flag", []string{"--nope"}, "--nope"},
-		{"argument that is no flag", []string{"serve"}, `"serve"`},
+		{"argument that is not a flag", []string{"serve"}, `"serve"`},
 		{"mode that is not octal", []string{"--socket-mode", "rw"}, "--socket-mode"},
 		{"mode that is too large", []string{"--socket-mode", "1777"}, "--socket-mode"},
 		{"a TLS certificate without a key", []string{"--listen-address", "127.0.0.1:0", "--tls-cert-file", "c"}, "--tls-key-file"},
@@ -55,8 +67,8 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 		{"Dapr's API for other machines", []string{"--dapr-http-listen-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"metrics for other machines", []string{"--metrics-address", "0.0.0.0:0"}, "--allow-insecure-tcp"},
 		{"unknown level", []string{"--log-level", "loud"}, "--log-level"},
-		{"unknown store", []string{"--default-store", "paper"}, "--default-store: no store \"paper\", known are memory, redis"},
-		{"resources that are not there", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
+		{"unknown store", []string{"--default-store", "paper"}, "--default-store: unknown store \"paper\", must be one of memory, redis"},
+		{"resources that do not exist", []string{"--resources-path", "/does/not/exist"}, "/does/not/exist"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "s")
@@ -68,7 +80,7 @@ func TestBadFlagsAreRefusedByName(t *testing.T) {
 	}
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestRun_CanceledContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	getenv := func(name string) string {
@@ -82,19 +94,19 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// says reads lines until one has the text, and returns what follows it.
-func says(t *testing.T, lines *bufio.Scanner, text string) string {
+// awaitLine reads lines until one contains the text, and returns the text after it.
+func awaitLine(t *testing.T, lines *bufio.Scanner, text string) string {
 	t.Helper()
 	for lines.Scan() {
 		if _, after, found := strings.Cut(lines.Text(), text); found {
 			return after
 		}
 	}
-	t.Fatalf("it does not say %q: %v", text, lines.Err())
+	t.Fatalf("no line with %q: %v", text, lines.Err())
 	return ""
 }
 
-func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
+func TestMain_SecondSignal(t *testing.T) {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +123,7 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(output)
-	addr, _, _ := strings.Cut(says(t, lines, "Listening on "), " ")
+	addr, _, _ := strings.Cut(awaitLine(t, lines, "Listening on "), " ")
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -121,24 +133,24 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
-	says(t, bufio.NewScanner(conn), "100 Continue") // so a call is under way, whose end is waited for
+	awaitLine(t, bufio.NewScanner(conn), "100 Continue") // a call in progress
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	says(t, lines, "Shutting down")
+	awaitLine(t, lines, "Shutting down")
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = cmd.Wait()
 	}()
-	late, again := time.After(15*time.Second), time.Tick(50*time.Millisecond)
-	for { // the first signal that is not caught is the last
+	timeout, again := time.After(15*time.Second), time.Tick(50*time.Millisecond)
+	for { // until a signal is not caught
 		select {
-		case <-late:
-			t.Fatal("it does not end")
+		case <-timeout:
+			t.Fatal("the process does not end")
 		case <-ended:
 			if how := cmd.ProcessState.Sys().(syscall.WaitStatus); how.Signal() != syscall.SIGTERM {
-				t.Errorf("it ends with %v", cmd.ProcessState)
+				t.Errorf("the process ended with %v", cmd.ProcessState)
 			}
 			return
 		case <-again:

@@ -7,23 +7,23 @@ import (
 	"syscall"
 )
 
-// child is a command that has started. Its methods do os/exec's waiting for a process,
-// which does not report stops.
+// child is a command that has started. Its methods wait for the process instead of
+// os/exec, which does not report stops.
 type child struct {
-	cmd    *exec.Cmd
-	adopts bool // this process is the parent of orphans, too
+	cmd          *exec.Cmd
+	reapsOrphans bool // orphans become children of this process
 }
 
 func (c child) group() group { return group(c.cmd.Process.Pid) }
 
-// next waits until the command stops or ends. Orphans that end meanwhile are reaped, and
-// nothing else would do it.
+// waitForChange waits until the command stops or ends. It also reaps orphans, which no
+// other code does.
 //
-// A process that adopts orphans has no other children whose exit status anything waits
-// for, except the guard, whose end is reported to its owner in any case.
-func (c child) next() (status syscall.WaitStatus, err error) {
+// A process that reaps orphans has no other child whose exit status is needed: the guard
+// reports its end in any case.
+func (c child) waitForChange() (status syscall.WaitStatus, err error) {
 	which := c.cmd.Process.Pid
-	if c.adopts {
+	if c.reapsOrphans {
 		which = -1
 	}
 	for {
@@ -34,24 +34,24 @@ func (c child) next() (status syscall.WaitStatus, err error) {
 	}
 }
 
-// awaitGate waits until the command stands before its gate.
-func (c child) awaitGate() error {
-	switch status, err := c.next(); {
+// awaitGateStop waits until the gate has stopped itself.
+func (c child) awaitGateStop() error {
+	switch status, err := c.waitForChange(); {
 	case err != nil:
 		return err
 	case !status.Stopped():
-		return errors.New("it has ended before it could run")
+		return errors.New("the process ended before the command could run")
 	}
 	return nil
 }
 
-// wait waits for the end of the command and of its output, and returns its exit code.
-// Until ctx ends it sends each signal that has stopped the command.
+// wait waits for the end of the command and of its output, and returns the exit code.
+// Until ctx ends it sends each signal that has stopped the command to stops.
 func (c child) wait(ctx context.Context, stops chan<- syscall.Signal) (code int, err error) {
 	for {
-		status, err := c.next()
+		status, err := c.waitForChange()
 		if err != nil || status.Exited() || status.Signaled() {
-			_ = c.cmd.Wait() // it finds the process gone
+			_ = c.cmd.Wait() // the process is reaped already; this waits for the output
 			return exitCode(status), err
 		}
 		select {
@@ -61,7 +61,7 @@ func (c child) wait(ctx context.Context, stops chan<- syscall.Signal) (code int,
 	}
 }
 
-// exitCode is what a shell says of a command that has ended.
+// exitCode returns the exit code as a shell reports it.
 func exitCode(status syscall.WaitStatus) int {
 	if status.Signaled() {
 		return exitSignal + int(status.Signal())

@@ -3,70 +3,53 @@ package cli
 import (
 	"bytes"
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/dapr/kit/logger"
-
 	"github.com/mortise-lock/mortise/client"
-	"github.com/mortise-lock/mortise/component"
-	"github.com/mortise-lock/mortise/stores"
-	"github.com/mortise-lock/mortise/stores/memory"
-	"github.com/mortise-lock/mortise/stores/redis"
+	"github.com/mortise-lock/mortise/test/inprocess"
 )
 
-// asProgram, when set, makes the test binary the program: signals and exit codes need a
-// process.
+// asProgram, when set, makes the test binary run the program: tests of signals and exit
+// codes need a process.
 const asProgram = "MORTISE_TEST_PROGRAM"
 
-// asSubreaper, when set too, makes that program the parent of its orphans, as if it were
-// process 1.
+// asSubreaper, when set, too, makes that program reap its orphans, as if it were process
+// 1.
 const asSubreaper = "MORTISE_TEST_SUBREAPER"
+
+// targetVariable names the target of that program.
+const targetVariable = "MORTISE_TEST_TARGET"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		if os.Getenv(asSubreaper) != "" {
 			becomeSubreaper()
 		}
-		os.Exit(Run(context.Background(), os.Args[1:], os.Getenv, OS()))
+		os.Exit(Run(context.Background(), os.Args[1:], Defaults{Target: os.Getenv(targetVariable)}, OSStreams()))
 	}
 	os.Exit(m.Run())
 }
 
-// patience bounds what should take an instant.
-const patience = 20 * time.Second
-
-const lockstore = `
-apiVersion: dapr.io/v1alpha1
-kind: Component
-metadata:
-  name: lockstore
-spec:
-  type: lock.mortise
-  version: v1
-  metadata:
-    - name: store
-      value: memory
-`
+// waitTimeout bounds waits for events that usually happen immediately.
+const waitTimeout = 20 * time.Second
 
 // server is a Mortise with a memory store, in this process, until the end of the test or
 // Stop.
 type server struct {
 	folder string
-	token  string // in the environment of those who ask
+	token  string // in the environment of the commands that run starts
 	*client.Client
 	Stop func()
 }
 
-func startServer(t *testing.T, options ...func(*component.Options)) *server {
+func startServer(t *testing.T, options ...func(*inprocess.Config)) *server {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "cli") // shorter than t.TempDir, as a socket's path has to be
+	folder, err := os.MkdirTemp("", "cli") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,65 +57,31 @@ func startServer(t *testing.T, options ...func(*component.Options)) *server {
 	return startServerIn(t, folder, options...)
 }
 
-func startServerIn(t *testing.T, folder string, options ...func(*component.Options)) *server {
+func startServerIn(t *testing.T, folder string, options ...func(*inprocess.Config)) *server {
 	t.Helper()
-	resources := filepath.Join(t.TempDir(), "lockstore.yaml")
-	if err := os.WriteFile(resources, []byte(lockstore), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o := component.Options{
-		Name: "mortise", Folder: folder, SocketMode: 0o600, ResourcePaths: []string{resources}, DrainTimeout: time.Second,
-	}
+	config := inprocess.Config{Folder: folder}
 	for _, option := range options {
-		option(&o)
+		option(&config)
 	}
 	s := &server{folder: folder}
-	s.Stop = serve(t, o)
+	s.Stop = inprocess.Start(t, config)
 	var err error
-	if s.Client, err = client.Dial("unix://" + filepath.Join(folder, "mortise.sock")); err != nil {
+	if s.Client, err = client.Dial(s.target()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
-// serve runs a Mortise until the function that it returns is called.
-func serve(t *testing.T, o component.Options) (stop func()) {
-	t.Helper()
-	log := logger.NewLogger("cli-test")
-	log.SetOutput(io.Discard)
-	registry := stores.NewRegistry("memory")
-	registry.Register("memory", memory.NewProcess().Backend())
-	registry.Register("redis", redis.Backend())
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- component.Run(ctx, o, registry, log) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
-	await(t, "the socket", func() bool {
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("the server has ended: %v", err)
-		default:
-		}
-		_, err := os.Stat(filepath.Join(o.Folder, o.Name+".sock"))
-		return err == nil
-	})
-	return stop
+// target returns the address of the server's socket.
+func (s *server) target() string { return "unix://" + filepath.Join(s.folder, "mortise.sock") }
+
+// defaults returns the defaults of the flags that find the server.
+func (s *server) defaults() Defaults {
+	return Defaults{Target: s.target(), TokenVariable: "MORTISE_API_TOKEN", Token: s.token}
 }
 
-// getenv is the environment of those who ask.
-func (s *server) getenv(name string) string {
-	return map[string]string{component.FolderVariables[0]: s.folder, component.TokenVariable: s.token}[name]
-}
-
-// lock takes a lock for the test, with metadata that is the same everywhere.
+// lock acquires a lock for the test, with fixed metadata.
 func (s *server) lock(t *testing.T, key string, options ...client.Option) *client.Lease {
 	t.Helper()
 	options = append([]client.Option{client.Metadata(map[string]string{"host": "alpha"})}, options...)
@@ -144,7 +93,7 @@ func (s *server) lock(t *testing.T, key string, options ...client.Option) *clien
 	return lease
 }
 
-// owner returns who holds a lock, or nobody.
+// owner returns the owner of a lock, or "".
 func (s *server) owner(t *testing.T, key string) string {
 	t.Helper()
 	locks, err := s.List(t.Context(), key)
@@ -159,48 +108,48 @@ func (s *server) owner(t *testing.T, key string) string {
 	return ""
 }
 
-// result is what a shell sees of a command.
+// result is the outcome of a command.
 type result struct {
 	out, err string
 	code     int
 }
 
-// run runs "mortise locks" and the arguments in this process.
+// run runs "mortise locks" with the arguments in this process.
 func (s *server) run(t *testing.T, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	var out, errs bytes.Buffer
-	code := Run(ctx, append([]string{"locks"}, args...), s.getenv, Streams{nil, &out, &errs})
+	code := Run(ctx, append([]string{"locks"}, args...), s.defaults(), Streams{nil, &out, &errs})
 	return result{out.String(), errs.String(), code}
 }
 
-// program is "mortise locks" in a process of its own.
+// program is "mortise locks" in a separate process.
 type program struct {
 	*exec.Cmd
 	out, err *os.File
 	ended    chan struct{}
 }
 
-// start starts "mortise locks" and the arguments.
+// start starts "mortise locks" with the arguments.
 func (s *server) start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := s.program(t, binary(t), append([]string{"locks"}, args...)...)
+	p := s.program(t, testBinary(t), append([]string{"locks"}, args...)...)
 	p.begin(t)
 	return p
 }
 
-// program returns a program that finds the server, to begin with.
+// program returns a program that is configured for the server and has not started.
 func (s *server) program(t *testing.T, name string, args ...string) *program {
 	t.Helper()
-	p := &program{Cmd: exec.Command(name, args...), out: file(t), err: file(t), ended: make(chan struct{})}
-	p.Env = append(os.Environ(), asProgram+"=1", component.FolderVariables[0]+"="+s.folder)
+	p := &program{Cmd: exec.Command(name, args...), out: tempFile(t), err: tempFile(t), ended: make(chan struct{})}
+	p.Env = append(os.Environ(), asProgram+"=1", targetVariable+"="+s.target())
 	p.Stdout, p.Stderr = p.out, p.err
 	return p
 }
 
-// binary is what is "mortise" when asProgram is set.
-func binary(t *testing.T) string {
+// testBinary returns the path of the test binary.
+func testBinary(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
@@ -209,7 +158,7 @@ func binary(t *testing.T) string {
 	return path
 }
 
-// begin starts the program. It is killed, if it has to be, at the end of the test.
+// begin starts the program, and kills it at the end of the test.
 func (p *program) begin(t *testing.T) {
 	t.Helper()
 	if err := p.Start(); err != nil {
@@ -225,24 +174,24 @@ func (p *program) begin(t *testing.T) {
 	})
 }
 
-// result waits for the program's end.
+// result waits for the end of the program.
 func (p *program) result(t *testing.T) result {
 	t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
-		t.Fatalf("%v goes on; it wrote %q, %q", p.Args, read(t, p.out), read(t, p.err))
+	case <-time.After(waitTimeout):
+		t.Fatalf("%v still runs; it wrote %q, %q", p.Args, readFile(t, p.out), readFile(t, p.err))
 	}
-	return result{read(t, p.out), read(t, p.err), p.ProcessState.ExitCode()}
+	return result{readFile(t, p.out), readFile(t, p.err), p.ProcessState.ExitCode()}
 }
 
-// says waits until the program has written the text to standard output.
-func (p *program) says(t *testing.T, text string) {
+// awaitOutput waits until the program has written the text to standard output.
+func (p *program) awaitOutput(t *testing.T, text string) {
 	t.Helper()
-	await(t, text, func() bool { return strings.Contains(read(t, p.out), text) })
+	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.out), text) })
 }
 
-func file(t *testing.T) *os.File {
+func tempFile(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "stream")
 	if err != nil {
@@ -252,7 +201,7 @@ func file(t *testing.T) *os.File {
 	return f
 }
 
-func read(t *testing.T, f *os.File) string {
+func readFile(t *testing.T, f *os.File) string {
 	t.Helper()
 	text, err := os.ReadFile(f.Name())
 	if err != nil {
@@ -261,17 +210,17 @@ func read(t *testing.T, f *os.File) string {
 	return string(text)
 }
 
-// await waits until it is so.
-func await(t *testing.T, what string, so func() bool) {
+// waitFor waits until the condition holds.
+func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for: %s", what)
+			t.Fatalf("timeout; waited for: %s", what)
 		}
 	}
 }
 
-// check compares all that a shell sees; of standard error the beginning is given.
+// check compares the outcome; err is the prefix of standard error.
 func (r result) check(t *testing.T, out, err string, code int) {
 	t.Helper()
 	if r.out != out || !strings.HasPrefix(r.err, err) || (err == "") != (r.err == "") || r.code != code {

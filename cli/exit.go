@@ -10,49 +10,49 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// Exit codes. Those of "locks lock" are besides the command's own.
+// Exit codes. "locks lock" also has those of its command.
 const (
-	exitDone          = 0
+	exitSuccess       = 0
 	exitNotHeld       = 1   // get, revoke: the lock is not held, or not by that owner
-	exitUsage         = 2   // the command line is wrong, or a file that it names
-	exitUnavailable   = 69  // Mortise or its store does not answer
-	exitFailed        = 70  // anything else; lock: also that waiting would be a deadlock
-	exitNotGot        = 75  // lock: it is held, and still was when the time to wait was over
-	exitLost          = 76  // lock: it was lost while the command ran
+	exitUsage         = 2   // the command line, or a file that it names, is invalid
+	exitUnavailable   = 69  // Mortise or its store does not respond
+	exitFailed        = 70  // any other failure, such as a deadlock
+	exitConflict      = 75  // lock: the lock was held for the whole time to wait
+	exitLost          = 76  // lock: the lock was lost while the command ran
 	exitDenied        = 77  // the token is missing or wrong
 	exitNotExecutable = 126 // lock: the command could not be started
-	exitNotFound      = 127 // lock: there is no such command
-	exitSignal        = 128 // lock: plus the number of the signal that ended the command, or the waiting
+	exitNotFound      = 127 // lock: the command does not exist
+	exitSignal        = 128 // lock: plus the signal that ended the command or the wait
 )
 
-// exitError is an error that has an exit code of its own.
+// exitError is an error with an exit code.
 type exitError struct {
 	code int
 	error
 }
 
-// Unwrap returns what is told.
+// Unwrap returns the error without the exit code.
 func (e *exitError) Unwrap() error { return e.error }
 
-// failed gives an error an exit code, unless it has one.
-func failed(code int, err error) error {
-	var told *exitError
-	if err == nil || errors.As(err, &told) {
+// withExitCode adds an exit code to an error that has none.
+func withExitCode(code int, err error) error {
+	var coded *exitError
+	if err == nil || errors.As(err, &coded) {
 		return err
 	}
 	return &exitError{code, err}
 }
 
-// code returns the exit code that an error stands for.
-func code(err error) int {
-	var told *exitError
+// exitCodeOf returns the exit code of an error.
+func exitCodeOf(err error) int {
+	var coded *exitError
 	switch {
 	case err == nil:
-		return exitDone
-	case errors.As(err, &told):
-		return told.code
+		return exitSuccess
+	case errors.As(err, &coded):
+		return coded.code
 	case errors.Is(err, client.ErrLocked):
-		return exitNotGot
+		return exitConflict
 	case errors.Is(err, client.ErrNotHeld):
 		return exitNotHeld
 	case status.Code(err) == codes.InvalidArgument:

@@ -2,34 +2,28 @@ package cli
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/mortise-lock/mortise/component"
+	"github.com/mortise-lock/mortise/test/inprocess"
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// startServerWithRedis is a Mortise whose locks are in a Redis that has other data, too.
+// startServerWithRedis starts a Mortise with the store redis.
 func startServerWithRedis(t *testing.T) (*server, *servers.Redis) {
 	t.Helper()
 	redis := servers.StartRedis(t)
-	text := strings.Replace(lockstore, "value: memory", "value: redis\n    - name: redisHost\n      value: "+redis.Addr, 1)
-	path := filepath.Join(t.TempDir(), "redis.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return startServer(t, func(o *component.Options) { o.ResourcePaths = []string{path} }), redis
+	resource := strings.Replace(inprocess.Resource, "value: memory", "value: redis\n    - name: redisHost\n      value: "+redis.Addr, 1)
+	return startServer(t, func(c *inprocess.Config) { c.Resource = resource }), redis
 }
 
-func TestOtherDataIsReported(t *testing.T) {
+func TestForeignData(t *testing.T) {
 	s, redis := startServerWithRedis(t)
 	client := redis.Client()
 	client.HSet(t.Context(), "order-1", "total", 5)
 	client.Set(t.Context(), "order-2", "x", 0)
-	s.lock(t, "order-10") // which begins like the data's name
+	s.lock(t, "order-10") // a key with the data's key as its prefix
 	for _, key := range []string{"order-1", "order-2"} {
 		for _, args := range [][]string{
 			{"get", key}, {"get", key, "-o", "json"}, {"revoke", key, "--force"}, {"revoke", key, "--owner", "x"},
@@ -42,33 +36,33 @@ func TestOtherDataIsReported(t *testing.T) {
 		}
 	}
 	if client.HGet(t.Context(), "order-1", "total").Val() != "5" || client.Get(t.Context(), "order-2").Val() != "x" {
-		t.Error("the data was changed")
+		t.Error("the data has changed")
 	}
-	if r := s.run(t, "list", "order-1"); r.code != exitDone || !strings.Contains(r.out, "order-10") {
+	if r := s.run(t, "list", "order-1"); r.code != exitSuccess || !strings.Contains(r.out, "order-10") {
 		t.Errorf("list: %+v", r)
 	}
 }
 
-// TestALockOfAnotherProgramIsShown has a lock as node-redlock takes it.
-func TestALockOfAnotherProgramIsShown(t *testing.T) {
+// TestForeignLock checks the commands with a lock of node-redlock.
+func TestForeignLock(t *testing.T) {
 	s, redis := startServerWithRedis(t)
 	client := redis.Client()
 	client.SetNX(t.Context(), "report", "6f1e1d0c", time.Hour)
 	r := s.run(t, "get", "report")
-	if r.code != exitDone || !strings.HasPrefix(r.out, "key      report\nowner    6f1e1d0c\ntoken    -\nttl      -\nleft     ") {
+	if r.code != exitSuccess || !strings.HasPrefix(r.out, "key      report\nowner    6f1e1d0c\ntoken    -\nttl      -\nleft     ") {
 		t.Errorf("get: %+v", r)
 	}
 	var got lockJSON
 	if err := json.Unmarshal([]byte(s.run(t, "get", "report", "-o", "json").out), &got); err != nil || got.Owner != "6f1e1d0c" || got.RemainingMs <= 0 {
 		t.Errorf("get: %+v, %v", got, err)
 	}
-	if r := s.run(t, "lock", "report", "--wait", "10ms", "--", "true"); r.code != exitNotGot {
+	if r := s.run(t, "lock", "report", "--wait", "10ms", "--", "true"); r.code != exitConflict {
 		t.Errorf("lock: %+v", r)
 	}
 	if r := s.run(t, "revoke", "report", "--force"); r.code != exitFailed || client.Exists(t.Context(), "report").Val() != 1 {
-		t.Errorf("revoke from anyone: %+v", r)
+		t.Errorf("revoke --force: %+v", r)
 	}
-	if r := s.run(t, "revoke", "report", "--owner", "6f1e1d0c"); r.code != exitDone || client.Exists(t.Context(), "report").Val() != 0 {
+	if r := s.run(t, "revoke", "report", "--owner", "6f1e1d0c"); r.code != exitSuccess || client.Exists(t.Context(), "report").Val() != 0 {
 		t.Errorf("revoke from its owner: %+v", r)
 	}
 }

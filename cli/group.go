@@ -5,26 +5,25 @@ import (
 	"time"
 )
 
-// groupPoll is how often a process group that was asked to stop is checked for processes
-// that are left.
+// groupPoll is how often a group that is being stopped is checked for running processes.
 const groupPoll = 50 * time.Millisecond
 
-// group is a process group, by its leader's id.
+// group is the id of a process group.
 type group int
 
-func (g group) signal(s syscall.Signal) { _ = syscall.Kill(-int(g), s) } // a group that is gone needs none
+// signal sends a signal to the group, unless the group has ended.
+func (g group) signal(s syscall.Signal) { _ = syscall.Kill(-int(g), s) }
 
-// alive reports whether a process of the group still runs. Zombies, which have ended but
-// which their parent has not asked about, do not count: a parent that never asks would
-// make them last for the whole grace.
+// alive reports whether a process of the group runs. Zombies do not count: if their
+// parent does not wait for them, they would last for the whole grace period.
 func (g group) alive() bool {
-	return syscall.Kill(-int(g), 0) == nil && g.runs()
+	return syscall.Kill(-int(g), 0) == nil && g.hasRunning()
 }
 
-// stop ends the group, its leader included. ended is closed when the leader has ended.
+// stop ends all processes of the group. ended is closed when the leader has ended.
 func (g group) stop(ended <-chan struct{}, grace time.Duration) {
 	g.signal(syscall.SIGTERM)
-	g.signal(syscall.SIGCONT) // what was stopped has to run to end in order
+	g.signal(syscall.SIGCONT) // a stopped process handles SIGTERM only when it continues
 	over := time.NewTimer(grace)
 	defer over.Stop()
 	poll := time.NewTicker(groupPoll)

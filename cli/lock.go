@@ -16,50 +16,50 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-const lockHelp = `Run COMMAND while holding the lock of KEY, or those of several keys, which are taken in one step.
+const lockHelp = `Run COMMAND while holding the lock of KEY, or the locks of several keys, which are acquired atomically.
 
 Waiting is first come, first served. The lock is renewed while COMMAND runs. COMMAND's environment has
   MORTISE_KEY      the key, or the keys, one per line
-  MORTISE_TOKEN    the fencing token, for a resource that refuses tokens smaller than one it has seen
-  MORTISE_HOLDING  the owners of this lock and of those around it, separated by commas; with them a "mortise locks lock" or
-                   a Go client below COMMAND that would wait for one of these locks reports a deadlock
+  MORTISE_TOKEN    the fencing token, for a resource that rejects tokens smaller than the largest it has seen
+  MORTISE_HOLDING  the owners of this lock and of the locks that this process runs under, separated by commas; with them a
+                   "mortise locks lock" or a Go client below COMMAND that would wait for one of these locks reports a deadlock
 
-Signals: COMMAND runs in a process group of its own. That group gets every signal that this process gets, real-time signals
-included, except
+Signals: COMMAND runs in a separate process group. That group gets every signal that this process gets, including real-time
+signals, except
   SIGKILL, SIGSTOP           which cannot be caught
   SIGTSTP, SIGTTIN, SIGTTOU  because a command that holds a lock cannot be suspended, with Ctrl-Z or otherwise
   SIGPIPE                    which also reports that the connection to Mortise has broken
-  SIGCHLD, SIGURG, SIGPROF   which this process uses itself
+  SIGCHLD, SIGURG, SIGPROF   which this process uses
   32, 33, 34 (SIGRTMIN)      which the Go runtime does not catch
-SIGHUP and SIGINT stay ignored if they were from the start, as with nohup, and SIGQUIT does if SIGINT was. While this process
-waits for the lock, a signal ends it as it would end any program, and the lock is not taken; SIGWINCH and other signals that
-do nothing by default have no effect.
+SIGHUP and SIGINT stay ignored if they were ignored at the start, as with nohup; SIGQUIT does if SIGINT was. While this process
+waits for the lock, a signal ends it as it ends any program, and the lock is not acquired; SIGWINCH and other signals without
+an effect by default do not.
 
 When the lock is lost, the whole group gets SIGTERM, and after the grace period SIGKILL. Until then another owner may already
 hold the lock; only a resource that checks the token is safe from that.
 
-If this process dies without stopping COMMAND, for example by SIGKILL, another process, "lock-guard", kills the whole group at
-once; the lock ends with its TTL. The guard also kills the group if this process is suspended, with SIGSTOP, until the lock has
-expired and the grace period and a second have passed. If the guard is killed, COMMAND is stopped. Processes that have left the
-group, with setsid for example, or that run as another user are out of its reach. All of this holds on Linux and macOS; on
-Linux COMMAND itself dies with this process even if the guard is killed at the same time.
+If this process dies without stopping COMMAND, for example by SIGKILL, another process, "lock-guard", immediately kills the
+whole group; the lock expires with its TTL. The guard also kills the group if this process is suspended, by SIGSTOP, until the
+lock has expired and the grace period and a second have passed. If the guard is killed, COMMAND is stopped. Processes that have
+left the group, for example with setsid, or that run as another user are not stopped. All of this holds on Linux and macOS; on
+Linux COMMAND dies with this process even if the guard is killed at the same time.
 
-The exit code is COMMAND's, 128 plus the number of the signal that ended it or the waiting, or
-   69  Mortise did not answer; COMMAND was not run
+The exit code is COMMAND's, 128 plus the number of the signal that ended COMMAND or the wait, or
+   69  Mortise did not respond; COMMAND was not run
    70  waiting would be a deadlock, because this process runs below a command that holds the lock, or that the lock's holder
        waits for; COMMAND was not run
-   75  the lock is held, and still was when the wait was over (see --conflict-exit-code); COMMAND was not run
+   75  the lock was held for the whole time to wait (see --conflict-exit-code); COMMAND was not run
    76  the lock was lost while COMMAND ran
   126  COMMAND could not be started
-  127  there is no such COMMAND
+  127  COMMAND does not exist
 and 2, 70 and 77 as with the other commands.`
 
-// locking is a run of "locks lock".
-type locking struct {
+// lockCommand is one run of "locks lock".
+type lockCommand struct {
 	target   *target
 	ttl      time.Duration
 	wait     time.Duration
-	waits    bool // no longer than wait; else until the lock is granted
+	hasWait  bool // wait limits the time to wait
 	try      bool
 	conflict int
 	grace    time.Duration
@@ -71,59 +71,59 @@ type locking struct {
 }
 
 func newLock(t *target) *cobra.Command {
-	l := &locking{target: t}
+	l := &lockCommand{target: t}
 	cmd := &cobra.Command{
 		Use:     "lock [flags] KEY... -- COMMAND [ARGUMENT...]",
 		Short:   "run a command while holding a lock",
 		Long:    lockHelp,
 		Example: "  mortise locks lock --wait 1m backup -- pg_dump --file shop.sql shop",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l.waits = cmd.Flags().Changed("wait")
+			l.hasWait = cmd.Flags().Changed("wait")
 			l.streams = streams(cmd)
 			if err := l.parse(args, cmd.ArgsLenAtDash()); err != nil {
-				return failed(exitUsage, err)
+				return withExitCode(exitUsage, err)
 			}
 			return l.run(cmd.Context())
 		},
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the lock outlives this process if it dies; renewed at a third of it")
-	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; without it, as long as it takes")
+	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the lock outlives this process if it dies; renewed after a third of it")
+	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; unlimited by default")
 	flags.BoolVarP(&l.try, "try", "n", false, "do not wait")
-	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitNotGot, "exit code if the lock is not acquired")
+	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitConflict, "exit code if the lock is not acquired")
 	flags.DurationVar(&l.grace, "grace", 5*time.Second, "time from SIGTERM to SIGKILL when the lock is lost")
 	return cmd
 }
 
-// parse takes the arguments apart, of which dash are before "--", or is -1, and checks
-// the flags.
-func (l *locking) parse(args []string, dash int) error {
+// parse parses the arguments and checks the flags. dash is the number of arguments before
+// "--", or -1.
+func (l *lockCommand) parse(args []string, dash int) error {
 	switch {
 	case dash < 0:
-		return errors.New(`there is no "--" between the keys and the command`)
+		return errors.New(`"--" is required between the keys and the command`)
 	case dash == 0:
-		return errors.New("no key is named")
+		return errors.New("at least one key is required")
 	case dash == len(args):
-		return errors.New("no command is named")
-	case l.try && l.waits:
-		return errors.New("--try and --wait: choose one")
+		return errors.New("a command is required")
+	case l.try && l.hasWait:
+		return errors.New("--try and --wait exclude each other")
 	case l.wait < 0:
-		return errors.New("--wait: is negative")
+		return fmt.Errorf("--wait must not be negative, got %v", l.wait)
 	case l.ttl < time.Millisecond:
-		return errors.New("--ttl: is less than 1ms")
+		return fmt.Errorf("--ttl must be at least 1ms, got %v", l.ttl)
 	case l.grace < 0:
-		return errors.New("--grace: is negative")
+		return fmt.Errorf("--grace must not be negative, got %v", l.grace)
 	case l.conflict < 0 || l.conflict > 255:
-		return errors.New("--conflict-exit-code: is not from 0 to 255")
+		return fmt.Errorf("--conflict-exit-code must be from 0 to 255, got %d", l.conflict)
 	}
 	l.keys, l.args = args[:dash], args[dash:]
-	return usage(cobra.ArbitraryArgs)(nil, l.keys)
+	return checkUsage(cobra.ArbitraryArgs)(nil, l.keys)
 }
 
-// run takes the locks, runs the command and gives the locks back. From beginning to end
-// it, and not the system, deals with signals, so that none leaves a lock or a command
-// behind.
-func (l *locking) run(ctx context.Context) error {
+// run acquires the locks, runs the command and releases the locks. It handles signals all
+// the time, so that no signal ends this process without releasing the locks and stopping
+// the command.
+func (l *lockCommand) run(ctx context.Context) error {
 	signals, stop := catchSignals()
 	defer stop()
 	l.signals = signals
@@ -132,7 +132,7 @@ func (l *locking) run(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	lease, err := l.get(ctx, c)
+	lease, err := l.acquire(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -142,19 +142,19 @@ func (l *locking) run(ctx context.Context) error {
 	case err != nil:
 		return err
 	case errors.Is(unlocked, client.ErrLost):
-		return failed(exitLost, unlocked)
+		return withExitCode(exitLost, unlocked)
 	case unlocked != nil:
 		fmt.Fprintf(l.streams.Err, "mortise: the lock may last for the rest of its TTL of %v: %v\n", l.ttl, unlocked)
 	}
 	if code != 0 {
-		return failed(code, errors.New(""))
+		return withExitCode(code, errors.New(""))
 	}
 	return nil
 }
 
-// get takes the locks. A signal ends the waiting, unless it would do nothing to other
-// programs.
-func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, error) {
+// acquire acquires the locks. A signal ends the wait, unless the signal has no effect by
+// default.
+func (l *lockCommand) acquire(ctx context.Context, c *client.Client) (*client.Lease, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var (
 		lease       *client.Lease
@@ -163,7 +163,7 @@ func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, err
 		got         = make(chan struct{})
 	)
 	go func() {
-		lease, err = l.take(ctx, cancel, c)
+		lease, err = l.tryThenWait(ctx, cancel, c)
 		close(got)
 	}()
 	for {
@@ -183,46 +183,47 @@ func (l *locking) get(ctx context.Context, c *client.Client) (*client.Lease, err
 		if err == nil {
 			err = errors.Join(errors.New("interrupted"), lease.Unlock(ctx))
 		}
-		return nil, failed(exitSignal+int(interrupted.(syscall.Signal)), err)
+		return nil, withExitCode(exitSignal+int(interrupted.(syscall.Signal)), err)
 	case errors.Is(err, client.ErrLocked):
-		return nil, failed(l.conflict, err)
+		return nil, withExitCode(l.conflict, err)
 	case errors.Is(err, client.ErrUnavailable):
-		return nil, failed(exitUnavailable, err)
+		return nil, withExitCode(exitUnavailable, err)
 	}
 	return lease, err
 }
 
-// take asks once without waiting, which tells soon if Mortise is away, and then waits.
-// The lease lives in ctx, so there is no other way to bound the first question than
-// cancel.
-func (l *locking) take(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
+// tryThenWait first sends a request without waiting, which fails soon if Mortise is
+// unreachable, and then waits. It bounds the first request by cancel, because the lease
+// ends with ctx and so needs a ctx without a deadline.
+func (l *lockCommand) tryThenWait(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
 	options := []client.Option{client.TTL(l.ttl), client.Metadata(l.metadata())}
 	late := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })
-	lease, err := ask(ctx, c, l.keys, append(options, client.Wait(0)))
+	lease, err := lockKeys(ctx, c, l.keys, append(options, client.Wait(0)))
 	if !late.Stop() && err == nil {
-		return nil, errors.Join(context.DeadlineExceeded, lease.Unlock(ctx)) // it came with the end of its ctx
+		return nil, errors.Join(context.DeadlineExceeded, lease.Unlock(ctx))
 	}
 	if l.try || !errors.Is(err, client.ErrLocked) {
 		return lease, err
 	}
-	if l.waits {
+	if l.hasWait {
 		options = append(options, client.Wait(l.wait))
 	}
-	return ask(ctx, c, l.keys, options)
+	return lockKeys(ctx, c, l.keys, options)
 }
 
-// ask takes one lock as one, which every store can, and several in one step.
-func ask(ctx context.Context, c *client.Client, keys []string, options []client.Option) (*client.Lease, error) {
+// lockKeys acquires one lock with Lock, which every store supports, and several with
+// LockAll.
+func lockKeys(ctx context.Context, c *client.Client, keys []string, options []client.Option) (*client.Lease, error) {
 	if len(keys) == 1 {
 		return c.Lock(ctx, keys[0], options...)
 	}
 	return c.LockAll(ctx, keys, options...)
 }
 
-// metadata tells those who look at a list whose lock it is. The command's arguments are
-// nobody's business.
-func (l *locking) metadata() map[string]string {
-	host, _ := os.Hostname() // or nothing
+// metadata returns what lists show with the lock. It omits the command's arguments, which
+// may be confidential.
+func (l *lockCommand) metadata() map[string]string {
+	host, _ := os.Hostname() // empty after an error
 	return map[string]string{
 		"host":    host,
 		"pid":     strconv.Itoa(os.Getpid()),
@@ -230,17 +231,17 @@ func (l *locking) metadata() map[string]string {
 	}
 }
 
-func (l *locking) process(lease *client.Lease) process {
+func (l *lockCommand) process(lease *client.Lease) process {
 	return process{
 		args: l.args,
 		env: append(os.Environ(),
 			"MORTISE_KEY="+strings.Join(lease.Keys(), "\n"),
 			"MORTISE_TOKEN="+strconv.FormatUint(lease.Token(), 10),
 			client.HoldingVariable+"="+strings.Join(lease.Holding(), ",")),
-		streams: l.streams,
-		signals: l.signals,
-		grace:   l.grace,
-		expires: lease.Expires,
-		beat:    max(l.ttl/6, 100*time.Millisecond),
+		streams:       l.streams,
+		signals:       l.signals,
+		grace:         l.grace,
+		expires:       lease.Expires,
+		limitInterval: max(l.ttl/6, 100*time.Millisecond),
 	}
 }

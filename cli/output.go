@@ -16,35 +16,35 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// format is the form of the output, a flag.
-type format string
+// outputFormat is the form of the output, a flag.
+type outputFormat string
 
 const (
-	asTable format = "table"
-	asJSON  format = "json"
+	formatTable outputFormat = "table"
+	formatJSON  outputFormat = "json"
 )
 
-// addTo adds the flag, with what it is by default.
-func (f *format) addTo(flags *pflag.FlagSet) {
-	*f = asTable
+// addFlag adds the flag with its default.
+func (f *outputFormat) addFlag(flags *pflag.FlagSet) {
+	*f = formatTable
 	flags.VarP(f, "output", "o", "table or json")
 }
 
 // Set implements [pflag.Value].
-func (f *format) Set(text string) error {
-	if *f = format(text); *f != asTable && *f != asJSON {
-		return fmt.Errorf("must be %s or %s", asTable, asJSON)
+func (f *outputFormat) Set(text string) error {
+	if *f = outputFormat(text); *f != formatTable && *f != formatJSON {
+		return fmt.Errorf("must be %s or %s", formatTable, formatJSON)
 	}
 	return nil
 }
 
-func (f *format) String() string { return string(*f) }
+func (f *outputFormat) String() string { return string(*f) }
 
 // Type implements [pflag.Value].
-func (f *format) Type() string { return "format" }
+func (f *outputFormat) Type() string { return "format" }
 
-// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, which
-// every JSON reader has exactly.
+// lockJSON is a lock in JSON. Times are in milliseconds; tokens are below 2^53, so that
+// every JSON parser represents them exactly.
 type lockJSON struct {
 	Key         string            `json:"key"`
 	Owner       string            `json:"owner"`
@@ -56,7 +56,7 @@ type lockJSON struct {
 	Metadata    map[string]string `json:"metadata,omitempty"`
 }
 
-// changeJSON is a lock in an event, where time left and waiters have no meaning.
+// changeJSON is a lock in an event, which has no remaining time and no waiters.
 type changeJSON struct {
 	Key        string            `json:"key"`
 	Owner      string            `json:"owner"`
@@ -72,33 +72,33 @@ type eventJSON struct {
 	Revision uint64      `json:"revision"`
 	Missed   bool        `json:"missed,omitempty"`
 	Lock     *changeJSON `json:"lock,omitempty"`
-	Locks    *[]lockJSON `json:"locks,omitempty"` // of a SNAPSHOT, and then there even if there are none
+	Locks    *[]lockJSON `json:"locks,omitempty"` // of a SNAPSHOT, even if there are none
 }
 
-func toJSON(l client.LockInfo) lockJSON {
+func lockToJSON(l client.LockInfo) lockJSON {
 	return lockJSON{
 		l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.Remaining.Milliseconds(), l.Waiters, l.DeclaredTTL.Milliseconds(), l.Metadata,
 	}
 }
 
-func allToJSON(locks []client.LockInfo) []lockJSON {
+func locksToJSON(locks []client.LockInfo) []lockJSON {
 	rows := make([]lockJSON, len(locks))
 	for i, l := range locks {
-		rows[i] = toJSON(l)
+		rows[i] = lockToJSON(l)
 	}
 	return rows
 }
 
 func eventToJSON(e client.Event) eventJSON {
-	told := eventJSON{Kind: e.Kind.String(), Revision: e.Revision, Missed: e.Missed}
+	out := eventJSON{Kind: e.Kind.String(), Revision: e.Revision, Missed: e.Missed}
 	if e.Kind == client.EventSnapshot {
-		locks := allToJSON(e.Locks)
-		told.Locks = &locks
+		locks := locksToJSON(e.Locks)
+		out.Locks = &locks
 	} else {
 		l := e.Lock
-		told.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.DeclaredTTL.Milliseconds(), l.Metadata}
+		out.Lock = &changeJSON{l.Key, l.Owner, l.Token, l.TTL.Milliseconds(), l.DeclaredTTL.Milliseconds(), l.Metadata}
 	}
-	return told
+	return out
 }
 
 // printJSON writes v in one line, or indented.
@@ -111,33 +111,33 @@ func printJSON(w io.Writer, v any, indented bool) error {
 	return encoder.Encode(v)
 }
 
-// printTable writes a line for each lock, below a headline.
+// printTable writes a header and a line for each lock.
 func printTable(w io.Writer, locks []client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tOWNER\tTOKEN\tTTL\tLEFT\tWAITERS\tDECLARED\tMETADATA")
 	for _, l := range locks {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", plain(l.Key), holder(l), token(l.Token),
-			humane(l.TTL), humane(l.Remaining), l.Waiters, humane(l.DeclaredTTL), pairs(l.Metadata))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", quoteIfNeeded(l.Key), formatOwner(l), formatToken(l.Token),
+			formatDuration(l.TTL), formatDuration(l.Remaining), l.Waiters, formatDuration(l.DeclaredTTL), formatMetadata(l.Metadata))
 	}
 	return table.Flush()
 }
 
-// printCard writes a line for each thing that is known of a lock.
-func printCard(w io.Writer, l client.LockInfo) error {
+// printDetails writes a line for each property of a lock.
+func printDetails(w io.Writer, l client.LockInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "key\t%s\nowner\t%s\ntoken\t%s\nttl\t%s\nleft\t%s\nwaiters\t%d\n",
-		plain(l.Key), holder(l), token(l.Token), humane(l.TTL), humane(l.Remaining), l.Waiters)
+		quoteIfNeeded(l.Key), formatOwner(l), formatToken(l.Token), formatDuration(l.TTL), formatDuration(l.Remaining), l.Waiters)
 	if l.DeclaredTTL > 0 {
-		fmt.Fprintf(table, "declared\t%s\n", humane(l.DeclaredTTL))
+		fmt.Fprintf(table, "declared\t%s\n", formatDuration(l.DeclaredTTL))
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Metadata)) {
-		fmt.Fprintf(table, "%s\t%s\n", plain(name), plain(l.Metadata[name]))
+		fmt.Fprintf(table, "%s\t%s\n", quoteIfNeeded(name), quoteIfNeeded(l.Metadata[name]))
 	}
 	return table.Flush()
 }
 
-// printEvent writes a line for an event, a snapshot's being a line for each lock. The
-// columns have fixed widths, for nobody knows what comes.
+// printEvent writes a line for an event, or for each lock of a snapshot. The columns have
+// fixed widths, because later events are not known.
 func printEvent(w io.Writer, at time.Time, e client.Event) error {
 	if e.Kind != client.EventSnapshot {
 		return printChange(w, at, e.Kind.String(), e.Lock)
@@ -156,50 +156,50 @@ func printEvent(w io.Writer, at time.Time, e client.Event) error {
 
 func printChange(w io.Writer, at time.Time, kind string, l client.LockInfo) error {
 	_, err := fmt.Fprintf(w, "%s  %-9s  %-16s  %-20s  %s\n",
-		at.Format(time.TimeOnly), kind, token(l.Token), plain(l.Key), holder(l))
+		at.Format(time.TimeOnly), kind, formatToken(l.Token), quoteIfNeeded(l.Key), formatOwner(l))
 	return err
 }
 
-// plain returns text as it is if it is one printable word, and else quoted: it must not
-// look like two columns, or be read by the terminal as a command.
-func plain(text string) string {
+// quoteIfNeeded quotes text unless it is one printable word, so that it cannot look like
+// two columns or contain a control sequence of the terminal.
+func quoteIfNeeded(text string) string {
 	if quoted := strconv.Quote(text); text == "" || strings.ContainsAny(text, " =") || quoted != `"`+text+`"` {
 		return quoted
 	}
 	return text
 }
 
-// holder returns the owner, or a dash if there is none.
-func holder(l client.LockInfo) string {
+// formatOwner returns the owner, or a dash for a free lock.
+func formatOwner(l client.LockInfo) string {
 	if !l.Held() {
 		return "-"
 	}
-	return plain(l.Owner)
+	return quoteIfNeeded(l.Owner)
 }
 
-// pairs returns metadata in one column, sorted.
-func pairs(metadata map[string]string) string {
+// formatMetadata returns the metadata as one column, sorted.
+func formatMetadata(metadata map[string]string) string {
 	if len(metadata) == 0 {
 		return "-"
 	}
 	words := make([]string, 0, len(metadata))
 	for _, name := range slices.Sorted(maps.Keys(metadata)) {
-		words = append(words, plain(name)+"="+plain(metadata[name]))
+		words = append(words, quoteIfNeeded(name)+"="+quoteIfNeeded(metadata[name]))
 	}
 	return strings.Join(words, " ")
 }
 
-// token returns a fencing token, or a dash if there is none.
-func token(t uint64) string {
+// formatToken returns a fencing token, or a dash for 0.
+func formatToken(t uint64) string {
 	if t == 0 {
 		return "-"
 	}
 	return strconv.FormatUint(t, 10)
 }
 
-// humane returns a duration with two figures or so: 40ms, 2.3s, 45s, 12m30s, 6h, 3d4h.
-// Zero, which is unknown or none, is a dash.
-func humane(d time.Duration) string {
+// formatDuration returns a duration with about two digits: 40ms, 2.3s, 45s, 12m30s, 6h,
+// 3d4h. Zero, which means unknown or none, is a dash.
+func formatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d <= 0:
@@ -209,20 +209,20 @@ func humane(d time.Duration) string {
 	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	case d < time.Hour:
-		return withoutZeros(d.Round(time.Second))
+		return trimZeroUnits(d.Round(time.Second))
 	case d < day:
-		return withoutZeros(d.Round(time.Minute))
+		return trimZeroUnits(d.Round(time.Minute))
 	}
 	d = d.Round(time.Hour)
 	text := fmt.Sprintf("%dd", d/day)
 	if rest := d % day; rest > 0 {
-		text += withoutZeros(rest)
+		text += trimZeroUnits(rest)
 	}
 	return text
 }
 
-// withoutZeros returns 1h and not 1h0m0s.
-func withoutZeros(d time.Duration) string {
+// trimZeroUnits returns 1h instead of 1h0m0s.
+func trimZeroUnits(d time.Duration) string {
 	text := d.String()
 	if s, ok := strings.CutSuffix(text, "m0s"); ok {
 		text = s + "m"

@@ -10,7 +10,7 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-var rows = []client.LockInfo{
+var sampleLocks = []client.LockInfo{
 	{Key: "a", Owner: "ann", Token: 1795180459319807, TTL: 30 * time.Second, Remaining: 29876 * time.Millisecond, Waiters: 12,
 		Metadata: map[string]string{"pid": "7", "host": "alpha one"}},
 	{Key: "orders/17", Owner: "\x1b[2Jbob", Remaining: 1500 * time.Millisecond},
@@ -18,9 +18,9 @@ var rows = []client.LockInfo{
 	{Key: "rtm||1||held", Owner: "carl", Token: 9, TTL: time.Minute, Remaining: time.Minute, DeclaredTTL: 10 * time.Second},
 }
 
-func TestTablesAreAligned(t *testing.T) {
+func TestPrintTable(t *testing.T) {
 	var out bytes.Buffer
-	if err := printTable(&out, rows); err != nil {
+	if err := printTable(&out, sampleLocks); err != nil {
 		t.Fatal(err)
 	}
 	const want = `KEY           OWNER         TOKEN             TTL  LEFT  WAITERS  DECLARED  METADATA
@@ -34,11 +34,11 @@ rtm||1||held  carl          9                 1m   1m    0        10s       -
 	}
 }
 
-func TestEventsAreLinesOfOneWidth(t *testing.T) {
+func TestPrintEvent(t *testing.T) {
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	var out bytes.Buffer
 	for _, e := range []client.Event{
-		{Kind: client.EventSnapshot, Locks: rows},
+		{Kind: client.EventSnapshot, Locks: sampleLocks},
 		{Kind: client.EventAcquired, Lock: client.LockInfo{Key: "b c", Owner: "bob", Token: 9}},
 		{Kind: client.EventSnapshot, Missed: true},
 		{Kind: client.EventDeclared, Lock: client.LockInfo{Key: "b", DeclaredTTL: time.Second}},
@@ -67,12 +67,12 @@ func TestEventsAreLinesOfOneWidth(t *testing.T) {
 	}
 }
 
-func TestADeclaredLockInJSON(t *testing.T) {
+func TestPrintJSON_Declared(t *testing.T) {
 	var out bytes.Buffer
 	for _, v := range []any{
-		allToJSON(rows[2:]),
-		eventToJSON(client.Event{Kind: client.EventDeclared, Revision: 7, Lock: rows[2]}),
-		eventToJSON(client.Event{Kind: client.EventWithdrawn, Revision: 8, Lock: rows[3]}),
+		locksToJSON(sampleLocks[2:]),
+		eventToJSON(client.Event{Kind: client.EventDeclared, Revision: 7, Lock: sampleLocks[2]}),
+		eventToJSON(client.Event{Kind: client.EventWithdrawn, Revision: 8, Lock: sampleLocks[3]}),
 	} {
 		if err := printJSON(&out, v, false); err != nil {
 			t.Fatal(err)
@@ -89,28 +89,28 @@ func TestADeclaredLockInJSON(t *testing.T) {
 	}
 }
 
-func TestALockThatIsDeclaredAndFreeIsShownAndNotHeld(t *testing.T) {
+func TestPrintLock_Declared(t *testing.T) {
 	const free = "key       rtm||1||free\nowner     -\ntoken     -\nttl       -\nleft      -\nwaiters   0\ndeclared  10s\n"
 	const held = "key       rtm||1||held\nowner     carl\ntoken     9\nttl       1m\nleft      1m\nwaiters   0\ndeclared  10s\n"
 	for _, row := range []struct {
 		lock   client.LockInfo
-		output format
-		want   string // the beginning
+		output outputFormat
+		want   string // a prefix
 		err    error
 	}{
-		{rows[2], asTable, free, client.ErrNotHeld},
-		{rows[2], asJSON, "{\n  \"key\": \"rtm||1||free\"", client.ErrNotHeld},
-		{rows[3], asTable, held, nil},
-		{rows[3], asJSON, "{\n  \"key\": \"rtm||1||held\"", nil},
+		{sampleLocks[2], formatTable, free, client.ErrNotHeld},
+		{sampleLocks[2], formatJSON, "{\n  \"key\": \"rtm||1||free\"", client.ErrNotHeld},
+		{sampleLocks[3], formatTable, held, nil},
+		{sampleLocks[3], formatJSON, "{\n  \"key\": \"rtm||1||held\"", nil},
 	} {
 		var out bytes.Buffer
-		if err := show(&out, row.lock, row.output); !errors.Is(err, row.err) || !strings.HasPrefix(out.String(), row.want) {
+		if err := printLock(&out, row.lock, row.output); !errors.Is(err, row.err) || !strings.HasPrefix(out.String(), row.want) {
 			t.Errorf("%v; got\n%s\nwant\n%s", err, out.String(), row.want)
 		}
 	}
 }
 
-func TestDurationsAreForPeople(t *testing.T) {
+func TestFormatDuration(t *testing.T) {
 	for _, row := range []struct {
 		d    time.Duration
 		want string
@@ -133,13 +133,13 @@ func TestDurationsAreForPeople(t *testing.T) {
 		{76*time.Hour + 10*time.Minute, "3d4h"},
 		{(1<<31 - 1) * time.Second, "24855d3h"},
 	} {
-		if got := humane(row.d); got != row.want {
+		if got := formatDuration(row.d); got != row.want {
 			t.Errorf("%v is %q, want %q", row.d, got, row.want)
 		}
 	}
 }
 
-func TestTextThatIsNoPlainWordIsQuoted(t *testing.T) {
+func TestQuoteIfNeeded(t *testing.T) {
 	for _, row := range []struct{ text, want string }{
 		{"orders/17", "orders/17"},
 		{"app||order-1", "app||order-1"},
@@ -153,7 +153,7 @@ func TestTextThatIsNoPlainWordIsQuoted(t *testing.T) {
 		{`say "hi"`, `"say \"hi\""`},
 		{"a=b", `"a=b"`},
 	} {
-		if got := plain(row.text); got != row.want {
+		if got := quoteIfNeeded(row.text); got != row.want {
 			t.Errorf("%q is %s, want %s", row.text, got, row.want)
 		}
 	}

@@ -11,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes make a command the leader of a process group. It is killed when the thread
-// that starts it ends, even if the guard was killed before.
-func attributes() *syscall.SysProcAttr {
+// sysProcAttr makes a command the leader of a process group. The end of the starting
+// thread kills the command, even if the guard was killed before.
+func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// runs reports whether a process of the group is not a zombie. Without a /proc that shows
-// any of them, it takes them all for running.
-func (g group) runs() bool {
+// hasRunning reports whether a process of the group is not a zombie. It returns true if
+// /proc shows no process of the group.
+func (g group) hasRunning() bool {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	seen := false
 	for _, file := range files {
-		text, _ := os.ReadFile(file) // the process may have ended meanwhile
+		text, _ := os.ReadFile(file) // the process may have ended
 		state, of := parseStat(text)
 		if of != g {
 			continue
@@ -36,8 +36,8 @@ func (g group) runs() bool {
 	return !seen
 }
 
-// parseStat returns the state and the group of a process from its line in /proc. The
-// program's name, in parentheses, may contain anything.
+// parseStat returns the state and the group of a process from /proc/<pid>/stat. The
+// program's name, in parentheses, may contain any characters.
 func parseStat(text []byte) (state string, g group) {
 	var parent int
 	rest := text[bytes.LastIndexByte(text, ')')+1:]
@@ -45,9 +45,9 @@ func parseStat(text []byte) (state string, g group) {
 	return state, g
 }
 
-// adoptsOrphans reports whether processes whose parent has ended become children of this
-// one.
-func adoptsOrphans() bool {
+// reapsOrphans reports whether processes whose parent has ended become children of this
+// process.
+func reapsOrphans() bool {
 	var subreaper int32
 	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0); err != nil {
 		subreaper = 0

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes make a command the leader of a process group.
-func attributes() *syscall.SysProcAttr {
+// sysProcAttr makes a command the leader of a process group.
+func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// runs reports whether a process of the group is not a zombie.
-func (g group) runs() bool {
+// hasRunning reports whether a process of the group is not a zombie.
+func (g group) hasRunning() bool {
 	const zombie = 5 // SZOMB in sys/proc.h
 	processes, err := unix.SysctlKinfoProcSlice("kern.proc.pgrp", int(g))
 	if err != nil {
@@ -28,6 +28,6 @@ func (g group) runs() bool {
 	return false
 }
 
-// adoptsOrphans reports whether processes whose parent has ended become children of this
-// one. They become launchd's.
-func adoptsOrphans() bool { return false }
+// reapsOrphans reports whether processes whose parent has ended become children of this
+// process. They become children of launchd.
+func reapsOrphans() bool { return false }

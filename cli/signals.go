@@ -9,19 +9,19 @@ import (
 	"github.com/mortise-lock/mortise/cli/internal/guard"
 )
 
-// notForwarded are the signals that do not reach the command when this process gets them.
-// All others that exist on the platform do.
+// notForwarded are the signals that are not forwarded to the command. All others of the
+// platform are.
 var notForwarded = []syscall.Signal{
 	syscall.SIGKILL, syscall.SIGSTOP, // cannot be caught
-	syscall.SIGCHLD,                 // reports the command itself
+	syscall.SIGCHLD,                 // reports the command's end
 	syscall.SIGURG, syscall.SIGPROF, // are used by Go's scheduler and profiler
-	syscall.SIGPIPE,                  // also reports that this process's own connection to Mortise is broken
-	syscall.SIGTSTP, syscall.SIGTTIN, // would suspend a command that holds a lock; the terminal sends them
+	syscall.SIGPIPE,                  // also reports a broken connection to Mortise
+	syscall.SIGTSTP, syscall.SIGTTIN, // would suspend a command that holds a lock
 	syscall.SIGTTOU,
 	32, 33, 34, // are used by C libraries' threads; Go does not catch them
 }
 
-// ignoredByDefault are the signals that do nothing to a process that does not ask for
+// ignoredByDefault are the signals without an effect on a process that does not catch
 // them.
 var ignoredByDefault = append([]syscall.Signal{
 	syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGURG, syscall.SIGWINCH,
@@ -29,7 +29,7 @@ var ignoredByDefault = append([]syscall.Signal{
 
 func isIgnoredByDefault(s syscall.Signal) bool { return slices.Contains(ignoredByDefault, s) }
 
-// forwarded returns the signals that the command gets when this process gets them.
+// forwarded returns the signals that are forwarded to the command.
 func forwarded() []syscall.Signal {
 	var signals []syscall.Signal
 	for s := syscall.Signal(1); s <= lastSignal; s++ {
@@ -40,13 +40,12 @@ func forwarded() []syscall.Signal {
 	return signals
 }
 
-// catchSignals sends the signals that are meant for the command to a channel until stop
-// is called. SIGPIPE is caught and dropped, because it would end this process if it came
-// from a write to standard error.
+// catchSignals sends the forwarded signals to a channel until stop is called. It catches
+// and drops SIGPIPE, because a failed write to standard error would end this process.
 //
-// Signals that were ignored when this process began, as nohup and a shell's "&" want it,
-// stay ignored, for it and for the command, as far as Go reports them: SIGHUP and SIGINT,
-// and with SIGINT also SIGQUIT, because shells ignore both.
+// SIGHUP and SIGINT stay ignored, for this process and for the command, if they were
+// ignored at the start, as by nohup and a shell's "&". So does SIGQUIT if SIGINT was
+// ignored: shells ignore both, but Go does not report it.
 func catchSignals() (signals chan os.Signal, stop func()) {
 	signals = make(chan os.Signal, 2*int(lastSignal))
 	background := guard.InBackground()

@@ -2,8 +2,8 @@ package cli
 
 import "syscall"
 
-// lastSignal is the highest signal number. Those from 35 are real-time signals.
+// lastSignal is the highest signal number. Signals from 35 are real-time signals.
 const lastSignal syscall.Signal = 64
 
-// alsoIgnoredByDefault are signals that other systems have as well, but with an effect.
+// alsoIgnoredByDefault are signals that have no effect by default on this system only.
 var alsoIgnoredByDefault []syscall.Signal

@@ -10,44 +10,43 @@ import (
 	"testing"
 )
 
-// heedSignals lets programs that the test starts heed what whoever runs the tests may
-// have them ignore.
-func heedSignals(t *testing.T) {
+// unignoreSignals makes programs that the test starts handle SIGHUP and SIGINT, even if
+// the tests were started with them ignored.
+func unignoreSignals(t *testing.T) {
 	t.Helper()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT)
 	t.Cleanup(func() { signal.Stop(signals) })
 }
 
-// ignoring has a row for each signal that nohup, or a shell for what it runs in the
-// background, lets a program ignore.
-var ignoring = []struct {
+// ignoredSignalCases has a row for each signal that nohup or a shell's "&" makes a
+// program ignore.
+var ignoredSignalCases = []struct {
 	signal syscall.Signal
-	trap   string // which has a shell ignore it and what is ignored with it
+	trap   string // makes a shell ignore the signal and those that go with it
 }{
 	{syscall.SIGHUP, `trap "" HUP`},
 	{syscall.SIGINT, `trap "" INT QUIT`},
 	{syscall.SIGQUIT, `trap "" INT QUIT`},
 }
 
-// startIgnoring starts "mortise locks" and the arguments from a shell that has set a
-// trap.
+// startIgnoring starts "mortise locks" with the arguments from a shell with a trap.
 func (s *server) startIgnoring(t *testing.T, trap string, args ...string) *program {
 	t.Helper()
-	p := s.program(t, "sh", append([]string{"-c", trap + `; exec "$0" locks "$@"`, binary(t)}, args...)...)
+	p := s.program(t, "sh", append([]string{"-c", trap + `; exec "$0" locks "$@"`, testBinary(t)}, args...)...)
 	p.begin(t)
 	return p
 }
 
-func TestWhatIsIgnoredStaysSoForTheCommandToo(t *testing.T) {
-	for _, row := range ignoring {
+func TestLock_IgnoredSignals(t *testing.T) {
+	for _, row := range ignoredSignalCases {
 		t.Run(row.signal.String(), func(t *testing.T) {
 			s := startServer(t)
 			end := filepath.Join(t.TempDir(), "end")
 			t.Setenv("END", end)
 			script := fmt.Sprintf(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; kill -%d $$; echo done`, row.signal)
-			p := s.startIgnoring(t, row.trap, sh(script)...)
-			p.says(t, "begun")
+			p := s.startIgnoring(t, row.trap, lockScript(script)...)
+			p.awaitOutput(t, "begun")
 			if err := p.Process.Signal(row.signal); err != nil {
 				t.Fatal(err)
 			}
@@ -59,13 +58,13 @@ func TestWhatIsIgnoredStaysSoForTheCommandToo(t *testing.T) {
 	}
 }
 
-func TestWhatIsIgnoredDoesNotEndTheWaiting(t *testing.T) {
-	for _, row := range ignoring {
+func TestLock_IgnoredSignalsWhileWaiting(t *testing.T) {
+	for _, row := range ignoredSignalCases {
 		t.Run(row.signal.String(), func(t *testing.T) {
 			s := startServer(t)
 			lease := s.lock(t, "disk")
-			p := s.startIgnoring(t, row.trap, sh("echo run")...)
-			await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
+			p := s.startIgnoring(t, row.trap, lockScript("echo run")...)
+			waitFor(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 			if err := p.Process.Signal(row.signal); err != nil {
 				t.Fatal(err)
 			}
@@ -77,8 +76,8 @@ func TestWhatIsIgnoredDoesNotEndTheWaiting(t *testing.T) {
 	}
 }
 
-func TestEverySignalThatCanBeCaughtIsForwarded(t *testing.T) {
-	heedSignals(t)
+func TestLock_ForwardsSignals(t *testing.T) {
+	unignoreSignals(t)
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
@@ -87,14 +86,14 @@ func TestEverySignalThatCanBeCaughtIsForwarded(t *testing.T) {
 		fmt.Fprintf(&script, "trap 'echo got %d.' %d; ", signal, signal)
 	}
 	script.WriteString(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done 2>/dev/null; exit 5`)
-	p := s.start(t, sh(script.String())...)
-	p.says(t, "begun")
-	p.send(t, syscall.SIGCONT) // which follows most of the others
-	p.says(t, fmt.Sprintf("got %d.\n", syscall.SIGCONT))
+	p := s.start(t, lockScript(script.String())...)
+	p.awaitOutput(t, "begun")
+	p.send(t, syscall.SIGCONT) // sent after most of the others, too
+	p.awaitOutput(t, fmt.Sprintf("got %d.\n", syscall.SIGCONT))
 	for _, signal := range forwarded() {
 		t.Run(fmt.Sprint(int(signal), " ", signal), func(t *testing.T) {
 			p.send(t, signal)
-			p.says(t, fmt.Sprintf("got %d.\n", signal))
+			p.awaitOutput(t, fmt.Sprintf("got %d.\n", signal))
 		})
 	}
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
@@ -105,36 +104,36 @@ func TestEverySignalThatCanBeCaughtIsForwarded(t *testing.T) {
 	}
 }
 
-// They suspend neither this process, which holds a lock, nor the command, and SIGPIPE
-// ends neither.
-func TestSignalsThatAreNotForwardedChangeNothing(t *testing.T) {
+// Signals that are not forwarded suspend neither this process, which holds a lock, nor
+// the command, and SIGPIPE ends neither.
+func TestLock_SignalsNotForwarded(t *testing.T) {
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
 	const script = `trap 'echo got it' USR1; trap 'echo got another' URG PROF PIPE TSTP TTIN TTOU
 echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 5`
-	p := s.start(t, sh(script)...)
-	p.says(t, "begun")
+	p := s.start(t, lockScript(script)...)
+	p.awaitOutput(t, "begun")
 	for _, signal := range notForwarded {
 		if signal != syscall.SIGKILL && signal != syscall.SIGSTOP && signal < 32 {
 			p.send(t, signal)
 		}
 	}
-	await(t, cannotSuspend, func() bool { return strings.Contains(read(t, p.err), cannotSuspend) })
+	waitFor(t, cannotSuspend, func() bool { return strings.Contains(readFile(t, p.err), cannotSuspend) })
 	p.send(t, syscall.SIGUSR1)
-	p.says(t, "got it")
+	p.awaitOutput(t, "got it")
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.result(t).check(t, "begun\ngot it\n", "mortise: "+cannotSuspend+"\n", 5)
 }
 
-// A window that changes its size while a program waits does not end the waiting.
-func TestSignalsWithoutAnEffectDoNotEndTheWaiting(t *testing.T) {
+// A change of the window's size, for example, does not end the wait.
+func TestLock_HarmlessSignalsWhileWaiting(t *testing.T) {
 	s := startServer(t)
 	lease := s.lock(t, "disk")
-	p := s.start(t, sh("echo run")...)
-	await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
+	p := s.start(t, lockScript("echo run")...)
+	waitFor(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 	for _, signal := range append(ignoredByDefault, syscall.SIGPIPE) {
 		p.send(t, signal)
 	}
@@ -144,8 +143,8 @@ func TestSignalsWithoutAnEffectDoNotEndTheWaiting(t *testing.T) {
 	p.result(t).check(t, "run\n", "", 0)
 }
 
-func TestOtherSignalsEndTheWaiting(t *testing.T) {
-	heedSignals(t)
+func TestLock_FatalSignalsWhileWaiting(t *testing.T) {
+	unignoreSignals(t)
 	s := startServer(t)
 	s.lock(t, "disk")
 	signals := []syscall.Signal{
@@ -156,11 +155,11 @@ func TestOtherSignalsEndTheWaiting(t *testing.T) {
 	}
 	for _, signal := range signals {
 		t.Run(signal.String(), func(t *testing.T) {
-			p := s.start(t, sh("echo run")...)
-			await(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
+			p := s.start(t, lockScript("echo run")...)
+			waitFor(t, "a waiter", func() bool { return s.waiters(t, "disk") == 1 })
 			p.send(t, signal)
 			p.result(t).check(t, "", `mortise: lock "disk": context canceled`, exitSignal+int(signal))
-			await(t, "no waiter", func() bool { return s.waiters(t, "disk") == 0 })
+			waitFor(t, "no waiter", func() bool { return s.waiters(t, "disk") == 0 })
 		})
 	}
 }

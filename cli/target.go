@@ -7,17 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/mortise-lock/mortise/client"
-	"github.com/mortise-lock/mortise/component"
 )
 
-// target is which Mortise to ask, as flags say it.
+// target is the server of a command, as configured by flags.
 type target struct {
 	address   string
 	store     string
@@ -27,46 +25,45 @@ type target struct {
 	certFile  string
 	keyFile   string
 	tokenFile string
-	getenv    func(string) string
+	defaults  Defaults
 }
 
-func newTarget(flags *pflag.FlagSet, getenv func(string) string) *target {
-	t := &target{getenv: getenv}
-	flags.StringVar(&t.address, "target", "unix://"+filepath.Join(component.Folder(getenv), "mortise.sock"),
-		"where Mortise is: unix:///path or host:port")
+func newTarget(flags *pflag.FlagSet, defaults Defaults) *target {
+	t := &target{defaults: defaults}
+	flags.StringVar(&t.address, "target", defaults.Target, "where Mortise is: unix:///path or host:port")
 	flags.StringVar(&t.store, "store", "", "the component to use; required if Mortise has several")
 	flags.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long one request to Mortise may take")
 	flags.BoolVar(&t.tls, "tls", false, "encrypt the connection; the other TLS flags imply it")
 	flags.StringVar(&t.caFile, "tls-ca-file", "", "PEM certificates to trust instead of the system's")
 	flags.StringVar(&t.certFile, "tls-cert-file", "", "PEM client certificate")
 	flags.StringVar(&t.keyFile, "tls-key-file", "", "PEM key of that certificate")
-	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; default from $"+component.TokenVariable)
+	flags.StringVar(&t.tokenFile, "token-file", "", "file with the bearer token; default from $"+defaults.TokenVariable)
 	return t
 }
 
-// dial returns a client, which has not connected yet.
+// dial returns a client that has not yet connected.
 func (t *target) dial() (*client.Client, error) {
 	options := []client.DialOption{client.Store(t.store)}
 	config, err := t.tlsConfig()
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return nil, withExitCode(exitUsage, err)
 	}
 	if config != nil {
 		options = append(options, client.TLS(config))
 	}
 	token, err := t.token()
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return nil, withExitCode(exitUsage, err)
 	}
 	if token != "" {
 		options = append(options, client.BearerToken(token))
 	}
 	c, err := client.Dial(t.address, options...)
-	return c, failed(exitUsage, err)
+	return c, withExitCode(exitUsage, err)
 }
 
-// ask calls do with a client, and with the time that a question may take.
-func (t *target) ask(ctx context.Context, do func(context.Context, *client.Client) error) error {
+// withClient calls do with a client and a ctx that is bounded by --timeout.
+func (t *target) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	c, err := t.dial()
 	if err != nil {
 		return err
@@ -77,7 +74,7 @@ func (t *target) ask(ctx context.Context, do func(context.Context, *client.Clien
 	return do(ctx, c)
 }
 
-// tlsConfig returns nil if the connection is not to be encrypted.
+// tlsConfig returns nil for a connection without encryption.
 func (t *target) tlsConfig() (*tls.Config, error) {
 	if !t.tls && t.caFile == "" && t.certFile == "" && t.keyFile == "" {
 		return nil, nil
@@ -90,14 +87,14 @@ func (t *target) tlsConfig() (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca-file: there is no certificate in %s", t.caFile)
+			return nil, fmt.Errorf("--tls-ca-file: %s must have a PEM certificate", t.caFile)
 		}
 	}
 	if t.certFile == "" && t.keyFile == "" {
 		return config, nil
 	}
 	if t.certFile == "" || t.keyFile == "" {
-		return nil, errors.New("--tls-cert-file and --tls-key-file: one needs the other")
+		return nil, errors.New("--tls-cert-file and --tls-key-file must be set together")
 	}
 	pair, err := tls.LoadX509KeyPair(t.certFile, t.keyFile)
 	if err != nil {
@@ -107,10 +104,10 @@ func (t *target) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// token returns the bearer token, or nothing.
+// token returns the bearer token, or "".
 func (t *target) token() (string, error) {
 	if t.tokenFile == "" {
-		return t.getenv(component.TokenVariable), nil
+		return t.defaults.Token, nil
 	}
 	text, err := os.ReadFile(t.tokenFile)
 	if err != nil {
@@ -118,7 +115,7 @@ func (t *target) token() (string, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" {
-		return "", fmt.Errorf("--token-file: %s is empty", t.tokenFile)
+		return "", fmt.Errorf("--token-file: %s must not be empty", t.tokenFile)
 	}
 	return token, nil
 }

@@ -8,57 +8,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is our terminal, which is lent to the process group of a command. It is for
-// one goroutine, which ignores SIGTTOU: that we would get for taking it back. A nil
-// terminal cannot be lent.
+// terminal is this process's controlling terminal, whose foreground can be given to the
+// process group of the command. It is for one goroutine, which must ignore SIGTTOU,
+// because restoring the foreground sends it. A nil terminal has no foreground.
 type terminal struct {
-	fd       int
-	borrower group
-	lent     bool
+	fd                int
+	child             group
+	childInForeground bool
 }
 
-// newTerminal returns the terminal that in is, or nil if it is none that we could lend.
+// newTerminal returns the terminal of in, or nil if in is not the controlling terminal.
 func newTerminal(in io.Reader, borrower group) *terminal {
 	file, ok := in.(*os.File)
 	if !ok {
 		return nil
 	}
-	t := &terminal{fd: int(file.Fd()), borrower: borrower}
-	if _, err := t.owner(); err != nil {
+	t := &terminal{fd: int(file.Fd()), child: borrower}
+	if _, err := t.foregroundGroup(); err != nil {
 		return nil
 	}
 	return t
 }
 
-// owner returns the process group that has the terminal.
-func (t *terminal) owner() (group, error) {
+// foregroundGroup returns the terminal's foreground process group.
+func (t *terminal) foregroundGroup() (group, error) {
 	g, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
 	return group(g), err
 }
 
-func (t *terminal) pass(to group) error {
+func (t *terminal) setForegroundGroup(to group) error {
 	return unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, int(to))
 }
 
-// lend gives the terminal to the group if it is ours, which it is not while a shell has
-// us in the background. Once the group has got it, lend lets the group go on, as the
-// kernel stops those who read without having it. It tells whether the group has got it.
-func (t *terminal) lend() bool {
+// moveToForeground moves the child's group to the foreground, unless this process is in
+// the background of a shell. It continues a group in the foreground, because the kernel
+// stops background processes that read from the terminal. It reports whether the group is
+// in the foreground.
+func (t *terminal) moveToForeground() bool {
 	if t == nil {
 		return false
 	}
-	if owner, err := t.owner(); err == nil && owner == group(syscall.Getpgrp()) && t.pass(t.borrower) == nil {
-		t.lent = true
+	if owner, err := t.foregroundGroup(); err == nil && owner == group(syscall.Getpgrp()) && t.setForegroundGroup(t.child) == nil {
+		t.childInForeground = true
 	}
-	if t.lent {
-		t.borrower.signal(syscall.SIGCONT)
+	if t.childInForeground {
+		t.child.signal(syscall.SIGCONT)
 	}
-	return t.lent
+	return t.childInForeground
 }
 
-// takeBack makes the terminal ours again; else the shell takes it.
-func (t *terminal) takeBack() {
-	if t != nil && t.lent {
-		_ = t.pass(group(syscall.Getpgrp()))
+// restoreForeground moves this process back to the foreground.
+func (t *terminal) restoreForeground() {
+	if t != nil && t.childInForeground {
+		_ = t.setForegroundGroup(group(syscall.Getpgrp()))
 	}
 }

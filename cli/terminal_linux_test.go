@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal returns the two ends of a terminal: who sits before it, and the programs.
+// openTerminal returns the two ends of a pseudoterminal: of the person and of programs.
 func openTerminal(t *testing.T) (person, programs *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("there are no terminals: %v", err)
+		t.Skipf("no pseudoterminal: %v", err)
 	}
 	t.Cleanup(func() { _ = person.Close() })
 	fd := int(person.Fd())
@@ -36,39 +36,38 @@ func openTerminal(t *testing.T) (person, programs *os.File) {
 	return person, programs
 }
 
-// onTerminal lets a program begin in a session of its own that has the terminal.
+// onTerminal starts a program in a separate session with the terminal.
 func (p *program) onTerminal(t *testing.T, terminal *os.File) {
 	t.Helper()
 	p.Stdin = terminal
 	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p.begin(t)
-	p.says(t, "begun")
+	p.awaitOutput(t, "begun")
 }
 
-// A command reads from the terminal while it runs, and the shell that has started us
-// afterwards.
-func TestTheCommandHasTheTerminal(t *testing.T) {
+// The command reads from the terminal while it runs, and afterwards the shell does.
+func TestTerminal_Read(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	const script = `"$0" locks lock disk -- sh -c 'echo begun; read a; echo "the command read $a"'; read b; echo "the shell read $b"`
-	p := s.program(t, "sh", "-c", script, binary(t))
+	p := s.program(t, "sh", "-c", script, testBinary(t))
 	p.onTerminal(t, programs)
 	for i, said := range []string{"the command read line 0", "the shell read line 1"} {
 		if _, err := fmt.Fprintln(person, "line", i); err != nil {
 			t.Fatal(err)
 		}
-		p.says(t, said)
+		p.awaitOutput(t, said)
 	}
 	p.result(t).check(t, "begun\nthe command read line 0\nthe shell read line 1\n", "", 0)
 }
 
-// Who types Ctrl-C means the command.
-func TestCtrlCIsForTheCommand(t *testing.T) {
-	heedSignals(t)
+// Ctrl-C interrupts the command.
+func TestTerminal_CtrlC(t *testing.T) {
+	unignoreSignals(t)
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	script := `trap 'echo interrupted; exit 6' INT; echo begun; while :; do sleep 0.02; done`
-	p := s.program(t, binary(t), append([]string{"locks"}, sh(script)...)...)
+	p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript(script)...)...)
 	p.onTerminal(t, programs)
 	if _, err := person.Write([]byte{3}); err != nil {
 		t.Fatal(err)
@@ -76,63 +75,62 @@ func TestCtrlCIsForTheCommand(t *testing.T) {
 	p.result(t).check(t, "begun\ninterrupted\n", "", 6)
 }
 
-// cannotBeSuspended is told to whoever types Ctrl-Z.
-const cannotBeSuspended = "mortise: a command that holds a lock cannot be suspended\n"
+// cannotSuspendLine is the message after Ctrl-Z.
+const cannotSuspendLine = "mortise: a command that holds a lock cannot be suspended\n"
 
-// complains waits until the program has written the text to standard error.
-func (p *program) complains(t *testing.T, text string) {
+// awaitErrorOutput waits until the program has written the text to standard error.
+func (p *program) awaitErrorOutput(t *testing.T, text string) {
 	t.Helper()
-	await(t, text, func() bool { return strings.Contains(read(t, p.err), text) })
+	waitFor(t, text, func() bool { return strings.Contains(readFile(t, p.err), text) })
 }
 
-// types lets the person before a terminal type.
-func types(t *testing.T, person *os.File, text string) {
+// typeText types text on the terminal.
+func typeText(t *testing.T, person *os.File, text string) {
 	t.Helper()
 	if _, err := person.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// awaitStop waits until the process of which the program has written the number is
-// stopped.
+// awaitStop waits until the process whose id the program has written is stopped.
 func (p *program) awaitStop(t *testing.T) {
 	t.Helper()
-	await(t, "the stop", func() bool {
-		pid, _, _ := strings.Cut(read(t, p.out), "\n")
+	waitFor(t, "the stop", func() bool {
+		pid, _, _ := strings.Cut(readFile(t, p.out), "\n")
 		stat, err := os.ReadFile("/proc/" + pid + "/stat")
 		return err == nil && strings.Contains(string(stat), ") T ")
 	})
 }
 
-// A command that stood still would keep the lock, and the terminal, from everybody.
-func TestCtrlZDoesNotSuspendTheCommand(t *testing.T) {
+// A suspended command would keep the lock and the terminal.
+func TestTerminal_CtrlZ(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
-	p := s.program(t, binary(t), append([]string{"locks"}, sh(`echo begun; read a; echo "$a"`)...)...)
+	p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript(`echo begun; read a; echo "$a"`)...)...)
 	p.onTerminal(t, programs)
-	types(t, person, "\x1a")
-	p.complains(t, cannotBeSuspended)
-	types(t, person, "go on\n")
-	p.result(t).check(t, "begun\ngo on\n", cannotBeSuspended, 0)
+	typeText(t, person, "\x1a")
+	p.awaitErrorOutput(t, cannotSuspendLine)
+	typeText(t, person, "go on\n")
+	p.result(t).check(t, "begun\ngo on\n", cannotSuspendLine, 0)
 }
 
-func TestACommandThatStopsAgainAndAgainGoesOnSlowly(t *testing.T) {
+func TestTerminal_RepeatedStops(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	const script = `echo begun; read a; for s in STOP TTIN TTOU; do kill -$s $$; done; echo done`
-	p := s.program(t, binary(t), append([]string{"locks"}, sh(script)...)...)
+	p := s.program(t, testBinary(t), append([]string{"locks"}, lockScript(script)...)...)
 	p.onTerminal(t, programs)
 	begun := time.Now()
-	types(t, person, "\n") // it is read when the command has the terminal
-	p.result(t).check(t, "begun\ndone\n", cannotBeSuspended, 0)
+	typeText(t, person, "\n") // the command reads it when it is in the foreground
+	p.result(t).check(t, "begun\ndone\n", cannotSuspendLine, 0)
 	if took := time.Since(begun); took < 3*resumeDelay {
 		t.Errorf("it took %v", took)
 	}
 }
 
-// If we were suspended the lock would not be renewed, and the command would run on
-// without it. Here Ctrl-Z is for us, as the command does not read from the terminal.
-func TestCtrlZDoesNotSuspendUs(t *testing.T) {
+// A suspended process would not renew the lock, and the command would continue without
+// it. Here Ctrl-Z reaches this process, as the command does not read from the terminal.
+func TestTerminal_CtrlZInOwnGroup(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	end := filepath.Join(t.TempDir(), "end")
@@ -140,36 +138,37 @@ func TestCtrlZDoesNotSuspendUs(t *testing.T) {
 	const script = `set -m
 "$0" locks lock disk -- sh -c 'echo begun; while [ ! -e "$END" ]; do sleep 0.02; done' </dev/null
 echo "the shell: $?"`
-	p := s.program(t, "sh", "-c", script, binary(t))
+	p := s.program(t, "sh", "-c", script, testBinary(t))
 	p.onTerminal(t, programs)
-	types(t, person, "\x1a")
-	p.complains(t, cannotBeSuspended)
+	typeText(t, person, "\x1a")
+	p.awaitErrorOutput(t, cannotSuspendLine)
 	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.result(t).check(t, "begun\nthe shell: 0\n", cannotBeSuspended, 0)
+	p.result(t).check(t, "begun\nthe shell: 0\n", cannotSuspendLine, 0)
 }
 
-// A command in the background that reads from the terminal waits for the shell's fg.
-func TestTheForegroundGivesTheCommandTheTerminal(t *testing.T) {
+// A background command that reads from the terminal waits for the shell's fg.
+func TestTerminal_Foreground(t *testing.T) {
 	s := startServer(t)
 	person, programs := openTerminal(t)
 	const script = `set -m
 "$0" locks lock disk -- sh -c 'read a; echo "the command read $a"' &
 echo begun; read b; echo "the shell read $b"; fg >/dev/null`
-	p := s.program(t, "sh", "-c", script, binary(t))
+	p := s.program(t, "sh", "-c", script, testBinary(t))
 	p.onTerminal(t, programs)
-	p.complains(t, "mortise: the command holds a lock and waits for the terminal\n")
-	types(t, person, "line 0\n")
-	p.says(t, "the shell read line 0")
-	types(t, person, "line 1\n")
+	p.awaitErrorOutput(t, "mortise: the command holds a lock and waits for the terminal\n")
+	typeText(t, person, "line 0\n")
+	p.awaitOutput(t, "the shell read line 0")
+	typeText(t, person, "line 1\n")
 	p.result(t).check(t, "begun\nthe shell read line 0\nthe command read line 1\n", "mortise: the command holds a lock", 0)
 }
 
-// A signal that a stopped command kept for later would neither end it nor free the lock.
-func TestASignalReachesACommandThatIsStopped(t *testing.T) {
+// A stopped command would handle a signal only when it continues, so forwarding continues
+// it.
+func TestLock_SignalReachesStoppedCommand(t *testing.T) {
 	s := startServer(t)
-	p := s.start(t, sh(`trap 'echo ended; exit 5' TERM; echo $$; kill -STOP $$; while :; do sleep 0.02; done`)...)
+	p := s.start(t, lockScript(`trap 'echo ended; exit 5' TERM; echo $$; kill -STOP $$; while :; do sleep 0.02; done`)...)
 	p.awaitStop(t)
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -19,77 +19,80 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// Client takes locks of a Mortise. It is safe for concurrent use; one is enough for a
-// program.
+// Client acquires locks from a Mortise. It is safe for concurrent use; a program needs
+// only one.
 type Client struct {
 	*connection
-	settings settings // what calls get that say nothing else
+	settings settings // the defaults of all calls
 }
 
-// connection is what all clients derived from one Dial share.
+// connection is shared by all clients that stem from one Dial.
 type connection struct {
 	grpc  *grpc.ClientConn
 	locks lockspb.LocksClient
 
-	ending context.Context // ends with Close
-	end    context.CancelFunc
-	taking sync.WaitGroup // requests for locks; grows only under mu while leases is not nil
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	requests sync.WaitGroup // for locks; grows only under mu while leases is not nil
 
 	mu     sync.Mutex
-	leases map[*Lease]struct{} // that are kept; nil after Close
+	leases map[*Lease]struct{} // that have not ended; nil after Close
 }
 
-// redial says how fast a Mortise that was away is found again: a tenth of a second, or
-// two, after it is back.
-var redial = grpc.ConnectParams{
-	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond},
+// connectParams makes a client reconnect within about 0.2 s after Mortise has become
+// reachable again.
+var connectParams = grpc.ConnectParams{
+	Backoff: grpcbackoff.Config{
+		BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 150 * time.Millisecond,
+	},
 	MinConnectTimeout: 3 * time.Second,
 }
 
-// pings find out that the other machine is gone, for a call that waits for a lock sends
-// nothing that could fail. The end of a Unix socket is always told.
-var pings = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
+// keepaliveParams detect that the peer's machine has failed: a call that waits for a lock
+// sends nothing that could fail. Unix sockets need no pings, because the kernel reports
+// their end.
+var keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 
 // Dial returns a client of the Mortise at target, "unix:///path/mortise.sock" or
-// "host:port". It does not connect yet: that Mortise is away is told by the first call,
-// or waited out by it.
+// "host:port". It does not connect: if Mortise is unreachable, the first call fails or
+// waits, depending on the method.
 //
 // Options for locks, such as [TTL] or [Namespace], become defaults for all calls. Without
 // [TLS] the connection is not encrypted. If [HoldingVariable] is set in the environment,
-// its owners are declared as with [Holding], so that a program that was started under a
-// lock fails with [ErrDeadlock] instead of waiting for that lock.
+// its owners are declared as with [Holding]: a program that was started under a lock
+// fails with [ErrDeadlock] instead of waiting for that lock.
 func Dial(target string, opts ...DialOption) (*Client, error) {
-	d := dialing{settings: settings{ttl: DefaultTTL, wait: forever, holding: inherited()}}
+	d := dialConfig{settings: settings{ttl: DefaultTTL, wait: forever, holding: envHolding()}}
 	for _, o := range opts {
 		o.dial(&d)
 	}
 	if _, err := d.settings.key(""); err != nil {
 		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
 	}
-	if d.token != "" && d.tls == nil && !local(target) {
-		return nil, fmt.Errorf("mortise: dial %q: a bearer token would cross the network in the clear; use TLS", target)
+	if d.token != "" && d.tls == nil && !isLocal(target) {
+		return nil, fmt.Errorf("mortise: dial %q: a bearer token requires TLS, a Unix socket or a loopback address", target)
 	}
 	conn, err := grpc.NewClient(target, d.grpcOptions(target)...)
 	if err != nil {
 		return nil, fmt.Errorf("mortise: dial %q: %w", target, err)
 	}
 	c := &connection{grpc: conn, locks: lockspb.NewLocksClient(conn), leases: map[*Lease]struct{}{}}
-	c.ending, c.end = context.WithCancel(context.Background())
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return &Client{c, d.settings}, nil
 }
 
 // With returns a client that shares the connection and has other defaults.
 func (c *Client) With(opts ...Option) *Client { return &Client{c.connection, c.settings.with(opts)} }
 
-// Conn returns the connection, which ends with Close, and the default of [Store], for
-// packages that speak to other services of Mortise.
+// Conn returns the connection and the default of [Store], for packages that call other
+// services of Mortise. Close closes the connection.
 func (c *Client) Conn() (conn *grpc.ClientConn, store string) { return c.grpc, c.settings.store }
 
-// Close ends the connection, for all clients that share it. Leases that are still held
-// are lost: their Contexts end with [ErrLost], and as their work may not have noticed
-// yet, the locks are not given back but stay until their TTL has passed. Calls under way
-// and later ones fail with [ErrClosed]; what those under way may have been granted is
-// given back first, which takes at most half a second.
+// Close closes the connection, for all clients that share it. Leases that are still held
+// are lost: their Contexts end with [ErrLost]. Their locks are not released but expire
+// with their TTL, because the work under them may still be running. Calls in progress and
+// later calls fail with [ErrClosed]. A lock that a call in progress may have been granted
+// is released first, which takes at most half a second.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	leases := c.leases
@@ -98,14 +101,14 @@ func (c *Client) Close() error {
 	for l := range leases {
 		l.lose(ErrClosed)
 	}
-	c.end()
-	c.taking.Wait()
+	c.cancel()
+	c.requests.Wait()
 	err := c.grpc.Close()
 	for l := range leases {
-		l.working.Wait()
+		l.renewals.Wait()
 	}
 	if leases == nil {
-		return nil // it was closed before
+		return nil // already closed
 	}
 	return err
 }
@@ -116,21 +119,20 @@ func (c *connection) closed() bool {
 	return c.leases == nil
 }
 
-// enter lets a request for locks begin, which tells taking when it is done. It returns
-// false after Close.
-func (c *connection) enter() bool {
+// beginRequest registers a request for locks, which calls requests.Done at its end. It
+// returns false after Close.
+func (c *connection) beginRequest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leases == nil {
 		return false
 	}
-	c.taking.Add(1)
+	c.requests.Add(1)
 	return true
 }
 
-// keep adds the lease to those that Close ends. It returns false if that has happened
-// already.
-func (c *connection) keep(l *Lease) bool {
+// addLease adds the lease to those that Close ends. It returns false after Close.
+func (c *connection) addLease(l *Lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leases == nil {
@@ -140,26 +142,26 @@ func (c *connection) keep(l *Lease) bool {
 	return true
 }
 
-func (c *connection) forget(l *Lease) {
+func (c *connection) removeLease(l *Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.leases, l)
 }
 
 // DialOption changes how a client connects. Each [Option] is one too.
-type DialOption interface{ dial(*dialing) }
+type DialOption interface{ dial(*dialConfig) }
 
-// dialing is what Dial goes by.
-type dialing struct {
+// dialConfig is the configuration of a Dial.
+type dialConfig struct {
 	settings settings
 	tls      *tls.Config
 	token    string
 	grpc     []grpc.DialOption
 }
 
-type dialOption func(*dialing)
+type dialOption func(*dialConfig)
 
-func (o dialOption) dial(d *dialing) { o(d) }
+func (o dialOption) dial(d *dialConfig) { o(d) }
 
 // TLS encrypts the connection. A nil config trusts the system's certificates and takes
 // the server's name from the target.
@@ -167,29 +169,28 @@ func TLS(config *tls.Config) DialOption {
 	if config == nil {
 		config = &tls.Config{}
 	}
-	return dialOption(func(d *dialing) { d.tls = config })
+	return dialOption(func(d *dialConfig) { d.tls = config })
 }
 
-// BearerToken sends the token with each call. It needs [TLS], unless the target is a Unix
-// socket, localhost or a loopback address.
+// BearerToken sends the token with each call. It requires [TLS] unless the target is a
+// Unix socket, localhost or a loopback address.
 func BearerToken(token string) DialOption {
-	return dialOption(func(d *dialing) { d.token = token })
+	return dialOption(func(d *dialConfig) { d.token = token })
 }
 
-// GRPC passes options on to gRPC, after those that the client sets by itself:
-// interceptors, for example.
+// GRPC passes options such as interceptors on to gRPC, after the client's own options.
 func GRPC(opts ...grpc.DialOption) DialOption {
-	return dialOption(func(d *dialing) { d.grpc = append(d.grpc, opts...) })
+	return dialOption(func(d *dialConfig) { d.grpc = append(d.grpc, opts...) })
 }
 
-func (d *dialing) grpcOptions(target string) []grpc.DialOption {
+func (d *dialConfig) grpcOptions(target string) []grpc.DialOption {
 	transport := insecure.NewCredentials()
 	if d.tls != nil {
 		transport = credentials.NewTLS(d.tls)
 	}
-	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(redial)}
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithConnectParams(connectParams)}
 	if !isUnix(target) {
-		opts = append(opts, grpc.WithKeepaliveParams(pings))
+		opts = append(opts, grpc.WithKeepaliveParams(keepaliveParams))
 	}
 	if d.token != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer{d.token, d.tls != nil}))
@@ -209,23 +210,23 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (b bearer) RequireTransportSecurity() bool { return b.secure }
 
-// isUnix tells whether target is a Unix socket. "unix:///path" looks like a host and a
-// port.
+// isUnix reports whether target is a Unix socket. net.SplitHostPort would accept
+// "unix:///path" as a host and a port.
 func isUnix(target string) bool {
 	return strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:")
 }
 
-// local tells whether what is sent to target is sure to stay on this machine, because it
-// is a Unix socket, or a host that is this one with or without a port. Of other schemes
-// only gRPC knows where they lead.
-func local(target string) bool {
+// isLocal reports whether traffic to target certainly stays on this machine: target is a
+// Unix socket, or localhost or a loopback address with or without a port. It is false for
+// other schemes, which only gRPC resolves.
+func isLocal(target string) bool {
 	if isUnix(target) {
 		return true
 	}
 	target = strings.TrimPrefix(strings.TrimPrefix(target, "dns:///"), "passthrough:///")
 	host, _, err := net.SplitHostPort(target)
 	if err != nil {
-		host = strings.Trim(target, "[]") // there is no port
+		host = strings.Trim(target, "[]") // without a port
 	}
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-func TestWaitingInACircleIsADeadlock(t *testing.T) {
+func TestLock_Deadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		other := n.client()
 		defer other.Close()
 		a, b := lock(t, c, "a"), lock(t, other, "b")
@@ -38,7 +38,7 @@ func TestWaitingInACircleIsADeadlock(t *testing.T) {
 		}()
 		synctest.Wait()
 		if _, err := c.Lock(inner.Context(), "b"); !errors.Is(err, client.ErrDeadlock) {
-			t.Errorf("a is held and wants b, b is held and wants a: %v, want ErrDeadlock", err)
+			t.Errorf("the holder of a locks b, the holder of b waits for a: %v, want ErrDeadlock", err)
 		}
 		unlock(t, inner)
 		unlock(t, a)
@@ -47,17 +47,17 @@ func TestWaitingInACircleIsADeadlock(t *testing.T) {
 	})
 }
 
-func TestALeaseThatHasEndedIsNoDeadlock(t *testing.T) {
+func TestLock_EndedLeaseIsNotDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
-		n.with(silence)
+		n.inject(hang)
 		if err := l.Unlock(t.Context()); !errors.Is(err, client.ErrUnavailable) {
 			t.Errorf("Unlock returned %v", err)
 		}
-		n.with(nil)
-		if n.holds("disk") == "" {
-			t.Error("the lock is free, so this test shows nothing")
+		n.inject(nil)
+		if n.ownerOf("disk") == "" {
+			t.Fatal("the lock must still be held here")
 		}
 		next, err := c.Lock(context.WithoutCancel(l.Context()), "disk")
 		if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestDialRefusesWhatCannotWork(t *testing.T) {
+func TestDial_Options(t *testing.T) {
 	for _, row := range []struct {
 		target string
 		opts   []client.DialOption
@@ -33,25 +33,25 @@ func TestDialRefusesWhatCannotWork(t *testing.T) {
 		{"localhost:4000", []client.DialOption{client.BearerToken("x")}, ""},
 		{"mortise:4000", nil, ""},
 		{"mortise:4000", []client.DialOption{client.BearerToken("x"), client.TLS(nil)}, ""},
-		{"mortise:4000", []client.DialOption{client.BearerToken("x")}, `mortise: dial "mortise:4000": a bearer token would cross the network in the clear; use TLS`},
-		{"mortise", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"dns:///mortise:4000", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"dns://8.8.8.8/mortise", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"2001:db8::1", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"abcd::1", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"dns:///2001:db8::1", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"[2001:db8::1]:4000", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"passthrough:///10.0.0.1:4000", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"passthrough:///mortise:4000", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"passthrough:10.0.0.1:4000", []client.DialOption{client.BearerToken("x")}, "in the clear"},
-		{"", []client.DialOption{client.BearerToken("x")}, "in the clear"},
+		{"mortise:4000", []client.DialOption{client.BearerToken("x")}, `mortise: dial "mortise:4000": a bearer token requires TLS, a Unix socket or a loopback address`},
+		{"mortise", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"dns:///mortise:4000", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"dns://8.8.8.8/mortise", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"2001:db8::1", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"abcd::1", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"dns:///2001:db8::1", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"[2001:db8::1]:4000", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"passthrough:///10.0.0.1:4000", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"passthrough:///mortise:4000", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"passthrough:10.0.0.1:4000", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
+		{"", []client.DialOption{client.BearerToken("x")}, "requires TLS"},
 		{"passthrough:///localhost", []client.DialOption{client.BearerToken("x")}, ""},
 		{"dns:///127.0.0.1:4000", []client.DialOption{client.BearerToken("x")}, ""},
 		{"::1", []client.DialOption{client.BearerToken("x")}, ""},
 		{"[::1]", []client.DialOption{client.BearerToken("x")}, ""},
 		{"unix-abstract:mortise", []client.DialOption{client.BearerToken("x")}, ""},
-		{"localhost:4000", []client.DialOption{client.Namespace("a:b")}, `mortise: dial "localhost:4000": namespace "a:b" contains a colon`},
-		{"localhost:4000", []client.DialOption{client.Tenant("")}, "tenant is empty"},
+		{"localhost:4000", []client.DialOption{client.Namespace("a:b")}, `mortise: dial "localhost:4000": namespace must not contain a colon, got "a:b"`},
+		{"localhost:4000", []client.DialOption{client.Tenant("")}, "tenant must not be empty"},
 	} {
 		c, err := client.Dial(row.target, row.opts...)
 		if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
@@ -63,10 +63,10 @@ func TestDialRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestAClientWorksOnRealSockets(t *testing.T) {
-	server, clients := certificate(t)
+func TestClient_RealSockets(t *testing.T) {
+	server, clients := tlsConfigs(t)
 	for _, row := range []struct {
-		says, network, address string
+		name, network, address string
 		server                 []grpc.ServerOption
 		client                 []client.DialOption
 	}{
@@ -74,12 +74,12 @@ func TestAClientWorksOnRealSockets(t *testing.T) {
 		{"tcp", "tcp", "127.0.0.1:0", nil, nil},
 		{"tcp with TLS", "tcp", "127.0.0.1:0", []grpc.ServerOption{grpc.Creds(credentials.NewTLS(server))}, []client.DialOption{client.TLS(clients)}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			l, err := net.Listen(row.network, row.address)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := grpc.NewServer(append(row.server, grpc.UnaryInterceptor(demandToken))...)
+			s := grpc.NewServer(append(row.server, grpc.UnaryInterceptor(requireToken))...)
 			newMortise().serve(s)
 			served := make(chan error)
 			go func() { served <- s.Serve(l) }()
@@ -88,12 +88,12 @@ func TestAClientWorksOnRealSockets(t *testing.T) {
 			if row.network == "unix" {
 				target = "unix://" + target
 			}
-			smoke(t, target, row.client)
+			checkConnection(t, target, row.client)
 		})
 	}
 }
 
-func smoke(t *testing.T, target string, opts []client.DialOption) {
+func checkConnection(t *testing.T, target string, opts []client.DialOption) {
 	t.Helper()
 	stranger, err := client.Dial(target, append([]client.DialOption{client.BearerToken("wrong")}, opts...)...)
 	if err != nil {
@@ -119,15 +119,15 @@ func smoke(t *testing.T, target string, opts []client.DialOption) {
 	}
 }
 
-func demandToken(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func requireToken(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if got := metadata.ValueFromIncomingContext(ctx, "authorization"); len(got) != 1 || got[0] != "Bearer secret" {
 		return nil, status.Error(codes.Unauthenticated, "the token is wrong")
 	}
 	return handler(ctx, req)
 }
 
-// certificate returns what a server on this machine and its clients need for TLS.
-func certificate(t *testing.T) (server, clients *tls.Config) {
+// tlsConfigs returns TLS configurations of a server on this machine and of its clients.
+func tlsConfigs(t *testing.T) (server, clients *tls.Config) {
 	t.Helper()
 	c := servers.NewCertificate(t)
 	pair, err := tls.X509KeyPair([]byte(c.PEM), []byte(c.KeyPEM))

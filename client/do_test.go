@@ -13,12 +13,12 @@ import (
 	"github.com/mortise-lock/mortise/client/datasource"
 )
 
-func TestDoReturnsWhatFnReturns(t *testing.T) {
+func TestDo_Result(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		got, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (int, error) {
 			l, ok := client.LeaseFrom(ctx)
-			if !ok || l.Token() == 0 || l.Key() != "disk" || n.holds("disk") == "" {
+			if !ok || l.Token() == 0 || l.Key() != "disk" || n.ownerOf("disk") == "" {
 				t.Errorf("in fn the lease is %v", l)
 			}
 			return 42, nil
@@ -30,16 +30,16 @@ func TestDoReturnsWhatFnReturns(t *testing.T) {
 		if got != 7 || !errors.Is(err, io.EOF) {
 			t.Errorf("Do returned %d, %v, want fn's own error as it is", got, err)
 		}
-		if n.holds("disk") != "" {
+		if n.ownerOf("disk") != "" {
 			t.Error("the lock is still held")
 		}
 	})
 }
 
-func TestDoDoesNotRunFnWithoutTheLock(t *testing.T) {
+func TestDo_Locked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.steal("disk")
+		n, c := setup(t)
+		n.lockAsOther("disk")
 		_, err := client.Do(t.Context(), c, "disk", func(context.Context) (int, error) {
 			t.Error("fn ran")
 			return 0, nil
@@ -50,20 +50,20 @@ func TestDoDoesNotRunFnWithoutTheLock(t *testing.T) {
 	})
 }
 
-func TestDoTellsThatTheLockWasLost(t *testing.T) {
+func TestDo_Lost(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		fn   func(ctx context.Context) error
 		also error
 	}{
 		{"though fn succeeded", func(ctx context.Context) error { <-ctx.Done(); return nil }, nil},
-		{"beside fn's error", func(ctx context.Context) error { <-ctx.Done(); return io.EOF }, io.EOF},
-		{"once if fn says so itself", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }, nil},
+		{"joined with fn's error", func(ctx context.Context) error { <-ctx.Done(); return io.EOF }, io.EOF},
+		{"once if fn returns it, too", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }, nil},
 		{"before the loss was noticed", func(context.Context) error { return nil }, nil},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				got, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (string, error) {
 					n.revoke("disk")
 					return "result", row.fn(ctx)
@@ -72,18 +72,18 @@ func TestDoTellsThatTheLockWasLost(t *testing.T) {
 					t.Errorf("Do returned %q, %v, want the result, ErrLost and %v", got, err, row.also)
 				}
 				if strings.Count(err.Error(), "lost") != 1 {
-					t.Errorf("the loss is not told once: %v", err)
+					t.Errorf("the loss must be reported once: %v", err)
 				}
 			})
 		})
 	}
 }
 
-func TestDoTellsThatTheReleaseFailed(t *testing.T) {
+func TestDo_UnlockFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		_, err := client.Do(t.Context(), c, "disk", func(context.Context) (int, error) {
-			n.with(silence)
+			n.inject(hang)
 			return 0, nil
 		})
 		if !errors.Is(err, client.ErrUnavailable) {
@@ -92,14 +92,14 @@ func TestDoTellsThatTheReleaseFailed(t *testing.T) {
 	})
 }
 
-func TestAPanicInFnGivesTheLockBack(t *testing.T) {
+func TestDo_Panic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		defer func() {
 			if got := recover(); got != "oops" {
 				t.Errorf("the panic is %v", got)
 			}
-			if n.holds("disk") != "" {
+			if n.ownerOf("disk") != "" {
 				t.Error("the lock is still held")
 			}
 		}()
@@ -107,9 +107,9 @@ func TestAPanicInFnGivesTheLockBack(t *testing.T) {
 	})
 }
 
-func TestDoWithinItselfIsADeadlock(t *testing.T) {
+func TestDo_NestedDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c := open(t)
+		_, c := setup(t)
 		_, err := client.Do(t.Context(), c, "disk", func(ctx context.Context) (int, error) {
 			return client.Do(ctx, c, "disk", func(context.Context) (int, error) { return 0, nil })
 		})
@@ -119,9 +119,9 @@ func TestDoWithinItselfIsADeadlock(t *testing.T) {
 	})
 }
 
-func TestDoIsolatedRunsFnOneLevelUp(t *testing.T) {
+func TestDoIsolated_Level(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		at   datasource.Source
 		opts []client.Option
 		want datasource.Source
@@ -131,11 +131,11 @@ func TestDoIsolatedRunsFnOneLevelUp(t *testing.T) {
 		{"from a level", datasource.Source{Name: "main", Level: 2}, []client.Option{client.Level(0)}, datasource.Source{Name: "main", Level: 1}},
 		{"in another source", datasource.Source{Name: "main", Level: 2}, []client.Option{client.DataSource("log")}, datasource.Source{Name: "log", Level: 3}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				got, err := client.DoIsolated(datasource.With(t.Context(), row.at), c, "disk", func(ctx context.Context) (datasource.Source, error) {
-					if n.holds("disk") == "" {
+					if n.ownerOf("disk") == "" {
 						t.Error("fn runs without the lock")
 					}
 					return datasource.From(ctx), nil

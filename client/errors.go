@@ -12,18 +12,17 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Outcomes to be told apart with errors.Is. An error that comes from an ended ctx wraps
-// ctx.Err too; one that comes from the server wraps its gRPC status, for
-// status.FromError.
+// Outcomes, for errors.Is. An error that an ended ctx causes also wraps ctx.Err; an error
+// from the server wraps its gRPC status, for status.FromError.
 var (
-	// ErrLocked reports that somebody else holds the lock, and still does when the time
-	// to wait is over.
+	// ErrLocked reports that another owner holds the lock, and still holds it when the
+	// time to wait has passed.
 	ErrLocked = errors.New("lock is held")
 	// ErrLost reports that a lease ended before its Unlock: the lock expired, was revoked
-	// or vanished with its store, and somebody else may hold it. It is also told if a
-	// broken connection makes it impossible to know.
+	// or was lost with its store, and another owner may hold it. It is also returned if
+	// the client cannot find out because a connection broke.
 	ErrLost = errors.New("lock is lost")
-	// ErrNotHeld reports that there is nothing to give back: a second Unlock, or a Revoke
+	// ErrNotHeld reports that there is nothing to release: a second Unlock, or a Revoke
 	// of a lock that the owner does not hold.
 	ErrNotHeld = errors.New("lock is not held")
 	// ErrUnavailable reports that Mortise, or the storage behind it, does not answer.
@@ -38,18 +37,18 @@ var (
 	// ErrNotLock reports that the key holds data of another program that is not a lock.
 	// Waiting ends with it.
 	ErrNotLock = errors.New("key holds data that is not a lock")
-	// ErrUnsupported reports that the store has no such ability.
+	// ErrUnsupported reports that the store does not support the operation.
 	ErrUnsupported = errors.ErrUnsupported
 )
 
-// domain is the ErrorInfo domain of Mortise's reasons.
+// domain is the domain of Mortise's reasons in ErrorInfo.
 const domain = "mortise"
 
-// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same
-// ctx.
+// timerSlack is the most by which the server's timer or gRPC's may fire before the timer
+// of the same ctx.
 const timerSlack = 50 * time.Millisecond
 
-// Reasons on which the client decides by itself.
+// Reasons that the client handles.
 const (
 	notHeld        = "NOT_HELD"
 	notOwner       = "NOT_OWNER"
@@ -59,9 +58,9 @@ const (
 	notLock        = "NOT_A_LOCK"
 )
 
-// reasons map what the server says to what the caller sees. What is in no row is the gRPC
-// status alone.
-var reasons = map[string]error{
+// outcomes maps the server's reasons to the errors of this package. Any other reason is
+// reported as its gRPC status alone.
+var outcomes = map[string]error{
 	notHeld:         ErrNotHeld,
 	notOwner:        fmt.Errorf("%w by this owner", ErrNotHeld),
 	"DEADLOCK":      ErrDeadlock,
@@ -73,60 +72,60 @@ var reasons = map[string]error{
 	notLock:         ErrNotLock,
 }
 
-// answer is an error that came over the wire.
-type answer struct {
-	err    error  // with the gRPC status
-	is     error  // the outcome, or nil
-	reason string // the server's, or empty
-	code   codes.Code
+// rpcError is the error of an RPC.
+type rpcError struct {
+	err     error  // with the gRPC status
+	outcome error  // the outcome, or nil
+	reason  string // the server's, or empty
+	code    codes.Code
 }
 
-// Error tells the outcome, and the server's words where the outcome alone does not say
-// what is wrong.
-func (a *answer) Error() string {
+// Error returns the outcome, and the server's message where the outcome alone does not
+// explain the failure.
+func (a *rpcError) Error() string {
 	message := status.Convert(a.err).Message()
 	switch {
-	case a.is == nil || errors.Is(a.is, ErrRefused):
+	case a.outcome == nil || errors.Is(a.outcome, ErrRefused):
 		return message
 	case a.timedOut():
-		return a.is.Error() + ": Mortise did not answer in time"
-	case errors.Is(a.is, ErrUnavailable):
-		return a.is.Error() + ": " + message
+		return a.outcome.Error() + ": Mortise did not answer in time"
+	case errors.Is(a.outcome, ErrUnavailable):
+		return a.outcome.Error() + ": " + message
 	}
-	return a.is.Error()
+	return a.outcome.Error()
 }
 
-// timedOut reports whether the deadline of the RPC passed without an answer. gRPC reports
-// that in several ways, one of which is a stream that was reset.
-func (a *answer) timedOut() bool {
-	return errors.Is(a.is, ErrUnavailable) && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
+// timedOut reports whether the deadline of the RPC passed without a response. gRPC
+// reports that in several ways; one is a reset stream.
+func (a *rpcError) timedOut() bool {
+	return errors.Is(a.outcome, ErrUnavailable) && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
 }
 
-// Unwrap makes errors.Is find the outcome, and status.FromError the status.
-func (a *answer) Unwrap() []error {
-	if a.is == nil {
+// Unwrap returns the outcome, for errors.Is, and the gRPC error, for status.FromError.
+func (a *rpcError) Unwrap() []error {
+	if a.outcome == nil {
 		return []error{a.err}
 	}
-	return []error{a.is, a.err}
+	return []error{a.outcome, a.err}
 }
 
-// explain makes an outcome of the error of an RPC that was made with ctx. If ctx has
-// ended, its error comes first, whatever gRPC reports, followed by the storage's own
-// error, or by gRPC's if Mortise cannot be reached.
+// explain converts the error of an RPC that was made with ctx to an outcome. If ctx has
+// ended, the result wraps ctx's error, whatever gRPC reports, followed by the storage's
+// error, or by gRPC's error if Mortise is unreachable.
 func (c *connection) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	a := &answer{err: err, code: status.Code(err)}
-	a.reason = reasonOf(err)
-	a.is = reasons[a.reason]
-	if ended := ended(ctx); ended != nil {
+	a := &rpcError{err: err, code: status.Code(err)}
+	a.reason = errorReason(err)
+	a.outcome = outcomes[a.reason]
+	if ended := contextError(ctx); ended != nil {
 		state := c.grpc.GetState()
 		switch {
 		case a.reason == storeError || a.reason == storeRefused:
-			return because(ended, a)
+			return withCause(ended, a)
 		case state == connectivity.TransientFailure || state == connectivity.Connecting:
-			return because(ended, &answer{err: err, is: ErrUnavailable})
+			return withCause(ended, &rpcError{err: err, outcome: ErrUnavailable})
 		}
 		return ended
 	}
@@ -136,30 +135,30 @@ func (c *connection) explain(ctx context.Context, err error) error {
 	if deadline, ok := ctx.Deadline(); ok && a.code == codes.DeadlineExceeded && time.Until(deadline) < timerSlack {
 		return context.DeadlineExceeded
 	}
-	if a.is == nil && (a.code == codes.Unavailable || a.code == codes.DeadlineExceeded || a.code == codes.Canceled) {
-		a.is = ErrUnavailable
+	if a.outcome == nil && (a.code == codes.Unavailable || a.code == codes.DeadlineExceeded || a.code == codes.Canceled) {
+		a.outcome = ErrUnavailable
 	}
 	return a
 }
 
-// ended returns why ctx has ended, or nil: its Err, and its cause if that says more.
-func ended(ctx context.Context) error {
+// contextError returns why ctx has ended, or nil: its Err, and its cause if that differs.
+func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if err == nil || errors.Is(cause, err) {
 		return err
 	}
-	return because(err, cause)
+	return withCause(err, cause)
 }
 
-// because joins an error and what is behind it; err may be nil.
-func because(err, cause error) error {
+// withCause wraps an error and its cause; err may be nil.
+func withCause(err, cause error) error {
 	if err == nil {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-func reasonOf(err error) string {
+func errorReason(err error) string {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain {
 			return info.GetReason()
@@ -168,18 +167,18 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// gone reports whether the server says that the owner does not hold the lock. A key that
-// holds data of another program is not a lock any more.
-func gone(err error) bool {
-	var a *answer
+// isNotHeld reports whether the server responded that the owner does not hold the lock,
+// or that the key now holds data of another program.
+func isNotHeld(err error) bool {
+	var a *rpcError
 	return errors.As(err, &a) && (a.reason == notHeld || a.reason == notOwner || a.reason == notLock)
 }
 
-// definite reports whether after the error of a request for a lock it is certain that the
-// request was not granted. It is not after STORE_REFUSED: a storage may reject the last
-// part of an operation and keep the first.
-func definite(err error) bool {
-	var a *answer
+// isFinal reports whether the error of a request proves that the request was not granted.
+// STORE_REFUSED does not: a storage may apply the first part of an operation and reject
+// the last.
+func isFinal(err error) bool {
+	var a *rpcError
 	if !errors.As(err, &a) || a.reason == storeRefused {
 		return false
 	}
@@ -190,8 +189,8 @@ func definite(err error) bool {
 	return false
 }
 
-// failed gives an error its place. what is the quoted resource.
-func failed(op, what string, err error) error {
+// wrapOp adds the operation and the quoted resource to an error.
+func wrapOp(op, what string, err error) error {
 	if err == nil {
 		return nil
 	}

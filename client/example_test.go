@@ -13,23 +13,23 @@ import (
 	"github.com/mortise-lock/mortise/client/internal/journal"
 )
 
-// The examples use a Mortise in this process. Yours is at
-// "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
+// The examples use a Mortise in this process, instead of one at
+// "unix:///tmp/dapr-components-sockets/mortise.sock" or host:port.
 var (
-	ctx    = context.Background()
-	around = begin()
-	c      = around.client()
+	ctx            = context.Background()
+	exampleNetwork = newNetwork()
+	c              = exampleNetwork.client()
 )
 
 func ExampleDial() {
 	c, err := client.Dial("unix:///tmp/dapr-components-sockets/mortise.sock",
-		client.Store("lockstore"),    // the component; needed if Mortise has several
-		client.Namespace("shop"),     // whose locks they are, if programs share the store
-		client.TTL(10*time.Second),   // after which others get the lock if this program dies
-		client.BearerToken("secret"), // if Mortise asks for one
+		client.Store("lockstore"),    // required if Mortise has several components
+		client.Namespace("shop"),     // separates programs that share a store
+		client.TTL(10*time.Second),   // locks expire so long after this program has died
+		client.BearerToken("secret"), // if Mortise requires one
 	)
 	if err != nil {
-		log.Fatal(err) // the options are wrong; whether Mortise is there, the first call shows
+		log.Fatal(err) // the options are invalid; Dial does not connect
 	}
 	defer c.Close()
 	// Output:
@@ -37,7 +37,7 @@ func ExampleDial() {
 
 func ExampleDo() {
 	total, err := client.Do(ctx, c, "order-42", func(ctx context.Context) (int, error) {
-		// Nobody else is here. ctx ends if the lock is lost.
+		// No other holder is here. ctx ends if the lock is lost.
 		return 3 * 14, ctx.Err()
 	})
 	fmt.Println(total, err)
@@ -46,7 +46,7 @@ func ExampleDo() {
 
 func ExampleDo_lost() {
 	done, err := client.Do(ctx, c, "order-42", func(ctx context.Context) (bool, error) {
-		if err := c.Revoke(ctx, "order-42", ""); err != nil { // an operator takes the lock away
+		if err := c.Revoke(ctx, "order-42", ""); err != nil { // as an operator may do
 			return false, err
 		}
 		return true, nil
@@ -58,7 +58,7 @@ func ExampleDo_lost() {
 func ExampleClient_Lock() {
 	lease, err := c.Lock(ctx, "order-42", client.Wait(5*time.Second))
 	if errors.Is(err, client.ErrLocked) {
-		fmt.Println("somebody has held it for five seconds")
+		fmt.Println("another owner has held it for five seconds")
 		return
 	} else if err != nil {
 		log.Fatal(err)
@@ -66,7 +66,7 @@ func ExampleClient_Lock() {
 	work := lease.Context() // ends when the lock is lost
 	fmt.Println("locked", work.Err())
 	if err := lease.Unlock(ctx); err != nil {
-		fmt.Println("what was done may have to be checked:", err)
+		fmt.Println("the lock may have been lost during the work:", err)
 	}
 	// Output: locked <nil>
 }
@@ -84,7 +84,7 @@ func ExampleClient_TryLock() {
 }
 
 func ExampleClient_LockAll() {
-	lease, err := c.LockAll(ctx, []string{"account-bob", "account-ann"}) // both or none, so nobody waits in a circle
+	lease, err := c.LockAll(ctx, []string{"account-bob", "account-ann"}) // both or none
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -94,10 +94,10 @@ func ExampleClient_LockAll() {
 }
 
 func ExampleLease_Token() {
-	var seen uint64 // kept by the resource that the lock guards
+	var seen uint64 // stored with the resource that the lock guards
 	write := func(token uint64) string {
 		if token < seen {
-			return "refused"
+			return "rejected"
 		}
 		seen = token
 		return "written"
@@ -107,7 +107,7 @@ func ExampleLease_Token() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := first.Unlock(ctx); err != nil { // or it was lost, and its holder does not know yet
+	if err := first.Unlock(ctx); err != nil { // or it is lost before the holder notices
 		log.Fatal(err)
 	}
 	second, err := c.Lock(ctx, "report")
@@ -117,7 +117,7 @@ func ExampleLease_Token() {
 	defer second.Unlock(ctx)
 
 	fmt.Println(write(second.Token()), write(first.Token()))
-	// Output: written refused
+	// Output: written rejected
 }
 
 func ExampleLeaseFrom() {
@@ -146,7 +146,7 @@ func ExampleNoRenew() {
 		log.Fatal(err)
 	}
 	defer lease.Unlock(ctx)
-	if err := lease.Renew(ctx); err != nil { // when there is more to do than a minute's work
+	if err := lease.Renew(ctx); err != nil { // before work that exceeds the TTL
 		log.Fatal(err)
 	}
 	fmt.Println(time.Until(lease.Expires()) > 50*time.Second)
@@ -187,7 +187,7 @@ func ExampleWithTenant() {
 }
 
 func ExampleDoIsolated() {
-	db := &journal.Journal{} // a database that writes down what it is sent; Open returns a *sql.DB of one connection
+	db := &journal.Journal{} // records statements; Open returns a pool of one connection
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return db.Open(), nil })
 	defer pools.Close()
 	write := func(ctx context.Context, query string) error {
@@ -199,12 +199,13 @@ func ExampleDoIsolated() {
 		return err
 	}
 
-	err := datasource.InTx(ctx, pools, nil, func(ctx context.Context) error { // takes the only connection
+	// InTx uses the only connection of the first level.
+	err := datasource.InTx(ctx, pools, nil, func(ctx context.Context) error {
 		if err := write(ctx, "UPDATE orders"); err != nil {
 			return err
 		}
 		_, err := client.DoIsolated(ctx, c, "invoice-number", func(ctx context.Context) (any, error) {
-			return nil, write(ctx, "UPDATE numbers") // has another, and commits on its own
+			return nil, write(ctx, "UPDATE numbers") // on another connection
 		})
 		return err
 	})
@@ -220,8 +221,7 @@ func ExampleDoIsolated() {
 	// commit
 }
 
-// The lock of a template's value, with connections of its own: VonaJS's
-// lockIsolate(`user-${userId}`, fn).
+// The equivalent of VonaJS's lockIsolate(`user-${userId}`, fn).
 func ExampleDoIsolated_resource() {
 	user := client.Resource[int64]("user-${id}")
 
@@ -259,14 +259,14 @@ func ExampleClient_Revoke() {
 	}
 	<-lease.Context().Done()
 	fmt.Println(context.Cause(lease.Context()))
-	// Output: mortise: lock "disk-1": lock is lost: nobody holds it
+	// Output: mortise: lock "disk-1": lock is lost: it is free
 }
 
 func ExampleClient_Watch() {
 	enough := errors.New("seen enough")
 	err := c.Watch(ctx, "gate-", func(e client.Event) error {
 		switch e.Kind {
-		case client.EventSnapshot: // what is held now, and after a reconnection again
+		case client.EventSnapshot: // the held locks; again after a reconnection
 			go client.Do(ctx, c, "gate-1", func(context.Context) (any, error) { return nil, nil })
 		case client.EventReleased:
 			fmt.Println(e.Kind, e.Lock.Key)

@@ -2,10 +2,9 @@ package client
 
 import "time"
 
-// Sleep lets it seem that the machine has slept for d, which the monotonic clock does not
-// count.
+// Sleep simulates that the machine slept for d: only the wall clock advances.
 func (l *Lease) Sleep(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wall = l.wall.Add(-d)
+	l.wallExpires = l.wallExpires.Add(-d)
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// Every way in which a program learns of locks that whatever started it keeps makes
-// waiting for these a deadlock.
-func TestWaitingForALockThatIsDeclaredIsADeadlock(t *testing.T) {
+// TestHolding_Deadlock checks each way to declare the owners of locks that the parent
+// process holds.
+func TestHolding_Deadlock(t *testing.T) {
 	long := strings.Repeat("x", 1025)
 	for _, row := range []struct {
 		name     string
@@ -49,7 +49,7 @@ func TestWaitingForALockThatIsDeclaredIsADeadlock(t *testing.T) {
 		}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			n := begin()
+			n := newNetwork()
 			defer n.stop()
 			c := n.client()
 			defer c.Close()
@@ -75,9 +75,9 @@ func TestWaitingForALockThatIsDeclaredIsADeadlock(t *testing.T) {
 	}
 }
 
-func TestHoldingNamesTheInnermostFirst(t *testing.T) {
+func TestLease_HoldingOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c := open(t)
+		_, c := setup(t)
 		a, err := c.Lock(t.Context(), "a", client.Holding("x", "y"))
 		if err != nil {
 			t.Fatal(err)
@@ -106,9 +106,9 @@ func TestHoldingNamesTheInnermostFirst(t *testing.T) {
 	})
 }
 
-func TestHoldingNamesNoMoreThanARequestCanDeclare(t *testing.T) {
+func TestLease_HoldingLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c := open(t)
+		_, c := setup(t)
 		var many []string
 		for i := range 100 {
 			many = append(many, fmt.Sprint(i))

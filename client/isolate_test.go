@@ -14,13 +14,13 @@ import (
 	"github.com/mortise-lock/mortise/client/internal/journal"
 )
 
-// doing is Do or DoIsolated.
-type doing func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
+// doFunc is Do or DoIsolated.
+type doFunc func(context.Context, *client.Client, string, func(context.Context) (int, error), ...client.Option) (int, error)
 
-// circle lets one who has the only connection of a pool wait for a lock whose holder
-// needs a connection.
-func circle(t *testing.T, do doing) (noted []string, holder, caller error) {
-	_, c := open(t)
+// runCircularWait runs a caller that has the only connection of a pool and waits for a
+// lock whose holder needs a connection.
+func runCircularWait(t *testing.T, do doFunc) (noted []string, holder, caller error) {
+	_, c := setup(t)
 	j := &journal.Journal{}
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return j.Open(), nil })
 	defer pools.Close()
@@ -56,20 +56,20 @@ func circle(t *testing.T, do doing) (noted []string, holder, caller error) {
 	return j.Take(), holder, caller
 }
 
-func TestDoIsolatedBreaksTheCircleOfLockAndConnection(t *testing.T) {
+func TestDoIsolated_CircularWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		noted, holder, caller := circle(t, client.DoIsolated[int])
+		noted, holder, caller := runCircularWait(t, client.DoIsolated[int])
 		if holder != nil || caller != nil {
 			t.Errorf("the holder ended with %v, the caller with %v", holder, caller)
 		}
 		if want := []string{"begin", "of the holder", "of the caller", "commit"}; !slices.Equal(noted, want) {
-			t.Errorf("the database saw %q, want %q", noted, want)
+			t.Errorf("the database got %q, want %q", noted, want)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		_, holder, caller := circle(t, client.Do[int])
+		_, holder, caller := runCircularWait(t, client.Do[int])
 		if !errors.Is(holder, context.DeadlineExceeded) && !errors.Is(caller, context.DeadlineExceeded) {
-			t.Errorf("with Do there is no circle, so this test shows nothing: %v, %v", holder, caller)
+			t.Errorf("with Do the calls returned %v and %v, want a deadlock", holder, caller)
 		}
 	})
 }

@@ -8,19 +8,19 @@ import (
 	"unicode/utf8"
 )
 
-// noTenant stands in a key for a lock that is nobody's own but one for all, as in VonaJS.
+// noTenant replaces the tenant in the key of a lock that all tenants share, as in VonaJS.
 const noTenant = "~"
 
 type tenantKey struct{}
 
-// WithTenant returns a ctx in which locks are the tenant's own, unless a call has
-// [Tenant] or [Global]. It is stronger than the client's default.
+// WithTenant returns a ctx whose locks belong to the tenant, unless a call has [Tenant]
+// or [Global]. It overrides the client's default.
 func WithTenant(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, tenantKey{}, &name)
 }
 
-// apply returns the settings of one call: those of the client, ctx's tenant, and the
-// call's own options, the last the strongest.
+// apply returns the settings of one call: the client's, overridden by ctx's tenant, and
+// then by the call's options.
 func (s settings) apply(ctx context.Context, opts []Option) settings {
 	if t, ok := ctx.Value(tenantKey{}).(*string); ok {
 		s.tenant = t
@@ -28,11 +28,11 @@ func (s settings) apply(ctx context.Context, opts []Option) settings {
 	return s.with(opts)
 }
 
-// key returns the lock's name in the store: the resource as it is if there is neither
-// namespace nor tenant, else "namespace:tenant:resource".
+// key returns the lock's key in the store: the resource itself without a namespace and a
+// tenant, else "namespace:tenant:resource".
 func (s settings) key(resource string) (string, error) {
 	if !utf8.ValidString(resource) {
-		return "", errors.New("resource is not valid UTF-8")
+		return "", errors.New("resource must be valid UTF-8")
 	}
 	if s.namespace == "" && s.tenant == nil {
 		return resource, nil
@@ -52,9 +52,9 @@ func (s settings) key(resource string) (string, error) {
 func validateTenant(name string) error {
 	switch name {
 	case "":
-		return errors.New("tenant is empty; Global is for locks of all tenants")
+		return errors.New("tenant must not be empty; use Global for locks of all tenants")
 	case noTenant:
-		return fmt.Errorf("tenant %q has a meaning of its own", name)
+		return fmt.Errorf("tenant must not be %q, which is reserved", name)
 	}
 	return validatePart("tenant", name)
 }
@@ -62,9 +62,9 @@ func validateTenant(name string) error {
 func validatePart(what, name string) error {
 	switch {
 	case strings.Contains(name, ":"):
-		return fmt.Errorf("%s %q contains a colon", what, name)
+		return fmt.Errorf("%s must not contain a colon, got %q", what, name)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%s is not valid UTF-8", what)
+		return fmt.Errorf("%s must be valid UTF-8, got %q", what, name)
 	}
 	return nil
 }

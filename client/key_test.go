@@ -10,11 +10,11 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-func TestTheKeyHasNamespaceTenantAndResource(t *testing.T) {
+func TestLease_Key(t *testing.T) {
 	acme := func(ctx context.Context) context.Context { return client.WithTenant(ctx, "acme") }
 	shop := []client.Option{client.Namespace("shop")}
 	for _, row := range []struct {
-		says     string
+		name     string
 		defaults []client.Option
 		ctx      func(context.Context) context.Context
 		opts     []client.Option
@@ -31,9 +31,9 @@ func TestTheKeyHasNamespaceTenantAndResource(t *testing.T) {
 		{"of the call's tenant before ctx's", shop, acme, []client.Option{client.Tenant("cork")}, "shop:cork:a:b"},
 		{"in the call's namespace", shop, nil, []client.Option{client.Namespace("yard")}, "yard:~:a:b"},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				ctx := t.Context()
 				if row.ctx != nil {
 					ctx = row.ctx(ctx)
@@ -42,7 +42,7 @@ func TestTheKeyHasNamespaceTenantAndResource(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if l.Key() != row.want || n.holds(row.want) == "" {
+				if l.Key() != row.want || n.ownerOf(row.want) == "" {
 					t.Errorf("the key is %q, want %q", l.Key(), row.want)
 				}
 				unlock(t, l)
@@ -51,9 +51,9 @@ func TestTheKeyHasNamespaceTenantAndResource(t *testing.T) {
 	}
 }
 
-func TestDefaultsOfADerivedClientAreItsOwn(t *testing.T) {
+func TestClient_With(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c := open(t, client.TTL(time.Minute), client.Metadata(map[string]string{"host": "h", "for": "x"}))
+		_, c := setup(t, client.TTL(time.Minute), client.Metadata(map[string]string{"host": "h", "for": "x"}))
 		d := c.With(client.TTL(time.Hour), client.Metadata(map[string]string{"for": "y"}))
 		a, b := lock(t, c, "a"), lock(t, d, "b", client.Metadata(map[string]string{"more": "z"}))
 		locks, err := c.List(t.Context(), "")

@@ -16,58 +16,57 @@ import (
 )
 
 const (
-	// abandonTimeout bounds the Unlock after a request whose answer nobody waits for any
-	// more.
+	// abandonTimeout bounds the Unlock that follows a failed request.
 	abandonTimeout = 500 * time.Millisecond
-	// settleTimeout bounds one Unlock before a request is repeated.
-	settleTimeout = 5 * time.Second
-	// answerTimeout is how much later than Wait says the server's answer may arrive.
-	answerTimeout = time.Second
+	// undoTimeout bounds one Unlock before a request is retried.
+	undoTimeout = 5 * time.Second
+	// responseTimeout is how long after the time to wait the response may arrive.
+	responseTimeout = time.Second
 )
 
-// TryLock takes the lock if nobody holds it and nobody waits for it; else it fails with
-// [ErrLocked]. It waits for nothing but an answer: if Mortise is away, it fails with
+// TryLock acquires the lock if it is free and has no waiters; otherwise it fails with
+// [ErrLocked]. It never waits for the lock. If Mortise is unreachable, it fails with
 // [ErrUnavailable].
 func (c *Client) TryLock(ctx context.Context, resource string, opts ...Option) (*Lease, error) {
-	return c.take(ctx, "try lock", []string{resource}, append(slices.Clip(opts), Wait(0)))
+	return c.acquire(ctx, "try lock", []string{resource}, append(slices.Clip(opts), Wait(0)))
 }
 
-// Lock takes the lock, and waits for it, first come first served, until it is granted,
-// ctx ends, or the time of [Wait] has passed, which is ErrLocked. If Mortise restarts or
-// its storage is away meanwhile, Lock goes on asking, at the end of the queue.
+// Lock acquires the lock. It waits, first come first served, until the lock is granted or
+// ctx ends; after the time of [Wait] it fails with [ErrLocked]. If Mortise restarts or
+// its storage is unreachable meanwhile, Lock retries, at the end of the queue.
 //
-// If the lock is held by a lease that ctx carries (see [Lease.Context]), or by somebody
-// who waits for such a lease, it fails with [ErrDeadlock].
+// If the lock is held by a lease that ctx carries (see [Lease.Context]), or by an owner
+// that waits for such a lease, Lock fails with [ErrDeadlock].
 //
-// An error means that the lock was not taken. When ctx ends while the server may be
-// granting it, Lock gives it back before it returns, which takes at most half a second;
-// if the server does not answer even then, the TTL ends it.
+// After an error the lock is not held. If ctx ends while the server may be granting the
+// lock, Lock releases it before it returns, which takes at most half a second; if the
+// server does not respond in that time, the lock expires with its TTL.
 func (c *Client) Lock(ctx context.Context, resource string, opts ...Option) (*Lease, error) {
-	return c.take(ctx, "lock", []string{resource}, opts)
+	return c.acquire(ctx, "lock", []string{resource}, opts)
 }
 
-// LockAll takes the locks of all resources in one step, or none, and otherwise is like
-// [Client.Lock]. A resource that is named twice counts once. There can be 64. The lease
-// is for all of them: if one is lost, all are.
+// LockAll acquires the locks of all resources atomically, and otherwise is like
+// [Client.Lock]. Duplicate resources count once; there can be at most 64. The lease
+// covers all locks: if one is lost, the lease is lost.
 func (c *Client) LockAll(ctx context.Context, resources []string, opts ...Option) (*Lease, error) {
-	return c.take(ctx, "lock all", resources, opts)
+	return c.acquire(ctx, "lock all", resources, opts)
 }
 
-// request is a wish for locks, and what has become of it.
+// request is one Lock, TryLock or LockAll call in progress.
 type request struct {
 	*connection
 	settings
-	keys   []string // sorted
-	what   string   // the quoted resource, or resources
-	multi  bool
-	outer  context.Context // the caller's, which the lease stems from
-	giveUp time.Time       // when the time to wait is over
+	keys      []string // sorted
+	quoted    string   // the quoted resource, or resources
+	multi     bool
+	callerCtx context.Context // the parent of the lease's Context
+	deadline  time.Time       // the end of the time to wait
 
-	owner   string // of the last attempt if that may have been granted unnoticed, else empty
-	trouble error  // of the last attempt, or nil
+	owner   string // of the last attempt if the server may have granted it, else empty
+	lastErr error  // of the last attempt, or nil
 }
 
-func (c *Client) take(ctx context.Context, op string, resources []string, opts []Option) (*Lease, error) {
+func (c *Client) acquire(ctx context.Context, op string, resources []string, opts []Option) (*Lease, error) {
 	what := fmt.Sprintf("%q", resources)
 	if len(resources) == 1 {
 		what = strconv.Quote(resources[0])
@@ -75,42 +74,41 @@ func (c *Client) take(ctx context.Context, op string, resources []string, opts [
 	s := c.settings.apply(ctx, opts)
 	keys, err := s.keys(resources)
 	if err != nil {
-		return nil, failed(op, what, err)
+		return nil, wrapOp(op, what, err)
 	}
-	r := &request{connection: c.connection, settings: s, keys: keys, what: what, multi: op == "lock all", outer: ctx, giveUp: time.Now().Add(s.wait)}
+	r := &request{connection: c.connection, settings: s, keys: keys, quoted: what, multi: op == "lock all", callerCtx: ctx, deadline: time.Now().Add(s.wait)}
 	l, err := r.run(ctx)
-	return l, failed(op, what, err)
+	return l, wrapOp(op, what, err)
 }
 
-// run asks until there is an answer that counts, and leaves nothing behind if there is
-// none.
+// run acquires the locks, and releases what the server may have granted if that fails.
 func (r *request) run(ctx context.Context) (*Lease, error) {
-	if !r.enter() {
+	if !r.beginRequest() {
 		return nil, ErrClosed
 	}
-	defer r.taking.Done()
+	defer r.requests.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(r.ending, cancel)()
-	l, err := r.grant(ctx)
+	defer context.AfterFunc(r.ctx, cancel)()
+	l, err := r.acquire(ctx)
 	if err == nil {
 		return l, nil
 	}
 	r.abandon(ctx)
-	if r.closed() && r.outer.Err() == nil {
+	if r.closed() && r.callerCtx.Err() == nil {
 		return nil, ErrClosed
 	}
 	return nil, err
 }
 
-// keys returns the keys of the resources, sorted, each once. It checks what the server
-// could only name by other words.
+// keys returns the distinct keys of the resources, sorted. It also checks what the server
+// would report in other terms.
 func (s settings) keys(resources []string) ([]string, error) {
 	if s.ttl < time.Millisecond {
-		return nil, fmt.Errorf("TTL is %v, the least is 1ms", s.ttl)
+		return nil, fmt.Errorf("TTL must be at least 1ms, got %v", s.ttl)
 	}
 	if len(resources) == 0 {
-		return nil, errors.New("no resource is named")
+		return nil, errors.New("at least one resource is required")
 	}
 	keys := make([]string, len(resources))
 	for i, resource := range resources {
@@ -124,51 +122,51 @@ func (s settings) keys(resources []string) ([]string, error) {
 	return slices.Compact(keys), nil
 }
 
-// grant asks until there is an answer that counts.
-func (r *request) grant(ctx context.Context) (*Lease, error) {
-	pause := pacer{next: 20 * time.Millisecond, most: 500 * time.Millisecond}
-	var still patience
+// acquire retries attempts until one succeeds or fails for good.
+func (r *request) acquire(ctx context.Context) (*Lease, error) {
+	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
+	var still retryWindow
 	for {
 		l, err := r.attempt(ctx)
-		if err == nil || r.wait == 0 || ctx.Err() != nil || !still.worth(err) {
+		if err == nil || r.wait == 0 || ctx.Err() != nil || !still.allows(err) {
 			return l, err
 		}
-		r.trouble = err
-		if !pause.sleep(ctx, r.giveUp) {
-			return nil, because(ended(ctx), err)
+		r.lastErr = err
+		if !pause.sleep(ctx, r.deadline) {
+			return nil, withCause(contextError(ctx), err)
 		}
 	}
 }
 
-// attempt asks once, after it has settled what the attempt before may have left behind.
-// Each attempt has an owner of its own: what the server still does for a broken one
-// cannot end the lock of the next.
+// attempt sends one request, after it has undone the previous attempt. Each attempt has
+// its own owner, so that the end of a broken attempt on the server cannot release the
+// lock of the next one.
 func (r *request) attempt(ctx context.Context) (*Lease, error) {
 	if r.owner != "" {
-		if err := r.settle(ctx); err != nil {
-			return nil, r.unsettled(ctx, err)
+		if err := r.undoLast(ctx); err != nil {
+			return nil, r.undoFailed(ctx, err)
 		}
 	}
 	r.owner = uuid.NewString()
 	sent := time.Now()
-	resp, err := r.ask(ctx)
+	resp, err := r.send(ctx)
 	if err != nil {
 		err = r.explain(ctx, err)
-		if definite(err) {
+		if isFinal(err) {
 			r.owner = ""
 		}
 		return nil, err
 	}
 	if !resp.GetAcquired() {
 		r.owner = ""
-		return nil, r.refused(ctx)
+		return nil, r.notAcquired(ctx)
 	}
 	return r.lease(ctx, resp.GetToken(), sent)
 }
 
-// refused is why the server did not grant the lock.
-func (r *request) refused(ctx context.Context) error {
-	if err := ended(ctx); err != nil {
+// notAcquired returns why the server did not grant the lock.
+func (r *request) notAcquired(ctx context.Context) error {
+	if err := contextError(ctx); err != nil {
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok && r.wait == forever && time.Until(deadline) < timerSlack {
@@ -177,8 +175,8 @@ func (r *request) refused(ctx context.Context) error {
 	return ErrLocked
 }
 
-// ask sends the request: to try, or to wait as long as is left.
-func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
+// send sends the request, with the time to wait that is left.
+func (r *request) send(ctx context.Context) (*lockspb.LockResponse, error) {
 	ttl := durationpb.New(r.ttl)
 	if r.wait == 0 && !r.multi {
 		return r.locks.TryLock(ctx, &lockspb.TryLockRequest{
@@ -188,10 +186,10 @@ func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
 	ready := grpc.WaitForReady(r.wait > 0)
 	var wait *durationpb.Duration
 	if r.wait > 0 && r.wait < forever {
-		left := max(time.Until(r.giveUp), time.Millisecond)
+		left := max(time.Until(r.deadline), time.Millisecond)
 		wait = durationpb.New(left)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, left+answerTimeout)
+		ctx, cancel = context.WithTimeout(ctx, left+responseTimeout)
 		defer cancel()
 	}
 	if r.multi {
@@ -206,12 +204,12 @@ func (r *request) ask(ctx context.Context) (*lockspb.LockResponse, error) {
 	}, ready)
 }
 
-// settle gives back what the last attempt may have been granted.
-func (r *request) settle(ctx context.Context) error {
-	bound, cancel := context.WithTimeout(ctx, min(settleTimeout, time.Until(r.giveUp)+answerTimeout))
+// undoLast releases the locks that the last attempt may have been granted.
+func (r *request) undoLast(ctx context.Context) error {
+	bound, cancel := context.WithTimeout(ctx, min(undoTimeout, time.Until(r.deadline)+responseTimeout))
 	defer cancel()
 	for _, err := range r.unlock(bound, r.store, r.keys, r.owner, grpc.WaitForReady(true)) {
-		if err := r.explain(ctx, err); err != nil && !gone(err) {
+		if err := r.explain(ctx, err); err != nil && !isNotHeld(err) {
 			return err
 		}
 	}
@@ -219,21 +217,21 @@ func (r *request) settle(ctx context.Context) error {
 	return nil
 }
 
-// unsettled returns the error of an attempt that ended in settle with err. Callers asked
-// for a lock, so a transient failure to undo the last attempt is reported as the failure
-// of that attempt.
-func (r *request) unsettled(ctx context.Context, err error) error {
-	switch ended := ended(ctx); {
+// undoFailed returns the error of an attempt that ended in undoLast with err. A transient
+// failure to undo the last attempt is reported as the failure of that attempt, because
+// the caller requested a lock and not its release.
+func (r *request) undoFailed(ctx context.Context, err error) error {
+	switch ended := contextError(ctx); {
 	case ended != nil:
-		return because(ended, r.trouble)
+		return withCause(ended, r.lastErr)
 	case errors.Is(err, ErrUnavailable):
-		return r.trouble
+		return r.lastErr
 	}
 	return err
 }
 
-// abandon gives back what the last attempt may have been granted, whether or not ctx has
-// ended, if that can be done quickly.
+// abandon releases the locks that the last attempt may have been granted, even if ctx has
+// ended. It gives up after abandonTimeout.
 func (r *request) abandon(ctx context.Context) {
 	if r.owner == "" {
 		return
@@ -243,9 +241,9 @@ func (r *request) abandon(ctx context.Context) {
 	r.unlock(ctx, r.store, r.keys, r.owner)
 }
 
-// lease turns a grant into a lease. The lease ends a TTL after the request was sent. If
-// much of that has gone by waiting, the lock is renewed first, for nobody knows when it
-// was granted.
+// lease turns a grant into a lease, which expires one TTL after the request was sent. If
+// a third of the TTL has passed, lease renews the lock first: the client does not know
+// when the server granted it.
 func (r *request) lease(ctx context.Context, token uint64, sent time.Time) (*Lease, error) {
 	if time.Since(sent) >= r.ttl/3 {
 		sent = time.Now()
@@ -261,13 +259,14 @@ func (r *request) lease(ctx context.Context, token uint64, sent time.Time) (*Lea
 	return l, nil
 }
 
-// confirm renews the lock. If it is gone already, there is nothing but to ask again.
+// confirm renews the lock. If the lock has already expired, the error makes acquire
+// retry.
 func (r *request) confirm(ctx context.Context) error {
 	bound, cancel := context.WithTimeout(ctx, r.ttl)
 	defer cancel()
 	for _, err := range r.renew(bound, r.store, r.keys, r.owner, r.ttl) {
-		if err := r.explain(ctx, err); gone(err) {
-			return fmt.Errorf("%w: the grant came too late", ErrUnavailable)
+		if err := r.explain(ctx, err); isNotHeld(err) {
+			return fmt.Errorf("%w: the grant arrived after the TTL", ErrUnavailable)
 		} else if err != nil {
 			return err
 		}

@@ -17,9 +17,9 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-func TestTryLockDoesNotWait(t *testing.T) {
+func TestTryLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "disk")
 		_, err := c.TryLock(t.Context(), "disk")
 		if !errors.Is(err, client.ErrLocked) || err.Error() != `mortise: try lock "disk": lock is held` {
@@ -29,10 +29,10 @@ func TestTryLockDoesNotWait(t *testing.T) {
 			t.Errorf("within the lock TryLock returned %v, want ErrLocked", err)
 		}
 		if _, err := c.Lock(t.Context(), "disk", client.Wait(0)); !errors.Is(err, client.ErrLocked) {
-			t.Errorf("Lock that must not wait returned %v, want ErrLocked", err)
+			t.Errorf("Lock with Wait(0) returned %v, want ErrLocked", err)
 		}
 		if _, err := c.LockAll(t.Context(), []string{"disk", "gate"}, client.Wait(0)); !errors.Is(err, client.ErrLocked) {
-			t.Errorf("LockAll that must not wait returned %v, want ErrLocked", err)
+			t.Errorf("LockAll with Wait(0) returned %v, want ErrLocked", err)
 		}
 		unlock(t, l)
 		if l, err = c.TryLock(t.Context(), "disk"); err != nil {
@@ -42,7 +42,7 @@ func TestTryLockDoesNotWait(t *testing.T) {
 		n.stop()
 		start := time.Now()
 		if _, err := c.TryLock(t.Context(), "disk"); !errors.Is(err, client.ErrUnavailable) || status.Code(err) != codes.Unavailable {
-			t.Errorf("TryLock while Mortise is away returned %v, want ErrUnavailable with its status", err)
+			t.Errorf("TryLock without a server returned %v, want ErrUnavailable with its status", err)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("it took %v", took)
@@ -50,9 +50,9 @@ func TestTryLockDoesNotWait(t *testing.T) {
 	})
 }
 
-func TestLockWaitsForTheHolder(t *testing.T) {
+func TestLock_Waits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		first := lock(t, c, "disk")
 		time.AfterFunc(ttl/3-1, func() { unlock(t, first) })
 		start := time.Now()
@@ -63,7 +63,7 @@ func TestLockWaitsForTheHolder(t *testing.T) {
 		if n.count("Renew") != 0 {
 			t.Error("it was renewed after a short wait")
 		}
-		time.AfterFunc(time.Hour, func() { unlock(t, second) })
+		time.AfterFunc(10*time.Minute, func() { unlock(t, second) })
 		third := lock(t, c, "disk")
 		if got := time.Until(third.Expires()); got != ttl {
 			t.Errorf("after a long wait %v are left, want %v", got, ttl)
@@ -75,37 +75,37 @@ func TestLockWaitsForTheHolder(t *testing.T) {
 	})
 }
 
-func TestLockEndsWithWhatEndsFirst(t *testing.T) {
+func TestLock_End(t *testing.T) {
 	for _, row := range []struct {
-		says     string
+		name     string
 		deadline time.Duration // of ctx; 0 is none
 		wait     time.Duration // 0 is not set
-		away     bool          // Mortise is
-		meddle   meddling
+		stopped  bool          // Mortise is
+		fault    fault
 		want     error
 		also     error
 		after    time.Duration
 	}{
-		{says: "the time to wait", wait: time.Minute, deadline: time.Hour, want: client.ErrLocked, after: time.Minute},
-		{says: "the ctx", wait: time.Hour, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the ctx, without a time to wait", deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the ctx, with the longest time to wait", wait: math.MaxInt64, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the ctx while Mortise is away", deadline: time.Minute, away: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
-		{says: "the time to wait while Mortise is away", wait: time.Minute, away: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
-		{says: "the ctx while the storage is away", deadline: time.Minute, meddle: fail("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
-		{says: "the time to wait while the storage is away", wait: time.Minute, meddle: fail("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
-		{says: "patience with a component that is unknown", meddle: fail("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
-		{says: "a refusal for good", meddle: fail("UNSUPPORTED"), want: client.ErrUnsupported},
-		{says: "a storage that refuses", meddle: fail("STORE_REFUSED"), want: client.ErrRefused},
-		{says: "a storage that refuses, with a time to wait", wait: time.Minute, meddle: fail("STORE_REFUSED"), want: client.ErrRefused},
-		{says: "data that is not a lock", meddle: fail("NOT_A_LOCK"), want: client.ErrNotLock},
+		{name: "the time to wait", wait: time.Minute, deadline: time.Hour, want: client.ErrLocked, after: time.Minute},
+		{name: "the ctx", wait: time.Hour, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the ctx, without a time to wait", deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the ctx, with the longest time to wait", wait: math.MaxInt64, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the ctx while Mortise is unreachable", deadline: time.Minute, stopped: true, want: context.DeadlineExceeded, also: client.ErrUnavailable, after: time.Minute},
+		{name: "the time to wait while Mortise is unreachable", wait: time.Minute, stopped: true, want: client.ErrUnavailable, after: time.Minute + time.Second},
+		{name: "the ctx while the storage is unreachable", deadline: time.Minute, fault: failWithReason("STORE_ERROR"), want: context.DeadlineExceeded, after: time.Minute},
+		{name: "the time to wait while the storage is unreachable", wait: time.Minute, fault: failWithReason("STORE_ERROR"), want: client.ErrUnavailable, after: time.Minute},
+		{name: "retries for an unknown component", fault: failWithReason("NOT_INITIALIZED"), want: client.ErrUnavailable, after: 11 * time.Second},
+		{name: "an unsupported operation", fault: failWithReason("UNSUPPORTED"), want: client.ErrUnsupported},
+		{name: "a storage that refuses", fault: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{name: "a storage that refuses, with a time to wait", wait: time.Minute, fault: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
+		{name: "data that is not a lock", fault: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				holder := lock(t, c, "disk")
-				n.with(row.meddle)
-				if row.away {
+				n.inject(row.fault)
+				if row.stopped {
 					n.stop()
 				}
 				ctx, cancel := context.Background(), func() {}
@@ -125,42 +125,42 @@ func TestLockEndsWithWhatEndsFirst(t *testing.T) {
 				if took := time.Since(start); took > row.after+500*time.Millisecond || took < row.after-time.Second {
 					t.Errorf("it took %v, want %v", took, row.after)
 				}
-				toldOnce(t, err)
-				n.with(nil)
-				if row.away {
+				checkMentionsOnce(t, err)
+				n.inject(nil)
+				if row.stopped {
 					n.start()
 				}
 				_ = holder.Unlock(t.Context())
 				time.Sleep(2 * ttl)
-				if n.holds("disk") != "" {
-					t.Error("the one who gave up holds the lock")
+				if n.ownerOf("disk") != "" {
+					t.Error("the request that failed holds the lock")
 				}
 			})
 		})
 	}
 }
 
-// toldOnce checks that the error names operation and resource, and neither of them twice.
-func toldOnce(t *testing.T, err error) {
+// checkMentionsOnce checks that the error names the operation and the resource once.
+func checkMentionsOnce(t *testing.T, err error) {
 	t.Helper()
 	if strings.Count(err.Error(), "mortise: lock") != 1 || strings.Count(err.Error(), `"disk"`) != 1 {
-		t.Errorf("the error is not told once: %v", err)
+		t.Errorf("the error must name operation and resource once: %v", err)
 	}
 }
 
-func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
+func TestLock_CanceledLeavesNoLock(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		take func(ctx context.Context, c *client.Client) (*client.Lease, error)
 	}{
-		{"of one", wait("disk")},
-		{"of several", waitAll("disk", "gate")},
-		{"of a try", try("disk")},
+		{"of one", byLock("disk")},
+		{"of several", byLockAll("disk", "gate")},
+		{"of a try", byTryLock("disk")},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
-				n.with(slow)
+				n, c := setup(t)
+				n.inject(respondAfterCancel)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				start := time.Now()
@@ -170,7 +170,7 @@ func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
 				if took := time.Since(start); took != time.Second {
 					t.Errorf("it took %v", took)
 				}
-				if got := n.holds("disk") + n.holds("gate"); got != "" {
+				if got := n.ownerOf("disk") + n.ownerOf("gate"); got != "" {
 					t.Errorf("%s still holds a lock", got)
 				}
 			})
@@ -178,10 +178,10 @@ func TestLockThatIsGivenUpLeavesNoLock(t *testing.T) {
 	}
 }
 
-func TestLockDoesNotHangWhenCtxHasEndedAndNobodyAnswers(t *testing.T) {
+func TestLock_CanceledWithoutResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.with(silence)
+		n, c := setup(t)
+		n.inject(hang)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -189,31 +189,31 @@ func TestLockDoesNotHangWhenCtxHasEndedAndNobodyAnswers(t *testing.T) {
 			t.Errorf("Lock returned %v", err)
 		}
 		if took := time.Since(start); took > 1500*time.Millisecond {
-			t.Errorf("Lock took %v, half a second more than its ctx at most", took)
+			t.Errorf("Lock took %v, want at most 1.5s", took)
 		}
 	})
 }
 
-func TestLockAsksAgainAfterARestart(t *testing.T) {
+func TestLock_Restart(t *testing.T) {
 	for _, row := range []struct {
-		says    string
+		name    string
 		restart func(n *network)
 	}{
-		{"that remembers", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
-		{"that forgets", func(n *network) { n.stop(); n.forget(); time.Sleep(time.Second); n.start() }},
-		{"that takes long", func(n *network) { n.stop(); time.Sleep(10 * time.Minute); n.start() }},
-		{"whose component comes later", func(n *network) {
+		{"that keeps the locks", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
+		{"that loses the locks", func(n *network) { n.stop(); n.reset(); time.Sleep(time.Second); n.start() }},
+		{"that takes long", func(n *network) { n.stop(); time.Sleep(2 * time.Minute); n.start() }},
+		{"that opens the component later", func(n *network) {
 			n.stop()
-			n.with(fail("NOT_INITIALIZED"))
+			n.inject(failWithReason("NOT_INITIALIZED"))
 			n.start()
 			time.Sleep(5 * time.Second)
-			n.with(nil)
+			n.inject(nil)
 		}},
-		{"that ends in order", func(n *network) { n.with(fail("SHUTTING_DOWN")); n.stop(); n.with(nil); n.start() }},
+		{"after an orderly shutdown", func(n *network) { n.inject(failWithReason("SHUTTING_DOWN")); n.stop(); n.inject(nil); n.start() }},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, c := open(t)
+				n, c := setup(t)
 				holder := lock(t, c, "disk")
 				got := make(chan *client.Lease)
 				go func() { got <- lock(t, c, "disk") }()
@@ -222,7 +222,7 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 				time.Sleep(time.Second)
 				_ = holder.Unlock(t.Context())
 				unlock(t, <-got)
-				if n.holds("disk") != "" {
+				if n.ownerOf("disk") != "" {
 					t.Error("the lock is still held")
 				}
 			})
@@ -230,28 +230,28 @@ func TestLockAsksAgainAfterARestart(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatIsCutIsFoundOut(t *testing.T) {
+func TestLock_CutConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.steal("disk")
+		n, c := setup(t)
+		n.lockAsOther("disk")
 		got := make(chan *client.Lease)
 		go func() { got <- lock(t, c, "disk") }()
 		synctest.Wait()
-		n.cut()
+		n.cutConns()
 		n.revoke("disk")
 		start := time.Now()
 		l := <-got
 		if took := time.Since(start); took > ttl+20*time.Second {
-			t.Errorf("the lock was free, and taken after %v", took)
+			t.Errorf("the free lock was acquired after %v", took)
 		}
 		unlock(t, l)
 	})
 }
 
-func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
+func TestLock_LostResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var owners []string
-		n, c := open(t, client.GRPC(grpc.WithUnaryInterceptor(
+		n, c := setup(t, client.GRPC(grpc.WithUnaryInterceptor(
 			func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 				if r, ok := req.(*lockspb.LockRequest); ok {
 					owners = append(owners, r.GetOwner())
@@ -259,7 +259,7 @@ func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
 				return call(ctx, method, req, reply, conn, opts...)
 			},
 		)))
-		n.with(lose("Lock"))
+		n.inject(dropResponse("Lock"))
 		start := time.Now()
 		l := lock(t, c, "disk")
 		if took := time.Since(start); took > time.Second {
@@ -268,16 +268,16 @@ func TestLockTakesALockWhoseAnswerWasLost(t *testing.T) {
 		if len(owners) != 2 || owners[0] == owners[1] {
 			t.Errorf("the owners of the attempts are %q, want two", owners)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		unlock(t, l)
 	})
 }
 
-func TestALockWithinALostOneTellsWhyItsCtxEnded(t *testing.T) {
+func TestLock_WithinLostLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		l := lock(t, c, "a")
-		n.steal("b")
+		n.lockAsOther("b")
 		n.revoke("a")
 		_, err := c.Lock(l.Context(), "b")
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, client.ErrLost) {
@@ -286,28 +286,28 @@ func TestALockWithinALostOneTellsWhyItsCtxEnded(t *testing.T) {
 	})
 }
 
-func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
+func TestLock_Validation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
+		n, c := setup(t)
 		for _, row := range []struct {
 			want string
 			ctx  context.Context
 			opts []client.Option
 		}{
-			{`TTL is 0s, the least is 1ms`, t.Context(), []client.Option{client.TTL(0)}},
-			{`namespace "a:b" contains a colon`, t.Context(), []client.Option{client.Namespace("a:b")}},
-			{`tenant "a:b" contains a colon`, t.Context(), []client.Option{client.Tenant("a:b")}},
-			{`tenant is empty; Global is for locks of all tenants`, client.WithTenant(t.Context(), ""), nil},
-			{`tenant is not valid UTF-8`, t.Context(), []client.Option{client.Tenant("\xff")}},
+			{`TTL must be at least 1ms, got 0s`, t.Context(), []client.Option{client.TTL(0)}},
+			{`namespace must not contain a colon, got "a:b"`, t.Context(), []client.Option{client.Namespace("a:b")}},
+			{`tenant must not contain a colon, got "a:b"`, t.Context(), []client.Option{client.Tenant("a:b")}},
+			{`tenant must not be empty; use Global for locks of all tenants`, client.WithTenant(t.Context(), ""), nil},
+			{`tenant must be valid UTF-8, got "\xff"`, t.Context(), []client.Option{client.Tenant("\xff")}},
 		} {
 			if _, err := c.Lock(row.ctx, "disk", row.opts...); err == nil || err.Error() != `mortise: lock "disk": `+row.want {
 				t.Errorf("Lock returned %v, want %s", err, row.want)
 			}
 		}
-		if _, err := c.Lock(t.Context(), "\xff"); err == nil || err.Error() != `mortise: lock "\xff": resource is not valid UTF-8` {
+		if _, err := c.Lock(t.Context(), "\xff"); err == nil || err.Error() != `mortise: lock "\xff": resource must be valid UTF-8` {
 			t.Errorf("Lock returned %v", err)
 		}
-		if _, err := c.LockAll(t.Context(), nil); err == nil || err.Error() != `mortise: lock all []: no resource is named` {
+		if _, err := c.LockAll(t.Context(), nil); err == nil || err.Error() != `mortise: lock all []: at least one resource is required` {
 			t.Errorf("LockAll of nothing returned %v", err)
 		}
 		if got := n.count(""); got != 0 {
@@ -316,22 +316,22 @@ func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 	})
 }
 
-func TestWhatTheServerRefusesIsToldWithItsStatus(t *testing.T) {
+func TestLock_StatusError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, c := open(t)
-		n.with(refuse(codes.Unauthenticated))
+		n, c := setup(t)
+		n.inject(failWithCode(codes.Unauthenticated))
 		_, err := c.Lock(t.Context(), "disk")
 		if status.Code(err) != codes.Unauthenticated || errors.Is(err, client.ErrUnavailable) || err.Error() != `mortise: lock "disk": refused` {
 			t.Errorf("Lock returned %v", err)
 		}
 		if got := n.count(""); got != 1 {
-			t.Errorf("%d calls, want no other after the refusal", got)
+			t.Errorf("%d calls, want no retry", got)
 		}
 	})
 }
 
-// slow does what it is told, and answers who takes a lock when nobody listens any more.
-func slow(ctx context.Context, method string, call func() (any, error)) (any, error) {
+// respondAfterCancel is a fault that responds to lock calls after their ctx has ended.
+func respondAfterCancel(ctx context.Context, method string, call func() (any, error)) (any, error) {
 	resp, err := call()
 	if strings.Contains(method, "Lock") && method != "Unlock" {
 		<-ctx.Done()
@@ -340,8 +340,8 @@ func slow(ctx context.Context, method string, call func() (any, error)) (any, er
 	return resp, err
 }
 
-// fail refuses every call for the reason.
-func fail(why string) meddling {
+// failWithReason returns a fault that fails every call with the reason.
+func failWithReason(why string) fault {
 	code := map[string]codes.Code{
 		"NOT_INITIALIZED": codes.FailedPrecondition, "UNSUPPORTED": codes.Unimplemented,
 		"STORE_REFUSED": codes.FailedPrecondition, "NOT_A_LOCK": codes.FailedPrecondition,
@@ -349,19 +349,19 @@ func fail(why string) meddling {
 	if code == codes.OK {
 		code = codes.Unavailable
 	}
-	return func(context.Context, string, func() (any, error)) (any, error) { return nil, reason(code, why) }
+	return func(context.Context, string, func() (any, error)) (any, error) { return nil, reasonError(code, why) }
 }
 
-type taking func(ctx context.Context, c *client.Client) (*client.Lease, error)
+type lockFunc func(ctx context.Context, c *client.Client) (*client.Lease, error)
 
-func wait(resource string) taking {
+func byLock(resource string) lockFunc {
 	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.Lock(ctx, resource) }
 }
 
-func waitAll(resources ...string) taking {
+func byLockAll(resources ...string) lockFunc {
 	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.LockAll(ctx, resources) }
 }
 
-func try(resource string) taking {
+func byTryLock(resource string) lockFunc {
 	return func(ctx context.Context, c *client.Client) (*client.Lease, error) { return c.TryLock(ctx, resource) }
 }

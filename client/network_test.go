@@ -18,53 +18,53 @@ import (
 	"github.com/mortise-lock/mortise/client"
 )
 
-// network is where clients find a Mortise, or nobody while it is away. It notes the calls
-// that arrive, and can meddle with them.
+// network connects clients in memory with a Mortise that can stop and restart. It records
+// the calls that arrive, and can inject a fault.
 type network struct {
-	*mortise
+	*testMortise
 
 	mu       sync.Mutex
-	listener *bufconn.Listener // nil while Mortise is away
+	listener *bufconn.Listener // nil while Mortise is stopped
 	server   *grpc.Server
 	served   chan error
-	calls    []string // the methods, in order of arrival
-	meddle   meddling
-	wires    []*wire
+	calls    []string // methods, in order of arrival
+	fault    fault
+	conns    []*cuttableConn
 }
 
-// meddling stands between a call that has arrived and its answer.
-type meddling = func(ctx context.Context, method string, call func() (any, error)) (any, error)
+// fault replaces the handler of a call; call runs the handler.
+type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
-// begin starts a network; Mortise is there.
-func begin() *network {
-	n := &network{mortise: newMortise()}
+// newNetwork returns a network with a running Mortise.
+func newNetwork() *network {
+	n := &network{testMortise: newMortise()}
 	n.start()
 	return n
 }
 
-// start lets Mortise come back.
+// start starts Mortise.
 func (n *network) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listener = bufconn.Listen(1 << 16)
 	n.server = grpc.NewServer(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(n.intercept),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}))
-	n.mortise.serve(n.server)
+	n.testMortise.serve(n.server)
 	n.served = make(chan error, 1)
 	go func(s *grpc.Server, l net.Listener, served chan<- error) { served <- s.Serve(l) }(n.server, n.listener, n.served)
 }
 
-// stop breaks every connection, and nobody is there until start. It may be so already.
+// stop stops Mortise, if it is running, and breaks every connection.
 func (n *network) stop() {
 	n.mu.Lock()
-	away := n.listener == nil
+	stopped := n.listener == nil
 	n.listener = nil
 	n.mu.Unlock()
-	if away {
+	if stopped {
 		return
 	}
 	n.server.Stop()
-	if err := errors.Join(<-n.served, n.mortise.open.Close()); err != nil {
+	if err := errors.Join(<-n.served, n.testMortise.components.Close()); err != nil {
 		panic(err)
 	}
 }
@@ -74,52 +74,51 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	l := n.listener
 	n.mu.Unlock()
 	if l == nil {
-		return nil, errors.New("nobody listens")
+		return nil, errors.New("connection refused")
 	}
 	c, err := l.DialContext(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: c}
+	w := &cuttableConn{Conn: c}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.wires = append(n.wires, w)
+	n.conns = append(n.conns, w)
 	return w, nil
 }
 
-// cut lets what is sent on the connections that there are go astray, without a word to
-// either side.
-func (n *network) cut() {
+// cutConns makes the present connections lose all data, without an error on either side.
+func (n *network) cutConns() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, w := range n.wires {
-		w.broken.Store(true)
+	for _, w := range n.conns {
+		w.cut.Store(true)
 	}
 }
 
-// wire is a connection that can be cut.
-type wire struct {
+// cuttableConn is a connection that can lose all data.
+type cuttableConn struct {
 	net.Conn
-	broken atomic.Bool
+	cut atomic.Bool
 }
 
-func (w *wire) Read(b []byte) (int, error) {
+func (w *cuttableConn) Read(b []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(b)
-		if err != nil || !w.broken.Load() {
+		if err != nil || !w.cut.Load() {
 			return n, err
 		}
 	}
 }
 
-func (w *wire) Write(b []byte) (int, error) {
-	if w.broken.Load() {
+func (w *cuttableConn) Write(b []byte) (int, error) {
+	if w.cut.Load() {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
 }
 
-// client returns a client on the network.
+// client returns a client of the network's Mortise.
 func (n *network) client(opts ...client.DialOption) *client.Client {
 	opts = append(opts, client.GRPC(grpc.WithContextDialer(n.dial)))
 	c, err := client.Dial("passthrough:///mortise", opts...)
@@ -133,23 +132,23 @@ func (n *network) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
 	n.mu.Lock()
 	n.calls = append(n.calls, method)
-	meddle := n.meddle
+	f := n.fault
 	n.mu.Unlock()
 	call := func() (any, error) { return handler(ctx, req) }
-	if meddle == nil {
+	if f == nil {
 		return call()
 	}
-	return meddle(ctx, method, call)
+	return f(ctx, method, call)
 }
 
-// with has calls go through meddle from now on.
-func (n *network) with(meddle meddling) {
+// inject applies the fault to all later calls; nil removes it.
+func (n *network) inject(f fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.meddle = meddle
+	n.fault = f
 }
 
-// count returns how many calls of the method have arrived, or of any if it is empty.
+// count returns the number of calls of the method, or of all methods if it is empty.
 func (n *network) count(method string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -159,10 +158,10 @@ func (n *network) count(method string) int {
 	return len(slices.DeleteFunc(slices.Clone(n.calls), func(m string) bool { return m != method }))
 }
 
-// open starts a network with one client for a test; both end with it.
-func open(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
+// setup returns a network and a client, which end with the test.
+func setup(t *testing.T, opts ...client.DialOption) (*network, *client.Client) {
 	t.Helper()
-	n := begin()
+	n := newNetwork()
 	c := n.client(opts...)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {

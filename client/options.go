@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// DefaultTTL is how long a lock lasts that nobody renews, unless [TTL] says otherwise.
+// DefaultTTL is the TTL of locks without the option [TTL].
 const DefaultTTL = 30 * time.Second
 
-// forever is the wait of a call that sets none, and the longest: a century, which leaves
-// room for sums.
+// forever is the default and the largest time to wait: a century, so that sums with it do
+// not overflow.
 const forever = 100 * 365 * 24 * time.Hour
 
-// Option changes how a lock is taken: for one call, for a client that [Client.With]
-// derives, or for all calls of a client if [Dial] gets it.
+// Option configures how locks are acquired: by one call, by a client that [Client.With]
+// derives, or by a client that [Dial] returns.
 type Option func(*settings)
 
-func (o Option) dial(d *dialing) { o(&d.settings) }
+func (o Option) dial(d *dialConfig) { o(&d.settings) }
 
-// settings is what a call goes by. Its zero value is not valid.
+// settings is the configuration of a call. Its zero value is not valid.
 type settings struct {
 	store     string
 	namespace string
-	tenant    *string // nil: of nobody in particular
+	tenant    *string // nil: all tenants share the lock
 	ttl       time.Duration
 	wait      time.Duration
 	metadata  map[string]string
 	noRenew   bool
-	holding   []string // owners that requests declare besides those of ctx
+	holding   []string // owners that requests declare in addition to those of ctx
 
 	level  *int    // of DoIsolated: the level to start from
 	source *string // of DoIsolated: the data source
@@ -40,36 +40,36 @@ func (s settings) with(opts []Option) settings {
 	return s
 }
 
-// Store names the component whose store keeps the locks. Without it the server takes the
-// one that is open, if it is one.
+// Store sets the component whose store has the locks. It is required if several
+// components are open.
 func Store(name string) Option { return func(s *settings) { s.store = name } }
 
-// Namespace sets the first part of the key, by which programs that share a store keep
-// their locks apart: the key is "namespace:tenant:resource". It must not contain a colon;
-// "mortise" is reserved.
+// Namespace sets the first part of the key, "namespace:tenant:resource". It separates the
+// locks of programs that share a store. It must not contain a colon; "mortise" is
+// reserved.
 func Namespace(name string) Option { return func(s *settings) { s.namespace = name } }
 
-// Tenant makes it the tenant's own lock of the resource; see [WithTenant]. It must not be
-// empty or contain a colon.
+// Tenant sets the tenant that the lock belongs to; see [WithTenant]. It must not be empty
+// or contain a colon.
 func Tenant(name string) Option {
 	return func(s *settings) { s.tenant = &name }
 }
 
-// Global makes it one lock of the resource for all, as if there were no tenants, whatever
-// ctx or the client's defaults say.
+// Global makes all tenants share one lock of the resource. It overrides the tenant of ctx
+// and of the client's defaults.
 func Global() Option { return func(s *settings) { s.tenant = nil } }
 
-// TTL sets how long the lock lasts if nobody renews it: how long others wait for a
-// program that died. At least 1 ms.
+// TTL sets how long the lock lasts without a renewal, which is how long it outlives a
+// process that has died. It must be at least 1 ms.
 func TTL(d time.Duration) Option { return func(s *settings) { s.ttl = d } }
 
-// Wait sets how long to wait for the lock before it is [ErrLocked]. With 0 or less there
-// is no waiting. Without it Lock waits until ctx ends. If Mortise does not answer, it can
-// take a second or two more.
+// Wait sets how long to wait for the lock before [ErrLocked]; 0 or less means not to
+// wait. Without it Lock waits until ctx ends. If Mortise does not respond, the call can
+// take up to two seconds longer.
 func Wait(d time.Duration) Option { return func(s *settings) { s.wait = min(max(d, 0), forever) } }
 
-// Metadata adds what people see beside the lock in a list: a host, a purpose. At most
-// 4096 bytes in all.
+// Metadata adds entries that are listed with the lock, such as a host or a purpose. Their
+// total size must be at most 4096 bytes.
 func Metadata(m map[string]string) Option {
 	return func(s *settings) {
 		merged := make(map[string]string, len(s.metadata)+len(m))
@@ -79,14 +79,14 @@ func Metadata(m map[string]string) Option {
 	}
 }
 
-// NoRenew leaves renewing to the caller: the lease ends when its TTL has passed, and is
-// then lost.
+// NoRenew turns off the renewal: the lease is lost when its TTL has passed, unless the
+// caller renews it.
 func NoRenew() Option { return func(s *settings) { s.noRenew = true } }
 
-// Level sets the data-source level that [DoIsolated] starts from: fn runs one above it.
-// Without it, that is the level of ctx.
+// Level sets the data-source level that [DoIsolated] starts from; fn runs one level
+// above. The default is the level of ctx.
 func Level(n int) Option { return func(s *settings) { s.level = &n } }
 
-// DataSource sets the data source that [DoIsolated] runs fn with. Without it, that is the
-// one of ctx.
+// DataSource sets the data source that [DoIsolated] runs fn with. The default is the one
+// of ctx.
 func DataSource(name string) Option { return func(s *settings) { s.source = &name } }

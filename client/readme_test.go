@@ -12,7 +12,7 @@ var (
 	indent  = regexp.MustCompile("(?m)^\t")
 )
 
-func TestSnippetsOfTheReadmeAreExamples(t *testing.T) {
+func TestReadmeSnippets(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -27,11 +27,11 @@ func TestSnippetsOfTheReadmeAreExamples(t *testing.T) {
 	}
 	snippets := snippet.FindAllStringSubmatch(string(readme), -1)
 	if len(snippets) == 0 {
-		t.Error("there are none")
+		t.Error("README.md has no Go snippet")
 	}
 	for _, s := range snippets {
 		if !strings.Contains(code, s[1]) {
-			t.Errorf("in no example:\n%s", s[1])
+			t.Errorf("not in an example:\n%s", s[1])
 		}
 	}
 }

@@ -10,29 +10,29 @@ import (
 	"unicode"
 )
 
-// Template names the resources of one kind, each by a value of type T. It is made once,
-// by [Resource], and is safe for concurrent use.
+// Template formats the names of the resources of one kind from values of type T.
+// [Resource] returns one; it is safe for concurrent use.
 type Template[T any] struct {
 	text   string
 	before []string // the text before each value
 	after  string   // the text after the last one
-	fields []int    // of T for each value; nil if T itself is the value
-	escape []string // what each value must not contain: the sign that follows it, or nothing
+	fields []int    // indexes of T's fields for the values; nil if T itself is the value
+	escape []string // the sign to escape in each value, the one that follows it, or ""
 }
 
-// placeholder is ${name}.
+// placeholder matches ${name}.
 var placeholder = regexp.MustCompile(`\$\{(\w+)\}`)
 
-// Resource returns a template such as "user-${id}". Of replaces the placeholder by a T: a
-// string, an integer, a bool, or whatever has a MarshalText, such as a UUID. For several
-// placeholders T is a struct that has an exported field for each, called the same but for
-// upper and lower case; every field must have its place.
+// Resource returns a template such as "user-${id}". Of replaces the placeholder with a T:
+// a string, an integer, a bool, or a type with a MarshalText method, such as a UUID. With
+// several placeholders T is a struct with one exported field for each; names match
+// regardless of case, and every field must be used.
 //
-// Two different values never make the same name. For that, each placeholder but the last
-// must be followed by a punctuation sign, and should a value contain that sign or a
-// percent sign, they are escaped in it as in a URL.
+// Different values always result in different names: each placeholder but the last must
+// be followed by a punctuation sign, and Of escapes that sign and the percent sign in the
+// value, as in a URL.
 //
-// Resource panics if the template or T is not so, because both are written in the
+// Resource panics if the template or T is invalid, because both are constants of the
 // program, like a regular expression.
 func Resource[T any](template string) *Template[T] {
 	t := &Template[T]{text: template}
@@ -49,10 +49,10 @@ func Resource[T any](template string) *Template[T] {
 	return t
 }
 
-// String returns the template.
+// String returns the template's text.
 func (t *Template[T]) String() string { return t.text }
 
-// Of returns the resource of the value. It panics if the value's MarshalText fails.
+// Of returns the name of the value's resource. It panics if MarshalText fails.
 func (t *Template[T]) Of(value T) string {
 	v := reflect.ValueOf(value)
 	var name strings.Builder
@@ -67,47 +67,48 @@ func (t *Template[T]) Of(value T) string {
 	return name.String() + t.after
 }
 
-// check finds the values' places and returns what is wrong, or nothing.
+// check validates the template and T, and sets fields and escape. It returns the problem,
+// or "".
 func (t *Template[T]) check(names []string) string {
 	if len(names) == 0 {
-		return "it has no placeholder such as ${id}"
+		return "must have a placeholder such as ${id}"
 	}
 	for _, literal := range append(t.before, t.after) {
 		if strings.Contains(literal, "${") {
-			return "it has a placeholder that is not ${name}"
+			return "placeholders must have the form ${name}"
 		}
 	}
-	if problem := t.separate(); problem != "" {
+	if problem := t.findSeparators(); problem != "" {
 		return problem
 	}
 	typ := reflect.TypeFor[T]()
-	if formats(typ) {
+	if isTextual(typ) {
 		if len(names) > 1 {
-			return fmt.Sprintf("it has %d placeholders, so a struct is needed and not %v", len(names), typ)
+			return fmt.Sprintf("%d placeholders require a struct, got %v", len(names), typ)
 		}
 		return ""
 	}
 	if typ.Kind() != reflect.Struct {
-		return fmt.Sprintf("a %v has no text of its own", typ)
+		return fmt.Sprintf("a value must be a string, an integer, a bool or a TextMarshaler, got %v", typ)
 	}
-	return t.match(typ, names)
+	return t.assignFields(typ, names)
 }
 
-// separate finds the sign after each value but the last.
-func (t *Template[T]) separate() string {
+// findSeparators finds the sign after each value but the last.
+func (t *Template[T]) findSeparators() string {
 	t.escape = make([]string, len(t.before))
 	for i, literal := range t.before[1:] {
 		sign := strings.IndexFunc(literal, func(r rune) bool { return r < unicode.MaxASCII && (unicode.IsPunct(r) || unicode.IsSymbol(r)) })
 		if sign != 0 || literal[0] == '%' {
-			return "a placeholder must be followed by a punctuation sign before the next one"
+			return "every placeholder but the last must be followed by a punctuation sign"
 		}
 		t.escape[i] = literal[:1]
 	}
 	return ""
 }
 
-// match gives each placeholder its field.
-func (t *Template[T]) match(typ reflect.Type, names []string) string {
+// assignFields gives each placeholder its field.
+func (t *Template[T]) assignFields(typ reflect.Type, names []string) string {
 	used := map[int]bool{}
 	for _, name := range names {
 		field, ok := typ.FieldByNameFunc(func(field string) bool { return strings.EqualFold(field, name) })
@@ -115,23 +116,23 @@ func (t *Template[T]) match(typ reflect.Type, names []string) string {
 		case !ok || !field.IsExported() || len(field.Index) > 1:
 			return fmt.Sprintf("%v has no field for ${%s}", typ, name)
 		case used[field.Index[0]]:
-			return fmt.Sprintf("${%s} is there twice", name)
-		case !formats(field.Type):
-			return fmt.Sprintf("a %v has no text of its own", field.Type)
+			return fmt.Sprintf("${%s} must occur once", name)
+		case !isTextual(field.Type):
+			return fmt.Sprintf("a value must be a string, an integer, a bool or a TextMarshaler, got %v", field.Type)
 		}
 		used[field.Index[0]] = true
 		t.fields = append(t.fields, field.Index[0])
 	}
 	for i := range typ.NumField() {
 		if !used[i] {
-			return fmt.Sprintf("it has no place for the field %s", typ.Field(i).Name)
+			return fmt.Sprintf("must have a placeholder for the field %s", typ.Field(i).Name)
 		}
 	}
 	return ""
 }
 
-// formats tells whether values of the type have one text for each.
-func formats(typ reflect.Type) bool {
+// isTextual reports whether each value of the type has exactly one text.
+func isTextual(typ reflect.Type) bool {
 	switch kind := typ.Kind(); {
 	case kind == reflect.Interface || kind == reflect.Pointer:
 		return false
@@ -142,7 +143,7 @@ func formats(typ reflect.Type) bool {
 	}
 }
 
-// format returns the text of a value whose type formats.
+// format returns the text of a value whose type is textual.
 func format(v reflect.Value) string {
 	if text, ok := v.Interface().(encoding.TextMarshaler); ok {
 		b, err := text.MarshalText()
@@ -162,7 +163,8 @@ func format(v reflect.Value) string {
 	return v.String()
 }
 
-// escape writes sign, and the percent sign, as %XX. Without a sign it changes nothing.
+// escape replaces sign and the percent sign with %XX. If sign is empty, it changes
+// nothing.
 func escape(value, sign string) string {
 	if sign == "" {
 		return value

@@ -15,7 +15,7 @@ type seat struct {
 	Row  int
 }
 
-func TestATemplateNamesAResourceByItsValue(t *testing.T) {
+func TestTemplate_Of(t *testing.T) {
 	id := uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 	for _, row := range []struct{ got, want string }{
 		{client.Resource[int64]("user-${id}").Of(42), "user-42"},
@@ -35,26 +35,26 @@ func TestATemplateNamesAResourceByItsValue(t *testing.T) {
 	}
 }
 
-func TestABadTemplatePanicsWhenItIsMade(t *testing.T) {
+func TestResource_Panics(t *testing.T) {
 	for _, row := range []struct {
 		make func()
 		want string
 	}{
-		{func() { client.Resource[int]("user") }, `resource "user": it has no placeholder such as ${id}`},
-		{func() { client.Resource[int]("user-${}") }, `no placeholder`},
-		{func() { client.Resource[int]("user-${id") }, `no placeholder`},
-		{func() { client.Resource[int]("user-${id}-${x") }, `a placeholder that is not ${name}`},
-		{func() { client.Resource[int]("${a}-${b}") }, `a struct is needed and not int`},
-		{func() { client.Resource[float64]("${a}") }, `a float64 has no text of its own`},
-		{func() { client.Resource[any]("${a}") }, `has no text of its own`},
-		{func() { client.Resource[*int]("${a}") }, `has no text of its own`},
+		{func() { client.Resource[int]("user") }, `resource "user": must have a placeholder such as ${id}`},
+		{func() { client.Resource[int]("user-${}") }, `must have a placeholder`},
+		{func() { client.Resource[int]("user-${id") }, `must have a placeholder`},
+		{func() { client.Resource[int]("user-${id}-${x") }, `placeholders must have the form ${name}`},
+		{func() { client.Resource[int]("${a}-${b}") }, `2 placeholders require a struct, got int`},
+		{func() { client.Resource[float64]("${a}") }, `a TextMarshaler, got float64`},
+		{func() { client.Resource[any]("${a}") }, `a TextMarshaler, got interface`},
+		{func() { client.Resource[*int]("${a}") }, `a TextMarshaler, got *int`},
 		{func() { client.Resource[seat]("${hall}${row}") }, `must be followed by a punctuation sign`},
 		{func() { client.Resource[seat]("${hall}x${row}") }, `must be followed by a punctuation sign`},
 		{func() { client.Resource[seat]("${hall}%${row}") }, `must be followed by a punctuation sign`},
-		{func() { client.Resource[seat]("${hall}") }, `it has no place for the field Row`},
-		{func() { client.Resource[seat]("${hall}/${row}/${hall}") }, `${hall} is there twice`},
+		{func() { client.Resource[seat]("${hall}") }, `must have a placeholder for the field Row`},
+		{func() { client.Resource[seat]("${hall}/${row}/${hall}") }, `${hall} must occur once`},
 		{func() { client.Resource[seat]("${hall}/${line}") }, `has no field for ${line}`},
-		{func() { client.Resource[struct{ F float64 }]("${f}") }, `a float64 has no text of its own`},
+		{func() { client.Resource[struct{ F float64 }]("${f}") }, `a TextMarshaler, got float64`},
 		{func() { client.Resource[struct{ id int }]("${id}") }, `has no field for ${id}`},
 	} {
 		func() {
@@ -68,7 +68,7 @@ func TestABadTemplatePanicsWhenItIsMade(t *testing.T) {
 	}
 }
 
-func FuzzTwoValuesNeverMakeOneName(f *testing.F) {
+func FuzzTemplate_Of(f *testing.F) {
 	three := client.Resource[struct{ A, B, C string }]("x${a}-/${b}:${c}-")
 	f.Add("a-", "b", "c", "a", "-b", "c")
 	f.Add("%", "2D", "", "%2D", "", "")

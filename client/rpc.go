@@ -13,18 +13,17 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// unlock gives the keys back, all at the same time, and returns an error or nil for each.
+// unlock releases the keys concurrently, and returns the error or nil of each.
 func (c *connection) unlock(ctx context.Context, store string, keys []string, owner string, opts ...grpc.CallOption) []error {
-	return each(keys, func(key string) error {
+	return forEachKey(keys, func(key string) error {
 		_, err := c.locks.Unlock(ctx, &lockspb.UnlockRequest{Store: store, Key: key, Owner: owner}, opts...)
 		return err
 	})
 }
 
-// renew lets the keys last for ttl, all at the same time, and returns an error or nil for
-// each.
+// renew extends the keys to ttl concurrently, and returns the error or nil of each.
 func (c *connection) renew(ctx context.Context, store string, keys []string, owner string, ttl time.Duration) []error {
-	return each(keys, func(key string) error {
+	return forEachKey(keys, func(key string) error {
 		_, err := c.locks.Renew(ctx, &lockspb.RenewRequest{
 			Store: store, Key: key, Owner: owner, Ttl: durationpb.New(ttl),
 		}, grpc.WaitForReady(true))
@@ -32,9 +31,9 @@ func (c *connection) renew(ctx context.Context, store string, keys []string, own
 	})
 }
 
-// each calls do for every key, at the same time if they are several, and returns the
+// forEachKey calls do for every key, concurrently if there are several, and returns the
 // errors in the order of the keys.
-func each(keys []string, do func(key string) error) []error {
+func forEachKey(keys []string, do func(key string) error) []error {
 	if len(keys) == 1 {
 		return []error{do(keys[0])}
 	}
@@ -47,14 +46,14 @@ func each(keys []string, do func(key string) error) []error {
 	return errs
 }
 
-// pacer is a pause that doubles up to a limit.
-type pacer struct{ next, most time.Duration }
+// backoff is a pause that doubles up to a limit.
+type backoff struct{ next, max time.Duration }
 
-// sleep pauses for the next time, half of which is left to chance, or until the moment
-// given, if one is. It returns false if that moment has come or ctx has ended.
-func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
+// sleep pauses for the next time, half of which is random, but no longer than until, if
+// it is not zero. It returns false if until has passed or ctx has ended.
+func (p *backoff) sleep(ctx context.Context, until time.Time) bool {
 	pause := p.next/2 + rand.N(p.next/2+1)
-	p.next = min(2*p.next, p.most)
+	p.next = min(2*p.next, p.max)
 	if !until.IsZero() {
 		pause = min(pause, time.Until(until))
 	}
@@ -68,23 +67,25 @@ func (p *pacer) sleep(ctx context.Context, until time.Time) bool {
 	}
 }
 
-// initPatience is how long a component may be unknown to a Mortise that starts, before it
-// is taken for one that never was.
-const initPatience = 10 * time.Second
+// initRetryWindow is how long requests are retried while Mortise reports that the
+// component does not exist, because a Mortise that starts has not opened it yet.
+const initRetryWindow = 10 * time.Second
 
-// patience tells how long asking again is worth it.
-type patience struct{ unknown time.Time } // since when the component has been unknown
+// retryWindow decides how long to retry.
+type retryWindow struct {
+	unknownSince time.Time // of the component; zero if it is known
+}
 
-// worth tells whether the same request may have another answer soon: Mortise or its
-// storage is away, or it has just started.
-func (p *patience) worth(err error) bool {
-	var a *answer
+// allows reports whether a retry after err may succeed: Mortise or its storage is
+// unreachable, or Mortise has just started.
+func (p *retryWindow) allows(err error) bool {
+	var a *rpcError
 	if !errors.As(err, &a) || a.reason != notInitialized {
-		p.unknown = time.Time{}
+		p.unknownSince = time.Time{}
 		return errors.Is(err, ErrUnavailable)
 	}
-	if p.unknown.IsZero() {
-		p.unknown = time.Now()
+	if p.unknownSince.IsZero() {
+		p.unknownSince = time.Now()
 	}
-	return time.Since(p.unknown) < initPatience
+	return time.Since(p.unknownSince) < initRetryWindow
 }

@@ -19,48 +19,46 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// mortise is a Mortise with one component in memory. It can restart and remember its
-// locks, which a store in memory never does but others do; and its locks can be changed
-// without a client.
-type mortise struct {
-	backend stores.Backend
-	store   *memory.Store  // the component's, for the tests
-	open    *instances.Set // the component, for clients; nil while Mortise is away
+// testMortise is a Mortise with one component in memory. Unlike a real memory store, it
+// can restart with its locks; and tests can change its locks directly.
+type testMortise struct {
+	backend    stores.Backend
+	store      *memory.Store  // for direct changes
+	components *instances.Set // of the service; nil while Mortise is stopped
 }
 
-// quiet keeps the log out of what the examples print.
-var quiet = func() logger.Logger {
+// discardLog keeps logs out of the output of the examples.
+var discardLog = func() logger.Logger {
 	l := logger.NewLogger("client-test")
 	l.SetOutput(io.Discard)
 	return l
 }()
 
-func newMortise() *mortise {
-	m := &mortise{}
-	m.forget()
+func newMortise() *testMortise {
+	m := &testMortise{}
+	m.reset()
 	return m
 }
 
-// forget loses every lock, as a store in memory does with its process. Mortise must be
-// away.
-func (m *mortise) forget() {
+// reset removes all locks. Mortise must be stopped.
+func (m *testMortise) reset() {
 	m.backend = memory.NewProcess().Backend()
 	m.store = must(m.backend.Open(context.Background(), stores.Component{Name: "locks"})).(*memory.Store)
 }
 
 // serve adds the Locks service to a server.
-func (m *mortise) serve(s *grpc.Server) {
+func (m *testMortise) serve(s *grpc.Server) {
 	registry := stores.NewRegistry("memory")
 	registry.Register("memory", m.backend)
-	m.open = instances.New(registry, quiet)
-	if err := m.open.Open(context.Background(), "locks", nil); err != nil {
+	m.components = instances.New(registry, discardLog)
+	if err := m.components.Open(context.Background(), "locks", nil); err != nil {
 		panic(err)
 	}
-	lockspb.RegisterLocksServer(s, locks.New(m.open.Resolver()))
+	lockspb.RegisterLocksServer(s, locks.New(m.components.Resolver()))
 }
 
-// holds tells the owner of the key, or nothing.
-func (m *mortise) holds(key string) string {
+// ownerOf returns the owner of the key, or "".
+func (m *testMortise) ownerOf(key string) string {
 	for _, l := range must(m.store.List(context.Background(), key)) {
 		if l.Key == key {
 			return l.Owner
@@ -69,8 +67,8 @@ func (m *mortise) holds(key string) string {
 	return ""
 }
 
-// waiters tells how many wait for a lock that is held.
-func (m *mortise) waiters(key string) int {
+// waiters returns the number of waiters for a held lock.
+func (m *testMortise) waiters(key string) int {
 	n := 0
 	for _, l := range must(m.store.List(context.Background(), key)) {
 		n += l.Waiters
@@ -78,31 +76,30 @@ func (m *mortise) waiters(key string) int {
 	return n
 }
 
-// revoke takes the lock from whoever holds it, and must find somebody.
-func (m *mortise) revoke(key string) {
+// revoke revokes the lock, which must be held.
+func (m *testMortise) revoke(key string) {
 	if err := m.store.Revoke(context.Background(), key, ""); err != nil {
 		panic(err)
 	}
 }
 
-// steal takes the lock for somebody else, who keeps it for an hour.
-func (m *mortise) steal(key string) {
+// lockAsOther acquires the lock for another owner, with a TTL of an hour.
+func (m *testMortise) lockAsOther(key string) {
 	req := stores.Request{Key: key, Owner: "bob", TTL: time.Hour}
 	if grant := must(m.store.TryLock(context.Background(), req)); !grant.Acquired {
 		panic(errors.New(key + " is held"))
 	}
 }
 
-// declare lets the lock exist, for whoever takes it for an hour, in a group that has the
-// key's name.
-func (m *mortise) declare(key string) {
+// declare declares the lock with a TTL of an hour, in a group that has the key's name.
+func (m *testMortise) declare(key string) {
 	if err := m.store.Declare(context.Background(), stores.Declaration{Group: key, Key: key, TTL: time.Hour}); err != nil {
 		panic(err)
 	}
 }
 
-// withdraw ends the lock that was declared.
-func (m *mortise) withdraw(key string) {
+// withdraw withdraws the declared lock.
+func (m *testMortise) withdraw(key string) {
 	if err := m.store.Withdraw(context.Background(), key, key); err != nil {
 		panic(err)
 	}
@@ -115,8 +112,8 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// reason is an error with an ErrorInfo as Mortise sends it.
-func reason(code codes.Code, reason string) error {
+// reasonError returns an error with an ErrorInfo as Mortise sends it.
+func reasonError(code codes.Code, reason string) error {
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: "mortise"}
-	return must(status.New(code, "the server says "+reason).WithDetails(info)).Err()
+	return must(status.New(code, "the server responds "+reason).WithDetails(info)).Err()
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/dapr/dapr/pkg/components/lock"
 )
 
-// Upstream has lock.redis in its full sidecar only. A lock sidecar without it has nothing
-// to be compared with or migrated from.
+// Upstream has lock.redis only in its full sidecar. This sidecar needs it for migrations
+// and comparisons.
 func init() {
 	lock.DefaultRegistry.RegisterComponent(redis.NewStandaloneRedisLock, "redis")
 }

@@ -1,5 +1,5 @@
-// Package deploy holds no program, only what is deployed: the tests hold it to what the
-// program and Dapr really do.
+// Package deploy contains the deployment files, and tests that compare them with the
+// program and with Dapr. It contains no program.
 package deploy
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// component is a Dapr resource of that kind.
+// component is a Dapr resource of kind Component.
 type component struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -39,9 +39,9 @@ type component struct {
 	Scopes []string
 }
 
-// TestTheComponentsFolderIsOneThatDaprdLoads matters because daprd reads every YAML file
-// of the folder it is given, and refuses two components of one name.
-func TestTheComponentsFolderIsOneThatDaprdLoads(t *testing.T) {
+// TestComponentsFolder loads the components like daprd, which reads every YAML file of
+// the folder and rejects two components with the same name.
+func TestComponentsFolder(t *testing.T) {
 	files, err := filepath.Glob("components/*")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no components: %v", err)
@@ -62,12 +62,12 @@ func TestTheComponentsFolderIsOneThatDaprdLoads(t *testing.T) {
 	}
 }
 
-// checkComponent demands a component that daprd loads as one of ours and whose metadata
-// its store can read.
+// checkComponent checks that daprd loads the component as one of ours, and that its store
+// accepts its metadata.
 func checkComponent(t *testing.T, c component) {
 	t.Helper()
 	if c.APIVersion != "dapr.io/v1alpha1" || c.Kind != "Component" || c.Metadata.Name == "" {
-		t.Errorf("%s %s %q is no named dapr.io/v1alpha1 Component", c.APIVersion, c.Kind, c.Metadata.Name)
+		t.Errorf("%s %s %q is not a named dapr.io/v1alpha1 Component", c.APIVersion, c.Kind, c.Metadata.Name)
 	}
 	if c.Spec.Type != "lock.mortise" || c.Spec.Version != "v1" {
 		t.Errorf("component %s is %s/%s, want lock.mortise/v1", c.Metadata.Name, c.Spec.Type, c.Spec.Version)
@@ -76,7 +76,7 @@ func checkComponent(t *testing.T, c component) {
 	for _, item := range c.Spec.Metadata {
 		values[item.Name] = item.Value
 		if item.SecretKeyRef.Name != "" && c.Auth.SecretStore == "" {
-			t.Errorf("component %s takes %s from a secret and names no secret store", c.Metadata.Name, item.Name)
+			t.Errorf("component %s reads %s from a secret but has no auth.secretStore", c.Metadata.Name, item.Name)
 		}
 	}
 	registry := all.Backends("memory")
@@ -90,15 +90,15 @@ func checkComponent(t *testing.T, c component) {
 			t.Errorf("component %s: store %s does not know key %q", c.Metadata.Name, values["store"], key)
 		}
 	}
-	if err := cmp.Or(stores.Decode(values, zero(config)), rtm.CheckConfig(values)); err != nil {
+	if err := cmp.Or(stores.Decode(values, newConfig(config)), rtm.CheckConfig(values)); err != nil {
 		t.Errorf("component %s: %v", c.Metadata.Name, err)
 	}
 }
 
-// zero is a pointer to a new configuration of the same type.
-func zero(config any) any { return reflect.New(reflect.TypeOf(config).Elem()).Interface() }
+// newConfig returns a pointer to a new configuration of the same type.
+func newConfig(config any) any { return reflect.New(reflect.TypeOf(config).Elem()).Interface() }
 
-// documents are the YAML documents of a file.
+// documents returns the YAML documents of a file.
 func documents(t *testing.T, path string) []yaml.Node {
 	t.Helper()
 	var list []yaml.Node
@@ -122,7 +122,7 @@ func decode[T any](t *testing.T, document yaml.Node) T {
 	return value
 }
 
-// decodeStrictly is decode that refuses fields which T does not have.
+// decodeStrictly is decode that rejects fields which T does not have.
 func decodeStrictly[T any](t *testing.T, document yaml.Node) T {
 	t.Helper()
 	text, err := yaml.Marshal(&document)

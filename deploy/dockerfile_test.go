@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// instruction is a line of the Dockerfile: what to do, and with what.
+// instruction is a line of the Dockerfile: its verb and the rest.
 type instruction struct{ verb, rest string }
 
-// stage is the part of the Dockerfile that begins with a FROM.
+// stage is the part of the Dockerfile that starts with a FROM.
 type stage struct {
 	base  string
 	steps []instruction
@@ -25,13 +25,14 @@ var (
 	spaces    = regexp.MustCompile(` {2,}`)
 )
 
-// dockerfile reads the stages by name. It knows of the format what our file uses.
+// dockerfile parses the stages, by name. It supports the part of the format that our file
+// uses.
 func dockerfile(t *testing.T) map[string]*stage {
 	t.Helper()
 	text := comment.ReplaceAllString(string(read(t, "../Dockerfile")), "")
 	text = spaces.ReplaceAllString(continued.ReplaceAllString(text, " "), " ")
 	stages := map[string]*stage{}
-	var now *stage
+	var current *stage
 	for line := range strings.Lines(text) {
 		verb, rest, ok := strings.Cut(strings.TrimSpace(line), " ")
 		if !ok {
@@ -39,19 +40,19 @@ func dockerfile(t *testing.T) map[string]*stage {
 		}
 		if verb == "FROM" {
 			base, name, _ := strings.Cut(strings.TrimPrefix(rest, "--platform=$BUILDPLATFORM "), " AS ")
-			now = &stage{base: base}
-			stages[name] = now
+			current = &stage{base: base}
+			stages[name] = current
 			continue
 		}
-		if now == nil {
+		if current == nil {
 			t.Fatalf("Dockerfile: %s before the first FROM", verb)
 		}
-		now.steps = append(now.steps, instruction{verb, rest})
+		current.steps = append(current.steps, instruction{verb, rest})
 	}
 	return stages
 }
 
-// all are what the stage gives to the steps of that verb, in order.
+// all returns the arguments of the stage's steps with the verb, in order.
 func (s *stage) all(verb string) []string {
 	var list []string
 	for _, step := range s.steps {
@@ -62,8 +63,8 @@ func (s *stage) all(verb string) []string {
 	return list
 }
 
-// commands are the shell commands of the stage's RUN steps. Mounts are caches only, and
-// left out.
+// commands returns the shell commands of the stage's RUN steps, without their cache
+// mounts.
 func (s *stage) commands() []string {
 	list := s.all("RUN")
 	for i, command := range list {
@@ -75,7 +76,7 @@ func (s *stage) commands() []string {
 	return list
 }
 
-// arguments are the stage's ARGs that have a default, as an environment.
+// arguments returns the stage's ARGs that have a default, as environment variables.
 func (s *stage) arguments() []string {
 	var list []string
 	for _, line := range s.all("ARG") {
@@ -88,8 +89,8 @@ func (s *stage) arguments() []string {
 	return list
 }
 
-// buildContext copies what .dockerignore lets through to the folder, so that the build
-// sees what Docker would let it see.
+// buildContext copies the files that .dockerignore includes to the folder, so that the
+// build sees the same files as Docker's.
 func buildContext(t *testing.T, to string) {
 	t.Helper()
 	var kept, dropped []string
@@ -109,8 +110,8 @@ func buildContext(t *testing.T, to string) {
 	}
 }
 
-// copyTree copies a file, or a folder with all in it, but for what a pattern of
-// .dockerignore drops.
+// copyTree copies a file, or a folder with its contents, except what a pattern of
+// .dockerignore excludes.
 func copyTree(from, to, name string, dropped []string) error {
 	return filepath.WalkDir(from, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -131,8 +132,8 @@ func copyTree(from, to, name string, dropped []string) error {
 	})
 }
 
-// ignored tells whether a pattern matches: the whole path, or with **/ in front the last
-// element.
+// ignored reports whether a pattern matches the whole path, or, if it starts with **/,
+// the last element.
 func ignored(name string, patterns []string) bool {
 	for _, pattern := range patterns {
 		subject := name
@@ -146,7 +147,7 @@ func ignored(name string, patterns []string) bool {
 	return false
 }
 
-// copyFile copies a file with its permissions and makes the folders above it.
+// copyFile copies a file with its permissions and creates its parent folders.
 func copyFile(from, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {

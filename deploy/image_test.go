@@ -29,27 +29,26 @@ import (
 )
 
 const (
-	// workdir is the folder of the build stages that the build context is copied to.
+	// workdir is the build stages' folder for the build context.
 	workdir = "/src"
 
-	// maxImage is what the image's files may have in bytes. It is well above what they
-	// have, and well below what a second vendor library of the heavy kind would add
-	// unnoticed.
+	// maxImage limits the size of the image's files in bytes. It is well above the
+	// present size, and well below the size with another large vendor library.
 	maxImage = 40 << 20
 
-	// startTimeout is how long Mortise may take until it answers, stopTimeout how long
-	// until it has ended.
+	// startTimeout limits the time until Mortise is healthy, stopTimeout the time until
+	// it has ended.
 	startTimeout = 20 * time.Second
 	stopTimeout  = 20 * time.Second
 )
 
-// TestTheImageIsOneStaticProgramThatServesAsNobody does by hand what "docker build" and
-// "docker run" would do, with the Dockerfile's own steps: it builds in a copy of the
-// build context, puts the files of the last stage into an empty folder, and starts the
-// entry point with that folder as its root and the image's user as its user.
-func TestTheImageIsOneStaticProgramThatServesAsNobody(t *testing.T) {
+// TestImage does what "docker build" and "docker run" would do, with the Dockerfile's
+// steps: it builds in a copy of the build context, copies the files of the last stage
+// into an empty folder, and starts the entry point with that folder as its root folder
+// and with the image's user.
+func TestImage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("-short: builds the program anew")
+		t.Skip("-short: this test builds the program")
 	}
 	stages := dockerfile(t)
 	src, root := t.TempDir(), rootFolder(t)
@@ -62,34 +61,33 @@ func TestTheImageIsOneStaticProgramThatServesAsNobody(t *testing.T) {
 	checkStatic(t, filepath.Join(root, program))
 	checkSize(t, root)
 
-	t.Run("it runs in an empty root", func(t *testing.T) {
+	t.Run("runs in an empty root folder", func(t *testing.T) {
 		needRoot(t)
-		checkVersion(t, inRoot(t, root, uid, gid, program, "--version"), "v0.0.0-image")
-		checkServing(t, inRoot(t, root, uid, gid, program), root, uid)
+		checkVersion(t, chrootCommand(t, root, uid, gid, program, "--version"), "v0.0.0-image")
+		checkServing(t, chrootCommand(t, root, uid, gid, program), root, uid)
 	})
 }
 
-// TestTheSidecarImageIsLikeDaprsOwn looks only, because building the sidecar takes
+// TestSidecarImage only checks the Dockerfile, because building the sidecar takes
 // minutes.
-func TestTheSidecarImageIsLikeDaprsOwn(t *testing.T) {
+func TestSidecarImage(t *testing.T) {
 	daprd := dockerfile(t)["daprd"]
 	if daprd == nil {
 		t.Fatal("the Dockerfile has no target daprd")
 	}
 	if len(daprd.all("ENTRYPOINT")) > 0 {
-		t.Error("there is an ENTRYPOINT, in front of the /daprd that Dapr's injector gives as first argument")
+		t.Error("there is an ENTRYPOINT, but Dapr's injector passes /daprd as the first argument")
 	}
-	if uid, gid := user(t, daprd); uid != nobody || gid != nobody {
-		t.Errorf("it runs as %d:%d, want %d, as Dapr's image does", uid, gid, nobody)
+	if uid, gid := user(t, daprd); uid != nonrootID || gid != nonrootID {
+		t.Errorf("it runs as %d:%d, want %d, as Dapr's image does", uid, gid, nonrootID)
 	}
 	if copies := strings.Join(daprd.all("COPY"), "\n"); !strings.HasSuffix(copies, " /daprd") {
 		t.Errorf("the program is not copied to /daprd: %s", copies)
 	}
 }
 
-// TestTheSidecarCanBeBuilt runs on demand: MORTISE_TEST_DAPRD=stablecomponents, or
-// allcomponents.
-func TestTheSidecarCanBeBuilt(t *testing.T) {
+// TestSidecarImage_Build runs if MORTISE_TEST_DAPRD is stablecomponents or allcomponents.
+func TestSidecarImage_Build(t *testing.T) {
 	components := os.Getenv("MORTISE_TEST_DAPRD")
 	if components == "" {
 		t.Skip("set MORTISE_TEST_DAPRD to stablecomponents or allcomponents; it takes minutes")
@@ -104,14 +102,14 @@ func TestTheSidecarCanBeBuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	version, err := exec.CommandContext(t.Context(), program, "--version").Output()
-	t.Logf("daprd says it is version %s and has %.1f MB", strings.TrimSpace(string(version)), float64(info.Size())/1e6)
+	t.Logf("daprd --version is %s, its size %.1f MB", strings.TrimSpace(string(version)), float64(info.Size())/1e6)
 	if err != nil || !strings.HasPrefix(string(version), "1.") {
 		t.Errorf("daprd --version: %s, %v; want the version of Dapr in go.mod", version, err)
 	}
 }
 
-// runSteps runs the stage's RUN steps in the folder, with its ARGs at their defaults but
-// for those given.
+// runSteps runs the stage's RUN steps in the folder. The stage's ARGs have their
+// defaults, except those in args.
 func runSteps(t *testing.T, s *stage, dir string, args ...string) {
 	t.Helper()
 	for _, command := range s.commands() {
@@ -124,8 +122,8 @@ func runSteps(t *testing.T, s *stage, dir string, args ...string) {
 	}
 }
 
-// rootFolder is an empty folder that everybody may enter and whose path is short, because
-// sockets' paths have to be.
+// rootFolder returns an empty folder that all users can enter. Its path is short, because
+// the paths of sockets must be.
 func rootFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "image")
@@ -143,8 +141,8 @@ func rootFolder(t *testing.T) string {
 	return dir
 }
 
-// assemble puts into root what the stage copies there from the build, whose working
-// folder is src.
+// assemble copies what the stage copies from the build, whose working folder is src, into
+// root.
 func assemble(t *testing.T, s *stage, src, root string, uid, gid int) {
 	t.Helper()
 	if s.base != "scratch" {
@@ -167,13 +165,13 @@ func assemble(t *testing.T, s *stage, src, root string, uid, gid int) {
 			t.Fatalf("COPY %s: %v", line, err)
 		}
 		if strings.Contains(line, "--chown="+strconv.Itoa(uid)+":"+strconv.Itoa(gid)) && os.Getuid() == 0 {
-			give(t, from, to, uid, gid)
+			chown(t, from, to, uid, gid)
 		}
 	}
 }
 
-// give makes what was copied to a folder the user's.
-func give(t *testing.T, from, to string, uid, gid int) {
+// chown changes the owner of what was copied to a folder.
+func chown(t *testing.T, from, to string, uid, gid int) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(file string, _ fs.DirEntry, err error) error {
 		if err != nil || file == from {
@@ -190,7 +188,7 @@ func give(t *testing.T, from, to string, uid, gid int) {
 	}
 }
 
-// user is the uid and gid of the stage's USER.
+// user returns the uid and gid of the stage's USER.
 func user(t *testing.T, s *stage) (uid, gid int) {
 	t.Helper()
 	u, g, ok := strings.Cut(strings.Join(s.all("USER"), ""), ":")
@@ -202,7 +200,7 @@ func user(t *testing.T, s *stage) (uid, gid int) {
 	return uid, gid
 }
 
-// entryPoint is the program that the image runs.
+// entryPoint returns the program that the image runs.
 func entryPoint(t *testing.T, s *stage) string {
 	t.Helper()
 	var words []string
@@ -232,7 +230,7 @@ func checkStatic(t *testing.T, program string) {
 	}
 }
 
-// checkSize tells how large the image's files are, and what they are.
+// checkSize logs the image's files and checks their total size.
 func checkSize(t *testing.T, root string) {
 	t.Helper()
 	var total int64
@@ -252,12 +250,12 @@ func checkSize(t *testing.T, root string) {
 		t.Fatal(err)
 	}
 	if t.Logf("%9d bytes in all", total); total > maxImage {
-		t.Errorf("the image has %d bytes, the most it may have is %d", total, maxImage)
+		t.Errorf("the image must be at most %[2]d bytes, is %[1]d", total, maxImage)
 	}
 }
 
-// needRoot skips a test that only root can do. It fails instead where skipping would go
-// unseen.
+// needRoot skips a test that needs root. In CI it fails the test instead, because a skip
+// could go unnoticed there.
 func needRoot(t *testing.T) {
 	t.Helper()
 	const reason = "only root can change a process's root folder and user"
@@ -270,8 +268,9 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// inRoot is the program with root as its root folder, and with no environment.
-func inRoot(t *testing.T, root string, uid, gid int, program string, args ...string) *exec.Cmd {
+// chrootCommand returns a command that runs the program with root as its root folder and
+// without environment variables.
+func chrootCommand(t *testing.T, root string, uid, gid int, program string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir = "/"
@@ -290,8 +289,8 @@ func checkVersion(t *testing.T, cmd *exec.Cmd, want string) {
 	}
 }
 
-// checkServing starts the program, takes a lock through its socket, and stops it as
-// Kubernetes would.
+// checkServing starts the program, acquires a lock through its socket, and stops it like
+// Kubernetes.
 func checkServing(t *testing.T, cmd *exec.Cmd, root string, uid int) {
 	t.Helper()
 	stop := start(t, cmd)
@@ -313,8 +312,8 @@ func checkServing(t *testing.T, cmd *exec.Cmd, root string, uid int) {
 	}
 }
 
-// start starts the program and returns what asks it to end and waits for it. At the end
-// of the test it has ended, and what it wrote is told.
+// start starts the program. The returned function stops it, waits until it has ended, and
+// logs its output. It is called at the end of the test, too.
 func start(t *testing.T, cmd *exec.Cmd) (stop func() error) {
 	t.Helper()
 	var log strings.Builder
@@ -323,23 +322,25 @@ func start(t *testing.T, cmd *exec.Cmd) (stop func() error) {
 		t.Fatal(err)
 	}
 	stop = sync.OnceValue(func() error {
-		defer func() { t.Logf("it wrote:\n%s", log.String()) }()
-		impatient := time.AfterFunc(stopTimeout, func() { _ = cmd.Process.Kill() }) // Wait tells of it
-		defer impatient.Stop()
+		defer func() { t.Logf("output:\n%s", log.String()) }()
+		// Wait reports the kill.
+		kill := time.AfterFunc(stopTimeout, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
 		return errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait())
 	})
-	t.Cleanup(func() { _ = stop() }) // its error counts where it is called first
+	t.Cleanup(func() { _ = stop() }) // the first call reports the error
 	return stop
 }
 
-// useLock waits until the server is healthy, and takes a lock of a memory store.
+// useLock waits until the server is healthy, and acquires a lock of a memory store.
 func useLock(t *testing.T, socket string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	conn, err := grpc.NewClient("unix://"+socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), // the socket appears a moment after the start
+		// The socket appears a moment after the start.
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
 			MinConnectTimeout: time.Second,
@@ -362,7 +363,7 @@ func useLock(t *testing.T, socket string) {
 	}
 }
 
-// residentMemory is what the kernel says of the process.
+// residentMemory returns the process's memory in use, as the kernel reports it.
 func residentMemory(t *testing.T, pid int) string {
 	t.Helper()
 	for line := range strings.Lines(string(read(t, filepath.Join("/proc", strconv.Itoa(pid), "status")))) {

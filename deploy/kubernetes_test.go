@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// injectedVolume is the volume that Dapr's injector adds for
+	// injectorVolume is the volume that Dapr's injector adds for
 	// dapr.io/pluggable-components.
-	injectedVolume = "dapr-components-unix-domain-socket"
+	injectorVolume = "dapr-components-unix-domain-socket"
 
-	// nobody is the user and group of our images, and of daprd's.
-	nobody = 65532
+	// nonrootID is the user and group id of our images and of daprd's.
+	nonrootID = 65532
 )
 
-// deployment has those fields of a Kubernetes Deployment that our files use, and no
-// other, so that a misspelt one is found.
+// deployment has only those fields of a Kubernetes Deployment that our files use, so that
+// a misspelt field is an error.
 type deployment struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string
@@ -80,7 +80,7 @@ type container struct {
 	} `yaml:"securityContext"`
 }
 
-func TestTheKubernetesFilesHoldWhatTheySay(t *testing.T) {
+func TestKubernetes_Files(t *testing.T) {
 	want := map[string][]string{
 		"component.yaml":      {"Component lockstore"},
 		"deployment.yaml":     {"Deployment orders"},
@@ -98,7 +98,7 @@ func TestTheKubernetesFilesHoldWhatTheySay(t *testing.T) {
 	}
 }
 
-func TestTheKubernetesComponentIsOneOfOursInTheScopeOfTheApps(t *testing.T) {
+func TestKubernetes_Component(t *testing.T) {
 	c := decodeStrictly[component](t, kubernetes(t)["component.yaml"][0])
 	checkComponent(t, c)
 	for file, d := range deployments(t) {
@@ -108,12 +108,12 @@ func TestTheKubernetesComponentIsOneOfOursInTheScopeOfTheApps(t *testing.T) {
 	}
 }
 
-func TestEveryKubernetesPodIsGivenOurSidecarAndMortise(t *testing.T) {
+func TestKubernetes_Images(t *testing.T) {
 	built := string(read(t, "../Dockerfile"))
 	for file, d := range deployments(t) {
 		template := d.Spec.Template
 		if d.APIVersion != "apps/v1" || !maps.Equal(d.Spec.Selector.MatchLabels, template.Metadata.Labels) {
-			t.Errorf("%s: is no apps/v1 Deployment that selects its own pods", file)
+			t.Errorf("%s: is not an apps/v1 Deployment that selects its own pods", file)
 		}
 		if template.Metadata.Annotations["dapr.io/enabled"] != "true" {
 			t.Errorf("%s: Dapr is not enabled", file)
@@ -121,13 +121,13 @@ func TestEveryKubernetesPodIsGivenOurSidecarAndMortise(t *testing.T) {
 		images := []string{template.Metadata.Annotations["dapr.io/sidecar-image"], mortise(t, template.Spec).Image}
 		for _, image := range images {
 			if image == "" || !strings.Contains(built, "docker build --tag "+image+" ") {
-				t.Errorf("%s: the Dockerfile does not tell how to build image %q", file, image)
+				t.Errorf("%s: the Dockerfile does not describe how to build image %q", file, image)
 			}
 		}
 	}
 }
 
-func TestMortiseAndDaprdMeetInOneFolder(t *testing.T) {
+func TestKubernetes_SocketsFolder(t *testing.T) {
 	for file, d := range deployments(t) {
 		t.Run(file, func(t *testing.T) {
 			annotations := d.Spec.Template.Metadata.Annotations
@@ -143,28 +143,29 @@ func TestMortiseAndDaprdMeetInOneFolder(t *testing.T) {
 	}
 }
 
-// checkInjected demands a pod in which the injector can do the mounting: it finds the
-// containers it is told of, nothing is in its way, and it mounts where daprd looks.
+// checkInjected checks a pod for which the injector mounts the sockets folder: it must
+// find the containers that the annotation names, mount where daprd looks, and not
+// conflict with other volumes.
 func checkInjected(t *testing.T, p pod, names []string, annotations map[string]string) {
 	t.Helper()
 	for _, name := range names {
 		if !slices.ContainsFunc(p.Containers, func(c container) bool { return c.Name == name }) {
-			t.Errorf("dapr.io/pluggable-components names %q, which is no container", name)
+			t.Errorf("dapr.io/pluggable-components names %q, which is not a container", name)
 		}
 	}
 	if !slices.Contains(names, "mortise") || p.Containers[0].Name != "mortise" {
 		t.Errorf("the first container is %q, want a mortise that dapr.io/pluggable-components names", p.Containers[0].Name)
 	}
 	if len(p.Volumes) == 0 {
-		t.Error("no volume is declared, so one that the injector adds replaces the other")
+		t.Error("no volume is declared, so one of the injector's volumes replaces the other")
 	}
 	for _, volume := range p.Volumes {
-		if volume.Name == injectedVolume {
+		if volume.Name == injectorVolume {
 			t.Errorf("volume %q is declared, and the injector adds another of that name", volume.Name)
 		}
 	}
 	if c := mortise(t, p); socketsFolder(c) != server.DefaultFolder || len(c.VolumeMounts) > 0 {
-		t.Error("the container mounts or looks for its sockets folder itself, which is the injector's business")
+		t.Error("the container mounts or sets its sockets folder itself, which conflicts with the injector")
 	}
 	folder, moved := annotations["dapr.io/pluggable-components-sockets-folder"]
 	if moved && folder != server.DefaultFolder {
@@ -172,8 +173,8 @@ func checkInjected(t *testing.T, p pod, names []string, annotations map[string]s
 	}
 }
 
-// checkMounted demands a pod that does the mounting itself: one volume, where Mortise
-// writes and where daprd looks.
+// checkMounted checks a pod that mounts the sockets folder itself: one volume, where
+// Mortise writes and where daprd looks.
 func checkMounted(t *testing.T, p pod, daprdMount string) {
 	t.Helper()
 	volume, path, ok := strings.Cut(daprdMount, ":")
@@ -196,12 +197,12 @@ func checkMounted(t *testing.T, p pod, daprdMount string) {
 	}
 }
 
-func TestMortiseRunsWithNoMoreRightsThanItNeeds(t *testing.T) {
+func TestKubernetes_SecurityContext(t *testing.T) {
 	for file, d := range deployments(t) {
 		p := d.Spec.Template.Spec
 		s := mortise(t, p).SecurityContext
-		if !p.SecurityContext.RunAsNonRoot || s.RunAsUser != nobody || s.RunAsGroup != nobody {
-			t.Errorf("%s: mortise does not run as %d", file, nobody)
+		if !p.SecurityContext.RunAsNonRoot || s.RunAsUser != nonrootID || s.RunAsGroup != nonrootID {
+			t.Errorf("%s: mortise does not run as %d", file, nonrootID)
 		}
 		if p.SecurityContext.FSGroup == 0 {
 			t.Errorf("%s: without fsGroup a daprd that runs as another user cannot connect", file)
@@ -213,7 +214,7 @@ func TestMortiseRunsWithNoMoreRightsThanItNeeds(t *testing.T) {
 	}
 }
 
-func TestMortiseHasResourcesAndAHeadStart(t *testing.T) {
+func TestKubernetes_ResourcesAndStartDelay(t *testing.T) {
 	for file, d := range deployments(t) {
 		c := mortise(t, d.Spec.Template.Spec)
 		if c.Resources.Requests["cpu"] == "" || c.Resources.Requests["memory"] == "" || c.Resources.Limits["memory"] == "" {
@@ -225,8 +226,8 @@ func TestMortiseHasResourcesAndAHeadStart(t *testing.T) {
 	}
 }
 
-// socketsFolder is where the container's Mortise puts its socket, before the injector has
-// a say: a flag counts more than the environment.
+// socketsFolder returns the folder of the container's socket without the injector. A flag
+// has precedence over the environment.
 func socketsFolder(c container) string {
 	for _, arg := range c.Args {
 		if folder, ok := strings.CutPrefix(arg, "--sockets-folder="); ok {
@@ -243,7 +244,7 @@ func socketsFolder(c container) string {
 	return server.DefaultFolder
 }
 
-// mortise is the pod's container of that name.
+// mortise returns the pod's container named mortise.
 func mortise(t *testing.T, p pod) container {
 	t.Helper()
 	for _, c := range slices.Concat(p.InitContainers, p.Containers) {
@@ -251,11 +252,11 @@ func mortise(t *testing.T, p pod) container {
 			return c
 		}
 	}
-	t.Fatal("no container is called mortise")
+	t.Fatal("no container is named mortise")
 	return container{}
 }
 
-// kubernetes is the documents of each file of the example.
+// kubernetes returns the documents of each file of the example.
 func kubernetes(t *testing.T) map[string][]yaml.Node {
 	t.Helper()
 	files, err := filepath.Glob("kubernetes/*.yaml")
@@ -269,7 +270,7 @@ func kubernetes(t *testing.T) map[string][]yaml.Node {
 	return list
 }
 
-// deployments is the Deployment of each file that has one.
+// deployments returns the Deployment of each file that has one.
 func deployments(t *testing.T) map[string]deployment {
 	t.Helper()
 	found := map[string]deployment{}

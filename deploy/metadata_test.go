@@ -29,14 +29,14 @@ type property struct {
 	AllowedValues []string `yaml:"allowedValues"`
 }
 
-func TestTheMetadataFollowsContribsSchema(t *testing.T) {
+func TestMetadata_Schema(t *testing.T) {
 	schema := contribSchema(t)
 	if err := schema.Validate(metadataValue(t)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestTheSchemaIsInForce(t *testing.T) {
+func TestMetadata_SchemaRejects(t *testing.T) {
 	schema := contribSchema(t)
 	for _, tt := range []struct {
 		name   string
@@ -44,8 +44,8 @@ func TestTheSchemaIsInForce(t *testing.T) {
 	}{
 		{"a required field is missing", func(m map[string]any) { delete(m, "title") }},
 		{"a field is unknown", func(m map[string]any) { m["colour"] = "red" }},
-		{"a type is not one of the allowed", func(m map[string]any) { first(m)["type"] = "date" }},
-		{"a key has no description", func(m map[string]any) { delete(first(m), "description") }},
+		{"a type is not one of the allowed", func(m map[string]any) { firstKey(m)["type"] = "date" }},
+		{"a key has no description", func(m map[string]any) { delete(firstKey(m), "description") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			metadata := metadataValue(t)
@@ -57,7 +57,7 @@ func TestTheSchemaIsInForce(t *testing.T) {
 	}
 }
 
-func TestTheMetadataNamesEveryKeyOfEveryStore(t *testing.T) {
+func TestMetadata_Keys(t *testing.T) {
 	registry := all.Backends("memory")
 	want := map[string]bool{}
 	for _, key := range stores.Keys(&rtm.Config{}) {
@@ -65,7 +65,7 @@ func TestTheMetadataNamesEveryKeyOfEveryStore(t *testing.T) {
 	}
 	for _, name := range registry.Names() {
 		for _, key := range stores.Keys(registry.Config(name)) {
-			want[key] = key != "keyPrefix" // daprd's own, known to it without our telling
+			want[key] = key != "keyPrefix" // daprd's own, which the file need not list
 		}
 	}
 	got := map[string]bool{}
@@ -74,7 +74,7 @@ func TestTheMetadataNamesEveryKeyOfEveryStore(t *testing.T) {
 			t.Errorf("key %s appears twice", p.Name)
 		}
 		if got[p.Name] = true; !want[p.Name] {
-			t.Errorf("key %s is known to no store, or not in this spelling, or it is daprd's", p.Name)
+			t.Errorf("key %s is unknown to all stores, spelled differently, or daprd's own", p.Name)
 		}
 	}
 	for key, ours := range want {
@@ -84,7 +84,7 @@ func TestTheMetadataNamesEveryKeyOfEveryStore(t *testing.T) {
 	}
 }
 
-func TestTheMetadataAllowsEveryStore(t *testing.T) {
+func TestMetadata_AllowedStores(t *testing.T) {
 	for _, p := range properties(t) {
 		if names := all.Backends("memory").Names(); p.Name == "store" && !slices.Equal(p.AllowedValues, names) {
 			t.Errorf("allowedValues of store are %q, registered are %q", p.AllowedValues, names)
@@ -92,7 +92,7 @@ func TestTheMetadataAllowsEveryStore(t *testing.T) {
 	}
 }
 
-func TestTheMetadatasExamplesAndDefaultsCanBeRead(t *testing.T) {
+func TestMetadata_ExamplesAndDefaults(t *testing.T) {
 	registry := all.Backends("memory")
 	for _, p := range properties(t) {
 		if slices.Contains(stores.Keys(&rtm.Config{}), p.Name) {
@@ -107,7 +107,7 @@ func TestTheMetadatasExamplesAndDefaultsCanBeRead(t *testing.T) {
 				continue
 			}
 			for _, value := range []string{p.Example, p.Default} {
-				if err := stores.Decode(map[string]string{p.Name: value}, zero(registry.Config(name))); err != nil {
+				if err := stores.Decode(map[string]string{p.Name: value}, newConfig(registry.Config(name))); err != nil {
 					t.Errorf("store %s: value %q: %v", name, value, err)
 				}
 			}
@@ -115,7 +115,7 @@ func TestTheMetadatasExamplesAndDefaultsCanBeRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsSecretIsMarkedSensitive(t *testing.T) {
+func TestMetadata_SensitiveKeys(t *testing.T) {
 	for _, p := range properties(t) {
 		lower := strings.ToLower(p.Name)
 		secret := strings.Contains(lower, "password") || strings.HasSuffix(lower, "key") || strings.HasSuffix(lower, "secret")
@@ -125,8 +125,8 @@ func TestWhatIsSecretIsMarkedSensitive(t *testing.T) {
 	}
 }
 
-// contribSchema is the schema as the version of contrib that our sidecar is built with
-// has it.
+// contribSchema returns the schema of the components-contrib version that our sidecar is
+// built with.
 func contribSchema(t *testing.T) *jsonschema.Resolved {
 	t.Helper()
 	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", contrib)
@@ -161,13 +161,13 @@ func metadataValue(t *testing.T) map[string]any {
 	return value
 }
 
-// first is the first of the metadata keys.
-func first(metadata map[string]any) map[string]any {
+// firstKey returns the first of the metadata keys.
+func firstKey(metadata map[string]any) map[string]any {
 	return metadata["metadata"].([]any)[0].(map[string]any)
 }
 
-// properties are all keys of metadata.yaml, those of the authentication profiles
-// included.
+// properties returns all keys of metadata.yaml, including those of the authentication
+// profiles.
 func properties(t *testing.T) []property {
 	t.Helper()
 	var file struct {

@@ -7,32 +7,37 @@ import (
 	"testing"
 )
 
-// plain is a store without abilities.
-type plain struct{ Store }
+// minimalStore is a store without abilities.
+type minimalStore struct{ Store }
 
-// able is a store with all abilities, each of which fails with errAsked.
-type able struct{ plain }
+// fullStore is a store with all abilities, each of which fails with errCalled.
+type fullStore struct{ minimalStore }
 
-var errAsked = errors.New("asked")
+var errCalled = errors.New("called")
 
-func (able) Renew(context.Context, Request) (Grant, error)          { return Grant{}, errAsked }
-func (able) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errAsked }
-func (able) LockAll(context.Context, MultiRequest) (Grant, error)   { return Grant{}, errAsked }
-func (able) Revoke(context.Context, string, string) error           { return errAsked }
-func (able) List(context.Context, string) ([]LockInfo, error)       { return nil, errAsked }
-func (able) Watch(context.Context, string, func(Event) error) error { return errAsked }
-func (able) Declare(context.Context, Declaration) error             { return errAsked }
-func (able) Withdraw(context.Context, string, string) error         { return errAsked }
-func (able) Group(context.Context, string) ([]LockInfo, error)      { return nil, errAsked }
-func (able) Ping(context.Context) error                             { return errAsked }
-func (able) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
-func (able) Unlock(_ context.Context, _ string, _ string) error     { return nil }
+// sameError reports whether err is want itself, not an error that wraps it.
+func sameError(err, want error) bool {
+	return err == want //nolint:errorlint // the purpose of sameError
+}
 
-func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
+func (fullStore) Renew(context.Context, Request) (Grant, error)          { return Grant{}, errCalled }
+func (fullStore) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errCalled }
+func (fullStore) LockAll(context.Context, MultiRequest) (Grant, error)   { return Grant{}, errCalled }
+func (fullStore) Revoke(context.Context, string, string) error           { return errCalled }
+func (fullStore) List(context.Context, string) ([]LockInfo, error)       { return nil, errCalled }
+func (fullStore) Watch(context.Context, string, func(Event) error) error { return errCalled }
+func (fullStore) Declare(context.Context, Declaration) error             { return errCalled }
+func (fullStore) Withdraw(context.Context, string, string) error         { return errCalled }
+func (fullStore) Group(context.Context, string) ([]LockInfo, error)      { return nil, errCalled }
+func (fullStore) Ping(context.Context) error                             { return errCalled }
+func (fullStore) TryLock(context.Context, Request) (Grant, error)        { return Grant{}, nil }
+func (fullStore) Unlock(_ context.Context, _ string, _ string) error     { return nil }
+
+func TestHelpers(t *testing.T) {
 	for _, row := range []struct {
 		helper  string
 		ability string
-		ask     func(s Store) error
+		call    func(s Store) error
 	}{
 		{"Renew", "renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
 		{"Lock", "wait", func(s Store) error { _, err := Lock(t.Context(), s, Request{}); return err }},
@@ -46,27 +51,27 @@ func TestAbilitiesAreAskedForOrUnsupported(t *testing.T) {
 		{"Ping", "ping", func(s Store) error { return Ping(t.Context(), s) }},
 	} {
 		t.Run(row.helper, func(t *testing.T) {
-			if err := row.ask(able{}); err != errAsked { //nolint:errorlint // the helper adds nothing
-				t.Errorf("a store that has the ability returned %v", err)
+			if err := row.call(fullStore{}); !sameError(err, errCalled) {
+				t.Errorf("a store with the ability returned %v", err)
 			}
-			for _, s := range []Store{plain{}, &plain{}} {
-				err := row.ask(s)
-				want := "stores: " + row.ability + ": unsupported operation"
+			for _, s := range []Store{minimalStore{}, &minimalStore{}} {
+				err := row.call(s)
+				want := "store: " + row.ability + ": unsupported operation"
 				if !errors.Is(err, ErrUnsupported) || err.Error() != want {
-					t.Errorf("a store that has it not returned %v, want %s", err, want)
+					t.Errorf("a store without the ability returned %v, want %s", err, want)
 				}
 			}
 		})
 	}
 }
 
-func TestFeaturesAreTheAbilities(t *testing.T) {
+func TestFeatures(t *testing.T) {
 	for _, row := range []struct {
 		store Store
 		want  string
 	}{
-		{plain{}, "FENCING"},
-		{able{}, "DECLARE FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
+		{minimalStore{}, "FENCING"},
+		{fullStore{}, "DECLARE FENCING LIST MULTI PING RENEW REVOKE WAIT WATCH"},
 		{struct {
 			Store
 			Pinger
@@ -78,12 +83,12 @@ func TestFeaturesAreTheAbilities(t *testing.T) {
 	}
 }
 
-func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
+func TestLockAll_WaitNeedsWaiter(t *testing.T) {
 	s := struct {
 		Store
 		MultiLocker
-	}{plain{}, able{}}
-	if _, err := LockAll(t.Context(), s, MultiRequest{}); err != errAsked { //nolint:errorlint // the helper adds nothing
+	}{minimalStore{}, fullStore{}}
+	if _, err := LockAll(t.Context(), s, MultiRequest{}); !sameError(err, errCalled) {
 		t.Errorf("without waiting: %v", err)
 	}
 	if _, err := LockAll(t.Context(), s, MultiRequest{Wait: true}); !errors.Is(err, ErrUnsupported) {
@@ -91,33 +96,33 @@ func TestLockAllThatWaitsNeedsAWaiter(t *testing.T) {
 	}
 }
 
-func TestLocksOfAGroupNeedADeclarer(t *testing.T) {
+func TestLock_GroupNeedsDeclarer(t *testing.T) {
 	waiter := struct {
 		Store
 		Waiter
-	}{able{}, able{}}
-	for name, ask := range map[string]func(Store, Request) (Grant, error){
+	}{fullStore{}, fullStore{}}
+	for name, call := range map[string]func(Store, Request) (Grant, error){
 		"TryLock": func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
 		"Lock":    func(s Store, r Request) (Grant, error) { return Lock(t.Context(), s, r) },
 	} {
-		if _, err := ask(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("%s of a store that declares no locks: %v", name, err)
+		if _, err := call(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s of a store that is not a Declarer returned %v", name, err)
 		}
-		for s, r := range map[Store]Request{waiter: {}, able{}: {Group: "g"}} {
-			if _, err := ask(s, r); errors.Is(err, ErrUnsupported) {
-				t.Errorf("%s of %+v: %v", name, r, err)
+		for s, r := range map[Store]Request{waiter: {}, fullStore{}: {Group: "g"}} {
+			if _, err := call(s, r); errors.Is(err, ErrUnsupported) {
+				t.Errorf("%s of %+v returned %v", name, r, err)
 			}
 		}
 	}
 }
 
-func TestEventKindsHaveNames(t *testing.T) {
+func TestEventKind_String(t *testing.T) {
 	for kind, want := range map[EventKind]string{
 		EventSnapshot: "SNAPSHOT", EventAcquired: "ACQUIRED", EventReleased: "RELEASED", EventExpired: "EXPIRED", EventRevoked: "REVOKED",
 		EventDeclared: "DECLARED", EventWithdrawn: "WITHDRAWN", 0: "EventKind(0)", EventWithdrawn + 1: "EventKind(8)",
 	} {
 		if kind.String() != want {
-			t.Errorf("%d is called %s, want %s", int(kind), kind, want)
+			t.Errorf("String of %d returned %s, want %s", int(kind), kind, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package stores
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -16,16 +17,16 @@ import (
 // keyTag is the struct tag that names a configuration field's metadata key.
 const keyTag = "mapstructure"
 
-// commonKeys are known whatever the store: store chooses it, keyPrefix is daprd's own and
-// has taken effect before us.
+// commonKeys are supported by every store: store selects the backend, and daprd itself
+// applies keyPrefix.
 var commonKeys = []string{"store", "keyPrefix"}
 
-// Decode fills config, a pointer to a struct whose fields name their metadata key in a
-// mapstructure tag, from a component's metadata, over the defaults that config holds.
-// Keys match in any case; an empty value means the default. Booleans are y, yes, true, t,
-// on, 1 or their opposites; durations are as in Go ("1m30s") or whole seconds; a type
-// that implements encoding.TextUnmarshaler reads itself. The error names the key and does
-// not repeat the value.
+// Decode sets the fields of config from a component's metadata. config is a pointer to a
+// struct that contains the defaults and whose fields have their metadata key in a
+// mapstructure tag. The case of keys is ignored, and an empty value means the default.
+// Booleans are y, yes, true, t, on, 1 or their opposites; durations are as in Go
+// ("1m30s") or whole seconds; a type that implements encoding.TextUnmarshaler decodes
+// itself. The error names the key and does not contain the value.
 func Decode(md map[string]string, config any) error {
 	values, err := foldKeys(md)
 	if err != nil {
@@ -53,13 +54,14 @@ func Decode(md map[string]string, config any) error {
 	return nil
 }
 
-// foldKeys lower-cases the keys and drops empty values. Two keys that differ only in case
-// are an error, because which one would win is up to chance.
+// foldKeys lower-cases the keys and drops empty values. It fails if two keys differ only
+// in case, because the choice between them would be random.
 func foldKeys(md map[string]string) (map[string]string, error) {
 	written := make(map[string]string, len(md))
 	values := make(map[string]string, len(md))
 	for key, value := range md {
-		folded := strings.ToLower(strings.ToUpper(key)) // both, for the few letters that EqualFold takes for ASCII ones
+		// Both, because EqualFold considers a few other letters equal to ASCII ones.
+		folded := strings.ToLower(strings.ToUpper(key))
 		if twin, ok := written[folded]; ok {
 			pair := []string{key, twin}
 			slices.Sort(pair)
@@ -83,7 +85,7 @@ func decodeBool(from, to reflect.Type, value any) (any, error) {
 	case "n", "no", "false", "f", "off", "0":
 		return false, nil
 	}
-	return nil, errors.New("is neither true nor false")
+	return nil, errors.New("must be true or false")
 }
 
 func decodeDuration(from, to reflect.Type, value any) (any, error) {
@@ -93,25 +95,25 @@ func decodeDuration(from, to reflect.Type, value any) (any, error) {
 	return ParseDuration(value.(string), time.Second)
 }
 
-// ParseDuration reads a duration as Go writes it, or a whole number of units. The error
-// does not repeat the value.
+// ParseDuration parses a duration as [time.ParseDuration] does, or a whole number of
+// units. The error does not contain the value.
 func ParseDuration(value string, unit time.Duration) (time.Duration, error) {
 	value = strings.TrimSpace(value)
 	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 		if d := time.Duration(n) * unit; d/unit == time.Duration(n) {
 			return d, nil
 		}
-		return 0, errors.New("is too long a duration")
+		return 0, fmt.Errorf("must be at most %v", time.Duration(math.MaxInt64))
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil {
-		return 0, fmt.Errorf("is no duration such as 1m30s or a whole number of %v", unit)
+		return 0, fmt.Errorf("must be a duration such as 1m30s or a whole number of %v", unit)
 	}
 	return d, nil
 }
 
-// Keys returns the metadata keys that a configuration struct, or a pointer to one, knows,
-// the common ones included, as they are written in documentation.
+// Keys returns the metadata keys of a configuration struct, or of a pointer to one,
+// including the keys that every store supports. Their case is that of the documentation.
 func Keys(config any) []string {
 	t := reflect.TypeOf(config)
 	if t.Kind() == reflect.Pointer {
@@ -130,7 +132,7 @@ func contains(keys []string, key string) bool {
 	return slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, key) })
 }
 
-// nearest returns the known key that takes the fewest edits to reach from key.
+// nearest returns the known key with the smallest edit distance from key.
 func nearest(known []string, key string) string {
 	distance := func(k string) int { return levenshtein.ComputeDistance(strings.ToLower(k), strings.ToLower(key)) }
 	return slices.MinFunc(known, func(a, b string) int { return distance(a) - distance(b) })

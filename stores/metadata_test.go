@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// config has a field of each kind that a backend may have.
+// config has a field of each kind that a backend can have.
 type config struct {
 	Host     string        `mapstructure:"redisHost"`
 	TLS      bool          `mapstructure:"enableTLS"`
@@ -25,18 +25,18 @@ type config struct {
 	Untagged string
 }
 
-// mode is a type that reads itself.
+// mode is a type that decodes itself.
 type mode struct{ name string }
 
 func (m *mode) UnmarshalText(text []byte) error {
 	if string(text) != "node" {
-		return errors.New("is no mode")
+		return errors.New("must be a mode")
 	}
 	m.name = string(text)
 	return nil
 }
 
-func TestDecodeReadsValuesAsDaprWritesThem(t *testing.T) {
+func TestDecode_Values(t *testing.T) {
 	for _, row := range []struct {
 		key, value string
 		want       config
@@ -68,7 +68,7 @@ func TestDecodeReadsValuesAsDaprWritesThem(t *testing.T) {
 	}
 }
 
-func TestDecodeKeepsDefaults(t *testing.T) {
+func TestDecode_Defaults(t *testing.T) {
 	defaults := config{Host: "h:1", TLS: true, Timeout: time.Second, Pool: 7, Mode: mode{"node"}}
 	for _, md := range []map[string]string{
 		nil,
@@ -83,14 +83,14 @@ func TestDecodeKeepsDefaults(t *testing.T) {
 	}
 }
 
-// The values are those of someone who wrote a password into the wrong line.
-func TestDecodeNamesTheKeyAndDoesNotRepeatTheValue(t *testing.T) {
+// The values are what a user might enter who writes a password into the wrong line.
+func TestDecode_ErrorsOmitValue(t *testing.T) {
 	for _, row := range []struct{ key, value, want string }{
-		{"enableTLS", "pa55word", "metadata key enableTLS: is neither true nor false"},
-		{"ENABLETLS", "pa55word", "metadata key enableTLS: is neither true nor false"},
-		{"dialTimeout", "pa55word", "metadata key dialTimeout: is no duration such as 1m30s or a whole number of 1s"},
-		{"dialTimeout", "9999999999999", "metadata key dialTimeout: is too long a duration"},
-		{"mode", "pa55word", "metadata key mode: is no mode"},
+		{"enableTLS", "pa55word", "metadata key enableTLS: must be true or false"},
+		{"ENABLETLS", "pa55word", "metadata key enableTLS: must be true or false"},
+		{"dialTimeout", "pa55word", "metadata key dialTimeout: must be a duration such as 1m30s or a whole number of 1s"},
+		{"dialTimeout", "9999999999999", "metadata key dialTimeout: must be at most 2562047h47m16.854775807s"},
+		{"mode", "pa55word", "metadata key mode: must be a mode"},
 		{"poolSize", "pa55word", "metadata key poolSize: "},
 		{"poolSize", "99999999999999999999", "metadata key poolSize: "},
 		{"share", "pa55word", "metadata key share: "},
@@ -104,13 +104,13 @@ func TestDecodeNamesTheKeyAndDoesNotRepeatTheValue(t *testing.T) {
 				t.Fatalf("Decode returned %v, want %q", err, row.want)
 			}
 			if strings.Contains(err.Error(), row.value) {
-				t.Errorf("%q repeats the value", err)
+				t.Errorf("%q contains the value", err)
 			}
 		})
 	}
 }
 
-func TestDecodeRefusesKeysThatDifferInCase(t *testing.T) {
+func TestDecode_KeysDifferInCase(t *testing.T) {
 	for _, row := range []struct{ key, twin string }{
 		{"redisHost", "redishost"},
 		{"REDISHOST", "redisHost"},
@@ -128,7 +128,7 @@ func TestDecodeRefusesKeysThatDifferInCase(t *testing.T) {
 	}
 }
 
-func TestDecodeTakesHugeMetadata(t *testing.T) {
+func TestDecode_HugeMetadata(t *testing.T) {
 	md := map[string]string{"redisHost": strings.Repeat("h", 1<<20), strings.Repeat("k", 1<<20): "x"}
 	for i := range 10000 {
 		md[fmt.Sprint("key", i)] = "x"
@@ -139,7 +139,7 @@ func TestDecodeTakesHugeMetadata(t *testing.T) {
 	}
 }
 
-func FuzzDecodeNeitherPanicsNorRepeatsAValue(f *testing.F) {
+func FuzzDecode(f *testing.F) {
 	f.Add("redisHost", "pa55word", "enableTLS", "pa55word")
 	f.Add("", "", "", "pa55word")
 	f.Add("mode", "\xff\xfe\xfd\xfc", "MODE", "\x00\x00\x00\x00")
@@ -152,13 +152,13 @@ func FuzzDecodeNeitherPanicsNorRepeatsAValue(f *testing.F) {
 		}
 		for _, value := range []string{value1, value2} {
 			if len(value) >= 24 && strings.Contains(err.Error(), value) && !strings.Contains(key1+key2, value) {
-				t.Errorf("%q repeats the value %q", err, value)
+				t.Errorf("%q contains the value %q", err, value)
 			}
 		}
 	})
 }
 
-func TestParseDurationKnowsItsUnit(t *testing.T) {
+func TestParseDuration(t *testing.T) {
 	for _, row := range []struct {
 		value string
 		unit  time.Duration
@@ -173,14 +173,14 @@ func TestParseDurationKnowsItsUnit(t *testing.T) {
 		{" 5s\n", time.Millisecond, 5 * time.Second, ""},
 		{"1h2m3.5s", time.Second, time.Hour + 2*time.Minute + 3500*time.Millisecond, ""},
 		{"9223372036", time.Second, 9223372036 * time.Second, ""},
-		{"9223372037", time.Second, 0, "is too long a duration"},
-		{"-9223372037", time.Second, 0, "is too long a duration"},
+		{"9223372037", time.Second, 0, "must be at most 2562047h47m16.854775807s"},
+		{"-9223372037", time.Second, 0, "must be at most 2562047h47m16.854775807s"},
 		{"9223372036854775807", time.Nanosecond, math.MaxInt64, ""},
-		{"9223372036854775807", 2, 0, "is too long a duration"},
-		{"9223372036854775808", time.Second, 0, "is no duration such as 1m30s or a whole number of 1s"},
-		{"", time.Second, 0, "is no duration such as 1m30s or a whole number of 1s"},
-		{"1.5", time.Millisecond, 0, "is no duration such as 1m30s or a whole number of 1ms"},
-		{"soon", time.Second, 0, "is no duration such as 1m30s or a whole number of 1s"},
+		{"9223372036854775807", 2, 0, "must be at most 2562047h47m16.854775807s"},
+		{"9223372036854775808", time.Second, 0, "must be a duration such as 1m30s or a whole number of 1s"},
+		{"", time.Second, 0, "must be a duration such as 1m30s or a whole number of 1s"},
+		{"1.5", time.Millisecond, 0, "must be a duration such as 1m30s or a whole number of 1ms"},
+		{"soon", time.Second, 0, "must be a duration such as 1m30s or a whole number of 1s"},
 	} {
 		t.Run(fmt.Sprintf("%q in %v", row.value, row.unit), func(t *testing.T) {
 			got, err := ParseDuration(row.value, row.unit)
@@ -191,7 +191,7 @@ func TestParseDurationKnowsItsUnit(t *testing.T) {
 	}
 }
 
-func FuzzParseDurationReadsNumbersWithoutOverflow(f *testing.F) {
+func FuzzParseDuration(f *testing.F) {
 	f.Add("5", int64(time.Second))
 	f.Add("9223372036854775807", int64(time.Hour))
 	f.Add("-9223372036854775808", int64(2))
@@ -205,14 +205,14 @@ func FuzzParseDurationReadsNumbersWithoutOverflow(f *testing.F) {
 		n, notWhole := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 		switch {
 		case err != nil && len(value) >= 12 && strings.Contains(err.Error(), value):
-			t.Errorf("%q repeats the value", err)
+			t.Errorf("%q contains the value", err)
 		case err == nil && notWhole == nil && (int64(d)/unit != n || int64(d)%unit != 0):
 			t.Errorf("%s times %d is %d", value, unit, int64(d))
 		}
 	})
 }
 
-func TestKeysAreTheTagsAndTheCommonOnes(t *testing.T) {
+func TestKeys(t *testing.T) {
 	want := []string{
 		"store", "keyPrefix", "redisHost", "enableTLS", "dialTimeout", "poolSize", "share", "maxRetries", "mode",
 	}

@@ -3,21 +3,21 @@ package stores
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 )
 
-// An Observer hears of the calls of a store. All methods are safe for concurrent use.
+// An Observer is notified of the calls of a store. All methods are safe for concurrent
+// use.
 type Observer interface {
-	// Begin hears that an operation begins. It returns the ctx that the store is called
-	// with, and what is to be called, once, with what has become of the operation.
+	// Begin is called when an operation begins. It returns the ctx to call the store
+	// with, and a function that is called once with the outcome when the operation ends.
 	Begin(ctx context.Context, o Operation) (context.Context, func(Outcome))
 }
 
-// Operation is what a store is asked to do.
+// Operation is the name of a store's method.
 type Operation string
 
-// The operations, one for each method. LockAll is two of them, since it may wait or not.
+// The operations. LockAll has two, because it waits only if the request says so. Get is
+// observed as OpList.
 const (
 	OpTryLock    Operation = "try_lock"
 	OpTryLockAll Operation = "try_lock_all"
@@ -34,30 +34,31 @@ const (
 	OpPing       Operation = "ping"
 )
 
-// Waits tells whether the operation waits for other clients, so that its time says
-// nothing about the store.
+// Waits reports whether the operation waits for other clients. The duration of such an
+// operation does not depend on the store alone.
 func (o Operation) Waits() bool { return o == OpLock || o == OpLockAll || o == OpWatch }
 
-// Outcome is what has become of an operation: Granted, Refused or Done, or one of the
-// names that its error has in the table outcomes, or Failed.
+// Outcome is the result of an operation: one of the constants, or the name of another
+// error of this package.
 type Outcome string
 
-// Outcomes that are not the names of errors.
+// Outcomes that are not the names of errors. Only operations that acquire locks are
+// granted or refused.
 const (
-	OutcomeGranted Outcome = "granted" // to an operation that takes locks
-	OutcomeRefused Outcome = "refused" // the same
+	OutcomeGranted Outcome = "granted"
+	OutcomeRefused Outcome = "refused"
 	OutcomeDone    Outcome = "ok"
-	OutcomeFailed  Outcome = "error" // the storage could not be asked, or did not answer
+	OutcomeFailed  Outcome = "error" // the storage could not be called or did not answer
 )
 
-// Outcomes that are names of errors.
+// Outcomes that are the names of errors.
 const (
 	OutcomeNotHeld  Outcome = "not_held"
 	OutcomeNotOwner Outcome = "not_owner"
 	OutcomeTimedOut Outcome = "timeout"
 )
 
-// outcomes are the names of errors; the first row that matches counts.
+// outcomes are the names of errors. The first row that matches applies.
 var outcomes = []struct {
 	is      error
 	outcome Outcome
@@ -78,7 +79,8 @@ var outcomes = []struct {
 	{context.DeadlineExceeded, OutcomeTimedOut},
 }
 
-// OutcomeOf is the outcome of an operation that takes no locks, by its error.
+// OutcomeOf returns the outcome of an operation that does not acquire locks, given its
+// error.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OutcomeDone
@@ -91,7 +93,7 @@ func OutcomeOf(err error) Outcome {
 	return OutcomeFailed
 }
 
-// outcomeOfGrant is the outcome of an operation that takes locks.
+// outcomeOfGrant returns the outcome of an operation that acquires locks.
 func outcomeOfGrant(grant Grant, err error) Outcome {
 	switch {
 	case err != nil:
@@ -102,13 +104,12 @@ func outcomeOfGrant(grant Grant, err error) Outcome {
 	return OutcomeRefused
 }
 
-// Observe returns a store that is s, with the same [Features], and lets the observer hear
-// of every call but Close.
+// Observe returns a store that behaves as s, with the same [Features], and notifies the
+// observer of every call except Close.
 func Observe(s Store, o Observer) Store { return &observed{s, o} }
 
-// observed is a store whose calls an observer hears of. It has the methods of every
-// ability, and a call of one that the store has not fails as the helpers do, by which all
-// methods go on to the store.
+// observed decorates a store with an observer. It has the methods of all abilities; each
+// calls the helper of the same name, which fails if the store does not have the ability.
 type observed struct {
 	store    Store
 	observer Observer
@@ -127,34 +128,16 @@ var _ interface {
 	Pinger
 } = (*observed)(nil)
 
-// bare is the store itself, without observers.
-func bare(s Store) Store {
-	for {
-		o, ok := s.(*observed)
-		if !ok {
-			return s
-		}
-		s = o.store
-	}
-}
-
-// NameOf is the name of the store's kind: that of its package, which by the rule of the
-// house is its folder and its metadata value.
-func NameOf(s Store) string {
-	name, _, _ := strings.Cut(strings.TrimPrefix(fmt.Sprintf("%T", bare(s)), "*"), ".")
-	return name
-}
-
-// tell lets the observer hear of a call.
-func (o *observed) tell(ctx context.Context, op Operation, call func(context.Context) error) error {
+// observe notifies the observer of a call.
+func (o *observed) observe(ctx context.Context, op Operation, call func(context.Context) error) error {
 	ctx, end := o.observer.Begin(ctx, op)
 	err := call(ctx)
 	end(OutcomeOf(err))
 	return err
 }
 
-// tellGrant lets the observer hear of a call that takes locks.
-func (o *observed) tellGrant(ctx context.Context, op Operation, call func(context.Context) (Grant, error)) (Grant, error) {
+// observeGrant notifies the observer of a call that acquires locks.
+func (o *observed) observeGrant(ctx context.Context, op Operation, call func(context.Context) (Grant, error)) (Grant, error) {
 	ctx, end := o.observer.Begin(ctx, op)
 	grant, err := call(ctx)
 	end(outcomeOfGrant(grant, err))
@@ -162,11 +145,11 @@ func (o *observed) tellGrant(ctx context.Context, op Operation, call func(contex
 }
 
 func (o *observed) TryLock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpTryLock, func(ctx context.Context) (Grant, error) { return TryLock(ctx, o.store, req) })
+	return o.observeGrant(ctx, OpTryLock, func(ctx context.Context) (Grant, error) { return tryLock(ctx, o.store, req) })
 }
 
 func (o *observed) Lock(ctx context.Context, req Request) (Grant, error) {
-	return o.tellGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return Lock(ctx, o.store, req) })
+	return o.observeGrant(ctx, OpLock, func(ctx context.Context) (Grant, error) { return lock(ctx, o.store, req) })
 }
 
 func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error) {
@@ -174,11 +157,11 @@ func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error)
 	if req.Wait {
 		op = OpLockAll
 	}
-	return o.tellGrant(ctx, op, func(ctx context.Context) (Grant, error) { return LockAll(ctx, o.store, req) })
+	return o.observeGrant(ctx, op, func(ctx context.Context) (Grant, error) { return lockAll(ctx, o.store, req) })
 }
 
 func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err error) {
-	err = o.tell(ctx, OpRenew, func(ctx context.Context) (err error) {
+	err = o.observe(ctx, OpRenew, func(ctx context.Context) (err error) {
 		grant, err = Renew(ctx, o.store, req)
 		return err
 	})
@@ -186,24 +169,24 @@ func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err err
 }
 
 func (o *observed) Unlock(ctx context.Context, key, owner string) error {
-	return o.tell(ctx, OpUnlock, func(ctx context.Context) error { return o.store.Unlock(ctx, key, owner) })
+	return o.observe(ctx, OpUnlock, func(ctx context.Context) error { return Unlock(ctx, o.store, key, owner) })
 }
 
 func (o *observed) Revoke(ctx context.Context, key, owner string) error {
-	return o.tell(ctx, OpRevoke, func(ctx context.Context) error { return Revoke(ctx, o.store, key, owner) })
+	return o.observe(ctx, OpRevoke, func(ctx context.Context) error { return Revoke(ctx, o.store, key, owner) })
 }
 
 func (o *observed) List(ctx context.Context, prefix string) (locks []LockInfo, err error) {
-	err = o.tell(ctx, OpList, func(ctx context.Context) (err error) {
+	err = o.observe(ctx, OpList, func(ctx context.Context) (err error) {
 		locks, err = List(ctx, o.store, prefix)
 		return err
 	})
 	return locks, err
 }
 
-// Get is a list of one lock for the observer, and one that is not held is an answer.
+// Get is observed as a list of one lock. ErrNotHeld is a successful outcome of it.
 func (o *observed) Get(ctx context.Context, key string) (l LockInfo, err error) {
-	_ = o.tell(ctx, OpList, func(ctx context.Context) error {
+	_ = o.observe(ctx, OpList, func(ctx context.Context) error {
 		if l, err = Get(ctx, o.store, key); errors.Is(err, ErrNotHeld) {
 			return nil
 		}
@@ -212,15 +195,15 @@ func (o *observed) Get(ctx context.Context, key string) (l LockInfo, err error) 
 	return l, err
 }
 
-// Watch ends well for the observer if it is tell that ends it.
-func (o *observed) Watch(ctx context.Context, prefix string, tell func(Event) error) (err error) {
-	var enough error
-	_ = o.tell(ctx, OpWatch, func(ctx context.Context) error {
+// Watch is observed as successful if handle ends it.
+func (o *observed) Watch(ctx context.Context, prefix string, handle func(Event) error) (err error) {
+	var handleErr error
+	_ = o.observe(ctx, OpWatch, func(ctx context.Context) error {
 		err = Watch(ctx, o.store, prefix, func(e Event) error {
-			enough = tell(e)
-			return enough
+			handleErr = handle(e)
+			return handleErr
 		})
-		if enough != nil {
+		if handleErr != nil {
 			return nil
 		}
 		return err
@@ -229,15 +212,15 @@ func (o *observed) Watch(ctx context.Context, prefix string, tell func(Event) er
 }
 
 func (o *observed) Declare(ctx context.Context, d Declaration) error {
-	return o.tell(ctx, OpDeclare, func(ctx context.Context) error { return Declare(ctx, o.store, d) })
+	return o.observe(ctx, OpDeclare, func(ctx context.Context) error { return Declare(ctx, o.store, d) })
 }
 
 func (o *observed) Withdraw(ctx context.Context, group, key string) error {
-	return o.tell(ctx, OpWithdraw, func(ctx context.Context) error { return Withdraw(ctx, o.store, group, key) })
+	return o.observe(ctx, OpWithdraw, func(ctx context.Context) error { return Withdraw(ctx, o.store, group, key) })
 }
 
 func (o *observed) Group(ctx context.Context, group string) (locks []LockInfo, err error) {
-	err = o.tell(ctx, OpGroup, func(ctx context.Context) (err error) {
+	err = o.observe(ctx, OpGroup, func(ctx context.Context) (err error) {
 		locks, err = Group(ctx, o.store, group)
 		return err
 	})
@@ -245,7 +228,7 @@ func (o *observed) Group(ctx context.Context, group string) (locks []LockInfo, e
 }
 
 func (o *observed) Ping(ctx context.Context) error {
-	return o.tell(ctx, OpPing, func(ctx context.Context) error { return Ping(ctx, o.store) })
+	return o.observe(ctx, OpPing, func(ctx context.Context) error { return Ping(ctx, o.store) })
 }
 
 func (o *observed) Close() error { return o.store.Close() }

@@ -9,21 +9,21 @@ import (
 	"testing"
 )
 
-// recorder is an observer that remembers what it hears, and marks the ctx of each call.
-type recorder struct{ heard []string }
+// recordingObserver records the calls that it is notified of, and marks their ctx.
+type recordingObserver struct{ calls []string }
 
 type markKey struct{}
 
-func (r *recorder) Begin(ctx context.Context, o Operation) (context.Context, func(Outcome)) {
-	r.heard = append(r.heard, "begin "+string(o))
+func (r *recordingObserver) Begin(ctx context.Context, o Operation) (context.Context, func(Outcome)) {
+	r.calls = append(r.calls, "begin "+string(o))
 	return context.WithValue(ctx, markKey{}, o), func(outcome Outcome) {
-		r.heard = append(r.heard, string(o)+" "+string(outcome))
+		r.calls = append(r.calls, string(o)+" "+string(outcome))
 	}
 }
 
-// marked is a store with all abilities that answers with what it is given, and fails if a
-// call is not marked.
-type marked struct {
+// scriptedStore is a store with all abilities that returns grant and err. It fails the
+// test if the ctx of a call is not marked with the operation.
+type scriptedStore struct {
 	t     *testing.T
 	grant Grant
 	err   error
@@ -34,63 +34,69 @@ var (
 	someGrant = Grant{Acquired: true, Token: 7}
 )
 
-func (m *marked) called(ctx context.Context, op Operation) error {
+func (m *scriptedStore) called(ctx context.Context, op Operation) error {
 	if got := ctx.Value(markKey{}); got != op {
-		m.t.Errorf("%s came with the ctx of %v", op, got)
+		m.t.Errorf("%s was called with the ctx of %v", op, got)
 	}
 	return m.err
 }
 
-func (m *marked) TryLock(ctx context.Context, _ Request) (Grant, error) {
+func (m *scriptedStore) TryLock(ctx context.Context, _ Request) (Grant, error) {
 	return m.grant, m.called(ctx, OpTryLock)
 }
 
-func (m *marked) Lock(ctx context.Context, _ Request) (Grant, error) {
+func (m *scriptedStore) Lock(ctx context.Context, _ Request) (Grant, error) {
 	return m.grant, m.called(ctx, OpLock)
 }
 
-func (m *marked) LockAll(ctx context.Context, req MultiRequest) (Grant, error) {
+func (m *scriptedStore) LockAll(ctx context.Context, req MultiRequest) (Grant, error) {
 	if req.Wait {
 		return m.grant, m.called(ctx, OpLockAll)
 	}
 	return m.grant, m.called(ctx, OpTryLockAll)
 }
 
-func (m *marked) Renew(ctx context.Context, _ Request) (Grant, error) {
+func (m *scriptedStore) Renew(ctx context.Context, _ Request) (Grant, error) {
 	return m.grant, m.called(ctx, OpRenew)
 }
 
-func (m *marked) List(ctx context.Context, _ string) ([]LockInfo, error) {
+func (m *scriptedStore) List(ctx context.Context, _ string) ([]LockInfo, error) {
 	return someLocks, m.called(ctx, OpList)
 }
 
-func (m *marked) Get(ctx context.Context, key string) (LockInfo, error) {
+func (m *scriptedStore) Get(ctx context.Context, key string) (LockInfo, error) {
 	return LockInfo{Key: key}, m.called(ctx, OpList)
 }
 
-func (m *marked) Group(ctx context.Context, _ string) ([]LockInfo, error) {
+func (m *scriptedStore) Group(ctx context.Context, _ string) ([]LockInfo, error) {
 	return someLocks, m.called(ctx, OpGroup)
 }
 
-func (m *marked) Watch(ctx context.Context, _ string, tell func(Event) error) error {
-	if err := tell(Event{Kind: EventSnapshot}); err != nil {
+func (m *scriptedStore) Watch(ctx context.Context, _ string, handle func(Event) error) error {
+	if err := handle(Event{Kind: EventSnapshot}); err != nil {
 		return err
 	}
 	return m.called(ctx, OpWatch)
 }
 
-func (m *marked) Unlock(ctx context.Context, _, _ string) error { return m.called(ctx, OpUnlock) }
-func (m *marked) Revoke(ctx context.Context, _, _ string) error { return m.called(ctx, OpRevoke) }
-func (m *marked) Declare(ctx context.Context, _ Declaration) error {
+func (m *scriptedStore) Unlock(ctx context.Context, _, _ string) error {
+	return m.called(ctx, OpUnlock)
+}
+func (m *scriptedStore) Revoke(ctx context.Context, _, _ string) error {
+	return m.called(ctx, OpRevoke)
+}
+func (m *scriptedStore) Declare(ctx context.Context, _ Declaration) error {
 	return m.called(ctx, OpDeclare)
 }
-func (m *marked) Withdraw(ctx context.Context, _, _ string) error { return m.called(ctx, OpWithdraw) }
-func (m *marked) Ping(ctx context.Context) error                  { return m.called(ctx, OpPing) }
-func (m *marked) Close() error                                    { return m.err }
+func (m *scriptedStore) Withdraw(ctx context.Context, _, _ string) error {
+	return m.called(ctx, OpWithdraw)
+}
+func (m *scriptedStore) Ping(ctx context.Context) error { return m.called(ctx, OpPing) }
+func (m *scriptedStore) Close() error                   { return m.err }
 
-// asked are the calls of a store by operation, each with what it answers beside the
+// operations are the calls of a store by operation. Each returns the result and the
 // error.
-var asked = map[Operation]func(ctx context.Context, s Store) (any, error){
+var operations = map[Operation]func(ctx context.Context, s Store) (any, error){
 	OpTryLock: func(ctx context.Context, s Store) (any, error) { return TryLock(ctx, s, Request{}) },
 	OpLock:    func(ctx context.Context, s Store) (any, error) { return Lock(ctx, s, Request{}) },
 	OpTryLockAll: func(ctx context.Context, s Store) (any, error) {
@@ -100,111 +106,108 @@ var asked = map[Operation]func(ctx context.Context, s Store) (any, error){
 		return LockAll(ctx, s, MultiRequest{Wait: true})
 	},
 	OpRenew:  func(ctx context.Context, s Store) (any, error) { return Renew(ctx, s, Request{}) },
-	OpUnlock: func(ctx context.Context, s Store) (any, error) { return nil, s.Unlock(ctx, "", "") },
+	OpUnlock: func(ctx context.Context, s Store) (any, error) { return nil, Unlock(ctx, s, "", "") },
 	OpRevoke: func(ctx context.Context, s Store) (any, error) { return nil, Revoke(ctx, s, "", "") },
 	OpList:   func(ctx context.Context, s Store) (any, error) { return List(ctx, s, "") },
 	OpGroup:  func(ctx context.Context, s Store) (any, error) { return Group(ctx, s, "") },
 	OpWatch: func(ctx context.Context, s Store) (any, error) {
-		var told any
-		err := Watch(ctx, s, "", func(e Event) error { told = e.Kind; return nil })
-		return told, err
+		var kind any
+		err := Watch(ctx, s, "", func(e Event) error { kind = e.Kind; return nil })
+		return kind, err
 	},
 	OpDeclare:  func(ctx context.Context, s Store) (any, error) { return nil, Declare(ctx, s, Declaration{}) },
 	OpWithdraw: func(ctx context.Context, s Store) (any, error) { return nil, Withdraw(ctx, s, "", "") },
 	OpPing:     func(ctx context.Context, s Store) (any, error) { return nil, Ping(ctx, s) },
 }
 
-// takes tells whether the operation takes locks.
-func takes(op Operation) bool {
+// acquiresLocks reports whether the operation acquires locks.
+func acquiresLocks(op Operation) bool {
 	return slices.Contains([]Operation{OpTryLock, OpTryLockAll, OpLock, OpLockAll}, op)
 }
 
-func TestAnObserverHearsOfEachCallOnceAndChangesNothing(t *testing.T) {
-	for op, ask := range asked {
-		for _, err := range []error{nil, ErrNotHeld, errAsked} {
+func TestObserve_EachCall(t *testing.T) {
+	for op, call := range operations {
+		for _, err := range []error{nil, ErrNotHeld, errCalled} {
 			t.Run(fmt.Sprint(op, " ", err), func(t *testing.T) {
-				inner, heard := &marked{t, someGrant, err}, &recorder{}
-				answer, got := ask(t.Context(), Observe(inner, heard))
-				plainly, _ := ask(context.WithValue(t.Context(), markKey{}, op), inner)
-				if got != err || fmt.Sprint(answer) != fmt.Sprint(plainly) { //nolint:errorlint // it passes as it is
-					t.Errorf("answered %v, %v, want %v, %v", answer, got, plainly, err)
+				inner, observer := &scriptedStore{t, someGrant, err}, &recordingObserver{}
+				result, got := call(t.Context(), Observe(inner, observer))
+				want, _ := call(context.WithValue(t.Context(), markKey{}, op), inner)
+				if !sameError(got, err) || fmt.Sprint(result) != fmt.Sprint(want) {
+					t.Errorf("returned %v, %v, want %v, %v", result, got, want, err)
 				}
 				outcome := OutcomeOf(err)
-				if err == nil && takes(op) {
+				if err == nil && acquiresLocks(op) {
 					outcome = OutcomeGranted
 				}
-				if want := []string{"begin " + string(op), string(op) + " " + string(outcome)}; !slices.Equal(heard.heard, want) {
-					t.Errorf("heard %q, want %q", heard.heard, want)
+				if want := []string{"begin " + string(op), string(op) + " " + string(outcome)}; !slices.Equal(observer.calls, want) {
+					t.Errorf("calls are %q, want %q", observer.calls, want)
 				}
 			})
 		}
 	}
 }
 
-func TestALockThatSomebodyElseHasIsRefused(t *testing.T) {
-	for op, ask := range asked {
-		if !takes(op) {
+func TestObserve_Refused(t *testing.T) {
+	for op, call := range operations {
+		if !acquiresLocks(op) {
 			continue
 		}
-		heard := &recorder{}
-		if _, err := ask(t.Context(), Observe(&marked{t: t}, heard)); err != nil || heard.heard[1] != string(op)+" refused" {
-			t.Errorf("%v, heard %q", err, heard.heard)
+		observer := &recordingObserver{}
+		if _, err := call(t.Context(), Observe(&scriptedStore{t: t}, observer)); err != nil || observer.calls[1] != string(op)+" refused" {
+			t.Errorf("%v, calls are %q", err, observer.calls)
 		}
 	}
 }
 
-func TestAWatchThatItsReaderEndsEndsWell(t *testing.T) {
-	heard := &recorder{}
-	err := Watch(t.Context(), Observe(&marked{t: t}, heard), "", func(Event) error { return errAsked })
-	if err != errAsked || heard.heard[1] != "watch ok" { //nolint:errorlint // it passes as it is
-		t.Errorf("%v, heard %q", err, heard.heard)
+func TestObserve_WatchEndedByHandler(t *testing.T) {
+	observer := &recordingObserver{}
+	err := Watch(t.Context(), Observe(&scriptedStore{t: t}, observer), "", func(Event) error { return errCalled })
+	if !sameError(err, errCalled) || observer.calls[1] != "watch ok" {
+		t.Errorf("%v, calls are %q", err, observer.calls)
 	}
 }
 
-func TestAnObservedStoreCanDoWhatTheStoreCan(t *testing.T) {
-	for _, s := range []Store{plain{}, able{}, struct {
+func TestObserve_KeepsAbilities(t *testing.T) {
+	for _, s := range []Store{minimalStore{}, fullStore{}, struct {
 		Store
 		Pinger
 	}{}} {
-		twice := Observe(Observe(s, &recorder{}), &recorder{})
+		twice := Observe(Observe(s, &recordingObserver{}), &recordingObserver{})
 		if got, want := Features(twice), Features(s); !slices.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
-		if got, want := NameOf(twice), NameOf(s); got != want {
-			t.Errorf("named %q, want %q", got, want)
-		}
 	}
-	for op, ask := range asked {
+	for op, call := range operations {
 		if op == OpTryLock || op == OpUnlock {
 			continue
 		}
-		heard := &recorder{}
-		_, err := ask(t.Context(), Observe(&plain{}, heard))
-		ends := heard.heard[1]
-		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "stores: ") || ends != string(op)+" unsupported" {
-			t.Errorf("%v, heard %q", err, heard.heard)
+		observer := &recordingObserver{}
+		_, err := call(t.Context(), Observe(&minimalStore{}, observer))
+		ends := observer.calls[1]
+		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "store: ") || ends != string(op)+" unsupported" {
+			t.Errorf("%v, calls are %q", err, observer.calls)
 		}
 	}
 }
 
-func TestAnObservedStoreRefusesAGroupThatTheStoreWouldNotSee(t *testing.T) {
-	heard := &recorder{}
-	s := Observe(&plain{}, heard)
+func TestObserve_GroupNeedsDeclarer(t *testing.T) {
+	observer := &recordingObserver{}
+	s := Observe(&minimalStore{}, observer)
 	if _, err := TryLock(t.Context(), s, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("TryLock: %v", err)
 	}
-	if want := []string{"begin try_lock", "try_lock unsupported"}; !slices.Equal(heard.heard, want) {
-		t.Errorf("heard %q", heard.heard)
+	if want := []string{"begin try_lock", "try_lock unsupported"}; !slices.Equal(observer.calls, want) {
+		t.Errorf("calls are %q", observer.calls)
 	}
 }
 
-func TestClosingIsPassedOn(t *testing.T) {
-	if err := Observe(&marked{t: t, err: errAsked}, &recorder{}).Close(); err != errAsked { //nolint:errorlint // as it is
+func TestObserve_Close(t *testing.T) {
+	if err := Observe(&scriptedStore{t: t, err: errCalled}, &recordingObserver{}).Close(); !sameError(err, errCalled) {
 		t.Errorf("Close: %v", err)
 	}
 }
 
-func TestOutcomesAreNamedWhateverIsAroundTheError(t *testing.T) {
+func TestOutcomeOf(t *testing.T) {
 	for _, row := range []struct {
 		err  error
 		want Outcome
@@ -234,20 +237,20 @@ func TestOutcomesAreNamedWhateverIsAroundTheError(t *testing.T) {
 	}
 }
 
-func TestOperationsThatWaitAreKnown(t *testing.T) {
-	for op := range asked {
+func TestOperation_Waits(t *testing.T) {
+	for op := range operations {
 		if got, want := op.Waits(), slices.Contains([]Operation{OpLock, OpLockAll, OpWatch}, op); got != want {
 			t.Errorf("%s: %v", op, got)
 		}
 	}
 }
 
-func TestALookUpIsAListForAnObserver(t *testing.T) {
-	for err, want := range map[error]string{nil: "ok", ErrNotHeld: "ok", ErrNotLock: "not_a_lock", errAsked: "error"} {
-		heard := &recorder{}
-		l, got := Get(context.WithValue(t.Context(), markKey{}, OpList), Observe(&marked{t: t, err: err}, heard), "k")
-		if l.Key != "k" || !errors.Is(got, err) || !slices.Equal(heard.heard, []string{"begin list", "list " + want}) {
-			t.Errorf("%v: %+v, %v, heard %q", err, l, got, heard.heard)
+func TestObserve_GetIsList(t *testing.T) {
+	for err, want := range map[error]string{nil: "ok", ErrNotHeld: "ok", ErrNotLock: "not_a_lock", errCalled: "error"} {
+		observer := &recordingObserver{}
+		l, got := Get(context.WithValue(t.Context(), markKey{}, OpList), Observe(&scriptedStore{t: t, err: err}, observer), "k")
+		if l.Key != "k" || !errors.Is(got, err) || !slices.Equal(observer.calls, []string{"begin list", "list " + want}) {
+			t.Errorf("%v: %+v, %v, calls are %q", err, l, got, observer.calls)
 		}
 	}
 }

@@ -11,45 +11,47 @@ import (
 	"github.com/dapr/kit/logger"
 )
 
-// Component is what a store is opened from: one Dapr component.
+// Component describes the Dapr component that a store is opened for.
 type Component struct {
-	Name     string            // the component's metadata.name; equal names share a storage that lives in the process
+	// Name is the component's metadata.name. Components with the same name share their
+	// locks if the storage is in this process.
+	Name     string
 	Metadata map[string]string // the component's spec.metadata, as written; see [Decode]
-	Log      logger.Logger     // carries the component's name; not nil
+	Log      logger.Logger     // logs the component's name; not nil
 }
 
 // Backend is one kind of store.
 type Backend struct {
 	// Config is a pointer to the zero value of the backend's configuration. Its fields
-	// tell which metadata keys the backend knows; see [Decode].
+	// define the metadata keys that the backend supports; see [Decode].
 	Config any
 
-	// Explain returns why the backend refuses a metadata key that it does not know and
-	// what to use in its place, or nothing if there is no more to say. It may be nil.
+	// Explain returns why the backend does not support a metadata key and what to use
+	// instead, or an empty string. It may be nil.
 	Explain func(key string) string
 
-	// Open opens a store. It returns within ctx, with a store that answers or with an
-	// error that tells why not. The error wraps ErrUnreachable if the storage did not
-	// answer and opening the store later may succeed.
+	// Open opens a store. Before ctx ends it returns a store that answers, or the reason
+	// why there is none. The error wraps ErrUnreachable if the storage did not answer and
+	// a later Open may succeed.
 	Open func(ctx context.Context, c Component) (Store, error)
 }
 
-// Registry maps the metadata value store to a backend. It is filled before use and then
-// only read.
+// Registry holds the backends by name, which is the value of the metadata key store. It
+// must not change after its first use.
 type Registry struct {
 	backends map[string]Backend
 	fallback string
 	common   []common
 }
 
-// common is metadata that is not a backend's.
+// common describes metadata keys that every backend accepts.
 type common struct {
 	keys  []string
 	check func(md map[string]string) error
 }
 
-// NewRegistry returns an empty registry. A component that names no store gets the backend
-// called fallback.
+// NewRegistry returns an empty registry. A component whose metadata has no key store uses
+// the backend fallback.
 func NewRegistry(fallback string) *Registry {
 	return &Registry{backends: map[string]Backend{}, fallback: fallback}
 }
@@ -62,8 +64,8 @@ func (r *Registry) Register(name string, b Backend) {
 	r.backends[name] = b
 }
 
-// Common adds the metadata keys of an API, which are known whatever the store. config is
-// as in [Backend]; check tells what is wrong with their values.
+// Common adds the metadata keys of an API, which every backend accepts. config is as in
+// [Backend]; check returns an error if a value is invalid.
 func (r *Registry) Common(config any, check func(md map[string]string) error) {
 	r.common = append(r.common, common{Keys(config), check})
 }
@@ -76,21 +78,21 @@ func (r *Registry) Clone() *Registry {
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.backends)) }
 
-// Check returns an error that tells the known names if name is not registered.
+// Check returns an error that lists the registered names if name is not one of them.
 func (r *Registry) Check(name string) error {
 	if _, ok := r.backends[name]; !ok {
-		return fmt.Errorf("no store %q, known are %s", name, strings.Join(r.Names(), ", "))
+		return fmt.Errorf("unknown store %q, must be one of %s", name, strings.Join(r.Names(), ", "))
 	}
 	return nil
 }
 
-// Config returns the backend's Config, for telling which metadata keys it knows; nil for
-// a name that is not registered.
+// Config returns the Config of the backend, or nil if name is not registered.
 func (r *Registry) Config(name string) any { return r.backends[name].Config }
 
-// Open opens the store that the component's metadata names. It refuses a store that is
-// not registered, telling which are, and metadata that the store does not know, telling
-// the nearest known key or the store that knows it.
+// Open opens the store that the component's metadata names. It fails if no such store is
+// registered or if the store does not support one of the metadata keys; the error names
+// what is registered, or the store that supports the key, or the nearest supported key.
+// The store has the name of its backend, see [NameOf].
 func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 	name, err := r.storeName(c.Metadata)
 	if err != nil {
@@ -107,7 +109,11 @@ func (r *Registry) Open(ctx context.Context, c Component) (Store, error) {
 			return nil, err
 		}
 	}
-	return r.backends[name].Open(ctx, c)
+	s, err := r.backends[name].Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &named{s, name}, nil
 }
 
 func (r *Registry) storeName(md map[string]string) (string, error) {
@@ -123,7 +129,8 @@ func (r *Registry) storeName(md map[string]string) (string, error) {
 	return strings.ToLower(common.Store), nil
 }
 
-// checkKeys refuses the first key, in order of name, that the store does not know.
+// checkKeys returns an error for the first key, in alphabetical order, that the store
+// does not support.
 func (r *Registry) checkKeys(store string, md map[string]string) error {
 	known := Keys(r.backends[store].Config)
 	for _, common := range r.common {
@@ -141,16 +148,16 @@ func (r *Registry) checkKeys(store string, md map[string]string) error {
 		}
 		for _, other := range r.Names() {
 			if contains(Keys(r.backends[other].Config), key) {
-				return fmt.Errorf("metadata key %q: store %s does not know it, store %s does; add \"store: %s\" or remove it",
+				return fmt.Errorf("metadata key %q: store %s does not support it, but store %s does; add \"store: %s\" or remove the key",
 					key, store, other, other)
 			}
 		}
-		return fmt.Errorf("metadata key %q: store %s does not know it; the nearest it knows is %s", key, store, nearest(known, key))
+		return fmt.Errorf("metadata key %q: store %s does not support it; the nearest supported key is %s", key, store, nearest(known, key))
 	}
 	return nil
 }
 
-// explain returns why a store refuses a key that it does not know, or nothing.
+// explain returns the backend's reason not to support a key, or an empty string.
 func (r *Registry) explain(store, key string) string {
 	if explain := r.backends[store].Explain; explain != nil {
 		return explain(key)
@@ -158,7 +165,7 @@ func (r *Registry) explain(store, key string) string {
 	return ""
 }
 
-// isOff reports whether a value asks for nothing: it is empty or false.
+// isOff reports whether a value is empty or false, so that it has no effect.
 func isOff(value string) bool {
 	on, err := decodeBool(reflect.TypeFor[string](), reflect.TypeFor[bool](), value)
 	return value == "" || err == nil && on == false

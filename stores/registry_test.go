@@ -9,33 +9,32 @@ import (
 	"testing"
 )
 
-// newRegistry returns a registry of two backends. Their stores are named by what opened
-// them.
+// newRegistry returns a registry of two backends.
 func newRegistry() *Registry {
 	r := NewRegistry("memory")
-	r.Register("redis", Backend{Config: &config{}, Open: opens("redis")})
+	r.Register("redis", Backend{Config: &config{}, Open: openAs("redis")})
 	r.Register("memory", Backend{Config: &struct {
 		Grace string `mapstructure:"restartGrace"`
-	}{}, Open: opens("memory")})
+	}{}, Open: openAs("memory")})
 	return r
 }
 
-// opened is a store that tells who opened it, and from what.
-type opened struct {
+// openedStore records the backend and the component that it was opened from.
+type openedStore struct {
 	Store
 	by   string
 	from Component
 }
 
-func opens(name string) func(context.Context, Component) (Store, error) {
-	return func(_ context.Context, c Component) (Store, error) { return opened{by: name, from: c}, nil }
+func openAs(name string) func(context.Context, Component) (Store, error) {
+	return func(_ context.Context, c Component) (Store, error) { return openedStore{by: name, from: c}, nil }
 }
 
-func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
+func TestRegistry_Open(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		md   map[string]string
-		want string // the backend that opens
+		want string // the backend that opens it
 	}{
 		{"nothing", nil, "memory"},
 		{"an empty store", map[string]string{"store": ""}, "memory"},
@@ -46,59 +45,59 @@ func TestRegistryOpensTheStoreThatMetadataNames(t *testing.T) {
 		{"daprd's key", map[string]string{"keyPrefix": "none"}, "memory"},
 		{"daprd's key in another case", map[string]string{"KEYPREFIX": "none", "store": "redis"}, "redis"},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			c := Component{Name: "locks", Metadata: row.md}
 			s, err := newRegistry().Open(t.Context(), c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := s.(opened); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
+			if got := Unwrap(s).(openedStore); got.by != row.want || got.from.Name != "locks" || len(got.from.Metadata) != len(row.md) {
 				t.Errorf("%s opened %+v, want %s", got.by, got.from, row.want)
 			}
 		})
 	}
 }
 
-func TestRegistryTellsWhatIsWrong(t *testing.T) {
+func TestRegistry_OpenInvalidMetadata(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		md   map[string]string
 		want string
 	}{
 		{
 			"an unknown store",
 			map[string]string{"store": "etcd"},
-			`metadata key store: no store "etcd", known are memory, redis`,
+			`metadata key store: unknown store "etcd", must be one of memory, redis`,
 		},
 		{
 			"a misspelt key",
 			map[string]string{"store": "redis", "dialTimout": "pa55word"},
-			"metadata key \"dialTimout\": store redis does not know it; the nearest it knows is dialTimeout",
+			"metadata key \"dialTimout\": store redis does not support it; the nearest supported key is dialTimeout",
 		},
 		{
 			"a key in the wrong store",
 			map[string]string{"redisHost": "pa55word"},
-			`metadata key "redisHost": store memory does not know it, store redis does; add "store: redis" or remove it`,
+			`metadata key "redisHost": store memory does not support it, but store redis does; add "store: redis" or remove the key`,
 		},
 		{
 			"a key in the wrong store, in another case",
 			map[string]string{"store": "redis", "RESTARTGRACE": "pa55word"},
-			`metadata key "RESTARTGRACE": store redis does not know it, store memory does; add "store: memory" or remove it`,
+			`metadata key "RESTARTGRACE": store redis does not support it, but store memory does; add "store: memory" or remove the key`,
 		},
 		{
 			"several unknown keys",
 			map[string]string{"zz": "", "restartGrac": "pa55word"},
-			"metadata key \"restartGrac\": store memory does not know it; the nearest it knows is restartGrace",
+			"metadata key \"restartGrac\": store memory does not support it; the nearest supported key is restartGrace",
 		},
 		{
 			"an unknown key without a value",
 			map[string]string{"restartGrac": ""},
-			"metadata key \"restartGrac\": store memory does not know it; the nearest it knows is restartGrace",
+			"metadata key \"restartGrac\": store memory does not support it; the nearest supported key is restartGrace",
 		},
 		{
 			"an empty key",
 			map[string]string{"": "pa55word"},
-			"metadata key \"\": store memory does not know it; the nearest it knows is store",
+			"metadata key \"\": store memory does not support it; the nearest supported key is store",
 		},
 		{
 			"keys that differ in case",
@@ -106,7 +105,7 @@ func TestRegistryTellsWhatIsWrong(t *testing.T) {
 			"metadata keys Store and store differ only in case",
 		},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			s, err := newRegistry().Open(t.Context(), Component{Metadata: row.md})
 			if s != nil || err == nil || err.Error() != row.want {
 				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
@@ -115,9 +114,9 @@ func TestRegistryTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestABackendExplainsWhatItRefuses(t *testing.T) {
+func TestRegistry_Explain(t *testing.T) {
 	r := NewRegistry("redis")
-	r.Register("redis", Backend{Config: &config{}, Open: opens("redis"), Explain: func(key string) string {
+	r.Register("redis", Backend{Config: &config{}, Open: openAs("redis"), Explain: func(key string) string {
 		if strings.HasPrefix(key, "azure") {
 			return "Entra ID is not supported"
 		}
@@ -127,7 +126,7 @@ func TestABackendExplainsWhatItRefuses(t *testing.T) {
 		{"azureClientID", "pa55word", `metadata key "azureClientID": Entra ID is not supported`},
 		{"azureClientID", "", ""},
 		{"azureClientID", "false", ""},
-		{"dialTimout", "false", "metadata key \"dialTimout\": store redis does not know it; the nearest it knows is dialTimeout"},
+		{"dialTimout", "false", "metadata key \"dialTimout\": store redis does not support it; the nearest supported key is dialTimeout"},
 	} {
 		_, err := r.Open(t.Context(), Component{Metadata: map[string]string{row.key: row.value}})
 		if got := fmt.Sprint(err); err == nil && row.want != "" || err != nil && got != row.want {
@@ -136,16 +135,16 @@ func TestABackendExplainsWhatItRefuses(t *testing.T) {
 	}
 }
 
-// newRegistryWithAPI returns the registry with the metadata of an API, which wants its
-// number to be even.
-func newRegistryWithAPI() *Registry {
+// newRegistryWithCommon returns newRegistry with the metadata key apiLimit of an API,
+// which rejects the value odd.
+func newRegistryWithCommon() *Registry {
 	r := newRegistry()
 	r.Common(&struct {
 		Limit string `mapstructure:"apiLimit"`
 	}{}, func(md map[string]string) error {
 		for key, value := range md {
 			if strings.EqualFold(key, "apiLimit") && value == "odd" {
-				return errors.New("metadata key apiLimit: is odd")
+				return errors.New("metadata key apiLimit: must be even")
 			}
 		}
 		return nil
@@ -153,58 +152,58 @@ func newRegistryWithAPI() *Registry {
 	return r
 }
 
-func TestRegistryKnowsTheMetadataOfAAPIWhateverTheStore(t *testing.T) {
+func TestRegistry_Common(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		md   map[string]string
-		want string // the error, or nothing
+		want string // the error, or empty
 	}{
 		{"with the default store", map[string]string{"apiLimit": "even"}, ""},
 		{"in another case", map[string]string{"APILIMIT": "even"}, ""},
 		{"with another store", map[string]string{"store": "redis", "apiLimit": "even", "redisHost": "h:1"}, ""},
-		{"with a value that the API refuses", map[string]string{"apiLimit": "odd"}, "metadata key apiLimit: is odd"},
+		{"with a value that the API rejects", map[string]string{"apiLimit": "odd"}, "metadata key apiLimit: must be even"},
 		{
-			"with a value that the API refuses and another store",
+			"with a value that the API rejects and another store",
 			map[string]string{"store": "redis", "apiLimit": "odd"},
-			"metadata key apiLimit: is odd",
+			"metadata key apiLimit: must be even",
 		},
 		{
 			"as the nearest to a misspelt key",
 			map[string]string{"apiLimt": "even"},
-			`metadata key "apiLimt": store memory does not know it; the nearest it knows is apiLimit`,
+			`metadata key "apiLimt": store memory does not support it; the nearest supported key is apiLimit`,
 		},
 		{
-			"after a key that nobody knows",
+			"after an unknown key",
 			map[string]string{"apiLimit": "odd", "zz": ""},
-			`metadata key "zz": store memory does not know it; the nearest it knows is store`,
+			`metadata key "zz": store memory does not support it; the nearest supported key is store`,
 		},
 	} {
-		t.Run(row.says, func(t *testing.T) {
-			s, err := newRegistryWithAPI().Open(t.Context(), Component{Metadata: row.md})
+		t.Run(row.name, func(t *testing.T) {
+			s, err := newRegistryWithCommon().Open(t.Context(), Component{Metadata: row.md})
 			if (s == nil) != (err != nil) || err == nil && row.want != "" || err != nil && err.Error() != row.want {
 				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
 			}
 		})
 	}
 	if _, err := newRegistry().Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "even"}}); err == nil {
-		t.Error("a registry without the API knows its metadata")
+		t.Error("Open accepted the metadata of an API without Common")
 	}
 }
 
-func TestRegistryAsksEachAPI(t *testing.T) {
-	r := newRegistryWithAPI()
+func TestRegistry_CommonOfSeveralAPIs(t *testing.T) {
+	r := newRegistryWithCommon()
 	r.Common(&struct {
 		Colour string `mapstructure:"colour"`
 	}{}, func(md map[string]string) error {
 		if md["colour"] == "" {
-			return errors.New("metadata key colour: is empty")
+			return errors.New("metadata key colour: must not be empty")
 		}
 		return nil
 	})
 	for want, md := range map[string]map[string]string{
-		"<nil>":                         {"apiLimit": "even", "colour": "red"},
-		"metadata key apiLimit: is odd": {"apiLimit": "odd", "colour": "red"},
-		"metadata key colour: is empty": {"apiLimit": "even"},
+		"<nil>":                                  {"apiLimit": "even", "colour": "red"},
+		"metadata key apiLimit: must be even":    {"apiLimit": "odd", "colour": "red"},
+		"metadata key colour: must not be empty": {"apiLimit": "even"},
 	} {
 		if _, err := r.Open(t.Context(), Component{Metadata: md}); fmt.Sprint(err) != want {
 			t.Errorf("%v: Open returned %v, want %s", md, err, want)
@@ -212,26 +211,26 @@ func TestRegistryAsksEachAPI(t *testing.T) {
 	}
 }
 
-func TestRegistryRefusesAHugeKey(t *testing.T) {
+func TestRegistry_HugeKey(t *testing.T) {
 	md := map[string]string{strings.Repeat("k", 1<<17): "pa55word"}
 	if _, err := newRegistry().Open(t.Context(), Component{Metadata: md}); err == nil {
-		t.Error("Open knows the key")
+		t.Error("Open accepted the key")
 	}
 }
 
-func TestRegistryPassesOnWhyAStoreDoesNotOpen(t *testing.T) {
-	why := errors.New("no answer")
+func TestRegistry_OpenError(t *testing.T) {
+	reason := errors.New("no answer")
 	r := NewRegistry("lost")
 	r.Register("lost", Backend{
 		Config: &struct{}{},
-		Open:   func(context.Context, Component) (Store, error) { return nil, why },
+		Open:   func(context.Context, Component) (Store, error) { return nil, reason },
 	})
-	if _, err := r.Open(t.Context(), Component{}); !errors.Is(err, why) {
-		t.Errorf("Open returned %v, want %v", err, why)
+	if _, err := r.Open(t.Context(), Component{}); !errors.Is(err, reason) {
+		t.Errorf("Open returned %v, want %v", err, reason)
 	}
 }
 
-func TestRegistryListsItsNamesInOrder(t *testing.T) {
+func TestRegistry_Names(t *testing.T) {
 	r := newRegistry()
 	if got, want := r.Names(), []string{"memory", "redis"}; !slices.Equal(got, want) {
 		t.Errorf("Names are %q, want %q", got, want)
@@ -241,7 +240,7 @@ func TestRegistryListsItsNamesInOrder(t *testing.T) {
 	}
 }
 
-func TestRegistryPanicsOnADuplicate(t *testing.T) {
+func TestRegistry_DuplicatePanics(t *testing.T) {
 	defer func() {
 		if got, want := fmt.Sprint(recover()), "stores: backend redis is registered twice"; got != want {
 			t.Errorf("Register panicked with %s, want %s", got, want)
@@ -250,7 +249,7 @@ func TestRegistryPanicsOnADuplicate(t *testing.T) {
 	newRegistry().Register("redis", Backend{})
 }
 
-func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
+func FuzzRegistry_Open(f *testing.F) {
 	f.Add("redisHost", "h:1")
 	f.Add("", "")
 	f.Add("store", "memory")
@@ -271,7 +270,7 @@ func FuzzOpenRefusesExactlyWhatIsNotKnown(f *testing.F) {
 		}
 		if err != nil && len(value) >= 24 && !strings.EqualFold(key, "store") && !strings.Contains(key, value) &&
 			strings.Contains(err.Error(), value) {
-			t.Errorf("%q repeats the value", err)
+			t.Errorf("%q contains the value", err)
 		}
 	})
 }
@@ -284,12 +283,12 @@ func TestRegistry_Clone(t *testing.T) {
 		Limit string `mapstructure:"apiLimit"`
 	}{}, func(map[string]string) error { return nil })
 	if err := r.Check("added"); err == nil {
-		t.Error("the original knows a backend of the copy")
+		t.Error("the original has a backend of the copy")
 	}
 	if err := c.Check("redis"); err != nil {
-		t.Errorf("the copy does not know a backend of the original: %v", err)
+		t.Errorf("the copy does not have a backend of the original: %v", err)
 	}
 	if _, err := r.Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "1"}}); err == nil {
-		t.Error("the original knows a metadata key of the copy")
+		t.Error("the original accepts a metadata key of the copy")
 	}
 }

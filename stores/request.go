@@ -8,31 +8,40 @@ import (
 	"unicode/utf8"
 )
 
-// Request asks for a lock.
+// Request is a request for a lock.
 type Request struct {
-	Key   string        // the lock's final name in the store: 1 to MaxKeyLen bytes that do not begin with ReservedPrefix
-	Owner string        // whose lock it will be, unique per request: 1 to MaxOwnerLen bytes
-	TTL   time.Duration // how long it lasts: MinTTL to MaxTTL; a store may round it up to the unit of its storage
+	// Key is the lock's final name in the store. It has 1 to MaxKeyLen bytes and does not
+	// begin with ReservedPrefix.
+	Key string
 
-	// Group, if it is not empty, asks for a lock that was declared in this group (see
-	// [Declarer]), and fails with ErrNotDeclared if there is none. TTL is zero then: the
-	// lock lasts as long as it was declared to. The owner is a name that comes again, and
-	// not unique per request; so if it holds the lock or waits for it the request fails,
-	// with ErrRepeated. Renew has no use for a Group.
+	// Owner identifies the holder. It has 1 to MaxOwnerLen bytes and is unique for each
+	// request.
+	Owner string
+
+	// TTL is the time after which the lock expires, from MinTTL to MaxTTL. A store may
+	// round it up to the unit of its storage.
+	TTL time.Duration
+
+	// Group, if it is not empty, requires that the lock was declared in this group (see
+	// [Declarer]); otherwise the request fails with ErrNotDeclared. TTL must be zero
+	// then: the lock has the TTL of its declaration. The owner is the same in all of its
+	// requests, and so a request fails with ErrRepeated if the owner already holds the
+	// lock or waits for it. Renew ignores Group.
 	Group string
 
-	// Metadata is what people shall see beside the lock in a list: a host, a purpose.
-	// Keys and values are valid UTF-8, of MaxMetadata bytes together. It changes nothing,
-	// and a renewal keeps it.
+	// Metadata is information for people who list the locks, for example a host or a
+	// purpose. Its keys and values are valid UTF-8 and have at most MaxMetadata bytes
+	// together. It has no other effect. Renewals do not change it.
 	Metadata map[string]string
 
-	// Holding are the owners of locks that will not be given back before this request is
-	// answered: at most MaxHolding. A Waiter tells by them when waiting would never end.
-	// TryLock and Renew, which do not wait, have no use for it.
+	// Holding are the owners of locks that the caller will not release before this
+	// request returns, at most MaxHolding. A Waiter detects deadlocks by them. TryLock
+	// and Renew, which do not wait, ignore it.
 	Holding []string
 }
 
-// MultiRequest asks for several locks in one step. The fields are those of Request.
+// MultiRequest is a request for several locks in one step. Its fields are those of
+// Request.
 type MultiRequest struct {
 	Keys     []string // 1 to MaxKeys, no two equal
 	Owner    string
@@ -40,44 +49,44 @@ type MultiRequest struct {
 	Metadata map[string]string
 	Holding  []string
 
-	// Wait tells to wait for the locks as a Waiter does, and not only to try. It needs a
-	// store that is a Waiter too.
+	// Wait makes the request wait for the locks as a Waiter does. The store must be a
+	// Waiter too.
 	Wait bool
 }
 
-// Grant is a store's answer to a request for a lock.
+// Grant is the result of a request for a lock.
 type Grant struct {
-	// Acquired tells whether the owner holds the lock. If not, the other fields are zero.
+	// Acquired reports whether the owner holds the lock. If not, the other fields are
+	// zero.
 	Acquired bool
 
-	// Token is the fencing token: greater than every token the store gave for this key
-	// before, across unlock, expiry and restarts of every process involved. A resource
-	// that refuses a token smaller than one it has seen is safe from a holder that
-	// outlived its lease. Zero means that the lock has none, because a foreign program
-	// took it.
+	// Token is the fencing token. It is greater than every earlier token of this key,
+	// across unlocks, expiries and restarts of all processes. A resource that rejects
+	// tokens smaller than the largest it has seen is protected from holders whose lock
+	// has expired. Token is zero if another program acquired the lock.
 	Token uint64
 
-	// TTL is how long the lock lasts from the grant, as asked for or, with a Group, as
-	// declared.
+	// TTL is the TTL of the lock: the requested one or, with a Group, the declared one.
 	TTL time.Duration
 
 	// Expires is when the holder must stop relying on the lock, on the caller's monotonic
-	// clock. It is never later than the moment the store lets somebody else in: it is
-	// counted from before the request left, or if the request waited, from a moment that
-	// is surely not after the grant.
+	// clock. It is never later than the time when the store can grant the lock to another
+	// owner: it is counted from before the request was sent or, if the request waited,
+	// from a time that is not after the grant.
 	Expires time.Time
 }
 
-// Validate returns a *FieldError for the first field that is out of bounds, or nil.
+// Validate returns a *FieldError for the first field that is not within its limits, or
+// nil.
 func (r Request) Validate() error {
 	if r.Group == "" {
 		return firstError(
 			validateKey("key", r.Key),
-			validateAsker(r.Owner, r.TTL, r.Metadata, r.Holding),
+			validateCommon(r.Owner, r.TTL, r.Metadata, r.Holding),
 		)
 	}
 	if r.TTL != 0 {
-		return &FieldError{"ttl", "is set although group is"}
+		return &FieldError{"ttl", "must be zero if group is set"}
 	}
 	return firstError(
 		validateMember(r.Group, r.Key),
@@ -87,17 +96,19 @@ func (r Request) Validate() error {
 	)
 }
 
-// Validate returns a *FieldError for the first field that is out of bounds, or nil.
+// Validate returns a *FieldError for the first field that is not within its limits, or
+// nil.
 func (d Declaration) Validate() error {
 	return firstError(validateMember(d.Group, d.Key), validateTTL(d.TTL))
 }
 
-// Validate returns a *FieldError for the first field that is out of bounds, or nil.
+// Validate returns a *FieldError for the first field that is not within its limits, or
+// nil.
 func (r MultiRequest) Validate() error {
-	return firstError(validateKeys(r.Keys), validateAsker(r.Owner, r.TTL, r.Metadata, r.Holding))
+	return firstError(validateKeys(r.Keys), validateCommon(r.Owner, r.TTL, r.Metadata, r.Holding))
 }
 
-// ValidateKey returns a *FieldError if key or owner is out of bounds, or nil.
+// ValidateKey returns a *FieldError if key or owner is not within its limits, or nil.
 func ValidateKey(key, owner string) error {
 	return firstError(validateKey("key", key), validateLen("owner", owner, MaxOwnerLen))
 }
@@ -107,12 +118,12 @@ func validateMember(group, key string) error {
 		return err
 	}
 	if !strings.HasPrefix(key, group) {
-		return &FieldError{"key", "does not begin with the group"}
+		return &FieldError{"key", "must begin with the group"}
 	}
 	return nil
 }
 
-func validateAsker(owner string, ttl time.Duration, metadata map[string]string, holding []string) error {
+func validateCommon(owner string, ttl time.Duration, metadata map[string]string, holding []string) error {
 	return firstError(
 		validateLen("owner", owner, MaxOwnerLen),
 		validateTTL(ttl),
@@ -123,14 +134,14 @@ func validateAsker(owner string, ttl time.Duration, metadata map[string]string, 
 
 func validateKeys(keys []string) error {
 	if n := len(keys); n == 0 || n > MaxKeys {
-		return &FieldError{"keys", fmt.Sprintf("are %d, must be 1 to %d", n, MaxKeys)}
+		return &FieldError{"keys", fmt.Sprintf("must be 1 to %d, got %d", MaxKeys, n)}
 	}
 	for i, key := range keys {
 		if err := validateKey("keys", key); err != nil {
 			return err
 		}
 		if slices.Contains(keys[:i], key) {
-			return &FieldError{"keys", "has one twice"}
+			return &FieldError{"keys", "must not contain a key twice"}
 		}
 	}
 	return nil
@@ -139,9 +150,9 @@ func validateKeys(keys []string) error {
 func validateTTL(ttl time.Duration) error {
 	switch {
 	case ttl < MinTTL:
-		return &FieldError{"ttl", fmt.Sprintf("is %v, the least is %v", ttl, MinTTL)}
+		return &FieldError{"ttl", fmt.Sprintf("must be at least %v, got %v", MinTTL, ttl)}
 	case ttl > MaxTTL:
-		return &FieldError{"ttl", fmt.Sprintf("is %v, the most is %v", ttl, MaxTTL)}
+		return &FieldError{"ttl", fmt.Sprintf("must be at most %v, got %v", MaxTTL, ttl)}
 	}
 	return nil
 }
@@ -151,18 +162,18 @@ func validateMetadata(metadata map[string]string) error {
 	for key, value := range metadata {
 		size += len(key) + len(value)
 		if !utf8.ValidString(key) || !utf8.ValidString(value) {
-			return &FieldError{"metadata", "is not valid UTF-8"}
+			return &FieldError{"metadata", "must be valid UTF-8"}
 		}
 	}
 	if size > MaxMetadata {
-		return &FieldError{"metadata", fmt.Sprintf("is %d bytes long, the most is %d", size, MaxMetadata)}
+		return &FieldError{"metadata", fmt.Sprintf("must be at most %d bytes, got %d", MaxMetadata, size)}
 	}
 	return nil
 }
 
 func validateHolding(holding []string) error {
 	if n := len(holding); n > MaxHolding {
-		return &FieldError{"holding", fmt.Sprintf("has %d owners, the most is %d", n, MaxHolding)}
+		return &FieldError{"holding", fmt.Sprintf("must be at most %d owners, got %d", MaxHolding, n)}
 	}
 	for _, owner := range holding {
 		if err := validateLen("holding", owner, MaxOwnerLen); err != nil {
@@ -174,7 +185,7 @@ func validateHolding(holding []string) error {
 
 func validateKey(field, key string) error {
 	if strings.HasPrefix(key, ReservedPrefix) {
-		return &FieldError{field, fmt.Sprintf("begins with %q, which is reserved", ReservedPrefix)}
+		return &FieldError{field, fmt.Sprintf("must not begin with %q, which is reserved", ReservedPrefix)}
 	}
 	return validateLen(field, key, MaxKeyLen)
 }
@@ -182,9 +193,9 @@ func validateKey(field, key string) error {
 func validateLen(field, value string, limit int) error {
 	switch {
 	case value == "":
-		return &FieldError{field, "is empty"}
+		return &FieldError{field, "must not be empty"}
 	case len(value) > limit:
-		return &FieldError{field, fmt.Sprintf("is %d bytes long, the most is %d", len(value), limit)}
+		return &FieldError{field, fmt.Sprintf("must be at most %d bytes, got %d", limit, len(value))}
 	}
 	return nil
 }

@@ -1,17 +1,17 @@
-// Package stores is the contract between the APIs, which speak a protocol, and the
-// backends, which keep locks.
+// Package stores defines the contract between the APIs, each of which serves a protocol,
+// and the backends, which store locks.
 //
-// A backend implements [Store], three methods, and whichever of the one-method ability
-// interfaces ([Renewer], [Waiter], [MultiLocker], [Lister], [Getter], [Revoker],
-// [Watcher], [Declarer], [Pinger]) its storage really has; callers go through the helper
-// beside each ([Renew], [List] and so on) and never assert a type. What a backend must do
-// is written on the interfaces; a backend's own comments say only how it differs and how
-// its locks can be lost.
+// A backend implements the three methods of [Store] and those of the ability interfaces
+// ([Renewer], [Waiter], [MultiLocker], [Lister], [Getter], [Revoker], [Watcher],
+// [Declarer], [Pinger]) that its storage supports. Callers use the helper for each method
+// ([TryLock], [Renew], [List] and so on); they neither call the methods nor assert types.
+// The comments of the interfaces are the specification. A backend's own comments describe
+// only how it differs and how its locks can be lost.
 //
 // # Testing
 //
-// Package test/conformance holds the contract as executable rows. A backend is finished
-// when conformance.Run passes.
+// Package test/conformance checks the contract. A backend is complete when
+// conformance.Run passes.
 package stores
 
 import (
@@ -21,111 +21,109 @@ import (
 	"time"
 )
 
-// Bounds of a request, the same for every store, so that a lock moves from one to another
-// without a change of name.
+// Limits of a request. They are the same for every store, so that a program can change
+// the store without renaming its locks.
 const (
 	MaxKeyLen   = 1024 // bytes
 	MaxOwnerLen = 1024 // bytes
 	MinTTL      = time.Millisecond
-	MaxTTL      = math.MaxInt32 * time.Second // the most that Dapr's wire can say
+	MaxTTL      = math.MaxInt32 * time.Second // the largest value in Dapr's messages
 
-	MaxKeys     = 64   // of a MultiRequest
+	MaxKeys     = 64   // keys in a MultiRequest
 	MaxHolding  = 64   // owners in a Request
 	MaxMetadata = 4096 // bytes of all keys and values in a Request's metadata
 
-	// ReservedPrefix begins no key: below it stores keep what is their own. Prefixes of
-	// lists and watches may begin with it.
+	// ReservedPrefix must not begin a key: stores use such names for their own data. The
+	// prefix of a list or a watch may begin with it.
 	ReservedPrefix = "mortise:"
 )
 
-// Outcomes that callers tell apart with errors.Is. Every other error means that the
-// storage could not be asked or did not answer, and that the caller knows nothing: the
-// lock may or may not have changed hands.
+// Errors that callers distinguish with errors.Is. Any other error means that the storage
+// could not be called or did not answer, and that the outcome is unknown: the lock may or
+// may not have changed hands.
 var (
-	// ErrNotHeld reports that nobody holds the lock: it was never taken, it was given
-	// back, or it has expired.
+	// ErrNotHeld reports that the lock is free: it was never acquired, it was released,
+	// or it has expired.
 	ErrNotHeld = errors.New("lock is not held")
-	// ErrNotOwner reports that somebody else holds the lock.
+	// ErrNotOwner reports that another owner holds the lock.
 	ErrNotOwner = errors.New("lock belongs to another owner")
-	// ErrDeadlock reports that waiting would never end: the lock is held by an owner that
-	// itself waits, directly or through others, for one of the locks that the request
-	// says are being held.
+	// ErrDeadlock reports that waiting would never end: the holder of the lock waits,
+	// directly or through others, for a lock of an owner in the request's Holding.
 	ErrDeadlock = errors.New("waiting would be a deadlock")
 	// ErrNotDeclared reports that the group has no such lock: it was never declared, or
 	// it was withdrawn.
 	ErrNotDeclared = errors.New("lock is not declared")
-	// ErrDeclared reports that the group has the lock already.
+	// ErrDeclared reports that the lock is already declared.
 	ErrDeclared = errors.New("lock is declared already")
-	// ErrLimit reports that the group has as many locks as it may have.
+	// ErrLimit reports that the group has reached the limit of its locks.
 	ErrLimit = errors.New("group is full")
-	// ErrRepeated reports that the owner holds the declared lock already, or waits for it
-	// already.
+	// ErrRepeated reports that the owner already holds the declared lock or already waits
+	// for it.
 	ErrRepeated = errors.New("owner has the lock or waits for it already")
-	// ErrGaveUp reports that the owner of a declared lock was waiting for it, and has
-	// called Unlock meanwhile.
+	// ErrGaveUp reports that an owner waited for a declared lock and called Unlock
+	// meanwhile, which ended the wait.
 	ErrGaveUp = errors.New("owner has given up waiting")
-	// ErrRefused reports that the storage answered and rejects the operation until its
-	// permissions, its configuration or its data are changed. Repeating the call cannot
-	// succeed.
+	// ErrRefused reports that the storage rejects the operation until its permissions,
+	// its configuration or its data change. Retrying before that cannot succeed.
 	ErrRefused = errors.New("storage refuses the operation")
 	// ErrNotLock reports that the key holds data of another program that is not a lock.
-	// Nothing was changed, and repeating the call cannot succeed while the data is there.
+	// The data is unchanged, and retrying cannot succeed while it exists.
 	ErrNotLock = errors.New("key holds data that is not a lock")
-	// ErrUnreachable reports that the storage did not answer, or cannot serve now because
-	// it starts or fails over. A later call may succeed.
+	// ErrUnreachable reports that the storage did not answer, or is starting or failing
+	// over. A later call may succeed.
 	ErrUnreachable = errors.New("storage is unreachable")
-	// ErrUnsupported reports that the store's storage has no such ability.
+	// ErrUnsupported reports that the store does not have the ability.
 	ErrUnsupported = errors.ErrUnsupported
 	// ErrClosed reports a call on a store after its Close.
 	ErrClosed = errors.New("store is closed")
 )
 
-// A Store keeps locks. A lock is a key that at most one owner holds at a time.
+// A Store stores locks. A lock is a key that at most one owner holds at a time.
 //
-// A lock is held from the moment a TryLock is granted until its owner's Unlock or until
-// its TTL has passed on the store's own clock, whichever is first. An expired lock is not
-// held: by nobody, for every call, whether or not the store has cleaned it up.
+// A lock is held from the moment it is granted until its owner's Unlock or until its TTL
+// has passed on the store's own clock, whichever is first. An expired lock is free for
+// every call, whether or not the store has removed it.
 //
-// All methods are safe for concurrent use. All honour ctx: they return soon after it
-// ends, with an error that wraps ctx.Err. Calls are linearizable per key: two clients of
-// the same storage see one order of grants.
+// All methods are safe for concurrent use. They return soon after ctx ends, with an error
+// that wraps ctx.Err. Calls are linearizable per key: all clients of the same storage see
+// the same order of grants.
 //
-// Arguments are within the bounds above; APIs see to that (see [Request.Validate]). Keys
-// and owners are opaque bytes, but for keys that begin with ReservedPrefix, which APIs
-// refuse for every store.
+// Arguments must be within the limits above; the APIs check them (see
+// [Request.Validate]). Keys and owners are opaque bytes, except that the APIs reject keys
+// that begin with ReservedPrefix.
 //
-// Where other programs keep data in the same storage, a key may hold data that is not a
-// lock. Every call for such a key fails with ErrNotLock at once and leaves the data as it
-// is, and so does a wait under way when the data appears.
+// If other programs use the same storage, a key may hold data that is not a lock. Every
+// call for such a key fails with ErrNotLock immediately and does not change the data. A
+// call that waits fails in the same way when such data appears.
 //
-// Errors carry the store's name, the operation and the quoted key once, and never a
+// Errors contain the store's name, the operation and the quoted key once, and never a
 // password or a URL.
 type Store interface {
-	// TryLock takes the lock if nobody holds it, without waiting for a holder. That it is
-	// held is an answer and not an error: a Grant with Acquired false. The present owner
-	// is refused like anybody else, so a second TryLock never looks like a second grant
-	// (Dapr's lock conformance suite demands it).
+	// TryLock acquires the lock if it is free, and does not wait for its release. If the
+	// lock is held, TryLock returns a Grant with Acquired false and no error. The holder
+	// is refused like any other owner, so a second TryLock never looks like a second
+	// grant; Dapr's lock conformance suite requires that.
 	//
-	// After an error the lock may have been taken; Unlock with the same owner is then
-	// safe, and the TTL ends it in any case. A store that repeats a request inside one
-	// TryLock answers as if it had sent it once.
+	// After an error the lock may have been acquired. The caller may call Unlock with the
+	// same owner, and the TTL ends the lock in any case. A store that retries a request
+	// within one TryLock returns the result of sending it once.
 	TryLock(ctx context.Context, req Request) (Grant, error)
 
-	// Unlock gives the lock back. It fails with ErrNotHeld if nobody holds it and with
-	// ErrNotOwner if somebody else does, and then changes nothing. If the owner waits for
-	// it by a request with a Group, that is ended instead, with ErrGaveUp, and Unlock
-	// returns nil.
+	// Unlock releases the lock. It fails with ErrNotHeld if the lock is free and with
+	// ErrNotOwner if another owner holds it, and then changes nothing. If the owner waits
+	// for the lock with a request that has a Group, Unlock ends that request with
+	// ErrGaveUp instead and returns nil.
 	Unlock(ctx context.Context, key, owner string) error
 
-	// Close ends the store's use of its storage and waits for what it started. Locks stay
-	// as they are. Calls after Close, a second Close excepted, fail with ErrClosed.
+	// Close releases the store's connections and waits for its goroutines. It does not
+	// change locks. Later calls fail with ErrClosed, except for Close.
 	Close() error
 }
 
-// FieldError reports an argument that is out of bounds.
+// FieldError reports an argument that is not within its limits.
 type FieldError struct {
 	Field   string // key, keys, owner, ttl, metadata, holding or group
-	Problem string // what is wrong with it, without its value
+	Problem string // the rule, without the key or the owner: "must not be empty"
 }
 
 // Error names the field and the problem.

@@ -13,43 +13,43 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// acquisition is what AcquireLock returned.
-type acquisition struct {
+// acquireResult is the result of an AcquireLock.
+type acquireResult struct {
 	lock *rtm.Lock
 	err  error
 }
 
-// waits lets a user wait for the room's lock, and returns when he does.
-func waits(ctx context.Context, u *rtm.User, name string) <-chan acquisition {
-	got := make(chan acquisition, 1)
+// startWaiting starts an AcquireLock of a lock in the room, and returns when it waits.
+func startWaiting(ctx context.Context, u *rtm.User, name string) <-chan acquireResult {
+	got := make(chan acquireResult, 1)
 	go func() {
 		l, err := u.AcquireLock(ctx, room, name, true)
-		got <- acquisition{l, err}
+		got <- acquireResult{l, err}
 	}()
 	synctest.Wait()
 	return got
 }
 
-// loseAnswer lets the answer to the next call of the method that succeeds be lost.
-func (n *network) loseAnswer(method string) {
+// dropResponse drops the response to the next successful call of the method.
+func (n *network) dropResponse(method string) {
 	var lost atomic.Bool
-	n.with(func(_ context.Context, called string, call func() (any, error)) (any, error) {
+	n.inject(func(_ context.Context, called string, call func() (any, error)) (any, error) {
 		resp, err := call()
 		if called == method && err == nil && !lost.Swap(true) {
-			return nil, status.Error(codes.Unavailable, "the answer is lost")
+			return nil, status.Error(codes.Unavailable, "the response is lost")
 		}
 		return resp, err
 	})
 }
 
-func TestUsersWaitForALockInTurn(t *testing.T) {
+func TestAcquireLock_WaitsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob, carol := n.login(t, "alice"), n.login(t, "bob"), n.login(t, "carol")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		first := acquire(t, alice, "pen")
-		second, third := waits(t.Context(), bob, "pen"), waits(t.Context(), carol, "pen")
-		time.Sleep(long) // more than a third of the TTL, so that the grant is asked about
+		second, third := startWaiting(t.Context(), bob, "pen"), startWaiting(t.Context(), carol, "pen")
+		time.Sleep(long) // more than a third of the TTL: the client confirms the grant
 		if err := first.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -65,13 +65,13 @@ func TestUsersWaitForALockInTurn(t *testing.T) {
 			t.Fatalf("carol got %+v after rev %d", last, got.lock.Rev)
 		}
 		time.Sleep(long)
-		checkLives(t, last.lock)
+		checkHeld(t, last.lock)
 	})
 }
 
-func TestWaitingEnds(t *testing.T) {
+func TestAcquireLock_WaitEnds(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		end  func(t *testing.T, alice, bob *rtm.User, cancel context.CancelFunc)
 		want []error
 	}{
@@ -91,49 +91,49 @@ func TestWaitingEnds(t *testing.T) {
 		{"with Close", func(_ *testing.T, _, bob *rtm.User, _ context.CancelFunc) { bob.Close() },
 			[]error{rtm.ErrAcquireFailed, rtm.ErrNotLogin}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice, bob := n.login(t, "alice"), n.login(t, "bob")
-				set(t, alice, "pen")
+				setLocks(t, alice, "pen")
 				acquire(t, alice, "pen")
 				ctx, cancel := context.WithTimeout(t.Context(), long)
 				defer cancel()
-				got := waits(ctx, bob, "pen")
+				got := startWaiting(ctx, bob, "pen")
 				if n.waiters() != 1 {
-					t.Fatal("he does not wait")
+					t.Fatal("bob does not wait")
 				}
 				row.end(t, alice, bob, cancel)
 				end := <-got
 				if end.err == nil {
-					t.Fatal("he got it")
+					t.Fatal("bob acquired the lock")
 				}
 				checkIs(t, "AcquireLock", end.err, row.want...)
 				synctest.Wait()
 				if n.waiters() != 0 || len(bob.Locks()) != 0 {
-					t.Errorf("%d wait, and he holds %v", n.waiters(), bob.Locks())
+					t.Errorf("%d waiters, and bob holds %v", n.waiters(), bob.Locks())
 				}
-				_ = alice.ReleaseLock(t.Context(), room, "pen") // if it exists still
+				_ = alice.ReleaseLock(t.Context(), room, "pen") // if it still exists
 				n.checkOwner(t, "pen", "")
 			})
 		})
 	}
 }
 
-func TestOneWaitAtATime(t *testing.T) {
+func TestAcquireLock_Performing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		for _, retry := range []bool{false, true} {
 			_, err := alice.AcquireLock(t.Context(), room, "pen", retry)
 			checkIs(t, "AcquireLock of the owner", err, rtm.ErrPerforming)
 		}
-		got := waits(t.Context(), bob, "pen")
+		got := startWaiting(t.Context(), bob, "pen")
 		_, err := bob.AcquireLock(t.Context(), room, "pen", true)
-		checkIs(t, "AcquireLock of one who waits", err, rtm.ErrPerforming)
-		checkLives(t, l)
+		checkIs(t, "AcquireLock of a waiter", err, rtm.ErrPerforming)
+		checkHeld(t, l)
 		if err := l.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -143,20 +143,20 @@ func TestOneWaitAtATime(t *testing.T) {
 	})
 }
 
-func TestWaitingGoesOnAfterARestart(t *testing.T) {
+func TestAcquireLock_Restart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
-		got := waits(t.Context(), bob, "pen")
+		got := startWaiting(t.Context(), bob, "pen")
 		for range 3 {
 			n.stop()
 			time.Sleep(ttl / 2)
 			n.start()
 			time.Sleep(time.Minute)
 			if n.waiters() != 1 {
-				t.Errorf("%d wait, want 1", n.waiters())
+				t.Errorf("%d waiters, want 1", n.waiters())
 			}
 		}
 		if err := l.Release(t.Context()); err != nil {
@@ -166,86 +166,86 @@ func TestWaitingGoesOnAfterARestart(t *testing.T) {
 		if end.err != nil {
 			t.Fatal(end.err)
 		}
-		n.stop() // he waits for another, while nobody is there
-		other := waits(t.Context(), bob, "ink")
+		n.stop() // the next AcquireLock starts without a server
+		other := startWaiting(t.Context(), bob, "ink")
 		time.Sleep(ttl / 2)
 		n.start()
 		checkIs(t, "AcquireLock", (<-other).err, rtm.ErrLockNotExist)
 		time.Sleep(long)
-		checkLives(t, end.lock)
+		checkHeld(t, end.lock)
 	})
 }
 
-func TestAGrantWhoseAnswerWasLostIsKeptByWhoGoesOnAsking(t *testing.T) {
+func TestAcquireLock_LostResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
-		n.loseAnswer("AcquireLock")
+		setLocks(t, alice, "pen")
+		n.dropResponse("AcquireLock")
 		l, err := alice.AcquireLock(t.Context(), room, "pen", true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if owner, rev := n.owner(t, "pen"); owner != "alice" || rev != l.Rev {
+		if owner, rev := n.ownerOf(t, "pen"); owner != "alice" || rev != l.Rev {
 			t.Errorf("%q holds it with %d, want alice with %d", owner, rev, l.Rev)
 		}
 		if got := n.count("ReleaseLock"); got != 0 {
 			t.Errorf("it was released %d times", got)
 		}
 		time.Sleep(long)
-		checkLives(t, l)
+		checkHeld(t, l)
 	})
 }
 
-func TestALockThatIsBelievedLostWhileItIsAskedForIsGotAgain(t *testing.T) {
+func TestAcquireLock_ExpiredWhileRetrying(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
-		n.cut()
-		got := waits(t.Context(), alice, "pen")
+		n.cutConns()
+		got := startWaiting(t.Context(), alice, "pen")
 		<-l.Done()
-		end := <-got // the server, which did not notice, says that she has it
+		end := <-got // the server has not noticed, and responds that alice has the lock
 		if end.err != nil || end.lock.Rev != l.Rev {
 			t.Fatalf("AcquireLock returned %+v, want rev %d", end, l.Rev)
 		}
 		time.Sleep(long)
-		checkLives(t, end.lock)
+		checkHeld(t, end.lock)
 		n.checkOwner(t, "pen", "alice")
 	})
 }
 
-func TestWhatBecomesOfARequestLeavesALockThatIsHeldAlone(t *testing.T) {
+func TestAcquireLock_KeepsHeldLock(t *testing.T) {
 	for _, row := range []struct {
-		says   string
-		meddle func(n *network)
-		retry  bool
-		want   error
+		name  string
+		fault func(n *network)
+		retry bool
+		want  error
 	}{
-		{"no connection", func(n *network) { n.with(only("AcquireLock", answers(codes.Unavailable))) }, false, rtm.ErrNotConnected},
-		{"no answer", func(n *network) { n.with(only("AcquireLock", silent)) }, false, rtm.ErrOperationTimeout},
-		{"another request after one that was lost", func(n *network) {
-			n.with(func(context.Context, string, func() (any, error)) (any, error) {
-				n.with(nil)
+		{"no connection", func(n *network) { n.inject(onMethod("AcquireLock", failWithCode(codes.Unavailable))) }, false, rtm.ErrNotConnected},
+		{"no response", func(n *network) { n.inject(onMethod("AcquireLock", hang)) }, false, rtm.ErrOperationTimeout},
+		{"a retry of a lost request", func(n *network) {
+			n.inject(func(context.Context, string, func() (any, error)) (any, error) {
+				n.inject(nil)
 				return nil, status.Error(codes.Unavailable, "no")
 			})
 		}, true, rtm.ErrPerforming},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
 				if _, err := alice.SetLock(t.Context(), room, "pen", time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				l := acquire(t, alice, "pen")
-				row.meddle(n)
+				row.fault(n)
 				_, err := alice.AcquireLock(t.Context(), room, "pen", row.retry)
 				checkIs(t, "AcquireLock", err, row.want)
-				n.with(nil)
+				n.inject(nil)
 				time.Sleep(long)
-				checkLives(t, l)
+				checkHeld(t, l)
 				n.checkOwner(t, "pen", "alice")
 			})
 		})

@@ -7,17 +7,17 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// Channel is what locks belong to. Channels of one name and different types have nothing
-// in common.
+// Channel is a namespace of locks. Channels of the same name and different types are
+// independent.
 type Channel struct {
 	Type ChannelType
 	Name string
 }
 
-// ChannelType is the kind of a channel, with RTM's number.
+// ChannelType is the type of a channel. Its values are RTM's.
 type ChannelType int32
 
-// The types of channels that have locks.
+// The channel types that have locks.
 const (
 	MessageChannel = ChannelType(rtmpb.ChannelType_MESSAGE)
 	StreamChannel  = ChannelType(rtmpb.ChannelType_STREAM)
@@ -28,16 +28,16 @@ func (t ChannelType) String() string { return t.wire().String() }
 
 func (t ChannelType) wire() rtmpb.ChannelType { return rtmpb.ChannelType(t) }
 
-// Message returns the message channel of that name.
+// Message returns the message channel with the name.
 func Message(name string) Channel { return Channel{MessageChannel, name} }
 
-// Stream returns the stream channel of that name.
+// Stream returns the stream channel with the name.
 func Stream(name string) Channel { return Channel{StreamChannel, name} }
 
-// String returns type and name: `MESSAGE "my_channel"`.
+// String returns the type and the name: `MESSAGE "my_channel"`.
 func (c Channel) String() string { return fmt.Sprintf("%v %q", c.Type, c.Name) }
 
-// lockID is which lock. The locks of one channel differ by name.
+// lockID identifies a lock.
 type lockID struct {
 	channel Channel
 	name    string
@@ -45,18 +45,18 @@ type lockID struct {
 
 func (id lockID) String() string { return fmt.Sprintf("lock %q of %v", id.name, id.channel) }
 
-// Detail is what there is to know about a lock.
+// Detail is the state of a lock.
 type Detail struct {
 	Channel Channel
 	Name    string
-	Owner   string        // the user who has it; empty if it is free
-	TTL     time.Duration // how long a user keeps it who is offline
-	Rev     uint64        // the owner's fencing token; 0 if it is free
+	Owner   string        // the name of a user; empty if the lock is free
+	TTL     time.Duration // how long an owner that is offline keeps the lock
+	Rev     uint64        // the owner's fencing token; 0 if the lock is free
 }
 
 func (d Detail) id() lockID { return lockID{d.Channel, d.Name} }
 
-// wire is the lock as something that the user holds.
+// wire returns the wire form of the lock.
 func (d Detail) wire() *rtmpb.LockDetail {
 	return &rtmpb.LockDetail{
 		LockName: d.Name, Owner: d.Owner, Ttl: uint32(d.TTL / time.Second), LockRev: d.Rev,
@@ -64,7 +64,7 @@ func (d Detail) wire() *rtmpb.LockDetail {
 	}
 }
 
-// message is what every message has that is about a lock.
+// message has the accessors that all messages about a lock have in common.
 type message interface {
 	GetChannel() string
 	GetChannelType() rtmpb.ChannelType
@@ -73,19 +73,19 @@ type message interface {
 	GetLockRev() uint64
 }
 
-// detailOf reads what a message says of a lock.
-func detailOf(m message, owner string) Detail {
+// detailFromProto returns the lock of a message.
+func detailFromProto(m message, owner string) Detail {
 	return Detail{
 		Channel: Channel{ChannelType(m.GetChannelType()), m.GetChannel()},
 		Name:    m.GetLockName(), Owner: owner, TTL: time.Duration(m.GetTtl()) * time.Second, Rev: m.GetLockRev(),
 	}
 }
 
-// detailsOf reads the locks of one channel.
-func detailsOf(rows []*rtmpb.LockDetail, channel Channel) []Detail {
+// detailsFromProto returns the locks of one channel.
+func detailsFromProto(rows []*rtmpb.LockDetail, channel Channel) []Detail {
 	details := make([]Detail, len(rows))
 	for i, row := range rows {
-		details[i] = detailOf(row, row.GetOwner())
+		details[i] = detailFromProto(row, row.GetOwner())
 		details[i].Channel = channel
 	}
 	return details

@@ -15,33 +15,33 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// Code is RTM's number of an outcome, to be found with errors.Is.
+// Code is an RTM error code, for errors.Is.
 type Code int32
 
-// The codes that occur. Those that begin with 14 are of locks.
+// The codes that occur. Those of the form -14xxx are about locks.
 const (
-	ErrNotLogin            Code = -10002 // the user is not logged in any more
-	ErrInvalidToken        Code = -10005 // Mortise asks for another bearer token
+	ErrNotLogin            Code = -10002 // the user is no longer logged in
+	ErrInvalidToken        Code = -10005 // the bearer token is missing or wrong
 	ErrInvalidUserID       Code = -10006
 	ErrInvalidChannelName  Code = -10008
 	ErrInvalidParameter    Code = -10014
 	ErrInvalidChannelType  Code = -10019
-	ErrServiceNotSupported Code = -10022 // Mortise, or its store, has no such locks
-	ErrNotConnected        Code = -10025 // Mortise cannot be reached
+	ErrServiceNotSupported Code = -10022 // Mortise or its store has no RTM locks
+	ErrNotConnected        Code = -10025 // Mortise is unreachable
 	ErrDuplicateUserID     Code = -10027 // the user has logged in elsewhere
-	ErrOperationFailed     Code = -14001 // the channel has as many locks as it may have; or whatever has no code of its own
-	ErrOperationTimeout    Code = -14002 // no answer in ten seconds, or until ctx's deadline
-	ErrPerforming          Code = -14003 // the user holds the lock, or waits for it
+	ErrOperationFailed     Code = -14001 // too many locks in the channel, or other errors
+	ErrOperationTimeout    Code = -14002 // no response in ten seconds, or in ctx's time
+	ErrPerforming          Code = -14003 // the user holds the lock or waits for it
 	ErrLockAlreadyExist    Code = -14004
 	ErrInvalidLockName     Code = -14005
-	ErrLockNotAcquired     Code = -14006 // nobody holds it, or somebody else does
-	ErrAcquireFailed       Code = -14007 // somebody else holds it; or the wait has been given up
+	ErrLockNotAcquired     Code = -14006 // the lock is free, or another user holds it
+	ErrAcquireFailed       Code = -14007 // another user holds the lock, or the wait ended
 	ErrLockNotExist        Code = -14008
-	ErrLockNotAvailable    Code = -14009 // there is no such component, or its storage does not answer or refuses the operation
+	ErrLockNotAvailable    Code = -14009 // no such component, or its storage fails
 )
 
-// names are those of the proto's table.
-var names = map[Code]string{
+// codeNames are the names in rtm.proto.
+var codeNames = map[Code]string{
 	ErrNotLogin:            "NOT_LOGIN",
 	ErrInvalidToken:        "INVALID_TOKEN",
 	ErrInvalidUserID:       "INVALID_USER_ID",
@@ -62,41 +62,46 @@ var names = map[Code]string{
 	ErrLockNotAvailable:    "LOCK_NOT_AVAILABLE",
 }
 
-// Error returns number and name: "-14008 LOCK_NOT_EXIST".
+// Error returns the number and the name: "-14008 LOCK_NOT_EXIST".
 func (c Code) Error() string {
-	if name, ok := names[c]; ok {
+	if name, ok := codeNames[c]; ok {
 		return fmt.Sprintf("%d %s", int(c), name)
 	}
 	return fmt.Sprint(int(c))
 }
 
-// Why a [Lock] has ended, to be found with errors.Is in its Err. Those that are losses
-// are a [client.ErrLost] too.
+// Reasons for the end of a [Lock], for errors.Is with Lock.Err. Those that are losses
+// also wrap [client.ErrLost].
 var (
-	ErrReleased = errors.New("it was released")                                   // by this User
-	ErrRevoked  = fmt.Errorf("%w: it was revoked", client.ErrLost)                // or released by another program of the same user
-	ErrRemoved  = fmt.Errorf("%w: it was removed", client.ErrLost)                // the lock does not exist any more
-	ErrExpired  = fmt.Errorf("%w: the user was offline too long", client.ErrLost) // or may have been
+	// ErrReleased reports that this User released the lock.
+	ErrReleased = errors.New("it was released")
+	// ErrRevoked reports that the lock was revoked, or released by another program of the
+	// same user.
+	ErrRevoked = fmt.Errorf("%w: it was revoked", client.ErrLost)
+	// ErrRemoved reports that the lock no longer exists.
+	ErrRemoved = fmt.Errorf("%w: it was removed", client.ErrLost)
+	// ErrExpired reports that the user was, or may have been, offline for the TTL.
+	ErrExpired = fmt.Errorf("%w: the user was offline too long", client.ErrLost)
 )
 
-// Error is an operation that failed. It matches its Code with errors.Is; ctx's Err if ctx
-// has ended; and if the user is logged out, what [User.Err] says. status.FromError finds
-// the gRPC status if there was one.
+// Error is the error of a failed operation. errors.Is matches its Code; ctx's Err if ctx
+// has ended; and [User.Err] if the user is logged out. status.FromError returns the gRPC
+// status, if there was one.
 type Error struct {
 	Code      Code
-	Operation string // RTM's name of it: "RTMSetLockOperation"
-	Reason    string // for people
+	Operation string // RTM's name of the operation: "RTMSetLockOperation"
+	Reason    string // a message for people
 
 	cause       error // or nil
-	interrupted bool  // a ctx has ended, which is the cause, and there is no answer
+	interrupted bool  // cause is the end of a ctx, and there was no response
 }
 
-// Error tells everything.
+// Error returns the operation, the reason and the code.
 func (e *Error) Error() string {
 	return fmt.Sprintf("mortise: %s: %s (%v)", e.Operation, e.Reason, e.Code)
 }
 
-// Unwrap makes errors.Is find the code and the cause.
+// Unwrap returns the code and the cause.
 func (e *Error) Unwrap() []error {
 	if e.cause == nil {
 		return []error{e.Code}
@@ -118,12 +123,12 @@ const (
 	opRemove    = "RTMRemoveLockOperation"
 )
 
-// timerSlack is how far the server's timer, or gRPC's, may run ahead of that of the same
-// ctx.
+// timerSlack is the most by which the server's timer or gRPC's may fire before the timer
+// of the same ctx.
 const timerSlack = 50 * time.Millisecond
 
-// explain makes an Error of that of an RPC that was made with ctx; nil stays nil. If ctx
-// has ended, that is the reason, whatever gRPC tells.
+// explain converts the error of an RPC that was made with ctx to an Error; nil stays nil.
+// If ctx has ended, that is the reason, whatever gRPC reports.
 func (u *User) explain(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -135,25 +140,25 @@ func (u *User) explain(ctx context.Context, op string, err error) error {
 		return &Error{Code: ErrNotLogin, Operation: op, Reason: client.ErrClosed.Error(), cause: client.ErrClosed}
 	}
 	if errors.Is(err, io.EOF) {
-		return ended(op)
+		return streamEnded(op)
 	}
-	e := answer(op, err)
+	e := errorFromStatus(op, err)
 	if deadline, ok := ctx.Deadline(); ok && e.Code == ErrOperationTimeout && time.Until(deadline) < timerSlack {
 		e.cause = context.DeadlineExceeded
 	}
 	return e
 }
 
-// ended is what it means that a stream ends well: a session is ended so when the user is
-// logged out by another program.
-func ended(op string) error {
+// streamEnded returns the error of a stream that ended without an error. The server ends
+// a session so when another program logs the user out.
+func streamEnded(op string) error {
 	if op == opSession {
-		return &Error{Code: ErrNotLogin, Operation: op, Reason: "by a Logout elsewhere"}
+		return &Error{Code: ErrNotLogin, Operation: op, Reason: "another program logged the user out"}
 	}
 	return &Error{Code: ErrNotConnected, Operation: op, Reason: "the stream ended"}
 }
 
-// interrupted is what becomes of an operation whose ctx has ended for that cause.
+// interrupted returns the error of an operation whose ctx has ended with the cause.
 func interrupted(op string, cause error) *Error {
 	code := ErrOperationFailed
 	switch {
@@ -164,19 +169,19 @@ func interrupted(op string, cause error) *Error {
 	case errors.Is(cause, ErrNotLogin):
 		code = ErrNotLogin
 	}
-	return &Error{Code: code, Operation: op, Reason: reasonOf(cause), cause: cause, interrupted: true}
+	return &Error{Code: code, Operation: op, Reason: reasonText(cause), cause: cause, interrupted: true}
 }
 
-// interruptedAfter is interrupted with the reason of the operation's last failure.
-func interruptedAfter(failure error, op string, cause error) error {
+// interruptedWithReason is interrupted with the reason of the operation's last failure.
+func interruptedWithReason(failure error, op string, cause error) error {
 	err := interrupted(op, cause)
-	err.Reason += ": " + reasonOf(failure)
+	err.Reason += ": " + reasonText(failure)
 	return err
 }
 
-// during returns the error of an operation that was part of another, as an error of that
-// one.
-func during(op string, err error) error {
+// asOperation returns err as the error of the operation op, of which the failed operation
+// was a part.
+func asOperation(op string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		part := *e
 		part.Operation = op
@@ -185,27 +190,27 @@ func during(op string, err error) error {
 	return err
 }
 
-// reasonOf is what an error tells people, without what another has around it.
-func reasonOf(err error) string {
+// reasonText returns the text of an error; of an [Error] only its Reason.
+func reasonText(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
 	return err.Error()
 }
 
-// answer reads the status of an RPC.
-func answer(op string, err error) *Error {
+// errorFromStatus converts the status of an RPC.
+func errorFromStatus(op string, err error) *Error {
 	s := status.Convert(err)
 	for _, detail := range s.Details() {
-		if said, ok := detail.(*rtmpb.Status); ok {
-			return &Error{Code: Code(said.GetErrorCode()), Operation: said.GetOperation(), Reason: said.GetReason(), cause: err}
+		if d, ok := detail.(*rtmpb.Status); ok {
+			return &Error{Code: Code(d.GetErrorCode()), Operation: d.GetOperation(), Reason: d.GetReason(), cause: err}
 		}
 	}
-	return &Error{Code: codeOf(s.Code()), Operation: op, Reason: s.Message(), cause: err}
+	return &Error{Code: codeFromGRPC(s.Code()), Operation: op, Reason: s.Message(), cause: err}
 }
 
-// codeOf is what a status means that the service itself has not made.
-func codeOf(c codes.Code) Code {
+// codeFromGRPC returns the code of a status without an RTM status.
+func codeFromGRPC(c codes.Code) Code {
 	switch c {
 	case codes.Unavailable:
 		return ErrNotConnected
@@ -219,21 +224,20 @@ func codeOf(c codes.Code) Code {
 	return ErrOperationFailed
 }
 
-// passing reports whether the same request may soon have another answer, because Mortise
-// or its storage cannot be reached. It may not if the storage answered and refuses the
-// operation.
-func passing(err error) bool {
+// isTransient reports whether a retry may succeed, because Mortise or its storage was
+// unreachable. It is false if the storage refused the operation.
+func isTransient(err error) bool {
 	if errors.Is(err, ErrLockNotAvailable) && status.Code(err) == codes.FailedPrecondition {
 		return false
 	}
 	return errors.Is(err, ErrNotConnected) || errors.Is(err, ErrLockNotAvailable) || errors.Is(err, ErrOperationTimeout)
 }
 
-// certain tells whether it is sure after the error of an AcquireLock that the server has
-// not granted the lock. It is not if the answer did not come, or says that the storage
-// did not answer. A cause that the caller gave his ctx says nothing, though it may be
-// what a server answered somebody else.
-func certain(err error) bool {
+// isNotGranted reports whether the error of an AcquireLock proves that the server has not
+// granted the lock. It does not if there was no response, or if the storage did not
+// respond. The cause of an ended ctx proves nothing, even if it is the error of another
+// request.
+func isNotGranted(err error) bool {
 	e, _ := errors.AsType[*Error](err)
-	return !e.interrupted && !passing(err) && e.Code != ErrOperationFailed
+	return !e.interrupted && !isTransient(err) && e.Code != ErrOperationFailed
 }

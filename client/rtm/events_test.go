@@ -12,9 +12,9 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// listen collects the room's events until ctx ends, and then sends the error that was
-// last. The server knows by then of all that was before.
-func listen(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan error {
+// collectEvents collects the room's events until ctx ends, and then sends the last error.
+// It returns when the subscription has started.
+func collectEvents(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan error {
 	synctest.Wait()
 	last := make(chan error, 1)
 	go func() {
@@ -31,30 +31,30 @@ func listen(ctx context.Context, u *rtm.User, events *[]rtm.Event) <-chan error 
 	return last
 }
 
-// same tells whether two events are.
-func same(a, b rtm.Event) bool {
+// equalEvents reports whether two events are equal.
+func equalEvents(a, b rtm.Event) bool {
 	return a.Type == b.Type && a.Lock == b.Lock && slices.Equal(a.Locks, b.Locks)
 }
 
 func checkEvents(t *testing.T, got []rtm.Event, want ...rtm.Event) {
 	t.Helper()
-	if !slices.EqualFunc(got, want, same) {
+	if !slices.EqualFunc(got, want, equalEvents) {
 		t.Errorf("the events are %+v, want %+v", got, want)
 	}
 }
 
-func TestEventsTellEachChange(t *testing.T) {
+func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "ink")
+		setLocks(t, alice, "ink")
 		if _, err := alice.SetLock(t.Context(), rtm.Stream("room"), "other", 0); err != nil {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var events []rtm.Event
-		last := listen(ctx, bob, &events)
-		set(t, alice, "pen")
+		last := collectEvents(ctx, bob, &events)
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		if err := l.Release(t.Context()); err != nil {
 			t.Error(err)
@@ -76,13 +76,13 @@ func TestEventsTellEachChange(t *testing.T) {
 	})
 }
 
-func TestEventsGoOnAfterARestart(t *testing.T) {
+func TestEvents_Restart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		var events []rtm.Event
-		last := listen(t.Context(), bob, &events)
+		last := collectEvents(t.Context(), bob, &events)
 		n.stop()
 		time.Sleep(time.Minute)
 		n.start()
@@ -97,12 +97,12 @@ func TestEventsGoOnAfterARestart(t *testing.T) {
 	})
 }
 
-func TestEventsEndWithTheLoop(t *testing.T) {
+func TestEvents_Break(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
 		ended := make(chan struct{})
-		n.with(func(_ context.Context, method string, call func() (any, error)) (any, error) {
+		n.inject(func(_ context.Context, method string, call func() (any, error)) (any, error) {
 			if method == "Subscribe" {
 				defer close(ended)
 			}
@@ -114,26 +114,26 @@ func TestEventsEndWithTheLoop(t *testing.T) {
 			}
 			break
 		}
-		<-ended // the server knows
+		<-ended // on the server
 	})
 }
 
-func TestEventsTellWhatIsWrong(t *testing.T) {
+func TestEvents_Error(t *testing.T) {
 	for _, row := range []struct {
-		says    string
+		name    string
 		channel rtm.Channel
 		make    func(n *network)
 		want    error
 	}{
-		{"a channel that cannot be", rtm.Message(""), nil, rtm.ErrInvalidChannelName},
-		{"a type that is none", rtm.Channel{Name: "room"}, nil, rtm.ErrInvalidChannelType},
-		{"a name that is no text", rtm.Message("\xff"), nil, rtm.ErrInvalidParameter},
-		{"a token that is refused", room, func(n *network) { n.with(answers(codes.Unauthenticated)) }, rtm.ErrInvalidToken},
-		{"nobody there until ctx ends", room, (*network).stop, context.DeadlineExceeded},
+		{"an invalid channel", rtm.Message(""), nil, rtm.ErrInvalidChannelName},
+		{"an invalid type", rtm.Channel{Name: "room"}, nil, rtm.ErrInvalidChannelType},
+		{"a name that is not UTF-8", rtm.Message("\xff"), nil, rtm.ErrInvalidParameter},
+		{"a rejected token", room, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, rtm.ErrInvalidToken},
+		{"no server until ctx ends", room, (*network).stop, context.DeadlineExceeded},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
 				if row.make != nil {
 					row.make(n)
@@ -156,11 +156,11 @@ func TestEventsTellWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestLostTellsEveryListener(t *testing.T) {
+func TestUser_Lost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "a", "b", "c")
+		setLocks(t, alice, "a", "b", "c")
 		for _, name := range []string{"a", "b", "c"} {
 			acquire(t, alice, name)
 		}
@@ -185,16 +185,16 @@ func TestLostTellsEveryListener(t *testing.T) {
 		late := alice.Lost(ctx)
 		revoke("c")
 		if got := names(early, 2); !slices.Equal(got, []string{"b", "c"}) {
-			t.Errorf("the first listener hears %v", got)
+			t.Errorf("the first listener got %v", got)
 		}
 		if got := names(late, 1); !slices.Equal(got, []string{"c"}) {
-			t.Errorf("the second listener hears %v", got)
+			t.Errorf("the second listener got %v", got)
 		}
 		if alice.Close(); !slices.Equal(names(late, 2), []string{"c"}) {
-			t.Error("after Close a listener does not hear what was before")
+			t.Error("after Close a listener must get the losses before it")
 		}
 		if cancel(); names(early, 1) != nil {
-			t.Error("a listener hears something after its ctx has ended")
+			t.Error("a listener got a loss after its ctx has ended")
 		}
 	})
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-// The examples use a Mortise in this process. Yours is at
-// "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
+// The examples use a Mortise in this process, instead of one at
+// "unix:///tmp/dapr-components-sockets/mortise.sock" or host:port.
 var (
-	ctx    = context.Background()
-	around = begin()
-	c      = around.client()
+	ctx            = context.Background()
+	exampleNetwork = newNetwork()
+	c              = exampleNetwork.client()
 )
 
 func Example() {
@@ -27,34 +27,34 @@ func Example() {
 	defer alice.Logout(ctx, true)
 
 	channel := rtm.Message("my_channel")
-	_, err = alice.SetLock(ctx, channel, "my_lock", 30*time.Second) // kept for alice that long if she goes offline
+	_, err = alice.SetLock(ctx, channel, "my_lock", 30*time.Second)
 	if err != nil && !errors.Is(err, rtm.ErrLockAlreadyExist) {
 		log.Fatal(err)
 	}
-	lock, err := alice.AcquireLock(ctx, channel, "my_lock", true) // wait for it
+	lock, err := alice.AcquireLock(ctx, channel, "my_lock", true) // waits for the lock
 	if err != nil {
 		log.Fatal(err)
 	}
 	work := lock.Context() // ends when the lock is lost
 	fmt.Println(lock.Name, "is", lock.Owner+"'s", work.Err())
 	if err := lock.Release(ctx); err != nil {
-		fmt.Println("what was done may have to be checked:", err)
+		fmt.Println("the lock may have been lost during the work:", err)
 	}
 	// Output: my_lock is alice's <nil>
 }
 
 func ExampleLogin() {
-	chat := c.With(client.Store("chat")) // the component; needed if Mortise has several
+	chat := c.With(client.Store("chat")) // required if Mortise has several components
 	alice, err := rtm.Login(ctx, chat, "alice")
 	if errors.Is(err, rtm.ErrNotConnected) {
-		fmt.Println("Mortise is away")
+		fmt.Println("Mortise is unreachable")
 		return
 	} else if err != nil {
 		log.Fatal(err)
 	}
-	defer alice.Close() // without a word to Mortise, which keeps her locks for their TTLs
-	fmt.Println(alice.Name(), "still has", alice.Locks())
-	// Output: alice still has []
+	defer alice.Close() // Mortise keeps the user's locks for their TTLs
+	fmt.Println(alice.Name(), "has", alice.Locks())
+	// Output: alice has []
 }
 
 func ExampleUser_AcquireLock() {
@@ -95,12 +95,12 @@ func ExampleUser_Events() {
 			log.Fatal(err) // ctx has ended, or ann is logged out
 		}
 		switch event.Type {
-		case rtm.EventSnapshot: // what there is; again after changes that could not be told
+		case rtm.EventSnapshot: // all locks; again after a reconnection
 			fmt.Println(len(event.Locks), "locks")
 			if _, err := ann.SetLock(ctx, channel, "pen", 0); err != nil {
 				log.Fatal(err)
 			}
-		default: // what has changed
+		default: // a change
 			fmt.Println(event.Type, event.Lock.Name)
 			return
 		}

@@ -2,10 +2,9 @@ package rtm
 
 import "time"
 
-// Sleep lets it seem that the machine has slept for d, which the monotonic clock does not
-// count.
+// Sleep simulates that the machine slept for d: only the wall clock advances.
 func (l *Lock) Sleep(d time.Duration) {
 	l.user.mu.Lock()
 	defer l.user.mu.Unlock()
-	l.wall = l.wall.Add(-d)
+	l.wallValidUntil = l.wallValidUntil.Add(-d)
 }

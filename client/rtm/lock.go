@@ -11,176 +11,177 @@ import (
 )
 
 const (
-	// look is how often a lock compares the clocks, at least. A machine that slept is
-	// found out so much later.
-	look = time.Second
-	// proofTimeout bounds one question whether the user is still known.
-	proofTimeout = 3 * time.Second
+	// clockCheckInterval is the most between two comparisons of the clocks: the delay
+	// after which a lock detects that the machine slept.
+	clockCheckInterval = time.Second
+	// revalidateTimeout bounds one revalidation.
+	revalidateTimeout = 3 * time.Second
 )
 
-// Lock is a lock that the user acquired. It stays his until he releases it, it is revoked
-// or removed, or he is offline for longer than its TTL. All methods are safe for
-// concurrent use.
+// Lock is a lock that the user acquired. The user keeps it until it is released, revoked
+// or removed, or until the user is offline for longer than its TTL. All methods are safe
+// for concurrent use.
 type Lock struct {
-	Detail // as acquired, not to be changed; Owner is the user, and Rev the fencing token
+	Detail // as acquired; read-only. Rev is the fencing token
 
 	user  *User
 	ctx   context.Context
 	end   context.CancelCauseFunc
-	timer *time.Timer // runs look
+	timer *time.Timer // runs check
 
 	// Guarded by user.mu.
-	until  time.Time // when it can be believed in no longer: a TTL after the user surely had it last
-	wall   time.Time // until by the wall clock, which goes on while the machine sleeps
-	missed bool      // the server has said that the user has lost it
+	validUntil     time.Time // one TTL after the user last certainly had the lock
+	wallValidUntil time.Time // on the wall clock, which runs during system sleep
+	reportedLost   bool      // the server has reported the loss
 }
 
-// Context is for the work under the lock, and ends with it; its cause is then [Lock.Err].
-// It has the values of the ctx that the lock was acquired with, but does not end with
-// that, which bounds the waiting only.
+// Context returns the ctx for the work under the lock. It ends with the lock, with the
+// cause [Lock.Err]. It has the values of AcquireLock's ctx but does not end with it: that
+// ctx only bounds the wait.
 func (l *Lock) Context() context.Context { return l.ctx }
 
-// Done is closed when the lock has ended.
+// Done returns a channel that is closed when the lock has ended.
 func (l *Lock) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err is nil until Done is closed, and then tells why: [ErrReleased], [ErrNotLogin] after
-// a Logout or Close, or if it was lost a [client.ErrLost] that is [ErrRevoked],
-// [ErrRemoved], [ErrExpired], or an ErrNotLogin.
+// Err returns nil until Done is closed, and then the reason: [ErrReleased]; [ErrNotLogin]
+// after a Logout or Close; or after a loss a [client.ErrLost] that also is [ErrRevoked],
+// [ErrRemoved], [ErrExpired] or ErrNotLogin.
 func (l *Lock) Err() error { return context.Cause(l.ctx) }
 
-// Release is [User.ReleaseLock], but only of this grant: if it has ended, Release returns
-// its Err, and leaves a later one of the same lock alone.
+// Release is [User.ReleaseLock] for this grant only: if the Lock has ended, Release
+// returns its Err, and does not release a later grant of the same lock.
 func (l *Lock) Release(ctx context.Context) error {
-	if !l.user.drops(l, ErrReleased) {
+	if !l.user.endLockOnce(l, ErrReleased) {
 		return l.Err()
 	}
 	return l.user.release(ctx, l.id(), l)
 }
 
-// hold begins a lock that the user was surely the owner of at the moment given. ctx's
-// values are for the lock's. The caller holds mu.
-func (u *User) hold(ctx context.Context, d Detail, alive time.Time) *Lock {
+// addLock adds a lock that the user certainly had at the time alive. The lock's Context
+// has ctx's values. The caller holds mu.
+func (u *User) addLock(ctx context.Context, d Detail, alive time.Time) *Lock {
 	if was := u.locks[d.id()]; was != nil {
-		u.drop(was, ErrExpired)
+		u.endLock(was, ErrExpired)
 	}
 	l := &Lock{Detail: d, user: u}
-	l.believe(alive)
+	l.extend(alive)
 	l.ctx, l.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	l.timer = time.AfterFunc(l.pace(), l.look)
+	l.timer = time.AfterFunc(l.checkInterval(), l.check)
 	u.locks[d.id()] = l
 	return l
 }
 
-// drop ends a lock that has not ended. The caller holds mu.
-func (u *User) drop(l *Lock, cause error) {
+// endLock ends a lock that has not ended. The caller holds mu.
+func (u *User) endLock(l *Lock, cause error) {
 	delete(u.locks, l.id())
 	l.timer.Stop()
 	l.end(fmt.Errorf("mortise: %v: %w", l.id(), cause))
 	if errors.Is(cause, client.ErrLost) {
-		u.losses = u.losses.tell(l)
+		u.lostList = u.lostList.append(l)
 	}
 }
 
-// drops ends the lock if there is one that has not ended, and returns whether that was
-// so.
-func (u *User) drops(l *Lock, cause error) bool {
+// endLockOnce ends the lock, and reports whether it did: not if l is nil or has ended.
+func (u *User) endLockOnce(l *Lock, cause error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if l == nil || l.Err() != nil {
 		return false
 	}
-	u.drop(l, cause)
+	u.endLock(l, cause)
 	return true
 }
 
-// held returns the user's lock, or nil.
-func (u *User) held(id lockID) *Lock {
+// lockByID returns the user's lock, or nil.
+func (u *User) lockByID(id lockID) *Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.locks[id]
 }
 
-// pace is how often the lock is looked at.
-func (l *Lock) pace() time.Duration { return min(l.TTL/10, look) }
+// checkInterval returns the time between two checks of the lock.
+func (l *Lock) checkInterval() time.Duration { return min(l.TTL/10, clockCheckInterval) }
 
-// look ends the lock a TTL after the user surely had it last, and has that proved anew
-// when a third of it is over. A lock that is believed to be lost may not be, so it is
-// given back.
-func (l *Lock) look() {
+// check ends the lock one TTL after the user last certainly had it, and revalidates it
+// after a third of the TTL. The server may still hold a lock that ends here, so check
+// releases it.
+func (l *Lock) check() {
 	u := l.user
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if l.Err() != nil {
 		return
 	}
-	left := l.left()
+	remaining := l.remaining()
 	switch {
-	case left <= 0:
-		u.drop(l, ErrExpired)
-		u.giveBack(l.id())
+	case remaining <= 0:
+		u.endLock(l, ErrExpired)
+		u.releaseInBackground(l.id())
 		return
-	case left <= l.TTL*2/3:
-		u.prove()
+	case remaining <= l.TTL*2/3:
+		u.revalidate()
 	}
-	l.timer.Reset(min(left, l.pace()))
+	l.timer.Reset(min(remaining, l.checkInterval()))
 }
 
-// believe takes in that the user surely had the lock at that moment. The caller holds mu.
-func (l *Lock) believe(alive time.Time) {
-	l.until = alive.Add(l.TTL)
-	l.wall = l.until.Round(0)
-	l.missed = false
+// extend records that the user certainly had the lock at the time alive. The caller holds
+// mu.
+func (l *Lock) extend(alive time.Time) {
+	l.validUntil = alive.Add(l.TTL)
+	l.wallValidUntil = l.validUntil.Round(0)
+	l.reportedLost = false
 }
 
-// left is how long the lock can be believed in, by the clock that says less. The caller
-// holds mu.
-func (l *Lock) left() time.Duration {
+// remaining returns how long the lock is valid, on the clock on which that is shorter.
+// The caller holds mu.
+func (l *Lock) remaining() time.Duration {
 	now := time.Now()
-	return min(l.until.Sub(now), l.wall.Sub(now.Round(0)))
+	return min(l.validUntil.Sub(now), l.wallValidUntil.Sub(now.Round(0)))
 }
 
-// prove asks in the background which locks the user has, unless it does already. Those
-// last, whatever becomes of his session, for a TTL from when the question was sent. The
-// caller holds mu.
-func (u *User) prove() {
-	if u.proving || len(u.locks) == 0 || u.online.Err() != nil {
+// revalidate requests in the background which locks the user has, unless such a request
+// is in progress. These locks last for at least one TTL from when the request was sent,
+// whatever happens to the session. The caller holds mu.
+func (u *User) revalidate() {
+	if u.revalidating || len(u.locks) == 0 || u.sessionCtx.Err() != nil {
 		return
 	}
-	u.proving = true
-	u.working.Go(func() {
-		ctx, cancel := context.WithTimeout(u.online, proofTimeout)
+	u.revalidating = true
+	u.background.Go(func() {
+		ctx, cancel := context.WithTimeout(u.sessionCtx, revalidateTimeout)
 		defer cancel()
 		sent := time.Now()
-		resp, _ := u.keepAlive(ctx, u.claims()) // without an answer nothing is proved, and the locks look again
+		resp, _ := u.keepAlive(ctx, u.claims()) // after an error, check retries
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		u.proving = false
-		u.proved(resp, sent)
+		u.revalidating = false
+		u.applyRevalidation(resp, sent)
 	})
 }
 
-// proved takes in which locks the user has, and which he has lost. The session tells
-// better why, so it gets the time until the next proof to do so. The caller holds mu.
-func (u *User) proved(resp *rtmpb.KeepAliveResponse, sent time.Time) {
+// applyRevalidation extends the locks that the user has, and ends those that are lost.
+// The session reports the reason of a loss, so a lock ends only when the next
+// revalidation reports the loss again. The caller holds mu.
+func (u *User) applyRevalidation(resp *rtmpb.KeepAliveResponse, sent time.Time) {
 	for _, row := range resp.GetLocks() {
-		if l := u.locks[detailOf(row, "").id()]; l != nil && l.Rev == row.GetLockRev() {
-			l.believe(sent)
+		if l := u.locks[detailFromProto(row, "").id()]; l != nil && l.Rev == row.GetLockRev() {
+			l.extend(sent)
 		}
 	}
 	for _, row := range resp.GetExpired() {
-		l := u.locks[detailOf(row, "").id()]
+		l := u.locks[detailFromProto(row, "").id()]
 		switch {
 		case l == nil || l.Rev != row.GetLockRev():
-		case l.missed:
-			u.ended.add(l.id(), l.Rev)
-			u.drop(l, ErrExpired)
+		case l.reportedLost:
+			u.tombstones.add(l.id(), l.Rev)
+			u.endLock(l, ErrExpired)
 		default:
-			l.missed = true
+			l.reportedLost = true
 		}
 	}
 }
 
-// keepAlive asks what the user holds, also of what he claims.
+// keepAlive requests the locks that the user has, and which of the claims have expired.
 func (u *User) keepAlive(ctx context.Context, claims []*rtmpb.LockDetail) (*rtmpb.KeepAliveResponse, error) {
 	return call(ctx, u, opKeepAlive, u.rpc.KeepAlive, &rtmpb.KeepAliveRequest{Store: u.store, User: u.name, Held: claims})
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestALockLastsWhileItsUserIsOnline(t *testing.T) {
+func TestLock_Online(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		time.Sleep(long)
-		checkLives(t, l)
-		if owner, rev := n.owner(t, "pen"); owner != "alice" || rev != l.Rev || l.Rev == 0 {
+		checkHeld(t, l)
+		if owner, rev := n.ownerOf(t, "pen"); owner != "alice" || rev != l.Rev || l.Rev == 0 {
 			t.Errorf("%q holds it with %d, want alice with %d", owner, rev, l.Rev)
 		}
 		want := rtm.Detail{Channel: room, Name: "pen", Owner: "alice", TTL: ttl, Rev: l.Rev}
@@ -33,28 +33,28 @@ func TestALockLastsWhileItsUserIsOnline(t *testing.T) {
 	})
 }
 
-// ending is a way in which alice's lock of the pen ends.
-type ending struct {
-	says string
+// endCase is a way in which alice's lock of the pen ends.
+type endCase struct {
+	name string
 	end  func(t *testing.T, n *network, alice, bob *rtm.User, l *rtm.Lock) error
 	want []error // of Err
 	lost bool
-	who  string // holds it then
+	who  string // the owner then
 }
 
-func (e ending) check(t *testing.T) {
-	n := open(t)
+func (e endCase) check(t *testing.T) {
+	n := setup(t)
 	alice, bob := n.login(t, "alice"), n.login(t, "bob")
-	set(t, alice, "pen")
+	setLocks(t, alice, "pen")
 	l := acquire(t, alice, "pen")
 	var lost []*rtm.Lock
-	told := make(chan struct{})
+	collected := make(chan struct{})
 	seq := alice.Lost(t.Context())
 	go func() {
-		defer close(told)
+		defer close(collected)
 		lost = slices.Collect(seq)
 	}()
-	checkLives(t, l)
+	checkHeld(t, l)
 	if err := e.end(t, n, alice, bob, l); err != nil {
 		t.Error(err)
 	}
@@ -72,14 +72,14 @@ func (e ending) check(t *testing.T) {
 	}
 	n.checkOwner(t, "pen", e.who)
 	alice.Close()
-	<-told
+	<-collected
 	if e.lost != slices.Contains(lost, l) {
 		t.Errorf("lost are %v, want this one: %v", lost, e.lost)
 	}
 }
 
-func TestEveryEndOfALockIsTold(t *testing.T) {
-	for _, e := range []ending{
+func TestLock_End(t *testing.T) {
+	for _, e := range []endCase{
 		{"by ReleaseLock", func(t *testing.T, _ *network, alice, _ *rtm.User, _ *rtm.Lock) error {
 			return alice.ReleaseLock(t.Context(), room, "pen")
 		}, []error{rtm.ErrReleased}, false, ""},
@@ -87,10 +87,10 @@ func TestEveryEndOfALockIsTold(t *testing.T) {
 			return l.Release(t.Context())
 		}, []error{rtm.ErrReleased}, false, ""},
 		{"by Release with a ctx that has ended", func(_ *testing.T, _ *network, _, _ *rtm.User, l *rtm.Lock) error {
-			return l.Release(ended())
+			return l.Release(canceledContext())
 		}, []error{rtm.ErrReleased}, false, ""},
 		{"by Logout that releases", func(_ *testing.T, _ *network, alice, _ *rtm.User, _ *rtm.Lock) error {
-			return alice.Logout(ended(), true)
+			return alice.Logout(canceledContext(), true)
 		}, []error{rtm.ErrReleased}, false, ""},
 		{"by Logout that does not", func(t *testing.T, _ *network, alice, _ *rtm.User, _ *rtm.Lock) error {
 			return alice.Logout(t.Context(), false)
@@ -129,45 +129,45 @@ func TestEveryEndOfALockIsTold(t *testing.T) {
 			return nil
 		}, []error{rtm.ErrExpired}, true, ""},
 	} {
-		t.Run(e.says, func(t *testing.T) { synctest.Test(t, e.check) })
+		t.Run(e.name, func(t *testing.T) { synctest.Test(t, e.check) })
 	}
 }
 
-// ended returns a ctx that has ended.
-func ended() context.Context {
+// canceledContext returns a ctx that has ended.
+func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-func TestALockEndsBeforeAnotherUserCanHaveIt(t *testing.T) {
+func TestLock_EndsBeforeServerExpiry(t *testing.T) {
 	for _, row := range []struct {
-		says string
-		away func(n *network)
+		name string
+		fail func(n *network)
 	}{
-		{"when Mortise is away", func(n *network) { n.stop(); time.Sleep(2 * time.Second); n.with(silent); n.start() }},
-		{"when the connection is cut", (*network).cut},
-		{"when Mortise does not answer", func(n *network) { n.with(silent) }},
+		{"when Mortise is unreachable", func(n *network) { n.stop(); time.Sleep(2 * time.Second); n.inject(hang); n.start() }},
+		{"when the connection is cut", (*network).cutConns},
+		{"when Mortise does not respond", func(n *network) { n.inject(hang) }},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
-				set(t, alice, "pen")
+				setLocks(t, alice, "pen")
 				l := acquire(t, alice, "pen")
 				time.Sleep(time.Minute + 1234*time.Millisecond)
 				start := time.Now()
-				row.away(n)
+				row.fail(n)
 				<-l.Done()
 				checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 				if took := time.Since(start); took > ttl {
 					t.Errorf("it ended after %v, want at most %v", took, ttl)
 				}
-				if who, _ := n.owner(t, "pen"); who != "alice" {
-					t.Errorf("%q holds it before alice knows", who)
+				if who, _ := n.ownerOf(t, "pen"); who != "alice" {
+					t.Errorf("%q holds it before alice's Lock has ended", who)
 				}
-				n.with(nil)
-				time.Sleep(time.Minute) // it is given back, now that she does not believe in it
+				n.inject(nil)
+				time.Sleep(time.Minute) // the client releases the lock
 				n.checkOwner(t, "pen", "")
 				acquire(t, alice, "pen")
 			})
@@ -175,11 +175,11 @@ func TestALockEndsBeforeAnotherUserCanHaveIt(t *testing.T) {
 	}
 }
 
-func TestALockOutlastsABrokenConnection(t *testing.T) {
+func TestLock_Reconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		for range 5 {
 			n.stop()
@@ -188,8 +188,8 @@ func TestALockOutlastsABrokenConnection(t *testing.T) {
 			time.Sleep(ttl)
 		}
 		time.Sleep(long)
-		checkLives(t, l)
-		if owner, rev := n.owner(t, "pen"); owner != "alice" || rev != l.Rev {
+		checkHeld(t, l)
+		if owner, rev := n.ownerOf(t, "pen"); owner != "alice" || rev != l.Rev {
 			t.Errorf("%q holds it with %d, want alice with %d", owner, rev, l.Rev)
 		}
 		if got := n.count("Session"); got != 6 {
@@ -198,26 +198,26 @@ func TestALockOutlastsABrokenConnection(t *testing.T) {
 	})
 }
 
-func TestALockOutlastsAnAbsenceThatEndsJustInTime(t *testing.T) {
+func TestLock_ReconnectBeforeExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		time.Sleep(ttl / 4)
 		n.stop()
 		time.Sleep(ttl*3/4 - 700*time.Millisecond)
 		n.start()
 		time.Sleep(long)
-		checkLives(t, l)
+		checkHeld(t, l)
 	})
 }
 
-func TestWhatWasLostMeanwhileIsToldAtOnce(t *testing.T) {
+func TestLock_LostWhileOffline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen", "ink")
+		setLocks(t, alice, "pen", "ink")
 		pen, ink := acquire(t, alice, "pen"), acquire(t, alice, "ink")
 		n.stop()
 		if err := n.store.Revoke(t.Context(), "rtm||1||room||pen", "alice"); err != nil {
@@ -226,7 +226,7 @@ func TestWhatWasLostMeanwhileIsToldAtOnce(t *testing.T) {
 		n.start()
 		time.Sleep(time.Second)
 		checkIs(t, "the pen ended with", pen.Err(), rtm.ErrExpired)
-		checkLives(t, ink)
+		checkHeld(t, ink)
 		again := acquire(t, alice, "pen")
 		if again.Rev <= pen.Rev {
 			t.Errorf("the new rev is %d, the old %d", again.Rev, pen.Rev)
@@ -234,16 +234,16 @@ func TestWhatWasLostMeanwhileIsToldAtOnce(t *testing.T) {
 		checkIs(t, "a second Release", pen.Release(t.Context()), rtm.ErrExpired)
 		n.checkOwner(t, "pen", "alice")
 		time.Sleep(long)
-		checkLives(t, again)
-		checkLives(t, ink)
+		checkHeld(t, again)
+		checkHeld(t, ink)
 	})
 }
 
-func TestAReleaseThatGotNoAnswerIsMadeGood(t *testing.T) {
+func TestRelease_Unreachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		n.stop()
 		checkIs(t, "Release", l.Release(t.Context()), rtm.ErrNotConnected)

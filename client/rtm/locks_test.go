@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
+func TestError_Code(t *testing.T) {
 	type call = func(ctx context.Context, alice, bob *rtm.User) error
 	acquiring := func(channel rtm.Channel, name string, retry bool) call {
 		return func(ctx context.Context, alice, _ *rtm.User) error {
@@ -35,58 +35,58 @@ func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
 		}
 	}
 	for _, row := range []struct {
-		says string
+		name string
 		call call
 		want rtm.Code // or 0
 		op   string
 	}{
-		{"SetLock of one that exists", setting(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
+		{"SetLock of an existing lock", setting(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
 		{"SetLock in another type of channel", setting(rtm.Stream("room"), "free", 0), 0, ""},
 		{"SetLock with a negative TTL", setting(room, "x", -time.Second), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"SetLock with a TTL for ever", setting(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"SetLock with too large a TTL", setting(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
 		{"SetLock without a name", setting(room, "", 0), rtm.ErrInvalidLockName, "RTMSetLockOperation"},
 		{"SetLock without a channel", setting(rtm.Message(""), "x", 0), rtm.ErrInvalidChannelName, "RTMSetLockOperation"},
 		{"SetLock without a type", setting(rtm.Channel{Name: "room"}, "x", 0), rtm.ErrInvalidChannelType, "RTMSetLockOperation"},
-		{"SetLock with a name that is no text", setting(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"AcquireLock of a free one", acquiring(room, "free", false), 0, ""},
-		{"AcquireLock of another's", acquiring(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
-		{"AcquireLock of one's own", acquiring(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
-		{"AcquireLock of none", acquiring(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
-		{"AcquireLock with a name that is no text", acquiring(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
-		{"ReleaseLock of a free one", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"SetLock with a name that is not UTF-8", setting(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"AcquireLock of a free lock", acquiring(room, "free", false), 0, ""},
+		{"AcquireLock of another user's lock", acquiring(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
+		{"AcquireLock of the user's own lock", acquiring(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
+		{"AcquireLock of an unknown lock", acquiring(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
+		{"AcquireLock with a name that is not UTF-8", acquiring(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
+		{"ReleaseLock of a free lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "free")
 		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
-		{"ReleaseLock of another's", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"ReleaseLock of another user's lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "bobs")
 		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
-		{"ReleaseLock of none", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"ReleaseLock of an unknown lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "none")
 		}, rtm.ErrLockNotExist, "RTMReleaseLockOperation"},
 		{"RevokeLock from the wrong owner", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RevokeLock(ctx, room, "bobs", "carol")
 		}, rtm.ErrLockNotAcquired, "RTMRevokeLockOperation"},
-		{"RevokeLock from nobody that can be", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RevokeLock from an invalid user", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RevokeLock(ctx, room, "bobs", "/")
 		}, rtm.ErrInvalidUserID, "RTMRevokeLockOperation"},
-		{"RevokeLock from whoever has it", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RevokeLock from any user", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RevokeLock(ctx, room, "bobs", "")
 		}, 0, ""},
 		{"GetLock without a type", func(ctx context.Context, alice, _ *rtm.User) error {
 			_, err := alice.GetLock(ctx, rtm.Channel{Name: "room"})
 			return err
 		}, rtm.ErrInvalidChannelType, "RTMGetLockOperation"},
-		{"RemoveLock of none", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RemoveLock of an unknown lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RemoveLock(ctx, room, "none")
 		}, rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
-		{"RemoveLock of another's", func(ctx context.Context, alice, _ *rtm.User) error {
+		{"RemoveLock of another user's lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.RemoveLock(ctx, room, "bobs")
 		}, 0, ""},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice, bob := n.login(t, "alice"), n.login(t, "bob")
-				set(t, alice, "free", "own", "bobs")
+				setLocks(t, alice, "free", "own", "bobs")
 				acquire(t, alice, "own")
 				acquire(t, bob, "bobs")
 				err := row.call(t.Context(), alice, bob)
@@ -107,31 +107,31 @@ func TestAnOperationsErrorHasRTMsCode(t *testing.T) {
 	}
 }
 
-func TestTroubleOnTheWayHasACodeToo(t *testing.T) {
+func TestError_TransportCode(t *testing.T) {
 	for _, row := range []struct {
-		says   string
-		meddle meddling
-		ctx    time.Duration // until its deadline
-		want   []error
-		in     time.Duration
+		name  string
+		fault fault
+		ctx   time.Duration // until its deadline
+		want  []error
+		in    time.Duration
 	}{
-		{"the token is refused", answers(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
-		{"there is no such service", answers(codes.Unimplemented), long, []error{rtm.ErrServiceNotSupported}, 0},
-		{"the connection breaks", answers(codes.Unavailable), long, []error{rtm.ErrNotConnected}, 0},
-		{"something else is wrong", answers(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
-		{"no answer comes", silent, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
-		{"no answer comes in time", silent, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
+		{"the token is rejected", failWithCode(codes.Unauthenticated), long, []error{rtm.ErrInvalidToken}, 0},
+		{"there is no such service", failWithCode(codes.Unimplemented), long, []error{rtm.ErrServiceNotSupported}, 0},
+		{"the connection breaks", failWithCode(codes.Unavailable), long, []error{rtm.ErrNotConnected}, 0},
+		{"another error", failWithCode(codes.Internal), long, []error{rtm.ErrOperationFailed}, 0},
+		{"no response", hang, long, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"no response before the deadline", hang, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second},
 		{"the server's clock is ahead", func(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 			deadline, _ := ctx.Deadline()
 			time.Sleep(time.Until(deadline) - 10*time.Millisecond)
 			return nil, status.Error(codes.DeadlineExceeded, "too late")
 		}, time.Second, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, time.Second - 10*time.Millisecond},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
-				n.with(row.meddle)
+				n.inject(row.fault)
 				ctx, cancel := context.WithTimeout(t.Context(), row.ctx)
 				defer cancel()
 				start := time.Now()
@@ -140,27 +140,27 @@ func TestTroubleOnTheWayHasACodeToo(t *testing.T) {
 				if took := time.Since(start); took != row.in {
 					t.Errorf("it took %v, want %v", took, row.in)
 				}
-				_, err = alice.SetLock(ended(), room, "pen", 0)
+				_, err = alice.SetLock(canceledContext(), room, "pen", 0)
 				checkIs(t, "SetLock with a ctx that has ended", err, rtm.ErrOperationFailed, context.Canceled)
 			})
 		})
 	}
 }
 
-// answers is a server that has one answer to everything.
-func answers(code codes.Code) meddling {
+// failWithCode returns a fault that fails every call with the code.
+func failWithCode(code codes.Code) fault {
 	return func(context.Context, string, func() (any, error)) (any, error) { return nil, status.Error(code, "no") }
 }
 
-// silent is a server that answers nothing.
-func silent(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
+// hang is a fault that never responds to a call.
+func hang(ctx context.Context, _ string, _ func() (any, error)) (any, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-func TestALocksTTLIsTheNearestThatIsAllowed(t *testing.T) {
+func TestSetLock_TTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		alice := open(t).login(t, "alice")
+		alice := setup(t).login(t, "alice")
 		for i, row := range []struct{ ask, want time.Duration }{
 			{0, 10 * time.Second}, {1, 10 * time.Second}, {10 * time.Second, 10 * time.Second}, {10*time.Second + 1, 11 * time.Second},
 			{time.Minute, time.Minute}, {time.Hour, 5 * time.Minute}, {math.MaxInt32 * time.Second, 5 * time.Minute},
@@ -176,11 +176,11 @@ func TestALocksTTLIsTheNearestThatIsAllowed(t *testing.T) {
 	})
 }
 
-func TestGetLockTellsAllLocksOfAChannel(t *testing.T) {
+func TestGetLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "b", "a")
+		setLocks(t, alice, "b", "a")
 		if _, err := alice.SetLock(t.Context(), rtm.Stream("room"), "c", 0); err != nil {
 			t.Error(err)
 		}
@@ -196,7 +196,7 @@ func TestGetLockTellsAllLocksOfAChannel(t *testing.T) {
 	})
 }
 
-func TestCodesAreThoseOfTheProto(t *testing.T) {
+func TestCode_Error(t *testing.T) {
 	proto, err := os.ReadFile("../../proto/mortise/rtm/v1/rtm.proto")
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +216,7 @@ func TestCodesAreThoseOfTheProto(t *testing.T) {
 	}
 }
 
-func TestChannelsAndEventsHaveNames(t *testing.T) {
+func TestStringers(t *testing.T) {
 	for _, row := range []struct {
 		what fmt.Stringer
 		want string

@@ -12,77 +12,77 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// row is a row about alice's lock.
-func row(name string, rev uint64) *rtmpb.LockDetail {
+// lockRow returns a lock of alice.
+func lockRow(name string, rev uint64) *rtmpb.LockDetail {
 	return &rtmpb.LockDetail{
 		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: name, Owner: "alice", Ttl: 10, LockRev: rev,
 	}
 }
 
-func TestWhatAUserHadIsHisIfItIsRenewedForHim(t *testing.T) {
+func TestLogin_RenewsEarlierLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, n := script(t)
-		s.has = []*rtmpb.LockDetail{row("pen", 7), row("ink", 8), row("nib", 9)}
+		s, n := setupScripted(t)
+		s.snapshot = []*rtmpb.LockDetail{lockRow("pen", 7), lockRow("ink", 8), lockRow("nib", 9)}
 		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
 			if len(claims) > 0 {
-				t.Errorf("she claims %v", claims)
+				t.Errorf("the claims are %v, want none", claims)
 			}
 			time.Sleep(3 * time.Second)
-			return &rtmpb.KeepAliveResponse{Locks: []*rtmpb.LockDetail{row("ink", 10), row("pen", 7)}}
+			return &rtmpb.KeepAliveResponse{Locks: []*rtmpb.LockDetail{lockRow("ink", 10), lockRow("pen", 7)}}
 		}
-		go func() { s.events <- about(rtmpb.LockEvent_REMOVED, 7) }()
+		go func() { s.events <- penEvent(rtmpb.LockEvent_REMOVED, 7) }()
 		start := time.Now()
 		alice := n.login(t, "alice")
 		locks := alice.Locks()
 		if len(locks) == 0 || locks[0].Name != "ink" || locks[0].Rev != 10 {
-			t.Fatalf("she has %v, want the ink with rev 10", locks)
+			t.Fatalf("alice has %v, want the ink with rev 10", locks)
 		}
 		synctest.Wait()
 		if len(alice.Locks()) != 1 {
-			t.Errorf("she has %v, want the ink alone", alice.Locks())
+			t.Errorf("alice has %v, want only the ink", alice.Locks())
 		}
-		n.with(silent)
+		n.inject(hang)
 		<-locks[0].Done()
 		checkIs(t, "the ink ended with", locks[0].Err(), rtm.ErrExpired)
 		if took := time.Since(start); took != ttl {
-			t.Errorf("the ink ended %v after the question, want %v", took, ttl)
+			t.Errorf("the ink ended %v after the KeepAlive, want %v", took, ttl)
 		}
 	})
 }
 
-func TestLoginFailsIfWhatTheUserHadIsNotRenewed(t *testing.T) {
+func TestLogin_RenewFails(t *testing.T) {
 	for _, row := range []struct {
-		says   string
-		meddle meddling
-		want   []error
-		in     time.Duration
+		name  string
+		fault fault
+		want  []error
+		in    time.Duration
 	}{
-		{"no connection", answers(codes.Unavailable), []error{rtm.ErrNotConnected}, 0},
-		{"no answer", silent, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
-		{"a late answer", late, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
+		{"no connection", failWithCode(codes.Unavailable), []error{rtm.ErrNotConnected}, 0},
+		{"no response", hang, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
+		{"a late response", respondAfterCancel, []error{rtm.ErrOperationTimeout, context.DeadlineExceeded}, 10 * time.Second},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
+				n := setup(t)
 				alice := n.login(t, "alice")
-				set(t, alice, "pen")
+				setLocks(t, alice, "pen")
 				acquire(t, alice, "pen")
 				alice.Close()
 				time.Sleep(8 * time.Second)
-				n.with(only("KeepAlive", row.meddle))
+				n.inject(onMethod("KeepAlive", row.fault))
 				start := time.Now()
-				alice, err := rtm.Login(t.Context(), n.dialed(t), "alice")
+				alice, err := rtm.Login(t.Context(), n.dialClient(t), "alice")
 				if err == nil {
-					t.Fatalf("Login returned, and she has %v", alice.Locks())
+					t.Fatalf("Login succeeded, and alice has %v", alice.Locks())
 				}
 				checkIs(t, "Login", err, row.want...)
 				if took := time.Since(start); took != row.in {
 					t.Errorf("it took %v, want %v", took, row.in)
 				}
-				n.with(nil)
+				n.inject(nil)
 				time.Sleep(8 * time.Second)
 				if got := n.login(t, "alice").Locks(); len(got) != 1 {
-					t.Errorf("later she has %v, want her pen", got)
+					t.Errorf("later alice has %v, want the pen", got)
 				}
 			})
 		})

@@ -26,47 +26,47 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// network is where users find a Mortise, or nobody while it is away. Its one component,
-// "chat", remembers its locks over a restart. It notes the calls that arrive, and can
-// meddle with them.
+// network connects clients in memory with a Mortise that can stop and restart. Its
+// component "chat" keeps its locks across a restart. It records the calls that arrive,
+// and can inject a fault.
 type network struct {
 	backend stores.Backend
 	store   *memory.Store
 	script  rtmpb.ChannelLocksServer // instead of the real service, if it is not nil
 
 	mu       sync.Mutex
-	listener *bufconn.Listener // nil while Mortise is away
-	shut     func()
-	calls    []string // the methods, in order of arrival
-	meddle   meddling
-	wires    []*wire
+	listener *bufconn.Listener // nil while Mortise is stopped
+	shutdown func()
+	calls    []string // methods, in order of arrival
+	fault    fault
+	conns    []*cuttableConn
 }
 
-// meddling stands between a call that has arrived and its answer.
-type meddling = func(ctx context.Context, method string, call func() (any, error)) (any, error)
+// fault replaces the handler of a call; call runs the handler.
+type fault = func(ctx context.Context, method string, call func() (any, error)) (any, error)
 
-var quiet = func() logger.Logger {
+var discardLog = func() logger.Logger {
 	l := logger.NewLogger("client-rtm-test")
 	l.SetOutput(io.Discard)
 	return l
 }()
 
-// begin starts a network; Mortise is there.
-func begin() *network {
+// newNetwork returns a network with a running Mortise.
+func newNetwork() *network {
 	n := &network{backend: memory.NewProcess().Backend()}
 	n.store = must(n.backend.Open(context.Background(), stores.Component{Name: "chat"})).(*memory.Store)
 	n.start()
 	return n
 }
 
-// open starts a network for a test.
-func open(t *testing.T) *network {
-	n := begin()
+// setup returns a network that ends with the test.
+func setup(t *testing.T) *network {
+	n := newNetwork()
 	t.Cleanup(n.stop)
 	return n
 }
 
-// start lets Mortise come back.
+// start starts Mortise.
 func (n *network) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,16 +77,17 @@ func (n *network) start() {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	n.listener = listener
-	n.shut = func() {
+	n.shutdown = func() {
 		server.Stop()
 		end()
-		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // it was stopped before it began
+		err := <-served
+		if err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before Serve
 			panic(err)
 		}
 	}
 }
 
-// serve adds a service to the server, and returns how to end it.
+// serve adds the service to the server, and returns a function that ends the service.
 func (n *network) serve(server *grpc.Server) (end func()) {
 	if n.script != nil {
 		rtmpb.RegisterChannelLocksServer(server, n.script)
@@ -94,11 +95,11 @@ func (n *network) serve(server *grpc.Server) (end func()) {
 	}
 	registry := stores.NewRegistry("memory")
 	registry.Register("memory", n.backend)
-	set := instances.New(registry, quiet)
+	set := instances.New(registry, discardLog)
 	if err := set.Open(context.Background(), "chat", nil); err != nil {
 		panic(err)
 	}
-	service := api.New(set.Resolver(), quiet)
+	service := api.New(set.Resolver(), discardLog)
 	rtmpb.RegisterChannelLocksServer(server, service)
 	return func() {
 		service.Close()
@@ -108,14 +109,14 @@ func (n *network) serve(server *grpc.Server) (end func()) {
 	}
 }
 
-// stop breaks every connection, and nobody is there until start. It may be so already.
+// stop stops Mortise, if it is running, and breaks every connection.
 func (n *network) stop() {
 	n.mu.Lock()
-	away := n.listener == nil
+	stopped := n.listener == nil
 	n.listener = nil
 	n.mu.Unlock()
-	if !away {
-		n.shut()
+	if !stopped {
+		n.shutdown()
 	}
 }
 
@@ -123,88 +124,87 @@ func (n *network) dial(ctx context.Context, _ string) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listener == nil {
-		return nil, errors.New("nobody listens")
+		return nil, errors.New("connection refused")
 	}
 	c, err := n.listener.DialContext(ctx)
-	w := &wire{Conn: c}
-	n.wires = append(n.wires, w)
+	w := &cuttableConn{Conn: c}
+	n.conns = append(n.conns, w)
 	return w, err
 }
 
-// cut lets what is sent on the connections that there are go astray, without a word to
-// either side.
-func (n *network) cut() {
+// cutConns makes the present connections lose all data, without an error on either side.
+func (n *network) cutConns() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, w := range n.wires {
-		w.broken.Store(true)
+	for _, w := range n.conns {
+		w.cut.Store(true)
 	}
 }
 
-// wire is a connection that can be cut.
-type wire struct {
+// cuttableConn is a connection that can lose all data.
+type cuttableConn struct {
 	net.Conn
-	broken atomic.Bool
+	cut atomic.Bool
 }
 
-func (w *wire) Read(b []byte) (int, error) {
+func (w *cuttableConn) Read(b []byte) (int, error) {
 	for {
 		n, err := w.Conn.Read(b)
-		if err != nil || !w.broken.Load() {
+		if err != nil || !w.cut.Load() {
 			return n, err
 		}
 	}
 }
 
-func (w *wire) Write(b []byte) (int, error) {
-	if w.broken.Load() {
+func (w *cuttableConn) Write(b []byte) (int, error) {
+	if w.cut.Load() {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
 }
 
-// with has calls go through meddle from now on.
-func (n *network) with(meddle meddling) {
+// inject applies the fault to all later calls; nil removes it.
+func (n *network) inject(f fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.meddle = meddle
+	n.fault = f
 }
 
-// count returns how many calls of the method have arrived.
+// count returns the number of calls of the method.
 func (n *network) count(method string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(slices.DeleteFunc(slices.Clone(n.calls), func(m string) bool { return m != method }))
 }
 
-func (n *network) pass(ctx context.Context, full string, call func() (any, error)) (any, error) {
+func (n *network) intercept(ctx context.Context, full string, call func() (any, error)) (any, error) {
 	method := path.Base(full)
 	n.mu.Lock()
 	n.calls = append(n.calls, method)
-	meddle := n.meddle
+	f := n.fault
 	n.mu.Unlock()
-	if meddle == nil {
+	if f == nil {
 		return call()
 	}
-	return meddle(ctx, method, call)
+	return f(ctx, method, call)
 }
 
 func (n *network) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	return n.pass(ctx, info.FullMethod, func() (any, error) { return handler(ctx, req) })
+	return n.intercept(ctx, info.FullMethod, func() (any, error) { return handler(ctx, req) })
 }
 
 func (n *network) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	_, err := n.pass(stream.Context(), info.FullMethod, func() (any, error) { return nil, handler(srv, stream) })
+	_, err := n.intercept(stream.Context(), info.FullMethod, func() (any, error) { return nil, handler(srv, stream) })
 	return err
 }
 
-// client returns a client on the network.
+// client returns a client of the network's Mortise.
 func (n *network) client(opts ...client.DialOption) *client.Client {
 	return must(client.Dial("passthrough:///mortise", append(opts, client.GRPC(grpc.WithContextDialer(n.dial)))...))
 }
 
-// dialed returns a client that ends with the test.
-func (n *network) dialed(t *testing.T, opts ...client.DialOption) *client.Client {
+// dialClient returns a client that is closed at the end of the test.
+func (n *network) dialClient(t *testing.T, opts ...client.DialOption) *client.Client {
 	c := n.client(opts...)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -214,10 +214,10 @@ func (n *network) dialed(t *testing.T, opts ...client.DialOption) *client.Client
 	return c
 }
 
-// login logs a user in over a connection of his own. He leaves with the test.
+// login logs a user in over a separate connection, until the end of the test.
 func (n *network) login(t *testing.T, name string) *rtm.User {
 	t.Helper()
-	u, err := rtm.Login(t.Context(), n.dialed(t), name)
+	u, err := rtm.Login(t.Context(), n.dialClient(t), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,9 +225,9 @@ func (n *network) login(t *testing.T, name string) *rtm.User {
 	return u
 }
 
-// logout logs the user out by a program of its own.
+// logout logs the user out over a separate connection.
 func (n *network) logout(t *testing.T, name string) error {
-	conn, _ := n.dialed(t).Conn()
+	conn, _ := n.dialClient(t).Conn()
 	_, err := rtmpb.NewChannelLocksClient(conn).Logout(t.Context(), &rtmpb.LogoutRequest{User: name})
 	return err
 }
@@ -240,14 +240,14 @@ func must[T any](value T, err error) T {
 }
 
 const (
-	ttl  = 10 * time.Second // the least that RTM allows
-	long = 10 * time.Minute
+	ttl  = 10 * time.Second // the minimum of RTM
+	long = 2 * time.Minute
 )
 
 var room = rtm.Message("room")
 
-// set lets free locks exist in the room.
-func set(t *testing.T, u *rtm.User, names ...string) {
+// setLocks creates free locks in the room.
+func setLocks(t *testing.T, u *rtm.User, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if got, err := u.SetLock(t.Context(), room, name, ttl); err != nil || got != ttl {
@@ -256,7 +256,7 @@ func set(t *testing.T, u *rtm.User, names ...string) {
 	}
 }
 
-// acquire takes a lock in the room, which must be free.
+// acquire acquires a lock in the room, which must be free.
 func acquire(t *testing.T, u *rtm.User, name string) *rtm.Lock {
 	t.Helper()
 	l, err := u.AcquireLock(t.Context(), room, name, false)
@@ -266,8 +266,8 @@ func acquire(t *testing.T, u *rtm.User, name string) *rtm.Lock {
 	return l
 }
 
-// owner tells who holds the room's lock as the store has it, and with which token.
-func (n *network) owner(t *testing.T, name string) (string, uint64) {
+// ownerOf returns the owner of the room's lock in the store, and the token.
+func (n *network) ownerOf(t *testing.T, name string) (string, uint64) {
 	t.Helper()
 	for _, l := range must(n.store.List(context.Background(), "rtm||1||room||"+name)) {
 		return l.Owner, l.Token
@@ -275,15 +275,15 @@ func (n *network) owner(t *testing.T, name string) (string, uint64) {
 	return "", 0
 }
 
-// checkOwner demands that the user holds the room's lock as the store has it.
+// checkOwner checks the owner of the room's lock in the store.
 func (n *network) checkOwner(t *testing.T, name, want string) {
 	t.Helper()
-	if got, _ := n.owner(t, name); got != want {
+	if got, _ := n.ownerOf(t, name); got != want {
 		t.Errorf("%q holds %s, want %q", got, name, want)
 	}
 }
 
-// waiters tells how many wait for locks.
+// waiters returns the number of waiters for locks.
 func (n *network) waiters() (waiters int) {
 	for _, l := range must(n.store.List(context.Background(), "rtm||")) {
 		waiters += l.Waiters
@@ -291,15 +291,15 @@ func (n *network) waiters() (waiters int) {
 	return waiters
 }
 
-// checkLives demands that the lock has not ended.
-func checkLives(t *testing.T, l *rtm.Lock) {
+// checkHeld checks that the lock has not ended.
+func checkHeld(t *testing.T, l *rtm.Lock) {
 	t.Helper()
 	if err := l.Err(); err != nil {
 		t.Errorf("the lock has ended: %v", err)
 	}
 }
 
-// checkIs demands an error that is all of those.
+// checkIs checks that the error wraps all wanted ones.
 func checkIs(t *testing.T, what string, err error, want ...error) {
 	t.Helper()
 	for _, w := range want {

@@ -14,32 +14,32 @@ import (
 
 const (
 	// operationTimeout bounds every operation that does not wait for a lock, as in RTM's
-	// own clients.
+	// clients.
 	operationTimeout = 10 * time.Second
-	// again is the least time between two attempts, and the most is twice that: as fast
-	// as the client dials again.
-	again = 100 * time.Millisecond
+	// retryInterval is the least pause between two attempts, and half of the longest. It
+	// matches the reconnections of the client.
+	retryInterval = 100 * time.Millisecond
 )
 
-var errNoAnswer = fmt.Errorf("no answer in %v: %w", operationTimeout, context.DeadlineExceeded)
+var errNoResponse = fmt.Errorf("no response in %v: %w", operationTimeout, context.DeadlineExceeded)
 
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, operationTimeout, errNoAnswer)
+func withOperationTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, operationTimeout, errNoResponse)
 }
 
-// within returns a ctx that ends with the login too.
-func (u *User) within(ctx context.Context) (context.Context, context.CancelFunc) {
+// withSession returns a child of ctx that also ends when the user is logged out.
+func (u *User) withSession(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(u.online, func() { cancel(u.Err()) })
+	stop := context.AfterFunc(u.sessionCtx, func() { cancel(u.Err()) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
 	}
 }
 
-// pause waits until it is time for another attempt. It returns false if ctx has ended.
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(again + rand.N(again))
+// sleepBeforeRetry pauses before another attempt. It returns false if ctx has ended.
+func sleepBeforeRetry(ctx context.Context) bool {
+	timer := time.NewTimer(retryInterval + rand.N(retryInterval))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -49,41 +49,41 @@ func pause(ctx context.Context) bool {
 	}
 }
 
-// method is what the service can be asked.
+// method is an RPC of the generated client.
 type method[Request, Response any] = func(context.Context, Request, ...grpc.CallOption) (Response, error)
 
-// call makes a call that ends with the login.
+// call makes a call that also ends when the user is logged out.
 func call[Request proto.Message, Response any](
 	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (response Response, err error) {
-	if err := check(op, request); err != nil {
+	if err := validate(op, request); err != nil {
 		return response, err
 	}
 	if u.Err() != nil {
-		return response, &Error{Code: ErrNotLogin, Operation: op, Reason: reasonOf(u.Err()), cause: u.Err()}
+		return response, &Error{Code: ErrNotLogin, Operation: op, Reason: reasonText(u.Err()), cause: u.Err()}
 	}
-	ctx, cancel := u.within(ctx)
+	ctx, cancel := u.withSession(ctx)
 	defer cancel()
 	response, err = rpc(ctx, request)
 	return response, u.explain(ctx, op, err)
 }
 
-// operate makes a call that is bounded.
-func operate[Request proto.Message, Response any](
+// callWithTimeout is call, bounded by operationTimeout.
+func callWithTimeout[Request proto.Message, Response any](
 	ctx context.Context, u *User, op string, rpc method[Request, Response], request Request,
 ) (Response, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withOperationTimeout(ctx)
 	defer cancel()
 	return call(ctx, u, op, rpc, request)
 }
 
-// listen calls hear with what a stream tells, until the stream ends or hear returns
-// false; it returns nil then, and else an error.
-func listen[Request proto.Message](
+// receive calls handle with each event of a stream until handle returns false, and then
+// returns nil. It returns an error if the stream ends.
+func receive[Request proto.Message](
 	ctx context.Context, u *User, op string, open method[Request, grpc.ServerStreamingClient[rtmpb.LockEvent]], request Request,
-	hear func(*rtmpb.LockEvent) bool,
+	handle func(*rtmpb.LockEvent) bool,
 ) error {
-	if err := check(op, request); err != nil {
+	if err := validate(op, request); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -91,16 +91,16 @@ func listen[Request proto.Message](
 	stream, err := open(ctx, request)
 	for err == nil {
 		var event *rtmpb.LockEvent
-		if event, err = stream.Recv(); err == nil && !hear(event) {
+		if event, err = stream.Recv(); err == nil && !handle(event) {
 			return nil
 		}
 	}
 	return u.explain(ctx, op, err)
 }
 
-// check returns an error if the request cannot be sent, because a name is not valid
+// validate returns an error if the request cannot be sent, because a name is not valid
 // UTF-8.
-func check(op string, request proto.Message) error {
+func validate(op string, request proto.Message) error {
 	if _, err := proto.Marshal(request); err != nil {
 		return &Error{Code: ErrInvalidParameter, Operation: op, Reason: err.Error(), cause: err}
 	}

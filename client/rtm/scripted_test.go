@@ -11,28 +11,28 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// scripted is a server that says what it is told to say.
-type scripted struct {
+// scriptedServer is a server whose responses and events the test determines.
+type scriptedServer struct {
 	rtmpb.UnimplementedChannelLocksServer
-	has       []*rtmpb.LockDetail   // of the snapshot of each session
+	snapshot  []*rtmpb.LockDetail   // of the snapshot of each session
 	events    chan *rtmpb.LockEvent // of the session, after the snapshot
 	acquire   func() (*rtmpb.LockResponse, error)
-	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // nil agrees to all claims
+	keepAlive func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse // or nil
 }
 
-// perform starts a server that grants the revs one after the other, and a user of it.
-func perform(t *testing.T, revs ...uint64) (*scripted, *rtm.User) {
-	s, n := script(t, revs...)
+// setupScriptedUser starts a server that grants the revs in order, and logs alice in.
+func setupScriptedUser(t *testing.T, revs ...uint64) (*scriptedServer, *rtm.User) {
+	s, n := setupScripted(t, revs...)
 	return s, n.login(t, "alice")
 }
 
-// script starts such a server, which nobody uses yet.
-func script(t *testing.T, revs ...uint64) (*scripted, *network) {
-	s := &scripted{events: make(chan *rtmpb.LockEvent)}
+// setupScripted starts a server that grants the revs in order.
+func setupScripted(t *testing.T, revs ...uint64) (*scriptedServer, *network) {
+	s := &scriptedServer{events: make(chan *rtmpb.LockEvent)}
 	s.acquire = func() (*rtmpb.LockResponse, error) {
 		rev := revs[0]
 		revs = revs[1:]
-		return grant(rev), nil
+		return penGrant(rev), nil
 	}
 	n := &network{script: s}
 	n.start()
@@ -40,8 +40,8 @@ func script(t *testing.T, revs ...uint64) (*scripted, *network) {
 	return s, n
 }
 
-func (s *scripted) Session(_ *rtmpb.SessionRequest, stream rtmpb.ChannelLocks_SessionServer) error {
-	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT, Locks: s.has}
+func (s *scriptedServer) Session(_ *rtmpb.SessionRequest, stream rtmpb.ChannelLocks_SessionServer) error {
+	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT, Locks: s.snapshot}
 	for {
 		if err := stream.Send(e); err != nil {
 			return err
@@ -54,84 +54,84 @@ func (s *scripted) Session(_ *rtmpb.SessionRequest, stream rtmpb.ChannelLocks_Se
 	}
 }
 
-// Subscribe ends as soon as it has begun.
-func (s *scripted) Subscribe(_ *rtmpb.SubscribeRequest, stream rtmpb.ChannelLocks_SubscribeServer) error {
+// Subscribe ends after the snapshot.
+func (s *scriptedServer) Subscribe(_ *rtmpb.SubscribeRequest, stream rtmpb.ChannelLocks_SubscribeServer) error {
 	return stream.Send(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT})
 }
 
-func (s *scripted) AcquireLock(context.Context, *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
+func (s *scriptedServer) AcquireLock(context.Context, *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
 	return s.acquire()
 }
 
-func (*scripted) ReleaseLock(context.Context, *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
+func (*scriptedServer) ReleaseLock(context.Context, *rtmpb.ReleaseLockRequest) (*rtmpb.LockResponse, error) {
 	return &rtmpb.LockResponse{}, nil
 }
 
-func (*scripted) RevokeLock(context.Context, *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
+func (*scriptedServer) RevokeLock(context.Context, *rtmpb.RevokeLockRequest) (*rtmpb.LockResponse, error) {
 	return &rtmpb.LockResponse{}, nil
 }
 
-func (*scripted) RemoveLock(context.Context, *rtmpb.RemoveLockRequest) (*rtmpb.LockResponse, error) {
+func (*scriptedServer) RemoveLock(context.Context, *rtmpb.RemoveLockRequest) (*rtmpb.LockResponse, error) {
 	return &rtmpb.LockResponse{}, nil
 }
 
-func (s *scripted) KeepAlive(_ context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
+func (s *scriptedServer) KeepAlive(_ context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
 	if s.keepAlive == nil {
 		return &rtmpb.KeepAliveResponse{Locks: m.GetHeld()}, nil
 	}
 	return s.keepAlive(m.GetHeld()), nil
 }
 
-// tell tells the session.
-func (s *scripted) tell(events ...*rtmpb.LockEvent) {
+// send sends the events to the session.
+func (s *scriptedServer) send(events ...*rtmpb.LockEvent) {
 	for _, e := range events {
 		s.events <- e
 	}
 	synctest.Wait()
 }
 
-// about is an event about alice's pen.
-func about(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
+// penEvent returns an event of alice's pen.
+func penEvent(what rtmpb.LockEvent_Type, rev uint64) *rtmpb.LockEvent {
 	return &rtmpb.LockEvent{
 		EventType: what, Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen",
 		Owner: "alice", Ttl: 10, LockRev: rev,
 	}
 }
 
-// grant is a grant of the pen.
-func grant(rev uint64) *rtmpb.LockResponse {
+// penGrant returns a grant of the pen.
+func penGrant(rev uint64) *rtmpb.LockResponse {
 	return &rtmpb.LockResponse{
 		Channel: room.Name, ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "pen", Ttl: 10, LockRev: rev,
 	}
 }
 
-func TestEventsAndAnswersInAnyOrder(t *testing.T) {
+func TestLock_EventOrder(t *testing.T) {
 	const acquired, released, expired = rtmpb.LockEvent_ACQUIRED, rtmpb.LockEvent_RELEASED, rtmpb.LockEvent_EXPIRED
 	for _, row := range []struct {
-		says          string
-		before, after []*rtmpb.LockEvent // the answer, which is a grant of rev 7
-		want          error              // by which the lock has ended, or nil
+		name          string
+		before, after []*rtmpb.LockEvent // the response, which is a grant of rev 7
+		want          error              // of the Lock, or nil
 	}{
-		{"the grant is told before the answer", []*rtmpb.LockEvent{about(acquired, 7)}, nil, nil},
-		{"and after it", nil, []*rtmpb.LockEvent{about(acquired, 7)}, nil},
-		{"the end is told before the answer", []*rtmpb.LockEvent{about(acquired, 7), about(released, 7)}, nil, rtm.ErrRevoked},
-		{"and after it", nil, []*rtmpb.LockEvent{about(acquired, 7), about(released, 7)}, rtm.ErrRevoked},
-		{"what is told is of an older grant", []*rtmpb.LockEvent{about(released, 5)}, []*rtmpb.LockEvent{about(expired, 6)}, nil},
-		{"what is told is of a newer grant", nil, []*rtmpb.LockEvent{about(acquired, 8)}, rtm.ErrExpired},
+		{"the grant's event before the response", []*rtmpb.LockEvent{penEvent(acquired, 7)}, nil, nil},
+		{"the grant's event after the response", nil, []*rtmpb.LockEvent{penEvent(acquired, 7)}, nil},
+		{"the end's event before the response", []*rtmpb.LockEvent{penEvent(acquired, 7), penEvent(released, 7)}, nil, rtm.ErrRevoked},
+		{"the end's event after the response", nil, []*rtmpb.LockEvent{penEvent(acquired, 7), penEvent(released, 7)}, rtm.ErrRevoked},
+		{"events of an older grant", []*rtmpb.LockEvent{penEvent(released, 5)}, []*rtmpb.LockEvent{penEvent(expired, 6)}, nil},
+		{"an event of a newer grant", nil, []*rtmpb.LockEvent{penEvent(acquired, 8)}, rtm.ErrExpired},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, alice := perform(t, 7)
+				s, alice := setupScriptedUser(t, 7)
 				granted := s.acquire
 				s.acquire = func() (*rtmpb.LockResponse, error) {
-					s.tell(row.before...)
+					s.send(row.before...)
 					return granted()
 				}
 				l := acquire(t, alice, "pen")
-				s.tell(row.after...)
+				s.send(row.after...)
 				if row.want == nil {
 					time.Sleep(long)
-					checkLives(t, l)
+					checkHeld(t, l)
 				} else {
 					checkIs(t, "the lock ended with", l.Err(), row.want)
 				}
@@ -140,19 +140,19 @@ func TestEventsAndAnswersInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestAnotherGrantEndsTheOneBefore(t *testing.T) {
+func TestLock_LaterGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, alice := perform(t, 7, 9)
+		_, alice := setupScriptedUser(t, 7, 9)
 		before := acquire(t, alice, "pen")
 		after := acquire(t, alice, "pen")
-		checkIs(t, "the one before ended with", before.Err(), rtm.ErrExpired)
-		checkLives(t, after)
+		checkIs(t, "the earlier lock ended with", before.Err(), rtm.ErrExpired)
+		checkHeld(t, after)
 	})
 }
 
-func TestALockThatItsOwnerTakesFromHimselfHasEndedBeforeTheEvent(t *testing.T) {
+func TestLock_RevokedByOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, alice := perform(t, 7, 9)
+		_, alice := setupScriptedUser(t, 7, 9)
 		l := acquire(t, alice, "pen")
 		if err := alice.RevokeLock(t.Context(), room, "pen", "alice"); err != nil {
 			t.Error(err)
@@ -166,9 +166,9 @@ func TestALockThatItsOwnerTakesFromHimselfHasEndedBeforeTheEvent(t *testing.T) {
 	})
 }
 
-func TestALossThatNoEventToldOfIsFoundOut(t *testing.T) {
+func TestLock_LostWithoutEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, alice := perform(t, 7)
+		s, alice := setupScriptedUser(t, 7)
 		var lost atomic.Bool
 		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
 			if lost.Load() {
@@ -178,24 +178,24 @@ func TestALossThatNoEventToldOfIsFoundOut(t *testing.T) {
 		}
 		l := acquire(t, alice, "pen")
 		time.Sleep(time.Minute)
-		checkLives(t, l)
+		checkHeld(t, l)
 		lost.Store(true)
 		start := time.Now()
 		<-l.Done()
 		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 		if took := time.Since(start); took > ttl*2/3 {
-			t.Errorf("it was found out after %v", took)
+			t.Errorf("the loss was detected after %v", took)
 		}
 	})
 }
 
-func TestALossIsGivenTimeToBeExplained(t *testing.T) {
+func TestLock_LossReasonFromEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, alice := perform(t, 7)
+		s, alice := setupScriptedUser(t, 7)
 		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
 			go func() {
 				time.Sleep(ttl / 20)
-				s.events <- about(rtmpb.LockEvent_REMOVED, 7)
+				s.events <- penEvent(rtmpb.LockEvent_REMOVED, 7)
 			}()
 			return &rtmpb.KeepAliveResponse{Expired: claims}
 		}
@@ -205,14 +205,14 @@ func TestALossIsGivenTimeToBeExplained(t *testing.T) {
 	})
 }
 
-func TestALockIsBelievedInForATTLAfterTheLastQuestionThatProvesIt(t *testing.T) {
+func TestLock_ValidForTTLAfterRevalidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, alice := perform(t, 7)
-		var questions []time.Time
+		s, alice := setupScriptedUser(t, 7)
+		var requests []time.Time
 		s.keepAlive = func(claims []*rtmpb.LockDetail) *rtmpb.KeepAliveResponse {
-			questions = append(questions, time.Now())
-			if len(questions) > 3 {
-				claims[0].LockRev++ // another grant proves nothing
+			requests = append(requests, time.Now())
+			if len(requests) > 3 {
+				claims[0].LockRev++ // another grant does not extend the lock
 			}
 			time.Sleep(ttl / 5)
 			return &rtmpb.KeepAliveResponse{Locks: claims}
@@ -221,15 +221,15 @@ func TestALockIsBelievedInForATTLAfterTheLastQuestionThatProvesIt(t *testing.T) 
 		<-l.Done()
 		checkIs(t, "the lock ended with", l.Err(), rtm.ErrExpired)
 		synctest.Wait()
-		if got := time.Since(questions[2]); got != ttl {
-			t.Errorf("it ended %v after the question, want %v", got, ttl)
+		if got := time.Since(requests[2]); got != ttl {
+			t.Errorf("it ended %v after the request, want %v", got, ttl)
 		}
 	})
 }
 
-func TestAGrantThatIsLostBeforeItIsKnownIsAskedForAgain(t *testing.T) {
+func TestAcquireLock_ExpiredGrantIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, alice := perform(t, 7, 9)
+		s, alice := setupScriptedUser(t, 7, 9)
 		granted := s.acquire
 		s.acquire = func() (*rtmpb.LockResponse, error) {
 			time.Sleep(ttl)
@@ -248,38 +248,38 @@ func TestAGrantThatIsLostBeforeItIsKnownIsAskedForAgain(t *testing.T) {
 	})
 }
 
-func TestAGrantThatIsKnownToHaveEndedIsNotConfirmed(t *testing.T) {
+func TestAcquireLock_EndedGrantIsNotConfirmed(t *testing.T) {
 	for _, row := range []struct {
-		says string
-		end  func(s *scripted, alice *rtm.User, l *rtm.Lock) error
+		name string
+		end  func(s *scriptedServer, alice *rtm.User, l *rtm.Lock) error
 	}{
-		{"released", func(_ *scripted, alice *rtm.User, _ *rtm.Lock) error {
+		{"released", func(_ *scriptedServer, alice *rtm.User, _ *rtm.Lock) error {
 			return alice.ReleaseLock(context.Background(), room, "pen")
 		}},
-		{"released by its handle", func(_ *scripted, _ *rtm.User, l *rtm.Lock) error { return l.Release(context.Background()) }},
-		{"revoked", func(_ *scripted, alice *rtm.User, _ *rtm.Lock) error {
+		{"released by its handle", func(_ *scriptedServer, _ *rtm.User, l *rtm.Lock) error { return l.Release(context.Background()) }},
+		{"revoked", func(_ *scriptedServer, alice *rtm.User, _ *rtm.Lock) error {
 			return alice.RevokeLock(context.Background(), room, "pen", "")
 		}},
-		{"removed", func(_ *scripted, alice *rtm.User, _ *rtm.Lock) error {
+		{"removed", func(_ *scriptedServer, alice *rtm.User, _ *rtm.Lock) error {
 			return alice.RemoveLock(context.Background(), room, "pen")
 		}},
-		{"told", func(s *scripted, _ *rtm.User, _ *rtm.Lock) error {
-			s.tell(about(rtmpb.LockEvent_RELEASED, 7))
+		{"reported by an event", func(s *scriptedServer, _ *rtm.User, _ *rtm.Lock) error {
+			s.send(penEvent(rtmpb.LockEvent_RELEASED, 7))
 			return nil
 		}},
-		{"found out", func(_ *scripted, _ *rtm.User, l *rtm.Lock) error {
+		{"reported by KeepAlive", func(_ *scriptedServer, _ *rtm.User, l *rtm.Lock) error {
 			<-l.Done()
 			return nil
 		}},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, alice := perform(t, 7, 9, 11)
+				s, alice := setupScriptedUser(t, 7, 9, 11)
 				granted := s.acquire
 				s.acquire = func() (*rtmpb.LockResponse, error) {
 					grant, err := granted()
 					if grant.GetLockRev() > 7 {
-						time.Sleep(ttl / 2) // so that it is to be confirmed
+						time.Sleep(ttl / 2) // so that the client confirms the grant
 					}
 					return grant, err
 				}
@@ -304,9 +304,9 @@ func TestAGrantThatIsKnownToHaveEndedIsNotConfirmed(t *testing.T) {
 	}
 }
 
-func TestEventsGoOnWhenTheirStreamEnds(t *testing.T) {
+func TestEvents_StreamEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, alice := perform(t)
+		_, alice := setupScriptedUser(t)
 		n := 0
 		for e, err := range alice.Events(t.Context(), room) {
 			if e.Type != rtm.EventSnapshot || err != nil {

@@ -9,45 +9,45 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// stay keeps the user online by one session after the other. If the first one does not
-// begin, or a later one cannot, he is logged out.
-func (u *User) stay() {
+// runSessions keeps the user online: it starts a new session whenever one ends. It logs
+// the user out if the first session does not start, or if an error is final.
+func (u *User) runSessions() {
 	for {
-		err := u.session()
-		if final(err) || !closed(u.arrived) {
-			u.leave(err, nil)
+		err := u.runSession()
+		if isFinal(err) || !isClosed(u.ready) {
+			u.logout(err, nil)
 		}
-		if !pause(u.online) {
+		if !sleepBeforeRetry(u.sessionCtx) {
 			return
 		}
 	}
 }
 
-// final tells whether after the error of a session there is no use in another.
-func final(err error) bool {
+// isFinal reports whether no later session can succeed after the error of a session.
+func isFinal(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && slices.Contains([]Code{
 		ErrDuplicateUserID, ErrNotLogin, ErrInvalidToken, ErrInvalidUserID, ErrInvalidParameter, ErrServiceNotSupported,
 	}, e.Code)
 }
 
-// session keeps the user online while a stream lasts that tells what happens to his
-// locks. It always returns an error.
-func (u *User) session() error {
-	var trouble error
-	err := listen(u.online, u, opSession, u.rpc.Session, &rtmpb.SessionRequest{Store: u.store, User: u.name, Held: u.claims()},
+// runSession keeps the user online for the duration of one stream, which reports what
+// happens to the user's locks. It always returns an error.
+func (u *User) runSession() error {
+	var failure error
+	err := receive(u.sessionCtx, u, opSession, u.rpc.Session, &rtmpb.SessionRequest{Store: u.store, User: u.name, Held: u.claims()},
 		func(e *rtmpb.LockEvent) bool {
 			if e.GetEventType() == rtmpb.LockEvent_SNAPSHOT {
-				trouble = u.begin(e.GetLocks())
+				failure = u.handleSnapshot(e.GetLocks())
 			} else {
-				u.happened(e.GetEventType(), detailOf(e, e.GetOwner()))
+				u.handleEvent(e.GetEventType(), detailFromProto(e, e.GetOwner()))
 			}
-			return trouble == nil
+			return failure == nil
 		})
-	return cmp.Or(trouble, err)
+	return cmp.Or(failure, err)
 }
 
-// claims is what the user believes to hold.
+// claims returns the locks that the user has, as far as the client knows.
 func (u *User) claims() []*rtmpb.LockDetail {
 	var claims []*rtmpb.LockDetail
 	for _, l := range u.Locks() {
@@ -56,29 +56,28 @@ func (u *User) claims() []*rtmpb.LockDetail {
 	return claims
 }
 
-// begin takes in that the user is online. When he arrives he gets what he had before, if
-// it is renewed for him. Later he is asked to prove what he has: what he lost meanwhile
-// is told, but a snapshot may come after lost events, and the server may not know yet of
-// a grant that he knows.
-func (u *User) begin(rows []*rtmpb.LockDetail) error {
-	if !closed(u.arrived) {
-		return u.arrive(rows)
+// handleSnapshot handles the first event of a session. The first session restores the
+// locks that the user had before the login. A later one only starts a revalidation: the
+// server reports locks that were lost meanwhile, but the snapshot may follow lost events
+// and may lack a grant that the client knows.
+func (u *User) handleSnapshot(rows []*rtmpb.LockDetail) error {
+	if !isClosed(u.ready) {
+		return u.start(rows)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.prove()
+	u.revalidate()
 	return nil
 }
 
-// arrive begins the first session. That he had the locks of its snapshot does not say for
-// how long he has them yet, as nothing was renewed for it; so they are asked for. What
-// happens meanwhile is heard after that.
-func (u *User) arrive(rows []*rtmpb.LockDetail) error {
+// start starts the first session. The locks in its snapshot may be about to expire, so
+// start renews them. Events that arrive meanwhile are handled afterwards.
+func (u *User) start(rows []*rtmpb.LockDetail) error {
 	var renewed *rtmpb.KeepAliveResponse
 	var err error
 	sent := time.Now()
 	if len(rows) > 0 {
-		renewed, err = u.keepAlive(u.online, nil)
+		renewed, err = u.keepAlive(u.sessionCtx, nil)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -86,35 +85,35 @@ func (u *User) arrive(rows []*rtmpb.LockDetail) error {
 		return err
 	}
 	for _, row := range renewed.GetLocks() {
-		u.hold(u.online, detailOf(row, u.name), sent)
+		u.addLock(u.sessionCtx, detailFromProto(row, u.name), sent)
 	}
-	close(u.arrived)
+	close(u.ready)
 	return nil
 }
 
-// happened takes in a change of a lock that the user has or had.
-func (u *User) happened(what rtmpb.LockEvent_Type, d Detail) {
+// handleEvent handles a change of a lock that the user has or had.
+func (u *User) handleEvent(event rtmpb.LockEvent_Type, d Detail) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	l, cause := u.locks[d.id()], endOf(what)
+	l, cause := u.locks[d.id()], endCause(event)
 	switch {
 	case l != nil && l.Rev < d.Rev:
-		u.drop(l, ErrExpired) // it must have ended before he got it again
+		u.endLock(l, ErrExpired) // it must have ended before the later grant
 	case l != nil && l.Rev == d.Rev && cause != nil:
-		u.drop(l, cause)
+		u.endLock(l, cause)
 	}
 	if cause == nil {
 		return
 	}
-	u.ended.add(d.id(), d.Rev)
-	if a := u.busy[d.id()]; a != nil {
-		a.over[d.Rev] = cause
+	u.tombstones.add(d.id(), d.Rev)
+	if a := u.attempts[d.id()]; a != nil {
+		a.endedGrants[d.Rev] = cause
 	}
 }
 
-// endOf is why a lock ends by such an event, or nil.
-func endOf(what rtmpb.LockEvent_Type) error {
-	switch what {
+// endCause returns the reason for which an event ends a lock, or nil.
+func endCause(event rtmpb.LockEvent_Type) error {
+	switch event {
 	case rtmpb.LockEvent_RELEASED:
 		return ErrRevoked
 	case rtmpb.LockEvent_REMOVED:

@@ -16,7 +16,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// User is somebody who is logged in. His session goes on over broken connections, until
+// User is a user that is logged in. Its session continues across broken connections until
 // Logout or Close. All methods are safe for concurrent use.
 type User struct {
 	name  string
@@ -24,44 +24,46 @@ type User struct {
 	conn  *grpc.ClientConn
 	rpc   rtmpb.ChannelLocksClient
 
-	online  context.Context // has the values of Login's ctx; ends when the user is logged out, with Err as its cause
-	end     context.CancelCauseFunc
-	arrived chan struct{}  // closed when the first session has begun
-	working sync.WaitGroup // all that runs in the background; grows only under mu while online lasts
+	// sessionCtx has the values of Login's ctx. It ends when the user is logged out, with
+	// Err as its cause.
+	sessionCtx context.Context
+	endSession context.CancelCauseFunc
+	ready      chan struct{}  // closed when the first session has started
+	background sync.WaitGroup // goroutines; grows only under mu until sessionCtx ends
 
-	mu      sync.Mutex
-	locks   map[lockID]*Lock    // that have not ended
-	busy    map[lockID]*attempt // to acquire them, or to give them back
-	ended   endings             // grants of late
-	losses  *loss               // the next one
-	proving bool                // prove runs
+	mu           sync.Mutex
+	locks        map[lockID]*Lock    // that have not ended
+	attempts     map[lockID]*attempt // that acquire or release locks
+	tombstones   tombstones
+	lostList     *lostNode // the last node, which is empty
+	revalidating bool      // a revalidation is in progress
 }
 
-// Login opens a session of the user and returns when he is online. What he still holds
-// since an earlier one is in [User.Locks]. If he is online elsewhere, he is logged out
-// there, with [ErrDuplicateUserID].
+// Login starts a session of the user and returns when the user is online. [User.Locks]
+// returns the locks that the user still holds from an earlier session. An online session
+// of the same user elsewhere ends with [ErrDuplicateUserID].
 //
-// It goes by c's connection and default of [client.Store], and fails with
-// [ErrNotConnected] if Mortise cannot be reached, and after ten seconds without an answer
-// with [ErrOperationTimeout]. Of ctx the user keeps the values, not the end.
+// Login uses c's connection and its default of [client.Store]. It fails with
+// [ErrNotConnected] if Mortise is unreachable, and with [ErrOperationTimeout] after ten
+// seconds without a response. The User uses ctx's values but ignores its end.
 func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 	conn, store := c.Conn()
 	u := &User{
 		name: user, store: store, conn: conn, rpc: rtmpb.NewChannelLocksClient(conn),
-		arrived: make(chan struct{}), locks: map[lockID]*Lock{}, busy: map[lockID]*attempt{}, losses: newLoss(),
+		ready: make(chan struct{}), locks: map[lockID]*Lock{}, attempts: map[lockID]*attempt{}, lostList: newLostNode(),
 	}
-	u.online, u.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	u.working.Go(u.stay)
-	bound, cancel := bounded(ctx)
+	u.sessionCtx, u.endSession = context.WithCancelCause(context.WithoutCancel(ctx))
+	u.background.Go(u.runSessions)
+	bound, cancel := withOperationTimeout(ctx)
 	defer cancel()
 	select {
-	case <-u.arrived:
+	case <-u.ready:
 		return u, nil
-	case <-u.online.Done():
+	case <-u.sessionCtx.Done():
 	case <-bound.Done():
-		u.leave(interrupted(opSession, context.Cause(bound)), nil)
+		u.logout(interrupted(opSession, context.Cause(bound)), nil)
 	}
-	u.working.Wait()
+	u.background.Wait()
 	out, _ := errors.AsType[*Error](u.Err())
 	return nil, out.cause
 }
@@ -69,8 +71,8 @@ func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
 // Name returns the user's name.
 func (u *User) Name() string { return u.name }
 
-// Locks returns the locks that the user holds as far as is known, sorted by channel and
-// name: those that he had when he logged in, and those acquired since.
+// Locks returns the locks that the user has, as far as the client knows, sorted by
+// channel and name: those from before the login, and those acquired since.
 func (u *User) Locks() []*Lock {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -81,55 +83,55 @@ func (u *User) Locks() []*Lock {
 	})
 }
 
-// Done is closed when the user is logged out: by Logout or Close, by another login of
-// his, or because the client was closed.
-func (u *User) Done() <-chan struct{} { return u.online.Done() }
+// Done returns a channel that is closed when the user is logged out: by Logout or Close,
+// by another login of the user, or because the client was closed.
+func (u *User) Done() <-chan struct{} { return u.sessionCtx.Done() }
 
-// Err is nil until Done is closed, and then an [ErrNotLogin] that tells why: it is an
-// [ErrDuplicateUserID] too if the user has logged in elsewhere, and a [client.ErrClosed]
-// if the client was closed.
-func (u *User) Err() error { return context.Cause(u.online) }
+// Err returns nil until Done is closed, and then an [ErrNotLogin] with the reason: it
+// also is [ErrDuplicateUserID] if the user has logged in elsewhere, and
+// [client.ErrClosed] if the client was closed.
+func (u *User) Err() error { return context.Cause(u.sessionCtx) }
 
-// Logout ends the user's session, his waiting for locks and his Locks: with [ErrReleased]
-// if they are to be released, else with [ErrNotLogin], and then Mortise keeps them for
-// their TTL. They have ended before Mortise hears of it.
+// Logout ends the user's session, waits and Locks. With release, the Locks end with
+// [ErrReleased]; otherwise they end with [ErrNotLogin], and Mortise keeps them for their
+// TTL. They end before the request is sent.
 //
-// It uses ctx's values only and not its end, and takes ten seconds at the most. If it
-// fails the user is logged out nevertheless, and Mortise finds that out by itself. If he
-// was before, it is an ErrNotLogin.
+// Logout uses ctx's values but ignores its end, and takes at most ten seconds. If it
+// fails, the user is logged out nevertheless, and Mortise detects the end of the session.
+// If the user was not logged in, Logout fails with ErrNotLogin.
 func (u *User) Logout(ctx context.Context, release bool) error {
-	why := error(nil)
+	lockErr := error(nil)
 	if release {
-		why = ErrReleased
+		lockErr = ErrReleased
 	}
-	if !u.leave(nil, why) {
+	if !u.logout(nil, lockErr) {
 		return interrupted(opLogout, u.Err())
 	}
-	u.working.Wait()
-	ctx, cancel := bounded(context.WithoutCancel(ctx))
+	u.background.Wait()
+	ctx, cancel := withOperationTimeout(context.WithoutCancel(ctx))
 	defer cancel()
 	_, err := u.rpc.Logout(ctx, &rtmpb.LogoutRequest{Store: u.store, User: u.name, Release: release})
 	return u.explain(ctx, opLogout, err)
 }
 
-// Close is Logout without release, and without waiting for Mortise. When it returns
-// nothing runs any more.
+// Close is Logout without release and without a request to Mortise. When it returns, all
+// goroutines of the User have ended.
 func (u *User) Close() {
-	u.leave(nil, nil)
-	u.working.Wait()
+	u.logout(nil, nil)
+	u.background.Wait()
 }
 
-// leave logs the user out, and returns false if he is already. why is nil if he wants it
-// so himself. The locks end with end, or if it is nil for the same reason.
-func (u *User) leave(why, end error) bool {
+// logout logs the user out, and returns false if the user is not logged in. why is nil
+// after a Logout or Close. The locks end with end, or if it is nil for the same reason.
+func (u *User) logout(why, end error) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.online.Err() != nil {
+	if u.sessionCtx.Err() != nil {
 		return false
 	}
 	out := &Error{Code: ErrNotLogin, Operation: opSession, Reason: fmt.Sprintf("user %q has logged out", u.name), cause: why}
 	if why != nil {
-		out.Reason = fmt.Sprintf("user %q was logged out: %s", u.name, reasonOf(why))
+		out.Reason = fmt.Sprintf("user %q was logged out: %s", u.name, reasonText(why))
 	}
 	switch {
 	case end != nil:
@@ -139,53 +141,52 @@ func (u *User) leave(why, end error) bool {
 		end = out
 	}
 	for _, l := range u.locks {
-		u.drop(l, end)
+		u.endLock(l, end)
 	}
-	u.end(out)
+	u.endSession(out)
 	return true
 }
 
 // Lost returns the locks that the user loses from now on, in order, until ctx ends or the
-// user is logged out. Those that end by ReleaseLock, Release, Logout and Close are not
-// lost.
+// user is logged out. Locks that ReleaseLock, Release, Logout or Close end are not lost.
 func (u *User) Lost(ctx context.Context) iter.Seq[*Lock] {
 	u.mu.Lock()
-	first := u.losses
+	first := u.lostList
 	u.mu.Unlock()
 	return func(yield func(*Lock) bool) {
-		for next := first; next.wait(ctx, u.online) && yield(next.lock); next = next.next {
+		for next := first; next.wait(ctx, u.sessionCtx) && yield(next.lock); next = next.next {
 		}
 	}
 }
 
-// loss is a lock that was lost, or the place for the next one.
-type loss struct {
-	told chan struct{} // closed when lock and next are there
-	lock *Lock
-	next *loss
+// lostNode is a node of the list of lost locks; the last one is empty.
+type lostNode struct {
+	ready chan struct{} // closed when lock and next are set
+	lock  *Lock
+	next  *lostNode
 }
 
-func newLoss() *loss { return &loss{told: make(chan struct{})} }
+func newLostNode() *lostNode { return &lostNode{ready: make(chan struct{})} }
 
-// tell makes it the loss of l, and returns the place for the next.
-func (n *loss) tell(l *Lock) *loss {
-	n.lock, n.next = l, newLoss()
-	close(n.told)
+// append sets the lock of the last node, and returns the new last node.
+func (n *lostNode) append(l *Lock) *lostNode {
+	n.lock, n.next = l, newLostNode()
+	close(n.ready)
 	return n.next
 }
 
-// wait returns true when there is a lock, and false if ctx ends, or if there is none and
-// online ends.
-func (n *loss) wait(ctx, online context.Context) bool {
+// wait returns true when n has a lock, and false if ctx ends, or if the session ends
+// before.
+func (n *lostNode) wait(ctx, session context.Context) bool {
 	select {
-	case <-n.told:
+	case <-n.ready:
 	case <-ctx.Done():
-	case <-online.Done():
+	case <-session.Done():
 	}
-	return ctx.Err() == nil && closed(n.told)
+	return ctx.Err() == nil && isClosed(n.ready)
 }
 
-func closed(c <-chan struct{}) bool {
+func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
 		return true

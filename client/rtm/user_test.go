@@ -15,28 +15,28 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestLoginTellsWhyItFails(t *testing.T) {
+func TestLogin_Error(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		user string
 		opts []client.DialOption
 		make func(n *network)
 		want []error
 		in   time.Duration
 	}{
-		{"nobody", "", nil, nil, []error{rtm.ErrNotLogin}, 0},
-		{"a name that cannot be", "al/ice", nil, nil, []error{rtm.ErrInvalidUserID}, 0},
-		{"a name that is no text", "\xff", nil, nil, []error{rtm.ErrInvalidParameter}, 0},
+		{"no name", "", nil, nil, []error{rtm.ErrNotLogin}, 0},
+		{"an invalid name", "al/ice", nil, nil, []error{rtm.ErrInvalidUserID}, 0},
+		{"a name that is not UTF-8", "\xff", nil, nil, []error{rtm.ErrInvalidParameter}, 0},
 		{"another component", "alice", []client.DialOption{client.Store("other")}, nil, []error{rtm.ErrLockNotAvailable}, 0},
-		{"away", "alice", nil, (*network).stop, []error{rtm.ErrNotConnected}, time.Second},
-		{"a wrong token", "alice", nil, func(n *network) { n.with(answers(codes.Unauthenticated)) }, []error{rtm.ErrInvalidToken}, 0},
-		{"no service", "alice", nil, func(n *network) { n.with(answers(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
-		{"no answer", "alice", nil, func(n *network) { n.with(silent) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
+		{"no server", "alice", nil, (*network).stop, []error{rtm.ErrNotConnected}, time.Second},
+		{"a wrong token", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unauthenticated)) }, []error{rtm.ErrInvalidToken}, 0},
+		{"no service", "alice", nil, func(n *network) { n.inject(failWithCode(codes.Unimplemented)) }, []error{rtm.ErrServiceNotSupported}, 0},
+		{"no response", "alice", nil, func(n *network) { n.inject(hang) }, []error{rtm.ErrOperationTimeout}, 10 * time.Second},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := open(t)
-				c := n.dialed(t, row.opts...)
+				n := setup(t)
+				c := n.dialClient(t, row.opts...)
 				if row.make != nil {
 					row.make(n)
 				}
@@ -54,28 +54,28 @@ func TestLoginTellsWhyItFails(t *testing.T) {
 	}
 }
 
-func TestLoginGoesByTheClientsStoreAndItsCtx(t *testing.T) {
+func TestLogin_StoreAndContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
-		c := n.dialed(t).With(client.Store("chat"))
+		c := n.dialClient(t).With(client.Store("chat"))
 		alice, err := rtm.Login(ctx, c, "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer alice.Close()
 		if alice.Name() != "alice" {
-			t.Errorf("her name is %q", alice.Name())
+			t.Errorf("the name is %q", alice.Name())
 		}
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l, err := alice.AcquireLock(ctx, room, "pen", true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 		time.Sleep(long)
-		checkLives(t, l)
+		checkHeld(t, l)
 		if got := l.Context().Value(key{}); got != "value" {
 			t.Errorf("the lock's Context has %v", got)
 		}
@@ -84,21 +84,21 @@ func TestLoginGoesByTheClientsStoreAndItsCtx(t *testing.T) {
 	})
 }
 
-func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
+func TestLogin_Again(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice := n.login(t, "alice")
-		set(t, alice, "pen", "ink", "nib")
+		setLocks(t, alice, "pen", "ink", "nib")
 		pen, ink := acquire(t, alice, "pen"), acquire(t, alice, "ink")
 		alice.Close()
 		time.Sleep(ttl - time.Second)
 		alice = n.login(t, "alice")
 		locks := alice.Locks()
 		if len(locks) != 2 || locks[0].Detail != ink.Detail || locks[1].Detail != pen.Detail {
-			t.Fatalf("she has %+v, want %+v, %+v", locks, ink.Detail, pen.Detail)
+			t.Fatalf("alice has %+v, want %+v, %+v", locks, ink.Detail, pen.Detail)
 		}
 		time.Sleep(long)
-		checkLives(t, locks[0])
+		checkHeld(t, locks[0])
 		if err := locks[1].Release(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -109,19 +109,19 @@ func TestWhoComesBackInTimeHasHisLocks(t *testing.T) {
 		}
 		time.Sleep(ttl + time.Second)
 		if got := n.login(t, "alice").Locks(); len(got) != 0 {
-			t.Errorf("later she has %v", got)
+			t.Errorf("later alice has %v", got)
 		}
 	})
 }
 
-func TestASecondLoginEndsTheFirst(t *testing.T) {
+func TestLogin_Duplicate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		first, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, first, "pen", "ink")
+		setLocks(t, first, "pen", "ink")
 		l := acquire(t, first, "pen")
 		acquire(t, bob, "ink")
-		waiting := waits(t.Context(), first, "ink")
+		waiting := startWaiting(t.Context(), first, "ink")
 		second := n.login(t, "alice")
 		<-first.Done()
 		kicked := []error{rtm.ErrNotLogin, rtm.ErrDuplicateUserID}
@@ -148,15 +148,15 @@ func TestASecondLoginEndsTheFirst(t *testing.T) {
 	})
 }
 
-func TestTheUsersOfAClosedClientAreLoggedOut(t *testing.T) {
+func TestUser_ClientClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		c := n.client()
 		alice, err := rtm.Login(t.Context(), c, "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		l := acquire(t, alice, "pen")
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -170,11 +170,11 @@ func TestTheUsersOfAClosedClientAreLoggedOut(t *testing.T) {
 	})
 }
 
-func TestLogoutIsToldOnce(t *testing.T) {
+func TestLogout_Twice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t)
+		n := setup(t)
 		alice, bob := n.login(t, "alice"), n.login(t, "bob")
-		set(t, alice, "pen")
+		setLocks(t, alice, "pen")
 		acquire(t, alice, "pen")
 		if err := alice.Logout(t.Context(), true); err != nil {
 			t.Error(err)
@@ -188,16 +188,16 @@ func TestLogoutIsToldOnce(t *testing.T) {
 		}
 		acquire(t, bob, "pen")
 		n.stop()
-		checkIs(t, "Logout that nobody hears", bob.Logout(t.Context(), true), rtm.ErrNotConnected)
+		checkIs(t, "Logout without a server", bob.Logout(t.Context(), true), rtm.ErrNotConnected)
 		checkIs(t, "Err", bob.Err(), rtm.ErrNotLogin)
 	})
 }
 
-func TestNothingRunsAfterClose(t *testing.T) {
-	n := open(t)
-	c := n.dialed(t)
+func TestUser_CloseStopsGoroutines(t *testing.T) {
+	n := setup(t)
+	c := n.dialClient(t)
 	bob := n.login(t, "bob")
-	set(t, bob, "pen", "ink")
+	setLocks(t, bob, "pen", "ink")
 	acquire(t, bob, "ink")
 	alice, err := rtm.Login(t.Context(), c, "alice")
 	if err != nil {
@@ -230,19 +230,19 @@ func TestNothingRunsAfterClose(t *testing.T) {
 	bob.Close()
 	alice.Close()
 	for range cap(ended) {
-		checkIs(t, "what she did", <-ended, rtm.ErrNotLogin)
+		checkIs(t, "alice's call", <-ended, rtm.ErrNotLogin)
 	}
-	deadline := time.Now().Add(time.Second) // for what is about to return
-	for running() != "" && time.Now().Before(deadline) {
+	deadline := time.Now().Add(time.Second) // for goroutines that are about to return
+	for userStack() != "" && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}
-	if stack := running(); stack != "" {
-		t.Errorf("there runs\n%s", stack)
+	if stack := userStack(); stack != "" {
+		t.Errorf("a goroutine of the User still runs:\n%s", stack)
 	}
 }
 
-// running is where some goroutine of a User is, or empty.
-func running() string {
+// userStack returns the stack of a goroutine of a User, or "".
+func userStack() string {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	at := strings.Index(string(stacks), "client/rtm.(*User)")

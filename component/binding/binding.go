@@ -1,10 +1,10 @@
-// Package binding is the API of sidecars that have no pluggable locks: Dapr's input and
-// output bindings.
+// Package binding is the API for sidecars without pluggable lock components: Dapr's input
+// and output bindings.
 //
-// An app reaches every operation of the Locks and ChannelLocks services by the output
-// binding, in JSON, and hears of locks that change hands by the input binding. Both
-// services are called in this process, so they alone decide what is valid, and what
-// becomes of it.
+// An app calls every operation of the Locks and ChannelLocks services through the output
+// binding, in JSON, and receives the events of locks through the input binding. The
+// binding calls both services within this process. They alone validate requests and
+// decide their results.
 package binding
 
 import (
@@ -32,12 +32,12 @@ type Opener interface {
 
 // ChannelLocks is the ChannelLocks service in RTM's JSON.
 type ChannelLocks interface {
-	// Operations names the operations that Invoke knows.
+	// Operations returns the names of the operations that Invoke supports.
 	Operations() []string
 	// Invoke runs an operation with the component's store. An error is a gRPC status, and
-	// comes with an answer that tells it.
+	// comes with an answer that reports it in RTM's format.
 	Invoke(ctx context.Context, store, operation string, request []byte) (answer []byte, err error)
-	// Subscribe is that of the service.
+	// Subscribe is the service's.
 	Subscribe(*rtmpb.SubscribeRequest, grpc.ServerStreamingServer[rtmpb.LockEvent]) error
 	// Event returns an event of Subscribe in JSON.
 	Event(*rtmpb.LockEvent) []byte
@@ -45,29 +45,30 @@ type ChannelLocks interface {
 
 // Service serves bindings to sidecars. All methods are safe for concurrent use.
 //
-// A binding belongs to the sidecar that has initialized it. Sidecars that have
-// initialized none by a name get what the process has opened itself, from resource files.
+// A binding belongs to the sidecar that has initialized it. A sidecar that has not
+// initialized a binding of a name uses the one that the process has opened from its
+// resource files.
 type Service struct {
 	stores   Opener
 	locks    lockspb.LocksServer
 	channels ChannelLocks
 	log      logger.Logger
 
-	sidecars   *sidecars
+	conns      *connRegistry
 	operations map[string]operation // by name
 
-	ending    context.Context // ends when reading shall
-	end       context.CancelFunc
-	mu        sync.Mutex // held to begin to read, and to end
-	receiving sync.WaitGroup
+	readCtx   context.Context // ends with EndReading
+	endReads  context.CancelFunc
+	mu        sync.Mutex // held to start and to end a read
+	receivers sync.WaitGroup
 }
 
 // New returns a service whose bindings call locks and channels.
 func New(stores Opener, locks lockspb.LocksServer, channels ChannelLocks, log logger.Logger) *Service {
-	s := &Service{stores: stores, locks: locks, channels: channels, log: log, sidecars: newSidecars()}
+	s := &Service{stores: stores, locks: locks, channels: channels, log: log, conns: newConnRegistry()}
 	s.operations = s.lockOperations()
 	maps.Copy(s.operations, s.channelOperations())
-	s.ending, s.end = context.WithCancel(context.Background())
+	s.readCtx, s.endReads = context.WithCancel(context.Background())
 	return s
 }
 
@@ -77,8 +78,8 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	daprpb.RegisterOutputBindingServer(r, &output{service: s})
 }
 
-// Open initializes a binding for the sidecar of ctx. The process does this by itself, as
-// nobody, for the bindings in resource files.
+// Open initializes a binding for the sidecar of ctx. The process calls it without a
+// sidecar for the bindings in its resource files.
 func (s *Service) Open(ctx context.Context, name string, metadata map[string]string) error {
 	b, err := parse(name, metadata)
 	if err != nil {
@@ -87,45 +88,46 @@ func (s *Service) Open(ctx context.Context, name string, metadata map[string]str
 	return s.open(ctx, b)
 }
 
-// open makes the binding ready for calls by the connection of ctx: it opens its store if
-// it has its own.
+// open prepares the binding for calls from the connection of ctx: it opens the binding's
+// own store, if it has one.
 func (s *Service) open(ctx context.Context, b *binding) error {
-	if b.own != nil {
-		if err := s.stores.Open(ctx, b.name, b.own); err != nil {
+	if b.ownMetadata != nil {
+		if err := s.stores.Open(ctx, b.name, b.ownMetadata); err != nil {
 			return err
 		}
 	}
-	s.sidecars.keep(ctx, b)
+	s.conns.put(ctx, b)
 	return nil
 }
 
-// EndReading ends the streams of the input bindings, and those that come later at once.
-// It does not wait: a stream whose sidecar does not read ends with its connection.
+// EndReading ends the streams of the input bindings. Later ones end immediately.
+// EndReading does not wait: a stream whose sidecar does not read ends with its
+// connection.
 func (s *Service) EndReading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end()
+	s.endReads()
 }
 
 // Close ends the streams of the input bindings and waits for them.
 func (s *Service) Close() {
 	s.EndReading()
-	s.receiving.Wait()
+	s.receivers.Wait()
 }
 
-// init is Open for a binding that a sidecar initializes.
+// init is Open for a sidecar's Init.
 func (s *Service) init(ctx context.Context, m *daprpb.MetadataRequest) error {
 	return rpcstatus.StatusOr(s.Open(ctx, instanceName(ctx), m.GetProperties()), codes.InvalidArgument, "INIT_FAILED")
 }
 
-// find returns the binding that a call is for, and makes it ready. The error is a gRPC
-// status.
+// find returns the binding that a call is for, and prepares it for the call's connection.
+// The error is a gRPC status.
 func (s *Service) find(ctx context.Context) (*binding, error) {
 	name := instanceName(ctx)
-	b, ready := s.sidecars.find(ctx, name)
+	b, ready := s.conns.find(ctx, name)
 	switch {
 	case b == nil:
-		return nil, rpcstatus.Status(fmt.Errorf("binding %q: %w; its sidecar must start anew, or its file be in --resources-path",
+		return nil, rpcstatus.Status(fmt.Errorf("binding %q: %w; restart its sidecar, or put its file into --resources-path",
 			name, instances.ErrNotInitialized))
 	case !ready:
 		return b, rpcstatus.Status(s.open(ctx, b))
@@ -133,7 +135,7 @@ func (s *Service) find(ctx context.Context) (*binding, error) {
 	return b, nil
 }
 
-// instanceName is the component that the call is for.
+// instanceName returns the name of the component that the call is for.
 func instanceName(ctx context.Context) string {
 	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); len(names) > 0 {
 		return names[0]

@@ -13,20 +13,21 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
+// Limits of the pause between two attempts. Each pause is twice as long as the one
+// before.
 const (
-	// firstPause is before the first repetition of what has failed; each further pause is
-	// twice as long, up to lastPause.
-	firstPause = 100 * time.Millisecond
-	lastPause  = 10 * time.Second
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 10 * time.Second
 )
 
-// errRefused reports an event that the app has failed on as often as it was given it.
-var errRefused = errors.New("the app has failed on it")
+// errRejected reports an event that the app has rejected in every attempt.
+var errRejected = errors.New("the app rejected the event")
 
-// input is the service that reads lock events to apps.
+// input is the service that delivers lock events to apps.
 type input struct {
 	daprpb.UnimplementedInputBindingServer
 	service *Service
@@ -37,39 +38,40 @@ func (i *input) Init(ctx context.Context, m *daprpb.InputBindingInitRequest) (*d
 	return &daprpb.InputBindingInitResponse{}, i.service.init(ctx, m.GetMetadata())
 }
 
-// Ping answers.
+// Ping returns an empty response.
 func (i *input) Ping(context.Context, *daprpb.PingRequest) (*daprpb.PingResponse, error) {
 	return &daprpb.PingResponse{}, nil
 }
 
-// Read tells the app of what the binding's metadata names, until the stream ends, or
-// EndReading is called, or nothing can come any more. daprd does not read again after an
-// end, so a storage that is away is waited for. An end that comes from here is an error,
-// since that is what daprd logs; after it the app hears nothing until its sidecar loads
-// the binding anew.
+// Read delivers the events of the binding's keys and channels to the app until the stream
+// ends, EndReading is called, or no more events can follow. daprd does not call Read
+// again when a stream ends, so Read waits while the storage is unreachable. If this
+// process ends the stream, Read returns an error, because daprd logs errors. The app then
+// receives no events until its sidecar loads the binding again.
 //
-// What is told of one entry comes in order: each event waits for the app's answer to the
-// one before. An event that the app fails on is given again, and if that does not help,
-// the entry begins anew with a snapshot, which is given until it is taken. So as long as
-// the stream lasts, the app misses nothing without being told that it has.
+// The events of one entry are delivered in order: each waits until the app has
+// acknowledged the one before. An event that the app rejects is delivered again. If the
+// app rejects every attempt, the entry restarts with a snapshot, which is repeated until
+// the app accepts it. So while the stream lasts, the app does not miss an event without a
+// snapshot that reports this.
 func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	b, err := i.service.find(stream.Context())
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer context.AfterFunc(i.service.ending, func() { cancel(nil) })()
-	r := &reader{stream: stream, answers: map[string]chan<- *daprpb.ReadRequest{}}
-	if !i.service.receive(r, cancel) {
+	defer context.AfterFunc(i.service.readCtx, func() { cancel(nil) })()
+	r := &eventSender{stream: stream, acks: map[string]chan<- *daprpb.ReadRequest{}}
+	if !i.service.startReceiving(r, cancel) {
 		return rpcstatus.Status(stores.ErrClosed)
 	}
 	if len(b.sources) == 0 {
-		i.service.log.Infof("Binding %q has neither keys nor channels, so its app is told nothing", b.name)
+		i.service.log.Infof("Binding %q has neither keys nor channels, its app receives no events", b.name)
 	}
 	var reading sync.WaitGroup
 	for _, source := range b.sources {
 		reading.Go(func() {
-			if err := i.service.follow(ctx, b, source, r); err != nil {
+			if err := i.service.forward(ctx, b, source, r); err != nil {
 				cancel(err)
 			}
 		})
@@ -79,53 +81,54 @@ func (i *input) Read(stream daprpb.InputBinding_ReadServer) error {
 	switch err := context.Cause(ctx); {
 	case !errors.Is(err, context.Canceled):
 		return err
-	case i.service.ending.Err() != nil:
+	case i.service.readCtx.Err() != nil:
 		return rpcstatus.Status(stores.ErrClosed)
 	}
 	return nil
 }
 
-// receive lets the reader receive the app's answers until the stream ends, which is after
-// Read has returned. It returns false after EndReading.
-func (s *Service) receive(r *reader, end context.CancelCauseFunc) bool {
+// startReceiving starts receiving the app's acknowledgements. This goroutine ends with
+// the stream, which is after Read has returned. startReceiving returns false after
+// EndReading.
+func (s *Service) startReceiving(r *eventSender, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending.Err() != nil {
+	if s.readCtx.Err() != nil {
 		return false
 	}
-	s.receiving.Go(func() { r.receive(end) })
+	s.receivers.Go(func() { r.receiveAcks(end) })
 	return true
 }
 
-// follow tells the app of the source's events until ctx ends, and returns an error if
-// there can be none.
-func (s *Service) follow(ctx context.Context, b *binding, source source, r *reader) error {
-	pause := firstPause
+// forward delivers the source's events to the app until ctx ends. It returns an error if
+// no events can follow.
+func (s *Service) forward(ctx context.Context, b *binding, source source, r *eventSender) error {
+	pause := minBackoff
 	for missed := false; ; missed = true {
 		err := source.watch(ctx, s, b, missed, func(event []byte) error {
-			if err := r.give(ctx, event, b.retries); err != nil {
+			if err := r.deliver(ctx, event, b.retries); err != nil {
 				return err
 			}
-			pause = firstPause
+			pause = minBackoff
 			return nil
 		})
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case hopeless(err):
-			s.log.Errorf("Binding %q ends reading because of %s: %v", b.name, source, err)
+		case isPermanent(err):
+			s.log.Errorf("Ending the events of binding %q because of %s: %v", b.name, source, err)
 			return err
 		}
-		s.log.Warnf("Binding %q begins anew with %s: %v", b.name, source, err)
-		if !wait(ctx, pause) {
+		s.log.Warnf("Restarting the events of binding %q for %s: %v", b.name, source, err)
+		if !sleep.For(ctx, pause) {
 			return nil
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, maxBackoff)
 	}
 }
 
-// hopeless tells whether asking again would change nothing.
-func hopeless(err error) bool {
+// isPermanent reports whether a retry would fail in the same way.
+func isPermanent(err error) bool {
 	switch status.Code(err) {
 	case codes.Unimplemented, codes.InvalidArgument, codes.Unauthenticated:
 		return true
@@ -133,17 +136,17 @@ func hopeless(err error) bool {
 	return false
 }
 
-// reader gives events to the app at the other end of the stream.
-type reader struct {
+// eventSender sends events to the app at the other end of the stream.
+type eventSender struct {
 	stream daprpb.InputBinding_ReadServer
 
-	mu      sync.Mutex // held while sending
-	last    uint64
-	answers map[string]chan<- *daprpb.ReadRequest // by message id: where the answer is awaited; has room for it
+	mu   sync.Mutex // held while sending
+	last uint64
+	acks map[string]chan<- *daprpb.ReadRequest // by message id; have a buffer of 1
 }
 
-// receive passes on the app's answers until the stream ends.
-func (r *reader) receive(end context.CancelCauseFunc) {
+// receiveAcks passes on the app's acknowledgements until the stream ends.
+func (r *eventSender) receiveAcks(end context.CancelCauseFunc) {
 	for {
 		m, err := r.stream.Recv()
 		if err != nil {
@@ -151,36 +154,37 @@ func (r *reader) receive(end context.CancelCauseFunc) {
 			return
 		}
 		r.mu.Lock()
-		if answer := r.answers[m.GetMessageId()]; answer != nil {
-			delete(r.answers, m.GetMessageId())
+		if answer := r.acks[m.GetMessageId()]; answer != nil {
+			delete(r.acks, m.GetMessageId())
 			answer <- m
 		}
 		r.mu.Unlock()
 	}
 }
 
-// give gives the app an event until it has taken it, but not more often than retries say.
-func (r *reader) give(ctx context.Context, event []byte, retries int) error {
-	pause := firstPause
+// deliver sends the app an event until the app accepts it or has rejected it after the
+// given number of retries.
+func (r *eventSender) deliver(ctx context.Context, event []byte, retries int) error {
+	pause := minBackoff
 	for left := retries; ; left-- {
-		fault, err := r.giveOnce(ctx, event)
+		fault, err := r.deliverOnce(ctx, event)
 		switch {
 		case err != nil:
 			return err
 		case fault == nil:
 			return nil
 		case left == 0:
-			return fmt.Errorf("%w: %s", errRefused, fault.GetMessage())
-		case !wait(ctx, pause):
+			return fmt.Errorf("%w: %s", errRejected, fault.GetMessage())
+		case !sleep.For(ctx, pause):
 			return ctx.Err()
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, maxBackoff)
 	}
 }
 
-// giveOnce gives the app an event and returns what the app says of it, nil if all is
-// well.
-func (r *reader) giveOnce(ctx context.Context, event []byte) (*daprpb.AckResponseError, error) {
+// deliverOnce sends the app an event and returns the app's error, nil if the app accepts
+// the event.
+func (r *eventSender) deliverOnce(ctx context.Context, event []byte) (*daprpb.AckResponseError, error) {
 	answer := make(chan *daprpb.ReadRequest, 1)
 	id, err := r.send(event, answer)
 	if err != nil {
@@ -192,29 +196,17 @@ func (r *reader) giveOnce(ctx context.Context, event []byte) (*daprpb.AckRespons
 	case <-ctx.Done():
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.answers, id)
+		delete(r.acks, id)
 		return nil, ctx.Err()
 	}
 }
 
-// send sends an event whose answer goes to the channel.
-func (r *reader) send(event []byte, answer chan<- *daprpb.ReadRequest) (id string, err error) {
+// send sends an event whose acknowledgement goes to the channel.
+func (r *eventSender) send(event []byte, answer chan<- *daprpb.ReadRequest) (id string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
 	id = strconv.FormatUint(r.last, 10)
-	r.answers[id] = answer
+	r.acks[id] = answer
 	return id, r.stream.Send(&daprpb.ReadResponse{Data: event, ContentType: contentType, MessageId: id})
-}
-
-// wait waits for d and tells whether ctx has lasted.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

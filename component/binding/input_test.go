@@ -16,20 +16,21 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// app is what is told events, behind a sidecar.
+// app receives events through a sidecar.
 type app struct {
 	*sidecar
 	stream daprpb.InputBinding_ReadClient
 	events chan *daprpb.ReadResponse // closed when the stream has ended
-	ended  error                     // why
+	ended  error                     // the stream's error
 }
 
-// inputOf is an app whose sidecar has initialized an input binding and reads from it.
-func (w *world) inputOf(name string, md map[string]string) *app {
-	w.Helper()
-	s := w.dial(name)
-	if _, err := s.input.Init(w.Context(), &daprpb.InputBindingInitRequest{Metadata: properties(md)}); err != nil {
-		w.Fatal(err)
+// newInput returns an app whose sidecar has initialized an input binding and reads from
+// it.
+func (e *env) newInput(name string, md map[string]string) *app {
+	e.Helper()
+	s := e.dial(name)
+	if _, err := s.input.Init(e.Context(), &daprpb.InputBindingInitRequest{Metadata: properties(md)}); err != nil {
+		e.Fatal(err)
 	}
 	return s.read()
 }
@@ -55,7 +56,7 @@ func (s *sidecar) read() *app {
 	return a
 }
 
-// next waits for an event that is known but for the fields that are named with null.
+// next waits for an event and compares it. A null in want stands for any value.
 func (a *app) next(want string) (id string) {
 	a.Helper()
 	m, ok := <-a.events
@@ -69,8 +70,8 @@ func (a *app) next(want string) (id string) {
 	return m.GetMessageId()
 }
 
-// answer tells what has become of an event; no fault is success.
-func (a *app) answer(id, fault string) {
+// ack acknowledges an event. A fault that is not empty rejects it.
+func (a *app) ack(id, fault string) {
 	a.Helper()
 	m := &daprpb.ReadRequest{MessageId: id}
 	if fault != "" {
@@ -81,33 +82,33 @@ func (a *app) answer(id, fault string) {
 	}
 }
 
-// take waits for an event and is content with it.
-func (a *app) take(want string) {
+// accept waits for an event and accepts it.
+func (a *app) accept(want string) {
 	a.Helper()
-	a.answer(a.next(want), "")
+	a.ack(a.next(want), "")
 }
 
-// quiet checks that there is no event as things are.
-func (a *app) quiet() {
+// expectNone checks that there is no event before the time moves on.
+func (a *app) expectNone() {
 	a.Helper()
 	synctest.Wait()
 	select {
 	case m, ok := <-a.events:
-		a.Fatalf("told %s, %v", m.GetData(), ok)
+		a.Fatalf("got event %s, %v", m.GetData(), ok)
 	default:
 	}
 }
 
-// end waits for the end of the stream.
-func (a *app) end() error {
+// waitEnd waits for the end of the stream.
+func (a *app) waitEnd() error {
 	a.Helper()
 	if m, ok := <-a.events; ok {
-		a.Fatalf("told %s instead of an end", m.GetData())
+		a.Fatalf("got event %s, want the end of the stream", m.GetData())
 	}
 	return a.ended
 }
 
-// lock and unlock change the state of a key, through an output binding.
+// lock and unlock acquire and release a lock through an output binding.
 func (s *sidecar) lock(key string) {
 	s.Helper()
 	s.expect("tryLock", `{"key": "`+key+`", "owner": "o", "ttl": "10m"}`, `{"acquired": true, "token": null, "expiresIn": "600s"}`)
@@ -126,142 +127,142 @@ func released(key string) string {
 	return `{"kind": "RELEASED", "revision": null, "key": "` + key + `", "owner": "o", "token": null, "ttl": "600s"}`
 }
 
-func reading(keys string) map[string]string {
+func keysMetadata(keys string) map[string]string {
 	return map[string]string{"lockStore": "locks", "keys": keys}
 }
 
-func TestAnAppIsToldOfItsKeysInOrder(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestRead_ExactKey(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		b.lock("order")
-		a := w.inputOf("b", reading("order"))
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": [
+		a := e.newInput("b", keysMetadata("order"))
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": [
 			{"key": "order", "owner": "o", "token": null, "ttl": "600s", "remaining": "600s"}]}`)
-		b.lock("orders") // begins alike, and is another
+		b.lock("orders") // has the key as its prefix
 		b.unlock("order")
 		b.lock("order")
 		b.expect("revoke", `{"key": "order"}`, `{"revoked": true}`)
-		a.take(released("order"))
-		a.take(acquired("order"))
-		a.take(`{"kind": "REVOKED", "revision": null, "key": "order", "owner": "o", "token": null, "ttl": "600s"}`)
-		a.quiet()
+		a.accept(released("order"))
+		a.accept(acquired("order"))
+		a.accept(`{"kind": "REVOKED", "revision": null, "key": "order", "owner": "o", "token": null, "ttl": "600s"}`)
+		a.expectNone()
 	})
 }
 
-func TestAnAppIsToldOfAllKeysThatBeginAlike(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		a := w.inputOf("b", reading(" order/* ,"))
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
+func TestRead_Prefix(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		a := e.newInput("b", keysMetadata(" order/* ,"))
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
 		b.lock("order/1")
 		b.lock("order")
 		b.lock("order/2")
-		a.take(acquired("order/1"))
-		a.take(acquired("order/2"))
-		a.quiet()
+		a.accept(acquired("order/1"))
+		a.accept(acquired("order/2"))
+		a.expectNone()
 		time.Sleep(10*time.Minute + time.Millisecond)
-		a.take(strings.Replace(released("order/1"), "RELEASED", "EXPIRED", 1))
+		a.accept(strings.Replace(released("order/1"), "RELEASED", "EXPIRED", 1))
 	})
 }
 
-func TestAnEventWaitsForTheOneBeforeOfItsEntry(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		a := w.inputOf("b", reading("k,l"))
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
+func TestRead_WaitsForAck(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		a := e.newInput("b", keysMetadata("k,l"))
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
 		b.lock("k")
 		first := a.next(acquired("k"))
 		b.unlock("k")
-		a.answer("no such event", "")
+		a.ack("no such event", "")
 		time.Sleep(time.Hour)
-		a.quiet()
+		a.expectNone()
 		b.lock("l") // the other entry's events do not wait
-		a.take(acquired("l"))
-		a.answer(first, "")
-		a.take(released("k"))
+		a.accept(acquired("l"))
+		a.ack(first, "")
+		a.accept(released("k"))
 	})
 }
 
-func TestAnEventThatTheAppFailsOnIsGivenAgain(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		a := w.inputOf("b", reading("k"))
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
+func TestRead_Retries(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		a := e.newInput("b", keysMetadata("k"))
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
 		b.lock("k")
 		b.unlock("k")
 		start := time.Now()
 		for range 3 {
-			a.answer(a.next(acquired("k")), "out of order")
-			a.quiet()
+			a.ack(a.next(acquired("k")), "out of order")
+			a.expectNone()
 		}
-		a.take(acquired("k"))
+		a.accept(acquired("k"))
 		if took := time.Since(start); took != 700*time.Millisecond {
-			t.Errorf("given four times in %v", took)
+			t.Errorf("four attempts took %v", took)
 		}
-		a.take(released("k"))
+		a.accept(released("k"))
 	})
 }
 
-func TestWhatTheAppDoesNotTakeIsMissed(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		a := w.inputOf("b", map[string]string{"lockStore": "locks", "keys": "k", "retries": "1"})
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
+func TestRead_MissedAfterRetries(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		a := e.newInput("b", map[string]string{"lockStore": "locks", "keys": "k", "retries": "1"})
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
 		b.lock("k")
 		for range 2 {
-			a.answer(a.next(acquired("k")), "down")
+			a.ack(a.next(acquired("k")), "down")
 		}
 		const now = `{"kind": "SNAPSHOT", "revision": null, "missed": true, "locks": [
 			{"key": "k", "owner": "o", "token": null, "ttl": "600s", "remaining": null}]}`
-		for range 20 { // it goes on for as long as the app is down
-			a.answer(a.next(now), "down")
+		for range 20 { // the snapshot is repeated while the app is down
+			a.ack(a.next(now), "down")
 		}
 		start := time.Now()
-		a.answer(a.next(now), "down")
+		a.ack(a.next(now), "down")
 		id := a.next(now)
-		if took := time.Since(start); took > lastPause+firstPause {
-			t.Errorf("asked again after %v", took)
+		if took := time.Since(start); took > maxBackoff+minBackoff {
+			t.Errorf("the pause was %v", took)
 		}
-		a.answer(id, "")
+		a.ack(id, "")
 		b.unlock("k")
-		a.take(released("k"))
+		a.accept(released("k"))
 	})
 }
 
-func TestAnAppIsToldOfItsChannels(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		a := w.inputOf("b", map[string]string{"lockStore": "locks", "channels": "MESSAGE/c,stream/c", "user": "eve"})
+func TestRead_Channels(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		a := e.newInput("b", map[string]string{"lockStore": "locks", "channels": "MESSAGE/c,stream/c", "user": "eve"})
 		for range 2 {
-			a.take(`{"eventType": null, "channel": "c", "channelType": null, "locks": []}`)
+			a.accept(`{"eventType": null, "channel": "c", "channelType": null, "locks": []}`)
 		}
 		const lock = `"channel": "c", "channelType": "STREAM", "lockName": "l"`
-		b.expectAny("setLock", `{`+lock+`}`)
-		b.expectAny("acquireLock", `{`+lock+`}`)
-		a.take(`{"eventType": 2, ` + lock + `, "owner": "", "ttl": 10, "lockRev": 0}`)
-		a.take(`{"eventType": 4, ` + lock + `, "owner": "ann", "ttl": 10, "lockRev": null}`)
+		b.mustInvoke("setLock", `{`+lock+`}`)
+		b.mustInvoke("acquireLock", `{`+lock+`}`)
+		a.accept(`{"eventType": 2, ` + lock + `, "owner": "", "ttl": 10, "lockRev": 0}`)
+		a.accept(`{"eventType": 4, ` + lock + `, "owner": "ann", "ttl": 10, "lockRev": null}`)
 	})
 }
 
-func TestReadingEndsWhenNothingCanCome(t *testing.T) {
+func TestRead_NothingToRead(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		md   map[string]string
 		is   codes.Code
 	}{
-		{"of nothing", map[string]string{"lockStore": "locks"}, codes.OK},
-		{"of what no service takes", map[string]string{"lockStore": "locks", "channels": "MESSAGE/_", "keys": "k", "user": "u"},
+		{"neither keys nor channels", map[string]string{"lockStore": "locks"}, codes.OK},
+		{"an invalid channel", map[string]string{"lockStore": "locks", "channels": "MESSAGE/_", "keys": "k", "user": "u"},
 			codes.InvalidArgument},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				a := w.inputOf("b", row.md)
+			inEnv(t, func(e *env) {
+				a := e.newInput("b", row.md)
 				if row.is != codes.OK {
 					for range a.events {
 					}
 				}
-				if err := a.end(); !errors.Is(err, io.EOF) && status.Code(err) != row.is {
+				if err := a.waitEnd(); !errors.Is(err, io.EOF) && status.Code(err) != row.is {
 					t.Errorf("%v", err)
 				}
 			})
@@ -269,26 +270,25 @@ func TestReadingEndsWhenNothingCanCome(t *testing.T) {
 	}
 }
 
-func TestReadingEndsWithTheService(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		a := w.inputOf("b", reading("k"))
-		a.take(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
+func TestRead_Close(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		a := e.newInput("b", keysMetadata("k"))
+		a.accept(`{"kind": "SNAPSHOT", "revision": null, "locks": []}`)
 		b.lock("k")
-		a.next(acquired("k")) // which has no answer yet
-		w.Close()
-		for what, err := range map[string]error{"reading": a.end(), "reading after the end": a.read().end()} { // daprd logs no io.EOF
+		a.next(acquired("k")) // not acknowledged
+		e.Close()
+		for name, err := range map[string]error{"Read": a.waitEnd(), "Read after Close": a.read().waitEnd()} {
 			if status.Code(err) != codes.Unavailable {
-				t.Errorf("%s: %v", what, err)
+				t.Errorf("%s: %v, want an error that daprd logs", name, err)
 			}
 		}
 	})
 }
 
-// TestTroubleIsWaitedFor has a Locks service that fails as the rows say, until nothing is
-// wrong any more.
-func TestTroubleIsWaitedFor(t *testing.T) {
-	inWorld(t, func(w *world) {
+// TestRead_RestartsAfterErrors uses a Locks service that fails with each of the faults.
+func TestRead_RestartsAfterErrors(t *testing.T) {
+	inEnv(t, func(e *env) {
 		faults := []error{
 			status.Error(codes.Unavailable, "store is closed"),
 			status.Error(codes.FailedPrecondition, "component is not initialized"),
@@ -296,7 +296,7 @@ func TestTroubleIsWaitedFor(t *testing.T) {
 			nil,
 			status.Error(codes.Unimplemented, "no watch"),
 		}
-		w.locks = &locksServer{watch: func(stream watchStream) error {
+		e.locks = &locksServer{watch: func(stream watchStream) error {
 			fault := faults[0]
 			faults = faults[1:]
 			if fault != nil && status.Code(fault) != codes.Unimplemented {
@@ -313,53 +313,55 @@ func TestTroubleIsWaitedFor(t *testing.T) {
 			return fault
 		}}
 		start := time.Now()
-		a := w.inputOf("b", reading("k"))
-		for range 2 { // after each of which the service ends without a word, or for good
-			a.take(`{"kind": "SNAPSHOT", "revision": 0, "locks": [], "missed": true, "more": true}`)
-			a.take(`{"kind": "SNAPSHOT", "revision": 0, "locks": [], "missed": true}`)
-			a.take(`{"kind": "SNAPSHOT", "revision": 0, "locks": []}`)
+		a := e.newInput("b", keysMetadata("k"))
+		// After the first, Watch returns nil; after the second, a permanent error.
+		for range 2 {
+			a.accept(`{"kind": "SNAPSHOT", "revision": 0, "locks": [], "missed": true, "more": true}`)
+			a.accept(`{"kind": "SNAPSHOT", "revision": 0, "locks": [], "missed": true}`)
+			a.accept(`{"kind": "SNAPSHOT", "revision": 0, "locks": []}`)
 		}
-		if took := time.Since(start); took != 800*time.Millisecond { // 100, 200 and 400 ms, and 100 again
-			t.Errorf("asked five times in %v", took)
+		// The pauses are 100, 200, 400 and 100 ms.
+		if took := time.Since(start); took != 800*time.Millisecond {
+			t.Errorf("five attempts took %v", took)
 		}
-		if err := a.end(); status.Code(err) != codes.Unimplemented {
+		if err := a.waitEnd(); status.Code(err) != codes.Unimplemented {
 			t.Errorf("%v", err)
 		}
 	})
 }
 
-func TestASnapshotThatIsTooLongForDaprdIsToldInParts(t *testing.T) {
-	inWorld(t, func(w *world) {
+func TestRead_SplitsLongSnapshots(t *testing.T) {
+	inEnv(t, func(e *env) {
 		var rows []*lockspb.Lock
 		for i := range 1000 {
 			owner := strings.Repeat("\x01", 1000) // each is six bytes in JSON
 			rows = append(rows, &lockspb.Lock{Key: fmt.Sprintf("%04d", i), Owner: owner})
 		}
-		w.locks = &locksServer{watch: func(stream watchStream) error {
+		e.locks = &locksServer{watch: func(stream watchStream) error {
 			if err := stream.Send(&lockspb.WatchResponse{Kind: lockspb.WatchResponse_SNAPSHOT, Locks: rows, More: true}); err != nil {
 				return err
 			}
 			<-stream.Context().Done()
 			return stream.Context().Err()
 		}}
-		a := w.inputOf("b", reading("*"))
-		var told []string
-		for len(told) < len(rows) {
+		a := e.newInput("b", keysMetadata("*"))
+		var keys []string
+		for len(keys) < len(rows) {
 			m := <-a.events
 			event := a.decode(m.GetData())
 			if len(m.GetData()) > maxData || event["more"] != true {
-				t.Fatalf("told %d bytes, more is %v", len(m.GetData()), event["more"])
+				t.Fatalf("got %d bytes, more is %v", len(m.GetData()), event["more"])
 			}
 			for _, l := range event["locks"].([]any) {
-				told = append(told, l.(map[string]any)["key"].(string))
+				keys = append(keys, l.(map[string]any)["key"].(string))
 			}
-			a.answer(m.GetMessageId(), "")
+			a.ack(m.GetMessageId(), "")
 		}
-		for i, key := range told {
+		for i, key := range keys {
 			if key != rows[i].GetKey() {
 				t.Fatalf("lock %d is %s", i, key)
 			}
 		}
-		a.quiet()
+		a.expectNone()
 	})
 }

@@ -21,67 +21,67 @@ type object map[string]json.RawMessage
 // byteOrderMark may precede JSON in UTF-8 that an SDK has encoded.
 const byteOrderMark = "\ufeff"
 
-// parseObject reads the data of a call: a JSON object, or a JSON string that contains
-// one, because that is what an SDK sends for an object that the app has encoded itself.
-// No data, null and an empty string are an empty object.
+// parseObject parses the data of a call: a JSON object, or a JSON string that contains
+// one, because some SDKs encode the app's JSON as a string. No data, null and an empty
+// string are an empty object.
 func parseObject(data []byte) (object, error) {
-	data = trimmed(data)
+	data = trim(data)
 	var text string
 	if json.Unmarshal(data, &text) == nil { // also for null
-		data = trimmed([]byte(text))
+		data = trim([]byte(text))
 	}
 	all := object{}
 	if len(data) == 0 {
 		return all, nil
 	}
 	if err := json.Unmarshal(data, &all); err != nil {
-		return nil, rpcstatus.Field("data", "is no JSON object")
+		return nil, rpcstatus.Field("data", "must be a JSON object")
 	}
-	if all == nil { // a string with null in it
+	if all == nil { // a string that contains null
 		all = object{}
 	}
 	return all, nil
 }
 
-// trimmed returns the text without a byte order mark and the space around it.
-func trimmed(text []byte) []byte {
+// trim removes a byte order mark and the surrounding white space.
+func trim(text []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 }
 
-// take removes a text and returns it, empty if there is none.
-func (o object) take(name string) (text string, err error) {
+// takeString removes a string and returns it, empty if it is missing.
+func (o object) takeString(name string) (text string, err error) {
 	value, ok := o[name]
 	if !ok {
 		return "", nil
 	}
 	delete(o, name)
 	if err := json.Unmarshal(value, &text); err != nil {
-		return "", rpcstatus.Field(name, "is no text")
+		return "", rpcstatus.Field(name, "must be a string")
 	}
 	return text, nil
 }
 
-// settle adds a text that is not empty, unless the object has one by that name.
-func (o object) settle(name, text string) {
+// setDefault sets a string unless it is empty or the object already has the name.
+func (o object) setDefault(name, text string) {
 	if _, ok := o[name]; !ok && text != "" {
-		o[name], _ = json.Marshal(text) // a text always can be
+		o[name], _ = json.Marshal(text) // cannot fail
 	}
 }
 
-// text is the object as JSON, which it always can be.
+// text returns the object's JSON. Encoding it cannot fail.
 func (o object) text() []byte {
 	text, _ := json.Marshal(o)
 	return text
 }
 
-// fill sets the message's fields to those of the object. Durations are as Go has them, or
-// numbers of seconds.
-func (o object) fill(m proto.Message) error {
+// decodeInto sets the message's fields to those of the object. Durations are in Go's
+// format, or numbers of seconds.
+func (o object) decodeInto(m proto.Message) error {
 	fields := m.ProtoReflect().Descriptor().Fields()
 	for name, value := range o {
 		field := fields.ByJSONName(name)
 		if field == nil {
-			return rpcstatus.Field(name, "is unknown, known are "+fieldNames(fields))
+			return rpcstatus.Field(name, "is unknown, known fields are "+fieldNames(fields))
 		}
 		if !isDuration(field) {
 			continue
@@ -90,15 +90,15 @@ func (o object) fill(m proto.Message) error {
 		if err != nil {
 			return rpcstatus.Field(name, err.Error())
 		}
-		o[name], _ = protojson.Marshal(durationpb.New(d)) // a duration always can be
+		o[name], _ = protojson.Marshal(durationpb.New(d)) // cannot fail
 	}
 	if err := protojson.Unmarshal(o.text(), m); err != nil {
-		return rpcstatus.Field("data", "is not what it must be: "+withoutPlace(err))
+		return rpcstatus.Field("data", "is invalid: "+withoutPosition(err))
 	}
 	return nil
 }
 
-// fieldNames are the fields that the data of an operation can have.
+// fieldNames returns the names of the fields that an operation's data can have.
 func fieldNames(fields protoreflect.FieldDescriptors) string {
 	names := make([]string, fields.Len())
 	for i := range names {
@@ -111,7 +111,7 @@ func isDuration(field protoreflect.FieldDescriptor) bool {
 	return field.Message() != nil && field.Message().FullName() == (&durationpb.Duration{}).ProtoReflect().Descriptor().FullName()
 }
 
-// parseDuration reads a duration as Go writes it, or a number of seconds.
+// parseDuration parses a duration in Go's format, or a number of seconds.
 func parseDuration(value json.RawMessage) (time.Duration, error) {
 	var parsed any
 	if err := json.Unmarshal(value, &parsed); err != nil {
@@ -127,12 +127,12 @@ func parseDuration(value json.RawMessage) (time.Duration, error) {
 			return time.Duration(d), nil
 		}
 	}
-	return 0, fmt.Errorf("is no duration such as %q or a number of seconds", "1m30s")
+	return 0, fmt.Errorf("must be a duration such as %q or a number of seconds, got %s", "1m30s", value)
 }
 
-// withoutPlace is an error of protojson without where in the text it is: the text is not
-// the app's.
-func withoutPlace(err error) string {
+// withoutPosition returns the text of a protojson error without its position, which is
+// not a position in the app's text.
+func withoutPosition(err error) string {
 	text := err.Error()
 	if _, fault, found := strings.Cut(text, "): "); found {
 		return fault
@@ -140,17 +140,17 @@ func withoutPlace(err error) string {
 	return text
 }
 
-// seconds is a duration as both Go and Protobuf's JSON have it, empty if it is zero: a
-// lock that nobody holds has none.
+// seconds returns a duration in seconds, in a format that both Go and Protobuf's JSON
+// parse. It returns "" for zero, which is the remaining time of a free lock.
 func seconds(d *durationpb.Duration) string {
 	if d.AsDuration() == 0 {
 		return ""
 	}
-	text, _ := protojson.Marshal(d) // a duration that the services have made
+	text, _ := protojson.Marshal(d) // cannot fail for the services' durations
 	return strings.Trim(string(text), `"`)
 }
 
-// encode encodes an answer or event. What is in a key stays as it is.
+// encode returns the JSON of an answer or event, without HTML escapes.
 func encode(v any) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

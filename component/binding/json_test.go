@@ -10,18 +10,18 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// quoted is the text as a JSON string.
+// quoted returns the text as a JSON string.
 func quoted(text string) string {
-	quotes, _ := json.Marshal(text) // a text always can be
+	quotes, _ := json.Marshal(text) // cannot fail
 	return string(quotes)
 }
 
-func TestDataIsAnObjectOrAStringWithOne(t *testing.T) {
+func TestParseObject(t *testing.T) {
 	const object = `{"key":"k \"1\" 🔒","ttl":30}`
 	for _, row := range []struct{ name, data, want string }{
 		{"an object", object, object},
 		{"an object in a string", quoted(object), object},
-		{"an object in a string, escaped as far as it can be", `"\u007b\u0022key\u0022:\u0022k\u0022\u007d"`, `{"key":"k"}`},
+		{"an object in a string, with every character escaped", `"\u007b\u0022key\u0022:\u0022k\u0022\u007d"`, `{"key":"k"}`},
 		{"with space around it", " \r\n\t" + quoted("\n"+object+"\n") + "\n", object},
 		{"with a byte order mark", "\ufeff" + object, object},
 		{"with a byte order mark in the string", quoted("\ufeff" + object), object},
@@ -44,7 +44,7 @@ func TestDataIsAnObjectOrAStringWithOne(t *testing.T) {
 	}
 }
 
-func TestOtherDataIsRefusedByName(t *testing.T) {
+func TestParseObject_Rejects(t *testing.T) {
 	const object = `{"key":"k"}`
 	for _, row := range []struct{ name, data string }{
 		{"half an object", `{`},
@@ -54,9 +54,9 @@ func TestOtherDataIsRefusedByName(t *testing.T) {
 		{"a list in a string", quoted(`[` + object + `]`)},
 		{"a number", `1`},
 		{"a number in a string", `"1"`},
-		{"a truth value", `true`},
-		{"a text", `"order-1"`},
-		{"a text without quotation marks", `order-1`},
+		{"a boolean", `true`},
+		{"a string without JSON", `"order-1"`},
+		{"text without quotation marks", `order-1`},
 		{"an object in two strings", quoted(quoted(object))},
 		{"two objects", object + object},
 		{"two objects in a string", quoted(object + object)},
@@ -65,24 +65,25 @@ func TestOtherDataIsRefusedByName(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := parseObject([]byte(row.data))
-			if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != "data is no JSON object" {
+			if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != "data must be a JSON object" {
 				t.Errorf("%s: got %s, %v", row.data, got.text(), err)
 			}
 		})
 	}
 }
 
-// FuzzData holds a string with JSON in it to what the same JSON is without the string.
+// FuzzData compares the result for a JSON string that contains JSON with the result for
+// that JSON.
 func FuzzData(f *testing.F) {
 	for _, text := range []string{``, `{}`, `{"key":"k","ttl":1e3}`, `null`, `[]`, `"`, "\ufeff {\"a\":\"\\u0000\"}", "\xff"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		text = strings.ToValidUTF8(text, "\ufffd") // as a JSON string has it
+		text = strings.ToValidUTF8(text, "\ufffd") // as in a JSON string
 		bare, bareErr := parseObject([]byte(text))
 		wrapped, wrappedErr := parseObject([]byte(quoted(text)))
 		var inner string
-		if json.Unmarshal(trimmed([]byte(text)), &inner) == nil && inner != "" {
+		if json.Unmarshal(trim([]byte(text)), &inner) == nil && inner != "" {
 			if wrappedErr == nil { // text is a string itself, so that there are two
 				t.Errorf("%q in a string: got %s", text, wrapped.text())
 			}
@@ -94,12 +95,12 @@ func FuzzData(f *testing.F) {
 	})
 }
 
-// TestEveryOperationUnwrapsItsData calls every operation with an object, and with a
-// string that contains it, and expects one answer.
-func TestEveryOperationUnwrapsItsData(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
-		resp, err := b.output.ListOperations(w.Context(), &daprpb.ListOperationsRequest{})
+// TestInvoke_DataInAString calls every operation with an object, and with a string that
+// contains the object, and expects the same answer.
+func TestInvoke_DataInAString(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
+		resp, err := b.output.ListOperations(e.Context(), &daprpb.ListOperationsRequest{})
 		if err != nil || len(resp.GetOperations()) == 0 {
 			t.Fatalf("%q, %v", resp.GetOperations(), err)
 		}
@@ -117,9 +118,9 @@ func TestEveryOperationUnwrapsItsData(t *testing.T) {
 	})
 }
 
-func TestALockIsTakenByDataInAString(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_LocksByDataInAString(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		b.expect("tryLock", `"{\"key\": \"k\", \"owner\": \"o\", \"ttl\": \"30s\", \"store\": \"others\"}"`,
 			`{"acquired": true, "token": null, "expiresIn": "30s"}`)
 		b.expect("unlock", `"{\"key\":\"k\",\"owner\":\"o\",\"store\":\"others\"}"`, `{"unlocked": true}`)

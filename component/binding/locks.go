@@ -14,22 +14,21 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// maxData is how many bytes of locks are one answer or event: daprd takes messages of 4
+// maxData is the maximum size of an answer or event in bytes. daprd accepts messages of 4
 // MB.
 const maxData = 4<<20 - 64<<10
 
 // errTooLong reports a list that does not fit into one answer.
-var errTooLong = fmt.Errorf("locks are more than %d bytes, ask for a longer prefix", maxData)
+var errTooLong = fmt.Errorf("locks must be at most %d bytes, use a longer prefix", maxData)
 
-// refusals are the reasons that are answers.
-var refusals = map[string]bool{"NOT_HELD": true, "NOT_OWNER": true, "DEADLOCK": true}
+// refusalReasons are the reasons of errors that are returned as answers.
+var refusalReasons = map[string]bool{"NOT_HELD": true, "NOT_OWNER": true, "DEADLOCK": true}
 
-// successes are what the operations have as a truth value in their answers. The others
-// have acquired.
-var successes = map[string]string{"unlock": "unlocked", "revoke": "revoked"}
+// resultFields are the names of the boolean in the operations' answers. The other
+// operations have "acquired".
+var resultFields = map[string]string{"unlock": "unlocked", "revoke": "revoked"}
 
-// lockOperations are the operations of the Locks service that have one answer, and its
-// list as one.
+// lockOperations returns the unary methods of the Locks service, and list.
 func (s *Service) lockOperations() map[string]operation {
 	all := map[string]operation{"list": s.list}
 	for _, method := range lockspb.Locks_ServiceDesc.Methods {
@@ -39,16 +38,16 @@ func (s *Service) lockOperations() map[string]operation {
 	return all
 }
 
-// lockOperation runs a method of the Locks service.
+// lockOperation returns the operation that calls a method of the Locks service.
 func (s *Service) lockOperation(name string, method grpc.MethodDesc) operation {
 	success := "acquired"
-	if own, ok := successes[name]; ok {
+	if own, ok := resultFields[name]; ok {
 		success = own
 	}
 	return func(ctx context.Context, c call) ([]byte, error) {
-		c.data.settle("store", c.store)
-		response, err := method.Handler(s.locks, ctx, func(m any) error { return c.data.fill(m.(proto.Message)) }, nil)
-		if refused := status.Convert(err); refusals[reasonOf(refused)] {
+		c.data.setDefault("store", c.store)
+		response, err := method.Handler(s.locks, ctx, func(m any) error { return c.data.decodeInto(m.(proto.Message)) }, nil)
+		if refused := status.Convert(err); refusalReasons[reasonOf(refused)] {
 			return encode(map[string]any{success: false, "reason": reasonOf(refused), "message": refused.Message()})
 		}
 		if err != nil {
@@ -70,15 +69,15 @@ func grant(m *lockspb.LockResponse) map[string]any {
 	return map[string]any{"acquired": true, "token": m.GetToken(), "expiresIn": seconds(m.GetExpiresIn())}
 }
 
-// list answers with all locks under a prefix.
+// list answers with all locks with a prefix.
 func (s *Service) list(ctx context.Context, c call) ([]byte, error) {
-	c.data.settle("store", c.store)
+	c.data.setDefault("store", c.store)
 	var m lockspb.ListRequest
-	if err := c.data.fill(&m); err != nil {
+	if err := c.data.decodeInto(&m); err != nil {
 		return nil, err
 	}
 	rows := []row{}
-	err := s.locks.List(&m, stream[lockspb.ListResponse]{ctx: ctx, send: func(piece *lockspb.ListResponse) error {
+	err := s.locks.List(&m, localStream[lockspb.ListResponse]{ctx: ctx, send: func(piece *lockspb.ListResponse) error {
 		rows = append(rows, newRows(piece.GetLocks())...)
 		return nil
 	}})
@@ -95,7 +94,7 @@ func (s *Service) list(ctx context.Context, c call) ([]byte, error) {
 // row is a lock in JSON.
 type row struct {
 	Key       string            `json:"key"`
-	Owner     string            `json:"owner,omitempty"` // nobody's, if it is declared and free
+	Owner     string            `json:"owner,omitempty"` // empty if it is free
 	Token     uint64            `json:"token,omitempty"`
 	TTL       string            `json:"ttl,omitempty"`
 	Remaining string            `json:"remaining,omitempty"`
@@ -117,7 +116,8 @@ func newRow(m *lockspb.Lock) row {
 	}
 }
 
-// newRows are the locks in JSON, never nil, which would be null.
+// newRows returns the locks in JSON. It does not return nil, which would be encoded as
+// null.
 func newRows(locks []*lockspb.Lock) []row {
 	rows := make([]row, len(locks))
 	for i, l := range locks {

@@ -17,17 +17,17 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// contentType is that of all requests, answers and events.
+// contentType is the type of all requests, answers and events.
 const contentType = "application/json"
 
-// call is what an app asks of an operation.
+// call is an app's call of an operation.
 type call struct {
-	store string // the component whose store is meant
-	user  string // whose a call on a channel is that names none; may be empty
+	store string // the component whose store it uses
+	user  string // of channel operations whose data name none; may be empty
 	data  object
 }
 
-// operation runs a call and returns what the app is answered. Errors are gRPC statuses.
+// operation runs a call and returns the answer to the app. Errors are gRPC statuses.
 type operation func(ctx context.Context, c call) (answer []byte, err error)
 
 // output is the service that runs operations for apps.
@@ -41,23 +41,23 @@ func (o *output) Init(ctx context.Context, m *daprpb.OutputBindingInitRequest) (
 	return &daprpb.OutputBindingInitResponse{}, o.service.init(ctx, m.GetMetadata())
 }
 
-// Ping answers.
+// Ping returns an empty response.
 func (o *output) Ping(context.Context, *daprpb.PingRequest) (*daprpb.PingResponse, error) {
 	return &daprpb.PingResponse{}, nil
 }
 
-// ListOperations names the operations.
+// ListOperations returns the names of the operations.
 func (o *output) ListOperations(context.Context, *daprpb.ListOperationsRequest) (*daprpb.ListOperationsResponse, error) {
 	return &daprpb.ListOperationsResponse{Operations: o.service.operationNames()}, nil
 }
 
 // Invoke runs an operation.
 //
-// What is decided by a lock's state is an answer, refusals too. daprd makes an error of
-// the kind of 500 out of every error, repeats the call if its resiliency policies say so,
-// and gives the app no more than the text; so errors are for calls that make no sense and
-// for storages that are away, and their text begins with the reason that the services
-// have for programs.
+// A result that depends on a lock's state is an answer, even if it is a refusal. daprd
+// turns every error into a status 500, repeats the call if its resiliency policies say
+// so, and passes only the text on to the app. So only invalid calls and unreachable
+// storages are errors. Their text begins with the reason that the services report to
+// programs.
 func (o *output) Invoke(ctx context.Context, m *daprpb.InvokeRequest) (*daprpb.InvokeResponse, error) {
 	answer, err := o.service.invoke(ctx, m)
 	if err != nil {
@@ -73,14 +73,14 @@ func (s *Service) invoke(ctx context.Context, m *daprpb.InvokeRequest) ([]byte, 
 	}
 	run, ok := s.operations[m.GetOperation()]
 	if !ok {
-		known := strings.Join(s.operationNames(), ", ")
-		return nil, rpcstatus.Field("operation", fmt.Sprintf("%q is unknown, known are %s", m.GetOperation(), known))
+		names := strings.Join(s.operationNames(), ", ")
+		return nil, rpcstatus.Field("operation", fmt.Sprintf("must be one of %s, got %q", names, m.GetOperation()))
 	}
 	data, err := parseObject(m.GetData())
 	if err != nil {
 		return nil, err
 	}
-	store, err := data.take("store")
+	store, err := data.takeString("store")
 	if err != nil {
 		return nil, err
 	}
@@ -93,16 +93,15 @@ func (s *Service) invoke(ctx context.Context, m *daprpb.InvokeRequest) ([]byte, 
 
 func (s *Service) operationNames() []string { return slices.Sorted(maps.Keys(s.operations)) }
 
-// channelOperations are the operations of the ChannelLocks service. Its failures are
-// answers too, as its protocol has them, unless nothing is known of what has become of
-// the lock.
+// channelOperations returns the operations of the ChannelLocks service. Their failures
+// are answers in RTM's format, unless the state of the lock is unknown after them.
 func (s *Service) channelOperations() map[string]operation {
 	all := map[string]operation{}
 	for _, name := range s.channels.Operations() {
 		all[name] = func(ctx context.Context, c call) ([]byte, error) {
-			c.data.settle("user", c.user)
+			c.data.setDefault("user", c.user)
 			answer, err := s.channels.Invoke(ctx, c.store, name, c.data.text())
-			if err != nil && isTrouble(err) {
+			if err != nil && isOutcomeUnknown(err) {
 				return nil, err
 			}
 			return answer, nil
@@ -111,8 +110,8 @@ func (s *Service) channelOperations() map[string]operation {
 	return all
 }
 
-// isTrouble tells an error that says nothing of the lock from one that does.
-func isTrouble(err error) bool {
+// isOutcomeUnknown reports whether the state of the lock is unknown after an error.
+func isOutcomeUnknown(err error) bool {
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.Unauthenticated, codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition,
 		codes.Aborted, codes.ResourceExhausted:
@@ -121,16 +120,16 @@ func isTrouble(err error) bool {
 	return true
 }
 
-// withReason puts the reason of a gRPC status before its text, which is all that daprd
-// passes on.
+// withReason adds the reason of a gRPC status to the start of its text, because daprd
+// passes on only the text.
 func withReason(err error) error {
 	s := status.Convert(err).Proto()
 	s.Message = reasonOf(status.FromProto(s)) + ": " + s.GetMessage()
 	return status.ErrorProto(s)
 }
 
-// reasonOf is what a program can tell an error by: its reason, behind RTM's number if it
-// has one.
+// reasonOf returns the reason by which a program recognizes an error, after RTM's error
+// code if it has one.
 func reasonOf(s *status.Status) string {
 	number, reason := "", ""
 	for _, detail := range s.Details() {

@@ -13,11 +13,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-var ofLocks = map[string]string{"lockStore": "locks", "user": "ann"}
+var locksMetadata = map[string]string{"lockStore": "locks", "user": "ann"}
 
-func TestOperationsAreNamed(t *testing.T) {
-	inWorld(t, func(w *world) {
-		resp, err := w.outputOf("b", ofLocks).output.ListOperations(w.Context(), &daprpb.ListOperationsRequest{})
+func TestListOperations(t *testing.T) {
+	inEnv(t, func(e *env) {
+		resp, err := e.newOutput("b", locksMetadata).output.ListOperations(e.Context(), &daprpb.ListOperationsRequest{})
 		want := strings.Fields(`acquireLock getLock keepAlive list lock lockAll logout releaseLock removeLock renew revoke revokeLock
 			setLock tryLock unlock`)
 		if err != nil || !slices.Equal(resp.GetOperations(), want) {
@@ -26,9 +26,9 @@ func TestOperationsAreNamed(t *testing.T) {
 	})
 }
 
-func TestEveryOperationOfLocks(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_Locks(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		first := b.expect("tryLock", `{"key": "k", "owner": "o", "ttl": "1m30s", "metadata": {"host": "h"}}`,
 			`{"acquired": true, "token": null, "expiresIn": "90s"}`)
 		b.expect("tryLock", `{"key": "k", "owner": "p", "ttl": 1.5}`, `{"acquired": false}`)
@@ -52,9 +52,9 @@ func TestEveryOperationOfLocks(t *testing.T) {
 	})
 }
 
-func TestLockWaits(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_LockWaits(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		held := b.expect("tryLock", `{"key": "k", "owner": "o", "ttl": 30}`, `{"acquired": true, "token": null, "expiresIn": "30s"}`)
 		got := make(chan map[string]any)
 		go func() {
@@ -73,18 +73,18 @@ func TestLockWaits(t *testing.T) {
 	})
 }
 
-func TestADeadlockIsAnAnswer(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_Deadlock(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		b.expect("tryLock", `{"key": "k", "owner": "o", "ttl": 30}`, `{"acquired": true, "token": null, "expiresIn": "30s"}`)
 		b.expect("lock", `{"key": "k", "owner": "p", "ttl": 30, "holding": ["o"]}`,
 			`{"acquired": false, "reason": "DEADLOCK", "message": null}`)
 	})
 }
 
-func TestEveryOperationOfChannels(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_ChannelLocks(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		const lock = `"channel": "c", "channelType": 1, "lockName": "l"`
 		const name = `"channel": "c", "channelType": "MESSAGE", "lockName": "l"`
 		failed := func(code int, operation string) string {
@@ -113,8 +113,8 @@ func TestEveryOperationOfChannels(t *testing.T) {
 	})
 }
 
-func TestAUserIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
-	inWorld(t, func(w *world) {
+func TestInvoke_User(t *testing.T) {
+	inEnv(t, func(e *env) {
 		const acquire = `"channel": "c", "channelType": 1, "lockName": "l"`
 		for _, row := range []struct{ binding, metadata, data, want string }{
 			{"", "", "", ""},
@@ -122,14 +122,14 @@ func TestAUserIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
 			{"ann", "bob", "", "bob"},
 			{"ann", "bob", `, "user": "eve"`, "eve"},
 		} {
-			b := w.outputOf("b", map[string]string{"lockStore": "locks", "user": row.binding})
-			b.expectAny("setLock", `{`+acquire+`, "user": "admin"}`)
-			resp, err := b.output.Invoke(w.Context(), &daprpb.InvokeRequest{
+			b := e.newOutput("b", map[string]string{"lockStore": "locks", "user": row.binding})
+			b.mustInvoke("setLock", `{`+acquire+`, "user": "admin"}`)
+			resp, err := b.output.Invoke(e.Context(), &daprpb.InvokeRequest{
 				Operation: "acquireLock", Data: []byte(`{` + acquire + row.data + `}`), Metadata: map[string]string{"user": row.metadata}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if code := w.decode(resp.GetData())["errorCode"]; row.want == "" && code != -10002.0 || row.want != "" && code != 0.0 {
+			if code := e.decode(resp.GetData())["errorCode"]; row.want == "" && code != -10002.0 || row.want != "" && code != 0.0 {
 				t.Errorf("%+v: %s", row, resp.GetData())
 			}
 			if row.want != "" {
@@ -140,18 +140,18 @@ func TestAUserIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
 	})
 }
 
-// expectAny runs an operation that has an answer, whatever it is.
-func (s *sidecar) expectAny(operation, data string) {
+// mustInvoke runs an operation and fails the test if it returns an error.
+func (s *sidecar) mustInvoke(operation, data string) {
 	s.Helper()
 	if _, err := s.invoke(operation, data); err != nil {
 		s.Fatal(err)
 	}
 }
 
-func TestAStoreIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
-	inWorld(t, func(w *world) {
-		own := w.outputOf("own", map[string]string{"store": "memory"})
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_Store(t *testing.T) {
+	inEnv(t, func(e *env) {
+		own := e.newOutput("own", map[string]string{"store": "memory"})
+		b := e.newOutput("b", locksMetadata)
 		for _, row := range []struct {
 			binding              *sidecar
 			metadata, data, want string
@@ -166,7 +166,7 @@ func TestAStoreIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
 				"setLock": `{"user": "u", "channel": "c", "channelType": 1, "lockName": "` + row.want + `"` + row.data + `}`,
 			} {
 				m := &daprpb.InvokeRequest{Operation: operation, Data: []byte(data), Metadata: map[string]string{"store": row.metadata}}
-				if _, err := row.binding.output.Invoke(w.Context(), m); err != nil {
+				if _, err := row.binding.output.Invoke(e.Context(), m); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -175,49 +175,49 @@ func TestAStoreIsNamedByTheCallOrItsMetadataOrTheBinding(t *testing.T) {
 				t.Fatalf("%+v: %v, %v", row, resp, err)
 			}
 			b.expect("unlock", `{"key": "k", "owner": "`+row.want+`", "store": "`+row.want+`"}`, `{"unlocked": true}`)
-			b.expectAny("removeLock",
+			b.mustInvoke("removeLock",
 				`{"user": "u", "channel": "c", "channelType": 1, "lockName": "`+row.want+`", "store": "`+row.want+`"}`)
 		}
 	})
 }
 
-func TestWhatMakesNoSenseIsAnErrorThatTellsItsReason(t *testing.T) {
+func TestInvoke_Errors(t *testing.T) {
 	for _, row := range []struct {
 		name, operation, data string
 		code                  codes.Code
 		want                  string
 	}{
-		{"no operation", "", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation "" is unknown, known are acquireLock, getLock,`},
-		{"an unknown operation", "create", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation "create" is unknown, known are`},
-		{"no JSON", "tryLock", `{`, codes.InvalidArgument, "INVALID_ARGUMENT: data is no JSON object"},
-		{"no object", "tryLock", `["k"]`, codes.InvalidArgument, "INVALID_ARGUMENT: data is no JSON object"},
+		{"no operation", "", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation must be one of acquireLock, getLock,`},
+		{"an unknown operation", "create", `{}`, codes.InvalidArgument, `INVALID_ARGUMENT: operation must be one of acquireLock,`},
+		{"invalid JSON", "tryLock", `{`, codes.InvalidArgument, "INVALID_ARGUMENT: data must be a JSON object"},
+		{"a list", "tryLock", `["k"]`, codes.InvalidArgument, "INVALID_ARGUMENT: data must be a JSON object"},
 		{"nothing", "tryLock", `null`, codes.InvalidArgument, "INVALID_ARGUMENT: ttl is missing"},
 		{"an unknown field", "tryLock", `{"name": "k"}`, codes.InvalidArgument,
-			"INVALID_ARGUMENT: name is unknown, known are store, key, owner, ttl, metadata"},
+			"INVALID_ARGUMENT: name is unknown, known fields are store, key, owner, ttl, metadata"},
 		{"a field of another operation", "unlock", `{"key": "k", "owner": "o", "ttl": 1}`, codes.InvalidArgument,
-			"INVALID_ARGUMENT: ttl is unknown, known are store, key, owner"},
-		{"a number for a text", "tryLock", `{"key": 1, "owner": "o", "ttl": 1}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: data is not what it must be: invalid value for string field key: 1`},
-		{"a store that is no text", "tryLock", `{"store": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: store is no text"},
+			"INVALID_ARGUMENT: ttl is unknown, known fields are store, key, owner"},
+		{"a number instead of a string", "tryLock", `{"key": 1, "owner": "o", "ttl": 1}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: data is invalid: invalid value for string field key: 1`},
+		{"a number for store", "tryLock", `{"store": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: store must be a string"},
 		{"a bad duration", "tryLock", `{"key": "k", "owner": "o", "ttl": "soon"}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: ttl is no duration such as "1m30s" or a number of seconds`},
-		{"a duration beyond all bounds", "lock", `{"key": "k", "owner": "o", "ttl": 1e300}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: ttl is no duration`},
-		{"no duration at all", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument,
-			`INVALID_ARGUMENT: ttl is no duration`},
+			`INVALID_ARGUMENT: ttl must be a duration such as "1m30s" or a number of seconds, got "soon"`},
+		{"a duration that overflows", "lock", `{"key": "k", "owner": "o", "ttl": 1e300}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl must be a duration`},
+		{"null for a duration", "lock", `{"key": "k", "owner": "o", "ttl": null}`, codes.InvalidArgument,
+			`INVALID_ARGUMENT: ttl must be a duration`},
 		{"a duration out of bounds", "tryLock", `{"key": "k", "owner": "o", "ttl": -1}`, codes.InvalidArgument,
-			"INVALID_ARGUMENT: ttl is -1s, the least is 1ms"},
-		{"no owner", "tryLock", `{"key": "k", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: owner is empty"},
-		{"no keys", "lockAll", `{"owner": "o", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: keys are 0, must be 1 to 64"},
-		{"a prefix for a list", "list", `{"prefix": ["k"]}`, codes.InvalidArgument, "INVALID_ARGUMENT: data is not what it must be:"},
+			"INVALID_ARGUMENT: ttl must be at least 1ms, got -1s"},
+		{"no owner", "tryLock", `{"key": "k", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: owner must not be empty"},
+		{"no keys", "lockAll", `{"owner": "o", "ttl": 1}`, codes.InvalidArgument, "INVALID_ARGUMENT: keys must be 1 to 64, got 0"},
+		{"a list for a string", "list", `{"prefix": ["k"]}`, codes.InvalidArgument, "INVALID_ARGUMENT: data is invalid:"},
 		{"an unknown store", "tryLock", `{"store": "nosuch", "key": "k", "owner": "o", "ttl": 1}`, codes.FailedPrecondition,
 			`NOT_INITIALIZED: component "nosuch": component is not initialized`},
 		{"an unknown store of channels", "getLock", `{"store": "nosuch", "channel": "c", "channelType": 1}`, codes.Unavailable,
 			"-14009 LOCK_NOT_AVAILABLE: "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				answer, err := w.outputOf("b", ofLocks).invoke(row.operation, row.data)
+			inEnv(t, func(e *env) {
+				answer, err := e.newOutput("b", locksMetadata).invoke(row.operation, row.data)
 				got := status.Convert(err)
 				if got.Code() != row.code || !strings.HasPrefix(strings.ReplaceAll(got.Message(), "\u00a0", " "), row.want) {
 					t.Errorf("%v %q, answer %v", got.Code(), got.Message(), answer)
@@ -227,15 +227,15 @@ func TestWhatMakesNoSenseIsAnErrorThatTellsItsReason(t *testing.T) {
 	}
 }
 
-func TestAListThatIsTooLongForDaprdSaysSo(t *testing.T) {
-	inWorld(t, func(w *world) {
-		b := w.outputOf("b", ofLocks)
+func TestInvoke_ListTooLong(t *testing.T) {
+	inEnv(t, func(e *env) {
+		b := e.newOutput("b", locksMetadata)
 		text := strings.Repeat("x", 4000)
 		for i := range 1100 {
-			b.expectAny("tryLock", fmt.Sprintf(`{"key": "k%d", "owner": "o", "ttl": 60, "metadata": {"x": "%s"}}`, i, text))
+			b.mustInvoke("tryLock", fmt.Sprintf(`{"key": "k%d", "owner": "o", "ttl": 60, "metadata": {"x": "%s"}}`, i, text))
 		}
 		_, err := b.invoke("list", `{}`)
-		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "TOO_LONG: locks are more than") {
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "TOO_LONG: locks must be at most") {
 			t.Errorf("%v", err)
 		}
 		if answer, err := b.invoke("list", `{"prefix": "k10"}`); err != nil || len(answer["locks"].([]any)) != 111 {

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// processOf is the process at the other end of a Unix socket. It is 0 if that is not
-// known: of other connections, and of processes in another container.
-func processOf(c net.Conn) (process int) {
+// peerProcess returns the process at the other end of a Unix socket. It returns 0 if the
+// process is unknown, as for other connections and for processes in another container.
+func peerProcess(c net.Conn) (process int) {
 	unix, ok := c.(syscall.Conn)
 	if !ok {
 		return 0
@@ -16,7 +16,7 @@ func processOf(c net.Conn) (process int) {
 	if err != nil {
 		return 0
 	}
-	_ = raw.Control(func(fd uintptr) { // of a connection that has ended already; then it is 0
+	_ = raw.Control(func(fd uintptr) { // fails if the connection has ended
 		if peer, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
 			process = int(peer.Pid)
 		}
@@ -24,5 +24,5 @@ func processOf(c net.Conn) (process int) {
 	return process
 }
 
-// runs tells whether there is such a process.
-func runs(process int) bool { return syscall.Kill(process, 0) != syscall.ESRCH }
+// processExists reports whether the process exists.
+func processExists(process int) bool { return syscall.Kill(process, 0) != syscall.ESRCH }

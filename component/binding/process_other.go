@@ -4,8 +4,8 @@ package binding
 
 import "net"
 
-// processOf does not tell processes apart.
-func processOf(net.Conn) int { return 0 }
+// peerProcess returns 0, because the process is unknown on this system.
+func peerProcess(net.Conn) int { return 0 }
 
-// runs is for processes that processOf has told.
-func runs(int) bool { return true }
+// processExists is not called, because peerProcess returns 0.
+func processExists(int) bool { return true }

@@ -11,17 +11,17 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// source is one entry of what a binding's app is told of.
+// source is one entry of a binding's keys or channels.
 type source interface {
-	// watch tells a snapshot and then each change, until ctx ends, tell fails, or no more
-	// can come; it returns why. Missed says that there were changes before the snapshot
-	// that the app was not told.
-	watch(ctx context.Context, s *Service, b *binding, missed bool, tell func(event []byte) error) error
+	// watch sends a snapshot and then each change, until ctx ends, send fails, or no more
+	// events can follow, and returns the reason. missed reports that the app has missed
+	// events before the snapshot.
+	watch(ctx context.Context, s *Service, b *binding, missed bool, send func(event []byte) error) error
 	// String is the entry.
 	String() string
 }
 
-// keySource is a lock, or all locks whose keys begin alike.
+// keySource is a lock, or all locks whose keys have a prefix.
 type keySource struct {
 	entry, prefix string
 	exact         bool // the prefix is the whole key
@@ -30,69 +30,69 @@ type keySource struct {
 // String is the entry.
 func (k *keySource) String() string { return k.entry }
 
-// event is what has happened to a lock, in JSON.
+// event is an event of a lock, in JSON.
 type event struct {
 	Kind     string `json:"kind"`
 	Revision uint64 `json:"revision"`
-	*row            // the lock, but in a snapshot
-	Locks    []row  `json:"locks,omitzero"`   // of a snapshot
-	Missed   bool   `json:"missed,omitempty"` // of a snapshot: there were changes that were not told
-	More     bool   `json:"more,omitempty"`   // of a snapshot: it goes on in the next event
+	*row            // the lock; nil in a snapshot
+	Locks    []row  `json:"locks,omitzero"`   // of the snapshot
+	Missed   bool   `json:"missed,omitempty"` // events before the snapshot were missed
+	More     bool   `json:"more,omitempty"`   // the next event continues the snapshot
 }
 
-func (k *keySource) watch(ctx context.Context, s *Service, b *binding, missed bool, tell func([]byte) error) error {
+func (k *keySource) watch(ctx context.Context, s *Service, b *binding, missed bool, send func([]byte) error) error {
 	request := &lockspb.WatchRequest{Store: b.store, Prefix: k.prefix}
-	return s.locks.Watch(request, stream[lockspb.WatchResponse]{ctx: ctx, send: func(m *lockspb.WatchResponse) error {
+	return s.locks.Watch(request, localStream[lockspb.WatchResponse]{ctx: ctx, send: func(m *lockspb.WatchResponse) error {
 		rows := newRows(m.GetLocks())
 		if k.exact {
 			rows = slices.DeleteFunc(rows, func(r row) bool { return r.Key != k.prefix })
 		}
 		e := event{Kind: m.GetKind().String(), Revision: m.GetRevision()}
 		if m.GetKind() != lockspb.WatchResponse_SNAPSHOT {
-			return e.tellChanges(rows, tell)
+			return e.sendChanges(rows, send)
 		}
 		e.Locks, e.Missed, e.More = rows, m.GetMissed() || missed, m.GetMore()
 		missed = missed && m.GetMore()
-		return e.tellSnapshot(tell)
+		return e.sendSnapshot(send)
 	}})
 }
 
-// tellChanges tells that the event has happened to each of the locks.
-func (e event) tellChanges(rows []row, tell func([]byte) error) error {
+// sendChanges sends the event once for each of the locks.
+func (e event) sendChanges(rows []row, send func([]byte) error) error {
 	for _, r := range rows {
-		r.Remaining = "" // is of no meaning here
+		r.Remaining = "" // has no meaning in a change
 		e.row = &r
 		text, err := encode(e)
 		if err != nil {
 			return err
 		}
-		if err := tell(text); err != nil {
+		if err := send(text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tellSnapshot tells a snapshot in as many events as it needs.
-func (e event) tellSnapshot(tell func([]byte) error) error {
+// sendSnapshot sends a snapshot in as many events as it needs.
+func (e event) sendSnapshot(send func([]byte) error) error {
 	text, err := encode(e)
 	if err != nil {
 		return err
 	}
 	half := len(e.Locks) / 2
 	if len(text) <= maxData || half == 0 {
-		return tell(text)
+		return send(text)
 	}
 	head, tail := e, e
 	head.Locks, head.More = e.Locks[:half], true
 	tail.Locks = e.Locks[half:]
-	if err := head.tellSnapshot(tell); err != nil {
+	if err := head.sendSnapshot(send); err != nil {
 		return err
 	}
-	return tail.tellSnapshot(tell)
+	return tail.sendSnapshot(send)
 }
 
-// channelTypes are the types of the channels that have locks, by name.
+// channelTypes are the types of channels that have locks, by name.
 var channelTypes = map[string]rtmpb.ChannelType{
 	rtmpb.ChannelType_MESSAGE.String(): rtmpb.ChannelType_MESSAGE,
 	rtmpb.ChannelType_STREAM.String():  rtmpb.ChannelType_STREAM,
@@ -108,33 +108,33 @@ type channelSource struct {
 // String is the entry.
 func (c *channelSource) String() string { return c.entry }
 
-// watch tells RTM's own events. Their snapshots do not say what was missed; each is a new
-// beginning.
-func (c *channelSource) watch(ctx context.Context, s *Service, b *binding, _ bool, tell func([]byte) error) error {
+// watch sends RTM's own events. Their snapshots do not report missed events; each one
+// replaces what the app knows.
+func (c *channelSource) watch(ctx context.Context, s *Service, b *binding, _ bool, send func([]byte) error) error {
 	request := &rtmpb.SubscribeRequest{Store: b.store, User: b.user, Channel: c.channel, ChannelType: c.kind}
-	return s.channels.Subscribe(request, stream[rtmpb.LockEvent]{ctx: ctx, send: func(m *rtmpb.LockEvent) error {
-		return tell(s.channels.Event(m))
+	return s.channels.Subscribe(request, localStream[rtmpb.LockEvent]{ctx: ctx, send: func(m *rtmpb.LockEvent) error {
+		return send(s.channels.Event(m))
 	}})
 }
 
-// stream is what a service called in this process takes for the client's end.
-type stream[M any] struct {
+// localStream is the server's end of a stream whose client is a function in this process.
+type localStream[M any] struct {
 	grpc.ServerStream
 	ctx  context.Context
 	send func(*M) error
 }
 
-// Context is the call's.
-func (s stream[M]) Context() context.Context { return s.ctx }
+// Context returns the call's context.
+func (s localStream[M]) Context() context.Context { return s.ctx }
 
-// Send gives the message to who has called.
-func (s stream[M]) Send(m *M) error { return s.send(m) }
+// Send calls send.
+func (s localStream[M]) Send(m *M) error { return s.send(m) }
 
 // SetHeader does nothing.
-func (s stream[M]) SetHeader(metadata.MD) error { return nil }
+func (s localStream[M]) SetHeader(metadata.MD) error { return nil }
 
 // SendHeader does nothing.
-func (s stream[M]) SendHeader(metadata.MD) error { return nil }
+func (s localStream[M]) SendHeader(metadata.MD) error { return nil }
 
 // SetTrailer does nothing.
-func (s stream[M]) SetTrailer(metadata.MD) {}
+func (s localStream[M]) SetTrailer(metadata.MD) {}

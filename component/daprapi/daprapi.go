@@ -1,10 +1,10 @@
-// Package daprapi is the API of apps that speak Dapr's own API and have no sidecar: what
-// Dapr's SDKs need to take and give back locks, over gRPC and over HTTP.
+// Package daprapi is the API for apps that use Dapr's own API and have no sidecar. It
+// serves what Dapr's SDKs call to acquire and release locks, over gRPC and over HTTP.
 //
-// It answers as daprd 1.18 does with a lock component: the order of its checks, its
-// codes, messages and JSON, and its keys, so that a lock that an app has taken through a
-// sidecar is held for an app that comes in by this API, and the other way round. APIs of
-// Dapr other than that for locks are not implemented, and say so.
+// It responds as daprd 1.18 does with a lock component: in the order of its checks, its
+// codes, messages and JSON, and its keys. A lock that an app has acquired through a
+// sidecar is therefore held for apps that use this API, and the other way round. Dapr's
+// other APIs are not implemented, and calls to them fail with an error that says so.
 package daprapi
 
 import (
@@ -20,42 +20,45 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Options says what the API stands for.
+// Options are the settings of an API.
 type Options struct {
-	AppID      string      // daprd's --app-id: whose locks these are, and part of their keys; may be empty
-	Namespace  string      // daprd's $NAMESPACE, for components whose keyPrefix has {namespace} in it
-	PodName    string      // daprd's $POD_NAME, for components whose keyPrefix has {podName} in it
-	Components []Component // what calls can name
-	Stores     Stores      // what calls use
-	Token      string      // $DAPR_API_TOKEN, which every call must carry as dapr-api-token; empty: none
-	Version    string      // told to those who ask for the version of the runtime
+	AppID      string      // daprd's --app-id, part of the locks' keys; may be empty
+	Namespace  string      // daprd's $NAMESPACE, for keyPrefixes with {namespace}
+	PodName    string      // daprd's $POD_NAME, for keyPrefixes with {podName}
+	Components []Component // the components that calls can name
+	Stores     Stores      // their stores
+	Version    string      // reported as the version of the runtime
 
-	// Observed returns a handler that observes what next does: requests over HTTP that
-	// may pass, but for those for the health. Calls over gRPC are for the server to
-	// observe. Nil is next itself.
+	// Token is $DAPR_API_TOKEN, which every call must carry as dapr-api-token. If it is
+	// empty, calls need no token.
+	Token string
+
+	// Observed returns a handler that records telemetry for the HTTP requests that next
+	// handles. It is called with authenticated requests only, and not with health checks.
+	// The gRPC server records its calls itself. Nil is next itself.
 	Observed func(next http.Handler) http.Handler
 
-	// Leaving tells whether the process takes no more calls. Nil is never.
+	// Leaving reports whether the process is shutting down. Nil is never.
 	Leaving func() bool
 }
 
-// Component is what a resource file tells of a component.
+// Component is a component as a resource file describes it.
 type Component struct {
 	Name     string
 	Type     string
 	Version  string
-	Metadata map[string]string // of which only keyPrefix is looked at
-	Scopes   []string          // ids of the apps that may use it; empty is every app
+	Metadata map[string]string // only keyPrefix is used
+	Scopes   []string          // ids of the apps that may use it; empty: every app
 }
 
-// IsFor tells whether the app may use the component. An app without an id may use what is
-// for every app.
+// IsFor reports whether the app may use the component. An app without an id may use
+// components without scopes.
 func (c Component) IsFor(appID string) bool {
 	return len(c.Scopes) == 0 || slices.Contains(c.Scopes, appID)
 }
 
-// Stores finds the store of a component by its name. Do calls fn with it, and returns
-// fn's error.
+// Stores finds the store of a component by the component's name. Do calls fn with it and
+// returns fn's error.
 type Stores interface {
 	Do(ctx context.Context, name string, fn func(stores.Store) error) error
 }
@@ -64,13 +67,13 @@ type Stores interface {
 type API struct {
 	runtimepb.UnimplementedDaprServer
 	options  Options
-	prefixes map[string]string // what the keys of each component begin with
-	guard    guard
+	prefixes map[string]string // of keys, by component
+	auth     tokenAuth
 	routes   map[string]endpoint
 }
 
-// New returns an API. It fails if a component's keyPrefix is one that daprd would not
-// start with, or if two components have one name.
+// New returns an API. It fails if daprd would not start with the keyPrefix of a
+// component, or if two components have the same name.
 func New(o Options) (*API, error) {
 	if o.Observed == nil {
 		o.Observed = func(next http.Handler) http.Handler { return next }
@@ -78,20 +81,21 @@ func New(o Options) (*API, error) {
 	if o.Leaving == nil {
 		o.Leaving = func() bool { return false }
 	}
-	d := &API{options: o, prefixes: make(map[string]string, len(o.Components)), guard: newGuard(o.Token)}
+	a := &API{options: o, prefixes: make(map[string]string, len(o.Components)), auth: newTokenAuth(o.Token)}
 	for _, c := range o.Components {
 		prefix, err := o.keyPrefix(c)
-		if _, twice := d.prefixes[c.Name]; twice {
-			err = errors.New("there are two of that name")
+		if _, twice := a.prefixes[c.Name]; twice {
+			err = errors.New("two components have this name")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("component %q: %w", c.Name, err)
 		}
-		d.prefixes[c.Name] = prefix
+		a.prefixes[c.Name] = prefix
 	}
-	d.routes = d.endpoints()
-	return d, nil
+	a.routes = a.endpoints()
+	return a, nil
 }
 
-// Register adds the service to a gRPC server, which should have the API's options.
-func (d *API) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, d) }
+// Register adds the service to a gRPC server, which must be created with the API's
+// ServerOptions.
+func (a *API) Register(r grpc.ServiceRegistrar) { runtimepb.RegisterDaprServer(r, a) }

@@ -15,32 +15,32 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// oneStore is a store that serves every component.
-type oneStore struct{ stores.Store }
+// singleStore is Stores with one store for every component.
+type singleStore struct{ stores.Store }
 
 // Do implements [Stores].
-func (s oneStore) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
+func (s singleStore) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
 	return fn(s.Store)
 }
 
-// noStore fails whatever is asked.
-type noStore struct{ err error }
+// failingStores is Stores without a store; Do returns err.
+type failingStores struct{ err error }
 
 // Do implements [Stores].
-func (s noStore) Do(context.Context, string, func(stores.Store) error) error { return s.err }
+func (s failingStores) Do(context.Context, string, func(stores.Store) error) error { return s.err }
 
-// newAPI returns an API to a component named locks.
+// newAPI returns an API with a component named locks.
 func newAPI(t testing.TB, o Options) *API {
 	t.Helper()
 	o.Components = append(o.Components, Component{Name: "locks", Type: "lock.mortise", Version: "v1"})
 	if o.Stores == nil {
-		o.Stores = oneStore{openMemory(t)}
+		o.Stores = singleStore{openMemory(t)}
 	}
-	d, err := New(o)
+	a, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return a
 }
 
 func openMemory(t testing.TB) stores.Store {
@@ -53,18 +53,18 @@ func openMemory(t testing.TB) stores.Store {
 	return store
 }
 
-// ask returns the API's answer to a request over HTTP.
-func ask(d *API, r *http.Request) (code int, body string) {
+// request returns the response to an HTTP request.
+func request(a *API, r *http.Request) (code int, body string) {
 	w := httptest.NewRecorder()
-	d.Handler().ServeHTTP(w, r)
+	a.Handler().ServeHTTP(w, r)
 	return w.Code, w.Body.String()
 }
 
-func askFor(d *API, method, path, body string) (int, string) {
-	return ask(d, httptest.NewRequest(method, path, strings.NewReader(body)))
+func send(a *API, method, path, body string) (int, string) {
+	return request(a, httptest.NewRequest(method, path, strings.NewReader(body)))
 }
 
-func TestAComponentThatDaprdWouldNotStartWithIsRefused(t *testing.T) {
+func TestNew_RejectsComponents(t *testing.T) {
 	prefixed := func(value string) []Component {
 		return []Component{{Name: "locks", Metadata: map[string]string{"KeyPrefix": value}}}
 	}
@@ -75,9 +75,9 @@ func TestAComponentThatDaprdWouldNotStartWithIsRefused(t *testing.T) {
 	}{
 		{"a separator in the keyPrefix", prefixed("a||b"),
 			`"locks": metadata key keyPrefix: input key/keyPrefix 'a||b' can't contain '||'`},
-		{"a separator in what fills it", prefixed("|{appID}"), "'||x' can't contain"},
-		{"a pod that is not known", prefixed("{podName}"), "{podName}, which is not known"},
-		{"one name twice", []Component{{Name: "locks"}, {Name: "locks"}}, `"locks": there are two of that name`},
+		{"a separator in a value that replaces a placeholder", prefixed("|{appID}"), "'||x' can't contain"},
+		{"a pod whose name is unknown", prefixed("{podName}"), "{podName}, but POD_NAME is not set"},
+		{"one name twice", []Component{{Name: "locks"}, {Name: "locks"}}, `"locks": two components have this name`},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestAComponentThatDaprdWouldNotStartWithIsRefused(t *testing.T) {
 	}
 }
 
-func TestKeysWithoutAnAppAndWithAUUID(t *testing.T) {
+func TestKeyPrefix(t *testing.T) {
 	var o Options
 	if got, err := o.keyPrefix(Component{Name: "locks"}); err != nil || got != "lock||" {
 		t.Errorf("without an app the prefix is %q, %v; want lock||", got, err)
@@ -104,52 +104,52 @@ func TestKeysWithoutAnAppAndWithAUUID(t *testing.T) {
 	}
 }
 
-func TestANameThatNoStoreTakesIsToldInDaprsWords(t *testing.T) {
-	d, long := newAPI(t, Options{AppID: "app"}), strings.Repeat("x", stores.MaxKeyLen)
-	_, err := d.TryLockAlpha1(t.Context(), &runtimepb.TryLockRequest{
+func TestCalls_OversizedNames(t *testing.T) {
+	a, long := newAPI(t, Options{AppID: "app"}), strings.Repeat("x", stores.MaxKeyLen)
+	_, err := a.TryLockAlpha1(t.Context(), &runtimepb.TryLockRequest{
 		StoreName: "locks", ResourceId: long, LockOwner: "a", ExpiryInSeconds: 1})
 	if want := "failed to try acquiring lock: ResourceId with its prefix "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("a long resource: %v, want %s", err, want)
 	}
-	_, err = d.UnlockAlpha1(t.Context(), &runtimepb.UnlockRequest{StoreName: "locks", ResourceId: "a", LockOwner: long + "x"})
+	_, err = a.UnlockAlpha1(t.Context(), &runtimepb.UnlockRequest{StoreName: "locks", ResourceId: "a", LockOwner: long + "x"})
 	if want := "failed to release lock: LockOwner "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("a long owner: %v, want %s", err, want)
 	}
 }
 
-func TestTroubleWithTheStoreIsTold(t *testing.T) {
-	d := newAPI(t, Options{Stores: noStore{errors.New(`component "locks": <gone>`)}})
+func TestHandler_StoreErrors(t *testing.T) {
+	a := newAPI(t, Options{Stores: failingStores{errors.New(`component "locks": <gone>`)}})
 	for path, want := range map[string]string{
 		"/v1.0-alpha1/lock/locks": `{"errorCode":"ERR_TRY_LOCK",` +
 			`"message":"failed to try acquiring lock: component \"locks\": \u003cgone\u003e"}`,
 		"/v1.0-alpha1/unlock/locks": `{"errorCode":"ERR_UNLOCK",` +
 			`"message":"failed to release lock: component \"locks\": \u003cgone\u003e"}`,
 	} {
-		code, body := askFor(d, "POST", path, `{"resourceId":"a","lockOwner":"a","expiryInSeconds":1}`)
+		code, body := send(a, "POST", path, `{"resourceId":"a","lockOwner":"a","expiryInSeconds":1}`)
 		if code != http.StatusInternalServerError || body != want {
 			t.Errorf("%s: got %d %s, want 500 %s", path, code, body, want)
 		}
 	}
 }
 
-// hanging is a store whose client is gone when it grants.
-type hanging struct {
+// cancelingStore is a store whose caller cancels while the lock is granted.
+type cancelingStore struct {
 	stores.Store
-	hangUp context.CancelFunc
+	cancel context.CancelFunc
 }
 
 // TryLock implements [stores.Store].
-func (s hanging) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+func (s cancelingStore) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	grant, err := s.Store.TryLock(ctx, req)
-	s.hangUp()
+	s.cancel()
 	return grant, err
 }
 
-func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
+func TestTryLock_CanceledCaller(t *testing.T) {
 	store := openMemory(t)
 	ctx, hangUp := context.WithCancel(t.Context())
-	d := newAPI(t, Options{Stores: oneStore{hanging{store, hangUp}}})
-	_, err := d.TryLockAlpha1(ctx, &runtimepb.TryLockRequest{
+	a := newAPI(t, Options{Stores: singleStore{cancelingStore{store, hangUp}}})
+	_, err := a.TryLockAlpha1(ctx, &runtimepb.TryLockRequest{
 		StoreName: "locks", ResourceId: "a", LockOwner: "a", ExpiryInSeconds: 60})
 	if err == nil || ctx.Err() == nil {
 		t.Errorf("the call ended with %v", err)
@@ -159,12 +159,12 @@ func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
 	}
 }
 
-func TestWhoAsksForTheHealthHearsThatCallsAreTakenNoMore(t *testing.T) {
+func TestHealth_ShuttingDown(t *testing.T) {
 	leaving := false
-	d := newAPI(t, Options{AppID: "app", Leaving: func() bool { return leaving }})
+	a := newAPI(t, Options{AppID: "app", Leaving: func() bool { return leaving }})
 	const healthz, outbound = "/v1.0/healthz", "/v1.0/healthz/outbound"
 	for _, path := range []string{healthz, outbound} {
-		if code, body := askFor(d, "GET", path, ""); code != http.StatusNoContent || body != "" {
+		if code, body := send(a, "GET", path, ""); code != http.StatusNoContent || body != "" {
 			t.Errorf("%s: got %d %s, want 204", path, code, body)
 		}
 	}
@@ -173,27 +173,27 @@ func TestWhoAsksForTheHealthHearsThatCallsAreTakenNoMore(t *testing.T) {
 		healthz + "?appid=other": `{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [runtime]"}`,
 		outbound:                 `{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready"}`,
 	} {
-		if code, body := askFor(d, "GET", path, ""); code != http.StatusInternalServerError || body != want {
+		if code, body := send(a, "GET", path, ""); code != http.StatusInternalServerError || body != want {
 			t.Errorf("%s: got %d %s, want 500 %s", path, code, body, want)
 		}
 	}
 }
 
-func TestABodyThatCannotBeReadIsRefused(t *testing.T) {
-	d := newAPI(t, Options{})
+func TestHandler_UnreadableBody(t *testing.T) {
+	a := newAPI(t, Options{})
 	broken := httptest.NewRequest("POST", "/v1.0-alpha1/unlock/locks", iotest.ErrReader(errors.New("reset")))
 	want := `{"errorCode":"ERR_BODY_READ","message":"failed to read request body: reset"}`
-	if code, body := ask(d, broken); code != 400 || body != want {
+	if code, body := request(a, broken); code != 400 || body != want {
 		t.Errorf("a body that breaks off: got %d %s, want 400 %s", code, body, want)
 	}
-	if code, body := askFor(d, "POST", "/v1.0-alpha1/unlock/locks", strings.Repeat(" ", maxBody+1)); code != 400 ||
+	if code, body := send(a, "POST", "/v1.0-alpha1/unlock/locks", strings.Repeat(" ", maxBody+1)); code != 400 ||
 		!strings.Contains(body, "stream too large") {
 		t.Errorf("a body with a byte too much: got %d %s", code, body)
 	}
 }
 
-func TestDaprsOtherAPIsAreNotImplementedAndSaySo(t *testing.T) {
-	d := newAPI(t, Options{})
+func TestHandler_OtherAPIs(t *testing.T) {
+	a := newAPI(t, Options{})
 	rows := []struct {
 		method, path string
 		code         int
@@ -214,14 +214,14 @@ func TestDaprsOtherAPIsAreNotImplementedAndSaySo(t *testing.T) {
 	}
 	for _, row := range rows {
 		want := map[int]string{501: "ERR_API_UNIMPLEMENTED", 404: "ERR_DIRECT_INVOKE"}[row.code]
-		if code, body := askFor(d, row.method, row.path, "x"); code != row.code || !strings.Contains(body, want) {
+		if code, body := send(a, row.method, row.path, "x"); code != row.code || !strings.Contains(body, want) {
 			t.Errorf("%s %s: got %d %s, want %d %s", row.method, row.path, code, body, row.code, want)
 		}
 	}
 }
 
-func TestCallingAnotherAppIsNotImplementedHoweverItIsNamed(t *testing.T) {
-	d := newAPI(t, Options{})
+func TestHandler_ServiceInvocation(t *testing.T) {
+	a := newAPI(t, Options{})
 	byHeader := httptest.NewRequest("GET", "/orders", nil)
 	byHeader.Header.Set("dapr-app-id", "shop")
 	byUser := httptest.NewRequest("GET", "/orders", nil)
@@ -229,13 +229,13 @@ func TestCallingAnotherAppIsNotImplementedHoweverItIsNamed(t *testing.T) {
 	byOtherUser := httptest.NewRequest("GET", "/orders", nil)
 	byOtherUser.SetBasicAuth("alice", "shop")
 	for r, want := range map[*http.Request]int{byHeader: 501, byUser: 501, byOtherUser: 404} {
-		if code, body := ask(d, r); code != want {
+		if code, body := request(a, r); code != want {
 			t.Errorf("%v: got %d %s, want %d", r.Header, code, body, want)
 		}
 	}
 }
 
-func TestAnErrorWithoutAStatusIsTheServers(t *testing.T) {
+func TestRespond_PlainError(t *testing.T) {
 	w := httptest.NewRecorder()
 	respond(w, nil, errors.New("odd"))
 	if w.Code != 500 || w.Body.String() != `{"errorCode":"ERROR","message":"odd"}` {

@@ -16,40 +16,41 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Bounds of what HTTP clients may send, and of how long they may take. The sizes and the
-// time for a header are daprd's, which waits for a body forever.
+// Limits for HTTP clients. The sizes and the header's timeout are those of daprd, which
+// has no timeout for a body.
 const (
 	maxBody       = 4 << 20 // bytes
-	maxHeader     = 4 << 10 // bytes, and as much again that net/http grants
+	maxHeader     = 4 << 10 // bytes, to which net/http adds 4 KiB
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 30 * time.Second // includes the header
 	idleTimeout   = 3 * time.Minute
 )
 
-// endpoint answers a request for what one route serves: a store, if the route ends in
-// one. The body of an answer without an error is JSON, and nil is no content.
+// endpoint handles the requests of one route. The store is empty for routes that do not
+// end in a store's name. The body of a successful response is JSON; nil is no content.
 type endpoint func(r *http.Request, store string) ([]byte, error)
 
-// endpoints are the routes, by method and path. A path that ends in a slash is followed
-// by the name of a store.
-func (d *API) endpoints() map[string]endpoint {
+// endpoints returns the routes by method and path. A path that ends in a slash is
+// followed by the name of a store.
+func (a *API) endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"POST /v1.0-alpha1/lock/": endpointOf(d.TryLockAlpha1, writeMessage,
+		"POST /v1.0-alpha1/lock/": newEndpoint(a.TryLockAlpha1, writeMessage,
 			func(m *runtimepb.TryLockRequest, store string) { m.StoreName = store }),
-		"POST /v1.0-alpha1/unlock/": endpointOf(d.UnlockAlpha1, writeMessage,
+		"POST /v1.0-alpha1/unlock/": newEndpoint(a.UnlockAlpha1, writeMessage,
 			func(m *runtimepb.UnlockRequest, store string) { m.StoreName = store }),
-		"GET /v1.0/metadata": endpointOf(d.GetMetadata, writeMetadata,
+		"GET /v1.0/metadata": newEndpoint(a.GetMetadata, writeMetadata,
 			func(*runtimepb.GetMetadataRequest, string) {}),
-		"GET /v1.0/healthz":          d.healthz,
-		"GET /v1.0/healthz/outbound": d.outboundHealthz,
+		"GET /v1.0/healthz":          a.healthz,
+		"GET /v1.0/healthz/outbound": a.outboundHealthz,
 	}
 }
 
-// HTTPServer returns a server for the HTTP API, with bounds, to be given a listener. It
-// speaks HTTP/2 with and without TLS.
-func (d *API) HTTPServer() *http.Server {
+// HTTPServer returns a server for the HTTP API, with limits on sizes and times. The
+// caller calls Serve with a listener. The server supports HTTP/1.1, and HTTP/2 with and
+// without TLS.
+func (a *API) HTTPServer() *http.Server {
 	s := &http.Server{
-		Handler:           d.Handler(),
+		Handler:           a.Handler(),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
@@ -63,17 +64,17 @@ func (d *API) HTTPServer() *http.Server {
 }
 
 // Handler returns the handler of the HTTP API.
-func (d *API) Handler() http.Handler {
-	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := d.serve(r)
+func (a *API) Handler() http.Handler {
+	serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := a.serve(r)
 		respond(w, body, err)
 	})
-	observed := d.options.Observed(answer)
+	observed := a.options.Observed(serve)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case isForHealth(r):
-			answer(w, r)
-		case d.guard.knows(r.Header.Get(tokenHeader)):
+		case isHealthRequest(r):
+			serve(w, r)
+		case a.auth.accepts(r.Header.Get(tokenHeader)):
 			observed.ServeHTTP(w, r)
 		default:
 			http.Error(w, "invalid api token", http.StatusUnauthorized)
@@ -81,42 +82,42 @@ func (d *API) Handler() http.Handler {
 	})
 }
 
-// serve finds the endpoint by the cleaned path, in which slashes that are part of a
-// store's name are still escaped.
-func (d *API) serve(r *http.Request) ([]byte, error) {
+// serve finds the endpoint by the cleaned path. Slashes within a store's name are still
+// escaped in it.
+func (a *API) serve(r *http.Request) ([]byte, error) {
 	clean := path.Clean(r.URL.EscapedPath())
-	if serve, ok := d.routes[r.Method+" "+clean]; ok {
+	if serve, ok := a.routes[r.Method+" "+clean]; ok {
 		return serve(r, "")
 	}
 	route, last := path.Split(clean)
-	serve, ok := d.routes[r.Method+" "+route]
+	serve, ok := a.routes[r.Method+" "+route]
 	if store, err := url.QueryUnescape(last); ok && err == nil {
 		return serve(r, store)
 	}
-	return nil, elsewhere(r)
+	return nil, noRouteError(r)
 }
 
-// notOurs are the paths of daprd's other APIs.
-var notOurs = regexp.MustCompile(`^/v1\.0(-alpha1|-alpha2|-beta1)?/(shutdown$|invoke/.+/method/|` +
+// otherAPIs matches the paths of daprd's other APIs.
+var otherAPIs = regexp.MustCompile(`^/v1\.0(-alpha1|-alpha2|-beta1)?/(shutdown$|invoke/.+/method/|` +
 	`(actors|bindings|configuration|conversation|crypto|jobs|metadata|publish|secrets|state|subtlecrypto|workflows)/.)`)
 
-// elsewhere is the answer to a request that has no route. daprd would hand it to an app,
-// if it named one.
-func elsewhere(r *http.Request) error {
+// noRouteError is the error for a request that has no route. daprd forwards such a
+// request to an app, if the request names one.
+func noRouteError(r *http.Request) error {
 	user, _, _ := r.BasicAuth()
-	if r.Header.Get("dapr-app-id") != "" || strings.EqualFold(user, "dapr-app-id") || notOurs.MatchString(r.URL.Path) {
-		return errNotOurs
+	if r.Header.Get("dapr-app-id") != "" || strings.EqualFold(user, "dapr-app-id") || otherAPIs.MatchString(r.URL.Path) {
+		return errUnimplemented
 	}
 	return errNoRoute
 }
 
-// endpointOf returns an endpoint that reads the body, which may be empty, into a request,
-// addresses it to the store, and writes what call answers.
-func endpointOf[M any, Request interface {
+// newEndpoint returns an endpoint that reads the body, which may be empty, into a
+// request, sets the request's store with address, and writes the result of call.
+func newEndpoint[M any, Request interface {
 	*M
 	proto.Message
-}, Answer proto.Message](
-	call func(context.Context, Request) (Answer, error), write func(Answer) ([]byte, error), address func(Request, string),
+}, Response proto.Message](
+	call func(context.Context, Request) (Response, error), write func(Response) ([]byte, error), address func(Request, string),
 ) endpoint {
 	return func(r *http.Request, store string) ([]byte, error) {
 		request := Request(new(M))
@@ -124,84 +125,84 @@ func endpointOf[M any, Request interface {
 			return nil, err
 		}
 		address(request, store)
-		answer, err := call(r.Context(), request)
+		response, err := call(r.Context(), request)
 		if err != nil {
 			return nil, err
 		}
-		return write(answer)
+		return write(response)
 	}
 }
 
-// read reads the JSON of a request.
+// read parses the JSON body of a request.
 func read(r io.Reader, request proto.Message) error {
 	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
 	if err == nil && len(body) > maxBody {
 		err = errors.New("stream too large")
 	}
 	if err != nil {
-		return errBodyRead.about(err)
+		return errBodyRead.with(err)
 	}
 	if len(body) == 0 {
 		return nil
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, AllowPartial: true}).Unmarshal(body, request); err != nil {
-		return errMalformed.about(err)
+		return errMalformed.with(err)
 	}
 	return nil
 }
 
-// writeMessage writes an answer with all its fields, and enums as numbers.
-func writeMessage[Answer proto.Message](m Answer) ([]byte, error) {
+// writeMessage returns a response's JSON with all fields, and with enums as numbers.
+func writeMessage[Response proto.Message](m Response) ([]byte, error) {
 	return protojson.MarshalOptions{EmitUnpopulated: true, UseEnumNumbers: true}.Marshal(m)
 }
 
-// healthz tells whether calls are taken and, if it is asked for by its id, whether this
-// is the app.
-func (d *API) healthz(r *http.Request, _ string) ([]byte, error) {
-	if d.options.Leaving() {
+// healthz reports whether the process accepts calls. If the query has an appid, it must
+// be the app's.
+func (a *API) healthz(r *http.Request, _ string) ([]byte, error) {
+	if a.options.Leaving() {
 		return nil, errNotReady
 	}
-	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != d.options.AppID {
+	if query := r.URL.Query(); query.Has("appid") && query.Get("appid") != a.options.AppID {
 		return nil, errOtherApp
 	}
 	return nil, nil
 }
 
-// outboundHealthz tells whether the app's calls are taken.
-func (d *API) outboundHealthz(*http.Request, string) ([]byte, error) {
-	if d.options.Leaving() {
+// outboundHealthz reports whether the process accepts the app's calls.
+func (a *API) outboundHealthz(*http.Request, string) ([]byte, error) {
+	if a.options.Leaving() {
 		return nil, errOutbound
 	}
 	return nil, nil
 }
 
-// Refuse answers a request that shall not come as far as to the Handler, in the same way.
-// httpCode is 403 or 503.
+// Refuse responds to a request that is rejected before it reaches the Handler, in the
+// Handler's format. httpCode is 403 or 503.
 func Refuse(w http.ResponseWriter, _ *http.Request, httpCode int, reason string) {
-	refused := internal("ERROR", reason)
-	refused.http = httpCode
+	apiErr := internal("ERROR", reason)
+	apiErr.http = httpCode
 	if httpCode == http.StatusForbidden {
-		refused.name = "ERR_PERMISSION_DENIED"
+		apiErr.name = "ERR_PERMISSION_DENIED"
 	}
-	respond(w, nil, refused)
+	respond(w, nil, apiErr)
 }
 
-// respond sends the answer, or the error.
-func respond(w http.ResponseWriter, answer []byte, err error) {
+// respond sends the response or the error.
+func respond(w http.ResponseWriter, body []byte, err error) {
 	code := http.StatusOK
 	if err != nil {
-		refused, ok := errors.AsType[refusal](err)
+		apiErr, ok := errors.AsType[apiError](err)
 		if !ok {
-			refused = internal("ERROR", err.Error())
+			apiErr = internal("ERROR", err.Error())
 		}
-		code = refused.http
-		answer = refused.body()
+		code = apiErr.http
+		body = apiErr.body()
 	}
-	if answer == nil {
+	if body == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(answer) // to a client that is gone
+	_, _ = w.Write(body) // fails if the client has disconnected
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// separator stands between the parts of a key, and in none of them.
+// separator separates the parts of a key. No part contains it.
 const separator = "||"
 
-// keyPrefix is what the keys of a component's locks begin with.
+// keyPrefix returns the prefix of the keys of a component's locks.
 func (o Options) keyPrefix(c Component) (string, error) {
 	strategy, err := o.strategy(c.Metadata)
 	if err != nil {
@@ -19,33 +19,33 @@ func (o Options) keyPrefix(c Component) (string, error) {
 	}
 	switch {
 	case strategy == "none", strategy == "appid" && o.AppID == "":
-		return joined("lock", ""), nil
+		return join("lock", ""), nil
 	case strategy == "appid":
-		return joined("lock", o.AppID, ""), nil
+		return join("lock", o.AppID, ""), nil
 	case strategy == "name":
-		return joined("lock", c.Name, ""), nil
+		return join("lock", c.Name, ""), nil
 	default:
-		return joined("lock", strategy, ""), nil
+		return join("lock", strategy, ""), nil
 	}
 }
 
-// strategy is the component's keyPrefix in lower case. An empty one is not the same as
-// none.
+// strategy returns the component's keyPrefix in lower case. An empty one is not the same
+// as a missing one.
 func (o Options) strategy(metadata map[string]string) (string, error) {
 	for key, value := range metadata {
 		if strings.EqualFold(key, "keyPrefix") {
-			filled, err := o.fill(value)
+			filled, err := o.expand(value)
 			strategy := strings.ToLower(filled)
-			return strategy, errors.Join(err, separable(strategy))
+			return strategy, errors.Join(err, checkNoSeparator(strategy))
 		}
 	}
 	return "appid", nil
 }
 
-// fill puts in the values that daprd puts into metadata.
-func (o Options) fill(text string) (string, error) {
+// expand replaces the placeholders that daprd replaces in metadata.
+func (o Options) expand(text string) (string, error) {
 	if strings.Contains(text, "{podName}") && o.PodName == "" {
-		return "", errors.New("refers to {podName}, which is not known")
+		return "", errors.New("must not contain {podName}, but POD_NAME is not set")
 	}
 	for strings.Contains(text, "{uuid}") {
 		text = strings.Replace(text, "{uuid}", uuid.NewString(), 1)
@@ -55,15 +55,15 @@ func (o Options) fill(text string) (string, error) {
 	return strings.ReplaceAll(text, "{appID}", o.AppID), nil
 }
 
-// keyOf is the key of a resource's lock.
+// keyOf returns the key of a resource's lock.
 func keyOf(prefix, resource string) (string, error) {
-	return prefix + resource, separable(resource)
+	return prefix + resource, checkNoSeparator(resource)
 }
 
-func joined(parts ...string) string { return strings.Join(parts, separator) }
+func join(parts ...string) string { return strings.Join(parts, separator) }
 
-// separable returns an error if the part has a separator in it, with daprd's words.
-func separable(part string) error {
+// checkNoSeparator returns daprd's error if the part contains a separator.
+func checkNoSeparator(part string) error {
 	if strings.Contains(part, separator) {
 		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
 	}

@@ -8,14 +8,14 @@ import (
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 )
 
-// GetMetadata tells of the app and of its components what a daprd tells that has neither
-// an app nor actors.
-func (d *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
+// GetMetadata returns the app's id and components, as daprd does without an app channel
+// and without actors.
+func (a *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runtimepb.GetMetadataResponse, error) {
 	return &runtimepb.GetMetadataResponse{
-		Id:                   d.options.AppID,
-		RegisteredComponents: d.components(),
-		ExtendedMetadata:     map[string]string{"daprRuntimeVersion": d.options.Version},
-		RuntimeVersion:       d.options.Version,
+		Id:                   a.options.AppID,
+		RegisteredComponents: a.components(),
+		ExtendedMetadata:     map[string]string{"daprRuntimeVersion": a.options.Version},
+		RuntimeVersion:       a.options.Version,
 		AppConnectionProperties: &runtimepb.AppConnectionProperties{
 			Protocol:       "http",
 			ChannelAddress: "127.0.0.1",
@@ -28,15 +28,15 @@ func (d *API) GetMetadata(context.Context, *runtimepb.GetMetadataRequest) (*runt
 	}, nil
 }
 
-func (d *API) components() []*runtimepb.RegisteredComponents {
-	components := make([]*runtimepb.RegisteredComponents, len(d.options.Components))
-	for i, c := range d.options.Components {
+func (a *API) components() []*runtimepb.RegisteredComponents {
+	components := make([]*runtimepb.RegisteredComponents, len(a.options.Components))
+	for i, c := range a.options.Components {
 		components[i] = &runtimepb.RegisteredComponents{Name: c.Name, Type: c.Type, Version: c.Version}
 	}
 	return components
 }
 
-// metadataJSON is the answer over HTTP, whose names are not those of the message.
+// metadataJSON is the HTTP response, whose field names differ from the message's.
 type metadataJSON struct {
 	ID             string                            `json:"id,omitempty"`
 	RuntimeVersion string                            `json:"runtimeVersion,omitempty"`
@@ -53,20 +53,20 @@ type metadataJSON struct {
 	} `json:"actorRuntime"`
 }
 
-// writeMetadata writes the answer for HTTP.
+// writeMetadata returns the HTTP response.
 func writeMetadata(m *runtimepb.GetMetadataResponse) ([]byte, error) {
-	answer := metadataJSON{
+	response := metadataJSON{
 		ID:             m.GetId(),
 		RuntimeVersion: m.GetRuntimeVersion(),
 		Components:     m.GetRegisteredComponents(),
 		Extended:       m.GetExtendedMetadata(),
 	}
-	answer.AppConnection.Protocol = m.GetAppConnectionProperties().GetProtocol()
-	answer.AppConnection.ChannelAddress = m.GetAppConnectionProperties().GetChannelAddress()
-	answer.ActorRuntime.Status = m.GetActorRuntime().GetRuntimeStatus().String()
-	answer.ActorRuntime.HostReady = m.GetActorRuntime().GetHostReady()
-	answer.ActorRuntime.Placement = m.GetActorRuntime().GetPlacement()
+	response.AppConnection.Protocol = m.GetAppConnectionProperties().GetProtocol()
+	response.AppConnection.ChannelAddress = m.GetAppConnectionProperties().GetChannelAddress()
+	response.ActorRuntime.Status = m.GetActorRuntime().GetRuntimeStatus().String()
+	response.ActorRuntime.HostReady = m.GetActorRuntime().GetHostReady()
+	response.ActorRuntime.Placement = m.GetActorRuntime().GetPlacement()
 	var text bytes.Buffer
-	err := json.NewEncoder(&text).Encode(answer) // with a newline, as daprd does
+	err := json.NewEncoder(&text).Encode(response) // with a newline, as daprd does
 	return text.Bytes(), err
 }

@@ -20,12 +20,12 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// dial serves the API over gRPC, with the health beside it, and returns a connection to
-// it.
-func dial(t *testing.T, d *API) *grpc.ClientConn {
+// dial serves the API and the health service over gRPC, and returns a connection to the
+// server.
+func dial(t *testing.T, a *API) *grpc.ClientConn {
 	t.Helper()
-	server, l := grpc.NewServer(d.ServerOptions()...), bufconn.Listen(1<<16)
-	d.Register(server)
+	server, l := grpc.NewServer(a.ServerOptions()...), bufconn.Listen(1<<16)
+	a.Register(server)
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	serve(t, server.Serve, server.Stop, l)
 	conn, err := grpc.NewClient("passthrough:///API", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -50,7 +50,7 @@ func serve(t *testing.T, serve func(net.Listener) error, stop func(), l net.List
 	})
 }
 
-func TestTheHealthIsToldWithoutAToken(t *testing.T) {
+func TestGRPC_HealthNeedsNoToken(t *testing.T) {
 	conn := dial(t, newAPI(t, Options{Token: "open sesame"}))
 	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Errorf("health: %v", err)
@@ -61,7 +61,7 @@ func TestTheHealthIsToldWithoutAToken(t *testing.T) {
 	}
 }
 
-func TestTheServerSpeaksBothVersionsOfHTTP(t *testing.T) {
+func TestHTTPServer_Protocols(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -80,9 +80,9 @@ func TestTheServerSpeaksBothVersionsOfHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		var told struct{ ID string }
-		if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || resp.ProtoMajor != major || told.ID != "app" {
-			t.Errorf("HTTP/%d: got %v over %s, %v", major, told, resp.Proto, err)
+		var got struct{ ID string }
+		if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || resp.ProtoMajor != major || got.ID != "app" {
+			t.Errorf("HTTP/%d: got %v over %s, %v", major, got, resp.Proto, err)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/v1.0/metadata", "")
 	f.Add("GET", "/v1.0/healthz?appid=%3b&;", "[")
 	f.Add("FOO", "/v1.0/state/%2f%2F+", "\xff")
-	d := newAPI(f, Options{AppID: "app"})
+	a := newAPI(f, Options{AppID: "app"})
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
@@ -104,9 +104,9 @@ func FuzzRequest(f *testing.F) {
 			t.Skip("net/http refuses the method")
 		}
 		r.URL = u
-		code, answer := ask(d, r)
-		if empty := code == http.StatusNoContent; empty != (answer == "") || !empty && !json.Valid([]byte(answer)) {
-			t.Errorf("%s %q with %q: got %d %q", method, path, body, code, answer)
+		code, response := request(a, r)
+		if empty := code == http.StatusNoContent; empty != (response == "") || !empty && !json.Valid([]byte(response)) {
+			t.Errorf("%s %q with %q: got %d %q", method, path, body, code, response)
 		}
 	})
 }

@@ -10,101 +10,101 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// lockRequest is what requests to take and to give back a lock have in common.
+// lockRequest has the fields that requests to acquire and to release a lock have in
+// common.
 type lockRequest interface {
 	GetStoreName() string
 	GetResourceId() string
 	GetLockOwner() string
 }
 
-// TryLockAlpha1 takes the lock if nobody holds it. A client that is gone by then gets
-// nothing.
-func (d *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
+// TryLockAlpha1 acquires the lock if it is free. If the caller has canceled by then, the
+// lock is released again.
+func (a *API) TryLockAlpha1(ctx context.Context, m *runtimepb.TryLockRequest) (*runtimepb.TryLockResponse, error) {
 	if m.GetExpiryInSeconds() <= 0 {
-		return nil, errExpiry.about(m.GetStoreName())
+		return nil, errExpiry.with(m.GetStoreName())
 	}
-	prefix, err := d.find(m)
+	prefix, err := a.find(m)
 	if err != nil {
 		return nil, err
 	}
-	acquired, err := d.tryLock(ctx, prefix, m)
+	acquired, err := a.tryLock(ctx, prefix, m)
 	if err != nil {
-		return nil, errTryLock.about(err)
+		return nil, errTryLock.with(err)
 	}
 	return &runtimepb.TryLockResponse{Success: acquired}, nil
 }
 
-// UnlockAlpha1 gives the lock back. That there is nothing to give back is a status and
-// not an error.
-func (d *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
-	prefix, err := d.find(m)
+// UnlockAlpha1 releases the lock. It reports a lock that is free, or that another owner
+// holds, with a status and not with an error.
+func (a *API) UnlockAlpha1(ctx context.Context, m *runtimepb.UnlockRequest) (*runtimepb.UnlockResponse, error) {
+	prefix, err := a.find(m)
 	if err != nil {
 		return nil, err
 	}
-	switch err := d.unlock(ctx, prefix, m); {
+	switch err := a.unlock(ctx, prefix, m); {
 	case errors.Is(err, stores.ErrNotHeld):
 		return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_LOCK_DOES_NOT_EXIST}, nil
 	case errors.Is(err, stores.ErrNotOwner):
 		return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_LOCK_BELONGS_TO_OTHERS}, nil
 	case err != nil:
-		return nil, errUnlock.about(err)
+		return nil, errUnlock.with(err)
 	}
 	return &runtimepb.UnlockResponse{Status: runtimepb.UnlockResponse_SUCCESS}, nil
 }
 
-// find checks what daprd checks, in its order, and returns what the keys of the component
-// begin with.
-func (d *API) find(m lockRequest) (prefix string, err error) {
-	prefix, found := d.prefixes[m.GetStoreName()]
+// find makes daprd's checks in daprd's order, and returns the prefix of the component's
+// keys.
+func (a *API) find(m lockRequest) (prefix string, err error) {
+	prefix, found := a.prefixes[m.GetStoreName()]
 	switch {
-	case len(d.prefixes) == 0:
+	case len(a.prefixes) == 0:
 		return "", errNotConfigured
 	case m.GetResourceId() == "":
-		return "", errResource.about(m.GetStoreName())
+		return "", errResource.with(m.GetStoreName())
 	case m.GetLockOwner() == "":
-		return "", errOwner.about(m.GetStoreName())
+		return "", errOwner.with(m.GetStoreName())
 	case !found:
-		return "", errNotFound.about(m.GetStoreName())
+		return "", errNotFound.with(m.GetStoreName())
 	}
 	return prefix, nil
 }
 
-func (d *API) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRequest) (acquired bool, err error) {
-	key, err := d.key(prefix, m)
+func (a *API) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRequest) (acquired bool, err error) {
+	key, err := a.key(prefix, m)
 	if err != nil {
 		return false, err
 	}
-	ask := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
-	err = d.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
-		grant, err := store.TryLock(ctx, ask)
-		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+	req := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
+	err = a.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
+		grant, err := stores.TryLock(ctx, store, req)
 		acquired = grant.Acquired
 		return err
 	})
 	return acquired, err
 }
 
-func (d *API) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequest) error {
-	key, err := d.key(prefix, m)
+func (a *API) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequest) error {
+	key, err := a.key(prefix, m)
 	if err != nil {
 		return err
 	}
-	return d.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
-		return store.Unlock(ctx, key, m.GetLockOwner())
+	return a.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
+		return stores.Unlock(ctx, store, key, m.GetLockOwner())
 	})
 }
 
-// key is the key of the request's lock, if a store can have it.
-func (d *API) key(prefix string, m lockRequest) (string, error) {
+// key returns the key of the request's lock, if it is valid.
+func (a *API) key(prefix string, m lockRequest) (string, error) {
 	key, err := keyOf(prefix, m.GetResourceId())
 	if err != nil {
 		return "", err
 	}
-	return key, inDaprsWords(stores.ValidateKey(key, m.GetLockOwner()))
+	return key, withDaprField(stores.ValidateKey(key, m.GetLockOwner()))
 }
 
-// inDaprsWords names the fields of the contract as Dapr names them.
-func inDaprsWords(err error) error {
+// withDaprField replaces the contract's field names in an error with Dapr's.
+func withDaprField(err error) error {
 	bad, ok := errors.AsType[*stores.FieldError](err)
 	if !ok {
 		return err

@@ -9,12 +9,13 @@ import (
 
 	"google.golang.org/grpc/peer"
 
+	"github.com/mortise-lock/mortise/component/internal/connid"
 	"github.com/mortise-lock/mortise/stores"
 )
 
 // callFrom returns the context of a call of the caller.
 func callFrom(t *testing.T, c *caller) context.Context {
-	return peer.NewContext(t.Context(), &peer.Peer{Addr: c})
+	return connid.NewContext(t.Context(), c)
 }
 
 // openFrom opens component c with the value of metadata key a.
@@ -30,7 +31,7 @@ func openFrom(t *testing.T, s *Set, c *caller, a string) {
 func storeOf(t *testing.T, s *Set, c *caller) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	err := s.Do(callFrom(t, c), "c", func(s stores.Store) error { store = s.(*fakeStore); return nil })
+	err := s.Do(callFrom(t, c), "c", func(s stores.Store) error { store = stores.Unwrap(s).(*fakeStore); return nil })
 	if err != nil && !errors.Is(err, ErrNotInitialized) {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func storeOf(t *testing.T, s *Set, c *caller) *fakeStore {
 
 func TestSet_CallersStores(t *testing.T) {
 	s, opened := newSet()
-	sidecar, other, same := newCaller(nil), newCaller(nil), newCaller(nil)
+	sidecar, other, same := newCaller(), newCaller(), newCaller()
 	openFrom(t, s, sidecar, "1")
 	openFrom(t, s, other, "2")
 	openFrom(t, s, same, "1")
@@ -57,7 +58,7 @@ func TestSet_CallersStores(t *testing.T) {
 
 func TestSet_PreloadedStore(t *testing.T) {
 	s, _ := newSet()
-	sidecar, stranger := newCaller(nil), newCaller(nil)
+	sidecar, stranger := newCaller(), newCaller()
 	openFrom(t, s, sidecar, "1")
 	if storeOf(t, s, stranger) != nil {
 		t.Error("a caller gets the store that another caller has opened")
@@ -75,7 +76,7 @@ func TestSet_PreloadedStore(t *testing.T) {
 func TestSet_ClosesUnusedStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		sidecar, other := newCaller(nil), newCaller(nil)
+		sidecar, other := newCaller(), newCaller()
 		openFrom(t, s, sidecar, "1")
 		openFrom(t, s, other, "1")
 		store := storeOf(t, s, sidecar)
@@ -115,8 +116,8 @@ func TestListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, ok := server.RemoteAddr().(*caller)
-	if !ok || c.String() != client.LocalAddr().String() {
+	c := s.callerOf(peer.NewContext(t.Context(), &peer.Peer{Addr: server.RemoteAddr()}))
+	if c == s.preloaded || server.RemoteAddr().String() != client.LocalAddr().String() {
 		t.Fatalf("the remote address is %v", server.RemoteAddr())
 	}
 	openFrom(t, s, c, "1")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -58,7 +59,7 @@ func (s *Set) openLater(i *instance, timeout time.Duration, err error) {
 // retry retries to open the instance's store until that succeeds or the instance is
 // closed.
 func (s *Set) retry(i *instance, timeout time.Duration) {
-	for pause := minRetryInterval; sleep(i.closing, pause); pause = min(2*pause, maxRetryInterval) {
+	for pause := minRetryInterval; sleep.For(i.closing, pause); pause = min(2*pause, maxRetryInterval) {
 		store, err := s.openStore(i.closing, i, timeout)
 		if err == nil {
 			s.opened(i, store)
@@ -88,16 +89,6 @@ func (s *Set) stillNotOpen(i *instance, err error) {
 		s.logOf(i).Warnf("Still retrying to open the component: %v", err)
 	}
 	i.notOpen = &notOpenError{i.name, err}
-}
-
-// sleep waits for d and returns true, or returns false as soon as ctx ends.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // timeLeft returns the time until the deadline of ctx, which must have one.

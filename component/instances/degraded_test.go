@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/dapr/kit/logger"
-	"google.golang.org/grpc/peer"
+	"github.com/mortise-lock/mortise/component/internal/connid"
 
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -77,7 +77,7 @@ func newDegradedSet(t *testing.T, s *storage) (*Set, *failures) {
 
 // fromSidecar returns the context of a call of a new sidecar.
 func fromSidecar(ctx context.Context) context.Context {
-	return peer.NewContext(ctx, &peer.Peer{Addr: newCaller(nil)})
+	return connid.NewContext(ctx, newCaller())
 }
 
 // unreachableError returns the error of an unreachable storage.

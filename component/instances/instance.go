@@ -60,7 +60,7 @@ func (i *instance) wait(ctx context.Context, fn func(context.Context, stores.Sto
 	if i.closing.Err() != nil {
 		return closed
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(stores.WithCaller(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(i.closing, func() { cancel(closed) })()
 	err := fn(ctx, i.store)

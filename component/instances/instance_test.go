@@ -21,7 +21,7 @@ func find(t *testing.T, s *Set, c *caller) Instance {
 
 func TestInstance(t *testing.T) {
 	s, _ := newSet()
-	shop, office, client := newCaller(nil), newCaller(nil), newCaller(nil)
+	shop, office, client := newCaller(), newCaller(), newCaller()
 	openFrom(t, s, shop, "1")
 	found := find(t, s, client)
 	openFrom(t, s, office, "2") // from here on the name is ambiguous for the client
@@ -33,7 +33,7 @@ func TestInstance(t *testing.T) {
 	}
 	for call, do := range instanceCalls(found) {
 		err := do(callFrom(t, office), func(store stores.Store) error {
-			if got := store.(*fakeStore).metadata["a"]; got != "1" {
+			if got := stores.Unwrap(store).(*fakeStore).metadata["a"]; got != "1" {
 				t.Errorf("%s: gets the store with a: %s", call, got)
 			}
 			return errors.New("done")
@@ -50,15 +50,15 @@ func TestInstance_ClosedStore(t *testing.T) {
 		"when it is replaced":            func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, shop, "2") },
 		"when its sidecar disconnects":   func(_ *testing.T, s *Set, shop *caller) { s.disconnect(shop) },
 		"when the set is closed":         func(_ *testing.T, s *Set, _ *caller) { _ = s.Close() },
-		"when it is opened again":        func(t *testing.T, s *Set, shop *caller) { s.disconnect(shop); openFrom(t, s, newCaller(nil), "1") },
-		"when another store replaces it": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(nil), "2"); s.disconnect(shop) },
+		"when it is opened again":        func(t *testing.T, s *Set, shop *caller) { s.disconnect(shop); openFrom(t, s, newCaller(), "1") },
+		"when another store replaces it": func(t *testing.T, s *Set, shop *caller) { openFrom(t, s, newCaller(), "2"); s.disconnect(shop) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, _ := newSet()
-				shop := newCaller(nil)
+				shop := newCaller()
 				openFrom(t, s, shop, "1")
-				found := find(t, s, newCaller(nil))
+				found := find(t, s, newCaller())
 				waited := make(chan error, 1)
 				go func() {
 					waited <- found.Wait(t.Context(), func(ctx context.Context, _ stores.Store) error {

@@ -89,7 +89,7 @@ func New(registry *stores.Registry, log logger.Logger, wrappers ...StoreWrapper)
 		wrappers:  wrappers,
 		open:      map[string][]*instance{},
 		openLocks: map[string]chan struct{}{},
-		preloaded: newCaller(nil),
+		preloaded: newCaller(),
 	}
 	s.waitsEnd, s.endWaits = context.WithCancel(context.Background())
 	return s

@@ -63,7 +63,7 @@ func open(t *testing.T, s *Set, name string, metadata map[string]string) {
 func current(t *testing.T, s *Set, name string) *fakeStore {
 	t.Helper()
 	var store *fakeStore
-	if err := s.Do(t.Context(), name, func(s stores.Store) error { store = s.(*fakeStore); return nil }); err != nil {
+	if err := s.Do(t.Context(), name, func(s stores.Store) error { store = stores.Unwrap(s).(*fakeStore); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return store
@@ -183,7 +183,7 @@ func TestSet_ConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			for range 200 {
 				err := s.Do(t.Context(), "c", func(store stores.Store) error {
-					if store.(*fakeStore).closed.Load() {
+					if stores.Unwrap(store).(*fakeStore).closed.Load() {
 						t.Error("a call uses a closed store")
 					}
 					return nil

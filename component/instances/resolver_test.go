@@ -38,7 +38,7 @@ func TestResolver(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, _ := newSet()
-			callers := map[string]*caller{files: s.preloaded, shop: newCaller(nil), "office": newCaller(nil), "client": newCaller(nil)}
+			callers := map[string]*caller{files: s.preloaded, shop: newCaller(), "office": newCaller(), "client": newCaller()}
 			for _, o := range row.open {
 				if err := s.Open(callFrom(t, callers[o.by]), o.name, map[string]string{"a": o.a}); err != nil {
 					t.Fatal(err)
@@ -50,7 +50,7 @@ func TestResolver(t *testing.T) {
 			for call, do := range resolverCalls(s.Resolver()) {
 				var got string
 				err := do(callFrom(t, callers[row.as]), row.component, func(store stores.Store) error {
-					got = store.(*fakeStore).metadata["a"]
+					got = stores.Unwrap(store).(*fakeStore).metadata["a"]
 					return nil
 				})
 				if !errors.Is(err, row.is) {

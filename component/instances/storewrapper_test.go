@@ -42,7 +42,7 @@ func TestStoreWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log callLog
 		inner := func(_ string, s stores.Store) (stores.Store, func()) {
-			return closeRecorder{s.(*fakeStore), &log}, func() { log = append(log, "innermost releases c") }
+			return closeRecorder{stores.Unwrap(s).(*fakeStore), &log}, func() { log = append(log, "innermost releases c") }
 		}
 		plain, _ := newSet()
 		s := New(plain.registry, logger.NewLogger("test"), inner, log.wrapper("ann"), log.wrapper("bob"))

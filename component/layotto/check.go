@@ -9,22 +9,23 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// named is what every message has.
-type named interface {
+// lockMessage has the fields of every message.
+type lockMessage interface {
 	GetStoreName() string
 	GetResourceId() string
 	GetLockOwner() string
 }
 
-// timed is a message that says how long a lock shall last.
-type timed interface {
-	named
+// leaseMessage is a message with a lock's time to live in seconds.
+type leaseMessage interface {
+	lockMessage
 	GetExpire() int32
 }
 
-// check refuses a message as Layotto does: the first thing that is wrong counts.
-func (s *Service) check(m named) error {
-	lease, lasts := m.(timed)
+// check rejects an invalid message with Layotto's errors, in the order of Layotto's
+// checks.
+func (s *Service) check(m lockMessage) error {
+	lease, lasts := m.(leaseMessage)
 	_, found := s.prefixes[m.GetStoreName()]
 	switch {
 	case len(s.prefixes) == 0:
@@ -38,25 +39,25 @@ func (s *Service) check(m named) error {
 	case !found:
 		return notFound(m)
 	}
-	return separable(m.GetResourceId())
+	return checkNoSeparator(m.GetResourceId())
 }
 
-// boundNames are the fields of the contract by the names that Layotto's messages have for
-// them.
-var boundNames = map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
+// fieldNames are the contract's fields by their names in Layotto's messages.
+var fieldNames = map[string]string{"key": "ResourceId with its prefix", "owner": "LockOwner"}
 
-// checkBounds refuses what no store takes. Layotto itself has no such bounds.
-func checkBounds(m named, key string) error {
+// checkBounds rejects keys and owners that no store accepts. Layotto itself has no such
+// limits.
+func checkBounds(m lockMessage, key string) error {
 	if bad, ok := errors.AsType[*stores.FieldError](stores.ValidateKey(key, m.GetLockOwner())); ok {
-		return invalid(m, boundNames[bad.Field]+" "+bad.Problem)
+		return invalid(m, fieldNames[bad.Field]+" "+bad.Problem)
 	}
 	return nil
 }
 
-func invalid(m named, problem string) error {
+func invalid(m lockMessage, problem string) error {
 	return status.Errorf(codes.InvalidArgument, "%s in lock store %s", problem, m.GetStoreName())
 }
 
-func notFound(m named) error {
+func notFound(m lockMessage) error {
 	return status.Errorf(codes.InvalidArgument, "lock store %s not found", m.GetStoreName())
 }

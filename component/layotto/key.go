@@ -10,8 +10,8 @@ const (
 	separator = "||"
 )
 
-// keyPrefix is what the keys of a component's locks begin with: what its metadata
-// keyPrefix says, the app's id unless it says something else.
+// keyPrefix returns the prefix of the keys of a component's locks. It contains what the
+// component's metadata keyPrefix says, by default the app's id.
 func (o Options) keyPrefix(component string) string {
 	scope := strings.ToLower(o.KeyPrefixes[component])
 	switch scope {
@@ -23,14 +23,13 @@ func (o Options) keyPrefix(component string) string {
 		scope = o.AppID
 	}
 	if scope == "" {
-		return apiPrefix // of an app without an id
+		return apiPrefix // the app has no id
 	}
 	return apiPrefix + scope + separator
 }
 
-// key is the final name of the message's lock in its store, once the message has passed
-// all checks.
-func (s *Service) key(m named) (string, error) {
+// key checks the message and returns the key of its lock.
+func (s *Service) key(m lockMessage) (string, error) {
 	if err := s.check(m); err != nil {
 		return "", err
 	}
@@ -38,9 +37,8 @@ func (s *Service) key(m named) (string, error) {
 	return key, checkBounds(m, key)
 }
 
-// separable returns an error if the part of a key has a separator in it, with Layotto's
-// words.
-func separable(part string) error {
+// checkNoSeparator returns Layotto's error if the part of a key contains a separator.
+func checkNoSeparator(part string) error {
 	if strings.Contains(part, separator) {
 		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
 	}

@@ -9,32 +9,32 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestKeysAreThoseOfLayotto(t *testing.T) {
+func TestTryLock_Keys(t *testing.T) {
 	for _, row := range []struct{ name, appID, prefix, want string }{
-		{"of the app, unless it is said", "app1", "", "lock|||app1||r"},
+		{"of the app by default", "app1", "", "lock|||app1||r"},
 		{"of the app", "app1", "appid", "lock|||app1||r"},
 		{"of the app, in capitals", "App1", "APPID", "lock|||App1||r"},
 		{"of an app without an id", "", "", "lock|||r"},
 		{"of the store", "app1", "name", "lock|||redis||r"},
 		{"of all", "app1", "none", "lock|||r"},
-		{"of a name of one's own", "app1", "Shared", "lock|||shared||r"},
+		{"of any other name", "app1", "Shared", "lock|||shared||r"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			prefixes := map[string]string{"redis": row.prefix}
-			set := opened(t, prefixes)
+			set := openStores(t, prefixes)
 			if _, err := client(t, row.appID, prefixes, set).TryLock(t.Context(),
 				&layottopb.TryLockRequest{StoreName: "redis", ResourceId: "r", LockOwner: "o", Expire: 10}); err != nil {
 				t.Fatal(err)
 			}
-			if got := held(t, set); !slices.Equal(got, []string{row.want}) {
+			if got := heldKeys(t, set); !slices.Equal(got, []string{row.want}) {
 				t.Errorf("held are %q", got)
 			}
 		})
 	}
 }
 
-// held lists the keys of the locks in the store "redis".
-func held(t *testing.T, set *instances.Set) []string {
+// heldKeys returns the keys of the locks in the store "redis".
+func heldKeys(t *testing.T, set *instances.Set) []string {
 	t.Helper()
 	var keys []string
 	err := set.Do(t.Context(), "redis", func(s stores.Store) error {
@@ -50,7 +50,7 @@ func held(t *testing.T, set *instances.Set) []string {
 	return keys
 }
 
-func TestPrefixesThatNoKeyCanHaveAreRefused(t *testing.T) {
+func TestNew_RejectsKeyPrefixes(t *testing.T) {
 	for prefix, good := range map[string]bool{"": true, "name": true, "a|b": true, "a||b": false, "||": false} {
 		if _, err := New(Options{KeyPrefixes: map[string]string{"redis": prefix}}); (err == nil) != good {
 			t.Errorf("%q: %v", prefix, err)

@@ -1,6 +1,5 @@
-// Package layotto is the API of Layotto's SDKs: the lock calls of its runtime, at the
-// same names, with the same checks, and with keys that an SDK's program cannot tell from
-// those of Layotto.
+// Package layotto is the API for Layotto's SDKs. It serves the lock calls of Layotto's
+// runtime with the same service name, the same checks and the same keys.
 package layotto
 
 import (
@@ -14,21 +13,21 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Options says what the API stands for.
+// Options are the settings of a Service.
 type Options struct {
-	// AppID is whose locks these are, and part of their keys; may be empty. Layotto's
-	// requests do not tell: a process is for one.
+	// AppID is part of the locks' keys; it may be empty. Layotto's requests do not
+	// contain it, because a Layotto process serves one app.
 	AppID string
 	// KeyPrefixes are the components that calls can name, each with its metadata
-	// keyPrefix as it is written, empty if it has none.
+	// keyPrefix, which is empty if it has none.
 	KeyPrefixes map[string]string
-	// Stores has their stores.
+	// Stores has the components' stores.
 	Stores Stores
 }
 
-// Stores finds the store of a component by its name. Do calls fn with it, and returns
-// fn's error as it is. It fails with instances.ErrNotInitialized if the component is not
-// open.
+// Stores finds the store of a component by the component's name. Do calls fn with it and
+// returns fn's error unchanged. It fails with instances.ErrNotInitialized if the
+// component is not open.
 type Stores interface {
 	Do(ctx context.Context, component string, fn func(stores.Store) error) error
 }
@@ -37,15 +36,15 @@ type Stores interface {
 type Service struct {
 	layottopb.UnimplementedRuntimeServer
 	stores   Stores
-	prefixes map[string]string // what the keys of each component begin with
+	prefixes map[string]string // of keys, by component
 }
 
-// New returns a service. It fails if a component's keyPrefix is one that Layotto would
-// not start with.
+// New returns a service. It fails if Layotto would not start with the keyPrefix of a
+// component.
 func New(o Options) (*Service, error) {
 	s := &Service{stores: o.Stores, prefixes: make(map[string]string, len(o.KeyPrefixes))}
 	for name, prefix := range o.KeyPrefixes {
-		if err := separable(prefix); err != nil {
+		if err := checkNoSeparator(prefix); err != nil {
 			return nil, fmt.Errorf("component %q: metadata key keyPrefix: %w", name, err)
 		}
 		s.prefixes[name] = o.keyPrefix(name)
@@ -53,16 +52,16 @@ func New(o Options) (*Service, error) {
 	return s, nil
 }
 
-// TryLock takes the lock if nobody holds it. A client that is gone by then gets nothing.
+// TryLock acquires the lock if it is free. If the caller has canceled by then, the lock
+// is released again.
 func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*layottopb.TryLockResponse, error) {
-	ask, err := s.lease(m)
+	req, err := s.newRequest(m)
 	if err != nil {
 		return nil, err
 	}
 	var grant stores.Grant
 	err = s.do(ctx, m, func(store stores.Store) (err error) {
-		grant, err = store.TryLock(ctx, ask)
-		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		grant, err = stores.TryLock(ctx, store, req)
 		return err
 	})
 	if err != nil {
@@ -71,47 +70,50 @@ func (s *Service) TryLock(ctx context.Context, m *layottopb.TryLockRequest) (*la
 	return &layottopb.TryLockResponse{Success: grant.Acquired}, nil
 }
 
-// Unlock gives the lock back. That there is nothing to give back is a status and not an
-// error.
+// Unlock releases the lock. It reports a lock that is free, or that another owner holds,
+// with a status and not with an error.
 func (s *Service) Unlock(ctx context.Context, m *layottopb.UnlockRequest) (*layottopb.UnlockResponse, error) {
 	key, err := s.key(m)
 	if err != nil {
 		return nil, err
 	}
-	status, err := outcome(s.do(ctx, m, func(store stores.Store) error { return store.Unlock(ctx, key, m.GetLockOwner()) }))
+	status, err := outcome(s.do(ctx, m, func(store stores.Store) error {
+		return stores.Unlock(ctx, store, key, m.GetLockOwner())
+	}))
 	if err != nil {
 		return nil, err
 	}
 	return &layottopb.UnlockResponse{Status: status}, nil
 }
 
-// LockKeepAlive lets the owner's lock last for as long as the message says, from now. A
-// lock that is gone stays so.
+// LockKeepAlive renews the owner's lock for the time in the message, counted from now. It
+// does not acquire a lock that has expired.
 func (s *Service) LockKeepAlive(
 	ctx context.Context, m *layottopb.LockKeepAliveRequest,
 ) (*layottopb.LockKeepAliveResponse, error) {
-	ask, err := s.lease(m)
+	req, err := s.newRequest(m)
 	if err != nil {
 		return nil, err
 	}
 	status, err := outcome(s.do(ctx, m, func(store stores.Store) error {
-		_, err := stores.Renew(ctx, store, ask)
+		_, err := stores.Renew(ctx, store, req)
 		return err
 	}))
 	if err != nil {
 		return nil, err
 	}
-	return &layottopb.LockKeepAliveResponse{Status: layottopb.LockKeepAliveResponse_Status(status)}, nil // the same numbers
+	// The two enums have the same numbers.
+	return &layottopb.LockKeepAliveResponse{Status: layottopb.LockKeepAliveResponse_Status(status)}, nil
 }
 
-// lease is what the message asks of a store.
-func (s *Service) lease(m timed) (stores.Request, error) {
+// newRequest returns the message as a store's request.
+func (s *Service) newRequest(m leaseMessage) (stores.Request, error) {
 	key, err := s.key(m)
 	return stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpire()) * time.Second}, err
 }
 
 // do calls fn with the message's store.
-func (s *Service) do(ctx context.Context, m named, fn func(stores.Store) error) error {
+func (s *Service) do(ctx context.Context, m lockMessage, fn func(stores.Store) error) error {
 	err := s.stores.Do(ctx, m.GetStoreName(), fn)
 	if errors.Is(err, instances.ErrNotInitialized) {
 		return notFound(m)
@@ -119,8 +121,9 @@ func (s *Service) do(ctx context.Context, m named, fn func(stores.Store) error) 
 	return err
 }
 
-// outcome is a call's status, or its error if it is in no status. Errors go out as they
-// are: gRPC makes them Unknown, or what the end of a context is, with their text.
+// outcome returns the status for a call's error, or the error if there is none. Errors
+// are returned unchanged: gRPC gives them the code Unknown, or the code for the end of a
+// context, with their text.
 func outcome(err error) (layottopb.UnlockResponse_Status, error) {
 	switch {
 	case errors.Is(err, stores.ErrNotHeld):

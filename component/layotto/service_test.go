@@ -24,9 +24,9 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// opened returns a set with a memory store for each prefix, which is closed at the end of
-// the test.
-func opened(t *testing.T, prefixes map[string]string) *instances.Set {
+// openStores returns a set with a memory store for each prefix. The set is closed at the
+// end of the test.
+func openStores(t *testing.T, prefixes map[string]string) *instances.Set {
 	t.Helper()
 	set := instances.New(all.Backends("memory"), logger.NewLogger("test"))
 	for name := range prefixes {
@@ -38,7 +38,7 @@ func opened(t *testing.T, prefixes map[string]string) *instances.Set {
 	return set
 }
 
-// dial serves the options and returns a connection.
+// dial serves an API with the options and returns a connection to it.
 func dial(t *testing.T, o Options) *grpc.ClientConn {
 	t.Helper()
 	service, err := New(o)
@@ -64,16 +64,16 @@ func dial(t *testing.T, o Options) *grpc.ClientConn {
 	return conn
 }
 
-// client is one of an app whose components have the prefixes.
+// client returns a client of an API for an app whose components have the prefixes.
 func client(t *testing.T, appID string, prefixes map[string]string, s Stores) layottopb.RuntimeClient {
 	t.Helper()
 	return layottopb.NewRuntimeClient(dial(t, Options{AppID: appID, KeyPrefixes: prefixes, Stores: s}))
 }
 
-// one is a component whose keys are of the app.
-var one = map[string]string{"redis": ""}
+// oneComponent is a component whose keys contain the app's id.
+var oneComponent = map[string]string{"redis": ""}
 
-// sdk calls as Layotto's SDKs do, on the store "redis" and the resource "order_id_111".
+// sdk calls like Layotto's SDKs, with the store "redis" and the resource "order_id_111".
 type sdk struct {
 	*testing.T
 	layottopb.RuntimeClient
@@ -105,16 +105,17 @@ func (c sdk) keepAlive(owner string, seconds int32, want layottopb.LockKeepAlive
 	}
 }
 
-// each runs the scenario in a bubble, with a client of an app that has one memory store.
-func each(t *testing.T, scenario func(c sdk)) {
+// inBubble runs the scenario in a synctest bubble, with a client for an app with one
+// memory store.
+func inBubble(t *testing.T, scenario func(c sdk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		scenario(sdk{t, client(t, "app1", one, opened(t, one))})
+		scenario(sdk{t, client(t, "app1", oneComponent, openStores(t, oneComponent))})
 	})
 }
 
-func TestALockHasOneOwner(t *testing.T) {
-	each(t, func(c sdk) {
+func TestService_Exclusion(t *testing.T) {
+	inBubble(t, func(c sdk) {
 		c.tryLock("owner1", true)
 		c.tryLock("owner2", false)
 		c.tryLock("owner1", false) // not reentrant
@@ -126,8 +127,8 @@ func TestALockHasOneOwner(t *testing.T) {
 	})
 }
 
-func TestALockExpires(t *testing.T) {
-	each(t, func(c sdk) {
+func TestService_Expiry(t *testing.T) {
+	inBubble(t, func(c sdk) {
 		c.tryLock("owner1", true)
 		time.Sleep(10*time.Second - time.Millisecond)
 		c.tryLock("owner2", false)
@@ -138,8 +139,8 @@ func TestALockExpires(t *testing.T) {
 	})
 }
 
-func TestALockThatIsKeptAliveLasts(t *testing.T) {
-	each(t, func(c sdk) {
+func TestLockKeepAlive(t *testing.T) {
+	inBubble(t, func(c sdk) {
 		c.tryLock("owner1", true)
 		for range 5 {
 			time.Sleep(9 * time.Second)
@@ -147,16 +148,17 @@ func TestALockThatIsKeptAliveLasts(t *testing.T) {
 			c.tryLock("owner2", false)
 		}
 		c.keepAlive("owner2", 10, layottopb.LockKeepAliveResponse_LOCK_BELONG_TO_OTHERS)
-		c.keepAlive("owner1", 1, layottopb.LockKeepAliveResponse_SUCCESS) // shorter counts too
+		// A shorter time replaces a longer one.
+		c.keepAlive("owner1", 1, layottopb.LockKeepAliveResponse_SUCCESS)
 		time.Sleep(time.Second + time.Millisecond)
 		c.keepAlive("owner1", 10, layottopb.LockKeepAliveResponse_LOCK_UNEXIST)
-		c.tryLock("owner2", true) // what is gone was not taken again
+		c.tryLock("owner2", true) // LockKeepAlive did not acquire the expired lock
 	})
 }
 
-func TestOwnersOfTwoAppsAreTwo(t *testing.T) {
-	set := opened(t, one)
-	mine, other := sdk{t, client(t, "app1", one, set)}, sdk{t, client(t, "app2", one, set)}
+func TestTryLock_SameOwnerInTwoApps(t *testing.T) {
+	set := openStores(t, oneComponent)
+	mine, other := sdk{t, client(t, "app1", oneComponent, set)}, sdk{t, client(t, "app2", oneComponent, set)}
 	mine.tryLock("owner", true)
 	other.tryLock("owner", true)
 	other.unlock("owner", layottopb.UnlockResponse_SUCCESS)
@@ -165,22 +167,23 @@ func TestOwnersOfTwoAppsAreTwo(t *testing.T) {
 	mine.unlock("owner", layottopb.UnlockResponse_SUCCESS)
 }
 
-func TestClientsOfOneAppWithOneOwnerAreOne(t *testing.T) {
-	set := opened(t, one)
-	mine, other := sdk{t, client(t, "app1", one, set)}, sdk{t, client(t, "app1", one, set)}
+func TestUnlock_SameOwnerInOneApp(t *testing.T) {
+	set := openStores(t, oneComponent)
+	mine, other := sdk{t, client(t, "app1", oneComponent, set)}, sdk{t, client(t, "app1", oneComponent, set)}
 	mine.tryLock("owner", true)
 	other.tryLock("owner", false)
-	other.unlock("owner", layottopb.UnlockResponse_SUCCESS) // what the document warns of: the lock was somebody else's
+	// As the docs warn, this releases the lock of the other client.
+	other.unlock("owner", layottopb.UnlockResponse_SUCCESS)
 	mine.unlock("owner", layottopb.UnlockResponse_LOCK_UNEXIST)
 }
 
-// message has the fields that any of the three messages can have.
+// message has the fields of all three messages.
 type message struct {
 	store, resource, owner string
 	expire                 int32
 }
 
-// calls are the three calls, as functions of their error alone.
+// calls are the three calls, reduced to their errors.
 func calls(c layottopb.RuntimeClient) map[string]func(context.Context, message) error {
 	return map[string]func(context.Context, message) error{
 		"TryLock": func(ctx context.Context, m message) error {
@@ -200,8 +203,8 @@ func calls(c layottopb.RuntimeClient) map[string]func(context.Context, message) 
 	}
 }
 
-func TestTheFirstThingThatIsWrongIsTold(t *testing.T) {
-	none, some := map[string]string{}, one
+func TestCalls_InvalidRequests(t *testing.T) {
+	none, some := map[string]string{}, oneComponent
 	long := strings.Repeat("x", stores.MaxKeyLen)
 	for _, row := range []struct {
 		name       string
@@ -226,12 +229,12 @@ func TestTheFirstThingThatIsWrongIsTold(t *testing.T) {
 		{"pipes in the resource", some, message{"redis", "a||b", "o", 1},
 			codes.Unknown, "input key/keyPrefix 'a||b' can't contain '||'", false},
 		{"a long resource", some, message{"redis", long, "o", 1}, codes.InvalidArgument,
-			"ResourceId with its prefix is 1037 bytes long, the most is 1024 in lock store redis", false},
+			"ResourceId with its prefix must be at most 1024 bytes, got 1037 in lock store redis", false},
 		{"a long owner", some, message{"redis", "r", long + "x", 1}, codes.InvalidArgument,
-			"LockOwner is 1025 bytes long, the most is 1024 in lock store redis", false},
+			"LockOwner must be at most 1024 bytes, got 1025 in lock store redis", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			c := client(t, "app1", row.components, opened(t, row.components))
+			c := client(t, "app1", row.components, openStores(t, row.components))
 			for name, call := range calls(c) {
 				if row.timed && name == "Unlock" {
 					continue
@@ -244,27 +247,27 @@ func TestTheFirstThingThatIsWrongIsTold(t *testing.T) {
 	}
 }
 
-// scripted is stores that know nothing but what they fail with.
-type scripted struct{ err error }
+// failingStores is Stores with a store whose calls fail with err.
+type failingStores struct{ err error }
 
-func (s scripted) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
-	return fn(failing{err: s.err})
+func (s failingStores) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
+	return fn(failingStore{err: s.err})
 }
 
-type failing struct {
+type failingStore struct {
 	stores.Store
 	err error
 }
 
-func (f failing) TryLock(context.Context, stores.Request) (stores.Grant, error) {
+func (f failingStore) TryLock(context.Context, stores.Request) (stores.Grant, error) {
 	return stores.Grant{}, f.err
 }
-func (f failing) Unlock(context.Context, string, string) error { return f.err }
-func (f failing) Renew(context.Context, stores.Request) (stores.Grant, error) {
+func (f failingStore) Unlock(context.Context, string, string) error { return f.err }
+func (f failingStore) Renew(context.Context, stores.Request) (stores.Grant, error) {
 	return stores.Grant{}, f.err
 }
 
-func TestAStoresTroubleIsToldAsItIs(t *testing.T) {
+func TestCalls_StoreErrors(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		err  error
@@ -273,10 +276,10 @@ func TestAStoresTroubleIsToldAsItIs(t *testing.T) {
 	}{
 		{"its own", errors.New("redis: connection refused"), codes.Unknown, "redis: connection refused"},
 		{"out of time", fmt.Errorf("redis: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "redis: context deadline exceeded"},
-		{"closed since it was found", instances.ErrNotInitialized, codes.InvalidArgument, "lock store redis not found"},
+		{"closed in the meantime", instances.ErrNotInitialized, codes.InvalidArgument, "lock store redis not found"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			for name, call := range calls(client(t, "app1", one, scripted{row.err})) {
+			for name, call := range calls(client(t, "app1", oneComponent, failingStores{row.err})) {
 				got := status.Convert(call(t.Context(), message{"redis", "r", "o", 1}))
 				if got.Code() != row.code || got.Message() != row.want {
 					t.Errorf("%s: %v %q", name, got.Code(), got.Message())
@@ -286,25 +289,27 @@ func TestAStoresTroubleIsToldAsItIs(t *testing.T) {
 	}
 }
 
-// slow is a store whose client is gone when it grants.
-type slow struct {
+// cancelingStore is a store whose caller cancels while the lock is granted.
+type cancelingStore struct {
 	stores.Store
-	gone func()
+	cancel func()
 }
 
-func (s slow) Do(_ context.Context, _ string, fn func(stores.Store) error) error { return fn(s) }
+func (s cancelingStore) Do(_ context.Context, _ string, fn func(stores.Store) error) error {
+	return fn(s)
+}
 
-func (s slow) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+func (s cancelingStore) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	grant, err := s.Store.TryLock(ctx, req)
-	s.gone()
+	s.cancel()
 	return grant, err
 }
 
-func TestAClientThatIsGoneGetsNothing(t *testing.T) {
-	set := opened(t, one)
+func TestTryLock_CanceledCaller(t *testing.T) {
+	set := openStores(t, oneComponent)
 	ctx, cancel := context.WithCancel(t.Context())
 	err := set.Do(ctx, "redis", func(store stores.Store) error {
-		s, err := New(Options{KeyPrefixes: one, Stores: slow{store, cancel}})
+		s, err := New(Options{KeyPrefixes: oneComponent, Stores: cancelingStore{store, cancel}})
 		if err != nil {
 			return err
 		}
@@ -314,12 +319,12 @@ func TestAClientThatIsGoneGetsNothing(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if got := held(t, set); len(got) != 0 {
+	if got := heldKeys(t, set); len(got) != 0 {
 		t.Errorf("held are %q", got)
 	}
 }
 
-func TestOnlyLayottosMethodsAreUnserved(t *testing.T) {
+func TestUnserved(t *testing.T) {
 	for method, unserved := range map[string]bool{
 		"/spec.proto.runtime.v1.Runtime/SayHello":                       true,
 		"/spec.proto.runtime.v1.Lifecycle/ApplyConfiguration":           true,
@@ -336,8 +341,8 @@ func TestOnlyLayottosMethodsAreUnserved(t *testing.T) {
 	}
 }
 
-// TestTheWireIsLayottos holds the messages, byte by byte, to what Layotto's own would be.
-func TestTheWireIsLayottos(t *testing.T) {
+// TestWireFormat compares the encoded messages with those of Layotto.
+func TestWireFormat(t *testing.T) {
 	if got := layottopb.Runtime_ServiceDesc.ServiceName; got != "spec.proto.runtime.v1.Runtime" {
 		t.Errorf("the service is %s", got)
 	}

@@ -9,14 +9,15 @@ import (
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 )
 
-// methodPrefix begins the full names of the methods of all of Layotto's services: those
-// of its runtime (spec.proto.runtime.v1) and of its extensions (spec.proto.extension.v1).
+// methodPrefix is the prefix of the full names of the methods of Layotto's services:
+// those of its runtime (spec.proto.runtime.v1) and of its extensions
+// (spec.proto.extension.v1).
 const methodPrefix = "/spec.proto."
 
-// Unserved returns the UNIMPLEMENTED status of a method, given by its full name, that no
-// service of the server has, if the method belongs to Layotto's API. It returns nil for
-// methods of other APIs. A server with a handler for unknown methods calls it there,
-// because with such a handler gRPC does not answer UNIMPLEMENTED itself.
+// Unserved returns the UNIMPLEMENTED status for a method of Layotto's API that the server
+// does not have, given by its full name. It returns nil for methods of other APIs. A
+// server with a handler for unknown methods calls Unserved there, because gRPC then does
+// not return UNIMPLEMENTED itself.
 func Unserved(fullMethod string) error {
 	if !strings.HasPrefix(fullMethod, methodPrefix) {
 		return nil

@@ -13,69 +13,69 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// lease is what every message has that asks for one lock.
-type lease interface {
+// leaseRequest has the fields of every request for one lock.
+type leaseRequest interface {
 	GetKey() string
 	GetOwner() string
 	GetTtl() *durationpb.Duration
 }
 
-// request is what the message asks of a store, or a *stores.FieldError. The fields of the
-// contract have the names that they have in the messages.
-func request(m lease, metadata map[string]string, holding []string) (stores.Request, error) {
+// request returns the message as a store's request, or a *stores.FieldError. The
+// contract's fields have the same names in the messages.
+func request(m leaseRequest, metadata map[string]string, holding []string) (stores.Request, error) {
 	ttl, err := duration("ttl", m.GetTtl())
-	ask := stores.Request{Key: m.GetKey(), Owner: m.GetOwner(), TTL: ttl, Metadata: metadata, Holding: holding}
-	return ask, cmp.Or(err, ask.Validate())
+	req := stores.Request{Key: m.GetKey(), Owner: m.GetOwner(), TTL: ttl, Metadata: metadata, Holding: holding}
+	return req, cmp.Or(err, req.Validate())
 }
 
 // multiRequest is request for several locks.
 func multiRequest(m *lockspb.LockAllRequest) (stores.MultiRequest, error) {
 	ttl, err := duration("ttl", m.GetTtl())
-	ask := stores.MultiRequest{
+	req := stores.MultiRequest{
 		Keys: m.GetKeys(), Owner: m.GetOwner(), TTL: ttl,
 		Metadata: m.GetMetadata(), Holding: m.GetHolding(), Wait: !m.GetTry(),
 	}
 	if m.GetTry() && m.GetWait().AsDuration() != 0 {
-		err = cmp.Or(err, fieldError("wait", "is set although try is"))
+		err = cmp.Or(err, fieldError("wait", "must not be set together with try"))
 	}
-	return ask, cmp.Or(err, ask.Validate())
+	return req, cmp.Or(err, req.Validate())
 }
 
-// waitOf is how long the message asks to wait; zero is without limit.
-func waitOf(m interface{ GetWait() *durationpb.Duration }) (time.Duration, error) {
+// waitTime returns how long the message asks to wait; zero is without limit.
+func waitTime(m interface{ GetWait() *durationpb.Duration }) (time.Duration, error) {
 	if m.GetWait() == nil {
 		return 0, nil
 	}
 	wait, err := duration("wait", m.GetWait())
 	if err == nil && wait < 0 {
-		err = fieldError("wait", fmt.Sprintf("is %v, the least is 0", wait))
+		err = fieldError("wait", fmt.Sprintf("must be at least 0, got %v", wait))
 	}
 	return wait, err
 }
 
-// duration reads a duration that may be missing, malformed, or longer than a
-// time.Duration can be.
+// duration converts a duration, which may be missing, malformed, or out of
+// time.Duration's range.
 func duration(field string, d *durationpb.Duration) (time.Duration, error) {
 	if d == nil {
 		return 0, fieldError(field, "is missing")
 	}
-	long := d.AsDuration() // the nearest there is, if there is none
+	long := d.AsDuration() // saturates
 	if d.CheckValid() != nil || long == math.MaxInt64 || long == math.MinInt64 {
 		return 0, fieldError(field, "is out of range")
 	}
 	return long, nil
 }
 
-// validateVictim returns a *stores.FieldError if key or owner is out of bounds; the owner
+// validateKey returns a *stores.FieldError if the key or the owner is invalid; the owner
 // may be empty.
-func validateVictim(key, owner string) error {
-	return stores.ValidateKey(key, cmp.Or(owner, "anybody"))
+func validateKey(key, owner string) error {
+	return stores.ValidateKey(key, cmp.Or(owner, "any"))
 }
 
-// validatePrefix returns a *stores.FieldError for a prefix that no key can have.
+// validatePrefix returns a *stores.FieldError for a prefix that is longer than any key.
 func validatePrefix(prefix string) error {
 	if len(prefix) > stores.MaxKeyLen {
-		return fieldError("prefix", fmt.Sprintf("is %d bytes long, the most is %d", len(prefix), stores.MaxKeyLen))
+		return fieldError("prefix", fmt.Sprintf("must be at most %d bytes, got %d", stores.MaxKeyLen, len(prefix)))
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func fieldError(field, problem string) error {
 	return &stores.FieldError{Field: field, Problem: problem}
 }
 
-// response is a store's answer, sent now.
+// response converts a grant. Its remaining time counts from now.
 func response(grant stores.Grant) *lockspb.LockResponse {
 	if !grant.Acquired {
 		return &lockspb.LockResponse{}
@@ -95,8 +95,8 @@ func response(grant stores.Grant) *lockspb.LockResponse {
 
 func lockMessage(l stores.LockInfo) *lockspb.Lock {
 	m := &lockspb.Lock{
-		Key:       readable(l.Key, stores.MaxKeyLen),
-		Owner:     readable(l.Owner, stores.MaxOwnerLen),
+		Key:       sanitize(l.Key, stores.MaxKeyLen),
+		Owner:     sanitize(l.Owner, stores.MaxOwnerLen),
 		Ttl:       durationpb.New(l.TTL),
 		Remaining: durationpb.New(l.Remaining),
 		Token:     l.Token,
@@ -109,9 +109,9 @@ func lockMessage(l stores.LockInfo) *lockspb.Lock {
 	return m
 }
 
-// readable is a name as a message can carry it. One that a foreign program has made need
-// be no text, nor within our bounds, and must not keep people from seeing the other
-// locks.
-func readable(name string, limit int) string {
+// sanitize returns a name as a message can carry it. Names that other programs have
+// written to the storage may be invalid UTF-8 or too long, and must not prevent List from
+// returning the other locks.
+func sanitize(name string, limit int) string {
 	return strings.ToValidUTF8(name[:min(len(name), limit)], "\uFFFD")
 }

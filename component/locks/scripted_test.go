@@ -14,23 +14,24 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// scripted is a store with every ability that answers what it is told to, and notes what
-// it was asked for.
+// scripted is a store with every ability. It returns what its fields say, and records the
+// requests that it receives.
 type scripted struct {
 	stores.Store
-	grant stores.Grant
-	err   error
-	locks []stores.LockInfo
-	tells []stores.Event
+	grant  stores.Grant
+	err    error
+	locks  []stores.LockInfo
+	events []stores.Event
 
-	before func(ctx context.Context) // runs in each call that may give a lock; may be nil
-	asked  any
-	ctx    context.Context // of the last call that may give a lock
-	freed  []string        // keys that were unlocked in time
+	// before runs in each call that may acquire a lock; it may be nil.
+	before   func(ctx context.Context)
+	received any
+	ctx      context.Context // of the last call that may acquire a lock
+	unlocked []string        // keys that were unlocked before their ctx ended
 }
 
-func (s *scripted) take(ctx context.Context, asked any) (stores.Grant, error) {
-	s.asked, s.ctx = asked, ctx
+func (s *scripted) record(ctx context.Context, received any) (stores.Grant, error) {
+	s.received, s.ctx = received, ctx
 	if s.before != nil {
 		s.before(ctx)
 	}
@@ -38,36 +39,36 @@ func (s *scripted) take(ctx context.Context, asked any) (stores.Grant, error) {
 }
 
 func (s *scripted) TryLock(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return s.take(ctx, r)
+	return s.record(ctx, r)
 }
 func (s *scripted) Lock(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return s.take(ctx, r)
+	return s.record(ctx, r)
 }
 func (s *scripted) LockAll(ctx context.Context, r stores.MultiRequest) (stores.Grant, error) {
-	return s.take(ctx, r)
+	return s.record(ctx, r)
 }
 func (s *scripted) Renew(ctx context.Context, r stores.Request) (stores.Grant, error) {
-	return s.take(ctx, r)
+	return s.record(ctx, r)
 }
 func (s *scripted) Unlock(ctx context.Context, key, owner string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	s.asked, s.freed = [2]string{key, owner}, append(s.freed, key)
+	s.received, s.unlocked = [2]string{key, owner}, append(s.unlocked, key)
 	return s.err
 }
 func (s *scripted) Revoke(_ context.Context, key, owner string) error {
-	s.asked = [2]string{key, owner}
+	s.received = [2]string{key, owner}
 	return s.err
 }
 func (s *scripted) List(_ context.Context, prefix string) ([]stores.LockInfo, error) {
-	s.asked = prefix
+	s.received = prefix
 	return s.locks, s.err
 }
-func (s *scripted) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-	s.asked = prefix
-	for _, e := range s.tells {
-		if err := tell(e); err != nil {
+func (s *scripted) Watch(ctx context.Context, prefix string, send func(stores.Event) error) error {
+	s.received = prefix
+	for _, e := range s.events {
+		if err := send(e); err != nil {
 			return err
 		}
 	}
@@ -79,16 +80,16 @@ func (s *scripted) Watch(ctx context.Context, prefix string, tell func(stores.Ev
 }
 func (s *scripted) Close() error { return nil }
 
-// plain is a store without abilities.
-type plain struct{ s *scripted }
+// plainStore is a store without abilities.
+type plainStore struct{ s *scripted }
 
-func (p plain) TryLock(ctx context.Context, r stores.Request) (stores.Grant, error) {
+func (p plainStore) TryLock(ctx context.Context, r stores.Request) (stores.Grant, error) {
 	return p.s.TryLock(ctx, r)
 }
-func (p plain) Unlock(ctx context.Context, key, owner string) error {
+func (p plainStore) Unlock(ctx context.Context, key, owner string) error {
 	return p.s.Unlock(ctx, key, owner)
 }
-func (p plain) Close() error { return nil }
+func (p plainStore) Close() error { return nil }
 
 // serve returns a service whose component "c" has the store.
 func serve(t testing.TB, store stores.Store) (*Service, *instances.Set) {
@@ -107,11 +108,10 @@ func serve(t testing.TB, store stores.Store) (*Service, *instances.Set) {
 
 var second = durationpb.New(time.Second)
 
-// long is longer than a key or an owner may be.
-var long = strings.Repeat("x", stores.MaxKeyLen+1)
+// oversized is one byte longer than the longest key and owner.
+var oversized = strings.Repeat("x", stores.MaxKeyLen+1)
 
-// calls are all calls of the service, each with a request without a fault for the
-// component.
+// calls are all calls of the service, each with a valid request for the component.
 func calls(t *testing.T, s *Service, store string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"TryLock": func(ctx context.Context) error {
@@ -126,7 +126,7 @@ func calls(t *testing.T, s *Service, store string) map[string]func(context.Conte
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Store: store, Keys: []string{"k"}, Owner: "o", Ttl: second})
 			return err
 		},
-		"LockAll, only to try": func(ctx context.Context) error {
+		"LockAll with try": func(ctx context.Context) error {
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Store: store, Keys: []string{"k"}, Owner: "o", Ttl: second, Try: true})
 			return err
 		},
@@ -143,10 +143,10 @@ func calls(t *testing.T, s *Service, store string) map[string]func(context.Conte
 			return err
 		},
 		"List": func(ctx context.Context) error {
-			return s.List(&lockspb.ListRequest{Store: store}, &sent[lockspb.ListResponse]{ctx: ctx})
+			return s.List(&lockspb.ListRequest{Store: store}, &fakeStream[lockspb.ListResponse]{ctx: ctx})
 		},
 		"Watch": func(ctx context.Context) error {
-			return s.Watch(&lockspb.WatchRequest{Store: store}, &sent[lockspb.WatchResponse]{ctx: ctx})
+			return s.Watch(&lockspb.WatchRequest{Store: store}, &fakeStream[lockspb.WatchResponse]{ctx: ctx})
 		},
 	}
 }

@@ -1,5 +1,5 @@
-// Package locks is the API of Mortise's own clients: everything about locks that Dapr's
-// API has no words for.
+// Package locks is the API for Mortise's own clients. It has every lock operation,
+// including those that Dapr's API does not have.
 package locks
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// errWaited is why a call stops waiting that has waited for as long as it was asked to.
-var errWaited = errors.New("waited long enough")
+// errWaitElapsed is the cause when a call has waited for as long as its request says.
+var errWaitElapsed = errors.New("wait time has elapsed")
 
-// Service serves the components of a set to clients that open none. It is safe for
+// Service serves the components of a set. It does not open components. It is safe for
 // concurrent use.
 type Service struct {
 	lockspb.UnimplementedLocksServer
@@ -28,110 +28,107 @@ type Service struct {
 // New returns a service that uses the components.
 func New(components instances.Resolver) *Service { return &Service{components: components} }
 
-// TryLock takes the lock if nobody holds it and nobody waits for it.
+// TryLock acquires the lock if it is free and has no waiters.
 func (s *Service) TryLock(ctx context.Context, m *lockspb.TryLockRequest) (*lockspb.LockResponse, error) {
-	ask, err := request(m, m.GetMetadata(), nil)
+	req, err := request(m, m.GetMetadata(), nil)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
-		grant, err := store.TryLock(ctx, ask)
-		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+	return s.respond(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) {
+		return stores.TryLock(ctx, store, req)
 	})
 }
 
-// Lock takes the lock, and waits for it. A client that is gone when its turn comes gets
-// nothing.
+// Lock acquires the lock, and waits for it. If the caller cancels before it receives the
+// grant, the lock is released again.
 func (s *Service) Lock(ctx context.Context, m *lockspb.LockRequest) (*lockspb.LockResponse, error) {
-	ask, err := request(m, m.GetMetadata(), m.GetHolding())
+	req, err := request(m, m.GetMetadata(), m.GetHolding())
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	wait, err := waitOf(m)
+	wait, err := waitTime(m)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	return s.answerLater(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		grant, err := stores.Lock(waiting, store, ask)
-		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+	return s.respondAfterWait(ctx, m.GetStore(), wait, func(waiting context.Context, store stores.Store) (stores.Grant, error) {
+		return stores.Lock(waiting, store, req)
 	})
 }
 
-// LockAll takes all of several locks or none, and waits for them unless it shall only
-// try.
+// LockAll acquires all of several locks or none. It waits for them unless the request
+// sets try.
 func (s *Service) LockAll(ctx context.Context, m *lockspb.LockAllRequest) (*lockspb.LockResponse, error) {
-	ask, err := multiRequest(m)
+	req, err := multiRequest(m)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	wait, err := waitOf(m)
+	wait, err := waitTime(m)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
 	lockAll := func(waiting context.Context, store stores.Store) (stores.Grant, error) {
-		grant, err := stores.LockAll(waiting, store, ask)
-		return stores.Keep(ctx, store, grant, err, ask.Owner, ask.Keys...)
+		return stores.LockAll(waiting, store, req)
 	}
-	if !ask.Wait {
-		return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return lockAll(ctx, store) })
+	if !req.Wait {
+		return s.respond(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return lockAll(ctx, store) })
 	}
-	return s.answerLater(ctx, m.GetStore(), wait, lockAll)
+	return s.respondAfterWait(ctx, m.GetStore(), wait, lockAll)
 }
 
-// Renew lets the lock last for the TTL from now.
+// Renew sets the lock's remaining time to the TTL.
 func (s *Service) Renew(ctx context.Context, m *lockspb.RenewRequest) (*lockspb.LockResponse, error) {
-	ask, err := request(m, nil, nil)
+	req, err := request(m, nil, nil)
 	if err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	return s.answer(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return stores.Renew(ctx, store, ask) })
+	return s.respond(ctx, m.GetStore(), func(store stores.Store) (stores.Grant, error) { return stores.Renew(ctx, store, req) })
 }
 
-// Unlock gives the lock back.
+// Unlock releases the lock.
 func (s *Service) Unlock(ctx context.Context, m *lockspb.UnlockRequest) (*lockspb.UnlockResponse, error) {
 	key, owner := m.GetKey(), m.GetOwner()
 	if err := stores.ValidateKey(key, owner); err != nil {
 		return nil, rpcstatus.Status(err)
 	}
-	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
+	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return stores.Unlock(ctx, store, key, owner) })
 	return &lockspb.UnlockResponse{}, rpcstatus.Status(err)
 }
 
-// Revoke takes the lock from the owner, or from whoever holds it if the owner is empty.
+// Revoke forcibly releases the owner's lock, or any owner's if the owner is empty.
 func (s *Service) Revoke(ctx context.Context, m *lockspb.RevokeRequest) (*lockspb.RevokeResponse, error) {
 	key, owner := m.GetKey(), m.GetOwner()
-	if err := validateVictim(key, owner); err != nil {
+	if err := validateKey(key, owner); err != nil {
 		return nil, rpcstatus.Status(err)
 	}
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) error { return stores.Revoke(ctx, store, key, owner) })
 	return &lockspb.RevokeResponse{}, rpcstatus.Status(err)
 }
 
-// answer asks the component's store for a grant.
-func (s *Service) answer(ctx context.Context, name string, ask func(stores.Store) (stores.Grant, error)) (*lockspb.LockResponse, error) {
+// respond returns the grant that call returns for the component's store.
+func (s *Service) respond(ctx context.Context, name string, call func(stores.Store) (stores.Grant, error)) (*lockspb.LockResponse, error) {
 	var grant stores.Grant
 	err := s.do(ctx, name, func(store stores.Store) (err error) {
-		grant, err = ask(store)
+		grant, err = call(store)
 		return err
 	})
 	return response(grant), rpcstatus.Status(err)
 }
 
-// answerLater asks the component's store for a grant with a ctx that ends when wait has
-// passed, if it is not zero, and when the store is to be closed.
-func (s *Service) answerLater(
-	ctx context.Context, name string, wait time.Duration, ask func(context.Context, stores.Store) (stores.Grant, error),
+// respondAfterWait is respond for calls that wait. The ctx of call ends when wait has
+// elapsed, if it is not zero, and when the store is about to close.
+func (s *Service) respondAfterWait(
+	ctx context.Context, name string, wait time.Duration, call func(context.Context, stores.Store) (stores.Grant, error),
 ) (*lockspb.LockResponse, error) {
 	var grant stores.Grant
 	err := s.components.Wait(ctx, component(ctx, name), func(ctx context.Context, store stores.Store) (err error) {
 		if wait > 0 {
 			var stop context.CancelFunc
-			ctx, stop = context.WithTimeoutCause(ctx, wait, errWaited)
+			ctx, stop = context.WithTimeoutCause(ctx, wait, errWaitElapsed)
 			defer stop()
 		}
-		grant, err = ask(ctx, store)
-		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errWaited) {
-			return nil // refused, which is an answer
+		grant, err = call(ctx, store)
+		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errWaitElapsed) {
+			return nil // refused, which is a result
 		}
 		return err
 	})
@@ -143,8 +140,8 @@ func (s *Service) do(ctx context.Context, name string, fn func(stores.Store) err
 	return s.components.Do(ctx, component(ctx, name), fn)
 }
 
-// component is the component that a call is for: what its message names, or else its
-// header, or else none.
+// component returns the name of the component that a call is for: the one in its message,
+// or else in its header, or else "".
 func component(ctx context.Context, name string) string {
 	if name != "" {
 		return name

@@ -20,7 +20,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestEveryCallTellsTheStoresErrors(t *testing.T) {
+func TestCalls_StoreErrors(t *testing.T) {
 	for _, row := range []struct {
 		err    error
 		code   codes.Code
@@ -45,8 +45,8 @@ func TestEveryCallTellsTheStoresErrors(t *testing.T) {
 	}
 }
 
-func TestAMissingAbilityIsTold(t *testing.T) {
-	s, _ := serve(t, plain{&scripted{grant: stores.Grant{Acquired: true}}})
+func TestCalls_UnsupportedByStore(t *testing.T) {
+	s, _ := serve(t, plainStore{&scripted{grant: stores.Grant{Acquired: true}}})
 	for name, call := range calls(t, s, "c") {
 		got := status.Convert(call(t.Context()))
 		able := name == "TryLock" || name == "Unlock"
@@ -56,7 +56,7 @@ func TestAMissingAbilityIsTold(t *testing.T) {
 	}
 }
 
-func TestTheComponentIsNamedInTheMessageOrInTheHeader(t *testing.T) {
+func TestCalls_ComponentName(t *testing.T) {
 	const reached, missed = "NOT_HELD", "NOT_INITIALIZED"
 	for _, row := range []struct{ name, store, header, want string }{
 		{"in the message", "c", "", reached},
@@ -81,7 +81,7 @@ func TestTheComponentIsNamedInTheMessageOrInTheHeader(t *testing.T) {
 	}
 }
 
-func TestSeveralOpenComponentsMustBeNamed(t *testing.T) {
+func TestCalls_AmbiguousComponent(t *testing.T) {
 	s, set := serve(t, &scripted{})
 	if err := set.Open(t.Context(), "d", nil); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestSeveralOpenComponentsMustBeNamed(t *testing.T) {
 	}
 }
 
-func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
+func TestCalls_StoreRequests(t *testing.T) {
 	md, holding := map[string]string{"host": "a"}, []string{"h"}
 	one := stores.Request{Key: "k", Owner: "o", TTL: time.Second}
 	full := one
@@ -120,7 +120,7 @@ func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Keys: all.Keys, Owner: "o", Ttl: second, Metadata: md, Holding: holding})
 			return err
 		}, all},
-		{"LockAll, only to try", func(ctx context.Context, s *Service) error {
+		{"LockAll with try", func(ctx context.Context, s *Service) error {
 			_, err := s.LockAll(ctx, &lockspb.LockAllRequest{Keys: all.Keys, Owner: "o", Ttl: second, Metadata: md, Holding: holding, Try: true})
 			return err
 		}, try},
@@ -136,25 +136,25 @@ func TestTheStoreIsAskedForWhatTheMessageSays(t *testing.T) {
 			_, err := s.Revoke(ctx, &lockspb.RevokeRequest{Key: "k", Owner: "o"})
 			return err
 		}, [2]string{"k", "o"}},
-		{"Revoke from whoever it is", func(ctx context.Context, s *Service) error {
+		{"Revoke from any owner", func(ctx context.Context, s *Service) error {
 			_, err := s.Revoke(ctx, &lockspb.RevokeRequest{Key: "k"})
 			return err
 		}, [2]string{"k", ""}},
 		{"List", func(ctx context.Context, s *Service) error {
-			return s.List(&lockspb.ListRequest{Prefix: "p"}, &sent[lockspb.ListResponse]{ctx: ctx})
+			return s.List(&lockspb.ListRequest{Prefix: "p"}, &fakeStream[lockspb.ListResponse]{ctx: ctx})
 		}, "p"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			store := &scripted{}
 			s, _ := serve(t, store)
-			if err := row.call(t.Context(), s); err != nil || !reflect.DeepEqual(store.asked, row.want) {
-				t.Errorf("%v, asked for %+v", err, store.asked)
+			if err := row.call(t.Context(), s); err != nil || !reflect.DeepEqual(store.received, row.want) {
+				t.Errorf("%v, received %+v", err, store.received)
 			}
 		})
 	}
 }
 
-func TestAnAnswerTellsWhatIsLeft(t *testing.T) {
+func TestResponse_ExpiresIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &scripted{grant: stores.Grant{Acquired: true, Token: 7, Expires: time.Now().Add(time.Minute)}}
 		store.before = func(context.Context) { time.Sleep(time.Second) }
@@ -173,7 +173,7 @@ func TestAnAnswerTellsWhatIsLeft(t *testing.T) {
 	})
 }
 
-func TestARefusalIsAnAnswerWithNothingElse(t *testing.T) {
+func TestTryLock_Refused(t *testing.T) {
 	s, _ := serve(t, &scripted{})
 	resp, err := s.TryLock(t.Context(), &lockspb.TryLockRequest{Key: "k", Owner: "o", Ttl: second})
 	if err != nil || resp.GetAcquired() || resp.GetToken() != 0 || resp.GetExpiresIn() != nil {
@@ -182,7 +182,7 @@ func TestARefusalIsAnAnswerWithNothingElse(t *testing.T) {
 }
 
 // waits are the calls that wait, with how long they do.
-var waits = map[string]func(ctx context.Context, s *Service, wait time.Duration) (*lockspb.LockResponse, error){
+var waitingCalls = map[string]func(ctx context.Context, s *Service, wait time.Duration) (*lockspb.LockResponse, error){
 	"Lock": func(ctx context.Context, s *Service, wait time.Duration) (*lockspb.LockResponse, error) {
 		return s.Lock(ctx, &lockspb.LockRequest{Key: "k", Owner: "o", Ttl: second, Wait: durationpb.New(wait)})
 	},
@@ -191,20 +191,20 @@ var waits = map[string]func(ctx context.Context, s *Service, wait time.Duration)
 	},
 }
 
-func TestHowLongACallWaits(t *testing.T) {
+func TestLock_WaitTime(t *testing.T) {
 	for _, row := range []struct {
 		name           string
 		wait, deadline time.Duration // zero: none
 		after          time.Duration
 		code           codes.Code // OK: acquired is false
 	}{
-		{"as long as asked for", time.Minute, 0, time.Minute, codes.OK},
-		{"as long as asked for, before the deadline", time.Minute, time.Hour, time.Minute, codes.OK},
-		{"until the deadline, if that is earlier", time.Hour, time.Minute, time.Minute, codes.DeadlineExceeded},
-		{"until the deadline, if nothing is asked for", 0, time.Minute, time.Minute, codes.DeadlineExceeded},
+		{"the wait time", time.Minute, 0, time.Minute, codes.OK},
+		{"the wait time, before the deadline", time.Minute, time.Hour, time.Minute, codes.OK},
+		{"until an earlier deadline", time.Hour, time.Minute, time.Minute, codes.DeadlineExceeded},
+		{"until the deadline without a wait time", 0, time.Minute, time.Minute, codes.DeadlineExceeded},
 		{"a nanosecond", 1, 0, 1, codes.OK},
 	} {
-		for name, call := range waits {
+		for name, call := range waitingCalls {
 			t.Run(name+" waits "+row.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store := &scripted{}
@@ -230,12 +230,12 @@ func TestHowLongACallWaits(t *testing.T) {
 	}
 }
 
-func TestATroubleAtTheEndOfTheWaitIsNoRefusal(t *testing.T) {
+func TestLock_StoreErrorAfterWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &scripted{err: errors.New("connection refused")}
 		store.before = func(ctx context.Context) { <-ctx.Done() }
 		s, _ := serve(t, store)
-		for name, call := range waits {
+		for name, call := range waitingCalls {
 			if _, err := call(t.Context(), s, time.Second); status.Code(err) != codes.Unavailable {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -243,7 +243,7 @@ func TestATroubleAtTheEndOfTheWaitIsNoRefusal(t *testing.T) {
 	})
 }
 
-func TestAGrantForAClientThatIsGoneIsGivenBack(t *testing.T) {
+func TestCalls_CanceledCallerReleasesGrant(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		call string
@@ -252,7 +252,7 @@ func TestAGrantForAClientThatIsGoneIsGivenBack(t *testing.T) {
 		{"by TryLock", "TryLock", []string{"k"}},
 		{"by Lock", "Lock", []string{"k"}},
 		{"of all keys by LockAll", "LockAll", []string{"k"}},
-		{"of all keys by LockAll that only tries", "LockAll, only to try", []string{"k"}},
+		{"of all keys by LockAll with try", "LockAll with try", []string{"k"}},
 		{"not by Renew", "Renew", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -261,8 +261,8 @@ func TestAGrantForAClientThatIsGoneIsGivenBack(t *testing.T) {
 			store.before = func(context.Context) { cancel() }
 			s, _ := serve(t, store)
 			err := calls(t, s, "c")[row.call](ctx)
-			if !slices.Equal(store.freed, row.want) || row.want != nil && status.Code(err) != codes.Canceled {
-				t.Errorf("freed %v, %v", store.freed, err)
+			if !slices.Equal(store.unlocked, row.want) || row.want != nil && status.Code(err) != codes.Canceled {
+				t.Errorf("unlocked %v, %v", store.unlocked, err)
 			}
 		})
 	}
@@ -270,24 +270,24 @@ func TestAGrantForAClientThatIsGoneIsGivenBack(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		store := &scripted{grant: stores.Grant{Acquired: true}, before: func(context.Context) { cancel() }}
 		s, _ := serve(t, store)
-		resp, err := waits["LockAll"](ctx, s, time.Hour)
-		if !slices.Equal(store.freed, []string{"k", "l"}) || status.Code(err) != codes.Canceled || resp.GetAcquired() {
-			t.Errorf("freed %v, %v, %v", store.freed, resp, err)
+		resp, err := waitingCalls["LockAll"](ctx, s, time.Hour)
+		if !slices.Equal(store.unlocked, []string{"k", "l"}) || status.Code(err) != codes.Canceled || resp.GetAcquired() {
+			t.Errorf("unlocked %v, %v, %v", store.unlocked, resp, err)
 		}
 	})
 }
 
-func TestAGrantThatComesWhenTheWaitEndsIsKept(t *testing.T) {
+func TestLock_GrantAtTheEndOfTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &scripted{grant: stores.Grant{Acquired: true}, before: func(ctx context.Context) { <-ctx.Done() }}
 		s, _ := serve(t, store)
-		if resp, err := waits["Lock"](t.Context(), s, time.Second); err != nil || !resp.GetAcquired() || store.freed != nil {
-			t.Errorf("%v, %v, freed %v", resp, err, store.freed)
+		if resp, err := waitingCalls["Lock"](t.Context(), s, time.Second); err != nil || !resp.GetAcquired() || store.unlocked != nil {
+			t.Errorf("%v, %v, unlocked %v", resp, err, store.unlocked)
 		}
 	})
 }
 
-func TestCallsThatWaitLeaveAStoreThatIsToBeClosed(t *testing.T) {
+func TestWaitingCalls_EndWaiting(t *testing.T) {
 	for _, name := range []string{"Lock", "LockAll", "Watch"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -310,10 +310,10 @@ func TestCallsThatWaitLeaveAStoreThatIsToBeClosed(t *testing.T) {
 	}
 }
 
-func TestCallsThatDoNotWaitFinishAtTheEnd(t *testing.T) {
+func TestOtherCalls_EndWaiting(t *testing.T) {
 	s, set := serve(t, &scripted{})
 	set.EndWaiting()
-	for _, name := range []string{"TryLock", "LockAll, only to try", "Renew", "Unlock", "Revoke", "List"} {
+	for _, name := range []string{"TryLock", "LockAll with try", "Renew", "Unlock", "Revoke", "List"} {
 		if err := calls(t, s, "c")[name](t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

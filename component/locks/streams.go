@@ -13,12 +13,13 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// pieceBytes is how much of a list goes into one message. Clients take 4 MB unless told
-// otherwise; one row more, the largest being some kilobytes, is far from it.
-const pieceBytes = 1 << 20
+// batchBytes is the size at which a list continues in another message. Clients accept
+// messages of 4 MB by default. A message exceeds batchBytes by at most one lock, which is
+// a few kilobytes.
+const batchBytes = 1 << 20
 
-// List sends the locks under the prefix. The store is not kept busy by a client that is
-// slow to read.
+// List sends the locks with the prefix. A client that reads slowly does not keep the
+// store in use.
 func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer[lockspb.ListResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return rpcstatus.Status(err)
@@ -26,13 +27,13 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 	ctx := stream.Context()
 	var locks []stores.LockInfo
 	err := s.do(ctx, m.GetStore(), func(store stores.Store) (err error) {
-		locks, err = find(ctx, store, m)
+		locks, err = listLocks(ctx, store, m)
 		return err
 	})
 	if err != nil {
 		return rpcstatus.Status(err)
 	}
-	for piece := range pieces(locks) {
+	for piece := range batches(locks) {
 		if err := stream.Send(&lockspb.ListResponse{Locks: piece}); err != nil {
 			return err
 		}
@@ -40,12 +41,13 @@ func (s *Service) List(m *lockspb.ListRequest, stream grpc.ServerStreamingServer
 	return nil
 }
 
-// find returns the locks under the prefix, or the lock whose key it is.
-func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.LockInfo, error) {
+// listLocks returns the locks with the prefix, or the lock whose key is the prefix if the
+// message asks for an exact match.
+func listLocks(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]stores.LockInfo, error) {
 	if !m.GetExact() {
 		return stores.List(ctx, store, m.GetPrefix())
 	}
-	if validateVictim(m.GetPrefix(), "") != nil {
+	if validateKey(m.GetPrefix(), "") != nil {
 		return nil, nil // no lock has such a key
 	}
 	l, err := stores.Get(ctx, store, m.GetPrefix())
@@ -55,8 +57,8 @@ func find(ctx context.Context, store stores.Store, m *lockspb.ListRequest) ([]st
 	return []stores.LockInfo{l}, err
 }
 
-// Watch sends the locks under the prefix and then each change. A client that is slow to
-// read slows down what the store tells, and does not keep the store from being closed.
+// Watch sends the locks with the prefix and then each change. A client that reads slowly
+// delays the store's events for itself, but not the closing of the store.
 func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServer[lockspb.WatchResponse]) error {
 	if err := validatePrefix(m.GetPrefix()); err != nil {
 		return rpcstatus.Status(err)
@@ -84,7 +86,7 @@ func (s *Service) Watch(m *lockspb.WatchRequest, stream grpc.ServerStreamingServ
 	}
 }
 
-// watch passes on what the store tells, until ctx ends or the store is to be closed.
+// watch forwards the store's events until ctx ends or the store is about to close.
 func (s *Service) watch(ctx context.Context, m *lockspb.WatchRequest, events chan<- stores.Event) error {
 	return s.components.Wait(ctx, component(ctx, m.GetStore()), func(ctx context.Context, store stores.Store) error {
 		return stores.Watch(ctx, store, m.GetPrefix(), func(e stores.Event) error {
@@ -98,13 +100,13 @@ func (s *Service) watch(ctx context.Context, m *lockspb.WatchRequest, events cha
 	})
 }
 
-// send sends an event, in as many messages as it needs.
+// send sends an event in as many messages as it needs.
 func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Event) error {
 	locks := e.Locks
 	if e.Kind != stores.EventSnapshot {
 		locks = []stores.LockInfo{e.Lock}
 	}
-	for piece, more := range pieces(locks) {
+	for piece, more := range batches(locks) {
 		err := stream.Send(&lockspb.WatchResponse{
 			Kind:     lockspb.WatchResponse_Kind(e.Kind), // the numbers are the same
 			Revision: e.Revision,
@@ -119,15 +121,15 @@ func send(stream grpc.ServerStreamingServer[lockspb.WatchResponse], e stores.Eve
 	return nil
 }
 
-// pieces are the locks cut into what fits a message, each with whether there are more.
-// There is at least one piece.
-func pieces(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
+// batches splits the locks into batches that fit into a message, each with whether more
+// follow. It yields at least one batch.
+func batches(locks []stores.LockInfo) iter.Seq2[[]*lockspb.Lock, bool] {
 	return func(yield func(piece []*lockspb.Lock, more bool) bool) {
 		var piece []*lockspb.Lock
 		size := 0
 		for _, l := range locks {
 			row := lockMessage(l)
-			if size > pieceBytes {
+			if size > batchBytes {
 				if !yield(piece, true) {
 					return
 				}

@@ -18,19 +18,19 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// sent is the stream of a client that keeps what it gets, or gives up.
-type sent[Message any] struct {
+// fakeStream is a stream that records the messages, or whose Send fails.
+type fakeStream[Message any] struct {
 	grpc.ServerStream
 	ctx      context.Context
 	messages []*Message
-	slow     time.Duration // for each message
+	delay    time.Duration // for each message
 	err      error         // of Send
 }
 
-func (s *sent[Message]) Context() context.Context { return s.ctx }
+func (s *fakeStream[Message]) Context() context.Context { return s.ctx }
 
-func (s *sent[Message]) Send(m *Message) error {
-	time.Sleep(s.slow)
+func (s *fakeStream[Message]) Send(m *Message) error {
+	time.Sleep(s.delay)
 	if s.err != nil {
 		return s.err
 	}
@@ -38,7 +38,7 @@ func (s *sent[Message]) Send(m *Message) error {
 	return nil
 }
 
-// rows are n locks with about size bytes each, of which every other is declared.
+// rows returns n locks of about size bytes each. Every other one is declared.
 func rows(n, size int) []stores.LockInfo {
 	locks := make([]stores.LockInfo, n)
 	for i := range locks {
@@ -51,10 +51,10 @@ func rows(n, size int) []stores.LockInfo {
 	return locks
 }
 
-// fits is what a client takes in one message, with as much to spare.
-const fits = 2 << 20
+// maxMessageBytes is half of what a client accepts in one message.
+const maxMessageBytes = 2 << 20
 
-func TestAListIsSentInPiecesThatFit(t *testing.T) {
+func TestList_Batches(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		n, size int
@@ -67,13 +67,13 @@ func TestAListIsSentInPiecesThatFit(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			store := &scripted{locks: rows(row.n, row.size)}
 			s, _ := serve(t, store)
-			stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
+			stream := &fakeStream[lockspb.ListResponse]{ctx: t.Context()}
 			if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
 				t.Fatal(err)
 			}
 			i := 0
 			for _, m := range stream.messages {
-				if proto.Size(m) > fits {
+				if proto.Size(m) > maxMessageBytes {
 					t.Errorf("a message of %d bytes", proto.Size(m))
 				}
 				for _, l := range m.GetLocks() {
@@ -81,7 +81,7 @@ func TestAListIsSentInPiecesThatFit(t *testing.T) {
 					i++
 				}
 			}
-			if i != row.n || len(stream.messages) > 1+row.n*row.size/(pieceBytes/2) {
+			if i != row.n || len(stream.messages) > 1+row.n*row.size/(batchBytes/2) {
 				t.Errorf("%d rows in %d messages", i, len(stream.messages))
 			}
 		})
@@ -98,9 +98,9 @@ func checkRow(t *testing.T, got *lockspb.Lock, want stores.LockInfo) {
 	}
 }
 
-func TestNamesOfForeignProgramsAreMadeReadable(t *testing.T) {
+func TestList_InvalidUTF8(t *testing.T) {
 	s, _ := serve(t, &scripted{locks: []stores.LockInfo{{Key: "a\xffb", Owner: strings.Repeat("é", 4<<20)}}})
-	stream := &sent[lockspb.ListResponse]{ctx: t.Context()}
+	stream := &fakeStream[lockspb.ListResponse]{ctx: t.Context()}
 	if err := s.List(&lockspb.ListRequest{}, stream); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestNamesOfForeignProgramsAreMadeReadable(t *testing.T) {
 	}
 }
 
-func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
+func TestWatchResponse_KindNumbers(t *testing.T) {
 	for number, name := range lockspb.WatchResponse_Kind_name {
 		if got := stores.EventKind(number).String(); number > 0 && got != name {
 			t.Errorf("%d is %s and %s", number, got, name)
@@ -121,11 +121,11 @@ func TestKindsHaveTheSameNumbersInTheContractAndOnTheWire(t *testing.T) {
 	}
 }
 
-func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
+func TestWatch_SnapshotsAndChanges(t *testing.T) {
 	big, change := rows(3000, 6144), stores.LockInfo{Key: "k", Owner: "o", Token: 9}
 	free := stores.LockInfo{Key: "k", DeclaredTTL: time.Minute}
 	lost := errors.New("connection lost")
-	s, _ := serve(t, &scripted{err: lost, tells: []stores.Event{
+	s, _ := serve(t, &scripted{err: lost, events: []stores.Event{
 		{Kind: stores.EventSnapshot, Revision: 1},
 		{Kind: stores.EventAcquired, Revision: 2, Lock: change},
 		{Kind: stores.EventSnapshot, Revision: 3, Locks: big, Missed: true},
@@ -133,19 +133,19 @@ func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
 		{Kind: stores.EventDeclared, Revision: 5, Lock: free},
 		{Kind: stores.EventWithdrawn, Revision: 6, Lock: free},
 	}})
-	stream := &sent[lockspb.WatchResponse]{ctx: t.Context()}
+	stream := &fakeStream[lockspb.WatchResponse]{ctx: t.Context()}
 	if err := s.Watch(&lockspb.WatchRequest{}, stream); status.Code(err) != codes.Unavailable {
 		t.Errorf("ended with %v", err)
 	}
-	var told []string
+	var events []string
 	var keys int
 	for _, m := range stream.messages {
-		if proto.Size(m) > fits {
+		if proto.Size(m) > maxMessageBytes {
 			t.Errorf("a message of %d bytes", proto.Size(m))
 		}
 		if m.GetKind() == lockspb.WatchResponse_SNAPSHOT && m.GetRevision() == 3 {
 			if !m.GetMissed() {
-				t.Error("what was missed is not told")
+				t.Error("the snapshot does not report that events were missed")
 			}
 			for _, l := range m.GetLocks() {
 				checkRow(t, l, big[keys])
@@ -155,32 +155,32 @@ func TestAWatchTellsSnapshotsInPiecesAndThenChanges(t *testing.T) {
 				continue
 			}
 		} else if m.GetMissed() || m.GetMore() {
-			t.Errorf("too much is told by %v", m)
+			t.Errorf("missed or more is set in %v", m)
 		}
-		told = append(told, fmt.Sprint(m.GetKind(), m.GetRevision(), len(m.GetLocks())))
+		events = append(events, fmt.Sprint(m.GetKind(), m.GetRevision(), len(m.GetLocks())))
 		if m.GetRevision() > 4 {
 			checkRow(t, m.GetLocks()[0], free)
 		}
 	}
 	want, end := "SNAPSHOT 1 0, ACQUIRED 2 1, SNAPSHOT 3 ", ", REVOKED 4 1, DECLARED 5 1, WITHDRAWN 6 1"
-	if got := strings.Join(told, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, end) || keys != len(big) {
-		t.Errorf("told %s, with %d rows", got, keys)
+	if got := strings.Join(events, ", "); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, end) || keys != len(big) {
+		t.Errorf("got %s, with %d rows", got, keys)
 	}
 }
 
-func TestAWatchEndsWithItsClient(t *testing.T) {
-	gone := errors.New("client is gone")
+func TestWatch_ClientEnds(t *testing.T) {
+	sendErr := errors.New("client disconnected")
 	for _, row := range []struct {
 		name   string
-		stream *sent[lockspb.WatchResponse]
+		stream *fakeStream[lockspb.WatchResponse]
 		want   string
 	}{
-		{"that cancels", &sent[lockspb.WatchResponse]{}, "context canceled"},
-		{"that cannot be sent to", &sent[lockspb.WatchResponse]{err: gone}, gone.Error()},
+		{"canceled", &fakeStream[lockspb.WatchResponse]{}, "context canceled"},
+		{"Send fails", &fakeStream[lockspb.WatchResponse]{err: sendErr}, sendErr.Error()},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
-				s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}}})
+				s, set := serve(t, &scripted{events: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}}})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				row.stream.ctx = ctx
@@ -197,10 +197,10 @@ func TestAWatchEndsWithItsClient(t *testing.T) {
 	}
 }
 
-func TestAClientThatDoesNotReadKeepsNoStoreOpen(t *testing.T) {
+func TestWatch_SlowClientDoesNotDelayClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, set := serve(t, &scripted{tells: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}, {Kind: stores.EventReleased}}})
-		stream := &sent[lockspb.WatchResponse]{ctx: t.Context(), slow: time.Hour}
+		s, set := serve(t, &scripted{events: []stores.Event{{Kind: stores.EventSnapshot}, {Kind: stores.EventAcquired}, {Kind: stores.EventReleased}}})
+		stream := &fakeStream[lockspb.WatchResponse]{ctx: t.Context(), delay: time.Hour}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Watch(&lockspb.WatchRequest{}, stream) }()
 		synctest.Wait()

@@ -1,5 +1,5 @@
-// Package lockstore is the API that daprd comes in by: the LockStore service of Dapr's
-// pluggable components.
+// Package lockstore is the API for daprd: the LockStore service of Dapr's pluggable
+// components.
 package lockstore
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Names in the metadata of a TryLock's answer.
+// Names in the metadata of a TryLock response.
 const (
 	TokenKey     = "fencingToken"
 	ExpiresInKey = "expiresInMs"
@@ -30,7 +30,7 @@ type Service struct {
 	instances *instances.Set
 }
 
-// New returns a service that opens and uses the components of set.
+// New returns a service for the components of set.
 func New(set *instances.Set) *Service { return &Service{instances: set} }
 
 // Init opens the component's store; see [instances.Set.Open].
@@ -42,9 +42,8 @@ func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*
 	return &lockpb.LockStoreInitResponse{}, nil
 }
 
-// Features lists what the component's store can do. What a store can do that is not open
-// yet is not known: a sidecar asks for it when it starts, which it can without the
-// storage.
+// Features returns what the component's store can do. It returns no features for a store
+// that is not open yet, so that a sidecar can start while the storage is unreachable.
 func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
 	var features []string
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
@@ -57,8 +56,7 @@ func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*dap
 	return &daprpb.FeaturesResponse{Features: features}, callStatus(err)
 }
 
-// Ping asks the component's storage for a sign of life. A store that cannot ask is taken
-// at its word.
+// Ping pings the component's storage. A store without Ping counts as reachable.
 func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.PingResponse, error) {
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
 		if err := stores.Ping(ctx, store); !errors.Is(err, stores.ErrUnsupported) {
@@ -69,23 +67,23 @@ func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.Ping
 	return &daprpb.PingResponse{}, callStatus(err)
 }
 
-// TryLock takes the lock if nobody holds it. A caller that is gone by then gets nothing.
+// TryLock acquires the lock if it is free. If the caller has canceled by then, the lock
+// is released again.
 func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 	if seconds := req.GetExpiryInSeconds(); seconds < 1 {
-		return nil, rpcstatus.Field("expiry_in_seconds", fmt.Sprintf("is %d, the least is 1", seconds))
+		return nil, rpcstatus.Field("expiry_in_seconds", fmt.Sprintf("must be at least 1, got %d", seconds))
 	}
-	ask := stores.Request{
+	request := stores.Request{
 		Key:   req.GetResourceId(),
 		Owner: req.GetLockOwner(),
 		TTL:   time.Duration(req.GetExpiryInSeconds()) * time.Second,
 	}
-	if err := ask.Validate(); err != nil {
+	if err := request.Validate(); err != nil {
 		return nil, callStatus(err)
 	}
 	var grant stores.Grant
 	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) (err error) {
-		grant, err = store.TryLock(ctx, ask)
-		grant, err = stores.Keep(ctx, store, grant, err, ask.Owner, ask.Key)
+		grant, err = stores.TryLock(ctx, store, request)
 		return err
 	})
 	if err != nil {
@@ -94,14 +92,16 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 	return &lockpb.TryLockResponse{Success: grant.Acquired, Metadata: grantMetadata(grant)}, nil
 }
 
-// Unlock gives the lock back. That there is nothing to give back is a status and not an
-// error.
+// Unlock releases the lock. It reports a lock that is free, or that another owner holds,
+// with a status and not with an error.
 func (s *Service) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
 	key, owner := req.GetResourceId(), req.GetLockOwner()
 	if err := stores.ValidateKey(key, owner); err != nil {
 		return nil, callStatus(err)
 	}
-	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error { return store.Unlock(ctx, key, owner) })
+	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
+		return stores.Unlock(ctx, store, key, owner)
+	})
 	switch {
 	case errors.Is(err, stores.ErrNotHeld):
 		return &lockpb.UnlockResponse{Status: lockpb.UnlockResponse_LOCK_DOES_NOT_EXIST}, nil
@@ -113,7 +113,7 @@ func (s *Service) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*lockp
 	return &lockpb.UnlockResponse{Status: lockpb.UnlockResponse_SUCCESS}, nil
 }
 
-// grantMetadata tells what Dapr's messages have no field for.
+// grantMetadata returns the values that Dapr's messages have no field for.
 func grantMetadata(grant stores.Grant) map[string]string {
 	if !grant.Acquired {
 		return nil
@@ -124,8 +124,8 @@ func grantMetadata(grant stores.Grant) map[string]string {
 	}
 }
 
-// instanceName is the component that the call is for. A caller that names none means the
-// one without a name.
+// instanceName returns the name of the component that the call is for, or "" if the call
+// names none.
 func instanceName(ctx context.Context) string {
 	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); len(names) > 0 {
 		return names[0]

@@ -25,29 +25,29 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// scripted is a store that answers what it is told to.
+// scripted is a store that returns grant and err.
 type scripted struct {
 	stores.Store
-	grant stores.Grant
-	err   error
-	asked stores.Request
+	grant    stores.Grant
+	err      error
+	received stores.Request
 }
 
 func (s *scripted) TryLock(_ context.Context, req stores.Request) (stores.Grant, error) {
-	s.asked = req
+	s.received = req
 	return s.grant, s.err
 }
 
 func (s *scripted) Unlock(context.Context, string, string) error { return s.err }
 func (s *scripted) Close() error                                 { return nil }
 
-// alive is scripted with a sign of life.
-type alive struct{ *scripted }
+// pingableStore is scripted with a Ping method.
+type pingableStore struct{ *scripted }
 
-func (a alive) Ping(context.Context) error { return a.err }
+func (a pingableStore) Ping(context.Context) error { return a.err }
 
 // serve returns a service whose component "c" has the store, and a context for calls to
-// it.
+// that component.
 func serve(t *testing.T, store stores.Store) (*Service, context.Context) {
 	t.Helper()
 	r := stores.NewRegistry("scripted")
@@ -63,15 +63,15 @@ func serve(t *testing.T, store stores.Store) (*Service, context.Context) {
 	return s, ctx
 }
 
-func TestTryLockAsksForWhatTheMessageSays(t *testing.T) {
+func TestTryLock_Request(t *testing.T) {
 	store := &scripted{grant: stores.Grant{Acquired: true, Token: math.MaxUint64, Expires: time.Now().Add(time.Hour)}}
 	s, ctx := serve(t, store)
 	resp, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "k", LockOwner: "o", ExpiryInSeconds: math.MaxInt32})
 	if err != nil || !resp.GetSuccess() {
 		t.Fatalf("%v, %v", resp, err)
 	}
-	if want := (stores.Request{Key: "k", Owner: "o", TTL: math.MaxInt32 * time.Second}); !reflect.DeepEqual(store.asked, want) {
-		t.Errorf("asked for %+v", store.asked)
+	if want := (stores.Request{Key: "k", Owner: "o", TTL: math.MaxInt32 * time.Second}); !reflect.DeepEqual(store.received, want) {
+		t.Errorf("received %+v", store.received)
 	}
 	if got := resp.GetMetadata()[TokenKey]; got != "18446744073709551615" {
 		t.Errorf("token %q", got)
@@ -82,7 +82,7 @@ func TestTryLockAsksForWhatTheMessageSays(t *testing.T) {
 	}
 }
 
-func TestARefusedTryLockIsAnAnswer(t *testing.T) {
+func TestTryLock_Refused(t *testing.T) {
 	s, ctx := serve(t, &scripted{})
 	resp, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "k", LockOwner: "o", ExpiryInSeconds: 1})
 	if err != nil || resp.GetSuccess() || len(resp.GetMetadata()) != 0 {
@@ -90,34 +90,34 @@ func TestARefusedTryLockIsAnAnswer(t *testing.T) {
 	}
 }
 
-// hanging is a store whose client is gone when it grants.
-type hanging struct {
+// cancelingStore is a store whose caller cancels while the lock is granted.
+type cancelingStore struct {
 	*scripted
-	hangUp   context.CancelFunc
+	cancel   context.CancelFunc
 	unlocked []string // keys and owners
 }
 
-func (h *hanging) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	h.hangUp()
+func (h *cancelingStore) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	h.cancel()
 	return h.scripted.TryLock(ctx, req)
 }
 
-func (h *hanging) Unlock(ctx context.Context, key, owner string) error {
+func (h *cancelingStore) Unlock(ctx context.Context, key, owner string) error {
 	h.unlocked = append(h.unlocked, key, owner)
 	return ctx.Err()
 }
 
-func TestAClientThatIsGoneGetsNoLock(t *testing.T) {
-	store := &hanging{scripted: &scripted{grant: stores.Grant{Acquired: true, Token: 1}}}
+func TestTryLock_CanceledCaller(t *testing.T) {
+	store := &cancelingStore{scripted: &scripted{grant: stores.Grant{Acquired: true, Token: 1}}}
 	s, ctx := serve(t, store)
-	ctx, store.hangUp = context.WithCancel(ctx)
+	ctx, store.cancel = context.WithCancel(ctx)
 	_, err := s.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "k", LockOwner: "o", ExpiryInSeconds: 1})
 	if status.Code(err) != codes.Canceled || !slices.Equal(store.unlocked, []string{"k", "o"}) {
-		t.Errorf("%v, and it gives back %q", err, store.unlocked)
+		t.Errorf("%v, and it unlocks %q", err, store.unlocked)
 	}
 }
 
-func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
+func TestCalls_InvalidFields(t *testing.T) {
 	long := strings.Repeat("x", stores.MaxKeyLen+1)
 	for _, row := range []struct {
 		name, key, owner string
@@ -141,8 +141,8 @@ func TestBadRequestsNameTheFieldAndNeverReachTheStore(t *testing.T) {
 				_, err = s.Unlock(ctx, &lockpb.UnlockRequest{ResourceId: row.key, LockOwner: row.owner})
 				checkField(t, err, row.field)
 			}
-			if !reflect.DeepEqual(store.asked, stores.Request{}) {
-				t.Errorf("the store was asked for %+v", store.asked)
+			if !reflect.DeepEqual(store.received, stores.Request{}) {
+				t.Errorf("the store received %+v", store.received)
 			}
 		})
 	}
@@ -160,7 +160,7 @@ func checkField(t *testing.T, err error, field string) {
 	}
 }
 
-func TestUnlockHasAStatusForEachOutcome(t *testing.T) {
+func TestUnlock_Status(t *testing.T) {
 	for _, row := range []struct {
 		err  error
 		want lockpb.UnlockResponse_Status
@@ -177,7 +177,7 @@ func TestUnlockHasAStatusForEachOutcome(t *testing.T) {
 	}
 }
 
-func TestErrorsBecomeCodesWithAReason(t *testing.T) {
+func TestCalls_ErrorCodes(t *testing.T) {
 	for _, row := range []struct {
 		err    error
 		code   codes.Code
@@ -211,7 +211,7 @@ func reason(s *status.Status) string {
 	return ""
 }
 
-func TestAnInitThatFailsSaysWhy(t *testing.T) {
+func TestInit_Fails(t *testing.T) {
 	s, ctx := serve(t, &scripted{})
 	_, err := s.Init(ctx, &lockpb.LockStoreInitRequest{Metadata: &daprpb.MetadataRequest{Properties: map[string]string{"stor": "memory"}}})
 	got := status.Convert(err)
@@ -220,7 +220,7 @@ func TestAnInitThatFailsSaysWhy(t *testing.T) {
 	}
 }
 
-func TestCallsBeforeInitAreFailedPreconditions(t *testing.T) {
+func TestCalls_BeforeInit(t *testing.T) {
 	s, _ := serve(t, &scripted{})
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(instances.Header, "another"))
 	calls := map[string]func(context.Context) error{
@@ -236,7 +236,8 @@ func TestCallsBeforeInitAreFailedPreconditions(t *testing.T) {
 		"Ping":     func(ctx context.Context) error { _, err := s.Ping(ctx, &daprpb.PingRequest{}); return err },
 	}
 	for name, call := range calls {
-		for _, ctx := range []context.Context{ctx, t.Context()} { // a component that is not open, and none named
+		// One names a component that is not open, the other none.
+		for _, ctx := range []context.Context{ctx, t.Context()} {
 			if got := status.Convert(call(ctx)); got.Code() != codes.FailedPrecondition || reason(got) != "NOT_INITIALIZED" {
 				t.Errorf("%s: %v", name, got)
 			}
@@ -244,15 +245,15 @@ func TestCallsBeforeInitAreFailedPreconditions(t *testing.T) {
 	}
 }
 
-func TestPingTellsOfTheStorage(t *testing.T) {
+func TestPing(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		store stores.Store
 		want  codes.Code
 	}{
-		{"that answers", alive{&scripted{}}, codes.OK},
-		{"that does not", alive{&scripted{err: errors.New("down")}}, codes.Unavailable},
-		{"that cannot be asked", &scripted{}, codes.OK},
+		{"reachable", pingableStore{&scripted{}}, codes.OK},
+		{"unreachable", pingableStore{&scripted{err: errors.New("down")}}, codes.Unavailable},
+		{"without Ping", &scripted{}, codes.OK},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, ctx := serve(t, row.store)
@@ -263,16 +264,16 @@ func TestPingTellsOfTheStorage(t *testing.T) {
 	}
 }
 
-func TestFeaturesAreThoseOfTheStore(t *testing.T) {
-	s, ctx := serve(t, alive{&scripted{}})
+func TestFeatures(t *testing.T) {
+	s, ctx := serve(t, pingableStore{&scripted{}})
 	resp, err := s.Features(ctx, &daprpb.FeaturesRequest{})
 	if got := strings.Join(resp.GetFeatures(), " "); err != nil || got != "FENCING PING" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
-// FuzzTryLock sends any key, owner and expiry: what is in bounds reaches the store as it
-// is, the rest is refused by field.
+// FuzzTryLock calls TryLock with any key, owner and expiry: valid ones reach the store
+// unchanged, others are rejected with the name of the field.
 func FuzzTryLock(f *testing.F) {
 	f.Add("lock||app||r", "owner", int32(1))
 	f.Add("", "", int32(0))
@@ -285,9 +286,9 @@ func FuzzTryLock(f *testing.F) {
 		good := len(key) > 0 && len(key) <= 1024 && !strings.HasPrefix(key, "mortise:") &&
 			len(owner) > 0 && len(owner) <= 1024 && seconds > 0
 		switch {
-		case good && (err != nil || !reflect.DeepEqual(store.asked, stores.Request{Key: key, Owner: owner, TTL: time.Duration(seconds) * time.Second})):
-			t.Errorf("%v, asked for %+v", err, store.asked)
-		case !good && (status.Code(err) != codes.InvalidArgument || !reflect.DeepEqual(store.asked, stores.Request{})):
+		case good && (err != nil || !reflect.DeepEqual(store.received, stores.Request{Key: key, Owner: owner, TTL: time.Duration(seconds) * time.Second})):
+			t.Errorf("%v, received %+v", err, store.received)
+		case !good && (status.Code(err) != codes.InvalidArgument || !reflect.DeepEqual(store.received, stores.Request{})):
 			t.Errorf("accepted, or refused as %v", err)
 		}
 	})

@@ -9,19 +9,19 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// wireNames are the fields of the contract as they are called on this API's wire.
-var wireNames = map[string]string{"key": "resource_id", "owner": "lock_owner"}
+// fieldNames are the contract's fields by their names in this API's messages.
+var fieldNames = map[string]string{"key": "resource_id", "owner": "lock_owner"}
 
-// callStatus is the gRPC status of a call's error; nil stays nil.
+// callStatus returns the gRPC status of a call's error, nil for nil.
 func callStatus(err error) error {
 	if bad, ok := errors.AsType[*stores.FieldError](err); ok {
-		return rpcstatus.Field(wireNames[bad.Field], bad.Problem)
+		return rpcstatus.Field(fieldNames[bad.Field], bad.Problem)
 	}
 	return rpcstatus.Status(err)
 }
 
-// initStatus is callStatus for Init, where what is in no table is the fault of the
-// metadata or of what it points to.
+// initStatus is callStatus for Init, where an error without a code of its own is caused
+// by the metadata or by what they point to.
 func initStatus(err error) error {
 	return rpcstatus.StatusOr(err, codes.InvalidArgument, "INIT_FAILED")
 }

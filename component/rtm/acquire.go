@@ -5,13 +5,15 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// AcquireLock makes the user the owner, and with retry waits for that.
+// AcquireLock makes the user the owner of the lock. With retry it waits for the lock if
+// another owner holds it.
 func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
-	return s.operate(ctx, "RTMAcquireOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMAcquireOperation", m, func(u presence.User, l presence.Lock) (*rtmpb.LockResponse, error) {
 		acquire := s.tryAcquire
 		if m.GetRetry() {
 			acquire = s.waitAcquire
@@ -20,24 +22,24 @@ func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) 
 		if err == nil && !grant.Acquired {
 			err = errHeld
 		}
-		return &rtmpb.LockResponse{Ttl: seconds(grant.TTL), LockRev: grant.Token}, err
+		return &rtmpb.LockResponse{Ttl: presence.Seconds(grant.TTL), LockRev: grant.Token}, err
 	})
 }
 
-func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
+func (s *Service) tryAcquire(ctx context.Context, u presence.User, l presence.Lock) (grant stores.Grant, err error) {
 	err = s.do(ctx, u, func(bounded context.Context, store stores.Store) error {
-		grant, err = stores.TryLock(bounded, store, asked(u, l))
-		return s.keep(ctx, store, u, l, grant, err)
+		grant, err = stores.TryLock(bounded, store, storeRequest(u, l))
+		return s.recordGrant(u, l, grant, err)
 	})
 	return grant, err
 }
 
-func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
-	ctx, leave := s.waiting.enter(ctx, u)
-	defer leave()
-	err = s.components.Wait(ctx, u.store.Name(), func(waiting context.Context, store stores.Store) error {
-		grant, err = stores.Lock(waiting, store, asked(u, l))
-		return s.keep(ctx, store, u, l, grant, err)
+func (s *Service) waitAcquire(ctx context.Context, u presence.User, l presence.Lock) (grant stores.Grant, err error) {
+	ctx, done := s.waiting.add(ctx, u)
+	defer done()
+	err = s.components.Wait(ctx, u.Store.Name(), func(waiting context.Context, store stores.Store) error {
+		grant, err = stores.Lock(waiting, store, storeRequest(u, l))
+		return s.recordGrant(u, l, grant, err)
 	})
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errLoggedOut) {
 		err = errLoggedOut
@@ -45,33 +47,33 @@ func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores
 	return grant, err
 }
 
-// asked is what the user asks of a store.
-func asked(u user, l lock) stores.Request {
-	return stores.Request{Key: l.key(), Group: l.group(), Owner: u.name}
+// storeRequest returns the store's request for the user and the lock.
+func storeRequest(u presence.User, l presence.Lock) stores.Request {
+	return stores.Request{Key: l.Key(), Group: l.Group(), Owner: u.Name}
 }
 
-// keep returns nil if the user shall have what he was granted, and is there to have it.
-func (s *Service) keep(ctx context.Context, store stores.Store, u user, l lock, grant stores.Grant, err error) error {
-	grant, err = stores.Keep(ctx, store, grant, err, u.name, l.key())
+// recordGrant makes presence renew the lock if it was granted. It returns err.
+func (s *Service) recordGrant(u presence.User, l presence.Lock, grant stores.Grant, err error) error {
 	if err == nil && grant.Acquired {
-		s.hubs.granted(u, l, grant)
+		s.presence.AddGrant(u, l, grant)
 	}
 	return err
 }
 
-// waiting is the calls that wait for locks, by user, so that they end when he logs out.
-type waiting struct {
+// waitingCalls are the calls that wait for locks, by user. A logout of the user cancels
+// them. It is safe for concurrent use.
+type waitingCalls struct {
 	mu    sync.Mutex
-	calls map[user]map[*context.CancelCauseFunc]struct{} // none is empty
+	calls map[presence.User]map[*context.CancelCauseFunc]struct{} // no inner map is empty
 }
 
-func newWaiting() *waiting {
-	return &waiting{calls: map[user]map[*context.CancelCauseFunc]struct{}{}}
+func newWaitingCalls() *waitingCalls {
+	return &waitingCalls{calls: map[presence.User]map[*context.CancelCauseFunc]struct{}{}}
 }
 
-// enter adds a call, which calls leave when it has ended. The ctx ends with errLoggedOut
-// as its cause when the user logs out.
-func (w *waiting) enter(ctx context.Context, u user) (_ context.Context, leave func()) {
+// add adds a call, which must call done when it has ended. The ctx that it returns is
+// canceled with errLoggedOut as its cause when the user logs out.
+func (w *waitingCalls) add(ctx context.Context, u presence.User) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,8 +91,8 @@ func (w *waiting) enter(ctx context.Context, u user) (_ context.Context, leave f
 	}
 }
 
-// end ends the calls of a user.
-func (w *waiting) end(u user) {
+// cancel cancels the calls of a user.
+func (w *waitingCalls) cancel(u presence.User) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for cancel := range w.calls[u] {

@@ -4,113 +4,71 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
 const (
 	// maxNameLen bounds the names of channels, locks and users, in bytes.
 	maxNameLen = 64
-	// symbols are what such a name may have besides letters of ASCII and digits. RTM's
-	// newer clients refuse the backtick, which its documentation allows.
+	// symbols are the characters that names may contain besides ASCII letters and digits.
+	// RTM's newer clients reject the backtick, which its documentation allows.
 	symbols = " !#$%&()+,-:;<=>?@[]^_{|}~`"
-	// keyPrefix begins the keys of all locks of all channels.
-	keyPrefix = "rtm||"
 )
 
-// channel is what locks belong to. Channels of one name and different types have nothing in common.
-type channel struct {
-	kind rtmpb.ChannelType
-	name string
-}
-
-// lock is the name of a lock.
-type lock struct {
-	channel
-	name string
-}
-
-// A separator in a name would let two channels have one key.
-var (
-	escape   = strings.NewReplacer("%", "%25", "|", "%7C")
-	unescape = strings.NewReplacer("%25", "%", "%7C", "|")
-)
-
-// group is the channel's name in a store.
-func (c channel) group() string {
-	return fmt.Sprintf("%s%d||%s||", keyPrefix, c.kind, escape.Replace(c.name))
-}
-
-// key is the lock's name in a store.
-func (l lock) key() string { return l.group() + escape.Replace(l.name) }
-
-// parseKey returns the lock that has this key. It returns false for a key that no lock of a channel has.
-func parseKey(key string) (lock, bool) {
-	parts := strings.Split(key, "||")
-	if len(parts) != 4 {
-		return lock{}, false
-	}
-	l := lock{channel{name: unescape.Replace(parts[2])}, unescape.Replace(parts[3])}
-	for _, kind := range []rtmpb.ChannelType{rtmpb.ChannelType_MESSAGE, rtmpb.ChannelType_STREAM} {
-		if l.kind = kind; l.key() == key {
-			return l, true
-		}
-	}
-	return lock{}, false
-}
-
-// inChannel is what every message has that is about a channel.
-type inChannel interface {
+// channelMessage is a message about a channel.
+type channelMessage interface {
 	GetChannel() string
 	GetChannelType() rtmpb.ChannelType
 }
 
-// ofLock is what every message has that is about a lock.
-type ofLock interface {
-	inChannel
+// lockMessage is a message about a lock.
+type lockMessage interface {
+	channelMessage
 	GetLockName() string
 }
 
-// channelOf reads the channel that a message is about.
-func channelOf(m inChannel) (channel, error) {
-	if fault := nameFault(m.GetChannel()); fault != "" {
-		return channel{}, invalid(invalidChannelName, "channel", fault)
+// channelOf returns the channel that a message is about, or an error that names a field.
+func channelOf(m channelMessage) (presence.Channel, error) {
+	if problem := nameProblem(m.GetChannel()); problem != "" {
+		return presence.Channel{}, invalid(invalidChannelName, "channel", problem)
 	}
 	kind := m.GetChannelType()
 	if kind != rtmpb.ChannelType_MESSAGE && kind != rtmpb.ChannelType_STREAM {
-		return channel{}, invalid(invalidChannelType, "channelType", fmt.Sprintf("is %v, must be MESSAGE or STREAM", kind))
+		return presence.Channel{}, invalid(invalidChannelType, "channelType", fmt.Sprintf("must be MESSAGE or STREAM, got %v", kind))
 	}
-	return channel{kind, m.GetChannel()}, nil
+	return presence.Channel{Kind: kind, Name: m.GetChannel()}, nil
 }
 
-// lockOf reads the lock that a message is about.
-func lockOf(m ofLock) (lock, error) {
+// lockOf returns the lock that a message is about, or an error that names a field.
+func lockOf(m lockMessage) (presence.Lock, error) {
 	c, err := channelOf(m)
 	if err != nil {
-		return lock{}, err
+		return presence.Lock{}, err
 	}
-	if fault := nameFault(m.GetLockName()); fault != "" {
-		return lock{}, invalid(lockInvalidName, "lockName", fault)
+	if problem := nameProblem(m.GetLockName()); problem != "" {
+		return presence.Lock{}, invalid(lockInvalidName, "lockName", problem)
 	}
-	return lock{c, m.GetLockName()}, nil
+	return presence.Lock{Channel: c, Name: m.GetLockName()}, nil
 }
 
-// nameFault tells what is wrong with a name, or nothing.
-func nameFault(name string) string {
+// nameProblem returns why a name is invalid, or "".
+func nameProblem(name string) string {
 	switch {
 	case name == "":
-		return "is empty"
+		return "must not be empty"
 	case len(name) > maxNameLen:
-		return fmt.Sprintf("is %d bytes long, the most is %d", len(name), maxNameLen)
+		return fmt.Sprintf("must be at most %d bytes, got %d", maxNameLen, len(name))
 	case name[0] == '_':
-		return "begins with an underscore"
+		return "must not begin with an underscore"
 	}
-	if i := strings.IndexFunc(name, illegal); i >= 0 {
-		return fmt.Sprintf("has a character that is not allowed, %.1q", name[i:])
+	if i := strings.IndexFunc(name, isForbidden); i >= 0 {
+		return fmt.Sprintf("must not contain the character %.1q", name[i:])
 	}
 	return ""
 }
 
-func illegal(r rune) bool {
+func isForbidden(r rune) bool {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
 		return false

@@ -1,98 +1,87 @@
 // Package rtm is the API of RTM's channel locks: named objects that the users of a
 // channel set, acquire and remove.
 //
-// A lock's owner is a user, and its TTL is how long he keeps it while he is offline. The
-// stores know leases only, so a user who is online has his renewed by this process; see
-// [hub] for how it learns what he holds.
+// A lock's owner is a user, and its TTL is how long the user keeps it while offline.
+// Stores have only leases, so this process renews the locks of users that are online; see
+// package presence. Package rtmhttp serves the API over HTTP.
 package rtm
 
 import (
 	"context"
-	"time"
 
 	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// operationTimeout bounds every operation that does not wait for a lock, as RTM's own
-// clients do.
-const operationTimeout = 10 * time.Second
-
-// Service serves the components of a set to the users of RTM's channels. It is safe for
-// concurrent use.
+// Service implements the operations on channel locks with the stores of components. It is
+// safe for concurrent use.
 type Service struct {
 	rtmpb.UnimplementedChannelLocksServer
 	components instances.Resolver
-	waiting    *waiting
-	hubs       *hubs
+	waiting    *waitingCalls
+	presence   *presence.Pool
 }
 
-// New returns a service that uses the components. What it starts ends with Close.
+// New returns a service that uses the components. The caller must Close it.
 func New(components instances.Resolver, log logger.Logger) *Service {
-	return &Service{components: components, waiting: newWaiting(), hubs: newHubs(log)}
+	return &Service{components: components, waiting: newWaitingCalls(), presence: presence.NewPool(log)}
 }
 
-// Close ends the streams and waits for everything that the service has started.
-func (s *Service) Close() { s.hubs.close() }
+// Close ends the streams and waits for all goroutines of the service.
+func (s *Service) Close() { s.presence.Close() }
 
-// user is who an operation is for. Users of one name in two stores have nothing in
-// common.
-type user struct {
-	store instances.Instance
-	name  string
-}
-
-// request is what every message has.
+// request is the message of any operation.
 type request interface {
 	GetStore() string
 	GetUser() string
 }
 
-// userOf reads who the message is from.
-func (s *Service) userOf(ctx context.Context, m request) (user, error) {
+// userOf returns the user that the message is from, or an error that names a field.
+func (s *Service) userOf(ctx context.Context, m request) (presence.User, error) {
 	if m.GetUser() == "" {
-		return user{}, invalid(notLogin, "user", "is empty")
+		return presence.User{}, invalid(notLogin, "user", "must not be empty")
 	}
-	if fault := nameFault(m.GetUser()); fault != "" {
-		return user{}, invalid(invalidUserID, "user", fault)
+	if problem := nameProblem(m.GetUser()); problem != "" {
+		return presence.User{}, invalid(invalidUserID, "user", problem)
 	}
 	component := m.GetStore()
 	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); component == "" && len(names) > 0 {
 		component = names[0]
 	}
 	store, err := s.components.Find(ctx, component)
-	return user{store, m.GetUser()}, err
+	return presence.User{Store: store, Name: m.GetUser()}, err
 }
 
-// operate runs an operation on one lock, and completes its answer.
-func (s *Service) operate(ctx context.Context, operation string, m interface {
+// runOnLock runs an operation on one lock, and sets the lock's fields of the response.
+func (s *Service) runOnLock(ctx context.Context, operation string, m interface {
 	request
-	ofLock
-}, run func(user, lock) (*rtmpb.LockResponse, error)) (*rtmpb.LockResponse, error) {
+	lockMessage
+}, run func(presence.User, presence.Lock) (*rtmpb.LockResponse, error)) (*rtmpb.LockResponse, error) {
 	l, err := lockOf(m)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, StatusError(operation, err)
 	}
 	u, err := s.userOf(ctx, m)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, StatusError(operation, err)
 	}
 	response, err := run(u, l)
 	if err != nil {
-		return nil, failure(operation, err)
+		return nil, StatusError(operation, err)
 	}
-	response.Channel, response.ChannelType, response.LockName = l.channel.name, l.kind, l.name
+	response.Channel, response.ChannelType, response.LockName = l.Channel.Name, l.Kind, l.Name
 	return response, nil
 }
 
-// do calls fn with the store of the user's component, also if that has just been
-// replaced, and a ctx that is bounded.
-func (s *Service) do(ctx context.Context, u user, fn func(context.Context, stores.Store) error) error {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+// do calls fn with the current store of the user's component, and a ctx that ends after
+// presence.OperationTimeout.
+func (s *Service) do(ctx context.Context, u presence.User, fn func(context.Context, stores.Store) error) error {
+	ctx, cancel := context.WithTimeout(ctx, presence.OperationTimeout)
 	defer cancel()
-	return s.components.Do(ctx, u.store.Name(), func(store stores.Store) error { return fn(ctx, store) })
+	return s.components.Do(ctx, u.Store.Name(), func(store stores.Store) error { return fn(ctx, store) })
 }

@@ -1,117 +1,73 @@
 package rtm
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/rtm/internal/rtmtest"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestASubscriberWhoIsSlowGetsASnapshot(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
-		h := w.subscribed(true)
-		for range maxNews / 2 {
-			w.acquire("ann", "l")
-			w.release("ann", "l")
-			synctest.Wait()
-		}
-		w.acquire("bob", "l") // one too many
-		synctest.Wait()
-		close(h.pace)
-		h.is(t, "SNAPSHOT of 1", "SNAPSHOT of 1")
-		if last := h.events[1].GetLocks()[0]; last.GetOwner() != "bob" {
-			t.Errorf("the snapshot tells %v", last)
-		}
-	})
-}
-
-func TestAHubEndsWhenNobodyHasUsedItForAWhile(t *testing.T) {
-	inWorld(t, func(w *world) {
-		h := w.subscribed(false)
-		hub := w.hub()
-		h.cancel()
-		if err := <-h.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("the stream ended by %v", err)
-		}
-		time.Sleep(linger - time.Second)
-		h = w.subscribed(false)
-		time.Sleep(linger)
-		h.cancel()
-		synctest.Wait()
-		time.Sleep(linger - time.Second)
-		if w.hub() != hub {
-			t.Error("it has ended too soon")
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if w.hub() != nil {
-			t.Error("it goes on although nobody needs it")
-		}
-		<-hub.ended
-	})
-}
-
-func TestNobodyIsLeftOfAComponentThatIsNone(t *testing.T) {
-	inWorld(t, func(w *world) {
+func TestService_UnknownComponent(t *testing.T) {
+	withEnv(t, func(w *env) {
 		err := w.session(w.Context(), &rtmpb.SessionRequest{User: "ann", Store: "none"}, nil)
-		if !errors.Is(err, instances.ErrNotInitialized) || w.hub() != nil || len(w.hubs.open) > 0 {
-			t.Errorf("%v, and there are %d hubs", err, len(w.hubs.open))
+		if !errors.Is(err, instances.ErrNotInitialized) {
+			t.Errorf("session = %v, want ErrNotInitialized", err)
 		}
 	})
 }
 
-func TestLocksAreRenewedWhileTheirOwnerIsOnline(t *testing.T) {
-	inWorld(t, func(w *world) {
+func TestSession_RenewsLocks(t *testing.T) {
+	withEnv(t, func(w *env) {
 		for _, name := range []string{"before", "meanwhile", "released"} {
-			w.set10(name)
+			w.setLock(name)
 		}
 		w.acquire("ann", "before")
-		ann := w.online("ann")
+		ann := w.openSession("ann")
 		w.acquire("ann", "meanwhile")
 		w.acquire("ann", "released")
 		w.release("ann", "released")
 		time.Sleep(time.Hour)
-		w.isHeldBy("ann", "before")
-		w.isHeldBy("ann", "meanwhile")
-		w.isHeldBy("", "released")
+		w.checkOwner("ann", "before")
+		w.checkOwner("ann", "meanwhile")
+		w.checkOwner("", "released")
 
-		ann.cancel()
+		ann.Cancel()
 		synctest.Wait()
 		time.Sleep(10*time.Second - time.Nanosecond)
-		w.isHeldBy("ann", "before")
+		w.checkOwner("ann", "before")
 		time.Sleep(time.Nanosecond)
-		w.isHeldBy("", "before")
-		w.isHeldBy("", "meanwhile")
-		ann.is(t, "SNAPSHOT of 1", "ACQUIRED meanwhile ann", "ACQUIRED released ann", "RELEASED released ann")
+		w.checkOwner("", "before")
+		w.checkOwner("", "meanwhile")
+		ann.Check(t, "SNAPSHOT of 1", "ACQUIRED meanwhile ann", "ACQUIRED released ann", "RELEASED released ann")
 	})
 }
 
-// Should the process die, nobody renews any more; then at least the TTL is left.
-func TestTheTTLIsLeftWheneverTheProcessDies(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
-		w.online("ann")
+// If the process dies, renewals end. At least the TTL must remain at any time.
+func TestSession_RemainingTTL(t *testing.T) {
+	withEnv(t, func(w *env) {
+		w.setLock("l")
+		w.openSession("ann")
 		w.acquire("ann", "l")
 		for range 1000 {
 			synctest.Wait()
-			if left := w.left(); left < 10*time.Second || left > 15*time.Second {
-				t.Fatalf("%v are left", left)
+			if left := w.remaining(); left < 10*time.Second || left > 15*time.Second {
+				t.Fatalf("remaining time = %v, want 10s to 15s", left)
 			}
 			time.Sleep(37 * time.Millisecond)
 		}
 	})
 }
 
-// left is how long the only lock lasts if nobody renews it.
-func (w *world) left() (left time.Duration) {
+// remaining returns the remaining lease of the only lock.
+func (w *env) remaining() (left time.Duration) {
 	w.Helper()
-	err := w.set.Do(w.Context(), "locks", func(s stores.Store) error {
+	err := w.Set.Do(w.Context(), "locks", func(s stores.Store) error {
 		locks, err := stores.List(w.Context(), s, "")
 		if err == nil {
 			left = locks[0].Remaining
@@ -124,78 +80,78 @@ func (w *world) left() (left time.Duration) {
 	return left
 }
 
-func TestBackInTimeOrTooLate(t *testing.T) {
+func TestSession_Reconnect(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		away    time.Duration
-		taken   bool
+		offline time.Duration
+		taken   bool // by bob
 		owner   string
-		heard   []string
+		session []string
 		channel []string
 	}{
 		{"in time", 9 * time.Second, false, "ann", []string{"SNAPSHOT of 1"}, []string{"SNAPSHOT of 1"}},
 		{"too late", 10*time.Second + time.Nanosecond, false, "",
 			[]string{"SNAPSHOT of 0", "EXPIRED l ann"}, []string{"SNAPSHOT of 1", "RELEASED l ann"}},
-		{"when it is another's", 11 * time.Second, true, "bob",
+		{"when another owner holds it", 11 * time.Second, true, "bob",
 			[]string{"SNAPSHOT of 0", "EXPIRED l ann"}, []string{"SNAPSHOT of 1", "RELEASED l ann", "ACQUIRED l bob"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				w.set10("l")
+			withEnv(t, func(w *env) {
+				w.setLock("l")
 				rev := w.acquire("ann", "l")
-				w.online("ann").cancel()
-				others := w.subscribed(false)
-				time.Sleep(row.away)
+				w.openSession("ann").Cancel()
+				others := w.subscribeTo(false)
+				time.Sleep(row.offline)
 				if row.taken {
 					w.acquire("bob", "l")
 				}
-				ann := w.online("ann", &rtmpb.LockDetail{
+				ann := w.openSession("ann", &rtmpb.LockDetail{
 					Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", LockRev: rev,
 				})
 				time.Sleep(time.Second)
-				w.isHeldBy(row.owner, "l")
-				ann.is(t, row.heard...)
-				others.is(t, row.channel...)
+				w.checkOwner(row.owner, "l")
+				ann.Check(t, row.session...)
+				others.Check(t, row.channel...)
 			})
 		})
 	}
 }
 
-func TestAnOlderHoldIsNotTheNewOne(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
+func TestSession_ClaimOfOlderGrant(t *testing.T) {
+	withEnv(t, func(w *env) {
+		w.setLock("l")
 		old := w.acquire("ann", "l")
 		w.release("ann", "l")
 		w.acquire("ann", "l")
-		ann := w.online("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", LockRev: old})
-		ann.is(t, "SNAPSHOT of 1", "EXPIRED l ann")
-		w.isHeldBy("ann", "l")
+		ann := w.openSession("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", LockRev: old})
+		ann.Check(t, "SNAPSHOT of 1", "EXPIRED l ann")
+		w.checkOwner("ann", "l")
 	})
 }
 
-func TestWhoDoesNotKnowTheRevHasTheLockStill(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
-		w.set10("other")
+func TestSession_ClaimWithoutRev(t *testing.T) {
+	withEnv(t, func(w *env) {
+		w.setLock("l")
+		w.setLock("other")
 		w.acquire("ann", "l")
-		ann := w.online("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l"},
+		ann := w.openSession("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l"},
 			&rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "other"})
-		ann.is(t, "SNAPSHOT of 1", "EXPIRED other ann")
+		ann.Check(t, "SNAPSHOT of 1", "EXPIRED other ann")
 	})
 }
 
-func TestALaterSessionTakesThePlaceOfTheFirst(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
+func TestSession_Replaced(t *testing.T) {
+	withEnv(t, func(w *env) {
+		w.setLock("l")
 		w.acquire("ann", "l")
-		first := w.online("ann")
-		second := w.online("ann")
-		if err := <-first.ended; !errors.Is(err, errReplaced) {
-			t.Errorf("the first ended by %v", err)
+		first := w.openSession("ann")
+		second := w.openSession("ann")
+		if err := <-first.Ended; !errors.Is(err, presence.ErrReplaced) {
+			t.Errorf("first session = %v, want errReplaced", err)
 		}
 		time.Sleep(time.Hour)
-		w.isHeldBy("ann", "l")
-		second.is(t, "SNAPSHOT of 1")
+		w.checkOwner("ann", "l")
+		second.Check(t, "SNAPSHOT of 1")
 	})
 }
 
@@ -204,23 +160,23 @@ func TestLogout(t *testing.T) {
 		name    string
 		online  bool
 		release bool
-		after   string // who holds the lock at once
+		after   string // owner of the lock after the logout
 	}{
-		{"that releases", true, true, ""},
-		{"that keeps", true, false, "ann"},
-		{"that releases without a session", false, true, ""},
-		{"that keeps without a session", false, false, "ann"},
+		{"with release", true, true, ""},
+		{"without release", true, false, "ann"},
+		{"with release and no session", false, true, ""},
+		{"without release and session", false, false, "ann"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				w.set10("l")
-				w.set10("other")
+			withEnv(t, func(w *env) {
+				w.setLock("l")
+				w.setLock("other")
 				w.acquire("bob", "other")
 				if row.online {
-					ann := w.online("ann")
+					ann := w.openSession("ann")
 					defer func() {
-						if err := <-ann.ended; err != nil {
-							t.Errorf("the session ended by %v", err)
+						if err := <-ann.Ended; err != nil {
+							t.Errorf("session = %v, want nil", err)
 						}
 					}()
 				}
@@ -228,18 +184,18 @@ func TestLogout(t *testing.T) {
 				if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann", Release: row.release}); err != nil {
 					t.Fatal(err)
 				}
-				w.isHeldBy(row.after, "l")
-				w.isHeldBy("bob", "other")
+				w.checkOwner(row.after, "l")
+				w.checkOwner("bob", "other")
 				time.Sleep(10 * time.Second)
-				w.isHeldBy("", "l")
+				w.checkOwner("", "l")
 			})
 		})
 	}
 }
 
-func TestLogoutEndsWaiting(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
+func TestLogout_EndsWaiting(t *testing.T) {
+	withEnv(t, func(w *env) {
+		w.setLock("l")
 		w.acquire("bob", "l")
 		ended := make(chan error, 1)
 		go func() {
@@ -252,21 +208,21 @@ func TestLogoutEndsWaiting(t *testing.T) {
 		if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-ended; err.Error() != failure("RTMAcquireOperation", errLoggedOut).Error() {
-			t.Errorf("waiting ended by %v", err)
+		if err := <-ended; err.Error() != StatusError("RTMAcquireOperation", errLoggedOut).Error() {
+			t.Errorf("AcquireLock = %v, want errLoggedOut", err)
 		}
 		w.release("bob", "l")
-		w.isHeldBy("", "l")
+		w.checkOwner("", "l")
 		if len(w.waiting.calls) > 0 {
-			t.Error("the call is remembered")
+			t.Error("the ended call is still registered")
 		}
 	})
 }
 
 func TestKeepAlive(t *testing.T) {
-	inWorld(t, func(w *world) {
+	withEnv(t, func(w *env) {
 		for _, name := range []string{"held", "lost", "other"} {
-			w.set10(name)
+			w.setLock(name)
 		}
 		w.acquire("bob", "other")
 		w.acquire("ann", "held")
@@ -279,104 +235,28 @@ func TestKeepAlive(t *testing.T) {
 			}})
 			if err != nil || len(got.GetLocks()) != 1 || got.GetLocks()[0].GetLockName() != "held" ||
 				len(got.GetExpired()) != 1 || got.GetExpired()[0].GetLockName() != "lost" {
-				t.Fatalf("%v, %v", got, err)
+				t.Fatalf("KeepAlive = %v, %v, want held as a lock and lost as expired", got, err)
 			}
 		}
-		w.isHeldBy("ann", "held")
+		w.checkOwner("ann", "held")
 		time.Sleep(10 * time.Second)
-		w.isHeldBy("", "held")
+		w.checkOwner("", "held")
 	})
 }
 
-func TestStreamsEndWithTheirComponent(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
+func TestSession_ComponentCloses(t *testing.T) {
+	withEnv(t, func(w *env) {
+		w.setLock("l")
 		w.acquire("ann", "l")
-		ann, others := w.online("ann"), w.subscribed(false)
-		w.set.EndWaiting()
-		for _, h := range []*heard{ann, others} {
-			if err := <-h.ended; !errors.Is(err, stores.ErrClosed) {
-				t.Errorf("a stream ended by %v", err)
+		ann, others := w.openSession("ann"), w.subscribeTo(false)
+		w.Set.EndWaiting()
+		for _, h := range []*rtmtest.EventRecorder{ann, others} {
+			if err := <-h.Ended; !errors.Is(err, stores.ErrClosed) {
+				t.Errorf("stream = %v, want ErrClosed", err)
 			}
 		}
-		if left := w.left(); left != 10*time.Second {
-			t.Errorf("of ann's lock %v are left", left)
-		}
-	})
-}
-
-// Whoever comes back by another hub has them renewed there; who goes late here must not
-// shorten that.
-func TestLocksLastAsTheyDoWhenTheWatchFails(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
-		ann := w.online("ann")
-		w.acquire("ann", "l")
-		synctest.Wait()
-		h := w.hub()
-		h.mu.Lock()
-		h.err = errors.New("the storage is away")
-		h.mu.Unlock()
-		ann.cancel()
-		synctest.Wait()
-		if left := w.left(); left != online(10*time.Second) {
-			t.Errorf("of ann's lock %v are left", left)
-		}
-	})
-}
-
-func TestNothingIsLeftInAHub(t *testing.T) {
-	inWorld(t, func(w *world) {
-		keeping := w.online("eve")
-		ann, others := w.online("ann"), w.subscribed(false)
-		w.set10("l")
-		w.acquire("ann", "l")
-		w.release("ann", "l")
-		w.acquire("ann", "l")
-		_, err := w.RemoveLock(w.Context(), &rtmpb.RemoveLockRequest{
-			User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ann.is(t, "SNAPSHOT of 0", "ACQUIRED l ann", "RELEASED l ann", "ACQUIRED l ann", "REMOVED l ann")
-		ann.cancel()
-		others.cancel()
-		keeping.cancel()
-		synctest.Wait()
-		h := w.hub()
-		if n := len(h.locks) + len(h.channels) + len(h.held) + len(h.subscribers) + len(h.sessions) + len(h.notes) + h.agenda.Len(); n > 0 {
-			t.Errorf("there are %d things left: %+v", n, h)
-		}
-	})
-}
-
-// On a storage that is far away the Watch may tell of a grant a good deal later.
-func TestAGrantThatTheWatchHasNotToldIsKept(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.set10("l")
-		ann := w.online("ann")
-		rev := w.acquire("ann", "l")
-		synctest.Wait()
-		h := w.hub()
-		h.apply(stores.Event{Kind: stores.EventSnapshot}) // as if it had told nothing yet
-		h.note(holding{lock{channel{rtmpb.ChannelType_MESSAGE, "c"}, "l"}, "ann", 10 * time.Second, rev})
-		time.Sleep(time.Hour)
-		w.isHeldBy("ann", "l")
-		if got := h.holdings("ann"); len(got) != 1 || got[0].rev != rev {
-			t.Errorf("ann's are %v", got)
-		}
-		ann.cancel()
-		synctest.Wait()
-		if h.agenda.Len() > 0 {
-			t.Error("the note is renewed although ann is offline")
-		}
-		time.Sleep(10 * time.Second)
-		w.isHeldBy("", "l")
-		w.online("ann").cancel() // who renews it, and finds that it is wrong
-		synctest.Wait()
-		if len(h.notes) > 0 {
-			t.Error("the note is still there")
+		if left := w.remaining(); left != 10*time.Second {
+			t.Errorf("remaining time of ann's lock = %v, want 10s", left)
 		}
 	})
 }

@@ -2,69 +2,47 @@ package rtm
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/grpc"
 
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
-	"github.com/mortise-lock/mortise/stores"
 )
 
-// Session keeps the user online while the stream is open, and tells what happens to his
-// locks.
+// Session keeps the user online while the stream is open, and sends the events of the
+// user's locks.
 func (s *Service) Session(m *rtmpb.SessionRequest, stream grpc.ServerStreamingServer[rtmpb.LockEvent]) error {
-	return failure("RTMSessionOperation", s.session(stream.Context(), m, stream.Send))
+	return StatusError("RTMSessionOperation", s.session(stream.Context(), m, stream.Send))
 }
 
 func (s *Service) session(ctx context.Context, m *rtmpb.SessionRequest, send func(*rtmpb.LockEvent) error) error {
-	u, claims, err := s.claimant(ctx, m)
+	u, claims, err := s.readClaims(ctx, m)
 	if err != nil {
 		return err
 	}
-	return s.hubs.use(ctx, u.store, func(h *hub) error {
-		f := h.login(u.name)
-		defer h.leave(u.name, f)
-		_, wrong, err := s.check(ctx, u, claims) // after the login, so that nothing goes unseen in between
-		if err != nil {
-			return err
-		}
-		h.tellExpired(f, wrong)
-		return h.stream(ctx, f, send)
-	})
+	return s.presence.Session(ctx, u, claims, s.checker(u), send)
 }
 
-// KeepAlive lets the TTL of all locks of the user count from now. If he has a session,
-// they do not expire anyway.
+// KeepAlive renews all locks of the user for their TTL. Users with a session need not
+// call it, because their locks do not expire.
 func (s *Service) KeepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest) (*rtmpb.KeepAliveResponse, error) {
 	response := &rtmpb.KeepAliveResponse{}
-	return response, failure("RTMKeepAliveOperation", s.keepAlive(ctx, m, response))
+	return response, StatusError("RTMKeepAliveOperation", s.keepAlive(ctx, m, response))
 }
 
 func (s *Service) keepAlive(ctx context.Context, m *rtmpb.KeepAliveRequest, response *rtmpb.KeepAliveResponse) error {
-	u, claims, err := s.claimant(ctx, m)
+	u, claims, err := s.readClaims(ctx, m)
 	if err != nil {
 		return err
 	}
-	return s.hubs.use(ctx, u.store, func(h *hub) error {
-		sure := h.sure(u.name)
-		right, wrong, err := s.check(ctx, u, without(claims, sure))
-		if err != nil {
-			return err
-		}
-		lease := offline
-		if h.isOnline(u.name) {
-			lease = online
-		}
-		rest := without(unique(append(h.holdings(u.name), right...)), sure)
-		kept, err := h.renew(ctx, rest, lease)
-		response.Locks, response.Expired = ownDetails(append(sure, kept...)), ownDetails(wrong)
-		return err
-	})
+	held, expired, err := s.presence.KeepAlive(ctx, u, claims, s.checker(u))
+	response.Locks, response.Expired = presence.DetailsWithChannel(held), presence.DetailsWithChannel(expired)
+	return err
 }
 
-// Logout ends the user's session and his waiting for locks.
+// Logout ends the user's session and waits for locks.
 func (s *Service) Logout(ctx context.Context, m *rtmpb.LogoutRequest) (*rtmpb.LogoutResponse, error) {
-	return &rtmpb.LogoutResponse{}, failure("RTMLogoutOperation", s.logout(ctx, m))
+	return &rtmpb.LogoutResponse{}, StatusError("RTMLogoutOperation", s.logout(ctx, m))
 }
 
 func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
@@ -72,94 +50,6 @@ func (s *Service) logout(ctx context.Context, m *rtmpb.LogoutRequest) error {
 	if err != nil {
 		return err
 	}
-	s.waiting.end(u)
-	return s.hubs.use(ctx, u.store, func(h *hub) error {
-		wasOnline := h.logout(u.name)
-		if m.GetRelease() {
-			return h.release(ctx, h.holdings(u.name))
-		}
-		if wasOnline {
-			err = h.goOffline(ctx, u.name)
-		}
-		return err
-	})
-}
-
-// login makes the user online. An earlier session of his ends.
-func (h *hub) login(name string) *feed {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if earlier := h.sessions[name]; earlier != nil {
-		earlier.end(errReplaced)
-	}
-	f := newFeed(func() *rtmpb.LockEvent { return h.belongings(name) })
-	h.sessions[name] = f
-	for l := range h.belonging(name) {
-		h.agenda.add(l)
-	}
-	return f
-}
-
-// logout ends the user's session. It returns false if he has none.
-func (h *hub) logout(name string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f := h.sessions[name]
-	if f != nil {
-		f.end(nil)
-		h.setOffline(name)
-	}
-	return f != nil
-}
-
-// leave ends a session whose stream has ended, and lets the TTL of the user's locks count
-// from now, unless he has logged out, or in again. If the Watch has failed it lets them
-// be: another hub may have renewed them since.
-func (h *hub) leave(name string, f *feed) {
-	h.mu.Lock()
-	current := h.sessions[name] == f
-	if current {
-		h.setOffline(name)
-	}
-	failed := h.err != nil && !errors.Is(h.err, stores.ErrClosed)
-	h.mu.Unlock()
-	if current && !failed {
-		_ = h.goOffline(context.Background(), name) // else they last as they were renewed to last
-	}
-}
-
-// setOffline ends that the user's locks are renewed. The caller has locked mu.
-func (h *hub) setOffline(name string) {
-	delete(h.sessions, name)
-	for l := range h.belonging(name) {
-		h.agenda.Delete(l)
-	}
-}
-
-func (h *hub) isOnline(name string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.sessions[name] != nil
-}
-
-// belongings tells the locks that the user holds.
-func (h *hub) belongings(name string) *rtmpb.LockEvent {
-	e := &rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}
-	for _, l := range sorted(h.held[name]) {
-		e.Locks = append(e.Locks, l.ownDetail())
-	}
-	return e
-}
-
-// tellExpired tells a session what its user has lost before it, but for what the Watch is
-// about to tell.
-func (h *hub) tellExpired(f *feed, lost []holding) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, o := range lost {
-		if l := h.locks[o.key()]; l != nil && l.owner == o.owner && l.rev == o.rev {
-			continue
-		}
-		f.add(o.event(rtmpb.LockEvent_EXPIRED))
-	}
+	s.waiting.cancel(u)
+	return s.presence.Logout(ctx, u, m.GetRelease())
 }

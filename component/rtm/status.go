@@ -10,6 +10,7 @@ import (
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -17,46 +18,43 @@ import (
 // code is one of RTM's error codes.
 type code struct {
 	number int32
-	name   string // without the prefix that C's headers have
-	text   string // for people; what is known besides goes behind it
+	name   string // without the prefix that it has in RTM's C headers
+	text   string // description, to which details are appended
 	grpc   codes.Code
 }
 
-// The codes that occur. RTM has others, for what happens in its clients.
+// The codes that the service returns. RTM's clients have others.
 var (
 	notLogin           = &code{-10002, "NOT_LOGIN", "no user is logged in", codes.Unauthenticated}
-	invalidUserID      = &code{-10006, "INVALID_USER_ID", "bad user", codes.InvalidArgument}
-	invalidChannelName = &code{-10008, "INVALID_CHANNEL_NAME", "bad channel", codes.InvalidArgument}
-	invalidParameter   = &code{-10014, "INVALID_PARAMETER", "bad parameter", codes.InvalidArgument}
-	invalidChannelType = &code{-10019, "INVALID_CHANNEL_TYPE", "bad type of channel", codes.InvalidArgument}
-	notSupported       = &code{-10022, "SERVICE_NOT_SUPPORTED", "the store cannot keep such locks", codes.Unimplemented}
-	duplicateUserID    = &code{-10027, "DUPLICATE_USER_ID", "the user has logged in elsewhere", codes.Aborted}
+	invalidUserID      = &code{-10006, "INVALID_USER_ID", "invalid user", codes.InvalidArgument}
+	invalidChannelName = &code{-10008, "INVALID_CHANNEL_NAME", "invalid channel name", codes.InvalidArgument}
+	invalidParameter   = &code{-10014, "INVALID_PARAMETER", "invalid parameter", codes.InvalidArgument}
+	invalidChannelType = &code{-10019, "INVALID_CHANNEL_TYPE", "invalid channel type", codes.InvalidArgument}
+	notSupported       = &code{-10022, "SERVICE_NOT_SUPPORTED", "the store does not support channel locks", codes.Unimplemented}
+	duplicateUserID    = &code{-10027, "DUPLICATE_USER_ID", "the user has opened another session", codes.Aborted}
 
-	lockOperationFailed     = &code{-14001, "LOCK_OPERATION_FAILED", "the channel has as many locks as it may have", codes.ResourceExhausted}
-	lockOperationTimeout    = &code{-14002, "LOCK_OPERATION_TIMEOUT", "the operation took too long", codes.DeadlineExceeded}
-	lockOperationPerforming = &code{-14003, "LOCK_OPERATION_PERFORMING", "the user has the lock or waits for it already", codes.FailedPrecondition}
-	lockAlreadyExist        = &code{-14004, "LOCK_ALREADY_EXIST", "the lock exists already", codes.AlreadyExists}
-	lockInvalidName         = &code{-14005, "LOCK_INVALID_NAME", "bad name of a lock", codes.InvalidArgument}
+	lockOperationFailed     = &code{-14001, "LOCK_OPERATION_FAILED", "the channel has reached its limit of locks", codes.ResourceExhausted}
+	lockOperationTimeout    = &code{-14002, "LOCK_OPERATION_TIMEOUT", "the operation timed out", codes.DeadlineExceeded}
+	lockOperationPerforming = &code{-14003, "LOCK_OPERATION_PERFORMING", "the user already holds or waits for the lock", codes.FailedPrecondition}
+	lockAlreadyExist        = &code{-14004, "LOCK_ALREADY_EXIST", "the lock already exists", codes.AlreadyExists}
+	lockInvalidName         = &code{-14005, "LOCK_INVALID_NAME", "invalid lock name", codes.InvalidArgument}
 	lockNotAcquired         = &code{-14006, "LOCK_NOT_ACQUIRED", "the lock is not held by this owner", codes.FailedPrecondition}
 	lockAcquireFailed       = &code{-14007, "LOCK_ACQUIRE_FAILED", "the lock was not acquired", codes.Aborted}
 	lockNotExist            = &code{-14008, "LOCK_NOT_EXIST", "the lock does not exist", codes.NotFound}
 	lockNotAvailable        = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.Unavailable}
 
-	// lockRefused is lockNotAvailable where repeating the call cannot succeed.
+	// lockRefused is locklockNotAvailable for calls that cannot succeed when retried.
 	lockRefused = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.FailedPrecondition}
 )
 
-// What operations find out by themselves.
+// Errors of operations, beside those of stores.
 var (
-	errHeld      = errors.New("somebody else holds it")
+	errHeld      = errors.New("another owner holds it")
 	errLoggedOut = errors.New("user has logged out")
-	errReplaced  = errors.New("user has opened another session")
-	errSlow      = errors.New("took too long")
 )
 
-// outcomes is the one table from an error to RTM's code: the first row that matches
-// counts.
-var outcomes = []struct {
+// errorCodes maps errors to RTM's codes. The first row that matches applies.
+var errorCodes = []struct {
 	is   error
 	code *code
 }{
@@ -75,31 +73,42 @@ var outcomes = []struct {
 	{stores.ErrNotLock, lockRefused},
 	{errHeld, lockAcquireFailed},
 	{errLoggedOut, lockAcquireFailed},
-	{errReplaced, duplicateUserID},
-	{errSlow, lockOperationTimeout},
+	{presence.ErrReplaced, duplicateUserID},
 	{context.DeadlineExceeded, lockOperationTimeout},
 	{context.Canceled, lockOperationTimeout},
 }
 
-// fieldError is a field that is out of bounds, with the code for it.
+// fieldError is an error about a field, with its code.
 type fieldError struct {
 	*code
 	stores.FieldError
 }
 
-// Unwrap lets callers find the field.
+// Unwrap returns the error about the field.
 func (e *fieldError) Unwrap() error { return &e.FieldError }
 
-func invalid(c *code, field, fault string) error {
-	return &fieldError{c, stores.FieldError{Field: field, Problem: fault}}
+// invalid returns an error about a field. The problem is the rest of a sentence whose
+// subject is the field.
+func invalid(c *code, field, problem string) error {
+	return &fieldError{c, stores.FieldError{Field: field, Problem: problem}}
 }
 
-// codeOf is the code of an error. What is in no table is the storage's trouble.
+// InvalidParameter returns an error with the code INVALID_PARAMETER about a field. The
+// problem is the rest of a sentence whose subject is the field.
+func InvalidParameter(field, problem string) error { return invalid(invalidParameter, field, problem) }
+
+// InvalidChannelType is like InvalidParameter, with the code INVALID_CHANNEL_TYPE.
+func InvalidChannelType(field, problem string) error {
+	return invalid(invalidChannelType, field, problem)
+}
+
+// codeOf returns the code of an error. Errors that are not in the table are the
+// storage's.
 func codeOf(err error) *code {
 	if bad, ok := errors.AsType[*fieldError](err); ok {
 		return bad.code
 	}
-	for _, row := range outcomes {
+	for _, row := range errorCodes {
 		if errors.Is(err, row.is) {
 			return row.code
 		}
@@ -107,8 +116,8 @@ func codeOf(err error) *code {
 	return lockNotAvailable
 }
 
-// failure is the gRPC status of an operation's error, as an error; nil stays nil.
-func failure(operation string, err error) error {
+// StatusError returns the gRPC status of an operation's error, or nil if err is nil.
+func StatusError(operation string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -124,7 +133,7 @@ func failure(operation string, err error) error {
 		&errdetails.ErrorInfo{Domain: rpcstatus.Domain, Reason: c.name},
 	)
 	if failed != nil {
-		return s.Err() // the text is no text
+		return s.Err() // the text is not valid UTF-8
 	}
 	return detailed.Err()
 }

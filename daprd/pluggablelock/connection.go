@@ -15,17 +15,18 @@ import (
 )
 
 const (
-	// awayTimeout is how long a call waits for a component that is away, because it is
-	// being restarted for example.
-	awayTimeout = 3 * time.Second
+	// reconnectTimeout is how long a call waits for the connection to a component, for
+	// example while the component restarts.
+	reconnectTimeout = 3 * time.Second
 
-	// maxReconnectDelay is the longest pause between attempts to connect, but for a
-	// jitter of a fifth. It is less than half of awayTimeout, so a call finds a component
-	// that has come back, however long that was away.
+	// maxReconnectDelay is the longest pause between attempts to connect, plus a jitter
+	// of a fifth. It is less than half of reconnectTimeout, so that a call reaches a
+	// restarted component, however long the component was stopped.
 	maxReconnectDelay = time.Second
 )
 
-// dialOptions are what a lock store's connection has beyond other pluggable components'.
+// dialOptions returns the options of a lock store's connection in addition to those of
+// other pluggable components.
 func dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -35,43 +36,42 @@ func dialOptions() []grpc.DialOption {
 				Jitter:     0.2,
 				MaxDelay:   maxReconnectDelay,
 			},
-			MinConnectTimeout: awayTimeout, // for one attempt
+			MinConnectTimeout: reconnectTimeout, // for one attempt
 		}),
 		grpc.WithChainUnaryInterceptor(awaitConnection),
-		grpc.WithResolvers(plainUnix), // the bounds here replace those of unixBuilder
-		// Discovery's dialer blocks until it is connected. Like every other, that
-		// connection is waited for, instead of given up at the first refusal; and if it
-		// does not come, the error says why.
+		grpc.WithResolvers(defaultUnix), // the timeouts here replace that of unixBuilder
+		// Discovery's dialer blocks until it is connected. It retries like every other
+		// connection, instead of failing at the first refusal, and a timeout returns the
+		// cause.
 		grpc.FailOnNonTempDialError(false),
 		grpc.WithReturnConnectionError(),
 	}
 }
 
-// dialWithin returns a dialer that gives up when ctx ends or awayTimeout has passed,
-// whichever is first. The context that it is called with, the connector's own, has no
-// deadline.
+// dialWithin returns a dialer that fails when ctx ends or after reconnectTimeout,
+// whichever is first. It ignores the context of the connector, which has no deadline.
 func dialWithin(ctx context.Context, dial pluggable.GRPCConnectionDialer) pluggable.GRPCConnectionDialer {
 	return func(_ context.Context, name string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-		ctx, cancel := context.WithTimeout(ctx, awayTimeout)
+		ctx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 		defer cancel()
 		return dial(ctx, name, opts...)
 	}
 }
 
-// awaitConnection holds a request back while there is no connection to the component, for
-// awayTimeout at most. gRPC's own WaitForReady would do so without a bound, or with one
-// for the call as a whole.
+// awaitConnection is an interceptor that waits for a connection to the component, for at
+// most reconnectTimeout, before it sends a request. gRPC's own WaitForReady has no
+// timeout, or one for the call as a whole.
 //
-// A request that was sent is not repeated: nobody knows what became of it. One that found
-// no connection to go out by, because it was lost that moment, goes back to waiting, so a
+// A request that was sent is not repeated, because its outcome is unknown. A request that
+// was not sent, because the connection was lost in that moment, waits again, so that a
 // component that stops gracefully loses no calls.
 func awaitConnection(
 	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
 ) error {
-	waitCtx, cancel := context.WithTimeout(ctx, awayTimeout)
+	waitCtx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 	defer cancel()
 	for awaitReady(waitCtx, conn) {
-		var receiver peer.Peer // stays empty unless the request is given to a connection
+		var receiver peer.Peer // remains empty unless a connection accepts the request
 		err := invoke(ctx, method, req, reply, conn, append(opts, grpc.Peer(&receiver))...)
 		if receiver.Addr != nil || status.Code(err) != codes.Unavailable {
 			return err
@@ -84,18 +84,18 @@ func awaitConnection(
 	case conn.GetState() == connectivity.Shutdown:
 		return status.Error(codes.Canceled, "connection to component is closed")
 	default:
-		return status.Errorf(codes.Unavailable, "no connection to component at %s for %v", conn.Target(), awayTimeout)
+		return status.Errorf(codes.Unavailable, "no connection to component at %s for %v", conn.Target(), reconnectTimeout)
 	}
 }
 
-// awaitReady tells whether conn is connected before ctx ends. It does not wait for one
-// that is closed.
+// awaitReady waits until conn is connected, and reports whether it is. It returns false
+// if ctx ends or conn is closed.
 func awaitReady(ctx context.Context, conn *grpc.ClientConn) bool {
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if state == connectivity.Shutdown {
 			return false
 		}
-		conn.Connect() // has an effect on an idle connection only
+		conn.Connect() // affects idle connections only
 		if !conn.WaitForStateChange(ctx, state) {
 			return false
 		}

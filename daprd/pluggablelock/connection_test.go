@@ -16,17 +16,17 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestACallFindsAComponentThatIsBack(t *testing.T) {
+func TestCall_AfterRestart(t *testing.T) {
 	for _, absence := range []time.Duration{0, time.Millisecond, time.Second, time.Minute, 3 * time.Minute, 5 * time.Minute} {
 		t.Run("after "+absence.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := run(t, &component{})
 				s := open(t, p)
 				p.kill()
-				synctest.Wait() // the store has noticed
+				synctest.Wait() // the store detects the end
 				ctx, cancel := context.WithTimeout(t.Context(), absence)
 				defer cancel()
-				if err := tryLock(ctx, s); err == nil { // gRPC tries to connect again from now on
+				if err := tryLock(ctx, s); err == nil { // from now on gRPC reconnects
 					t.Error("a call succeeded without a component")
 				}
 				<-ctx.Done()
@@ -36,31 +36,31 @@ func TestACallFindsAComponentThatIsBack(t *testing.T) {
 				if err := tryLock(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(start); took > awayTimeout {
-					t.Errorf("call took %v", took)
+				if took := time.Since(start); took > reconnectTimeout {
+					t.Errorf("call took %v, want at most reconnectTimeout", took)
 				}
 				if inits, locks := c.inits.Load(), c.locks.Load(); inits != 1 || locks != 2 {
-					t.Errorf("the new process got %d inits and %d calls, want 1 and 2", inits, locks)
+					t.Errorf("the new process received %d inits and %d calls, want 1 and 2", inits, locks)
 				}
 			})
 		})
 	}
 }
 
-func TestACallWaitsForAComponentThatIsAway(t *testing.T) {
+func TestCall_AwaitsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
 		p.kill()
-		synctest.Wait() // the store has noticed
-		time.AfterFunc(awayTimeout/2, func() { p.start(&component{}) })
+		synctest.Wait() // the store detects the end
+		time.AfterFunc(reconnectTimeout/2, func() { p.start(&component{}) })
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
+func TestCall_ConnectionTimeout(t *testing.T) {
 	tests := []struct {
 		name    string
 		timeout time.Duration
@@ -68,9 +68,9 @@ func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
 		code    codes.Code
 		text    string
 	}{
-		{"when the bound is reached", time.Hour, awayTimeout, codes.Unavailable,
+		{"at the timeout", time.Hour, reconnectTimeout, codes.Unavailable,
 			"no connection to component at passthrough:///memory for 3s"},
-		{"when its deadline passes", time.Second, time.Second, codes.DeadlineExceeded,
+		{"at its deadline", time.Second, time.Second, codes.DeadlineExceeded,
 			"no connection to component at passthrough:///memory: context deadline exceeded"},
 	}
 	for _, tt := range tests {
@@ -79,7 +79,7 @@ func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
 				p := run(t, &component{})
 				s := open(t, p)
 				p.kill()
-				synctest.Wait() // the store has noticed
+				synctest.Wait() // the store detects the end
 				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 				defer cancel()
 				start := time.Now()
@@ -92,21 +92,21 @@ func TestACallGivesUpOnAComponentThatStaysAway(t *testing.T) {
 	}
 }
 
-func TestCloseEndsACallThatWaitsForTheComponent(t *testing.T) {
+func TestClose_EndsWaitingCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
 		p.kill()
-		synctest.Wait() // the store has noticed
+		synctest.Wait() // the store detects the end
 		time.AfterFunc(time.Second, func() { s.Close() })
 		wantError(t, tryLock(t.Context(), s), codes.Canceled, "connection to component is closed")
 	})
 }
 
-func TestTheWaitDoesNotBoundTheCallItself(t *testing.T) {
+func TestCall_LongerThanReconnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{onTryLock: func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
-			<-time.After(10 * awayTimeout)
+			<-time.After(10 * reconnectTimeout)
 			return &lockpb.TryLockResponse{}, nil
 		}}
 		if err := tryLock(t.Context(), open(t, run(t, c))); err != nil {
@@ -115,7 +115,7 @@ func TestTheWaitDoesNotBoundTheCallItself(t *testing.T) {
 	})
 }
 
-func TestACallThatWasSentIsNotRepeated(t *testing.T) {
+func TestCall_NotRepeatedOnceSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &component{}
 		next.initialized.Store(true)
@@ -134,22 +134,22 @@ func TestACallThatWasSentIsNotRepeated(t *testing.T) {
 			t.Fatal(err)
 		}
 		if before, after := c.locks.Load(), next.locks.Load(); before != 1 || after != 1 {
-			t.Errorf("%d and %d calls arrived, want one for each TryLock", before, after)
+			t.Errorf("the processes received %d and %d calls, want 1 and 1", before, after)
 		}
 	})
 }
 
-func TestARequestIsRepeatedOnlyIfNoConnectionTookIt(t *testing.T) {
+func TestAwaitConnection_Repeats(t *testing.T) {
 	tests := []struct {
 		name     string
 		receiver net.Addr
 		err      error
 		want     int
 	}{
-		{"not if it was answered", &net.UnixAddr{}, nil, 1},
-		{"not if it was sent and got no answer", &net.UnixAddr{}, status.Error(codes.Unavailable, "EOF"), 1},
-		{"if it found no connection", nil, status.Error(codes.Unavailable, "connection refused"), 3},
-		{"not if it was refused before it was sent", nil, status.Error(codes.ResourceExhausted, "too large"), 1},
+		{"not after a response", &net.UnixAddr{}, nil, 1},
+		{"not after it was sent", &net.UnixAddr{}, status.Error(codes.Unavailable, "EOF"), 1},
+		{"without a connection", nil, status.Error(codes.Unavailable, "connection refused"), 3},
+		{"not after another error", nil, status.Error(codes.ResourceExhausted, "too large"), 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,9 +178,9 @@ func TestARequestIsRepeatedOnlyIfNoConnectionTookIt(t *testing.T) {
 	}
 }
 
-// The number of calls is small for a reason: the race detector breaks down when a
-// bubble's timers fire some ten thousand times, golang/go#78156.
-func TestAGracefulRestartLosesNoCall(t *testing.T) {
+// The number of calls is small because the race detector fails when a bubble's timers
+// fire some ten thousand times, golang/go#78156.
+func TestCall_GracefulRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 			<-time.After(time.Millisecond)
@@ -193,7 +193,7 @@ func TestAGracefulRestartLosesNoCall(t *testing.T) {
 			<-time.After(time.Second)
 			p.start(&component{onTryLock: busy})
 		})
-		together(50, func() error {
+		runConcurrently(50, func() error {
 			for range 20 {
 				if err := tryLock(t.Context(), s); err != nil {
 					t.Error(err)
@@ -204,27 +204,27 @@ func TestAGracefulRestartLosesNoCall(t *testing.T) {
 	})
 }
 
-func TestAConnectionThatFellIdleWakesUp(t *testing.T) {
+func TestCall_IdleConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, &component{})
 		s := open(t, p)
-		<-time.After(24 * time.Hour) // gRPC lets go of a connection after half an hour without calls
+		<-time.After(24 * time.Hour) // gRPC closes an idle connection after half an hour
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestInitWaitsForAComponentThatIsAway(t *testing.T) {
+func TestInit_AwaitsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &process{}
 		t.Cleanup(p.kill)
-		time.AfterFunc(awayTimeout/2, func() { p.start(&component{}) })
+		time.AfterFunc(reconnectTimeout/2, func() { p.start(&component{}) })
 		open(t, p)
 	})
 }
 
-func TestInitGivesUpOnAComponentThatStaysAway(t *testing.T) {
+func TestInit_ConnectionTimeout(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Second, time.Hour} {
 		t.Run("within "+timeout.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -234,9 +234,9 @@ func TestInitGivesUpOnAComponentThatStaysAway(t *testing.T) {
 				start := time.Now()
 				err := s.InitLockStore(ctx, named("orders", nil))
 				if err == nil || !strings.Contains(err.Error(), "connection refused") {
-					t.Errorf("error does not say why: %v", err)
+					t.Errorf("error must contain the cause, got %v", err)
 				}
-				if took, want := time.Since(start), min(timeout, awayTimeout); took != want {
+				if took, want := time.Since(start), min(timeout, reconnectTimeout); took != want {
 					t.Errorf("took %v, want %v", took, want)
 				}
 			})
@@ -244,7 +244,7 @@ func TestInitGivesUpOnAComponentThatStaysAway(t *testing.T) {
 	}
 }
 
-func TestDialWithinIgnoresTheConnectorsContext(t *testing.T) {
+func TestDialWithin_Context(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, "Init's")
 	dial := dialWithin(ctx, func(ctx context.Context, name string, _ ...grpc.DialOption) (*grpc.ClientConn, error) {

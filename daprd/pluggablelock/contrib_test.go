@@ -17,9 +17,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// Dapr's own conformance suite, which its built-in locks pass, against every store:
-// through daprd's discovery, this package, the socket and the LockStore service.
-func TestEveryStorePassesDaprsConformanceSuite(t *testing.T) {
+// TestDaprConformance runs Dapr's own conformance suite for locks on every store, through
+// daprd's discovery, this package, the socket and the LockStore service.
+func TestDaprConformance(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	serveMortise(t, folder)
@@ -43,7 +43,7 @@ func TestEveryStorePassesDaprsConformanceSuite(t *testing.T) {
 	}
 }
 
-// newMortise returns a store that daprd would make; the suite initializes it.
+// newMortise returns a store as daprd creates it. The suite initializes it.
 func newMortise(t *testing.T) contriblock.Store {
 	t.Helper()
 	store, err := lock.DefaultRegistry.Create("lock.mortise", "v1", "conformance")
@@ -74,7 +74,7 @@ func serveMortise(t *testing.T, folder string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("Mortise does not appear")
+			t.Fatal("no socket of Mortise after 5s")
 		}
 	}
 }

@@ -16,10 +16,10 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-// The whole way once, over a socket: daprd's discovery finds the component, its registry
-// makes stores, the component tells them apart by the header, and is stopped and started
-// again.
-func TestDaprdDiscoversLockStores(t *testing.T) {
+// TestDiscovery covers the whole chain over a socket: daprd's discovery finds the
+// component, its registry creates stores, the component distinguishes them by the header,
+// and is restarted.
+func TestDiscovery(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	socket := filepath.Join(folder, "mortise.sock")
@@ -53,7 +53,7 @@ func TestDaprdDiscoversLockStores(t *testing.T) {
 	}
 }
 
-// serve runs c behind a socket, as a pluggable component does, until the test ends.
+// serve serves c at a socket, as a pluggable component does, until the test ends.
 func serve(t *testing.T, socket string, c *component) *grpc.Server {
 	t.Helper()
 	listener, err := net.Listen("unix", socket)
@@ -68,7 +68,7 @@ func serve(t *testing.T, socket string, c *component) *grpc.Server {
 	return server
 }
 
-// create makes and initializes a store as daprd does for a component YAML of type
+// create returns an initialized store, as daprd creates it for a component YAML of type
 // lock.mortise.
 func create(t *testing.T, name string) contriblock.Store {
 	t.Helper()

@@ -6,12 +6,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// reasonNotInitialized is the ErrorInfo reason, beside code FailedPrecondition, of a
-// component that does not know the instance a call is for.
+// reasonNotInitialized is the ErrorInfo reason, with code FailedPrecondition, of a
+// component that does not have the instance of a call.
 const reasonNotInitialized = "NOT_INITIALIZED"
 
-// notInitialized tells whether err says that the component needs an Init before it can do
-// anything. Other failed preconditions are not mended by one.
+// notInitialized reports whether err means that the component requires an Init. An Init
+// does not help with other failed preconditions.
 func notInitialized(err error) bool {
 	s, ok := status.FromError(err)
 	if !ok || s.Code() != codes.FailedPrecondition {
@@ -25,15 +25,15 @@ func notInitialized(err error) bool {
 	return false
 }
 
-// componentError is a gRPC error that reads as its message alone, because daprd puts it
-// in a sentence of its own. Code and details remain for status.FromError, the error
-// itself for errors.As.
+// componentError is a gRPC error whose text is its message only, because daprd embeds it
+// in another sentence. status.FromError returns its code and details, and errors.As the
+// error itself.
 type componentError struct {
 	cause error
 }
 
-// readable returns err as a componentError if it is a gRPC error, and as it is otherwise.
-func readable(err error) error {
+// messageOnly returns err as a componentError if it is a gRPC error, and err otherwise.
+func messageOnly(err error) error {
 	if _, ok := status.FromError(err); err == nil || !ok {
 		return err
 	}
@@ -49,8 +49,8 @@ func (e *componentError) Error() string {
 	return s.Message()
 }
 
-// GRPCStatus returns code, message and details.
+// GRPCStatus returns the code, message and details.
 func (e *componentError) GRPCStatus() *status.Status { return status.Convert(e.cause) }
 
-// Unwrap returns the error that gRPC gave.
+// Unwrap returns the gRPC error.
 func (e *componentError) Unwrap() error { return e.cause }

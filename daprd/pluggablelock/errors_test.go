@@ -33,7 +33,7 @@ func TestNotInitialized(t *testing.T) {
 	}
 }
 
-func TestReadable(t *testing.T) {
+func TestMessageOnly(t *testing.T) {
 	refused := status.Error(codes.ResourceExhausted, "redis: pool timeout")
 	tests := []struct {
 		name string
@@ -41,30 +41,30 @@ func TestReadable(t *testing.T) {
 		text string
 		code codes.Code
 	}{
-		{"a status is its message", refused, "redis: pool timeout", codes.ResourceExhausted},
-		{"a status without a message is its code", status.Error(codes.Unavailable, ""), "Unavailable", codes.Unavailable},
-		{"a wrapped readable error is not wrapped in gRPC's words",
-			fmt.Errorf("again: %w", readable(refused)), "again: redis: pool timeout", codes.ResourceExhausted},
-		{"an error of another kind stays as it is", context.Canceled, "context canceled", codes.Unknown},
+		{"a status has its message", refused, "redis: pool timeout", codes.ResourceExhausted},
+		{"a status without a message has its code", status.Error(codes.Unavailable, ""), "Unavailable", codes.Unavailable},
+		{"a wrapped error has no gRPC prefix",
+			fmt.Errorf("again: %w", messageOnly(refused)), "again: redis: pool timeout", codes.ResourceExhausted},
+		{"an error of another kind is unchanged", context.Canceled, "context canceled", codes.Unknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := readable(tt.err)
+			err := messageOnly(tt.err)
 			if err.Error() != tt.text || status.Code(err) != tt.code || !errors.Is(err, tt.err) {
-				t.Errorf("error is %v: %q, want %v: %q", status.Code(err), err, tt.code, tt.text)
+				t.Errorf("got %v: %q, want %v: %q", status.Code(err), err, tt.code, tt.text)
 			}
 		})
 	}
-	if err := readable(nil); err != nil {
-		t.Errorf("success became %v", err)
+	if err := messageOnly(nil); err != nil {
+		t.Errorf("got %v, want nil", err)
 	}
 }
 
-func TestReadableKeepsTheDetails(t *testing.T) {
-	err := fmt.Errorf("try: %w", readable(withReason(codes.Unavailable, "DRAINING")))
+func TestMessageOnly_Details(t *testing.T) {
+	err := fmt.Errorf("try: %w", messageOnly(withReason(codes.Unavailable, "DRAINING")))
 	details := status.Convert(err).Details()
 	if len(details) != 1 || details[0].(*errdetails.ErrorInfo).GetReason() != "DRAINING" {
-		t.Errorf("details are %v", details)
+		t.Errorf("got the details %v", details)
 	}
 	var target *componentError
 	if !errors.As(err, &target) || target.Error() != "no such instance" {

@@ -1,6 +1,6 @@
 package pluggablelock
 
-//lint:file-ignore SA1019 discovery's dialer is a blocking one, and so is its stand-in here.
+//lint:file-ignore SA1019 discovery's dialer blocks, and so must this one.
 
 import (
 	"context"
@@ -26,8 +26,8 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-// component is a LockStore that grants everything once it was initialized. The functions,
-// where set, answer in its place.
+// component is a LockStore that grants everything after its Init. Functions that are not
+// nil replace its methods.
 type component struct {
 	lockpb.UnimplementedLockStoreServer
 	onInit     func(context.Context, *lockpb.LockStoreInitRequest) error
@@ -35,10 +35,12 @@ type component struct {
 	onTryLock  func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error)
 	onUnlock   func(context.Context, *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error)
 
-	slowRefusal time.Duration // how long every second TryLock takes that is refused for want of an Init
+	// notInitializedDelay delays every second TryLock that fails because there was no
+	// Init.
+	notInitializedDelay time.Duration
 
 	initialized           atomic.Bool
-	inits, locks, unlocks atomic.Int32 // calls that arrived
+	inits, locks, unlocks atomic.Int32 // received calls
 }
 
 func (c *component) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*lockpb.LockStoreInitResponse, error) {
@@ -65,7 +67,7 @@ func (c *component) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*l
 	n := c.locks.Add(1)
 	switch {
 	case !c.initialized.Load():
-		<-time.After(time.Duration(n%2) * c.slowRefusal)
+		<-time.After(time.Duration(n%2) * c.notInitializedDelay)
 		return nil, errNotInitialized()
 	case c.onTryLock != nil:
 		return c.onTryLock(ctx, req)
@@ -86,7 +88,8 @@ func (c *component) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*loc
 
 func errNotInitialized() error { return withReason(codes.FailedPrecondition, reasonNotInitialized) }
 
-// withReason is an error as a component sends it: a code, a message and an ErrorInfo.
+// withReason returns an error as a component sends it: a code, a message and an
+// ErrorInfo.
 func withReason(code codes.Code, reason string) error {
 	s, err := status.New(code, "no such instance").WithDetails(&errdetails.ErrorInfo{Reason: reason})
 	if err != nil {
@@ -95,15 +98,15 @@ func withReason(code codes.Code, reason string) error {
 	return s.Err()
 }
 
-// process is the process that a component runs in, behind a socket in memory, so that it
-// lives in a synctest bubble. It can be killed and started again.
+// process simulates the process of a component with a socket in memory, so that it runs
+// in a synctest bubble. It can be killed and restarted.
 type process struct {
 	mu       sync.Mutex
 	server   *grpc.Server
-	listener *bufconn.Listener // nil while the process is away
+	listener *bufconn.Listener // nil while the process does not run
 }
 
-// run starts a process with c that ends with the test.
+// run starts a process with c, which ends with the test.
 func run(t *testing.T, c *component) *process {
 	p := &process{}
 	p.start(c)
@@ -120,20 +123,20 @@ func (p *process) start(c *component) {
 	go p.server.Serve(p.listener)
 }
 
-// kill ends the process at once: calls under way get no answer. It does nothing if there
-// is none.
+// kill ends the process immediately, and calls in progress fail. It does nothing if the
+// process does not run.
 func (p *process) kill() { p.end((*grpc.Server).Stop) }
 
-// stop ends the process as it should: calls under way are answered, and no others taken.
+// stop ends the process gracefully: it completes calls in progress and accepts no others.
 func (p *process) stop() { p.end((*grpc.Server).GracefulStop) }
 
-func (p *process) end(how func(*grpc.Server)) {
+func (p *process) end(stop func(*grpc.Server)) {
 	p.mu.Lock()
 	listening := p.listener != nil
 	p.listener = nil
 	p.mu.Unlock()
 	if listening {
-		how(p.server)
+		stop(p.server)
 	}
 }
 
@@ -147,7 +150,7 @@ func (p *process) connect(ctx context.Context, _ string) (net.Conn, error) {
 	return listener.DialContext(ctx)
 }
 
-// dial is a pluggable.GRPCConnectionDialer that blocks like the one that discovery makes.
+// dial is a pluggable.GRPCConnectionDialer that blocks like the one of discovery.
 func (p *process) dial(ctx context.Context, _ string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts = append([]grpc.DialOption{
 		grpc.WithBlock(), grpc.FailOnNonTempDialError(true),
@@ -156,8 +159,8 @@ func (p *process) dial(ctx context.Context, _ string, opts ...grpc.DialOption) (
 	return grpc.DialContext(ctx, "passthrough:///memory", opts...)
 }
 
-// newStore returns a store for the component in p, not initialized. It is closed with the
-// test.
+// newStore returns a store for the component in p, without initializing it. The store is
+// closed when the test ends.
 func newStore(t *testing.T, p *process) *grpcLockStore {
 	s := newGRPCLockStore(silent(), p.dial)
 	t.Cleanup(func() { s.Close() })
@@ -184,7 +187,7 @@ func named(name string, properties map[string]string) contriblock.Metadata {
 	return contriblock.Metadata{Base: metadata.Base{Name: name, Properties: properties}}
 }
 
-// tryLock is a TryLock of which only the error matters.
+// tryLock calls TryLock and returns only the error.
 func tryLock(ctx context.Context, s *grpcLockStore) error {
 	_, err := s.TryLock(ctx, &contriblock.TryLockRequest{ResourceID: "lock||a||r", LockOwner: "o", ExpiryInSeconds: 9})
 	return err

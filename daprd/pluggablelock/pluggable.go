@@ -1,4 +1,4 @@
-// Package pluggablelock lets daprd use lock stores that run outside of it, as it uses
+// Package pluggablelock lets daprd use lock stores in other processes, as it uses
 // pluggable state stores: importing the package is enough. Every socket in daprd's
 // sockets folder that serves dapr.proto.components.v1.LockStore becomes a component type,
 // lock.<name of the socket file>.
@@ -28,20 +28,20 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-// defaultInitTimeout bounds an Init whose caller did not. It is what daprd grants when a
-// component's YAML is silent.
+// defaultInitTimeout is the timeout of an Init whose context has no deadline. It is
+// daprd's default.
 const defaultInitTimeout = 5 * time.Second
 
-// maxRestarts is how many restarts of the component a call lives through. More are a
-// component that does not remember Init.
+// maxRestarts is the number of restarts of the component after which a call fails. More
+// restarts mean a component that loses its Init.
 const maxRestarts = 10
 
 const (
-	// closeTimeout is how long Close waits for calls under way.
+	// closeTimeout is how long Close waits for calls in progress.
 	closeTimeout = time.Second
 
-	// allCalls is more than there can be.
-	allCalls = math.MaxInt64
+	// maxCalls is larger than the possible number of calls.
+	maxCalls = math.MaxInt64
 )
 
 func init() {
@@ -58,20 +58,21 @@ func register(name string, dial pluggable.GRPCConnectionDialer) {
 // grpcLockStore is a lock store in another process. After InitLockStore its methods are
 // safe for concurrent use.
 type grpcLockStore struct {
-	logger    logger.Logger
-	dial      pluggable.GRPCConnectionDialer
-	connector *pluggable.GRPCConnector[lockpb.LockStoreClient] // nil unless InitLockStore succeeded
+	logger logger.Logger
+	dial   pluggable.GRPCConnectionDialer
+	// Nil unless InitLockStore succeeded.
+	connector *pluggable.GRPCConnector[lockpb.LockStoreClient]
 
-	calls *semaphore.Weighted // one for each call under way, all of them for Close
+	calls *semaphore.Weighted // held by calls in progress, one each; Close acquires all
 
-	// What a component that has restarted is told again.
+	// The arguments of Init, which are sent again when the component has restarted.
 	name        string
 	initRequest *lockpb.LockStoreInitRequest
 	initTimeout time.Duration
 
-	turn     *semaphore.Weighted // held by the one call that repeats Init
-	attempts atomic.Uint64       // how many repetitions of Init have ended; see initAgain
-	outcome  error               // of the last of them; guarded by turn
+	initLock  *semaphore.Weighted // held by the call that repeats Init
+	initCount atomic.Uint64       // completed repetitions of Init; see reinitialize
+	initErr   error               // the result of the last of them; guarded by initLock
 }
 
 func newGRPCLockStore(l logger.Logger, dial pluggable.GRPCConnectionDialer) *grpcLockStore {
@@ -79,13 +80,13 @@ func newGRPCLockStore(l logger.Logger, dial pluggable.GRPCConnectionDialer) *grp
 		logger:      l,
 		dial:        dial.WithOptions(dialOptions()...),
 		initTimeout: defaultInitTimeout,
-		calls:       semaphore.NewWeighted(allCalls),
-		turn:        semaphore.NewWeighted(1),
+		calls:       semaphore.NewWeighted(maxCalls),
+		initLock:    semaphore.NewWeighted(1),
 	}
 }
 
-// InitLockStore connects to the component and passes the metadata on, all within ctx. The
-// store is of no use if it fails.
+// InitLockStore connects to the component and sends it the metadata, before ctx ends. If
+// it fails, the store cannot be used.
 func (s *grpcLockStore) InitLockStore(ctx context.Context, metadata contriblock.Metadata) error {
 	s.name = metadata.Name
 	s.initRequest = &lockpb.LockStoreInitRequest{
@@ -102,7 +103,7 @@ func (s *grpcLockStore) InitLockStore(ctx context.Context, metadata contriblock.
 	}
 	s.connector = connector
 	if err := s.sendInit(ctx); err != nil {
-		// daprd forgets a store whose Init failed, and does not close it.
+		// daprd does not close a store whose Init failed.
 		_ = s.Close()
 		s.connector = nil
 		return err
@@ -110,25 +111,24 @@ func (s *grpcLockStore) InitLockStore(ctx context.Context, metadata contriblock.
 	return nil
 }
 
-// sendInit tells the component its metadata and asks for its features, for which daprd
-// has no use yet but to log them.
+// sendInit sends Init and requests the features, which daprd only logs.
 func (s *grpcLockStore) sendInit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.initTimeout)
 	defer cancel()
 	if _, err := s.connector.Client.Init(ctx, s.initRequest); err != nil {
-		return readable(err)
+		return messageOnly(err)
 	}
 	resp, err := s.connector.Client.Features(ctx, &daprpb.FeaturesRequest{})
 	if err != nil {
-		return readable(err)
+		return messageOnly(err)
 	}
-	s.logger.Infof("pluggable lock store %s initialized, features: %v", s.name, resp.GetFeatures())
+	s.logger.Infof("Initialized pluggable lock store %s, features: %v", s.name, resp.GetFeatures())
 	return nil
 }
 
-// TryLock takes the lock if nobody holds it. After an error the lock may have been taken,
-// unless the error says that there was no connection. A request whose answer was lost is
-// not repeated: it would be refused the lock that it took.
+// TryLock acquires the lock if it is free. After an error the lock may be held, unless
+// the error reports that there was no connection. A request whose response was lost is
+// not repeated, because the lock that it acquired would be refused.
 func (s *grpcLockStore) TryLock(ctx context.Context, req *contriblock.TryLockRequest) (*contriblock.TryLockResponse, error) {
 	resp, err := call(ctx, s, s.connector.Client.TryLock, &lockpb.TryLockRequest{
 		ResourceId:      req.ResourceID,
@@ -142,7 +142,7 @@ func (s *grpcLockStore) TryLock(ctx context.Context, req *contriblock.TryLockReq
 	return &contriblock.TryLockResponse{Success: resp.GetSuccess(), Metadata: resp.GetMetadata()}, nil
 }
 
-// Unlock gives the lock back, if it is the owner's.
+// Unlock releases the lock, if the owner holds it.
 func (s *grpcLockStore) Unlock(ctx context.Context, req *contriblock.UnlockRequest) (*contriblock.UnlockResponse, error) {
 	resp, err := call(ctx, s, s.connector.Client.Unlock, &lockpb.UnlockRequest{
 		ResourceId: req.ResourceID,
@@ -152,28 +152,28 @@ func (s *grpcLockStore) Unlock(ctx context.Context, req *contriblock.UnlockReque
 	if err != nil {
 		return nil, err
 	}
-	// The numbers are the same on both sides.
+	// Both enumerations have the same numbers.
 	return &contriblock.UnlockResponse{Status: contriblock.Status(resp.GetStatus()), Metadata: resp.GetMetadata()}, nil
 }
 
-// Close lets the calls under way finish, for closeTimeout at most, and closes the
-// connection; calls that come later fail. So a hot reload leaves no lock behind whose
-// grant nobody heard of. It does nothing unless InitLockStore succeeded.
+// Close waits for calls in progress, for at most closeTimeout, and closes the connection;
+// later calls fail. So a hot reload leaves no lock whose grant was not received. Close
+// does nothing unless InitLockStore succeeded.
 func (s *grpcLockStore) Close() error {
 	if s.connector == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if s.calls.Acquire(ctx, allCalls) == nil {
-		defer s.calls.Release(allCalls)
+	if s.calls.Acquire(ctx, maxCalls) == nil {
+		defer s.calls.Release(maxCalls)
 	}
 	return s.connector.Close()
 }
 
-// call sends a request to the component. A component that answers that it was not
-// initialized has restarted and has done nothing about the request: it gets Init again,
-// and then the request once more. It may restart again meanwhile.
+// call sends a request to the component. If the component responds that it was not
+// initialized, it has restarted and has not processed the request: call repeats Init and
+// then the request. The component may restart again meanwhile.
 func call[Req, Resp any](
 	ctx context.Context, s *grpcLockStore, send func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req,
 ) (resp Resp, err error) {
@@ -182,38 +182,38 @@ func call[Req, Resp any](
 	}
 	defer s.calls.Release(1)
 	for restarts := 0; ; restarts++ {
-		attempts := s.attempts.Load()
-		resp, err := send(traced(ctx), req)
+		count := s.initCount.Load()
+		resp, err := send(withTraceContext(ctx), req)
 		if !notInitialized(err) || restarts == maxRestarts {
-			return resp, readable(err)
+			return resp, messageOnly(err)
 		}
-		if err := s.initAgain(ctx, attempts); err != nil && !notInitialized(err) {
-			return resp, readable(err)
+		if err := s.reinitialize(ctx, count); err != nil && !notInitialized(err) {
+			return resp, messageOnly(err)
 		}
 	}
 }
 
-// initAgain repeats Init, once for all calls that met the same restart, and tells every
-// one of them how it went. Which those are is told by seen, the number of attempts before
-// the call was sent: if there are more by now, another call has been here since.
-func (s *grpcLockStore) initAgain(ctx context.Context, seen uint64) error {
-	if err := s.turn.Acquire(ctx, 1); err != nil {
+// reinitialize repeats Init once for all calls that the same restart affects, and returns
+// its result to each. seen is initCount before the call was sent: if initCount is larger
+// now, another call has repeated Init since.
+func (s *grpcLockStore) reinitialize(ctx context.Context, seen uint64) error {
+	if err := s.initLock.Acquire(ctx, 1); err != nil {
 		return status.FromContextError(err).Err()
 	}
-	defer s.turn.Release(1)
-	if s.attempts.Load() != seen {
-		return s.outcome
+	defer s.initLock.Release(1)
+	if s.initCount.Load() != seen {
+		return s.initErr
 	}
 
-	s.logger.Warnf("pluggable lock store %s has restarted, initializing it again", s.name)
+	s.logger.Warnf("Initializing pluggable lock store %s again, because it has restarted", s.name)
 	err := s.sendInit(ctx)
 	if err != nil {
 		err = fmt.Errorf("component has restarted and could not be initialized again: %w", err)
 	}
-	// If ctx ended, that is this call's affair. The next in turn tries for itself.
+	// If ctx ended, only this call fails. The next one repeats Init again.
 	if err == nil || ctx.Err() == nil {
-		s.outcome = err
-		s.attempts.Add(1)
+		s.initErr = err
+		s.initCount.Add(1)
 	}
 	return err
 }

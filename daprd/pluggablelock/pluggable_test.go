@@ -15,7 +15,7 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestInitPassesTheMetadataOn(t *testing.T) {
+func TestInit_Metadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got map[string]string
 		c := &component{onInit: func(_ context.Context, req *lockpb.LockStoreInitRequest) error {
@@ -27,12 +27,12 @@ func TestInitPassesTheMetadataOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !maps.Equal(got, want) {
-			t.Errorf("component got %v, want %v", got, want)
+			t.Errorf("component received %v, want %v", got, want)
 		}
 	})
 }
 
-func TestInitFails(t *testing.T) {
+func TestInit_Errors(t *testing.T) {
 	tests := []struct {
 		name string
 		c    *component
@@ -40,24 +40,24 @@ func TestInitFails(t *testing.T) {
 		text string
 	}{
 		{
-			"with the component's words if it refuses the metadata",
+			"with the component's message if it rejects the metadata",
 			&component{onInit: func(context.Context, *lockpb.LockStoreInitRequest) error {
 				return status.Error(codes.InvalidArgument, "metadata key sotre: nearest is store")
 			}},
 			codes.InvalidArgument, "metadata key sotre: nearest is store",
 		},
 		{
-			"if the component cannot tell its features",
+			"if the component cannot return its features",
 			&component{onFeatures: func(context.Context) error { return status.Error(codes.Internal, "broken") }},
 			codes.Internal, "broken",
 		},
 		{
-			"when its deadline passes",
+			"at its deadline",
 			&component{onInit: func(ctx context.Context, _ *lockpb.LockStoreInitRequest) error {
 				<-ctx.Done()
 				return ctx.Err()
 			}},
-			codes.DeadlineExceeded, "", // the two sides' clocks race for the words
+			codes.DeadlineExceeded, "", // either side may reach the deadline first
 		},
 	}
 	for _, tt := range tests {
@@ -68,14 +68,14 @@ func TestInitFails(t *testing.T) {
 				s := newStore(t, run(t, tt.c))
 				wantError(t, s.InitLockStore(ctx, named("orders", nil)), tt.code, tt.text)
 				if s.connector != nil {
-					t.Error("the connection is left open, and daprd does not close a store that failed")
+					t.Error("the connection must be closed, because daprd does not close a store that failed")
 				}
 			})
 		})
 	}
 }
 
-func TestTryLockCarriesEveryField(t *testing.T) {
+func TestTryLock_Fields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got *lockpb.TryLockRequest
 		c := &component{onTryLock: func(_ context.Context, req *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -89,15 +89,15 @@ func TestTryLockCarriesEveryField(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.GetResourceId() != "lock||a||r" || got.GetLockOwner() != "o" || got.GetExpiryInSeconds() != 60 || got.GetMetadata()["k"] != "v" {
-			t.Errorf("component got %v", got)
+			t.Errorf("component received %v", got)
 		}
 		if !resp.Success || resp.Metadata["fencingToken"] != "7" {
-			t.Errorf("daprd got %+v", resp)
+			t.Errorf("daprd received %+v", resp)
 		}
 	})
 }
 
-func TestTryLockOfAHeldLockIsNoError(t *testing.T) {
+func TestTryLock_HeldLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{onTryLock: func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 			return &lockpb.TryLockResponse{}, nil
@@ -109,7 +109,7 @@ func TestTryLockOfAHeldLockIsNoError(t *testing.T) {
 	})
 }
 
-func TestUnlockCarriesEveryField(t *testing.T) {
+func TestUnlock_Fields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got *lockpb.UnlockRequest
 		c := &component{onUnlock: func(_ context.Context, req *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
@@ -123,15 +123,15 @@ func TestUnlockCarriesEveryField(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.GetResourceId() != "lock||a||r" || got.GetLockOwner() != "o" || got.GetMetadata()["k"] != "v" {
-			t.Errorf("component got %v", got)
+			t.Errorf("component received %v", got)
 		}
 		if resp.Metadata["heldMs"] != "12" {
-			t.Errorf("daprd got %+v", resp)
+			t.Errorf("daprd received %+v", resp)
 		}
 	})
 }
 
-func TestUnlockStatus(t *testing.T) {
+func TestUnlock_Status(t *testing.T) {
 	want := map[lockpb.UnlockResponse_Status]contriblock.Status{
 		lockpb.UnlockResponse_SUCCESS:                contriblock.Success,
 		lockpb.UnlockResponse_LOCK_DOES_NOT_EXIST:    contriblock.LockDoesNotExist,
@@ -150,14 +150,14 @@ func TestUnlockStatus(t *testing.T) {
 					t.Fatal(err)
 				}
 				if resp.Status != want[sent] {
-					t.Errorf("daprd got %d, want %d", resp.Status, want[sent])
+					t.Errorf("daprd received %d, want %d", resp.Status, want[sent])
 				}
 			})
 		})
 	}
 }
 
-func TestTheCallersDeadlineReachesTheComponent(t *testing.T) {
+func TestCall_Deadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left time.Duration
 		c := &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -172,12 +172,12 @@ func TestTheCallersDeadlineReachesTheComponent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if left.Round(time.Millisecond) != 7*time.Second {
-			t.Errorf("component has %v left, want 7s", left)
+			t.Errorf("component: %v until the deadline, want 7s", left)
 		}
 	})
 }
 
-func TestTheCallersCancelReachesTheComponent(t *testing.T) {
+func TestCall_Cancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		arrived, ended := make(chan struct{}), make(chan struct{})
 		c := &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -195,13 +195,13 @@ func TestTheCallersCancelReachesTheComponent(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	t.Run("does nothing to a store that was never initialized", func(t *testing.T) {
+	t.Run("does nothing before Init", func(t *testing.T) {
 		s := newGRPCLockStore(nil, (&process{}).dial)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	t.Run("lets a call under way finish", func(t *testing.T) {
+	t.Run("waits for a call in progress", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			arrived := make(chan struct{})
 			s := open(t, run(t, &component{onTryLock: func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
@@ -227,7 +227,7 @@ func TestClose(t *testing.T) {
 			wantError(t, tryLock(t.Context(), s), codes.Canceled, "grpc: the client connection is closing")
 		})
 	})
-	t.Run("refuses calls that come later", func(t *testing.T) {
+	t.Run("rejects later calls", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := open(t, run(t, &component{}))
 			if err := s.Close(); err != nil {
@@ -238,16 +238,16 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// wantError fails the test unless err has the code and reads as text, if that is given.
+// wantError fails the test unless err has the code and, if it is not empty, the text.
 func wantError(t *testing.T, err error, code codes.Code, text string) {
 	t.Helper()
 	if err == nil {
-		t.Fatalf("no error, want %v: %s", code, text)
+		t.Fatalf("got no error, want %v: %s", code, text)
 	}
 	if status.Code(err) != code || text != "" && err.Error() != text {
-		t.Errorf("error is %v: %q, want %v: %q", status.Code(err), err, code, text)
+		t.Errorf("got %v: %q, want %v: %q", status.Code(err), err, code, text)
 	}
 	if grpc := errors.Unwrap(err); status.Code(grpc) != code {
-		t.Errorf("the cause is lost: %v", grpc)
+		t.Errorf("cause: got %v", grpc)
 	}
 }

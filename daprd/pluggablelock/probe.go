@@ -29,16 +29,16 @@ const (
 	changePause = time.Second
 )
 
-// maxSocketPath is the longest path, in bytes, that a Unix socket can be connected to by.
+// maxSocketPath is the largest length, in bytes, of the path of a Unix socket.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// errNoAnswer reports a process that let the time pass.
+// errNoAnswer reports a process that did not answer in time.
 var errNoAnswer = errors.New("its process accepts connections and does not answer as a gRPC server")
 
-// errPermanent is matched by the errors of sockets for which trying again is useless.
-var errPermanent = errors.New("trying again is useless")
+// errPermanent matches the errors of sockets for which a retry cannot succeed.
+var errPermanent = errors.New("a retry cannot succeed")
 
-// permanent is an error that matches errPermanent and reads as its cause.
+// permanent is an error that matches errPermanent and has the text of its cause.
 type permanent struct{ error }
 
 // Is reports whether the target is errPermanent.
@@ -47,16 +47,16 @@ func (permanent) Is(target error) bool { return target == errPermanent }
 // Unwrap returns the cause.
 func (p permanent) Unwrap() error { return p.error }
 
-// awaitComponent tries to use a socket until a component answers there, ctx ends or
-// trying again is useless. The error says why the socket cannot be used, and what to do
-// about it.
+// awaitComponent probes a socket until a component answers, ctx ends or a retry cannot
+// succeed. The error contains why the socket cannot be used, and the remedy.
 func awaitComponent(ctx context.Context, socket string) error {
 	var reason error
 	for {
 		switch err := probe(ctx, socket); {
 		case err == nil || errors.Is(err, errPermanent):
 			return err
-		case reason == nil || !errors.Is(err, errNoAnswer): // the end of ctx cuts the last attempt short
+		// The end of ctx may cancel the last probe.
+		case reason == nil || !errors.Is(err, errNoAnswer):
 			reason = err
 		}
 		select {
@@ -68,7 +68,7 @@ func awaitComponent(ctx context.Context, socket string) error {
 }
 
 // awaitChange waits until a component answers at a socket that could not be used. It
-// returns an error if ctx ends before.
+// returns an error if ctx ends first.
 func awaitChange(ctx context.Context, socket string) error {
 	for {
 		select {
@@ -82,22 +82,22 @@ func awaitChange(ctx context.Context, socket string) error {
 	}
 }
 
-// probe asks the component behind a socket for its services, as discovery does.
+// probe lists the services of the component at a socket, as discovery does.
 func probe(ctx context.Context, socket string) error {
 	if len(socket) > maxSocketPath {
-		return permanent{fmt.Errorf("its path has %d bytes, the most is %d: use a folder with a shorter path",
-			len(socket), maxSocketPath)}
+		return permanent{fmt.Errorf("its path must be at most %d bytes, got %d: use a folder with a shorter path",
+			maxSocketPath, len(socket))}
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
-		return unreachable(socket, err)
+		return dialError(socket, err)
 	}
 	defer conn.Close()
-	return unanswered(listServices(ctx, conn))
+	return answerError(listServices(ctx, conn))
 }
 
-// unreachable explains why a socket cannot be connected to.
-func unreachable(socket string, err error) error {
+// dialError explains why a connection to a socket failed.
+func dialError(socket string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("permission denied: daprd (uid %d, gid %d) must have write permission for the socket (%s); "+
@@ -129,8 +129,8 @@ func modeOf(path string) string {
 	return fmt.Sprintf("mode %04o, uid %d, gid %d", info.Mode().Perm(), owner.Uid, owner.Gid)
 }
 
-// unanswered explains why a process that accepts connections does not list its services.
-func unanswered(err error) error {
+// answerError explains why a process that accepts connections does not list its services.
+func answerError(err error) error {
 	switch status.Code(err) {
 	case codes.OK:
 		return nil
@@ -142,10 +142,10 @@ func unanswered(err error) error {
 	return fmt.Errorf("its process does not answer as a gRPC server: %s", status.Convert(err).Message())
 }
 
-// listServices asks the gRPC server at the other end of conn for its services.
+// listServices requests the services of the gRPC server at the other end of conn.
 func listServices(ctx context.Context, conn net.Conn) error {
 	client, err := grpc.NewClient("passthrough:///"+conn.RemoteAddr().String(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(once(conn)))
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(dialOnce(conn)))
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,8 @@ func listServices(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	request := &reflectpb.ServerReflectionRequest{MessageRequest: &reflectpb.ServerReflectionRequest_ListServices{}}
-	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) { // after EOF, Recv has the error
+	// Recv returns the error.
+	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	answer, err := stream.Recv()
@@ -165,9 +166,9 @@ func listServices(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// once returns a dialer that returns conn for the first call, and an error for all
+// dialOnce returns a dialer that returns conn from the first call, and an error from all
 // others.
-func once(conn net.Conn) func(context.Context, string) (net.Conn, error) {
+func dialOnce(conn net.Conn) func(context.Context, string) (net.Conn, error) {
 	conns := make(chan net.Conn, 1)
 	conns <- conn
 	return func(context.Context, string) (net.Conn, error) {

@@ -14,13 +14,13 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestAComponentThatRestarted(t *testing.T) {
+func TestRestart(t *testing.T) {
 	tests := []struct {
 		name string
 		call func(context.Context, *grpcLockStore) error
 	}{
-		{"gets Init and the TryLock again", tryLock},
-		{"gets Init and the Unlock again", func(ctx context.Context, s *grpcLockStore) error {
+		{"repeats Init and TryLock", tryLock},
+		{"repeats Init and Unlock", func(ctx context.Context, s *grpcLockStore) error {
 			_, err := s.Unlock(ctx, &contriblock.UnlockRequest{})
 			return err
 		}},
@@ -44,13 +44,13 @@ func TestAComponentThatRestarted(t *testing.T) {
 	}
 }
 
-func TestAComponentThatRestartsDuringItsInitGetsAnother(t *testing.T) {
+func TestRestart_DuringInit(t *testing.T) {
 	tests := []struct {
 		name  string
 		where string
 	}{
-		{"when it is gone before it tells its features", "features"},
-		{"when it is gone before the request comes again", "request"},
+		{"before the features are sent", "features"},
+		{"before the request is repeated", "request"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,16 +58,16 @@ func TestAComponentThatRestartsDuringItsInitGetsAnother(t *testing.T) {
 				c := &component{}
 				s := open(t, run(t, c))
 				c.initialized.Store(false)
-				forgotten := func() bool { return c.inits.Load() < 4 }
+				restarted := func() bool { return c.inits.Load() < 4 }
 				c.onFeatures = func(context.Context) error {
-					if tt.where == "features" && forgotten() {
+					if tt.where == "features" && restarted() {
 						c.initialized.Store(false)
 						return errNotInitialized()
 					}
 					return nil
 				}
 				c.onTryLock = func(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
-					if tt.where == "request" && forgotten() {
+					if tt.where == "request" && restarted() {
 						return nil, errNotInitialized()
 					}
 					return &lockpb.TryLockResponse{Success: true}, nil
@@ -80,7 +80,7 @@ func TestAComponentThatRestartsDuringItsInitGetsAnother(t *testing.T) {
 	}
 }
 
-func TestARestartRepeatsTheMetadataAndTheTimeOfTheFirstInit(t *testing.T) {
+func TestRestart_RepeatsInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left []time.Duration
 		var hosts []string
@@ -97,19 +97,19 @@ func TestARestartRepeatsTheMetadataAndTheTimeOfTheFirstInit(t *testing.T) {
 		if err := s.InitLockStore(ctx, named("orders", properties)); err != nil {
 			t.Fatal(err)
 		}
-		properties["redisHost"] = "the caller's map is the caller's"
+		properties["redisHost"] = "changed by the caller"
 		c.initialized.Store(false)
 		if err := tryLock(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 		if len(left) != 2 || left[0] != 30*time.Second || left[1] != left[0] || hosts[1] != "a:1" {
-			t.Errorf("inits had %v left and the hosts %v", left, hosts)
+			t.Errorf("inits received the timeouts %v and the hosts %v", left, hosts)
 		}
 	})
 }
 
-// Half of the refusals arrive while Init is being repeated, half of them after that.
-func TestCallsThatMeetARestartTogetherShareOneInit(t *testing.T) {
+// Half of the errors are returned while Init is repeated, half of them afterwards.
+func TestRestart_ConcurrentCallsShareInit(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer error
@@ -122,14 +122,14 @@ func TestCallsThatMeetARestartTogetherShareOneInit(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := &component{slowRefusal: 2 * time.Second}
+				c := &component{notInitializedDelay: 2 * time.Second}
 				s := open(t, run(t, c))
 				c.initialized.Store(false)
 				c.onInit = func(context.Context, *lockpb.LockStoreInitRequest) error {
 					<-time.After(time.Second)
 					return tt.answer
 				}
-				for _, err := range together(200, func() error { return tryLock(t.Context(), s) }) {
+				for _, err := range runConcurrently(200, func() error { return tryLock(t.Context(), s) }) {
 					if tt.text != "" {
 						wantError(t, err, codes.Unavailable, tt.text)
 					} else if err != nil {
@@ -137,14 +137,14 @@ func TestCallsThatMeetARestartTogetherShareOneInit(t *testing.T) {
 					}
 				}
 				if n := c.inits.Load(); n != 2 {
-					t.Errorf("%d inits, want the first and one for the restart", n)
+					t.Errorf("got %d inits, want the first and one for the restart", n)
 				}
 			})
 		})
 	}
 }
 
-func TestACallThatGivesUpDuringInitLeavesItToTheNext(t *testing.T) {
+func TestRestart_CanceledDuringInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -161,7 +161,7 @@ func TestACallThatGivesUpDuringInitLeavesItToTheNext(t *testing.T) {
 		go func() { errs <- tryLock(first, s) }()
 		synctest.Wait() // the first call is in Init
 		go func() { errs <- tryLock(t.Context(), s) }()
-		synctest.Wait() // the second waits for it
+		synctest.Wait() // the second call waits for it
 		cancel()
 		wantError(t, <-errs, codes.Canceled, "component has restarted and could not be initialized again: context canceled")
 		if err := <-errs; err != nil {
@@ -170,7 +170,7 @@ func TestACallThatGivesUpDuringInitLeavesItToTheNext(t *testing.T) {
 	})
 }
 
-func TestACallStopsWaitingForAnothersInitWhenItsDeadlinePasses(t *testing.T) {
+func TestRestart_DeadlineDuringInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -187,7 +187,7 @@ func TestACallStopsWaitingForAnothersInitWhenItsDeadlinePasses(t *testing.T) {
 	})
 }
 
-func TestCloseDuringTheInitOfARestartEndsAllCalls(t *testing.T) {
+func TestRestart_CloseDuringInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -197,18 +197,18 @@ func TestCloseDuringTheInitOfARestartEndsAllCalls(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		for _, err := range together(50, func() error { return tryLock(t.Context(), s) }) {
+		for _, err := range runConcurrently(50, func() error { return tryLock(t.Context(), s) }) {
 			if status.Code(err) != codes.Canceled {
 				t.Errorf("error is %v, want %v", err, codes.Canceled)
 			}
 		}
 		if n := c.inits.Load(); n != 2 {
-			t.Errorf("%d inits, want the first and one for the restart", n)
+			t.Errorf("got %d inits, want the first and one for the restart", n)
 		}
 	})
 }
 
-func TestAComponentThatForgetsAtOnceIsNotAskedForever(t *testing.T) {
+func TestRestart_MaxRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component{}
 		s := open(t, run(t, c))
@@ -217,13 +217,13 @@ func TestAComponentThatForgetsAtOnceIsNotAskedForever(t *testing.T) {
 		}
 		wantError(t, tryLock(t.Context(), s), codes.FailedPrecondition, "no such instance")
 		if inits, locks := c.inits.Load(), c.locks.Load(); inits != 1+maxRestarts || locks != 1+maxRestarts {
-			t.Errorf("%d inits and %d calls, want %d of each", inits, locks, 1+maxRestarts)
+			t.Errorf("got %d inits and %d calls, want %d of each", inits, locks, 1+maxRestarts)
 		}
 	})
 }
 
-// together runs n calls at a time and returns their errors.
-func together(n int, call func() error) []error {
+// runConcurrently runs n calls concurrently and returns their errors.
+func runConcurrently(n int, call func() error) []error {
 	var all sync.WaitGroup
 	errs := make([]error, n)
 	for i := range errs {

@@ -24,31 +24,30 @@ import (
 // socketTimeout is how long discovery waits for a socket that cannot be used.
 const socketTimeout = 5 * time.Second
 
-// socketLog is the logger of what is wrong with sockets.
+// socketLog logs errors of sockets.
 var socketLog = logger.NewLogger("pluggable-components-sockets")
 
-// plainUnix is gRPC's own resolver of unix targets. Package grpc, which is imported
-// above, has registered it.
-var plainUnix = resolver.Get("unix")
+// defaultUnix is gRPC's own resolver of unix targets. Package grpc has registered it.
+var defaultUnix = resolver.Get("unix")
 
-func init() { resolver.Register(&unixBuilder{plainUnix, socketTimeout}) }
+func init() { resolver.Register(&unixBuilder{defaultUnix, socketTimeout}) }
 
-// unixBuilder resolves unix targets like gRPC's own resolver, and bounds how long a dial
-// waits for a socket in daprd's sockets folder.
+// unixBuilder resolves unix targets like gRPC's own resolver, with a timeout for sockets
+// in daprd's sockets folder.
 //
 // daprd's discovery dials every socket there, one after the other, and blocks until each
-// has answered. One that cannot be used, such as one that it may not open, would keep
-// daprd from starting, without a line in the log. There is nothing in discovery that
-// could be set or replaced, except what gRPC makes of its target. So the resolver tries
-// the socket first. If it cannot be used, the resolver logs why and sends the connection
-// to a gRPC server without services, so that discovery goes on with the next socket.
+// has answered. A socket that cannot be used, for example for lack of permission, would
+// keep daprd from starting, without a line in the log. Discovery has no options or hooks
+// for this, but gRPC resolves its targets. So the resolver probes the socket first. If it
+// cannot be used, the resolver logs the reason and connects to a gRPC server without
+// services, so that discovery continues with the next socket.
 type unixBuilder struct {
 	resolver.Builder
 	timeout time.Duration
 }
 
-// OverrideAuthority returns what gRPC's own resolver does. Without it, servers get the
-// path.
+// OverrideAuthority returns the same as gRPC's own resolver. Without it, the authority
+// would be the path.
 func (b *unixBuilder) OverrideAuthority(target resolver.Target) string {
 	if own, ok := b.Builder.(resolver.AuthorityOverrider); ok {
 		return own.OverrideAuthority(target)
@@ -64,7 +63,8 @@ func (b *unixBuilder) Build(target resolver.Target, cc resolver.ClientConn, o re
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &unixResolver{cancel: cancel, socket: target.URL.Path, resolve: func(path string) {
 		target := resolver.Target{URL: url.URL{Scheme: b.Scheme(), Path: path}}
-		if _, err := b.Builder.Build(target, cc, o); err != nil { // sets the address, and has nothing to close
+		// The resolver needs no Close.
+		if _, err := b.Builder.Build(target, cc, o); err != nil {
 			cc.ReportError(err)
 		}
 	}}
@@ -75,12 +75,12 @@ func (b *unixBuilder) Build(target resolver.Target, cc resolver.ClientConn, o re
 // unixResolver resolves the target of one connection.
 type unixResolver struct {
 	socket  string
-	resolve func(path string) // sends the connection to the socket at the path
+	resolve func(path string) // sets the address of the connection
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// ResolveNow does nothing: a socket has no other address than its path.
+// ResolveNow does nothing: the only address of a socket is its path.
 func (*unixResolver) ResolveNow(resolver.ResolveNowOptions) {}
 
 // Close ends the resolver.
@@ -89,16 +89,15 @@ func (r *unixResolver) Close() {
 	r.running.Wait()
 }
 
-// run sends the connection to the socket as soon as a component answers there. If there
-// is none within the timeout, the connection goes to a server without services until
-// then.
+// run connects to the socket as soon as a component answers there. If none answers within
+// the timeout, it connects to a server without services until then.
 func (r *unixResolver) run(ctx context.Context, timeout time.Duration) {
-	within, cancel := context.WithTimeout(ctx, timeout)
+	probeCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := awaitComponent(within, r.socket)
+	err := awaitComponent(probeCtx, r.socket)
 	if err != nil && ctx.Err() == nil {
 		socketLog.Errorf("Skipping socket %s, which cannot be used: %v", r.socket, err)
-		defer r.serveInstead(err)()
+		defer r.serveUnavailable(err)()
 		err = awaitChange(ctx, r.socket)
 	}
 	if err == nil {
@@ -106,10 +105,10 @@ func (r *unixResolver) run(ctx context.Context, timeout time.Duration) {
 	}
 }
 
-// serveInstead sends the connection to a gRPC server of its own, which answers all calls
-// except reflection with the reason, until stop is called.
-func (r *unixResolver) serveInstead(reason error) (stop func()) {
-	l, err := listenPrivately()
+// serveUnavailable connects to a new gRPC server, which fails all calls except reflection
+// with the reason, until stop is called.
+func (r *unixResolver) serveUnavailable(reason error) (stop func()) {
+	l, err := listenOutside()
 	if err != nil {
 		socketLog.Errorf("Cannot skip socket %s: %v", r.socket, err)
 		return func() {}
@@ -126,9 +125,9 @@ func (r *unixResolver) serveInstead(reason error) (stop func()) {
 	}
 }
 
-// listenPrivately listens on a socket outside of the sockets folder. On Linux it has no
+// listenOutside listens on a socket outside of the sockets folder. On Linux it has no
 // file, because daprd's file system may be read-only.
-func listenPrivately() (net.Listener, error) {
+func listenOutside() (net.Listener, error) {
 	name := "daprd-skipped-" + rand.Text()
 	if runtime.GOOS == "linux" {
 		return net.Listen("unix", "@"+name)

@@ -31,12 +31,12 @@ import (
 )
 
 const (
-	// discoverVariable makes the test binary run discovery, and has the time for one
-	// socket.
+	// discoverVariable, if it is set to the timeout of one socket, makes the test binary
+	// run discovery.
 	discoverVariable = "TEST_DISCOVER_SOCKET_TIMEOUT"
 
-	// nobody is a user who owns nothing.
-	nobody = 65534
+	// unprivilegedUID is the ID of a user that owns no files.
+	unprivilegedUID = 65534
 )
 
 func TestMain(m *testing.M) {
@@ -47,13 +47,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// discoverAndReport runs discovery as daprd does, and prints what it has found.
+// discoverAndReport runs discovery as daprd does, and prints the result.
 func discoverAndReport(timeout string) {
 	d, err := time.ParseDuration(timeout)
 	if err != nil {
 		panic(err)
 	}
-	resolver.Register(&unixBuilder{plainUnix, d})
+	resolver.Register(&unixBuilder{defaultUnix, d})
 	lock.DefaultRegistry.Logger = silent()
 	if err := pluggable.Discover(context.Background()); err != nil {
 		fmt.Println("discovery failed:", err)
@@ -65,40 +65,40 @@ func discoverAndReport(timeout string) {
 	}
 }
 
-// openFolder returns a new folder that all users can search.
-func openFolder(t *testing.T) string {
+// sharedFolder returns a new folder that all users can search.
+func sharedFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "s") // that of t.TempDir is in one for its owner only
+	folder, err := os.MkdirTemp("", "s") // the parent of t.TempDir is private
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	allow(t, folder, 0o755)
+	chmod(t, folder, 0o755)
 	return folder
 }
 
-func allow(t *testing.T, path string, mode os.FileMode) {
+func chmod(t *testing.T, path string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(path, mode); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// deny takes all permissions for the path from the user of discoverAsNobody, until the
-// test ends.
-func deny(t *testing.T, path string) {
+// denyAccess removes all permissions for the path from the user of discoverUnprivileged,
+// until the test ends.
+func denyAccess(t *testing.T, path string) {
 	t.Helper()
 	mode := os.FileMode(0o700)
 	if os.Geteuid() != 0 {
 		mode = 0
 	}
-	allow(t, path, mode)
-	t.Cleanup(func() { allow(t, path, 0o700) })
+	chmod(t, path, mode)
+	t.Cleanup(func() { chmod(t, path, 0o700) })
 }
 
-// discoverAsNobody runs discovery in a process of a user to whom modes apply. It is this
-// user's, unless that is root.
-func discoverAsNobody(t *testing.T, folder string, timeout time.Duration) (output string) {
+// discoverUnprivileged runs discovery in another process, as another user if this one is
+// root, to which modes do not apply.
+func discoverUnprivileged(t *testing.T, folder string, timeout time.Duration) (output string) {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -108,15 +108,15 @@ func discoverAsNobody(t *testing.T, folder string, timeout time.Duration) (outpu
 	defer cancel()
 	attributes := &syscall.SysProcAttr{}
 	if os.Geteuid() == 0 {
-		program = "/proc/self/exe" // the folder of the binary is closed to others
-		attributes.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		program = "/proc/self/exe" // the folder of the binary is private
+		attributes.Credential = &syscall.Credential{Uid: unprivilegedUID, Gid: unprivilegedUID}
 	}
 	cmd := exec.CommandContext(ctx, program)
 	cmd.SysProcAttr, cmd.Dir = attributes, "/"
 	cmd.Env = append(os.Environ(), pluggable.SocketFolderEnvVar+"="+folder, discoverVariable+"="+timeout.String())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("discovery does not end: %v\n%s", err, out)
+		t.Fatalf("discovery: %v\n%s", err, out)
 	}
 	return string(out)
 }
@@ -131,7 +131,7 @@ func linesWith(output, text string) (lines []string) {
 	return lines
 }
 
-// listenAt listens on a socket that all users may connect to.
+// listenAt listens on a socket that all users can connect to.
 func listenAt(t *testing.T, path string) *net.UnixListener {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -139,12 +139,12 @@ func listenAt(t *testing.T, path string) *net.UnixListener {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	allow(t, path, 0o666)
+	chmod(t, path, 0o666)
 	return l
 }
 
-// leaveBehind makes a socket on which no process listens any more.
-func leaveBehind(t *testing.T, path string) {
+// leaveStaleSocket creates a socket on which no process listens.
+func leaveStaleSocket(t *testing.T, path string) {
 	t.Helper()
 	l := listenAt(t, path)
 	l.SetUnlinkOnClose(false)
@@ -153,17 +153,17 @@ func leaveBehind(t *testing.T, path string) {
 	}
 }
 
-// unusable are the sockets, and what else can be in the folder, that discovery must skip.
+// unusable are the sockets and other files that discovery must skip.
 var unusable = []struct {
 	name string
 	make func(t *testing.T, path string)
-	want string // in the one line of the log
+	want string // a part of the line in the log
 }{
 	{"denied", func(t *testing.T, path string) {
 		serve(t, path, &component{})
-		deny(t, path)
+		denyAccess(t, path)
 	}, "permission denied: daprd (uid "},
-	{"stale", leaveBehind, "connection refused: no process listens on it; start the component, or remove the file"},
+	{"stale", leaveStaleSocket, "connection refused: no process listens on it; start the component, or remove the file"},
 	{"hanging", func(t *testing.T, path string) { listenAt(t, path) }, "accepts connections and does not answer as a gRPC server"},
 	{"quiet", func(t *testing.T, path string) {
 		l := listenAt(t, path)
@@ -206,12 +206,12 @@ var unusable = []struct {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		allow(t, path, 0o666)
+		chmod(t, path, 0o666)
 	}, "it is not a stream socket; remove the file"},
 	{"long-" + strings.Repeat("x", 90), func(t *testing.T, path string) {
-		t.Chdir(filepath.Dir(path)) // so that a short path leads to it, for now
+		t.Chdir(filepath.Dir(path)) // to listen with a short path
 		listenAt(t, filepath.Base(path))
-	}, " bytes, the most is "},
+	}, "its path must be at most "},
 	{"file", func(t *testing.T, path string) {
 		if err := os.WriteFile(path, nil, 0o666); err != nil {
 			t.Fatal(err)
@@ -229,16 +229,16 @@ var unusable = []struct {
 	}, "could not use socket for file"},
 }
 
-func TestDiscoverySkipsWhatItCannotUse(t *testing.T) {
-	folder := openFolder(t)
-	for _, name := range []string{"a-good", "z-good"} { // before and behind the others
+func TestDiscovery_SkipsUnusableSockets(t *testing.T) {
+	folder := sharedFolder(t)
+	for _, name := range []string{"a-good", "z-good"} { // before and after the others
 		serve(t, filepath.Join(folder, name+".sock"), &component{})
-		allow(t, filepath.Join(folder, name+".sock"), 0o666)
+		chmod(t, filepath.Join(folder, name+".sock"), 0o666)
 	}
 	for _, row := range unusable {
 		row.make(t, filepath.Join(folder, row.name+".sock"))
 	}
-	output := discoverAsNobody(t, folder, 3*time.Second)
+	output := discoverUnprivileged(t, folder, 3*time.Second)
 	for _, row := range unusable {
 		path := filepath.Join(folder, row.name+".sock")
 		if lines := linesWith(output, path); len(lines) != 1 || !strings.Contains(lines[0], row.want) {
@@ -247,55 +247,55 @@ func TestDiscoverySkipsWhatItCannotUse(t *testing.T) {
 	}
 	for _, name := range []string{"a-good", "z-good"} {
 		if len(linesWith(output, "found "+name)) != 1 {
-			t.Errorf("%s is not found:\n%s", name, output)
+			t.Errorf("%s must be found:\n%s", name, output)
 		}
 	}
 }
 
-func TestDiscoverySaysWhichSocketItMayNotOpen(t *testing.T) {
-	folder := openFolder(t)
+func TestDiscovery_SocketPermission(t *testing.T) {
+	folder := sharedFolder(t)
 	path := filepath.Join(folder, "mortise.sock")
 	serve(t, path, &component{})
-	deny(t, path)
+	denyAccess(t, path)
 	start := time.Now()
-	output := discoverAsNobody(t, folder, socketTimeout)
+	output := discoverUnprivileged(t, folder, socketTimeout)
 	if took := time.Since(start); took < socketTimeout {
-		t.Errorf("it waited for %v, want %v: a component may set the mode after it listens", took, socketTimeout)
+		t.Errorf("waited for %v, want %v: a component may set the mode after it listens", took, socketTimeout)
 	}
 	lines := linesWith(output, path)
 	if len(lines) != 1 {
-		t.Fatalf("%d lines name the socket:\n%s", len(lines), output)
+		t.Fatalf("got %d lines with the socket, want 1:\n%s", len(lines), output)
 	}
 	for _, want := range []string{"level=error", "permission denied", "write permission", "--socket-mode", "uid", "mode 0"} {
 		if !strings.Contains(lines[0], want) {
-			t.Errorf("%q is not in %s", want, lines[0])
+			t.Errorf("missing %q in %s", want, lines[0])
 		}
 	}
 }
 
-func TestDiscoverySaysThatItMayNotReadTheFolder(t *testing.T) {
-	folder := openFolder(t)
-	deny(t, folder)
-	output := discoverAsNobody(t, folder, time.Second)
+func TestDiscovery_FolderPermission(t *testing.T) {
+	folder := sharedFolder(t)
+	denyAccess(t, folder)
+	output := discoverUnprivileged(t, folder, time.Second)
 	want := "discovery failed: could not list pluggable components unix sockets: open " + folder + ": permission denied"
 	if len(linesWith(output, want)) != 1 {
 		t.Errorf("got %s, want %s", output, want)
 	}
 }
 
-// dialFolder dials a socket in daprd's folder, as discovery does, with a bound.
+// dialFolder dials a socket in daprd's folder, as discovery does, with a timeout.
 func dialFolder(t *testing.T, socket string, timeout time.Duration) (*grpc.ClientConn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	return pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{plainUnix, timeout}))
+	return pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{defaultUnix, timeout}))
 }
 
-func TestAComponentThatComesInTimeIsConnectedTo(t *testing.T) {
-	folder := openFolder(t)
+func TestResolver_LateComponent(t *testing.T) {
+	folder := sharedFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	socket := filepath.Join(folder, "late.sock")
-	leaveBehind(t, socket)
+	leaveStaleSocket(t, socket)
 	dialed := make(chan error, 1)
 	go func() {
 		conn, err := dialFolder(t, socket, time.Minute)
@@ -314,11 +314,11 @@ func TestAComponentThatComesInTimeIsConnectedTo(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatWasSentElsewhereReturnsToItsComponent(t *testing.T) {
-	folder := openFolder(t)
+func TestResolver_ComponentAfterTimeout(t *testing.T) {
+	folder := sharedFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	socket := filepath.Join(folder, "late.sock")
-	leaveBehind(t, socket)
+	leaveStaleSocket(t, socket)
 	conn, err := dialFolder(t, socket, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -344,26 +344,27 @@ func TestAConnectionThatWasSentElsewhereReturnsToItsComponent(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal(err)
 		}
-		conn.WaitForStateChange(ctx, conn.GetState()) // it has come to another server
+		conn.WaitForStateChange(ctx, conn.GetState()) // the resolver reconnects
 	}
 }
 
-func TestAnEndedDialLeavesNothingBehind(t *testing.T) {
-	folder := openFolder(t)
+func TestResolver_CanceledDial(t *testing.T) {
+	folder := sharedFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	socket := filepath.Join(folder, "hanging.sock")
 	listenAt(t, socket)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	_, err := pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{plainUnix, time.Hour}))
-	if !errors.Is(err, context.Canceled) { // and Close of the resolver has waited for its goroutine
+	_, err := pluggable.SocketDial(ctx, socket, grpc.WithBlock(), grpc.WithResolvers(&unixBuilder{defaultUnix, time.Hour}))
+	// The resolver's Close has waited for its goroutine.
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestOtherUnixTargetsAreResolvedAsEver(t *testing.T) {
-	t.Setenv(pluggable.SocketFolderEnvVar, openFolder(t))
-	socket := filepath.Join(openFolder(t), "other.sock")
+func TestResolver_OtherUnixTargets(t *testing.T) {
+	t.Setenv(pluggable.SocketFolderEnvVar, sharedFolder(t))
+	socket := filepath.Join(sharedFolder(t), "other.sock")
 	serve(t, socket, &component{})
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -375,10 +376,10 @@ func TestOtherUnixTargetsAreResolvedAsEver(t *testing.T) {
 	}
 }
 
-// A store whose component is unreachable waits by its own bound, and reports why it
-// cannot connect.
-func TestAStoreSaysWhyItsSocketCannotBeOpened(t *testing.T) {
-	folder := openFolder(t)
+// A store whose component is unreachable waits for reconnectTimeout, and reports the
+// cause.
+func TestInit_StaleSocket(t *testing.T) {
+	folder := sharedFolder(t)
 	t.Setenv(pluggable.SocketFolderEnvVar, folder)
 	socket := filepath.Join(folder, "mortise.sock")
 	server := serve(t, socket, &component{})
@@ -391,7 +392,7 @@ func TestAStoreSaysWhyItsSocketCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	leaveBehind(t, socket)
+	leaveStaleSocket(t, socket)
 	err = store.InitLockStore(t.Context(), contriblock.Metadata{})
 	if err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got %v", err)

@@ -7,9 +7,9 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// traced returns a ctx whose calls tell the component which trace they belong to, if
-// there is one: daprd itself does so in calls to apps, and not in those to components.
-func traced(ctx context.Context) context.Context {
+// withTraceContext returns a context whose calls carry the trace context of ctx, if there
+// is one. daprd itself sends it in calls to apps, but not in calls to components.
+func withTraceContext(ctx context.Context) context.Context {
 	headers := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, headers)
 	for name, value := range headers {

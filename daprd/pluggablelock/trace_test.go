@@ -13,11 +13,11 @@ import (
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 )
 
-func TestTheComponentHearsOfTheTrace(t *testing.T) {
+func TestCall_TraceContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var heard []string
+		var received []string
 		c := &component{onTryLock: func(ctx context.Context, _ *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
-			heard = metadata.ValueFromIncomingContext(ctx, "traceparent")
+			received = metadata.ValueFromIncomingContext(ctx, "traceparent")
 			return &lockpb.TryLockResponse{Success: true}, nil
 		}}
 		s := newStore(t, run(t, c))
@@ -35,8 +35,8 @@ func TestTheComponentHearsOfTheTrace(t *testing.T) {
 			if _, err := s.TryLock(row.ctx, &contriblock.TryLockRequest{ResourceID: "r", LockOwner: "o", ExpiryInSeconds: 1}); err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Equal(heard, row.want) {
-				t.Errorf("it heard %q, want %q", heard, row.want)
+			if !slices.Equal(received, row.want) {
+				t.Errorf("received %q, want %q", received, row.want)
 			}
 		}
 	})

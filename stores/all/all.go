@@ -1,4 +1,4 @@
-// Package all is the one place that imports every backend.
+// Package all returns a registry of all backends. No other package imports all of them.
 package all
 
 import (
@@ -7,8 +7,9 @@ import (
 	"github.com/mortise-lock/mortise/stores/redis"
 )
 
-// Backends returns a registry of every store there is. Memory locks live as long as the
-// registry. A component that names no store gets the one called fallback.
+// Backends returns a registry of all backends. The locks of the memory store exist as
+// long as the registry. A component whose metadata has no key store uses the backend
+// fallback.
 func Backends(fallback string) *stores.Registry {
 	r := stores.NewRegistry(fallback)
 	r.Register("memory", memory.NewProcess().Backend())

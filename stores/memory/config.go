@@ -9,9 +9,9 @@ import (
 
 // Config is the metadata of a component with store: memory.
 type Config struct {
-	// RestartGrace is for how long after the start of the process no lock is granted: the
-	// time in which locks that the process before it had granted may still be relied on.
-	// Set it to the longest TTL that clients ask for.
+	// RestartGrace is the time after the start of the process in which no lock is
+	// granted, because clients may still hold locks that the previous process granted.
+	// Set it to the longest TTL that clients request.
 	RestartGrace time.Duration `mapstructure:"restartGrace"`
 }
 
@@ -21,7 +21,7 @@ func parseConfig(md map[string]string) (Config, error) {
 		return Config{}, err
 	}
 	if c.RestartGrace < 0 {
-		return Config{}, errors.New("metadata key restartGrace: is negative")
+		return Config{}, errors.New("metadata key restartGrace: must not be negative")
 	}
 	return c, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/test/conformance"
 )
 
-func TestStoreKeepsTheContract(t *testing.T) {
+func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Harness{
 		Storage:  storage,
 		Features: []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"},

@@ -2,48 +2,48 @@ package memory
 
 import "time"
 
-// deadlocked tells whether w, which has just joined the line, waits for itself.
+// deadlocked reports whether w, which has just joined its queues, waits for itself.
 //
-// A waiter waits for the one before it in each of its queues, and for the lock of each of
-// its keys to be given back. That does not happen while a request that keeps the lock, by
-// its Holding, waits. So the walk goes on from there.
+// A waiter waits for its predecessor in each of its queues and for the release of the
+// lock of each of its keys. That lock is not released while a request waits whose Holding
+// contains the holder. The search follows these dependencies.
 func (t *table) deadlocked(w *waiter, now time.Time) bool {
 	if len(w.Holding) == 0 {
-		return false // nothing waits for it: it is last in its queues and keeps nothing
+		return false // no waiter waits for it: it is last in its queues and holds no lock
 	}
-	t.line.walks++
-	for ahead := []*waiter{w}; len(ahead) > 0; {
-		last := len(ahead) - 1
-		at := ahead[last]
-		ahead = ahead[:last]
-		for i, key := range at.Keys {
-			if before := at.places[i].Prev(); before != nil {
-				ahead = t.line.meet(before.Value.(*waiter), ahead)
+	t.waitQueue.searchEpoch++
+	for pending := []*waiter{w}; len(pending) > 0; {
+		last := len(pending) - 1
+		current := pending[last]
+		pending = pending[:last]
+		for i, key := range current.Keys {
+			if previous := current.positions[i].Prev(); previous != nil {
+				pending = t.waitQueue.visit(previous.Value.(*waiter), pending)
 			}
-			for keeper := range t.keepers(key, now) {
-				if keeper == w {
+			for holding := range t.waitersHolding(key, now) {
+				if holding == w {
 					return true
 				}
-				ahead = t.line.meet(keeper, ahead)
+				pending = t.waitQueue.visit(holding, pending)
 			}
 		}
 	}
 	return false
 }
 
-// keepers returns who waits and keeps the lock of key meanwhile.
-func (t *table) keepers(key string, now time.Time) map[*waiter]struct{} {
+// waitersHolding returns the waiters whose Holding contains the holder of key.
+func (t *table) waitersHolding(key string, now time.Time) map[*waiter]struct{} {
 	if l, err := t.heldByAny(key, now); err == nil {
-		return t.line.keepers[l.owner]
+		return t.waitQueue.waitersByHeldOwner[l.owner]
 	}
 	return nil
 }
 
-// meet appends w to ahead unless this walk has met it before.
-func (n *line) meet(w *waiter, ahead []*waiter) []*waiter {
-	if w.met == n.walks {
-		return ahead
+// visit appends w to pending unless this search has visited it before.
+func (n *waitQueue) visit(w *waiter, pending []*waiter) []*waiter {
+	if w.visitedEpoch == n.searchEpoch {
+		return pending
 	}
-	w.met = n.walks
-	return append(ahead, w)
+	w.visitedEpoch = n.searchEpoch
+	return append(pending, w)
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// step is a request that waits: by whom, what for, and which owners' locks it keeps.
+// step is a request that waits.
 type step struct {
-	owner, keys, holding string // the last two with spaces between
+	owner, keys, holding string // keys and holding are separated by spaces
 	deadlock             bool
 }
 
-var situations = []struct {
+var deadlockCases = []struct {
 	name  string
 	held  []string // owner and key
 	steps []step
 }{
 	{
-		name:  "a lock that the asker keeps",
+		name:  "a lock that the requester holds",
 		held:  []string{"ann a"},
 		steps: []step{{"ann2", "a", "ann", true}},
 	},
@@ -45,29 +45,29 @@ var situations = []struct {
 		steps: []step{{"ann2", "x y b", "ann", false}, {"bob2", "v a w", "bob", true}},
 	},
 	{
-		name:  "a cycle through the queue of a vacant key",
+		name:  "a cycle through the queue of a free key",
 		held:  []string{"ann a"},
 		steps: []step{{"bob", "a b", "", false}, {"ann2", "b", "ann", true}},
 	},
 	{
-		name: "a cycle through somebody further ahead in a queue",
+		name: "a cycle through a waiter further ahead in a queue",
 		held: []string{"ann a"},
 		steps: []step{
 			{"bob", "a b", "", false}, {"cleo", "b", "", false}, {"ann2", "b", "ann", true},
 		},
 	},
 	{
-		name:  "a cycle through the second of the locks that are kept",
+		name:  "a cycle through the second owner in Holding",
 		held:  []string{"ann a", "eve e", "bob b"},
 		steps: []step{{"ann2", "b", "ann eve", false}, {"bob2", "e", "bob", true}},
 	},
 	{
-		name:  "a lock that the asker keeps, told twice",
+		name:  "an owner that is twice in Holding",
 		held:  []string{"ann a", "bob b"},
 		steps: []step{{"ann2", "b", "ann ann", false}, {"bob2", "a", "bob bob", true}},
 	},
 	{
-		name:  "no deadlock for siblings that keep the same lock",
+		name:  "no deadlock for siblings with the same Holding",
 		held:  []string{"ann a", "x x", "y y"},
 		steps: []step{{"one", "x", "ann", false}, {"two", "x", "ann", false}, {"three", "y x", "ann", false}},
 	},
@@ -77,30 +77,30 @@ var situations = []struct {
 		steps: []step{{"one2", "y", "ann one", false}, {"two", "x", "ann", false}},
 	},
 	{
-		name:  "no deadlock for one who comes later in the same direction",
+		name:  "no deadlock for a later waiter in the same direction",
 		held:  []string{"ann a", "bob b"},
 		steps: []step{{"ann2", "b", "ann", false}, {"eve2", "a", "eve", false}},
 	},
 	{
-		name:  "no deadlock for a holder who keeps nothing",
+		name:  "no deadlock for a holder without Holding",
 		held:  []string{"ann a", "bob b"},
 		steps: []step{{"ann2", "b", "", false}, {"bob2", "a", "bob", false}},
 	},
 	{
-		name:  "no deadlock for a holder who waits for its own lock without saying so",
+		name:  "no deadlock for a holder that waits for its own lock without Holding",
 		held:  []string{"ann a"},
 		steps: []step{{"ann", "a", "", false}, {"bob", "a", "bob", false}},
 	},
 }
 
-func TestDeadlocks(t *testing.T) {
-	for _, row := range situations {
+func TestDeadlock(t *testing.T) {
+	for _, row := range deadlockCases {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := open(t, NewProcess(), "locks", "")
 				for _, l := range row.held {
 					owner, key, _ := strings.Cut(l, " ")
-					take(t, s, key, owner, time.Hour, true)
+					tryLock(t, s, key, owner, time.Hour, true)
 				}
 				runSteps(t, s, row.steps)
 			})
@@ -108,98 +108,100 @@ func TestDeadlocks(t *testing.T) {
 	}
 }
 
-// runSteps expects each step to wait or to be a deadlock, whichever it says.
+// runSteps checks that each step waits or fails with ErrDeadlock, as it says.
 func runSteps(t *testing.T, s *Store, steps []step) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	for _, step := range steps {
-		got := ask(ctx, s, step.owner, strings.Fields(step.holding), strings.Fields(step.keys)...)
+		got := startLock(ctx, s, step.owner, strings.Fields(step.holding), strings.Fields(step.keys)...)
 		if step.deadlock {
-			isAnswered(t, got, stores.ErrDeadlock)
+			checkResult(t, got, stores.ErrDeadlock)
 		} else {
-			waits(t, got)
+			checkWaiting(t, got)
 		}
 	}
 	cancel()
 	synctest.Wait()
-	isForgotten(t, s)
+	checkNoWaiters(t, s)
 }
 
-func TestExpiredHolderIsNoDeadlock(t *testing.T) {
+func TestDeadlock_ExpiredHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "b", "bob", time.Hour, true)
-		take(t, s, "a", "ann", time.Second, true)
-		ann := ask(t.Context(), s, "ann2", []string{"ann"}, "b")
+		tryLock(t, s, "b", "bob", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Second, true)
+		ann := startLock(t.Context(), s, "ann2", []string{"ann"}, "b")
 		time.Sleep(time.Second)
-		isGranted(t, ask(t.Context(), s, "bob2", []string{"bob"}, "a"))
-		release(t, s, "b", "bob")
-		isGranted(t, ann)
-		isForgotten(t, s)
+		checkGranted(t, startLock(t.Context(), s, "bob2", []string{"bob"}, "a"))
+		unlock(t, s, "b", "bob")
+		checkGranted(t, ann)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestExpiredHolderIsNoDeadlockBeforeItIsCleared(t *testing.T) {
+func TestDeadlock_ExpiredHolderNotReclaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Second, true)
+		tryLock(t, s, "a", "ann", time.Second, true)
 		s.table.mu.Lock()
 		defer s.table.mu.Unlock()
-		w := &waiter{request: single(&stores.Request{Owner: "bob", Holding: []string{"ann"}}, []string{"a"})}
-		s.table.line.join(w)
+		w := &waiter{request: singleRequest(&stores.Request{Owner: "bob", Holding: []string{"ann"}}, []string{"a"})}
+		s.table.waitQueue.join(w)
 		now := time.Now()
 		if !s.table.deadlocked(w, now) || s.table.deadlocked(w, now.Add(time.Second)) {
-			t.Error("it is a deadlock for as long as ann holds the lock, and no longer")
+			t.Error("want a deadlock as long as ann holds the lock, and no longer")
 		}
 	})
 }
 
-// A request that names an owner which comes to hold a lock only later can close a cycle
-// without a word.
-func TestSearchEndsInTheDeadlockOfOthers(t *testing.T) {
+// A cycle can arise unnoticed if a Holding contains an owner that acquires its lock
+// later.
+func TestDeadlock_CycleOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
-		take(t, s, "b", "bob", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Hour, true)
+		tryLock(t, s, "b", "bob", time.Hour, true)
 		ctx, cancel := context.WithCancel(t.Context())
-		ask(ctx, s, "eve", []string{"later"}, "a")
-		later := ask(ctx, s, "later", nil, "b")
-		waits(t, ask(ctx, s, "ann2", []string{"ann"}, "b"))
-		release(t, s, "b", "bob")
-		isGranted(t, later) // ann2 waits for later, eve keeps that and waits for ann, whom ann2 keeps
+		startLock(ctx, s, "eve", []string{"later"}, "a")
+		later := startLock(ctx, s, "later", nil, "b")
+		checkWaiting(t, startLock(ctx, s, "ann2", []string{"ann"}, "b"))
+		unlock(t, s, "b", "bob")
+		// A cycle: ann2 waits for later, eve holds later's lock and waits for ann, and
+		// ann2 holds ann's lock.
+		checkGranted(t, later)
 
-		waits(t, ask(ctx, s, "cleo2", []string{"cleo"}, "a"))
+		checkWaiting(t, startLock(ctx, s, "cleo2", []string{"cleo"}, "a"))
 		cancel()
 		synctest.Wait()
-		isForgotten(t, s)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestDeadlockHasGoneWithItsWaiter(t *testing.T) {
+func TestDeadlock_EndsWithWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
-		take(t, s, "b", "bob", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Hour, true)
+		tryLock(t, s, "b", "bob", time.Hour, true)
 		ctx, cancel := context.WithCancel(t.Context())
-		ask(ctx, s, "ann2", []string{"ann"}, "b")
-		isAnswered(t, ask(t.Context(), s, "bob2", []string{"bob"}, "a"), stores.ErrDeadlock)
+		startLock(ctx, s, "ann2", []string{"ann"}, "b")
+		checkResult(t, startLock(t.Context(), s, "bob2", []string{"bob"}, "a"), stores.ErrDeadlock)
 		cancel()
 		synctest.Wait()
-		bob := ask(t.Context(), s, "bob2", []string{"bob"}, "a")
-		waits(t, bob)
-		release(t, s, "a", "ann")
-		isGranted(t, bob)
-		isForgotten(t, s)
+		bob := startLock(t.Context(), s, "bob2", []string{"bob"}, "a")
+		checkWaiting(t, bob)
+		unlock(t, s, "a", "ann")
+		checkGranted(t, bob)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestRefusedDeadlockLeavesTheQueue(t *testing.T) {
+func TestDeadlock_LeavesQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range 3 {
-			take(t, s, fmt.Sprint(i), "ann", time.Hour, true)
+			tryLock(t, s, fmt.Sprint(i), "ann", time.Hour, true)
 		}
-		isAnswered(t, ask(t.Context(), s, "ann2", []string{"ann"}, "0", "1", "2"), stores.ErrDeadlock)
-		isForgotten(t, s)
+		checkResult(t, startLock(t.Context(), s, "ann2", []string{"ann"}, "0", "1", "2"), stores.ErrDeadlock)
+		checkNoWaiters(t, s)
 	})
 }

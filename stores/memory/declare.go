@@ -9,14 +9,14 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declarations are the locks that exist also while nobody holds them. A lock is of one
-// group: declared in a second one, it is declared already.
+// declarations are the declared locks, which exist while they are free too. A lock is in
+// one group only: to declare it in a second group fails with ErrDeclared.
 type declarations struct {
 	byKey  btree.Map[string, declaration]
-	groups map[string]*btree.Set[string] // by name: their keys; none is empty
+	groups map[string]*btree.Set[string] // the keys of each group; none is empty
 }
 
-// declaration is what a declared lock has beside its key.
+// declaration is the group and the TTL of a declared lock.
 type declaration struct {
 	group string
 	ttl   time.Duration
@@ -26,8 +26,8 @@ func newDeclarations() declarations {
 	return declarations{groups: map[string]*btree.Set[string]{}}
 }
 
-// Declare implements [stores.Declarer]. What is declared is lost with the process, as
-// locks are.
+// Declare implements [stores.Declarer]. Declarations, like locks, are lost when the
+// process ends.
 func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
 	return s.do(ctx, "declare", func() error { return s.table.declare(d) }, d.Key)
 }
@@ -46,7 +46,7 @@ func (s *Store) Group(ctx context.Context, group string) (locks []stores.LockInf
 	return locks, err
 }
 
-// add fails with ErrDeclared or ErrLimit.
+// add adds a declaration. It fails with ErrDeclared or ErrLimit.
 func (d *declarations) add(one stores.Declaration) error {
 	if _, ok := d.byKey.Get(one.Key); ok {
 		return stores.ErrDeclared
@@ -64,7 +64,7 @@ func (d *declarations) add(one stores.Declaration) error {
 	return nil
 }
 
-// remove takes out a lock that is declared.
+// remove removes the declaration of key, which must exist.
 func (d *declarations) remove(key string) {
 	one, _ := d.byKey.Delete(key)
 	keys := d.groups[one.group]
@@ -73,7 +73,8 @@ func (d *declarations) remove(key string) {
 	}
 }
 
-// get fails with ErrNotDeclared if the group has no such lock.
+// get returns the declaration of key. It fails with ErrNotDeclared if the group has no
+// such lock.
 func (d *declarations) get(group, key string) (declaration, error) {
 	one, ok := d.byKey.Get(key)
 	if !ok || one.group != group {
@@ -82,44 +83,44 @@ func (d *declarations) get(group, key string) (declaration, error) {
 	return one, nil
 }
 
-// ttl returns what key was declared with, or zero if it was not.
+// ttl returns the TTL that key was declared with, or zero if it is not declared.
 func (d *declarations) ttl(key string) time.Duration {
 	one, _ := d.byKey.Get(key)
 	return one.ttl
 }
 
-// declare lets the lock exist.
+// declare adds a declaration and publishes it.
 func (t *table) declare(d stores.Declaration) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.declared.add(d)
 	if err == nil {
 		now := time.Now()
-		t.tell(stores.EventDeclared, t.current(d.Key, now))
-		t.serve(d.Key, now)
+		t.publish(stores.EventDeclared, t.current(d.Key, now))
+		t.grantNext(d.Key, now)
 	}
 	return err
 }
 
-// withdraw ends the lock and its existence. Those who wait for it as one of the group are
-// sent away before it is free, the others are served.
+// withdraw removes the declaration and ends the lock. Waiters whose request has the group
+// fail; then the lock is granted to the next of the others.
 func (t *table) withdraw(group, key string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, err := t.declared.get(group, key); err != nil {
 		return err
 	}
-	for _, w := range t.line.members(key) {
-		t.line.dismiss(w, stores.ErrNotDeclared)
+	for _, w := range t.waitQueue.members(key) {
+		t.waitQueue.dismiss(w, stores.ErrNotDeclared)
 	}
 	now := time.Now()
 	t.remove(t.current(key, now), stores.EventWithdrawn)
-	t.declared.remove(key) // only now, so that it is told with the TTL
-	t.serve(key, now)
+	t.declared.remove(key) // after the event was published, which contains the TTL
+	t.grantNext(key, now)
 	return nil
 }
 
-// group returns the locks of a group by key.
+// group returns the locks of a group, sorted by key.
 func (t *table) group(name string) []stores.LockInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,14 +135,14 @@ func (t *table) group(name string) []stores.LockInfo {
 		if err != nil {
 			l = &lock{key: key}
 		}
-		rows = append(rows, t.rowNow(l, now))
+		rows = append(rows, t.describe(l, now))
 		return true
 	})
 	return rows
 }
 
-// current returns the lock of key, a vacant one if nobody holds it. If the last one has
-// expired it is cleared away; the caller serves those who wait for it.
+// current returns the lock of key, with only the key if it is free. It removes an expired
+// lock; the caller calls grantNext then.
 func (t *table) current(key string, now time.Time) *lock {
 	l, ok := t.get(key)
 	if ok && t.held(l, now) {
@@ -153,28 +154,29 @@ func (t *table) current(key string, now time.Time) *lock {
 	return &lock{key: key}
 }
 
-// enter gives req the TTL of the lock of a group that it asks for. It fails with
-// ErrNotDeclared if the group has no such lock, and with ErrRepeated if the owner holds
-// it or waits for it.
-func (t *table) enter(req *request, now time.Time) error {
+// resolveDeclared sets the TTL of a request for a lock of a group to the declared one. It
+// fails with ErrNotDeclared if the group has no such lock, and with ErrRepeated if the
+// owner holds it or waits for it.
+func (t *table) resolveDeclared(req *request, now time.Time) error {
 	key := req.Keys[0]
 	d, err := t.declared.get(req.group, key)
 	if err != nil {
 		return err
 	}
-	if _, err := t.heldBy(key, req.Owner, now); err == nil || t.line.has(key, req.Owner) {
+	if _, err := t.heldBy(key, req.Owner, now); err == nil || t.waitQueue.has(key, req.Owner) {
 		return stores.ErrRepeated
 	}
 	req.TTL = d.ttl
 	return nil
 }
 
-// giveUp ends the owner's wait for a lock of a group. It tells whether there was one.
-func (t *table) giveUp(key, owner string, now time.Time) bool {
-	w, ok := t.line.members(key)[owner]
+// cancelWait ends the owner's wait for a lock of a group. It reports whether the owner
+// waited.
+func (t *table) cancelWait(key, owner string, now time.Time) bool {
+	w, ok := t.waitQueue.members(key)[owner]
 	if ok {
-		t.line.dismiss(w, stores.ErrGaveUp)
-		t.serve(key, now)
+		t.waitQueue.dismiss(w, stores.ErrGaveUp)
+		t.grantNext(key, now)
 	}
 	return ok
 }

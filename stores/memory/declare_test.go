@@ -12,10 +12,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// team is the group of these tests, and disk and gate are locks that it may have.
+// team is the group of these tests, and disk and gate are locks in it.
 const team, disk, gate = "team|", "team|disk", "team|gate"
 
-// declare expects Declare of a lock of the team to succeed, for an hour.
+// declare declares a lock of the team with a TTL of an hour.
 func declare(t *testing.T, s *Store, key string) {
 	t.Helper()
 	if err := s.Declare(t.Context(), stores.Declaration{Group: team, Key: key, TTL: time.Hour}); err != nil {
@@ -23,7 +23,7 @@ func declare(t *testing.T, s *Store, key string) {
 	}
 }
 
-// withdraw expects Withdraw of a lock of the team to succeed.
+// withdraw withdraws a lock of the team.
 func withdraw(t *testing.T, s *Store, key string) {
 	t.Helper()
 	if err := s.Withdraw(t.Context(), team, key); err != nil {
@@ -31,31 +31,31 @@ func withdraw(t *testing.T, s *Store, key string) {
 	}
 }
 
-// member is a request for a lock of the team.
-func member(key, owner string) stores.Request {
+// memberRequest returns a request for a lock of the team.
+func memberRequest(key, owner string) stores.Request {
 	return stores.Request{Key: key, Owner: owner, Group: team}
 }
 
-// join expects TryLock for a lock of the team to be answered with want, and to grant the
-// lock if that is nil.
-func join(t *testing.T, s *Store, key, owner string, want error) stores.Grant {
+// tryLockMember calls TryLock for a lock of the team and checks that it fails with want,
+// or grants the lock if want is nil.
+func tryLockMember(t *testing.T, s *Store, key, owner string, want error) stores.Grant {
 	t.Helper()
-	g, err := s.TryLock(t.Context(), member(key, owner))
+	g, err := s.TryLock(t.Context(), memberRequest(key, owner))
 	if !errors.Is(err, want) || g.Acquired != (want == nil) {
-		t.Errorf("TryLock of %q by %q answered %+v and %v, want the error %v", key, owner, g, err, want)
+		t.Errorf("TryLock of %q by %q returned %+v, %v, want the error %v", key, owner, g, err, want)
 	}
 	return g
 }
 
-// askTeam starts a call that waits for a lock of the team, as ask does.
-func askTeam(ctx context.Context, s *Store, key, owner string) <-chan answer {
-	return start(func() (stores.Grant, error) { return s.Lock(ctx, member(key, owner)) })
+// lockMember starts a call that waits for a lock of the team, as startLock does.
+func lockMember(ctx context.Context, s *Store, key, owner string) <-chan result {
+	return startCall(func() (stores.Grant, error) { return s.Lock(ctx, memberRequest(key, owner)) })
 }
 
-func TestDeclarationsSayWhatIsWrong(t *testing.T) {
+func TestDeclare_Errors(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
 	declare(t, s, disk)
-	join(t, s, disk, "ann", nil)
+	tryLockMember(t, s, disk, "ann", nil)
 	once := func(_ stores.Grant, err error) error { return err }
 	gone := open(t, NewProcess(), "locks", "")
 	_ = gone.Close()
@@ -67,7 +67,7 @@ func TestDeclarationsSayWhatIsWrong(t *testing.T) {
 	}{
 		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: disk, TTL: time.Hour}), stores.ErrDeclared,
 			`memory: declare "team|disk": lock is declared already`},
-		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: disk, TTL: time.Hour}), stores.ErrDeclared, // in another
+		{s.Declare(t.Context(), stores.Declaration{Group: "team", Key: disk, TTL: time.Hour}), stores.ErrDeclared,
 			`memory: declare "team|disk": lock is declared already`},
 		{s.Declare(t.Context(), stores.Declaration{Group: team, Key: disk, TTL: time.Hour, Limit: 1}), stores.ErrDeclared,
 			`memory: declare "team|disk": lock is declared already`},
@@ -75,13 +75,13 @@ func TestDeclarationsSayWhatIsWrong(t *testing.T) {
 			`memory: declare "team|gate": group is full`},
 		{s.Withdraw(t.Context(), team, gate), stores.ErrNotDeclared, `memory: withdraw "team|gate": lock is not declared`},
 		{s.Withdraw(t.Context(), "team", disk), stores.ErrNotDeclared, `memory: withdraw "team|disk": lock is not declared`},
-		{once(s.TryLock(t.Context(), member(gate, "bob"))), stores.ErrNotDeclared,
+		{once(s.TryLock(t.Context(), memberRequest(gate, "bob"))), stores.ErrNotDeclared,
 			`memory: try lock "team|gate": lock is not declared`},
-		{once(s.Lock(t.Context(), member(gate, "bob"))), stores.ErrNotDeclared,
+		{once(s.Lock(t.Context(), memberRequest(gate, "bob"))), stores.ErrNotDeclared,
 			`memory: lock "team|gate": lock is not declared`},
 		{once(s.Lock(t.Context(), stores.Request{Key: disk, Owner: "bob", Group: "team"})), stores.ErrNotDeclared,
 			`memory: lock "team|disk": lock is not declared`},
-		{once(s.TryLock(t.Context(), member(disk, "ann"))), stores.ErrRepeated,
+		{once(s.TryLock(t.Context(), memberRequest(disk, "ann"))), stores.ErrRepeated,
 			`memory: try lock "team|disk": owner has the lock or waits for it already`},
 		{closed, stores.ErrClosed, `memory: group "team|": store is closed`},
 	} {
@@ -90,11 +90,11 @@ func TestDeclarationsSayWhatIsWrong(t *testing.T) {
 		}
 	}
 	if rows := groupOf(t, s, team); len(rows) != 1 || rows[0].Key != disk || rows[0].Owner != "ann" {
-		t.Errorf("after all these errors the team has %v", rows)
+		t.Errorf("after these errors the team has %v", rows)
 	}
 }
 
-func TestGroupsDoNotLookAtEachOther(t *testing.T) {
+func TestGroup_Separate(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
 	for _, d := range []stores.Declaration{
 		{Group: "a", Key: "ab2"}, {Group: "ab", Key: "ab3"}, {Group: "ab", Key: "ab1"}, {Group: "a", Key: "a"},
@@ -104,7 +104,7 @@ func TestGroupsDoNotLookAtEachOther(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	take(t, s, "ab15", "ann", time.Hour, true) // of no group
+	tryLock(t, s, "ab15", "ann", time.Hour, true) // in no group
 	want := func(keys ...string) (rows []stores.LockInfo) {
 		for _, key := range keys {
 			rows = append(rows, stores.LockInfo{Key: key, DeclaredTTL: time.Second})
@@ -125,12 +125,12 @@ func TestGroupsDoNotLookAtEachOther(t *testing.T) {
 	}
 }
 
-func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+func TestDeclare_TTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		declare(t, s, disk)
-		ann := join(t, s, disk, "ann", nil)
-		bob := askTeam(t.Context(), s, disk, "bob")
+		ann := tryLockMember(t, s, disk, "ann", nil)
+		bob := lockMember(t.Context(), s, disk, "bob")
 		want := stores.LockInfo{
 			Key: disk, Owner: "ann", TTL: time.Hour, Remaining: time.Hour, Token: ann.Token, Waiters: 1, DeclaredTTL: time.Hour,
 		}
@@ -138,23 +138,23 @@ func TestDeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 			t.Errorf("the list has %+v, want %+v", rows, want)
 		}
 		if left := time.Until(ann.Expires); left != time.Hour || ann.TTL != time.Hour {
-			t.Errorf("ann's grant lasts %v, and says %v", left, ann.TTL)
+			t.Errorf("ann's grant expires in %v and has the TTL %v", left, ann.TTL)
 		}
 		time.Sleep(time.Hour - 1)
-		waits(t, bob)
+		checkWaiting(t, bob)
 		time.Sleep(time.Nanosecond)
-		if b := isGranted(t, bob); b.Expires.Sub(b.at) != time.Hour || b.Token <= ann.Token {
+		if b := checkGranted(t, bob); b.Expires.Sub(b.at) != time.Hour || b.Token <= ann.Token {
 			t.Errorf("bob's grant lasts %v, with token %d after %d", b.Expires.Sub(b.at), b.Token, ann.Token)
 		}
 	})
 }
 
-func TestDeclaredLocksOutliveReopening(t *testing.T) {
+func TestDeclare_OutlivesReopening(t *testing.T) {
 	p := NewProcess()
 	s := open(t, p, "locks", "")
 	declare(t, s, disk)
 	declare(t, s, gate)
-	join(t, s, disk, "ann", nil)
+	tryLockMember(t, s, disk, "ann", nil)
 	before := groupOf(t, s, team)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -164,38 +164,38 @@ func TestDeclaredLocksOutliveReopening(t *testing.T) {
 	if len(after) != 2 || after[0].Token != before[0].Token || !reflect.DeepEqual(after[1], before[1]) {
 		t.Errorf("the team has %v, and had %v", after, before)
 	}
-	join(t, again, disk, "ann", stores.ErrRepeated)
-	join(t, again, gate, "bob", nil)
+	tryLockMember(t, again, disk, "ann", stores.ErrRepeated)
+	tryLockMember(t, again, gate, "bob", nil)
 	withdraw(t, again, disk)
 	withdraw(t, again, gate)
-	isEmpty(t, again)
+	checkEmpty(t, again)
 }
 
-func TestOwnerThatHasTheLockOrWaitsIsRefused(t *testing.T) {
+func TestTryLock_RepeatedOwner(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		before func(ctx context.Context, s *Store)
 	}{
-		{"holds it as one of the group", func(ctx context.Context, s *Store) { askTeam(ctx, s, disk, "ann") }},
-		{"holds it otherwise", func(ctx context.Context, s *Store) { ask(ctx, s, "ann", nil, disk) }},
-		{"waits as one of the group", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, disk)
-			askTeam(ctx, s, disk, "ann")
+		{"holds it as a member", func(ctx context.Context, s *Store) { lockMember(ctx, s, disk, "ann") }},
+		{"holds it without the group", func(ctx context.Context, s *Store) { startLock(ctx, s, "ann", nil, disk) }},
+		{"waits as a member", func(ctx context.Context, s *Store) {
+			startLock(ctx, s, "bob", nil, disk)
+			lockMember(ctx, s, disk, "ann")
 		}},
-		{"waits as one of the group, among others", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, disk)
-			ask(ctx, s, "cleo", nil, disk)
-			askTeam(ctx, s, disk, "ann")
-			askTeam(ctx, s, disk, "dan")
+		{"waits as a member, among others", func(ctx context.Context, s *Store) {
+			startLock(ctx, s, "bob", nil, disk)
+			startLock(ctx, s, "cleo", nil, disk)
+			lockMember(ctx, s, disk, "ann")
+			lockMember(ctx, s, disk, "dan")
 		}},
-		{"waits otherwise", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, disk)
-			ask(ctx, s, "ann", nil, disk)
+		{"waits without the group", func(ctx context.Context, s *Store) {
+			startLock(ctx, s, "bob", nil, disk)
+			startLock(ctx, s, "ann", nil, disk)
 		}},
 		{"waits for several locks, among others", func(ctx context.Context, s *Store) {
-			ask(ctx, s, "bob", nil, disk)
-			askTeam(ctx, s, disk, "dan")
-			ask(ctx, s, "ann", nil, "free", disk)
+			startLock(ctx, s, "bob", nil, disk)
+			lockMember(ctx, s, disk, "dan")
+			startLock(ctx, s, "ann", nil, "free", disk)
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -205,82 +205,82 @@ func TestOwnerThatHasTheLockOrWaitsIsRefused(t *testing.T) {
 				declare(t, s, gate)
 				ctx, leave := context.WithCancel(t.Context())
 				row.before(ctx, s)
-				join(t, s, disk, "ann", stores.ErrRepeated)
-				isAnswered(t, askTeam(ctx, s, disk, "ann"), stores.ErrRepeated)
-				join(t, s, gate, "ann", nil) // another lock
-				other := askTeam(ctx, s, disk, "eve")
-				waits(t, other)
+				tryLockMember(t, s, disk, "ann", stores.ErrRepeated)
+				checkResult(t, lockMember(ctx, s, disk, "ann"), stores.ErrRepeated)
+				tryLockMember(t, s, gate, "ann", nil) // another lock
+				other := lockMember(ctx, s, disk, "eve")
+				checkWaiting(t, other)
 				leave()
-				isAnswered(t, other, context.Canceled)
-				isForgotten(t, s)
+				checkResult(t, other, context.Canceled)
+				checkNoWaiters(t, s)
 			})
 		})
 	}
 }
 
-func TestOwnerWhoseLockHasExpiredHasNoLock(t *testing.T) {
+func TestTryLock_OwnerOfExpiredLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		declare(t, s, disk)
-		first := join(t, s, disk, "ann", nil)
+		first := tryLockMember(t, s, disk, "ann", nil)
 		time.Sleep(time.Hour)
-		vacant := []stores.LockInfo{{Key: disk, DeclaredTTL: time.Hour}}
-		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, vacant) || !reflect.DeepEqual(all, vacant) {
-			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, vacant)
+		free := []stores.LockInfo{{Key: disk, DeclaredTTL: time.Hour}}
+		if rows, all := groupOf(t, s, team), listOf(t, s, ""); !reflect.DeepEqual(rows, free) || !reflect.DeepEqual(all, free) {
+			t.Errorf("the team has %+v and the list %+v, want %+v", rows, all, free)
 		}
-		if again := join(t, s, disk, "ann", nil); again.Token <= first.Token {
+		if again := tryLockMember(t, s, disk, "ann", nil); again.Token <= first.Token {
 			t.Errorf("token %d follows %d", again.Token, first.Token)
 		}
 	})
 }
 
-func TestUnlockEndsTheWaitOfAMember(t *testing.T) {
+func TestUnlock_EndsWaitWithGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		declare(t, s, disk)
-		join(t, s, disk, "ann", nil)
-		bob, cleo := askTeam(t.Context(), s, disk, "bob"), askTeam(t.Context(), s, disk, "cleo")
-		release(t, s, disk, "bob")
-		isAnswered(t, bob, stores.ErrGaveUp)
+		tryLockMember(t, s, disk, "ann", nil)
+		bob, cleo := lockMember(t.Context(), s, disk, "bob"), lockMember(t.Context(), s, disk, "cleo")
+		unlock(t, s, disk, "bob")
+		checkResult(t, bob, stores.ErrGaveUp)
 		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("bob gives up a second time: %v", err)
+			t.Errorf("the second Unlock of bob returned %v", err)
 		}
-		waits(t, cleo)
-		bob = askTeam(t.Context(), s, disk, "bob") // now at the end
-		release(t, s, disk, "ann")
-		isGranted(t, cleo)
-		release(t, s, disk, "cleo")
-		isGranted(t, bob)
-		isForgotten(t, s)
+		checkWaiting(t, cleo)
+		bob = lockMember(t.Context(), s, disk, "bob") // at the end of the queue now
+		unlock(t, s, disk, "ann")
+		checkGranted(t, cleo)
+		unlock(t, s, disk, "cleo")
+		checkGranted(t, bob)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestUnlockDoesNotEndOtherWaits(t *testing.T) {
+func TestUnlock_KeepsWaitWithoutGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		declare(t, s, disk)
-		join(t, s, disk, "ann", nil)
-		bob := ask(t.Context(), s, "bob", nil, disk)
+		tryLockMember(t, s, disk, "ann", nil)
+		bob := startLock(t.Context(), s, "bob", nil, disk)
 		if err := s.Unlock(t.Context(), disk, "bob"); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("Unlock by one who waits without a group: %v", err)
+			t.Errorf("Unlock of a waiter without a group returned %v", err)
 		}
-		waits(t, bob)
-		release(t, s, disk, "ann")
-		isGranted(t, bob)
+		checkWaiting(t, bob)
+		unlock(t, s, disk, "ann")
+		checkGranted(t, bob)
 	})
 }
 
-func TestGivingUpLetsThoseBehindIn(t *testing.T) {
+func TestUnlock_EndedWaitGrantsNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		late, s := open(t, p, "locks", "30s"), open(t, p, "locks", "")
-		declare(t, late, disk) // which the grace does not forbid
-		bob := askTeam(t.Context(), late, disk, "bob")
-		cleo := askTeam(t.Context(), s, disk, "cleo") // has no grace, but bob was first
-		waits(t, cleo)
-		release(t, s, disk, "bob")
-		isAnswered(t, bob, stores.ErrGaveUp)
-		isGranted(t, cleo)
-		isForgotten(t, s)
+		declare(t, late, disk) // allowed in the restart grace
+		bob := lockMember(t.Context(), late, disk, "bob")
+		cleo := lockMember(t.Context(), s, disk, "cleo") // bob came first
+		checkWaiting(t, cleo)
+		unlock(t, s, disk, "bob")
+		checkResult(t, bob, stores.ErrGaveUp)
+		checkGranted(t, cleo)
+		checkNoWaiters(t, s)
 	})
 }

@@ -1,10 +1,11 @@
-// Package memory keeps locks in this process: the default store, and the reference the
-// others are read against.
+// Package memory keeps locks in this process. It is the default store and the reference
+// implementation of the contract.
 //
-// Its locks are lost with the process, and so is what was declared. Those who held them
-// cannot know, so a restarted process would let others in while they still work;
-// restartGrace makes it wait first. Tokens go on growing across a restart as long as the
-// machine's wall clock is not set back behind the restart, see [table].
+// Its locks and declarations are lost when the process ends. The holders do not learn of
+// it, so a restarted process could grant their locks to other owners while they still
+// rely on them. The metadata key restartGrace delays the first grant to prevent that.
+// Tokens keep growing across a restart as long as the machine's wall clock is not set
+// back, see [table].
 package memory
 
 import (
@@ -30,8 +31,8 @@ var (
 	_ stores.Pinger      = (*Store)(nil)
 )
 
-// Process holds the tables of one process: one for each component name. A table outlives
-// the stores that are opened on it, so locks survive a component that is initialized
+// Process holds the tables of one process, one for each component name. A table outlives
+// the stores that are opened on it, so locks survive when a component is initialized
 // again.
 type Process struct {
 	start  time.Time
@@ -39,7 +40,7 @@ type Process struct {
 	tables map[string]*table
 }
 
-// NewProcess returns a process without locks. Restart grace counts from this call.
+// NewProcess returns a process without locks. The restart grace begins with this call.
 func NewProcess() *Process {
 	return &Process{start: time.Now(), tables: map[string]*table{}}
 }
@@ -72,21 +73,21 @@ func (p *Process) table(component string) *table {
 	return t
 }
 
-// Store is one opened component. Stores of one [Process] with the same component name
-// share their locks.
+// Store is one opened component. Stores of one [Process] that have the same component
+// name share their locks.
 type Store struct {
 	table *table
-	from  time.Time // nothing is granted before it
+	from  time.Time // the end of the restart grace; no lock is granted before it
 
-	mu     sync.RWMutex // lets no call begin while Close closes closed
+	mu     sync.RWMutex // prevents calls from beginning while Close closes closed
 	closed chan struct{}
-	calls  sync.WaitGroup // those under way
+	calls  sync.WaitGroup // calls in progress
 }
 
 // TryLock implements [stores.Store]. During the restart grace every lock counts as held.
 func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
 	err = s.do(ctx, "try lock", func() error {
-		all := single(&req, []string{req.Key})
+		all := singleRequest(&req, []string{req.Key})
 		grant, err = s.table.take(&all, s.from)
 		return err
 	}, req.Key)
@@ -96,7 +97,7 @@ func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.G
 // Lock implements [stores.Waiter]. During the restart grace it waits.
 func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
 	err = s.do(ctx, "lock", func() error {
-		all := single(&req, []string{req.Key})
+		all := singleRequest(&req, []string{req.Key})
 		grant, err = s.lock(ctx, &all)
 		return err
 	}, req.Key)
@@ -145,8 +146,8 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 	return s.do(ctx, "revoke", func() error { return s.table.revoke(key, owner) }, key)
 }
 
-// List implements [stores.Lister]. It tells the locks of one moment, with those who wait
-// for them a moment later.
+// List implements [stores.Lister]. It returns the locks of one moment; the numbers of
+// waiters are counted a moment later.
 func (s *Store) List(ctx context.Context, prefix string) (locks []stores.LockInfo, err error) {
 	err = s.do(ctx, "list", func() error {
 		locks = s.table.list(prefix)
@@ -155,17 +156,17 @@ func (s *Store) List(ctx context.Context, prefix string) (locks []stores.LockInf
 	return locks, err
 }
 
-// Watch implements [stores.Watcher]. A tell that calls Close waits for itself.
-func (s *Store) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-	var told error
+// Watch implements [stores.Watcher]. If handle calls Close, both block forever.
+func (s *Store) Watch(ctx context.Context, prefix string, handle func(stores.Event) error) error {
+	var handleErr error
 	err := s.do(ctx, "watch", func() error {
 		return s.table.watch(ctx, prefix, s.closed, func(e stores.Event) error {
-			told = tell(e)
-			return told
+			handleErr = handle(e)
+			return handleErr
 		})
 	}, prefix)
-	if told != nil {
-		return told
+	if handleErr != nil {
+		return handleErr
 	}
 	return err
 }
@@ -175,8 +176,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.do(ctx, "ping", func() error { return nil }, "")
 }
 
-// Close implements [stores.Store]. The table stays with the process; those who wait and
-// watch through s leave it.
+// Close implements [stores.Store]. It ends the calls of s that wait or watch. The table
+// and its locks remain in the process.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if ended(context.Background(), s.closed) == nil {
@@ -187,7 +188,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// do runs one call, unless ctx has ended or the store is closed, and wraps its error.
+// do runs call, unless ctx has ended or the store is closed, and wraps its error.
 func (s *Store) do(ctx context.Context, op string, call func() error, keys ...string) error {
 	err := s.begin(ctx)
 	if err == nil {
@@ -195,13 +196,14 @@ func (s *Store) do(ctx context.Context, op string, call func() error, keys ...st
 		err = call()
 	}
 	if err != nil {
-		quoted := strings.Trim(fmt.Sprintf("%q", slices.Clone(keys)), "[]") // a clone, so that keys stays off the heap
+		// A clone, so that keys stays off the heap.
+		quoted := strings.Trim(fmt.Sprintf("%q", slices.Clone(keys)), "[]")
 		return fmt.Errorf("memory: %s %s: %w", op, quoted, err)
 	}
 	return nil
 }
 
-// begin counts a call, which ends with calls.Done.
+// begin counts a call. The caller calls calls.Done when the call ends.
 func (s *Store) begin(ctx context.Context) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -212,14 +214,14 @@ func (s *Store) begin(ctx context.Context) error {
 	return err
 }
 
-// request is what a table is asked for: several locks, or one of a group.
+// request asks a table for one or several locks.
 type request struct {
 	stores.MultiRequest
 	group string // as in stores.Request; empty if there are several keys
 }
 
-// single is req as a request for keys, which are its own alone.
-func single(req *stores.Request, keys []string) request {
+// single converts req to a request for keys, which contains only req.Key.
+func singleRequest(req *stores.Request, keys []string) request {
 	return request{
 		MultiRequest: stores.MultiRequest{
 			Keys: keys, Owner: req.Owner, TTL: req.TTL, Metadata: req.Metadata, Holding: req.Holding,

@@ -11,7 +11,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// open opens the component of p called name, with restartGrace as given.
+// open opens the component name of p with the restartGrace.
 func open(t *testing.T, p *Process, name, grace string) *Store {
 	t.Helper()
 	c := stores.Component{Name: name, Metadata: map[string]string{"restartGrace": grace}}
@@ -23,8 +23,8 @@ func open(t *testing.T, p *Process, name, grace string) *Store {
 	return s.(*Store)
 }
 
-// take expects TryLock to grant the lock or to refuse it, and returns the token.
-func take(t *testing.T, s *Store, key, owner string, ttl time.Duration, granted bool) uint64 {
+// tryLock checks that TryLock grants the lock or refuses it, and returns the token.
+func tryLock(t *testing.T, s *Store, key, owner string, ttl time.Duration, granted bool) uint64 {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), stores.Request{Key: key, Owner: owner, TTL: ttl})
 	if err != nil {
@@ -36,39 +36,39 @@ func take(t *testing.T, s *Store, key, owner string, ttl time.Duration, granted 
 	return g.Token
 }
 
-func TestRestartGraceRefusesUntilItIsOver(t *testing.T) {
+func TestRestartGrace_Refuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		time.Sleep(10 * time.Second)
-		s := open(t, p, "locks", "30s") // counts from the start of the process
-		take(t, s, "disk", "ann", time.Minute, false)
+		s := open(t, p, "locks", "30s") // counted from the start of the process
+		tryLock(t, s, "disk", "ann", time.Minute, false)
 		time.Sleep(20*time.Second - time.Nanosecond)
-		take(t, s, "disk", "ann", time.Minute, false)
+		tryLock(t, s, "disk", "ann", time.Minute, false)
 		time.Sleep(time.Nanosecond)
-		take(t, s, "disk", "ann", time.Minute, true)
-		take(t, s, "disk", "bob", time.Minute, false)
+		tryLock(t, s, "disk", "ann", time.Minute, true)
+		tryLock(t, s, "disk", "bob", time.Minute, false)
 	})
 }
 
-func TestRestartGraceOverIsNotStartedAgainByInit(t *testing.T) {
+func TestRestartGrace_NotRestartedByOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		time.Sleep(time.Minute)
-		take(t, open(t, p, "locks", "30s"), "disk", "ann", time.Minute, true)
+		tryLock(t, open(t, p, "locks", "30s"), "disk", "ann", time.Minute, true)
 	})
 }
 
-func TestMetadataIsChecked(t *testing.T) {
+func TestParseConfig(t *testing.T) {
 	for _, row := range []struct {
 		grace string
-		want  string // what the error says, or nothing if there is none
+		want  string // the beginning of the error, or empty if there is none
 	}{
 		{"", ""},
 		{"0", ""},
 		{"90", ""},
 		{"1m30s", ""},
-		{"-1s", "memory: metadata key restartGrace: is negative"},
-		{"soon", "memory: metadata key restartGrace: is no duration"},
+		{"-1s", "memory: metadata key restartGrace: must not be negative"},
+		{"soon", "memory: metadata key restartGrace: must be a duration"},
 	} {
 		c := stores.Component{Name: "locks", Metadata: map[string]string{"restartGrace": row.grace}}
 		_, err := NewProcess().Backend().Open(t.Context(), c)
@@ -78,12 +78,12 @@ func TestMetadataIsChecked(t *testing.T) {
 	}
 }
 
-func TestForgottenLocksAreReclaimed(t *testing.T) {
+func TestReclaim_ExpiredLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		const perSecond = 100
 		for i := range 50 * perSecond {
-			take(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
+			tryLock(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
 			time.Sleep(time.Second / perSecond)
 			if n := s.table.byKey.Len(); n > perSecond+1 {
 				t.Fatalf("the table has %d locks, %d are held", n, perSecond)
@@ -92,16 +92,16 @@ func TestForgottenLocksAreReclaimed(t *testing.T) {
 	})
 }
 
-func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
+func TestReclaim_Backlog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		const backlog = 1000
 		for i := range backlog {
-			take(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
+			tryLock(t, s, fmt.Sprintf("disk-%d", i), "ann", time.Second, true)
 		}
 		time.Sleep(time.Second)
-		for range backlog / perGrant {
-			take(t, s, "gate", "ann", time.Minute, s.table.byKey.Len() == backlog)
+		for range backlog / reclaimPerGrant {
+			tryLock(t, s, "gate", "ann", time.Minute, s.table.byKey.Len() == backlog)
 		}
 		if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != 1 || byExpiry != 1 {
 			t.Errorf("the table has %d and %d locks, 1 is held", byKey, byExpiry)
@@ -109,71 +109,71 @@ func TestABacklogOfForgottenLocksIsReclaimed(t *testing.T) {
 	})
 }
 
-func TestBothOrdersOfATableHaveTheSameLocks(t *testing.T) {
+func TestTable_IndexesAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
 		for i := range 100 {
-			take(t, s, fmt.Sprintf("disk-%d", i%40), "ann", time.Duration(1+i%7)*time.Millisecond, true)
+			tryLock(t, s, fmt.Sprintf("disk-%d", i%40), "ann", time.Duration(1+i%7)*time.Millisecond, true)
 			req := stores.Request{Key: fmt.Sprintf("disk-%d", i%40), Owner: "ann", TTL: 9 * time.Millisecond}
 			if _, err := s.Renew(t.Context(), req); err != nil {
 				t.Fatal(err)
 			}
-			all := stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "ann", TTL: time.Millisecond} // of one token
+			all := stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "ann", TTL: time.Millisecond}
 			if g, err := s.LockAll(t.Context(), all); err != nil || !g.Acquired {
 				t.Fatal(g, err)
 			}
 			time.Sleep(time.Millisecond)
 			if byKey, byExpiry := s.table.byKey.Len(), s.table.byExpiry.Len(); byKey != byExpiry {
-				t.Fatalf("by key there are %d locks, by expiry %d", byKey, byExpiry)
+				t.Fatalf("byKey has %d locks, byExpiry %d", byKey, byExpiry)
 			}
 		}
 	})
 }
 
-func TestTokensGrowAcrossARestart(t *testing.T) {
+func TestToken_GrowsAcrossRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var last uint64
 		for range 3 {
-			token := take(t, open(t, NewProcess(), "locks", ""), "disk", "ann", time.Minute, true)
+			token := tryLock(t, open(t, NewProcess(), "locks", ""), "disk", "ann", time.Minute, true)
 			if token <= last {
 				t.Errorf("token %d of the next process follows %d", token, last)
 			}
 			last = token
-			time.Sleep(time.Millisecond) // no process starts faster
+			time.Sleep(time.Millisecond) // a process does not start faster
 		}
 	})
 }
 
-func TestTokensFitIntoJSONNumbers(t *testing.T) {
+func TestToken_FitsJSONNumber(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
-	if token := take(t, s, "disk", "ann", time.Minute, true); token >= 1<<53 {
+	if token := tryLock(t, s, "disk", "ann", time.Minute, true); token >= 1<<53 {
 		t.Errorf("token %d is not below 2^53", token)
 	}
 }
 
-func TestComponentsOfOneNameShareLocks(t *testing.T) {
+func TestProcess_SharesLocksByName(t *testing.T) {
 	p := NewProcess()
-	take(t, open(t, p, "locks", ""), "disk", "ann", time.Minute, true)
-	take(t, open(t, p, "locks", ""), "disk", "bob", time.Minute, false)
-	take(t, open(t, p, "others", ""), "disk", "bob", time.Minute, true)
-	take(t, open(t, NewProcess(), "locks", ""), "disk", "bob", time.Minute, true)
+	tryLock(t, open(t, p, "locks", ""), "disk", "ann", time.Minute, true)
+	tryLock(t, open(t, p, "locks", ""), "disk", "bob", time.Minute, false)
+	tryLock(t, open(t, p, "others", ""), "disk", "bob", time.Minute, true)
+	tryLock(t, open(t, NewProcess(), "locks", ""), "disk", "bob", time.Minute, true)
 }
 
-func TestLocksOutliveReopening(t *testing.T) {
+func TestProcess_LocksOutliveReopening(t *testing.T) {
 	p := NewProcess()
 	s := open(t, p, "locks", "")
-	take(t, s, "disk", "ann", time.Minute, true)
+	tryLock(t, s, "disk", "ann", time.Minute, true)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again := open(t, p, "locks", "")
-	take(t, again, "disk", "bob", time.Minute, false)
+	tryLock(t, again, "disk", "bob", time.Minute, false)
 	if err := again.Unlock(t.Context(), "disk", "ann"); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestMetadataIsTheTablesOwn(t *testing.T) {
+func TestTable_CopiesMetadata(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
 	md := map[string]string{"host": "a"}
 	g, err := s.TryLock(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: time.Minute, Metadata: md})
@@ -190,10 +190,10 @@ func TestMetadataIsTheTablesOwn(t *testing.T) {
 	}
 }
 
-func TestNobodyIsNoOwner(t *testing.T) {
+func TestUnlock_EmptyOwner(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
-	take(t, s, "disk", "ann", time.Minute, true)
+	tryLock(t, s, "disk", "ann", time.Minute, true)
 	if err := s.Unlock(t.Context(), "disk", ""); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("Unlock without an owner, whom disks refuse, returned %v", err)
+		t.Errorf("Unlock without an owner returned %v", err)
 	}
 }

@@ -8,52 +8,55 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// line is who waits: for each key a queue in the order of arrival.
+// waitQueue holds the waiters: a queue for each key, in the order of arrival.
 //
-// Who waits for several keys joins all of their queues at once. So queues agree on who
-// came first, the first of all is first wherever it stands, and the order alone makes
-// nobody wait for ever.
-type line struct {
-	queues  map[string]*queue               // by key; none is empty
-	keepers map[string]map[*waiter]struct{} // by owner: whose Holding it is in; none is empty
-	walks   uint64                          // how often a deadlock was looked for
+// A waiter for several keys joins all of their queues in one step. So all queues have the
+// same order, the waiter that came first is first in each of its queues, and the order
+// alone cannot cause a deadlock.
+type waitQueue struct {
+	queues map[string]*queue // by key; none is empty
+
+	// waitersByHeldOwner are the waiters whose Holding contains the owner; no entry is
+	// empty.
+	waitersByHeldOwner map[string]map[*waiter]struct{}
+	searchEpoch        uint64 // the number of searches for a deadlock so far
 }
 
-// queue is who waits for one key.
+// queue holds the waiters for one key.
 type queue struct {
 	list.List                    // of *waiter
-	members   map[string]*waiter // by owner: those whose request has a group; nil if there are none
+	members   map[string]*waiter // by owner, those whose request has a group; or nil
 }
 
-// waiter is a request that waits.
+// waiter is a request that waits. Its grant and err may be read when done is closed.
 type waiter struct {
 	request
-	from     time.Time       // when the restart grace of its store is over
-	places   []*list.Element // one in the queue of each key
-	grant    stores.Grant    // the answer, or
-	err      error           // why there is none; both are of no use to the one who waits before answered is closed
-	answered chan struct{}
-	met      uint64 // the last walk that came by
+	from         time.Time       // the end of its store's restart grace
+	positions    []*list.Element // one in the queue of each key
+	grant        stores.Grant
+	err          error // why the wait ended without a grant
+	done         chan struct{}
+	visitedEpoch uint64 // the last search that visited it
 }
 
-func newLine() line {
-	return line{queues: map[string]*queue{}, keepers: map[string]map[*waiter]struct{}{}}
+func newWaitQueue() waitQueue {
+	return waitQueue{queues: map[string]*queue{}, waitersByHeldOwner: map[string]map[*waiter]struct{}{}}
 }
 
-func (n *line) empty() bool { return len(n.queues) == 0 }
+func (n *waitQueue) empty() bool { return len(n.queues) == 0 }
 
-// count returns how many wait for key.
-func (n *line) count(key string) int {
+// count returns the number of waiters for key.
+func (n *waitQueue) count(key string) int {
 	if q, ok := n.queues[key]; ok {
 		return q.Len()
 	}
 	return 0
 }
 
-// awaited tells whether somebody waits for any of the keys.
-func (n *line) awaited(keys []string) bool {
+// hasWaiters reports whether any of the keys has waiters.
+func (n *waitQueue) hasWaiters(keys []string) bool {
 	if n.empty() {
-		return false // most often, and without a look at the keys
+		return false // the most frequent case, without a lookup of the keys
 	}
 	for _, key := range keys {
 		if n.count(key) > 0 {
@@ -63,73 +66,74 @@ func (n *line) awaited(keys []string) bool {
 	return false
 }
 
-// join puts w at the end of its queues.
-func (n *line) join(w *waiter) {
+// join appends w to its queues.
+func (n *waitQueue) join(w *waiter) {
 	for _, key := range w.Keys {
 		q, ok := n.queues[key]
 		if !ok {
 			q = &queue{}
 			n.queues[key] = q
 		}
-		w.places = append(w.places, q.add(w))
+		w.positions = append(w.positions, q.add(w))
 	}
 	for _, owner := range w.Holding {
-		if n.keepers[owner] == nil {
-			n.keepers[owner] = map[*waiter]struct{}{}
+		if n.waitersByHeldOwner[owner] == nil {
+			n.waitersByHeldOwner[owner] = map[*waiter]struct{}{}
 		}
-		n.keepers[owner][w] = struct{}{}
+		n.waitersByHeldOwner[owner][w] = struct{}{}
 	}
 }
 
-// leave takes w out of its queues. Somebody else may now be first.
-func (n *line) leave(w *waiter) {
+// leave removes w from its queues. Afterwards the caller calls grantNext, because other
+// waiters may be first now.
+func (n *waitQueue) leave(w *waiter) {
 	for i, key := range w.Keys {
 		q := n.queues[key]
-		if q.remove(w, w.places[i]); q.Len() == 0 {
+		if q.remove(w, w.positions[i]); q.Len() == 0 {
 			delete(n.queues, key)
 		}
 	}
 	for _, owner := range w.Holding {
-		if delete(n.keepers[owner], w); len(n.keepers[owner]) == 0 {
-			delete(n.keepers, owner)
+		if delete(n.waitersByHeldOwner[owner], w); len(n.waitersByHeldOwner[owner]) == 0 {
+			delete(n.waitersByHeldOwner, owner)
 		}
 	}
 }
 
-// dismiss ends the wait of w with an error. Somebody else may now be first.
-func (n *line) dismiss(w *waiter, err error) {
+// dismiss removes w from its queues, as leave does, and ends its wait with err.
+func (n *waitQueue) dismiss(w *waiter, err error) {
 	n.leave(w)
 	w.err = err
-	close(w.answered)
+	close(w.done)
 }
 
-// members returns, by owner, who waits for key as a lock of a group.
-func (n *line) members(key string) map[string]*waiter {
+// members returns, by owner, the waiters for key whose request has a group.
+func (n *waitQueue) members(key string) map[string]*waiter {
 	if q, ok := n.queues[key]; ok {
 		return q.members
 	}
 	return nil
 }
 
-// has tells whether the owner waits for key.
-func (n *line) has(key, owner string) bool {
+// has reports whether the owner waits for key.
+func (n *waitQueue) has(key, owner string) bool {
 	q, ok := n.queues[key]
 	if !ok {
 		return false
 	}
-	if q.Len() == len(q.members) { // always, unless a key is asked for with its group and without
+	if q.Len() == len(q.members) { // false only if some requests for key have no group
 		_, ok := q.members[owner]
 		return ok
 	}
-	for place := q.Front(); place != nil; place = place.Next() {
-		if place.Value.(*waiter).Owner == owner {
+	for position := q.Front(); position != nil; position = position.Next() {
+		if position.Value.(*waiter).Owner == owner {
 			return true
 		}
 	}
 	return false
 }
 
-// add puts w at the end of q.
+// add appends w to q.
 func (q *queue) add(w *waiter) *list.Element {
 	if w.group != "" {
 		if q.members == nil {
@@ -140,9 +144,9 @@ func (q *queue) add(w *waiter) *list.Element {
 	return q.PushBack(w)
 }
 
-// remove takes w out of its place in q.
-func (q *queue) remove(w *waiter, place *list.Element) {
-	q.Remove(place)
+// remove removes w from its position in q.
+func (q *queue) remove(w *waiter, position *list.Element) {
+	q.Remove(position)
 	if w.group != "" {
 		if delete(q.members, w.Owner); len(q.members) == 0 {
 			q.members = nil
@@ -150,17 +154,17 @@ func (q *queue) remove(w *waiter, place *list.Element) {
 	}
 }
 
-// first tells whether w is first in each of its queues.
-func (w *waiter) first() bool {
-	for _, place := range w.places {
-		if place.Prev() != nil {
+// isFirst reports whether w is first in each of its queues.
+func (w *waiter) isFirst() bool {
+	for _, position := range w.positions {
+		if position.Prev() != nil {
 			return false
 		}
 	}
 	return true
 }
 
-// takeOrJoin grants the locks as take does, or returns a waiter for them. It fails as
+// takeOrJoin grants the locks as take does, or returns a new waiter for them. It fails as
 // take does, or with ErrDeadlock.
 func (t *table) takeOrJoin(req *request, from time.Time) (stores.Grant, *waiter, error) {
 	t.mu.Lock()
@@ -169,30 +173,30 @@ func (t *table) takeOrJoin(req *request, from time.Time) (stores.Grant, *waiter,
 	if grant, err := t.try(req, from, now); grant.Acquired || err != nil {
 		return grant, nil, err
 	}
-	w := &waiter{request: *req, from: from, answered: make(chan struct{})}
-	t.line.join(w)
+	w := &waiter{request: *req, from: from, done: make(chan struct{})}
+	t.waitQueue.join(w)
 	if t.deadlocked(w, now) {
-		t.line.leave(w)
+		t.waitQueue.leave(w)
 		return stores.Grant{}, nil, stores.ErrDeadlock
 	}
 	t.setAlarm(now)
 	return stores.Grant{}, w, nil
 }
 
-// wait returns what w was answered. It fails if ctx ends or closed is closed, even if w
-// is granted the locks in the same moment: then they go on to the next.
+// wait waits until w is done. It fails if ctx ends or closed is closed, even if w is
+// granted the locks at the same moment: then it passes them on to the next waiters.
 func (t *table) wait(ctx context.Context, w *waiter, closed <-chan struct{}) (stores.Grant, error) {
 	if grace := time.Until(w.from); grace > 0 {
 		select {
 		case <-time.After(grace):
 			t.admit(w)
-		case <-w.answered:
+		case <-w.done:
 		case <-ctx.Done():
 		case <-closed:
 		}
 	}
 	select {
-	case <-w.answered:
+	case <-w.done:
 	case <-ctx.Done():
 	case <-closed:
 	}
@@ -203,43 +207,43 @@ func (t *table) wait(ctx context.Context, w *waiter, closed <-chan struct{}) (st
 	return w.grant, w.err
 }
 
-// admit grants w its locks if all that they waited for was the end of the grace.
+// admit grants w its locks if it waited only for the end of the restart grace.
 func (t *table) admit(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.serve(w.Keys[0], time.Now())
+	t.grantNext(w.Keys[0], time.Now())
 }
 
-// abandon ends the wait of w; if it was granted the locks it gives them back. Who comes
-// next is served.
+// abandon ends the wait of w, or releases the locks that w was granted, and grants what
+// is free to the next waiters.
 func (t *table) abandon(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	if !w.grant.Acquired && w.err == nil {
-		t.line.leave(w)
+		t.waitQueue.leave(w)
 	}
 	for _, key := range w.Keys {
 		if l, err := t.heldBy(key, w.Owner, now); err == nil && l.token == w.grant.Token {
 			t.end(l, stores.EventReleased, now)
 		} else {
-			t.serve(key, now)
+			t.grantNext(key, now)
 		}
 	}
 }
 
-// serve grants key, if it is vacant, to the first in its queue, unless that has to wait
-// for something else.
-func (t *table) serve(key string, now time.Time) {
-	q, ok := t.line.queues[key]
+// grantNext grants key, if it is free, to the first waiter in its queue, unless that
+// waiter must wait for another of its keys or for the end of its restart grace.
+func (t *table) grantNext(key string, now time.Time) {
+	q, ok := t.waitQueue.queues[key]
 	if !ok {
 		return
 	}
 	w := q.Front().Value.(*waiter)
-	if now.Before(w.from) || !w.first() || !t.vacant(w.Keys, now) {
+	if now.Before(w.from) || !w.isFirst() || !t.free(w.Keys, now) {
 		return
 	}
-	t.line.leave(w)
+	t.waitQueue.leave(w)
 	w.grant = t.grant(&w.request, now)
-	close(w.answered)
+	close(w.done)
 }

@@ -14,142 +14,143 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// answer is what a Lock or LockAll returned.
-type answer struct {
+// result is the result of Lock or LockAll.
+type result struct {
 	stores.Grant
 	err error
 	at  time.Time
 }
 
-// ask starts a call that waits for keys, and returns when it waits or was answered. It
-// works in a bubble only.
-func ask(ctx context.Context, s *Store, owner string, holding []string, keys ...string) <-chan answer {
-	return start(func() (stores.Grant, error) {
+// startLock starts a call that waits for keys, and returns when it waits or has returned.
+// It works only in a bubble.
+func startLock(ctx context.Context, s *Store, owner string, holding []string, keys ...string) <-chan result {
+	return startCall(func() (stores.Grant, error) {
 		return s.LockAll(ctx, stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: holding, Wait: true})
 	})
 }
 
-// start starts a call, and returns when it waits or was answered. It works in a bubble
-// only.
-func start(call func() (stores.Grant, error)) <-chan answer {
-	got := make(chan answer, 1)
+// startCall starts a call, and returns when it waits or has returned. It works only in a
+// bubble.
+func startCall(call func() (stores.Grant, error)) <-chan result {
+	got := make(chan result, 1)
 	go func() {
 		g, err := call()
-		got <- answer{g, err, time.Now()}
+		got <- result{g, err, time.Now()}
 	}()
 	synctest.Wait()
 	return got
 }
 
-// waits expects no answer yet.
-func waits(t *testing.T, got <-chan answer) {
+// checkWaiting checks that the call has not returned.
+func checkWaiting(t *testing.T, got <-chan result) {
 	t.Helper()
 	synctest.Wait()
 	if len(got) > 0 {
-		t.Errorf("there is an answer already: %+v", <-got)
+		t.Errorf("the call returned already: %+v", <-got)
 	}
 }
 
-// isGranted expects that the answer is there, a grant, and returns it.
-func isGranted(t *testing.T, got <-chan answer) answer {
+// checkGranted checks that the call has returned a grant, and returns it.
+func checkGranted(t *testing.T, got <-chan result) result {
 	t.Helper()
-	return isAnswered(t, got, nil)
+	return checkResult(t, got, nil)
 }
 
-// isAnswered expects that the answer is there and that its error is want.
-func isAnswered(t *testing.T, got <-chan answer, want error) answer {
+// checkResult checks that the call has returned the error want, or a grant if it is nil.
+func checkResult(t *testing.T, got <-chan result, want error) result {
 	t.Helper()
 	synctest.Wait()
 	if len(got) == 0 {
-		t.Error("there is no answer yet")
-		return answer{}
+		t.Error("the call has not returned")
+		return result{}
 	}
 	a := <-got
 	if !errors.Is(a.err, want) || a.Acquired != (want == nil) {
-		t.Errorf("the answer is %+v, want the error %v", a, want)
+		t.Errorf("the call returned %+v, want the error %v", a, want)
 	}
 	return a
 }
 
-// release expects Unlock to succeed.
-func release(t *testing.T, s *Store, key, owner string) {
+// unlock releases the lock.
+func unlock(t *testing.T, s *Store, key, owner string) {
 	t.Helper()
 	if err := s.Unlock(t.Context(), key, owner); err != nil {
 		t.Error(err)
 	}
 }
 
-// isForgotten expects that nothing is left in the table of those who waited and watched.
-func isForgotten(t *testing.T, s *Store) {
+// checkNoWaiters checks that the table has no waiters and no watchers.
+func checkNoWaiters(t *testing.T, s *Store) {
 	t.Helper()
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	n := s.table.line
-	if len(n.queues)+len(n.keepers)+len(s.table.audience.watchers) > 0 {
-		t.Errorf("the table still has %d queues, %d keepers and %d watchers",
-			len(n.queues), len(n.keepers), len(s.table.audience.watchers))
+	n := s.table.waitQueue
+	if len(n.queues)+len(n.waitersByHeldOwner)+len(s.table.watchers.set) > 0 {
+		t.Errorf("the table still has %d queues, %d owners in Holding and %d watchers",
+			len(n.queues), len(n.waitersByHeldOwner), len(s.table.watchers.set))
 	}
 }
 
-func TestGraceKeepsTheOrderOfArrival(t *testing.T) {
+func TestRestartGrace_KeepsQueueOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		s := open(t, p, "locks", "30s")
-		var got []<-chan answer
+		var got []<-chan result
 		for i := range 5 {
-			got = append(got, ask(t.Context(), s, fmt.Sprint(i), nil, "disk"))
+			got = append(got, startLock(t.Context(), s, fmt.Sprint(i), nil, "disk"))
 		}
-		take(t, open(t, p, "locks", ""), "disk", "hasty", time.Minute, false) // has no grace, but they were first
+		// Another store without a restart grace does not overtake them.
+		tryLock(t, open(t, p, "locks", ""), "disk", "hasty", time.Minute, false)
 		time.Sleep(30*time.Second - 1)
-		waits(t, got[0])
+		checkWaiting(t, got[0])
 		time.Sleep(time.Nanosecond)
 		for i, g := range got {
-			isGranted(t, g)
-			waits(t, got[min(i+1, 4)])
-			release(t, s, "disk", fmt.Sprint(i))
+			checkGranted(t, g)
+			checkWaiting(t, got[min(i+1, 4)])
+			unlock(t, s, "disk", fmt.Sprint(i))
 		}
-		isForgotten(t, s)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestGraceIsNotEndedByAnUnlock(t *testing.T) {
+func TestRestartGrace_NotEndedByUnlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		hasty, s := open(t, p, "locks", ""), open(t, p, "locks", "30s")
-		take(t, hasty, "disk", "ann", time.Hour, true)
-		got := ask(t.Context(), s, "bob", nil, "disk")
-		release(t, hasty, "disk", "ann")
+		tryLock(t, hasty, "disk", "ann", time.Hour, true)
+		got := startLock(t.Context(), s, "bob", nil, "disk")
+		unlock(t, hasty, "disk", "ann")
 		if locks := listOf(t, s, ""); len(locks) > 0 {
-			t.Errorf("held are %v", locks)
+			t.Errorf("still held are %v", locks)
 		}
 		time.Sleep(30 * time.Second)
-		isGranted(t, got)
+		checkGranted(t, got)
 	})
 }
 
-func TestExpiredLockGoesToTheNextInTime(t *testing.T) {
+func TestLock_GrantedAtExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "other", "ann", time.Second, true) // for which an alarm would be set first
-		take(t, s, "disk", "ann", 3*time.Second, true)
+		tryLock(t, s, "other", "ann", time.Second, true) // the alarm would be set for it
+		tryLock(t, s, "disk", "ann", 3*time.Second, true)
 		began := time.Now()
-		bob, eve := ask(t.Context(), s, "bob", nil, "disk"), ask(t.Context(), s, "eve", nil, "disk")
+		bob, eve := startLock(t.Context(), s, "bob", nil, "disk"), startLock(t.Context(), s, "eve", nil, "disk")
 		time.Sleep(time.Hour)
-		if a := isGranted(t, bob); a.at.Sub(began) != 3*time.Second {
-			t.Errorf("it went to bob after %v", a.at.Sub(began))
+		if a := checkGranted(t, bob); a.at.Sub(began) != 3*time.Second {
+			t.Errorf("bob acquired it after %v", a.at.Sub(began))
 		}
-		if a := isGranted(t, eve); a.at.Sub(began) != 3*time.Second+time.Minute {
-			t.Errorf("it went to eve after %v", a.at.Sub(began))
+		if a := checkGranted(t, eve); a.at.Sub(began) != 3*time.Second+time.Minute {
+			t.Errorf("eve acquired it after %v", a.at.Sub(began))
 		}
-		isForgotten(t, s)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestNobodyHoldsAfterACancelledWait(t *testing.T) {
+func TestLock_CanceledWaitHoldsNothing(t *testing.T) {
 	const rounds, clients = 100_000, 8
 	s := open(t, NewProcess(), "locks", "")
-	var granted, cancelled atomic.Int64
-	before := s.table.audience.revision
+	var granted, canceled atomic.Int64
+	before := s.table.watchers.revision
 	var wg sync.WaitGroup
 	for c := range clients {
 		wg.Go(func() {
@@ -157,190 +158,190 @@ func TestNobodyHoldsAfterACancelledWait(t *testing.T) {
 				owner := fmt.Sprint(c, "-", i)
 				if err := lockWithin(t, s, owner, time.Duration(1+rand.IntN(100))*time.Microsecond); err == nil {
 					granted.Add(1)
-					release(t, s, "disk", owner)
+					unlock(t, s, "disk", owner)
 					continue
 				}
-				cancelled.Add(1)
+				canceled.Add(1)
 				if err := s.Unlock(t.Context(), "disk", owner); err == nil {
-					t.Errorf("%s was cancelled and held the lock", owner)
+					t.Errorf("%s was canceled and held the lock", owner)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	changes := s.table.audience.revision - before
+	changes := s.table.watchers.revision - before
 	tooLate := int64(changes/2) - granted.Load() // a grant and its end are two changes
-	t.Logf("%d granted, %d cancelled, %d of them granted too late", granted.Load(), cancelled.Load(), tooLate)
+	t.Logf("%d granted, %d canceled, %d of them granted too late", granted.Load(), canceled.Load(), tooLate)
 	if granted.Load() == 0 || tooLate == 0 {
 		t.Error("there was no race")
 	}
-	take(t, s, "disk", "last", time.Hour, true)
-	isForgotten(t, s)
+	tryLock(t, s, "disk", "last", time.Hour, true)
+	checkNoWaiters(t, s)
 }
 
-// lockWithin takes the disk unless that takes longer than the limit.
+// lockWithin acquires the disk, with a limit for the wait.
 func lockWithin(t *testing.T, s *Store, owner string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	g, err := s.Lock(ctx, stores.Request{Key: "disk", Owner: owner, TTL: time.Hour})
 	if g.Acquired != (err == nil) || err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Lock answered %+v and %v", g, err)
+		t.Errorf("Lock returned %+v, %v", g, err)
 	}
 	return err
 }
 
-func TestWhoWaitsForSeveralKeysIsNotOvertaken(t *testing.T) {
+func TestLockAll_NotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
-		both := ask(t.Context(), s, "both", nil, "a", "b")
-		late := ask(t.Context(), s, "late", nil, "b")
-		take(t, s, "b", "hasty", time.Hour, false) // vacant, but awaited
-		waits(t, late)
-		release(t, s, "a", "ann")
-		isGranted(t, both)
-		waits(t, late)
-		release(t, s, "b", "both")
-		isGranted(t, late)
-		isForgotten(t, s)
+		tryLock(t, s, "a", "ann", time.Hour, true)
+		both := startLock(t.Context(), s, "both", nil, "a", "b")
+		late := startLock(t.Context(), s, "late", nil, "b")
+		tryLock(t, s, "b", "hasty", time.Hour, false) // free, but it has a waiter
+		checkWaiting(t, late)
+		unlock(t, s, "a", "ann")
+		checkGranted(t, both)
+		checkWaiting(t, late)
+		unlock(t, s, "b", "both")
+		checkGranted(t, late)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestWhoIsFirstForOneKeyWaitsForItsTurnAtAnother(t *testing.T) {
+func TestLockAll_WaitsInEveryQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
-		take(t, s, "c", "ann", time.Hour, true)
-		early := ask(t.Context(), s, "early", nil, "b", "c")
-		late := ask(t.Context(), s, "late", nil, "a", "b")
-		release(t, s, "a", "ann")
-		waits(t, late) // a and b are vacant
-		release(t, s, "c", "ann")
-		isGranted(t, early)
-		release(t, s, "b", "early")
-		isGranted(t, late)
-		isForgotten(t, s)
+		tryLock(t, s, "a", "ann", time.Hour, true)
+		tryLock(t, s, "c", "ann", time.Hour, true)
+		early := startLock(t.Context(), s, "early", nil, "b", "c")
+		late := startLock(t.Context(), s, "late", nil, "a", "b")
+		unlock(t, s, "a", "ann")
+		checkWaiting(t, late) // a and b are free
+		unlock(t, s, "c", "ann")
+		checkGranted(t, early)
+		unlock(t, s, "b", "early")
+		checkGranted(t, late)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestLeavingLetsThoseBehindIn(t *testing.T) {
+func TestLockAll_CanceledWaitGrantsNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "a", "ann", time.Hour, true)
+		tryLock(t, s, "a", "ann", time.Hour, true)
 		ctx, cancel := context.WithCancel(t.Context())
-		gone := ask(ctx, s, "gone", []string{"gone"}, "c", "a", "b")
-		b, c := ask(t.Context(), s, "bob", nil, "b"), ask(t.Context(), s, "cleo", nil, "c")
-		waits(t, b)
-		waits(t, c)
+		gone := startLock(ctx, s, "gone", []string{"gone"}, "c", "a", "b")
+		b, c := startLock(t.Context(), s, "bob", nil, "b"), startLock(t.Context(), s, "cleo", nil, "c")
+		checkWaiting(t, b)
+		checkWaiting(t, c)
 		cancel()
-		isAnswered(t, gone, context.Canceled)
-		isGranted(t, b)
-		isGranted(t, c)
-		isForgotten(t, s)
+		checkResult(t, gone, context.Canceled)
+		checkGranted(t, b)
+		checkGranted(t, c)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestShorterLeaseIsHandedOverEarlier(t *testing.T) {
+func TestLock_AfterShorteningRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "disk", "ann", time.Hour, true)
-		bob := ask(t.Context(), s, "bob", nil, "disk")
+		tryLock(t, s, "disk", "ann", time.Hour, true)
+		bob := startLock(t.Context(), s, "bob", nil, "disk")
 		if _, err := s.Renew(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: time.Second}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second - 1)
-		waits(t, bob)
+		checkWaiting(t, bob)
 		time.Sleep(time.Nanosecond)
-		isGranted(t, bob)
+		checkGranted(t, bob)
 	})
 }
 
-func TestLongerLeaseIsHandedOverLater(t *testing.T) {
+func TestLock_AfterExtendingRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		take(t, s, "disk", "ann", time.Second, true)
-		bob := ask(t.Context(), s, "bob", nil, "disk")
+		tryLock(t, s, "disk", "ann", time.Second, true)
+		bob := startLock(t.Context(), s, "bob", nil, "disk")
 		if _, err := s.Renew(t.Context(), stores.Request{Key: "disk", Owner: "ann", TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour - 1)
-		waits(t, bob)
+		checkWaiting(t, bob)
 		time.Sleep(time.Nanosecond)
-		isGranted(t, bob)
+		checkGranted(t, bob)
 	})
 }
 
-func TestBacklogDoesNotHoldUpTheLine(t *testing.T) {
+func TestLock_DespiteBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		for i := range 2*perSweep + 1 {
-			take(t, s, fmt.Sprint(i), "ann", time.Millisecond, true)
+		for i := range 2*reclaimPerSweep + 1 {
+			tryLock(t, s, fmt.Sprint(i), "ann", time.Millisecond, true)
 		}
-		take(t, s, "disk", "ann", time.Second, true)
+		tryLock(t, s, "disk", "ann", time.Second, true)
 		time.Sleep(time.Millisecond)
-		bob := ask(t.Context(), s, "bob", nil, "disk")
-		time.Sleep(time.Nanosecond) // for the alarm
+		bob := startLock(t.Context(), s, "bob", nil, "disk")
+		time.Sleep(time.Nanosecond) // lets the alarm fire
 		s.table.mu.Lock()
 		if n := s.table.byKey.Len(); n != 1 {
-			t.Errorf("somebody waits, and the table still has %d locks", n)
+			t.Errorf("while a call waits the table has %d locks, want 1", n)
 		}
 		s.table.mu.Unlock()
 		time.Sleep(time.Second - time.Millisecond)
-		isGranted(t, bob)
+		checkGranted(t, bob)
 	})
 }
 
-func TestExpiredLockInTheWayIsCleared(t *testing.T) {
+func TestLockAll_ReclaimsItsKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "")
-		for i := range 10 * perGrant {
-			take(t, s, fmt.Sprint(i), "ann", time.Second, true)
+		for i := range 10 * reclaimPerGrant {
+			tryLock(t, s, fmt.Sprint(i), "ann", time.Second, true)
 		}
-		take(t, s, "a", "ann", time.Second, true) // behind a backlog
-		take(t, s, "b", "ann", time.Second, true)
+		tryLock(t, s, "a", "ann", time.Second, true) // after a backlog of expired locks
+		tryLock(t, s, "b", "ann", time.Second, true)
 		time.Sleep(time.Second)
-		isGranted(t, ask(t.Context(), s, "bob", nil, "b", "a"))
-		isForgotten(t, s)
+		checkGranted(t, startLock(t.Context(), s, "bob", nil, "b", "a"))
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestCloseSendsItsOwnWaitersAway(t *testing.T) {
+func TestClose_EndsWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewProcess()
 		s, other := open(t, p, "locks", ""), open(t, p, "locks", "")
-		take(t, s, "disk", "ann", time.Hour, true)
-		first := ask(t.Context(), s, "first", nil, "disk", "gate")
-		stays := ask(t.Context(), other, "stays", nil, "gate")
-		last := ask(t.Context(), s, "last", nil, "disk")
+		tryLock(t, s, "disk", "ann", time.Hour, true)
+		first := startLock(t.Context(), s, "first", nil, "disk", "gate")
+		stays := startLock(t.Context(), other, "stays", nil, "gate")
+		last := startLock(t.Context(), s, "last", nil, "disk")
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		isAnswered(t, first, stores.ErrClosed)
-		isAnswered(t, last, stores.ErrClosed)
-		isGranted(t, stays)
-		isAnswered(t, ask(t.Context(), s, "after", nil, "free"), stores.ErrClosed)
-		take(t, other, "disk", "bob", time.Hour, false) // still ann's
-		isForgotten(t, other)
+		checkResult(t, first, stores.ErrClosed)
+		checkResult(t, last, stores.ErrClosed)
+		checkGranted(t, stays)
+		checkResult(t, startLock(t.Context(), s, "after", nil, "free"), stores.ErrClosed)
+		tryLock(t, other, "disk", "bob", time.Hour, false) // ann still holds it
+		checkNoWaiters(t, other)
 	})
 }
 
-func TestCloseDuringTheGrace(t *testing.T) {
+func TestClose_DuringRestartGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, NewProcess(), "locks", "1h")
-		got := ask(t.Context(), s, "ann", nil, "disk")
+		got := startLock(t.Context(), s, "ann", nil, "disk")
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		isAnswered(t, got, stores.ErrClosed)
-		isForgotten(t, s)
+		checkResult(t, got, stores.ErrClosed)
+		checkNoWaiters(t, s)
 	})
 }
 
-func TestCloseAgainstGrant(t *testing.T) {
+func TestClose_RaceWithGrant(t *testing.T) {
 	for range 1000 {
 		p := NewProcess()
 		s, other := open(t, p, "locks", ""), open(t, p, "locks", "")
-		take(t, other, "disk", "ann", time.Hour, true)
+		tryLock(t, other, "disk", "ann", time.Hour, true)
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
@@ -348,21 +349,21 @@ func TestCloseAgainstGrant(t *testing.T) {
 				_, err := s.Lock(t.Context(), stores.Request{Key: "disk", Owner: owner, TTL: time.Hour})
 				switch {
 				case err == nil:
-					release(t, other, "disk", owner)
+					unlock(t, other, "disk", owner)
 				case !errors.Is(err, stores.ErrClosed):
 					t.Error(err)
 				}
 			})
 		}
-		wg.Go(func() { release(t, other, "disk", "ann") })
+		wg.Go(func() { unlock(t, other, "disk", "ann") })
 		wg.Go(func() { _ = s.Close() })
 		wg.Wait()
-		take(t, other, "disk", "next", time.Hour, true)
-		isForgotten(t, other)
+		tryLock(t, other, "disk", "next", time.Hour, true)
+		checkNoWaiters(t, other)
 	}
 }
 
-func TestManyWhoTakeSeveralLocksAreAllServed(t *testing.T) {
+func TestLockAll_ManyClients(t *testing.T) {
 	s := open(t, NewProcess(), "locks", "")
 	var holders [4]atomic.Int64
 	var wg sync.WaitGroup
@@ -380,16 +381,16 @@ func TestManyWhoTakeSeveralLocksAreAllServed(t *testing.T) {
 				}
 				for _, n := range some {
 					if holders[n].Add(1) != 1 {
-						t.Errorf("%d is held twice", n)
+						t.Errorf("%d has two holders", n)
 					}
 				}
 				for _, n := range some {
 					holders[n].Add(-1)
-					release(t, s, fmt.Sprint(n), req.Owner)
+					unlock(t, s, fmt.Sprint(n), req.Owner)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	isForgotten(t, s)
+	checkNoWaiters(t, s)
 }

@@ -16,86 +16,87 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// condition is what a watcher knows of a lock.
-type condition struct {
-	token    uint64        // zero if nobody holds it
-	declared time.Duration // as in stores.Lock
+// lockState is the state of a lock according to a watcher.
+type lockState struct {
+	token    uint64        // zero if the lock is free
+	declared time.Duration // the DeclaredTTL
 }
 
-// conditions returns those of locks by key.
-func conditions(locks []stores.LockInfo) map[string]condition {
-	all := map[string]condition{}
+// lockStates returns the states of the locks by key.
+func lockStates(locks []stores.LockInfo) map[string]lockState {
+	all := map[string]lockState{}
 	for _, l := range locks {
-		all[l.Key] = condition{l.Token, l.DeclaredTTL}
+		all[l.Key] = lockState{l.Token, l.DeclaredTTL}
 	}
 	return all
 }
 
-// replay applies the events to one another.
-func replay(t *testing.T, events []stores.Event) map[string]condition {
+// replay applies the events in order and returns the state after them.
+func replay(t *testing.T, events []stores.Event) map[string]lockState {
 	t.Helper()
-	var state map[string]condition
+	var state map[string]lockState
 	for _, e := range events {
 		if e.Kind == stores.EventSnapshot {
-			state = conditions(e.Locks)
+			state = lockStates(e.Locks)
 			continue
 		}
 		now, ok := state[e.Lock.Key].after(e)
 		if !ok {
 			t.Errorf("%v of %+v, which was %+v", e.Kind, e.Lock, state[e.Lock.Key])
 		}
-		if state[e.Lock.Key] = now; now == (condition{}) {
+		if state[e.Lock.Key] = now; now == (lockState{}) {
 			delete(state, e.Lock.Key)
 		}
 	}
 	return state
 }
 
-// after returns what c has become by e, and whether that could happen.
-func (c condition) after(e stores.Event) (next condition, ok bool) {
+// after returns the state after e, and whether e was possible.
+func (c lockState) after(e stores.Event) (next lockState, ok bool) {
 	switch e.Kind {
 	case stores.EventAcquired:
-		return condition{e.Lock.Token, c.declared}, c.token == 0 && e.Lock.Token > 0
+		return lockState{e.Lock.Token, c.declared}, c.token == 0 && e.Lock.Token > 0
 	case stores.EventDeclared:
-		return condition{c.token, e.Lock.DeclaredTTL}, c == condition{e.Lock.Token, 0} && e.Lock.DeclaredTTL > 0
+		return lockState{c.token, e.Lock.DeclaredTTL}, c == lockState{e.Lock.Token, 0} && e.Lock.DeclaredTTL > 0
 	case stores.EventWithdrawn:
-		return condition{}, c == condition{e.Lock.Token, e.Lock.DeclaredTTL} && c.declared > 0
+		return lockState{}, c == lockState{e.Lock.Token, e.Lock.DeclaredTTL} && c.declared > 0
 	}
-	return condition{0, c.declared}, c.token == e.Lock.Token && c.token > 0 // released, expired or revoked
+	// Released, expired or revoked.
+	return lockState{0, c.declared}, c.token == e.Lock.Token && c.token > 0
 }
 
-func TestEventsGiveTheState(t *testing.T) {
+func TestWatch_EventsGiveState(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
 			s := open(t, NewProcess(), "locks", "")
 			r := rand.New(rand.NewPCG(seed, 0))
-			waiting, leave := context.WithCancel(t.Context())
-			watching, lookAway := context.WithCancel(t.Context())
-			watchers := map[*told]string{}
+			waiting, stopWaiting := context.WithCancel(t.Context())
+			watching, stopWatching := context.WithCancel(t.Context())
+			watchers := map[*eventRecorder]string{}
 			for i := range 3000 {
 				if i%500 == 0 {
 					prefix := []string{"", "0", "1"}[r.IntN(3)]
-					watchers[watch(watching, s, prefix)] = prefix
+					watchers[startWatch(watching, s, prefix)] = prefix
 				}
-				if err := change(waiting, s, r); err != nil {
+				if err := randomOperation(waiting, s, r); err != nil {
 					t.Errorf("seed %d: %v", seed, err)
 				}
 			}
-			areRight(t, s, watchers)
-			leave()
+			checkWatchers(t, s, watchers)
+			stopWaiting()
 			synctest.Wait()
-			endAll(t, s)
-			areRight(t, s, watchers)
-			lookAway()
+			removeAll(t, s)
+			checkWatchers(t, s, watchers)
+			stopWatching()
 			synctest.Wait()
-			isEmpty(t, s)
+			checkEmpty(t, s)
 		})
 	}
 }
 
-// change does something to some lock, or lets time pass. It returns an error that should
-// not be.
-func change(ctx context.Context, s *Store, r *rand.Rand) error {
+// randomOperation calls a random method for a random lock, or lets time pass. It returns
+// an unexpected error.
+func randomOperation(ctx context.Context, s *Store, r *rand.Rand) error {
 	key, owner := fmt.Sprintf("%02x", r.IntN(32)), []string{"ann", "bob"}[r.IntN(2)]
 	ttl, group := time.Duration(1+r.IntN(40))*time.Millisecond, key[:1]
 	req := stores.Request{Key: key, Owner: owner, TTL: ttl}
@@ -125,29 +126,28 @@ func change(ctx context.Context, s *Store, r *rand.Rand) error {
 	case 12:
 		go func() { _, _ = s.Lock(ctx, ofGroup) }()
 	}
-	return unexpected(err)
+	return unexpectedError(err)
 }
 
-// unexpected returns err unless it is an answer that a lock in another condition
-// explains.
-func unexpected(err error) error {
-	for _, answer := range []error{
+// unexpectedError returns err unless it is one that depends on the state of the lock.
+func unexpectedError(err error) error {
+	for _, expected := range []error{
 		stores.ErrNotHeld, stores.ErrNotOwner, stores.ErrNotDeclared, stores.ErrDeclared, stores.ErrLimit, stores.ErrRepeated,
 	} {
-		if errors.Is(err, answer) {
+		if errors.Is(err, expected) {
 			return nil
 		}
 	}
 	return err
 }
 
-// areRight expects that the watchers, of whom each has a prefix, believe what the lists
-// say, and that those agree.
-func areRight(t *testing.T, s *Store, watchers map[*told]string) {
+// checkWatchers checks that each watcher, given with its prefix, has the state that List
+// returns, and that List and Group agree.
+func checkWatchers(t *testing.T, s *Store, watchers map[*eventRecorder]string) {
 	t.Helper()
 	for w, prefix := range watchers {
-		if got, want := w.state(t), conditions(listOf(t, s, prefix)); !maps.Equal(got, want) {
-			t.Errorf("the watcher of %q believes %v, it is %v", prefix, got, want)
+		if got, want := w.state(t), lockStates(listOf(t, s, prefix)); !maps.Equal(got, want) {
+			t.Errorf("the watcher of %q has the state %v, want %v", prefix, got, want)
 		}
 	}
 	all := listOf(t, s, "")
@@ -159,14 +159,14 @@ func areRight(t *testing.T, s *Store, watchers map[*told]string) {
 		t.Errorf("the groups have %v, the list %v", groups, declared)
 	}
 	for _, l := range all {
-		vacant := stores.LockInfo{Key: l.Key, DeclaredTTL: l.DeclaredTTL, Waiters: l.Waiters}
-		if held := l.Owner != "" && l.Remaining > 0 && l.Token > 0; !held && !reflect.DeepEqual(l, vacant) {
-			t.Errorf("neither held nor vacant is %+v", l)
+		free := stores.LockInfo{Key: l.Key, DeclaredTTL: l.DeclaredTTL, Waiters: l.Waiters}
+		if held := l.Owner != "" && l.Remaining > 0 && l.Token > 0; !held && !reflect.DeepEqual(l, free) {
+			t.Errorf("%+v is neither held nor free", l)
 		}
 	}
 }
 
-// listOf returns the locks under prefix.
+// listOf returns the result of List.
 func listOf(t *testing.T, s *Store, prefix string) []stores.LockInfo {
 	t.Helper()
 	locks, err := s.List(t.Context(), prefix)
@@ -176,7 +176,7 @@ func listOf(t *testing.T, s *Store, prefix string) []stores.LockInfo {
 	return locks
 }
 
-// groupOf returns the locks of the group.
+// groupOf returns the result of Group.
 func groupOf(t *testing.T, s *Store, name string) []stores.LockInfo {
 	t.Helper()
 	locks, err := s.Group(t.Context(), name)
@@ -186,9 +186,9 @@ func groupOf(t *testing.T, s *Store, name string) []stores.LockInfo {
 	return locks
 }
 
-// endAll withdraws every lock that is declared, in the group named by the first byte of
-// its key, and revokes the others.
-func endAll(t *testing.T, s *Store) {
+// removeAll withdraws every declared lock, from the group named by the first byte of its
+// key, and revokes the others.
+func removeAll(t *testing.T, s *Store) {
 	t.Helper()
 	for _, l := range listOf(t, s, "") {
 		var err error
@@ -203,11 +203,10 @@ func endAll(t *testing.T, s *Store) {
 	}
 }
 
-// isEmpty expects that nothing is left in the table: nobody holds, waits or watches, and
-// nothing is declared.
-func isEmpty(t *testing.T, s *Store) {
+// checkEmpty checks that the table has no locks, declarations, waiters and watchers.
+func checkEmpty(t *testing.T, s *Store) {
 	t.Helper()
-	isForgotten(t, s)
+	checkNoWaiters(t, s)
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
 	d := &s.table.declared

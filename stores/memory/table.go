@@ -10,43 +10,46 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// How many expired locks are cleared away at once.
+// The most expired locks that one step removes.
 const (
-	// perGrant is two for the one that a grant adds: the table shrinks to what is held
-	// while locks are being taken and forgotten, and no call pays for a backlog.
-	perGrant = 2
-	perSweep = 1000 // a millisecond or two, in which nobody else gets at the table
+	// reclaimPerGrant is two for the one lock that a grant adds. So the table shrinks to
+	// the held locks while clients take locks and let them expire, and no single call
+	// removes a whole backlog.
+	reclaimPerGrant = 2
+	reclaimPerSweep = 1000 // keeps the mutex locked for a millisecond or two
 )
 
-// table is the locks of one component: the rules of the contract on an ordered map.
+// table holds the locks of one component. It implements the contract on ordered maps.
 //
-// Tokens are the larger of the last token plus one and the wall clock in microseconds
-// since 1970. So they grow within the process whatever the clock does, and across a
-// restart because the clock has moved on, without anything written down. They stay below
-// 2^53, which JSON numbers hold exactly, until the year 2255.
+// A token is the larger of the last token plus one and the wall clock in microseconds
+// since 1970. So tokens grow within the process whatever the clock does, and across a
+// restart because the clock has advanced; nothing is stored on disk. They stay below
+// 2^53, up to which JSON numbers are exact, until the year 2255.
 //
-// Locks that nobody asks for expire unnoticed, until a grant clears them away. Only while
-// somebody waits or watches is there an alarm that does it in the moment when they
-// expire.
+// An expired lock stays in the table until a grant removes it. Only while there are
+// waiters or watchers, the alarm removes locks at the moment when they expire.
 type table struct {
-	epoch time.Time // expiries count from here on the monotonic clock
+	epoch time.Time // expiry times are relative to it, on the monotonic clock
 
-	mu       sync.Mutex // of all that follows; whoever waits for a lock does not hold it
-	byKey    *btree.BTreeG[*lock]
-	byExpiry *btree.BTreeG[*lock] // the same locks, the next to expire first
-	hint     btree.PathHint       // where the last look-up in byKey ended; the change that follows begins there
-	sought   lock                 // what get looks for; its own, so that a look-up allocates nothing
-	token    uint64               // the last one given
-	declared declarations         // what exists also while nobody holds it
-	line     line                 // who waits
-	audience audience             // who watches
-	alarm    *time.Timer          // calls sweep; nil until it is first set
-	alarmFor time.Duration        // when, since the epoch; 0 is never. It may be earlier than need be, but not later
+	mu        sync.Mutex // guards the fields below; it is unlocked while a call waits
+	byKey     *btree.BTreeG[*lock]
+	byExpiry  *btree.BTreeG[*lock] // the same locks, the next to expire first
+	hint      btree.PathHint       // where the last lookup in byKey ended
+	lookupKey lock                 // argument of lookups, which so do not allocate
+	token     uint64               // the last one granted
+	declared  declarations
+	waitQueue waitQueue
+	watchers  watcherSet
+	alarm     *time.Timer // calls sweep; nil until it is first set
+
+	// alarmFor is when the alarm fires, since the epoch; 0 if it is not set. It may be
+	// earlier than the next expiry, but not later.
+	alarmFor time.Duration
 }
 
-// lock is a lock that was granted and not given back; it may have expired. It is small
-// because there may be millions. Once mu is free it never changes, since a [view] may
-// have it.
+// lock is a lock that was granted and not released. It may have expired. It is small
+// because there may be millions. It must not change after mu is unlocked, because a
+// [view] may share it.
 type lock struct {
 	key, owner string
 	token      uint64
@@ -56,7 +59,7 @@ type lock struct {
 }
 
 func newTable() *table {
-	unlocked := btree.Options{NoLocks: true} // mu does that
+	unlocked := btree.Options{NoLocks: true} // mu guards the trees
 	now := time.Now()
 	return &table{
 		epoch: now,
@@ -68,16 +71,16 @@ func newTable() *table {
 			case a.token != b.token:
 				return a.token < b.token
 			}
-			return a.key < b.key // taken in one step
+			return a.key < b.key // granted in one step, with one token
 		}, unlocked),
-		declared: newDeclarations(),
-		line:     newLine(),
-		audience: newAudience(now),
+		declared:  newDeclarations(),
+		waitQueue: newWaitQueue(),
+		watchers:  newWatcherSet(now),
 	}
 }
 
-// take grants the locks, unless it is before from or somebody holds one of them or waits
-// for it. If the request has a group it fails as enter does.
+// take grants the locks if all are free and have no waiters, and if now is not before
+// from. If the request has a group, take fails as resolveDeclared does.
 func (t *table) take(req *request, from time.Time) (stores.Grant, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,20 +88,21 @@ func (t *table) take(req *request, from time.Time) (stores.Grant, error) {
 }
 
 func (t *table) try(req *request, from, now time.Time) (stores.Grant, error) {
-	t.reclaim(perGrant, now)
+	t.reclaim(reclaimPerGrant, now)
 	if req.group != "" {
-		if err := t.enter(req, now); err != nil {
+		if err := t.resolveDeclared(req, now); err != nil {
 			return stores.Grant{}, err
 		}
 	}
-	if now.Before(from) || t.line.awaited(req.Keys) || !t.vacant(req.Keys, now) {
+	if now.Before(from) || t.waitQueue.hasWaiters(req.Keys) || !t.free(req.Keys, now) {
 		return stores.Grant{}, nil
 	}
 	return t.grant(req, now), nil
 }
 
-// unlock ends the owner's lock, or its wait for a lock of a group. It never has both:
-// enter sees to that, and that nobody overtakes.
+// unlock releases the owner's lock, or cancels its wait for a lock of a group. An owner
+// never holds a lock of a group and waits for it too: resolveDeclared refuses the second
+// request, and a lock that has waiters is granted only to the first of them.
 func (t *table) unlock(key, owner string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,13 +111,13 @@ func (t *table) unlock(key, owner string) error {
 	switch {
 	case err == nil:
 		t.end(l, stores.EventReleased, now)
-	case !t.giveUp(key, owner, now):
+	case !t.cancelWait(key, owner, now):
 		return err
 	}
 	return nil
 }
 
-// revoke ends the owner's lock, or if owner is empty the lock of whoever holds it.
+// revoke ends the owner's lock, or any owner's lock if owner is empty.
 func (t *table) revoke(key, owner string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,7 +132,7 @@ func (t *table) revoke(key, owner string) error {
 	return err
 }
 
-// renew lets the owner's lock last for req.TTL from now.
+// renew sets the remaining time of the owner's lock to req.TTL.
 func (t *table) renew(req stores.Request) (stores.Grant, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,28 +148,31 @@ func (t *table) renew(req stores.Request) (stores.Grant, error) {
 	return stores.Grant{Acquired: true, Token: l.token, TTL: req.TTL, Expires: now.Add(req.TTL)}, nil
 }
 
-// rowNow tells people about l, which may be vacant, and about those who wait for it.
-func (t *table) rowNow(l *lock, now time.Time) stores.LockInfo {
-	row := t.row(l)
+// describe returns l, which may be free, as List does.
+func (t *table) describe(l *lock, now time.Time) stores.LockInfo {
+	row := t.describeEvent(l)
 	row.Remaining = l.remaining(now.Sub(t.epoch))
-	row.Waiters = t.line.count(l.key)
+	row.Waiters = t.waitQueue.count(l.key)
 	return row
 }
 
-// row tells people about l, which may be vacant.
-func (t *table) row(l *lock) stores.LockInfo { return l.row(t.declared.ttl(l.key)) }
+// describeEvent returns l, which may be free, as an event does: without the remaining
+// time and the number of waiters.
+func (t *table) describeEvent(l *lock) stores.LockInfo { return l.info(t.declared.ttl(l.key)) }
 
-func (l *lock) row(declared time.Duration) stores.LockInfo {
+// info returns l as a lock that was declared with the TTL, or not declared if it is zero.
+func (l *lock) info(declared time.Duration) stores.LockInfo {
 	return stores.LockInfo{
 		Key: l.key, Owner: l.owner, TTL: l.ttl, Token: l.token, Metadata: maps.Clone(l.metadata), DeclaredTTL: declared,
 	}
 }
 
-// remaining is how long l is held after a moment since the table's epoch.
+// remaining returns how long l is held after a moment, which is given as the time since
+// the table's epoch.
 func (l *lock) remaining(at time.Duration) time.Duration { return max(0, l.expires-at) }
 
-// vacant tells whether nobody holds any of the locks.
-func (t *table) vacant(keys []string, now time.Time) bool {
+// free reports whether all of the locks are free.
+func (t *table) free(keys []string, now time.Time) bool {
 	for _, key := range keys {
 		if l, ok := t.get(key); ok && t.held(l, now) {
 			return false
@@ -174,7 +181,7 @@ func (t *table) vacant(keys []string, now time.Time) bool {
 	return true
 }
 
-// grant gives vacant locks to the owner, with one token.
+// grant grants free locks to the owner, with one token.
 func (t *table) grant(req *request, now time.Time) stores.Grant {
 	t.token = max(t.token+1, uint64(now.UnixMicro()))
 	for _, key := range req.Keys {
@@ -184,15 +191,15 @@ func (t *table) grant(req *request, now time.Time) stores.Grant {
 		}
 		if last, ok := t.byKey.SetHint(l, &t.hint); ok { // it has expired
 			t.byExpiry.Delete(last)
-			t.tell(stores.EventExpired, last)
+			t.publish(stores.EventExpired, last)
 		}
 		t.start(l, req.TTL, now)
-		t.tell(stores.EventAcquired, l)
+		t.publish(stores.EventAcquired, l)
 	}
 	return stores.Grant{Acquired: true, Token: t.token, TTL: req.TTL, Expires: now.Add(req.TTL)}
 }
 
-// start lets the TTL of l start now.
+// start starts the TTL of l.
 func (t *table) start(l *lock, ttl time.Duration, now time.Time) {
 	l.ttl = ttl
 	l.expires = now.Add(ttl).Sub(t.epoch)
@@ -200,25 +207,25 @@ func (t *table) start(l *lock, ttl time.Duration, now time.Time) {
 	t.setAlarm(now)
 }
 
-// end removes l; who waits for it is next.
+// end removes l and grants it to the next waiter.
 func (t *table) end(l *lock, how stores.EventKind, now time.Time) {
 	t.remove(l, how)
-	t.serve(l.key, now)
+	t.grantNext(l.key, now)
 }
 
-// remove removes l, if it is there. The caller serves those who wait for it.
+// remove removes l, if it is in the table. The caller grants it to the next waiter.
 func (t *table) remove(l *lock, how stores.EventKind) {
 	t.byKey.DeleteHint(l, &t.hint)
 	t.byExpiry.Delete(l)
-	t.tell(how, l)
+	t.publish(how, l)
 }
 
 func (t *table) get(key string) (*lock, bool) {
-	t.sought.key = key
-	return t.byKey.GetHint(&t.sought, &t.hint)
+	t.lookupKey.key = key
+	return t.byKey.GetHint(&t.lookupKey, &t.hint)
 }
 
-// heldBy returns the lock if owner holds it.
+// heldBy returns the lock if owner holds it, and otherwise ErrNotHeld or ErrNotOwner.
 func (t *table) heldBy(key, owner string, now time.Time) (*lock, error) {
 	l, err := t.heldByAny(key, now)
 	if err == nil && l.owner != owner {
@@ -227,7 +234,7 @@ func (t *table) heldBy(key, owner string, now time.Time) (*lock, error) {
 	return l, err
 }
 
-// heldByAny returns the lock if anybody holds it.
+// heldByAny returns the lock if any owner holds it, and otherwise ErrNotHeld.
 func (t *table) heldByAny(key string, now time.Time) (*lock, error) {
 	l, ok := t.get(key)
 	if !ok || !t.held(l, now) {
@@ -238,7 +245,7 @@ func (t *table) heldByAny(key string, now time.Time) (*lock, error) {
 
 func (t *table) held(l *lock, now time.Time) bool { return l.remaining(now.Sub(t.epoch)) > 0 }
 
-// reclaim clears away at most n locks that have expired.
+// reclaim removes at most n locks that have expired.
 func (t *table) reclaim(n int, now time.Time) {
 	for range n {
 		l, ok := t.byExpiry.Min()
@@ -249,11 +256,11 @@ func (t *table) reclaim(n int, now time.Time) {
 	}
 }
 
-// setAlarm sees to it that, if somebody waits or watches, the alarm is not later than the
-// next expiry. Where locks are given back in time the alarm is rarely moved: it goes off
+// setAlarm sets the alarm not later than the next expiry, if there are waiters or
+// watchers. If locks are released before they expire, the alarm seldom moves: it fires
 // early, once in a TTL, and is set again.
 func (t *table) setAlarm(now time.Time) {
-	if t.line.empty() && t.audience.empty() {
+	if t.waitQueue.empty() && t.watchers.empty() {
 		return
 	}
 	l, ok := t.byExpiry.Min()
@@ -269,12 +276,12 @@ func (t *table) setAlarm(now time.Time) {
 	}
 }
 
-// sweep clears away what has expired when the alarm goes off.
+// sweep removes the locks that have expired when the alarm fires.
 func (t *table) sweep() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.alarmFor = 0
-	t.reclaim(perSweep, now)
+	t.reclaim(reclaimPerSweep, now)
 	t.setAlarm(now)
 }

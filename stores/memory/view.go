@@ -10,56 +10,56 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// perCount is for how many locks at once those who wait are counted: a tenth of a
-// millisecond.
-const perCount = 1000
+// countBatch is the number of locks whose waiters are counted while the mutex is locked,
+// which takes a tenth of a millisecond.
+const countBatch = 1000
 
-// view is the locks of one moment. It is read without the table's mutex, so that nobody
-// waits while there are millions to read. Its trees are copies, made in no time: until
-// the table changes something they share all that they have.
+// view is a snapshot of the table's locks. It is read without the table's mutex, so that
+// other calls do not wait while millions of locks are read. Its trees are copied on
+// write, so taking a view takes constant time.
 type view struct {
 	byKey    *btree.BTreeG[*lock]
 	declared *btree.Map[string, declaration]
-	at       time.Duration // the moment, since the table's epoch
+	at       time.Duration // when the view was taken, since the table's epoch
 }
 
-// view returns the locks of now. The caller has the mutex.
+// view returns a view of the table. The caller has locked mu.
 func (t *table) view(now time.Time) view {
 	return view{t.byKey.Copy(), t.declared.byKey.Copy(), now.Sub(t.epoch)}
 }
 
-// list returns the held and the declared locks under a prefix, by key.
+// list returns the locks under prefix that are held or declared, sorted by key.
 func (t *table) list(prefix string) []stores.LockInfo {
 	t.mu.Lock()
 	v := t.view(time.Now())
 	t.mu.Unlock()
-	return t.rows(v, prefix)
+	return t.describeView(v, prefix)
 }
 
-// rows returns the rows of v, with those who wait now.
-func (t *table) rows(v view, prefix string) []stores.LockInfo {
-	rows := v.rows(prefix)
-	for some := range slices.Chunk(rows, perCount) {
+// describeView returns the locks of v with the present numbers of waiters.
+func (t *table) describeView(v view, prefix string) []stores.LockInfo {
+	rows := v.list(prefix)
+	for some := range slices.Chunk(rows, countBatch) {
 		t.countWaiters(some)
 	}
 	return rows
 }
 
-// countWaiters fills in how many wait for the locks.
+// countWaiters sets the present numbers of waiters.
 func (t *table) countWaiters(rows []stores.LockInfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.line.empty() {
+	if t.waitQueue.empty() {
 		return
 	}
 	for i := range rows {
-		rows[i].Waiters = t.line.count(rows[i].Key)
+		rows[i].Waiters = t.waitQueue.count(rows[i].Key)
 	}
 }
 
-// rows returns the held and the declared locks under a prefix, by key, without those who
-// wait.
-func (v view) rows(prefix string) []stores.LockInfo {
+// list returns the locks of v under prefix that are held or declared, sorted by key. It
+// does not count waiters.
+func (v view) list(prefix string) []stores.LockInfo {
 	var rows []stores.LockInfo
 	v.byKey.Ascend(&lock{key: prefix}, func(l *lock) bool {
 		if !strings.HasPrefix(l.key, prefix) {
@@ -67,7 +67,7 @@ func (v view) rows(prefix string) []stores.LockInfo {
 		}
 		if left := l.remaining(v.at); left > 0 {
 			declared, _ := v.declared.Get(l.key)
-			row := l.row(declared.ttl)
+			row := l.info(declared.ttl)
 			row.Remaining = left
 			rows = append(rows, row)
 		}
@@ -76,8 +76,8 @@ func (v view) rows(prefix string) []stores.LockInfo {
 	return v.withFree(rows, prefix)
 }
 
-// withFree returns rows, which are the held locks under prefix, and between them the
-// declared ones that nobody holds.
+// withFree inserts the free declared locks under prefix into rows, which are the held
+// locks under prefix, and returns the result.
 func (v view) withFree(rows []stores.LockInfo, prefix string) []stores.LockInfo {
 	if v.declared.Len() == 0 {
 		return rows

@@ -8,71 +8,74 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// maxNews is how many events are kept for a watcher that is slow.
-const maxNews = 4096
+// maxPending is the number of events that are buffered for a slow watcher.
+const maxPending = 4096
 
-// audience is who watches.
-type audience struct {
-	watchers map[*watcher]struct{}
-	revision uint64 // counts the changes; begins with the wall clock, so that it grows across a restart as tokens do
+// watcherSet holds the watchers of a table.
+type watcherSet struct {
+	set map[*watcher]struct{}
+
+	// revision counts the changes. It begins with the wall clock, so that it grows across
+	// a restart as tokens do.
+	revision uint64
 }
 
 // watcher is one call of Watch.
 type watcher struct {
-	prefix string
-	since  time.Duration  // when its last snapshot was taken, since the table's epoch
-	begin  *snapshot      // to be told before the news; nil if it was
-	news   []stores.Event // not yet told
-	missed bool           // some were dropped
-	wake   chan struct{}  // has an element if there are news
+	prefix   string
+	since    time.Duration  // when its last snapshot was taken, since the table's epoch
+	snapshot *snapshot      // to be sent before pending; nil if it was sent
+	pending  []stores.Event // the buffer of events that were not sent
+	missed   bool           // the buffer overflowed
+	wake     chan struct{}  // has an element if there is a snapshot or pending events
 }
 
-// snapshot is a new beginning for a watcher.
+// snapshot is the state of the table that a watcher starts from.
 type snapshot struct {
 	view
 	revision uint64
 	missed   bool
 }
 
-func newAudience(now time.Time) audience {
-	return audience{watchers: map[*watcher]struct{}{}, revision: uint64(now.UnixMicro())}
+func newWatcherSet(now time.Time) watcherSet {
+	return watcherSet{set: map[*watcher]struct{}{}, revision: uint64(now.UnixMicro())}
 }
 
-func (a *audience) empty() bool { return len(a.watchers) == 0 }
+func (a *watcherSet) empty() bool { return len(a.set) == 0 }
 
-// tell lets those who watch l, which may be vacant, know what happened to it.
-func (t *table) tell(what stores.EventKind, l *lock) {
-	t.audience.revision++
-	for w := range t.audience.watchers {
-		if !strings.HasPrefix(l.key, w.prefix) || what == stores.EventExpired && l.expires <= w.since {
-			continue // not its business, or it was told that nobody holds l
+// publish adds an event about l, which may be free, to the buffers of the watchers.
+func (t *table) publish(kind stores.EventKind, l *lock) {
+	t.watchers.revision++
+	for w := range t.watchers.set {
+		if !strings.HasPrefix(l.key, w.prefix) || kind == stores.EventExpired && l.expires <= w.since {
+			continue // not under its prefix, or not held in its snapshot either
 		}
-		w.add(stores.Event{Kind: what, Revision: t.audience.revision, Lock: t.row(l)})
+		w.add(stores.Event{Kind: kind, Revision: t.watchers.revision, Lock: t.describeEvent(l)})
 	}
 }
 
 func (w *watcher) add(e stores.Event) {
 	switch {
 	case w.missed:
-	case len(w.news) < maxNews:
-		w.news = append(w.news, e)
+	case len(w.pending) < maxPending:
+		w.pending = append(w.pending, e)
 	default:
-		w.news, w.missed = nil, true
+		w.pending, w.missed = nil, true
 	}
-	w.rouse()
+	w.notify()
 }
 
-// rouse tells w that there are news.
-func (w *watcher) rouse() {
+// notify wakes up the call of w.
+func (w *watcher) notify() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-// watch tells a snapshot of the locks under prefix and every change to them, until ctx
-// ends, closed is closed or tell fails.
-func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}, tell func(stores.Event) error) error {
+// watch calls handle with a snapshot of the locks under prefix and with every change to
+// them, until ctx ends, closed is closed or handle fails.
+func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}, handle func(stores.Event) error) error {
 	w := t.subscribe(prefix)
 	defer t.unsubscribe(w)
 	for {
@@ -84,8 +87,8 @@ func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}
 		if err := ended(ctx, closed); err != nil {
 			return err
 		}
-		for _, e := range t.collect(w) {
-			if err := tell(e); err != nil {
+		for _, e := range t.nextEvents(w) {
+			if err := handle(e); err != nil {
 				return err
 			}
 			if err := ended(ctx, closed); err != nil {
@@ -95,7 +98,7 @@ func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}
 	}
 }
 
-// ended returns the reason for a call to end, or nil if there is none.
+// ended returns the error with which a call must end now, or nil.
 func ended(ctx context.Context, closed <-chan struct{}) error {
 	select {
 	case <-closed:
@@ -110,9 +113,9 @@ func (t *table) subscribe(prefix string) *watcher {
 	defer t.mu.Unlock()
 	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1)}
 	now := time.Now()
-	t.restart(w, now)
-	w.rouse()
-	t.audience.watchers[w] = struct{}{}
+	t.takeSnapshot(w, now)
+	w.notify()
+	t.watchers.set[w] = struct{}{}
 	t.setAlarm(now)
 	return w
 }
@@ -120,36 +123,37 @@ func (t *table) subscribe(prefix string) *watcher {
 func (t *table) unsubscribe(w *watcher) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.audience.watchers, w)
+	delete(t.watchers.set, w)
 }
 
-// restart lets w begin with a snapshot of now.
-func (t *table) restart(w *watcher, now time.Time) {
+// takeSnapshot takes a snapshot for w and discards its buffered events.
+func (t *table) takeSnapshot(w *watcher, now time.Time) {
 	v := t.view(now)
 	w.since = v.at
-	w.begin = &snapshot{v, t.audience.revision, w.missed}
-	w.news, w.missed = nil, false
+	w.snapshot = &snapshot{v, t.watchers.revision, w.missed}
+	w.pending, w.missed = nil, false
 }
 
-// collect returns the news of w, of which it is relieved.
-func (t *table) collect(w *watcher) []stores.Event {
-	begin, news := t.relieve(w)
-	if begin == nil {
-		return news
+// nextEvents removes and returns the events that w has to send.
+func (t *table) nextEvents(w *watcher) []stores.Event {
+	start, events := t.takePending(w)
+	if start == nil {
+		return events
 	}
 	return append([]stores.Event{{
-		Kind: stores.EventSnapshot, Revision: begin.revision, Locks: t.rows(begin.view, w.prefix), Missed: begin.missed,
-	}}, news...)
+		Kind: stores.EventSnapshot, Revision: start.revision, Locks: t.describeView(start.view, w.prefix), Missed: start.missed,
+	}}, events...)
 }
 
-// relieve takes its news from w, with a new beginning if it missed some.
-func (t *table) relieve(w *watcher) (*snapshot, []stores.Event) {
+// takePending removes and returns w's buffered events, preceded by a snapshot if the
+// buffer overflowed or w has just been subscribed.
+func (t *table) takePending(w *watcher) (*snapshot, []stores.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w.missed {
-		t.restart(w, time.Now())
+		t.takeSnapshot(w, time.Now())
 	}
-	begin, news := w.begin, w.news
-	w.begin, w.news = nil, nil
-	return begin, news
+	start, events := w.snapshot, w.pending
+	w.snapshot, w.pending = nil, nil
+	return start, events
 }

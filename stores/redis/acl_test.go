@@ -3,8 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,8 +18,8 @@ const (
 	pageOf      = "../../docs/redis.md"
 )
 
-// startWithACL starts a server with the documented user. The function that it returns
-// runs the command ACL.
+// startWithACL starts a server with the documented user. The returned function runs the
+// command ACL.
 func startWithACL(t *testing.T) (server *servers.Redis, setUser func(...string)) {
 	t.Helper()
 	server, admin := servers.StartRestrictedRedis(t, componentOf)
@@ -35,7 +33,8 @@ func aclLogin(server *servers.Redis, more ...string) []string {
 	return append([]string{"redisHost", server.Addr, "redisUsername", servers.User, "redisPassword", servers.Password}, more...)
 }
 
-func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
+func TestDocumentedPermissions_MatchScripts(t *testing.T) {
+	t.Parallel()
 	rules := servers.DocumentedACL(t, componentOf)
 	if page := servers.DocumentedACL(t, pageOf); !slices.Equal(page, rules) {
 		t.Errorf("%s has %q, %s has %q", pageOf, page, componentOf, rules)
@@ -46,13 +45,10 @@ func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
 			documented = append(documented, command)
 		}
 	}
-	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"} // beside the scripts
-	parts, err := filepath.Glob("*.lua")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range parts {
-		text, err := os.ReadFile(part)
+	// Commands that the Store itself sends.
+	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"}
+	for _, path := range luaPaths(t) {
+		text, err := luaFiles.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,12 +59,13 @@ func TestTheDocumentedPermissionsAreThoseOfTheScripts(t *testing.T) {
 	slices.Sort(documented)
 	slices.Sort(needed)
 	if needed = slices.Compact(needed); !slices.Equal(documented, needed) {
-		t.Errorf("documented are %q, needed are %q", documented, needed)
+		t.Errorf("the documented commands are %q, want %q", documented, needed)
 	}
 }
 
-// TestOpenNamesEachMissingPermission takes each documented permission away in turn.
-func TestOpenNamesEachMissingPermission(t *testing.T) {
+// TestOpen_MissingPermission removes each documented permission in turn.
+func TestOpen_MissingPermission(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	rules := servers.DocumentedACL(t, componentOf)
 	for _, rule := range rules {
@@ -84,7 +81,8 @@ func TestOpenNamesEachMissingPermission(t *testing.T) {
 	wantMissing(t, server, "+time +hset ~mortise:*", "time, hset")
 }
 
-// wantMissing expects that opening names what is missing, and how to grant it.
+// wantMissing expects open to return an error that names what is missing and how to grant
+// it.
 func wantMissing(t *testing.T, server *servers.Redis, rule, name string) {
 	t.Helper()
 	start := time.Now()
@@ -110,7 +108,8 @@ func without(rules []string, rule string) []string {
 	return slices.DeleteFunc(slices.Clone(rules), func(r string) bool { return r == rule })
 }
 
-func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
+func TestOpen_MissingCategory(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	for _, row := range []struct{ name, rule, want string }{
 		{"no scripting", "-@scripting", "+eval +evalsha"},
@@ -131,14 +130,16 @@ func TestOpenNamesWhatAGroupOfCommandsLacks(t *testing.T) {
 	}
 }
 
-func TestAUserWithoutINFOIsAccepted(t *testing.T) {
+func TestOpen_WithoutINFO(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	setUser(without(servers.DocumentedACL(t, componentOf), "+info")...)
 	lock(t, openStore(t, aclLogin(server)...), "lock||k", "o", time.Minute)
 }
 
-// TestAKeyThatTheUserMayNotUseIsRefused covers what opening cannot know.
-func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
+// TestStore_DeniedKey covers permissions that opening cannot check.
+func TestStore_DeniedKey(t *testing.T) {
+	t.Parallel()
 	server, setUser := startWithACL(t)
 	setUser(servers.DocumentedACL(t, componentOf)...)
 	s := openStore(t, aclLogin(server)...)
@@ -147,10 +148,10 @@ func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
 	req := request("other:k", "o", time.Minute)
 	multi := stores.MultiRequest{Keys: []string{"lock||k", "other:k"}, Owner: "o", TTL: time.Minute, Wait: true}
 	for name, err := range map[string]error{
-		"try lock": errOf(s.TryLock(ctx, req)),
-		"lock":     errOf(s.Lock(ctx, req)),
-		"lock all": errOf(s.LockAll(ctx, multi)),
-		"renew":    errOf(s.Renew(ctx, req)),
+		"try lock": grantErr(s.TryLock(ctx, req)),
+		"lock":     grantErr(s.Lock(ctx, req)),
+		"lock all": grantErr(s.LockAll(ctx, multi)),
+		"renew":    grantErr(s.Renew(ctx, req)),
 		"unlock":   s.Unlock(ctx, req.Key, req.Owner),
 		"revoke":   s.Revoke(ctx, req.Key, ""),
 		"declare":  s.Declare(ctx, stores.Declaration{Group: "other:", Key: req.Key, TTL: time.Minute}),
@@ -160,13 +161,15 @@ func TestAKeyThatTheUserMayNotUseIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	lock(t, s, "lock||k", "another", time.Minute) // which no call has taken in part
+	lock(t, s, "lock||k", "another", time.Minute) // fails if LockAll holds it
 }
 
-// TestAPermissionThatIsRevokedEndsWaitsAndWatches revokes it while they are under way.
-func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
+// TestStore_RevokedPermission revokes a permission during a wait and a watch.
+func TestStore_RevokedPermission(t *testing.T) {
+	t.Parallel()
 	for _, rule := range []string{"-evalsha", "-@all", "resetkeys"} {
 		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
 			server, setUser := startWithACL(t)
 			setUser(servers.DocumentedACL(t, componentOf)...)
 			s := openStore(t, aclLogin(server)...)
@@ -180,7 +183,7 @@ func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 			<-watching
 			w := startLock(t, s, request("lock||k", "o", time.Minute), 1)
 			setUser("SETUSER", "mortise", rule)
-			if _, err := w.end(); !errors.Is(err, stores.ErrRefused) {
+			if _, err := w.result(); !errors.Is(err, stores.ErrRefused) {
 				t.Errorf("the wait ended with %v", err)
 			}
 			if err := <-watched; !errors.Is(err, stores.ErrRefused) {
@@ -190,9 +193,10 @@ func TestAPermissionThatIsRevokedEndsWaitsAndWatches(t *testing.T) {
 	}
 }
 
-// TestAUserWhoLosesItsChannelsWaitsToo revokes what opening demands. Waiters then look
-// for themselves.
-func TestAUserWhoLosesItsChannelsWaitsToo(t *testing.T) {
+// TestLock_RevokedChannels revokes a permission that opening requires. Waiters depend on
+// their checks then.
+func TestLock_RevokedChannels(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all")
 	a := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")
 	b := openStore(t, "redisHost", server.Addr, "redisUsername", "app", "redisPassword", "pw")

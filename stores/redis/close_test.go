@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
+func TestLock_IdleTimeout(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	for round := range 2 {
@@ -24,12 +25,13 @@ func TestAStoreWithoutWaitersListensNoMore(t *testing.T) {
 		unlock(t, s, "k", "holder")
 		w.granted()
 		unlock(t, s, "k", "o")
-		eventually(t, "nobody listens", func() bool { return len(client.PubSubChannels(t.Context(), "*").Val()) == 0 })
+		eventually(t, "the store is not subscribed", func() bool { return len(client.PubSubChannels(t.Context(), "*").Val()) == 0 })
 	}
 	onlyTheTokenIsLeft(t, s)
 }
 
-func TestCloseEndsWhatWaits(t *testing.T) {
+// TestClose_EndsWaits counts goroutines, so it does not run in parallel.
+func TestClose_EndsWaits(t *testing.T) {
 	server := servers.StartRedis(t)
 	other := openStore(t, "redisHost", server.Addr)
 	lock(t, other, "k", "holder", time.Minute)
@@ -49,7 +51,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 		errs <- s.(*Store).Watch(t.Context(), "", func(stores.Event) error { close(watching); return nil })
 	})
 	<-watching
-	eventually(t, "one waits", func() bool { return waiters(t, other, "k") == 1 })
+	eventually(t, "the waiter is queued", func() bool { return waiters(t, other, "k") == 1 })
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
@@ -60,7 +62,7 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 		}
 	}
 	if n := waiters(t, other, "k"); n != 0 {
-		t.Error("the queue was not left")
+		t.Error("the waiter must have left the queue")
 	}
 	if _, err := s.(*Store).Lock(t.Context(), request("k2", "o", time.Minute)); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("after Close: %v", err)
@@ -68,14 +70,15 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// TestCloseDoesNotHopeForARedisThatHangs closes a store whose waiter cannot leave.
-func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
+// TestClose_RedisHangs closes a store whose waiter cannot leave.
+func TestClose_RedisHangs(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
 	s, other := openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "k", "holder", time.Minute)
 	w := startLock(t, s, request("k", "o", time.Minute), 1)
 	go func() { _ = other.Do(context.Background(), "DEBUG", "SLEEP", "6").Err() }()
-	time.Sleep(100 * time.Millisecond) // until it sleeps
+	time.Sleep(100 * time.Millisecond) // until Redis sleeps
 	start := time.Now()
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -83,7 +86,7 @@ func TestCloseDoesNotHopeForARedisThatHangs(t *testing.T) {
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("took %v", took)
 	}
-	if _, err := w.end(); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("the waiter got %v", err)
+	if _, err := w.result(); !errors.Is(err, stores.ErrClosed) {
+		t.Errorf("the waiter returned %v", err)
 	}
 }

@@ -20,12 +20,13 @@ import (
 // (components-contrib, common/component/redis/settings.go). Zero means go-redis's own
 // default.
 type Config struct {
-	Host     string `mapstructure:"redisHost"` // host or host:port; with failover the Sentinels, separated by commas
+	// host or host:port; with failover the Sentinels, separated by commas
+	Host     string `mapstructure:"redisHost"`
 	Port     string `mapstructure:"redisPort"`
 	Username string `mapstructure:"redisUsername"`
 	Password string `mapstructure:"redisPassword"`
 	DB       int    `mapstructure:"redisDB"`
-	Type     string `mapstructure:"redisType"` // node; cluster is refused
+	Type     string `mapstructure:"redisType"` // node; cluster is rejected
 
 	Failover         bool   `mapstructure:"failover"`
 	MasterName       string `mapstructure:"sentinelMasterName"`
@@ -53,12 +54,11 @@ type Config struct {
 	LegacyMaxRetries   int   `mapstructure:"maxRetries"`
 	LegacyRetryBackoff int64 `mapstructure:"maxRetryBackoff"`
 
-	UseEntraID bool `mapstructure:"useEntraID"` // refused
-	UseAzureAD bool `mapstructure:"useAzureAD"` // refused
-	UseOIDC    bool `mapstructure:"useOIDC"`    // refused
+	UseEntraID bool `mapstructure:"useEntraID"` // rejected
+	UseAzureAD bool `mapstructure:"useAzureAD"` // rejected
+	UseOIDC    bool `mapstructure:"useOIDC"`    // rejected
 
-	// Keys that YAML of lock.redis, state.redis and pubsub.redis has and that mean
-	// nothing for a lock.
+	// Keys of lock.redis, state.redis and pubsub.redis without a meaning for locks.
 	_ string `mapstructure:"idleCheckFrequency"`
 	_ string `mapstructure:"redeliverInterval"`
 	_ string `mapstructure:"processingTimeout"`
@@ -72,9 +72,9 @@ type Config struct {
 	_ string `mapstructure:"streamTTL"`
 }
 
-// unsupported are the keys that are refused with a reason, by how they begin, in lower
-// case: those by which Dapr's Redis components log in to a cloud, and those that daprd
-// reads in a state store, a pub/sub or a binding.
+// unsupported are the prefixes, in lower case, of keys that are rejected with a reason:
+// those of Dapr's Redis components for cloud logins, and those that daprd reads in a
+// state store, a pub/sub or a binding.
 var unsupported = []struct {
 	prefixes []string
 	reason   string
@@ -100,8 +100,7 @@ var unsupported = []struct {
 	{[]string{"direction"}, "belongs to a binding, which a lock store is not; remove it"},
 }
 
-// explain returns why a metadata key is refused, or nothing if there is no more to say
-// than that it is not known.
+// explain returns why a metadata key is rejected, or nothing if the key is unknown.
 func explain(key string) string {
 	key = strings.ToLower(key)
 	for _, group := range unsupported {
@@ -114,8 +113,8 @@ func explain(key string) string {
 	return ""
 }
 
-// duration is a duration whose bare numbers are milliseconds; negative ones stay as they
-// are, because go-redis switches off what is -1.
+// duration is a duration whose bare numbers are milliseconds. Negative numbers are passed
+// on, because -1 disables a timeout in go-redis.
 type duration time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -134,7 +133,7 @@ const (
 	defaultMaxRetries = 3
 )
 
-// parseConfig reads the metadata and refuses what cannot work, naming the key.
+// parseConfig reads the metadata. An error names the key.
 func parseConfig(md map[string]string) (Config, error) {
 	var c Config
 	if err := stores.Decode(md, &c); err != nil {
@@ -155,7 +154,7 @@ func parseConfig(md map[string]string) (Config, error) {
 func (c Config) check() error {
 	switch {
 	case c.Host == "":
-		return errors.New("metadata key redisHost: is empty")
+		return errors.New("metadata key redisHost: must not be empty")
 	case strings.EqualFold(c.Type, "cluster"):
 		return errors.New("metadata key redisType: Redis Cluster is not supported, because a lock could be lost when slots move")
 	case c.UseEntraID || c.UseAzureAD:
@@ -163,21 +162,21 @@ func (c Config) check() error {
 	case c.UseOIDC:
 		return errors.New("metadata key useOIDC: " + explain("useOIDC"))
 	case c.Failover && c.MasterName == "":
-		return errors.New("metadata key sentinelMasterName: is empty, failover needs it")
+		return errors.New("metadata key sentinelMasterName: must not be empty with failover")
 	case !c.Failover && c.MasterName != "":
 		return errors.New("metadata key sentinelMasterName: needs failover; set failover to true and let redisHost name the Sentinels, " +
 			"or remove sentinelMasterName")
 	case !c.Failover && strings.Contains(c.Host, ","):
-		return errors.New("metadata key redisHost: names several hosts, which only failover can use")
+		return errors.New("metadata key redisHost: must be one host, unless failover is true")
 	case (c.ClientCert == "") != (c.ClientKey == ""):
-		return errors.New("metadata keys clientCert and clientKey: one needs the other")
+		return errors.New("metadata keys clientCert and clientKey: must be set together")
 	case c.DB < 0:
-		return errors.New("metadata key redisDB: is negative")
+		return errors.New("metadata key redisDB: must not be negative")
 	}
 	return nil
 }
 
-// options returns what go-redis needs.
+// options returns go-redis's options.
 func (c Config) options() (*goredis.UniversalOptions, error) {
 	addrs, err := c.addrs()
 	if err != nil {
@@ -208,7 +207,7 @@ func (c Config) options() (*goredis.UniversalOptions, error) {
 		TLSConfig:             tlsConfig,
 		DialerRetries:         1,    // the command's own retries are enough
 		ContextTimeoutEnabled: true, // a caller's deadline is a command's deadline
-		DisableIdentity:       true, // a proxy or an old server need not know CLIENT SETINFO
+		DisableIdentity:       true, // proxies and old servers may lack CLIENT SETINFO
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled, // a feature of one vendor's cloud
 		},
@@ -231,15 +230,15 @@ func (c Config) addrs() ([]string, error) {
 	return addrs, nil
 }
 
-// addr adds the port to a host that has none. Two ports that differ are an error, because
-// either may be meant.
+// addr adds the port to a host that has none. Two different ports are an error, because
+// either may be intended.
 func (c Config) addr(host string) (string, error) {
 	_, port, err := net.SplitHostPort(host)
 	switch {
 	case host == "":
-		return "", errors.New("metadata key redisHost: has an empty host in its list")
+		return "", errors.New("metadata key redisHost: must not have an empty host in its list")
 	case err == nil && c.Port != "" && c.Port != port:
-		return "", errors.New("metadata key redisPort: is not the port that redisHost has")
+		return "", errors.New("metadata key redisPort: must be the port in redisHost, or be removed")
 	case err == nil:
 		return host, nil
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
+func TestParseConfig_LockRedisYAML(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "r", "redisPort": "7000", "redisUsername": "u", "redisPassword": "p", "redisDB": "3",
 		"redisType": "node", "enableTLS": "true", "insecureSkipTLSVerify": "1",
@@ -43,7 +44,7 @@ func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
 		{"retries", o.MaxRetries, 5},
 		{"a bare number is milliseconds", o.MinRetryBackoff, 20 * time.Millisecond},
 		{"a duration with a unit", o.MaxRetryBackoff, time.Second},
-		{"minus one stays as it is", o.ReadTimeout, time.Duration(-1)},
+		{"minus one is passed on", o.ReadTimeout, time.Duration(-1)},
 		{"write timeout", o.WriteTimeout, 1500 * time.Millisecond},
 		{"pool size", o.PoolSize, 4},
 		{"pool timeout", o.PoolTimeout, 250 * time.Millisecond},
@@ -58,16 +59,17 @@ func TestParseConfigReadsTheYAMLOfLockRedis(t *testing.T) {
 	}
 }
 
-func TestParseConfigKnowsOlderNames(t *testing.T) {
+func TestParseConfig_LegacyNames(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		md      map[string]string
 		retries int
 		backoff time.Duration
 	}{
-		{"neither", map[string]string{}, 3, 0},
-		{"older ones", map[string]string{"maxRetries": "7", "maxRetryBackoff": "2000000"}, 7, 2 * time.Millisecond},
-		{"newer ones win", map[string]string{
+		{"no key", map[string]string{}, 3, 0},
+		{"legacy names", map[string]string{"maxRetries": "7", "maxRetryBackoff": "2000000"}, 7, 2 * time.Millisecond},
+		{"both names", map[string]string{
 			"maxRetries": "7", "redisMaxRetries": "-1", "maxRetryBackoff": "5", "redisMinRetryInterval": "9",
 		}, -1, 9 * time.Millisecond},
 	} {
@@ -84,7 +86,8 @@ func TestParseConfigKnowsOlderNames(t *testing.T) {
 	}
 }
 
-func TestParseConfigUsesSentinels(t *testing.T) {
+func TestParseConfig_Sentinels(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{
 		"redisHost": "a, b:7,c", "redisType": "sentinel", "failover": "true", "sentinelMasterName": "m",
 		"sentinelUsername": "su", "sentinelPassword": "sp",
@@ -104,7 +107,8 @@ func TestParseConfigUsesSentinels(t *testing.T) {
 	}
 }
 
-func TestAnAddressHasAPort(t *testing.T) {
+func TestConfig_Addr(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct{ host, port, want string }{
 		{"r", "", "r:6379"},
 		{"r", "7", "r:7"},
@@ -121,8 +125,10 @@ func TestAnAddressHasAPort(t *testing.T) {
 	}
 }
 
-// TestACertificateWithoutTLSIsIgnored, as by lock.redis.
-func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
+// TestParseConfig_CertificateWithoutTLS expects the certificate to be ignored, as
+// lock.redis does.
+func TestParseConfig_CertificateWithoutTLS(t *testing.T) {
+	t.Parallel()
 	c, err := parseConfig(map[string]string{"redisHost": "r", "clientCert": "any", "clientKey": "any"})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +138,8 @@ func TestACertificateWithoutTLSIsIgnored(t *testing.T) {
 	}
 }
 
-func TestParseConfigRefusesByName(t *testing.T) {
+func TestParseConfig_Errors(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2"
 	for _, row := range []struct {
 		name string
@@ -151,7 +158,7 @@ func TestParseConfigRefusesByName(t *testing.T) {
 		{"an empty host", map[string]string{"redisHost": "a,,b", "failover": "true", "sentinelMasterName": "m"}, "redisHost"},
 		{"two ports", map[string]string{"redisHost": "a:1", "redisPort": "2"}, "redisPort"},
 		{"negative database", map[string]string{"redisDB": "-1"}, "redisDB"},
-		{"database that is no number", map[string]string{"redisDB": secret}, "redisDB"},
+		{"a database that is not a number", map[string]string{"redisDB": secret}, "redisDB"},
 		{"bad duration", map[string]string{"dialTimeout": secret}, "dialTimeout"},
 		{"endless duration", map[string]string{"readTimeout": "9223372036854775807"}, "readTimeout"},
 		{"bad boolean", map[string]string{"enableTLS": secret}, "enableTLS"},
@@ -168,25 +175,26 @@ func TestParseConfigRefusesByName(t *testing.T) {
 				_, err = c.options()
 			}
 			if err == nil {
-				t.Fatal("accepted")
+				t.Fatal("the metadata must be rejected")
 			}
 			if !strings.Contains(err.Error(), "metadata key") || !strings.Contains(err.Error(), row.want) {
-				t.Errorf("%q does not name %s", err, row.want)
+				t.Errorf("%q must contain %s", err, row.want)
 			}
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%q repeats the value", err)
+				t.Errorf("%q must not contain the value", err)
 			}
 		})
 	}
 }
 
-// TestKeysOfOtherLoginsAreExplained opens components by a registry, which knows the keys.
-func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
+// TestBackend_ExplainsKeys opens components through a registry, which explains the keys.
+func TestBackend_ExplainsKeys(t *testing.T) {
+	t.Parallel()
 	registry := stores.NewRegistry("redis")
 	registry.Register("redis", Backend())
 	open := func(t *testing.T, key, value string) error {
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // what is accepted does not connect
+		cancel() // so that accepted metadata does not connect
 		_, err := registry.Open(ctx, stores.Component{
 			Metadata: map[string]string{"redisHost": "127.0.0.1:1", key: value}, Log: logger.NewLogger("test"),
 		})
@@ -212,7 +220,7 @@ func TestKeysOfOtherLoginsAreExplained(t *testing.T) {
 		{"belongs to a state store", []string{"outboxPublishPubsub", "outboxPublishTopic", "outboxDiscardWhenMissingState"}},
 		{"belongs to a pub/sub component", []string{"publishingScopes", "subscriptionScopes", "allowedTopics", "protectedTopics"}},
 		{"belongs to a binding", []string{"direction"}},
-		{"nearest it knows is clientKey", []string{"clientKay"}},
+		{"nearest supported key is clientKey", []string{"clientKay"}},
 	} {
 		for _, key := range row.keys {
 			err := open(t, key, "true")
@@ -237,12 +245,12 @@ func FuzzParseConfig(f *testing.F) {
 		c, err := parseConfig(map[string]string{k1: v1, k2: v2})
 		if err != nil {
 			if len(v1) > 16 && strings.Contains(err.Error(), v1) && !strings.Contains(k2, v1) {
-				t.Errorf("the error repeats a value: %q", err)
+				t.Errorf("the error must not contain a value: %q", err)
 			}
 			return
 		}
 		if _, err := c.options(); err == nil && c.Host == "" {
-			t.Error("a configuration without a host is accepted")
+			t.Error("a configuration without a host must be rejected")
 		}
 	})
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestStoreKeepsTheContract(t *testing.T) {
+func TestConformance(t *testing.T) {
+	t.Parallel()
 	backend := redis.Backend()
 	component := stores.Component{
 		Name:     "locks",

@@ -12,24 +12,24 @@ import (
 
 const (
 	groupsKey = "mortise:groups" // the set of the groups that have locks
-	// groupBatch is about how many groups are described in one step; other clients are
-	// served between the steps.
+	// groupBatch is about how many groups are described in one step; Redis serves other
+	// clients between the steps.
 	groupBatch = 100
 )
 
 // Declare implements [stores.Declarer].
 func (s *Store) Declare(ctx context.Context, d stores.Declaration) error {
-	answer, err := s.run(ctx, declareScript, []string{d.Key}, d.Group, millis(d.TTL), d.Limit, s.newRequest()).Int64()
+	answer, err := s.runScript(ctx, declareScript, []string{d.Key}, d.Group, millis(d.TTL), d.Limit, s.newRequestID()).Int64()
 	if err == nil {
-		err = outcome(answer)
+		err = scriptError(answer)
 	}
 	return wrap(ctx, "declare", d.Key, err)
 }
 
-// Withdraw implements [stores.Declarer]. If the answer is lost and go-redis repeats the
-// request, ErrNotDeclared tells of the first try's success.
+// Withdraw implements [stores.Declarer]. If the answer is lost and the request is
+// repeated, the error is ErrNotDeclared although the first attempt withdrew the lock.
 func (s *Store) Withdraw(ctx context.Context, group, key string) error {
-	return wrap(ctx, "withdraw", key, s.end(ctx, withdrawScript, key, group))
+	return wrap(ctx, "withdraw", key, s.endLock(ctx, withdrawScript, key, group))
 }
 
 // Group implements [stores.Declarer].
@@ -39,8 +39,8 @@ func (s *Store) Group(ctx context.Context, group string) ([]stores.LockInfo, err
 	return locks, wrap(ctx, "group", group, err)
 }
 
-// scanGroups calls found with the declared locks whose key starts with prefix, those of
-// some groups after the other, each as it was at a revision.
+// scanGroups calls found with the declared locks whose key starts with prefix, a batch of
+// groups at a time, as they were at a revision.
 func (s *Store) scanGroups(ctx context.Context, prefix string, found func(uint64, []stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		groups, next, err := s.client.SScan(ctx, groupsKey, cursor, "", groupBatch).Result()
@@ -69,12 +69,12 @@ func (s *Store) groups(ctx context.Context, groups []string) (revision uint64, l
 	if len(groups) == 0 {
 		return 0, nil, nil
 	}
-	values, err := groupScript.Run(ctx, s.client, nil, anys(groups)...).StringSlice()
+	values, err := groupScript.Run(ctx, s.client, nil, toAny(groups)...).StringSlice()
 	if err != nil {
 		return 0, nil, err
 	}
 	if len(values) == 0 {
-		return 0, nil, errors.New("the script did not answer")
+		return 0, nil, errors.New("the script's answer must have a revision, got none")
 	}
 	if revision, err = strconv.ParseUint(values[0], 10, 64); err != nil {
 		return 0, nil, err

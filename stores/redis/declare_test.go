@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// The tests' declared locks are of the group "g/", unless they say otherwise.
+// group is the group of most declared locks in the tests.
 const group = "g/"
 
 func declare(t *testing.T, s *Store, group, key string, ttl time.Duration) {
@@ -30,13 +30,13 @@ func withdraw(t *testing.T, s *Store, group, key string) {
 	}
 }
 
-// member is a request for a declared lock.
+// member returns a request for a declared lock of the group.
 func member(key, owner string) stores.Request {
 	return stores.Request{Group: group, Key: key, Owner: owner}
 }
 
-// admit takes a declared lock that must be free.
-func admit(t *testing.T, s *Store, key, owner string) stores.Grant {
+// lockDeclared takes a declared lock that must be free.
+func lockDeclared(t *testing.T, s *Store, key, owner string) stores.Grant {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), member(key, owner))
 	if err != nil || !g.Acquired {
@@ -45,15 +45,16 @@ func admit(t *testing.T, s *Store, key, owner string) stores.Grant {
 	return g
 }
 
-// ends expects a Lock to fail.
-func (w *waiting) ends(want error) {
+// failsWith expects Lock to return an error.
+func (w *lockCall) failsWith(want error) {
 	w.t.Helper()
-	if g, err := w.end(); !errors.Is(err, want) || g != (stores.Grant{}) {
+	if g, err := w.result(); !errors.Is(err, want) || g != (stores.Grant{}) {
 		w.t.Errorf("ended with %+v and %v, want %v", g, err, want)
 	}
 }
 
-func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
+func TestDeclaredLock_TTL(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute+time.Microsecond)
@@ -82,114 +83,120 @@ func TestADeclaredLockLastsAsLongAsItWasDeclaredTo(t *testing.T) {
 	}
 }
 
-// handOver has one store give "g/k" back while "o" waits for it in the other.
+// handOver releases "g/k" in one store while "o" waits for it in the other.
 func handOver(t *testing.T, from, to *Store) (stores.Grant, error) {
 	t.Helper()
-	admit(t, from, "g/k", "first")
+	lockDeclared(t, from, "g/k", "first")
 	w := startLock(t, to, member("g/k", "o"), 1)
 	unlock(t, from, "g/k", "first")
-	return w.end()
+	return w.result()
 }
 
-func TestAWithdrawalEndsWhatOtherStoresWaitFor(t *testing.T) {
+func TestWithdraw_EndsWaitsInOtherStores(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	held := admit(t, a, "g/k", "holder")
-	members := []*waiting{startLock(t, a, member("g/k", "ann"), 1), startLock(t, b, member("g/k", "bob"), 2)}
+	held := lockDeclared(t, a, "g/k", "holder")
+	members := []*lockCall{startLock(t, a, member("g/k", "ann"), 1), startLock(t, b, member("g/k", "bob"), 2)}
 	other := startLock(t, b, request("g/k", "other", time.Minute), 3)
 	last := startLock(t, a, member("g/k", "cid"), 4)
 	withdraw(t, b, group, "g/k")
 	if owner := a.client.Get(t.Context(), "g/k").Val(); owner != "other" {
 		t.Errorf("withdrawn, the lock is %q's", owner)
 	}
-	declare(t, b, group, "g/k", time.Hour) // at once, before they know
+	declare(t, b, group, "g/k", time.Hour) // before the waiters are woken
 	for _, w := range append(members, last) {
-		w.ends(stores.ErrNotDeclared)
+		w.failsWith(stores.ErrNotDeclared)
 	}
 	if token := other.granted(); token <= held.Token {
 		t.Errorf("token %d after %d", token, held.Token)
 	}
 	if err := a.Unlock(t.Context(), "g/k", "holder"); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("unlock by who held it: %v", err)
+		t.Errorf("unlock by the former holder: %v", err)
 	}
 	unlock(t, a, "g/k", "other")
 	withdraw(t, a, group, "g/k")
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestAWaiterKnowsItsDeclaration covers a waiter to whom no push came, nor the note that
-// it was sent away.
-func TestAWaiterKnowsItsDeclaration(t *testing.T) {
+// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter that has neither received a
+// message nor finds the note about the withdrawal.
+func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	admit(t, a, "g/k", "holder")
-	w := a.newSingle(member("g/k", "o"))
-	if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+	lockDeclared(t, a, "g/k", "holder")
+	w := a.newSingleWaiter(member("g/k", "o"))
+	if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 		t.Fatal(g, err)
 	}
 	withdraw(t, b, group, "g/k")
 	declare(t, b, group, "g/k", time.Minute)
 	b.client.Del(t.Context(), "mortise:waiter:"+w.id)
-	if g, err := a.ask(t.Context(), w, true); !errors.Is(err, stores.ErrNotDeclared) || g.Acquired {
-		t.Errorf("asked again: %+v, %v", g, err)
+	if g, err := a.request(t.Context(), w, true); !errors.Is(err, stores.ErrNotDeclared) || g.Acquired {
+		t.Errorf("repeated request: %+v, %v", g, err)
 	}
-	if w := a.newSingle(member("g/k", "o")); w.declared != 0 {
-		t.Error("a new request knows a declaration")
-	} else if g, err := a.ask(t.Context(), w, false); err != nil || !g.Acquired {
+	if w := a.newSingleWaiter(member("g/k", "o")); w.declared != 0 {
+		t.Error("a new request must not have a declaration")
+	} else if g, err := a.request(t.Context(), w, false); err != nil || !g.Acquired {
 		t.Errorf("a new request: %+v, %v", g, err)
 	}
 }
 
-func TestAnUnlockInAnyStoreEndsAWait(t *testing.T) {
+func TestUnlock_EndsWaitsInOtherStores(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	admit(t, a, "g/k", "holder")
+	lockDeclared(t, a, "g/k", "holder")
 	for i, from := range []*Store{a, b} {
-		gives := startLock(t, a, member("g/k", "o"), 1)
+		gaveUp := startLock(t, a, member("g/k", "o"), 1)
 		next := startLock(t, b, member("g/k", "next"), 2)
 		unlock(t, from, "g/k", "o")
-		gives.ends(stores.ErrGaveUp)
+		gaveUp.failsWith(stores.ErrGaveUp)
 		if n := waiters(t, a, "g/k"); n != 1 {
-			t.Errorf("round %d: %d wait", i, n)
+			t.Errorf("round %d: %d waiters", i, n)
 		}
 		if err := from.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Errorf("round %d: unlock once more: %v", i, err)
 		}
 		unlock(t, from, "g/k", "next")
-		next.ends(stores.ErrGaveUp)
+		next.failsWith(stores.ErrGaveUp)
 	}
 	unlock(t, a, "g/k", "holder")
 	withdraw(t, a, group, "g/k")
 	onlyTheTokenIsLeft(t, a)
 }
 
-func TestWhoWaitsForLongIsKnownByName(t *testing.T) {
+func TestDeclaredLock_LongWait(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
-	admit(t, s, "g/k", "holder")
+	lockDeclared(t, s, "g/k", "holder")
 	w := startLock(t, s, member("g/k", "o"), 1)
 	if !s.client.PExpire(t.Context(), "mortise:waiting:g/k", time.Second).Val() {
-		t.Fatal("nobody is known by name")
+		t.Fatal("mortise:waiting must exist")
 	}
-	eventually(t, "a check keeps the names", func() bool {
+	eventually(t, "a check refreshes the hash", func() bool {
 		return s.client.PTTL(t.Context(), "mortise:waiting:g/k").Val() > 2*time.Second
 	})
 	unlock(t, s, "g/k", "o")
-	w.ends(stores.ErrGaveUp)
+	w.failsWith(stores.ErrGaveUp)
 }
 
-// TestWhoIsSentAwayIsWoken does without the checks, which find out later.
-func TestWhoIsSentAwayIsWoken(t *testing.T) {
+// TestDeclaredLock_CanceledWaiterIsWoken expects a message, because checks would notice
+// the cancellation only later.
+func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
-	admit(t, a, "g/k", "holder")
-	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
-	if _, err := pushes.Receive(t.Context()); err != nil {
+	lockDeclared(t, a, "g/k", "holder")
+	messages := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := messages.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
@@ -205,11 +212,11 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 		if err := row.end(); err != nil {
 			t.Fatal(err)
 		}
-		w.ends(row.want)
-		eventually(t, row.name+", he is woken", func() bool {
+		w.failsWith(row.want)
+		eventually(t, row.name+": the waiter is woken", func() bool {
 			select {
-			case message := <-pushes.Channel():
-				return message.Payload == id // others are signs of life
+			case message := <-messages.Channel():
+				return message.Payload == id // others are heartbeats
 			default:
 				return false
 			}
@@ -217,9 +224,10 @@ func TestWhoIsSentAwayIsWoken(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotClaimedYetCanBeEnded ends a lock that was handed to a waiter who does not
-// know it yet.
-func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
+// TestDeclaredLock_EndsBeforeClaim ends a lock that was handed to a waiter before the
+// waiter claims it.
+func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	unlock := func(s *Store) error { return s.Unlock(t.Context(), "g/k", "o") }
 	withdraw := func(s *Store) error { return s.Withdraw(t.Context(), group, "g/k") }
@@ -229,19 +237,21 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 		end  func(*Store) error
 		want error
 	}{
-		{"given up while it is the waiter's", 0, unlock, stores.ErrGaveUp},
-		{"given up when the time for the claim is over", time.Second, unlock, stores.ErrGaveUp},
-		{"withdrawn while it is the waiter's", 0, withdraw, stores.ErrNotDeclared},
-		{"withdrawn when the time for the claim is over", time.Second, withdraw, stores.ErrNotDeclared},
+		{"unlock while the lock is reserved", 0, unlock, stores.ErrGaveUp},
+		{"unlock after the reservation", time.Second, unlock, stores.ErrGaveUp},
+		{"withdraw while the lock is reserved", 0, withdraw, stores.ErrNotDeclared},
+		{"withdraw after the reservation", time.Second, withdraw, stores.ErrNotDeclared},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 			declare(t, a, group, "g/k", time.Minute)
 			lock(t, b, "other", "holder", time.Minute)
-			startLock(t, a, request("other", "o", time.Minute), 1) // so that the store listens
-			admit(t, b, "g/k", "holder")
-			w := a.newSingle(member("g/k", "o")) // whom nobody wakes
-			if g, err := a.ask(t.Context(), w, true); err != nil || g.Acquired {
+			// A store with a waiter is subscribed.
+			startLock(t, a, request("other", "o", time.Minute), 1)
+			lockDeclared(t, b, "g/k", "holder")
+			// This waiter is not registered to be woken.
+			w := a.newSingleWaiter(member("g/k", "o"))
+			if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 				t.Fatal(g, err)
 			}
 			if err := b.Unlock(t.Context(), "g/k", "holder"); err != nil {
@@ -251,16 +261,16 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 				t.Fatalf("handed to %q", owner)
 			}
 			if _, err := b.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
-				t.Errorf("asked again: %v", err)
+				t.Errorf("repeated request: %v", err)
 			}
 			time.Sleep(row.wait)
 			if err := row.end(b); err != nil {
 				t.Fatal(err)
 			}
 			if n := b.client.Exists(t.Context(), "g/k", "mortise:waiting:g/k").Val(); n != 0 {
-				t.Error("something is left")
+				t.Error("the lock and mortise:waiting must be gone")
 			}
-			if _, err := a.ask(t.Context(), w, true); !errors.Is(err, row.want) {
+			if _, err := a.request(t.Context(), w, true); !errors.Is(err, row.want) {
 				t.Errorf("the claim: %v", err)
 			}
 			b.client.FlushDB(t.Context())
@@ -268,7 +278,8 @@ func TestWhatIsNotClaimedYetCanBeEnded(t *testing.T) {
 	}
 }
 
-func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
+func TestDeclaredLock_RepeatedRequest(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
@@ -280,65 +291,68 @@ func TestAnOwnerCanAskFromOneStoreOnly(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := b.TryLock(ctx, member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
-			t.Errorf("%s, and does not want to wait: %v", name, err)
+			t.Errorf("%s, without waiting: %v", name, err)
 		}
 	}
-	admit(t, a, "g/k", "o")
-	repeats("who holds the lock")
+	lockDeclared(t, a, "g/k", "o")
+	repeats("the holder")
 	unlock(t, a, "g/k", "o")
 
-	admit(t, a, "g/k", "holder")
+	lockDeclared(t, a, "g/k", "holder")
 	w := startLock(t, a, member("g/k", "o"), 1)
-	repeats("who waits")
+	repeats("a waiter")
 	unlock(t, a, "g/k", "holder")
 	w.granted()
 	unlock(t, a, "g/k", "o")
 
 	lock(t, a, "g/k", "holder", time.Minute)
 	plain := startLock(t, a, request("g/k", "o", time.Minute), 1)
-	repeats("who waits without the group")
+	repeats("a waiter without the group")
 	plain.cancel()
-	plain.ends(context.Canceled)
+	plain.failsWith(context.Canceled)
 	left := startLock(t, b, member("g/k", "o"), 1)
-	repeats("who waits elsewhere")
+	repeats("a waiter in the other store")
 	left.cancel()
-	left.ends(context.Canceled)
+	left.failsWith(context.Canceled)
 	if err := a.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("unlock by who has left: %v", err)
+		t.Errorf("unlock by a waiter that has left: %v", err)
 	}
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestTheDeadRepeatNothing has an owner ask again whose process is dead, and then that
-// process come back.
-func TestTheDeadRepeatNothing(t *testing.T) {
+// TestDeclaredLock_RepeatsDeadWaiter repeats the request of an owner whose process is
+// dead, and then revives that process.
+func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
-	admit(t, s, "g/k", "holder")
-	before := dead.newSingle(member("g/k", "o"))
-	if _, err := dead.ask(t.Context(), before, true); err != nil { // and gives no sign of life any more
+	lockDeclared(t, s, "g/k", "holder")
+	before := dead.newSingleWaiter(member("g/k", "o"))
+	// The waiter sends no heartbeat.
+	if _, err := dead.request(t.Context(), before, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
-		t.Errorf("while it lives: %v", err)
+		t.Errorf("while the process is alive: %v", err)
 	}
-	eventually(t, "the owner is free to ask", func() bool {
+	eventually(t, "the owner can request the lock", func() bool {
 		g, err := s.TryLock(t.Context(), member("g/k", "o"))
 		return err == nil && !g.Acquired
 	})
 	w := startLock(t, s, member("g/k", "o"), 1)
-	if _, err := dead.ask(t.Context(), before, true); !errors.Is(err, stores.ErrRepeated) {
-		t.Errorf("the process comes back: %v", err)
+	if _, err := dead.request(t.Context(), before, true); !errors.Is(err, stores.ErrRepeated) {
+		t.Errorf("after the process has come back: %v", err)
 	}
-	if err := dead.tellLeft(t.Context(), before); err != nil {
+	if err := dead.sendLeave(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
 	unlock(t, s, "g/k", "o")
-	w.ends(stores.ErrGaveUp)
+	w.failsWith(stores.ErrGaveUp)
 }
 
-func TestManyGroupsAreListed(t *testing.T) {
+func TestList_ManyGroups(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	var all []string
@@ -364,7 +378,7 @@ func TestManyGroupsAreListed(t *testing.T) {
 		if err != nil || len(list) != want || !slices.IsSortedFunc(list, byKey) {
 			t.Errorf("%q: %d locks, want %d: %+v, %v", prefix, len(list), want, list, err)
 		}
-		startWatch(t, other, prefix).agrees(s, prefix)
+		startWatch(t, other, prefix).waitForState(s, prefix)
 	}
 	for g, want := range map[string]int{"room000/": 2, "room000": 0, "room": 0} {
 		if locks, err := other.Group(t.Context(), g); err != nil || len(locks) != want || !slices.IsSortedFunc(locks, byKey) {

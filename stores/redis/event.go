@@ -9,24 +9,24 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// eventsPrefix and the number of a database, to which the channels of Redis do not
-// belong, are the channel of its events.
+// eventsPrefix and the number of a database are the channel of the database's events.
+// Channels of Redis belong to no database.
 const eventsPrefix = "mortise:events:"
 
-// report is a watcher's answer from Redis, in line with the events: all that happened
-// before comes before it.
+// report is Redis's answer to a watcher. It is received in order with the events: after
+// all that happened before it.
 type report struct {
-	number   uint64 // of the request
-	since    string // when the present time of being watched began
-	revision uint64
-	locks    []stores.LockInfo
+	number       uint64 // of the request
+	watchedSince string // when the present period with watchers began
+	revision     uint64
+	locks        []stores.LockInfo
 }
 
-// parseEvent reads what tell.lua publishes: kind, revision and the lock's description.
+// parseEvent reads an event of lib/events.lua: kind, revision and the lock's description.
 func parseEvent(message string) (stores.Event, error) {
 	values, err := unpack(message)
 	if err != nil || len(values) != 2+rowLen {
-		return stores.Event{}, fmt.Errorf("no event: %q", message)
+		return stores.Event{}, fmt.Errorf("an event must have %d values, got %q", 2+rowLen, message)
 	}
 	revision, err := strconv.ParseUint(values[1], 10, 64)
 	if err != nil {
@@ -45,11 +45,11 @@ func parseKind(text string) stores.EventKind {
 	return 0
 }
 
-// parseReport reads what watch.lua publishes.
+// parseReport reads a report of watch.lua.
 func parseReport(message string) (report, error) {
 	values, err := unpack(message)
 	if err != nil || len(values) < 3 {
-		return report{}, fmt.Errorf("no report: %q", message)
+		return report{}, fmt.Errorf("a report must have at least 3 values, got %q", message)
 	}
 	number, err := strconv.ParseUint(values[0], 10, 64)
 	if err != nil {
@@ -60,13 +60,13 @@ func parseReport(message string) (report, error) {
 		return report{}, err
 	}
 	locks, err := parseRows(values[3:])
-	return report{number: number, since: values[1], revision: revision, locks: locks}, err
+	return report{number: number, watchedSince: values[1], revision: revision, locks: locks}, err
 }
 
-var errPacked = errors.New("values are not packed well")
+var errPacked = errors.New("a packed value must begin with its length and a colon")
 
-// unpack reads what pack in tell.lua writes: of each value the length, a colon and
-// itself.
+// unpack reads the values that lib/pack.lua has packed: of each value its length, a colon
+// and the value.
 func unpack(text string) ([]string, error) {
 	var values []string
 	for text != "" {

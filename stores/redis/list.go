@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// scanBatch is how many keys Redis passes in one step of a List; other clients are
-	// served between the steps.
+	// scanBatch is how many keys Redis scans in one step of a List; it serves other
+	// clients between the steps.
 	scanBatch = 1000
 	// rowLen is the number of values by which describe.lua describes a lock.
 	rowLen = 8
@@ -22,35 +22,36 @@ const (
 	daprPrefix = "lock||"
 )
 
-// place is where List finds the names of locks.
-type place struct {
+// keyspace is a set of keys that name locks.
+type keyspace struct {
 	match string // a pattern of Redis
-	kind  string // the type of the keys that fit
-	cut   string // what is before the lock's name
+	kind  string // the type of the keys
+	trim  string // what precedes the lock's key
 }
 
-// places returns where the locks under a prefix are found. Those that daprd names are
-// found by their own keys, because lock.redis keeps no records, and all others by the
-// records of their holders. Keys that belong to other programs are never read.
-func places(prefix string) []place {
-	daprs := place{match: literal(prefix) + "*", kind: "string"}
+// keyspaces returns where the locks under a prefix are found. Locks of daprd are found by
+// their own keys, because lock.redis writes no records, and all others by their records.
+// Keys of other programs are never read.
+func keyspaces(prefix string) []keyspace {
+	daprLocks := keyspace{match: literal(prefix) + "*", kind: "string"}
 	if strings.HasPrefix(prefix, daprPrefix) {
-		return []place{daprs}
+		return []keyspace{daprLocks}
 	}
-	records := place{match: literal(recordPrefix+prefix) + "*", kind: "hash", cut: recordPrefix}
+	records := keyspace{match: literal(recordPrefix+prefix) + "*", kind: "hash", trim: recordPrefix}
 	if !strings.HasPrefix(daprPrefix, prefix) {
-		return []place{records}
+		return []keyspace{records}
 	}
-	daprs.match = literal(daprPrefix) + "*"
-	return []place{records, daprs}
+	daprLocks.match = literal(daprPrefix) + "*"
+	return []keyspace{records, daprLocks}
 }
 
-// List implements [stores.Lister]. It returns the locks that Mortise took or whose key is
-// one that daprd makes; those of other programs are for Get. Redis passes all keys of the
-// database, but sends the names of these only. A lock whose key the user may not read is
-// described by its record.
+// List implements [stores.Lister]. It returns the locks that Mortise took and those whose
+// key is of daprd's form; Get returns those of other programs. Redis scans all keys of
+// the database, but sends the names of these only. A lock whose key the user may not read
+// is described by its record.
 func (s *Store) List(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
-	found := map[string]stores.LockInfo{} // SCAN may return a key twice, and a group knows more of it
+	// SCAN may return a key twice, and a group has the declared TTL too.
+	found := map[string]stores.LockInfo{}
 	add := func(locks []stores.LockInfo) error {
 		for _, l := range locks {
 			found[l.Key] = l
@@ -67,8 +68,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]stores.LockInfo, err
 	return sorted(found), nil
 }
 
-// Get implements [stores.Getter]. A string that expires is a lock here, whichever program
-// wrote it.
+// Get implements [stores.Getter]. It takes every string that expires for a lock,
+// whichever program wrote it.
 func (s *Store) Get(ctx context.Context, key string) (stores.LockInfo, error) {
 	l, err := s.get(ctx, key)
 	if err == nil {
@@ -89,7 +90,7 @@ func (s *Store) Get(ctx context.Context, key string) (stores.LockInfo, error) {
 	return l, wrap(ctx, "get", key, err)
 }
 
-// get returns the lock if it is held, and else the zero Lock.
+// get returns the lock, or the zero Lock if it is free.
 func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	answer, err := getScript.Run(ctx, s.client, []string{key}).Slice()
 	if err != nil {
@@ -97,10 +98,10 @@ func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	}
 	code, ok := answer[0].(int64)
 	if !ok {
-		return stores.LockInfo{}, fmt.Errorf("the script answered %v", answer)
+		return stores.LockInfo{}, fmt.Errorf("the script's answer must begin with a number, got %v", answer)
 	}
 	if len(answer) == 1 {
-		return stores.LockInfo{}, outcome(code)
+		return stores.LockInfo{}, scriptError(code)
 	}
 	row := make([]string, 0, rowLen)
 	for _, value := range answer[1:] {
@@ -114,18 +115,17 @@ func (s *Store) get(ctx context.Context, key string) (stores.LockInfo, error) {
 	return l, err
 }
 
-// scan calls found with the locks of one step after the other, each as it was at that
-// step.
+// scan calls found with the locks of each step of a SCAN, as they were at that step.
 func (s *Store) scan(ctx context.Context, prefix string, found func([]stores.LockInfo) error) error {
-	for _, p := range places(prefix) {
-		if err := s.scanPlace(ctx, p, found); err != nil {
+	for _, p := range keyspaces(prefix) {
+		if err := s.scanKeyspace(ctx, p, found); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.LockInfo) error) error {
+func (s *Store) scanKeyspace(ctx context.Context, p keyspace, found func([]stores.LockInfo) error) error {
 	for cursor := uint64(0); ; {
 		names, next, err := s.client.ScanType(ctx, cursor, p.match, scanBatch, p.kind).Result()
 		if err != nil {
@@ -144,20 +144,20 @@ func (s *Store) scanPlace(ctx context.Context, p place, found func([]stores.Lock
 	}
 }
 
-// keys returns the locks' keys by the names found. Among the records, those of the keys
-// that daprd makes are left out, because they are found in their own place.
-func (p place) keys(names []string) []any {
+// keys returns the locks' keys by the names found. Among the records, those of daprd's
+// locks are left out, because their own keyspace has them.
+func (p keyspace) keys(names []string) []any {
 	var keys []any
 	for _, name := range names {
-		key, recorded := strings.CutPrefix(name, p.cut)
-		if p.cut == "" || recorded && !strings.HasPrefix(key, daprPrefix) {
+		key, recorded := strings.CutPrefix(name, p.trim)
+		if p.trim == "" || recorded && !strings.HasPrefix(key, daprPrefix) {
 			keys = append(keys, key)
 		}
 	}
 	return keys
 }
 
-// describe returns those of the keys that are held locks.
+// describe returns the locks among the keys that are held.
 func (s *Store) describe(ctx context.Context, keys []any) ([]stores.LockInfo, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -192,12 +192,12 @@ func isHeld(l stores.LockInfo) bool {
 	return l.Remaining > 0 && (l.Token != 0 || strings.HasPrefix(l.Key, daprPrefix))
 }
 
-// parseRow reads key, owner, time left, number of waiters, token, TTL, TTL of the
-// declaration and metadata. Token, TTL and metadata are empty for a lock that a foreign
-// program took, and all but the key for one that nobody holds.
+// parseRow reads key, owner, remaining milliseconds, number of waiters, token, TTL,
+// declared TTL and metadata. Token, TTL and metadata are empty for a lock of another
+// program, and all but the key for a free lock.
 func parseRow(row []string) (stores.LockInfo, error) {
 	if len(row) != rowLen {
-		return stores.LockInfo{}, fmt.Errorf("a record of %d values", len(row))
+		return stores.LockInfo{}, fmt.Errorf("a description must have %d values, got %d", rowLen, len(row))
 	}
 	var numbers [5]int64
 	for i, text := range row[2:7] {
@@ -232,7 +232,7 @@ func sorted(locks map[string]stores.LockInfo) []stores.LockInfo {
 
 func byKey(a, b stores.LockInfo) int { return strings.Compare(a.Key, b.Key) }
 
-// literal escapes what Redis's MATCH would take for a pattern.
+// literal escapes the characters with a meaning in patterns of Redis.
 func literal(prefix string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix)
 }

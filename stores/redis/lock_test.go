@@ -15,8 +15,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// waiting is a Lock under way.
-type waiting struct {
+// lockCall is one Lock or LockAll call in progress.
+type lockCall struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -24,35 +24,35 @@ type waiting struct {
 	err    error
 }
 
-// startLock begins to wait for a lock, and returns when so many wait for its key as there
-// are queued.
-func startLock(t *testing.T, s *Store, req stores.Request, queued int) *waiting {
+// startLock starts a Lock, and returns when the key's queue has the given length.
+func startLock(t *testing.T, s *Store, req stores.Request, queued int) *lockCall {
 	t.Helper()
 	return start(t, s, queued, req.Key, func(ctx context.Context) (stores.Grant, error) { return s.Lock(ctx, req) })
 }
 
-func startLockAll(t *testing.T, s *Store, req stores.MultiRequest, queued int) *waiting {
+func startLockAll(t *testing.T, s *Store, req stores.MultiRequest, queued int) *lockCall {
 	t.Helper()
 	req.Wait = true
 	return start(t, s, queued, req.Keys[0], func(ctx context.Context) (stores.Grant, error) { return s.LockAll(ctx, req) })
 }
 
-func start(t *testing.T, s *Store, queued int, key string, lock func(context.Context) (stores.Grant, error)) *waiting {
+func start(t *testing.T, s *Store, queued int, key string, lock func(context.Context) (stores.Grant, error)) *lockCall {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &waiting{t: t, cancel: cancel, done: make(chan struct{})}
+	w := &lockCall{t: t, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
 		w.grant, w.err = lock(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-w.done })
-	eventually(t, fmt.Sprintf("%d wait for %q", queued, key), func() bool { return waiters(t, s, key) == queued })
-	waiters(t, s, key) // Redis answers in any order what came at once; now it has answered the Lock, too
+	eventually(t, fmt.Sprintf("%d waiters for %q", queued, key), func() bool { return waiters(t, s, key) == queued })
+	// Redis may answer concurrent requests in any order. By now it has answered the Lock.
+	waiters(t, s, key)
 	return w
 }
 
-// end waits until Lock has returned, for ten seconds at most.
-func (w *waiting) end() (stores.Grant, error) {
+// result waits until Lock has returned, for ten seconds at most.
+func (w *lockCall) result() (stores.Grant, error) {
 	w.t.Helper()
 	select {
 	case <-w.done:
@@ -63,16 +63,16 @@ func (w *waiting) end() (stores.Grant, error) {
 }
 
 // granted returns the token of a Lock that must have been granted.
-func (w *waiting) granted() uint64 {
+func (w *lockCall) granted() uint64 {
 	w.t.Helper()
-	g, err := w.end()
+	g, err := w.result()
 	if err != nil || !g.Acquired || g.Token == 0 {
 		w.t.Fatalf("lock: %+v, %v", g, err)
 	}
 	return g.Token
 }
 
-func (w *waiting) waits() bool {
+func (w *lockCall) isWaiting() bool {
 	select {
 	case <-w.done:
 		return false
@@ -94,7 +94,8 @@ func request(key, owner string, ttl time.Duration, holding ...string) stores.Req
 	return stores.Request{Key: key, Owner: owner, TTL: ttl, Holding: holding}
 }
 
-func TestWaitersOfTwoStoresAreServedInTheOrderOfTheirArrival(t *testing.T) {
+func TestLock_Order(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	last := lock(t, both[0], "k", "holder", time.Minute)
@@ -103,7 +104,7 @@ func TestWaitersOfTwoStoresAreServedInTheOrderOfTheirArrival(t *testing.T) {
 		order []string
 	)
 	const n = 20
-	all := make([]*waiting, n)
+	all := make([]*lockCall, n)
 	for i := range all {
 		s, owner := both[i%2], fmt.Sprint("owner ", i)
 		all[i] = start(t, s, i+1, "k", func(ctx context.Context) (stores.Grant, error) {
@@ -121,7 +122,7 @@ func TestWaitersOfTwoStoresAreServedInTheOrderOfTheirArrival(t *testing.T) {
 	unlock(t, both[1], "k", "holder")
 	for i, w := range all {
 		if token := w.granted(); token <= last {
-			t.Errorf("the token of number %d is not larger than the one before", i)
+			t.Errorf("the token of waiter %d is not larger than the one before", i)
 		} else {
 			last = token
 		}
@@ -134,20 +135,27 @@ func TestWaitersOfTwoStoresAreServedInTheOrderOfTheirArrival(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
+// onlyTheTokenIsLeft waits until Redis has no key but that of the token, and notes of
+// waiters that have left. A waiter whose request may be delayed leaves such a note.
 func onlyTheTokenIsLeft(t *testing.T, s *Store) {
 	t.Helper()
 	eventually(t, "only the last token is left", func() bool {
 		keys := s.client.Keys(t.Context(), "*").Val()
+		keys = slices.DeleteFunc(keys, func(key string) bool {
+			return strings.HasPrefix(key, "mortise:waiter:") && slices.Equal(s.client.HKeys(t.Context(), key).Val(), []string{"left"}) &&
+				s.client.PTTL(t.Context(), key).Val() > 0
+		})
 		return slices.Equal(keys, []string{tokenKey})
 	})
 }
 
-func TestAStoreWaitsForLocksOfLockRedis(t *testing.T) {
+func TestLock_LockRedisHolds(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
 	if !client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
-		t.Fatal("SET NX refused")
+		t.Fatal("SET NX must succeed")
 	}
 	w := startLock(t, s, request(key, "ours", time.Minute), 1)
 	if got := client.Eval(t.Context(), lockRedisUnlock, []string{key}, "theirs").Val(); got != int64(1) {
@@ -156,11 +164,12 @@ func TestAStoreWaitsForLocksOfLockRedis(t *testing.T) {
 	freed := time.Now()
 	w.granted()
 	if took := time.Since(freed); took > 2*time.Second {
-		t.Errorf("nobody told, and it took %v to find out", took)
+		t.Errorf("took %v to notice a release without a message", took)
 	}
 }
 
-func TestAWaiterGetsALockThatExpires(t *testing.T) {
+func TestLock_HolderExpires(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "dead", 700*time.Millisecond)
@@ -171,9 +180,9 @@ func TestAWaiterGetsALockThatExpires(t *testing.T) {
 	}
 }
 
-// TestExpiresIsNotLaterThanTheLocksEnd compares the two clocks by the moment at which
-// Redis was asked.
-func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
+// TestLock_Expires compares the two clocks at the time of a request to Redis.
+func TestLock_Expires(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	for _, row := range []struct {
@@ -184,7 +193,7 @@ func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
 			lock(t, row.from, "k", "first", time.Minute)
 			w := startLock(t, a, request("k", "o", time.Minute), 1)
 			unlock(t, row.from, "k", "first")
-			g, err := w.end()
+			g, err := w.result()
 			asked := time.Now()
 			left := a.client.PTTL(t.Context(), "k").Val()
 			if err != nil || g.Expires.After(asked.Add(left+2*time.Millisecond).Add(time.Since(asked))) {
@@ -198,43 +207,45 @@ func TestExpiresIsNotLaterThanTheLocksEnd(t *testing.T) {
 	}
 }
 
-func TestALockAllThatIsHalfRevokedBeforeItsClaimWaitsOn(t *testing.T) {
+func TestLockAll_PartlyRevokedBeforeClaim(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	w := s.newWaiter(stores.MultiRequest{Keys: []string{"a", "b"}, Owner: "o", TTL: time.Minute})
-	if g, err := s.ask(t.Context(), w, true); err != nil || !g.Acquired {
+	if g, err := s.request(t.Context(), w, true); err != nil || !g.Acquired {
 		t.Fatal(g, err)
 	}
 	if err := s.Revoke(t.Context(), "a", ""); err != nil {
 		t.Fatal(err)
 	}
 	lock(t, s, "a", "other", time.Minute)
-	if g, err := s.ask(t.Context(), w, true); err != nil || g.Acquired {
-		t.Fatal("claims what was revoked", g, err)
+	if g, err := s.request(t.Context(), w, true); err != nil || g.Acquired {
+		t.Fatal("claimed a revoked lock", g, err)
 	}
 	if n := s.client.Exists(t.Context(), "b").Val(); n != 0 {
-		t.Error("holds a part")
+		t.Error("one of two locks is held")
 	}
 	if waiters(t, s, "a") != 1 || waiters(t, s, "b") != 1 {
-		t.Error("is not in both queues")
+		t.Error("the waiter must be in both queues")
 	}
 }
 
-func TestNothingIsLeftOfThoseWhoWaited(t *testing.T) {
+func TestLock_LeavesNoKeys(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, a, "k", "holder", time.Minute)
 	lock(t, a, "l", "holder", time.Minute)
-	all := []*waiting{
+	all := []*lockCall{
 		startLock(t, a, request("k", "granted", time.Minute, "x", "y"), 1),
 		startLock(t, b, request("k", "cancelled", time.Minute, "x"), 2),
 		startLockAll(t, b, stores.MultiRequest{Keys: []string{"k", "l"}, Owner: "both", TTL: time.Minute, Holding: []string{"z"}}, 3),
 	}
 	if _, err := b.Lock(t.Context(), request("k", "stuck", time.Minute, "holder")); !errors.Is(err, stores.ErrDeadlock) {
-		t.Errorf("lock of what one holds: %v", err)
+		t.Errorf("lock while holding it: %v", err)
 	}
 	all[1].cancel()
-	if _, err := all[1].end(); !errors.Is(err, context.Canceled) {
+	if _, err := all[1].result(); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	unlock(t, a, "k", "holder")
@@ -247,7 +258,8 @@ func TestNothingIsLeftOfThoseWhoWaited(t *testing.T) {
 	onlyTheTokenIsLeft(t, a)
 }
 
-func TestMetadataIsKeptFromAnyGrantToTheNext(t *testing.T) {
+func TestLock_Metadata(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "first", time.Minute)
@@ -267,7 +279,8 @@ func TestMetadataIsKeptFromAnyGrantToTheNext(t *testing.T) {
 	}
 }
 
-func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
+func TestLockAll_AnyBytes(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	all := make([]byte, 256)
@@ -280,7 +293,7 @@ func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
 	}
 	w := startLockAll(t, s, stores.MultiRequest{Keys: keys, Owner: owner, TTL: time.Minute, Holding: []string{"\x00"}}, 1)
 	for _, key := range keys {
-		if !w.waits() {
+		if !w.isWaiting() {
 			t.Fatal("granted too early")
 		}
 		unlock(t, s, key, "first")
@@ -292,19 +305,20 @@ func TestKeysAndOwnersOfWaitersAreAnyBytes(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestADeadlockIsSeenThroughQueues covers what a row of held locks does not show: a
-// request for several locks stands before us, and waits for a lock of ours.
-func TestADeadlockIsSeenThroughQueues(t *testing.T) {
+// TestDeadlock_ThroughQueues covers a deadlock that the held locks alone do not show: a
+// request for several locks is queued before ours, and waits for our lock.
+func TestDeadlock_ThroughQueues(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, a, "ours", "us", time.Minute)
 	startLockAll(t, b, stores.MultiRequest{Keys: []string{"free", "ours"}, Owner: "both", TTL: time.Minute}, 1)
 	if _, err := a.Lock(t.Context(), request("free", "us too", time.Minute, "us")); !errors.Is(err, stores.ErrDeadlock) {
-		t.Errorf("behind one who waits for us: %v", err)
+		t.Errorf("behind a waiter for our lock: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := a.Lock(ctx, request("free", "others", time.Minute, "somebody")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("behind one who waits for somebody else: %v", err)
+	if _, err := a.Lock(ctx, request("free", "others", time.Minute, "another")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("behind a waiter for another owner's lock: %v", err)
 	}
 }

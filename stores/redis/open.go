@@ -9,20 +9,21 @@ import (
 	"github.com/dapr/kit/logger"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
 const (
 	// openTimeout bounds opening if ctx has no deadline.
 	openTimeout = 5 * time.Second
-	// firstPause and longestPause are between two attempts to open a store.
-	firstPause   = 50 * time.Millisecond
-	longestPause = 500 * time.Millisecond
+	// minOpenDelay and maxOpenDelay bound the pause between two attempts to open a store.
+	minOpenDelay = 50 * time.Millisecond
+	maxOpenDelay = 500 * time.Millisecond
 )
 
-// open returns a store whose Redis can be trusted with locks and grants what calls need.
-// It tries until ctx ends, unless it meets an error that time cannot mend. The error
-// wraps ErrUnreachable if a later attempt may succeed.
+// open returns a store after it has checked that Redis is fit for locks and permits what
+// calls need. It retries until ctx ends, unless an error is permanent. The error wraps
+// ErrUnreachable if a later attempt may succeed.
 func open(ctx context.Context, c stores.Component) (stores.Store, error) {
 	config, err := parseConfig(c.Metadata)
 	if err != nil {
@@ -46,50 +47,50 @@ func connect(ctx context.Context, log logger.Logger, options *goredis.UniversalO
 		defer cancel()
 	}
 	var last error
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		s, err := attempt(ctx, log, options)
+	for pause := minOpenDelay; ; pause = min(2*pause, maxOpenDelay) {
+		s, err := openOnce(ctx, log, options)
 		if err == nil {
 			return s, nil
 		}
-		if refuses(err) {
-			return nil, refusal{err}
+		if isPermanent(err) {
+			return nil, permanentError{err}
 		}
 		if last == nil || !isTimeout(err) || ctx.Err() == nil {
 			last = err
 		}
-		if sleep(ctx, pause); errors.Is(ctx.Err(), context.Canceled) {
+		if sleep.For(ctx, pause); errors.Is(ctx.Err(), context.Canceled) {
 			return nil, fmt.Errorf("%w: %w", ctx.Err(), last)
 		} else if ctx.Err() != nil {
-			return nil, unreachable{last}
+			return nil, unreachableError{last}
 		}
 	}
 }
 
-// unreachable is an error that time can mend, of opening or of a call that had no answer.
-// It is an [stores.ErrUnreachable] with a text of its own.
-type unreachable struct{ error }
+// unreachableError is a transient error of opening, or of a call without an answer. It is
+// an [stores.ErrUnreachable] with a text of its own.
+type unreachableError struct{ error }
 
 // Is reports whether target is ErrUnreachable.
-func (unreachable) Is(target error) bool { return target == stores.ErrUnreachable }
+func (unreachableError) Is(target error) bool { return target == stores.ErrUnreachable }
 
 // Unwrap returns the cause.
-func (u unreachable) Unwrap() error { return u.error }
+func (u unreachableError) Unwrap() error { return u.error }
 
-// attempt opens a store with a client of its own, so that an attempt does not meet the
-// dial errors that the pool of the one before remembers.
-func attempt(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) (*Store, error) {
+// openOnce opens a store with a client of its own, so that it does not meet dial errors
+// that an earlier attempt's pool remembers.
+func openOnce(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) (*Store, error) {
 	s := newStore(options)
-	if err := s.check(ctx, log, options); err != nil {
-		_ = s.client.Close() // it has no part in the failure
+	if err := s.verify(ctx, log, options); err != nil {
+		_ = s.client.Close() // the first error matters
 		return nil, err
 	}
 	return s, nil
 }
 
-// check asks Redis what it is and whether it grants what calls need.
-func (s *Store) check(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) error {
+// verify checks what Redis is and whether it permits what calls need.
+func (s *Store) verify(ctx context.Context, log logger.Logger, options *goredis.UniversalOptions) error {
 	if options.MasterName != "" {
-		if err := askSentinels(ctx, options); err != nil {
+		if err := querySentinels(ctx, options); err != nil {
 			return err
 		}
 	}
@@ -97,7 +98,7 @@ func (s *Store) check(ctx context.Context, log logger.Logger, options *goredis.U
 	if err == nil {
 		err = s.probe(ctx, options.Username)
 	}
-	if refuses(err) && answered(err) && options.MasterName == "" && isSentinel(ctx, options) {
+	if isPermanent(err) && isServerError(err) && options.MasterName == "" && isSentinel(ctx, options) {
 		return errSentinel
 	}
 	if err == nil {

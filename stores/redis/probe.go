@@ -15,35 +15,35 @@ import (
 )
 
 const (
-	// probePrefix begins the keys of what is written only to see whether it can be.
+	// probePrefix begins the keys that are written only to test whether Redis permits it.
 	probePrefix = "mortise:probe:"
-	// pushTimeout is how long a message may take that a Store publishes to itself.
-	pushTimeout = 2 * time.Second
+	// messageTimeout is how long a message may take that a Store publishes to itself.
+	messageTimeout = 2 * time.Second
 )
 
-// probe finds out whether Redis lets the user do what calls need. Nothing that it writes
-// looks like a lock, and all of it expires.
+// probe checks whether Redis permits what calls need. None of the keys that it writes is
+// a lock, and all of them expire.
 func (s *Store) probe(ctx context.Context, user string) error {
-	key, l := probePrefix+uuid.NewString(), &lack{user: userName(user)}
-	if err := s.probeCommands(ctx, key, l); err != nil {
+	key, m := probePrefix+uuid.NewString(), &missing{user: userName(user)}
+	if err := s.probeCommands(ctx, key, m); err != nil {
 		return err
 	}
-	if err := s.probePubSub(ctx, l); err != nil {
+	if err := s.probePubSub(ctx, m); err != nil {
 		return err
 	}
-	if err := l.err(); err != nil {
+	if err := m.err(); err != nil {
 		return err
 	}
 	if err := s.probeScripts(ctx, key); err != nil {
 		return fmt.Errorf("run the scripts on the key %q: %w", key, err)
 	}
-	return s.tryToGrant(ctx)
+	return s.probeGrant(ctx)
 }
 
-// needs are the commands by which the scripts and the Store itself ask Redis, each on a
+// requiredCommands returns the commands of the scripts and of the Store itself, each on a
 // key that holds a string: a command for another type fails with WRONGTYPE if it is
 // permitted, and writes nothing.
-func (s *Store) needs(key string) [][]any {
+func (s *Store) requiredCommands(key string) [][]any {
 	return [][]any{
 		{"time"}, {"set", key, "", "px", 5000}, {"get", key}, {"exists", key}, {"pttl", key}, {"pexpire", key, 5000},
 		{"hset", key, "f", "v"}, {"hget", key, "f"}, {"hmget", key, "f"}, {"hgetall", key}, {"hvals", key},
@@ -59,31 +59,30 @@ func (s *Store) needs(key string) [][]any {
 	}
 }
 
-// probeCommands runs each command by itself, and adds those that are not to be had to the
-// lack.
-func (s *Store) probeCommands(ctx context.Context, key string, l *lack) error {
+// probeCommands sends each command separately, and records those that Redis rejects.
+func (s *Store) probeCommands(ctx context.Context, key string, m *missing) error {
 	pipe := s.client.Pipeline()
-	for _, args := range s.needs(key) {
+	for _, args := range s.requiredCommands(key) {
 		pipe.Do(ctx, args...)
 	}
 	cmds, err := pipe.Exec(ctx)
-	if err != nil && !answered(err) {
+	if err != nil && !isServerError(err) {
 		return fmt.Errorf("connect: %w", err)
 	}
 	for _, cmd := range cmds {
-		l.add(cmd.Name(), cmd.Err())
+		m.record(cmd.Name(), cmd.Err())
 	}
 	return nil
 }
 
-// probePubSub subscribes as waiters and watchers do, and waits for a message of its own.
-func (s *Store) probePubSub(ctx context.Context, l *lack) error {
-	ctx, cancel := context.WithTimeout(ctx, pushTimeout)
+// probePubSub subscribes as waiters and watchers do, and waits for its own message.
+func (s *Store) probePubSub(ctx context.Context, m *missing) error {
+	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
 	channels := []string{wakePrefix + s.id, s.events, watchPrefix + s.id}
 	pubsub := s.client.Subscribe(ctx, channels...)
 	defer pubsub.Close()
-	defer context.AfterFunc(ctx, func() { _ = pubsub.Close() })() // which ends Receive
+	defer context.AfterFunc(ctx, func() { _ = pubsub.Close() })() // ends Receive
 	for {
 		message, err := pubsub.Receive(ctx)
 		switch message := message.(type) {
@@ -96,8 +95,8 @@ func (s *Store) probePubSub(ctx context.Context, l *lack) error {
 				return nil
 			}
 		}
-		if answered(err) {
-			l.add("subscribe", err)
+		if isServerError(err) {
+			m.record("subscribe", err)
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("subscribe to the channels mortise:* and receive a message: %w", err)
@@ -105,14 +104,14 @@ func (s *Store) probePubSub(ctx context.Context, l *lack) error {
 	}
 }
 
-// probeScripts runs the scripts, which so are known to Redis, in ways in which they find
-// nothing to do. What takes locks is left to Ping.
+// probeScripts runs the scripts so that they find nothing to do, which also loads them
+// into Redis. Ping tests those that take locks.
 func (s *Store) probeScripts(ctx context.Context, key string) error {
 	pipe := s.client.Pipeline()
 	run := func(script *goredis.Script, args ...any) {
-		script.Eval(ctx, pipe, []string{key}, append([]any{s.id, s.seen.Load(), s.events}, args...)...)
+		script.Eval(ctx, pipe, []string{key}, append([]any{s.id, s.maxToken.Load(), s.events}, args...)...)
 	}
-	run(freeScript, "probe", "RELEASED")
+	run(unlockScript, "probe", "RELEASED")
 	run(lockScript, key, "probe", 1, "", false, 0, key, 0)
 	run(leaveScript, key, "probe", 0, "")
 	run(checkScript)
@@ -126,101 +125,102 @@ func (s *Store) probeScripts(ctx context.Context, key string) error {
 	return err
 }
 
-// lack collects what Redis does not let the user do.
-type lack struct {
+// missing collects the commands, keys and channels that Redis denies or does not know.
+type missing struct {
 	user              string
 	commands, unknown []string
 	keys, channels    bool
 	other             []string
-	first             error // that is permanent
-	passing           error // the first that is not
+	firstPermanent    error // the first permanent error
+	firstTransient    error // the first transient error
 }
 
-// add notes the answer to a command.
-func (l *lack) add(command string, err error) {
+// record records the answer to a command.
+func (m *missing) record(command string, err error) {
 	switch {
 	case err == nil || errors.Is(err, goredis.Nil) || goredis.HasErrorPrefix(err, "WRONGTYPE") || goredis.HasErrorPrefix(err, "NOSCRIPT"):
 		return
-	case !refuses(err):
-		l.passing = cmp.Or(l.passing, err)
+	case !isPermanent(err):
+		m.firstTransient = cmp.Or(m.firstTransient, err)
 		return
 	case isUnknown(err):
-		l.unknown = appendNew(l.unknown, named(command, err))
+		m.unknown = appendUnique(m.unknown, commandIn(command, err))
 	case isDenied(err):
-		l.denied(named(command, err), answer(err))
+		m.addDenied(commandIn(command, err), serverMessage(err))
 	default:
-		l.other = append(l.other, command)
+		m.other = append(m.other, command)
 	}
-	l.first = cmp.Or(l.first, err)
+	m.firstPermanent = cmp.Or(m.firstPermanent, err)
 }
 
-// quoted finds the command that a server's answer names.
-var quoted = regexp.MustCompile("command ['`]([^'`]+)['`]|'([^']+)' command")
+// quotedCommand matches the command that a server's answer names.
+var quotedCommand = regexp.MustCompile("command ['`]([^'`]+)['`]|'([^']+)' command")
 
-// named returns the command that the answer is about. It may be one that go-redis sends for a
-// new connection.
-func named(command string, err error) string {
-	if m := quoted.FindStringSubmatch(answer(err)); m != nil {
-		return strings.ToLower(m[1] + m[2])
+// commandIn returns the command that the answer names, else the command that was sent.
+// go-redis may have sent another one for a new connection.
+func commandIn(command string, err error) string {
+	if match := quotedCommand.FindStringSubmatch(serverMessage(err)); match != nil {
+		return strings.ToLower(match[1] + match[2])
 	}
 	return command
 }
 
-// denied notes what the access control list forbids: a command, or the use of a key or channel.
-func (l *lack) denied(command, answer string) {
+// addDenied records what the access control list denies: a command, or the use of a key
+// or channel.
+func (m *missing) addDenied(command, answer string) {
 	switch {
 	case strings.Contains(answer, " command"):
-		l.commands = appendNew(l.commands, command)
+		m.commands = appendUnique(m.commands, command)
 	case strings.Contains(answer, " channel"):
-		l.channels = true
+		m.channels = true
 	default:
-		l.keys = true
+		m.keys = true
 	}
 }
 
-// err names what is missing and how to get it. It is nil if nothing is.
-func (l *lack) err() error {
-	if l.first == nil {
-		return l.passing
+// err returns an error that names what is missing and how to grant it, or nil.
+func (m *missing) err() error {
+	if m.firstPermanent == nil {
+		return m.firstTransient
 	}
 	var texts []string
-	if may := l.forbidden(); len(may) > 0 {
+	if may := m.describeDenied(); len(may) > 0 {
 		texts = append(texts, fmt.Sprintf("the user %q may not %s; grant it with ACL SETUSER %s %s",
-			l.user, strings.Join(may, " or "), l.user, strings.Join(l.rules(), " ")))
+			m.user, strings.Join(may, " or "), m.user, strings.Join(m.aclRules(), " ")))
 	}
-	if len(l.unknown) > 0 {
+	if len(m.unknown) > 0 {
 		texts = append(texts, fmt.Sprintf("the server, or a proxy before it, does not know the %s, which Mortise needs: "+
-			"it must be neither renamed nor disabled", plural("command", l.unknown)))
+			"it must be neither renamed nor disabled", plural("command", m.unknown)))
 	}
-	if len(l.other) > 0 {
-		texts = append(texts, "the server refuses the "+plural("command", l.other))
+	if len(m.other) > 0 {
+		texts = append(texts, "the server rejects the "+plural("command", m.other))
 	}
-	return refusef("%s: %w", strings.Join(texts, "; "), l.first)
+	return permanentf("%s: %w", strings.Join(texts, "; "), m.firstPermanent)
 }
 
-// forbidden lists what the user may not do.
-func (l *lack) forbidden() (may []string) {
-	if len(l.commands) > 0 {
-		may = append(may, "run the "+plural("command", l.commands))
+// describeDenied lists what the user may not do.
+func (m *missing) describeDenied() (may []string) {
+	if len(m.commands) > 0 {
+		may = append(may, "run the "+plural("command", m.commands))
 	}
-	if l.keys {
+	if m.keys {
 		may = append(may, "use the keys mortise:*")
 	}
-	if l.channels {
+	if m.channels {
 		may = append(may, "use the channels mortise:*")
 	}
 	return may
 }
 
-// rules are the rules of an access control list that would grant it.
-func (l *lack) rules() (rules []string) {
-	for _, command := range l.commands {
+// aclRules returns the rules of an access control list that would grant it.
+func (m *missing) aclRules() (rules []string) {
+	for _, command := range m.commands {
 		rules = append(rules, "+"+command)
 	}
-	if l.keys {
+	if m.keys {
 		rules = append(rules, "~mortise:*")
 	}
-	if l.channels {
+	if m.channels {
 		rules = append(rules, "&mortise:*")
 	}
 	return rules
@@ -233,7 +233,7 @@ func plural(noun string, names []string) string {
 	return noun + " " + strings.Join(names, ", ")
 }
 
-func appendNew(names []string, name string) []string {
+func appendUnique(names []string, name string) []string {
 	if slices.Contains(names, name) {
 		return names
 	}

@@ -11,45 +11,46 @@ import (
 )
 
 const (
-	wakePrefix = "mortise:wake:" // and a Store's id: the channel by which its waiters are woken
+	// wakePrefix and a Store's id are the channel by which its waiters are woken.
+	wakePrefix = "mortise:wake:"
 
-	// checkPeriod is how often a Store with waiters tells Redis that it lives, and looks
-	// whether a push was lost. Redis believes it dead after 850 ms.
-	checkPeriod = 200 * time.Millisecond
-	// checkBatch is how many waiters one script looks after; other clients are served
+	// checkInterval is how often a Store with waiters sends its heartbeat and checks
+	// whether it has missed a message. Redis takes it for dead after 850 ms.
+	checkInterval = 200 * time.Millisecond
+	// checkBatchSize is how many waiters one script checks; Redis serves other clients
 	// between the scripts.
-	checkBatch = 256
-	// lingering is how long a Store without waiters goes on to listen. It is shorter than
-	// silence.
-	lingering = 2 * time.Second
-	// tellingTime is how long a Store tries to tell Redis that a waiter has left.
-	tellingTime = time.Minute
+	checkBatchSize = 256
+	// idleTimeout is how long a Store without waiters stays subscribed. It is shorter
+	// than receiveTimeout.
+	idleTimeout = 2 * time.Second
+	// leaveRetryTime is how long a Store retries to remove a waiter that has left.
+	leaveRetryTime = time.Minute
 )
 
-// queue looks after those who wait in one Store. While there are any, it runs two
-// goroutines: one listens for pushes, the other checks what pushes may have missed.
+// queue holds the waiters of one Store. While there are any, it runs two goroutines: one
+// receives messages, the other checks for missed ones.
 type queue struct {
 	store *Store
 
-	mu      sync.Mutex
-	waiters map[string]*waiter // who wait, by id
-	left    map[string]*waiter // who have left, and Redis does not know
-	ready   chan struct{}      // closed when pushes are heard, or cannot be; nil while nothing runs
-	next    time.Time          // of the next check
-	sooner  chan struct{}      // tells that next is sooner than it was
+	mu          sync.Mutex
+	waiters     map[string]*waiter // by id
+	leaving     map[string]*waiter // that have left while Redis was unreachable, by id
+	ready       chan struct{}      // closed when subscribed or denied; nil if idle
+	nextCheck   time.Time
+	rescheduled chan struct{} // has a message if nextCheck is earlier than it was
 }
 
 func newQueue(s *Store) *queue {
 	return &queue{
-		store:   s,
-		waiters: map[string]*waiter{},
-		left:    map[string]*waiter{},
-		sooner:  make(chan struct{}, 1),
+		store:       s,
+		waiters:     map[string]*waiter{},
+		leaving:     map[string]*waiter{},
+		rescheduled: make(chan struct{}, 1),
 	}
 }
 
-// listening tells whether pushes are heard.
-func (q *queue) listening() bool {
+// isListening reports whether the Store receives messages.
+func (q *queue) isListening() bool {
 	q.mu.Lock()
 	ready := q.ready
 	q.mu.Unlock()
@@ -61,31 +62,32 @@ func (q *queue) listening() bool {
 	}
 }
 
-// add makes the waiter known, and returns when pushes can reach it or are seen to be
-// impossible.
+// add registers the waiter, and returns when messages can reach it or the subscription
+// has failed.
 func (q *queue) add(ctx context.Context, w *waiter) error {
 	q.mu.Lock()
 	q.waiters[w.id] = w
-	ready := q.start()
+	ready := q.ensureRunning()
 	q.mu.Unlock()
 	select {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
-		return q.store.over(ctx)
+		return q.store.waitErr(ctx)
 	case <-q.store.closing:
 		return stores.ErrClosed
 	}
 }
 
-// start has the goroutines run. The caller has locked mu, and entered the Store.
-func (q *queue) start() (ready <-chan struct{}) {
+// ensureRunning starts the goroutines if necessary. The caller has locked mu and started
+// a call of the Store.
+func (q *queue) ensureRunning() (ready <-chan struct{}) {
 	if q.ready == nil {
 		q.ready = make(chan struct{})
-		q.next = time.Now().Add(checkPeriod)
+		q.nextCheck = time.Now().Add(checkInterval)
 		ready := q.ready
-		hears := sync.OnceFunc(func() { close(ready) })
-		q.store.calls.Go(func() { q.keep(hears) })
+		onReady := sync.OnceFunc(func() { close(ready) })
+		q.store.calls.Go(func() { q.run(onReady) })
 	}
 	return q.ready
 }
@@ -96,102 +98,102 @@ func (q *queue) remove(w *waiter) {
 	delete(q.waiters, w.id)
 }
 
-// tellLater has Redis told that the waiter has left, as soon as it can be.
-func (q *queue) tellLater(w *waiter) {
+// leaveLater removes a waiter that has left from its queues as soon as Redis answers.
+func (q *queue) leaveLater(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w.leftAt = time.Now()
-	q.left[w.id] = w
-	q.start()
+	q.leaving[w.id] = w
+	q.ensureRunning()
 }
 
-// expect has the next check done when a lock expires, in so many milliseconds. Negative
-// ones mean nothing.
-func (q *queue) expect(expiry int64) {
+// checkAfterExpiry schedules a check for when a lock expires, in this many milliseconds.
+// A negative number is ignored.
+func (q *queue) checkAfterExpiry(expiry int64) {
 	if expiry >= 0 {
 		q.checkAt(time.Now().Add(time.Duration(expiry+1) * time.Millisecond))
 	}
 }
 
-// checkAt has the next check done at a time, if it is not sooner anyway.
+// checkAt moves the next check to a time, if it is not earlier already.
 func (q *queue) checkAt(at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if at.Before(q.next) {
-		q.next = at
-		poke(q.sooner)
+	if at.Before(q.nextCheck) {
+		q.nextCheck = at
+		notify(q.rescheduled)
 	}
 }
 
-// keep listens and checks until the queue is closed or has been empty for a while. It
-// calls hears when pushes are heard or seen to be impossible.
-func (q *queue) keep(hears func()) {
+// run receives messages and checks until the Store is closed or has had no waiters for a
+// while. It calls onReady when the subscription works or has failed.
+func (q *queue) run(onReady func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var listening sync.WaitGroup
-	listening.Go(func() { q.listener(hears).run(ctx) })
+	listening.Go(func() { q.newListener(onReady).run(ctx) })
 	defer listening.Wait()
 	defer cancel()
-	timer := time.NewTimer(checkPeriod)
+	timer := time.NewTimer(checkInterval)
 	defer timer.Stop()
 	for busy := time.Now(); ; {
 		select {
 		case <-q.store.closing:
 			return
-		case <-q.sooner:
+		case <-q.rescheduled:
 		case <-timer.C:
 			if q.check(ctx) {
 				busy = time.Now()
-			} else if time.Since(busy) > lingering && q.stop() {
+			} else if time.Since(busy) > idleTimeout && q.stopIfIdle() {
 				return
 			}
 		}
-		timer.Reset(q.untilNext())
+		timer.Reset(q.untilNextCheck())
 	}
 }
 
-// listener returns one that wakes waiters. Each time it begins to hear, everything is
-// checked.
-func (q *queue) listener(hears func()) *listener {
+// newListener returns a listener that wakes waiters. Each time it has subscribed, all
+// waiters are checked.
+func (q *queue) newListener(onReady func()) *listener {
 	return &listener{
-		client:     q.store.client,
-		channels:   []string{wakePrefix + q.store.id},
-		subscribed: func() { hears(); q.checkAt(time.Now()) },
-		heard:      func(_, id string) { q.wake(id) },
-		failed:     func(error) { hears() },
+		client:       q.store.client,
+		channels:     []string{wakePrefix + q.store.id},
+		onSubscribed: func() { onReady(); q.checkAt(time.Now()) },
+		onMessage:    func(_, id string) { q.wake(id) },
+		onError:      func(error) { onReady() },
 	}
 }
 
-// stop tells that nothing runs any more, unless somebody has come.
-func (q *queue) stop() bool {
+// stopIfIdle marks the goroutines as stopped and returns true, unless there are waiters.
+func (q *queue) stopIfIdle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiters)+len(q.left) > 0 {
+	if len(q.waiters)+len(q.leaving) > 0 {
 		return false
 	}
 	q.ready = nil
 	return true
 }
 
-func (q *queue) untilNext() time.Duration {
+func (q *queue) untilNextCheck() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return time.Until(q.next)
+	return time.Until(q.nextCheck)
 }
 
-// wake tells the waiter to ask, if it is there still.
+// wake lets the waiter ask Redis, if it still waits.
 func (q *queue) wake(id string) {
 	q.mu.Lock()
 	w := q.waiters[id]
 	q.mu.Unlock()
 	if w != nil {
-		poke(w.wake)
+		notify(w.wake)
 	}
 }
 
-// grant tells the waiter, if it is there still, what was handed to it. Otherwise it is
-// leaving and gives that back.
-func (q *queue) grant(id string, h handed) {
-	q.store.saw(h.token)
+// deliver passes a grant to the waiter, if it still waits. Otherwise it is leaving, which
+// releases the grant.
+func (q *queue) deliver(id string, h handoff) {
+	q.store.observeToken(h.token)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.waiters[id]
@@ -199,27 +201,27 @@ func (q *queue) grant(id string, h handed) {
 		return
 	}
 	select {
-	case <-w.handed: // what it has not seen yet has ended
+	case <-w.handoffs: // an earlier grant has expired
 	default:
 	}
-	w.handed <- h // which has room: mu is held
+	w.handoffs <- h // never blocks: only holders of mu send
 }
 
 // check refreshes all waiters, and wakes those that were served, whose data Redis has
-// lost, or whose key holds data that is not a lock. It plans the next check, and returns
-// false if no waiter is left.
+// lost, or whose key holds data that is not a lock. It schedules the next check, and
+// returns false if there are no waiters.
 func (q *queue) check(ctx context.Context) bool {
 	q.mu.Lock()
 	waiters := slices.Collect(maps.Values(q.waiters))
-	left := slices.Collect(maps.Values(q.left))
-	q.next = time.Now().Add(checkPeriod)
+	left := slices.Collect(maps.Values(q.leaving))
+	q.nextCheck = time.Now().Add(checkInterval)
 	q.mu.Unlock()
-	for batch := range slices.Chunk(waiters, checkBatch) {
+	for batch := range slices.Chunk(waiters, checkBatchSize) {
 		if err := q.checkBatch(ctx, batch); err != nil {
 			break // the next check is soon
 		}
 	}
-	q.tellLeft(ctx, left)
+	q.sendLeaves(ctx, left)
 	return len(waiters)+len(left) > 0
 }
 
@@ -233,41 +235,41 @@ func (q *queue) checkBatch(ctx context.Context, waiters []*waiter) error {
 			keys[key] = true
 		}
 	}
-	args := append([]any{len(keys)}, anys(slices.Collect(maps.Keys(keys)))...)
-	answer, err := q.store.run(ctx, checkScript, nil, append(args, anys(ids)...)...).Int64Slice()
-	if refuses(err) {
+	args := append([]any{len(keys)}, toAny(slices.Collect(maps.Keys(keys)))...)
+	answer, err := q.store.runScript(ctx, checkScript, nil, append(args, toAny(ids)...)...).Int64Slice()
+	if isPermanent(err) {
 		for _, w := range waiters {
-			poke(w.wake) // to meet the same refusal, if it is about this waiter
+			notify(w.wake) // each asks itself: the error may concern another waiter
 		}
 	}
 	if err != nil {
 		return err
 	}
-	q.expect(answer[0])
+	q.checkAfterExpiry(answer[0])
 	for _, i := range answer[1:] {
-		poke(waiters[i].wake)
+		notify(waiters[i].wake)
 	}
 	return nil
 }
 
-// tellLeft tells Redis who have left, and forgets those who are told or no longer worth
-// trying.
-func (q *queue) tellLeft(ctx context.Context, left []*waiter) {
+// sendLeaves removes waiters that have left from their queues in Redis, and forgets those
+// that are removed or have expired there.
+func (q *queue) sendLeaves(ctx context.Context, left []*waiter) {
 	var err error
 	for _, w := range left {
-		if err == nil { // else Redis does not answer, and the others can wait
-			err = q.store.tellLeft(ctx, w)
+		if err == nil { // else Redis does not answer, and the next check tries again
+			err = q.store.sendLeave(ctx, w)
 		}
-		if err == nil || time.Since(w.leftAt) > tellingTime {
+		if err == nil || time.Since(w.leftAt) > leaveRetryTime {
 			q.mu.Lock()
-			delete(q.left, w.id)
+			delete(q.leaving, w.id)
 			q.mu.Unlock()
 		}
 	}
 }
 
-// poke sends to a channel that holds one message, unless it has one.
-func poke(c chan struct{}) {
+// notify sends to a channel with room for one message, unless a message is there already.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

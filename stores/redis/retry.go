@@ -12,26 +12,28 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/mortise-lock/mortise/internal/sleep"
 )
 
-// stale is after how long a failure no longer explains another one.
-const stale = time.Minute
+// outageMaxAge is after how long a failure no longer explains another one.
+const outageMaxAge = time.Minute
 
-// retrier is a hook that sends commands again, as go-redis itself does. go-redis's own
-// retries are off, because they forget why an attempt failed when the context of the call
-// ends before the next one.
+// retrier is a hook that retries commands, by go-redis's own rules. go-redis's retries
+// are off, because they lose an attempt's error when the context of the call ends before
+// the next attempt.
 type retrier struct {
-	retries           int
-	shortest, longest time.Duration
-	primary           string // the name that Sentinels know, or nothing
-	outage            *outage
+	retries                int
+	minBackoff, maxBackoff time.Duration
+	primary                string // its name in the Sentinels, or empty
+	outage                 *outage
 }
 
-// addRetrier lets the client send commands again as the options say. It returns what the
-// client will know of the present outage.
+// addRetrier lets the client retry commands as the options say. It returns the record of
+// the client's present outage.
 func addRetrier(client *goredis.Client, o *goredis.UniversalOptions) *outage {
 	r := &retrier{retries: max(0, o.MaxRetries), primary: o.MasterName, outage: &outage{}}
-	r.shortest, r.longest = client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff
+	r.minBackoff, r.maxBackoff = client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff
 	client.AddHook(r)
 	return r.outage
 }
@@ -47,100 +49,99 @@ func (r *retrier) DialHook(next goredis.DialHook) goredis.DialHook {
 			err = fmt.Errorf("no Sentinel that answers knows a primary named %q", r.primary)
 		}
 		if ctx.Err() == nil {
-			r.outage.note(err)
+			r.outage.record(err)
 		}
 		return nil, err
 	}
 }
 
-// ProcessPipelineHook implements [goredis.Hook]. Pipelines are not sent again.
+// ProcessPipelineHook implements [goredis.Hook]. Pipelines are not retried.
 func (r *retrier) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return next
 }
 
-// ProcessHook implements [goredis.Hook]. It makes attempts until one succeeds, or fails
-// with what another would not change.
+// ProcessHook implements [goredis.Hook]. It retries until an attempt succeeds or fails
+// with an error that is not retryable.
 func (r *retrier) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
 		if name := cmd.Name(); name == "hello" || name == "auth" {
-			return shake(ctx, cmd, next)
+			return runHandshake(ctx, cmd, next)
 		}
 		var last error
 		for n := 1; ; n++ {
 			h := &handshake{}
 			err := h.explain(next(context.WithValue(ctx, handshake{}, h), cmd))
-			over := ended(ctx)
+			over := contextErr(ctx)
 			switch {
-			case err == nil, answered(err) && !repeatable(err), over == nil && !repeatable(err):
-				r.outage.end(err)
+			case err == nil, isServerError(err) && !isRetryable(err), over == nil && !isRetryable(err):
+				r.outage.clear(err)
 				return err
 			case over != nil:
-				return r.outage.because(over, err, last)
+				return r.outage.wrap(over, err, last)
 			}
-			r.outage.note(err)
+			r.outage.record(err)
 			if last = err; n > r.retries {
 				return err
 			}
-			if sleep(ctx, r.backoff(n)); ctx.Err() != nil {
-				return r.outage.because(ctx.Err(), ctx.Err(), last)
+			if sleep.For(ctx, r.backoff(n)); ctx.Err() != nil {
+				return r.outage.wrap(ctx.Err(), ctx.Err(), last)
 			}
 		}
 	}
 }
 
-// shake sends a command of the handshake, which go-redis makes for a new connection, and
-// notes the answer for the attempt that needs the connection.
-func shake(ctx context.Context, cmd goredis.Cmder, next goredis.ProcessHook) error {
+// runHandshake sends a command of the handshake that go-redis makes for a new connection,
+// and records the answer for the attempt that needs the connection.
+func runHandshake(ctx context.Context, cmd goredis.Cmder, next goredis.ProcessHook) error {
 	err := next(ctx, cmd)
 	if h, ok := ctx.Value(handshake{}).(*handshake); ok {
-		h.note(err)
+		h.record(err)
 	}
 	return err
 }
 
-// backoff is the pause before the nth repetition: random, and about twice the one before.
+// backoff returns the pause before the nth retry: random, and about twice the one before.
 func (r *retrier) backoff(n int) time.Duration {
-	if r.shortest <= 0 {
+	if r.minBackoff <= 0 {
 		return 0
 	}
-	return min(r.longest, r.shortest+rand.N(r.shortest<<min(n, 20)))
+	return min(r.maxBackoff, r.minBackoff+rand.N(r.minBackoff<<min(n, 20)))
 }
 
-// repeatable reports whether an attempt failed without an answer, or with one after which
-// go-redis would repeat the command.
-func repeatable(err error) bool {
-	if answered(err) {
+// isRetryable reports whether an attempt failed without an answer, or with one after
+// which go-redis would retry the command.
+func isRetryable(err error) bool {
+	if isServerError(err) {
 		return goredis.IsLoadingError(err) || goredis.IsReadOnlyError(err) || goredis.IsMasterDownError(err) ||
 			goredis.IsClusterDownError(err) || goredis.IsTryAgainError(err) || goredis.IsMaxClientsError(err) ||
 			goredis.HasErrorPrefix(err, "NOREPLICAS ")
 	}
 	var network net.Error
-	return errors.As(err, &network) && !refuses(err) || errors.Is(err, io.EOF) ||
+	return errors.As(err, &network) && !isPermanent(err) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, goredis.ErrPoolTimeout)
 }
 
-// handshake is what a server answered while go-redis made a connection for an attempt. A
-// server that accepts no connection says why in answer to the first command and closes
+// handshake holds a server's answer to the handshake of an attempt's connection. A server
+// that accepts no connection explains it in the answer to the first command and closes
 // the connection, and go-redis would report only that it is closed.
 type handshake struct{ answer error }
 
-func (h *handshake) note(err error) {
+func (h *handshake) record(err error) {
 	if goredis.IsMaxClientsError(err) || goredis.HasErrorPrefix(err, "DENIED ") {
 		h.answer = err
 	}
 }
 
-// explain returns the attempt's error, with the reason for which the server has closed
-// the connection.
+// explain returns the attempt's error, with the server's reason for closing the
+// connection.
 func (h *handshake) explain(err error) error {
-	if err == nil || h.answer == nil || answered(err) {
+	if err == nil || h.answer == nil || isServerError(err) {
 		return err
 	}
-	return fmt.Errorf("%w (%v)", h.answer, err) //nolint:errorlint // only the answer decides whether a retry can help
+	return fmt.Errorf("%w (%v)", h.answer, err) //nolint:errorlint // err is context
 }
 
-// outage is why the last command of a Store had no success, while that is something that
-// time can mend.
+// outage holds the error of a Store's last command, if it is transient.
 type outage struct{ last atomic.Pointer[failure] }
 
 type failure struct {
@@ -148,20 +149,20 @@ type failure struct {
 	at  time.Time
 }
 
-func (o *outage) note(err error) { o.last.Store(&failure{err, time.Now()}) }
+func (o *outage) record(err error) { o.last.Store(&failure{err, time.Now()}) }
 
-// end notes that the server answers.
-func (o *outage) end(err error) {
-	if (err == nil || answered(err)) && o.last.Load() != nil {
+// clear records that the server answers.
+func (o *outage) clear(err error) {
+	if (err == nil || isServerError(err)) && o.last.Load() != nil {
 		o.last.Store(nil)
 	}
 }
 
-// because returns over, the end of a context, with the best known reason for which there
-// was no answer before: err, that of the attempt under way; or last, that of the attempt
+// wrap returns over, the error of a context, with the best known reason why Redis did not
+// answer before: err, that of the attempt in progress; or last, that of the attempt
 // before; or that of another call.
-func (o *outage) because(over, err, last error) error {
-	reason := cmp.Or(last, o.reason(), err)
+func (o *outage) wrap(over, err, last error) error {
+	reason := cmp.Or(last, o.lastError(), err)
 	if !isTimeout(err) {
 		reason = err
 	}
@@ -169,21 +170,21 @@ func (o *outage) because(over, err, last error) error {
 		return reason
 	}
 	err = fmt.Errorf("%w: %w", over, reason)
-	if errors.Is(over, context.Canceled) { // the caller did not wait for Redis
+	if errors.Is(over, context.Canceled) { // Redis was not the reason
 		return err
 	}
-	return unreachable{err}
+	return unreachableError{err}
 }
 
-// reason returns why commands fail at present, or nil.
-func (o *outage) reason() error {
-	if f := o.last.Load(); f != nil && time.Since(f.at) < stale {
+// lastError returns why commands fail at present, or nil.
+func (o *outage) lastError() error {
+	if f := o.last.Load(); f != nil && time.Since(f.at) < outageMaxAge {
 		return f.err
 	}
 	return nil
 }
 
-// isTimeout reports whether an error says no more than that time is over.
+// isTimeout reports whether an error only reports a timeout or a cancellation.
 func isTimeout(err error) bool {
 	var network net.Error
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||

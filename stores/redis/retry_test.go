@@ -14,9 +14,9 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestACallThatEndsTellsWhyRedisDoesNotAnswer lets the context of calls end while they
-// are repeated.
-func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
+// TestStore_ContextEndsInOutage ends the contexts of calls during their retries.
+func TestStore_ContextEndsInOutage(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name string
 		fail func(t *testing.T, server *servers.Redis)
@@ -35,9 +35,9 @@ func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 			lock(t, s, "held", "o", time.Minute)
 			row.fail(t, server)
 			for name, call := range map[string]func(context.Context) error{
-				"try lock": func(ctx context.Context) error { return errOf(s.TryLock(ctx, request("k", "o", time.Minute))) },
-				"lock":     func(ctx context.Context) error { return errOf(s.Lock(ctx, request("k", "o", time.Minute))) },
-				"renew":    func(ctx context.Context) error { return errOf(s.Renew(ctx, request("held", "o", time.Minute))) },
+				"try lock": func(ctx context.Context) error { return grantErr(s.TryLock(ctx, request("k", "o", time.Minute))) },
+				"lock":     func(ctx context.Context) error { return grantErr(s.Lock(ctx, request("k", "o", time.Minute))) },
+				"renew":    func(ctx context.Context) error { return grantErr(s.Renew(ctx, request("held", "o", time.Minute))) },
 				"unlock":   func(ctx context.Context) error { return s.Unlock(ctx, "held", "o") },
 				"ping":     s.Ping,
 			} {
@@ -58,9 +58,10 @@ func TestACallThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// TestAWaitThatEndsTellsWhyRedisDoesNotAnswer covers waits in a queue, which survive the
-// loss of Redis, and watches.
-func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
+// TestLock_ContextEndsInOutage covers waits in a queue, which survive an outage of Redis,
+// and watches.
+func TestLock_ContextEndsInOutage(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "holder", time.Minute)
@@ -71,10 +72,10 @@ func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	<-watching
 	w := startLock(t, s, request("k", "o", time.Minute), 1)
 	server.Stop()
-	eventually(t, "the outage is known", func() bool { return s.outage.reason() != nil })
+	eventually(t, "the outage is recorded", func() bool { return s.outage.lastError() != nil })
 	cancel()
 	w.cancel()
-	_, err := w.end()
+	_, err := w.result()
 	for name, err := range map[string]error{"lock": err, "watch": <-watched} {
 		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("%s: %v", name, err)
@@ -82,7 +83,8 @@ func TestAWaitThatEndsTellsWhyRedisDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestAWaitForALockThatIsHeldEndsWithItsContextAlone(t *testing.T) {
+func TestLock_ContextEndsAfterOutage(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	server.Stop()
@@ -97,8 +99,9 @@ func TestAWaitForALockThatIsHeldEndsWithItsContextAlone(t *testing.T) {
 	}
 }
 
-// TestACommandIsRepeatedAsOftenAsConfigured counts the commands of a server that loads.
-func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
+// TestRetrier_Retries counts the commands that a failing server receives.
+func TestRetrier_Retries(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		retries string
 		answer  string
@@ -109,11 +112,11 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 		{"", "READONLY no", 4},
 		{"2", "OOM no", 1},
 		{"2", "NOPERM no", 1},
-		{"2", "", 3}, // the end of the connection
+		{"2", "", 3}, // the server closes the connection
 	} {
 		t.Run(fmt.Sprintf("%s retries after %q", row.retries, row.answer), func(t *testing.T) {
 			var sent atomic.Int64
-			addr := startFake(t, func(command string) string {
+			addr := startFakeServer(t, func(command string) string {
 				if command != "get" {
 					return "-ERR unknown command\r\n"
 				}
@@ -133,7 +136,7 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 			s := newStore(options)
 			t.Cleanup(func() { _ = s.client.Close() })
 			if err := s.client.Get(t.Context(), "k").Err(); err == nil {
-				t.Error("it succeeded")
+				t.Error("the command must fail")
 			}
 			if sent.Load() != row.want {
 				t.Errorf("sent %d times, want %d", sent.Load(), row.want)
@@ -142,20 +145,22 @@ func TestACommandIsRepeatedAsOftenAsConfigured(t *testing.T) {
 	}
 }
 
-func TestPausesGrowAndStayInTheirBounds(t *testing.T) {
-	r := &retrier{shortest: 10 * time.Millisecond, longest: time.Second}
+func TestRetrier_Backoff(t *testing.T) {
+	t.Parallel()
+	r := &retrier{minBackoff: 10 * time.Millisecond, maxBackoff: time.Second}
 	for n := 1; n < 100; n++ {
-		if d := r.backoff(n); d < r.shortest || d > r.longest {
+		if d := r.backoff(n); d < r.minBackoff || d > r.maxBackoff {
 			t.Errorf("pause %d is %v", n, d)
 		}
 	}
-	if d := (&retrier{longest: time.Second}).backoff(3); d != 0 {
+	if d := (&retrier{maxBackoff: time.Second}).backoff(3); d != 0 {
 		t.Errorf("without pauses: %v", d)
 	}
 }
 
-// TestAnOutageIsKnownToManyCallsAtOnce looks for races.
-func TestAnOutageIsKnownToManyCallsAtOnce(t *testing.T) {
+// TestOutage_ConcurrentCalls is for the race detector.
+func TestOutage_ConcurrentCalls(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	var calls sync.WaitGroup
@@ -163,7 +168,8 @@ func TestAnOutageIsKnownToManyCallsAtOnce(t *testing.T) {
 		calls.Go(func() {
 			for n := range 20 {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-				_, _ = s.TryLock(ctx, request(fmt.Sprint(i, n), "o", time.Minute)) // whatever becomes of it
+				// Calls may fail during the outage.
+				_, _ = s.TryLock(ctx, request(fmt.Sprint(i, n), "o", time.Minute))
 				cancel()
 			}
 		})
@@ -171,5 +177,5 @@ func TestAnOutageIsKnownToManyCallsAtOnce(t *testing.T) {
 	server.Stop()
 	server.Start()
 	calls.Wait()
-	eventually(t, "it is over", func() bool { return s.Ping(t.Context()) == nil && s.outage.reason() == nil })
+	eventually(t, "the outage is over", func() bool { return s.Ping(t.Context()) == nil && s.outage.lastError() == nil })
 }

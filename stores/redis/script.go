@@ -2,10 +2,11 @@ package redis
 
 import (
 	"context"
-	_ "embed" // for the scripts
+	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
+	"regexp"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -14,127 +15,107 @@ import (
 
 // Answers of the scripts other than a token.
 const (
-	notHeld     = -1
-	notOwner    = -2
-	deadlock    = -3
-	notDeclared = -5
-	gaveUp      = -6
-	repeated    = -7
-	declaredNow = -8
-	groupFull   = -9
-	notLock     = -10
+	notHeld         = -1
+	notOwner        = -2
+	deadlock        = -3
+	hasLeft         = -4
+	notDeclared     = -5
+	gaveUp          = -6
+	repeated        = -7
+	alreadyDeclared = -8
+	groupFull       = -9
+	notLock         = -10
 )
 
-// Parts of scripts, each of which needs those before it. Redis makes a script's functions
-// anew for each run, so what decides the usual case comes first and returns.
+// errHasLeft is the answer to a delayed request of a waiter that has left its queues.
+var errHasLeft = errors.New("the waiter has left the queue")
+
+// luaFiles holds one file for each script, and in lua/lib the functions that scripts
+// share.
+//
+//go:embed lua
+var luaFiles embed.FS
+
+// The scripts, each from the file of its name.
 var (
-	//go:embed write.lua
-	writePart string
-	//go:embed describe.lua
-	describePart string
-	//go:embed tell.lua
-	tellPart string
-	//go:embed queue.lua
-	queuePart string
-	//go:embed dismiss.lua
-	dismissPart string
-	//go:embed deadlock.lua
-	deadlockPart string
-	//go:embed data.lua
-	dataPart string
-	//go:embed known.lua
-	knownPart string
-
-	//go:embed trylock.lua
-	tryLockPart string
-	//go:embed trylock_else.lua
-	tryLockElse string
-	//go:embed free.lua
-	freePart string
-	//go:embed free_check.lua
-	freeCheck string
-	//go:embed free_else.lua
-	freeElse string
-	//go:embed lock.lua
-	lockPart string
-	//go:embed lock_wait.lua
-	lockWait string
-	//go:embed lock_else.lua
-	lockElse string
-	//go:embed leave.lua
-	leavePart string
-	//go:embed check.lua
-	checkPart string
-	//go:embed ping.lua
-	pingPart string
-	//go:embed renew.lua
-	renewPart string
-	//go:embed list.lua
-	listPart string
-	//go:embed get.lua
-	getPart string
-	//go:embed watch.lua
-	watchPart string
-	//go:embed declare.lua
-	declarePart string
-	//go:embed withdraw.lua
-	withdrawPart string
-	//go:embed group.lua
-	groupPart string
+	tryLockScript  = loadScript("trylock")
+	lockScript     = loadScript("lock")
+	unlockScript   = loadScript("unlock")
+	leaveScript    = loadScript("leave")
+	checkScript    = loadScript("check")
+	pingScript     = loadScript("ping")
+	renewScript    = loadScript("renew")
+	listScript     = loadScript("list")
+	getScript      = loadScript("get")
+	watchScript    = loadScript("watch")
+	declareScript  = loadScript("declare")
+	withdrawScript = loadScript("withdraw")
+	groupScript    = loadScript("group")
 )
 
-var (
-	tryLockScript = script(writePart, tryLockPart, dataPart, describePart, tellPart, queuePart, tryLockElse)
-	freeScript    = script(freePart, dataPart, knownPart, freeCheck, writePart, describePart, tellPart, queuePart, dismissPart,
-		freeElse)
-	lockScript = script(dataPart, lockPart, writePart, lockWait, describePart, tellPart, queuePart, deadlockPart,
-		lockElse)
-	leaveScript = script(writePart, describePart, tellPart, queuePart, leavePart)
-	checkScript = script(writePart, describePart, tellPart, queuePart, dataPart, checkPart)
-	pingScript  = script(writePart, pingPart)
-	renewScript = script(dataPart, renewPart)
-	listScript  = script(describePart, listPart)
-	getScript   = script(dataPart, describePart, getPart)
-	watchScript = script(writePart, describePart, tellPart, watchPart)
+// includeLine matches a line of a Lua file that names a file of lua/lib.
+var includeLine = regexp.MustCompile(`(?m)^-- include (\w+)\n`)
 
-	declareScript  = script(writePart, describePart, tellPart, dataPart, declarePart)
-	withdrawScript = script(writePart, describePart, tellPart, queuePart, dismissPart, dataPart, knownPart, withdrawPart)
-	groupScript    = script(describePart, groupPart)
-)
-
-func script(parts ...string) *goredis.Script { return goredis.NewScript(strings.Join(parts, "")) }
-
-// run runs a script, and tells it who we are.
-func (s *Store) run(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
-	return script.Run(ctx, s.client, keys, append([]any{s.id, s.seen.Load(), s.events}, args...)...)
+func loadScript(name string) *goredis.Script {
+	return goredis.NewScript(assemble("lua/"+name+".lua", map[string]bool{}))
 }
 
-// outcome turns a script's answer into the contract's error.
-func outcome(answer int64) error {
-	switch answer {
-	case notHeld:
-		return stores.ErrNotHeld
-	case notOwner:
-		return stores.ErrNotOwner
-	case deadlock:
-		return stores.ErrDeadlock
-	case notDeclared:
-		return stores.ErrNotDeclared
-	case gaveUp:
-		return stores.ErrGaveUp
-	case repeated:
-		return stores.ErrRepeated
-	case declaredNow:
-		return stores.ErrDeclared
-	case groupFull:
-		return stores.ErrLimit
-	case notLock:
-		return stores.ErrNotLock
+// assemble returns the text of a Lua file in which each line "-- include NAME" is
+// replaced by lua/lib/NAME.lua, and by nothing if included has the name already. The
+// place matters: Redis creates a script's functions each time that the script reaches
+// them, so a script handles the usual case and returns before it includes what only the
+// other cases need.
+func assemble(path string, included map[string]bool) string {
+	text, err := luaFiles.ReadFile(path)
+	if err != nil {
+		panic(err) // a file that is missing is missing from the binary
 	}
-	return nil
+	return includeLine.ReplaceAllStringFunc(string(text), func(line string) string {
+		name := includeLine.FindStringSubmatch(line)[1]
+		if included[name] {
+			return ""
+		}
+		included[name] = true
+		return assemble("lua/lib/"+name+".lua", included)
+	})
 }
 
-// encode is metadata as a record has it: JSON, or nothing.
+// runScript runs a script with the Store's own arguments first, see lib/caller.lua.
+func (s *Store) runScript(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
+	return script.Run(ctx, s.client, keys, append([]any{s.id, s.maxToken.Load(), s.events}, args...)...)
+}
+
+// scriptError returns the contract's error for a script's answer, and nil for an answer
+// that is not negative.
+func scriptError(answer int64) error {
+	switch {
+	case answer >= 0:
+		return nil
+	case answer == notHeld:
+		return stores.ErrNotHeld
+	case answer == notOwner:
+		return stores.ErrNotOwner
+	case answer == deadlock:
+		return stores.ErrDeadlock
+	case answer == notDeclared:
+		return stores.ErrNotDeclared
+	case answer == gaveUp:
+		return stores.ErrGaveUp
+	case answer == repeated:
+		return stores.ErrRepeated
+	case answer == alreadyDeclared:
+		return stores.ErrDeclared
+	case answer == groupFull:
+		return stores.ErrLimit
+	case answer == notLock:
+		return stores.ErrNotLock
+	case answer == hasLeft:
+		return errHasLeft
+	}
+	return fmt.Errorf("the script's answer must be a known code, got %d", answer)
+}
+
+// encode returns metadata as a record has it: JSON, or nothing.
 func encode(metadata map[string]string) string {
 	if len(metadata) == 0 {
 		return ""

@@ -11,17 +11,17 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// askSentinels asks all Sentinels at once where the primary is, and succeeds with the
-// first that knows. go-redis asks too, but reports every trouble as Sentinels that are
-// unreachable.
-func askSentinels(ctx context.Context, o *goredis.UniversalOptions) error {
+// querySentinels asks all Sentinels at once for the primary's address, and succeeds with
+// the first that knows it. go-redis asks too, but reports every problem as unreachable
+// Sentinels.
+func querySentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	var queries sync.WaitGroup
+	defer queries.Wait()
 	defer cancel()
 	answers := make(chan error, len(o.Addrs))
 	for _, addr := range o.Addrs {
-		asking.Go(func() { answers <- askSentinel(ctx, o, addr) })
+		queries.Go(func() { answers <- querySentinel(ctx, o, addr) })
 	}
 	var all sentinelErrors
 	for range o.Addrs {
@@ -34,8 +34,7 @@ func askSentinels(ctx context.Context, o *goredis.UniversalOptions) error {
 	return all
 }
 
-// sentinelErrors is what each of the Sentinels answered. It is permanent if all of them
-// are.
+// sentinelErrors are the errors of all Sentinels. It is permanent if all of them are.
 type sentinelErrors []error
 
 // Error joins the texts.
@@ -51,31 +50,33 @@ func (e sentinelErrors) Error() string {
 // Unwrap returns the errors.
 func (e sentinelErrors) Unwrap() []error { return e }
 
-// askSentinel asks one Sentinel where the primary is.
-func askSentinel(ctx context.Context, o *goredis.UniversalOptions, addr string) error {
+// querySentinel asks one Sentinel for the primary's address.
+func querySentinel(ctx context.Context, o *goredis.UniversalOptions, addr string) error {
 	client := newSentinel(o, addr, o.SentinelUsername, o.SentinelPassword)
 	defer client.Close()
-	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // which ends a request without an answer
+	defer context.AfterFunc(ctx, func() { _ = client.Close() })() // ends the request
 	_, err := client.GetMasterAddrByName(ctx, o.MasterName).Result()
 	switch {
 	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("the Sentinel at %s: %w", addr, ctx.Err())
 	case errors.Is(err, goredis.Nil):
-		return refusef("the Sentinel at %s knows no primary named %q%s; set sentinelMasterName to the name in its configuration",
-			addr, o.MasterName, primaries(ctx, client))
+		return permanentf("the Sentinel at %s knows no primary named %q%s; set sentinelMasterName to the name in its configuration",
+			addr, o.MasterName, knownPrimaries(ctx, client))
 	case isUnknown(err):
-		return refusef("the server at %s is not a Sentinel; with failover, redisHost must name the Sentinels: %w", addr, err)
+		return permanentf("the server at %s is not a Sentinel; with failover, redisHost must name the Sentinels: %w", addr, err)
 	case isDenied(err):
-		return refusef("the Sentinel at %s: its user %q must be allowed +sentinel|get-master-addr-by-name: %w",
+		return permanentf("the Sentinel at %s: its user %q must be allowed +sentinel|get-master-addr-by-name: %w",
 			addr, userName(o.SentinelUsername), err)
-	case refuses(err):
-		return refusef("the Sentinel at %s: check sentinelUsername and sentinelPassword: %w", addr, err)
+	case isPermanent(err):
+		return permanentf("the Sentinel at %s: check sentinelUsername and sentinelPassword: %w", addr, err)
 	}
 	return fmt.Errorf("the Sentinel at %s: %w", addr, err)
 }
 
-// primaries describes which primaries a Sentinel knows, if it says so.
-func primaries(ctx context.Context, client *goredis.SentinelClient) string {
+// knownPrimaries describes which primaries a Sentinel knows, if it answers that.
+func knownPrimaries(ctx context.Context, client *goredis.SentinelClient) string {
 	masters, err := client.Masters(ctx).Result()
 	if err != nil {
 		return ""
@@ -93,8 +94,8 @@ func primaries(ctx context.Context, client *goredis.SentinelClient) string {
 	return fmt.Sprintf(" (it knows %q)", names)
 }
 
-// isSentinel reports whether redisHost names a Sentinel. Its user and password may not be
-// those that were configured.
+// isSentinel reports whether redisHost names a Sentinel. The configured user and password
+// may not be valid for it.
 func isSentinel(ctx context.Context, o *goredis.UniversalOptions) bool {
 	for _, login := range [][2]string{{o.Username, o.Password}, {"", ""}} {
 		client := newSentinel(o, o.Addrs[0], login[0], login[1])
@@ -124,7 +125,7 @@ func newSentinel(o *goredis.UniversalOptions, addr, user, password string) *gore
 	})
 }
 
-// userName is the name of a user, as Redis knows it.
+// userName returns the user's name in Redis.
 func userName(configured string) string {
 	if configured == "" {
 		return "default"

@@ -25,7 +25,8 @@ func do(t *testing.T, server *servers.Redis, command string) {
 	}
 }
 
-func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
+func TestOpen_RedisHostNamesSentinel(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	sentinel := func(commands ...string) string {
 		s := primary.StartSentinel("locks")
@@ -42,8 +43,8 @@ func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
 		{"it answers INFO", []string{"redisHost", open}},
 		{"with a database", []string{"redisHost", open, "redisDB", "3"}},
 		{"with the password of the primary", []string{"redisHost", open, "redisPassword", "secret"}},
-		{"it refuses INFO", []string{"redisHost", sentinel("ACL SETUSER default -info")}},
-		{"it refuses INFO and SENTINEL", []string{"redisHost", sentinel("ACL SETUSER default -info -sentinel")}},
+		{"it denies INFO", []string{"redisHost", sentinel("ACL SETUSER default -info")}},
+		{"it denies INFO and SENTINEL", []string{"redisHost", sentinel("ACL SETUSER default -info -sentinel")}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := tryOpen(t.Context(), row.metadata...)
@@ -54,7 +55,8 @@ func TestOpenSaysThatRedisHostNamesASentinel(t *testing.T) {
 	}
 }
 
-func TestAServerIsNotTakenForASentinel(t *testing.T) {
+func TestOpen_WrongPassword(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t, "--requirepass", "right")
 	for _, password := range []string{"", "wrong"} {
 		_, err := tryOpen(t.Context(), "redisHost", server.Addr, "redisPassword", password)
@@ -64,7 +66,8 @@ func TestAServerIsNotTakenForASentinel(t *testing.T) {
 	}
 }
 
-func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
+func TestOpen_SentinelErrors(t *testing.T) {
+	t.Parallel()
 	const password = "hunter2"
 	primary := servers.StartRedis(t)
 	sentinel, locked := primary.StartSentinel("locks"), primary.StartSentinel("locks")
@@ -82,9 +85,9 @@ func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
 			[]string{"sentinelMasterName", "lokcs"}, `knows no primary named "lokcs"`},
 		{"no password", locked.Addr, nil, "check sentinelUsername and sentinelPassword: NOAUTH"},
 		{"a wrong password", locked.Addr, []string{"sentinelPassword", password}, "check sentinelUsername and sentinelPassword: WRONGPASS"},
-		{"a password that is not needed by a user that is not there", sentinel.Addr,
+		{"a user that does not exist", sentinel.Addr,
 			[]string{"sentinelUsername", "u", "sentinelPassword", password}, "WRONGPASS"},
-		{"a user who may not ask", denying.Addr, nil, "+sentinel|get-master-addr-by-name"},
+		{"a user without the permission", denying.Addr, nil, "+sentinel|get-master-addr-by-name"},
 		{"no Sentinel", primary.Addr, nil, "is not a Sentinel; with failover, redisHost must name the Sentinels"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -107,8 +110,10 @@ func TestOpenSaysWhatIsWrongWithSentinels(t *testing.T) {
 	}
 }
 
-// TestOneSentinelIsEnough has others that are unreachable, or know less.
-func TestOneSentinelIsEnough(t *testing.T) {
+// TestOpen_OneSentinelAnswers has other Sentinels that are unreachable or do not know the
+// primary.
+func TestOpen_OneSentinelAnswers(t *testing.T) {
+	t.Parallel()
 	primary, gone := servers.StartRedis(t), servers.StartRedis(t)
 	gone.Stop()
 	other := primary.StartSentinel("other")
@@ -117,13 +122,14 @@ func TestOneSentinelIsEnough(t *testing.T) {
 	lock(t, s, "k", "o", time.Minute)
 }
 
-// TestSentinelsMayComeLater covers Sentinels of which none is reachable, or none that
-// could know the primary.
-func TestSentinelsMayComeLater(t *testing.T) {
+// TestOpen_WaitsForSentinels covers Sentinels that are unreachable or do not know the
+// primary.
+func TestOpen_WaitsForSentinels(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	gone, other := primary.StartSentinel("locks"), primary.StartSentinel("other")
 	gone.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	md := []string{"redisHost", gone.Addr + "," + other.Addr, "failover", "true", "sentinelMasterName", "locks"}
 	_, err := tryOpen(ctx, md...)
@@ -132,15 +138,17 @@ func TestSentinelsMayComeLater(t *testing.T) {
 	}
 	for _, want := range []string{"connection refused", `no primary named "locks"`} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in %q", want, err)
+			t.Errorf("%q must contain %q", err, want)
 		}
 	}
 	gone.Start()
 	openStore(t, md...)
 }
 
-// TestACallSaysThatSentinelsForgotThePrimary removes it when the store is open.
-func TestACallSaysThatSentinelsForgotThePrimary(t *testing.T) {
+// TestTryLock_SentinelsForgetPrimary removes the primary from the Sentinel of an open
+// store.
+func TestTryLock_SentinelsForgetPrimary(t *testing.T) {
+	t.Parallel()
 	primary := servers.StartRedis(t)
 	sentinel := primary.StartSentinel("locks")
 	s := openStore(t, "redisHost", sentinel.Addr, "failover", "true", "sentinelMasterName", "locks", "redisMaxRetries", "-1")

@@ -10,11 +10,10 @@ import (
 )
 
 // errSentinel means that redisHost names a Sentinel, and failover is off.
-var errSentinel = refusef("redisHost names a Sentinel: set failover to true and sentinelMasterName to the primary's name, " +
+var errSentinel = permanentf("redisHost names a Sentinel: set failover to true and sentinelMasterName to the primary's name, " +
 	"or let redisHost name the primary")
 
-// checkServer asks Redis what it is, and refuses a topology in which locks would get
-// lost.
+// checkServer reads INFO, and rejects a topology in which locks would get lost.
 func (s *Store) checkServer(ctx context.Context, options *goredis.UniversalOptions) (warnings []string, err error) {
 	text, err := s.client.Info(ctx).Result()
 	switch {
@@ -31,20 +30,19 @@ func (s *Store) checkServer(ctx context.Context, options *goredis.UniversalOptio
 	return warnings, checkTopology(info, options.MasterName != "")
 }
 
-// checkTopology refuses what lock.redis refuses, and the mistakes that it would only meet
-// later.
+// checkTopology rejects what lock.redis rejects, and mistakes that would only show later.
 func checkTopology(info map[string]string, failover bool) error {
 	switch replicas := info["connected_slaves"]; {
 	case info["redis_mode"] == "sentinel":
 		return errSentinel
 	case info["redis_mode"] == "cluster" || info["cluster_enabled"] == "1":
-		return refusef("this server is part of a Redis Cluster, which is not supported, because a lock could be lost when slots move")
+		return permanentf("this server is part of a Redis Cluster, which is not supported, because a lock could be lost when slots move")
 	case info["role"] == "slave" && failover:
 		return errors.New("the server that the Sentinels name is a replica")
 	case info["role"] == "slave":
-		return refusef("this server is a replica; redisHost must name the primary, or the Sentinels with failover")
+		return permanentf("this server is a replica; redisHost must name the primary, or the Sentinels with failover")
 	case replicas != "" && replicas != "0" && !failover:
-		return refusef("replication is not supported without failover: this server has %s replicas, and a failover that Mortise "+
+		return permanentf("replication is not supported without failover: this server has %s replicas, and a failover that Mortise "+
 			"does not know of would lose locks; let redisHost name the Sentinels and set failover and sentinelMasterName", replicas)
 	}
 	return nil

@@ -8,54 +8,54 @@ import (
 )
 
 const (
-	// recheck is after how long a lock is asked about again whose time is over, if there
-	// was no answer.
-	recheck = time.Second
-	// checkedAtOnce is about how many locks one report tells.
-	checkedAtOnce = 256
-	// idleWatch is how long a view waits that expects no expiry.
-	idleWatch = time.Minute
+	// recheckInterval is after how long a report about a lock whose TTL is over is
+	// requested again.
+	recheckInterval = time.Second
+	// maxReportKeys is how many locks are requested in one report.
+	maxReportKeys = 256
+	// maxWait is how long a view waits that expects no lock to expire.
+	maxWait = time.Minute
 )
 
-// view is the state as its watcher knows it: snapshot and events applied. It is for one
-// goroutine.
+// view is the state as its watcher knows it: snapshot and events applied. It is used by
+// one goroutine.
 type view struct {
-	tell    func(stores.Event) error
-	refusal error // what tell has returned
+	handle    func(stores.Event) error
+	handleErr error // what handle has returned
 
-	held     map[string]*held
-	declared map[string]declaration
-	expiries expiries
-	checks   map[uint64][]string // the keys that a report was asked for, by its number
-	reported uint64              // the number of the last report
-	since    string              // as in report
-	revision uint64              // of the last event
-	told     bool                // a snapshot was
-	silent   bool                // the next snapshot has not been told yet
+	held          map[string]*heldLock
+	declared      map[string]declaration
+	expiries      expiries
+	pendingChecks map[uint64][]string // the keys of requested reports, by number
+	lastReport    uint64              // the number of the last report
+	watchedSince  string              // as in report
+	revision      uint64              // of the last event
+	published     bool                // whether a snapshot was passed on
+	loading       bool                // whether a snapshot is being prepared
 }
 
-// held is a lock, and when to look whether it has expired.
-type held struct {
+// heldLock is a lock and the time at which to check whether it has expired.
+type heldLock struct {
 	stores.LockInfo
 	at    time.Time
 	index int // in expiries
 }
 
-// declaration is what is known of a lock that was declared.
+// declaration is a declared lock.
 type declaration struct {
 	ttl      time.Duration
-	revision uint64 // at which it was declared, if not before
+	revision uint64 // at which it was declared, or a later one
 }
 
-// begin forgets everything. Nothing is told until publish.
-func (v *view) begin(since string) {
-	v.held, v.expiries, v.checks = map[string]*held{}, nil, map[uint64][]string{}
+// reset forgets everything. No event is passed on until publishSnapshot.
+func (v *view) reset(since string) {
+	v.held, v.expiries, v.pendingChecks = map[string]*heldLock{}, nil, map[uint64][]string{}
 	v.declared = map[string]declaration{}
-	v.since, v.silent = since, true
+	v.watchedSince, v.loading = since, true
 }
 
-// publish tells the snapshot.
-func (v *view) publish() error {
+// publishSnapshot passes the snapshot on.
+func (v *view) publishSnapshot() error {
 	locks := make(map[string]stores.LockInfo, max(len(v.held), len(v.declared)))
 	for key, d := range v.declared {
 		locks[key] = stores.LockInfo{Key: key, DeclaredTTL: d.ttl}
@@ -66,15 +66,15 @@ func (v *view) publish() error {
 		l.DeclaredTTL = locks[key].DeclaredTTL
 		locks[key] = l
 	}
-	missed := v.told
-	v.silent, v.told = false, true
+	missed := v.published
+	v.loading, v.published = false, true
 	return v.emit(stores.Event{Kind: stores.EventSnapshot, Revision: v.revision, Locks: sorted(locks), Missed: missed})
 }
 
-// put adds a lock in the place of what was known about its key.
+// put replaces what is known about a lock's key.
 func (v *view) put(l stores.LockInfo) {
 	v.remove(l.Key)
-	h := &held{LockInfo: l, at: time.Now().Add(l.Remaining)}
+	h := &heldLock{LockInfo: l, at: time.Now().Add(l.Remaining)}
 	v.held[l.Key] = h
 	heap.Push(&v.expiries, h)
 }
@@ -86,7 +86,7 @@ func (v *view) remove(key string) {
 	}
 }
 
-// apply takes in a message, and tells what is new in it.
+// apply applies a message, and passes the changes on.
 func (v *view) apply(message any) error {
 	switch m := message.(type) {
 	case report:
@@ -100,31 +100,31 @@ func (v *view) apply(message any) error {
 func (v *view) applyEvent(e stores.Event) error {
 	switch e.Kind {
 	case stores.EventAcquired:
-		return v.acquired(e)
+		return v.applyAcquired(e)
 	case stores.EventDeclared:
-		return v.exists(e)
+		return v.applyDeclared(e)
 	case stores.EventWithdrawn:
-		return v.vanished(e)
+		return v.applyWithdrawn(e)
 	}
-	return v.ended(e)
+	return v.applyEnd(e)
 }
 
-// acquired takes in a grant, unless it is in the list already. If the lock was held until
-// now, nobody noticed its end.
-func (v *view) acquired(e stores.Event) error {
+// applyAcquired applies a grant, unless the list has included it. If the view still has
+// another holder, its lock has expired.
+func (v *view) applyAcquired(e stores.Event) error {
 	if h := v.held[e.Lock.Key]; h != nil && h.Token >= e.Lock.Token {
 		return nil
 	}
-	if err := v.overtaken(e); err != nil {
+	if err := v.expireReplaced(e); err != nil {
 		return err
 	}
 	v.put(e.Lock)
 	return v.emit(e)
 }
 
-// overtaken tells that a lock has expired, if an event about its key shows another
-// holder, or none.
-func (v *view) overtaken(e stores.Event) error {
+// expireReplaced passes on that a lock has expired, if an event about its key shows
+// another holder or none.
+func (v *view) expireReplaced(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token >= e.Revision || h.Token == e.Lock.Token && h.Owner == e.Lock.Owner {
 		return nil
@@ -133,8 +133,8 @@ func (v *view) overtaken(e stores.Event) error {
 	return v.emit(stores.Event{Kind: stores.EventExpired, Revision: e.Revision, Lock: h.LockInfo})
 }
 
-// ended takes in the end of a lock, unless the list did not have it any more.
-func (v *view) ended(e stores.Event) error {
+// applyEnd applies the end of a lock, unless the list has excluded it already.
+func (v *view) applyEnd(e stores.Event) error {
 	h := v.held[e.Lock.Key]
 	if h == nil || h.Token != e.Lock.Token || h.Owner != e.Lock.Owner {
 		return nil
@@ -143,23 +143,23 @@ func (v *view) ended(e stores.Event) error {
 	return v.emit(e)
 }
 
-// exists takes in a declaration, unless it is in the list already. If the lock was held
-// until now, nobody noticed its end.
-func (v *view) exists(e stores.Event) error {
+// applyDeclared applies a declaration, unless the list has included it. If the view still
+// has another holder, its lock has expired.
+func (v *view) applyDeclared(e stores.Event) error {
 	if d, ok := v.declared[e.Lock.Key]; ok && d.revision >= e.Revision {
 		return nil
 	}
-	if err := v.overtaken(e); err != nil {
+	if err := v.expireReplaced(e); err != nil {
 		return err
 	}
 	v.declared[e.Lock.Key] = declaration{e.Lock.DeclaredTTL, e.Revision}
 	return v.emit(e)
 }
 
-// vanished takes in that a lock was withdrawn, unless the list did not have it any more.
-// If another owner held the lock until now, nobody noticed its end.
-func (v *view) vanished(e stores.Event) error {
-	if err := v.overtaken(e); err != nil {
+// applyWithdrawn applies a withdrawal, unless the list has excluded the declaration. If
+// the view still has another holder, its lock has expired.
+func (v *view) applyWithdrawn(e stores.Event) error {
+	if err := v.expireReplaced(e); err != nil {
 		return err
 	}
 	if h := v.held[e.Lock.Key]; h != nil && h.Token < e.Revision {
@@ -172,29 +172,29 @@ func (v *view) vanished(e stores.Event) error {
 	return v.emit(e)
 }
 
-// applyReport takes in what Redis says about the locks whose time was over: they may have
-// been renewed, or they have expired.
+// applyReport applies a report about locks whose TTL was over: they were renewed or have
+// expired.
 func (v *view) applyReport(r report) error {
-	if r.since != v.since {
-		return errBehind // for a while nothing was published
+	if r.watchedSince != v.watchedSince {
+		return errMessagesLost // there was a period without events
 	}
-	v.reported, v.revision = max(v.reported, r.number), max(v.revision, r.revision)
+	v.lastReport, v.revision = max(v.lastReport, r.number), max(v.revision, r.revision)
 	found := map[string]stores.LockInfo{}
 	for _, l := range r.locks {
 		found[l.Key] = l
 	}
-	keys := v.checks[r.number]
-	delete(v.checks, r.number)
+	keys := v.pendingChecks[r.number]
+	delete(v.pendingChecks, r.number)
 	for _, key := range keys {
-		if err := v.compare(key, found[key], r.revision); err != nil {
+		if err := v.reconcile(key, found[key], r.revision); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// compare takes in what Redis knows about a key: a lock, or the zero Lock.
-func (v *view) compare(key string, now stores.LockInfo, revision uint64) error {
+// reconcile applies the present state of a key: a lock, or the zero Lock.
+func (v *view) reconcile(key string, now stores.LockInfo, revision uint64) error {
 	h := v.held[key]
 	if h == nil {
 		return nil
@@ -207,45 +207,45 @@ func (v *view) compare(key string, now stores.LockInfo, revision uint64) error {
 	if err := v.emit(stores.Event{Kind: stores.EventExpired, Revision: revision, Lock: h.LockInfo}); err != nil || now.Key == "" {
 		return err
 	}
-	v.put(now) // a foreign program took it
+	v.put(now) // another program took it
 	return v.emit(stores.Event{Kind: stores.EventAcquired, Revision: revision, Lock: now})
 }
 
-// emit tells an event.
+// emit passes an event on.
 func (v *view) emit(e stores.Event) error {
 	v.revision = max(v.revision, e.Revision)
-	if v.silent {
+	if v.loading {
 		return nil
 	}
 	e.Revision = v.revision
-	if v.refusal = v.tell(e); v.refusal != nil {
-		return errRefused
+	if v.handleErr = v.handle(e); v.handleErr != nil {
+		return errHandler
 	}
 	return nil
 }
 
-// due returns keys of locks whose time is over, and plans to look again.
-func (v *view) due(now time.Time) []string {
+// takeDue returns keys of locks whose TTL is over, and schedules another check of them.
+func (v *view) takeDue(now time.Time) []string {
 	var keys []string
-	for len(v.expiries) > 0 && len(keys) < checkedAtOnce && !v.expiries[0].at.After(now) {
+	for len(v.expiries) > 0 && len(keys) < maxReportKeys && !v.expiries[0].at.After(now) {
 		h := v.expiries[0]
 		keys = append(keys, h.Key)
-		h.at = now.Add(recheck)
+		h.at = now.Add(recheckInterval)
 		heap.Fix(&v.expiries, 0)
 	}
 	return keys
 }
 
-// untilExpiry returns how long it is until a lock may have expired.
+// untilExpiry returns how long it takes until a lock may have expired.
 func (v *view) untilExpiry() time.Duration {
 	if len(v.expiries) == 0 {
-		return idleWatch
+		return maxWait
 	}
 	return time.Until(v.expiries[0].at) + time.Millisecond
 }
 
 // expiries is a heap of locks, the first to expire on top.
-type expiries []*held
+type expiries []*heldLock
 
 func (e expiries) Len() int           { return len(e) }
 func (e expiries) Less(i, j int) bool { return e[i].at.Before(e[j].at) }
@@ -256,7 +256,7 @@ func (e expiries) Swap(i, j int) {
 
 // Push implements [heap.Interface].
 func (e *expiries) Push(x any) {
-	h := x.(*held)
+	h := x.(*heldLock)
 	h.index = len(*e)
 	*e = append(*e, h)
 }

@@ -17,41 +17,41 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// watcher is a Watch under way, and the state that it tells.
-type watcher struct {
+// eventRecorder records the events of a Watch and the state that they describe.
+type eventRecorder struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
-	pause  chan struct{} // while it is locked by hold, tell does not return
+	pause  chan struct{} // has a message while record blocks
 
 	mu     sync.Mutex
 	events []stores.Event
 	state  state
-	missed int // snapshots that said so
+	missed int // snapshots with Missed
 }
 
-// state is which locks there are.
+// state is a set of locks.
 type state struct {
-	held     map[string]string        // holder of each that is held
-	declared map[string]time.Duration // TTL of each that is declared
+	held     map[string]string        // holder of each held lock
+	declared map[string]time.Duration // TTL of each declared lock
 }
 
-// startWatch begins to watch, and returns after the first snapshot.
-func startWatch(t *testing.T, s *Store, prefix string) *watcher {
+// startWatch starts a Watch, and returns after the first snapshot.
+func startWatch(t *testing.T, s *Store, prefix string) *eventRecorder {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{t: t, cancel: cancel, done: make(chan struct{}), pause: make(chan struct{}, 1)}
+	w := &eventRecorder{t: t, cancel: cancel, done: make(chan struct{}), pause: make(chan struct{}, 1)}
 	go func() {
 		defer close(w.done)
-		w.err = s.Watch(ctx, prefix, w.tell)
+		w.err = s.Watch(ctx, prefix, w.record)
 	}()
 	t.Cleanup(func() { cancel(); <-w.done })
 	eventually(t, "the first snapshot", func() bool { return len(w.kinds()) > 0 })
 	return w
 }
 
-func (w *watcher) tell(e stores.Event) error {
+func (w *eventRecorder) record(e stores.Event) error {
 	w.pause <- struct{}{}
 	<-w.pause
 	w.mu.Lock()
@@ -72,8 +72,8 @@ func (w *watcher) tell(e stores.Event) error {
 	return nil
 }
 
-// apply takes in a change, which must be one of the state before.
-func (w *watcher) apply(e stores.Event) {
+// apply applies a change, which must fit the state before it.
+func (w *eventRecorder) apply(e stores.Event) {
 	key, was := e.Lock.Key, holder(e.Lock)
 	if e.Kind == stores.EventAcquired {
 		was = ""
@@ -100,7 +100,7 @@ func (w *watcher) apply(e stores.Event) {
 	}
 }
 
-// holder is who holds a lock, or nothing.
+// holder describes who holds a lock; it is empty for a free one.
 func holder(l stores.LockInfo) string {
 	if l.Owner == "" {
 		return ""
@@ -121,7 +121,7 @@ func stateOf(locks []stores.LockInfo) state {
 	return s
 }
 
-func (w *watcher) kinds() []string {
+func (w *eventRecorder) kinds() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var kinds []string
@@ -131,33 +131,34 @@ func (w *watcher) kinds() []string {
 	return kinds
 }
 
-func (w *watcher) missing() int {
+func (w *eventRecorder) missedCount() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.missed
 }
 
-// agrees waits until the watcher's state is Redis's.
-func (w *watcher) agrees(s *Store, prefix string) {
+// waitForState waits until the recorded state is that of List.
+func (w *eventRecorder) waitForState(s *Store, prefix string) {
 	w.t.Helper()
 	var list []stores.LockInfo
-	var told state
+	var recorded state
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var err error
 		if list, err = s.List(w.t.Context(), prefix); err != nil {
 			w.t.Fatal(err)
 		}
 		w.mu.Lock()
-		told = state{maps.Clone(w.state.held), maps.Clone(w.state.declared)}
+		recorded = state{maps.Clone(w.state.held), maps.Clone(w.state.declared)}
 		w.mu.Unlock()
-		if reflect.DeepEqual(told, stateOf(list)) {
+		if reflect.DeepEqual(recorded, stateOf(list)) {
 			return
 		}
 	}
-	w.t.Fatalf("the watcher has %v, the list %v", told, stateOf(list))
+	w.t.Fatalf("the events give %v, the list %v", recorded, stateOf(list))
 }
 
-func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
+func TestWatch_Events(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	req := request("a:\x00:k", "there before", time.Minute)
@@ -177,9 +178,9 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 	eventually(t, "the lock expires", func() bool { return len(w.kinds()) == 6 })
 	want := "SNAPSHOT , RELEASED there before, ACQUIRED waiter, REVOKED waiter, ACQUIRED short, EXPIRED short"
 	if got := strings.Join(w.kinds(), ", "); got != want {
-		t.Errorf("told: %s", got)
+		t.Errorf("events: %s", got)
 	}
-	w.agrees(other, "a:")
+	w.waitForState(other, "a:")
 	w.cancel()
 	<-w.done
 	if !errors.Is(w.err, context.Canceled) {
@@ -187,7 +188,8 @@ func TestAWatcherIsToldHowALockChangesHands(t *testing.T) {
 	}
 }
 
-func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
+func TestWatch_Declarations(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, other, group, "g/short", time.Millisecond)
@@ -198,19 +200,20 @@ func TestAWatcherIsToldWhatIsDeclared(t *testing.T) {
 	withdraw(t, other, group, "g/k")
 	waiter.granted()
 	declare(t, s, "h/", "h/k", time.Minute)
-	admit(t, other, "g/short", "short")
-	time.Sleep(2 * time.Millisecond) // until the lock expires, and nobody looks
+	lockDeclared(t, other, "g/short", "short")
+	time.Sleep(2 * time.Millisecond) // until the lock has expired unnoticed
 	withdraw(t, s, group, "g/short")
-	eventually(t, "the last withdrawal is told", func() bool { return slices.Contains(w.kinds(), "WITHDRAWN ") })
+	eventually(t, "the last withdrawal is reported", func() bool { return slices.Contains(w.kinds(), "WITHDRAWN ") })
 	want := "SNAPSHOT , ACQUIRED there before, DECLARED there before, WITHDRAWN there before, ACQUIRED waiter, " +
 		"ACQUIRED short, EXPIRED short, WITHDRAWN "
 	if got := strings.Join(w.kinds(), ", "); got != want {
-		t.Errorf("told: %s", got)
+		t.Errorf("events: %s", got)
 	}
-	w.agrees(other, "g")
+	w.waitForState(other, "g")
 }
 
-func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
+func TestWatch_Renewal(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s := openStore(t, "redisHost", server.Addr)
 	w := startWatch(t, s, "")
@@ -218,55 +221,58 @@ func TestARenewedLockDoesNotExpireForAWatcher(t *testing.T) {
 	if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	lock(t, s, "l", "p", 300*time.Millisecond) // expires later than the first would have
+	// This lock expires after the first one's original TTL.
+	lock(t, s, "l", "p", 300*time.Millisecond)
 	eventually(t, "the other lock expires", func() bool { return slices.Contains(w.kinds(), "EXPIRED p") })
 	if slices.Contains(w.kinds(), "EXPIRED o") {
-		t.Errorf("told: %v", w.kinds())
+		t.Errorf("events: %v", w.kinds())
 	}
-	w.agrees(s, "")
+	w.waitForState(s, "")
 }
 
-func TestALockOfLockRedisEndsForAWatcher(t *testing.T) {
+func TestWatch_LockRedisHolds(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	client.SetNX(t.Context(), "lock||k", "theirs", 300*time.Millisecond)
 	client.SetNX(t.Context(), "lock||l", "first", 300*time.Millisecond)
 	w := startWatch(t, s, "lock||")
 	client.Set(t.Context(), "lock||l", "second", time.Minute)
-	eventually(t, "both are seen", func() bool { return len(w.kinds()) == 4 })
-	w.agrees(s, "lock||")
+	eventually(t, "both changes are reported", func() bool { return len(w.kinds()) == 4 })
+	w.waitForState(s, "lock||")
 }
 
-// TestAWatcherThatMissedSomethingIsTold loses events in all ways there are.
-func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
+// TestWatch_Missed loses events in different ways.
+func TestWatch_Missed(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	for _, row := range []struct {
 		name string
-		lose func(w *watcher)
+		lose func(w *eventRecorder)
 	}{
-		{"the connection is cut", func(*watcher) {
+		{"the connection is cut", func(*eventRecorder) {
 			client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub")
 			lock(t, other, "k", "unseen", time.Minute)
 		}},
-		{"Redis forgets that somebody watches", func(*watcher) {
+		{"Redis loses the watcher's heartbeat", func(*eventRecorder) {
 			client.Del(t.Context(), "mortise:watched")
 			lock(t, other, "k", "unseen", time.Minute)
 		}},
-		{"all locks are deleted", func(*watcher) {
+		{"all locks are deleted", func(*eventRecorder) {
 			lock(t, other, "k", "o", time.Minute)
 			client.FlushDB(t.Context())
 			lock(t, other, "k2", "unseen", time.Minute)
 		}},
-		{"Redis is restarted", func(*watcher) {
+		{"Redis is restarted", func(*eventRecorder) {
 			lock(t, other, "k", "o", time.Minute)
 			server.Stop()
 			server.Start()
 			lock(t, other, "k2", "unseen", time.Minute)
 		}},
-		{"the watcher is slow", func(w *watcher) {
+		{"the watcher is slow", func(w *eventRecorder) {
 			w.pause <- struct{}{}
-			for range mailboxSize/2 + 10 {
+			for range eventBufferSize/2 + 10 {
 				lock(t, other, "k", "o", time.Minute)
 				unlock(t, other, "k", "o")
 			}
@@ -278,19 +284,20 @@ func TestAWatcherThatMissedSomethingIsTold(t *testing.T) {
 			client.FlushDB(t.Context())
 			w := startWatch(t, s, "k")
 			row.lose(w)
-			eventually(t, "it is told", func() bool { return w.missing() > 0 })
-			w.agrees(other, "k")
+			eventually(t, "the watcher receives a snapshot with Missed", func() bool { return w.missedCount() > 0 })
+			w.waitForState(other, "k")
 			lock(t, other, "k3", "seen again", time.Minute)
-			w.agrees(other, "k")
+			w.waitForState(other, "k")
 			w.cancel()
 			<-w.done
 		})
 	}
 }
 
-// TestSnapshotAndEventsAreTheState lets watchers come and go, and be cut off, while locks
-// change hands in all ways.
-func TestSnapshotAndEventsAreTheState(t *testing.T) {
+// TestWatch_Concurrent starts watchers and cuts their connections while other goroutines
+// make all kinds of calls.
+func TestWatch_Concurrent(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	both := []*Store{openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)}
 	ctx, stop := context.WithCancel(t.Context())
@@ -324,16 +331,16 @@ func TestSnapshotAndEventsAreTheState(t *testing.T) {
 		client.Do(ctx, "CLIENT", "KILL", "TYPE", "pubsub")
 	}
 	last := startWatch(t, both[0], "k")
-	eventually(t, "much has happened", func() bool {
+	eventually(t, "there are many events", func() bool {
 		kinds := strings.Join(last.kinds(), ", ")
 		return strings.Count(kinds, "ACQUIRED") >= 100 && strings.Count(kinds, "DECLARED") >= 10 && strings.Count(kinds, "WITHDRAWN") >= 10
 	})
 	stop()
 	busy.Wait()
-	last.agrees(both[1], "k")
+	last.waitForState(both[1], "k")
 }
 
-// declareAndWithdraw does one of the things that can be done with declared locks.
+// declareAndWithdraw makes a random call for a declared lock.
 func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
@@ -347,19 +354,21 @@ func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
 	}
 }
 
-func TestDatabasesAreWatchedApart(t *testing.T) {
+func TestWatch_Databases(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	zero, one := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr, "redisDB", "1")
 	w, other := startWatch(t, zero, ""), startWatch(t, one, "")
 	lock(t, one, "k", "o1", time.Minute)
 	lock(t, zero, "k", "o0", time.Minute)
-	eventually(t, "each has seen a lock", func() bool { return len(w.kinds()) == 2 && len(other.kinds()) == 2 })
+	eventually(t, "each has an event", func() bool { return len(w.kinds()) == 2 && len(other.kinds()) == 2 })
 	if got := w.kinds()[1]; got != "ACQUIRED o0" {
 		t.Errorf("in database 0: %s", got)
 	}
 }
 
-func TestNothingIsPublishedForNobody(t *testing.T) {
+func TestWatch_NotPublishedWithoutWatchers(t *testing.T) {
+	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	w := startWatch(t, s, "")
@@ -373,20 +382,4 @@ func TestNothingIsPublishedForNobody(t *testing.T) {
 		t.Error("an unlock was published")
 	}
 	onlyTheTokenIsLeft(t, s)
-}
-
-func TestUnpack(t *testing.T) {
-	for _, row := range []struct {
-		text string
-		want []string // nil if refused
-	}{
-		{"1:a0:2:::", []string{"a", "", "::"}},
-		{"3:\x00\xff1", []string{"\x00\xff1"}},
-		{"2:a", nil}, {"-1:a", nil}, {"a", nil}, {"1a:b", nil}, {":", nil},
-	} {
-		got, err := unpack(row.text)
-		if !slices.Equal(got, row.want) || (err == nil) != (row.want != nil) {
-			t.Errorf("unpack(%q) = %q, %v", row.text, got, err)
-		}
-	}
 }

@@ -12,62 +12,62 @@ import (
 )
 
 var brokenRenewals = []broken{{
-	what:   "does not renew",
-	caught: []string{"a renewal makes a lock last longer", "a renewal makes a lock end sooner"},
-	with: func(f *faulty) {
+	name: "does not renew",
+	rows: []string{"a renewal extends a lock", "a renewal shortens a lock"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			l, _ := f.lock(req.Key)
+			l, _ := f.lookup(req.Key)
 			return stores.Grant{Acquired: true, Token: l.Token, Expires: time.Now().Add(l.Remaining)}, ctx.Err()
 		}
 	},
 }, {
-	what:   "only makes locks last longer",
-	caught: []string{"a renewal makes a lock end sooner"},
-	with:   renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration { return max(req.TTL, l.Remaining) }),
+	name:   "only extends locks",
+	rows:   []string{"a renewal shortens a lock"},
+	inject: renewForTTL(func(req stores.Request, l stores.LockInfo) time.Duration { return max(req.TTL, l.Remaining) }),
 }, {
-	what:   "renews from the old end",
-	caught: []string{"a renewal counts from now", "a renewal makes a lock end sooner"},
-	with:   renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration { return req.TTL + l.Remaining }),
+	name:   "renews from the old end",
+	rows:   []string{"a renewal counts from now", "a renewal shortens a lock"},
+	inject: renewForTTL(func(req stores.Request, l stores.LockInfo) time.Duration { return req.TTL + l.Remaining }),
 }, {
-	what:   "renews from the grant",
-	caught: []string{"a renewal counts from now"},
-	with: renewsFor(func(req stores.Request, l stores.LockInfo) time.Duration {
+	name: "renews from the grant",
+	rows: []string{"a renewal counts from now"},
+	inject: renewForTTL(func(req stores.Request, l stores.LockInfo) time.Duration {
 		return max(req.TTL-(l.TTL-l.Remaining), stores.MinTTL)
 	}),
 }, {
-	what:   "renews once",
-	caught: []string{"a lock is renewed again and again"},
-	with: func(f *faulty) {
+	name: "renews once",
+	rows: []string{"a lock is renewed repeatedly"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, again := f.notes.LoadOrStore(req.Key, true); again {
+			if _, again := f.shared.LoadOrStore(req.Key, true); again {
 				return stores.Grant{}, stores.ErrNotHeld
 			}
 			return f.Store.Renew(ctx, req)
 		}
 	},
 }, {
-	what:   "renews with a new token",
-	caught: []string{"a renewal keeps the token"},
-	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Token++ }),
+	name:   "renews with a new token",
+	rows:   []string{"a renewal keeps the token"},
+	inject: changeRenewals(func(_ stores.Request, g *stores.Grant) { g.Token++ }),
 }, {
-	what:   "tells the TTL of the grant with a renewal",
-	caught: []string{"a renewal tells its TTL"},
-	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.TTL = lease }),
+	name:   "returns the TTL of the grant from a renewal",
+	rows:   []string{"a renewal reports its TTL"},
+	inject: changeRenewals(func(_ stores.Request, g *stores.Grant) { g.TTL = lease }),
 }, {
-	what:   "counts Expires of a renewal from the answer",
-	caught: []string{"the holder stops before the next one starts after a renewal"},
-	with: renewals(func(req stores.Request, g *stores.Grant) {
+	name: "counts Expires of a renewal from the response",
+	rows: []string{"the holder stops before the next owner starts after a renewal"},
+	inject: changeRenewals(func(req stores.Request, g *stores.Grant) {
 		pause()
 		g.Expires = time.Now().Add(req.TTL)
 	}),
 }, {
-	what:   "tells Expires of a renewal by the wall clock",
-	caught: []string{"the deadline of a renewal is on the monotonic clock"},
-	with:   renewals(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
+	name:   "returns Expires of a renewal without a monotonic reading",
+	rows:   []string{"the deadline of a renewal has a monotonic reading"},
+	inject: changeRenewals(func(_ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }, {
-	what:   "lets anybody renew",
-	caught: []string{"only the holder renews"},
-	with: func(f *faulty) {
+	name: "lets any owner renew",
+	rows: []string{"only the holder renews"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if holder := f.holder(req.Key); holder != "" {
 				req.Owner = holder
@@ -76,18 +76,18 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	what:   "renews before it looks at the owner",
-	caught: []string{"only the holder renews"},
-	with: func(f *faulty) {
+	name: "renews before it checks the owner",
+	rows: []string{"only the holder renews"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			_, _ = f.Store.Renew(ctx, stores.Request{Key: req.Key, Owner: f.holder(req.Key), TTL: req.TTL})
 			return f.Store.Renew(ctx, req)
 		}
 	},
 }, {
-	what:   "takes a free lock when asked to renew it",
-	caught: []string{"a free lock is not renewed", "an expired lock is not renewed"},
-	with: func(f *faulty) {
+	name: "acquires a free lock in Renew",
+	rows: []string{"a free lock cannot be renewed", "an expired lock cannot be renewed"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Renew(ctx, req)
 			if errors.Is(err, stores.ErrNotHeld) {
@@ -97,19 +97,19 @@ var brokenRenewals = []broken{{
 		}
 	},
 }, {
-	what:   "renews whether or not ctx has ended",
-	caught: []string{"a renewal whose ctx has ended changes nothing"},
-	with: func(f *faulty) {
+	name: "renews after ctx has ended",
+	rows: []string{"a renewal whose ctx has ended changes nothing"},
+	inject: func(f *faulty) {
 		f.renew = func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.Renew(context.Background(), req)
 		}
 	},
 }, {
-	what:   "looks whether a lock is held and renews it in two steps",
-	caught: []string{"a renewal that meets an unlock does not bring the lock back"},
-	with: func(f *faulty) {
+	name: "checks the holder and renews in two steps",
+	rows: []string{"a renewal during Unlock does not restore the lock"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			time.Sleep(time.Microsecond) // so that the two begin together
+			time.Sleep(time.Microsecond) // so that both calls are in progress
 			return f.Store.Unlock(ctx, key, owner)
 		}
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -117,16 +117,16 @@ var brokenRenewals = []broken{{
 				return g, err
 			}
 			pause()
-			return f.take(ctx, req)
+			return f.forceLock(ctx, req)
 		}
 	},
 }}
 
-// renewsFor renews for another time than was asked for.
-func renewsFor(ttl func(req stores.Request, l stores.LockInfo) time.Duration) func(*faulty) {
+// renewForTTL renews for another TTL than the requested one.
+func renewForTTL(ttl func(req stores.Request, l stores.LockInfo) time.Duration) func(*faulty) {
 	return func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, held := f.lock(req.Key); held {
+			if l, held := f.lookup(req.Key); held {
 				req.TTL = ttl(req, l)
 			}
 			return f.Store.Renew(ctx, req)
@@ -135,44 +135,44 @@ func renewsFor(ttl func(req stores.Request, l stores.LockInfo) time.Duration) fu
 }
 
 var brokenLists = []broken{{
-	what:   "lists no tokens",
-	caught: []string{"a list tells a lock as it was granted"},
-	with:   rewrites(func(l *stores.LockInfo) { l.Token = 0 }),
+	name:   "lists no tokens",
+	rows:   []string{"a list has a lock as it was granted"},
+	inject: changeListedLocks(func(l *stores.LockInfo) { l.Token = 0 }),
 }, {
-	what:   "lists the time left as the TTL",
-	caught: []string{"a list tells a lock as it was renewed"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
-		rewrites(func(l *stores.LockInfo) {
-			ttl, _ := f.notes.Load(l.Key)
+	name: "lists the remaining time as the TTL",
+	rows: []string{"a list has a lock as it was renewed"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.TTL) })(f)
+		changeListedLocks(func(l *stores.LockInfo) {
+			ttl, _ := f.shared.Load(l.Key)
 			l.TTL = ttl.(time.Duration)
 		})(f)
 	},
 }, {
-	what:   "lists the TTL as the time left",
-	caught: []string{"the time left runs down"},
-	with:   rewrites(func(l *stores.LockInfo) { l.Remaining = l.TTL }),
+	name:   "lists the TTL as the remaining time",
+	rows:   []string{"the remaining time decreases"},
+	inject: changeListedLocks(func(l *stores.LockInfo) { l.Remaining = l.TTL }),
 }, {
-	what:   "lists in no order",
-	caught: []string{"a list is sorted by key"},
-	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
+	name:   "lists in reverse order",
+	rows:   []string{"a list is sorted by key"},
+	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
 }, {
-	what:   "sorts without regard to case",
-	caught: []string{"a list is sorted by key"},
-	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
+	name: "sorts a list without regard to case",
+	rows: []string{"a list is sorted by key"},
+	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		slices.SortFunc(locks, func(a, b stores.LockInfo) int {
 			return strings.Compare(strings.ToLower(a.Key), strings.ToLower(b.Key))
 		})
 		return locks
 	}),
 }, {
-	what:   "lists one page",
-	caught: []string{"a list is complete"},
-	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
+	name:   "lists one page",
+	rows:   []string{"a list is complete"},
+	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
-	what:   "reads the second page from where the first one ended",
-	caught: []string{"a lock held throughout is told while others come and go"},
-	with: func(f *faulty) {
+	name: "lists the second page by its offset",
+	rows: []string{"a held lock stays listed while others come and go"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			page, _ := f.Store.List(ctx, prefix)
 			page = page[:min(len(page), 2)]
@@ -182,31 +182,31 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	what:   "lists what is under the prefix only",
-	caught: []string{"a list is of the locks under a prefix", "a look-up is of one lock"},
-	with: func(f *faulty) {
+	name: "does not list the key that equals the prefix",
+	rows: []string{"a list has only locks under its prefix", "Get returns one lock"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
 			return filter(locks, func(l stores.LockInfo) bool { return l.Key != prefix }), err
 		}
 	},
 }, {
-	what:   "takes the prefix for a pattern",
-	caught: []string{"a prefix is no pattern"},
-	with: func(f *faulty) {
+	name: "treats the prefix as a pattern",
+	rows: []string{"a prefix is not a pattern"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
 			return filter(locks, func(l stores.LockInfo) bool {
-				flat := strings.NewReplacer("/", ":") // so that * spans all
+				flat := strings.NewReplacer("/", ":") // so that * matches everything
 				matches, _ := path.Match(flat.Replace(prefix)+"*", flat.Replace(l.Key))
 				return matches
 			}), err
 		}
 	},
 }, {
-	what:   "lists nothing under the empty prefix",
-	caught: []string{"the empty prefix lists everything"},
-	with: func(f *faulty) {
+	name: "lists nothing under the empty prefix",
+	rows: []string{"the empty prefix lists all locks"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			if prefix == "" {
 				return nil, ctx.Err()
@@ -215,17 +215,17 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	what:   "lists names with their white space trimmed",
-	caught: []string{"a list has keys and owners as they were given"},
-	with:   rewrites(func(l *stores.LockInfo) { l.Owner = strings.TrimSpace(l.Owner) }),
+	name:   "lists names without surrounding white space",
+	rows:   []string{"a list returns names unchanged"},
+	inject: changeListedLocks(func(l *stores.LockInfo) { l.Owner = strings.TrimSpace(l.Owner) }),
 }, {
-	what:   "lists names as UTF-8",
-	caught: []string{"a list has keys and owners of any bytes"},
-	with:   rewrites(func(l *stores.LockInfo) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
+	name:   "lists names as valid UTF-8",
+	rows:   []string{"a list returns names of any bytes unchanged"},
+	inject: changeListedLocks(func(l *stores.LockInfo) { l.Key = strings.ToValidUTF8(l.Key, "\ufffd") }),
 }, {
-	what:   "finds an empty list an error",
-	caught: []string{"an empty list is no error"},
-	with: func(f *faulty) {
+	name: "returns an error for an empty list",
+	rows: []string{"an empty list is not an error"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
 			if err == nil && len(locks) == 0 {
@@ -235,14 +235,14 @@ var brokenLists = []broken{{
 		}
 	},
 }, {
-	what:   "lists every lock there ever was",
-	caught: []string{"a lock that was given back is not listed", "an expired lock is not listed"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, g *stores.Grant) {
-			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+	name: "lists all locks that were ever held",
+	rows: []string{"a released lock is not listed", "an expired lock is not listed"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, g *stores.Grant) {
+			f.shared.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
 		})(f)
 		f.list = func(ctx context.Context, prefix string) (locks []stores.LockInfo, err error) {
-			for _, l := range f.notes.Range {
+			for _, l := range f.shared.Range {
 				locks = append(locks, l.(stores.LockInfo))
 			}
 			slices.SortFunc(locks, func(a, b stores.LockInfo) int { return strings.Compare(a.Key, b.Key) })
@@ -251,8 +251,8 @@ var brokenLists = []broken{{
 	},
 }}
 
-// relists changes each list.
-func relists(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
+// changeLists changes each list.
+func changeLists(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	return func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
@@ -261,9 +261,9 @@ func relists(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	}
 }
 
-// rewrites changes each lock in a list.
-func rewrites(change func(l *stores.LockInfo)) func(*faulty) {
-	return relists(func(locks []stores.LockInfo) []stores.LockInfo {
+// changeListedLocks changes each lock in a list.
+func changeListedLocks(change func(l *stores.LockInfo)) func(*faulty) {
+	return changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			change(&locks[i])
 		}

@@ -12,34 +12,34 @@ import (
 
 func brokenStores() []broken {
 	return slices.Concat(brokenGrants, brokenUnlocks, brokenClients, brokenCalls, brokenNames(), brokenReserved, brokenLeases,
-		brokenDeadlines, brokenTokens, brokenCrowds, brokenRenewals, brokenLists, brokenMetadata, brokenWaits, brokenLines,
+		brokenDeadlines, brokenTokens, brokenRaces, brokenRenewals, brokenLists, brokenMetadata, brokenWaits, brokenQueues,
 		brokenCancels, brokenDeadlocks, brokenMultis, brokenMultiWaits, brokenRevokes, brokenDeclarations,
-		brokenGroups, brokenWithdrawals, brokenMembers, brokenMemberTimes, brokenMemberWaits, brokenGivingUp, brokenWithdrawnWaits,
-		brokenDeclaredEvents, brokenDeclaredCrowds, brokenSnapshots, brokenEvents, brokenWatches)
+		brokenGroups, brokenWithdrawals, brokenMembers, brokenMemberTimes, brokenMemberWaits, brokenUnlockedWaits, brokenWithdrawnWaits,
+		brokenDeclaredEvents, brokenDeclaredRaces, brokenSnapshots, brokenEvents, brokenWatches)
 }
 
 var brokenGrants = []broken{{
-	what:   "never grants",
-	caught: []string{"a free lock is granted"},
-	with: func(f *faulty) {
+	name: "never grants",
+	rows: []string{"a free lock is granted"},
+	inject: func(f *faulty) {
 		f.tryLock = func(context.Context, stores.Request) (stores.Grant, error) { return stores.Grant{}, nil }
 	},
 }, {
-	what:   "gives no token",
-	caught: []string{"a grant has a token and a deadline"},
-	with:   answers(func(_ stores.Request, g *stores.Grant) { g.Token = 0 }),
+	name:   "returns no token",
+	rows:   []string{"a grant has a token and a deadline"},
+	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.Token = 0 }),
 }, {
-	what:   "tells no TTL with a grant",
-	caught: []string{"a grant tells its TTL", "a grant of a declared lock tells its TTL"},
-	with:   answers(func(_ stores.Request, g *stores.Grant) { g.TTL = 0 }),
+	name:   "returns no TTL with a grant",
+	rows:   []string{"a grant reports its TTL", "a grant of a declared lock reports its TTL"},
+	inject: changeGrants(func(_ stores.Request, g *stores.Grant) { g.TTL = 0 }),
 }, {
-	what:   "grants twice",
-	caught: []string{"a held lock is refused to others", "no two hold a lock at once"},
-	with:   func(f *faulty) { f.tryLock = f.take },
+	name:   "grants a held lock",
+	rows:   []string{"a held lock is refused to other owners", "a lock never has two holders"},
+	inject: func(f *faulty) { f.tryLock = f.forceLock },
 }, {
-	what:   "grants again to the same owner",
-	caught: []string{"a held lock is refused to its own owner"},
-	with: func(f *faulty) {
+	name: "grants a held lock to its owner again",
+	rows: []string{"a held lock is refused to its own owner"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if f.holder(req.Key) == req.Owner {
 				return f.Store.Renew(ctx, req)
@@ -48,58 +48,58 @@ var brokenGrants = []broken{{
 		}
 	},
 }, {
-	what:   "tells the holder's token in a refusal",
-	caught: []string{"a refusal is empty"},
-	with: func(f *faulty) {
+	name: "returns the holder's token with a refusal",
+	rows: []string{"a refusal is empty"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
-			if l, held := f.lock(req.Key); held {
+			if l, held := f.lookup(req.Key); held {
 				g.Token = l.Token
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "writes down the owner that it refuses",
-	caught: []string{"a refusal changes nothing"},
-	with: func(f *faulty) {
+	name: "gives the lock to the refused owner",
+	rows: []string{"a refusal changes nothing"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if err == nil && !g.Acquired {
-				_, err = f.take(ctx, req)
+				_, err = f.forceLock(ctx, req)
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "has one lock for all keys",
-	caught: []string{"each key is a lock of its own"},
-	with:   renames(func(string) string { return "lock" }),
+	name:   "has one lock for all keys",
+	rows:   []string{"locks of different keys are independent"},
+	inject: changeKeys(func(string) string { return "lock" }),
 }, {
-	what:   "gives each owner one lock",
-	caught: []string{"an owner holds several locks"},
-	with:   asks(func(req *stores.Request) { req.Key = req.Owner }),
+	name:   "has one lock for each owner",
+	rows:   []string{"an owner holds several locks"},
+	inject: changeRequests(func(req *stores.Request) { req.Key = req.Owner }),
 }}
 
 var brokenUnlocks = []broken{{
-	what:   "forgets to unlock",
-	caught: []string{"unlock frees the lock"},
-	with:   func(f *faulty) { f.unlock = func(context.Context, string, string) error { return nil } },
+	name:   "does not unlock",
+	rows:   []string{"unlock frees the lock"},
+	inject: func(f *faulty) { f.unlock = func(context.Context, string, string) error { return nil } },
 }, {
-	what:   "serves each owner once",
-	caught: []string{"an owner takes a lock again", "an expired lock is taken again by its old owner"},
-	with: func(f *faulty) {
+	name: "grants a lock to each owner only once",
+	rows: []string{"an owner acquires a lock again", "an owner acquires its expired lock again"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, served := f.notes.LoadOrStore(req.Key+req.Owner, true); served {
+			if _, served := f.shared.LoadOrStore(req.Key+req.Owner, true); served {
 				return stores.Grant{}, nil
 			}
 			return f.Store.TryLock(ctx, req)
 		}
 	},
 }, {
-	what:   "is content when there is nothing to unlock",
-	caught: []string{"a lock never taken is not held", "a lock is given back once", "of many unlocks one succeeds"},
-	with: func(f *faulty) {
+	name: "returns no error for a lock that is not held",
+	rows: []string{"a lock that was never acquired is not held", "a lock is released once", "one of many concurrent unlocks succeeds"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); !errors.Is(err, stores.ErrNotHeld) {
 				return err
@@ -108,13 +108,13 @@ var brokenUnlocks = []broken{{
 		}
 	},
 }, {
-	what:   "lets anybody unlock",
-	caught: []string{"another owner does not unlock"},
-	with:   func(f *faulty) { f.unlocks(stores.ErrNotOwner) },
+	name:   "lets any owner unlock",
+	rows:   []string{"another owner cannot unlock"},
+	inject: func(f *faulty) { f.retryUnlockAsHolder(stores.ErrNotOwner) },
 }, {
-	what:   "does not tell who is not the owner from what is not held",
-	caught: []string{"another owner does not unlock"},
-	with: func(f *faulty) {
+	name: "returns ErrNotHeld to another owner",
+	rows: []string{"another owner cannot unlock"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); err != nil {
 				return stores.ErrNotHeld
@@ -123,15 +123,15 @@ var brokenUnlocks = []broken{{
 		}
 	},
 }, {
-	what: "frees a successor's lock",
-	caught: []string{
-		"a former owner does not unlock",
-		"an owner that came too late does not free its successor's lock",
+	name: "lets a former owner unlock",
+	rows: []string{
+		"a former owner cannot unlock",
+		"a late owner cannot release its successor's lock",
 	},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key+req.Owner, true) })(f)
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key+req.Owner, true) })(f)
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			if _, once := f.notes.Load(key + owner); once && f.holder(key) != "" {
+			if _, once := f.shared.Load(key + owner); once && f.holder(key) != "" {
 				owner = f.holder(key)
 			}
 			return f.Store.Unlock(ctx, key, owner)
@@ -140,25 +140,25 @@ var brokenUnlocks = []broken{{
 }}
 
 var brokenClients = []broken{{
-	what:   "keeps its locks to itself",
-	caught: []string{"clients of one storage share its locks"},
-	with: func(f *faulty) {
+	name: "has separate locks for each client",
+	rows: []string{"clients of one storage share its locks"},
+	inject: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
-		renames(func(key string) string { return key + own })(f)
+		changeKeys(func(key string) string { return key + own })(f)
 	},
 }, {
-	what:   "takes the connection for the owner",
-	caught: []string{"an owner unlocks through another client"},
-	with: func(f *faulty) {
+	name: "treats the connection as the owner",
+	rows: []string{"an owner unlocks through another client"},
+	inject: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
-		readdresses(func(owner string) string { return owner + own })(f)
+		changeOwners(func(owner string) string { return owner + own })(f)
 	},
 }, {
-	what:   "gives its locks back when it is closed",
-	caught: []string{"locks outlive their client"},
-	with: func(f *faulty) {
+	name: "releases its locks in Close",
+	rows: []string{"locks outlive their client"},
+	inject: func(f *faulty) {
 		var mine sync.Map
-		answers(func(req stores.Request, _ *stores.Grant) { mine.Store(req.Key, req.Owner) })(f)
+		changeGrants(func(req stores.Request, _ *stores.Grant) { mine.Store(req.Key, req.Owner) })(f)
 		f.close = func() error {
 			for key, owner := range mine.Range {
 				_ = f.Store.Unlock(context.Background(), key.(string), owner.(string))
@@ -167,21 +167,21 @@ var brokenClients = []broken{{
 		}
 	},
 }, {
-	what:   "closes the storage for everybody",
-	caught: []string{"closing one client leaves the others"},
-	with: func(f *faulty) {
-		f.notes.Store(f, true)
+	name: "closes all clients of the storage",
+	rows: []string{"closing one client leaves the others open"},
+	inject: func(f *faulty) {
+		f.shared.Store(f, true)
 		f.close = func() error {
-			for other := range f.notes.Range {
+			for other := range f.shared.Range {
 				_ = other.(*faulty).Store.Close()
 			}
 			return nil
 		}
 	},
 }, {
-	what:   "cannot be closed twice",
-	caught: []string{"a client is closed twice"},
-	with: func(f *faulty) {
+	name: "fails a second Close",
+	rows: []string{"a client can be closed twice"},
+	inject: func(f *faulty) {
 		closed := false
 		f.close = func() error {
 			if closed {
@@ -192,17 +192,17 @@ var brokenClients = []broken{{
 		}
 	},
 }, {
-	what:   "works on after Close",
-	caught: []string{"a closed client answers ErrClosed"},
-	with:   func(f *faulty) { f.close = func() error { return nil } },
+	name:   "continues after Close",
+	rows:   []string{"a closed client returns ErrClosed"},
+	inject: func(f *faulty) { f.close = func() error { return nil } },
 }, {
-	what:   "answers a ping after Close",
-	caught: []string{"a closed client answers ErrClosed"},
-	with:   func(f *faulty) { f.ping = func(ctx context.Context) error { return ctx.Err() } },
+	name:   "answers a ping after Close",
+	rows:   []string{"a closed client returns ErrClosed"},
+	inject: func(f *faulty) { f.ping = func(ctx context.Context) error { return ctx.Err() } },
 }, {
-	what:   "tears down what its calls are using",
-	caught: []string{"a call that meets a Close is served or refused"},
-	with: func(f *faulty) {
+	name: "returns connection errors during Close",
+	rows: []string{"a call during Close succeeds or fails with ErrClosed"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			pause()
 			g, err := f.Store.TryLock(ctx, req)

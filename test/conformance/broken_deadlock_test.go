@@ -11,109 +11,109 @@ import (
 )
 
 var brokenDeadlocks = []broken{{
-	what:   "sees no deadlock",
-	caught: []string{"waiting for oneself is a deadlock", "a deadlock over several locks at once is told"},
-	with:   func(f *faulty) { f.blind(func(stores.MultiRequest) bool { return true }) },
+	name:   "detects no deadlock",
+	rows:   []string{"a wait for a lock in its own Holding is a deadlock", "a cycle through several locks is a deadlock"},
+	inject: func(f *faulty) { f.dropHolding(func(stores.MultiRequest) bool { return true }) },
 }, {
-	what:   "sees that somebody waits for itself, and no more",
-	caught: []string{"two that wait for each other are a deadlock"},
-	with:   func(f *faulty) { f.sees(graph{depth: 0}) },
+	name:   "detects only cycles of one owner",
+	rows:   []string{"two owners that wait for each other are a deadlock"},
+	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 0}) },
 }, {
-	what:   "sees that somebody waits for itself, but not for one of several",
-	caught: []string{"waiting for oneself is a deadlock"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "checks only the first owner in Holding",
+	rows: []string{"a wait for a lock in its own Holding is a deadlock"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			req.Holding = req.Holding[:min(1, len(req.Holding))]
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "sees no circle of more than two",
-	caught: []string{"three that wait in a circle are a deadlock"},
-	with:   func(f *faulty) { f.sees(graph{depth: 1}) },
+	name:   "detects only cycles of two owners",
+	rows:   []string{"three owners that wait in a cycle are a deadlock"},
+	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 1}) },
 }, {
-	what:   "looks for a circle and begins to wait in two steps",
-	caught: []string{"of two that begin to wait for each other at once one is told"},
-	with:   func(f *faulty) { f.sees(graph{depth: 9, slow: true}) },
+	name:   "checks for a cycle and joins the queue in two steps",
+	rows:   []string{"one of two simultaneous waits for each other fails"},
+	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 9, slow: true}) },
 }, {
-	what:   "waits on when it has told of a deadlock",
-	caught: []string{"who is told of a deadlock waits for nothing"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "keeps waiting after ErrDeadlock",
+	rows: []string{"a request that fails with a deadlock leaves the queue"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
-			if l, held := f.lock(req.Key); err != nil && ctx.Err() == nil && held {
+			if l, held := f.lookup(req.Key); err != nil && ctx.Err() == nil && held {
 				req.Holding = nil
 				now, cancel := context.WithCancel(ctx)
 				cancel()
-				_, _ = detached(now, func(ctx context.Context) (stores.Grant, error) { return f.open().Lock(ctx, req) })
+				_, _ = withoutCancel(now, func(ctx context.Context) (stores.Grant, error) { return f.open().Lock(ctx, req) })
 				for l.Waiters == 0 {
 					runtime.Gosched()
-					l, _ = f.lock(req.Key)
+					l, _ = f.lookup(req.Key)
 				}
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "sees no deadlock of who waits for several locks",
-	caught: []string{"a deadlock over several locks at once is told"},
-	with: func(f *faulty) {
-		f.blind(func(req stores.MultiRequest) bool { return len(req.Keys) > 1 })
+	name: "detects no deadlock in LockAll",
+	rows: []string{"a cycle through several locks is a deadlock"},
+	inject: func(f *faulty) {
+		f.dropHolding(func(req stores.MultiRequest) bool { return len(req.Keys) > 1 })
 	},
 }, {
-	what:   "sees no deadlock by the second of several locks",
-	caught: []string{"who holds several locks and waits is in a circle by each of them"},
-	with: func(f *faulty) {
+	name: "detects no deadlock through the second of several locks",
+	rows: []string{"each of several held locks can close a cycle"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys[1:] {
-				f.notes.Store(key, true)
+				f.shared.Store(key, true)
 			}
 			return f.Store.LockAll(ctx, req)
 		}
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, second := f.notes.Load(req.Key); second {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, second := f.shared.Load(req.Key); second {
 				req.Holding = nil
 			}
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "takes those who have an ancestor in common for one",
-	caught: []string{"siblings may wait for each other"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if family, known := f.notes.Load(f.holder(req.Key)); known && overlap(family.([]string), req.Holding) {
+	name: "treats a common ancestor as a deadlock",
+	rows: []string{"siblings may wait for each other"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if family, known := f.shared.Load(f.holder(req.Key)); known && haveCommon(family.([]string), req.Holding) {
 				return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrDeadlock)
 			}
-			f.notes.Store(req.Owner, req.Holding)
+			f.shared.Store(req.Owner, req.Holding)
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "remembers who has given up waiting",
-	caught: []string{"a wait that was given up is in no circle"},
-	with:   func(f *faulty) { f.sees(graph{depth: 9, keepLeft: true}) },
+	name:   "keeps canceled waits in its graph",
+	rows:   []string{"a canceled wait is not part of a cycle"},
+	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 9, keepLeft: true}) },
 }, {
-	what:   "remembers who has been served",
-	caught: []string{"a wait that was served is in no circle"},
-	with:   func(f *faulty) { f.sees(graph{depth: 9, keepServed: true}) },
+	name:   "keeps granted waits in its graph",
+	rows:   []string{"a granted wait is not part of a cycle"},
+	inject: func(f *faulty) { f.detectCycles(waitGraph{depth: 9, keepServed: true}) },
 }, {
-	what:   "takes all who wait for a holder that waits for a circle",
-	caught: []string{"who holds nothing waits for whom it likes"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, waits := f.notes.Load(f.holder(req.Key)); waits {
+	name: "treats every wait for a waiting holder as a cycle",
+	rows: []string{"an owner without locks is not part of a cycle"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, waits := f.shared.Load(f.holder(req.Key)); waits {
 				return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrDeadlock)
 			}
-			f.notes.Store(req.Owner, true)
-			defer f.notes.Delete(req.Owner)
+			f.shared.Store(req.Owner, true)
+			defer f.shared.Delete(req.Owner)
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "sees a deadlock where nobody waits",
-	caught: []string{"who does not wait is in no deadlock"},
-	with: func(f *faulty) {
+	name: "detects deadlocks in TryLock",
+	rows: []string{"a request that does not wait is no deadlock"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if slices.Contains(req.Holding, f.holder(req.Key)) {
 				return stores.Grant{}, fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrDeadlock)
@@ -123,9 +123,9 @@ var brokenDeadlocks = []broken{{
 	},
 }}
 
-// blind hides who holds what from some of the requests that would wait.
-func (f *faulty) blind(to func(req stores.MultiRequest) bool) {
-	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+// dropHolding removes Holding from some of the waiting requests.
+func (f *faulty) dropHolding(to func(req stores.MultiRequest) bool) {
+	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if to(stores.MultiRequest{Keys: []string{req.Key}}) {
 			req.Holding = nil
 		}
@@ -139,33 +139,34 @@ func (f *faulty) blind(to func(req stores.MultiRequest) bool) {
 	}
 }
 
-// graph says how a store looks for circles.
-type graph struct {
-	depth                int  // how many waits it follows
-	keepLeft, keepServed bool // it does not forget those who left, or were served
-	slow                 bool // it looks some time before it waits
+// waitGraph describes how a store detects cycles.
+type waitGraph struct {
+	depth                int  // the number of waits that it follows
+	keepLeft, keepServed bool // it keeps canceled or granted waits
+	slow                 bool // it pauses between the check and the wait
 
-	waits *sync.Map // owner to seen
+	waits *sync.Map // owner to recordedWait
 }
 
-// seen is a wait, and who held the lock when it began.
-type seen struct {
+// recordedWait is a wait with the holder of the lock when it started.
+type recordedWait struct {
 	stores.Request
 	holder string
 }
 
-// sees looks for circles in a graph of its own, and hides them from the sound store.
-func (f *faulty) sees(g graph) {
-	g.waits = f.notes
-	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+// detectCycles detects cycles in a graph of its own and hides Holding from the memory
+// store.
+func (f *faulty) detectCycles(g waitGraph) {
+	g.waits = f.shared
+	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		holder := f.holder(req.Key)
-		if g.circle(holder, req.Holding, g.depth) {
+		if g.hasCycle(holder, req.Holding, g.depth) {
 			return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrDeadlock)
 		}
 		if g.slow {
 			pause()
 		}
-		g.waits.Store(req.Owner, seen{req, holder})
+		g.waits.Store(req.Owner, recordedWait{req, holder})
 		req.Holding = nil
 		grant, err := f.Store.Lock(ctx, req)
 		if err != nil && !g.keepLeft || err == nil && !g.keepServed {
@@ -175,8 +176,8 @@ func (f *faulty) sees(g graph) {
 	}
 }
 
-// circle tells whether the holder is one of those in holding, or waits for one.
-func (g graph) circle(holder string, holding []string, depth int) bool {
+// hasCycle reports whether the holder is in holding or waits for an owner in holding.
+func (g waitGraph) hasCycle(holder string, holding []string, depth int) bool {
 	if slices.Contains(holding, holder) {
 		return true
 	}
@@ -184,14 +185,14 @@ func (g graph) circle(holder string, holding []string, depth int) bool {
 		return false
 	}
 	for _, wait := range g.waits.Range {
-		w := wait.(seen)
-		if slices.Contains(w.Holding, holder) && g.circle(w.holder, holding, depth-1) {
+		w := wait.(recordedWait)
+		if slices.Contains(w.Holding, holder) && g.hasCycle(w.holder, holding, depth-1) {
 			return true
 		}
 	}
 	return false
 }
 
-func overlap(a, b []string) bool {
+func haveCommon(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }

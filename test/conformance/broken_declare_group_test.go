@@ -8,11 +8,11 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenGroups are stores that tell the wrong locks of a group, or in a list.
+// brokenGroups return the wrong locks in a group or in a list.
 var brokenGroups = []broken{{
-	what:   "finds a group without locks an error",
-	caught: []string{"a group without locks is told as such"},
-	with: func(f *faulty) {
+	name: "returns an error for an empty group",
+	rows: []string{"a group without locks is empty"},
+	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
 			if err == nil && len(locks) == 0 {
@@ -22,38 +22,38 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	what:   "tells a group in no order",
-	caught: []string{"a group is sorted by key"},
-	with:   regroups(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
+	name:   "returns a group in reverse order",
+	rows:   []string{"a group is sorted by key"},
+	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo { slices.Reverse(locks); return locks }),
 }, {
-	what:   "tells first what of a group is held",
-	caught: []string{"a group is sorted by key"},
-	with: regroups(func(locks []stores.LockInfo) []stores.LockInfo {
+	name: "returns the held locks of a group first",
+	rows: []string{"a group is sorted by key"},
+	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
-	what:   "tells one page of a group",
-	caught: []string{"a group is complete"},
-	with:   regroups(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
+	name:   "returns one page of a group",
+	rows:   []string{"a group is complete"},
+	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo { return locks[:min(len(locks), 100)] }),
 }, {
-	what:   "takes the beginning of a key for its group",
-	caught: []string{"a lock is of its group and of no other"},
-	with: func(f *faulty) {
+	name: "finds the locks of a group by their prefix",
+	rows: []string{"a lock belongs to one group"},
+	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, group)
 			return filter(locks, func(l stores.LockInfo) bool { return l.DeclaredTTL > 0 }), err
 		}
 	},
 }, {
-	what:   "tells of a group what is held and not declared",
-	caught: []string{"a lock that is held is declared", "a lock is of its group and of no other"},
-	with: func(f *faulty) {
+	name: "returns held locks of a group that are not declared",
+	rows: []string{"a held lock can be declared", "a lock belongs to one group"},
+	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.Store.List(ctx, group) }
 	},
 }, {
-	what:   "withdraws a lock of whatever group",
-	caught: []string{"a lock is of its group and of no other"},
-	with: func(f *faulty) {
+	name: "withdraws locks of other groups",
+	rows: []string{"a lock belongs to one group"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			for end := len(key); end > 0; end-- {
 				if f.Store.Withdraw(ctx, key[:end], key) == nil {
@@ -64,10 +64,10 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	what:   "gives a lock of whatever group",
-	caught: []string{"a lock is of its group and of no other"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "grants locks of other groups",
+	rows: []string{"a lock belongs to one group"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			for end := len(req.Key); end > 0; end-- {
 				req.Group = req.Key[:end]
 				if g, err := f.Store.TryLock(ctx, req); err == nil {
@@ -78,40 +78,40 @@ var brokenGroups = []broken{{
 		})
 	},
 }, {
-	what:   "folds the case of groups",
-	caught: []string{"a group has names as they were given"},
-	with:   regrouped(strings.ToLower),
+	name:   "folds the case of groups",
+	rows:   []string{"a group returns names unchanged"},
+	inject: changeGroups(strings.ToLower),
 }, {
-	what:   "reads groups up to a NUL",
-	caught: []string{"a group has names as they were given"},
-	with:   regrouped(upTo("\x00")),
+	name:   "cuts groups at a NUL",
+	rows:   []string{"a group returns names unchanged"},
+	inject: changeGroups(truncateAt("\x00")),
 }, {
-	what:   "takes groups for UTF-8",
-	caught: []string{"a group has names of any bytes"},
-	with:   regrouped(func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }),
+	name:   "treats groups as valid UTF-8",
+	rows:   []string{"a group returns names of any bytes unchanged"},
+	inject: changeGroups(func(name string) string { return strings.ToValidUTF8(name, "\ufffd") }),
 }, {
-	what:   "tells the owners in a group with their white space trimmed",
-	caught: []string{"a group has names as they were given"},
-	with: regroups(func(locks []stores.LockInfo) []stores.LockInfo {
+	name: "returns owners in a group without surrounding white space",
+	rows: []string{"a group returns names unchanged"},
+	inject: changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			locks[i].Owner = strings.TrimSpace(locks[i].Owner)
 		}
 		return locks
 	}),
 }, {
-	what:   "lists what is held only",
-	caught: []string{"a list has declared locks that nobody holds"},
-	with:   relists(func(locks []stores.LockInfo) []stores.LockInfo { return filter(locks, isHeld) }),
+	name:   "lists only held locks",
+	rows:   []string{"a list has free declared locks"},
+	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo { return filter(locks, isHeld) }),
 }, {
-	what:   "lists what is held and then what is declared",
-	caught: []string{"a list has declared locks that nobody holds"},
-	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
+	name: "lists held locks before declared ones",
+	rows: []string{"a list has free declared locks"},
+	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		return slices.Concat(filter(locks, isHeld), filter(locks, isFree))
 	}),
 }, {
-	what:   "looks for what is held and for what is free in two steps",
-	caught: []string{"a declared lock is told throughout while it changes hands"},
-	with: func(f *faulty) {
+	name: "reads held and free locks in two steps",
+	rows: []string{"a declared lock stays listed while its holder changes"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			held, _ := f.Store.List(ctx, prefix)
 			pause()
@@ -122,9 +122,9 @@ var brokenGroups = []broken{{
 		}
 	},
 }, {
-	what:   "tells of no waiters where nobody holds the lock",
-	caught: []string{"a free lock is told with those who wait for it"},
-	with: redraws(func(l *stores.LockInfo) {
+	name: "returns no waiters for free locks",
+	rows: []string{"a free lock is listed with its waiters"},
+	inject: changeLockInfos(func(l *stores.LockInfo) {
 		if l.Owner == "" {
 			l.Waiters = 0
 		}

@@ -11,11 +11,11 @@ import (
 func isHeld(l stores.LockInfo) bool { return l.Owner != "" }
 func isFree(l stores.LockInfo) bool { return l.Owner == "" }
 
-// groupIn returns the group of a lock from its key, as rows name them.
-func groupIn(key string) string { return key[:prefixLen] + groupOf(key[prefixLen:]) }
+// groupOfKey returns the group of a lock from its key.
+func groupOfKey(key string) string { return key[:prefixLen] + groupOf(key[prefixLen:]) }
 
-// declarations changes each declaration.
-func declarations(change func(d *stores.Declaration)) func(*faulty) {
+// changeDeclarations changes each declaration.
+func changeDeclarations(change func(d *stores.Declaration)) func(*faulty) {
 	return func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			change(&d)
@@ -24,8 +24,8 @@ func declarations(change func(d *stores.Declaration)) func(*faulty) {
 	}
 }
 
-// limits looks first whether as many locks as count tells are fewer than the limit.
-func (f *faulty) limits(count func(d stores.Declaration) int) {
+// checkLimit compares the limit of a declaration with count before the store does.
+func (f *faulty) checkLimit(count func(d stores.Declaration) int) {
 	f.declare = func(ctx context.Context, d stores.Declaration) error {
 		if d.Limit > 0 && count(d) >= d.Limit {
 			return fmt.Errorf("memory: declare %q: %w", d.Key, stores.ErrLimit)
@@ -35,8 +35,8 @@ func (f *faulty) limits(count func(d stores.Declaration) int) {
 	}
 }
 
-// regroups changes what is told of each group.
-func regroups(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
+// changeGroupResult changes each result of Group.
+func changeGroupResult(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	return func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
@@ -45,24 +45,24 @@ func regroups(change func([]stores.LockInfo) []stores.LockInfo) func(*faulty) {
 	}
 }
 
-// redraws changes each lock in a group and in a list.
-func redraws(change func(l *stores.LockInfo)) func(*faulty) {
+// changeLockInfos changes each lock in a group and in a list.
+func changeLockInfos(change func(l *stores.LockInfo)) func(*faulty) {
 	return func(f *faulty) {
-		regroups(func(locks []stores.LockInfo) []stores.LockInfo {
+		changeGroupResult(func(locks []stores.LockInfo) []stores.LockInfo {
 			for i := range locks {
 				change(&locks[i])
 			}
 			return locks
 		})(f)
-		rewrites(change)(f)
+		changeListedLocks(change)(f)
 	}
 }
 
-// regrouped changes the name of each group.
-func regrouped(change func(group string) string) func(*faulty) {
+// changeGroups changes the name of each group.
+func changeGroups(change func(group string) string) func(*faulty) {
 	return func(f *faulty) {
-		declarations(func(d *stores.Declaration) { d.Group = change(d.Group) })(f)
-		asks(func(req *stores.Request) { req.Group = change(req.Group) })(f)
+		changeDeclarations(func(d *stores.Declaration) { d.Group = change(d.Group) })(f)
+		changeRequests(func(req *stores.Request) { req.Group = change(req.Group) })(f)
 		f.withdraw = func(ctx context.Context, group, key string) error { return f.Store.Withdraw(ctx, change(group), key) }
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			return f.Store.Group(ctx, change(group))
@@ -70,8 +70,8 @@ func regrouped(change func(group string) string) func(*faulty) {
 	}
 }
 
-// tryAs replaces TryLock for requests with a group.
-func (f *faulty) tryAs(try func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
+// replaceTryLockMember replaces TryLock for requests with a group.
+func (f *faulty) replaceTryLockMember(try func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
 	f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if req.Group == "" {
 			return f.Store.TryLock(ctx, req)
@@ -80,9 +80,9 @@ func (f *faulty) tryAs(try func(ctx context.Context, req stores.Request) (stores
 	}
 }
 
-// waitAs replaces Lock for requests with a group.
-func (f *faulty) waitAs(wait func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
-	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+// replaceLockMember replaces Lock for requests with a group.
+func (f *faulty) replaceLockMember(wait func(ctx context.Context, req stores.Request) (stores.Grant, error)) {
+	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if req.Group == "" {
 			return f.Store.Lock(ctx, req)
 		}
@@ -90,21 +90,20 @@ func (f *faulty) waitAs(wait func(ctx context.Context, req stores.Request) (stor
 	}
 }
 
-// ungrouped is the request as if the lock were like any other.
-func ungrouped(req stores.Request) stores.Request {
+// withoutGroup returns the request without its group and with a TTL.
+func withoutGroup(req stores.Request) stores.Request {
 	req.Group, req.TTL = "", lease
 	return req
 }
 
-// cancels keeps, for each key, those who wait for it without a group, so that they can be
-// sent away.
-type cancels struct {
+// cancelSet has the cancel functions of the waits without a group, by key.
+type cancelSet struct {
 	mu     sync.Mutex
 	byName map[string][]context.CancelFunc
 }
 
-// add returns a ctx that ends when those with the name are sent away.
-func (c *cancels) add(ctx context.Context, name string) (context.Context, context.CancelFunc) {
+// add returns a ctx that cancelAll cancels.
+func (c *cancelSet) add(ctx context.Context, name string) (context.Context, context.CancelFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
@@ -112,8 +111,8 @@ func (c *cancels) add(ctx context.Context, name string) (context.Context, contex
 	return ctx, cancel
 }
 
-// send sends those with the name away and tells whether there were any.
-func (c *cancels) send(name string) bool {
+// cancelAll cancels the waits with the name and reports whether there were any.
+func (c *cancelSet) cancelAll(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := c.byName[name]
@@ -124,18 +123,18 @@ func (c *cancels) send(name string) bool {
 	return len(all) > 0
 }
 
-// cancels returns what the clients of a storage share.
-func (f *faulty) cancels() *cancels {
-	shared, _ := f.notes.LoadOrStore("cancels", &cancels{byName: map[string][]context.CancelFunc{}})
-	return shared.(*cancels)
+// cancelSet returns the set that the clients of a storage share.
+func (f *faulty) cancelSet() *cancelSet {
+	shared, _ := f.shared.LoadOrStore("cancels", &cancelSet{byName: map[string][]context.CancelFunc{}})
+	return shared.(*cancelSet)
 }
 
-// cancelsUngrouped lets those who wait for a key without a group be sent away by it.
-func (f *faulty) cancelsUngrouped() {
-	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+// allowCancel lets cancelSet cancel the waits for a key without a group.
+func (f *faulty) allowCancel() {
+	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if req.Group == "" {
 			var cancel context.CancelFunc
-			ctx, cancel = f.cancels().add(ctx, req.Key)
+			ctx, cancel = f.cancelSet().add(ctx, req.Key)
 			defer cancel()
 		}
 		return f.Store.Lock(ctx, req)

@@ -9,17 +9,17 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenWithdrawals are stores that withdraw in the wrong way.
+// brokenWithdrawals break the rules of Withdraw.
 var brokenWithdrawals = []broken{{
-	what: "does not withdraw",
-	caught: []string{
-		"a lock that is withdrawn exists no more", "a group without locks is told as such", "tokens grow across a withdrawal",
+	name: "does not withdraw",
+	rows: []string{
+		"a withdrawn lock no longer exists", "a group without locks is empty", "tokens grow across a withdrawal",
 	},
-	with: func(f *faulty) { f.withdraw = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
+	inject: func(f *faulty) { f.withdraw = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
 }, {
-	what:   "is content when there is nothing to withdraw",
-	caught: []string{"a lock that is not declared is not withdrawn"},
-	with: func(f *faulty) {
+	name: "returns no error for a lock that is not declared",
+	rows: []string{"a lock that is not declared cannot be withdrawn"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			if err := f.Store.Withdraw(ctx, group, key); !errors.Is(err, stores.ErrNotDeclared) {
 				return err
@@ -28,9 +28,9 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	what:   "revokes what is not declared when it shall withdraw it",
-	caught: []string{"a lock that is not declared is not withdrawn"},
-	with: func(f *faulty) {
+	name: "revokes a lock that is not declared in Withdraw",
+	rows: []string{"a lock that is not declared cannot be withdrawn"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			err := f.Store.Withdraw(ctx, group, key)
 			if errors.Is(err, stores.ErrNotDeclared) {
@@ -40,12 +40,12 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	what: "leaves a withdrawn lock to its holder",
-	caught: []string{
-		"a lock that is withdrawn is taken from its holder", "several locks are taken at once, be they declared or not",
-		"whose lock was withdrawn has nothing to be revoked",
+	name: "keeps the hold of a withdrawn lock",
+	rows: []string{
+		"withdrawing a lock ends its hold", "declared and other locks can be acquired together",
+		"a withdrawn lock cannot be revoked",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			holder := f.holder(key)
 			err := f.Store.Withdraw(ctx, group, key)
@@ -56,23 +56,23 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	what:   "takes a withdrawn lock only from one of the group",
-	caught: []string{"a lock that is withdrawn is taken from its holder"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req) })(f)
+	name: "ends only holds by requests with a group in Withdraw",
+	rows: []string{"withdrawing a lock ends its hold"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req) })(f)
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			holder := f.holder(key)
 			err := f.Store.Withdraw(ctx, group, key)
-			if last, ok := f.notes.Load(key); ok && holder != "" && last.(stores.Request).Group == "" {
+			if last, ok := f.shared.Load(key); ok && holder != "" && last.(stores.Request).Group == "" {
 				_, _ = f.Store.TryLock(ctx, last.(stores.Request))
 			}
 			return err
 		}
 	},
 }, {
-	what:   "withdraws all that begins with the key",
-	caught: []string{"a withdrawal is of one lock"},
-	with: func(f *faulty) {
+	name: "withdraws all locks whose key begins with the key",
+	rows: []string{"a withdrawal affects one lock"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			locks, _ := f.Store.List(ctx, key+"/")
 			for _, l := range locks {
@@ -82,9 +82,9 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	what:   "takes all locks from the holder of a withdrawn one",
-	caught: []string{"a withdrawal is of one lock", "several locks are taken at once, be they declared or not"},
-	with: func(f *faulty) {
+	name: "revokes all locks of the holder in Withdraw",
+	rows: []string{"a withdrawal affects one lock", "declared and other locks can be acquired together"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			holder := f.holder(key)
 			locks, _ := f.Store.List(ctx, "")
@@ -95,54 +95,54 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	what:   "gives a lock that is declared again to its old holder",
-	caught: []string{"a lock that was withdrawn is declared anew"},
-	with: func(f *faulty) {
+	name: "restores the holder of a lock that is declared again",
+	rows: []string{"a withdrawn lock can be declared again"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
-			f.notes.Store(key, f.holder(key))
+			f.shared.Store(key, f.holder(key))
 			return f.Store.Withdraw(ctx, group, key)
 		}
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			err := f.Store.Declare(ctx, d)
-			if holder, ok := f.notes.Load(d.Key); ok && holder != "" {
+			if holder, ok := f.shared.Load(d.Key); ok && holder != "" {
 				_, _ = f.Store.TryLock(ctx, stores.Request{Key: d.Key, Owner: holder.(string), TTL: lease})
 			}
 			return err
 		}
 	},
 }, {
-	what:   "declares a lock again as it was before",
-	caught: []string{"a lock that was withdrawn is declared anew"},
-	with: func(f *faulty) {
-		declarations(func(d *stores.Declaration) {
-			first, _ := f.notes.LoadOrStore(d.Key, d.TTL)
+	name: "restores the TTL of a lock that is declared again",
+	rows: []string{"a withdrawn lock can be declared again"},
+	inject: func(f *faulty) {
+		changeDeclarations(func(d *stores.Declaration) {
+			first, _ := f.shared.LoadOrStore(d.Key, d.TTL)
 			d.TTL = first.(time.Duration)
 		})(f)
 	},
 }, {
-	what:   "forgets the token of a lock that is withdrawn",
-	caught: []string{"tokens grow across a withdrawal", "tokens grow across a time when the lock did not exist"},
-	with: func(f *faulty) {
-		f.counts(func(req stores.Request) string { return req.Key })
+	name: "resets the token in Withdraw",
+	rows: []string{"tokens grow across a withdrawal", "tokens grow after the lock did not exist for a while"},
+	inject: func(f *faulty) {
+		f.countTokens(func(req stores.Request) string { return req.Key })
 		f.withdraw = func(ctx context.Context, group, key string) error {
-			f.notes.Delete(key)
+			f.shared.Delete(key)
 			return f.Store.Withdraw(ctx, group, key)
 		}
 	},
 }, {
-	what:   "forgets the token of a lock that was withdrawn a while ago",
-	caught: []string{"tokens grow across a time when the lock did not exist"},
-	with: func(f *faulty) {
-		f.counts(func(req stores.Request) string { return req.Key })
+	name: "resets the token some time after Withdraw",
+	rows: []string{"tokens grow after the lock did not exist for a while"},
+	inject: func(f *faulty) {
+		f.countTokens(func(req stores.Request) string { return req.Key })
 		f.withdraw = func(ctx context.Context, group, key string) error {
-			time.AfterFunc(2*time.Millisecond, func() { f.notes.Delete(key) })
+			time.AfterFunc(2*time.Millisecond, func() { f.shared.Delete(key) })
 			return f.Store.Withdraw(ctx, group, key)
 		}
 	},
 }, {
-	what:   "renews what was withdrawn",
-	caught: []string{"whose lock was withdrawn does not renew it"},
-	with: func(f *faulty) {
+	name: "renews withdrawn locks",
+	rows: []string{"a withdrawn lock cannot be renewed"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.Renew(ctx, req); !errors.Is(err, stores.ErrNotHeld) {
 				return g, err
@@ -151,13 +151,13 @@ var brokenWithdrawals = []broken{{
 		}
 	},
 }, {
-	what:   "revokes what was withdrawn",
-	caught: []string{"whose lock was withdrawn has nothing to be revoked"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
+	name: "revokes withdrawn locks",
+	rows: []string{"a withdrawn lock cannot be revoked"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Revoke(ctx, key, owner)
-			if _, ok := f.notes.LoadAndDelete(key); ok && errors.Is(err, stores.ErrNotHeld) {
+			if _, ok := f.shared.LoadAndDelete(key); ok && errors.Is(err, stores.ErrNotHeld) {
 				return nil
 			}
 			return err
@@ -165,12 +165,12 @@ var brokenWithdrawals = []broken{{
 	},
 }}
 
-// brokenMembers are stores that give one of a group the wrong answer.
+// brokenMembers break the rules of requests with a group.
 var brokenMembers = []broken{{
-	what:   "grants a declared lock and does not take it",
-	caught: []string{"who asks for a declared lock gets it if nobody holds it", "a declared lock that is held is refused to others"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "grants a declared lock and releases it",
+	rows: []string{"a free declared lock is granted", "a held declared lock is refused to other owners"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if g.Acquired {
 				_ = f.Store.Unlock(ctx, req.Key, req.Owner)
@@ -179,29 +179,29 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	what:   "gives no token with a declared lock",
-	caught: []string{"who asks for a declared lock gets it if nobody holds it"},
-	with: answers(func(req stores.Request, g *stores.Grant) {
+	name: "returns no token with a declared lock",
+	rows: []string{"a free declared lock is granted"},
+	inject: changeGrants(func(req stores.Request, g *stores.Grant) {
 		if req.Group != "" {
 			g.Token = 0
 		}
 	}),
 }, {
-	what:   "gives a lock that does not exist",
-	caught: []string{"who asks for a lock that does not exist is told so", "a lock that is withdrawn exists no more"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "grants locks that are not declared",
+	rows: []string{"a lock that is not declared is rejected", "a withdrawn lock no longer exists"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrNotDeclared) {
 				return g, err
 			}
-			return f.Store.TryLock(ctx, ungrouped(req))
+			return f.Store.TryLock(ctx, withoutGroup(req))
 		})
 	},
 }, {
-	what:   "refuses a lock that does not exist",
-	caught: []string{"who asks for a lock that does not exist is told so"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "refuses locks that are not declared",
+	rows: []string{"a lock that is not declared is rejected"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrNotDeclared) {
 				return g, err
 			}
@@ -209,10 +209,10 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	what:   "looks who holds a lock before it looks whether it exists",
-	caught: []string{"who asks for a lock that does not exist is told so"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "checks the holder before the declaration",
+	rows: []string{"a lock that is not declared is rejected"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if holder := f.holder(req.Key); holder != "" && holder != req.Owner {
 				return stores.Grant{}, nil
 			}
@@ -220,10 +220,10 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	what:   "finds it an error that a declared lock is held",
-	caught: []string{"a declared lock that is held is refused to others"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "returns an error if a declared lock is held",
+	rows: []string{"a held declared lock is refused to other owners"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if err == nil && !g.Acquired {
 				err = fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrNotOwner)
@@ -232,10 +232,10 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	what:   "refuses a declared lock to its holder without a word",
-	caught: []string{"who has a declared lock is told so"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "refuses a declared lock to its holder without an error",
+	rows: []string{"a declared lock is rejected if its owner holds it"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrRepeated) {
 				return g, err
 			}
@@ -243,74 +243,74 @@ var brokenMembers = []broken{{
 		})
 	},
 }, {
-	what:   "gives a declared lock to its holder again",
-	caught: []string{"who has a declared lock is told so"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "grants a declared lock to its holder again",
+	rows: []string{"a declared lock is rejected if its owner holds it"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.TryLock(ctx, req); !errors.Is(err, stores.ErrRepeated) {
 				return g, err
 			}
-			l, _ := f.lock(req.Key)
+			l, _ := f.lookup(req.Key)
 			return f.Store.Renew(ctx, stores.Request{Key: req.Key, Owner: req.Owner, TTL: l.DeclaredTTL})
 		})
 	},
 }, {
-	what:   "knows only those holders who named the group",
-	caught: []string{"who has a declared lock is told so"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.Group) })(f)
+	name: "forgets holders without a group",
+	rows: []string{"a declared lock is rejected if its owner holds it"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.Group) })(f)
 		try := f.tryLock
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := try(ctx, req)
-			if group, ok := f.notes.Load(req.Key); ok && group == "" && errors.Is(err, stores.ErrRepeated) {
+			if group, ok := f.shared.Load(req.Key); ok && group == "" && errors.Is(err, stores.ErrRepeated) {
 				return stores.Grant{}, nil
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "remembers holders whose time is over",
-	caught: []string{"who had a declared lock until it expired may ask again"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if last, ok := f.notes.Load(req.Key); ok && last == req.Owner {
+	name: "remembers holders after their lease",
+	rows: []string{"an owner acquires a declared lock again after it expired"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if last, ok := f.shared.Load(req.Key); ok && last == req.Owner {
 				return stores.Grant{}, fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrRepeated)
 			}
 			g, err := f.Store.TryLock(ctx, req)
 			if g.Acquired {
-				f.notes.Store(req.Key, req.Owner)
+				f.shared.Store(req.Key, req.Owner)
 			}
 			return g, err
 		})
 	},
 }, {
-	what:   "gives each holder of a declared lock the TTL of the declaration",
-	caught: []string{"who does not name the group gets a declared lock like any other"},
-	with: func(f *faulty) {
-		asks(func(req *stores.Request) {
-			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 && req.Group == "" {
+	name: "uses the declared TTL for requests without a group",
+	rows: []string{"requests without a group treat a declared lock like any other"},
+	inject: func(f *faulty) {
+		changeRequests(func(req *stores.Request) {
+			if l, ok := f.lookup(req.Key); ok && l.DeclaredTTL > 0 && req.Group == "" {
 				req.TTL = l.DeclaredTTL
 			}
 		})(f)
 	},
 }, {
-	what:   "tells who does not name the group that it has the lock",
-	caught: []string{"who does not name the group gets a declared lock like any other"},
-	with: func(f *faulty) {
+	name: "returns ErrRepeated to requests without a group",
+	rows: []string{"requests without a group treat a declared lock like any other"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 && l.Owner == req.Owner {
+			if l, ok := f.lookup(req.Key); ok && l.DeclaredTTL > 0 && l.Owner == req.Owner {
 				return stores.Grant{}, fmt.Errorf("memory: try lock %q: %w", req.Key, stores.ErrRepeated)
 			}
 			return f.Store.TryLock(ctx, req)
 		}
 	},
 }, {
-	what:   "takes no declared lock together with others",
-	caught: []string{"several locks are taken at once, be they declared or not"},
-	with: func(f *faulty) {
+	name: "refuses declared locks in LockAll",
+	rows: []string{"declared and other locks can be acquired together"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {
-				if _, declared := f.lock(key); declared {
+				if _, declared := f.lookup(key); declared {
 					return stores.Grant{}, ctx.Err()
 				}
 			}

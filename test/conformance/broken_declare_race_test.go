@@ -9,25 +9,25 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenDeclaredCrowds are stores that do in two steps what is to be done in one.
-var brokenDeclaredCrowds = []broken{{
-	what: "counts a group and adds to it in two steps",
-	caught: []string{
-		"of a crowd as many declare as the limit says", "a group never has more locks than the limit says",
+// brokenDeclaredRaces do in two steps what must be one step.
+var brokenDeclaredRaces = []broken{{
+	name: "counts a group and declares in two steps",
+	rows: []string{
+		"concurrent declarations stop at the limit", "a group never has more locks than the limit",
 	},
-	with: func(f *faulty) {
-		f.limits(func(d stores.Declaration) int {
+	inject: func(f *faulty) {
+		f.checkLimit(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
 			pause()
 			return len(locks)
 		})
 	},
 }, {
-	what:   "looks whether a lock is declared and declares it in two steps",
-	caught: []string{"of a crowd that declares one lock one succeeds"},
-	with: func(f *faulty) {
+	name: "checks the declaration and declares in two steps",
+	rows: []string{"one of many concurrent declarations of a lock succeeds"},
+	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
-			if _, declared := f.lock(d.Key); declared {
+			if _, declared := f.lookup(d.Key); declared {
 				return f.Store.Declare(ctx, d)
 			}
 			pause()
@@ -36,20 +36,20 @@ var brokenDeclaredCrowds = []broken{{
 		}
 	},
 }, {
-	what:   "looks at the limit before it looks whether the lock is declared",
-	caught: []string{"of a crowd that declares one lock one succeeds"},
-	with: func(f *faulty) {
-		f.limits(func(d stores.Declaration) int {
+	name: "checks the limit before the declaration",
+	rows: []string{"one of many concurrent declarations of a lock succeeds"},
+	inject: func(f *faulty) {
+		f.checkLimit(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
 			return len(locks)
 		})
 	},
 }, {
-	what:   "looks whether a lock is declared and withdraws it in two steps",
-	caught: []string{"of many withdrawals one succeeds"},
-	with: func(f *faulty) {
+	name: "checks the declaration and withdraws in two steps",
+	rows: []string{"one of many concurrent withdrawals succeeds"},
+	inject: func(f *faulty) {
 		f.withdraw = func(ctx context.Context, group, key string) error {
-			if _, declared := f.lock(key); !declared {
+			if _, declared := f.lookup(key); !declared {
 				return f.Store.Withdraw(ctx, group, key)
 			}
 			pause()
@@ -58,9 +58,9 @@ var brokenDeclaredCrowds = []broken{{
 		}
 	},
 }, {
-	what:   "reads a group in two halves",
-	caught: []string{"a group is told as of one moment"},
-	with: func(f *faulty) {
+	name: "reads a group in two steps",
+	rows: []string{"a group is read at one moment"},
+	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			middle := group + "m"
 			first, _ := f.Store.Group(ctx, group)
@@ -73,22 +73,22 @@ var brokenDeclaredCrowds = []broken{{
 		}
 	},
 }, {
-	what:   "looks whether a declared lock is held and takes it in two steps",
-	caught: []string{"of a crowd that asks for a declared lock one gets it"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, declared := f.lock(req.Key); !declared || isHeld(l) {
+	name: "checks the holder and acquires a declared lock in two steps",
+	rows: []string{"one of many concurrent requests gets a declared lock"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, declared := f.lookup(req.Key); !declared || isHeld(l) {
 				return f.Store.TryLock(ctx, req)
 			}
 			pause()
-			return f.take(ctx, ungrouped(req))
+			return f.forceLock(ctx, withoutGroup(req))
 		})
 	},
 }, {
-	what:   "looks whether an owner has the lock and takes it in two steps",
-	caught: []string{"an owner that asks many times at once gets a declared lock once"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "checks the owner and acquires a declared lock in two steps",
+	rows: []string{"one of an owner's concurrent requests gets a declared lock"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if f.holder(req.Key) == req.Owner {
 				return f.Store.TryLock(ctx, req)
 			}
@@ -101,40 +101,40 @@ var brokenDeclaredCrowds = []broken{{
 		})
 	},
 }, {
-	what:   "looks whether an owner waits and lets it wait in two steps",
-	caught: []string{"an owner that asks many times at once waits once"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, waits := f.notes.Load(req.Key + req.Owner); waits {
+	name: "checks for waits of the owner and waits in two steps",
+	rows: []string{"one of an owner's concurrent requests waits"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, waits := f.shared.Load(req.Key + req.Owner); waits {
 				return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrRepeated)
 			}
 			pause()
-			f.notes.Store(req.Key+req.Owner, true)
-			return f.Store.Lock(ctx, ungrouped(req))
+			f.shared.Store(req.Key+req.Owner, true)
+			return f.Store.Lock(ctx, withoutGroup(req))
 		})
 	},
 }, {
-	what:   "looks whether a lock is declared and takes it in two steps",
-	caught: []string{"nobody has a lock that was withdrawn"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, declared := f.lock(req.Key); !declared {
+	name: "checks the declaration and acquires in two steps",
+	rows: []string{"a lock that is withdrawn during requests is free"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, declared := f.lookup(req.Key); !declared {
 				return f.Store.TryLock(ctx, req)
 			}
 			pause()
-			return f.Store.TryLock(ctx, ungrouped(req))
+			return f.Store.TryLock(ctx, withoutGroup(req))
 		})
 	},
 }, {
-	what:   "looks whether a lock is declared and waits for it in two steps",
-	caught: []string{"nobody waits for a lock that was withdrawn"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, declared := f.lock(req.Key); !declared {
+	name: "checks the declaration and waits in two steps",
+	rows: []string{"a lock that is withdrawn during waiting requests is free"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, declared := f.lookup(req.Key); !declared {
 				return f.Store.Lock(ctx, req)
 			}
 			pause()
-			return f.Store.Lock(ctx, ungrouped(req))
+			return f.Store.Lock(ctx, withoutGroup(req))
 		})
 	},
 }}

@@ -8,65 +8,65 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenDeclarations are stores that let locks exist in the wrong way.
+// brokenDeclarations break the rules of Declare.
 var brokenDeclarations = []broken{{
-	what: "does not declare",
-	caught: []string{
-		"a declared lock exists while nobody holds it", "a group is complete", "a group has names as they were given",
-		"a group has names of any bytes",
+	name: "does not declare",
+	rows: []string{
+		"a declared lock exists while it is free", "a group is complete", "a group returns names unchanged",
+		"a group returns names of any bytes unchanged",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, _ stores.Declaration) error { return ctx.Err() }
 	},
 }, {
-	what:   "tells what was declared as what was asked for",
-	caught: []string{"a declared lock exists while nobody holds it", "a list has declared locks that nobody holds"},
-	with: redraws(func(l *stores.LockInfo) {
+	name: "returns the declared TTL as the TTL of a free lock",
+	rows: []string{"a declared lock exists while it is free", "a list has free declared locks"},
+	inject: changeLockInfos(func(l *stores.LockInfo) {
 		if l.Owner == "" {
 			l.TTL = l.DeclaredTTL
 		}
 	}),
 }, {
-	what:   "tells declared locks as free",
-	caught: []string{"a declared lock is told as it is held"},
-	with: redraws(func(l *stores.LockInfo) {
+	name: "returns held declared locks as free",
+	rows: []string{"a group returns the holder of a declared lock"},
+	inject: changeLockInfos(func(l *stores.LockInfo) {
 		if l.DeclaredTTL > 0 {
 			*l = stores.LockInfo{Key: l.Key, DeclaredTTL: l.DeclaredTTL}
 		}
 	}),
 }, {
-	what:   "tells declared locks without their metadata",
-	caught: []string{"a declared lock is told as it is held"},
-	with:   redraws(func(l *stores.LockInfo) { l.Metadata = nil }),
+	name:   "returns declared locks without metadata",
+	rows:   []string{"a group returns the holder of a declared lock"},
+	inject: changeLockInfos(func(l *stores.LockInfo) { l.Metadata = nil }),
 }, {
-	what:   "declares a lock for its first holder",
-	caught: []string{"a declared lock outlives those who hold it"},
-	with: func(f *faulty) {
+	name: "withdraws declared locks in Unlock",
+	rows: []string{"a declared lock outlives its holders"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Unlock(ctx, key, owner)
 			if err == nil {
-				_ = f.Store.Withdraw(ctx, groupIn(key), key)
+				_ = f.Store.Withdraw(ctx, groupOfKey(key), key)
 			}
 			return err
 		}
 	},
 }, {
-	what:   "lets a declared lock end with its TTL",
-	caught: []string{"a declared lock outlives those who hold it"},
-	with: func(f *faulty) {
+	name: "withdraws declared locks at the end of their TTL",
+	rows: []string{"a declared lock outlives its holders"},
+	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.Group(ctx, group)
 			return filter(locks, func(l stores.LockInfo) bool {
-				_, taken := f.notes.Load(l.Key)
+				_, taken := f.shared.Load(l.Key)
 				return !taken || l.Owner != ""
 			}), err
 		}
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
 	},
 }, {
-	what:   "is content with a lock that is declared already",
-	caught: []string{"a lock is declared once"},
-	with: func(f *faulty) {
+	name: "returns no error for a lock that is already declared",
+	rows: []string{"a lock is declared once"},
+	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			if err := f.Store.Declare(ctx, d); !errors.Is(err, stores.ErrDeclared) {
 				return err
@@ -75,9 +75,9 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	what:   "changes the TTL of a lock that is declared already",
-	caught: []string{"a lock is declared once"},
-	with: func(f *faulty) {
+	name: "changes the TTL of a lock that is already declared",
+	rows: []string{"a lock is declared once"},
+	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			err := f.Store.Declare(ctx, d)
 			if errors.Is(err, stores.ErrDeclared) {
@@ -88,9 +88,9 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	what:   "declares only what nobody holds",
-	caught: []string{"a lock that is held is declared"},
-	with: func(f *faulty) {
+	name: "declares only free locks",
+	rows: []string{"a held lock can be declared"},
+	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			if f.holder(d.Key) != "" {
 				return fmt.Errorf("memory: declare %q: %w", d.Key, stores.ErrDeclared)
@@ -99,99 +99,99 @@ var brokenDeclarations = []broken{{
 		}
 	},
 }, {
-	what:   "takes a lock from its holder to declare it",
-	caught: []string{"a lock that is held is declared"},
-	with: func(f *faulty) {
+	name: "revokes a lock in Declare",
+	rows: []string{"a held lock can be declared"},
+	inject: func(f *faulty) {
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			_ = f.Store.Revoke(ctx, d.Key, "")
 			return f.Store.Declare(ctx, d)
 		}
 	},
 }, {
-	what:   "withdraws what it has declared when it is closed",
-	caught: []string{"declared locks outlive their client"},
-	with: func(f *faulty) {
-		declarations(func(d *stores.Declaration) { f.notes.Store(d.Key, d.Group) })(f)
+	name: "withdraws its locks in Close",
+	rows: []string{"declared locks outlive their client"},
+	inject: func(f *faulty) {
+		changeDeclarations(func(d *stores.Declaration) { f.shared.Store(d.Key, d.Group) })(f)
 		f.close = func() error {
-			for key, group := range f.notes.Range {
+			for key, group := range f.shared.Range {
 				_ = f.Store.Withdraw(context.Background(), group.(string), key.(string))
 			}
 			return f.Store.Close()
 		}
 	},
 }, {
-	what:   "declares whether or not ctx has ended",
-	caught: []string{"a declaration whose ctx has ended changes nothing", ctxRow},
-	with: func(f *faulty) {
+	name: "declares after ctx has ended",
+	rows: []string{"a Declare whose ctx has ended changes nothing", canceledCallRow},
+	inject: func(f *faulty) {
 		f.declare = func(_ context.Context, d stores.Declaration) error { return f.Store.Declare(context.Background(), d) }
 	},
 }, {
-	what:   "withdraws whether or not ctx has ended",
-	caught: []string{"a declaration whose ctx has ended changes nothing", ctxRow},
-	with: func(f *faulty) {
+	name: "withdraws after ctx has ended",
+	rows: []string{"a Declare whose ctx has ended changes nothing", canceledCallRow},
+	inject: func(f *faulty) {
 		f.withdraw = func(_ context.Context, group, key string) error {
 			return f.Store.Withdraw(context.Background(), group, key)
 		}
 	},
 }, {
-	what:   "tells a group after Close",
-	caught: []string{"a closed client answers ErrClosed"},
-	with: func(f *faulty) {
+	name: "returns a group after Close",
+	rows: []string{"a closed client returns ErrClosed"},
+	inject: func(f *faulty) {
 		f.group = func(ctx context.Context, group string) ([]stores.LockInfo, error) { return f.open().Group(ctx, group) }
 	},
 }, {
-	what:   "knows no limit",
-	caught: []string{"a group has as many locks as the limit says"},
-	with:   declarations(func(d *stores.Declaration) { d.Limit = 0 }),
+	name:   "ignores limits",
+	rows:   []string{"a group has at most as many locks as its limit"},
+	inject: changeDeclarations(func(d *stores.Declaration) { d.Limit = 0 }),
 }, {
-	what:   "lets in one more than the limit says",
-	caught: []string{"a group has as many locks as the limit says"},
-	with:   declarations(func(d *stores.Declaration) { d.Limit++ }),
+	name:   "allows one lock more than the limit",
+	rows:   []string{"a group has at most as many locks as its limit"},
+	inject: changeDeclarations(func(d *stores.Declaration) { d.Limit++ }),
 }, {
-	what:   "counts the locks that nobody holds",
-	caught: []string{"a group has as many locks as the limit says"},
-	with: func(f *faulty) {
-		f.limits(func(d stores.Declaration) int {
+	name: "counts only the free locks of a group",
+	rows: []string{"a group has at most as many locks as its limit"},
+	inject: func(f *faulty) {
+		f.checkLimit(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
 			return len(filter(locks, func(l stores.LockInfo) bool { return l.Owner == "" }))
 		})
 	},
 }, {
-	what:   "looks at the limit first",
-	caught: []string{"a lock is declared already, be its group full or not"},
-	with: func(f *faulty) {
-		f.limits(func(d stores.Declaration) int {
+	name: "checks the limit before the lock",
+	rows: []string{"a declared lock in a full group fails with ErrDeclared"},
+	inject: func(f *faulty) {
+		f.checkLimit(func(d stores.Declaration) int {
 			locks, _ := f.Store.Group(context.Background(), d.Group)
 			return len(locks)
 		})
 	},
 }, {
-	what:   "takes no limit for none at all",
-	caught: []string{"a limit is that of the call"},
-	with:   declarations(func(d *stores.Declaration) { d.Limit = max(d.Limit, 1) }),
+	name:   "treats no limit as a limit of one",
+	rows:   []string{"each Declare has its own limit"},
+	inject: changeDeclarations(func(d *stores.Declaration) { d.Limit = max(d.Limit, 1) }),
 }, {
-	what:   "keeps the first limit of a group",
-	caught: []string{"a limit is that of the call"},
-	with: func(f *faulty) {
-		declarations(func(d *stores.Declaration) {
-			first, _ := f.notes.LoadOrStore(d.Group, d.Limit)
+	name: "keeps the first limit of a group",
+	rows: []string{"each Declare has its own limit"},
+	inject: func(f *faulty) {
+		changeDeclarations(func(d *stores.Declaration) {
+			first, _ := f.shared.LoadOrStore(d.Group, d.Limit)
 			d.Limit = first.(int)
 		})(f)
 	},
 }, {
-	what:   "counts the locks of all groups",
-	caught: []string{"what is not of the group does not fill it"},
-	with: func(f *faulty) {
-		f.limits(func(stores.Declaration) int {
+	name: "counts the locks of all groups",
+	rows: []string{"a limit counts only declared locks of the group"},
+	inject: func(f *faulty) {
+		f.checkLimit(func(stores.Declaration) int {
 			locks, _ := f.Store.List(context.Background(), "")
 			return len(filter(locks, func(l stores.LockInfo) bool { return l.DeclaredTTL > 0 }))
 		})
 	},
 }, {
-	what:   "counts the locks whose key begins with the group",
-	caught: []string{"what is not of the group does not fill it"},
-	with: func(f *faulty) {
-		f.limits(func(d stores.Declaration) int {
+	name: "counts the locks whose key begins with the group",
+	rows: []string{"a limit counts only declared locks of the group"},
+	inject: func(f *faulty) {
+		f.checkLimit(func(d stores.Declaration) int {
 			locks, _ := f.Store.List(context.Background(), d.Group)
 			return len(locks)
 		})

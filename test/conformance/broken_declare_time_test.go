@@ -8,102 +8,102 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenMemberTimes are stores that let a declared lock last or end in the wrong way.
+// brokenMemberTimes break the rules about the TTL of declared locks.
 var brokenMemberTimes = []broken{{
-	what:   "lets a declared lock last for a minute",
-	caught: []string{"a declared lock lasts as long as it was declared to", "a declared lock is renewed like any other"},
-	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
-		_, _ = f.Store.Renew(context.Background(), ungrouped(req))
+	name: "makes every declared lock last for a minute",
+	rows: []string{"a declared lock lasts for its declared TTL", "a declared lock is renewed like any other"},
+	inject: changeMemberGrants(func(f *faulty, req stores.Request, _ *stores.Grant) {
+		_, _ = f.Store.Renew(context.Background(), withoutGroup(req))
 	}),
 }, {
-	what: "lets a declared lock last for half of its TTL",
-	caught: []string{
-		"a declared lock lasts as long as it was declared to", "the holder of a declared lock stops before the next one starts",
+	name: "makes a declared lock last for half of its TTL",
+	rows: []string{
+		"a declared lock lasts for its declared TTL", "the holder of a declared lock stops before the next owner starts",
 	},
-	with: answeredAs(func(f *faulty, req stores.Request, _ *stores.Grant) {
-		l, _ := f.lock(req.Key)
+	inject: changeMemberGrants(func(f *faulty, req stores.Request, _ *stores.Grant) {
+		l, _ := f.lookup(req.Key)
 		req.Group, req.TTL = "", l.DeclaredTTL/2
 		_, _ = f.Store.Renew(context.Background(), req)
 	}),
 }, {
-	what:   "declares for an hour at the most",
-	caught: []string{"a millisecond and 68 years are TTLs of a declaration"},
-	with:   declarations(func(d *stores.Declaration) { d.TTL = min(d.TTL, time.Hour) }),
+	name:   "declares for at most an hour",
+	rows:   []string{"a declared TTL may be a millisecond or 68 years"},
+	inject: changeDeclarations(func(d *stores.Declaration) { d.TTL = min(d.TTL, time.Hour) }),
 }, {
-	what:   "declares for a second at the least",
-	caught: []string{"a millisecond and 68 years are TTLs of a declaration"},
-	with:   declarations(func(d *stores.Declaration) { d.TTL = max(d.TTL, time.Second) }),
+	name:   "declares for at least a second",
+	rows:   []string{"a declared TTL may be a millisecond or 68 years"},
+	inject: changeDeclarations(func(d *stores.Declaration) { d.TTL = max(d.TTL, time.Second) }),
 }, {
-	what:   "renews for a group only what is declared in it",
-	caught: []string{"a renewal has no use for a group"},
-	with: func(f *faulty) {
+	name: "renews with a group only declared locks",
+	rows: []string{"a renewal ignores the group"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, _ := f.lock(req.Key); req.Group != "" && l.DeclaredTTL == 0 {
+			if l, _ := f.lookup(req.Key); req.Group != "" && l.DeclaredTTL == 0 {
 				return stores.Grant{}, fmt.Errorf("memory: renew %q: %w", req.Key, stores.ErrNotDeclared)
 			}
 			return f.Store.Renew(ctx, req)
 		}
 	},
 }, {
-	what:   "counts Expires of a declared lock from the answer",
-	caught: []string{"the holder of a declared lock stops before the next one starts"},
-	with: answeredAs(func(f *faulty, req stores.Request, g *stores.Grant) {
+	name: "counts Expires of a declared lock from the response",
+	rows: []string{"the holder of a declared lock stops before the next owner starts"},
+	inject: changeMemberGrants(func(f *faulty, req stores.Request, g *stores.Grant) {
 		pause()
-		l, _ := f.lock(req.Key)
+		l, _ := f.lookup(req.Key)
 		g.Expires = time.Now().Add(l.DeclaredTTL)
 	}),
 }, {
-	what:   "counts Expires of a declared lock by the TTL of the request",
-	caught: []string{"the holder of a declared lock has most of its lease"},
-	with:   answeredAs(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
+	name:   "counts Expires of a declared lock with the TTL of the request",
+	rows:   []string{"the holder of a declared lock has most of its lease"},
+	inject: changeMemberGrants(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = time.Now() }),
 }, {
-	what:   "tells the TTL of the declaration to whoever takes the lock",
-	caught: []string{"a grant of a declared lock tells its TTL"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, g *stores.Grant) {
-			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL > 0 {
+	name: "returns the declared TTL to every holder",
+	rows: []string{"a grant of a declared lock reports its TTL"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, g *stores.Grant) {
+			if l, ok := f.lookup(req.Key); ok && l.DeclaredTTL > 0 {
 				g.TTL = l.DeclaredTTL
 			}
 		})(f)
 	},
 }, {
-	what:   "tells Expires of a declared lock by the wall clock",
-	caught: []string{"the deadline of a declared lock is on the monotonic clock"},
-	with:   answeredAs(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
+	name:   "returns Expires of a declared lock without a monotonic reading",
+	rows:   []string{"the deadline of a declared lock has a monotonic reading"},
+	inject: changeMemberGrants(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }, {
-	what:   "renews a declared lock for the TTL of the declaration",
-	caught: []string{"a declared lock is renewed like any other"},
-	with:   renewsFor(func(_ stores.Request, l stores.LockInfo) time.Duration { return l.DeclaredTTL }),
+	name:   "renews a declared lock for its declared TTL",
+	rows:   []string{"a declared lock is renewed like any other"},
+	inject: renewForTTL(func(_ stores.Request, l stores.LockInfo) time.Duration { return l.DeclaredTTL }),
 }, {
-	what:   "declares a lock anew when it is renewed",
-	caught: []string{"a declared lock is renewed like any other"},
-	with: func(f *faulty) {
-		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.TTL) })(f)
-		redraws(func(l *stores.LockInfo) {
-			if ttl, ok := f.notes.Load(l.Key); ok {
+	name: "declares a lock again in Renew",
+	rows: []string{"a declared lock is renewed like any other"},
+	inject: func(f *faulty) {
+		changeRenewals(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.TTL) })(f)
+		changeLockInfos(func(l *stores.LockInfo) {
+			if ttl, ok := f.shared.Load(l.Key); ok {
 				l.DeclaredTTL = ttl.(time.Duration)
 			}
 		})(f)
 	},
 }, {
-	what:   "withdraws what it revokes",
-	caught: []string{"a declared lock is revoked like any other"},
-	with: func(f *faulty) {
+	name: "withdraws locks in Revoke",
+	rows: []string{"a declared lock is revoked like any other"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Revoke(ctx, key, owner)
 			if err == nil {
-				_ = f.Store.Withdraw(ctx, groupIn(key), key)
+				_ = f.Store.Withdraw(ctx, groupOfKey(key), key)
 			}
 			return err
 		}
 	},
 }, {
-	what:   "finds something to revoke in a free lock",
-	caught: []string{"a declared lock is revoked like any other"},
-	with: func(f *faulty) {
+	name: "revokes free declared locks",
+	rows: []string{"a declared lock is revoked like any other"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Revoke(ctx, key, owner)
-			if l, ok := f.lock(key); ok && l.Owner == "" {
+			if l, ok := f.lookup(key); ok && l.Owner == "" {
 				return nil
 			}
 			return err
@@ -111,10 +111,10 @@ var brokenMemberTimes = []broken{{
 	},
 }}
 
-// answeredAs changes each grant of a TryLock with a group.
-func answeredAs(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*faulty) {
+// changeMemberGrants changes each grant of a TryLock with a group.
+func changeMemberGrants(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
-		answers(func(req stores.Request, g *stores.Grant) {
+		changeGrants(func(req stores.Request, g *stores.Grant) {
 			if req.Group != "" {
 				change(f, req, g)
 			}

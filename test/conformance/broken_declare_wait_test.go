@@ -9,26 +9,26 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenMemberWaits are stores in which one waits for a declared lock in the wrong way.
+// brokenMemberWaits break the rules about waiting for declared locks.
 var brokenMemberWaits = []broken{{
-	what: "finds out each second what has become of a declared lock",
-	caught: []string{
-		"who would wait gets a free declared lock at once", "who waits for a declared lock gets it when it is given back",
-		"who waits for a declared lock gets it when it expires", "who waits for a declared lock gets it when it is revoked",
+	name: "polls declared locks once a second",
+	rows: []string{
+		"a waiting request gets a free declared lock at once", "a waiter gets a declared lock when it is released",
+		"a waiter gets a declared lock when it expires", "a waiter gets a declared lock when it is revoked",
 	},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			began := time.Now()
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			start := time.Now()
 			g, err := f.Store.Lock(ctx, req)
-			time.Sleep(time.Second - time.Since(began)%time.Second)
+			time.Sleep(time.Second - time.Since(start)%time.Second)
 			return g, err
 		})
 	},
 }, {
-	what:   "waits until a lock exists",
-	caught: []string{"who would wait for a lock that does not exist is told so"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "waits until a lock is declared",
+	rows: []string{"a waiting request for a lock that is not declared fails"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			for {
 				g, err := f.Store.Lock(ctx, req)
 				if !errors.Is(err, stores.ErrNotDeclared) || ctx.Err() != nil {
@@ -39,26 +39,26 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	what:   "waits for what somebody holds, be it declared or not",
-	caught: []string{"who would wait for a lock that does not exist is told so"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, ok := f.lock(req.Key); ok && l.DeclaredTTL == 0 {
-				req = ungrouped(req)
+	name: "waits for held locks that are not declared",
+	rows: []string{"a waiting request for a lock that is not declared fails"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, ok := f.lookup(req.Key); ok && l.DeclaredTTL == 0 {
+				req = withoutGroup(req)
 			}
 			return f.Store.Lock(ctx, req)
 		})
 	},
 }, {
-	what:   "tells no TTL to who has waited for a declared lock",
-	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
-	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
+	name:   "returns no TTL after a wait for a declared lock",
+	rows:   []string{"a declared lock lasts for its TTL after a wait"},
+	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
 }, {
-	what:   "hands a declared lock over with the token that it had",
-	caught: []string{"who waits for a declared lock gets it when it is given back"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			l, _ := f.lock(req.Key)
+	name: "hands a declared lock over with its old token",
+	rows: []string{"a waiter gets a declared lock when it is released"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			l, _ := f.lookup(req.Key)
 			g, err := f.Store.Lock(ctx, req)
 			if l.Token > 0 && g.Acquired {
 				g.Token = l.Token
@@ -67,69 +67,69 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	what:   "counts the lease of a declared lock from the request",
-	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
-	with: waited(func(req stores.Request, asked time.Time, g *stores.Grant) {
+	name: "counts the lease of a declared lock from the request",
+	rows: []string{"a declared lock lasts for its TTL after a wait"},
+	inject: changeWaitedGrants(func(req stores.Request, asked time.Time, g *stores.Grant) {
 		if req.Group != "" {
 			g.Expires = asked
 		}
 	}),
 }, {
-	what:   "gives who has waited for a declared lock a minute",
-	caught: []string{"a declared lock that was waited for lasts as long as it was declared to"},
-	with: func(f *faulty) {
-		waited(func(req stores.Request, _ time.Time, _ *stores.Grant) {
+	name: "makes a declared lock last for a minute after a wait",
+	rows: []string{"a declared lock lasts for its TTL after a wait"},
+	inject: func(f *faulty) {
+		changeWaitedGrants(func(req stores.Request, _ time.Time, _ *stores.Grant) {
 			if req.Group != "" {
-				_, _ = f.Store.Renew(context.Background(), ungrouped(req))
+				_, _ = f.Store.Renew(context.Background(), withoutGroup(req))
 			}
 		})(f)
 	},
 }, {
-	what:   "serves those who name the group before others",
-	caught: []string{"who waits with the group and without is served in the order of arrival"},
-	with: func(f *faulty) {
-		f.lineUp(func(p *place, before, behind []*place) bool {
-			named := func(other *place) bool { return other.member }
-			if p.member {
-				return !p.meets(filter(before, named))
+	name: "serves waiters with a group first",
+	rows: []string{"waiters with and without a group are served in order of arrival"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(e *queueEntry, before, behind []*queueEntry) bool {
+			named := func(other *queueEntry) bool { return other.hasGroup }
+			if e.hasGroup {
+				return !e.conflictsWith(filter(before, named))
 			}
-			return !p.meets(before) && !p.meets(filter(behind, named))
+			return !e.conflictsWith(before) && !e.conflictsWith(filter(behind, named))
 		})
 	},
 }, {
-	what:   "sends those away who wait for a lock that is declared",
-	caught: []string{"a lock that somebody waits for is declared"},
-	with: func(f *faulty) {
-		f.cancelsUngrouped()
+	name: "cancels waiters in Declare",
+	rows: []string{"a lock with waiters can be declared"},
+	inject: func(f *faulty) {
+		f.allowCancel()
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
-			f.cancels().send(d.Key)
+			f.cancelSet().cancelAll(d.Key)
 			return f.Store.Declare(ctx, d)
 		}
 	},
 }, {
-	what:   "lets one of a group overtake those who wait",
-	caught: []string{"who waits with the group and without is served in the order of arrival"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "lets requests with a group overtake waiters",
+	rows: []string{"waiters with and without a group are served in order of arrival"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if err == nil && !g.Acquired {
-				return f.take(ctx, ungrouped(req))
+				return f.forceLock(ctx, withoutGroup(req))
 			}
 			return g, err
 		})
 	},
 }, {
-	what: "lets an owner wait for what it has or waits for",
-	caught: []string{
-		"who has a declared lock does not wait for it", "who waits for a declared lock does not ask for it again",
-		"an owner that asks many times at once waits once",
+	name: "lets an owner wait for its own lock",
+	rows: []string{
+		"a waiting request is rejected if its owner holds the declared lock", "a request is rejected if its owner waits for the declared lock",
+		"one of an owner's concurrent requests waits",
 	},
-	with: waitsUngrouped(stores.ErrRepeated),
+	inject: waitWithoutGroupAfter(stores.ErrRepeated),
 }, {
-	what:   "refuses a declared lock without a word to who waits for it",
-	caught: []string{"who waits for a declared lock does not ask for it again"},
-	with: func(f *faulty) {
-		f.tryAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "refuses a declared lock to its waiter without an error",
+	rows: []string{"a request is rejected if its owner waits for the declared lock"},
+	inject: func(f *faulty) {
+		f.replaceTryLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if errors.Is(err, stores.ErrRepeated) && f.holder(req.Key) != req.Owner {
 				return stores.Grant{}, nil
@@ -138,10 +138,10 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	what:   "ends the wait of an owner that asks again",
-	caught: []string{"who waits for a declared lock does not ask for it again"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "ends the first wait of an owner that requests the lock again",
+	rows: []string{"a request is rejected if its owner waits for the declared lock"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if errors.Is(err, stores.ErrRepeated) {
 				_ = f.Store.Unlock(ctx, req.Key, req.Owner)
@@ -150,59 +150,59 @@ var brokenMemberWaits = []broken{{
 		})
 	},
 }, {
-	what:   "knows in each client only who waits through it",
-	caught: []string{"who waits for a declared lock does not ask for it again"},
-	with: func(f *faulty) {
+	name: "checks only for waits through the same client",
+	rows: []string{"a request is rejected if its owner waits for the declared lock"},
+	inject: func(f *faulty) {
 		own := fmt.Sprintf("%p", f)
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
-			if _, here := f.notes.Load(own + req.Key + req.Owner); !here && errors.Is(err, stores.ErrRepeated) {
-				f.notes.Store(own+req.Key+req.Owner, true)
-				return f.Store.Lock(ctx, ungrouped(req))
+			if _, here := f.shared.Load(own + req.Key + req.Owner); !here && errors.Is(err, stores.ErrRepeated) {
+				f.shared.Store(own+req.Key+req.Owner, true)
+				return f.Store.Lock(ctx, withoutGroup(req))
 			}
 			return g, err
 		})
 	},
 }, {
-	what: "remembers who has waited",
-	caught: []string{
-		"who has left the line for a declared lock may ask again", "who leaves while the lock is withdrawn leaves nothing behind",
+	name: "remembers former waiters",
+	rows: []string{
+		"an owner whose wait ended can wait for a declared lock again", "a wait that is canceled during a withdrawal leaves no trace",
 	},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, again := f.notes.LoadOrStore(req.Key+req.Owner, true); again {
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, again := f.shared.LoadOrStore(req.Key+req.Owner, true); again {
 				return stores.Grant{}, fmt.Errorf("memory: lock %q: %w", req.Key, stores.ErrRepeated)
 			}
 			return f.Store.Lock(ctx, req)
 		})
 	},
 }, {
-	what:   "waits for a declared lock whether or not ctx has ended",
-	caught: []string{"a Lock of a declared lock whose ctx has ended takes nothing"},
-	with: func(f *faulty) {
-		f.waitAs(func(_ context.Context, req stores.Request) (stores.Grant, error) {
+	name: "waits for a declared lock after ctx has ended",
+	rows: []string{"a Lock of a declared lock whose ctx has ended acquires nothing"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.Lock(context.Background(), req)
 		})
 	},
 }, {
-	what:   "sees no circle of those who wait for declared locks",
-	caught: []string{"waiting in a circle for declared locks is a deadlock"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "detects no cycles of declared locks",
+	rows: []string{"waiting in a cycle for declared locks is a deadlock"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			req.Holding = nil
 			return f.Store.Lock(ctx, req)
 		})
 	},
 }}
 
-// brokenGivingUp are stores in which Unlock ends no wait, or the wrong one.
-var brokenGivingUp = []broken{{
-	what: "ends no wait by Unlock",
-	caught: []string{
-		"an Unlock ends the wait of its owner", "who gives up by Unlock lets the others through",
-		"an Unlock ends the wait for a lock that nobody holds", "a grant and giving up are one or the other",
+// brokenUnlockedWaits break the rules about waits that Unlock ends.
+var brokenUnlockedWaits = []broken{{
+	name: "ends no wait in Unlock",
+	rows: []string{
+		"Unlock ends the wait of its owner", "waiters behind a wait that Unlock ended move up",
+		"Unlock ends the wait for a free lock", "a grant and the end of a wait by Unlock exclude each other",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			switch f.holder(key) {
 			case owner:
@@ -214,9 +214,9 @@ var brokenGivingUp = []broken{{
 		}
 	},
 }, {
-	what:   "ends a wait by Unlock and tells that it was somebody else's lock",
-	caught: []string{"an Unlock ends the wait of its owner"},
-	with: func(f *faulty) {
+	name: "ends a wait in Unlock and returns ErrNotOwner",
+	rows: []string{"Unlock ends the wait of its owner"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
 			err := f.Store.Unlock(ctx, key, owner)
@@ -227,10 +227,10 @@ var brokenGivingUp = []broken{{
 		}
 	},
 }, {
-	what:   "takes a wait that was given up for one that was cancelled",
-	caught: []string{"an Unlock ends the wait of its owner"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "returns context.Canceled from a wait that Unlock ends",
+	rows: []string{"Unlock ends the wait of its owner"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if errors.Is(err, stores.ErrGaveUp) {
 				return g, fmt.Errorf("memory: lock %q: %w", req.Key, context.Canceled)
@@ -239,9 +239,9 @@ var brokenGivingUp = []broken{{
 		})
 	},
 }, {
-	what:   "takes the lock from its holder when somebody gives up",
-	caught: []string{"an Unlock ends the wait of its owner"},
-	with: func(f *faulty) {
+	name: "revokes the lock when Unlock ends a wait",
+	rows: []string{"Unlock ends the wait of its owner"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
 			err := f.Store.Unlock(ctx, key, owner)
@@ -252,17 +252,17 @@ var brokenGivingUp = []broken{{
 		}
 	},
 }, {
-	what:   "sends everybody away when one gives up",
-	caught: []string{"who gives up by Unlock lets the others through"},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			f.notes.Store(req.Owner, req.Owner)
+	name: "cancels all waiters when Unlock ends one wait",
+	rows: []string{"waiters behind a wait that Unlock ended move up"},
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			f.shared.Store(req.Owner, req.Owner)
 			return f.Store.Lock(ctx, req)
 		})
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
 			err := f.Store.Unlock(ctx, key, owner)
-			for _, other := range f.notes.Range {
+			for _, other := range f.shared.Range {
 				if err == nil && holder != owner {
 					_ = f.Store.Unlock(ctx, key, other.(string))
 				}
@@ -271,26 +271,26 @@ var brokenGivingUp = []broken{{
 		}
 	},
 }, {
-	what:   "ends any wait by Unlock",
-	caught: []string{"an Unlock does not end a wait without the group"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			ctx, cancel := f.cancels().add(ctx, req.Key+req.Owner)
+	name: "ends every wait in Unlock",
+	rows: []string{"Unlock does not end a wait without a group"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			ctx, cancel := f.cancelSet().add(ctx, req.Key+req.Owner)
 			defer cancel()
 			return f.Store.Lock(ctx, req)
 		}
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Unlock(ctx, key, owner)
-			if errors.Is(err, stores.ErrNotOwner) && f.cancels().send(key+owner) {
+			if errors.Is(err, stores.ErrNotOwner) && f.cancelSet().cancelAll(key+owner) {
 				return nil
 			}
 			return err
 		}
 	},
 }, {
-	what:   "looks at those who wait only if somebody holds the lock",
-	caught: []string{"an Unlock ends the wait for a lock that nobody holds"},
-	with: func(f *faulty) {
+	name: "ends waits in Unlock only if the lock is held",
+	rows: []string{"Unlock ends the wait for a free lock"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if f.holder(key) == "" {
 				return fmt.Errorf("memory: unlock %q: %w", key, stores.ErrNotHeld)
@@ -299,22 +299,21 @@ var brokenGivingUp = []broken{{
 		}
 	},
 }, {
-	what:   "waits on when its owner has given up",
-	caught: []string{"an Unlock ends the wait of its owner", "a grant and giving up are one or the other"},
-	with:   waitsOnAfter(stores.ErrGaveUp),
+	name:   "waits again after Unlock has ended the wait",
+	rows:   []string{"Unlock ends the wait of its owner", "a grant and the end of a wait by Unlock exclude each other"},
+	inject: waitAgainAfter(stores.ErrGaveUp),
 }}
 
-// brokenWithdrawnWaits are stores in which those who wait fare ill when a lock is
-// withdrawn.
+// brokenWithdrawnWaits break the rules about waiters of a withdrawn lock.
 var brokenWithdrawnWaits = []broken{{
-	what: "lets those who wait go on when the lock is withdrawn",
-	caught: []string{
-		"a lock that is withdrawn fails those who wait for it", "a lock that is withdrawn goes to who waits without the group",
-		"a free lock that is withdrawn fails those who wait for it",
+	name: "keeps the waiters of a withdrawn lock",
+	rows: []string{
+		"withdrawing a lock fails its waiters", "a withdrawn lock goes to the next waiter without a group",
+		"withdrawing a free lock fails its waiters",
 	},
-	with: func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			_, declared := f.lock(req.Key)
+	inject: func(f *faulty) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			_, declared := f.lookup(req.Key)
 			g, err := f.Store.Lock(ctx, req)
 			if declared && errors.Is(err, stores.ErrNotDeclared) {
 				<-ctx.Done()
@@ -323,61 +322,59 @@ var brokenWithdrawnWaits = []broken{{
 		})
 	},
 }, {
-	what: "lets those who wait have the lock that is declared next",
-	caught: []string{
-		"a lock that is declared again fails those who waited for the old one",
-		"those who wait for a lock that is withdrawn are never served",
+	name: "grants a lock that is declared again to its old waiters",
+	rows: []string{
+		"declaring a withdrawn lock again does not keep its waiters",
+		"waiters of a withdrawn lock are never granted",
 	},
-	with: waitsOnAfter(stores.ErrNotDeclared),
+	inject: waitAgainAfter(stores.ErrNotDeclared),
 }, {
-	what:   "gives a withdrawn lock to those who wait for it",
-	caught: []string{"a lock that is withdrawn fails those who wait for it"},
-	with:   waitsUngrouped(stores.ErrNotDeclared),
+	name:   "grants a withdrawn lock to its waiters",
+	rows:   []string{"withdrawing a lock fails its waiters"},
+	inject: waitWithoutGroupAfter(stores.ErrNotDeclared),
 }, {
-	what:   "sends everybody away when a lock is withdrawn",
-	caught: []string{"a lock that is withdrawn goes to who waits without the group"},
-	with: func(f *faulty) {
-		f.cancelsUngrouped()
-		f.withdraw = f.sendsAway
+	name: "cancels waiters without a group in Withdraw",
+	rows: []string{"a withdrawn lock goes to the next waiter without a group"},
+	inject: func(f *faulty) {
+		f.allowCancel()
+		f.withdraw = f.withdrawAndCancel
 	},
 }, {
-	what: "sends everybody away who waits for several locks when one is withdrawn",
-	caught: []string{
-		"who waits for several locks gets them when one is withdrawn", "a free lock that is withdrawn fails those who wait for it",
+	name: "cancels waiters for several locks in Withdraw",
+	rows: []string{
+		"a waiter for several locks gets them when one is withdrawn", "withdrawing a free lock fails its waiters",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {
 				var cancel context.CancelFunc
-				ctx, cancel = f.cancels().add(ctx, key)
+				ctx, cancel = f.cancelSet().add(ctx, key)
 				defer cancel()
 			}
 			return f.Store.LockAll(ctx, req)
 		}
-		f.withdraw = f.sendsAway
+		f.withdraw = f.withdrawAndCancel
 	},
 }}
 
-// waitsUngrouped lets one of a group wait as if the lock were like any other when it is
-// told the outcome.
-func waitsUngrouped(outcome error) func(*faulty) {
+// waitWithoutGroupAfter waits without the group if the request fails with outcome.
+func waitWithoutGroupAfter(outcome error) func(*faulty) {
 	return func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if errors.Is(err, outcome) {
-				return f.Store.Lock(ctx, ungrouped(req))
+				return f.Store.Lock(ctx, withoutGroup(req))
 			}
 			return g, err
 		})
 	}
 }
 
-// waitsOnAfter lets one of a group, who has begun to wait, wait again when it is told the
-// outcome.
-func waitsOnAfter(outcome error) func(*faulty) {
+// waitAgainAfter waits again if a wait for a declared lock fails with outcome.
+func waitAgainAfter(outcome error) func(*faulty) {
 	return func(f *faulty) {
-		f.waitAs(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			_, declared := f.lock(req.Key)
+		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			_, declared := f.lookup(req.Key)
 			for {
 				g, err := f.Store.Lock(ctx, req)
 				if !declared || !errors.Is(err, outcome) || ctx.Err() != nil {
@@ -389,9 +386,9 @@ func waitsOnAfter(outcome error) func(*faulty) {
 	}
 }
 
-// sendsAway withdraws a lock and sends those away who wait for it without a group.
-func (f *faulty) sendsAway(ctx context.Context, group, key string) error {
+// withdrawAndCancel withdraws a lock and cancels its waiters without a group.
+func (f *faulty) withdrawAndCancel(ctx context.Context, group, key string) error {
 	err := f.Store.Withdraw(ctx, group, key)
-	f.cancels().send(key)
+	f.cancelSet().cancelAll(key)
 	return err
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenDeclaredEvents are stores that tell the wrong events of declared locks.
+// brokenDeclaredEvents send the wrong events of declared locks.
 var brokenDeclaredEvents = []broken{{
-	what:   "first tells what is held only",
-	caught: []string{"a watcher is first told what is declared"},
-	with:   retells(func(e *stores.Event) { e.Locks = filter(e.Locks, isHeld) }),
+	name:   "has only held locks in a snapshot",
+	rows:   []string{"a snapshot has the declared locks"},
+	inject: changeEvents(func(e *stores.Event) { e.Locks = filter(e.Locks, isHeld) }),
 }, {
-	what:   "first tells what is held as if it were not declared",
-	caught: []string{"a watcher is first told what is declared"},
-	with: retells(func(e *stores.Event) {
+	name: "has no declared TTL of held locks in a snapshot",
+	rows: []string{"a snapshot has the declared locks"},
+	inject: changeEvents(func(e *stores.Event) {
 		for i, l := range e.Locks {
 			if isHeld(l) {
 				e.Locks[i].DeclaredTTL = 0
@@ -23,21 +23,21 @@ var brokenDeclaredEvents = []broken{{
 		}
 	}),
 }, {
-	what:   "tells nothing of what is declared",
-	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventDeclared }),
+	name:   "sends no event of declarations",
+	rows:   []string{"a watcher sees locks declared and withdrawn", "a watcher sees each change of a declared lock"},
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventDeclared }),
 }, {
-	what:   "tells nothing of what is withdrawn",
-	caught: []string{"a watcher is told what is declared and withdrawn", "a watcher is told the life of a declared lock"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn }),
+	name:   "sends no event of withdrawals",
+	rows:   []string{"a watcher sees locks declared and withdrawn", "a watcher sees each change of a declared lock"},
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn }),
 }, {
-	what:   "tells no TTL with what is declared",
-	caught: []string{"a watcher is told what is declared and withdrawn"},
-	with:   retells(func(e *stores.Event) { e.Lock.DeclaredTTL = 0 }),
+	name:   "sends declarations without the TTL",
+	rows:   []string{"a watcher sees locks declared and withdrawn"},
+	inject: changeEvents(func(e *stores.Event) { e.Lock.DeclaredTTL = 0 }),
 }, {
-	what:   "tells that a lock is revoked and then that it is withdrawn",
-	caught: []string{"a watcher is told the life of a declared lock"},
-	with: tellsEach(func(e stores.Event) []stores.Event {
+	name: "sends a revocation before a withdrawal",
+	rows: []string{"a watcher sees each change of a declared lock"},
+	inject: replaceEvents(func(e stores.Event) []stores.Event {
 		if e.Kind != stores.EventWithdrawn || isFree(e.Lock) {
 			return []stores.Event{e}
 		}
@@ -47,25 +47,25 @@ var brokenDeclaredEvents = []broken{{
 		return []stores.Event{revoked, e}
 	}),
 }, {
-	what: "does not tell from whom a lock is withdrawn",
-	caught: []string{
-		"a watcher is told the life of a declared lock", "a watcher is told of a withdrawal before the next one gets the lock",
+	name: "sends withdrawals without the holder",
+	rows: []string{
+		"a watcher sees each change of a declared lock", "a watcher sees a withdrawal before the next grant",
 	},
-	with: retells(forgetsHolder(stores.EventWithdrawn)),
+	inject: changeEvents(removeHolder(stores.EventWithdrawn)),
 }, {
-	what:   "does not tell who holds what is declared",
-	caught: []string{"a watcher is told that a lock is declared which somebody holds"},
-	with:   retells(forgetsHolder(stores.EventDeclared)),
+	name:   "sends declarations without the holder",
+	rows:   []string{"a watcher sees a held lock declared"},
+	inject: changeEvents(removeHolder(stores.EventDeclared)),
 }, {
-	what: "tells nothing of declared locks that expire",
-	caught: []string{
-		"a watcher is told that a declared lock has expired", "a watcher is told that a lock expired before it is withdrawn",
+	name: "sends no event of declared locks that expire",
+	rows: []string{
+		"a watcher sees a declared lock expire", "a watcher sees a lock expire before it is withdrawn",
 	},
-	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
-	what:   "tells that a lock is withdrawn when it expires",
-	caught: []string{"a watcher is told that a declared lock has expired"},
-	with: tellsEach(func(e stores.Event) []stores.Event {
+	name: "sends a withdrawal of locks that expire",
+	rows: []string{"a watcher sees a declared lock expire"},
+	inject: replaceEvents(func(e stores.Event) []stores.Event {
 		if e.Kind != stores.EventExpired {
 			return []stores.Event{e}
 		}
@@ -74,75 +74,75 @@ var brokenDeclaredEvents = []broken{{
 		return []stores.Event{e, withdrawn}
 	}),
 }, {
-	what:   "tells of declarations that are refused",
-	caught: []string{"a watcher is told nothing of declarations that are refused"},
-	with: func(f *faulty) {
-		f.tellsAll()
+	name: "sends events of rejected declarations",
+	rows: []string{"a rejected declaration sends no event"},
+	inject: func(f *faulty) {
+		f.allowFakeEvents()
 		f.declare = func(ctx context.Context, d stores.Declaration) error {
 			err := f.Store.Declare(ctx, d)
 			if err != nil {
-				f.tellAll(stores.Event{Kind: stores.EventDeclared, Lock: stores.LockInfo{Key: d.Key, DeclaredTTL: d.TTL}})
+				f.sendFakeEvent(stores.Event{Kind: stores.EventDeclared, Lock: stores.LockInfo{Key: d.Key, DeclaredTTL: d.TTL}})
 			}
 			return err
 		}
 	},
 }, {
-	what:   "tells of withdrawals that are refused",
-	caught: []string{"a watcher is told nothing of declarations that are refused"},
-	with: func(f *faulty) {
-		f.tellsAll()
+	name: "sends events of rejected withdrawals",
+	rows: []string{"a rejected declaration sends no event"},
+	inject: func(f *faulty) {
+		f.allowFakeEvents()
 		f.withdraw = func(ctx context.Context, group, key string) error {
 			err := f.Store.Withdraw(ctx, group, key)
 			if err != nil {
-				f.tellAll(stores.Event{Kind: stores.EventWithdrawn, Lock: stores.LockInfo{Key: key}})
+				f.sendFakeEvent(stores.Event{Kind: stores.EventWithdrawn, Lock: stores.LockInfo{Key: key}})
 			}
 			return err
 		}
 	},
 }, {
-	what:   "tells of those who give up",
-	caught: []string{"a watcher is told nothing of those who give up"},
-	with: func(f *faulty) {
-		f.tellsAll()
+	name: "sends an event when Unlock ends a wait",
+	rows: []string{"a wait that Unlock ends sends no event"},
+	inject: func(f *faulty) {
+		f.allowFakeEvents()
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
 			err := f.Store.Unlock(ctx, key, owner)
 			if err == nil && holder != owner {
-				f.tellAll(stores.Event{Kind: stores.EventReleased, Lock: stores.LockInfo{Key: key, Owner: owner}})
+				f.sendFakeEvent(stores.Event{Kind: stores.EventReleased, Lock: stores.LockInfo{Key: key, Owner: owner}})
 			}
 			return err
 		}
 	},
 }, {
-	what:   "tells of a withdrawal only if the lock is free afterwards",
-	caught: []string{"a watcher is told of a withdrawal before the next one gets the lock"},
-	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn || f.holder(e.Lock.Key) == "" })(f)
+	name: "sends withdrawals only of locks that become free",
+	rows: []string{"a watcher sees a withdrawal before the next grant"},
+	inject: func(f *faulty) {
+		filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventWithdrawn || f.holder(e.Lock.Key) == "" })(f)
 	},
 }, {
-	what:   "tells every watcher what is declared",
-	caught: []string{"a watcher is told of the declared locks under its prefix"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "sends declarations to every watcher",
+	rows: []string{"a watcher sees only declared locks under its prefix"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
 				e.Locks = filter(e.Locks, func(l stores.LockInfo) bool { return strings.HasPrefix(l.Key, prefix) })
 				if e.Kind != stores.EventDeclared && !strings.HasPrefix(e.Lock.Key, prefix) && e.Kind != stores.EventSnapshot {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }, {
-	what:   "tells most declarations, and not each",
-	caught: []string{"a watcher knows what is declared, whenever it began"},
-	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventDeclared || e.Revision%7 != 0 })(f)
+	name: "skips a few declarations",
+	rows: []string{"watchers of declared locks agree with the list"},
+	inject: func(f *faulty) {
+		filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventDeclared || e.Revision%7 != 0 })(f)
 	},
 }}
 
-// forgetsHolder leaves out who holds the lock in events of the kind.
-func forgetsHolder(kind stores.EventKind) func(e *stores.Event) {
+// removeHolder removes the holder from events of the kind.
+func removeHolder(kind stores.EventKind) func(e *stores.Event) {
 	return func(e *stores.Event) {
 		if e.Kind == kind {
 			e.Lock = stores.LockInfo{Key: e.Lock.Key, DeclaredTTL: e.Lock.DeclaredTTL}
@@ -150,13 +150,13 @@ func forgetsHolder(kind stores.EventKind) func(e *stores.Event) {
 	}
 }
 
-// tellsEach tells others than an event.
-func tellsEach(instead func(e stores.Event) []stores.Event) func(*faulty) {
+// replaceEvents sends other events instead of each event.
+func replaceEvents(instead func(e stores.Event) []stores.Event) func(*faulty) {
 	return func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				for _, e := range instead(e) {
-					if err := tell(e); err != nil {
+					if err := notify(e); err != nil {
 						return err
 					}
 				}

@@ -9,30 +9,30 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenEvents are stores that tell the wrong events.
+// brokenEvents send the wrong events.
 var brokenEvents = []broken{{
-	what:   "tells nothing of locks that are given back",
-	caught: []string{"a watcher is told who gets a lock and gives it back"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventReleased }),
+	name:   "sends no event of releases",
+	rows:   []string{"a watcher sees grants and releases"},
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventReleased }),
 }, {
-	what: "tells nothing of locks that expire",
-	caught: []string{
-		"a watcher is told that a lock has expired", "a watcher is told that a lock expired before another gets it",
-		"a watcher is told that a lock which it was first told has expired", "a watcher is told of the end of a renewed lock",
+	name: "sends no event of locks that expire",
+	rows: []string{
+		"a watcher sees a lock expire", "a watcher sees a lock expire before the next grant",
+		"a watcher sees a lock in the snapshot expire", "a watcher sees a renewed lock expire",
 	},
-	with: tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventExpired }),
 }, {
-	what:   "tells that a lock has expired when something else happens",
-	caught: []string{"a watcher is told that a lock has expired"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "delays events before an expiry",
+	rows: []string{"a watcher sees a lock expire"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			var late []stores.Event
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				if late = append(late, e); e.Kind == stores.EventExpired {
 					return nil
 				}
 				for _, e := range late {
-					if err := tell(e); err != nil {
+					if err := notify(e); err != nil {
 						return err
 					}
 				}
@@ -42,207 +42,207 @@ var brokenEvents = []broken{{
 		}
 	},
 }, {
-	what: "tells the end of a lock only if it has told the beginning",
-	caught: []string{
-		"a watcher is told of the end of a lock that it was first told",
-		"a watcher is told that a lock which it was first told has expired",
+	name: "sends the end of a lock only after its start",
+	rows: []string{
+		"a watcher sees the release of a lock in the snapshot",
+		"a watcher sees a lock in the snapshot expire",
 	},
-	with: func(f *faulty) {
-		var begun sync.Map
-		tellsIf(func(e stores.Event) bool {
+	inject: func(f *faulty) {
+		var granted sync.Map
+		filterEvents(func(e stores.Event) bool {
 			if e.Kind == stores.EventAcquired {
-				begun.Store(e.Lock.Token, true)
+				granted.Store(e.Lock.Token, true)
 			}
-			_, ok := begun.Load(e.Lock.Token)
+			_, ok := granted.Load(e.Lock.Token)
 			return ok || e.Kind == stores.EventSnapshot
 		})(f)
 	},
 }, {
-	what:   "tells keys and owners only",
-	caught: []string{"a watcher is told who gets a lock and gives it back"},
-	with: retells(func(e *stores.Event) {
+	name: "sends only keys and owners",
+	rows: []string{"a watcher sees grants and releases"},
+	inject: changeEvents(func(e *stores.Event) {
 		e.Lock = stores.LockInfo{Key: e.Lock.Key, Owner: e.Lock.Owner}
 	}),
 }, {
-	what:   "tells no metadata",
-	caught: []string{"a watcher is told the metadata of a lock"},
-	with:   retells(func(e *stores.Event) { e.Lock.Metadata = nil }),
+	name:   "sends no metadata",
+	rows:   []string{"a watcher sees the metadata of a lock"},
+	inject: changeEvents(func(e *stores.Event) { e.Lock.Metadata = nil }),
 }, {
-	what:   "tells a revoked lock as given back",
-	caught: []string{"a watcher is told that a lock was revoked"},
-	with: retells(func(e *stores.Event) {
+	name: "sends revocations as releases",
+	rows: []string{"a watcher sees a lock revoked"},
+	inject: changeEvents(func(e *stores.Event) {
 		if e.Kind == stores.EventRevoked {
 			e.Kind = stores.EventReleased
 		}
 	}),
 }, {
-	what:   "tells that a lock has expired when its first lease is over",
-	caught: []string{"a watcher is told of the end of a renewed lock"},
-	with: func(f *faulty) {
-		renewals(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
-		tellsIf(func(e stores.Event) bool {
-			_, renewed := f.notes.Load(e.Lock.Key)
+	name: "sends no expiry of renewed locks",
+	rows: []string{"a watcher sees a renewed lock expire"},
+	inject: func(f *faulty) {
+		changeRenewals(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
+		filterEvents(func(e stores.Event) bool {
+			_, renewed := f.shared.Load(e.Lock.Key)
 			return !renewed || e.Kind != stores.EventExpired
 		})(f)
 	},
 }, {
-	what:   "tells one of several locks",
-	caught: []string{"a watcher is told each of several locks"},
-	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool {
-			_, again := f.notes.LoadOrStore(e.Lock.Token, true)
+	name: "sends an event of only one of several locks",
+	rows: []string{"a watcher sees each of several locks"},
+	inject: func(f *faulty) {
+		filterEvents(func(e stores.Event) bool {
+			_, again := f.shared.LoadOrStore(e.Lock.Token, true)
 			return !again || e.Kind != stores.EventAcquired
 		})(f)
 	},
 }, {
-	what: "tells half of a hand-over",
-	caught: []string{
-		"a watcher is told of both halves of a hand-over",
-		"a watcher is told of a revocation before the next one gets the lock",
-		"a watcher is told of an expiry before the next one gets the lock",
+	name: "sends only the grant of a handoff",
+	rows: []string{
+		"a watcher sees a release before the waiter's grant",
+		"a watcher sees a revocation before the waiter's grant",
+		"a watcher sees an expiry before the waiter's grant",
 	},
-	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool {
+	inject: func(f *faulty) {
+		filterEvents(func(e stores.Event) bool {
 			return e.Kind == stores.EventSnapshot || e.Kind == stores.EventAcquired || f.holder(e.Lock.Key) == ""
 		})(f)
 	},
 }, {
-	what:   "tells what is under the prefix only",
-	caught: []string{"a watcher is told of the locks under its prefix"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "does not watch the key that equals the prefix",
+	rows: []string{"a watcher sees only locks under its prefix"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				if e.Lock.Key == prefix {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }, {
-	what:   "tells all changes to every watcher",
-	caught: []string{"a watcher is told of the locks under its prefix"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "sends all changes to every watcher",
+	rows: []string{"a watcher sees only locks under its prefix"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
 				e.Locks = filter(e.Locks, func(l stores.LockInfo) bool { return strings.HasPrefix(l.Key, prefix) })
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }, {
-	what:   "takes a watcher's prefix for a pattern",
-	caught: []string{"a watcher's prefix is no pattern"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "treats a watcher's prefix as a pattern",
+	rows: []string{"a watcher's prefix is not a pattern"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			matches := func(l stores.LockInfo) bool { ok, _ := path.Match(prefix+"*", l.Key); return ok }
 			return f.Store.Watch(ctx, "", func(e stores.Event) error {
 				if e.Kind != stores.EventSnapshot && !matches(e.Lock) {
 					return nil
 				}
 				e.Locks = filter(e.Locks, matches)
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }, {
-	what:   "tells nothing under the empty prefix",
-	caught: []string{"the empty prefix watches everything"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "watches nothing under the empty prefix",
+	rows: []string{"the empty prefix watches all locks"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			if prefix == "" {
 				prefix = "everything"
 			}
-			return f.Store.Watch(ctx, prefix, tell)
+			return f.Store.Watch(ctx, prefix, notify)
 		}
 	},
 }, {
-	what:   "tells names with their white space trimmed",
-	caught: []string{"a watcher is told keys and owners as they were given"},
-	with:   retells(func(e *stores.Event) { e.Lock.Owner = strings.TrimSpace(e.Lock.Owner) }),
+	name:   "sends names without surrounding white space",
+	rows:   []string{"a watcher receives names unchanged"},
+	inject: changeEvents(func(e *stores.Event) { e.Lock.Owner = strings.TrimSpace(e.Lock.Owner) }),
 }, {
-	what:   "tells names as UTF-8",
-	caught: []string{"a watcher is told keys and owners of any bytes"},
-	with:   retells(func(e *stores.Event) { e.Lock.Key = strings.ToValidUTF8(e.Lock.Key, "\ufffd") }),
+	name:   "sends names as valid UTF-8",
+	rows:   []string{"a watcher receives names of any bytes unchanged"},
+	inject: changeEvents(func(e *stores.Event) { e.Lock.Key = strings.ToValidUTF8(e.Lock.Key, "\ufffd") }),
 }, {
-	what:   "tells of those who are refused",
-	caught: []string{"a watcher is told nothing of what changes nothing"},
-	with: func(f *faulty) {
-		f.tellsAll()
+	name: "sends events of refused calls",
+	rows: []string{"refused calls send no event"},
+	inject: func(f *faulty) {
+		f.allowFakeEvents()
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
 			if !g.Acquired {
-				f.tellAll(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner}})
+				f.sendFakeEvent(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner}})
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "tells of renewals",
-	caught: []string{"a watcher is told nothing of renewals"},
-	with: func(f *faulty) {
-		f.tellsAll()
-		renewals(func(req stores.Request, g *stores.Grant) {
-			f.tellAll(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner, Token: g.Token}})
+	name: "sends events of renewals",
+	rows: []string{"renewals send no event"},
+	inject: func(f *faulty) {
+		f.allowFakeEvents()
+		changeRenewals(func(req stores.Request, g *stores.Grant) {
+			f.sendFakeEvent(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner, Token: g.Token}})
 		})(f)
 	},
 }, {
-	what:   "tells of those who wait",
-	caught: []string{"a watcher is told nothing of those who wait"},
-	with: func(f *faulty) {
-		f.tellsAll()
-		waits(func(req *stores.Request) {
-			f.tellAll(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner}})
+	name: "sends events of waiters",
+	rows: []string{"waits send no event"},
+	inject: func(f *faulty) {
+		f.allowFakeEvents()
+		changeWaits(func(req *stores.Request) {
+			f.sendFakeEvent(stores.Event{Kind: stores.EventAcquired, Lock: stores.LockInfo{Key: req.Key, Owner: req.Owner}})
 		})(f)
 	},
 }}
 
-// tellsIf leaves some events out.
-func tellsIf(told func(e stores.Event) bool) func(*faulty) {
+// filterEvents drops the events that keep rejects.
+func filterEvents(keep func(e stores.Event) bool) func(*faulty) {
 	return func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if !told(e) {
+				if !keep(e) {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	}
 }
 
-// retells changes each event.
-func retells(change func(e *stores.Event)) func(*faulty) {
+// changeEvents changes each event.
+func changeEvents(change func(e *stores.Event)) func(*faulty) {
 	return func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				change(&e)
-				return tell(e)
+				return notify(e)
 			})
 		}
 	}
 }
 
-// tellsAll lets tellAll reach those who watch.
-func (f *faulty) tellsAll() {
-	f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-		var mu sync.Mutex // tell is called by one at a time
+// allowFakeEvents lets sendFakeEvent reach the watchers.
+func (f *faulty) allowFakeEvents() {
+	f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+		var mu sync.Mutex // notify must not be called concurrently
 		locked := func(e stores.Event) error {
 			mu.Lock()
 			defer mu.Unlock()
-			return tell(e)
+			return notify(e)
 		}
-		f.notes.Store(&mu, locked)
-		defer f.notes.Delete(&mu)
+		f.shared.Store(&mu, locked)
+		defer f.shared.Delete(&mu)
 		return f.Store.Watch(ctx, prefix, locked)
 	}
 }
 
-// tellAll tells all who watch of something that has not happened.
-func (f *faulty) tellAll(e stores.Event) {
-	for _, tell := range f.notes.Range {
-		if tell, ok := tell.(func(stores.Event) error); ok {
-			_ = tell(e)
+// sendFakeEvent sends an event of a change that has not happened to all watchers.
+func (f *faulty) sendFakeEvent(e stores.Event) {
+	for _, callback := range f.shared.Range {
+		if notify, ok := callback.(func(stores.Event) error); ok {
+			_ = notify(e)
 		}
 	}
 }

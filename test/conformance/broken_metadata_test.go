@@ -9,13 +9,13 @@ import (
 )
 
 var brokenMetadata = []broken{{
-	what:   "keeps no metadata",
-	caught: []string{"a list tells metadata as it was given"},
-	with:   asks(func(req *stores.Request) { req.Metadata = nil }),
+	name:   "keeps no metadata",
+	rows:   []string{"a list returns metadata unchanged"},
+	inject: changeRequests(func(req *stores.Request) { req.Metadata = nil }),
 }, {
-	what:   "folds the case of metadata",
-	caught: []string{"a list tells metadata as it was given"},
-	with: asks(func(req *stores.Request) {
+	name: "folds the case of metadata",
+	rows: []string{"a list returns metadata unchanged"},
+	inject: changeRequests(func(req *stores.Request) {
 		folded := map[string]string{}
 		for key, value := range req.Metadata {
 			folded[strings.ToLower(key)] = value
@@ -23,18 +23,18 @@ var brokenMetadata = []broken{{
 		req.Metadata = folded
 	}),
 }, {
-	what:   "cuts long metadata",
-	caught: []string{"a list tells metadata as it was given"},
-	with: asks(func(req *stores.Request) {
+	name: "truncates long metadata",
+	rows: []string{"a list returns metadata unchanged"},
+	inject: changeRequests(func(req *stores.Request) {
 		req.Metadata = maps.Clone(req.Metadata)
 		for key, value := range req.Metadata {
 			req.Metadata[key] = value[:min(len(value), 1024)]
 		}
 	}),
 }, {
-	what:   "adds metadata of its own",
-	caught: []string{"a lock without metadata is told without"},
-	with: asks(func(req *stores.Request) {
+	name: "adds its own metadata",
+	rows: []string{"a lock without metadata is listed without"},
+	inject: changeRequests(func(req *stores.Request) {
 		req.Metadata = maps.Clone(req.Metadata)
 		if req.Metadata == nil {
 			req.Metadata = map[string]string{}
@@ -42,48 +42,48 @@ var brokenMetadata = []broken{{
 		req.Metadata["store"] = "memory"
 	}),
 }, {
-	what:   "mixes metadata with that of who held the lock before",
-	caught: []string{"metadata goes with the lock it was given for"},
-	with: func(f *faulty) {
-		asks(func(req *stores.Request) {
-			if before, ok := f.notes.Load(req.Key); ok {
+	name: "merges metadata with that of the previous holder",
+	rows: []string{"a grant has the metadata of its own request"},
+	inject: func(f *faulty) {
+		changeRequests(func(req *stores.Request) {
+			if before, ok := f.shared.Load(req.Key); ok {
 				mixed := maps.Clone(before.(map[string]string))
 				maps.Copy(mixed, req.Metadata)
 				req.Metadata = mixed
 			}
-			f.notes.Store(req.Key, maps.Clone(req.Metadata))
+			f.shared.Store(req.Key, maps.Clone(req.Metadata))
 		})(f)
 	},
 }, {
-	what:   "writes down the metadata of who is refused",
-	caught: []string{"who is refused leaves no metadata"},
-	with: func(f *faulty) {
-		asks(func(req *stores.Request) { f.notes.Store(req.Key, req.Metadata) })(f)
-		rewrites(func(l *stores.LockInfo) {
-			last, _ := f.notes.Load(l.Key)
+	name: "stores the metadata of refused requests",
+	rows: []string{"a refused request leaves no metadata"},
+	inject: func(f *faulty) {
+		changeRequests(func(req *stores.Request) { f.shared.Store(req.Key, req.Metadata) })(f)
+		changeListedLocks(func(l *stores.LockInfo) {
+			last, _ := f.shared.Load(l.Key)
 			l.Metadata = last.(map[string]string)
 		})(f)
 	},
 }, {
-	what:   "takes the metadata of a renewal",
-	caught: []string{"a renewal keeps the metadata"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, req.Metadata) })(f)
+	name: "stores the metadata of renewals",
+	rows: []string{"a renewal keeps the metadata"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, req.Metadata) })(f)
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			f.notes.Store(req.Key, req.Metadata)
+			f.shared.Store(req.Key, req.Metadata)
 			return f.Store.Renew(ctx, req)
 		}
-		rewrites(func(l *stores.LockInfo) {
-			last, _ := f.notes.Load(l.Key)
+		changeListedLocks(func(l *stores.LockInfo) {
+			last, _ := f.shared.Load(l.Key)
 			l.Metadata = last.(map[string]string)
 		})(f)
 	},
 }, {
-	what:   "forgets metadata while somebody waits",
-	caught: []string{"who has waited has the metadata of its request"},
-	with:   waits(func(req *stores.Request) { req.Metadata = nil }),
+	name:   "loses the metadata of waiters",
+	rows:   []string{"a waiter's grant has the metadata of its request"},
+	inject: changeWaits(func(req *stores.Request) { req.Metadata = nil }),
 }, {
-	what:   "keeps no metadata of several locks",
-	caught: []string{"several locks taken at once have the same metadata"},
-	with:   asksAll(func(req *stores.MultiRequest) { req.Metadata = nil }),
+	name:   "stores no metadata in LockAll",
+	rows:   []string{"locks acquired together have the same metadata"},
+	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.Metadata = nil }),
 }}

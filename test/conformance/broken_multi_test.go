@@ -11,13 +11,13 @@ import (
 )
 
 var brokenMultis = []broken{{
-	what:   "takes the first of several locks",
-	caught: []string{"several free locks are granted in one step", "several locks taken at once have the same metadata"},
-	with:   asksAll(func(req *stores.MultiRequest) { req.Keys = req.Keys[:1] }),
+	name:   "acquires only the first of several locks",
+	rows:   []string{"several free locks are granted together", "locks acquired together have the same metadata"},
+	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.Keys = req.Keys[:1] }),
 }, {
-	what:   "tells no TTL with several locks",
-	caught: []string{"a grant of several locks tells their TTL"},
-	with: func(f *faulty) {
+	name: "returns no TTL from LockAll",
+	rows: []string{"a grant of several locks reports their TTL"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
 			g.TTL = 0
@@ -25,9 +25,9 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "takes only locks that are really several",
-	caught: []string{"one lock is granted like several"},
-	with: func(f *faulty) {
+	name: "refuses LockAll of one lock",
+	rows: []string{"LockAll of one lock is like TryLock"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if len(req.Keys) == 1 {
 				return stores.Grant{}, ctx.Err()
@@ -36,51 +36,51 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "takes up to fifty locks at once",
-	caught: []string{"as many as 64 locks are granted at once"},
-	with:   asksAll(func(req *stores.MultiRequest) { req.Keys = req.Keys[:min(len(req.Keys), 50)] }),
+	name:   "acquires at most fifty locks together",
+	rows:   []string{"64 locks are granted together"},
+	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.Keys = req.Keys[:min(len(req.Keys), 50)] }),
 }, {
-	what:   "counts the token of several locks by the first",
-	caught: []string{"several locks have one token"},
-	with: func(f *faulty) {
-		f.counts(func(req stores.Request) string { return req.Key })
+	name: "counts the token of several locks by the first",
+	rows: []string{"several locks have one token"},
+	inject: func(f *faulty) {
+		f.countTokens(func(req stores.Request) string { return req.Key })
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
-			last, _ := f.notes.LoadOrStore(req.Keys[0], uint64(0))
+			last, _ := f.shared.LoadOrStore(req.Keys[0], uint64(0))
 			g.Token = last.(uint64) + 1
 			return g, err
 		}
 	},
 }, {
-	what:   "has a token for each of several locks",
-	caught: []string{"each of several locks is told in a list"},
-	with: relists(func(locks []stores.LockInfo) []stores.LockInfo {
+	name: "has a token for each of several locks",
+	rows: []string{"each of several locks is listed"},
+	inject: changeLists(func(locks []stores.LockInfo) []stores.LockInfo {
 		for i := range locks {
 			locks[i].Token += uint64(i)
 		}
 		return locks
 	}),
 }, {
-	what:   "gives several locks back together",
-	caught: []string{"each of several locks is given back by itself"},
-	with: func(f *faulty) {
-		f.remembersAll()
+	name: "releases several locks together",
+	rows: []string{"each of several locks is released separately"},
+	inject: func(f *faulty) {
+		f.rememberGroups()
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Unlock(ctx, key, owner)
-			for _, other := range f.takenWith(key) {
+			for _, other := range f.lockedWith(key) {
 				_ = f.Store.Unlock(ctx, other, owner)
 			}
 			return err
 		}
 	},
 }, {
-	what:   "renews several locks together",
-	caught: []string{"each of several locks is renewed by itself"},
-	with: func(f *faulty) {
-		f.remembersAll()
+	name: "renews several locks together",
+	rows: []string{"each of several locks is renewed separately"},
+	inject: func(f *faulty) {
+		f.rememberGroups()
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Renew(ctx, req)
-			for _, other := range f.takenWith(req.Key) {
+			for _, other := range f.lockedWith(req.Key) {
 				req.Key = other
 				_, _ = f.Store.Renew(ctx, req)
 			}
@@ -88,13 +88,13 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "counts the lease of several locks a little short",
-	caught: []string{"several locks last for their TTL"},
-	with:   asksAll(func(req *stores.MultiRequest) { req.TTL = max(req.TTL-2*time.Millisecond, stores.MinTTL) }),
+	name:   "makes several locks expire early",
+	rows:   []string{"several locks last for their TTL"},
+	inject: changeMultiRequests(func(req *stores.MultiRequest) { req.TTL = max(req.TTL-2*time.Millisecond, stores.MinTTL) }),
 }, {
-	what:   "counts Expires of several locks from the answer",
-	caught: []string{"several locks last for their TTL"},
-	with: func(f *faulty) {
+	name: "counts Expires of several locks from the response",
+	rows: []string{"several locks last for their TTL"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
 			pause()
@@ -103,9 +103,9 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "keeps what it could take of several locks",
-	caught: []string{"several locks are refused if one is held"},
-	with: func(f *faulty) {
+	name: "keeps a part of several locks",
+	rows: []string{"several locks are refused if one is held"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			all, err := f.Store.LockAll(ctx, req)
 			for _, single := range singles(req) {
@@ -115,9 +115,9 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "finds an error in that one of several locks is held",
-	caught: []string{"several locks are refused if one is held"},
-	with: func(f *faulty) {
+	name: "returns an error if one of several locks is held",
+	rows: []string{"several locks are refused if one is held"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
 			if err == nil && !g.Acquired {
@@ -127,13 +127,13 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "refuses several locks of which one has expired",
-	caught: []string{"an expired lock is not in the way of several"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
+	name: "refuses several locks if one has expired",
+	rows: []string{"an expired lock does not block LockAll"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {
-				if _, taken := f.notes.Load(key); taken {
+				if _, taken := f.shared.Load(key); taken {
 					return stores.Grant{}, ctx.Err()
 				}
 			}
@@ -141,17 +141,17 @@ var brokenMultis = []broken{{
 		}
 	},
 }, {
-	what:   "takes several locks whether or not ctx has ended",
-	caught: []string{"a LockAll whose ctx has ended takes nothing"},
-	with: func(f *faulty) {
+	name: "acquires several locks after ctx has ended",
+	rows: []string{"a LockAll whose ctx has ended acquires nothing"},
+	inject: func(f *faulty) {
 		f.lockAll = func(_ context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			return f.Store.LockAll(context.Background(), req)
 		}
 	},
 }, {
-	what:   "looks whether several locks are free and takes them in two steps",
-	caught: []string{"of a crowd one gets several locks"},
-	with: func(f *faulty) {
+	name: "checks several locks and acquires them in two steps",
+	rows: []string{"one of many concurrent LockAll calls is granted"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys {
 				if f.holder(key) != "" {
@@ -159,26 +159,26 @@ var brokenMultis = []broken{{
 				}
 			}
 			pause()
-			return f.oneByOne(ctx, req, f.take)
+			return f.lockOneByOne(ctx, req, f.forceLock)
 		}
 	},
 }, {
-	what: "takes several locks one after the other",
-	caught: []string{
-		"who is refused several locks has held none for a moment",
-		"who gets several locks gets them in one moment", "a watcher is told nothing of several locks that are refused",
+	name: "acquires several locks one after the other",
+	rows: []string{
+		"a refused LockAll never holds a part of the locks",
+		"a granted LockAll acquires all locks at one moment", "a refused LockAll sends no event",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
-			return f.oneByOne(ctx, req, f.TryLock)
+			return f.lockOneByOne(ctx, req, f.TryLock)
 		}
 	},
 }}
 
 var brokenMultiWaits = []broken{{
-	what:   "makes everybody wait who would wait for several locks",
-	caught: []string{"who would wait gets several free locks at once"},
-	with: func(f *faulty) {
+	name: "delays every waiting LockAll",
+	rows: []string{"a waiting LockAll gets free locks at once"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if req.Wait {
 				time.Sleep(time.Second)
@@ -187,50 +187,50 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	what:   "waits for one of several locks",
-	caught: []string{"who waits for several locks gets them when the last is given back"},
-	with: func(f *faulty) {
+	name: "waits for one of several locks",
+	rows: []string{"a waiter for several locks gets them when the last is released"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			singles := singles(req)
 			g, err := f.Store.Lock(ctx, singles[1])
 			for i := range singles {
 				if i != 1 && err == nil {
-					_, err = f.take(ctx, singles[i])
+					_, err = f.forceLock(ctx, singles[i])
 				}
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "wakes nobody who waits for several locks when one expires",
-	caught: []string{"who waits for several locks gets them when the last expires"},
-	with:   func(f *faulty) { f.lineUp(inOrder) },
+	name:   "does not notify waiters for several locks at an expiry",
+	rows:   []string{"a waiter for several locks gets them when the last expires"},
+	inject: func(f *faulty) { f.queueLocks(fifo) },
 }, {
-	what: "takes what it gets of several locks and waits for the rest",
-	caught: []string{
-		"who waits for several locks holds none of them", "locks that are wanted in opposite orders are no deadlock",
+	name: "holds a part of several locks while it waits",
+	rows: []string{
+		"a waiter for several locks holds none of them", "locks requested in opposite orders cause no deadlock",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if !req.Wait {
 				return f.Store.LockAll(ctx, req)
 			}
-			return f.oneByOne(ctx, req, f.Lock)
+			return f.lockOneByOne(ctx, req, f.Lock)
 		}
-		hurries(f)
+		failWaitsSoon(f)
 	},
 }, {
-	what:   "lets others take what is free while somebody waits for more",
-	caught: []string{"nobody overtakes who waits for several locks"},
-	with: func(f *faulty) {
-		f.lineUp(inOrder)
+	name: "lets TryLock overtake waiters for several locks",
+	rows: []string{"no request overtakes a waiter for several locks"},
+	inject: func(f *faulty) {
+		f.queueLocks(fifo)
 		f.tryLock = nil
 	},
 }, {
-	what:   "lets others take several locks while somebody waits for one of them",
-	caught: []string{"nobody overtakes who waits for several locks"},
-	with: func(f *faulty) {
-		f.lineUp(inOrder)
+	name: "lets LockAll overtake waiters for several locks",
+	rows: []string{"no request overtakes a waiter for several locks"},
+	inject: func(f *faulty) {
+		f.queueLocks(fifo)
 		lockAll := f.lockAll
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if !req.Wait {
@@ -240,47 +240,47 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	what:   "serves who wants one lock before those who want several",
-	caught: []string{"who comes later for one of several locks waits for its turn"},
-	with: func(f *faulty) {
-		f.lineUp(func(p *place, before, behind []*place) bool {
-			one := func(other *place) bool { return len(other.keys) == 1 }
-			if one(p) {
-				return !p.meets(filter(before, one))
+	name: "serves waiters for one lock first",
+	rows: []string{"a later waiter for one of several locks is served later"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(e *queueEntry, before, behind []*queueEntry) bool {
+			one := func(other *queueEntry) bool { return len(other.keys) == 1 }
+			if one(e) {
+				return !e.conflictsWith(filter(before, one))
 			}
-			return !p.meets(before) && !p.meets(filter(behind, one))
+			return !e.conflictsWith(before) && !e.conflictsWith(filter(behind, one))
 		})
 	},
 }, {
-	what:   "serves who wants several locks before those who want one",
-	caught: []string{"who comes earlier for one of several locks is served first"},
-	with: func(f *faulty) {
-		f.lineUp(func(p *place, before, behind []*place) bool {
-			several := func(other *place) bool { return len(other.keys) > 1 }
-			if several(p) {
-				return !p.meets(filter(before, several))
+	name: "serves waiters for several locks first",
+	rows: []string{"an earlier waiter for one of several locks is served first"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(e *queueEntry, before, behind []*queueEntry) bool {
+			several := func(other *queueEntry) bool { return len(other.keys) > 1 }
+			if several(e) {
+				return !e.conflictsWith(filter(before, several))
 			}
-			return !p.meets(before) && !p.meets(filter(behind, several))
+			return !e.conflictsWith(before) && !e.conflictsWith(filter(behind, several))
 		})
 	},
 }, {
-	what:   "keeps the places of who has given up several locks",
-	caught: []string{"who gives up several locks leaves nothing behind"},
-	with: func(f *faulty) {
-		n := f.lineUp(inOrder)
+	name: "keeps canceled waits for several locks in the queue",
+	rows: []string{"a canceled wait for several locks leaves no trace"},
+	inject: func(f *faulty) {
+		q := f.queueLocks(fifo)
 		lockAll := f.lockAll
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := lockAll(ctx, req)
 			if err != nil {
-				n.haunt(req.Keys...)
+				q.addStale(req.Keys...)
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "counts the lease of who has waited for several locks from the request",
-	caught: []string{"several locks that were waited for last for their TTL"},
-	with: func(f *faulty) {
+	name: "counts the lease of several locks from the request",
+	rows: []string{"several locks last for their TTL after a wait"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			asked := time.Now()
 			g, err := f.Store.LockAll(ctx, req)
@@ -292,17 +292,17 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	what:   "leaves those who wait for several locks asleep when it is closed",
-	caught: []string{"a closed client wakes those who wait for several locks through it"},
-	with: func(f *faulty) {
+	name: "does not end waits for several locks in Close",
+	rows: []string{"closing a client ends its waits for several locks"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			return f.open().LockAll(ctx, req)
 		}
 	},
 }, {
-	what:   "throws a grant of several locks away that came too late",
-	caught: []string{"a grant of several locks and the end of ctx are one or the other"},
-	with: func(f *faulty) {
+	name: "drops a late grant of several locks",
+	rows: []string{"a grant of several locks and the end of ctx exclude each other"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := f.Store.LockAll(ctx, req)
 			pause()
@@ -313,26 +313,26 @@ var brokenMultiWaits = []broken{{
 		}
 	},
 }, {
-	what:   "counts who waits for several locks once",
-	caught: []string{"who waits for several locks is counted for each"},
-	with: func(f *faulty) {
+	name: "counts waiters for several locks once",
+	rows: []string{"a waiter for several locks counts for each"},
+	inject: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			for _, key := range req.Keys[1:] {
-				f.notes.Store(key, true)
-				defer f.notes.Delete(key)
+				f.shared.Store(key, true)
+				defer f.shared.Delete(key)
 			}
 			return f.Store.LockAll(ctx, req)
 		}
-		rewrites(func(l *stores.LockInfo) {
-			if _, second := f.notes.Load(l.Key); second {
+		changeListedLocks(func(l *stores.LockInfo) {
+			if _, second := f.shared.Load(l.Key); second {
 				l.Waiters--
 			}
 		})(f)
 	},
 }}
 
-// asksAll changes each request for several locks.
-func asksAll(change func(req *stores.MultiRequest)) func(*faulty) {
+// changeMultiRequests changes each request for several locks.
+func changeMultiRequests(change func(req *stores.MultiRequest)) func(*faulty) {
 	return func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			change(&req)
@@ -349,9 +349,9 @@ func singles(req stores.MultiRequest) (singles []stores.Request) {
 	return singles
 }
 
-// oneByOne takes several locks one after the other, and gives them back if it does not
-// get one.
-func (f *faulty) oneByOne(
+// lockOneByOne acquires several locks one after the other, and releases them if it does
+// not get one.
+func (f *faulty) lockOneByOne(
 	ctx context.Context, req stores.MultiRequest, take func(context.Context, stores.Request) (stores.Grant, error),
 ) (g stores.Grant, err error) {
 	for i, single := range singles(req) {
@@ -366,18 +366,18 @@ func (f *faulty) oneByOne(
 	return g, nil
 }
 
-// remembersAll notes which locks were taken together.
-func (f *faulty) remembersAll() {
+// rememberGroups records which locks were acquired together.
+func (f *faulty) rememberGroups() {
 	f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 		for _, key := range req.Keys {
-			f.notes.Store(key, slices.Clone(req.Keys))
+			f.shared.Store(key, slices.Clone(req.Keys))
 		}
 		return f.Store.LockAll(ctx, req)
 	}
 }
 
-// takenWith returns the locks that were taken together with another.
-func (f *faulty) takenWith(key string) []string {
-	keys, _ := f.notes.LoadOrStore(key, []string{})
+// lockedWith returns the locks that were acquired together with the key.
+func (f *faulty) lockedWith(key string) []string {
+	keys, _ := f.shared.LoadOrStore(key, []string{})
 	return filter(keys.([]string), func(other string) bool { return other != key })
 }

@@ -8,24 +8,24 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-var brokenCrowds = []broken{{
-	what: "looks whether a lock is held and takes it in two steps",
-	caught: []string{
-		"of a crowd one is let in", "of a crowd one is let in when a lock expires", "no two hold a lock at once",
+var brokenRaces = []broken{{
+	name: "checks the lock and acquires it in two steps",
+	rows: []string{
+		"one of many concurrent requests gets a free lock", "one of many concurrent requests gets an expired lock", "a lock never has two holders",
 	},
-	with: func(f *faulty) {
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, held := f.lock(req.Key); held {
+			if _, held := f.lookup(req.Key); held {
 				return stores.Grant{}, nil
 			}
 			pause()
-			return f.take(ctx, req)
+			return f.forceLock(ctx, req)
 		}
 	},
 }, {
-	what:   "looks who the owner is and unlocks in two steps",
-	caught: []string{"of many unlocks one succeeds"},
-	with: func(f *faulty) {
+	name: "checks the owner and unlocks in two steps",
+	rows: []string{"one of many concurrent unlocks succeeds"},
+	inject: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if f.holder(key) != owner {
 				return f.Store.Unlock(ctx, key, owner)
@@ -36,11 +36,11 @@ var brokenCrowds = []broken{{
 		}
 	},
 }, {
-	what:   "draws the token before it knows that the lock is free",
-	caught: []string{"tokens grow in the order of the grants"},
-	with: func(f *faulty) {
+	name: "increments the token before it checks the lock",
+	rows: []string{"tokens grow in the order of the grants"},
+	inject: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			count, _ := f.notes.LoadOrStore("tokens", new(atomic.Uint64))
+			count, _ := f.shared.LoadOrStore("tokens", new(atomic.Uint64))
 			token := count.(*atomic.Uint64).Add(1)
 			time.Sleep(time.Duration(token%5) * time.Millisecond)
 			g, err := f.Store.TryLock(ctx, req)
@@ -51,9 +51,9 @@ var brokenCrowds = []broken{{
 		}
 	},
 }, {
-	what:   "drops an unlock while it is busy",
-	caught: []string{"no unlock is lost in a crowd"},
-	with: func(f *faulty) {
+	name: "loses an unlock during other calls",
+	rows: []string{"no concurrent unlock is lost"},
+	inject: func(f *faulty) {
 		var busy atomic.Int64
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			busy.Add(1)
@@ -69,9 +69,9 @@ var brokenCrowds = []broken{{
 		}
 	},
 }, {
-	what:   "refuses while it is busy with another key",
-	caught: []string{"many keys at once do not disturb one another"},
-	with: func(f *faulty) {
+	name: "refuses requests during a call for another key",
+	rows: []string{"concurrent calls for different keys are independent"},
+	inject: func(f *faulty) {
 		var busy atomic.Bool
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if busy.Swap(true) {

@@ -9,40 +9,40 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// ownKeysRow is the row that catches who lets a key of the store's own through.
-const ownKeysRow = "a key of the store's own is refused"
+// reservedRow is the row that stores without a check of reserved keys fail.
+const reservedRow = "a reserved key is rejected"
 
 var brokenReserved = []broken{{
-	what:   "checks nothing",
-	caught: []string{ownKeysRow, "several keys with one of the store's own are refused"},
+	name: "validates nothing",
+	rows: []string{reservedRow, "several keys with a reserved one are rejected"},
 }, {
-	what:   "takes what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.tryLock = nil }),
+	name:   "acquires reserved keys",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.tryLock = nil }),
 }, {
-	what:   "lets everybody unlock what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.unlock = nil }),
+	name:   "unlocks reserved keys",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.unlock = nil }),
 }, {
-	what:   "lets everybody revoke what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.revoke = nil }),
+	name:   "revokes reserved keys",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.revoke = nil }),
 }, {
-	what:   "renews what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.renew = nil }),
+	name:   "renews reserved keys",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.renew = nil }),
 }, {
-	what:   "waits for what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.wait = nil }),
+	name:   "waits for reserved keys",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.lock = nil }),
 }, {
-	what:   "declares what is the store's own",
-	caught: []string{ownKeysRow},
-	with:   checkedBut(func(f *faulty) { f.declare = nil }),
+	name:   "declares reserved keys",
+	rows:   []string{reservedRow},
+	inject: checkedExcept(func(f *faulty) { f.declare = nil }),
 }, {
-	what:   "checks the first of several keys",
-	caught: []string{"several keys with one of the store's own are refused"},
-	with: checkedBut(func(f *faulty) {
+	name: "validates only the first of several keys",
+	rows: []string{"several keys with a reserved one are rejected"},
+	inject: checkedExcept(func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			if err := stores.ValidateKey(req.Keys[0], req.Owner); err != nil {
 				return stores.Grant{}, err
@@ -51,9 +51,9 @@ var brokenReserved = []broken{{
 		}
 	}),
 }, {
-	what:   "takes the locks of the keys before the store's own",
-	caught: []string{"several keys with one of the store's own are refused"},
-	with: checkedBut(func(f *faulty) {
+	name: "acquires the keys before a reserved one",
+	rows: []string{"several keys with a reserved one are rejected"},
+	inject: checkedExcept(func(f *faulty) {
 		check := f.lockAll
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			g, err := check(ctx, req)
@@ -64,9 +64,9 @@ var brokenReserved = []broken{{
 		}
 	}),
 }, {
-	what:   "lists its records",
-	caught: []string{"a list has nothing of the store's own"},
-	with: func(f *faulty) {
+	name: "lists reserved keys",
+	rows: []string{"a list has no reserved keys"},
+	inject: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, "")
 			for _, l := range locks {
@@ -76,41 +76,45 @@ var brokenReserved = []broken{{
 		}
 	},
 }, {
-	what: "refuses prefixes of its own",
-	caught: []string{
-		"a list has nothing of the store's own", "a snapshot has nothing of the store's own",
+	name: "rejects reserved prefixes",
+	rows: []string{
+		"a list has no reserved keys", "a snapshot has no reserved keys",
 	},
-	with: func(f *faulty) {
-		f.list = func(context.Context, string) ([]stores.LockInfo, error) { return nil, errors.New("prefix is reserved") }
-		f.watch = func(context.Context, string, func(stores.Event) error) error { return errors.New("prefix is reserved") }
+	inject: func(f *faulty) {
+		f.list = func(context.Context, string) ([]stores.LockInfo, error) {
+			return nil, errors.New("prefix must not be reserved")
+		}
+		f.watch = func(context.Context, string, func(stores.Event) error) error {
+			return errors.New("prefix must not be reserved")
+		}
 	},
 }, {
-	what:   "has its records in snapshots",
-	caught: []string{"a snapshot has nothing of the store's own"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "has reserved keys in snapshots",
+	rows: []string{"a snapshot has no reserved keys"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				e.Locks = append(e.Locks, stores.LockInfo{Key: stores.ReservedPrefix + "token"})
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }}
 
-// checkedBut breaks a store whose arguments are checked.
-func checkedBut(spoil func(*faulty)) func(*faulty) {
+// checkedExcept breaks a store with validated arguments.
+func checkedExcept(spoil func(*faulty)) func(*faulty) {
 	return func(f *faulty) {
 		checked(f)
 		spoil(f)
 	}
 }
 
-// checked looks at the arguments of all calls as APIs do.
+// checked validates the arguments of all calls as APIs do.
 func checked(f *faulty) {
-	f.tryLock = checking(stores.Request.Validate, f.Store.TryLock)
-	f.renew = checking(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)
-	f.wait = checking(stores.Request.Validate, f.Store.Lock)
-	f.lockAll = checking(stores.MultiRequest.Validate, f.Store.LockAll)
+	f.tryLock = validating(stores.Request.Validate, f.Store.TryLock)
+	f.renew = validating(func(req stores.Request) error { return stores.ValidateKey(req.Key, req.Owner) }, f.Store.Renew)
+	f.lock = validating(stores.Request.Validate, f.Store.Lock)
+	f.lockAll = validating(stores.MultiRequest.Validate, f.Store.LockAll)
 	f.unlock = func(ctx context.Context, key, owner string) error {
 		if err := stores.ValidateKey(key, owner); err != nil {
 			return err
@@ -131,8 +135,8 @@ func checked(f *faulty) {
 	}
 }
 
-// checking makes a call only with arguments that are valid.
-func checking[Request any](
+// validating makes a call only if its arguments are valid.
+func validating[Request any](
 	validate func(Request) error, call func(context.Context, Request) (stores.Grant, error),
 ) func(context.Context, Request) (stores.Grant, error) {
 	return func(ctx context.Context, req Request) (stores.Grant, error) {

@@ -10,13 +10,13 @@ import (
 )
 
 var brokenRevokes = []broken{{
-	what:   "does not revoke",
-	caught: []string{"a lock is taken from the owner that is named"},
-	with:   func(f *faulty) { f.revoke = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
+	name:   "does not revoke",
+	rows:   []string{"a lock is revoked from the named owner"},
+	inject: func(f *faulty) { f.revoke = func(ctx context.Context, _, _ string) error { return ctx.Err() } },
 }, {
-	what:   "takes nobody's name for somebody's",
-	caught: []string{"a lock is taken from whoever holds it"},
-	with: func(f *faulty) {
+	name: "does not treat the empty owner as any holder",
+	rows: []string{"a lock is revoked from any holder"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			if owner == "" {
 				return fmt.Errorf("memory: revoke %q: %w", key, stores.ErrNotOwner)
@@ -25,9 +25,9 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "revokes all locks of an owner",
-	caught: []string{"a revocation is of one lock"},
-	with: func(f *faulty) {
+	name: "revokes all locks of an owner",
+	rows: []string{"a revocation affects one lock"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Revoke(ctx, key, owner)
 			locks, _ := f.Store.List(ctx, "")
@@ -38,9 +38,9 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "renews what was revoked",
-	caught: []string{"whose lock was revoked does not renew it"},
-	with: func(f *faulty) {
+	name: "renews revoked locks",
+	rows: []string{"a revoked lock cannot be renewed"},
+	inject: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if g, err := f.Store.Renew(ctx, req); !errors.Is(err, stores.ErrNotHeld) {
 				return g, err
@@ -49,41 +49,41 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "lets whose lock was revoked give back another's",
-	caught: []string{"whose lock was revoked does not free its successor's"},
-	with: func(f *faulty) {
+	name: "lets a former owner unlock after a revocation",
+	rows: []string{"a former owner cannot release its successor's lock after a revocation"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
-			f.notes.Store(key, true)
+			f.shared.Store(key, true)
 			return f.Store.Revoke(ctx, key, owner)
 		}
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			if _, revoked := f.notes.Load(key); revoked {
+			if _, revoked := f.shared.Load(key); revoked {
 				owner = f.holder(key)
 			}
 			return f.Store.Unlock(ctx, key, owner)
 		}
 	},
 }, {
-	what:   "forgets the token with a revocation",
-	caught: []string{"tokens grow across a revocation"},
-	with: func(f *faulty) {
-		f.counts(func(req stores.Request) string { return req.Key })
+	name: "resets the token in Revoke",
+	rows: []string{"tokens grow across a revocation"},
+	inject: func(f *faulty) {
+		f.countTokens(func(req stores.Request) string { return req.Key })
 		f.revoke = func(ctx context.Context, key, owner string) error {
-			f.notes.Delete(key)
+			f.shared.Delete(key)
 			return f.Store.Revoke(ctx, key, owner)
 		}
 	},
 }, {
-	what:   "wakes nobody when it revokes",
-	caught: []string{"who waits gets a lock that is revoked"},
-	with: func(f *faulty) {
-		f.lineUp(inOrder)
+	name: "does not notify waiters in Revoke",
+	rows: []string{"a waiter gets a lock that is revoked"},
+	inject: func(f *faulty) {
+		f.queueLocks(fifo)
 		f.revoke = nil
 	},
 }, {
-	what:   "is content when there is nothing to revoke",
-	caught: []string{"a lock that nobody holds is not revoked", "of many revocations one succeeds", "an expired lock is not revoked"},
-	with: func(f *faulty) {
+	name: "revokes free locks",
+	rows: []string{"a free lock cannot be revoked", "one of many concurrent revocations succeeds", "an expired lock cannot be revoked"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Revoke(ctx, key, owner); !errors.Is(err, stores.ErrNotHeld) {
 				return err
@@ -92,9 +92,9 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "looks who the owner is and revokes in two steps",
-	caught: []string{"of many revocations one succeeds"},
-	with: func(f *faulty) {
+	name: "checks the owner and revokes in two steps",
+	rows: []string{"one of many concurrent revocations succeeds"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			if f.holder(key) == "" {
 				return f.Store.Revoke(ctx, key, owner)
@@ -105,11 +105,11 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "revokes what has expired",
-	caught: []string{"an expired lock is not revoked"},
-	with: func(f *faulty) {
+	name: "revokes expired locks",
+	rows: []string{"an expired lock cannot be revoked"},
+	inject: func(f *faulty) {
 		var taken sync.Map
-		answers(func(req stores.Request, _ *stores.Grant) { taken.Store(req.Key, req.Owner) })(f)
+		changeGrants(func(req stores.Request, _ *stores.Grant) { taken.Store(req.Key, req.Owner) })(f)
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Revoke(ctx, key, owner)
 			if _, ok := taken.LoadAndDelete(key); ok && errors.Is(err, stores.ErrNotHeld) {
@@ -119,15 +119,15 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "revokes from whoever holds the lock, whoever is named",
-	caught: []string{"a lock is not taken from who is not named"},
-	with: func(f *faulty) {
+	name: "revokes from any holder",
+	rows: []string{"a lock is not revoked from another owner than its holder"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, _ string) error { return f.Store.Revoke(ctx, key, "") }
 	},
 }, {
-	what:   "revokes before it looks at the owner",
-	caught: []string{"a lock is not taken from who is not named"},
-	with: func(f *faulty) {
+	name: "revokes before it checks the owner",
+	rows: []string{"a lock is not revoked from another owner than its holder"},
+	inject: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
 			holder := f.holder(key)
 			if err := f.Store.Revoke(ctx, key, ""); err != nil || owner == "" || owner == holder {
@@ -137,9 +137,9 @@ var brokenRevokes = []broken{{
 		}
 	},
 }, {
-	what:   "revokes whether or not ctx has ended",
-	caught: []string{"a Revoke whose ctx has ended takes nothing away"},
-	with: func(f *faulty) {
+	name: "revokes after ctx has ended",
+	rows: []string{"a Revoke whose ctx has ended changes nothing"},
+	inject: func(f *faulty) {
 		f.revoke = func(_ context.Context, key, owner string) error {
 			return f.Store.Revoke(context.Background(), key, owner)
 		}

@@ -11,40 +11,40 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// broken is a store that breaks a rule, and the rows that must catch it.
+// broken is a store that breaks a rule, and the rows that must fail with it.
 type broken struct {
-	what     string // it does, after "the store that"
-	caught   []string
-	with     func(f *faulty) // breaks it; nil if it is sound
-	declares []string        // its features, if others than the memory store's
+	name     string // what the store does wrong
+	rows     []string
+	inject   func(f *faulty) // breaks the store; nil if it is correct
+	features []string        // the declared features; nil for those of the memory store
 }
 
 func (b broken) harness() Harness {
 	h := harness(b.storage)
-	if b.declares != nil {
-		h.Features = b.declares
+	if b.features != nil {
+		h.Features = b.features
 	}
 	return h
 }
 
-// faulty is a memory store of which some methods are replaced. Those that are nil are
-// sound.
+// faulty is a memory store with some methods replaced. Those that are nil are the memory
+// store's.
 type faulty struct {
 	*memory.Store
-	open  func() *memory.Store // opens another sound client
-	notes *sync.Map            // what the clients of one storage remember together
+	open   func() *memory.Store // opens another unbroken client
+	shared *sync.Map            // the state that the clients of one storage share
 
 	tryLock  func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	unlock   func(ctx context.Context, key, owner string) error
 	renew    func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	list     func(ctx context.Context, prefix string) ([]stores.LockInfo, error)
-	wait     func(ctx context.Context, req stores.Request) (stores.Grant, error)
+	lock     func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	lockAll  func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error)
 	revoke   func(ctx context.Context, key, owner string) error
 	declare  func(ctx context.Context, d stores.Declaration) error
 	withdraw func(ctx context.Context, group, key string) error
 	group    func(ctx context.Context, group string) ([]stores.LockInfo, error)
-	watch    func(ctx context.Context, prefix string, tell func(stores.Event) error) error
+	watch    func(ctx context.Context, prefix string, notify func(stores.Event) error) error
 	ping     func(ctx context.Context) error
 	close    func() error
 }
@@ -78,8 +78,8 @@ func (f *faulty) List(ctx context.Context, prefix string) ([]stores.LockInfo, er
 }
 
 func (f *faulty) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
-	if f.wait != nil {
-		return f.wait(ctx, req)
+	if f.lock != nil {
+		return f.lock(ctx, req)
 	}
 	return f.Store.Lock(ctx, req)
 }
@@ -119,11 +119,11 @@ func (f *faulty) Group(ctx context.Context, group string) ([]stores.LockInfo, er
 	return f.Store.Group(ctx, group)
 }
 
-func (f *faulty) Watch(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+func (f *faulty) Watch(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 	if f.watch != nil {
-		return f.watch(ctx, prefix, tell)
+		return f.watch(ctx, prefix, notify)
 	}
-	return f.Store.Watch(ctx, prefix, tell)
+	return f.Store.Watch(ctx, prefix, notify)
 }
 
 func (f *faulty) Ping(ctx context.Context) error {
@@ -145,16 +145,16 @@ func (b broken) storage(t testing.TB) func() stores.Store {
 	open := newMemory(t)
 	notes := &sync.Map{}
 	return func() stores.Store {
-		f := &faulty{Store: open(), open: open, notes: notes}
-		if b.with != nil {
-			b.with(f)
+		f := &faulty{Store: open(), open: open, shared: notes}
+		if b.inject != nil {
+			b.inject(f)
 		}
 		return f
 	}
 }
 
-// asks changes each request for a lock.
-func asks(change func(req *stores.Request)) func(*faulty) {
+// changeRequests changes each request of TryLock.
+func changeRequests(change func(req *stores.Request)) func(*faulty) {
 	return func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			change(&req)
@@ -163,8 +163,8 @@ func asks(change func(req *stores.Request)) func(*faulty) {
 	}
 }
 
-// answers changes each grant.
-func answers(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
+// changeGrants changes each grant of TryLock.
+func changeGrants(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -176,8 +176,8 @@ func answers(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
 	}
 }
 
-// renewals changes each grant of a renewal.
-func renewals(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
+// changeRenewals changes each grant of Renew.
+func changeRenewals(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Renew(ctx, req)
@@ -189,25 +189,25 @@ func renewals(change func(req stores.Request, g *stores.Grant)) func(*faulty) {
 	}
 }
 
-// renames changes each key.
-func renames(change func(key string) string) func(*faulty) {
+// changeKeys changes each key.
+func changeKeys(change func(key string) string) func(*faulty) {
 	return func(f *faulty) {
-		asks(func(req *stores.Request) { req.Key = change(req.Key) })(f)
+		changeRequests(func(req *stores.Request) { req.Key = change(req.Key) })(f)
 		f.unlock = func(ctx context.Context, key, owner string) error { return f.Store.Unlock(ctx, change(key), owner) }
 	}
 }
 
-// readdresses changes each owner.
-func readdresses(change func(owner string) string) func(*faulty) {
+// changeOwners changes each owner.
+func changeOwners(change func(owner string) string) func(*faulty) {
 	return func(f *faulty) {
-		asks(func(req *stores.Request) { req.Owner = change(req.Owner) })(f)
+		changeRequests(func(req *stores.Request) { req.Owner = change(req.Owner) })(f)
 		f.unlock = func(ctx context.Context, key, owner string) error { return f.Store.Unlock(ctx, key, change(owner)) }
 	}
 }
 
-// unlocks calls Unlock again, for whoever holds the lock, when it has failed with the
-// outcome given.
-func (f *faulty) unlocks(outcome error) {
+// retryUnlockAsHolder calls Unlock again as the present holder if it has failed with
+// outcome.
+func (f *faulty) retryUnlockAsHolder(outcome error) {
 	f.unlock = func(ctx context.Context, key, owner string) error {
 		err := f.Store.Unlock(ctx, key, owner)
 		if errors.Is(err, outcome) {
@@ -217,8 +217,8 @@ func (f *faulty) unlocks(outcome error) {
 	}
 }
 
-// lock tells about a lock, if it is held or declared.
-func (f *faulty) lock(key string) (stores.LockInfo, bool) {
+// lookup returns a lock and reports whether it is held or declared.
+func (f *faulty) lookup(key string) (stores.LockInfo, bool) {
 	locks, _ := f.Store.List(context.Background(), key)
 	if len(locks) == 0 || locks[0].Key != key {
 		return stores.LockInfo{}, false
@@ -228,12 +228,12 @@ func (f *faulty) lock(key string) (stores.LockInfo, bool) {
 
 // holder returns the owner of a lock, or "" if it is free.
 func (f *faulty) holder(key string) string {
-	l, _ := f.lock(key)
+	l, _ := f.lookup(key)
 	return l.Owner
 }
 
-// take takes a lock by all means.
-func (f *faulty) take(ctx context.Context, req stores.Request) (stores.Grant, error) {
+// forceLock acquires a lock, if necessary from its holder.
+func (f *faulty) forceLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	for {
 		if g, err := f.Store.TryLock(ctx, req); err != nil || g.Acquired {
 			return g, err
@@ -242,5 +242,5 @@ func (f *faulty) take(ctx context.Context, req stores.Request) (stores.Grant, er
 	}
 }
 
-// pause gives others the time to do something in between.
+// pause gives concurrent calls time to interfere.
 func pause() { time.Sleep(time.Millisecond) }

@@ -11,80 +11,80 @@ import (
 )
 
 var brokenWaits = []broken{{
-	what: "makes everybody wait for a push",
-	caught: []string{
-		"who would wait gets a free lock at once", "who would wait gets a lock that has expired at once",
+	name: "delays every waiting request",
+	rows: []string{
+		"a waiting request gets a free lock at once", "a waiting request gets an expired lock at once",
 	},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			time.Sleep(time.Second)
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "waits for what is not given back, be it expired",
-	caught: []string{"who would wait gets a lock that has expired at once"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, _ *stores.Grant) { f.notes.Store(req.Key, true) })(f)
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, taken := f.notes.Load(req.Key); taken {
+	name: "waits for expired locks",
+	rows: []string{"a waiting request gets an expired lock at once"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, _ *stores.Grant) { f.shared.Store(req.Key, true) })(f)
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if _, taken := f.shared.Load(req.Key); taken {
 				time.Sleep(time.Second)
 			}
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "answers a wait like a try",
-	caught: []string{"who waits gets the lock when it is given back"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.Store.TryLock(ctx, req) }
+	name: "does not wait",
+	rows: []string{"a waiter gets the lock when it is released"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.Store.TryLock(ctx, req) }
 	},
 }, {
-	what: "finds out each second what has changed",
-	caught: []string{
-		"who waits gets the lock when it is given back", "who waits gets the lock when it expires",
-		"who waits gets a lock that is revoked",
+	name: "polls once a second",
+	rows: []string{
+		"a waiter gets the lock when it is released", "a waiter gets the lock when it expires",
+		"a waiter gets a lock that is revoked",
 	},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			began := time.Now()
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			start := time.Now()
 			g, err := f.Store.Lock(ctx, req)
-			time.Sleep(time.Second - time.Since(began)%time.Second)
+			time.Sleep(time.Second - time.Since(start)%time.Second)
 			return g, err
 		}
 	},
 }, {
-	what:   "wakes nobody when a lock expires",
-	caught: []string{"who waits gets the lock when it expires"},
-	with:   func(f *faulty) { f.lineUp(inOrder) },
+	name:   "does not notify waiters at an expiry",
+	rows:   []string{"a waiter gets the lock when it expires"},
+	inject: func(f *faulty) { f.queueLocks(fifo) },
 }, {
-	what:   "wakes those who wait at the end of the lease that they saw",
-	caught: []string{"who waits gets the lock when it expires sooner than it would have"},
-	with: func(f *faulty) {
-		n := f.lineUp(inOrder)
-		wait := f.wait
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			l, _ := f.lock(req.Key)
-			time.AfterFunc(l.Remaining, n.change)
+	name: "notifies waiters at the end of the first lease",
+	rows: []string{"a waiter gets the lock when a shortened lease expires"},
+	inject: func(f *faulty) {
+		q := f.queueLocks(fifo)
+		wait := f.lock
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			l, _ := f.lookup(req.Key)
+			time.AfterFunc(l.Remaining, q.notifyAll)
 			return wait(ctx, req)
 		}
 	},
 }, {
-	what:   "hands a lock over at the end of the lease that was seen",
-	caught: []string{"who waits does not get a lock that is renewed"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, held := f.lock(req.Key); held {
+	name: "hands a lock over at the end of the first lease",
+	rows: []string{"a waiter does not get a lock that is renewed"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			if l, held := f.lookup(req.Key); held {
 				time.AfterFunc(l.Remaining, func() { _ = f.Store.Unlock(context.Background(), l.Key, l.Owner) })
 			}
 			return f.Store.Lock(ctx, req)
 		}
 	},
 }, {
-	what:   "grants a wait for one's own lock at once",
-	caught: []string{"the owner waits for its own lock like anybody else"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "grants the holder's wait for its own lock",
+	rows: []string{"a holder can wait for its own lock"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			if f.holder(req.Key) == req.Owner {
 				return f.Store.Renew(ctx, req)
 			}
@@ -92,128 +92,132 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	what:   "takes a wait for one's own lock for a deadlock",
-	caught: []string{"the owner waits for its own lock like anybody else"},
-	with:   waits(func(req *stores.Request) { req.Holding = append(req.Holding, req.Owner) }),
+	name:   "treats the holder's wait for its own lock as a deadlock",
+	rows:   []string{"a holder can wait for its own lock"},
+	inject: changeWaits(func(req *stores.Request) { req.Holding = append(req.Holding, req.Owner) }),
 }, {
-	what:   "waits whether or not ctx has ended",
-	caught: []string{"a Lock whose ctx has ended takes nothing"},
-	with: func(f *faulty) {
-		f.wait = func(_ context.Context, req stores.Request) (stores.Grant, error) {
+	name: "waits after ctx has ended",
+	rows: []string{"a Lock whose ctx has ended acquires nothing"},
+	inject: func(f *faulty) {
+		f.lock = func(_ context.Context, req stores.Request) (stores.Grant, error) {
 			return f.Store.Lock(context.Background(), req)
 		}
 	},
 }, {
-	what:   "counts the tokens of those who have waited backwards",
-	caught: []string{"tokens grow from waiter to waiter"},
-	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
+	name:   "returns decreasing tokens to waiters",
+	rows:   []string{"tokens grow from waiter to waiter"},
+	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Token = 1<<63 - g.Token }),
 }, {
-	what:   "tells no TTL to who would wait",
-	caught: []string{"a grant that was waited for tells its TTL"},
-	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
+	name:   "returns no TTL to waiters",
+	rows:   []string{"a grant after a wait reports its TTL"},
+	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.TTL = 0 }),
 }, {
-	what:   "counts the lease of who has waited from the request",
-	caught: []string{"a lock that was waited for lasts for its TTL"},
-	with: func(f *faulty) {
-		waited(func(req stores.Request, asked time.Time, _ *stores.Grant) {
+	name: "counts the lease of a waiter from the request",
+	rows: []string{"a lock lasts for its TTL after a wait"},
+	inject: func(f *faulty) {
+		changeWaitedGrants(func(req stores.Request, asked time.Time, _ *stores.Grant) {
 			req.TTL = max(req.TTL-time.Since(asked), stores.MinTTL)
 			_, _ = f.Store.Renew(context.Background(), req)
 		})(f)
 	},
 }, {
-	what:   "counts Expires of who has waited from the answer",
-	caught: []string{"the holder stops before the next one starts after a wait"},
-	with: waited(func(req stores.Request, _ time.Time, g *stores.Grant) {
+	name: "counts Expires of a waiter from the response",
+	rows: []string{"the holder stops before the next owner starts after a wait"},
+	inject: changeWaitedGrants(func(req stores.Request, _ time.Time, g *stores.Grant) {
 		g.Expires = time.Now().Add(req.TTL + time.Microsecond)
 	}),
 }, {
-	what:   "counts Expires of who has waited from the request",
-	caught: []string{"who has waited long has most of its lease"},
-	with:   waited(func(req stores.Request, asked time.Time, g *stores.Grant) { g.Expires = asked.Add(req.TTL) }),
+	name:   "counts Expires of a waiter from the request",
+	rows:   []string{"a holder has most of its lease after a long wait"},
+	inject: changeWaitedGrants(func(req stores.Request, asked time.Time, g *stores.Grant) { g.Expires = asked.Add(req.TTL) }),
 }, {
-	what:   "tells Expires of who has waited by the wall clock",
-	caught: []string{"the deadline of who has waited is on the monotonic clock"},
-	with:   waited(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
+	name:   "returns Expires of a waiter without a monotonic reading",
+	rows:   []string{"the deadline after a wait has a monotonic reading"},
+	inject: changeWaitedGrants(func(_ stores.Request, _ time.Time, g *stores.Grant) { g.Expires = g.Expires.Round(0) }),
 }}
 
-// brokenLines are stores that keep another order than that of arrival.
-var brokenLines = []broken{{
-	what:   "serves first who came last",
-	caught: []string{"first come, first served"},
-	with:   func(f *faulty) { f.lineUp(func(p *place, _, behind []*place) bool { return !p.meets(behind) }) },
+// brokenQueues serve waiters in another order than that of arrival.
+var brokenQueues = []broken{{
+	name: "serves the last waiter first",
+	rows: []string{"waiters are served first come, first served"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(e *queueEntry, _, behind []*queueEntry) bool { return !e.conflictsWith(behind) })
+	},
 }, {
-	what:   "keeps a queue in each client",
-	caught: []string{"first come, first served"},
-	with: func(f *faulty) {
-		f.lineUp(func(p *place, before, _ []*place) bool {
-			return !p.meets(filter(before, func(other *place) bool { return other.client == p.client }))
+	name: "has a queue for each client",
+	rows: []string{"waiters are served first come, first served"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(e *queueEntry, before, _ []*queueEntry) bool {
+			return !e.conflictsWith(filter(before, func(other *queueEntry) bool { return other.client == e.client }))
 		})
 	},
 }, {
-	what:   "lets the last be the first when somebody leaves the queue",
-	caught: []string{"who gives up leaves the others in their order"},
-	with: func(f *faulty) {
-		n := f.lineUp(inOrder)
-		wait := f.wait
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "moves the last waiter to the front after a cancellation",
+	rows: []string{"canceled waits do not change the order"},
+	inject: func(f *faulty) {
+		q := f.queueLocks(fifo)
+		wait := f.lock
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := wait(ctx, req)
 			if err != nil {
-				n.jump()
+				q.moveLastToFront()
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "keeps the place of who has given up",
-	caught: []string{"who gives up waiting does not hold up the next"},
-	with: func(f *faulty) {
-		n := f.lineUp(inOrder)
-		wait := f.wait
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "keeps canceled waits in the queue",
+	rows: []string{"a canceled waiter does not block the next"},
+	inject: func(f *faulty) {
+		q := f.queueLocks(fifo)
+		wait := f.lock
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := wait(ctx, req)
 			if err != nil {
-				n.haunt(req.Key)
+				q.addStale(req.Key)
 			}
 			return g, err
 		}
 	},
 }, {
-	what:   "has one queue for all locks",
-	caught: []string{"waits for different locks do not disturb each other"},
-	with:   func(f *faulty) { f.lineUp(func(_ *place, before, _ []*place) bool { return len(before) == 0 }) },
+	name: "has one queue for all locks",
+	rows: []string{"waits for different locks are independent"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(_ *queueEntry, before, _ []*queueEntry) bool { return len(before) == 0 })
+	},
 }, {
-	what:   "lets TryLock overtake those who wait",
-	caught: []string{"nobody overtakes those who wait"},
-	with: func(f *faulty) {
-		f.lineUp(func(p *place, before, _ []*place) bool {
+	name: "lets TryLock overtake waiters",
+	rows: []string{"TryLock does not overtake waiters"},
+	inject: func(f *faulty) {
+		f.queueLocks(func(e *queueEntry, before, _ []*queueEntry) bool {
 			pause()
-			return inOrder(p, before, nil)
+			return fifo(e, before, nil)
 		})
 		f.tryLock = nil
 	},
 }, {
-	what:   "forgets to wake somebody now and then",
-	caught: []string{"no wake-up is lost in a crowd"},
-	with: func(f *faulty) {
-		n := f.lineUp(inOrder)
+	name: "loses some notifications",
+	rows: []string{"no notification of a waiter is lost"},
+	inject: func(f *faulty) {
+		q := f.queueLocks(fifo)
 		var unlocks atomic.Int64
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if unlocks.Add(1)%20 != 0 {
-				defer n.change()
+				defer q.notifyAll()
 			}
 			return f.Store.Unlock(ctx, key, owner)
 		}
-		hurries(f)
+		failWaitsSoon(f)
 	},
 }, {
-	what:   "grants a lock to who would wait for it",
-	caught: []string{"no two hold a lock at once that they have waited for"},
-	with:   func(f *faulty) { f.wait = f.take },
+	name:   "grants held locks to waiters",
+	rows:   []string{"a lock never has two holders after waits"},
+	inject: func(f *faulty) { f.lock = f.forceLock },
 }, {
-	what:   "tells for each lock how many wait for any",
-	caught: []string{"a list tells how many wait"},
-	with: func(f *faulty) {
-		rewrites(func(l *stores.LockInfo) {
+	name: "counts all waiters for each lock",
+	rows: []string{"a list has the number of waiters"},
+	inject: func(f *faulty) {
+		changeListedLocks(func(l *stores.LockInfo) {
 			locks, _ := f.Store.List(context.Background(), "")
 			l.Waiters = 0
 			for _, any := range locks {
@@ -223,12 +227,12 @@ var brokenLines = []broken{{
 	},
 }}
 
-// brokenCancels are stores that know no good end of waiting.
+// brokenCancels break the rules about the end of a wait.
 var brokenCancels = []broken{{
-	what:   "tells of the end of a wait in its own words",
-	caught: []string{"who gives up waiting hears so"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "does not wrap the error of ctx after a wait",
+	rows: []string{"a canceled wait fails with the ctx's error"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if ctx.Err() != nil {
 				return g, errors.New("waited too long")
@@ -237,10 +241,10 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	what:   "takes every end of a wait for a cancellation",
-	caught: []string{"who gives up waiting hears so"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "returns context.Canceled from every wait",
+	rows: []string{"a canceled wait fails with the ctx's error"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if ctx.Err() != nil {
 				return g, fmt.Errorf("memory: lock %q: %w", req.Key, context.Canceled)
@@ -249,55 +253,55 @@ var brokenCancels = []broken{{
 		}
 	},
 }, {
-	what:   "leaves those who gave up in the queue",
-	caught: []string{"who gives up waiting hears so", "a list tells how many wait"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			return detached(ctx, func(ctx context.Context) (stores.Grant, error) { return f.Store.Lock(ctx, req) })
+	name: "keeps waiting after a cancellation",
+	rows: []string{"a canceled wait fails with the ctx's error", "a list has the number of waiters"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+			return withoutCancel(ctx, func(ctx context.Context) (stores.Grant, error) { return f.Store.Lock(ctx, req) })
 		}
 	},
 }, {
-	what:   "gives the lock to who has given up waiting for it",
-	caught: []string{"who has given up waiting does not get the lock"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "grants the lock to a canceled waiter",
+	rows: []string{"a canceled waiter does not get the lock"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if ctx.Err() != nil {
-				f.notes.Store(req.Key, req)
+				f.shared.Store(req.Key, req)
 			}
 			return g, err
 		}
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Unlock(ctx, key, owner)
-			if req, waits := f.notes.LoadAndDelete(key); waits {
+			if req, waits := f.shared.LoadAndDelete(key); waits {
 				_, _ = f.Store.TryLock(ctx, req.(stores.Request))
 			}
 			return err
 		}
 	},
 }, {
-	what:   "leaves those who wait asleep when it is closed",
-	caught: []string{"a closed client wakes those who wait through it"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.open().Lock(ctx, req) }
+	name: "does not end waits in Close",
+	rows: []string{"closing a client ends its waits"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) { return f.open().Lock(ctx, req) }
 	},
 }, {
-	what:   "wakes everybody when one client is closed",
-	caught: []string{"closing one client leaves those who wait through others"},
-	with: func(f *faulty) {
-		f.notes.Store(f, true)
+	name: "ends the waits of all clients in Close",
+	rows: []string{"closing one client keeps the waits of others"},
+	inject: func(f *faulty) {
+		f.shared.Store(f, true)
 		f.close = func() error {
-			for other := range f.notes.Range {
+			for other := range f.shared.Range {
 				_ = other.(*faulty).Store.Close()
 			}
 			return nil
 		}
 	},
 }, {
-	what:   "throws a grant away that came too late",
-	caught: []string{"a grant and the end of ctx are one or the other", "who gives up in the last moment lets the next one through"},
-	with: func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	name: "drops a late grant",
+	rows: []string{"a grant and the end of ctx exclude each other", "a grant that comes too late passes to the next waiter"},
+	inject: func(f *faulty) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			pause()
 			if ctx.Err() != nil {
@@ -308,20 +312,20 @@ var brokenCancels = []broken{{
 	},
 }}
 
-// waits changes each request of who would wait.
-func waits(change func(req *stores.Request)) func(*faulty) {
+// changeWaits changes each request of Lock.
+func changeWaits(change func(req *stores.Request)) func(*faulty) {
 	return func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			change(&req)
 			return f.Store.Lock(ctx, req)
 		}
 	}
 }
 
-// waited changes each grant of who may have waited.
-func waited(change func(req stores.Request, asked time.Time, g *stores.Grant)) func(*faulty) {
+// changeWaitedGrants changes each grant of Lock.
+func changeWaitedGrants(change func(req stores.Request, asked time.Time, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
-		f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			asked := time.Now()
 			g, err := f.Store.Lock(ctx, req)
 			if g.Acquired {
@@ -332,8 +336,8 @@ func waited(change func(req stores.Request, asked time.Time, g *stores.Grant)) f
 	}
 }
 
-// detached lets a call go on for a while when its ctx has ended.
-func detached(ctx context.Context, call func(context.Context) (stores.Grant, error)) (stores.Grant, error) {
+// withoutCancel lets a call continue for a while after its ctx has ended.
+func withoutCancel(ctx context.Context, call func(context.Context) (stores.Grant, error)) (stores.Grant, error) {
 	longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease)
 	var g stores.Grant
 	var err error
@@ -351,14 +355,13 @@ func detached(ctx context.Context, call func(context.Context) (stores.Grant, err
 	}
 }
 
-// hurries lets waits fail soon, so that a row in real time sees what it would only see
-// later.
-func hurries(f *faulty) {
-	wait := f.wait
+// failWaitsSoon limits the duration of waits, so that a row on the real clock fails soon.
+func failWaitsSoon(f *faulty) {
+	wait := f.lock
 	if wait == nil {
 		wait = f.Store.Lock
 	}
-	f.wait = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		return wait(ctx, req)

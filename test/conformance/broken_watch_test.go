@@ -6,97 +6,98 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// brokenSnapshots are stores that begin a Watch in the wrong way.
+// brokenSnapshots send a wrong first event.
 var brokenSnapshots = []broken{{
-	what:   "tells no empty snapshot",
-	caught: []string{"a watcher of nothing is first told so"},
-	with:   tellsIf(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
+	name:   "sends no empty snapshot",
+	rows:   []string{"an empty snapshot is sent too"},
+	inject: filterEvents(func(e stores.Event) bool { return e.Kind != stores.EventSnapshot || len(e.Locks) > 0 }),
 }, {
-	what:   "says of the first snapshot that something was missed",
-	caught: []string{"a watcher of nothing is first told so"},
-	with:   retells(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
+	name:   "sets Missed in the first snapshot",
+	rows:   []string{"an empty snapshot is sent too"},
+	inject: changeEvents(func(e *stores.Event) { e.Missed = e.Kind == stores.EventSnapshot }),
 }, {
-	what:   "tells what is held in no order",
-	caught: []string{"a watcher is first told what is held"},
-	with:   retells(func(e *stores.Event) { slices.Reverse(e.Locks) }),
+	name:   "sends snapshots in reverse order",
+	rows:   []string{"a snapshot has the held locks"},
+	inject: changeEvents(func(e *stores.Event) { slices.Reverse(e.Locks) }),
 }, {
-	what:   "tells what is held one by one",
-	caught: []string{"a watcher is first told what is held"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "sends grants instead of a snapshot",
+	rows: []string{"a snapshot has the held locks"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				for _, l := range e.Locks {
-					if err := tell(stores.Event{Kind: stores.EventAcquired, Lock: l}); err != nil {
+					if err := notify(stores.Event{Kind: stores.EventAcquired, Lock: l}); err != nil {
 						return err
 					}
 				}
 				if e.Kind == stores.EventSnapshot {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }, {
-	what:   "first tells of what has expired too",
-	caught: []string{"a watcher is first told only what is still held"},
-	with: func(f *faulty) {
-		answers(func(req stores.Request, g *stores.Grant) {
-			f.notes.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
+	name: "has expired locks in a snapshot",
+	rows: []string{"a snapshot has no free locks"},
+	inject: func(f *faulty) {
+		changeGrants(func(req stores.Request, g *stores.Grant) {
+			f.shared.Store(req.Key, stores.LockInfo{Key: req.Key, Owner: req.Owner, TTL: req.TTL, Token: g.Token})
 		})(f)
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			f.notes.Delete(key)
+			f.shared.Delete(key)
 			return f.Store.Unlock(ctx, key, owner)
 		}
-		retells(func(e *stores.Event) {
+		changeEvents(func(e *stores.Event) {
 			if e.Kind == stores.EventSnapshot {
 				e.Locks = nil
-				for _, l := range f.notes.Range {
+				for _, l := range f.shared.Range {
 					e.Locks = append(e.Locks, l.(stores.LockInfo))
 				}
 			}
 		})(f)
 	},
 }, {
-	what:   "first tells one page",
-	caught: []string{"a watcher is first told of many locks"},
-	with:   retells(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
+	name:   "sends one page of a snapshot",
+	rows:   []string{"a snapshot may have many locks"},
+	inject: changeEvents(func(e *stores.Event) { e.Locks = e.Locks[:min(len(e.Locks), 100)] }),
 }, {
-	what:   "takes a snapshot and then begins to listen",
-	caught: []string{"a watcher knows the state, whenever it began"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "takes a snapshot before it subscribes",
+	rows: []string{"watchers agree with the list"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			locks, err := f.Store.List(ctx, prefix)
 			if err != nil {
 				return err
 			}
-			if err := tell(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
+			if err := notify(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
 				return err
 			}
-			pause()
+			time.Sleep(20 * time.Millisecond) // so that it certainly misses a change
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				if e.Kind == stores.EventSnapshot {
 					return nil
 				}
-				return tell(e)
+				return notify(e)
 			})
 		}
 	},
 }}
 
-// brokenWatches are stores that carry on or end a Watch in the wrong way.
+// brokenWatches break the rules about later events and the end of a Watch.
 var brokenWatches = []broken{{
-	what:   "goes on when the watcher has had enough",
-	caught: []string{"a watcher's error ends its watch"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+	name: "continues after an error of the callback",
+	rows: []string{"an error of the callback ends the watch"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			var enough error
 			err := f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-				if err := tell(e); err != nil {
+				if err := notify(e); err != nil {
 					enough = err
 				}
 				return nil
@@ -108,20 +109,20 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "wraps the watcher's error",
-	caught: []string{"a watcher's error ends its watch"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			err := f.Store.Watch(ctx, prefix, tell)
+	name: "wraps the error of the callback",
+	rows: []string{"an error of the callback ends the watch"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			err := f.Store.Watch(ctx, prefix, notify)
 			return fmt.Errorf("memory: watch %q: %w", prefix, err)
 		}
 	},
 }, {
-	what:   "is content when the ctx of a watch ends",
-	caught: []string{"a watch ends with its ctx"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			err := f.Store.Watch(ctx, prefix, tell)
+	name: "returns no error when ctx ends",
+	rows: []string{"a watch ends with its ctx"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			err := f.Store.Watch(ctx, prefix, notify)
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -129,35 +130,35 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "watches on when it is closed",
-	caught: []string{"a closed client ends its watches and no others"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			return f.open().Watch(ctx, prefix, tell)
+	name: "does not end watches in Close",
+	rows: []string{"closing a client ends only its own watches"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			return f.open().Watch(ctx, prefix, notify)
 		}
 	},
 }, {
-	what:   "ends all watches when one client is closed",
-	caught: []string{"a closed client ends its watches and no others"},
-	with: func(f *faulty) {
-		f.notes.Store(f, true)
+	name: "ends the watches of all clients in Close",
+	rows: []string{"closing a client ends only its own watches"},
+	inject: func(f *faulty) {
+		f.shared.Store(f, true)
 		f.close = func() error {
-			for other := range f.notes.Range {
+			for other := range f.shared.Range {
 				_ = other.(*faulty).Store.Close()
 			}
 			return nil
 		}
 	},
 }, {
-	what:   "serves nobody while it tells a watcher",
-	caught: []string{"a watcher may use the store"},
-	with: func(f *faulty) {
+	name: "blocks other calls during the callback",
+	rows: []string{"the callback may use the store"},
+	inject: func(f *faulty) {
 		busy := make(chan struct{}, 1)
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				busy <- struct{}{}
 				defer func() { <-busy }()
-				return tell(e)
+				return notify(e)
 			})
 		}
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -171,80 +172,80 @@ var brokenWatches = []broken{{
 		}
 	},
 }, {
-	what:   "deals its changes out to those who watch",
-	caught: []string{"each watcher is told everything"},
-	with: func(f *faulty) {
-		tellsIf(func(e stores.Event) bool {
-			_, told := f.notes.LoadOrStore(e.Revision, true)
-			return !told || e.Kind == stores.EventSnapshot
+	name: "distributes the events among the watchers",
+	rows: []string{"all watchers see all changes"},
+	inject: func(f *faulty) {
+		filterEvents(func(e stores.Event) bool {
+			_, sent := f.shared.LoadOrStore(e.Revision, true)
+			return !sent || e.Kind == stores.EventSnapshot
 		})(f)
 	},
 }, {
-	what:   "counts revisions backwards",
-	caught: []string{"revisions never fall"},
-	with:   retells(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
+	name:   "sends decreasing revisions",
+	rows:   []string{"revisions never decrease"},
+	inject: changeEvents(func(e *stores.Event) { e.Revision = 1<<63 - e.Revision }),
 }, {
-	what:   "numbers snapshots in its own way",
-	caught: []string{"revisions never fall"},
-	with: retells(func(e *stores.Event) {
+	name: "sends snapshots with unrelated revisions",
+	rows: []string{"revisions never decrease"},
+	inject: changeEvents(func(e *stores.Event) {
 		if e.Kind == stores.EventSnapshot {
 			e.Revision = 1 << 63
 		}
 	}),
 }, {
-	what:   "drops what a slow watcher has no room for",
-	caught: []string{"a watcher that falls behind is told that it missed something", "a watcher that is a little slow misses nothing"},
-	with:   func(f *faulty) { f.buffers(100) },
+	name:   "drops events of slow watchers",
+	rows:   []string{"a slow watcher learns that it missed events", "a slightly slow watcher misses nothing"},
+	inject: func(f *faulty) { f.bufferEvents(100) },
 }, {
-	what:   "keeps everything for a slow watcher",
-	caught: []string{"a watcher that falls behind is told that it missed something"},
-	with: func(f *faulty) {
-		f.buffers(10 * flood)
+	name: "buffers everything for slow watchers",
+	rows: []string{"a slow watcher learns that it missed events"},
+	inject: func(f *faulty) {
+		f.bufferEvents(10 * overflowChanges)
 		var unlocks atomic.Int64
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
+			kept, _ := f.shared.LoadOrStore("kept", new(atomic.Int64))
 			for n := unlocks.Add(1); 2*n > kept.(*atomic.Int64).Load()+1000 && ctx.Err() == nil; {
-				pause() // lest the sound store should miss something
+				pause() // the memory store must not drop events
 			}
 			return f.Store.Unlock(ctx, key, owner)
 		}
 	},
 }, {
-	what:   "hides that something was missed",
-	caught: []string{"a watcher that falls behind is told that it missed something"},
-	with:   retells(func(e *stores.Event) { e.Missed = false }),
+	name:   "does not set Missed",
+	rows:   []string{"a slow watcher learns that it missed events"},
+	inject: changeEvents(func(e *stores.Event) { e.Missed = false }),
 }, {
-	what:   "tells a watcher of several things at once",
-	caught: []string{"a watcher is told by one at a time"},
-	with: func(f *faulty) {
-		f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
-			var tellers sync.WaitGroup
-			defer tellers.Wait()
+	name: "calls the callback concurrently",
+	rows: []string{"the callback is not called concurrently"},
+	inject: func(f *faulty) {
+		f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
+			var callbacks sync.WaitGroup
+			defer callbacks.Wait()
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				if e.Kind == stores.EventSnapshot {
-					return tell(e)
+					return notify(e)
 				}
-				tellers.Go(func() { _ = tell(e) })
+				callbacks.Go(func() { _ = notify(e) })
 				return nil
 			})
 		}
 	},
 }}
 
-// buffers keeps some events for a slow watcher and drops the rest.
-func (f *faulty) buffers(size int) {
-	f.watch = func(ctx context.Context, prefix string, tell func(stores.Event) error) error {
+// bufferEvents buffers size events for a slow watcher and drops the rest.
+func (f *faulty) bufferEvents(size int) {
+	f.watch = func(ctx context.Context, prefix string, notify func(stores.Event) error) error {
 		events := make(chan stores.Event, size)
-		var teller sync.WaitGroup
-		defer teller.Wait()
+		var callback sync.WaitGroup
+		defer callback.Wait()
 		defer close(events)
-		teller.Go(func() {
+		callback.Go(func() {
 			for e := range events {
-				_ = tell(e)
+				_ = notify(e)
 			}
 		})
 		return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
-			kept, _ := f.notes.LoadOrStore("kept", new(atomic.Int64))
+			kept, _ := f.shared.LoadOrStore("kept", new(atomic.Int64))
 			kept.(*atomic.Int64).Add(1)
 			select {
 			case events <- e:

@@ -8,102 +8,102 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// clientRows are about several clients of one storage, and about their end.
+// clientRows test several clients of one storage, and Close.
 var clientRows = []row{{
 	name: "clients of one storage share its locks",
-	rule: "A lock that one client took is held for every client of the same storage.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		other.refuses("disk", "bob")
-		s.frees("disk", "ann")
-		other.grants("disk", "bob")
-		s.refuses("disk", "ann")
+	rule: "A lock that one client has acquired is held for every client of the same storage.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		other.mustRefuse("disk", "bob")
+		s.mustUnlock("disk", "ann")
+		other.mustLock("disk", "bob")
+		s.mustRefuse("disk", "ann")
 	},
 }, {
 	name: "an owner unlocks through another client",
-	rule: "The owner string proves whose a lock is, not the client or the connection that asks.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		other.keeps("disk", "bob", stores.ErrNotOwner)
-		other.frees("disk", "ann")
-		s.grants("disk", "bob")
+	rule: "The owner string identifies the holder, not the client or the connection.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		other.unlockFails("disk", "bob", stores.ErrNotOwner)
+		other.mustUnlock("disk", "ann")
+		s.mustLock("disk", "bob")
 	},
 }, {
 	name: "locks outlive their client",
-	rule: "Close leaves locks as they are.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		b.want(s.Close() == nil, "Close failed")
-		other.refuses("disk", "bob")
-		b.open().frees("disk", "ann")
+	rule: "Close does not release locks.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		f.want(s.Close() == nil, "Close failed")
+		other.mustRefuse("disk", "bob")
+		f.open().mustUnlock("disk", "ann")
 	},
 }, {
-	name: "closing one client leaves the others",
-	rule: "Close ends this client's use of the storage and nobody else's.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.want(s.Close() == nil, "Close failed")
-		other.grants("disk", "ann")
-		other.frees("disk", "ann")
+	name: "closing one client leaves the others open",
+	rule: "Close closes this client and no other client of the storage.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		f.want(s.Close() == nil, "Close failed")
+		other.mustLock("disk", "ann")
+		other.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "a client is closed twice",
-	rule: "A second Close is no error.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "a client can be closed twice",
+	rule: "A second Close returns nil.",
+	check: func(f *fixture) {
+		s := f.open()
 		for range 2 {
 			err := s.Close()
-			b.want(err == nil, "Close returned %v", err)
+			f.want(err == nil, "Close returned %v", err)
 		}
 	},
 }, {
-	name: "a closed client answers ErrClosed",
-	rule: "Calls after Close, a second Close excepted, fail with ErrClosed.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "a closed client returns ErrClosed",
+	rule: "Calls after Close fail with ErrClosed, except a second Close.",
+	check: func(f *fixture) {
+		s := f.open()
 		_ = s.Close()
 		for _, c := range s.calls("disk", "ann") {
-			ctx, cancel := b.limited()
+			ctx, cancel := f.callContext()
 			err := c.do(ctx)
 			cancel()
-			b.want(errors.Is(err, stores.ErrClosed), "%s returned %v", c.op, err)
+			f.want(errors.Is(err, stores.ErrClosed), "%s returned %v", c.op, err)
 		}
 	},
 }, {
-	name: "a call that meets a Close is served or refused",
-	rule: "A call under way when the client is closed succeeds or fails with ErrClosed.",
-	check: func(b *bench) {
+	name: "a call during Close succeeds or fails with ErrClosed",
+	rule: "A call in progress when the client is closed succeeds or fails with ErrClosed.",
+	check: func(f *fixture) {
 		for range 20 {
-			closeDuringCalls(b)
+			closeDuringCalls(f)
 		}
 	},
 }}
 
-func closeDuringCalls(b *bench) {
-	s := b.open()
+func closeDuringCalls(f *fixture) {
+	s := f.open()
 	var callers sync.WaitGroup
 	for i := range 4 {
 		callers.Go(func() {
 			_, err := s.tryLock(nth("disk", i), "ann", lease)
-			b.want(err == nil || errors.Is(err, stores.ErrClosed), "TryLock beside a Close returned %v", err)
+			f.want(err == nil || errors.Is(err, stores.ErrClosed), "TryLock during Close returned %v", err)
 		})
 	}
-	b.want(s.Close() == nil, "Close failed")
+	f.want(s.Close() == nil, "Close failed")
 	callers.Wait()
 }
 
-// call is one of a store's methods with its arguments filled in.
+// call is one of a store's methods with its arguments.
 type call struct {
-	op string // as it stands in the store's errors
+	op string // as in the store's errors
 	do func(ctx context.Context) error
 }
 
-// calls returns everything that can be asked of the store, but for Close.
+// calls returns all calls that the store supports, except Close.
 func (s store) calls(name, owner string) []call {
-	req := s.b.request(name, owner, lease)
+	req := s.f.request(name, owner, lease)
 	all := stores.MultiRequest{Keys: []string{req.Key}, Owner: owner, TTL: lease}
 	declaration := stores.Declaration{Group: req.Key, Key: req.Key, TTL: lease}
 	deaf := func(stores.Event) error { return nil }
@@ -122,8 +122,8 @@ func (s store) calls(name, owner string) []call {
 		{"ping", func(ctx context.Context) error { return stores.Ping(ctx, s.Store) }},
 	}
 	ability := map[string]string{
-		"renew": renewing, "lock": waiting, "lock all": multi, "revoke": revoking, "watch": watching, "list": listing, "ping": pinging,
-		"declare": declaring, "withdraw": declaring, "group": declaring,
+		"renew": needRenew, "lock": needWait, "lock all": needMulti, "revoke": needRevoke, "watch": needWatch, "list": needList, "ping": needPing,
+		"declare": needDeclare, "withdraw": needDeclare, "group": needDeclare,
 	}
-	return filter(calls, func(c call) bool { return ability[c.op] == "" || s.b.declares([]string{ability[c.op]}) })
+	return filter(calls, func(c call) bool { return ability[c.op] == "" || s.f.declares([]string{ability[c.op]}) })
 }

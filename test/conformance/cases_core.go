@@ -6,147 +6,147 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// grantRows are about one client that takes locks.
+// grantRows test TryLock with one client.
 var grantRows = []row{{
 	name: "a free lock is granted",
-	rule: "TryLock takes the lock if nobody holds it.",
-	check: func(b *bench) {
-		b.open().grants("disk", "ann")
+	rule: "TryLock acquires the lock if it is free.",
+	check: func(f *fixture) {
+		f.open().mustLock("disk", "ann")
 	},
 }, {
 	name: "a grant has a token and a deadline",
-	rule: "A grant carries a fencing token, which is not zero, and the moment at which the holder must stop.",
-	check: func(b *bench) {
-		g := b.open().grants("disk", "ann")
-		b.want(g.Token != 0, "the token is zero")
-		b.want(!g.Expires.IsZero(), "the deadline is zero")
+	rule: "A grant has a fencing token other than zero, and the time at which the holder must stop.",
+	check: func(f *fixture) {
+		g := f.open().mustLock("disk", "ann")
+		f.want(g.Token != 0, "the token is zero")
+		f.want(!g.Expires.IsZero(), "the deadline is zero")
 	},
 }, {
-	name: "a grant tells its TTL",
-	rule: "A grant carries how long the lock lasts from the grant, as asked for.",
-	check: func(b *bench) {
-		s := b.open()
-		for i, ttl := range []time.Duration{lease, b.brief(), stores.MaxTTL} {
-			g := s.grantsFor(nth("disk", i), "ann", ttl)
-			b.want(g.TTL == ttl, "the TTL is %v, want %v", g.TTL, ttl)
+	name: "a grant reports its TTL",
+	rule: "A grant has the requested TTL, which counts from the grant.",
+	check: func(f *fixture) {
+		s := f.open()
+		for i, ttl := range []time.Duration{lease, f.briefTTL(), stores.MaxTTL} {
+			g := s.mustLockFor(nth("disk", i), "ann", ttl)
+			f.want(g.TTL == ttl, "the TTL is %v, want %v", g.TTL, ttl)
 		}
 	},
 }, {
-	name: "a held lock is refused to others",
-	rule: "At most one owner holds a lock at a time. That it is held is an answer and not an error.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.refuses("disk", "bob")
-		s.refuses("disk", "bob")
+	name: "a held lock is refused to other owners",
+	rule: "At most one owner holds a lock at a time. A held lock is a result and not an error.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustRefuse("disk", "bob")
+		s.mustRefuse("disk", "bob")
 	},
 }, {
 	name: "a held lock is refused to its own owner",
-	rule: "The present owner is refused like anybody else: a second TryLock never looks like a second grant.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.refuses("disk", "ann")
+	rule: "TryLock by the present owner is refused too: a second TryLock never looks like a second grant.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustRefuse("disk", "ann")
 	},
 }, {
 	name: "a refusal is empty",
 	rule: "If the lock was not acquired, the other fields of the grant are zero.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		g := s.refuses("disk", "bob")
-		b.want(g == stores.Grant{}, "the refusal carries %+v", g)
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		g := s.mustRefuse("disk", "bob")
+		f.want(g == stores.Grant{}, "the refusal has %+v", g)
 	},
 }, {
 	name: "a refusal changes nothing",
-	rule: "A refused TryLock leaves the lock with its owner.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.refuses("disk", "bob")
-		s.keeps("disk", "bob", stores.ErrNotOwner)
-		s.frees("disk", "ann")
+	rule: "A refused TryLock does not change the lock's owner.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustRefuse("disk", "bob")
+		s.unlockFails("disk", "bob", stores.ErrNotOwner)
+		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "each key is a lock of its own",
-	rule: "Taking a lock, or giving it back, does nothing to the lock of another key.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.grants("gate", "bob")
-		s.frees("disk", "ann")
-		s.refuses("gate", "carl")
+	name: "locks of different keys are independent",
+	rule: "Acquiring or releasing a lock does not change the lock of another key.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustLock("gate", "bob")
+		s.mustUnlock("disk", "ann")
+		s.mustRefuse("gate", "carl")
 	},
 }, {
 	name: "an owner holds several locks",
-	rule: "An owner proves whose a lock is; it does not limit how many locks are its own.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.grants("gate", "ann")
-		s.refuses("disk", "bob")
-		s.frees("gate", "ann")
-		s.refuses("disk", "bob")
+	rule: "An owner may hold any number of locks.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustLock("gate", "ann")
+		s.mustRefuse("disk", "bob")
+		s.mustUnlock("gate", "ann")
+		s.mustRefuse("disk", "bob")
 	},
 }}
 
-// unlockRows are about one client that gives locks back.
+// unlockRows test Unlock with one client.
 var unlockRows = []row{{
 	name: "unlock frees the lock",
-	rule: "A lock is held until its owner's Unlock; then anybody may take it.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.frees("disk", "ann")
-		s.grants("disk", "bob")
+	rule: "A lock is held until its owner's Unlock; then any owner can acquire it.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustUnlock("disk", "ann")
+		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "an owner takes a lock again",
-	rule: "Once a lock is given back, its former owner may take it like anybody else.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.frees("disk", "ann")
-		s.grants("disk", "ann")
-		s.refuses("disk", "bob")
+	name: "an owner acquires a lock again",
+	rule: "After Unlock the former owner can acquire the lock again.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustUnlock("disk", "ann")
+		s.mustLock("disk", "ann")
+		s.mustRefuse("disk", "bob")
 	},
 }, {
-	name: "a lock never taken is not held",
-	rule: "Unlock fails with ErrNotHeld if nobody holds the lock, and does not take it.",
-	check: func(b *bench) {
-		s := b.open()
-		s.keeps("disk", "ann", stores.ErrNotHeld)
-		s.grants("disk", "bob")
+	name: "a lock that was never acquired is not held",
+	rule: "Unlock fails with ErrNotHeld if the lock is free, and does not acquire it.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.unlockFails("disk", "ann", stores.ErrNotHeld)
+		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "a lock is given back once",
-	rule: "After an Unlock nobody holds the lock: a second Unlock fails with ErrNotHeld, whoever asks.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.frees("disk", "ann")
-		s.keeps("disk", "ann", stores.ErrNotHeld)
-		s.keeps("disk", "bob", stores.ErrNotHeld)
+	name: "a lock is released once",
+	rule: "After Unlock the lock is free: a second Unlock by any owner fails with ErrNotHeld.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustUnlock("disk", "ann")
+		s.unlockFails("disk", "ann", stores.ErrNotHeld)
+		s.unlockFails("disk", "bob", stores.ErrNotHeld)
 	},
 }, {
-	name: "another owner does not unlock",
-	rule: "Unlock fails with ErrNotOwner if somebody else holds the lock, and then changes nothing.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.keeps("disk", "bob", stores.ErrNotOwner)
-		s.refuses("disk", "bob")
-		s.frees("disk", "ann")
+	name: "another owner cannot unlock",
+	rule: "Unlock fails with ErrNotOwner if another owner holds the lock, and changes nothing.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.unlockFails("disk", "bob", stores.ErrNotOwner)
+		s.mustRefuse("disk", "bob")
+		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "a former owner does not unlock",
-	rule: "Who gave a lock back has no say over it: its Unlock of the next owner's lock fails with ErrNotOwner.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.frees("disk", "ann")
-		s.grants("disk", "bob")
-		s.keeps("disk", "ann", stores.ErrNotOwner)
-		s.refuses("disk", "carl")
+	name: "a former owner cannot unlock",
+	rule: "After Unlock the former owner's Unlock of the next owner's lock fails with ErrNotOwner.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustUnlock("disk", "ann")
+		s.mustLock("disk", "bob")
+		s.unlockFails("disk", "ann", stores.ErrNotOwner)
+		s.mustRefuse("disk", "carl")
 	},
 }}

@@ -7,242 +7,241 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// deadlockRows are about waiting that would never end. Their owners have names that no
-// other row uses, because a circle goes by owners and rows may share a storage.
+// deadlockRows test cycles of waiters. Their owners have names that no other row uses,
+// because cycles depend on owners and rows may share a storage.
 func deadlockRows() []row {
-	return needing(slices.Concat(cycleRows, meetRows, noCycleRows), waiting, listing)
+	return withNeeds(slices.Concat(cycleRows, simultaneousRows, noCycleRows), needWait, needList)
 }
 
-const deadlockRule = "Lock fails with ErrDeadlock if the lock is held by an owner in Holding, or by one that waits for such a " +
-	"lock, directly or through others, and takes nothing."
+const deadlockRule = "Lock fails with ErrDeadlock if the lock is held by an owner in Holding, or by an owner that waits, " +
+	"directly or through others, for such a lock. It acquires nothing."
 
-// cycleRows are about waits in a circle.
+// cycleRows test requests that would wait in a cycle.
 var cycleRows = []row{{
-	name: "waiting for oneself is a deadlock",
+	name: "a wait for a lock in its own Holding is a deadlock",
 	rule: deadlockRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann := b.key("ann")
-		s.grants("disk", ann)
-		other.stuck("disk", "anew", "else", ann)
-		other.stuck("disk", ann, ann)
-		s.frees("disk", ann)
-		other.asksHolding("disk", "anew", ann).gets()
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann := f.key("ann")
+		s.mustLock("disk", ann)
+		other.mustDeadlock("disk", "anew", "else", ann)
+		other.mustDeadlock("disk", ann, ann)
+		s.mustUnlock("disk", ann)
+		other.startLockHolding("disk", "anew", ann).mustGet()
 	},
 }, {
-	name: "two that wait for each other are a deadlock",
+	name: "two owners that wait for each other are a deadlock",
 	rule: deadlockRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("disk", ann)
-		other.grants("gate", bob)
-		atGate := s.waitsHolding("gate", "ann-2", ann)
-		other.stuck("disk", "bob-2", bob)
-		atGate.stays()
-		other.frees("gate", bob)
-		atGate.gets()
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLock("disk", ann)
+		other.mustLock("gate", bob)
+		atGate := s.startWaitHolding("gate", "ann-2", ann)
+		other.mustDeadlock("disk", "bob-2", bob)
+		atGate.mustStillWait()
+		other.mustUnlock("gate", bob)
+		atGate.mustGet()
 	},
 }, {
-	name: "three that wait in a circle are a deadlock",
+	name: "three owners that wait in a cycle are a deadlock",
 	rule: deadlockRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		owner := b.key("owner")
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		owner := f.key("owner")
 		for i := range 3 {
-			s.grants(nth("disk", i), nth(owner, i))
+			s.mustLock(nth("disk", i), nth(owner, i))
 		}
-		first := s.waitsHolding(nth("disk", 1), "first", nth(owner, 0))
-		second := other.waitsHolding(nth("disk", 2), "second", nth(owner, 1))
-		s.stuck(nth("disk", 0), "third", nth(owner, 2))
-		s.frees(nth("disk", 2), nth(owner, 2))
-		second.gets()
-		first.stays()
+		first := s.startWaitHolding(nth("disk", 1), "first", nth(owner, 0))
+		second := other.startWaitHolding(nth("disk", 2), "second", nth(owner, 1))
+		s.mustDeadlock(nth("disk", 0), "third", nth(owner, 2))
+		s.mustUnlock(nth("disk", 2), nth(owner, 2))
+		second.mustGet()
+		first.mustStillWait()
 	},
 }, {
-	name: "who is told of a deadlock waits for nothing",
-	rule: "A request that fails with ErrDeadlock takes nothing and is in no queue.",
-	check: func(b *bench) {
-		s := b.open()
-		ann := b.key("ann")
-		s.grants("disk", ann)
-		s.stuck("disk", "anew", ann)
-		n := s.queue("disk")
-		b.want(n == 0, "%d wait after a deadlock was told", n)
-		atDisk := s.waits("disk", "bob")
-		s.frees("disk", ann)
-		atDisk.gets()
+	name: "a request that fails with a deadlock leaves the queue",
+	rule: "A request that fails with ErrDeadlock acquires nothing and is in no queue.",
+	check: func(f *fixture) {
+		s := f.open()
+		ann := f.key("ann")
+		s.mustLock("disk", ann)
+		s.mustDeadlock("disk", "anew", ann)
+		n := s.waiterCount("disk")
+		f.want(n == 0, "%d waiters after ErrDeadlock", n)
+		atDisk := s.startWait("disk", "bob")
+		s.mustUnlock("disk", ann)
+		atDisk.mustGet()
 	},
 }, {
-	name:  "a deadlock over several locks at once is told",
-	rule:  "LockAll waits as Lock does: it fails with ErrDeadlock if one of the locks can never come free.",
-	needs: []string{multi},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("disk", ann)
-		other.grants("gate", bob)
-		s.asksAllFor(stores.MultiRequest{
-			Keys: b.keys([]string{"hatch", "disk"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
-		}).fails(stores.ErrDeadlock)
-		s.grants("hatch", "carl") // nothing of it was taken
-		s.frees("hatch", "carl")
-		atGate := s.queues(func() *waiter {
-			return s.asksAllFor(stores.MultiRequest{
-				Keys: b.keys([]string{"hatch", "gate"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
+	name:  "a cycle through several locks is a deadlock",
+	rule:  "LockAll waits like Lock: it fails with ErrDeadlock if one of the locks can never become free.",
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLock("disk", ann)
+		other.mustLock("gate", bob)
+		s.startLockAllRequest(stores.MultiRequest{
+			Keys: f.keys([]string{"hatch", "disk"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
+		}).mustFail(stores.ErrDeadlock)
+		s.mustLock("hatch", "carl") // LockAll has not acquired it
+		s.mustUnlock("hatch", "carl")
+		atGate := s.mustQueue(func() *waiter {
+			return s.startLockAllRequest(stores.MultiRequest{
+				Keys: f.keys([]string{"hatch", "gate"}), Owner: "ann-2", TTL: lease, Holding: []string{ann},
 			})
 		})
-		other.stuck("disk", "bob-2", bob)
-		other.frees("gate", bob)
-		atGate.gets()
+		other.mustDeadlock("disk", "bob-2", bob)
+		other.mustUnlock("gate", bob)
+		atGate.mustGet()
 	},
 }, {
-	name:  "who holds several locks and waits is in a circle by each of them",
+	name:  "each of several held locks can close a cycle",
 	rule:  deadlockRule,
-	needs: []string{multi},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grantsAll(ann, "disk", "hatch")
-		other.grants("gate", bob)
-		s.waitsHolding("gate", "ann-2", ann)
-		other.stuck("hatch", "bob-2", bob)
-		other.stuck("disk", "bob-2", bob)
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLockAll(ann, "disk", "hatch")
+		other.mustLock("gate", bob)
+		s.startWaitHolding("gate", "ann-2", ann)
+		other.mustDeadlock("hatch", "bob-2", bob)
+		other.mustDeadlock("disk", "bob-2", bob)
 	},
 }}
 
-// meetRows are about waits that close a circle from both sides at once.
-var meetRows = []row{{
-	name:  "of two that begin to wait for each other at once one is told",
-	rule:  "That somebody begins to wait, and that it would be a deadlock, are found out in one step: one of the two can go on.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+// simultaneousRows test cycles that two requests close at the same time.
+var simultaneousRows = []row{{
+	name:      "one of two simultaneous waits for each other fails",
+	rule:      "Detecting a deadlock and joining the queue are one step: one of the two requests can continue.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		for i := range rounds / 3 {
-			b.meet(s, other, nth("disk", i), nth("gate", i))
+			f.waitForEachOther(s, other, nth("disk", i), nth("gate", i))
 		}
 	},
 }}
 
-// meet lets ann and bob, who hold a lock each, wait for the other's.
-func (b *bench) meet(s, other store, disk, gate string) {
-	ann, bob := b.key("ann"), b.key("bob")
-	s.grants(disk, ann)
-	s.grants(gate, bob)
-	atGate, atDisk := s.asksHolding(gate, "ann-2", ann), other.asksHolding(disk, "bob-2", bob)
-	told := b.within(b.promptly(), func() bool { return atGate.returned() || atDisk.returned() })
-	b.want(told, "%s and %s wait for each other, and neither is told", atGate.what, atDisk.what)
+// waitForEachOther lets ann and bob, who hold one lock each, wait for the other's.
+func (f *fixture) waitForEachOther(s, other store, disk, gate string) {
+	ann, bob := f.key("ann"), f.key("bob")
+	s.mustLock(disk, ann)
+	s.mustLock(gate, bob)
+	atGate, atDisk := s.startLockHolding(gate, "ann-2", ann), other.startLockHolding(disk, "bob-2", bob)
+	failed := f.eventually(f.promptLimit(), func() bool { return atGate.returned() || atDisk.returned() })
+	f.want(failed, "%s and %s wait for each other, and neither has failed", atGate.call, atDisk.call)
 	if atGate.returned() {
-		atGate.fails(stores.ErrDeadlock)
-		s.frees(disk, ann)
-		atDisk.gets()
+		atGate.mustFail(stores.ErrDeadlock)
+		s.mustUnlock(disk, ann)
+		atDisk.mustGet()
 	} else {
-		atDisk.fails(stores.ErrDeadlock)
-		s.frees(gate, bob)
-		atGate.gets()
+		atDisk.mustFail(stores.ErrDeadlock)
+		s.mustUnlock(gate, bob)
+		atGate.mustGet()
 	}
 }
 
-// noCycleRows are about waits that may look like a circle and are none.
+// noCycleRows test requests that resemble a cycle but are none.
 var noCycleRows = []row{{
 	name: "siblings may wait for each other",
-	rule: "That two requests hold the same ancestor's lock is no deadlock: it has waited for neither.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		parent, child := b.key("parent"), b.key("child")
-		s.grants("house", parent)
-		s.grants("gate", "stranger")
-		s.asksHolding("disk", child, parent).gets()
-		sibling := other.waitsHolding("disk", "sibling", parent)
-		atGate := s.waitsHolding("gate", "child-2", parent, child)
-		third := other.waitsHolding("disk", "third", parent)
-		s.frees("gate", "stranger")
-		atGate.gets()
-		s.frees("disk", child)
-		sibling.gets()
-		other.frees("disk", "sibling")
-		third.gets()
+	rule: "Two requests that hold the same ancestor's lock are not a deadlock, because the ancestor waits for neither.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		parent, child := f.key("parent"), f.key("child")
+		s.mustLock("house", parent)
+		s.mustLock("gate", "stranger")
+		s.startLockHolding("disk", child, parent).mustGet()
+		sibling := other.startWaitHolding("disk", "sibling", parent)
+		atGate := s.startWaitHolding("gate", "child-2", parent, child)
+		third := other.startWaitHolding("disk", "third", parent)
+		s.mustUnlock("gate", "stranger")
+		atGate.mustGet()
+		s.mustUnlock("disk", child)
+		sibling.mustGet()
+		other.mustUnlock("disk", "sibling")
+		third.mustGet()
 	},
 }, {
-	name: "a wait that was given up is in no circle",
-	rule: "Only those who wait can be waited for in a circle: who has given up waits no more.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("disk", ann)
-		other.grants("gate", bob)
-		s.waitsHolding("gate", "ann-2", ann).leaves()
-		atDisk := other.waitsHolding("disk", "bob-2", bob)
-		s.frees("disk", ann)
-		atDisk.gets()
+	name: "a canceled wait is not part of a cycle",
+	rule: "Only present waiters are part of a cycle: a canceled request is not.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLock("disk", ann)
+		other.mustLock("gate", bob)
+		s.startWaitHolding("gate", "ann-2", ann).mustCancel()
+		atDisk := other.startWaitHolding("disk", "bob-2", bob)
+		s.mustUnlock("disk", ann)
+		atDisk.mustGet()
 	},
 }, {
-	name: "a wait that was served is in no circle",
-	rule: "Only those who wait can be waited for in a circle: who was served waits no more.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("disk", ann)
-		other.grants("gate", bob)
-		atGate := s.waitsHolding("gate", "ann-2", ann)
-		other.frees("gate", bob)
-		atGate.gets()
-		atDisk := other.waitsHolding("disk", "bob-2", bob)
-		s.frees("disk", ann)
-		atDisk.gets()
+	name: "a granted wait is not part of a cycle",
+	rule: "Only present waiters are part of a cycle: a granted request is not.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLock("disk", ann)
+		other.mustLock("gate", bob)
+		atGate := s.startWaitHolding("gate", "ann-2", ann)
+		other.mustUnlock("gate", bob)
+		atGate.mustGet()
+		atDisk := other.startWaitHolding("disk", "bob-2", bob)
+		s.mustUnlock("disk", ann)
+		atDisk.mustGet()
 	},
 }, {
-	name: "who holds nothing waits for whom it likes",
-	rule: "An owner in Holding that holds nothing is in no circle, and nor is a request without Holding.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("disk", ann)
-		other.grants("gate", bob)
-		atGate := s.waits("gate", ann)
-		atDisk := other.waitsHolding("disk", "bob-2", "nobody", "bob-2")
-		s.frees("disk", ann)
-		atDisk.gets()
-		other.frees("gate", bob)
-		atGate.gets()
+	name: "an owner without locks is not part of a cycle",
+	rule: "An owner in Holding that holds nothing is in no cycle, and neither is a request without Holding.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLock("disk", ann)
+		other.mustLock("gate", bob)
+		atGate := s.startWait("gate", ann)
+		atDisk := other.startWaitHolding("disk", "bob-2", "carl", "bob-2")
+		s.mustUnlock("disk", ann)
+		atDisk.mustGet()
+		other.mustUnlock("gate", bob)
+		atGate.mustGet()
 	},
 }, {
-	name: "who does not wait is in no deadlock",
-	rule: "TryLock, which does not wait, has no use for Holding, and nor has LockAll without Wait: they are refused.",
-	check: func(b *bench) {
-		s := b.open()
-		ann, bob := b.key("ann"), b.key("bob")
-		s.grants("disk", ann)
-		req := b.request("disk", bob, lease)
+	name: "a request that does not wait is no deadlock",
+	rule: "TryLock ignores Holding because it does not wait, and so does LockAll without Wait: they are refused.",
+	check: func(f *fixture) {
+		s := f.open()
+		ann, bob := f.key("ann"), f.key("bob")
+		s.mustLock("disk", ann)
+		req := f.request("disk", bob, lease)
 		req.Holding = []string{ann, bob}
-		g, err := s.tryLockFor(req)
-		b.want(err == nil && g == stores.Grant{}, "TryLock returned %+v and %v", g, err)
-		if b.declares([]string{multi}) {
-			all := stores.MultiRequest{Keys: b.keys([]string{"gate", "disk"}), Owner: bob, TTL: lease, Holding: req.Holding}
-			g, err := stores.LockAll(b.ctx, s.Store, all)
-			b.want(err == nil && g == stores.Grant{}, "LockAll returned %+v and %v", g, err)
+		g, err := s.tryLockRequest(req)
+		f.want(err == nil && g == stores.Grant{}, "TryLock returned %+v and %v", g, err)
+		if f.declares([]string{needMulti}) {
+			all := stores.MultiRequest{Keys: f.keys([]string{"gate", "disk"}), Owner: bob, TTL: lease, Holding: req.Holding}
+			g, err := stores.LockAll(f.ctx, s.Store, all)
+			f.want(err == nil && g == stores.Grant{}, "LockAll returned %+v and %v", g, err)
 		}
-		s.frees("disk", ann)
-		s.grantsAs(req)
+		s.mustUnlock("disk", ann)
+		s.mustLockRequest(req)
 	},
 }}
 
-// asksHolding begins to ask for the lock on behalf of who keeps the locks of other owners
-// meanwhile.
-func (s store) asksHolding(name, owner string, holding ...string) *waiter {
-	req := s.b.request(name, owner, lease)
+// startLockHolding starts a Lock whose Holding has the given owners.
+func (s store) startLockHolding(name, owner string, holding ...string) *waiter {
+	req := s.f.request(name, owner, lease)
 	req.Holding = holding
-	return s.asksFor(req)
+	return s.startLockRequest(req)
 }
 
-// waitsHolding is waits on behalf of who keeps the locks of other owners meanwhile.
-func (s store) waitsHolding(name, owner string, holding ...string) *waiter {
-	return s.queues(func() *waiter { return s.asksHolding(name, owner, holding...) })
+// startWaitHolding is startWait with Holding.
+func (s store) startWaitHolding(name, owner string, holding ...string) *waiter {
+	return s.mustQueue(func() *waiter { return s.startLockHolding(name, owner, holding...) })
 }
 
-// stuck expects that waiting is told to be a deadlock.
-func (s store) stuck(name, owner string, holding ...string) {
-	w := s.asksHolding(name, owner, holding...)
-	w.what += fmt.Sprintf(" that holds what is %q's", holding)
-	w.fails(stores.ErrDeadlock)
+// mustDeadlock expects Lock to fail with ErrDeadlock.
+func (s store) mustDeadlock(name, owner string, holding ...string) {
+	w := s.startLockHolding(name, owner, holding...)
+	w.call += fmt.Sprintf(" with Holding %q", holding)
+	w.mustFail(stores.ErrDeadlock)
 }

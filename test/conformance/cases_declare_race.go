@@ -9,236 +9,241 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declareRaceRows are about many who declare, take and withdraw at once. They say most
-// under -race.
+// declareRaceRows test concurrent calls of Declare, TryLock and Withdraw. Run them under
+// -race.
 var declareRaceRows = []row{{
-	name:  "of a crowd as many declare as the limit says",
-	rule:  "Of 16 that declare a lock each, at once and with a limit of 8, exactly 8 succeed; the others fail with ErrLimit.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(10, func(round int) {
+	name:      "concurrent declarations stop at the limit",
+	rule:      "Of 16 concurrent declarations of different locks with a limit of 8, exactly 8 succeed; the others fail with ErrLimit.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		f.repeat(10, func(round int) {
 			group := nth("room", round)
-			declared := together(16, func(i int) bool {
-				d := b.declaration(nth(group+"/disk", i), lease)
+			declared := concurrently(16, func(i int) bool {
+				d := f.declaration(nth(group+"/disk", i), lease)
 				d.Limit = 8
-				return b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
+				return f.succeeded(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
 			})
-			b.want(declared == 8, "%d of 16 declared a lock", declared)
-			s.gathered(group+"/", 8)
+			f.want(declared == 8, "%d of 16 declarations succeeded", declared)
+			s.mustGroupLen(group+"/", 8)
 		})
 	},
 }, {
-	name:  "of a crowd that declares one lock one succeeds",
-	rule:  "Of many that declare the same lock at once exactly one succeeds; the others fail with ErrDeclared.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.often(10, func(round int) {
+	name:      "one of many concurrent declarations of a lock succeeds",
+	rule:      "Of many concurrent declarations of the same lock exactly one succeeds; the others fail with ErrDeclared.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		f.repeat(10, func(round int) {
 			name := nth("room/disk", round)
-			b.oneOf(crowd, together(crowd, func(i int) bool {
-				d := b.declaration(name, lease)
+			f.wantOne(callers, concurrently(callers, func(i int) bool {
+				d := f.declaration(name, lease)
 				d.Limit = round + 1
-				return b.oneIn(pick(i, s, other).declare(d), stores.ErrDeclared, "Declare")
+				return f.succeeded(pick(i, s, other).declare(d), stores.ErrDeclared, "Declare")
 			}))
 		})
 	},
 }, {
-	name:  "of many withdrawals one succeeds",
-	rule:  "One Withdraw ends a lock; every other at the same time fails with ErrNotDeclared.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(10, func(s, other store, name string, _ int) {
-			s.admits(name, "ann")
-			b.oneOf(crowd, together(crowd, func(i int) bool {
-				return b.oneIn(pick(i, s, other).withdraw(name), stores.ErrNotDeclared, "Withdraw")
+	name:      "one of many concurrent withdrawals succeeds",
+	rule:      "One Withdraw ends a lock; every concurrent one fails with ErrNotDeclared.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(10, func(s, other store, name string, _ int) {
+			s.mustLockMember(name, "ann")
+			f.wantOne(callers, concurrently(callers, func(i int) bool {
+				return f.succeeded(pick(i, s, other).withdraw(name), stores.ErrNotDeclared, "Withdraw")
 			}))
 		})
 	},
 }, {
-	name:  "a group never has more locks than the limit says",
-	rule:  "The limit holds at each moment, whatever is declared and withdrawn at once.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name:      "a group never has more locks than the limit",
+	rule:      "The limit holds at any time during concurrent calls of Declare and Withdraw.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		var declared [8]bool
-		b.often(rounds, func(int) {
-			n := together(len(declared), func(i int) bool {
-				d := b.declaration(nth("room/disk", i), lease)
+		f.repeat(rounds, func(int) {
+			n := concurrently(len(declared), func(i int) bool {
+				d := f.declaration(nth("room/disk", i), lease)
 				d.Limit = 3
 				if declared[i] {
-					pick(i, s, other).withdraws(nth("room/disk", i))
+					pick(i, s, other).mustWithdraw(nth("room/disk", i))
 					declared[i] = false
 				} else {
-					declared[i] = b.oneIn(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
+					declared[i] = f.succeeded(pick(i, s, other).declare(d), stores.ErrLimit, "Declare")
 				}
 				return declared[i]
 			})
-			s.gathered("room/", n)
-			b.want(n <= 3, "the group has %d locks, the limit is 3", n)
+			s.mustGroupLen("room/", n)
+			f.want(n <= 3, "the group has %d locks, the limit is 3", n)
 		})
 	},
 }, {
-	name:  "a group is told as of one moment",
-	rule:  groupRule,
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name:      "a group is read at one moment",
+	rule:      groupRule,
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		last, next := "room/a", "room/z"
-		s.declares(last)
-		during(func() {
-			s.declares(next) // so that there is always one of them
-			s.withdraws(last)
+		s.mustDeclare(last)
+		withBackground(func() {
+			s.mustDeclare(next) // so that one of them always exists
+			s.mustWithdraw(last)
 			last, next = next, last
 		}, func() {
-			b.forAWhile(func() { b.want(len(other.group("room/")) > 0, "the group was told as empty") })
+			f.repeatBriefly(func() { f.want(len(other.group("room/")) > 0, "the group was returned as empty") })
 		})
 	},
 }, {
-	name:  "of a crowd that asks for a declared lock one gets it",
-	rule:  "Of many that ask for a free declared lock at once exactly one is granted, and the others are refused.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(10, func(s, other store, name string, _ int) {
-			b.oneOf(crowd, together(crowd, func(i int) bool {
-				g, err := pick(i, s, other).tryLockFor(b.member(name, nth("owner", i)))
-				b.want(err == nil, "TryLock of %q failed: %v", name, err)
+	name:      "one of many concurrent requests gets a declared lock",
+	rule:      "Of many concurrent requests for a free declared lock exactly one is granted, and the others are refused.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(10, func(s, other store, name string, _ int) {
+			f.wantOne(callers, concurrently(callers, func(i int) bool {
+				g, err := pick(i, s, other).tryLockRequest(f.member(name, nth("owner", i)))
+				f.want(err == nil, "TryLock of %q failed: %v", name, err)
 				return g.Acquired
 			}))
 		})
 	},
 }, {
-	name:  "an owner that asks many times at once gets a declared lock once",
-	rule:  "One request of an owner is granted; every other at the same time fails with ErrRepeated.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(10, func(s, other store, name string, _ int) {
-			b.oneOf(crowd, together(crowd, func(i int) bool {
-				g, err := pick(i, s, other).tryLockFor(b.member(name, "ann"))
-				granted := b.oneIn(err, stores.ErrRepeated, "TryLock")
-				b.want(granted == g.Acquired, "TryLock returned %+v and %v", g, err)
+	name:      "one of an owner's concurrent requests gets a declared lock",
+	rule:      "One request of an owner is granted; every concurrent one fails with ErrRepeated.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(10, func(s, other store, name string, _ int) {
+			f.wantOne(callers, concurrently(callers, func(i int) bool {
+				g, err := pick(i, s, other).tryLockRequest(f.member(name, "ann"))
+				granted := f.succeeded(err, stores.ErrRepeated, "TryLock")
+				f.want(granted == g.Acquired, "TryLock returned %+v and %v", g, err)
 				return g.Acquired
 			}))
 		})
 	},
 }, {
-	name:  "nobody has a lock that was withdrawn",
-	rule:  withdrawRule + " After it nobody holds the lock, whoever asked for it meanwhile, and nobody gets it.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.tryLockFor) })
+	name:      "a lock that is withdrawn during requests is free",
+	rule:      withdrawRule + " Afterwards the lock is free, whichever requests were in progress, and none is granted.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(rounds, func(s, other store, name string, round int) {
+			f.withdrawDuringLocks(s, other, name, round, store.tryLockRequest)
+		})
 	},
 }}
 
-// memberWaitRaceRows are about waiting for declared locks while much happens at once.
+// memberWaitRaceRows test concurrent calls with waiters for declared locks.
 var memberWaitRaceRows = []row{{
-	name:  "an owner that asks many times at once waits once",
-	rule:  "One request of an owner waits or is granted; every other at the same time fails with ErrRepeated.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(10, func(s, other store, name string, round int) {
+	name:      "one of an owner's concurrent requests waits",
+	rule:      "One request of an owner waits or is granted; every concurrent one fails with ErrRepeated.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(10, func(s, other store, name string, round int) {
 			if round%2 == 0 {
-				s.admits(name, "ann")
+				s.mustLockMember(name, "ann")
 			}
 			var asked []*waiter
-			for i := range crowd {
-				asked = append(asked, pick(i, s, other).knocks(name, "bob"))
+			for i := range callers {
+				asked = append(asked, pick(i, s, other).startLockMember(name, "bob"))
 			}
 			if round%2 == 0 {
-				b.ended(asked, crowd-1)
-				s.frees(name, "ann")
+				f.wantReturned(asked, callers-1)
+				s.mustUnlock(name, "ann")
 			}
-			b.ended(asked, crowd)
-			b.oneOf(crowd, len(filter(asked, func(w *waiter) bool {
-				return w.returned() && b.oneIn(w.err, stores.ErrRepeated, "Lock")
+			f.wantReturned(asked, callers)
+			f.wantOne(callers, len(filter(asked, func(w *waiter) bool {
+				return w.returned() && f.succeeded(w.err, stores.ErrRepeated, "Lock")
 			})))
-			s.frees(name, "bob")
+			s.mustUnlock(name, "bob")
 		})
 	},
 }, {
-	name:  "nobody waits for a lock that was withdrawn",
-	rule:  withdrawRule + " Who asks for it meanwhile, and would wait, is told that it does not exist.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(rounds, func(s, other store, name string, round int) { b.withdrawsAmid(s, other, name, round, store.lockFor) })
+	name:      "a lock that is withdrawn during waiting requests is free",
+	rule:      withdrawRule + " A waiting request in progress fails with ErrNotDeclared.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(rounds, func(s, other store, name string, round int) {
+			f.withdrawDuringLocks(s, other, name, round, store.lockRequest)
+		})
 	},
 }, {
-	name:  "those who wait for a lock that is withdrawn are never served",
-	rule:  "Requests with the group that wait for a lock fail when it is withdrawn, although it is declared again at once.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(rounds, func(s, other store, name string, round int) {
-			s.admits(name, "ann")
-			bob, carl := s.joins(name, "bob"), other.joins(name, "carl")
-			b.clash(round, func() {
-				s.withdraws(name)
-				s.declares(name)
+	name:      "waiters of a withdrawn lock are never granted",
+	rule:      "Waiting requests with the group fail when the lock is withdrawn, even if it is declared again immediately.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(rounds, func(s, other store, name string, round int) {
+			s.mustLockMember(name, "ann")
+			bob, carl := s.waitMember(name, "bob"), other.waitMember(name, "carl")
+			f.race(round, func() {
+				s.mustWithdraw(name)
+				s.mustDeclare(name)
 			}, func() {
-				b.oneIn(other.unlock(name, "ann"), stores.ErrNotHeld, "Unlock")
+				f.succeeded(other.unlock(name, "ann"), stores.ErrNotHeld, "Unlock")
 			})
-			bob.grantedOr(stores.ErrNotDeclared) // if Unlock came first, for a moment
-			carl.fails(stores.ErrNotDeclared)
-			s.gathers("room/", free(name))
-			s.withdraws(name)
+			bob.mustGetOrFail(stores.ErrNotDeclared) // only if Unlock came first
+			carl.mustFail(stores.ErrNotDeclared)
+			s.mustGroup("room/", freeLock(name))
+			s.mustWithdraw(name)
 		})
 	},
 }, {
-	name:  "a grant and giving up are one or the other",
-	rule:  "Unlock ends the wait of its owner, or the lock that it has just got: either way Lock returns, and nobody has it.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(rounds, func(s, other store, name string, round int) {
-			s.admits(name, "ann")
-			bob := other.joins(name, "bob")
-			b.clash(round, func() { s.frees(name, "ann") }, func() { pick(round, s, other).frees(name, "bob") })
-			bob.grantedOr(stores.ErrGaveUp)
-			s.admits(name, "carl")
+	name:      "a grant and the end of a wait by Unlock exclude each other",
+	rule:      "Unlock ends the wait of its owner or the lock just granted to it: either way Lock returns and the lock is free.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(rounds, func(s, other store, name string, round int) {
+			s.mustLockMember(name, "ann")
+			bob := other.waitMember(name, "bob")
+			f.race(round, func() { s.mustUnlock(name, "ann") }, func() { pick(round, s, other).mustUnlock(name, "bob") })
+			bob.mustGetOrFail(stores.ErrGaveUp)
+			s.mustLockMember(name, "carl")
 		})
 	},
 }, {
-	name:  "who leaves while the lock is withdrawn leaves nothing behind",
-	rule:  "A wait ends once, by the end of ctx or by the withdrawal; its owner may come again.",
-	awake: true,
-	check: func(b *bench) {
-		b.disks(rounds, func(s, other store, name string, round int) {
-			s.admits(name, "ann")
-			bob := other.joins(name, "bob")
-			b.clash(round, func() { s.withdraws(name) }, bob.stop)
-			if !bob.returns(b.promptly()) || !errors.Is(bob.err, context.Canceled) {
-				bob.fails(stores.ErrNotDeclared)
+	name:      "a wait that is canceled during a withdrawal leaves no trace",
+	rule:      "A wait ends once, by the end of ctx or by the withdrawal; its owner can request the lock again.",
+	realClock: true,
+	check: func(f *fixture) {
+		f.withDeclared(rounds, func(s, other store, name string, round int) {
+			s.mustLockMember(name, "ann")
+			bob := other.waitMember(name, "bob")
+			f.race(round, func() { s.mustWithdraw(name) }, bob.stop)
+			if !bob.waitReturn(f.promptLimit()) || !errors.Is(bob.err, context.Canceled) {
+				bob.mustFail(stores.ErrNotDeclared)
 			}
-			s.declares(name)
-			s.gathers("room/", free(name))
-			other.knocks(name, "bob").gets()
-			s.withdraws(name)
+			s.mustDeclare(name)
+			s.mustGroup("room/", freeLock(name))
+			other.startLockMember(name, "bob").mustGet()
+			s.mustWithdraw(name)
 		})
 	},
 }}
 
-// oneIn tells whether a call of many succeeded. One that did not must have the outcome
+// succeeded reports whether a concurrent call succeeded. Otherwise it expects the error
 // want.
-func (b *bench) oneIn(err, want error, call string) bool {
-	b.want(err == nil || errors.Is(err, want), "%s returned %v, want %v or nothing", call, err, want)
+func (f *fixture) succeeded(err, want error, call string) bool {
+	f.want(err == nil || errors.Is(err, want), "%s returned %v, want %v or nothing", call, err, want)
 	return err == nil
 }
 
-// disks calls f n times, until there is a problem, with clients and a lock that is
-// declared.
-func (b *bench) disks(n int, f func(s, other store, name string, round int)) {
-	s, other := b.open(), b.open()
-	b.often(n, func(round int) {
+// withDeclared calls do n times, or until there is a failure, with two clients and the
+// name of a declared lock.
+func (f *fixture) withDeclared(n int, do func(s, other store, name string, round int)) {
+	s, other := f.open(), f.open()
+	f.repeat(n, func(round int) {
 		name := nth("room/disk", round)
-		s.declares(name)
-		f(s, other, name, round)
+		s.mustDeclare(name)
+		do(s, other, name, round)
 	})
 }
 
-// clash lets two things happen at once, in each round one of them a little later.
-func (b *bench) clash(round int, first, second func()) {
+// race calls two functions concurrently. Each round delays the second one by a different
+// time.
+func (f *fixture) race(round int, first, second func()) {
 	if round%2 == 1 {
 		first, second = second, first
 	}
-	together(2, func(i int) bool {
+	concurrently(2, func(i int) bool {
 		if i == 0 {
 			first()
 		} else {
@@ -249,79 +254,79 @@ func (b *bench) clash(round int, first, second func()) {
 	})
 }
 
-// withdrawsAmid withdraws the lock while some take it again and again, and expects that
-// nobody has it afterwards.
-func (b *bench) withdrawsAmid(s, other store, name string, round int, ask func(store, stores.Request) (stores.Grant, error)) {
-	var gone atomic.Bool
-	b.clash(round, func() {
-		together(7, func(i int) bool {
-			b.turnUntilGone(pick(i, s, other), b.member(name, nth("owner", i)), ask, &gone)
+// withdrawDuringLocks withdraws the lock during concurrent requests for it, and expects
+// it to be free afterwards.
+func (f *fixture) withdrawDuringLocks(s, other store, name string, round int, ask func(store, stores.Request) (stores.Grant, error)) {
+	var withdrawn atomic.Bool
+	f.race(round, func() {
+		concurrently(7, func(i int) bool {
+			f.lockUntilWithdrawn(pick(i, s, other), f.member(name, nth("owner", i)), ask, &withdrawn)
 			return true
 		})
 	}, func() {
-		s.withdraws(name)
-		gone.Store(true)
-		s.keeps(name, "anybody", stores.ErrNotHeld)
+		s.mustWithdraw(name)
+		withdrawn.Store(true)
+		s.unlockFails(name, "carl", stores.ErrNotHeld)
 	})
-	b.comesFree(s, name, "zoe")
+	f.wantFree(s, name, "zoe")
 }
 
-// turnUntilGone takes the declared lock again and again and gives it back, until it is
-// withdrawn. After that there must be nothing to give back.
-func (b *bench) turnUntilGone(
-	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), gone *atomic.Bool,
+// lockUntilWithdrawn acquires and releases the declared lock until it is withdrawn. After
+// that no grant may be left.
+func (f *fixture) lockUntilWithdrawn(
+	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), withdrawn *atomic.Bool,
 ) {
-	name := b.name(req.Key)
-	for b.problem() == nil {
+	name := f.name(req.Key)
+	for f.err() == nil {
 		g, err := ask(s, req)
-		if !b.oneIn(err, stores.ErrNotDeclared, "asking for a lock that is withdrawn meanwhile") {
+		if !f.succeeded(err, stores.ErrNotDeclared, "a request during the withdrawal") {
 			return
 		}
 		if g.Acquired {
-			late := gone.Load()
-			had := b.oneIn(s.unlock(name, req.Owner), stores.ErrNotHeld, "Unlock")
-			b.want(!late || !had, "%q had %q after it was withdrawn", req.Owner, name)
+			late := withdrawn.Load()
+			had := f.succeeded(s.unlock(name, req.Owner), stores.ErrNotHeld, "Unlock")
+			f.want(!late || !had, "%q held %q after it was withdrawn", req.Owner, name)
 		}
 	}
 }
 
-// lockFor is Lock within the bounds of the bench.
-func (s store) lockFor(req stores.Request) (stores.Grant, error) {
-	ctx, cancel := s.b.limited()
+// lockRequest calls Lock with a timeout.
+func (s store) lockRequest(req stores.Request) (stores.Grant, error) {
+	ctx, cancel := s.f.callContext()
 	defer cancel()
 	return stores.Lock(ctx, s.Store, req)
 }
 
-// grantedOr expects the call to end now, with a grant or with the outcome want.
-func (w *waiter) grantedOr(want error) {
-	if w.returns(w.s.b.promptly()); w.returned() && w.err == nil {
-		w.gets()
+// mustGetOrFail expects the call to return promptly, with a grant or with want.
+func (w *waiter) mustGetOrFail(want error) {
+	if w.waitReturn(w.s.f.promptLimit()); w.returned() && w.err == nil {
+		w.mustGet()
 		return
 	}
-	w.fails(want)
+	w.mustFail(want)
 }
 
-// ended expects so many of the calls to have ended, now or soon.
-func (b *bench) ended(calls []*waiter, want int) {
+// wantReturned expects want of the calls to return promptly.
+func (f *fixture) wantReturned(calls []*waiter, want int) {
 	n := 0
-	b.within(b.promptly(), func() bool {
+	f.eventually(f.promptLimit(), func() bool {
 		n = len(filter(calls, (*waiter).returned))
 		return n >= want
 	})
-	b.want(n == want, "%d of %d calls have ended, want %d", n, len(calls), want)
+	f.want(n == want, "%d of %d calls have returned, want %d", n, len(calls), want)
 }
 
-// often calls f with the numbers of n rounds, until there is a problem.
-func (b *bench) often(n int, f func(round int)) {
-	for round := 0; round < n && b.problem() == nil; round++ {
-		f(round)
+// repeat calls do n times, or until there is a failure.
+func (f *fixture) repeat(n int, do func(round int)) {
+	for round := 0; round < n && f.err() == nil; round++ {
+		do(round)
 	}
 }
 
-// forAWhile repeats f for as long as something has to go wrong that seldom does.
-func (b *bench) forAWhile(f func()) {
+// repeatBriefly repeats do long enough for a rare failure to be likely.
+func (f *fixture) repeatBriefly(do func()) {
 	end := time.Now().Add(50 * time.Millisecond)
-	for n := 0; (n < 50 || time.Now().Before(end)) && b.problem() == nil; n++ {
-		f()
+	for n := 0; (n < 50 || time.Now().Before(end)) && f.err() == nil; n++ {
+		do()
 	}
 }

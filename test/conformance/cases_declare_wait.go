@@ -7,374 +7,374 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// memberWaitRows are about what comes of waiting for a declared lock.
+// memberWaitRows test waiting for a declared lock.
 var memberWaitRows = []row{{
-	name: "who would wait gets a free declared lock at once",
-	rule: "Lock takes a declared lock, and does not wait if nobody holds it.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.gathers("room/", declared(held("room/disk", "ann", other.knocks("room/disk", "ann").gets())))
-		s.frees("room/disk", "ann")
+	name: "a waiting request gets a free declared lock at once",
+	rule: "Lock acquires a free declared lock without waiting.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustGroup("room/", declaredLock(heldLock("room/disk", "ann", other.startLockMember("room/disk", "ann").mustGet())))
+		s.mustUnlock("room/disk", "ann")
 	},
 }, {
-	name: "who would wait for a lock that does not exist is told so",
-	rule: "A request with a group fails with ErrNotDeclared at once if the group has no such lock, held or not.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.knocks("room/disk", "ann").fails(stores.ErrNotDeclared)
-		s.grants("room/disk", "bob")
-		other.knocks("room/disk", "ann").fails(stores.ErrNotDeclared)
-		s.declares("room/disk")
-		s.withdraws("room/disk")
-		s.grants("room/disk", "bob")
-		other.knocks("room/disk", "ann").fails(stores.ErrNotDeclared)
-		b.counts(s, "room/disk", 0)
+	name: "a waiting request for a lock that is not declared fails",
+	rule: "A request with a group fails with ErrNotDeclared at once if the group does not have the lock, held or free.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.startLockMember("room/disk", "ann").mustFail(stores.ErrNotDeclared)
+		s.mustLock("room/disk", "bob")
+		other.startLockMember("room/disk", "ann").mustFail(stores.ErrNotDeclared)
+		s.mustDeclare("room/disk")
+		s.mustWithdraw("room/disk")
+		s.mustLock("room/disk", "bob")
+		other.startLockMember("room/disk", "ann").mustFail(stores.ErrNotDeclared)
+		f.wantWaiters(s, "room/disk", 0)
 	},
 }, {
-	name: "who waits for a declared lock gets it when it is given back",
-	rule: "A waiter is woken by a push when the lock is given back, and holds it then, with a larger token.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		last := s.admits("room/disk", "ann").Token
-		bob := other.joins("room/disk", "bob")
-		l := declared(held("room/disk", "ann", stores.Grant{Token: last}))
+	name: "a waiter gets a declared lock when it is released",
+	rule: "A waiter is notified when the lock is released, and holds it then, with a greater token.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		last := s.mustLockMember("room/disk", "ann").Token
+		bob := other.waitMember("room/disk", "bob")
+		l := declaredLock(heldLock("room/disk", "ann", stores.Grant{Token: last}))
 		l.Waiters = 1
-		s.gathers("room/", l)
-		s.frees("room/disk", "ann")
-		g := bob.gets()
-		b.greater(g.Token, last)
-		s.gathers("room/", declared(held("room/disk", "bob", g)))
-		s.frees("room/disk", "bob")
+		s.mustGroup("room/", l)
+		s.mustUnlock("room/disk", "ann")
+		g := bob.mustGet()
+		f.wantGreater(g.Token, last)
+		s.mustGroup("room/", declaredLock(heldLock("room/disk", "bob", g)))
+		s.mustUnlock("room/disk", "bob")
 	},
 }, {
-	name: "who waits for a declared lock gets it when it expires",
-	rule: "A waiter is woken by a push when the lock expires: not before, and soon after.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declaresFor("room/disk", b.ample())
+	name: "a waiter gets a declared lock when it expires",
+	rule: "A waiter is notified when the lock expires: not before, and soon after.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclareFor("room/disk", f.ampleTTL())
 		sent := time.Now()
-		s.admits("room/disk", "ann")
-		latest := time.Now().Add(b.ample())
-		b.wakes(other.joins("room/disk", "bob"), sent.Add(b.ample()), latest)
+		s.mustLockMember("room/disk", "ann")
+		latest := time.Now().Add(f.ampleTTL())
+		f.wantGrantedAtExpiry(other.waitMember("room/disk", "bob"), sent.Add(f.ampleTTL()), latest)
 	},
 }, {
-	name:  "who waits for a declared lock gets it when it is revoked",
-	rule:  "After Revoke the next who waits gets the lock.",
-	needs: []string{revoking},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		bob := other.joins("room/disk", "bob")
-		s.revokes("room/disk", "ann")
-		bob.gets()
-		s.keeps("room/disk", "ann", stores.ErrNotOwner)
+	name:  "a waiter gets a declared lock when it is revoked",
+	rule:  "After Revoke the next waiter gets the lock.",
+	needs: []string{needRevoke},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		bob := other.waitMember("room/disk", "bob")
+		s.mustRevoke("room/disk", "ann")
+		bob.mustGet()
+		s.unlockFails("room/disk", "ann", stores.ErrNotOwner)
 	},
 }, {
-	name: "a declared lock that was waited for lasts as long as it was declared to",
-	rule: "The lease of who has waited begins with the grant, and Expires tells no later end.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declaresFor("room/disk", b.brief())
-		s.grants("room/disk", "ann")
-		bob := other.joins("room/disk", "bob")
-		time.Sleep(2 * b.brief())
+	name: "a declared lock lasts for its TTL after a wait",
+	rule: "The lease of a waiter begins with the grant, and Expires is no later than its end.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclareFor("room/disk", f.briefTTL())
+		s.mustLock("room/disk", "ann")
+		bob := other.waitMember("room/disk", "bob")
+		time.Sleep(2 * f.briefTTL())
 		freed := time.Now()
-		s.frees("room/disk", "ann")
-		g := bob.gets()
-		b.want(g.TTL == b.brief(), "the TTL is %v, want %v", g.TTL, b.brief())
-		b.counted(g, freed, b.brief())
-		b.want(g.Expires.After(freed), "Expires is before the grant")
-		s.ends("room/disk", freed.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
+		s.mustUnlock("room/disk", "ann")
+		g := bob.mustGet()
+		f.want(g.TTL == f.briefTTL(), "the TTL is %v, want %v", g.TTL, f.briefTTL())
+		f.wantDeadlineFromSend(g, freed, f.briefTTL())
+		f.want(g.Expires.After(freed), "Expires is before the grant")
+		s.mustExpireBetween("room/disk", freed.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }}
 
-// memberLineRows are about the line of those who wait for a declared lock.
-var memberLineRows = []row{{
-	name: "who waits with the group and without is served in the order of arrival",
-	rule: "Those who wait for a key are served first come, first served, whether or not they name the group.",
-	check: func(b *bench) {
+// memberOrderRows test the queue of a declared lock.
+var memberOrderRows = []row{{
+	name: "waiters with and without a group are served in order of arrival",
+	rule: "The waiters of a key are served first come, first served, with or without a group.",
+	check: func(f *fixture) {
 		const waiters = 8
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "owner")
-		var line []*waiter
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "owner")
+		var queue []*waiter
 		for i := range waiters {
-			wait := pick(i/2, store.joins, store.waits)
-			line = append(line, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // in no order of names
+			wait := pick(i/2, store.waitMember, store.startWait)
+			queue = append(queue, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // not in the order of names
 		}
-		s.bars("room/disk", "pushy")
-		s.frees("room/disk", "owner")
-		for i, w := range line {
-			w.gets()
-			for _, later := range line[i+1:] {
-				later.stays()
+		s.mustRefuseMember("room/disk", "other")
+		s.mustUnlock("room/disk", "owner")
+		for i, w := range queue {
+			w.mustGet()
+			for _, later := range queue[i+1:] {
+				later.mustStillWait()
 			}
-			other.frees("room/disk", nth("owner", (i*5)%waiters))
+			other.mustUnlock("room/disk", nth("owner", (i*5)%waiters))
 		}
 	},
 }, {
-	name: "a lock that somebody waits for is declared",
-	rule: "Declare lets the lock exist, and changes nothing for who holds it and who waits for it.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("room/disk", "ann")
-		bob := other.waits("room/disk", "bob")
-		s.declares("room/disk")
-		carl := other.joins("room/disk", "carl")
-		bob.stays()
-		s.frees("room/disk", "ann")
-		bob.gets()
-		carl.stays()
-		s.frees("room/disk", "bob")
-		carl.gets()
+	name: "a lock with waiters can be declared",
+	rule: "Declare changes neither the holder nor the waiters of the lock.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("room/disk", "ann")
+		bob := other.startWait("room/disk", "bob")
+		s.mustDeclare("room/disk")
+		carl := other.waitMember("room/disk", "carl")
+		bob.mustStillWait()
+		s.mustUnlock("room/disk", "ann")
+		bob.mustGet()
+		carl.mustStillWait()
+		s.mustUnlock("room/disk", "bob")
+		carl.mustGet()
 	},
 }, {
-	name: "who has a declared lock does not wait for it",
+	name: "a waiting request is rejected if its owner holds the declared lock",
 	rule: repeatedRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
 		for _, take := range []func(){
-			func() { s.admits("room/disk", "ann") },
-			func() { s.grants("room/disk", "ann") },
+			func() { s.mustLockMember("room/disk", "ann") },
+			func() { s.mustLock("room/disk", "ann") },
 		} {
 			take()
-			other.knocks("room/disk", "ann").fails(stores.ErrRepeated)
-			b.counts(s, "room/disk", 0)
-			s.frees("room/disk", "ann")
+			other.startLockMember("room/disk", "ann").mustFail(stores.ErrRepeated)
+			f.wantWaiters(s, "room/disk", 0)
+			s.mustUnlock("room/disk", "ann")
 		}
 	},
 }, {
-	name: "who waits for a declared lock does not ask for it again",
+	name: "a request is rejected if its owner waits for the declared lock",
 	rule: repeatedRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		for i, wait := range []func(store, string, string) *waiter{store.joins, store.waits} {
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		for i, wait := range []func(store, string, string) *waiter{store.waitMember, store.startWait} {
 			bob := wait(other, "room/disk", "bob")
 			for _, again := range []store{s, other} {
-				again.knocks("room/disk", "bob").fails(stores.ErrRepeated)
-				again.rejects("room/disk", "bob", stores.ErrRepeated)
+				again.startLockMember("room/disk", "bob").mustFail(stores.ErrRepeated)
+				again.lockMemberFails("room/disk", "bob", stores.ErrRepeated)
 			}
-			b.counts(s, "room/disk", 1)
-			bob.stays()
-			s.frees("room/disk", pick(i, "ann", "carl"))
-			bob.gets()
-			s.frees("room/disk", "bob")
-			s.admits("room/disk", "carl")
+			f.wantWaiters(s, "room/disk", 1)
+			bob.mustStillWait()
+			s.mustUnlock("room/disk", pick(i, "ann", "carl"))
+			bob.mustGet()
+			s.mustUnlock("room/disk", "bob")
+			s.mustLockMember("room/disk", "carl")
 		}
 	},
 }, {
-	name: "who has left the line for a declared lock may ask again",
-	rule: "Who gives up by the end of ctx, or through a client that is closed, waits no more: it gets nothing, and may come again.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		other.joins("room/disk", "bob").leaves()
-		closing := other.joins("room/disk", "bob")
-		b.want(other.Close() == nil, "Close failed")
-		closing.fails(stores.ErrClosed)
-		b.within(b.Settle, func() bool { return s.queue("") == 0 })
-		s.bars("room/disk", "bob")
-		s.keeps("room/disk", "bob", stores.ErrNotOwner)
-		bob := s.joins("room/disk", "bob")
-		s.frees("room/disk", "ann")
-		bob.gets()
-		s.frees("room/disk", "bob")
-		s.gathers("room/", free("room/disk"))
+	name: "an owner whose wait ended can wait for a declared lock again",
+	rule: "After ctx ends or the client is closed, an owner no longer waits: it is granted nothing, and can request the lock again.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		other.waitMember("room/disk", "bob").mustCancel()
+		closing := other.waitMember("room/disk", "bob")
+		f.want(other.Close() == nil, "Close failed")
+		closing.mustFail(stores.ErrClosed)
+		f.eventually(f.Settle, func() bool { return s.waiterCount("") == 0 })
+		s.mustRefuseMember("room/disk", "bob")
+		s.unlockFails("room/disk", "bob", stores.ErrNotOwner)
+		bob := s.waitMember("room/disk", "bob")
+		s.mustUnlock("room/disk", "ann")
+		bob.mustGet()
+		s.mustUnlock("room/disk", "bob")
+		s.mustGroup("room/", freeLock("room/disk"))
 	},
 }, {
-	name: "a Lock of a declared lock whose ctx has ended takes nothing",
-	rule: "A request that was given up before it was made has no effect.",
-	check: func(b *bench) {
-		s := b.open()
-		s.declares("room/disk")
-		_, _ = stores.Lock(ended(), s.Store, b.member("room/disk", "ann"))
-		s.gathers("room/", free("room/disk"))
+	name: "a Lock of a declared lock whose ctx has ended acquires nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustDeclare("room/disk")
+		_, _ = stores.Lock(canceledContext(), s.Store, f.member("room/disk", "ann"))
+		s.mustGroup("room/", freeLock("room/disk"))
 	},
 }, {
-	name: "waiting in a circle for declared locks is a deadlock",
-	rule: "Lock fails with ErrDeadlock if the lock is held by an owner that waits for one in the request's Holding, group or not.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk", "room/gate")
-		s.admits("room/disk", "ann")
-		s.admits("room/gate", "bob")
-		first, second := b.member("room/gate", "ann2"), b.member("room/disk", "bob2")
+	name: "waiting in a cycle for declared locks is a deadlock",
+	rule: "Lock fails with ErrDeadlock if the holder waits for a lock of an owner in Holding, with or without a group.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk", "room/gate")
+		s.mustLockMember("room/disk", "ann")
+		s.mustLockMember("room/gate", "bob")
+		first, second := f.member("room/gate", "ann2"), f.member("room/disk", "bob2")
 		first.Holding, second.Holding = []string{"ann"}, []string{"bob"}
-		ann := s.waitsFor(first)
-		other.asksFor(second).fails(stores.ErrDeadlock)
-		ann.stays()
-		b.counts(s, "room/disk", 0)
-		other.frees("room/gate", "bob")
-		ann.gets()
+		ann := s.startWaitRequest(first)
+		other.startLockRequest(second).mustFail(stores.ErrDeadlock)
+		ann.mustStillWait()
+		f.wantWaiters(s, "room/disk", 0)
+		other.mustUnlock("room/gate", "bob")
+		ann.mustGet()
 	},
 }}
 
-// gaveUpRows are about those who give up waiting by Unlock.
-var gaveUpRows = []row{{
-	name: "an Unlock ends the wait of its owner",
-	rule: "If the owner waits for the lock by a request with a group, Unlock ends that, with ErrGaveUp, and returns nil.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
+// unlockedWaitRows test Unlock by a waiting owner.
+var unlockedWaitRows = []row{{
+	name: "Unlock ends the wait of its owner",
+	rule: "If the owner waits for the lock by a request with a group, Unlock ends the wait with ErrGaveUp and returns nil.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		l := declaredLock(heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann")))
 		for _, through := range []store{s, other} {
-			bob := other.joins("room/disk", "bob")
-			through.frees("room/disk", "bob")
-			bob.fails(stores.ErrGaveUp)
-			through.keeps("room/disk", "bob", stores.ErrNotOwner)
-			s.gathers("room/", l)
+			bob := other.waitMember("room/disk", "bob")
+			through.mustUnlock("room/disk", "bob")
+			bob.mustFail(stores.ErrGaveUp)
+			through.unlockFails("room/disk", "bob", stores.ErrNotOwner)
+			s.mustGroup("room/", l)
 		}
-		s.frees("room/disk", "ann")
-		s.gathers("room/", free("room/disk"))
-		s.keeps("room/disk", "bob", stores.ErrNotHeld)
-		s.admits("room/disk", "bob")
+		s.mustUnlock("room/disk", "ann")
+		s.mustGroup("room/", freeLock("room/disk"))
+		s.unlockFails("room/disk", "bob", stores.ErrNotHeld)
+		s.mustLockMember("room/disk", "bob")
 	},
 }, {
-	name: "who gives up by Unlock lets the others through",
-	rule: "Who gives up waiting leaves nothing in the way of those behind, nor changes their order.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "owner")
-		var line []*waiter
+	name: "waiters behind a wait that Unlock ended move up",
+	rule: "A wait that Unlock ends blocks no waiter behind it and does not change their order.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "owner")
+		var queue []*waiter
 		for i := range 4 {
-			line = append(line, pick(i, s, other).joins("room/disk", nth("owner", i)))
+			queue = append(queue, pick(i, s, other).waitMember("room/disk", nth("owner", i)))
 		}
 		for _, i := range []int{2, 0} {
-			s.frees("room/disk", nth("owner", i))
-			line[i].fails(stores.ErrGaveUp)
+			s.mustUnlock("room/disk", nth("owner", i))
+			queue[i].mustFail(stores.ErrGaveUp)
 		}
-		s.frees("room/disk", "owner")
-		line[1].gets()
-		line[3].stays()
-		s.frees("room/disk", nth("owner", 1))
-		line[3].gets()
+		s.mustUnlock("room/disk", "owner")
+		queue[1].mustGet()
+		queue[3].mustStillWait()
+		s.mustUnlock("room/disk", nth("owner", 1))
+		queue[3].mustGet()
 	},
 }, {
-	name: "an Unlock does not end a wait without the group",
-	rule: "Unlock of who waits by a request without a group fails with ErrNotOwner and changes nothing.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		bob := other.waits("room/disk", "bob")
-		s.keeps("room/disk", "bob", stores.ErrNotOwner)
-		bob.stays()
-		s.frees("room/disk", "ann")
-		bob.gets()
-		s.frees("room/disk", "bob")
+	name: "Unlock does not end a wait without a group",
+	rule: "Unlock by an owner that waits without a group fails with ErrNotOwner and changes nothing.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		bob := other.startWait("room/disk", "bob")
+		s.unlockFails("room/disk", "bob", stores.ErrNotOwner)
+		bob.mustStillWait()
+		s.mustUnlock("room/disk", "ann")
+		bob.mustGet()
+		s.mustUnlock("room/disk", "bob")
 	},
 }, {
-	name:  "an Unlock ends the wait for a lock that nobody holds",
-	rule:  "If the owner waits for the lock by a request with a group, Unlock ends that instead, held or not, and returns nil.",
-	needs: []string{multi},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.grants("gate", "ann")
-		all := s.waitsAll("bob", "gate", "room/disk")
-		carl := other.joins("room/disk", "carl")
-		dora := s.joins("room/disk", "dora")
-		other.frees("room/disk", "carl")
-		carl.fails(stores.ErrGaveUp)
+	name:  "Unlock ends the wait for a free lock",
+	rule:  "If the owner waits for the lock by a request with a group, Unlock ends the wait, whether the lock is held or free, and returns nil.",
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLock("gate", "ann")
+		all := s.startWaitAll("bob", "gate", "room/disk")
+		carl := other.waitMember("room/disk", "carl")
+		dora := s.waitMember("room/disk", "dora")
+		other.mustUnlock("room/disk", "carl")
+		carl.mustFail(stores.ErrGaveUp)
 		all.stop()
-		all.fails(context.Canceled)
-		dora.gets()
+		all.mustFail(context.Canceled)
+		dora.mustGet()
 	},
 }}
 
-// withdrawnWaitRows are about those who wait for a lock that is withdrawn.
+// withdrawnWaitRows test waiters of a lock that is withdrawn.
 var withdrawnWaitRows = []row{{
-	name: "a lock that is withdrawn fails those who wait for it",
-	rule: "Requests with the group that wait for the lock fail with ErrNotDeclared.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		bob, carl := s.joins("room/disk", "bob"), other.joins("room/disk", "carl")
-		s.withdraws("room/disk")
-		bob.fails(stores.ErrNotDeclared)
-		carl.fails(stores.ErrNotDeclared)
+	name: "withdrawing a lock fails its waiters",
+	rule: "Waiting requests with the group fail with ErrNotDeclared.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		bob, carl := s.waitMember("room/disk", "bob"), other.waitMember("room/disk", "carl")
+		s.mustWithdraw("room/disk")
+		bob.mustFail(stores.ErrNotDeclared)
+		carl.mustFail(stores.ErrNotDeclared)
 		for _, owner := range []string{"ann", "bob", "carl"} {
-			s.keeps("room/disk", owner, stores.ErrNotHeld)
+			s.unlockFails("room/disk", owner, stores.ErrNotHeld)
 		}
-		other.lists("room/")
-		other.grants("room/disk", "dora")
+		other.mustList("room/")
+		other.mustLock("room/disk", "dora")
 	},
 }, {
-	name: "a lock that is declared again fails those who waited for the old one",
-	rule: "Requests with the group that wait for a lock that is withdrawn fail, although it may be declared again at once.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		bob, carl := s.joins("room/disk", "bob"), other.joins("room/disk", "carl")
-		s.withdraws("room/disk")
-		s.declares("room/disk")
-		bob.fails(stores.ErrNotDeclared)
-		carl.fails(stores.ErrNotDeclared)
-		s.gathers("room/", free("room/disk"))
-		s.admits("room/disk", "bob")
-		carl = other.joins("room/disk", "carl")
-		s.frees("room/disk", "bob")
-		carl.gets()
+	name: "declaring a withdrawn lock again does not keep its waiters",
+	rule: "Waiting requests with the group fail when the lock is withdrawn, even if it is declared again immediately.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		bob, carl := s.waitMember("room/disk", "bob"), other.waitMember("room/disk", "carl")
+		s.mustWithdraw("room/disk")
+		s.mustDeclare("room/disk")
+		bob.mustFail(stores.ErrNotDeclared)
+		carl.mustFail(stores.ErrNotDeclared)
+		s.mustGroup("room/", freeLock("room/disk"))
+		s.mustLockMember("room/disk", "bob")
+		carl = other.waitMember("room/disk", "carl")
+		s.mustUnlock("room/disk", "bob")
+		carl.mustGet()
 	},
 }, {
-	name: "a lock that is withdrawn goes to who waits without the group",
-	rule: "Only requests with the group fail; to the others the lock is one like any other, and it goes to the first of them.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		last := s.admits("room/disk", "ann").Token
-		bob, carl := other.joins("room/disk", "bob"), s.waits("room/disk", "carl")
-		dora, erik := other.waits("room/disk", "dora"), s.joins("room/disk", "erik")
-		other.withdraws("room/disk")
-		bob.fails(stores.ErrNotDeclared)
-		erik.fails(stores.ErrNotDeclared)
-		g := carl.gets()
-		last = b.greater(g.Token, last)
-		dora.stays()
-		l := held("room/disk", "carl", g)
+	name: "a withdrawn lock goes to the next waiter without a group",
+	rule: "Only requests with the group fail; the first waiter without a group gets the lock.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		last := s.mustLockMember("room/disk", "ann").Token
+		bob, carl := other.waitMember("room/disk", "bob"), s.startWait("room/disk", "carl")
+		dora, erik := other.startWait("room/disk", "dora"), s.waitMember("room/disk", "erik")
+		other.mustWithdraw("room/disk")
+		bob.mustFail(stores.ErrNotDeclared)
+		erik.mustFail(stores.ErrNotDeclared)
+		g := carl.mustGet()
+		last = f.wantGreater(g.Token, last)
+		dora.mustStillWait()
+		l := heldLock("room/disk", "carl", g)
 		l.Waiters = 1
-		b.tells(s.list("room/"), []stores.LockInfo{l})
-		s.gathered("room/", 0)
-		s.frees("room/disk", "carl")
-		b.greater(dora.gets().Token, last)
+		f.wantLocks(s.list("room/"), []stores.LockInfo{l})
+		s.mustGroupLen("room/", 0)
+		s.mustUnlock("room/disk", "carl")
+		f.wantGreater(dora.mustGet().Token, last)
 	},
 }, {
-	name:  "who waits for several locks gets them when one is withdrawn",
-	rule:  "Withdraw ends the hold of the lock, and who waits for it without the group is served.",
-	needs: []string{multi},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.admits("room/disk", "ann")
-		bob := other.waitsAll("bob", "gate", "room/disk")
-		s.withdraws("room/disk")
-		bob.gets()
-		s.lists("", "gate", "room/disk")
+	name:  "a waiter for several locks gets them when one is withdrawn",
+	rule:  "Withdraw ends the hold of the lock, and the next waiter without a group gets it.",
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLockMember("room/disk", "ann")
+		bob := other.startWaitAll("bob", "gate", "room/disk")
+		s.mustWithdraw("room/disk")
+		bob.mustGet()
+		s.mustList("", "gate", "room/disk")
 	},
 }, {
-	name:  "a free lock that is withdrawn fails those who wait for it",
-	rule:  "Requests with the group that wait for the lock fail with ErrNotDeclared, also if nobody holds it.",
-	needs: []string{multi},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		s.grants("gate", "ann")
-		all := s.waitsAll("bob", "gate", "room/disk")
-		carl := other.joins("room/disk", "carl")
-		s.withdraws("room/disk")
-		carl.fails(stores.ErrNotDeclared)
-		all.stays()
-		s.frees("gate", "ann")
-		all.gets()
+	name:  "withdrawing a free lock fails its waiters",
+	rule:  "Waiting requests with the group fail with ErrNotDeclared, even if the lock is free.",
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		s.mustLock("gate", "ann")
+		all := s.startWaitAll("bob", "gate", "room/disk")
+		carl := other.waitMember("room/disk", "carl")
+		s.mustWithdraw("room/disk")
+		carl.mustFail(stores.ErrNotDeclared)
+		all.mustStillWait()
+		s.mustUnlock("gate", "ann")
+		all.mustGet()
 	},
 }}

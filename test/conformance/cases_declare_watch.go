@@ -2,213 +2,212 @@ package conformance
 
 import (
 	"math/rand/v2"
-	"time"
 
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// declaredWatchRows are about what a watcher is told of declared locks.
+// declaredWatchRows test the events of declared locks.
 var declaredWatchRows = []row{{
-	name: "a watcher is first told what is declared",
-	rule: "Watch tells first a Snapshot of the locks that List would return: held or declared, sorted by key.",
-	check: func(b *bench) {
-		s := b.open()
-		s.declares("room/d", "room/b", "hall/a")
-		a := held("room/a", "ann", s.grants("room/a", "ann"))
-		d := declared(held("room/d", "ann", s.admits("room/d", "ann")))
-		w := b.open().watches("room/", a, free("room/b"), d)
-		s.frees("room/a", "ann")
-		w.sees(stores.EventReleased, a)
+	name: "a snapshot has the declared locks",
+	rule: "Watch first sends a snapshot of the locks that List would return: held or declared, sorted by key.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustDeclare("room/d", "room/b", "hall/a")
+		a := heldLock("room/a", "ann", s.mustLock("room/a", "ann"))
+		d := declaredLock(heldLock("room/d", "ann", s.mustLockMember("room/d", "ann")))
+		w := f.open().mustWatch("room/", a, freeLock("room/b"), d)
+		s.mustUnlock("room/a", "ann")
+		w.mustSee(stores.EventReleased, a)
 	},
 }, {
-	name: "a watcher is told what is declared and withdrawn",
-	rule: "Watch tells DECLARED of a lock as it has become, and WITHDRAWN of it as it was before.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := b.open().watches("")
+	name: "a watcher sees locks declared and withdrawn",
+	rule: "Watch sends DECLARED with the lock's new state, and WITHDRAWN with its old state.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := f.open().mustWatch("")
 		for range 2 {
-			s.declares("room/disk")
-			w.sees(stores.EventDeclared, free("room/disk"))
-			other.withdraws("room/disk")
-			w.sees(stores.EventWithdrawn, free("room/disk"))
+			s.mustDeclare("room/disk")
+			w.mustSee(stores.EventDeclared, freeLock("room/disk"))
+			other.mustWithdraw("room/disk")
+			w.mustSee(stores.EventWithdrawn, freeLock("room/disk"))
 		}
-		w.idles()
+		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told the life of a declared lock",
-	rule: changeRule + " WITHDRAWN tells that nobody holds the lock any more, too: it is one change, and one event.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := b.open().watches("")
-		s.declares("room/disk")
-		w.sees(stores.EventDeclared, free("room/disk"))
+	name: "a watcher sees each change of a declared lock",
+	rule: changeRule + " WITHDRAWN also ends the hold of the lock: it is one change with one event.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := f.open().mustWatch("")
+		s.mustDeclare("room/disk")
+		w.mustSee(stores.EventDeclared, freeLock("room/disk"))
 		for _, end := range []struct {
 			kind stores.EventKind
 			call func(name, owner string)
 		}{
-			{stores.EventReleased, s.frees},
-			{stores.EventWithdrawn, func(name, _ string) { other.withdraws(name) }},
+			{stores.EventReleased, s.mustUnlock},
+			{stores.EventWithdrawn, func(name, _ string) { other.mustWithdraw(name) }},
 		} {
-			req := b.member("room/disk", "ann")
+			req := f.member("room/disk", "ann")
 			req.Metadata = map[string]string{"host": "a"}
-			l := held("room/disk", "ann", s.grantsAs(req))
+			l := heldLock("room/disk", "ann", s.mustLockRequest(req))
 			l.Metadata = req.Metadata
-			w.sees(stores.EventAcquired, l)
+			w.mustSee(stores.EventAcquired, l)
 			end.call("room/disk", "ann")
 			if end.kind == stores.EventWithdrawn {
-				l = declared(l)
+				l = declaredLock(l)
 			}
-			w.sees(end.kind, l)
+			w.mustSee(end.kind, l)
 		}
-		w.idles()
+		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told that a lock is declared which somebody holds",
-	rule: "DECLARED tells a lock as it has become, with its holder; it stays declared when the holder is gone.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := b.open().watches("")
-		l := held("room/disk", "ann", s.grants("room/disk", "ann"))
-		w.sees(stores.EventAcquired, l)
-		other.declares("room/disk")
-		w.sees(stores.EventDeclared, declared(l))
-		s.frees("room/disk", "ann")
-		w.sees(stores.EventReleased, l)
-		other.watches("", free("room/disk"))
-		s.withdraws("room/disk")
-		w.sees(stores.EventWithdrawn, free("room/disk"))
+	name: "a watcher sees a held lock declared",
+	rule: "DECLARED has the lock's new state with its holder; the lock stays declared after its hold has ended.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := f.open().mustWatch("")
+		l := heldLock("room/disk", "ann", s.mustLock("room/disk", "ann"))
+		w.mustSee(stores.EventAcquired, l)
+		other.mustDeclare("room/disk")
+		w.mustSee(stores.EventDeclared, declaredLock(l))
+		s.mustUnlock("room/disk", "ann")
+		w.mustSee(stores.EventReleased, l)
+		other.mustWatch("", freeLock("room/disk"))
+		s.mustWithdraw("room/disk")
+		w.mustSee(stores.EventWithdrawn, freeLock("room/disk"))
 	},
 }, {
-	name: "a watcher is told that a declared lock has expired",
-	rule: changeRule + " That a TTL passes is a change, though nobody calls the store; the lock exists as before.",
-	check: func(b *bench) {
-		s := b.open()
-		w := b.open().watches("")
-		s.declaresFor("room/disk", b.short())
-		want := stores.LockInfo{Key: "room/disk", DeclaredTTL: b.short()}
-		w.sees(stores.EventDeclared, want)
-		l := held("room/disk", "ann", s.admits("room/disk", "ann"))
-		l.TTL = b.short()
-		w.sees(stores.EventAcquired, l)
-		time.Sleep(b.short())
-		w.sees(stores.EventExpired, l)
-		s.withdraws("room/disk")
-		w.sees(stores.EventWithdrawn, want)
+	name: "a watcher sees a declared lock expire",
+	rule: changeRule + " The end of a TTL is a change without a call; the lock still exists.",
+	check: func(f *fixture) {
+		s := f.open()
+		w := f.open().mustWatch("")
+		s.mustDeclareFor("room/disk", f.shortTTL())
+		want := stores.LockInfo{Key: "room/disk", DeclaredTTL: f.shortTTL()}
+		w.mustSee(stores.EventDeclared, want)
+		l := heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann"))
+		l.TTL = f.shortTTL()
+		w.mustSee(stores.EventAcquired, l)
+		f.sleep(f.shortTTL())
+		w.mustSee(stores.EventExpired, l)
+		s.mustWithdraw("room/disk")
+		w.mustSee(stores.EventWithdrawn, want)
 	},
 }, {
-	name: "a watcher is told that a lock expired before it is withdrawn",
+	name: "a watcher sees a lock expire before it is withdrawn",
 	rule: changeRule,
-	check: func(b *bench) {
-		s := b.open()
-		s.declaresFor("room/disk", b.ample())
-		l := held("room/disk", "ann", s.admits("room/disk", "ann"))
-		l.TTL, l.DeclaredTTL = b.ample(), b.ample()
-		w := b.open().looks(b.key(""), nil)
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustDeclareFor("room/disk", f.ampleTTL())
+		l := heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann"))
+		l.TTL, l.DeclaredTTL = f.ampleTTL(), f.ampleTTL()
+		w := f.open().startWatch(f.key(""), nil)
 		if e := w.next(); len(e.Locks) != 1 || e.Locks[0].Owner == "" {
-			b.want(b.lapsed(), "the snapshot tells %+v", e.Locks)
+			f.want(f.mayHaveExpired(), "the snapshot has %+v", e.Locks)
 			return // the machine was too slow
 		}
-		b.expire(b.ample())
-		s.withdraws("room/disk")
-		l.DeclaredTTL = 0 // of no meaning
-		w.sees(stores.EventExpired, l)
-		w.sees(stores.EventWithdrawn, stores.LockInfo{Key: "room/disk", DeclaredTTL: b.ample()})
+		f.waitExpired(f.ampleTTL())
+		s.mustWithdraw("room/disk")
+		l.DeclaredTTL = 0 // has no meaning in this event
+		w.mustSee(stores.EventExpired, l)
+		w.mustSee(stores.EventWithdrawn, stores.LockInfo{Key: "room/disk", DeclaredTTL: f.ampleTTL()})
 	},
 }, {
-	name: "a watcher is told nothing of declarations that are refused",
-	rule: "What was refused is no change.",
-	check: func(b *bench) {
-		s := b.open()
-		s.declares("room/disk")
-		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
-		w := b.open().watches("", l)
-		full := b.declaration("room/gate", lease)
+	name: "a rejected declaration sends no event",
+	rule: "Refused and failed calls change nothing and send no events.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustDeclare("room/disk")
+		l := declaredLock(heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann")))
+		w := f.open().mustWatch("", l)
+		full := f.declaration("room/gate", lease)
 		full.Limit = 1
-		s.declines(full, stores.ErrLimit)
-		s.declines(b.declaration("room/disk", lease/2), stores.ErrDeclared)
-		s.lacks("room/gate")
-		s.rejects("room/gate", "ann", stores.ErrNotDeclared)
-		s.rejects("room/disk", "ann", stores.ErrRepeated)
-		s.bars("room/disk", "bob")
-		w.idles()
+		s.declareFails(full, stores.ErrLimit)
+		s.declareFails(f.declaration("room/disk", lease/2), stores.ErrDeclared)
+		s.withdrawFails("room/gate")
+		s.lockMemberFails("room/gate", "ann", stores.ErrNotDeclared)
+		s.lockMemberFails("room/disk", "ann", stores.ErrRepeated)
+		s.mustRefuseMember("room/disk", "bob")
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of those who give up",
-	rule:  "Waiters are no events, nor is their leaving.",
-	needs: []string{waiting, listing},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		l := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
-		w := b.open().watches("", l)
-		bob := other.joins("room/disk", "bob")
-		s.frees("room/disk", "bob")
-		bob.fails(stores.ErrGaveUp)
-		w.idles()
+	name:  "a wait that Unlock ends sends no event",
+	rule:  "Starting and ending a wait sends no events.",
+	needs: []string{needWait, needList},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		l := declaredLock(heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann")))
+		w := f.open().mustWatch("", l)
+		bob := other.waitMember("room/disk", "bob")
+		s.mustUnlock("room/disk", "bob")
+		bob.mustFail(stores.ErrGaveUp)
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told of a withdrawal before the next one gets the lock",
+	name:  "a watcher sees a withdrawal before the next grant",
 	rule:  changeRule,
-	needs: []string{waiting, listing},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.declares("room/disk")
-		ann := declared(held("room/disk", "ann", s.admits("room/disk", "ann")))
-		w := b.open().watches("", ann)
-		bob, carl := other.joins("room/disk", "bob"), other.waits("room/disk", "carl")
-		s.withdraws("room/disk")
-		bob.fails(stores.ErrNotDeclared)
-		next := held("room/disk", "carl", carl.gets())
-		w.sees(stores.EventWithdrawn, ann)
-		w.sees(stores.EventAcquired, next)
-		s.frees("room/disk", "carl")
-		w.sees(stores.EventReleased, next)
-		w.idles()
+	needs: []string{needWait, needList},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustDeclare("room/disk")
+		ann := declaredLock(heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann")))
+		w := f.open().mustWatch("", ann)
+		bob, carl := other.waitMember("room/disk", "bob"), other.startWait("room/disk", "carl")
+		s.mustWithdraw("room/disk")
+		bob.mustFail(stores.ErrNotDeclared)
+		next := heldLock("room/disk", "carl", carl.mustGet())
+		w.mustSee(stores.EventWithdrawn, ann)
+		w.mustSee(stores.EventAcquired, next)
+		s.mustUnlock("room/disk", "carl")
+		w.mustSee(stores.EventReleased, next)
+		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told of the declared locks under its prefix",
-	rule: "Watch is of the locks whose key starts with the prefix, whatever their group.",
-	check: func(b *bench) {
-		s := b.open()
-		s.declares("room/a", "hall/a")
-		w := b.open().watches("room/a", free("room/a"))
-		s.declares("room/b", "hall/b", "room/ab")
-		s.withdraws("hall/a")
-		s.withdraws("room/a")
-		w.sees(stores.EventDeclared, free("room/ab"))
-		w.sees(stores.EventWithdrawn, free("room/a"))
-		w.idles()
+	name: "a watcher sees only declared locks under its prefix",
+	rule: "Watch covers the locks whose key starts with the prefix, in any group.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustDeclare("room/a", "hall/a")
+		w := f.open().mustWatch("room/a", freeLock("room/a"))
+		s.mustDeclare("room/b", "hall/b", "room/ab")
+		s.mustWithdraw("hall/a")
+		s.mustWithdraw("room/a")
+		w.mustSee(stores.EventDeclared, freeLock("room/ab"))
+		w.mustSee(stores.EventWithdrawn, freeLock("room/a"))
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher knows what is declared, whenever it began",
-	rule:  "Applied to the snapshot, the events give the state: who holds what, with which token, and what is declared.",
-	needs: []string{listing},
-	awake: true,
-	check: func(b *bench) {
-		b.knowAll("room", b.stirDeclared)
+	name:      "watchers of declared locks agree with the list",
+	rule:      "The events, applied to the snapshot, give the state: the holders, their tokens, and the declared locks.",
+	needs:     []string{needList},
+	realClock: true,
+	check: func(f *fixture) {
+		f.checkReplays("room", f.changeDeclared)
 	},
 }}
 
-// stirDeclared declares, takes, gives back and withdraws some of a few locks at random,
-// through both clients at once.
-func (b *bench) stirDeclared(s, other store) {
-	together(4, func(i int) bool {
+// changeDeclared declares, acquires, releases and withdraws locks at random, concurrently
+// through both clients.
+func (f *fixture) changeDeclared(s, other store) {
+	concurrently(4, func(i int) bool {
 		client, owner := pick(i, s, other), nth("owner", i)
 		for range 10 {
 			name := nth("room/disk", rand.IntN(4))
 			switch rand.IntN(7) {
 			case 0:
-				_ = client.declare(b.declaration(name, pick(rand.IntN(2), b.short(), lease)))
+				_ = client.declare(f.declaration(name, pick(rand.IntN(2), f.shortTTL(), lease)))
 			case 1:
 				_ = client.withdraw(name)
 			case 2, 3:
-				_, _ = client.tryLockFor(b.member(name, owner))
+				_, _ = client.tryLockRequest(f.member(name, owner))
 			case 4:
-				_, _ = client.tryLock(name, owner, pick(rand.IntN(2), b.short(), lease))
+				_, _ = client.tryLock(name, owner, pick(rand.IntN(2), f.shortTTL(), lease))
 			case 5:
 				_ = client.unlock(name, owner)
 			case 6:
-				if b.declares([]string{revoking}) {
+				if f.declares([]string{needRevoke}) {
 					_ = client.revoke(name, "")
 				}
 			}

@@ -10,219 +10,221 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// listRows are about stores that implement stores.Lister.
-func listRows() []row { return needing(slices.Concat(listedRows, prefixRows, unlistedRows), listing) }
+// listRows test stores that implement stores.Lister.
+func listRows() []row {
+	return withNeeds(slices.Concat(listedRows, prefixRows, notListedRows), needList)
+}
 
-// listedRows are about what a list tells of the locks that are held.
+// listedRows test the held locks in a list.
 var listedRows = []row{{
-	name: "a list tells a lock as it was granted",
-	rule: "A row has the lock's key, owner, token and TTL, and the time left: positive, and no more than the TTL.",
-	check: func(b *bench) {
-		s := b.open()
-		token := s.grants("disk", "ann").Token
+	name: "a list has a lock as it was granted",
+	rule: "A lock is listed with its key, owner, token, TTL, and remaining time: positive, and at most the TTL.",
+	check: func(f *fixture) {
+		s := f.open()
+		token := s.mustLock("disk", "ann").Token
 		want := []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token}}
-		b.tells(b.open().list("disk"), want)
+		f.wantLocks(f.open().list("disk"), want)
 	},
 }, {
-	name:  "a list tells a lock as it was renewed",
-	rule:  "After a renewal a row has the TTL of the renewal and the token of the grant.",
-	needs: []string{renewing},
-	check: func(b *bench) {
-		s := b.open()
-		token := s.grants("disk", "ann").Token
-		s.renews("disk", "ann", lease/2)
-		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease / 2, Token: token}})
+	name:  "a list has a lock as it was renewed",
+	rule:  "After a renewal a lock is listed with the TTL of the renewal and the token of the grant.",
+	needs: []string{needRenew},
+	check: func(f *fixture) {
+		s := f.open()
+		token := s.mustLock("disk", "ann").Token
+		s.mustRenew("disk", "ann", lease/2)
+		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease / 2, Token: token}})
 	},
 }, {
-	name: "the time left runs down",
+	name: "the remaining time decreases",
 	rule: "Remaining is the time until the lock expires on the store's clock.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		time.Sleep(b.short())
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		f.sleep(f.shortTTL())
 		for _, l := range s.list("disk") {
-			b.want(l.Remaining <= lease-b.short(), "after %v of %v %v are left", b.short(), lease, l.Remaining)
+			f.want(l.Remaining <= lease-f.shortTTL(), "after %v of %v the remaining time is %v", f.shortTTL(), lease, l.Remaining)
 		}
-		s.lists("disk", "disk")
+		s.mustList("disk", "disk")
 	},
 }, {
 	name: "a list is sorted by key",
 	rule: "List returns the locks sorted by key, byte by byte.",
-	check: func(b *bench) {
-		s := b.open()
+	check: func(f *fixture) {
+		s := f.open()
 		for _, name := range []string{"ab", "b", "a", "B", "é", "a/b", "10", "9"} {
-			s.grants(name, "ann")
+			s.mustLock(name, "ann")
 		}
-		s.lists("", "10", "9", "B", "a", "a/b", "ab", "b", "é")
+		s.mustList("", "10", "9", "B", "a", "a/b", "ab", "b", "é")
 	},
 }, {
 	name: "a list is complete",
-	rule: "List returns all locks that are held, however many there are.",
-	check: func(b *bench) {
+	rule: "List returns all held locks, however many there are.",
+	check: func(f *fixture) {
 		var names []string
 		for i := range 500 {
 			names = append(names, nth("disk", i))
 		}
-		s := b.open()
-		together(len(names), func(i int) bool { return s.grants(names[i], "ann").Acquired })
-		s.lists("disk-", names...)
+		s := f.open()
+		concurrently(len(names), func(i int) bool { return s.mustLock(names[i], "ann").Acquired })
+		s.mustList("disk-", names...)
 	},
 }, {
-	name: "a lock held throughout is told while others come and go",
-	rule: "Locks that change hands during List may be missing; a lock held throughout is always told.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("m", "ann")
-		s.grants("z", "ann")
-		during(func() { comeAndGo(s, "a") }, func() {
+	name: "a held lock stays listed while others come and go",
+	rule: "Locks that are acquired or released during List may be missing; a lock held during the whole List is always returned.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("m", "ann")
+		s.mustLock("z", "ann")
+		withBackground(func() { lockAndUnlock(s, "a") }, func() {
 			for range 20 {
 				got := s.list("")
-				told := filter(got, func(l stores.LockInfo) bool { return l.Owner == "ann" })
-				b.want(len(told) == 2, "of 2 locks held throughout %d are told, %+v", len(told), got)
+				listed := filter(got, func(l stores.LockInfo) bool { return l.Owner == "ann" })
+				f.want(len(listed) == 2, "of 2 locks held during List %d are listed: %+v", len(listed), got)
 			}
 		})
 	},
 }}
 
-// prefixRows are about which locks a list is of.
+// prefixRows test the prefix of a list.
 var prefixRows = []row{{
-	name: "a list is of the locks under a prefix",
-	rule: "List returns the locks whose key starts with the prefix: the key that equals it too, and others not.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "a list has only locks under its prefix",
+	rule: "List returns the locks whose key starts with the prefix, including the key that equals it, and no others.",
+	check: func(f *fixture) {
+		s := f.open()
 		for _, name := range []string{"a", "a/1", "a/2", "ab", "b", "ba/1"} {
-			s.grants(name, "ann")
+			s.mustLock(name, "ann")
 		}
-		s.lists("a", "a", "a/1", "a/2", "ab")
-		s.lists("a/", "a/1", "a/2")
-		s.lists("b", "b", "ba/1")
+		s.mustList("a", "a", "a/1", "a/2", "ab")
+		s.mustList("a/", "a/1", "a/2")
+		s.mustList("b", "b", "ba/1")
 	},
 }, {
-	name: "a look-up is of one lock",
-	rule: "Get returns the lock whose key it is, as List does, and fails with ErrNotHeld if that is free.",
-	check: func(b *bench) {
-		s := b.open()
-		token := s.grants("a/1", "ann").Token
-		s.grants("a/10", "ben")
-		l, err := stores.Get(b.ctx, s.Store, b.key("a/1"))
-		b.want(err == nil, "Get failed: %v", err)
-		b.want(l.Key == b.key("a/1") && l.Owner == "ann" && l.Token == token && l.Remaining > 0, "Get returned %+v", l)
+	name: "Get returns one lock",
+	rule: "Get returns the lock with exactly that key, as List does, and fails with ErrNotHeld if the lock is free.",
+	check: func(f *fixture) {
+		s := f.open()
+		token := s.mustLock("a/1", "ann").Token
+		s.mustLock("a/10", "ben")
+		l, err := stores.Get(f.ctx, s.Store, f.key("a/1"))
+		f.want(err == nil, "Get failed: %v", err)
+		f.want(l.Key == f.key("a/1") && l.Owner == "ann" && l.Token == token && l.Remaining > 0, "Get returned %+v", l)
 		for _, name := range []string{"a", "a/", "a/11"} {
-			_, err := stores.Get(b.ctx, s.Store, b.key(name))
-			b.want(errors.Is(err, stores.ErrNotHeld), "Get of a free lock: %v", err)
+			_, err := stores.Get(f.ctx, s.Store, f.key(name))
+			f.want(errors.Is(err, stores.ErrNotHeld), "Get of a free lock returned %v", err)
 		}
 	},
 }, {
-	name: "a prefix is no pattern",
-	rule: "Each character of a prefix stands for itself, the glob characters too.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "a prefix is not a pattern",
+	rule: "Each character of a prefix is literal, including glob characters.",
+	check: func(f *fixture) {
+		s := f.open()
 		names := []string{"*", "?", "[ab]x", "[^a]x", `\*`, `\`, "a*b", "a?b", "axb", "ax", "bx", "{a,b}"}
 		for _, name := range names {
-			s.grants(name, "ann")
+			s.mustLock(name, "ann")
 		}
 		for _, prefix := range []string{"*", "?", "[", "[ab]", "[^a]", `\`, `\*`, "a*", "a?", "{a", "%", "_"} {
 			under := filter(names, func(name string) bool { return len(name) >= len(prefix) && name[:len(prefix)] == prefix })
 			slices.Sort(under)
-			s.lists(prefix, under...)
+			s.mustList(prefix, under...)
 		}
 	},
 }, {
-	name: "the empty prefix lists everything",
+	name: "the empty prefix lists all locks",
 	rule: "Every key starts with the empty prefix.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		locks, err := stores.List(b.ctx, s.Store, "")
-		b.want(err == nil, "List failed: %v", err)
-		b.want(len(b.named(locks)) == 1, "the lock is not among %d", len(locks))
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		locks, err := stores.List(f.ctx, s.Store, "")
+		f.want(err == nil, "List failed: %v", err)
+		f.want(len(f.ownLocks(locks)) == 1, "the lock is not among the %d listed", len(locks))
 	},
 }, {
-	name: "a list has keys and owners as they were given",
-	rule: "Keys and owners are opaque and come back as they are.",
-	check: func(b *bench) {
-		for _, n := range names {
-			if !n.bytes {
-				listNames(b, n.these)
+	name: "a list returns names unchanged",
+	rule: "Keys and owners are opaque and are returned unchanged.",
+	check: func(f *fixture) {
+		for _, n := range nameSets {
+			if !n.nonUTF8 {
+				checkListNames(f, n.names)
 			}
 		}
 	},
 }, {
-	name:  "a list has keys and owners of any bytes",
-	rule:  "Keys and owners are opaque and come back as they are.",
-	needs: []string{anyBytes},
-	check: func(b *bench) {
-		for _, n := range names {
-			if n.bytes {
-				listNames(b, n.these)
+	name:  "a list returns names of any bytes unchanged",
+	rule:  "Keys and owners are opaque and are returned unchanged.",
+	needs: []string{needAnyBytes},
+	check: func(f *fixture) {
+		for _, n := range nameSets {
+			if n.nonUTF8 {
+				checkListNames(f, n.names)
 			}
 		}
 	},
 }}
 
-// unlistedRows are about locks that are not held.
-var unlistedRows = []row{{
-	name: "an empty list is no error",
-	rule: "List of a prefix without locks returns no rows and no error.",
-	check: func(b *bench) {
-		b.open().lists("disk")
+// notListedRows test that free locks are not listed.
+var notListedRows = []row{{
+	name: "an empty list is not an error",
+	rule: "List of a prefix without locks returns no locks and no error.",
+	check: func(f *fixture) {
+		f.open().mustList("disk")
 	},
 }, {
-	name: "a lock that was given back is not listed",
-	rule: "List returns the locks that are held.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grants("disk", "ann")
-		s.grants("gate", "ann")
-		s.frees("disk", "ann")
-		s.lists("", "gate")
+	name: "a released lock is not listed",
+	rule: "List returns only held locks.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLock("disk", "ann")
+		s.mustLock("gate", "ann")
+		s.mustUnlock("disk", "ann")
+		s.mustList("", "gate")
 	},
 }, {
 	name: "an expired lock is not listed",
-	rule: "An expired lock is not held by anybody, for every call, whether or not the store has cleaned it up.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		s.grants("gate", "ann")
-		b.expire(b.short())
-		s.lists("", "gate")
+	rule: "An expired lock is free for every call, whether or not the store has removed it.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		s.mustLock("gate", "ann")
+		f.waitExpired(f.shortTTL())
+		s.mustList("", "gate")
 	},
 }}
 
-// tells expects the locks wanted, with time left if they are held.
-func (b *bench) tells(got, want []stores.LockInfo) {
+// wantLocks expects exactly the locks in want, with time remaining if they are held.
+func (f *fixture) wantLocks(got, want []stores.LockInfo) {
 	for i, l := range got {
 		held := l.Owner != ""
-		b.want((l.Remaining > 0) == held && l.Remaining >= 0 && l.Remaining <= l.TTL, "of %v %v are left", l.TTL, l.Remaining)
+		f.want((l.Remaining > 0) == held && l.Remaining >= 0 && l.Remaining <= l.TTL, "of a TTL of %v, %v remains", l.TTL, l.Remaining)
 		got[i].Remaining = 0
 		if len(l.Metadata) == 0 {
 			got[i].Metadata = nil
 		}
 	}
-	b.want(reflect.DeepEqual(got, want), "the list is %+v, want %+v", got, want)
+	f.want(reflect.DeepEqual(got, want), "the list is %+v, want %+v", got, want)
 }
 
-// listNames takes a lock for each name, as its key and its owner, and expects to find it
-// in a list.
-func listNames(b *bench, names []string) {
-	s := b.open()
+// checkListNames acquires a lock for each name, as its key and its owner, and expects to
+// find it in a list.
+func checkListNames(f *fixture, names []string) {
+	s := f.open()
 	for _, name := range names {
-		s.grants(name, name)
+		s.mustLock(name, name)
 		found := slices.ContainsFunc(s.list(name), func(l stores.LockInfo) bool { return l.Key == name && l.Owner == name })
-		b.want(found, "%q is not listed", name)
-		s.frees(name, name)
+		f.want(found, "%q is not listed", name)
+		s.mustUnlock(name, name)
 	}
 }
 
-// comeAndGo takes a lock and gives it back.
-func comeAndGo(s store, name string) {
-	s.grants(name, "passer-by")
+// lockAndUnlock acquires and releases a lock.
+func lockAndUnlock(s store, name string) {
+	s.mustLock(name, "passer-by")
 	time.Sleep(time.Millisecond)
-	s.frees(name, "passer-by")
+	s.mustUnlock(name, "passer-by")
 }
 
-// during repeats background until f returns.
-func during(background, f func()) {
+// withBackground repeats background until f returns.
+func withBackground(background, f func()) {
 	var done sync.WaitGroup
 	stop := make(chan struct{})
 	done.Go(func() {

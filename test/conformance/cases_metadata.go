@@ -7,161 +7,161 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// metadataRows are about what a list tells beside the lock: metadata, and how many wait.
+// metadataRows test the metadata and the waiters in a list.
 func metadataRows() []row {
-	return slices.Concat(needing(describedRows, listing), needing(countedRows, listing, waiting))
+	return slices.Concat(withNeeds(metadataListRows, needList), withNeeds(waiterCountRows, needList, needWait))
 }
 
-const metadataRule = "Metadata is what people shall see beside the lock in a list: as it was given, for as long as the lock is held."
+const metadataRule = "Metadata is information for people in a list: it is returned unchanged for as long as the lock is held."
 
-var describedRows = []row{{
-	name: "a list tells metadata as it was given",
+var metadataListRows = []row{{
+	name: "a list returns metadata unchanged",
 	rule: metadataRule,
-	check: func(b *bench) {
+	check: func(f *fixture) {
 		for i, md := range []map[string]string{
 			{"host": "a"},
 			{"host": "a", "Host": "b", "": "no key", "none": ""},
 			{"鍵": "🔑", "a=b": "c\nd\x00", `"`: `{"a":[1]}`, "owner": "eve", "token": "7", "ttl": "0"},
 			{"k": strings.Repeat("v", stores.MaxMetadata-1)},
 		} {
-			b.open().described(nth("disk", i), md)
+			f.open().mustLockWithMetadata(nth("disk", i), md)
 		}
 	},
 }, {
-	name: "a lock without metadata is told without",
+	name: "a lock without metadata is listed without",
 	rule: metadataRule,
-	check: func(b *bench) {
-		s := b.open()
-		s.described("disk", nil)
-		s.described("gate", map[string]string{})
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockWithMetadata("disk", nil)
+		s.mustLockWithMetadata("gate", map[string]string{})
 	},
 }, {
-	name: "metadata goes with the lock it was given for",
-	rule: "A grant has the metadata of its own request, and not that of who held the lock before.",
-	check: func(b *bench) {
-		s := b.open()
-		s.described("disk", map[string]string{"host": "a", "why": "because"})
-		s.frees("disk", "ann")
-		s.described("disk", map[string]string{"host": "b"})
-		s.frees("disk", "ann")
-		s.described("disk", nil)
+	name: "a grant has the metadata of its own request",
+	rule: "A grant has the metadata of its own request, and not that of the previous holder.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockWithMetadata("disk", map[string]string{"host": "a", "why": "because"})
+		s.mustUnlock("disk", "ann")
+		s.mustLockWithMetadata("disk", map[string]string{"host": "b"})
+		s.mustUnlock("disk", "ann")
+		s.mustLockWithMetadata("disk", nil)
 	},
 }, {
-	name: "who is refused leaves no metadata",
+	name: "a refused request leaves no metadata",
 	rule: "A refused TryLock changes nothing.",
-	check: func(b *bench) {
-		s := b.open()
-		token := s.grants("disk", "ann").Token
-		req := b.request("disk", "bob", lease)
+	check: func(f *fixture) {
+		s := f.open()
+		token := s.mustLock("disk", "ann").Token
+		req := f.request("disk", "bob", lease)
 		req.Metadata = map[string]string{"host": "b"}
-		g, err := s.tryLockFor(req)
-		b.want(err == nil && !g.Acquired, "TryLock returned %+v and %v", g, err)
-		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token}})
+		g, err := s.tryLockRequest(req)
+		f.want(err == nil && !g.Acquired, "TryLock returned %+v and %v", g, err)
+		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token}})
 	},
 }, {
 	name:  "a renewal keeps the metadata",
-	rule:  "Metadata is that of the grant: a renewal keeps it, whatever its own request says.",
-	needs: []string{renewing},
-	check: func(b *bench) {
-		s := b.open()
+	rule:  "A renewal keeps the metadata of the grant, whatever its own request has.",
+	needs: []string{needRenew},
+	check: func(f *fixture) {
+		s := f.open()
 		md := map[string]string{"host": "a"}
-		token := s.described("disk", md)
-		s.renews("disk", "ann", lease)
-		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
-		req := b.request("disk", "ann", lease)
+		token := s.mustLockWithMetadata("disk", md)
+		s.mustRenew("disk", "ann", lease)
+		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
+		req := f.request("disk", "ann", lease)
 		req.Metadata = map[string]string{"host": "b"}
-		_, err := stores.Renew(b.ctx, s.Store, req)
-		b.want(err == nil, "Renew failed: %v", err)
-		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
+		_, err := stores.Renew(f.ctx, s.Store, req)
+		f.want(err == nil, "Renew failed: %v", err)
+		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "ann", TTL: lease, Token: token, Metadata: md}})
 	},
 }, {
-	name:  "who has waited has the metadata of its request",
+	name:  "a waiter's grant has the metadata of its request",
 	rule:  metadataRule,
-	needs: []string{waiting},
-	check: func(b *bench) {
-		s := b.open()
-		s.described("disk", map[string]string{"host": "a"})
-		req := b.request("disk", "bob", lease)
+	needs: []string{needWait},
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockWithMetadata("disk", map[string]string{"host": "a"})
+		req := f.request("disk", "bob", lease)
 		req.Metadata = map[string]string{"host": "b"}
-		bob := s.waitsFor(req)
-		s.frees("disk", "ann")
-		token := bob.gets().Token
-		b.tells(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
+		bob := s.startWaitRequest(req)
+		s.mustUnlock("disk", "ann")
+		token := bob.mustGet().Token
+		f.wantLocks(s.list("disk"), []stores.LockInfo{{Key: "disk", Owner: "bob", TTL: lease, Token: token, Metadata: req.Metadata}})
 	},
 }, {
-	name:  "several locks taken at once have the same metadata",
+	name:  "locks acquired together have the same metadata",
 	rule:  metadataRule,
-	needs: []string{multi},
-	check: func(b *bench) {
-		s := b.open()
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s := f.open()
 		md := map[string]string{"host": "a"}
-		req := stores.MultiRequest{Keys: b.keys([]string{"disk", "gate"}), Owner: "ann", TTL: lease, Metadata: md}
-		g, err := stores.LockAll(b.ctx, s.Store, req)
-		b.want(err == nil && g.Acquired, "LockAll returned %+v and %v", g, err)
-		b.tells(s.list(""), []stores.LockInfo{
+		req := stores.MultiRequest{Keys: f.keys([]string{"disk", "gate"}), Owner: "ann", TTL: lease, Metadata: md}
+		g, err := stores.LockAll(f.ctx, s.Store, req)
+		f.want(err == nil && g.Acquired, "LockAll returned %+v and %v", g, err)
+		f.wantLocks(s.list(""), []stores.LockInfo{
 			{Key: "disk", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
 			{Key: "gate", Owner: "ann", TTL: lease, Token: g.Token, Metadata: md},
 		})
 	},
 }}
 
-// countedRows are about how many wait.
-var countedRows = []row{{
-	name: "a list tells how many wait",
-	rule: "Waiters is how many wait for the lock: each from when it is queued until it is served or has left.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		s.grants("gate", "ann")
-		b.counts(s, "disk", 0)
-		bob, carl, dora := other.waits("disk", "bob"), s.waits("disk", "carl"), other.waits("disk", "dora")
-		b.counts(s, "disk", 3)
-		b.counts(other, "gate", 0)
-		carl.leaves()
-		b.counts(s, "disk", 2)
-		s.frees("disk", "ann")
-		bob.gets()
-		b.counts(s, "disk", 1)
-		s.frees("disk", "bob")
-		dora.gets()
-		b.counts(s, "disk", 0)
+// waiterCountRows test the number of waiters.
+var waiterCountRows = []row{{
+	name: "a list has the number of waiters",
+	rule: "Waiters is the number of requests that wait for the lock, from joining the queue to the grant or the end of the wait.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		s.mustLock("gate", "ann")
+		f.wantWaiters(s, "disk", 0)
+		bob, carl, dora := other.startWait("disk", "bob"), s.startWait("disk", "carl"), other.startWait("disk", "dora")
+		f.wantWaiters(s, "disk", 3)
+		f.wantWaiters(other, "gate", 0)
+		carl.mustCancel()
+		f.wantWaiters(s, "disk", 2)
+		s.mustUnlock("disk", "ann")
+		bob.mustGet()
+		f.wantWaiters(s, "disk", 1)
+		s.mustUnlock("disk", "bob")
+		dora.mustGet()
+		f.wantWaiters(s, "disk", 0)
 	},
 }, {
-	name:  "who waits for several locks is counted for each",
+	name:  "a waiter for several locks counts for each",
 	rule:  "LockAll waits in the queue of every key.",
-	needs: []string{multi},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		s.grants("gate", "ann")
-		bob := other.waitsAll("bob", "disk", "gate", "hatch")
-		b.counts(s, "disk", 1)
-		b.counts(s, "gate", 1)
-		s.frees("gate", "ann")
-		b.counts(s, "disk", 1)
-		s.frees("disk", "ann")
-		bob.gets()
-		b.counts(s, "disk", 0)
-		b.counts(s, "hatch", 0)
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		s.mustLock("gate", "ann")
+		bob := other.startWaitAll("bob", "disk", "gate", "hatch")
+		f.wantWaiters(s, "disk", 1)
+		f.wantWaiters(s, "gate", 1)
+		s.mustUnlock("gate", "ann")
+		f.wantWaiters(s, "disk", 1)
+		s.mustUnlock("disk", "ann")
+		bob.mustGet()
+		f.wantWaiters(s, "disk", 0)
+		f.wantWaiters(s, "hatch", 0)
 	},
 }}
 
-// described takes the lock for ann with the metadata, expects it to be told so, and
-// returns the token.
-func (s store) described(name string, metadata map[string]string) uint64 {
-	req := s.b.request(name, "ann", lease)
+// mustLockWithMetadata acquires the lock for ann with the metadata, expects List to
+// return it, and returns the token.
+func (s store) mustLockWithMetadata(name string, metadata map[string]string) uint64 {
+	req := s.f.request(name, "ann", lease)
 	req.Metadata = metadata
-	token := s.grantsAs(req).Token
+	token := s.mustLockRequest(req).Token
 	if len(metadata) == 0 {
 		metadata = nil
 	}
-	s.b.tells(s.list(name), []stores.LockInfo{{Key: name, Owner: "ann", TTL: lease, Token: token, Metadata: metadata}})
+	s.f.wantLocks(s.list(name), []stores.LockInfo{{Key: name, Owner: "ann", TTL: lease, Token: token, Metadata: metadata}})
 	return token
 }
 
-// counts expects so many to wait for the lock, which is held.
-func (b *bench) counts(s store, name string, want int) {
-	s.lists(name, name)
-	got := s.queue(name)
-	b.want(got == want, "%d are told to wait for %q, want %d", got, name, want)
+// wantWaiters expects want waiters for a held lock.
+func (f *fixture) wantWaiters(s store, name string, want int) {
+	s.mustList(name, name)
+	got := s.waiterCount(name)
+	f.want(got == want, "%d waiters for %q, want %d", got, name, want)
 }

@@ -9,222 +9,222 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// multiRows are about stores that implement stores.MultiLocker.
+// multiRows test stores that implement stores.MultiLocker.
 func multiRows() []row {
 	return slices.Concat(
-		needing(allRows, multi), needing(noneRows, multi), needing(multiWaitRows, multi, waiting, listing),
-		needing(multiRaceRows, multi), needing(multiWaitRaceRows, multi, waiting, listing),
+		withNeeds(multiGrantRows, needMulti), withNeeds(multiRefusedRows, needMulti), withNeeds(multiWaitRows, needMulti, needWait, needList),
+		withNeeds(multiRaceRows, needMulti), withNeeds(multiWaitRaceRows, needMulti, needWait, needList),
 	)
 }
 
-// allRows are about several locks that are granted at once.
-var allRows = []row{{
-	name: "several free locks are granted in one step",
-	rule: "LockAll takes the locks of all keys for one owner.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		g := s.grantsAll("ann", "gate", "disk", "hatch")
-		b.want(g.Token != 0 && !g.Expires.IsZero(), "the grant is %+v", g)
+// multiGrantRows test grants of several locks.
+var multiGrantRows = []row{{
+	name: "several free locks are granted together",
+	rule: "LockAll acquires the locks of all keys for one owner.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		g := s.mustLockAll("ann", "gate", "disk", "hatch")
+		f.want(g.Token != 0 && !g.Expires.IsZero(), "the grant is %+v", g)
 		for _, name := range []string{"disk", "gate", "hatch"} {
-			other.refuses(name, "bob")
-			other.keeps(name, "bob", stores.ErrNotOwner)
-			other.frees(name, "ann")
-			other.grants(name, "bob")
+			other.mustRefuse(name, "bob")
+			other.unlockFails(name, "bob", stores.ErrNotOwner)
+			other.mustUnlock(name, "ann")
+			other.mustLock(name, "bob")
 		}
 	},
 }, {
-	name: "a grant of several locks tells their TTL",
-	rule: "A grant carries how long each of the locks lasts from the grant, as asked for.",
-	check: func(b *bench) {
-		g := b.open().grantsAllFor("ann", 2*lease, "disk", "gate")
-		b.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
+	name: "a grant of several locks reports their TTL",
+	rule: "A grant has the requested TTL, which counts from the grant, for each of the locks.",
+	check: func(f *fixture) {
+		g := f.open().mustLockAllFor("ann", 2*lease, "disk", "gate")
+		f.want(g.TTL == 2*lease, "the TTL is %v, want %v", g.TTL, 2*lease)
 	},
 }, {
-	name: "one lock is granted like several",
-	rule: "LockAll takes 1 to 64 locks.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsAll("ann", "disk")
-		s.refuses("disk", "bob")
-		s.refusesAll("bob", "disk")
-		s.frees("disk", "ann")
-		s.grantsAll("bob", "disk")
+	name: "LockAll of one lock is like TryLock",
+	rule: "LockAll acquires 1 to 64 locks.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockAll("ann", "disk")
+		s.mustRefuse("disk", "bob")
+		s.mustRefuseAll("bob", "disk")
+		s.mustUnlock("disk", "ann")
+		s.mustLockAll("bob", "disk")
 	},
 }, {
-	name: "as many as 64 locks are granted at once",
-	rule: "LockAll takes 1 to 64 locks.",
-	check: func(b *bench) {
+	name: "64 locks are granted together",
+	rule: "LockAll acquires 1 to 64 locks.",
+	check: func(f *fixture) {
 		names := make([]string, stores.MaxKeys)
 		for i := range names {
-			names[i] = nth(long("disk")[:900], i)
+			names[i] = nth(longName("disk")[:900], i)
 		}
-		s := b.open()
-		s.grantsAll("ann", names...)
+		s := f.open()
+		s.mustLockAll("ann", names...)
 		for _, name := range names {
-			s.refuses(name, "bob")
-			s.frees(name, "ann")
+			s.mustRefuse(name, "bob")
+			s.mustUnlock(name, "ann")
 		}
 	},
 }, {
 	name: "several locks have one token",
-	rule: "The grant has one token for all locks, greater than every token that the store gave for any of these keys before.",
-	check: func(b *bench) {
-		s := b.open()
+	rule: "The grant has one token for all locks, greater than every earlier token of any of these keys.",
+	check: func(f *fixture) {
+		s := f.open()
 		last := map[string]uint64{}
 		for i := range 3 {
-			for range i { // so that the keys have a history of different lengths
-				last[nth("disk", i)] = s.grants(nth("disk", i), "ann").Token
-				s.frees(nth("disk", i), "ann")
+			for range i { // so that the keys have histories of different lengths
+				last[nth("disk", i)] = s.mustLock(nth("disk", i), "ann").Token
+				s.mustUnlock(nth("disk", i), "ann")
 			}
 		}
-		token := s.grantsAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2)).Token
+		token := s.mustLockAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2)).Token
 		for i := range 3 {
-			b.greater(token, last[nth("disk", i)])
-			s.frees(nth("disk", i), "ann")
-			b.greater(s.grants(nth("disk", i), "bob").Token, token)
+			f.wantGreater(token, last[nth("disk", i)])
+			s.mustUnlock(nth("disk", i), "ann")
+			f.wantGreater(s.mustLock(nth("disk", i), "bob").Token, token)
 		}
 	},
 }, {
-	name:  "each of several locks is told in a list",
-	rule:  "The grant is for each of the locks, with one token for all; each is a lock like any other.",
-	needs: []string{listing},
-	check: func(b *bench) {
-		s := b.open()
-		token := s.grantsAll("ann", "gate", "disk").Token
-		b.tells(s.list(""), []stores.LockInfo{
+	name:  "each of several locks is listed",
+	rule:  "Each of the locks is a lock like any other, with the token of the grant.",
+	needs: []string{needList},
+	check: func(f *fixture) {
+		s := f.open()
+		token := s.mustLockAll("ann", "gate", "disk").Token
+		f.wantLocks(s.list(""), []stores.LockInfo{
 			{Key: "disk", Owner: "ann", TTL: lease, Token: token},
 			{Key: "gate", Owner: "ann", TTL: lease, Token: token},
 		})
 	},
 }, {
-	name: "each of several locks is given back by itself",
-	rule: "After LockAll each lock is a lock like any other, to be given back by itself.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsAll("ann", "disk", "gate")
-		s.frees("disk", "ann")
-		s.keeps("disk", "ann", stores.ErrNotHeld)
-		s.grants("disk", "bob")
-		s.refuses("gate", "bob")
-		s.frees("gate", "ann")
+	name: "each of several locks is released separately",
+	rule: "After LockAll each lock is a lock like any other and is released separately.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockAll("ann", "disk", "gate")
+		s.mustUnlock("disk", "ann")
+		s.unlockFails("disk", "ann", stores.ErrNotHeld)
+		s.mustLock("disk", "bob")
+		s.mustRefuse("gate", "bob")
+		s.mustUnlock("gate", "ann")
 	},
 }, {
-	name:  "each of several locks is renewed by itself",
-	rule:  "After LockAll each lock is a lock like any other, to be renewed by itself; it keeps the token.",
-	needs: []string{renewing},
-	check: func(b *bench) {
-		s := b.open()
-		token := s.grantsAll("ann", "disk", "gate").Token
-		g := s.renews("gate", "ann", b.short())
-		b.want(g.Token == token, "token %d became %d", token, g.Token)
-		b.expire(b.short())
-		s.grants("gate", "bob")
-		s.refuses("disk", "bob")
-		s.renews("disk", "ann", lease)
+	name:  "each of several locks is renewed separately",
+	rule:  "After LockAll each lock is a lock like any other and is renewed separately; it keeps the token.",
+	needs: []string{needRenew},
+	check: func(f *fixture) {
+		s := f.open()
+		token := s.mustLockAll("ann", "disk", "gate").Token
+		g := s.mustRenew("gate", "ann", f.shortTTL())
+		f.want(g.Token == token, "token %d became %d", token, g.Token)
+		f.waitExpired(f.shortTTL())
+		s.mustLock("gate", "bob")
+		s.mustRefuse("disk", "bob")
+		s.mustRenew("disk", "ann", lease)
 	},
 }, {
 	name: "several locks last for their TTL",
-	rule: "Each of the locks is held until its TTL has passed, and its holder stops before the next one starts.",
-	check: func(b *bench) {
-		s := b.open()
+	rule: "Each of the locks is held for its TTL, and the holder stops before the next owner starts.",
+	check: func(f *fixture) {
+		s := f.open()
 		sent := time.Now()
-		g := s.grantsAllFor("ann", b.brief(), "disk", "gate")
-		latest := time.Now().Add(b.brief() + b.Slack)
-		b.counted(g, sent, b.brief())
-		s.ends("disk", sent.Add(b.brief()), latest)
-		time.Sleep(time.Until(latest))
-		s.grants("gate", "next")
+		g := s.mustLockAllFor("ann", f.briefTTL(), "disk", "gate")
+		latest := time.Now().Add(f.briefTTL() + f.Slack)
+		f.wantDeadlineFromSend(g, sent, f.briefTTL())
+		s.mustExpireBetween("disk", sent.Add(f.briefTTL()), latest)
+		f.sleepUntil(latest)
+		s.mustLock("gate", "next")
 	},
 }}
 
-// noneRows are about several locks of which one is in the way.
-var noneRows = []row{{
+// multiRefusedRows test LockAll while one of the locks is held.
+var multiRefusedRows = []row{{
 	name: "several locks are refused if one is held",
-	rule: "LockAll takes the locks of all keys or none of them. That one is held is an answer and not an error.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("gate", "ann")
-		other.refusesAll("bob", "disk", "gate", "hatch")
-		other.refusesAll("bob", "gate", "disk")
-		other.refusesAll("ann", "disk", "gate")
+	rule: "LockAll acquires all of the locks or none. A held lock is a result and not an error.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("gate", "ann")
+		other.mustRefuseAll("bob", "disk", "gate", "hatch")
+		other.mustRefuseAll("bob", "gate", "disk")
+		other.mustRefuseAll("ann", "disk", "gate")
 		for _, name := range []string{"disk", "hatch"} {
-			other.keeps(name, "bob", stores.ErrNotHeld)
-			other.grants(name, "carl")
+			other.unlockFails(name, "bob", stores.ErrNotHeld)
+			other.mustLock(name, "carl")
 		}
-		s.frees("gate", "ann")
+		s.mustUnlock("gate", "ann")
 	},
 }, {
-	name: "an expired lock is not in the way of several",
-	rule: "An expired lock is not held by anybody: LockAll takes it.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("gate", "ann", b.short())
-		b.expire(b.short())
-		s.grantsAll("bob", "disk", "gate")
-		s.keeps("gate", "ann", stores.ErrNotOwner)
-		s.grantsAllFor("carl", b.short(), "hatch", "shed")
-		b.expire(b.short())
-		s.grantsAll("dora", "shed", "hatch")
+	name: "an expired lock does not block LockAll",
+	rule: "An expired lock is free: LockAll acquires it.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("gate", "ann", f.shortTTL())
+		f.waitExpired(f.shortTTL())
+		s.mustLockAll("bob", "disk", "gate")
+		s.unlockFails("gate", "ann", stores.ErrNotOwner)
+		s.mustLockAllFor("carl", f.shortTTL(), "hatch", "shed")
+		f.waitExpired(f.shortTTL())
+		s.mustLockAll("dora", "shed", "hatch")
 	},
 }, {
-	name: "a LockAll whose ctx has ended takes nothing",
-	rule: "A request that was given up before it was made has no effect.",
-	check: func(b *bench) {
-		s := b.open()
-		_, _ = stores.LockAll(ended(), s.Store, stores.MultiRequest{
-			Keys: b.keys([]string{"disk", "gate"}), Owner: "ann", TTL: lease,
+	name: "a LockAll whose ctx has ended acquires nothing",
+	rule: "A request whose ctx has ended before the call has no effect.",
+	check: func(f *fixture) {
+		s := f.open()
+		_, _ = stores.LockAll(canceledContext(), s.Store, stores.MultiRequest{
+			Keys: f.keys([]string{"disk", "gate"}), Owner: "ann", TTL: lease,
 		})
-		s.grantsAll("bob", "gate", "disk")
+		s.mustLockAll("bob", "gate", "disk")
 	},
 }}
 
-// multiRaceRows are about many that want several locks at once.
+// multiRaceRows test concurrent calls of LockAll.
 var multiRaceRows = []row{{
-	name: "of a crowd one gets several locks",
-	rule: "Of many that try to take the same free locks at once exactly one is granted, in whichever order they name them.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		b.oneOf(crowd, together(crowd, func(i int) bool {
+	name: "one of many concurrent LockAll calls is granted",
+	rule: "Of many concurrent requests for the same free locks exactly one is granted, in whichever order they list the keys.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		f.wantOne(callers, concurrently(callers, func(i int) bool {
 			names := []string{"disk", "gate", "hatch"}
 			if i/2%2 == 1 {
 				slices.Reverse(names)
 			}
 			g, err := pick(i, s, other).lockAll(nth("owner", i), lease, names...)
-			b.want(err == nil, "LockAll failed: %v", err)
+			f.want(err == nil, "LockAll failed: %v", err)
 			return g.Acquired
 		}))
 	},
 }, {
-	name:  "who is refused several locks has held none for a moment",
-	rule:  "LockAll takes the locks of all keys or none of them, and at no moment a part.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("gate", "ann")
+	name:      "a refused LockAll never holds a part of the locks",
+	rule:      "LockAll acquires all of the locks or none, and holds a part of them at no time.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("gate", "ann")
 		var refused atomic.Int64
-		during(func() {
-			other.refusesAll("bob", "disk", "gate")
+		withBackground(func() {
+			other.mustRefuseAll("bob", "disk", "gate")
 			refused.Add(1)
 		}, func() {
 			for refused.Load() < rounds {
-				s.grants("disk", "carl")
-				s.frees("disk", "carl")
+				s.mustLock("disk", "carl")
+				s.mustUnlock("disk", "carl")
 			}
 		})
 	},
 }, {
-	name:  "who gets several locks gets them in one moment",
-	rule:  "LockAll takes the locks of all keys or none of them, and at no moment a part.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name:      "a granted LockAll acquires all locks at one moment",
+	rule:      "LockAll acquires all of the locks or none, and holds a part of them at no time.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		for i := range rounds {
 			first, last := nth("disk", i), nth("disk", rounds+i)
-			together(2, func(j int) bool {
+			concurrently(2, func(j int) bool {
 				if j == 0 {
-					other.grantsAll("bob", first, last)
+					other.mustLockAll("bob", first, last)
 				} else {
-					b.together(s, pick(i, first, last), pick(i+1, first, last))
+					f.wantHeldTogether(s, pick(i, first, last), pick(i+1, first, last))
 				}
 				return true
 			})
@@ -232,13 +232,14 @@ var multiRaceRows = []row{{
 	},
 }}
 
-// together looks at one lock until it is held, and expects the other to be held as well.
-func (b *bench) together(s store, one, other string) {
-	for end := time.Now().Add(callLimit); time.Now().Before(end); {
+// wantHeldTogether polls one lock until it is held, and expects the other lock to be held
+// too.
+func (f *fixture) wantHeldTogether(s store, one, other string) {
+	for end := time.Now().Add(callTimeout); time.Now().Before(end); {
 		if err := s.unlock(one, "ann"); errors.Is(err, stores.ErrNotOwner) {
-			s.refuses(other, "ann")
+			s.mustRefuse(other, "ann")
 			return
 		}
 	}
-	b.failf("nobody holds %q", one)
+	f.failf("%q is free", one)
 }

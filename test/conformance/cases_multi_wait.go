@@ -8,230 +8,230 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// multiWaitRows are about waiting for several locks.
+// multiWaitRows test waiting for several locks.
 var multiWaitRows = []row{{
-	name: "who would wait gets several free locks at once",
-	rule: "LockAll with Wait does not wait if nobody holds any of the locks.",
-	check: func(b *bench) {
-		s := b.open()
-		s.asksAll("ann", "disk", "gate").gets()
-		s.refuses("disk", "bob")
-		s.frees("gate", "ann")
-		s.frees("disk", "ann")
+	name: "a waiting LockAll gets free locks at once",
+	rule: "LockAll with Wait does not wait if all of the locks are free.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.startLockAll("ann", "disk", "gate").mustGet()
+		s.mustRefuse("disk", "bob")
+		s.mustUnlock("gate", "ann")
+		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "who waits for several locks gets them when the last is given back",
+	name: "a waiter for several locks gets them when the last is released",
 	rule: "LockAll with Wait is granted when all of the locks are free.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		last := s.grants("disk", "ann").Token
-		last = max(last, s.grants("gate", "ann").Token)
-		bob := other.waitsAll("bob", "hatch", "gate", "disk")
-		s.frees("gate", "ann")
-		b.moment()
-		bob.stays()
-		s.frees("disk", "ann")
-		b.greater(bob.gets().Token, last)
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		last := s.mustLock("disk", "ann").Token
+		last = max(last, s.mustLock("gate", "ann").Token)
+		bob := other.startWaitAll("bob", "hatch", "gate", "disk")
+		s.mustUnlock("gate", "ann")
+		f.shortPause()
+		bob.mustStillWait()
+		s.mustUnlock("disk", "ann")
+		f.wantGreater(bob.mustGet().Token, last)
 		for _, name := range []string{"disk", "gate", "hatch"} {
-			s.refuses(name, "carl")
-			s.frees(name, "bob")
+			s.mustRefuse(name, "carl")
+			s.mustUnlock(name, "bob")
 		}
 	},
 }, {
-	name: "who waits for several locks gets them when the last expires",
-	rule: "LockAll with Wait is granted when all of the locks are free; an expired lock is.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name: "a waiter for several locks gets them when the last expires",
+	rule: "LockAll with Wait is granted when all of the locks are free; expired locks are.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		sent := time.Now()
-		s.grantsAllFor("ann", b.ample(), "disk", "gate")
-		latest := time.Now().Add(b.ample())
-		b.wakes(other.waitsAll("bob", "gate", "disk"), sent.Add(b.ample()), latest)
-		s.refuses("disk", "carl")
-		s.refuses("gate", "carl")
+		s.mustLockAllFor("ann", f.ampleTTL(), "disk", "gate")
+		latest := time.Now().Add(f.ampleTTL())
+		f.wantGrantedAtExpiry(other.startWaitAll("bob", "gate", "disk"), sent.Add(f.ampleTTL()), latest)
+		s.mustRefuse("disk", "carl")
+		s.mustRefuse("gate", "carl")
 	},
 }, {
-	name: "who waits for several locks holds none of them",
-	rule: "LockAll takes the locks of all keys or none of them, and at no moment a part: who waits holds nothing.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		bob := other.waitsAll("bob", "gate", "disk", "hatch")
-		s.keeps("gate", "bob", stores.ErrNotHeld)
-		s.keeps("hatch", "bob", stores.ErrNotHeld)
-		s.lists("", "disk")
-		bob.stays()
+	name: "a waiter for several locks holds none of them",
+	rule: "LockAll acquires all of the locks or none: a waiter holds nothing.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		bob := other.startWaitAll("bob", "gate", "disk", "hatch")
+		s.unlockFails("gate", "bob", stores.ErrNotHeld)
+		s.unlockFails("hatch", "bob", stores.ErrNotHeld)
+		s.mustList("", "disk")
+		bob.mustStillWait()
 	},
 }, {
-	name: "nobody overtakes who waits for several locks",
-	rule: "LockAll waits in the queue of every key: while it does, TryLock and LockAll are refused, the free locks too.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		bob := other.waitsAll("bob", "disk", "gate")
-		s.refuses("gate", "carl")
-		s.refusesAll("carl", "gate", "hatch")
-		s.grants("hatch", "carl")
-		s.frees("disk", "ann")
-		bob.gets()
+	name: "no request overtakes a waiter for several locks",
+	rule: "LockAll waits in the queue of every key: meanwhile TryLock and LockAll are refused, even for the locks that are free.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		bob := other.startWaitAll("bob", "disk", "gate")
+		s.mustRefuse("gate", "carl")
+		s.mustRefuseAll("carl", "gate", "hatch")
+		s.mustLock("hatch", "carl")
+		s.mustUnlock("disk", "ann")
+		bob.mustGet()
 	},
 }, {
-	name: "who comes later for one of several locks waits for its turn",
-	rule: "Those who wait for a key are served first come, first served, whether they want it alone or with others.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		bob := other.waitsAll("bob", "disk", "gate")
-		carl := s.asks("gate", "carl") // free, but bob's turn comes first
-		dora := other.waits("disk", "dora")
-		eve := s.waitsAll("eve", "hatch", "disk")
-		b.moment()
-		carl.stays()
-		s.frees("disk", "ann")
-		bob.gets()
-		b.moment()
-		carl.stays()
-		dora.stays()
-		s.frees("gate", "bob")
-		carl.gets()
-		dora.stays()
-		s.frees("disk", "bob")
-		dora.gets()
-		eve.stays()
-		s.frees("disk", "dora")
-		eve.gets()
+	name: "a later waiter for one of several locks is served later",
+	rule: "The waiters of a key are served first come, first served, whether or not they wait for other locks too.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		bob := other.startWaitAll("bob", "disk", "gate")
+		carl := s.startLock("gate", "carl") // free, but bob comes first
+		dora := other.startWait("disk", "dora")
+		eve := s.startWaitAll("eve", "hatch", "disk")
+		f.shortPause()
+		carl.mustStillWait()
+		s.mustUnlock("disk", "ann")
+		bob.mustGet()
+		f.shortPause()
+		carl.mustStillWait()
+		dora.mustStillWait()
+		s.mustUnlock("gate", "bob")
+		carl.mustGet()
+		dora.mustStillWait()
+		s.mustUnlock("disk", "bob")
+		dora.mustGet()
+		eve.mustStillWait()
+		s.mustUnlock("disk", "dora")
+		eve.mustGet()
 	},
 }, {
-	name: "who comes earlier for one of several locks is served first",
-	rule: "Those who wait for a key are served first come, first served, whether they want it alone or with others.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		s.grants("gate", "ann")
-		bob := s.waits("gate", "bob")
-		carl := other.waitsAll("carl", "disk", "gate")
-		s.frees("disk", "ann")
-		carl.stays()
-		s.frees("gate", "ann")
-		bob.gets()
-		b.moment()
-		carl.stays()
-		s.frees("gate", "bob")
-		carl.gets()
+	name: "an earlier waiter for one of several locks is served first",
+	rule: "The waiters of a key are served first come, first served, whether or not they wait for other locks too.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		s.mustLock("gate", "ann")
+		bob := s.startWait("gate", "bob")
+		carl := other.startWaitAll("carl", "disk", "gate")
+		s.mustUnlock("disk", "ann")
+		carl.mustStillWait()
+		s.mustUnlock("gate", "ann")
+		bob.mustGet()
+		f.shortPause()
+		carl.mustStillWait()
+		s.mustUnlock("gate", "bob")
+		carl.mustGet()
 	},
 }, {
-	name: "who gives up several locks leaves nothing behind",
-	rule: "If ctx ends first the owner holds none of the locks and is in no queue.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		bob := other.waitsAll("bob", "disk", "gate")
-		carl, dora := s.asks("gate", "carl"), s.waits("disk", "dora")
-		b.moment()
-		bob.leaves()
-		carl.gets()
-		dora.stays()
-		s.frees("disk", "ann")
-		dora.gets()
-		s.frees("gate", "carl")
-		s.keeps("gate", "bob", stores.ErrNotHeld)
-		s.grants("gate", "eve")
+	name: "a canceled wait for several locks leaves no trace",
+	rule: "If ctx ends first, the owner holds none of the locks and is in no queue.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		bob := other.startWaitAll("bob", "disk", "gate")
+		carl, dora := s.startLock("gate", "carl"), s.startWait("disk", "dora")
+		f.shortPause()
+		bob.mustCancel()
+		carl.mustGet()
+		dora.mustStillWait()
+		s.mustUnlock("disk", "ann")
+		dora.mustGet()
+		s.mustUnlock("gate", "carl")
+		s.unlockFails("gate", "bob", stores.ErrNotHeld)
+		s.mustLock("gate", "eve")
 	},
 }, {
-	name: "several locks that were waited for last for their TTL",
-	rule: "The lease of who has waited begins with the grant, and Expires counts from a moment that is surely not after it.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grantsFor("disk", "ann", 2*lease)
-		bob := other.queues(func() *waiter {
-			return other.asksAllFor(stores.MultiRequest{Keys: b.keys([]string{"gate", "disk"}), Owner: "bob", TTL: b.brief()})
+	name: "several locks last for their TTL after a wait",
+	rule: "The lease of a waiter begins with the grant, and Expires counts from a time that is not after it.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLockFor("disk", "ann", 2*lease)
+		bob := other.mustQueue(func() *waiter {
+			return other.startLockAllRequest(stores.MultiRequest{Keys: f.keys([]string{"gate", "disk"}), Owner: "bob", TTL: f.briefTTL()})
 		})
-		time.Sleep(2 * b.brief())
+		time.Sleep(2 * f.briefTTL())
 		freed := time.Now()
-		s.frees("disk", "ann")
-		g := bob.gets()
-		latest := time.Now().Add(b.brief() + b.Slack)
-		b.counted(g, freed, b.brief())
-		s.ends("gate", freed.Add(b.brief()), latest)
-		time.Sleep(time.Until(latest))
-		s.grants("disk", "next")
+		s.mustUnlock("disk", "ann")
+		g := bob.mustGet()
+		latest := time.Now().Add(f.briefTTL() + f.Slack)
+		f.wantDeadlineFromSend(g, freed, f.briefTTL())
+		s.mustExpireBetween("gate", freed.Add(f.briefTTL()), latest)
+		f.sleepUntil(latest)
+		s.mustLock("disk", "next")
 	},
 }, {
-	name: "a closed client wakes those who wait for several locks through it",
-	rule: "LockAll fails with ErrClosed if the store is closed meanwhile, and its owner gets none of the locks.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		bob := other.waitsAll("bob", "gate", "disk")
-		b.want(other.Close() == nil, "Close failed")
-		bob.fails(stores.ErrClosed)
-		s.frees("disk", "ann")
-		s.asksAll("carl", "disk", "gate").gets()
+	name: "closing a client ends its waits for several locks",
+	rule: "LockAll fails with ErrClosed if the client is closed meanwhile, and acquires none of the locks.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		bob := other.startWaitAll("bob", "gate", "disk")
+		f.want(other.Close() == nil, "Close failed")
+		bob.mustFail(stores.ErrClosed)
+		s.mustUnlock("disk", "ann")
+		s.startLockAll("carl", "disk", "gate").mustGet()
 	},
 }}
 
-// multiWaitRaceRows are about many that wait for several locks at once.
+// multiWaitRaceRows test concurrent waits for several locks.
 var multiWaitRaceRows = []row{{
-	name:  "locks that are wanted in opposite orders are no deadlock",
-	rule:  "LockAll takes its locks in one step: those who want the same in another order are served in turn, without end.",
-	awake: true,
-	check: func(b *bench) {
+	name:      "locks requested in opposite orders cause no deadlock",
+	rule:      "LockAll acquires its locks in one step: requests for the same locks in another order are all served.",
+	realClock: true,
+	check: func(f *fixture) {
 		const disks = 5
-		s, other := b.open(), b.open()
-		ctx, progress, stop := b.untilStalled()
+		s, other := f.open(), f.open()
+		ctx, progress, stop := f.untilStalled()
 		defer stop()
 		var holders [disks]atomic.Int64
-		together(2*disks, func(i int) bool {
+		concurrently(2*disks, func(i int) bool {
 			names := []int{i % disks, (i + 1) % disks}
 			if i%2 == 1 {
 				names[0], names[1] = names[1], names[0]
 			}
-			for range turns {
-				b.dine(ctx, pick(i, s, other), nth("owner", i), names, holders[:])
+			for range locksPerCaller {
+				f.lockPair(ctx, pick(i, s, other), nth("owner", i), names, holders[:])
 				progress()
 			}
 			return true
 		})
-		s.grantsAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2))
+		s.mustLockAll("ann", nth("disk", 0), nth("disk", 1), nth("disk", 2))
 	},
 }, {
-	name:  "a grant of several locks and the end of ctx are one or the other",
-	rule:  "A grant and the end of ctx are decided in one step: either LockAll returns the grant, or its owner has nothing.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name:      "a grant of several locks and the end of ctx exclude each other",
+	rule:      "Grant and cancellation are decided in one step: either LockAll returns the grant, or its owner holds nothing.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		for i := range rounds {
 			disk, gate := nth("disk", i), nth("gate", i)
-			s.grants(disk, "ann")
-			bob := other.waitsAll("bob", gate, disk)
-			if b.leavesDuringUnlock(bob, i, func() { s.frees(disk, "ann") }) {
-				s.frees(gate, "bob")
-				s.frees(disk, "bob")
+			s.mustLock(disk, "ann")
+			bob := other.startWaitAll("bob", gate, disk)
+			if f.cancelDuringUnlock(bob, i, func() { s.mustUnlock(disk, "ann") }) {
+				s.mustUnlock(gate, "bob")
+				s.mustUnlock(disk, "bob")
 			}
-			b.comesFree(s, gate, "carl")
-			b.comesFree(s, disk, "carl")
+			f.wantFree(s, gate, "carl")
+			f.wantFree(s, disk, "carl")
 		}
 	},
 }}
 
-// dine waits for two locks, holds them for a moment and gives them back.
-func (b *bench) dine(ctx context.Context, s store, owner string, disks []int, holders []atomic.Int64) {
+// lockPair waits for two locks, holds them briefly and releases them.
+func (f *fixture) lockPair(ctx context.Context, s store, owner string, disks []int, holders []atomic.Int64) {
 	names := []string{nth("disk", disks[0]), nth("disk", disks[1])}
-	g, err := stores.LockAll(ctx, s.Store, stores.MultiRequest{Keys: b.keys(names), Owner: owner, TTL: lease, Wait: true})
+	g, err := stores.LockAll(ctx, s.Store, stores.MultiRequest{Keys: f.keys(names), Owner: owner, TTL: lease, Wait: true})
 	if err != nil || !g.Acquired {
-		b.failf("LockAll of %q by %q did not get them, and no other owner did for %v: %v", names, owner, patience, err)
+		f.failf("LockAll of %q by %q was not granted, and neither was any other for %v: %v", names, owner, stallLimit, err)
 		return
 	}
 	for i, disk := range disks {
 		n := holders[disk].Add(1)
-		b.want(n == 1, "%d owners hold %q at once", n, names[i])
+		f.want(n == 1, "%d owners hold %q at once", n, names[i])
 	}
 	time.Sleep(time.Millisecond)
 	for i, disk := range disks {
 		holders[disk].Add(-1)
-		s.frees(names[i], owner)
+		s.mustUnlock(names[i], owner)
 	}
 }
 
-// moment is a pause in which what was begun may come to where it waits. Where it does
-// not, the row sees less.
-func (b *bench) moment() { time.Sleep(50 * time.Millisecond) }
+// shortPause gives calls that have started time to join a queue. If they need longer, the
+// row detects fewer failures.
+func (f *fixture) shortPause() { time.Sleep(50 * time.Millisecond) }

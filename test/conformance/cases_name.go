@@ -7,100 +7,100 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// nameRows are about keys and owners, which are opaque bytes, 1 to 1024 of them.
+// nameRows test keys and owners, which are 1 to 1024 opaque bytes.
 func nameRows() []row {
-	const rule = "Keys and owners are opaque: two that differ in a single byte are different, and no byte has a meaning."
+	const rule = "Keys and owners are opaque: two that differ in one byte are different, and no byte has a meaning."
 	rows := []row{}
-	for _, n := range names {
+	for _, n := range nameSets {
 		var needs []string
-		if n.bytes {
-			needs = []string{anyBytes}
+		if n.nonUTF8 {
+			needs = []string{needAnyBytes}
 		}
 		rows = append(rows,
-			row{name: "a key " + n.says, rule: rule, needs: needs, check: func(b *bench) { differentKeys(b, n.these) }},
-			row{name: "an owner " + n.says, rule: rule, needs: needs, check: func(b *bench) { differentOwners(b, n.these) }})
+			row{name: "a key " + n.property, rule: rule, needs: needs, check: func(f *fixture) { differentKeys(f, n.names) }},
+			row{name: "an owner " + n.property, rule: rule, needs: needs, check: func(f *fixture) { differentOwners(f, n.names) }})
 	}
 	return rows
 }
 
-// names are sets of strings that a store may take for one another, or may fail to carry.
-var names = []struct {
-	says  string
-	these []string
-	bytes bool // some are not UTF-8
+// nameSets are names that a store might confuse or corrupt.
+var nameSets = []struct {
+	property string
+	names    []string
+	nonUTF8  bool // some are not valid UTF-8
 }{{
-	says:  "keeps its case",
-	these: []string{"disk", "Disk", "DISK"},
+	property: "keeps its case",
+	names:    []string{"disk", "Disk", "DISK"},
 }, {
-	says:  "keeps its white space",
-	these: []string{"disk", " disk", "disk ", "do or", "do  or", "disk\t", "disk\n", "disk\r\n", " "},
+	property: "keeps its white space",
+	names:    []string{"disk", " disk", "disk ", "do or", "do  or", "disk\t", "disk\n", "disk\r\n", " "},
 }, {
-	says:  "may begin with another",
-	these: []string{"d", "di", "disk", "disk/", "disk/1", "disk/11"},
+	property: "may be a prefix of another",
+	names:    []string{"d", "di", "disk", "disk/", "disk/1", "disk/11"},
 }, {
-	says:  "may hold glob characters",
-	these: []string{"*", "?", "**", "d*", "d?", "d[ai]", "d[^i]", "di", "da", `d\*`, `d\`, `\`},
+	property: "may have glob characters",
+	names:    []string{"*", "?", "**", "d*", "d?", "d[ai]", "d[^i]", "di", "da", `d\*`, `d\`, `\`},
 }, {
-	says:  "may hold separators",
-	these: []string{"a||b", "a|b", "a||b||", "||", "a:b", "a/b", "a//b", "a/./b", "a/../b", "a,b", "a;b", "a.b"},
+	property: "may have separators",
+	names:    []string{"a||b", "a|b", "a||b||", "||", "a:b", "a/b", "a//b", "a/./b", "a/../b", "a,b", "a;b", "a.b"},
 }, {
-	says:  "may hold syntax",
-	these: []string{"%s", "%00", "$1", "{a}b", "{a}c", `"`, "'", "`", "<a>", "a=b", "a&b", "-a", "0", "00", "nil"},
+	property: "may have syntax",
+	names:    []string{"%s", "%00", "$1", "{a}b", "{a}c", `"`, "'", "`", "<a>", "a=b", "a&b", "-a", "0", "00", "nil"},
 }, {
-	says:  "may hold control characters",
-	these: []string{"a", "a\x00", "a\x00b", "\x00", "\x00a", "\x01", "\x1b", "\x7f"},
+	property: "may have control characters",
+	names:    []string{"a", "a\x00", "a\x00b", "\x00", "\x00a", "\x01", "\x1b", "\x7f"},
 }, {
-	says: "may be in any script",
-	these: []string{"ключ", "鍵", "🔑", "ß", "ss", "ſ", "s", "a", "\ufeffa", "\ufffd",
-		"\u00e9", "e\u0301", // é, in one piece and in two
-		"k", "\u212a", // the letter and the kelvin sign, which fold to the same
+	property: "may be in any script",
+	names: []string{"ключ", "鍵", "🔑", "ß", "ss", "ſ", "s", "a", "\ufeffa", "\ufffd",
+		"\u00e9", "e\u0301", // é, composed and decomposed
+		"k", "\u212a", // the letter and the kelvin sign, which are equal under case folding
 	},
 }, {
-	says:  "may be 1024 bytes long",
-	these: []string{long("a"), long("b"), long("a")[1:], "b" + long("a")[1:]},
+	property: "may be 1024 bytes long",
+	names:    []string{longName("a"), longName("b"), longName("a")[1:], "b" + longName("a")[1:]},
 }, {
-	says:  "may hold any bytes",
-	these: []string{"\xff", "\xfe", "\xff\xff", "a\xffb", "a\x80b", "\xc3\x28", "\xc0\xaf", "\ufffd", "ab"},
-	bytes: true,
+	property: "may have any bytes",
+	names:    []string{"\xff", "\xfe", "\xff\xff", "a\xffb", "a\x80b", "\xc3\x28", "\xc0\xaf", "\ufffd", "ab"},
+	nonUTF8:  true,
 }}
 
-// long returns a name that fills a key to its limit and ends in last.
-func long(last string) string {
+// longName returns a name that makes a key of the maximum length and ends in last.
+func longName(last string) string {
 	return strings.Repeat("x", stores.MaxKeyLen-prefixLen-len(last)) + last
 }
 
-// differentKeys takes all of the keys at once, and then gives them back one by one.
-func differentKeys(b *bench, keys []string) {
-	s, other := b.open(), b.open()
+// differentKeys acquires all of the keys, and then releases them one by one.
+func differentKeys(f *fixture, keys []string) {
+	s, other := f.open(), f.open()
 	for i, key := range keys {
-		s.grants(key, nth("owner", i))
+		s.mustLock(key, nth("owner", i))
 	}
 	for i, key := range keys {
-		other.refuses(key, "intruder")
-		other.keeps(key, nth("owner", i+1), stores.ErrNotOwner)
+		other.mustRefuse(key, "intruder")
+		other.unlockFails(key, nth("owner", i+1), stores.ErrNotOwner)
 	}
 	for i, key := range keys {
-		other.frees(key, nth("owner", i))
-		s.keeps(key, nth("owner", i), stores.ErrNotHeld)
+		other.mustUnlock(key, nth("owner", i))
+		s.unlockFails(key, nth("owner", i), stores.ErrNotHeld)
 	}
 }
 
-// differentOwners lets each of the owners take a lock that none of the others can give back. They get the prefix of
-// keys, so that they are as long.
-func differentOwners(b *bench, owners []string) {
-	s, other := b.open(), b.open()
+// differentOwners lets each owner acquire a lock that none of the others can release. The
+// owners get the prefix of keys, so that they have the same length.
+func differentOwners(f *fixture, owners []string) {
+	s, other := f.open(), f.open()
 	for i, owner := range owners {
 		disk := nth("disk", i)
-		s.grants(disk, b.key(owner))
-		other.refuses(disk, b.key(owner))
+		s.mustLock(disk, f.key(owner))
+		other.mustRefuse(disk, f.key(owner))
 		for j, stranger := range owners {
 			if i != j {
-				other.keeps(disk, b.key(stranger), stores.ErrNotOwner)
+				other.unlockFails(disk, f.key(stranger), stores.ErrNotOwner)
 			}
 		}
-		other.frees(disk, b.key(owner))
+		other.mustUnlock(disk, f.key(owner))
 	}
 }
 
-// nth numbers a name.
+// nth returns name with a number.
 func nth(name string, i int) string { return fmt.Sprintf("%s-%03d", name, i) }

@@ -11,100 +11,100 @@ import (
 )
 
 const (
-	crowd     = 32               // owners that want one lock
-	turns     = 3                // how often each of them wants it
-	patience  = 10 * time.Second // within which one of them must get it
-	pollPause = 2 * time.Millisecond
+	callers        = 32               // concurrent owners of one lock
+	locksPerCaller = 3                // how often each of them acquires it
+	stallLimit     = 10 * time.Second // the limit for the next grant to any of them
+	pollInterval   = 2 * time.Millisecond
 )
 
-// raceRows are about many callers at once. They say most under -race.
+// raceRows test concurrent calls. Run them under -race.
 var raceRows = []row{{
-	name: "of a crowd one is let in",
-	rule: "Of many that try to take a free lock at once exactly one is granted.",
-	check: func(b *bench) {
+	name: "one of many concurrent requests gets a free lock",
+	rule: "Of many concurrent requests for a free lock exactly one is granted.",
+	check: func(f *fixture) {
 		for i := range 5 {
-			b.oneOf(crowd, b.rush(crowd, nth("disk", i)))
+			f.wantOne(callers, f.tryAtOnce(callers, nth("disk", i)))
 		}
 	},
 }, {
-	name: "of a crowd one is let in when a lock expires",
-	rule: "Of many that try to take an expired lock at once exactly one is granted.",
-	check: func(b *bench) {
-		b.open().grantsFor("disk", "ann", b.short())
-		b.expire(b.short())
-		b.oneOf(crowd, b.rush(crowd, "disk"))
+	name: "one of many concurrent requests gets an expired lock",
+	rule: "Of many concurrent requests for an expired lock exactly one is granted.",
+	check: func(f *fixture) {
+		f.open().mustLockFor("disk", "ann", f.shortTTL())
+		f.waitExpired(f.shortTTL())
+		f.wantOne(callers, f.tryAtOnce(callers, "disk"))
 	},
 }, {
-	name: "of many unlocks one succeeds",
-	rule: "One Unlock ends a grant; every other Unlock at the same time fails with ErrNotHeld.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "ann")
-		b.oneOf(crowd, together(crowd, func(i int) bool {
+	name: "one of many concurrent unlocks succeeds",
+	rule: "One Unlock ends a grant; every concurrent one fails with ErrNotHeld.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "ann")
+		f.wantOne(callers, concurrently(callers, func(i int) bool {
 			err := pick(i, s, other).unlock("disk", "ann")
-			b.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Unlock returned %v", err)
+			f.want(err == nil || errors.Is(err, stores.ErrNotHeld), "Unlock returned %v", err)
 			return err == nil
 		}))
 	},
 }, {
-	name: "no two hold a lock at once",
-	rule: "At most one owner holds a lock at a time, however many take turns through however many clients.",
-	check: func(b *bench) {
-		b.takeTurns()
+	name: "a lock never has two holders",
+	rule: "At most one owner holds a lock at a time, with any number of owners and clients.",
+	check: func(f *fixture) {
+		f.tryInTurns()
 	},
 }, {
 	name: "tokens grow in the order of the grants",
-	rule: "Two clients of one storage see one order of grants, and it is that of the tokens.",
-	check: func(b *bench) {
+	rule: "All clients of a storage see the same order of grants, which is the order of the tokens.",
+	check: func(f *fixture) {
 		var last uint64
-		for _, token := range b.takeTurns().tokens {
-			last = b.greater(token, last)
+		for _, token := range f.tryInTurns().tokens {
+			last = f.wantGreater(token, last)
 		}
 	},
 }, {
-	name: "no unlock is lost in a crowd",
-	rule: "A lock that its owner gave back is free, also while others ask for it.",
-	check: func(b *bench) {
-		got := len(b.takeTurns().tokens)
-		b.want(got == crowd*turns, "%d of %d turns were had", got, crowd*turns)
-		b.open().grants("disk", "ann")
+	name: "no concurrent unlock is lost",
+	rule: "A lock is free after its owner's Unlock, even during concurrent requests.",
+	check: func(f *fixture) {
+		got := len(f.tryInTurns().tokens)
+		f.want(got == callers*locksPerCaller, "%d of %d turns were had", got, callers*locksPerCaller)
+		f.open().mustLock("disk", "ann")
 	},
 }, {
-	name: "many keys at once do not disturb one another",
-	rule: "Locks of different keys are independent, also when they are asked for at the same time.",
-	check: func(b *bench) {
-		const keys = 4 * crowd
-		s, other := b.open(), b.open()
-		got := together(keys, func(i int) bool {
-			for range turns {
-				pick(i, s, other).grants(nth("disk", i), "ann")
-				pick(i+1, s, other).refuses(nth("disk", i), "bob")
-				pick(i, s, other).frees(nth("disk", i), "ann")
+	name: "concurrent calls for different keys are independent",
+	rule: "Locks of different keys are independent, even if they are requested concurrently.",
+	check: func(f *fixture) {
+		const keys = 4 * callers
+		s, other := f.open(), f.open()
+		got := concurrently(keys, func(i int) bool {
+			for range locksPerCaller {
+				pick(i, s, other).mustLock(nth("disk", i), "ann")
+				pick(i+1, s, other).mustRefuse(nth("disk", i), "bob")
+				pick(i, s, other).mustUnlock(nth("disk", i), "ann")
 			}
 			return true
 		})
-		b.want(got == keys, "%d of %d callers came back", got, keys)
+		f.want(got == keys, "%d of %d callers came back", got, keys)
 	},
 }}
 
-// rush lets a crowd of owners try to take one lock at once, and returns how many were
-// granted.
-func (b *bench) rush(n int, name string) int {
-	s, other := b.open(), b.open()
-	return together(n, func(i int) bool {
+// tryAtOnce calls TryLock of one lock for n owners concurrently, and returns the number
+// of grants.
+func (f *fixture) tryAtOnce(n int, name string) int {
+	s, other := f.open(), f.open()
+	return concurrently(n, func(i int) bool {
 		g, err := pick(i, s, other).tryLock(name, nth("owner", i), lease)
-		b.want(err == nil, "TryLock of %q failed: %v", name, err)
+		f.want(err == nil, "TryLock of %q failed: %v", name, err)
 		return g.Acquired
 	})
 }
 
-// oneOf expects one success.
-func (b *bench) oneOf(n, successes int) {
-	b.want(successes == 1, "%d of %d succeeded", successes, n)
+// wantOne expects one success.
+func (f *fixture) wantOne(n, successes int) {
+	f.want(successes == 1, "%d of %d succeeded", successes, n)
 }
 
-// together calls f n times at once and returns how many calls returned true.
-func together(n int, f func(i int) bool) int {
+// concurrently calls f n times concurrently and returns how many calls returned true.
+func concurrently(n int, f func(i int) bool) int {
 	var successes atomic.Int64
 	var callers sync.WaitGroup
 	start := make(chan struct{})
@@ -121,17 +121,17 @@ func together(n int, f func(i int) bool) int {
 	return int(successes.Load())
 }
 
-// pick deals the callers out to the clients.
+// pick returns one of the clients for the i-th caller.
 func pick[T any](i int, clients ...T) T { return clients[i%len(clients)] }
 
-// history is what happened to one lock while a crowd took turns.
+// history records the grants of one lock.
 type history struct {
 	mu      sync.Mutex
 	holders int
 	tokens  []uint64 // in the order of the grants
 }
 
-// enter returns how many hold the lock now.
+// enter returns the present number of holders.
 func (h *history) enter(token uint64) (holders int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,16 +146,15 @@ func (h *history) leave() {
 	h.holders--
 }
 
-// takeTurns lets a crowd of owners poll for one lock, hold it for a moment and give it
-// back.
-func (b *bench) takeTurns() *history {
+// tryInTurns lets many owners poll one lock, hold it briefly and release it.
+func (f *fixture) tryInTurns() *history {
 	h := &history{}
-	s, other := b.open(), b.open()
-	ctx, progress, stop := b.untilStalled()
+	s, other := f.open(), f.open()
+	ctx, progress, stop := f.untilStalled()
 	defer stop()
-	together(crowd, func(i int) bool {
-		for range turns {
-			b.takeTurn(ctx, pick(i, s, other), nth("owner", i), h)
+	concurrently(callers, func(i int) bool {
+		for range locksPerCaller {
+			f.tryUntilGranted(ctx, pick(i, s, other), nth("owner", i), h)
 			progress()
 		}
 		return true
@@ -163,33 +162,33 @@ func (b *bench) takeTurns() *history {
 	return h
 }
 
-// untilStalled returns a ctx that ends when progress has not been called for patience. So
-// a crowd may take as long as the machine needs, if it gets on.
-func (b *bench) untilStalled() (ctx context.Context, progress, stop func()) {
-	ctx, cancel := context.WithCancel(b.ctx)
-	stalled := time.AfterFunc(patience, cancel)
-	return ctx, func() { stalled.Reset(patience) }, func() {
+// untilStalled returns a ctx that ends if progress is not called for stallLimit, so that
+// a row may take as long as a slow machine needs.
+func (f *fixture) untilStalled() (ctx context.Context, progress, stop func()) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	stalled := time.AfterFunc(stallLimit, cancel)
+	return ctx, func() { stalled.Reset(stallLimit) }, func() {
 		stalled.Stop()
 		cancel()
 	}
 }
 
-func (b *bench) takeTurn(ctx context.Context, s store, owner string, h *history) {
+func (f *fixture) tryUntilGranted(ctx context.Context, s store, owner string, h *history) {
 	for ctx.Err() == nil {
 		g, err := s.tryLock("disk", owner, lease)
 		if err != nil {
-			b.failf("TryLock by %q failed: %v", owner, err)
+			f.failf("TryLock by %q failed: %v", owner, err)
 			return
 		}
 		if g.Acquired {
 			holders := h.enter(g.Token)
-			b.want(holders == 1, "%d owners hold the lock at once", holders)
+			f.want(holders == 1, "%d owners hold the lock at once", holders)
 			time.Sleep(time.Millisecond)
 			h.leave()
-			s.frees("disk", owner)
+			s.mustUnlock("disk", owner)
 			return
 		}
-		time.Sleep(pollPause)
+		time.Sleep(pollInterval)
 	}
-	b.failf("%q did not get the lock, and no other owner did for %v", owner, patience)
+	f.failf("%q did not get the lock, and no other owner did for %v", owner, stallLimit)
 }

@@ -6,153 +6,153 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// leaseRows are about how long a lock lasts that nobody gives back.
+// leaseRows test how long a lock lasts that is not released.
 var leaseRows = []row{{
 	name: "a lock lasts for its TTL",
 	rule: "A lock is held until its TTL has passed on the store's clock: not for less, and not for more.",
-	check: func(b *bench) {
-		s := b.open()
+	check: func(f *fixture) {
+		s := f.open()
 		sent := time.Now()
-		s.grantsFor("disk", "ann", b.brief())
-		s.ends("disk", sent.Add(b.brief()), time.Now().Add(b.brief()+b.Slack))
+		s.mustLockFor("disk", "ann", f.briefTTL())
+		s.mustExpireBetween("disk", sent.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
-	name: "each grant has a TTL of its own",
-	rule: "A lock's TTL is that of the request that took it, whatever others ask for.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		s.grants("gate", "ann")
-		b.expire(b.short())
-		s.grants("disk", "bob")
-		s.refuses("gate", "bob")
+	name: "each grant has its own TTL",
+	rule: "A lock's TTL is that of the request that acquired it, whatever other requests have.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		s.mustLock("gate", "ann")
+		f.waitExpired(f.shortTTL())
+		s.mustLock("disk", "bob")
+		s.mustRefuse("gate", "bob")
 	},
 }, {
-	name: "a broken TTL is rounded up",
-	rule: "A lease that is no whole number of the store's units lasts longer than asked for, never shorter.",
-	check: func(b *bench) {
-		s := b.open()
-		ttl := b.brief() + b.MinTTL/2
+	name: "a fractional TTL is rounded up",
+	rule: "A TTL that is not a multiple of the store's unit is rounded up, never down.",
+	check: func(f *fixture) {
+		s := f.open()
+		ttl := f.briefTTL() + f.MinTTL/2
 		sent := time.Now()
-		s.grantsFor("disk", "ann", ttl)
-		s.ends("disk", sent.Add(ttl), time.Now().Add(b.brief()+b.MinTTL+b.Slack))
+		s.mustLockFor("disk", "ann", ttl)
+		s.mustExpireBetween("disk", sent.Add(ttl), time.Now().Add(f.briefTTL()+f.MinTTL+f.Slack))
 	},
 }, {
-	name: "a millisecond is a TTL",
-	rule: "The least TTL is granted and ends, if need be as the shortest lease that the store can keep.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", stores.MinTTL)
-		b.expire(b.MinTTL)
-		s.grants("disk", "bob")
+	name: "a TTL may be a millisecond",
+	rule: "The minimum TTL is granted and expires, at the latest after the shortest lease of the store.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", stores.MinTTL)
+		f.waitExpired(f.MinTTL)
+		s.mustLock("disk", "bob")
 	},
 }, {
-	name: "68 years are a TTL",
-	rule: "The largest TTL, as many seconds as an int32 holds, is granted and does not end at once.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "a TTL may be 68 years",
+	rule: "The maximum TTL, as many seconds as an int32 holds, is granted and does not expire immediately.",
+	check: func(f *fixture) {
+		s := f.open()
 		sent := time.Now()
-		g := s.grantsFor("disk", "ann", stores.MaxTTL)
-		b.want(g.Expires.Sub(sent) > stores.MaxTTL/2, "the holder is told to stop after %v", g.Expires.Sub(sent))
-		b.expire(b.short())
-		s.refuses("disk", "bob")
-		s.frees("disk", "ann")
+		g := s.mustLockFor("disk", "ann", stores.MaxTTL)
+		f.want(g.Expires.Sub(sent) > stores.MaxTTL/2, "the holder must stop after %v", g.Expires.Sub(sent))
+		f.waitExpired(f.shortTTL())
+		s.mustRefuse("disk", "bob")
+		s.mustUnlock("disk", "ann")
 	},
 }}
 
-// expiredRows are about a lock whose TTL has passed.
+// expiredRows test locks whose TTL has passed.
 var expiredRows = []row{{
 	name: "an expired lock is free",
-	rule: "An expired lock is not held by anybody: TryLock takes it.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		b.expire(b.short())
-		s.grants("disk", "bob")
-		s.refuses("disk", "ann")
+	rule: "An expired lock is free: TryLock acquires it.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		f.waitExpired(f.shortTTL())
+		s.mustLock("disk", "bob")
+		s.mustRefuse("disk", "ann")
 	},
 }, {
-	name: "an expired lock is taken again by its old owner",
-	rule: "An expired lock is not held by anybody: its old owner may take it like anybody else.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		b.expire(b.short())
-		s.grants("disk", "ann")
-		s.refuses("disk", "bob")
-		s.frees("disk", "ann")
+	name: "an owner acquires its expired lock again",
+	rule: "An expired lock is free: its former owner can acquire it again.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		f.waitExpired(f.shortTTL())
+		s.mustLock("disk", "ann")
+		s.mustRefuse("disk", "bob")
+		s.mustUnlock("disk", "ann")
 	},
 }, {
-	name: "an expired lock cannot be given back",
-	rule: "An expired lock is not held by anybody: Unlock fails with ErrNotHeld, whoever asks.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		b.expire(b.short())
-		s.keeps("disk", "ann", stores.ErrNotHeld)
-		s.keeps("disk", "bob", stores.ErrNotHeld)
+	name: "an expired lock cannot be released",
+	rule: "An expired lock is free: Unlock by any owner fails with ErrNotHeld.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		f.waitExpired(f.shortTTL())
+		s.unlockFails("disk", "ann", stores.ErrNotHeld)
+		s.unlockFails("disk", "bob", stores.ErrNotHeld)
 	},
 }, {
-	name: "an owner that came too late does not free its successor's lock",
-	rule: "Unlock by the owner of an expired lock fails with ErrNotOwner once another has it, and changes nothing.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		b.expire(b.short())
-		s.grants("disk", "bob")
-		s.keeps("disk", "ann", stores.ErrNotOwner)
-		s.refuses("disk", "carl")
-		s.frees("disk", "bob")
+	name: "a late owner cannot release its successor's lock",
+	rule: "Unlock by the owner of an expired lock fails with ErrNotOwner once another owner holds it, and changes nothing.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		f.waitExpired(f.shortTTL())
+		s.mustLock("disk", "bob")
+		s.unlockFails("disk", "ann", stores.ErrNotOwner)
+		s.mustRefuse("disk", "carl")
+		s.mustUnlock("disk", "bob")
 	},
 }, {
 	name: "an old lease does not end a new one",
-	rule: "What was due at the end of a lock that was given back does not touch the lock of who took it since.",
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.brief())
-		s.frees("disk", "ann")
-		s.grants("disk", "ann")
-		b.expire(2 * b.brief())
-		s.refuses("disk", "bob")
+	rule: "The expiry of a released lock does not affect the next holder.",
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.briefTTL())
+		s.mustUnlock("disk", "ann")
+		s.mustLock("disk", "ann")
+		f.waitExpired(2 * f.briefTTL())
+		s.mustRefuse("disk", "bob")
 	},
 }}
 
-// deadlineRows are about what the holder is told of the end.
+// deadlineRows test the deadline of the holder.
 var deadlineRows = []row{{
-	name: "the holder stops before the next one starts",
-	rule: "Expires is counted from before the request left: it is never later than the moment the store lets another in.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "the holder stops before the next owner starts",
+	rule: "Expires is never later than the time at which the store grants the lock to another owner.",
+	check: func(f *fixture) {
+		s := f.open()
 		sent := time.Now()
-		g := s.grantsFor("disk", "ann", b.brief())
-		b.counted(g, sent, b.brief())
-		s.ends("disk", g.Expires, time.Now().Add(b.brief()+b.Slack))
+		g := s.mustLockFor("disk", "ann", f.briefTTL())
+		f.wantDeadlineFromSend(g, sent, f.briefTTL())
+		s.mustExpireBetween("disk", g.Expires, time.Now().Add(f.briefTTL()+f.Slack))
 	},
 }, {
 	name: "the holder has most of its lease",
-	rule: "Expires leaves the holder its TTL but for the time that the request took and a reserve.",
-	check: func(b *bench) {
+	rule: "Expires is the TTL minus the duration of the request and a safety margin.",
+	check: func(f *fixture) {
 		sent := time.Now()
-		g := b.open().grants("disk", "ann")
-		b.want(g.Expires.Sub(sent) > lease/2, "of %v the holder is left %v", lease, g.Expires.Sub(sent))
+		g := f.open().mustLock("disk", "ann")
+		f.want(g.Expires.Sub(sent) > lease/2, "of %v the holder has only %v", lease, g.Expires.Sub(sent))
 	},
 }, {
-	name:  "the deadline is on the monotonic clock",
-	rule:  "Expires carries a monotonic reading, so that setting the wall clock does not make a holder overstay.",
-	awake: true, // the clock of a bubble has no monotonic readings
-	check: func(b *bench) {
-		b.monotonic(b.open().grants("disk", "ann"))
+	name:      "the deadline has a monotonic reading",
+	rule:      "Expires has a monotonic reading, so that a holder stops in time even if the wall clock is set.",
+	realClock: true, // the clock of a bubble has no monotonic readings
+	check: func(f *fixture) {
+		f.wantMonotonic(f.open().mustLock("disk", "ann"))
 	},
 }}
 
-// counted expects that the deadline was counted from before the request left. That shows
-// in a bubble only, where the row and the store read the same time from the clock.
-func (b *bench) counted(g stores.Grant, sent time.Time, ttl time.Duration) {
+// wantDeadlineFromSend expects the deadline to count from before the request was sent.
+// This can be checked only in a bubble, where the row and the store read the same time.
+func (f *fixture) wantDeadlineFromSend(g stores.Grant, sent time.Time, ttl time.Duration) {
 	late := g.Expires.Sub(sent.Add(ttl))
-	b.want(!b.Bubble || late <= 0, "the deadline is %v later than the TTL after the request", late)
+	f.want(!f.Bubble || late <= 0, "the deadline is %v later than the request plus its TTL", late)
 }
 
-// monotonic expects that the deadline is no mere wall clock reading.
-func (b *bench) monotonic(g stores.Grant) {
-	b.want(g.Expires != g.Expires.Round(0), "%v is a moment of the wall clock", g.Expires)
+// wantMonotonic expects the deadline to have a monotonic reading.
+func (f *fixture) wantMonotonic(g stores.Grant) {
+	f.want(g.Expires != g.Expires.Round(0), "%v has no monotonic reading", g.Expires)
 }

@@ -9,94 +9,94 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// rounds is how often a row lets two things meet that seldom meet badly.
+// rounds is how often a row repeats a race that rarely goes wrong.
 const rounds = 60
 
-// waitRaceRows are about waiting while much happens at once.
+// waitRaceRows test concurrent calls with waiters.
 var waitRaceRows = []row{{
-	name:  "nobody overtakes those who wait",
-	rule:  "While somebody waits, TryLock is refused even in the moment when the lock is free.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		s.grants("disk", "owner")
-		var line sync.WaitGroup
+	name:      "TryLock does not overtake waiters",
+	rule:      "While there are waiters, TryLock is refused even when the lock is free for a moment.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		s.mustLock("disk", "owner")
+		var holders sync.WaitGroup
 		var tokens [8]uint64
 		for i := range tokens {
-			w := pick(i, s, other).waits("disk", nth("owner", i))
-			line.Go(func() {
-				tokens[i] = w.gets().Token
-				s.frees("disk", nth("owner", i))
+			w := pick(i, s, other).startWait("disk", nth("owner", i))
+			holders.Go(func() {
+				tokens[i] = w.mustGet().Token
+				s.mustUnlock("disk", nth("owner", i))
 			})
 		}
-		pushy := b.elbows(s, other, func() {
-			s.frees("disk", "owner")
-			line.Wait()
+		tokensOfOthers := f.tryRepeatedly(s, other, func() {
+			s.mustUnlock("disk", "owner")
+			holders.Wait()
 		})
-		for _, token := range pushy {
-			b.want(token > tokens[len(tokens)-1], "TryLock was granted token %d between those who wait, %d", token, tokens)
+		for _, token := range tokensOfOthers {
+			f.want(token > tokens[len(tokens)-1], "TryLock was granted token %d between the waiters' tokens %d", token, tokens)
 		}
 	},
 }, {
-	name:  "no two hold a lock at once that they have waited for",
-	rule:  "At most one owner holds a lock at a time, however many wait for it through however many clients.",
-	awake: true,
-	check: func(b *bench) { b.waitTurns() },
+	name:      "a lock never has two holders after waits",
+	rule:      "At most one owner holds a lock at a time, with any number of waiters and clients.",
+	realClock: true,
+	check:     func(f *fixture) { f.lockInTurns() },
 }, {
-	name:  "no wake-up is lost in a crowd",
-	rule:  "Everybody who waits is served, as long as each holder gives the lock back.",
-	awake: true,
-	check: func(b *bench) {
-		got := len(b.waitTurns().tokens)
-		b.want(got == crowd*turns, "%d of %d turns were had", got, crowd*turns)
-		b.open().grants("disk", "ann")
+	name:      "no notification of a waiter is lost",
+	rule:      "Every waiter is served, as long as each holder releases the lock.",
+	realClock: true,
+	check: func(f *fixture) {
+		got := len(f.lockInTurns().tokens)
+		f.want(got == callers*locksPerCaller, "%d of %d turns were had", got, callers*locksPerCaller)
+		f.open().mustLock("disk", "ann")
 	},
 }, {
-	name:  "a grant and the end of ctx are one or the other",
-	rule:  "A grant and the end of ctx are decided in one step: either Lock returns the grant, or its owner has nothing.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name:      "a grant and the end of ctx exclude each other",
+	rule:      "Grant and cancellation are decided in one step: either Lock returns the grant, or its owner holds nothing.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		for i := range rounds {
 			name := nth("disk", i)
-			s.grants(name, "ann")
-			bob := other.waits(name, "bob")
-			if b.leavesDuringUnlock(bob, i, func() { s.frees(name, "ann") }) {
-				s.refuses(name, "carl")
-				s.frees(name, "bob")
+			s.mustLock(name, "ann")
+			bob := other.startWait(name, "bob")
+			if f.cancelDuringUnlock(bob, i, func() { s.mustUnlock(name, "ann") }) {
+				s.mustRefuse(name, "carl")
+				s.mustUnlock(name, "bob")
 			}
-			b.comesFree(s, name, "carl")
+			f.wantFree(s, name, "carl")
 		}
 	},
 }, {
-	name:  "who gives up in the last moment lets the next one through",
-	rule:  "A grant that came too late is given back: the next one gets the lock.",
-	awake: true,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
+	name:      "a grant that comes too late passes to the next waiter",
+	rule:      "A grant that comes after the cancellation is released: the next waiter gets the lock.",
+	realClock: true,
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
 		for i := range rounds {
 			name := nth("disk", i)
-			s.grants(name, "ann")
-			bob, carl := other.waits(name, "bob"), s.waits(name, "carl")
-			if b.leavesDuringUnlock(bob, i, func() { s.frees(name, "ann") }) {
-				carl.stays()
-				s.frees(name, "bob")
+			s.mustLock(name, "ann")
+			bob, carl := other.startWait(name, "bob"), s.startWait(name, "carl")
+			if f.cancelDuringUnlock(bob, i, func() { s.mustUnlock(name, "ann") }) {
+				carl.mustStillWait()
+				s.mustUnlock(name, "bob")
 			}
-			carl.gets()
-			s.frees(name, "carl")
+			carl.mustGet()
+			s.mustUnlock(name, "carl")
 		}
 	},
 }}
 
-// elbows tries again and again to take the lock called disk through both clients until f
-// has returned, gives it back at once, and returns the tokens that it got.
-func (b *bench) elbows(s, other store, f func()) (tokens []uint64) {
+// tryRepeatedly acquires and releases the lock called disk, whenever TryLock succeeds,
+// through both clients until do has returned. It returns the tokens of its grants.
+func (f *fixture) tryRepeatedly(s, other store, do func()) (tokens []uint64) {
 	var mu sync.Mutex
-	var pushy sync.WaitGroup
+	var callers sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 2 {
-		pushy.Go(func() {
-			client, owner := pick(i, s, other), nth("pushy", i)
+		callers.Go(func() {
+			client, owner := pick(i, s, other), nth("other", i)
 			for open := true; open; {
 				select {
 				case <-stop:
@@ -104,27 +104,26 @@ func (b *bench) elbows(s, other store, f func()) (tokens []uint64) {
 				default:
 				}
 				g, err := client.tryLock("disk", owner, lease)
-				b.want(err == nil, "TryLock by %q failed: %v", owner, err)
+				f.want(err == nil, "TryLock by %q failed: %v", owner, err)
 				if g.Acquired {
 					mu.Lock()
 					tokens = append(tokens, g.Token)
 					mu.Unlock()
-					client.frees("disk", owner)
+					client.mustUnlock("disk", owner)
 				}
 			}
 		})
 	}
-	f()
+	do()
 	close(stop)
-	pushy.Wait()
+	callers.Wait()
 	return tokens
 }
 
-// leavesDuringUnlock ends the waiter's ctx while the lock is being given back, in each
-// round a little sooner or later, and waits for both. It returns whether the waiter got
-// the lock.
-func (b *bench) leavesDuringUnlock(w *waiter, round int, unlock func()) (granted bool) {
-	together(2, func(i int) bool {
+// cancelDuringUnlock cancels the wait during the call of unlock, at a different time in
+// each round, and waits for both. It reports whether the waiter got the lock.
+func (f *fixture) cancelDuringUnlock(w *waiter, round int, unlock func()) (granted bool) {
+	concurrently(2, func(i int) bool {
 		if i == 0 {
 			unlock()
 			return true
@@ -133,44 +132,43 @@ func (b *bench) leavesDuringUnlock(w *waiter, round int, unlock func()) (granted
 		w.stop()
 		return true
 	})
-	if !w.returns(b.promptly()) {
-		b.failf("%s did not end with its ctx", w.what)
+	if !w.waitReturn(f.promptLimit()) {
+		f.failf("%s did not return after the end of its ctx", w.call)
 		return false
 	}
 	if w.err == nil {
-		b.want(w.grant.Acquired, "%s ended neither with a grant nor with an error", w.what)
+		f.want(w.grant.Acquired, "%s returned neither a grant nor an error", w.call)
 		return true
 	}
-	b.want(errors.Is(w.err, context.Canceled), "%s returned %v, want %v", w.what, w.err, context.Canceled)
-	b.want(w.grant == stores.Grant{}, "%s failed and granted %+v", w.what, w.grant)
+	f.want(errors.Is(w.err, context.Canceled), "%s returned %v, want %v", w.call, w.err, context.Canceled)
+	f.want(w.grant == stores.Grant{}, "%s failed with a grant: %+v", w.call, w.grant)
 	return false
 }
 
-// comesFree expects the lock to be free for owner to take, as soon as calls that were
-// given up have settled, and has it given back.
-func (b *bench) comesFree(s store, name, owner string) {
-	free := b.within(b.Settle, func() bool {
+// wantFree expects TryLock by owner to be granted, as soon as canceled calls have
+// settled, and releases the lock.
+func (f *fixture) wantFree(s store, name, owner string) {
+	free := f.eventually(f.Settle, func() bool {
 		g, err := s.tryLock(name, owner, lease)
-		b.want(err == nil, "TryLock of %q failed: %v", name, err)
+		f.want(err == nil, "TryLock of %q failed: %v", name, err)
 		return g.Acquired
 	})
 	if !free {
-		b.failf("nobody has %q, and TryLock by %q was refused", name, owner)
+		f.failf("%q must be free, and TryLock by %q was refused", name, owner)
 		return
 	}
-	s.frees(name, owner)
+	s.mustUnlock(name, owner)
 }
 
-// waitTurns lets a crowd of owners wait for one lock, hold it for a moment and give it
-// back.
-func (b *bench) waitTurns() *history {
+// lockInTurns lets many owners wait for one lock, hold it briefly and release it.
+func (f *fixture) lockInTurns() *history {
 	h := &history{}
-	s, other := b.open(), b.open()
-	ctx, progress, stop := b.untilStalled()
+	s, other := f.open(), f.open()
+	ctx, progress, stop := f.untilStalled()
 	defer stop()
-	together(crowd, func(i int) bool {
-		for range turns {
-			b.waitTurn(ctx, pick(i, s, other), nth("owner", i), h)
+	concurrently(callers, func(i int) bool {
+		for range locksPerCaller {
+			f.lockOnce(ctx, pick(i, s, other), nth("owner", i), h)
 			progress()
 		}
 		return true
@@ -178,15 +176,15 @@ func (b *bench) waitTurns() *history {
 	return h
 }
 
-func (b *bench) waitTurn(ctx context.Context, s store, owner string, h *history) {
-	g, err := stores.Lock(ctx, s.Store, b.request("disk", owner, lease))
+func (f *fixture) lockOnce(ctx context.Context, s store, owner string, h *history) {
+	g, err := stores.Lock(ctx, s.Store, f.request("disk", owner, lease))
 	if err != nil || !g.Acquired {
-		b.failf("Lock by %q did not get the lock, and no other owner did for %v: %v", owner, patience, err)
+		f.failf("Lock by %q was not granted, and neither was any other for %v: %v", owner, stallLimit, err)
 		return
 	}
 	holders := h.enter(g.Token)
-	b.want(holders == 1, "%d owners hold the lock at once", holders)
+	f.want(holders == 1, "%d owners hold the lock at once", holders)
 	time.Sleep(time.Millisecond)
 	h.leave()
-	s.frees("disk", owner)
+	s.mustUnlock("disk", owner)
 }

@@ -7,248 +7,249 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// watchRows are about stores that implement stores.Watcher.
+// watchRows test stores that implement stores.Watcher.
 func watchRows() []row {
-	return needing(slices.Concat(snapshotRows, changeRows, handOverRows, watchPrefixRows, silentRows, watchEndRows, watchRaceRows),
-		watching)
+	return withNeeds(slices.Concat(snapshotRows, changeRows, handoffRows, watchPrefixRows, noEventRows, watchEndRows, watchRaceRows),
+		needWatch)
 }
 
 const (
-	snapshotRule = "Watch tells first a Snapshot of the held locks under the prefix, sorted by key, which has missed nothing."
-	changeRule   = "Watch tells every change in the order in which they happened, with the lock as granted, or as it was before."
+	snapshotRule = "Watch first sends a snapshot of the held locks under the prefix, sorted by key, with Missed false."
+	changeRule   = "Watch sends every change in order, with the lock as granted, or as it was before it became free."
 )
 
-// snapshotRows are about what a watcher is told first.
+// snapshotRows test the first event of a watcher.
 var snapshotRows = []row{{
-	name: "a watcher of nothing is first told so",
+	name: "an empty snapshot is sent too",
 	rule: snapshotRule,
-	check: func(b *bench) {
-		b.open().watches("")
+	check: func(f *fixture) {
+		f.open().mustWatch("")
 	},
 }, {
-	name: "a watcher is first told what is held",
+	name: "a snapshot has the held locks",
 	rule: snapshotRule,
-	check: func(b *bench) {
-		s := b.open()
+	check: func(f *fixture) {
+		s := f.open()
 		var want []stores.LockInfo
 		for _, name := range []string{"ab", "b", "a", "B", "é", "a/b", "10"} {
-			want = append(want, held(name, "owner of "+name, s.grants(name, "owner of "+name)))
+			want = append(want, heldLock(name, "owner of "+name, s.mustLock(name, "owner of "+name)))
 		}
 		slices.SortFunc(want, func(a, b stores.LockInfo) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
-		b.open().watches("", want...)
+		f.open().mustWatch("", want...)
 	},
 }, {
-	name: "a watcher is first told only what is still held",
+	name: "a snapshot has no free locks",
 	rule: snapshotRule,
-	check: func(b *bench) {
-		s := b.open()
-		s.grantsFor("disk", "ann", b.short())
-		s.grants("gate", "ann")
-		s.frees("gate", "ann")
-		hatch := held("hatch", "ann", s.grants("hatch", "ann"))
-		b.expire(b.short())
-		w := s.watches("", hatch)
-		w.idles() // nor later of what was over before
+	check: func(f *fixture) {
+		s := f.open()
+		s.mustLockFor("disk", "ann", f.shortTTL())
+		s.mustLock("gate", "ann")
+		s.mustUnlock("gate", "ann")
+		hatch := heldLock("hatch", "ann", s.mustLock("hatch", "ann"))
+		f.waitExpired(f.shortTTL())
+		w := s.mustWatch("", hatch)
+		w.mustBeIdle() // and no later events of locks that were free before
 	},
 }, {
-	name: "a watcher is first told of many locks",
+	name: "a snapshot may have many locks",
 	rule: snapshotRule,
-	check: func(b *bench) {
-		s := b.open()
+	check: func(f *fixture) {
+		s := f.open()
 		want := make([]stores.LockInfo, 300)
-		together(len(want), func(i int) bool {
-			want[i] = held(nth("disk", i), "ann", s.grants(nth("disk", i), "ann"))
+		concurrently(len(want), func(i int) bool {
+			want[i] = heldLock(nth("disk", i), "ann", s.mustLock(nth("disk", i), "ann"))
 			return true
 		})
-		s.watches("disk-", want...)
+		s.mustWatch("disk-", want...)
 	},
 }}
 
-// changeRows are about what a watcher is told of a lock's life.
+// changeRows test the events of a lock's life.
 var changeRows = []row{{
-	name: "a watcher is told who gets a lock and gives it back",
+	name: "a watcher sees grants and releases",
 	rule: changeRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := other.watches("")
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := other.mustWatch("")
 		for _, owner := range []string{"ann", "bob"} {
-			l := held("disk", owner, s.grants("disk", owner))
-			w.sees(stores.EventAcquired, l)
-			s.frees("disk", owner)
-			w.sees(stores.EventReleased, l)
+			l := heldLock("disk", owner, s.mustLock("disk", owner))
+			w.mustSee(stores.EventAcquired, l)
+			s.mustUnlock("disk", owner)
+			w.mustSee(stores.EventReleased, l)
 		}
-		w.idles()
+		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told the metadata of a lock",
+	name: "a watcher sees the metadata of a lock",
 	rule: changeRule,
-	check: func(b *bench) {
-		s := b.open()
-		req := b.request("disk", "ann", lease)
+	check: func(f *fixture) {
+		s := f.open()
+		req := f.request("disk", "ann", lease)
 		req.Metadata = map[string]string{"host": "a", "鍵": ""}
-		first := s.watches("")
-		l := held("disk", "ann", s.grantsAs(req))
+		first := s.mustWatch("")
+		l := heldLock("disk", "ann", s.mustLockRequest(req))
 		l.Metadata = req.Metadata
-		first.sees(stores.EventAcquired, l)
-		second := b.open().watches("", l)
-		s.frees("disk", "ann")
-		first.sees(stores.EventReleased, l)
-		second.sees(stores.EventReleased, l)
+		first.mustSee(stores.EventAcquired, l)
+		second := f.open().mustWatch("", l)
+		s.mustUnlock("disk", "ann")
+		first.mustSee(stores.EventReleased, l)
+		second.mustSee(stores.EventReleased, l)
 	},
 }, {
-	name: "a watcher is told of the end of a lock that it was first told",
+	name: "a watcher sees the release of a lock in the snapshot",
 	rule: changeRule,
-	check: func(b *bench) {
-		s := b.open()
-		l := held("disk", "ann", s.grants("disk", "ann"))
-		w := b.open().watches("", l)
-		s.frees("disk", "ann")
-		w.sees(stores.EventReleased, l)
+	check: func(f *fixture) {
+		s := f.open()
+		l := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		w := f.open().mustWatch("", l)
+		s.mustUnlock("disk", "ann")
+		w.mustSee(stores.EventReleased, l)
 	},
 }, {
-	name: "a watcher is told that a lock has expired",
-	rule: changeRule + " That a TTL passes is a change, though nobody calls the store.",
-	check: func(b *bench) {
-		s := b.open()
-		w := b.open().watches("")
+	name: "a watcher sees a lock expire",
+	rule: changeRule + " The end of a TTL is a change without a call.",
+	check: func(f *fixture) {
+		s := f.open()
+		w := f.open().mustWatch("")
 		sent := time.Now()
-		l := held("disk", "ann", s.grantsFor("disk", "ann", b.brief()))
-		latest := time.Now().Add(b.brief())
-		l.TTL = b.brief()
-		w.sees(stores.EventAcquired, l)
-		time.Sleep(time.Until(latest))
-		w.sees(stores.EventExpired, l)
-		b.want(!time.Now().Before(sent.Add(b.brief())), "EXPIRED was told before the end")
-		w.idles()
+		l := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.briefTTL()))
+		latest := time.Now().Add(f.briefTTL())
+		l.TTL = f.briefTTL()
+		w.mustSee(stores.EventAcquired, l)
+		f.sleepUntil(latest)
+		w.mustSee(stores.EventExpired, l)
+		f.want(!time.Now().Before(sent.Add(f.briefTTL())), "EXPIRED was sent before the lease ended")
+		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher is told that a lock which it was first told has expired",
-	rule: changeRule + " That a TTL passes is a change, though nobody calls the store.",
-	check: func(b *bench) {
-		s := b.open()
-		l := held("disk", "ann", s.grantsFor("disk", "ann", b.ample()))
-		w := b.open().looks(b.key(""), nil)
+	name: "a watcher sees a lock in the snapshot expire",
+	rule: changeRule + " The end of a TTL is a change without a call.",
+	check: func(f *fixture) {
+		s := f.open()
+		l := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.ampleTTL()))
+		w := f.open().startWatch(f.key(""), nil)
 		if e := w.next(); len(e.Locks) == 0 {
-			b.want(b.lapsed(), "the snapshot tells of no lock")
+			f.want(f.mayHaveExpired(), "the snapshot is empty")
 			return // the machine was too slow
 		}
-		time.Sleep(b.ample())
-		l.TTL = b.ample()
-		w.sees(stores.EventExpired, l)
+		f.sleep(f.ampleTTL())
+		l.TTL = f.ampleTTL()
+		w.mustSee(stores.EventExpired, l)
 	},
 }, {
-	name: "a watcher is told that a lock expired before another gets it",
+	name: "a watcher sees a lock expire before the next grant",
 	rule: changeRule,
-	check: func(b *bench) {
-		s := b.open()
-		w := b.open().watches("")
-		l := held("disk", "ann", s.grantsFor("disk", "ann", b.short()))
-		l.TTL = b.short()
-		b.expire(b.short())
-		next := held("disk", "bob", s.grants("disk", "bob"))
-		w.sees(stores.EventAcquired, l)
-		w.sees(stores.EventExpired, l)
-		w.sees(stores.EventAcquired, next)
+	check: func(f *fixture) {
+		s := f.open()
+		w := f.open().mustWatch("")
+		l := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.shortTTL()))
+		l.TTL = f.shortTTL()
+		f.waitExpired(f.shortTTL())
+		next := heldLock("disk", "bob", s.mustLock("disk", "bob"))
+		w.mustSee(stores.EventAcquired, l)
+		w.mustSee(stores.EventExpired, l)
+		w.mustSee(stores.EventAcquired, next)
 	},
 }, {
-	name:  "a watcher is told that a lock was revoked",
+	name:  "a watcher sees a lock revoked",
 	rule:  changeRule,
-	needs: []string{revoking},
-	check: func(b *bench) {
-		s := b.open()
-		w := b.open().watches("")
+	needs: []string{needRevoke},
+	check: func(f *fixture) {
+		s := f.open()
+		w := f.open().mustWatch("")
 		for _, from := range []string{"ann", ""} {
-			l := held("disk", "ann", s.grants("disk", "ann"))
-			s.revokes("disk", from)
-			w.sees(stores.EventAcquired, l)
-			w.sees(stores.EventRevoked, l)
+			l := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+			s.mustRevoke("disk", from)
+			w.mustSee(stores.EventAcquired, l)
+			w.mustSee(stores.EventRevoked, l)
 		}
 	},
 }, {
-	name:  "a watcher is told of the end of a renewed lock",
+	name:  "a watcher sees a renewed lock expire",
 	rule:  changeRule,
-	needs: []string{renewing},
-	check: func(b *bench) {
-		s := b.open()
-		w := b.open().watches("")
-		l := held("disk", "ann", s.grantsFor("disk", "ann", b.ample()))
-		l.TTL = b.ample()
-		if _, err := s.renew("disk", "ann", b.ample()+b.brief()); err != nil {
-			b.want(b.lapsed(), "Renew failed: %v", err)
+	needs: []string{needRenew},
+	check: func(f *fixture) {
+		s := f.open()
+		w := f.open().mustWatch("")
+		l := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.ampleTTL()))
+		l.TTL = f.ampleTTL()
+		if _, err := s.renew("disk", "ann", f.ampleTTL()+f.briefTTL()); err != nil {
+			f.want(f.mayHaveExpired(), "Renew failed: %v", err)
 			return // the machine was too slow
 		}
-		w.sees(stores.EventAcquired, l)
-		time.Sleep(b.ample() + b.brief())
+		w.mustSee(stores.EventAcquired, l)
+		f.sleep(f.ampleTTL() + f.briefTTL())
 		e := w.next()
-		b.want(e.Kind == stores.EventExpired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the end was told as %+v", e)
+		f.want(e.Kind == stores.EventExpired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the lock ended with %+v", e)
 	},
 }, {
-	name:  "a watcher is told each of several locks",
+	name:  "a watcher sees each of several locks",
 	rule:  changeRule,
-	needs: []string{multi},
-	check: func(b *bench) {
-		s := b.open()
-		w := b.open().watches("")
-		g := s.grantsAll("ann", "gate", "disk", "hatch")
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s := f.open()
+		w := f.open().mustWatch("")
+		g := s.mustLockAll("ann", "gate", "disk", "hatch")
 		var got []stores.LockInfo
 		for range 3 {
 			e := w.next()
-			b.want(e.Kind == stores.EventAcquired, "a watcher was told %v", e.Kind)
+			f.want(e.Kind == stores.EventAcquired, "a watcher received %v", e.Kind)
 			got = append(got, e.Lock)
 		}
 		slices.SortFunc(got, func(a, b stores.LockInfo) int { return slices.Compare([]byte(a.Key), []byte(b.Key)) })
-		want := []stores.LockInfo{held("disk", "ann", g), held("gate", "ann", g), held("hatch", "ann", g)}
-		b.want(slices.EqualFunc(got, want, func(a, b stores.LockInfo) bool { return a.Key == b.Key && a.Token == b.Token && a.Owner == b.Owner }),
-			"a watcher was told %+v, want %+v", got, want)
-		s.frees("gate", "ann")
-		w.sees(stores.EventReleased, want[1])
+		want := []stores.LockInfo{heldLock("disk", "ann", g), heldLock("gate", "ann", g), heldLock("hatch", "ann", g)}
+		f.want(slices.EqualFunc(got, want, func(a, b stores.LockInfo) bool { return a.Key == b.Key && a.Token == b.Token && a.Owner == b.Owner }),
+			"a watcher received %+v, want %+v", got, want)
+		s.mustUnlock("gate", "ann")
+		w.mustSee(stores.EventReleased, want[1])
 	},
 }}
 
-// handOverRows are about what a watcher is told when a lock goes to who waits for it.
-var handOverRows = needing([]row{{
-	name: "a watcher is told of both halves of a hand-over",
+// handoffRows test the events when a lock is granted to a waiter.
+var handoffRows = withNeeds([]row{{
+	name: "a watcher sees a release before the waiter's grant",
 	rule: changeRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := b.open().watches("")
-		ann := held("disk", "ann", s.grants("disk", "ann"))
-		waiter := other.waits("disk", "bob")
-		s.frees("disk", "ann")
-		bob := held("disk", "bob", waiter.gets())
-		w.sees(stores.EventAcquired, ann)
-		w.sees(stores.EventReleased, ann)
-		w.sees(stores.EventAcquired, bob)
-		w.idles()
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := f.open().mustWatch("")
+		ann := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		waiter := other.startWait("disk", "bob")
+		s.mustUnlock("disk", "ann")
+		bob := heldLock("disk", "bob", waiter.mustGet())
+		w.mustSee(stores.EventAcquired, ann)
+		w.mustSee(stores.EventReleased, ann)
+		w.mustSee(stores.EventAcquired, bob)
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told of a revocation before the next one gets the lock",
+	name:  "a watcher sees a revocation before the waiter's grant",
 	rule:  changeRule,
-	needs: []string{revoking},
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := b.open().watches("")
-		ann := held("disk", "ann", s.grants("disk", "ann"))
-		waiter := other.waits("disk", "bob")
-		s.revokes("disk", "ann")
-		bob := held("disk", "bob", waiter.gets())
-		w.sees(stores.EventAcquired, ann)
-		w.sees(stores.EventRevoked, ann)
-		w.sees(stores.EventAcquired, bob)
+	needs: []string{needRevoke},
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := f.open().mustWatch("")
+		ann := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		waiter := other.startWait("disk", "bob")
+		s.mustRevoke("disk", "ann")
+		bob := heldLock("disk", "bob", waiter.mustGet())
+		w.mustSee(stores.EventAcquired, ann)
+		w.mustSee(stores.EventRevoked, ann)
+		w.mustSee(stores.EventAcquired, bob)
 	},
 }, {
-	name: "a watcher is told of an expiry before the next one gets the lock",
+	name: "a watcher sees an expiry before the waiter's grant",
 	rule: changeRule,
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w := b.open().watches("")
-		ann := held("disk", "ann", s.grantsFor("disk", "ann", b.ample()))
-		ann.TTL = b.ample()
-		waiter := other.waits("disk", "bob")
-		waiter.returns(b.ample())
-		bob := held("disk", "bob", waiter.gets())
-		w.sees(stores.EventAcquired, ann)
-		w.sees(stores.EventExpired, ann)
-		w.sees(stores.EventAcquired, bob)
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w := f.open().mustWatch("")
+		ann := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.ampleTTL()))
+		ann.TTL = f.ampleTTL()
+		waiter := other.startWait("disk", "bob")
+		f.expectExpiry(time.Now().Add(f.ampleTTL()))
+		waiter.waitReturn(f.ampleTTL())
+		bob := heldLock("disk", "bob", waiter.mustGet())
+		w.mustSee(stores.EventAcquired, ann)
+		w.mustSee(stores.EventExpired, ann)
+		w.mustSee(stores.EventAcquired, bob)
 	},
-}}, waiting, listing)
+}}, needWait, needList)

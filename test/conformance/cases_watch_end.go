@@ -7,201 +7,201 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// watchPrefixRows are about which locks a watcher is told of.
+// watchPrefixRows test the prefix of a watcher.
 var watchPrefixRows = []row{{
-	name: "a watcher is told of the locks under its prefix",
-	rule: "Watch is of the locks whose key starts with the prefix: the key that equals it too, and others not.",
-	check: func(b *bench) {
-		s := b.open()
-		a := held("a", "ann", s.grants("a", "ann"))
-		s.grants("b", "ann")
-		w := b.open().watches("a", a)
-		slash := held("a/1", "ann", s.grants("a/1", "ann"))
-		s.grants("ba", "ann")
-		s.grants("A", "ann")
-		s.frees("b", "ann")
-		s.frees("a", "ann")
-		w.sees(stores.EventAcquired, slash)
-		w.sees(stores.EventReleased, a)
-		w.idles()
+	name: "a watcher sees only locks under its prefix",
+	rule: "Watch covers the locks whose key starts with the prefix, including the key that equals it, and no others.",
+	check: func(f *fixture) {
+		s := f.open()
+		a := heldLock("a", "ann", s.mustLock("a", "ann"))
+		s.mustLock("b", "ann")
+		w := f.open().mustWatch("a", a)
+		slash := heldLock("a/1", "ann", s.mustLock("a/1", "ann"))
+		s.mustLock("ba", "ann")
+		s.mustLock("A", "ann")
+		s.mustUnlock("b", "ann")
+		s.mustUnlock("a", "ann")
+		w.mustSee(stores.EventAcquired, slash)
+		w.mustSee(stores.EventReleased, a)
+		w.mustBeIdle()
 	},
 }, {
-	name: "a watcher's prefix is no pattern",
-	rule: "Each character of a prefix stands for itself, the glob characters too.",
-	check: func(b *bench) {
-		s := b.open()
+	name: "a watcher's prefix is not a pattern",
+	rule: "Each character of a prefix is literal, including glob characters.",
+	check: func(f *fixture) {
+		s := f.open()
 		for _, prefix := range []string{"*", "?", "[ab]", "[^a]", `\`, `\*`, "a*", "{a", "%", "_", ".*"} {
-			axb := held("axb", "ann", s.grants("axb", "ann"))
-			w := s.watches(prefix)
-			s.frees(axb.Key, "ann")
+			axb := heldLock("axb", "ann", s.mustLock("axb", "ann"))
+			w := s.mustWatch(prefix)
+			s.mustUnlock(axb.Key, "ann")
 			name := prefix + "b"
-			l := held(name, "ann", s.grants(name, "ann"))
-			w.sees(stores.EventAcquired, l)
-			s.frees(name, "ann")
+			l := heldLock(name, "ann", s.mustLock(name, "ann"))
+			w.mustSee(stores.EventAcquired, l)
+			s.mustUnlock(name, "ann")
 			w.stop()
 		}
 	},
 }, {
-	name: "the empty prefix watches everything",
+	name: "the empty prefix watches all locks",
 	rule: "Every key starts with the empty prefix.",
-	check: func(b *bench) {
-		s := b.open()
-		disk := held("disk", "ann", s.grants("disk", "ann"))
-		w := s.looks("", nil)
-		w.begins(false, disk)
-		gate := held("gate", "ann", s.grants("gate", "ann"))
-		w.sees(stores.EventAcquired, gate)
+	check: func(f *fixture) {
+		s := f.open()
+		disk := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		w := s.startWatch("", nil)
+		w.mustSnapshot(false, disk)
+		gate := heldLock("gate", "ann", s.mustLock("gate", "ann"))
+		w.mustSee(stores.EventAcquired, gate)
 	},
 }, {
-	name: "a watcher is told keys and owners as they were given",
-	rule: "Keys and owners are opaque and come back as they are.",
-	check: func(b *bench) {
-		for _, n := range names {
-			if !n.bytes {
-				watchNames(b, n.these)
+	name: "a watcher receives names unchanged",
+	rule: "Keys and owners are opaque and are returned unchanged.",
+	check: func(f *fixture) {
+		for _, n := range nameSets {
+			if !n.nonUTF8 {
+				checkWatchNames(f, n.names)
 			}
 		}
 	},
 }, {
-	name:  "a watcher is told keys and owners of any bytes",
-	rule:  "Keys and owners are opaque and come back as they are.",
-	needs: []string{anyBytes},
-	check: func(b *bench) {
-		for _, n := range names {
-			if n.bytes {
-				watchNames(b, n.these)
+	name:  "a watcher receives names of any bytes unchanged",
+	rule:  "Keys and owners are opaque and are returned unchanged.",
+	needs: []string{needAnyBytes},
+	check: func(f *fixture) {
+		for _, n := range nameSets {
+			if n.nonUTF8 {
+				checkWatchNames(f, n.names)
 			}
 		}
 	},
 }}
 
-// silentRows are about what a watcher is not told.
-var silentRows = []row{{
-	name: "a watcher is told nothing of what changes nothing",
-	rule: "What was refused is no change.",
-	check: func(b *bench) {
-		s := b.open()
-		disk := held("disk", "ann", s.grants("disk", "ann"))
-		w := b.open().watches("", disk)
-		s.refuses("disk", "bob")
-		s.keeps("disk", "bob", stores.ErrNotOwner)
-		s.keeps("gate", "ann", stores.ErrNotHeld)
-		w.idles()
+// noEventRows test calls that send no events.
+var noEventRows = []row{{
+	name: "refused calls send no event",
+	rule: "Refused and failed calls change nothing and send no events.",
+	check: func(f *fixture) {
+		s := f.open()
+		disk := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		w := f.open().mustWatch("", disk)
+		s.mustRefuse("disk", "bob")
+		s.unlockFails("disk", "bob", stores.ErrNotOwner)
+		s.unlockFails("gate", "ann", stores.ErrNotHeld)
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of renewals",
-	rule:  "Renewals are no events.",
-	needs: []string{renewing},
-	check: func(b *bench) {
-		s := b.open()
-		disk := held("disk", "ann", s.grants("disk", "ann"))
-		w := b.open().watches("", disk)
-		s.renews("disk", "ann", lease)
-		s.lapses("disk", "bob", stores.ErrNotOwner)
-		w.idles()
+	name:  "renewals send no event",
+	rule:  "Renewals send no events.",
+	needs: []string{needRenew},
+	check: func(f *fixture) {
+		s := f.open()
+		disk := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		w := f.open().mustWatch("", disk)
+		s.mustRenew("disk", "ann", lease)
+		s.renewFails("disk", "bob", stores.ErrNotOwner)
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of those who wait",
-	rule:  "Waiters are no events.",
-	needs: []string{waiting, listing},
-	check: func(b *bench) {
-		s := b.open()
-		disk := held("disk", "ann", s.grants("disk", "ann"))
-		w := b.open().watches("", disk)
-		s.waits("disk", "bob").leaves()
-		w.idles()
+	name:  "waits send no event",
+	rule:  "Starting and ending a wait sends no events.",
+	needs: []string{needWait, needList},
+	check: func(f *fixture) {
+		s := f.open()
+		disk := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		w := f.open().mustWatch("", disk)
+		s.startWait("disk", "bob").mustCancel()
+		w.mustBeIdle()
 	},
 }, {
-	name:  "a watcher is told nothing of several locks that are refused",
-	rule:  "What was refused is no change.",
-	needs: []string{multi},
-	check: func(b *bench) {
-		s := b.open()
-		disk := held("disk", "ann", s.grants("disk", "ann"))
-		w := b.open().watches("", disk)
-		s.refusesAll("bob", "gate", "disk", "hatch")
-		w.idles()
+	name:  "a refused LockAll sends no event",
+	rule:  "Refused and failed calls change nothing and send no events.",
+	needs: []string{needMulti},
+	check: func(f *fixture) {
+		s := f.open()
+		disk := heldLock("disk", "ann", s.mustLock("disk", "ann"))
+		w := f.open().mustWatch("", disk)
+		s.mustRefuseAll("bob", "gate", "disk", "hatch")
+		w.mustBeIdle()
 	},
 }}
 
-// watchEndRows are about the end of a Watch.
+// watchEndRows test the end of a Watch.
 var watchEndRows = []row{{
-	name: "a watcher's error ends its watch",
-	rule: "Watch runs until tell returns an error; that error is returned as it is, and tell is not called again.",
-	check: func(b *bench) {
+	name: "an error of the callback ends the watch",
+	rule: "Watch runs until the callback returns an error, returns that error unchanged, and does not call the callback again.",
+	check: func(f *fixture) {
 		enough := errors.New("enough")
 		for _, at := range []stores.EventKind{stores.EventSnapshot, stores.EventAcquired} {
-			s := b.open()
-			w := s.looks(b.key(""), func(e stores.Event) error {
+			s := f.open()
+			w := s.startWatch(f.key(""), func(e stores.Event) error {
 				if e.Kind == at {
 					return enough
 				}
 				return nil
 			})
-			w.begins(false)
+			w.mustSnapshot(false)
 			if at == stores.EventAcquired {
-				w.sees(at, held("disk", "ann", s.grants("disk", "ann")))
+				w.mustSee(at, heldLock("disk", "ann", s.mustLock("disk", "ann")))
 			}
-			w.fails(enough)
-			b.want(!w.returned() || w.err == enough, "Watch returned %v, want the error as it is", w.err) //nolint:errorlint // the rule
-			s.grants("gate", "ann")
-			if e, told := w.take(); told {
-				b.failf("after its error a watcher was told %+v", e)
+			w.mustFail(enough)
+			f.want(!w.returned() || w.err == enough, "Watch returned %v, want the error unchanged", w.err) //nolint:errorlint // the rule
+			s.mustLock("gate", "ann")
+			if e, ok := w.pop(); ok {
+				f.failf("after its error a watcher received %+v", e)
 			}
-			s.frees("gate", "ann")
+			s.mustUnlock("gate", "ann")
 		}
 	},
 }, {
 	name: "a watch ends with its ctx",
 	rule: "Watch runs until ctx ends, and then fails with an error that wraps ctx.Err.",
-	check: func(b *bench) {
-		s := b.open()
-		w := s.watches("")
+	check: func(f *fixture) {
+		s := f.open()
+		w := s.mustWatch("")
 		w.stop()
-		w.fails(context.Canceled)
+		w.mustFail(context.Canceled)
 	},
 }, {
-	name: "a closed client ends its watches and no others",
-	rule: "Watch fails with ErrClosed if the store is closed meanwhile.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		w, stays := other.watches(""), s.watches("")
-		b.want(other.Close() == nil, "Close failed")
-		w.fails(stores.ErrClosed)
-		stays.idles()
+	name: "closing a client ends only its own watches",
+	rule: "Watch fails with ErrClosed if the client is closed meanwhile.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		w, stays := other.mustWatch(""), s.mustWatch("")
+		f.want(other.Close() == nil, "Close failed")
+		w.mustFail(stores.ErrClosed)
+		stays.mustBeIdle()
 	},
 }, {
-	name: "a watcher may use the store",
-	rule: "All methods are safe for concurrent use, also from within tell.",
-	check: func(b *bench) {
-		s := b.open()
-		w := s.looks(b.key("disk"), func(stores.Event) error {
-			s.grants("gate", "ann")
-			s.frees("gate", "ann")
+	name: "the callback may use the store",
+	rule: "All methods are safe for concurrent use, including calls from the callback of Watch.",
+	check: func(f *fixture) {
+		s := f.open()
+		w := s.startWatch(f.key("disk"), func(stores.Event) error {
+			s.mustLock("gate", "ann")
+			s.mustUnlock("gate", "ann")
 			return nil
 		})
-		w.begins(false)
-		w.idles()
+		w.mustSnapshot(false)
+		w.mustBeIdle()
 	},
 }, {
-	name: "each watcher is told everything",
-	rule: changeRule + " However many watch, each is told all.",
-	check: func(b *bench) {
-		s, other := b.open(), b.open()
-		watchers := []*watcher{s.watches(""), s.watches("di"), other.watches(""), other.watches("disk")}
+	name: "all watchers see all changes",
+	rule: changeRule + " Every watcher receives all of them.",
+	check: func(f *fixture) {
+		s, other := f.open(), f.open()
+		watchers := []*watcher{s.mustWatch(""), s.mustWatch("di"), other.mustWatch(""), other.mustWatch("disk")}
 		watchers[2].stop()
 		for _, owner := range []string{"ann", "bob"} {
-			l := held("disk", owner, s.grants("disk", owner))
-			s.frees("disk", owner)
+			l := heldLock("disk", owner, s.mustLock("disk", owner))
+			s.mustUnlock("disk", owner)
 			for _, i := range []int{0, 1, 3} {
-				watchers[i].sees(stores.EventAcquired, l)
-				watchers[i].sees(stores.EventReleased, l)
+				watchers[i].mustSee(stores.EventAcquired, l)
+				watchers[i].mustSee(stores.EventReleased, l)
 			}
 		}
 	},
 }}
 
-// returned tells whether Watch has returned.
+// returned reports whether Watch has returned.
 func (w *watcher) returned() bool {
 	select {
 	case <-w.done:
@@ -211,15 +211,15 @@ func (w *watcher) returned() bool {
 	}
 }
 
-// watchNames takes a lock for each name, as its key and its owner, and expects a watcher
-// to be told of it.
-func watchNames(b *bench, names []string) {
-	s := b.open()
-	w := s.watches("")
+// checkWatchNames acquires a lock for each name, as its key and its owner, and expects a
+// watcher to see it.
+func checkWatchNames(f *fixture, names []string) {
+	s := f.open()
+	w := s.mustWatch("")
 	for _, name := range names {
-		l := held(name, name, s.grants(name, name))
-		s.frees(name, name)
-		w.sees(stores.EventAcquired, l)
-		w.sees(stores.EventReleased, l)
+		l := heldLock(name, name, s.mustLock(name, name))
+		s.mustUnlock(name, name)
+		w.mustSee(stores.EventAcquired, l)
+		w.mustSee(stores.EventReleased, l)
 	}
 }

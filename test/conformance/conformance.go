@@ -1,19 +1,17 @@
-// Package conformance is the store contract as executable rows: one suite that every
-// store passes.
-//
-// A backend calls [Run] from its conformance_test.go with a [Harness], which opens its
-// store and declares what may be expected of it. A row checks one rule of package stores
-// in a storage of its own or under keys of its own, so that rows may run alone, in any
-// order and at once. A failure prints the rule.
-//
-// The suite gives no false alarms: where a slow machine makes an observation worthless,
-// the row lets it go. It may miss what happens rarely; run it under -race. The suite is
-// tested itself: for each row conformance_test.go holds a broken store that this row must
-// catch.
+// Package conformance checks that a store meets the contract of package stores. Every
+// store passes the same suite.
+// A backend calls [Run] from its conformance_test.go with a [Harness], which opens the
+// store and declares what the suite may expect of it. Each row checks one rule of package
+// stores, in its own storage or under its own keys, so that rows can run alone, in any
+// order and in parallel. A failure prints the rule.
+// The suite gives no false alarms: a row ignores an observation that a slow machine makes
+// meaningless. It may miss rare failures; run it under -race. The suite is tested too:
+// for each row conformance_test.go has a broken store that the row must fail.
 package conformance
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,89 +19,99 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Harness opens a store and declares facts about it. The suite holds the store to what is
-// declared and guesses nothing.
+// Harness opens a store and declares facts about it. The suite checks what is declared
+// and assumes nothing else.
 type Harness struct {
-	// Storage makes a storage ready, or finds one, and returns a function that opens
-	// clients of it: each call another client of the same storage. Storage runs once for
-	// each row, inside the row's bubble if there is one. It may be asked for a storage
-	// that other rows use at the same time. What it started ends in t.Cleanup; the
-	// clients are closed by the suite before that.
+	// Storage prepares or finds a storage and returns a function that opens clients; each
+	// call opens another client of the same storage. Storage runs once for each row,
+	// inside the row's bubble if there is one, and may return a storage that other rows
+	// use at the same time. It registers its own clean-up with t.Cleanup; the suite
+	// closes the clients before that.
 	Storage func(t testing.TB) (open func() stores.Store)
 
-	// Features are the store's abilities, exactly as stores.Features tells them. Rows
-	// about others do not run.
+	// Features are the store's abilities, exactly as stores.Features returns them. Rows
+	// that need others are not run.
 	Features []string
 
-	// MinTTL is the shortest lease that the store honours, and the unit of leases:
-	// shorter ones are rounded up to it, and others to no more than its next multiple.
+	// MinTTL is the shortest lease that the store honours, and the unit of leases: a
+	// shorter TTL is rounded up to it, any other at most to its next multiple.
 	MinTTL time.Duration
 
-	// Slack is how much later than at the end of its TTL a lock may be seen to be free.
+	// Slack is how long after the end of its TTL a lock may still appear to be held.
 	Slack time.Duration
 
-	// Settle is how long a call that was given up may be at work after it has returned:
-	// behind a connection a store hears of the end of a ctx later than the caller does.
+	// Settle is how long a canceled call may still have effects after it has returned. A
+	// remote store notices the end of a ctx later than the caller does.
 	Settle time.Duration
 
 	// UTF8 declares that keys and owners must be valid UTF-8. Without it they are any
 	// bytes.
 	UTF8 bool
 
-	// Checked declares that arguments are looked at on the way to the store, as by a
-	// disk.
+	// Checked declares that arguments are validated before they reach the store.
 	Checked bool
 
-	// Bubble lets each row run in a testing/synctest bubble, where leases pass without
-	// waiting. It needs a storage that lives in this process and reaches its clients
-	// without a socket.
+	// Bubble runs each row in a testing/synctest bubble, where leases expire without
+	// waiting. The storage must live in this process, and its clients must not use
+	// sockets.
 	Bubble bool
 }
 
-// Run runs each row as a subtest, one after the other in bubbles and otherwise in
-// parallel.
+// concurrentRows is how many rows sleep at the same time. Unlike parallel tests, their
+// number does not depend on the processors, because they mostly wait for leases to end.
+const concurrentRows = 8
+
+// Run runs each row as a subtest. Outside of bubbles the rows that sleep run first,
+// several at a time, so that those that load the machine do not delay them. All others
+// are parallel tests.
 func Run(t *testing.T, h Harness) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, concurrentRows)
 	for _, r := range rows() {
-		if !h.declares(r.needs) {
-			continue
-		}
-		t.Run(r.name, func(t *testing.T) {
-			if !h.Bubble {
+		switch {
+		case !h.declares(r.needs):
+		case h.Bubble || r.realClock:
+			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
-			}
-			if err := r.run(t, h); err != nil {
-				t.Errorf("%v\nrule: %s", err, r.rule)
-			}
-		})
+				r.report(t, h)
+			})
+		default:
+			slots <- struct{}{}
+			group.Go(func() {
+				defer func() { <-slots }()
+				t.Run(r.name, func(t *testing.T) { r.report(t, h) })
+			})
+		}
 	}
+	group.Wait()
 }
 
-// row is one rule of the contract and a check of it.
+// row is one rule of the contract with its check.
 type row struct {
-	name  string         // says in a few words what the store does
-	rule  string         // what the contract demands, printed when the check fails
-	needs []string       // what a harness must declare for the row to run
-	check func(b *bench) // tells the bench what is wrong
-	awake bool           // the row needs the real clock, and does not wait: it never runs in a bubble
+	name      string           // states in a few words what the store does
+	rule      string           // what the contract requires, printed when the check fails
+	needs     []string         // what a harness must declare for the row to run
+	check     func(f *fixture) // records failures in the fixture
+	realClock bool             // the row needs the real clock and does not sleep: it never runs in a bubble
 }
 
-// What a row can need: the features that stores.Features tells, freedom in names, and a
-// look at them.
+// The needs of rows: the features of stores.Features, arbitrary bytes in names, and
+// validated arguments.
 const (
-	declaring = "DECLARE"
-	listing   = "LIST"
-	multi     = "MULTI"
-	pinging   = "PING"
-	renewing  = "RENEW"
-	revoking  = "REVOKE"
-	waiting   = "WAIT"
-	watching  = "WATCH"
-	anyBytes  = "any bytes" // declared by Harness.UTF8 being false
-	checks    = "checks"    // declared by Harness.Checked
+	needDeclare  = "DECLARE"
+	needList     = "LIST"
+	needMulti    = "MULTI"
+	needPing     = "PING"
+	needRenew    = "RENEW"
+	needRevoke   = "REVOKE"
+	needWait     = "WAIT"
+	needWatch    = "WATCH"
+	needAnyBytes = "any bytes" // declared by Harness.UTF8 being false
+	needChecks   = "checks"    // declared by Harness.Checked
 )
 
-// needing returns the rows with more that they need.
-func needing(rows []row, needs ...string) []row {
+// withNeeds returns copies of the rows with more needs.
+func withNeeds(rows []row, needs ...string) []row {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		rows[i].needs = slices.Concat(rows[i].needs, needs)
@@ -111,10 +119,9 @@ func needing(rows []row, needs ...string) []row {
 	return rows
 }
 
-// rows returns the suite. It is a slice and not a map, so that it runs and reads in the
-// order of the contract.
+// rows returns the suite, in the order of the contract.
 func rows() []row {
-	return slices.Concat(grantRows, unlockRows, clientRows, endedRows, callRows, nameRows(), reservedRows, leaseRows, expiredRows,
+	return slices.Concat(grantRows, unlockRows, clientRows, canceledRows, callRows, nameRows(), reservedRows, leaseRows, expiredRows,
 		deadlineRows, tokenRows, raceRows, renewRows(), listRows(), metadataRows(), waitRows(), deadlockRows(), multiRows(),
 		revokeRows(), declareRows(), watchRows())
 }
@@ -122,26 +129,33 @@ func rows() []row {
 func (h Harness) declares(needs []string) bool {
 	return !slices.ContainsFunc(needs, func(need string) bool {
 		switch need {
-		case anyBytes:
+		case needAnyBytes:
 			return h.UTF8
-		case checks:
+		case needChecks:
 			return !h.Checked
 		}
 		return !slices.Contains(h.Features, need)
 	})
 }
 
-// run checks one row against a fresh bench and returns what is wrong with the store.
-func (r row) run(t *testing.T, h Harness) (err error) {
-	if !h.Bubble || r.awake {
-		h.Bubble = false
-		return r.runAt(newBench(t, h))
+// report fails the test if the store breaks the rule.
+func (r row) report(t *testing.T, h Harness) {
+	if err := r.run(t, h); err != nil {
+		t.Errorf("%v\nrule: %s", err, r.rule)
 	}
-	synctest.Test(t, func(t *testing.T) { err = r.runAt(newBench(t, h)) })
+}
+
+// run checks one row with a fresh fixture and returns the first failure.
+func (r row) run(t *testing.T, h Harness) (err error) {
+	if !h.Bubble || r.realClock {
+		h.Bubble = false
+		return r.runWith(newFixture(t, h))
+	}
+	synctest.Test(t, func(t *testing.T) { err = r.runWith(newFixture(t, h)) })
 	return err
 }
 
-func (r row) runAt(b *bench) error {
-	r.check(b)
-	return b.problem()
+func (r row) runWith(f *fixture) error {
+	r.check(f)
+	return f.err()
 }

@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// harness describes the memory store, and stores made of it.
+// harness describes the memory store and broken stores.
 func harness(storage func(t testing.TB) func() stores.Store) Harness {
 	return Harness{
 		Storage:  storage,
@@ -23,15 +25,15 @@ func harness(storage func(t testing.TB) func() stores.Store) Harness {
 	}
 }
 
-// allFeatures is what the memory store can do: everything.
+// allFeatures returns the abilities of the memory store.
 func allFeatures() []string {
 	return []string{"DECLARE", "FENCING", "LIST", "MULTI", "PING", "RENEW", "REVOKE", "WAIT", "WATCH"}
 }
 
-// soundStorage opens memory stores whose arguments are checked.
-func soundStorage(t testing.TB) func() stores.Store { return broken{with: checked}.storage(t) }
+// checkedStorage opens memory stores with validated arguments.
+func checkedStorage(t testing.TB) func() stores.Store { return broken{inject: checked}.storage(t) }
 
-// newMemory returns a function that opens clients of one new memory.
+// newMemory returns a function that opens clients of a new memory storage.
 func newMemory(t testing.TB) func() *memory.Store {
 	backend := memory.NewProcess().Backend()
 	return func() *memory.Store {
@@ -43,64 +45,79 @@ func newMemory(t testing.TB) func() *memory.Store {
 	}
 }
 
-func TestASoundStorePasses(t *testing.T) {
-	Run(t, harness(soundStorage))
+func TestRun(t *testing.T) {
+	Run(t, harness(checkedStorage))
 }
 
-func TestASoundStorePassesInRealTime(t *testing.T) {
-	h := harness(soundStorage)
+func TestRun_RealTime(t *testing.T) {
+	h := harness(checkedStorage)
 	h.Bubble = false
 	h.MinTTL = 20 * time.Millisecond
 	h.Slack = 100 * time.Millisecond
 	Run(t, h)
 }
 
-func TestASoundStoreWithoutAbilitiesPasses(t *testing.T) {
+func TestRun_NoAbilities(t *testing.T) {
 	h := harness(func(t testing.TB) func() stores.Store {
-		open := soundStorage(t)
+		open := checkedStorage(t)
 		return func() stores.Store { return struct{ stores.Store }{open()} }
 	})
 	h.Features = []string{"FENCING"}
 	Run(t, h)
 }
 
-// A row is finished when there is a broken store that it catches, and it lets the sound
-// one pass.
-func TestEachBrokenStoreIsCaughtByItsRow(t *testing.T) {
-	sound := harness(soundStorage)
+// TestRun_Repeated runs the rows as often as there are broken stores that must fail them.
+func TestRun_Repeated(t *testing.T) {
+	if os.Getenv("MORTISE_TEST_ALL") == "" {
+		t.Skip("repeats TestRun: set MORTISE_TEST_ALL=1 to run it")
+	}
+	h := harness(checkedStorage)
 	for _, broken := range brokenStores() {
-		t.Run(broken.what, func(t *testing.T) {
-			if slices.ContainsFunc(broken.caught, func(name string) bool { return rowNamed(t, name).awake }) {
-				t.Parallel() // it may take seconds until something does not happen
-			}
-			for _, name := range broken.caught {
-				r := rowNamed(t, name)
-				if err := r.run(t, sound); err != nil {
-					t.Errorf("%q fails a sound store: %v", name, err)
-				}
-				if err := r.run(t, broken.harness()); err == nil {
-					t.Errorf("%q passes the store that %s", name, broken.what)
-				} else {
-					t.Logf("%s: %v", name, err)
-				}
-			}
-		})
-	}
-}
-
-func TestEachRowIsBrokenByAStore(t *testing.T) {
-	var broken []string
-	for _, b := range brokenStores() {
-		broken = append(broken, b.caught...)
-	}
-	for _, r := range rows() {
-		if !slices.Contains(broken, r.name) {
-			t.Errorf("no broken store is caught by %q", r.name)
+		for _, name := range broken.rows {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				rowNamed(t, name).report(t, h)
+			})
 		}
 	}
 }
 
-func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
+// Each row needs a broken store that fails it. The memory store must pass it, which
+// TestRun checks.
+func TestRows_FailBrokenStores(t *testing.T) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, concurrentRows) // rows on the real clock may wait for seconds
+	for _, broken := range brokenStores() {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			t.Run(broken.name, func(t *testing.T) {
+				for _, name := range broken.rows {
+					if err := rowNamed(t, name).run(t, broken.harness()); err == nil {
+						t.Errorf("%q passes a store that %s", name, broken.name)
+					} else {
+						t.Logf("%s: %v", name, err)
+					}
+				}
+			})
+		})
+	}
+	group.Wait()
+}
+
+func TestRows_HaveBrokenStores(t *testing.T) {
+	var broken []string
+	for _, b := range brokenStores() {
+		broken = append(broken, b.rows...)
+	}
+	for _, r := range rows() {
+		if !slices.Contains(broken, r.name) {
+			t.Errorf("no broken store fails %q", r.name)
+		}
+	}
+}
+
+func TestRows_NameAndRule(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {
 		if seen[r.name] {
@@ -108,29 +125,29 @@ func TestEachRowHasANameOfItsOwnAndARule(t *testing.T) {
 		}
 		seen[r.name] = true
 		if !strings.HasSuffix(r.rule, ".") || r.check == nil {
-			t.Errorf("%q has the rule %q", r.name, r.rule)
+			t.Errorf("%q has the rule %q, which must end in a full stop, and must have a check", r.name, r.rule)
 		}
 	}
 }
 
-func TestRowsRunIfTheHarnessDeclaresWhatTheyNeed(t *testing.T) {
+func TestHarness_Declares(t *testing.T) {
 	for _, c := range []struct {
-		says string
+		name string
 		h    Harness
 		need []string
 		want bool
 	}{
-		{"no need", Harness{}, nil, true},
-		{"an ability it has", Harness{Features: []string{"LIST"}}, []string{listing}, true},
-		{"an ability it has not", Harness{Features: []string{"LIST"}}, []string{renewing}, false},
-		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{listing, renewing}, false},
-		{"any bytes", Harness{}, []string{anyBytes}, true},
-		{"a check of arguments", Harness{Checked: true}, []string{checks}, true},
-		{"a check of arguments that are not looked at", Harness{}, []string{checks}, false},
-		{"any bytes of a store for UTF-8", Harness{UTF8: true}, []string{anyBytes}, false},
+		{"no needs", Harness{}, nil, true},
+		{"an ability of the store", Harness{Features: []string{"LIST"}}, []string{needList}, true},
+		{"an ability the store lacks", Harness{Features: []string{"LIST"}}, []string{needRenew}, false},
+		{"one of two abilities", Harness{Features: []string{"LIST"}}, []string{needList, needRenew}, false},
+		{"any bytes", Harness{}, []string{needAnyBytes}, true},
+		{"validated arguments", Harness{Checked: true}, []string{needChecks}, true},
+		{"arguments that are not validated", Harness{}, []string{needChecks}, false},
+		{"any bytes with UTF8 set", Harness{UTF8: true}, []string{needAnyBytes}, false},
 	} {
 		if got := c.h.declares(c.need); got != c.want {
-			t.Errorf("%s: declares is %v, want %v", c.says, got, c.want)
+			t.Errorf("%s: declares is %v, want %v", c.name, got, c.want)
 		}
 	}
 }

@@ -12,14 +12,14 @@ import (
 	dapr "github.com/dapr/go-sdk/client"
 )
 
-// request is what a call says. Unlock has no use for seconds.
+// request holds the arguments of a call. Unlock ignores seconds.
 type request struct {
 	resource string
 	owner    string
 	seconds  int32
 }
 
-// status is an unlock's answer, numbered as in Dapr's API.
+// status is the result of an unlock, numbered as in Dapr's API.
 type status int32
 
 const (
@@ -28,7 +28,7 @@ const (
 	belongsToOthers status = 2
 )
 
-// API is a way into a sidecar.
+// api is Dapr's lock API over one protocol.
 type api interface {
 	tryLock(ctx context.Context, store string, r request) (bool, error)
 	unlock(ctx context.Context, store string, r request) (status, error)
@@ -57,13 +57,13 @@ func (d sdkAPI) unlock(ctx context.Context, store string, r request) (status, er
 // httpAPI calls the routes of Dapr's HTTP API.
 type httpAPI struct{ base string }
 
-// httpClient has a timeout of its own, beyond any a test expects.
-var httpClient = &http.Client{Timeout: 2 * patience}
+// httpClient has a timeout longer than any that a test expects.
+var httpClient = &http.Client{Timeout: 2 * waitTimeout}
 
-// httpError is an answer other than 200.
+// httpError is a response with a status other than 200.
 type httpError struct {
 	code int    // HTTP's
-	body string // as it came
+	body string // unchanged
 }
 
 func (e *httpError) Error() string { return fmt.Sprintf("%d %s", e.code, e.body) }
@@ -72,7 +72,7 @@ func (d httpAPI) tryLock(ctx context.Context, store string, r request) (bool, er
 	var resp struct{ Success *bool }
 	err := d.call(ctx, "lock", store, r, &resp)
 	if err == nil && resp.Success == nil {
-		err = fmt.Errorf("the answer has no field success")
+		err = fmt.Errorf("the response has no field success")
 	}
 	if err != nil {
 		return false, err
@@ -84,7 +84,7 @@ func (d httpAPI) unlock(ctx context.Context, store string, r request) (status, e
 	var resp struct{ Status *status }
 	err := d.call(ctx, "unlock", store, r, &resp)
 	if err == nil && resp.Status == nil {
-		err = fmt.Errorf("the answer has no field status")
+		err = fmt.Errorf("the response has no field status")
 	}
 	if err != nil {
 		return 0, err
@@ -103,12 +103,12 @@ func (d httpAPI) call(ctx context.Context, verb, store string, r request, resp a
 	return json.Unmarshal([]byte(body), resp)
 }
 
-// post returns the answer as it comes.
+// post returns the response unchanged.
 func (d httpAPI) post(ctx context.Context, verb, store string, body []byte) (code int, answer string, err error) {
 	return postJSON(ctx, fmt.Sprintf("%s/v1.0-alpha1/%s/%s", d.base, verb, store), body)
 }
 
-// postJSON returns the answer to a request.
+// postJSON posts the body and returns the response.
 func postJSON(ctx context.Context, url string, body []byte) (code int, answer string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
@@ -123,8 +123,8 @@ func postJSON(ctx context.Context, url string, body []byte) (code int, answer st
 	return resp.StatusCode, string(b), err
 }
 
-// json is the body of an HTTP request. Bytes that are no UTF-8 stay what they are, which
-// encoding/json would not let them.
+// json returns the body of an HTTP request. It keeps bytes that are not UTF-8, which
+// encoding/json would replace.
 func (r request) json() []byte {
 	return fmt.Appendf(nil, `{"resourceId":"%s","lockOwner":"%s","expiryInSeconds":%d}`, r.resource, r.owner, r.seconds)
 }

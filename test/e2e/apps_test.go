@@ -1,4 +1,4 @@
-// Several apps, each with a daprd of its own.
+// Several apps, each with its own daprd.
 package e2e
 
 import (
@@ -9,23 +9,23 @@ import (
 	"testing"
 )
 
-func TestTwoSidecarsOnOneSocketHaveTheirOwnLocksByDefault(t *testing.T) {
+func TestSidecars_SeparateByDefault(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	shop, office := startSidecar(t, m, "shop", r), startSidecar(t, m, "office", r)
 	for _, store := range []string{"memory", "redis"} {
 		alice, bob := shop.user(t, store), office.user(t, store)
-		alice.takes("report", "alice")
-		bob.gets(doesNotExist, "report", "alice")
-		bob.takes("report", "bob")
-		alice.frees("report", "alice")
+		alice.acquires("report", "alice")
+		bob.unlockReturns(doesNotExist, "report", "alice")
+		bob.acquires("report", "bob")
+		alice.unlocks("report", "alice")
 		bob.isRefused("report", "carol")
-		bob.frees("report", "bob")
+		bob.unlocks("report", "bob")
 	}
 }
 
-func TestTwoSidecarsOnOneSocketShareLocksIfTheKeyPrefixSaysSo(t *testing.T) {
+func TestSidecars_SharedKeyPrefix(t *testing.T) {
 	t.Parallel()
 	m, server := startMortise(t), startRedis(t)
 	for _, prefix := range []string{"none", "name", "depot"} {
@@ -33,46 +33,47 @@ func TestTwoSidecarsOnOneSocketShareLocksIfTheKeyPrefixSaysSo(t *testing.T) {
 			memory("memory-"+prefix).with("keyPrefix", prefix),
 			redis("redis-"+prefix, server).with("keyPrefix", prefix))
 		shop, office := startSidecar(t, m, "shop", r), startSidecar(t, m, "office", r)
-		for _, kept := range []string{"memory-", "redis-"} {
-			alice, bob := shop.user(t, kept+prefix), office.user(t, kept+prefix)
-			alice.takes("report", "alice")
+		for _, storage := range []string{"memory-", "redis-"} {
+			alice, bob := shop.user(t, storage+prefix), office.user(t, storage+prefix)
+			alice.acquires("report", "alice")
 			bob.isRefused("report", "bob")
-			bob.gets(belongsToOthers, "report", "bob")
-			bob.frees("report", "alice") // who knows the owner is the owner
-			bob.takes("report", "bob")
+			bob.unlockReturns(belongsToOthers, "report", "bob")
+			// A caller that knows the owner may act as the owner.
+			bob.unlocks("report", "alice")
+			bob.acquires("report", "bob")
 			alice.isRefused("report", "alice")
 		}
 	}
 }
 
-func TestTwoSidecarsThatDifferInKeyPrefixOnlyUseOneStore(t *testing.T) {
+func TestSidecars_DifferentKeyPrefix(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	own := startSidecar(t, m, "shop", newResources(t, memory("locks"))).user(t, "locks")
-	own.takes("report", "alice")
+	own.acquires("report", "alice")
 	shared := startSidecar(t, m, "office", newResources(t, memory("locks").with("keyPrefix", "none"))).user(t, "locks")
-	shared.takes("report", "bob")
+	shared.acquires("report", "bob")
 	own.isRefused("report", "carol")
 	shared.isRefused("report", "carol")
 }
 
-func TestASecondSidecarDoesNotTakeTheFirstOnesStoreFromUnderIt(t *testing.T) {
+func TestSidecars_SameComponentName(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	shop := startSidecar(t, m, "shop", newResources(t, redis("locks", startRedis(t)).with("keyPrefix", "none"))).user(t, "locks")
-	shop.takes("report", "alice")
+	shop.acquires("report", "alice")
 	office := startSidecar(t, m, "office", newResources(t, memory("locks").with("keyPrefix", "none"))).user(t, "locks")
-	office.takes("report", "bob")
+	office.acquires("report", "bob")
 	shop.isRefused("report", "carol")
-	shop.frees("report", "alice")
+	shop.unlocks("report", "alice")
 	office.isRefused("report", "carol")
 }
 
-// Each host has a Mortise, and all have one Redis. Every worker raises a number that
-// nothing but the lock protects.
-func TestHostsThatShareARedisExcludeEachOther(t *testing.T) {
+// Each host has its own Mortise, and all share one Redis. Every worker increments a
+// number that only the lock protects.
+func TestHosts_SharedRedis(t *testing.T) {
 	t.Parallel()
-	const hosts, workers, turns = 2, 4, 5
+	const hosts, workers, rounds = 2, 4, 5
 	r := newResources(t, redis("locks", startRedis(t)).with("keyPrefix", "none"))
 	var (
 		inside, number atomic.Int32
@@ -83,8 +84,8 @@ func TestHostsThatShareARedisExcludeEachOther(t *testing.T) {
 		for worker := range workers {
 			name := fmt.Sprintf("%d.%d", host, worker)
 			group.Go(func() {
-				for range turns {
-					if err := takeTurn(t.Context(), app.sdk, name, &inside, &number); err != nil {
+				for range rounds {
+					if err := incrementLocked(t.Context(), app.sdk, name, &inside, &number); err != nil {
 						t.Errorf("%s: %v", name, err)
 						return
 					}
@@ -93,13 +94,14 @@ func TestHostsThatShareARedisExcludeEachOther(t *testing.T) {
 		}
 	}
 	group.Wait()
-	if got := number.Load(); !t.Failed() && got != hosts*workers*turns {
-		t.Errorf("the number is %d, want %d", got, hosts*workers*turns)
+	if got := number.Load(); !t.Failed() && got != hosts*workers*rounds {
+		t.Errorf("the number is %d, want %d", got, hosts*workers*rounds)
 	}
 }
 
-// takeTurn tries until it has the lock, then raises the number in two steps.
-func takeTurn(ctx context.Context, d api, owner string, inside, number *atomic.Int32) error {
+// incrementLocked retries until it holds the lock, then increments the number in two
+// steps.
+func incrementLocked(ctx context.Context, d api, owner string, inside, number *atomic.Int32) error {
 	for granted := false; !granted; {
 		var err error
 		if granted, err = d.tryLock(ctx, "locks", request{"counter", owner, minute}); err != nil {

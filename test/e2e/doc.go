@@ -1,8 +1,10 @@
-// Package e2e has no code but its tests. They run what a user runs, as processes of their
-// own: our daprd, Mortise beside it, and a real redis-server; and they use it as a user
-// does, through Dapr's SDKs, over HTTP and with the Go client. And they break these
-// processes, and what is between them, while a crew works on one lock.
+// Package e2e contains only tests. They run the programs that a user runs, each in its
+// own process: our daprd, Mortise beside it, and a real redis-server. They call them as a
+// user does, through Dapr's SDKs, over HTTP and with the Go client. And they kill and
+// suspend these processes, and interrupt their connections, while workers compete for one
+// lock.
 //
-// The programs are built before the first test, from this repository, and the stock daprd
-// from Dapr's. MORTISE_BIN, DAPRD_BIN and STOCK_DAPRD_BIN name ready ones instead.
+// The programs are built before the first test: ours from this repository, and the stock
+// daprd from Dapr's. MORTISE_BIN, DAPRD_BIN and STOCK_DAPRD_BIN name existing binaries to
+// use instead.
 package e2e

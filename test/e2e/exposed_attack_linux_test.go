@@ -1,4 +1,4 @@
-// Attacks on an exposed Mortise, each on one connection, and what must come of it.
+// Attacks on an exposed Mortise, each on one connection, with the required reaction.
 package e2e
 
 import (
@@ -22,16 +22,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// How long Mortise bears with clients, and how much longer it may take on a busy machine.
+// The timeouts of Mortise, and a margin for a busy machine.
 const (
-	handshakePatience = 5 * time.Second  // of gRPC
-	requestPatience   = 10 * time.Second // of all others, with what they send first
-	pingPatience      = 20 * time.Second // of gRPC, with who answers no pings
-	daprPatience      = 30 * time.Second // of Dapr's HTTP, with a body
-	margin            = 5 * time.Second
+	handshakeTimeout = 5 * time.Second  // of gRPC
+	requestTimeout   = 10 * time.Second // of HTTP, for the first request
+	pingTimeout      = 20 * time.Second // of gRPC, for clients that do not answer pings
+	daprTimeout      = 30 * time.Second // of Dapr's HTTP API, for the body
+	margin           = 5 * time.Second
 )
 
-// connect connects to the port. It may take what ctx allows.
+// connect opens a TCP connection.
 func (e endpoint) connect(ctx context.Context, options ...func(fd int) error) (*net.TCPConn, error) {
 	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		return errors.Join(raw.Control(func(fd uintptr) {
@@ -47,8 +47,8 @@ func (e endpoint) connect(ctx context.Context, options ...func(fd int) error) (*
 	return conn.(*net.TCPConn), nil
 }
 
-// enter agrees on TLS, if there is any, over a connection.
-func (e endpoint) enter(ctx context.Context, conn net.Conn, err error) (net.Conn, error) {
+// handshake performs the TLS handshake, if the endpoint uses TLS, on a connection.
+func (e endpoint) handshake(ctx context.Context, conn net.Conn, err error) (net.Conn, error) {
 	if err != nil || e.tls == nil {
 		return conn, err
 	}
@@ -64,46 +64,46 @@ func (e endpoint) enter(ctx context.Context, conn net.Conn, err error) (net.Conn
 	return secured, nil
 }
 
-// inside connects and agrees on TLS.
-func (e endpoint) inside(ctx context.Context) (net.Conn, error) {
+// open connects and performs the TLS handshake.
+func (e endpoint) open(ctx context.Context) (net.Conn, error) {
 	conn, err := e.connect(ctx)
-	return e.enter(ctx, conn, err)
+	return e.handshake(ctx, conn, err)
 }
 
-// lasts sends something at once, and something each second, and returns an error if the
-// connection has not ended in time.
-func lasts(conn net.Conn, sends, drips string, patience time.Duration) error {
+// expectEnd writes first immediately and then next every second, and returns an error if
+// the connection is still open after the timeout and a margin.
+func expectEnd(conn net.Conn, first, next string, timeout time.Duration) error {
 	defer conn.Close()
-	_, _ = io.WriteString(conn, sends) // if it fails, the connection has ended
-	for end := time.Now().Add(patience + margin); time.Now().Before(end); {
+	_, _ = io.WriteString(conn, first) // if it fails, the connection has ended
+	for end := time.Now().Add(timeout + margin); time.Now().Before(end); {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
-		_, _ = io.WriteString(conn, drips)
+		_, _ = io.WriteString(conn, next)
 	}
-	return fmt.Errorf("the connection goes on for more than %v", patience)
+	return fmt.Errorf("the connection must end within %v", timeout)
 }
 
-// patience is that of gRPC, or of HTTP.
-func (e endpoint) patience(overGRPC, overHTTP time.Duration) time.Duration {
+// timeout returns the one for the endpoint's protocol.
+func (e endpoint) timeout(overGRPC, overHTTP time.Duration) time.Duration {
 	if e.isGRPC() {
 		return overGRPC
 	}
 	return overHTTP
 }
 
-// saysNothing connects, and that is all.
-func saysNothing(ctx context.Context, e endpoint) error {
+// sendNothing connects and sends nothing.
+func sendNothing(ctx context.Context, e endpoint) error {
 	conn, err := e.connect(ctx)
 	if err != nil {
 		return err
 	}
-	return lasts(conn, "", "", e.patience(handshakePatience, requestPatience))
+	return expectEnd(conn, "", "", e.timeout(handshakeTimeout, requestTimeout))
 }
 
-// beginsToSpeak sends the beginning of the first thing to say.
-func beginsToSpeak(ctx context.Context, e endpoint) error {
+// sendPartialHandshake sends the first bytes of the protocol's first message.
+func sendPartialHandshake(ctx context.Context, e endpoint) error {
 	conn, err := e.connect(ctx)
 	if err != nil {
 		return err
@@ -115,48 +115,49 @@ func beginsToSpeak(ctx context.Context, e endpoint) error {
 	case e.isGRPC():
 		hello = http2.ClientPreface[:10]
 	}
-	return lasts(conn, hello, "", e.patience(handshakePatience, requestPatience))
+	return expectEnd(conn, hello, "", e.timeout(handshakeTimeout, requestTimeout))
 }
 
-// neverEndsTheHeader sends a header, line by line, or the beginning of a block of it.
-func neverEndsTheHeader(ctx context.Context, e endpoint) error {
-	conn, err := e.inside(ctx)
+// sendUnendingHeader sends a header line by line, or a header block without its end.
+func sendUnendingHeader(ctx context.Context, e endpoint) error {
+	conn, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
 	if e.isGRPC() {
-		return lasts(conn, greeting+e.frames(1, ""), "", pingPatience)
+		return expectEnd(conn, grpcPreface+e.frames(1, ""), "", pingTimeout)
 	}
-	return lasts(conn, "POST "+e.path+" HTTP/1.1\r\nHost: h\r\n", "X: y\r\n", requestPatience)
+	return expectEnd(conn, "POST "+e.path+" HTTP/1.1\r\nHost: h\r\n", "X: y\r\n", requestTimeout)
 }
 
-// neverEndsTheBody has the token, and sends what comes after it byte by byte.
-func neverEndsTheBody(ctx context.Context, e endpoint) error {
-	conn, err := e.inside(ctx)
+// sendUnendingBody sends the token, and then the body byte by byte.
+func sendUnendingBody(ctx context.Context, e endpoint) error {
+	conn, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
 	if e.isGRPC() {
-		return endsTheCall(conn, greeting+e.frames(http2.FlagHeadersEndHeaders, "\x00\x00\x00\x10\x00part"))
+		return expectCanceled(conn, grpcPreface+e.frames(http2.FlagHeadersEndHeaders, "\x00\x00\x00\x10\x00part"))
 	}
-	patience := requestPatience
+	timeout := requestTimeout
 	if strings.HasPrefix(e.flag, "--dapr") {
-		patience = daprPatience
+		timeout = daprTimeout
 	}
-	return lasts(conn, e.head(1000), " ", patience)
+	return expectEnd(conn, e.requestHeader(1000), " ", timeout)
 }
 
-// endsTheCall expects that the call is told to be cancelled. The connection may go on.
-func endsTheCall(conn net.Conn, sends string) error {
+// expectCanceled returns an error unless the server cancels the call. The connection may
+// stay open.
+func expectCanceled(conn net.Conn, frames string) error {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(requestPatience + margin))
-	_, _ = io.WriteString(conn, sends) // if it fails, there is no answer
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
+	_, _ = io.WriteString(conn, frames) // if it fails, reading fails too
 	framer := http2.NewFramer(io.Discard, conn)
 	framer.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
 	for {
 		frame, err := framer.ReadFrame()
 		if err != nil {
-			return fmt.Errorf("waiting for an answer: %w", err)
+			return fmt.Errorf("read response: %w", err)
 		}
 		header, ok := frame.(*http2.MetaHeadersFrame)
 		if !ok {
@@ -164,7 +165,7 @@ func endsTheCall(conn net.Conn, sends string) error {
 		}
 		for _, field := range header.Fields {
 			if field.Name == "grpc-status" && field.Value != "1" {
-				return fmt.Errorf("the status is %s", field.Value)
+				return fmt.Errorf("grpc-status must be 1, got %s", field.Value)
 			}
 		}
 		if header.StreamEnded() {
@@ -173,22 +174,22 @@ func endsTheCall(conn net.Conn, sends string) error {
 	}
 }
 
-// neverReads has the token, asks for as much as it can, and reads nothing. Its connection
-// is told to take little at a time.
-func neverReads(ctx context.Context, e endpoint) error {
+// sendWithoutReading sends the token and as many requests as the server accepts, and
+// reads nothing. Its connection has a small receive buffer.
+func sendWithoutReading(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx,
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) },
 		func(fd int) error { return syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536) })
-	conn, err := e.enter(ctx, tcp, err)
+	conn, err := e.handshake(ctx, tcp, err)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ended := time.After(pingPatience)
+	ended := time.After(pingTimeout)
 	_ = conn.SetWriteDeadline(time.Now().Add(margin))
-	_, err = io.WriteString(conn, e.lasting())
-	for !e.isGRPC() && e.stream == "" && err == nil { // until nothing more is taken
-		_, err = io.WriteString(conn, e.lasting())
+	_, err = io.WriteString(conn, e.longRequest())
+	for !e.isGRPC() && e.stream == "" && err == nil { // until the server stops reading
+		_, err = io.WriteString(conn, e.longRequest())
 	}
 	select {
 	case <-ended:
@@ -196,16 +197,16 @@ func neverReads(ctx context.Context, e endpoint) error {
 		return ctx.Err()
 	}
 	if e.flag == "--dapr-http-listen-address" {
-		return nil // which waits for a minute, as its own tests show
+		return nil // its timeout is a minute, which its own tests check
 	}
-	return lasts(conn, "", "", margin)
+	return expectEnd(conn, "", "", margin)
 }
 
-// sendsGarbage sends what nobody understands, with TLS and without.
-func sendsGarbage(ctx context.Context, e endpoint) error {
+// sendGarbage sends random bytes, with TLS and without.
+func sendGarbage(ctx context.Context, e endpoint) error {
 	for _, open := range []func(context.Context) (net.Conn, error){
 		func(ctx context.Context) (net.Conn, error) { return e.connect(ctx) },
-		e.inside,
+		e.open,
 	} {
 		conn, err := open(ctx)
 		if err != nil {
@@ -215,84 +216,85 @@ func sendsGarbage(ctx context.Context, e endpoint) error {
 		for i := range garbage {
 			garbage[i] = byte(rand.Uint32())
 		}
-		if err := lasts(conn, string(garbage)+"\r\n\r\n", "", requestPatience); err != nil {
+		if err := expectEnd(conn, string(garbage)+"\r\n\r\n", "", requestTimeout); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// hasNoToken makes good calls without the token.
-func hasNoToken(ctx context.Context, e endpoint) error {
-	return e.gets(ctx, having(e, e.header, e.value+"x"), needsToken)
+// sendNoToken makes valid calls with a wrong token.
+func sendNoToken(ctx context.Context, e endpoint) error {
+	return e.expect(ctx, withHeader(e, e.header, e.value+"x"), unauthenticated)
 }
 
-// sendsTooMuch makes calls that are larger than anything good, with the token. Over HTTP
-// the answer can be lost by the end of the connection, which comes before all is sent.
-func sendsTooMuch(ctx context.Context, e endpoint) error {
-	c, want := e.welcome(), tooLarge
+// sendLargeRequest makes calls with the token whose requests exceed the limit. Over HTTP
+// the response can be lost, because the connection ends before all is sent.
+func sendLargeRequest(ctx context.Context, e endpoint) error {
+	c, want := e.authorized(), tooLarge
 	c.fill = strings.Repeat(" ", 5<<20)
 	if e.method == http.MethodGet {
-		want = answered // a body is not asked for, and not read
+		want = answered // the server ignores the body
 	}
-	if got := e.ask(ctx, c); got != want && (e.isGRPC() || got != cutOff) {
-		return fmt.Errorf("is %s, want %s", got, want)
+	if got := e.do(ctx, c); got != want && (e.isGRPC() || got != disconnected) {
+		return fmt.Errorf("got %q, want %q", got, want)
 	}
 	return nil
 }
 
-// sendsAHugeHeader sends a header larger than anything good. The answer can be lost by
-// the end of the connection.
-func sendsAHugeHeader(ctx context.Context, e endpoint) error {
-	conn, err := e.inside(ctx)
+// sendLargeHeader sends a header that exceeds the limit. The response can be lost when
+// the connection ends.
+func sendLargeHeader(ctx context.Context, e endpoint) error {
+	conn, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
 	if !e.isGRPC() {
 		line := "X: " + strings.Repeat("x", 1<<10) + "\r\n"
-		return lasts(conn, e.method+" "+e.path+" HTTP/1.1\r\nHost: h\r\n"+strings.Repeat(line, 256)+"\r\n", "", requestPatience)
+		return expectEnd(conn, e.method+" "+e.path+" HTTP/1.1\r\nHost: h\r\n"+strings.Repeat(line, 256)+"\r\n", "", requestTimeout)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(requestPatience + margin))
-	_, _ = io.WriteString(conn, greeting+e.hugeFrames()) // as much of it as is taken
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout + margin))
+	// The server may stop reading.
+	_, _ = io.WriteString(conn, grpcPreface+e.largeFrames())
 	for framer := http2.NewFramer(io.Discard, conn); ; {
 		switch frame, err := framer.ReadFrame(); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return errors.New("a huge header is not refused")
+			return errors.New("a large header must be rejected")
 		case err != nil:
 			return nil
 		case frame.Header().Type == http2.FrameRSTStream, frame.Header().Type == http2.FrameGoAway:
 			return nil
 		case frame.Header().Type == http2.FrameHeaders:
-			return errors.New("a huge header is answered")
+			return errors.New("a large header must be rejected, got a response")
 		}
 	}
 }
 
-// isGone asks for something that lasts, if there is something, and is gone without a
-// word: it sends nothing more, not even that.
-func isGone(ctx context.Context, e endpoint) error {
+// disappear makes a long request, if there is one, and then disappears: it sends nothing
+// more, not even the end of the connection.
+func disappear(ctx context.Context, e endpoint) error {
 	tcp, err := e.connect(ctx)
-	conn, err := e.enter(ctx, tcp, err)
+	conn, err := e.handshake(ctx, tcp, err)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(conn, e.lasting())
+	_, err = io.WriteString(conn, e.longRequest())
 	if err == nil {
-		_, err = conn.Read(make([]byte, 1)) // it is served
+		_, err = conn.Read(make([]byte, 1)) // the server has accepted the request
 	}
-	if err := errors.Join(err, vanish(tcp)); err != nil {
+	if err := errors.Join(err, closeSilently(tcp)); err != nil {
 		return err
 	}
 	select {
-	case <-time.After(requestPatience):
+	case <-time.After(requestTimeout):
 	case <-ctx.Done():
 	}
 	return ctx.Err()
 }
 
-// vanish closes a connection so that the other end hears nothing of it.
-func vanish(conn *net.TCPConn) error {
+// closeSilently closes a connection without notifying the other end.
+func closeSilently(conn *net.TCPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
@@ -302,42 +304,43 @@ func vanish(conn *net.TCPConn) error {
 	return errors.Join(err, repair, conn.Close())
 }
 
-// lasting is what a client with the token sends to be served for long, or else, where
-// nothing lasts, a small request.
-func (e endpoint) lasting() string {
+// longRequest returns a request, with the token, for a stream, or a small request if the
+// endpoint has no streams.
+func (e endpoint) longRequest() string {
 	switch {
 	case e.isGRPC() && e.stream != "":
 		call := e
 		call.path = e.stream
-		return greeting + call.frames(http2.FlagHeadersEndHeaders, message(e.streamRequest))
+		return grpcPreface + call.frames(http2.FlagHeadersEndHeaders, message(e.streamRequest))
 	case e.isGRPC():
 		m, _ := e.request("")
-		return greeting + e.frames(http2.FlagHeadersEndHeaders, message(m))
+		return grpcPreface + e.frames(http2.FlagHeadersEndHeaders, message(m))
 	case e.stream != "":
 		return fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\n\r\n", e.stream, e.header, e.value)
 	}
-	return e.head(len(e.body)) + e.body
+	return e.requestHeader(len(e.body)) + e.body
 }
 
-// head is the header of a request of HTTP with the token, whose body has so many bytes.
-func (e endpoint) head(length int) string {
+// requestHeader returns the header of an HTTP request with the token and a body of this
+// length.
+func (e endpoint) requestHeader(length int) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: h\r\n%s: %s\r\nContent-Length: %d\r\n\r\n",
 		e.method, e.path, e.header, e.value, length)
 }
 
-// greeting is what clients of gRPC say first.
-var greeting = http2.ClientPreface + framed(func(f *http2.Framer) error { return f.WriteSettings() })
+// grpcPreface is what gRPC clients send first.
+var grpcPreface = http2.ClientPreface + framed(func(f *http2.Framer) error { return f.WriteSettings() })
 
 func framed(write func(*http2.Framer) error) string {
 	var text strings.Builder
 	if err := write(http2.NewFramer(&text, nil)); err != nil {
-		panic(err) // the tests' own frames are good
+		panic(err) // the frames of tests are valid
 	}
 	return text.String()
 }
 
-// frames are those of a call of gRPC with the token: its header, with these flags, and
-// what has come of its request.
+// frames returns the frames of a gRPC call with the token: its header, with these flags,
+// and the body.
 func (e endpoint) frames(flags http2.Flags, body string) string {
 	return framed(func(f *http2.Framer) error {
 		err := f.WriteHeaders(http2.HeadersFrameParam{
@@ -350,8 +353,8 @@ func (e endpoint) frames(flags http2.Flags, body string) string {
 	})
 }
 
-// hugeFrames are those of a call of gRPC whose header has a quarter of a megabyte.
-func (e endpoint) hugeFrames() string {
+// largeFrames returns the frames of a gRPC call whose header has 256 KiB.
+func (e endpoint) largeFrames() string {
 	return framed(func(f *http2.Framer) error {
 		err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(e.block())})
 		line := []byte(block("x", strings.Repeat("x", 1<<10)))
@@ -362,27 +365,28 @@ func (e endpoint) hugeFrames() string {
 	})
 }
 
-// block is the header of a call of gRPC with the token.
+// block returns the encoded header of a gRPC call with the token.
 func (e endpoint) block() string {
 	return block(":method", "POST", ":scheme", "http", ":path", e.path, ":authority", "h",
 		"content-type", "application/grpc", e.header, e.value)
 }
 
-// block is a header of HTTP/2.
+// block returns an encoded header of HTTP/2.
 func block(namesAndValues ...string) string {
 	var text strings.Builder
 	encoder := hpack.NewEncoder(&text)
 	for i := 0; i < len(namesAndValues); i += 2 {
-		_ = encoder.WriteField(hpack.HeaderField{Name: namesAndValues[i], Value: namesAndValues[i+1]}) // a Builder takes everything
+		// Writing to a Builder cannot fail.
+		_ = encoder.WriteField(hpack.HeaderField{Name: namesAndValues[i], Value: namesAndValues[i+1]})
 	}
 	return text.String()
 }
 
-// message is a request of gRPC, with its length before it.
+// message returns a gRPC message with its length prefix.
 func message(m proto.Message) string {
 	text, err := proto.Marshal(m)
 	if err != nil {
-		panic(err) // the tests' own requests are good
+		panic(err) // the requests of tests are valid
 	}
 	return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(text)))) + string(text)
 }

@@ -1,4 +1,4 @@
-// What a process takes of its machine.
+// The resources that a process uses.
 package e2e
 
 import (
@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// footprint is what a process takes.
+// footprint counts resources of a process.
 type footprint struct{ files, goroutines int }
 
-// restless is by how many goroutines a process at rest may differ: one that was asked for
-// something lingers.
-const restless = 8
+// goroutineTolerance is by how much the number of goroutines of an idle process may vary:
+// those of recent requests may not have ended.
+const goroutineTolerance = 8
 
-// exceeds returns an error if it is more than before.
+// exceeds returns an error if f is larger than before.
 func (f footprint) exceeds(before footprint) error {
-	if f.files > before.files || f.goroutines > before.goroutines+restless {
-		return fmt.Errorf("there are %d files and %d goroutines, and there were %d and %d",
+	if f.files > before.files || f.goroutines > before.goroutines+goroutineTolerance {
+		return fmt.Errorf("got %d files and %d goroutines, there were %d and %d before",
 			f.files, f.goroutines, before.files, before.goroutines)
 	}
 	return nil
 }
 
-// footprint is what Mortise takes now.
+// footprint returns the present footprint of Mortise.
 func (x *exposed) footprint(ctx context.Context) (f footprint, err error) {
 	if f.goroutines, err = x.goroutines(ctx); err != nil {
 		return f, err
@@ -37,16 +37,16 @@ func (x *exposed) footprint(ctx context.Context) (f footprint, err error) {
 	return f, err
 }
 
-// files is how many files the process has open.
+// files returns the number of open files of the process.
 func (x *exposed) files() (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", x.cmd.Process.Pid))
 	return len(entries), err
 }
 
-// goroutines is how many the process has, as its metrics tell.
+// goroutines returns the number of goroutines from the metrics of the process.
 func (x *exposed) goroutines(ctx context.Context) (int, error) {
 	metrics := x.endpoints[slices.IndexFunc(x.endpoints, func(e endpoint) bool { return e.flag == "--metrics-address" })]
-	_, body, err := metrics.call(ctx, metrics.welcome())
+	_, body, err := metrics.call(ctx, metrics.authorized())
 	if err != nil {
 		return 0, err
 	}
@@ -55,7 +55,7 @@ func (x *exposed) goroutines(ctx context.Context) (int, error) {
 	return strconv.Atoi(number)
 }
 
-// memory is how much of it the process has, in MB. It is told, and nothing depends on it.
+// memory returns the resident memory of the process in MB, for the log only.
 func (x *exposed) memory() int {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.cmd.Process.Pid))
 	for line := range strings.Lines(string(status)) {
@@ -67,10 +67,10 @@ func (x *exposed) memory() int {
 	return 0
 }
 
-// peak is the most that was seen of a process.
+// peak is the largest observed use of resources.
 type peak struct{ files, memory int }
 
-// peakOf looks at the process now and then while do is done.
+// peakOf samples the process while do runs.
 func (x *exposed) peakOf(do func()) (most peak) {
 	ended := make(chan struct{})
 	go func() {

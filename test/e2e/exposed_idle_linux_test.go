@@ -1,4 +1,4 @@
-// Thousands of connections on which nothing is said.
+// Thousands of idle connections.
 package e2e
 
 import (
@@ -13,45 +13,45 @@ import (
 )
 
 const (
-	// idlers is how many connections there are at each endpoint.
-	idlers = 10_000
-	// ofOne is how many of them one attacker has. The race detector does not bear a
-	// goroutine for each.
-	ofOne = 4
-	// idleTime is how long an attacker stays, and roomTime how long he waits for room for
-	// one connection.
-	idleTime = 8 * time.Second
-	roomTime = time.Second
+	// idleConns is the number of connections to each endpoint.
+	idleConns = 10_000
+	// connsPerAttacker is how many of them one attacker opens. The race detector does not
+	// support a goroutine for each.
+	connsPerAttacker = 4
+	// idleTime is how long an attacker keeps its connections open, and connectTimeout how
+	// long it waits until one of them is accepted.
+	idleTime       = 8 * time.Second
+	connectTimeout = time.Second
 )
 
-// affordable is how many connections of so many this process may have.
-func affordable(t *testing.T, want int) int {
+// affordableConns returns how many of the wanted connections this process can open.
+func affordableConns(t *testing.T, want int) int {
 	const spare = 1000
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
 	if most := int(files.Cur) - spare; most < want {
-		t.Logf("ONLY %d IDLE CONNECTIONS AND NOT %d: a process may have no more than %d files here", most, want, files.Cur)
+		t.Logf("ONLY %d IDLE CONNECTIONS INSTEAD OF %d: a process can open at most %d files here", most, want, files.Cur)
 		return most
 	}
 	return want
 }
 
-// outside is how many connections were not let in.
-type outside int
+// rejectedConns is the number of connections that were not accepted.
+type rejectedConns int
 
 // Error implements error.
-func (o outside) Error() string { return fmt.Sprintf("%d were not let in", int(o)) }
+func (o rejectedConns) Error() string { return fmt.Sprintf("%d connections were not accepted", int(o)) }
 
-// areIdle makes connections, agrees on TLS on those for which there is room, and stays
-// for a while.
-func areIdle(ctx context.Context, e endpoint) error {
+// stayIdle opens connections, performs the TLS handshake on those that are accepted, and
+// keeps them open for a while.
+func stayIdle(ctx context.Context, e endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, idleTime)
 	defer cancel()
 	var all []net.Conn
-	for range ofOne {
-		soon, stop := context.WithTimeout(ctx, roomTime)
+	for range connsPerAttacker {
+		soon, stop := context.WithTimeout(ctx, connectTimeout)
 		conn, err := e.connect(soon)
 		stop()
 		if err == nil {
@@ -59,33 +59,32 @@ func areIdle(ctx context.Context, e endpoint) error {
 			all = append(all, conn)
 		}
 	}
-	inside := 0
-	for _, conn := range all { // the others wait, and say nothing
-		if _, err := e.enter(ctx, conn, nil); err == nil {
-			inside++
+	accepted := 0
+	for _, conn := range all { // the others send nothing
+		if _, err := e.handshake(ctx, conn, nil); err == nil {
+			accepted++
 		}
 	}
 	<-ctx.Done()
-	if inside < ofOne {
-		return outside(ofOne - inside)
+	if accepted < connsPerAttacker {
+		return rejectedConns(connsPerAttacker - accepted)
 	}
 	return nil
 }
 
-// outcomes are how attacks have ended that should have ended otherwise. It is safe for
-// concurrent use.
-type outcomes struct {
-	mu      sync.Mutex
-	all     map[string]int
-	outside int // connections for which there was no room
+// attackResults collects the errors of attacks. It is safe for concurrent use.
+type attackResults struct {
+	mu       sync.Mutex
+	errors   map[string]int
+	rejected int // connections that were not accepted
 }
 
-func (o *outcomes) add(e endpoint, err error) {
+func (o *attackResults) add(e endpoint, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if some, ok := errors.AsType[outside](err); ok {
-		o.outside += int(some)
+	if some, ok := errors.AsType[rejectedConns](err); ok {
+		o.rejected += int(some)
 	} else if err != nil {
-		o.all[e.flag+": "+err.Error()]++
+		o.errors[e.flag+": "+err.Error()]++
 	}
 }

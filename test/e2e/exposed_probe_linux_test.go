@@ -1,4 +1,4 @@
-// What an attack on TCP does to those who use the socket.
+// The effect of an attack on TCP endpoints on clients of the socket.
 package e2e
 
 import (
@@ -21,33 +21,33 @@ import (
 )
 
 const (
-	// answerLimit is how long any call on the socket may take, whatever goes on.
+	// answerLimit is the time limit of any call on the socket, also during an attack.
 	answerLimit = time.Second
 
-	// probeVariable makes the test's own binary a probe of the Mortise at this socket. It
-	// is a process of its own, since in this one it would wait for the attackers to have
-	// their turns.
+	// probeVariable, if it is set to a socket, makes the test binary run runProbe. The
+	// probe is another process, because in this one it would compete with the attackers
+	// for CPU time.
 	probeVariable = "MORTISE_E2E_PROBE"
 )
 
-// latencies are how long it took to take a lock and to give it back, among so many times.
+// latencies summarizes how long it took to acquire and release a lock.
 type latencies struct {
 	Times                int
 	Median, P99, Slowest time.Duration
-	Failures             []string // of calls, of which there should be none
+	Failures             []string // of calls; must be empty
 }
 
-// beside tells the latencies beside those of the calm.
-func (l latencies) beside(calm latencies) string {
+// compare formats the latencies beside those without an attack.
+func (l latencies) compare(baseline latencies) string {
 	ratio := func(before, now time.Duration) string {
 		return fmt.Sprintf("%v to %v (x%.1f)", before, now, float64(now)/float64(max(1, before)))
 	}
 	return fmt.Sprintf("median %s, p99 %s, slowest %v of %d",
-		ratio(calm.Median, l.Median), ratio(calm.P99, l.P99), l.Slowest, l.Times)
+		ratio(baseline.Median, l.Median), ratio(baseline.P99, l.P99), l.Slowest, l.Times)
 }
 
-// summary is what there is to tell.
-func summary(took []time.Duration, failures []string) latencies {
+// summarize returns the latencies of the durations.
+func summarize(took []time.Duration, failures []string) latencies {
 	slices.Sort(took)
 	if len(took) == 0 {
 		took = []time.Duration{0}
@@ -56,9 +56,9 @@ func summary(took []time.Duration, failures []string) latencies {
 	return latencies{len(took), took[last/2], took[last*99/100], took[last], failures}
 }
 
-// probing is the probe. It measures from one line of its input to the next, writes what
-// it has measured, and so on until its input ends.
-func probing(socket string) error {
+// runProbe measures from one line of its input to the next, writes the latencies, and
+// repeats that until its input ends.
+func runProbe(socket string) error {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -79,25 +79,25 @@ func probing(socket string) error {
 	return nil
 }
 
-// measure takes and gives back a lock again and again until it is told to stop.
+// measure acquires and releases locks until it receives from stop.
 func measure(locks lockspb.LocksClient, stop <-chan struct{}) latencies {
 	var took []time.Duration
 	var failures []string
 	for i := 0; ; i++ {
 		select {
 		case <-stop:
-			return summary(took, failures)
+			return summarize(took, failures)
 		default:
 		}
 		begun := time.Now()
-		if err := takeAndGiveBack(locks, fmt.Sprint("probe", i)); err != nil && len(failures) < 10 {
+		if err := lockAndUnlock(locks, fmt.Sprint("probe", i)); err != nil && len(failures) < 10 {
 			failures = append(failures, err.Error())
 		}
 		took = append(took, time.Since(begun))
 	}
 }
 
-func takeAndGiveBack(locks lockspb.LocksClient, key string) error {
+func lockAndUnlock(locks lockspb.LocksClient, key string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
 	took, err := locks.TryLock(ctx, &lockspb.TryLockRequest{Store: "locks", Key: key, Owner: "o", Ttl: durationpb.New(answerLimit)})
@@ -113,13 +113,13 @@ func takeAndGiveBack(locks lockspb.LocksClient, key string) error {
 	return err
 }
 
-// probe is a probe, as the test sees it.
+// probe is a running probe process.
 type probe struct {
 	input  io.Writer
 	output *json.Decoder
 }
 
-// startProbe starts a probe, which ends with the test.
+// startProbe starts a probe that ends with the test.
 func startProbe(t testing.TB, socket string) *probe {
 	t.Helper()
 	self, err := os.Executable()
@@ -142,23 +142,23 @@ func startProbe(t testing.TB, socket string) *probe {
 	}
 	t.Cleanup(func() {
 		_ = input.Close()
-		_ = cmd.Wait() // what it measures counts, and not how it ends
+		_ = cmd.Wait() // only its measurements matter
 	})
 	return &probe{input, json.NewDecoder(output)}
 }
 
-// during returns what the probe measures while do is done. Each call has to be answered
-// within the limit.
+// during returns the latencies that the probe measures while do runs. Each call must
+// return within answerLimit.
 func (p *probe) during(t testing.TB, do func()) (l latencies) {
 	t.Helper()
 	p.next(t)
 	do()
 	p.next(t)
 	if err := p.output.Decode(&l); err != nil {
-		t.Errorf("the probe has ended: %v", err)
+		t.Errorf("probe: %v", err)
 	}
 	for _, failure := range l.Failures {
-		t.Errorf("a call on the socket: %s", failure)
+		t.Errorf("call on the socket: %s", failure)
 	}
 	return l
 }
@@ -166,6 +166,6 @@ func (p *probe) during(t testing.TB, do func()) (l latencies) {
 func (p *probe) next(t testing.TB) {
 	t.Helper()
 	if _, err := fmt.Fprintln(p.input); err != nil {
-		t.Errorf("the probe has ended: %v", err)
+		t.Errorf("probe: %v", err)
 	}
 }

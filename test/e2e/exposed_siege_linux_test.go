@@ -1,5 +1,5 @@
-// Mortise under siege at its TCP endpoints, with TLS and without, while somebody uses the
-// socket.
+// Attacks by many clients on the TCP endpoints, with TLS and without, while a client uses
+// the socket.
 package e2e
 
 import (
@@ -17,148 +17,149 @@ import (
 )
 
 const (
-	// siegeVariable lets the siege take place.
+	// siegeVariable must be set to run TestSiege.
 	siegeVariable = "MORTISE_SIEGE"
-	// siegeLimit is when attackers give up at the latest.
+	// siegeLimit is the time limit of all attackers of a siege.
 	siegeLimit = 2 * time.Minute
 )
 
-// siege is an attack by many at the same time.
+// siege is an attack by many clients at the same time.
 type siege struct {
-	name   string
-	crowd  int // attackers of each endpoint
-	attack func(context.Context, endpoint) error
-	lasts  time.Duration // how long each attacker repeats it; once at least
-	events bool          // there is much to tell to those who listen
-	fills  bool          // at least half of what the endpoints have room for is taken
+	name           string
+	attackers      int // the number of attackers of each endpoint
+	attack         func(context.Context, endpoint) error
+	duration       time.Duration // of repetitions by each attacker; at least one
+	events         bool          // streams have events during the attack
+	fillsEndpoints bool          // half of the connections must be open
 }
 
-// While a siege goes on, each call on the socket is answered. After it the process has no
-// more files and goroutines than before, and the endpoints answer.
-func TestMortiseBearsASiege(t *testing.T) {
+// TestSiege checks that each call on the socket succeeds during a siege. Afterwards the
+// process must have no more files and goroutines than before, and its endpoints must
+// answer.
+func TestSiege(t *testing.T) {
 	if os.Getenv(siegeVariable) == "" {
-		t.Skipf("it takes the whole machine for minutes: make siege sets %s", siegeVariable)
+		t.Skipf("runs for minutes on all CPUs: make siege sets %s", siegeVariable)
 	}
-	withoutTLS, withTLS, _ := newSecurities(servers.NewCertificate(t))
-	sites := []*besieged{newBesieged(t, withoutTLS), newBesieged(t, withTLS)}
+	withoutTLS, withTLS, _ := securities(servers.NewCertificate(t))
+	targets := []*siegeTarget{newSiegeTarget(t, withoutTLS), newSiegeTarget(t, withTLS)}
 	for _, s := range []siege{
-		{name: "who say nothing", crowd: 50, attack: saysNothing},
-		{name: "who begin to speak", crowd: 50, attack: beginsToSpeak},
-		{name: "whose header does not end", crowd: 50, attack: neverEndsTheHeader},
-		{name: "whose body does not end", crowd: 50, attack: neverEndsTheBody},
-		{name: "who never read", crowd: 20, attack: neverReads, events: true},
-		{name: "who are gone without a word", crowd: 50, attack: isGone},
-		{name: "who send garbage", crowd: 4, attack: sendsGarbage, lasts: 2 * time.Second},
-		{name: "who have no token", crowd: 4, attack: hasNoToken, lasts: 2 * time.Second},
-		{name: "who send too much", crowd: 2, attack: sendsTooMuch, lasts: 2 * time.Second},
-		{name: "who send a huge header", crowd: 4, attack: sendsAHugeHeader, lasts: 2 * time.Second},
+		{name: "that send nothing", attackers: 50, attack: sendNothing},
+		{name: "that send a partial handshake", attackers: 50, attack: sendPartialHandshake},
+		{name: "that send an unending header", attackers: 50, attack: sendUnendingHeader},
+		{name: "that send an unending body", attackers: 50, attack: sendUnendingBody},
+		{name: "that never read", attackers: 20, attack: sendWithoutReading, events: true},
+		{name: "that disappear", attackers: 50, attack: disappear},
+		{name: "that send garbage", attackers: 4, attack: sendGarbage, duration: 2 * time.Second},
+		{name: "that send no token", attackers: 4, attack: sendNoToken, duration: 2 * time.Second},
+		{name: "that send large requests", attackers: 2, attack: sendLargeRequest, duration: 2 * time.Second},
+		{name: "that send large headers", attackers: 4, attack: sendLargeHeader, duration: 2 * time.Second},
 	} {
-		t.Run("of clients "+s.name, func(t *testing.T) {
-			for _, at := range sites {
+		t.Run("clients "+s.name, func(t *testing.T) {
+			for _, at := range targets {
 				t.Run(at.name, func(t *testing.T) {
 					t.Parallel()
-					s.lay(t, at, at.endpoints)
+					s.run(t, at, at.endpoints)
 				})
 			}
 		})
 	}
-	idle := siege{name: "who are idle", crowd: affordable(t, idlers) / ofOne, attack: areIdle, fills: true}
-	for _, at := range sites {
+	idle := siege{name: "that are idle", attackers: affordableConns(t, idleConns) / connsPerAttacker, attack: stayIdle, fillsEndpoints: true}
+	for _, at := range targets {
 		for _, e := range at.endpoints {
-			t.Run("of idle clients "+at.name+" on "+e.flag, func(t *testing.T) { idle.lay(t, at, []endpoint{e}) })
+			t.Run("idle clients "+at.name+" on "+e.flag, func(t *testing.T) { idle.run(t, at, []endpoint{e}) })
 		}
 	}
 }
 
-// besieged is an exposed Mortise, and somebody who uses its socket.
-type besieged struct {
+// siegeTarget is an exposed Mortise, and a probe of its socket.
+type siegeTarget struct {
 	*exposed
 	probe *probe
 }
 
-func newBesieged(t *testing.T, s security) *besieged {
+func newSiegeTarget(t *testing.T, s security) *siegeTarget {
 	t.Helper()
-	x := expose(t, s)
-	at := &besieged{x, startProbe(t, x.socket)}
-	at.probe.during(t, aSecond) // warms up
+	x := startExposed(t, s)
+	at := &siegeTarget{x, startProbe(t, x.socket)}
+	at.probe.during(t, waitOneSecond) // warms up
 	return at
 }
 
-func aSecond() { <-time.After(time.Second) }
+func waitOneSecond() { <-time.After(time.Second) }
 
-// lay lays siege to endpoints of a Mortise.
-func (s siege) lay(t *testing.T, at *besieged, endpoints []endpoint) {
+// run attacks endpoints of a Mortise, and checks the target.
+func (s siege) run(t *testing.T, at *siegeTarget, endpoints []endpoint) {
 	before, err := at.footprint(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := at.memory()
-	calm := at.probe.during(t, aSecond)
-	var most peak
+	baseline := at.probe.during(t, waitOneSecond)
+	var highest peak
 	under := at.probe.during(t, func() {
-		most = at.peakOf(func() { s.run(t, at, endpoints) })
+		highest = at.peakOf(func() { s.attackAll(t, at, endpoints) })
 	})
-	t.Logf("TryLock and Unlock on the socket: %s", under.beside(calm))
+	t.Logf("TryLock and Unlock on the socket: %s", under.compare(baseline))
 	var after footprint
-	eventually(t, "it recovers", func() (err error) {
+	eventually(t, "recovery", func() (err error) {
 		if after, err = at.footprint(t.Context()); err != nil {
 			return err
 		}
 		return after.exceeds(before)
 	})
 	t.Logf("memory %d MB, at most %d, then %d; files %d, at most %d, then %d; goroutines %d, then %d",
-		memory, most.memory, at.memory(), before.files, most.files, after.files, before.goroutines, after.goroutines)
-	room := len(endpoints) * endpoints[0].most
-	if got := most.files - before.files; got > room || s.fills && got < min(room, s.crowd*ofOne)/2 {
-		t.Errorf("%d connections were open, and there is room for %d", got, room)
+		memory, highest.memory, at.memory(), before.files, highest.files, after.files, before.goroutines, after.goroutines)
+	permitted := len(endpoints) * endpoints[0].maxConns
+	if got := highest.files - before.files; got > permitted || s.fillsEndpoints && got < min(permitted, s.attackers*connsPerAttacker)/2 {
+		t.Errorf("got %d open connections, %d are permitted", got, permitted)
 	}
 	for _, e := range endpoints {
-		if err := e.gets(t.Context(), e.welcome(), answered); err != nil {
+		if err := e.expect(t.Context(), e.authorized(), answered); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// run attacks, until all attackers have ended.
-func (s siege) run(t *testing.T, at *besieged, endpoints []endpoint) {
+// attackAll runs all attackers, and waits for them.
+func (s siege) attackAll(t *testing.T, at *siegeTarget, endpoints []endpoint) {
 	ctx, cancel := context.WithTimeout(t.Context(), siegeLimit)
 	defer cancel()
 	var attackers, others sync.WaitGroup
 	if s.events {
-		talking, stop := context.WithCancel(ctx)
+		eventsCtx, stop := context.WithCancel(ctx)
 		others.Go(func() {
-			if err := at.makeEvents(talking); err != nil {
+			if err := at.makeEvents(eventsCtx); err != nil {
 				t.Errorf("events: %v", err)
 			}
 		})
 		defer others.Wait()
 		defer stop()
 	}
-	ends := outcomes{all: map[string]int{}}
+	ends := attackResults{errors: map[string]int{}}
 	for _, e := range endpoints {
-		for range s.crowd {
+		for range s.attackers {
 			attackers.Go(func() { ends.add(e, s.repeat(ctx, e)) })
 		}
 	}
 	attackers.Wait()
-	for end, times := range ends.all {
-		t.Errorf("%d times %s", times, end)
+	for end, times := range ends.errors {
+		t.Errorf("%d attacks: %s", times, end)
 	}
-	if ends.outside > 0 {
-		t.Logf("%d of %d connections were not let in", ends.outside, s.crowd*ofOne)
+	if ends.rejected > 0 {
+		t.Logf("%d of %d connections were not accepted", ends.rejected, s.attackers*connsPerAttacker)
 	}
 }
 
 func (s siege) repeat(ctx context.Context, e endpoint) error {
 	for begun := time.Now(); ; {
-		if err := s.attack(ctx, e); err != nil || time.Since(begun) >= s.lasts {
+		if err := s.attack(ctx, e); err != nil || time.Since(begun) >= s.duration {
 			return err
 		}
 	}
 }
 
-// makeEvents lets a lock of a channel come and go until ctx ends.
-func (at *besieged) makeEvents(ctx context.Context) error {
+// makeEvents sets and removes a lock of a channel until ctx ends.
+func (at *siegeTarget) makeEvents(ctx context.Context) error {
 	conn, err := grpc.NewClient("unix:"+at.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Mortise is not exposed by mistake.
+// The flags that a start with TCP endpoints requires.
 package e2e
 
 import (
@@ -10,15 +10,15 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestMortiseIsExposedOnPurposeOnly(t *testing.T) {
+func TestExposure_Flags(t *testing.T) {
 	t.Parallel()
 	certificate := servers.NewCertificate(t)
-	withoutTLS, withTLS, withClientCA := newSecurities(certificate)
+	withoutTLS, withTLS, withClientCA := securities(certificate)
 	const (
-		everywhere = "0.0.0.0:0"
-		starts     = ""
-		plainly    = "can be reached from other machines, without TLS: --allow-insecure-tcp allows that"
-		byAnybody  = "can be reached from other machines, with neither a token nor client certificates: --allow-insecure-tcp allows that"
+		everywhere       = "0.0.0.0:0"
+		starts           = ""
+		withoutTLSError  = "can be reached from other machines, without TLS: --allow-insecure-tcp allows that"
+		withoutAuthError = "can be reached from other machines, with neither a token nor client certificates: --allow-insecure-tcp allows that"
 	)
 	on := []string{"--allow-insecure-tcp"}
 	for _, row := range []struct {
@@ -27,16 +27,16 @@ func TestMortiseIsExposedOnPurposeOnly(t *testing.T) {
 		security  security
 		variables []string
 		args      []string
-		says      string // why it does not start
+		want      string // the error; empty if it starts
 	}{
 		{"this machine, with nothing", "127.0.0.1:0", withoutTLS, nil, nil, starts},
 		{"this machine by its name, with nothing", "localhost:0", withoutTLS, nil, nil, starts},
-		{"everywhere, with nothing", everywhere, withoutTLS, nil, nil, plainly},
-		{"everywhere in other words, with nothing", ":0", withoutTLS, nil, nil, plainly},
-		{"everywhere by IPv6, with nothing", "[::]:0", withoutTLS, nil, nil, plainly},
-		{"everywhere, with tokens", everywhere, withoutTLS, tokens, nil, plainly},
-		{"a name that begins like this machine's, with tokens", "localhost.example:0", withoutTLS, tokens, nil, plainly},
-		{"everywhere, with TLS", everywhere, withTLS, nil, nil, byAnybody},
+		{"everywhere, with nothing", everywhere, withoutTLS, nil, nil, withoutTLSError},
+		{"everywhere by an empty host, with nothing", ":0", withoutTLS, nil, nil, withoutTLSError},
+		{"everywhere by IPv6, with nothing", "[::]:0", withoutTLS, nil, nil, withoutTLSError},
+		{"everywhere, with tokens", everywhere, withoutTLS, tokens, nil, withoutTLSError},
+		{"a name that begins like this machine's, with tokens", "localhost.example:0", withoutTLS, tokens, nil, withoutTLSError},
+		{"everywhere, with TLS", everywhere, withTLS, nil, nil, withoutAuthError},
 		{"everywhere, with TLS and a token of spaces", everywhere, withTLS, []string{"MORTISE_API_TOKEN= ", "DAPR_API_TOKEN= "}, nil,
 			"_API_TOKEN must not be empty"},
 		{"everywhere, with TLS and tokens", everywhere, withTLS, tokens, nil, starts},
@@ -46,60 +46,60 @@ func TestMortiseIsExposedOnPurposeOnly(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			for _, e := range exposables {
+			for _, e := range endpointSpecs {
 				args := append(append([]string{e.flag, row.address}, row.security.args...), row.args...)
 				p := start(t, "mortise", mortiseProgram.path, append(inFolder(socketsFolder(t)), row.variables...), args...)
-				if row.says == starts {
-					p.startsAndEnds(e)
+				if row.want == starts {
+					p.expectStart(e)
 				} else {
-					p.refuses(e, row.says)
+					p.expectRefusal(e, row.want)
 				}
 			}
 		})
 	}
 }
 
-// startsAndEnds expects Mortise to serve the endpoint until it is asked to end.
-func (p *process) startsAndEnds(e exposable) {
+// expectStart fails the test unless Mortise serves the endpoint until it is terminated.
+func (p *process) expectStart(e endpointSpec) {
 	p.t.Helper()
-	p.says("Listening on", e.flag)
-	p.says("Ready on")
+	p.awaitLine("Listening on", e.flag)
+	p.awaitLine("Ready on")
 	if code := p.terminate(); code != 0 {
-		p.t.Errorf("%s: it ends with %d", e.flag, code)
+		p.t.Errorf("%s: got exit code %d, want 0", e.flag, code)
 	}
 }
 
-// refuses expects Mortise not to start, and to say why.
-func (p *process) refuses(e exposable, why string) {
+// expectRefusal fails the test unless Mortise refuses to start and prints the reason.
+func (p *process) expectRefusal(e endpointSpec, reason string) {
 	p.t.Helper()
-	if code := p.exitCode(); code != 1 || p.line(why) == "" {
-		p.t.Errorf("%s: it ends with %d and says %s", e.flag, code, p.output.String())
+	if code := p.exitCode(); code != 1 || p.line(reason) == "" {
+		p.t.Errorf("%s: got exit code %d and the output %s", e.flag, code, p.output.String())
 	}
-	if said := p.line(why); said != p.line(why, e.flag) && said != p.line(why, "$") {
-		p.t.Errorf("%s: it does not say which flag or variable: %s", e.flag, said)
+	if line := p.line(reason); line != p.line(reason, e.flag) && line != p.line(reason, "$") {
+		p.t.Errorf("%s: the output must name the flag or variable: %s", e.flag, line)
 	}
 	if p.line("Ready on") != "" {
-		p.t.Errorf("%s: it served", e.flag)
+		p.t.Errorf("%s: got ready", e.flag)
 	}
 }
 
-// A machine on which localhost is everywhere is made of another /etc/hosts, which only
-// this one process sees.
-func TestALocalhostThatIsEverywhereIsRefused(t *testing.T) {
+// The test replaces /etc/hosts for its process only, so that localhost is not a loopback
+// address.
+func TestExposure_LocalhostNotLoopback(t *testing.T) {
 	t.Parallel()
 	unshare, err := exec.LookPath("unshare")
 	if err == nil {
 		err = exec.Command(unshare, "--mount", "true").Run()
 	}
 	if err != nil {
-		t.Skipf("no process here can have a /etc/hosts of its own: %v", err)
+		t.Skipf("cannot replace /etc/hosts for one process: %v", err)
 	}
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(hosts, []byte("0.0.0.0 localhost\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const script = `mount --bind "$0" /etc/hosts && exec "$@"`
-	for _, e := range exposables {
+	for _, e := range endpointSpecs {
 		for _, allowed := range []bool{false, true} {
 			args := []string{"--mount", "sh", "-c", script, hosts, mortiseProgram.path, e.flag, "localhost:0"}
 			if allowed {
@@ -107,9 +107,9 @@ func TestALocalhostThatIsEverywhereIsRefused(t *testing.T) {
 			}
 			p := start(t, "mortise", unshare, inFolder(socketsFolder(t)), args...)
 			if allowed {
-				p.startsAndEnds(e)
+				p.expectStart(e)
 			} else {
-				p.refuses(e, "localhost:0 can be reached from other machines, because it resolves to ")
+				p.expectRefusal(e, "localhost:0 can be reached from other machines, because it resolves to ")
 			}
 		}
 	}

@@ -1,11 +1,10 @@
-// Mortise exposed on TCP: its endpoints, as those see them who connect.
+// A Mortise with TCP endpoints, and clients of them.
 package e2e
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,21 +34,24 @@ const (
 	daprToken = "daprs-77ab21"
 )
 
-// exposable is an endpoint that Mortise can have: its flag, how clients prove there that
-// they may, and something small to ask.
-type exposable struct {
+// endpointSpec describes an endpoint that Mortise can have: its flag, how its clients
+// authenticate, and a small request.
+type endpointSpec struct {
 	flag          string
 	header, value string // the header with the token
-	method        string // of HTTP; empty: gRPC
+	method        string // of HTTP; empty for gRPC
 	path          string
-	body          string                                      // for HTTP
-	request       func(fill string) (m, answer proto.Message) // for gRPC, with something in it that may be large
-	stream        string                                      // the path of something that lasts, if there is any
-	streamRequest proto.Message                               // for gRPC
+	body          string // for HTTP
+
+	// request returns, for gRPC, a request that contains fill, and an empty response.
+	request func(fill string) (m, answer proto.Message)
+
+	stream        string        // the path of a stream; may be empty
+	streamRequest proto.Message // for gRPC
 }
 
-// exposables are all of them.
-var exposables = []exposable{
+// endpointSpecs are all endpoints.
+var endpointSpecs = []endpointSpec{
 	{flag: "--listen-address", header: "authorization", value: "Bearer " + ourToken,
 		path: lockspb.Locks_TryLock_FullMethodName,
 		request: func(fill string) (m, answer proto.Message) {
@@ -69,32 +71,32 @@ var exposables = []exposable{
 		method: http.MethodPost, path: "/v1.0-alpha1/unlock/locks", body: `{"resourceId":"k","lockOwner":"o"}`},
 }
 
-func (e exposable) isGRPC() bool { return e.method == "" }
+func (e endpointSpec) isGRPC() bool { return e.method == "" }
 
-// exposed is a Mortise with all endpoints, on the loopback interface.
+// exposed is a Mortise with all endpoints on the loopback interface.
 type exposed struct {
 	*process
 	socket    string
 	endpoints []endpoint
 }
 
-// endpoint is one of them.
+// endpoint is an endpoint of a running Mortise.
 type endpoint struct {
-	exposable
-	addr string
-	most int         // connections at a time, as it says
-	tls  *tls.Config // of a client who may; nil: without TLS
+	endpointSpec
+	addr     string
+	maxConns int         // the largest number of connections, from the log
+	tls      *tls.Config // of an authorized client; nil without TLS
 }
 
-// security is how the endpoints are secured besides their tokens.
+// security is the TLS configuration of the endpoints.
 type security struct {
 	name string
 	args []string
-	tls  *tls.Config // of a client who may
+	tls  *tls.Config // of an authorized client
 }
 
-// newSecurities returns all of them, with the certificate.
-func newSecurities(c servers.Certificate) (withoutTLS, withTLS, withClientCA security) {
+// securities returns all configurations, with the certificate.
+func securities(c servers.Certificate) (withoutTLS, withTLS, withClientCA security) {
 	withTLS = security{"with TLS", []string{"--tls-cert-file", c.File, "--tls-key-file", c.KeyFile}, c.ClientConfig()}
 	withClientCA = security{"with a client CA", append([]string{"--tls-client-ca-file", c.File}, withTLS.args...), withTLS.tls}
 	withTLS.tls = withTLS.tls.Clone()
@@ -102,71 +104,71 @@ func newSecurities(c servers.Certificate) (withoutTLS, withTLS, withClientCA sec
 	return security{name: "without TLS"}, withTLS, withClientCA
 }
 
-// tokens are the variables that have them.
+// tokens are the environment variables with the tokens.
 var tokens = []string{"MORTISE_API_TOKEN=" + ourToken, "DAPR_API_TOKEN=" + daprToken}
 
-// listening is what Mortise says of an endpoint.
+// listening matches the log line of an endpoint.
 var listening = regexp.MustCompile(`Listening on (\S+) for (--\S+), at most (\d+) connections`)
 
-// expose starts Mortise with all endpoints and a component named locks, and waits until
-// it serves.
-func expose(t testing.TB, s security) *exposed {
+// startExposed starts Mortise with all endpoints and a component named locks, and waits
+// until it serves.
+func startExposed(t testing.TB, s security) *exposed {
 	t.Helper()
 	folder := socketsFolder(t)
 	args := append([]string{"--resources-path", newResources(t, memory("locks")).path, "--app-id", "app"}, s.args...)
-	for _, e := range exposables {
+	for _, e := range endpointSpecs {
 		args = append(args, e.flag, "127.0.0.1:0")
 	}
 	x := &exposed{
 		process: start(t, "mortise "+s.name, mortiseProgram.path, append(inFolder(folder), tokens...), args...),
 		socket:  folder + "/mortise.sock",
 	}
-	x.says("Ready on")
-	told := map[string][]string{}
+	x.awaitLine("Ready on")
+	logged := map[string][]string{}
 	for _, match := range listening.FindAllStringSubmatch(x.output.String(), -1) {
-		told[match[2]] = match
+		logged[match[2]] = match
 	}
-	for _, e := range exposables {
-		if told[e.flag] == nil {
-			t.Fatalf("%s is not said to be served", e.flag)
+	for _, e := range endpointSpecs {
+		if logged[e.flag] == nil {
+			t.Fatalf("%s must be in the log", e.flag)
 		}
-		most, _ := strconv.Atoi(told[e.flag][3]) // digits they are
-		x.endpoints = append(x.endpoints, endpoint{e, told[e.flag][1], most, s.tls})
+		most, _ := strconv.Atoi(logged[e.flag][3]) // the pattern matches digits only
+		x.endpoints = append(x.endpoints, endpoint{e, logged[e.flag][1], most, s.tls})
 	}
 	return x
 }
 
-// caller is who calls an endpoint.
+// caller is a client of an endpoint.
 type caller struct {
 	header http.Header
-	tls    *tls.Config // nil: without TLS
-	fill   string      // makes the request larger
+	tls    *tls.Config // nil without TLS
+	fill   string      // added to the request
 }
 
-// welcome is a caller who may.
-func (e endpoint) welcome() caller {
+// authorized returns an authorized caller.
+func (e endpoint) authorized() caller {
 	return caller{header: http.Header{e.header: {e.value}}, tls: e.tls}
 }
 
-// outcome is what comes of a call.
+// outcome is the result of a call.
 type outcome string
 
 const (
-	answered   outcome = "answered"
-	needsToken outcome = "told to have the token"
-	tooLarge   outcome = "told that it is too large"
-	cutOff     outcome = "cut off"
+	answered        outcome = "answered"
+	unauthenticated outcome = "unauthenticated"
+	tooLarge        outcome = "too large"
+	disconnected    outcome = "disconnected"
 )
 
-// ask asks for something small, on a connection of its own.
-func (e endpoint) ask(ctx context.Context, c caller) outcome {
+// do makes the small request on a new connection.
+func (e endpoint) do(ctx context.Context, c caller) outcome {
 	if e.isGRPC() {
-		return e.askGRPC(ctx, c)
+		return e.doGRPC(ctx, c)
 	}
-	return e.askHTTP(ctx, c)
+	return e.doHTTP(ctx, c)
 }
 
-func (e endpoint) askGRPC(ctx context.Context, c caller) outcome {
+func (e endpoint) doGRPC(ctx context.Context, c caller) outcome {
 	creds := insecure.NewCredentials()
 	if c.tls != nil {
 		creds = credentials.NewTLS(c.tls)
@@ -184,25 +186,25 @@ func (e endpoint) askGRPC(ctx context.Context, c caller) outcome {
 	case codes.OK:
 		return answered
 	case codes.Unauthenticated:
-		return needsToken
+		return unauthenticated
 	case codes.ResourceExhausted:
 		return tooLarge
 	case codes.Unavailable:
-		return cutOff
+		return disconnected
 	default:
 		return outcome(err.Error())
 	}
 }
 
-func (e endpoint) askHTTP(ctx context.Context, c caller) outcome {
+func (e endpoint) doHTTP(ctx context.Context, c caller) outcome {
 	code, body, err := e.call(ctx, c)
 	switch {
 	case ctx.Err() != nil:
 		return outcome(ctx.Err().Error())
 	case err != nil, bytes.HasPrefix(body, []byte("Client sent an HTTP request to an HTTPS server.")):
-		return cutOff
+		return disconnected
 	case code == http.StatusUnauthorized:
-		return needsToken
+		return unauthenticated
 	case code == http.StatusRequestEntityTooLarge, bytes.Contains(body, []byte("stream too large")):
 		return tooLarge
 	case code != http.StatusOK:
@@ -234,10 +236,10 @@ func (e endpoint) call(ctx context.Context, c caller) (code int, body []byte, er
 	return response.StatusCode, body, err
 }
 
-// gets returns an error unless this comes of a call.
-func (e endpoint) gets(ctx context.Context, c caller, want outcome) error {
-	if got := e.ask(ctx, c); got != want {
-		return errors.New(e.flag + ": is " + string(got) + ", want " + string(want))
+// expect returns an error unless a call has this outcome.
+func (e endpoint) expect(ctx context.Context, c caller, want outcome) error {
+	if got := e.do(ctx, c); got != want {
+		return fmt.Errorf("%s: got %q, want %q", e.flag, got, want)
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Everything breaks once while a crew works: no double holder, nobody stuck, nothing left
-// locked.
+// Faults while workers compete for a lock: the lock never has two holders, no waiter is
+// stuck, and no lock remains.
 package e2e
 
 import (
@@ -20,139 +20,140 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// site is two Mortises on one Redis. The near one reaches it through a proxy.
-type site struct {
+// faultEnv is two Mortises on one Redis. The near one reaches it through a proxy.
+type faultEnv struct {
 	t         testing.TB
 	server    *servers.Redis
 	proxy     *servers.Proxy
 	near, far *mortise
 }
 
-func newSite(t testing.TB) *site {
+func newFaultEnv(t testing.TB) *faultEnv {
 	server := startPersistentRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	far := newResources(t, redis("locks", server))
 	near := newResources(t, redis("locks", server).with("redisHost", proxy.Addr))
-	return &site{
+	return &faultEnv{
 		t: t, server: server, proxy: proxy,
 		near: startMortise(t, "--resources-path", near.path),
 		far:  startMortise(t, "--resources-path", far.path),
 	}
 }
 
-// long is how long a trouble lasts: every lease is over before it.
-const long = 2*term + term/2
+// longFault is the length of a long fault, during which every lease expires.
+const longFault = 2*lockTTL + lockTTL/2
 
-var troubles = []struct {
+var faults = []struct {
 	name   string
-	strike func(s *site) // causes the trouble and ends it
-	spares bool          // the far Mortise and Redis have no part in it
+	inject func(s *faultEnv) // causes the fault and ends it
+	local  bool              // the fault does not affect the far Mortise and Redis
 }{
-	{"Mortise is killed, and comes back", func(s *site) {
-		s.near.crash(term / 2)
+	{"Mortise is killed and restarts", func(s *faultEnv) {
+		s.near.crash(lockTTL / 2)
 		s.near.start(s.t)
 	}, true},
-	{"Mortise is killed, and stays away for long", func(s *site) {
-		s.near.crash(long)
+	{"Mortise is killed and restarts late", func(s *faultEnv) {
+		s.near.crash(longFault)
 		s.near.start(s.t)
 	}, true},
-	{"Mortise stands still", func(s *site) {
+	{"Mortise is suspended", func(s *faultEnv) {
 		s.near.signal(syscall.SIGSTOP)
-		time.Sleep(long)
+		time.Sleep(longFault)
 		s.near.signal(syscall.SIGCONT)
 	}, true},
-	{"Mortise is replaced in order", func(s *site) {
+	{"Mortise is replaced gracefully", func(s *faultEnv) {
 		if code := s.near.terminate(); code != 0 {
-			s.t.Errorf("mortise ended with code %d", code)
+			s.t.Errorf("mortise: got exit code %d, want 0", code)
 		}
 		s.near.start(s.t)
 	}, true},
-	{"Redis is killed, and comes back", func(s *site) {
+	{"Redis is killed and restarts", func(s *faultEnv) {
 		s.server.Stop()
-		time.Sleep(term / 2)
+		time.Sleep(lockTTL / 2)
 		s.server.Start()
 	}, false},
-	{"Redis is killed, and stays away for long", func(s *site) {
+	{"Redis is killed and restarts late", func(s *faultEnv) {
 		s.server.Stop()
-		time.Sleep(long)
+		time.Sleep(longFault)
 		s.server.Start()
 	}, false},
-	{"Redis stands still", func(s *site) {
+	{"Redis is suspended", func(s *faultEnv) {
 		resume := s.server.Pause()
-		time.Sleep(long)
+		time.Sleep(longFault)
 		resume()
 	}, false},
-	{"the network is cut", func(s *site) {
-		mend := s.proxy.Cut()
-		time.Sleep(long)
-		mend()
+	{"the network is interrupted", func(s *faultEnv) {
+		restore := s.proxy.Cut()
+		time.Sleep(longFault)
+		restore()
 	}, true},
-	{"the network is cut again and again", func(s *site) {
+	{"the network is interrupted repeatedly", func(s *faultEnv) {
 		for range 20 {
-			mend := s.proxy.Cut()
-			time.Sleep(term / 20)
-			mend()
-			time.Sleep(term / 20)
+			restore := s.proxy.Cut()
+			time.Sleep(lockTTL / 20)
+			restore()
+			time.Sleep(lockTTL / 20)
 		}
 	}, true},
-	{"answers are lost now and then", func(s *site) {
+	{"replies are lost sometimes", func(s *faultEnv) {
 		for range 50 {
 			s.proxy.LoseAnswers(1)
-			time.Sleep(term / 20)
+			time.Sleep(lockTTL / 20)
 		}
 		s.proxy.LoseAnswers(0)
 	}, true},
-	{"answers are late", func(s *site) {
-		s.proxy.Delay(term / 10)
-		time.Sleep(long)
+	{"replies are late", func(s *faultEnv) {
+		s.proxy.Delay(lockTTL / 10)
+		time.Sleep(longFault)
 		s.proxy.Delay(0)
 	}, true},
-	{"answers are later than a lease", func(s *site) {
-		s.proxy.Delay(term + term/2)
-		time.Sleep(2 * long)
+	{"replies are later than a lease", func(s *faultEnv) {
+		s.proxy.Delay(lockTTL + lockTTL/2)
+		time.Sleep(2 * longFault)
 		s.proxy.Delay(0)
-	}, false}, // a far worker may wait for several near ones, each of which gets the lock and cannot use it
+		// A far worker may wait for several near ones that are granted the lock too late.
+	}, false},
 }
 
-func TestTroubleWhileACrewWorks(t *testing.T) {
-	for _, trouble := range troubles {
-		t.Run(trouble.name, func(t *testing.T) {
-			s := newSite(t)
+func TestFaults_Redis(t *testing.T) {
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			s := newFaultEnv(t)
 			const each = 4
-			c := hire(t, each, s.near, s.far)
-			time.Sleep(term)
-			trouble.strike(s)
+			w := startWorkers(t, each, s.near, s.far)
+			time.Sleep(lockTTL)
+			fault.inject(s)
 			over := time.Now()
-			time.Sleep(limit + slack + term/2)
+			time.Sleep(waitLimit + slack + lockTTL/2)
 
-			shifts := c.dismiss()
-			t.Logf("%d shifts", len(shifts))
-			err := errors.Join(excluded(shifts), served(shifts, over, 2*each))
-			if trouble.spares {
-				err = errors.Join(err, spared(shifts, "far"))
+			holdings := w.stopAll()
+			t.Logf("the lock was held %d times", len(holdings))
+			err := errors.Join(checkExclusion(holdings), checkProgress(holdings, over, 2*each))
+			if fault.local {
+				err = errors.Join(err, checkUnaffected(holdings, "far"))
 			}
 			if err != nil {
 				t.Error(err)
 			}
-			s.leavesNothing()
-			endsInOrder(t, s.near, s.far)
-			noGoroutineIsLeft(t)
+			s.checkNothingLeft()
+			checkShutdown(t, s.near, s.far)
+			checkGoroutines(t)
 		})
 	}
 }
 
-func TestAMemoryThatIsKilledWhileACrewWorks(t *testing.T) {
-	grace := memory("locks").with("restartGrace", term.String())
+func TestFaults_MemoryKilled(t *testing.T) {
+	grace := memory("locks").with("restartGrace", lockTTL.String())
 	m := startMortise(t, "--resources-path", newResources(t, grace).path)
-	c := hire(t, 4, m)
-	time.Sleep(2 * term)
-	m.crash(term / 2)
+	w := startWorkers(t, 4, m)
+	time.Sleep(2 * lockTTL)
+	m.crash(lockTTL / 2)
 	m.start(t)
 	over := time.Now()
-	time.Sleep(limit + slack + term/2)
+	time.Sleep(waitLimit + slack + lockTTL/2)
 
-	shifts := c.dismiss()
-	if err := errors.Join(excluded(shifts), served(shifts, over, 4)); err != nil {
+	holdings := w.stopAll()
+	if err := errors.Join(checkExclusion(holdings), checkProgress(holdings, over, 4)); err != nil {
 		t.Error(err)
 	}
 	cl, err := client.Dial("unix://" + m.socket())
@@ -160,50 +161,50 @@ func TestAMemoryThatIsKilledWhileACrewWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if locks, err := cl.List(t.Context(), ""); err != nil || len(locks) > 0 {
-		t.Errorf("left are %v, %v", locks, err)
+		t.Errorf("the locks must be free, got %v, %v", locks, err)
 	}
 	if err := cl.Close(); err != nil {
 		t.Error(err)
 	}
-	endsInOrder(t, m)
-	noGoroutineIsLeft(t)
+	checkShutdown(t, m)
+	checkGoroutines(t)
 }
 
-// leavesNothing expects that a TTL later nothing is locked, and soon after there is
-// nothing in Redis but the last token.
-func (s *site) leavesNothing() {
+// checkNothingLeft fails the test unless all locks are free after a TTL and, soon
+// afterwards, Redis contains only the last token.
+func (s *faultEnv) checkNothingLeft() {
 	s.t.Helper()
 	r := s.server.Client(func(o *goredis.Options) { o.Password = secret })
-	time.Sleep(term)
+	time.Sleep(lockTTL)
 	if owner, err := r.Get(context.Background(), "report").Result(); !errors.Is(err, goredis.Nil) {
 		s.t.Errorf("the lock is still held by %q, %v", owner, err)
 	}
-	eventually(s.t, "Redis is as empty as before", func() error {
+	eventually(s.t, "Redis contains the last token only", func() error {
 		keys, err := r.Keys(context.Background(), "*").Result()
 		if err == nil && !slices.Equal(keys, []string{"mortise:token"}) {
-			err = fmt.Errorf("left are %q", keys)
+			err = fmt.Errorf("got the keys %q", keys)
 		}
 		return err
 	})
 }
 
-// endsInOrder expects that the Mortises end when they are told to, well before they would
-// be cut short.
-func endsInOrder(t testing.TB, all ...*mortise) {
+// checkShutdown fails the test unless the Mortises shut down gracefully, well before the
+// timeout of their shutdown.
+func checkShutdown(t testing.TB, all ...*mortise) {
 	t.Helper()
 	for _, m := range all {
 		within(t, 2*time.Second, func() {
 			if code := m.terminate(); code != 0 {
-				t.Errorf("mortise ended with code %d", code)
+				t.Errorf("mortise: got exit code %d, want 0", code)
 			}
 		})
 	}
 }
 
-// noGoroutineIsLeft expects that nothing of the client runs any more in this process.
-func noGoroutineIsLeft(t testing.TB) {
+// checkGoroutines fails the test unless all goroutines of the client have ended.
+func checkGoroutines(t testing.TB) {
 	t.Helper()
-	eventually(t, "every goroutine of the client has ended", func() error {
+	eventually(t, "goroutines of the client", func() error {
 		var b strings.Builder
 		if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
 			return err
@@ -215,7 +216,7 @@ func noGoroutineIsLeft(t testing.TB) {
 	})
 }
 
-// signal stops the process where it is, or lets it go on.
+// signal sends a signal to the process.
 func (p *process) signal(s os.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {

@@ -1,4 +1,4 @@
-// A holder that stands still for longer than its lease, as a process of its own.
+// A holder that is suspended for longer than its lease, in its own process.
 package e2e
 
 import (
@@ -17,15 +17,16 @@ import (
 	"github.com/mortise-lock/mortise/examples/fencedredis"
 )
 
-// holderVariable makes the test's own binary a holder of the lock at this socket.
+// holderVariable, if it is set to a socket, makes the test binary run runHolder.
 const holderVariable = "MORTISE_E2E_HOLDER"
 
-// holder takes the lock, says so, and when it has lost it writes to the Redis at the
-// address all the same, as a program would that does not look.
-func holder(socket, redisAddr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+// runHolder acquires the lock and prints its token. When it has lost the lock, it writes
+// to the Redis at the address nevertheless, as a program would that does not check its
+// lease.
+func runHolder(socket, redisAddr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*waitTimeout)
 	defer cancel()
-	c, err := client.Dial("unix://"+socket, client.TTL(term))
+	c, err := client.Dial("unix://"+socket, client.TTL(lockTTL))
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func holder(socket, redisAddr string) error {
 	return nil
 }
 
-func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
+func TestHolder_Suspended(t *testing.T) {
 	server := startRedis(t)
 	for _, c := range []component{memory("locks"), redis("locks", server)} {
 		t.Run(c.metadata["store"], func(t *testing.T) {
@@ -61,22 +62,22 @@ func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			h := start(t, "holder", self, []string{holderVariable + "=" + m.socket() + " " + server.Addr})
-			h.says("token")
+			h.awaitLine("token")
 			h.signal(syscall.SIGSTOP)
 
-			cl, err := client.Dial("unix://"+m.socket(), client.TTL(term))
+			cl, err := client.Dial("unix://"+m.socket(), client.TTL(lockTTL))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer cl.Close()
 			var next *client.Lease
-			within(t, limit+slack, func() { next, err = cl.Lock(t.Context(), "report") })
+			within(t, waitLimit+slack, func() { next, err = cl.Lock(t.Context(), "report") })
 			if err != nil {
 				t.Fatal(err)
 			}
 			stale, err := strconv.ParseUint(strings.Fields(h.line("token"))[1], 10, 64)
 			if err != nil || next.Token() <= stale {
-				t.Errorf("token %d follows %d, %v", next.Token(), stale, err)
+				t.Errorf("got token %d after %d, %v; want a larger one", next.Token(), stale, err)
 			}
 			r := server.Client(func(o *goredis.Options) { o.Password = secret })
 			if err := fencedredis.Set(t.Context(), r, "report-text", "fresh", next.Token()); err != nil {
@@ -84,11 +85,11 @@ func TestAHolderThatStoodStillIsToldAndFencedOff(t *testing.T) {
 			}
 
 			h.signal(syscall.SIGCONT)
-			h.says("cause:", client.ErrLost.Error())
-			h.says("write:", fencedredis.ErrStale.Error())
-			h.says("unlock:", client.ErrLost.Error())
+			h.awaitLine("cause:", client.ErrLost.Error())
+			h.awaitLine("write:", fencedredis.ErrStale.Error())
+			h.awaitLine("unlock:", client.ErrLost.Error())
 			if code := h.exitCode(); code != 0 {
-				t.Errorf("the holder ended with code %d", code)
+				t.Errorf("holder: got exit code %d, want 0", code)
 			}
 			if text, err := r.HGet(t.Context(), "report-text", "value").Result(); text != "fresh" || err != nil {
 				t.Errorf("the report is %q, %v", text, err)

@@ -29,18 +29,17 @@ func (d layottoAPI) unlock(ctx context.Context, store string, r request) (status
 	return status(resp.GetStatus()), err
 }
 
-// keepAlive renews a lock. What becomes of it has the numbers of an unlock.
+// keepAlive renews a lock. Its statuses have the numbers of an unlock's.
 func (d layottoAPI) keepAlive(t testing.TB, store string, r request) (status, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	resp, err := d.client.LockKeepAlive(ctx,
 		&layottopb.LockKeepAliveRequest{StoreName: store, ResourceId: r.resource, LockOwner: r.owner, Expire: r.seconds})
 	return status(resp.GetStatus()), err
 }
 
-// startLayotto starts `mortise dev` for an app, with the components, in the place of
-// Layotto.
+// startLayotto starts `mortise dev` for an app, with the components, instead of Layotto.
 func startLayotto(t testing.TB, app string, components ...component) layottoAPI {
 	t.Helper()
 	d := startDev(t, "", "--app-id", app, "--resources-path", newResources(t, components...).path)
@@ -52,9 +51,9 @@ func startLayotto(t testing.TB, app string, components ...component) layottoAPI 
 	return layottoAPI{layottopb.NewRuntimeClient(conn)}
 }
 
-// The questions and answers of Layotto's documentation: one owner, for two apps and for
-// two processes of one app.
-func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
+// The rules of Layotto's documentation for one owner in two apps and in two processes of
+// one app.
+func TestLayotto_SameOwner(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	locks := redis("locks", server)
@@ -62,53 +61,54 @@ func TestOneOwnerInTwoLayottosCollidesIfTheAppIsOne(t *testing.T) {
 	office := user{t: t, api: startLayotto(t, "office", locks), store: "locks"}
 	branch := user{t: t, api: startLayotto(t, "shop", locks), store: "locks"}
 
-	shop.takes("order_id_111", "one owner")
-	office.gets(doesNotExist, "order_id_111", "one owner")
-	office.takes("order_id_111", "one owner")
+	shop.acquires("order_id_111", "one owner")
+	office.unlockReturns(doesNotExist, "order_id_111", "one owner")
+	office.acquires("order_id_111", "one owner")
 	want := map[string]string{"lock|||shop||order_id_111": "one owner", "lock|||office||order_id_111": "one owner"}
 	if got := locksIn(t, server); !maps.Equal(got, want) {
 		t.Errorf("Redis has %v, want %v", got, want)
 	}
 	branch.isRefused("order_id_111", "one owner")
-	branch.gets(belongsToOthers, "order_id_111", "another owner")
-	branch.frees("order_id_111", "one owner") // as the documentation warns: it is somebody else's
-	shop.gets(doesNotExist, "order_id_111", "one owner")
+	branch.unlockReturns(belongsToOthers, "order_id_111", "another owner")
+	// The documentation warns that this releases the lock of another process.
+	branch.unlocks("order_id_111", "one owner")
+	shop.unlockReturns(doesNotExist, "order_id_111", "one owner")
 	office.isRefused("order_id_111", "another owner")
-	office.frees("order_id_111", "one owner")
+	office.unlocks("order_id_111", "one owner")
 }
 
-func TestLayottosCallsHaveTheirOutcomes(t *testing.T) {
+func TestLayotto_Outcomes(t *testing.T) {
 	t.Parallel()
 	api := startLayotto(t, "shop", memory("memory"), redis("redis", startRedis(t)))
 	for _, store := range []string{"memory", "redis"} {
-		t.Run("kept in "+store, func(t *testing.T) {
+		t.Run(store+" store", func(t *testing.T) {
 			u := user{t: t, api: api, store: store}
-			keeps := func(want status, owner string, seconds int32) {
+			renews := func(want status, owner string, seconds int32) {
 				t.Helper()
 				if got, err := api.keepAlive(t, store, request{"invoice", owner, seconds}); err != nil || got != want {
-					t.Fatalf("%s keeps the lock: got %d, %v; want %d", owner, got, err, want)
+					t.Fatalf("%s renews the lock: got %d, %v; want %d", owner, got, err, want)
 				}
 			}
 			begin := time.Now()
-			u.takesFor(1, "invoice", "alice")
+			u.acquiresFor(1, "invoice", "alice")
 			u.isRefused("invoice", "bob")
-			keeps(belongsToOthers, "bob", minute)
-			keeps(unlocked, "alice", 3)
-			u.soon(true, "invoice", "bob")
+			renews(belongsToOthers, "bob", minute)
+			renews(unlocked, "alice", 3)
+			u.eventuallyTryLock(true, "invoice", "bob")
 			if held := time.Since(begin); held < 2990*time.Millisecond {
-				t.Errorf("a lock that was kept for 3s was free after %v", held)
+				t.Errorf("a lock that was renewed for 3s was free after %v", held)
 			}
-			keeps(belongsToOthers, "alice", minute)
-			u.gets(belongsToOthers, "invoice", "alice")
-			u.frees("invoice", "bob")
-			keeps(doesNotExist, "bob", minute)
-			u.gets(doesNotExist, "invoice", "bob")
-			u.takes("invoice", "alice")
+			renews(belongsToOthers, "alice", minute)
+			u.unlockReturns(belongsToOthers, "invoice", "alice")
+			u.unlocks("invoice", "bob")
+			renews(doesNotExist, "bob", minute)
+			u.unlockReturns(doesNotExist, "invoice", "bob")
+			u.acquires("invoice", "alice")
 		})
 	}
 }
 
-func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
+func TestLayotto_Errors(t *testing.T) {
 	t.Parallel()
 	api := startLayotto(t, "shop", memory("locks"))
 	for _, row := range []struct {
@@ -117,7 +117,7 @@ func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
 		ask     request
 		code    codes.Code
 		message string
-		lasting bool // it is about the expiry, which an unlock does not have
+		expiry  bool // the error is about the expiry, which an unlock does not have
 	}{
 		{"no resource", "locks", request{"", "alice", 1}, codes.InvalidArgument, "ResourceId is empty in lock store locks", false},
 		{"no owner", "locks", request{"invoice", "", 1}, codes.InvalidArgument, "LockOwner is empty in lock store locks", false},
@@ -129,11 +129,11 @@ func TestLayottoRefusesWhatMakesNoSenseInItsOwnWords(t *testing.T) {
 		{"the separator", "locks", request{"a||b", "alice", 1}, codes.Unknown,
 			"input key/keyPrefix 'a||b' can't contain '||'", false},
 	} {
-		_, onTake := api.tryLock(t.Context(), row.store, row.ask)
-		_, onKeep := api.keepAlive(t, row.store, row.ask)
-		errs := map[string]error{"take": onTake, "keep": onKeep}
-		if !row.lasting {
-			_, errs["free"] = api.unlock(t.Context(), row.store, row.ask)
+		_, onLock := api.tryLock(t.Context(), row.store, row.ask)
+		_, onKeepAlive := api.keepAlive(t, row.store, row.ask)
+		errs := map[string]error{"lock": onLock, "keep alive": onKeepAlive}
+		if !row.expiry {
+			_, errs["unlock"] = api.unlock(t.Context(), row.store, row.ask)
 		}
 		for call, err := range errs {
 			if got := grpcstatus.Convert(err); got.Code() != row.code || got.Message() != row.message {

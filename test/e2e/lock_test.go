@@ -1,4 +1,4 @@
-// One app and its locks.
+// One app with one sidecar.
 package e2e
 
 import (
@@ -7,58 +7,58 @@ import (
 	"time"
 )
 
-// everyWay runs the test for memory and for Redis, through the SDK and through HTTP, all
-// on one sidecar.
-func everyWay(t *testing.T, test func(t *testing.T, u user)) {
+// forEachStoreAndAPI runs the test for memory and for Redis, through the SDK and through
+// HTTP, on one sidecar.
+func forEachStoreAndAPI(t *testing.T, test func(t *testing.T, u user)) {
 	t.Helper()
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	app := startSidecar(t, startMortise(t), "app", r)
 	for _, store := range []string{"memory", "redis"} {
-		for way, api := range app.apis() {
-			t.Run(fmt.Sprintf("kept in %s, through %s", store, way), func(t *testing.T) {
+		for name, api := range app.apis() {
+			t.Run(fmt.Sprintf("%s store, %s", store, name), func(t *testing.T) {
 				test(t, user{t: t, api: api, store: store})
 			})
 		}
 	}
 }
 
-func TestALockIsGrantedOnceAndFreedByItsOwnerOnly(t *testing.T) {
+func TestLock_Ownership(t *testing.T) {
 	t.Parallel()
-	everyWay(t, func(t *testing.T, u user) {
-		u.takes("report", "alice")
+	forEachStoreAndAPI(t, func(t *testing.T, u user) {
+		u.acquires("report", "alice")
 		u.isRefused("report", "bob")
 		u.isRefused("report", "alice")
-		u.takes("invoice", "bob")
+		u.acquires("invoice", "bob")
 
-		u.gets(belongsToOthers, "report", "bob")
-		u.gets(doesNotExist, "letter", "bob")
+		u.unlockReturns(belongsToOthers, "report", "bob")
+		u.unlockReturns(doesNotExist, "letter", "bob")
 		u.isRefused("report", "bob")
 
-		u.frees("report", "alice")
-		u.gets(doesNotExist, "report", "alice")
-		u.takes("report", "bob")
+		u.unlocks("report", "alice")
+		u.unlockReturns(doesNotExist, "report", "alice")
+		u.acquires("report", "bob")
 
-		u.frees("report", "bob")
-		u.frees("invoice", "bob")
+		u.unlocks("report", "bob")
+		u.unlocks("invoice", "bob")
 	})
 }
 
-func TestALockIsFreeWhenItExpiresAndNotBefore(t *testing.T) {
+func TestLock_Expiry(t *testing.T) {
 	t.Parallel()
-	everyWay(t, func(t *testing.T, u user) {
+	forEachStoreAndAPI(t, func(t *testing.T, u user) {
 		begin := time.Now()
-		u.takesFor(1, "report", "alice")
-		u.soon(true, "report", "bob")
-		// Redis's clock counts whole milliseconds.
+		u.acquiresFor(1, "report", "alice")
+		u.eventuallyTryLock(true, "report", "bob")
+		// Redis measures time in whole milliseconds.
 		if held := time.Since(begin); held < 990*time.Millisecond || held > 2*time.Second {
-			t.Errorf("a lock taken for 1s was held for %v", held)
+			t.Errorf("a lock with a TTL of 1s was held for %v", held)
 		}
-		u.gets(belongsToOthers, "report", "alice")
-		u.frees("report", "bob")
+		u.unlockReturns(belongsToOthers, "report", "alice")
+		u.unlocks("report", "bob")
 	})
 }
 
-func TestHTTPAnswersHaveDaprsShape(t *testing.T) {
+func TestLock_HTTPAnswers(t *testing.T) {
 	t.Parallel()
 	r := newResources(t, memory("memory"), redis("redis", startRedis(t)))
 	app := startSidecar(t, startMortise(t), "app", r)

@@ -16,10 +16,10 @@ import (
 // program is one of the programs under test.
 type program struct {
 	variable string   // names a ready binary, in the environment
-	folder   string   // of its module
-	flags    []string // of go build
-	source   string   // the package; empty is that of the folder
-	path     string   // where the binary is, once TestMain has seen to it
+	folder   string   // the folder of its module
+	flags    []string // flags of go build
+	source   string   // the package; empty: that of the folder
+	path     string   // the binary; set by TestMain
 }
 
 var (
@@ -31,7 +31,7 @@ var (
 	}
 	stockProgram = program{
 		variable: "STOCK_DAPRD_BIN",
-		folder:   daprdProgram.folder, // whose go.mod says which version
+		folder:   daprdProgram.folder, // its go.mod selects the version
 		flags:    daprdProgram.flags,
 		source:   "github.com/dapr/dapr/cmd/daprd",
 	}
@@ -39,30 +39,30 @@ var (
 
 func TestMain(m *testing.M) {
 	if socket, redisAddr, ok := strings.Cut(os.Getenv(holderVariable), " "); ok {
-		if err := holder(socket, redisAddr); err != nil {
+		if err := runHolder(socket, redisAddr); err != nil {
 			fmt.Fprintln(os.Stderr, "holder:", err)
 			os.Exit(1)
 		}
 		return
 	}
 	if socket, name, ok := strings.Cut(os.Getenv(ownerVariable), " "); ok {
-		fmt.Fprintln(os.Stderr, "owner:", owner(socket, name))
+		fmt.Fprintln(os.Stderr, "owner:", runOwner(socket, name))
 		os.Exit(1)
 	}
 	if socket := os.Getenv(probeVariable); socket != "" {
-		if err := probing(socket); err != nil {
+		if err := runProbe(socket); err != nil {
 			fmt.Fprintln(os.Stderr, "probe:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	dapr.SetLogger(nil) // it would tell of every client
+	dapr.SetLogger(nil) // it would log every client
 	dir, err := os.MkdirTemp("", "e2e")
 	if err == nil {
-		err = os.Chmod(dir, 0o755) // other users run programs, too
+		err = os.Chmod(dir, 0o755) // other users run programs from it
 	}
 	if err == nil {
-		err = provide(dir, &mortiseProgram, &daprdProgram, &stockProgram)
+		err = buildPrograms(dir, &mortiseProgram, &daprdProgram, &stockProgram)
 	}
 	code := 1
 	if err != nil {
@@ -74,8 +74,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// provide finds or builds the programs.
-func provide(dir string, programs ...*program) error {
+// buildPrograms finds or builds the programs.
+func buildPrograms(dir string, programs ...*program) error {
 	for _, p := range programs {
 		if p.path = os.Getenv(p.variable); p.path != "" {
 			if _, err := os.Stat(p.path); err != nil {

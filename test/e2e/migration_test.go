@@ -1,4 +1,4 @@
-// The way from Dapr's built-in lock.redis to Mortise, without stopping the apps.
+// Migration from Dapr's built-in lock.redis to Mortise, without stopping the apps.
 package e2e
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-func TestMortiseAndTheBuiltInLockRespectEachOthersLocks(t *testing.T) {
+func TestMigration_SharedLocks(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	r := newResources(t,
@@ -15,31 +15,31 @@ func TestMortiseAndTheBuiltInLockRespectEachOthersLocks(t *testing.T) {
 		redis("mortise", server).with("keyPrefix", "none"))
 	app := startSidecar(t, startMortise(t), "app", r)
 	for _, direction := range [][2]string{{"builtin", "mortise"}, {"mortise", "builtin"}} {
-		t.Run("taken through "+direction[0], func(t *testing.T) {
-			taker, other := app.user(t, direction[0]), app.user(t, direction[1])
+		t.Run("locked through "+direction[0], func(t *testing.T) {
+			holder, other := app.user(t, direction[0]), app.user(t, direction[1])
 
-			taker.takes("report", "alice")
+			holder.acquires("report", "alice")
 			other.isRefused("report", "bob")
-			other.gets(belongsToOthers, "report", "bob")
-			taker.isRefused("report", "bob")
+			other.unlockReturns(belongsToOthers, "report", "bob")
+			holder.isRefused("report", "bob")
 
-			other.frees("report", "alice")
-			taker.gets(doesNotExist, "report", "alice")
-			other.takes("report", "bob")
-			taker.isRefused("report", "carol")
-			taker.frees("report", "bob")
+			other.unlocks("report", "alice")
+			holder.unlockReturns(doesNotExist, "report", "alice")
+			other.acquires("report", "bob")
+			holder.isRefused("report", "carol")
+			holder.unlocks("report", "bob")
 
-			taker.takesFor(1, "report", "alice")
+			holder.acquiresFor(1, "report", "alice")
 			other.isRefused("report", "bob")
-			other.soon(true, "report", "bob")
-			taker.isRefused("report", "alice")
-			taker.frees("report", "bob")
+			other.eventuallyTryLock(true, "report", "bob")
+			holder.isRefused("report", "alice")
+			holder.unlocks("report", "bob")
 		})
 	}
 }
 
-// wholeBuiltin is a component of the built-in lock.redis with the keys that one meets in
-// the wild.
+// wholeBuiltin returns a component of the built-in lock.redis with the keys that are
+// common in practice.
 func wholeBuiltin(server *servers.Redis) component {
 	return builtin("locks", server).
 		with("redisUsername", "").
@@ -58,7 +58,7 @@ func wholeBuiltin(server *servers.Redis) component {
 		with("idleCheckFrequency", "-1")
 }
 
-func TestTheBuiltInLocksYAMLWorksWithOnlyItsTypeChanged(t *testing.T) {
+func TestMigration_TypeChanged(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	before := wholeBuiltin(server)
@@ -66,35 +66,35 @@ func TestTheBuiltInLocksYAMLWorksWithOnlyItsTypeChanged(t *testing.T) {
 	after.kind = "lock.mortise"
 
 	old := startSidecarIn(t, socketsFolder(t), "app", newResources(t, before)).user(t, "locks")
-	old.takes("report", "alice")
+	old.acquires("report", "alice")
 	m := startMortise(t, "--default-store", "redis")
 	u := startSidecar(t, m, "app", newResources(t, after)).user(t, "locks")
 	u.isRefused("report", "bob")
-	u.frees("report", "alice")
-	u.takes("report", "bob")
+	u.unlocks("report", "alice")
+	u.acquires("report", "bob")
 	old.isRefused("report", "alice")
-	m.says("Component is open", "instance=locks")
+	m.awaitLine("Component is open", "instance=locks")
 }
 
-func TestASocketNamedRedisServesTheBuiltInLocksYAMLUnchanged(t *testing.T) {
+func TestMigration_UnchangedYAML(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	r := newResources(t, wholeBuiltin(server))
 
 	old := startSidecarIn(t, socketsFolder(t), "app", r).user(t, "locks")
-	old.takes("report", "alice")
+	old.acquires("report", "alice")
 	m := startMortiseNamed(t, "redis", "--default-store", "redis", "--resources-path", r.path)
-	m.says("Component is open", "component=lock.redis", "instance=locks")
+	m.awaitLine("Component is open", "component=lock.redis", "instance=locks")
 	app := startSidecar(t, m, "app", r)
-	app.says("pluggable lock store locks initialized")
+	app.awaitLine("Initialized pluggable lock store locks")
 	u := app.user(t, "locks")
 	u.isRefused("report", "bob")
-	u.frees("report", "alice")
-	u.takes("report", "bob")
+	u.unlocks("report", "alice")
+	u.acquires("report", "bob")
 	old.isRefused("report", "alice")
 }
 
-func TestChangingTheTypeMovesARunningSidecarToMortise(t *testing.T) {
+func TestMigration_RunningSidecar(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	before := wholeBuiltin(server)
@@ -102,12 +102,12 @@ func TestChangingTheTypeMovesARunningSidecarToMortise(t *testing.T) {
 	m := startMortise(t, "--default-store", "redis")
 	app := startSidecar(t, m, "app", r)
 	u := app.user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
 	after := before
 	after.kind = "lock.mortise"
 	r.write(after)
-	m.says("Component is open", "instance=locks")
-	u.soon(false, "report", "bob")
-	u.frees("report", "alice")
+	m.awaitLine("Component is open", "instance=locks")
+	u.eventuallyTryLock(false, "report", "bob")
+	u.unlocks("report", "alice")
 }

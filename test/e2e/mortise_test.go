@@ -1,4 +1,4 @@
-// Mortise as a process that can be killed and started again.
+// A Mortise process that can be killed and restarted.
 package e2e
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// mortise is a Mortise and its sockets folder.
+// mortise is a Mortise process and its sockets folder.
 type mortise struct {
 	*process
 	folder string
@@ -33,7 +33,7 @@ func startMortiseNamed(t testing.TB, name string, args ...string) *mortise {
 	return m
 }
 
-// start starts Mortise, again if it ran before, and waits until it serves.
+// start starts or restarts Mortise, and waits until it serves.
 func (m *mortise) start(t testing.TB) {
 	t.Helper()
 	m.process = start(t, "mortise", mortiseProgram.path, m.variables(), m.args...)
@@ -49,23 +49,23 @@ func (m *mortise) start(t testing.TB) {
 	})
 }
 
-// crash kills Mortise and lets the absence pass.
+// crash kills Mortise and waits for the absence.
 func (m *mortise) crash(absence time.Duration) {
 	m.kill()
-	time.Sleep(absence) // nothing to wait for: it is time itself that makes the case
+	time.Sleep(absence) // no event to wait for: the case is the length of the absence
 }
 
 func (m *mortise) socket() string { return filepath.Join(m.folder, m.name+".sock") }
 
-// variables are the environment by which Mortise and daprd know the folder.
+// variables returns the environment variables that name the folder.
 func (m *mortise) variables() []string { return inFolder(m.folder) }
 
 func inFolder(folder string) []string {
 	return []string{fmt.Sprintf("DAPR_COMPONENTS_SOCKETS_FOLDER=%s", folder)}
 }
 
-// socketsFolder returns an empty folder with a short name: a socket's path has 107 bytes,
-// and t.TempDir's are long.
+// socketsFolder returns an empty folder with a short name: a socket's path has at most
+// 107 bytes, and t.TempDir's are long.
 func socketsFolder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e")

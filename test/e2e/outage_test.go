@@ -1,4 +1,4 @@
-// A Redis that goes away and comes back.
+// A Redis that stops and restarts.
 package e2e
 
 import (
@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-func TestARedisThatGoesAwayIsToldAndItsReturnIsNoticed(t *testing.T) {
+func TestOutage_RedisRestarts(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	app := startSidecar(t, startMortise(t), "app", newResources(t, redis("locks", server)))
 	u := app.user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
 	server.Stop()
 	want := map[string]string{"lock": "ERR_TRY_LOCK", "unlock": "ERR_UNLOCK"}
@@ -21,24 +21,24 @@ func TestARedisThatGoesAwayIsToldAndItsReturnIsNoticed(t *testing.T) {
 			t.Errorf("%s: got %d %s, %v; want 500 %s with the cause", verb, code, answer, err, errorCode)
 		}
 		if strings.Contains(answer, secret) {
-			t.Errorf("%s: the answer tells the password: %s", verb, answer)
+			t.Errorf("%s: the response contains the password: %s", verb, answer)
 		}
 	}
 	u.fails(request{"report", "alice", minute}, "code = Internal", "connection refused")
 
 	server.Start()
-	u.takes("report", "bob") // it forgot alice's lock, having no persistence
-	u.frees("report", "bob")
+	u.acquires("report", "bob") // alice's lock was not persisted
+	u.unlocks("report", "bob")
 }
 
-func TestLocksOutliveARedisThatPersistsThem(t *testing.T) {
+func TestOutage_PersistentRedis(t *testing.T) {
 	t.Parallel()
 	server := startPersistentRedis(t)
 	u := startSidecar(t, startMortise(t), "app", newResources(t, redis("locks", server))).user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 	server.Stop()
 	u.fails(request{"report", "bob", minute}, "connection refused")
 	server.Start()
-	u.soon(false, "report", "bob")
-	u.frees("report", "alice")
+	u.eventuallyTryLock(false, "report", "bob")
+	u.unlocks("report", "alice")
 }

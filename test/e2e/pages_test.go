@@ -1,4 +1,4 @@
-// The pages of docs/apis, done as a reader would do what they say.
+// The pages of docs/apis, whose steps are run as a reader would run them.
 package e2e
 
 import (
@@ -18,29 +18,29 @@ import (
 	"github.com/mortise-lock/mortise/test/docs"
 )
 
-// pagesWithStockDaprd are those whose daprd is Dapr's own; on the others it is ours.
+// pagesWithStockDaprd are the pages that use Dapr's own daprd. The others use ours.
 var pagesWithStockDaprd = map[string]bool{"bindings.md": true}
 
-// explicit gives programs that a page starts the flags for what they would do by default,
-// as far as it cannot be had twice on one machine.
-var explicit = strings.NewReplacer(
+// explicitFlags adds to programs that a page starts the flags for their default ports,
+// which are then replaced, because tests run in parallel.
+var explicitFlags = strings.NewReplacer(
 	"mortise dev", "mortise dev --dapr-http-listen-address 127.0.0.1:3500 --dapr-grpc-listen-address 127.0.0.1:50001 "+
 		"--http-listen-address 127.0.0.1:7080",
 	"daprd --", "daprd --dapr-http-port 3500 --dapr-grpc-port 50001 --dapr-internal-grpc-port 50002 --enable-metrics=false --",
 )
 
-// pagePorts are all ports that pages name, and pageSockets is where they say that the
-// socket is. Each reader has others.
+// pagePorts are all ports in the pages, and pageSockets is their sockets folder. Each
+// pageRunner replaces them.
 var pagePorts = []string{"3000", "3500", "7070", "7080", "9464", "34904", "50001", "50002"}
 
 const pageSockets = "/tmp/dapr-components-sockets"
 
 var (
-	port     = regexp.MustCompile(`\b\d{4,5}\b`)           // what can be one in a text
-	function = regexp.MustCompile(`(?m)^\w+\(\) \{.*\}\n`) // of the shell
+	port     = regexp.MustCompile(`\b\d{4,5}\b`)           // anything that may be a port
+	function = regexp.MustCompile(`(?m)^\w+\(\) \{.*\}\n`) // a function of the shell
 )
 
-func TestPagesDoWhatTheySay(t *testing.T) {
+func TestPages(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob("../../docs/apis/*.md")
 	if err != nil || len(pages) == 0 {
@@ -57,68 +57,68 @@ func TestPagesDoWhatTheySay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := newReader(t, pagesWithStockDaprd[filepath.Base(page)])
+			r := newPageRunner(t, pagesWithStockDaprd[filepath.Base(page)])
 			for _, step := range steps {
-				r.take(step)
+				r.runStep(step)
 			}
 		})
 	}
 }
 
-// reader does what a page says, in a folder, with a few programs, and at ports of its
-// own.
-type reader struct {
+// pageRunner runs the steps of a page, with its own folder, programs and ports.
+type pageRunner struct {
 	t               *testing.T
 	folder, sockets string
-	own, ofPage     map[string]string // ports, by those of the page, and the other way round
-	variables       []string
-	functions       string // of the shell, that commands have defined
-	terminals       map[string]*process
+	// Local ports by those of the page, and the reverse.
+	ports, pagePorts map[string]string
+	variables        []string
+	functions        string // shell functions that commands have defined
+	terminals        map[string]*process
 }
 
-func newReader(t *testing.T, stock bool) *reader {
+func newPageRunner(t *testing.T, stock bool) *pageRunner {
 	t.Helper()
-	r := &reader{
+	r := &pageRunner{
 		t: t, folder: t.TempDir(), sockets: socketsFolder(t),
-		own: map[string]string{}, ofPage: map[string]string{}, terminals: map[string]*process{},
+		ports: map[string]string{}, pagePorts: map[string]string{}, terminals: map[string]*process{},
 	}
 	r.variables = append(inFolder(r.sockets),
 		"PATH="+r.programs(stock)+string(filepath.ListSeparator)+os.Getenv("PATH"),
 		"GOBIN="+filepath.Join(r.folder, "bin"),
 		"GOWORK="+r.workspace(),
-		"DAPR_GRPC_PORT="+r.ownPort("50001"),
-		"DAPR_HTTP_PORT="+r.ownPort("3500"),
+		"DAPR_GRPC_PORT="+r.localPort("50001"),
+		"DAPR_HTTP_PORT="+r.localPort("3500"),
 	)
 	return r
 }
 
-// here is what the page says, for this reader.
-func (r *reader) here(text string) string {
-	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.ownPort)
+// localize replaces the ports and the sockets folder of the page by local ones.
+func (r *pageRunner) localize(text string) string {
+	return port.ReplaceAllStringFunc(strings.ReplaceAll(text, pageSockets, r.sockets), r.localPort)
 }
 
-// ownPort is the reader's port in the place of one that pages name. It is looked for when
-// it is needed, lest it be taken by then.
-func (r *reader) ownPort(p string) string {
+// localPort returns the local port for one of the page. It reserves none before it is
+// needed, because another process could take it.
+func (r *pageRunner) localPort(p string) string {
 	if !slices.Contains(pagePorts, p) {
 		return p
 	}
-	if r.own[p] == "" {
-		r.own[p] = freePort(r.t)
-		r.ofPage[r.own[p]] = p
+	if r.ports[p] == "" {
+		r.ports[p] = freePort(r.t)
+		r.pagePorts[r.ports[p]] = p
 	}
-	return r.own[p]
+	return r.ports[p]
 }
 
-// inPage is what a program has said, as the page has it.
-func (r *reader) inPage(text string) string {
+// toPage replaces local ports and the sockets folder by those of the page.
+func (r *pageRunner) toPage(text string) string {
 	text = strings.ReplaceAll(docs.Mask(text), r.sockets, pageSockets)
-	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.ofPage[p], p) })
+	return port.ReplaceAllStringFunc(text, func(p string) string { return cmp.Or(r.pagePorts[p], p) })
 }
 
-// programs returns a folder with the programs that the pages start. What the reader's
-// clone has is beside it.
-func (r *reader) programs(stock bool) string {
+// programs returns a folder with the programs that the pages start. The folders of a
+// clone are beside it.
+func (r *pageRunner) programs(stock bool) string {
 	r.t.Helper()
 	daprd := daprdProgram.path
 	if stock {
@@ -142,9 +142,9 @@ func (r *reader) programs(stock bool) string {
 	return bin
 }
 
-// workspace returns a go.work by which the reader's programs find this repository, and
+// workspace returns a go.work with which programs of the page find this repository and
 // Dapr's SDK.
-func (r *reader) workspace() string {
+func (r *pageRunner) workspace() string {
 	r.t.Helper()
 	module, err := os.Getwd()
 	if err != nil {
@@ -158,26 +158,26 @@ func (r *reader) workspace() string {
 	return filepath.Join(work.Dir, "go.work")
 }
 
-// take takes a step. The test ends if it does not come out as the page says.
-func (r *reader) take(step docs.Step) {
+// runStep runs a step. The test ends if its output differs from the page.
+func (r *pageRunner) runStep(step docs.Step) {
 	r.t.Helper()
 	var err error
 	switch step.Kind {
 	case docs.File:
-		err = r.write(step.Name, r.here(step.Text))
+		err = r.write(step.Name, r.localize(step.Text))
 	case docs.Command:
 		err = r.run(step)
 	case docs.Terminal:
-		r.open(step)
+		r.startTerminal(step)
 	case docs.Appears:
-		err = r.watch(step)
+		err = r.awaitOutput(step)
 	}
 	if err != nil {
 		r.t.Fatalf("line %d, %s %s: %v", step.Line, step.Kind, step.Name, err)
 	}
 }
 
-func (r *reader) write(name, text string) error {
+func (r *pageRunner) write(name, text string) error {
 	path := filepath.Join(r.folder, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -185,45 +185,46 @@ func (r *reader) write(name, text string) error {
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
-// script is the text of commands as a shell takes them.
-func (r *reader) script(text string) string { return r.here(explicit.Replace(text)) }
+// script returns the commands with local ports.
+func (r *pageRunner) script(text string) string { return r.localize(explicitFlags.Replace(text)) }
 
-// run runs commands until they end. They know the functions that commands before them
+// run runs commands until they end. They can call the functions that previous commands
 // have defined, as in one terminal.
-func (r *reader) run(step docs.Step) error {
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // some compile
+func (r *pageRunner) run(step docs.Step) error {
+	// Some commands compile.
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-ec", r.script(r.functions+step.Text))
 	r.functions += strings.Join(function.FindAllString(step.Text, -1), "")
 	shell.Dir, shell.Env, shell.WaitDelay = r.folder, append(os.Environ(), r.variables...), time.Second
-	var printed, complained bytes.Buffer
-	shell.Stdout, shell.Stderr = &printed, &complained
+	var stdout, stderr bytes.Buffer
+	shell.Stdout, shell.Stderr = &stdout, &stderr
 	err := shell.Run()
 	if err == nil {
-		err = step.Answer.Check(r.inPage(printed.String()))
+		err = step.Answer.Check(r.toPage(stdout.String()))
 	}
 	if err != nil {
-		return fmt.Errorf("%s%w\n%s", step.Text, err, complained.String())
+		return fmt.Errorf("%s%w\n%s", step.Text, err, stderr.String())
 	}
 	return nil
 }
 
-// open starts a command that goes on.
-func (r *reader) open(step docs.Step) {
+// startTerminal starts a command that keeps running.
+func (r *pageRunner) startTerminal(step docs.Step) {
 	r.t.Helper()
 	script := fmt.Sprintf("cd '%s' && exec env %s", r.folder, r.script(step.Text))
 	r.terminals[step.Name] = start(r.t, step.Name, "sh", r.variables, "-c", script)
 }
 
-// watch waits until a terminal says what it shall.
-func (r *reader) watch(step docs.Step) error {
+// awaitOutput waits until the output of a terminal contains that of the step.
+func (r *pageRunner) awaitOutput(step docs.Step) error {
 	terminal := r.terminals[step.Name]
 	if terminal == nil {
-		return fmt.Errorf("no command has been started there")
+		return fmt.Errorf("no command has been started in this terminal")
 	}
-	eventually(r.t, fmt.Sprintf("line %d, it says so in terminal %s", step.Line, step.Name), func() error {
-		if line := docs.Missing(step.Text, r.inPage(terminal.output.String())); line != "" {
-			return fmt.Errorf("it does not say %s", line)
+	eventually(r.t, fmt.Sprintf("line %d, output of terminal %s", step.Line, step.Name), func() error {
+		if line := docs.Missing(step.Text, r.toPage(terminal.output.String())); line != "" {
+			return fmt.Errorf("missing line: %s", line)
 		}
 		return nil
 	})

@@ -1,4 +1,4 @@
-// A running program, and waiting for what it does.
+// A running program, and helpers that wait for its output.
 package e2e
 
 import (
@@ -14,31 +14,31 @@ import (
 	"time"
 )
 
-// secret is the password of every Redis that has one. No program may ever print it, and
-// no error may contain it.
+// secret is the password of every Redis that has one. No output and no error may contain
+// it.
 const secret = "swordfish-9f2c"
 
-// patience is how long anything may take that should take a moment.
-const patience = 15 * time.Second
+// waitTimeout is the time limit of operations that should take a moment.
+const waitTimeout = 15 * time.Second
 
 // process is a program that the test has started. It is killed when the test ends, and
-// what it said is printed if the test failed.
+// its output is printed if the test failed.
 type process struct {
 	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
 	output output
 	ended  chan struct{}
-	err    error // of the end; valid when ended is closed
+	err    error // the error of Wait; valid when ended is closed
 }
 
-// start starts a program with variables added to the environment.
+// start starts a program with additional environment variables.
 func start(t testing.TB, name, path string, variables []string, args ...string) *process {
 	t.Helper()
 	return startAs(t, nil, name, path, variables, args...)
 }
 
-// startAs is start for a program that another user runs, unless user is nil.
+// startAs is start with the credential of another user, unless user is nil.
 func startAs(t testing.TB, user *syscall.Credential, name, path string, variables []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: name, cmd: exec.Command(path, args...), ended: make(chan struct{})}
@@ -54,24 +54,24 @@ func startAs(t testing.TB, user *syscall.Credential, name, path string, variable
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		said := p.output.String()
-		if strings.Contains(said, secret) {
+		output := p.output.String()
+		if strings.Contains(output, secret) {
 			t.Errorf("%s printed the password", name)
 		}
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, said)
+			t.Logf("output of %s:\n%s", name, output)
 		}
 	})
 	return p
 }
 
-// kill ends the process as a crash would, with signal 9.
+// kill ends the process with SIGKILL, as a crash would.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may be gone already
+	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.ended
 }
 
-// terminate asks the process to end and returns its exit code.
+// terminate sends SIGTERM to the process and returns its exit code.
 func (p *process) terminate() int {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -80,13 +80,13 @@ func (p *process) terminate() int {
 	return p.exitCode()
 }
 
-// exitCode waits until the process ends by itself.
+// exitCode waits until the process ends, and returns its exit code.
 func (p *process) exitCode() int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
-		p.t.Fatalf("%s did not end within %v", p.name, patience)
+	case <-time.After(waitTimeout):
+		p.t.Fatalf("%s did not end within %v", p.name, waitTimeout)
 	}
 	var exit *exec.ExitError
 	if p.err != nil && !errors.As(p.err, &exit) {
@@ -114,19 +114,18 @@ func (p *process) line(texts ...string) string {
 	return ""
 }
 
-// hasSaid returns an error unless some line of the output contains every one of the
-// texts.
-func (p *process) hasSaid(texts ...string) error {
+// checkLine returns an error unless a line of the output contains every one of the texts.
+func (p *process) checkLine(texts ...string) error {
 	if p.line(texts...) == "" {
-		return fmt.Errorf("%s did not say, in one line, %q", p.name, texts)
+		return fmt.Errorf("%s printed no line with %q", p.name, texts)
 	}
 	return nil
 }
 
-// says waits until some line of the output contains every one of the texts.
-func (p *process) says(texts ...string) {
+// awaitLine waits until a line of the output contains every one of the texts.
+func (p *process) awaitLine(texts ...string) {
 	p.t.Helper()
-	eventually(p.t, p.name+" says it", func() error { return p.hasSaid(texts...) })
+	eventually(p.t, "output of "+p.name, func() error { return p.checkLine(texts...) })
 }
 
 func containsAll(s string, texts []string) bool {
@@ -138,7 +137,7 @@ func containsAll(s string, texts []string) bool {
 	return true
 }
 
-// output keeps what a process writes. It is safe for concurrent use.
+// output collects the output of a process. It is safe for concurrent use.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -158,16 +157,16 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// eventually calls check until it returns nil, and fails the test if that takes too long.
+// eventually calls check until it returns nil, and fails the test after waitTimeout.
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(20 * time.Millisecond) {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, patience, err)
+			t.Fatalf("%s: not within %v: %v", what, waitTimeout, err)
 		}
 	}
 }

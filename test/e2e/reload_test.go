@@ -1,4 +1,4 @@
-// Component YAML that changes under a running daprd, which reads it again by itself.
+// Component YAML that changes while daprd runs. daprd reloads it automatically.
 package e2e
 
 import (
@@ -6,81 +6,80 @@ import (
 	"testing"
 )
 
-func TestMemoryKeepsItsLocksWhenItsYAMLChanges(t *testing.T) {
+func TestReload_KeepsMemoryLocks(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
 	locks := memory("locks")
 	r := newResources(t, locks)
 	u := startSidecar(t, m, "app", r).user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
-	// A grace longer than the test shows in refusals, and its end in grants.
+	// During restartGrace all requests are refused, and after its end they are granted.
 	r.write(locks.with("restartGrace", "1h"))
-	u.soon(false, "probe 1", "bob")
-	u.gets(belongsToOthers, "report", "bob")
+	u.eventuallyTryLock(false, "probe 1", "bob")
+	u.unlockReturns(belongsToOthers, "report", "bob")
 
 	r.write(locks)
-	u.soon(true, "probe 2", "bob")
+	u.eventuallyTryLock(true, "probe 2", "bob")
 	u.isRefused("report", "bob")
-	u.frees("report", "alice")
-	u.takes("report", "bob")
+	u.unlocks("report", "alice")
+	u.acquires("report", "bob")
 }
 
-func TestMemoryKeepsItsLocksWhenTheKeyPrefixChangesThereAndBack(t *testing.T) {
+func TestReload_KeyPrefixRestored(t *testing.T) {
 	t.Parallel()
 	locks := memory("locks")
 	r := newResources(t, locks)
 	u := startSidecar(t, startMortise(t), "app", r).user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
 	r.write(locks.with("keyPrefix", "none"))
-	u.soon(true, "report", "bob") // another key now
+	u.eventuallyTryLock(true, "report", "bob") // the key is another one
 
 	r.write(locks)
-	eventually(t, "alice's lock is back, and hers to free", func() error {
+	eventually(t, "alice unlocks", func() error {
 		got, err := u.unlock(request{resource: "report", owner: "alice"})
 		if err == nil && got != unlocked {
-			err = fmt.Errorf("unlock gives %d", got)
+			err = fmt.Errorf("got status %d", got)
 		}
 		return err
 	})
-	u.takes("report", "carol")
+	u.acquires("report", "carol")
 }
 
-// Without ignoreErrors, daprd ends over the mistake. With it, daprd goes on without the
-// component.
-func TestAMistakeInTheYAMLOfARunningComponentLosesNoLock(t *testing.T) {
+// Without ignoreErrors, daprd would end. With it, daprd continues without the component.
+func TestReload_InvalidYAML(t *testing.T) {
 	t.Parallel()
 	locks := memory("locks")
 	locks.ignoreErrors = true
 	r := newResources(t, locks)
 	app := startSidecar(t, startMortise(t), "app", r)
 	u := app.user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
 	r.write(locks.with("restartGrase", "1s"))
-	app.says("locks (lock.mortise/v1)", "restartGrase", "restartGrace")
+	app.awaitLine("locks (lock.mortise/v1)", "restartGrase", "restartGrace")
 	u.fails(request{"report", "alice", minute}, "lock store is not configured")
 
 	r.write(locks)
-	u.soon(false, "report", "bob")
-	u.frees("report", "alice")
+	u.eventuallyTryLock(false, "report", "bob")
+	u.unlocks("report", "alice")
 }
 
-func TestAComponentMovesToRedisWithoutARestart(t *testing.T) {
+func TestReload_MemoryToRedis(t *testing.T) {
 	t.Parallel()
 	r := newResources(t, memory("locks"))
 	u := startSidecar(t, startMortise(t), "app", r).user(t, "locks")
-	u.takes("report", "alice")
+	u.acquires("report", "alice")
 
 	server := startRedis(t)
 	moved := redis("locks", server)
 	r.write(moved)
-	u.soon(true, "report", "alice") // Redis knows nothing of memory's locks
+	u.eventuallyTryLock(true, "report", "alice") // Redis does not have memory's locks
 	u.isRefused("report", "bob")
 
-	// And it is really there: a Mortise that never saw the YAML before finds it.
+	// Another Mortise finds the lock in Redis.
 	other := startSidecar(t, startMortise(t), "app", newResources(t, moved)).user(t, "locks")
 	other.isRefused("report", "bob")
-	other.frees("report", "alice")
+	other.unlocks("report", "alice")
 }

@@ -13,28 +13,28 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// component is a Dapr component of type lock.mortise, unless it says otherwise.
+// component is a Dapr component, by default of type lock.mortise.
 type component struct {
 	name         string
-	kind         string // its type; default lock.mortise
+	kind         string // the type; default lock.mortise
 	metadata     map[string]string
-	ignoreErrors bool   // daprd goes on without it if it cannot be initialized
+	ignoreErrors bool   // daprd continues without it if it cannot be initialized
 	initTimeout  string // default: daprd's
 }
 
-// memory is a component that keeps its locks in Mortise.
+// memory returns a component of the memory store.
 func memory(name string) component {
 	return component{name: name, metadata: map[string]string{"store": "memory"}}
 }
 
-// redis is a component that keeps its locks in the server.
+// redis returns a component of the redis store, in the server.
 func redis(name string, server *servers.Redis) component {
 	return component{name: name, metadata: map[string]string{
 		"store": "redis", "redisHost": server.Addr, "redisPassword": secret,
 	}}
 }
 
-// builtin is a component of Dapr's own lock.redis.
+// builtin returns a component of Dapr's own lock.redis.
 func builtin(name string, server *servers.Redis) component {
 	return component{name: name, kind: "lock.redis", metadata: map[string]string{
 		"redisHost": server.Addr, "redisPassword": secret,
@@ -48,7 +48,7 @@ func (c component) with(key, value string) component {
 	return c
 }
 
-// yaml is the component as an operator writes it.
+// yaml returns the component's YAML.
 func (c component) yaml() string {
 	kind := c.kind
 	if kind == "" {
@@ -75,7 +75,8 @@ type resources struct {
 
 func newResources(t testing.TB, components ...component) resources {
 	t.Helper()
-	path, err := os.MkdirTemp("", "resources") // t.TempDir's names may have commas, which separate paths
+	// The names of t.TempDir may have commas, which separate paths.
+	path, err := os.MkdirTemp("", "resources")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +88,14 @@ func newResources(t testing.TB, components ...component) resources {
 	return r
 }
 
-// write adds the component, or replaces it. A running daprd never sees half of it.
+// write adds or replaces the component atomically.
 func (r resources) write(c component) {
 	r.t.Helper()
 	r.writeFile(c.name+".yaml", c.yaml())
 }
 
-// writeSecretly writes the component with the value of one key in a secret store, which
-// it adds.
+// writeSecretly writes the component with the value of one key in a secret store, and
+// adds that store.
 func (r resources) writeSecretly(c component, key string) {
 	r.t.Helper()
 	file := filepath.Join(r.t.TempDir(), "secrets.json")
@@ -111,23 +112,23 @@ func (r resources) writeSecretly(c component, key string) {
 
 func (r resources) writeFile(name, text string) {
 	r.t.Helper()
-	beside := filepath.Join(r.t.TempDir(), name)
-	if err := os.WriteFile(beside, []byte(text), 0o600); err != nil {
+	temporary := filepath.Join(r.t.TempDir(), name)
+	if err := os.WriteFile(temporary, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := os.Rename(beside, filepath.Join(r.path, name)); err != nil {
+	if err := os.Rename(temporary, filepath.Join(r.path, name)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// startRedis starts a Redis that asks for the secret.
+// startRedis starts a Redis that requires the secret.
 func startRedis(t testing.TB) *servers.Redis {
 	t.Helper()
 	return servers.StartRedis(t, "--requirepass", secret)
 }
 
-// startPersistentRedis starts a Redis that asks for the secret and has written down what
-// it answers.
+// startPersistentRedis starts a Redis that requires the secret and persists every write
+// before it answers.
 func startPersistentRedis(t testing.TB) *servers.Redis {
 	t.Helper()
 	return servers.StartRedis(t, "--requirepass", secret, "--appendonly", "yes", "--appendfsync", "always")

@@ -1,4 +1,4 @@
-// Many RTM channels at once.
+// Many RTM channels.
 package e2e
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
-func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
+func TestRTM_ThousandChannels(t *testing.T) {
 	t.Parallel()
 	const channels, locks = 1000, 32
-	near, far, server := startTwins(t)
+	near, far, server := startPair(t)
 	setter, watcher := login(t, near, "setter"), login(t, far, "watcher")
 	channel := func(i int) rtm.Channel { return rtm.Stream(fmt.Sprint("room ", i)) }
-	inEach(t, channels, func(i int) error {
+	forEachChannel(t, channels, func(i int) error {
 		for j := range locks {
 			if _, err := setter.SetLock(t.Context(), channel(i), fmt.Sprint("seat ", j), 0); err != nil {
 				return err
@@ -37,7 +37,7 @@ func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
 	ready := make(chan struct{}, channels)
 	for i := range channels {
 		watching.Go(func() {
-			if err := sees(t.Context(), watcher, channel(i), locks, ready); err != nil {
+			if err := watchUntilRemoved(t.Context(), watcher, channel(i), locks, ready); err != nil {
 				t.Errorf("channel %d: %v", i, err)
 			}
 		})
@@ -45,14 +45,14 @@ func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
 	for range channels {
 		<-ready
 	}
-	inEach(t, channels, func(i int) error {
+	forEachChannel(t, channels, func(i int) error {
 		rows, err := watcher.GetLock(t.Context(), channel(i))
 		if err == nil && (len(rows) != locks || rows[0].Owner != "setter" || rows[1].Owner != "") {
-			err = fmt.Errorf("the locks are %v", rows)
+			err = fmt.Errorf("got the locks %v", rows)
 		}
 		return err
 	})
-	inEach(t, channels, func(i int) error {
+	forEachChannel(t, channels, func(i int) error {
 		for j := range locks {
 			if err := setter.RemoveLock(t.Context(), channel(i), fmt.Sprint("seat ", j)); err != nil {
 				return err
@@ -69,19 +69,19 @@ func TestAThousandChannelsAreListedWatchedAndRemoved(t *testing.T) {
 	eventually(t, "Redis is empty", func() error {
 		keys, err := r.Keys(t.Context(), "*").Result()
 		if err == nil && !slices.Equal(keys, []string{"mortise:token"}) {
-			err = fmt.Errorf("there are %d keys, among them %q", len(keys), keys[:min(5, len(keys))])
+			err = fmt.Errorf("got %d keys, among them %q", len(keys), keys[:min(5, len(keys))])
 		}
 		return err
 	})
 }
 
-// inEach calls fn for each channel, some at once.
-func inEach(t *testing.T, channels int, fn func(i int) error) {
+// forEachChannel calls fn for each channel, with some concurrency.
+func forEachChannel(t *testing.T, channels int, fn func(i int) error) {
 	t.Helper()
-	var working sync.WaitGroup
+	var running sync.WaitGroup
 	todo := make(chan int)
 	for range 16 {
-		working.Go(func() {
+		running.Go(func() {
 			for i := range todo {
 				if err := fn(i); err != nil {
 					t.Errorf("channel %d: %v", i, err)
@@ -93,15 +93,16 @@ func inEach(t *testing.T, channels int, fn func(i int) error) {
 		todo <- i
 	}
 	close(todo)
-	working.Wait()
+	running.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
 }
 
-// sees watches a channel of so many locks until all of them have been removed.
-func sees(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, 4*patience)
+// watchUntilRemoved watches a channel of this number of locks until all have been
+// removed.
+func watchUntilRemoved(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, ready chan<- struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*waitTimeout)
 	defer cancel()
 	left := map[string]bool{}
 	for e, err := range u.Events(ctx, channel) {
@@ -114,14 +115,14 @@ func sees(ctx context.Context, u *rtm.User, channel rtm.Channel, locks int, read
 			}
 			ready <- struct{}{}
 			if len(left) != locks {
-				return fmt.Errorf("the snapshot has %d locks", len(left))
+				return fmt.Errorf("got a snapshot of %d locks", len(left))
 			}
 		case e.Type == rtm.EventRemoved && left[e.Lock.Name]:
 			if delete(left, e.Lock.Name); len(left) == 0 {
 				return nil
 			}
 		default:
-			return fmt.Errorf("told was %v", e)
+			return fmt.Errorf("unexpected event %v", e)
 		}
 	}
 	return errors.New("the events have ended")

@@ -1,4 +1,4 @@
-// Users of RTM channels, by two Mortises on one Redis.
+// Users of RTM channels, with two Mortises on one Redis.
 package e2e
 
 import (
@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// grace is the TTL of the tests' locks.
-	grace = 2 * time.Second
-	// late is how much longer a lock may last whose owner has gone together with the
-	// Mortise that he was online by: two fifths of its TTL, and a second for a busy
+	// rtmTTL is the TTL of the tests' locks.
+	rtmTTL = 2 * time.Second
+	// takeoverDelay is how much longer a lock may last if its owner and the owner's
+	// Mortise are killed together: two fifths of the TTL, and a second for a busy
 	// machine.
-	late = 2*grace/5 + time.Second
+	takeoverDelay = 2*rtmTTL/5 + time.Second
 
-	// ownerVariable makes the test's own binary a user who acquires the report's lock by
-	// the Mortise at this socket, and keeps it.
+	// ownerVariable, if it is set to a socket and a name, makes the test binary run
+	// runOwner.
 	ownerVariable = "MORTISE_E2E_OWNER"
 )
 
@@ -36,9 +36,9 @@ var (
 	report = "report"
 )
 
-// owner says what it holds when it is online, acquires the lock if that is nothing, and
-// never ends.
-func owner(socket, name string) error {
+// runOwner logs in, prints the locks that it holds, acquires the lock if it holds none,
+// and never returns.
+func runOwner(socket, name string) error {
 	c, err := client.Dial("unix://" + socket)
 	if err != nil {
 		return err
@@ -60,31 +60,32 @@ func owner(socket, name string) error {
 	select {}
 }
 
-// startOwner starts owner as a process, and returns it with the lockRev that it has told.
-func startOwner(t *testing.T, m *mortise, name, how string) (*process, uint64) {
+// startOwner starts runOwner in a process, and returns it and the lockRev that it
+// printed.
+func startOwner(t *testing.T, m *mortise, name, verb string) (*process, uint64) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, name, self, []string{ownerVariable + "=" + m.socket() + " " + name})
-	p.says(how)
-	rev, err := strconv.ParseUint(strings.Fields(p.line(how))[2], 10, 64)
+	p.awaitLine(verb)
+	rev, err := strconv.ParseUint(strings.Fields(p.line(verb))[2], 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p, rev
 }
 
-// startTwins starts two Mortises on one Redis.
-func startTwins(t *testing.T) (near, far *mortise, server *servers.Redis) {
+// startPair starts two Mortises on one Redis.
+func startPair(t *testing.T) (near, far *mortise, server *servers.Redis) {
 	t.Helper()
 	server = startRedis(t)
-	path := newResources(t, redis("locks", server).with("rtmMinTTL", "1s").with("rtmDefaultTTL", grace.String())).path
+	path := newResources(t, redis("locks", server).with("rtmMinTTL", "1s").with("rtmDefaultTTL", rtmTTL.String())).path
 	return startMortise(t, "--resources-path", path), startMortise(t, "--resources-path", path), server
 }
 
-// login makes a user online until the end of the test.
+// login logs a user in until the end of the test.
 func login(t *testing.T, m *mortise, name string) *rtm.User {
 	t.Helper()
 	c, err := client.Dial("unix://" + m.socket())
@@ -118,30 +119,30 @@ func acquire(t *testing.T, u *rtm.User) *rtm.Lock {
 	return l
 }
 
-// isOwnedBy expects that the report's lock has this owner.
-func isOwnedBy(t *testing.T, u *rtm.User, owner string) {
+// expectOwner fails the test unless the lock has this owner.
+func expectOwner(t *testing.T, u *rtm.User, owner string) {
 	t.Helper()
-	if err := ownedBy(t.Context(), u, owner); err != nil {
+	if err := checkOwner(t.Context(), u, owner); err != nil {
 		t.Error(err)
 	}
 }
 
-func ownedBy(ctx context.Context, u *rtm.User, owner string) error {
+func checkOwner(ctx context.Context, u *rtm.User, owner string) error {
 	locks, err := u.GetLock(ctx, team)
 	if err != nil || len(locks) != 1 || locks[0].Owner != owner {
-		return fmt.Errorf("the locks are %v, %w, want one of %q", locks, err, owner)
+		return fmt.Errorf("got the locks %v, %w, want one of %q", locks, err, owner)
 	}
 	return nil
 }
 
-// wait acquires the lock in the background, and returns when the user stands in the queue
-// as the nth.
-func wait(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan answer {
+// acquireInBackground starts AcquireLock, and returns when the user is the nth in the
+// queue.
+func acquireInBackground(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan acquireResult {
 	t.Helper()
-	answers := make(chan answer, 1)
+	answers := make(chan acquireResult, 1)
 	go func() {
 		l, err := u.AcquireLock(t.Context(), team, report, true)
-		answers <- answer{l, err, time.Now()}
+		answers <- acquireResult{l, err, time.Now()}
 	}()
 	c, err := client.Dial("unix://" + m.socket())
 	if err != nil {
@@ -151,22 +152,22 @@ func wait(t *testing.T, m *mortise, u *rtm.User, nth int) <-chan answer {
 	eventually(t, u.Name()+" waits", func() error {
 		locks, err := c.List(t.Context(), "rtm||")
 		if err == nil && (len(locks) != 1 || locks[0].Waiters < nth) {
-			err = fmt.Errorf("the locks are %+v", locks)
+			err = fmt.Errorf("got the locks %+v", locks)
 		}
 		return err
 	})
 	return answers
 }
 
-// answer is how an AcquireLock has ended, and when.
-type answer struct {
+// acquireResult is the result of AcquireLock, and the time of its return.
+type acquireResult struct {
 	*rtm.Lock
 	error
 	at time.Time
 }
 
-// watch hears a channel's events from now on until the end of the test.
-func watch(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
+// subscribe returns a channel's events from now on until the end of the test.
+func subscribe(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
 	t.Helper()
 	events := make(chan rtm.Event, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -183,62 +184,62 @@ func watch(t *testing.T, u *rtm.User, channel rtm.Channel) <-chan rtm.Event {
 		cancel()
 		watching.Wait()
 	})
-	if e := next(t, events); e.Type != rtm.EventSnapshot {
-		t.Fatalf("the first event is %v", e)
+	if e := nextEvent(t, events); e.Type != rtm.EventSnapshot {
+		t.Fatalf("first event: got %v, want a snapshot", e)
 	}
 	return events
 }
 
-// next is the next event.
-func next(t *testing.T, events <-chan rtm.Event) rtm.Event {
+// nextEvent returns the next event.
+func nextEvent(t *testing.T, events <-chan rtm.Event) rtm.Event {
 	t.Helper()
 	select {
 	case e := <-events:
 		return e
-	case <-time.After(patience):
-		t.Fatal("there is no event")
+	case <-time.After(waitTimeout):
+		t.Fatal("got no event")
 		return rtm.Event{}
 	}
 }
 
-// isNext expects an event about the lock of this user.
-func isNext(t *testing.T, events <-chan rtm.Event, what rtm.EventType, owner string) {
+// expectEvent fails the test unless the next event has this type and owner.
+func expectEvent(t *testing.T, events <-chan rtm.Event, what rtm.EventType, owner string) {
 	t.Helper()
-	if e := next(t, events); e.Type != what || e.Lock.Owner != owner {
-		t.Errorf("the event is %v, want %v of %q", e, what, owner)
+	if e := nextEvent(t, events); e.Type != what || e.Lock.Owner != owner {
+		t.Errorf("got the event %v, want %v of %q", e, what, owner)
 	}
 }
 
-func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
+func TestRTM_QueueOrder(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	ann := login(t, near, "ann")
-	events := watch(t, ann, team)
+	events := subscribe(t, ann, team)
 	setLock(t, ann)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
 
 	names := []string{"bob", "cleo", "dan", "eve"}
 	var users []*rtm.User
-	var turns []<-chan answer
+	var results []<-chan acquireResult
 	for i, name := range names {
 		m := []*mortise{far, near}[i%2]
 		users = append(users, login(t, m, name))
-		turns = append(turns, wait(t, m, users[i], i+1))
+		results = append(results, acquireInBackground(t, m, users[i], i+1))
 	}
 	if err := held.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	last := held.Rev
-	for i, turn := range turns {
-		got := <-turn
+	for i, result := range results {
+		got := <-result
 		if got.error != nil || got.Rev <= last {
 			t.Fatalf("%s got %v, %v after %d", names[i], got.Lock, got.error, last)
 		}
 		last = got.Rev
-		for j, later := range turns[i+1:] {
+		for j, later := range results[i+1:] {
 			if len(later) > 0 {
-				t.Errorf("%s has overtaken %s", names[i+1+j], names[i])
+				t.Errorf("%s was granted the lock before %s", names[i+1+j], names[i])
 			}
 		}
 		if err := users[i].ReleaseLock(t.Context(), team, report); err != nil {
@@ -246,123 +247,124 @@ func TestUsersOfTwoMortisesTakeTheirTurns(t *testing.T) {
 		}
 	}
 	for _, name := range slices.Insert(names, 0, "ann") {
-		isNext(t, events, rtm.EventAcquired, name)
-		isNext(t, events, rtm.EventReleased, name)
+		expectEvent(t, events, rtm.EventAcquired, name)
+		expectEvent(t, events, rtm.EventReleased, name)
 	}
 }
 
-func TestAnOwnerWhoDiesKeepsTheLockForItsTTL(t *testing.T) {
+func TestRTM_OwnerKilled(t *testing.T) {
 	for _, row := range []struct {
 		name    string
-		mortise bool // dies with him
+		mortise bool // is killed together with the owner
 		most    time.Duration
 	}{
-		{"alone", false, grace + time.Second},
-		{"together with his Mortise", true, grace + late},
+		{"without its Mortise", false, rtmTTL + time.Second},
+		{"together with its Mortise", true, rtmTTL + takeoverDelay},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			near, far, _ := startTwins(t)
+			near, far, _ := startPair(t)
 			bob := login(t, far, "bob")
-			events := watch(t, bob, team)
+			events := subscribe(t, bob, team)
 			setLock(t, bob)
-			isNext(t, events, rtm.EventSet, "")
+			expectEvent(t, events, rtm.EventSet, "")
 			ann, rev := startOwner(t, near, "ann", "acquired")
-			isNext(t, events, rtm.EventAcquired, "ann")
-			turn := wait(t, far, bob, 1)
+			expectEvent(t, events, rtm.EventAcquired, "ann")
+			result := acquireInBackground(t, far, bob, 1)
 
-			time.Sleep(2 * grace) // online for longer than the TTL
-			isOwnedBy(t, bob, "ann")
-			died := time.Now()
+			time.Sleep(2 * rtmTTL) // online for longer than the TTL
+			expectOwner(t, bob, "ann")
+			killed := time.Now()
 			if row.mortise {
 				near.kill()
 			}
 			ann.kill()
-			got := <-turn
-			if after := got.at.Sub(died); got.error != nil || got.Rev <= rev || after < grace || after > row.most {
-				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, grace, row.most)
+			got := <-result
+			if after := got.at.Sub(killed); got.error != nil || got.Rev <= rev || after < rtmTTL || after > row.most {
+				t.Errorf("bob got %v, %v after %v, want a larger rev than %d, from %v to %v", got.Lock, got.error, after, rev, rtmTTL, row.most)
 			}
-			isNext(t, events, rtm.EventReleased, "ann")
-			isNext(t, events, rtm.EventAcquired, "bob")
+			expectEvent(t, events, rtm.EventReleased, "ann")
+			expectEvent(t, events, rtm.EventAcquired, "bob")
 		})
 	}
 }
 
-func TestAnOwnerWhoComesBackInTimeHasTheLockStill(t *testing.T) {
+func TestRTM_OwnerReconnects(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	bob := login(t, far, "bob")
-	events := watch(t, bob, team)
+	events := subscribe(t, bob, team)
 	setLock(t, bob)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	ann, rev := startOwner(t, near, "ann", "acquired")
-	isNext(t, events, rtm.EventAcquired, "ann")
-	for _, m := range []*mortise{near, far} { // he may come back by another
+	expectEvent(t, events, rtm.EventAcquired, "ann")
+	// The owner may reconnect through another Mortise.
+	for _, m := range []*mortise{near, far} {
 		ann.kill()
-		time.Sleep(grace / 4)
-		var again uint64
-		if ann, again = startOwner(t, m, "ann", "still"); again != rev {
-			t.Errorf("the lockRev is %d, and was %d", again, rev)
+		time.Sleep(rtmTTL / 4)
+		var newRev uint64
+		if ann, newRev = startOwner(t, m, "ann", "still"); newRev != rev {
+			t.Errorf("got the lockRev %d, want %d", newRev, rev)
 		}
 	}
-	time.Sleep(2 * grace)
-	isOwnedBy(t, bob, "ann")
+	time.Sleep(2 * rtmTTL)
+	expectOwner(t, bob, "ann")
 	if len(events) > 0 {
-		t.Errorf("others were told %v", <-events)
+		t.Errorf("unexpected event %v", <-events)
 	}
 }
 
-func TestAnOwnerWhoseMortiseIsKilledKeepsHisLock(t *testing.T) {
+func TestRTM_ServerKilled(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	bob, ann := login(t, far, "bob"), login(t, near, "ann")
-	events := watch(t, bob, team)
+	events := subscribe(t, bob, team)
 	setLock(t, bob)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	l := acquire(t, ann)
-	isNext(t, events, rtm.EventAcquired, "ann")
-	near.crash(grace / 4)
+	expectEvent(t, events, rtm.EventAcquired, "ann")
+	near.crash(rtmTTL / 4)
 	near.start(t)
-	time.Sleep(2 * grace)
+	time.Sleep(2 * rtmTTL)
 	if err := l.Err(); err != nil {
-		t.Errorf("ann was told: %v", err)
+		t.Errorf("ann: got the error %v", err)
 	}
-	isOwnedBy(t, bob, "ann")
+	expectOwner(t, bob, "ann")
 	if len(events) > 0 {
-		t.Errorf("others were told %v", <-events)
+		t.Errorf("unexpected event %v", <-events)
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
-	isNext(t, events, rtm.EventReleased, "ann")
+	expectEvent(t, events, rtm.EventReleased, "ann")
 }
 
-func TestALockIsRemovedThatIsHeldAndWaitedFor(t *testing.T) {
+func TestRTM_RemoveHeldLock(t *testing.T) {
 	t.Parallel()
-	near, far, _ := startTwins(t)
+	near, far, _ := startPair(t)
 	ann, bob, eve := login(t, near, "ann"), login(t, far, "bob"), login(t, far, "eve")
-	events := watch(t, eve, team)
+	events := subscribe(t, eve, team)
 	setLock(t, eve)
-	isNext(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventSet, "")
 	held := acquire(t, ann)
-	turn := wait(t, far, bob, 1)
+	result := acquireInBackground(t, far, bob, 1)
 	if err := eve.RemoveLock(t.Context(), team, report); err != nil {
 		t.Fatal(err)
 	}
 	setLock(t, eve)
-	if got := <-turn; !errors.Is(got.error, rtm.ErrLockNotExist) {
+	if got := <-result; !errors.Is(got.error, rtm.ErrLockNotExist) {
 		t.Errorf("bob got %v, %v", got.Lock, got.error)
 	}
 	<-held.Done()
 	if err := held.Err(); !errors.Is(err, rtm.ErrRemoved) {
-		t.Errorf("ann was told: %v", err)
+		t.Errorf("ann: got the error %v", err)
 	}
-	isOwnedBy(t, eve, "")
+	expectOwner(t, eve, "")
 	if l := acquire(t, bob); l.Rev <= held.Rev {
-		t.Errorf("lockRev %d follows %d", l.Rev, held.Rev)
+		t.Errorf("got lockRev %d after %d, want a larger one", l.Rev, held.Rev)
 	}
-	isNext(t, events, rtm.EventAcquired, "ann")
-	isNext(t, events, rtm.EventRemoved, "ann")
-	isNext(t, events, rtm.EventSet, "")
-	isNext(t, events, rtm.EventAcquired, "bob")
+	expectEvent(t, events, rtm.EventAcquired, "ann")
+	expectEvent(t, events, rtm.EventRemoved, "ann")
+	expectEvent(t, events, rtm.EventSet, "")
+	expectEvent(t, events, rtm.EventAcquired, "bob")
 }

@@ -1,4 +1,4 @@
-// `mortise dev`, which apps use with Dapr's SDKs and no sidecar.
+// `mortise dev`, which apps use with Dapr's SDKs and without a sidecar.
 package e2e
 
 import (
@@ -13,13 +13,13 @@ import (
 	dapr "github.com/dapr/go-sdk/client"
 )
 
-// devStore is the one component of `mortise dev`.
+// devStore is the only component of `mortise dev`.
 const devStore = "lockstore"
 
-// dev is a `mortise dev` on ports of its own.
+// dev is a `mortise dev` on free ports.
 type dev struct {
 	*process
-	token              string // what apps must send; empty: nothing
+	token              string // the token that apps must send; empty: none
 	httpAddr, grpcAddr string
 }
 
@@ -30,20 +30,20 @@ func startDev(t testing.TB, token string, args ...string) *dev {
 	d.process = start(t, "mortise dev", mortiseProgram.path, append(inFolder(socketsFolder(t)), d.variable()), append([]string{"dev",
 		"--http-listen-address", "", "--dapr-grpc-listen-address", "127.0.0.1:0", "--dapr-http-listen-address", "127.0.0.1:0",
 	}, args...)...)
-	d.says("Ready on")
+	d.awaitLine("Ready on")
 	listening := d.after("Listening on ")
 	if len(listening) != 2 {
-		t.Fatalf("it listens on %q", listening)
+		t.Fatalf("got the listeners %q, want 2", listening)
 	}
 	d.grpcAddr, d.httpAddr = listening[0], listening[1]
 	return d
 }
 
-// variable is the environment by which Mortise and the SDKs know the token.
+// variable returns the environment variable with the token, for Mortise and the SDKs.
 func (d *dev) variable() string { return "DAPR_API_TOKEN=" + d.token }
 
-// after returns what stands behind the text, up to a blank or a quotation mark, in each
-// line that has it.
+// after returns what follows the text, up to a space or a quotation mark, in each line
+// that contains it.
 func (p *process) after(text string) (found []string) {
 	for line := range strings.Lines(p.output.String()) {
 		if _, rest, ok := strings.Cut(line, text); ok {
@@ -53,7 +53,7 @@ func (p *process) after(text string) (found []string) {
 	return found
 }
 
-// goSDK connects Dapr's Go SDK, with a token or none.
+// goSDK connects Dapr's Go SDK, with or without a token.
 func (d *dev) goSDK(t testing.TB, token string) dapr.Client {
 	t.Helper()
 	client, err := dapr.NewClientWithAddressContext(t.Context(), d.grpcAddr)
@@ -68,7 +68,7 @@ func (d *dev) goSDK(t testing.TB, token string) dapr.Client {
 }
 
 // javaScriptSDK starts an app with Dapr's JavaScript SDK, which is installed in the
-// folder, and returns the way through it.
+// folder, and returns the API through it.
 func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) api {
 	t.Helper()
 	port := addr[strings.LastIndex(addr, ":")+1:]
@@ -77,29 +77,30 @@ func (d *dev) javaScriptSDK(t testing.TB, folder, protocol, addr string) api {
 		if app.hasEnded() {
 			t.Fatalf("the app ended: %v", app.err)
 		}
-		return app.hasSaid("API at ")
+		return app.checkLine("API at ")
 	})
 	return httpAPI{app.after("API at ")[0]}
 }
 
-// needs fails the test if there is no such program.
-func needs(t testing.TB, program, debian string) {
+// requireProgram fails the test if the program is not installed.
+func requireProgram(t testing.TB, program, debian string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Fatalf("%v. Debian, Ubuntu: sudo apt-get install %s", err, debian)
 	}
 }
 
-// installJavaScriptSDK returns a folder with what is in js, and with what that needs.
+// installJavaScriptSDK returns a copy of the folder js with its dependencies installed.
 func installJavaScriptSDK(t testing.TB) string {
 	t.Helper()
-	needs(t, "node", "nodejs")
-	needs(t, "npm", "npm")
+	requireProgram(t, "node", "nodejs")
+	requireProgram(t, "npm", "npm")
 	folder := t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS("js")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // it comes from afar
+	// npm downloads packages.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	npm := exec.CommandContext(ctx, "npm", "ci")
 	npm.Dir, npm.WaitDelay = folder, time.Second
@@ -109,7 +110,7 @@ func installJavaScriptSDK(t testing.TB) string {
 	return folder
 }
 
-// sdks are the ways of an app through Dapr's SDKs, by name.
+// sdks returns the APIs through Dapr's SDKs, by name.
 func (d *dev) sdks(t testing.TB, folder string) map[string]api {
 	t.Helper()
 	return map[string]api{
@@ -119,7 +120,7 @@ func (d *dev) sdks(t testing.TB, folder string) map[string]api {
 	}
 }
 
-// withAndWithoutToken runs the test with a token that apps must send, and with none.
+// withAndWithoutToken runs the test with and without a token that apps must send.
 func withAndWithoutToken(t *testing.T, test func(t *testing.T, token string)) {
 	t.Helper()
 	for _, token := range []string{"", secret} {

@@ -1,4 +1,4 @@
-// Dapr's SDKs as they are, with no sidecar.
+// Dapr's unmodified SDKs, without a sidecar.
 package e2e
 
 import (
@@ -13,7 +13,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 )
 
-func TestSDKsTakeLoseAndFreeLocksWithoutASidecar(t *testing.T) {
+func TestSDK_Outcomes(t *testing.T) {
 	t.Parallel()
 	folder := installJavaScriptSDK(t)
 	withAndWithoutToken(t, func(t *testing.T, token string) {
@@ -22,32 +22,32 @@ func TestSDKsTakeLoseAndFreeLocksWithoutASidecar(t *testing.T) {
 		for name, sdk := range sdks {
 			t.Run("through "+name, func(t *testing.T) {
 				u := user{t: t, api: sdk, store: devStore}
-				takeLoseAndFree(u)
-				u.takes("shared", name)
+				testOutcomes(u)
+				u.acquires("shared", name)
 				for _, other := range sdks {
 					user{t: t, api: other, store: devStore}.isRefused("shared", "another")
 				}
-				u.frees("shared", name)
+				u.unlocks("shared", name)
 			})
 		}
 	})
 }
 
-// takeLoseAndFree has every outcome that Dapr's API for locks has.
-func takeLoseAndFree(u user) {
+// testOutcomes checks every outcome of Dapr's lock API.
+func testOutcomes(u user) {
 	u.t.Helper()
-	u.takes("invoice", "alice")
+	u.acquires("invoice", "alice")
 	u.isRefused("invoice", "bob")
 	u.isRefused("invoice", "alice")
-	u.gets(belongsToOthers, "invoice", "bob")
-	u.gets(doesNotExist, "letter", "alice")
-	u.frees("invoice", "alice")
-	u.gets(doesNotExist, "invoice", "alice")
+	u.unlockReturns(belongsToOthers, "invoice", "bob")
+	u.unlockReturns(doesNotExist, "letter", "alice")
+	u.unlocks("invoice", "alice")
+	u.unlockReturns(doesNotExist, "invoice", "alice")
 
-	u.takesFor(1, "invoice", "alice")
-	u.soon(true, "invoice", "bob")
-	u.gets(belongsToOthers, "invoice", "alice")
-	u.frees("invoice", "bob")
+	u.acquiresFor(1, "invoice", "alice")
+	u.eventuallyTryLock(true, "invoice", "bob")
+	u.unlockReturns(belongsToOthers, "invoice", "alice")
+	u.unlocks("invoice", "bob")
 
 	u.fails(request{"", "alice", minute}, "ResourceId is empty in lock store lockstore")
 	u.fails(request{"invoice", "alice", 0}, "ExpiryInSeconds is not positive in lock store lockstore")
@@ -55,10 +55,10 @@ func takeLoseAndFree(u user) {
 	u.fails(request{"invoice", "alice", minute}, "lock store depot not found")
 }
 
-func TestTheGoSDKNamesWhatHasBecomeOfAnUnlock(t *testing.T) {
+func TestSDK_GoUnlockStatus(t *testing.T) {
 	t.Parallel()
 	sdk := startDev(t, "").goSDK(t, "")
-	user{t: t, api: sdkAPI{sdk}, store: devStore}.takes("invoice", "alice")
+	user{t: t, api: sdkAPI{sdk}, store: devStore}.acquires("invoice", "alice")
 	for _, row := range []struct {
 		resource, owner string
 		want            dapr.UnlockResponse
@@ -74,7 +74,7 @@ func TestTheGoSDKNamesWhatHasBecomeOfAnUnlock(t *testing.T) {
 	}
 }
 
-func TestWithoutTheTokenNothingIsGranted(t *testing.T) {
+func TestSDK_Token(t *testing.T) {
 	t.Parallel()
 	d := startDev(t, secret)
 	ask := request{"invoice", "alice", minute}
@@ -89,12 +89,12 @@ func TestWithoutTheTokenNothingIsGranted(t *testing.T) {
 		refused.code != http.StatusUnauthorized {
 		t.Errorf("over HTTP: %v", err)
 	}
-	user{t: t, api: sdkAPI{d.goSDK(t, secret)}, store: devStore}.takes(ask.resource, "bob")
+	user{t: t, api: sdkAPI{d.goSDK(t, secret)}, store: devStore}.acquires(ask.resource, "bob")
 }
 
-// Before its first call, Python's SDK asks this until the answer is between 200 and 299,
-// and gives up after a minute.
-func TestPythonsSDKFindsThatItsSidecarIsReady(t *testing.T) {
+// Before its first call, Python's SDK repeats this request until the status is between
+// 200 and 299, for at most a minute.
+func TestSDK_PythonHealthCheck(t *testing.T) {
 	t.Parallel()
 	withAndWithoutToken(t, func(t *testing.T, token string) {
 		url := "http://" + startDev(t, token).httpAddr + "/v1.0/healthz/outbound"
@@ -104,7 +104,8 @@ func TestPythonsSDKFindsThatItsSidecarIsReady(t *testing.T) {
 		}
 		req.Header = http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {"dapr-sdk-python/1.17.0"}}
 		req.Close = true
-		for _, sent := range []string{"", token} { // the SDK sends what it has, and none is asked for
+		// The SDK sends its token, if it has one. None is required.
+		for _, sent := range []string{"", token} {
 			if sent != "" {
 				req.Header.Set("dapr-api-token", sent)
 			}
@@ -119,16 +120,16 @@ func TestPythonsSDKFindsThatItsSidecarIsReady(t *testing.T) {
 	})
 }
 
-func TestTheCommandThatDevPrintsTakesALock(t *testing.T) {
+func TestDev_PrintedCommand(t *testing.T) {
 	t.Parallel()
-	needs(t, "curl", "curl")
+	requireProgram(t, "curl", "curl")
 	withAndWithoutToken(t, func(t *testing.T, token string) {
 		d := startDev(t, token, "--dapr-http-listen-address", "127.0.0.1:"+freePort(t))
-		d.says("curl ")
+		d.awaitLine("curl ")
 		curl := exec.CommandContext(t.Context(), "sh", "-c", d.line("curl "))
 		curl.Env = append(curl.Environ(), d.variable())
 		if out, err := curl.Output(); err != nil || string(out) != `{"success":true}` {
-			t.Errorf("%s says %s, %v", d.line("curl "), out, err)
+			t.Errorf("%s: got %s, %v", d.line("curl "), out, err)
 		}
 	})
 }

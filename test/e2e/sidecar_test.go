@@ -1,4 +1,4 @@
-// A daprd as a process, and the two APIs by which an app comes in.
+// A daprd process, and the two APIs that an app calls.
 package e2e
 
 import (
@@ -16,11 +16,11 @@ import (
 type sidecar struct {
 	*process
 	program            *program            // which daprd
-	flags              []string            // besides those that every sidecar has
-	runAs              *syscall.Credential // who runs it; nil: who runs the test
+	flags              []string            // in addition to those of every sidecar
+	runAs              *syscall.Credential // nil: the user of the test
 	app                string
-	folder             string   // where it looks for sockets
-	env                []string // besides the variable with that folder
+	folder             string   // its sockets folder
+	env                []string // in addition to the variable with that folder
 	resources          resources
 	httpAddr, grpcAddr string
 	sdk                api // the Go SDK
@@ -33,15 +33,15 @@ func startSidecar(t testing.TB, m *mortise, app string, r resources) *sidecar {
 	return startSidecarIn(t, m.folder, app, r)
 }
 
-// startSidecarIn is startSidecar for a sockets folder in which Mortise need not be.
+// startSidecarIn is startSidecar for a sockets folder that may have no Mortise.
 func startSidecarIn(t testing.TB, folder, app string, r resources) *sidecar {
 	t.Helper()
 	s := launchSidecar(t, folder, app, r)
-	s.await(t)
+	s.awaitReady(t)
 	return s
 }
 
-// launchSidecar starts daprd and does not wait.
+// launchSidecar starts daprd without waiting until it serves.
 func launchSidecar(t testing.TB, folder, app string, r resources) *sidecar {
 	t.Helper()
 	s := &sidecar{program: &daprdProgram, app: app, folder: folder, resources: r}
@@ -65,12 +65,12 @@ func (s *sidecar) launch(t testing.TB) {
 	}, s.flags...)...)
 }
 
-// await waits until daprd serves, and opens its APIs.
-func (s *sidecar) await(t testing.TB) {
+// awaitReady waits until daprd serves, and opens its APIs.
+func (s *sidecar) awaitReady(t testing.TB) {
 	t.Helper()
 	eventually(t, "daprd of "+s.app+" serves", func() error {
 		if s.hasEnded() && s.line("address already in use") != "" {
-			s.launch(t) // somebody took a port between our look and daprd's
+			s.launch(t) // another process took a port after freePort returned it
 		}
 		if s.hasEnded() {
 			t.Fatalf("daprd of %s ended: %v", s.app, s.err)
@@ -85,7 +85,7 @@ func (s *sidecar) await(t testing.TB) {
 	s.sdk, s.http = sdkAPI{client}, httpAPI{"http://" + s.httpAddr}
 }
 
-// ready tells whether daprd says that it is.
+// ready returns an error unless daprd reports that it is healthy.
 func (s *sidecar) ready() error {
 	resp, err := httpClient.Get("http://" + s.httpAddr + "/v1.0/healthz")
 	if err != nil {
@@ -98,17 +98,17 @@ func (s *sidecar) ready() error {
 	return nil
 }
 
-// APIs are the ways into the sidecar, by name.
+// apis returns the sidecar's APIs by name.
 func (s *sidecar) apis() map[string]api {
 	return map[string]api{"the Go SDK": s.sdk, "HTTP": s.http}
 }
 
-// user returns a user of a store, by way of the SDK.
+// user returns a user of a store, through the SDK.
 func (s *sidecar) user(t testing.TB, store string) user {
 	return user{t: t, api: s.sdk, store: store}
 }
 
-// freePort returns a port of the loopback interface that was free a moment ago.
+// freePort returns a port of the loopback interface that was free when it was checked.
 func freePort(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig

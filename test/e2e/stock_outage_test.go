@@ -1,4 +1,4 @@
-// A Mortise, or a Redis, that goes away under an unmodified daprd.
+// A Mortise, or a Redis, that stops while an unmodified daprd runs.
 package e2e
 
 import (
@@ -6,55 +6,55 @@ import (
 	"testing"
 )
 
-func TestAStockDaprdsBindingOutlivesACrashOfMortise(t *testing.T) {
+func TestBinding_ServerCrash(t *testing.T) {
 	t.Parallel()
 	r := newResources(t, bindingOf(redis("locks", startRedis(t))).with("keys", "orders/*"))
 	m, a := startMortise(t, "--resources-path", r.path), startApp(t)
-	s := startStock(t, m, a, r)
+	s := startStockSidecar(t, m, a, r)
 	b := s.binding(t, "locks")
-	a.isTold(noLocks)
-	b.answers("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
-	a.isTold(eventOf("ACQUIRED", "60s"))
+	a.receives(noLocks)
+	b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
+	a.receives(eventOf("ACQUIRED", "60s"))
 
-	m.crash(moment)
+	m.crash(disconnectTime)
 	b.fails("list", `{}`, "code = Unavailable", "mortise.sock")
 	m.start(t)
-	b.soon("tryLock", `{"key": "orders/1", "owner": "bob", "ttl": 60}`, `{"acquired":false}`)
-	b.answers("setLock", `{"user": "ann", "channel": "c", "channelType": "STREAM", "lockName": "l"}`,
+	b.eventually("tryLock", `{"key": "orders/1", "owner": "bob", "ttl": 60}`, `{"acquired":false}`)
+	b.returns("setLock", `{"user": "ann", "channel": "c", "channelType": "STREAM", "lockName": "l"}`,
 		`{"errorCode":0,"channel":"c","channelType":"STREAM","lockName":"l","ttl":10}`)
-	b.answers("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
+	b.returns("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
 
-	// daprd does not read again by itself, only when it reloads.
-	b.answers("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
+	// daprd does not call Read again until it reloads.
+	b.returns("tryLock", `{"key": "orders/1", "owner": "alice", "ttl": 60}`, acquired)
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	a.isTold(`{"kind":"SNAPSHOT","revision":N,"locks":[{"key":"orders/1","owner":"alice","token":N,"ttl":"60s","remaining":"T"}]}`)
-	b.soon("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
-	a.isTold(eventOf("RELEASED", "60s"))
+	a.receives(`{"kind":"SNAPSHOT","revision":N,"locks":[{"key":"orders/1","owner":"alice","token":N,"ttl":"60s","remaining":"T"}]}`)
+	b.eventually("unlock", `{"key": "orders/1", "owner": "alice"}`, `{"unlocked":true}`)
+	a.receives(eventOf("RELEASED", "60s"))
 }
 
-func TestAStockDaprdIsToldThatMortiseDoesNotKnowItsBindingAnyMore(t *testing.T) {
+func TestBinding_NotInitialized(t *testing.T) {
 	t.Parallel()
 	m := startMortise(t)
-	b := startStock(t, m, nil, newResources(t, bindingOf(memory("locks")))).binding(t, "locks")
-	b.answers("list", `{}`, `{"locks":[]}`)
-	m.crash(moment)
+	b := startStockSidecar(t, m, nil, newResources(t, bindingOf(memory("locks")))).binding(t, "locks")
+	b.returns("list", `{}`, `{"locks":[]}`)
+	m.crash(disconnectTime)
 	m.start(t)
-	eventually(t, "the app is told", func() error {
-		return b.failure("list", `{}`, "code = FailedPrecondition", `NOT_INITIALIZED: binding \"locks\"`, "--resources-path")
+	eventually(t, "the binding fails", func() error {
+		return b.checkFailure("list", `{}`, "code = FailedPrecondition", `NOT_INITIALIZED: binding \"locks\"`, "--resources-path")
 	})
 }
 
-func TestAStockDaprdIsToldThatRedisIsAway(t *testing.T) {
+func TestBinding_RedisUnreachable(t *testing.T) {
 	t.Parallel()
 	server := startPersistentRedis(t)
-	b := startStock(t, startMortise(t), nil, newResources(t, bindingOf(redis("locks", server)))).binding(t, "locks")
-	b.answers("tryLock", `{"key": "k", "owner": "alice", "ttl": 60}`, acquired)
+	b := startStockSidecar(t, startMortise(t), nil, newResources(t, bindingOf(redis("locks", server)))).binding(t, "locks")
+	b.returns("tryLock", `{"key": "k", "owner": "alice", "ttl": 60}`, acquired)
 	server.Stop()
 	b.fails("unlock", `{"key": "k", "owner": "alice"}`, "code = Unavailable", "connection refused")
 	b.fails("getLock", `{"user": "ann", "channel": "c", "channelType": 1}`, "-14009 LOCK_NOT_AVAILABLE")
 	server.Start()
-	b.soon("tryLock", `{"key": "k", "owner": "bob", "ttl": 60}`, `{"acquired":false}`)
-	b.answers("unlock", `{"key": "k", "owner": "alice"}`, `{"unlocked":true}`)
+	b.eventually("tryLock", `{"key": "k", "owner": "bob", "ttl": 60}`, `{"acquired":false}`)
+	b.returns("unlock", `{"key": "k", "owner": "alice"}`, `{"unlocked":true}`)
 }

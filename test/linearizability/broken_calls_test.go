@@ -9,8 +9,8 @@ import (
 )
 
 var brokenWaits = []broken{{
-	what: "lets a cancelled waiter hold the lock",
-	with: func(f *faulty) {
+	does: "lets a canceled waiter hold the lock",
+	install: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
 			if err != nil {
@@ -20,8 +20,8 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	what: "leaves a cancelled waiter in the queue",
-	with: func(f *faulty) {
+	does: "leaves a canceled waiter in the queue",
+	install: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Millisecond)
 			done := make(chan struct{})
@@ -41,19 +41,19 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	what: "says that a waiter got the lock when its time is over",
-	with: func(f *faulty) {
+	does: "reports a grant to a waiter whose context ended",
+	install: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Lock(ctx, req)
-			if l, ok := f.seen(req.Key); err != nil && ok {
+			if l, ok := f.current(req.Key); err != nil && ok {
 				return stores.Grant{Acquired: true, Token: l.Token + 1, Expires: time.Now()}, nil
 			}
 			return g, err
 		}
 	},
 }, {
-	what: "counts the lease of a waiter from when it began to wait",
-	with: func(f *faulty) {
+	does: "starts the lease of a waiter when the wait starts",
+	install: func(f *faulty) {
 		f.lock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			start := time.Now()
 			g, err := f.Store.Lock(ctx, req)
@@ -66,8 +66,8 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	what: "takes several locks one after the other",
-	with: func(f *faulty) {
+	does: "acquires several locks one after the other",
+	install: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (g stores.Grant, err error) {
 			if req.Wait {
 				return f.Store.LockAll(ctx, req)
@@ -86,8 +86,8 @@ var brokenWaits = []broken{{
 		}
 	},
 }, {
-	what: "takes some of several locks",
-	with: func(f *faulty) {
+	does: "acquires some of several locks",
+	install: func(f *faulty) {
 		f.lockAll = func(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
 			req.Keys = req.Keys[1:]
 			return f.Store.LockAll(ctx, req)
@@ -96,18 +96,18 @@ var brokenWaits = []broken{{
 }}
 
 var brokenAnswers = []broken{{
-	what: "refuses now and then a lock that is free",
-	with: func(f *faulty) {
+	does: "sometimes refuses a free lock",
+	install: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if f.sometimes(10) {
+			if f.everyNth(10) {
 				return stores.Grant{}, nil
 			}
 			return f.Store.TryLock(ctx, req)
 		}
 	},
 }, {
-	what: "says yes to an unlock of what nobody holds",
-	with: func(f *faulty) {
+	does: "reports success for the unlock of a free lock",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); !errors.Is(err, stores.ErrNotHeld) {
 				return err
@@ -116,8 +116,8 @@ var brokenAnswers = []broken{{
 		}
 	},
 }, {
-	what: "takes somebody else's lock for one that nobody holds",
-	with: func(f *faulty) {
+	does: "returns ErrNotHeld for the lock of another owner",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			if err := f.Store.Unlock(ctx, key, owner); !errors.Is(err, stores.ErrNotOwner) {
 				return err
@@ -126,34 +126,34 @@ var brokenAnswers = []broken{{
 		}
 	},
 }, {
-	what: "drops an unlock now and then",
-	with: func(f *faulty) {
+	does: "sometimes drops an unlock",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			if l, ok := f.seen(key); ok && l.Owner == owner && f.sometimes(20) {
+			if l, ok := f.current(key); ok && l.Owner == owner && f.everyNth(20) {
 				return nil
 			}
 			return f.Store.Unlock(ctx, key, owner)
 		}
 	},
 }, {
-	what: "lists what was so a moment ago",
-	with: func(f *faulty) {
+	does: "lists the locks as they were at the previous list",
+	install: func(f *faulty) {
 		f.list = func(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
 			locks, err := f.Store.List(ctx, prefix)
-			return swap(f.notes, "list of "+prefix, locks), err
+			return swap(f.sharedState, "list of "+prefix, locks), err
 		}
 	},
 }, {
-	what: "keeps for ever what a call that failed has taken",
-	with: func(f *faulty) {
+	does: "keeps the lock of a call that failed forever",
+	install: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
-			if !g.Acquired || !f.sometimes(20) {
+			if !g.Acquired || !f.everyNth(20) {
 				return g, err
 			}
 			req.TTL = stores.MaxTTL
 			_, _ = f.Store.Renew(ctx, req)
-			return stores.Grant{}, errors.New("the answer was lost")
+			return stores.Grant{}, errors.New("the reply was lost")
 		}
 	},
 }}

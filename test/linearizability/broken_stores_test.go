@@ -9,26 +9,26 @@ import (
 )
 
 var brokenLeases = []broken{{
-	what: "never lets a lock expire",
-	with: lets(func(time.Duration) time.Duration { return stores.MaxTTL }),
+	does:    "never expires a lock",
+	install: withLease(func(time.Duration) time.Duration { return stores.MaxTTL }),
 }, {
-	what: "lets locks expire a nanosecond early",
-	with: lets(func(ttl time.Duration) time.Duration { return ttl - 1 }),
+	does:    "expires locks a nanosecond early",
+	install: withLease(func(ttl time.Duration) time.Duration { return ttl - 1 }),
 }, {
-	what:  "lets locks expire a nanosecond late",
-	finer: true,
-	with:  lets(func(ttl time.Duration) time.Duration { return ttl + 1 }),
+	does:    "expires locks a nanosecond late",
+	subtle:  true,
+	install: withLease(func(ttl time.Duration) time.Duration { return ttl + 1 }),
 }, {
-	what: "lets locks expire late",
-	with: lets(func(ttl time.Duration) time.Duration { return ttl + 10*time.Millisecond }),
+	does:    "expires locks late",
+	install: withLease(func(ttl time.Duration) time.Duration { return ttl + 10*time.Millisecond }),
 }, {
-	what: "tells Expires a nanosecond too late",
-	with: answers(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Add(1) }),
+	does:    "returns Expires a nanosecond too late",
+	install: withGrant(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Expires = g.Expires.Add(1) }),
 }, {
-	what: "lets a renewal only lengthen a lease",
-	with: func(f *faulty) {
+	does: "ignores a renewal that shortens a lease",
+	install: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			l, ok := f.seen(req.Key)
+			l, ok := f.current(req.Key)
 			if !ok || l.Remaining < req.TTL || l.Owner != req.Owner {
 				return f.Store.Renew(ctx, req)
 			}
@@ -36,10 +36,10 @@ var brokenLeases = []broken{{
 		}
 	},
 }, {
-	what: "says that it renewed and did not",
-	with: func(f *faulty) {
+	does: "reports a renewal that it did not make",
+	install: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			l, ok := f.seen(req.Key)
+			l, ok := f.current(req.Key)
 			if !ok || l.Owner != req.Owner {
 				return f.Store.Renew(ctx, req)
 			}
@@ -47,13 +47,13 @@ var brokenLeases = []broken{{
 		}
 	},
 }, {
-	what: "takes a lock that is gone again when it is renewed",
-	with: func(f *faulty) {
+	does: "acquires a lock that is no longer held when it is renewed",
+	install: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Renew(ctx, req)
 			if errors.Is(err, stores.ErrNotHeld) {
-				if again, _ := f.Store.TryLock(ctx, req); again.Acquired {
-					return again, nil
+				if fresh, _ := f.Store.TryLock(ctx, req); fresh.Acquired {
+					return fresh, nil
 				}
 			}
 			return g, err
@@ -62,47 +62,47 @@ var brokenLeases = []broken{{
 }}
 
 var brokenOwners = []broken{{
-	what: "grants a lock twice now and then",
-	with: func(f *faulty) {
+	does: "sometimes grants a held lock",
+	install: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if f.sometimes(40) {
-				return f.seize(ctx, req)
+			if f.everyNth(40) {
+				return f.forceTryLock(ctx, req)
 			}
 			return f.Store.TryLock(ctx, req)
 		}
 	},
 }, {
-	what: "lets the present owner in twice",
-	with: func(f *faulty) {
+	does: "grants a held lock to its owner",
+	install: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if l, ok := f.seen(req.Key); ok && l.Owner == req.Owner {
+			if l, ok := f.current(req.Key); ok && l.Owner == req.Owner {
 				return stores.Grant{Acquired: true, Token: l.Token, Expires: time.Now()}, nil
 			}
 			return f.Store.TryLock(ctx, req)
 		}
 	},
 }, {
-	what: "looks whether a lock is free and takes it in two steps",
-	with: func(f *faulty) {
+	does: "checks whether a lock is free and acquires it in two steps",
+	install: func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			if _, held := f.seen(req.Key); held {
+			if _, held := f.current(req.Key); held {
 				return stores.Grant{}, nil
 			}
 			pause()
-			return f.seize(ctx, req)
+			return f.forceTryLock(ctx, req)
 		}
 	},
 }, {
-	what: "keeps the locks of each client apart",
-	with: func(f *faulty) { f.Store = f.another() },
+	does:    "keeps the locks of each client separate",
+	install: func(f *faulty) { f.Store = f.openSeparate() },
 }, {
-	what: "frees a lock for whoever asks",
-	with: func(f *faulty) {
+	does: "releases a lock for any caller",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, _ string) error { return f.Store.Revoke(ctx, key, "") }
 	},
 }, {
-	what: "frees somebody else's lock and says that it did not",
-	with: func(f *faulty) {
+	does: "releases the lock of another owner and returns ErrNotOwner",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
 			err := f.Store.Unlock(ctx, key, owner)
 			if errors.Is(err, stores.ErrNotOwner) {
@@ -112,10 +112,10 @@ var brokenOwners = []broken{{
 		}
 	},
 }, {
-	what: "looks who the owner is and frees the lock in two steps",
-	with: func(f *faulty) {
+	does: "checks the owner and releases the lock in two steps",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			if l, ok := f.seen(key); !ok || l.Owner != owner {
+			if l, ok := f.current(key); !ok || l.Owner != owner {
 				return f.Store.Unlock(ctx, key, owner)
 			}
 			pause()
@@ -124,10 +124,10 @@ var brokenOwners = []broken{{
 		}
 	},
 }, {
-	what: "frees a lock a moment after it said so",
-	with: func(f *faulty) {
+	does: "releases a lock a moment after Unlock returns",
+	install: func(f *faulty) {
 		f.unlock = func(ctx context.Context, key, owner string) error {
-			l, ok := f.seen(key)
+			l, ok := f.current(key)
 			if !ok || l.Owner != owner {
 				return f.Store.Unlock(ctx, key, owner)
 			}
@@ -136,10 +136,10 @@ var brokenOwners = []broken{{
 		}
 	},
 }, {
-	what: "revokes nothing",
-	with: func(f *faulty) {
+	does: "revokes nothing",
+	install: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, owner string) error {
-			l, ok := f.seen(key)
+			l, ok := f.current(key)
 			switch {
 			case !ok:
 				return stores.ErrNotHeld
@@ -150,24 +150,24 @@ var brokenOwners = []broken{{
 		}
 	},
 }, {
-	what: "revokes from whoever holds a lock, whatever the name",
-	with: func(f *faulty) {
+	does: "ignores the owner of a revocation",
+	install: func(f *faulty) {
 		f.revoke = func(ctx context.Context, key, _ string) error { return f.Store.Revoke(ctx, key, "") }
 	},
 }}
 
 var brokenTokens = []broken{{
-	what: "gives a token again",
-	with: answers(func(f *faulty, req stores.Request, g *stores.Grant) {
-		if last := swap(f.notes, req.Key, g.Token); last != 0 && f.sometimes(10) {
+	does: "sometimes returns the previous token",
+	install: withGrant(func(f *faulty, req stores.Request, g *stores.Grant) {
+		if last := swap(f.sharedState, req.Key, g.Token); last != 0 && f.everyNth(10) {
 			g.Token = last
 		}
 	}),
 }, {
-	what: "counts tokens in each client",
-	with: func(f *faulty) {
+	does: "counts tokens separately in each client",
+	install: func(f *faulty) {
 		var count uint64
-		answers(func(f *faulty, _ stores.Request, g *stores.Grant) {
+		withGrant(func(f *faulty, _ stores.Request, g *stores.Grant) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			count++
@@ -175,11 +175,11 @@ var brokenTokens = []broken{{
 		})(f)
 	},
 }, {
-	what: "gives no token",
-	with: answers(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Token = 0 }),
+	does:    "returns no token",
+	install: withGrant(func(_ *faulty, _ stores.Request, g *stores.Grant) { g.Token = 0 }),
 }, {
-	what: "gives a renewal a token of its own",
-	with: func(f *faulty) {
+	does: "returns a new token for a renewal",
+	install: func(f *faulty) {
 		f.renew = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.Renew(ctx, req)
 			g.Token++

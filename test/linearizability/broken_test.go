@@ -10,54 +10,54 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// patience is how many histories a broken store is given to show itself.
-const patience = 40
+// maxSeeds is the number of histories one of which must show what a broken store does.
+const maxSeeds = 40
 
 // broken is a store that breaks the contract.
 type broken struct {
-	what  string          // it does, after "a store that"
-	finer bool            // it breaks the contract by less than some rules let pass
-	with  func(f *faulty) // breaks it
+	does    string          // completes "a store that ..."
+	subtle  bool            // the deviation is smaller than what lenient rules allow
+	install func(f *faulty) // replaces methods of a sound store
 }
 
-// harness describes the broken store as if it were sound.
+// harness returns the harness of the memory store, with the broken store in its place.
 func (b broken) harness() Harness {
-	h := inMemory()
+	h := memoryHarness()
 	h.Storage = func(t testing.TB) Storage {
 		open := newMemory(t)
-		shared := &notes{another: func() *memory.Store { return newMemory(t)() }, kept: map[string]any{}}
+		shared := &sharedState{openSeparate: func() *memory.Store { return newMemory(t)() }, values: map[string]any{}}
 		return Storage{Open: func() stores.Store {
-			f := &faulty{Store: open(), notes: shared}
-			b.with(f)
+			f := &faulty{Store: open(), sharedState: shared}
+			b.install(f)
 			return f
 		}}
 	}
 	return h
 }
 
-// Rules that allow for Redis's clock, its handing over and its troubles let few broken
-// stores pass that exact ones catch.
-func TestEachBrokenStoreIsCaught(t *testing.T) {
-	redis := inRedis(nil).Rules
-	redis.Late = 0 // for a store in memory
-	troubled := redis
-	troubled.Trouble = time.Nanosecond
+// TestCheck_BrokenStores also uses the lenient rules of Redis, which allow for its clock,
+// its handover and its faults: they must catch almost as many stores as the exact rules.
+func TestCheck_BrokenStores(t *testing.T) {
+	redis := redisHarness(nil).Rules
+	redis.RequestDelay = 0 // memory has no requests in transit
+	faulted := redis
+	faulted.FaultDelay = time.Nanosecond
 	for _, b := range slices.Concat(brokenLeases, brokenOwners, brokenTokens, brokenWaits, brokenAnswers) {
-		t.Run("a store that "+b.what, func(t *testing.T) {
-			b.isCaught(t, Rules{})
-			if !b.finer {
-				b.isCaught(t, redis)
-				b.isCaught(t, troubled)
+		t.Run("a store that "+b.does, func(t *testing.T) {
+			b.expectCaught(t, Rules{})
+			if !b.subtle {
+				b.expectCaught(t, redis)
+				b.expectCaught(t, faulted)
 			}
 		})
 	}
 }
 
-// isCaught expects a history that shows what the store does wrong.
-func (b broken) isCaught(t *testing.T, rules Rules) {
+// expectCaught fails the test unless one of the histories violates the contract.
+func (b broken) expectCaught(t *testing.T, rules Rules) {
 	h := b.harness()
 	h.Lease = 24 * time.Millisecond
-	for seed := range uint64(patience) {
+	for seed := range uint64(maxSeeds) {
 		err := rules.Check(h.record(t, seed+1), checkLimit)
 		var v *Violation
 		if errors.As(err, &v) {
@@ -68,5 +68,5 @@ func (b broken) isCaught(t *testing.T, rules Rules) {
 			t.Fatal(err)
 		}
 	}
-	t.Errorf("it is not caught by %d histories", patience)
+	t.Errorf("no violation found in %d histories", maxSeeds)
 }

@@ -9,35 +9,36 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// ErrUndecided reports that the search for an order was given up when its time was over.
-var ErrUndecided = errors.New("history: no decision within the time given")
+// ErrUndecided is returned by [Rules.Check] when the search for an order reaches its time
+// limit.
+var ErrUndecided = errors.New("history: search for an order reached its time limit")
 
 // A Violation reports a history that the contract does not allow.
 type Violation struct {
-	text  string
-	model porcupine.Model
-	info  porcupine.LinearizationInfo
-	drawn bool // there is something to draw
+	text     string
+	model    porcupine.Model
+	info     porcupine.LinearizationInfo
+	drawable bool // the violation involves more than one result
 }
 
-// Error tells where the explanation of the history ends.
+// Error describes where the explanation of the history ends.
 func (v *Violation) Error() string { return "history: " + v.text }
 
-// Draw writes the history as a web page to a file. It does nothing for a violation that
-// lies in one answer alone.
+// Draw writes the history as a web page to a file. It does nothing for a violation that a
+// single result shows.
 func (v *Violation) Draw(file string) error {
-	if !v.drawn {
+	if !v.drawable {
 		return nil
 	}
 	return porcupine.VisualizePath(v.model, v.info, file)
 }
 
 // Check returns nil if the contract allows the history, and otherwise a [*Violation]. It
-// returns [ErrUndecided] if it has found out neither within the limit, which counts for
-// each group of keys that a LockAll ties together.
+// returns [ErrUndecided] if the search exceeds the limit, which applies to each group of
+// keys that a LockAll connects.
 func (r Rules) Check(ops []Operation, limit time.Duration) error {
 	for i := range ops {
-		if err := r.lies(&ops[i]); err != nil {
+		if err := r.checkAnswer(&ops[i]); err != nil {
 			return &Violation{text: fmt.Sprintf("%v\n%s", err, line(&ops[i], ops[i].String()))}
 		}
 	}
@@ -49,14 +50,13 @@ func (r Rules) Check(ops []Operation, limit time.Duration) error {
 	return nil
 }
 
-// group is a part of a history that can be judged by itself.
+// group is a part of a history that can be checked independently of the rest.
 type group struct {
 	keys []string
 	ops  []*Operation
 }
 
-// groups divides a history by its keys; keys that one operation has together stay
-// together.
+// groups divides a history by its keys; the keys of one operation are in the same group.
 func groups(ops []Operation) []group {
 	var found []group
 	for i := range ops {
@@ -79,22 +79,23 @@ func groups(ops []Operation) []group {
 
 func (r Rules) checkGroup(g group, limit time.Duration) error {
 	if len(g.keys) > maxKeys {
-		return fmt.Errorf("history: %d keys are tied together, the most is %d", len(g.keys), maxKeys)
+		return fmt.Errorf("history: a group must have at most %d keys, got %d", maxKeys, len(g.keys))
 	}
 	model, calls := r.model(), r.calls(g)
 	result := porcupine.CheckOperationsTimeout(model, calls, limit)
 	if result == porcupine.Ok {
 		return nil
 	}
-	_, info := porcupine.CheckOperationsVerbose(model, calls, limit) // which finds as much, and keeps how far it came
+	// The verbose search has the same result and also returns the partial orders.
+	_, info := porcupine.CheckOperationsVerbose(model, calls, limit)
 	if result == porcupine.Unknown {
 		return fmt.Errorf("%w: %v. %s", ErrUndecided, limit, explain(model, g, calls, info))
 	}
-	return &Violation{text: explain(model, g, calls, info), model: model, info: info, drawn: true}
+	return &Violation{text: explain(model, g, calls, info), model: model, info: info, drawable: true}
 }
 
-// calls returns the group as porcupine takes it. The outcome is part of the input,
-// because a step needs both.
+// calls converts the group to porcupine's operations. The outcome is part of the input,
+// because a step depends on both.
 func (r Rules) calls(g group) []porcupine.Operation {
 	var calls []porcupine.Operation
 	for _, s := range r.steps(g.ops, g.keys) {

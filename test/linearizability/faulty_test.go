@@ -9,11 +9,11 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// faulty is a memory store of which some methods are replaced. Those that are nil are
-// sound.
+// faulty is a memory store with replaced methods. A method whose field is nil is the
+// memory store's.
 type faulty struct {
 	*memory.Store
-	*notes
+	*sharedState
 
 	tryLock func(ctx context.Context, req stores.Request) (stores.Grant, error)
 	lock    func(ctx context.Context, req stores.Request) (stores.Grant, error)
@@ -24,30 +24,30 @@ type faulty struct {
 	list    func(ctx context.Context, prefix string) ([]stores.LockInfo, error)
 }
 
-// notes are what the broken clients of one storage share.
-type notes struct {
-	another func() *memory.Store // opens a client of a memory of its own
+// sharedState is the state that the broken clients of one storage share.
+type sharedState struct {
+	openSeparate func() *memory.Store // opens a client of another storage
 
-	mu   sync.Mutex
-	kept map[string]any
+	mu     sync.Mutex
+	values map[string]any
 }
 
-// swap keeps value under name and returns what was kept there.
-func swap[T any](n *notes, name string, value T) (last T) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	last, _ = n.kept[name].(T)
-	n.kept[name] = value
+// swap stores value under name and returns the previous value.
+func swap[T any](s *sharedState, name string, value T) (last T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, _ = s.values[name].(T)
+	s.values[name] = value
 	return last
 }
 
-// sometimes tells every so often that it is time.
-func (n *notes) sometimes(often int) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	count, _ := n.kept["calls"].(int)
-	n.kept["calls"] = count + 1
-	return count%often == often-1
+// everyNth reports true in every nth call.
+func (s *sharedState) everyNth(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count, _ := s.values["calls"].(int)
+	s.values["calls"] = count + 1
+	return count%n == n-1
 }
 
 func (f *faulty) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
@@ -99,12 +99,12 @@ func (f *faulty) List(ctx context.Context, prefix string) ([]stores.LockInfo, er
 	return f.Store.List(ctx, prefix)
 }
 
-// lets changes how long a grant of TryLock lasts, without a word of it.
-func lets(last func(ttl time.Duration) time.Duration) func(*faulty) {
+// withLease changes the lease of a grant of TryLock, but not its Expires.
+func withLease(change func(ttl time.Duration) time.Duration) func(*faulty) {
 	return func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			ttl := req.TTL
-			req.TTL = last(ttl)
+			req.TTL = change(ttl)
 			g, err := f.Store.TryLock(ctx, req)
 			if g.Acquired {
 				g.Expires = g.Expires.Add(ttl - req.TTL)
@@ -114,8 +114,8 @@ func lets(last func(ttl time.Duration) time.Duration) func(*faulty) {
 	}
 }
 
-// answers changes each grant of TryLock.
-func answers(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*faulty) {
+// withGrant changes each grant that TryLock returns.
+func withGrant(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*faulty) {
 	return func(f *faulty) {
 		f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 			g, err := f.Store.TryLock(ctx, req)
@@ -127,8 +127,8 @@ func answers(change func(f *faulty, req stores.Request, g *stores.Grant)) func(*
 	}
 }
 
-// seen tells about a lock, if it is held.
-func (f *faulty) seen(key string) (stores.LockInfo, bool) {
+// current returns the lock of the key, and whether it is held.
+func (f *faulty) current(key string) (stores.LockInfo, bool) {
 	locks, _ := f.Store.List(context.Background(), key)
 	if len(locks) == 0 || locks[0].Key != key {
 		return stores.LockInfo{}, false
@@ -136,11 +136,11 @@ func (f *faulty) seen(key string) (stores.LockInfo, bool) {
 	return locks[0], true
 }
 
-// seize takes a lock by all means.
-func (f *faulty) seize(ctx context.Context, req stores.Request) (stores.Grant, error) {
+// forceTryLock revokes the lock before it acquires it.
+func (f *faulty) forceTryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
 	_ = f.Store.Revoke(ctx, req.Key, "")
 	return f.Store.TryLock(ctx, req)
 }
 
-// pause gives others the time to do something in between.
+// pause lets other calls run between two steps.
 func pause() { time.Sleep(time.Millisecond) }

@@ -10,21 +10,22 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// inMemory is the memory store in bubbles: exact to the nanosecond.
-func inMemory() Harness {
+// memoryHarness runs the memory store in bubbles, where times are exact to the
+// nanosecond.
+func memoryHarness() Harness {
 	return Harness{
 		Storage: func(t testing.TB) Storage {
 			open := newMemory(t)
 			return Storage{Open: func() stores.Store { return open() }}
 		},
-		Seeds:  200,
-		Each:   300,
-		Lease:  8 * time.Millisecond,
-		Bubble: true,
+		Seeds:      200,
+		Operations: 300,
+		Lease:      8 * time.Millisecond,
+		Bubble:     true,
 	}
 }
 
-// newMemory returns a function that opens clients of one new memory.
+// newMemory returns a function that opens clients of one new storage.
 func newMemory(t testing.TB) func() *memory.Store {
 	backend := memory.NewProcess().Backend()
 	return func() *memory.Store {
@@ -36,10 +37,10 @@ func newMemory(t testing.TB) func() *memory.Store {
 	}
 }
 
-func TestMemoryKeepsTheContract(t *testing.T) { Run(t, inMemory()) }
+func TestMemory(t *testing.T) { Run(t, memoryHarness()) }
 
-func TestMemoryKeepsTheContractInRealTime(t *testing.T) {
-	h := inMemory()
+func TestMemory_RealTime(t *testing.T) {
+	h := memoryHarness()
 	h.Bubble = false
 	h.Seeds = 40
 	h.Lease = 4 * time.Millisecond

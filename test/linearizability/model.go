@@ -8,27 +8,28 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// maxKeys is how many locks one state has: those that a LockAll ties together.
+// maxKeys is the largest number of keys that LockAll calls may connect.
 const maxKeys = 4
 
-// state is what the locks may be between two operations. States are compared with ==.
+// state is a possible state of the locks between two operations. States are compared with
+// ==.
 type state struct {
 	locks [maxKeys]lock
-	now   time.Duration // it is not earlier
+	now   time.Duration // a lower bound of the time
 }
 
-// lock is one lock of a state. A lease that was not seen to end is kept, with the bounds
-// of when it ends.
+// lock is one lock of a state. It keeps its lease, with the bounds of its end, until a
+// result shows that the lease has ended.
 type lock struct {
-	owner string // empty if nobody holds it; the rest is zero then, except last
-	token uint64 // zero if it was not told
-	last  uint64 // the largest token told for the key
+	owner string // empty if the lock is free; all fields but last are zero then
+	token uint64 // zero if unknown
+	last  uint64 // the largest known token of the key
 	from  time.Duration
-	to    time.Duration // the lease ends at some moment not before from and not after to
-	span  time.Duration // how long after its grant the lease surely is over
+	to    time.Duration // the lease ends between from and to
+	span  time.Duration // the longest time from the grant to the end of the lease
 }
 
-// model returns the contract as porcupine takes it: a step from one state leads to the
+// model returns the contract as a porcupine model: a step from one state leads to the
 // states that explain its outcome.
 func (r Rules) model() porcupine.Model {
 	seed := maphash.MakeSeed()
@@ -48,8 +49,8 @@ func (r Rules) model() porcupine.Model {
 	return m.ToModel()
 }
 
-// next returns the states that st may lead to with its outcome; none if it cannot have
-// this outcome in the state.
+// next returns the states that st may lead to with its outcome, and none if this outcome
+// is not allowed in the state.
 func (r Rules) next(s state, st step) []state {
 	if st.until < s.now {
 		return nil
@@ -58,33 +59,33 @@ func (r Rules) next(s state, st step) []state {
 	l := s.locks[st.locks[0]]
 	other := func(owner string) bool { return owner != st.Owner }
 	switch {
-	case st.repeat > 0:
+	case st.retry > 0:
 		return append(r.effect(s, st, 0), s)
-	case st.Outcome == Unknown && !st.waits(): // who waits may hold in passing
+	case st.Outcome == Unknown && !st.waits(): // a waiter is in briefOwners
 		return append(r.effect(s, st, 0), s)
 	}
 	switch st.Outcome {
 	case Granted:
-		return append(r.effect(s, st, st.Token), s.passed(st, st.Kind == Renew, st.owns)...)
+		return append(r.effect(s, st, st.Token), s.heldBriefly(st, st.Kind == Renew, st.matches)...)
 	case Freed:
-		return append(r.effect(s, st, 0), s.passed(st, true, st.owns)...)
+		return append(r.effect(s, st, 0), s.heldBriefly(st, true, st.matches)...)
 	case NotOwner:
-		return append(s.only(st.Owner != "" && other(l.owner) && s.mayHold(l)), s.passed(st, st.Owner != "", other)...)
+		return append(s.when(st.Owner != "" && other(l.owner) && s.mayHold(l)), s.heldBriefly(st, st.Owner != "", other)...)
 	case NotHeld:
 		return s.seenFree(st)
 	case Seen:
 		if st.Holder == "" {
 			return s.seenFree(st)
 		}
-		return append(s.seenHeld(st, st.Holder), s.passed(st, true, func(owner string) bool { return owner == st.Holder })...)
+		return append(s.seenHeld(st, st.Holder), s.heldBriefly(st, true, func(owner string) bool { return owner == st.Holder })...)
 	case Refused:
-		return s.only(st.queued || s.anyHeld(st))
+		return s.when(st.queued || s.anyHeld(st))
 	}
-	return []state{s} // a wait that failed has no lock
+	return []state{s} // a wait that failed does not acquire
 }
 
-// effect returns the state after an operation that changes it, or none if it cannot.
-// token is zero if it was not told.
+// effect returns the state after an operation that takes effect, or none if it cannot.
+// token is zero if it is unknown.
 func (r Rules) effect(s state, st step, token uint64) []state {
 	i := st.locks[0]
 	switch st.Kind {
@@ -93,7 +94,7 @@ func (r Rules) effect(s state, st step, token uint64) []state {
 	case Renew:
 		return r.renewed(s, st, token)
 	case Unlock, Revoke:
-		if l := s.locks[i]; s.mayHold(l) && st.owns(l.owner) {
+		if l := s.locks[i]; s.mayHold(l) && st.matches(l.owner) {
 			s.locks[i] = l.freed()
 			return []state{s}
 		}
@@ -101,12 +102,12 @@ func (r Rules) effect(s state, st step, token uint64) []state {
 	return nil
 }
 
-// owns tells whether an operation of the holder's may be meant for a lock of owner.
-func (s step) owns(owner string) bool {
+// matches reports whether the operation applies to a lock of the owner.
+func (s step) matches(owner string) bool {
 	return owner == s.Owner || s.Kind == Revoke && s.Owner == ""
 }
 
-// lease is what st grants in the state.
+// lease returns the lock that st grants in the state.
 func (r Rules) lease(s state, st step, token uint64) lock {
 	span := plus(r.rounded(st.TTL), r.Slack)
 	l := lock{owner: st.Owner, token: token, from: s.now + st.TTL, to: plus(st.until, span), span: span}
@@ -116,8 +117,8 @@ func (r Rules) lease(s state, st step, token uint64) lock {
 	return l
 }
 
-// granted gives all locks of st away, if they may be free and the token is larger than
-// theirs.
+// granted returns the state in which st holds all its locks, if they may be free and the
+// token is larger than theirs.
 func (s state) granted(st step, lease lock) []state {
 	for _, i := range st.locks {
 		last := s.locks[i].last
@@ -131,10 +132,10 @@ func (s state) granted(st step, lease lock) []state {
 	return []state{s}
 }
 
-// renewed lets the owner's lock last anew.
+// renewed returns the state after a renewal by the owner.
 func (r Rules) renewed(s state, st step, token uint64) []state {
 	l := &s.locks[st.locks[0]]
-	if l.owner != st.Owner || !s.mayHold(*l) || token != 0 && !l.has(token) {
+	if l.owner != st.Owner || !s.mayHold(*l) || token != 0 && !l.hasToken(token) {
 		return nil
 	}
 	lease := r.lease(s, st, token)
@@ -142,16 +143,16 @@ func (r Rules) renewed(s state, st step, token uint64) []state {
 	return []state{s}
 }
 
-// seenHeld expects owner to hold the lock with the token that st was told.
+// seenHeld returns the state if owner may hold the lock with the token that st returned.
 func (s state) seenHeld(st step, owner string) []state {
 	l := &s.locks[st.locks[0]]
-	if l.owner != owner || !s.mayHold(*l) || !l.has(st.Token) {
+	if l.owner != owner || !s.mayHold(*l) || !l.hasToken(st.Token) {
 		return nil
 	}
 	return []state{s}
 }
 
-// seenFree expects that nobody holds the lock, and so nobody does from here on.
+// seenFree returns the state in which the lock is free, if it may be.
 func (s state) seenFree(st step) []state {
 	if !s.free(st.locks[0], st) {
 		return nil
@@ -159,17 +160,17 @@ func (s state) seenFree(st step) []state {
 	return []state{s}
 }
 
-// passed expects that somebody right holds the lock, but only in passing: before and
-// afterwards it is free.
-func (s state) passed(st step, can bool, right func(owner string) bool) []state {
-	if !can || !st.passes(right) || st.Token != 0 && st.Token <= s.locks[st.locks[0]].last {
+// heldBriefly returns the state if an owner that matches may hold the lock for a moment,
+// before and after which it is free.
+func (s state) heldBriefly(st step, can bool, match func(owner string) bool) []state {
+	if !can || !st.briefHolder(match) || st.Token != 0 && st.Token <= s.locks[st.locks[0]].last {
 		return nil
 	}
 	return s.seenFree(st)
 }
 
-// bounded notes what the times of st say: it is not before its call, and what was granted
-// was granted before its return.
+// bounded applies the times of st: st takes effect after its call, and earlier grants
+// happened before its return.
 func (s state) bounded(st step) state {
 	s.now = max(s.now, st.Call)
 	for _, i := range st.locks {
@@ -180,8 +181,8 @@ func (s state) bounded(st step) state {
 	return s
 }
 
-// only returns the state if ok.
-func (s state) only(ok bool) []state {
+// when returns the state if ok, and none otherwise.
+func (s state) when(ok bool) []state {
 	if !ok {
 		return nil
 	}
@@ -197,13 +198,13 @@ func (s state) anyHeld(st step) bool {
 	return false
 }
 
-// mayHold tells whether the lock may be held now.
+// mayHold reports whether the lock may be held now.
 func (s state) mayHold(l lock) bool { return l.owner != "" && s.now < l.to }
 
-// free frees the lock, if its lease may be over before st is.
+// free frees the lock, if its lease may end before st does.
 func (s *state) free(i int, st step) bool {
 	l := &s.locks[i]
-	if l.owner != "" && !st.frees(l.owner) {
+	if l.owner != "" && !st.mayBeFreed(l.owner) {
 		if st.until < l.from {
 			return false
 		}
@@ -213,8 +214,9 @@ func (s *state) free(i int, st step) bool {
 	return true
 }
 
-// has tells whether the lock has the token, and notes it if that was not known.
-func (l *lock) has(token uint64) bool {
+// hasToken reports whether the lock may have the token, and records it if the lock's
+// token was unknown.
+func (l *lock) hasToken(token uint64) bool {
 	if l.token == 0 && token > l.last {
 		l.token, l.last = token, token
 	}
@@ -223,7 +225,7 @@ func (l *lock) has(token uint64) bool {
 
 func (l lock) freed() lock { return lock{last: l.last} }
 
-// String tells of the locks that were ever held.
+// String describes the locks that have been held.
 func (s state) String() string {
 	text := ""
 	for i, l := range s.locks {

@@ -12,10 +12,10 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Kind is what an operation asks for: one method of the contract.
+// Kind is the method of the contract that an operation calls.
 type Kind string
 
-// What is recorded. Look is List for one key.
+// The kinds of operations. Read is List for one key.
 const (
 	TryLock Kind = "TryLock"
 	Lock    Kind = "Lock"
@@ -23,61 +23,63 @@ const (
 	Renew   Kind = "Renew"
 	Unlock  Kind = "Unlock"
 	Revoke  Kind = "Revoke"
-	Look    Kind = "Look"
+	Read    Kind = "Read"
 )
 
-// Outcome is what the caller was told.
+// Outcome is the class of an operation's result.
 type Outcome string
 
-// What a caller can be told.
+// The outcomes.
 const (
-	Granted   Outcome = "granted"   // or renewed
-	Refused   Outcome = "refused"   // Acquired was false
-	Freed     Outcome = "freed"     // Unlock or Revoke succeeded
-	Seen      Outcome = "seen"      // Look succeeded
-	NotHeld   Outcome = "not held"  // ErrNotHeld
-	NotOwner  Outcome = "not owner" // ErrNotOwner
-	Cancelled Outcome = "cancelled" // the context of a call that waits ended
-	Unknown   Outcome = "unknown"   // any other error
+	Granted  Outcome = "granted"   // or renewed
+	Refused  Outcome = "refused"   // Acquired was false
+	Freed    Outcome = "freed"     // Unlock or Revoke succeeded
+	Seen     Outcome = "seen"      // Read succeeded
+	NotHeld  Outcome = "not held"  // ErrNotHeld
+	NotOwner Outcome = "not owner" // ErrNotOwner
+	Canceled Outcome = "canceled"  // the context of a call that may wait ended
+	Unknown  Outcome = "unknown"   // any other error
 )
 
-// Operation is one call of a store and what came of it. Moments are since the start of
-// the recording.
+// Operation is one call of a store and its result. Times count from the start of the
+// recording.
 type Operation struct {
 	Kind   Kind
-	Worker int      // who called: one call after the other
-	Keys   []string // one; LockAll has some
-	Owner  string   // empty in a Look, and in a Revoke from whoever holds the lock
+	Worker int      // a worker makes one call after the other
+	Keys   []string // exactly one, except for LockAll
+	Owner  string   // empty in a Read, and in a Revoke that applies to any holder
 	TTL    time.Duration
-	Wait   bool // of LockAll
+	Wait   bool // whether LockAll waits
 
 	Call, Return  time.Duration // read before the call and after it
-	Before, After int64         // the same two in the order of all calls and returns, which the clock is too coarse to tell
-	CtxEnd        time.Duration // when the call's context ended or would have ended
+	Before, After int64         // positions of both among all calls and returns
+	CtxEnd        time.Duration // when the call's context ends
 
 	Outcome Outcome
-	Token   uint64        // of a grant, or of the lock that was seen
+	Token   uint64        // of a grant, or of the lock that Read found
 	Expires time.Duration // of a grant
-	Holder  string        // who was seen to hold the lock; empty if nobody
+	Holder  string        // the owner that Read found; empty if the lock was free
 	Err     error         // if the outcome is unknown
 }
 
-// waits tells whether the operation may be in a queue while it lasts.
+// waits reports whether the operation may wait in a queue.
 func (op *Operation) waits() bool { return op.Kind == Lock || op.Kind == LockAll && op.Wait }
 
-// takes tells whether the operation can take a lock.
-func (op *Operation) takes() bool { return op.Kind == TryLock || op.Kind == Lock || op.Kind == LockAll }
+// acquires reports whether the operation can acquire a lock.
+func (op *Operation) acquires() bool {
+	return op.Kind == TryLock || op.Kind == Lock || op.Kind == LockAll
+}
 
-// took is how long the operation lasted, not counting what it was to wait.
-func (op *Operation) took() time.Duration {
-	if op.waits() && op.Outcome == Cancelled {
+// duration returns how long the operation took, without an intended wait.
+func (op *Operation) duration() time.Duration {
+	if op.waits() && op.Outcome == Canceled {
 		return op.Return - max(op.Call, op.CtxEnd)
 	}
 	return op.Return - op.Call
 }
 
-// ask calls the store.
-func (op *Operation) ask(ctx context.Context, s stores.Store) (stores.Grant, error) {
+// call calls the store.
+func (op *Operation) call(ctx context.Context, s stores.Store) (stores.Grant, error) {
 	key := op.Keys[0]
 	req := stores.Request{Key: key, Owner: op.Owner, TTL: op.TTL}
 	switch op.Kind {
@@ -94,11 +96,11 @@ func (op *Operation) ask(ctx context.Context, s stores.Store) (stores.Grant, err
 	case Revoke:
 		return stores.Grant{}, stores.Revoke(ctx, s, key, op.Owner)
 	}
-	return stores.Grant{}, op.look(ctx, s)
+	return stores.Grant{}, op.read(ctx, s)
 }
 
-// look notes who holds the lock.
-func (op *Operation) look(ctx context.Context, s stores.Store) error {
+// read records the holder of the lock.
+func (op *Operation) read(ctx context.Context, s stores.Store) error {
 	locks, err := stores.List(ctx, s, op.Keys[0])
 	if i := slices.IndexFunc(locks, func(l stores.LockInfo) bool { return l.Key == op.Keys[0] }); i >= 0 {
 		op.Holder, op.Token = locks[i].Owner, locks[i].Token
@@ -106,8 +108,8 @@ func (op *Operation) look(ctx context.Context, s stores.Store) error {
 	return err
 }
 
-// settle notes the answer. ctx is the call's.
-func (op *Operation) settle(ctx context.Context, g stores.Grant, err error) {
+// setOutcome records the result. ctx is the call's.
+func (op *Operation) setOutcome(ctx context.Context, g stores.Grant, err error) {
 	switch {
 	case err == nil:
 		op.Outcome = op.success(g)
@@ -116,7 +118,7 @@ func (op *Operation) settle(ctx context.Context, g stores.Grant, err error) {
 	case errors.Is(err, stores.ErrNotOwner):
 		op.Outcome = NotOwner
 	case op.waits() && ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		op.Outcome = Cancelled
+		op.Outcome = Canceled
 	default:
 		op.Outcome, op.Err = Unknown, err
 	}
@@ -126,7 +128,7 @@ func (op *Operation) success(g stores.Grant) Outcome {
 	switch op.Kind {
 	case Unlock, Revoke:
 		return Freed
-	case Look:
+	case Read:
 		return Seen
 	}
 	if !g.Acquired {
@@ -136,7 +138,7 @@ func (op *Operation) success(g stores.Grant) Outcome {
 	return Granted
 }
 
-// String tells the operation and its outcome in one line, without times.
+// String returns the operation and its outcome in one line, without times.
 func (op *Operation) String() string {
 	args := baseNames(op.Keys)
 	if op.Owner != "" {
@@ -149,10 +151,10 @@ func (op *Operation) String() string {
 	if op.Kind == LockAll && op.Wait {
 		text += " waiting"
 	}
-	return text + ": " + op.answer()
+	return text + ": " + op.result()
 }
 
-// baseNames returns the keys without what the names of all keys of a history begin with.
+// baseNames returns the keys without the prefix that all keys of a history have.
 func baseNames(keys []string) []string {
 	var names []string
 	for _, key := range keys {
@@ -161,15 +163,15 @@ func baseNames(keys []string) []string {
 	return names
 }
 
-func (op *Operation) answer() string {
+func (op *Operation) result() string {
 	switch op.Outcome {
 	case Granted:
 		return fmt.Sprintf("granted, token %d, expires %v", op.Token, op.Expires)
 	case Seen:
 		if op.Holder == "" {
-			return "nobody holds it"
+			return "the lock is free"
 		}
-		return fmt.Sprintf("%s holds it, token %d", op.Holder, op.Token)
+		return fmt.Sprintf("%s holds the lock, token %d", op.Holder, op.Token)
 	case Unknown:
 		return fmt.Sprintf("unknown (%v)", op.Err)
 	}

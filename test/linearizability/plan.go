@@ -7,43 +7,43 @@ import (
 	"time"
 )
 
-// plan is what the workers of one history do, drawn from its seed. The rest of what they
-// do they draw from it themselves.
+// plan holds the parameters of one history, drawn from its seed. Workers draw their
+// operations with it.
 type plan struct {
-	seed   uint64
-	keys   []string
-	owners []string // one for each worker
-	each   int      // operations of each worker
-	kinds  []Kind   // what to ask for while holding nothing, as often as it stands here
+	seed         uint64
+	keys         []string
+	owners       []string // one for each worker
+	opsPerWorker int      // operations of each worker
+	kinds        []Kind   // drawn from by a worker without a lock; repeated by weight
 
-	lease time.Duration // the scale of the leases
-	grain time.Duration // times are multiples of it; a coarse one makes things happen at once
-	hasty int           // in how many of a thousand calls the context ends at any moment
+	lease       time.Duration // the scale of the leases
+	granularity time.Duration // of times; a coarse one makes events coincide
+	cancelRate  int           // how many of 1,000 calls have a short timeout
 }
 
-// newPlan draws a plan of about total operations for stores with the features. prefix
-// begins all keys.
+// newPlan draws a plan of about total operations for stores with the features. All keys
+// begin with prefix.
 func newPlan(seed uint64, total int, lease time.Duration, features []string, prefix string) *plan {
 	r := rand.New(rand.NewPCG(seed, 0))
 	names := []string{"ann", "bob", "cid", "dot", "eve", "fay"}
-	p := &plan{seed: seed, owners: names[:2+r.IntN(len(names)-1)], lease: lease, grain: time.Nanosecond}
+	p := &plan{seed: seed, owners: names[:2+r.IntN(len(names)-1)], lease: lease, granularity: time.Nanosecond}
 	for _, name := range []string{"disk", "gate", "lid"}[:1+r.IntN(3)] {
 		p.keys = append(p.keys, prefix+name)
 	}
-	p.each = total / len(p.owners)
-	p.kinds = p.draw(r, features)
+	p.opsPerWorker = total / len(p.owners)
+	p.kinds = p.drawKinds(r, features)
 	if r.IntN(2) == 0 {
-		p.grain = lease / 8
+		p.granularity = lease / 8
 	}
 	if r.IntN(4) == 0 {
-		p.hasty = 10
+		p.cancelRate = 10
 	}
 	return p
 }
 
-// draw chooses what the workers ask for. Waiting, which makes refusals say little, and
-// what ties keys together are not in every history.
-func (p *plan) draw(r *rand.Rand, features []string) []Kind {
+// drawKinds draws the kinds of operations. Waiting, which weakens the check of refusals,
+// and LockAll, which connects keys, are not in every history.
+func (p *plan) drawKinds(r *rand.Rand, features []string) []Kind {
 	var kinds []Kind
 	add := func(n int, feature string, k Kind) {
 		if slices.Contains(features, feature) {
@@ -54,7 +54,7 @@ func (p *plan) draw(r *rand.Rand, features []string) []Kind {
 	add(1, "FENCING", Unlock)
 	add(1, "RENEW", Renew)
 	add(1, "REVOKE", Revoke)
-	add(2, "LIST", Look)
+	add(2, "LIST", Read)
 	if r.IntN(2) == 0 {
 		add(6, "WAIT", Lock)
 	}
@@ -64,27 +64,27 @@ func (p *plan) draw(r *rand.Rand, features []string) []Kind {
 	return kinds
 }
 
-// waiting tells whether there is waiting in the history.
+// waiting reports whether the history contains Lock.
 func (p *plan) waiting() bool { return slices.Contains(p.kinds, Lock) }
 
-// String tells the plan in a line.
+// String describes the plan in one line.
 func (p *plan) String() string {
-	return "workers " + strings.Join(p.owners, " ") + "; keys " + strings.Join(baseNames(p.keys), " ") + "; grain " + p.grain.String()
+	return "workers " + strings.Join(p.owners, " ") + "; keys " + strings.Join(baseNames(p.keys), " ") + "; grain " + p.granularity.String()
 }
 
-// aim draws the next operation of a worker that holds the locks of some keys, as far as
-// it knows.
-func (p *plan) aim(r *rand.Rand, worker int, holds []string) Operation {
+// nextOperation draws the next operation of a worker that, as far as it knows, holds the
+// locks of the keys in held.
+func (p *plan) nextOperation(r *rand.Rand, worker int, held []string) Operation {
 	op := Operation{Worker: worker, Owner: p.owners[worker], TTL: p.ttl(r)}
-	if len(holds) > 0 && r.IntN(3) > 0 {
-		op.Keys = []string{pick(r, holds)}
+	if len(held) > 0 && r.IntN(3) > 0 {
+		op.Keys = []string{pick(r, held)}
 		op.Kind = pick(r, []Kind{Unlock, Unlock, Renew})
 	} else {
 		op.Keys = []string{pick(r, p.keys)}
 		op.Kind = pick(r, p.kinds)
-		p.stray(r, &op)
+		p.asNonHolder(r, &op)
 	}
-	if !slices.Contains(p.kinds, op.Kind) { // a store that cannot renew
+	if !slices.Contains(p.kinds, op.Kind) { // the store does not support renewal
 		op.Kind = Unlock
 	}
 	if !slices.Contains([]Kind{TryLock, Lock, LockAll, Renew}, op.Kind) {
@@ -93,24 +93,24 @@ func (p *plan) aim(r *rand.Rand, worker int, holds []string) Operation {
 	return op
 }
 
-// stray completes an operation of a worker that has no business with the lock: mostly it
-// meddles with somebody else's.
-func (p *plan) stray(r *rand.Rand, op *Operation) {
+// asNonHolder completes an operation on a lock that the worker does not hold: most of
+// them affect another owner's lock.
+func (p *plan) asNonHolder(r *rand.Rand, op *Operation) {
 	switch op.Kind {
 	case Unlock, Renew:
 		op.Owner = pick(r, p.owners)
 	case Revoke:
 		op.Owner = pick(r, append([]string{""}, p.owners...))
-	case Look:
+	case Read:
 		op.Owner = ""
 	case LockAll:
 		op.Wait = p.waiting() && r.IntN(2) == 0
-		op.Keys = p.some(r)
+		op.Keys = p.drawKeys(r)
 	}
 }
 
-// some draws two keys or more, in any order.
-func (p *plan) some(r *rand.Rand) []string {
+// drawKeys draws two keys or more, in any order.
+func (p *plan) drawKeys(r *rand.Rand) []string {
 	var keys []string
 	for _, i := range r.Perm(len(p.keys))[:2+r.IntN(len(p.keys)-1)] {
 		keys = append(keys, p.keys[i])
@@ -118,38 +118,38 @@ func (p *plan) some(r *rand.Rand) []string {
 	return keys
 }
 
-// ttl draws a lease: most end while the history lasts, and some have to be given back.
+// ttl draws a lease: most end while the history lasts, and some have to be released.
 func (p *plan) ttl(r *rand.Rand) time.Duration {
 	if r.IntN(8) == 0 {
 		return 16 * p.lease
 	}
-	return max(p.span(r, p.lease), p.lease/8)
+	return max(p.duration(r, p.lease), p.lease/8)
 }
 
-// pause draws how long a worker rests between two operations.
+// pause draws the pause between two operations of a worker.
 func (p *plan) pause(r *rand.Rand) time.Duration {
 	if r.IntN(3) == 0 {
 		return 0
 	}
-	return p.span(r, p.lease/2)
+	return p.duration(r, p.lease/2)
 }
 
-// limit draws when the context of an operation ends. Calls that wait are cut off in the
-// middle of their wait.
-func (p *plan) limit(r *rand.Rand, op *Operation) time.Duration {
+// timeout draws the timeout of an operation. That of a call that waits often ends during
+// the wait.
+func (p *plan) timeout(r *rand.Rand, op *Operation) time.Duration {
 	switch {
 	case op.waits():
-		return p.span(r, 2*p.lease)
-	case r.IntN(1000) < p.hasty:
-		return p.span(r, p.lease/16)
+		return p.duration(r, 2*p.lease)
+	case r.IntN(1000) < p.cancelRate:
+		return p.duration(r, p.lease/16)
 	}
 	return callLimit
 }
 
-// span draws a duration of at most limit.
-func (p *plan) span(r *rand.Rand, limit time.Duration) time.Duration {
-	return time.Duration(r.Int64N(int64(limit/p.grain)+1)) * p.grain
+// duration draws a duration of at most limit.
+func (p *plan) duration(r *rand.Rand, limit time.Duration) time.Duration {
+	return time.Duration(r.Int64N(int64(limit/p.granularity)+1)) * p.granularity
 }
 
-// pick draws one of some.
-func pick[T any](r *rand.Rand, some []T) T { return some[r.IntN(len(some))] }
+// pick draws one of the values.
+func pick[T any](r *rand.Rand, values []T) T { return values[r.IntN(len(values))] }

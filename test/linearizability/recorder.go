@@ -10,7 +10,7 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// Recorder calls stores and notes what they say. It is safe for concurrent use.
+// Recorder calls stores and records the results. It is safe for concurrent use.
 type Recorder struct {
 	start time.Time
 	order atomic.Int64 // counts calls and returns
@@ -22,16 +22,16 @@ type Recorder struct {
 // NewRecorder returns a recorder whose clock starts now.
 func NewRecorder() *Recorder { return &Recorder{start: time.Now()} }
 
-// Do carries op out on a client, as op's worker, and returns it with its outcome. ctx has
-// a deadline.
+// Do makes the call that op describes on a client, as op's worker, and returns op with
+// its outcome. ctx has a deadline.
 func (r *Recorder) Do(ctx context.Context, s stores.Store, op Operation) Operation {
 	if end, ok := ctx.Deadline(); ok {
 		op.CtxEnd = r.since(end)
 	}
 	op.Call, op.Before = r.now(), r.order.Add(1)
-	g, err := op.ask(ctx, s)
+	g, err := op.call(ctx, s)
 	op.Return, op.After = r.now(), r.order.Add(1)
-	op.settle(ctx, g, err)
+	op.setOutcome(ctx, g, err)
 	if op.Outcome == Granted {
 		op.Expires = r.since(g.Expires)
 	}
@@ -41,7 +41,7 @@ func (r *Recorder) Do(ctx context.Context, s stores.Store, op Operation) Operati
 	return op
 }
 
-// History returns what was recorded, in the order of the calls.
+// History returns the recorded operations in the order of the calls.
 func (r *Recorder) History() []Operation {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,35 +12,35 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// redisSlack is the millisecond in which Redis counts, and a margin for a clock that is
-// being corrected.
+// redisSlack is the resolution of Redis's times, one millisecond, and a margin for a
+// clock that is being adjusted.
 const redisSlack = 5 * time.Millisecond
 
-// inRedis is the redis store.
-func inRedis(storage func(t testing.TB) Storage) Harness {
+// redisHarness runs the redis store.
+func redisHarness(storage func(t testing.TB) Storage) Harness {
 	return Harness{
-		Storage: storage,
-		Seeds:   40,
-		Each:    300,
-		Lease:   24 * time.Millisecond,
+		Storage:    storage,
+		Seeds:      40,
+		Operations: 300,
+		Lease:      24 * time.Millisecond,
 		Rules: Rules{
-			Unit:     time.Millisecond,
-			Slack:    redisSlack,
-			Handover: true,
-			Late:     time.Second,            // as long as a history
-			Trouble:  500 * time.Millisecond, // on a machine that stalls; well below go-redis's timeouts
-			Repeats:  3,
-			Linger:   3 * time.Second,
+			Unit:         time.Millisecond,
+			Slack:        redisSlack,
+			Handover:     true,
+			RequestDelay: time.Second,            // the length of a history
+			FaultDelay:   500 * time.Millisecond, // longer than a stall
+			Retries:      3,
+			Linger:       3 * time.Second,
 		},
 	}
 }
 
-// losingAnswers is a storage that now and then loses an answer, and with it a connection.
-func losingAnswers(t *testing.T, metadata map[string]string) func(t testing.TB) Storage {
+// droppingReplies returns a storage that sometimes drops a reply and its connection.
+func droppingReplies(t *testing.T, metadata map[string]string) func(t testing.TB) Storage {
 	server := servers.StartRedis(t)
 	return func(t testing.TB) Storage {
 		proxy := servers.StartProxy(t, server.Addr)
-		return Storage{Open: openRedis(t, proxy.Addr, metadata), Trouble: func() { proxy.LoseAnswers(1) }}
+		return Storage{Open: openRedis(t, proxy.Addr, metadata), InjectFault: func() { proxy.LoseAnswers(1) }}
 	}
 }
 
@@ -58,21 +58,21 @@ func openRedis(t testing.TB, addr string, metadata map[string]string) func() sto
 	}
 }
 
-func TestRedisKeepsTheContract(t *testing.T) {
+func TestRedis(t *testing.T) {
 	server := servers.StartRedis(t)
-	Run(t, inRedis(func(t testing.TB) Storage { return Storage{Open: openRedis(t, server.Addr, nil)} }))
+	Run(t, redisHarness(func(t testing.TB) Storage { return Storage{Open: openRedis(t, server.Addr, nil)} }))
 }
 
-func TestRedisKeepsTheContractWhenAnswersAreLost(t *testing.T) {
-	h := inRedis(losingAnswers(t, map[string]string{"redisMaxRetries": "-1"}))
+func TestRedis_LostReplies(t *testing.T) {
+	h := redisHarness(droppingReplies(t, map[string]string{"redisMaxRetries": "-1"}))
 	h.Seeds = 20
-	h.Rules.Trouble, h.Rules.Repeats = time.Nanosecond, 0
+	h.Rules.FaultDelay, h.Rules.Retries = time.Nanosecond, 0
 	Run(t, h)
 }
 
-func TestRedisKeepsTheContractWhenRequestsAreRepeated(t *testing.T) {
-	h := inRedis(losingAnswers(t, map[string]string{"redisMinRetryInterval": "8ms"}))
+func TestRedis_RetriedRequests(t *testing.T) {
+	h := redisHarness(droppingReplies(t, map[string]string{"redisMinRetryInterval": "8ms"}))
 	h.Seeds = 20
-	h.Rules.Trouble = 8 * time.Millisecond
+	h.Rules.FaultDelay = 8 * time.Millisecond
 	Run(t, h)
 }

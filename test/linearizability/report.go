@@ -9,16 +9,16 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// tail is how many operations of an explanation are told.
+// tail is the number of operations that a report of an explanation shows.
 const tail = 12
 
-// explain tells how far the longest explanation of a group goes, and what could not come
-// next.
+// explain describes where the longest explanation of a group ends, and which operations
+// could not come next.
 func explain(model porcupine.Model, g group, calls []porcupine.Operation, info porcupine.LinearizationInfo) string {
 	order := longest(info)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d operations on %s: no order of them that keeps the contract was found. ", len(g.ops), strings.Join(baseNames(g.keys), ", "))
-	fmt.Fprintf(&b, "The longest order of some that does has %d of %d steps and ends with\n", len(order), len(calls))
+	fmt.Fprintf(&b, "%d operations on %s: found no order that the contract allows. ", len(g.ops), strings.Join(baseNames(g.keys), ", "))
+	fmt.Fprintf(&b, "The longest partial order that it allows has %d of %d steps and ends with\n", len(order), len(calls))
 	s := model.Init()
 	for i, call := range order {
 		_, s = model.Step(s, call.Input, nil)
@@ -27,7 +27,7 @@ func explain(model porcupine.Model, g group, calls []porcupine.Operation, info p
 			fmt.Fprintf(&b, "%s\n\t\t-> %s\n", line(st.Operation, st.String()), model.DescribeState(s))
 		}
 	}
-	b.WriteString("after which none of these can come:\n")
+	b.WriteString("which none of these can follow:\n")
 	for _, st := range candidates(calls, order) {
 		b.WriteString(line(st.Operation, st.String()) + "\n")
 	}
@@ -46,13 +46,13 @@ func longest(info porcupine.LinearizationInfo) (order []porcupine.Operation) {
 	return order
 }
 
-// candidates returns what may come next after an order by the times: the calls that began
-// before any other returned.
+// candidates returns the steps that may follow an order by their times: the calls that
+// began before any other remaining call returned.
 func candidates(calls, order []porcupine.Operation) []step {
 	rest := slices.DeleteFunc(slices.Clone(calls), func(c porcupine.Operation) bool {
 		return slices.ContainsFunc(order, func(o porcupine.Operation) bool {
 			a, b := c.Input.(step), o.Input.(step)
-			return a.Operation == b.Operation && a.repeat == b.repeat
+			return a.Operation == b.Operation && a.retry == b.retry
 		})
 	})
 	var steps []step
@@ -65,7 +65,7 @@ func candidates(calls, order []porcupine.Operation) []step {
 	return steps
 }
 
-// line tells an operation with its times.
+// line formats an operation with its times.
 func line(op *Operation, text string) string {
 	return fmt.Sprintf("\t#%d worker %d  %v to %v  %s", op.Before, op.Worker, micros(op.Call), micros(op.Return), text)
 }

@@ -7,55 +7,54 @@ import (
 	"time"
 )
 
-// forever is a moment after the end of every history.
+// forever is a time after the end of every history.
 const forever = time.Duration(math.MaxInt64)
 
-// Rules are the contract with what a store declares about itself. The zero value is the
-// contract at its strictest.
+// Rules are the deviations from the contract that a store declares. The zero value is the
+// strict contract.
 type Rules struct {
-	// Unit is what the store's leases are rounded up to a multiple of; zero if they are
-	// not.
+	// Unit is the unit to whose multiples the store rounds leases up; zero if it does not
+	// round.
 	Unit time.Duration
 
-	// Slack is how much later than at the end of its lease a lock may still count as
-	// held.
+	// Slack is how long after the end of its lease a lock may still count as held.
 	Slack time.Duration
 
-	// Handover declares that who waits is handed the lock before it is told. Others may
-	// meet it as the holder then, and if they revoke the lock, or it expires, it waits on
-	// and gets the lock again with a larger token.
+	// Handover declares that a waiter may hold the lock before it is notified. Other
+	// calls may then see it as the holder; if the lock is revoked or expires, the waiter
+	// keeps waiting and is granted the lock again with a larger token.
 	Handover bool
 
-	// Late is for how long after a call failed its request may be on its way and have its
+	// RequestDelay is how long after a call failed its request may be in transit and take
 	// effect.
-	Late time.Duration
+	RequestDelay time.Duration
 
-	// Trouble is how long a call takes that may have met trouble with the storage, not
-	// counting what it meant to wait. Shorter ones met none; zero says that no call ever
-	// does.
-	Trouble time.Duration
+	// FaultDelay is the shortest duration, without an intended wait, of a call that a
+	// fault of the storage may have affected. Zero declares that there are no faults.
+	FaultDelay time.Duration
 
-	// Repeats is how often a call that met trouble may have sent its request again, each
-	// time after as long as Trouble, and so have been carried out more than once.
-	Repeats int
+	// Retries is how often an affected call may have repeated its request, each time
+	// after FaultDelay, and so may have been carried out more than once.
+	Retries int
 
-	// Linger is for how long after its return a Lock that met trouble may still hold the
-	// lock, or have a place in its queue: the second of the contract, and a margin.
+	// Linger is how long after its return an affected Lock may still hold the lock, or
+	// wait in its queue: the second of the contract, and a margin.
 	Linger time.Duration
 }
 
-// lies returns what is wrong with an answer whatever the others were told.
-func (r Rules) lies(op *Operation) error {
+// checkAnswer returns an error if the result is wrong whatever the results of other
+// operations are.
+func (r Rules) checkAnswer(op *Operation) error {
 	latest := plus(op.Return, r.rounded(op.TTL))
 	switch {
 	case op.Outcome == Refused && (op.waits() || op.Kind == Renew):
-		return fmt.Errorf("a %s without an error did not acquire", op.Kind)
+		return fmt.Errorf("a %s must acquire or fail, got a refusal", op.Kind)
 	case op.Outcome != Granted:
 		return nil
 	case op.Token == 0:
-		return fmt.Errorf("a grant has no token")
+		return fmt.Errorf("a grant must have a token")
 	case op.Expires > latest:
-		return fmt.Errorf("a grant expires at %v, which may be later than its lease ends: at %v", op.Expires, latest)
+		return fmt.Errorf("a grant must not expire after the end of its lease, %v, got %v", latest, op.Expires)
 	}
 	return nil
 }
@@ -67,49 +66,51 @@ func (r Rules) rounded(ttl time.Duration) time.Duration {
 	return ttl + r.Unit - ttl%r.Unit
 }
 
-// troubled tells whether op may have met trouble with the storage.
-func (r Rules) troubled(op *Operation) bool { return r.Trouble > 0 && op.took() >= r.Trouble }
+// mayHaveFaulted reports whether a fault of the storage may have affected op.
+func (r Rules) mayHaveFaulted(op *Operation) bool {
+	return r.FaultDelay > 0 && op.duration() >= r.FaultDelay
+}
 
-// repeats is how often op may have been carried out before it was carried out with its
+// retries returns how often op may have been carried out before the time that had its
 // outcome.
-func (r Rules) repeats(op *Operation) int {
-	if !r.troubled(op) {
+func (r Rules) retries(op *Operation) int {
+	if !r.mayHaveFaulted(op) {
 		return 0
 	}
-	return int(min(op.took()/r.Trouble, time.Duration(r.Repeats)))
+	return int(min(op.duration()/r.FaultDelay, time.Duration(r.Retries)))
 }
 
-// mayQueue tells whether w may be in the queue of a lock of op while op lasts.
+// mayQueue reports whether w may wait in the queue of a lock of op while op lasts.
 func (r Rules) mayQueue(w, op *Operation) bool {
-	return w.waits() && r.meet(w, op)
+	return w.waits() && r.concurrent(w, op)
 }
 
-// mayPass tells whether w's owner may hold a lock of op while op lasts although w is not
-// told so, or not yet, or was told so of another grant than this one.
-func (r Rules) mayPass(w, op *Operation) bool {
-	untold := w.waits() && (w.Outcome != Granted || r.Handover)
-	again := w.takes() && r.repeats(w) > 0
-	return (untold || again) && r.meet(w, op)
+// mayHoldBriefly reports whether w's owner may hold a lock of op while op lasts by a
+// grant that w does not return, or has not returned yet.
+func (r Rules) mayHoldBriefly(w, op *Operation) bool {
+	unreported := w.waits() && (w.Outcome != Granted || r.Handover)
+	repeated := w.acquires() && r.retries(w) > 0
+	return (unreported || repeated) && r.concurrent(w, op)
 }
 
-// mayFree tells whether w may end a lock of op while op lasts once more than it is told.
-// It may be op itself: carried out again it hears that nobody holds the lock.
+// mayFree reports whether w may free a lock of op while op lasts more often than its
+// result shows. w may be op: when it is carried out again, the lock is free.
 func (r Rules) mayFree(w, op *Operation) bool {
-	return (w.Kind == Unlock || w.Kind == Revoke) && r.repeats(w) > 0 && (w == op || r.meet(w, op))
+	return (w.Kind == Unlock || w.Kind == Revoke) && r.retries(w) > 0 && (w == op || r.concurrent(w, op))
 }
 
-// meet tells whether w, which was called before op returned, or what it may leave behind
-// for a while, is there while op lasts and has to do with its locks.
-func (r Rules) meet(w, op *Operation) bool {
-	if w == op || w.After < op.Before && op.Call >= r.gone(w) {
+// concurrent reports whether w, which was called before op returned, or an effect that
+// outlasts it, overlaps op in time and in keys.
+func (r Rules) concurrent(w, op *Operation) bool {
+	if w == op || w.After < op.Before && op.Call >= r.effectsEnd(w) {
 		return false
 	}
 	return overlap(w.Keys, op.Keys)
 }
 
-// gone is when what w, which has returned, may leave behind is gone.
-func (r Rules) gone(w *Operation) time.Duration {
-	if w.waits() && (w.Outcome == Unknown || w.Outcome == Cancelled && r.troubled(w)) {
+// effectsEnd returns when the effects that may outlast w, which has returned, have ended.
+func (r Rules) effectsEnd(w *Operation) time.Duration {
+	if w.waits() && (w.Outcome == Unknown || w.Outcome == Canceled && r.mayHaveFaulted(w)) {
 		return w.Return + r.Linger
 	}
 	return 0
@@ -119,7 +120,7 @@ func overlap(a, b []string) bool {
 	return slices.ContainsFunc(a, func(key string) bool { return slices.Contains(b, key) })
 }
 
-// plus adds moments and durations of which one may be forever.
+// plus adds times and durations of which one may be forever.
 func plus(a, b time.Duration) time.Duration {
 	if a > forever-b {
 		return forever

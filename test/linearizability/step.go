@@ -6,22 +6,26 @@ import (
 	"time"
 )
 
-// step is an operation as the model takes it.
+// step is an operation with what the model needs to know about concurrent ones.
 type step struct {
 	*Operation
-	locks  []int         // of the keys, in the state
-	until  time.Duration // the effect is not later: the return, or some time after it if the outcome is unknown
-	after  int64         // the same in the order of all calls and returns
-	repeat int           // not zero if this stands for a request that was carried out before, with its answer lost
+	locks []int // indexes of the keys in the state
 
-	// What others may do meanwhile that is no step of its own.
-	queued  bool     // somebody may wait for one of the locks
-	passing []string // who may hold the lock for a moment that nobody is told of
-	freeing []string // whose lock may be ended; an empty string is anybody's
+	// The latest effect: the return, or later if the outcome is unknown.
+	until time.Duration
+	after int64 // until, in the order of all calls and returns
+
+	// Not zero for an earlier execution of a retried request, whose reply was lost.
+	retry int
+
+	// Effects of concurrent operations that have no step of their own.
+	queued      bool     // a waiter may be in the queue of one of the locks
+	briefOwners []string // owners that may hold the lock for a moment, unreported
+	mayFree     []string // owners whose lock may be freed; "" means any owner
 }
 
-// steps prepares operations that are tied together by their keys, in the order of their
-// calls, for the model.
+// steps converts the operations of a group, in the order of their calls, to steps of the
+// model.
 func (r Rules) steps(ops []*Operation, keys []string) []step {
 	var steps []step
 	for _, op := range ops {
@@ -33,15 +37,15 @@ func (r Rules) steps(ops []*Operation, keys []string) []step {
 			if w.Before > op.After {
 				break
 			}
-			s.meets(r, w)
+			s.addConcurrent(r, w)
 		}
 		if op.Outcome == Unknown {
-			s.until, s.after = r.late(op, ops)
+			s.until, s.after = r.effectBound(op, ops)
 		}
 		steps = append(steps, s)
-		for n := range r.repeats(op) {
+		for n := range r.retries(op) {
 			if op.Kind == Renew && op.Outcome != Unknown {
-				s.repeat = n + 1
+				s.retry = n + 1
 				steps = append(steps, s)
 			}
 		}
@@ -49,9 +53,9 @@ func (r Rules) steps(ops []*Operation, keys []string) []step {
 	return steps
 }
 
-// late returns when an operation whose outcome is unknown has had its effect, if ever.
-func (r Rules) late(op *Operation, ops []*Operation) (until time.Duration, after int64) {
-	until = plus(op.Return, r.Late)
+// effectBound returns the latest effect of an operation whose outcome is unknown.
+func (r Rules) effectBound(op *Operation, ops []*Operation) (until time.Duration, after int64) {
+	until = plus(op.Return, r.RequestDelay)
 	for _, next := range ops {
 		if next.Call > until {
 			return until, max(op.After, next.Before-1)
@@ -60,32 +64,32 @@ func (r Rules) late(op *Operation, ops []*Operation) (until time.Duration, after
 	return until, math.MaxInt64
 }
 
-// meets notes what w may do meanwhile.
-func (s *step) meets(r Rules, w *Operation) {
-	passes := r.mayPass(w, s.Operation)
-	s.queued = s.queued || passes || r.mayQueue(w, s.Operation)
-	if passes {
-		s.passing = append(s.passing, w.Owner)
+// addConcurrent adds the effects that w may have while the step lasts.
+func (s *step) addConcurrent(r Rules, w *Operation) {
+	brief := r.mayHoldBriefly(w, s.Operation)
+	s.queued = s.queued || brief || r.mayQueue(w, s.Operation)
+	if brief {
+		s.briefOwners = append(s.briefOwners, w.Owner)
 	}
 	if r.mayFree(w, s.Operation) {
-		s.freeing = append(s.freeing, w.Owner)
+		s.mayFree = append(s.mayFree, w.Owner)
 	}
 }
 
-// passes tells whether the lock may be held in passing by an owner who is right.
-func (s step) passes(right func(owner string) bool) bool {
-	return slices.ContainsFunc(s.passing, right)
+// briefHolder reports whether an owner that matches may hold the lock for a moment.
+func (s step) briefHolder(match func(owner string) bool) bool {
+	return slices.ContainsFunc(s.briefOwners, match)
 }
 
-// frees tells whether a lock of owner may be ended in passing.
-func (s step) frees(owner string) bool {
-	return slices.Contains(s.freeing, owner) || slices.Contains(s.freeing, "")
+// mayBeFreed reports whether a concurrent operation may free a lock of owner.
+func (s step) mayBeFreed(owner string) bool {
+	return slices.Contains(s.mayFree, owner) || slices.Contains(s.mayFree, "")
 }
 
 // String implements [fmt.Stringer].
 func (s step) String() string {
-	if s.repeat > 0 {
-		return s.Operation.String() + " (carried out before, perhaps)"
+	if s.retry > 0 {
+		return s.Operation.String() + " (possible earlier execution)"
 	}
 	return s.Operation.String()
 }

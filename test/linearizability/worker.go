@@ -9,59 +9,59 @@ import (
 	"github.com/mortise-lock/mortise/stores"
 )
 
-// troubles is how often at most there is trouble in one history. Calls whose outcome is
-// unknown are what makes the search for an order long.
-const troubles = 4
+// maxFaults is the largest number of faults in one history. Each call whose outcome is
+// unknown makes the search for an order much longer.
+const maxFaults = 4
 
-// worker is one caller: it makes one call after the other.
+// worker is one caller. It makes one call after the other.
 type worker struct {
 	*plan
 	id       int
 	rand     *rand.Rand
 	store    stores.Store
 	recorder *Recorder
-	holds    []string // the keys of the locks that it was granted and has not given back
+	held     []string // the keys of the locks that it was granted and has not released
 }
 
-// work does the worker's part of the plan.
-func (w *worker) work(ctx context.Context) {
-	for range w.each {
+// run makes the worker's calls.
+func (w *worker) run(ctx context.Context) {
+	for range w.opsPerWorker {
 		time.Sleep(w.pause(w.rand))
-		op := w.aim(w.rand, w.id, w.holds)
-		w.note(w.do(ctx, op))
+		op := w.nextOperation(w.rand, w.id, w.held)
+		w.updateHeld(w.do(ctx, op))
 	}
 }
 
 func (w *worker) do(ctx context.Context, op Operation) Operation {
-	ctx, cancel := context.WithTimeout(ctx, w.limit(w.rand, &op))
+	ctx, cancel := context.WithTimeout(ctx, w.timeout(w.rand, &op))
 	defer cancel()
 	return w.recorder.Do(ctx, w.store, op)
 }
 
-// note remembers what the worker holds, as well as it can know.
-func (w *worker) note(op Operation) {
+// updateHeld updates the keys that the worker holds, as far as results show them.
+func (w *worker) updateHeld(op Operation) {
 	if op.Owner != w.owners[w.id] {
 		return
 	}
 	switch op.Outcome {
 	case Granted, Freed, NotHeld, NotOwner:
-		w.holds = slices.DeleteFunc(w.holds, func(key string) bool { return slices.Contains(op.Keys, key) })
+		w.held = slices.DeleteFunc(w.held, func(key string) bool { return slices.Contains(op.Keys, key) })
 	}
 	if op.Outcome == Granted {
-		w.holds = append(w.holds, op.Keys...)
+		w.held = append(w.held, op.Keys...)
 	}
 }
 
-// trouble makes trouble now and then until ctx ends.
-func (p *plan) trouble(ctx context.Context, make func()) {
-	if make == nil {
+// injectFaults injects faults at random intervals until ctx ends.
+func (p *plan) injectFaults(ctx context.Context, inject func()) {
+	if inject == nil {
 		return
 	}
 	r := rand.New(rand.NewPCG(p.seed, 1<<32))
-	for range troubles {
+	for range maxFaults {
 		select {
-		case <-time.After(p.lease/2 + p.span(r, 2*p.lease)):
-			make()
+		case <-time.After(p.lease/2 + p.duration(r, 2*p.lease)):
+			inject()
 		case <-ctx.Done():
 			return
 		}

@@ -9,23 +9,23 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// An API is the service as a client sees it. Its errors are a *failure, or what became of
-// ctx; everything else is a breach of the protocol.
+// api is a client of the service. Its errors are a *statusError or the error of ctx; any
+// other error is a violation of the protocol.
 type api interface {
-	// call makes a call that has one answer.
-	call(ctx context.Context, operation string, a ask) (answer, error)
-	// open opens a stream, which lasts as long as ctx.
-	open(ctx context.Context, operation string, a ask) (stream, error)
+	// call calls an operation with one answer.
+	call(ctx context.Context, operation string, a request) (answer, error)
+	// open opens a stream, which lasts until ctx ends.
+	open(ctx context.Context, operation string, a request) (stream, error)
 }
 
-// A stream tells events.
+// stream is a stream of events.
 type stream interface {
-	// next waits for the next event. What ended the stream is its error; io.EOF is an end
-	// without a reason.
+	// next waits for the next event. It returns the error that ended the stream, which is
+	// io.EOF if the service ended it without an error.
 	next() (event, error)
 }
 
-// The operations, by their names in the document and in the paths of HTTP.
+// The operations, by their names in RTM's documentation and in HTTP paths.
 const (
 	setLock     = "setLock"
 	acquireLock = "acquireLock"
@@ -39,8 +39,8 @@ const (
 	session     = "session"
 )
 
-// statuses are how the operations are called in a Status. The document has the first six.
-var statuses = map[string]string{
+// operationNames are the names of the operations in a Status. RTM defines the first six.
+var operationNames = map[string]string{
 	setLock:     "RTMSetLockOperation",
 	acquireLock: "RTMAcquireOperation",
 	releaseLock: "RTMReleaseLockOperation",
@@ -53,7 +53,7 @@ var statuses = map[string]string{
 	session:     "RTMSessionOperation",
 }
 
-// codeTable are the error codes that occur.
+// codeTable lists the error codes of the service.
 var codeTable = []struct {
 	number int32
 	name   string
@@ -78,7 +78,7 @@ var codeTable = []struct {
 	{-14009, "LOCK_NOT_AVAILABLE", codes.Unavailable, 503},
 }
 
-// The types of channels.
+// channelType is the type of a channel.
 type channelType = rtmpb.ChannelType
 
 const (
@@ -86,8 +86,8 @@ const (
 	streamType  = rtmpb.ChannelType_STREAM
 )
 
-// ask is what a request says. An operation sends what it has of it.
-type ask struct {
+// request has the fields of all requests. An operation sends those that its message has.
+type request struct {
 	store, user, channel string
 	kind                 channelType
 	lock                 string
@@ -98,7 +98,7 @@ type ask struct {
 	release              bool
 }
 
-// lock is a lock as it is told of. What a message does not say is zero.
+// lock is a lock in an answer or event. Fields that the message does not have are zero.
 type lock struct {
 	channel     string
 	kind        channelType
@@ -107,21 +107,21 @@ type lock struct {
 	rev         uint64
 }
 
-// answer is what a call was told that succeeded.
+// answer is the answer of a successful call.
 type answer struct {
 	lock           // of a call about one lock
 	locks   []lock // of getLock and keepAlive
 	expired []lock // of keepAlive
 }
 
-// event is what a stream told.
+// event is an event of a stream.
 type event struct {
 	kind rtmpb.LockEvent_Type
 	lock
 	locks []lock // of a snapshot
 }
 
-// String tells what happened and to whom.
+// String returns the event's type and owner.
 func (e event) String() string {
 	if e.owner == "" {
 		return e.kind.String()
@@ -129,11 +129,13 @@ func (e event) String() string {
 	return e.kind.String() + " " + e.owner
 }
 
-// failure is a Status.
-type failure struct {
+// statusError is a Status.
+type statusError struct {
 	code      int32
 	operation string
 	reason    string
 }
 
-func (f *failure) Error() string { return fmt.Sprintf("%d of %s: %s", f.code, f.operation, f.reason) }
+func (f *statusError) Error() string {
+	return fmt.Sprintf("%d of %s: %s", f.code, f.operation, f.reason)
+}

@@ -14,14 +14,14 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// openDirect returns an API that is the service's methods themselves.
+// openDirect returns an API that calls the service's methods.
 func openDirect(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	d := &direct{service: service}
 	t.Cleanup(d.streams.Wait)
 	return newTyped(d)
 }
 
-// isDirect tells whether an API is the service's methods themselves.
+// isDirect reports whether an API calls the service's methods.
 func isDirect(d api) bool {
 	t, ok := d.(typed)
 	if !ok {
@@ -31,11 +31,10 @@ func isDirect(d api) bool {
 	return ok
 }
 
-// direct is a connection without a wire: it calls the methods of a service. Messages are
-// copied, as a wire would.
+// direct is a connection that calls the methods of a service with copies of messages.
 type direct struct {
 	service rtmpb.ChannelLocksServer
-	streams sync.WaitGroup // methods that stream, and last as long as their ctx
+	streams sync.WaitGroup // running streams
 }
 
 // Invoke calls the method.
@@ -52,7 +51,7 @@ func (d *direct) Invoke(ctx context.Context, method string, request, reply any, 
 	return errNoMethod
 }
 
-// NewStream prepares a call of the method, which begins with the request.
+// NewStream returns a stream. SendMsg calls the method.
 func (d *direct) NewStream(
 	ctx context.Context, desc *grpc.StreamDesc, _ string, _ ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
@@ -63,7 +62,7 @@ func (d *direct) NewStream(
 	}}, nil
 }
 
-// directClient is a stream as the client sees it.
+// directClient is the client side of a stream.
 type directClient struct {
 	grpc.ClientStream
 	ctx    context.Context
@@ -92,13 +91,13 @@ func (c *directClient) RecvMsg(m any) error {
 	}
 }
 
-// directServer is a stream as the service sees it.
+// directServer is the server side of a stream.
 type directServer struct {
 	grpc.ServerStream
 	ctx     context.Context
 	request any
 	sent    chan any
-	ended   chan error // holds what the method returned
+	ended   chan error // has the error of the method, which may be nil
 }
 
 func (s *directServer) Context() context.Context { return s.ctx }
@@ -114,7 +113,7 @@ func (s *directServer) SendMsg(m any) error {
 	}
 }
 
-// copier returns a function that makes a message equal to from.
+// copier returns a function that copies from to a message.
 func copier(from any) func(to any) error {
 	return func(to any) error {
 		proto.Merge(to.(proto.Message), from.(proto.Message))
@@ -122,7 +121,7 @@ func copier(from any) func(to any) error {
 	}
 }
 
-// incoming is what a server makes of its client's metadata.
+// incoming returns the server's context for the client's, with its metadata.
 func incoming(ctx context.Context) context.Context {
 	md, _ := metadata.FromOutgoingContext(ctx)
 	return metadata.NewIncomingContext(ctx, md)

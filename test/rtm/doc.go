@@ -1,6 +1,7 @@
-// Package rtm has no code but its tests. They hold the locks of RTM channels to what is
-// written about them, by whichever way a client comes in: in the service's own process,
-// over gRPC, or over HTTP; and whichever store keeps the locks.
+// Package rtm tests channel locks in process, over gRPC and over HTTP, with the memory
+// store and with Redis, against RTM's documentation and docs/apis/rtm.md.
 //
-// What is expected stands in tables, row by row, and is never computed.
+// Tables list the expected results row by row; the tests do not compute them. Each
+// scenario runs once with each store. With MORTISE_TEST_ALL it runs for each API with
+// each store, and tests of random operations use more seeds.
 package rtm

@@ -11,8 +11,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// openGRPC returns an API that is a gRPC connection. It has no socket, lest time go on in
-// a bubble.
+// openGRPC returns an API that is a gRPC connection. It has no socket, because a bubble's
+// time does not advance while a goroutine reads from a socket.
 func openGRPC(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	l := listen(t)
 	server := grpc.NewServer(grpc.WaitForHandlers(true))

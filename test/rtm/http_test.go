@@ -14,22 +14,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mortise-lock/mortise/component/rtm"
+	"github.com/mortise-lock/mortise/component/rtm/rtmhttp"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// overHTTP is an API for clients that write JSON by hand, and believe nothing that they
-// read.
+// overHTTP is an API that writes requests as JSON text, and checks the text of answers.
 type overHTTP struct {
 	client *http.Client
 	url    string
 }
 
-// openHTTP returns an API that is an HTTP server. It has no socket, lest time go on in a
-// bubble.
+// openHTTP returns an API that is a client of an HTTP server. It has no socket; see
+// openGRPC.
 func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	l := listen(t)
-	server := httptest.NewUnstartedServer(rtm.Handler(service))
+	server := httptest.NewUnstartedServer(rtmhttp.Handler(service))
 	_ = server.Listener.Close()
 	server.Listener = l
 	server.Start()
@@ -38,7 +37,7 @@ func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	return &overHTTP{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, server.URL + "/v1/rtm/"}
 }
 
-// bodies are the requests.
+// bodies are templates of the requests.
 var bodies = map[string]string{
 	setLock:     `{"user":$user,"channel":$channel,"channelType":$type,"lockName":$lock,"ttl":$ttl}`,
 	acquireLock: `{"user":$user,"channel":$channel,"channelType":$type,"lockName":$lock,"retry":$retry}`,
@@ -51,8 +50,8 @@ var bodies = map[string]string{
 	logout:      `{"user":$user,"release":$release}`,
 }
 
-// members are what answers have, no less and no more.
-var members = map[string]string{
+// answerMembers are the members of answers. All are required, and no others are allowed.
+var answerMembers = map[string]string{
 	setLock:     "errorCode channel channelType lockName ttl",
 	acquireLock: "errorCode channel channelType lockName ttl lockRev",
 	releaseLock: "errorCode channel channelType lockName",
@@ -63,10 +62,10 @@ var members = map[string]string{
 	logout:      "errorCode",
 }
 
-// body is the request in JSON.
-func (a ask) body(operation string) string { return a.fill(bodies[operation]) }
+// body returns the request as JSON.
+func (a request) body(operation string) string { return a.expand(bodies[operation]) }
 
-func (a ask) fill(template string) string {
+func (a request) expand(template string) string {
 	held := make([]string, len(a.held))
 	for i, l := range a.held {
 		held[i] = fmt.Sprintf(`{"channel":%s,"channelType":%s,"lockName":%s,"owner":%s,"lockRev":%d}`,
@@ -80,11 +79,11 @@ func (a ask) fill(template string) string {
 }
 
 func quoted(text string) string {
-	encoded, _ := json.Marshal(text) // a string always can be
+	encoded, _ := json.Marshal(text) // cannot fail for a string
 	return string(encoded)
 }
 
-// typeInJSON is a number for one type and a word for the other, which are both allowed.
+// typeInJSON returns a number for one type and a name for the other, to use both formats.
 func typeInJSON(kind channelType) string {
 	if kind == streamType {
 		return `"STREAM"`
@@ -92,7 +91,7 @@ func typeInJSON(kind channelType) string {
 	return strconv.Itoa(int(kind))
 }
 
-func (d *overHTTP) call(ctx context.Context, operation string, a ask) (answer, error) {
+func (d *overHTTP) call(ctx context.Context, operation string, a request) (answer, error) {
 	response, err := d.post(ctx, a.store, operation, a.body(operation))
 	if err != nil {
 		return answer{}, err
@@ -103,7 +102,7 @@ func (d *overHTTP) call(ctx context.Context, operation string, a ask) (answer, e
 		return answer{}, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return answer{}, refusalOf(response.StatusCode, text)
+		return answer{}, rejectionOf(response.StatusCode, text)
 	}
 	return answerOf(operation, text)
 }
@@ -120,7 +119,7 @@ func (d *overHTTP) do(ctx context.Context, method, path, body string) (*http.Res
 	return d.client.Do(request)
 }
 
-func (d *overHTTP) open(ctx context.Context, operation string, a ask) (stream, error) {
+func (d *overHTTP) open(ctx context.Context, operation string, a request) (stream, error) {
 	var response *http.Response
 	var err error
 	if operation == subscribe {
@@ -138,7 +137,7 @@ func (d *overHTTP) open(ctx context.Context, operation string, a ask) (stream, e
 		if err != nil {
 			return nil, err
 		}
-		return nil, refusalOf(response.StatusCode, text)
+		return nil, rejectionOf(response.StatusCode, text)
 	}
 	return &events{response.Body, bufio.NewReader(response.Body)}, nil
 }

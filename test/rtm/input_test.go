@@ -9,28 +9,28 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// The calls by what they have.
+// The operations by the fields of their requests.
 var (
-	withLock    = []string{setLock, acquireLock, releaseLock, revokeLock, removeLock}
-	withChannel = append(slices.Clone(withLock), getLock, subscribe)
-	withUser    = append(slices.Clone(withChannel), session, keepAlive, logout)
+	lockOperations    = []string{setLock, acquireLock, releaseLock, revokeLock, removeLock}
+	channelOperations = append(slices.Clone(lockOperations), getLock, subscribe)
+	userOperations    = append(slices.Clone(channelOperations), session, keepAlive, logout)
 )
 
-// names are fields that hold one, and the codes of bad ones.
-var names = []struct {
+// nameFields are the fields that contain names, with the codes for invalid names.
+var nameFields = []struct {
 	field string
 	calls []string
-	put   func(a *ask, name string)
-	empty int32 // code of an empty one; 0 is none
-	bad   int32
+	put   func(a *request, name string)
+	empty int32 // code for an empty name; 0 if it is valid
+	bad   int32 // code for any other invalid name
 }{
-	{"user", withUser, func(a *ask, name string) { a.user = name }, -10002, -10006},
-	{"channel", withChannel, func(a *ask, name string) { a.channel = name }, -10008, -10008},
-	{"lockName", withLock, func(a *ask, name string) { a.lock = name }, -14005, -14005},
-	{"owner", []string{revokeLock}, func(a *ask, name string) { a.owner = name }, 0, -10006},
+	{"user", userOperations, func(a *request, name string) { a.user = name }, -10002, -10006},
+	{"channel", channelOperations, func(a *request, name string) { a.channel = name }, -10008, -10008},
+	{"lockName", lockOperations, func(a *request, name string) { a.lock = name }, -14005, -14005},
+	{"owner", []string{revokeLock}, func(a *request, name string) { a.owner = name }, 0, -10006},
 }
 
-// badNames are names that nothing can have.
+// badNames are invalid for users, channels and locks.
 var badNames = []struct{ what, name string }{
 	{"is too long", strings.Repeat("n", 65)},
 	{"is far too long", strings.Repeat("n", 1<<15)},
@@ -51,128 +51,129 @@ var badNames = []struct{ what, name string }{
 	{"has a wide space", "na\u3000me"},
 }
 
-// badValues are fields that hold something else.
+// badValues are invalid values of other fields.
 var badValues = []struct {
 	name  string
 	calls []string
-	spoil func(a *ask)
+	spoil func(a *request)
 	code  int32
 	says  string // part of the reason
 }{
-	{"no type of channel", withChannel, func(a *ask) { a.kind = rtmpb.ChannelType_NONE }, -10019, "channelType"},
-	{"the type of users", withChannel, func(a *ask) { a.kind = 3 }, -10019, "channelType"},
-	{"a type of channel that is not", withChannel, func(a *ask) { a.kind = 7 }, -10019, "channelType"},
-	{"a negative type of channel", withChannel, func(a *ask) { a.kind = -1 }, -10019, "channelType"},
-	{"a component that is not", withUser, func(a *ask) { a.store = "nowhere" }, -14009, "nowhere"},
-	{"a component in capital letters", withUser, func(a *ask) { a.store = "LOCKS" }, -14009, "LOCKS"},
-	{"a held lock without a channel", holding, func(a *ask) { a.held[1].channel = "" }, -10008, "channel"},
-	{"a held lock of no type of channel", holding, func(a *ask) { a.held[1].kind = 0 }, -10019, "channelType"},
-	{"a held lock without a name", holding, func(a *ask) { a.held[1].name = "" }, -14005, "lockName"},
+	{"no channel type", channelOperations, func(a *request) { a.kind = rtmpb.ChannelType_NONE }, -10019, "channelType"},
+	{"the channel type of users", channelOperations, func(a *request) { a.kind = 3 }, -10019, "channelType"},
+	{"an unknown channel type", channelOperations, func(a *request) { a.kind = 7 }, -10019, "channelType"},
+	{"a negative channel type", channelOperations, func(a *request) { a.kind = -1 }, -10019, "channelType"},
+	{"an unknown component", userOperations, func(a *request) { a.store = "nowhere" }, -14009, "nowhere"},
+	{"a component in upper case", userOperations, func(a *request) { a.store = "LOCKS" }, -14009, "LOCKS"},
+	{"a held lock without a channel", claimCalls, func(a *request) { a.held[1].channel = "" }, -10008, "channel"},
+	{"a held lock without a channel type", claimCalls, func(a *request) { a.held[1].kind = 0 }, -10019, "channelType"},
+	{"a held lock without a name", claimCalls, func(a *request) { a.held[1].name = "" }, -14005, "lockName"},
 }
 
-// holding are the calls that tell what their user believes to hold.
-var holding = []string{session, keepAlive}
+// claimCalls are the operations whose requests list the locks that the client assumes to
+// hold.
+var claimCalls = []string{session, keepAlive}
 
-func TestBadNamesAreRefusedByFieldAndChangeNothing(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		for _, f := range names {
+func TestInvalidNames(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		for _, f := range nameFields {
 			if f.empty != 0 {
-				p.run(t, f.field+" is empty", func(w *world) {
-					w.refused(f.calls, f.empty, f.field, func(a *ask) { f.put(a, "") })
+				p.runWithEnv(t, f.field+" is empty", func(w *env) {
+					w.checkRejected(f.calls, f.empty, f.field, func(a *request) { f.put(a, "") })
 				})
 			}
 			for _, bad := range badNames {
-				p.run(t, f.field+" "+bad.what, func(w *world) {
-					w.refused(f.calls, f.bad, f.field, func(a *ask) { f.put(a, bad.name) })
+				p.runWithEnv(t, f.field+" "+bad.what, func(w *env) {
+					w.checkRejected(f.calls, f.bad, f.field, func(a *request) { f.put(a, bad.name) })
 				})
 			}
 		}
 	})
 }
 
-func TestNamesThatAreNoTextAreRefused(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		for _, f := range names {
-			p.run(t, f.field, func(w *world) {
-				spoil := func(a *ask) { f.put(a, "na\xffme") }
+func TestInvalidUTF8(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		for _, f := range nameFields {
+			p.runWithEnv(t, f.field, func(w *env) {
+				spoil := func(a *request) { f.put(a, "na\xffme") }
 				switch _, http := w.apis[0].(*overHTTP); {
 				case isDirect(w.apis[0]):
-					w.refused(f.calls, f.bad, f.field, spoil)
-				case http: // JSON is text, and what reads it does not tell what was in place of it
-					w.refused(f.calls, -10014, f.field, spoil)
+					w.checkRejected(f.calls, f.bad, f.field, spoil)
+				case http: // rejects invalid UTF-8 when it decodes JSON
+					w.checkRejected(f.calls, -10014, f.field, spoil)
 				default:
-					w.unsent(f.calls, spoil)
+					w.checkNotSent(f.calls, spoil)
 				}
 			})
 		}
 	})
 }
 
-// unsent checks that gRPC's client does not send the requests.
-func (w *world) unsent(calls []string, spoil func(a *ask)) {
+// checkNotSent checks that gRPC's client does not send the requests.
+func (w *env) checkNotSent(calls []string, spoil func(a *request)) {
 	for _, call := range calls {
 		a := frontDesk
 		a.user = "ann"
 		spoil(&a)
-		if err := w.attempt(call, a); !errors.Is(err, errNoText) {
-			w.Errorf("%s: %v", call, err)
+		if err := w.callOrOpen(call, a); !errors.Is(err, errInvalidUTF8) {
+			w.Errorf("%s = %v, want errInvalidUTF8", call, err)
 		}
 	}
 }
 
-func TestBadValuesAreRefusedByFieldAndChangeNothing(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
+func TestInvalidValues(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
 		for _, row := range badValues {
-			p.run(t, row.name, func(w *world) { w.refused(row.calls, row.code, row.says, row.spoil) })
+			p.runWithEnv(t, row.name, func(w *env) { w.checkRejected(row.calls, row.code, row.says, row.spoil) })
 		}
 	})
 }
 
-// refused makes each of the calls with a request that is spoiled, and checks that it
-// fails with the code, that its reason says why, and that nothing has changed by it.
-func (w *world) refused(calls []string, code int32, says string, spoil func(a *ask)) {
-	w.unharmed(func() {
+// checkRejected calls each operation with a spoiled request. It checks that the operation
+// fails with the code, that its reason contains says, and that it changes nothing.
+func (w *env) checkRejected(calls []string, code int32, says string, spoil func(a *request)) {
+	w.checkUnchanged(func() {
 		for _, call := range calls {
 			a := frontDesk
 			a.user = "ann"
 			a.held = []lock{{"house", messageType, "front desk", "ann", 30, 1}, {"house", messageType, "back desk", "ann", 30, 2}}
 			spoil(&a)
-			w.checkStatus(call, w.attempt(call, a), code, says)
+			w.checkStatus(call, w.callOrOpen(call, a), code, says)
 		}
 	})
 }
 
-// unharmed checks that nothing changes by what is done, in a channel with a lock that bob
-// holds and one that nobody does.
-func (w *world) unharmed(do func()) {
+// checkUnchanged checks that do changes nothing in a channel with a lock of bob and a
+// free one.
+func (w *env) checkUnchanged(do func()) {
 	bob := w.user("bob")
 	bob.must(setLock, frontDesk)
-	bob.must(setLock, frontDesk.other("back desk"))
+	bob.must(setLock, frontDesk.withLock("back desk"))
 	bob.must(acquireLock, frontDesk)
 	dora, before := w.user("dora").subscribe(frontDesk)
 	do()
 	if after := dora.locks(frontDesk); !slices.Equal(before, after) {
-		w.Errorf("before there was %v, afterwards %v", before, after)
+		w.Errorf("locks = %v, want %v as before", after, before)
 	}
-	if seen := dora.seen(); len(seen) > 0 {
-		w.Errorf("the channel sees %q", sentence(seen))
+	if events := dora.channelEvents(); len(events) > 0 {
+		w.Errorf("events of the channel = %q, want none", describe(events))
 	}
 }
 
 // checkStatus checks the code and the reason of an error.
-func (w *world) checkStatus(call string, err error, code int32, says string) {
+func (w *env) checkStatus(call string, err error, code int32, says string) {
 	w.Helper()
 	if got := w.codeOf(call, err); got != code {
-		w.Errorf("%s ends with %d, want %d: %v", call, got, code, err)
+		w.Errorf("code of %s = %d, want %d: %v", call, got, code, err)
 		return
 	}
-	if f, ok := errors.AsType[*failure](err); !ok || !strings.Contains(f.reason, says) {
-		w.Errorf("%s fails because %v, which does not say %q", call, err, says)
+	if f, ok := errors.AsType[*statusError](err); !ok || !strings.Contains(f.reason, says) {
+		w.Errorf("%s = %v, want a reason that contains %q", call, err, says)
 	}
 }
 
-// attempt makes a call, or opens a stream and takes its first event.
-func (w *world) attempt(call string, a ask) error {
+// callOrOpen calls an operation, or opens a stream and reads its first event.
+func (w *env) callOrOpen(call string, a request) error {
 	if call != subscribe && call != session {
 		_, err := w.apis[0].call(w.ctx, call, a)
 		return err
@@ -185,8 +186,8 @@ func (w *world) attempt(call string, a ask) error {
 	return err
 }
 
-func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
+func TestSetLock_TTLBounds(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
 		for _, bounds := range []struct {
 			name     string
 			metadata map[string]string
@@ -200,7 +201,7 @@ func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
 			}},
 		} {
 			t.Run(bounds.name, func(t *testing.T) {
-				p.alone(t, bounds.metadata, func(w *world) {
+				p.withEnv(t, bounds.metadata, func(w *env) {
 					for asked, want := range bounds.rows {
 						w.checkTTL(asked, want)
 					}
@@ -210,22 +211,22 @@ func TestTTLsAreTakenToTheNearestBound(t *testing.T) {
 	})
 }
 
-// checkTTL checks who is told of a lock's TTL.
-func (w *world) checkTTL(asked, want uint32) {
+// checkTTL checks the TTL in all answers and events about a lock.
+func (w *env) checkTTL(asked, want uint32) {
 	ann := w.user("ann")
 	dora, _ := w.user("dora").subscribe(frontDesk)
-	defer dora.leave()
+	defer dora.disconnect()
 	a := frontDesk
 	a.ttl = asked
 	set, acquired := ann.must(setLock, a).ttl, ann.must(acquireLock, a).ttl
-	l, _ := ann.find(a)
+	l, _ := ann.findLock(a)
 	if set != want || acquired != want || l.ttl != want {
-		w.Errorf("a TTL of %d: setLock tells %d, acquireLock %d, getLock %d, want %d", asked, set, acquired, l.ttl, want)
+		w.Errorf("TTL of %d: setLock = %d, acquireLock = %d, getLock = %d, want %d", asked, set, acquired, l.ttl, want)
 	}
 	ann.must(removeLock, a)
-	for _, e := range dora.seen() {
+	for _, e := range dora.channelEvents() {
 		if e.ttl != want {
-			w.Errorf("a TTL of %d: %v tells %d, want %d", asked, e, e.ttl, want)
+			w.Errorf("TTL of %d: event %v has %d, want %d", asked, e, e.ttl, want)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// object is what an answer or an event may say. A member of another name, or another
-// type, is an error.
+// object has the members of all answers and events. Members with other names or types are
+// errors.
 type object struct {
 	ErrorCode   *int32               `json:"errorCode"`
 	Operation   string               `json:"operation"`
@@ -29,7 +29,7 @@ type object struct {
 	Expired     []json.RawMessage    `json:"expired"`
 }
 
-// read reads an object that has the members, each once, and no others.
+// read decodes an object that has exactly the given members, each once.
 func read(text []byte, members string) (object, error) {
 	var o object
 	strict := json.NewDecoder(bytes.NewReader(text))
@@ -43,30 +43,29 @@ func read(text []byte, members string) (object, error) {
 	}
 	want := strings.Fields(members)
 	if got := slices.Sorted(maps.Keys(all)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
-		return o, fmt.Errorf("%s has not exactly the members %q", text, want)
+		return o, fmt.Errorf("%s must have exactly the members %q", text, want)
 	}
 	for name, value := range all {
 		if string(value) == "null" {
-			return o, fmt.Errorf("%s: %s is null", text, name)
+			return o, fmt.Errorf("%s: %s must not be null", text, name)
 		}
 	}
 	return o, nil
 }
 
-// types are the types of channels in answers.
+// types are the channel types in answers.
 var types = map[string]channelType{"": 0, "MESSAGE": messageType, "STREAM": streamType}
 
-// lock is the lock that the object is about.
+// lock returns the lock that the object describes.
 func (o object) lock() (lock, error) {
 	kind, ok := types[o.ChannelType]
 	if !ok {
-		return lock{}, fmt.Errorf("type of channel %q", o.ChannelType)
+		return lock{}, fmt.Errorf("channelType must be MESSAGE or STREAM, got %q", o.ChannelType)
 	}
 	return lock{o.Channel, kind, o.LockName, o.Owner, o.TTL, o.LockRev}, nil
 }
 
-// Members of a lock in a list: of a channel, where the channel is told once for all, and
-// of a user.
+// Members of a lock in the list of a channel, and in the list of a user.
 const (
 	inChannel = "lockName owner ttl lockRev"
 	ofUser    = "channel channelType lockName owner ttl lockRev"
@@ -88,14 +87,14 @@ func readLocks(rows []json.RawMessage, members string) ([]lock, error) {
 	return locks, nil
 }
 
-// answerOf reads the answer of a call that succeeded.
+// answerOf decodes the answer of a successful call.
 func answerOf(operation string, text []byte) (answer, error) {
-	o, err := read(text, members[operation])
+	o, err := read(text, answerMembers[operation])
 	if err != nil {
 		return answer{}, err
 	}
 	if *o.ErrorCode != 0 || o.TotalLocks != 0 && o.TotalLocks != len(o.Locks) {
-		return answer{}, fmt.Errorf("%s contradicts itself", text)
+		return answer{}, fmt.Errorf("%s is inconsistent", text)
 	}
 	rows := ofUser
 	if operation == getLock {
@@ -112,7 +111,7 @@ func answerOf(operation string, text []byte) (answer, error) {
 	return a, err
 }
 
-// eventOf reads an event.
+// eventOf decodes an event.
 func eventOf(text []byte) (event, error) {
 	var snapshot struct {
 		EventType rtmpb.LockEvent_Type `json:"eventType"`
@@ -140,19 +139,19 @@ func eventOf(text []byte) (event, error) {
 	return e, err
 }
 
-// failureIn reads a Status.
+// failureIn decodes a Status.
 func failureIn(text []byte) error {
 	o, err := read(text, "errorCode operation reason")
 	if err != nil {
 		return err
 	}
-	return &failure{*o.ErrorCode, o.Operation, o.Reason}
+	return &statusError{*o.ErrorCode, o.Operation, o.Reason}
 }
 
-// refusalOf reads the Status of an answer, which has HTTP's code for it.
-func refusalOf(httpCode int, text []byte) error {
+// rejectionOf decodes the Status of an answer, and checks the HTTP code.
+func rejectionOf(httpCode int, text []byte) error {
 	err := failureIn(text)
-	f, ok := err.(*failure) //nolint:errorlint // it is not wrapped
+	f, ok := err.(*statusError) //nolint:errorlint // it is not wrapped
 	if !ok {
 		return err
 	}
@@ -161,5 +160,5 @@ func refusalOf(httpCode int, text []byte) error {
 			return f
 		}
 	}
-	return fmt.Errorf("%w, with HTTP's code %d, is in no row", f, httpCode)
+	return fmt.Errorf("%w with the HTTP code %d is not in codeTable", f, httpCode)
 }

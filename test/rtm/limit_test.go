@@ -7,8 +7,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-func TestAChannelHasAsManyLocksAsItMay(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
+func TestSetLock_ChannelLimit(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
 		for _, row := range []struct {
 			name     string
 			metadata map[string]string
@@ -18,16 +18,16 @@ func TestAChannelHasAsManyLocksAsItMay(t *testing.T) {
 			{"of the component", map[string]string{"rtmLocksPerChannel": "3"}, 3},
 		} {
 			t.Run(row.name, func(t *testing.T) {
-				p.alone(t, row.metadata, func(w *world) { w.fill(row.most) })
+				p.withEnv(t, row.metadata, func(w *env) { w.checkLimit(row.most) })
 			})
 		}
 	})
 }
 
-// fill fills a channel with locks, and looks what can be done then.
-func (w *world) fill(most int) {
+// checkLimit fills a channel with locks, and checks which operations succeed then.
+func (w *env) checkLimit(most int) {
 	ann := w.user("ann")
-	desk := func(i int) ask { return frontDesk.other(fmt.Sprint("desk ", i)) }
+	desk := func(i int) request { return frontDesk.withLock(fmt.Sprint("desk ", i)) }
 	garden, other := frontDesk, frontDesk
 	garden.channel, other.kind = "garden", streamType
 	for i := range most {
@@ -35,9 +35,9 @@ func (w *world) fill(most int) {
 	}
 	ann.must(acquireLock, desk(0))
 	for _, step := range []struct {
-		call string
-		ask  ask
-		code int32
+		call    string
+		request request
+		code    int32
 	}{
 		{setLock, desk(most), -14001},
 		{setLock, desk(0), -14004},
@@ -53,18 +53,18 @@ func (w *world) fill(most int) {
 		{removeLock, desk(1), 0},
 		{setLock, desk(0), 0},
 	} {
-		if got := ann.code(step.call, step.ask); got != step.code {
-			w.Errorf("%s of %q in %q ends with %d, want %d", step.call, step.ask.lock, step.ask.channel, got, step.code)
+		if got := ann.code(step.call, step.request); got != step.code {
+			w.Errorf("code of %s of %q in %q = %d, want %d", step.call, step.request.lock, step.request.channel, got, step.code)
 		}
 	}
 	if got := len(ann.locks(frontDesk)); got != most {
-		w.Errorf("there are %d locks, want %d", got, most)
+		w.Errorf("the channel has %d locks, want %d", got, most)
 	}
 }
 
-func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
-	everywhere(t, func(t *testing.T, p place) {
-		p.alone(t, nil, func(w *world) {
+func TestChannelTypes(t *testing.T) {
+	forEachTarget(t, func(t *testing.T, p target) {
+		p.withEnv(t, nil, func(w *env) {
 			ann, stream := w.user("ann"), frontDesk
 			stream.kind = streamType
 			ofStream, _ := w.user("dora").subscribe(stream)
@@ -72,25 +72,26 @@ func TestChannelsOfDifferentTypesHaveNothingInCommon(t *testing.T) {
 			ann.must(acquireLock, frontDesk)
 			for _, call := range []string{acquireLock, releaseLock, revokeLock, removeLock} {
 				if got := ann.code(call, stream); got != -14008 {
-					w.Errorf("%s in the other channel ends with %d", call, got)
+					w.Errorf("code of %s in the other channel = %d, want -14008", call, got)
 				}
 			}
 			ann.must(setLock, stream)
 			if got := ann.state(stream); got != "free" {
-				w.Errorf("the lock of the other channel is %s", got)
+				w.Errorf("state of the other channel's lock = %s, want free", got)
 			}
 			w.user("bob").must(acquireLock, stream)
 			ann.must(releaseLock, frontDesk)
-			if got := sentence(ofStream.seen()); got != "SET, ACQUIRED bob" {
-				w.Errorf("the other channel sees %q", got)
+			if got := describe(ofStream.channelEvents()); got != "SET, ACQUIRED bob" {
+				w.Errorf("events of the other channel = %q", got)
 			}
 		})
 	})
 }
 
-// TestTheComponentMayBeNamedByAHeaderOrNotAtAll is about gRPC: HTTP has it in the path.
-func TestTheComponentMayBeNamedByAHeaderOrNotAtAll(t *testing.T) {
-	place{openGRPC, nil}.alone(t, nil, func(w *world) {
+// TestComponentName_GRPC names the component by a header, or not at all. Over HTTP its
+// name is part of the path.
+func TestComponentName_GRPC(t *testing.T) {
+	target{openAPI: openGRPC}.withEnv(t, nil, func(w *env) {
 		a := frontDesk
 		a.store = ""
 		w.user("ann").must(setLock, a)

@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// atOnce is how many tests run at once that mostly wait for time to pass.
-const atOnce = "32"
+// parallelTests is the number of tests that run at the same time. Most of them wait for
+// TTLs.
+const parallelTests = "32"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", atOnce); err != nil {
-		panic(err) // package testing has such a flag
+	if err := flag.Set("test.parallel", parallelTests); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

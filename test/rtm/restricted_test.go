@@ -6,18 +6,18 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestAUserWithTheDocumentedPermissionsIsEnough has data of another program in the
-// database, too.
-func TestAUserWithTheDocumentedPermissionsIsEnough(t *testing.T) {
+// TestRedis_DocumentedPermissions runs workers as a Redis user with the permissions that
+// the component's documentation lists. The database also has keys of another program.
+func TestRedis_DocumentedPermissions(t *testing.T) {
 	server, admin := servers.StartRestrictedRedis(t, "../../deploy/components/redis.yaml", "~rtm||*")
 	for _, d := range apis {
 		t.Run(d.name, func(t *testing.T) {
-			p := place{d.open, &redis{Redis: server}}
+			p := target{openAPI: d.open, redis: &redisServer{Redis: server}}
 			login := map[string]string{"redisDB": "0", "redisUsername": servers.User, "redisPassword": servers.Password}
-			p.alone(t, login, func(w *world) {
+			p.withEnv(t, login, func(w *env) {
 				admin.Set(w.ctx, "other:page", "x", 0)
 				admin.HSet(w.ctx, "other:order", "total", 5)
-				newCrowd(w, 1).play()
+				newWorkers(w, 1).run()
 			})
 			admin.FlushAll(t.Context())
 		})

@@ -14,7 +14,7 @@ import (
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
-// typed is an API for clients with the generated code, whatever carries the messages.
+// typed is an API that uses the generated client with any connection.
 type typed struct {
 	rtmpb.ChannelLocksClient
 	conn grpc.ClientConnInterface
@@ -24,7 +24,7 @@ func newTyped(conn grpc.ClientConnInterface) typed {
 	return typed{rtmpb.NewChannelLocksClient(conn), conn}
 }
 
-func (d typed) call(ctx context.Context, operation string, a ask) (answer, error) {
+func (d typed) call(ctx context.Context, operation string, a request) (answer, error) {
 	got, err := d.send(ctx, operation, a)
 	if err != nil {
 		return answer{}, failureOf(err)
@@ -32,34 +32,34 @@ func (d typed) call(ctx context.Context, operation string, a ask) (answer, error
 	return got, nil
 }
 
-func (d typed) send(ctx context.Context, operation string, a ask) (answer, error) {
+func (d typed) send(ctx context.Context, operation string, a request) (answer, error) {
 	switch operation {
 	case setLock:
-		return aboutLock(d.SetLock(ctx, &rtmpb.SetLockRequest{
+		return lockAnswer(d.SetLock(ctx, &rtmpb.SetLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Ttl: a.ttl,
 		}))
 	case acquireLock:
-		return aboutLock(d.AcquireLock(ctx, &rtmpb.AcquireLockRequest{
+		return lockAnswer(d.AcquireLock(ctx, &rtmpb.AcquireLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Retry: a.retry,
 		}))
 	case releaseLock:
-		return aboutLock(d.ReleaseLock(ctx, &rtmpb.ReleaseLockRequest{
+		return lockAnswer(d.ReleaseLock(ctx, &rtmpb.ReleaseLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock,
 		}))
 	case revokeLock:
-		return aboutLock(d.RevokeLock(ctx, &rtmpb.RevokeLockRequest{
+		return lockAnswer(d.RevokeLock(ctx, &rtmpb.RevokeLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock, Owner: a.owner,
 		}))
 	case getLock:
-		return aboutChannel(d.GetLock(ctx, &rtmpb.GetLockRequest{
+		return channelAnswer(d.GetLock(ctx, &rtmpb.GetLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind,
 		}))
 	case removeLock:
-		return aboutLock(d.RemoveLock(ctx, &rtmpb.RemoveLockRequest{
+		return lockAnswer(d.RemoveLock(ctx, &rtmpb.RemoveLockRequest{
 			Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind, LockName: a.lock,
 		}))
 	case keepAlive:
-		got, err := d.KeepAlive(ctx, &rtmpb.KeepAliveRequest{Store: a.store, User: a.user, Held: details(a.held)})
+		got, err := d.KeepAlive(ctx, &rtmpb.KeepAliveRequest{Store: a.store, User: a.user, Held: lockDetails(a.held)})
 		return answer{locks: locksOf(got.GetLocks()), expired: locksOf(got.GetExpired())}, err
 	case logout:
 		_, err := d.Logout(ctx, &rtmpb.LogoutRequest{Store: a.store, User: a.user, Release: a.release})
@@ -68,14 +68,14 @@ func (d typed) send(ctx context.Context, operation string, a ask) (answer, error
 	panic("no call: " + operation)
 }
 
-func (d typed) open(ctx context.Context, operation string, a ask) (stream, error) {
+func (d typed) open(ctx context.Context, operation string, a request) (stream, error) {
 	var s grpc.ServerStreamingClient[rtmpb.LockEvent]
 	var err error
 	switch operation {
 	case subscribe:
 		s, err = d.Subscribe(ctx, &rtmpb.SubscribeRequest{Store: a.store, User: a.user, Channel: a.channel, ChannelType: a.kind})
 	case session:
-		s, err = d.Session(ctx, &rtmpb.SessionRequest{Store: a.store, User: a.user, Held: details(a.held)})
+		s, err = d.Session(ctx, &rtmpb.SessionRequest{Store: a.store, User: a.user, Held: lockDetails(a.held)})
 	default:
 		panic("no stream: " + operation)
 	}
@@ -97,21 +97,21 @@ func (s typedStream) next() (event, error) {
 	return event{e.GetEventType(), lockOf(e), locksOf(e.GetLocks())}, nil
 }
 
-func aboutLock(m *rtmpb.LockResponse, err error) (answer, error) {
+func lockAnswer(m *rtmpb.LockResponse, err error) (answer, error) {
 	if err == nil && m.GetErrorCode() != 0 {
-		err = fmt.Errorf("an answer that is no failure has the error code %d", m.GetErrorCode())
+		err = fmt.Errorf("error code of a successful answer must be 0, got %d", m.GetErrorCode())
 	}
 	return answer{lock: lock{m.GetChannel(), m.GetChannelType(), m.GetLockName(), "", m.GetTtl(), m.GetLockRev()}}, err
 }
 
-func aboutChannel(m *rtmpb.GetLockResponse, err error) (answer, error) {
+func channelAnswer(m *rtmpb.GetLockResponse, err error) (answer, error) {
 	if err == nil && (m.GetErrorCode() != 0 || int(m.GetTotalLocks()) != len(m.GetLocks())) {
 		err = fmt.Errorf("error code %d, %d locks in total, but %d", m.GetErrorCode(), m.GetTotalLocks(), len(m.GetLocks()))
 	}
 	return answer{lock: lock{channel: m.GetChannel(), kind: m.GetChannelType()}, locks: locksOf(m.GetLocks())}, err
 }
 
-// detail is what each message has that describes a lock.
+// detail is a message that describes a lock.
 type detail interface {
 	GetChannel() string
 	GetChannelType() rtmpb.ChannelType
@@ -133,7 +133,7 @@ func locksOf(messages []*rtmpb.LockDetail) []lock {
 	return locks
 }
 
-func details(locks []lock) []*rtmpb.LockDetail {
+func lockDetails(locks []lock) []*rtmpb.LockDetail {
 	var messages []*rtmpb.LockDetail
 	for _, l := range locks {
 		messages = append(messages, &rtmpb.LockDetail{
@@ -143,9 +143,8 @@ func details(locks []lock) []*rtmpb.LockDetail {
 	return messages
 }
 
-// failureOf reads the details of a gRPC status. Without them it is what gRPC itself says
-// when ctx has ended; else they are a Status, and an ErrorInfo with the name of the same
-// code.
+// failureOf returns the error for a gRPC status. Its details have to be a Status and an
+// ErrorInfo with the name of the same code. A status without details is of gRPC itself.
 func failureOf(err error) error {
 	s, ok := status.FromError(err)
 	switch {
@@ -156,28 +155,28 @@ func failureOf(err error) error {
 	case len(s.Details()) == 0 && s.Code() == codes.DeadlineExceeded:
 		return context.DeadlineExceeded
 	case len(s.Details()) == 0 && strings.HasSuffix(s.Message(), "contains invalid UTF-8"):
-		return errNoText
+		return errInvalidUTF8
 	case len(s.Details()) != 2:
 		return fmt.Errorf("details %v: %w", s.Details(), err)
 	}
 	what, _ := s.Details()[0].(*rtmpb.Status)
 	info, _ := s.Details()[1].(*errdetails.ErrorInfo)
 	for _, row := range codeTable {
-		told := row.number == what.GetErrorCode() && row.name == info.GetReason()
-		if told && info.GetDomain() == "mortise" && fits(s.Code(), row.grpc) {
-			return &failure{what.GetErrorCode(), what.GetOperation(), what.GetReason()}
+		matches := row.number == what.GetErrorCode() && row.name == info.GetReason()
+		if matches && info.GetDomain() == "mortise" && codeMatches(s.Code(), row.grpc) {
+			return &statusError{what.GetErrorCode(), what.GetOperation(), what.GetReason()}
 		}
 	}
-	return fmt.Errorf("details %v are in no row: %w", s.Details(), err)
+	return fmt.Errorf("details %v are not in codeTable: %w", s.Details(), err)
 }
 
-// fits tells whether a status has the code that it should have. A call that is cancelled
-// says so.
-func fits(got, want codes.Code) bool {
+// codeMatches reports whether a status has the expected code. The code of a canceled call
+// is Canceled instead of DeadlineExceeded.
+func codeMatches(got, want codes.Code) bool {
 	return got == want || got == codes.Canceled && want == codes.DeadlineExceeded
 }
 
 var (
-	errNoMethod = errors.New("the service has no such method")
-	errNoText   = errors.New("gRPC does not send what is no UTF-8")
+	errNoMethod    = errors.New("the service has no such method")
+	errInvalidUTF8 = errors.New("gRPC does not send invalid UTF-8")
 )

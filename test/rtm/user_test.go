@@ -5,41 +5,41 @@ import (
 	"errors"
 )
 
-// user is somebody, at one of the world's ways in.
+// user is a user at one of the env's APIs.
 type user struct {
-	*world
+	*env
 	api  api
 	name string
 }
 
-func (w *world) user(name string) user { return user{w, w.apis[0], name} }
+func (w *env) user(name string) user { return user{w, w.apis[0], name} }
 
-// frontDesk is a lock of a channel, as most tests ask for it.
-var frontDesk = ask{store: component, channel: "house", kind: messageType, lock: "front desk", ttl: 30}
+// frontDesk is the request of most tests.
+var frontDesk = request{store: component, channel: "house", kind: messageType, lock: "front desk", ttl: 30}
 
-// other returns the request for another lock of the channel.
-func (a ask) other(lock string) ask {
+// withLock returns the request for another lock of the channel.
+func (a request) withLock(lock string) request {
 	a.lock = lock
 	return a
 }
 
-// waiting returns the request that waits.
-func (a ask) waiting() ask {
+// withRetry returns the request with retry, which waits for the lock.
+func (a request) withRetry() request {
 	a.retry = true
 	return a
 }
 
-// call makes a call.
-func (u user) call(operation string, a ask) (answer, error) { return u.callIn(u.ctx, operation, a) }
+// call calls an operation.
+func (u user) call(operation string, a request) (answer, error) { return u.callIn(u.ctx, operation, a) }
 
-// callIn makes a call that ends with ctx.
-func (u user) callIn(ctx context.Context, operation string, a ask) (answer, error) {
+// callIn calls an operation with ctx.
+func (u user) callIn(ctx context.Context, operation string, a request) (answer, error) {
 	a.user = u.name
 	return u.api.call(ctx, operation, a)
 }
 
-// must makes a call that is to succeed.
-func (u user) must(operation string, a ask) answer {
+// must calls an operation that has to succeed.
+func (u user) must(operation string, a request) answer {
 	u.Helper()
 	got, err := u.call(operation, a)
 	if err != nil {
@@ -48,38 +48,38 @@ func (u user) must(operation string, a ask) answer {
 	return got
 }
 
-// code makes a call, and returns its error code.
-func (u user) code(operation string, a ask) int32 {
+// code calls an operation and returns its error code, which is 0 if it succeeds.
+func (u user) code(operation string, a request) int32 {
 	u.Helper()
 	_, err := u.call(operation, a)
 	return u.codeOf(operation, err)
 }
 
-// codeOf is the code of an operation's error, whose Status has to name the operation and
-// give a reason.
-func (w *world) codeOf(operation string, err error) int32 {
+// codeOf returns the code of an operation's error. It checks that the Status has the
+// operation's name and a reason.
+func (w *env) codeOf(operation string, err error) int32 {
 	w.Helper()
 	if err == nil {
 		return 0
 	}
-	f, ok := errors.AsType[*failure](err)
+	f, ok := errors.AsType[*statusError](err)
 	if !ok {
 		w.Fatalf("%s: %v", operation, err)
 	}
-	if f.operation != statuses[operation] || f.reason == "" {
-		w.Errorf("%s fails with the operation %q, and the reason %q", operation, f.operation, f.reason)
+	if f.operation != operationNames[operation] || f.reason == "" {
+		w.Errorf("Status of %s has the operation %q and the reason %q", operation, f.operation, f.reason)
 	}
 	return f.code
 }
 
-// locks are all locks of the channel.
-func (u user) locks(a ask) []lock {
+// locks returns all locks of the channel.
+func (u user) locks(a request) []lock {
 	u.Helper()
 	return u.must(getLock, a).locks
 }
 
-// find is the lock in what getLock tells, if it is there.
-func (u user) find(a ask) (lock, bool) {
+// findLock returns the lock if getLock returns it.
+func (u user) findLock(a request) (lock, bool) {
 	u.Helper()
 	for _, l := range u.locks(a) {
 		if l.name == a.lock {
@@ -89,10 +89,10 @@ func (u user) find(a ask) (lock, bool) {
 	return lock{}, false
 }
 
-// state tells what has become of the lock: absent, free, or who holds it.
-func (u user) state(a ask) string {
+// state returns the state of the lock: absent, free, or the name of its owner.
+func (u user) state(a request) string {
 	u.Helper()
-	switch l, ok := u.find(a); {
+	switch l, ok := u.findLock(a); {
 	case !ok:
 		return "absent"
 	case l.owner == "":
@@ -102,28 +102,28 @@ func (u user) state(a ask) string {
 	}
 }
 
-// pending is a call under way.
-type pending struct {
+// pendingCall is a call in progress.
+type pendingCall struct {
 	user
 	operation string
-	done      chan struct{} // closed when the others are there
-	got       answer
+	done      chan struct{} // closed when answer and err are set
+	answer    answer
 	err       error
 }
 
-// start makes a call that may last.
-func (u user) start(operation string, a ask) *pending {
-	p := &pending{user: u, operation: operation, done: make(chan struct{})}
+// start starts a call that may wait.
+func (u user) start(operation string, a request) *pendingCall {
+	p := &pendingCall{user: u, operation: operation, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.got, p.err = u.call(operation, a)
+		p.answer, p.err = u.call(operation, a)
 	}()
-	u.Cleanup(func() { <-p.done }) // the world's ctx has ended by then
+	u.Cleanup(func() { <-p.done }) // the env's ctx has ended by then
 	return p
 }
 
-// over tells whether the call has ended.
-func (p *pending) over() bool {
+// isDone reports whether the call has ended.
+func (p *pendingCall) isDone() bool {
 	select {
 	case <-p.done:
 		return true
@@ -132,9 +132,9 @@ func (p *pending) over() bool {
 	}
 }
 
-// end waits for the call's end, and returns its error code.
-func (p *pending) end() int32 {
+// wait waits until the call ends, and returns its error code.
+func (p *pendingCall) wait() int32 {
 	p.Helper()
-	<-p.done // it ends with the world's ctx
+	<-p.done // it ends with the env's ctx at the latest
 	return p.codeOf(p.operation, p.err)
 }

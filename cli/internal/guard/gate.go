@@ -11,33 +11,33 @@ import (
 	"syscall"
 )
 
-// Exit codes of a gate that could not become the command, as a shell has them.
+// Exit codes of a gate that could not run the program, as in a shell.
 const (
 	ExitNotExecutable = 126 // the command could not be started
 	ExitNotFound      = 127 // the command does not exist
 )
 
-// Command returns a command like that of [exec.Command], but one that stops itself
-// (SIGSTOP) when it has started, and runs the program when it gets SIGCONT. It ends
-// without running it if its parent has died meanwhile. If the program cannot be run, the
-// command writes so to its standard error, and its exit code is one of those above.
+// Command is like [exec.Command], but the command stops itself (SIGSTOP) when it has
+// started, and runs the program when it gets SIGCONT. If its parent has died meanwhile,
+// it ends without running the program. If the program cannot be run, the command writes
+// the error to its standard error, and exits with one of the codes above.
 func Command(name string, args ...string) (*exec.Cmd, error) {
 	program := exec.Command(name, args...)
 	if program.Err != nil {
 		return nil, program.Err
 	}
-	return self(gateName, append([]string{strconv.Itoa(os.Getpid()), program.Path, name}, args...)...)
+	return selfCommand(gateName, append([]string{strconv.Itoa(os.Getpid()), program.Path, name}, args...)...)
 }
 
-// pass does the gate's work. Its arguments are the number of the parent, the path of the
+// runGate runs the gate. Its arguments are the id of the parent process, the path of the
 // program, and the program's name and arguments.
-func pass(args []string) (code int) {
+func runGate(args []string) (code int) {
 	if len(args) < 3 {
 		return ExitNotExecutable
 	}
 	parent, path, command := args[0], args[1], args[2:]
 	resetSignals()
-	if err := stop(); err != nil || strconv.Itoa(os.Getppid()) != parent {
+	if err := stopSelf(); err != nil || strconv.Itoa(os.Getppid()) != parent {
 		return ExitNotExecutable
 	}
 	err := syscall.Exec(path, command, os.Environ())
@@ -54,5 +54,5 @@ func Code(err error) int {
 }
 
 // InBackground reports whether this process was started with SIGINT ignored. Shells start
-// what is in the background so, with SIGQUIT ignored too, which Go does not report.
+// background processes that way, with SIGQUIT ignored, too, which Go does not report.
 func InBackground() bool { return signal.Ignored(syscall.SIGINT) }

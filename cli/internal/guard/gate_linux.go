@@ -10,21 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// self returns a command that runs this program's executable under another name. The link
-// leads to the file even if another one has replaced it.
-func self(name string, args ...string) (*exec.Cmd, error) {
+// selfCommand returns a command that runs this program's executable under another name.
+// The link refers to the running file even if the file has been replaced.
+func selfCommand(name string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
 	return cmd, nil
 }
 
-// stop stops the process. The signal is for this thread, so it takes effect before the
-// call returns.
-func stop() error { return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) }
+// stopSelf stops the process. The signal is sent to this thread, so it takes effect
+// before the call returns.
+func stopSelf() error { return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) }
 
-// resetSignals makes signals that arrive from now on act as they will on the command.
-// Go's own handlers, which os/signal cannot remove, would swallow most of them. It leaves
-// 32 to 34 alone, as Go does.
+// resetSignals makes later signals act as they will on the command. Go's own handlers,
+// which os/signal cannot remove, would drop most of them. It skips 32 to 34, as Go does.
 func resetSignals() {
 	for s := syscall.Signal(1); s <= 64; s++ {
 		switch {
@@ -37,15 +36,15 @@ func resetSignals() {
 	}
 }
 
-// Actions that the kernel takes on a signal, SIG_DFL and SIG_IGN in C.
+// Actions on a signal, SIG_DFL and SIG_IGN in C.
 const (
 	defaultAction uintptr = iota
 	ignoreAction
 )
 
-// setAction sets the action on a signal. SIGKILL and SIGSTOP refuse it.
+// setAction sets the action on a signal. It has no effect on SIGKILL and SIGSTOP.
 func setAction(s syscall.Signal, action uintptr) {
-	sigaction := [8]uintptr{action} // flags and mask, in whichever order the processor has them, are 0
+	sigaction := [8]uintptr{action} // flags and mask, in either order, are 0
 	const maskSize = 8
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&sigaction)), 0, maskSize, 0, 0)
 }

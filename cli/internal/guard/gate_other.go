@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// self returns a command that runs this program's executable under another name.
-func self(name string, args ...string) (*exec.Cmd, error) {
+// selfCommand returns a command that runs this program's executable under another name.
+func selfCommand(name string, args ...string) (*exec.Cmd, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -21,11 +21,11 @@ func self(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// stop stops the process.
-func stop() error { return syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
+// stopSelf stops the process.
+func stopSelf() error { return syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
 
-// resetSignals makes the command ignore what the background ignores. Other signals that
-// arrive before the program runs have the effect that they have on a Go program.
+// resetSignals makes the command ignore SIGQUIT in the background. Other signals that
+// arrive before the program runs act as on a Go program.
 func resetSignals() {
 	if InBackground() {
 		signal.Ignore(syscall.SIGQUIT)

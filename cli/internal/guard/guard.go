@@ -1,11 +1,11 @@
 // Package guard makes a command's process group end with the process that runs the
 // command, however that process ends.
 //
-// A program that imports this package runs its own executable for two more purposes. A
-// guard is a process in a session of its own that waits at the end of a pipe, and kills
-// the group when the pipe breaks. A gate is a process that stops itself and becomes the
-// command when it is continued, so that the guard knows the group before the first
-// instruction of the command.
+// A program that imports this package also runs its executable as a guard and as a gate.
+// A guard is a process in a separate session that reads from a pipe, and kills the group
+// when the pipe breaks. A gate is a process that stops itself, and executes the command
+// when it is continued, so that the guard knows the group before the first instruction of
+// the command.
 package guard
 
 import (
@@ -20,31 +20,29 @@ import (
 	"time"
 )
 
-// The names under which the executable is started, as the first word of its command line.
-// They have no word in common with the program's own command line, so that "pkill -f" of
-// that does not end the guard with it.
+// The names of the guard and the gate, argv[0] of their processes. They do not contain
+// the program's name, so that "pkill -f" with that name does not kill the guard.
 const (
 	guardName = "lock-guard"
 	gateName  = "lock-gate"
 )
 
-// init becomes the guard or the gate if the process was started as one. It runs before
-// main, and so before the bulk of the program is initialized, because a guard lasts as
-// long as its command and should cost little. A gate must run on the main thread, where
-// only init is sure to: of the signals that make Linux kill the command when its parent
-// dies, only those that were requested on that thread remain.
+// init runs the guard or the gate if the process was started as one. It runs before main,
+// and so before most of the program is initialized, because a guard lasts as long as its
+// command and must be cheap. A gate must run on the main thread, as init does: on Linux,
+// PR_SET_PDEATHSIG remains in effect only if it was set on that thread.
 func init() {
 	switch os.Args[0] {
 	case guardName:
 		ignoreSignals()
-		serve(os.NewFile(pipeFD, "guard"))
+		run(os.NewFile(pipeFD, "guard"))
 		os.Exit(0)
 	case gateName:
-		os.Exit(pass(os.Args[1:]))
+		os.Exit(runGate(os.Args[1:]))
 	}
 }
 
-// pipeFD is where a guard finds its pipe.
+// pipeFD is the file descriptor of a guard's pipe.
 const pipeFD = 3
 
 // Guard is a running guard. It is for one goroutine.
@@ -54,18 +52,18 @@ type Guard struct {
 	ended   chan struct{}
 }
 
-// Start starts a guard, which has nothing to kill yet. The caller calls Stop.
+// Start starts a guard without a group. The caller must call Stop.
 func Start() (*Guard, error) {
 	in, out, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the guard: %w", err)
 	}
 	defer in.Close()
-	cmd, err := self(guardName)
+	cmd, err := selfCommand(guardName)
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
-	cmd.Env = []string{"GOMAXPROCS=1"} // it needs neither processors nor what the environment may hold
+	cmd.Env = []string{"GOMAXPROCS=1"} // and no secrets from the environment
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{in}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -80,31 +78,32 @@ func Start() (*Guard, error) {
 	return g, nil
 }
 
-// Watch makes the guard kill the process group when this process ends without Stop.
+// Watch makes the guard kill the process group if this process ends without Stop.
 func (g *Guard) Watch(group int) error {
 	_, err := fmt.Fprintln(g.pipe, "group", group)
 	return err
 }
 
-// Limit makes the guard kill the group after d even if this process still exists, because
-// it may be suspended. Each call replaces the limit of the call before.
+// Limit makes the guard kill the group after d even if this process exists, because it
+// may be suspended. Each call replaces the previous limit.
 func (g *Guard) Limit(d time.Duration) error {
 	_, err := fmt.Fprintln(g.pipe, "limit", d)
 	return err
 }
 
-// Ended is closed when the guard has ended, by Stop or because it was killed.
+// Ended returns a channel that is closed when the guard has ended, by Stop or because it
+// was killed.
 func (g *Guard) Ended() <-chan struct{} { return g.ended }
 
-// Stop ends the guard and leaves the group alone.
+// Stop ends the guard without killing the group.
 func (g *Guard) Stop() {
-	_ = g.process.Process.Kill() // before the pipe breaks; it has nothing to clean up
+	_ = g.process.Process.Kill() // before the pipe breaks
 	<-g.ended
 	_ = g.pipe.Close()
 }
 
-// serve does the guard's work until the pipe breaks.
-func serve(pipe io.Reader) {
+// run runs the guard until the pipe breaks.
+func run(pipe io.Reader) {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
@@ -119,21 +118,21 @@ func serve(pipe io.Reader) {
 		select {
 		case line, open := <-lines:
 			if !open {
-				kill(group)
+				killGroup(group)
 				return
 			}
-			if group, limit = apply(line, group, limit); limit > 0 {
+			if group, limit = parseLine(line, group, limit); limit > 0 {
 				timer.Reset(limit)
 			}
 		case <-timer.C:
-			kill(group)
-			group = 0 // its number may belong to other processes from now on
+			killGroup(group)
+			group = 0 // its id may be reused
 		}
 	}
 }
 
-// apply returns the group and the limit after a line that Watch or Limit has sent.
-func apply(line string, group int, limit time.Duration) (int, time.Duration) {
+// parseLine returns the group and the limit after a line that Watch or Limit sent.
+func parseLine(line string, group int, limit time.Duration) (int, time.Duration) {
 	var text string
 	if _, err := fmt.Sscanf(line, "limit %s", &text); err == nil {
 		limit, _ = time.ParseDuration(text)
@@ -143,16 +142,16 @@ func apply(line string, group int, limit time.Duration) (int, time.Duration) {
 	return group, limit
 }
 
-// kill kills a group. The numbers 0 and 1 would stand for the guard's own group and for
-// every process.
-func kill(group int) {
+// killGroup kills a group. It ignores 0 and 1, which mean the guard's own group and every
+// process.
+func killGroup(group int) {
 	if group > 1 {
 		_ = syscall.Kill(-group, syscall.SIGKILL)
 	}
 }
 
-// ignoreSignals lets nothing but SIGKILL and SIGSTOP reach the guard, except SIGURG,
-// which Go's scheduler uses.
+// ignoreSignals ignores all signals except SIGKILL and SIGSTOP, which it cannot, and
+// SIGURG, which Go's scheduler uses.
 func ignoreSignals() {
 	for s := syscall.Signal(1); s <= 64; s++ {
 		if s != syscall.SIGURG {

@@ -13,24 +13,24 @@ import (
 // awaitIgnored waits until the process ignores SIGTERM.
 func awaitIgnored(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(5 * time.Millisecond) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		check(t, err)
+		fatalIf(t, err)
 		_, after, _ := strings.Cut(string(text), "SigIgn:\t")
 		word, _, _ := strings.Cut(after, "\n")
 		mask, err := strconv.ParseUint(word, 16, 64)
-		check(t, err)
+		fatalIf(t, err)
 		if mask&(1<<(syscall.SIGUSR2-1)) != 0 && mask&(1<<(64-1)) != 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("it ignores %s", word)
+			t.Fatalf("the mask of ignored signals is %s", word)
 		}
 	}
 }
 
-// A guard that kept the standard streams would keep a pipeline from ending.
-func TestTheGuardKeepsNothingOfItsParent(t *testing.T) {
+// A guard that inherited the standard streams would keep pipelines open.
+func TestGuard_InheritsNothing(t *testing.T) {
 	g := startGuard(t)
 	folder := fmt.Sprintf("/proc/%d/", g.process.Process.Pid)
 	for _, row := range []struct{ link, want string }{
@@ -45,8 +45,8 @@ func TestTheGuardKeepsNothingOfItsParent(t *testing.T) {
 	}
 }
 
-// Whatever a signal does to a program by default, it does to one that has not begun.
-func TestASignalBeforeTheGateActsAsOnTheCommand(t *testing.T) {
+// A signal before SIGCONT has its default effect on the command.
+func TestCommand_SignalBeforeGate(t *testing.T) {
 	for s := syscall.Signal(1); s <= 64; s++ {
 		switch s {
 		case syscall.SIGKILL, syscall.SIGCONT, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, 32, 33, 34:
@@ -54,9 +54,9 @@ func TestASignalBeforeTheGateActsAsOnTheCommand(t *testing.T) {
 		}
 		t.Run(fmt.Sprint(int(s)), func(t *testing.T) {
 			t.Parallel()
-			cmd, out, errs := gate(t, "echo", "run")
-			check(t, cmd.Process.Signal(s))
-			check(t, cmd.Process.Signal(syscall.SIGCONT))
+			cmd, out, errs := startGate(t, "echo", "run")
+			fatalIf(t, cmd.Process.Signal(s))
+			fatalIf(t, cmd.Process.Signal(syscall.SIGCONT))
 			_ = cmd.Wait()
 			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 			harmless := s == syscall.SIGCHLD || s == syscall.SIGURG || s == syscall.SIGWINCH

@@ -7,5 +7,6 @@ import (
 	"time"
 )
 
-// awaitIgnored waits until the process ignores signals, which only Linux shows.
+// awaitIgnored waits until the process ignores signals. Only Linux reports that, so it
+// waits for a second.
 func awaitIgnored(*testing.T, int) { time.Sleep(time.Second) }

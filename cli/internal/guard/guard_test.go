@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// patience bounds what should take an instant.
-const patience = 20 * time.Second
+// waitTimeout bounds waits for events that usually happen immediately.
+const waitTimeout = 20 * time.Second
 
-// startGuard starts a guard, which ends with the test.
+// startGuard starts a guard, and stops it at the end of the test.
 func startGuard(t *testing.T) *Guard {
 	t.Helper()
 	g, err := Start()
@@ -24,15 +24,15 @@ func startGuard(t *testing.T) *Guard {
 	return g
 }
 
-// victims is a process group of a shell and its child, and ends with the test.
-type victims struct {
+// processGroup is a process group of a shell and its child.
+type processGroup struct {
 	*exec.Cmd
-	output *bufio.Reader // ends when both have ended
+	output *bufio.Reader // EOF when both have ended
 }
 
-func startVictims(t *testing.T) victims {
+func startProcessGroup(t *testing.T) processGroup {
 	t.Helper()
-	v := victims{Cmd: exec.Command("sh", "-c", "sleep 1000 & echo begun; wait")}
+	v := processGroup{Cmd: exec.Command("sh", "-c", "sleep 1000 & echo begun; wait")}
 	v.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := v.StdoutPipe()
 	if err != nil {
@@ -42,7 +42,7 @@ func startVictims(t *testing.T) victims {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		kill(v.Process.Pid)
+		killGroup(v.Process.Pid)
 		_ = v.Wait()
 	})
 	v.output = bufio.NewReader(pipe)
@@ -53,7 +53,7 @@ func startVictims(t *testing.T) victims {
 }
 
 // awaitEnd waits until every process of the group has ended.
-func (v victims) awaitEnd(t *testing.T) {
+func (v processGroup) awaitEnd(t *testing.T) {
 	t.Helper()
 	ended := make(chan struct{})
 	go func() {
@@ -62,66 +62,66 @@ func (v victims) awaitEnd(t *testing.T) {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(patience):
-		t.Fatal("the group goes on")
+	case <-time.After(waitTimeout):
+		t.Fatal("the group still runs")
 	}
 }
 
-// check fails the test if there is an error.
-func check(t *testing.T, err error) {
+// fatalIf fails the test if err is not nil.
+func fatalIf(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestTheGroupEndsWithThePipe(t *testing.T) {
-	g, v := startGuard(t), startVictims(t)
-	check(t, g.Watch(v.Process.Pid))
-	check(t, g.Limit(time.Hour))
-	check(t, g.pipe.Close()) // as the end of this process would
+func TestGuard_PipeBreaks(t *testing.T) {
+	g, v := startGuard(t), startProcessGroup(t)
+	fatalIf(t, g.Watch(v.Process.Pid))
+	fatalIf(t, g.Limit(time.Hour))
+	fatalIf(t, g.pipe.Close()) // as the end of this process would
 	v.awaitEnd(t)
 }
 
-func TestTheGroupEndsAtTheLimit(t *testing.T) {
+func TestGuard_Limit(t *testing.T) {
 	for _, limit := range []time.Duration{50 * time.Millisecond, 0, -time.Hour} {
 		t.Run(limit.String(), func(t *testing.T) {
-			g, v := startGuard(t), startVictims(t)
-			check(t, g.Watch(v.Process.Pid))
-			check(t, g.Limit(time.Hour))
-			check(t, g.Limit(limit))
+			g, v := startGuard(t), startProcessGroup(t)
+			fatalIf(t, g.Watch(v.Process.Pid))
+			fatalIf(t, g.Limit(time.Hour))
+			fatalIf(t, g.Limit(limit))
 			v.awaitEnd(t)
 			select {
 			case <-g.Ended():
-				t.Error("the guard has ended, too")
+				t.Error("the guard must not end at the limit")
 			default:
 			}
 		})
 	}
 }
 
-func TestALaterLimitReplacesTheOneBefore(t *testing.T) {
-	g, short, long := startGuard(t), startVictims(t), startVictims(t)
+func TestGuard_LimitReplaced(t *testing.T) {
+	g, short, long := startGuard(t), startProcessGroup(t), startProcessGroup(t)
 	other := startGuard(t)
-	check(t, g.Watch(long.Process.Pid))
-	check(t, g.Limit(300*time.Millisecond))
-	check(t, g.Limit(time.Hour))
-	check(t, other.Watch(short.Process.Pid))
-	check(t, other.Limit(600*time.Millisecond)) // so the first limit of g is over when this one is
+	fatalIf(t, g.Watch(long.Process.Pid))
+	fatalIf(t, g.Limit(300*time.Millisecond))
+	fatalIf(t, g.Limit(time.Hour))
+	fatalIf(t, other.Watch(short.Process.Pid))
+	fatalIf(t, other.Limit(600*time.Millisecond)) // after the first limit of g
 	short.awaitEnd(t)
 	if err := syscall.Kill(long.Process.Pid, 0); err != nil {
 		t.Errorf("the group with the later limit has ended: %v", err)
 	}
 }
 
-func TestStopLeavesTheGroupAlone(t *testing.T) {
-	g, v := startGuard(t), startVictims(t)
-	check(t, g.Watch(v.Process.Pid))
+func TestGuard_Stop(t *testing.T) {
+	g, v := startGuard(t), startProcessGroup(t)
+	fatalIf(t, g.Watch(v.Process.Pid))
 	g.Stop()
 	select {
 	case <-g.Ended():
 	default:
-		t.Error("the guard goes on")
+		t.Error("the guard still runs")
 	}
 	var status syscall.WaitStatus
 	if pid, err := syscall.Wait4(v.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
@@ -129,35 +129,34 @@ func TestStopLeavesTheGroupAlone(t *testing.T) {
 	}
 }
 
-// The group's number reaches the guard before the pipe breaks, so nothing is left to do
-// but to kill.
-func TestTheGuardSurvivesEverySignalThatCanBeIgnored(t *testing.T) {
-	g, v := startGuard(t), startVictims(t)
-	check(t, g.Watch(v.Process.Pid))
+// Only the end of the pipe ends the guard, which kills the group.
+func TestGuard_IgnoresSignals(t *testing.T) {
+	g, v := startGuard(t), startProcessGroup(t)
+	fatalIf(t, g.Watch(v.Process.Pid))
 	awaitIgnored(t, g.process.Process.Pid)
 	for s := syscall.Signal(1); s <= 31; s++ {
 		if s != syscall.SIGKILL && s != syscall.SIGSTOP {
-			check(t, g.process.Process.Signal(s))
+			fatalIf(t, g.process.Process.Signal(s))
 		}
 	}
-	check(t, g.pipe.Close())
+	fatalIf(t, g.pipe.Close())
 	v.awaitEnd(t)
 }
 
-func TestAGuardThatIsKilledIsReported(t *testing.T) {
+func TestGuard_Ended(t *testing.T) {
 	g := startGuard(t)
-	check(t, g.process.Process.Kill())
+	fatalIf(t, g.process.Process.Kill())
 	select {
 	case <-g.Ended():
-	case <-time.After(patience):
-		t.Fatal("its end is not reported")
+	case <-time.After(waitTimeout):
+		t.Fatal("Ended is not closed")
 	}
 	if err := g.Watch(1 << 20); err == nil {
 		t.Error("Watch reports no error")
 	}
 }
 
-func TestLinesOfThePipe(t *testing.T) {
+func TestParseLine(t *testing.T) {
 	for _, row := range []struct {
 		line  string
 		group int
@@ -169,44 +168,44 @@ func TestLinesOfThePipe(t *testing.T) {
 		{"", 7, time.Minute},
 		{"gr", 7, time.Minute},
 	} {
-		if group, limit := apply(row.line, 7, time.Minute); group != row.group || limit != row.limit {
+		if group, limit := parseLine(row.line, 7, time.Minute); group != row.group || limit != row.limit {
 			t.Errorf("%q: got %d, %v, want %d, %v", row.line, group, limit, row.group, row.limit)
 		}
 	}
 }
 
-// gate starts a command that stands before its gate.
-func gate(t *testing.T, name string, args ...string) (cmd *exec.Cmd, out, errs *bytes.Buffer) {
+// startGate starts a command and waits until its gate has stopped.
+func startGate(t *testing.T, name string, args ...string) (cmd *exec.Cmd, out, errs *bytes.Buffer) {
 	t.Helper()
 	cmd, err := Command(name, args...)
-	check(t, err)
+	fatalIf(t, err)
 	out, errs = &bytes.Buffer{}, &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, errs
-	begin(t, cmd)
+	startAndAwaitStop(t, cmd)
 	return cmd, out, errs
 }
 
-// begin starts a command and waits until it stands before its gate.
-func begin(t *testing.T, cmd *exec.Cmd) {
+// startAndAwaitStop starts a command and waits until its gate has stopped.
+func startAndAwaitStop(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	check(t, cmd.Start())
+	fatalIf(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	var status syscall.WaitStatus
 	_, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
-	check(t, err)
+	fatalIf(t, err)
 	if !status.Stopped() || status.StopSignal() != syscall.SIGSTOP {
 		t.Fatalf("its status is %x, want a stop", status)
 	}
 }
 
-func TestACommandRunsWhenItIsContinued(t *testing.T) {
+func TestCommand(t *testing.T) {
 	file := t.TempDir() + "/file"
 	t.Setenv("FILE", file)
-	cmd, out, errs := gate(t, "sh", "-c", `>"$FILE"; echo "$0,$1,$2,$#"; exit 3`, "a", "b c", "")
+	cmd, out, errs := startGate(t, "sh", "-c", `>"$FILE"; echo "$0,$1,$2,$#"; exit 3`, "a", "b c", "")
 	if _, err := os.Stat(file); err == nil {
-		t.Error("it has run before")
+		t.Error("the command ran before SIGCONT")
 	}
-	check(t, cmd.Process.Signal(syscall.SIGCONT))
+	fatalIf(t, cmd.Process.Signal(syscall.SIGCONT))
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 3 || out.String() != "a,b c,,2\n" || errs.Len() > 0 {
 		t.Errorf("exit code %d, out %q, err %q", code, out, errs)
@@ -216,12 +215,12 @@ func TestACommandRunsWhenItIsContinued(t *testing.T) {
 	}
 }
 
-func TestACommandThatDoesNotExist(t *testing.T) {
+func TestCommand_Error(t *testing.T) {
 	if _, err := Command("no-such-command"); err == nil || Code(err) != ExitNotFound {
 		t.Errorf("got %v", err)
 	}
 	file := t.TempDir() + "/file"
-	check(t, os.WriteFile(file, nil, 0o600))
+	fatalIf(t, os.WriteFile(file, nil, 0o600))
 	for _, row := range []struct {
 		path string
 		code int
@@ -230,8 +229,8 @@ func TestACommandThatDoesNotExist(t *testing.T) {
 		{"/no/such", ExitNotFound, "mortise: fork/exec /no/such: no such file or directory\n"},
 		{file, ExitNotExecutable, "mortise: fork/exec " + file + ": permission denied\n"},
 	} {
-		cmd, _, errs := gate(t, row.path)
-		check(t, cmd.Process.Signal(syscall.SIGCONT))
+		cmd, _, errs := startGate(t, row.path)
+		fatalIf(t, cmd.Process.Signal(syscall.SIGCONT))
 		_ = cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != row.code || errs.String() != row.err {
 			t.Errorf("%s: exit code %d, err %q", row.path, code, errs)
@@ -239,14 +238,14 @@ func TestACommandThatDoesNotExist(t *testing.T) {
 	}
 }
 
-func TestACommandWhoseParentHasDiedDoesNotRun(t *testing.T) {
+func TestCommand_ParentDied(t *testing.T) {
 	cmd, err := Command("echo", "run")
-	check(t, err)
-	cmd.Args[1] = "1" // the number of a process that is not its parent
+	fatalIf(t, err)
+	cmd.Args[1] = "1" // the id of a process that is not the parent
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	begin(t, cmd)
-	check(t, cmd.Process.Signal(syscall.SIGCONT))
+	startAndAwaitStop(t, cmd)
+	fatalIf(t, cmd.Process.Signal(syscall.SIGCONT))
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code == 0 || out.Len() > 0 {
 		t.Errorf("exit code %d, out %q", code, &out)

@@ -27,7 +27,9 @@ func newLockEventMetrics() *Metrics {
 // openMemory opens a memory store with locks of its own.
 func openMemory(t testing.TB) stores.Store {
 	t.Helper()
-	s, err := memory.NewProcess().Backend().Open(t.Context(), stores.Component{Name: "locks", Log: quiet})
+	registry := stores.NewRegistry("memory")
+	registry.Register("memory", memory.NewProcess().Backend())
+	s, err := registry.Open(t.Context(), stores.Component{Name: "locks", Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -138,7 +139,7 @@ func (h *Health) remove(p *healthTarget) {
 // pingLoop pings the store until ctx ends. A store that does not support Ping counts as
 // healthy.
 func (h *Health) pingLoop(ctx context.Context, p *healthTarget) {
-	for pause := time.Duration(0); sleep(ctx, pause); {
+	for pause := time.Duration(0); sleep.For(ctx, pause); {
 		err := ping(ctx, p.store)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, stores.ErrUnsupported):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mortise-lock/mortise/internal/sleep"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -136,7 +137,7 @@ func (c *heldLockCounter) run(ctx context.Context, s stores.Store) {
 			return nil
 		})
 		c.setUnknown()
-		if errors.Is(err, stores.ErrUnsupported) || !sleep(ctx, pause) {
+		if errors.Is(err, stores.ErrUnsupported) || !sleep.For(ctx, pause) {
 			return
 		}
 	}

@@ -108,7 +108,7 @@ func TestHeldLocks_Unknown(t *testing.T) {
 		}
 		time.Sleep(minWatchRetry + 2*minWatchRetry + 4*minWatchRetry)
 		synctest.Wait()
-		if held := m.heldLocks.held()[storeLabels{"c", "telemetry"}]; held != 1 || started.Load() != 4 {
+		if held := m.heldLocks.held()[storeLabels{"c", "store"}]; held != 1 || started.Load() != 4 {
 			t.Errorf("%d watches started, %d locks are held", started.Load(), held)
 		}
 	})
@@ -177,11 +177,11 @@ func TestHeldLocks_StoresWithSameName(t *testing.T) {
 		}
 		close(known)
 		synctest.Wait()
-		if held := m.heldLocks.held()[storeLabels{"c", "telemetry"}]; held != 2 {
+		if held := m.heldLocks.held()[storeLabels{"c", "store"}]; held != 2 {
 			t.Errorf("when both are known: %d", held)
 		}
 		stop()
-		if held := m.heldLocks.held()[storeLabels{"c", "telemetry"}]; held != 1 {
+		if held := m.heldLocks.held()[storeLabels{"c", "store"}]; held != 1 {
 			t.Errorf("when one is closed: %d", held)
 		}
 	})

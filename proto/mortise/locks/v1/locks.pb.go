@@ -4,7 +4,7 @@
 // 	protoc        v3.21.12
 // source: mortise/locks/v1/locks.proto
 
-// Everything about locks that Dapr's lock API cannot do.
+// Every lock operation, including those that Dapr's lock API does not have.
 
 package lockspb
 
@@ -28,13 +28,13 @@ type WatchResponse_Kind int32
 
 const (
 	WatchResponse_KIND_UNSPECIFIED WatchResponse_Kind = 0
-	WatchResponse_SNAPSHOT         WatchResponse_Kind = 1 // locks are all that are held or declared; it replaces everything before it
+	WatchResponse_SNAPSHOT         WatchResponse_Kind = 1 // all locks that are held or declared; replaces everything before it
 	WatchResponse_ACQUIRED         WatchResponse_Kind = 2
 	WatchResponse_RELEASED         WatchResponse_Kind = 3
 	WatchResponse_EXPIRED          WatchResponse_Kind = 4
 	WatchResponse_REVOKED          WatchResponse_Kind = 5
 	WatchResponse_DECLARED         WatchResponse_Kind = 6 // the lock exists from now on, held or free
-	WatchResponse_WITHDRAWN        WatchResponse_Kind = 7 // the lock no longer exists, and nobody holds it
+	WatchResponse_WITHDRAWN        WatchResponse_Kind = 7 // the lock no longer exists, and is free
 )
 
 // Enum value maps for WatchResponse_Kind.
@@ -89,12 +89,13 @@ func (WatchResponse_Kind) EnumDescriptor() ([]byte, []int) {
 }
 
 type TryLockRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`                                                                                     // 1 to 1024 bytes
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`                                                                                 // 1 to 1024 bytes, unique per request, because it proves whose lock it is
-	Ttl           *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`                                                                                     // 1 ms to 2^31-1 s
-	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // shown in lists, for people; at most 4096 bytes
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key   string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"` // 1 to 1024 bytes
+	// 1 to 1024 bytes. Must be unique per request, because it proves who holds the lock.
+	Owner         string               `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`                                                                                     // 1 ms to 2^31-1 s
+	Metadata      map[string]string    `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // shown in lists, for people; at most 4096 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -165,14 +166,18 @@ func (x *TryLockRequest) GetMetadata() map[string]string {
 }
 
 type LockRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	Ttl           *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Wait          *durationpb.Duration   `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`       // how long to wait before acquired is false; 0 is until the call's deadline
-	Holding       []string               `protobuf:"bytes,7,rep,name=holding,proto3" json:"holding,omitempty"` // owners of locks that the caller keeps while it waits; without them DEADLOCK is not detected
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Store    string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Key      string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Owner    string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	Ttl      *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Metadata map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How long to wait before the response has acquired = false. 0 is until the call's
+	// deadline.
+	Wait *durationpb.Duration `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Owners of locks that the caller keeps while it waits. Without them deadlocks are not
+	// detected.
+	Holding       []string `protobuf:"bytes,7,rep,name=holding,proto3" json:"holding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -356,12 +361,16 @@ func (x *LockAllRequest) GetTry() bool {
 	return false
 }
 
-// LockResponse answers TryLock, Lock, LockAll and Renew.
+// LockResponse is the response of TryLock, Lock, LockAll and Renew.
 type LockResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Acquired      bool                   `protobuf:"varint,1,opt,name=acquired,proto3" json:"acquired,omitempty"`                   // whether the owner holds the lock; if not, nothing else is set
-	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`                         // fencing token, larger than all before it; 0 if a foreign program took the lock
-	ExpiresIn     *durationpb.Duration   `protobuf:"bytes,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"` // when this was sent; to be safe, a holder counts the TTL from before its request
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the owner holds the lock. If not, no other field is set.
+	Acquired bool `protobuf:"varint,1,opt,name=acquired,proto3" json:"acquired,omitempty"`
+	// Fencing token, larger than all before it. 0 if another program acquired the lock.
+	Token uint64 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	// Remaining time when the response was sent. To be safe, a holder counts the TTL from
+	// before its request.
+	ExpiresIn     *durationpb.Duration `protobuf:"bytes,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -681,8 +690,9 @@ type ListRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Store  string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
 	Prefix string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Whether the prefix is a whole key, and only its lock is wanted. Then a lock that
-	// another program took is returned, too, and NOT_A_LOCK if the key holds other data.
+	// Whether the prefix is a whole key, and only its lock is listed. Then a lock that
+	// another program acquired is listed, too, and NOT_A_LOCK is returned if the key holds
+	// other data.
 	Exact         bool `protobuf:"varint,3,opt,name=exact,proto3" json:"exact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -783,18 +793,20 @@ func (x *ListResponse) GetLocks() []*Lock {
 	return nil
 }
 
-// Lock is a lock that is held or declared. One that nobody holds has no owner and no
-// token.
+// Lock is a lock that is held or declared. A free lock has no owner and no token.
 type Lock struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	Ttl           *durationpb.Duration   `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"` // as requested at the grant or the last renewal; 0 if a foreign program took the lock
-	Remaining     *durationpb.Duration   `protobuf:"bytes,4,opt,name=remaining,proto3" json:"remaining,omitempty"`
-	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
-	Waiters       uint32                 `protobuf:"varint,6,opt,name=waiters,proto3" json:"waiters,omitempty"`
-	Metadata      map[string]string      `protobuf:"bytes,7,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Declared      *durationpb.Duration   `protobuf:"bytes,8,opt,name=declared,proto3" json:"declared,omitempty"` // the TTL of its declaration, which RTM's locks have; else not set
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Owner string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	// As requested at the grant or the last renewal. 0 if another program acquired the
+	// lock.
+	Ttl       *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Remaining *durationpb.Duration `protobuf:"bytes,4,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	Token     uint64               `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
+	Waiters   uint32               `protobuf:"varint,6,opt,name=waiters,proto3" json:"waiters,omitempty"`
+	Metadata  map[string]string    `protobuf:"bytes,7,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The TTL of its declaration, which only RTM's locks have.
+	Declared      *durationpb.Duration `protobuf:"bytes,8,opt,name=declared,proto3" json:"declared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -938,12 +950,14 @@ func (x *WatchRequest) GetPrefix() string {
 }
 
 type WatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          WatchResponse_Kind     `protobuf:"varint,1,opt,name=kind,proto3,enum=mortise.locks.v1.WatchResponse_Kind" json:"kind,omitempty"`
-	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the storage's state; it never decreases from one message to the next
-	Locks         []*Lock                `protobuf:"bytes,3,rep,name=locks,proto3" json:"locks,omitempty"`        // of a SNAPSHOT: all, sorted by key; else the lock that has changed
-	Missed        bool                   `protobuf:"varint,4,opt,name=missed,proto3" json:"missed,omitempty"`     // of a SNAPSHOT: changes before it were not reported
-	More          bool                   `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`         // of a SNAPSHOT: it continues in the next message
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  WatchResponse_Kind     `protobuf:"varint,1,opt,name=kind,proto3,enum=mortise.locks.v1.WatchResponse_Kind" json:"kind,omitempty"`
+	// Of the storage's state. It never decreases from one message to the next.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of a SNAPSHOT: all locks, sorted by key. Of other events: the lock that has changed.
+	Locks         []*Lock `protobuf:"bytes,3,rep,name=locks,proto3" json:"locks,omitempty"`
+	Missed        bool    `protobuf:"varint,4,opt,name=missed,proto3" json:"missed,omitempty"` // of a SNAPSHOT: changes before it were not reported
+	More          bool    `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`     // of a SNAPSHOT: it continues in the next message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -4,7 +4,7 @@
 // - protoc             v3.21.12
 // source: mortise/locks/v1/locks.proto
 
-// Everything about locks that Dapr's lock API cannot do.
+// Every lock operation, including those that Dapr's lock API does not have.
 
 package lockspb
 
@@ -35,42 +35,51 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the
+// Locks serves locks. A lock is a key that at most one owner holds at a time, until the
 // owner releases it or its TTL has passed.
 //
 // A request names a component in store, or in the gRPC metadata key x-component-instance.
 // If it names none and only one component is open, that one is used.
 //
-// Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for
-// programs:
+// Errors have a google.rpc.ErrorInfo of the domain "mortise". Its reason is for programs:
 //
-//	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
-//	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
-//	AMBIGUOUS                       FAILED_PRECONDITION  the request names none, and there are several
-//	STORE_REFUSED                   FAILED_PRECONDITION  the storage rejects the call, for example for a missing permission;
-//	                                                     it must be reconfigured first
-//	NOT_A_LOCK                      FAILED_PRECONDITION  the key holds data of another program
-//	UNSUPPORTED                     UNIMPLEMENTED        the component's store has no such ability
-//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          the call may or may not have taken effect; try again
-//	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
-//	UNAUTHENTICATED                 UNAUTHENTICATED      the bearer token is missing or wrong
+//	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION
+//	  as described for the calls below
+//	NOT_INITIALIZED                 FAILED_PRECONDITION
+//	  the component is not open
+//	AMBIGUOUS                       FAILED_PRECONDITION
+//	  the request names no component, and several are open
+//	STORE_REFUSED                   FAILED_PRECONDITION
+//	  the storage rejects the call, for example for a missing permission, and must be
+//	  reconfigured
+//	NOT_A_LOCK                      FAILED_PRECONDITION
+//	  the key holds data of another program
+//	UNSUPPORTED                     UNIMPLEMENTED
+//	  the component's store does not support the call
+//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE
+//	  the call may or may not have taken effect; retry it
+//	TIMEOUT                         DEADLINE_EXCEEDED
+//	CANCELLED                       CANCELLED
+//	UNAUTHENTICATED                 UNAUTHENTICATED
+//	  the bearer token is missing or wrong
 //
 // A field that is out of bounds is INVALID_ARGUMENT with a google.rpc.BadRequest that
 // names it.
 type LocksClient interface {
-	// TryLock takes the lock if nobody holds it and nobody waits for it.
+	// TryLock acquires the lock if it is free and has no waiters.
 	TryLock(ctx context.Context, in *TryLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// Lock takes the lock, and waits for it in the order of arrival. A call that is
-	// cancelled or exceeds its deadline leaves no lock behind. But because its answer may
-	// have been under way already, a client that gives up should call Unlock.
+	// Lock acquires the lock, and waits for it in the order of arrival. A call that is
+	// cancelled or exceeds its deadline leaves no lock behind. But because its response may
+	// have been on its way already, a client that gives up should call Unlock.
 	Lock(ctx context.Context, in *LockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// LockAll takes all of several locks in one step, or none.
+	// LockAll acquires all of several locks in one step, or none.
 	LockAll(ctx context.Context, in *LockAllRequest, opts ...grpc.CallOption) (*LockResponse, error)
 	// Renew restarts the TTL of a lock that the owner holds: NOT_HELD, NOT_OWNER.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*LockResponse, error)
 	// Unlock releases a lock: NOT_HELD, NOT_OWNER.
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
-	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
+	// Revoke forcibly releases a lock, which is then granted to the next waiter: NOT_HELD,
+	// NOT_OWNER.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// List returns the locks whose keys start with a prefix, sorted by key, in as many
 	// messages as they need. With exact it returns the lock of one key: NOT_A_LOCK.
@@ -190,42 +199,51 @@ type Locks_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 // All implementations must embed UnimplementedLocksServer
 // for forward compatibility.
 //
-// Locks keeps locks: a lock is a key that at most one owner holds at a time, until the
+// Locks serves locks. A lock is a key that at most one owner holds at a time, until the
 // owner releases it or its TTL has passed.
 //
 // A request names a component in store, or in the gRPC metadata key x-component-instance.
 // If it names none and only one component is open, that one is used.
 //
-// Errors have a google.rpc.ErrorInfo of the domain "mortise" whose reason is for
-// programs:
+// Errors have a google.rpc.ErrorInfo of the domain "mortise". Its reason is for programs:
 //
-//	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION  as the calls below say
-//	NOT_INITIALIZED                 FAILED_PRECONDITION  there is no such component
-//	AMBIGUOUS                       FAILED_PRECONDITION  the request names none, and there are several
-//	STORE_REFUSED                   FAILED_PRECONDITION  the storage rejects the call, for example for a missing permission;
-//	                                                     it must be reconfigured first
-//	NOT_A_LOCK                      FAILED_PRECONDITION  the key holds data of another program
-//	UNSUPPORTED                     UNIMPLEMENTED        the component's store has no such ability
-//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE          the call may or may not have taken effect; try again
-//	TIMEOUT, CANCELLED              DEADLINE_EXCEEDED, CANCELLED
-//	UNAUTHENTICATED                 UNAUTHENTICATED      the bearer token is missing or wrong
+//	NOT_HELD, NOT_OWNER, DEADLOCK   FAILED_PRECONDITION
+//	  as described for the calls below
+//	NOT_INITIALIZED                 FAILED_PRECONDITION
+//	  the component is not open
+//	AMBIGUOUS                       FAILED_PRECONDITION
+//	  the request names no component, and several are open
+//	STORE_REFUSED                   FAILED_PRECONDITION
+//	  the storage rejects the call, for example for a missing permission, and must be
+//	  reconfigured
+//	NOT_A_LOCK                      FAILED_PRECONDITION
+//	  the key holds data of another program
+//	UNSUPPORTED                     UNIMPLEMENTED
+//	  the component's store does not support the call
+//	SHUTTING_DOWN, STORE_ERROR      UNAVAILABLE
+//	  the call may or may not have taken effect; retry it
+//	TIMEOUT                         DEADLINE_EXCEEDED
+//	CANCELLED                       CANCELLED
+//	UNAUTHENTICATED                 UNAUTHENTICATED
+//	  the bearer token is missing or wrong
 //
 // A field that is out of bounds is INVALID_ARGUMENT with a google.rpc.BadRequest that
 // names it.
 type LocksServer interface {
-	// TryLock takes the lock if nobody holds it and nobody waits for it.
+	// TryLock acquires the lock if it is free and has no waiters.
 	TryLock(context.Context, *TryLockRequest) (*LockResponse, error)
-	// Lock takes the lock, and waits for it in the order of arrival. A call that is
-	// cancelled or exceeds its deadline leaves no lock behind. But because its answer may
-	// have been under way already, a client that gives up should call Unlock.
+	// Lock acquires the lock, and waits for it in the order of arrival. A call that is
+	// cancelled or exceeds its deadline leaves no lock behind. But because its response may
+	// have been on its way already, a client that gives up should call Unlock.
 	Lock(context.Context, *LockRequest) (*LockResponse, error)
-	// LockAll takes all of several locks in one step, or none.
+	// LockAll acquires all of several locks in one step, or none.
 	LockAll(context.Context, *LockAllRequest) (*LockResponse, error)
 	// Renew restarts the TTL of a lock that the owner holds: NOT_HELD, NOT_OWNER.
 	Renew(context.Context, *RenewRequest) (*LockResponse, error)
 	// Unlock releases a lock: NOT_HELD, NOT_OWNER.
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
-	// Revoke takes a lock from its holder; the next waiter gets it: NOT_HELD, NOT_OWNER.
+	// Revoke forcibly releases a lock, which is then granted to the next waiter: NOT_HELD,
+	// NOT_OWNER.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// List returns the locks whose keys start with a prefix, sorted by key, in as many
 	// messages as they need. With exact it returns the lock of one key: NOT_A_LOCK.

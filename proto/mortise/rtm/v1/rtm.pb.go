@@ -4,7 +4,7 @@
 // 	protoc        v3.21.12
 // source: mortise/rtm/v1/rtm.proto
 
-// Locks of RTM channels: named objects that exist until they are removed, whose owners
+// Locks of RTM channels: named locks that exist until they are removed, and whose owners
 // are users.
 
 package rtmpb
@@ -81,8 +81,8 @@ const (
 	LockEvent_SET      LockEvent_Type = 2
 	LockEvent_REMOVED  LockEvent_Type = 3
 	LockEvent_ACQUIRED LockEvent_Type = 4
-	LockEvent_RELEASED LockEvent_Type = 5 // released or revoked, or the owner was offline for longer than the ttl
-	LockEvent_EXPIRED  LockEvent_Type = 6 // sent only to the user who had the lock
+	LockEvent_RELEASED LockEvent_Type = 5 // released, revoked, or the owner was offline for longer than the ttl
+	LockEvent_EXPIRED  LockEvent_Type = 6 // sent only to the user who held the lock
 )
 
 // Enum value maps for LockEvent_Type.
@@ -135,13 +135,17 @@ func (LockEvent_Type) EnumDescriptor() ([]byte, []int) {
 }
 
 type SetLockRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // 1 to 64 bytes, like channel and lock_name
-	Channel       string                 `protobuf:"bytes,3,opt,name=channel,proto3" json:"channel,omitempty"`
-	ChannelType   ChannelType            `protobuf:"varint,4,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"` // MESSAGE or STREAM; channels of one name and different types have nothing in common
-	LockName      string                 `protobuf:"bytes,5,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Ttl           uint32                 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"` // seconds; 0 is the default, 10. Others are brought within the limits, 10 and 300. The component's
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Store   string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	User    string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // 1 to 64 bytes, like channel and lock_name
+	Channel string                 `protobuf:"bytes,3,opt,name=channel,proto3" json:"channel,omitempty"`
+	// MESSAGE or STREAM. Two channels with the same name and different types are unrelated.
+	ChannelType ChannelType `protobuf:"varint,4,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
+	LockName    string      `protobuf:"bytes,5,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
+	// In seconds. 0 is the default, 10. Other values are raised or lowered to the limits,
+	// 10 and 300. The component's metadata rtmDefaultTTL, rtmMinTTL and rtmMaxTTL change
+	// these.
+	Ttl           uint32 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,13 +612,15 @@ func (x *RemoveLockRequest) GetLockName() string {
 
 // LockResponse names the lock, and its state after the call.
 type LockResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ErrorCode     int32                  `protobuf:"varint,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"` // 0
-	Channel       string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
-	ChannelType   ChannelType            `protobuf:"varint,3,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
-	LockName      string                 `protobuf:"bytes,4,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Ttl           uint32                 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`                        // of SetLock and AcquireLock: the effective ttl in seconds
-	LockRev       uint64                 `protobuf:"varint,6,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"` // of AcquireLock: the fencing token, larger than all before it for this lock
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ErrorCode   int32                  `protobuf:"varint,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"` // 0
+	Channel     string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	ChannelType ChannelType            `protobuf:"varint,3,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
+	LockName    string                 `protobuf:"bytes,4,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
+	// Of SetLock and AcquireLock: the effective ttl in seconds.
+	Ttl uint32 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Of AcquireLock: the fencing token, larger than all before it for this lock.
+	LockRev       uint64 `protobuf:"varint,6,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,8 +773,8 @@ func (x *GetLockResponse) GetLocks() []*LockDetail {
 	return nil
 }
 
-// LockDetail is one lock. Where all locks are of one channel, in a GetLockResponse and a
-// channel's SNAPSHOT, it has no channel.
+// LockDetail is one lock. It has no channel in a GetLockResponse and in the SNAPSHOT of a
+// channel, where all locks belong to the same channel.
 type LockDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LockName      string                 `protobuf:"bytes,1,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
@@ -853,11 +859,11 @@ func (x *LockDetail) GetChannelType() ChannelType {
 	return ChannelType_NONE
 }
 
-// Status describes what went wrong.
+// Status describes an error.
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ErrorCode     int32                  `protobuf:"varint,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
-	Operation     string                 `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"` // "RTMSetLockOperation", "RTMAcquireOperation", "RTMReleaseLockOperation" and so on
+	Operation     string                 `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"` // such as "RTMSetLockOperation"
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`       // for people
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -982,17 +988,19 @@ func (x *SubscribeRequest) GetChannelType() ChannelType {
 	return ChannelType_NONE
 }
 
-// LockEvent is something that happened. The numbers are RTM's.
+// LockEvent is a change of a lock, or a snapshot. The enum's numbers are RTM's.
 type LockEvent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EventType     LockEvent_Type         `protobuf:"varint,1,opt,name=event_type,json=eventType,proto3,enum=mortise.rtm.v1.LockEvent_Type" json:"event_type,omitempty"`
-	Channel       string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
-	ChannelType   ChannelType            `protobuf:"varint,3,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
-	LockName      string                 `protobuf:"bytes,4,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
-	Owner         string                 `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`                     // the present owner; of RELEASED, REMOVED and EXPIRED the former one
-	Ttl           uint32                 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`                        // seconds, as set
-	LockRev       uint64                 `protobuf:"varint,7,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"` // of that owner
-	Locks         []*LockDetail          `protobuf:"bytes,8,rep,name=locks,proto3" json:"locks,omitempty"`                     // of a SNAPSHOT: all locks of the channel, or all of the user
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	EventType   LockEvent_Type         `protobuf:"varint,1,opt,name=event_type,json=eventType,proto3,enum=mortise.rtm.v1.LockEvent_Type" json:"event_type,omitempty"`
+	Channel     string                 `protobuf:"bytes,2,opt,name=channel,proto3" json:"channel,omitempty"`
+	ChannelType ChannelType            `protobuf:"varint,3,opt,name=channel_type,json=channelType,proto3,enum=mortise.rtm.v1.ChannelType" json:"channel_type,omitempty"`
+	LockName    string                 `protobuf:"bytes,4,opt,name=lock_name,json=lockName,proto3" json:"lock_name,omitempty"`
+	// The present owner; of RELEASED, REMOVED and EXPIRED the former one.
+	Owner   string `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"`
+	Ttl     uint32 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`                        // seconds, as set
+	LockRev uint64 `protobuf:"varint,7,opt,name=lock_rev,json=lockRev,proto3" json:"lock_rev,omitempty"` // of that owner
+	// Of a SNAPSHOT: all locks of the channel, or all that the user holds.
+	Locks         []*LockDetail `protobuf:"bytes,8,rep,name=locks,proto3" json:"locks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1084,10 +1092,12 @@ func (x *LockEvent) GetLocks() []*LockDetail {
 }
 
 type SessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	Held          []*LockDetail          `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"` // locks that the user believes to hold since an earlier Session. EXPIRED is sent for those that were
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	User  string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Locks that the user may still hold from an earlier Session. EXPIRED is sent for those
+	// that were lost, or, if their lock_rev is set, lost and acquired again.
+	Held          []*LockDetail `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1256,10 +1266,11 @@ func (x *KeepAliveResponse) GetExpired() []*LockDetail {
 }
 
 type LogoutRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	Release       bool                   `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"` // free the user's locks at once; otherwise their ttl counts from now
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	User  string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Release the user's locks immediately. Otherwise their ttl counts from now.
+	Release       bool `protobuf:"varint,3,opt,name=release,proto3" json:"release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

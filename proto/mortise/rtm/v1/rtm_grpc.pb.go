@@ -4,7 +4,7 @@
 // - protoc             v3.21.12
 // source: mortise/rtm/v1/rtm.proto
 
-// Locks of RTM channels: named objects that exist until they are removed, whose owners
+// Locks of RTM channels: named locks that exist until they are removed, and whose owners
 // are users.
 
 package rtmpb
@@ -38,7 +38,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ChannelLocks gives the users of a channel named locks.
+// ChannelLocks serves the named locks of channels to the channels' users.
 //
 // A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a
 // name and a type. Its owner is a user. The ttl is not a lease: it is how long users keep
@@ -53,36 +53,45 @@ const (
 // Errors have a Status of this package as a detail, whose error_code is RTM's, and a
 // google.rpc.ErrorInfo of the domain "mortise" whose reason is the code's name:
 //
-//	-10002  NOT_LOGIN               UNAUTHENTICATED      no user is named
-//	-10006  INVALID_USER_ID         INVALID_ARGUMENT
-//	-10008  INVALID_CHANNEL_NAME    INVALID_ARGUMENT
-//	-10014  INVALID_PARAMETER       INVALID_ARGUMENT
-//	-10019  INVALID_CHANNEL_TYPE    INVALID_ARGUMENT     neither MESSAGE nor STREAM
-//	-10022  SERVICE_NOT_SUPPORTED   UNIMPLEMENTED        the component's store cannot declare locks
-//	-10027  DUPLICATE_USER_ID       ABORTED              of a Session: the user has opened another Session
-//	-14001  LOCK_OPERATION_FAILED   RESOURCE_EXHAUSTED   the channel already has the maximum number of locks
-//	-14002  LOCK_OPERATION_TIMEOUT  DEADLINE_EXCEEDED
-//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION  the user already holds the lock, or already waits for it
-//	-14004  LOCK_ALREADY_EXIST      ALREADY_EXISTS
-//	-14005  LOCK_INVALID_NAME       INVALID_ARGUMENT
-//	-14006  LOCK_NOT_ACQUIRED       FAILED_PRECONDITION  nobody holds it, or somebody else does
-//	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has stopped waiting
-//	-14008  LOCK_NOT_EXIST          NOT_FOUND
-//	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer;
-//	                                                     FAILED_PRECONDITION if the storage refuses the operation
+//	-10002  NOT_LOGIN                  UNAUTHENTICATED
+//	  the request names no user
+//	-10006  INVALID_USER_ID            INVALID_ARGUMENT
+//	-10008  INVALID_CHANNEL_NAME       INVALID_ARGUMENT
+//	-10014  INVALID_PARAMETER          INVALID_ARGUMENT
+//	-10019  INVALID_CHANNEL_TYPE       INVALID_ARGUMENT
+//	  neither MESSAGE nor STREAM
+//	-10022  SERVICE_NOT_SUPPORTED      UNIMPLEMENTED
+//	  the component's store does not support channel locks
+//	-10027  DUPLICATE_USER_ID          ABORTED
+//	  of a Session: the user has opened another Session
+//	-14001  LOCK_OPERATION_FAILED      RESOURCE_EXHAUSTED
+//	  the channel already has the maximum number of locks
+//	-14002  LOCK_OPERATION_TIMEOUT     DEADLINE_EXCEEDED
+//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION
+//	  the user already holds the lock, or already waits for it
+//	-14004  LOCK_ALREADY_EXIST         ALREADY_EXISTS
+//	-14005  LOCK_INVALID_NAME          INVALID_ARGUMENT
+//	-14006  LOCK_NOT_ACQUIRED          FAILED_PRECONDITION
+//	  the lock is free, or another user holds it
+//	-14007  LOCK_ACQUIRE_FAILED        ABORTED
+//	  another user holds the lock, or the user has stopped waiting
+//	-14008  LOCK_NOT_EXIST             NOT_FOUND
+//	-14009  LOCK_NOT_AVAILABLE         UNAVAILABLE
+//	  the component does not exist, or its storage is unreachable; FAILED_PRECONDITION if
+//	  the storage rejects the operation
 type ChannelLocksClient interface {
 	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(ctx context.Context, in *SetLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// AcquireLock makes the user the owner. With retry it waits for that, first come, first
-	// served: LOCK_ACQUIRE_FAILED, LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends
-	// with LOCK_NOT_EXIST when the lock is removed, and with LOCK_ACQUIRE_FAILED when the
-	// user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
+	// AcquireLock makes the user the owner. With retry it waits for the lock in the order
+	// of arrival: LOCK_ACQUIRE_FAILED, LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting
+	// ends with LOCK_NOT_EXIST when the lock is removed, and with LOCK_ACQUIRE_FAILED when
+	// the user calls ReleaseLock or Logout. A call that is cancelled leaves no lock behind.
 	AcquireLock(ctx context.Context, in *AcquireLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// ReleaseLock frees the user's lock, or ends the user's waiting for it:
+	// ReleaseLock releases the user's lock, or ends the user's waiting for it:
 	// LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	ReleaseLock(ctx context.Context, in *ReleaseLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
-	// RevokeLock takes the lock from its owner; if the request names an owner, only from
-	// that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// RevokeLock forcibly releases the lock. If the request names an owner, only that
+	// owner's lock is released: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	RevokeLock(ctx context.Context, in *RevokeLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
 	// GetLock returns all locks of a channel, sorted by name. A channel without locks is
 	// not an error.
@@ -90,21 +99,21 @@ type ChannelLocksClient interface {
 	// RemoveLock removes a lock, held or free: LOCK_NOT_EXIST. Calls that wait for it fail.
 	RemoveLock(ctx context.Context, in *RemoveLockRequest, opts ...grpc.CallOption) (*LockResponse, error)
 	// Subscribe returns all locks of a channel, and then every change in order. A
-	// subscriber that falls behind, or that missed changes because the storage did not
-	// answer, gets a new SNAPSHOT.
+	// subscriber that falls behind, or that missed changes because the storage was
+	// unreachable, receives a new SNAPSHOT.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
 	// Session keeps the user online while the stream is open. It returns the locks that the
-	// user holds, and then whatever happens to locks that the user holds or acquires:
-	// ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
-	// offline for too long. A lock that was acquired a moment ago may come after the
-	// SNAPSHOT, as ACQUIRED. A later Session of the same user with the same Mortise ends
-	// this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both
-	// keep the user online.
+	// user holds, and then the events of locks that the user holds or acquires: ACQUIRED;
+	// RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was offline for
+	// too long. A lock that was acquired a moment ago may follow the SNAPSHOT as ACQUIRED.
+	// A later Session of the same user with the same Mortise process ends this one with
+	// DUPLICATE_USER_ID. Sessions with two processes that share a storage both keep the
+	// user online.
 	Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LockEvent], error)
 	// KeepAlive restarts the ttl of all locks of a user who has no Session.
 	KeepAlive(ctx context.Context, in *KeepAliveRequest, opts ...grpc.CallOption) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and the user's waiting for locks, as far as they are
-	// with this Mortise.
+	// Logout ends the user's Session and the user's waiting for locks, if they are with
+	// this Mortise process.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
 }
 
@@ -238,7 +247,7 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 // All implementations must embed UnimplementedChannelLocksServer
 // for forward compatibility.
 //
-// ChannelLocks gives the users of a channel named locks.
+// ChannelLocks serves the named locks of channels to the channels' users.
 //
 // A lock exists from SetLock to RemoveLock, held or free, and belongs to a channel: a
 // name and a type. Its owner is a user. The ttl is not a lease: it is how long users keep
@@ -253,36 +262,45 @@ func (c *channelLocksClient) Logout(ctx context.Context, in *LogoutRequest, opts
 // Errors have a Status of this package as a detail, whose error_code is RTM's, and a
 // google.rpc.ErrorInfo of the domain "mortise" whose reason is the code's name:
 //
-//	-10002  NOT_LOGIN               UNAUTHENTICATED      no user is named
-//	-10006  INVALID_USER_ID         INVALID_ARGUMENT
-//	-10008  INVALID_CHANNEL_NAME    INVALID_ARGUMENT
-//	-10014  INVALID_PARAMETER       INVALID_ARGUMENT
-//	-10019  INVALID_CHANNEL_TYPE    INVALID_ARGUMENT     neither MESSAGE nor STREAM
-//	-10022  SERVICE_NOT_SUPPORTED   UNIMPLEMENTED        the component's store cannot declare locks
-//	-10027  DUPLICATE_USER_ID       ABORTED              of a Session: the user has opened another Session
-//	-14001  LOCK_OPERATION_FAILED   RESOURCE_EXHAUSTED   the channel already has the maximum number of locks
-//	-14002  LOCK_OPERATION_TIMEOUT  DEADLINE_EXCEEDED
-//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION  the user already holds the lock, or already waits for it
-//	-14004  LOCK_ALREADY_EXIST      ALREADY_EXISTS
-//	-14005  LOCK_INVALID_NAME       INVALID_ARGUMENT
-//	-14006  LOCK_NOT_ACQUIRED       FAILED_PRECONDITION  nobody holds it, or somebody else does
-//	-14007  LOCK_ACQUIRE_FAILED     ABORTED              somebody else holds it, or the user has stopped waiting
-//	-14008  LOCK_NOT_EXIST          NOT_FOUND
-//	-14009  LOCK_NOT_AVAILABLE      UNAVAILABLE          there is no such component, or its storage does not answer;
-//	                                                     FAILED_PRECONDITION if the storage refuses the operation
+//	-10002  NOT_LOGIN                  UNAUTHENTICATED
+//	  the request names no user
+//	-10006  INVALID_USER_ID            INVALID_ARGUMENT
+//	-10008  INVALID_CHANNEL_NAME       INVALID_ARGUMENT
+//	-10014  INVALID_PARAMETER          INVALID_ARGUMENT
+//	-10019  INVALID_CHANNEL_TYPE       INVALID_ARGUMENT
+//	  neither MESSAGE nor STREAM
+//	-10022  SERVICE_NOT_SUPPORTED      UNIMPLEMENTED
+//	  the component's store does not support channel locks
+//	-10027  DUPLICATE_USER_ID          ABORTED
+//	  of a Session: the user has opened another Session
+//	-14001  LOCK_OPERATION_FAILED      RESOURCE_EXHAUSTED
+//	  the channel already has the maximum number of locks
+//	-14002  LOCK_OPERATION_TIMEOUT     DEADLINE_EXCEEDED
+//	-14003  LOCK_OPERATION_PERFORMING  FAILED_PRECONDITION
+//	  the user already holds the lock, or already waits for it
+//	-14004  LOCK_ALREADY_EXIST         ALREADY_EXISTS
+//	-14005  LOCK_INVALID_NAME          INVALID_ARGUMENT
+//	-14006  LOCK_NOT_ACQUIRED          FAILED_PRECONDITION
+//	  the lock is free, or another user holds it
+//	-14007  LOCK_ACQUIRE_FAILED        ABORTED
+//	  another user holds the lock, or the user has stopped waiting
+//	-14008  LOCK_NOT_EXIST             NOT_FOUND
+//	-14009  LOCK_NOT_AVAILABLE         UNAVAILABLE
+//	  the component does not exist, or its storage is unreachable; FAILED_PRECONDITION if
+//	  the storage rejects the operation
 type ChannelLocksServer interface {
 	// SetLock creates a free lock: LOCK_ALREADY_EXIST, LOCK_OPERATION_FAILED.
 	SetLock(context.Context, *SetLockRequest) (*LockResponse, error)
-	// AcquireLock makes the user the owner. With retry it waits for that, first come, first
-	// served: LOCK_ACQUIRE_FAILED, LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting ends
-	// with LOCK_NOT_EXIST when the lock is removed, and with LOCK_ACQUIRE_FAILED when the
-	// user calls ReleaseLock or Logout. A call that is cancelled leaves nothing behind.
+	// AcquireLock makes the user the owner. With retry it waits for the lock in the order
+	// of arrival: LOCK_ACQUIRE_FAILED, LOCK_NOT_EXIST, LOCK_OPERATION_PERFORMING. Waiting
+	// ends with LOCK_NOT_EXIST when the lock is removed, and with LOCK_ACQUIRE_FAILED when
+	// the user calls ReleaseLock or Logout. A call that is cancelled leaves no lock behind.
 	AcquireLock(context.Context, *AcquireLockRequest) (*LockResponse, error)
-	// ReleaseLock frees the user's lock, or ends the user's waiting for it:
+	// ReleaseLock releases the user's lock, or ends the user's waiting for it:
 	// LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	ReleaseLock(context.Context, *ReleaseLockRequest) (*LockResponse, error)
-	// RevokeLock takes the lock from its owner; if the request names an owner, only from
-	// that one: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
+	// RevokeLock forcibly releases the lock. If the request names an owner, only that
+	// owner's lock is released: LOCK_NOT_ACQUIRED, LOCK_NOT_EXIST.
 	RevokeLock(context.Context, *RevokeLockRequest) (*LockResponse, error)
 	// GetLock returns all locks of a channel, sorted by name. A channel without locks is
 	// not an error.
@@ -290,21 +308,21 @@ type ChannelLocksServer interface {
 	// RemoveLock removes a lock, held or free: LOCK_NOT_EXIST. Calls that wait for it fail.
 	RemoveLock(context.Context, *RemoveLockRequest) (*LockResponse, error)
 	// Subscribe returns all locks of a channel, and then every change in order. A
-	// subscriber that falls behind, or that missed changes because the storage did not
-	// answer, gets a new SNAPSHOT.
+	// subscriber that falls behind, or that missed changes because the storage was
+	// unreachable, receives a new SNAPSHOT.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[LockEvent]) error
 	// Session keeps the user online while the stream is open. It returns the locks that the
-	// user holds, and then whatever happens to locks that the user holds or acquires:
-	// ACQUIRED; RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was
-	// offline for too long. A lock that was acquired a moment ago may come after the
-	// SNAPSHOT, as ACQUIRED. A later Session of the same user with the same Mortise ends
-	// this one with DUPLICATE_USER_ID; Sessions with two Mortises that share a storage both
-	// keep the user online.
+	// user holds, and then the events of locks that the user holds or acquires: ACQUIRED;
+	// RELEASED, also by a revocation; REMOVED; EXPIRED, because the user was offline for
+	// too long. A lock that was acquired a moment ago may follow the SNAPSHOT as ACQUIRED.
+	// A later Session of the same user with the same Mortise process ends this one with
+	// DUPLICATE_USER_ID. Sessions with two processes that share a storage both keep the
+	// user online.
 	Session(*SessionRequest, grpc.ServerStreamingServer[LockEvent]) error
 	// KeepAlive restarts the ttl of all locks of a user who has no Session.
 	KeepAlive(context.Context, *KeepAliveRequest) (*KeepAliveResponse, error)
-	// Logout ends the user's Session and the user's waiting for locks, as far as they are
-	// with this Mortise.
+	// Logout ends the user's Session and the user's waiting for locks, if they are with
+	// this Mortise process.
 	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
 	mustEmbedUnimplementedChannelLocksServer()
 }

@@ -162,11 +162,9 @@ func (*LockStoreInitResponse) Descriptor() ([]byte, []int) {
 
 type TryLockRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The name of the lock in the store, 1 to 1024 bytes. daprd has put its
-	// prefix on it.
+	// Required. The name of the lock in the store, 1 to 1024 bytes, with daprd's prefix.
 	ResourceId string `protobuf:"bytes,1,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
-	// Required. Whose lock it will be, 1 to 1024 bytes, unique per request, for example a
-	// UUID.
+	// Required. The owner, 1 to 1024 bytes, unique per request, for example a UUID.
 	LockOwner string `protobuf:"bytes,2,opt,name=lock_owner,json=lockOwner,proto3" json:"lock_owner,omitempty"`
 	// Required. How long the lock lasts, in seconds, at least 1.
 	ExpiryInSeconds int32 `protobuf:"varint,3,opt,name=expiry_in_seconds,json=expiryInSeconds,proto3" json:"expiry_in_seconds,omitempty"`
@@ -236,11 +234,11 @@ func (x *TryLockRequest) GetMetadata() map[string]string {
 
 type TryLockResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether the lock was taken.
+	// Whether the lock was acquired.
 	Success bool `protobuf:"varint,1,opt,name=success,proto3" json:"success,omitempty"`
-	// Of a lock that was taken: fencingToken: a decimal number greater than every token
-	// given for this resource_id before. expiresInMs: how long the owner may rely on the
-	// lock, in milliseconds from the moment it sent the request.
+	// Of an acquired lock. fencingToken is a decimal number, greater than every earlier
+	// token of this resource_id. expiresInMs is how long the owner holds the lock, in
+	// milliseconds from the moment it sent the request.
 	Metadata      map[string]string `protobuf:"bytes,2,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -294,7 +292,7 @@ type UnlockRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The name of the lock in the store, as in TryLockRequest.
 	ResourceId string `protobuf:"bytes,1,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
-	// Required. The owner that took the lock.
+	// Required. The owner that acquired the lock.
 	LockOwner string `protobuf:"bytes,2,opt,name=lock_owner,json=lockOwner,proto3" json:"lock_owner,omitempty"`
 	// Reserved for options of a request; none is defined.
 	Metadata      map[string]string `protobuf:"bytes,3,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -356,7 +354,7 @@ func (x *UnlockRequest) GetMetadata() map[string]string {
 type UnlockResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Status UnlockResponse_Status  `protobuf:"varint,1,opt,name=status,proto3,enum=dapr.proto.components.v1.UnlockResponse_Status" json:"status,omitempty"`
-	// Reserved for facts about the released lock; none is defined.
+	// Reserved for properties of the released lock; none is defined.
 	Metadata      map[string]string `protobuf:"bytes,2,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -35,23 +35,23 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// LockStore keeps locks that have an owner and an expiry. The header x-component-instance
-// names the component that a call is for; a call for a component that was not initialized
-// is FAILED_PRECONDITION with the ErrorInfo reason NOT_INITIALIZED, and may be repeated
-// after Init.
+// LockStore serves locks that have an owner and an expiry. The header
+// x-component-instance names the component that a call is for. A call for a component
+// that was not initialized fails with FAILED_PRECONDITION and the ErrorInfo reason
+// NOT_INITIALIZED, and can be repeated after Init.
 type LockStoreClient interface {
-	// Init opens the store that the metadata names. Repeating it with equal metadata
-	// changes nothing; with other metadata the new store takes the old one's place once it
-	// is open, and if it cannot be opened the old one stays.
+	// Init opens the store that the metadata names. Repeating it with equal metadata has no
+	// effect. With other metadata the new store replaces the old one once it is open; if it
+	// cannot be opened, the old one stays.
 	Init(ctx context.Context, in *LockStoreInitRequest, opts ...grpc.CallOption) (*LockStoreInitResponse, error)
-	// Features lists what the component's store can do beyond TryLock and Unlock.
+	// Features returns what the component's store supports beyond TryLock and Unlock.
 	Features(ctx context.Context, in *v1.FeaturesRequest, opts ...grpc.CallOption) (*v1.FeaturesResponse, error)
-	// TryLock takes the lock if nobody holds it. A lock that is held, by the same owner
-	// too, is success=false and no error.
+	// TryLock acquires the lock if it is free. If it is held, even by the same owner, the
+	// response has success = false.
 	TryLock(ctx context.Context, in *TryLockRequest, opts ...grpc.CallOption) (*TryLockResponse, error)
-	// Unlock gives the lock back. Only its owner can.
+	// Unlock releases the lock if the owner holds it.
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
-	// Ping answers when the component's storage does.
+	// Ping checks that the component's storage is reachable.
 	Ping(ctx context.Context, in *v1.PingRequest, opts ...grpc.CallOption) (*v1.PingResponse, error)
 }
 
@@ -117,23 +117,23 @@ func (c *lockStoreClient) Ping(ctx context.Context, in *v1.PingRequest, opts ...
 // All implementations must embed UnimplementedLockStoreServer
 // for forward compatibility.
 //
-// LockStore keeps locks that have an owner and an expiry. The header x-component-instance
-// names the component that a call is for; a call for a component that was not initialized
-// is FAILED_PRECONDITION with the ErrorInfo reason NOT_INITIALIZED, and may be repeated
-// after Init.
+// LockStore serves locks that have an owner and an expiry. The header
+// x-component-instance names the component that a call is for. A call for a component
+// that was not initialized fails with FAILED_PRECONDITION and the ErrorInfo reason
+// NOT_INITIALIZED, and can be repeated after Init.
 type LockStoreServer interface {
-	// Init opens the store that the metadata names. Repeating it with equal metadata
-	// changes nothing; with other metadata the new store takes the old one's place once it
-	// is open, and if it cannot be opened the old one stays.
+	// Init opens the store that the metadata names. Repeating it with equal metadata has no
+	// effect. With other metadata the new store replaces the old one once it is open; if it
+	// cannot be opened, the old one stays.
 	Init(context.Context, *LockStoreInitRequest) (*LockStoreInitResponse, error)
-	// Features lists what the component's store can do beyond TryLock and Unlock.
+	// Features returns what the component's store supports beyond TryLock and Unlock.
 	Features(context.Context, *v1.FeaturesRequest) (*v1.FeaturesResponse, error)
-	// TryLock takes the lock if nobody holds it. A lock that is held, by the same owner
-	// too, is success=false and no error.
+	// TryLock acquires the lock if it is free. If it is held, even by the same owner, the
+	// response has success = false.
 	TryLock(context.Context, *TryLockRequest) (*TryLockResponse, error)
-	// Unlock gives the lock back. Only its owner can.
+	// Unlock releases the lock if the owner holds it.
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
-	// Ping answers when the component's storage does.
+	// Ping checks that the component's storage is reachable.
 	Ping(context.Context, *v1.PingRequest) (*v1.PingResponse, error)
 	mustEmbedUnimplementedLockStoreServer()
 }

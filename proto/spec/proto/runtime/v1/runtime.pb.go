@@ -4,8 +4,8 @@
 // 	protoc        v3.21.12
 // source: spec/proto/runtime/v1/runtime.proto
 
-// The lock calls of Layotto's runtime, as they are on the wire. Layotto's service has
-// many more, which are unimplemented here.
+// The lock calls of Layotto's runtime, compatible on the wire. The other calls of
+// Layotto's service are unimplemented here.
 
 package layottopb
 
@@ -28,8 +28,8 @@ type UnlockResponse_Status int32
 
 const (
 	UnlockResponse_SUCCESS               UnlockResponse_Status = 0
-	UnlockResponse_LOCK_UNEXIST          UnlockResponse_Status = 1 // nobody holds it
-	UnlockResponse_LOCK_BELONG_TO_OTHERS UnlockResponse_Status = 2 // somebody else does
+	UnlockResponse_LOCK_UNEXIST          UnlockResponse_Status = 1 // the lock is free
+	UnlockResponse_LOCK_BELONG_TO_OTHERS UnlockResponse_Status = 2 // another owner holds the lock
 	UnlockResponse_INTERNAL_ERROR        UnlockResponse_Status = 3
 )
 
@@ -80,8 +80,8 @@ type LockKeepAliveResponse_Status int32
 
 const (
 	LockKeepAliveResponse_SUCCESS               LockKeepAliveResponse_Status = 0
-	LockKeepAliveResponse_LOCK_UNEXIST          LockKeepAliveResponse_Status = 1 // nobody holds it: it has expired, and is not taken again
-	LockKeepAliveResponse_LOCK_BELONG_TO_OTHERS LockKeepAliveResponse_Status = 2 // somebody else does
+	LockKeepAliveResponse_LOCK_UNEXIST          LockKeepAliveResponse_Status = 1 // the lock has expired; it is not acquired again
+	LockKeepAliveResponse_LOCK_BELONG_TO_OTHERS LockKeepAliveResponse_Status = 2 // another owner holds the lock
 	LockKeepAliveResponse_INTERNAL_ERROR        LockKeepAliveResponse_Status = 3
 )
 
@@ -131,7 +131,7 @@ func (LockKeepAliveResponse_Status) EnumDescriptor() ([]byte, []int) {
 type TryLockRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	StoreName     string                 `protobuf:"bytes,1,opt,name=store_name,json=storeName,proto3" json:"store_name,omitempty"`    // of the component
-	ResourceId    string                 `protobuf:"bytes,2,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"` // which lock
+	ResourceId    string                 `protobuf:"bytes,2,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"` // names the lock
 	LockOwner     string                 `protobuf:"bytes,3,opt,name=lock_owner,json=lockOwner,proto3" json:"lock_owner,omitempty"`    // unique per request, such as a UUID
 	Expire        int32                  `protobuf:"varint,4,opt,name=expire,proto3" json:"expire,omitempty"`                          // seconds, at least 1
 	unknownFields protoimpl.UnknownFields

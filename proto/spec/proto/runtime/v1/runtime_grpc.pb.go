@@ -4,8 +4,8 @@
 // - protoc             v3.21.12
 // source: spec/proto/runtime/v1/runtime.proto
 
-// The lock calls of Layotto's runtime, as they are on the wire. Layotto's service has
-// many more, which are unimplemented here.
+// The lock calls of Layotto's runtime, compatible on the wire. The other calls of
+// Layotto's service are unimplemented here.
 
 package layottopb
 
@@ -31,12 +31,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type RuntimeClient interface {
-	// TryLock takes the lock if nobody holds it. That it is held is success = false, and
-	// not an error.
+	// TryLock acquires the lock if it is free. If it is held, the response has success =
+	// false.
 	TryLock(ctx context.Context, in *TryLockRequest, opts ...grpc.CallOption) (*TryLockResponse, error)
-	// Unlock gives the lock back.
+	// Unlock releases the lock.
 	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
-	// LockKeepAlive lets the owner's lock last for expire from now.
+	// LockKeepAlive sets the remaining time of the owner's lock to expire.
 	LockKeepAlive(ctx context.Context, in *LockKeepAliveRequest, opts ...grpc.CallOption) (*LockKeepAliveResponse, error)
 }
 
@@ -82,12 +82,12 @@ func (c *runtimeClient) LockKeepAlive(ctx context.Context, in *LockKeepAliveRequ
 // All implementations must embed UnimplementedRuntimeServer
 // for forward compatibility.
 type RuntimeServer interface {
-	// TryLock takes the lock if nobody holds it. That it is held is success = false, and
-	// not an error.
+	// TryLock acquires the lock if it is free. If it is held, the response has success =
+	// false.
 	TryLock(context.Context, *TryLockRequest) (*TryLockResponse, error)
-	// Unlock gives the lock back.
+	// Unlock releases the lock.
 	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
-	// LockKeepAlive lets the owner's lock last for expire from now.
+	// LockKeepAlive sets the remaining time of the owner's lock to expire.
 	LockKeepAlive(context.Context, *LockKeepAliveRequest) (*LockKeepAliveResponse, error)
 	mustEmbedUnimplementedRuntimeServer()
 }

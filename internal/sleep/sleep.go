@@ -1,0 +1,19 @@
+// Package sleep pauses a goroutine that has a context.
+package sleep
+
+import (
+	"context"
+	"time"
+)
+
+// For pauses for d and returns true. It returns false as soon as ctx has ended.
+func For(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,8 +1,0 @@
-
--- Reports whether Mortise or daprd took the owner's lock. Any other string that expires
--- may be a lock of another program, or a value that the program caches, so it ends only
--- for a caller that knows the value.
-local function known(key, owner)
-    return string.sub(key, 1, 6) == 'lock||' or redis.call('HGET', 'mortise:lock:' .. key, 'owner') == owner
-end
-

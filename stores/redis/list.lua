@@ -1,8 +1,0 @@
--- Describes keys that may be locks. They are not in KEYS, because Redis rejects a script
--- with a key there that the user may not access.
--- ARGV: the locks
-local values = {}
-for _, key in ipairs(ARGV) do
-    for _, value in ipairs(describe(key) or {}) do values[#values + 1] = value end
-end
-return values
