@@ -3,16 +3,16 @@ package component
 import (
 	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
-// parallelTests is the number of parallel tests, on a small machine too, because most of
-// their time they wait for timeouts and for locks to expire.
-const parallelTests = "4"
-
+// TestMain allows one parallel test more than package testing does, because several tests
+// only wait for timeouts. Many more would delay the conformance tests with short leases.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", parallelTests); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
 		panic(err) // package testing defines the flag
 	}
 	os.Exit(m.Run())
