@@ -1,4 +1,5 @@
-# Commands for developers; CONTRIBUTING.md describes them. Each module is built, tested and linted separately.
+# Commands for developers; CONTRIBUTING.md describes them. Modules are built, tested and
+# linted separately.
 MODULES := . daprd examples test/e2e test/bench test/bench/peers
 BIN     := $(CURDIR)/.bin
 
@@ -12,25 +13,25 @@ sidecar: ## start a Dapr sidecar of the app "demo" beside it, on ports 3500 and 
 	mkdir -p $(BIN)/resources && cp deploy/components/memory.yaml $(BIN)/resources
 	$(BIN)/daprd --app-id demo --resources-path $(BIN)/resources --dapr-listen-addresses 127.0.0.1 --enable-metrics=false
 
-test: ## run the tests of every package, with real redis-server processes; a few minutes
+test: ## run the tests of every package, with real redis-server processes
 	test/install.sh cc:build-essential redis-server
 	go test -race -p 4 -timeout 30m ./...
 	cd examples && go test -race ./...
 
 test-all: export MORTISE_TEST_ALL = 1
-test-all: test e2e races ## run the tests with everything that is long: all variants and seeds, real sidecars, faults
+test-all: test e2e races ## run all tests: all variants and seeds, sidecars, faults
 	cd daprd && go test -race ./...
 	cd test/bench && go test ./... && cd peers && go test -race ./...
 
-e2e: ## run the tests through real Dapr sidecars, and those that kill and suspend processes
+e2e: ## run the tests with real Dapr sidecars, and with killed processes
 	test/install.sh cc:build-essential redis-server node:nodejs npm curl
 	cd test/e2e && go test -race -count=1 -timeout 20m ./...
 
-races: ## run the races between a grant and the end of a wait on Redis ten times as long as test-all does
+races: ## run the races on Redis ten times as long as test-all does
 	test/install.sh cc:build-essential redis-server
 	MORTISE_TEST_ALL=1 MORTISE_RACE_FACTOR=10 go test -race -count=1 -timeout 30m -run TestRace_ ./stores/redis
 
-siege: ## measure what thousands of hostile clients at the TCP ports do to clients of the socket; five minutes
+siege: ## measure calls while thousands of hostile clients use the TCP ports
 	cd test/e2e && MORTISE_SIEGE=1 go test -v -count=1 -timeout 30m -run TestSiege .
 
 bench: ## print the tables of ratios, costs and waits
@@ -46,7 +47,7 @@ lint: ## check code, language and changes of the protocols; silent if all is wel
 	go run ./test/language
 	cd proto && $(BIN)/buf breaking . --path mortise --against baseline.binpb
 
-release-check: ## check the release's configuration, and build what it would publish for this machine
+release-check: ## check the release's configuration, and build for this machine
 	go run github.com/goreleaser/goreleaser/v2@v2.14.0 check
 	go run github.com/goreleaser/goreleaser/v2@v2.14.0 build --snapshot --clean --single-target
 

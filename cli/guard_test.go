@@ -141,11 +141,14 @@ func TestLock_SuspendedProcess(t *testing.T) {
 
 // A renewal also extends the guard's limit.
 func TestLock_RenewalExtendsLimit(t *testing.T) {
+	t.Parallel() // it waits for the first limit
 	s := startServer(t)
-	const ttl = 3 * time.Second
+	const ttl = 2 * time.Second
 	end := filepath.Join(t.TempDir(), "end")
-	t.Setenv("END", end)
-	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.1; done; echo done`, "--ttl", ttl.String(), "--grace", "0")...)
+	p := s.program(t, testBinary(t), append([]string{"locks"},
+		lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.1; done; echo done`, "--ttl", ttl.String(), "--grace", "0")...)...)
+	p.Env = append(p.Env, "END="+end)
+	p.begin(t)
 	p.awaitOutput(t, "begun")
 	time.Sleep(ttl + limitSlack + 500*time.Millisecond) // the first limit has passed
 	if err := os.WriteFile(end, nil, 0o600); err != nil {

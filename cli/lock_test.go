@@ -225,10 +225,13 @@ func TestLock_CanceledContext(t *testing.T) {
 }
 
 func TestLock_UnlockFails(t *testing.T) {
+	t.Parallel() // Unlock retries for five seconds
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
-	t.Setenv("END", end)
-	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 4`, "--ttl", "1h")...)
+	p := s.program(t, testBinary(t), append([]string{"locks"},
+		lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done; exit 4`, "--ttl", "1h")...)...)
+	p.Env = append(p.Env, "END="+end)
+	p.begin(t)
 	p.awaitOutput(t, "begun")
 	s.Stop()
 	if err := os.WriteFile(end, nil, 0o600); err != nil {

@@ -86,8 +86,8 @@ func TestTarget_Usage(t *testing.T) {
 	}{
 		{"a CA file that does not exist", []string{"--tls-ca-file", "/no/such"}, "mortise: --tls-ca-file: open /no/such: "},
 		{"an invalid CA file", []string{"--tls-ca-file", noPEM}, "mortise: --tls-ca-file: " + noPEM + " must have a PEM certificate"},
-		{"a certificate without its key", []string{"--tls-cert-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file: one needs the other"},
-		{"a key without its certificate", []string{"--tls-key-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file: one needs the other"},
+		{"a certificate without its key", []string{"--tls-cert-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file must be set together"},
+		{"a key without its certificate", []string{"--tls-key-file", noPEM}, "mortise: --tls-cert-file and --tls-key-file must be set together"},
 		{"an invalid certificate", []string{"--tls-cert-file", noPEM, "--tls-key-file", noPEM}, "mortise: --tls-cert-file, --tls-key-file: "},
 		{"a token file that does not exist", []string{"--token-file", "/no/such"}, "mortise: --token-file: open /no/such: "},
 		{"an empty token file", []string{"--token-file", empty}, "mortise: --token-file: "},

@@ -38,7 +38,7 @@ func TestList(t *testing.T) {
 		for _, l := range []*client.Lease{a, b, other} {
 			unlock(t, l)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(2 * time.Minute)
 	})
 }
 

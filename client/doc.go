@@ -22,7 +22,7 @@
 //	VonaJS                                    this package
 //	scope.redlock.lock(resource, fn)          Do, or Client.Lock
 //	scope.redlock.lockIsolate(resource, fn)   DoIsolated
-//	instanceName: 'x', null, none             Tenant("x"), Global(), WithTenant(ctx, ...)
+//	instanceName: 'x', null, none             Tenant("x"), Global(), WithTenant
 //	redlock: another Redlock                  another Client, or With(Store("x"))
 //	lockTTL                                   TTL(d); renewed at a third, not at half
 //	level, clientName                         Level(n), DataSource(name)

@@ -40,15 +40,15 @@ func TestLock_ErrorAtEndOfWait(t *testing.T) {
 		op   string
 	}{
 		{"at the end of ctx", 0, lockOne, context.DeadlineExceeded, "redis: lock:"},
-		{"at the end of Wait", time.Minute, lockOne, client.ErrUnavailable, "redis: lock:"},
+		{"at the end of Wait", 10 * time.Second, lockOne, client.ErrUnavailable, "redis: lock:"},
 		{"of several at the end of ctx", 0, lockSeveral, context.DeadlineExceeded, "redis: lockall:"},
-		{"of several at the end of Wait", time.Minute, lockSeveral, client.ErrUnavailable, "redis: lockall:"},
+		{"of several at the end of Wait", 10 * time.Second, lockSeveral, client.ErrUnavailable, "redis: lockall:"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, c := setup(t)
 				n.inject(failStore("connection refused"))
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
 				var opts []client.Option
 				if row.wait > 0 {

@@ -63,7 +63,7 @@ func TestLock_Waits(t *testing.T) {
 		if n.count("Renew") != 0 {
 			t.Error("it was renewed after a short wait")
 		}
-		time.AfterFunc(time.Hour, func() { unlock(t, second) })
+		time.AfterFunc(10*time.Minute, func() { unlock(t, second) })
 		third := lock(t, c, "disk")
 		if got := time.Until(third.Expires()); got != ttl {
 			t.Errorf("after a long wait %v are left, want %v", got, ttl)
@@ -201,7 +201,7 @@ func TestLock_Restart(t *testing.T) {
 	}{
 		{"that keeps the locks", func(n *network) { n.stop(); time.Sleep(time.Second); n.start() }},
 		{"that loses the locks", func(n *network) { n.stop(); n.reset(); time.Sleep(time.Second); n.start() }},
-		{"that takes long", func(n *network) { n.stop(); time.Sleep(10 * time.Minute); n.start() }},
+		{"that takes long", func(n *network) { n.stop(); time.Sleep(2 * time.Minute); n.start() }},
 		{"that opens the component later", func(n *network) {
 			n.stop()
 			n.inject(failWithReason("NOT_INITIALIZED"))
@@ -268,7 +268,7 @@ func TestLock_LostResponse(t *testing.T) {
 		if len(owners) != 2 || owners[0] == owners[1] {
 			t.Errorf("the owners of the attempts are %q, want two", owners)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		unlock(t, l)
 	})
 }

@@ -37,10 +37,10 @@ func TestLease_RenewInterval(t *testing.T) {
 		if got := l.Expires().Sub(start); got != ttl+ttl/3 {
 			t.Errorf("after a renewal it expires after %v, want %v", got, ttl+ttl/3)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if got, want := n.count("Renew"), 361; got != want {
-			t.Errorf("%d renewals in an hour and a third of a TTL, want %d", got, want)
+		if got, want := n.count("Renew"), 61; got != want {
+			t.Errorf("%d renewals in ten minutes and a third of a TTL, want %d", got, want)
 		}
 		unlock(t, l)
 	})
@@ -90,7 +90,7 @@ func TestLease_Lost(t *testing.T) {
 						t.Errorf("Unlock returned %v, want ErrLost and not ErrNotHeld", err)
 					}
 				}
-				time.Sleep(24 * time.Hour)
+				time.Sleep(10 * time.Minute)
 				if got := n.count("") - calls; got != 0 {
 					t.Errorf("%d calls were made for a lost lock", got)
 				}

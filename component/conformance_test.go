@@ -51,45 +51,48 @@ func (a testedAPI) harness(storage func(t testing.TB) func() stores.Store) confo
 	}
 }
 
-func TestConformance_MemoryInBubble(t *testing.T) {
+// TestConformance runs the suites one after the other, beside other tests that only wait:
+// rows whose leases are short fail if several suites keep a small machine busy.
+func TestConformance(t *testing.T) {
+	t.Parallel()
 	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
-		t.Run(a.name, func(t *testing.T) {
-			h := a.harness(func(t testing.TB) func() stores.Store {
-				l, s := bufconn.Listen(1<<16), openServices(t, map[string]string{"store": "memory"})
-				serveOn(t, socketServer(s), s.set.Listener(l))
-				return a.clients(t, "passthrough:///memory", insecure.NewCredentials(),
-					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
-			})
-			// Bubbles work with a bufconn, but not with a real socket.
-			h.Bubble, h.Slack = true, 0
-			conformance.Run(t, h)
-		})
+		t.Run(a.name+" with memory in a bubble", a.testMemoryInBubble)
+		t.Run(a.name+" with Redis over the socket", a.testRedisOverSocket)
 	}
+	t.Run("Locks with memory over TCP", locksAPI.testMemoryOverTCP)
 }
 
-func TestConformance_RedisOverSocket(t *testing.T) {
-	for _, a := range []testedAPI{lockStoreAPI, locksAPI} {
-		t.Run(a.name, func(t *testing.T) {
-			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := openServices(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
-			serveOn(t, socketServer(s), s.set.Listener(l))
-			conformance.Run(t, a.harness(func(t testing.TB) func() stores.Store {
-				return a.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
-			}))
-		})
-	}
+func (a testedAPI) testMemoryInBubble(t *testing.T) {
+	h := a.harness(func(t testing.TB) func() stores.Store {
+		l, s := bufconn.Listen(1<<16), openServices(t, map[string]string{"store": "memory"})
+		serveOn(t, socketServer(s), s.set.Listener(l))
+		return a.clients(t, "passthrough:///memory", insecure.NewCredentials(),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	})
+	// Bubbles work with a bufconn, but not with a real socket.
+	h.Bubble, h.Slack = true, 0
+	conformance.Run(t, h)
 }
 
-func TestConformance_MemoryOverTCP(t *testing.T) {
+func (a testedAPI) testRedisOverSocket(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openServices(t, map[string]string{"store": "redis", "redisHost": servers.StartRedis(t).Addr})
+	serveOn(t, socketServer(s), s.set.Listener(l))
+	conformance.Run(t, a.harness(func(t testing.TB) func() stores.Store {
+		return a.clients(t, "unix:"+l.Addr().String(), insecure.NewCredentials())
+	}))
+}
+
+func (a testedAPI) testMemoryOverTCP(t *testing.T) {
 	certificate := servers.NewCertificate(t)
 	addr := serveTCP(t, openServices(t, map[string]string{"store": "memory"}), TCPOptions{
 		Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile, ClientCAFile: certificate.File, Token: "secret",
 	})
-	conformance.Run(t, locksAPI.harness(func(t testing.TB) func() stores.Store {
-		return locksAPI.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearerCredentials("secret")))
+	conformance.Run(t, a.harness(func(t testing.TB) func() stores.Store {
+		return a.clients(t, addr, credentials.NewTLS(certificate.ClientConfig()), grpc.WithPerRPCCredentials(bearerCredentials("secret")))
 	}))
 }
 

@@ -47,115 +47,115 @@ func newFixture(t *testing.T, change func(*Options)) *fixture {
 }
 
 // at returns the ctx of a gRPC call for the component.
-func (h *fixture) at(component string) context.Context { return h.withHeaders(at(h.T, component)) }
+func (f *fixture) at(component string) context.Context { return f.withHeaders(at(f.T, component)) }
 
 // must returns the response of a call that must not fail.
-func must[R any](h *fixture, resp R, err error) R {
-	h.Helper()
+func must[R any](f *fixture, resp R, err error) R {
+	f.Helper()
 	if err != nil {
-		h.Fatal(err)
+		f.Fatal(err)
 	}
 	return resp
 }
 
 // post sends JSON and checks that the status is 200.
-func (h *fixture) post(url, body string) {
-	h.Helper()
-	r, err := http.NewRequestWithContext(h.Context(), http.MethodPost, "http://"+url, strings.NewReader(body))
+func (f *fixture) post(url, body string) {
+	f.Helper()
+	r, err := http.NewRequestWithContext(f.Context(), http.MethodPost, "http://"+url, strings.NewReader(body))
 	if err != nil {
-		h.Fatal(err)
+		f.Fatal(err)
 	}
-	response, err := (&http.Client{Transport: transport(h.T)}).Do(r)
+	response, err := (&http.Client{Transport: transport(f.T)}).Do(r)
 	if err != nil {
-		h.Fatal(err)
+		f.Fatal(err)
 	}
-	if got := read(h.T, response); got.code != http.StatusOK {
-		h.Errorf("%s: %d, %s", url, got.code, got.body)
+	if got := read(f.T, response); got.code != http.StatusOK {
+		f.Errorf("%s: %d, %s", url, got.code, got.body)
 	}
 }
 
 // useLockStore and the methods that follow take a lock for ann, fail to take it for bob,
 // and unlock it, all through one API.
-func (h *fixture) useLockStore() {
-	locks, ctx := lockpb.NewLockStoreClient(h.socket), h.at("locks")
-	must(h, 0, initialize(h.T, locks, "locks", nil))
+func (f *fixture) useLockStore() {
+	locks, ctx := lockpb.NewLockStoreClient(f.socket), f.at("locks")
+	must(f, 0, initialize(f.T, locks, "locks", nil))
 	for _, owner := range []string{"ann", "bob"} {
 		m, err := locks.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: "lockstore", LockOwner: owner, ExpiryInSeconds: 60})
-		must(h, m, err)
+		must(f, m, err)
 	}
 	m, err := locks.Unlock(ctx, &lockpb.UnlockRequest{ResourceId: "lockstore", LockOwner: "ann"})
-	must(h, m, err)
+	must(f, m, err)
 }
 
-func (h *fixture) useLocks() {
-	locks, ctx := lockspb.NewLocksClient(h.socket), h.at("locks")
+func (f *fixture) useLocks() {
+	locks, ctx := lockspb.NewLocksClient(f.socket), f.at("locks")
 	for _, owner := range []string{"ann", "bob"} {
 		m, err := locks.TryLock(ctx, &lockspb.TryLockRequest{Key: "locks", Owner: owner, Ttl: hour})
-		must(h, m, err)
+		must(f, m, err)
 	}
 	m, err := locks.Unlock(ctx, &lockspb.UnlockRequest{Key: "locks", Owner: "ann"})
-	must(h, m, err)
+	must(f, m, err)
 }
 
-func (h *fixture) useBinding() {
-	output, ctx := daprpb.NewOutputBindingClient(h.socket), h.at("binding")
+func (f *fixture) useBinding() {
+	output, ctx := daprpb.NewOutputBindingClient(f.socket), f.at("binding")
 	_, err := output.Init(ctx, &daprpb.OutputBindingInitRequest{
 		Metadata: &daprpb.MetadataRequest{Properties: map[string]string{"lockStore": "locks"}},
 	})
-	must(h, 0, err)
+	must(f, 0, err)
 	for _, call := range []struct{ operation, data string }{
 		{"tryLock", `{"key": "binding", "owner": "ann", "ttl": 60}`},
 		{"tryLock", `{"key": "binding", "owner": "bob", "ttl": 60}`},
 		{"unlock", `{"key": "binding", "owner": "ann"}`},
 	} {
 		m, err := output.Invoke(ctx, &daprpb.InvokeRequest{Operation: call.operation, Data: []byte(call.data)})
-		must(h, m, err)
+		must(f, m, err)
 	}
 }
 
-func (h *fixture) useDapr() {
-	app := runtimepb.NewDaprClient(h.dapr)
+func (f *fixture) useDapr() {
+	app := runtimepb.NewDaprClient(f.dapr)
 	for _, owner := range []string{"ann", "bob"} {
-		m, err := app.TryLockAlpha1(h.withHeaders(h.Context()), &runtimepb.TryLockRequest{
+		m, err := app.TryLockAlpha1(f.withHeaders(f.Context()), &runtimepb.TryLockRequest{
 			StoreName: "locks", ResourceId: "dapr", LockOwner: owner, ExpiryInSeconds: 60,
 		})
-		must(h, m, err)
+		must(f, m, err)
 	}
-	h.post(h.tcp.Dapr.HTTPAddress+"/v1.0-alpha1/unlock/locks", `{"resourceId": "dapr", "lockOwner": "ann"}`)
+	f.post(f.tcp.Dapr.HTTPAddress+"/v1.0-alpha1/unlock/locks", `{"resourceId": "dapr", "lockOwner": "ann"}`)
 }
 
-func (h *fixture) useLayotto() {
-	app, ctx := layottopb.NewRuntimeClient(h.dapr), h.withHeaders(h.Context())
+func (f *fixture) useLayotto() {
+	app, ctx := layottopb.NewRuntimeClient(f.dapr), f.withHeaders(f.Context())
 	for _, owner := range []string{"ann", "bob"} {
 		m, err := app.TryLock(ctx, &layottopb.TryLockRequest{StoreName: "locks", ResourceId: "layotto", LockOwner: owner, Expire: 60})
-		must(h, m, err)
+		must(f, m, err)
 	}
 	m, err := app.Unlock(ctx, &layottopb.UnlockRequest{StoreName: "locks", ResourceId: "layotto", LockOwner: "ann"})
-	must(h, m, err)
+	must(f, m, err)
 }
 
 // useRTM also sets the lock, because RTM has no other locks.
-func (h *fixture) useRTM() {
-	channels, ctx := rtmpb.NewChannelLocksClient(h.socket), h.withHeaders(h.Context())
+func (f *fixture) useRTM() {
+	channels, ctx := rtmpb.NewChannelLocksClient(f.socket), f.withHeaders(f.Context())
 	set, err := channels.SetLock(ctx, &rtmpb.SetLockRequest{
 		Store: "locks", User: "ann", Channel: "lobby", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "rtm",
 	})
-	must(h, set, err)
-	h.post(h.tcp.HTTPAddress+"/v1/rtm/locks/acquireLock?user=ann", `{"channel": "lobby", "channelType": 1, "lockName": "rtm"}`)
+	must(f, set, err)
+	f.post(f.tcp.HTTPAddress+"/v1/rtm/locks/acquireLock?user=ann", `{"channel": "lobby", "channelType": 1, "lockName": "rtm"}`)
 	_, err = channels.AcquireLock(ctx, &rtmpb.AcquireLockRequest{
 		Store: "locks", User: "bob", Channel: "lobby", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "rtm",
 	})
 	if err == nil {
-		h.Error("bob acquires ann's lock")
+		f.Error("bob acquires ann's lock")
 	}
-	h.post(h.tcp.HTTPAddress+"/v1/rtm/locks/releaseLock?user=ann", `{"channel": "lobby", "channelType": 1, "lockName": "rtm"}`)
+	f.post(f.tcp.HTTPAddress+"/v1/rtm/locks/releaseLock?user=ann", `{"channel": "lobby", "channelType": 1, "lockName": "rtm"}`)
 }
 
 // useAll uses every API and returns their names.
-func (h *fixture) useAll() []string {
+func (f *fixture) useAll() []string {
 	uses := map[string]func(){
-		"lockstore": h.useLockStore, "locks": h.useLocks, "binding": h.useBinding, "dapr": h.useDapr, "layotto": h.useLayotto,
-		"rtm": h.useRTM,
+		"lockstore": f.useLockStore, "locks": f.useLocks, "binding": f.useBinding, "dapr": f.useDapr, "layotto": f.useLayotto,
+		"rtm": f.useRTM,
 	}
 	var apis []string
 	for api, use := range uses {
@@ -166,23 +166,23 @@ func (h *fixture) useAll() []string {
 }
 
 // scrape gets the path at the metrics address.
-func (h *fixture) scrape(path, token string) httpResponse {
-	h.Helper()
-	s := httpTestClient{client: &http.Client{Transport: transport(h.T)}}
-	r, err := http.NewRequestWithContext(h.Context(), http.MethodGet, "http://"+h.tcp.MetricsAddress+path, nil)
+func (f *fixture) scrape(path, token string) httpResponse {
+	f.Helper()
+	s := httpTestClient{client: &http.Client{Transport: transport(f.T)}}
+	r, err := http.NewRequestWithContext(f.Context(), http.MethodGet, "http://"+f.tcp.MetricsAddress+path, nil)
 	if err != nil {
-		h.Fatal(err)
+		f.Fatal(err)
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return s.do(h.T, r)
+	return s.do(f.T, r)
 }
 
 // metrics returns the metrics that begin with one of the prefixes, line by line.
-func (h *fixture) metrics(prefixes ...string) (lines []string) {
-	h.Helper()
-	for line := range strings.Lines(h.scrape("/metrics", "").body) {
+func (f *fixture) metrics(prefixes ...string) (lines []string) {
+	f.Helper()
+	for line := range strings.Lines(f.scrape("/metrics", "").body) {
 		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(line, prefix) }) {
 			lines = append(lines, strings.TrimSpace(line))
 		}

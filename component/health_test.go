@@ -19,34 +19,34 @@ import (
 )
 
 // statusOf returns the health of a service on the socket.
-func (h *fixture) statusOf(service string) string {
-	h.Helper()
-	resp, err := healthpb.NewHealthClient(h.socket).Check(h.Context(), &healthpb.HealthCheckRequest{Service: service})
+func (f *fixture) statusOf(service string) string {
+	f.Helper()
+	resp, err := healthpb.NewHealthClient(f.socket).Check(f.Context(), &healthpb.HealthCheckRequest{Service: service})
 	if status.Code(err) == codes.NotFound {
 		return "NOT_FOUND"
 	}
-	return must(h, resp, err).GetStatus().String()
+	return must(f, resp, err).GetStatus().String()
 }
 
 // awaitStatus waits until a service has the status.
-func (h *fixture) awaitStatus(service, want string) {
-	h.Helper()
+func (f *fixture) awaitStatus(service, want string) {
+	f.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	for h.statusOf(service) != want {
+	for f.statusOf(service) != want {
 		if time.Now().After(deadline) {
-			h.Fatalf("%s is %s, want %s", service, h.statusOf(service), want)
+			f.Fatalf("%s is %s, want %s", service, f.statusOf(service), want)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 // awaitMetric waits until the metrics contain the line.
-func (h *fixture) awaitMetric(line string) {
-	h.Helper()
+func (f *fixture) awaitMetric(line string) {
+	f.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	for len(h.metrics(line+"\n")) == 0 {
+	for len(f.metrics(line+"\n")) == 0 {
 		if time.Now().After(deadline) {
-			h.Fatalf("the metrics do not contain %s", line)
+			f.Fatalf("the metrics do not contain %s", line)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -63,45 +63,46 @@ func withResources(t *testing.T, yaml string) func(*Options) {
 }
 
 func TestHealth_UnresponsiveStorage(t *testing.T) {
+	t.Parallel()
 	redis := servers.StartRedis(t)
 	open := withResources(t, strings.Replace(componentHead, "name: locks", "name: shared", 1)+
 		"  metadata:\n  - {name: store, value: redis}\n  - {name: redisHost, value: '"+redis.Addr+"'}\n")
-	h := newFixture(t, func(o *Options) {
+	f := newFixture(t, func(o *Options) {
 		open(o)
 		o.TCP.LockEventMetrics = true
 	})
 	check := func(shared string, code int, body, up string) {
 		t.Helper()
-		h.awaitStatus("component/shared", shared)
+		f.awaitStatus("component/shared", shared)
 		for _, service := range []string{"component/locks", "", "mortise.locks.v1.Locks", "dapr.proto.components.v1.LockStore"} {
-			if got := h.statusOf(service); got != "SERVING" {
+			if got := f.statusOf(service); got != "SERVING" {
 				t.Errorf("while shared is %s, %q is %s", shared, service, got)
 			}
 		}
-		if got := h.scrape("/healthz", ""); got.code != code || strings.TrimSpace(got.body) != body {
+		if got := f.scrape("/healthz", ""); got.code != code || strings.TrimSpace(got.body) != body {
 			t.Errorf("while shared is %s, /healthz is %d, %s", shared, got.code, got.body)
 		}
-		if got := h.metrics("mortise_component_up"); strings.Join(got, "\n") !=
+		if got := f.metrics("mortise_component_up"); strings.Join(got, "\n") !=
 			"mortise_component_up{component=\"locks\"} 1\nmortise_component_up{component=\"shared\"} "+up {
 			t.Errorf("while shared is %s: %q", shared, got)
 		}
 	}
 	const held = `mortise_locks_held{component="shared",store="redis"} 1`
 	check("SERVING", http.StatusNoContent, "", "1")
-	m, err := lockspb.NewLocksClient(h.socket).TryLock(t.Context(), &lockspb.TryLockRequest{
+	m, err := lockspb.NewLocksClient(f.socket).TryLock(t.Context(), &lockspb.TryLockRequest{
 		Store: "shared", Key: "k", Owner: "ann", Ttl: hour,
 	})
-	must(h, m, err)
-	h.awaitMetric(held)
+	must(f, m, err)
+	f.awaitMetric(held)
 	resume := redis.Pause()
 	check("NOT_SERVING", http.StatusServiceUnavailable, `{"failing":["shared"]}`, "0")
 	resume()
 	check("SERVING", http.StatusNoContent, "", "1")
-	h.awaitMetric(held)
-	if got := h.statusOf("component/other"); got != "NOT_FOUND" {
+	f.awaitMetric(held)
+	if got := f.statusOf("component/other"); got != "NOT_FOUND" {
 		t.Errorf("an unknown component is %s", got)
 	}
-	if err := h.end(t); err != nil {
+	if err := f.end(t); err != nil {
 		t.Error(err)
 	}
 }
@@ -128,8 +129,8 @@ func TestHealth_DaprAPIDuringShutdown(t *testing.T) {
 }
 
 func TestHealth_ComponentOverTCP(t *testing.T) {
-	h := newFixture(t, func(*Options) {})
-	resp, err := healthpb.NewHealthClient(h.dapr).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "component/locks"})
+	f := newFixture(t, func(*Options) {})
+	resp, err := healthpb.NewHealthClient(f.dapr).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "component/locks"})
 	if err != nil || resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", resp, err)
 	}

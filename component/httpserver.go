@@ -12,7 +12,7 @@ import (
 	"github.com/dapr/kit/logger"
 
 	"github.com/mortise-lock/mortise/component/internal/telemetry"
-	"github.com/mortise-lock/mortise/component/rtm"
+	"github.com/mortise-lock/mortise/component/rtm/rtmhttp"
 )
 
 // shuttingDownReason is the reason for refusing requests during shutdown.
@@ -41,10 +41,10 @@ func newHTTPServer(n *tcpListeners, s *http.Server, needsToken bool, refuse refu
 // httpServer returns the server for RTM's channel locks over HTTP. It also serves the
 // health of the process, without a token.
 func (n *tcpListeners) httpServer(s services) server {
-	handler := crossOriginProtection(s.telemetry.Handler(telemetry.RTM, rtm.Handler(s.channels)), rtm.Refuse)
+	handler := crossOriginProtection(s.telemetry.Handler(telemetry.RTM, rtmhttp.Handler(s.channels)), rtmhttp.Refuse)
 	mux := http.NewServeMux()
-	mux.Handle("/", n.requireToken(handler, rtm.Refuse))
-	h := newHTTPServer(n, newLimitedServer(mux), n.auth != nil, rtm.Refuse)
+	mux.Handle("/", n.requireToken(handler, rtmhttp.Refuse))
+	h := newHTTPServer(n, newLimitedServer(mux), n.auth != nil, rtmhttp.Refuse)
 	mux.HandleFunc("GET /healthz", h.health)
 	return h
 }

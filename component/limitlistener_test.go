@@ -77,12 +77,12 @@ func TestLimitListener(t *testing.T) {
 }
 
 func TestLimitListener_UnreadRequest(t *testing.T) {
-	h := newFixture(t, func(*Options) {})
+	f := newFixture(t, func(*Options) {})
 	request := "GET / HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n"
 	for endpoint, address := range map[string]string{
-		"--dapr-http-listen-address": h.tcp.Dapr.HTTPAddress,
-		"--http-listen-address":      h.tcp.HTTPAddress,
-		"--metrics-address":          h.tcp.MetricsAddress,
+		"--dapr-http-listen-address": f.tcp.Dapr.HTTPAddress,
+		"--http-listen-address":      f.tcp.HTTPAddress,
+		"--metrics-address":          f.tcp.MetricsAddress,
 	} {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {

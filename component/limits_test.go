@@ -79,6 +79,7 @@ func connectTo(t *testing.T, api string, o TCPOptions) net.Conn {
 func isAbout(took, want time.Duration) bool { return took >= want && took < want+5*time.Second }
 
 func TestLimits_SlowTLSHandshake(t *testing.T) {
+	t.Parallel()
 	certificate := servers.NewCertificate(t)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
@@ -86,8 +87,8 @@ func TestLimits_SlowTLSHandshake(t *testing.T) {
 		for api, timeout := range map[string]time.Duration{
 			"gRPC": handshakeTimeout, "Dapr's gRPC": handshakeTimeout, "HTTP": requestTimeout, "Dapr's HTTP": requestTimeout,
 		} {
+			start := time.Now() // before the server's timer starts
 			conn := connectTo(t, api, TCPOptions{Address: "127.0.0.1:0", CertFile: certificate.File, KeyFile: certificate.KeyFile})
-			start := time.Now()
 			sendSlowly(t, conn, sends, "")
 			waiting.Go(func() {
 				response, _ := io.ReadAll(conn)
@@ -209,6 +210,7 @@ func readUntilEnd(conn net.Conn, pongs bool) string {
 }
 
 func TestLimits_SlowGRPCClients(t *testing.T) {
+	t.Parallel()
 	const ended, cancelled = "connection closed", "status 1"
 	methods := map[string][2]string{
 		"gRPC":        {"/mortise.locks.v1.Locks/TryLock", "/mortise.locks.v1.Locks/Watch"},
@@ -234,8 +236,8 @@ func TestLimits_SlowGRPCClients(t *testing.T) {
 				cancelled, requestTimeout},
 			{"a stream whose request does not begin", clientPreface + headersFrame(method[1], true), "", true, cancelled, requestTimeout},
 		} {
+			start := time.Now() // before the server's timer starts
 			conn := connectTo(t, api, TCPOptions{})
-			start := time.Now()
 			sendSlowly(t, conn, row.first, row.later)
 			waiting.Go(func() {
 				how := readUntilEnd(conn, row.pongs)

@@ -313,6 +313,7 @@ func TestLimits_KeepaliveEndsWait(t *testing.T) {
 }
 
 func TestLocks_ListLargerThanOneMessage(t *testing.T) {
+	t.Parallel()
 	const rows = 3000
 	locks := serveInMemory(t, loopback)(unchanged)
 	fill := strings.Repeat("x", stores.MaxKeyLen-4)

@@ -11,12 +11,12 @@ import (
 )
 
 func TestMetrics_CallsOfEveryAPI(t *testing.T) {
-	h := newFixture(t, func(*Options) {})
+	f := newFixture(t, func(*Options) {})
 	want := []string{
 		`mortise_build_info{version="v1.2.3"} 1`,
 		`mortise_calls_total{api="rtm",component="locks",operation="declare",outcome="ok",store="memory"} 1`,
 	}
-	for _, api := range h.useAll() {
+	for _, api := range f.useAll() {
 		for _, done := range []string{
 			`operation="try_lock",outcome="granted"`, `operation="try_lock",outcome="refused"`, `operation="unlock",outcome="ok"`,
 		} {
@@ -24,19 +24,19 @@ func TestMetrics_CallsOfEveryAPI(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	if got := h.metrics("mortise_calls_total", "mortise_build_info"); !slices.Equal(got, want) {
+	if got := f.metrics("mortise_calls_total", "mortise_build_info"); !slices.Equal(got, want) {
 		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if got := h.metrics("mortise_lock"); len(got) != 0 {
+	if got := f.metrics("mortise_lock"); len(got) != 0 {
 		t.Errorf("without --lock-event-metrics there are %q", got)
 	}
-	if err := h.end(t); err != nil {
+	if err := f.end(t); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestTokenAuth_Metrics(t *testing.T) {
-	h := newFixture(t, func(o *Options) { o.TCP.Token = "secret" })
+	f := newFixture(t, func(o *Options) { o.TCP.Token = "secret" })
 	for _, row := range []struct {
 		path, token string
 		want        int
@@ -47,11 +47,11 @@ func TestTokenAuth_Metrics(t *testing.T) {
 		{"/healthz", "", http.StatusNoContent},
 		{"/", "secret", http.StatusNotFound},
 	} {
-		if got := h.scrape(row.path, row.token); got.code != row.want {
+		if got := f.scrape(row.path, row.token); got.code != row.want {
 			t.Errorf("%s with %q: %d, %s", row.path, row.token, got.code, got.body)
 		}
 	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.tcp.MetricsAddress+"/metrics", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+f.tcp.MetricsAddress+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

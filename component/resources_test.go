@@ -264,8 +264,8 @@ func TestRun_StartDegraded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &fixture{T: t, process: r, tcp: o.TCP, socket: r.connect(t)}
-	locks := lockpb.NewLockStoreClient(h.socket)
+	f := &fixture{T: t, process: r, tcp: o.TCP, socket: r.connect(t)}
+	locks := lockpb.NewLockStoreClient(f.socket)
 	if ok, err := tryLock(t, locks, "locks", "k"); err != nil || !ok {
 		t.Errorf("the reachable component: %v, %v", ok, err)
 	}
@@ -277,17 +277,17 @@ func TestRun_StartDegraded(t *testing.T) {
 	if err := initialize(t, locks, "late", map[string]string{"store": "unreachable"}); err != nil {
 		t.Errorf("Init of a sidecar: %v", err)
 	}
-	h.awaitStatus("component/late", "NOT_SERVING")
-	h.awaitStatus("", "SERVING")
-	h.awaitMetric(`mortise_component_up{component="late"} 0`)
-	if got := h.scrape("/healthz", ""); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, `["events","late"]`) {
+	f.awaitStatus("component/late", "NOT_SERVING")
+	f.awaitStatus("", "SERVING")
+	f.awaitMetric(`mortise_component_up{component="late"} 0`)
+	if got := f.scrape("/healthz", ""); got.code != http.StatusServiceUnavailable || !strings.Contains(got.body, `["events","late"]`) {
 		t.Errorf("health is %d %s", got.code, got.body)
 	}
 
 	close(storage)
-	h.awaitStatus("component/late", "SERVING")
-	h.awaitStatus("component/events", "SERVING")
-	h.awaitMetric(`mortise_component_up{component="late"} 1`)
+	f.awaitStatus("component/late", "SERVING")
+	f.awaitStatus("component/events", "SERVING")
+	f.awaitMetric(`mortise_component_up{component="late"} 1`)
 	if ok, err := tryLock(t, locks, "late", "k"); err != nil || !ok {
 		t.Errorf("when the storage is reachable: %v, %v", ok, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/lockstore"
 	"github.com/mortise-lock/mortise/component/rtm"
+	"github.com/mortise-lock/mortise/component/rtm/rtmhttp"
 	lockpb "github.com/mortise-lock/mortise/proto/dapr/proto/components/v1"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
@@ -55,7 +56,7 @@ type services struct {
 func newServices(set *instances.Set, log logger.Logger) services {
 	channels := rtm.New(set.Resolver(), log)
 	s := services{set: set, locks: locks.New(set.Resolver()), channels: channels}
-	s.bindings = binding.New(set, s.locks, rtm.JSON{ChannelLocksServer: channels}, log)
+	s.bindings = binding.New(set, s.locks, rtmhttp.JSON{ChannelLocksServer: channels}, log)
 	s.close = func() {
 		s.bindings.Close()
 		channels.Close()

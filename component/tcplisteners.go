@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// TCPOptions are the options of serving clients that cannot use the socket. TLS and the
-// token are for all addresses but Dapr's, which have a token of their own.
+// TCPOptions are the options of serving clients that cannot use the socket. TLS is for
+// all addresses, the token for all but Dapr's, which have their own.
 type TCPOptions struct {
 	Address        string // host:port of gRPC; off if empty
 	HTTPAddress    string // host:port of RTM over HTTP; off if empty

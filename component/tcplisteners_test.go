@@ -331,6 +331,7 @@ func TestRun_SocketAndTCP(t *testing.T) {
 }
 
 func TestRun_ShutdownWithSilentConnection(t *testing.T) {
+	t.Parallel()
 	r := start(t)
 	conn, err := net.Dial("unix", r.socket)
 	if err != nil {

@@ -17,7 +17,7 @@ type certificates struct {
 	log     logger.Logger
 
 	mu         sync.Mutex
-	lastConfig *tls.Config // of the files when they were good
+	lastConfig *tls.Config // of the last valid files
 	lastState  string      // of the files when they were last read
 }
 

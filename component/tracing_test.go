@@ -114,13 +114,13 @@ func TestTracing_ContinuesClientTraces(t *testing.T) {
 			c := &collector{}
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", row.serve(c, t))
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", row.protocol)
-			h := newFixture(t, func(o *Options) { o.Tracing = true })
-			h.withHeaders = func(ctx context.Context) context.Context {
+			f := newFixture(t, func(o *Options) { o.Tracing = true })
+			f.withHeaders = func(ctx context.Context) context.Context {
 				return metadata.AppendToOutgoingContext(ctx, "traceparent", traceparent)
 			}
-			h.useLocks()
-			h.useDapr()
-			if err := h.end(t); err != nil { // exports the last spans
+			f.useLocks()
+			f.useDapr()
+			if err := f.end(t); err != nil { // exports the last spans
 				t.Fatal(err)
 			}
 			var continued, others []string
@@ -154,7 +154,7 @@ func TestTracing_ContinuesClientTraces(t *testing.T) {
 func TestTracing_DaprHTTP(t *testing.T) {
 	c := &collector{}
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveHTTP(t))
-	h := newFixture(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
+	f := newFixture(t, func(o *Options) { o.Tracing, o.TCP.Dapr.Token = true, "open sesame" })
 	for _, row := range []struct {
 		path, token string
 		code        int
@@ -164,7 +164,7 @@ func TestTracing_DaprHTTP(t *testing.T) {
 		{"/v1.0/healthz/outbound", "open sesame", http.StatusNoContent},
 		{"/v1.0/metadata", "open sesame", http.StatusOK},
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.tcp.Dapr.HTTPAddress+row.path, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+f.tcp.Dapr.HTTPAddress+row.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func TestTracing_DaprHTTP(t *testing.T) {
 			t.Errorf("%s: %d, want %d", row.path, got.code, row.code)
 		}
 	}
-	if err := h.end(t); err != nil { // exports the last spans
+	if err := f.end(t); err != nil { // exports the last spans
 		t.Fatal(err)
 	}
 	if got := c.exported(); len(got) != 1 || !strings.HasPrefix(got[0], "mortise v1.2.3: GET dapr in ") {
@@ -183,10 +183,10 @@ func TestTracing_DaprHTTP(t *testing.T) {
 
 func TestTracing_UnreachableCollector(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+freePort(t))
-	h := newFixture(t, func(o *Options) { o.Tracing = true })
-	h.useLocks()
+	f := newFixture(t, func(o *Options) { o.Tracing = true })
+	f.useLocks()
 	start := time.Now()
-	if err := h.end(t); err != nil {
+	if err := f.end(t); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(start); took > 8*time.Second {

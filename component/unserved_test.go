@@ -124,11 +124,11 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
 // the token of TCP endpoints, or empty.
 func dialGRPCEndpoints(t *testing.T, token string) map[string]*grpc.ClientConn {
 	t.Helper()
-	h := newFixture(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })
+	f := newFixture(t, func(o *Options) { o.TCP.Address, o.TCP.Token, o.TCP.Dapr.Token = freePort(t), token, token })
 	return map[string]*grpc.ClientConn{
-		"the socket":                 h.socket,
-		"--listen-address":           dial(t, h.tcp.Address, insecure.NewCredentials()),
-		"--dapr-grpc-listen-address": h.dapr,
+		"the socket":                 f.socket,
+		"--listen-address":           dial(t, f.tcp.Address, insecure.NewCredentials()),
+		"--dapr-grpc-listen-address": f.dapr,
 	}
 }
 
@@ -204,27 +204,27 @@ func TestUnserved_NeedsToken(t *testing.T) {
 }
 
 func TestUnserved_HTTP(t *testing.T) {
-	h := newFixture(t, func(*Options) {})
+	f := newFixture(t, func(*Options) {})
 	client := &http.Client{Transport: transport(t)}
 	for _, row := range []struct {
 		endpoint, address, method, path string
 		code                            int
 		errorCode                       any // of the JSON body, if it is one
 	}{
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/v1.0/state/locks/a", 501, "ERR_API_UNIMPLEMENTED"},
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/publish/bus/topic", 501, "ERR_API_UNIMPLEMENTED"},
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/bindings/locks", 501, "ERR_API_UNIMPLEMENTED"},
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "PUT", "/v1.0-alpha1/lock/locks", 404, "ERR_DIRECT_INVOKE"},
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1.0/lock/locks", 404, "ERR_DIRECT_INVOKE"},
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "POST", "/v1/rtm/locks/setLock", 404, "ERR_DIRECT_INVOKE"},
-		{"--dapr-http-listen-address", h.tcp.Dapr.HTTPAddress, "GET", "/metrics", 404, "ERR_DIRECT_INVOKE"},
-		{"--http-listen-address", h.tcp.HTTPAddress, "POST", "/v1/rtm/locks/stealLock", 404, -10014.0},
-		{"--http-listen-address", h.tcp.HTTPAddress, "POST", "/v1.0-alpha1/lock/locks", 404, -10014.0},
-		{"--http-listen-address", h.tcp.HTTPAddress, "GET", "/metrics", 404, -10014.0},
-		{"--http-listen-address", h.tcp.HTTPAddress, "GET", "/v1/rtm/locks/setLock", 405, -10014.0},
-		{"--metrics-address", h.tcp.MetricsAddress, "GET", "/v1/rtm/locks/setLock", 404, nil},
-		{"--metrics-address", h.tcp.MetricsAddress, "POST", "/v1.0-alpha1/lock/locks", 404, nil},
-		{"--metrics-address", h.tcp.MetricsAddress, "POST", "/metrics", 405, nil},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "GET", "/v1.0/state/locks/a", 501, "ERR_API_UNIMPLEMENTED"},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "POST", "/v1.0/publish/bus/topic", 501, "ERR_API_UNIMPLEMENTED"},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "POST", "/v1.0/bindings/locks", 501, "ERR_API_UNIMPLEMENTED"},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "PUT", "/v1.0-alpha1/lock/locks", 404, "ERR_DIRECT_INVOKE"},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "POST", "/v1.0/lock/locks", 404, "ERR_DIRECT_INVOKE"},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "POST", "/v1/rtm/locks/setLock", 404, "ERR_DIRECT_INVOKE"},
+		{"--dapr-http-listen-address", f.tcp.Dapr.HTTPAddress, "GET", "/metrics", 404, "ERR_DIRECT_INVOKE"},
+		{"--http-listen-address", f.tcp.HTTPAddress, "POST", "/v1/rtm/locks/stealLock", 404, -10014.0},
+		{"--http-listen-address", f.tcp.HTTPAddress, "POST", "/v1.0-alpha1/lock/locks", 404, -10014.0},
+		{"--http-listen-address", f.tcp.HTTPAddress, "GET", "/metrics", 404, -10014.0},
+		{"--http-listen-address", f.tcp.HTTPAddress, "GET", "/v1/rtm/locks/setLock", 405, -10014.0},
+		{"--metrics-address", f.tcp.MetricsAddress, "GET", "/v1/rtm/locks/setLock", 404, nil},
+		{"--metrics-address", f.tcp.MetricsAddress, "POST", "/v1.0-alpha1/lock/locks", 404, nil},
+		{"--metrics-address", f.tcp.MetricsAddress, "POST", "/metrics", 405, nil},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), row.method, "http://"+row.address+row.path, strings.NewReader("{}"))
 		if err != nil {

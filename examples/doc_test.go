@@ -12,7 +12,7 @@ import (
 
 var block = regexp.MustCompile("(?ms)^```(go|sql|lua)\n(.*?)^```$")
 
-func TestSnippetsOfFencingAreTestedCode(t *testing.T) {
+func TestFencingSnippets(t *testing.T) {
 	doc, err := os.ReadFile("../docs/fencing.md")
 	if err != nil {
 		t.Fatal(err)
@@ -20,11 +20,11 @@ func TestSnippetsOfFencingAreTestedCode(t *testing.T) {
 	code := sources(t)
 	snippets := block.FindAllStringSubmatch(string(doc), -1)
 	if len(snippets) == 0 {
-		t.Error("there are none")
+		t.Error("docs/fencing.md has no snippet")
 	}
 	for _, snippet := range snippets {
 		if !slices.ContainsFunc(code, func(file string) bool { return strings.Contains(file, snippet[2]) }) {
-			t.Errorf("in no file of ours:\n%s", snippet[2])
+			t.Errorf("not in a file of the examples:\n%s", snippet[2])
 		}
 	}
 }

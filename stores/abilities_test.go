@@ -7,13 +7,18 @@ import (
 	"testing"
 )
 
-// plain is a store without abilities.
+// minimalStore is a store without abilities.
 type minimalStore struct{ Store }
 
-// able is a store with all abilities, each of which fails with errAsked.
+// fullStore is a store with all abilities, each of which fails with errCalled.
 type fullStore struct{ minimalStore }
 
-var errCalled = errors.New("asked")
+var errCalled = errors.New("called")
+
+// sameError reports whether err is want itself, not an error that wraps it.
+func sameError(err, want error) bool {
+	return err == want //nolint:errorlint // the purpose of sameError
+}
 
 func (fullStore) Renew(context.Context, Request) (Grant, error)          { return Grant{}, errCalled }
 func (fullStore) Lock(context.Context, Request) (Grant, error)           { return Grant{}, errCalled }
@@ -32,7 +37,7 @@ func TestHelpers(t *testing.T) {
 	for _, row := range []struct {
 		helper  string
 		ability string
-		ask     func(s Store) error
+		call    func(s Store) error
 	}{
 		{"Renew", "renew", func(s Store) error { _, err := Renew(t.Context(), s, Request{}); return err }},
 		{"Lock", "wait", func(s Store) error { _, err := Lock(t.Context(), s, Request{}); return err }},
@@ -46,14 +51,14 @@ func TestHelpers(t *testing.T) {
 		{"Ping", "ping", func(s Store) error { return Ping(t.Context(), s) }},
 	} {
 		t.Run(row.helper, func(t *testing.T) {
-			if err := row.ask(fullStore{}); err != errCalled { //nolint:errorlint // the helper adds nothing
-				t.Errorf("a store that has the ability returned %v", err)
+			if err := row.call(fullStore{}); !sameError(err, errCalled) {
+				t.Errorf("a store with the ability returned %v", err)
 			}
 			for _, s := range []Store{minimalStore{}, &minimalStore{}} {
-				err := row.ask(s)
+				err := row.call(s)
 				want := "store: " + row.ability + ": unsupported operation"
 				if !errors.Is(err, ErrUnsupported) || err.Error() != want {
-					t.Errorf("a store that has it not returned %v, want %s", err, want)
+					t.Errorf("a store without the ability returned %v, want %s", err, want)
 				}
 			}
 		})
@@ -83,7 +88,7 @@ func TestLockAll_WaitNeedsWaiter(t *testing.T) {
 		Store
 		MultiLocker
 	}{minimalStore{}, fullStore{}}
-	if _, err := LockAll(t.Context(), s, MultiRequest{}); err != errCalled { //nolint:errorlint // the helper adds nothing
+	if _, err := LockAll(t.Context(), s, MultiRequest{}); !sameError(err, errCalled) {
 		t.Errorf("without waiting: %v", err)
 	}
 	if _, err := LockAll(t.Context(), s, MultiRequest{Wait: true}); !errors.Is(err, ErrUnsupported) {
@@ -96,16 +101,16 @@ func TestLock_GroupNeedsDeclarer(t *testing.T) {
 		Store
 		Waiter
 	}{fullStore{}, fullStore{}}
-	for name, ask := range map[string]func(Store, Request) (Grant, error){
+	for name, call := range map[string]func(Store, Request) (Grant, error){
 		"TryLock": func(s Store, r Request) (Grant, error) { return TryLock(t.Context(), s, r) },
 		"Lock":    func(s Store, r Request) (Grant, error) { return Lock(t.Context(), s, r) },
 	} {
-		if _, err := ask(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("%s of a store that declares no locks: %v", name, err)
+		if _, err := call(waiter, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s of a store that is not a Declarer returned %v", name, err)
 		}
 		for s, r := range map[Store]Request{waiter: {}, fullStore{}: {Group: "g"}} {
-			if _, err := ask(s, r); errors.Is(err, ErrUnsupported) {
-				t.Errorf("%s of %+v: %v", name, r, err)
+			if _, err := call(s, r); errors.Is(err, ErrUnsupported) {
+				t.Errorf("%s of %+v returned %v", name, r, err)
 			}
 		}
 	}
@@ -117,7 +122,7 @@ func TestEventKind_String(t *testing.T) {
 		EventDeclared: "DECLARED", EventWithdrawn: "WITHDRAWN", 0: "EventKind(0)", EventWithdrawn + 1: "EventKind(8)",
 	} {
 		if kind.String() != want {
-			t.Errorf("%d is called %s, want %s", int(kind), kind, want)
+			t.Errorf("String of %d returned %s, want %s", int(kind), kind, want)
 		}
 	}
 }

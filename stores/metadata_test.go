@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// config has a field of each kind that a backend may have.
+// config has a field of each kind that a backend can have.
 type config struct {
 	Host     string        `mapstructure:"redisHost"`
 	TLS      bool          `mapstructure:"enableTLS"`
@@ -25,12 +25,12 @@ type config struct {
 	Untagged string
 }
 
-// mode is a type that reads itself.
+// mode is a type that decodes itself.
 type mode struct{ name string }
 
 func (m *mode) UnmarshalText(text []byte) error {
 	if string(text) != "node" {
-		return errors.New("is no mode")
+		return errors.New("must be a mode")
 	}
 	m.name = string(text)
 	return nil
@@ -83,14 +83,14 @@ func TestDecode_Defaults(t *testing.T) {
 	}
 }
 
-// The values are those of someone who wrote a password into the wrong line.
+// The values are what a user might enter who writes a password into the wrong line.
 func TestDecode_ErrorsOmitValue(t *testing.T) {
 	for _, row := range []struct{ key, value, want string }{
 		{"enableTLS", "pa55word", "metadata key enableTLS: must be true or false"},
 		{"ENABLETLS", "pa55word", "metadata key enableTLS: must be true or false"},
 		{"dialTimeout", "pa55word", "metadata key dialTimeout: must be a duration such as 1m30s or a whole number of 1s"},
 		{"dialTimeout", "9999999999999", "metadata key dialTimeout: must be at most 2562047h47m16.854775807s"},
-		{"mode", "pa55word", "metadata key mode: is no mode"},
+		{"mode", "pa55word", "metadata key mode: must be a mode"},
 		{"poolSize", "pa55word", "metadata key poolSize: "},
 		{"poolSize", "99999999999999999999", "metadata key poolSize: "},
 		{"share", "pa55word", "metadata key share: "},
@@ -104,7 +104,7 @@ func TestDecode_ErrorsOmitValue(t *testing.T) {
 				t.Fatalf("Decode returned %v, want %q", err, row.want)
 			}
 			if strings.Contains(err.Error(), row.value) {
-				t.Errorf("%q repeats the value", err)
+				t.Errorf("%q contains the value", err)
 			}
 		})
 	}
@@ -152,7 +152,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for _, value := range []string{value1, value2} {
 			if len(value) >= 24 && strings.Contains(err.Error(), value) && !strings.Contains(key1+key2, value) {
-				t.Errorf("%q repeats the value %q", err, value)
+				t.Errorf("%q contains the value %q", err, value)
 			}
 		}
 	})
@@ -205,7 +205,7 @@ func FuzzParseDuration(f *testing.F) {
 		n, notWhole := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 		switch {
 		case err != nil && len(value) >= 12 && strings.Contains(err.Error(), value):
-			t.Errorf("%q repeats the value", err)
+			t.Errorf("%q contains the value", err)
 		case err == nil && notWhole == nil && (int64(d)/unit != n || int64(d)%unit != 0):
 			t.Errorf("%s times %d is %d", value, unit, int64(d))
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// recorder is an observer that remembers what it hears, and marks the ctx of each call.
+// recordingObserver records the calls that it is notified of, and marks their ctx.
 type recordingObserver struct{ calls []string }
 
 type markKey struct{}
@@ -21,8 +21,8 @@ func (r *recordingObserver) Begin(ctx context.Context, o Operation) (context.Con
 	}
 }
 
-// marked is a store with all abilities that answers with what it is given, and fails if a
-// call is not marked.
+// scriptedStore is a store with all abilities that returns grant and err. It fails the
+// test if the ctx of a call is not marked with the operation.
 type scriptedStore struct {
 	t     *testing.T
 	grant Grant
@@ -36,7 +36,7 @@ var (
 
 func (m *scriptedStore) called(ctx context.Context, op Operation) error {
 	if got := ctx.Value(markKey{}); got != op {
-		m.t.Errorf("%s came with the ctx of %v", op, got)
+		m.t.Errorf("%s was called with the ctx of %v", op, got)
 	}
 	return m.err
 }
@@ -72,8 +72,8 @@ func (m *scriptedStore) Group(ctx context.Context, _ string) ([]LockInfo, error)
 	return someLocks, m.called(ctx, OpGroup)
 }
 
-func (m *scriptedStore) Watch(ctx context.Context, _ string, tell func(Event) error) error {
-	if err := tell(Event{Kind: EventSnapshot}); err != nil {
+func (m *scriptedStore) Watch(ctx context.Context, _ string, handle func(Event) error) error {
+	if err := handle(Event{Kind: EventSnapshot}); err != nil {
 		return err
 	}
 	return m.called(ctx, OpWatch)
@@ -94,7 +94,7 @@ func (m *scriptedStore) Withdraw(ctx context.Context, _, _ string) error {
 func (m *scriptedStore) Ping(ctx context.Context) error { return m.called(ctx, OpPing) }
 func (m *scriptedStore) Close() error                   { return m.err }
 
-// asked are the calls of a store by operation, each with what it answers beside the
+// operations are the calls of a store by operation. Each returns the result and the
 // error.
 var operations = map[Operation]func(ctx context.Context, s Store) (any, error){
 	OpTryLock: func(ctx context.Context, s Store) (any, error) { return TryLock(ctx, s, Request{}) },
@@ -106,41 +106,41 @@ var operations = map[Operation]func(ctx context.Context, s Store) (any, error){
 		return LockAll(ctx, s, MultiRequest{Wait: true})
 	},
 	OpRenew:  func(ctx context.Context, s Store) (any, error) { return Renew(ctx, s, Request{}) },
-	OpUnlock: func(ctx context.Context, s Store) (any, error) { return nil, s.Unlock(ctx, "", "") },
+	OpUnlock: func(ctx context.Context, s Store) (any, error) { return nil, Unlock(ctx, s, "", "") },
 	OpRevoke: func(ctx context.Context, s Store) (any, error) { return nil, Revoke(ctx, s, "", "") },
 	OpList:   func(ctx context.Context, s Store) (any, error) { return List(ctx, s, "") },
 	OpGroup:  func(ctx context.Context, s Store) (any, error) { return Group(ctx, s, "") },
 	OpWatch: func(ctx context.Context, s Store) (any, error) {
-		var told any
-		err := Watch(ctx, s, "", func(e Event) error { told = e.Kind; return nil })
-		return told, err
+		var kind any
+		err := Watch(ctx, s, "", func(e Event) error { kind = e.Kind; return nil })
+		return kind, err
 	},
 	OpDeclare:  func(ctx context.Context, s Store) (any, error) { return nil, Declare(ctx, s, Declaration{}) },
 	OpWithdraw: func(ctx context.Context, s Store) (any, error) { return nil, Withdraw(ctx, s, "", "") },
 	OpPing:     func(ctx context.Context, s Store) (any, error) { return nil, Ping(ctx, s) },
 }
 
-// takes tells whether the operation takes locks.
+// acquiresLocks reports whether the operation acquires locks.
 func acquiresLocks(op Operation) bool {
 	return slices.Contains([]Operation{OpTryLock, OpTryLockAll, OpLock, OpLockAll}, op)
 }
 
 func TestObserve_EachCall(t *testing.T) {
-	for op, ask := range operations {
+	for op, call := range operations {
 		for _, err := range []error{nil, ErrNotHeld, errCalled} {
 			t.Run(fmt.Sprint(op, " ", err), func(t *testing.T) {
-				inner, heard := &scriptedStore{t, someGrant, err}, &recordingObserver{}
-				answer, got := ask(t.Context(), Observe(inner, heard))
-				plainly, _ := ask(context.WithValue(t.Context(), markKey{}, op), inner)
-				if got != err || fmt.Sprint(answer) != fmt.Sprint(plainly) { //nolint:errorlint // it passes as it is
-					t.Errorf("answered %v, %v, want %v, %v", answer, got, plainly, err)
+				inner, observer := &scriptedStore{t, someGrant, err}, &recordingObserver{}
+				result, got := call(t.Context(), Observe(inner, observer))
+				want, _ := call(context.WithValue(t.Context(), markKey{}, op), inner)
+				if !sameError(got, err) || fmt.Sprint(result) != fmt.Sprint(want) {
+					t.Errorf("returned %v, %v, want %v, %v", result, got, want, err)
 				}
 				outcome := OutcomeOf(err)
 				if err == nil && acquiresLocks(op) {
 					outcome = OutcomeGranted
 				}
-				if want := []string{"begin " + string(op), string(op) + " " + string(outcome)}; !slices.Equal(heard.calls, want) {
-					t.Errorf("heard %q, want %q", heard.calls, want)
+				if want := []string{"begin " + string(op), string(op) + " " + string(outcome)}; !slices.Equal(observer.calls, want) {
+					t.Errorf("calls are %q, want %q", observer.calls, want)
 				}
 			})
 		}
@@ -148,22 +148,22 @@ func TestObserve_EachCall(t *testing.T) {
 }
 
 func TestObserve_Refused(t *testing.T) {
-	for op, ask := range operations {
+	for op, call := range operations {
 		if !acquiresLocks(op) {
 			continue
 		}
-		heard := &recordingObserver{}
-		if _, err := ask(t.Context(), Observe(&scriptedStore{t: t}, heard)); err != nil || heard.calls[1] != string(op)+" refused" {
-			t.Errorf("%v, heard %q", err, heard.calls)
+		observer := &recordingObserver{}
+		if _, err := call(t.Context(), Observe(&scriptedStore{t: t}, observer)); err != nil || observer.calls[1] != string(op)+" refused" {
+			t.Errorf("%v, calls are %q", err, observer.calls)
 		}
 	}
 }
 
 func TestObserve_WatchEndedByHandler(t *testing.T) {
-	heard := &recordingObserver{}
-	err := Watch(t.Context(), Observe(&scriptedStore{t: t}, heard), "", func(Event) error { return errCalled })
-	if err != errCalled || heard.calls[1] != "watch ok" { //nolint:errorlint // it passes as it is
-		t.Errorf("%v, heard %q", err, heard.calls)
+	observer := &recordingObserver{}
+	err := Watch(t.Context(), Observe(&scriptedStore{t: t}, observer), "", func(Event) error { return errCalled })
+	if !sameError(err, errCalled) || observer.calls[1] != "watch ok" {
+		t.Errorf("%v, calls are %q", err, observer.calls)
 	}
 }
 
@@ -177,32 +177,32 @@ func TestObserve_KeepsAbilities(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 		}
 	}
-	for op, ask := range operations {
+	for op, call := range operations {
 		if op == OpTryLock || op == OpUnlock {
 			continue
 		}
-		heard := &recordingObserver{}
-		_, err := ask(t.Context(), Observe(&minimalStore{}, heard))
-		ends := heard.calls[1]
+		observer := &recordingObserver{}
+		_, err := call(t.Context(), Observe(&minimalStore{}, observer))
+		ends := observer.calls[1]
 		if !errors.Is(err, ErrUnsupported) || !strings.HasPrefix(err.Error(), "store: ") || ends != string(op)+" unsupported" {
-			t.Errorf("%v, heard %q", err, heard.calls)
+			t.Errorf("%v, calls are %q", err, observer.calls)
 		}
 	}
 }
 
 func TestObserve_GroupNeedsDeclarer(t *testing.T) {
-	heard := &recordingObserver{}
-	s := Observe(&minimalStore{}, heard)
+	observer := &recordingObserver{}
+	s := Observe(&minimalStore{}, observer)
 	if _, err := TryLock(t.Context(), s, Request{Group: "g"}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("TryLock: %v", err)
 	}
-	if want := []string{"begin try_lock", "try_lock unsupported"}; !slices.Equal(heard.calls, want) {
-		t.Errorf("heard %q", heard.calls)
+	if want := []string{"begin try_lock", "try_lock unsupported"}; !slices.Equal(observer.calls, want) {
+		t.Errorf("calls are %q", observer.calls)
 	}
 }
 
 func TestObserve_Close(t *testing.T) {
-	if err := Observe(&scriptedStore{t: t, err: errCalled}, &recordingObserver{}).Close(); err != errCalled { //nolint:errorlint // as it is
+	if err := Observe(&scriptedStore{t: t, err: errCalled}, &recordingObserver{}).Close(); !sameError(err, errCalled) {
 		t.Errorf("Close: %v", err)
 	}
 }
@@ -247,10 +247,10 @@ func TestOperation_Waits(t *testing.T) {
 
 func TestObserve_GetIsList(t *testing.T) {
 	for err, want := range map[error]string{nil: "ok", ErrNotHeld: "ok", ErrNotLock: "not_a_lock", errCalled: "error"} {
-		heard := &recordingObserver{}
-		l, got := Get(context.WithValue(t.Context(), markKey{}, OpList), Observe(&scriptedStore{t: t, err: err}, heard), "k")
-		if l.Key != "k" || !errors.Is(got, err) || !slices.Equal(heard.calls, []string{"begin list", "list " + want}) {
-			t.Errorf("%v: %+v, %v, heard %q", err, l, got, heard.calls)
+		observer := &recordingObserver{}
+		l, got := Get(context.WithValue(t.Context(), markKey{}, OpList), Observe(&scriptedStore{t: t, err: err}, observer), "k")
+		if l.Key != "k" || !errors.Is(got, err) || !slices.Equal(observer.calls, []string{"begin list", "list " + want}) {
+			t.Errorf("%v: %+v, %v, calls are %q", err, l, got, observer.calls)
 		}
 	}
 }

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// newRegistry returns a registry of two backends. Their stores are named by what opened
-// them.
+// newRegistry returns a registry of two backends.
 func newRegistry() *Registry {
 	r := NewRegistry("memory")
 	r.Register("redis", Backend{Config: &config{}, Open: openAs("redis")})
@@ -20,7 +19,7 @@ func newRegistry() *Registry {
 	return r
 }
 
-// opened is a store that tells who opened it, and from what.
+// openedStore records the backend and the component that it was opened from.
 type openedStore struct {
 	Store
 	by   string
@@ -33,9 +32,9 @@ func openAs(name string) func(context.Context, Component) (Store, error) {
 
 func TestRegistry_Open(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		md   map[string]string
-		want string // the backend that opens
+		want string // the backend that opens it
 	}{
 		{"nothing", nil, "memory"},
 		{"an empty store", map[string]string{"store": ""}, "memory"},
@@ -46,7 +45,7 @@ func TestRegistry_Open(t *testing.T) {
 		{"daprd's key", map[string]string{"keyPrefix": "none"}, "memory"},
 		{"daprd's key in another case", map[string]string{"KEYPREFIX": "none", "store": "redis"}, "redis"},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			c := Component{Name: "locks", Metadata: row.md}
 			s, err := newRegistry().Open(t.Context(), c)
 			if err != nil {
@@ -61,7 +60,7 @@ func TestRegistry_Open(t *testing.T) {
 
 func TestRegistry_OpenInvalidMetadata(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		md   map[string]string
 		want string
 	}{
@@ -106,7 +105,7 @@ func TestRegistry_OpenInvalidMetadata(t *testing.T) {
 			"metadata keys Store and store differ only in case",
 		},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			s, err := newRegistry().Open(t.Context(), Component{Metadata: row.md})
 			if s != nil || err == nil || err.Error() != row.want {
 				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
@@ -136,8 +135,8 @@ func TestRegistry_Explain(t *testing.T) {
 	}
 }
 
-// newRegistryWithAPI returns the registry with the metadata of an API, which wants its
-// number to be even.
+// newRegistryWithCommon returns newRegistry with the metadata key apiLimit of an API,
+// which rejects the value odd.
 func newRegistryWithCommon() *Registry {
 	r := newRegistry()
 	r.Common(&struct {
@@ -145,7 +144,7 @@ func newRegistryWithCommon() *Registry {
 	}{}, func(md map[string]string) error {
 		for key, value := range md {
 			if strings.EqualFold(key, "apiLimit") && value == "odd" {
-				return errors.New("metadata key apiLimit: is odd")
+				return errors.New("metadata key apiLimit: must be even")
 			}
 		}
 		return nil
@@ -155,18 +154,18 @@ func newRegistryWithCommon() *Registry {
 
 func TestRegistry_Common(t *testing.T) {
 	for _, row := range []struct {
-		says string
+		name string
 		md   map[string]string
-		want string // the error, or nothing
+		want string // the error, or empty
 	}{
 		{"with the default store", map[string]string{"apiLimit": "even"}, ""},
 		{"in another case", map[string]string{"APILIMIT": "even"}, ""},
 		{"with another store", map[string]string{"store": "redis", "apiLimit": "even", "redisHost": "h:1"}, ""},
-		{"with a value that the API refuses", map[string]string{"apiLimit": "odd"}, "metadata key apiLimit: is odd"},
+		{"with a value that the API rejects", map[string]string{"apiLimit": "odd"}, "metadata key apiLimit: must be even"},
 		{
-			"with a value that the API refuses and another store",
+			"with a value that the API rejects and another store",
 			map[string]string{"store": "redis", "apiLimit": "odd"},
-			"metadata key apiLimit: is odd",
+			"metadata key apiLimit: must be even",
 		},
 		{
 			"as the nearest to a misspelt key",
@@ -174,12 +173,12 @@ func TestRegistry_Common(t *testing.T) {
 			`metadata key "apiLimt": store memory does not support it; the nearest supported key is apiLimit`,
 		},
 		{
-			"after a key that nobody knows",
+			"after an unknown key",
 			map[string]string{"apiLimit": "odd", "zz": ""},
 			`metadata key "zz": store memory does not support it; the nearest supported key is store`,
 		},
 	} {
-		t.Run(row.says, func(t *testing.T) {
+		t.Run(row.name, func(t *testing.T) {
 			s, err := newRegistryWithCommon().Open(t.Context(), Component{Metadata: row.md})
 			if (s == nil) != (err != nil) || err == nil && row.want != "" || err != nil && err.Error() != row.want {
 				t.Errorf("Open returned\n%v, %v, want\n%s", s, err, row.want)
@@ -187,7 +186,7 @@ func TestRegistry_Common(t *testing.T) {
 		})
 	}
 	if _, err := newRegistry().Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "even"}}); err == nil {
-		t.Error("a registry without the API knows its metadata")
+		t.Error("Open accepted the metadata of an API without Common")
 	}
 }
 
@@ -197,14 +196,14 @@ func TestRegistry_CommonOfSeveralAPIs(t *testing.T) {
 		Colour string `mapstructure:"colour"`
 	}{}, func(md map[string]string) error {
 		if md["colour"] == "" {
-			return errors.New("metadata key colour: is empty")
+			return errors.New("metadata key colour: must not be empty")
 		}
 		return nil
 	})
 	for want, md := range map[string]map[string]string{
-		"<nil>":                         {"apiLimit": "even", "colour": "red"},
-		"metadata key apiLimit: is odd": {"apiLimit": "odd", "colour": "red"},
-		"metadata key colour: is empty": {"apiLimit": "even"},
+		"<nil>":                                  {"apiLimit": "even", "colour": "red"},
+		"metadata key apiLimit: must be even":    {"apiLimit": "odd", "colour": "red"},
+		"metadata key colour: must not be empty": {"apiLimit": "even"},
 	} {
 		if _, err := r.Open(t.Context(), Component{Metadata: md}); fmt.Sprint(err) != want {
 			t.Errorf("%v: Open returned %v, want %s", md, err, want)
@@ -215,19 +214,19 @@ func TestRegistry_CommonOfSeveralAPIs(t *testing.T) {
 func TestRegistry_HugeKey(t *testing.T) {
 	md := map[string]string{strings.Repeat("k", 1<<17): "pa55word"}
 	if _, err := newRegistry().Open(t.Context(), Component{Metadata: md}); err == nil {
-		t.Error("Open knows the key")
+		t.Error("Open accepted the key")
 	}
 }
 
 func TestRegistry_OpenError(t *testing.T) {
-	why := errors.New("no answer")
+	reason := errors.New("no answer")
 	r := NewRegistry("lost")
 	r.Register("lost", Backend{
 		Config: &struct{}{},
-		Open:   func(context.Context, Component) (Store, error) { return nil, why },
+		Open:   func(context.Context, Component) (Store, error) { return nil, reason },
 	})
-	if _, err := r.Open(t.Context(), Component{}); !errors.Is(err, why) {
-		t.Errorf("Open returned %v, want %v", err, why)
+	if _, err := r.Open(t.Context(), Component{}); !errors.Is(err, reason) {
+		t.Errorf("Open returned %v, want %v", err, reason)
 	}
 }
 
@@ -271,7 +270,7 @@ func FuzzRegistry_Open(f *testing.F) {
 		}
 		if err != nil && len(value) >= 24 && !strings.EqualFold(key, "store") && !strings.Contains(key, value) &&
 			strings.Contains(err.Error(), value) {
-			t.Errorf("%q repeats the value", err)
+			t.Errorf("%q contains the value", err)
 		}
 	})
 }
@@ -284,12 +283,12 @@ func TestRegistry_Clone(t *testing.T) {
 		Limit string `mapstructure:"apiLimit"`
 	}{}, func(map[string]string) error { return nil })
 	if err := r.Check("added"); err == nil {
-		t.Error("the original knows a backend of the copy")
+		t.Error("the original has a backend of the copy")
 	}
 	if err := c.Check("redis"); err != nil {
-		t.Errorf("the copy does not know a backend of the original: %v", err)
+		t.Errorf("the copy does not have a backend of the original: %v", err)
 	}
 	if _, err := r.Open(t.Context(), Component{Metadata: map[string]string{"apiLimit": "1"}}); err == nil {
-		t.Error("the original knows a metadata key of the copy")
+		t.Error("the original accepts a metadata key of the copy")
 	}
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs every fuzz test of the main module for the time given, one after the other: go test
-# takes one at a time.
+# Runs every fuzz test of the main module for the given time, one after the other, because
+# go test accepts one at a time.
 set -eu
 cd "$(dirname "$0")/.."
 grep -rl --include='*_test.go' '^func Fuzz' component stores | while read -r file; do

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes sure that each program given is there: PROGRAM, or PROGRAM:PACKAGE if Debian's
-# package has another name. It installs what is missing where that needs no password, and
-# says what to install where it does.
+# Checks that each given program is installed: PROGRAM, or PROGRAM:PACKAGE if Debian's
+# package has another name. It installs missing packages as root, and otherwise prints the
+# command that installs them.
 set -eu
 for want in "$@"; do
 	program=${want%%:*} package=${want##*:}

@@ -1,17 +1,16 @@
-// Package datasource keeps a database's connections apart by level, so that code which
-// holds a lock never waits for a connection that is in the hands of somebody who waits
-// for the lock.
+// Package datasource separates database connections by level, so that the holder of a
+// lock never waits for a connection that a waiter for the lock has.
 //
-// Think of a pool of one connection. A caller opens a transaction, which takes the
-// connection, and then asks for a lock; the holder of the lock asks for a connection:
-// both wait for ever. client.DoIsolated lets the holder run one level above its caller,
-// and each level of a data source has a pool of its own. So however small the pools are,
-// the circle cannot close.
+// In a pool of one connection, a caller begins a transaction, which uses the connection,
+// and then waits for a lock; the holder of the lock waits for a connection: a deadlock.
+// client.DoIsolated runs the holder one level above its caller, and each level of a data
+// source has a separate pool. So this deadlock is impossible, however small the pools
+// are.
 //
-// The level is a value of ctx. [Pools] opens the pool of a level when it is first asked
-// for, whatever the library: *sql.DB, *pgxpool.Pool, *gorm.DB. For database/sql, [InTx]
-// and [Conn] keep the transaction in ctx too, by source and level: code that is isolated
-// is outside of its caller's transaction and commits on its own.
+// The level is a value of ctx. [Pools] opens the pool of a level at its first use, for
+// any library: *sql.DB, *pgxpool.Pool, *gorm.DB. For database/sql, [InTx] and [Conn] also
+// keep the transaction in ctx, by source and level: isolated code is outside its caller's
+// transaction and commits separately.
 package datasource
 
 import (
@@ -21,8 +20,8 @@ import (
 	"sync"
 )
 
-// Source is a data source at a level. The zero value is the default data source, where no
-// lock isolates.
+// Source is a data source at a level. The zero value is the default data source at the
+// first level, outside of DoIsolated.
 type Source struct {
 	Name  string
 	Level int
@@ -38,12 +37,12 @@ func (s Source) String() string {
 
 type sourceKey struct{}
 
-// With returns a ctx that is at the source.
+// With returns a ctx with the source.
 func With(ctx context.Context, s Source) context.Context {
 	return context.WithValue(ctx, sourceKey{}, s)
 }
 
-// From returns the source that ctx is at.
+// From returns the source of ctx.
 func From(ctx context.Context) Source {
 	s, _ := ctx.Value(sourceKey{}).(Source)
 	return s
@@ -52,7 +51,7 @@ func From(ctx context.Context) Source {
 // ErrClosed reports the use of pools after their Close.
 var ErrClosed = errors.New("datasource: pools are closed")
 
-// Pools is a pool for each source, of whatever kind. It is safe for concurrent use.
+// Pools has a pool of type P for each source. It is safe for concurrent use.
 type Pools[P any] struct {
 	open  func(Source) (P, error)
 	close func(P) error
@@ -62,15 +61,14 @@ type Pools[P any] struct {
 	closed bool
 }
 
-// NewPools returns pools that are made by open when they are first asked for, and ended
-// by close. Neither may use the pools. A database that cannot have several, such as a
-// file with one writer, is told by an open that returns an error for higher levels.
+// NewPools returns pools that open creates at their first use, and that close closes.
+// Neither may use the Pools. For a database that supports only one pool, such as a file
+// with one writer, open must return an error for higher levels.
 func NewPools[P any](open func(Source) (P, error), close func(P) error) *Pools[P] {
 	return &Pools[P]{open: open, close: close, pools: map[Source]P{}}
 }
 
-// At returns the pool of the source that ctx is at. An open that fails is tried again the
-// next time.
+// At returns the pool of ctx's source. If open fails, the next At calls it again.
 func (p *Pools[P]) At(ctx context.Context) (pool P, err error) {
 	source := From(ctx)
 	p.mu.Lock()

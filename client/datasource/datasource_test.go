@@ -12,7 +12,7 @@ import (
 	"github.com/mortise-lock/mortise/client/internal/journal"
 )
 
-func TestEachSourceAndLevelHasAPoolOfItsOwn(t *testing.T) {
+func TestPools(t *testing.T) {
 	var opened, closed []string
 	pools := datasource.NewPools(
 		func(s datasource.Source) (string, error) { opened = append(opened, s.String()); return s.String(), nil },
@@ -39,16 +39,16 @@ func TestEachSourceAndLevelHasAPoolOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestAPoolThatCannotBeOpenedIsTriedAgain(t *testing.T) {
-	trouble := io.ErrUnexpectedEOF
+func TestPools_OpenFails(t *testing.T) {
+	openErr := io.ErrUnexpectedEOF
 	pools := datasource.NewPools(
-		func(datasource.Source) (int, error) { return 1, trouble },
+		func(datasource.Source) (int, error) { return 1, openErr },
 		func(int) error { return io.ErrClosedPipe },
 	)
-	if _, err := pools.At(t.Context()); !errors.Is(err, trouble) || err.Error() != `datasource: open "": unexpected EOF` {
+	if _, err := pools.At(t.Context()); !errors.Is(err, openErr) || err.Error() != `datasource: open "": unexpected EOF` {
 		t.Errorf("At returned %v", err)
 	}
-	trouble = nil
+	openErr = nil
 	if _, err := pools.At(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -57,7 +57,7 @@ func TestAPoolThatCannotBeOpenedIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestInTxKeepsTheTransactionOfALevel(t *testing.T) {
+func TestInTx(t *testing.T) {
 	j := &journal.Journal{}
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return j.Open(), nil })
 	defer pools.Close()
@@ -80,11 +80,11 @@ func TestInTxKeepsTheTransactionOfALevel(t *testing.T) {
 	}{
 		{"commits", func(ctx context.Context) error { return exec(ctx, "a") }, []string{"begin", "tx a", "commit"}, nil},
 		{"rolls back for an error", func(ctx context.Context) error { return errors.Join(exec(ctx, "a"), io.EOF) }, []string{"begin", "tx a", "rollback"}, io.EOF},
-		{"takes part in the one that is open", func(ctx context.Context) error {
+		{"joins an open transaction", func(ctx context.Context) error {
 			return datasource.InTx(ctx, pools, nil, func(ctx context.Context) error { return exec(ctx, "a") })
 		}, []string{"begin", "tx a", "commit"}, nil},
-		{"is not in that of another level", func(ctx context.Context) error { return exec(up(ctx), "a") }, []string{"begin", "a", "commit"}, nil},
-		{"has its own one level up", func(ctx context.Context) error {
+		{"does not apply to another level", func(ctx context.Context) error { return exec(up(ctx), "a") }, []string{"begin", "a", "commit"}, nil},
+		{"has a separate one at the next level", func(ctx context.Context) error {
 			return errors.Join(datasource.InTx(up(ctx), pools, nil, func(ctx context.Context) error { return exec(ctx, "b") }), exec(ctx, "a"))
 		}, []string{"begin", "begin", "tx b", "commit", "tx a", "commit"}, nil},
 	} {
@@ -93,19 +93,19 @@ func TestInTxKeepsTheTransactionOfALevel(t *testing.T) {
 				t.Errorf("InTx returned %v, want %v", err, row.err)
 			}
 			if got := j.Take(); !slices.Equal(got, row.want) {
-				t.Errorf("the database saw %q, want %q", got, row.want)
+				t.Errorf("the database got %q, want %q", got, row.want)
 			}
 		})
 	}
 }
 
-func TestAPanicRollsBack(t *testing.T) {
+func TestInTx_Panic(t *testing.T) {
 	j := &journal.Journal{}
 	pools := datasource.SQL(func(datasource.Source) (*sql.DB, error) { return j.Open(), nil })
 	defer pools.Close()
 	defer func() {
 		if got, want := j.Take(), []string{"begin", "rollback"}; recover() != "oops" || !slices.Equal(got, want) {
-			t.Errorf("the database saw %q, want %q", got, want)
+			t.Errorf("the database got %q, want %q", got, want)
 		}
 	}()
 	_ = datasource.InTx(t.Context(), pools, nil, func(context.Context) error { panic("oops") })

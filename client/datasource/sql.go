@@ -6,13 +6,13 @@ import (
 	"errors"
 )
 
-// SQL returns pools of database/sql. open makes the pool of a source, as with sql.Open;
-// its limits count for each level.
+// SQL returns pools of database/sql. open returns the pool of a source, for example by
+// sql.Open; the limits of a pool apply to each level.
 func SQL(open func(Source) (*sql.DB, error)) *Pools[*sql.DB] {
 	return NewPools(open, (*sql.DB).Close)
 }
 
-// DBTX is what a *sql.DB and a *sql.Tx have in common.
+// DBTX has the methods that *sql.DB and *sql.Tx have in common.
 type DBTX interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
@@ -20,14 +20,14 @@ type DBTX interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// txKey is where ctx has the transaction of a source.
+// txKey is the key of a source's transaction in ctx.
 type txKey struct {
 	pools  *Pools[*sql.DB]
 	source Source
 }
 
-// Conn returns the transaction that ctx is in at its source and level, or if there is
-// none the pool.
+// Conn returns the transaction of ctx at its source and level, or the pool if there is no
+// transaction.
 func Conn(ctx context.Context, pools *Pools[*sql.DB]) (DBTX, error) {
 	if tx, ok := ctx.Value(txKey{pools, From(ctx)}).(*sql.Tx); ok {
 		return tx, nil
@@ -35,9 +35,9 @@ func Conn(ctx context.Context, pools *Pools[*sql.DB]) (DBTX, error) {
 	return pools.At(ctx)
 }
 
-// InTx runs fn in a transaction of ctx's source and level: it is committed if fn returns
-// nil, and rolled back if fn returns an error or panics. If ctx is in one already, fn
-// takes part in that.
+// InTx runs fn in a transaction of ctx's source and level. It commits if fn returns nil,
+// and rolls back if fn returns an error or panics. If ctx already has a transaction, fn
+// runs in that.
 func InTx(ctx context.Context, pools *Pools[*sql.DB], opts *sql.TxOptions, fn func(ctx context.Context) error) (err error) {
 	key := txKey{pools, From(ctx)}
 	if ctx.Value(key) != nil {

@@ -50,7 +50,7 @@ func TestAcquireLock_ErrorAtDeadline(t *testing.T) {
 		n.inject(func(_ context.Context, method string, _ func() (any, error)) (any, error) {
 			return nil, notAvailableError(codes.Unavailable, "RTM"+method, method+": connection refused")
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		_, err := alice.AcquireLock(ctx, room, "pen", true)
 		var failed *rtm.Error

@@ -241,7 +241,7 @@ func must[T any](value T, err error) T {
 
 const (
 	ttl  = 10 * time.Second // the minimum of RTM
-	long = 10 * time.Minute
+	long = 2 * time.Minute
 )
 
 var room = rtm.Message("room")

@@ -85,9 +85,9 @@ func (r *connRegistry) forgetExited() {
 	maps.DeleteFunc(r.initialized, func(process int, _ bindings) bool { return process != 0 && !processExists(process) })
 }
 
-// Listener identifies each connection, so that the service recognizes a binding's sidecar.
-// The service's connections must be accepted by this Listener. Other listeners may wrap
-// it, but l must return the original connections.
+// Listener identifies each connection, so that the service recognizes a binding's
+// sidecar. The service's connections must be accepted by this Listener. Other listeners
+// may wrap it, but l must return the original connections.
 func (s *Service) Listener(l net.Listener) net.Listener {
 	return connid.Listener(l, s.conns.add, s.conns.remove)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/locks"
 	"github.com/mortise-lock/mortise/component/rtm"
+	"github.com/mortise-lock/mortise/component/rtm/rtmhttp"
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 	"github.com/mortise-lock/mortise/stores/all"
 )
@@ -47,7 +48,7 @@ func inEnv(t *testing.T, test func(e *env)) {
 			}
 		}
 		channels := rtm.New(set.Resolver(), log)
-		e := &env{T: t, Service: New(set, locks.New(set.Resolver()), rtm.JSON{ChannelLocksServer: channels}, log), set: set}
+		e := &env{T: t, Service: New(set, locks.New(set.Resolver()), rtmhttp.JSON{ChannelLocksServer: channels}, log), set: set}
 		e.conns.peerProcess = func(net.Conn) int { return int(e.process.Load()) }
 		end := e.serve()
 		defer func() {

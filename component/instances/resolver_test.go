@@ -15,26 +15,26 @@ func TestResolver(t *testing.T) {
 	type opening struct{ by, name, a string }
 	shop, files := "shop", ""
 	for _, row := range []struct {
-		name string
-		open []opening
-		asks string // the name
-		as   string // the caller; by default one that has opened nothing
-		want string // value of a, or part of an error
-		is   error
+		name      string
+		open      []opening
+		component string // the name
+		as        string // the caller; by default one that has opened nothing
+		want      string // value of a, or part of an error
+		is        error
 	}{
-		{name: "nothing is open", asks: "c", want: `component "c"`, is: ErrNotInitialized},
+		{name: "nothing is open", component: "c", want: `component "c"`, is: ErrNotInitialized},
 		{name: "nothing is open, nothing named", is: ErrNotInitialized},
-		{name: "by its name", open: []opening{{shop, "c", "1"}, {shop, "d", "2"}}, asks: "d", want: "2"},
-		{name: "by another name", open: []opening{{shop, "c", "1"}}, asks: "d", want: `component "d"`, is: ErrNotInitialized},
+		{name: "by its name", open: []opening{{shop, "c", "1"}, {shop, "d", "2"}}, component: "d", want: "2"},
+		{name: "by another name", open: []opening{{shop, "c", "1"}}, component: "d", want: `component "d"`, is: ErrNotInitialized},
 		{name: "the only one, unnamed", open: []opening{{shop, "c", "1"}}, want: "1"},
 		{name: "the only one, whose name is empty", open: []opening{{shop, "", "1"}}, want: "1"},
 		{name: "one of two, unnamed", open: []opening{{shop, "d", "1"}, {shop, "c", "1"}}, want: `name must be one of ["c" "d"]`, is: ErrAmbiguous},
-		{name: "what two callers have opened with equal metadata", open: []opening{{shop, "c", "1"}, {"office", "c", "1"}}, asks: "c", want: "1"},
-		{name: "what two callers have opened with different metadata", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, asks: "c", want: "different metadata", is: ErrAmbiguous},
+		{name: "what two callers have opened with equal metadata", open: []opening{{shop, "c", "1"}, {"office", "c", "1"}}, component: "c", want: "1"},
+		{name: "what two callers have opened with different metadata", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, component: "c", want: "different metadata", is: ErrAmbiguous},
 		{name: "the same, unnamed", open: []opening{{shop, "c", "1"}, {"office", "c", "2"}}, is: ErrAmbiguous},
-		{name: "a preloaded component takes precedence over those of callers", open: []opening{{shop, "c", "1"}, {files, "c", "2"}, {"office", "c", "3"}}, asks: "c", want: "2"},
-		{name: "the caller's own component takes precedence", open: []opening{{shop, "c", "1"}, {files, "c", "2"}}, as: shop, asks: "c", want: "1"},
-		{name: "a store that replaced another", open: []opening{{shop, "c", "1"}, {shop, "c", "2"}}, asks: "c", want: "2"},
+		{name: "a preloaded component takes precedence over those of callers", open: []opening{{shop, "c", "1"}, {files, "c", "2"}, {"office", "c", "3"}}, component: "c", want: "2"},
+		{name: "the caller's own component takes precedence", open: []opening{{shop, "c", "1"}, {files, "c", "2"}}, as: shop, component: "c", want: "1"},
+		{name: "a store that replaced another", open: []opening{{shop, "c", "1"}, {shop, "c", "2"}}, component: "c", want: "2"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, _ := newSet()
@@ -49,7 +49,7 @@ func TestResolver(t *testing.T) {
 			}
 			for call, do := range resolverCalls(s.Resolver()) {
 				var got string
-				err := do(callFrom(t, callers[row.as]), row.asks, func(store stores.Store) error {
+				err := do(callFrom(t, callers[row.as]), row.component, func(store stores.Store) error {
 					got = stores.Unwrap(store).(*fakeStore).metadata["a"]
 					return nil
 				})

@@ -62,7 +62,7 @@ func TestStoreWrapper(t *testing.T) {
 		open(t, s, "c", map[string]string{"a": "2"})
 		synctest.Wait()
 		if want := (callLog{"ann wraps c", "bob wraps c", "ann wraps c", "bob wraps c"}); !slices.Equal(log, want) {
-			t.Errorf("while a call is under way: %q", log)
+			t.Errorf("while a call is in progress: %q", log)
 		}
 		log = nil
 		close(finish)

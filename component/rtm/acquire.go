@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -12,7 +13,7 @@ import (
 // AcquireLock makes the user the owner of the lock. With retry it waits for the lock if
 // another owner holds it.
 func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) (*rtmpb.LockResponse, error) {
-	return s.runOnLock(ctx, "RTMAcquireOperation", m, func(u user, l lock) (*rtmpb.LockResponse, error) {
+	return s.runOnLock(ctx, "RTMAcquireOperation", m, func(u presence.User, l presence.Lock) (*rtmpb.LockResponse, error) {
 		acquire := s.tryAcquire
 		if m.GetRetry() {
 			acquire = s.waitAcquire
@@ -21,11 +22,11 @@ func (s *Service) AcquireLock(ctx context.Context, m *rtmpb.AcquireLockRequest) 
 		if err == nil && !grant.Acquired {
 			err = errHeld
 		}
-		return &rtmpb.LockResponse{Ttl: seconds(grant.TTL), LockRev: grant.Token}, err
+		return &rtmpb.LockResponse{Ttl: presence.Seconds(grant.TTL), LockRev: grant.Token}, err
 	})
 }
 
-func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
+func (s *Service) tryAcquire(ctx context.Context, u presence.User, l presence.Lock) (grant stores.Grant, err error) {
 	err = s.do(ctx, u, func(bounded context.Context, store stores.Store) error {
 		grant, err = stores.TryLock(bounded, store, storeRequest(u, l))
 		return s.recordGrant(u, l, grant, err)
@@ -33,10 +34,10 @@ func (s *Service) tryAcquire(ctx context.Context, u user, l lock) (grant stores.
 	return grant, err
 }
 
-func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores.Grant, err error) {
+func (s *Service) waitAcquire(ctx context.Context, u presence.User, l presence.Lock) (grant stores.Grant, err error) {
 	ctx, done := s.waiting.add(ctx, u)
 	defer done()
-	err = s.components.Wait(ctx, u.store.Name(), func(waiting context.Context, store stores.Store) error {
+	err = s.components.Wait(ctx, u.Store.Name(), func(waiting context.Context, store stores.Store) error {
 		grant, err = stores.Lock(waiting, store, storeRequest(u, l))
 		return s.recordGrant(u, l, grant, err)
 	})
@@ -47,14 +48,14 @@ func (s *Service) waitAcquire(ctx context.Context, u user, l lock) (grant stores
 }
 
 // storeRequest returns the store's request for the user and the lock.
-func storeRequest(u user, l lock) stores.Request {
-	return stores.Request{Key: l.key(), Group: l.group(), Owner: u.name}
+func storeRequest(u presence.User, l presence.Lock) stores.Request {
+	return stores.Request{Key: l.Key(), Group: l.Group(), Owner: u.Name}
 }
 
-// recordGrant lets the hub renew the lock if it was granted. It returns err.
-func (s *Service) recordGrant(u user, l lock, grant stores.Grant, err error) error {
+// recordGrant makes presence renew the lock if it was granted. It returns err.
+func (s *Service) recordGrant(u presence.User, l presence.Lock, grant stores.Grant, err error) error {
 	if err == nil && grant.Acquired {
-		s.hubs.addGrant(u, l, grant)
+		s.presence.AddGrant(u, l, grant)
 	}
 	return err
 }
@@ -63,16 +64,16 @@ func (s *Service) recordGrant(u user, l lock, grant stores.Grant, err error) err
 // them. It is safe for concurrent use.
 type waitingCalls struct {
 	mu    sync.Mutex
-	calls map[user]map[*context.CancelCauseFunc]struct{} // no inner map is empty
+	calls map[presence.User]map[*context.CancelCauseFunc]struct{} // no inner map is empty
 }
 
 func newWaitingCalls() *waitingCalls {
-	return &waitingCalls{calls: map[user]map[*context.CancelCauseFunc]struct{}{}}
+	return &waitingCalls{calls: map[presence.User]map[*context.CancelCauseFunc]struct{}{}}
 }
 
 // add adds a call, which must call done when it has ended. The ctx that it returns is
 // canceled with errLoggedOut as its cause when the user logs out.
-func (w *waitingCalls) add(ctx context.Context, u user) (_ context.Context, done func()) {
+func (w *waitingCalls) add(ctx context.Context, u presence.User) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,7 +92,7 @@ func (w *waitingCalls) add(ctx context.Context, u user) (_ context.Context, done
 }
 
 // cancel cancels the calls of a user.
-func (w *waitingCalls) cancel(u user) {
+func (w *waitingCalls) cancel(u presence.User) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for cancel := range w.calls[u] {

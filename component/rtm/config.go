@@ -76,6 +76,3 @@ func (c Config) ttl(seconds uint32) time.Duration {
 
 // nearest returns the TTL within the bounds that is nearest to d.
 func (c Config) nearest(d time.Duration) time.Duration { return min(max(d, c.MinTTL), c.MaxTTL) }
-
-// seconds returns the TTL as messages have it, rounded up.
-func seconds(ttl time.Duration) uint32 { return uint32((ttl + time.Second - 1) / time.Second) }

@@ -1,67 +1,23 @@
 package rtm
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/rtm/internal/rtmtest"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestSubscribe_SlowSubscriber(t *testing.T) {
-	withEnv(t, func(w *env) {
-		w.setLock("l")
-		h := w.subscribeTo(true)
-		for range maxPending / 2 {
-			w.acquire("ann", "l")
-			w.release("ann", "l")
-			synctest.Wait()
-		}
-		w.acquire("bob", "l") // one too many
-		synctest.Wait()
-		close(h.pace)
-		h.check(t, "SNAPSHOT of 1", "SNAPSHOT of 1")
-		if last := h.events[1].GetLocks()[0]; last.GetOwner() != "bob" {
-			t.Errorf("snapshot = %v, want the owner bob", last)
-		}
-	})
-}
-
-func TestHubPool_IdleTimeout(t *testing.T) {
-	withEnv(t, func(w *env) {
-		h := w.subscribeTo(false)
-		hub := w.hub()
-		h.cancel()
-		if err := <-h.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("stream = %v, want Canceled", err)
-		}
-		time.Sleep(idleTimeout - time.Second)
-		h = w.subscribeTo(false)
-		time.Sleep(idleTimeout)
-		h.cancel()
-		synctest.Wait()
-		time.Sleep(idleTimeout - time.Second)
-		if w.hub() != hub {
-			t.Error("hub has ended before its idle timeout")
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if w.hub() != nil {
-			t.Error("hub runs after its idle timeout")
-		}
-		<-hub.ended
-	})
-}
-
-func TestHubPool_UnknownComponent(t *testing.T) {
+func TestService_UnknownComponent(t *testing.T) {
 	withEnv(t, func(w *env) {
 		err := w.session(w.Context(), &rtmpb.SessionRequest{User: "ann", Store: "none"}, nil)
-		if !errors.Is(err, instances.ErrNotInitialized) || w.hub() != nil || len(w.hubs.open) > 0 {
-			t.Errorf("session = %v, want ErrNotInitialized; %d hubs are open", err, len(w.hubs.open))
+		if !errors.Is(err, instances.ErrNotInitialized) {
+			t.Errorf("session = %v, want ErrNotInitialized", err)
 		}
 	})
 }
@@ -81,14 +37,14 @@ func TestSession_RenewsLocks(t *testing.T) {
 		w.checkOwner("ann", "meanwhile")
 		w.checkOwner("", "released")
 
-		ann.cancel()
+		ann.Cancel()
 		synctest.Wait()
 		time.Sleep(10*time.Second - time.Nanosecond)
 		w.checkOwner("ann", "before")
 		time.Sleep(time.Nanosecond)
 		w.checkOwner("", "before")
 		w.checkOwner("", "meanwhile")
-		ann.check(t, "SNAPSHOT of 1", "ACQUIRED meanwhile ann", "ACQUIRED released ann", "RELEASED released ann")
+		ann.Check(t, "SNAPSHOT of 1", "ACQUIRED meanwhile ann", "ACQUIRED released ann", "RELEASED released ann")
 	})
 }
 
@@ -111,7 +67,7 @@ func TestSession_RemainingTTL(t *testing.T) {
 // remaining returns the remaining lease of the only lock.
 func (w *env) remaining() (left time.Duration) {
 	w.Helper()
-	err := w.set.Do(w.Context(), "locks", func(s stores.Store) error {
+	err := w.Set.Do(w.Context(), "locks", func(s stores.Store) error {
 		locks, err := stores.List(w.Context(), s, "")
 		if err == nil {
 			left = locks[0].Remaining
@@ -143,7 +99,7 @@ func TestSession_Reconnect(t *testing.T) {
 			withEnv(t, func(w *env) {
 				w.setLock("l")
 				rev := w.acquire("ann", "l")
-				w.openSession("ann").cancel()
+				w.openSession("ann").Cancel()
 				others := w.subscribeTo(false)
 				time.Sleep(row.offline)
 				if row.taken {
@@ -154,8 +110,8 @@ func TestSession_Reconnect(t *testing.T) {
 				})
 				time.Sleep(time.Second)
 				w.checkOwner(row.owner, "l")
-				ann.check(t, row.session...)
-				others.check(t, row.channel...)
+				ann.Check(t, row.session...)
+				others.Check(t, row.channel...)
 			})
 		})
 	}
@@ -168,7 +124,7 @@ func TestSession_ClaimOfOlderGrant(t *testing.T) {
 		w.release("ann", "l")
 		w.acquire("ann", "l")
 		ann := w.openSession("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", LockRev: old})
-		ann.check(t, "SNAPSHOT of 1", "EXPIRED l ann")
+		ann.Check(t, "SNAPSHOT of 1", "EXPIRED l ann")
 		w.checkOwner("ann", "l")
 	})
 }
@@ -180,7 +136,7 @@ func TestSession_ClaimWithoutRev(t *testing.T) {
 		w.acquire("ann", "l")
 		ann := w.openSession("ann", &rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l"},
 			&rtmpb.LockDetail{Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "other"})
-		ann.check(t, "SNAPSHOT of 1", "EXPIRED other ann")
+		ann.Check(t, "SNAPSHOT of 1", "EXPIRED other ann")
 	})
 }
 
@@ -190,12 +146,12 @@ func TestSession_Replaced(t *testing.T) {
 		w.acquire("ann", "l")
 		first := w.openSession("ann")
 		second := w.openSession("ann")
-		if err := <-first.ended; !errors.Is(err, errReplaced) {
+		if err := <-first.Ended; !errors.Is(err, presence.ErrReplaced) {
 			t.Errorf("first session = %v, want errReplaced", err)
 		}
 		time.Sleep(time.Hour)
 		w.checkOwner("ann", "l")
-		second.check(t, "SNAPSHOT of 1")
+		second.Check(t, "SNAPSHOT of 1")
 	})
 }
 
@@ -219,7 +175,7 @@ func TestLogout(t *testing.T) {
 				if row.online {
 					ann := w.openSession("ann")
 					defer func() {
-						if err := <-ann.ended; err != nil {
+						if err := <-ann.Ended; err != nil {
 							t.Errorf("session = %v, want nil", err)
 						}
 					}()
@@ -252,7 +208,7 @@ func TestLogout_EndsWaiting(t *testing.T) {
 		if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-ended; err.Error() != statusError("RTMAcquireOperation", errLoggedOut).Error() {
+		if err := <-ended; err.Error() != StatusError("RTMAcquireOperation", errLoggedOut).Error() {
 			t.Errorf("AcquireLock = %v, want errLoggedOut", err)
 		}
 		w.release("bob", "l")
@@ -293,91 +249,14 @@ func TestSession_ComponentCloses(t *testing.T) {
 		w.setLock("l")
 		w.acquire("ann", "l")
 		ann, others := w.openSession("ann"), w.subscribeTo(false)
-		w.set.EndWaiting()
-		for _, h := range []*eventRecorder{ann, others} {
-			if err := <-h.ended; !errors.Is(err, stores.ErrClosed) {
+		w.Set.EndWaiting()
+		for _, h := range []*rtmtest.EventRecorder{ann, others} {
+			if err := <-h.Ended; !errors.Is(err, stores.ErrClosed) {
 				t.Errorf("stream = %v, want ErrClosed", err)
 			}
 		}
 		if left := w.remaining(); left != 10*time.Second {
 			t.Errorf("remaining time of ann's lock = %v, want 10s", left)
-		}
-	})
-}
-
-// When the Watch has failed, the user may already have a session in another hub, which
-// renews the locks. The end of the old session must not shorten their leases.
-func TestSession_WatchFails(t *testing.T) {
-	withEnv(t, func(w *env) {
-		w.setLock("l")
-		ann := w.openSession("ann")
-		w.acquire("ann", "l")
-		synctest.Wait()
-		h := w.hub()
-		h.mu.Lock()
-		h.err = errors.New("storage is unreachable")
-		h.mu.Unlock()
-		ann.cancel()
-		synctest.Wait()
-		if left := w.remaining(); left != onlineLease(10*time.Second) {
-			t.Errorf("remaining time of ann's lock = %v, want %v", left, onlineLease(10*time.Second))
-		}
-	})
-}
-
-func TestHub_Cleanup(t *testing.T) {
-	withEnv(t, func(w *env) {
-		eve := w.openSession("eve")
-		ann, others := w.openSession("ann"), w.subscribeTo(false)
-		w.setLock("l")
-		w.acquire("ann", "l")
-		w.release("ann", "l")
-		w.acquire("ann", "l")
-		_, err := w.RemoveLock(w.Context(), &rtmpb.RemoveLockRequest{
-			User: "eve", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ann.check(t, "SNAPSHOT of 0", "ACQUIRED l ann", "RELEASED l ann", "ACQUIRED l ann", "REMOVED l ann")
-		ann.cancel()
-		others.cancel()
-		eve.cancel()
-		synctest.Wait()
-		h := w.hub()
-		if n := len(h.locks) + len(h.channels) + len(h.held) + len(h.subscribers) + len(h.sessions) + len(h.unconfirmedGrants) + h.renewQueue.Len(); n > 0 {
-			t.Errorf("%d entries remain: %+v", n, h)
-		}
-	})
-}
-
-// With a slow storage the Watch may report a grant much later.
-func TestHub_UnconfirmedGrant(t *testing.T) {
-	withEnv(t, func(w *env) {
-		w.setLock("l")
-		ann := w.openSession("ann")
-		rev := w.acquire("ann", "l")
-		synctest.Wait()
-		h := w.hub()
-		// As if the Watch had not reported the grant.
-		h.apply(stores.Event{Kind: stores.EventSnapshot})
-		h.addUnconfirmed(heldLock{lock{channel{rtmpb.ChannelType_MESSAGE, "c"}, "l"}, "ann", 10 * time.Second, rev})
-		time.Sleep(time.Hour)
-		w.checkOwner("ann", "l")
-		if got := h.heldLocks("ann"); len(got) != 1 || got[0].rev != rev {
-			t.Errorf("locks of ann = %v, want one with the rev %d", got, rev)
-		}
-		ann.cancel()
-		synctest.Wait()
-		if h.renewQueue.Len() > 0 {
-			t.Error("the unconfirmed grant is renewed although ann is offline")
-		}
-		time.Sleep(10 * time.Second)
-		w.checkOwner("", "l")
-		w.openSession("ann").cancel() // the hub tries to renew the grant, and discards it
-		synctest.Wait()
-		if len(h.unconfirmedGrants) > 0 {
-			t.Error("the unconfirmed grant remains after its renewal has failed")
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -42,7 +43,7 @@ var (
 	lockNotExist            = &code{-14008, "LOCK_NOT_EXIST", "the lock does not exist", codes.NotFound}
 	lockNotAvailable        = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.Unavailable}
 
-	// lockRefused is lockNotAvailable for calls that cannot succeed when retried.
+	// lockRefused is locklockNotAvailable for calls that cannot succeed when retried.
 	lockRefused = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.FailedPrecondition}
 )
 
@@ -50,7 +51,6 @@ var (
 var (
 	errHeld      = errors.New("another owner holds it")
 	errLoggedOut = errors.New("user has logged out")
-	errReplaced  = errors.New("user has opened another session")
 )
 
 // errorCodes maps errors to RTM's codes. The first row that matches applies.
@@ -73,7 +73,7 @@ var errorCodes = []struct {
 	{stores.ErrNotLock, lockRefused},
 	{errHeld, lockAcquireFailed},
 	{errLoggedOut, lockAcquireFailed},
-	{errReplaced, duplicateUserID},
+	{presence.ErrReplaced, duplicateUserID},
 	{context.DeadlineExceeded, lockOperationTimeout},
 	{context.Canceled, lockOperationTimeout},
 }
@@ -93,6 +93,15 @@ func invalid(c *code, field, problem string) error {
 	return &fieldError{c, stores.FieldError{Field: field, Problem: problem}}
 }
 
+// InvalidParameter returns an error with the code INVALID_PARAMETER about a field. The
+// problem is the rest of a sentence whose subject is the field.
+func InvalidParameter(field, problem string) error { return invalid(invalidParameter, field, problem) }
+
+// InvalidChannelType is like InvalidParameter, with the code INVALID_CHANNEL_TYPE.
+func InvalidChannelType(field, problem string) error {
+	return invalid(invalidChannelType, field, problem)
+}
+
 // codeOf returns the code of an error. Errors that are not in the table are the
 // storage's.
 func codeOf(err error) *code {
@@ -107,8 +116,8 @@ func codeOf(err error) *code {
 	return lockNotAvailable
 }
 
-// statusError returns the gRPC status of an operation's error, or nil if err is nil.
-func statusError(operation string, err error) error {
+// StatusError returns the gRPC status of an operation's error, or nil if err is nil.
+func StatusError(operation string, err error) error {
 	if err == nil {
 		return nil
 	}

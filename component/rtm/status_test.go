@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -29,7 +30,7 @@ func TestStatusError(t *testing.T) {
 		{invalid(invalidParameter, "ttl", "must be a number"), -10014, "INVALID_PARAMETER", codes.InvalidArgument},
 		{invalid(invalidChannelType, "channelType", "must be MESSAGE or STREAM, got NONE"), -10019, "INVALID_CHANNEL_TYPE", codes.InvalidArgument},
 		{stores.ErrUnsupported, -10022, "SERVICE_NOT_SUPPORTED", codes.Unimplemented},
-		{errReplaced, -10027, "DUPLICATE_USER_ID", codes.Aborted},
+		{presence.ErrReplaced, -10027, "DUPLICATE_USER_ID", codes.Aborted},
 		{stores.ErrLimit, -14001, "LOCK_OPERATION_FAILED", codes.ResourceExhausted},
 		{context.DeadlineExceeded, -14002, "LOCK_OPERATION_TIMEOUT", codes.DeadlineExceeded},
 		{context.Canceled, -14002, "LOCK_OPERATION_TIMEOUT", codes.Canceled},
@@ -50,7 +51,7 @@ func TestStatusError(t *testing.T) {
 		{errors.New("connection refused"), -14009, "LOCK_NOT_AVAILABLE", codes.Unavailable},
 	} {
 		t.Run(row.err.Error(), func(t *testing.T) {
-			got := status.Convert(statusError("RTMSetLockOperation", fmt.Errorf("redis: lock: %w", row.err)))
+			got := status.Convert(StatusError("RTMSetLockOperation", fmt.Errorf("redis: lock: %w", row.err)))
 			if got.Code() != row.code || !strings.Contains(got.Message(), row.err.Error()) {
 				t.Errorf("status = %v, want %v", got, row.code)
 			}
@@ -64,7 +65,7 @@ func TestStatusError(t *testing.T) {
 			}
 		})
 	}
-	if err := statusError("RTMSetLockOperation", nil); err != nil {
+	if err := StatusError("RTMSetLockOperation", nil); err != nil {
 		t.Errorf("statusError(nil) = %v", err)
 	}
 }

@@ -22,7 +22,7 @@ func ship(ctx context.Context, locks *client.Client, redis *goredis.Client, orde
 	return err
 }
 
-// It needs a Mortise and a Redis, and so does not run by itself; a test runs ship.
+// The example needs a Mortise and a Redis, so it is only compiled; a test runs ship.
 func Example() {
 	locks, err := client.Dial("unix:///tmp/dapr-components-sockets/mortise.sock")
 	if err != nil {
@@ -37,9 +37,9 @@ func Example() {
 	err = ship(ctx, locks, redis, "order-1")
 	switch {
 	case errors.Is(err, fencedredis.ErrStale):
-		fmt.Println("somebody else has shipped it meanwhile; nothing was written")
+		fmt.Println("a later holder has written; nothing was changed")
 	case errors.Is(err, client.ErrLost):
-		fmt.Println("it was written, and the lock was lost afterwards")
+		fmt.Println("the state was written, and the lock was lost afterwards")
 	case err != nil:
 		log.Fatal(err)
 	}

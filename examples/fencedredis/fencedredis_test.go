@@ -14,7 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-const largest = 1 << 53 // what a token stays below
+const maxToken = 1 << 53 // tokens are smaller
 
 func value(t *testing.T, client *goredis.Client, key string) string {
 	t.Helper()
@@ -25,9 +25,9 @@ func value(t *testing.T, client *goredis.Client, key string) string {
 	return value
 }
 
-func TestAHolderThatOutlivedItsLeaseIsRefused(t *testing.T) {
+func TestSet_StaleHolder(t *testing.T) {
 	client := servers.StartRedis(t).Client()
-	stale, fresh := holders.Two(t, "order-1")
+	stale, fresh := holders.StaleAndFresh(t, "order-1")
 	if err := fencedredis.Set(t.Context(), client, "order-1", "sent by bob", fresh); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestAHolderThatOutlivedItsLeaseIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheExample(t *testing.T) {
+func TestExample(t *testing.T) {
 	locks, end := holders.Serve()
 	defer end()
 	client := servers.StartRedis(t).Client()
@@ -56,7 +56,7 @@ func TestTheExample(t *testing.T) {
 	}
 }
 
-func TestWritesOneAfterTheOther(t *testing.T) {
+func TestSet_Sequence(t *testing.T) {
 	client := servers.StartRedis(t).Client()
 	type write struct {
 		token   uint64
@@ -68,10 +68,10 @@ func TestWritesOneAfterTheOther(t *testing.T) {
 	}{
 		{"the first write of a missing key", []write{{5, true}}},
 		{"several writes of one holder", []write{{5, true}, {5, true}, {5, true}}},
-		{"a holder that comes back after a later one", []write{{5, true}, {6, true}, {5, false}, {6, true}}},
-		{"no token, on a key that nobody has written", []write{{0, false}, {5, true}}},
-		{"no token, on a key that somebody has written", []write{{5, true}, {0, false}}},
-		{"the largest tokens differ by one", []write{{largest - 1, true}, {largest, true}, {largest - 1, false}}},
+		{"a holder that continues after a later one", []write{{5, true}, {6, true}, {5, false}, {6, true}}},
+		{"no token, on a missing key", []write{{0, false}, {5, true}}},
+		{"no token, on a written key", []write{{5, true}, {0, false}}},
+		{"the largest tokens differ by one", []write{{maxToken - 1, true}, {maxToken, true}, {maxToken - 1, false}}},
 		{"tokens are compared as numbers", []write{{9, true}, {10, true}, {9, false}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -93,18 +93,18 @@ func TestWritesOneAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestTheTokenIsKeptToTheLastDigit(t *testing.T) {
+func TestSet_TokenPrecision(t *testing.T) {
 	client := servers.StartRedis(t).Client()
-	if err := fencedredis.Set(t.Context(), client, "order-1", "sent", largest-1); err != nil {
+	if err := fencedredis.Set(t.Context(), client, "order-1", "sent", maxToken-1); err != nil {
 		t.Fatal(err)
 	}
 	token, err := client.HGet(t.Context(), "order-1", "token").Uint64()
-	if err != nil || token != largest-1 {
+	if err != nil || token != maxToken-1 {
 		t.Errorf("the token is %d, %v", token, err)
 	}
 }
 
-func TestTroubleIsNotStaleness(t *testing.T) {
+func TestSet_OtherErrors(t *testing.T) {
 	redis := servers.StartRedis(t)
 	client := redis.Client()
 	if err := client.Set(t.Context(), "plain", "a string", 0).Err(); err != nil {
@@ -112,7 +112,7 @@ func TestTroubleIsNotStaleness(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	gone := redis.Client(func(o *goredis.Options) { o.Addr, o.MaxRetries = "127.0.0.1:1", -1 })
+	unreachable := redis.Client(func(o *goredis.Options) { o.Addr, o.MaxRetries = "127.0.0.1:1", -1 })
 	for _, row := range []struct {
 		name   string
 		ctx    context.Context
@@ -121,7 +121,7 @@ func TestTroubleIsNotStaleness(t *testing.T) {
 	}{
 		{"a context that has ended", ended, client, "order-1"},
 		{"a key of another type", t.Context(), client, "plain"},
-		{"no Redis", t.Context(), gone, "order-1"},
+		{"no Redis", t.Context(), unreachable, "order-1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			err := fencedredis.Set(row.ctx, row.client, row.key, "sent", 5)
@@ -132,7 +132,7 @@ func TestTroubleIsNotStaleness(t *testing.T) {
 	}
 }
 
-func TestWritersOfOneTokenAllWrite(t *testing.T) {
+func TestSet_SameToken(t *testing.T) {
 	client := servers.StartRedis(t).Client()
 	var writers sync.WaitGroup
 	for i := range 16 {
@@ -145,8 +145,8 @@ func TestWritersOfOneTokenAllWrite(t *testing.T) {
 	writers.Wait()
 }
 
-// Whatever the order in which they come, who has the largest token writes last.
-func TestOfManyHoldersTheLastOneWins(t *testing.T) {
+// In any order of the writes, the one with the largest token is the last.
+func TestSet_LargestTokenWins(t *testing.T) {
 	client := servers.StartRedis(t).Client()
 	const last = 64
 	var writers sync.WaitGroup

@@ -13,15 +13,16 @@ import (
 	"github.com/mortise-lock/mortise/examples/internal/holders"
 )
 
-// begin returns a client of a Mortise in this process, and a database with an order.
-// Yours is at "unix:///tmp/dapr-components-sockets/mortise.sock", or host:port.
-func begin() (locks *client.Client, db *sql.DB, end func()) {
+// setupExample returns a client of a Mortise in this process, instead of one at
+// "unix:///tmp/dapr-components-sockets/mortise.sock" or host:port, and a database with an
+// order.
+func setupExample() (locks *client.Client, db *sql.DB, end func()) {
 	locks, stop := holders.Serve()
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		log.Fatal(err)
 	}
-	db.SetMaxOpenConns(1) // each connection would have a database of its own
+	db.SetMaxOpenConns(1) // each connection has a separate in-memory database
 	if _, err := db.Exec(fencedsql.Orders + `; INSERT INTO orders (id, state) VALUES ('order-1', 'new')`); err != nil {
 		log.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func begin() (locks *client.Client, db *sql.DB, end func()) {
 
 func Example() {
 	ctx := context.Background()
-	locks, db, end := begin()
+	locks, db, end := setupExample()
 	defer end()
 
 	_, err := client.Do(ctx, locks, "order-1", func(ctx context.Context) (any, error) {
@@ -44,11 +45,11 @@ func Example() {
 	// Output: <nil>
 }
 
-// Ann takes the lock and pauses until her lease is over. Bob gets the lock and writes.
-// Then she goes on where she was.
+// Ann acquires the lock and pauses until the lease has expired. Bob acquires the lock and
+// writes. Then Ann continues and writes.
 func ExampleSetState_stale() {
 	ctx := context.Background()
-	locks, db, end := begin()
+	locks, db, end := setupExample()
 	defer end()
 
 	ann, err := locks.Lock(ctx, "order-1", client.TTL(20*time.Millisecond), client.NoRenew())

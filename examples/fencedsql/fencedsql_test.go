@@ -16,10 +16,10 @@ import (
 	"github.com/mortise-lock/mortise/examples/internal/holders"
 )
 
-const largest = 1 << 53 // what a token stays below
+const maxToken = 1 << 53 // tokens are smaller
 
-// open returns a database of its own with order-1 and its fence, both never written.
-func open(t *testing.T) *sql.DB {
+// openDB returns a new database with order-1 and its fence, both never written.
+func openDB(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "orders.db")+"?_pragma=busy_timeout(60000)&_txlock=immediate")
 	if err != nil {
@@ -42,13 +42,13 @@ func open(t *testing.T) *sql.DB {
 var guards = []struct {
 	name    string
 	set     func(ctx context.Context, db *sql.DB, id, state string, token uint64) error
-	missing error // what it says of an order that is not there
+	missing error // of an order that does not exist
 }{
 	{"a row", fencedsql.SetState, sql.ErrNoRows},
 	{"a transaction", setInTransaction, fencedsql.ErrStale},
 }
 
-// setInTransaction writes the state of an order with a statement that knows no token.
+// setInTransaction writes the state of an order with a statement without a token.
 func setInTransaction(ctx context.Context, db *sql.DB, id, state string, token uint64) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -72,11 +72,11 @@ func state(t *testing.T, db *sql.DB) (state string) {
 	return state
 }
 
-func TestAHolderThatOutlivedItsLeaseIsRefused(t *testing.T) {
+func TestFencing_StaleHolder(t *testing.T) {
 	for _, guard := range guards {
 		t.Run(guard.name, func(t *testing.T) {
-			db := open(t)
-			stale, fresh := holders.Two(t, "order-1")
+			db := openDB(t)
+			stale, fresh := holders.StaleAndFresh(t, "order-1")
 			if err := guard.set(t.Context(), db, "order-1", "sent by bob", fresh); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +90,7 @@ func TestAHolderThatOutlivedItsLeaseIsRefused(t *testing.T) {
 	}
 }
 
-func TestWritesOneAfterTheOther(t *testing.T) {
+func TestFencing_Sequence(t *testing.T) {
 	type write struct {
 		token   uint64
 		written bool
@@ -101,16 +101,16 @@ func TestWritesOneAfterTheOther(t *testing.T) {
 	}{
 		{"the first write of a row", []write{{5, true}}},
 		{"several writes of one holder", []write{{5, true}, {5, true}, {5, true}}},
-		{"a holder that comes back after a later one", []write{{5, true}, {6, true}, {5, false}, {6, true}}},
+		{"a holder that continues after a later one", []write{{5, true}, {6, true}, {5, false}, {6, true}}},
 		{"a late holder that writes before the later one", []write{{5, true}, {6, true}, {7, true}}},
-		{"no token, on a row that nobody has written", []write{{0, false}, {5, true}}},
-		{"no token, on a row that somebody has written", []write{{5, true}, {0, false}}},
-		{"the largest tokens differ by one", []write{{largest - 1, true}, {largest, true}, {largest - 1, false}}},
+		{"no token, on an unwritten row", []write{{0, false}, {5, true}}},
+		{"no token, on a written row", []write{{5, true}, {0, false}}},
+		{"the largest tokens differ by one", []write{{maxToken - 1, true}, {maxToken, true}, {maxToken - 1, false}}},
 		{"tokens are compared as numbers", []write{{9, true}, {10, true}, {9, false}}},
 	} {
 		for _, guard := range guards {
 			t.Run(row.name+", "+guard.name, func(t *testing.T) {
-				db, want := open(t), "new"
+				db, want := openDB(t), "new"
 				for i, w := range row.writes {
 					value := fmt.Sprint("write ", i)
 					err := guard.set(t.Context(), db, "order-1", value, w.token)
@@ -129,21 +129,21 @@ func TestWritesOneAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestAMissingRowIsNotWritten(t *testing.T) {
+func TestFencing_MissingRow(t *testing.T) {
 	for _, guard := range guards {
 		t.Run(guard.name, func(t *testing.T) {
-			db := open(t)
+			db := openDB(t)
 			if err := guard.set(t.Context(), db, "order-2", "sent", 5); !errors.Is(err, guard.missing) {
 				t.Errorf("got %v, want %v", err, guard.missing)
 			}
 			if got := state(t, db); got != "new" {
-				t.Errorf("another order became %q", got)
+				t.Errorf("another order has become %q", got)
 			}
 		})
 	}
 }
 
-func TestTroubleIsNotStaleness(t *testing.T) {
+func TestFencing_OtherErrors(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, guard := range guards {
@@ -153,10 +153,10 @@ func TestTroubleIsNotStaleness(t *testing.T) {
 			token uint64
 		}{
 			{"a context that has ended", ended, 5},
-			{"a token that the database has no number for", t.Context(), math.MaxUint64},
+			{"a token that the database cannot represent", t.Context(), math.MaxUint64},
 		} {
 			t.Run(row.name+", "+guard.name, func(t *testing.T) {
-				err := guard.set(row.ctx, open(t), "order-1", "sent", row.token)
+				err := guard.set(row.ctx, openDB(t), "order-1", "sent", row.token)
 				if err == nil || errors.Is(err, fencedsql.ErrStale) || errors.Is(err, sql.ErrNoRows) {
 					t.Errorf("got %v", err)
 				}
@@ -165,10 +165,10 @@ func TestTroubleIsNotStaleness(t *testing.T) {
 	}
 }
 
-func TestWritersOfOneTokenAllWrite(t *testing.T) {
+func TestFencing_SameToken(t *testing.T) {
 	for _, guard := range guards {
 		t.Run(guard.name, func(t *testing.T) {
-			db := open(t)
+			db := openDB(t)
 			var writers sync.WaitGroup
 			for i := range 8 {
 				writers.Go(func() {
@@ -182,11 +182,11 @@ func TestWritersOfOneTokenAllWrite(t *testing.T) {
 	}
 }
 
-// Whatever the order in which they come, who has the largest token writes last.
-func TestOfManyHoldersTheLastOneWins(t *testing.T) {
+// In any order of the writes, the one with the largest token is the last.
+func TestFencing_LargestTokenWins(t *testing.T) {
 	for _, guard := range guards {
 		t.Run(guard.name, func(t *testing.T) {
-			db := open(t)
+			db := openDB(t)
 			const last = 16
 			var writers sync.WaitGroup
 			for token := range uint64(last) {
@@ -205,8 +205,8 @@ func TestOfManyHoldersTheLastOneWins(t *testing.T) {
 	}
 }
 
-func TestAFencedTransactionThatFailsLeavesNothing(t *testing.T) {
-	db := open(t)
+func TestFence_Rollback(t *testing.T) {
+	db := openDB(t)
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

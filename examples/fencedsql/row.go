@@ -1,12 +1,12 @@
-// Package fencedsql shows how a SQL database refuses a holder that outlived its lease: in
-// few lines, which are meant to be copied. They are tested with SQLite. MySQL takes them
-// as they are, if the driver counts the rows that match (for go-sql-driver/mysql
-// clientFoundRows=true); PostgreSQL writes $1, $2 and so on for the question marks.
+// Package fencedsql shows how to reject writes of a holder that has outlived its lease to
+// a SQL database. Its few lines are meant to be copied. They are tested with SQLite.
+// MySQL runs them unchanged if the driver counts matched rows (for go-sql-driver/mysql
+// clientFoundRows=true); PostgreSQL needs $1, $2 and so on instead of the question marks.
 //
-// [SetState] guards a row by a column of its own, [Fence] a whole transaction by a row of
-// a table beside. In both, tokens begin at 1, so that 0, which is no token, never writes.
-// Who deletes such a row forgets its token, and a stale holder may then write again: mark
-// it as deleted, or keep its token in the table beside.
+// [SetState] guards a row by a column, and [Fence] a whole transaction by a row of
+// another table. In both, tokens start at 1, so that a write with 0, which means no
+// token, always fails. Deleting such a row loses its token, and a stale holder may then
+// write again: mark the row as deleted, or keep its token in the other table.
 package fencedsql
 
 import (
@@ -16,12 +16,12 @@ import (
 	"fmt"
 )
 
-// ErrStale reports that somebody with a larger token has written: the caller has lost its
+// ErrStale reports that a holder with a larger token has written: the caller has lost its
 // lock and must stop.
 var ErrStale = errors.New("fencing token is stale")
 
-// Orders is the table that [SetState] writes. The lock that guards an order is named
-// after its id.
+// Orders creates the table that [SetState] writes. The id of an order is the key of its
+// lock.
 const Orders = `
 CREATE TABLE orders (
 	id    VARCHAR(64) PRIMARY KEY,
@@ -30,9 +30,9 @@ CREATE TABLE orders (
 )
 `
 
-// SetState writes the state of an order, for the holder of its lock, as often as it
-// likes. It fails with [ErrStale] if a later holder has written, and with [sql.ErrNoRows]
-// if there is no such order.
+// SetState writes the state of an order on behalf of the holder of its lock, any number
+// of times. It fails with [ErrStale] if a later holder has written, and with
+// [sql.ErrNoRows] if the order does not exist.
 func SetState(ctx context.Context, db *sql.DB, id, state string, token uint64) error {
 	result, err := db.ExecContext(ctx,
 		`UPDATE orders SET state = ?, token = ? WHERE id = ? AND token <= ?`, state, token, id, token)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Fences is the table that [Fence] writes: a row for each lock, put there once, with
-// whatever the lock guards.
+// Fences creates the table that [Fence] writes. It has a row for each lock, which must be
+// inserted before the lock is first used.
 const Fences = `
 CREATE TABLE fences (
 	name  VARCHAR(255) PRIMARY KEY,
@@ -15,11 +15,11 @@ CREATE TABLE fences (
 )
 `
 
-// Fence is the first statement of a transaction that the lock called name guards,
-// whatever it writes. The database keeps the fence's row for this transaction until it
-// ends, so a later holder's comes after it, and none after a later holder's. It fails
-// with [ErrStale] if a later holder was here, or if there is no such fence; the
-// transaction is then to be rolled back.
+// Fence is the first statement of a transaction that the lock called name guards. The
+// database locks the fence's row until the transaction ends, so that the transaction of a
+// later holder follows it, and no transaction follows that of a later holder. Fence fails
+// with [ErrStale] if a later holder has written, or if the fence does not exist; the
+// transaction must then be rolled back.
 func Fence(ctx context.Context, tx *sql.Tx, name string, token uint64) error {
 	result, err := tx.ExecContext(ctx, `UPDATE fences SET token = ? WHERE name = ? AND token <= ?`, token, name, token)
 	if err != nil {

@@ -1,4 +1,5 @@
-// The lock calls of RTM's JavaScript SDK, for a Mortise that serves HTTP. It needs only fetch: Node 18 or a browser.
+// The lock calls of RTM's JavaScript SDK, for a Mortise that serves HTTP. It requires only
+// fetch: Node 18 or a browser.
 //
 //   const rtm = login({ url: "http://127.0.0.1:7080", store: "lockstore", user: "alice" });
 //   await rtm.Lock.setLock({ channel: "my_channel", channelType: 1, lockName: "my_lock", ttl: 30 });
@@ -26,44 +27,49 @@ export function login({ url, store, user, token }) {
   }
 
   /**
-   * session keeps the user online while it is open, and reports what happens to the user's locks. events reports what happens in
-   * a channel. Both call hear with { eventType, channel, lockName, owner, lockRev, ... }, and return a function that ends them.
+   * session keeps the user online while it is open, and reports changes of the user's locks.
+   * events reports changes of a channel's locks. Both call onEvent with
+   * { eventType, channel, lockName, owner, lockRev, ... }, and return a function that closes
+   * them.
    *
-   * When they end otherwise, they call ended: with the error that ended them, or with nothing after a logout. A session that has
-   * ended leaves its user offline, and the TTLs of the locks run. So open it again soon, and pass what the user believes to hold
-   * as held, [{ channel, channelType, lockName, lockRev }, ...]: hear is told which of these have expired. But do not open it
-   * again after a logout, nor after -10027, which means that the user has opened another session.
+   * If they end otherwise, they call ended: with the error, or with nothing after a logout.
+   * After the end of a session the user is offline, and the TTLs of the user's locks run. So
+   * open another session soon, and pass the locks that the user has as held,
+   * [{ channel, channelType, lockName, lockRev }, ...]: the session reports which of these
+   * have expired. Do not open another session after a logout, nor after -10027, which means
+   * that the user has opened a session elsewhere.
    *
-   * A browser's EventSource is not for sessions. It reconnects by itself, whatever the end: after a logout it logs in again, and
-   * two tabs of one user replace each other again and again.
+   * Do not use a browser's EventSource for sessions. It reconnects automatically after any
+   * end: after a logout it logs in again, and two tabs of one user replace each other's
+   * sessions repeatedly.
    */
-  const session = (hear, { held = [], ended } = {}) =>
-    listen(`${path}/session`, { method: "POST", body: JSON.stringify({ user, held }) }, hear, ended);
-  const events = ({ channel, channelType }, hear, { ended } = {}) =>
-    listen(`${path}/subscribe?${new URLSearchParams({ user, channel, channelType })}`, {}, hear, ended);
+  const session = (onEvent, { held = [], ended } = {}) =>
+    listen(`${path}/session`, { method: "POST", body: JSON.stringify({ user, held }) }, onEvent, ended);
+  const events = ({ channel, channelType }, onEvent, { ended } = {}) =>
+    listen(`${path}/subscribe?${new URLSearchParams({ user, channel, channelType })}`, {}, onEvent, ended);
 
-  async function listen(address, request, hear, ended = () => {}) {
+  async function listen(address, request, onEvent, ended = () => {}) {
     const end = new AbortController();
     const response = await fetch(address, { ...request, headers, signal: end.signal });
     if (!response.ok) throw await response.json();
-    const over = read(response.body, hear)
-      .catch((why) => why)
-      .then((why) => end.signal.aborted || ended(why));
+    const over = read(response.body, onEvent)
+      .catch((error) => error)
+      .then((error) => end.signal.aborted || ended(error));
     return () => (end.abort(), over);
   }
 
   return { Lock, session, events };
 }
 
-/** read calls hear with the data of each server-sent event. It throws that of an ERROR. */
-async function read(body, hear) {
+/** read calls onEvent with the data of each server-sent event. It throws the data of ERROR. */
+async function read(body, onEvent) {
   let text = "";
   for await (const piece of body.pipeThrough(new TextDecoderStream())) {
     text += piece;
     for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
       const [, name, data] = text.slice(0, end).match(/^event: (.*)\ndata: (.*)$/) ?? []; // or a comment
       if (name === "ERROR") throw JSON.parse(data);
-      if (data) hear(JSON.parse(data));
+      if (data) onEvent(JSON.parse(data));
     }
   }
 }

@@ -41,7 +41,8 @@ await sample("releaseLock", () =>
   }),
 );
 
-await rtm.Lock.acquireLock({ channel: "my_channel", channelType: 1, lockName: "my_lock" }); // so that there is something to revoke
+// The next sample needs a held lock.
+await rtm.Lock.acquireLock({ channel: "my_channel", channelType: 1, lockName: "my_lock" });
 
 await sample("revokeLock", () =>
   rtm.Lock.revokeLockLock({

@@ -17,21 +17,21 @@ import (
 	"github.com/mortise-lock/mortise/stores/all"
 )
 
-// root is the repository.
+// root is the root of the repository.
 const root = "../.."
 
-// conformanceLines is how long a backend's conformance_test.go may be: what needs more is
-// a rule, and belongs to the suite.
+// conformanceLines is the limit of lines for a backend's conformance_test.go. Longer code
+// is a rule, which belongs in the suite.
 const conformanceLines = 40
 
-// TestBackends_Complete walks over the backends' folders, so that a new
-// one cannot be half finished.
+// TestBackends_Complete checks each folder in stores, so that a new backend cannot be
+// incomplete.
 func TestBackends_Complete(t *testing.T) {
 	registry := all.Backends("memory")
 	for _, name := range folders(t) {
 		t.Run(name, func(t *testing.T) {
 			if err := registry.Check(name); err != nil {
-				t.Fatalf("its folder is not registered in all.Backends: %v", err)
+				t.Fatalf("the folder is not registered in all.Backends: %v", err)
 			}
 			t.Run("has an example component", func(t *testing.T) { checkComponent(t, name, registry.Config(name)) })
 			t.Run("runs the conformance suite", func(t *testing.T) { checkConformanceTest(t, name) })
@@ -42,7 +42,7 @@ func TestBackends_Complete(t *testing.T) {
 
 func TestBackends_NamesAreFolders(t *testing.T) {
 	if names, folders := all.Backends("memory").Names(), folders(t); !slices.Equal(names, folders) {
-		t.Errorf("registered are %q, folders with a config.go are %q", names, folders)
+		t.Errorf("the registered names are %q, the folders with a config.go %q", names, folders)
 	}
 }
 
@@ -70,7 +70,7 @@ func TestBackends_UnknownStore(t *testing.T) {
 	}
 	for _, want := range []string{`"abacus"`, strings.Join(registry.Names(), ", ")} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the error does not tell %s: %v", want, err)
+			t.Errorf("the error does not contain %s: %v", want, err)
 		}
 	}
 }
@@ -78,11 +78,11 @@ func TestBackends_UnknownStore(t *testing.T) {
 func TestBackends_Fallback(t *testing.T) {
 	_, err := all.Backends("redis").Open(t.Context(), stores.Component{})
 	if err == nil || !strings.HasPrefix(err.Error(), "redis: ") {
-		t.Errorf("Open with fallback redis and no metadata: %v, want redis to miss its host", err)
+		t.Errorf("Open with fallback redis and no metadata returned %v, want an error about the missing host", err)
 	}
 }
 
-// folders are the names of the folders that hold a backend, sorted.
+// folders returns the names of the folders that contain a backend, sorted.
 func folders(t *testing.T) []string {
 	t.Helper()
 	configs, err := filepath.Glob(filepath.Join(root, "stores", "*", "config.go"))
@@ -102,16 +102,16 @@ func checkConformanceTest(t *testing.T, name string) {
 	path := filepath.Join(root, "stores", name, "conformance_test.go")
 	text := read(t, path)
 	if lines := bytes.Count(text, []byte("\n")); lines >= conformanceLines {
-		t.Errorf("%s has %d lines, it may have fewer than %d", path, lines, conformanceLines)
+		t.Errorf("%s must have less than %[3]d lines, got %[2]d", path, lines, conformanceLines)
 	}
 	if !bytes.Contains(text, []byte("conformance.Run(")) {
 		t.Errorf("%s does not call conformance.Run", path)
 	}
 }
 
-// checkComponent demands an example component that shows every key the backend knows,
-// those of the disks and no other, and whose values, also those in comments, they can
-// read.
+// checkComponent checks that the example component shows every metadata key of the
+// backend and of the RTM API and no other, and that all values are valid, also those in
+// comments.
 func checkComponent(t *testing.T, name string, config any) {
 	t.Helper()
 	path := filepath.Join(root, "deploy", "components", name+".yaml")
@@ -126,7 +126,7 @@ func checkComponent(t *testing.T, name string, config any) {
 	}
 	for key := range every {
 		if !slices.Contains(known, key) {
-			t.Errorf("%s: shows key %q, which the store does not know, or not in this spelling", path, key)
+			t.Errorf("%s: shows key %q, which the store does not support in this spelling", path, key)
 		}
 	}
 	for _, key := range known {
@@ -141,7 +141,7 @@ func checkComponent(t *testing.T, name string, config any) {
 	}
 }
 
-// checkReadme demands a row in a table of the README that begins with the store's name.
+// checkReadme checks that a row in a table of the README begins with the store's name.
 func checkReadme(t *testing.T, name string) {
 	t.Helper()
 	row := regexp.MustCompile("(?m)^\\|\\s*[`*\\[]*" + regexp.QuoteMeta(name) + `\b.*\|`)
@@ -150,18 +150,19 @@ func checkReadme(t *testing.T, name string) {
 	}
 }
 
-// commented is a metadata entry in a comment: a line that begins with its name, and those
-// that are indented below it.
+// commented matches a metadata entry in a comment: the line with its name, and the lines
+// indented below it.
 var commented = regexp.MustCompile(`(?m)^( *)# (- name: \w+)$((?:\n *#   +\S.*$)+)`)
 
-// uncomment puts the commented entries into effect.
+// uncomment removes the comment signs of the metadata entries.
 func uncomment(text []byte) []byte {
 	return commented.ReplaceAllFunc(text, func(entry []byte) []byte {
 		return regexp.MustCompile(`(?m)^( *)# `).ReplaceAll(entry, []byte("$1"))
 	})
 }
 
-// metadata is what daprd would send of a component's YAML; a secret counts as empty.
+// metadata returns the metadata that daprd would send for the YAML of a component, with
+// an empty value for a secret.
 func metadata(t *testing.T, text []byte) map[string]string {
 	t.Helper()
 	var component struct {

@@ -37,8 +37,8 @@ func startRestricted(t *testing.T) stores.Component {
 	}
 }
 
-// TestConformance_DocumentedPermissions runs the suite as a user who may
-// do no more than documented.
+// TestConformance_DocumentedPermissions runs the suite as a user with the documented
+// permissions only.
 func TestConformance_DocumentedPermissions(t *testing.T) {
 	t.Parallel()
 	component := startRestricted(t)
@@ -61,7 +61,7 @@ func openRestricted(t testing.TB, component stores.Component) stores.Store {
 	return s
 }
 
-// TestList_DocumentedPermissions lists and watches everything as that user.
+// TestList_DocumentedPermissions lists and watches all locks as that user.
 func TestList_DocumentedPermissions(t *testing.T) {
 	t.Parallel()
 	s := openRestricted(t, startRestricted(t))
@@ -73,14 +73,14 @@ func TestList_DocumentedPermissions(t *testing.T) {
 	if list, err := stores.List(t.Context(), s, ""); err != nil || len(list) != 1 || list[0].Key != "lock||k" {
 		t.Errorf("list: %+v, %v", list, err)
 	}
-	enough := errors.New("enough")
+	errDone := errors.New("done")
 	err = stores.Watch(t.Context(), s, "", func(e stores.Event) error {
 		if len(e.Locks) != 1 || e.Locks[0].Key != "lock||k" {
 			t.Errorf("the snapshot has %+v", e.Locks)
 		}
-		return enough
+		return errDone
 	})
-	if !errors.Is(err, enough) {
+	if !errors.Is(err, errDone) {
 		t.Errorf("watch: %v", err)
 	}
 }

@@ -18,8 +18,8 @@ const (
 	pageOf      = "../../docs/redis.md"
 )
 
-// startWithACL starts a server with the documented user. The function that it returns
-// runs the command ACL.
+// startWithACL starts a server with the documented user. The returned function runs the
+// command ACL.
 func startWithACL(t *testing.T) (server *servers.Redis, setUser func(...string)) {
 	t.Helper()
 	server, admin := servers.StartRestrictedRedis(t, componentOf)
@@ -45,7 +45,8 @@ func TestDocumentedPermissions_MatchScripts(t *testing.T) {
 			documented = append(documented, command)
 		}
 	}
-	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"} // beside the scripts
+	// Commands that the Store itself sends.
+	needed := []string{"eval", "evalsha", "subscribe", "scan", "sscan", "info", "select"}
 	for _, path := range luaPaths(t) {
 		text, err := luaFiles.ReadFile(path)
 		if err != nil {
@@ -58,11 +59,11 @@ func TestDocumentedPermissions_MatchScripts(t *testing.T) {
 	slices.Sort(documented)
 	slices.Sort(needed)
 	if needed = slices.Compact(needed); !slices.Equal(documented, needed) {
-		t.Errorf("documented are %q, needed are %q", documented, needed)
+		t.Errorf("the documented commands are %q, want %q", documented, needed)
 	}
 }
 
-// TestOpen_MissingPermission takes each documented permission away in turn.
+// TestOpen_MissingPermission removes each documented permission in turn.
 func TestOpen_MissingPermission(t *testing.T) {
 	t.Parallel()
 	server, setUser := startWithACL(t)
@@ -80,7 +81,8 @@ func TestOpen_MissingPermission(t *testing.T) {
 	wantMissing(t, server, "+time +hset ~mortise:*", "time, hset")
 }
 
-// wantMissing expects that opening names what is missing, and how to grant it.
+// wantMissing expects open to return an error that names what is missing and how to grant
+// it.
 func wantMissing(t *testing.T, server *servers.Redis, rule, name string) {
 	t.Helper()
 	start := time.Now()
@@ -135,7 +137,7 @@ func TestOpen_WithoutINFO(t *testing.T) {
 	lock(t, openStore(t, aclLogin(server)...), "lock||k", "o", time.Minute)
 }
 
-// TestStore_DeniedKey covers what opening cannot know.
+// TestStore_DeniedKey covers permissions that opening cannot check.
 func TestStore_DeniedKey(t *testing.T) {
 	t.Parallel()
 	server, setUser := startWithACL(t)
@@ -159,10 +161,10 @@ func TestStore_DeniedKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	lock(t, s, "lock||k", "another", time.Minute) // which no call has taken in part
+	lock(t, s, "lock||k", "another", time.Minute) // fails if LockAll holds it
 }
 
-// TestStore_RevokedPermission revokes it while they are under way.
+// TestStore_RevokedPermission revokes a permission during a wait and a watch.
 func TestStore_RevokedPermission(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []string{"-evalsha", "-@all", "resetkeys"} {
@@ -191,8 +193,8 @@ func TestStore_RevokedPermission(t *testing.T) {
 	}
 }
 
-// TestLock_RevokedChannels revokes what opening demands. Waiters then look
-// for themselves.
+// TestLock_RevokedChannels revokes a permission that opening requires. Waiters depend on
+// their checks then.
 func TestLock_RevokedChannels(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~*", "&*", "+@all")

@@ -19,7 +19,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// said is an error that a server answers.
+// serverError is an error that a server answers.
 type serverError string
 
 func (s serverError) Error() string { return string(s) }
@@ -29,8 +29,8 @@ func TestWrap_ServerErrors(t *testing.T) {
 	t.Parallel()
 	const script6 = "ERR Error running script (call to f_0123): @user_script:12: "
 	for _, row := range []struct {
-		answer  string
-		refuses bool
+		answer    string
+		permanent bool
 	}{
 		{"NOPERM this user has no permissions to run the 'evalsha' command", true},
 		{"NOPERM User mortise has no permissions to run the 'time' command", true},
@@ -81,7 +81,7 @@ func TestWrap_ServerErrors(t *testing.T) {
 		{"ERR LOADING kvrocks is loading", false},
 	} {
 		err := wrap(t.Context(), "lock", "k", fmt.Errorf("failed to authenticate: %w", serverError(row.answer)))
-		if errors.Is(err, stores.ErrRefused) != row.refuses || !strings.Contains(err.Error(), row.answer) {
+		if errors.Is(err, stores.ErrRefused) != row.permanent || !strings.Contains(err.Error(), row.answer) {
 			t.Errorf("%q: %v", row.answer, err)
 		}
 	}
@@ -91,9 +91,9 @@ func TestIsPermanent(t *testing.T) {
 	t.Parallel()
 	denied := serverError("NOPERM no")
 	for _, row := range []struct {
-		name    string
-		err     error
-		refuses bool
+		name      string
+		err       error
+		permanent bool
 	}{
 		{"the end of a connection", io.EOF, false},
 		{"a network error", &net.OpError{Op: "dial", Err: errors.New("connection refused")}, false},
@@ -101,18 +101,17 @@ func TestIsPermanent(t *testing.T) {
 		{"a deadline", context.DeadlineExceeded, false},
 		{"a closed store", stores.ErrClosed, false},
 		{"an outcome of the contract", fmt.Errorf("%w: %w", stores.ErrNotLock, denied), false},
-		{"one refusal of two", errors.Join(denied, io.EOF), false},
-		{"two refusals", errors.Join(denied, serverError("WRONGPASS no")), true},
+		{"one permanent error of two", errors.Join(denied, io.EOF), false},
+		{"two permanent errors", errors.Join(denied, serverError("WRONGPASS no")), true},
 		{"a certificate that is not valid", &tls.CertificateVerificationError{Err: errors.New("expired")}, true},
 	} {
-		if isPermanent(row.err) != row.refuses {
-			t.Errorf("%s: refuses is %v", row.name, !row.refuses)
+		if isPermanent(row.err) != row.permanent {
+			t.Errorf("%s: isPermanent is %v", row.name, !row.permanent)
 		}
 	}
 }
 
-// TestStore_ServerErrors provokes answers of a real server, of calls that were
-// well when the store was opened.
+// TestStore_ServerErrors provokes errors of a real server after the store was opened.
 func TestStore_ServerErrors(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -124,8 +123,8 @@ func TestStore_ServerErrors(t *testing.T) {
 	}{
 		{"a password was set", nil, []string{"CONFIG SET requirepass secret", "CLIENT KILL TYPE normal SKIPME yes"}, "NOAUTH|unauthenticated", true},
 		{"the user was restricted", nil, []string{"ACL SETUSER default -evalsha"}, "NOPERM", true},
-		{"a command of the scripts was forbidden", nil, []string{"ACL SETUSER default -time"}, "can't run this command", true},
-		{"the token is no number but a hash", nil, []string{"DEL mortise:token", "HSET mortise:token f v"}, "WRONGTYPE", true},
+		{"a command of the scripts was denied", nil, []string{"ACL SETUSER default -time"}, "can't run this command", true},
+		{"the token is a hash", nil, []string{"DEL mortise:token", "HSET mortise:token f v"}, "WRONGTYPE", true},
 		{"the memory is full", nil, []string{"CONFIG SET maxmemory 1"}, "OOM", false},
 		{"replicas are missing", nil, []string{"CONFIG SET min-replicas-to-write 1"}, "NOREPLICAS", false},
 		{"it has become a replica", nil, []string{"REPLICAOF 127.0.0.1 1"}, "READONLY", false},

@@ -25,7 +25,7 @@ func TestLock_IdleTimeout(t *testing.T) {
 		unlock(t, s, "k", "holder")
 		w.granted()
 		unlock(t, s, "k", "o")
-		eventually(t, "nobody listens", func() bool { return len(client.PubSubChannels(t.Context(), "*").Val()) == 0 })
+		eventually(t, "the store is not subscribed", func() bool { return len(client.PubSubChannels(t.Context(), "*").Val()) == 0 })
 	}
 	onlyTheTokenIsLeft(t, s)
 }
@@ -51,7 +51,7 @@ func TestClose_EndsWaits(t *testing.T) {
 		errs <- s.(*Store).Watch(t.Context(), "", func(stores.Event) error { close(watching); return nil })
 	})
 	<-watching
-	eventually(t, "one waits", func() bool { return waiters(t, other, "k") == 1 })
+	eventually(t, "the waiter is queued", func() bool { return waiters(t, other, "k") == 1 })
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
@@ -62,7 +62,7 @@ func TestClose_EndsWaits(t *testing.T) {
 		}
 	}
 	if n := waiters(t, other, "k"); n != 0 {
-		t.Error("the queue was not left")
+		t.Error("the waiter must have left the queue")
 	}
 	if _, err := s.(*Store).Lock(t.Context(), request("k2", "o", time.Minute)); !errors.Is(err, stores.ErrClosed) {
 		t.Errorf("after Close: %v", err)
@@ -78,7 +78,7 @@ func TestClose_RedisHangs(t *testing.T) {
 	lock(t, s, "k", "holder", time.Minute)
 	w := startLock(t, s, request("k", "o", time.Minute), 1)
 	go func() { _ = other.Do(context.Background(), "DEBUG", "SLEEP", "6").Err() }()
-	time.Sleep(100 * time.Millisecond) // until it sleeps
+	time.Sleep(100 * time.Millisecond) // until Redis sleeps
 	start := time.Now()
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -87,6 +87,6 @@ func TestClose_RedisHangs(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	if _, err := w.result(); !errors.Is(err, stores.ErrClosed) {
-		t.Errorf("the waiter got %v", err)
+		t.Errorf("the waiter returned %v", err)
 	}
 }

@@ -154,7 +154,7 @@ func parseConfig(md map[string]string) (Config, error) {
 func (c Config) check() error {
 	switch {
 	case c.Host == "":
-		return errors.New("metadata key redisHost: is empty")
+		return errors.New("metadata key redisHost: must not be empty")
 	case strings.EqualFold(c.Type, "cluster"):
 		return errors.New("metadata key redisType: Redis Cluster is not supported, because a lock could be lost when slots move")
 	case c.UseEntraID || c.UseAzureAD:
@@ -162,16 +162,16 @@ func (c Config) check() error {
 	case c.UseOIDC:
 		return errors.New("metadata key useOIDC: " + explain("useOIDC"))
 	case c.Failover && c.MasterName == "":
-		return errors.New("metadata key sentinelMasterName: is empty, failover needs it")
+		return errors.New("metadata key sentinelMasterName: must not be empty with failover")
 	case !c.Failover && c.MasterName != "":
 		return errors.New("metadata key sentinelMasterName: needs failover; set failover to true and let redisHost name the Sentinels, " +
 			"or remove sentinelMasterName")
 	case !c.Failover && strings.Contains(c.Host, ","):
-		return errors.New("metadata key redisHost: names several hosts, which only failover can use")
+		return errors.New("metadata key redisHost: must be one host, unless failover is true")
 	case (c.ClientCert == "") != (c.ClientKey == ""):
-		return errors.New("metadata keys clientCert and clientKey: one needs the other")
+		return errors.New("metadata keys clientCert and clientKey: must be set together")
 	case c.DB < 0:
-		return errors.New("metadata key redisDB: is negative")
+		return errors.New("metadata key redisDB: must not be negative")
 	}
 	return nil
 }
@@ -236,9 +236,9 @@ func (c Config) addr(host string) (string, error) {
 	_, port, err := net.SplitHostPort(host)
 	switch {
 	case host == "":
-		return "", errors.New("metadata key redisHost: has an empty host in its list")
+		return "", errors.New("metadata key redisHost: must not have an empty host in its list")
 	case err == nil && c.Port != "" && c.Port != port:
-		return "", errors.New("metadata key redisPort: is not the port that redisHost has")
+		return "", errors.New("metadata key redisPort: must be the port in redisHost, or be removed")
 	case err == nil:
 		return host, nil
 	}

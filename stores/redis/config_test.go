@@ -44,7 +44,7 @@ func TestParseConfig_LockRedisYAML(t *testing.T) {
 		{"retries", o.MaxRetries, 5},
 		{"a bare number is milliseconds", o.MinRetryBackoff, 20 * time.Millisecond},
 		{"a duration with a unit", o.MaxRetryBackoff, time.Second},
-		{"minus one stays as it is", o.ReadTimeout, time.Duration(-1)},
+		{"minus one is passed on", o.ReadTimeout, time.Duration(-1)},
 		{"write timeout", o.WriteTimeout, 1500 * time.Millisecond},
 		{"pool size", o.PoolSize, 4},
 		{"pool timeout", o.PoolTimeout, 250 * time.Millisecond},
@@ -67,9 +67,9 @@ func TestParseConfig_LegacyNames(t *testing.T) {
 		retries int
 		backoff time.Duration
 	}{
-		{"neither", map[string]string{}, 3, 0},
-		{"older ones", map[string]string{"maxRetries": "7", "maxRetryBackoff": "2000000"}, 7, 2 * time.Millisecond},
-		{"newer ones win", map[string]string{
+		{"no key", map[string]string{}, 3, 0},
+		{"legacy names", map[string]string{"maxRetries": "7", "maxRetryBackoff": "2000000"}, 7, 2 * time.Millisecond},
+		{"both names", map[string]string{
 			"maxRetries": "7", "redisMaxRetries": "-1", "maxRetryBackoff": "5", "redisMinRetryInterval": "9",
 		}, -1, 9 * time.Millisecond},
 	} {
@@ -125,7 +125,8 @@ func TestConfig_Addr(t *testing.T) {
 	}
 }
 
-// TestParseConfig_CertificateWithoutTLS, as by lock.redis.
+// TestParseConfig_CertificateWithoutTLS expects the certificate to be ignored, as
+// lock.redis does.
 func TestParseConfig_CertificateWithoutTLS(t *testing.T) {
 	t.Parallel()
 	c, err := parseConfig(map[string]string{"redisHost": "r", "clientCert": "any", "clientKey": "any"})
@@ -157,7 +158,7 @@ func TestParseConfig_Errors(t *testing.T) {
 		{"an empty host", map[string]string{"redisHost": "a,,b", "failover": "true", "sentinelMasterName": "m"}, "redisHost"},
 		{"two ports", map[string]string{"redisHost": "a:1", "redisPort": "2"}, "redisPort"},
 		{"negative database", map[string]string{"redisDB": "-1"}, "redisDB"},
-		{"database that is no number", map[string]string{"redisDB": secret}, "redisDB"},
+		{"a database that is not a number", map[string]string{"redisDB": secret}, "redisDB"},
 		{"bad duration", map[string]string{"dialTimeout": secret}, "dialTimeout"},
 		{"endless duration", map[string]string{"readTimeout": "9223372036854775807"}, "readTimeout"},
 		{"bad boolean", map[string]string{"enableTLS": secret}, "enableTLS"},
@@ -174,26 +175,26 @@ func TestParseConfig_Errors(t *testing.T) {
 				_, err = c.options()
 			}
 			if err == nil {
-				t.Fatal("accepted")
+				t.Fatal("the metadata must be rejected")
 			}
 			if !strings.Contains(err.Error(), "metadata key") || !strings.Contains(err.Error(), row.want) {
-				t.Errorf("%q does not name %s", err, row.want)
+				t.Errorf("%q must contain %s", err, row.want)
 			}
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%q repeats the value", err)
+				t.Errorf("%q must not contain the value", err)
 			}
 		})
 	}
 }
 
-// TestBackend_ExplainsKeys opens components by a registry, which knows the keys.
+// TestBackend_ExplainsKeys opens components through a registry, which explains the keys.
 func TestBackend_ExplainsKeys(t *testing.T) {
 	t.Parallel()
 	registry := stores.NewRegistry("redis")
 	registry.Register("redis", Backend())
 	open := func(t *testing.T, key, value string) error {
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // what is accepted does not connect
+		cancel() // so that accepted metadata does not connect
 		_, err := registry.Open(ctx, stores.Component{
 			Metadata: map[string]string{"redisHost": "127.0.0.1:1", key: value}, Log: logger.NewLogger("test"),
 		})
@@ -244,12 +245,12 @@ func FuzzParseConfig(f *testing.F) {
 		c, err := parseConfig(map[string]string{k1: v1, k2: v2})
 		if err != nil {
 			if len(v1) > 16 && strings.Contains(err.Error(), v1) && !strings.Contains(k2, v1) {
-				t.Errorf("the error repeats a value: %q", err)
+				t.Errorf("the error must not contain a value: %q", err)
 			}
 			return
 		}
 		if _, err := c.options(); err == nil && c.Host == "" {
-			t.Error("a configuration without a host is accepted")
+			t.Error("a configuration without a host must be rejected")
 		}
 	})
 }

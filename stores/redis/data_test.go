@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// otherData are keys that hold no lock, by what they hold, each written by one command.
+// otherData are values that are not locks, each with the command that writes it.
 var otherData = []struct {
 	name    string
 	command []any // without the key, which is its first argument
@@ -38,7 +38,7 @@ var otherData = []struct {
 	{"a stream that expires", []any{"XADD", "1-1", "f", "v"}, time.Hour},
 }
 
-// write writes the data to a key.
+// writeData writes a value to a key.
 func writeData(t *testing.T, client *goredis.Client, key string, command []any, ttl time.Duration) {
 	t.Helper()
 	args := append([]any{command[0], key}, command[1:]...)
@@ -50,12 +50,12 @@ func writeData(t *testing.T, client *goredis.Client, key string, command []any, 
 	}
 }
 
-// callsFor are all calls for one key, which is one of the group's.
+// allCalls returns all calls for one key, which may be declared in the group.
 func allCalls(s *Store, key string) map[string]func(context.Context) error {
 	one, member := request(key, "o", time.Minute), member(key, "o")
 	several := stores.MultiRequest{Keys: []string{"free", key}, Owner: "o", TTL: time.Minute}
-	several2 := several
-	several2.Wait = true
+	waiting := several
+	waiting.Wait = true
 	holding := request(key, "p", time.Minute, "o")
 	return map[string]func(context.Context) error{
 		"try lock":            func(ctx context.Context) error { return grantErr(s.TryLock(ctx, one)) },
@@ -64,7 +64,7 @@ func allCalls(s *Store, key string) map[string]func(context.Context) error {
 		"lock while holding":  func(ctx context.Context) error { return grantErr(s.Lock(ctx, holding)) },
 		"lock in a group":     func(ctx context.Context) error { return grantErr(s.Lock(ctx, member)) },
 		"try lock all":        func(ctx context.Context) error { return grantErr(s.LockAll(ctx, several)) },
-		"lock all":            func(ctx context.Context) error { return grantErr(s.LockAll(ctx, several2)) },
+		"lock all":            func(ctx context.Context) error { return grantErr(s.LockAll(ctx, waiting)) },
 		"renew":               func(ctx context.Context) error { return grantErr(s.Renew(ctx, one)) },
 		"unlock":              func(ctx context.Context) error { return s.Unlock(ctx, key, "o") },
 		"unlock by its value": func(ctx context.Context) error { return s.Unlock(ctx, key, "x") },
@@ -82,7 +82,7 @@ func allCalls(s *Store, key string) map[string]func(context.Context) error {
 	}
 }
 
-// allSay makes all calls for a key that holds no lock.
+// wantNotLock makes all calls for a key that holds no lock.
 func wantNotLock(t *testing.T, s *Store, key, data string) {
 	t.Helper()
 	for name, call := range allCalls(s, key) {
@@ -94,16 +94,15 @@ func wantNotLock(t *testing.T, s *Store, key, data string) {
 	}
 }
 
-// TestStore_KeyHoldsData makes every call for every kind of data, under a name
-// like those of users and one like those of daprd; the key was declared before, or was
-// not.
+// TestStore_KeyHoldsData makes every call for every kind of data, under keys of users and
+// of daprd, and under keys that were declared before.
 func TestStore_KeyHoldsData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
-	listening := openStore(t, "redisHost", server.Addr) // where a Lock goes into the queue at once
+	subscribed := openStore(t, "redisHost", server.Addr) // where Lock queues immediately
 	lock(t, s, "held", "holder", time.Minute)
-	startLock(t, listening, request("held", "waiter", time.Minute), 1)
+	startLock(t, subscribed, request("held", "waiter", time.Minute), 1)
 	for i, data := range otherData {
 		for j, key := range []string{group + fmt.Sprint("order-", i), group + fmt.Sprint("declared-", i), fmt.Sprint("lock||app||", i)} {
 			if j == 1 {
@@ -111,7 +110,7 @@ func TestStore_KeyHoldsData(t *testing.T) {
 			}
 			writeData(t, client, key, data.command, data.ttl)
 			before := client.Dump(t.Context(), key).Val()
-			for _, s := range []*Store{s, listening} {
+			for _, s := range []*Store{s, subscribed} {
 				wantNotLock(t, s, key, data.name)
 			}
 			if after := client.Dump(t.Context(), key).Val(); after != before || before == "" {
@@ -121,16 +120,16 @@ func TestStore_KeyHoldsData(t *testing.T) {
 				t.Errorf("%s: %q now expires in %v", data.name, key, left)
 			}
 			if n := waiters(t, s, key) + waiters(t, s, "free"); n > 0 {
-				t.Errorf("%s: %d wait for %q", data.name, n, key)
+				t.Errorf("%s: %d waiters for %q", data.name, n, key)
 			}
 		}
 	}
 	if n := client.Exists(t.Context(), "free").Val(); n != 0 {
-		t.Error("a part of several locks was taken")
+		t.Error("one of several locks was taken")
 	}
 	list, err := s.List(t.Context(), "")
 	if err != nil || len(list) != len(otherData)+1 {
-		t.Errorf("the list has %d locks, want those that were declared, %d, and one: %v", len(list), len(otherData), err)
+		t.Errorf("the list has %d locks, want the %d declared ones and one more: %v", len(list), len(otherData), err)
 	}
 	for _, l := range list {
 		if l.Owner != "" && l.Key != "held" {
@@ -139,8 +138,8 @@ func TestStore_KeyHoldsData(t *testing.T) {
 	}
 }
 
-// TestLock_KeyBecomesData writes data in the place of a lock while requests of
-// all kinds wait for it.
+// TestLock_KeyBecomesData replaces a lock by data while requests of all kinds wait for
+// it.
 func TestLock_KeyBecomesData(t *testing.T) {
 	t.Parallel()
 	for _, command := range [][]any{{"HSET", "f", "v"}, {"SET", "x"}} {
@@ -160,13 +159,13 @@ func TestLock_KeyBecomesData(t *testing.T) {
 				}, 1),
 			}
 			waits := startLock(t, s, request("another", "e", time.Minute), 2)
-			client.Del(t.Context(), group+"k") // which no waiter notices before the next check
+			client.Del(t.Context(), group+"k") // waiters notice it at the next check
 			writeData(t, client, group+"k", command, 0)
 			for _, w := range all {
 				w.failsWith(stores.ErrNotLock)
 			}
 			if !waits.isWaiting() {
-				t.Error("a waiter for another lock is sent away too")
+				t.Error("the wait for another lock must go on")
 			}
 			unlock(t, s, "another", "holder")
 			waits.granted()
@@ -195,19 +194,18 @@ func TestLock_OverwrittenBeforeClaim(t *testing.T) {
 	}
 }
 
-// TestDeadlock_KeyHoldsData has the search meet a key that was overwritten while
-// requests waited for it.
+// TestDeadlock_KeyHoldsData replaces a lock by data that a deadlock search visits.
 func TestDeadlock_KeyHoldsData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, other, client := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr), server.Client()
 	lock(t, s, "held", "me", time.Minute)
-	lock(t, s, "spoilt", "x", time.Minute)
+	lock(t, s, "overwritten", "x", time.Minute)
 	// It belongs to a process that counts as alive but no longer serves its waiters.
-	w := other.newWaiter(stores.MultiRequest{Keys: []string{"spoilt", "front"}, Owner: "w", TTL: time.Minute})
+	w := other.newWaiter(stores.MultiRequest{Keys: []string{"overwritten", "front"}, Owner: "w", TTL: time.Minute})
 	w.enqueue(t, other)
-	client.Del(t.Context(), "spoilt")
-	writeData(t, client, "spoilt", []any{"HSET", "f", "v"}, 0)
+	client.Del(t.Context(), "overwritten")
+	writeData(t, client, "overwritten", []any{"HSET", "f", "v"}, 0)
 	lock(t, s, "wanted", "y", time.Minute)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

@@ -14,13 +14,13 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestDeclare_LostAnswers has go-redis repeat requests that were carried out.
+// TestDeclare_LostAnswers loses the answers to requests, which are repeated.
 func TestDeclare_LostAnswers(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
-	declare(t, s, group, "g/k", time.Minute) // Redis learns the scripts
+	declare(t, s, group, "g/k", time.Minute) // loads the scripts into Redis
 	lockDeclared(t, s, "g/k", "o")
 	withdraw(t, s, group, "g/k")
 	declaration := stores.Declaration{Group: group, Key: "g/k", TTL: time.Minute, Limit: 1}
@@ -28,15 +28,15 @@ func TestDeclare_LostAnswers(t *testing.T) {
 		name string
 		do   func() error
 		want error
-		held string // by whom then
+		held string // the holder afterwards
 	}{
 		{"declare", func() error { return s.Declare(t.Context(), declaration) }, nil, ""},
 		{"declare once more", func() error { return s.Declare(t.Context(), declaration) }, stores.ErrDeclared, ""},
 		{"take", func() error { return grantErr(s.TryLock(t.Context(), member("g/k", "o"))) }, nil, "o"},
 		{"take once more", func() error { return grantErr(s.TryLock(t.Context(), member("g/k", "o"))) }, stores.ErrRepeated, "o"},
-		{"withdraw, as if somebody else had", func() error { return s.Withdraw(t.Context(), group, "g/k") }, stores.ErrNotDeclared, ""},
+		{"withdraw", func() error { return s.Withdraw(t.Context(), group, "g/k") }, stores.ErrNotDeclared, ""},
 	} {
-		eventually(t, "the answers before are lost", proxy.Lost)
+		eventually(t, "the earlier answers are lost", proxy.Lost)
 		proxy.LoseAnswers(1)
 		if err := row.do(); !errors.Is(err, row.want) {
 			t.Errorf("%s: %v", row.name, err)
@@ -62,7 +62,7 @@ func TestDeclare_RedisRestarts(t *testing.T) {
 	stays := startLock(t, b, member("g/k", "stays"), 1)
 	server.Stop()
 	server.Start()
-	eventually(t, "the waiter is in the queue", func() bool {
+	eventually(t, "the waiter is queued", func() bool {
 		n, err := a.client.ZCard(t.Context(), "mortise:queue:g/k").Result()
 		return err == nil && n == 1
 	})
@@ -83,15 +83,16 @@ func TestDeclaredLock_ProcessKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if _, err := s.Lock(ctx, member("g/k", "child 1")); !errors.Is(err, stores.ErrRepeated) {
-		t.Errorf("while the process lives: %v", err)
+		t.Errorf("while the process is alive: %v", err)
 	}
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its owner is free to ask", func() bool {
+	eventually(t, "the owner can request the lock", func() bool {
 		return !errors.Is(grantErr(s.TryLock(t.Context(), member("g/k", "child 1"))), stores.ErrRepeated)
 	})
-	w := startLock(t, s, member("g/k", "child 1"), 3) // the two others are dead, and nobody has looked yet
+	// The two dead waiters are still queued.
+	w := startLock(t, s, member("g/k", "child 1"), 3)
 	unlock(t, s, "g/k", "holder")
 	w.granted()
 	unlock(t, s, "g/k", "child 1")
@@ -103,33 +104,33 @@ func TestDeclaredLock_WaiterCutOff(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
-	away, s := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
+	cutOff, s := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, s, group, "g/k", time.Minute)
 	lockDeclared(t, s, "g/k", "holder")
 	both := []*lockCall{}
 	for i, owner := range []string{"ann", "bob"} {
 		both = append(both, start(t, s, i+1, "g/k", func(ctx context.Context) (stores.Grant, error) {
-			return away.Lock(ctx, member("g/k", owner))
+			return cutOff.Lock(ctx, member("g/k", owner))
 		}))
 	}
-	mend := proxy.Cut()
+	reconnect := proxy.Cut()
 	unlock(t, s, "g/k", "ann")
 	withdraw(t, s, group, "g/k")
 	declare(t, s, group, "g/k", time.Minute)
 	for _, w := range both {
 		if !w.isWaiting() {
-			t.Error("ended, although Redis was away")
+			t.Error("a wait ended while Redis was unreachable")
 		}
 	}
-	mend()
+	reconnect()
 	both[0].failsWith(stores.ErrGaveUp)
 	both[1].failsWith(stores.ErrNotDeclared)
 	withdraw(t, s, group, "g/k")
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestRace_GrantOrCancelWait hands locks to waiters in the moment when
-// their owners give up, or when the locks are withdrawn.
+// TestRace_GrantOrCancelWait hands locks to waiters while their owners unlock, or while
+// the locks are withdrawn.
 func TestRace_GrantOrCancelWait(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -138,7 +139,7 @@ func TestRace_GrantOrCancelWait(t *testing.T) {
 	var granted, ended atomic.Int64
 	var wg sync.WaitGroup
 	for worker := range 4 {
-		wg.Go(func() { // its helpers end the test in trouble, and other workers with it
+		wg.Go(func() { // t.Fatal in a helper ends the other workers too
 			for round := range rounds {
 				r := raceRound{t: t, name: fmt.Sprint("worker ", worker, ", round ", round), key: fmt.Sprint("g/", worker),
 					waitsIn: both[worker%2], other: both[worker/2], withdraws: round%2 == 0}
@@ -153,21 +154,21 @@ func TestRace_GrantOrCancelWait(t *testing.T) {
 	wg.Wait()
 	t.Logf("%d granted, %d ended", granted.Load(), ended.Load())
 	if granted.Load() == 0 || ended.Load() == 0 {
-		t.Error("there was no race")
+		t.Error("must have grants and ends")
 	}
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// race is one between the hand-over of a declared lock to a waiter and the end of his
-// wait.
+// raceRound is one race between the hand-over of a declared lock to a waiter and the end
+// of its wait.
 type raceRound struct {
 	t              *testing.T
 	name, key      string
-	waitsIn, other *Store // where he waits, and where the rest happens
-	withdraws      bool   // else the owner gives up
+	waitsIn, other *Store // the waiter's store, and that of the other calls
+	withdraws      bool   // else the owner unlocks
 }
 
-// run returns what Lock has.
+// run runs the round and returns the error of Lock.
 func (r raceRound) run() error {
 	declare(r.t, r.other, group, r.key, time.Minute)
 	lockDeclared(r.t, r.other, r.key, "holder")
@@ -189,16 +190,16 @@ func (r raceRound) end() error {
 	return r.other.Unlock(r.t.Context(), r.key, "o")
 }
 
-// check compares what Lock, the holder's Unlock and the end returned, and leaves nothing.
+// check compares the errors of Lock, the holder's Unlock and the end, and cleans up.
 func (r raceRound) check(locked, freed, ended error) {
 	if r.withdraws {
 		if ended != nil || locked != nil && !errors.Is(locked, stores.ErrNotDeclared) {
 			r.t.Errorf("%s: withdrawn with %v, lock: %v", r.name, ended, locked)
 		}
 	} else if freed != nil || (locked != nil) && (ended != nil) || locked != nil && !errors.Is(locked, stores.ErrGaveUp) {
-		r.t.Errorf("%s: unlocked with %v, given up with %v, lock: %v", r.name, freed, ended, locked)
+		r.t.Errorf("%s: unlocked with %v, cancelled with %v, lock: %v", r.name, freed, ended, locked)
 	} else {
-		if ended != nil { // before he waited
+		if ended != nil { // before the wait began
 			unlock(r.t, r.waitsIn, r.key, "o")
 		}
 		withdraw(r.t, r.waitsIn, group, r.key)
@@ -208,7 +209,7 @@ func (r raceRound) check(locked, freed, ended error) {
 	}
 }
 
-// abandon has an owner wait for "g/k" in a store that gives no sign of life, and returns
+// abandonWaiter queues an owner for "g/k" in a store that sends no heartbeat, and returns
 // the waiter's id.
 func abandonWaiter(t *testing.T, dead *Store, owner string) (id string) {
 	t.Helper()
@@ -220,7 +221,7 @@ func abandonWaiter(t *testing.T, dead *Store, owner string) (id string) {
 	return w.id
 }
 
-// TestUnlock_DeadWaiter has owners unlock what they neither hold nor wait for,
+// TestUnlock_DeadWaiter unlocks for owners that neither hold nor wait for the lock,
 // because their process is dead.
 func TestUnlock_DeadWaiter(t *testing.T) {
 	t.Parallel()
@@ -231,7 +232,7 @@ func TestUnlock_DeadWaiter(t *testing.T) {
 	abandonWaiter(t, dead, "ann")
 	long := abandonWaiter(t, dead, "bob")
 	abandonWaiter(t, dead, "cid")
-	s.client.Del(t.Context(), "mortise:waiter:"+long) // as after some seconds
+	s.client.Del(t.Context(), "mortise:waiter:"+long) // as if it had expired
 	alive := startLock(t, s, member("g/k", "alive"), 4)
 	for _, owner := range []string{"ann", "bob"} {
 		if err := s.Unlock(t.Context(), "g/k", owner); !errors.Is(err, stores.ErrNotOwner) {
@@ -242,11 +243,11 @@ func TestUnlock_DeadWaiter(t *testing.T) {
 	unlock(t, s, "g/k", "holder")
 	alive.granted()
 	if names := s.client.HKeys(t.Context(), "mortise:waiting:g/k").Val(); len(names) != 1 || names[0] != "last" {
-		t.Errorf("known by name: %q", names)
+		t.Errorf("mortise:waiting has %q", names)
 	}
 }
 
-// TestDeclaredLock_DeadWaiterWithoutData covers those whose data Redis has lost.
+// TestDeclaredLock_DeadWaiterWithoutData covers dead waiters whose data Redis has lost.
 func TestDeclaredLock_DeadWaiterWithoutData(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -259,14 +260,14 @@ func TestDeclaredLock_DeadWaiterWithoutData(t *testing.T) {
 	last := startLock(t, s, member("g/k", "last"), 3)
 	unlock(t, s, "g/k", "holder")
 	if names := s.client.HKeys(t.Context(), "mortise:waiting:g/k").Val(); len(names) != 1 || names[0] != "last" {
-		t.Errorf("known by name: %q", names)
+		t.Errorf("mortise:waiting has %q", names)
 	}
 	unlock(t, s, "g/k", "bob")
 	last.granted()
 }
 
-// TestDeclaredLock_LateClaim lets the time for a claim run out while nobody else wants
-// the lock.
+// TestDeclaredLock_LateClaim claims a lock after its reservation has expired, without
+// other waiters.
 func TestDeclaredLock_LateClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -277,12 +278,12 @@ func TestDeclaredLock_LateClaim(t *testing.T) {
 	if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 		t.Fatal(g, err)
 	}
-	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
-	if _, err := pushes.Receive(t.Context()); err != nil {
+	messages := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := messages.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	unlock(t, b, "g/k", "holder")
-	a.client.Del(t.Context(), "g/k", recordPrefix+"g/k") // as when the time is over
+	a.client.Del(t.Context(), "g/k", recordPrefix+"g/k") // as if they had expired
 	if g, err := a.request(t.Context(), w, true); err != nil || !g.Acquired {
 		t.Fatal("the late claim", g, err)
 	}
@@ -290,6 +291,6 @@ func TestDeclaredLock_LateClaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.Unlock(t.Context(), "g/k", "ann"); !errors.Is(err, stores.ErrNotHeld) {
-		t.Errorf("unlock of what was revoked: %v", err)
+		t.Errorf("unlock of a revoked lock: %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// The tests' declared locks are of the group "g/", unless they say otherwise.
+// group is the group of most declared locks in the tests.
 const group = "g/"
 
 func declare(t *testing.T, s *Store, group, key string, ttl time.Duration) {
@@ -30,12 +30,12 @@ func withdraw(t *testing.T, s *Store, group, key string) {
 	}
 }
 
-// member is a request for a declared lock.
+// member returns a request for a declared lock of the group.
 func member(key, owner string) stores.Request {
 	return stores.Request{Group: group, Key: key, Owner: owner}
 }
 
-// admit takes a declared lock that must be free.
+// lockDeclared takes a declared lock that must be free.
 func lockDeclared(t *testing.T, s *Store, key, owner string) stores.Grant {
 	t.Helper()
 	g, err := s.TryLock(t.Context(), member(key, owner))
@@ -45,7 +45,7 @@ func lockDeclared(t *testing.T, s *Store, key, owner string) stores.Grant {
 	return g
 }
 
-// ends expects a Lock to fail.
+// failsWith expects Lock to return an error.
 func (w *lockCall) failsWith(want error) {
 	w.t.Helper()
 	if g, err := w.result(); !errors.Is(err, want) || g != (stores.Grant{}) {
@@ -83,7 +83,7 @@ func TestDeclaredLock_TTL(t *testing.T) {
 	}
 }
 
-// handOver has one store give "g/k" back while "o" waits for it in the other.
+// handOver releases "g/k" in one store while "o" waits for it in the other.
 func handOver(t *testing.T, from, to *Store) (stores.Grant, error) {
 	t.Helper()
 	lockDeclared(t, from, "g/k", "first")
@@ -105,7 +105,7 @@ func TestWithdraw_EndsWaitsInOtherStores(t *testing.T) {
 	if owner := a.client.Get(t.Context(), "g/k").Val(); owner != "other" {
 		t.Errorf("withdrawn, the lock is %q's", owner)
 	}
-	declare(t, b, group, "g/k", time.Hour) // at once, before they know
+	declare(t, b, group, "g/k", time.Hour) // before the waiters are woken
 	for _, w := range append(members, last) {
 		w.failsWith(stores.ErrNotDeclared)
 	}
@@ -113,15 +113,15 @@ func TestWithdraw_EndsWaitsInOtherStores(t *testing.T) {
 		t.Errorf("token %d after %d", token, held.Token)
 	}
 	if err := a.Unlock(t.Context(), "g/k", "holder"); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("unlock by who held it: %v", err)
+		t.Errorf("unlock by the former holder: %v", err)
 	}
 	unlock(t, a, "g/k", "other")
 	withdraw(t, a, group, "g/k")
 	onlyTheTokenIsLeft(t, a)
 }
 
-// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter to whom no push came, nor
-// the note that it was sent away.
+// TestDeclaredLock_WithdrawnAndDeclaredAgain covers a waiter that has neither received a
+// message nor finds the note about the withdrawal.
 func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -136,10 +136,10 @@ func TestDeclaredLock_WithdrawnAndDeclaredAgain(t *testing.T) {
 	declare(t, b, group, "g/k", time.Minute)
 	b.client.Del(t.Context(), "mortise:waiter:"+w.id)
 	if g, err := a.request(t.Context(), w, true); !errors.Is(err, stores.ErrNotDeclared) || g.Acquired {
-		t.Errorf("asked again: %+v, %v", g, err)
+		t.Errorf("repeated request: %+v, %v", g, err)
 	}
 	if w := a.newSingleWaiter(member("g/k", "o")); w.declared != 0 {
-		t.Error("a new request knows a declaration")
+		t.Error("a new request must not have a declaration")
 	} else if g, err := a.request(t.Context(), w, false); err != nil || !g.Acquired {
 		t.Errorf("a new request: %+v, %v", g, err)
 	}
@@ -152,12 +152,12 @@ func TestUnlock_EndsWaitsInOtherStores(t *testing.T) {
 	declare(t, a, group, "g/k", time.Minute)
 	lockDeclared(t, a, "g/k", "holder")
 	for i, from := range []*Store{a, b} {
-		gives := startLock(t, a, member("g/k", "o"), 1)
+		gaveUp := startLock(t, a, member("g/k", "o"), 1)
 		next := startLock(t, b, member("g/k", "next"), 2)
 		unlock(t, from, "g/k", "o")
-		gives.failsWith(stores.ErrGaveUp)
+		gaveUp.failsWith(stores.ErrGaveUp)
 		if n := waiters(t, a, "g/k"); n != 1 {
-			t.Errorf("round %d: %d wait", i, n)
+			t.Errorf("round %d: %d waiters", i, n)
 		}
 		if err := from.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
 			t.Errorf("round %d: unlock once more: %v", i, err)
@@ -178,24 +178,25 @@ func TestDeclaredLock_LongWait(t *testing.T) {
 	lockDeclared(t, s, "g/k", "holder")
 	w := startLock(t, s, member("g/k", "o"), 1)
 	if !s.client.PExpire(t.Context(), "mortise:waiting:g/k", time.Second).Val() {
-		t.Fatal("nobody is known by name")
+		t.Fatal("mortise:waiting must exist")
 	}
-	eventually(t, "a check keeps the names", func() bool {
+	eventually(t, "a check refreshes the hash", func() bool {
 		return s.client.PTTL(t.Context(), "mortise:waiting:g/k").Val() > 2*time.Second
 	})
 	unlock(t, s, "g/k", "o")
 	w.failsWith(stores.ErrGaveUp)
 }
 
-// TestDeclaredLock_CanceledWaiterIsWoken does without the checks, which find out later.
+// TestDeclaredLock_CanceledWaiterIsWoken expects a message, because checks would notice
+// the cancellation only later.
 func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	declare(t, a, group, "g/k", time.Minute)
 	lockDeclared(t, a, "g/k", "holder")
-	pushes := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
-	if _, err := pushes.Receive(t.Context()); err != nil {
+	messages := server.Client().Subscribe(t.Context(), wakePrefix+a.id)
+	if _, err := messages.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
@@ -212,10 +213,10 @@ func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.failsWith(row.want)
-		eventually(t, row.name+", he is woken", func() bool {
+		eventually(t, row.name+": the waiter is woken", func() bool {
 			select {
-			case message := <-pushes.Channel():
-				return message.Payload == id // others are signs of life
+			case message := <-messages.Channel():
+				return message.Payload == id // others are heartbeats
 			default:
 				return false
 			}
@@ -223,8 +224,8 @@ func TestDeclaredLock_CanceledWaiterIsWoken(t *testing.T) {
 	}
 }
 
-// TestDeclaredLock_EndsBeforeClaim ends a lock that was handed to a waiter who does not
-// know it yet.
+// TestDeclaredLock_EndsBeforeClaim ends a lock that was handed to a waiter before the
+// waiter claims it.
 func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -236,18 +237,20 @@ func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 		end  func(*Store) error
 		want error
 	}{
-		{"given up while it is the waiter's", 0, unlock, stores.ErrGaveUp},
-		{"given up when the time for the claim is over", time.Second, unlock, stores.ErrGaveUp},
-		{"withdrawn while it is the waiter's", 0, withdraw, stores.ErrNotDeclared},
-		{"withdrawn when the time for the claim is over", time.Second, withdraw, stores.ErrNotDeclared},
+		{"unlock while the lock is reserved", 0, unlock, stores.ErrGaveUp},
+		{"unlock after the reservation", time.Second, unlock, stores.ErrGaveUp},
+		{"withdraw while the lock is reserved", 0, withdraw, stores.ErrNotDeclared},
+		{"withdraw after the reservation", time.Second, withdraw, stores.ErrNotDeclared},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 			declare(t, a, group, "g/k", time.Minute)
 			lock(t, b, "other", "holder", time.Minute)
-			startLock(t, a, request("other", "o", time.Minute), 1) // so that the store listens
+			// A store with a waiter is subscribed.
+			startLock(t, a, request("other", "o", time.Minute), 1)
 			lockDeclared(t, b, "g/k", "holder")
-			w := a.newSingleWaiter(member("g/k", "o")) // whom nobody wakes
+			// This waiter is not registered to be woken.
+			w := a.newSingleWaiter(member("g/k", "o"))
 			if g, err := a.request(t.Context(), w, true); err != nil || g.Acquired {
 				t.Fatal(g, err)
 			}
@@ -258,14 +261,14 @@ func TestDeclaredLock_EndsBeforeClaim(t *testing.T) {
 				t.Fatalf("handed to %q", owner)
 			}
 			if _, err := b.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
-				t.Errorf("asked again: %v", err)
+				t.Errorf("repeated request: %v", err)
 			}
 			time.Sleep(row.wait)
 			if err := row.end(b); err != nil {
 				t.Fatal(err)
 			}
 			if n := b.client.Exists(t.Context(), "g/k", "mortise:waiting:g/k").Val(); n != 0 {
-				t.Error("something is left")
+				t.Error("the lock and mortise:waiting must be gone")
 			}
 			if _, err := a.request(t.Context(), w, true); !errors.Is(err, row.want) {
 				t.Errorf("the claim: %v", err)
@@ -288,37 +291,37 @@ func TestDeclaredLock_RepeatedRequest(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := b.TryLock(ctx, member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
-			t.Errorf("%s, and does not want to wait: %v", name, err)
+			t.Errorf("%s, without waiting: %v", name, err)
 		}
 	}
 	lockDeclared(t, a, "g/k", "o")
-	repeats("who holds the lock")
+	repeats("the holder")
 	unlock(t, a, "g/k", "o")
 
 	lockDeclared(t, a, "g/k", "holder")
 	w := startLock(t, a, member("g/k", "o"), 1)
-	repeats("who waits")
+	repeats("a waiter")
 	unlock(t, a, "g/k", "holder")
 	w.granted()
 	unlock(t, a, "g/k", "o")
 
 	lock(t, a, "g/k", "holder", time.Minute)
 	plain := startLock(t, a, request("g/k", "o", time.Minute), 1)
-	repeats("who waits without the group")
+	repeats("a waiter without the group")
 	plain.cancel()
 	plain.failsWith(context.Canceled)
 	left := startLock(t, b, member("g/k", "o"), 1)
-	repeats("who waits elsewhere")
+	repeats("a waiter in the other store")
 	left.cancel()
 	left.failsWith(context.Canceled)
 	if err := a.Unlock(t.Context(), "g/k", "o"); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("unlock by who has left: %v", err)
+		t.Errorf("unlock by a waiter that has left: %v", err)
 	}
 	startLock(t, a, member("g/k", "o"), 1)
 }
 
-// TestDeclaredLock_RepeatsDeadWaiter has an owner ask again whose process is dead, and
-// then that process come back.
+// TestDeclaredLock_RepeatsDeadWaiter repeats the request of an owner whose process is
+// dead, and then revives that process.
 func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -326,19 +329,20 @@ func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	declare(t, s, group, "g/k", time.Minute)
 	lockDeclared(t, s, "g/k", "holder")
 	before := dead.newSingleWaiter(member("g/k", "o"))
-	if _, err := dead.request(t.Context(), before, true); err != nil { // and gives no sign of life any more
+	// The waiter sends no heartbeat.
+	if _, err := dead.request(t.Context(), before, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
-		t.Errorf("while it lives: %v", err)
+		t.Errorf("while the process is alive: %v", err)
 	}
-	eventually(t, "the owner is free to ask", func() bool {
+	eventually(t, "the owner can request the lock", func() bool {
 		g, err := s.TryLock(t.Context(), member("g/k", "o"))
 		return err == nil && !g.Acquired
 	})
 	w := startLock(t, s, member("g/k", "o"), 1)
 	if _, err := dead.request(t.Context(), before, true); !errors.Is(err, stores.ErrRepeated) {
-		t.Errorf("the process comes back: %v", err)
+		t.Errorf("after the process has come back: %v", err)
 	}
 	if err := dead.sendLeave(t.Context(), before); err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 // Channels of Redis belong to no database.
 const eventsPrefix = "mortise:events:"
 
-// report is Redis's answer to a watcher. It comes in order with the events: after all
-// that happened before it.
+// report is Redis's answer to a watcher. It is received in order with the events: after
+// all that happened before it.
 type report struct {
 	number       uint64 // of the request
 	watchedSince string // when the present period with watchers began

@@ -13,7 +13,7 @@ type eventBuffer struct {
 	mu         sync.Mutex
 	messages   []any // of type stores.Event and report
 	behind     bool
-	subscribed bool  // messages come in
+	subscribed bool  // messages are received
 	err        error // why not, if known
 }
 
@@ -32,10 +32,10 @@ func (b *eventBuffer) add(message any) {
 	notify(b.ready)
 }
 
-// connected records that messages come in from now on.
+// connected records that messages are received from now on.
 func (b *eventBuffer) connected() { b.set(true, nil) }
 
-// disconnected records that no messages come in, and why.
+// disconnected records that no messages are received, and why.
 func (b *eventBuffer) disconnected(err error) { b.set(false, err) }
 
 func (b *eventBuffer) set(subscribed bool, err error) {
@@ -53,7 +53,7 @@ func (b *eventBuffer) markLost() {
 	b.behind, b.messages = true, nil
 }
 
-// restart keeps messages again if they come in; else it returns why not, if known.
+// restart keeps messages again if they are received; else it returns why not, if known.
 func (b *eventBuffer) restart() (subscribed bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

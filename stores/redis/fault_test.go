@@ -20,8 +20,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// waitAndHold waits three times for a lock, as one of a group if that is not empty, and
-// keeps what it gets, until standard input ends.
+// waitAndHold waits three times for a lock, one of a group if group is not empty, and
+// holds what it was granted until standard input ends.
 func waitAndHold(addr, group, key string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -57,13 +57,13 @@ func startProcess(t *testing.T, s *Store, addr, group, key string) *os.Process {
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = stdin.Close()
-		_ = cmd.Wait() // it was killed, and says so
+		_ = cmd.Wait() // reports that it was killed
 	})
 	eventually(t, "the process waits", func() bool { return waiters(t, s, key) == before+3 })
 	return cmd.Process
 }
 
-// stop stops a process, and returns when it has.
+// stop stops a process, and returns when it has stopped.
 func stop(t *testing.T, process *os.Process) {
 	t.Helper()
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
@@ -85,7 +85,7 @@ func TestLock_ProcessKilled(t *testing.T) {
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "only our own connection listens", func() bool {
+	eventually(t, "only our own connection is subscribed", func() bool {
 		return strings.Count(client.Do(t.Context(), "CLIENT", "LIST", "TYPE", "pubsub").String(), "id=") == 1
 	})
 	unlock(t, s, "k", "holder")
@@ -106,12 +106,13 @@ func TestLock_ProcessStopped(t *testing.T) {
 	freed := time.Now()
 	unlock(t, s, "k", "holder")
 	w.granted()
-	if took := time.Since(freed); took > 2*time.Second { // of 900 ms; one by one, its three waiters would have cost 2.7 s
+	// It takes about 900 ms. One after the other, the three waiters would take 2.7 s.
+	if took := time.Since(freed); took > 2*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
 
-// TestLock_ProcessContinues covers a claim that comes too late.
+// TestLock_ProcessContinues covers a claim that is late.
 func TestLock_ProcessContinues(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -129,11 +130,11 @@ func TestLock_ProcessContinues(t *testing.T) {
 	}
 	last := startLock(t, s, request("k", "last", time.Minute), 4)
 	unlock(t, s, "k", "o")
-	eventually(t, "one of the three comes before who came later", func() bool {
+	eventually(t, "one of the three is served before the later waiter", func() bool {
 		return strings.HasPrefix(s.client.Get(t.Context(), "k").Val(), "child")
 	})
 	if !last.isWaiting() {
-		t.Error("who came later was served first")
+		t.Error("the later waiter was served first")
 	}
 }
 
@@ -143,20 +144,20 @@ func TestLock_WaiterCutOff(t *testing.T) {
 	proxy := servers.StartProxy(t, server.Addr)
 	s, other := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, other, "k", "holder", time.Minute)
-	away := start(t, other, 1, "k", func(ctx context.Context) (stores.Grant, error) {
-		return s.Lock(ctx, request("k", "away", time.Minute))
+	cutOff := start(t, other, 1, "k", func(ctx context.Context) (stores.Grant, error) {
+		return s.Lock(ctx, request("k", "cut off", time.Minute))
 	})
 	w := startLock(t, other, request("k", "o", time.Minute), 2)
-	mend := proxy.Cut()
+	reconnect := proxy.Cut()
 	unlock(t, other, "k", "holder")
 	last := w.granted()
-	if !away.isWaiting() {
-		t.Error("who was cut off does not wait")
+	if !cutOff.isWaiting() {
+		t.Error("the waiter that was cut off must still wait")
 	}
-	mend()
-	eventually(t, "who was cut off is in the queue", func() bool { return waiters(t, other, "k") == 1 })
+	reconnect()
+	eventually(t, "the waiter that was cut off is queued", func() bool { return waiters(t, other, "k") == 1 })
 	unlock(t, other, "k", "o")
-	if token := away.granted(); token <= last {
+	if token := cutOff.granted(); token <= last {
 		t.Errorf("token %d after %d", token, last)
 	}
 }
@@ -182,7 +183,7 @@ func TestLock_ConnectionsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		holder = ""
-		eventually(t, "the next is served", func() bool {
+		eventually(t, "the next waiter is served", func() bool {
 			for i, w := range all {
 				if !served[i] && !w.isWaiting() {
 					w.granted()
@@ -205,11 +206,11 @@ func TestLock_RedisRestarts(t *testing.T) {
 		all[i] = startLock(t, both[i%2], request("k", fmt.Sprint("o", i), time.Minute), i+1)
 	}
 	server.Stop()
-	time.Sleep(300 * time.Millisecond) // so that a check meets nobody
+	time.Sleep(300 * time.Millisecond) // so that a check fails
 	server.Start()
 	served := map[int]bool{}
 	for len(served) < len(all) {
-		eventually(t, "one of them is served", func() bool {
+		eventually(t, "a waiter is served", func() bool {
 			for i, w := range all {
 				if served[i] || w.isWaiting() {
 					continue
@@ -229,8 +230,8 @@ func TestLock_RedisRestarts(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// TestLock_RedisHangs lets Redis stop for longer than claims and calls last,
-// with one who waits, one who comes and one who leaves meanwhile.
+// TestLock_RedisHangs stops Redis for longer than the timeouts of claims and calls, with
+// a waiter that stays, one that leaves and one that arrives meanwhile.
 func TestLock_RedisHangs(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t, "--enable-debug-command", "yes")
@@ -239,36 +240,36 @@ func TestLock_RedisHangs(t *testing.T) {
 	stays := startLock(t, a, request("k", "stays", time.Minute), 1)
 	leaves := startLock(t, b, request("k", "leaves", time.Minute), 2)
 	go func() { _ = server.Client().Do(context.Background(), "DEBUG", "SLEEP", "2.5").Err() }()
-	time.Sleep(100 * time.Millisecond) // until it sleeps
+	time.Sleep(100 * time.Millisecond) // until Redis sleeps
 	leaves.cancel()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if _, err := b.Lock(ctx, request("other", "late", time.Minute)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a lock of a Redis that hangs: %v", err)
+		t.Errorf("lock while Redis hangs: %v", err)
 	}
 	if _, err := leaves.result(); !errors.Is(err, context.Canceled) {
-		t.Errorf("who left got %v", err)
+		t.Errorf("the cancelled Lock returned %v", err)
 	}
 	unlock(t, a, "k", "holder")
 	stays.granted()
 	unlock(t, a, "k", "stays")
-	eventually(t, "nobody holds what was asked for in vain", func() bool {
+	eventually(t, "the locks are free", func() bool {
 		return a.client.Exists(t.Context(), "k", "other").Val() == 0
 	})
-	time.Sleep(2 * checkInterval) // a late request would come now
+	time.Sleep(2 * checkInterval) // a delayed request would arrive now
 	if n := a.client.Exists(t.Context(), "k", "other", "mortise:queue:k", "mortise:queue:other").Val(); n != 0 {
-		t.Error("a request that was given up came late")
+		t.Error("a delayed request took effect after its call had ended")
 	}
 }
 
-// TestLock_LostAnswers loses answers during each step of a wait: to the request,
-// to the claim, to the leave.
+// TestLock_LostAnswers loses answers in each step of a wait: to the request, to the
+// claim, to the leave.
 func TestLock_LostAnswers(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr, "redisMaxRetries", "20"), openStore(t, "redisHost", server.Addr)
-	heard := func() bool {
+	subscribed := func() bool {
 		channel := wakePrefix + s.id
 		return direct.client.PubSubNumSub(t.Context(), channel).Val()[channel] == 1
 	}
@@ -284,7 +285,7 @@ func TestLock_LostAnswers(t *testing.T) {
 		n := i%2 + 1
 		t.Run(fmt.Sprintf("%d answers about %q", n, req.Key), func(t *testing.T) {
 			lose := func() {
-				eventually(t, "the answers before are lost", proxy.Lost)
+				eventually(t, "the earlier answers are lost", proxy.Lost)
 				proxy.LoseAnswers(n)
 			}
 			lose()
@@ -295,26 +296,27 @@ func TestLock_LostAnswers(t *testing.T) {
 			granted := start(t, direct, 1, req.Key, ask("granted"))
 			lose()
 			left := start(t, direct, 2, req.Key, ask("left"))
-			eventually(t, "pushes are heard", func() bool { return proxy.Lost() && heard() }) // else who comes next is served
+			// Without a subscription, the waiter would be skipped.
+			eventually(t, "the store is subscribed", func() bool { return proxy.Lost() && subscribed() })
 			proxy.Delay(20 * time.Millisecond)
 			unlock(t, direct, req.Key, "free")
-			proxy.LoseAnswers(n) // to the claim, which follows the delayed push
+			proxy.LoseAnswers(n) // to the claim, which follows the delayed message
 			granted.granted()
 			proxy.Delay(0)
 			lose()
 			left.cancel()
 			if _, err := left.result(); !errors.Is(err, context.Canceled) {
-				t.Errorf("who left got %v", err)
+				t.Errorf("the cancelled Lock returned %v", err)
 			}
-			eventually(t, "nobody waits", func() bool { return waiters(t, direct, req.Key) == 0 })
+			eventually(t, "the queue is empty", func() bool { return waiters(t, direct, req.Key) == 0 })
 			unlock(t, direct, req.Key, "granted")
-			eventually(t, "nobody holds the lock", func() bool { return direct.client.Exists(t.Context(), req.Key).Val() == 0 })
+			eventually(t, "the lock is free", func() bool { return direct.client.Exists(t.Context(), req.Key).Val() == 0 })
 		})
 	}
 }
 
-// TestRace_GrantOrCancelContext gives locks to waiters in the moment when they
-// leave.
+// TestRace_GrantOrCancelContext hands locks to waiters whose contexts end at the same
+// time.
 func TestRace_GrantOrCancelContext(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -323,7 +325,7 @@ func TestRace_GrantOrCancelContext(t *testing.T) {
 	var granted, cancelled atomic.Int64
 	var wg sync.WaitGroup
 	for worker := range 4 {
-		wg.Go(func() { // its helpers end the test in trouble, and other workers with it
+		wg.Go(func() { // t.Fatal in a helper ends the other workers too
 			key, s, other := fmt.Sprint("k", worker), both[worker%2], both[worker/2]
 			for round := range rounds {
 				lock(t, other, key, "holder", time.Minute)
@@ -354,7 +356,7 @@ func TestRace_GrantOrCancelContext(t *testing.T) {
 	wg.Wait()
 	t.Logf("%d granted, %d cancelled", granted.Load(), cancelled.Load())
 	if granted.Load() == 0 || cancelled.Load() == 0 {
-		t.Error("there was no race")
+		t.Error("must have grants and cancellations")
 	}
 }
 
@@ -365,7 +367,8 @@ func TestDeadlock_DeadWaiter(t *testing.T) {
 	lock(t, s, "ours", "us", time.Minute)
 	lock(t, s, "theirs", "them", time.Minute)
 	req := stores.MultiRequest{Keys: []string{"ours"}, Owner: "dead", TTL: time.Minute, Holding: []string{"them"}}
-	if _, err := dead.request(t.Context(), dead.newWaiter(req), true); err != nil { // and gives no sign of life any more
+	// The waiter sends no heartbeat.
+	if _, err := dead.request(t.Context(), dead.newWaiter(req), true); err != nil {
 		t.Fatal(err)
 	}
 	ask := func() error {
@@ -375,7 +378,7 @@ func TestDeadlock_DeadWaiter(t *testing.T) {
 		return err
 	}
 	if err := ask(); !errors.Is(err, stores.ErrDeadlock) {
-		t.Errorf("while they wait for us: %v", err)
+		t.Errorf("while the other process is alive: %v", err)
 	}
 	eventually(t, "there is no deadlock", func() bool { return !errors.Is(ask(), stores.ErrDeadlock) })
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	// receiveTimeout is after how long without a message a connection counts as broken
-	// and is replaced. Every subscriber makes sure that messages come more often.
+	// and is replaced. Every subscriber makes sure that messages are sent more often.
 	receiveTimeout = 3 * time.Second
 	// redialDelay is the pause after a failure.
 	redialDelay = 50 * time.Millisecond
@@ -37,7 +37,7 @@ func (l *listener) run(ctx context.Context) {
 }
 
 // listen uses one PubSub, which replaces its connection when that breaks, until ctx ends
-// or no message has come for receiveTimeout.
+// or no message is received for receiveTimeout.
 func (l *listener) listen(ctx context.Context) {
 	pubsub := l.client.Subscribe(ctx, l.channels...)
 	closed := make(chan struct{})

@@ -27,14 +27,14 @@ type waiter struct {
 	id          string        // of the request, unique
 	arrival     int64         // the place in the queues, 0 until the waiter is queued
 	wake        chan struct{} // has a message if the waiter has to ask Redis
-	handoffs    chan handoff  // grants that came with the answer to another request
+	handoffs    chan handoff  // grants in the answers to another request
 	lastNumber  uint64        // the last number drawn when Redis queued the waiter
 	unanswered  bool          // the last request has had no answer
 	maybeResent bool          // a request may have been sent twice and the first be late
 	leftAt      time.Time     // when Lock returned while Redis was unreachable
 }
 
-// handoff is a grant that came with the answer to another request.
+// handoff is a grant in the answer to another request.
 type handoff struct {
 	token uint64
 	ttl   int64     // milliseconds
@@ -87,7 +87,7 @@ func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
 	for err == nil && !g.Acquired {
 		select {
 		case <-ctx.Done():
-			err = s.contextError(ctx)
+			err = s.waitErr(ctx)
 		case <-s.closing:
 			err = stores.ErrClosed
 		case h := <-w.handoffs:
@@ -124,8 +124,9 @@ func (s *Store) enqueue(ctx context.Context, w *waiter) (stores.Grant, error) {
 	return s.request(ctx, w, true)
 }
 
-// contextError returns ctx's error and, if Redis does not answer, the reason.
-func (s *Store) contextError(ctx context.Context) error {
+// waitErr returns the error of a wait whose ctx has ended, with the reason if Redis does
+// not answer.
+func (s *Store) waitErr(ctx context.Context) error {
 	return s.outage.wrap(ctx.Err(), ctx.Err(), nil)
 }
 

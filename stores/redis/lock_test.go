@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// waiting is a Lock under way.
+// lockCall is one Lock or LockAll call in progress.
 type lockCall struct {
 	t      *testing.T
 	cancel context.CancelFunc
@@ -24,8 +24,7 @@ type lockCall struct {
 	err    error
 }
 
-// startLock begins to wait for a lock, and returns when so many wait for its key as there
-// are queued.
+// startLock starts a Lock, and returns when the key's queue has the given length.
 func startLock(t *testing.T, s *Store, req stores.Request, queued int) *lockCall {
 	t.Helper()
 	return start(t, s, queued, req.Key, func(ctx context.Context) (stores.Grant, error) { return s.Lock(ctx, req) })
@@ -46,12 +45,13 @@ func start(t *testing.T, s *Store, queued int, key string, lock func(context.Con
 		w.grant, w.err = lock(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-w.done })
-	eventually(t, fmt.Sprintf("%d wait for %q", queued, key), func() bool { return waiters(t, s, key) == queued })
-	waiters(t, s, key) // Redis answers in any order what came at once; now it has answered the Lock, too
+	eventually(t, fmt.Sprintf("%d waiters for %q", queued, key), func() bool { return waiters(t, s, key) == queued })
+	// Redis may answer concurrent requests in any order. By now it has answered the Lock.
+	waiters(t, s, key)
 	return w
 }
 
-// end waits until Lock has returned, for ten seconds at most.
+// result waits until Lock has returned, for ten seconds at most.
 func (w *lockCall) result() (stores.Grant, error) {
 	w.t.Helper()
 	select {
@@ -122,7 +122,7 @@ func TestLock_Order(t *testing.T) {
 	unlock(t, both[1], "k", "holder")
 	for i, w := range all {
 		if token := w.granted(); token <= last {
-			t.Errorf("the token of number %d is not larger than the one before", i)
+			t.Errorf("the token of waiter %d is not larger than the one before", i)
 		} else {
 			last = token
 		}
@@ -135,8 +135,8 @@ func TestLock_Order(t *testing.T) {
 	onlyTheTokenIsLeft(t, both[0])
 }
 
-// onlyTheTokenIsLeft waits until Redis has no key but that of the token, and notes that a
-// waiter has left, which a waiter writes if a request of its may be delayed.
+// onlyTheTokenIsLeft waits until Redis has no key but that of the token, and notes of
+// waiters that have left. A waiter whose request may be delayed leaves such a note.
 func onlyTheTokenIsLeft(t *testing.T, s *Store) {
 	t.Helper()
 	eventually(t, "only the last token is left", func() bool {
@@ -155,7 +155,7 @@ func TestLock_LockRedisHolds(t *testing.T) {
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
 	if !client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
-		t.Fatal("SET NX refused")
+		t.Fatal("SET NX must succeed")
 	}
 	w := startLock(t, s, request(key, "ours", time.Minute), 1)
 	if got := client.Eval(t.Context(), lockRedisUnlock, []string{key}, "theirs").Val(); got != int64(1) {
@@ -164,7 +164,7 @@ func TestLock_LockRedisHolds(t *testing.T) {
 	freed := time.Now()
 	w.granted()
 	if took := time.Since(freed); took > 2*time.Second {
-		t.Errorf("nobody told, and it took %v to find out", took)
+		t.Errorf("took %v to notice a release without a message", took)
 	}
 }
 
@@ -180,8 +180,7 @@ func TestLock_HolderExpires(t *testing.T) {
 	}
 }
 
-// TestLock_Expires compares the two clocks by the moment at which
-// Redis was asked.
+// TestLock_Expires compares the two clocks at the time of a request to Redis.
 func TestLock_Expires(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -221,13 +220,13 @@ func TestLockAll_PartlyRevokedBeforeClaim(t *testing.T) {
 	}
 	lock(t, s, "a", "other", time.Minute)
 	if g, err := s.request(t.Context(), w, true); err != nil || g.Acquired {
-		t.Fatal("claims what was revoked", g, err)
+		t.Fatal("claimed a revoked lock", g, err)
 	}
 	if n := s.client.Exists(t.Context(), "b").Val(); n != 0 {
-		t.Error("holds a part")
+		t.Error("one of two locks is held")
 	}
 	if waiters(t, s, "a") != 1 || waiters(t, s, "b") != 1 {
-		t.Error("is not in both queues")
+		t.Error("the waiter must be in both queues")
 	}
 }
 
@@ -243,7 +242,7 @@ func TestLock_LeavesNoKeys(t *testing.T) {
 		startLockAll(t, b, stores.MultiRequest{Keys: []string{"k", "l"}, Owner: "both", TTL: time.Minute, Holding: []string{"z"}}, 3),
 	}
 	if _, err := b.Lock(t.Context(), request("k", "stuck", time.Minute, "holder")); !errors.Is(err, stores.ErrDeadlock) {
-		t.Errorf("lock of what one holds: %v", err)
+		t.Errorf("lock while holding it: %v", err)
 	}
 	all[1].cancel()
 	if _, err := all[1].result(); !errors.Is(err, context.Canceled) {
@@ -306,8 +305,8 @@ func TestLockAll_AnyBytes(t *testing.T) {
 	onlyTheTokenIsLeft(t, s)
 }
 
-// TestDeadlock_ThroughQueues covers what a row of held locks does not show: a
-// request for several locks stands before us, and waits for a lock of ours.
+// TestDeadlock_ThroughQueues covers a deadlock that the held locks alone do not show: a
+// request for several locks is queued before ours, and waits for our lock.
 func TestDeadlock_ThroughQueues(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -315,11 +314,11 @@ func TestDeadlock_ThroughQueues(t *testing.T) {
 	lock(t, a, "ours", "us", time.Minute)
 	startLockAll(t, b, stores.MultiRequest{Keys: []string{"free", "ours"}, Owner: "both", TTL: time.Minute}, 1)
 	if _, err := a.Lock(t.Context(), request("free", "us too", time.Minute, "us")); !errors.Is(err, stores.ErrDeadlock) {
-		t.Errorf("behind one who waits for us: %v", err)
+		t.Errorf("behind a waiter for our lock: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := a.Lock(ctx, request("free", "others", time.Minute, "somebody")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("behind one who waits for somebody else: %v", err)
+	if _, err := a.Lock(ctx, request("free", "others", time.Minute, "another")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("behind a waiter for another owner's lock: %v", err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// In the environment, these make the test binary a process that waits three times for a
-// lock of a Redis until it is killed.
+// These environment variables turn the test binary into a process that waits three times
+// for a lock until it is killed.
 const (
 	waitOn    = "MORTISE_TEST_WAIT_ON"
 	waitGroup = "MORTISE_TEST_WAIT_GROUP"

@@ -17,9 +17,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// startFake starts what speaks Redis's protocol as far as answer does, which is given
-// each command in lower case and returns what to send. Without an answer the connection
-// ends.
+// startFakeServer starts a server that sends what answer returns for each command, whose
+// name it receives in lower case. It closes the connection if that is empty.
 func startFakeServer(t *testing.T, answer func(command string) string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,11 +79,11 @@ func TestOpen_MissingCommand(t *testing.T) {
 		{"no scripts", renamed("EVAL", "EVALSHA"), "does not know the commands eval, evalsha"},
 		{"no clock", renamed("TIME"), "does not know the command time"},
 		{"no hashes", renamed("HSET"), "does not know the command hset"},
-		{"no lists of keys", renamed("SCAN"), "does not know the command scan"},
+		{"no scan", renamed("SCAN"), "does not know the command scan"},
 		{"no messages", renamed("SUBSCRIBE", "PUBLISH"), "does not know the commands publish, subscribe"},
 		{"protected mode", startFakeServer(t, func(string) string { return "-DENIED Redis is running in protected mode\r\n" }), "DENIED"},
 		{"protected mode, which ends the connection", startDenying(t, "-DENIED Redis is running in protected mode\r\n"), "DENIED"},
-		{"a server that knows nothing", startFakeServer(t, unknown), "does not know the commands time, set"},
+		{"no commands", startFakeServer(t, unknown), "does not know the commands time, set"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +99,8 @@ func TestOpen_MissingCommand(t *testing.T) {
 	}
 }
 
-// startDenying starts what answers before it is asked and ends the connection.
+// startDenying starts a server that sends an answer before any command, and closes the
+// connection.
 func startDenying(t *testing.T, answer string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -140,12 +140,12 @@ func TestOpen_WaitsForRedis(t *testing.T) {
 			client.ConfigSet(t.Context(), "maxmemory", "1")
 			return func() { client.ConfigSet(t.Context(), "maxmemory", "0") }
 		}},
-		{"a replica has not reached it", func(t *testing.T, server *servers.Redis) func() {
+		{"it has no replica yet", func(t *testing.T, server *servers.Redis) func() {
 			client := server.Client()
 			client.ConfigSet(t.Context(), "min-replicas-to-write", "1")
 			return func() { client.ConfigSet(t.Context(), "min-replicas-to-write", "0") }
 		}},
-		{"it has no room for a client", func(t *testing.T, server *servers.Redis) func() {
+		{"it has too many clients", func(t *testing.T, server *servers.Redis) func() {
 			client := server.Client()
 			client.ConfigSet(t.Context(), "maxclients", "1")
 			return func() { client.ConfigSet(t.Context(), "maxclients", "100") }
@@ -167,8 +167,9 @@ func TestOpen_WaitsForRedis(t *testing.T) {
 			}()
 			select {
 			case err := <-opened:
-				t.Fatalf("opening ended before: %v", err)
-			case <-time.After(400 * time.Millisecond): // longer than the retries of a call
+				t.Fatalf("opening ended too early: %v", err)
+			// This is longer than the retries of a call.
+			case <-time.After(400 * time.Millisecond):
 			}
 			up()
 			if err := <-opened; err != nil {
@@ -184,7 +185,7 @@ func TestOpen_Unreachable(t *testing.T) {
 	down.Stop()
 	replica := servers.StartRedis(t, "--replicaof", "127.0.0.1 1", "--rename-command", "INFO", "")
 	for _, row := range []struct{ name, addr, want string }{
-		{"nobody listens", down.Addr, "connection refused"},
+		{"the port is closed", down.Addr, "connection refused"},
 		{"it loads its data", startFakeServer(t, func(string) string {
 			return "-LOADING Redis is loading the dataset in memory\r\n"
 		}), "LOADING Redis is loading"},
@@ -201,13 +202,13 @@ func TestOpen_Unreachable(t *testing.T) {
 				t.Errorf("got %v, want %q", err, row.want)
 			}
 			if ctx.Err() == nil {
-				t.Error("it did not use its time")
+				t.Error("opening must retry until its deadline")
 			}
 		})
 	}
 }
 
-// startPushless starts a server behind which subscriptions are never confirmed.
+// startWithoutPubSub starts a server that never confirms subscriptions.
 func startWithoutPubSub(t *testing.T) (addr string) {
 	t.Helper()
 	return startFakeServer(t, func(command string) string {
@@ -240,7 +241,7 @@ func TestOpen_LeavesNoKeys(t *testing.T) {
 	client := server.Client()
 	s := openStore(t, "redisHost", server.Addr)
 	if list, err := s.List(t.Context(), ""); err != nil || len(list) != 0 {
-		t.Errorf("it looks like a lock: %+v, %v", list, err)
+		t.Errorf("opening must not leave a lock: %+v, %v", list, err)
 	}
 	eventually(t, "only the token is left", func() bool {
 		keys := client.Keys(t.Context(), "*").Val()
@@ -248,7 +249,7 @@ func TestOpen_LeavesNoKeys(t *testing.T) {
 	})
 }
 
-// TestOpen_PublishesNoEvent opens a store while another one watches.
+// TestOpen_PublishesNoEvent opens a store while another store watches.
 func TestOpen_PublishesNoEvent(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -287,10 +288,10 @@ func TestPing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := strings.Join(sent.names, " "); got != "evalsha" {
-		t.Errorf("it sent %s", got)
+		t.Errorf("ping sent %s, want one command", got)
 	}
 	if keys := server.Client().Keys(t.Context(), "*probe*").Val(); len(keys) != 0 {
-		t.Errorf("it left %q", keys)
+		t.Errorf("ping must leave no keys, got %q", keys)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// What node-redlock and @sesamecare-oss/redlock have Redis run, without their comments.
+// The scripts of node-redlock and @sesamecare-oss/redlock, without their comments.
 const (
 	redlockAcquire = `for i, key in ipairs(KEYS) do if redis.call("exists", key) == 1 then return 0 end end
 		for i, key in ipairs(KEYS) do redis.call("set", key, ARGV[1], "PX", ARGV[2]) end
@@ -27,14 +27,14 @@ const (
 		return count`
 )
 
-// peer is a program that locks by strings that expire. Its calls answer whether they
-// succeeded.
+// otherProgram is a program whose locks are strings that expire. Its calls report whether
+// they succeeded.
 type otherProgram struct {
 	t      *testing.T
 	client *goredis.Client
 	name   string
-	// scripts; without acquire, SET NX PX is what it sends, as redsync, redislock and
-	// many a shell script do
+	// Scripts. Without acquire it sends SET NX PX, as redsync, redislock and many shell
+	// scripts do.
 	acquire, extend, release string
 }
 
@@ -59,7 +59,7 @@ func (p otherProgram) run(script, key, value string, ttl time.Duration) bool {
 	return n == 1
 }
 
-// forEachPeer runs a test with every peer, on a Redis of its own.
+// forEachProgram runs a test with each program on a Redis of its own.
 func forEachProgram(t *testing.T, test func(t *testing.T, s *Store, p otherProgram)) {
 	for _, p := range otherPrograms {
 		t.Run(p.name, func(t *testing.T) {
@@ -71,14 +71,14 @@ func forEachProgram(t *testing.T, test func(t *testing.T, s *Store, p otherProgr
 	}
 }
 
-const secret = "6f1e1d0c2b3a49586776859493a2b1c0" // as node-redlock makes a lock's value
+const secret = "6f1e1d0c2b3a49586776859493a2b1c0" // of node-redlock's form
 
 func TestOtherPrograms_Exclude(t *testing.T) {
 	t.Parallel()
 	forEachProgram(t, func(t *testing.T, s *Store, p otherProgram) {
 		for _, key := range []string{"report", "redlock_app:~:module.report", "lock||app||report", "{a}*?[b]\\"} {
 			if !p.take(key, secret, time.Minute) {
-				t.Fatal("a free lock is refused")
+				t.Fatal("a free lock must be granted")
 			}
 			if g, err := s.TryLock(t.Context(), request(key, "o", time.Minute)); err != nil || g.Acquired {
 				t.Errorf("try lock %q: %+v, %v", key, g, err)
@@ -96,13 +96,13 @@ func TestOtherPrograms_Exclude(t *testing.T) {
 			}
 			w.granted()
 			if p.take(key, secret, time.Minute) || p.run(p.extend, key, secret, time.Hour) || p.run(p.release, key, secret, 0) {
-				t.Error("a lock of ours is taken, extended or released")
+				t.Error("a lock of Mortise is taken, extended or released")
 			}
 			unlock(t, s, key, "o")
 			if !p.take(key, secret, 300*time.Millisecond) {
-				t.Error("a lock that we released is refused")
+				t.Error("a lock that Mortise released must be granted")
 			}
-			startLock(t, s, request(key, "o", time.Minute), 1).granted() // it expires
+			startLock(t, s, request(key, "o", time.Minute), 1).granted() // after the TTL
 		}
 	})
 }
@@ -130,8 +130,7 @@ func TestOtherPrograms_Get(t *testing.T) {
 	})
 }
 
-// TestOtherPrograms_List covers strings that expire and may be what programs
-// cache.
+// TestOtherPrograms_List covers strings that expire, which programs may use for caching.
 func TestOtherPrograms_List(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -150,8 +149,8 @@ func TestOtherPrograms_List(t *testing.T) {
 	}
 }
 
-// TestOtherPrograms_End tries to end strings that expire: a caller that knows
-// the value may, and for the keys that daprd makes any operator.
+// TestOtherPrograms_End tries to end strings that expire. A caller that knows the value
+// can, and for keys of daprd's form any operator can.
 func TestOtherPrograms_End(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -190,7 +189,7 @@ func TestOtherPrograms_End(t *testing.T) {
 			}
 			left, stays := client.PTTL(t.Context(), key).Val(), want != nil || !row.ends
 			if stays != (client.Get(t.Context(), key).Val() == secret) || row.adds != (left > time.Minute) {
-				t.Errorf("%s of %q: it is there: %t, for %v", row.name, key, !stays, left)
+				t.Errorf("%s of %q: it must exist: %t, TTL %v", row.name, key, stays, left)
 			}
 			_ = s.Withdraw(t.Context(), group, key)
 			client.Del(t.Context(), key)
@@ -199,8 +198,7 @@ func TestOtherPrograms_End(t *testing.T) {
 	}
 }
 
-// TestStore_ExpiryRemoved has another program remove the expiry
-// of a lock of ours.
+// TestStore_ExpiryRemoved removes the expiry of a lock of Mortise.
 func TestStore_ExpiryRemoved(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -227,12 +225,12 @@ func TestStore_ExpiryRemoved(t *testing.T) {
 	client.PExpire(t.Context(), recordPrefix+"k", time.Millisecond)
 	startLock(t, s, request("k", "q", time.Minute), 0).failsWith(stores.ErrNotLock)
 	if client.Get(t.Context(), "k").Val() != "p" {
-		t.Error("what nothing says is a lock was changed")
+		t.Error("a string without expiry and record must not change")
 	}
 }
 
-// TestList_DaprLocks covers that they are found by other names than the
-// rest.
+// TestList_DaprLocks lists locks of daprd, which are found by their keys instead of their
+// records.
 func TestList_DaprLocks(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -267,7 +265,7 @@ func TestRevoke_LockRedisHolds(t *testing.T) {
 	}
 }
 
-// TestToken_InvalidLastToken has somebody write what no Mortise draws.
+// TestToken_InvalidLastToken writes tokens that Mortise never draws.
 func TestToken_InvalidLastToken(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -281,7 +279,7 @@ func TestToken_InvalidLastToken(t *testing.T) {
 				unlock(t, s, "k", "o")
 				token := lock(t, s, "k", "o", time.Minute)
 				if token <= last || token > last+1e9 {
-					t.Fatalf("the last token is %q, one saw %d: token %d after %d", text, seen, token, last)
+					t.Fatalf("the last token is %q, the largest seen %d: token %d after %d", text, seen, token, last)
 				}
 				last = token
 			}

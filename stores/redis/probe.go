@@ -193,7 +193,7 @@ func (m *missing) err() error {
 			"it must be neither renamed nor disabled", plural("command", m.unknown)))
 	}
 	if len(m.other) > 0 {
-		texts = append(texts, "the server refuses the "+plural("command", m.other))
+		texts = append(texts, "the server rejects the "+plural("command", m.other))
 	}
 	return permanentf("%s: %w", strings.Join(texts, "; "), m.firstPermanent)
 }

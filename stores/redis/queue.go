@@ -73,7 +73,7 @@ func (q *queue) add(ctx context.Context, w *waiter) error {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
-		return q.store.contextError(ctx)
+		return q.store.waitErr(ctx)
 	case <-q.store.closing:
 		return stores.ErrClosed
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// openStore opens a store with the metadata given, pairs of key and value.
+// openStore opens a store with metadata given as pairs of key and value.
 func openStore(t *testing.T, metadata ...string) *Store {
 	t.Helper()
 	s, err := tryOpen(t.Context(), metadata...)
@@ -51,12 +51,12 @@ func unlock(t *testing.T, s *Store, key, owner string) {
 	}
 }
 
-// eventually waits until ok, for at most twenty seconds.
+// eventually waits until ok returns true, for at most twenty seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
+			t.Fatalf("must be true within 20s: %s", what)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func TestTryLock_SameKeyAsLockRedis(t *testing.T) {
 	}
 }
 
-// What lock.redis sends, captured from its wire.
+// lockRedisUnlock is the script of lock.redis, captured from its connection.
 const lockRedisUnlock = `local v = redis.call("get",KEYS[1]); if v==false then return -1 end; ` +
 	`if v~=ARGV[1] then return -2 else return redis.call("del",KEYS[1]) end`
 
@@ -84,17 +84,17 @@ func TestStore_LockRedisHolds(t *testing.T) {
 	s, client := openStore(t, "redisHost", server.Addr), server.Client()
 	const key = "lock||app||r"
 	if !client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
-		t.Fatal("SET NX refused")
+		t.Fatal("SET NX must succeed")
 	}
 	if g, err := s.TryLock(t.Context(), stores.Request{Key: key, Owner: "ours", TTL: time.Minute}); err != nil || g.Acquired {
 		t.Errorf("a lock that lock.redis holds: %+v, %v", g, err)
 	}
 	if err := s.Unlock(t.Context(), key, "ours"); !errors.Is(err, stores.ErrNotOwner) {
-		t.Errorf("unlock of a foreign lock: %v", err)
+		t.Errorf("unlock of a lock of another program: %v", err)
 	}
 	g, err := s.Renew(t.Context(), stores.Request{Key: key, Owner: "theirs", TTL: time.Hour})
 	if err != nil || !g.Acquired || g.Token != 0 {
-		t.Errorf("renewal of a foreign lock: %+v, %v", g, err)
+		t.Errorf("renewal of a lock of another program: %+v, %v", g, err)
 	}
 	list, err := s.List(t.Context(), "lock||")
 	if err != nil || len(list) != 1 || list[0].Owner != "theirs" || list[0].Token != 0 || list[0].Remaining < 59*time.Minute {
@@ -104,7 +104,7 @@ func TestStore_LockRedisHolds(t *testing.T) {
 
 	lock(t, s, key, "ours", time.Minute)
 	if client.SetNX(t.Context(), key, "theirs", time.Minute).Val() {
-		t.Error("lock.redis takes a lock that we hold")
+		t.Error("lock.redis takes a lock that Mortise holds")
 	}
 	if got := client.Eval(t.Context(), lockRedisUnlock, []string{key}, "theirs").Val(); got != int64(-2) {
 		t.Errorf("lock.redis unlocks as another: %v", got)
@@ -117,8 +117,8 @@ func TestStore_LockRedisHolds(t *testing.T) {
 	}
 }
 
-// TestStore_StaleRecord covers the record that stays when lock.redis gives back a
-// lock that we took.
+// TestStore_StaleRecord covers the record that stays when lock.redis releases a lock that
+// Mortise took.
 func TestStore_StaleRecord(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -171,8 +171,8 @@ func TestToken_Grows(t *testing.T) {
 			client.FlushAll(t.Context())
 			client.Set(t.Context(), tokenKey, last+1e12, 0)
 		}},
-		{"when Redis comes back empty and its clock is behind", func() { server.Stop(); server.Start() }},
-		{"when the scripts are gone", func() { unlock(t, s, "k", "o"); client.ScriptFlush(t.Context()) }},
+		{"when Redis restarts without data and its clock is behind", func() { server.Stop(); server.Start() }},
+		{"when Redis has lost the scripts", func() { unlock(t, s, "k", "o"); client.ScriptFlush(t.Context()) }},
 	} {
 		step.do()
 		token := lock(t, s, "k", "o", time.Minute)
@@ -183,7 +183,7 @@ func TestToken_Grows(t *testing.T) {
 	}
 }
 
-// counter counts the commands that a client sends.
+// commandRecorder records the names of the commands that a client sends.
 type commandRecorder struct{ names []string }
 
 func (c *commandRecorder) DialHook(next goredis.DialHook) goredis.DialHook { return next }
@@ -212,7 +212,7 @@ func TestStore_RoundTrips(t *testing.T) {
 		}
 		unlock(t, s, "k", "o")
 	}
-	cycle() // Redis learns the scripts
+	cycle() // loads the scripts into Redis
 	var sent commandRecorder
 	s.client.AddHook(&sent)
 	cycle()
@@ -221,9 +221,8 @@ func TestStore_RoundTrips(t *testing.T) {
 	}
 }
 
-// TestTryLock_LostAnswer cuts the connection after Redis has carried out the
-// request: go-redis sends it again, and must not hear that the lock is held by somebody,
-// who is itself.
+// TestTryLock_LostAnswer cuts the connection after Redis has granted the lock. The
+// request is repeated, and must return its own grant.
 func TestTryLock_LostAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -252,7 +251,8 @@ func TestOpen_Errors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = gone.Close()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, never answers
+	// The listener accepts connections and never answers.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,8 +264,8 @@ func TestOpen_Errors(t *testing.T) {
 	}{
 		{"wrong password", []string{"redisHost", locked.Addr, "redisPassword", password}, "WRONGPASS"},
 		{"no password", []string{"redisHost", locked.Addr}, "NOAUTH"},
-		{"nobody listens", []string{"redisHost", gone.Addr().String(), "redisPassword", password}, "connection refused"},
-		{"nobody answers", []string{"redisHost", silent.Addr().String(), "redisPassword", password}, "deadline exceeded"},
+		{"a closed port", []string{"redisHost", gone.Addr().String(), "redisPassword", password}, "connection refused"},
+		{"a server that does not answer", []string{"redisHost", silent.Addr().String(), "redisPassword", password}, "deadline exceeded"},
 		{"TLS that the server does not speak", []string{"redisHost", locked.Addr, "enableTLS", "true"}, "connect"},
 		{"a database that is not there", []string{"redisHost", locked.Addr, "redisPassword", "right", "redisDB", "99"}, "out of range"},
 	} {
@@ -292,7 +292,7 @@ func TestTryLock_RedisRestarts(t *testing.T) {
 	server.Stop()
 	_, err := s.TryLock(t.Context(), stores.Request{Key: "k", Owner: "o", TTL: time.Minute})
 	if err == nil || !strings.Contains(err.Error(), `redis: try lock "k"`) || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("while Redis is away: %v", err)
+		t.Errorf("while Redis is stopped: %v", err)
 	}
 	server.Start()
 	lock(t, s, "k", "o", time.Minute)
@@ -315,8 +315,7 @@ func TestTryLock_Deadline(t *testing.T) {
 	}
 }
 
-// TestWrap_Deadline wraps what go-redis says when it cannot dial in
-// time.
+// TestWrap_Deadline wraps go-redis's error for a dial timeout.
 func TestWrap_Deadline(t *testing.T) {
 	t.Parallel()
 	dialer := net.Dialer{Timeout: time.Nanosecond}

@@ -12,15 +12,15 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestRevoke_LostAnswer loses the answer to a Revoke from whoever holds the
-// lock, while two others wait for it.
+// TestRevoke_LostAnswer loses the answer to a Revoke without an owner, while two others
+// wait for the lock.
 func TestRevoke_LostAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Addr)
 	s, direct := openStore(t, "redisHost", proxy.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, s, "k", "warm up", time.Minute)
-	unlock(t, s, "k", "warm up") // Redis learns the script
+	unlock(t, s, "k", "warm up") // loads the script into Redis
 	lock(t, s, "k", "holder", time.Minute)
 	first := startLock(t, direct, request("k", "first", time.Minute), 1)
 	second := startLock(t, direct, request("k", "second", time.Minute), 2)
@@ -39,11 +39,11 @@ func TestRevoke_LostAnswer(t *testing.T) {
 	}
 	proxy.LoseAnswers(1)
 	if err := s.Revoke(t.Context(), "k", ""); err != nil {
-		t.Errorf("while nobody waits: %v", err)
+		t.Errorf("without waiters: %v", err)
 	}
 }
 
-// queueIn has a request wait for its locks, without anybody who looks after it.
+// enqueue queues a request, without a call that waits for its grant.
 func (w *waiter) enqueue(t *testing.T, s *Store) {
 	t.Helper()
 	if g, err := s.request(t.Context(), w, true); err != nil || g.Acquired {
@@ -74,8 +74,8 @@ func TestLock_DelayedRequestAfterRenew(t *testing.T) {
 	}
 }
 
-// TestDeadlock_RepeatedRequest has one who waits send his first request again, after
-// somebody has come who waits for him.
+// TestDeadlock_RepeatedRequest repeats a waiter's first request after another request
+// that waits for it was queued.
 func TestDeadlock_RepeatedRequest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -104,11 +104,11 @@ func TestDeadlock_VisitsEachQueueOnce(t *testing.T) {
 	s.newWaiter(stores.MultiRequest{Keys: keys, Owner: "last", TTL: time.Minute, Holding: []string{"x"}}).enqueue(t, s)
 	stats := s.client.Info(t.Context(), "commandstats").Val()
 	if !strings.Contains(stats, "cmdstat_zrangebyscore:calls=3,") {
-		t.Errorf("looked into three queues: %s", stats)
+		t.Errorf("must visit three queues once: %s", stats)
 	}
 }
 
-// TestLock_GrantAfterCancel answers a request after its caller has given up.
+// TestLock_GrantAfterCancel has Redis answer a request after its context was cancelled.
 func TestLock_GrantAfterCancel(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -127,7 +127,7 @@ func TestLock_GrantAfterCancel(t *testing.T) {
 		}
 		done <- err
 	}()
-	eventually(t, "the request has come to Redis", func() bool {
+	eventually(t, "Redis has received the request", func() bool {
 		return strings.Contains(client.ClientList(t.Context()).Val(), "flags=b")
 	})
 	cancel()
@@ -136,11 +136,11 @@ func TestLock_GrantAfterCancel(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	if n := client.Exists(t.Context(), "k").Val(); n != 0 {
-		t.Error("somebody holds the lock")
+		t.Error("the lock must be free")
 	}
 }
 
-// TestLock_DelayedRequestAfterLeave has a request come to Redis after its repetition was
+// TestLock_DelayedRequestAfterLeave delivers a request to Redis after its repetition was
 // answered and its waiter has left.
 func TestLock_DelayedRequestAfterLeave(t *testing.T) {
 	t.Parallel()
@@ -148,7 +148,7 @@ func TestLock_DelayedRequestAfterLeave(t *testing.T) {
 	proxy := servers.StartProxy(t, server.Addr)
 	s := openStore(t, "redisHost", proxy.Addr)
 	lock(t, s, "k", "holder", time.Minute)
-	s.newSingleWaiter(request("k", "o", time.Minute)).enqueue(t, s) // Redis learns the script
+	s.newSingleWaiter(request("k", "o", time.Minute)).enqueue(t, s) // loads the script
 	for _, claims := range []int{0, 1} {
 		w := s.newSingleWaiter(request("k", "o", time.Minute))
 		proxy.LoseAnswers(1)
@@ -165,7 +165,7 @@ func TestLock_DelayedRequestAfterLeave(t *testing.T) {
 			t.Errorf("after %d claims: %+v, %v", claims, g, err)
 		}
 		if n := waiters(t, s, "k"); n != 1 {
-			t.Errorf("after %d claims: %d wait", claims, n)
+			t.Errorf("after %d claims: %d waiters", claims, n)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// openRestricted opens a store as a user who may use the keys app:* and mortise:* only,
-// beside an unrestricted user's.
+// openRestricted opens a store as a user that may use the keys app:* and mortise:* only,
+// and one as an unrestricted user.
 func openRestricted(t *testing.T) (app, all *Store, client *goredis.Client) {
 	t.Helper()
 	server := servers.StartRedis(t, "--user", "app", "on", ">pw", "~app:*", "~mortise:*", "resetchannels", "&mortise:*", "+@all")
@@ -22,8 +22,8 @@ func openRestricted(t *testing.T) (app, all *Store, client *goredis.Client) {
 	return app, openStore(t, "redisHost", server.Addr), server.Client()
 }
 
-// refusals returns what Redis has refused to its users.
-func refusals(t *testing.T, client *goredis.Client) []any {
+// denials returns the entries of Redis's ACL log.
+func denials(t *testing.T, client *goredis.Client) []any {
 	t.Helper()
 	rows, err := client.Do(t.Context(), "ACL", "LOG").Slice()
 	if err != nil {
@@ -54,17 +54,18 @@ func TestRestricted_List(t *testing.T) {
 		}
 		startWatch(t, app, prefix).waitForState(app, prefix)
 	}
-	lock(t, app, "app:3", "o", 200*time.Millisecond) // which the watchers ask about at its end
+	// The watchers ask Redis about this lock when it expires.
+	lock(t, app, "app:3", "o", 200*time.Millisecond)
 	eventually(t, "the lock expires", func() bool { return client.Exists(t.Context(), "app:3").Val() == 0 })
 	startLock(t, app, request("app:1", "p", time.Minute), 1)
 	startWatch(t, app, "").waitForState(app, "")
-	if refused := refusals(t, client); len(refused) > 0 {
-		t.Errorf("Redis refused %v", refused)
+	if denied := denials(t, client); len(denied) > 0 {
+		t.Errorf("Redis denied %v", denied)
 	}
 }
 
-// TestRestricted_UnreadableLocks has another user take locks of all kinds, of
-// which the restricted one sees records.
+// TestRestricted_UnreadableLocks takes locks of all kinds as another user. The restricted
+// user can only read their records.
 func TestRestricted_UnreadableLocks(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
@@ -117,7 +118,7 @@ func TestRestricted_UnreadableLocks(t *testing.T) {
 
 func infoErr(_ stores.LockInfo, err error) error { return err }
 
-// find returns a lock of the list.
+// find returns a key's lock in the list of all locks.
 func find(t *testing.T, s *Store, key string) stores.LockInfo {
 	t.Helper()
 	list, err := s.List(t.Context(), "")
@@ -132,15 +133,15 @@ func find(t *testing.T, s *Store, key string) stores.LockInfo {
 	return stores.LockInfo{}
 }
 
-// TestRestricted_WaiterForOtherKeys has a waiter for several locks stand first in a
-// queue, of which the user that frees the lock may access a part.
+// TestRestricted_WaiterForOtherKeys queues a waiter for several locks first. The user
+// that frees the lock may not access all of them.
 func TestRestricted_WaiterForOtherKeys(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
 	lock(t, app, "app:1", "o", time.Minute)
 	both := startLockAll(t, all, stores.MultiRequest{Keys: []string{"app:1", "other:1"}, Owner: "w", TTL: time.Minute}, 1)
 	next := startLock(t, app, request("app:1", "next", time.Minute), 2)
-	unlock(t, app, "app:1", "o") // the other user serves it
+	unlock(t, app, "app:1", "o") // the other user's store serves the waiter
 	both.granted()
 	if got := client.Get(t.Context(), "other:1").Val(); got != "w" {
 		t.Errorf("%q holds the other lock", got)
@@ -148,7 +149,7 @@ func TestRestricted_WaiterForOtherKeys(t *testing.T) {
 	unlock(t, all, "app:1", "w")
 	next.granted()
 
-	// One whose process is dead is dropped, and all its keys are looked at.
+	// A dead waiter is dropped, and all its keys are visited.
 	dead := openStore(t, "redisHost", client.Options().Addr)
 	dead.newWaiter(stores.MultiRequest{Keys: []string{"app:1", "other:1"}, Owner: "d", TTL: time.Minute}).enqueue(t, dead)
 	last := startLock(t, app, request("app:1", "last", time.Minute), 2)
@@ -157,7 +158,7 @@ func TestRestricted_WaiterForOtherKeys(t *testing.T) {
 	last.granted()
 }
 
-// TestRestricted_RevokedKey takes a permission away while requests wait.
+// TestRestricted_RevokedKey revokes a permission while requests wait.
 func TestRestricted_RevokedKey(t *testing.T) {
 	t.Parallel()
 	app, all, client := openRestricted(t)
@@ -167,9 +168,9 @@ func TestRestricted_RevokedKey(t *testing.T) {
 	startLock(t, app, request("more:1", "w", time.Minute), 1)
 	stays := startLock(t, app, request("app:1", "w", time.Minute), 1)
 	client.Do(t.Context(), "ACL", "SETUSER", "app", "resetkeys", "~app:*", "~mortise:*")
-	sign := "mortise:process:" + app.id
-	client.Del(t.Context(), sign)
-	eventually(t, "the process gives a sign of life", func() bool { return client.Exists(t.Context(), sign).Val() == 1 })
+	heartbeat := "mortise:process:" + app.id
+	client.Del(t.Context(), heartbeat)
+	eventually(t, "the process sends a heartbeat", func() bool { return client.Exists(t.Context(), heartbeat).Val() == 1 })
 	unlock(t, all, "app:1", "o")
 	stays.granted()
 }

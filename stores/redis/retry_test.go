@@ -14,8 +14,7 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestStore_ContextEndsInOutage lets the context of calls end while they
-// are repeated.
+// TestStore_ContextEndsInOutage ends the contexts of calls during their retries.
 func TestStore_ContextEndsInOutage(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -59,8 +58,8 @@ func TestStore_ContextEndsInOutage(t *testing.T) {
 	}
 }
 
-// TestLock_ContextEndsInOutage covers waits in a queue, which survive the
-// loss of Redis, and watches.
+// TestLock_ContextEndsInOutage covers waits in a queue, which survive an outage of Redis,
+// and watches.
 func TestLock_ContextEndsInOutage(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -73,7 +72,7 @@ func TestLock_ContextEndsInOutage(t *testing.T) {
 	<-watching
 	w := startLock(t, s, request("k", "o", time.Minute), 1)
 	server.Stop()
-	eventually(t, "the outage is known", func() bool { return s.outage.lastError() != nil })
+	eventually(t, "the outage is recorded", func() bool { return s.outage.lastError() != nil })
 	cancel()
 	w.cancel()
 	_, err := w.result()
@@ -100,7 +99,7 @@ func TestLock_ContextEndsAfterOutage(t *testing.T) {
 	}
 }
 
-// TestRetrier_Retries counts the commands of a server that loads.
+// TestRetrier_Retries counts the commands that a failing server receives.
 func TestRetrier_Retries(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -113,7 +112,7 @@ func TestRetrier_Retries(t *testing.T) {
 		{"", "READONLY no", 4},
 		{"2", "OOM no", 1},
 		{"2", "NOPERM no", 1},
-		{"2", "", 3}, // the end of the connection
+		{"2", "", 3}, // the server closes the connection
 	} {
 		t.Run(fmt.Sprintf("%s retries after %q", row.retries, row.answer), func(t *testing.T) {
 			var sent atomic.Int64
@@ -137,7 +136,7 @@ func TestRetrier_Retries(t *testing.T) {
 			s := newStore(options)
 			t.Cleanup(func() { _ = s.client.Close() })
 			if err := s.client.Get(t.Context(), "k").Err(); err == nil {
-				t.Error("it succeeded")
+				t.Error("the command must fail")
 			}
 			if sent.Load() != row.want {
 				t.Errorf("sent %d times, want %d", sent.Load(), row.want)
@@ -159,7 +158,7 @@ func TestRetrier_Backoff(t *testing.T) {
 	}
 }
 
-// TestOutage_ConcurrentCalls looks for races.
+// TestOutage_ConcurrentCalls is for the race detector.
 func TestOutage_ConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -169,7 +168,8 @@ func TestOutage_ConcurrentCalls(t *testing.T) {
 		calls.Go(func() {
 			for n := range 20 {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-				_, _ = s.TryLock(ctx, request(fmt.Sprint(i, n), "o", time.Minute)) // whatever becomes of it
+				// Calls may fail during the outage.
+				_, _ = s.TryLock(ctx, request(fmt.Sprint(i, n), "o", time.Minute))
 				cancel()
 			}
 		})
@@ -177,5 +177,5 @@ func TestOutage_ConcurrentCalls(t *testing.T) {
 	server.Stop()
 	server.Start()
 	calls.Wait()
-	eventually(t, "it is over", func() bool { return s.Ping(t.Context()) == nil && s.outage.lastError() == nil })
+	eventually(t, "the outage is over", func() bool { return s.Ping(t.Context()) == nil && s.outage.lastError() == nil })
 }

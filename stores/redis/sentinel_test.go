@@ -43,8 +43,8 @@ func TestOpen_RedisHostNamesSentinel(t *testing.T) {
 		{"it answers INFO", []string{"redisHost", open}},
 		{"with a database", []string{"redisHost", open, "redisDB", "3"}},
 		{"with the password of the primary", []string{"redisHost", open, "redisPassword", "secret"}},
-		{"it refuses INFO", []string{"redisHost", sentinel("ACL SETUSER default -info")}},
-		{"it refuses INFO and SENTINEL", []string{"redisHost", sentinel("ACL SETUSER default -info -sentinel")}},
+		{"it denies INFO", []string{"redisHost", sentinel("ACL SETUSER default -info")}},
+		{"it denies INFO and SENTINEL", []string{"redisHost", sentinel("ACL SETUSER default -info -sentinel")}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := tryOpen(t.Context(), row.metadata...)
@@ -85,9 +85,9 @@ func TestOpen_SentinelErrors(t *testing.T) {
 			[]string{"sentinelMasterName", "lokcs"}, `knows no primary named "lokcs"`},
 		{"no password", locked.Addr, nil, "check sentinelUsername and sentinelPassword: NOAUTH"},
 		{"a wrong password", locked.Addr, []string{"sentinelPassword", password}, "check sentinelUsername and sentinelPassword: WRONGPASS"},
-		{"a password that is not needed by a user that is not there", sentinel.Addr,
+		{"a user that does not exist", sentinel.Addr,
 			[]string{"sentinelUsername", "u", "sentinelPassword", password}, "WRONGPASS"},
-		{"a user who may not ask", denying.Addr, nil, "+sentinel|get-master-addr-by-name"},
+		{"a user without the permission", denying.Addr, nil, "+sentinel|get-master-addr-by-name"},
 		{"no Sentinel", primary.Addr, nil, "is not a Sentinel; with failover, redisHost must name the Sentinels"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -110,7 +110,8 @@ func TestOpen_SentinelErrors(t *testing.T) {
 	}
 }
 
-// TestOpen_OneSentinelAnswers has others that are unreachable, or know less.
+// TestOpen_OneSentinelAnswers has other Sentinels that are unreachable or do not know the
+// primary.
 func TestOpen_OneSentinelAnswers(t *testing.T) {
 	t.Parallel()
 	primary, gone := servers.StartRedis(t), servers.StartRedis(t)
@@ -121,8 +122,8 @@ func TestOpen_OneSentinelAnswers(t *testing.T) {
 	lock(t, s, "k", "o", time.Minute)
 }
 
-// TestOpen_WaitsForSentinels covers Sentinels of which none is reachable, or none that
-// could know the primary.
+// TestOpen_WaitsForSentinels covers Sentinels that are unreachable or do not know the
+// primary.
 func TestOpen_WaitsForSentinels(t *testing.T) {
 	t.Parallel()
 	primary := servers.StartRedis(t)
@@ -137,14 +138,15 @@ func TestOpen_WaitsForSentinels(t *testing.T) {
 	}
 	for _, want := range []string{"connection refused", `no primary named "locks"`} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in %q", want, err)
+			t.Errorf("%q must contain %q", err, want)
 		}
 	}
 	gone.Start()
 	openStore(t, md...)
 }
 
-// TestTryLock_SentinelsForgetPrimary removes it when the store is open.
+// TestTryLock_SentinelsForgetPrimary removes the primary from the Sentinel of an open
+// store.
 func TestTryLock_SentinelsForgetPrimary(t *testing.T) {
 	t.Parallel()
 	primary := servers.StartRedis(t)

@@ -17,10 +17,10 @@ func TestCheckTopology(t *testing.T) {
 		name     string
 		info     string
 		failover bool
-		refusal  string // empty if accepted
+		wantErr  string // empty if accepted
 	}{
 		{"a single primary", "redis_mode:standalone\r\nrole:master\r\nconnected_slaves:0\r\n", false, ""},
-		{"a server that says nothing", "", false, ""},
+		{"an empty answer", "", false, ""},
 		{"a primary with replicas", "role:master\r\nconnected_slaves:2\r\n", false, "replication is not supported"},
 		{"a primary with replicas behind Sentinel", "role:master\r\nconnected_slaves:2\r\n", true, ""},
 		{"a replica", "role:slave\r\nconnected_slaves:0\r\n", false, "is a replica"},
@@ -30,10 +30,10 @@ func TestCheckTopology(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			err := checkTopology(parseInfo(row.info), row.failover)
 			switch {
-			case row.refusal == "" && err != nil:
-				t.Errorf("refused: %v", err)
-			case row.refusal != "" && (err == nil || !strings.Contains(err.Error(), row.refusal)):
-				t.Errorf("got %v, want %q", err, row.refusal)
+			case row.wantErr == "" && err != nil:
+				t.Errorf("got %v, want nil", err)
+			case row.wantErr != "" && (err == nil || !strings.Contains(err.Error(), row.wantErr)):
+				t.Errorf("got %v, want %q", err, row.wantErr)
 			}
 		})
 	}
@@ -44,14 +44,14 @@ func TestOpen_Topology(t *testing.T) {
 	primary := servers.StartRedis(t)
 	replica := primary.StartReplicas(1)[0]
 	cluster := servers.StartRedis(t, "--cluster-enabled", "yes")
-	for _, row := range []struct{ name, addr, refusal string }{
+	for _, row := range []struct{ name, addr, wantErr string }{
 		{"a primary with a replica", primary.Addr, "replication is not supported"},
 		{"a replica", replica.Addr, "is a replica"},
 		{"a node of a cluster", cluster.Addr, "Redis Cluster"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if _, err := tryOpen(t.Context(), "redisHost", row.addr); err == nil || !strings.Contains(err.Error(), row.refusal) {
-				t.Errorf("got %v, want %q", err, row.refusal)
+			if _, err := tryOpen(t.Context(), "redisHost", row.addr); err == nil || !strings.Contains(err.Error(), row.wantErr) {
+				t.Errorf("got %v, want %q", err, row.wantErr)
 			}
 		})
 	}
@@ -80,7 +80,8 @@ func TestFailover(t *testing.T) {
 		after = g
 		return err == nil && g.Acquired
 	})
-	_ = s.Unlock(t.Context(), "waited for", "holder") // unless the failover has lost the lock
+	// This fails if the failover has lost the lock.
+	_ = s.Unlock(t.Context(), "waited for", "holder")
 	if token := w.granted(); token <= before {
 		t.Errorf("the waiter's token is %d after the failover, %d before", token, before)
 	}
@@ -106,6 +107,6 @@ func TestOpen_DatabaseUserTLS(t *testing.T) {
 		t.Errorf("database 5 has owner %q", got)
 	}
 	if _, err := tryOpen(t.Context(), login...); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("a certificate that nobody vouches for: %v", err)
+		t.Errorf("a certificate of an unknown authority: %v", err)
 	}
 }

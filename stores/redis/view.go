@@ -27,11 +27,11 @@ type view struct {
 	declared      map[string]declaration
 	expiries      expiries
 	pendingChecks map[uint64][]string // the keys of requested reports, by number
-	lastReport    uint64              // its number
+	lastReport    uint64              // the number of the last report
 	watchedSince  string              // as in report
 	revision      uint64              // of the last event
-	published     bool                // a snapshot, at least
-	loading       bool                // a snapshot is being prepared
+	published     bool                // whether a snapshot was passed on
+	loading       bool                // whether a snapshot is being prepared
 }
 
 // heldLock is a lock and the time at which to check whether it has expired.

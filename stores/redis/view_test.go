@@ -10,8 +10,8 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// TestView_OlderEvents applies events to a list in which "k" is held and
-// declared as of revision 10.
+// TestView_OlderEvents applies events to a list in which "k" is held and declared as of
+// revision 10.
 func TestView_OlderEvents(t *testing.T) {
 	t.Parallel()
 	now := stores.LockInfo{Key: "k", Owner: "o", Token: 10, Remaining: time.Minute}
@@ -28,7 +28,7 @@ func TestView_OlderEvents(t *testing.T) {
 		want   state
 	}{
 		{"an older declaration", []stores.Event{event(stores.EventDeclared, 9, free)}, both},
-		{"that of the list", []stores.Event{event(stores.EventDeclared, 10, free)}, both},
+		{"the declaration in the list", []stores.Event{event(stores.EventDeclared, 10, free)}, both},
 		{"an older withdrawal", []stores.Event{event(stores.EventWithdrawn, 9, before)}, both},
 		{"older events of all kinds", []stores.Event{
 			event(stores.EventAcquired, 5, before), event(stores.EventDeclared, 6, before), event(stores.EventWithdrawn, 7, before),
@@ -42,8 +42,8 @@ func TestView_OlderEvents(t *testing.T) {
 		{"a release", []stores.Event{event(stores.EventReleased, 11, now)}, state{map[string]string{}, both.declared}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			var told []stores.Event
-			v := view{handle: func(e stores.Event) error { told = append(told, e); return nil }}
+			var published []stores.Event
+			v := view{handle: func(e stores.Event) error { published = append(published, e); return nil }}
 			v.reset("")
 			v.put(now)
 			v.declared["k"] = declaration{time.Hour, 10}
@@ -52,10 +52,10 @@ func TestView_OlderEvents(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := v.publishSnapshot(); err != nil || len(told) != 1 {
-				t.Fatalf("told %+v, %v", told, err)
+			if err := v.publishSnapshot(); err != nil || len(published) != 1 {
+				t.Fatalf("published %+v, %v", published, err)
 			}
-			if got := stateOf(told[0].Locks); !reflect.DeepEqual(got, row.want) {
+			if got := stateOf(published[0].Locks); !reflect.DeepEqual(got, row.want) {
 				t.Errorf("the snapshot is %v, want %v", got, row.want)
 			}
 		})
@@ -73,11 +73,11 @@ func TestWatch_FailedReportRequest(t *testing.T) {
 	cancel()
 	w.checkExpired(ctx)
 	if len(w.pendingChecks) != 0 {
-		t.Errorf("waits for the answers %v", w.pendingChecks)
+		t.Errorf("pending reports: %v, want none", w.pendingChecks)
 	}
 	w.put(stores.LockInfo{Key: "k"})
 	w.checkExpired(t.Context())
 	if len(w.pendingChecks) != 1 {
-		t.Errorf("asked twice, waits for the answers %v", w.pendingChecks)
+		t.Errorf("after two requests: pending reports %v, want one", w.pendingChecks)
 	}
 }

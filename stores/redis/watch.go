@@ -79,10 +79,10 @@ func (w *watch) newListener() *listener {
 }
 
 // heartbeat sends the watcher's heartbeat until ctx ends. The report that answers it
-// comes among the events, and shows that messages come in.
+// comes among the events, and shows that messages are received.
 func (w *watch) heartbeat(ctx context.Context) {
 	for ctx.Err() == nil {
-		_, _ = w.requestReport(ctx, 0, nil) // if no report comes, the listener reconnects
+		_, _ = w.requestReport(ctx, 0, nil) // without a report, the listener reconnects
 		sleep.For(ctx, heartbeatInterval)
 	}
 }
@@ -135,7 +135,7 @@ func (w *watch) waitForMessage(ctx context.Context, d time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return w.store.contextError(ctx)
+		return w.store.waitErr(ctx)
 	case <-w.store.closing:
 		return stores.ErrClosed
 	case <-w.ready:
@@ -157,8 +157,9 @@ func (w *watch) checkExpired(ctx context.Context) {
 	}
 }
 
-// resync passes a snapshot to the watcher, as soon as messages come in. An error before
-// the first snapshot ends the watch; later ones are retried unless they are permanent.
+// resync passes a snapshot to the watcher, as soon as messages are received. An error
+// before the first snapshot ends the watch; later ones are retried unless they are
+// permanent.
 func (w *watch) resync(ctx context.Context) error {
 	subscribed, cause := w.restart()
 	switch {
@@ -176,7 +177,7 @@ func (w *watch) resync(ctx context.Context) error {
 }
 
 // loadSnapshot passes all locks that are held or declared to the watcher. It takes what
-// Redis lists, with the events that come meanwhile, up to a report that Redis publishes
+// Redis lists, with the events received meanwhile, up to a report that Redis publishes
 // after that: so the snapshot is the state of one moment.
 func (w *watch) loadSnapshot(ctx context.Context) error {
 	since, err := w.requestReport(ctx, 0, nil) // starts the publishing of events
@@ -205,7 +206,7 @@ func (w *watch) loadSnapshot(ctx context.Context) error {
 	return w.publishSnapshot()
 }
 
-// loadLocks takes what Redis lists, with the events that come meanwhile.
+// loadLocks takes what Redis lists, with the events received meanwhile.
 func (w *watch) loadLocks(ctx context.Context) error {
 	err := w.store.scan(ctx, w.prefix, func(locks []stores.LockInfo) error {
 		for _, l := range locks {

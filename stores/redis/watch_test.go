@@ -17,27 +17,27 @@ import (
 	"github.com/mortise-lock/mortise/test/servers"
 )
 
-// watcher is a Watch under way, and the state that it tells.
+// eventRecorder records the events of a Watch and the state that they describe.
 type eventRecorder struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
-	pause  chan struct{} // while it is locked by hold, tell does not return
+	pause  chan struct{} // has a message while record blocks
 
 	mu     sync.Mutex
 	events []stores.Event
 	state  state
-	missed int // snapshots that said so
+	missed int // snapshots with Missed
 }
 
-// state is which locks there are.
+// state is a set of locks.
 type state struct {
-	held     map[string]string        // holder of each that is held
-	declared map[string]time.Duration // TTL of each that is declared
+	held     map[string]string        // holder of each held lock
+	declared map[string]time.Duration // TTL of each declared lock
 }
 
-// startWatch begins to watch, and returns after the first snapshot.
+// startWatch starts a Watch, and returns after the first snapshot.
 func startWatch(t *testing.T, s *Store, prefix string) *eventRecorder {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -72,7 +72,7 @@ func (w *eventRecorder) record(e stores.Event) error {
 	return nil
 }
 
-// apply takes in a change, which must be one of the state before.
+// apply applies a change, which must fit the state before it.
 func (w *eventRecorder) apply(e stores.Event) {
 	key, was := e.Lock.Key, holder(e.Lock)
 	if e.Kind == stores.EventAcquired {
@@ -100,7 +100,7 @@ func (w *eventRecorder) apply(e stores.Event) {
 	}
 }
 
-// holder is who holds a lock, or nothing.
+// holder describes who holds a lock; it is empty for a free one.
 func holder(l stores.LockInfo) string {
 	if l.Owner == "" {
 		return ""
@@ -137,24 +137,24 @@ func (w *eventRecorder) missedCount() int {
 	return w.missed
 }
 
-// agrees waits until the watcher's state is Redis's.
+// waitForState waits until the recorded state is that of List.
 func (w *eventRecorder) waitForState(s *Store, prefix string) {
 	w.t.Helper()
 	var list []stores.LockInfo
-	var told state
+	var recorded state
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var err error
 		if list, err = s.List(w.t.Context(), prefix); err != nil {
 			w.t.Fatal(err)
 		}
 		w.mu.Lock()
-		told = state{maps.Clone(w.state.held), maps.Clone(w.state.declared)}
+		recorded = state{maps.Clone(w.state.held), maps.Clone(w.state.declared)}
 		w.mu.Unlock()
-		if reflect.DeepEqual(told, stateOf(list)) {
+		if reflect.DeepEqual(recorded, stateOf(list)) {
 			return
 		}
 	}
-	w.t.Fatalf("the watcher has %v, the list %v", told, stateOf(list))
+	w.t.Fatalf("the events give %v, the list %v", recorded, stateOf(list))
 }
 
 func TestWatch_Events(t *testing.T) {
@@ -178,7 +178,7 @@ func TestWatch_Events(t *testing.T) {
 	eventually(t, "the lock expires", func() bool { return len(w.kinds()) == 6 })
 	want := "SNAPSHOT , RELEASED there before, ACQUIRED waiter, REVOKED waiter, ACQUIRED short, EXPIRED short"
 	if got := strings.Join(w.kinds(), ", "); got != want {
-		t.Errorf("told: %s", got)
+		t.Errorf("events: %s", got)
 	}
 	w.waitForState(other, "a:")
 	w.cancel()
@@ -201,13 +201,13 @@ func TestWatch_Declarations(t *testing.T) {
 	waiter.granted()
 	declare(t, s, "h/", "h/k", time.Minute)
 	lockDeclared(t, other, "g/short", "short")
-	time.Sleep(2 * time.Millisecond) // until the lock expires, and nobody looks
+	time.Sleep(2 * time.Millisecond) // until the lock has expired unnoticed
 	withdraw(t, s, group, "g/short")
-	eventually(t, "the last withdrawal is told", func() bool { return slices.Contains(w.kinds(), "WITHDRAWN ") })
+	eventually(t, "the last withdrawal is reported", func() bool { return slices.Contains(w.kinds(), "WITHDRAWN ") })
 	want := "SNAPSHOT , ACQUIRED there before, DECLARED there before, WITHDRAWN there before, ACQUIRED waiter, " +
 		"ACQUIRED short, EXPIRED short, WITHDRAWN "
 	if got := strings.Join(w.kinds(), ", "); got != want {
-		t.Errorf("told: %s", got)
+		t.Errorf("events: %s", got)
 	}
 	w.waitForState(other, "g")
 }
@@ -221,10 +221,11 @@ func TestWatch_Renewal(t *testing.T) {
 	if _, err := s.Renew(t.Context(), request("k", "o", time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	lock(t, s, "l", "p", 300*time.Millisecond) // expires later than the first would have
+	// This lock expires after the first one's original TTL.
+	lock(t, s, "l", "p", 300*time.Millisecond)
 	eventually(t, "the other lock expires", func() bool { return slices.Contains(w.kinds(), "EXPIRED p") })
 	if slices.Contains(w.kinds(), "EXPIRED o") {
-		t.Errorf("told: %v", w.kinds())
+		t.Errorf("events: %v", w.kinds())
 	}
 	w.waitForState(s, "")
 }
@@ -237,11 +238,11 @@ func TestWatch_LockRedisHolds(t *testing.T) {
 	client.SetNX(t.Context(), "lock||l", "first", 300*time.Millisecond)
 	w := startWatch(t, s, "lock||")
 	client.Set(t.Context(), "lock||l", "second", time.Minute)
-	eventually(t, "both are seen", func() bool { return len(w.kinds()) == 4 })
+	eventually(t, "both changes are reported", func() bool { return len(w.kinds()) == 4 })
 	w.waitForState(s, "lock||")
 }
 
-// TestWatch_Missed loses events in all ways there are.
+// TestWatch_Missed loses events in different ways.
 func TestWatch_Missed(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -254,7 +255,7 @@ func TestWatch_Missed(t *testing.T) {
 			client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub")
 			lock(t, other, "k", "unseen", time.Minute)
 		}},
-		{"Redis forgets that somebody watches", func(*eventRecorder) {
+		{"Redis loses the watcher's heartbeat", func(*eventRecorder) {
 			client.Del(t.Context(), "mortise:watched")
 			lock(t, other, "k", "unseen", time.Minute)
 		}},
@@ -283,7 +284,7 @@ func TestWatch_Missed(t *testing.T) {
 			client.FlushDB(t.Context())
 			w := startWatch(t, s, "k")
 			row.lose(w)
-			eventually(t, "it is told", func() bool { return w.missedCount() > 0 })
+			eventually(t, "the watcher receives a snapshot with Missed", func() bool { return w.missedCount() > 0 })
 			w.waitForState(other, "k")
 			lock(t, other, "k3", "seen again", time.Minute)
 			w.waitForState(other, "k")
@@ -293,8 +294,8 @@ func TestWatch_Missed(t *testing.T) {
 	}
 }
 
-// TestWatch_Concurrent lets watchers come and go, and be cut off, while locks
-// change hands in all ways.
+// TestWatch_Concurrent starts watchers and cuts their connections while other goroutines
+// make all kinds of calls.
 func TestWatch_Concurrent(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -330,7 +331,7 @@ func TestWatch_Concurrent(t *testing.T) {
 		client.Do(ctx, "CLIENT", "KILL", "TYPE", "pubsub")
 	}
 	last := startWatch(t, both[0], "k")
-	eventually(t, "much has happened", func() bool {
+	eventually(t, "there are many events", func() bool {
 		kinds := strings.Join(last.kinds(), ", ")
 		return strings.Count(kinds, "ACQUIRED") >= 100 && strings.Count(kinds, "DECLARED") >= 10 && strings.Count(kinds, "WITHDRAWN") >= 10
 	})
@@ -339,7 +340,7 @@ func TestWatch_Concurrent(t *testing.T) {
 	last.waitForState(both[1], "k")
 }
 
-// declareAndWithdraw does one of the things that can be done with declared locks.
+// declareAndWithdraw makes a random call for a declared lock.
 func declareAndWithdraw(ctx context.Context, s *Store, key, owner string) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
@@ -360,7 +361,7 @@ func TestWatch_Databases(t *testing.T) {
 	w, other := startWatch(t, zero, ""), startWatch(t, one, "")
 	lock(t, one, "k", "o1", time.Minute)
 	lock(t, zero, "k", "o0", time.Minute)
-	eventually(t, "each has seen a lock", func() bool { return len(w.kinds()) == 2 && len(other.kinds()) == 2 })
+	eventually(t, "each has an event", func() bool { return len(w.kinds()) == 2 && len(other.kinds()) == 2 })
 	if got := w.kinds()[1]; got != "ACQUIRED o0" {
 		t.Errorf("in database 0: %s", got)
 	}
@@ -381,21 +382,4 @@ func TestWatch_NotPublishedWithoutWatchers(t *testing.T) {
 		t.Error("an unlock was published")
 	}
 	onlyTheTokenIsLeft(t, s)
-}
-
-func TestUnpack(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		text string
-		want []string // nil if refused
-	}{
-		{"1:a0:2:::", []string{"a", "", "::"}},
-		{"3:\x00\xff1", []string{"\x00\xff1"}},
-		{"2:a", nil}, {"-1:a", nil}, {"a", nil}, {"1a:b", nil}, {":", nil},
-	} {
-		got, err := unpack(row.text)
-		if !slices.Equal(got, row.want) || (err == nil) != (row.want != nil) {
-			t.Errorf("unpack(%q) = %q, %v", row.text, got, err)
-		}
-	}
 }

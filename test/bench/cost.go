@@ -1,6 +1,6 @@
 package main
 
-// The second table: what a call costs each process on its way, in time on a CPU.
+// The second table: the CPU time of a call in each process.
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// cost is a row of the table: a path under so many callers.
+// cost is a row of the table: a path with a number of callers.
 type cost struct {
 	path    path
 	key     string
@@ -21,13 +21,13 @@ type cost struct {
 	cpu    map[string][]float64 // microseconds per call, by role and round
 }
 
-// name is what --only matches.
+// name returns the name that --only matches.
 func (c cost) name() string { return fmt.Sprintf("cost/%s/%d", c.key, c.callers) }
 
 // clientRole is the role of this program.
 const clientRole = "client"
 
-// costs are the rows of the table.
+// costs returns the rows of the table.
 func costs(o options) []cost {
 	var all []cost
 	add := func(key string, p path) {
@@ -42,19 +42,19 @@ func costs(o options) []cost {
 		add("against", otherMortise)
 	}
 	add("redis", throughMortise("redis"))
-	add("go-redis", goRedis)
+	add("go-redis", directRedis)
 	add("daprd-memory", throughDaprd("memory"))
 	add("daprd-redis", throughDaprd("redis"))
 	add("daprd-builtin", throughDaprd("builtin"))
 	return all
 }
 
-// measureCosts fills in the rows, each once in every round.
-func (l *lab) measureCosts(ctx context.Context, costs []cost) error {
+// measureCosts measures each row once in every round.
+func (l *env) measureCosts(ctx context.Context, costs []cost) error {
 	defer l.row.close()
 	pairs := make([]pair, len(costs))
 	for i, c := range costs {
-		fmt.Fprintln(l.progress, c.name())
+		fmt.Fprintln(l.log, c.name())
 		do, err := c.path.open(ctx, l)
 		if err == nil {
 			_, _, err = drive(ctx, l.interval()/5, c.callers, do) // to warm up
@@ -74,7 +74,7 @@ func (l *lab) measureCosts(ctx context.Context, costs []cost) error {
 	return nil
 }
 
-func (l *lab) measureCost(ctx context.Context, c *cost, do pair) error {
+func (l *env) measureCost(ctx context.Context, c *cost, do pair) error {
 	before, err := l.cpuByRole()
 	if err != nil {
 		return err
@@ -92,8 +92,8 @@ func (l *lab) measureCost(ctx context.Context, c *cost, do pair) error {
 	return err
 }
 
-// cpuByRole is the time that each process has spent until now.
-func (l *lab) cpuByRole() (map[string]time.Duration, error) {
+// cpuByRole returns the CPU time that each process has used until now.
+func (l *env) cpuByRole() (map[string]time.Duration, error) {
 	used := map[string]time.Duration{clientRole: ownCPU()}
 	for role, p := range l.roles {
 		var err error
@@ -110,7 +110,7 @@ func printCosts(out io.Writer, costs []cost) {
 		return
 	}
 	var roles []string
-	head := []string{"path", "callers", "calls/s", "µs from call to answer"}
+	head := []string{"path", "callers", "calls/s", "latency µs"}
 	for _, role := range []string{clientRole, "daprd", "mortise", "other", "echo", "redis"} {
 		if len(costs[0].cpu[role]) > 0 {
 			roles = append(roles, role)
@@ -121,7 +121,7 @@ func printCosts(out io.Writer, costs []cost) {
 	for _, c := range costs {
 		table = append(table, c.cells(roles))
 	}
-	fmt.Fprintf(out, "Where the time goes: microseconds on a CPU for each call, by process, median of the rounds. %q is this program.\n\n", clientRole)
+	fmt.Fprintf(out, "CPU time: microseconds of each call, by process, median of the rounds. %q is the measuring program.\n\n", clientRole)
 	printMarkdown(out, table)
 }
 

@@ -1,7 +1,7 @@
 package main
 
-// The echo server: this program again, in a process of its own, with grpc-go as it comes
-// and nothing behind it.
+// The echo server: this program in another process, with grpc-go's defaults and empty
+// methods.
 
 import (
 	"context"
@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// echoVariable makes this program the echo server; its value is the socket's path.
+	// echoVariable, if it is set to a socket, makes this program the echo server.
 	echoVariable = "MORTISE_BENCH_ECHO"
 
 	echoMethod = "/bench.Echo/Echo"
 )
 
 // echoProgram is the echo server.
-var echoProgram = program{"bare gRPC server", func(_ *lab, folder string) (*exec.Cmd, string, error) {
+var echoProgram = program{"bare gRPC server", func(_ *env, folder string) (*exec.Cmd, string, error) {
 	socket := filepath.Join(folder, "echo.sock")
 	self, err := os.Executable()
 	cmd := exec.Command(self)
@@ -34,7 +34,7 @@ var echoProgram = program{"bare gRPC server", func(_ *lab, folder string) (*exec
 	return cmd, socket, err
 }}
 
-// serveEcho serves until the process is ended.
+// serveEcho serves until the process ends.
 func serveEcho(socket string) error {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -58,12 +58,12 @@ func echo(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerIn
 	return &message, err
 }
 
-// canned is a lock store that always says yes.
+// canned is a lock store that always succeeds.
 type canned struct {
 	lockpb.UnimplementedLockStoreServer
 }
 
-// TryLock grants.
+// TryLock returns a grant.
 func (canned) TryLock(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockResponse, error) {
 	return &lockpb.TryLockResponse{
 		Success:  true,
@@ -71,7 +71,7 @@ func (canned) TryLock(context.Context, *lockpb.TryLockRequest) (*lockpb.TryLockR
 	}, nil
 }
 
-// Unlock agrees.
+// Unlock returns success.
 func (canned) Unlock(context.Context, *lockpb.UnlockRequest) (*lockpb.UnlockResponse, error) {
 	return &lockpb.UnlockResponse{}, nil
 }

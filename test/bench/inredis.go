@@ -1,6 +1,6 @@
 package main
 
-// What a lock costs Redis itself, by its own account.
+// The time that Redis needs for a lock, from its own statistics.
 
 import (
 	"context"
@@ -10,18 +10,18 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// What the sides send to Redis.
+// The commands that the sides send to Redis.
 var (
 	scripts       = []string{"eval", "evalsha"}
 	setAndScripts = append([]string{"set"}, scripts...)
 )
 
-// inRedis is how many microseconds Redis is busy with the commands for taking a lock on
-// the path and giving it back. Commands that scripts call are part of the scripts and not
-// to be named.
-func inRedis(p path, commands ...string) side {
+// redisCPU is the side that measures how many microseconds Redis executes the commands
+// for locking and unlocking on the path. The time of a script includes the commands that
+// it calls.
+func redisCPU(p path, commands ...string) side {
 	const callers = 16
-	return side{p.name, func(ctx context.Context, l *lab) (sampler, error) {
+	return side{p.name, func(ctx context.Context, l *env) (sampler, error) {
 		server, err := l.redis()
 		if err != nil {
 			return nil, err
@@ -41,13 +41,13 @@ func inRedis(p path, commands ...string) side {
 				return nil, err
 			}
 			text, err := client.Info(ctx, "commandstats").Result()
-			return []float64{busy(text, commands) / float64(n)}, err
+			return []float64{commandTime(text, commands) / float64(n)}, err
 		}, nil
 	}}
 }
 
-// busy is how many microseconds the commands took together.
-func busy(commandStats string, commands []string) float64 {
+// commandTime returns the total time of the commands in microseconds.
+func commandTime(commandStats string, commands []string) float64 {
 	var all float64
 	for line := range strings.Lines(commandStats) {
 		for _, command := range commands {

@@ -1,6 +1,6 @@
 package main
 
-// The load: callers that take and give back locks as fast as they are answered.
+// The load: callers that acquire and release locks as fast as they can.
 
 import (
 	"context"
@@ -13,23 +13,22 @@ import (
 	"github.com/google/uuid"
 )
 
-// path is a way to take a lock and give it back, or two calls that are compared with
-// that.
+// path is a way to lock and unlock, or two calls that are compared with that.
 type path struct {
 	name string
-	open func(ctx context.Context, l *lab) (pair, error)
+	open func(ctx context.Context, l *env) (pair, error)
 }
 
-// pair takes the caller's lock and gives it back.
+// pair acquires and releases the caller's lock.
 type pair func(ctx context.Context, c caller) error
 
-// callsPerPair is what a pair counts for.
+// callsPerPair is the number of calls in a pair.
 const callsPerPair = 2
 
-// caller is one of those who call at the same time. Each has a lock of its own.
+// caller is one of several concurrent callers. Each has its own lock.
 type caller struct {
-	resource string // as an app names it
-	key      string // as daprd names it to a store
+	resource string // the key that an app sends
+	key      string // the key that daprd sends to a store
 	owner    string
 }
 
@@ -42,9 +41,9 @@ func newCaller(name string) caller {
 	return caller{resource: name, key: "lock||" + appID + "||" + name, owner: uuid.NewString()}
 }
 
-// throughput is the side that counts the calls per second of so many callers on the path.
+// throughput is the side that counts the calls per second of the callers on the path.
 func throughput(p path, callers int) side {
-	return side{p.name, func(ctx context.Context, l *lab) (sampler, error) {
+	return side{p.name, func(ctx context.Context, l *env) (sampler, error) {
 		do, err := p.open(ctx, l)
 		if err != nil {
 			return nil, err
@@ -58,8 +57,8 @@ func throughput(p path, callers int) side {
 	}}
 }
 
-// drive lets the callers go on for the interval. It returns how many pairs they did, and
-// how long that took.
+// drive runs the callers for the interval. It returns the number of pairs, and how long
+// they took.
 func drive(ctx context.Context, interval time.Duration, callers int, do pair) (int64, time.Duration, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -75,7 +74,8 @@ func drive(ctx context.Context, interval time.Duration, callers int, do pair) (i
 	start := time.Now()
 	for i := range callers {
 		all.Go(func() {
-			own, end := context.WithCancel(ctx) // or all calls would queue up at one context's mutex
+			// Calls contend for the mutex of a shared context.
+			own, end := context.WithCancel(ctx)
 			defer end()
 			c, n := newCaller("order-"+strconv.Itoa(i)), int64(0)
 			for ; !over.Load(); n++ {

@@ -1,33 +1,33 @@
 package main
 
-// The locks that workers load, and where each has its server.
+// The locks that workers use, and the server of each.
 
 // locker is a lock as an app uses it: through a client library.
 type locker struct {
 	name   string // in the tables
-	key    string // in the names of rows, and what a worker calls it
-	server func(l *lab, worker int) (addr string, err error)
+	key    string // in the names of rows and in a worker's flags
+	server func(l *env, worker int) (addr string, err error)
 }
 
 var (
-	mortiseMemory = locker{"Mortise memory", "memory", firstMortise}
-	mortiseRedis  = locker{"Mortise redis", "redis", eitherMortise}
-	redsync       = locker{"redsync", "redsync", theRedis}
-	redislock     = locker{"redislock", "redislock", theRedis}
-	rueidislock   = locker{"rueidislock", "rueidislock", theRedis}
-	etcdMutex     = locker{"etcd mutex", "etcd", theEtcd}
+	mortiseMemory = locker{"Mortise memory", "memory", sharedMortise}
+	mortiseRedis  = locker{"Mortise redis", "redis", mortisePerWorker}
+	redsync       = locker{"redsync", "redsync", sharedRedis}
+	redislock     = locker{"redislock", "redislock", sharedRedis}
+	rueidislock   = locker{"rueidislock", "rueidislock", sharedRedis}
+	etcdMutex     = locker{"etcd mutex", "etcd", sharedEtcd}
 )
 
-func firstMortise(l *lab, _ int) (string, error) { return target(l.mortise) }
+func sharedMortise(l *env, _ int) (string, error) { return target(l.mortise) }
 
-// eitherMortise is a Mortise for each worker, on one Redis.
-func eitherMortise(l *lab, worker int) (string, error) {
+// mortisePerWorker returns a Mortise for each worker, all on one Redis.
+func mortisePerWorker(l *env, worker int) (string, error) {
 	return target([]func() (*process, error){l.mortise, l.second}[worker])
 }
 
-func theRedis(l *lab, _ int) (string, error) { return address(l.redis) }
+func sharedRedis(l *env, _ int) (string, error) { return address(l.redis) }
 
-func theEtcd(l *lab, _ int) (string, error) { return address(l.etcd) }
+func sharedEtcd(l *env, _ int) (string, error) { return address(l.etcd) }
 
 func address(server func() (*process, error)) (string, error) {
 	p, err := server()
@@ -37,7 +37,7 @@ func address(server func() (*process, error)) (string, error) {
 	return p.addr, nil
 }
 
-// target is the address of a server on a Unix socket, for gRPC.
+// target returns the gRPC target of a server on a Unix socket.
 func target(server func() (*process, error)) (string, error) {
 	addr, err := address(server)
 	return "unix://" + addr, err

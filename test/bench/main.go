@@ -1,9 +1,9 @@
-// Command bench measures Mortise beside what it is compared with, in one run, and prints
-// a table of ratios.
+// Command bench measures Mortise and the programs that it is compared with in one run,
+// and prints tables of ratios, CPU times and wait times.
 //
-// A row of the table has two sides, which are measured in turn, round after round, on the
-// same machine: whatever slows the machine down slows both. Read the ratios; the absolute
-// numbers belong to the machine. Add a row in rows.go.
+// A row of the first table has two sides, which are measured in turn, round after round,
+// on the same machine: whatever slows the machine down slows both. The ratios matter;
+// absolute numbers depend on the machine. Add rows in rows.go.
 package main
 
 import (
@@ -22,19 +22,19 @@ import (
 
 // options are the flags.
 type options struct {
-	rounds  int
-	seconds float64
-	only    string
-	list    bool
-	held    int
-	settle  time.Duration
-	order   time.Duration
-	mortise string
-	daprd   string
-	against string
+	rounds       int
+	seconds      float64
+	only         string
+	list         bool
+	held         int
+	settle       time.Duration
+	waitInterval time.Duration
+	mortise      string
+	daprd        string
+	against      string
 }
 
-// interval is how long one side is measured in one round.
+// interval returns how long one side is measured in one round.
 func (o options) interval() time.Duration { return time.Duration(o.seconds * float64(time.Second)) }
 
 func main() {
@@ -56,17 +56,17 @@ func exit(err error) {
 
 func parse(args []string) (o options, err error) {
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	flags.IntVar(&o.rounds, "rounds", 5, "how many times each side is measured; slow rows have a smaller limit of their own")
+	flags.IntVar(&o.rounds, "rounds", 5, "how many times each side is measured; slow rows have a smaller limit")
 	flags.Float64Var(&o.seconds, "seconds", 0.8, "how long each side is measured in a round")
-	flags.StringVar(&o.only, "only", "", "regular expression that the names of the rows match; cost/ is the second table, order/ the third")
-	flags.BoolVar(&o.list, "list", false, "print the names of the rows and end")
-	flags.IntVar(&o.held, "held", 1_000_000, "how many locks are held where the rows say many")
+	flags.StringVar(&o.only, "only", "", "regular expression that the names of rows must match; cost/ is the second table, wait/ the third")
+	flags.BoolVar(&o.list, "list", false, "print the names of the rows and exit")
+	flags.IntVar(&o.held, "held", 1_000_000, "number of locks in the rows with many held locks")
 	flags.DurationVar(&o.settle, "settle", 150*time.Second,
-		"how long a process with many locks is left alone; Go collects garbage at least every 2 minutes")
-	flags.DurationVar(&o.order, "order", 20*time.Second, "how long callers queue up for one lock where the rows say order")
-	flags.StringVar(&o.mortise, "mortise", "", "Mortise program to measure, instead of building this checkout's")
-	flags.StringVar(&o.daprd, "daprd", "", "daprd that can load Mortise and has lock.redis, instead of building this checkout's")
-	flags.StringVar(&o.against, "against", "", "another Mortise program, to compare with this one in rows of its own")
+		"how long a process with many locks is idle before its memory is measured; Go collects garbage at least every 2 minutes")
+	flags.DurationVar(&o.waitInterval, "wait-interval", 20*time.Second, "how long callers compete for one lock in the rows of the third table")
+	flags.StringVar(&o.mortise, "mortise", "", "Mortise binary to measure; the default is built from this checkout")
+	flags.StringVar(&o.daprd, "daprd", "", "daprd binary with pluggable locks and lock.redis; the default is built from this checkout")
+	flags.StringVar(&o.against, "against", "", "another Mortise binary, which additional rows compare with this one")
 	return o, flags.Parse(args)
 }
 
@@ -82,18 +82,18 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	ratios := slices.DeleteFunc(rows(o), func(r row) bool { return !only.MatchString(r.name) })
 	costs := slices.DeleteFunc(costs(o), func(c cost) bool { return !only.MatchString(c.name()) })
-	orders := slices.DeleteFunc(orders(), func(o order) bool { return !only.MatchString(o.name()) })
+	waits := slices.DeleteFunc(waitRows(), func(o waitRow) bool { return !only.MatchString(o.name()) })
 	if o.list {
-		list(out, ratios, costs, orders)
+		list(out, ratios, costs, waits)
 		return nil
 	}
-	lab, err := newLab(ctx, o, progress)
+	lab, err := newEnv(ctx, o, progress)
 	if err != nil {
 		return err
 	}
 	defer lab.close()
 	lines, err := lab.measureAll(ctx, ratios)
-	printLines(out, o, lines) // also of a run that was not finished
+	printLines(out, o, lines) // also of an incomplete run
 	if err != nil {
 		return err
 	}
@@ -101,19 +101,19 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	printCosts(out, costs)
-	err = lab.measureOrders(ctx, orders)
-	printOrders(out, o.order, orders)
+	err = lab.measureWaits(ctx, waits)
+	printWaits(out, o.waitInterval, waits)
 	return err
 }
 
-func list(out io.Writer, ratios []row, costs []cost, orders []order) {
+func list(out io.Writer, ratios []row, costs []cost, waits []waitRow) {
 	for _, r := range ratios {
 		fmt.Fprintln(out, r.name)
 	}
 	for _, c := range costs {
 		fmt.Fprintln(out, c.name())
 	}
-	for _, o := range orders {
+	for _, o := range waits {
 		fmt.Fprintln(out, o.name())
 	}
 }

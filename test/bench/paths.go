@@ -1,6 +1,6 @@
 package main
 
-// The paths to a lock that the throughput rows compare.
+// The paths that the throughput rows compare.
 
 import (
 	"context"
@@ -19,11 +19,11 @@ import (
 	lockspb "github.com/mortise-lock/mortise/proto/mortise/locks/v1"
 )
 
-// errLocks reports a lock that was not granted to its only caller, or not given back.
-var errLocks = errors.New("the lock was not taken and given back")
+// errNotLocked reports a lock that was not granted to its only caller, or not released.
+var errNotLocked = errors.New("the lock must be granted and released")
 
-// bareEcho is two calls of a service that does nothing, in a process of its own.
-var bareEcho = path{"bare gRPC echo", func(_ context.Context, l *lab) (pair, error) {
+// bareEcho makes two calls of an empty method in another process.
+var bareEcho = path{"bare gRPC echo", func(_ context.Context, l *env) (pair, error) {
 	p, err := l.echo()
 	if err != nil {
 		return nil, err
@@ -38,9 +38,9 @@ var bareEcho = path{"bare gRPC echo", func(_ context.Context, l *lab) (pair, err
 	}, nil
 }}
 
-// cannedLocks is LockStore's messages with answers that are always the same: what the
-// protocol costs without a lock.
-var cannedLocks = path{"canned answers", func(_ context.Context, l *lab) (pair, error) {
+// cannedLocks uses LockStore's messages with constant responses: it measures the protocol
+// without a lock.
+var cannedLocks = path{"canned answers", func(_ context.Context, l *env) (pair, error) {
 	p, err := l.echo()
 	if err != nil {
 		return nil, err
@@ -48,9 +48,9 @@ var cannedLocks = path{"canned answers", func(_ context.Context, l *lab) (pair, 
 	return lockPair(p.conn, "canned"), nil
 }}
 
-// throughMortise is a component of Mortise, through its socket.
+// throughMortise uses a component of Mortise through its socket.
 func throughMortise(component string) path {
-	return path{"Mortise " + component, func(_ context.Context, l *lab) (pair, error) {
+	return path{"Mortise " + component, func(_ context.Context, l *env) (pair, error) {
 		p, err := l.mortise()
 		if err != nil {
 			return nil, err
@@ -59,20 +59,19 @@ func throughMortise(component string) path {
 	}}
 }
 
-// waitingAtMortise is a component of Mortise, asked for a lock that would be waited for
-// if somebody else had it.
-func waitingAtMortise(component string) path {
-	return path{"Mortise " + component + ", Lock", func(_ context.Context, l *lab) (pair, error) {
+// waitingMortise uses Lock, which may wait, of a component of Mortise.
+func waitingMortise(component string) path {
+	return path{"Mortise " + component + ", Lock", func(_ context.Context, l *env) (pair, error) {
 		p, err := l.mortise()
 		if err != nil {
 			return nil, err
 		}
-		return waitingPair(lockspb.NewLocksClient(p.conn), component), nil
+		return waitPair(lockspb.NewLocksClient(p.conn), component), nil
 	}}
 }
 
-// otherMortise is the memory component of the program that --against names.
-var otherMortise = path{"other Mortise memory", func(_ context.Context, l *lab) (pair, error) {
+// otherMortise uses the memory component of the binary that --against names.
+var otherMortise = path{"other Mortise memory", func(_ context.Context, l *env) (pair, error) {
 	p, err := l.other()
 	if err != nil {
 		return nil, err
@@ -80,13 +79,13 @@ var otherMortise = path{"other Mortise memory", func(_ context.Context, l *lab) 
 	return lockPair(p.conn, "memory"), nil
 }}
 
-// throughDaprd is a component of daprd, through its own API.
+// throughDaprd uses a component of daprd through its API.
 func throughDaprd(component string) path {
 	name := "daprd, Mortise " + component
 	if component == "builtin" {
 		name = "daprd, lock.redis"
 	}
-	return path{name, func(_ context.Context, l *lab) (pair, error) {
+	return path{name, func(_ context.Context, l *env) (pair, error) {
 		p, err := l.daprd()
 		if err != nil {
 			return nil, err
@@ -100,29 +99,29 @@ func lockPair(conn *grpc.ClientConn, instance string) pair {
 	client := lockpb.NewLockStoreClient(conn)
 	return func(ctx context.Context, c caller) error {
 		ctx = metadata.AppendToOutgoingContext(ctx, "x-component-instance", instance)
-		taken, err := client.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: c.key, LockOwner: c.owner, ExpiryInSeconds: ttl})
+		granted, err := client.TryLock(ctx, &lockpb.TryLockRequest{ResourceId: c.key, LockOwner: c.owner, ExpiryInSeconds: ttl})
 		if err != nil {
 			return err
 		}
-		freed, err := client.Unlock(ctx, &lockpb.UnlockRequest{ResourceId: c.key, LockOwner: c.owner})
-		if err == nil && (!taken.GetSuccess() || freed.GetStatus() != lockpb.UnlockResponse_SUCCESS) {
-			err = fmt.Errorf("%w: %v, %v", errLocks, taken, freed)
+		released, err := client.Unlock(ctx, &lockpb.UnlockRequest{ResourceId: c.key, LockOwner: c.owner})
+		if err == nil && (!granted.GetSuccess() || released.GetStatus() != lockpb.UnlockResponse_SUCCESS) {
+			err = fmt.Errorf("%w: %v, %v", errNotLocked, granted, released)
 		}
 		return err
 	}
 }
 
 // waitingPair calls Locks as our client does.
-func waitingPair(client lockspb.LocksClient, store string) pair {
+func waitPair(client lockspb.LocksClient, store string) pair {
 	return func(ctx context.Context, c caller) error {
-		taken, err := client.Lock(ctx,
+		granted, err := client.Lock(ctx,
 			&lockspb.LockRequest{Store: store, Key: c.key, Owner: c.owner, Ttl: durationpb.New(ttl * time.Second)})
 		if err != nil {
 			return err
 		}
 		_, err = client.Unlock(ctx, &lockspb.UnlockRequest{Store: store, Key: c.key, Owner: c.owner})
-		if err == nil && !taken.GetAcquired() {
-			err = errLocks
+		if err == nil && !granted.GetAcquired() {
+			err = errNotLocked
 		}
 		return err
 	}
@@ -131,25 +130,24 @@ func waitingPair(client lockspb.LocksClient, store string) pair {
 // daprPair calls daprd as its SDKs do.
 func daprPair(client runtimepb.DaprClient, store string) pair {
 	return func(ctx context.Context, c caller) error {
-		taken, err := client.TryLockAlpha1(ctx,
+		granted, err := client.TryLockAlpha1(ctx,
 			&runtimepb.TryLockRequest{StoreName: store, ResourceId: c.resource, LockOwner: c.owner, ExpiryInSeconds: ttl})
 		if err != nil {
 			return err
 		}
-		freed, err := client.UnlockAlpha1(ctx, &runtimepb.UnlockRequest{StoreName: store, ResourceId: c.resource, LockOwner: c.owner})
-		if err == nil && (!taken.GetSuccess() || freed.GetStatus() != runtimepb.UnlockResponse_SUCCESS) {
-			err = fmt.Errorf("%w: %v, %v", errLocks, taken, freed)
+		released, err := client.UnlockAlpha1(ctx, &runtimepb.UnlockRequest{StoreName: store, ResourceId: c.resource, LockOwner: c.owner})
+		if err == nil && (!granted.GetSuccess() || released.GetStatus() != runtimepb.UnlockResponse_SUCCESS) {
+			err = fmt.Errorf("%w: %v, %v", errNotLocked, granted, released)
 		}
 		return err
 	}
 }
 
-// unlockScript is what everybody gives a Redis lock back with.
+// unlockScript is the usual script that releases a lock in Redis.
 var unlockScript = goredis.NewScript(`if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) else return 0 end`)
 
-// goRedis is the recipe of Redis's documentation, with nothing between this program and
-// Redis.
-var goRedis = path{"go-redis directly", func(_ context.Context, l *lab) (pair, error) {
+// directRedis is the algorithm of Redis's documentation, in this process.
+var directRedis = path{"go-redis directly", func(_ context.Context, l *env) (pair, error) {
 	p, err := l.redis()
 	if err != nil {
 		return nil, err
@@ -159,11 +157,11 @@ var goRedis = path{"go-redis directly", func(_ context.Context, l *lab) (pair, e
 	return func(ctx context.Context, c caller) error {
 		err := client.SetArgs(ctx, c.key, c.owner, goredis.SetArgs{Mode: "NX", TTL: ttl * time.Second}).Err()
 		if err != nil {
-			return fmt.Errorf("%w: %w", errLocks, err)
+			return fmt.Errorf("%w: %w", errNotLocked, err)
 		}
-		freed, err := unlockScript.Run(ctx, client, []string{c.key}, c.owner).Int()
-		if err == nil && freed != 1 {
-			err = errLocks
+		released, err := unlockScript.Run(ctx, client, []string{c.key}, c.owner).Int()
+		if err == nil && released != 1 {
+			err = errNotLocked
 		}
 		return err
 	}, nil

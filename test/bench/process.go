@@ -1,6 +1,6 @@
 package main
 
-// Processes: started, waited for, looked into, stopped.
+// Processes: how they are started, measured and stopped.
 
 import (
 	"context"
@@ -30,11 +30,11 @@ type process struct {
 	cmd    *exec.Cmd
 	log    string
 	ended  chan struct{}
-	addr   string           // where it serves: a socket's path, or host:port
-	folder string           // of its own
-	conn   *grpc.ClientConn // to addr, if it speaks gRPC: one connection, as daprd has
+	addr   string           // the path of its socket, or host:port
+	folder string           // its folder
+	conn   *grpc.ClientConn // one connection to addr, as daprd has; nil without gRPC
 	begin  time.Time        // when it was started
-	ready  time.Duration    // after which it answered
+	ready  time.Duration    // from begin to its first response
 }
 
 // spawn starts a process whose output goes to a file in the folder, unless its standard
@@ -49,21 +49,22 @@ func spawn(folder string, cmd *exec.Cmd) (*process, error) {
 	if cmd.Stdout == nil {
 		cmd.Stdout = log
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it does not outlive us, whatever happens
+	// Ends with this process.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p := &process{cmd: cmd, log: log.Name(), folder: folder, ended: make(chan struct{})}
 	p.begin = time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() {
-		_ = cmd.Wait() // whoever waits for an answer tells of an early end
+		_ = cmd.Wait() // await reports an early end
 		close(p.ended)
 	}()
 	return p, nil
 }
 
-// await calls ready until it returns nil. If that does not happen in time, it stops the
-// process and tells what it wrote.
+// await calls ready until it returns nil. After a timeout it stops the process, and
+// returns an error with its output.
 func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -75,21 +76,21 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 		}
 		select {
 		case <-p.ended:
-			return p.giveUp("ended", err)
+			return p.fail("ended", err)
 		case <-ctx.Done():
-			return p.giveUp("does not answer", err)
+			return p.fail("did not respond", err)
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-func (p *process) giveUp(how string, cause error) error {
+func (p *process) fail(how string, cause error) error {
 	p.stop()
 	text, _ := os.ReadFile(p.log)
 	return fmt.Errorf("%s %s: %w\n%s", filepath.Base(p.cmd.Path), how, cause, text)
 }
 
-// stop ends the process, kindly at first, and waits until it is gone.
+// stop terminates the process, or kills it after a timeout, and waits until it has ended.
 func (p *process) stop() {
 	if p.conn != nil {
 		_ = p.conn.Close()
@@ -103,15 +104,14 @@ func (p *process) stop() {
 	}
 }
 
-// dial makes the one connection to addr. It is not waited for.
+// dial creates the connection to the target, without waiting for it.
 func (p *process) dial(target string) (err error) {
 	p.conn, err = grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	return err
 }
 
-// healthy tells whether the socket is there and the health service behind it answers.
-// gRPC gets to see a socket only when it takes connections, because after a refusal it
-// would pause.
+// healthy returns an error unless the health service responds at the socket. It first
+// connects without gRPC, because gRPC would pause after a refused connection.
 func (p *process) healthy(ctx context.Context) error {
 	probe, err := net.Dial("unix", p.addr)
 	if err != nil {
@@ -122,7 +122,7 @@ func (p *process) healthy(ctx context.Context) error {
 	return err
 }
 
-// rss is the process's resident memory in bytes.
+// rss returns the process's resident memory in bytes.
 func (p *process) rss() (float64, error) {
 	file := fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)
 	text, err := os.ReadFile(file)
@@ -135,14 +135,14 @@ func (p *process) rss() (float64, error) {
 	return n * 1024, err
 }
 
-// cpu is the time that the process has spent on a CPU. The kernel counts in hundredths of
-// a second.
+// cpu returns the CPU time of the process, with the kernel's resolution of 10 ms.
 func (p *process) cpu() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the second field is a name, which may have spaces
+	// The second field, a name, may have spaces.
+	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
 	user, err := strconv.ParseInt(fields[11], 10, 64)
 	if err != nil {
@@ -152,14 +152,14 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * time.Second / 100, err
 }
 
-// ownCPU is cpu for this process.
+// ownCPU returns the CPU time of this process.
 func ownCPU() time.Duration {
 	var use syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &use) // fails for no reason that can occur
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &use) // cannot fail with these arguments
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-// freePort is a port of the loopback interface that was free a moment ago.
+// freePort returns a port of the loopback interface that was free when it was checked.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

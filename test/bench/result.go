@@ -1,6 +1,6 @@
 package main
 
-// What came out of workers.
+// The results of workers.
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// result is what came out of a worker, or of several, in microseconds. It is explained in
-// peers/load.go.
+// result is the result of one or several workers, in microseconds. peers/load.go
+// describes its fields.
 type result struct {
 	Took     int64
 	Held     int64
@@ -28,7 +28,7 @@ func (r *result) add(more result) {
 	r.Overlaps += more.Overlaps
 }
 
-// grants is how often a lock was taken.
+// grants returns the number of grants.
 func (r *result) grants() int {
 	n := 0
 	for _, waits := range r.Waits {
@@ -37,15 +37,15 @@ func (r *result) grants() int {
 	return n
 }
 
-// perSecond is how many locks were taken and given back in a second.
+// perSecond returns the number of locks per second.
 func (r *result) perSecond() float64 { return 1e6 * float64(r.grants()) / float64(r.Took) }
 
-// handOver is how many microseconds nobody had the lock between two who had it, on
+// handoff returns how many microseconds the lock was free between two holders, on
 // average.
-func (r *result) handOver() float64 { return float64(r.Took-r.Held) / float64(r.grants()) }
+func (r *result) handoff() float64 { return float64(r.Took-r.Held) / float64(r.grants()) }
 
-// wait is how many milliseconds the part p of all waits took at most, those included that
-// led to nothing.
+// wait returns the quantile p of all waits in milliseconds, including those of stuck
+// callers.
 func (r *result) wait(p float64) float64 {
 	all := slices.Sorted(slices.Values(slices.Concat(slices.Concat(r.Waits...), r.Stuck)))
 	if len(all) == 0 {
@@ -54,25 +54,25 @@ func (r *result) wait(p float64) float64 {
 	return float64(all[int(p*float64(len(all)-1))]) / 1e3
 }
 
-// spread is how many grants the luckiest caller had for each of the unluckiest's.
+// spread returns the ratio of the most grants of a caller to the least.
 func (r *result) spread() float64 {
 	least, most := len(r.Waits[0]), len(r.Waits[0])
 	for _, waits := range r.Waits {
 		least, most = min(least, len(waits)), max(most, len(waits))
 	}
-	return float64(most) / float64(least) // +Inf if somebody had none
+	return float64(most) / float64(least) // +Inf if a caller had none
 }
 
-// trouble tells what must not happen.
-func (r *result) trouble() string {
+// failures lists the counts of what must not happen; empty if all are zero.
+func (r *result) failures() string {
 	var all []string
-	tell := func(n int, what string) {
+	add := func(n int, what string) {
 		if n > 0 {
 			all = append(all, fmt.Sprintf("%d %s", n, what))
 		}
 	}
-	tell(int(r.Overlaps), "overlaps")
-	tell(len(r.Stuck), "stuck")
-	tell(int(r.Failed), "failed")
+	add(int(r.Overlaps), "overlaps")
+	add(len(r.Stuck), "stuck")
+	add(int(r.Failed), "failed")
 	return strings.Join(all, ", ")
 }

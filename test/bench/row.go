@@ -1,6 +1,6 @@
 package main
 
-// What a row is, and how it is measured.
+// The rows of the first table, and how they are measured.
 
 import (
 	"context"
@@ -11,57 +11,56 @@ import (
 type row struct {
 	name    string // for -only
 	a, b    side
-	metrics []metric // what a sample's values are; each becomes a line of the table
-	rounds  int      // the most that make sense, 0 for any number
+	metrics []metric // of a sample's values; each becomes a line of the table
+	rounds  int      // the largest useful number; 0: any number
 }
 
-// side is one of the two that a row compares. Open starts what it needs, on the lab's
-// account; the sampler measures it once, for the lab's interval if that has a meaning,
-// and returns a value for each of the row's metrics.
+// side is one of the two sides of a row. open starts what the side needs, and adds it to
+// the closers of env. The sampler measures the side once, for the interval of env if that
+// applies, and returns a value for each of the row's metrics.
 type side struct {
 	name string
-	open func(ctx context.Context, l *lab) (sampler, error)
+	open func(ctx context.Context, l *env) (sampler, error)
 }
 
 type sampler func(ctx context.Context) ([]float64, error)
 
-// metric is what one value of a sample means.
+// metric describes one value of a sample.
 type metric struct {
 	name string
 	unit string
 	aim  aim
 }
 
-// aim is what a metric shall reach. The zero aim is none: the metric is there for
-// information.
+// aim is the goal of a metric. The zero aim is none.
 type aim struct {
 	text string
 	met  func(a, ratio float64) bool
 }
 
-// ratioAtLeast is an aim for A divided by B, in the median.
+// ratioAtLeast returns an aim for the median of A divided by B.
 func ratioAtLeast(want float64) aim {
 	return aim{fmt.Sprintf("A/B ≥ %g", want), func(_, ratio float64) bool { return ratio >= want }}
 }
 
-// atMost is an aim for A alone, in the median.
+// atMost returns an aim for the median of A.
 func atMost(want float64) aim {
 	return aim{fmt.Sprintf("A ≤ %g", want), func(a, _ float64) bool { return a <= want }}
 }
 
-// line is a line of the table: what was measured of one metric.
+// line is a line of the table: the values of one metric.
 type line struct {
 	row    row
 	metric metric
 	a, b   []float64 // by round
 }
 
-// measureAll measures the rows one after the other. What was measured before an error
-// comes back with it.
-func (l *lab) measureAll(ctx context.Context, rows []row) ([]line, error) {
+// measureAll measures the rows one after the other. It returns the lines that were
+// measured before an error together with the error.
+func (l *env) measureAll(ctx context.Context, rows []row) ([]line, error) {
 	var all []line
 	for _, r := range rows {
-		fmt.Fprintln(l.progress, r.name)
+		fmt.Fprintln(l.log, r.name)
 		lines, err := l.measure(ctx, r)
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", r.name, err)
@@ -71,8 +70,8 @@ func (l *lab) measureAll(ctx context.Context, rows []row) ([]line, error) {
 	return all, nil
 }
 
-// measure measures both sides of the row in turn, A B A B, and stops what it has started.
-func (l *lab) measure(ctx context.Context, r row) ([]line, error) {
+// measure measures both sides of the row in turn, A B A B, and stops what it started.
+func (l *env) measure(ctx context.Context, r row) ([]line, error) {
 	defer l.row.close()
 	a, err := r.a.open(ctx, l)
 	if err != nil {
@@ -103,7 +102,7 @@ func (l *lab) measure(ctx context.Context, r row) ([]line, error) {
 	return lines, nil
 }
 
-// limit is how many rounds the row is measured if it is asked for some.
+// limit returns the number of rounds of the row, at most rounds.
 func (r row) limit(rounds int) int {
 	if r.rounds > 0 {
 		return min(r.rounds, rounds)

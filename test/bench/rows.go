@@ -1,23 +1,23 @@
 package main
 
-// The rows: what is compared with what, and what shall come out. Add yours here.
+// The rows: the sides that are compared, and the aims. Add rows here.
 
 import "fmt"
 
-// inflight are the numbers of callers that a throughput is measured with.
+// inflight are the numbers of callers with which throughput is measured.
 var inflight = []int{1, 16, 64}
 
-// rows are the rows of the table.
+// rows returns the rows of the first table.
 func rows(o options) []row {
 	var all []row
 	add := func(more ...row) { all = append(all, more...) }
 
 	add(throughputs("memory", throughMortise("memory"), bareEcho, aims{64: ratioAtLeast(0.9)})...)
 	add(throughputs("memory-wire", throughMortise("memory"), cannedLocks, nil)...)
-	add(throughputs("redis", throughMortise("redis"), goRedis, nil)...)
-	everywhere := aims{1: ratioAtLeast(0.9), 16: ratioAtLeast(0.9), 64: ratioAtLeast(0.9)}
-	add(throughputs("daprd-memory", throughDaprd("memory"), throughDaprd("builtin"), everywhere)...)
-	add(throughputs("daprd-redis", throughDaprd("redis"), throughDaprd("builtin"), everywhere)...)
+	add(throughputs("redis", throughMortise("redis"), directRedis, nil)...)
+	atAllCallers := aims{1: ratioAtLeast(0.9), 16: ratioAtLeast(0.9), 64: ratioAtLeast(0.9)}
+	add(throughputs("daprd-memory", throughDaprd("memory"), throughDaprd("builtin"), atAllCallers)...)
+	add(throughputs("daprd-redis", throughDaprd("redis"), throughDaprd("builtin"), atAllCallers)...)
 	if o.against != "" {
 		add(throughputs("against", throughMortise("memory"), otherMortise, nil)...)
 	}
@@ -25,18 +25,18 @@ func rows(o options) []row {
 		for _, peer := range []locker{redislock, redsync, etcdMutex} {
 			for _, callers := range []int{1, waiters} {
 				add(row{name: fmt.Sprintf("client-%s/%s/%d", ours.key, peer.key, callers),
-					a: alone(ours, callers), b: alone(peer, callers), metrics: []metric{{"", "locks/s", aim{}}}})
+					a: uncontended(ours, callers), b: uncontended(peer, callers), metrics: []metric{{"", "locks/s", aim{}}}})
 			}
 		}
 	}
 	return append(all,
-		row{name: "in-redis/try", a: inRedis(throughMortise("redis"), scripts...), b: inRedis(goRedis, setAndScripts...),
-			metrics: []metric{{"take and give back", "µs in Redis", aim{}}}},
-		row{name: "in-redis/wait", a: inRedis(waitingAtMortise("redis"), scripts...), b: inRedis(goRedis, setAndScripts...),
-			metrics: []metric{{"take and give back", "µs in Redis", aim{}}}},
-		row{name: "start", a: startOf(mortiseProgram), b: startOf(echoProgram),
+		row{name: "in-redis/try", a: redisCPU(throughMortise("redis"), scripts...), b: redisCPU(directRedis, setAndScripts...),
+			metrics: []metric{{"lock and unlock", "µs in Redis", aim{}}}},
+		row{name: "in-redis/wait", a: redisCPU(waitingMortise("redis"), scripts...), b: redisCPU(directRedis, setAndScripts...),
+			metrics: []metric{{"lock and unlock", "µs in Redis", aim{}}}},
+		row{name: "start", a: startTime(mortiseProgram), b: startTime(echoProgram),
 			metrics: []metric{{"exec to ready", "ms", atMost(50)}}},
-		row{name: "idle", a: idleOf(mortiseProgram), b: idleOf(echoProgram),
+		row{name: "idle", a: idleMemory(mortiseProgram), b: idleMemory(echoProgram),
 			metrics: []metric{{"RSS", "MB", atMost(30)}}},
 		row{name: "held-memory", a: mortiseHolds, b: redisHolds, rounds: 1, metrics: []metric{
 			{"RSS idle", "MB", atMost(30)},
@@ -45,7 +45,7 @@ func rows(o options) []row {
 			{"at once", "bytes/lock", atMost(400)},
 			{fmt.Sprintf("after %v", o.settle), "bytes/lock", atMost(400)},
 		}},
-		row{name: "held-speed", a: holding(o.held), b: holding(min(1000, o.held)),
+		row{name: "held-speed", a: withHeldLocks(o.held), b: withHeldLocks(min(1000, o.held)),
 			metrics: []metric{{"", "calls/s", ratioAtLeast(0.8)}}},
 		row{name: "table-few", a: memoryStore(min(1000, o.held)), b: memDB(min(1000, o.held)), metrics: tableMetrics},
 		row{name: "table-many", a: memoryStore(o.held), b: memDB(o.held), metrics: tableMetrics},
@@ -55,7 +55,7 @@ func rows(o options) []row {
 // aims are aims by number of callers.
 type aims map[int]aim
 
-// throughputs are rows that compare two paths, one for each number of callers.
+// throughputs returns rows that compare two paths, one for each number of callers.
 func throughputs(name string, a, b path, goals aims) []row {
 	var all []row
 	for _, callers := range inflight {
@@ -67,15 +67,15 @@ func throughputs(name string, a, b path, goals aims) []row {
 	return all
 }
 
-// orders are the rows of the table of waits.
-func orders() []order {
-	var all []order
+// waitRows returns the rows of the third table.
+func waitRows() []waitRow {
+	var all []waitRow
 	for _, processes := range []int{1, 2} {
 		for _, ours := range []locker{mortiseMemory, mortiseRedis} {
-			all = append(all, order{locks: ours, workers: processes, ours: true})
+			all = append(all, waitRow{locks: ours, workers: processes, ours: true})
 		}
 		for _, peer := range []locker{redsync, redislock, rueidislock, etcdMutex} {
-			all = append(all, order{locks: peer, workers: processes})
+			all = append(all, waitRow{locks: peer, workers: processes})
 		}
 	}
 	return all

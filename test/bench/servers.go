@@ -1,6 +1,6 @@
 package main
 
-// The servers that are measured, and how each is started.
+// The measured servers, and how each is started.
 
 import (
 	"context"
@@ -20,11 +20,11 @@ import (
 // program is a server on a Unix socket in a folder, and its command line.
 type program struct {
 	name    string
-	command func(l *lab, folder string) (cmd *exec.Cmd, socket string, err error)
+	command func(l *env, folder string) (cmd *exec.Cmd, socket string, err error)
 }
 
-// mortiseProgram is Mortise with one component that keeps its locks in memory.
-var mortiseProgram = program{"Mortise", func(l *lab, folder string) (*exec.Cmd, string, error) {
+// mortiseProgram is Mortise with one component of the memory store.
+var mortiseProgram = program{"Mortise", func(l *env, folder string) (*exec.Cmd, string, error) {
 	binary, err := l.mortiseBinary()
 	if err != nil {
 		return nil, "", err
@@ -32,8 +32,8 @@ var mortiseProgram = program{"Mortise", func(l *lab, folder string) (*exec.Cmd, 
 	return mortiseCommand(binary, folder, component{name: "memory", kind: "lock.mortise"})
 }}
 
-// start starts a program in a folder of its own and waits until it answers.
-func (l *lab) start(ctx context.Context, which program) (*process, error) {
+// start starts a program in a new folder and waits until it responds.
+func (l *env) start(ctx context.Context, which program) (*process, error) {
 	folder, err := l.subfolder()
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (l *lab) start(ctx context.Context, which program) (*process, error) {
 	return l.startSocket(ctx, folder, cmd, socket)
 }
 
-func (l *lab) startSocket(ctx context.Context, folder string, cmd *exec.Cmd, socket string) (*process, error) {
+func (l *env) startSocket(ctx context.Context, folder string, cmd *exec.Cmd, socket string) (*process, error) {
 	p, err := spawn(folder, cmd)
 	if err != nil {
 		return nil, err
@@ -64,8 +64,8 @@ type component struct {
 	metadata   []string
 }
 
-// writeComponents writes the YAML of components to a folder below the given one, and
-// returns that.
+// writeComponents writes the YAML of components to a new folder below the given one, and
+// returns the new folder.
 func writeComponents(folder string, components ...component) (string, error) {
 	var text strings.Builder
 	for _, c := range components {
@@ -92,7 +92,7 @@ func mortiseCommand(binary, folder string, components ...component) (*exec.Cmd, 
 }
 
 // startMortise starts Mortise with the components of the throughput rows.
-func (l *lab) startMortise(ctx context.Context, binary func() (string, error)) (*process, error) {
+func (l *env) startMortise(ctx context.Context, binary func() (string, error)) (*process, error) {
 	program, err := binary()
 	if err != nil {
 		return nil, err
@@ -112,9 +112,9 @@ func (l *lab) startMortise(ctx context.Context, binary func() (string, error)) (
 	return l.startSocket(ctx, folder, cmd, socket)
 }
 
-// components are those of Mortise, and what daprd has built in. Mortise leaves that
-// alone.
-func (l *lab) components() ([]component, error) {
+// components returns the components of Mortise, and daprd's built-in lock, which Mortise
+// ignores.
+func (l *env) components() ([]component, error) {
 	redis, err := l.redis()
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (l *lab) components() ([]component, error) {
 }
 
 // startRedis starts redis-server without persistence.
-func (l *lab) startRedis(ctx context.Context) (*process, error) {
+func (l *env) startRedis(ctx context.Context) (*process, error) {
 	folder, err := l.subfolder()
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (l *lab) startRedis(ctx context.Context) (*process, error) {
 	p, err := spawn(folder, exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", folder,
 		"--save", "", "--appendonly", "no"))
 	if err != nil {
-		return nil, fmt.Errorf("is it installed (Debian: apt-get install redis-server)? %w", err)
+		return nil, fmt.Errorf("redis-server must be installed (Debian: apt-get install redis-server): %w", err)
 	}
 	p.addr = net.JoinHostPort("127.0.0.1", port)
 	client := goredis.NewClient(&goredis.Options{Addr: p.addr})
@@ -147,9 +147,9 @@ func (l *lab) startRedis(ctx context.Context) (*process, error) {
 	return p, p.await(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() })
 }
 
-// startEtcd starts etcd by itself. It does not wait for its disk, because those that it
-// is compared with do not either.
-func (l *lab) startEtcd(ctx context.Context) (*process, error) {
+// startEtcd starts a single etcd server. It does not sync its disk, because the servers
+// that it is compared with do not either.
+func (l *env) startEtcd(ctx context.Context) (*process, error) {
 	folder, err := l.subfolder()
 	if err != nil {
 		return nil, err
@@ -164,14 +164,14 @@ func (l *lab) startEtcd(ctx context.Context) (*process, error) {
 		"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 		"--initial-advertise-peer-urls", peer, "--initial-cluster", "bench="+peer))
 	if err != nil {
-		return nil, fmt.Errorf("is it installed (Debian: apt-get install etcd-server)? %w", err)
+		return nil, fmt.Errorf("etcd must be installed (Debian: apt-get install etcd-server): %w", err)
 	}
 	p.addr = addr
-	return p, p.await(ctx, p.electsItself)
+	return p, p.await(ctx, p.hasLeader)
 }
 
-// electsItself tells whether etcd has a leader.
-func (p *process) electsItself(ctx context.Context) error {
+// hasLeader returns an error unless etcd has a leader.
+func (p *process) hasLeader(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr+"/health", nil)
 	if err != nil {
 		return err
@@ -189,7 +189,7 @@ func (p *process) electsItself(ctx context.Context) error {
 
 // startDaprd starts a sidecar beside the shared Mortise, with the same components and
 // lock.redis, on the same Redis.
-func (l *lab) startDaprd(ctx context.Context) (*process, error) {
+func (l *env) startDaprd(ctx context.Context) (*process, error) {
 	mortise, err := l.mortise()
 	if err != nil {
 		return nil, err
@@ -225,11 +225,11 @@ func (l *lab) startDaprd(ctx context.Context) (*process, error) {
 	return p, p.await(ctx, p.hasLocks)
 }
 
-// hasLocks tells whether daprd's stores answer.
+// hasLocks returns an error unless daprd's stores respond.
 func (p *process) hasLocks(ctx context.Context) error {
 	for _, store := range []string{"memory", "redis", "builtin"} {
 		_, err := runtimepb.NewDaprClient(p.conn).UnlockAlpha1(ctx,
-			&runtimepb.UnlockRequest{StoreName: store, ResourceId: "none", LockOwner: "nobody"})
+			&runtimepb.UnlockRequest{StoreName: store, ResourceId: "none", LockOwner: "none"})
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
-// What a process takes: time to start, and memory, idle and with many locks.
+// The resources of a process: its start time, and its memory when idle and with many
+// locks.
 
 import (
 	"context"
@@ -17,25 +18,25 @@ import (
 )
 
 const (
-	idleTime   = time.Second // after which a process that was just started counts as idle
-	calmTime   = 5 * time.Second
-	fillers    = 64   // how many callers take the locks that shall be held
-	heldTTL    = 3600 // of those, in seconds
-	redisBatch = 1000 // how many of those go to Redis at once
-	megabyte   = 1e6
+	idleTime        = time.Second // after which a started process counts as idle
+	redisSettleTime = 5 * time.Second
+	fillCallers     = 64   // the number of callers that acquire the held locks
+	heldTTL         = 3600 // of held locks, in seconds
+	redisBatch      = 1000 // commands in one pipeline
+	megabyte        = 1e6
 )
 
-// simple is a side that needs nothing before its samples.
-func simple(name string, sample func(ctx context.Context, l *lab) ([]float64, error)) side {
-	return side{name, func(_ context.Context, l *lab) (sampler, error) {
+// sideOf returns a side that needs no preparation.
+func sideOf(name string, sample func(ctx context.Context, l *env) ([]float64, error)) side {
+	return side{name, func(_ context.Context, l *env) (sampler, error) {
 		return func(ctx context.Context) ([]float64, error) { return sample(ctx, l) }, nil
 	}}
 }
 
-// startOf is the time from exec to the first answer of the health service, in
-// milliseconds: the median of as many starts as fit into the interval.
-func startOf(which program) side {
-	return simple(which.name, func(ctx context.Context, l *lab) ([]float64, error) {
+// startTime is the side that measures the time from exec to the first response of the
+// health service, in milliseconds: the median of as many starts as fit into the interval.
+func startTime(which program) side {
+	return sideOf(which.name, func(ctx context.Context, l *env) ([]float64, error) {
 		var times []float64
 		for begin := time.Now(); len(times) == 0 || time.Since(begin) < l.interval(); {
 			p, err := l.start(ctx, which)
@@ -49,9 +50,10 @@ func startOf(which program) side {
 	})
 }
 
-// idleOf is the resident memory of a program that has just started, in megabytes.
-func idleOf(which program) side {
-	return simple(which.name, func(ctx context.Context, l *lab) ([]float64, error) {
+// idleMemory is the side that measures the resident memory of a program after its start,
+// in megabytes.
+func idleMemory(which program) side {
+	return sideOf(which.name, func(ctx context.Context, l *env) ([]float64, error) {
 		p, err := l.start(ctx, which)
 		if err != nil {
 			return nil, err
@@ -62,8 +64,8 @@ func idleOf(which program) side {
 	})
 }
 
-// mortiseHolds is the memory that Mortise takes for many locks, taken through its socket.
-var mortiseHolds = simple("Mortise memory", func(ctx context.Context, l *lab) ([]float64, error) {
+// mortiseHolds is the side that measures the memory of Mortise with many locks.
+var mortiseHolds = sideOf("Mortise memory", func(ctx context.Context, l *env) ([]float64, error) {
 	p, err := l.start(ctx, mortiseProgram)
 	if err != nil {
 		return nil, err
@@ -72,19 +74,19 @@ var mortiseHolds = simple("Mortise memory", func(ctx context.Context, l *lab) ([
 	return p.sizes(ctx, l.held, l.settle, func() error { return p.hold(ctx, l.held) })
 })
 
-// redisHolds is the memory that redis-server takes for the same locks, as plain keys. It
-// has no garbage to collect, so it is not left alone for long.
-var redisHolds = simple("redis-server", func(ctx context.Context, l *lab) ([]float64, error) {
+// redisHolds is the side that measures the memory of redis-server with the same locks, as
+// plain keys. Without garbage collection it settles sooner.
+var redisHolds = sideOf("redis-server", func(ctx context.Context, l *env) ([]float64, error) {
 	p, err := l.startRedis(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer p.stop()
-	return p.sizes(ctx, l.held, min(calmTime, l.settle), func() error { return holdInRedis(ctx, p.addr, l.held) })
+	return p.sizes(ctx, l.held, min(redisSettleTime, l.settle), func() error { return holdInRedis(ctx, p.addr, l.held) })
 })
 
-// sizes are the resident memory idle, with n locks, and with them after the time to
-// settle; and, of the growth, what falls to a lock.
+// sizes returns the resident memory idle, with n locks, and with them after the time to
+// settle, and the growth per lock of the last two.
 func (p *process) sizes(ctx context.Context, n int, settle time.Duration, hold func() error) ([]float64, error) {
 	idle, err := p.rssAfter(ctx, idleTime)
 	if err != nil {
@@ -98,11 +100,11 @@ func (p *process) sizes(ctx context.Context, n int, settle time.Duration, hold f
 		return nil, err
 	}
 	settled, err := p.rssAfter(ctx, settle)
-	each := func(rss float64) float64 { return (rss - idle) / float64(n) }
-	return []float64{idle / megabyte, full / megabyte, settled / megabyte, each(full), each(settled)}, err
+	perLock := func(rss float64) float64 { return (rss - idle) / float64(n) }
+	return []float64{idle / megabyte, full / megabyte, settled / megabyte, perLock(full), perLock(settled)}, err
 }
 
-// rssAfter is rss after a pause.
+// rssAfter returns rss after a pause.
 func (p *process) rssAfter(ctx context.Context, pause time.Duration) (float64, error) {
 	select {
 	case <-time.After(pause):
@@ -112,28 +114,28 @@ func (p *process) rssAfter(ctx context.Context, pause time.Duration) (float64, e
 	}
 }
 
-// heldKey is the key of the i-th of many locks.
+// heldKey returns the key of the i-th of many locks.
 func heldKey(i int64) string { return fmt.Sprintf("lock||app||order-%08d", i) }
 
-// hold takes n locks of the memory component and keeps them.
+// hold acquires n locks of the memory component.
 func (p *process) hold(ctx context.Context, n int) error {
 	ctx, cancel := context.WithCancelCause(metadata.AppendToOutgoingContext(ctx, "x-component-instance", "memory"))
 	defer cancel(nil)
 	client := lockpb.NewLockStoreClient(p.conn)
 	var all sync.WaitGroup
 	var next atomic.Int64
-	for range fillers {
+	for range fillCallers {
 		all.Go(func() {
 			own, end := context.WithCancel(ctx)
 			defer end()
 			for i := next.Add(1); i <= int64(n) && ctx.Err() == nil; i = next.Add(1) {
-				taken, err := client.TryLock(own, &lockpb.TryLockRequest{
+				granted, err := client.TryLock(own, &lockpb.TryLockRequest{
 					ResourceId: heldKey(i), LockOwner: uuid.NewString(), ExpiryInSeconds: heldTTL,
 				})
 				if err != nil {
 					cancel(err)
-				} else if !taken.GetSuccess() {
-					cancel(errLocks)
+				} else if !granted.GetSuccess() {
+					cancel(errNotLocked)
 				}
 			}
 		})
@@ -142,7 +144,7 @@ func (p *process) hold(ctx context.Context, n int) error {
 	return context.Cause(ctx)
 }
 
-// holdInRedis takes n locks the way lock.redis does, many at a time.
+// holdInRedis acquires n locks as lock.redis does, many in one pipeline.
 func holdInRedis(ctx context.Context, addr string, n int) error {
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	defer client.Close()
@@ -160,11 +162,11 @@ func holdInRedis(ctx context.Context, addr string, n int) error {
 	return nil
 }
 
-// holding is the throughput of a Mortise that holds n locks. The locks that come and go
-// are spread among them.
-func holding(n int) side {
+// withHeldLocks is the throughput of a Mortise with n held locks. The keys of the callers
+// are spread among those of the held locks.
+func withHeldLocks(n int) side {
 	const callers = 64
-	return side{fmt.Sprintf("Mortise, %d held", n), func(ctx context.Context, l *lab) (sampler, error) {
+	return side{fmt.Sprintf("Mortise, %d held", n), func(ctx context.Context, l *env) (sampler, error) {
 		p, err := l.start(ctx, mortiseProgram)
 		if err != nil {
 			return nil, err
@@ -174,11 +176,11 @@ func holding(n int) side {
 			return nil, err
 		}
 		var calls atomic.Int64
-		amid := lockPair(p.conn, "memory")
-		path := path{"", func(context.Context, *lab) (pair, error) {
+		lockAndUnlock := lockPair(p.conn, "memory")
+		path := path{"", func(context.Context, *env) (pair, error) {
 			return func(ctx context.Context, c caller) error {
 				c.key = heldKey(calls.Add(7919)%int64(n)) + "/" + c.resource
-				return amid(ctx, c)
+				return lockAndUnlock(ctx, c)
 			}, nil
 		}}
 		return throughput(path, callers).open(ctx, l)

@@ -1,6 +1,6 @@
 package main
 
-// The table on paper.
+// How tables are printed.
 
 import (
 	"fmt"
@@ -13,13 +13,13 @@ import (
 	"unicode/utf8"
 )
 
-// printLines prints the lines in Markdown, with the circumstances above.
+// printLines prints the lines in Markdown, preceded by the conditions of the run.
 func printLines(out io.Writer, o options, lines []line) {
 	if len(lines) == 0 {
 		return
 	}
 	fmt.Fprintf(out, "%s, %d CPUs (%s), load %s before the run, %s. %d rounds of %g s a side, A and B in turn; "+
-		"median (least–most) of the rounds, and of the ratios of the pairs. One lock is two calls: take, give back.\n\n",
+		"median (least–most) of the rounds, and of the ratios of the pairs. One lock is two calls: lock, unlock.\n\n",
 		time.Now().Format(time.DateOnly), runtime.NumCPU(), cpuModel(), loadBefore, runtime.Version(), o.rounds, o.seconds)
 	table := [][]string{{"row", "side A", "side B", "of", "A", "B", "A/B", "aim", "met"}}
 	for _, l := range lines {
@@ -28,7 +28,7 @@ func printLines(out io.Writer, o options, lines []line) {
 	printMarkdown(out, table)
 }
 
-// cells are the line's texts.
+// cells returns the line's texts.
 func (l line) cells() []string {
 	ratios := make([]float64, len(l.a))
 	for i := range ratios {
@@ -45,8 +45,8 @@ func (l line) cells() []string {
 	return []string{l.row.name, l.row.a.name, l.row.b.name, of, spread(l.a), spread(l.b), spread(ratios), goal, met}
 }
 
-// printMarkdown prints a table whose first row is its head; columns that hold numbers
-// stand right.
+// printMarkdown prints a table. Its first row is the head, and columns of numbers are
+// aligned to the right.
 func printMarkdown(out io.Writer, table [][]string) {
 	widths := make([]int, len(table[0]))
 	for _, cells := range table {
@@ -81,14 +81,14 @@ func printRule(out io.Writer, table [][]string, widths []int) {
 	fmt.Fprintln(out, "|")
 }
 
-// numeric tells whether the column's texts begin with a digit.
+// numeric reports whether the column's texts begin with a digit.
 func numeric(table [][]string, column int) bool {
 	return len(table) > 0 && !slices.ContainsFunc(table, func(cells []string) bool {
 		return cells[column] != "" && (cells[column][0] < '0' || cells[column][0] > '9')
 	}) && table[0][column] != ""
 }
 
-// spread is the median of the values, the least and the most.
+// spread formats the median of the values, the least and the most.
 func spread(values []float64) string {
 	if len(values) == 1 {
 		return short(values[0])
@@ -102,7 +102,7 @@ func median(values []float64) float64 {
 	return (sorted[n/2] + sorted[(n-1)/2]) / 2
 }
 
-// short is the number with three digits that matter.
+// short formats the number with three significant digits.
 func short(v float64) string {
 	switch {
 	case v >= 100:
@@ -114,7 +114,7 @@ func short(v float64) string {
 	}
 }
 
-// loadBefore is the machine's load average of the last minute when the program began.
+// loadBefore is the load average of the last minute when the program started.
 var loadBefore = firstWord("/proc/loadavg")
 
 func firstWord(file string) string {

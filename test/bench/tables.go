@@ -1,7 +1,6 @@
 package main
 
-// A design decision, kept in evidence: what the memory store would cost on go-memdb. It
-// is no part of the program.
+// The evidence for a design decision: the cost of the memory store if it used go-memdb.
 
 import (
 	"context"
@@ -19,17 +18,17 @@ import (
 	"github.com/mortise-lock/mortise/stores/memory"
 )
 
-// tableMetrics are those of the samples here. The second is of the first fill and the
-// same in every round.
+// tableMetrics are the metrics of these sides. The second is measured once, when the
+// table is filled, and is the same in every round.
 var tableMetrics = []metric{{"time", "ns/lock", aim{}}, {"heap", "bytes/lock", aim{}}}
 
-// locks is what both sides have: take a lock, and give it back.
+// locks is the interface of both sides.
 type locks interface {
-	take(ctx context.Context, key, owner string) error
-	free(ctx context.Context, key, owner string) error
+	lock(ctx context.Context, key, owner string) error
+	unlock(ctx context.Context, key, owner string) error
 }
 
-// memoryStore is the memory store as it is, in this process, holding n locks.
+// memoryStore is the memory store in this process, with n held locks.
 func memoryStore(n int) side {
 	return tableSide(fmt.Sprintf("memory store, %d held", n), n, func() (locks, error) {
 		c := stores.Component{Name: "bench", Log: logger.NewLogger("bench")}
@@ -38,9 +37,9 @@ func memoryStore(n int) side {
 	})
 }
 
-// memDB is the same contract on go-memdb, as short as it can be, holding n locks. It
-// finds locks by key only; clearing away what has expired, which the memory store does,
-// would take a second index.
+// memDB is a minimal implementation of the same contract on go-memdb, with n held locks.
+// It has an index by key only; removing expired locks, as the memory store does, would
+// require a second index.
 func memDB(n int) side {
 	return tableSide(fmt.Sprintf("go-memdb, %d held", n), n, func() (locks, error) {
 		db, err := memdb.NewMemDB(&memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
@@ -52,16 +51,16 @@ func memDB(n int) side {
 	})
 }
 
-// tableSide fills a table with n locks and measures pairs among them, by one caller.
+// tableSide fills a table with n locks and measures pairs of one caller among them.
 func tableSide(name string, n int, open func() (locks, error)) side {
-	return side{name, func(ctx context.Context, l *lab) (sampler, error) {
+	return side{name, func(ctx context.Context, l *env) (sampler, error) {
 		before := heap()
 		table, err := open()
 		if err != nil {
 			return nil, err
 		}
 		for i := range n {
-			if err := table.take(ctx, heldKey(int64(i)), uuid.NewString()); err != nil {
+			if err := table.lock(ctx, heldKey(int64(i)), uuid.NewString()); err != nil {
 				return nil, err
 			}
 		}
@@ -74,8 +73,8 @@ func tableSide(name string, n int, open func() (locks, error)) side {
 	}}
 }
 
-// heap is how many bytes are in use. Pools and finalizers let go of theirs only at a
-// later collection than the first.
+// heap returns the number of bytes in use. Pools and finalizers release memory only in
+// later collections.
 func heap() int64 {
 	for range 3 {
 		runtime.GC()
@@ -85,7 +84,7 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// keysBetween are keys of locks that are free, spread over those of n that are held.
+// keysBetween returns keys of free locks, spread among those of n held locks.
 func keysBetween(n int) []string {
 	keys := make([]string, 4096)
 	for i := range keys {
@@ -94,13 +93,13 @@ func keysBetween(n int) []string {
 	return keys
 }
 
-// timePairs is how many nanoseconds it takes to take a lock and give it back.
+// timePairs returns how many nanoseconds it takes to lock and unlock.
 func timePairs(ctx context.Context, table locks, keys []string, interval time.Duration) (float64, error) {
 	owner := uuid.NewString()
 	start, n := time.Now(), 0
 	for time.Since(start) < interval && ctx.Err() == nil {
 		for _, key := range keys[:256] {
-			if err := errors.Join(table.take(ctx, key, owner), table.free(ctx, key, owner)); err != nil {
+			if err := errors.Join(table.lock(ctx, key, owner), table.unlock(ctx, key, owner)); err != nil {
 				return 0, err
 			}
 		}
@@ -110,22 +109,22 @@ func timePairs(ctx context.Context, table locks, keys []string, interval time.Du
 	return float64(time.Since(start).Nanoseconds()) / float64(n), context.Cause(ctx)
 }
 
-// storeLocks is any store of ours.
+// storeLocks implements locks with a store.
 type storeLocks struct{ stores.Store }
 
-func (s storeLocks) take(ctx context.Context, key, owner string) error {
+func (s storeLocks) lock(ctx context.Context, key, owner string) error {
 	grant, err := s.TryLock(ctx, stores.Request{Key: key, Owner: owner, TTL: heldTTL * time.Second})
 	if err == nil && !grant.Acquired {
-		err = errLocks
+		err = errNotLocked
 	}
 	return err
 }
 
-func (s storeLocks) free(ctx context.Context, key, owner string) error {
+func (s storeLocks) unlock(ctx context.Context, key, owner string) error {
 	return s.Unlock(ctx, key, owner)
 }
 
-// memDBLocks is locks on go-memdb.
+// memDBLocks implements locks with go-memdb.
 type memDBLocks struct {
 	db    *memdb.MemDB
 	epoch time.Time
@@ -133,14 +132,14 @@ type memDBLocks struct {
 	token uint64
 }
 
-// memDBLock is what it stores.
+// memDBLock is a row of memDBLocks.
 type memDBLock struct {
 	key, owner   string
 	token        uint64
 	ttl, expires time.Duration
 }
 
-func (m *memDBLocks) take(_ context.Context, key, owner string) error {
+func (m *memDBLocks) lock(_ context.Context, key, owner string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	txn := m.db.Txn(true)
@@ -149,7 +148,7 @@ func (m *memDBLocks) take(_ context.Context, key, owner string) error {
 	if found, err := txn.First("locks", "id", key); err != nil {
 		return err
 	} else if found != nil && now < found.(*memDBLock).expires {
-		return errLocks
+		return errNotLocked
 	}
 	m.token = max(m.token+1, uint64(time.Now().UnixMicro()))
 	const lease = heldTTL * time.Second
@@ -160,7 +159,7 @@ func (m *memDBLocks) take(_ context.Context, key, owner string) error {
 	return nil
 }
 
-func (m *memDBLocks) free(_ context.Context, key, owner string) error {
+func (m *memDBLocks) unlock(_ context.Context, key, owner string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	txn := m.db.Txn(true)
@@ -170,7 +169,7 @@ func (m *memDBLocks) free(_ context.Context, key, owner string) error {
 		return err
 	}
 	if found == nil || found.(*memDBLock).owner != owner {
-		return errLocks
+		return errNotLocked
 	}
 	if err := txn.Delete("locks", found); err != nil {
 		return err
@@ -182,12 +181,12 @@ func (m *memDBLocks) free(_ context.Context, key, owner string) error {
 // keyIndex indexes a lock by its key, without the reflection of go-memdb's own indexes.
 type keyIndex struct{}
 
-// FromArgs is the index of the key that is looked for.
+// FromArgs returns the index of the searched key.
 func (keyIndex) FromArgs(args ...any) ([]byte, error) {
 	return append([]byte(args[0].(string)), 0), nil
 }
 
-// FromObject is the index of a lock.
+// FromObject returns the index of a lock.
 func (keyIndex) FromObject(lock any) (bool, []byte, error) {
 	return true, append([]byte(lock.(*memDBLock).key), 0), nil
 }

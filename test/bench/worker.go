@@ -1,7 +1,6 @@
 package main
 
-// The workers: processes that load locks, ours and others, all with the same program
-// (peers/).
+// The workers: processes of one program (peers/) that use locks, ours and others.
 
 import (
 	"context"
@@ -16,24 +15,25 @@ import (
 	"time"
 )
 
-// workers load one locker, all at the same time.
+// workers use one locker concurrently.
 type workers []*worker
 
-// worker is a process that loads.
+// worker is a process of the program.
 type worker struct {
 	*process
 	in  io.WriteCloser
 	out *json.Decoder
 }
 
-// grace is how long a caller may go on waiting when the time is over; who then has no
-// lock is stuck.
+// grace is how long callers may wait after the end of the interval. A caller without the
+// lock is then stuck.
 const grace = 10 * time.Second
 
-// startWorkers starts so many of them for the lab's row. Together they have so many
-// callers; these take one key if they hold it for a while, and otherwise each its own.
-func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (workers, error) {
-	room, err := l.room()
+// startWorkers starts n workers, which stop when the row ends. Together they have the
+// given number of callers, which all use one key if hold is positive, and otherwise one
+// each.
+func (l *env) startWorkers(which locker, n, callers int, hold time.Duration) (workers, error) {
+	file, err := l.counterFile()
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (wo
 		}
 		args := []string{"--locks", which.key, "--addr", addr, "--callers", strconv.Itoa(callers / n), "--grace", grace.String()}
 		if hold > 0 {
-			args = append(args, "--hold", hold.String(), "--inside", room)
+			args = append(args, "--hold", hold.String(), "--counter-file", file)
 		}
 		w, err := l.startWorker(args)
 		if err != nil {
@@ -56,17 +56,17 @@ func (l *lab) startWorkers(which locker, n, callers int, hold time.Duration) (wo
 	return all, nil
 }
 
-// room makes the file that counts who is inside.
-func (l *lab) room() (string, error) {
+// counterFile creates the file with the number of holders.
+func (l *env) counterFile() (string, error) {
 	folder, err := l.subfolder()
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(folder, "inside")
+	file := filepath.Join(folder, "holders")
 	return file, os.WriteFile(file, make([]byte, 8), 0o600)
 }
 
-func (l *lab) startWorker(args []string) (*worker, error) {
+func (l *env) startWorker(args []string) (*worker, error) {
 	binary, err := l.peersBinary()
 	if err != nil {
 		return nil, err
@@ -92,16 +92,16 @@ func (l *lab) startWorker(args []string) (*worker, error) {
 	return &worker{p, in, json.NewDecoder(out)}, nil
 }
 
-// run lets the workers load for the interval and puts together what came out.
+// run runs the workers for the interval and adds up their results.
 func (w workers) run(ctx context.Context, interval time.Duration) (result, error) {
 	for _, each := range w {
 		if _, err := fmt.Fprintln(each.in, interval); err != nil {
-			return result{}, each.giveUp("hears nothing", err)
+			return result{}, each.fail("does not read its input", err)
 		}
 	}
 	var sum result
 	for _, each := range w {
-		r, err := each.answer(ctx, interval+grace+startTimeout)
+		r, err := each.readResult(ctx, interval+grace+startTimeout)
 		if err != nil {
 			return result{}, err
 		}
@@ -110,13 +110,13 @@ func (w workers) run(ctx context.Context, interval time.Duration) (result, error
 	return sum, nil
 }
 
-// answer waits for the worker's next result. A worker that has none in time is ended.
-func (w *worker) answer(ctx context.Context, limit time.Duration) (r result, err error) {
+// readResult waits for the worker's next result. It kills the worker after a timeout.
+func (w *worker) readResult(ctx context.Context, limit time.Duration) (r result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = w.cmd.Process.Kill() })()
 	if err = w.out.Decode(&r); err != nil {
-		err = w.giveUp("does not answer", err)
+		err = w.fail("did not respond", err)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -124,7 +124,7 @@ func (w *worker) answer(ctx context.Context, limit time.Duration) (r result, err
 	return r, err
 }
 
-// logs are what the workers have complained about.
+// logs returns the workers' error output.
 func (w workers) logs() string {
 	var all strings.Builder
 	for _, each := range w {
@@ -134,17 +134,17 @@ func (w workers) logs() string {
 	return all.String()
 }
 
-// alone is the side where each caller has a lock of its own.
-func alone(which locker, callers int) side {
-	return side{which.name, func(ctx context.Context, l *lab) (sampler, error) {
+// uncontended is the side where each caller has its own lock.
+func uncontended(which locker, callers int) side {
+	return side{which.name, func(ctx context.Context, l *env) (sampler, error) {
 		w, err := l.startWorkers(which, 1, callers, 0)
 		if err != nil {
 			return nil, err
 		}
 		sample := func(ctx context.Context) ([]float64, error) {
 			r, err := w.run(ctx, l.interval())
-			if trouble := r.trouble(); err == nil && trouble != "" {
-				err = fmt.Errorf("%s\n%s", trouble, w.logs())
+			if failures := r.failures(); err == nil && failures != "" {
+				err = fmt.Errorf("%s\n%s", failures, w.logs())
 			}
 			return []float64{r.perSecond()}, err
 		}

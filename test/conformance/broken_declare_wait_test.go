@@ -18,9 +18,9 @@ var brokenMemberWaits = []broken{{
 	},
 	inject: func(f *faulty) {
 		f.replaceLockMember(func(ctx context.Context, req stores.Request) (stores.Grant, error) {
-			began := time.Now()
+			start := time.Now()
 			g, err := f.Store.Lock(ctx, req)
-			time.Sleep(time.Second - time.Since(began)%time.Second)
+			time.Sleep(time.Second - time.Since(start)%time.Second)
 			return g, err
 		})
 	},

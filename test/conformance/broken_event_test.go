@@ -48,12 +48,12 @@ var brokenEvents = []broken{{
 		"a watcher sees a lock in the snapshot expire",
 	},
 	inject: func(f *faulty) {
-		var begun sync.Map
+		var granted sync.Map
 		filterEvents(func(e stores.Event) bool {
 			if e.Kind == stores.EventAcquired {
-				begun.Store(e.Lock.Token, true)
+				granted.Store(e.Lock.Token, true)
 			}
-			_, ok := begun.Load(e.Lock.Token)
+			_, ok := granted.Load(e.Lock.Token)
 			return ok || e.Kind == stores.EventSnapshot
 		})(f)
 	},

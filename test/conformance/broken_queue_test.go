@@ -33,7 +33,7 @@ type policy func(e *queueEntry, before, behind []*queueEntry) bool
 // may decides from the entries before and behind a waiter whether it may acquire its
 // locks.
 func (f *faulty) queueLocks(may policy) *lockQueue {
-	shared, _ := f.shared.LoadOrStore("line", &lockQueue{changed: make(chan struct{})})
+	shared, _ := f.shared.LoadOrStore("queue", &lockQueue{changed: make(chan struct{})})
 	q := shared.(*lockQueue)
 	f.tryLock = func(ctx context.Context, req stores.Request) (stores.Grant, error) {
 		if q.waiters(req.Key) > 0 {
@@ -156,7 +156,7 @@ func (e *queueEntry) conflictsWith(others []*queueEntry) bool {
 func fifo(e *queueEntry, before, _ []*queueEntry) bool { return !e.conflictsWith(before) }
 
 func TestBrokenQueue_InOrder(t *testing.T) {
-	sound := broken{inject: func(f *faulty) { f.queueLocks(fifo) }}
+	inOrder := broken{inject: func(f *faulty) { f.queueLocks(fifo) }}
 	for _, name := range []string{
 		"waiters are served first come, first served",
 		"canceled waits do not change the order",
@@ -170,7 +170,7 @@ func TestBrokenQueue_InOrder(t *testing.T) {
 		"a canceled wait for several locks leaves no trace",
 		"a waiter gets a lock that is revoked",
 	} {
-		if err := rowNamed(t, name).run(t, sound.harness()); err != nil {
+		if err := rowNamed(t, name).run(t, inOrder.harness()); err != nil {
 			t.Errorf("%q fails a queue in order: %v", name, err)
 		}
 	}

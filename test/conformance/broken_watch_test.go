@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -77,7 +78,7 @@ var brokenSnapshots = []broken{{
 			if err := notify(stores.Event{Kind: stores.EventSnapshot, Locks: locks}); err != nil {
 				return err
 			}
-			pause()
+			time.Sleep(20 * time.Millisecond) // so that it certainly misses a change
 			return f.Store.Watch(ctx, prefix, func(e stores.Event) error {
 				if e.Kind == stores.EventSnapshot {
 					return nil

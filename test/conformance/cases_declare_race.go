@@ -257,15 +257,15 @@ func (f *fixture) race(round int, first, second func()) {
 // withdrawDuringLocks withdraws the lock during concurrent requests for it, and expects
 // it to be free afterwards.
 func (f *fixture) withdrawDuringLocks(s, other store, name string, round int, ask func(store, stores.Request) (stores.Grant, error)) {
-	var gone atomic.Bool
+	var withdrawn atomic.Bool
 	f.race(round, func() {
 		concurrently(7, func(i int) bool {
-			f.lockUntilWithdrawn(pick(i, s, other), f.member(name, nth("owner", i)), ask, &gone)
+			f.lockUntilWithdrawn(pick(i, s, other), f.member(name, nth("owner", i)), ask, &withdrawn)
 			return true
 		})
 	}, func() {
 		s.mustWithdraw(name)
-		gone.Store(true)
+		withdrawn.Store(true)
 		s.unlockFails(name, "carl", stores.ErrNotHeld)
 	})
 	f.wantFree(s, name, "zoe")
@@ -274,7 +274,7 @@ func (f *fixture) withdrawDuringLocks(s, other store, name string, round int, as
 // lockUntilWithdrawn acquires and releases the declared lock until it is withdrawn. After
 // that no grant may be left.
 func (f *fixture) lockUntilWithdrawn(
-	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), gone *atomic.Bool,
+	s store, req stores.Request, ask func(store, stores.Request) (stores.Grant, error), withdrawn *atomic.Bool,
 ) {
 	name := f.name(req.Key)
 	for f.err() == nil {
@@ -283,7 +283,7 @@ func (f *fixture) lockUntilWithdrawn(
 			return
 		}
 		if g.Acquired {
-			late := gone.Load()
+			late := withdrawn.Load()
 			had := f.succeeded(s.unlock(name, req.Owner), stores.ErrNotHeld, "Unlock")
 			f.want(!late || !had, "%q held %q after it was withdrawn", req.Owner, name)
 		}

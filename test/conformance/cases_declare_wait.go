@@ -100,16 +100,16 @@ var memberOrderRows = []row{{
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
 		s.mustLockMember("room/disk", "owner")
-		var line []*waiter
+		var queue []*waiter
 		for i := range waiters {
 			wait := pick(i/2, store.waitMember, store.startWait)
-			line = append(line, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // not in the order of names
+			queue = append(queue, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // not in the order of names
 		}
-		s.mustRefuseMember("room/disk", "pushy")
+		s.mustRefuseMember("room/disk", "other")
 		s.mustUnlock("room/disk", "owner")
-		for i, w := range line {
+		for i, w := range queue {
 			w.mustGet()
-			for _, later := range line[i+1:] {
+			for _, later := range queue[i+1:] {
 				later.mustStillWait()
 			}
 			other.mustUnlock("room/disk", nth("owner", (i*5)%waiters))
@@ -243,19 +243,19 @@ var unlockedWaitRows = []row{{
 		s, other := f.open(), f.open()
 		s.mustDeclare("room/disk")
 		s.mustLockMember("room/disk", "owner")
-		var line []*waiter
+		var queue []*waiter
 		for i := range 4 {
-			line = append(line, pick(i, s, other).waitMember("room/disk", nth("owner", i)))
+			queue = append(queue, pick(i, s, other).waitMember("room/disk", nth("owner", i)))
 		}
 		for _, i := range []int{2, 0} {
 			s.mustUnlock("room/disk", nth("owner", i))
-			line[i].mustFail(stores.ErrGaveUp)
+			queue[i].mustFail(stores.ErrGaveUp)
 		}
 		s.mustUnlock("room/disk", "owner")
-		line[1].mustGet()
-		line[3].mustStillWait()
+		queue[1].mustGet()
+		queue[3].mustStillWait()
 		s.mustUnlock("room/disk", nth("owner", 1))
-		line[3].mustGet()
+		queue[3].mustGet()
 	},
 }, {
 	name: "Unlock does not end a wait without a group",

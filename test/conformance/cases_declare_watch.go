@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"math/rand/v2"
-	"time"
 
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -90,7 +89,7 @@ var declaredWatchRows = []row{{
 		l := heldLock("room/disk", "ann", s.mustLockMember("room/disk", "ann"))
 		l.TTL = f.shortTTL()
 		w.mustSee(stores.EventAcquired, l)
-		time.Sleep(f.shortTTL())
+		f.sleep(f.shortTTL())
 		w.mustSee(stores.EventExpired, l)
 		s.mustWithdraw("room/disk")
 		w.mustSee(stores.EventWithdrawn, want)

@@ -41,7 +41,7 @@ var listedRows = []row{{
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
-		time.Sleep(f.shortTTL())
+		f.sleep(f.shortTTL())
 		for _, l := range s.list("disk") {
 			f.want(l.Remaining <= lease-f.shortTTL(), "after %v of %v the remaining time is %v", f.shortTTL(), lease, l.Remaining)
 		}

@@ -132,7 +132,7 @@ var multiGrantRows = []row{{
 		latest := time.Now().Add(f.briefTTL() + f.Slack)
 		f.wantDeadlineFromSend(g, sent, f.briefTTL())
 		s.mustExpireBetween("disk", sent.Add(f.briefTTL()), latest)
-		time.Sleep(time.Until(latest))
+		f.sleepUntil(latest)
 		s.mustLock("gate", "next")
 	},
 }}

@@ -152,7 +152,7 @@ var multiWaitRows = []row{{
 		latest := time.Now().Add(f.briefTTL() + f.Slack)
 		f.wantDeadlineFromSend(g, freed, f.briefTTL())
 		s.mustExpireBetween("gate", freed.Add(f.briefTTL()), latest)
-		time.Sleep(time.Until(latest))
+		f.sleepUntil(latest)
 		s.mustLock("disk", "next")
 	},
 }, {

@@ -39,7 +39,7 @@ var renewalRows = []row{{
 	check: func(f *fixture) {
 		s := f.open()
 		s.mustLock("disk", "ann")
-		time.Sleep(f.briefTTL())
+		f.sleep(f.briefTTL())
 		sent := time.Now()
 		s.mustRenew("disk", "ann", f.briefTTL())
 		s.mustExpireBetween("disk", sent.Add(f.briefTTL()), time.Now().Add(f.briefTTL()+f.Slack))
@@ -52,7 +52,7 @@ var renewalRows = []row{{
 		ttl := 2 * f.briefTTL()
 		s.mustLockFor("disk", "ann", ttl)
 		for range 4 {
-			time.Sleep(ttl / 4)
+			time.Sleep(ttl / 4) // not f.sleep, which expects the end of a lease that is nearly over
 			s.mustRenew("disk", "ann", ttl)
 		}
 		s.mustRefuse("disk", "bob")

@@ -145,12 +145,12 @@ var waitedGrantRows = []row{{
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		last := s.mustLock("disk", "owner").Token
-		var line []*waiter
+		var queue []*waiter
 		for i := range 4 {
-			line = append(line, pick(i, s, other).startWait("disk", nth("owner", i)))
+			queue = append(queue, pick(i, s, other).startWait("disk", nth("owner", i)))
 		}
 		s.mustUnlock("disk", "owner")
-		for i, w := range line {
+		for i, w := range queue {
 			last = f.wantGreater(w.mustGet().Token, last)
 			s.mustUnlock("disk", nth("owner", i))
 		}
@@ -203,7 +203,7 @@ var waitedGrantRows = []row{{
 		s.mustLockFor("disk", "ann", 2*lease)
 		bob := other.startWait("disk", "bob")
 		if f.Bubble { // elsewhere this would take too long
-			time.Sleep(lease * 3 / 4)
+			f.sleep(lease * 3 / 4)
 		}
 		freed := time.Now()
 		s.mustUnlock("disk", "ann")
@@ -231,14 +231,14 @@ var orderRows = []row{{
 		const waiters = 10
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "owner")
-		var line []*waiter
+		var queue []*waiter
 		for i := range waiters {
-			line = append(line, pick(i/2, s, other).startWait("disk", nth("owner", (i*7)%waiters))) // not in the order of names
+			queue = append(queue, pick(i/2, s, other).startWait("disk", nth("owner", (i*7)%waiters))) // not in the order of names
 		}
 		s.mustUnlock("disk", "owner")
-		for i, w := range line {
+		for i, w := range queue {
 			w.mustGet()
-			for _, later := range line[i+1:] {
+			for _, later := range queue[i+1:] {
 				later.mustStillWait()
 			}
 			other.mustUnlock("disk", nth("owner", (i*7)%waiters))
@@ -250,15 +250,15 @@ var orderRows = []row{{
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "owner")
-		var line []*waiter
+		var queue []*waiter
 		for i := range 5 {
-			line = append(line, pick(i, s, other).startWait("disk", nth("owner", i)))
+			queue = append(queue, pick(i, s, other).startWait("disk", nth("owner", i)))
 		}
-		line[2].mustCancel()
-		line[0].mustCancel()
+		queue[2].mustCancel()
+		queue[0].mustCancel()
 		s.mustUnlock("disk", "owner")
 		for _, i := range []int{1, 3, 4} {
-			line[i].mustGet()
+			queue[i].mustGet()
 			s.mustUnlock("disk", nth("owner", i))
 		}
 	},
@@ -277,7 +277,7 @@ var canceledWaitRows = []row{{
 			defer cancel()
 			return stores.Lock(ctx, s.Store, f.request("disk", "carl", lease))
 		})
-		time.Sleep(f.briefTTL())
+		f.sleep(f.briefTTL())
 		late.mustFail(context.DeadlineExceeded)
 		s.mustUnlock("disk", "ann")
 	},
@@ -316,8 +316,8 @@ var closedWaitRows = []row{{
 		bob := other.startWait("disk", "bob")
 		f.want(other.Close() == nil, "Close failed")
 		bob.mustFail(stores.ErrClosed)
-		gone := f.eventually(f.Settle, func() bool { return s.waiterCount("disk") == 0 })
-		f.want(gone, "%s is still counted as a waiter", bob.call)
+		left := f.eventually(f.Settle, func() bool { return s.waiterCount("disk") == 0 })
+		f.want(left, "%s is still counted as a waiter", bob.call)
 		s.mustUnlock("disk", "ann")
 		s.mustLock("disk", "carl")
 	},
@@ -342,6 +342,7 @@ var closedWaitRows = []row{{
 // wantGrantedAtExpiry expects the waiter to be granted the lock when it expires, between
 // earliest and latest.
 func (f *fixture) wantGrantedAtExpiry(w *waiter, earliest, latest time.Time) {
+	f.expectExpiry(latest)
 	w.waitReturn(time.Until(latest))
 	if g := w.mustGet(); g.Acquired {
 		f.want(!w.at.Before(earliest), "%s was granted %v before the holder's lease ends", w.call, earliest.Sub(w.at))

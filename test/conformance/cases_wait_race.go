@@ -20,20 +20,20 @@ var waitRaceRows = []row{{
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
 		s.mustLock("disk", "owner")
-		var line sync.WaitGroup
+		var holders sync.WaitGroup
 		var tokens [8]uint64
 		for i := range tokens {
 			w := pick(i, s, other).startWait("disk", nth("owner", i))
-			line.Go(func() {
+			holders.Go(func() {
 				tokens[i] = w.mustGet().Token
 				s.mustUnlock("disk", nth("owner", i))
 			})
 		}
-		pushy := f.tryRepeatedly(s, other, func() {
+		tokensOfOthers := f.tryRepeatedly(s, other, func() {
 			s.mustUnlock("disk", "owner")
-			line.Wait()
+			holders.Wait()
 		})
-		for _, token := range pushy {
+		for _, token := range tokensOfOthers {
 			f.want(token > tokens[len(tokens)-1], "TryLock was granted token %d between the waiters' tokens %d", token, tokens)
 		}
 	},
@@ -92,11 +92,11 @@ var waitRaceRows = []row{{
 // through both clients until do has returned. It returns the tokens of its grants.
 func (f *fixture) tryRepeatedly(s, other store, do func()) (tokens []uint64) {
 	var mu sync.Mutex
-	var pushy sync.WaitGroup
+	var callers sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 2 {
-		pushy.Go(func() {
-			client, owner := pick(i, s, other), nth("pushy", i)
+		callers.Go(func() {
+			client, owner := pick(i, s, other), nth("other", i)
 			for open := true; open; {
 				select {
 				case <-stop:
@@ -116,7 +116,7 @@ func (f *fixture) tryRepeatedly(s, other store, do func()) (tokens []uint64) {
 	}
 	do()
 	close(stop)
-	pushy.Wait()
+	callers.Wait()
 	return tokens
 }
 

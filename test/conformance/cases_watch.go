@@ -116,7 +116,7 @@ var changeRows = []row{{
 		latest := time.Now().Add(f.briefTTL())
 		l.TTL = f.briefTTL()
 		w.mustSee(stores.EventAcquired, l)
-		time.Sleep(time.Until(latest))
+		f.sleepUntil(latest)
 		w.mustSee(stores.EventExpired, l)
 		f.want(!time.Now().Before(sent.Add(f.briefTTL())), "EXPIRED was sent before the lease ended")
 		w.mustBeIdle()
@@ -132,7 +132,7 @@ var changeRows = []row{{
 			f.want(f.mayHaveExpired(), "the snapshot is empty")
 			return // the machine was too slow
 		}
-		time.Sleep(f.ampleTTL())
+		f.sleep(f.ampleTTL())
 		l.TTL = f.ampleTTL()
 		w.mustSee(stores.EventExpired, l)
 	},
@@ -178,7 +178,7 @@ var changeRows = []row{{
 			return // the machine was too slow
 		}
 		w.mustSee(stores.EventAcquired, l)
-		time.Sleep(f.ampleTTL() + f.briefTTL())
+		f.sleep(f.ampleTTL() + f.briefTTL())
 		e := w.next()
 		f.want(e.Kind == stores.EventExpired && e.Lock.Owner == "ann" && e.Lock.Token == l.Token, "the lock ended with %+v", e)
 	},
@@ -245,6 +245,7 @@ var handoffRows = withNeeds([]row{{
 		ann := heldLock("disk", "ann", s.mustLockFor("disk", "ann", f.ampleTTL()))
 		ann.TTL = f.ampleTTL()
 		waiter := other.startWait("disk", "bob")
+		f.expectExpiry(time.Now().Add(f.ampleTTL()))
 		waiter.waitReturn(f.ampleTTL())
 		bob := heldLock("disk", "bob", waiter.mustGet())
 		w.mustSee(stores.EventAcquired, ann)

@@ -48,11 +48,11 @@ var watchRaceRows = []row{{
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
-		asleep := make(chan struct{})
-		wake := sync.OnceFunc(func() { close(asleep) })
-		f.cleanup(wake) // ends the callback if the row fails
+		blocked := make(chan struct{})
+		unblock := sync.OnceFunc(func() { close(blocked) })
+		f.cleanup(unblock) // ends the callback if the row fails
 		w := other.startWatch(f.key("disk"), func(stores.Event) error {
-			<-asleep
+			<-blocked
 			return nil
 		})
 		r := &replay{f: f}
@@ -69,7 +69,7 @@ var watchRaceRows = []row{{
 			}
 			return true
 		})
-		wake()
+		unblock()
 		s.mustLock("disk/end", "end")
 		r.follow(w, "disk/end")
 		f.want(r.missed, "a watcher that missed most of %d changes received no snapshot with Missed set", overflowChanges)
@@ -83,11 +83,11 @@ var watchRaceRows = []row{{
 	realClock: true,
 	check: func(f *fixture) {
 		s, other := f.open(), f.open()
-		asleep := make(chan struct{})
-		wake := sync.OnceFunc(func() { close(asleep) })
-		f.cleanup(wake)
+		blocked := make(chan struct{})
+		unblock := sync.OnceFunc(func() { close(blocked) })
+		f.cleanup(unblock)
 		w := other.startWatch(f.key("disk"), func(stores.Event) error {
-			<-asleep
+			<-blocked
 			return nil
 		})
 		w.mustSnapshot(false)
@@ -96,7 +96,7 @@ var watchRaceRows = []row{{
 			tokens = append(tokens, s.mustLock("disk", "ann").Token)
 			s.mustUnlock("disk", "ann")
 		}
-		wake()
+		unblock()
 		for _, token := range tokens {
 			l := heldLock("disk", "ann", stores.Grant{Token: token})
 			w.mustSee(stores.EventAcquired, l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -29,26 +30,32 @@ const (
 
 // fixture is the environment of one row: clients of one storage, names that no other row
 // uses, and the first failure. A row continues after a failure; later failures are
-// dropped.
+// dropped, and so are those after a lease has ended too early for the row.
 type fixture struct {
 	Harness
 	prefix     string
 	ctx        context.Context
 	cleanup    func(func())
+	logf       func(format string, args ...any)
 	openClient func() stores.Store
 
-	mu             sync.Mutex
-	firstErr       error
-	earliestExpiry time.Time // when the first of the row's locks may expire
+	mu       sync.Mutex
+	firstErr error
+	leases   map[string]time.Time     // when the locks end that the row holds, by name
+	declared map[string]time.Duration // the TTLs of declared locks, by name
+	slow     bool                     // one of the leases has ended before the row expected it
 }
 
 func newFixture(t testing.TB, h Harness) *fixture {
 	open := h.Storage(t)
 	return &fixture{
-		Harness: h,
-		prefix:  fmt.Sprintf("%0*x/", prefixLen-1, rand.Uint64()),
-		ctx:     stores.WithCaller(t.Context()), // so that no helper undoes a grant that a row has to see
-		cleanup: t.Cleanup,
+		Harness:  h,
+		prefix:   fmt.Sprintf("%0*x/", prefixLen-1, rand.Uint64()),
+		ctx:      stores.WithCaller(t.Context()), // so that no helper undoes a grant that a row has to see
+		cleanup:  t.Cleanup,
+		logf:     t.Logf,
+		leases:   map[string]time.Time{},
+		declared: map[string]time.Duration{},
 		openClient: func() stores.Store {
 			s := open()
 			t.Cleanup(func() { _ = s.Close() }) // other rows check Close
@@ -75,11 +82,12 @@ func (f *fixture) keys(names []string) []string {
 // name returns the row's name of the lock with the key.
 func (f *fixture) name(key string) string { return strings.TrimPrefix(key, f.prefix) }
 
-// failf records a failure, unless there is one already. It is safe for concurrent use.
+// failf records a failure, unless there is one already or a lease has ended too early. It
+// is safe for concurrent use.
 func (f *fixture) failf(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.firstErr == nil {
+	if f.firstErr == nil && !f.isSlow() {
 		f.firstErr = fmt.Errorf(format, args...)
 	}
 }
@@ -111,27 +119,72 @@ func (f *fixture) briefTTL() time.Duration {
 }
 
 // waitExpired sleeps until a lock that was granted for ttl just before must have expired.
-func (f *fixture) waitExpired(ttl time.Duration) { time.Sleep(ttl + f.Slack) }
+func (f *fixture) waitExpired(ttl time.Duration) { f.sleep(ttl + f.Slack) }
+
+// sleep sleeps for d. The row expects the leases that end meanwhile to end.
+func (f *fixture) sleep(d time.Duration) { f.sleepUntil(time.Now().Add(d)) }
+
+// sleepUntil sleeps until t. The row expects the leases that end before t to end.
+func (f *fixture) sleepUntil(t time.Time) {
+	f.expectExpiry(t)
+	time.Sleep(time.Until(t))
+}
+
+// expectExpiry declares that the row expects the leases that end before t to end.
+func (f *fixture) expectExpiry(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.leases, func(_ string, end time.Time) bool { return !end.After(t) })
+}
 
 // ampleTTL is a lease short enough to wait for, and long enough for several calls on a
 // slow machine.
 func (f *fixture) ampleTTL() time.Duration { return 4 * f.briefTTL() }
 
-// noteGrant records the expiry of a lock that the row holds.
-func (f *fixture) noteGrant(g stores.Grant) {
+// noteLease records that the row holds the locks for ttl, or for their declared TTL if
+// ttl is zero. The shortest leases are meant to end and do not count.
+func (f *fixture) noteLease(sent time.Time, ttl time.Duration, keys ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.earliestExpiry.IsZero() || g.Expires.Before(f.earliestExpiry) {
-		f.earliestExpiry = g.Expires
+	for _, key := range keys {
+		delete(f.leases, f.name(key))
+		if ttl == 0 {
+			ttl = f.declared[f.name(key)]
+		}
+		if ttl > f.shortTTL() || f.shortTTL() == f.briefTTL() {
+			f.leases[f.name(key)] = sent.Add(ttl)
+		}
 	}
 }
 
-// mayHaveExpired reports whether one of the row's locks may have expired, so that the row
-// cannot know what is held.
+// noteEnd records that the row no longer holds the lock.
+func (f *fixture) noteEnd(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.leases, name)
+}
+
+// mayHaveExpired reports whether a lease may have ended before the row expected it,
+// because the machine is slow. Then the row cannot know what is held.
 func (f *fixture) mayHaveExpired() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.earliestExpiry.IsZero() && time.Now().After(f.earliestExpiry)
+	return f.isSlow()
+}
+
+// isSlow is mayHaveExpired for callers that have locked the mutex.
+func (f *fixture) isSlow() bool {
+	if f.Bubble || f.slow {
+		return f.slow
+	}
+	now := time.Now()
+	for name, end := range f.leases {
+		if now.After(end) {
+			f.slow = true
+			f.logf("the row proves nothing from here on: the lease of %q has ended too early for it", name)
+		}
+	}
+	return f.slow
 }
 
 // callContext returns the ctx of one call.
@@ -167,6 +220,7 @@ func (s store) mustLockFor(name, owner string, ttl time.Duration) stores.Grant {
 
 // mustLockRequest expects TryLock to grant the request.
 func (s store) mustLockRequest(req stores.Request) stores.Grant {
+	sent := time.Now()
 	g, err := s.tryLockRequest(req)
 	switch {
 	case err != nil:
@@ -174,7 +228,7 @@ func (s store) mustLockRequest(req stores.Request) stores.Grant {
 	case !g.Acquired:
 		s.f.failf("TryLock of %q by %q was refused", s.f.name(req.Key), req.Owner)
 	default:
-		s.f.noteGrant(g)
+		s.f.noteLease(sent, req.TTL, req.Key)
 	}
 	return g
 }
@@ -195,7 +249,11 @@ func (s store) mustRefuse(name, owner string) stores.Grant {
 func (s store) unlock(name, owner string) error {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
-	return s.Unlock(ctx, s.f.key(name), owner)
+	err := s.Unlock(ctx, s.f.key(name), owner)
+	if err == nil {
+		s.f.noteEnd(name)
+	}
+	return err
 }
 
 // mustUnlock expects Unlock by owner to succeed.
@@ -216,7 +274,12 @@ func (s store) unlockFails(name, owner string, want error) {
 func (s store) renew(name, owner string, ttl time.Duration) (stores.Grant, error) {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
-	return stores.Renew(ctx, s.Store, stores.Request{Key: s.f.key(name), Owner: owner, TTL: ttl})
+	sent := time.Now()
+	g, err := stores.Renew(ctx, s.Store, stores.Request{Key: s.f.key(name), Owner: owner, TTL: ttl})
+	if err == nil {
+		s.f.noteLease(sent, ttl, s.f.key(name))
+	}
+	return g, err
 }
 
 // mustRenew expects Renew to extend owner's lock to ttl from now.
@@ -241,6 +304,7 @@ func (s store) renewFails(name, owner string, want error) {
 // mustExpireBetween expects the lock to be held before earliest and to be free at latest.
 // Afterwards the owner "next" holds it.
 func (s store) mustExpireBetween(name string, earliest, latest time.Time) {
+	s.f.expectExpiry(latest)
 	for _, before := range []time.Duration{time.Until(earliest) / 2, time.Millisecond, time.Microsecond} {
 		time.Sleep(time.Until(earliest) - before)
 		g, err := s.tryLock(name, "next", lease)

@@ -30,7 +30,18 @@ func (f *fixture) member(name, owner string) stores.Request {
 func (s store) declare(d stores.Declaration) error {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
-	return stores.Declare(ctx, s.Store, d)
+	err := stores.Declare(ctx, s.Store, d)
+	if err == nil {
+		s.f.noteDeclared(d)
+	}
+	return err
+}
+
+// noteDeclared records the TTL of a declared lock.
+func (f *fixture) noteDeclared(d stores.Declaration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.declared[f.name(d.Key)] = d.TTL
 }
 
 // mustDeclare expects Declare of each lock to succeed, with a TTL longer than the row
@@ -64,7 +75,11 @@ func (s store) declareFails(d stores.Declaration, want error) {
 func (s store) withdraw(name string) error {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
-	return stores.Withdraw(ctx, s.Store, s.f.key(groupOf(name)), s.f.key(name))
+	err := stores.Withdraw(ctx, s.Store, s.f.key(groupOf(name)), s.f.key(name))
+	if err == nil {
+		s.f.noteEnd(name)
+	}
+	return err
 }
 
 // mustWithdraw expects Withdraw of the lock to succeed.

@@ -173,8 +173,8 @@ func (w *waiter) mustCancel() {
 	before := w.s.waiterCount("")
 	w.stop()
 	w.mustFail(context.Canceled)
-	gone := w.s.f.eventually(w.s.f.Settle, func() bool { return w.s.waiterCount("") < before })
-	w.s.f.want(gone, "%s was canceled and is still counted as a waiter", w.call)
+	left := w.s.f.eventually(w.s.f.Settle, func() bool { return w.s.waiterCount("") < before })
+	w.s.f.want(left, "%s was canceled and is still counted as a waiter", w.call)
 }
 
 // lockAll calls LockAll with a timeout.
@@ -191,6 +191,7 @@ func (s store) mustLockAll(owner string, names ...string) stores.Grant {
 
 // mustLockAllFor expects LockAll to grant all locks to owner for ttl.
 func (s store) mustLockAllFor(owner string, ttl time.Duration, names ...string) stores.Grant {
+	sent := time.Now()
 	g, err := s.lockAll(owner, ttl, names...)
 	switch {
 	case err != nil:
@@ -198,7 +199,7 @@ func (s store) mustLockAllFor(owner string, ttl time.Duration, names ...string) 
 	case !g.Acquired:
 		s.f.failf("LockAll of %.99q by %q was refused", names, owner)
 	default:
-		s.f.noteGrant(g)
+		s.f.noteLease(sent, ttl, s.f.keys(names)...)
 	}
 	return g
 }
@@ -232,7 +233,11 @@ func (s store) startWaitAll(owner string, names ...string) *waiter {
 func (s store) revoke(name, owner string) error {
 	ctx, cancel := s.f.callContext()
 	defer cancel()
-	return stores.Revoke(ctx, s.Store, s.f.key(name), owner)
+	err := stores.Revoke(ctx, s.Store, s.f.key(name), owner)
+	if err == nil {
+		s.f.noteEnd(name)
+	}
+	return err
 }
 
 // mustRevoke expects Revoke to succeed. The empty owner stands for any holder.

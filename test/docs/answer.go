@@ -10,52 +10,52 @@ import (
 	"strings"
 )
 
-// Answer is what a page says that a command prints.
+// Answer is the output of a command, as a page shows it.
 type Answer struct {
-	JSON bool // values of JSON, one after the other; how they are written does not matter
+	JSON bool // a sequence of JSON values, whose formatting is ignored
 	Text string
 }
 
-// masks are what is another each time, and what both sides have in its place.
+// masks are patterns of text that differs each time, and their replacements.
 var masks = []struct {
-	is   *regexp.Regexp
-	mask string
+	pattern     *regexp.Regexp
+	replacement string
 }{
 	{regexp.MustCompile(`\b[12]\d{15}\b`), "1000000000000000"}, // a token, or a revision
-	{regexp.MustCompile(`\b\d+\.\d+s\b`), "0.5s"},              // what is left of a TTL
-	{regexp.MustCompile(`\b(\d+s +)\d+s\b`), "${1}0s"},         // the same, beside the TTL in a table
+	{regexp.MustCompile(`\b\d+\.\d+s\b`), "0.5s"},              // a remaining TTL
+	// The same, beside the TTL in a table.
+	{regexp.MustCompile(`\b(\d+s +)\d+s\b`), "${1}0s"},
 }
 
-// Mask puts the same in the place of all tokens, and of all durations that depend on when
-// one asks.
+// Mask replaces all tokens, and all remaining durations, by constants.
 func Mask(text string) string {
 	for _, m := range masks {
-		text = m.is.ReplaceAllString(text, m.mask)
+		text = m.pattern.ReplaceAllString(text, m.replacement)
 	}
 	return text
 }
 
-// Check returns an error if what a command has printed is not the answer, but for what is
+// Check returns an error unless the printed output equals the answer, after both are
 // masked.
 func (a Answer) Check(printed string) error {
 	want, got := strings.TrimSpace(Mask(a.Text)), strings.TrimSpace(Mask(printed))
 	if !a.JSON {
 		if got != want {
-			return fmt.Errorf("it printed\n%s\nwant\n%s", printed, a.Text)
+			return fmt.Errorf("got\n%s\nwant\n%s", printed, a.Text)
 		}
 		return nil
 	}
 	wants, err := values(want)
 	if err != nil {
-		return fmt.Errorf("the page's JSON: %w", err)
+		return fmt.Errorf("JSON of the page: %w", err)
 	}
 	if gots, err := values(got); err != nil || !reflect.DeepEqual(gots, wants) {
-		return fmt.Errorf("it printed\n%s\nwant the JSON\n%s", printed, a.Text)
+		return fmt.Errorf("got\n%s\nwant the JSON\n%s", printed, a.Text)
 	}
 	return nil
 }
 
-// values are the values of JSON in a text.
+// values returns the JSON values in a text.
 func values(text string) (all []any, err error) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
@@ -71,10 +71,10 @@ func values(text string) (all []any, err error) {
 	}
 }
 
-// Missing returns the first line of want that is part of no line of said, or only of
-// lines before those of the lines before it, or "" if there is none.
-func Missing(want, said string) string {
-	lines := strings.Split(Mask(said), "\n")
+// Missing returns the first line of want that is not contained in a line of output after
+// the match of the previous line, or "" if there is none.
+func Missing(want, output string) string {
+	lines := strings.Split(Mask(output), "\n")
 	for line := range strings.Lines(want) {
 		part := strings.TrimSpace(Mask(line))
 		for len(lines) > 0 && !strings.Contains(lines[0], part) {

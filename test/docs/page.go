@@ -1,5 +1,5 @@
-// Package docs reads pages of docs/, so that tests can do what a page says and see what
-// it promises.
+// Package docs parses pages of docs/, so that tests can run their steps and compare the
+// results.
 package docs
 
 import (
@@ -9,22 +9,21 @@ import (
 	"strings"
 )
 
-// Step is one thing that a page says: something to do, or something to see. Every fenced
-// block of a page belongs to one:
+// Step is one step of a page. Every fenced block of a page belongs to one:
 //
-//	sh           a command; a json or text block right behind it is what it prints, else it prints nothing
-//	sh NAME      a command that goes on, in a terminal of that name
-//	text NAME    what appears in that terminal: parts of its lines, in this order
+//	sh           a command; a json or text block right after it is its output
+//	sh NAME      a command that keeps running, in a terminal of that name
+//	text NAME    output in that terminal: parts of its lines, in this order
 //	go, yaml...  a file, whose name is in a comment in its first line
 type Step struct {
 	Kind   Kind
-	Line   int    // of the page, where it begins
+	Line   int    // the first line in the page
 	Name   string // of the file or the terminal
-	Text   string // of the file, the command, or what appears
+	Text   string // of the file, the command, or the output
 	Answer Answer // of a Command
 }
 
-// Kind is what to do.
+// Kind is the kind of a step.
 type Kind string
 
 // The kinds of steps.
@@ -41,13 +40,14 @@ var (
 	fileName = regexp.MustCompile(`^(?://|#) ([\w./-]+\.\w+)\n`)
 )
 
-// Parse returns the steps of a page. It is an error if a block belongs to none, or if nothing is done or seen.
+// Parse returns the steps of a page. It returns an error if a block belongs to no step,
+// or if no step has output.
 func Parse(page string) ([]Step, error) {
 	var steps []Step
 	seen := false
 	blocks := block.FindAllStringSubmatchIndex(page, -1)
 	if 2*len(blocks) != len(fence.FindAllString(page, -1)) {
-		return nil, errors.New("a fence has no language, or no end")
+		return nil, errors.New("a block must have a language and an end")
 	}
 	for _, at := range blocks {
 		part := func(i int) string { return page[max(at[2*i], 0):max(at[2*i+1], 0)] }
@@ -66,12 +66,12 @@ func Parse(page string) ([]Step, error) {
 		steps = append(steps, step)
 	}
 	if !seen {
-		return nil, errors.New("nothing is to be seen")
+		return nil, errors.New("a page must have a block with output")
 	}
 	return steps, nil
 }
 
-// answersLast tells whether the block is what the last step prints.
+// answersLast reports whether the block is the output of the last step.
 func answersLast(language, name string, steps []Step) bool {
 	if name != "" || language != "text" && language != "json" || len(steps) == 0 {
 		return false
@@ -80,7 +80,7 @@ func answersLast(language, name string, steps []Step) bool {
 	return last.Kind == Command && last.Answer == Answer{}
 }
 
-// newStep returns the step that a block begins.
+// newStep returns the step of a block.
 func newStep(language, name, text string) (Step, error) {
 	switch {
 	case language == "sh" && name == "":
@@ -93,5 +93,5 @@ func newStep(language, name, text string) (Step, error) {
 	if file := fileName.FindStringSubmatch(text); file != nil && name == "" {
 		return Step{Kind: File, Name: file[1], Text: text}, nil
 	}
-	return Step{}, fmt.Errorf("the %s block is no answer, and no file with its name in the first line", language)
+	return Step{}, fmt.Errorf("the %s block must be the output of a command, or a file with its name in the first line", language)
 }

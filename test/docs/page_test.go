@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// fenced is a page of blocks: what stands behind the fence and what is in it, in turn.
+// fenced returns a page of blocks: the info strings and the contents in turn.
 func fenced(blocks ...string) string {
 	var b strings.Builder
 	for block := range slices.Chunk(blocks, 2) {
@@ -15,7 +15,7 @@ func fenced(blocks ...string) string {
 	return b.String()
 }
 
-func TestAPageIsItsSteps(t *testing.T) {
+func TestParse(t *testing.T) {
 	got, err := Parse(fenced(
 		"yaml", "# a/b.yaml\nc: d",
 		"sh server", "serve",
@@ -42,16 +42,16 @@ func TestAPageIsItsSteps(t *testing.T) {
 	}
 }
 
-func TestWhatNobodyWouldRunIsRefused(t *testing.T) {
+func TestParse_Invalid(t *testing.T) {
 	for _, row := range []struct{ name, page, want string }{
 		{"code without a file's name", fenced("go", "x := 1", "sh", "true", "text", ""), "line 2: the go block"},
-		{"an answer to nothing", fenced("text", "hello"), "line 2: the text block"},
-		{"an answer to a file", fenced("go", "// a.go\nx", "text", "hello"), "line 7: the text block"},
-		{"a second answer", fenced("sh", "true", "text", "a", "text", "b"), "line 10: the text block"},
-		{"a block without a language", fenced("", "x"), "no language"},
-		{"a block without an end", "```sh\ntrue\n", "no end"},
-		{"a page on which nothing is seen", fenced("sh", "true"), "nothing is to be seen"},
-		{"a page without blocks", "Words.\n", "nothing is to be seen"},
+		{"an output without a command", fenced("text", "hello"), "line 2: the text block"},
+		{"an output of a file", fenced("go", "// a.go\nx", "text", "hello"), "line 7: the text block"},
+		{"a second output", fenced("sh", "true", "text", "a", "text", "b"), "line 10: the text block"},
+		{"a block without a language", fenced("", "x"), "must have a language"},
+		{"a block without an end", "```sh\ntrue\n", "and an end"},
+		{"a page without output", fenced("sh", "true"), "block with output"},
+		{"a page without blocks", "Words.\n", "block with output"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if _, err := Parse(row.page); err == nil || !strings.Contains(err.Error(), row.want) {
@@ -61,7 +61,7 @@ func TestWhatNobodyWouldRunIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsComparedButForTokensAndTimes(t *testing.T) {
+func TestAnswer_Check(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		json    bool
@@ -73,21 +73,21 @@ func TestAnAnswerIsComparedButForTokensAndTimes(t *testing.T) {
 		{"other text", false, "hello\n", "hallo", false},
 		{"more text", false, "hello\n", "hello\nyou", false},
 		{"nothing", false, "hello\n", "", false},
-		{"something that the page has not", false, "", "oops", false},
+		{"an output that the page does not have", false, "", "oops", false},
 		{"another token", false, "token 1795180459319807", "token 1795204446630964", true},
 		{"no token", false, "token 1795180459319807", "token 0", false},
 		{"another time", false, "29.999s left", "29.1s left", true},
 		{"another TTL", false, "TTL 30s", "TTL 31s", false},
 		{"another time beside the TTL", false, "30s  30s", "30s  29s", true},
 		{"another TTL beside the time", false, "30s  30s", "31s  30s", false},
-		{"JSON written otherwise", true, `{"a": 1, "b": []}`, "{\n\"b\":[ ],\"a\":1}", true},
+		{"JSON with another format", true, `{"a": 1, "b": []}`, "{\n\"b\":[ ],\"a\":1}", true},
 		{"JSON with another value", true, `{"a": 1}`, `{"a": 2}`, false},
 		{"JSON with one more member", true, `{"a": 1}`, `{"a": 1, "b": 2}`, false},
 		{"several values", true, "{\"a\": 1}\n{\"b\": 2}", `{"a":1}{"b":2}`, true},
 		{"too few values", true, "{\"a\": 1}\n{\"b\": 2}", `{"a":1}`, false},
 		{"a token in JSON", true, `{"token": 1795180459319807}`, `{"token":1795204446630964}`, true},
 		{"a token that became a string", true, `{"token": 1795180459319807}`, `{"token":"1795204446630964"}`, false},
-		{"no JSON", true, "{}", "oops", false},
+		{"invalid JSON", true, "{}", "oops", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			err := Answer{JSON: row.json, Text: row.page}.Check(row.printed)
@@ -98,17 +98,17 @@ func TestAnAnswerIsComparedButForTokensAndTimes(t *testing.T) {
 	}
 }
 
-func TestWhatAppearsIsLookedForInOrder(t *testing.T) {
-	const said = "level=info msg=\"Listening on 127.0.0.1:1\"\nlevel=info msg=\"Ready on a\"\nREADY 1795180459319807\n"
+func TestMissing(t *testing.T) {
+	const output = "level=info msg=\"Listening on 127.0.0.1:1\"\nlevel=info msg=\"Ready on a\"\nREADY 1795180459319807\n"
 	for _, row := range []struct{ name, want, missing string }{
 		{"parts of lines", "Listening on\nReady on a\n", ""},
 		{"the last line", "READY 1795204446630964", ""},
 		{"in another order", "Ready on a\nListening on\n", "Listening on"},
-		{"one line for two", "Ready\nReady\n", "Ready"},
-		{"what is not there", "Listening\nStopped\n", "Stopped"},
+		{"one line for two parts", "Ready\nReady\n", "Ready"},
+		{"a missing line", "Listening\nStopped\n", "Stopped"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := Missing(row.want, said); got != row.missing {
+			if got := Missing(row.want, output); got != row.missing {
 				t.Errorf("got %q, want %q", got, row.missing)
 			}
 		})

@@ -30,8 +30,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// files returns the paths of the files in a folder of the repository, and in those below
-// it, whose names end so.
+// files returns the paths of the files in a folder of the repository, and below it, with
+// one of the endings.
 func files(t *testing.T, folder string, endings ...string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
@@ -42,12 +42,12 @@ func files(t *testing.T, folder string, endings ...string) (paths []string) {
 		return err
 	})
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("%s has %q: %v", folder, paths, err)
+		t.Fatalf("%s: found %q, %v", folder, paths, err)
 	}
 	return paths
 }
 
-// texts returns the README and all of docs/, by path.
+// texts returns README.md and all pages of docs/, by path.
 func texts(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{"README.md": read(t, "README.md")}
@@ -63,7 +63,7 @@ var (
 	notID   = regexp.MustCompile(`[^\p{L}\p{N}\- ]`)
 )
 
-func TestLinksLeadSomewhere(t *testing.T) {
+func TestLinks(t *testing.T) {
 	all := texts(t)
 	for path, text := range all {
 		for _, match := range link.FindAllStringSubmatch(text, -1) {
@@ -75,13 +75,13 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
 				t.Errorf("%s: %s: %v", path, match[1], err)
 			} else if id != "" && !slices.Contains(ids(all[target]), id) {
-				t.Errorf("%s: %s: there is no such heading", path, match[1])
+				t.Errorf("%s: %s: no such heading", path, match[1])
 			}
 		}
 	}
 }
 
-// ids are what the headings of a page can be linked by.
+// ids returns the anchors of a page's headings.
 func ids(page string) (all []string) {
 	for _, h := range heading.FindAllStringSubmatch(page, -1) {
 		all = append(all, strings.ReplaceAll(notID.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
@@ -89,16 +89,16 @@ func ids(page string) (all []string) {
 	return all
 }
 
-func TestTheReadmeLeadsToEveryPage(t *testing.T) {
+func TestReadme_Links(t *testing.T) {
 	readme := read(t, "README.md")
 	for _, page := range files(t, "docs", ".md") {
 		if !strings.Contains(readme, "("+page+")") {
-			t.Errorf("it does not lead to %s", page)
+			t.Errorf("README.md must have a link to %s", page)
 		}
 	}
 }
 
-func TestPagesCanBeDone(t *testing.T) {
+func TestPages_Parse(t *testing.T) {
 	for _, page := range files(t, apis, ".md") {
 		if _, err := Parse(read(t, page)); err != nil {
 			t.Errorf("%s: %v", page, err)
@@ -106,11 +106,11 @@ func TestPagesCanBeDone(t *testing.T) {
 	}
 }
 
-// code is what a program can tell an error by: in capitals and backticks, with RTM's
-// number before it or not.
+// code matches an error code: in capitals and backticks, with or without RTM's number
+// before it.
 var code = regexp.MustCompile("`(?:-\\d+ )?([A-Z]+_[A-Z_]+|TIMEOUT|CANCELLED|DEADLOCK|AMBIGUOUS|UNSUPPORTED|UNAUTHENTICATED)`")
 
-func TestErrorsOfPagesAreInTheCode(t *testing.T) {
+func TestPages_Errors(t *testing.T) {
 	var sources strings.Builder
 	for _, path := range append(files(t, "component", ".go"), files(t, "proto", ".proto")...) {
 		sources.WriteString(read(t, path))
@@ -118,13 +118,14 @@ func TestErrorsOfPagesAreInTheCode(t *testing.T) {
 	for _, page := range files(t, apis, ".md") {
 		_, section, found := strings.Cut(read(t, page), "\n## Errors\n")
 		if !found {
-			t.Errorf("%s has no errors", page)
+			t.Errorf("%s must have a section Errors", page)
 		}
 		for _, match := range code.FindAllStringSubmatch(section, -1) {
 			known := regexp.MustCompile(`\b` + match[1] + `\b`).MatchString(sources.String())
-			shown := strings.Contains(section, fmt.Sprintf(`"errorCode":%q`, match[1])) // by an example: another program's
+			// Another program's, in an example.
+			shown := strings.Contains(section, fmt.Sprintf(`"errorCode":%q`, match[1]))
 			if !known && !shown {
-				t.Errorf("%s: nothing says %s", page, match[1])
+				t.Errorf("%s: no source contains %s", page, match[1])
 			}
 		}
 	}

@@ -33,8 +33,8 @@ func TestSidecars_SharedKeyPrefix(t *testing.T) {
 			memory("memory-"+prefix).with("keyPrefix", prefix),
 			redis("redis-"+prefix, server).with("keyPrefix", prefix))
 		shop, office := startSidecar(t, m, "shop", r), startSidecar(t, m, "office", r)
-		for _, kept := range []string{"memory-", "redis-"} {
-			alice, bob := shop.user(t, kept+prefix), office.user(t, kept+prefix)
+		for _, storage := range []string{"memory-", "redis-"} {
+			alice, bob := shop.user(t, storage+prefix), office.user(t, storage+prefix)
 			alice.acquires("report", "alice")
 			bob.isRefused("report", "bob")
 			bob.unlockReturns(belongsToOthers, "report", "bob")

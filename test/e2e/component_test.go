@@ -26,13 +26,13 @@ func TestComponent_Invalid(t *testing.T) {
 	rows := []struct {
 		name string
 		bad  component
-		says []string // parts of one line of daprd's log
+		want []string // parts of one line of daprd's log
 	}{
 		{"unknown store", memory("bad").with("store", "mongo"), []string{"store", "mongo", "must be one of memory, redis"}},
 		{"unknown key", memory("bad").with("restartGrase", "1s"), []string{"restartGrase", "restartGrace"}},
 		{"key of another store", memory("bad").with("redisHost", "h"), []string{"redisHost", "store: redis"}},
 		{"key in two cases", memory("bad").with("STORE", "memory"), []string{"STORE and store differ only in case"}},
-		{"bad duration", memory("bad").with("restartGrace", "soon"), []string{"restartGrace", "no duration such as"}},
+		{"bad duration", memory("bad").with("restartGrace", "soon"), []string{"restartGrace", "must be a duration such as"}},
 		{"negative duration", memory("bad").with("restartGrace", "-1s"), []string{"restartGrace", "negative"}},
 		{"bad truth value", redis("bad", server).with("enableTLS", "perhaps"), []string{"enableTLS", "must be true or false"}},
 		{"bad number", redis("bad", server).with("redisDB", "one"), []string{"redisDB"}},
@@ -45,10 +45,10 @@ func TestComponent_Invalid(t *testing.T) {
 	m := startMortise(t)
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			row.says = append(row.says, "INIT_COMPONENT_FAILURE", "bad (lock.mortise/v1)")
-			expectStartFailure(t, m, row.bad, row.says)
+			row.want = append(row.want, "INIT_COMPONENT_FAILURE", "bad (lock.mortise/v1)")
+			expectStartFailure(t, m, row.bad, row.want)
 			row.bad.ignoreErrors = true
-			expectIgnored(t, m, row.bad, row.says)
+			expectIgnored(t, m, row.bad, row.want)
 		})
 	}
 }
@@ -62,23 +62,23 @@ func TestComponent_InvalidKeyPrefix(t *testing.T) {
 }
 
 // expectStartFailure fails the test unless daprd fails to start with the component.
-func expectStartFailure(t *testing.T, m *mortise, bad component, says []string) {
+func expectStartFailure(t *testing.T, m *mortise, bad component, want []string) {
 	t.Helper()
 	daprd := launchSidecar(t, m.folder, "app", newResources(t, bad))
 	if code := daprd.exitCode(); code == 0 {
 		t.Error("daprd: got exit code 0, want an error")
 	}
-	if err := daprd.checkLine(append(says, "level=fatal")...); err != nil {
+	if err := daprd.checkLine(append(want, "level=fatal")...); err != nil {
 		t.Error(err)
 	}
 }
 
 // expectIgnored fails the test unless daprd starts and serves another component but not
 // this one.
-func expectIgnored(t *testing.T, m *mortise, bad component, says []string) {
+func expectIgnored(t *testing.T, m *mortise, bad component, want []string) {
 	t.Helper()
 	app := startSidecar(t, m, "app", newResources(t, bad, memory("good")))
-	if err := app.checkLine(says...); err != nil {
+	if err := app.checkLine(want...); err != nil {
 		t.Error(err)
 	}
 	good := app.user(t, "good")

@@ -184,7 +184,7 @@ func TestDaprAPI_KeyPrefix(t *testing.T) {
 			steps := []struct {
 				at   daprAPI
 				call call
-				says string
+				want string
 			}{
 				{daprd, tryLock(row.name, row.name, "alice", minute), wantGranted},
 				{api, tryLock(row.name, row.name, "bob", minute), wantRefused},
@@ -195,8 +195,8 @@ func TestDaprAPI_KeyPrefix(t *testing.T) {
 				{daprd, unlock(row.name, row.name, "alice"), wantNotOwner},
 			}
 			for i, step := range steps {
-				if got := step.call.send(t, step.at); !containsAll(got, []string{step.says}) {
-					t.Fatalf("step %d: got %s, want %s", i+1, got, step.says)
+				if got := step.call.send(t, step.at); !containsAll(got, []string{step.want}) {
+					t.Fatalf("step %d: got %s, want %s", i+1, got, step.want)
 				}
 			}
 		})

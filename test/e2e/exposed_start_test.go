@@ -27,7 +27,7 @@ func TestExposure_Flags(t *testing.T) {
 		security  security
 		variables []string
 		args      []string
-		says      string // the error; empty if it starts
+		want      string // the error; empty if it starts
 	}{
 		{"this machine, with nothing", "127.0.0.1:0", withoutTLS, nil, nil, starts},
 		{"this machine by its name, with nothing", "localhost:0", withoutTLS, nil, nil, starts},
@@ -49,10 +49,10 @@ func TestExposure_Flags(t *testing.T) {
 			for _, e := range endpointSpecs {
 				args := append(append([]string{e.flag, row.address}, row.security.args...), row.args...)
 				p := start(t, "mortise", mortiseProgram.path, append(inFolder(socketsFolder(t)), row.variables...), args...)
-				if row.says == starts {
+				if row.want == starts {
 					p.expectStart(e)
 				} else {
-					p.expectRefusal(e, row.says)
+					p.expectRefusal(e, row.want)
 				}
 			}
 		})

@@ -192,7 +192,7 @@ func (r *pageRunner) script(text string) string { return r.localize(explicitFlag
 // have defined, as in one terminal.
 func (r *pageRunner) run(step docs.Step) error {
 	// Some commands compile.
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-ec", r.script(r.functions+step.Text))
 	r.functions += strings.Join(function.FindAllString(step.Text, -1), "")

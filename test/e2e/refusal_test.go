@@ -57,7 +57,7 @@ func (s *redisEnv) do(t *testing.T, args ...any) {
 var refusals = []struct {
 	name  string
 	apply [][]any
-	says  *regexp.Regexp
+	want  *regexp.Regexp
 }{
 	{"a command is not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-time"}}, regexp.MustCompile("NOPERM|can't run this command")},
 	{"scripts are not permitted", [][]any{{"ACL", "SETUSER", "mortise", "-eval", "-evalsha"}}, regexp.MustCompile("NOPERM")},
@@ -88,8 +88,8 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 				s.do(t, command...)
 			}
 			check := func(what string, err error) {
-				if !errors.Is(err, client.ErrRefused) || !row.says.MatchString(fmt.Sprint(err)) {
-					t.Errorf("%s: got %v, want ErrRefused with %s", what, err, row.says)
+				if !errors.Is(err, client.ErrRefused) || !row.want.MatchString(fmt.Sprint(err)) {
+					t.Errorf("%s: got %v, want ErrRefused with %s", what, err, row.want)
 				}
 			}
 			check("the waiter", <-waiting)
@@ -97,8 +97,8 @@ func TestRefusal_EndsEveryWait(t *testing.T) {
 			check("Do", err)
 			out, err := exec.CommandContext(t.Context(), mortiseProgram.path, "locks", "--target", "unix://"+s.socket(),
 				"lock", "new", "--", "true").CombinedOutput()
-			if err == nil || !row.says.Match(out) {
-				t.Errorf("the command line: %v, %s, want %s", err, out, row.says)
+			if err == nil || !row.want.Match(out) {
+				t.Errorf("the command line: %v, %s, want %s", err, out, row.want)
 			}
 		})
 	}
@@ -118,7 +118,7 @@ func TestLostLease_ReportsTheStoragesError(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		lose func(t *testing.T, s *redisEnv)
-		says string
+		want string
 	}{
 		{"unreachable", func(_ *testing.T, s *redisEnv) { s.server.Stop() }, "connection refused"},
 		{"a replica", func(t *testing.T, s *redisEnv) { s.do(t, "REPLICAOF", "127.0.0.1", "1") }, "READONLY"},
@@ -137,9 +137,9 @@ func TestLostLease_ReportsTheStoragesError(t *testing.T) {
 			case <-time.After(waitTimeout):
 				t.Fatal("the lease has not ended")
 			}
-			if err := lease.Err(); !errors.Is(err, client.ErrLost) || !strings.Contains(err.Error(), row.says) ||
+			if err := lease.Err(); !errors.Is(err, client.ErrLost) || !strings.Contains(err.Error(), row.want) ||
 				strings.Contains(err.Error(), "RST_STREAM") {
-				t.Errorf("got %v, want ErrLost with %s", err, row.says)
+				t.Errorf("got %v, want ErrLost with %s", err, row.want)
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func TestStart_Invalid(t *testing.T) {
 	rows := []struct {
 		name string
 		args []string
-		says []string
+		want []string
 	}{
 		{"unknown flag", []string{"--folder", "x"}, []string{"--folder"}},
 		{"unknown argument", []string{"x"}, []string{`unknown argument "x"`}},
@@ -60,7 +60,7 @@ func TestStart_Invalid(t *testing.T) {
 			if code := m.exitCode(); code == 0 {
 				t.Error("mortise: got exit code 0, want an error")
 			}
-			if err := m.checkLine(append(row.says, "mortise:")...); err != nil {
+			if err := m.checkLine(append(row.want, "mortise:")...); err != nil {
 				t.Error(err)
 			}
 			if _, err := os.Stat(folder + "/mortise.sock"); !errors.Is(err, fs.ErrNotExist) {

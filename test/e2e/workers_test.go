@@ -61,7 +61,7 @@ func startWorkers(t testing.TB, n int, at ...*mortise) *workers {
 // faults.
 func (c *workers) run(ctx context.Context, name string, cl *client.Client) {
 	for ctx.Err() == nil {
-		asked := time.Now()
+		requested := time.Now()
 		lease, err := cl.Lock(ctx, "report")
 		if err != nil {
 			if ctx.Err() == nil {
@@ -69,7 +69,7 @@ func (c *workers) run(ctx context.Context, name string, cl *client.Client) {
 			}
 			return
 		}
-		s := holding{worker: name, requested: asked, begin: time.Now(), token: lease.Token()}
+		s := holding{worker: name, requested: requested, begin: time.Now(), token: lease.Token()}
 		select {
 		case <-lease.Done():
 		case <-time.After(holdTime):

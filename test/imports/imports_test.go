@@ -1,10 +1,12 @@
-// Package imports checks the rules of the house that the compiler does not know.
+// Package imports checks which folders import which. The compiler does not.
 package imports
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,64 +19,140 @@ const (
 	module = "github.com/mortise-lock/mortise/"
 )
 
-// rules say which folders may not import which. A row whose folder ends in "/*" is about
-// each folder in it, and "other" stands for the folder's siblings.
-var rules = []struct{ folder, mayNotImport, because string }{
-	{"stores", "component", "a store knows no API"},
-	{"stores/*", "other", "a backend knows no other backend"},
-	{"stores", "stores/all", "only main, tests and APIs of other modules choose from all backends"},
-	{"component/*", "stores/memory", "an API knows the contract, never a backend"},
-	{"component/*", "stores/redis", "an API knows the contract, never a backend"},
-	{"component/*", "an API", "no API imports another"},
-	{"component/*", "stores/all", "main chooses the backends"},
-	{"client", "stores", "a program that takes locks has no use for what keeps them"},
-	{"client", "component", "a program that takes locks has no use for what serves them"},
-	{"cli", "stores", "the command line is a client"},
-	{"cli", "component", "the command line is a client"},
-	{".", "test", "what we ship does not depend on tests"},
+// A rule lists what the packages of a unit may import from this repository besides the
+// unit itself. See unitOf for units.
+type rule struct {
+	unit    string   // a pattern of path.Match
+	imports []string // patterns of units
+	reason  string
 }
 
-func TestFoldersImportWhatTheyMay(t *testing.T) {
+// rules apply to Go files except tests. The first rule whose pattern matches a unit
+// applies to it, so that a new store or API needs none. A unit that may import more than
+// its siblings, such as a backend that may import another one, has a rule of its own
+// above theirs.
+var rules = []rule{
+	{".", []string{"cli", "component", "internal", "stores", "stores/all"}, "main only connects the parts"},
+	{"proto", nil, "the protocols depend on nothing"},
+	{"internal", nil, "general packages depend on nothing"},
+
+	{"stores", []string{"internal"}, "the contract depends on no backend and no protocol"},
+	{"stores/all", []string{"stores", "stores/*"}, "the list of backends depends on these only"},
+	{"stores/internal", []string{"stores", "internal"}, "what backends share depends on no backend"},
+	{"stores/records", []string{"stores", "stores/internal", "internal"}, "what backends share depends on no backend"},
+	{"stores/*", []string{"stores", "stores/internal", "stores/records", "internal"},
+		"a backend depends on no other backend and no API"},
+
+	{"component", []string{"component/*", "stores", "proto", "internal"}, "main chooses the backends"},
+	{"component/internal", []string{"component/instances", "component/resources", "stores", "proto", "internal"},
+		"what APIs share depends on no API"},
+	{"component/resources", []string{"component/internal", "stores", "internal"}, "resources depend on no API"},
+	{"component/instances", []string{"component/internal", "component/resources", "stores", "proto", "internal"},
+		"components depend on no API"},
+	{"component/*", []string{"component/internal", "component/instances", "component/resources", "stores", "proto", "internal"},
+		"an API depends on no other API and no backend"},
+
+	{"client", []string{"proto"}, "programs with the client must not need the server's dependencies"},
+	{"cli", []string{"client", "proto"}, "the command line is a client"},
+	{"daprd", []string{"proto"}, "the sidecar calls the server in another process"},
+	{"examples", []string{"client", "component", "proto", "stores", "stores/memory"}, "examples use what users can use"},
+	{"test", []string{"*", "*/*"}, "tests may import everything"},
+}
+
+// unitOf returns the unit of a folder: its first element, or its first two in stores and
+// component, where each folder is a backend or an API.
+func unitOf(folder string) string {
+	elements := strings.Split(folder, "/")
+	if len(elements) > 1 && (elements[0] == "stores" || elements[0] == "component") {
+		return elements[0] + "/" + elements[1]
+	}
+	return elements[0]
+}
+
+// check returns an error if a package in one folder may not import one in another.
+func check(folder, imported string) error {
+	from, to := unitOf(folder), unitOf(imported)
+	if from == to {
+		return nil
+	}
+	i := slices.IndexFunc(rules, func(r rule) bool { return matches(r.unit, from) })
+	if i < 0 {
+		return fmt.Errorf("rules must have one for the folder %s", from)
+	}
+	if !slices.ContainsFunc(rules[i].imports, func(pattern string) bool { return matches(pattern, to) }) {
+		return fmt.Errorf("%s must not import %s: %s", folder, imported, rules[i].reason)
+	}
+	return nil
+}
+
+func matches(pattern, unit string) bool {
+	ok, err := path.Match(pattern, unit)
+	return ok && err == nil
+}
+
+func TestImports(t *testing.T) {
 	for file, imports := range imports(t) {
 		folder := filepath.ToSlash(filepath.Dir(file))
 		for _, imported := range imports {
-			for _, rule := range rules {
-				if applies(rule.folder, folder) && forbidden(rule.mayNotImport, folder, imported) {
-					t.Errorf("%s imports %s: %s", file, imported, rule.because)
-				}
+			if err := check(folder, imported); err != nil {
+				t.Errorf("%s: %v", file, err)
 			}
 		}
 	}
 }
 
-func applies(rule, folder string) bool {
-	if parent, ok := strings.CutSuffix(rule, "/*"); ok {
-		return strings.HasPrefix(folder, parent+"/") && folder != "stores/all"
+func TestCheck(t *testing.T) {
+	for _, row := range []struct {
+		folder, imported string
+		allowed          bool
+	}{
+		{".", "stores/all", true},
+		{".", "stores/new", false},
+		{".", "test/servers", false},
+		{"stores", "stores/new", false},
+		{"stores/all", "stores/new", true},
+		{"stores/new", "stores", true},
+		{"stores/new", "stores/internal/kit", true},
+		{"stores/new", "stores/records/table", true},
+		{"stores/new", "internal/kit", true},
+		{"stores/new", "stores/redis", false},
+		{"stores/new/sub", "stores/new", true},
+		{"stores/new/sub", "stores/redis", false},
+		{"stores/new", "component", false},
+		{"stores/internal/kit", "stores/redis", false},
+		{"stores/records/table", "stores/redis", false},
+		{"internal/kit", "stores", false},
+		{"component", "component/new", true},
+		{"component", "stores/redis", false},
+		{"component/new", "component/internal/observe", true},
+		{"component/new", "component/rtm", false},
+		{"component/new/sub", "component/new", true},
+		{"component/new/sub", "component/rtm", false},
+		{"component/new", "component", false},
+		{"component/new", "stores/redis", false},
+		{"component/new", "stores/all", false},
+		{"component/new", "client", false},
+		{"component/internal/observe", "component/new", false},
+		{"component/instances", "component/new", false},
+		{"client/rtm", "client", true},
+		{"client/rtm", "proto/mortise/rtm/v1", true},
+		{"client", "stores", false},
+		{"client", "component/internal/observe", false},
+		{"cli", "component", false},
+		{"cli", "stores", false},
+		{"proto/mortise/rtm/v1", "stores", false},
+		{"daprd/pluggablelock", "stores", false},
+		{"examples/fencedsql", "stores/redis", false},
+		{"test/new", "stores/redis", true},
+		{"new", "stores", false},
+	} {
+		if err := check(row.folder, row.imported); (err == nil) != row.allowed {
+			t.Errorf("%s imports %s: got %v, allowed is %v", row.folder, row.imported, err, row.allowed)
+		}
 	}
-	return rule == "." && !strings.HasPrefix(folder, "test") || within(rule, folder) && folder != "stores/all"
 }
 
-// APIs are the folders of component/ that serve a protocol.
-var apis = []string{"binding", "daprapi", "layotto", "locks", "lockstore", "rtm"}
-
-func forbidden(rule, folder, imported string) bool {
-	if rule == "an API" {
-		return slices.ContainsFunc(apis, func(api string) bool {
-			return within("component/"+api, imported) && !within("component/"+api, folder)
-		})
-	}
-	if rule == "other" {
-		return within("stores", imported) && imported != "stores" && imported != folder
-	}
-	return within(rule, imported)
-}
-
-func within(parent, folder string) bool {
-	return folder == parent || strings.HasPrefix(folder, parent+"/")
-}
-
-// imports returns what each Go file of the main module, tests excepted, imports from the
-// module.
+// imports returns what each Go file of the repository, except tests, imports from it.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -83,7 +161,7 @@ func imports(t *testing.T) map[string][]string {
 			return err
 		}
 		name, _ := filepath.Rel(root, path)
-		if entry.IsDir() && (strings.HasPrefix(name, ".") && name != "." || name == "daprd") {
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && name != "." {
 			return filepath.SkipDir
 		}
 		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
@@ -105,7 +183,12 @@ func imports(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	if len(found) < 5 {
-		t.Fatalf("only %d files were found", len(found))
+		t.Fatalf("found imports in %d files only", len(found))
 	}
 	return found
+}
+
+// within reports whether a folder is parent or below it.
+func within(parent, folder string) bool {
+	return folder == parent || strings.HasPrefix(folder, parent+"/")
 }

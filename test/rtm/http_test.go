@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mortise-lock/mortise/component/rtm"
+	"github.com/mortise-lock/mortise/component/rtm/rtmhttp"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -28,7 +28,7 @@ type overHTTP struct {
 // openGRPC.
 func openHTTP(t testing.TB, service rtmpb.ChannelLocksServer) api {
 	l := listen(t)
-	server := httptest.NewUnstartedServer(rtm.Handler(service))
+	server := httptest.NewUnstartedServer(rtmhttp.Handler(service))
 	_ = server.Listener.Close()
 	server.Listener = l
 	server.Start()

@@ -10,16 +10,16 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// The user of Redis that the project documents.
+// The documented Redis user of Mortise.
 const (
 	User     = "mortise"
 	Password = "PASSWORD"
 )
 
-// documented is the command ACL SETUSER with its lines, in a text or in a comment.
+// documented matches the command ACL SETUSER with its lines, in text or in a comment.
 var documented = regexp.MustCompile(`(?m)^[ #]*ACL (SETUSER .*(?:\n[ #]+[&+].*)+)`)
 
-// DocumentedACL returns the arguments of the command ACL that a file documents.
+// DocumentedACL returns the arguments of the command ACL in a file.
 func DocumentedACL(t testing.TB, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -28,14 +28,14 @@ func DocumentedACL(t testing.TB, path string) []string {
 	}
 	command := documented.FindSubmatch(text)
 	if command == nil {
-		t.Fatalf("%s documents no ACL SETUSER", path)
+		t.Fatalf("%s must contain ACL SETUSER", path)
 	}
 	return slices.DeleteFunc(strings.Fields(string(command[1])), func(field string) bool { return field == "#" })
 }
 
-// StartRestrictedRedis starts a server whose default user is off. Beside an
-// administrator, whose client it returns, it has the user that a file documents, which
-// may also use the keys of some patterns.
+// StartRestrictedRedis starts a server whose default user is disabled. It has an
+// administrator, whose client it returns, and the user that a file documents, which may
+// also use the keys of some patterns.
 func StartRestrictedRedis(t testing.TB, path string, patterns ...string) (*Redis, *goredis.Client) {
 	t.Helper()
 	server := StartRedis(t, "--databases", "1024", "--user", "default", "off", "--user", "admin", "on", ">admin", "~*", "&*", "+@all")

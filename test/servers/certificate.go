@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// Certificate is a fresh self-signed certificate for the loopback interface, good for a
+// Certificate is a new self-signed certificate for the loopback interface, valid for a
 // server and a client.
 type Certificate struct {
-	File, KeyFile string // where it is
-	PEM, KeyPEM   string // what it says
+	File, KeyFile string // paths
+	PEM, KeyPEM   string // contents
 }
 
-// NewCertificate makes a certificate that lasts for the test.
+// NewCertificate returns a certificate that is valid for the duration of the test.
 func NewCertificate(t testing.TB) Certificate {
 	t.Helper()
 	template := newTemplate(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
@@ -53,8 +53,8 @@ func newTemplate(from, to time.Time) *x509.Certificate {
 	return &x509.Certificate{SerialNumber: big.NewInt(from.UnixNano()), NotBefore: from, NotAfter: to}
 }
 
-// sign makes a key, and the template a certificate for it that the parent signs; or
-// itself, if there is none.
+// sign creates a key, and a certificate for it from the template. The parent signs the
+// certificate; without a parent, it is self-signed.
 func sign(t testing.TB, template *x509.Certificate, parent *tls.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -72,8 +72,7 @@ func sign(t testing.TB, template *x509.Certificate, parent *tls.Certificate) tls
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Issue returns a client's certificate that c has signed, which is good from one time to
-// the other.
+// Issue returns a client certificate that c has signed, valid between two times.
 func (c Certificate) Issue(t testing.TB, from, to time.Time) tls.Certificate {
 	t.Helper()
 	parent := c.pair()
@@ -82,7 +81,7 @@ func (c Certificate) Issue(t testing.TB, from, to time.Time) tls.Certificate {
 	return sign(t, template, &parent)
 }
 
-// ClientConfig trusts the certificate and shows it.
+// ClientConfig returns a TLS configuration that trusts the certificate and presents it.
 func (c Certificate) ClientConfig() *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(c.PEM))
@@ -92,7 +91,7 @@ func (c Certificate) ClientConfig() *tls.Config {
 func (c Certificate) pair() tls.Certificate {
 	pair, err := tls.X509KeyPair([]byte(c.PEM), []byte(c.KeyPEM))
 	if err != nil {
-		panic(err) // NewCertificate made it
+		panic(err) // NewCertificate returns valid ones
 	}
 	return pair
 }

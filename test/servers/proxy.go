@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// Proxy passes bytes between clients and a server, and can lose them or be late with
-// them.
+// Proxy forwards bytes between clients and a server, and can drop or delay replies.
 type Proxy struct {
 	Addr string // where clients connect
 
@@ -41,19 +40,18 @@ func StartProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// LoseAnswers makes the next n answers of the server vanish, each together with its
-// connection: the request has been carried out, and the client cannot know.
+// LoseAnswers drops the next n replies of the server, each together with its connection:
+// the server has carried out the request, and the client does not receive the result.
 func (p *Proxy) LoseAnswers(n int) { p.lose.Store(int64(n)) }
 
-// Lost tells whether every answer that was to vanish has.
+// Lost reports whether all replies that LoseAnswers requested have been dropped.
 func (p *Proxy) Lost() bool { return p.lose.Load() <= 0 }
 
-// Delay makes every answer of the server late by d, until it is called again.
+// Delay delays every reply of the server by d, until it is called again.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Cut ends all connections, and lets no new one come about until the function that it
-// returns is called.
-func (p *Proxy) Cut() (mend func()) {
+// Cut ends all connections, and rejects new ones until restore is called.
+func (p *Proxy) Cut() (restore func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = true
@@ -67,7 +65,7 @@ func (p *Proxy) Cut() (mend func()) {
 	}
 }
 
-// enter takes note of a connection, unless there shall be none.
+// enter registers a connection, and reports whether it is accepted.
 func (p *Proxy) enter(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,7 +92,7 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve passes bytes both ways until either side hangs up.
+// serve forwards bytes in both directions until either side ends the connection.
 func (p *Proxy) serve(client net.Conn) {
 	defer p.leave(client)
 	if !p.enter(client) {
@@ -105,7 +103,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	p.conns.Go(func() {
-		_, _ = io.Copy(server, client) // an end is an end, however it came
+		_, _ = io.Copy(server, client) // any error ends the connection
 		_ = server.Close()
 	})
 	buffer := make([]byte, 64<<10)

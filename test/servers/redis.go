@@ -1,5 +1,5 @@
-// Package servers starts real servers for a test, each on a free port of the loopback
-// interface, and stops them after it.
+// Package servers starts real servers for tests, each on a free port of the loopback
+// interface, and stops them when the test ends.
 package servers
 
 import (
@@ -18,13 +18,12 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// startTimeout is how long a server may take until it answers.
+// startTimeout is the time limit of a server's start.
 const startTimeout = 10 * time.Second
 
-// Redis is a running redis-server, or redis-sentinel, that a test can stop and start
-// again.
+// Redis is a redis-server or redis-sentinel that a test can stop and restart.
 type Redis struct {
-	Addr string // host:port; stays the same across Stop and Start
+	Addr string // host:port; Stop and Start do not change it
 
 	t    testing.TB
 	args []string // a configuration file, if any, comes first
@@ -32,9 +31,9 @@ type Redis struct {
 	cmd  *exec.Cmd
 }
 
-// StartRedis starts redis-server without persistence, with the given arguments beside. It
-// fails the test if redis-server is not installed: a store that is not tested is not a
-// store that works.
+// StartRedis starts redis-server without persistence and with additional arguments. It
+// fails the test if redis-server is not installed, because an untested store cannot be
+// relied on.
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	r := newRedis(t, append([]string{"--save", "", "--appendonly", "no"}, args...)...)
@@ -45,21 +44,21 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 func newRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatalf("redis-server is needed (Debian: apt-get install redis-server): %v", err)
+		t.Fatalf("redis-server must be installed (Debian: apt-get install redis-server): %v", err)
 	}
 	r := &Redis{Addr: freeAddr(t), t: t, args: args, dir: t.TempDir()}
 	t.Cleanup(r.Stop)
 	return r
 }
 
-// Port is the port of Addr.
+// Port returns the port of Addr.
 func (r *Redis) Port() string {
 	_, port, _ := net.SplitHostPort(r.Addr)
 	return port
 }
 
-// Start starts the server, with the data that its arguments let it keep, and waits until
-// it takes connections.
+// Start starts the server, with the data that it has persisted, and waits until it
+// accepts connections.
 func (r *Redis) Start() {
 	r.t.Helper()
 	args := append(slices.Clone(r.args), "--bind", "127.0.0.1", "--dir", r.dir, "--port", r.Port())
@@ -85,12 +84,12 @@ func (r *Redis) Stop() {
 		return
 	}
 	_ = r.cmd.Process.Kill()
-	_ = r.cmd.Wait() // it was killed, and says so
+	_ = r.cmd.Wait() // reports that it was killed
 	r.cmd = nil
 }
 
-// Pause stops the server where it is, as a machine that stalls would: connections stay,
-// and nobody answers. The function that it returns lets the server go on.
+// Pause suspends the server, as on a machine that stalls: connections stay open without
+// responses. resume lets the server continue.
 func (r *Redis) Pause() (resume func()) {
 	r.t.Helper()
 	r.signal(syscall.SIGSTOP)
@@ -104,7 +103,7 @@ func (r *Redis) signal(s os.Signal) {
 	}
 }
 
-// Client returns a plain client of the server, for looking behind a store's back.
+// Client returns a plain client of the server, which bypasses the store.
 func (r *Redis) Client(options ...func(*goredis.Options)) *goredis.Client {
 	o := &goredis.Options{Addr: r.Addr}
 	for _, option := range options {
@@ -115,7 +114,7 @@ func (r *Redis) Client(options ...func(*goredis.Options)) *goredis.Client {
 	return c
 }
 
-// answers tells whether the server has bound its port, or what it said instead.
+// answers returns an error with the server's log unless it accepts connections.
 func (r *Redis) answers() error {
 	conn, err := net.DialTimeout("tcp", r.Addr, time.Second)
 	if err != nil {
@@ -125,7 +124,7 @@ func (r *Redis) answers() error {
 	return conn.Close()
 }
 
-// StartReplicas starts n replicas of the server and waits until it counts them.
+// StartReplicas starts n replicas of the server and waits until they are connected.
 func (r *Redis) StartReplicas(n int) []*Redis {
 	r.t.Helper()
 	replicas := make([]*Redis, n)
@@ -136,14 +135,14 @@ func (r *Redis) StartReplicas(n int) []*Redis {
 	await(r.t, "replication", func() error {
 		info, err := client.Info(context.Background(), "replication").Result()
 		if want := fmt.Sprintf("connected_slaves:%d", n); err == nil && !strings.Contains(info, want) {
-			err = fmt.Errorf("no %s in %q", want, info)
+			err = fmt.Errorf("missing %s in %q", want, info)
 		}
 		return err
 	})
 	return replicas
 }
 
-// StartSentinel starts a Sentinel that watches the server under the name given.
+// StartSentinel starts a Sentinel that monitors the server under the given name.
 func (r *Redis) StartSentinel(master string) *Redis {
 	r.t.Helper()
 	s := newRedis(r.t)
@@ -158,7 +157,8 @@ func (r *Redis) StartSentinel(master string) *Redis {
 	return s
 }
 
-// freeAddr returns an address of the loopback interface that was free a moment ago.
+// freeAddr returns an address of the loopback interface that was free when it was
+// checked.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -169,7 +169,7 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// await calls ready until it returns nil, and fails the test if that takes too long.
+// await calls ready until it returns nil, and fails the test after startTimeout.
 func await(t testing.TB, what string, ready func() error) {
 	t.Helper()
 	deadline := time.Now().Add(startTimeout)

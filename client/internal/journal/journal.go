@@ -1,4 +1,4 @@
-// Package journal is a database for tests, which only notes what it is told.
+// Package journal is a database for tests that only records its statements.
 package journal
 
 import (
@@ -15,14 +15,14 @@ type Journal struct {
 	lines []string
 }
 
-func (j *Journal) note(line string) {
+func (j *Journal) append(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, line)
 }
 
-// Take returns what was noted since the last call: statements, those in a transaction
-// with "tx " before them, and "begin", "commit" and "rollback".
+// Take returns the records since the last call: statements, with the prefix "tx " in a
+// transaction, and "begin", "commit" and "rollback".
 func (j *Journal) Take() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -31,7 +31,7 @@ func (j *Journal) Take() []string {
 	return lines
 }
 
-// Open returns a pool of one connection.
+// Open returns a pool with one connection.
 func (j *Journal) Open() *sql.DB {
 	db := sql.OpenDB(j)
 	db.SetMaxOpenConns(1)
@@ -51,18 +51,20 @@ type conn struct {
 }
 
 func (c *conn) ExecContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Result, error) {
-	c.journal.note(c.in + query)
+	c.journal.append(c.in + query)
 	return driver.RowsAffected(1), nil
 }
 
 func (c *conn) Begin() (driver.Tx, error) {
 	c.in = "tx "
-	c.journal.note("begin")
+	c.journal.append("begin")
 	return c, nil
 }
 
-func (c *conn) Commit() error   { c.in = ""; c.journal.note("commit"); return nil }
-func (c *conn) Rollback() error { c.in = ""; c.journal.note("rollback"); return nil }
+func (c *conn) Commit() error   { c.in = ""; c.journal.append("commit"); return nil }
+func (c *conn) Rollback() error { c.in = ""; c.journal.append("rollback"); return nil }
 func (c *conn) Close() error    { return nil }
 
-func (c *conn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared for that") }
+func (c *conn) Prepare(string) (driver.Stmt, error) {
+	return nil, errors.New("prepared statements are not supported")
+}

@@ -1,4 +1,5 @@
-// Package holders makes the tokens that the tests of the guards need, with a real lock.
+// Package holders provides tokens of real locks, and a server, for the tests of the
+// examples.
 package holders
 
 import (
@@ -14,9 +15,9 @@ import (
 
 const ttl = 10 * time.Second
 
-// Two lets ann take the lock of the key, pause until her lease is over, and bob take it
-// after her. It returns their tokens.
-func Two(t *testing.T, key string) (stale, fresh uint64) {
+// StaleAndFresh returns the tokens of two holders of the lock: of one whose TTL has
+// passed, and of the next one.
+func StaleAndFresh(t *testing.T, key string) (stale, fresh uint64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := memory.NewProcess().Backend().Open(t.Context(), stores.Component{Name: "locks", Log: logger.NewLogger("test")})
@@ -24,14 +25,14 @@ func Two(t *testing.T, key string) (stale, fresh uint64) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		stale = take(t, s, key, "ann")
+		stale = tryLock(t, s, key, "ann")
 		time.Sleep(ttl)
-		fresh = take(t, s, key, "bob")
+		fresh = tryLock(t, s, key, "bob")
 	})
 	return stale, fresh
 }
 
-func take(t *testing.T, s stores.Store, key, owner string) uint64 {
+func tryLock(t *testing.T, s stores.Store, key, owner string) uint64 {
 	t.Helper()
 	grant, err := s.TryLock(t.Context(), stores.Request{Key: key, Owner: owner, TTL: ttl})
 	if err != nil || !grant.Acquired {

@@ -22,12 +22,13 @@ metadata: {name: lockstore}
 spec: {type: lock.mortise, version: v1}
 `
 
-// Serve starts a Mortise in this process and returns a client of it, and what ends both.
+// Serve starts a Mortise in this process and returns a client of it, and a function that
+// ends both.
 func Serve() (locks *client.Client, end func()) {
 	folder, err := os.MkdirTemp("", "mortise")
-	must(err)
+	exitOnError(err)
 	resources := filepath.Join(folder, "lockstore.yaml")
-	must(os.WriteFile(resources, []byte(lockstore), 0o600))
+	exitOnError(os.WriteFile(resources, []byte(lockstore), 0o600))
 	registry := stores.NewRegistry("memory")
 	registry.Register("memory", memory.NewProcess().Backend())
 	quiet := logger.NewLogger("examples")
@@ -38,19 +39,19 @@ func Serve() (locks *client.Client, end func()) {
 	go func() {
 		defer close(ended)
 		options := component.Options{Name: "mortise", Folder: folder, SocketMode: 0o600, ResourcePaths: []string{resources}}
-		must(component.Run(ctx, options, registry, quiet))
+		exitOnError(component.Run(ctx, options, registry, quiet))
 	}()
 	locks, err = client.Dial("unix://" + filepath.Join(folder, "mortise.sock"))
-	must(err)
+	exitOnError(err)
 	return locks, func() {
 		_ = locks.Close()
 		cancel()
 		<-ended
-		must(os.RemoveAll(folder))
+		exitOnError(os.RemoveAll(folder))
 	}
 }
 
-func must(err error) {
+func exitOnError(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -7,11 +7,13 @@
 -- the waiters' ids. The keys are not in KEYS, because Redis rejects a script if the user
 -- may not access one of its KEYS, and the waiters for all other keys would lose their
 -- places.
+
 -- include caller
 -- include durations
 -- include pack
 -- include queue
 -- include data
+
 local reply, work, unusable = { -1 }, {}, {}
 local last = 4 + (ARGV[4] or 0)
 

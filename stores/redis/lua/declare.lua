@@ -4,9 +4,11 @@
 -- KEYS: 1 the lock
 -- ARGV: after those of lib/caller, 4 group, 5 TTL in milliseconds, 6 how many locks the
 -- group may have, or 0, 7 the request's id
+
 -- include number
 -- include events
 -- include data
+
 local key, group, ttl, limit, request = KEYS[1], 'mortise:group:' .. ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local declared_by = string.match(redis.call('HGET', group, key) or '', '^%d+ %d+ (.*)$')
 if declared_by == request then return 0 end

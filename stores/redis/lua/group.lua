@@ -1,7 +1,9 @@
 -- Describes the locks of groups, all as of one moment. Returns the last number drawn,
 -- and then the descriptions.
 -- ARGV: the groups
+
 -- include describe
+
 local values = { redis.call('GET', 'mortise:token') or '0' }
 for _, group in ipairs(ARGV) do
     local declarations = redis.call('HGETALL', 'mortise:group:' .. group)

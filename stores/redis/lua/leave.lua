@@ -5,7 +5,9 @@
 -- milliseconds to keep a note that the waiter has left, so that a delayed request does
 -- not queue it again, or 0, 7 the group of its request, or nothing, and then the owners
 -- that it holds locks as
+
 -- include queue
+
 local id, owner, note_ms = ARGV[4], ARGV[5], ARGV[6]
 local holding, work = {}, {}
 for i = 8, #ARGV do holding[#holding + 1] = ARGV[i] end

@@ -12,7 +12,9 @@
 -- metadata, 8 whether to wait, 1 or 0, 9 the arrival number, or 0 if the waiter is new,
 -- 10 the group in which the lock must be declared, or nothing, 11 the number of the
 -- declaration that the waiter knows, or 0, and then the owners that it holds locks as
+
 -- include data
+
 local id, owner, ttl, metadata, wait, arrival, group = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9], ARGV[10]
 local name, declared = 'mortise:waiter:' .. id, 0
 -- With a group: the hash of waiters by owner, the owner's waiter in it, and whether
@@ -62,6 +64,7 @@ end
 -- include number
 -- include durations
 -- include pack
+
 local holding = {}
 for i = 12, #ARGV do holding[#holding + 1] = ARGV[i] end
 

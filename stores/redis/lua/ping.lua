@@ -1,7 +1,9 @@
 -- Takes a lock and releases it at once, so that Redis answers what it would answer to a
 -- request for a lock.
 -- KEYS: 1 a key that only this store uses
+
 -- include write
+
 write_locks(KEYS, 'ping', 1000, 1000, 'ping', '')
 redis.call('DEL', KEYS[1], 'mortise:lock:' .. KEYS[1])
 return 0

@@ -3,7 +3,9 @@
 -- or -10 if the key holds data that is not a lock.
 -- KEYS: 1 the lock, 2 its record
 -- ARGV: 1 owner, 2 TTL in milliseconds
+
 -- include data
+
 local owner, record = redis.pcall('GET', KEYS[1]), redis.call('HMGET', KEYS[2], 'owner', 'token')
 local recorded = owner and owner == record[1]
 if not recorded and is_data(KEYS[1], owner) then return -10 end

@@ -18,6 +18,7 @@ end
 
 -- include data
 -- include managed
+
 local note = ARGV[4] == '' and 'mortise:revoked:' .. ARGV[6]
 if note and redis.call('EXISTS', note) == 1 then return { 0 } end
 if is_data(key, owner) or note and owner and not is_managed(key, owner) then return { -10 } end
@@ -27,6 +28,7 @@ if not holds and not waits then return { owner and -2 or -1 } end
 
 -- include queue
 -- include cancel
+
 local answer, work = { 0 }, { key }
 if waits and not is_alive(waits) then
     -- A waiter whose process is dead does not count.

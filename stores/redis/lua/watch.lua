@@ -5,9 +5,11 @@
 -- ARGV: after those of lib/caller, 4 the watcher's channel, 5 the request's number, and
 -- then the locks, which are not in KEYS, because Redis rejects a script if the user may
 -- not access one of its KEYS
+
 -- include number
 -- include pack
 -- include describe
+
 local since = redis.call('GET', 'mortise:watched') or next_number()
 redis.call('SET', 'mortise:watched', since, 'PX', 5000)
 local report = { ARGV[5], since, next_number() }

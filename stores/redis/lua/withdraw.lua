@@ -4,11 +4,13 @@
 -- returns.
 -- KEYS: 1 the lock
 -- ARGV: after those of lib/caller, 4 group
+
 -- include events
 -- include queue
 -- include cancel
 -- include data
 -- include managed
+
 local key, group, waiting = KEYS[1], 'mortise:group:' .. ARGV[4], 'mortise:waiting:' .. KEYS[1]
 local owner = redis.pcall('GET', key)
 if is_data(key, owner) or owner and not is_managed(key, owner) then return { -10 } end

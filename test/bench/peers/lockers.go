@@ -1,7 +1,7 @@
 package main
 
-// The locks that can be loaded, each used as its documentation says and so that it waits
-// as long as it must.
+// The locks that can be measured, each used as documented and without a limit of its
+// wait.
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
 
-// ttl is of all locks. None is held for long enough to be renewed.
+// ttl is the TTL of all locks. None is held long enough to be renewed.
 const ttl = 30 * time.Second
 
 // lockers opens locks at a server's address, by name.
@@ -31,18 +31,19 @@ var lockers = map[string]func(ctx context.Context, addr string) (*locks, error){
 	"etcd":        openEtcd,
 }
 
-// locks is a client that is open.
+// locks is an open client.
 type locks struct {
-	caller func(ctx context.Context) (do, error) // what one caller calls
+	// Returns the lock function of one caller.
+	caller func(ctx context.Context) (do, error)
 	close  func()
 }
 
-// shared are locks whose callers have nothing of their own.
-func shared(d do, close func()) *locks {
+// sharedLocks returns locks whose callers share one function.
+func sharedLocks(d do, close func()) *locks {
 	return &locks{func(context.Context) (do, error) { return d, nil }, close}
 }
 
-// forEach is what n callers call.
+// forEach returns the lock functions of n callers.
 func (l *locks) forEach(ctx context.Context, n int) ([]do, error) {
 	all := make([]do, n)
 	for i := range all {
@@ -54,12 +55,12 @@ func (l *locks) forEach(ctx context.Context, n int) ([]do, error) {
 	return all, nil
 }
 
-// openRedsync asks again as often as need be, and not only 32 times; the pauses are
-// redsync's own, 50 to 250 ms.
+// openRedsync retries without the default limit of 32, with redsync's default pauses of
+// 50 to 250 ms.
 func openRedsync(_ context.Context, addr string) (*locks, error) {
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	sync := redsync.New(redsyncpool.NewPool(client))
-	return shared(func(ctx context.Context, key string, held func()) error {
+	return sharedLocks(func(ctx context.Context, key string, held func()) error {
 		mutex := sync.NewMutex(key, redsync.WithExpiry(ttl), redsync.WithTries(1_000_000))
 		if err := mutex.LockContext(ctx); err != nil {
 			return err
@@ -67,19 +68,19 @@ func openRedsync(_ context.Context, addr string) (*locks, error) {
 		held()
 		ok, err := mutex.UnlockContext(ctx)
 		if err == nil && !ok {
-			err = errors.New("redsync: it was not unlocked")
+			err = errors.New("redsync: the lock must be released")
 		}
 		return err
 	}, func() { _ = client.Close() }), nil
 }
 
-// openRedislock asks again every 10 ms. The callers' context has a deadline, so that the
-// TTL does not limit the wait.
+// openRedislock retries every 10 ms. The callers' context has a deadline, so that the TTL
+// does not limit the wait.
 func openRedislock(_ context.Context, addr string) (*locks, error) {
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	locker := redislock.New(client)
 	retry := &redislock.Options{RetryStrategy: redislock.LinearBackoff(10 * time.Millisecond)}
-	return shared(func(ctx context.Context, key string, held func()) error {
+	return sharedLocks(func(ctx context.Context, key string, held func()) error {
 		lock, err := locker.Obtain(ctx, key, ttl, retry)
 		if err != nil {
 			return err
@@ -89,8 +90,8 @@ func openRedislock(_ context.Context, addr string) (*locks, error) {
 	}, func() { _ = client.Close() }), nil
 }
 
-// openRueidislock takes one key for each lock instead of two of three, which is what the
-// others do. It gives a lock back behind the caller's back.
+// openRueidislock uses one key for each lock, as the others do, instead of two of three.
+// It releases a lock asynchronously.
 func openRueidislock(_ context.Context, addr string) (*locks, error) {
 	locker, err := rueidislock.NewLocker(rueidislock.LockerOption{
 		ClientOption:   rueidis.ClientOption{InitAddress: []string{addr}},
@@ -100,7 +101,7 @@ func openRueidislock(_ context.Context, addr string) (*locks, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shared(func(ctx context.Context, key string, held func()) error {
+	return sharedLocks(func(ctx context.Context, key string, held func()) error {
 		_, cancel, err := locker.WithContext(ctx, key)
 		if err != nil {
 			return err
@@ -111,8 +112,8 @@ func openRueidislock(_ context.Context, addr string) (*locks, error) {
 	}, locker.Close), nil
 }
 
-// openEtcd gives each caller a session of its own: within one session a mutex lets
-// everybody in.
+// openEtcd opens a session for each caller: within one session, mutexes do not exclude
+// each other.
 func openEtcd(_ context.Context, addr string) (*locks, error) {
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, DialTimeout: 5 * time.Second})
 	if err != nil {

@@ -1,10 +1,9 @@
-// Command peers loads a lock, ours or one of those that it is compared with, the same way
-// for all of them.
+// Command peers measures a lock, ours or one that ours is compared with, in the same way.
 //
-// For each line of its standard input, a duration, it lets the callers take and give back
-// the lock for so long, and writes what came out as a line of JSON. It ends with its
-// input. Package main of test/bench starts it; it is a module of its own because go mod
-// tidy fails with a test dependency of rueidis: `go get` keeps its go.mod instead.
+// For each line of its standard input, a duration, its callers acquire and release the
+// lock for that time, and it prints the result as a line of JSON. It ends with its input.
+// Package main of test/bench starts it. It is a separate module because go mod tidy fails
+// with a test dependency of rueidis; `go get` updates its go.mod instead.
 package main
 
 import (
@@ -28,31 +27,31 @@ func main() {
 
 // run serves the lines of in until it ends.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	var name, addr, inside string
+	var name, addr, counterFile string
 	var hold time.Duration
 	var l load
 	var callers int
 	flags := pflag.NewFlagSet("peers", pflag.ContinueOnError)
-	flags.StringVar(&name, "locks", "", "which locks to load")
-	flags.StringVar(&addr, "addr", "", "where their server is")
-	flags.IntVar(&callers, "callers", 1, "how many call at the same time")
-	flags.DurationVar(&hold, "hold", 0, "how long each holds the lock")
-	flags.DurationVar(&l.grace, "grace", 10*time.Second, "how long a caller may go on waiting when the time is over")
-	flags.StringVar(&inside, "inside", "", "file that counts who is inside, shared with other processes; all callers then take one key")
+	flags.StringVar(&name, "locks", "", "which locks to measure")
+	flags.StringVar(&addr, "addr", "", "address of their server")
+	flags.IntVar(&callers, "callers", 1, "number of concurrent callers")
+	flags.DurationVar(&hold, "hold", 0, "how long each caller holds the lock")
+	flags.DurationVar(&l.grace, "grace", 10*time.Second, "how long a caller may wait after the end of the interval")
+	flags.StringVar(&counterFile, "counter-file", "", "file with the number of holders, shared with other processes; all callers then use one key")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	l.hold = func() { pause(hold) }
 	open, ok := lockers[name]
 	if !ok {
-		return fmt.Errorf("there are no locks %q", name)
+		return fmt.Errorf("--locks: unknown locks %q", name)
 	}
-	if inside != "" {
+	if counterFile != "" {
 		var err error
-		if l.room, err = openRoom(inside); err != nil {
+		if l.counter, err = openHolderCounter(counterFile); err != nil {
 			return err
 		}
-		defer l.room.close()
+		defer l.counter.close()
 	}
 	locks, err := open(ctx, addr)
 	if err != nil {
@@ -67,14 +66,14 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 
 // serve runs the load once for each line.
 func serve(ctx context.Context, l load, in io.Reader, out io.Writer) error {
-	answers := json.NewEncoder(out)
+	results := json.NewEncoder(out)
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		interval, err := time.ParseDuration(lines.Text())
 		if err != nil {
 			return err
 		}
-		if err := answers.Encode(l.run(ctx, interval)); err != nil {
+		if err := results.Encode(l.run(ctx, interval)); err != nil {
 			return err
 		}
 	}

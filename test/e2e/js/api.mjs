@@ -1,9 +1,9 @@
-// An app that uses Dapr's JavaScript SDK, and does what the SDK does for whoever asks: what it is asked, and what it answers, are
-// those of the routes for locks of Dapr's own HTTP API. So a test that can use one can use the other.
+// An app that serves the lock routes of Dapr's HTTP API by calls of Dapr's JavaScript SDK,
+// so that tests can use the SDK like the HTTP API.
 //
-//   node api.mjs GRPC|HTTP <port>        the protocol between the SDK and Dapr, and Dapr's port for it
+//   node api.mjs GRPC|HTTP <port>   the protocol between the SDK and Dapr, and Dapr's port
 //
-// $DAPR_API_TOKEN is the SDK's business.
+// The SDK reads $DAPR_API_TOKEN.
 import { createServer } from "node:http";
 import { json } from "node:stream/consumers";
 import { CommunicationProtocolEnum, DaprClient } from "@dapr/dapr";
@@ -12,7 +12,7 @@ import { LockStatus } from "@dapr/dapr/types/lock/UnlockResponse.js";
 const [protocol, daprPort] = process.argv.slice(2);
 const client = new DaprClient({ daprPort, communicationProtocol: CommunicationProtocolEnum[protocol] });
 
-// numbers are those that Dapr's HTTP API has for the SDK's names.
+// numbers are the statuses of Dapr's HTTP API by the SDK's names.
 const numbers = { Success: 0, LockDoesNotExist: 1, LockBelongsToOthers: 2, InternalError: 3 };
 
 const routes = {

@@ -22,7 +22,7 @@ const (
 	maxKeys    = 64
 	maxValue   = 1 << 20
 	maxHistory = 4096 // changes that a feed can begin before
-	maxPending = 1024 // changes that are kept for a feed or a mailbox that does not keep up
+	maxPending = 1024 // changes that a slow feed or mailbox may be behind
 )
 
 // Storage holds the records. Tables of one Storage share them.
@@ -244,8 +244,8 @@ func (s *Storage) publish(changes []change) {
 	}
 }
 
-// lastCommits returns a copy of the last n changes, without a commit that they have only a
-// part of.
+// lastCommits returns a copy of the last n changes, without a commit that they have only
+// a part of.
 func lastCommits(history []change, n int) []change {
 	from := len(history) - n
 	for from < len(history) && history[from].at == history[from-1].at {

@@ -70,7 +70,7 @@ func (b *broken) Feed(ctx context.Context, prefix string, after uint64, deliver 
 	return b.feed(ctx, b.Table, prefix, after, deliver)
 }
 
-// onePart commits each change by itself.
+// onePart commits each change in a transaction of its own.
 func onePart(ctx context.Context, t *memtable.Table, changes []table.Change) (reply table.Reply, err error) {
 	for _, c := range changes {
 		one, err := t.Commit(ctx, []table.Change{c})

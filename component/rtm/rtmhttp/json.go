@@ -1,4 +1,4 @@
-package rtm
+package rtmhttp
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -42,7 +43,7 @@ func (j JSON) Invoke(ctx context.Context, store, operation string, request []byt
 	}
 	name := httpOperations[operation].name
 	response, err := methods[at].Handler(j.ChannelLocksServer, ctx, func(m any) error {
-		return statusError(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
+		return rtm.StatusError(name, readObject(m.(proto.Message).ProtoReflect(), store, request))
 	}, nil)
 	if err != nil {
 		_, status := newStatusAnswer(name, err)

@@ -1,4 +1,4 @@
-package rtm
+package rtmhttp
 
 import (
 	"encoding/json"
@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -104,7 +105,7 @@ func newEvent(m *rtmpb.LockEvent) any {
 }
 
 // typeName returns the name of the channel type, or "" if the message has no channel.
-func typeName(m channelMessage) string {
+func typeName(m interface{ GetChannelType() rtmpb.ChannelType }) string {
 	if m.GetChannelType() == rtmpb.ChannelType_NONE {
 		return ""
 	}
@@ -136,7 +137,7 @@ func (e *httpError) Unwrap() error { return e.error }
 
 // refuse answers an invalid request.
 func refuse(w http.ResponseWriter, operation string, err error) {
-	httpCode, answer := newStatusAnswer(operation, statusError(operation, err))
+	httpCode, answer := newStatusAnswer(operation, rtm.StatusError(operation, err))
 	if httpErr, ok := errors.AsType[*httpError](err); ok {
 		httpCode = httpErr.code
 	}
@@ -162,7 +163,7 @@ func newStatusAnswer(operation string, err error) (httpCode int, answer statusAn
 			return httpCode, statusAnswer{d.GetErrorCode(), d.GetOperation(), d.GetReason()}
 		}
 	}
-	return httpCode, statusAnswer{lockOperationFailed.number, operation, s.Message()}
+	return httpCode, statusAnswer{codeOperationFailed, operation, s.Message()}
 }
 
 // respond writes the answer of a request. It ignores write errors; the server closes the

@@ -1,4 +1,4 @@
-package rtm
+package rtmhttp
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -74,7 +75,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	} else if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
 		code, problem = http.StatusRequestTimeout, "did not arrive in time"
 	}
-	return nil, &httpError{code, invalid(invalidParameter, "body", problem)}
+	return nil, &httpError{code, rtm.InvalidParameter("body", problem)}
 }
 
 // queryMembers returns the parameters of a query as members of an object with these
@@ -82,7 +83,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 func queryMembers(fields protoreflect.FieldDescriptors, query string) ([]jsonMember, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, invalid(invalidParameter, "query", "cannot be parsed: "+err.Error())
+		return nil, rtm.InvalidParameter("query", "cannot be parsed: "+err.Error())
 	}
 	var members []jsonMember
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -112,11 +113,11 @@ func isLiteral(text string) bool {
 // object at.
 func objectMembers(at string, text []byte) (members []jsonMember, err error) {
 	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
-		return nil, invalid(invalidParameter, at, "must be JSON: "+err.Error())
+		return nil, rtm.InvalidParameter(at, "must be JSON: "+err.Error())
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if first, _ := decoder.Token(); first != json.Delim('{') {
-		return nil, invalid(invalidParameter, at, "must be an object")
+		return nil, rtm.InvalidParameter(at, "must be an object")
 	}
 	for decoder.More() { // errors are impossible, because the text is valid JSON
 		name, _ := decoder.Token()
@@ -135,10 +136,10 @@ func setFields(m protoreflect.Message, path string, members []jsonMember) error 
 		field := m.Descriptor().Fields().ByJSONName(next.name)
 		if field == nil || field.Name() == storeField {
 			problem := "is an unknown field, must be one of " + fieldNames(m)
-			return invalid(invalidParameter, fmt.Sprintf("%s%.64q", path, next.name), problem)
+			return rtm.InvalidParameter(fmt.Sprintf("%s%.64q", path, next.name), problem)
 		}
 		if seen[next.name] {
-			return invalid(invalidParameter, path+next.name, "must be given once")
+			return rtm.InvalidParameter(path+next.name, "must be given once")
 		}
 		seen[next.name] = true
 		if err := setField(m, field, path+next.name, next.value); err != nil {
@@ -168,13 +169,13 @@ func setField(m protoreflect.Message, field protoreflect.FieldDescriptor, at str
 		kind, ok := parseChannelType(text)
 		m.Set(field, protoreflect.ValueOfEnum(kind.Number()))
 		if !ok {
-			return invalid(invalidChannelType, at, fmt.Sprintf(`must be 1 or "MESSAGE", or 2 or "STREAM", got %.64s`, text))
+			return rtm.InvalidChannelType(at, fmt.Sprintf(`must be 1 or "MESSAGE", or 2 or "STREAM", got %.64s`, text))
 		}
 		return nil
 	}
 	value, problem := parseScalar(field.Kind(), text)
 	if problem != "" {
-		return invalid(invalidParameter, at, problem)
+		return rtm.InvalidParameter(at, problem)
 	}
 	m.Set(field, value)
 	return nil
@@ -184,7 +185,7 @@ func setField(m protoreflect.Message, field protoreflect.FieldDescriptor, at str
 func appendMessages(list protoreflect.List, at string, text json.RawMessage) error {
 	elements, ok := decode[[]json.RawMessage](text)
 	if !ok {
-		return invalid(invalidParameter, at, "must be an array")
+		return rtm.InvalidParameter(at, "must be an array")
 	}
 	for i, element := range elements {
 		name := fmt.Sprintf("%s[%d]", at, i)

@@ -1,4 +1,4 @@
-package rtm
+package rtmhttp
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package rtm
+package rtmhttp
 
 import (
 	"bufio"
@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/mortise-lock/mortise/component/rtm"
+	"github.com/mortise-lock/mortise/component/rtm/presence"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -144,11 +146,11 @@ func TestEventStream_ErrorAfterEvents(t *testing.T) {
 		if err := stream.SendMsg(&rtmpb.LockEvent{EventType: rtmpb.LockEvent_SNAPSHOT}); err != nil {
 			return err
 		}
-		return statusError("RTMSessionOperation", errReplaced)
+		return rtm.StatusError("RTMSessionOperation", presence.ErrReplaced)
 	})
 	w := sendHTTP(s, "GET", "session?user=u", "")
 	_, last, _ := strings.Cut(w.Body.String(), "\n\n")
-	want := "event: ERROR\ndata: " + `{"errorCode":-10027,"operation":"RTMSessionOperation","reason":"` + duplicateUserID.text
+	want := "event: ERROR\ndata: " + `{"errorCode":-10027,"operation":"RTMSessionOperation","reason":"the user has opened another session`
 	if w.Code != http.StatusOK || !strings.HasPrefix(last, want) || !strings.HasSuffix(last, "\"}\n\n") {
 		t.Errorf("answer = %d %s, want the last event %s", w.Code, w.Body, want)
 	}
@@ -276,7 +278,7 @@ func (s *waitingServer) AcquireLock(ctx context.Context, _ *rtmpb.AcquireLockReq
 	case <-time.After(time.Minute):
 		return &rtmpb.LockResponse{LockName: "l"}, nil
 	case <-ctx.Done():
-		return nil, statusError("RTMAcquireOperation", ctx.Err())
+		return nil, rtm.StatusError("RTMAcquireOperation", ctx.Err())
 	}
 }
 

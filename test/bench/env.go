@@ -1,7 +1,7 @@
 package main
 
-// The lab: the servers of a run, each started when it is first needed, all stopped at the
-// end.
+// The environment of a run: its servers, each started when it is first needed, and all
+// stopped at the end.
 
 import (
 	"context"
@@ -15,19 +15,21 @@ import (
 	"sync"
 )
 
-// lab is where a run takes place. It is used by one goroutine.
-type lab struct {
+// env is the environment of a run. It is not safe for concurrent use.
+type env struct {
 	options
-	progress io.Writer
+	log      io.Writer
 	folder   string // temporary
 	run, row closers
-	roles    map[string]*process // the shared servers that run, by what they are called in the table of costs
+	roles    map[string]*process // running shared servers, by column of the cost table
 
-	echo, mortise, second, other, redis, etcd, daprd func() (*process, error) // shared servers
-	mortiseBinary, daprdBinary, peersBinary          func() (string, error)
+	// Shared servers.
+	echo, mortise, second, other, redis, etcd, daprd func() (*process, error)
+
+	mortiseBinary, daprdBinary, peersBinary func() (string, error)
 }
 
-// closers are what is to be done at the end, the last first.
+// closers are functions that are called at the end, in reverse order.
 type closers []func()
 
 func (c *closers) add(f func()) { *c = append(*c, f) }
@@ -39,12 +41,12 @@ func (c *closers) close() {
 	*c = nil
 }
 
-func newLab(ctx context.Context, o options, progress io.Writer) (*lab, error) {
+func newEnv(ctx context.Context, o options, progress io.Writer) (*env, error) {
 	folder, err := os.MkdirTemp("", "mortise-bench-")
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{options: o, progress: progress, folder: folder, roles: map[string]*process{}}
+	l := &env{options: o, log: progress, folder: folder, roles: map[string]*process{}}
 	l.run.add(func() { _ = os.RemoveAll(folder) })
 	l.mortiseBinary = sync.OnceValues(func() (string, error) { return l.buildMortise(ctx) })
 	l.daprdBinary = sync.OnceValues(func() (string, error) { return l.buildDaprd(ctx) })
@@ -61,8 +63,8 @@ func newLab(ctx context.Context, o options, progress io.Writer) (*lab, error) {
 	return l, nil
 }
 
-// share makes *server a function that starts the server at its first call.
-func (l *lab) share(server *func() (*process, error), role string, start func() (*process, error)) {
+// share sets *server to a function that starts the server in its first call.
+func (l *env) share(server *func() (*process, error), role string, start func() (*process, error)) {
 	*server = sync.OnceValues(func() (*process, error) {
 		p, err := start()
 		if err != nil {
@@ -74,16 +76,16 @@ func (l *lab) share(server *func() (*process, error), role string, start func() 
 	})
 }
 
-func (l *lab) close() {
+func (l *env) close() {
 	l.row.close()
 	l.run.close()
 }
 
-// subfolder makes a folder for one server.
-func (l *lab) subfolder() (string, error) { return os.MkdirTemp(l.folder, "") }
+// subfolder creates a folder for one server.
+func (l *env) subfolder() (string, error) { return os.MkdirTemp(l.folder, "") }
 
-// buildMortise builds the checkout that this module is part of, as the Dockerfile does.
-func (l *lab) buildMortise(ctx context.Context) (string, error) {
+// buildMortise builds Mortise from this checkout, as the Dockerfile does.
+func (l *env) buildMortise(ctx context.Context) (string, error) {
 	if l.options.mortise != "" {
 		return filepath.Abs(l.options.mortise)
 	}
@@ -91,9 +93,9 @@ func (l *lab) buildMortise(ctx context.Context) (string, error) {
 	return binary, goBuild(ctx, "", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
 }
 
-// buildDaprd builds the small sidecar of the checkout, into a folder where it stays
-// because it takes long.
-func (l *lab) buildDaprd(ctx context.Context) (string, error) {
+// buildDaprd builds the small sidecar of the checkout, into a folder that is kept,
+// because the build takes minutes.
+func (l *env) buildDaprd(ctx context.Context) (string, error) {
 	if l.options.daprd != "" {
 		return filepath.Abs(l.options.daprd)
 	}
@@ -102,12 +104,12 @@ func (l *lab) buildDaprd(ctx context.Context) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(cache, "mortise-bench", "daprd")
-	fmt.Fprintln(l.progress, "building", binary)
+	fmt.Fprintln(l.log, "building", binary)
 	return binary, goBuild(ctx, "daprd", "-trimpath", "-tags", "stablecomponents", "-ldflags", "-s -w", "-o", binary, ".")
 }
 
-// buildPeers builds the program of the workers.
-func (l *lab) buildPeers(ctx context.Context) (string, error) {
+// buildPeers builds the workers' program.
+func (l *env) buildPeers(ctx context.Context) (string, error) {
 	binary := filepath.Join(l.folder, "peers")
 	return binary, goBuild(ctx, "test/bench/peers", "-o", binary, ".")
 }

@@ -1,4 +1,4 @@
-package rtm
+package presence
 
 import (
 	"context"
@@ -54,7 +54,7 @@ type hub struct {
 
 // entry is the hub's state of one lock.
 type entry struct {
-	heldLock
+	HeldLock
 	key     string
 	lastRev uint64 // the largest rev so far
 
@@ -161,7 +161,7 @@ func (h *hub) reset(locks []stores.LockInfo) {
 	for name, f := range h.sessions {
 		f.reset()
 		for _, was := range before[name] {
-			if is := h.held[name][was.key]; is == nil || is.rev != was.rev {
+			if is := h.held[name][was.key]; is == nil || is.Rev != was.Rev {
 				f.add(was.event(rtmpb.LockEvent_EXPIRED))
 			}
 		}
@@ -177,7 +177,7 @@ func (h *hub) applyDeclared(row stores.LockInfo) {
 func (h *hub) applyWithdrawn(l *entry) {
 	e := l.event(rtmpb.LockEvent_REMOVED)
 	h.setOwner(l, "", 0)
-	removeFromIndex(h.channels, l.group(), l.key)
+	removeFromIndex(h.channels, l.Group(), l.key)
 	delete(h.locks, l.key)
 	h.publish(e)
 }
@@ -197,13 +197,13 @@ func (h *hub) applyReleased(l *entry, how stores.EventKind) {
 // addLock adds a declared lock and returns its entry, or nil if its key does not belong
 // to a channel.
 func (h *hub) addLock(row stores.LockInfo) *entry {
-	name, ok := parseKey(row.Key)
+	name, ok := ParseKey(row.Key)
 	if !ok || row.DeclaredTTL == 0 {
 		return nil
 	}
-	l := &entry{heldLock: heldLock{lock: name, ttl: row.DeclaredTTL}, key: row.Key}
+	l := &entry{HeldLock: HeldLock{Lock: name, TTL: row.DeclaredTTL}, key: row.Key}
 	h.locks[l.key] = l
-	addToIndex(h.channels, l.group(), l.key, l)
+	addToIndex(h.channels, l.Group(), l.key, l)
 	if row.Owner != "" {
 		h.setOwner(l, row.Owner, row.Token)
 	}
@@ -211,11 +211,11 @@ func (h *hub) addLock(row stores.LockInfo) *entry {
 }
 
 func (h *hub) setOwner(l *entry, owner string, rev uint64) {
-	if l.owner != "" {
-		removeFromIndex(h.held, l.owner, l.key)
+	if l.Owner != "" {
+		removeFromIndex(h.held, l.Owner, l.key)
 		h.renewQueue.Delete(l)
 	}
-	l.owner, l.rev, l.lastRev, l.heldUntil = owner, rev, max(l.lastRev, rev), time.Time{}
+	l.Owner, l.Rev, l.lastRev, l.heldUntil = owner, rev, max(l.lastRev, rev), time.Time{}
 	if owner == "" {
 		return
 	}
@@ -226,29 +226,29 @@ func (h *hub) setOwner(l *entry, owner string, rev uint64) {
 
 // scheduleRenewal queues the lock for renewal if its owner is online.
 func (h *hub) scheduleRenewal(l *entry) {
-	if h.sessions[l.owner] != nil {
+	if h.sessions[l.Owner] != nil {
 		h.renewQueue.schedule(l)
 	}
 }
 
 // addUnconfirmed adds a grant that the Watch may report much later.
-func (h *hub) addUnconfirmed(granted heldLock) {
+func (h *hub) addUnconfirmed(granted HeldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	g := &entry{heldLock: granted, key: granted.key()}
-	if l := h.locks[g.key]; l != nil && l.lastRev >= g.rev {
+	g := &entry{HeldLock: granted, key: granted.Key()}
+	if l := h.locks[g.key]; l != nil && l.lastRev >= g.Rev {
 		return
 	}
-	if earlier := h.unconfirmedGrants[g.owner][g.key]; earlier != nil {
+	if earlier := h.unconfirmedGrants[g.Owner][g.key]; earlier != nil {
 		h.removeUnconfirmed(earlier)
 	}
-	addToIndex(h.unconfirmedGrants, g.owner, g.key, g)
+	addToIndex(h.unconfirmedGrants, g.Owner, g.key, g)
 	h.scheduleRenewal(g)
 }
 
 // confirm removes the unconfirmed grant that the Watch has reported as l.
 func (h *hub) confirm(l *entry) {
-	if g := h.unconfirmedGrants[l.owner][l.key]; g != nil && g.rev <= l.rev {
+	if g := h.unconfirmedGrants[l.Owner][l.key]; g != nil && g.Rev <= l.Rev {
 		l.heldUntil = g.heldUntil
 		h.removeUnconfirmed(g)
 	}
@@ -256,17 +256,17 @@ func (h *hub) confirm(l *entry) {
 
 // discard removes the unconfirmed grant that equals o, because the store has reported
 // that the owner does not hold the lock.
-func (h *hub) discard(o heldLock) {
+func (h *hub) discard(o HeldLock) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if g := h.unconfirmedGrants[o.owner][o.key()]; g != nil && g.rev == o.rev {
+	if g := h.unconfirmedGrants[o.Owner][o.Key()]; g != nil && g.Rev == o.Rev {
 		h.removeUnconfirmed(g)
 	}
 }
 
 func (h *hub) removeUnconfirmed(g *entry) {
 	h.renewQueue.Delete(g)
-	removeFromIndex(h.unconfirmedGrants, g.owner, g.key)
+	removeFromIndex(h.unconfirmedGrants, g.Owner, g.key)
 }
 
 // entriesOf yields the locks that the user holds or held recently; some twice.
@@ -287,12 +287,12 @@ func (h *hub) entriesOf(name string) iter.Seq[*entry] {
 
 // heldLocks returns the locks that the user holds, and possibly some that the user held
 // recently.
-func (h *hub) heldLocks(name string) []heldLock {
+func (h *hub) heldLocks(name string) []HeldLock {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var all []heldLock
+	var all []HeldLock
 	for l := range h.entriesOf(name) {
-		all = append(all, l.heldLock)
+		all = append(all, l.HeldLock)
 	}
 	return dedupe(all)
 }
@@ -304,7 +304,7 @@ func (h *hub) publish(e *rtmpb.LockEvent) {
 }
 
 func (h *hub) publishToChannel(e *rtmpb.LockEvent) {
-	for f := range h.subscribers[channel{e.GetChannelType(), e.GetChannel()}.group()] {
+	for f := range h.subscribers[Channel{e.GetChannelType(), e.GetChannel()}.Group()] {
 		f.add(e)
 	}
 }

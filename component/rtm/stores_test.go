@@ -1,19 +1,17 @@
 package rtm
 
 import (
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
-	"github.com/mortise-lock/mortise/stores"
 )
 
-func TestHubPool_StoreOfCaller(t *testing.T) {
+func TestService_StoreOfCaller(t *testing.T) {
 	withEnv(t, func(w *env) {
 		own := w.sidecar()
-		own.open("other", "")
+		own.Open("other", nil)
 		for _, each := range []*env{w, own} {
 			each.setLock("l")
 		}
@@ -22,18 +20,18 @@ func TestHubPool_StoreOfCaller(t *testing.T) {
 		time.Sleep(time.Minute)
 		own.checkOwner("ann", "l")
 		w.checkOwner("", "l")
-		ann.check(t, "SNAPSHOT of 0", "ACQUIRED l ann")
-		ann.cancel()
+		ann.Check(t, "SNAPSHOT of 0", "ACQUIRED l ann")
+		ann.Cancel()
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
 		own.checkOwner("", "l")
 	})
 }
 
-func TestHubPool_SameUserInTwoStores(t *testing.T) {
+func TestService_SameUserInTwoStores(t *testing.T) {
 	withEnv(t, func(w *env) {
 		own := w.sidecar()
-		own.open("other", "")
+		own.Open("other", nil)
 		waited := make(chan error, 1)
 		for _, each := range []*env{w, own} {
 			each.setLock("l")
@@ -41,7 +39,7 @@ func TestHubPool_SameUserInTwoStores(t *testing.T) {
 		}
 		go func() {
 			_, err := own.AcquireLock(own.Context(), &rtmpb.AcquireLockRequest{
-				User: "ann", Channel: "c", ChannelType: ofMessages, LockName: "l", Retry: true,
+				User: "ann", Channel: "c", ChannelType: rtmpb.ChannelType_MESSAGE, LockName: "l", Retry: true,
 			})
 			waited <- err
 		}()
@@ -49,7 +47,7 @@ func TestHubPool_SameUserInTwoStores(t *testing.T) {
 		if _, err := w.Logout(w.Context(), &rtmpb.LogoutRequest{User: "ann", Release: true}); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-namesake.ended; err != nil {
+		if err := <-namesake.Ended; err != nil {
 			t.Errorf("session of the other ann = %v after her logout", err)
 		}
 		own.release("bob", "l")
@@ -58,52 +56,26 @@ func TestHubPool_SameUserInTwoStores(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		own.checkOwner("ann", "l")
-		ann.check(t, "SNAPSHOT of 0", "ACQUIRED l ann")
+		ann.Check(t, "SNAPSHOT of 0", "ACQUIRED l ann")
 	})
 }
 
-func TestHubPool_AmbiguousComponent(t *testing.T) {
+func TestService_AmbiguousComponent(t *testing.T) {
 	withEmptyEnv(t, func(w *env) {
 		first, second := w.sidecar(), w.sidecar()
-		first.open("memory", "")
+		first.Open("memory", nil)
 		w.setLock("l")
 		w.acquire("ann", "l")
 		ann := w.openSession("ann")
-		second.open("other", "")
+		second.Open("other", nil)
 		time.Sleep(time.Minute)
 		first.checkOwner("ann", "l")
-		ann.cancel()
+		ann.Cancel()
 		synctest.Wait()
 		time.Sleep(10*time.Second - time.Nanosecond)
 		first.checkOwner("ann", "l")
 		time.Sleep(time.Nanosecond)
 		first.checkOwner("", "l")
-		ann.check(t, "SNAPSHOT of 1")
-	})
-}
-
-// Hot reload opens the component with another connection, and then closes the first.
-func TestHubPool_StoreReplaced(t *testing.T) {
-	withEmptyEnv(t, func(w *env) {
-		first, second := w.sidecar(), w.sidecar()
-		first.open("memory", "")
-		w.setLock("l")
-		w.acquire("ann", "l")
-		ann := w.openSession("ann")
-		second.open("memory", "7") // the same storage
-		if err := first.conn.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-ann.ended; !errors.Is(err, stores.ErrClosed) {
-			t.Errorf("session = %v, want ErrClosed", err)
-		}
-		time.Sleep(9 * time.Second)
-		ann = w.openSession("ann")
-		time.Sleep(time.Minute)
-		w.checkOwner("ann", "l")
-		ann.check(t, "SNAPSHOT of 1")
-		if n := len(w.hubs.open); n != 1 {
-			t.Errorf("%d hubs are open, want 1", n)
-		}
+		ann.Check(t, "SNAPSHOT of 1")
 	})
 }

@@ -1,4 +1,4 @@
-package rtm
+package presence
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidwall/btree"
 
+	"github.com/mortise-lock/mortise/component/rtm/internal/parallel"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -35,10 +36,10 @@ type renewQueue struct {
 
 func newRenewQueue() renewQueue {
 	byTime := func(a, b *entry) bool {
-		if c := cmp.Or(a.renewAt.Compare(b.renewAt), cmp.Compare(a.key, b.key), cmp.Compare(a.rev, b.rev)); c != 0 {
+		if c := cmp.Or(a.renewAt.Compare(b.renewAt), cmp.Compare(a.key, b.key), cmp.Compare(a.Rev, b.Rev)); c != 0 {
 			return c < 0
 		}
-		return a.owner < b.owner
+		return a.Owner < b.Owner
 	}
 	return renewQueue{btree.NewBTreeGOptions(byTime, btree.Options{NoLocks: true}), make(chan struct{}, 1)}
 }
@@ -91,7 +92,7 @@ func (h *hub) goOffline(ctx context.Context, name string) error {
 
 // takeDue returns the locks that are due, and the time until the next is. It schedules
 // their next renewals.
-func (h *hub) takeDue(now time.Time) (due []heldLock, pause time.Duration) {
+func (h *hub) takeDue(now time.Time) (due []HeldLock, pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
@@ -102,22 +103,22 @@ func (h *hub) takeDue(now time.Time) (due []heldLock, pause time.Duration) {
 		if l.renewAt.After(now) {
 			return due, l.renewAt.Sub(now)
 		}
-		due = append(due, l.heldLock)
-		h.renewQueue.reschedule(l, now.Add(renewInterval(l.ttl)))
+		due = append(due, l.HeldLock)
+		h.renewQueue.reschedule(l, now.Add(renewInterval(l.TTL)))
 	}
 }
 
 // renew renews the locks from now for lease(TTL). It returns the locks that their owners
 // still hold, and an error if a call to the store failed.
-func (h *hub) renew(ctx context.Context, all []heldLock, lease func(ttl time.Duration) time.Duration) ([]heldLock, error) {
-	held := make(chan heldLock, len(all))
-	err := h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o heldLock) error {
-		until := time.Now().Add(lease(o.ttl))
-		grant, err := stores.Renew(ctx, store, stores.Request{Key: o.key(), Owner: o.owner, TTL: lease(o.ttl)})
+func (h *hub) renew(ctx context.Context, all []HeldLock, lease func(ttl time.Duration) time.Duration) ([]HeldLock, error) {
+	held := make(chan HeldLock, len(all))
+	err := h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o HeldLock) error {
+		until := time.Now().Add(lease(o.TTL))
+		grant, err := stores.Renew(ctx, store, stores.Request{Key: o.Key(), Owner: o.Owner, TTL: lease(o.TTL)})
 		if err != nil {
 			return err
 		}
-		o.rev = grant.Token
+		o.Rev = grant.Token
 		h.recordRenewal(o, until)
 		held <- o
 		return nil
@@ -126,12 +127,12 @@ func (h *hub) renew(ctx context.Context, all []heldLock, lease func(ttl time.Dur
 }
 
 // recordRenewal records that the owner holds the lock until then unless it is revoked.
-func (h *hub) recordRenewal(o heldLock, until time.Time) {
+func (h *hub) recordRenewal(o HeldLock, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := o.key()
-	for _, l := range []*entry{h.held[o.owner][key], h.unconfirmedGrants[o.owner][key]} {
-		if l != nil && l.rev == o.rev {
+	key := o.Key()
+	for _, l := range []*entry{h.held[o.Owner][key], h.unconfirmedGrants[o.Owner][key]} {
+		if l != nil && l.Rev == o.Rev {
 			l.heldUntil = until
 		}
 	}
@@ -140,36 +141,36 @@ func (h *hub) recordRenewal(o heldLock, until time.Time) {
 // recentlyRenewed returns the locks that the user holds for at least a TTL from now
 // unless they are revoked. While the user is online these are all locks but those that
 // were granted just now.
-func (h *hub) recentlyRenewed(name string) []heldLock {
+func (h *hub) recentlyRenewed(name string) []HeldLock {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var all []heldLock
+	var all []HeldLock
 	now := time.Now()
 	for l := range h.entriesOf(name) {
-		if l.heldUntil.Sub(now) >= l.ttl {
-			all = append(all, l.heldLock)
+		if l.heldUntil.Sub(now) >= l.TTL {
+			all = append(all, l.HeldLock)
 		}
 	}
 	return dedupe(all)
 }
 
 // release releases the locks that their owners still hold.
-func (h *hub) release(ctx context.Context, all []heldLock) error {
-	return h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o heldLock) error {
-		return stores.Unlock(ctx, store, o.key(), o.owner)
+func (h *hub) release(ctx context.Context, all []HeldLock) error {
+	return h.forEach(ctx, all, func(ctx context.Context, store stores.Store, o HeldLock) error {
+		return stores.Unlock(ctx, store, o.Key(), o.Owner)
 	})
 }
 
 // forEach calls fn for the locks, some concurrently. If fn reports that the owner does
 // not hold the lock, forEach discards the lock's unconfirmed grant; that is not an error.
-func (h *hub) forEach(ctx context.Context, all []heldLock, fn func(context.Context, stores.Store, heldLock) error) error {
+func (h *hub) forEach(ctx context.Context, all []HeldLock, fn func(context.Context, stores.Store, HeldLock) error) error {
 	if len(all) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	ctx, cancel := context.WithTimeout(ctx, OperationTimeout)
 	defer cancel()
 	return h.store.Do(ctx, func(store stores.Store) error {
-		return inParallel(all, func(o heldLock) error {
+		return parallel.ForEach(all, func(o HeldLock) error {
 			err := fn(ctx, store, o)
 			if errors.Is(err, stores.ErrNotHeld) || errors.Is(err, stores.ErrNotOwner) {
 				h.discard(o)
@@ -178,4 +179,14 @@ func (h *hub) forEach(ctx context.Context, all []heldLock, fn func(context.Conte
 			return err
 		})
 	})
+}
+
+// drain closes a buffered channel and returns the elements in its buffer.
+func drain[T any](c chan T) []T {
+	close(c)
+	var all []T
+	for element := range c {
+		all = append(all, element)
+	}
+	return all
 }

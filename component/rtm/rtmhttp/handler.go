@@ -1,4 +1,6 @@
-package rtm
+// Package rtmhttp serves the API of RTM's channel locks over HTTP, and as JSON to other
+// APIs.
+package rtmhttp
 
 import (
 	"context"
@@ -10,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mortise-lock/mortise/component/rtm"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -75,7 +78,7 @@ func serveHTTP(s server, w http.ResponseWriter, r *http.Request) {
 	if !slices.Contains(operation.methods, r.Method) {
 		allowed := strings.Join(operation.methods, ", ")
 		w.Header().Set("Allow", allowed)
-		refuse(w, operation.name, &httpError{http.StatusMethodNotAllowed, invalid(invalidParameter, "method", "must be "+allowed)})
+		refuse(w, operation.name, &httpError{http.StatusMethodNotAllowed, rtm.InvalidParameter("method", "must be "+allowed)})
 		return
 	}
 	m := operation.newRequest()
@@ -90,14 +93,25 @@ func serveHTTP(s server, w http.ResponseWriter, r *http.Request) {
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
 	problem := "must be /v1/rtm/{store}/{operation} with a known operation"
-	refuse(w, unknownOperation, &httpError{http.StatusNotFound, invalid(invalidParameter, "path", problem)})
+	refuse(w, unknownOperation, &httpError{http.StatusNotFound, rtm.InvalidParameter("path", problem)})
 }
 
-// refusals are RTM's codes for the HTTP codes of Refuse.
-var refusals = map[int]*code{
-	http.StatusUnauthorized:       {number: -10005, name: "INVALID_TOKEN", text: "access denied"},
-	http.StatusForbidden:          {number: -14010, name: "LOCK_PERMISSION_DENIED", text: "access denied"},
-	http.StatusServiceUnavailable: lockNotAvailable,
+// RTM's error codes of answers that are not errors of the service.
+const (
+	codeInvalidToken         = -10005
+	codeOperationFailed      = -14001
+	codeNotAvailable         = -14009
+	codeLockPermissionDenied = -14010
+)
+
+// refusals are the error codes and the reasons for the HTTP codes of Refuse.
+var refusals = map[int]struct {
+	errorCode int32
+	reason    string
+}{
+	http.StatusUnauthorized:       {codeInvalidToken, "access denied"},
+	http.StatusForbidden:          {codeLockPermissionDenied, "access denied"},
+	http.StatusServiceUnavailable: {codeNotAvailable, "locks are not available"},
 }
 
 // Refuse answers a request that is rejected before it reaches the Handler, in the
@@ -107,8 +121,8 @@ func Refuse(w http.ResponseWriter, r *http.Request, httpCode int, reason string)
 	if operation, ok := httpOperations[path.Base(r.URL.Path)]; ok {
 		name = operation.name
 	}
-	c := refusals[httpCode]
-	respond(w, httpCode, statusAnswer{c.number, name, c.text + ": " + reason})
+	refusal := refusals[httpCode]
+	respond(w, httpCode, statusAnswer{refusal.errorCode, name, refusal.reason + ": " + reason})
 }
 
 // messageOf is a pointer to M that is a message.
