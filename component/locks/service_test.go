@@ -181,7 +181,7 @@ func TestTryLock_Refused(t *testing.T) {
 	}
 }
 
-// waits are the calls that wait, with how long they do.
+// waitingCalls are the calls that wait, with their wait time.
 var waitingCalls = map[string]func(ctx context.Context, s *Service, wait time.Duration) (*lockspb.LockResponse, error){
 	"Lock": func(ctx context.Context, s *Service, wait time.Duration) (*lockspb.LockResponse, error) {
 		return s.Lock(ctx, &lockspb.LockRequest{Key: "k", Owner: "o", Ttl: second, Wait: durationpb.New(wait)})

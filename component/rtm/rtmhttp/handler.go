@@ -98,10 +98,10 @@ func notFound(w http.ResponseWriter, _ *http.Request) {
 
 // RTM's error codes of answers that are not errors of the service.
 const (
-	codeInvalidToken         = -10005
-	codeOperationFailed      = -14001
-	codeNotAvailable         = -14009
-	codeLockPermissionDenied = -14010
+	codeInvalidToken         = -10005 // INVALID_TOKEN
+	codeOperationFailed      = -14001 // LOCK_OPERATION_FAILED
+	codeNotAvailable         = -14009 // LOCK_NOT_AVAILABLE
+	codeLockPermissionDenied = -14010 // LOCK_PERMISSION_DENIED
 )
 
 // refusals are the error codes and the reasons for the HTTP codes of Refuse.
