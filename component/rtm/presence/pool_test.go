@@ -135,7 +135,8 @@ func TestPool_StoreReplaced(t *testing.T) {
 		w.setLock("l")
 		w.acquire("ann", "l")
 		ann := w.openSession("ann")
-		second.Open("memory", map[string]string{"rtmLocksPerChannel": "7"}) // the same storage
+		// Other metadata, but the same storage.
+		second.Open("memory", map[string]string{"rtmLocksPerChannel": "7"})
 		first.CloseConn()
 		if err := <-ann.Ended; !errors.Is(err, stores.ErrClosed) {
 			t.Errorf("session = %v, want ErrClosed", err)

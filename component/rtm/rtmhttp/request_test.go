@@ -209,7 +209,7 @@ func FuzzHandler(f *testing.F) {
 		}
 		var object map[string]any
 		if err := json.Unmarshal([]byte(body), &object); err != nil {
-			t.Errorf("server received %v for a body that is no object: %v", s.received, err)
+			t.Errorf("server received %v for a body that is not an object: %v", s.received, err)
 		}
 		if user, given := object["user"]; given && user != s.received.(interface{ GetUser() string }).GetUser() {
 			t.Errorf("server received %v, want the user %q", s.received, user)
