@@ -34,7 +34,7 @@ func TestLocksCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "locks", "lock", "disk")
-	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0")
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "between the keys and the command") {
 		t.Errorf("exit code %d, %s", code, out)

@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// noExitDelay is an environment variable that turns off the sleep of a second at the exit
+// of programs that are built with -race.
+const noExitDelay = "GORACE=atexit_sleep_ms=0"
+
 // waitTimeout bounds waits for events that usually happen immediately.
 const waitTimeout = 20 * time.Second
 
@@ -143,7 +147,7 @@ func (s *server) start(t *testing.T, args ...string) *program {
 func (s *server) program(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	p := &program{Cmd: exec.Command(name, args...), out: tempFile(t), err: tempFile(t), ended: make(chan struct{})}
-	p.Env = append(os.Environ(), asProgram+"=1", targetVariable+"="+s.target())
+	p.Env = append(os.Environ(), asProgram+"=1", targetVariable+"="+s.target(), noExitDelay)
 	p.Stdout, p.Stderr = p.out, p.err
 	return p
 }

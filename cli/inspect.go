@@ -83,7 +83,7 @@ func newWatch(t *target) *cobra.Command {
 
 With -o json every line is an event: kind, revision, and the lock after the change, or before it if the lock has ended. The
 first event is of kind SNAPSHOT and has all locks. A later SNAPSHOT replaces all that came before: changes were missed, or
-Mortise did not answer for a while.`,
+Mortise did not respond for a while.`,
 		Args: checkUsage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return watch(cmd, t, firstArg(args), output) },
 	}
@@ -139,10 +139,10 @@ func watch(cmd *cobra.Command, t *target, prefix string, output outputFormat) er
 	defer c.Close()
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
-	late := time.AfterFunc(t.timeout, func() { cancel(context.DeadlineExceeded) })
-	defer late.Stop()
+	timer := time.AfterFunc(t.timeout, func() { cancel(context.DeadlineExceeded) })
+	defer timer.Stop()
 	err = c.Watch(ctx, prefix, func(e client.Event) error {
-		late.Stop()
+		timer.Stop()
 		if e.Missed {
 			fmt.Fprintln(cmd.ErrOrStderr(), "mortise: changes were missed; all locks follow")
 		}

@@ -197,9 +197,9 @@ func (l *lockCommand) acquire(ctx context.Context, c *client.Client) (*client.Le
 // ends with ctx and so needs a ctx without a deadline.
 func (l *lockCommand) tryThenWait(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
 	options := []client.Option{client.TTL(l.ttl), client.Metadata(l.metadata())}
-	late := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })
+	timer := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })
 	lease, err := lockKeys(ctx, c, l.keys, append(options, client.Wait(0)))
-	if !late.Stop() && err == nil {
+	if !timer.Stop() && err == nil {
 		return nil, errors.Join(context.DeadlineExceeded, lease.Unlock(ctx))
 	}
 	if l.try || !errors.Is(err, client.ErrLocked) {

@@ -60,7 +60,7 @@ func TestLock_Renewal(t *testing.T) {
 	s := startServer(t)
 	end := filepath.Join(t.TempDir(), "end")
 	t.Setenv("END", end)
-	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "300ms")...)
+	p := s.start(t, lockScript(`echo begun; while [ ! -e "$END" ]; do sleep 0.02; done`, "--ttl", "600ms")...)
 	p.awaitOutput(t, "begun")
 	get := func() client.LockInfo {
 		locks, err := s.List(t.Context(), "disk")
@@ -152,7 +152,7 @@ func TestLock_LostStopsGroup(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
 			pids := pidFile(t)
-			p := s.start(t, lockScript(row.script, "--ttl", "300ms", "--grace", row.grace)...)
+			p := s.start(t, lockScript(row.script, "--ttl", "600ms", "--grace", row.grace)...)
 			p.awaitOutput(t, "begun")
 			if strings.Contains(row.script, "trapped; while") {
 				p.awaitOutput(t, "trapped")
@@ -169,7 +169,7 @@ func TestLock_LostStopsGroup(t *testing.T) {
 
 func TestLock_LostGracefulExit(t *testing.T) {
 	s := startServer(t)
-	p := s.start(t, lockScript(`trap 'echo ending; exit 0' TERM; echo begun; while :; do sleep 0.02; done`, "--ttl", "300ms", "--grace", "1h")...)
+	p := s.start(t, lockScript(`trap 'echo ending; exit 0' TERM; echo begun; while :; do sleep 0.02; done`, "--ttl", "600ms", "--grace", "1h")...)
 	p.awaitOutput(t, "begun")
 	s.run(t, "revoke", "disk", "--force").check(t, "", "", 0)
 	if r := p.result(t); r.out != "begun\nending\n" || r.code != exitLost {

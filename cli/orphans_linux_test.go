@@ -65,14 +65,14 @@ func TestLock_LostIgnoresZombies(t *testing.T) {
 	for _, row := range orphanParents {
 		t.Run(row.name, func(t *testing.T) {
 			s := startServer(t)
-			s.revokeAndAwaitExit(t, row.start(s, t, lockScript(orphan, "--ttl", "300ms", "--grace", "1h")...))
+			s.revokeAndAwaitExit(t, row.start(s, t, lockScript(orphan, "--ttl", "600ms", "--grace", "1h")...))
 		})
 	}
 	t.Run("of a parent that does not wait", func(t *testing.T) {
 		s := startServer(t)
 		pidFile(t)
 		const script = `(sleep 1000 & exec setsid sh -c 'echo $$ >"$PIDS"; echo begun; exec sleep 1000') & trap 'exit 0' TERM; wait`
-		p := s.start(t, lockScript(script, "--ttl", "300ms", "--grace", "1h")...)
+		p := s.start(t, lockScript(script, "--ttl", "600ms", "--grace", "1h")...)
 		p.awaitOutput(t, "begun")
 		s.revokeAndAwaitExit(t, p)
 	})

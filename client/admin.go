@@ -138,7 +138,7 @@ func (c *Client) Watch(ctx context.Context, prefix string, handle func(Event) er
 	w := &watch{connection: c.connection, handle: handle}
 	req := &lockspb.WatchRequest{Store: c.settings.store, Prefix: prefix}
 	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
-	var still retryWindow
+	var retry retryWindow
 	for {
 		delivered := w.delivered
 		err := w.follow(ctx, req)
@@ -148,7 +148,7 @@ func (c *Client) Watch(ctx context.Context, prefix string, handle func(Event) er
 		if delivered != w.delivered {
 			pause.next = 20 * time.Millisecond
 		}
-		if ctx.Err() == nil && still.allows(err) && pause.sleep(ctx, time.Time{}) {
+		if ctx.Err() == nil && retry.allows(err) && pause.sleep(ctx, time.Time{}) {
 			continue
 		}
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {

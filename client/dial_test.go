@@ -95,12 +95,12 @@ func TestClient_RealSockets(t *testing.T) {
 
 func checkConnection(t *testing.T, target string, opts []client.DialOption) {
 	t.Helper()
-	stranger, err := client.Dial(target, append([]client.DialOption{client.BearerToken("wrong")}, opts...)...)
+	unauthorized, err := client.Dial(target, append([]client.DialOption{client.BearerToken("wrong")}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stranger.Close()
-	if _, err := stranger.Lock(t.Context(), "disk"); status.Code(err) != codes.Unauthenticated {
+	defer unauthorized.Close()
+	if _, err := unauthorized.Lock(t.Context(), "disk"); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("with a wrong token Lock returned %v", err)
 	}
 	c, err := client.Dial(target, append([]client.DialOption{client.BearerToken("secret")}, opts...)...)

@@ -25,7 +25,7 @@ var (
 	// ErrNotHeld reports that there is nothing to release: a second Unlock, or a Revoke
 	// of a lock that the owner does not hold.
 	ErrNotHeld = errors.New("lock is not held")
-	// ErrUnavailable reports that Mortise, or the storage behind it, does not answer.
+	// ErrUnavailable reports that Mortise, or the storage behind it, does not respond.
 	ErrUnavailable = errors.New("locks are unavailable")
 	// ErrDeadlock reports that waiting would never end: the lock is held by a lease that
 	// ctx carries, by an owner that [Holding] names, or by an owner that waits for one of
@@ -88,7 +88,7 @@ func (a *rpcError) Error() string {
 	case a.outcome == nil || errors.Is(a.outcome, ErrRefused):
 		return message
 	case a.timedOut():
-		return a.outcome.Error() + ": Mortise did not answer in time"
+		return a.outcome.Error() + ": Mortise did not respond in time"
 	case errors.Is(a.outcome, ErrUnavailable):
 		return a.outcome.Error() + ": " + message
 	}

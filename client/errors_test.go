@@ -86,7 +86,7 @@ func TestLock_StorageRefusal(t *testing.T) {
 		refuses string // the method
 	}{
 		{"of the request", "Lock"},
-		{"of the Unlock after a request without an answer", "Unlock"},
+		{"of the Unlock after a request without a response", "Unlock"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,19 +116,19 @@ func TestLease_StorageError(t *testing.T) {
 	reset := status.Error(codes.Canceled, "stream terminated by RST_STREAM with error code: CANCEL")
 	for _, row := range []struct {
 		name   string
-		before time.Duration // for which renewals are answered with the storage's error
+		before time.Duration // for which renewals fail with the storage's error
 		then   fault
 		want   string
 	}{
-		{"when every renewal is answered", time.Hour, nil, "redis: renew: connection refused"},
-		{"when later ones have no answer", 25 * time.Second, hang, "redis: renew: connection refused"},
+		{"when every renewal fails", time.Hour, nil, "redis: renew: connection refused"},
+		{"when later renewals have no response", 25 * time.Second, hang, "redis: renew: connection refused"},
 		{"when later streams are reset", 25 * time.Second, func(context.Context, string, func() (any, error)) (any, error) {
 			return nil, reset
 		}, "redis: renew: connection refused"},
-		{"when none has an answer", 0, hang, "Mortise did not answer in time"},
+		{"when no renewal has a response", 0, hang, "Mortise did not respond in time"},
 		{"when every stream is reset", 0, func(context.Context, string, func() (any, error)) (any, error) {
 			return nil, reset
-		}, "Mortise did not answer in time"},
+		}, "Mortise did not respond in time"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

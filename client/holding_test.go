@@ -26,7 +26,7 @@ func TestHolding_Deadlock(t *testing.T) {
 			return nil
 		}, true},
 		{"in the environment, among others", func(t *testing.T, c *client.Client, owner string) *client.Client {
-			t.Setenv(client.HoldingVariable, "gone,"+owner+",gone too")
+			t.Setenv(client.HoldingVariable, "other,"+owner+",other too")
 			return nil
 		}, true},
 		{"in the environment, beside what no server accepts", func(t *testing.T, c *client.Client, owner string) *client.Client {
@@ -34,17 +34,17 @@ func TestHolding_Deadlock(t *testing.T) {
 			return nil
 		}, true},
 		{"in the environment, beside more than a request can declare", func(t *testing.T, c *client.Client, owner string) *client.Client {
-			t.Setenv(client.HoldingVariable, owner+strings.Repeat(",gone", 100))
+			t.Setenv(client.HoldingVariable, owner+strings.Repeat(",other", 100))
 			return nil
 		}, true},
 		{"by an option", func(t *testing.T, c *client.Client, owner string) *client.Client {
-			return c.With(client.Holding("gone", owner))
+			return c.With(client.Holding("other", owner))
 		}, true},
 		{"by several options", func(t *testing.T, c *client.Client, owner string) *client.Client {
-			return c.With(client.Holding(owner), client.Holding("gone"))
+			return c.With(client.Holding(owner), client.Holding("other"))
 		}, true},
 		{"not at all", func(t *testing.T, c *client.Client, owner string) *client.Client {
-			t.Setenv(client.HoldingVariable, "gone")
+			t.Setenv(client.HoldingVariable, "other")
 			return nil
 		}, false},
 	} {

@@ -123,11 +123,11 @@ func (l *Lease) Err() error {
 // and with [ErrNotHeld] after Unlock; after any other error the lease lasts until
 // Expires.
 func (l *Lease) Renew(ctx context.Context) error {
-	leave, err := l.beginRenewal()
+	done, err := l.beginRenewal()
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer done()
 	bound, cancel := context.WithDeadline(ctx, l.Expires())
 	defer cancel()
 	defer context.AfterFunc(l.renewCtx, cancel)()
@@ -154,9 +154,9 @@ func (l *Lease) Unlock(ctx context.Context) error {
 	return wrapOp("unlock", l.quoted, l.release(ctx))
 }
 
-// beginRenewal admits one renewal of a lease that has not ended. The caller calls leave
+// beginRenewal admits one renewal of a lease that has not ended. The caller calls done
 // when the renewal is done.
-func (l *Lease) beginRenewal() (leave func(), err error) {
+func (l *Lease) beginRenewal() (done func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checkExpiry()
@@ -182,23 +182,23 @@ func (l *Lease) renew(ctx, bound context.Context) error {
 			return l.Err()
 		}
 	}
-	trouble := cmp.Or(errs...)
-	if err := l.extend(sent, trouble); err != nil {
+	failure := cmp.Or(errs...)
+	if err := l.extend(sent, failure); err != nil {
 		return err
 	}
-	return wrapOp("renew", l.quoted, trouble)
+	return wrapOp("renew", l.quoted, failure)
 }
 
 // extend moves Expires to one TTL after the renewal was sent, unless the renewal failed.
 // A response that arrives after the old Expires is too late.
-func (l *Lease) extend(sent time.Time, trouble error) error {
+func (l *Lease) extend(sent time.Time, failure error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !isContextError(trouble) && !(l.renewErr != nil && timedOut(trouble)) {
-		l.renewErr = trouble
+	if !isContextError(failure) && !(l.renewErr != nil && timedOut(failure)) {
+		l.renewErr = failure
 	}
 	l.checkExpiry()
-	if l.err == nil && trouble == nil && sent.Add(l.ttl).After(l.expires) {
+	if l.err == nil && failure == nil && sent.Add(l.ttl).After(l.expires) {
 		l.setExpiry(sent)
 		l.timer.Reset(time.Until(l.expires))
 	}
@@ -207,15 +207,15 @@ func (l *Lease) extend(sent time.Time, trouble error) error {
 
 // isContextError reports whether a renewal failed because its caller's ctx ended. That
 // does not explain the expiry of the lease.
-func isContextError(trouble error) bool {
-	return errors.Is(trouble, context.Canceled) || errors.Is(trouble, context.DeadlineExceeded)
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // timedOut reports whether a renewal failed because Mortise did not respond in time. An
 // earlier response explains the expiry of the lease better.
-func timedOut(trouble error) bool {
+func timedOut(err error) bool {
 	var a *rpcError
-	return errors.As(trouble, &a) && a.timedOut()
+	return errors.As(err, &a) && a.timedOut()
 }
 
 // setExpiry sets Expires to one TTL after sent.
@@ -229,14 +229,14 @@ func (l *Lease) release(ctx context.Context) error {
 	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
 	keys, lost := l.keys, error(nil)
 	for {
-		var trouble error
+		var failure error
 		var left []string
 		for i, err := range l.conn.unlock(ctx, l.store, keys, l.owner, grpc.WaitForReady(true)) {
 			switch err := l.conn.explain(context.WithoutCancel(ctx), err); {
 			case isNotHeld(err):
 				lost = fmt.Errorf("%w: %w", ErrLost, lossReason(err))
 			case err != nil:
-				trouble = err
+				failure = err
 				left = append(left, keys[i])
 			}
 		}
@@ -244,8 +244,8 @@ func (l *Lease) release(ctx context.Context) error {
 			l.unlocked = true
 			return lost
 		}
-		if !errors.Is(trouble, ErrUnavailable) || !pause.sleep(ctx, l.Expires()) {
-			return withCause(lost, trouble)
+		if !errors.Is(failure, ErrUnavailable) || !pause.sleep(ctx, l.Expires()) {
+			return withCause(lost, failure)
 		}
 		keys = left
 	}

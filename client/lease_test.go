@@ -252,7 +252,7 @@ func TestClient_CloseDuringGrant(t *testing.T) {
 	defer n.stop()
 	holder := n.client()
 	defer holder.Close()
-	met := 0
+	granted := 0
 	for range 100 {
 		c := n.client()
 		l := lock(t, holder, "disk")
@@ -268,7 +268,7 @@ func TestClient_CloseDuringGrant(t *testing.T) {
 		}
 		if err := <-waiting; err == nil {
 			n.revoke("disk") // it was granted before Close, which does not release locks
-			met++
+			granted++
 		} else if !errors.Is(err, client.ErrClosed) {
 			t.Fatal(err)
 		}
@@ -278,7 +278,7 @@ func TestClient_CloseDuringGrant(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d were granted", met)
+	t.Logf("%d were granted", granted)
 }
 
 // lock acquires the lock.

@@ -125,10 +125,10 @@ func (s settings) keys(resources []string) ([]string, error) {
 // acquire retries attempts until one succeeds or fails for good.
 func (r *request) acquire(ctx context.Context) (*Lease, error) {
 	pause := backoff{next: 20 * time.Millisecond, max: 500 * time.Millisecond}
-	var still retryWindow
+	var retry retryWindow
 	for {
 		l, err := r.attempt(ctx)
-		if err == nil || r.wait == 0 || ctx.Err() != nil || !still.allows(err) {
+		if err == nil || r.wait == 0 || ctx.Err() != nil || !retry.allows(err) {
 			return l, err
 		}
 		r.lastErr = err

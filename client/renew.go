@@ -59,14 +59,14 @@ func (l *Lease) waitForRenewal() bool {
 func (l *Lease) renewUntilDone() {
 	pause := backoff{next: min(50*time.Millisecond, l.ttl/30), max: min(time.Second, l.ttl/10)}
 	for {
-		leave, err := l.beginRenewal()
+		done, err := l.beginRenewal()
 		if err != nil {
 			return
 		}
 		bound, cancel := context.WithTimeout(l.renewCtx, min(time.Until(l.Expires())/2, renewTimeout))
 		err = l.renew(l.renewCtx, bound)
 		cancel()
-		leave()
+		done()
 		if err == nil || l.Err() != nil {
 			return
 		}

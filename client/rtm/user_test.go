@@ -124,18 +124,18 @@ func TestLogin_Duplicate(t *testing.T) {
 		waiting := startWaiting(t.Context(), first, "ink")
 		second := n.login(t, "alice")
 		<-first.Done()
-		kicked := []error{rtm.ErrNotLogin, rtm.ErrDuplicateUserID}
-		checkIs(t, "Err", first.Err(), kicked...)
-		checkIs(t, "AcquireLock that waited", (<-waiting).err, append(kicked, rtm.ErrAcquireFailed)...)
+		replaced := []error{rtm.ErrNotLogin, rtm.ErrDuplicateUserID}
+		checkIs(t, "Err", first.Err(), replaced...)
+		checkIs(t, "AcquireLock that waited", (<-waiting).err, append(replaced, rtm.ErrAcquireFailed)...)
 		_, err := first.GetLock(t.Context(), room)
-		checkIs(t, "GetLock", err, kicked...)
+		checkIs(t, "GetLock", err, replaced...)
 		if _, err = first.AcquireLock(t.Context(), room, "pen", true); errors.Is(err, rtm.ErrAcquireFailed) {
 			t.Errorf("AcquireLock returned %v", err)
 		}
-		checkIs(t, "AcquireLock", err, kicked...)
-		checkIs(t, "ReleaseLock", first.ReleaseLock(t.Context(), room, "pen"), kicked...)
-		checkIs(t, "Logout", first.Logout(t.Context(), true), kicked...)
-		checkIs(t, "Release", l.Release(t.Context()), kicked...)
+		checkIs(t, "AcquireLock", err, replaced...)
+		checkIs(t, "ReleaseLock", first.ReleaseLock(t.Context(), room, "pen"), replaced...)
+		checkIs(t, "Logout", first.Logout(t.Context(), true), replaced...)
+		checkIs(t, "Release", l.Release(t.Context()), replaced...)
 		time.Sleep(long)
 		locks := second.Locks()
 		if len(locks) != 1 || locks[0].Rev != l.Rev || second.Err() != nil {

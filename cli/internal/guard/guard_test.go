@@ -216,6 +216,7 @@ func TestCommand(t *testing.T) {
 }
 
 func TestCommand_Error(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // or gates with -race sleep at their exit
 	if _, err := Command("no-such-command"); err == nil || Code(err) != ExitNotFound {
 		t.Errorf("got %v", err)
 	}
