@@ -43,7 +43,7 @@ var (
 	lockNotExist            = &code{-14008, "LOCK_NOT_EXIST", "the lock does not exist", codes.NotFound}
 	lockNotAvailable        = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.Unavailable}
 
-	// lockRefused is locklockNotAvailable for calls that cannot succeed when retried.
+	// lockRefused is lockNotAvailable for calls that cannot succeed when retried.
 	lockRefused = &code{-14009, "LOCK_NOT_AVAILABLE", "locks are not available", codes.FailedPrecondition}
 )
 
