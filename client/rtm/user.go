@@ -47,6 +47,9 @@ type User struct {
 // [ErrNotConnected] if Mortise is unreachable, and with [ErrOperationTimeout] after ten
 // seconds without a response. The User uses ctx's values but ignores its end.
 func Login(ctx context.Context, c *client.Client, user string) (*User, error) {
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, interrupted(opSession, cause)
+	}
 	conn, store := c.Conn()
 	u := &User{
 		name: user, store: store, conn: conn, rpc: rtmpb.NewChannelLocksClient(conn),
