@@ -86,7 +86,7 @@ func TestRun_Repeated(t *testing.T) {
 // TestRun checks.
 func TestRows_FailBrokenStores(t *testing.T) {
 	var group sync.WaitGroup
-	slots := make(chan struct{}, concurrentRows) // rows on the real clock may wait for seconds
+	slots := make(chan struct{}, concurrentRows)
 	for _, broken := range brokenStores() {
 		slots <- struct{}{}
 		group.Go(func() {
