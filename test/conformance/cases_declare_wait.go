@@ -103,7 +103,8 @@ var memberOrderRows = []row{{
 		var queue []*waiter
 		for i := range waiters {
 			wait := pick(i/2, store.waitMember, store.startWait)
-			queue = append(queue, wait(pick(i/3, s, other), "room/disk", nth("owner", (i*5)%waiters))) // not in the order of names
+			owner := nth("owner", (i*5)%waiters) // not in the order of names
+			queue = append(queue, wait(pick(i/3, s, other), "room/disk", owner))
 		}
 		s.mustRefuseMember("room/disk", "other")
 		s.mustUnlock("room/disk", "owner")

@@ -53,7 +53,7 @@ var nameSets = []struct {
 	property: "may be in any script",
 	names: []string{"ключ", "鍵", "🔑", "ß", "ss", "ſ", "s", "a", "\ufeffa", "\ufffd",
 		"\u00e9", "e\u0301", // é, composed and decomposed
-		"k", "\u212a", // the letter and the kelvin sign, which are equal under case folding
+		"k", "\u212a", // K and the kelvin sign, equal under case folding
 	},
 }, {
 	property: "may be 1024 bytes long",

@@ -52,7 +52,8 @@ var renewalRows = []row{{
 		ttl := 2 * f.briefTTL()
 		s.mustLockFor("disk", "ann", ttl)
 		for range 4 {
-			time.Sleep(ttl / 4) // not f.sleep, which expects the end of a lease that is nearly over
+			// Unlike f.sleep, this expects the lease to last.
+			time.Sleep(ttl / 4)
 			s.mustRenew("disk", "ann", ttl)
 		}
 		s.mustRefuse("disk", "bob")

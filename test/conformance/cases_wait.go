@@ -233,7 +233,8 @@ var orderRows = []row{{
 		s.mustLock("disk", "owner")
 		var queue []*waiter
 		for i := range waiters {
-			queue = append(queue, pick(i/2, s, other).startWait("disk", nth("owner", (i*7)%waiters))) // not in the order of names
+			owner := nth("owner", (i*7)%waiters) // not in the order of names
+			queue = append(queue, pick(i/2, s, other).startWait("disk", owner))
 		}
 		s.mustUnlock("disk", "owner")
 		for i, w := range queue {

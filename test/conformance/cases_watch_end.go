@@ -143,7 +143,8 @@ var watchEndRows = []row{{
 				w.mustSee(at, heldLock("disk", "ann", s.mustLock("disk", "ann")))
 			}
 			w.mustFail(enough)
-			f.want(!w.returned() || w.err == enough, "Watch returned %v, want the error unchanged", w.err) //nolint:errorlint // the rule
+			unchanged := !w.returned() || w.err == enough //nolint:errorlint // the rule
+			f.want(unchanged, "Watch returned %v, want the error unchanged", w.err)
 			s.mustLock("gate", "ann")
 			if e, ok := w.pop(); ok {
 				f.failf("after its error a watcher received %+v", e)

@@ -92,7 +92,7 @@ type row struct {
 	rule      string           // what the contract requires, printed when the check fails
 	needs     []string         // what a harness must declare for the row to run
 	check     func(f *fixture) // records failures in the fixture
-	realClock bool             // the row needs the real clock and does not sleep: it never runs in a bubble
+	realClock bool             // never runs in a bubble, and does not sleep
 }
 
 // The needs of rows: the features of stores.Features, arbitrary bytes in names, and

@@ -50,6 +50,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRun_RealTime(t *testing.T) {
+	t.Parallel()
 	h := harness(checkedStorage)
 	h.Bubble = false
 	h.MinTTL = 20 * time.Millisecond
@@ -85,8 +86,9 @@ func TestRun_Repeated(t *testing.T) {
 // Each row needs a broken store that fails it. The memory store must pass it, which
 // TestRun checks.
 func TestRows_FailBrokenStores(t *testing.T) {
+	t.Parallel()
 	var group sync.WaitGroup
-	slots := make(chan struct{}, concurrentRows) // rows on the real clock may wait for seconds
+	slots := make(chan struct{}, concurrentRows)
 	for _, broken := range brokenStores() {
 		slots <- struct{}{}
 		group.Go(func() {

@@ -43,7 +43,7 @@ type fixture struct {
 	firstErr error
 	leases   map[string]time.Time     // when the locks end that the row holds, by name
 	declared map[string]time.Duration // the TTLs of declared locks, by name
-	slow     bool                     // one of the leases has ended before the row expected it
+	slow     bool                     // a lease has ended too early for the row
 }
 
 func newFixture(t testing.TB, h Harness) *fixture {
@@ -51,7 +51,7 @@ func newFixture(t testing.TB, h Harness) *fixture {
 	return &fixture{
 		Harness:  h,
 		prefix:   fmt.Sprintf("%0*x/", prefixLen-1, rand.Uint64()),
-		ctx:      stores.WithCaller(t.Context()), // so that no helper undoes a grant that a row has to see
+		ctx:      stores.WithCaller(t.Context()), // grants to an ended ctx stay visible
 		cleanup:  t.Cleanup,
 		logf:     t.Logf,
 		leases:   map[string]time.Time{},

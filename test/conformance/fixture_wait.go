@@ -15,7 +15,7 @@ type waiter struct {
 	call string // describes the call in failures
 	stop context.CancelFunc
 
-	done  chan struct{} // closed when the call has returned; the fields below do not change after that
+	done  chan struct{} // closed when the call has returned, and the fields below are set
 	grant stores.Grant
 	err   error
 	at    time.Time

@@ -297,7 +297,7 @@ func (w *RemoteLocks) wrap(ctx context.Context, op, key string, err error) error
 		err = stores.ErrClosed
 	case outcome != nil:
 		err = outcome
-	case status.Code(err) == codes.DeadlineExceeded: // gRPC's timer may run ahead of the ctx's
+	case status.Code(err) == codes.DeadlineExceeded: // gRPC's timer may be early
 		err = context.DeadlineExceeded
 	case status.Code(err) == codes.InvalidArgument:
 		err = fieldError(err)
