@@ -221,9 +221,9 @@ func abandonWaiter(t *testing.T, dead *Store, owner string) (id string) {
 	return w.id
 }
 
-// TestUnlock_DeadWaiter unlocks for owners that neither hold nor wait for the lock,
+// TestRelease_DeadWaiter calls Release for owners that neither hold nor wait for the lock,
 // because their process is dead.
-func TestUnlock_DeadWaiter(t *testing.T) {
+func TestRelease_DeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	s, dead := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
@@ -235,8 +235,8 @@ func TestUnlock_DeadWaiter(t *testing.T) {
 	s.client.Del(t.Context(), "mortise:waiter:"+long) // as if it had expired
 	alive := startLock(t, s, member("g/k", "alive"), 4)
 	for _, owner := range []string{"ann", "bob"} {
-		if err := s.Unlock(t.Context(), "g/k", owner); !errors.Is(err, stores.ErrNotOwner) {
-			t.Errorf("unlock by %s: %v", owner, err)
+		if err := s.Release(t.Context(), "g/k", owner); !errors.Is(err, stores.ErrNotOwner) {
+			t.Errorf("release by %s: %v", owner, err)
 		}
 	}
 	startLock(t, s, member("g/k", "last"), 3)
