@@ -333,9 +333,11 @@ func TestDeclaredLock_RepeatsDeadWaiter(t *testing.T) {
 	if _, err := dead.request(t.Context(), before, true); err != nil {
 		t.Fatal(err)
 	}
+	die := keepAlive(t, dead)
 	if _, err := s.TryLock(t.Context(), member("g/k", "o")); !errors.Is(err, stores.ErrRepeated) {
 		t.Errorf("while the process is alive: %v", err)
 	}
+	die()
 	eventually(t, "the owner can request the lock", func() bool {
 		g, err := s.TryLock(t.Context(), member("g/k", "o"))
 		return err == nil && !g.Acquired

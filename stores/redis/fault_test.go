@@ -360,6 +360,17 @@ func TestRace_GrantOrCancelContext(t *testing.T) {
 	}
 }
 
+// keepAlive makes the last heartbeat of a store permanent until die is called, so that a
+// slow machine does not take the store for dead.
+func keepAlive(t *testing.T, s *Store) (die func()) {
+	t.Helper()
+	key := "mortise:process:" + s.id
+	if !s.client.Persist(t.Context(), key).Val() {
+		t.Fatal("a heartbeat must exist and expire")
+	}
+	return func() { s.client.PExpire(t.Context(), key, 850*time.Millisecond) }
+}
+
 func TestDeadlock_DeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
@@ -371,14 +382,16 @@ func TestDeadlock_DeadWaiter(t *testing.T) {
 	if _, err := dead.request(t.Context(), dead.newWaiter(req), true); err != nil {
 		t.Fatal(err)
 	}
-	ask := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	die := keepAlive(t, dead)
+	ask := func(timeout time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		_, err := s.Lock(ctx, request("theirs", "us too", time.Minute, "us"))
 		return err
 	}
-	if err := ask(); !errors.Is(err, stores.ErrDeadlock) {
+	if err := ask(10 * time.Second); !errors.Is(err, stores.ErrDeadlock) {
 		t.Errorf("while the other process is alive: %v", err)
 	}
-	eventually(t, "there is no deadlock", func() bool { return !errors.Is(ask(), stores.ErrDeadlock) })
+	die()
+	eventually(t, "there is no deadlock", func() bool { return !errors.Is(ask(50*time.Millisecond), stores.ErrDeadlock) })
 }

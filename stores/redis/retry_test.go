@@ -72,7 +72,10 @@ func TestLock_ContextEndsInOutage(t *testing.T) {
 	<-watching
 	w := startLock(t, s, request("k", "o", time.Minute), 1)
 	server.Stop()
-	eventually(t, "the outage is recorded", func() bool { return s.outage.lastError() != nil })
+	eventually(t, "the outage is recorded", func() bool {
+		err := s.outage.lastError()
+		return err != nil && strings.Contains(err.Error(), "connection refused")
+	})
 	cancel()
 	w.cancel()
 	_, err := w.result()

@@ -59,8 +59,8 @@ func querySentinel(ctx context.Context, o *goredis.UniversalOptions, addr string
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("the Sentinel at %s: %w", addr, ctx.Err())
+	case contextErr(ctx) != nil:
+		return fmt.Errorf("the Sentinel at %s: %w", addr, contextErr(ctx))
 	case errors.Is(err, goredis.Nil):
 		return permanentf("the Sentinel at %s knows no primary named %q%s; set sentinelMasterName to the name in its configuration",
 			addr, o.MasterName, knownPrimaries(ctx, client))
