@@ -37,6 +37,10 @@ func setCall(channel rtm.Channel, name string, ttl time.Duration) operationCall 
 	}
 }
 
+func removeCall(name string) operationCall {
+	return func(ctx context.Context, alice, _ *rtm.User) error { return alice.RemoveLock(ctx, room, name) }
+}
+
 func TestError_Code(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -79,12 +83,8 @@ func TestError_Code(t *testing.T) {
 			_, err := alice.GetLock(ctx, rtm.Channel{Name: "room"})
 			return err
 		}, rtm.ErrInvalidChannelType, "RTMGetLockOperation"},
-		{"RemoveLock of an unknown lock", func(ctx context.Context, alice, _ *rtm.User) error {
-			return alice.RemoveLock(ctx, room, "none")
-		}, rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
-		{"RemoveLock of another user's lock", func(ctx context.Context, alice, _ *rtm.User) error {
-			return alice.RemoveLock(ctx, room, "bobs")
-		}, 0, ""},
+		{"RemoveLock of an unknown lock", removeCall("none"), rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
+		{"RemoveLock of another user's lock", removeCall("bobs"), 0, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
