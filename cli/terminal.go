@@ -18,12 +18,12 @@ type terminal struct {
 }
 
 // newTerminal returns the terminal of in, or nil if in is not the controlling terminal.
-func newTerminal(in io.Reader, borrower group) *terminal {
+func newTerminal(in io.Reader, child group) *terminal {
 	file, ok := in.(*os.File)
 	if !ok {
 		return nil
 	}
-	t := &terminal{fd: int(file.Fd()), child: borrower}
+	t := &terminal{fd: int(file.Fd()), child: child}
 	if _, err := t.foregroundGroup(); err != nil {
 		return nil
 	}

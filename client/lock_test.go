@@ -75,17 +75,20 @@ func TestLock_Waits(t *testing.T) {
 	})
 }
 
+// lockEnd is an end of a Lock call that waits for a lock that is held.
+type lockEnd struct {
+	name     string
+	deadline time.Duration // of ctx; 0 is none
+	wait     time.Duration // 0 is not set
+	stopped  bool          // Mortise is
+	fault    fault
+	want     error
+	also     error
+	after    time.Duration
+}
+
 func TestLock_End(t *testing.T) {
-	for _, row := range []struct {
-		name     string
-		deadline time.Duration // of ctx; 0 is none
-		wait     time.Duration // 0 is not set
-		stopped  bool          // Mortise is
-		fault    fault
-		want     error
-		also     error
-		after    time.Duration
-	}{
+	for _, row := range []lockEnd{
 		{name: "the time to wait", wait: time.Minute, deadline: time.Hour, want: client.ErrLocked, after: time.Minute},
 		{name: "the ctx", wait: time.Hour, deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
 		{name: "the ctx, without a time to wait", deadline: time.Minute, want: context.DeadlineExceeded, after: time.Minute},
@@ -100,43 +103,43 @@ func TestLock_End(t *testing.T) {
 		{name: "a storage that refuses, with a time to wait", wait: time.Minute, fault: failWithReason("STORE_REFUSED"), want: client.ErrRefused},
 		{name: "data that is not a lock", fault: failWithReason("NOT_A_LOCK"), want: client.ErrNotLock},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n, c := setup(t)
-				holder := lock(t, c, "disk")
-				n.inject(row.fault)
-				if row.stopped {
-					n.stop()
-				}
-				ctx, cancel := context.Background(), func() {}
-				if row.deadline > 0 {
-					ctx, cancel = context.WithTimeout(ctx, row.deadline)
-				}
-				defer cancel()
-				var opts []client.Option
-				if row.wait > 0 {
-					opts = append(opts, client.Wait(row.wait))
-				}
-				start := time.Now()
-				_, err := c.Lock(ctx, "disk", opts...)
-				if !errors.Is(err, row.want) || row.also != nil && !errors.Is(err, row.also) {
-					t.Errorf("Lock returned %v, want %v", err, row.want)
-				}
-				if took := time.Since(start); took > row.after+500*time.Millisecond || took < row.after-time.Second {
-					t.Errorf("it took %v, want %v", took, row.after)
-				}
-				checkMentionsOnce(t, err)
-				n.inject(nil)
-				if row.stopped {
-					n.start()
-				}
-				_ = holder.Unlock(t.Context())
-				time.Sleep(2 * ttl)
-				if n.ownerOf("disk") != "" {
-					t.Error("the request that failed holds the lock")
-				}
-			})
-		})
+		t.Run(row.name, func(t *testing.T) { synctest.Test(t, row.check) })
+	}
+}
+
+func (e lockEnd) check(t *testing.T) {
+	n, c := setup(t)
+	holder := lock(t, c, "disk")
+	n.inject(e.fault)
+	if e.stopped {
+		n.stop()
+	}
+	ctx, cancel := context.Background(), func() {}
+	if e.deadline > 0 {
+		ctx, cancel = context.WithTimeout(ctx, e.deadline)
+	}
+	defer cancel()
+	var opts []client.Option
+	if e.wait > 0 {
+		opts = append(opts, client.Wait(e.wait))
+	}
+	start := time.Now()
+	_, err := c.Lock(ctx, "disk", opts...)
+	if !errors.Is(err, e.want) || e.also != nil && !errors.Is(err, e.also) {
+		t.Errorf("Lock returned %v, want %v", err, e.want)
+	}
+	if took := time.Since(start); took > e.after+500*time.Millisecond || took < e.after-time.Second {
+		t.Errorf("it took %v, want %v", took, e.after)
+	}
+	checkMentionsOnce(t, err)
+	n.inject(nil)
+	if e.stopped {
+		n.start()
+	}
+	_ = holder.Unlock(t.Context())
+	time.Sleep(2 * ttl)
+	if n.ownerOf("disk") != "" {
+		t.Error("the request that failed holds the lock")
 	}
 }
 

@@ -20,39 +20,47 @@ import (
 	"github.com/mortise-lock/mortise/client/rtm"
 )
 
+// operationCall is a call of an operation by alice; bob is another user.
+type operationCall = func(ctx context.Context, alice, bob *rtm.User) error
+
+func acquireCall(channel rtm.Channel, name string, retry bool) operationCall {
+	return func(ctx context.Context, alice, _ *rtm.User) error {
+		_, err := alice.AcquireLock(ctx, channel, name, retry)
+		return err
+	}
+}
+
+func setCall(channel rtm.Channel, name string, ttl time.Duration) operationCall {
+	return func(ctx context.Context, alice, _ *rtm.User) error {
+		_, err := alice.SetLock(ctx, channel, name, ttl)
+		return err
+	}
+}
+
+func removeCall(name string) operationCall {
+	return func(ctx context.Context, alice, _ *rtm.User) error { return alice.RemoveLock(ctx, room, name) }
+}
+
 func TestError_Code(t *testing.T) {
-	type call = func(ctx context.Context, alice, bob *rtm.User) error
-	acquiring := func(channel rtm.Channel, name string, retry bool) call {
-		return func(ctx context.Context, alice, _ *rtm.User) error {
-			_, err := alice.AcquireLock(ctx, channel, name, retry)
-			return err
-		}
-	}
-	setting := func(channel rtm.Channel, name string, ttl time.Duration) call {
-		return func(ctx context.Context, alice, _ *rtm.User) error {
-			_, err := alice.SetLock(ctx, channel, name, ttl)
-			return err
-		}
-	}
 	for _, row := range []struct {
 		name string
-		call call
+		call operationCall
 		want rtm.Code // or 0
 		op   string
 	}{
-		{"SetLock of an existing lock", setting(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
-		{"SetLock in another type of channel", setting(rtm.Stream("room"), "free", 0), 0, ""},
-		{"SetLock with a negative TTL", setting(room, "x", -time.Second), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"SetLock with too large a TTL", setting(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"SetLock without a name", setting(room, "", 0), rtm.ErrInvalidLockName, "RTMSetLockOperation"},
-		{"SetLock without a channel", setting(rtm.Message(""), "x", 0), rtm.ErrInvalidChannelName, "RTMSetLockOperation"},
-		{"SetLock without a type", setting(rtm.Channel{Name: "room"}, "x", 0), rtm.ErrInvalidChannelType, "RTMSetLockOperation"},
-		{"SetLock with a name that is not UTF-8", setting(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
-		{"AcquireLock of a free lock", acquiring(room, "free", false), 0, ""},
-		{"AcquireLock of another user's lock", acquiring(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
-		{"AcquireLock of the user's own lock", acquiring(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
-		{"AcquireLock of an unknown lock", acquiring(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
-		{"AcquireLock with a name that is not UTF-8", acquiring(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
+		{"SetLock of an existing lock", setCall(room, "free", 0), rtm.ErrLockAlreadyExist, "RTMSetLockOperation"},
+		{"SetLock in another type of channel", setCall(rtm.Stream("room"), "free", 0), 0, ""},
+		{"SetLock with a negative TTL", setCall(room, "x", -time.Second), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"SetLock with too large a TTL", setCall(room, "x", math.MaxInt64), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"SetLock without a name", setCall(room, "", 0), rtm.ErrInvalidLockName, "RTMSetLockOperation"},
+		{"SetLock without a channel", setCall(rtm.Message(""), "x", 0), rtm.ErrInvalidChannelName, "RTMSetLockOperation"},
+		{"SetLock without a type", setCall(rtm.Channel{Name: "room"}, "x", 0), rtm.ErrInvalidChannelType, "RTMSetLockOperation"},
+		{"SetLock with a name that is not UTF-8", setCall(room, "\xff", 0), rtm.ErrInvalidParameter, "RTMSetLockOperation"},
+		{"AcquireLock of a free lock", acquireCall(room, "free", false), 0, ""},
+		{"AcquireLock of another user's lock", acquireCall(room, "bobs", false), rtm.ErrAcquireFailed, "RTMAcquireOperation"},
+		{"AcquireLock of the user's own lock", acquireCall(room, "own", true), rtm.ErrPerforming, "RTMAcquireOperation"},
+		{"AcquireLock of an unknown lock", acquireCall(room, "none", true), rtm.ErrLockNotExist, "RTMAcquireOperation"},
+		{"AcquireLock with a name that is not UTF-8", acquireCall(room, "\xff", true), rtm.ErrInvalidParameter, "RTMAcquireOperation"},
 		{"ReleaseLock of a free lock", func(ctx context.Context, alice, _ *rtm.User) error {
 			return alice.ReleaseLock(ctx, room, "free")
 		}, rtm.ErrLockNotAcquired, "RTMReleaseLockOperation"},
@@ -75,12 +83,8 @@ func TestError_Code(t *testing.T) {
 			_, err := alice.GetLock(ctx, rtm.Channel{Name: "room"})
 			return err
 		}, rtm.ErrInvalidChannelType, "RTMGetLockOperation"},
-		{"RemoveLock of an unknown lock", func(ctx context.Context, alice, _ *rtm.User) error {
-			return alice.RemoveLock(ctx, room, "none")
-		}, rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
-		{"RemoveLock of another user's lock", func(ctx context.Context, alice, _ *rtm.User) error {
-			return alice.RemoveLock(ctx, room, "bobs")
-		}, 0, ""},
+		{"RemoveLock of an unknown lock", removeCall("none"), rtm.ErrLockNotExist, "RTMRemoveLockOperation"},
+		{"RemoveLock of another user's lock", removeCall("bobs"), 0, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -89,21 +93,26 @@ func TestError_Code(t *testing.T) {
 				setLocks(t, alice, "free", "own", "bobs")
 				acquire(t, alice, "own")
 				acquire(t, bob, "bobs")
-				err := row.call(t.Context(), alice, bob)
-				if row.want == 0 {
-					if err != nil {
-						t.Error(err)
-					}
-					return
-				}
-				checkIs(t, "it returned", err, row.want)
-				if e, ok := errors.AsType[*rtm.Error](err); !ok || e.Code != row.want || e.Operation != row.op || e.Reason == "" {
-					t.Errorf("it returned %#v, want %v of %s", err, row.want, row.op)
-				}
+				checkCode(t, row.call(t.Context(), alice, bob), row.want, row.op)
 				time.Sleep(time.Minute)
 				synctest.Wait()
 			})
 		})
+	}
+}
+
+// checkCode checks that the error has the code and the operation, or is nil if code is 0.
+func checkCode(t *testing.T, err error, code rtm.Code, op string) {
+	t.Helper()
+	if code == 0 {
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	checkIs(t, "the error", err, code)
+	if e, ok := errors.AsType[*rtm.Error](err); !ok || e.Code != code || e.Operation != op || e.Reason == "" {
+		t.Errorf("got %#v, want %v of %s", err, code, op)
 	}
 }
 
