@@ -21,6 +21,7 @@ type broken struct {
 
 func (b broken) harness() Harness {
 	h := harness(b.storage)
+	h.margin = 2 * time.Second // a broken store fails sooner
 	if b.features != nil {
 		h.Features = b.features
 	}

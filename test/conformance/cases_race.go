@@ -188,7 +188,11 @@ func (f *fixture) tryUntilGranted(ctx context.Context, s store, owner string, h 
 			s.mustUnlock("disk", owner)
 			return
 		}
-		time.Sleep(max(pollInterval, time.Since(start)/20)) // rarely if the lock is stuck
+		pause := pollInterval
+		if waited := time.Since(start); waited > 2*time.Second {
+			pause = waited / 20 // the lock is probably stuck
+		}
+		time.Sleep(pause)
 	}
 	f.failf("%q did not get the lock, and no other owner did for %v", owner, stallLimit)
 }

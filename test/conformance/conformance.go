@@ -55,6 +55,9 @@ type Harness struct {
 	// waiting. The storage must live in this process, and its clients must not use
 	// sockets.
 	Bubble bool
+
+	// margin is how long a slow machine may delay a notification, 5 seconds if zero.
+	margin time.Duration
 }
 
 // concurrentRows is how many rows sleep at the same time. Unlike parallel tests, their

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ func (f *fixture) promptLimit() time.Duration {
 	case f.Bubble:
 		return f.Slack + time.Nanosecond
 	default:
-		return f.Slack + 5*time.Second
+		return f.Slack + cmp.Or(f.margin, 5*time.Second)
 	}
 }
 
