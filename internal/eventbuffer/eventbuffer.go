@@ -24,35 +24,33 @@ func New[E any](max int) *Buffer[E] {
 // events were dropped.
 func (b *Buffer[E]) Ready() <-chan struct{} { return b.ready }
 
-// Notify makes Ready receive a value although no event was added.
-func (b *Buffer[E]) Notify() {
+// Add appends an event. It returns false if the buffer has overflowed.
+func (b *Buffer[E]) Add(e E) bool {
+	if !b.overflow && len(b.events) < b.max {
+		b.events = append(b.events, e)
+		b.notify()
+		return true
+	}
+	b.Drop()
+	return false
+}
+
+// Drop overflows the buffer: for events that were lost before they could be added, or
+// because the subscriber has to begin with a snapshot.
+func (b *Buffer[E]) Drop() {
+	b.events, b.overflow = nil, true
+	b.notify()
+}
+
+func (b *Buffer[E]) notify() {
 	select {
 	case b.ready <- struct{}{}:
 	default:
 	}
 }
 
-// Add appends an event, or overflows.
-func (b *Buffer[E]) Add(e E) {
-	switch {
-	case b.overflow:
-	case len(b.events) < b.max:
-		b.events = append(b.events, e)
-	default:
-		b.Drop()
-		return
-	}
-	b.Notify()
-}
-
-// Drop overflows the buffer, for events that were lost before they could be added.
-func (b *Buffer[E]) Drop() {
-	b.events, b.overflow = nil, true
-	b.Notify()
-}
-
 // Take removes and returns the events. It reports whether the buffer has overflowed since
-// the last Take; the events after a snapshot that is made now are then added again.
+// the last Take. A snapshot of now then replaces what was dropped.
 func (b *Buffer[E]) Take() (events []E, overflowed bool) {
 	events, overflowed = b.events, b.overflow
 	b.events, b.overflow = nil, false

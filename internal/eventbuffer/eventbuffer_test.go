@@ -19,7 +19,9 @@ func take(t *testing.T, b *Buffer[int]) ([]int, bool) {
 func TestBuffer_Take(t *testing.T) {
 	b := New[int](3)
 	for _, e := range []int{1, 2, 3} {
-		b.Add(e)
+		if !b.Add(e) {
+			t.Errorf("the buffer overflows with event %d", e)
+		}
 	}
 	if events, overflowed := take(t, b); overflowed || !slices.Equal(events, []int{1, 2, 3}) {
 		t.Errorf("got %v, overflowed %v, want the events that fit", events, overflowed)
@@ -42,7 +44,9 @@ func TestBuffer_Overflow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := New[int](2)
 			overflow(b)
-			b.Add(4)
+			if b.Add(4) {
+				t.Error("an event was added after the overflow")
+			}
 			if events, overflowed := take(t, b); !overflowed || len(events) != 0 {
 				t.Errorf("got %v, overflowed %v, want no events", events, overflowed)
 			}

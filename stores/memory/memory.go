@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/internal/inflight"
 )
 
 var (
@@ -56,9 +57,9 @@ func (p *Process) open(_ context.Context, c stores.Component) (stores.Store, err
 		return nil, fmt.Errorf("memory: %w", err)
 	}
 	return &Store{
-		table:  p.table(c.Name),
-		from:   p.start.Add(config.RestartGrace),
-		closed: make(chan struct{}),
+		table: p.table(c.Name),
+		from:  p.start.Add(config.RestartGrace),
+		calls: inflight.New(),
 	}, nil
 }
 
@@ -79,9 +80,7 @@ type Store struct {
 	table *table
 	from  time.Time // the end of the restart grace; no lock is granted before it
 
-	mu     sync.RWMutex // prevents calls from beginning while Close closes closed
-	closed chan struct{}
-	calls  sync.WaitGroup // calls in progress
+	calls *inflight.Calls
 }
 
 // TryLock implements [stores.Store]. During the restart grace every lock counts as held.
@@ -122,7 +121,7 @@ func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant sto
 func (s *Store) lock(ctx context.Context, req *request) (stores.Grant, error) {
 	grant, w, err := s.table.takeOrJoin(req, s.from)
 	if w != nil {
-		return s.table.wait(ctx, w, s.closed)
+		return s.table.wait(ctx, w, s.calls.Closing())
 	}
 	return grant, err
 }
@@ -160,7 +159,7 @@ func (s *Store) List(ctx context.Context, prefix string) (locks []stores.LockInf
 func (s *Store) Watch(ctx context.Context, prefix string, handle func(stores.Event) error) error {
 	var handleErr error
 	err := s.do(ctx, "watch", func() error {
-		return s.table.watch(ctx, prefix, s.closed, func(e stores.Event) error {
+		return s.table.watch(ctx, prefix, s.calls.Closing(), func(e stores.Event) error {
 			handleErr = handle(e)
 			return handleErr
 		})
@@ -179,12 +178,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close implements [stores.Store]. It ends the calls of s that wait or watch. The table
 // and its locks remain in the process.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if ended(context.Background(), s.closed) == nil {
-		close(s.closed)
-	}
-	s.mu.Unlock()
-	s.calls.Wait()
+	<-s.calls.Close()
 	return nil
 }
 
@@ -205,13 +199,14 @@ func (s *Store) do(ctx context.Context, op string, call func() error, keys ...st
 
 // begin counts a call. The caller calls calls.Done when the call ends.
 func (s *Store) begin(ctx context.Context) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	err := ended(ctx, s.closed)
-	if err == nil {
-		s.calls.Add(1)
+	if err := s.calls.Begin(); err != nil {
+		return err
 	}
-	return err
+	if err := ctx.Err(); err != nil {
+		s.calls.Done()
+		return err
+	}
+	return nil
 }
 
 // request asks a table for one or several locks.

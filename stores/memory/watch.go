@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mortise-lock/mortise/internal/eventbuffer"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -22,12 +23,10 @@ type watcherSet struct {
 
 // watcher is one call of Watch.
 type watcher struct {
-	prefix   string
-	since    time.Duration  // when its last snapshot was taken, since the table's epoch
-	snapshot *snapshot      // to be sent before pending; nil if it was sent
-	pending  []stores.Event // the buffer of events that were not sent
-	missed   bool           // the buffer overflowed
-	wake     chan struct{}  // has an element if there is a snapshot or pending events
+	prefix  string
+	since   time.Duration // when its last snapshot was taken, since the table's epoch
+	started bool          // a snapshot was taken
+	buffer  *eventbuffer.Buffer[stores.Event]
 }
 
 // snapshot is the state of the table that a watcher starts from.
@@ -50,26 +49,7 @@ func (t *table) publish(kind stores.EventKind, l *lock) {
 		if !strings.HasPrefix(l.key, w.prefix) || kind == stores.EventExpired && l.expires <= w.since {
 			continue // not under its prefix, or not held in its snapshot either
 		}
-		w.add(stores.Event{Kind: kind, Revision: t.watchers.revision, Lock: t.describeEvent(l)})
-	}
-}
-
-func (w *watcher) add(e stores.Event) {
-	switch {
-	case w.missed:
-	case len(w.pending) < maxPending:
-		w.pending = append(w.pending, e)
-	default:
-		w.pending, w.missed = nil, true
-	}
-	w.notify()
-}
-
-// notify wakes up the call of w.
-func (w *watcher) notify() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
+		w.buffer.Add(stores.Event{Kind: kind, Revision: t.watchers.revision, Lock: t.describeEvent(l)})
 	}
 }
 
@@ -80,7 +60,7 @@ func (t *table) watch(ctx context.Context, prefix string, closed <-chan struct{}
 	defer t.unsubscribe(w)
 	for {
 		select {
-		case <-w.wake:
+		case <-w.buffer.Ready():
 		case <-ctx.Done():
 		case <-closed:
 		}
@@ -111,12 +91,10 @@ func ended(ctx context.Context, closed <-chan struct{}) error {
 func (t *table) subscribe(prefix string) *watcher {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w := &watcher{prefix: prefix, wake: make(chan struct{}, 1)}
-	now := time.Now()
-	t.takeSnapshot(w, now)
-	w.notify()
+	w := &watcher{prefix: prefix, buffer: eventbuffer.New[stores.Event](maxPending)}
+	w.buffer.Drop() // it begins with a snapshot
 	t.watchers.set[w] = struct{}{}
-	t.setAlarm(now)
+	t.setAlarm(time.Now())
 	return w
 }
 
@@ -126,34 +104,33 @@ func (t *table) unsubscribe(w *watcher) {
 	delete(t.watchers.set, w)
 }
 
-// takeSnapshot takes a snapshot for w and discards its buffered events.
-func (t *table) takeSnapshot(w *watcher, now time.Time) {
-	v := t.view(now)
-	w.since = v.at
-	w.snapshot = &snapshot{v, t.watchers.revision, w.missed}
-	w.pending, w.missed = nil, false
-}
-
 // nextEvents removes and returns the events that w has to send.
 func (t *table) nextEvents(w *watcher) []stores.Event {
-	start, events := t.takePending(w)
+	events, start := t.takePending(w)
 	if start == nil {
 		return events
 	}
-	return append([]stores.Event{{
+	return []stores.Event{{
 		Kind: stores.EventSnapshot, Revision: start.revision, Locks: t.describeView(start.view, w.prefix), Missed: start.missed,
-	}}, events...)
+	}}
 }
 
-// takePending removes and returns w's buffered events, preceded by a snapshot if the
-// buffer overflowed or w has just been subscribed.
-func (t *table) takePending(w *watcher) (*snapshot, []stores.Event) {
+// takePending removes and returns w's buffered events, or takes a snapshot if the buffer
+// overflowed or w has just been subscribed.
+func (t *table) takePending(w *watcher) ([]stores.Event, *snapshot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w.missed {
-		t.takeSnapshot(w, time.Now())
+	events, dropped := w.buffer.Take()
+	if dropped {
+		return nil, t.takeSnapshot(w, time.Now())
 	}
-	start, events := w.snapshot, w.pending
-	w.snapshot, w.pending = nil, nil
-	return start, events
+	return events, nil
+}
+
+// takeSnapshot returns the state of now, with which w continues. The caller holds mu.
+func (t *table) takeSnapshot(w *watcher, now time.Time) *snapshot {
+	v := t.view(now)
+	missed := w.started
+	w.since, w.started = v.at, true
+	return &snapshot{v, t.watchers.revision, missed}
 }

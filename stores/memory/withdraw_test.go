@@ -154,6 +154,7 @@ func TestLock_RaceOfEnds(t *testing.T) {
 		declare(t, s, disk)
 		tryLockMember(t, s, disk, "ann", nil)
 		w := s.table.subscribe("")
+		events := s.table.nextEvents(w)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		var bob, released error
@@ -167,7 +168,7 @@ func TestLock_RaceOfEnds(t *testing.T) {
 			t.Errorf("bob's Lock returned %v, and bob's Release %v", bob, released)
 		}
 		ends[errors.Unwrap(bob)]++
-		if state := replay(t, s.table.nextEvents(w)); len(state) > 0 {
+		if state := replay(t, append(events, s.table.nextEvents(w)...)); len(state) > 0 {
 			t.Errorf("the state according to the events is %v", state)
 		}
 		s.table.unsubscribe(w)

@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 
+	"github.com/mortise-lock/mortise/internal/eventbuffer"
 	rtmpb "github.com/mortise-lock/mortise/proto/mortise/rtm/v1"
 )
 
@@ -14,33 +15,33 @@ const maxPending = 1024
 // fields but the channels.
 type feed struct {
 	snapshot func() *rtmpb.LockEvent // returns the current state
-	pending  []*rtmpb.LockEvent
-	wake     chan struct{} // has an element if events are pending
+	buffer   *eventbuffer.Buffer[*rtmpb.LockEvent]
 	ended    chan struct{} // closed when the stream has to end
 	err      error         // why it has to end; valid when ended is closed
 }
 
 // newFeed returns a feed whose first event is a snapshot.
 func newFeed(snapshot func() *rtmpb.LockEvent) *feed {
-	f := &feed{snapshot: snapshot, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	f := &feed{
+		snapshot: snapshot,
+		buffer:   eventbuffer.New[*rtmpb.LockEvent](maxPending),
+		ended:    make(chan struct{}),
+	}
 	f.reset()
 	return f
 }
 
 // add adds an event that the current state already includes.
 func (f *feed) add(e *rtmpb.LockEvent) {
-	if len(f.pending) >= maxPending {
+	if !f.buffer.Add(e) {
 		f.reset()
-		return
 	}
-	f.pending = append(f.pending, e)
-	notify(f.wake)
 }
 
 // reset replaces the pending events by a snapshot.
 func (f *feed) reset() {
-	f.pending = []*rtmpb.LockEvent{f.snapshot()}
-	notify(f.wake)
+	f.buffer.Take()
+	f.buffer.Add(f.snapshot())
 }
 
 // end ends the stream with err.
@@ -54,7 +55,7 @@ func (f *feed) end(err error) {
 func (h *hub) stream(ctx context.Context, f *feed, send func(*rtmpb.LockEvent) error) error {
 	for {
 		select {
-		case <-f.wake:
+		case <-f.buffer.Ready():
 			for _, e := range h.takePending(f) {
 				if err := send(e); err != nil {
 					return err
@@ -74,15 +75,6 @@ func (h *hub) stream(ctx context.Context, f *feed, send func(*rtmpb.LockEvent) e
 func (h *hub) takePending(f *feed) []*rtmpb.LockEvent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	pending := f.pending
-	f.pending = nil
-	return pending
-}
-
-// notify sends to a channel with a buffer of one element, unless the buffer is full.
-func notify(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	events, _ := f.buffer.Take()
+	return events
 }

@@ -190,3 +190,11 @@ func drain[T any](c chan T) []T {
 	}
 	return all
 }
+
+// notify sends to a channel with a buffer of one element, unless the buffer is full.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -45,15 +45,18 @@ func (c *Calls) Closed() bool {
 	}
 }
 
-// Close refuses later calls and closes Closing. It does not wait for the calls under way;
-// Wait does. It may be called several times.
-func (c *Calls) Close() {
+// Close refuses later calls and closes Closing. The channel that it returns is closed when
+// no call is under way. Close may be called several times.
+func (c *Calls) Close() (returned <-chan struct{}) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.Closed() {
 		close(c.closing)
 	}
+	c.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.running.Wait()
+	}()
+	return done
 }
-
-// Wait returns when no call is under way. It is called after Close.
-func (c *Calls) Wait() { c.running.Wait() }

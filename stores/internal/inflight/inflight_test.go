@@ -19,17 +19,16 @@ func TestCalls_Close(t *testing.T) {
 		<-c.Closing()
 		close(ended)
 	}()
-	c.Close()
-	c.Wait()
+	<-c.Close()
 	select {
 	case <-ended:
 	default:
-		t.Error("Wait returned before the call has ended")
+		t.Error("the calls have returned before the call has ended")
 	}
 	if err := c.Begin(); !errors.Is(err, stores.ErrClosed) || !c.Closed() {
 		t.Errorf("after Close, Begin returned %v, Closed %v", err, c.Closed())
 	}
-	c.Close()
+	<-c.Close()
 }
 
 // A call that Begin has let in is always waited for, also if it begins while Close runs.
@@ -54,14 +53,13 @@ func TestCalls_CloseWhileCallsBegin(t *testing.T) {
 				c.Done()
 			})
 		}
-		c.Close()
-		c.Wait()
+		<-c.Close()
 		mu.Lock()
 		left := running
 		mu.Unlock()
 		callers.Wait()
 		if left != 0 {
-			t.Fatalf("%d calls are under way after Wait", left)
+			t.Fatalf("%d calls are under way after Close", left)
 		}
 	}
 }
