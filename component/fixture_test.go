@@ -2,9 +2,11 @@ package component
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
@@ -30,20 +32,25 @@ type fixture struct {
 	withHeaders func(context.Context) context.Context // adds headers to gRPC calls
 }
 
-// newFixture starts a process with options that change may change.
+// newFixture starts a process with options that change may change. It retries if another
+// program takes a port that was free, and then calls change again.
 func newFixture(t *testing.T, change func(*Options)) *fixture {
 	t.Helper()
-	o := Dev()
-	o.Folder, o.Components[0].Name = t.TempDir(), "locks"
-	o.TCP.HTTPAddress, o.TCP.Dapr.HTTPAddress, o.TCP.Dapr.GRPCAddress = freePort(t), freePort(t), freePort(t)
-	o.TCP.MetricsAddress, o.Version = freePort(t), "v1.2.3"
-	change(&o)
-	r, err := startRun(t, o, all.Backends("memory"))
-	if err != nil {
-		t.Fatal(err)
+	for attempt := 1; ; attempt++ {
+		o := Dev()
+		o.Folder, o.Components[0].Name = t.TempDir(), "locks"
+		o.TCP.HTTPAddress, o.TCP.Dapr.HTTPAddress, o.TCP.Dapr.GRPCAddress = freePort(t), freePort(t), freePort(t)
+		o.TCP.MetricsAddress, o.Version = freePort(t), "v1.2.3"
+		change(&o)
+		r, err := startRun(t, o, all.Backends("memory"))
+		if err == nil {
+			same := func(ctx context.Context) context.Context { return ctx }
+			return &fixture{t, r, o.TCP, r.connect(t), dial(t, o.TCP.Dapr.GRPCAddress, insecure.NewCredentials()), same}
+		}
+		if attempt == 5 || !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	same := func(ctx context.Context) context.Context { return ctx }
-	return &fixture{t, r, o.TCP, r.connect(t), dial(t, o.TCP.Dapr.GRPCAddress, insecure.NewCredentials()), same}
 }
 
 // at returns the ctx of a gRPC call for the component.
