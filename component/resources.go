@@ -12,6 +12,7 @@ import (
 	"github.com/dapr/kit/logger"
 
 	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
 	"github.com/mortise-lock/mortise/component/resources"
 )
 
@@ -177,11 +178,12 @@ func (l *loadedResources) properties(category string, c *resources.Component) (m
 		return nil, fmt.Errorf("component %q: %w", c.Metadata.Name, err)
 	}
 	properties, err := l.loader.Properties(c)
-	if err := l.options.checkKeyPrefix(keyPrefix(properties)); err != nil {
+	prefix, _ := keyprefix.Of(properties)
+	if err := l.options.checkKeyPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("component %q: metadata key keyPrefix: %w", c.Metadata.Name, err)
 	}
 	for key, value := range properties {
-		if placeholder := placeholders.FindString(value); placeholder != "" && !isKeyPrefix(key) {
+		if placeholder := placeholders.FindString(value); placeholder != "" && !keyprefix.Is(key) {
 			delete(properties, key)
 			err = fmt.Errorf("metadata key %s: %s %w", key, placeholder, errPerSidecar)
 		}
@@ -207,25 +209,11 @@ func checkType(category string, c *resources.Component) error {
 // checkKeyPrefix returns an error if daprd, or this process in its place, cannot start
 // with the keyPrefix.
 func (o Options) checkKeyPrefix(prefix string) error {
-	if strings.Contains(prefix, "||") {
+	if strings.Contains(prefix, keyprefix.Separator) {
 		return fmt.Errorf("must not contain ||, got %q", prefix)
 	}
 	if o.TCP.Dapr.enabled() && o.TCP.Dapr.PodName == "" && strings.Contains(prefix, "{podName}") {
 		return errors.New("{podName} needs $POD_NAME, which is not set")
 	}
 	return nil
-}
-
-// isKeyPrefix reports whether a metadata key is keyPrefix, which is for daprd and the
-// APIs in its place, and not for stores.
-func isKeyPrefix(name string) bool { return strings.EqualFold(name, "keyPrefix") }
-
-// keyPrefix returns the keyPrefix in a component's metadata, or "".
-func keyPrefix(metadata map[string]string) string {
-	for key, value := range metadata {
-		if isKeyPrefix(key) {
-			return value
-		}
-	}
-	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/mortise-lock/mortise/component/daprapi"
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
 	"github.com/mortise-lock/mortise/component/internal/telemetry"
 	"github.com/mortise-lock/mortise/component/layotto"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
@@ -70,7 +71,7 @@ func newSidecarlessAPIs(o DaprOptions, components []Component, s services) (d si
 	}
 	prefixes := map[string]string{}
 	for _, c := range components {
-		prefixes[c.Name] = keyPrefix(c.Metadata)
+		prefixes[c.Name], _ = keyprefix.Of(c.Metadata)
 	}
 	d.layotto, err = layotto.New(layotto.Options{AppID: o.AppID, KeyPrefixes: prefixes, Stores: s.set.Resolver()})
 	return d, err

@@ -17,7 +17,6 @@ import (
 	"github.com/dapr/kit/logger"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
@@ -117,13 +116,13 @@ func (s *Service) Close() {
 
 // init is Open for a sidecar's Init.
 func (s *Service) init(ctx context.Context, m *daprpb.MetadataRequest) error {
-	return rpcstatus.StatusOr(s.Open(ctx, instanceName(ctx), m.GetProperties()), codes.InvalidArgument, "INIT_FAILED")
+	return rpcstatus.StatusOr(s.Open(ctx, instances.NameFromHeader(ctx), m.GetProperties()), codes.InvalidArgument, "INIT_FAILED")
 }
 
 // find returns the binding that a call is for, and prepares it for the call's connection.
 // The error is a gRPC status.
 func (s *Service) find(ctx context.Context) (*binding, error) {
-	name := instanceName(ctx)
+	name := instances.NameFromHeader(ctx)
 	b, ready := s.conns.find(ctx, name)
 	switch {
 	case b == nil:
@@ -133,12 +132,4 @@ func (s *Service) find(ctx context.Context) (*binding, error) {
 		return b, rpcstatus.Status(s.open(ctx, b))
 	}
 	return b, nil
-}
-
-// instanceName returns the name of the component that the call is for.
-func instanceName(ctx context.Context) string {
-	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); len(names) > 0 {
-		return names[0]
-	}
-	return ""
 }

@@ -6,10 +6,9 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-)
 
-// separator separates the parts of a key. No part contains it.
-const separator = "||"
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
+)
 
 // keyPrefix returns the prefix of the keys of a component's locks.
 func (o Options) keyPrefix(c Component) (string, error) {
@@ -32,14 +31,13 @@ func (o Options) keyPrefix(c Component) (string, error) {
 // strategy returns the component's keyPrefix in lower case. An empty one is not the same
 // as a missing one.
 func (o Options) strategy(metadata map[string]string) (string, error) {
-	for key, value := range metadata {
-		if strings.EqualFold(key, "keyPrefix") {
-			filled, err := o.expand(value)
-			strategy := strings.ToLower(filled)
-			return strategy, errors.Join(err, checkNoSeparator(strategy))
-		}
+	prefix, ok := keyprefix.Of(metadata)
+	if !ok {
+		return "appid", nil
 	}
-	return "appid", nil
+	filled, err := o.expand(prefix)
+	strategy := strings.ToLower(filled)
+	return strategy, errors.Join(err, keyprefix.CheckPart(strategy))
 }
 
 // expand replaces the placeholders that daprd replaces in metadata.
@@ -57,15 +55,7 @@ func (o Options) expand(text string) (string, error) {
 
 // keyOf returns the key of a resource's lock.
 func keyOf(prefix, resource string) (string, error) {
-	return prefix + resource, checkNoSeparator(resource)
+	return prefix + resource, keyprefix.CheckPart(resource)
 }
 
-func join(parts ...string) string { return strings.Join(parts, separator) }
-
-// checkNoSeparator returns daprd's error if the part contains a separator.
-func checkNoSeparator(part string) error {
-	if strings.Contains(part, separator) {
-		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
-	}
-	return nil
-}
+func join(parts ...string) string { return strings.Join(parts, keyprefix.Separator) }

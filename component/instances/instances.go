@@ -13,14 +13,24 @@ import (
 	"time"
 
 	"github.com/dapr/kit/logger"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
 	"github.com/mortise-lock/mortise/stores"
 )
 
 // Header is the gRPC metadata key in which daprd sends the component's name with each
 // call.
 const Header = "x-component-instance"
+
+// NameFromHeader returns the component's name in the metadata of the call of ctx, or "".
+func NameFromHeader(ctx context.Context) string {
+	if names := metadata.ValueFromIncomingContext(ctx, Header); len(names) > 0 {
+		return names[0]
+	}
+	return ""
+}
 
 // openTimeout bounds Open for a caller without a deadline. It is daprd's default for a
 // component's initTimeout.
@@ -345,7 +355,7 @@ func (i *instance) close() error {
 func storeMetadata(metadata map[string]string) map[string]string {
 	kept := make(map[string]string, len(metadata))
 	for key, value := range metadata {
-		if !strings.EqualFold(key, "keyPrefix") {
+		if !keyprefix.Is(key) {
 			kept[key] = value
 		}
 	}

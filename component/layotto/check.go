@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -39,7 +40,7 @@ func (s *Service) check(m lockMessage) error {
 	case !found:
 		return notFound(m)
 	}
-	return checkNoSeparator(m.GetResourceId())
+	return keyprefix.CheckPart(m.GetResourceId())
 }
 
 // fieldNames are the contract's fields by their names in Layotto's messages.

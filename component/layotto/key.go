@@ -1,14 +1,12 @@
 package layotto
 
 import (
-	"fmt"
 	"strings"
+
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
 )
 
-const (
-	apiPrefix = "lock|||"
-	separator = "||"
-)
+const apiPrefix = "lock|||"
 
 // keyPrefix returns the prefix of the keys of a component's locks. It contains what the
 // component's metadata keyPrefix says, by default the app's id.
@@ -25,7 +23,7 @@ func (o Options) keyPrefix(component string) string {
 	if scope == "" {
 		return apiPrefix // the app has no id
 	}
-	return apiPrefix + scope + separator
+	return apiPrefix + scope + keyprefix.Separator
 }
 
 // key checks the message and returns the key of its lock.
@@ -35,12 +33,4 @@ func (s *Service) key(m lockMessage) (string, error) {
 	}
 	key := s.prefixes[m.GetStoreName()] + m.GetResourceId()
 	return key, checkBounds(m, key)
-}
-
-// checkNoSeparator returns Layotto's error if the part of a key contains a separator.
-func checkNoSeparator(part string) error {
-	if strings.Contains(part, separator) {
-		return fmt.Errorf("input key/keyPrefix '%s' can't contain '%s'", part, separator)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mortise-lock/mortise/component/instances"
+	"github.com/mortise-lock/mortise/component/internal/keyprefix"
 	layottopb "github.com/mortise-lock/mortise/proto/spec/proto/runtime/v1"
 	"github.com/mortise-lock/mortise/stores"
 )
@@ -44,7 +45,7 @@ type Service struct {
 func New(o Options) (*Service, error) {
 	s := &Service{stores: o.Stores, prefixes: make(map[string]string, len(o.KeyPrefixes))}
 	for name, prefix := range o.KeyPrefixes {
-		if err := checkNoSeparator(prefix); err != nil {
+		if err := keyprefix.CheckPart(prefix); err != nil {
 			return nil, fmt.Errorf("component %q: metadata key keyPrefix: %w", name, err)
 		}
 		s.prefixes[name] = o.keyPrefix(name)

@@ -3,11 +3,10 @@
 package locks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
-
-	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
@@ -143,11 +142,5 @@ func (s *Service) do(ctx context.Context, name string, fn func(stores.Store) err
 // component returns the name of the component that a call is for: the one in its message,
 // or else in its header, or else "".
 func component(ctx context.Context, name string) string {
-	if name != "" {
-		return name
-	}
-	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); len(names) > 0 {
-		return names[0]
-	}
-	return ""
+	return cmp.Or(name, instances.NameFromHeader(ctx))
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	daprpb "github.com/dapr/dapr/pkg/proto/components/v1"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/internal/rpcstatus"
@@ -35,7 +34,7 @@ func New(set *instances.Set) *Service { return &Service{instances: set} }
 
 // Init opens the component's store; see [instances.Set.Open].
 func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*lockpb.LockStoreInitResponse, error) {
-	err := s.instances.Open(ctx, instanceName(ctx), req.GetMetadata().GetProperties())
+	err := s.instances.Open(ctx, instances.NameFromHeader(ctx), req.GetMetadata().GetProperties())
 	if err != nil {
 		return nil, initStatus(err)
 	}
@@ -46,7 +45,7 @@ func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*
 // that is not open yet, so that a sidecar can start while the storage is unreachable.
 func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
 	var features []string
-	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
+	err := s.instances.Do(ctx, instances.NameFromHeader(ctx), func(store stores.Store) error {
 		features = stores.Features(store)
 		return nil
 	})
@@ -58,7 +57,7 @@ func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*dap
 
 // Ping pings the component's storage. A store without Ping counts as reachable.
 func (s *Service) Ping(ctx context.Context, _ *daprpb.PingRequest) (*daprpb.PingResponse, error) {
-	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
+	err := s.instances.Do(ctx, instances.NameFromHeader(ctx), func(store stores.Store) error {
 		if err := stores.Ping(ctx, store); !errors.Is(err, stores.ErrUnsupported) {
 			return err
 		}
@@ -82,7 +81,7 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 		return nil, callStatus(err)
 	}
 	var grant stores.Grant
-	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) (err error) {
+	err := s.instances.Do(ctx, instances.NameFromHeader(ctx), func(store stores.Store) (err error) {
 		grant, err = stores.TryLock(ctx, store, request)
 		return err
 	})
@@ -99,7 +98,7 @@ func (s *Service) Unlock(ctx context.Context, req *lockpb.UnlockRequest) (*lockp
 	if err := stores.ValidateKey(key, owner); err != nil {
 		return nil, callStatus(err)
 	}
-	err := s.instances.Do(ctx, instanceName(ctx), func(store stores.Store) error {
+	err := s.instances.Do(ctx, instances.NameFromHeader(ctx), func(store stores.Store) error {
 		return stores.Unlock(ctx, store, key, owner)
 	})
 	switch {
@@ -122,13 +121,4 @@ func grantMetadata(grant stores.Grant) map[string]string {
 		TokenKey:     strconv.FormatUint(grant.Token, 10),
 		ExpiresInKey: strconv.FormatInt(max(0, time.Until(grant.Expires).Milliseconds()), 10),
 	}
-}
-
-// instanceName returns the name of the component that the call is for, or "" if the call
-// names none.
-func instanceName(ctx context.Context) string {
-	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); len(names) > 0 {
-		return names[0]
-	}
-	return ""
 }

@@ -7,10 +7,10 @@
 package rtm
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/dapr/kit/logger"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/component/rtm/presence"
@@ -49,11 +49,7 @@ func (s *Service) userOf(ctx context.Context, m request) (presence.User, error) 
 	if problem := nameProblem(m.GetUser()); problem != "" {
 		return presence.User{}, invalid(invalidUserID, "user", problem)
 	}
-	component := m.GetStore()
-	if names := metadata.ValueFromIncomingContext(ctx, instances.Header); component == "" && len(names) > 0 {
-		component = names[0]
-	}
-	store, err := s.components.Find(ctx, component)
+	store, err := s.components.Find(ctx, cmp.Or(m.GetStore(), instances.NameFromHeader(ctx)))
 	return presence.User{Store: store, Name: m.GetUser()}, err
 }
 
