@@ -195,7 +195,7 @@ func TestOpen_Unreachable(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 			defer cancel()
 			_, err := tryOpen(ctx, "redisHost", row.addr)
 			if !errors.Is(err, stores.ErrUnreachable) || errors.Is(err, stores.ErrRefused) || !strings.Contains(err.Error(), row.want) {
