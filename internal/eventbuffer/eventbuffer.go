@@ -20,34 +20,40 @@ func New[E any](max int) *Buffer[E] {
 	return &Buffer[E]{max: max, ready: make(chan struct{}, 1)}
 }
 
-// Ready returns a channel that receives a value when there are events to take, or when
-// events were dropped.
+// Ready returns a channel that receives a value after Notify, and after Add except if the
+// buffer had overflowed before.
 func (b *Buffer[E]) Ready() <-chan struct{} { return b.ready }
 
-// Add appends an event. It returns false if the buffer has overflowed.
-func (b *Buffer[E]) Add(e E) bool {
-	if !b.overflow && len(b.events) < b.max {
-		b.events = append(b.events, e)
-		b.notify()
-		return true
-	}
-	b.Drop()
-	return false
-}
-
-// Drop overflows the buffer: for events that were lost before they could be added, or
-// because the subscriber has to begin with a snapshot.
-func (b *Buffer[E]) Drop() {
-	b.events, b.overflow = nil, true
-	b.notify()
-}
-
-func (b *Buffer[E]) notify() {
+// Notify notifies the subscriber although no event was added. It is safe for concurrent
+// use.
+func (b *Buffer[E]) Notify() {
 	select {
 	case b.ready <- struct{}{}:
 	default:
 	}
 }
+
+// Add appends an event. It returns false if the buffer has overflowed.
+func (b *Buffer[E]) Add(e E) bool {
+	switch {
+	case b.overflow:
+		return false
+	case len(b.events) == b.max:
+		b.Drop()
+		b.Notify()
+		return false
+	}
+	b.events = append(b.events, e)
+	b.Notify()
+	return true
+}
+
+// Drop overflows the buffer: for events that were lost before they could be added, or
+// because the subscriber has to begin with a snapshot. It does not notify the subscriber.
+func (b *Buffer[E]) Drop() { b.events, b.overflow = nil, true }
+
+// Overflowed reports whether events were dropped since the last Take.
+func (b *Buffer[E]) Overflowed() bool { return b.overflow }
 
 // Take removes and returns the events. It reports whether the buffer has overflowed since
 // the last Take. A snapshot of now then replaces what was dropped.

@@ -39,13 +39,16 @@ func TestBuffer_Take(t *testing.T) {
 func TestBuffer_Overflow(t *testing.T) {
 	for name, overflow := range map[string]func(*Buffer[int]){
 		"by one event too many": func(b *Buffer[int]) { b.Add(1); b.Add(2); b.Add(3) },
-		"by a lost event":       func(b *Buffer[int]) { b.Add(1); b.Drop() },
+		"by a lost event":       func(b *Buffer[int]) { b.Add(1); b.Drop(); b.Notify() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := New[int](2)
 			overflow(b)
 			if b.Add(4) {
 				t.Error("an event was added after the overflow")
+			}
+			if !b.Overflowed() {
+				t.Error("the buffer reports no overflow")
 			}
 			if events, overflowed := take(t, b); !overflowed || len(events) != 0 {
 				t.Errorf("got %v, overflowed %v, want no events", events, overflowed)

@@ -93,6 +93,7 @@ func (t *table) subscribe(prefix string) *watcher {
 	defer t.mu.Unlock()
 	w := &watcher{prefix: prefix, buffer: eventbuffer.New[stores.Event](maxPending)}
 	w.buffer.Drop() // it begins with a snapshot
+	w.buffer.Notify()
 	t.watchers.set[w] = struct{}{}
 	t.setAlarm(time.Now())
 	return w

@@ -1,35 +1,38 @@
 package redis
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/mortise-lock/mortise/internal/eventbuffer"
+)
 
 // eventBufferSize is how many messages are kept for a slow watcher.
 const eventBufferSize = 4096
 
 // eventBuffer keeps received messages until the watcher takes them. When it is full, or
-// messages were lost elsewhere, it is behind: it drops all messages until a restart.
+// messages were lost elsewhere, it drops all messages until a restart.
 type eventBuffer struct {
-	ready chan struct{} // has a message if something has changed
-
 	mu         sync.Mutex
-	messages   []any // of type stores.Event and report
-	behind     bool
-	subscribed bool  // messages are received
-	err        error // why not, if known
+	buffer     *eventbuffer.Buffer[any] // of stores.Event and report
+	taken      []any                    // taken from the buffer, and not yet returned by next
+	subscribed bool                     // messages are received
+	err        error                    // why not, if known
 }
 
-func newEventBuffer() *eventBuffer { return &eventBuffer{ready: make(chan struct{}, 1), behind: true} }
+func newEventBuffer() *eventBuffer {
+	b := &eventBuffer{buffer: eventbuffer.New[any](eventBufferSize)}
+	b.buffer.Drop()
+	return b
+}
+
+// ready returns a channel that receives a value if something has changed.
+func (b *eventBuffer) ready() <-chan struct{} { return b.buffer.Ready() }
 
 // add appends a message.
 func (b *eventBuffer) add(message any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.behind {
-		return
-	}
-	if b.messages = append(b.messages, message); len(b.messages) > eventBufferSize {
-		b.behind, b.messages = true, nil
-	}
-	notify(b.ready)
+	b.buffer.Add(message)
 }
 
 // connected records that messages are received from now on.
@@ -42,37 +45,47 @@ func (b *eventBuffer) set(subscribed bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.subscribed, b.err = subscribed, err
-	b.behind, b.messages = true, nil
-	notify(b.ready)
+	b.drop()
+	b.buffer.Notify()
 }
 
 // markLost records that messages were lost.
 func (b *eventBuffer) markLost() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.behind, b.messages = true, nil
+	b.drop()
+}
+
+func (b *eventBuffer) drop() {
+	b.buffer.Drop()
+	b.taken = nil
 }
 
 // restart keeps messages again if they are received; else it returns why not, if known.
 func (b *eventBuffer) restart() (subscribed bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.behind = !b.subscribed
+	if b.subscribed {
+		b.buffer.Take()
+	}
 	return b.subscribed, b.err
 }
 
 // next removes and returns the next message. It returns nil if there is none, and
-// errMessagesLost if the buffer is behind.
+// errMessagesLost if messages were dropped since the last restart.
 func (b *eventBuffer) next() (any, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.behind {
+	if b.buffer.Overflowed() && len(b.taken) == 0 {
 		return nil, errMessagesLost
 	}
-	if len(b.messages) == 0 {
+	if len(b.taken) == 0 {
+		b.taken, _ = b.buffer.Take()
+	}
+	if len(b.taken) == 0 {
 		return nil, nil
 	}
-	message := b.messages[0]
-	b.messages = b.messages[1:]
+	message := b.taken[0]
+	b.taken = b.taken[1:]
 	return message, nil
 }

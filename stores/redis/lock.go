@@ -76,7 +76,7 @@ func (s *Store) newSingleWaiter(req stores.Request) *waiter {
 // works it only tries, because a waiter that does not receive messages is skipped. A
 // grant that comes when ctx has ended is released.
 func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
-	if err := s.start(); err != nil {
+	if err := s.calls.Begin(); err != nil {
 		return stores.Grant{}, err
 	}
 	defer s.calls.Done()
@@ -88,7 +88,7 @@ func (s *Store) wait(ctx context.Context, w *waiter) (stores.Grant, error) {
 		select {
 		case <-ctx.Done():
 			err = s.waitErr(ctx)
-		case <-s.closing:
+		case <-s.calls.Closing():
 			err = stores.ErrClosed
 		case h := <-w.handoffs:
 			// Else the grant has expired, and a repeated request queued the waiter again.

@@ -74,7 +74,7 @@ func (q *queue) add(ctx context.Context, w *waiter) error {
 		return nil
 	case <-ctx.Done():
 		return q.store.waitErr(ctx)
-	case <-q.store.closing:
+	case <-q.store.calls.Closing():
 		return stores.ErrClosed
 	}
 }
@@ -137,7 +137,7 @@ func (q *queue) run(onReady func()) {
 	defer timer.Stop()
 	for busy := time.Now(); ; {
 		select {
-		case <-q.store.closing:
+		case <-q.store.calls.Closing():
 			return
 		case <-q.rescheduled:
 		case <-timer.C:

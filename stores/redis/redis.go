@@ -113,6 +113,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/mortise-lock/mortise/stores"
+	"github.com/mortise-lock/mortise/stores/internal/inflight"
 )
 
 var (
@@ -151,7 +152,7 @@ func (l clientLog) Printf(_ context.Context, format string, args ...any) { l.Deb
 // Store is a client of one Redis. A call whose context is cancelled returns within the
 // configured readTimeout; a deadline ends it on time.
 type Store struct {
-	*inflight
+	calls        *inflight.Calls // those that may take long
 	client       goredis.UniversalClient
 	outage       *outage       // the present one, if any
 	retryDelay   time.Duration // the shortest before a request is sent again
@@ -166,11 +167,11 @@ func newStore(options *goredis.UniversalOptions) *Store {
 	o := *options
 	o.MaxRetries = -1 // see retrier
 	s := &Store{
-		inflight: newInflight(),
-		client:   goredis.NewUniversalClient(&o),
-		id:       uuid.NewString(),
-		events:   eventsPrefix + strconv.Itoa(options.DB),
-		outage:   &outage{},
+		calls:  inflight.New(),
+		client: goredis.NewUniversalClient(&o),
+		id:     uuid.NewString(),
+		events: eventsPrefix + strconv.Itoa(options.DB),
+		outage: &outage{},
 	}
 	if client, ok := s.client.(*goredis.Client); ok {
 		s.retryDelay = min(client.Options().MinRetryBackoff, client.Options().MaxRetryBackoff)
@@ -259,7 +260,7 @@ func (s *Store) probeGrant(ctx context.Context) error {
 
 // Close implements [stores.Store]. Waiters leave their queues, if Redis answers in time.
 func (s *Store) Close() error {
-	done := s.close()
+	done := s.calls.Close()
 	select {
 	case <-done:
 	case <-time.After(2 * callTimeout):

@@ -47,7 +47,7 @@ type watch struct {
 // after that there is a Snapshot. Watch notices the end of a lock that expires by asking
 // Redis when its TTL is over.
 func (s *Store) Watch(ctx context.Context, prefix string, handle func(stores.Event) error) error {
-	if err := s.start(); err != nil {
+	if err := s.calls.Begin(); err != nil {
 		return wrap(ctx, "watch", prefix, err)
 	}
 	defer s.calls.Done()
@@ -136,9 +136,9 @@ func (w *watch) waitForMessage(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return w.store.waitErr(ctx)
-	case <-w.store.closing:
+	case <-w.store.calls.Closing():
 		return stores.ErrClosed
-	case <-w.ready:
+	case <-w.ready():
 	case <-timer.C:
 		w.checkExpired(ctx)
 	}

@@ -32,6 +32,10 @@ func (c *Calls) Begin() error {
 // Done ends a call that Begin has counted.
 func (c *Calls) Done() { c.running.Done() }
 
+// Go calls f in a goroutine, as a part of a call that Begin has counted and that has not
+// ended.
+func (c *Calls) Go(f func()) { c.running.Go(f) }
+
 // Closing returns a channel that Close closes. A call that waits returns then.
 func (c *Calls) Closing() <-chan struct{} { return c.closing }
 
