@@ -3,6 +3,9 @@
 MODULES := . daprd examples test/e2e test/bench test/bench/peers
 BIN     := $(CURDIR)/.bin
 
+# A test program under the race detector would sleep for a second at its end.
+export GORACE := atexit_sleep_ms=0
+
 .PHONY: run sidecar test test-all e2e races siege bench fuzz lint release-check proto
 
 run: ## start Mortise with the memory store

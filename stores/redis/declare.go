@@ -32,9 +32,9 @@ func (s *Store) Withdraw(ctx context.Context, group, key string) error {
 	return wrap(ctx, "withdraw", key, s.endLock(ctx, withdrawScript, key, group))
 }
 
-// Release implements [stores.Declarer]. If the answer is lost and the request is repeated,
-// the error is that of Unlock, or ErrNotHeld or ErrNotOwner if the first attempt cancelled
-// a wait.
+// Release implements [stores.Declarer]. If the answer is lost and the request is
+// repeated, the error is that of Unlock, or ErrNotHeld or ErrNotOwner if the first
+// attempt cancelled a wait.
 func (s *Store) Release(ctx context.Context, key, owner string) error {
 	return wrap(ctx, "release", key, s.endLock(ctx, unlockScript, key, owner, stores.EventReleased.String(), "waits"))
 }

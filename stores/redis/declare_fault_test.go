@@ -221,8 +221,8 @@ func abandonWaiter(t *testing.T, dead *Store, owner string) (id string) {
 	return w.id
 }
 
-// TestRelease_DeadWaiter calls Release for owners that neither hold nor wait for the lock,
-// because their process is dead.
+// TestRelease_DeadWaiter calls Release for owners that neither hold nor wait for the
+// lock, because their process is dead.
 func TestRelease_DeadWaiter(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)

@@ -14,7 +14,7 @@ const eventBufferSize = 4096
 type eventBuffer struct {
 	mu         sync.Mutex
 	buffer     *eventbuffer.Buffer[any] // of stores.Event and report
-	taken      []any                    // taken from the buffer, and not yet returned by next
+	taken      []any                    // from the buffer, not yet returned by next
 	subscribed bool                     // messages are received
 	err        error                    // why not, if known
 }

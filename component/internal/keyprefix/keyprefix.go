@@ -10,8 +10,8 @@ import (
 // Separator separates the parts of a key. No part may contain it.
 const Separator = "||"
 
-// Is reports whether name is that of the metadata key keyPrefix. As for all metadata keys,
-// the case does not matter.
+// Is reports whether name is that of the metadata key keyPrefix. As for all metadata
+// keys, the case does not matter.
 func Is(name string) bool { return strings.EqualFold(name, "keyPrefix") }
 
 // Of returns the keyPrefix in the metadata. It returns false if there is none.

@@ -49,8 +49,8 @@ func (c *Calls) Closed() bool {
 	}
 }
 
-// Close refuses later calls and closes Closing. The channel that it returns is closed when
-// no call is under way. Close may be called several times.
+// Close refuses later calls and closes Closing. The channel that it returns is closed
+// when no call is under way. Close may be called several times.
 func (c *Calls) Close() (returned <-chan struct{}) {
 	c.mu.Lock()
 	if !c.Closed() {
