@@ -129,7 +129,15 @@ var _ interface {
 	Pinger
 } = (*observed)(nil)
 
-// observe notifies the observer of a call.
+// observeResult notifies the observer of a call that has a result.
+func observeResult[T any](ctx context.Context, o *observed, op Operation, call func(context.Context) (T, error)) (T, error) {
+	ctx, end := o.observer.Begin(ctx, op)
+	result, err := call(ctx)
+	end(OutcomeOf(err))
+	return result, err
+}
+
+// observe notifies the observer of a call that has no result.
 func (o *observed) observe(ctx context.Context, op Operation, call func(context.Context) error) error {
 	ctx, end := o.observer.Begin(ctx, op)
 	err := call(ctx)
@@ -161,12 +169,8 @@ func (o *observed) LockAll(ctx context.Context, req MultiRequest) (Grant, error)
 	return o.observeGrant(ctx, op, func(ctx context.Context) (Grant, error) { return lockAll(ctx, o.store, req) })
 }
 
-func (o *observed) Renew(ctx context.Context, req Request) (grant Grant, err error) {
-	err = o.observe(ctx, OpRenew, func(ctx context.Context) (err error) {
-		grant, err = Renew(ctx, o.store, req)
-		return err
-	})
-	return grant, err
+func (o *observed) Renew(ctx context.Context, req Request) (Grant, error) {
+	return observeResult(ctx, o, OpRenew, func(ctx context.Context) (Grant, error) { return Renew(ctx, o.store, req) })
 }
 
 func (o *observed) Unlock(ctx context.Context, key, owner string) error {
@@ -177,12 +181,8 @@ func (o *observed) Revoke(ctx context.Context, key, owner string) error {
 	return o.observe(ctx, OpRevoke, func(ctx context.Context) error { return Revoke(ctx, o.store, key, owner) })
 }
 
-func (o *observed) List(ctx context.Context, prefix string) (locks []LockInfo, err error) {
-	err = o.observe(ctx, OpList, func(ctx context.Context) (err error) {
-		locks, err = List(ctx, o.store, prefix)
-		return err
-	})
-	return locks, err
+func (o *observed) List(ctx context.Context, prefix string) ([]LockInfo, error) {
+	return observeResult(ctx, o, OpList, func(ctx context.Context) ([]LockInfo, error) { return List(ctx, o.store, prefix) })
 }
 
 // Get is observed as a list of one lock. ErrNotHeld is a successful outcome of it.
@@ -224,12 +224,8 @@ func (o *observed) Release(ctx context.Context, key, owner string) error {
 	return o.observe(ctx, OpRelease, func(ctx context.Context) error { return Release(ctx, o.store, key, owner) })
 }
 
-func (o *observed) Group(ctx context.Context, group string) (locks []LockInfo, err error) {
-	err = o.observe(ctx, OpGroup, func(ctx context.Context) (err error) {
-		locks, err = Group(ctx, o.store, group)
-		return err
-	})
-	return locks, err
+func (o *observed) Group(ctx context.Context, group string) ([]LockInfo, error) {
+	return observeResult(ctx, o, OpGroup, func(ctx context.Context) ([]LockInfo, error) { return Group(ctx, o.store, group) })
 }
 
 func (o *observed) Ping(ctx context.Context) error {

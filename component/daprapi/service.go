@@ -7,6 +7,7 @@ import (
 
 	runtimepb "github.com/dapr/dapr/pkg/proto/runtime/v1"
 
+	"github.com/mortise-lock/mortise/component/instances"
 	"github.com/mortise-lock/mortise/stores"
 )
 
@@ -76,12 +77,10 @@ func (a *API) tryLock(ctx context.Context, prefix string, m *runtimepb.TryLockRe
 		return false, err
 	}
 	req := stores.Request{Key: key, Owner: m.GetLockOwner(), TTL: time.Duration(m.GetExpiryInSeconds()) * time.Second}
-	err = a.options.Stores.Do(ctx, m.GetStoreName(), func(store stores.Store) error {
-		grant, err := stores.TryLock(ctx, store, req)
-		acquired = grant.Acquired
-		return err
+	grant, err := instances.Call(ctx, a.options.Stores, m.GetStoreName(), func(store stores.Store) (stores.Grant, error) {
+		return stores.TryLock(ctx, store, req)
 	})
-	return acquired, err
+	return grant.Acquired, err
 }
 
 func (a *API) unlock(ctx context.Context, prefix string, m *runtimepb.UnlockRequest) error {

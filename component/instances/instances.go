@@ -194,6 +194,19 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 	return fn(i.store)
 }
 
+// Call calls fn with the component's store as Do does, and returns its result. s is a *Set
+// or a [Resolver].
+func Call[T any](ctx context.Context, s interface {
+	Do(ctx context.Context, name string, fn func(stores.Store) error) error
+}, name string, fn func(stores.Store) (T, error),
+) (result T, err error) {
+	err = s.Do(ctx, name, func(store stores.Store) (err error) {
+		result, err = fn(store)
+		return err
+	})
+	return result, err
+}
+
 // EndWaiting ends all current and future calls of [Resolver.Wait] and [Instance.Wait]
 // with stores.ErrClosed. Other calls continue.
 func (s *Set) EndWaiting() { s.endWaits() }

@@ -105,11 +105,7 @@ func (s *Service) Revoke(ctx context.Context, m *lockspb.RevokeRequest) (*locksp
 
 // respond returns the grant that call returns for the component's store.
 func (s *Service) respond(ctx context.Context, name string, call func(stores.Store) (stores.Grant, error)) (*lockspb.LockResponse, error) {
-	var grant stores.Grant
-	err := s.do(ctx, name, func(store stores.Store) (err error) {
-		grant, err = call(store)
-		return err
-	})
+	grant, err := instances.Call(ctx, s.components, component(ctx, name), call)
 	return response(grant), rpcstatus.Status(err)
 }
 

@@ -44,10 +44,8 @@ func (s *Service) Init(ctx context.Context, req *lockpb.LockStoreInitRequest) (*
 // Features returns what the component's store can do. It returns no features for a store
 // that is not open yet, so that a sidecar can start while the storage is unreachable.
 func (s *Service) Features(ctx context.Context, _ *daprpb.FeaturesRequest) (*daprpb.FeaturesResponse, error) {
-	var features []string
-	err := s.instances.Do(ctx, instances.NameFromHeader(ctx), func(store stores.Store) error {
-		features = stores.Features(store)
-		return nil
+	features, err := instances.Call(ctx, s.instances, instances.NameFromHeader(ctx), func(store stores.Store) ([]string, error) {
+		return stores.Features(store), nil
 	})
 	if errors.Is(err, instances.ErrNotOpen) {
 		err = nil
@@ -80,10 +78,8 @@ func (s *Service) TryLock(ctx context.Context, req *lockpb.TryLockRequest) (*loc
 	if err := request.Validate(); err != nil {
 		return nil, callStatus(err)
 	}
-	var grant stores.Grant
-	err := s.instances.Do(ctx, instances.NameFromHeader(ctx), func(store stores.Store) (err error) {
-		grant, err = stores.TryLock(ctx, store, request)
-		return err
+	grant, err := instances.Call(ctx, s.instances, instances.NameFromHeader(ctx), func(store stores.Store) (stores.Grant, error) {
+		return stores.TryLock(ctx, store, request)
 	})
 	if err != nil {
 		return nil, callStatus(err)

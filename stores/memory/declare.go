@@ -43,12 +43,8 @@ func (s *Store) Release(ctx context.Context, key, owner string) error {
 }
 
 // Group implements [stores.Declarer].
-func (s *Store) Group(ctx context.Context, group string) (locks []stores.LockInfo, err error) {
-	err = s.do(ctx, "group", func() error {
-		locks = s.table.group(group)
-		return nil
-	}, group)
-	return locks, err
+func (s *Store) Group(ctx context.Context, group string) ([]stores.LockInfo, error) {
+	return do(ctx, s, "group", func() ([]stores.LockInfo, error) { return s.table.group(group), nil }, group)
 }
 
 // add adds a declaration. It fails with ErrDeclared or ErrLimit.

@@ -84,38 +84,31 @@ type Store struct {
 }
 
 // TryLock implements [stores.Store]. During the restart grace every lock counts as held.
-func (s *Store) TryLock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
-	err = s.do(ctx, "try lock", func() error {
+func (s *Store) TryLock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	return do(ctx, s, "try lock", func() (stores.Grant, error) {
 		all := singleRequest(&req, []string{req.Key})
-		grant, err = s.table.take(&all, s.from)
-		return err
+		return s.table.take(&all, s.from)
 	}, req.Key)
-	return grant, err
 }
 
 // Lock implements [stores.Waiter]. During the restart grace it waits.
-func (s *Store) Lock(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
-	err = s.do(ctx, "lock", func() error {
+func (s *Store) Lock(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	return do(ctx, s, "lock", func() (stores.Grant, error) {
 		all := singleRequest(&req, []string{req.Key})
-		grant, err = s.lock(ctx, &all)
-		return err
+		return s.lock(ctx, &all)
 	}, req.Key)
-	return grant, err
 }
 
 // LockAll implements [stores.MultiLocker]. During the restart grace every lock counts as
 // held.
-func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (grant stores.Grant, err error) {
-	err = s.do(ctx, "lock all", func() error {
+func (s *Store) LockAll(ctx context.Context, req stores.MultiRequest) (stores.Grant, error) {
+	return do(ctx, s, "lock all", func() (stores.Grant, error) {
 		all := request{MultiRequest: req}
 		if req.Wait {
-			grant, err = s.lock(ctx, &all)
-		} else {
-			grant, err = s.table.take(&all, s.from)
+			return s.lock(ctx, &all)
 		}
-		return err
+		return s.table.take(&all, s.from)
 	}, req.Keys...)
-	return grant, err
 }
 
 func (s *Store) lock(ctx context.Context, req *request) (stores.Grant, error) {
@@ -132,12 +125,8 @@ func (s *Store) Unlock(ctx context.Context, key, owner string) error {
 }
 
 // Renew implements [stores.Renewer].
-func (s *Store) Renew(ctx context.Context, req stores.Request) (grant stores.Grant, err error) {
-	err = s.do(ctx, "renew", func() error {
-		grant, err = s.table.renew(req)
-		return err
-	}, req.Key)
-	return grant, err
+func (s *Store) Renew(ctx context.Context, req stores.Request) (stores.Grant, error) {
+	return do(ctx, s, "renew", func() (stores.Grant, error) { return s.table.renew(req) }, req.Key)
 }
 
 // Revoke implements [stores.Revoker].
@@ -147,12 +136,8 @@ func (s *Store) Revoke(ctx context.Context, key, owner string) error {
 
 // List implements [stores.Lister]. It returns the locks of one moment; the numbers of
 // waiters are counted a moment later.
-func (s *Store) List(ctx context.Context, prefix string) (locks []stores.LockInfo, err error) {
-	err = s.do(ctx, "list", func() error {
-		locks = s.table.list(prefix)
-		return nil
-	}, prefix)
-	return locks, err
+func (s *Store) List(ctx context.Context, prefix string) ([]stores.LockInfo, error) {
+	return do(ctx, s, "list", func() ([]stores.LockInfo, error) { return s.table.list(prefix), nil }, prefix)
 }
 
 // Watch implements [stores.Watcher]. If handle calls Close, both block forever.
@@ -182,19 +167,25 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// do runs call, unless ctx has ended or the store is closed, and wraps its error.
-func (s *Store) do(ctx context.Context, op string, call func() error, keys ...string) error {
-	err := s.begin(ctx)
-	if err == nil {
+// do returns call's result, unless ctx has ended or the store is closed, and wraps its
+// error.
+func do[T any](ctx context.Context, s *Store, op string, call func() (T, error), keys ...string) (result T, err error) {
+	if err = s.begin(ctx); err == nil {
 		defer s.calls.Done()
-		err = call()
+		result, err = call()
 	}
 	if err != nil {
 		// A clone, so that keys stays off the heap.
 		quoted := strings.Trim(fmt.Sprintf("%q", slices.Clone(keys)), "[]")
-		return fmt.Errorf("memory: %s %s: %w", op, quoted, err)
+		err = fmt.Errorf("memory: %s %s: %w", op, quoted, err)
 	}
-	return nil
+	return result, err
+}
+
+// do is the function do for calls without a result.
+func (s *Store) do(ctx context.Context, op string, call func() error, keys ...string) error {
+	_, err := do(ctx, s, op, func() (struct{}, error) { return struct{}{}, call() }, keys...)
+	return err
 }
 
 // begin counts a call. The caller calls calls.Done when the call ends.
