@@ -85,57 +85,60 @@ const (
 	unreachableMetadata = "  metadata: [{name: store, value: unreachable}]"
 )
 
+// resourceRows are resource files, and what becomes of their components.
+var resourceRows = []struct {
+	name  string
+	app   string
+	files []string
+	open  []string // the components that are open
+	left  []string // those that are left to daprd
+}{
+	{"several in a file", "", []string{componentYAML("a") + "---\n" + componentYAML("b", "  version: V1") + "---\n---\n"},
+		[]string{"a", "b"}, nil},
+	{"other types", "", []string{componentYAML("a"), strings.Replace(componentYAML("b"), "lock.mortise", "state.redis", 1)}, []string{"a"}, nil},
+	{"a type in another case", "", []string{strings.Replace(componentYAML("a"), "lock.mortise", "lock.Mortise", 1)}, []string{"a"}, nil},
+	{"no name", "", []string{componentYAML(`""`), componentYAML("a")}, []string{"a"}, nil},
+	{"invalid documents beside a valid one", "", []string{"a: [", componentYAML("a"), componentYAML("b", "scopes: shop")}, []string{"a"}, nil},
+	{"namespaces", "", []string{
+		strings.Replace(componentYAML("a", brokenMetadata), "name: a", "name: a\n  namespace: production", 1),
+		strings.Replace(componentYAML("a"), "name: a", "name: a\n  namespace: staging", 1),
+	}, []string{"a"}, nil},
+
+	{"a secret", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, secretKeyRef: {name: a, key: b}}]")}, nil, []string{"a"}},
+	{"a variable", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE}]")}, []string{"a"}, nil},
+	{"a variable that is not set", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE_2}]")},
+		nil, []string{"a"}},
+	{"a placeholder", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, value: '{uuid}'}]")}, nil, []string{"a"}},
+	{"a placeholder in keyPrefix", "", []string{componentYAML("a", "  metadata: [{name: keyPrefix, value: '{appID}'}]")}, []string{"a"}, nil},
+
+	{"ignored errors", "shop", []string{componentYAML("a", brokenMetadata, "  ignoreErrors: true"), componentYAML("b")}, []string{"b"}, nil},
+	{"ignored errors of a storage that is down", "", []string{componentYAML("a", unreachableMetadata, "  ignoreErrors: true"), componentYAML("b")},
+		[]string{"b"}, nil},
+	{"ignored errors of a type", "", []string{
+		strings.Replace(componentYAML("a", "  ignoreErrors: true"), "lock.", "Lock.", 1), componentYAML("b"),
+	}, []string{"b"}, nil},
+	{"errors of another app", "shop", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")}, []string{"b"}, nil},
+	{"errors of an app, without an own app", "", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")},
+		[]string{"b"}, nil},
+	{"a component of another app", "shop", []string{componentYAML("a", "scopes: [bank]")}, []string{"a"}, nil},
+
+	{"one name for two apps", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a", "scopes: [bank]")}, nil, []string{"a", "a"}},
+	{"one name for two apps, one of them the own app", "shop", []string{componentYAML("a", "scopes: [bank]"), componentYAML("a", "scopes: [shop]")},
+		[]string{"a"}, []string{"a"}},
+	{"one name for one app, and for every app", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a")},
+		nil, []string{"a", "a"}},
+	{"one name for two apps, in other types", "", []string{
+		componentYAML("a", "scopes: [shop]"), strings.Replace(componentYAML("a", "scopes: [bank]"), "lock.mortise", "state.redis", 1),
+	}, []string{"a"}, nil},
+	{"one name for a lock and a binding", "", []string{
+		componentYAML("a", "scopes: [shop]"), strings.Replace(componentYAML("a", "scopes: [bank]"), "lock.", "bindings.", 1),
+	}, nil, []string{"a"}},
+}
+
 func TestServices_Open(t *testing.T) {
 	t.Setenv("NAMESPACE", "staging")
 	t.Setenv("LOCK_GRACE", "3s")
-	for _, row := range []struct {
-		name  string
-		app   string
-		files []string
-		open  []string // the components that are open
-		left  []string // those that are left to daprd
-	}{
-		{"several in a file", "", []string{componentYAML("a") + "---\n" + componentYAML("b", "  version: V1") + "---\n---\n"},
-			[]string{"a", "b"}, nil},
-		{"other types", "", []string{componentYAML("a"), strings.Replace(componentYAML("b"), "lock.mortise", "state.redis", 1)}, []string{"a"}, nil},
-		{"a type in another case", "", []string{strings.Replace(componentYAML("a"), "lock.mortise", "lock.Mortise", 1)}, []string{"a"}, nil},
-		{"no name", "", []string{componentYAML(`""`), componentYAML("a")}, []string{"a"}, nil},
-		{"invalid documents beside a valid one", "", []string{"a: [", componentYAML("a"), componentYAML("b", "scopes: shop")}, []string{"a"}, nil},
-		{"namespaces", "", []string{
-			strings.Replace(componentYAML("a", brokenMetadata), "name: a", "name: a\n  namespace: production", 1),
-			strings.Replace(componentYAML("a"), "name: a", "name: a\n  namespace: staging", 1),
-		}, []string{"a"}, nil},
-
-		{"a secret", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, secretKeyRef: {name: a, key: b}}]")}, nil, []string{"a"}},
-		{"a variable", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE}]")}, []string{"a"}, nil},
-		{"a variable that is not set", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, envRef: LOCK_GRACE_2}]")},
-			nil, []string{"a"}},
-		{"a placeholder", "", []string{componentYAML("a", "  metadata: [{name: restartGrace, value: '{uuid}'}]")}, nil, []string{"a"}},
-		{"a placeholder in keyPrefix", "", []string{componentYAML("a", "  metadata: [{name: keyPrefix, value: '{appID}'}]")}, []string{"a"}, nil},
-
-		{"ignored errors", "shop", []string{componentYAML("a", brokenMetadata, "  ignoreErrors: true"), componentYAML("b")}, []string{"b"}, nil},
-		{"ignored errors of a storage that is down", "", []string{componentYAML("a", unreachableMetadata, "  ignoreErrors: true"), componentYAML("b")},
-			[]string{"b"}, nil},
-		{"ignored errors of a type", "", []string{
-			strings.Replace(componentYAML("a", "  ignoreErrors: true"), "lock.", "Lock.", 1), componentYAML("b"),
-		}, []string{"b"}, nil},
-		{"errors of another app", "shop", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")}, []string{"b"}, nil},
-		{"errors of an app, without an own app", "", []string{componentYAML("a", unreachableMetadata, "scopes: [bank]"), componentYAML("b")},
-			[]string{"b"}, nil},
-		{"a component of another app", "shop", []string{componentYAML("a", "scopes: [bank]")}, []string{"a"}, nil},
-
-		{"one name for two apps", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a", "scopes: [bank]")}, nil, []string{"a", "a"}},
-		{"one name for two apps, one of them the own app", "shop", []string{componentYAML("a", "scopes: [bank]"), componentYAML("a", "scopes: [shop]")},
-			[]string{"a"}, []string{"a"}},
-		{"one name for one app, and for every app", "", []string{componentYAML("a", "scopes: [shop]"), componentYAML("a")},
-			nil, []string{"a", "a"}},
-		{"one name for two apps, in other types", "", []string{
-			componentYAML("a", "scopes: [shop]"), strings.Replace(componentYAML("a", "scopes: [bank]"), "lock.mortise", "state.redis", 1),
-		}, []string{"a"}, nil},
-		{"one name for a lock and a binding", "", []string{
-			componentYAML("a", "scopes: [shop]"), strings.Replace(componentYAML("a", "scopes: [bank]"), "lock.", "bindings.", 1),
-		}, nil, []string{"a"}},
-	} {
+	for _, row := range resourceRows {
 		t.Run(row.name, func(t *testing.T) {
 			files := map[string]string{}
 			for i, text := range row.files {

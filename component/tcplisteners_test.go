@@ -51,10 +51,6 @@ func serveMemory(t *testing.T, o TCPOptions) string {
 
 func TestTCPOptions_Check(t *testing.T) {
 	certificate := servers.NewCertificate(t)
-	empty := filepath.Join(t.TempDir(), "empty")
-	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	secure := func(o TCPOptions) TCPOptions {
 		o.CertFile, o.KeyFile = certificate.File, certificate.KeyFile
 		return o
@@ -87,6 +83,27 @@ func TestTCPOptions_Check(t *testing.T) {
 		{"TLS with client certificates", secure(TCPOptions{Address: far, ClientCAFile: certificate.File}), ok},
 		{"plain TCP on all interfaces, allowed", TCPOptions{Address: far, AllowInsecure: true}, ok},
 		{"TLS on all interfaces without authentication, allowed", secure(TCPOptions{Address: far, AllowInsecure: true}), ok},
+	} {
+		t.Run(row.name, func(t *testing.T) { checkEachFlag(t, row.options, row.want) })
+	}
+}
+
+func TestTCPOptions_CheckFiles(t *testing.T) {
+	certificate := servers.NewCertificate(t)
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte(" \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secure := func(o TCPOptions) TCPOptions {
+		o.CertFile, o.KeyFile = certificate.File, certificate.KeyFile
+		return o
+	}
+	const near = "127.0.0.1:0"
+	for _, row := range []struct {
+		name    string
+		options TCPOptions
+		want    string // part of the error
+	}{
 		{"an address without a port", TCPOptions{Address: "127.0.0.1"}, ": address 127.0.0.1: missing port"},
 		{"a token file and no TCP", TCPOptions{TokenFile: empty}, "need an address to listen at"},
 		{"a certificate and no TCP", secure(TCPOptions{}), "need an address to listen at"},
@@ -104,18 +121,23 @@ func TestTCPOptions_Check(t *testing.T) {
 		{"an empty token file", TCPOptions{Address: near, TokenFile: empty}, "must not be empty"},
 		{"a token that cannot be sent", TCPOptions{Address: near, Token: "se\ncret"}, "printable ASCII"},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			for flag, at := range optionsByFlag {
-				want := row.want
-				switch {
-				case strings.HasPrefix(want, " "):
-					want = flag + " " + row.options.Address + want
-				case strings.HasPrefix(want, ": "):
-					want = flag + want
-				}
-				checkTCPOptions(t, at(row.options), want)
-			}
-		})
+		t.Run(row.name, func(t *testing.T) { checkEachFlag(t, row.options, row.want) })
+	}
+}
+
+// checkEachFlag checks the options of each endpoint. A text that begins with a space
+// follows the flag and the address, and one with a colon the flag.
+func checkEachFlag(t *testing.T, o TCPOptions, text string) {
+	t.Helper()
+	for flag, at := range optionsByFlag {
+		want := text
+		switch {
+		case strings.HasPrefix(want, " "):
+			want = flag + " " + o.Address + want
+		case strings.HasPrefix(want, ": "):
+			want = flag + want
+		}
+		checkTCPOptions(t, at(o), want)
 	}
 }
 

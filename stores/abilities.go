@@ -34,7 +34,7 @@ type Waiter interface {
 	// Lock fails with ErrDeadlock if the lock is held by an owner in req.Holding, or by
 	// an owner that waits for such a lock, directly or through others, as far as the
 	// storage can detect it. It fails with ErrClosed if the store is closed meanwhile.
-	// The present owner waits like any other, unless it is in its own Holding.
+	// The current owner waits like any other, unless it is in its own Holding.
 	Lock(ctx context.Context, req Request) (Grant, error)
 }
 
@@ -97,7 +97,7 @@ type Watcher interface {
 	// give the state: which owner holds which lock with which token, and which locks are
 	// declared. There are no events for renewals and waiters.
 	//
-	// handle is called by one goroutine at a time. If it is slow, some thousand events
+	// handle is called by one goroutine at a time. If it is slow, a few thousand events
 	// are buffered. If the buffer overflows, or messages of the storage were lost, Watch
 	// continues with a new snapshot that has Missed set; it never omits an event
 	// silently.
@@ -125,7 +125,7 @@ type EventKind int
 
 // The kinds of events.
 const (
-	EventSnapshot  EventKind = iota + 1 // the present locks, instead of earlier events
+	EventSnapshot  EventKind = iota + 1 // the current locks, instead of earlier events
 	EventAcquired                       // an owner acquired the lock
 	EventReleased                       // the holder released the lock
 	EventExpired                        // the lock's TTL passed

@@ -23,7 +23,7 @@ var (
 	ErrGaveUp = errors.New("owner has given up waiting")
 )
 
-// A Declarer can declare locks, which then exist while they are free too.
+// A Declarer can declare locks. A declared lock exists even while it is free.
 //
 // A declared lock exists, held or free, until it is withdrawn. It belongs to a group,
 // whose locks can be counted and listed without reading others. A request with that Group

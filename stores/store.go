@@ -8,6 +8,9 @@
 // The comments of the interfaces are the specification. A backend's own comments describe
 // only how it differs and how its locks can be lost.
 //
+// A storage keeps the locks: a Redis server, or the memory of this process. A backend is
+// the package for one kind of storage, and a store is a backend opened for one component.
+//
 // # Testing
 //
 // Package test/conformance checks the contract. A backend is complete when

@@ -1,5 +1,6 @@
-// Package datasource separates database connections by level, so that the holder of a
-// lock never waits for a connection that a waiter for the lock has.
+// Package datasource gives each nesting level of client.DoIsolated a connection pool of
+// its own, so that the holder of a lock never waits for a database connection that a
+// waiter for the lock has.
 //
 // In a pool of one connection, a caller begins a transaction, which uses the connection,
 // and then waits for a lock; the holder of the lock waits for a connection: a deadlock.

@@ -1,5 +1,5 @@
-// Package locks is the API for Mortise's own clients. It has every lock operation,
-// including those that Dapr's API does not have.
+// Package locks is the API for Mortise's own clients. It has all operations on locks,
+// including those that Dapr's API does not have, except those on declared locks.
 package locks
 
 import (

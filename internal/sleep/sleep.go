@@ -1,4 +1,4 @@
-// Package sleep pauses a goroutine that has a context.
+// Package sleep waits for a duration or until a context ends.
 package sleep
 
 import (

@@ -69,7 +69,7 @@
 // A request with a group belongs to the declaration that it finds first, which it knows
 // by its number: when the lock is withdrawn the request fails, even if the lock is
 // declared again at once and the message is lost. A waiter whose wait was cancelled, by a
-// Withdraw or by the owner's Unlock in any process, finds a note in place of its data.
+// Withdraw or by the owner's Release in any process, finds a note in place of its data.
 // The note lasts for a minute: a waiter that Redis has not seen for longer keeps waiting
 // although its owner has given up. A waiter whose process is dead does not count, and the
 // owner can request the lock from another process; if the first process comes back, that

@@ -193,7 +193,7 @@ func (v *view) applyReport(r report) error {
 	return nil
 }
 
-// reconcile applies the present state of a key: a lock, or the zero Lock.
+// reconcile applies the current state of a key: a lock, or the zero Lock.
 func (v *view) reconcile(key string, now stores.LockInfo, revision uint64) error {
 	h := v.held[key]
 	if h == nil {

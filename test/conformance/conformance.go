@@ -1,9 +1,11 @@
 // Package conformance checks that a store meets the contract of package stores. Every
 // store passes the same suite.
+//
 // A backend calls [Run] from its conformance_test.go with a [Harness], which opens the
 // store and declares what the suite may expect of it. Each row checks one rule of package
 // stores, in its own storage or under its own keys, so that rows can run alone, in any
 // order and in parallel. A failure prints the rule.
+//
 // The suite gives no false alarms: a row ignores an observation that a slow machine makes
 // meaningless. It may miss rare failures; run it under -race. The suite is tested too:
 // for each row conformance_test.go has a broken store that the row must fail.

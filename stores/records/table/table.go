@@ -1,5 +1,6 @@
-// Package table is the contract between lock rules and a storage that can compare and
-// swap: versioned records by key, which are changed in transactions.
+// Package table is the contract of a storage that can compare and swap: versioned records
+// by key, which are changed in transactions. Rules for locks on such a storage will use
+// it; no backend does yet.
 //
 // A storage implements [Table]. What only some storages can do is an interface of its
 // own: [Scanner], [Mailer], [Feeder]. Package tabletest is the contract as executable

@@ -1,11 +1,15 @@
--- Releases or revokes the lock, and hands it to the next waiter. Returns 0, -1 if the
--- lock is free, -2 if another owner holds it, or -10 if the key holds data that is not a
--- lock; and then, for each lock that was granted to a waiter of the process that runs
--- this script, the waiter's id, the token and the TTL in milliseconds. KEYS: 1 the lock
+-- Releases or revokes the lock, and grants it to the next waiter.
+-- Returns 0, -1 if the lock is free, -2 if another owner holds it, or -10 if the key
+-- holds data that is not a lock; and then, for each lock that was granted to a waiter of
+-- the process that runs this script, the waiter's id, the token and the TTL in
+-- milliseconds.
+-- KEYS: 1 the lock
 -- ARGV: after those of lib/caller, 4 owner, 5 RELEASED or REVOKED, 6 for REVOKED the
 -- request's id, and for RELEASED 'waits' if the owner's wait for the lock by a request
--- with a group ends too. A revocation without an owner ends the present holder's lock,
--- and a repeated one with the same id does not end a later holder's.
+-- with a group ends too.
+-- A revocation without an owner ends the current holder's lock, and a repeated one with
+-- the same id does not end a later holder's.
+
 local key, record, waiting = KEYS[1], 'mortise:lock:' .. KEYS[1], 'mortise:waiting:' .. KEYS[1]
 local owner = redis.pcall('GET', key)
 -- The usual case: no waiter and no watcher.
