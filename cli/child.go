@@ -19,8 +19,8 @@ func (c child) group() group { return group(c.cmd.Process.Pid) }
 // waitForChange waits until the command stops or ends. It also reaps orphans, which no
 // other code does.
 //
-// A process that reaps orphans has no other child whose exit status is needed: the guard
-// reports its end in any case.
+// Waiting for any child is safe: the only other child is the guard, whose end is detected
+// without its status.
 func (c child) waitForChange() (status syscall.WaitStatus, err error) {
 	which := c.cmd.Process.Pid
 	if c.reapsOrphans {
@@ -34,7 +34,7 @@ func (c child) waitForChange() (status syscall.WaitStatus, err error) {
 	}
 }
 
-// awaitGateStop waits until the gate has stopped itself.
+// awaitGateStop waits until the gate (see package guard) has stopped itself.
 func (c child) awaitGateStop() error {
 	switch status, err := c.waitForChange(); {
 	case err != nil:

@@ -17,7 +17,7 @@ const (
 	exitUsage         = 2   // the command line, or a file that it names, is invalid
 	exitUnavailable   = 69  // Mortise or its store does not respond
 	exitFailed        = 70  // any other failure, such as a deadlock
-	exitConflict      = 75  // lock: the lock was held for the whole time to wait
+	exitConflict      = 75  // lock: the lock was not acquired within --wait
 	exitLost          = 76  // lock: the lock was lost while the command ran
 	exitDenied        = 77  // the token is missing or wrong
 	exitNotExecutable = 126 // lock: the command could not be started

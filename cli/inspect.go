@@ -41,7 +41,7 @@ func newGet(t *target) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "show one lock; the exit code is 1 if it is free",
-		Long: `Show one lock, also one that another program holds in the same Redis, such as node-redlock.
+		Long: `Show one lock, including one that another program, such as node-redlock, holds in the same Redis.
 
 The exit code is 1 if the lock is free, and 70 if the key holds data that is not a lock.`,
 		Args: checkUsage(cobra.ExactArgs(1)),

@@ -48,7 +48,7 @@ The exit code is COMMAND's, 128 plus the number of the signal that ended COMMAND
    69  Mortise did not respond; COMMAND was not run
    70  waiting would be a deadlock, because this process runs below a command that holds the lock, or that the lock's holder
        waits for; COMMAND was not run
-   75  the lock was held for the whole time to wait (see --conflict-exit-code); COMMAND was not run
+   75  the lock was not acquired within --wait (see --conflict-exit-code); COMMAND was not run
    76  the lock was lost while COMMAND ran
   126  COMMAND could not be started
   127  COMMAND does not exist
@@ -87,7 +87,7 @@ func newLock(t *target) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "how long the lock outlives this process if it dies; renewed after a third of it")
+	flags.DurationVar(&l.ttl, "ttl", client.DefaultTTL, "TTL of the lock, which expires this long after the last renewal")
 	flags.DurationVarP(&l.wait, "wait", "w", 0, "how long to wait for the lock; unlimited by default")
 	flags.BoolVarP(&l.try, "try", "n", false, "do not wait")
 	flags.IntVarP(&l.conflict, "conflict-exit-code", "E", exitConflict, "exit code if the lock is not acquired")
@@ -106,7 +106,7 @@ func (l *lockCommand) parse(args []string, dash int) error {
 	case dash == len(args):
 		return errors.New("a command is required")
 	case l.try && l.hasWait:
-		return errors.New("--try and --wait exclude each other")
+		return errors.New("--try and --wait are mutually exclusive")
 	case l.wait < 0:
 		return fmt.Errorf("--wait must not be negative, got %v", l.wait)
 	case l.ttl < time.Millisecond:
@@ -193,8 +193,8 @@ func (l *lockCommand) acquire(ctx context.Context, c *client.Client) (*client.Le
 }
 
 // tryThenWait first sends a request without waiting, which fails soon if Mortise is
-// unreachable, and then waits. It bounds the first request by cancel, because the lease
-// ends with ctx and so needs a ctx without a deadline.
+// unreachable, and then waits. It limits the first request by a timer that calls cancel,
+// because the lease's Context is a child of ctx and must not have its deadline.
 func (l *lockCommand) tryThenWait(ctx context.Context, cancel context.CancelCauseFunc, c *client.Client) (*client.Lease, error) {
 	options := []client.Option{client.TTL(l.ttl), client.Metadata(l.metadata())}
 	timer := time.AfterFunc(l.target.timeout, func() { cancel(context.DeadlineExceeded) })

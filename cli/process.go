@@ -13,8 +13,8 @@ import (
 	"github.com/mortise-lock/mortise/cli/internal/guard"
 )
 
-// resumeDelay is the least time for which a stopped command stays stopped. It bounds the
-// rate of a command that stops repeatedly.
+// resumeDelay is how long a stopped command stays stopped before it is resumed. It bounds
+// the rate of a command that stops repeatedly.
 const resumeDelay = 200 * time.Millisecond
 
 // outputWait is how long the output is copied after the command has ended, if other
@@ -45,7 +45,8 @@ type process struct {
 func (p process) run(ctx context.Context) (code int, err error) {
 	runtime.LockOSThread() // on Linux the end of the starting thread kills the command
 	defer runtime.UnlockOSThread()
-	signal.Notify(p.signals, syscall.SIGTSTP) // or the command would outlast our stop
+	// Without a handler, Ctrl-Z would suspend this process but not the command.
+	signal.Notify(p.signals, syscall.SIGTSTP)
 	watcher, err := guard.Start()
 	if err != nil {
 		return 0, withExitCode(exitFailed, err)

@@ -1,4 +1,4 @@
-// Package client acquires distributed locks from a Mortise.
+// Package client acquires distributed locks from a Mortise server.
 //
 //	c, err := client.Dial("unix:///tmp/dapr-components-sockets/mortise.sock")
 //	...

@@ -82,31 +82,31 @@ type rpcError struct {
 
 // Error returns the outcome, and the server's message where the outcome alone does not
 // explain the failure.
-func (a *rpcError) Error() string {
-	message := status.Convert(a.err).Message()
+func (e *rpcError) Error() string {
+	message := status.Convert(e.err).Message()
 	switch {
-	case a.outcome == nil || errors.Is(a.outcome, ErrRefused):
+	case e.outcome == nil || errors.Is(e.outcome, ErrRefused):
 		return message
-	case a.timedOut():
-		return a.outcome.Error() + ": Mortise did not respond in time"
-	case errors.Is(a.outcome, ErrUnavailable):
-		return a.outcome.Error() + ": " + message
+	case e.timedOut():
+		return e.outcome.Error() + ": Mortise did not respond in time"
+	case errors.Is(e.outcome, ErrUnavailable):
+		return e.outcome.Error() + ": " + message
 	}
-	return a.outcome.Error()
+	return e.outcome.Error()
 }
 
 // timedOut reports whether the deadline of the RPC passed without a response. gRPC
 // reports that in several ways; one is a reset stream.
-func (a *rpcError) timedOut() bool {
-	return errors.Is(a.outcome, ErrUnavailable) && a.reason == "" && (a.code == codes.DeadlineExceeded || a.code == codes.Canceled)
+func (e *rpcError) timedOut() bool {
+	return errors.Is(e.outcome, ErrUnavailable) && e.reason == "" && (e.code == codes.DeadlineExceeded || e.code == codes.Canceled)
 }
 
 // Unwrap returns the outcome, for errors.Is, and the gRPC error, for status.FromError.
-func (a *rpcError) Unwrap() []error {
-	if a.outcome == nil {
-		return []error{a.err}
+func (e *rpcError) Unwrap() []error {
+	if e.outcome == nil {
+		return []error{e.err}
 	}
-	return []error{a.outcome, a.err}
+	return []error{e.outcome, e.err}
 }
 
 // explain converts the error of an RPC that was made with ctx to an outcome. If ctx has

@@ -25,7 +25,7 @@ func ExampleDial() {
 	c, err := client.Dial("unix:///tmp/dapr-components-sockets/mortise.sock",
 		client.Store("lockstore"),    // required if Mortise has several components
 		client.Namespace("shop"),     // separates programs that share a store
-		client.TTL(10*time.Second),   // locks expire so long after this program has died
+		client.TTL(10*time.Second),   // a lock expires this long after its last renewal
 		client.BearerToken("secret"), // if Mortise requires one
 	)
 	if err != nil {

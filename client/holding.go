@@ -56,7 +56,7 @@ func (l *Lease) holding(elsewhere []string) []string {
 		if l.Err() == nil {
 			owners = append(owners, l.owner)
 		}
-		elsewhere = slices.Concat(elsewhere, l.declared)
+		elsewhere = slices.Concat(elsewhere, l.extraHolding)
 	}
 	return firstDistinct(append(owners, elsewhere...), maxHolding)
 }

@@ -28,7 +28,7 @@ type Lease struct {
 	noRenew bool
 	parent  *Lease // carried by the ctx of the Lock call, or nil
 
-	declared []string // owners that its request declared in addition to those of ctx
+	extraHolding []string // owners that its request declared in addition to those of ctx
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -54,7 +54,7 @@ func newLease(r *request, token uint64, sent time.Time) *Lease {
 	ctx := r.callerCtx
 	l := &Lease{
 		conn: r.connection, store: r.store, quoted: r.quoted, keys: r.keys, owner: r.owner,
-		token: token, ttl: r.ttl, noRenew: r.noRenew, declared: r.holding, done: make(chan struct{}),
+		token: token, ttl: r.ttl, noRenew: r.noRenew, extraHolding: r.holding, done: make(chan struct{}),
 	}
 	l.parent, _ = LeaseFrom(ctx)
 	l.ctx, l.cancel = context.WithCancelCause(context.WithValue(ctx, leaseKey{}, l))
@@ -205,14 +205,14 @@ func (l *Lease) extend(sent time.Time, failure error) error {
 	return l.err
 }
 
-// isContextError reports whether a renewal failed because its caller's ctx ended. That
-// does not explain the expiry of the lease.
+// isContextError reports whether a renewal failed because its caller's ctx ended. Such an
+// error is not kept as the cause of an expiry.
 func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// timedOut reports whether a renewal failed because Mortise did not respond in time. An
-// earlier response explains the expiry of the lease better.
+// timedOut reports whether a renewal failed because Mortise did not respond in time. Such
+// an error does not replace an earlier, more specific cause.
 func timedOut(err error) bool {
 	var a *rpcError
 	return errors.As(err, &a) && a.timedOut()
@@ -251,7 +251,7 @@ func (l *Lease) release(ctx context.Context) error {
 	}
 }
 
-// unlockRemaining releases the locks of a lost lease that the server may still hold.
+// unlockRemaining releases the locks of a lost lease that may still be held in the store.
 func (l *Lease) unlockRemaining(errs []error) {
 	var keys []string
 	for i, err := range errs {

@@ -27,13 +27,13 @@ func (l *Lease) renewLoop() {
 // waitForRenewal returns true when a third of the TTL has passed since the last renewal,
 // and false when the lease has ended.
 func (l *Lease) waitForRenewal() bool {
-	ticker := time.NewTimer(0)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-l.renewCtx.Done():
 			return false
-		case <-ticker.C:
+		case <-timer.C:
 		}
 		l.mu.Lock()
 		l.checkExpiry()
@@ -44,11 +44,11 @@ func (l *Lease) waitForRenewal() bool {
 		case ended:
 			return false
 		case l.noRenew:
-			ticker.Reset(clockCheckInterval)
+			timer.Reset(clockCheckInterval)
 		case due <= 0:
 			return true
 		default:
-			ticker.Reset(min(due, clockCheckInterval))
+			timer.Reset(min(due, clockCheckInterval))
 		}
 	}
 }

@@ -1,10 +1,10 @@
 // Package component runs the Mortise process: a Unix socket and TCP listeners that serve
 // every API, and the components that they use.
 //
-// A reader starts with the process (process.go, flags.go, dev.go), continues with its
+// Start reading at the process (process.go, flags.go, dev.go), and continue with its
 // listeners (socket.go, services.go, tcplisteners.go, httpserver.go, sidecarless.go),
 // with what protects these (tokenauth.go, tls.go, crossorigin.go, limits.go,
-// limitlistener.go, requestdeadline.go, calldeadline.go) and ends with the components in
+// limitlistener.go, requestdeadline.go, calldeadline.go) and the components in
 // resource files (resources.go).
 package component
 
@@ -41,7 +41,7 @@ type Options struct {
 	// before the socket appears.
 	ResourcePaths []string
 
-	// StartDegraded starts the process although the storage of a component is
+	// StartDegraded starts the process even if the storage of a component is
 	// unreachable, and opens that component later.
 	StartDegraded bool
 
@@ -54,8 +54,8 @@ type Options struct {
 }
 
 // Run serves until ctx ends, then removes the socket and finishes the calls in progress.
-// It returns an error if it cannot start, if a server fails, or if it cannot shut down in
-// order. It does not change the registry.
+// It returns an error if it cannot start, if a server fails, or if the shutdown fails. It
+// does not change the registry.
 func Run(ctx context.Context, o Options, registry *stores.Registry, log logger.Logger) error {
 	registry = registry.Clone()
 	registry.Common(&rtm.Config{}, rtm.CheckConfig)
@@ -108,7 +108,8 @@ func serve(ctx context.Context, o Options, set *instances.Set, tel telemetry.Tel
 	if services.sidecarless, err = newSidecarlessAPIs(o.TCP.Dapr, components, services); err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	s := &serverGroup{failed: make(chan error, 1+len(o.TCP.endpoints()))} // one for each
+	// failed has room for one error of each server.
+	s := &serverGroup{failed: make(chan error, 1+len(o.TCP.endpoints()))}
 	s.start(socketServer(services), set.Listener(services.bindings.Listener(socket)))
 	if err := listeners.serve(ctx, s, services); err != nil {
 		s.drain(0)
@@ -131,8 +132,8 @@ func serve(ctx context.Context, o Options, set *instances.Set, tel telemetry.Tel
 	tel.Health.SetShuttingDown()
 	s.notReady()
 	services.endWaiting()
-	// The socket disappears before it is closed, because a daprd that finds a closed one
-	// waits for it.
+	// The socket file is removed before its listener is closed, because a daprd waits for
+	// a socket that does not accept.
 	err = errors.Join(err, socket.unlink())
 	s.drain(o.DrainTimeout)
 	return err
@@ -143,7 +144,7 @@ type server interface {
 	// Serve returns when the server is stopped or fails.
 	Serve(net.Listener) error
 
-	// notReady makes the health report that the server takes no more calls.
+	// notReady sets the server's health to NOT_SERVING.
 	notReady()
 
 	// GracefulStop takes no more calls, and returns when those in progress have finished.

@@ -47,8 +47,8 @@ const (
 // into an empty folder, and starts the entry point with that folder as its root folder
 // and with the image's user.
 func TestImage(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: this test builds the program")
+	if os.Getenv("MORTISE_TEST_ALL") == "" {
+		t.Skip("long, because it builds the program; make test-all runs it")
 	}
 	stages := dockerfile(t)
 	src, root := t.TempDir(), rootFolder(t)

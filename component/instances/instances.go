@@ -194,8 +194,8 @@ func (s *Set) Do(ctx context.Context, name string, fn func(stores.Store) error) 
 	return fn(i.store)
 }
 
-// Call calls fn with the component's store as Do does, and returns its result. s is a *Set
-// or a [Resolver].
+// Call calls fn with the component's store as Do does, and returns its result. s is a
+// *Set or a [Resolver].
 func Call[T any](ctx context.Context, s interface {
 	Do(ctx context.Context, name string, fn func(stores.Store) error) error
 }, name string, fn func(stores.Store) (T, error),

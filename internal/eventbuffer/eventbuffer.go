@@ -1,6 +1,6 @@
 // Package eventbuffer holds events for a subscriber that reads them later. Its size is
-// bounded: a subscriber that does not keep up gets a snapshot of the current state instead
-// of the events that it has missed.
+// bounded: a subscriber that does not keep up gets a snapshot of the current state
+// instead of the events that it has missed.
 package eventbuffer
 
 // Buffer holds at most a fixed number of events. When one more is added, it overflows: it

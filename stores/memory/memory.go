@@ -206,7 +206,7 @@ type request struct {
 	group string // as in stores.Request; empty if there are several keys
 }
 
-// single converts req to a request for keys, which contains only req.Key.
+// singleRequest converts req to a request for keys, which contains only req.Key.
 func singleRequest(req *stores.Request, keys []string) request {
 	return request{
 		MultiRequest: stores.MultiRequest{

@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,6 +48,10 @@ func TestGuard_InheritsNothing(t *testing.T) {
 
 // A signal before SIGCONT has its default effect on the command.
 func TestCommand_SignalBeforeGate(t *testing.T) {
+	signals := make(chan os.Signal, 1)
+	// The command handles these even if nohup or "&" made the tests ignore them.
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT)
+	t.Cleanup(func() { signal.Stop(signals) })
 	for s := syscall.Signal(1); s <= 64; s++ {
 		switch s {
 		case syscall.SIGKILL, syscall.SIGCONT, syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, 32, 33, 34:

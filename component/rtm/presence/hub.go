@@ -26,7 +26,7 @@ const idleTimeout = time.Minute
 // The hub ends when its Watch ends, also when the store is replaced, and its streams end
 // with it. The next call starts a new hub.
 type hub struct {
-	store instances.Instance // stays the same when the component's name refers to another
+	store instances.Instance // fixed, even if another store replaces the component's
 	log   logger.Logger
 
 	renewing sync.RWMutex // locked while the renewer renews
@@ -168,8 +168,8 @@ func (h *hub) reset(locks []stores.LockInfo) {
 	}
 }
 
-func (h *hub) applyDeclared(row stores.LockInfo) {
-	if l := h.addLock(row); l != nil {
+func (h *hub) applyDeclared(info stores.LockInfo) {
+	if l := h.addLock(info); l != nil {
 		h.publish(l.event(rtmpb.LockEvent_SET))
 	}
 }
@@ -184,9 +184,9 @@ func (h *hub) applyWithdrawn(l *entry) {
 
 // applyReleased removes the lock's owner. An expiry is reported as EXPIRED to the owner
 // only; subscribers of the channel receive RELEASED.
-func (h *hub) applyReleased(l *entry, how stores.EventKind) {
+func (h *hub) applyReleased(l *entry, kind stores.EventKind) {
 	others, own := l.event(rtmpb.LockEvent_RELEASED), l.event(rtmpb.LockEvent_RELEASED)
-	if how == stores.EventExpired {
+	if kind == stores.EventExpired {
 		own = l.event(rtmpb.LockEvent_EXPIRED)
 	}
 	h.setOwner(l, "", 0)
@@ -196,16 +196,16 @@ func (h *hub) applyReleased(l *entry, how stores.EventKind) {
 
 // addLock adds a declared lock and returns its entry, or nil if its key does not belong
 // to a channel.
-func (h *hub) addLock(row stores.LockInfo) *entry {
-	name, ok := ParseKey(row.Key)
-	if !ok || row.DeclaredTTL == 0 {
+func (h *hub) addLock(info stores.LockInfo) *entry {
+	name, ok := ParseKey(info.Key)
+	if !ok || info.DeclaredTTL == 0 {
 		return nil
 	}
-	l := &entry{HeldLock: HeldLock{Lock: name, TTL: row.DeclaredTTL}, key: row.Key}
+	l := &entry{HeldLock: HeldLock{Lock: name, TTL: info.DeclaredTTL}, key: info.Key}
 	h.locks[l.key] = l
 	addToIndex(h.channels, l.Group(), l.key, l)
-	if row.Owner != "" {
-		h.setOwner(l, row.Owner, row.Token)
+	if info.Owner != "" {
+		h.setOwner(l, info.Owner, info.Token)
 	}
 	return l
 }
@@ -269,7 +269,8 @@ func (h *hub) removeUnconfirmed(g *entry) {
 	removeFromIndex(h.unconfirmedGrants, g.Owner, g.key)
 }
 
-// entriesOf yields the locks that the user holds or held recently; some twice.
+// entriesOf yields the locks that the user holds or held recently. It may yield a lock
+// twice.
 func (h *hub) entriesOf(name string) iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for _, l := range h.held[name] {

@@ -176,9 +176,9 @@ func (p *Pool) KeepAlive(ctx context.Context, u User, claims []HeldLock, check C
 		if err != nil {
 			return err
 		}
-		lease := offlineLease
+		lease := offlineTTL
 		if h.isOnline(u.Name) {
-			lease = onlineLease
+			lease = onlineTTL
 		}
 		rest := except(dedupe(append(h.heldLocks(u.Name), right...)), renewed)
 		kept, err := h.renew(ctx, rest, lease)

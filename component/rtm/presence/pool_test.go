@@ -69,8 +69,8 @@ func TestSession_WatchFails(t *testing.T) {
 		h.mu.Unlock()
 		ann.Cancel()
 		synctest.Wait()
-		if left := w.info("l").Remaining; left != onlineLease(10*time.Second) {
-			t.Errorf("remaining time of ann's lock = %v, want %v", left, onlineLease(10*time.Second))
+		if left := w.info("l").Remaining; left != onlineTTL(10*time.Second) {
+			t.Errorf("remaining time of ann's lock = %v, want %v", left, onlineTTL(10*time.Second))
 		}
 	})
 }

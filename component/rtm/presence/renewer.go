@@ -21,12 +21,12 @@ const (
 // owner is online.
 func renewInterval(ttl time.Duration) time.Duration { return min(ttl/5, maxRenewInterval) }
 
-// onlineLease returns the lease of a lock whose owner is online. It is so long that at
-// least the TTL remains if this process dies.
-func onlineLease(ttl time.Duration) time.Duration { return ttl + 2*renewInterval(ttl) }
+// onlineTTL returns the TTL of renewals while the owner is online: the lock's TTL plus
+// two intervals, so that at least the lock's TTL remains if this process dies.
+func onlineTTL(ttl time.Duration) time.Duration { return ttl + 2*renewInterval(ttl) }
 
-// offlineLease returns the lease of a lock whose owner goes offline now.
-func offlineLease(ttl time.Duration) time.Duration { return ttl }
+// offlineTTL returns the TTL of the renewal when the owner goes offline.
+func offlineTTL(ttl time.Duration) time.Duration { return ttl }
 
 // renewQueue holds the locks of online users, ordered by the time of their next renewal.
 type renewQueue struct {
@@ -70,12 +70,12 @@ func (h *hub) renewUntilDone(ctx context.Context) {
 	}
 }
 
-// renewDue renews the locks that are due, and returns the time until the next is.
+// renewDue renews the locks that are due, and returns the time until the next one is due.
 func (h *hub) renewDue(ctx context.Context) time.Duration {
 	h.renewing.Lock()
 	defer h.renewing.Unlock()
 	due, pause := h.takeDue(time.Now())
-	if _, err := h.renew(ctx, due, onlineLease); err != nil && ctx.Err() == nil {
+	if _, err := h.renew(ctx, due, onlineTTL); err != nil && ctx.Err() == nil {
 		h.log.Warnf("Renewing locks of online users of component %q failed, will retry: %v", h.store.Name(), err)
 	}
 	return pause
@@ -86,12 +86,12 @@ func (h *hub) renewDue(ctx context.Context) time.Duration {
 func (h *hub) goOffline(ctx context.Context, name string) error {
 	h.renewing.RLock()
 	defer h.renewing.RUnlock()
-	_, err := h.renew(ctx, h.heldLocks(name), offlineLease)
+	_, err := h.renew(ctx, h.heldLocks(name), offlineTTL)
 	return err
 }
 
-// takeDue returns the locks that are due, and the time until the next is. It schedules
-// their next renewals.
+// takeDue returns the locks that are due, and the time until the next one is due. It
+// schedules their next renewals.
 func (h *hub) takeDue(now time.Time) (due []HeldLock, pause time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -26,8 +26,8 @@ type eventStream struct {
 	w      http.ResponseWriter
 
 	heartbeats sync.WaitGroup // has one goroutine from the first event on, until ctx ends
-	mu         sync.Mutex     // guards w, and begun, which is false until the first event
-	started    bool
+	mu         sync.Mutex     // guards w and started
+	started    bool           // an event was sent
 }
 
 func newEventStream(w http.ResponseWriter, r *http.Request) *eventStream {

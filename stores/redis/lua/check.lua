@@ -1,8 +1,9 @@
--- Sends the heartbeat of a process, serves the keys that its waiters wait for, and
--- refreshes the waiters' data. Returns the milliseconds until the first of the locks
--- expires, or -1, and then the indexes of the waiters that have to ask: those that are
--- not queued, because they were served or their data was lost, and those whose key holds
--- data that is not a lock or may not be read.
+-- Renews the heartbeat of a process, grants the free locks that its waiters wait for to
+-- the first waiters, and refreshes the data of its waiters. Returns the milliseconds
+-- until the first of the locks expires, or -1, and then the indexes of the waiters that
+-- must repeat their request: those that are not queued, because a lock was granted to
+-- them or their data was lost, and those whose key holds data that is not a lock or must
+-- not be read.
 -- ARGV: after those of lib/caller, 4 the number of keys, the keys of the waiters, and
 -- the waiters' ids. The keys are not in KEYS, because Redis rejects a script if the user
 -- may not access one of its KEYS, and the waiters for all other keys would lose their

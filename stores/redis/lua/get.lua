@@ -1,5 +1,5 @@
--- Describes one lock, whichever program took it. Returns 0 and the description, if there
--- is one, or -10 if the key holds data that is not a lock.
+-- Describes one lock, whichever program acquired it. Returns 0 and the description, if
+-- there is one, or -10 if the key holds data that is not a lock.
 -- KEYS: 1 the lock
 
 -- include data

@@ -1,5 +1,5 @@
--- Describes the locks of groups, all as of one moment. Returns the last number drawn,
--- and then the descriptions.
+-- Returns the last sequence number, and then descriptions of the locks of groups, all as
+-- of one moment.
 -- ARGV: the groups
 
 -- include describe

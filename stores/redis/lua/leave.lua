@@ -1,5 +1,5 @@
 -- Removes a waiter from its queues, or releases what it was granted meanwhile, and
--- serves the next waiters.
+-- grants free locks to the next waiters.
 -- KEYS: the locks
 -- ARGV: after those of lib/caller, 4 the waiter's id, 5 owner, 6 for how many
 -- milliseconds to keep a note that the waiter has left, so that a delayed request does

@@ -1,11 +1,11 @@
--- Takes all locks for one owner, waits for them, or claims what was handed to the
+-- Acquires all locks for one owner, waits for them, or claims what was handed over to the
 -- waiter. Running it again changes nothing. Returns the fencing token, or 0 if the locks
 -- are not available; the number of the lock's declaration, or 0 without a group; the TTL
 -- in milliseconds; and, if the waiter is queued, its arrival number, the milliseconds
--- until the first of the locks expires, or -1, and the last number drawn. Otherwise one
--- number: -3 if waiting would be a deadlock, -4 if the waiter has left, -5 if the lock
--- is not declared or was declared again, -6 if the owner has released the lock while it
--- waited, -7 if the owner holds the lock or waits for it by another request, or -10 if
+-- until the first of the locks expires, or -1, and the last sequence number. Otherwise
+-- one number: -3 if waiting would be a deadlock, -4 if the waiter has left, -5 if the
+-- lock is not declared or was declared again, -6 if the owner has released the lock while
+-- it waited, -7 if the owner holds the lock or waits for it by another request, or -10 if
 -- one of the keys holds data that is not a lock.
 -- KEYS: the locks; exactly one if there is a group
 -- ARGV: after those of lib/caller, 4 the waiter's id, 5 owner, 6 TTL in milliseconds, 7
@@ -95,7 +95,7 @@ local function enqueue()
     end
 end
 
--- The usual case: while the lock is held, no waiter can be served. A key of another type
+-- The usual case: while the lock is held, no waiter can acquire it. A key of another type
 -- that expires is not a lock.
 if wait and not may_repeat and #KEYS == 1 and #holding == 0 then
     local expiry = redis.call('PTTL', KEYS[1])

@@ -1,5 +1,5 @@
--- Takes a lock and releases it at once, so that Redis answers what it would answer to a
--- request for a lock.
+-- Acquires a lock and releases it at once, so that Redis replies as it would to a request
+-- for a lock.
 -- KEYS: 1 a key that only this store uses
 
 -- include write

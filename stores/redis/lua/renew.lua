@@ -1,6 +1,6 @@
 -- Extends the lock by its TTL from now. Returns its fencing token, 0 if it has none
--- because another program took it, -1 if the lock is free, -2 if another owner holds it,
--- or -10 if the key holds data that is not a lock.
+-- because another program acquired it, -1 if the lock is free, -2 if another owner holds
+-- it, or -10 if the key holds data that is not a lock.
 -- KEYS: 1 the lock, 2 its record
 -- ARGV: 1 owner, 2 TTL in milliseconds
 

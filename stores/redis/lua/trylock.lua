@@ -1,4 +1,4 @@
--- Takes the lock if it is free and has no waiters. Returns its fencing token, 0 if the
+-- Acquires the lock if it is free and has no waiters. Returns its fencing token, 0 if the
 -- lock is not available, or -10 if the key holds data that is not a lock. A request that
 -- is repeated because its answer was lost returns its own grant.
 -- KEYS: 1 the lock

@@ -1,7 +1,7 @@
--- Sends a watcher's heartbeat, and publishes a report to this watcher alone, in order
--- with the events: the request's number, the number at which the present period without
--- a gap between watchers began, the revision, and descriptions of some locks. Returns
--- the second of them.
+-- Renews the watcher's heartbeat, and publishes a report on its channel, in order with
+-- the events: the request's number, the number at which the current period with watchers
+-- began, the revision, and descriptions of some locks. Returns the number at which the
+-- period began.
 -- ARGV: after those of lib/caller, 4 the watcher's channel, 5 the request's number, and
 -- then the locks, which are not in KEYS, because Redis rejects a script if the user may
 -- not access one of its KEYS

@@ -1,6 +1,6 @@
--- Withdraws a declared lock: ends its holder's lock, cancels the waits of requests with
--- a group, and serves the other waiters. Returns 0, -5 if the group has no such lock, or
--- -10 if the key holds data that is not known to be a lock; and then what unlock.lua
+-- Withdraws a declared lock: ends its holder's lock, cancels the waits of requests with a
+-- group, and grants it to the next waiter. Returns 0, -5 if the group has no such lock,
+-- or -10 if the key holds data that is not known to be a lock; and then what unlock.lua
 -- returns.
 -- KEYS: 1 the lock
 -- ARGV: after those of lib/caller, 4 group

@@ -180,9 +180,11 @@ func (t *Table) Commit(ctx context.Context, changes []table.Change) (table.Reply
 		}
 	}
 	txn.Commit()
-	t.storage.sequence = at
-	t.storage.publish(applied)
-	reply.Now, reply.At = time.Now().UnixMicro(), at
+	if len(applied) > 0 { // the history has a change for every number
+		t.storage.sequence = at
+		t.storage.publish(applied)
+	}
+	reply.Now, reply.At = time.Now().UnixMicro(), t.storage.sequence
 	return reply, nil
 }
 

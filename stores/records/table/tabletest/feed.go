@@ -16,6 +16,7 @@ func feedRows() []row {
 		{name: "a scan is of one moment", rule: "No Scan returns a part of a Commit.", needs: scansPairs, check: scanNeverAPart},
 		{name: "mail", rule: "The records of changes that wake a process are delivered to it, and no others.", needs: mails, check: mail},
 		{name: "feed", rule: "A Feed from a Scan's place delivers every later change below the prefix once, in order.", needs: feeds, check: feed},
+		{name: "feed after a commit that changes nothing", rule: "A Commit that only requires that records are absent leaves no gap in a Feed.", needs: feeds, check: feedAfterNoChange},
 		{name: "feed of a deletion", rule: "A Feed delivers a deletion as an entry without a version.", needs: feeds, check: feedOfADeletion},
 		{name: "feed ends with deliver", rule: "A Feed returns deliver's error as it is.", needs: feeds, check: feedEnds},
 		{name: "feed ends with its context", rule: "A Feed returns soon after its context has ended.", needs: feeds, check: feedEndsWithContext},
@@ -182,6 +183,29 @@ func (f *follower) take(at uint64, e table.Entry) error {
 	f.at, f.versions[e.Key] = at, e.Version
 	if f.left--; f.left == 0 {
 		return errEnough
+	}
+	return nil
+}
+
+func feedAfterNoChange(ctx context.Context, e env) error {
+	scanned, err := e.table.(table.Scanner).Scan(ctx, e.prefix)
+	if err != nil {
+		return err
+	}
+	if _, err := e.table.Commit(ctx, []table.Change{{Key: e.key("a")}}); err != nil {
+		return err
+	}
+	if _, err := e.put(ctx, e.key("b"), "", "one"); err != nil {
+		return err
+	}
+	err = e.table.(table.Feeder).Feed(ctx, e.prefix, scanned.At, func(_ uint64, got table.Entry) error {
+		if got.Key != e.key("b") {
+			return fmt.Errorf("delivered %+v", got)
+		}
+		return errEnough
+	})
+	if !errors.Is(err, errEnough) {
+		return fmt.Errorf("the feed returned %w", orNil(err))
 	}
 	return nil
 }

@@ -196,6 +196,14 @@ var brokenTables = []struct {
 			})
 		}}
 	}},
+	{"feed after a commit that changes nothing", "delivers commits that changed nothing", func() broken {
+		return broken{commit: func(ctx context.Context, t *memtable.Table, changes []table.Change) (table.Reply, error) {
+			if changes[0].Value == nil {
+				changes = []table.Change{{Key: changes[0].Key, Value: []byte("nothing")}}
+			}
+			return t.Commit(ctx, changes)
+		}}
+	}},
 	{"feed of a deletion", "delivers no deletions", func() broken {
 		return broken{feed: func(ctx context.Context, t *memtable.Table, prefix string, after uint64, deliver deliverFunc) error {
 			return t.Feed(ctx, prefix, after, func(at uint64, e table.Entry) error {

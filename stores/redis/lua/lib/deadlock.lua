@@ -18,7 +18,7 @@ local function is_deadlock(holding)
         end
     end
 
-    -- Reports whether one of our owners holds the key's lock. Else it follows the
+    -- Reports whether one of these owners holds the key's lock. Else it follows the
     -- requests of the holder, and those that are queued for the key before the arrival.
     local function visit(key, arrival)
         local from = scanned[key]

@@ -1,5 +1,5 @@
 -- Describes a lock by eight values: key, owner, remaining milliseconds, number of
--- waiters; token and TTL in milliseconds of its record, if the record is the present
+-- waiters; token and TTL in milliseconds of its record, if the record is the current
 -- owner's; the TTL that it was declared with, if given; and the record's metadata. A
 -- missing value is an empty string. Returns nil if the key holds no string and declared
 -- is nil. A key that the user may not read is described by its record alone.

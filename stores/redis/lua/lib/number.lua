@@ -1,6 +1,6 @@
 -- include caller
 
--- Draws the next number of the sequence that tokens, revisions and arrivals share.
+-- Returns the next number of the sequence that tokens, revisions and arrivals share.
 -- Numbers follow Redis's clock, so that they grow even if Redis has lost the last one. A
 -- stored value that is not a number, or too large to be incremented, is ignored.
 local function next_number()

@@ -58,7 +58,7 @@ local function first_waiter(key, work)
 end
 
 -- Reports whether a key is free. A key that the user may not access counts as held:
--- another process serves its waiters.
+-- another process grants it to its waiters.
 local function is_free(key) return redis.pcall('EXISTS', key) == 0 end
 
 -- Reports whether all keys are free and a waiter comes first in each of their queues.
@@ -71,15 +71,15 @@ end
 
 -- Wakes a waiter, and reports whether its process is alive: if no connection receives
 -- the message, it is dead, unless it is the process that runs this script. A user that
--- may not publish does not know, so the process counts as alive; its next check finds
--- the lock.
+-- may not publish cannot find that out, so the process counts as alive; its next check
+-- finds the lock.
 local function wake(id)
     local receivers = redis.pcall('PUBLISH', 'mortise:wake:' .. process_of(id), id)
     return receivers ~= 0 or process_of(id) == self
 end
 
--- Hands locks to a waiter, which has to claim them within claim_ms. If its process runs
--- this script and reads the answer, the answer is the claim: the locks last for the
+-- Hands locks over to a waiter, which must claim them within claim_ms. If its process
+-- runs this script and reads the answer, the answer is the claim: the locks last for the
 -- whole TTL at once. Until a claim, an owner in mortise:waiting counts as waiting.
 -- Returns false if the waiter's process is dead.
 local function hand_over(id, keys, waiter, answer)
