@@ -36,7 +36,7 @@ func TestComponent_Invalid(t *testing.T) {
 		{"negative duration", memory("bad").with("restartGrace", "-1s"), []string{"restartGrace", "negative"}},
 		{"bad truth value", redis("bad", server).with("enableTLS", "perhaps"), []string{"enableTLS", "must be true or false"}},
 		{"bad number", redis("bad", server).with("redisDB", "one"), []string{"redisDB"}},
-		{"no host", redis("bad", server).with("redisHost", ""), []string{"redisHost", "is empty"}},
+		{"no host", redis("bad", server).with("redisHost", ""), []string{"redisHost", "must not be empty"}},
 		{"wrong password", redis("bad", server).with("redisPassword", "not-"+secret), []string{"WRONGPASS"}},
 		{"no password", redis("bad", server).with("redisPassword", ""), []string{"NOAUTH"}},
 		{"connection refused", redis("bad", server).with("redisHost", "127.0.0.1:"+freePort(t)), []string{"connection refused"}},
