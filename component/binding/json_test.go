@@ -75,15 +75,15 @@ func TestParseObject_Rejects(t *testing.T) {
 // FuzzData compares the result for a JSON string that contains JSON with the result for
 // that JSON.
 func FuzzData(f *testing.F) {
-	for _, text := range []string{``, `{}`, `{"key":"k","ttl":1e3}`, `null`, `[]`, `"`, "\ufeff {\"a\":\"\\u0000\"}", "\xff"} {
+	for _, text := range []string{``, `{}`, `{"key":"k","ttl":1e3}`, `null`, `""`, `[]`, `"`, "\ufeff {\"a\":\"\\u0000\"}", "\xff"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		text = strings.ToValidUTF8(text, "\ufffd") // as in a JSON string
 		bare, bareErr := parseObject([]byte(text))
 		wrapped, wrappedErr := parseObject([]byte(quoted(text)))
-		var inner string
-		if json.Unmarshal(trim([]byte(text)), &inner) == nil && inner != "" {
+		var inner *string // nil for null, which is not a string
+		if json.Unmarshal(trim([]byte(text)), &inner) == nil && inner != nil {
 			if wrappedErr == nil { // text is a string itself, so that there are two
 				t.Errorf("%q in a string: got %s", text, wrapped.text())
 			}
