@@ -5,6 +5,8 @@ BIN     := $(CURDIR)/.bin
 
 # A test program under the race detector would sleep for a second at its end.
 export GORACE := atexit_sleep_ms=0
+# Results that golangci-lint keeps for another clone have paths in that clone.
+export GOLANGCI_LINT_CACHE := $(BIN)/golangci-lint-cache
 
 .PHONY: run sidecar test test-all e2e races siege bench fuzz lint release-check proto
 
