@@ -234,13 +234,12 @@ func TestLock_RedisRestarts(t *testing.T) {
 // a waiter that stays, one that leaves and one that arrives meanwhile.
 func TestLock_RedisHangs(t *testing.T) {
 	t.Parallel()
-	server := servers.StartRedis(t, "--enable-debug-command", "yes")
+	server := servers.StartRedis(t)
 	a, b := openStore(t, "redisHost", server.Addr), openStore(t, "redisHost", server.Addr)
 	lock(t, a, "k", "holder", time.Minute)
 	stays := startLock(t, a, request("k", "stays", time.Minute), 1)
 	leaves := startLock(t, b, request("k", "leaves", time.Minute), 2)
-	go func() { _ = server.Client().Do(context.Background(), "DEBUG", "SLEEP", "2.5").Err() }()
-	time.Sleep(100 * time.Millisecond) // until Redis sleeps
+	resume, paused := server.Pause(), time.Now()
 	leaves.cancel()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -250,6 +249,8 @@ func TestLock_RedisHangs(t *testing.T) {
 	if _, err := leaves.result(); !errors.Is(err, context.Canceled) {
 		t.Errorf("the cancelled Lock returned %v", err)
 	}
+	time.Sleep(time.Until(paused.Add(2500 * time.Millisecond))) // longer than the timeouts
+	resume()
 	unlock(t, a, "k", "holder")
 	stays.granted()
 	unlock(t, a, "k", "stays")
