@@ -249,7 +249,7 @@ func TestLock_RedisHangs(t *testing.T) {
 	if _, err := leaves.result(); !errors.Is(err, context.Canceled) {
 		t.Errorf("the cancelled Lock returned %v", err)
 	}
-	time.Sleep(time.Until(paused.Add(2500 * time.Millisecond))) // longer than the timeouts
+	time.Sleep(time.Until(paused.Add(2500 * time.Millisecond))) // beyond the timeouts
 	resume()
 	unlock(t, a, "k", "holder")
 	stays.granted()
