@@ -24,10 +24,10 @@ var cycleRows = []row{{
 		s, other := f.open(), f.open()
 		ann := f.key("ann")
 		s.mustLock("disk", ann)
-		other.mustDeadlock("disk", "anew", "else", ann)
+		other.mustDeadlock("disk", "again", "else", ann)
 		other.mustDeadlock("disk", ann, ann)
 		s.mustUnlock("disk", ann)
-		other.startLockHolding("disk", "anew", ann).mustGet()
+		other.startLockHolding("disk", "again", ann).mustGet()
 	},
 }, {
 	name: "two owners that wait for each other are a deadlock",
@@ -66,7 +66,7 @@ var cycleRows = []row{{
 		s := f.open()
 		ann := f.key("ann")
 		s.mustLock("disk", ann)
-		s.mustDeadlock("disk", "anew", ann)
+		s.mustDeadlock("disk", "again", ann)
 		n := s.waiterCount("disk")
 		f.want(n == 0, "%d waiters after ErrDeadlock", n)
 		atDisk := s.startWait("disk", "bob")
